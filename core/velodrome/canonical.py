@@ -1,0 +1,34 @@
+"""One spelling for equal values, so that a hash of it identifies them on any machine. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+
+
+def canonical(value: object) -> str:
+    """JSON with sorted keys, no spaces, and integral floats written as integers.
+
+    A Kubernetes API server may hand `1.0` back as `1`; both are the same number and get the same spelling.
+
+    Raises:
+        ValueError: the value holds NaN or an infinity.
+        TypeError: the value is not made of JSON's types.
+    """
+    return json.dumps(_plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def digest(value: object, length: int = 12) -> str:
+    """The first `length` hexadecimal digits of the SHA-256 of the canonical spelling."""
+    return hashlib.sha256(canonical(value).encode()).hexdigest()[:length]
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [_plain(item) for item in value]
+    return value

@@ -1,0 +1,98 @@
+"""Every error that Velodrome raises on purpose.
+
+    VelodromeError
+    ├── SpecError            the BenchmarkJob is not valid; carries every problem, with its path and line
+    ├── ConfigurationError   this trial can never run as written (no such model, wrong data folder): never try again
+    ├── TrialFailed          the trial ran and failed by itself (NaN loss, wrong output shape): its result is a failure
+    ├── StoreUnavailable     Redis does not answer: try again
+    ├── StoreRefused         Redis answers and will not take it (full, read-only, no permission): a person must act
+    ├── SchemaUnsupported    a record was written by a newer Velodrome than this one
+    └── LocalError           this machine can't do it (no Redis server, a data folder that can't be written)
+
+The message of each names the thing at fault and the fix. `reason` is the CamelCase word that conditions, records and
+exit codes carry.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+class VelodromeError(Exception):
+    """The root: catch it where every error of this project must be told to a person."""
+
+    reason = "Error"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong with a BenchmarkJob.
+
+    `path` is the field as a person writes it (`spec.entries[1].model.name`); `line` counts from 1 and is None where
+    the object did not come from a file; `hint` says what to write instead and may be empty.
+    """
+
+    path: str
+    message: str
+    hint: str = ""
+    line: int | None = None
+
+    def __str__(self) -> str:
+        where = f"line {self.line}: " if self.line is not None else ""
+        hint = f" ({self.hint})" if self.hint else ""
+        return f"{where}{self.path}: {self.message}{hint}"
+
+
+class SpecError(VelodromeError):
+    """The BenchmarkJob is not valid. `problems` holds everything that was found, in the order of the file."""
+
+    reason = "InvalidSpec"
+
+    def __init__(self, problems: tuple[Problem, ...], source: str = "BenchmarkJob") -> None:
+        self.problems = problems
+        self.source = source
+        count = f"{len(problems)} problem" + ("" if len(problems) == 1 else "s")
+        super().__init__(f"{source}: {count}\n" + "\n".join(f"  {problem}" for problem in problems))
+
+
+class ConfigurationError(VelodromeError):
+    """The trial can't run as it is written; running it again would end the same way."""
+
+    reason = "InvalidConfiguration"
+
+    def __init__(self, message: str, reason: str | None = None) -> None:
+        super().__init__(message)
+        if reason is not None:
+            self.reason = reason
+
+
+class TrialFailed(VelodromeError):
+    """The trial ran, and failed for a reason of its own, such as `LossNotFinite`."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class StoreUnavailable(VelodromeError):
+    """Redis does not answer for now."""
+
+    reason = "StoreUnavailable"
+
+
+class StoreRefused(VelodromeError):
+    """Redis answers, and refuses: it is full, read-only, or this user may not do it."""
+
+    reason = "StoreRefused"
+
+
+class SchemaUnsupported(VelodromeError):
+    """The record's schema version is newer than this program knows."""
+
+    reason = "SchemaUnsupported"
+
+
+class LocalError(VelodromeError):
+    """This machine lacks something that a local run needs."""
+
+    reason = "LocalError"

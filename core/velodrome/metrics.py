@@ -1,0 +1,201 @@
+"""The catalogue: every metric that Velodrome knows, its unit, its good direction and what its value depends on. Pure.
+
+A measured value is named by a *key*: the metric's name, and its parameters in braces where it has any, sorted:
+`accuracy`, `f1{average=micro}`, `f1{label=3}`, `latency_p50_seconds{batch_size=1}`. The key is what records, stores and
+rankings carry. `precision`, `recall` and `f1` without parameters are macro averages: the unweighted mean over classes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Literal
+
+Direction = Literal["higher", "lower"]
+Kind = Literal["quality", "speed", "efficiency"]
+Parameter = Literal["average", "label", "batch_size"]
+
+# What a value depends on. Two values compare only where all of these agree, as the runner observed them.
+QUALITY_CONDITIONS = ("dataset", "preprocessing", "evaluation", "budget")
+SPEED_CONDITIONS = (*QUALITY_CONDITIONS, "hardware", "software", "resources")
+# A model's own size follows from the data's shape alone.
+MODEL_CONDITIONS = ("dataset", "preprocessing")
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One line of the catalogue.
+
+    `unit` is Prometheus's (seconds, bytes, ratio, …); `depends_on` names the conditions that make its cohort;
+    `parameters` are those that a key of this metric may carry; `per_epoch` says that it is also measured on the
+    validation split at the end of each epoch, so that early stopping and targets may use it.
+    """
+
+    name: str
+    unit: str
+    direction: Direction
+    kind: Kind
+    depends_on: tuple[str, ...]
+    description: str
+    parameters: tuple[Parameter, ...] = ()
+    per_epoch: bool = False
+    requires: tuple[Parameter, ...] = ()
+
+
+def _quality(name: str, description: str, *, direction: Direction = "higher", unit: str = "ratio",
+             parameters: tuple[Parameter, ...] = (), per_epoch: bool = True) -> Metric:  # fmt: skip
+    return Metric(name, unit, direction, "quality", QUALITY_CONDITIONS, description, parameters, per_epoch)
+
+
+def _cost(name: str, unit: str, direction: Direction, kind: Kind, description: str, *,
+          parameters: tuple[Parameter, ...] = (), depends_on: tuple[str, ...] = SPEED_CONDITIONS) -> Metric:  # fmt: skip
+    return Metric(name, unit, direction, kind, depends_on, description, parameters, requires=parameters)
+
+
+_AVERAGED: tuple[Parameter, ...] = ("average", "label")
+
+CATALOGUE: Mapping[str, Metric] = MappingProxyType(
+    {
+        metric.name: metric
+        for metric in (
+            _quality("accuracy", "Share of test samples whose most likely class is the right one."),
+            _quality("top5_accuracy", "Share of test samples whose right class is among the five most likely."),
+            _quality("precision", "Of the samples called a class, the share that are of it.", parameters=_AVERAGED),
+            _quality("recall", "Of a class's samples, the share that are called it.", parameters=_AVERAGED),
+            _quality("f1", "Harmonic mean of precision and recall.", parameters=_AVERAGED),
+            _quality(
+                "mean_average_precision",
+                "Area under each class's precision-recall curve, averaged over classes.",
+            ),
+            _quality(
+                "loss", "Mean cross-entropy on the test split, without label smoothing.",
+                direction="lower",
+                unit="nats",
+                per_epoch=False,
+            ),
+            _quality(
+                "validation_loss",
+                "Mean cross-entropy on the validation split, of the weights that were kept.",
+                direction="lower",
+                unit="nats",
+            ),
+            _cost("train_seconds", "seconds", "lower", "speed", "Time spent in training steps, without evaluation."),
+            _cost(
+                "time_to_target_seconds",
+                "seconds",
+                "lower",
+                "speed",
+                "Training time until budget.target was first reached on the validation split.",
+            ),
+            _cost(
+                "train_samples_per_second", "samples_per_second", "higher", "speed", "Training samples per second."
+            ),
+            *(
+                _cost(
+                    f"latency_p{percent}_seconds",
+                    "seconds",
+                    "lower",
+                    "speed",
+                    f"{text} of the time to classify one batch.",
+                    parameters=("batch_size",),
+                )
+                for percent, text in ((50, "Median"), (90, "90th percentile"), (99, "99th percentile"))
+            ),
+            _cost(
+                "inference_samples_per_second",
+                "samples_per_second",
+                "higher",
+                "speed",
+                "Samples classified per second, one batch after another.",
+                parameters=("batch_size",),
+            ),
+            _cost(
+                "peak_memory_bytes",
+                "bytes",
+                "lower",
+                "efficiency",
+                "Most memory held at once for data, model and training: of the device, or resident on a CPU.",
+            ),
+            _cost(
+                "model_bytes",
+                "bytes",
+                "lower",
+                "efficiency",
+                "Size of the model's parameters and buffers.",
+                depends_on=MODEL_CONDITIONS,
+            ),
+            _cost(
+                "parameters",
+                "count",
+                "lower",
+                "efficiency",
+                "Number of trainable parameters.",
+                depends_on=MODEL_CONDITIONS,
+            ),
+            _cost(
+                "flops",
+                "count",
+                "lower",
+                "efficiency",
+                "Floating-point operations to classify one sample, as torch counts them.",
+                depends_on=MODEL_CONDITIONS,
+            ),
+            _cost(
+                "energy_joules",
+                "joules",
+                "lower",
+                "efficiency",
+                "Energy of training, as the device's own counter measured it; absent where there is no counter.",
+            ),
+        )
+    }
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class MetricKey:
+    """A metric's name with its parameters, sorted by name; `str()` and `parse` are each other's inverse."""
+
+    name: str
+    parameters: tuple[tuple[str, str], ...] = ()
+
+    def __str__(self) -> str:
+        if not self.parameters:
+            return self.name
+        return self.name + "{" + ",".join(f"{name}={value}" for name, value in self.parameters) + "}"
+
+    @property
+    def metric(self) -> Metric:
+        return CATALOGUE[self.name]
+
+    @classmethod
+    def of(cls, name: str, *, average: str | None = None, label: int | None = None, batch_size: int | None = None) -> MetricKey:  # fmt: skip
+        """The key of a metric; `average="macro"` is the default and leaves no mark."""
+        given = {"average": None if average == "macro" else average, "batch_size": batch_size, "label": label}
+        return cls(name, tuple((key, str(value)) for key, value in sorted(given.items()) if value is not None))
+
+    @classmethod
+    def parse(cls, text: str) -> MetricKey:
+        """The inverse of `str()`.
+
+        Raises:
+            ValueError: the metric is not in the catalogue, or it does not take such a parameter.
+        """
+        match = re.fullmatch(r"([a-z0-9_]+)(?:\{([a-z0-9_=,]+)\})?", text)
+        if match is None or match[1] not in CATALOGUE:
+            raise ValueError(f"{text!r} names no metric of the catalogue")
+        parameters = tuple(sorted(tuple(part.partition("=")[::2]) for part in (match[2] or "").split(",") if part))
+        allowed = CATALOGUE[match[1]].parameters
+        for name, value in parameters:
+            if name not in allowed or not _PARAMETER_VALUES[name].fullmatch(value):
+                raise ValueError(f"{text!r}: {match[1]} takes no {name}={value}")
+        return cls(match[1], parameters)
+
+
+_PARAMETER_VALUES = {
+    "average": re.compile("micro|weighted"),
+    "label": re.compile(r"0|[1-9][0-9]{0,5}"),
+    "batch_size": re.compile(r"[1-9][0-9]{0,6}"),
+}

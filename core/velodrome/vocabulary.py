@@ -1,0 +1,64 @@
+"""The names that a BenchmarkJob may use for datasets, models and augmentations, once, each with what it means.
+
+No I/O and no imports of the libraries behind the names: the spec checks against these tables, the runner implements
+them, and a test holds the two together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+DatasetName = Literal["digits", "MNIST", "FashionMNIST", "CIFAR10", "CIFAR100"]
+AugmentationName = Literal[
+    "RandomCrop", "RandomHorizontalFlip", "RandomRotation", "ColorJitter", "RandomErasing", "TrivialAugment"
+]
+OptimizerName = Literal["SGD", "Adam", "AdamW"]
+ScheduleName = Literal["Constant", "Step", "Cosine", "OneCycle"]
+Precision = Literal["float32", "bfloat16", "float16"]
+FeatureSelectionMethod = Literal["SelectKBest", "SelectPercentile", "VarianceThreshold"]
+
+DATASETS: Mapping[str, str] = {
+    "digits": "1,797 handwritten digits, 8x8 grey, shipped with scikit-learn: needs no files.",
+    "MNIST": "70,000 handwritten digits, 28x28 grey, in torchvision's folder layout.",
+    "FashionMNIST": "70,000 pictures of clothing, 28x28 grey, in torchvision's folder layout.",
+    "CIFAR10": "60,000 pictures of 10 classes, 32x32 RGB, in torchvision's folder layout.",
+    "CIFAR100": "60,000 pictures of 100 classes, 32x32 RGB, in torchvision's folder layout.",
+}
+
+# Arguments that each augmentation takes, beside those that every one takes (none today).
+AUGMENTATION_ARGS: Mapping[str, frozenset[str]] = {
+    "RandomCrop": frozenset({"size", "padding"}),
+    "RandomHorizontalFlip": frozenset({"p"}),
+    "RandomRotation": frozenset({"degrees"}),
+    "ColorJitter": frozenset({"brightness", "contrast", "saturation", "hue"}),
+    "RandomErasing": frozenset({"p", "scale", "ratio"}),
+    "TrivialAugment": frozenset({"bins"}),
+}
+
+# Velodrome's own models and the arguments that each takes (dropout comes from training.regularization).
+MODEL_ARGS: Mapping[str, frozenset[str]] = {
+    "velodrome/mlp": frozenset({"hidden", "layers"}),
+    "velodrome/cnn": frozenset({"width"}),
+    "velodrome/resnet9": frozenset({"width"}),
+    "velodrome/lstm": frozenset({"hidden", "layers", "bidirectional"}),
+    "velodrome/gru": frozenset({"hidden", "layers", "bidirectional"}),
+}
+
+# Fields of training.optimizer and training.schedule that only some names use.
+OPTIMIZER_FIELDS: Mapping[str, frozenset[str]] = {
+    "SGD": frozenset({"momentum", "nesterov"}),
+    "Adam": frozenset({"betas", "eps"}),
+    "AdamW": frozenset({"betas", "eps"}),
+}
+SCHEDULE_FIELDS: Mapping[str, frozenset[str]] = {
+    "Constant": frozenset(),
+    "Step": frozenset({"stepEpochs", "gamma"}),
+    "Cosine": frozenset({"finalFactor"}),
+    "OneCycle": frozenset({"warmupFraction"}),
+}
+FEATURE_SELECTION_FIELDS: Mapping[str, frozenset[str]] = {
+    "SelectKBest": frozenset({"k", "score"}),
+    "SelectPercentile": frozenset({"percentile", "score"}),
+    "VarianceThreshold": frozenset({"threshold"}),
+}
