@@ -51,15 +51,23 @@ fmt: $(SYNCED) ## Format, and fix what can be fixed safely
 bench: $(SYNCED) ## Run the benchmarks; each prints its figure
 	@for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python "$$file" $(ARGS); done
 
+.PHONY: generate
+generate: $(SYNCED) ## Write what is made from other files: the lock, the reference pages
+	tools/uv lock
+	$(BIN)/python tools/generate.py
+
+.PHONY: verify
+verify: generate ## Generate everything; fail where the tree is not clean after it
+	@test -z "$$(git status --porcelain)" || { git status --short; echo "verify: the tree is not clean"; exit 1; }
+
 .PHONY: clean
 clean: ## Remove caches and built files; the environment stays (rm -r .venv .uv removes it)
 	rm -rf .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist test-results
 	find . -path ./.venv -prune -o -name __pycache__ -prune -exec rm -rf {} +
 
-# Not for people: what the targets above stand on.
+.PHONY: system
+system: ## Install the servers and the browser that the tests need, or say how
+	@tools/system redis-server chromium
+
 $(SYNCED): pyproject.toml uv.lock
 	@tools/sync
-
-.PHONY: system
-system:
-	@tools/system redis-server chromium
