@@ -44,13 +44,28 @@ class Metric:
     requires: tuple[Parameter, ...] = ()
 
 
-def _quality(name: str, description: str, *, direction: Direction = "higher", unit: str = "ratio",
-             parameters: tuple[Parameter, ...] = (), per_epoch: bool = True) -> Metric:  # fmt: skip
+def _quality(
+    name: str,
+    description: str,
+    *,
+    direction: Direction = "higher",
+    unit: str = "ratio",
+    parameters: tuple[Parameter, ...] = (),
+    per_epoch: bool = True,
+) -> Metric:
     return Metric(name, unit, direction, "quality", QUALITY_CONDITIONS, description, parameters, per_epoch)
 
 
-def _cost(name: str, unit: str, direction: Direction, kind: Kind, description: str, *,
-          parameters: tuple[Parameter, ...] = (), depends_on: tuple[str, ...] = SPEED_CONDITIONS) -> Metric:  # fmt: skip
+def _cost(
+    name: str,
+    unit: str,
+    direction: Direction,
+    kind: Kind,
+    description: str,
+    *,
+    parameters: tuple[Parameter, ...] = (),
+    depends_on: tuple[str, ...] = SPEED_CONDITIONS,
+) -> Metric:
     return Metric(name, unit, direction, kind, depends_on, description, parameters, requires=parameters)
 
 
@@ -168,10 +183,13 @@ class MetricKey:
 
     @property
     def metric(self) -> Metric:
+        """The catalogue's line for this key."""
         return CATALOGUE[self.name]
 
     @classmethod
-    def of(cls, name: str, *, average: str | None = None, label: int | None = None, batch_size: int | None = None) -> MetricKey:  # fmt: skip
+    def of(
+        cls, name: str, *, average: str | None = None, label: int | None = None, batch_size: int | None = None
+    ) -> MetricKey:
         """The key of a metric; `average="macro"` is the default and leaves no mark."""
         given = {"average": None if average == "macro" else average, "batch_size": batch_size, "label": label}
         return cls(name, tuple((key, str(value)) for key, value in sorted(given.items()) if value is not None))

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 from velodrome.canonical import digest
 from velodrome.errors import Problem, SpecError
@@ -136,12 +137,14 @@ def resolve(defaults: Training, entry: Entry) -> Training:
     return Training.model_validate(merged)
 
 
-def _merged(base: dict[str, object], override: Mapping[str, object]) -> dict[str, object]:
+def _merged(base: dict[str, Any], override: Mapping[str, Any]) -> dict[str, Any]:
     result = dict(base)
     for field, value in override.items():
         below = result.get(field)
-        both = isinstance(below, dict) and isinstance(value, Mapping)
-        result[field] = _merged(below, value) if both else value  # type: ignore[arg-type]  # `both` says they are
+        if isinstance(below, dict) and isinstance(value, Mapping):
+            result[field] = _merged(below, value)
+        else:
+            result[field] = value
     return result
 
 

@@ -30,7 +30,7 @@ Phase = Literal["Starting", "Loading", "Training", "Evaluating", "Timing", "Fini
 
 
 class Data(BaseModel):
-    """Frozen; unknown fields are let through and dropped, so that an older reader copes with a newer writer's extras."""
+    """Frozen; unknown fields are dropped, so that an older reader copes with what a newer writer adds."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -63,7 +63,7 @@ class GrantedResources(Data):
     cpus: float = Field(gt=0, description="Threads that torch computes with.")
     memory_limit_bytes: int | None = None
     accelerators: int = 0
-    concurrent_trials: int = Field(1, ge=1, description="Trials that shared the machine, this one included.")
+    concurrent_trials: int = Field(default=1, ge=1, description="Trials that shared the machine, this one included.")
     nodes: int = 1
 
 
@@ -116,9 +116,11 @@ class TrialResult(Data):
     trial_id: str
     attempt: str = Field(description="Unique for each process that tried this trial.")
     outcome: Outcome
-    reason: str | None = Field(None, pattern=r"^[A-Z][A-Za-z]*$", description="CamelCase; why it failed, or None.")
+    reason: str | None = Field(
+        default=None, pattern=r"^[A-Z][A-Za-z]*$", description="CamelCase; why it failed, or None."
+    )
     message: str | None = None
-    log_tail: str | None = Field(None, max_length=2 * LOG_TAIL_LIMIT)
+    log_tail: str | None = Field(default=None, max_length=2 * LOG_TAIL_LIMIT)
     metrics: Mapping[str, float] = {}
     unavailable: Mapping[str, str] = {}
     curves: tuple[EpochPoint, ...] = ()
@@ -154,11 +156,11 @@ class Progress(Data):
     phase: Phase
     epoch: int = 0
     epochs: int = 0
-    fraction: float = Field(0.0, ge=0, le=1, description="Share of the trial's training that is done.")
+    fraction: float = Field(default=0.0, ge=0, le=1, description="Share of the trial's training that is done.")
     loss: float | None = None
     samples_per_second: float | None = None
     at: AwareDatetime
-    point: EpochPoint | None = Field(None, description="The epoch that just ended, for live curves.")
+    point: EpochPoint | None = Field(default=None, description="The epoch that just ended, for live curves.")
 
 
 class ProgressReport(Data):
@@ -232,6 +234,7 @@ class Cohort:
 
     @property
     def words(self) -> str:
+        """The conditions in one line, for people."""
         return " · ".join(_WORDS[name](facts) for name, facts in self.conditions.items() if name in _WORDS)
 
 
@@ -335,7 +338,7 @@ def parse_record(text: str | bytes) -> TrialRecord:
     except ValueError as error:
         raise ValueError(f"the record is not JSON: {error}") from error
     if not isinstance(document, dict):
-        raise ValueError("the record is not a JSON object")
+        raise ValueError("the record is not a JSON object")  # noqa: TRY004 - what is wrong is the text
     version = document.get("schema_version")
     if not isinstance(version, int) or version < 1:
         raise ValueError(f"the record has no schema_version that is a number from 1 on, but {version!r}")

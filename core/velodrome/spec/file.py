@@ -48,7 +48,7 @@ def parse_jobs(text: str, source: str = "BenchmarkJob") -> tuple[BenchmarkJob, .
     """
     problems: list[Problem] = []
     jobs: list[BenchmarkJob] = []
-    for value, lines in _documents(text, source, problems):
+    for value, lines in _documents(text, problems):
         try:
             jobs.append(validate(value, lines, source))
         except SpecError as error:
@@ -68,18 +68,17 @@ def validate(document: Any, lines: Mapping[Location, int] | None = None, source:
     """
     lines = lines or {}
     found: list[tuple[Location, str, str]] = [(b.location, b.message, b.hint) for b in broken_rules(document)]
-    job = None
     try:
         job = BenchmarkJob.model_validate_json(json.dumps(document, default=str), strict=True)
     except ValidationError as error:
         found = [_told(detail) for detail in error.errors() if detail["loc"] and not _echo(detail)] + found
-    if found:
-        unique = {(location, message): (location, message, hint) for location, message, hint in reversed(found)}
-        shown = [item for item in unique.values() if not _shadowed(item[0], item[1], found)]
-        problems = [Problem(dotted(at) or "document", message, hint, _line(at, lines)) for at, message, hint in shown]
-        raise SpecError(tuple(sorted(problems, key=lambda p: (p.line or 0, p.path))), source)
-    assert job is not None  # no problem was found
-    return job
+    else:
+        if not found:
+            return job
+    unique = {(location, message): (location, message, hint) for location, message, hint in reversed(found)}
+    shown = [item for item in unique.values() if not _shadowed(item[0], item[1], found)]
+    problems = [Problem(dotted(at) or "document", message, hint, _line(at, lines)) for at, message, hint in shown]
+    raise SpecError(tuple(sorted(problems, key=lambda p: (p.line or 0, p.path))), source)
 
 
 def _echo(detail: ErrorDetails) -> bool:
@@ -180,12 +179,12 @@ _Loader.add_implicit_resolver(
 )
 
 
-def _documents(text: str, source: str, problems: list[Problem]) -> list[tuple[Any, dict[Location, int]]]:
+def _documents(text: str, problems: list[Problem]) -> list[tuple[Any, dict[Location, int]]]:
     loader = _Loader(text)
     documents = []
     try:
         while loader.check_node():
-            node = loader.get_node()
+            node: Any = loader.get_node()
             lines: dict[Location, int] = {}
             _locate(node, (), lines, problems)
             value = loader.construct_document(node)

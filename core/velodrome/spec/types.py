@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import AfterValidator, BaseModel, Field, JsonValue, WithJsonSchema, create_model
-from pydantic.fields import FieldInfo
-from pydantic_core import PydanticCustomError
+from pydantic_core import MISSING, PydanticCustomError
 
 from velodrome.metrics import CATALOGUE
 from velodrome.vocabulary import MODEL_ARGS
@@ -82,26 +82,28 @@ Quantity = Annotated[int | str, Field(description="A Kubernetes quantity, such a
 
 
 def partial(model: type[BaseModel]) -> type[BaseModel]:
-    """The same fields as `model`, none of them required and none of them filled in.
+    """The same fields as `model`, none of them required and none of them filled in, down to the nested parts.
 
-    What was written is known by `model_fields_set` (in nested parts too); a value that is written must be valid.
+    A field that was not written is absent from dumps; one that was written must be valid.
     """
     fields: dict[str, Any] = {}
     for name, field in model.model_fields.items():
-        annotation = _replace_models(field.annotation, partial)
-        copy = FieldInfo.merge_field_infos(field, annotation=annotation, default=None, default_factory=None)
-        fields[name] = (annotation, copy)
-    return create_model(f"{model.__name__}Override", __base__=_base(model), __doc__=model.__doc__, **fields)
+        info = field.asdict()
+        attributes = {key: value for key, value in info["attributes"].items() if not key.startswith("default")}
+        annotation = (
+            Annotated[(_overridable(field.annotation), *info["metadata"])]
+            if info["metadata"]
+            else _overridable(field.annotation)
+        )
+        fields[name] = (annotation | MISSING, Field(default=MISSING, **attributes))
+    base = next(ancestor for ancestor in model.__mro__[1:] if not getattr(ancestor, "model_fields", None))
+    return create_model(f"{model.__name__}Override", __base__=base, __doc__=model.__doc__, **fields)
 
 
-def _base(model: type[BaseModel]) -> type[BaseModel]:
-    """The closest ancestor that only configures: it has no fields of its own."""
-    return next(ancestor for ancestor in model.__mro__[1:] if not ancestor.model_fields)
-
-
-def _replace_models(annotation: Any, replace: Callable[[type[BaseModel]], type[BaseModel]]) -> Any:
+def _overridable(annotation: Any) -> Any:
+    """The type with every model in it replaced by its override."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return replace(annotation)
-    if get_origin(annotation) is not None and any(isinstance(a, type) and issubclass(a, BaseModel) for a in get_args(annotation)):  # fmt: skip
-        return Union[tuple(_replace_models(arg, replace) for arg in get_args(annotation))]  # noqa: UP007 - built at run time
+        return partial(annotation)
+    if get_origin(annotation) in (Union, UnionType):
+        return Union[tuple(_overridable(option) for option in get_args(annotation))]  # noqa: UP007 - made at run time
     return annotation
