@@ -1,0 +1,30 @@
+"""Results in Redis: registered jobs, the inbox of reports, accepted records, and the aggregates that rankings read."""
+
+from velodrome.store.store import Store, open_store
+from velodrome.store.types import (
+    Board,
+    CohortSummary,
+    Counts,
+    EntryState,
+    ImportReport,
+    RejectedLine,
+    Rejection,
+    Row,
+    TrialSummary,
+    Verdict,
+)
+
+__all__ = [
+    "Board",
+    "CohortSummary",
+    "Counts",
+    "EntryState",
+    "ImportReport",
+    "RejectedLine",
+    "Rejection",
+    "Row",
+    "Store",
+    "TrialSummary",
+    "Verdict",
+    "open_store",
+]

@@ -1,0 +1,120 @@
+"""What the store answers with. Frozen values, no behaviour."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal
+
+from velodrome.results import Outcome
+
+# accepted    it is now the trial's result
+# duplicate   this very content is already held: nothing changed
+# conflict    the trial has another result: kept beside it, shown, never ranked
+# superseded  a failure that a success or a newer failure of the same trial outweighs
+Verdict = Literal["accepted", "duplicate", "conflict", "superseded"]
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """An inbox entry that is no usable report. `id` is its stream id, so that two collectors count it once."""
+
+    id: str
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Board:
+    """A leaderboard. `last_at` is when it last got a job or a result."""
+
+    name: str
+    jobs: int
+    entries: int
+    last_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class TrialSummary:
+    """One line of a list of trials. `retries` counts the failed attempts before the result that stands."""
+
+    index: int
+    entry: str
+    seed: int
+    outcome: Outcome
+    reason: str | None
+    run_seconds: float
+    retries: int
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How a job's trials stand. `rejected` is by reason; conflicts are results that were kept beside the accepted."""
+
+    succeeded: int
+    failed: int
+    conflicts: int = 0
+    rejected: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class EntryState:
+    """How an entry's trials stand in one job.
+
+    `reasons` counts failed trials by reason; `running` counts trials that reported progress and have no success yet;
+    `entry_id` (`velodrome.plan.entry_id`) is None until the entry's first record.
+    """
+
+    entry: str
+    entry_id: str | None
+    planned: int
+    succeeded: int
+    failed: int
+    running: int
+    reasons: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class CohortSummary:
+    """One set of conditions under which a board's entries have values of a metric key."""
+
+    cohort_id: str
+    conditions: Mapping[str, Any]
+    words: str
+    entries: int
+    samples: int
+    last_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """An entry's values of one metric key in one cohort, from the newest job that has any. `samples` is by seed."""
+
+    entry: str
+    entry_id: str
+    job_uid: str
+    job_name: str
+    planned: int
+    samples: Mapping[int, float]
+    last_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class RejectedLine:
+    """A line that was not imported; lines count from 1."""
+
+    line: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class ImportReport:
+    """What an import did. `rejected` holds the first thousand lines that were refused, `rejected_count` says of how many."""
+
+    imported: int
+    duplicates: int
+    conflicts: int
+    superseded: int
+    rejected: tuple[RejectedLine, ...]
+    rejected_count: int
