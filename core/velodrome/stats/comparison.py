@@ -1,0 +1,160 @@
+"""Is one entry different from another? The test of a pair, and the same test for all pairs of a race at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import stdtr, stdtrit
+
+from velodrome.stats.samples import Floats, Integers, Sample, Table, moments, tabulate
+
+Method = Literal["paired", "welch"]
+
+# Elements of a temporary array: enough to amortise a numpy call, few enough to stay in the cache.
+_CHUNK = 1 << 18
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Entry `a` against entry `b`: the difference of their means (a minus b, in the metric's unit) and its evidence.
+
+    `low` and `high` bound the difference at the confidence that was asked for, for this pair alone. `p_value` is
+    two-sided and for this pair alone; `adjusted_p_value` is corrected for the whole family of pairs that was asked
+    about: below α, the two are different, and at most a share α of families holds any false such claim. All four are
+    None where a side has a single value: such a pair can't be told apart.
+
+    `n` counts the seeds that both have where the method is paired, else the values of the shorter side.
+    """
+
+    a: str
+    b: str
+    difference: float
+    low: float | None
+    high: float | None
+    p_value: float | None
+    adjusted_p_value: float | None
+    n: int
+    method: Method
+
+    def reversed(self) -> Comparison:
+        """The same evidence, told as `b` against `a`."""
+        low, high = (None, None) if self.low is None or self.high is None else (-self.high, -self.low)
+        return replace(self, a=self.b, b=self.a, difference=-self.difference, low=low, high=high)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PairTests:
+    """The tests of many pairs, one element of each array for each pair.
+
+    `difference` and its `standard_error` are in the metric's unit; `freedom` is the degrees of freedom of Student's t.
+    `standard_error`, `freedom` and `p_value` (two-sided, of the pair alone) are NaN where a side has a single value.
+    """
+
+    difference: Floats
+    standard_error: Floats
+    freedom: Floats
+    p_value: Floats
+    n: Integers
+    paired: NDArray[np.bool_]
+
+    def comparison(self, pair: int, names: tuple[str, str], adjusted: float, confidence: float) -> Comparison:
+        """The pair as a record, with the corrected p-value `adjusted` (NaN where there is none)."""
+        difference = float(self.difference[pair])
+        n = int(self.n[pair])
+        method: Method = "paired" if self.paired[pair] else "welch"
+        p_value = float(self.p_value[pair])
+        if np.isnan(p_value):
+            return Comparison(*names, difference, None, None, None, None, n, method)
+        margin = float(stdtrit(self.freedom[pair], (1 + confidence) / 2) * self.standard_error[pair])
+        return Comparison(*names, difference, difference - margin, difference + margin, p_value, adjusted, n, method)
+
+
+def compare(a: Sample, b: Sample, confidence: float = 0.95) -> Comparison:
+    """Test whether `a` and `b` have the same mean: the race of these two alone, so that both p-values are the same.
+
+    - **paired**: Student's t test of the differences at the seeds that both have, where these are at least two and at
+      least half of the seeds that either has: the same plan, apart from failures. A seed that only one of them has
+      says nothing about the difference within a seed and takes no part.
+    - **welch**: Welch's t test of all values, otherwise.
+
+    Where the samples have no spread the tests have no answer of their own. When both are constant the metric is
+    deterministic: different values are different (p = 0), equal ones are not (p = 1). Differences without spread of
+    values that do vary are a coincidence of a coarse metric (an accuracy on 100 images moves in steps of 0.01), so
+    the smallest spread that the steps allow, s² = step² / n, stands in; the same for one constant side of a Welch test.
+
+    Sources: Student (1908), "The probable error of a mean", Biometrika 6(1); Welch (1947), "The generalization of
+    'Student's' problem when several different population variances are involved", Biometrika 34(1-2).
+
+    Raises:
+        ValueError: the names are the same, or `confidence` is not between 0 and 1.
+    """
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence: {confidence} is not between 0 and 1")
+    if a.name == b.name:
+        raise ValueError(f"entry {a.name!r} is compared with itself: give two samples with different names")
+    tests = compare_rows(tabulate([a, b]), np.array([0]), np.array([1]))
+    return tests.comparison(0, (a.name, b.name), float(tests.p_value[0]), confidence)
+
+
+def compare_rows(table: Table, first: Integers, second: Integers) -> PairTests:
+    """The test of each pair of rows (`first[k]`, `second[k]`) of the table."""
+    common = table.present.astype(np.float64) @ table.present.T.astype(np.float64)
+    shared = common[first, second].astype(np.int64)
+    either = table.count[first] + table.count[second] - shared
+    paired = (shared >= 2) & (2 * shared >= either)
+
+    tests = _welch(table, first, second)
+    chosen = np.flatnonzero(paired)
+    size = max(1, _CHUNK // max(1, table.values.shape[1]))
+    for start in range(0, len(chosen), size):
+        chunk = chosen[start : start + size]
+        tests.difference[chunk], tests.standard_error[chunk] = _paired(table, first[chunk], second[chunk])
+    tests.freedom[chosen] = shared[chosen] - 1
+    tests.n[chosen] = shared[chosen]
+    tests.paired[chosen] = True
+
+    rounding = np.maximum(table.rounding[first], table.rounding[second])
+    tests.p_value[:] = _two_sided(tests.difference, tests.standard_error, tests.freedom, rounding)
+    return tests
+
+
+def _paired(table: Table, first: Integers, second: Integers) -> tuple[Floats, Floats]:
+    """Mean and standard error of the differences at the seeds that both rows have."""
+    differences = table.values[first] - table.values[second]
+    present = table.present[first] & table.present[second]
+    count = present.sum(axis=1)
+    mean, variance, spread = moments(differences, present, count)
+    rounding = np.maximum(table.rounding[first], table.rounding[second])
+    variance = np.where(spread <= rounding, table.resolution**2 / count, variance)
+    return mean, np.sqrt(variance / count)
+
+
+def _welch(table: Table, first: Integers, second: Integers) -> PairTests:
+    """Difference, standard error and Welch's degrees of freedom for every pair; no p-value yet."""
+    variance = np.where(table.variance == 0, table.resolution**2 / table.count, table.variance)
+    share = variance / table.count  # each row's part of the squared standard error
+    squared_error = share[first] + share[second]
+    terms = np.divide(share**2, table.count - 1, out=np.full(len(share), np.nan), where=table.count > 1)
+    # Without any spread every number of degrees of freedom gives the same answer.
+    fallback = np.where(np.isnan(squared_error), np.nan, table.count[first] + table.count[second] - 2.0)
+    freedom = np.divide(squared_error**2, terms[first] + terms[second], out=fallback, where=squared_error > 0)
+    return PairTests(
+        difference=table.mean[first] - table.mean[second],
+        standard_error=np.sqrt(squared_error),
+        freedom=freedom,
+        p_value=np.full(len(first), np.nan),
+        n=np.minimum(table.count[first], table.count[second]),
+        paired=np.zeros(len(first), dtype=np.bool_),
+    )
+
+
+def _two_sided(difference: Floats, standard_error: Floats, freedom: Floats, rounding: Floats) -> Floats:
+    """P(|T| >= |difference| / standard error); without an error, whether there is a difference at all."""
+    exact = np.where(np.abs(difference) > rounding, 0.0, 1.0)
+    ratio = np.divide(np.abs(difference), standard_error, out=np.zeros_like(difference), where=standard_error > 0)
+    p_value: Floats = np.where(standard_error == 0, exact, 2 * stdtr(freedom, -ratio))
+    p_value[np.isnan(standard_error)] = np.nan
+    return p_value

@@ -1,0 +1,101 @@
+"""What is compared: an entry's values by seed, and the table that several entries make."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+# Squares of values inside these bounds neither overflow nor vanish, and no metric of a trial lies outside.
+SMALLEST, LARGEST = 1e-100, 1e100
+
+# Values that differ by less than this share of their magnitude differ by rounding alone.
+ROUNDING = 8 * float(np.finfo(np.float64).eps)
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One entry's values of one metric, by the seed of the trial that gave each.
+
+    Raises:
+        ValueError: there is no value, or one is not finite, or is too large or small to be squared (outside 1e±100).
+    """
+
+    name: str
+    values: Mapping[int, float]
+
+    def __post_init__(self) -> None:
+        if not self.values:
+            raise ValueError(f"entry {self.name!r} has no values: list it as incomplete instead of ranking it")
+        for seed, value in self.values.items():
+            require_measurable(value, f"entry {self.name!r}, seed {seed}")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Table:
+    """Several samples as one array: a row for each entry, a column for each seed that any entry has, NaN where missing.
+
+    `mean` and `variance` (n - 1 in the denominator; NaN where n is 1) have one element for each row, as has `count`.
+    `rounding` is the largest difference that rounding alone can make in a row. `resolution` is the smallest step
+    between two different values of the table, and 0 where every row is constant: a deterministic metric.
+    """
+
+    values: Floats
+    present: NDArray[np.bool_]
+    count: Integers
+    mean: Floats
+    variance: Floats
+    rounding: Floats
+    resolution: float
+
+
+def tabulate(samples: Sequence[Sample]) -> Table:
+    """The table of `samples`, rows in their order, columns in order of the seeds."""
+    seeds = sorted({seed for sample in samples for seed in sample.values})
+    column = {seed: index for index, seed in enumerate(seeds)}
+    values = np.full((len(samples), len(seeds)), np.nan)
+    for row, sample in enumerate(samples):
+        values[row, [column[seed] for seed in sample.values]] = list(sample.values.values())
+    present = ~np.isnan(values)
+    count = present.sum(axis=1)
+    mean, variance, spread = moments(values, present, count)
+    rounding = ROUNDING * np.abs(values).max(axis=1, initial=0.0, where=present)
+    constant = spread <= rounding
+    variance = np.where(constant & (count > 1), 0.0, variance)
+    resolution = 0.0 if constant.all() else _smallest_step(values[present])
+    return Table(values, present, count, mean, variance, rounding, resolution)
+
+
+def moments(values: Floats, present: NDArray[np.bool_], count: Integers) -> tuple[Floats, Floats, Floats]:
+    """Of each row: its mean, its variance (NaN where `count` is 1), and the largest distance from its mean."""
+    mean = values.sum(axis=1, where=present) / count
+    deviation = np.where(present, values - mean[:, None], 0.0)
+    squares = np.einsum("ij,ij->i", deviation, deviation)
+    variance = np.divide(squares, count - 1, out=np.full(len(values), np.nan), where=count > 1)
+    return mean, variance, np.abs(deviation).max(axis=1, initial=0.0)
+
+
+def require_measurable(value: float, where: str) -> None:
+    """Refuse what has no mean: NaN, an infinity, or a magnitude whose square overflows or vanishes.
+
+    Raises:
+        ValueError: it is one of these; the message starts with `where`.
+    """
+    if not math.isfinite(value):
+        raise ValueError(f"{where}: {value} is not finite: record the trial as failed instead")
+    if value != 0 and not SMALLEST <= abs(value) <= LARGEST:
+        raise ValueError(f"{where}: {value} is outside {SMALLEST:g} to {LARGEST:g} in magnitude: use another unit")
+
+
+def _smallest_step(values: Floats) -> float:
+    """The smallest difference between neighbours in order of size that rounding can't explain."""
+    ordered = np.sort(values)
+    steps = np.diff(ordered)
+    real = steps[steps > ROUNDING * np.maximum(np.abs(ordered[1:]), np.abs(ordered[:-1]))]
+    return float(real.min() if len(real) else steps.max())
