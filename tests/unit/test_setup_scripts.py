@@ -102,7 +102,7 @@ def test_a_python_without_venv_gets_the_package_that_brings_it(machine: Machine)
     machine.has("sudo", "exit 1")
     done = machine.run("tools/uv", "--version")
     assert done.returncode == 1
-    assert "  sudo apt-get -qq install --no-install-recommends python3-venv\n" in done.stderr
+    assert "  sudo apt-get -qq --yes install --no-install-recommends python3-venv\n" in done.stderr
 
 
 def test_nothing_is_installed_where_nothing_is_missing(machine: Machine) -> None:
@@ -119,7 +119,7 @@ def test_root_installs_what_is_missing(machine: Machine) -> None:
     assert machine.run("tools/system", "redis-server").returncode == 0
     assert machine.calls()[-2:] == [
         "apt-get -qq update",
-        "apt-get -qq install --no-install-recommends redis-server",
+        "apt-get -qq --yes install --no-install-recommends redis-server",
     ]
 
 
@@ -128,17 +128,18 @@ def test_a_user_whose_sudo_needs_no_password_installs_with_it(machine: Machine) 
     machine.has("sudo")
     machine.has("apt-get")
     assert machine.run("tools/system", "redis-server").returncode == 0
-    assert "sudo apt-get -qq install --no-install-recommends redis-server" in machine.calls()
+    assert "sudo apt-get -qq --yes install --no-install-recommends redis-server" in machine.calls()
 
 
-def test_a_user_without_rights_is_told_the_command(machine: Machine) -> None:
+def test_a_user_without_rights_is_told_the_command_for_what_is_missing_alone(machine: Machine) -> None:
     machine.has("id", "echo 1000")
     machine.has("sudo", "exit 1")
     machine.has("apt-get")
-    done = machine.run("tools/system", "redis-server")
+    machine.has("chromium")
+    done = machine.run("tools/system", "redis-server", "chromium")
     assert done.returncode == 1
     assert "this machine lacks: redis-server. To fix it:" in done.stderr
-    assert "  sudo apt-get -qq install --no-install-recommends redis-server\n" in done.stderr
+    assert "  sudo apt-get -qq --yes install --no-install-recommends redis-server\n" in done.stderr
     assert not [call for call in machine.calls() if call.startswith("apt-get")]
 
 
