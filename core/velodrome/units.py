@@ -1,0 +1,107 @@
+"""Numbers for people: seconds as ms, bytes as MiB, ratios as %, with as many digits as are known. Pure.
+
+A column has one scale and one number of decimals, so that its numbers can be compared by eye.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from statistics import median
+
+from velodrome.stats import Interval
+
+# By unit of the catalogue: symbol and size, the smallest first. A value gets the largest that it reaches.
+_SCALES: dict[str, tuple[tuple[str, float], ...]] = {
+    "seconds": (("ns", 1e-9), ("µs", 1e-6), ("ms", 1e-3), ("s", 1.0)),
+    "bytes": (("B", 1.0), ("KiB", 2.0**10), ("MiB", 2.0**20), ("GiB", 2.0**30), ("TiB", 2.0**40)),
+    "ratio": (("%", 0.01),),
+    "nats": (("nats", 1.0),),
+    "samples_per_second": (("samples/s", 1.0),),
+    "count": (("", 1.0), ("million", 1e6), ("billion", 1e9), ("trillion", 1e12)),
+    "joules": (("J", 1.0), ("kJ", 1e3), ("MJ", 1e6)),
+}
+_MOST_DECIMALS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """How a column's values are written: divided by `size`, with `decimals`, and `symbol` in the heading."""
+
+    symbol: str
+    size: float
+    decimals: int
+
+    def number(self, value: float) -> str:
+        """The value in this scale, without the symbol: `1,234.5`."""
+        return f"{value / self.size:,.{self.decimals}f}"
+
+    def text(self, value: float) -> str:
+        """The value with its symbol: `12.3 ms`."""
+        return f"{self.number(value)} {self.symbol}".rstrip()
+
+    def margin(self, interval: Interval) -> str:
+        """Half the width of the interval, as in `± 0.31`; empty where one value says nothing of spread."""
+        return "" if interval.high is None else f"± {self.number(interval.high - interval.mean)}"
+
+
+def column_scale(unit: str, intervals: Iterable[Interval]) -> Scale:
+    """The scale for a column of means: fit for the typical mean, two significant digits of the typical margin."""
+    intervals = list(intervals)
+    symbol, size = _fit(unit, [interval.mean for interval in intervals])
+    margins = [(interval.high - interval.mean) / size for interval in intervals if interval.high is not None]
+    spread = [margin for margin in margins if margin > 0]
+    if spread:
+        return Scale(symbol, size, _decimals(median(spread), 2))
+    means = [abs(interval.mean) / size for interval in intervals if interval.mean]
+    return Scale(symbol, size, 0 if all(map(_whole, means)) else _decimals(median(means), 4))
+
+
+def value_scale(unit: str, value: float) -> Scale:
+    """The scale for a value that stands alone: four significant digits; a whole number of things stays whole."""
+    symbol, size = _fit(unit, [value])
+    scaled = abs(value) / size
+    return Scale(symbol, size, 0 if _whole(scaled) else _decimals(scaled, 4))
+
+
+def quantity(unit: str, value: float) -> str:
+    """A value that stands alone, with its symbol: `1.234 ms`, `21,840`, `97.42 %`."""
+    return value_scale(unit, value).text(value)
+
+
+def _fit(unit: str, values: list[float]) -> tuple[str, float]:
+    scales = _SCALES.get(unit, ((unit, 1.0),))
+    sizes = [abs(value) for value in values if value]
+    typical = median(sizes) if sizes else scales[0][1] if unit == "bytes" else 1.0
+    return next((scale for scale in reversed(scales) if typical >= scale[1]), scales[0])
+
+
+def _whole(value: float) -> bool:
+    return math.isclose(value, round(value), rel_tol=1e-12)
+
+
+def _decimals(value: float, digits: int) -> int:
+    """Decimals that show `digits` significant digits of the value."""
+    return min(_MOST_DECIMALS, max(0, digits - 1 - math.floor(math.log10(value)))) if value else 0
+
+
+def duration(seconds: float) -> str:
+    """A stretch of time as a person says it: `0.8 s`, `42 s`, `3 min 5 s`, `2 h 10 min`, `3 d 4 h`."""
+    if seconds < 10:
+        return f"{max(seconds, 0):.1f} s"
+    whole = round(seconds)
+    for symbol, size, below, part in (("d", 86400, "h", 3600), ("h", 3600, "min", 60), ("min", 60, "s", 1)):
+        if whole >= size:
+            rest = whole % size // part
+            return f"{whole // size} {symbol}" + (f" {rest} {below}" if rest else "")
+    return f"{whole} s"
+
+
+def ago(seconds: float) -> str:
+    """How long ago, roughly: `just now`, `5 min ago`, `3 days ago`."""
+    for size, one, many in ((86400, "day", "days"), (3600, "h", "h"), (60, "min", "min")):
+        if seconds >= size:
+            count = int(seconds // size)
+            return f"{count} {one if count == 1 else many} ago"
+    return "just now" if seconds < 10 else f"{int(seconds)} s ago"

@@ -1,0 +1,208 @@
+"""Who is ranked, who is not and why, and the sentence that a person reads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from velodrome.ranking import listed, pareto, rank_objective, summary
+from velodrome.results import JobInfo
+from velodrome.store.types import EntryState, Row
+
+AT = datetime(2026, 5, 4, tzinfo=UTC)
+
+
+def row(entry: str, *values: float, planned: int | None = None, job: str = "job-1") -> Row:
+    return Row(entry, f"id-{entry}", job, f"name-{job}", planned or len(values), dict(enumerate(values)), AT)
+
+
+def state(
+    entry: str,
+    planned: int = 3,
+    succeeded: int = 0,
+    failed: int = 0,
+    reasons: Mapping[str, int] | None = None,
+    job: str = "job-1",
+) -> tuple[JobInfo, EntryState]:
+    info = JobInfo(
+        uid=job,
+        name=f"name-{job}",
+        namespace="default",
+        board="b",
+        created_at=AT,
+        trials=9,
+        repeats=3,
+        entries=(entry,),
+        document={"spec": {}},
+    )
+    return info, EntryState(entry, None, planned, succeeded, failed, 0, reasons or {})
+
+
+CLEAR = (row("slow", 0.70, 0.71, 0.72), row("best", 0.90, 0.91, 0.92), row("middle", 0.80, 0.81, 0.82))
+
+
+def test_higher_is_better_for_accuracy_and_lower_for_latency() -> None:
+    assert [r.entry for r in rank_objective("accuracy", CLEAR).ranked] == ["best", "middle", "slow"]
+    ranking = rank_objective("latency_p50_seconds{batch_size=1}", CLEAR)
+    assert [r.entry for r in ranking.ranked] == ["slow", "middle", "best"]
+    assert ranking.unit == "seconds"
+    assert ranking.direction == "lower"
+
+
+def test_entries_that_cannot_be_told_apart_share_their_place() -> None:
+    ranking = rank_objective("accuracy", [row("a", 0.9, 0.8, 0.7), row("b", 0.81, 0.89, 0.7), row("c", 0.1, 0.12, 0.1)])
+    assert [(r.entry, r.place, r.shared) for r in ranking.ranked] == [
+        ("a", "1=", True),
+        ("b", "1=", True),
+        ("c", "3", False),
+    ]
+    assert ranking.leaders == ("a", "b")
+    assert ranking.ranked[0].indistinguishable_from == ("b",)
+    assert ranking.ranked[0].interval.n == 3
+    assert ranking.ranked[0].samples == {0: 0.9, 1: 0.8, 2: 0.7}
+
+
+def test_an_incomplete_entry_is_never_ranked_however_good() -> None:
+    ranking = rank_objective("accuracy", [*CLEAR, row("star", 1.0, 1.0, planned=5)])
+    assert "star" not in ranking.leaders
+    (unranked,) = ranking.unranked
+    assert (unranked.entry, unranked.why, unranked.reason) == ("star", "Incomplete", "2 of 5 trials done")
+    assert (unranked.done, unranked.planned) == (2, 5)
+
+
+@pytest.mark.parametrize(
+    ("states", "elsewhere", "why", "reason"),
+    [
+        (state("x", 5, 3, 2, {"LossNotFinite": 2}), "", "Failed", "2 of 5 trials failed: LossNotFinite"),
+        (
+            state("x", 5, 1, 4, {"OutOfMemory": 1, "LossNotFinite": 3}), "", "Failed",
+            "4 of 5 trials failed: LossNotFinite × 3, OutOfMemory × 1",
+        ),
+        (state("x", 1, 0, 1, {}), "", "Failed", "1 of 1 trial failed"),
+        (state("x", 5, 0), "", "Incomplete", "0 of 5 trials done"),
+        (state("x", 5, 2), "", "Incomplete", "2 of 5 trials done"),
+        (state("x", 5, 5), "elsewhere", "OtherConditions", "has no result under these conditions"),
+        (state("x", 5, 5), "", "NotMeasured", "accuracy was not measured"),
+    ],
+)  # fmt: skip
+def test_an_entry_without_values_says_why(
+    states: tuple[JobInfo, EntryState], elsewhere: str, why: str, reason: str
+) -> None:
+    ranking = rank_objective("accuracy", CLEAR, [states], other_cohorts=bool(elsewhere))
+    assert [(r.entry, r.why, r.reason) for r in ranking.unranked] == [("x", why, reason)]
+
+
+def test_a_metric_that_could_not_be_measured_gives_the_runners_own_reason() -> None:
+    states = [state("x", 2, 2)]
+    ranking = rank_objective(
+        "energy_joules", [], states, unavailable={"x": "energy_joules: this device has no counter"}
+    )
+    assert ranking.unranked[0].reason == "energy_joules: this device has no counter"
+
+
+def test_values_under_several_conditions_are_not_mixed_to_fill_up_an_entry() -> None:
+    ranking = rank_objective("accuracy", [*CLEAR, row("x", 0.9, planned=3)], [state("x", 3, 3)], other_cohorts=True)
+    assert ranking.unranked[0].reason == "only 1 of 3 trials ran under these conditions"
+
+
+def test_failures_are_listed_before_what_is_merely_unfinished() -> None:
+    states = [state("a", 3, 1), state("b", 3, 3), state("c", 3, 0, 1, {"OutOfMemory": 1})]
+    assert [r.entry for r in rank_objective("accuracy", [], states).unranked] == ["c", "a", "b"]
+
+
+def test_a_ranked_entry_notes_that_a_newer_job_of_it_went_wrong() -> None:
+    states = [state("best", 3, 0, 1, {"LossNotFinite": 1}, job="job-2"), state("middle", 3, 3)]
+    first, second, _ = rank_objective("accuracy", CLEAR, states).ranked
+    assert "name-job-2" in first.note
+    assert "1 of 3 trials failed: LossNotFinite" in first.note
+    assert second.note == ""
+
+
+def test_a_value_without_a_mean_is_held_back_and_not_a_crash() -> None:
+    ranking = rank_objective("loss", [row("diverged", 1e200, 1e201), row("fine", 0.5, 0.6)])
+    assert ranking.leaders == ("fine",)
+    assert "1e+200" in ranking.unranked[0].reason
+
+
+def test_an_unknown_metric_is_refused() -> None:
+    with pytest.raises(ValueError, match="accurracy"):
+        rank_objective("accurracy", [])
+
+
+@given(st.permutations(range(5)))
+def test_the_order_of_the_rows_does_not_matter(order: list[int]) -> None:
+    rows = [*CLEAR, row("x", 0.9, planned=2), row("y", 0.8, 0.9, 0.7)]
+    states = [state("x", 2, 1), state("z", 2, 0)]
+    expected = rank_objective("accuracy", rows, states)
+    assert rank_objective("accuracy", [rows[i] for i in order], states[::-1]) == expected
+
+
+def test_the_summary_claims_no_more_than_the_tests_do() -> None:
+    def told(*rows: Row) -> str:
+        return summary(rank_objective("accuracy", rows))
+
+    assert told() == "Nothing can be ranked yet."
+    assert told(row("a", 0.9, 0.8)) == "a is the only complete entry."
+    assert told(*CLEAR) == "best is best: significantly better than each of the other 2 entries at 95 %."
+    assert told(*CLEAR[:2]) == "best is best: significantly better than slow at 95 %."
+    tie = row("a", 0.9, 0.8, 0.7), row("b", 0.81, 0.89, 0.7)
+    assert told(*tie) == "a has the best mean; b can't be told apart from it at 95 %."
+    assert told(*tie, row("c", 0.1, 0.12, 0.1)) == "a has the best mean; b can't be told apart from it at 95 %."
+    assert (
+        told(*tie, row("c", 0.9, 0.7, 0.75))
+        == "a has the best mean, but no other entry can be told apart from it at 95 %."
+    )
+    assert "raise trials.repeats" in told(row("a", 0.9), row("b", 0.5))
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(1, "a"), (2, "a and b"), (3, "a, b and c"), (4, "a, b, c and 1 more"), (7, "a, b, c and 4 more")],
+)
+def test_a_list_of_names_stays_short(count: int, text: str) -> None:
+    assert listed("abcdefg"[:count]) == text
+
+
+def trade_off_rows(values: Mapping[str, tuple[float, float]], job: str = "job-1") -> tuple[list[Row], list[Row]]:
+    """Accuracy and latency rows whose means are the given values."""
+    return (
+        [row(name, a - 0.001, a + 0.001, job=job) for name, (a, _) in values.items()],
+        [row(name, s * 0.99, s * 1.01, job=job) for name, (_, s) in values.items()],
+    )
+
+
+def test_the_front_holds_the_entries_that_none_beats_at_everything() -> None:
+    accuracy, speed = trade_off_rows(
+        {"accurate": (0.99, 0.9), "quick": (0.8, 0.1), "fair": (0.9, 0.5), "poor": (0.7, 0.6)}
+    )
+    found = pareto([rank_objective("accuracy", accuracy), rank_objective("train_seconds", speed)])
+    assert found.front == ("accurate", "fair", "quick")
+    assert [point.entry for point in found.points] == ["accurate", "fair", "quick", "poor"]
+    assert found.points[0].intervals[0].mean == pytest.approx(0.99)
+    assert found.left_out == {}
+
+
+def test_a_trade_off_never_combines_values_of_two_jobs() -> None:
+    accuracy, speed = trade_off_rows({"a": (0.9, 0.5)})
+    other, _ = trade_off_rows({"b": (0.99, 0.1)}, job="job-1")
+    _, elsewhere = trade_off_rows({"b": (0.99, 0.1)}, job="job-2")
+    found = pareto([rank_objective("accuracy", accuracy + other), rank_objective("train_seconds", speed + elsewhere)])
+    assert [point.entry for point in found.points] == ["a"]
+    assert found.left_out == {"b": "its values come from different jobs"}
+
+
+def test_an_entry_that_one_objective_does_not_rank_has_no_point() -> None:
+    accuracy, speed = trade_off_rows({"a": (0.9, 0.5), "b": (0.8, 0.6)})
+    found = pareto([rank_objective("accuracy", accuracy), rank_objective("train_seconds", speed[:1])])
+    assert found.left_out == {"b": "not ranked by train_seconds"}
+
+
+def test_a_trade_off_needs_two_or_three_different_objectives() -> None:
+    one = rank_objective("accuracy", CLEAR)
+    for given_rankings in ([one], [one, one], [one] * 4):
+        with pytest.raises(ValueError, match="two or three different objectives"):
+            pareto(given_rankings)
