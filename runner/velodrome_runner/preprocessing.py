@@ -1,7 +1,8 @@
-"""From raw splits to batches: scaling, normalisation, feature selection and augmentation.
+"""From raw splits to batches: scaling, augmentation, normalisation and feature selection.
 
-What a model sees is, in this order: the raw value over `peak` (0 to 1), the augmentations (training only), the
-normalisation by the training split's mean and deviation, and 0 for every feature that the selection drops.
+What a model sees is, in this order: raw values over `peak` (0 to 1); the augmentations, for training alone; the
+normalisation by mean and deviation of the training split; 0, which is the mean, for features that the selection drops.
+Everything that is learned here is learned from the training split, after the validation split has been taken out.
 """
 
 from __future__ import annotations
@@ -11,20 +12,54 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
+from torch.utils.data import DataLoader, Dataset
 
 from velodrome.spec import Preprocessing
+from velodrome_runner.augmentation import Normalization, Pipeline, compose
 from velodrome_runner.data import Split, Splits
+from velodrome_runner.memory import fits
+from velodrome_runner.selection import selected
 
 SplitName = Literal["train", "validation", "test"]
 Augment = Callable[[torch.Tensor, torch.Generator], torch.Tensor]
 Batch = tuple[torch.Tensor, torch.Tensor]
+
+# Images that are converted at once, so that reading a large data set needs little more memory than the result.
+_CHUNK = 4096
+
+
+@dataclass(frozen=True)
+class _Conversion:
+    """Raw images (n, c, h, w) uint8 to what a model sees, on the device: float32, channels last."""
+
+    peak: int
+    normalization: Normalization
+    keep: torch.Tensor | None
+
+    def __call__(self, images: torch.Tensor) -> torch.Tensor:
+        scaled = images.to(self.normalization.mean.device, non_blocking=True).float() / self.peak
+        return self.masked(self.normalization.apply(scaled)).contiguous(memory_format=torch.channels_last)
+
+    def masked(self, images: torch.Tensor) -> torch.Tensor:
+        """With 0 for each feature that was not selected."""
+        return images if self.keep is None else images * self.keep
+
+    def all(self, split: Split) -> Split:
+        """The whole split on the device."""
+        device = self.normalization.mean.device
+        images = torch.empty(split.images.shape, device=device, memory_format=torch.channels_last)
+        for start in range(0, len(split), _CHUNK):
+            images[start : start + _CHUNK] = self(split.images[start : start + _CHUNK])
+        return Split(images, split.labels.to(device))
 
 
 @dataclass(frozen=True)
 class Prepared:
     """A trial's data, ready to iterate.
 
-    `shape` is channels, height and width of the images that `batches` yields.
+    Where `in_memory`, the splits hold what a model sees, float32 on the device (training images before augmentation);
+    else they hold the raw bytes on the CPU, and batches are converted as they are needed. `batches` yields the same
+    either way. `shape` is channels, height and width of its images.
     """
 
     train: Split
@@ -35,50 +70,154 @@ class Prepared:
     augment: Augment | None
     in_memory: bool
     device: torch.device
+    _convert: Callable[[torch.Tensor], torch.Tensor]
+    _convert_train: Callable[[torch.Tensor], torch.Tensor]
 
     def batches(
         self, batch_size: int, generator: torch.Generator | None = None, *, split: SplitName = "train"
     ) -> Iterator[Batch]:
         """One pass over a split: images (n, c, h, w) float32 channels-last and labels (n,) int64, on the device.
 
-        The training split is shuffled and augmented by `generator`, which it needs (a generator on the CPU or on the
-        device; the same state gives the same batches). The others come in their own order, unaugmented. The last batch
-        may be smaller; no sample is left out.
+        The training split is shuffled and augmented by `generator`, which it needs (on the CPU or on the device; the
+        same state gives the same batches). The others come in their own order and unaugmented, and must not be written
+        to. The last batch may be smaller: no sample is left out.
+
+        Raises:
+            ValueError: the training split was asked for without a generator.
         """
-        samples: Split = getattr(self, split)
         if split != "train":
-            for start in range(0, len(samples), batch_size):
-                yield samples.images[start : start + batch_size], samples.labels[start : start + batch_size]
+            return self._in_order(self.validation if split == "validation" else self.test, batch_size)
+        if generator is None:
+            raise ValueError("the training split is shuffled: pass a generator")
+        order = torch.randperm(len(self.train), generator=generator, device=generator.device)
+        return self._augmented(order.split(batch_size), generator)
+
+    def _in_order(self, samples: Split, batch_size: int) -> Iterator[Batch]:
+        if not self.in_memory:
+            yield from self._loaded(samples, torch.arange(len(samples)).split(batch_size), self._convert)
             return
-        assert generator is not None  # noqa: S101
-        order = torch.randperm(len(samples), generator=generator, device=generator.device).to(self.device)
-        for indices in order.split(batch_size):
-            images = samples.images[indices]
-            if self.augment is not None:
-                images = self.augment(images, generator)
-            yield images, samples.labels[indices]
+        yield from zip(samples.images.split(batch_size), samples.labels.split(batch_size), strict=True)
+
+    def _augmented(self, order: tuple[torch.Tensor, ...], generator: torch.Generator) -> Iterator[Batch]:
+        taken = self._taken(order) if self.in_memory else self._loaded(self.train, order, self._convert_train)
+        for images, labels in taken:
+            yield (images if self.augment is None else self.augment(images, generator)), labels
+
+    def _taken(self, order: tuple[torch.Tensor, ...]) -> Iterator[Batch]:
+        # Taken from a view with the channels last, each image is one piece of memory.
+        images = self.train.images.permute(0, 2, 3, 1)
+        for indices in order:
+            chosen = indices.to(self.device)
+            yield images.index_select(0, chosen).permute(0, 3, 1, 2), self.train.labels.index_select(0, chosen)
+
+    def _loaded(
+        self, samples: Split, order: tuple[torch.Tensor, ...], convert: Callable[[torch.Tensor], torch.Tensor]
+    ) -> Iterator[Batch]:
+        loader = DataLoader(
+            _Samples(samples),
+            batch_sampler=[indices.tolist() for indices in order],
+            collate_fn=_unchanged,
+            pin_memory=self.device.type == "cuda",
+        )
+        for images, labels in loader:
+            yield convert(images), labels.to(self.device, non_blocking=True)
+
+
+class _Samples(Dataset[Batch]):
+    """Raw samples, fetched a batch at a time."""
+
+    def __init__(self, samples: Split) -> None:
+        self.samples = samples
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitems__(self, indices: list[int]) -> Batch:
+        chosen = self.samples.take(torch.tensor(indices))
+        return chosen.images, chosen.labels
+
+
+def _unchanged(batch: Batch) -> Batch:
+    return batch
 
 
 def prepare(
     splits: Splits, preprocessing: Preprocessing, *, device: torch.device, seed: int, in_memory: bool | None = None
 ) -> Prepared:
-    """Learns the preprocessing from the training split and applies it to all three."""
-    scaled = splits.train.images.float() / splits.peak
-    mean, std = scaled.mean((0, 2, 3), keepdim=True), scaled.std((0, 2, 3), keepdim=True)
+    """Learns the preprocessing from the training split and applies it to all three.
 
-    def ready(split: Split) -> Split:
-        images = split.images.float() / splits.peak
-        if preprocessing.normalize:
-            images = (images - mean) / std
-        return Split(images.to(device, memory_format=torch.channels_last), split.labels.to(device))
+    Data are kept on the device where they take at most half of its free memory, unless `in_memory` decides. `seed` is
+    for a random feature selection. Validation and test images get the crops' sizes by a central crop.
 
+    Raises:
+        ConfigurationError: an augmentation or the feature selection does not fit these images.
+    """
+    train, peak = splits.train, splits.peak
+    normalization = (normalization_of(train, peak) if preprocessing.normalize else _identity(train)).to(device)
+    pipeline = compose(preprocessing.augmentations, train.shape, normalization)
+    validation, test = (_cropped(split, pipeline) for split in (splits.validation, splits.test))
+    selection = preprocessing.feature_selection
+    keep = None
+    if selection is not None:
+        keep = selected(selection, _cropped(train, pipeline), peak=peak, seed=seed).to(device)
+    convert = _Conversion(peak, normalization, keep)
+    # Where images are augmented first, the selection comes last: its features are places in what the model sees.
+    convert_train = _Conversion(peak, normalization, None) if pipeline.steps else convert
+    if in_memory is None:
+        values = sum(split.images.numel() for split in (train, validation, test))
+        in_memory = fits(4 * values, device)
+    if in_memory:
+        train, validation, test = convert_train.all(train), convert.all(validation), convert.all(test)
     return Prepared(
-        ready(splits.train),
-        ready(splits.validation),
-        ready(splits.test),
-        shape=splits.train.shape,
+        train,
+        validation,
+        test,
+        shape=pipeline.shape,
         classes=len(splits.facts.classes),
-        augment=None,
-        in_memory=True,
+        augment=_augment(pipeline, convert) if pipeline.steps else None,
+        in_memory=in_memory,
         device=device,
+        _convert=convert,
+        _convert_train=convert_train,
     )
+
+
+def normalization_of(train: Split, peak: int) -> Normalization:
+    """Mean and standard deviation of each channel over all its values, scaled to 0 to 1.
+
+    They come from exact counts of the raw values, so they don't depend on the order of summation or on the machine. A
+    channel that never changes is only centred.
+    """
+    values = torch.arange(256, dtype=torch.float64) / peak
+    means, deviations = [], []
+    for channel in train.images.unbind(1):
+        share = torch.bincount(channel.flatten(), minlength=256) / channel.numel()
+        mean = (share * values).sum()
+        deviation = (share * (values - mean).square()).sum().sqrt()
+        means.append(mean)
+        deviations.append(torch.where(deviation > 0, deviation, torch.ones_like(deviation)))
+    mean, deviation = (torch.stack(each).float().view(1, -1, 1, 1) for each in (means, deviations))
+    return Normalization(mean, deviation)
+
+
+def _identity(train: Split) -> Normalization:
+    zeros = torch.zeros(1, train.shape[0], 1, 1)
+    return Normalization(zeros, torch.ones_like(zeros))
+
+
+def _cropped(split: Split, pipeline: Pipeline) -> Split:
+    """The split with the centre of each image, where crops change the size."""
+    images = split.images
+    for size in pipeline.crops:
+        if tuple(images.shape[2:]) != size:
+            from torchvision.transforms.v2 import functional
+
+            images = functional.center_crop(images, list(size))
+    return Split(images, split.labels)
+
+
+def _augment(pipeline: Pipeline, convert: _Conversion) -> Augment:
+    def augment(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        return convert.masked(pipeline(images, generator))
+
+    return augment

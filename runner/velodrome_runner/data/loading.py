@@ -8,7 +8,7 @@ import torch
 
 from velodrome.errors import ConfigurationError
 from velodrome.results import DatasetFacts
-from velodrome.spec import Dataset
+from velodrome.spec import Dataset, Source
 from velodrome_runner.data.digits import read_digits
 from velodrome_runner.data.samples import Raw, Split, Splits, content_digest
 
@@ -23,7 +23,7 @@ def load(dataset: Dataset, *, folder: Path, seed: int) -> Splits:
         ConfigurationError: with reason DatasetMissing, DatasetCorrupt, DatasetDigestMismatch or DatasetTooSmall.
         TrialFailed: with reason DatasetDownloadFailed, where a download was asked for and did not succeed.
     """
-    raw = _read(dataset, folder)
+    raw = read(dataset, folder)
     found = content_digest(raw)
     if dataset.digest is not None and dataset.digest != found:
         raise ConfigurationError(
@@ -44,6 +44,37 @@ def load(dataset: Dataset, *, folder: Path, seed: int) -> Splits:
     return Splits(train, validation, raw.test, facts, raw.peak)
 
 
+def read(dataset: Dataset, folder: Path) -> Raw:
+    """The data set as it was published, before any seed plays a part; raises as `load` does."""
+    if dataset.name == "digits":
+        return read_digits()
+    from velodrome_runner.data.files import read_files
+
+    if dataset.source is None:
+        raise ConfigurationError(
+            f"{dataset.name} needs files: write spec.dataset.source, for example {{path: DIR}}", "DatasetMissing"
+        )
+    return read_files(dataset.name, source_folder(dataset.source, folder), download=dataset.source.download)
+
+
+def source_folder(source: Source, folder: Path) -> Path:
+    """Where a source's files are: below `folder`, but for a `path` that is absolute.
+
+    Raises:
+        ConfigurationError: the path leads out of the volume that it is a path in.
+    """
+    claim = source.persistent_volume_claim
+    if claim is None:
+        return folder / (source.path or "")
+    inside = Path(claim.path.lstrip("/"))
+    if ".." in inside.parts:
+        raise ConfigurationError(
+            f"spec.dataset.source.persistentVolumeClaim.path is {claim.path!r}, which leads out of the volume: write a "
+            "path below its root, without .."
+        )
+    return folder / inside
+
+
 def split_validation(train: Split, fraction: float, seed: int) -> tuple[Split, Split]:
     """The training split less a stratified share of it, and that share; both in their original order.
 
@@ -58,14 +89,12 @@ def split_validation(train: Split, fraction: float, seed: int) -> tuple[Split, S
         )
     except ValueError as error:
         raise ConfigurationError(
-            f"no stratified validation split of {fraction:g} can be drawn from {len(train)} training samples: {error}; "
+            f"no stratified validation split of {fraction:g} can be drawn from {len(train)} training samples ({error}): "
             "change spec.dataset.validationFraction or use more data",
             "DatasetTooSmall",
         ) from error
-    return tuple(train.take(torch.from_numpy(part).sort().values) for part in (kept, held_out))  # type: ignore[return-value]
+    return _sorted(train, kept), _sorted(train, held_out)
 
 
-def _read(dataset: Dataset, folder: Path) -> Raw:
-    if dataset.name == "digits":
-        return read_digits()
-    raise NotImplementedError(dataset.name)
+def _sorted(split: Split, indices: object) -> Split:
+    return split.take(torch.as_tensor(indices).sort().values)

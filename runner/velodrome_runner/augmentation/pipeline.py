@@ -1,0 +1,110 @@
+"""The augmentations of a BenchmarkJob as one function on normalised batches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from velodrome.errors import ConfigurationError
+from velodrome.spec import Augmentation
+from velodrome_runner.augmentation.colour import ColorJitter
+from velodrome_runner.augmentation.geometry import RandomCrop, RandomErasing, RandomHorizontalFlip, RandomRotation
+from velodrome_runner.augmentation.step import Shape, Step
+from velodrome_runner.augmentation.trivial import TrivialAugment
+
+
+@dataclass(frozen=True)
+class Normalization:
+    """The affine map from values 0 to 1 to what a model sees: mean and deviation of each channel, (1, c, 1, 1)."""
+
+    mean: torch.Tensor
+    deviation: torch.Tensor
+
+    def apply(self, images: torch.Tensor) -> torch.Tensor:
+        return (images - self.mean) / self.deviation
+
+    def invert(self, images: torch.Tensor) -> torch.Tensor:
+        return images * self.deviation + self.mean
+
+    def to(self, device: torch.device) -> Normalization:
+        return Normalization(self.mean.to(device), self.deviation.to(device))
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """Augmentations in their order. `crops` are the sizes that crops leave, in order; `shape` is what comes out."""
+
+    steps: tuple[Step, ...]
+    normalization: Normalization
+    shape: Shape
+    crops: tuple[tuple[int, int], ...]
+
+    def __call__(self, images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        """Augments normalised images (n, c, h, w); each step sees them as if they were not yet normalised.
+
+        Steps that only move pixels work on normalised values as well, so only the others cost the way back and forth.
+        """
+        normalization = self.normalization
+        normalized = True
+        for step in self.steps:
+            if step.needs_unit_range and normalized:
+                images, normalized = normalization.invert(images), False
+            black = normalization.apply(torch.zeros_like(normalization.mean)) if normalized else 0 * normalization.mean
+            images = step(images, black, generator)
+        images = images if normalized else normalization.apply(images)
+        return images.contiguous(memory_format=torch.channels_last)
+
+
+def compose(augmentations: Sequence[Augmentation], shape: Shape, normalization: Normalization) -> Pipeline:
+    """The pipeline for images of that shape.
+
+    Raises:
+        ConfigurationError: an augmentation can't be applied to such images.
+    """
+    steps: list[Step] = []
+    crops: list[tuple[int, int]] = []
+    for augmentation in augmentations:
+        step = _step(augmentation, shape)
+        steps.append(step)
+        if isinstance(step, RandomCrop):
+            shape = (shape[0], *step.size)
+            crops.append(step.size)
+    return Pipeline(tuple(steps), normalization, shape, tuple(crops))
+
+
+def _step(augmentation: Augmentation, shape: Shape) -> Step:
+    args = augmentation.args
+    given: dict[str, Any] = args.model_dump(exclude_none=True)
+    match augmentation.name:
+        case "RandomCrop":
+            return _crop(shape, args.size, args.padding or 0)
+        case "RandomHorizontalFlip":
+            return RandomHorizontalFlip(**given)
+        case "RandomRotation":
+            return RandomRotation(**given)
+        case "RandomErasing":
+            if args.scale is not None and args.scale[1] > 1:
+                raise ConfigurationError(f"RandomErasing: scale is a share of the area, at most 1, not {args.scale[1]:g}")
+            return RandomErasing(shape, **given)
+        case "ColorJitter":
+            if shape[0] == 1 and (args.saturation or args.hue):
+                raise ConfigurationError(
+                    "ColorJitter: grey images have no saturation and no hue to change: leave both out of its args"
+                )
+            return ColorJitter(**given)
+        case "TrivialAugment":
+            return TrivialAugment(**given)
+
+
+def _crop(shape: Shape, size: int | None, padding: int) -> RandomCrop:
+    _, height, width = shape
+    crop = (height, width) if size is None else (size, size)
+    if crop[0] > height + 2 * padding or crop[1] > width + 2 * padding:
+        raise ConfigurationError(
+            f"RandomCrop: size {size} does not fit into images of {height}x{width} with padding {padding}: "
+            f"write a size of at most {min(height, width) + 2 * padding}, or more padding"
+        )
+    return RandomCrop(shape, crop, padding)

@@ -1,0 +1,166 @@
+"""MNIST, FashionMNIST, CIFAR10 and CIFAR100 in torchvision's folder layout.
+
+The layout, the checksums, the download and the reading of CIFAR are torchvision's. Two things are done here because
+torchvision does not do them: each message says which file is at fault, and MNIST's files, which torchvision checks only
+while it downloads them, are checked on every reading.
+
+CIFAR's files are pickles, and unpickling a file can run any program. They are only ever opened after their MD5 agreed
+with the one that torchvision publishes, so what is unpickled is the official file and nothing else: data of one's own
+in CIFAR's format are refused as corrupt.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from velodrome.errors import ConfigurationError, TrialFailed
+from velodrome_runner.data.idx import read_idx
+from velodrome_runner.data.samples import Raw, Split
+
+
+def read_files(name: str, root: Path, *, download: bool) -> Raw:
+    """Reads the data set of that name from `root`, the folder that torchvision calls so, downloading it if it may.
+
+    Raises:
+        ConfigurationError: reason DatasetMissing or DatasetCorrupt; the message names the file and the fix.
+        TrialFailed: reason DatasetDownloadFailed.
+    """
+    from torchvision import datasets
+
+    kind = getattr(datasets, name)
+    layout = _Idx(kind, root) if issubclass(kind, datasets.MNIST) else _Pickles(kind, root)
+    if download and layout.missing():
+        _download(kind, root, layout)
+    missing = layout.missing()
+    if missing:
+        raise ConfigurationError(
+            f"{name} is not in {root}: {_listed(missing)} {'is' if len(missing) == 1 else 'are'} missing. Put torchvision's "
+            f"files there, or set spec.dataset.source.download: true{_nearby(root)}",
+            "DatasetMissing",
+        )
+    raw = layout.read()
+    for part, split in (("training", raw.train), ("test", raw.test)):
+        _check(f"the {part} split of {name} in {root}", split, raw)
+    return raw
+
+
+class _Idx:
+    """MNIST's layout: four IDX files in ROOT/NAME/raw, as they are or compressed with gzip."""
+
+    def __init__(self, kind: Any, root: Path) -> None:
+        self.kind = kind
+        self.folder = root / kind.__name__ / "raw"
+        # torchvision lists training images, training labels, test images and test labels, with the suffix .gz.
+        self.files = [self.folder / name.removesuffix(".gz") for name, _ in kind.resources]
+
+    def missing(self) -> list[Path]:
+        return [file for file in self.files if _idx_file(file) is None]
+
+    def read(self) -> Raw:
+        train_images, train_labels, test_images, test_labels = (
+            read_idx(_idx_file(file) or file, dimensions=1 if "labels" in file.name else 3) for file in self.files
+        )
+        return Raw(
+            Split(train_images.unsqueeze(1), train_labels.to(torch.int64)),
+            Split(test_images.unsqueeze(1), test_labels.to(torch.int64)),
+            tuple(self.kind.classes),
+        )
+
+
+class _Pickles:
+    """CIFAR's layout: pickled batches and their metadata in ROOT/cifar-…"""
+
+    def __init__(self, kind: Any, root: Path) -> None:
+        self.kind = kind
+        self.root = root
+        folder = root / kind.base_folder
+        listed = [*kind.train_list, *kind.test_list, (kind.meta["filename"], kind.meta["md5"])]
+        self.files = {folder / name: md5 for name, md5 in listed}
+
+    def missing(self) -> list[Path]:
+        return [file for file in self.files if not file.is_file()]
+
+    def read(self) -> Raw:
+        from torchvision.datasets.utils import check_integrity
+
+        for file, md5 in self.files.items():
+            if not check_integrity(file, md5):
+                raise ConfigurationError(
+                    f"{file} is not the official file of {self.kind.__name__} (its MD5 is not {md5}): delete it and "
+                    "get it again, by spec.dataset.source.download: true for example",
+                    "DatasetCorrupt",
+                )
+        # torchvision would take every checksum twice more, once for each split.
+        checked = type(self.kind.__name__, (self.kind,), {"_check_integrity": lambda _: True})
+        parts: list[Any] = [checked(self.root, train=train) for train in (True, False)]
+        train, test = (
+            # torchvision hands out a view with channels last; behind it lie the images as they were stored.
+            Split(torch.from_numpy(part.data.transpose(0, 3, 1, 2)), torch.tensor(part.targets, dtype=torch.int64))
+            for part in parts
+        )
+        return Raw(train, test, tuple(parts[0].classes))
+
+
+def _idx_file(file: Path) -> Path | None:
+    packed = file.with_name(file.name + ".gz")
+    return file if file.is_file() else packed if packed.is_file() else None
+
+
+def _check(what: str, split: Split, raw: Raw) -> None:
+    """Refuses splits that are readable and make no sense."""
+    problem = None
+    if len(split.images) != len(split.labels):
+        problem = f"it has {len(split.images)} images and {len(split.labels)} labels"
+    elif len(split) == 0:
+        problem = "it has no samples"
+    elif split.shape != raw.train.shape:
+        problem = f"its images have the shape {split.shape}, the training images {raw.train.shape}"
+    elif int(split.labels.max()) >= len(raw.classes) or int(split.labels.min()) < 0:
+        problem = f"its labels go from {split.labels.min()} to {split.labels.max()}, for {len(raw.classes)} classes"
+    if problem:
+        raise ConfigurationError(f"{what} can't be used: {problem}; get its files again", "DatasetCorrupt")
+
+
+def _download(kind: Any, root: Path, layout: _Idx | _Pickles) -> None:
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        with _alone(root):
+            if layout.missing():  # another trial may have finished meanwhile
+                kind(root, download=True)
+    # URLError is an OSError; torchvision raises RuntimeError for a wrong MD5.
+    except (OSError, RuntimeError, EOFError, HTTPException) as error:
+        raise TrialFailed(
+            "DatasetDownloadFailed",
+            f"{kind.__name__} could not be downloaded to {root} ({error}): check the network and the folder's "
+            "permissions, or put the files there yourself",
+        ) from error
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Holds every other process that downloads to the folder back, so that none reads a half-written file."""
+    descriptor = os.open(folder / ".velodrome-download.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _listed(files: list[Path]) -> str:
+    return ", ".join(str(file) for file in files)
+
+
+def _nearby(root: Path) -> str:
+    if not root.is_dir():
+        return f" ({root} is no folder)"
+    names = sorted(entry.name for entry in root.iterdir())[:8]
+    return f" ({root} holds {', '.join(names) or 'nothing'})"

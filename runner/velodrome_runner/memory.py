@@ -1,0 +1,44 @@
+"""How much memory data may take."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import torch
+
+from velodrome_runner.threads import memory_limit
+
+# The rest is for the model, its gradients, the optimizer's state and what else runs on the machine.
+_SHARE = 0.5
+
+
+def fits(size: int, device: torch.device) -> bool:
+    """Whether tensors of that many bytes should be kept on the device for the whole trial: at most half of what is free."""
+    return size <= _SHARE * available(device)
+
+
+def available(device: torch.device, *, meminfo: Path = Path("/proc/meminfo")) -> float:
+    """Bytes that are free on the device; on a CPU, within the machine's memory and the control group's limit."""
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        return float(free)
+    limits = [_free(meminfo)]
+    limit = memory_limit()
+    if limit is not None:
+        limits.append(limit - _resident())
+    return float(min(limits))
+
+
+def _free(meminfo: Path) -> float:
+    try:
+        lines = meminfo.read_text(encoding="ascii").splitlines()
+    except OSError:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    fields = dict(line.split(":", 1) for line in lines if ":" in line)
+    return int(fields["MemAvailable"].split()[0]) * 1024
+
+
+def _resident() -> int:
+    pages = Path("/proc/self/statm").read_text(encoding="ascii").split()[1]
+    return int(pages) * os.sysconf("SC_PAGE_SIZE")
