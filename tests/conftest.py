@@ -7,9 +7,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
+
+# A test says nothing about time, so a slow machine must not fail one; in CI the same examples are tried every time.
+settings.register_profile(
+    "velodrome", deadline=None, derandomize="CI" in os.environ, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("velodrome")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

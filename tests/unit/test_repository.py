@@ -156,3 +156,26 @@ def test_a_script_is_executable_strict_bash(script: str) -> None:
 
 def test_generated_files_are_what_the_code_says() -> None:
     run(sys.executable, "tools/generate.py", "--check")
+
+
+SKIPPING = """
+import pytest
+
+def test_without_a_server(): pytest.skip("no server")
+
+@pytest.mark.skipif(True, reason="no browser")
+def test_without_a_browser(): pass
+
+@pytest.mark.gpu
+def test_without_a_gpu(): pytest.skip("no GPU")
+"""
+
+
+@pytest.mark.parametrize(("ci", "outcome"), [("", "3 skipped"), ("true", "2 failed, 1 skipped")])
+def test_a_skip_is_a_failure_in_ci(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ci: str, outcome: str) -> None:
+    monkeypatch.setenv("CI", ci)
+    (tmp_path / "conftest.py").write_text((ROOT / "tests/conftest.py").read_text())
+    (tmp_path / "test_skipping.py").write_text(SKIPPING)
+    command = [sys.executable, "-m", "pytest", "-c", ROOT / "pyproject.toml", "--rootdir", tmp_path, tmp_path]
+    output = run(*command, "-p", "no:cacheprovider", code=1 if ci else 0)
+    assert outcome in output.splitlines()[-1]
