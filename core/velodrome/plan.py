@@ -12,7 +12,6 @@ from functools import cached_property
 from typing import Any
 
 from velodrome.canonical import digest
-from velodrome.errors import Problem, SpecError
 from velodrome.metrics import CATALOGUE, MetricKey
 from velodrome.spec import (
     BenchmarkJob,
@@ -26,6 +25,7 @@ from velodrome.spec import (
     Strict,
     Training,
 )
+from velodrome.spec.override import overlay
 from velodrome.vocabulary import OPTIMIZER_FIELDS, SCHEDULE_FIELDS
 
 
@@ -39,6 +39,7 @@ class TrialConfig(Strict):
     training: Training
     model: Model | None = None
     command: tuple[str, ...] | None = None
+    image: str | None = None
     # Keys of the quality metrics to measure: those of evaluation.metrics and those of the objectives.
     quality: tuple[str, ...]
 
@@ -55,8 +56,11 @@ class Trial:
 
     @property
     def id(self) -> str:
-        """Identity of what is run: equal for equal configurations and seeds, whatever the job is called."""
-        return digest([self.config.model_dump(mode="json", exclude_none=True), self.seed], 16)
+        """Identity of what is run: equal for equal configurations and seeds, whatever the job is called.
+
+        Where the data lie is no part of it; which data they are, the record's dataset digest says.
+        """
+        return digest([_identity(self.config, exclude={"dataset": {"source": True}}), self.seed], 16)
 
 
 @dataclass(frozen=True)
@@ -92,32 +96,23 @@ class Plan:
 
 
 def plan(job: BenchmarkJob) -> Plan:
-    """Resolves every entry of the job.
-
-    Raises:
-        SpecError: an entry's override does not fit the defaults that it overrides.
-    """
+    """The job's trials: every entry resolved, none left out. A valid job always has a plan."""
+    spec = job.spec
     quality = quality_keys(job)
-    problems: list[Problem] = []
-    configs: dict[str, TrialConfig] = {}
-    for index, entry in enumerate(job.spec.entries):
-        try:
-            training = resolve(job.spec.training, entry)
-        except ValueError as error:
-            problems.append(Problem(f"spec.entries[{index}].training", str(error)))
-            continue
-        configs[entry.name] = TrialConfig(
-            dataset=job.spec.dataset,
-            preprocessing=job.spec.preprocessing,
-            budget=job.spec.budget,
-            evaluation=job.spec.evaluation,
-            training=training,
+    configs = {
+        entry.name: TrialConfig(
+            dataset=spec.dataset,
+            preprocessing=spec.preprocessing,
+            budget=spec.budget,
+            evaluation=spec.evaluation,
+            training=resolve(spec.training, entry),
             model=entry.model,
             command=entry.command,
+            image=entry.image,
             quality=quality,
         )
-    if problems:
-        raise SpecError(tuple(problems), job.metadata.name)
+        for entry in spec.entries
+    }
     return Plan(job, configs)
 
 
@@ -129,23 +124,11 @@ def resolve(defaults: Training, entry: Entry) -> Training:
     """
     if entry.training is None:
         return defaults
-    override = entry.training.model_dump(mode="json", by_alias=True, exclude_unset=True)
-    merged = _merged(defaults.model_dump(mode="json", by_alias=True), override)
+    merged = overlay(defaults.model_dump(mode="json"), entry.training.model_dump(mode="json"))
     for part, table in (("optimizer", OPTIMIZER_FIELDS), ("schedule", SCHEDULE_FIELDS)):
         foreign = frozenset().union(*table.values()) - table[merged[part]["name"]]
         merged[part] = {field: value for field, value in merged[part].items() if field not in foreign}
     return Training.model_validate(merged)
-
-
-def _merged(base: dict[str, Any], override: Mapping[str, Any]) -> dict[str, Any]:
-    result = dict(base)
-    for field, value in override.items():
-        below = result.get(field)
-        if isinstance(below, dict) and isinstance(value, Mapping):
-            result[field] = _merged(below, value)
-        else:
-            result[field] = value
-    return result
 
 
 def objective_key(objective: Objective) -> MetricKey:
@@ -165,15 +148,16 @@ def quality_keys(job: BenchmarkJob) -> tuple[str, ...]:
 def local_uid(plan: Plan, generation: int = 0) -> str:
     """The uid of a run on one machine: the same race gives the same uid, so that running it again carries on.
 
-    What may change during a race (parallelism, suspend, the time to live) is left out, as are the pods' settings, which
-    a run on one machine ignores; `generation` tells deliberate repetitions of one race apart.
+    What may change during a race (parallelism, suspend, the time to live, how many failures it bears) is left out, as
+    are the pods' settings and images, which a run on one machine ignores; `generation` tells deliberate repetitions of
+    one race apart.
     """
     spec = plan.job.spec
     race = {
         "job": [plan.job.namespace, plan.job.metadata.name, plan.job.board],
         "objectives": [objective.model_dump(mode="json", exclude_none=True) for objective in spec.objectives],
-        "entries": [[name, config.model_dump(mode="json", exclude_none=True)] for name, config in plan.configs.items()],
-        "trials": spec.trials.model_dump(mode="json"),
+        "entries": [[name, _identity(config, exclude={"image": True})] for name, config in plan.configs.items()],
+        "trials": [spec.trials.repeats, spec.trials.base_seed],
         "generation": generation,
     }
     return "local-" + digest(race, 16)
@@ -181,4 +165,11 @@ def local_uid(plan: Plan, generation: int = 0) -> str:
 
 def entry_id(config: TrialConfig) -> str:
     """Identity of an entry: what it is and how it trains, whatever it is called and under whichever conditions."""
-    return digest(config.model_dump(mode="json", exclude_none=True, include={"model", "training", "command"}))
+    return digest(_identity(config, include={"model": True, "training": True, "command": True, "image": True}))
+
+
+def _identity(config: TrialConfig, **parts: Any) -> dict[str, Any]:
+    """What identities are hashed from. Nulls are left out, so that a field that comes to be later, null by default,
+    changes no identity.
+    """
+    return config.model_dump(mode="json", exclude_none=True, **parts)

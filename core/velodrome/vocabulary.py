@@ -26,6 +26,9 @@ DATASETS: Mapping[str, str] = {
     "CIFAR100": "60,000 pictures of 100 classes, 32x32 RGB, in torchvision's folder layout.",
 }
 
+# How many classes each has.
+CLASSES: Mapping[str, int] = {"digits": 10, "MNIST": 10, "FashionMNIST": 10, "CIFAR10": 10, "CIFAR100": 100}
+
 # Arguments that each augmentation takes, beside those that every one takes (none today).
 AUGMENTATION_ARGS: Mapping[str, frozenset[str]] = {
     "RandomCrop": frozenset({"size", "padding"}),

@@ -3,51 +3,50 @@
 Pure but for `read_jobs`, which reads one file. Imports pydantic and PyYAML, nothing heavier.
 """
 
-from velodrome.spec.file import parse_jobs, read_jobs, validate
-from velodrome.spec.model import (
+from velodrome.spec.base import Strict
+from velodrome.spec.conditions import (
     Augmentation,
     AugmentationArgs,
-    BenchmarkJob,
     Budget,
     Dataset,
-    EarlyStopping,
-    Entry,
     Evaluation,
     FeatureSelection,
     Inference,
-    Model,
-    Objective,
-    Optimizer,
     Preprocessing,
-    Regularization,
-    Schedule,
     Source,
-    Strict,
     Target,
-    Training,
 )
+from velodrome.spec.file import parse_jobs, read_jobs, validate
+from velodrome.spec.job import BenchmarkJob, BenchmarkJobSpec, Entry, Model, Objective, Regression, Trials
+from velodrome.spec.pods import Execution, Runner
+from velodrome.spec.training import EarlyStopping, Optimizer, Regularization, Schedule, Training
 
 __all__ = [
     "Augmentation",
     "AugmentationArgs",
     "BenchmarkJob",
+    "BenchmarkJobSpec",
     "Budget",
     "Dataset",
     "EarlyStopping",
     "Entry",
     "Evaluation",
+    "Execution",
     "FeatureSelection",
     "Inference",
     "Model",
     "Objective",
     "Optimizer",
     "Preprocessing",
+    "Regression",
     "Regularization",
+    "Runner",
     "Schedule",
     "Source",
     "Strict",
     "Target",
     "Training",
+    "Trials",
     "parse_jobs",
     "read_jobs",
     "validate",

@@ -1,20 +1,20 @@
 """Rules that span fields. Pure.
 
 Each rule reads the raw document, as it came from YAML or JSON, and says what breaks it; it passes over parts that are
-missing or of the wrong type, since the model reports those. So one reading of a file reports every problem at once,
-and each rule has its twin as a CEL expression where the CRD can say it.
+missing or of the wrong type, since the model reports those. So one reading of a file reports every problem at once.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
-from velodrome.metrics import CATALOGUE
-from velodrome.spec.types import suggestion
+from velodrome.metrics import CATALOGUE, Metric
+from velodrome.spec.override import overlay
+from velodrome.spec.wording import Location, dotted, shown, suggestion
 from velodrome.vocabulary import (
     AUGMENTATION_ARGS,
+    CLASSES,
     DATASETS,
     FEATURE_SELECTION_FIELDS,
     MODEL_ARGS,
@@ -22,7 +22,15 @@ from velodrome.vocabulary import (
     SCHEDULE_FIELDS,
 )
 
-Location = tuple[str | int, ...]
+# An Indexed Job of Kubernetes with a backoff limit for each index has at most so many completions.
+MOST_TRIALS = 100_000
+
+# What Kubernetes keeps in an object's metadata, beside the fields that Velodrome reads.
+_METADATA = (
+    *("name", "namespace", "labels", "annotations", "uid", "creationTimestamp", "deletionGracePeriodSeconds"),
+    *("deletionTimestamp", "finalizers", "generateName", "generation", "managedFields", "ownerReferences"),
+    *("resourceVersion", "selfLink"),
+)
 
 
 class Broken(NamedTuple):
@@ -38,190 +46,247 @@ class Broken(NamedTuple):
         return dotted(self.location)
 
 
-def dotted(location: Location) -> str:
-    """`("spec", "entries", 1, "name")` as `spec.entries[1].name`."""
-    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)
-    return text.removeprefix(".")
-
-
 def broken_rules(document: Any) -> list[Broken]:
-    """Every rule that the document breaks, in the order of the spec."""
-    spec = _mapping(_mapping(document).get("spec"))
-    return [broken for rule in _RULES for broken in rule(spec)]
+    """Every rule that the document breaks; never raises, whatever the document is made of."""
+    document = _mapping(document)
+    spec = _mapping(document.get("spec"))
+    return [*_metadata(_mapping(document.get("metadata"))), *(broken for rule in _RULES for broken in rule(spec))]
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
+def _list(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, list | tuple) else []
+
+
 def _items(value: Any) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    if isinstance(value, list | tuple):
-        for index, item in enumerate(value):
-            if isinstance(item, Mapping):
-                yield index, item
+    return ((index, item) for index, item in enumerate(_list(value)) if isinstance(item, Mapping))
 
 
-def _unique_names(spec: Mapping[str, Any]) -> Iterator[Broken]:
-    for field in ("objectives", "entries"):
-        names = Counter(str(item["name"]) for _, item in _items(spec.get(field)) if "name" in item)
-        seen: set[str] = set()
-        for index, item in _items(spec.get(field)):
-            name = str(item.get("name"))
-            if names[name] > 1 and name in seen:
-                yield Broken(
-                    ("spec", field, index, "name"), f'"{name}" is taken by another of {field}', "names are unique"
-                )
-            seen.add(name)
+def _text(value: Any) -> str:
+    """A string as it is; of anything else nothing, so that it is found in no table."""
+    return value if isinstance(value, str) else ""
 
 
-def _objective_parameters(spec: Mapping[str, Any]) -> Iterator[Broken]:
-    inference = _mapping(_mapping(spec.get("evaluation")).get("inference"))
-    batch_sizes = inference.get("batchSizes", [1, 64])
+def _is_number(value: Any) -> TypeGuard[int | float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _metadata(metadata: Mapping[str, Any]) -> Iterator[Broken]:
+    for field in metadata:
+        if field not in _METADATA:
+            yield Broken(("metadata", field), f'unknown field "{field}"', suggestion(field, _METADATA))
+
+
+def _objectives(spec: Mapping[str, Any]) -> Iterator[Broken]:
+    sizes = _list(_mapping(_mapping(spec.get("evaluation")).get("inference")).get("batchSizes", [1, 64]))
     for index, objective in _items(spec.get("objectives")):
-        metric = CATALOGUE.get(str(objective.get("metric")))
+        metric = CATALOGUE.get(_text(objective.get("metric")))
         if metric is None:
             continue
         here: Location = ("spec", "objectives", index)
-        for field, parameter in (("batchSize", "batch_size"), ("average", "average"), ("label", "label")):
-            if objective.get(field) is not None and parameter not in metric.parameters:
-                takers = [name for name, known in CATALOGUE.items() if parameter in known.parameters]
-                yield Broken((*here, field), f"{metric.name} takes no {field}", f"metrics that do: {', '.join(takers)}")
-        if objective.get("average") is not None and objective.get("label") is not None:
-            yield Broken((*here, "label"), "one class has no average", "write average or label, not both")
+        yield from _parameters(here, objective, metric)
         size = objective.get("batchSize")
+        measured = f"one of evaluation.inference.batchSizes: {', '.join(map(shown, sizes))}"
         if "batch_size" in metric.requires and size is None:
-            yield Broken(
-                here,
-                f"{metric.name} needs a batchSize",
-                f"one of evaluation.inference.batchSizes: {_join(batch_sizes)}",
-            )
-        if "batch_size" in metric.requires and isinstance(size, int) and size not in (batch_sizes or ()):
-            yield Broken(
-                (*here, "batchSize"),
-                f"batch size {size} is not measured",
-                f"add it to evaluation.inference.batchSizes, or use one of: {_join(batch_sizes)}",
-            )
+            yield Broken(here, f"{metric.name} needs a batchSize", measured)
+        elif "batch_size" in metric.requires and size not in sizes:
+            yield Broken((*here, "batchSize"), f"batch size {shown(size)} is not measured", measured)
         if metric.name == "time_to_target_seconds" and not _mapping(spec.get("budget")).get("target"):
             yield Broken((*here, "metric"), "time_to_target_seconds needs a target", "set spec.budget.target")
+        classes = CLASSES.get(_text(_mapping(spec.get("dataset")).get("name")))
+        label = objective.get("label")
+        if classes is not None and _is_number(label) and label >= classes:
+            yield Broken((*here, "label"), f"there is no class {label}", f"classes are 0 to {classes - 1}")
 
 
-def _join(values: Any) -> str:
-    return ", ".join(str(value) for value in values) if isinstance(values, list | tuple) else str(values)
+def _parameters(here: Location, objective: Mapping[str, Any], metric: Metric) -> Iterator[Broken]:
+    """Parameters that the metric does not take."""
+    for field, parameter in (("batchSize", "batch_size"), ("average", "average"), ("label", "label")):
+        if objective.get(field) is not None and parameter not in metric.parameters:
+            takers = [name for name, known in CATALOGUE.items() if parameter in known.parameters]
+            yield Broken((*here, field), f"{metric.name} takes no {field}", f"metrics that do: {', '.join(takers)}")
+    if objective.get("average") is not None and objective.get("label") is not None:
+        yield Broken((*here, "label"), "one class has no average", "write average or label, not both")
 
 
-def _per_epoch_metrics(spec: Mapping[str, Any]) -> Iterator[Broken]:
-    places: list[tuple[Location, Any]] = [
-        (("spec", "budget", "target"), _mapping(spec.get("budget")).get("target")),
-        (("spec", "training", "earlyStopping"), _mapping(spec.get("training")).get("earlyStopping")),
-    ]
-    for index, entry in _items(spec.get("entries")):
-        override = _mapping(entry.get("training")).get("earlyStopping")
-        places.append((("spec", "entries", index, "training", "earlyStopping"), override))
-    for location, value in places:
-        name = str(_mapping(value).get("metric", "validation_loss"))
-        if name in CATALOGUE and not CATALOGUE[name].per_epoch:
-            allowed = [metric.name for metric in CATALOGUE.values() if metric.per_epoch]
-            yield Broken((*location, "metric"), f"{name} is not measured each epoch", f"one of: {', '.join(allowed)}")
+def _source(spec: Mapping[str, Any]) -> Iterator[Broken]:
+    dataset = _mapping(spec.get("dataset"))
+    source, name = _mapping(dataset.get("source")), _text(dataset.get("name"))
+    volume, path, download = (source.get(field) for field in ("persistentVolumeClaim", "path", "download"))
+    here: Location = ("spec", "dataset", "source")
+    if name == "digits" and source:
+        yield Broken(here, "digits comes with scikit-learn and needs no source", "leave it out")
+    elif name in DATASETS and name != "digits" and not (volume or path or download):
+        yield Broken(here, f"{name} needs a source", "for example {path: FOLDER} or {download: true}")
+    if volume is not None and path is not None:
+        yield Broken(here, "names two places", "write persistentVolumeClaim or path, not both")
+    if volume is not None and download is True:
+        yield Broken((*here, "download"), "a volume is mounted read-only", "put the files there, or leave out one")
+    folder = _text(_mapping(volume).get("path"))
+    if folder.startswith("/") or ".." in folder.split("/"):
+        yield Broken((*here, "persistentVolumeClaim", "path"), f"{shown(folder)} leaves the volume", "without / and ..")
 
 
-def _quality_metrics(spec: Mapping[str, Any]) -> Iterator[Broken]:
-    metrics = _mapping(spec.get("evaluation")).get("metrics")
-    for index, name in enumerate(metrics if isinstance(metrics, list | tuple) else ()):
-        if name in CATALOGUE and CATALOGUE[name].kind != "quality":
-            allowed = [metric.name for metric in CATALOGUE.values() if metric.kind == "quality"]
-            yield Broken(
-                ("spec", "evaluation", "metrics", index),
-                f"{name} is measured for every trial anyway",
-                f"list quality metrics here: {', '.join(allowed)}",
-            )
-
-
-def _named_fields(spec: Mapping[str, Any]) -> Iterator[Broken]:
-    """Fields that only some names use: an Adam has no momentum, a VarianceThreshold no k."""
-    trainings: list[tuple[Location, Mapping[str, Any], Mapping[str, Any]]] = [
-        (("spec", "training"), _mapping(spec.get("training")), {})
-    ]
-    for index, entry in _items(spec.get("entries")):
-        override = _mapping(entry.get("training"))
-        trainings.append((("spec", "entries", index, "training"), override, trainings[0][1]))
-    for location, training, inherited in trainings:
-        for field, table, default in (
-            ("optimizer", OPTIMIZER_FIELDS, "SGD"),
-            ("schedule", SCHEDULE_FIELDS, "Constant"),
-        ):
-            part = _mapping(training.get(field))
-            name = part.get("name", _mapping(inherited.get(field)).get("name", default))
-            yield from _foreign_fields((*location, field), part, str(name), table)
+def _preprocessing(spec: Mapping[str, Any]) -> Iterator[Broken]:
     preprocessing = _mapping(spec.get("preprocessing"))
+    here: Location = ("spec", "preprocessing")
     selection = _mapping(preprocessing.get("featureSelection"))
-    here: Location = ("spec", "preprocessing", "featureSelection")
-    yield from _foreign_fields(here, selection, str(selection.get("method")), FEATURE_SELECTION_FIELDS)
-    for field, method in (("k", "SelectKBest"), ("percentile", "SelectPercentile")):
-        if selection.get("method") == method and selection.get(field) is None:
-            yield Broken(here, f"{method} needs {field}", f"write {field}: NUMBER")
+    method = _text(selection.get("method"))
+    yield from _foreign_fields((*here, "featureSelection"), selection, method, FEATURE_SELECTION_FIELDS)
+    for field, user in (("k", "SelectKBest"), ("percentile", "SelectPercentile")):
+        if method == user and selection.get(field) is None:
+            yield Broken((*here, "featureSelection"), f"{method} needs {field}", f"write {field}: NUMBER")
     for index, augmentation in _items(preprocessing.get("augmentations")):
+        location: Location = (*here, "augmentations", index, "args")
         args = _mapping(augmentation.get("args"))
-        location = ("spec", "preprocessing", "augmentations", index, "args")
-        yield from _foreign_fields(location, args, str(augmentation.get("name")), AUGMENTATION_ARGS)
+        yield from _foreign_fields(location, args, _text(augmentation.get("name")), AUGMENTATION_ARGS)
         for field in ("scale", "ratio"):
-            pair = args.get(field)
-            if isinstance(pair, list | tuple) and len(pair) == 2 and not 0 < _number(pair[0]) <= _number(pair[1]):
-                yield Broken((*location, field), "needs 0 < low <= high", "for example [0.02, 0.33]")
-
-
-def _number(value: Any) -> float:
-    return float(value) if isinstance(value, int | float) else float("nan")
+            pair = _list(args.get(field))
+            if len(pair) == 2 and all(map(_is_number, pair)) and pair[0] > pair[1]:
+                yield Broken((*location, field), f"{shown(pair)} runs from high to low", "write the lower one first")
 
 
 def _foreign_fields(
-    location: Location, part: Mapping[str, Any], name: str, table: Mapping[str, frozenset[str]]
+    here: Location, part: Mapping[str, Any], name: str, table: Mapping[str, frozenset[str]]
 ) -> Iterator[Broken]:
+    """Fields that only other names of the table use: an Adam has no momentum."""
     for field, value in part.items():
         users = sorted(user for user, fields in table.items() if field in fields)
         if value is not None and users and name in table and name not in users:
-            yield Broken((*location, field), f"{name} has no {field}", f"{field} belongs to {', '.join(users)}")
+            yield Broken((*here, field), f"{name} has no {field}", f"{field} belongs to {', '.join(users)}")
+
+
+def _target(spec: Mapping[str, Any]) -> Iterator[Broken]:
+    target = _mapping(_mapping(spec.get("budget")).get("target"))
+    here: Location = ("spec", "budget", "target")
+    yield from _not_each_epoch((*here, "metric"), target.get("metric"))
+    metric, value = CATALOGUE.get(_text(target.get("metric"))), target.get("value")
+    if metric is not None and metric.unit == "ratio" and _is_number(value) and value > 1:
+        yield Broken(
+            (*here, "value"), f"{metric.name} never passes 1, so it can't reach {shown(value)}", "0.94 is 94 %"
+        )
+
+
+def _not_each_epoch(location: Location, name: Any) -> Iterator[Broken]:
+    if _text(name) in CATALOGUE and not CATALOGUE[name].per_epoch:
+        allowed = ", ".join(metric.name for metric in CATALOGUE.values() if metric.per_epoch)
+        yield Broken(location, f"{name} is not measured each epoch", f"one of: {allowed}")
+
+
+def _trainings(spec: Mapping[str, Any]) -> Iterator[Broken]:
+    """The defaults, and what each entry makes of them."""
+    defaults = _mapping(spec.get("training"))
+    yield from _training(("spec", "training"), defaults, {})
+    for index, entry in _items(spec.get("entries")):
+        here: Location = ("spec", "entries", index, "training")
+        override = _mapping(entry.get("training"))
+        yield from _training(here, override, defaults)
+        optimizer, inherited = _mapping(override.get("optimizer")), _mapping(defaults.get("optimizer"))
+        other = optimizer.get("name", inherited.get("name", "SGD")) != inherited.get("name", "SGD")
+        if other and "learningRate" not in optimizer:
+            message = f"another optimizer than the default {shown(inherited.get('name', 'SGD'))} needs its own rate"
+            yield Broken((*here, "optimizer"), message, "write learningRate: NUMBER beside its name")
+
+
+def _training(here: Location, training: Mapping[str, Any], defaults: Mapping[str, Any]) -> Iterator[Broken]:
+    """What is wrong in `training` once it is laid over `defaults`; what is inherited is its own place's affair."""
+    resolved = overlay(defaults, training)
+    for field, table, default in (
+        ("optimizer", OPTIMIZER_FIELDS, "SGD"),
+        ("schedule", SCHEDULE_FIELDS, "Constant"),
+    ):
+        name = _text(_mapping(resolved.get(field)).get("name", default))
+        yield from _foreign_fields((*here, field), _mapping(training.get(field)), name, table)
+    optimizer = _mapping(resolved.get("optimizer"))
+    written = _mapping(training.get("optimizer"))
+    if optimizer.get("nesterov") is True and not optimizer.get("momentum") and {"nesterov", "momentum"} & set(written):
+        yield Broken((*here, "optimizer"), "nesterov needs momentum", "for example momentum: 0.9")
+    yield from _not_each_epoch(
+        (*here, "earlyStopping", "metric"), _mapping(training.get("earlyStopping")).get("metric")
+    )
+
+
+def _quality_metrics(spec: Mapping[str, Any]) -> Iterator[Broken]:
+    for index, name in enumerate(_list(_mapping(spec.get("evaluation")).get("metrics"))):
+        if _text(name) in CATALOGUE and CATALOGUE[name].kind != "quality":
+            allowed = ", ".join(metric.name for metric in CATALOGUE.values() if metric.kind == "quality")
+            here: Location = ("spec", "evaluation", "metrics", index)
+            yield Broken(here, f"{name} is measured for every trial anyway", f"list quality metrics here: {allowed}")
 
 
 def _entries(spec: Mapping[str, Any]) -> Iterator[Broken]:
     conditions = [field for field in spec if field not in ("entries", "training")]
     for index, entry in _items(spec.get("entries")):
         here: Location = ("spec", "entries", index)
-        model, command = entry.get("model"), entry.get("command")
-        if (model is None) == (command is None):
+        if (entry.get("model") is None) == (entry.get("command") is None):
             yield Broken(here, "needs a model or a command, and not both", "write model: {name: …} or command: […]")
-        if command is not None and entry.get("training"):
+        if entry.get("command") is not None and entry.get("training"):
             yield Broken((*here, "training"), "has no effect on an own command", "pass settings in the command")
         for field in conditions:
             if field in entry:
                 yield Broken((*here, field), f"{field} is a condition that all entries share", f"set spec.{field}")
-        known = MODEL_ARGS.get(str(_mapping(model).get("name")))
-        for argument in _mapping(_mapping(model).get("args")) if known is not None else ():
-            if argument not in (known or ()):
-                hint = suggestion(argument, known or ())
-                if argument == "dropout":
-                    hint = "set training.regularization.dropout"
-                yield Broken((*here, "model", "args", argument), f"{_mapping(model)['name']} takes no {argument}", hint)
+        model = _mapping(entry.get("model"))
+        yield from _model_arguments((*here, "model", "args"), _text(model.get("name")), _mapping(model.get("args")))
 
 
-def _source(spec: Mapping[str, Any]) -> Iterator[Broken]:
-    dataset = _mapping(spec.get("dataset"))
-    source = _mapping(dataset.get("source"))
-    name = dataset.get("name")
-    here: Location = ("spec", "dataset", "source")
-    if source.get("persistentVolumeClaim") is not None and source.get("path") is not None:
-        yield Broken(here, "names two places", "write persistentVolumeClaim or path, not both")
-    if name in DATASETS and name != "digits" and not source:
-        yield Broken(
-            ("spec", "dataset"), f"{name} needs a source", "for example source: {path: DIR} or source: {download: true}"
-        )
+def _model_arguments(here: Location, model: str, arguments: Mapping[str, Any]) -> Iterator[Broken]:
+    known = MODEL_ARGS.get(model)
+    for argument in arguments if known is not None else ():
+        if argument == "dropout":
+            yield Broken((*here, argument), f"{model} takes no dropout", "set training.regularization.dropout")
+        elif argument not in (known or ()):
+            yield Broken((*here, argument), f"{model} takes no {argument}", suggestion(argument, known or ()))
+
+
+def _repetitions(spec: Mapping[str, Any]) -> Iterator[Broken]:
+    """Names and values that are written twice where each must be one of its kind."""
+    evaluation, runner = _mapping(spec.get("evaluation")), _mapping(spec.get("runner"))
+    named: tuple[tuple[Location, Any], ...] = (
+        (("spec", "objectives"), spec.get("objectives")),
+        (("spec", "entries"), spec.get("entries")),
+        (("spec", "runner", "env"), runner.get("env")),
+    )
+    for here, items in named:
+        for index, name in _repeated([(index, item.get("name")) for index, item in _items(items)]):
+            message = f"{shown(name)} is taken by another of {dotted(here)}"
+            yield Broken((*here, index, "name"), message, "names are unique")
+    plain: tuple[tuple[Location, Any], ...] = (
+        (("spec", "evaluation", "metrics"), evaluation.get("metrics")),
+        (("spec", "evaluation", "inference", "batchSizes"), _mapping(evaluation.get("inference")).get("batchSizes")),
+    )
+    for here, items in plain:
+        for index, value in _repeated(list(enumerate(_list(items)))):
+            yield Broken((*here, index), f"{shown(value)} is in the list twice", "leave one out")
+
+
+def _repeated(values: list[tuple[int, Any]]) -> Iterator[tuple[int, Any]]:
+    """The text and numbers that have come before in the list, with their positions."""
+    seen: set[Any] = set()
+    for index, value in values:
+        if isinstance(value, str | int):
+            if value in seen:
+                yield index, value
+            seen.add(value)
+
+
+def _size(spec: Mapping[str, Any]) -> Iterator[Broken]:
+    repeats, entries = _mapping(spec.get("trials")).get("repeats", 5), len(_list(spec.get("entries")))
+    if _is_number(repeats) and repeats * entries > MOST_TRIALS:
+        message = f"{shown(repeats)} repeats of {entries} entries are more than {MOST_TRIALS:,} trials"
+        yield Broken(("spec", "trials", "repeats"), message, "split the job")
 
 
 _RULES = (
-    _objective_parameters,
+    _objectives,
     _source,
-    _named_fields,
-    _per_epoch_metrics,
+    _preprocessing,
+    _target,
+    _trainings,
     _quality_metrics,
     _entries,
-    _unique_names,
+    _repetitions,
+    _size,
 )

@@ -1,42 +1,47 @@
-"""The field types of a BenchmarkJob, and `partial`, which makes the model of an override. Pure."""
+"""The field types of a BenchmarkJob: each has limits, and says in its error what to write instead. Pure."""
 
 from __future__ import annotations
 
-import difflib
+import math
 import re
-from collections.abc import Iterable
-from types import UnionType
-from typing import Annotated, Any, Union, get_args, get_origin
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, Field, JsonValue, WithJsonSchema, create_model
-from pydantic_core import MISSING, PydanticCustomError
+from pydantic import AfterValidator, Field, JsonValue, PlainValidator, WithJsonSchema
+from pydantic_core import PydanticCustomError
 
 from velodrome.metrics import CATALOGUE
+from velodrome.spec.wording import shown, suggestion
 from velodrome.vocabulary import MODEL_ARGS
 
-_DNS_LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
+DNS_LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
+ENTRY_NAME = r"^[A-Za-z0-9]([-A-Za-z0-9._]*[A-Za-z0-9])?$"
+DIGEST = r"^sha256:[a-f0-9]{64}$"
+VARIABLE = r"^[A-Za-z_][A-Za-z0-9_]*$"
+IMAGE = r"^[^\s@]+@sha256:[a-f0-9]{64}$"
+QUANTITY = r"^[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]+|[numkMGTPE]|[KMGTPE]i)?$"
+
+# What the patterns ask for, in words.
+PATTERNS = {
+    DNS_LABEL: "lower-case letters, digits and -, with a letter or digit at both ends",
+    ENTRY_NAME: "letters, digits, -, . and _, with a letter or digit at both ends",
+    DIGEST: "sha256: and 64 hexadecimal digits, in lower case",
+    VARIABLE: "letters, digits and _, without a digit in front",
+}
+
+_MODEL_NAMES = (
+    re.compile(r"torchvision/[a-z0-9_]+"),
+    re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", re.ASCII),
+)
 
 
-def close_match(given: str, allowed: Iterable[str]) -> str | None:
-    """The allowed name that `given` was probably meant to be, letter case aside; None where nothing is close."""
-    by_folded = {name.casefold(): name for name in allowed}
-    found = difflib.get_close_matches(given.casefold(), by_folded, n=1, cutoff=0.6)
-    return by_folded[found[0]] if found else None
-
-
-def suggestion(given: str, allowed: Iterable[str]) -> str:
-    """`did you mean "x"?` where one is close, else the whole list."""
-    names = sorted(allowed)
-    close = close_match(given, names)
-    return f'did you mean "{close}"?' if close else "one of: " + ", ".join(names)
+def _refused(message: str, given: object, hint: str) -> PydanticCustomError:
+    """The error of a value that no bound or pattern explains; the hint says what to write."""
+    return PydanticCustomError("refused", "{text}", {"text": f"{shown(given)} {message}", "hint": hint})
 
 
 def _unknown(what: str, given: str, allowed: Iterable[str]) -> PydanticCustomError:
-    return PydanticCustomError(
-        "unknown_name",
-        "there is no {what} called {given}",
-        {"what": what, "given": repr(given), "hint": suggestion(given, allowed)},
-    )
+    return _refused(f"is no {what} that Velodrome knows", given, suggestion(given, allowed))
 
 
 def _metric(name: str) -> str:
@@ -46,64 +51,63 @@ def _metric(name: str) -> str:
 
 
 def _model(name: str) -> str:
-    if name in MODEL_ARGS or re.fullmatch(r"torchvision/[a-z0-9_]+", name):
+    if name in MODEL_ARGS or any(pattern.fullmatch(name) for pattern in _MODEL_NAMES):
         return name
-    if re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", name, re.ASCII):
-        return name
-    if "/" in name:
-        raise _unknown("model", name, [*MODEL_ARGS, "torchvision/NAME"])
-    raise PydanticCustomError(
-        "unknown_name",
-        "{given} is no model name",
-        {"given": repr(name), "hint": "velodrome/NAME, torchvision/NAME or package.module:factory"},
-    )
+    if name.startswith("velodrome/"):
+        raise _unknown("model", name, MODEL_ARGS)
+    raise _refused("is no model name", name, "velodrome/NAME, torchvision/NAME or package.module:factory")
 
 
 def _image(reference: str) -> str:
-    if not re.fullmatch(r"[^\s@]+@sha256:[a-f0-9]{64}", reference):
-        raise PydanticCustomError(
-            "image_not_pinned",
-            "{given} is not pinned by digest",
-            {"given": repr(reference), "hint": "write NAME@sha256:… so that every trial runs the same image"},
-        )
+    if not re.fullmatch(IMAGE, reference):
+        hint = "write NAME@sha256:DIGEST, so that every trial runs the same image"
+        raise _refused("is not pinned by its digest", reference, hint)
     return reference
 
 
+def _quantity(value: Any) -> int | str:
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63:
+        return value
+    if isinstance(value, str) and len(value) <= 64 and re.fullmatch(QUANTITY, value):
+        return value
+    raise _refused("is no quantity", value, "a Kubernetes quantity, such as 2, 500m or 4Gi")
+
+
+def _storable(value: Any) -> Any:
+    """The value, once it is known to survive JSON and every number of it fits in 64 bits."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise _refused("is no finite number", value, "write a number, or null")
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise _refused("does not fit in 64 bits", value, "write it as text, or with an exponent")
+    if isinstance(value, Mapping):
+        return {key: _storable(item) for key, item in value.items()}
+    return [_storable(item) for item in value] if isinstance(value, list) else value
+
+
 Finite = Annotated[float, Field(allow_inf_nan=False)]
-Name = Annotated[str, Field(min_length=1, max_length=63, pattern=_DNS_LABEL)]
-EntryName = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[A-Za-z0-9]([-A-Za-z0-9._]*[A-Za-z0-9])?$")]
+Fraction = Annotated[float, Field(allow_inf_nan=False, ge=0, le=1)]
+
+Name = Annotated[str, Field(min_length=1, max_length=63, pattern=DNS_LABEL)]
+EntryName = Annotated[str, Field(min_length=1, max_length=63, pattern=ENTRY_NAME)]
 MetricName = Annotated[str, AfterValidator(_metric), WithJsonSchema({"type": "string", "enum": list(CATALOGUE)})]
-ModelName = Annotated[str, Field(max_length=253), AfterValidator(_model)]
+ModelName = Annotated[str, Field(min_length=1, max_length=253), AfterValidator(_model)]
 Image = Annotated[
-    str, AfterValidator(_image), WithJsonSchema({"type": "string", "pattern": r"^[^\s@]+@sha256:[a-f0-9]{64}$"})
+    str,
+    Field(max_length=512),
+    AfterValidator(_image),
+    WithJsonSchema({"type": "string", "maxLength": 512, "pattern": IMAGE}),
 ]
-JsonObject = dict[str, JsonValue]
-Quantity = Annotated[int | str, Field(description="A Kubernetes quantity, such as 2, 500m or 4Gi.")]
 
-
-def partial(model: type[BaseModel]) -> type[BaseModel]:
-    """The same fields as `model`, none of them required and none of them filled in, down to the nested parts.
-
-    A field that was not written is absent from dumps; one that was written must be valid.
-    """
-    fields: dict[str, Any] = {}
-    for name, field in model.model_fields.items():
-        info = field.asdict()
-        attributes = {key: value for key, value in info["attributes"].items() if not key.startswith("default")}
-        annotation = (
-            Annotated[(_overridable(field.annotation), *info["metadata"])]
-            if info["metadata"]
-            else _overridable(field.annotation)
-        )
-        fields[name] = (annotation | MISSING, Field(default=MISSING, **attributes))
-    base = next(ancestor for ancestor in model.__mro__[1:] if not getattr(ancestor, "model_fields", None))
-    return create_model(f"{model.__name__}Override", __base__=base, __doc__=model.__doc__, **fields)
-
-
-def _overridable(annotation: Any) -> Any:
-    """The type with every model in it replaced by its override."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return partial(annotation)
-    if get_origin(annotation) in (Union, UnionType):
-        return Union[tuple(_overridable(option) for option in get_args(annotation))]  # noqa: UP007 - made at run time
-    return annotation
+# A Kubernetes label's key is at most a 253-character domain, a slash and 63 characters.
+LabelKey = Annotated[str, Field(min_length=1, max_length=317)]
+Labels = Annotated[dict[LabelKey, Annotated[str, Field(max_length=63)]], Field(max_length=256)]
+Annotations = Annotated[dict[LabelKey, Annotated[str, Field(max_length=262_144)]], Field(max_length=256)]
+Quantity = Annotated[
+    int | str,
+    PlainValidator(_quantity),
+    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": QUANTITY}]}),
+]
+Quantities = Annotated[dict[LabelKey, Quantity], Field(max_length=64)]
+JsonObject = Annotated[
+    dict[Annotated[str, Field(max_length=253)], JsonValue], Field(max_length=64), AfterValidator(_storable)
+]

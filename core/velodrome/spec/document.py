@@ -1,0 +1,201 @@
+"""YAML or JSON text as plain values that know their lines. Pure.
+
+The text is read as kubectl reads it: `yes`, `no`, `on`, `off`, `y` and `n` are booleans, `1e-3` is a number, dates are
+text, a JSON object is YAML too. Three things are errors here and not there: a key that is written twice, a value that
+JSON has no form for, and a document that unfolds to far more than was written.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+
+from velodrome.errors import Problem
+from velodrome.spec.wording import Location, dotted
+
+# Far more than the largest BenchmarkJob has: 1,000 entries with every override are some 30,000 values.
+MOST_VALUES = 200_000
+DEEPEST = 64
+
+_TAG = "tag:yaml.org,2002:"
+
+
+@dataclass(slots=True)
+class Document:
+    """One document: its value in JSON's types, and the line, counted from 1, of everything in it."""
+
+    value: Any = None
+    lines: dict[Location, int] = field(default_factory=dict)
+
+
+def parse(text: str) -> tuple[list[Document], list[Problem]]:
+    """The documents of a text, and what kept others from being read; documents that hold nothing are left out."""
+    documents: list[Document] = []
+    problems: list[Problem] = []
+    try:
+        for node in _nodes(_without_tabs(text)):
+            document = Document()
+            document.value = _Builder(document.lines, problems).value(node, ())
+            if document.value is not None:
+                documents.append(document)
+    except _Unreadable as error:
+        problems.append(error.problem)
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        problems.append(Problem("YAML", f"character U+{ord(str(error.character)):04X} is not allowed", line=line))
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        message, hint = error.problem or "can't be read", ""
+        if "'\\t'" in message:
+            message, hint = "a tab can't stand here", "indent with spaces"
+        problems.append(Problem("YAML", message, hint, mark.line + 1 if mark else None))
+    except RecursionError:
+        problems.append(Problem("YAML", f"is nested more than {DEEPEST} levels deep"))
+    return documents, problems
+
+
+def _without_tabs(text: str) -> str:
+    """JSON may be indented with tabs, YAML may not; inside JSON's strings there are none."""
+    if "\t" in text and text.lstrip().startswith("{"):
+        try:
+            json.loads(text)
+        except (ValueError, RecursionError):
+            return text
+        return text.replace("\t", " ")
+    return text
+
+
+class _Unreadable(Exception):
+    """The document can't be read on from here."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(str(problem))
+        self.problem = problem
+
+
+class _Loader(yaml.SafeLoader):
+    """PyYAML's parser with the scalars of kubectl's."""
+
+
+_WORDS = "|".join(f"{word}|{word.title()}|{word.upper()}" for word in ("yes", "no", "true", "false", "on", "off"))
+_NUMBER = r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?"
+_DIGITS = list("0123456789")
+
+# Each tag's spelling and first characters; the first that matches counts.
+_Loader.yaml_implicit_resolvers = {}
+for _name, _pattern, _first in (
+    ("bool", rf"y|Y|n|N|{_WORDS}", list("yYnNtTfFoO")),
+    ("int", r"[-+]?(0b[01_]+|0x[0-9a-fA-F_]+|0[0-7_]*|[1-9][0-9_]*)", ["-", "+", *_DIGITS]),
+    ("float", rf"{_NUMBER}|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)", ["-", "+", ".", *_DIGITS]),
+    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+    ("merge", r"<<", ["<"]),
+):
+    _Loader.add_implicit_resolver(_TAG + _name, re.compile(f"^(?:{_pattern})$"), _first)
+
+
+def _nodes(text: str) -> Iterator[yaml.Node]:
+    loader = _Loader(text)
+    try:
+        while loader.check_node():
+            node: yaml.Node | None = loader.get_node()
+            if node is not None:
+                yield node
+    finally:
+        loader.dispose()
+
+
+class _Builder:
+    """Builds one document's value from its nodes, noting lines in `lines` and repeated keys in `problems`."""
+
+    def __init__(self, lines: dict[Location, int], problems: list[Problem]) -> None:
+        self._lines = lines
+        self._problems = problems
+
+    def value(self, node: yaml.Node, here: Location) -> Any:
+        line = node.start_mark.line + 1
+        if len(here) > DEEPEST:
+            raise _Unreadable(Problem(dotted(here[:3]), f"is nested more than {DEEPEST} levels deep", line=line))
+        if len(self._lines) > MOST_VALUES:
+            message = f"holds more than {MOST_VALUES:,} values once its aliases are unfolded"
+            raise _Unreadable(Problem("YAML", message, line=line))
+        self._lines.setdefault(here, line)
+        if isinstance(node, yaml.SequenceNode):
+            return [self.value(item, (*here, index)) for index, item in enumerate(node.value)]
+        if isinstance(node, yaml.MappingNode):
+            return {name: self.value(item, (*here, name)) for name, item in self._fields(node, here).items()}
+        return _scalar(node, here)
+
+    def _fields(self, node: yaml.MappingNode, here: Location, depth: int = 0) -> dict[str, yaml.Node]:
+        """The mapping's own fields, and before them those that it merges in and does not have itself."""
+        own: dict[str, yaml.Node] = {}
+        merged: dict[str, yaml.Node] = {}
+        for key, item in node.value:
+            line = key.start_mark.line + 1
+            if key.tag == _TAG + "merge":
+                merged = self._merged(item, here, depth) | merged
+                continue
+            name = _key(key, here)
+            if name in own:
+                self._problems.append(Problem(dotted((*here, name)), "is written twice", "keep one", line))
+            own[name] = item
+            self._lines[(*here, name)] = line
+        return merged | own
+
+    def _merged(self, node: yaml.Node, here: Location, depth: int) -> dict[str, yaml.Node]:
+        """The fields of the mapping, or list of mappings, after `<<`; the first that has a field gives it."""
+        sources = node.value if isinstance(node, yaml.SequenceNode) else [node]
+        fields: dict[str, yaml.Node] = {}
+        for source in sources:
+            if not isinstance(source, yaml.MappingNode) or depth > DEEPEST:
+                line = node.start_mark.line + 1
+                raise _Unreadable(Problem(dotted(here), "<< takes a mapping or a list of mappings", line=line))
+            fields = self._fields(source, here, depth + 1) | fields
+        return fields
+
+
+def _key(node: yaml.Node, here: Location) -> str:
+    """A key as text, as JSON spells it: a bare `y` is the key "true"."""
+    value = _scalar(node, here) if isinstance(node, yaml.ScalarNode) else None
+    if value is None:
+        raise _Unreadable(Problem(dotted(here), "has a key that is no text", line=node.start_mark.line + 1))
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _scalar(node: yaml.Node, here: Location) -> Any:
+    text = str(node.value)
+    try:
+        match node.tag.removeprefix(_TAG):
+            case "str":
+                # An escaped surrogate pair, as JSON writes it, is one character.
+                return text.encode("utf-16", "surrogatepass").decode("utf-16")
+            case "bool":
+                return text.casefold() in ("y", "yes", "true", "on")
+            case "int":
+                return _integer(text)
+            case "float":
+                return _float(text)
+            case "null":
+                return None
+            case tag:
+                message, hint = f"JSON has no form for {tag}", "leave the tag out"
+    except ValueError:
+        message, hint = f"{text[:60]!r} can't be read", ""
+    raise _Unreadable(Problem(dotted(here), message, hint, node.start_mark.line + 1))
+
+
+def _integer(text: str) -> int:
+    """An integer as YAML 1.1 writes it: 12, 1_000, 0x1f, 0b101, and 017 for 15."""
+    digits = text.replace("_", "")
+    octal = re.fullmatch(r"([-+]?)0([0-7]+)", digits)
+    return int(f"{octal[1]}{octal[2]}", 8) if octal else int(digits, 0)
+
+
+def _float(text: str) -> float | int:
+    """A number; a whole one is an integer, as it is once kubectl has sent it."""
+    value = float(re.sub(r"(?i)\.(inf|nan)", r"\1", text))
+    return int(value) if value.is_integer() and abs(value) < 2**53 else value

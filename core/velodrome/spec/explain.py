@@ -1,0 +1,110 @@
+"""Pydantic's errors in this project's words: where, what is wrong, what was given and what is allowed. Pure."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, get_args
+
+from pydantic import BaseModel
+from pydantic_core import ErrorDetails
+
+from velodrome.spec.job import BenchmarkJob
+from velodrome.spec.rules import Broken
+from velodrome.spec.types import PATTERNS
+from velodrome.spec.wording import Location, shown, suggestion
+
+# By the type of pydantic's error; braces are filled from its context and from what was given.
+_MESSAGES = {
+    "bool_type": "must be true or false, not {given}",
+    "dict_type": "must be a mapping, not {given}",
+    "extra_forbidden": "unknown field {name}",
+    "finite_number": "must be a finite number, not {given}",
+    "float_type": "must be a number, not {given}",
+    "greater_than": "must be more than {gt}, not {given}",
+    "greater_than_equal": "must be at least {ge}, not {given}",
+    "int_from_float": "must be a whole number, not {given}",
+    "int_type": "must be a whole number, not {given}",
+    "less_than": "must be less than {lt}, not {given}",
+    "less_than_equal": "must be at most {le}, not {given}",
+    "literal_error": "{given} is not allowed here",
+    "missing": "is missing",
+    "model_type": "must be a mapping, not {given}",
+    "refused": "{text}",
+    "string_pattern_mismatch": "{given} has characters that are not allowed",
+    "string_too_long": "must have at most {max_length} characters, not {given}",
+    "string_too_short": "must have at least {min_length} characters, not {given}",
+    "string_type": "must be text, not {given}",
+    "too_long": "takes at most {max_length} of these, not {actual_length}",
+    "too_short": "needs at least {min_length} of these, not {actual_length}",
+    "tuple_type": "must be a list, not {given}",
+}
+
+
+def explained(detail: ErrorDetails) -> Broken:
+    """An error of the model, told like a rule that is broken."""
+    location: Location = tuple(detail["loc"])
+    words = {"given": shown(detail["input"]), "name": shown(location[-1] if location else ""), **detail.get("ctx", {})}
+    template = _MESSAGES.get(detail["type"])
+    message = template.format_map(words) if template else f"{detail['msg']}, not {words['given']}"
+    return Broken(location, message, _hint(location, detail) or _description(location))
+
+
+def _hint(location: Location, detail: ErrorDetails) -> str:
+    """What to write instead, where the error itself tells."""
+    given, context = detail["input"], detail.get("ctx", {})
+    match detail["type"]:
+        case "refused":
+            return str(context["hint"])
+        case "extra_forbidden":
+            return _elsewhere(location) or suggestion(str(location[-1]), _fields(location[:-1]))
+        case "literal_error":
+            return suggestion(str(given), re.findall(r"'([^']*)'", str(context["expected"])))
+        case "string_pattern_mismatch":
+            return PATTERNS[context["pattern"]]
+        case "float_type" | "int_type" if isinstance(given, str) and re.fullmatch(r"[-+.\deE]+", given):
+            return f"numbers stand without quotes: {given}"
+        case "string_type" if isinstance(given, bool):
+            return "YAML reads yes, no, on, off, y and n as true or false: put quotes around the word"
+        case "string_type" if isinstance(given, int | float):
+            return f'text that looks like a number needs quotes: "{given}"'
+    return ""
+
+
+def _elsewhere(location: Location) -> str:
+    """Where a field belongs that was written one level too far out."""
+    for field in _fields(location[:-1]):
+        if location[-1] in _fields((*location[:-1], field)):
+            return f"it belongs in {field}"
+    return ""
+
+
+def _fields(location: Location) -> list[str]:
+    """The names that the mapping at a location may hold."""
+    model = _model_at(location)
+    return [field.alias or name for name, field in model.model_fields.items()] if model else []
+
+
+def _description(location: Location) -> str:
+    """What the field at a location, or the list that the location is in, means."""
+    while location and isinstance(location[-1], int):
+        location = location[:-1]
+    model = _model_at(location[:-1])
+    fields = model.model_fields.values() if model and location else ()
+    return next(((field.description or "").rstrip(".") for field in fields if location[-1] == field.alias), "")
+
+
+def _model_at(location: Location) -> type[BaseModel] | None:
+    annotation: Any = BenchmarkJob
+    for part in location:
+        if isinstance(part, str):
+            model = _model_in(annotation)
+            fields = model.model_fields.values() if model else ()
+            annotation = next((field.annotation for field in fields if field.alias == part), None)
+    return _model_in(annotation)
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    """The model that a type holds, inside of unions and lists too."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((model for arg in get_args(annotation) if (model := _model_in(arg))), None)

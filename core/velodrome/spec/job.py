@@ -1,0 +1,155 @@
+"""The BenchmarkJob v1alpha1, strict and frozen.
+
+Everything outside `entries` is a condition that all entries share. The description of each field is its text in
+`kubectl explain`, in the reference page and in error messages, so each is one sentence. Field names in YAML are
+camelCase; `None` as a value means what the field's description says, never "unset by accident".
+
+Nothing here reads files or imports more than pydantic; rules that span fields live in `velodrome.spec.rules`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field, model_validator
+
+from velodrome import keys
+from velodrome.spec.base import Strict
+from velodrome.spec.conditions import Budget, Dataset, Evaluation, Preprocessing
+from velodrome.spec.pods import Execution, Runner
+from velodrome.spec.rules import broken_rules
+from velodrome.spec.training import Training, TrainingOverride
+from velodrome.spec.types import Annotations, EntryName, Finite, Image, JsonObject, Labels, MetricName, ModelName, Name
+
+
+class ObjectMeta(Strict):
+    """The part of Kubernetes' ObjectMeta that Velodrome reads; the rest is let through."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    name: Name = Field(description="Name of the job, a DNS label.")
+    namespace: Name | None = Field(default=None, description="Namespace; a run on one machine uses `default`.")
+    labels: Labels = Field(default={}, description="Labels; those of Kueue are copied to the Jobs.")
+    annotations: Annotations = Field(default={}, description="Annotations, free for people and tools.")
+    uid: str | None = Field(default=None, max_length=128, description="Set by the API server.")
+
+
+class Objective(Strict):
+    """One thing to be best at: one ranking of the leaderboard."""
+
+    name: Name = Field(description="What the objective is called on the leaderboard, unique in the job.")
+    metric: MetricName = Field(description="Metric of the catalogue; its direction and unit come from there.")
+    batch_size: int | None = Field(
+        default=None, ge=1, le=65536, description="Batch size at which latency or inference throughput is ranked."
+    )
+    average: Literal["macro", "micro", "weighted"] | None = Field(
+        default=None, description="How precision, recall and f1 are averaged over classes: macro where absent."
+    )
+    label: int | None = Field(
+        default=None, ge=0, le=999_999, description="Rank one class's precision, recall or f1, by index."
+    )
+
+
+class Model(Strict):
+    """A model by name."""
+
+    name: ModelName = Field(description="velodrome/NAME, torchvision/NAME, or package.module:factory.")
+    args: JsonObject = Field(default={}, description="Arguments of the model's constructor.")
+
+
+class Entry(Strict):
+    """One rider: what is allowed to differ from the others, and nothing else."""
+
+    name: EntryName = Field(description="Name on the leaderboard, unique in the job.")
+    model: Model | None = Field(
+        default=None, description="The model to train; leave it out where `command` brings its own."
+    )
+    training: TrainingOverride | None = Field(
+        default=None, description="Overrides parts of spec.training for this entry."
+    )
+    image: Image | None = Field(default=None, description="This entry's own image, pinned by digest.")
+    command: tuple[Annotated[str, Field(max_length=4096)], ...] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=256,
+        description="Your own training program, run instead of Velodrome's.",
+    )
+
+
+class Trials(Strict):
+    """How often each entry races."""
+
+    repeats: int = Field(default=5, ge=1, le=10_000, description="Trials of each entry, each with its own seed.")
+    base_seed: int = Field(
+        default=0, ge=0, le=2**31 - 1, description="Seed of repeat 0; repeat r has baseSeed + r, for all entries."
+    )
+    max_failed: int = Field(default=0, ge=0, le=100_000, description="Failed trials that the job as a whole can bear.")
+
+
+class Regression(Strict):
+    """When a change for the worse is called a regression."""
+
+    alpha: Finite = Field(default=0.01, gt=0, lt=0.5, description="Significance level.")
+    min_relative_change: Finite = Field(default=0.02, ge=0, le=10, description="Smallest relative change that matters.")
+    min_samples: int = Field(default=3, ge=2, le=10_000, description="Fewest samples on each side.")
+    baseline: str | None = Field(
+        default=None, max_length=253, description="A pinned result to compare with; null: the last one."
+    )
+
+
+class BenchmarkJobSpec(Strict):
+    """What races, under which conditions."""
+
+    board: Name | None = Field(
+        default=None, description="Leaderboard that results go to: the data set's name in lower case if absent."
+    )
+    objectives: tuple[Objective, ...] = Field(
+        default=(Objective(name="accuracy", metric="accuracy"),),
+        min_length=1,
+        max_length=16,
+        description="What to be best at: one ranking each.",
+    )
+    dataset: Dataset = Field(description="The data.")
+    preprocessing: Preprocessing = Field(default=Preprocessing(), description="What is done to the data.")
+    budget: Budget = Field(default=Budget(), description="How long every entry may train.")
+    training: Training = Field(default=Training(), description="Defaults that an entry may override.")
+    evaluation: Evaluation = Field(default=Evaluation(), description="What is measured after training.")
+    entries: tuple[Entry, ...] = Field(min_length=1, max_length=1000, description="The riders.")
+    trials: Trials = Field(default=Trials(), description="How often each entry races.")
+    runner: Runner = Field(default=Runner(), description="The pods that trials run in.")
+    execution: Execution = Field(default=Execution(), description="How trials are spread over time and nodes.")
+    suspend: bool = Field(default=False, description="Holds trials back, and stops running ones, while true.")
+    ttl_seconds_after_finished: int | None = Field(
+        default=None, ge=0, le=31_536_000, description="Deletes the objects this long after the end, never the results."
+    )
+    regression: Regression = Field(
+        default=Regression(), description="When a change for the worse is called a regression."
+    )
+
+
+class BenchmarkJob(Strict):
+    """A race: entries, the conditions that they share, and the objectives that they are ranked by."""
+
+    api_version: Literal["velodrome.dev/v1alpha1"] = Field(description=f"Always {keys.API_VERSION}.")
+    kind: Literal["BenchmarkJob"] = Field(description=f"Always {keys.KIND}.")
+    metadata: ObjectMeta = Field(description="Standard metadata of a Kubernetes object.")
+    spec: BenchmarkJobSpec = Field(description="What races, under which conditions.")
+    status: JsonObject | None = Field(default=None, exclude=True, description="Written by the operator; not read here.")
+
+    @model_validator(mode="after")
+    def _rules(self) -> BenchmarkJob:
+        """Holds objects made in Python to the rules that files are held to."""
+        problems = broken_rules(self.model_dump(mode="json"))
+        if problems:
+            raise ValueError("; ".join(f"{problem.path}: {problem.message}" for problem in problems))
+        return self
+
+    @property
+    def board(self) -> str:
+        """The leaderboard that results go to."""
+        return self.spec.board or self.spec.dataset.name.lower()
+
+    @property
+    def namespace(self) -> str:
+        """The namespace, `default` where none is written."""
+        return self.metadata.namespace or "default"

@@ -1,0 +1,94 @@
+"""How an entry learns: the job's defaults, and the parts that an entry overrides."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import BaseModel, Field
+
+from velodrome.spec.base import Strict
+from velodrome.spec.override import partial
+from velodrome.spec.types import Finite, Fraction, MetricName
+from velodrome.vocabulary import OptimizerName, Precision, ScheduleName
+
+Decay = Annotated[Finite, Field(ge=0, lt=1)]
+
+
+class Optimizer(Strict):
+    """How weights are updated."""
+
+    name: OptimizerName = Field(default="SGD", description="Optimizer, as torch.optim names it.")
+    learning_rate: Finite = Field(
+        default=0.05, gt=0, le=1000, description="Learning rate; the peak of a schedule that has one."
+    )
+    momentum: Decay | None = Field(default=None, description="SGD: momentum, 0 if absent.")
+    nesterov: bool | None = Field(default=None, description="SGD: Nesterov's momentum, false if absent.")
+    betas: tuple[Decay, Decay] | None = Field(
+        default=None, description="Adam, AdamW: decay of the two moments, [0.9, 0.999] if absent."
+    )
+    eps: Finite | None = Field(
+        default=None, gt=0, le=1, description="Adam, AdamW: added to the denominator, 1e-8 if absent."
+    )
+
+
+class Schedule(Strict):
+    """How the learning rate changes over the budget's epochs."""
+
+    name: ScheduleName = Field(default="Constant", description="Constant, Step, Cosine or OneCycle.")
+    step_epochs: int | None = Field(
+        default=None, ge=1, le=100_000, description="Step: epochs between two drops, a third of maxEpochs if absent."
+    )
+    gamma: Finite | None = Field(default=None, gt=0, le=1, description="Step: factor of each drop, 0.1 if absent.")
+    final_factor: Fraction | None = Field(
+        default=None, description="Cosine: last over first learning rate, 0 if absent."
+    )
+    warmup_fraction: Finite | None = Field(
+        default=None, gt=0, lt=1, description="OneCycle: share of steps that rise, 0.3 if absent."
+    )
+
+
+class Regularization(Strict):
+    """What keeps a model from learning its training data by heart."""
+
+    l1: Finite = Field(default=0.0, ge=0, le=10, description="Weight of the sum of absolute weights in the loss.")
+    l2: Finite = Field(
+        default=0.0, ge=0, le=10, description="Weight decay: coupled in SGD and Adam, decoupled in AdamW."
+    )
+    dropout: Finite = Field(
+        default=0.0, ge=0, lt=1, description="Probability of dropping a unit, where the model has dropout."
+    )
+    label_smoothing: Finite = Field(default=0.0, ge=0, lt=1, description="Share of the target spread over all classes.")
+
+
+class EarlyStopping(Strict):
+    """Stop when the validation split says that more training does not help; the best epoch's weights are kept."""
+
+    metric: MetricName = Field(default="validation_loss", description="A metric that is measured each epoch.")
+    patience: int = Field(default=3, ge=1, le=100_000, description="Epochs without improvement before it stops.")
+    min_delta: Finite = Field(default=0.0, ge=0, le=1e6, description="Smallest change that counts as improvement.")
+
+
+class Training(Strict):
+    """How an entry learns; the job's value is the default, and an entry may override any part."""
+
+    batch_size: int = Field(default=128, ge=1, le=65536, description="Samples in one training step.")
+    optimizer: Optimizer = Field(default=Optimizer(), description="How weights are updated.")
+    schedule: Schedule = Field(default=Schedule(), description="How the learning rate changes.")
+    regularization: Regularization = Field(default=Regularization(), description="What works against overfitting.")
+    early_stopping: EarlyStopping | None = Field(
+        default=None, description="When to stop before the budget; null: never."
+    )
+    precision: Precision = Field(
+        default="float32", description="float32, or mixed precision where the hardware has it."
+    )
+    deterministic: bool = Field(
+        default=False, description="Whether torch must use deterministic algorithms, slower or not."
+    )
+
+
+if TYPE_CHECKING:
+
+    class TrainingOverride(BaseModel):
+        """Parts of Training; those that were not written are absent from dumps."""
+else:
+    TrainingOverride = partial(Training)
