@@ -171,11 +171,19 @@ def test_without_a_gpu(): pytest.skip("no GPU")
 """
 
 
-@pytest.mark.parametrize(("ci", "outcome"), [("", "3 skipped"), ("true", "2 failed, 1 skipped")])
+@pytest.mark.parametrize(("ci", "outcome"), [("", "3 skipped"), ("true", "1 failed, 1 skipped, 1 error")])
 def test_a_skip_is_a_failure_in_ci(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ci: str, outcome: str) -> None:
     monkeypatch.setenv("CI", ci)
     (tmp_path / "conftest.py").write_text((ROOT / "tests/conftest.py").read_text())
     (tmp_path / "test_skipping.py").write_text(SKIPPING)
-    command = [sys.executable, "-m", "pytest", "-c", ROOT / "pyproject.toml", "--rootdir", tmp_path, tmp_path]
-    output = run(*command, "-p", "no:cacheprovider", code=1 if ci else 0)
+    command: list[str | Path] = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-p",
+        "no:cacheprovider",
+        "-c",
+        ROOT / "pyproject.toml",
+    ]
+    output = run(*command, "--rootdir", tmp_path, tmp_path, code=1 if ci else 0)
     assert outcome in output.splitlines()[-1]
