@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import importlib.metadata
 import json
 import os
 import re
@@ -9,6 +11,7 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -73,9 +76,9 @@ def test_the_version_is_said_the_same_everywhere() -> None:
     assert project()["version"] == __version__
 
 
-def project() -> dict[str, object]:
+def project() -> dict[str, Any]:
     """The `[project]` table of pyproject.toml."""
-    table: dict[str, object] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    table: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     return table
 
 
@@ -123,6 +126,40 @@ def test_a_component_loads_without_the_libraries_of_the_others(package: str, for
     loaded = modules_after(code)
     assert package in loaded
     assert not loaded & forbidden
+
+
+@pytest.mark.parametrize(
+    ("component", "extras"), [("core", ["redis"]), ("leaderboard", ["leaderboard"]), ("runner", ["runner"])]
+)
+def test_a_component_imports_only_what_it_declares(component: str, extras: list[str]) -> None:
+    declared = list(project()["dependencies"])
+    for extra in extras:
+        declared += project()["optional-dependencies"][extra]
+    allowed = {canonical_name(re.split("[<>=;~! ]", requirement)[0]) for requirement in declared} | {"velodrome"}
+    distributions = importlib.metadata.packages_distributions()
+    undeclared = {
+        (str(path.relative_to(ROOT)), name)
+        for path in (ROOT / component).rglob("*.py")
+        for name in third_party_imports(path)
+        if not allowed & {canonical_name(found) for found in distributions.get(name, [name])}
+    }
+    assert not undeclared, "declare it in pyproject.toml: what another package happens to bring may be gone tomorrow"
+
+
+def third_party_imports(path: Path) -> set[str]:
+    """The top-level modules that a file imports anywhere, without the standard library's."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names.add(node.module.partition(".")[0])
+    return names - sys.stdlib_module_names - {"velodrome_leaderboard", "velodrome_operator", "velodrome_runner"}
+
+
+def canonical_name(distribution: str) -> str:
+    """PEP 503: the spelling by which indexes know a distribution."""
+    return re.sub(r"[-_.]+", "-", distribution).lower()
 
 
 # Tools
