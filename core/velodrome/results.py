@@ -6,23 +6,29 @@ version is refused, never guessed at.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Annotated, Any, Literal
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import from_json
 
 from velodrome.canonical import digest
+from velodrome.cohorts import Cohort, cohort
 from velodrome.errors import SchemaUnsupported
 from velodrome.keys import SCHEMA_VERSION
-from velodrome.metrics import Metric, MetricKey
+from velodrome.metrics import MetricKey
 from velodrome.plan import TrialConfig
 
-# Changes when a metric's definition changes, so that old and new values are not ranked together.
-EVALUATION_PROTOCOL = 1
 LOG_TAIL_LIMIT = 16 * 1024
 
 Outcome = Literal["Succeeded", "Failed"]
@@ -30,9 +36,12 @@ Phase = Literal["Starting", "Loading", "Training", "Evaluating", "Timing", "Fini
 
 
 class Data(BaseModel):
-    """Frozen; unknown fields are dropped, so that an older reader copes with what a newer writer adds."""
+    """Frozen; unknown fields are dropped, so that an older reader copes with what a newer writer adds.
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    NaN and infinities are refused: JSON has no form for them, and they are no measurements.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
 
 
 class Hardware(Data):
@@ -134,12 +143,16 @@ class TrialResult(Data):
 
     @field_validator("metrics")
     @classmethod
-    def _known_and_finite(cls, metrics: Mapping[str, float]) -> Mapping[str, float]:
-        for key, value in metrics.items():
+    def _known(cls, metrics: Mapping[str, float]) -> Mapping[str, float]:
+        for key in metrics:
             MetricKey.parse(key)
-            if not math.isfinite(value):
-                raise ValueError(f"{key} is {value}, which is no measurement")
         return metrics
+
+    @model_validator(mode="after")
+    def _says_why(self) -> TrialResult:
+        if (self.outcome == "Failed") != (self.reason is not None):
+            raise ValueError("a failed trial has a reason, a succeeded one has none")
+        return self
 
     @property
     def content(self) -> str:
@@ -222,144 +235,57 @@ class TrialRecord(Data):
         return cohort(key.metric, self)
 
 
-@dataclass(frozen=True, slots=True)
-class Cohort:
-    """Everything that values of a metric must agree on to be ranked together.
-
-    `conditions` is what was observed; `id` its digest. `words` is for people, the shortest text that says it.
-    """
-
-    id: str
-    conditions: Mapping[str, Any]
-
-    @property
-    def words(self) -> str:
-        """The conditions in one line, for people."""
-        return " · ".join(_WORDS[name](facts) for name, facts in self.conditions.items() if name in _WORDS)
-
-
-def cohort(metric: Metric, record: TrialRecord) -> Cohort | None:
-    """The cohort of a metric's value in a record, from what the runner observed; None if it observed too little.
-
-    A budget in seconds makes quality depend on speed: then hardware, software and resources belong to every cohort.
-    """
-    dataset, environment = record.result.dataset, record.result.environment
-    if dataset is None or environment is None:
-        return None
-    config = record.config
-    names = list(metric.depends_on)
-    if config.budget.max_seconds is not None and "budget" in names:
-        names += [name for name in ("hardware", "software", "resources") if name not in names]
-    conditions = {name: _FACTS[name](config, dataset, environment, metric) for name in names}
-    return Cohort(digest(conditions), conditions)
-
-
-def _evaluation_facts(config: TrialConfig, metric: Metric) -> dict[str, Any]:
-    facts: dict[str, Any] = {"protocol": EVALUATION_PROTOCOL}
-    if "batch_size" in metric.parameters:
-        facts["minRunSeconds"] = config.evaluation.inference.min_run_seconds
-    return facts
-
-
-def _dataset_facts(config: TrialConfig, dataset: DatasetFacts) -> dict[str, Any]:
-    return {
-        "name": dataset.name,
-        "digest": dataset.digest,
-        "validationFraction": config.dataset.validation_fraction,
-        "samples": [dataset.train_samples, dataset.validation_samples, dataset.test_samples],
-    }
-
-
-_FACTS: Mapping[str, Callable[[TrialConfig, DatasetFacts, Environment, Metric], Any]] = {
-    "dataset": lambda config, dataset, _, __: _dataset_facts(config, dataset),
-    "preprocessing": lambda config, *_: config.preprocessing.model_dump(mode="json", by_alias=True, exclude_none=True),
-    "evaluation": lambda config, _, __, metric: _evaluation_facts(config, metric),
-    "budget": lambda config, *_: config.budget.model_dump(mode="json", by_alias=True, exclude_none=True),
-    "hardware": lambda _, __, environment, ___: environment.hardware.model_dump(mode="json"),
-    "software": lambda _, __, environment, ___: environment.software.model_dump(mode="json"),
-    "resources": lambda _, __, environment, ___: environment.resources.model_dump(mode="json"),
-}
-
-
-def _dataset_words(facts: Mapping[str, Any]) -> str:
-    return f"{facts['name']} {facts['digest'].removeprefix('sha256:')[:8]}"
-
-
-def _preprocessing_words(facts: Mapping[str, Any]) -> str:
-    parts = ["normalised" if facts["normalize"] else "not normalised"]
-    parts += [augmentation["name"] for augmentation in facts.get("augmentations", ())]
-    if "featureSelection" in facts:
-        parts.append(facts["featureSelection"]["method"])
-    return ", ".join(parts)
-
-
-def _budget_words(facts: Mapping[str, Any]) -> str:
-    epochs = facts["maxEpochs"]
-    seconds = f", ≤ {facts['maxSeconds']:g} s" if "maxSeconds" in facts else ""
-    return f"≤ {epochs} epoch{'' if epochs == 1 else 's'}{seconds}"
-
-
-def _hardware_words(facts: Mapping[str, Any]) -> str:
-    return str(facts["accelerator"] or facts["cpu_model"])
-
-
-def _software_words(facts: Mapping[str, Any]) -> str:
-    return str(facts["framework"])
-
-
-def _resources_words(facts: Mapping[str, Any]) -> str:
-    parts = [f"{facts['cpus']:g} CPU{'' if facts['cpus'] == 1 else 's'}"]
-    if facts["accelerators"]:
-        parts.append(f"{facts['accelerators']} GPU{'' if facts['accelerators'] == 1 else 's'}")
-    if facts["concurrent_trials"] > 1:
-        parts.append(f"{facts['concurrent_trials']} trials at once")
-    return ", ".join(parts)
-
-
-_WORDS: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
-    "dataset": _dataset_words,
-    "preprocessing": _preprocessing_words,
-    "budget": _budget_words,
-    "hardware": _hardware_words,
-    "software": _software_words,
-    "resources": _resources_words,
-}
-
-
 def parse_record(text: str | bytes) -> TrialRecord:
-    """A record from its JSON, brought up to the present schema.
+    """An accepted result from its JSON, brought up to the present schema.
 
     Raises:
         SchemaUnsupported: it was written by a newer Velodrome.
-        ValueError: it is no record.
+        ValueError: it is no record; the message says why.
     """
-    try:
-        document = from_json(text)
-    except ValueError as error:
-        raise ValueError(f"the record is not JSON: {error}") from error
-    if not isinstance(document, dict):
-        raise ValueError("the record is not a JSON object")  # noqa: TRY004 - what is wrong is the text
-    version = document.get("schema_version")
-    if not isinstance(version, int) or version < 1:
-        raise ValueError(f"the record has no schema_version that is a number from 1 on, but {version!r}")
-    if version > SCHEMA_VERSION:
-        raise SchemaUnsupported(
-            f"the record has schema version {version}, this Velodrome reads up to {SCHEMA_VERSION}: update it"
-        )
-    for step in range(version, SCHEMA_VERSION):
-        document = MIGRATIONS[step](document)
-    try:
-        return TrialRecord.model_validate(document)
-    except ValidationError as error:
-        raise ValueError(f"the record is not valid: {error.errors()[0]['loc']}: {error.errors()[0]['msg']}") from error
+    return _parsed(TrialRecord, text, "record")
+
+
+def parse_job(text: str | bytes) -> JobInfo:
+    """A job as results remember it, from its JSON. Raises as `parse_record` does."""
+    return _parsed(JobInfo, text, "job")
+
+
+def parse_result(text: str | bytes) -> TrialResult:
+    """A trial's own result from its JSON. Raises as `parse_record` does."""
+    return _parsed(TrialResult, text, "result")
 
 
 # Version n's step turns a document of version n into one of n + 1.
-MIGRATIONS: Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
+Migrations = Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]]
+MIGRATIONS: Mapping[str, Migrations] = {"record": {}, "job": {}, "result": {}}
+
+_Kind = TypeVar("_Kind", bound=Data)
+
+
+def _parsed(model: type[_Kind], text: str | bytes, what: str) -> _Kind:
+    try:
+        document = from_json(text, allow_inf_nan=False)
+    except ValueError as error:
+        raise ValueError(f"the {what} is not JSON: {error}") from error
+    if not isinstance(document, dict):
+        raise ValueError(f"the {what} is not a JSON object")
+    version = document.get("schema_version")
+    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
+        raise ValueError(f"the {what} has no schema_version that is a number from 1 on, but {version!r}")
+    if version > SCHEMA_VERSION:
+        raise SchemaUnsupported(
+            f"the {what} has schema version {version}, this Velodrome reads up to {SCHEMA_VERSION}: update it"
+        )
+    for step in range(version, SCHEMA_VERSION):
+        document = {**MIGRATIONS[what][step](document), "schema_version": step + 1}
+    try:
+        return model.model_validate(document)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or what
+        raise ValueError(f"the {what} is not valid: {where}: {first['msg']}") from error
 
 
 def utc(seconds: float) -> datetime:
     """A POSIX time in seconds as an aware datetime."""
-    from datetime import UTC
-
     return datetime.fromtimestamp(seconds, UTC)
