@@ -14,7 +14,7 @@ _SHARE = 0.5
 
 
 def fits(size: int, device: torch.device) -> bool:
-    """Whether tensors of that many bytes should be kept on the device for the whole trial: at most half of what is free."""
+    """Whether so many bytes should stay on the device for a whole trial: if they take at most half of what is free."""
     return size <= _SHARE * available(device)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch.utils.data import DataLoader, Dataset
@@ -79,8 +79,8 @@ class Prepared:
         """One pass over a split: images (n, c, h, w) float32 channels-last and labels (n,) int64, on the device.
 
         The training split is shuffled and augmented by `generator`, which it needs (on the CPU or on the device; the
-        same state gives the same batches). The others come in their own order and unaugmented, and must not be written
-        to. The last batch may be smaller: no sample is left out.
+        same state gives the same batches), and makes `steps(batch_size)` batches. The others come in their own order and
+        unaugmented, and must not be written to. The last batch may be smaller: no sample is left out.
 
         Raises:
             ValueError: the training split was asked for without a generator.
@@ -90,7 +90,17 @@ class Prepared:
         if generator is None:
             raise ValueError("the training split is shuffled: pass a generator")
         order = torch.randperm(len(self.train), generator=generator, device=generator.device)
-        return self._augmented(order.split(batch_size), generator)
+        sizes = [batch_size] * (self.steps(batch_size) - 1)
+        return self._augmented(order.split([*sizes, len(order) - sum(sizes)]), generator)
+
+    def steps(self, batch_size: int) -> int:
+        """Batches in one pass over the training split.
+
+        A single sample that would be left for the last one joins the batch before it: batch normalisation can't learn
+        from one sample.
+        """
+        whole, rest = divmod(len(self.train), batch_size)
+        return whole + int(rest > 1 or whole == 0)
 
     def _in_order(self, samples: Split, batch_size: int) -> Iterator[Batch]:
         if not self.in_memory:
@@ -137,7 +147,7 @@ class _Samples(Dataset[Batch]):
         return chosen.images, chosen.labels
 
 
-def _unchanged(batch: Batch) -> Batch:
+def _unchanged(batch: Any) -> Any:
     return batch
 
 

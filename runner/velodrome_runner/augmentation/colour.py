@@ -21,7 +21,7 @@ class Jitter(NamedTuple):
 
 @dataclass(frozen=True)
 class ColorJitter(Step):
-    """Brightness, contrast, saturation and hue changed by up to that much, in an order that is random for each image."""
+    """Brightness, contrast, saturation and hue changed by up to that much, in an order that each image has its own."""
 
     brightness: float = 0.0
     contrast: float = 0.0
@@ -80,7 +80,7 @@ def grey(images: torch.Tensor) -> torch.Tensor:
     if images.shape[1] == 1:
         return images.float()
     red, green, blue = images.float().split(1, dim=1)
-    luma = 0.2989 * red + 0.587 * green + 0.114 * blue
+    luma: torch.Tensor = 0.2989 * red + 0.587 * green + 0.114 * blue
     return luma if images.is_floating_point() else luma.floor_()
 
 
@@ -93,11 +93,14 @@ def hue(images: torch.Tensor, turns: torch.Tensor) -> torch.Tensor:
     value, top = images.max(dim=1, keepdim=True)
     chroma = value - images.amin(dim=1, keepdim=True)
     red, green, blue = images.split(1, dim=1)
-    sixths = torch.cat((green - blue, blue - red, red - green), dim=1).gather(1, top) / chroma.clamp_min(1e-12) + 2 * top
+    sixths = (
+        torch.cat((green - blue, blue - red, red - green), dim=1).gather(1, top) / chroma.clamp_min(1e-12) + 2 * top
+    )
     # For each channel, how far its peak is from the hue, in sixths of the circle.
     peaks = torch.tensor([5.0, 3.0, 1.0], device=images.device).view(1, 3, 1, 1)
     distance = (peaks + sixths + 6 * turns.float()).remainder(6)
-    return value - chroma * torch.minimum(distance, 4 - distance).clamp(0, 1)
+    turned: torch.Tensor = value - chroma * torch.minimum(distance, 4 - distance).clamp(0, 1)
+    return turned
 
 
 _CHANGES = (brightness, contrast, saturation, hue)

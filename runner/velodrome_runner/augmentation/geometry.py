@@ -98,7 +98,9 @@ def move(images: torch.Tensor, matrices: torch.Tensor, black: torch.Tensor) -> t
     device = images.device
     x = torch.linspace((1 - width) / 2, (width - 1) / 2, width, device=device)
     y = torch.linspace((1 - height) / 2, (height - 1) / 2, height, device=device)
-    places = torch.stack((x.expand(height, width), y[:, None].expand(height, width), torch.ones_like(x).expand(height, width)), -1)
+    places = torch.stack(
+        (x.expand(height, width), y[:, None].expand(height, width), torch.ones_like(x).expand(height, width)), -1
+    )
     half = torch.tensor([width / 2, height / 2], device=device)
     scaled = matrices.to(device, torch.float32).transpose(1, 2) / half
     grid = places.view(1, -1, 3).expand(count, -1, -1).bmm(scaled).view(count, height, width, 2)

@@ -87,7 +87,9 @@ def _step(augmentation: Augmentation, shape: Shape) -> Step:
             return RandomRotation(**given)
         case "RandomErasing":
             if args.scale is not None and args.scale[1] > 1:
-                raise ConfigurationError(f"RandomErasing: scale is a share of the area, at most 1, not {args.scale[1]:g}")
+                raise ConfigurationError(
+                    f"RandomErasing: scale is a share of the area, at most 1, not {args.scale[1]:g}"
+                )
             return RandomErasing(shape, **given)
         case "ColorJitter":
             if shape[0] == 1 and (args.saturation or args.hue):

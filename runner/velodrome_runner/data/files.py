@@ -42,8 +42,8 @@ def read_files(name: str, root: Path, *, download: bool) -> Raw:
     missing = layout.missing()
     if missing:
         raise ConfigurationError(
-            f"{name} is not in {root}: {_listed(missing)} {'is' if len(missing) == 1 else 'are'} missing. Put torchvision's "
-            f"files there, or set spec.dataset.source.download: true{_nearby(root)}",
+            f"{name} is not whole in {root}, without {_listed(missing)}: put torchvision's files there, or write "
+            f"spec.dataset.source.download: true{_nearby(root)}",
             "DatasetMissing",
         )
     raw = layout.read()
@@ -76,7 +76,7 @@ class _Idx:
 
 
 class _Pickles:
-    """CIFAR's layout: pickled batches and their metadata in ROOT/cifar-…"""
+    """CIFAR's layout: pickled batches and their metadata, in ROOT/cifar-10-batches-py for example."""
 
     def __init__(self, kind: Any, root: Path) -> None:
         self.kind = kind

@@ -89,7 +89,7 @@ def split_validation(train: Split, fraction: float, seed: int) -> tuple[Split, S
         )
     except ValueError as error:
         raise ConfigurationError(
-            f"no stratified validation split of {fraction:g} can be drawn from {len(train)} training samples ({error}): "
+            f"no stratified validation split of {fraction:g} can be drawn from {len(train)} samples ({error}): "
             "change spec.dataset.validationFraction or use more data",
             "DatasetTooSmall",
         ) from error

@@ -47,7 +47,7 @@ class Raw:
 
 @dataclass(frozen=True, slots=True)
 class Splits:
-    """A data set ready for one trial: the validation split is taken out of the training split, never of the test split."""
+    """A data set ready for one trial: validation samples were taken out of the training split, not the test split."""
 
     train: Split
     validation: Split
@@ -67,6 +67,6 @@ def content_digest(raw: Raw) -> str:
     for name, split in (("train", raw.train), ("test", raw.test)):
         hasher.update(name.encode("ascii"))
         hasher.update(np.asarray(split.images.shape, dtype="<i8").tobytes())
-        hasher.update(memoryview(split.images.contiguous().numpy()).cast("B"))
+        hasher.update(split.images.contiguous().numpy().data)
         hasher.update(split.labels.numpy().astype("<i8").tobytes())
     return f"sha256:{hasher.hexdigest()}"

@@ -2,20 +2,74 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Mapping
+
 from torch import nn
 
+from velodrome.errors import ConfigurationError
 from velodrome.spec import Model
-from velodrome_runner.models import convolutional
+from velodrome.spec.wording import suggestion
+from velodrome_runner.models.checking import check_output
+from velodrome_runner.models.custom import call, find
+from velodrome_runner.models.dropout import set_dropout
+from velodrome_runner.models.native import NATIVE
+from velodrome_runner.models.vision import build_torchvision
+
+Shape = tuple[int, int, int]
+_LARGEST = 65536
 
 
-def build(model: Model, *, shape: tuple[int, int, int], classes: int, dropout: float) -> nn.Module:
-    """A fresh network for images of `shape` (channels, height, width) with one output per class.
+def build(model: Model, *, shape: Shape, classes: int, dropout: float) -> nn.Module:
+    """A fresh network for images of `shape` (channels, height, width) with one output for each class.
 
     Weights come from torch's global random generator: seed it first. The network is on the CPU, in training mode.
 
+    `dropout` goes to the model's parameter of that name where it has one: Velodrome's own models do, and a factory may.
+    In any other model, 0 leaves everything as its maker built it; more is given to all its Dropout layers, or, where it
+    has none, to one put before its last Linear layer.
+
     Raises:
-        ConfigurationError: there is no such model, it does not take these arguments, its factory raised, or its output
-            does not have the shape (n, classes).
+        ConfigurationError: there is no such model, it does not take these arguments (`ModelArguments`), its factory
+            raised (`ModelFactoryFailed`), it can't read such images (`ModelForwardFailed`), or its output does not have
+            the shape (n, classes) (`ModelOutputShape`).
+        TrialFailed: pretrained weights could not be downloaded (`WeightsDownloadFailed`).
     """
-    name = model.name.removeprefix("velodrome/")
-    return getattr(convolutional, name)(shape, classes, dropout, **model.args)  # type: ignore[no-any-return]
+    if model.name in NATIVE:
+        network = _native(model, shape, classes, dropout)
+        check_output(network, model.name, shape, classes)
+        return network
+    if model.name.startswith("torchvision/"):
+        network, took_dropout = build_torchvision(model.name, dict(model.args), shape, classes), False
+    else:
+        network, took_dropout = call(find(model.name), model, shape=shape, classes=classes, dropout=dropout)
+    check_output(network, model.name, shape, classes)
+    if dropout and not took_dropout:
+        set_dropout(network, dropout, model.name)
+        check_output(network, model.name, shape, classes)
+    return network
+
+
+def _native(model: Model, shape: Shape, classes: int, dropout: float) -> nn.Module:
+    factory = NATIVE[model.name]
+    defaults = {
+        name: parameter.default
+        for name, parameter in inspect.signature(factory).parameters.items()
+        if parameter.default is not inspect.Parameter.empty
+    }
+    _check_arguments(model, defaults)
+    return factory(shape, classes, dropout, **model.args)
+
+
+def _check_arguments(model: Model, defaults: Mapping[str, int | bool]) -> None:
+    for name, value in model.args.items():
+        if name not in defaults:
+            problem = f"takes no {name} ({suggestion(name, defaults)})"
+        elif isinstance(defaults[name], bool):
+            problem = "" if isinstance(value, bool) else f"needs true or false as {name}, not {value!r}"
+        elif isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= _LARGEST:
+            problem = f"needs a whole number from 1 to {_LARGEST} as {name}, not {value!r}"
+        else:
+            problem = ""
+        if problem:
+            raise ConfigurationError(f"{model.name} {problem}", "ModelArguments")

@@ -1,0 +1,41 @@
+"""Whether a network reads such images and answers with one output for each class."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from velodrome.errors import ConfigurationError
+
+_SAMPLES = 2
+
+
+def check_output(network: nn.Module, name: str, shape: tuple[int, int, int], classes: int) -> None:
+    """Sends two black images through the network in evaluation mode, and leaves it in training mode.
+
+    Neither the network's running statistics nor torch's random state change.
+
+    Raises:
+        ConfigurationError: reason ModelForwardFailed or ModelOutputShape.
+    """
+    images = torch.zeros(_SAMPLES, *shape).contiguous(memory_format=torch.channels_last)
+    network.eval()
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=()):
+            output = network(images)
+    except (MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:  # whatever a person's model raises is its fault, and is told to that person
+        hint = ". Batches are in channels-last memory: use reshape where view fails" if "view" in str(error) else ""
+        raise ConfigurationError(
+            f"{name} does not take batches of shape (n, {', '.join(map(str, shape))}): {type(error).__name__}: {error}{hint}",
+            "ModelForwardFailed",
+        ) from error
+    network.train()
+    found = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
+    if found != (_SAMPLES, classes):
+        raise ConfigurationError(
+            f"{name} answers {_SAMPLES} images with {found} instead of {(_SAMPLES, classes)}: it must return one "
+            "logit for each class, (n, classes)",
+            "ModelOutputShape",
+        )

@@ -1,0 +1,116 @@
+"""Models of one's own: `package.module:factory`."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from velodrome.errors import ConfigurationError, VelodromeError
+from velodrome.spec import Model
+from velodrome.spec.wording import close_match
+
+_FROM_TRIAL = {
+    "shape": "it comes from the data set",
+    "classes": "it comes from the data set",
+    "dropout": "set training.regularization.dropout",
+}
+
+
+def find(name: str) -> Callable[..., Any]:
+    """The factory that `package.module:factory` names.
+
+    Raises:
+        ConfigurationError: reason ModelNotFound, or ModelFactoryFailed where importing it raises.
+    """
+    module_name, _, path = name.partition(":")
+    found: Any = _imported(module_name, name)
+    for part in path.split("."):
+        near = close_match(part, vars(found))
+        try:
+            found = getattr(found, part)
+        except AttributeError as error:
+            hint = f"did you mean {near}?" if near else "check spec.entries[].model.name"
+            raise ConfigurationError(f"{name}: {module_name} has no {path} ({hint})", "ModelNotFound") from error
+    if not callable(found):
+        raise ConfigurationError(f"{name} is no function or class, but {type(found).__name__}", "ModelNotFound")
+    factory: Callable[..., Any] = found
+    return factory
+
+
+def call(
+    factory: Callable[..., Any], model: Model, *, shape: tuple[int, int, int], classes: int, dropout: float
+) -> tuple[nn.Module, bool]:
+    """The factory's network, and whether the factory took `dropout`.
+
+    The factory gets the model's args, and those of `shape`, `classes` and `dropout` that it has parameters for.
+
+    Raises:
+        ConfigurationError: reason ModelArguments or ModelFactoryFailed.
+    """
+    given = {"shape": shape, "classes": classes, "dropout": dropout}
+    parameters = _parameters(factory)
+    for name in model.args:
+        if name in _FROM_TRIAL:
+            raise ConfigurationError(f"{model.name}: leave {name} out of args: {_FROM_TRIAL[name]}", "ModelArguments")
+    passed = {name: value for name, value in given.items() if name in parameters}
+    try:
+        inspect.signature(factory).bind(**model.args, **passed)
+    except TypeError as error:
+        own = ", ".join(name for name in parameters if name not in given) or "nothing"
+        raise ConfigurationError(
+            f"{model.name} does not take these args: {error} (args it takes: {own})", "ModelArguments"
+        ) from error
+    except ValueError:  # a builtin that does not tell its signature: it will say so itself
+        pass
+    return run_factory(model.name, factory, {**model.args, **passed}), "dropout" in passed
+
+
+def run_factory(name: str, factory: Callable[..., Any], arguments: Mapping[str, Any]) -> nn.Module:
+    """What the factory makes of the arguments.
+
+    Raises:
+        ConfigurationError: reason ModelFactoryFailed: it raised, or made something else than a network.
+    """
+    try:
+        network = factory(**arguments)
+    except (MemoryError, torch.OutOfMemoryError, VelodromeError):
+        raise
+    except Exception as error:  # whatever a person's factory raises is its fault, and is told to that person
+        raise ConfigurationError(f"{name} raised {type(error).__name__}: {error}", "ModelFactoryFailed") from error
+    if not isinstance(network, nn.Module):
+        raise ConfigurationError(
+            f"{name} returned {type(network).__name__} instead of a torch.nn.Module", "ModelFactoryFailed"
+        )
+    return network
+
+
+def _parameters(factory: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
+    try:
+        return inspect.signature(factory).parameters
+    except ValueError:
+        return {}
+
+
+def _imported(module: str, name: str) -> Any:
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{module}.".startswith(f"{error.name}."):
+            raise ConfigurationError(
+                f"{name}: importing {module} needs {error.name}: install it", "ModelNotFound"
+            ) from error
+        raise ConfigurationError(
+            f"{name}: there is no module {error.name}: install it for the runner, or put its folder on PYTHONPATH",
+            "ModelNotFound",
+        ) from error
+    except (MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:  # importing runs a person's code, which may raise anything
+        raise ConfigurationError(
+            f"{name}: importing {module} raised {type(error).__name__}: {error}", "ModelFactoryFailed"
+        ) from error

@@ -1,0 +1,30 @@
+"""Dropout for models that have no parameter for it."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from velodrome.errors import ConfigurationError
+
+
+def set_dropout(network: nn.Module, dropout: float, name: str) -> None:
+    """Gives all Dropout layers that probability; where there are none, puts one before the last Linear layer.
+
+    Raises:
+        ConfigurationError: the network has neither.
+    """
+    layers = [module for module in network.modules() if isinstance(module, nn.Dropout)]
+    for layer in layers:
+        layer.p = dropout
+    if layers:
+        return
+    # Attention keeps a Linear of its own kind and reads its weights past its forward: only plain ones can be wrapped.
+    linear = [(path, module) for path, module in network.named_modules() if type(module) is nn.Linear]
+    if not linear or linear[-1][0] == "":
+        raise ConfigurationError(
+            f"{name} has no layer that dropout could be put before: set training.regularization.dropout to 0 for this "
+            "entry, or give its factory a parameter called dropout",
+            "ModelArguments",
+        )
+    path, last = linear[-1]
+    network.set_submodule(path, nn.Sequential(nn.Dropout(dropout), last))

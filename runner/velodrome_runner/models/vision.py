@@ -1,0 +1,69 @@
+"""Models of torchvision, by name, with or without pretrained weights."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from torch import nn
+
+from velodrome.errors import ConfigurationError
+from velodrome.spec.wording import suggestion
+from velodrome_runner import weights
+from velodrome_runner.models.custom import run_factory
+
+# Both would return a tuple in training mode, for losses at heads that Velodrome's one loss has no place for.
+_OWN_DEFAULTS = {name: {"aux_logits": False, "init_weights": True} for name in ("googlenet", "inception_v3")}
+
+
+def build_torchvision(name: str, args: dict[str, Any], shape: tuple[int, int, int], classes: int) -> nn.Module:
+    """`torchvision/NAME` with its head for that many classes, for RGB images or for grey ones.
+
+    `args` go to torchvision's builder, but for `weights`: a name such as DEFAULT or IMAGENET1K_V1, or the path of a
+    state dict. A head that was trained for another number of classes starts afresh. For grey images the first
+    convolution's weights are summed over the colours: it answers to a grey image as it would to the same in RGB.
+
+    Raises:
+        ConfigurationError: reason ModelNotFound, ModelArguments, ModelFactoryFailed or WeightsRefused.
+        TrialFailed: reason WeightsDownloadFailed.
+    """
+    from torchvision import models
+
+    short = name.removeprefix("torchvision/")
+    known = models.list_models(module=models)
+    if short not in known:
+        raise ConfigurationError(f"torchvision has no model {short!r}: {_hint(short, known)}", "ModelNotFound")
+    for taken in ("num_classes", "progress"):
+        if taken in args:
+            raise ConfigurationError(f"{name}: leave {taken} out of args: Velodrome sets it", "ModelArguments")
+    chosen = args.pop("weights", None)
+    builder = partial(models.get_model, short, weights=None, num_classes=classes)
+    network = run_factory(name, builder, {**_OWN_DEFAULTS.get(short, {}), **args})
+    if chosen is not None:
+        weights.load_into(network, weights.find(chosen, short), name)
+    if shape[0] != 3:
+        _take_grey(network, name, shape[0])
+    return network
+
+
+def _hint(given: str, known: list[str]) -> str:
+    hint = suggestion(given, known)
+    return hint if hint.startswith("did you mean") else "torchvision.models.list_models() lists those there are"
+
+
+def _take_grey(network: nn.Module, name: str, channels: int) -> None:
+    convolutions = [(path, part) for path, part in network.named_modules() if isinstance(part, nn.Conv2d)]
+    path, first = convolutions[0] if convolutions else ("", None)
+    if channels != 1 or first is None or first.in_channels != 3:
+        raise ConfigurationError(f"{name} takes images of 3 channels, and these have {channels}", "ModelForwardFailed")
+    grey = nn.Conv2d(
+        1,
+        first.out_channels,
+        first.kernel_size,  # type: ignore[arg-type]  # torch says tuple[int, ...] of what it made a pair
+        first.stride,  # type: ignore[arg-type]
+        first.padding,  # type: ignore[arg-type]
+        bias=first.bias is not None,
+    )
+    grey.weight = nn.Parameter(first.weight.detach().sum(1, keepdim=True))
+    grey.bias = first.bias
+    network.set_submodule(path, grey)

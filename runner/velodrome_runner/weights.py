@@ -1,0 +1,101 @@
+"""Pretrained weights: found by name or path, read without running what is in them, and fitted to a network.
+
+A pickle can run any program, so nothing here unpickles one: every file is read with `weights_only=True`. torchvision's
+builders would not do that for the weights that they download, which is why they are not asked to load any.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from velodrome.errors import ConfigurationError, TrialFailed
+from velodrome.spec.wording import suggestion
+
+State = Mapping[str, torch.Tensor]
+# Heads for training only, which networks are built without.
+_AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")
+
+
+def find(weights: object, model: str) -> State:
+    """The state dict that `weights` means for torchvision's model of that name.
+
+    A name of torchvision's, such as DEFAULT, is downloaded once into torch's cache and its hash checked; anything with
+    a slash or a dot is the path of a file.
+
+    Raises:
+        ConfigurationError: reason WeightsRefused: no such name or file, or no state dict.
+        TrialFailed: reason WeightsDownloadFailed.
+    """
+    from torchvision import models
+
+    if not isinstance(weights, str):
+        raise _refused(f"weights must be a name or a path, not {weights!r}")
+    if "/" in weights or "." in weights:
+        return read_state(Path(weights))
+    named = models.get_model_weights(model)
+    if weights not in named.__members__:
+        hint = suggestion(weights, named.__members__)
+        raise _refused(f"torchvision has no weights {weights!r} for {model}: {hint}, or write the path of a state dict")
+    try:
+        state: State = named[weights].get_state_dict(progress=False, check_hash=True, weights_only=True)
+    except (OSError, RuntimeError) as error:  # no network, a read-only cache, or a wrong hash
+        raise TrialFailed(
+            "WeightsDownloadFailed",
+            f"weights {weights} of {model} could not be downloaded from {named[weights].url} to {torch.hub.get_dir()} "
+            f"({error}): check the network, or set TORCH_HOME to a folder that holds them",
+        ) from error
+    return state
+
+
+def read_state(path: Path) -> State:
+    """The state dict in that file, on the CPU.
+
+    Raises:
+        ConfigurationError: reason WeightsRefused: no such file, or something else than tensors by name in it.
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, EOFError, RuntimeError, pickle.UnpicklingError) as error:
+        raise _refused(
+            f"{path} can't be read as weights ({str(error).splitlines()[0] if str(error) else type(error).__name__}): "
+            "save them by torch.save(model.state_dict(), PATH)"
+        ) from error
+    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise _refused(f"{path} holds no state dict: save one by torch.save(model.state_dict(), PATH)")
+    return state
+
+
+def load_into(network: nn.Module, state: State, name: str) -> None:
+    """Copies the weights into the network; a head of another size keeps the network's fresh weights.
+
+    Raises:
+        ConfigurationError: reason WeightsRefused: the weights are not those of such a network.
+    """
+    state = {key: value for key, value in state.items() if not key.startswith(_AUXILIARY)}
+    own = network.state_dict()
+    head = [path for path, part in network.named_modules() if isinstance(part, nn.Linear | nn.Conv2d)][-1]
+    other_head = {
+        key
+        for key in (f"{head}.weight", f"{head}.bias")
+        if key in own and key in state and own[key].shape != state[key].shape
+    }
+    faults = [f"{key} is missing" for key in own if key not in state]
+    faults += [f"{key} is unknown" for key in state if key not in own]
+    faults += [
+        f"{key} is {tuple(state[key].shape)} instead of {tuple(value.shape)}"
+        for key, value in own.items()
+        if key in state and key not in other_head and state[key].shape != value.shape
+    ]
+    if faults:
+        more = f" and {len(faults) - 3} more" if len(faults) > 3 else ""
+        raise _refused(f"the weights are not those of {name}: {'; '.join(faults[:3])}{more}")
+    network.load_state_dict({key: value for key, value in state.items() if key not in other_head}, strict=False)
+
+
+def _refused(message: str) -> ConfigurationError:
+    return ConfigurationError(f"args.weights: {message}", "WeightsRefused")
