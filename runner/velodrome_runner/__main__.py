@@ -1,0 +1,91 @@
+"""`python -m velodrome_runner`: one trial. `python -m velodrome_runner serve`: many, each in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from types import FrameType
+
+from velodrome import keys
+
+_USAGE = f"""\
+usage: python -m velodrome_runner          run one trial and report its result
+       python -m velodrome_runner serve    run trials as they are asked for, one JSON line each on standard input
+
+One trial is told what to do by environment variables:
+  {keys.ENV_SPEC:36}path of the BenchmarkJob as JSON
+  {keys.ENV_INDEX:36}index of the trial in the job's plan
+  {keys.ENV_JOB_UID:36}uid of the BenchmarkJob
+  {keys.ENV_ATTEMPT:36}name that no other attempt at this trial has
+  {keys.ENV_SCRATCH:36}folder where the result is kept until Redis has it
+  {keys.ENV_REDIS_URL:36}redis:// or unix:// URL; without it the result stays in that folder
+  {keys.ENV_DATA:36}folder below which dataset.source paths lie (default: the current one)
+  {keys.ENV_CPUS:36}threads to compute with (default: the CPUs that this process may use)
+  {keys.ENV_CONCURRENT:36}trials that share this machine, this one included (default: 1)
+  {keys.ENV_DEADLINE:36}seconds to keep trying to deliver the result (default: 600)
+
+A line for `serve` is {{"id": "...", "env": {{...}}, "log": "path"}}; it answers with one JSON line an event:
+ready, started (with pid), exited (with code or signal), refused (with message).
+
+exit codes:
+  {keys.EXIT_OK:<5}the trial succeeded
+  {keys.EXIT_FAILED:<5}the trial failed
+  {keys.EXIT_CONFIGURATION:<5}the trial can't run as it is written
+  {keys.EXIT_UNDELIVERED:<5}the result could not be delivered; it waits in the scratch folder
+  143  the trial was interrupted and reported nothing
+"""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs what the arguments ask for and returns the exit code."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments in (["-h"], ["--help"]):
+        sys.stdout.write(_USAGE)
+        return keys.EXIT_OK
+    if arguments == ["serve"]:
+        from velodrome_runner.serve import serve
+
+        return serve()
+    if arguments:
+        sys.stderr.write(f"unknown arguments: {' '.join(arguments)}\n\n{_USAGE}")
+        return 2
+    return run_one()
+
+
+def run_one() -> int:
+    """Runs the trial of this process's environment.
+
+    SIGTERM and SIGINT end it at the next Python instruction with 128 and the signal's number; it then reports nothing,
+    and is run again later.
+    """
+    from velodrome.errors import ConfigurationError
+    from velodrome_runner import threads
+    from velodrome_runner.log import Tail, complain
+    from velodrome_runner.settings import Settings
+
+    signal.signal(signal.SIGTERM, _interrupted)
+    signal.signal(signal.SIGINT, _interrupted)
+    tail = Tail()
+    sys.stdout, sys.stderr = tail.wrap(sys.stdout), tail.wrap(sys.stderr)
+    # cuBLAS reads this when CUDA starts; without it, it may refuse to be deterministic.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    try:
+        settings = Settings.read(os.environ)
+        count = threads.cpu_limit(os.environ)
+        threads.use(count)
+        from velodrome_runner import trial
+
+        threads.use(count)
+        return trial.run(settings, threads=count, tail=tail)
+    except ConfigurationError as error:
+        complain(f"{error.reason}: {error}")
+        return keys.EXIT_CONFIGURATION
+
+
+def _interrupted(number: int, _: FrameType | None) -> None:
+    raise SystemExit(128 + number)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

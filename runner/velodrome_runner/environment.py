@@ -1,0 +1,104 @@
+"""The fingerprint of where a trial runs: what its speed depends on, as this process sees it."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import velodrome
+from velodrome.results import Environment, GrantedResources, Hardware, Software
+from velodrome_runner.threads import memory_limit
+
+if TYPE_CHECKING:
+    import torch
+
+    from velodrome.spec import Training
+
+# Libraries that a measurement passes through, beside torch.
+_LIBRARIES = ("numpy", "scikit-learn", "torchmetrics", "torchvision")
+
+
+def fingerprint(
+    *, device: torch.device, threads: int, concurrent: int, training: Training, cpuinfo: Path = Path("/proc/cpuinfo")
+) -> Environment:
+    """The machine, the software and the share of the machine that this trial has.
+
+    `threads` is what torch computes with; `concurrent` the trials that share the machine, this one included.
+    """
+    return Environment(
+        hardware=_hardware(device, cpuinfo),
+        software=_software(device),
+        resources=GrantedResources(
+            cpus=threads,
+            memory_limit_bytes=memory_limit(),
+            accelerators=int(device.type != "cpu"),
+            concurrent_trials=concurrent,
+        ),
+        precision=training.precision,
+        deterministic=training.deterministic,
+    )
+
+
+def cpu_model(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
+    """What the processor calls itself, `EPYC 9555` for example; the architecture where it doesn't say."""
+    try:
+        text = cpuinfo.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        text = ""
+    fields: dict[str, str] = {}
+    for line in text.splitlines():
+        name, colon, value = line.partition(":")
+        if colon:
+            fields.setdefault(name.strip(), value.strip())
+    if fields.get("model name"):
+        return fields["model name"]
+    if "CPU part" in fields:  # Arm's kernels print numbers: the implementer and the part together name the core
+        return f"{platform.machine()} {fields.get('CPU implementer', '?')}/{fields['CPU part']}"
+    return platform.processor() or platform.machine() or "unknown"
+
+
+def _hardware(device: torch.device, cpuinfo: Path) -> Hardware:
+    model, count = cpu_model(cpuinfo), os.cpu_count() or 1
+    if device.type != "cuda":
+        return Hardware(cpu_model=model, cpu_count=count)
+    import torch
+
+    properties = torch.cuda.get_device_properties(device)
+    return Hardware(
+        cpu_model=model,
+        cpu_count=count,
+        accelerator=properties.name,
+        accelerator_memory_bytes=properties.total_memory,
+        driver=_driver(),
+    )
+
+
+def _driver() -> str | None:
+    import pynvml
+
+    try:
+        pynvml.nvmlInit()
+        try:
+            return str(pynvml.nvmlSystemGetDriverVersion())
+        finally:
+            pynvml.nvmlShutdown()
+    except pynvml.NVMLError:
+        return None
+
+
+def _software(device: torch.device) -> Software:
+    import torch
+
+    cuda = device.type == "cuda"
+    cudnn = torch.backends.cudnn.version() if cuda else None
+    return Software(
+        velodrome=velodrome.__version__,
+        python=platform.python_version(),
+        framework=f"torch {torch.__version__}",
+        libraries={name: metadata.version(name) for name in _LIBRARIES},
+        cuda=torch.version.cuda if cuda else None,
+        cudnn=None if cudnn is None else str(cudnn),
+    )

@@ -1,0 +1,150 @@
+"""How good a model is: the quality metrics of the catalogue, computed by torchmetrics."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from contextlib import nullcontext
+from typing import Literal, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torchmetrics.functional import classification
+
+from velodrome.errors import ConfigurationError, TrialFailed
+from velodrome.metrics import MetricKey
+from velodrome_runner.precision import Autocast
+
+_AVERAGED = {
+    "precision": classification.multiclass_precision,
+    "recall": classification.multiclass_recall,
+    "f1": classification.multiclass_f1_score,
+}
+
+
+def evaluate(
+    model: nn.Module,
+    batches: Iterable[tuple[Tensor, Tensor]],
+    *,
+    classes: int,
+    keys: Iterable[str],
+    where: str = "the test split",
+    context: Autocast = nullcontext,
+) -> dict[str, float]:
+    """The value of each quality metric on those batches; the model is left in evaluation mode.
+
+    Forward passes run inside `context`, without gradients. A key that no sample says anything about is left out: see
+    `measure`. `where` names the samples in messages.
+
+    Raises:
+        TrialFailed: `OutputNotFinite`, the model gave NaN or an infinity.
+        ConfigurationError: see `measure`.
+    """
+    logits, labels = predict(model, batches, context=context)
+    if not bool(logits.isfinite().all()):
+        raise TrialFailed(
+            "OutputNotFinite",
+            f"on {where} the model's outputs are not all finite: lower the learning rate, or use float32",
+        )
+    return measure(logits, labels, classes=classes, keys=keys)
+
+
+@torch.inference_mode()
+def predict(
+    model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], *, context: Autocast = nullcontext
+) -> tuple[Tensor, Tensor]:
+    """The model's outputs (n, classes) as float32 and the labels (n,), on the device that the batches are on."""
+    model.eval()
+    logits, labels = [], []
+    for images, truth in batches:
+        with context():
+            logits.append(model(images).float())
+        labels.append(truth)
+    return torch.cat(logits), torch.cat(labels)
+
+
+def check_keys(keys: Iterable[str], classes: int) -> None:
+    """Refuses keys that this data set can't have, before an hour of training.
+
+    Raises:
+        ConfigurationError: `LabelOutOfRange`, a key names a class that there isn't.
+    """
+    for text in keys:
+        label = dict(MetricKey.parse(text).parameters).get("label")
+        if label is not None and int(label) >= classes:
+            raise ConfigurationError(
+                f"{text} names class {label}, but the data set has {classes} classes: use 0 to {classes - 1}",
+                "LabelOutOfRange",
+            )
+
+
+@torch.inference_mode()
+def measure(logits: Tensor, labels: Tensor, *, classes: int, keys: Iterable[str]) -> dict[str, float]:
+    """The value of each key from outputs (n, classes) and labels (n,) of 0 to classes - 1.
+
+    - `loss` and `validation_loss`: mean cross-entropy in nats, without label smoothing.
+    - `accuracy`: the share whose largest output is the right class. `top5_accuracy`: among the five largest; where
+      there are fewer than five classes, among all of them.
+    - `precision`, `recall`, `f1`: macro (a class that neither occurs nor is predicted is left out of the mean, as in
+      scikit-learn), `average=micro`, `average=weighted` (by how often a class occurs), or of one class by `label`. A
+      ratio without a denominator is 0.
+    - `mean_average_precision`: each class's average precision (the sum of precision x the step in recall over all
+      thresholds, no interpolation), averaged over the classes that occur.
+
+    A `label` key of a class that does not occur in `labels` is left out of the answer.
+
+    Raises:
+        ConfigurationError: `LabelOutOfRange`, a label or a key's class is not below `classes`.
+    """
+    keys = tuple(keys)
+    check_keys(keys, classes)
+    lowest, highest = int(labels.min()), int(labels.max())
+    if lowest < 0 or highest >= classes:
+        raise ConfigurationError(
+            f"labels go from {lowest} to {highest}, but the model has {classes} classes, 0 to {classes - 1}",
+            "LabelOutOfRange",
+        )
+    values = {}
+    for text in keys:
+        value = _value(MetricKey.parse(text), logits, labels, classes)
+        if value is not None:
+            values[text] = value
+    return values
+
+
+def _value(key: MetricKey, logits: Tensor, labels: Tensor, classes: int) -> float | None:
+    if key.name in ("loss", "validation_loss"):
+        return float(F.cross_entropy(logits, labels))
+    if key.name == "accuracy":
+        return _accuracy(logits, labels, classes, top=1)
+    if key.name == "top5_accuracy":
+        return _accuracy(logits, labels, classes, top=min(5, classes))
+    if key.name == "mean_average_precision":
+        return _mean_average_precision(logits, labels, classes)
+    parameters = dict(key.parameters)
+    compute = _AVERAGED[key.name]
+    if "label" in parameters:
+        label = int(parameters["label"])
+        if not bool((labels == label).any()):
+            return None
+        return float(compute(logits, labels, classes, average="none", validate_args=False)[label])
+    average = cast("Literal['macro', 'micro', 'weighted']", parameters.get("average", "macro"))
+    return float(compute(logits, labels, classes, average=average, validate_args=False))
+
+
+def _accuracy(logits: Tensor, labels: Tensor, classes: int, *, top: int) -> float:
+    return float(
+        classification.multiclass_accuracy(logits, labels, classes, top_k=top, average="micro", validate_args=False)
+    )
+
+
+def _mean_average_precision(logits: Tensor, labels: Tensor, classes: int) -> float:
+    occur = labels.bincount(minlength=classes) > 0
+    # Each class's own value, since torchmetrics' mean warns about the classes that don't occur before it skips them.
+    each = classification.multiclass_average_precision(
+        logits.softmax(1), labels, classes, average="none", validate_args=False
+    )
+    mean = float(each[occur].mean())
+    assert math.isfinite(mean)  # a class that occurs has an average precision
+    return mean

@@ -1,0 +1,78 @@
+"""What a trial writes, as it is written, and the end of it kept for the result of one that fails."""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections import deque
+from typing import TextIO, cast
+
+from velodrome.results import LOG_TAIL_LIMIT
+
+
+def say(line: str) -> None:
+    """Writes a line to the log at once."""
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+def complain(line: str) -> None:
+    """Writes a line about something that went wrong to the log at once."""
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
+
+
+class Tail:
+    """The last `limit` characters of everything that the wrapped streams are given."""
+
+    def __init__(self, limit: int = LOG_TAIL_LIMIT) -> None:
+        self._limit = limit
+        self._pieces: deque[str] = deque()
+        self._length = 0
+
+    def wrap(self, stream: TextIO) -> TextIO:
+        """A stream that passes everything on to `stream` and is remembered here."""
+        return cast("TextIO", _Tee(stream, self))
+
+    def note(self, text: str) -> None:
+        """Remembers a piece."""
+        self._pieces.append(text)
+        self._length += len(text)
+        while self._length - len(self._pieces[0]) >= self._limit:
+            self._length -= len(self._pieces.popleft())
+
+    def text(self) -> str:
+        """What is remembered, `limit` characters at most, from the start of a line where it was cut."""
+        whole = "".join(self._pieces)
+        if len(whole) <= self._limit:
+            return whole
+        end = whole[-self._limit :]
+        return end.partition("\n")[2] or end
+
+
+class _Tee(io.TextIOBase):
+    """A text stream over another one; whatever else is asked of it, that one answers."""
+
+    def __init__(self, stream: TextIO, tail: Tail) -> None:
+        self._stream = stream
+        self._tail = tail
+
+    def write(self, text: str) -> int:
+        self._tail.note(text)
+        return self._stream.write(text)
+
+    def flush(self) -> None:
+        self._stream.flush()
+
+    def fileno(self) -> int:
+        return self._stream.fileno()
+
+    def isatty(self) -> bool:
+        return self._stream.isatty()
+
+    def writable(self) -> bool:
+        return True
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        return self._stream.encoding

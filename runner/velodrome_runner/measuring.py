@@ -1,0 +1,198 @@
+"""One trial from data to figures: load, train, evaluate, time. What it returns is everything that was measured."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import nn
+
+from velodrome.errors import ConfigurationError
+from velodrome.metrics import MetricKey
+from velodrome.plan import Trial, TrialConfig
+from velodrome.results import DatasetFacts, Environment, Phase
+from velodrome_runner import data, evaluation, models, preprocessing, timing
+from velodrome_runner.energy import EnergyMeter, energy_meter
+from velodrome_runner.environment import fingerprint
+from velodrome_runner.footprint import flops, model_bytes, parameters
+from velodrome_runner.peak import MemoryPeak, Unmeasurable, memory_peak
+from velodrome_runner.precision import Autocast, autocast
+from velodrome_runner.preprocessing import Prepared
+from velodrome_runner.settings import Settings
+from velodrome_runner.training import Moment, Trained, train
+
+# Told at each phase, and during training with where it stands.
+OnPhase = Callable[[Phase, Moment | None], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A trial's figures: `metrics` by key, `unavailable` with the reason for each key that could not be measured."""
+
+    dataset: DatasetFacts
+    environment: Environment
+    trained: Trained
+    metrics: dict[str, float] = field(default_factory=dict)
+    unavailable: dict[str, str] = field(default_factory=dict)
+
+
+def measure(
+    trial: Trial,
+    settings: Settings,
+    *,
+    threads: int,
+    device: torch.device,
+    on_phase: OnPhase,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Measured:
+    """Runs the trial on `device`. The same seed on the same machine gives the same data, weights and quality on a CPU.
+
+    Raises:
+        ConfigurationError: the trial can't run as it is written.
+        TrialFailed: it ran and failed.
+    """
+    config = trial.config
+    if config.model is None:
+        raise ConfigurationError(
+            f"entry {trial.entry} brings its own command, which this runner does not run yet: name a model instead",
+            "CommandUnsupported",
+        )
+    context = autocast(config.training.precision, device)
+    seed_everything(trial.seed)
+    be_deterministic(config.training.deterministic)
+    environment = fingerprint(device=device, threads=threads, concurrent=settings.concurrent, training=config.training)
+    unavailable: dict[str, str] = {}
+    memory = memory_peak(device)
+    energy = _energy(device, settings.concurrent, unavailable)
+
+    on_phase("Loading", None)
+    splits = data.load(config.dataset, folder=settings.data, seed=trial.seed)
+    evaluation.check_keys(config.quality, len(splits.facts.classes))
+    prepared = preprocessing.prepare(splits, config.preprocessing, device=device, seed=trial.seed)
+    model = models.build(
+        config.model,
+        shape=prepared.shape,
+        classes=prepared.classes,
+        dropout=config.training.regularization.dropout,
+    )
+    # torch's annotations know `to` with a device or with a memory format, not with both.
+    model = model.to(device).to(memory_format=torch.channels_last)
+
+    def on_progress(moment: Moment) -> None:
+        memory.lap()
+        on_phase("Training", moment)
+
+    trained = train(
+        config,
+        prepared,
+        model,
+        seed=trial.seed,
+        device=device,
+        clock=clock,
+        on_progress=on_progress,
+        meter=energy,
+    )
+    metrics = _training_metrics(config, trained, memory, energy, unavailable)
+    on_phase("Evaluating", None)
+    metrics |= _quality(config, prepared, model, trained, context, unavailable)
+    on_phase("Timing", None)
+    metrics |= _costs(config, prepared, model, context, unavailable)
+    return Measured(splits.facts, environment, trained, metrics, unavailable)
+
+
+def seed_everything(seed: int) -> None:
+    """Seeds every generator that a trial may draw from."""
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002 - models of other packages may draw from the global generator
+    torch.manual_seed(seed)
+
+
+def be_deterministic(deterministic: bool) -> None:  # noqa: FBT001 - it is the field's value
+    """Has torch use deterministic algorithms only, or lets cuDNN try which of its algorithms is fastest here.
+
+    CUBLAS_WORKSPACE_CONFIG, which cuBLAS reads when CUDA starts and needs for determinism, is set by `__main__`.
+    """
+    torch.use_deterministic_algorithms(deterministic)
+    torch.backends.cudnn.benchmark = not deterministic
+
+
+def _energy(device: torch.device, concurrent: int, unavailable: dict[str, str]) -> EnergyMeter | None:
+    try:
+        return energy_meter(device, concurrent=concurrent)
+    except Unmeasurable as error:
+        unavailable["energy_joules"] = str(error)
+        return None
+
+
+def _training_metrics(
+    config: TrialConfig,
+    trained: Trained,
+    memory: MemoryPeak,
+    energy: EnergyMeter | None,
+    unavailable: dict[str, str],
+) -> dict[str, float]:
+    metrics = {
+        "train_seconds": trained.seconds,
+        "train_samples_per_second": trained.samples / trained.seconds,
+    }
+    try:
+        metrics["peak_memory_bytes"] = float(memory.read())
+    except Unmeasurable as error:
+        unavailable["peak_memory_bytes"] = str(error)
+    if energy is not None:
+        metrics["energy_joules"] = energy.joules
+    if trained.time_to_target is not None:
+        metrics["time_to_target_seconds"] = trained.time_to_target
+    elif config.budget.target is not None:
+        target = config.budget.target
+        unavailable["time_to_target_seconds"] = (
+            f"{target.metric} {target.value:g} was not reached in {trained.epochs} epochs"
+        )
+    return metrics
+
+
+def _quality(
+    config: TrialConfig,
+    prepared: Prepared,
+    model: nn.Module,
+    trained: Trained,
+    context: Autocast,
+    unavailable: dict[str, str],
+) -> dict[str, float]:
+    keys = [key for key in config.quality if key != "validation_loss"]
+    batch_size = max(config.training.batch_size, 64)
+    batches = prepared.batches(batch_size, split="test")
+    metrics = evaluation.evaluate(model, batches, classes=prepared.classes, keys=keys, context=context)
+    for key in keys:
+        if key not in metrics:
+            unavailable[key] = f"no test sample is of class {dict(MetricKey.parse(key).parameters)['label']}"
+    if "validation_loss" in config.quality:
+        metrics["validation_loss"] = trained.validation["validation_loss"]
+    return metrics
+
+
+def _costs(
+    config: TrialConfig, prepared: Prepared, model: nn.Module, context: Autocast, unavailable: dict[str, str]
+) -> dict[str, float]:
+    inference = config.evaluation.inference
+    timed = timing.time_inference(
+        model,
+        prepared.test.images,
+        batch_sizes=inference.batch_sizes,
+        min_run_seconds=inference.min_run_seconds,
+        context=context,
+    )
+    unavailable |= timed.unavailable
+    metrics = timed.metrics | {
+        "model_bytes": float(model_bytes(model)),
+        "parameters": float(parameters(model)),
+    }
+    try:
+        metrics["flops"] = float(flops(model, prepared.test.images[:1]))
+    except Unmeasurable as error:
+        unavailable["flops"] = str(error)
+    return metrics

@@ -1,0 +1,56 @@
+"""Numbers that a trial computes in: float32, or mixed precision where the hardware has it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from functools import partial
+
+import torch
+
+from velodrome.errors import ConfigurationError
+from velodrome.vocabulary import Precision
+
+# Makes a fresh context for one forward pass.
+Autocast = Callable[[], contextlib.AbstractContextManager[object]]
+
+_DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def autocast(precision: Precision, device: torch.device) -> Autocast:
+    """The context that forward passes run in: nothing for float32, else `torch.autocast`.
+
+    Raises:
+        ConfigurationError: `PrecisionUnsupported`, with what this device supports.
+    """
+    able = supported(device)
+    if precision not in able:
+        raise ConfigurationError(
+            f"training.precision is {precision}, which {_name(device)} does not compute in: use {' or '.join(able)}",
+            "PrecisionUnsupported",
+        )
+    if precision == "float32":
+        return contextlib.nullcontext
+    return partial(torch.autocast, device.type, dtype=_DTYPES[precision])
+
+
+def supported(device: torch.device) -> tuple[Precision, ...]:
+    """Precisions that the device has instructions for; what torch would merely emulate is left out.
+
+    float16 on a CPU is left out too: its range needs loss scaling, and few CPUs multiply in it.
+    """
+    if device.type == "cuda":
+        has_bfloat16 = torch.cuda.is_bf16_supported(including_emulation=False)
+        return ("float32", "bfloat16", "float16") if has_bfloat16 else ("float32", "float16")
+    if device.type == "cpu" and torch.backends.mkldnn.is_available() and _mkldnn_has_bfloat16():
+        return ("float32", "bfloat16")
+    return ("float32",)
+
+
+def _mkldnn_has_bfloat16() -> bool:
+    """Whether oneDNN, torch's CPU backend, has bfloat16 kernels for this processor (AVX-512 or newer)."""
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())  # noqa: SLF001 - torch has no public question for it
+
+
+def _name(device: torch.device) -> str:
+    return "this CPU" if device.type == "cpu" else torch.cuda.get_device_name(device)

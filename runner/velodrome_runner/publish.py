@@ -1,0 +1,199 @@
+"""Reports from a trial to its job's inbox, from a thread of their own, so that no training step waits for Redis.
+
+Progress is worth little once newer progress came: at most a few reports wait, and the oldest go first. The result is
+worth everything: it is on the disk before it is sent, and it is sent until Redis has taken it or the deadline is over.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Self
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from velodrome import keys
+from velodrome.results import Progress, ProgressReport, ResultReport, TrialResult
+from velodrome_runner.log import complain
+
+# How long one attempt to reach Redis may take, and the pauses between attempts.
+_TIMEOUT_SECONDS = 5.0
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 10.0
+# Progress is sent at most this often, whatever has come together by then in one round trip.
+_PROGRESS_SECONDS = 0.25
+# Epochs that may wait for a Redis that is away. The result carries all of them.
+_WAITING = 64
+
+
+def connect(url: str) -> redis.Redis:
+    """A client that gives up quickly: retrying is the publisher's own affair.
+
+    Raises:
+        ValueError: the URL is none of Redis.
+    """
+    return redis.Redis.from_url(
+        url,
+        socket_timeout=_TIMEOUT_SECONDS,
+        socket_connect_timeout=_TIMEOUT_SECONDS,
+        retry=Retry(NoBackoff(), 0),
+        health_check_interval=0,
+    )
+
+
+class Publisher:
+    """Sends one trial's reports to the inbox of the job `uid`; without a client it only spools the result.
+
+    `progress` returns at once, whatever Redis does. `deliver` waits. Used as a context manager, it stops its thread at
+    the end; progress that is still waiting then is dropped.
+    """
+
+    def __init__(
+        self,
+        client: redis.Redis | None,
+        uid: str,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        log: Callable[[str], None] = complain,
+    ) -> None:
+        self._client = client
+        self._stream = keys.inbox(uid)
+        self._clock = clock
+        self._log = log
+        self._waiting: deque[Progress] = deque(maxlen=_WAITING)
+        self._work = threading.Event()
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="velodrome-publisher", daemon=True)
+
+    def __enter__(self) -> Self:
+        if self._client is not None:
+            self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop()
+
+    def progress(self, progress: Progress) -> None:
+        """Hands over a progress report; takes microseconds. One without an epoch's point replaces another such."""
+        if progress.point is None:
+            with contextlib.suppress(IndexError):  # empty, or emptied by the thread just now
+                if self._waiting[-1].point is None:
+                    self._waiting.pop()
+        self._waiting.append(progress)
+        self._work.set()
+
+    def deliver(self, result: TrialResult, spool: Path, *, deadline: float) -> bool:
+        """Writes the result to the file `spool`, then sends it until Redis takes it, for at most `deadline` seconds.
+
+        Returns whether it was delivered; the file is removed then and stays otherwise. A disk that is full does not
+        stop the sending. Without a client it is True once the file is written.
+        """
+        document = ResultReport(result=result).model_dump_json()
+        spooled = self._spool(document, spool)
+        if self._client is None:
+            return spooled
+        # One thread uses the client at a time, and nothing follows the result.
+        self._stop()
+        if self._thread.is_alive():
+            self._thread.join(2 * _TIMEOUT_SECONDS + 1)
+        if not self._send_until(document, self._clock() + deadline):
+            return False
+        with contextlib.suppress(OSError):
+            spool.unlink(missing_ok=True)
+        return True
+
+    def _spool(self, document: str, spool: Path) -> bool:
+        try:
+            write_durably(spool, document)
+        except OSError as error:
+            self._log(f"the result can't be kept in {spool}: {error.strerror or error}")
+            return False
+        return True
+
+    def _stop(self) -> None:
+        self._stopped.set()
+        self._work.set()
+
+    def _send_until(self, document: str, end: float) -> bool:
+        pause = _FIRST_PAUSE
+        told = ""
+        while True:
+            problem = self._send([document])
+            if problem is None:
+                return True
+            if problem != told:
+                self._log(f"the result is not delivered yet: {problem}")
+                told = problem
+            left = end - self._clock()
+            if left <= 0:
+                self._log(f"the result is not delivered, and the deadline is over: {problem}")
+                return False
+            time.sleep(min(pause, left))
+            pause = min(2 * pause, _LONGEST_PAUSE)
+
+    def _send(self, documents: list[str]) -> str | None:
+        """Appends the documents in one round trip; what went wrong, or None."""
+        assert self._client is not None
+        try:
+            with self._client.pipeline(transaction=False) as pipe:
+                for document in documents:
+                    pipe.xadd(self._stream, {keys.REPORT_FIELD: document}, maxlen=keys.INBOX_MAXIMUM, approximate=True)
+                pipe.execute()
+        except redis.RedisError as error:
+            return f"{type(error).__name__}: {error}"
+        return None
+
+    def _run(self) -> None:
+        """The thread: sends what waits, at most every `_PROGRESS_SECONDS`, and less often while Redis is away."""
+        pending: deque[Progress] = deque(maxlen=_WAITING)
+        pause, told = _PROGRESS_SECONDS, False
+        while True:
+            if not pending:
+                self._work.wait()
+            self._work.clear()
+            while self._waiting:
+                pending.append(self._waiting.popleft())
+            if self._stopped.is_set():
+                return
+            newest = pending[-1] if pending else None
+            worth = [progress for progress in pending if progress.point is not None or progress is newest]
+            problem = self._send([ProgressReport(progress=progress).model_dump_json() for progress in worth])
+            if problem is None:
+                pending.clear()
+                pause, told = _PROGRESS_SECONDS, False
+            else:
+                if not told:
+                    self._log(f"progress is not delivered, training goes on: {problem}")
+                pause, told = min(2 * pause, _LONGEST_PAUSE), True
+            self._stopped.wait(pause)
+
+
+def write_durably(path: Path, text: str) -> None:
+    """Writes a file that is there as a whole, after a loss of power too, or not at all.
+
+    Raises:
+        OSError: the folder can't be written, or the disk is full; nothing is left behind then.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.part")
+    try:
+        with partial.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+        raise
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

@@ -1,0 +1,229 @@
+"""The warm starter of one machine: it imports everything once, and forks a process for each trial.
+
+Importing torch and its companions takes longer than a small trial. A fork after the imports costs milliseconds and is
+safe as long as this process has no thread of its own, computes nothing and never touches a GPU; so it only reads lines,
+forks and waits. Each trial is still a process of its own, which fails alone.
+
+The protocol is one JSON document a line. In: `{"id": "...", "env": {...}, "log": "path"}`, where `env` is laid over
+this process's own environment and the trial's output is appended to the file `log`. Out: `{"event": "ready"}`, then
+`{"id", "event": "started", "pid"}` and `{"id", "event": "exited", "code"}` (or `"signal"`), and
+`{"id", "event": "refused", "message"}` for a line that makes no sense.
+
+The end of standard input lets running trials finish. SIGTERM, or the death of the process that started this one, ends
+them with SIGTERM. SIGINT is ignored: in a terminal Ctrl-C reaches every process, and who started this one decides.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import os
+import selectors
+import signal
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+# Everything that a trial needs: what is not here is imported by every trial anew.
+_WARM = (
+    "redis",
+    "sklearn.datasets",
+    "sklearn.feature_selection",
+    "sklearn.model_selection",
+    "torch._dynamo",
+    "torchvision",
+    "torchvision.transforms.v2",
+    "velodrome_runner.trial",
+)
+# How long a child has between SIGTERM and SIGKILL.
+_GRACE_SECONDS = 10.0
+# With standard input closed, how often to look whether the process that started this one is still there.
+_PARENT_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A line of standard input."""
+
+    id: str
+    env: dict[str, str]
+    log: Path
+
+    @classmethod
+    def parse(cls, line: bytes) -> Order:
+        """Reads one line.
+
+        Raises:
+            ValueError: it is not such a document; the message says what is wrong.
+        """
+        document = json.loads(line)
+        if not isinstance(document, dict) or not isinstance(document.get("id"), str):
+            raise ValueError('the line needs an "id" that is text')
+        env, log = document.get("env", {}), document.get("log")
+        if not isinstance(env, dict) or not all(isinstance(value, str) for value in env.values()):
+            raise ValueError('"env" must map names to text')
+        if not isinstance(log, str) or not log:
+            raise ValueError('"log" must be the path of the file for the trial\'s output')
+        return cls(document["id"], env, Path(log))
+
+
+def serve(stdin: BinaryIO | None = None, stdout: BinaryIO | None = None) -> int:
+    """Serves until standard input ends and all trials have; the exit code is 0, or 143 after SIGTERM."""
+    # Numeric libraries start their threads when they are loaded, and threads don't survive a fork.
+    os.environ.update(OMP_NUM_THREADS="1", MKL_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
+    parent = os.getppid()
+    for name in _WARM:
+        importlib.import_module(name)
+    return Server(stdin or sys.stdin.buffer, stdout or sys.stdout.buffer, parent).run()
+
+
+class Server:
+    """The loop: lines in, children out, events back. `parent` is the process id that this server belongs to."""
+
+    def __init__(self, stdin: BinaryIO, stdout: BinaryIO, parent: int) -> None:
+        self._stdin = stdin
+        self._stdout = stdout
+        self._parent = parent
+        self._children: dict[int, str] = {}
+        self._terminated = False
+        self._open = True
+        self._rest = b""
+
+    def run(self) -> int:
+        """See `serve`."""
+        wake_read, wake_write = os.pipe()
+        os.set_blocking(wake_write, False)
+        os.set_blocking(wake_read, False)
+        # A handler must exist for the signal to reach the pipe; what it means is decided in the loop.
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.signal(signal.SIGTERM, self._on_terminate)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+        self._wake = (wake_read, wake_write)
+        with selectors.DefaultSelector() as selector:
+            selector.register(wake_read, selectors.EVENT_READ)
+            selector.register(self._stdin, selectors.EVENT_READ)
+            self._tell(event="ready")
+            while self._open or self._children:
+                timeout = None if self._open else _PARENT_SECONDS
+                events = [key.fileobj for key, _ in selector.select(timeout)]
+                if wake_read in events:
+                    os.read(wake_read, 4096)
+                self._reap()
+                if self._open and self._stdin in events and not self._read():
+                    self._open = False
+                    selector.unregister(self._stdin)
+                if self._terminated or os.getppid() != self._parent:
+                    self._terminate()
+                    break
+        return 128 + signal.SIGTERM if self._terminated else 0
+
+    def _on_terminate(self, *_: object) -> None:
+        self._terminated = True
+
+    def _read(self) -> bool:
+        """Takes the lines that are there; False at the end of the input."""
+        chunk = os.read(self._stdin.fileno(), 65536)
+        *lines, self._rest = (self._rest + chunk).split(b"\n")
+        for line in lines:
+            if line.strip():
+                self._obey(line)
+        return bool(chunk)
+
+    def _obey(self, line: bytes) -> None:
+        try:
+            order = Order.parse(line)
+            order.log.parent.mkdir(parents=True, exist_ok=True)
+            log = os.open(order.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except (ValueError, OSError) as error:
+            with contextlib.suppress(ValueError, AttributeError):
+                self._tell(id=json.loads(line).get("id"), event="refused", message=str(error))
+                return
+            self._tell(id=None, event="refused", message=f"the line is no JSON document: {error}")
+            return
+        pid = os.fork()
+        if pid == 0:
+            os._exit(self._child(order, log))
+        os.close(log)
+        self._children[pid] = order.id
+        self._tell(id=order.id, event="started", pid=pid)
+
+    def _child(self, order: Order, log: int) -> int:
+        """What the forked process does: it becomes `python -m velodrome_runner` with that environment."""
+        code = 1
+        try:
+            signal.set_wakeup_fd(-1)
+            for number in (signal.SIGCHLD, signal.SIGTERM):
+                signal.signal(number, signal.SIG_DFL)
+            _die_with(os.getppid())
+            for descriptor in self._wake:
+                os.close(descriptor)
+            null = os.open(os.devnull, os.O_RDONLY)
+            for source, target in ((null, 0), (log, 1), (log, 2)):
+                os.dup2(source, target)
+            sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115 - descriptors, not paths
+            sys.stdout = open(1, "w", encoding="utf-8", buffering=1, closefd=False)  # noqa: SIM115 - as above
+            sys.stderr = open(2, "w", encoding="utf-8", buffering=1, closefd=False)  # noqa: SIM115 - as above
+            os.environ.update(order.env)
+            from velodrome_runner.__main__ import run_one
+
+            code = run_one()
+        except SystemExit as error:
+            code = error.code if isinstance(error.code, int) else 1
+        except BaseException:
+            # Whatever this is, it must not go on as a second server.
+            import traceback
+
+            traceback.print_exc()
+        finally:
+            with contextlib.suppress(OSError, ValueError):
+                sys.stdout.flush()
+                sys.stderr.flush()
+        return code
+
+    def _reap(self) -> None:
+        for pid in list(self._children):
+            done, status = os.waitpid(pid, os.WNOHANG)
+            if done:
+                self._exited(pid, status)
+
+    def _exited(self, pid: int, status: int) -> None:
+        name = self._children.pop(pid)
+        code = os.waitstatus_to_exitcode(status)
+        if code < 0:
+            self._tell(id=name, event="exited", signal=-code)
+        else:
+            self._tell(id=name, event="exited", code=code)
+
+    def _terminate(self) -> None:
+        """Ends the children: SIGTERM, and SIGKILL for those that are still there after a while."""
+        import time
+
+        for number, seconds in ((signal.SIGTERM, _GRACE_SECONDS), (signal.SIGKILL, _GRACE_SECONDS)):
+            for pid in self._children:
+                os.kill(pid, number)
+            end = time.monotonic() + seconds
+            while self._children and time.monotonic() < end:
+                self._reap()
+                time.sleep(0.02)
+
+    def _tell(self, **event: object) -> None:
+        try:
+            self._stdout.write(json.dumps(event).encode() + b"\n")
+            self._stdout.flush()
+        except BrokenPipeError:  # nobody listens any more
+            self._terminated = True
+
+
+def _die_with(parent: int) -> None:
+    """Has Linux send SIGTERM to this process when `parent` dies, however it dies."""
+    if sys.platform != "linux":
+        return
+    import ctypes
+
+    pr_set_pdeathsig = 1
+    ctypes.CDLL(None, use_errno=True).prctl(pr_set_pdeathsig, signal.SIGTERM)
+    if os.getppid() != parent:  # it died before it was asked for
+        raise SystemExit(128 + signal.SIGTERM)

@@ -1,0 +1,86 @@
+"""What a runner process is told, all of it by environment variables. Imports no torch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from velodrome import keys
+from velodrome.errors import ConfigurationError
+
+_DEADLINE_SECONDS = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """One trial's orders, as the environment gives them. `deadline` is in seconds after the end of the trial."""
+
+    spec: Path
+    index: int
+    job_uid: str
+    attempt: str
+    redis_url: str | None
+    data: Path
+    scratch: Path
+    concurrent: int
+    deadline: float
+
+    @classmethod
+    def read(cls, environ: Mapping[str, str]) -> Settings:
+        """Reads the variables of `velodrome.keys`.
+
+        Raises:
+            ConfigurationError: one is missing or makes no sense; the message names it.
+        """
+        return cls(
+            spec=Path(_text(environ, keys.ENV_SPEC, "the path of the BenchmarkJob as JSON")),
+            index=_whole(environ, keys.ENV_INDEX, None, least=0),
+            job_uid=_text(environ, keys.ENV_JOB_UID, "the uid of the BenchmarkJob"),
+            attempt=_file_name(environ, keys.ENV_ATTEMPT),
+            redis_url=environ.get(keys.ENV_REDIS_URL) or None,
+            data=Path(environ.get(keys.ENV_DATA) or "."),
+            scratch=Path(_text(environ, keys.ENV_SCRATCH, "a folder for files of this trial")),
+            concurrent=_whole(environ, keys.ENV_CONCURRENT, 1, least=1),
+            deadline=_seconds(environ, keys.ENV_DEADLINE, _DEADLINE_SECONDS),
+        )
+
+
+def _text(environ: Mapping[str, str], name: str, what: str) -> str:
+    value = environ.get(name)
+    if not value:
+        raise ConfigurationError(f"{name} is not set: set it to {what}")
+    return value
+
+
+def _file_name(environ: Mapping[str, str], name: str) -> str:
+    """The attempt, which becomes a part of a file's name."""
+    value = _text(environ, name, "a name that no other attempt at this trial has, such as the pod's")
+    if "/" in value or "\0" in value or len(value) > 200:
+        raise ConfigurationError(f"{name} is {value!r}: use a name without / of 200 characters or fewer")
+    return value
+
+
+def _whole(environ: Mapping[str, str], name: str, default: int | None, *, least: int) -> int:
+    text = environ.get(name)
+    if not text:
+        if default is None:
+            raise ConfigurationError(f"{name} is not set: set it to a whole number from {least} on")
+        return default
+    if not text.isascii() or not text.isdigit() or int(text) < least:
+        raise ConfigurationError(f"{name} is {text!r}: set it to a whole number from {least} on")
+    return int(text)
+
+
+def _seconds(environ: Mapping[str, str], name: str, default: float) -> float:
+    text = environ.get(name)
+    if not text:
+        return default
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not (math.isfinite(value) and value >= 0):
+        raise ConfigurationError(f"{name} is {text!r}: set it to a number of seconds, 0 or more")
+    return value

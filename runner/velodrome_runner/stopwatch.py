@@ -1,0 +1,57 @@
+"""A stopwatch for work on a device, which may run behind the process that queued it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+import torch
+
+
+class Meter(Protocol):
+    """Something that counts while the stopwatch runs, such as an energy counter."""
+
+    def start(self) -> None:
+        """Called when the stopwatch starts."""
+
+    def stop(self) -> None:
+        """Called when it stops."""
+
+
+class Stopwatch:
+    """Seconds of work between `start` and `stop`, summed; the device is idle at each of these moments.
+
+    `clock` gives monotonic seconds. `meter` runs exactly while the stopwatch does.
+    """
+
+    def __init__(self, clock: Callable[[], float], device: torch.device, meter: Meter | None = None) -> None:
+        self._clock = clock
+        self._synchronize = torch.cuda.synchronize if device.type == "cuda" else _nothing
+        self._meter = meter
+        self._before = 0.0
+        self._started: float | None = None
+
+    def start(self) -> None:
+        """Waits until the device has done what was queued, then counts."""
+        self._synchronize()
+        if self._meter is not None:
+            self._meter.start()
+        self._started = self._clock()
+
+    def stop(self) -> float:
+        """Waits until the device has done what was queued, stops counting, and returns all seconds so far."""
+        self._synchronize()
+        self._before = self.seconds
+        self._started = None
+        if self._meter is not None:
+            self._meter.stop()
+        return self._before
+
+    @property
+    def seconds(self) -> float:
+        """All seconds so far; while it runs, work that the device has yet to do is not among them."""
+        return self._before + (0.0 if self._started is None else self._clock() - self._started)
+
+
+def _nothing() -> None:
+    """A CPU has done its work when a call returns."""

@@ -1,0 +1,197 @@
+"""The training loop, to be read from top to bottom."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import nn
+
+from velodrome.errors import TrialFailed
+from velodrome.plan import TrialConfig
+from velodrome.results import EpochPoint
+from velodrome_runner.evaluation import evaluate
+from velodrome_runner.optimization import Schedule, l1_norm, make_optimizer, weights
+from velodrome_runner.precision import autocast
+from velodrome_runner.preprocessing import Prepared
+from velodrome_runner.stopping import EarlyStopper, reached
+from velodrome_runner.stopwatch import Meter, Stopwatch
+
+# Seconds between two looks at the loss inside an epoch. A look makes a GPU finish what is queued, which costs well
+# under a thousandth of that.
+_LOOK_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """Where training stands: `fraction` of the budget is used; `point` is there when an epoch has just ended."""
+
+    epoch: int
+    fraction: float
+    loss: float
+    samples_per_second: float
+    point: EpochPoint | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """What training did; the model that was passed in holds the weights that were kept.
+
+    `seconds` is the time of all training steps, evaluation left out; `samples` those that the steps saw. `best_epoch`
+    is the epoch whose weights were kept, where early stopping chose it, else None and the last epoch's were kept.
+    `time_to_target` is None where there was no target or it was not reached. `validation` belongs to the kept weights.
+    """
+
+    curves: tuple[EpochPoint, ...]
+    epochs: int
+    best_epoch: int | None
+    stopped_by: Literal["maxEpochs", "maxSeconds", "earlyStopping"]
+    seconds: float
+    samples: int
+    time_to_target: float | None
+    validation: Mapping[str, float]
+
+
+def train(  # noqa: PLR0915, C901 - a training loop is read in one piece
+    config: TrialConfig,
+    prepared: Prepared,
+    model: nn.Module,
+    *,
+    seed: int,
+    device: torch.device,
+    clock: Callable[[], float] = time.perf_counter,
+    on_progress: Callable[[Moment], None] = lambda _: None,
+    meter: Meter | None = None,
+) -> Trained:
+    """Trains `model`, which is on `device`, until the budget is used or early stopping ends it.
+
+    The same seed, data, model, threads and machine give the same weights on a CPU. Only training steps are timed, with
+    the device idle at both ends; batches are made inside them, evaluation and `on_progress` happen outside.
+    `maxSeconds` is that time; a step that has begun is finished. `train_loss` is the mean over the epoch of what was
+    minimised, label smoothing and L1 included.
+
+    Raises:
+        TrialFailed: `LossNotFinite` or `OutputNotFinite`, with the epoch.
+        ConfigurationError: `PrecisionUnsupported`.
+    """
+    training, budget = config.training, config.budget
+    batch_size, smoothing, l1 = (
+        training.batch_size,
+        training.regularization.label_smoothing,
+        training.regularization.l1,
+    )
+    samples_per_epoch = len(prepared.train)
+    steps_per_epoch = math.ceil(samples_per_epoch / batch_size)
+    context = autocast(training.precision, device)
+    generator = torch.Generator().manual_seed(seed)
+    optimizer = make_optimizer(model, training)
+    schedule = Schedule(optimizer, training, epochs=budget.max_epochs, steps=steps_per_epoch)
+    criterion = nn.CrossEntropyLoss(label_smoothing=smoothing)
+    # float16 can't hold small gradients: they are scaled up, and steps whose gradients overflow are left out.
+    scaler = torch.amp.GradScaler(device.type, enabled=training.precision == "float16")
+    penalised = weights(model) if l1 else []
+
+    stopper = EarlyStopper(training.early_stopping) if training.early_stopping else None
+    watched = {"validation_loss", "accuracy"}
+    watched |= {spec.metric for spec in (training.early_stopping, budget.target) if spec is not None}
+    max_seconds = math.inf if budget.max_seconds is None else budget.max_seconds
+
+    curves: list[EpochPoint] = []
+    kept: dict[str, torch.Tensor] = {}
+    time_to_target: float | None = None
+    stopped_by: Literal["maxEpochs", "maxSeconds", "earlyStopping"] | None = None
+    samples = epoch = 0
+    seconds = 0.0
+    watch = Stopwatch(clock, device, meter)
+
+    while stopped_by is None:
+        epoch += 1
+        rate, before, seen = schedule.rate, watch.seconds, 0
+        loss_sum = torch.zeros((), device=device)
+        next_look = before + _LOOK_SECONDS
+        model.train()
+        watch.start()
+        for images, labels in prepared.batches(batch_size, generator):
+            with context():
+                loss = criterion(model(images).float(), labels)
+            if penalised:
+                loss = loss + l1 * l1_norm(penalised)
+            optimizer.zero_grad()
+            scaler.scale(loss).backward()
+            scaler.step(optimizer)
+            scaler.update()
+            schedule.after_step()
+            loss_sum += loss.detach() * len(labels)
+            seen += len(labels)
+            now = watch.seconds
+            if now >= max_seconds:
+                stopped_by = "maxSeconds"
+                break
+            if now >= next_look:
+                now = watch.stop()
+                mean = _finite(loss_sum.item() / seen, epoch)
+                fraction = max((epoch - 1 + seen / samples_per_epoch) / budget.max_epochs, now / max_seconds)
+                on_progress(Moment(epoch, fraction, mean, seen / (now - before)))
+                next_look = now + _LOOK_SECONDS
+                watch.start()
+        seconds = watch.stop()
+        schedule.after_epoch()
+        samples += seen
+        mean = _finite(loss_sum.item() / seen, epoch)
+
+        where = f"the validation split after epoch {epoch}"
+        validation = evaluate(
+            model,
+            prepared.batches(max(batch_size, 64), split="validation"),
+            classes=prepared.classes,
+            keys=sorted(watched),
+            where=where,
+            context=context,
+        )
+        curves.append(
+            EpochPoint(
+                epoch=epoch,
+                seconds=seconds,
+                train_loss=mean,
+                learning_rate=rate,
+                samples_per_second=seen / (seconds - before),
+                validation=validation,
+            )
+        )
+        if budget.target and time_to_target is None and reached(budget.target, validation[budget.target.metric]):
+            time_to_target = seconds
+        if stopper and training.early_stopping and stopper.improves(validation[training.early_stopping.metric]):
+            kept = {name: value.clone() for name, value in model.state_dict().items()}
+        if stopped_by is None and epoch == budget.max_epochs:
+            stopped_by = "maxEpochs"
+        if stopped_by is None and stopper and stopper.exhausted:
+            stopped_by = "earlyStopping"
+        fraction = 1.0 if stopped_by else max(epoch / budget.max_epochs, seconds / max_seconds)
+        on_progress(Moment(epoch, fraction, mean, curves[-1].samples_per_second, curves[-1]))
+
+    if stopper:
+        model.load_state_dict(kept)
+    best = stopper.best_epoch if stopper else None
+    return Trained(
+        curves=tuple(curves),
+        epochs=epoch,
+        best_epoch=best,
+        stopped_by=stopped_by,
+        seconds=seconds,
+        samples=samples,
+        time_to_target=time_to_target,
+        validation=curves[(best or epoch) - 1].validation,
+    )
+
+
+def _finite(loss: float, epoch: int) -> float:
+    if math.isfinite(loss):
+        return loss
+    raise TrialFailed(
+        "LossNotFinite",
+        f"the training loss became {loss} in epoch {epoch}: lower training.optimizer.learningRate, or use float32",
+    )

@@ -1,0 +1,193 @@
+"""One trial as a process: from its orders to a delivered result and an exit code."""
+
+from __future__ import annotations
+
+import errno
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from velodrome import keys
+from velodrome.errors import ConfigurationError, TrialFailed, VelodromeError
+from velodrome.plan import Plan, Trial, plan
+from velodrome.results import Phase, Progress, TrialResult, utc
+from velodrome.spec import parse_jobs
+from velodrome_runner.log import Tail, complain, say
+from velodrome_runner.measuring import Measured, measure
+from velodrome_runner.publish import Publisher, connect
+from velodrome_runner.settings import Settings
+from velodrome_runner.training import Moment
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a trial failed, in the words of its record; `final` says that running it again can't help."""
+
+    reason: str
+    message: str
+    final: bool = False
+
+
+def run(settings: Settings, *, threads: int, tail: Tail, wall: Callable[[], float] = time.time) -> int:
+    """Runs the trial that the settings name, reports it, and returns the exit code of `velodrome.keys`.
+
+    Whatever goes wrong in the trial becomes its result.
+
+    Raises:
+        ConfigurationError: there is no such trial, so that there is nothing to report a result of.
+    """
+    trial = planned(settings).trial(settings.index)
+    started = wall()
+    client = None if settings.redis_url is None else connect(settings.redis_url)
+    with Publisher(client, settings.job_uid) as publisher:
+        reporter = Reporter(trial, settings, publisher, wall)
+        failure: Failure | None = None
+        measured: Measured | None = None
+        reporter("Starting", None)
+        try:
+            device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+            measured = measure(trial, settings, threads=threads, device=device, on_phase=reporter)
+        except Exception as error:  # whatever a model, a data set or torch raises is this trial's result
+            failure = explain(error)
+            if not isinstance(error, VelodromeError):
+                traceback.print_exc()
+            complain(f"{failure.reason}: {failure.message}")
+        result = _result(trial, settings, measured, failure, tail, utc(started), utc(wall()))
+        spool = settings.scratch / f"result-{settings.index}-{settings.attempt}.json"
+        delivered = publisher.deliver(result, spool, deadline=settings.deadline)
+    if not delivered:
+        return keys.EXIT_UNDELIVERED
+    if failure is None:
+        return keys.EXIT_OK
+    return keys.EXIT_CONFIGURATION if failure.final else keys.EXIT_FAILED
+
+
+def planned(settings: Settings) -> Plan:
+    """The plan of the job that the settings name.
+
+    Raises:
+        ConfigurationError: the file is missing or no BenchmarkJob, or it has no trial of that index.
+    """
+    try:
+        text = settings.spec.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigurationError(f"{keys.ENV_SPEC} names {settings.spec}: {error.strerror or error}") from error
+    try:
+        (job,) = parse_jobs(text, str(settings.spec))
+        made = plan(job)
+        made.trial(settings.index)
+    except (VelodromeError, ValueError, IndexError) as error:
+        raise ConfigurationError(str(error)) from error
+    return made
+
+
+def explain(error: Exception) -> Failure:
+    """A trial's exception as the reason of its record."""
+    if isinstance(error, ConfigurationError):
+        return Failure(error.reason, str(error), final=True)
+    if isinstance(error, TrialFailed):
+        return Failure(error.reason, str(error))
+    if isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error):
+        return Failure(
+            "OutOfMemory", f"memory ran out: use a smaller training.batchSize or model ({_first_line(error)})"
+        )
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        place = f" in {error.filename}" if error.filename else ""
+        return Failure("OutOfDisk", f"the disk is full{place}: make room there ({error.strerror})")
+    if isinstance(error, RuntimeError) and "deterministic" in str(error):
+        return Failure(
+            "DeterminismUnsupported",
+            f"an operation of this model has no deterministic form: set training.deterministic to false "
+            f"({_first_line(error)})",
+            final=True,
+        )
+    return Failure("UnexpectedError", f"{type(error).__name__}: {_first_line(error)}")
+
+
+class Reporter:
+    """Writes each step of a trial to the log and hands it to the publisher."""
+
+    def __init__(self, trial: Trial, settings: Settings, publisher: Publisher, wall: Callable[[], float]) -> None:
+        self._trial = trial
+        self._settings = settings
+        self._publisher = publisher
+        self._wall = wall
+
+    def __call__(self, phase: Phase, moment: Moment | None) -> None:
+        epochs = self._trial.config.budget.max_epochs
+        say(self._line(phase, moment, epochs))
+        done = phase in ("Evaluating", "Timing", "Finished")
+        self._publisher.progress(
+            Progress(
+                job_uid=self._settings.job_uid,
+                index=self._trial.index,
+                attempt=self._settings.attempt,
+                phase=phase,
+                epoch=moment.epoch if moment else 0,
+                epochs=epochs,
+                fraction=min(1.0, moment.fraction) if moment else float(done),
+                loss=moment.loss if moment else None,
+                samples_per_second=moment.samples_per_second if moment else None,
+                at=utc(self._wall()),
+                point=moment.point if moment else None,
+            )
+        )
+
+    def _line(self, phase: Phase, moment: Moment | None, epochs: int) -> str:
+        if moment is None:
+            trial = self._trial
+            return f"{phase}: {trial.entry}, seed {trial.seed}" if phase == "Starting" else f"{phase}"
+        line = f"epoch {moment.epoch}/{epochs}: loss {moment.loss:.4f}, {moment.samples_per_second:,.0f} samples/s"
+        if moment.point is not None:
+            line += "".join(f", {name} {value:.4f}" for name, value in sorted(moment.point.validation.items()))
+        return line
+
+
+def _result(
+    trial: Trial,
+    settings: Settings,
+    measured: Measured | None,
+    failure: Failure | None,
+    tail: Tail,
+    started: object,
+    finished: object,
+) -> TrialResult:
+    common = {
+        "job_uid": settings.job_uid,
+        "index": trial.index,
+        "entry": trial.entry,
+        "repeat": trial.repeat,
+        "seed": trial.seed,
+        "trial_id": trial.id,
+        "attempt": settings.attempt,
+        "started_at": started,
+        "finished_at": finished,
+    }
+    if measured is None or failure is not None:
+        assert failure is not None
+        return TrialResult.model_validate(
+            common
+            | {"outcome": "Failed", "reason": failure.reason, "message": failure.message, "log_tail": tail.text()}
+        )
+    trained = measured.trained
+    return TrialResult.model_validate(
+        common
+        | {
+            "outcome": "Succeeded",
+            "metrics": measured.metrics,
+            "unavailable": measured.unavailable,
+            "curves": trained.curves,
+            "dataset": measured.dataset,
+            "environment": measured.environment,
+            "epochs": trained.epochs,
+            "best_epoch": trained.best_epoch,
+            "stopped_by": trained.stopped_by,
+        }
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:500]
