@@ -116,6 +116,13 @@ def test_equal_differences_of_varying_values_are_as_good_as_the_steps_of_the_met
     assert more < expected < less
 
 
+def test_constant_side_of_a_varying_metric_is_as_good_as_its_steps() -> None:
+    comparison = compare(sample("a", 5, 5, 5), sample("b", 1, 2, 3, first_seed=50))
+    expected = scipy_stats.ttest_ind_from_stats(5, math.sqrt(1 / 3), 3, 2, 1, 3, equal_var=False)
+    assert comparison.method == "welch"
+    assert comparison.p_value == pytest.approx(expected.pvalue, rel=1e-12)
+
+
 def test_one_value_can_not_be_told_apart() -> None:
     single = Comparison("a", "b", -1.0, None, None, None, None, 1, "welch")
     assert compare(sample("a", 1), sample("b", 2)) == single
