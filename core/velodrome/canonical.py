@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 
 def canonical(value: object) -> str:
@@ -20,15 +20,19 @@ def canonical(value: object) -> str:
 
 
 def digest(value: object, length: int = 12) -> str:
-    """The first `length` hexadecimal digits of the SHA-256 of the canonical spelling."""
+    """The first `length` hexadecimal digits of the SHA-256 of the canonical spelling. Raises as `canonical` does."""
     return hashlib.sha256(canonical(value).encode()).hexdigest()[:length]
 
 
 def _plain(value: object) -> object:
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return [_plain(item) for item in value]
-    return value
+    match value:
+        case float() if value.is_integer():
+            return int(value)
+        case Mapping():
+            if odd := [key for key in value if not isinstance(key, str)]:
+                raise TypeError(f"JSON's keys are text, not {odd[0]!r}")
+            return {key: _plain(item) for key, item in value.items()}
+        case list() | tuple():
+            return [_plain(item) for item in value]
+        case _:
+            return value

@@ -50,7 +50,9 @@ def parse(text: str) -> tuple[list[Document], list[Problem]]:
         problems.append(Problem("YAML", f"character U+{ord(str(error.character)):04X} is not allowed", line=line))
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        message, hint = error.problem or "can't be read", ""
+        message, hint = error.problem or "can't be read", error.context or ""
+        if error.context and error.context_mark:
+            hint += f" that begins in line {error.context_mark.line + 1}"
         if "'\\t'" in message:
             message, hint = "a tab can't stand here", "indent with spaces"
         problems.append(Problem("YAML", message, hint, mark.line + 1 if mark else None))
@@ -124,6 +126,8 @@ class _Builder:
             message = f"holds more than {MOST_VALUES:,} values once its aliases are unfolded"
             raise _Unreadable(Problem("YAML", message, line=line))
         self._lines.setdefault(here, line)
+        if not isinstance(node, yaml.ScalarNode) and node.tag not in (_TAG + "seq", _TAG + "map"):
+            raise _no_json(node, here)
         if isinstance(node, yaml.SequenceNode):
             return [self.value(item, (*here, index)) for index, item in enumerate(node.value)]
         if isinstance(node, yaml.MappingNode):
@@ -151,10 +155,11 @@ class _Builder:
         sources = node.value if isinstance(node, yaml.SequenceNode) else [node]
         fields: dict[str, yaml.Node] = {}
         for source in sources:
-            if not isinstance(source, yaml.MappingNode) or depth > DEEPEST:
-                line = node.start_mark.line + 1
-                raise _Unreadable(Problem(dotted(here), "<< takes a mapping or a list of mappings", line=line))
-            fields = self._fields(source, here, depth + 1) | fields
+            if isinstance(source, yaml.MappingNode) and depth < DEEPEST:
+                fields = self._fields(source, here, depth + 1) | fields
+            else:
+                line = source.start_mark.line + 1
+                self._problems.append(Problem(dotted(here), "<< takes a mapping or a list of mappings", line=line))
         return fields
 
 
@@ -181,11 +186,15 @@ def _scalar(node: yaml.Node, here: Location) -> Any:
                 return _float(text)
             case "null":
                 return None
-            case tag:
-                message, hint = f"JSON has no form for {tag}", "leave the tag out"
-    except ValueError:
-        message, hint = f"{text[:60]!r} can't be read", ""
-    raise _Unreadable(Problem(dotted(here), message, hint, node.start_mark.line + 1))
+    except ValueError as error:
+        line = node.start_mark.line + 1
+        raise _Unreadable(Problem(dotted(here), f"{text[:60]!r} can't be read", line=line)) from error
+    raise _no_json(node, here)
+
+
+def _no_json(node: yaml.Node, here: Location) -> _Unreadable:
+    message = f"JSON has no form for {node.tag.removeprefix(_TAG)}"
+    return _Unreadable(Problem(dotted(here), message, "leave the tag out", node.start_mark.line + 1))
 
 
 def _integer(text: str) -> int:

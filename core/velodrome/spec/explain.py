@@ -40,10 +40,19 @@ _MESSAGES = {
 }
 
 
+# Length of the location of an entry's field: spec, entries, position, field.
+_IN_ENTRY = 4
+
+
 def explained(detail: ErrorDetails) -> Broken:
     """An error of the model, told like a rule that is broken."""
     location: Location = tuple(detail["loc"])
-    words = {"given": shown(detail["input"]), "name": shown(location[-1] if location else ""), **detail.get("ctx", {})}
+    if detail["type"] == "extra_forbidden" and location[:2] == ("spec", "entries") and len(location) == _IN_ENTRY:
+        field = str(location[-1])
+        if field in _fields(("spec",)):
+            return Broken(location, f"{field} is a condition that all entries share", f"set spec.{field}")
+    words = {name: f"{value:g}" if isinstance(value, float) else value for name, value in detail.get("ctx", {}).items()}
+    words |= {"given": shown(detail["input"]), "name": shown(location[-1] if location else "")}
     template = _MESSAGES.get(detail["type"])
     message = template.format_map(words) if template else f"{detail['msg']}, not {words['given']}"
     return Broken(location, message, _hint(location, detail) or _description(location))

@@ -9,12 +9,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from velodrome import keys
 from velodrome.errors import Problem, SpecError
 from velodrome.spec.document import parse
 from velodrome.spec.explain import explained
 from velodrome.spec.job import BenchmarkJob
 from velodrome.spec.rules import Broken, broken_rules
-from velodrome.spec.wording import Location, dotted
+from velodrome.spec.wording import Location, close_match, dotted, shown
 
 # A Kubernetes object can't be larger than about 1.5 MiB; a file may hold several.
 _LARGEST_FILE = 4 * 1024 * 1024
@@ -93,6 +94,9 @@ def _found(document: Any, error: ValidationError) -> list[Broken]:
     details = error.errors(include_url=False)
     if details[0]["type"] == "json_invalid":
         return [Broken((), f"can't be read as JSON: {details[0]['ctx']['error']}")]
+    kind = document.get("kind") if isinstance(document, dict) else None
+    if isinstance(kind, str) and close_match(kind, [keys.KIND]) is None:
+        return [Broken(("kind",), f"{shown(kind)} is another kind of object", f"only {keys.KIND} is read here")]
     broken = broken_rules(document)
     ruled = {rule.location for rule in broken}
     found = []

@@ -89,7 +89,7 @@ def _objectives(spec: Mapping[str, Any]) -> Iterator[Broken]:
         here: Location = ("spec", "objectives", index)
         yield from _parameters(here, objective, metric)
         size = objective.get("batchSize")
-        measured = f"one of evaluation.inference.batchSizes: {', '.join(map(shown, sizes))}"
+        measured = f"one of evaluation.inference.batchSizes: {', '.join(dict.fromkeys(map(shown, sizes)))}"
         if "batch_size" in metric.requires and size is None:
             yield Broken(here, f"{metric.name} needs a batchSize", measured)
         elif "batch_size" in metric.requires and size not in sizes:
@@ -218,16 +218,12 @@ def _quality_metrics(spec: Mapping[str, Any]) -> Iterator[Broken]:
 
 
 def _entries(spec: Mapping[str, Any]) -> Iterator[Broken]:
-    conditions = [field for field in spec if field not in ("entries", "training")]
     for index, entry in _items(spec.get("entries")):
         here: Location = ("spec", "entries", index)
         if (entry.get("model") is None) == (entry.get("command") is None):
             yield Broken(here, "needs a model or a command, and not both", "write model: {name: …} or command: […]")
         if entry.get("command") is not None and entry.get("training"):
             yield Broken((*here, "training"), "has no effect on an own command", "pass settings in the command")
-        for field in conditions:
-            if field in entry:
-                yield Broken((*here, field), f"{field} is a condition that all entries share", f"set spec.{field}")
         model = _mapping(entry.get("model"))
         yield from _model_arguments((*here, "model", "args"), _text(model.get("name")), _mapping(model.get("args")))
 
