@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 GROUP = "velodrome.dev"
 VERSION = "v1alpha1"
 API_VERSION = f"{GROUP}/{VERSION}"
@@ -42,5 +44,51 @@ def instructions(uid: str) -> str:
 
 # Field of every inbox entry: one JSON document, a `velodrome.results.Report`.
 REPORT_FIELD = "report"
-# Progress reports are worth little once newer ones came: the stream is trimmed to about this many entries.
+# An inbox that holds this many entries takes no more progress until it is collected; results it always takes.
 INBOX_MAXIMUM = 100_000
+
+# What the collector keeps, in one Redis database (no Redis Cluster: a batch is accepted by one script over many keys).
+# Times are whole microseconds since 1970.
+JOBS = f"{PREFIX}:jobs"  # sorted set of uids by creation
+BOARDS = f"{PREFIX}:boards"  # sorted set of names by their newest job or result
+COHORTS = f"{PREFIX}:cohorts"  # hash: cohort id -> its conditions, JSON
+
+JobPart = Literal[
+    "info",  # string: the JobInfo, JSON
+    "position",  # string: id of the last inbox entry that was collected
+    "trials",  # hash: index -> what decides about later results, and the trial in short
+    "records",  # hash: index -> the accepted TrialRecord without curves, JSON
+    "curves",  # hash: index -> its curves, JSON
+    "conflicts",  # hash: index:digest -> a TrialRecord that differs from the accepted one, JSON
+    "failures",  # hash: index:attempt -> digest of the failure that this attempt reported
+    "progress",  # hash: index -> the newest Progress, JSON
+    "live",  # hash: index -> attempt, then a line for each epoch reported so far, JSON
+    "entries",  # hash of counters by entry: succeeded:E, failed:E, reason:R:E; and id:E, the entry's identity
+    "rejected",  # hash: reason -> how many reports were rejected for it
+    "rejections",  # list: the newest rejections, JSON
+]
+
+
+def job(uid: str, part: JobPart) -> str:
+    """A part of what is kept about a job."""
+    return f"{PREFIX}:job:{uid}:{part}"
+
+
+def board_jobs(board: str) -> str:
+    """Sorted set of the uids of a board's jobs by creation."""
+    return f"{PREFIX}:board:{board}:jobs"
+
+
+def board_entries(board: str) -> str:
+    """Hash: entry name -> age and uid of the newest job that has it."""
+    return f"{PREFIX}:board:{board}:entries"
+
+
+def board_cohorts(board: str, key: str) -> str:
+    """Hash of a metric key's cohorts: samples:ID counts values that rank, last:ID is when the newest was accepted."""
+    return f"{PREFIX}:board:{board}:cohorts:{key}"
+
+
+def board_rows(board: str, key: str, cohort_id: str) -> str:
+    """Hash: entry name -> the values that rank it in this cohort."""
+    return f"{PREFIX}:board:{board}:rows:{cohort_id}:{key}"

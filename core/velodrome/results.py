@@ -6,6 +6,7 @@ version is refused, never guessed at.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, TypeVar
@@ -22,7 +23,6 @@ from pydantic import (
 )
 from pydantic_core import from_json
 
-from velodrome.canonical import digest
 from velodrome.cohorts import Cohort, cohort
 from velodrome.errors import SchemaUnsupported
 from velodrome.keys import SCHEMA_VERSION
@@ -156,8 +156,12 @@ class TrialResult(Data):
 
     @property
     def content(self) -> str:
-        """A digest of what was measured: two copies of one report agree in it, two different results do not."""
-        return digest(self.model_dump(mode="json", exclude={"schema_version"}), 32)
+        """A digest of what was measured: two copies of one report agree in it, two different results do not.
+
+        Defaults are left out, so that a field which a later schema adds does not change it.
+        """
+        text = self.model_dump_json(exclude={"schema_version"}, exclude_defaults=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 class Progress(Data):

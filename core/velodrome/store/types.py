@@ -110,7 +110,7 @@ class RejectedLine:
 
 @dataclass(frozen=True, slots=True)
 class ImportReport:
-    """What an import did. `rejected` holds the first thousand lines that were refused, `rejected_count` says of how many."""
+    """What an import did. `rejected` has the first thousand lines that were refused, `rejected_count` their number."""
 
     imported: int
     duplicates: int

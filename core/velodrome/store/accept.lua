@@ -1,0 +1,305 @@
+-- Takes a batch of one job's results, progress and rejections, whole or not at all, and moves the inbox position.
+-- Returns a letter for each result (A accepted, D duplicate, C conflict, S superseded), or nil for an unknown job.
+-- Everything may be sent again: results are written once, and progress and rejections count only while their
+-- position in the inbox lies ahead. What the arguments hold, writing.py says. Measured values stay the bytes that
+-- they came as: a number that passed through Lua would lose digits.
+
+local JOB, POSITION, TRIALS, RECORDS, CURVES, CONFLICTS, FAILURES, PROGRESS, LIVE, ENTRIES, REJECTED, REJECTIONS,
+  INBOX, BOARDS, COHORTS = unpack(KEYS, 1, 15)
+local RESULT_ARGUMENTS, PROGRESS_ARGUMENTS, REJECTION_ARGUMENTS = 12, 4, 3
+local SAMPLE_BYTES = 20 -- number of the ranking row, then seed and value as they are kept
+local KEPT_BYTES = 16
+local STAMP = ('%x'):rep(16) -- a time in microseconds, hexadecimal: compares as text
+local TRIAL = '^[SF]' .. STAMP .. ('%x'):rep(32) .. ('%d'):rep(6) .. '%['
+
+local wrong = wrong_type({
+  'string', 'string', 'hash', 'hash', 'hash', 'hash', 'hash', 'hash', 'hash', 'hash', 'hash', 'list',
+  'stream', 'zset', 'hash',
+})
+if wrong then
+  return refuse(wrong)
+end
+if redis.call('EXISTS', JOB) == 0 then
+  return false
+end
+local batch = cjson.decode(ARGV[1])
+local garbage -- the text of the first stored value that can't be understood
+
+-- Whether stream id `left` comes before `right`. As text, because the parts may exceed what a double holds.
+local function before(left, right)
+  local function less(a, b)
+    return #a < #b or (#a == #b and a < b)
+  end
+  local left_time, left_number = left:match('^(%d+)%-?(%d*)$')
+  local right_time, right_number = right:match('^(%d+)%-?(%d*)$')
+  if left_time ~= right_time then
+    return less(left_time, right_time)
+  end
+  return less(left_number == '' and '0' or left_number, right_number == '' and '0' or right_number)
+end
+
+local position = redis.call('GET', POSITION) or '0'
+if not position:match('^%d+%-?%d*$') then
+  return refuse(POSITION .. ' holds no stream id')
+end
+local ahead = before(position, batch.position)
+
+-- First part: read and decide. Nothing is written before everything was found in order.
+
+local trials = {} -- index -> what stands for the trial, false if nothing does
+local function trial_of(index)
+  if trials[index] ~= nil then
+    return trials[index]
+  end
+  local stored = redis.call('HGET', TRIALS, index)
+  trials[index] = false
+  if stored and stored:match(TRIAL) then
+    local summary = stored:sub(56)
+    local entry, _, reason = unpack(cjson.decode(summary))
+    trials[index] = {
+      outcome = stored:sub(1, 1), token = stored:sub(2, 49), retries = tonumber(stored:sub(50, 55)),
+      entry = entry, reason = reason, summary = summary,
+    }
+  elseif stored then
+    garbage = garbage or TRIALS .. ' field ' .. index .. ' holds no trial'
+  end
+  return trials[index]
+end
+
+local failures = {} -- index:attempt -> digest of the failure that the attempt reported, false if it did not
+local function failure_of(field)
+  if failures[field] == nil then
+    failures[field] = redis.call('HGET', FAILURES, field)
+  end
+  return failures[field]
+end
+
+local counted = {} -- key -> field -> by how much the number there changes
+local function count(key, field, change)
+  counted[key] = counted[key] or {}
+  counted[key][field] = (counted[key][field] or 0) + change
+end
+
+local function count_outcome(trial, change)
+  if trial.outcome == 'S' then
+    count(ENTRIES, 'succeeded:' .. trial.entry, change)
+  else
+    count(ENTRIES, 'failed:' .. trial.entry, change)
+    count(ENTRIES, 'reason:' .. trial.reason .. ':' .. trial.entry, change)
+  end
+end
+
+local changed = {} -- indices of trials to write
+local function take(item, present)
+  if present then
+    item.retries = math.max(item.retries, present.retries + 1)
+    count_outcome(present, -1)
+  end
+  count_outcome(item, 1)
+  trials[item.index] = item
+  changed[item.index] = true
+  return 'A'
+end
+
+local conflicts = {}
+local function set_aside(item)
+  local field = item.index .. ':' .. item.digest
+  if conflicts[field] or redis.call('HEXISTS', CONFLICTS, field) == 1 then
+    return 'D'
+  end
+  conflicts[field] = item
+  return 'C'
+end
+
+local function decide_failure(item, present)
+  local field = item.index .. ':' .. item.attempt
+  local known = failure_of(field)
+  if known then
+    return known == item.digest and 'D' or set_aside(item)
+  end
+  failures[field] = item.digest
+  if not present or present.token < item.token then
+    return take(item, present)
+  end
+  present.retries = present.retries + 1
+  changed[item.index] = true
+  return 'S'
+end
+
+local function decide(item)
+  local present = trial_of(item.index)
+  if present and present.token:sub(17) == item.digest then
+    return 'D'
+  elseif item.aside then
+    return set_aside(item)
+  elseif item.outcome == 'F' and present and present.outcome == 'S' then
+    return 'S'
+  elseif item.outcome == 'F' then
+    return decide_failure(item, present)
+  elseif present and present.outcome == 'S' then
+    return set_aside(item)
+  end
+  return take(item, present)
+end
+
+local items, verdicts, argument = {}, {}, 2
+for number = 1, batch.results do
+  local kind, index, token, attempt, entry, reason, retries, stamp, record, curves, summary, samples =
+    unpack(ARGV, argument, argument + RESULT_ARGUMENTS - 1)
+  argument = argument + RESULT_ARGUMENTS
+  local item = {
+    outcome = kind:sub(1, 1), aside = #kind > 1, index = index, token = token, digest = token:sub(17),
+    attempt = attempt, entry = entry, reason = reason, retries = tonumber(retries), stamp = stamp,
+    record = record, curves = curves, summary = summary, samples = samples,
+  }
+  items[number] = item
+  verdicts[number] = decide(item)
+end
+
+-- The new values of the accepted results, by ranking row.
+local rows, newest = {}, ''
+for _, item in ipairs(items) do
+  if trials[item.index] == item then
+    newest = newest < item.stamp and item.stamp or newest
+    for start = 1, #item.samples, SAMPLE_BYTES do
+      local number = struct.unpack('<I4', item.samples, start) + 1
+      local row = rows[number] or {stamp = '', values = {}}
+      rows[number] = row
+      row.values[#row.values + 1] = item.samples:sub(start + SAMPLE_BYTES - KEPT_BYTES, start + SAMPLE_BYTES - 1)
+      row.stamp = row.stamp < item.stamp and item.stamp or row.stamp
+    end
+  end
+end
+
+-- Of a stored row: the age of its job, when it last got a value, and its values.
+local function row_of(key, entry)
+  local stored = redis.call('HGET', key, entry)
+  if not stored then
+    return '', '', ''
+  end
+  local age, stamp, values = stored:match('^(%x+)\n[^\n]*\n(' .. STAMP .. ')(.*)$')
+  if not age or #values % KEPT_BYTES ~= 0 then
+    garbage = garbage or key .. ' field ' .. entry .. ' holds no ranking row'
+    return '', '', ''
+  end
+  return age, stamp, values
+end
+
+local row_writes, cohorts = {}, {}
+for number, row in pairs(rows) do
+  local rows_key, cohorts_key, cohort, entry = unpack(batch.rows[number])
+  rows_key, cohorts_key = KEYS[rows_key], KEYS[cohorts_key]
+  local age, stamp, values = row_of(rows_key, entry)
+  if age < batch.age then -- the row is of an older job: this one replaces it
+    count(cohorts_key, 'samples:' .. cohort, -#values / KEPT_BYTES)
+    age, stamp, values = batch.age, '', ''
+  end
+  if age == batch.age then
+    count(cohorts_key, 'samples:' .. cohort, #row.values)
+    stamp = stamp < row.stamp and row.stamp or stamp
+    values = values .. table.concat(row.values)
+    row_writes[#row_writes + 1] = {rows_key, entry, age .. '\n' .. batch.heads[entry] .. '\n' .. stamp .. values}
+    local id = cohorts_key .. cohort
+    cohorts[id] = cohorts[id] or {cohorts_key, cohort, ''}
+    cohorts[id][3] = cohorts[id][3] < stamp and stamp or cohorts[id][3]
+  end
+end
+
+local progress = {}
+for _ = 1, batch.progress do
+  local index, attempt, report, point = unpack(ARGV, argument, argument + PROGRESS_ARGUMENTS - 1)
+  argument = argument + PROGRESS_ARGUMENTS
+  local present = trial_of(index)
+  if ahead and not (present and present.outcome == 'S') and not failure_of(index .. ':' .. attempt) then
+    progress[#progress + 1] = {index = index, attempt = attempt, report = report, point = point}
+  end
+end
+
+local rejections = {}
+for _ = 1, batch.rejections do
+  local id, reason, rejection = unpack(ARGV, argument, argument + REJECTION_ARGUMENTS - 1)
+  argument = argument + REJECTION_ARGUMENTS
+  if before(position, id) then
+    count(REJECTED, reason, 1)
+    rejections[#rejections + 1] = rejection
+  end
+end
+
+for key, fields in pairs(counted) do
+  for field, change in pairs(fields) do
+    local number = tonumber(redis.call('HGET', key, field) or '0')
+    garbage = not number and (garbage or key .. ' field ' .. field .. ' holds no number') or garbage
+    fields[field] = (number or 0) + change
+  end
+end
+if garbage then
+  return refuse(garbage)
+end
+
+-- Second part: write. Nothing below can fail.
+
+for index in pairs(changed) do
+  local trial = trials[index]
+  local retries = ('%06d'):format(math.min(trial.retries, 999999))
+  redis.call('HSET', TRIALS, index, trial.outcome .. trial.token .. retries .. trial.summary)
+  if trial.record then
+    redis.call('HSET', RECORDS, index, trial.record)
+    redis.call('HSET', CURVES, index, trial.curves)
+    redis.call('HSETNX', ENTRIES, 'id:' .. trial.entry, batch.ids[trial.entry])
+    redis.call('HDEL', PROGRESS, index)
+    redis.call('HDEL', LIVE, index)
+  end
+end
+for field, digest in pairs(failures) do
+  if digest then
+    redis.call('HSETNX', FAILURES, field, digest)
+  end
+end
+for field, item in pairs(conflicts) do
+  redis.call('HSETNX', CONFLICTS, field, '[' .. item.record .. ',' .. item.curves .. ']')
+end
+for _, write in ipairs(row_writes) do
+  redis.call('HSET', unpack(write))
+end
+for _, cohort in pairs(cohorts) do
+  local key, id, stamp = unpack(cohort)
+  local last = redis.call('HGET', key, 'last:' .. id)
+  if not last or last < stamp then
+    redis.call('HSET', key, 'last:' .. id, stamp)
+  end
+  redis.call('HSETNX', COHORTS, id, batch.cohorts[id])
+end
+for key, fields in pairs(counted) do
+  for field, number in pairs(fields) do
+    if number == 0 then
+      redis.call('HDEL', key, field)
+    else
+      redis.call('HSET', key, field, ('%.0f'):format(number))
+    end
+  end
+end
+if newest ~= '' then
+  redis.call('ZADD', BOARDS, 'GT', ('%.0f'):format(tonumber(newest, 16)), batch.board)
+end
+for _, item in ipairs(progress) do
+  redis.call('HSET', PROGRESS, item.index, item.report)
+  local live = redis.call('HGET', LIVE, item.index)
+  if not live or live:match('^[^\n]*') ~= item.attempt then
+    live = item.attempt
+  elseif #live + #item.point > batch.live_bytes then -- the older half goes
+    live = item.attempt .. live:sub(live:find('\n', #live / 2, true) or #live + 1)
+  end
+  if item.point ~= '' then
+    live = live .. '\n' .. item.point
+  end
+  redis.call('HSET', LIVE, item.index, live)
+end
+for _, rejection in ipairs(rejections) do
+  redis.call('LPUSH', REJECTIONS, rejection)
+end
+redis.call('LTRIM', REJECTIONS, 0, batch.rejections_kept - 1)
+if ahead then
+  redis.call('SET', POSITION, batch.position)
+  redis.call('XTRIM', INBOX, 'MINID', batch.position)
+end
+return table.concat(verdicts)

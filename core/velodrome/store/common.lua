@@ -1,0 +1,16 @@
+-- Put before each of the store's scripts. A script first reads and checks all that it needs and only then writes:
+-- Redis does not undo what a script wrote before it failed.
+
+local function refuse(text)
+  return redis.error_reply('VELODROME ' .. text)
+end
+
+-- The text of what is wrong with the types of KEYS, or nil. `expected` is by position; further keys are hashes.
+local function wrong_type(expected)
+  for position, key in ipairs(KEYS) do
+    local found, wanted = redis.call('TYPE', key).ok, expected[position] or 'hash'
+    if found ~= 'none' and found ~= wanted then
+      return key .. ' holds a ' .. found .. ' where a ' .. wanted .. ' belongs'
+    end
+  end
+end

@@ -1,0 +1,122 @@
+"""What Redis' client raises, as this project's two kinds of error: try again, or a person must act."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import redis
+from redis.backoff import ExponentialBackoff
+from redis.retry import Retry
+
+from velodrome.errors import StoreRefused, StoreUnavailable, VelodromeError
+
+TIMEOUT_SECONDS = 5.0
+
+# Redis' error codes, wherever they stand: a script's error of 6.2 carries the code of the failed command inside.
+_CODE = re.compile(r"(?:^|[\s-])([A-Z]{3,})(?= |$)")
+
+_WAIT: Mapping[str, str] = {
+    "LOADING": "is still loading its data",
+    "BUSY": "is busy with a script",
+    "MASTERDOWN": "has lost its primary",
+    "NOREPLICAS": "has too few replicas at hand to take writes",
+    "TRYAGAIN": "is moving data",
+    "NOSCRIPT": "forgot a script while it was called",
+}
+_ACT: Mapping[str, str] = {
+    "OOM": "is full (maxmemory, without eviction): raise its maxmemory, or export and delete old results",
+    "READONLY": "is a read-only replica: give the URL of its primary",
+    "MISCONF": "can't write to its disk and takes no more writes: free space in its data folder (its log says which)",
+    "NOPERM": "does not let this user do it: give the user the rights that the documentation lists",
+    "NOAUTH": "wants a password: put it into the URL, redis://:PASSWORD@HOST:PORT",
+    "WRONGPASS": "refuses the user name or the password of the URL",
+    "WRONGTYPE": "holds something in this database that Velodrome did not write: use another database",
+    "CROSSSLOT": "is a Redis Cluster, which can't accept a batch as one: give a server or a Sentinel-managed primary",
+    "MOVED": "is a Redis Cluster, which can't accept a batch as one: give a server or a Sentinel-managed primary",
+}
+_TYPES: Mapping[type[redis.RedisError], str] = {
+    redis.exceptions.OutOfMemoryError: "OOM",
+    redis.exceptions.ReadOnlyError: "READONLY",
+    redis.exceptions.NoPermissionError: "NOPERM",
+    redis.exceptions.AuthenticationWrongNumberOfArgsError: "WRONGPASS",
+    redis.exceptions.AuthenticationError: "WRONGPASS",
+    redis.exceptions.AuthorizationError: "NOPERM",
+    redis.exceptions.BusyLoadingError: "LOADING",
+    redis.exceptions.NoScriptError: "NOSCRIPT",
+}
+_OWN = "VELODROME "  # what the scripts' own refusals start with
+
+
+def translate(error: redis.RedisError, address: str) -> VelodromeError:
+    """The error to raise instead. Pure."""
+    text = str(error)
+    code = _code(error, text)
+    if code in _WAIT:
+        return StoreUnavailable(f"Redis at {address} {_WAIT[code]}: try again ({text})")
+    if code in _ACT:
+        return StoreRefused(f"Redis at {address} {_ACT[code]} ({text})")
+    if _OWN in text:
+        return foreign(text.partition(_OWN)[2], address)
+    if isinstance(error, (redis.ConnectionError, redis.TimeoutError)):
+        return StoreUnavailable(f"Redis at {address} does not answer: is it running? ({text})")
+    if isinstance(error, redis.exceptions.InvalidResponse):
+        return StoreRefused(f"what answers at {address} is no Redis: check the URL ({text})")
+    return StoreRefused(f"Redis at {address} refuses; it must be Redis 6.2 or newer, or Valkey ({text})")
+
+
+def _code(error: redis.RedisError, text: str) -> str:
+    for kind, code in _TYPES.items():
+        if isinstance(error, kind):
+            return code
+    return next((match[1] for match in _CODE.finditer(text) if match[1] in _ACT or match[1] in _WAIT), "")
+
+
+def foreign(what: str, address: str) -> StoreRefused:
+    """The error for a key that holds what this program could not have written."""
+    return StoreRefused(
+        f"{what}: Velodrome did not write that. Give it a Redis database of its own, or delete this key in the one at "
+        f"{address}"
+    )
+
+
+@contextmanager
+def translated(address: str) -> Iterator[None]:
+    """Raises this project's errors instead of the client library's."""
+    try:
+        yield
+    except redis.RedisError as error:
+        raise translate(error, address) from error
+
+
+def connect(url: str) -> redis.Redis:
+    """A client for the URL. Nothing is sent yet.
+
+    A call that gets no answer within five seconds is repeated twice: everything that the store sends may be repeated.
+
+    Raises:
+        StoreRefused: it is no URL of a Redis.
+    """
+    try:
+        return redis.Redis.from_url(
+            url,
+            socket_timeout=TIMEOUT_SECONDS,
+            socket_connect_timeout=TIMEOUT_SECONDS,
+            health_check_interval=30,
+            retry=Retry(ExponentialBackoff(cap=0.5, base=0.05), retries=2),
+        )
+    except ValueError as error:
+        scheme = url.partition("://")[0]
+        raise StoreRefused(
+            f"the Redis URL (of scheme {scheme!r}) can't be used; write redis://:PASSWORD@HOST:PORT/DATABASE, the same "
+            f"with rediss:// for TLS, or unix:///PATH?db=DATABASE ({error})"
+        ) from error
+
+
+def address_of(client: redis.Redis) -> str:
+    """Where a client connects to, without the password."""
+    arguments = client.get_connection_kwargs()
+    database = f" database {arguments['db']}" if arguments.get("db") else ""
+    where = arguments.get("path") or f"{arguments.get('host', 'localhost')}:{arguments.get('port', 6379)}"
+    return f"{where}{database}"

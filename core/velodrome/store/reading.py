@@ -1,0 +1,146 @@
+"""From what Redis holds to values. Pure: no I/O here.
+
+Every function raises ValueError where the bytes are not what Velodrome writes, and `SchemaUnsupported` where a newer
+Velodrome wrote them.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+
+from pydantic_core import from_json
+
+from velodrome.cohorts import Cohort
+from velodrome.results import EpochPoint, JobInfo, Outcome, Progress, TrialRecord, parse_record
+from velodrome.store.types import CohortSummary, Counts, EntryState, Rejection, Row, TrialSummary
+from velodrome.store.writing import CURVES
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_SAMPLE = struct.Struct("<qd")
+# A kept trial: outcome (1 character), when it finished (16), digest (32), retries (6), then the summary.
+_RETRIES, _SUMMARY = slice(49, 55), slice(55, None)
+_STAMP = 16
+_OUTCOMES: Mapping[bytes, Outcome] = {b"S": "Succeeded", b"F": "Failed"}
+
+
+def moment(microseconds: float) -> datetime:
+    """Microseconds since 1970 as a time."""
+    return _EPOCH + timedelta(microseconds=microseconds)
+
+
+def parse_conflict(text: bytes) -> TrialRecord:
+    """A result that was set aside, with its curves."""
+    record, curves = from_json(text)
+    return with_curves(parse_record(json.dumps(record)), parse_curves(json.dumps(curves).encode()))
+
+
+def with_curves(record: TrialRecord, curves: tuple[EpochPoint, ...]) -> TrialRecord:
+    """The record as it was before its curves were put elsewhere."""
+    return record.model_copy(update={"result": record.result.model_copy(update={"curves": curves})})
+
+
+def parse_curves(text: bytes) -> tuple[EpochPoint, ...]:
+    """An accepted result's curves."""
+    return CURVES.validate_json(text)
+
+
+def parse_live(text: bytes) -> tuple[EpochPoint, ...]:
+    """A running attempt's curves: an epoch that was reported twice counts once, in the order of epochs."""
+    points = (EpochPoint.model_validate_json(line) for line in text.split(b"\n")[1:])
+    return tuple(point for _, point in sorted({point.epoch: point for point in points}.items()))
+
+
+def parse_progress(text: bytes) -> Progress:
+    """A running trial's newest progress, without the epoch's point."""
+    return Progress.model_validate_json(text)
+
+
+def parse_trial(index: int, text: bytes) -> TrialSummary:
+    """A trial in short."""
+    entry, seed, reason, seconds = from_json(text[_SUMMARY])
+    return TrialSummary(index, entry, seed, _OUTCOMES[text[:1]], reason or None, seconds, int(text[_RETRIES]))
+
+
+def parse_rejection(text: bytes) -> Rejection:
+    """A rejected report."""
+    return Rejection(*from_json(text))
+
+
+def parse_rows(stored: Sequence[bytes]) -> list[Row]:
+    """Ranking rows, by entry name."""
+    parts = [text.split(b"\n", 2) for text in stored]
+    heads = json.loads(b"[" + b",".join(part[1] for part in parts) + b"]")
+    rows = [
+        Row(
+            entry,
+            identity,
+            uid,
+            name,
+            planned,
+            dict(_SAMPLE.iter_unpack(kept[_STAMP:])),
+            moment(int(kept[:_STAMP], 16)),
+        )
+        for (entry, identity, uid, name, planned), (_, _, kept) in zip(heads, parts, strict=True)
+    ]
+    return sorted(rows, key=lambda row: row.entry)
+
+
+def parse_cohorts(fields: Mapping[bytes, bytes], found: Mapping[str, tuple[bytes, int]]) -> list[CohortSummary]:
+    """A metric key's cohorts, from the hash of them, and the conditions and number of ranking rows of each."""
+    summaries = []
+    for cohort_id, (conditions, entries) in found.items():
+        cohort = Cohort(cohort_id, from_json(conditions))
+        samples, last = fields[b"samples:" + cohort_id.encode()], fields[b"last:" + cohort_id.encode()]
+        summaries.append(
+            CohortSummary(cohort_id, cohort.conditions, cohort.words, entries, int(samples), moment(int(last, 16)))
+        )
+    return sorted(summaries, key=lambda summary: summary.last_at, reverse=True)
+
+
+def cohort_ids(fields: Iterable[bytes]) -> list[str]:
+    """The cohorts that a metric key's hash tells of."""
+    return [field.removeprefix(b"last:").decode() for field in fields if field.startswith(b"last:")]
+
+
+def entry_states(job: JobInfo, fields: Mapping[bytes, bytes], running: Iterable[int]) -> dict[str, EntryState]:
+    """How each entry stands, from the counters and the indices of the running trials."""
+    numbers: dict[str, dict[str, int]] = {"succeeded": {}, "failed": {}}
+    reasons: dict[str, dict[str, int]] = {}
+    identities: dict[str, str] = {}
+    for field, value in fields.items():
+        kind, _, rest = field.decode().partition(":")
+        if kind == "reason":
+            reason, _, entry = rest.partition(":")
+            reasons.setdefault(entry, {})[reason] = int(value)
+        elif kind == "id":
+            identities[rest] = value.decode()
+        else:
+            numbers[kind][rest] = int(value)
+    # Trials interleave entries: see velodrome.plan.
+    at_work = Counter(job.entries[index % len(job.entries)] for index in running)
+    return {
+        entry: EntryState(
+            entry,
+            identities.get(entry),
+            job.repeats,
+            numbers["succeeded"].get(entry, 0),
+            numbers["failed"].get(entry, 0),
+            at_work[entry],
+            dict(sorted(reasons.get(entry, {}).items())),
+        )
+        for entry in job.entries
+    }
+
+
+def counts(fields: Mapping[bytes, bytes], conflicts: int, rejected: Mapping[bytes, bytes]) -> Counts:
+    """How a job's trials stand, from its counters."""
+    total = {
+        kind: sum(int(value) for field, value in fields.items() if field.startswith(kind))
+        for kind in (b"succeeded:", b"failed:")
+    }
+    by_reason = {reason.decode(): int(number) for reason, number in sorted(rejected.items())}
+    return Counts(total[b"succeeded:"], total[b"failed:"], conflicts, by_reason)

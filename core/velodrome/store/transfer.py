@@ -1,0 +1,164 @@
+"""Backup as JSON lines: each line a job, a result or a conflict, with the schema version of what it holds.
+
+    {"type": "job", "job": {…}}
+    {"type": "record", "retries": 0, "record": {…}}        the result that stands for a trial, with its curves
+    {"type": "conflict", "record": {…}}                    a result that was set aside
+
+A job comes before its results. Importing registers and accepts as a running race does, so it may be repeated, and
+files may be imported one after another in any order.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from pydantic_core import from_json
+
+from velodrome.errors import SchemaUnsupported
+from velodrome.results import JobInfo, TrialRecord, parse_job, parse_record
+from velodrome.store.types import ImportReport, RejectedLine, Verdict
+from velodrome.store.writing import Item, JobFacts, check_record
+
+if TYPE_CHECKING:
+    from velodrome.store.store import Store
+
+_PAGE = 100
+_BATCH = 500
+_REJECTED_KEPT = 1000
+_MOST_RETRIES = 999_999
+
+
+def export_lines(store: Store, board: str | None, uid: str | None) -> Iterator[str]:
+    """See `Store.export_lines`."""
+    for job in _jobs(store, board, uid):
+        yield f'{{"type":"job","job":{job.model_dump_json()}}}'
+        retries = {index: summary.retries for index, summary in store.trials(job.uid).items()}
+        for start in range(0, job.trials, _PAGE):
+            for record in store.records(job.uid, start, _PAGE):
+                head = f'{{"type":"record","retries":{retries.get(record.result.index, 0)}'
+                yield f'{head},"record":{record.model_dump_json()}}}'
+        for record in store.conflicts(job.uid):
+            yield f'{{"type":"conflict","record":{record.model_dump_json()}}}'
+
+
+def _jobs(store: Store, board: str | None, uid: str | None) -> Iterator[JobInfo]:
+    """Newest first: a job that is registered meanwhile moves others back, where they come a second time, not never."""
+    if uid is not None:
+        job = store.job(uid)
+        if job is not None and board in (None, job.board):
+            yield job
+        return
+    offset = 0
+    while page := store.jobs(board, _PAGE, offset):
+        yield from page
+        offset += len(page)
+
+
+def import_lines(
+    lines: Iterable[str],
+    register: Callable[[JobInfo], None],
+    job_of: Callable[[str], JobInfo | None],
+    take: Callable[[str, str, Sequence[Item]], list[Verdict]],
+) -> ImportReport:
+    """See `Store.import_lines`."""
+    importing = _Import(register, job_of, take)
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            importing.line(line)
+        except SchemaUnsupported as error:
+            importing.reject(number, f"{error.reason}: {error}")
+        except ValueError as error:
+            importing.reject(number, str(error))
+    importing.flush()
+    return importing.report()
+
+
+class _Import:
+    """An import under way: results wait until there are enough of one job to accept them as one batch."""
+
+    def __init__(
+        self,
+        register: Callable[[JobInfo], None],
+        job_of: Callable[[str], JobInfo | None],
+        take: Callable[[str, str, Sequence[Item]], list[Verdict]],
+    ) -> None:
+        self._register = register
+        self._job_of = job_of
+        self._take = take
+        self._job: JobFacts | None = None
+        self._waiting: list[Item] = []
+        self._verdicts: Counter[Verdict] = Counter()
+        self._rejected: list[RejectedLine] = []
+        self._rejected_count = 0
+
+    def line(self, line: str) -> None:
+        """Takes one line.
+
+        Raises:
+            ValueError: it is no line of an export, or fits no job; it was not taken.
+            SchemaUnsupported: a newer Velodrome wrote it.
+        """
+        document = from_json(line)
+        kind = document.get("type") if isinstance(document, dict) else None
+        if kind == "job":
+            self._take_job(parse_job(json.dumps(document.get("job"))))
+        elif kind in ("record", "conflict"):
+            record = parse_record(json.dumps(document.get("record")))
+            self._take_record(record, _retries(document), aside=kind == "conflict")
+        else:
+            raise ValueError(f"a line must be an object of type job, record or conflict, not {kind!r}")
+
+    def _take_job(self, job: JobInfo) -> None:
+        known = self._job_of(job.uid)
+        if known is None:
+            self._register(job)
+        self._verdicts["accepted" if known is None else "duplicate" if known == job else "conflict"] += 1
+
+    def _take_record(self, record: TrialRecord, retries: int, *, aside: bool) -> None:
+        uid = record.result.job_uid
+        if self._job is None or self._job.info.uid != uid:
+            self.flush()
+            job = self._job_of(uid)
+            if job is None:
+                raise ValueError(f"the job {uid!r} of this result is neither in an earlier line nor in the store")
+            self._job = JobFacts(job)
+        check_record(self._job, record)
+        self._waiting.append(Item(record, retries, aside))
+        if len(self._waiting) >= _BATCH:
+            self.flush()
+
+    def reject(self, number: int, why: str) -> None:
+        """Notes a line that was not taken."""
+        self._rejected_count += 1
+        if len(self._rejected) < _REJECTED_KEPT:
+            self._rejected.append(RejectedLine(number, why))
+
+    def flush(self) -> None:
+        """Accepts what waits."""
+        if self._job is not None and self._waiting:
+            self._verdicts.update(self._take(self._job.info.uid, "0", self._waiting))
+            self._waiting = []
+
+    def report(self) -> ImportReport:
+        """What was done so far."""
+        count = self._verdicts
+        return ImportReport(
+            count["accepted"],
+            count["duplicate"],
+            count["conflict"],
+            count["superseded"],
+            tuple(self._rejected),
+            self._rejected_count,
+        )
+
+
+def _retries(document: dict[str, Any]) -> int:
+    retries = document.get("retries", 0)
+    if not isinstance(retries, int) or not 0 <= retries <= _MOST_RETRIES:
+        raise ValueError(f"retries is {retries!r}, not a count")
+    return retries

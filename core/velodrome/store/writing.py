@@ -1,0 +1,290 @@
+"""From jobs and records to the arguments of the store's scripts. Pure: no I/O here.
+
+The scripts compare times and ages as text, so both are written with a fixed number of hexadecimal digits. Measured
+values are packed as IEEE doubles and everything else is JSON that the scripts keep and never write anew: a number that
+passed through Lua would lose digits.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+
+from pydantic import TypeAdapter
+
+from velodrome import keys
+from velodrome.cohorts import Cohort
+from velodrome.metrics import MetricKey
+from velodrome.plan import entry_id
+from velodrome.results import EpochPoint, JobInfo, Progress, TrialRecord
+from velodrome.store.types import Rejection
+
+# A trial's live curve keeps about this much, the newest half and more; the accepted result has all of it.
+LIVE_BYTES = 128 * 1024
+REJECTIONS_KEPT = 100
+
+CURVES: TypeAdapter[tuple[EpochPoint, ...]] = TypeAdapter(tuple[EpochPoint, ...])
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_PART_OF_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,252}")
+_STREAM_ID = re.compile(r"[0-9]{1,20}(-[0-9]{1,20})?")
+_LARGEST_SEED = 2**63 - 1
+
+Argument = str | bytes | int
+
+
+def microseconds(moment: datetime) -> int:
+    """Whole microseconds since 1970, exactly; earlier moments count as 1970."""
+    return max(0, (moment - _EPOCH) // _MICROSECOND)
+
+
+def stamp(moment: datetime) -> str:
+    """A moment as text that sorts by time."""
+    return f"{microseconds(moment):016x}"
+
+
+@dataclass(frozen=True)
+class JobFacts:
+    """What accepting a record needs to know of its job."""
+
+    info: JobInfo
+
+    @cached_property
+    def age(self) -> str:
+        """Sorts jobs from old to new; jobs of the same microsecond by uid, so that there is always a newer one."""
+        return stamp(self.info.created_at) + self.info.uid.encode().hex()
+
+    @cached_property
+    def entries(self) -> frozenset[str]:
+        return frozenset(self.info.entries)
+
+
+def check_job(job: JobInfo) -> None:
+    """Holds a job to what the keys in Redis rely on.
+
+    Raises:
+        ValueError: it breaks one of them; the message names the field.
+    """
+    for field, text in (("uid", job.uid), ("board", job.board)):
+        if not _PART_OF_KEY.fullmatch(text):
+            raise ValueError(f"the job's {field} {text!r} must be letters, digits, dots, dashes and underscores")
+    if not job.entries or len(set(job.entries)) != len(job.entries):
+        raise ValueError(f"the job {job.uid} must have entries, each with a name of its own")
+    if job.trials != job.repeats * len(job.entries):
+        raise ValueError(f"the job {job.uid} has {job.trials} trials, but {len(job.entries)} entries x {job.repeats}")
+
+
+def check_record(job: JobFacts, record: TrialRecord) -> None:
+    """Holds a record to its job.
+
+    Raises:
+        ValueError: it does not belong there; the message names the field.
+    """
+    result, info = record.result, job.info
+    if result.job_uid != info.uid:
+        raise ValueError(f"the record is of job {result.job_uid!r}, not of {info.uid!r}")
+    if result.entry not in job.entries:
+        raise ValueError(f"the job {info.uid} has no entry {result.entry!r}")
+    if result.index >= info.trials:
+        raise ValueError(f"the job {info.uid} has trials 0 to {info.trials - 1}, not {result.index}")
+    if result.seed > _LARGEST_SEED:
+        raise ValueError(f"the seed {result.seed} is larger than {_LARGEST_SEED}")
+    if result.outcome == "Failed" and result.reason is None:
+        raise ValueError(f"trial {result.index} failed, but has no reason")
+
+
+def check_stream_id(text: str) -> str:
+    """The text, if it is an id of a Redis stream.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if not _STREAM_ID.fullmatch(text):
+        raise ValueError(f"{text!r} is no id of a stream entry, such as 1700000000000-0")
+    return text
+
+
+@dataclass(frozen=True, eq=False)
+class Shape:
+    """What records of equal conditions and equal metric keys share: where each of their values ranks."""
+
+    keys: tuple[str, ...]
+    cohorts: tuple[Cohort, ...]
+
+
+class Shapes:
+    """Finds the shape of a record. Remembers the ones it made, as hashing conditions costs more than all the rest."""
+
+    def __init__(self, size: int = 1024) -> None:
+        self._size = size
+        self._made: dict[tuple[str, ...], Shape] = {}
+
+    def of(self, record: TrialRecord) -> Shape:
+        """The record's shape; the same object for equal conditions. Empty where the conditions were not observed."""
+        result = record.result
+        if result.dataset is None or result.environment is None or result.outcome == "Failed":
+            return _NO_SHAPE
+        names = tuple(result.metrics)
+        parts = (record.config, result.dataset, result.environment)
+        facts = (*(part.model_dump_json() for part in parts), *names)
+        shape = self._made.get(facts)
+        if shape is None:
+            cohorts = tuple(record.cohort(MetricKey.parse(name)) for name in names)
+            shape = Shape(names, tuple(cohort for cohort in cohorts if cohort is not None))
+            if len(self._made) >= self._size:
+                self._made.clear()
+            self._made[facts] = shape
+        return shape
+
+
+_NO_SHAPE = Shape((), ())
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A record on its way in. `aside` marks what an export had as a conflict; `retries` is what was counted there."""
+
+    record: TrialRecord
+    retries: int = 0
+    aside: bool = False
+
+
+# Keys that every batch names, in the order in which accept.lua takes them; those of rankings follow.
+_PARTS: tuple[keys.JobPart, ...] = (
+    "info", "position", "trials", "records", "curves", "conflicts", "failures", "progress", "live", "entries",
+    "rejected", "rejections",
+)  # fmt: skip
+
+
+class _Rows:
+    """The ranking rows that a batch's values go to: each a pair of keys, a cohort and an entry, numbered from 0."""
+
+    def __init__(self, board: str, names: list[str]) -> None:
+        self.table: list[tuple[int, int, str, str]] = []
+        self.conditions: dict[str, str] = {}
+        self._board = board
+        self._keys = names
+        self._positions: dict[str, int] = {}
+        self._numbers: dict[tuple[str, Shape], tuple[int, ...]] = {}
+
+    def samples(self, record: TrialRecord, shape: Shape) -> bytes:
+        """For each value: the number of its row (uint32), the seed (int64), the value (double); little-endian."""
+        if not shape.keys:
+            return b""
+        result = record.result
+        numbers = self._numbers.get((result.entry, shape))
+        if numbers is None:
+            numbers = self._numbers[result.entry, shape] = tuple(
+                self._add(key, cohort, result.entry) for key, cohort in zip(shape.keys, shape.cohorts, strict=True)
+            )
+        flat: list[float] = []
+        for number, value in zip(numbers, result.metrics.values(), strict=True):
+            flat += (number, result.seed, value)
+        return struct.pack("<" + "Iqd" * len(numbers), *flat)
+
+    def _add(self, key: str, cohort: Cohort, entry: str) -> int:
+        if cohort.id not in self.conditions:
+            self.conditions[cohort.id] = json.dumps(cohort.conditions)
+        rows = self._position(keys.board_rows(self._board, key, cohort.id))
+        self.table.append((rows, self._position(keys.board_cohorts(self._board, key)), cohort.id, entry))
+        return len(self.table) - 1
+
+    def _position(self, name: str) -> int:
+        """Where Lua finds the key, counted from 1."""
+        if name not in self._positions:
+            self._keys.append(name)
+            self._positions[name] = len(self._keys)
+        return self._positions[name]
+
+
+def encode(
+    job: JobFacts,
+    position: str,
+    items: Sequence[Item],
+    progress: Sequence[Progress],
+    rejected: Sequence[Rejection],
+    shapes: Shapes,
+) -> tuple[list[str], list[Argument]]:
+    """The keys and arguments of accept.lua.
+
+    The first argument is a JSON object: facts of the job, how many results, progress reports and rejections follow, and
+    the table of ranking rows. Then come twelve arguments for each result, four for each progress report and three for
+    each rejection.
+
+    Raises:
+        ValueError: a record does not belong to the job, or an id is no stream id.
+    """
+    info = job.info
+    names = [*(keys.job(info.uid, part) for part in _PARTS), keys.inbox(info.uid), keys.BOARDS, keys.COHORTS]
+    rows = _Rows(info.board, names)
+    arguments: list[Argument] = [""]
+    ids: dict[str, str] = {}
+    for item in items:
+        check_record(job, item.record)
+        entry = item.record.result.entry
+        if entry not in ids:
+            ids[entry] = entry_id(item.record.config)
+        arguments += _result(item, rows.samples(item.record, shapes.of(item.record)))
+    for report in progress:
+        arguments += _progress(report)
+    for rejection in rejected:
+        check_stream_id(rejection.id)
+        arguments += (rejection.id, rejection.reason, json.dumps([rejection.id, rejection.reason, rejection.message]))
+    head = {
+        "board": info.board,
+        "age": job.age,
+        "position": check_stream_id(position),
+        "results": len(items),
+        "progress": len(progress),
+        "rejections": len(rejected),
+        "ids": ids,
+        "heads": {entry: _head(info, entry, identity) for entry, identity in ids.items()},
+        "rows": rows.table,
+        "cohorts": rows.conditions,
+        "live_bytes": LIVE_BYTES,
+        "rejections_kept": REJECTIONS_KEPT,
+    }
+    arguments[0] = json.dumps(head)
+    return names, arguments
+
+
+def _result(item: Item, samples: bytes) -> tuple[Argument, ...]:
+    record, result = item.record, item.record.result
+    return (
+        result.outcome[0] + ("!" if item.aside else ""),
+        result.index,
+        stamp(result.finished_at) + result.content,
+        result.attempt,
+        result.entry,
+        result.reason or "",
+        item.retries,
+        stamp(record.accepted_at),
+        record.model_dump_json(exclude={"result": {"curves"}}),
+        CURVES.dump_json(result.curves),
+        _summary(record),
+        samples,
+    )
+
+
+def _summary(record: TrialRecord) -> str:
+    """What a list of trials shows, JSON: entry, seed, reason, run time in seconds."""
+    result, seconds = record.result, record.observed.run_seconds
+    if seconds is None:
+        seconds = (result.finished_at - result.started_at).total_seconds()
+    return json.dumps([result.entry, result.seed, result.reason or "", seconds])
+
+
+def _head(job: JobInfo, entry: str, identity: str) -> str:
+    """What a ranking row says beside its values, JSON without a line end."""
+    return json.dumps([entry, identity, job.uid, job.name, job.repeats])
+
+
+def _progress(report: Progress) -> tuple[Argument, ...]:
+    point = report.point.model_dump_json() if report.point is not None else ""
+    return report.index, report.attempt, report.model_dump_json(exclude={"point"}), point
