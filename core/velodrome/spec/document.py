@@ -39,7 +39,7 @@ def parse(text: str) -> tuple[list[Document], list[Problem]]:
     problems: list[Problem] = []
     try:
         for node in _nodes(_without_tabs(text)):
-            document = Document()
+            document = Document(lines={(): node.start_mark.line + 1})
             document.value = _Builder(document.lines, problems).value(node, ())
             if document.value is not None:
                 documents.append(document)
@@ -47,7 +47,7 @@ def parse(text: str) -> tuple[list[Document], list[Problem]]:
         problems.append(error.problem)
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
-        problems.append(Problem("YAML", f"character U+{ord(str(error.character)):04X} is not allowed", line=line))
+        problems.append(Problem("YAML", f"character U+{int(error.character):04X} is not allowed", line=line))
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         message, hint = error.problem or "can't be read", error.context or ""
@@ -111,49 +111,61 @@ def _nodes(text: str) -> Iterator[yaml.Node]:
         loader.dispose()
 
 
+# The fields of a mapping by name, each with the line that its key is on.
+_Fields = dict[str, tuple[yaml.Node, int]]
+
+
 class _Builder:
     """Builds one document's value from its nodes, noting lines in `lines` and repeated keys in `problems`."""
 
     def __init__(self, lines: dict[Location, int], problems: list[Problem]) -> None:
         self._lines = lines
         self._problems = problems
+        self._steps = 0
 
     def value(self, node: yaml.Node, here: Location) -> Any:
+        """The node's value, with every alias in it unfolded."""
         line = node.start_mark.line + 1
+        self._step(line)
         if len(here) > DEEPEST:
             raise _Unreadable(Problem(dotted(here[:3]), f"is nested more than {DEEPEST} levels deep", line=line))
-        if len(self._lines) > MOST_VALUES:
+        if isinstance(node, yaml.ScalarNode):
+            return _scalar(node, here)
+        if node.tag not in (_TAG + "seq", _TAG + "map"):
+            raise _no_json(node, here)
+        if isinstance(node, yaml.MappingNode):
+            fields = self._fields(node, here)
+            self._lines |= {(*here, name): line for name, (_, line) in fields.items()}
+            return {name: self.value(item, (*here, name)) for name, (item, _) in fields.items()}
+        self._lines |= {(*here, index): item.start_mark.line + 1 for index, item in enumerate(node.value)}
+        return [self.value(item, (*here, index)) for index, item in enumerate(node.value)]
+
+    def _step(self, line: int) -> None:
+        self._steps += 1
+        if self._steps > MOST_VALUES:
             message = f"holds more than {MOST_VALUES:,} values once its aliases are unfolded"
             raise _Unreadable(Problem("YAML", message, line=line))
-        self._lines.setdefault(here, line)
-        if not isinstance(node, yaml.ScalarNode) and node.tag not in (_TAG + "seq", _TAG + "map"):
-            raise _no_json(node, here)
-        if isinstance(node, yaml.SequenceNode):
-            return [self.value(item, (*here, index)) for index, item in enumerate(node.value)]
-        if isinstance(node, yaml.MappingNode):
-            return {name: self.value(item, (*here, name)) for name, item in self._fields(node, here).items()}
-        return _scalar(node, here)
 
-    def _fields(self, node: yaml.MappingNode, here: Location, depth: int = 0) -> dict[str, yaml.Node]:
+    def _fields(self, node: yaml.MappingNode, here: Location, depth: int = 0) -> _Fields:
         """The mapping's own fields, and before them those that it merges in and does not have itself."""
-        own: dict[str, yaml.Node] = {}
-        merged: dict[str, yaml.Node] = {}
+        own: _Fields = {}
+        merged: _Fields = {}
         for key, item in node.value:
             line = key.start_mark.line + 1
+            self._step(line)
             if key.tag == _TAG + "merge":
                 merged = self._merged(item, here, depth) | merged
                 continue
             name = _key(key, here)
-            if name in own:
+            if name in own and depth == 0:
                 self._problems.append(Problem(dotted((*here, name)), "is written twice", "keep one", line))
-            own[name] = item
-            self._lines[(*here, name)] = line
+            own[name] = (item, line)
         return merged | own
 
-    def _merged(self, node: yaml.Node, here: Location, depth: int) -> dict[str, yaml.Node]:
+    def _merged(self, node: yaml.Node, here: Location, depth: int) -> _Fields:
         """The fields of the mapping, or list of mappings, after `<<`; the first that has a field gives it."""
         sources = node.value if isinstance(node, yaml.SequenceNode) else [node]
-        fields: dict[str, yaml.Node] = {}
+        fields: _Fields = {}
         for source in sources:
             if isinstance(source, yaml.MappingNode) and depth < DEEPEST:
                 fields = self._fields(source, here, depth + 1) | fields
@@ -175,7 +187,7 @@ def _scalar(node: yaml.Node, here: Location) -> Any:
     text = str(node.value)
     try:
         match node.tag.removeprefix(_TAG):
-            case "str":
+            case "str" | "merge":
                 # An escaped surrogate pair, as JSON writes it, is one character.
                 return text.encode("utf-16", "surrogatepass").decode("utf-16")
             case "bool":
