@@ -105,7 +105,14 @@ Annotations = Annotated[dict[LabelKey, Annotated[str, Field(max_length=262_144)]
 Quantity = Annotated[
     int | str,
     PlainValidator(_quantity),
-    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": QUANTITY}]}),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "integer", "minimum": 0, "maximum": 2**63 - 1},
+                {"type": "string", "maxLength": 64, "pattern": QUANTITY},
+            ]
+        }
+    ),
 ]
 Quantities = Annotated[dict[LabelKey, Quantity], Field(max_length=64)]
 JsonObject = Annotated[
