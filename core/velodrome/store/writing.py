@@ -10,10 +10,12 @@ from __future__ import annotations
 import json
 import re
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
+from itertools import chain
+from typing import Any
 
 from pydantic import TypeAdapter
 
@@ -21,7 +23,7 @@ from velodrome import keys
 from velodrome.cohorts import Cohort
 from velodrome.metrics import MetricKey
 from velodrome.plan import entry_id
-from velodrome.results import EpochPoint, JobInfo, Progress, TrialRecord
+from velodrome.results import EpochPoint, JobInfo, Progress, TrialRecord, TrialResult
 from velodrome.store.types import Rejection
 
 # A trial's live curve keeps about this much, the newest half and more; the accepted result has all of it.
@@ -162,38 +164,43 @@ _PARTS: tuple[keys.JobPart, ...] = (
 )  # fmt: skip
 
 
-class _Rows:
-    """The ranking rows that a batch's values go to: each a pair of keys, a cohort and an entry, numbered from 0."""
+class _Rankings:
+    """Where a batch's values rank. A group is the results of an entry that share a shape; each of its keys is a row."""
 
     def __init__(self, board: str, names: list[str]) -> None:
-        self.table: list[tuple[int, int, str, str]] = []
         self.conditions: dict[str, str] = {}
         self._board = board
         self._keys = names
         self._positions: dict[str, int] = {}
-        self._numbers: dict[tuple[str, Shape], tuple[int, ...]] = {}
+        self._groups: dict[tuple[str, Shape], list[tuple[int, TrialResult]]] = {}
 
-    def samples(self, record: TrialRecord, shape: Shape) -> bytes:
-        """For each value: the number of its row (uint32), the seed (int64), the value (double); little-endian."""
-        if not shape.keys:
-            return b""
-        result = record.result
-        numbers = self._numbers.get((result.entry, shape))
-        if numbers is None:
-            numbers = self._numbers[result.entry, shape] = tuple(
-                self._add(key, cohort, result.entry) for key, cohort in zip(shape.keys, shape.cohorts, strict=True)
-            )
-        flat: list[float] = []
-        for number, value in zip(numbers, result.metrics.values(), strict=True):
-            flat += (number, result.seed, value)
-        return struct.pack("<" + "Iqd" * len(numbers), *flat)
+    def add(self, number: int, result: TrialResult, shape: Shape) -> None:
+        """Adds the values of the batch's result of that number, counted from 1."""
+        if shape.keys:
+            self._groups.setdefault((result.entry, shape), []).append((number, result))
 
-    def _add(self, key: str, cohort: Cohort, entry: str) -> int:
-        if cohort.id not in self.conditions:
-            self.conditions[cohort.id] = json.dumps(cohort.conditions)
-        rows = self._position(keys.board_rows(self._board, key, cohort.id))
-        self.table.append((rows, self._position(keys.board_cohorts(self._board, key)), cohort.id, entry))
-        return len(self.table) - 1
+    def groups(self) -> list[dict[str, Any]]:
+        """For the script: the numbers of each group's results, and its rows as positions of two keys, and a cohort."""
+        return [
+            {"entry": entry, "results": [number for number, _ in members], "rows": self._rows(shape)}
+            for (entry, shape), members in self._groups.items()
+        ]
+
+    def values(self) -> Iterator[bytes]:
+        """For each row, group after group: seed (int64) and value (double, both little-endian) of each result."""
+        for members in self._groups.values():
+            seeds = [result.seed for _, result in members]
+            layout = struct.Struct("<" + "qd" * len(seeds))
+            for column in zip(*(result.metrics.values() for _, result in members), strict=True):
+                yield layout.pack(*chain.from_iterable(zip(seeds, column, strict=True)))
+
+    def _rows(self, shape: Shape) -> list[tuple[int, int, str]]:
+        rows = []
+        for key, cohort in zip(shape.keys, shape.cohorts, strict=True):
+            self.conditions.setdefault(cohort.id, json.dumps(cohort.conditions))
+            place = self._position(keys.board_rows(self._board, key, cohort.id))
+            rows.append((place, self._position(keys.board_cohorts(self._board, key)), cohort.id))
+        return rows
 
     def _position(self, name: str) -> int:
         """Where Lua finds the key, counted from 1."""
@@ -214,23 +221,24 @@ def encode(
     """The keys and arguments of accept.lua.
 
     The first argument is a JSON object: facts of the job, how many results, progress reports and rejections follow, and
-    the table of ranking rows. Then come twelve arguments for each result, four for each progress report and three for
-    each rejection.
+    the groups of rankings. Then come eleven arguments for each result, four for each progress report, three for each
+    rejection, and the values of each ranking row.
 
     Raises:
         ValueError: a record does not belong to the job, or an id is no stream id.
     """
     info = job.info
     names = [*(keys.job(info.uid, part) for part in _PARTS), keys.inbox(info.uid), keys.BOARDS, keys.COHORTS]
-    rows = _Rows(info.board, names)
+    rankings = _Rankings(info.board, names)
     arguments: list[Argument] = [""]
     ids: dict[str, str] = {}
-    for item in items:
+    for number, item in enumerate(items, start=1):
         check_record(job, item.record)
         entry = item.record.result.entry
         if entry not in ids:
             ids[entry] = entry_id(item.record.config)
-        arguments += _result(item, rows.samples(item.record, shapes.of(item.record)))
+        rankings.add(number, item.record.result, shapes.of(item.record))
+        arguments += _result(item)
     for report in progress:
         arguments += _progress(report)
     for rejection in rejected:
@@ -245,16 +253,17 @@ def encode(
         "rejections": len(rejected),
         "ids": ids,
         "heads": {entry: _head(info, entry, identity) for entry, identity in ids.items()},
-        "rows": rows.table,
-        "cohorts": rows.conditions,
+        "groups": rankings.groups(),
+        "cohorts": rankings.conditions,
         "live_bytes": LIVE_BYTES,
         "rejections_kept": REJECTIONS_KEPT,
     }
     arguments[0] = json.dumps(head)
+    arguments += rankings.values()
     return names, arguments
 
 
-def _result(item: Item, samples: bytes) -> tuple[Argument, ...]:
+def _result(item: Item) -> tuple[Argument, ...]:
     record, result = item.record, item.record.result
     return (
         result.outcome[0] + ("!" if item.aside else ""),
@@ -268,7 +277,6 @@ def _result(item: Item, samples: bytes) -> tuple[Argument, ...]:
         record.model_dump_json(exclude={"result": {"curves"}}),
         CURVES.dump_json(result.curves),
         _summary(record),
-        samples,
     )
 
 
