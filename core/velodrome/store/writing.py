@@ -221,8 +221,8 @@ def encode(
     """The keys and arguments of accept.lua.
 
     The first argument is a JSON object: facts of the job, how many results, progress reports and rejections follow, and
-    the groups of rankings. Then come eleven arguments for each result, four for each progress report, three for each
-    rejection, and the values of each ranking row.
+    the groups of rankings. Then come eleven arguments for each result, the values of each ranking row, four arguments
+    for each progress report and three for each rejection.
 
     Raises:
         ValueError: a record does not belong to the job, or an id is no stream id.
@@ -239,6 +239,7 @@ def encode(
             ids[entry] = entry_id(item.record.config)
         rankings.add(number, item.record.result, shapes.of(item.record))
         arguments += _result(item)
+    arguments += rankings.values()
     for report in progress:
         arguments += _progress(report)
     for rejection in rejected:
@@ -259,7 +260,6 @@ def encode(
         "rejections_kept": REJECTIONS_KEPT,
     }
     arguments[0] = json.dumps(head)
-    arguments += rankings.values()
     return names, arguments
 
 
