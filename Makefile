@@ -49,7 +49,7 @@ fmt: $(SYNCED) ## Format, and fix what can be fixed safely
 
 .PHONY: bench
 bench: $(SYNCED) ## Run the benchmarks; each prints its figure
-	@for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python "$$file" $(ARGS); done
+	@for file in $$(grep -l __main__ benchmarks/*.py); do echo "== $$file"; $(BIN)/python "$$file" $(ARGS); done
 
 .PHONY: generate
 generate: $(SYNCED) ## Write what is made from other files: the lock, the reference pages
