@@ -174,6 +174,13 @@ def test_json_tells_lines() -> None:
     assert one('{\n\t"a": {\n\t\t"b": 1\n\t}\n}').lines[("a", "b")] == 3
 
 
+def test_json_is_told_off_with_lines_too() -> None:
+    with pytest.raises(SpecError, match='line 3: kind: "BenchmarkJo" is not allowed here'):
+        parse_jobs('{\n"apiVersion": "velodrome.dev/v1alpha1",\n"kind": "BenchmarkJo"\n}')
+    with pytest.raises(SpecError, match="line 2: a: is written twice"):
+        parse_jobs('{"a": 1,\n"a": 2}')
+
+
 # What can't be read
 
 

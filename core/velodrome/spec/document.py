@@ -23,6 +23,8 @@ MOST_VALUES = 200_000
 DEEPEST = 64
 
 _TAG = "tag:yaml.org,2002:"
+# Outside of strings, where every other character is of ASCII.
+_JSON_SPACE = {"\t": " "}
 
 
 @dataclass(slots=True)
@@ -38,7 +40,7 @@ def parse(text: str) -> tuple[list[Document], list[Problem]]:
     documents: list[Document] = []
     problems: list[Problem] = []
     try:
-        for node in _nodes(_without_tabs(text)):
+        for node in _nodes(_as_yaml(text)):
             document = Document(lines={(): node.start_mark.line + 1})
             document.value = _Builder(document.lines, problems).value(node, ())
             if document.value is not None:
@@ -61,15 +63,32 @@ def parse(text: str) -> tuple[list[Document], list[Problem]]:
     return documents, problems
 
 
-def _without_tabs(text: str) -> str:
-    """JSON may be indented with tabs, YAML may not; inside JSON's strings there are none."""
-    if "\t" in text and text.lstrip().startswith("{"):
-        try:
-            json.loads(text)
-        except (ValueError, RecursionError):
-            return text
-        return text.replace("\t", " ")
-    return text
+def parse_json(text: str) -> Any:
+    """The value of a JSON object in which no key is written twice; ten times as fast as `parse`, but without lines.
+
+    Raises:
+        ValueError: the text is something else.
+        RecursionError: it is nested too deeply.
+    """
+    if not text.lstrip().startswith("{"):
+        raise ValueError("no JSON object")
+    return json.loads(text, parse_float=_float, object_pairs_hook=_unique)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        raise ValueError("a key is written twice")
+    return fields
+
+
+def _as_yaml(text: str) -> str:
+    """JSON with what YAML can't read written otherwise, line by line the same: tabs, and characters it doesn't know."""
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+    return re.sub(r"[^\n\r -~]", lambda match: _JSON_SPACE.get(match[0]) or json.dumps(match[0])[1:-1], text)
 
 
 class _Unreadable(Exception):

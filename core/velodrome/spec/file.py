@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from velodrome import keys
 from velodrome.errors import Problem, SpecError
-from velodrome.spec.document import parse
+from velodrome.spec.document import parse, parse_json
 from velodrome.spec.explain import explained
 from velodrome.spec.job import BenchmarkJob
 from velodrome.spec.rules import Broken, broken_rules
@@ -49,7 +49,10 @@ def parse_jobs(text: str, source: str = "BenchmarkJob") -> tuple[BenchmarkJob, .
     Raises:
         SpecError: with the problems of all documents, in the order of the text.
     """
-    documents, problems = parse(text)
+    try:
+        return (validate(parse_json(text), source=source),)
+    except (ValueError, RecursionError, SpecError):
+        documents, problems = parse(text)  # whatever is wrong is told with its line
     if not documents and not problems:
         problems.append(Problem("file", "holds no BenchmarkJob", "it starts with apiVersion, kind, metadata and spec"))
     jobs: dict[tuple[str, str], BenchmarkJob] = {}
