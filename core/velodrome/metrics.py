@@ -211,14 +211,15 @@ def _parse(text: str) -> MetricKey:
     metric = CATALOGUE.get(match[1]) if match else None
     if match is None or metric is None:
         raise ValueError(f"{text!r} names no metric of the catalogue")
-    parameters = tuple(tuple(part.partition("=")[::2]) for part in (match[2] or "").split(",") if part)
-    for name, value in parameters:
+    pairs = [part.partition("=")[::2] for part in (match[2] or "").split(",") if part]
+    for name, value in pairs:
         if name not in metric.parameters or not _PARAMETER_VALUES[name].fullmatch(value):
             raise ValueError(f"{text!r}: {metric.name} takes no {name}={value}")
-    if missing := [name for name in metric.requires if name not in dict(parameters)]:
+    given = dict(pairs)
+    if missing := [name for name in metric.requires if name not in given]:
         raise ValueError(f"{text!r}: {metric.name} needs a {missing[0]}")
-    key = MetricKey(metric.name, tuple(sorted(parameters)))
-    if str(key) != text or {"average", "label"} <= set(dict(parameters)):
+    key = MetricKey(metric.name, tuple(sorted(given.items())))
+    if str(key) != text or {"average", "label"} <= set(given):
         raise ValueError(f"{text!r} is no key: parameters are sorted, each once, and one class has no average")
     return key
 

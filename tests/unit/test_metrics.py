@@ -12,26 +12,10 @@ from velodrome.metrics import CATALOGUE, QUALITY_CONDITIONS, SPEED_CONDITIONS, M
 
 # What every report of a race may count on.
 PROMISED = [
-    "accuracy",
-    "top5_accuracy",
-    "precision",
-    "recall",
-    "f1",
-    "mean_average_precision",
-    "loss",
-    "validation_loss",
-    "train_seconds",
-    "time_to_target_seconds",
-    "train_samples_per_second",
-    "latency_p50_seconds",
-    "latency_p90_seconds",
-    "latency_p99_seconds",
-    "inference_samples_per_second",
-    "peak_memory_bytes",
-    "model_bytes",
-    "parameters",
-    "flops",
-    "energy_joules",
+    *("accuracy", "top5_accuracy", "precision", "recall", "f1", "mean_average_precision", "loss", "validation_loss"),
+    *("train_seconds", "time_to_target_seconds", "train_samples_per_second"),
+    *("latency_p50_seconds", "latency_p90_seconds", "latency_p99_seconds", "inference_samples_per_second"),
+    *("peak_memory_bytes", "model_bytes", "parameters", "flops", "energy_joules"),
 ]
 
 LOWER = re.compile(r"loss|_seconds$|_bytes$|parameters|flops|joules")
