@@ -79,8 +79,8 @@ class Prepared:
         """One pass over a split: images (n, c, h, w) float32 channels-last and labels (n,) int64, on the device.
 
         The training split is shuffled and augmented by `generator`, which it needs (on the CPU or on the device; the
-        same state gives the same batches), and makes `steps(batch_size)` batches. The others come in their own order and
-        unaugmented, and must not be written to. The last batch may be smaller: no sample is left out.
+        same state gives the same batches), and makes `steps(batch_size)` batches. The others come in their own order
+        and unaugmented, and must not be written to. The last batch may be smaller: no sample is left out.
 
         Raises:
             ValueError: the training split was asked for without a generator.

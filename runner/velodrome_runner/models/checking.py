@@ -27,8 +27,9 @@ def check_output(network: nn.Module, name: str, shape: tuple[int, int, int], cla
         raise
     except Exception as error:  # whatever a person's model raises is its fault, and is told to that person
         hint = ". Batches are in channels-last memory: use reshape where view fails" if "view" in str(error) else ""
+        batch = f"(n, {', '.join(map(str, shape))})"
         raise ConfigurationError(
-            f"{name} does not take batches of shape (n, {', '.join(map(str, shape))}): {type(error).__name__}: {error}{hint}",
+            f"{name} does not take batches of shape {batch}: {type(error).__name__}: {error}{hint}",
             "ModelForwardFailed",
         ) from error
     network.train()
