@@ -46,21 +46,19 @@ class TrialConfig(Strict):
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One run of one entry. `index` counts from 0 over the whole job and is the pod's JOB_COMPLETION_INDEX."""
+    """One run of one entry.
+
+    `index` counts from 0 over the whole job and is the pod's JOB_COMPLETION_INDEX. `id` is the identity of what is run:
+    equal for equal configurations and seeds, whatever the job is called. Where the data lie is no part of it; which
+    data they are, the record's dataset digest says.
+    """
 
     index: int
     entry: str
     repeat: int
     seed: int
     config: TrialConfig
-
-    @property
-    def id(self) -> str:
-        """Identity of what is run: equal for equal configurations and seeds, whatever the job is called.
-
-        Where the data lie is no part of it; which data they are, the record's dataset digest says.
-        """
-        return digest([_identity(self.config, exclude={"dataset": {"source": True}}), self.seed], 16)
+    id: str
 
 
 @dataclass(frozen=True)
@@ -74,8 +72,12 @@ class Plan:
         return len(self.configs) * self.job.spec.trials.repeats
 
     @cached_property
-    def _names(self) -> tuple[str, ...]:
-        return tuple(self.configs)
+    def _entries(self) -> tuple[tuple[str, TrialConfig, str], ...]:
+        """Each entry with the digest of what its trials have in common: it takes far longer than a seed to spell."""
+        return tuple(
+            (name, config, digest(_identity(config, exclude={"dataset": {"source": True}}), 64))
+            for name, config in self.configs.items()
+        )
 
     def trial(self, index: int) -> Trial:
         """The trial of that index.
@@ -85,9 +87,10 @@ class Plan:
         """
         if not 0 <= index < len(self):
             raise IndexError(f"the plan of {self.job.metadata.name} has trials 0 to {len(self) - 1}, not {index}")
-        repeat, position = divmod(index, len(self._names))
-        name = self._names[position]
-        return Trial(index, name, repeat, self.job.spec.trials.base_seed + repeat, self.configs[name])
+        repeat, position = divmod(index, len(self._entries))
+        name, config, identity = self._entries[position]
+        seed = self.job.spec.trials.base_seed + repeat
+        return Trial(index, name, repeat, seed, config, digest([identity, seed], 16))
 
     @property
     def trials(self) -> tuple[Trial, ...]:

@@ -182,7 +182,9 @@ def test_neither_the_order_of_fields_nor_a_way_through_json_changes_an_identity(
     third = plan(validate(json.loads(validate(document).model_dump_json())))
     for other in (second, third):
         assert local_uid(other) == local_uid(first)
-        assert [other.trial(i).id for i in range(3 % len(first))] == [first.trial(i).id for i in range(3 % len(first))]
+        assert [other.trial(i).id for i in range(min(3, len(first)))] == [
+            first.trial(i).id for i in range(min(3, len(first)))
+        ]
 
 
 # Everything else
