@@ -211,7 +211,7 @@ class Observed(Data):
 
 
 class JobInfo(Data):
-    """The job as results remember it, after the object is gone. `spec` is the canonical BenchmarkJob."""
+    """The job as results remember it, after the object is gone."""
 
     schema_version: int = SCHEMA_VERSION
     uid: str

@@ -1,0 +1,159 @@
+"""Which values may be ranked together."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from velodrome.cohorts import Cohort
+from velodrome.metrics import CATALOGUE, MetricKey
+from velodrome.results import TrialRecord
+
+RECORD = json.loads((Path(__file__).parent / "records" / "v1-record-succeeded.json").read_text(encoding="utf-8"))
+
+# One key of each way in which a value depends on its conditions.
+QUALITY = "accuracy"
+TIME = "train_seconds"
+TARGET = "time_to_target_seconds"
+LATENCY = "latency_p50_seconds{batch_size=1}"
+MEMORY = "peak_memory_bytes"
+SIZE = "parameters"
+ALL = {QUALITY, TIME, TARGET, LATENCY, MEMORY, SIZE}
+COSTS = ALL - {QUALITY, SIZE}
+NONE: set[str] = set()
+
+
+def record(changes: dict[str, Any] | None = None) -> TrialRecord:
+    """The example with some values replaced, by their dotted path."""
+    found = copy.deepcopy(RECORD)
+    for path, value in (changes or {}).items():
+        *parents, last = path.split(".")
+        inside = found
+        for part in parents:
+            inside = inside[part]
+        inside[last] = value
+    return TrialRecord.model_validate(found)
+
+
+def cohort(key: str, changes: dict[str, Any] | None = None) -> Cohort:
+    found = record(changes).cohort(MetricKey.parse(key))
+    assert found is not None
+    return found
+
+
+CHANGES: list[tuple[dict[str, Any], set[str]]] = [
+    # What was observed: data, hardware, software, share of the machine.
+    ({"result.dataset.digest": "sha256:" + 64 * "0"}, ALL),
+    ({"result.dataset.train_samples": 1000}, ALL),
+    ({"result.environment.hardware.cpu_model": "Xeon"}, COSTS),
+    ({"result.environment.hardware.accelerator": None}, COSTS),
+    ({"result.environment.hardware.driver": "999"}, COSTS),
+    ({"result.environment.software.framework": "torch 3.0"}, COSTS),
+    ({"result.environment.software.libraries": {"numpy": "9"}}, COSTS),
+    ({"result.environment.resources.cpus": 4}, COSTS),
+    ({"result.environment.resources.concurrent_trials": 2}, COSTS),
+    # What was asked of every entry.
+    ({"config.dataset.validationFraction": 0.2}, ALL),
+    ({"config.preprocessing.normalize": False}, ALL),
+    ({"config.preprocessing.augmentations": []}, ALL),
+    ({"config.budget.maxEpochs": 3}, ALL - {SIZE}),
+    ({"config.budget.maxSeconds": 10}, ALL - {SIZE}),
+    ({"config.budget.target": {"metric": "accuracy", "value": 0.5}}, {TARGET}),
+    ({"config.budget.target": None}, {TARGET}),
+    ({"config.evaluation.inference.minRunSeconds": 5}, {LATENCY}),
+    # What is the entry's own, or says nothing about a value.
+    ({"config.training.batchSize": 1}, NONE),
+    ({"config.training.precision": "bfloat16", "result.environment.precision": "bfloat16"}, NONE),
+    ({"config.model.args": {}}, NONE),
+    ({"config.evaluation.metrics": ["loss"]}, NONE),
+    ({"config.evaluation.inference.batchSizes": [1]}, NONE),
+    ({"config.dataset.source": {"path": "elsewhere"}}, NONE),
+    ({"observed.node": "other", "result.attempt": "x", "result.seed": 9}, NONE),
+]
+
+
+@pytest.mark.parametrize(
+    ("changes", "split"), CHANGES, ids=[" ".join(changes) + str(n) for n, (changes, _) in enumerate(CHANGES)]
+)
+def test_a_change_splits_the_cohorts_of_what_depends_on_it(changes: dict[str, Any], split: set[str]) -> None:
+    assert {key for key in ALL if cohort(key, changes).id != cohort(key).id} == split
+
+
+def test_a_budget_in_seconds_makes_quality_depend_on_the_machine() -> None:
+    seconds = {"config.budget.maxSeconds": 10}
+    faster = {"result.environment.hardware.cpu_model": "Xeon"}
+    assert cohort(QUALITY, seconds).id != cohort(QUALITY, seconds | faster).id
+    assert cohort(SIZE, seconds).id == cohort(SIZE, seconds | faster).id
+    assert list(cohort(QUALITY, seconds).conditions) == [
+        *("dataset", "preprocessing", "evaluation", "budget", "hardware", "software", "resources")
+    ]
+
+
+@pytest.mark.parametrize("part", ["dataset", "environment"])
+def test_what_was_not_observed_is_ranked_nowhere(part: str) -> None:
+    assert record({f"result.{part}": None}).cohort(MetricKey.of("accuracy")) is None
+
+
+def test_batch_sizes_share_their_conditions_and_the_key_tells_them_apart() -> None:
+    assert cohort("latency_p50_seconds{batch_size=1}").id == cohort("latency_p50_seconds{batch_size=64}").id
+
+
+def test_cohorts_are_the_same_in_every_version(golden: Callable[[str, str], None]) -> None:
+    lines = []
+    for metric in CATALOGUE.values():
+        found = cohort(str(MetricKey.of(metric.name, batch_size=1 if metric.requires else None)))
+        lines.append(f"{metric.name}\n  {found.id}\n  {found.words}\n")
+    golden("cohorts.txt", "".join(lines))
+
+
+# Words
+
+
+@pytest.mark.parametrize(
+    ("changes", "key", "words"),
+    [
+        ({}, QUALITY, "digits 1f1f1f1f, 10% held out · normalised, RandomCrop(padding=1) · ≤ 2 epochs"),
+        ({"config.budget.maxEpochs": 1}, QUALITY, "≤ 1 epoch"),
+        ({"config.preprocessing.normalize": False}, QUALITY, "· not normalised, RandomCrop(padding=1) ·"),
+        (
+            {"config.preprocessing.featureSelection": {"method": "SelectKBest", "k": 9}},
+            QUALITY,
+            "RandomCrop(padding=1), SelectKBest(k=9) ·",
+        ),
+        ({}, TIME, "· NVIDIA H200 · torch 2.12.0 · 2 CPUs, 1 GPU"),
+        ({"result.environment.hardware.accelerator": None}, TIME, "· EPYC 9555 ·"),
+        ({"result.environment.resources.concurrent_trials": 3}, TIME, "2 CPUs, 1 GPU, 3 trials at once"),
+        ({"result.environment.resources.cpus": 1}, TIME, "· 1 CPU, 1 GPU"),
+        ({"config.budget.maxSeconds": 10}, QUALITY, "≤ 2 epochs, ≤ 10 s · NVIDIA H200"),
+        ({}, TARGET, "≤ 2 epochs, to accuracy ≥ 0.9 ·"),
+        (
+            {"config.budget.target": {"metric": "validation_loss", "value": 0.1}},
+            TARGET,
+            "≤ 2 epochs, to validation_loss ≤ 0.1 ·",
+        ),
+    ],
+)  # fmt: skip
+def test_a_cohort_is_told_in_words(changes: dict[str, Any], key: str, words: str) -> None:
+    assert words in cohort(key, changes).words
+
+
+def test_words_do_not_depend_on_the_order_in_which_conditions_were_kept() -> None:
+    found = cohort(TIME)
+    kept = json.loads(json.dumps(found.conditions, sort_keys=True))
+    assert Cohort(found.id, kept).words == found.words
+
+
+@given(st.permutations(sorted(RECORD["config"]["budget"])), st.permutations(sorted(RECORD["result"]["environment"])))
+def test_the_order_of_fields_makes_no_difference(budget: list[str], environment: list[str]) -> None:
+    shuffled = copy.deepcopy(RECORD)
+    shuffled["config"]["budget"] = {name: RECORD["config"]["budget"][name] for name in budget}
+    shuffled["result"]["environment"] = {name: RECORD["result"]["environment"][name] for name in environment}
+    for key in ALL:
+        assert TrialRecord.model_validate(shuffled).cohort(MetricKey.parse(key)) == cohort(key)
