@@ -1,0 +1,33 @@
+"""Every example can be read, planned, and says in its first line what it is for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from velodrome.plan import plan
+from velodrome.spec import read_jobs
+
+EXAMPLES = sorted((Path(__file__).parents[2] / "deploy" / "examples").glob("*.yaml"))
+
+
+def test_the_examples_that_the_documents_name_are_there() -> None:
+    assert {"cifar10", "digits", "mnist"} <= {path.stem for path in EXAMPLES}
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_an_example_is_valid_and_can_be_planned(path: Path) -> None:
+    (job,) = read_jobs(path)
+    assert job.metadata.name == path.stem
+    made = plan(job)
+    assert len({trial.id for trial in made.trials}) == len(made)
+    assert job.spec.trials.repeats >= 5, "fewer seeds tell little apart"
+    assert len(job.spec.objectives) >= 3
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_an_example_starts_with_a_sentence_about_itself(path: Path) -> None:
+    first = path.read_text(encoding="utf-8").splitlines()[0]
+    assert first.startswith("# ")
+    assert first[-1] in ".?:" or first.endswith("GPU.")
