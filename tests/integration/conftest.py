@@ -1,4 +1,4 @@
-"""Real Redis servers for tests: every kind that this machine has, each on a Unix socket in a folder of its own."""
+"""Real Redis servers for tests, every kind that this machine has, and records to put into them."""
 
 from __future__ import annotations
 
@@ -9,12 +9,33 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
+
+from velodrome.plan import Plan
+from velodrome.plan import plan as make_plan
+from velodrome.results import (
+    DatasetFacts,
+    Environment,
+    EpochPoint,
+    GrantedResources,
+    Hardware,
+    JobInfo,
+    Observed,
+    Progress,
+    Software,
+    TrialRecord,
+    TrialResult,
+)
+from velodrome.spec import BenchmarkJob
+from velodrome.store import Store, open_store
 
 START_SECONDS = 30.0
 
@@ -51,6 +72,19 @@ class RedisServer:
 
     def client(self) -> redis.Redis:
         return redis.Redis.from_url(self.url)
+
+    def contents(self) -> dict[bytes, object]:
+        """All that the server holds, by key."""
+        with contextlib.closing(self.client()) as client:
+            read: dict[Any, Callable[[Any], object]] = {
+                b"string": client.get,
+                b"hash": client.hgetall,
+                b"list": lambda key: client.lrange(key, 0, -1),
+                b"zset": lambda key: client.zrange(key, 0, -1, withscores=True),
+                b"stream": client.xrange,
+            }
+            keys: list[Any] = client.keys()
+            return {key: read[client.type(key)](key) for key in sorted(keys)}
 
     def start(self) -> None:
         """Starts the server, and returns when it answers, its data loaded."""
@@ -132,3 +166,125 @@ def start_redis(redis_binary: str, _short_folder: Path) -> Iterator[Callable[...
     yield start
     for server in servers:
         server.stop()
+
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+METRICS = ("accuracy", "latency_p50_seconds{batch_size=1}", "parameters")
+
+
+@dataclass(frozen=True)
+class Race:
+    """A planned job and the records that its trials may come to."""
+
+    uid: str = "race-1"
+    name: str = "race"
+    board: str = "digits"
+    entries: tuple[str, ...] = ("cnn", "mlp", "gru")
+    repeats: int = 2
+    created: int = 0  # seconds after START
+
+    @cached_property
+    def plan(self) -> Plan:
+        models = [{"name": entry, "model": {"name": "velodrome/mlp", "args": {"hidden": 8 + number}}}
+                  for number, entry in enumerate(self.entries)]  # fmt: skip
+        document = {
+            "apiVersion": "velodrome.dev/v1alpha1",
+            "kind": "BenchmarkJob",
+            "metadata": {"name": self.name},
+            "spec": {
+                "board": self.board,
+                "dataset": {"name": "digits"},
+                "entries": models,
+                "trials": {"repeats": self.repeats},
+            },
+        }
+        return make_plan(BenchmarkJob.model_validate(document))
+
+    @cached_property
+    def info(self) -> JobInfo:
+        return JobInfo(
+            uid=self.uid,
+            name=self.name,
+            namespace="default",
+            board=self.board,
+            created_at=START + timedelta(seconds=self.created),
+            trials=len(self.plan),
+            repeats=self.repeats,
+            entries=self.entries,
+            document=self.plan.job.model_dump(mode="json"),
+        )
+
+    def result(
+        self,
+        index: int,
+        *,
+        attempt: str = "a1",
+        failed: str | None = None,
+        cpu: str = "Ryzen",
+        values: Mapping[str, float] | None = None,
+        finished: float = 60.0,
+        epochs: int = 2,
+    ) -> TrialResult:
+        """A result of a trial; the values of one that succeeded follow from its index where none are given."""
+        trial = self.plan.trial(index)
+        facts = DatasetFacts(
+            name="digits", digest="sha256:" + "0" * 64, train_samples=1200, validation_samples=200, test_samples=397,
+            shape=(1, 8, 8), classes=tuple("0123456789"),
+        )  # fmt: skip
+        environment = Environment(
+            hardware=Hardware(cpu_model=cpu, cpu_count=2),
+            software=Software(velodrome="0.1.0", python="3.11.7", framework="torch 2.15.0"),
+            resources=GrantedResources(cpus=2),
+        )
+        curves = tuple(self.point(epoch) for epoch in range(1, epochs + 1))
+        measured = {key: (index + 1) / (number + 3) for number, key in enumerate(METRICS)} if values is None else values
+        return TrialResult(
+            job_uid=self.uid, index=index, entry=trial.entry, repeat=trial.repeat, seed=trial.seed, trial_id=trial.id,
+            attempt=attempt, outcome="Failed" if failed else "Succeeded", reason=failed,
+            metrics={} if failed else measured, curves=curves,
+            dataset=facts, environment=environment, started_at=START, finished_at=START + timedelta(seconds=finished),
+        )  # fmt: skip
+
+    def record(
+        self, index: int, *, accepted: float = 100.0, run_seconds: float | None = 12.5, **result: Any
+    ) -> TrialRecord:
+        return TrialRecord(
+            result=self.result(index, **result),
+            config=self.plan.trial(index).config,
+            observed=Observed(executor="local", run_seconds=run_seconds),
+            accepted_at=START + timedelta(seconds=accepted),
+        )
+
+    def progress(self, index: int, epoch: int = 1, *, attempt: str = "a1", point: bool = True) -> Progress:
+        return Progress(
+            job_uid=self.uid, index=index, attempt=attempt, phase="Training", epoch=epoch, epochs=10_000,
+            fraction=epoch / 10_000, loss=1 / epoch, at=START, point=self.point(epoch) if point else None,
+        )  # fmt: skip
+
+    @staticmethod
+    def point(epoch: int) -> EpochPoint:
+        return EpochPoint(
+            epoch=epoch, seconds=0.1 * epoch, train_loss=1 / 3 / epoch, learning_rate=0.1, samples_per_second=1e4 / 3,
+            validation={"accuracy": 1 - 0.7 / epoch, "validation_loss": 0.7 / epoch},
+        )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def make_race() -> type[Race]:
+    """Makes a race: `make_race(uid="b", created=10)`."""
+    return Race
+
+
+@pytest.fixture
+def store(redis_server: RedisServer) -> Iterator[Store]:
+    """An empty store on each kind of server."""
+    with open_store(redis_server.url) as opened:
+        yield opened
+
+
+@pytest.fixture
+def race(store: Store) -> Race:
+    """A race whose job is registered in `store`."""
+    race = Race()
+    store.register(race.info)
+    return race

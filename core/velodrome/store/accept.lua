@@ -165,18 +165,21 @@ for _, item in ipairs(items) do
   end
 end
 
--- Of a stored row: the age of its job, when it last got a value, and its values.
+-- Ranking rows as they will be, by key and entry: groups of one batch may add to the same.
+local rows = {}
 local function row_of(key, entry)
-  local stored = redis.call('HGET', key, entry)
-  if not stored then
-    return '', '', ''
+  local id = key .. '\n' .. entry
+  if not rows[id] then
+    rows[id] = {key = key, entry = entry, age = '', stamp = '', values = ''}
+    local stored = redis.call('HGET', key, entry)
+    local age, stamp, values = (stored or ''):match('^(%x+)\n[^\n]*\n(' .. STAMP .. ')(.*)$')
+    if age and #values % SAMPLE_BYTES == 0 then
+      rows[id] = {key = key, entry = entry, age = age, stamp = stamp, values = values}
+    elseif stored then
+      garbage = garbage or key .. ' field ' .. entry .. ' holds no ranking row'
+    end
   end
-  local age, stamp, values = stored:match('^(%x+)\n[^\n]*\n(' .. STAMP .. ')(.*)$')
-  if not age or #values % SAMPLE_BYTES ~= 0 then
-    garbage = garbage or key .. ' field ' .. entry .. ' holds no ranking row'
-    return '', '', ''
-  end
-  return age, stamp, values
+  return rows[id]
 end
 
 -- Which results of a group were accepted, as places in it, and when the last of them was; nil if none was.
@@ -203,29 +206,27 @@ local function values_at(places, of, values)
   return table.concat(parts)
 end
 
-local row_writes, cohorts = {}, {}
-local function rank(entry, row, fresh, last)
-  local rows_key, cohorts_key, cohort = KEYS[row[1]], KEYS[row[2]], row[3]
-  local age, stamp, values = row_of(rows_key, entry)
-  if age > batch.age then -- a newer job has values: they stand
+local cohorts = {}
+local function rank(entry, place, fresh, last)
+  local cohorts_key, cohort = KEYS[place[2]], place[3]
+  local id = cohorts_key .. '\n' .. cohort
+  cohorts[id] = {cohorts_key, cohort, later(last, cohorts[id] and cohorts[id][3] or '')}
+  local row = row_of(KEYS[place[1]], entry)
+  if row.age > batch.age then -- a newer job has values: they stand
     return
-  elseif age < batch.age then
-    count(cohorts_key, 'samples:' .. cohort, -#values / SAMPLE_BYTES)
-    stamp, values = '', ''
+  elseif row.age < batch.age then
+    count(cohorts_key, 'samples:' .. cohort, -#row.values / SAMPLE_BYTES)
+    row.age, row.stamp, row.values = batch.age, '', ''
   end
   count(cohorts_key, 'samples:' .. cohort, #fresh / SAMPLE_BYTES)
-  stamp = later(stamp, last)
-  local head = batch.age .. '\n' .. batch.heads[entry] .. '\n' .. stamp
-  row_writes[#row_writes + 1] = {rows_key, entry, head .. values .. fresh}
-  local id = cohorts_key .. cohort
-  cohorts[id] = {cohorts_key, cohort, later(stamp, cohorts[id] and cohorts[id][3] or '')}
+  row.stamp, row.values, row.changed = later(row.stamp, last), row.values .. fresh, true
 end
 
 for _, group in ipairs(batch.groups) do
   local places, last = accepted_of(group)
-  for _, row in ipairs(group.rows) do
+  for _, place in ipairs(group.rows) do
     if places then
-      rank(group.entry, row, values_at(places, #group.results, ARGV[argument]), last)
+      rank(group.entry, place, values_at(places, #group.results, ARGV[argument]), last)
     end
     argument = argument + 1
   end
@@ -301,8 +302,11 @@ end
 for field, item in pairs(conflicts) do
   redis.call('HSETNX', CONFLICTS, field, '[' .. item.record .. ',' .. item.curves .. ']')
 end
-for _, write in ipairs(row_writes) do
-  redis.call('HSET', unpack(write))
+for _, row in pairs(rows) do
+  if row.changed then
+    local head = batch.age .. '\n' .. batch.heads[row.entry] .. '\n'
+    redis.call('HSET', row.key, row.entry, head .. row.stamp .. row.values)
+  end
 end
 for _, cohort in pairs(cohorts) do
   local key, id, stamp = unpack(cohort)

@@ -112,7 +112,7 @@ class Store:
     def jobs(self, board: str | None = None, limit: int = 50, offset: int = 0) -> list[JobInfo]:
         """Jobs of one board or of all, newest first."""
         key = keys.JOBS if board is None else keys.board_jobs(board)
-        uids = self._ask("ZREVRANGE", key, offset, offset + limit - 1)
+        uids = self._ask("ZREVRANGE", key, offset, offset + limit - 1) if limit > 0 else []
         return [job for job in self._jobs_of([uid.decode() for uid in uids]) if job is not None]
 
     def boards(self) -> list[Board]:

@@ -37,6 +37,8 @@ _MICROSECOND = timedelta(microseconds=1)
 _PART_OF_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,252}")
 _STREAM_ID = re.compile(r"[0-9]{1,20}(-[0-9]{1,20})?")
 _LARGEST_SEED = 2**63 - 1
+# What entries of one job may differ in is no condition, so no cohort depends on it.
+_ENTRYS_OWN = {"model", "training", "command"}
 
 Argument = str | bytes | int
 
@@ -133,8 +135,12 @@ class Shapes:
         if result.dataset is None or result.environment is None or result.outcome == "Failed":
             return _NO_SHAPE
         names = tuple(result.metrics)
-        parts = (record.config, result.dataset, result.environment)
-        facts = (*(part.model_dump_json() for part in parts), *names)
+        facts = (
+            record.config.model_dump_json(exclude=_ENTRYS_OWN),
+            result.dataset.model_dump_json(),
+            result.environment.model_dump_json(),
+            *names,
+        )
         shape = self._made.get(facts)
         if shape is None:
             cohorts = tuple(record.cohort(MetricKey.parse(name)) for name in names)
