@@ -1,0 +1,78 @@
+"""What the documents say is so: their links lead somewhere, their jobs are valid, their commands exist."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from velodrome.cli.app import app
+from velodrome.plan import plan
+from velodrome.spec import parse_jobs
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+WRITTEN = [page for page in PAGES if not page.read_text(encoding="utf-8").startswith("<!-- Generated")]
+
+
+def name(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+def headings(page: Path) -> set[str]:
+    """The anchors that GitHub makes of a page's headings."""
+    found = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in found}
+
+
+def test_there_are_pages_to_check() -> None:
+    assert {"README.md", "CONTRIBUTING.md", "docs/architecture.md"} <= {name(page) for page in WRITTEN}
+    assert "docs/reference/benchmarkjob.md" in {name(page) for page in PAGES}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
+        if re.match(r"[a-z]+:", target):
+            continue
+        path, _, anchor = target.partition("#")
+        linked = (page.parent / path) if path else page
+        assert linked.exists(), f"{name(page)} links to {target}"
+        assert not anchor or anchor in headings(linked), f"{name(page)} links to {target}"
+
+
+@pytest.mark.parametrize("page", WRITTEN, ids=name)
+def test_the_jobs_of_a_page_are_valid(page: Path) -> None:
+    for text in re.findall(r"```yaml\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL):
+        if "kind: BenchmarkJob" in text:
+            for job in parse_jobs(text, name(page)):
+                assert len(plan(job))
+
+
+def test_the_readme_shows_a_whole_job() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len(re.findall(r"```yaml\napiVersion:", text)) == 1
+
+
+@pytest.mark.parametrize("page", WRITTEN, ids=name)
+def test_the_commands_of_a_page_exist(page: Path) -> None:
+    commands = {(command.name or command.callback.__name__) for command in app.registered_commands if command.callback}
+    text = page.read_text(encoding="utf-8")
+    named = re.findall(r"(?:^ {4}|`)velodrome ([a-z]+)", text, flags=re.MULTILINE)
+    assert {found.rstrip("_") for found in named} <= {command.rstrip("_") for command in commands}
+
+
+@pytest.mark.parametrize("page", WRITTEN, ids=name)
+def test_the_code_that_a_page_names_exists(page: Path) -> None:
+    for module in re.findall(r"`(velodrome(?:_\w+)?(?:\.\w+)*)`", page.read_text(encoding="utf-8")):
+        parts = module.split(".")
+        house = {"velodrome": "core", "velodrome_runner": "runner", "velodrome_leaderboard": "leaderboard"}[parts[0]]
+        found = ROOT / house / "/".join(parts)
+        assert found.is_dir() or found.with_suffix(".py").is_file(), f"{name(page)} names {module}"
+
+
+def test_decisions_are_numbered_once_each() -> None:
+    numbers = [page.name[:4] for page in sorted((ROOT / "docs" / "decisions").glob("*.md"))]
+    assert all(re.fullmatch(r"\d{4}", number) for number in numbers)
+    assert len(set(numbers)) == len(numbers)
