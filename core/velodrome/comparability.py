@@ -89,7 +89,7 @@ def cohort_labels(cohorts: Sequence[CohortSummary]) -> dict[str, str]:
     if not varying:
         return {cohort.cohort_id: cohort.words for cohort in cohorts}
     return {
-        name: " · ".join(f"{fact_words(path)} {shown(found.get(path))}" for path in varying)
+        name: " · ".join(f"{fact_words(path)}: {shown(found.get(path))}" for path in varying)
         for name, found in facts.items()
     }
 

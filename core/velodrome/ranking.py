@@ -53,14 +53,17 @@ class RankedRow:
 
 @dataclass(frozen=True, slots=True)
 class UnrankedRow:
-    """An entry without a place. `why` is for programs, `reason` for people; `done` of `planned` trials have a value."""
+    """An entry without a place: `why` for programs, `reason` for people.
+
+    `samples` are the values that it has, by seed; `planned` trials should have one.
+    """
 
     entry: str
     job_uid: str
     job_name: str
     why: Why
     reason: str
-    done: int
+    samples: Mapping[int, float]
     planned: int
 
 
@@ -124,7 +127,7 @@ def rank_objective(
     absent = states.keys() - {row.entry for row in rows}
     for job, state in (states[entry] for entry in absent):
         why, reason = _absence(key, state, other_cohorts, (unavailable or {}).get(state.entry))
-        unranked.append(UnrankedRow(state.entry, job.uid, job.name, why, reason, 0, state.planned))
+        unranked.append(UnrankedRow(state.entry, job.uid, job.name, why, reason, {}, state.planned))
     out = {row.entry for row in unranked}
     places = rank([Sample(row.entry, row.samples) for row in rows if row.entry not in out], key.metric.direction, alpha)
     by_entry = {row.entry: row for row in rows}
@@ -146,7 +149,7 @@ def _held_back(row: Row, newest: tuple[JobInfo, EntryState] | None) -> UnrankedR
             reason = str(error)
         else:
             return None
-    return UnrankedRow(row.entry, row.job_uid, row.job_name, why, reason, done, row.planned)
+    return UnrankedRow(row.entry, row.job_uid, row.job_name, why, reason, row.samples, row.planned)
 
 
 _ORDER: tuple[Why, ...] = ("Failed", "Incomplete", "NotMeasured", "OtherConditions")

@@ -45,15 +45,24 @@ class Scale:
         """Half the width of the interval, as in `± 0.31`; empty where one value says nothing of spread."""
         return "" if interval.high is None else f"± {self.number(interval.high - interval.mean)}"
 
+    def interval(self, interval: Interval) -> str:
+        """The mean with its margin and symbol: `97.42 ± 0.31 %`; the mean alone where there is no margin."""
+        margin = self.margin(interval)
+        parts = (self.number(interval.mean), margin, self.symbol)
+        return " ".join(part for part in parts if part)
+
 
 def column_scale(unit: str, intervals: Iterable[Interval]) -> Scale:
-    """The scale for a column of means: fit for the typical mean, two significant digits of the typical margin."""
+    """The scale for a column of means: fit for the typical mean, with two significant digits of the smallest margin.
+
+    Where margins differ much, the typical one decides, and gets at most three digits.
+    """
     intervals = list(intervals)
     symbol, size = _fit(unit, [interval.mean for interval in intervals])
     margins = [(interval.high - interval.mean) / size for interval in intervals if interval.high is not None]
     spread = [margin for margin in margins if margin > 0]
     if spread:
-        return Scale(symbol, size, _decimals(median(spread), 2))
+        return Scale(symbol, size, min(_decimals(min(spread), 2), _decimals(median(spread), 3)))
     means = [abs(interval.mean) / size for interval in intervals if interval.mean]
     return Scale(symbol, size, 0 if all(map(_whole, means)) else _decimals(median(means), 4))
 

@@ -95,9 +95,9 @@ def test_labels_tell_cohorts_apart_by_what_varies_among_them() -> None:
         [cohort("a"), cohort("b", hardware={"cpu_model": "EPYC"}), cohort("c", hardware={"cpu_count": 4})]
     )
     assert labels == {
-        "a": "CPU Xeon · CPUs of the machine 8",
-        "b": "CPU EPYC · CPUs of the machine 8",
-        "c": "CPU Xeon · CPUs of the machine 4",
+        "a": "CPU: Xeon · CPUs of the machine: 8",
+        "b": "CPU: EPYC · CPUs of the machine: 8",
+        "c": "CPU: Xeon · CPUs of the machine: 4",
     }
     assert cohort_labels([cohort("only")]) == {"only": "words of only"}
 

@@ -71,7 +71,7 @@ def test_an_incomplete_entry_is_never_ranked_however_good() -> None:
     assert "star" not in ranking.leaders
     (unranked,) = ranking.unranked
     assert (unranked.entry, unranked.why, unranked.reason) == ("star", "Incomplete", "2 of 5 trials done")
-    assert (unranked.done, unranked.planned) == (2, 5)
+    assert (unranked.samples, unranked.planned) == ({0: 1.0, 1: 1.0}, 5)
 
 
 @pytest.mark.parametrize(

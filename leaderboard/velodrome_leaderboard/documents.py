@@ -1,0 +1,59 @@
+"""Files that people take away: the BenchmarkJob to run again, and a job's trials as a table. Pure."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import yaml
+
+from velodrome.results import JobInfo, TrialRecord
+
+_FACTS = ("index", "entry", "repeat", "seed", "outcome", "reason", "epochs", "best_epoch", "stopped_by", "attempt")
+_TIMES = ("started_at", "finished_at", "run_seconds")
+
+
+def job_yaml(job: JobInfo, entry: str | None = None) -> str:
+    """The job as it was run, with all of its entries or with one alone. Values that are null are left out."""
+    document = _without_nulls(job.document)
+    if entry is not None:
+        entries = [item for item in document["spec"]["entries"] if item["name"] == entry]
+        document = {**document, "spec": {**document["spec"], "entries": entries}}
+    return yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=100)
+
+
+def _without_nulls(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _without_nulls(item) for key, item in value.items() if item is not None}
+    if isinstance(value, list | tuple):
+        return [_without_nulls(item) for item in value]
+    return value
+
+
+def trials_csv(records: Iterable[TrialRecord]) -> str:
+    """A line for each trial: what it is, how it ended, and its metrics in the catalogue's units, digits unrounded."""
+    rows = [_row(record) for record in records]
+    metrics = sorted({name for row in rows for name in row} - {*_FACTS, *_TIMES})
+    text = io.StringIO()
+    writer = csv.DictWriter(text, [*_FACTS, *_TIMES, *metrics], restval="")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def _row(record: TrialRecord) -> dict[str, Any]:
+    result = record.result
+    return {
+        **{name: _harmless(getattr(result, name)) for name in _FACTS},
+        "started_at": result.started_at.isoformat(),
+        "finished_at": result.finished_at.isoformat(),
+        "run_seconds": record.observed.run_seconds,
+        **{key: repr(value) for key, value in result.metrics.items()},
+    }
+
+
+def _harmless(value: object) -> object:
+    """Text that a spreadsheet would take for a formula gets an apostrophe in front."""
+    return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value

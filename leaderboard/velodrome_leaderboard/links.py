@@ -1,0 +1,94 @@
+"""Where pages are, and the part of their state that the URL holds. A link or a reload shows the same thing again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypedDict
+from urllib.parse import urlencode
+
+import streamlit as st
+
+BOARDS, BOARD, JOB, RUN = "boards", "board", "job", "run"
+
+# Relative, so that they hold below a reverse proxy's path too; no page has a slash in its path.
+HOME = "./"
+
+
+def board(name: str, **state: str) -> str:
+    """A board; `state` may hold its `objective` and `cohort`."""
+    return f"{BOARD}?{urlencode({'name': name, **state})}"
+
+
+def job(uid: str, entry: str | None = None) -> str:
+    """A job, or one entry's runs in it."""
+    return f"{JOB}?{urlencode({'uid': uid} | ({'entry': entry} if entry is not None else {}))}"
+
+
+def run(uid: str, index: int) -> str:
+    """One trial."""
+    return f"{RUN}?{urlencode({'job': uid, 'trial': index})}"
+
+
+class Bound(TypedDict):
+    """The arguments that tie a widget to the URL."""
+
+    key: str
+    on_change: Callable[[], None]
+
+
+def choice(
+    name: str, options: Sequence[str], default: str, label: Callable[[str], str] = str, resets: Sequence[str] = ()
+) -> tuple[str, Bound]:
+    """The option that the URL names, or the default where it names none that exists; and the widget's arguments.
+
+    The URL is the only memory: the widget shows what it says, and writes to it. Streamlit's own `bind` would put an
+    option's label into the URL, and ours hold counts and times. `label` is for widgets whose values are their labels;
+    `resets` names parts of the URL that mean nothing any more once another option is chosen.
+    """
+    wanted = st.query_params.get(name, default)
+    value = wanted if wanted in options else default
+    values = {label(option): option for option in options}
+    return value, _bound(name, label(value), lambda shown: values.get(str(shown), default), default, resets)
+
+
+def several(name: str, options: Sequence[str], default: Sequence[str]) -> tuple[list[str], Bound]:
+    """The options that the URL names, in the order of `options`, else the default; and the widget's arguments."""
+    wanted = st.query_params.get_all(name)
+    value = [option for option in options if option in wanted] or list(default)
+    key = f"url-{name}"
+    st.session_state[key] = value
+
+    def write() -> None:
+        st.query_params[name] = list(st.session_state[key])
+
+    return value, {"key": key, "on_change": write}
+
+
+def page_number(pages: int, name: str = "page") -> tuple[int, Bound]:
+    """The page that the URL names, within 1 to `pages`, and the pagination widget's arguments."""
+    wanted = st.query_params.get(name, "1")
+    value = min(max(int(wanted), 1), pages) if wanted.isascii() and wanted.isdigit() and len(wanted) < 10 else 1
+    return value, _bound(name, value, str, "1")
+
+
+def search(name: str, resets: Sequence[str]) -> tuple[str, Bound]:
+    """The text that the URL says is looked for, and the text field's arguments."""
+    value = st.query_params.get(name, "")[:100]
+    return value, _bound(name, value, str, "", resets)
+
+
+def _bound(name: str, value: object, read: Callable[[object], str], default: str, resets: Sequence[str] = ()) -> Bound:
+    """Shows `value` in the widget, and writes what becomes of it into the URL, unless it is the default."""
+    key = f"url-{name}"
+    st.session_state[key] = value
+
+    def write() -> None:
+        chosen = read(st.session_state[key])
+        for other in resets:
+            st.query_params.pop(other, None)
+        if chosen == default:
+            st.query_params.pop(name, None)
+        else:
+            st.query_params[name] = chosen
+
+    return {"key": key, "on_change": write}

@@ -1,0 +1,209 @@
+"""HTML from plain values. Names, messages and reasons come from runners and are never trusted: all text is escaped.
+
+Pure, and the only module that makes HTML. Streamlit sanitises what it shows a second time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, tzinfo
+from html import escape
+from typing import Literal
+
+from velodrome.units import ago
+
+Tone = Literal["", "good", "bad", "busy", "quiet", "code"]
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A piece of text. `detail` is a quieter second line, `hint` shows on hover, `href` comes from `links`."""
+
+    text: str
+    href: str | None = None
+    hint: str = ""
+    detail: str = ""
+    tone: Tone = ""
+
+
+Part = Cell | str
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column. Numbers are right-aligned with their unit in the heading; a minor column is left out on a phone."""
+
+    heading: str
+    unit: str = ""
+    numeric: bool = False
+    minor: bool = False
+    short: bool = False
+    hint: str = ""
+
+
+def moment(at: datetime, now: datetime, zone: tzinfo) -> Cell:
+    """A time as people say it, and to the second on hover."""
+    return Cell(ago((now - at).total_seconds()), hint=f"{at.astimezone(zone):%Y-%m-%d %H:%M:%S %Z}", tone="quiet")
+
+
+def heading(title: str, parents: Sequence[tuple[str, str]] = (), facts: Sequence[Part] = ()) -> str:
+    """The top of a page: the way to it, its title, and a line of facts."""
+    links = "<span>/</span>".join(f'<a href="{escape(href)}">{escape(text)}</a>' for text, href in parents)
+    way = f'<nav aria-label="Breadcrumbs">{links}</nav>' if parents else ""
+    return f'<div class="vd">{way}<h1>{escape(title)}</h1>{_line(facts, "meta") if facts else ""}</div>'
+
+
+Kind = Literal["lead", "note", "meta"]
+
+
+def lines(*given: tuple[Kind, Sequence[Part]]) -> str:
+    """Paragraphs: `lead` says the result, `note` explains, `meta` lists facts with dots between them."""
+    return f'<div class="vd">{"".join(_line(parts, kind) for kind, parts in given)}</div>'
+
+
+def note(*parts: Part) -> str:
+    """One explaining paragraph."""
+    return lines(("note", parts))
+
+
+def alert(title: str, parts: Sequence[Part], tone: Literal["bad", "busy"] = "bad") -> str:
+    """A box that must not be missed."""
+    text = "".join(map(_inline, parts))
+    return f'<div class="vd"><div class="alert {tone}" role="alert"><b>{escape(title)}</b>{text}</div></div>'
+
+
+def facts(pairs: Iterable[tuple[str, Part]]) -> str:
+    """Names and values, two columns."""
+    rows = "".join(f"<div><dt>{_breakable(name)}</dt><dd>{_inline(value)}</dd></div>" for name, value in pairs)
+    return f'<div class="vd facts"><dl>{rows}</dl></div>'
+
+
+def table(
+    columns: Sequence[Column],
+    rows: Iterable[Sequence[Cell]],
+    label: str,
+    ties: Sequence[object] = (),
+    *,
+    tall: bool = False,
+) -> str:
+    """A table; `label` names it for screen readers. Neighbouring rows with equal `ties` look like one group.
+
+    A `tall` one has a heading as high as the axis of a chart beside it, so that their rows are level.
+    """
+    heads = "".join(
+        f'<th scope="col" class="{_classes(column)}"{_title(column.hint)}>{escape(column.heading)}'
+        + (f' <span class="unit">{escape(column.unit)}</span>' if column.unit else "")
+        + "</th>"
+        for column in columns
+    )
+    body = []
+    for position, row in enumerate(rows):
+        tied = position + 1 < len(ties) and ties[position] == ties[position + 1]
+        cells = "".join(
+            f'<td class="{_classes(column)} {cell.tone}"{_title(cell.hint)}>{_content(cell)}</td>'
+            for column, cell in zip(columns, row, strict=True)
+        )
+        body.append(f'<tr class="{"tied" if tied else ""}">{cells}</tr>')
+    return (
+        f'<div class="vd scroll{" tall" if tall else ""}"><table aria-label="{escape(label)}">'
+        f"<thead><tr>{heads}</tr></thead><tbody>{''.join(body)}</tbody></table></div>"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """A board at a glance; `leaders` is by objective."""
+
+    title: str
+    href: str
+    meta: Sequence[Part]
+    leaders: Mapping[str, Cell]
+
+
+def cards(items: Iterable[Card]) -> str:
+    """A grid of cards."""
+    return f'<div class="vd cards">{"".join(map(_card, items))}</div>'
+
+
+def _card(card: Card) -> str:
+    leaders = "".join(
+        f"<div><dt>{escape(name)}</dt><dd>{_content(cell)}</dd></div>" for name, cell in card.leaders.items()
+    )
+    title = f'<h3><a href="{escape(card.href)}">{escape(card.title)}</a></h3>'
+    return f"<section>{title}{_line(card.meta, 'meta')}<dl>{leaders}</dl></section>"
+
+
+@dataclass(frozen=True, slots=True)
+class Square:
+    """One trial in a grid."""
+
+    symbol: str
+    hint: str
+    tone: Tone
+    href: str | None = None
+
+
+def grid(rows: Iterable[tuple[Cell, Sequence[Square]]], label: str) -> str:
+    """A row for each entry, a square for each trial. The symbol says what the colour says."""
+    body = "".join(
+        f'<tr><th scope="row">{_content(head)}</th><td><div class="squares">'
+        f"{''.join(map(_square, row))}</div></td></tr>"
+        for head, row in rows
+    )
+    return (
+        f'<div class="vd scroll"><table class="grid" aria-label="{escape(label)}"><tbody>{body}</tbody></table></div>'
+    )
+
+
+def legend(squares: Iterable[Square]) -> str:
+    """What the squares of a grid mean."""
+    items = "".join(f'{_square(square)}<span class="label">{escape(square.hint)}</span>' for square in squares)
+    return f'<div class="vd"><div class="squares">{items}</div></div>'
+
+
+def _square(square: Square) -> str:
+    attributes = f'class="square {square.tone}"{_title(square.hint)} aria-label="{escape(square.hint)}"'
+    text = escape(square.symbol)
+    if square.href is None:
+        return f"<span {attributes}>{text}</span>"
+    return f'<a href="{escape(square.href)}" {attributes}>{text}</a>'
+
+
+def _line(parts: Iterable[Part], kind: Kind) -> str:
+    between = ' <span class="dot">·</span> ' if kind == "meta" else ""
+    return f'<p class="{kind}">{between.join(map(_inline, parts))}</p>'
+
+
+def _inline(part: Part) -> str:
+    if isinstance(part, str):
+        return escape(part)
+    return f'<span class="{part.tone}"{_title(part.hint)}>{_content(part)}</span>'
+
+
+def _content(cell: Cell) -> str:
+    text = escape(cell.text)
+    main = f'<a href="{escape(cell.href)}">{text}</a>' if cell.href else text
+    return main + (f"<small>{escape(cell.detail)}</small>" if cell.detail else "")
+
+
+def _classes(column: Column) -> str:
+    flags = (("number", column.numeric), ("minor", column.minor), ("short", column.short))
+    return " ".join(name for name, wanted in flags if wanted)
+
+
+def _breakable(name: str) -> str:
+    """A metric's key may break before its parameters."""
+    return escape(name).replace("{", "<wbr>{")
+
+
+def _title(hint: str) -> str:
+    return f' title="{escape(hint)}"' if hint else ""
+
+
+_MARKDOWN = str.maketrans({character: f"\\{character}" for character in r"\`*_{}[]()<>#|~$:&"})
+
+
+def plain(text: str) -> str:
+    """The text for a label, which Streamlit reads as Markdown, so that it shows as it is."""
+    return " ".join(text.translate(_MARKDOWN).split())

@@ -1,0 +1,58 @@
+"""The app around the pages: their addresses, the style, and what is shown while Redis is away."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import streamlit as st
+
+from velodrome.errors import LocalError, StoreRefused, StoreUnavailable, VelodromeError
+from velodrome_leaderboard import links, markup
+from velodrome_leaderboard.data import Source, source
+from velodrome_leaderboard.views import board, boards, job, run
+
+Render = Callable[[Source], None]
+
+PAGES: dict[str, tuple[str, Render]] = {
+    links.BOARDS: ("Boards", boards.render),
+    links.BOARD: ("Board", board.render),
+    links.JOB: ("Job", job.render),
+    links.RUN: ("Run", run.render),
+}
+
+_STYLE = Path(__file__).with_name("style.css")
+_RETRY_SECONDS = 3.0
+
+
+def main() -> None:
+    """The whole app, once a browser asks. The first page is the boards."""
+    st.set_page_config(page_title="Velodrome", page_icon=":material/sports_score:", layout="wide")
+    pages = [
+        st.Page(partial(show, render), title=title, url_path=path, default=path == links.BOARDS)
+        for path, (title, render) in PAGES.items()
+    ]
+    st.navigation(pages, position="hidden").run()
+
+
+def show(render: Render) -> None:
+    """One page, or what is wrong with Redis in words, and the page by itself as soon as it answers again."""
+    st.html(_STYLE)
+    try:
+        render(source())
+    except StoreUnavailable as error:
+        st.html(markup.alert("The results can't be read right now.", [str(error)], "busy"))
+        _wait()
+    except (StoreRefused, LocalError) as error:
+        st.html(markup.alert("The results can't be read before somebody changes something.", [str(error)]))
+
+
+@st.fragment(run_every=_RETRY_SECONDS)
+def _wait() -> None:
+    try:
+        source().ping()
+    except VelodromeError:
+        st.caption("This page looks again every few seconds and comes back by itself.")
+    else:
+        st.rerun()

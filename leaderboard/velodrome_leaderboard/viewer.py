@@ -1,0 +1,28 @@
+"""Who looks, and when: the clock, their time zone, and the colours of their theme."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, tzinfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import streamlit as st
+
+from velodrome_leaderboard.charts import DARK, LIGHT, Palette
+
+
+def now() -> datetime:
+    """The time that pages count from."""
+    return datetime.now(UTC)
+
+
+def zone() -> tzinfo:
+    """The browser's time zone; UTC where it names none that this machine knows."""
+    try:
+        return ZoneInfo(st.context.timezone or "UTC")
+    except (ZoneInfoNotFoundError, ValueError):
+        return UTC
+
+
+def palette() -> Palette:
+    """Colours that stand out on the page's background."""
+    return DARK if st.context.theme.type == "dark" else LIGHT

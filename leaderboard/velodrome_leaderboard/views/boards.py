@@ -1,0 +1,96 @@
+"""All boards: what races where, and who leads."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from velodrome.comparability import BoardObjective, chosen_cohort
+from velodrome.ranking import ObjectiveRanking, listed
+from velodrome.store import Board
+from velodrome.units import column_scale
+from velodrome_leaderboard import links, markup
+from velodrome_leaderboard.data import Source
+from velodrome_leaderboard.viewer import now, zone
+from velodrome_leaderboard.views import live
+
+_PAGE = 12
+_SHOWN_OBJECTIVES = 4
+
+# Ranking more entries takes longer than an overview may; the board itself then says who leads.
+_RANKED_AT_MOST = 250
+
+
+def render(source: Source) -> None:
+    """The page of all boards."""
+    boards = source.boards()
+    live.watch(source.boards, boards)
+    if not boards:
+        _empty()
+        return
+    st.html(markup.heading("Leaderboards"))
+    pages = -(-len(boards) // _PAGE)
+    page, bound = links.page_number(pages)
+    shown = boards[(page - 1) * _PAGE : page * _PAGE]
+    st.html(markup.cards([_card(source, board) for board in shown]))
+    if pages > 1:
+        st.pagination(pages, **bound)
+
+
+def _empty() -> None:
+    st.html(
+        markup.heading("Leaderboards")
+        + markup.lines(
+            ("lead", ["No results yet. Race some models, and they appear here while they train."]),
+            (
+                "note",
+                ["Small networks on handwritten digits, five seeds each, about two minutes, from the repository:"],
+            ),
+        )
+    )
+    st.code("velodrome run deploy/examples/digits.yaml", language="bash")
+    st.html(markup.note("This page shows results as soon as there are any."))
+
+
+def _card(source: Source, board: Board) -> markup.Card:
+    objectives = source.objectives(board.name)
+    leaders = {objective.name: _leader(source, board, objective) for objective in objectives[:_SHOWN_OBJECTIVES]}
+    if len(objectives) > _SHOWN_OBJECTIVES:
+        leaders[f"and {len(objectives) - _SHOWN_OBJECTIVES} more"] = markup.Cell("")
+    running = live.unfinished(source, source.jobs(board.name, 1))
+    states = [markup.Cell(job.words, links.job(job.job.uid), tone="busy") for job in running]
+    return markup.Card(board.name, links.board(board.name), [*board_facts(board), *states], leaders)
+
+
+def board_facts(board: Board) -> list[markup.Part]:
+    """How large a board is, and when it last got something."""
+    return [
+        counted(board.entries, "entry", "entries"),
+        counted(board.jobs, "job", "jobs"),
+        markup.moment(board.last_at, now(), zone()),
+    ]
+
+
+def counted(count: int, one: str, many: str) -> str:
+    """`1 entry`, `5 entries`."""
+    return f"{count:,} {one if count == 1 else many}"
+
+
+def _leader(source: Source, board: Board, objective: BoardObjective) -> markup.Cell:
+    key = str(objective.key)
+    href = links.board(board.name, objective=objective.name)
+    cohort = chosen_cohort(source.cohorts(board.name, key))
+    if cohort is None:
+        return markup.Cell("no result yet", tone="quiet")
+    if cohort.entries > _RANKED_AT_MOST:
+        return markup.Cell(f"{cohort.entries:,} entries", href)
+    return leader(source.ranking(board.name, key, cohort), href)
+
+
+def leader(ranking: ObjectiveRanking, href: str) -> markup.Cell:
+    """Who leads an objective: all who share the first place, and the best of their means."""
+    if not ranking.ranked:
+        return markup.Cell("nothing ranked yet", tone="quiet")
+    best = ranking.ranked[0].interval
+    shared = "" if len(ranking.leaders) == 1 else "best mean "
+    text = listed(ranking.leaders, most=2)
+    return markup.Cell(text, href, detail=f"{shared}{column_scale(ranking.unit, [best]).interval(best)}")

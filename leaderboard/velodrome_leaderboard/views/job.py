@@ -1,0 +1,234 @@
+"""One job: its trials, the file to run it again, and its results to take away; or one entry's part of it."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from velodrome.ranking import failed_text
+from velodrome.results import JobInfo
+from velodrome.store import EntryState, TrialSummary
+from velodrome.units import duration, quantity
+from velodrome_leaderboard import documents, links, markup
+from velodrome_leaderboard.data import Source
+from velodrome_leaderboard.viewer import now, zone
+from velodrome_leaderboard.views import live
+from velodrome_leaderboard.views.board import job_state
+from velodrome_leaderboard.views.boards import counted
+
+_SQUARES = 1500
+_RUNS = 25
+_SYMBOLS: dict[str, tuple[str, markup.Tone]] = {"Succeeded": ("✓", "good"), "Failed": ("✕", "bad")}
+
+
+def render(source: Source) -> None:
+    """The page of the job, and the entry, that the URL names."""
+    uid, entry = st.query_params.get("uid", ""), st.query_params.get("entry")
+    job = source.job(uid)
+    if job is None:
+        unknown_job(uid)
+        return
+    if entry is not None and entry not in job.entries:
+        st.html(markup.heading(entry, _steps(job)))
+        every = markup.Cell("all its entries", links.job(uid))
+        st.html(markup.alert("There is no such entry.", [f"Job {job.name} has none of this name: see ", every, "."]))
+        return
+    st.set_page_config(page_title=f"{entry or job.name} · Velodrome")
+    live.watch(lambda: source.counts(uid), source.counts(uid))
+    if entry is None:
+        _whole(source, job)
+    else:
+        _one_entry(source, job, entry)
+
+
+def unknown_job(uid: str) -> None:
+    """What a link to a job shows that this Redis doesn't know."""
+    st.html(markup.heading(uid or "Which job?", [("Leaderboards", links.HOME)]))
+    text = f"No job {uid} is registered in this Redis." if uid else "The address names no job."
+    st.html(markup.alert("There is no such job.", [text]))
+
+
+def _steps(job: JobInfo) -> list[tuple[str, str]]:
+    return [*board_steps(job), (f"job {job.name}", links.job(job.uid))]
+
+
+def board_steps(job: JobInfo) -> list[tuple[str, str]]:
+    """The way to the job's board."""
+    return [("Leaderboards", links.HOME), (job.board, links.board(job.board))]
+
+
+def _whole(source: Source, job: JobInfo) -> None:
+    facts: list[markup.Part] = [
+        f"{counted(len(job.entries), 'entry', 'entries')} × {counted(job.repeats, 'seed', 'seeds')}",
+        job_state(job, source.counts(job.uid)),
+        markup.moment(job.created_at, now(), zone()),
+        markup.Cell(job.uid, tone="code"),
+    ]
+    st.html(markup.heading(f"Job {job.name}", board_steps(job), facts))
+    live.progress(source, [job])
+    _notices(source, job)
+    st.subheader("Trials", anchor=False)
+    _grid(source, job)
+    _again(job, None)
+    _downloads(source, job)
+
+
+def _notices(source: Source, job: JobInfo) -> None:
+    counts = source.counts(job.uid)
+    if counts.conflicts:
+        places = sorted({record.result.index for record in source.conflicts(job.uid)})[:_RUNS]
+        trials = [part for index in places for part in (" ", markup.Cell(f"trial {index}", links.run(job.uid, index)))]
+        text = "The first result counts, the other is kept beside it:"
+        st.html(markup.alert("Some trials reported two results that differ.", [text, *trials], "busy"))
+    if counts.rejected:
+        with st.expander(f"{sum(counts.rejected.values()):,} reports were rejected", icon=":material/block:"):
+            st.html(markup.facts((reason, f"{count:,}") for reason, count in counts.rejected.items()))
+            st.code("\n".join(f"{found.reason}: {found.message}" for found in source.rejections(job.uid)[:_RUNS]), None)
+
+
+def _grid(source: Source, job: JobInfo) -> None:
+    """A row for each entry, a square for each repeat, in the order of the job."""
+    each = max(1, _SQUARES // job.repeats)
+    pages = -(-len(job.entries) // each)
+    page, bound = links.page_number(pages, "entries")
+    trials, running, states = source.trials(job.uid), source.progress(job.uid), source.entries(job.uid)
+    rows = []
+    for position, name in list(enumerate(job.entries))[(page - 1) * each : page * each]:
+        squares = []
+        for repeat in range(min(job.repeats, _SQUARES)):
+            index = repeat * len(job.entries) + position
+            at = running.get(index)
+            squares.append(_square(job, index, repeat, trials.get(index), None if at is None else at.phase))
+        rows.append((markup.Cell(name, links.job(job.uid, name), detail=_entry_words(states.get(name))), squares))
+    st.html(markup.grid(rows, "Trials by entry and repeat"))
+    if job.repeats > _SQUARES:
+        st.html(markup.note(f"The first {_SQUARES:,} of {job.repeats:,} repeats are shown."))
+    if pages > 1:
+        st.pagination(pages, **bound)
+    st.html(markup.legend(_LEGEND))
+
+
+_LEGEND = (
+    markup.Square("✓", "succeeded", "good"),
+    markup.Square("✕", "failed", "bad"),
+    markup.Square("►", "running", "busy"),
+    markup.Square("·", "not yet", ""),
+)
+
+
+def _entry_words(state: EntryState | None) -> str:
+    if state is None or not state.failed:
+        return ""
+    return f"{state.failed} failed"
+
+
+def _square(job: JobInfo, index: int, repeat: int, trial: TrialSummary | None, phase: str | None) -> markup.Square:
+    href = links.run(job.uid, index)
+    if trial is not None:
+        symbol, tone = _SYMBOLS[trial.outcome]
+        told = trial.reason or trial.outcome.lower()
+        return markup.Square(symbol, f"seed {trial.seed}: {told}, {duration(trial.run_seconds)}", tone, href)
+    if phase is not None:
+        return markup.Square("►", f"repeat {repeat + 1}: {phase.lower()}", "busy", href)
+    return markup.Square("·", f"repeat {repeat + 1}: not yet", "")
+
+
+def _again(job: JobInfo, entry: str | None) -> None:
+    st.subheader("Run this again", anchor="run-again")
+    name = f"{job.name}{f'-{entry}' if entry is not None else ''}.yaml"
+    text = documents.job_yaml(job, entry)
+    st.html(markup.note("Save this file and, on a machine that has Velodrome, run:"))
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.code(f"velodrome run {name}", language="bash", width=520)
+        st.download_button(
+            "Save the file", text, name, "application/yaml", icon=":material/download:", on_click="ignore"
+        )
+    with st.expander("The file", expanded=entry is not None):
+        st.code(text, language="yaml")
+
+
+def _downloads(source: Source, job: JobInfo) -> None:
+    st.subheader("Take the results away", anchor=False)
+    with st.container(horizontal=True):
+        st.download_button(
+            "CSV, a line for each trial",
+            lambda: documents.trials_csv(source.records(job)),
+            f"{job.name}.csv",
+            "text/csv",
+            icon=":material/table:",
+            on_click="ignore",
+        )
+        st.download_button(
+            "JSON lines, everything",
+            lambda: source.export(job.uid),
+            f"{job.name}.jsonl",
+            "application/jsonl",
+            icon=":material/data_object:",
+            on_click="ignore",
+        )
+    back = markup.Cell("velodrome import", tone="code")
+    st.html(markup.note("JSON lines hold curves and environments too; ", back, " takes them back."))
+
+
+def _one_entry(source: Source, job: JobInfo, entry: str) -> None:
+    state = source.entries(job.uid).get(entry)
+    facts: list[markup.Part] = [f"entry of job {job.name}"]
+    if state is not None:
+        facts.append(f"{state.succeeded} of {counted(state.planned, 'trial', 'trials')} succeeded")
+        facts += [markup.Cell(failed_text(state), tone="bad")] if state.failed else []
+    st.html(markup.heading(entry, _steps(job), facts))
+    st.subheader("Runs", anchor=False)
+    _runs(source, job, entry)
+    _again(job, entry)
+
+
+def _runs(source: Source, job: JobInfo, entry: str) -> None:
+    pages = -(-job.repeats // _RUNS)
+    page, bound = links.page_number(pages)
+    objectives = source.objectives(job.board)
+    columns = [
+        markup.Column("Run"),
+        markup.Column("State"),
+        *(markup.Column(objective.name, numeric=True, hint=str(objective.key)) for objective in objectives),
+        markup.Column("Run time", numeric=True, minor=True),
+        markup.Column("Finished", minor=True),
+    ]
+    trials, running = source.trials(job.uid), source.progress(job.uid)
+    position = job.entries.index(entry)
+    rows = []
+    for repeat in range((page - 1) * _RUNS, min(page * _RUNS, job.repeats)):
+        index = repeat * len(job.entries) + position
+        summary = trials.get(index)
+        record = source.trial(job.uid, index) if summary is not None else None
+        if summary is None or record is None:
+            words = (
+                markup.Cell(running[index].phase, tone="busy")
+                if index in running
+                else markup.Cell("not yet", tone="quiet")
+            )
+            href = links.run(job.uid, index) if index in running else None
+            blank = [markup.Cell("")] * (len(objectives) + 2)
+            rows.append([markup.Cell(f"repeat {repeat + 1}", href), words, *blank])
+            continue
+        metrics = record.result.metrics
+        rows.append(
+            [
+                markup.Cell(f"seed {summary.seed}", links.run(job.uid, index)),
+                outcome(summary),
+                *(
+                    markup.Cell(quantity(o.key.metric.unit, metrics[str(o.key)]) if str(o.key) in metrics else "")
+                    for o in objectives
+                ),
+                markup.Cell(duration(summary.run_seconds)),
+                markup.moment(record.result.finished_at, now(), zone()),
+            ]
+        )
+    st.html(markup.table(columns, rows, f"Runs of {entry}"))
+    if pages > 1:
+        st.pagination(pages, **bound)
+
+
+def outcome(trial: TrialSummary) -> markup.Cell:
+    """How a trial ended."""
+    if trial.outcome == "Succeeded":
+        return markup.Cell("succeeded", tone="good")
+    return markup.Cell(trial.reason or "failed", tone="bad")

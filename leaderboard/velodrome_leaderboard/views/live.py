@@ -1,0 +1,124 @@
+"""What changes while one looks: pages that redraw themselves, and the trials that run now."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import streamlit as st
+
+from velodrome.errors import StoreUnavailable
+from velodrome.results import JobInfo, Progress
+from velodrome.store import Counts
+from velodrome_leaderboard import links, markup
+from velodrome_leaderboard.data import Source
+from velodrome_leaderboard.viewer import now, zone
+
+_LOOK_SECONDS = 3.0
+_PROGRESS_SECONDS = 2.0
+
+# A runner reports every few seconds: one that has been silent for longer than this has ended or lost its way.
+_SILENT = timedelta(seconds=90)
+_SHOWN_TRIALS = 8
+
+
+@st.fragment(run_every=_LOOK_SECONDS)
+def watch(read: Callable[[], object], seen: object) -> None:
+    """Draws the page anew when `read` no longer gives what the page was drawn from."""
+    try:
+        changed = read() != seen
+    except StoreUnavailable:
+        changed = True  # the page itself says so
+    if changed:
+        st.rerun()
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A job that is not done: how far it is, and the trials that reported lately, the furthest first."""
+
+    job: JobInfo
+    counts: Counts
+    trials: tuple[Progress, ...]
+    last_at: datetime | None
+
+    @property
+    def done(self) -> int:
+        """Trials that have a result."""
+        return self.counts.succeeded + self.counts.failed
+
+    @property
+    def words(self) -> str:
+        """What the job does now, in short."""
+        return f"{'running' if self.trials else 'unfinished'}, {self.done} of {self.job.trials} trials done"
+
+    @property
+    def share(self) -> float:
+        """How much of the job is done, running trials counted by their share."""
+        return min(1.0, (self.done + sum(trial.fraction for trial in self.trials)) / self.job.trials)
+
+
+def unfinished(source: Source, jobs: Sequence[JobInfo]) -> list[Running]:
+    """The jobs among these that still lack results."""
+    found = []
+    for job in jobs:
+        counts = source.counts(job.uid)
+        if counts.succeeded + counts.failed < job.trials:
+            reported = source.progress(job.uid)
+            fresh = [trial for trial in reported.values() if now() - trial.at < _SILENT and trial.phase != "Finished"]
+            fresh.sort(key=lambda trial: (-trial.fraction, trial.index))
+            last = max((trial.at for trial in reported.values()), default=None)
+            found.append(Running(job, counts, tuple(fresh), last))
+    return found
+
+
+@st.fragment(run_every=_PROGRESS_SECONDS)
+def progress(source: Source, jobs: Sequence[JobInfo]) -> None:
+    """The unfinished ones of these jobs, kept up to date."""
+    try:
+        for running in unfinished(source, jobs):
+            _show(running)
+    except StoreUnavailable:
+        st.rerun()
+
+
+def _show(running: Running) -> None:
+    job = running.job
+    parts: list[markup.Part] = [markup.Cell(job.name, links.job(job.uid)), markup.Cell(running.words, tone="busy")]
+    with st.container(border=True):
+        if running.trials:
+            st.html(markup.lines(("meta", [*parts, f"{len(running.trials)} at work"])))
+            st.progress(running.share)
+            st.html(_table(running))
+            return
+        if running.last_at is not None:
+            parts.append(markup.moment(running.last_at, now(), zone()))
+        again = markup.Cell("velodrome run", tone="code")
+        waits: list[markup.Part] = ["It waits for its turn or was stopped: the same ", again, " carries on with it."]
+        st.html(markup.lines(("meta", parts), ("note", waits)))
+        st.progress(running.share)
+
+
+def _table(running: Running) -> str:
+    columns = [
+        markup.Column("Trial"),
+        markup.Column("Phase"),
+        markup.Column("Epoch", numeric=True),
+        markup.Column("Loss", numeric=True),
+        markup.Column("Samples/s", numeric=True, minor=True),
+    ]
+    names = running.job.entries
+    rows = []
+    for trial in running.trials[:_SHOWN_TRIALS]:
+        repeat, position = divmod(trial.index, len(names))
+        rows.append(
+            [
+                markup.Cell(names[position], links.run(running.job.uid, trial.index), detail=f"repeat {repeat + 1}"),
+                markup.Cell(trial.phase),
+                markup.Cell(f"{trial.epoch} / {trial.epochs}" if trial.epochs else ""),
+                markup.Cell("" if trial.loss is None else f"{trial.loss:.4f}"),
+                markup.Cell("" if trial.samples_per_second is None else f"{trial.samples_per_second:,.0f}"),
+            ]
+        )
+    return markup.table(columns, rows, f"Running trials of {running.job.name}")

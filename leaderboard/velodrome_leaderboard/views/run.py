@@ -1,0 +1,204 @@
+"""One trial: its curves, what it measured, with which parameters, and where."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import streamlit as st
+
+from velodrome.comparability import shown
+from velodrome.metrics import MetricKey
+from velodrome.results import EpochPoint, JobInfo, TrialRecord
+from velodrome.units import duration, quantity
+from velodrome_leaderboard import charts, links, markup
+from velodrome_leaderboard.data import Source
+from velodrome_leaderboard.viewer import now, palette, zone
+from velodrome_leaderboard.views import live
+from velodrome_leaderboard.views.boards import counted
+from velodrome_leaderboard.views.job import board_steps, unknown_job
+
+
+def render(source: Source) -> None:
+    """The page of the trial that the URL names."""
+    uid, wanted = st.query_params.get("job", ""), st.query_params.get("trial", "")
+    job = source.job(uid)
+    if job is None:
+        unknown_job(uid)
+        return
+    index = int(wanted) if wanted.isascii() and wanted.isdigit() and len(wanted) < 10 else -1
+    steps = [*board_steps(job), (f"job {job.name}", links.job(uid))]
+    if not 0 <= index < job.trials:
+        st.html(markup.heading(f"Trial {wanted}", steps))
+        st.html(markup.alert("There is no such trial.", [f"Job {job.name} has trials 0 to {job.trials - 1}."]))
+        return
+    repeat, position = divmod(index, len(job.entries))
+    entry = job.entries[position]
+    record = source.trial(uid, index)
+    where = f"seed {record.result.seed}" if record is not None else f"repeat {repeat + 1}"
+    st.set_page_config(page_title=f"{entry}, {where} · Velodrome")
+    title, steps = f"{entry} · {where}", [*steps, (entry, links.job(uid, entry))]
+    if record is None:
+        _unfinished(source, job, index, title, steps)
+    else:
+        live.watch(lambda: source.trial(uid, index), record)
+        st.html(markup.heading(title, steps, _state(record)))
+        _finished(source, job, record)
+
+
+def _unfinished(source: Source, job: JobInfo, index: int, title: str, steps: Sequence[tuple[str, str]]) -> None:
+    running = source.progress(job.uid).get(index)
+    points = source.curves(job.uid, index)
+    live.watch(lambda: (source.trial(job.uid, index), source.progress(job.uid).get(index)), (None, running))
+    if running is None:
+        st.html(markup.heading(title, steps, ["not started yet"]))
+        return
+    epochs = [f"epoch {running.epoch} of {running.epochs}"] if running.epochs else []
+    heard = markup.moment(running.at, now(), zone())
+    st.html(markup.heading(title, steps, [markup.Cell(running.phase.lower(), tone="busy"), *epochs, heard]))
+    st.progress(running.fraction)
+    _curves(points, None)
+
+
+def _finished(source: Source, job: JobInfo, record: TrialRecord) -> None:
+    result = record.result
+    conflicts = [found for found in source.conflicts(job.uid) if found.result.index == result.index]
+    if conflicts:
+        _conflicts(record, conflicts)
+    if result.outcome == "Failed":
+        st.html(markup.alert(result.reason or "Failed", [result.message or "It left no message."]))
+        if result.log_tail:
+            st.subheader("End of its log", anchor=False)
+            st.code(result.log_tail, language=None, wrap_lines=True)
+    _curves(source.curves(job.uid, result.index), result.best_epoch)
+    left, middle, right = st.columns(3, gap="large")
+    with left:
+        if result.metrics or result.unavailable:
+            st.subheader("Metrics", anchor=False)
+            st.html(markup.facts(_metrics(record)))
+        st.subheader("Times", anchor=False)
+        st.html(markup.facts(_times(record)))
+    with middle:
+        st.subheader("Parameters", anchor=False)
+        st.html(markup.facts(_parameters(record)))
+    with right:
+        st.subheader("Data", anchor=False)
+        st.html(markup.facts(_data(record)))
+        st.subheader("Environment", anchor=False)
+        st.html(markup.facts(_environment(record)))
+
+
+def _state(record: TrialRecord) -> list[markup.Part]:
+    result = record.result
+    succeeded = result.outcome == "Succeeded"
+    state = markup.Cell("succeeded", tone="good") if succeeded else markup.Cell("failed", tone="bad")
+    epochs = [f"{result.epochs} epochs, stopped by {result.stopped_by}"] if result.epochs and result.stopped_by else []
+    retries = [f"after {counted(record.observed.retries, 'retry', 'retries')}"] if record.observed.retries else []
+    return [state, *epochs, *retries, markup.moment(result.finished_at, now(), zone())]
+
+
+def _conflicts(record: TrialRecord, others: Sequence[TrialRecord]) -> None:
+    text = "The first one counts and is shown here; the others are kept beside it."
+    st.html(markup.alert("This trial reported results that differ.", [text], "busy"))
+    keys = sorted({key for other in (record, *others) for key in other.result.metrics})
+    columns = [
+        markup.Column("Result of"),
+        *(markup.Column(key, numeric=True) for key in keys),
+        markup.Column("Finished"),
+    ]
+    rows = [
+        [
+            markup.Cell(shown.result.attempt, detail="counts" if shown is record else "kept beside"),
+            *(markup.Cell(_metric(key, shown.result.metrics.get(key))) for key in keys),
+            markup.moment(shown.result.finished_at, now(), zone()),
+        ]
+        for shown in (record, *others)
+    ]
+    with st.expander("The results side by side"):
+        st.html(markup.table(columns, rows, "Conflicting results"))
+
+
+def _curves(points: Sequence[EpochPoint], best_epoch: int | None) -> None:
+    if not points:
+        return
+    validated = list(dict.fromkeys(name for point in points for name in point.validation))
+    losses = [charts.TRAINING_LOSS, *(name for name in validated if charts.is_loss(name))]
+    shown = [losses, *([name] for name in validated if not charts.is_loss(name)), [charts.LEARNING_RATE]]
+    frame = charts.curve_frame(points)
+    for start in range(0, len(shown), 3):
+        for column, series in zip(st.columns(3, gap="medium"), shown[start : start + 3], strict=False):
+            chart = charts.curve(frame, series, palette(), best_epoch)
+            column.altair_chart(chart, width="stretch", alt=f"{series[0]} by epoch")
+
+
+def _metric(key: str, value: float | None) -> str:
+    return "" if value is None else quantity(MetricKey.parse(key).metric.unit, value)
+
+
+def _metrics(record: TrialRecord) -> Iterator[tuple[str, markup.Part]]:
+    for key, value in record.result.metrics.items():
+        yield key, markup.Cell(_metric(key, value), hint=f"{value!r} {MetricKey.parse(key).metric.unit}")
+    for key, why in record.result.unavailable.items():
+        yield key, markup.Cell(f"not measured: {why}", tone="quiet")
+
+
+def _times(record: TrialRecord) -> Iterator[tuple[str, markup.Part]]:
+    observed, result = record.observed, record.result
+    queued, ran = observed.queued_seconds, observed.run_seconds
+    yield "waited", "not observed" if queued is None else duration(queued)
+    yield "ran", "not observed" if ran is None else duration(ran)
+    yield "started", markup.moment(result.started_at, now(), zone())
+    yield "finished", markup.moment(result.finished_at, now(), zone())
+    yield "accepted", markup.moment(record.accepted_at, now(), zone())
+    yield "retries", str(observed.retries)
+
+
+def _parameters(record: TrialRecord) -> Iterator[tuple[str, markup.Part]]:
+    config = record.config
+    if config.model is not None:
+        yield "model", config.model.name
+        yield from ((f"model {name}", str(value)) for name, value in config.model.args.items())
+    if config.command is not None:
+        yield "command", " ".join(config.command)
+    yield "seed", str(record.result.seed)
+    yield from _leaves(config.training.model_dump(mode="json", by_alias=True, exclude_none=True))
+    yield from _leaves({"budget": config.budget.model_dump(mode="json", by_alias=True, exclude_none=True)})
+
+
+def _data(record: TrialRecord) -> Iterator[tuple[str, markup.Part]]:
+    dataset = record.result.dataset
+    if dataset is None:
+        yield "dataset", "not read"
+        return
+    yield "dataset", dataset.name
+    yield "digest", markup.Cell(f"{dataset.digest[:19]}…", hint=dataset.digest)
+    yield (
+        "train, validation, test",
+        f"{dataset.train_samples:,}, {dataset.validation_samples:,}, {dataset.test_samples:,}",
+    )
+    yield "shape", " × ".join(map(str, dataset.shape))
+    yield "classes", str(len(dataset.classes))
+    yield from _leaves(record.config.preprocessing.model_dump(mode="json", by_alias=True, exclude_none=True))
+
+
+def _environment(record: TrialRecord) -> Iterator[tuple[str, markup.Part]]:
+    environment, observed = record.result.environment, record.observed
+    yield "executor", observed.executor
+    yield from ((name, str(value)) for name in ("node", "pod", "image_id") if (value := getattr(observed, name)))
+    yield "attempt", record.result.attempt
+    if environment is None:
+        yield "environment", "not observed"
+        return
+    yield from _leaves(environment.model_dump(mode="json", exclude_none=True), deep=False)
+
+
+def _leaves(value: Mapping[str, Any], before: str = "", *, deep: bool = True) -> Iterator[tuple[str, markup.Part]]:
+    """Nested settings as pairs: `optimizer learningRate` and its value."""
+    for name, item in value.items():
+        path = f"{before} {name}".strip() if deep else name.replace("_", " ")
+        if isinstance(item, Mapping):
+            yield from _leaves(item, path, deep=deep)
+        elif name.endswith("_bytes"):
+            yield path.removesuffix(" bytes"), quantity("bytes", item)
+        elif item not in ([], ()):
+            yield path, shown(item)

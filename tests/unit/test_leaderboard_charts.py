@@ -1,0 +1,88 @@
+"""Charts say what the tables say: the specification that the browser is given is read back here."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from velodrome.ranking import pareto, rank_objective
+from velodrome.results import EpochPoint
+from velodrome.store.types import Row
+from velodrome.units import column_scale
+from velodrome_leaderboard.charts import DARK, LIGHT, Chart, curve, curve_frame, intervals, is_loss, trade_off
+
+AT = datetime(2026, 5, 4, tzinfo=UTC)
+
+
+def rows(**values: tuple[float, ...]) -> list[Row]:
+    return [
+        Row(name, f"id-{name}", "job", "job", len(found), dict(enumerate(found)), AT) for name, found in values.items()
+    ]
+
+
+def datasets(chart: Chart) -> list[list[dict[str, Any]]]:
+    spec = chart.to_dict()
+    return list(spec["datasets"].values())
+
+
+def test_intervals_are_drawn_in_rank_order_in_the_unit_of_the_table() -> None:
+    ranking = rank_objective("accuracy", rows(worse=(0.5, 0.51, 0.52), better=(0.9, 0.91, 0.92), once=(0.7,)))
+    scale = column_scale("ratio", [row.interval for row in ranking.ranked])
+    chart = intervals(ranking.ranked, scale, "accuracy, %", "higher", LIGHT)
+    means, seeds = datasets(chart)
+    assert [row["entry"] for row in means] == [row.entry for row in ranking.ranked]
+    better = next(row for row in means if row["entry"] == "better")
+    assert better["mean"] == pytest.approx(91.0)
+    assert better["low"] < 90
+    assert better["high"] > 92
+    once = next(row for row in means if row["entry"] == "once")
+    assert once["low"] == once["mean"] == once["high"]
+    assert sorted(row["value"] for row in seeds if row["entry"] == "better") == pytest.approx([90.0, 91.0, 92.0])
+    sort = {str(layer["encoding"]["y"]["sort"]) for layer in chart.to_dict()["layer"]}
+    assert sort == {str([row.entry for row in ranking.ranked])}
+
+
+@pytest.mark.parametrize(("metric", "step"), [("accuracy", "step-before"), ("loss", "step-after")])
+def test_the_front_is_drawn_as_what_its_entries_reach(metric: str, step: str) -> None:
+    values = {"a": (0.9, 0.9), "b": (0.8, 0.8)}
+    other = {"a": (2.0, 2.0), "b": (1.0, 1.0)} if metric == "accuracy" else {"a": (1.0, 1.0), "b": (2.0, 2.0)}
+    found = pareto([rank_objective(metric, rows(**values)), rank_objective("train_seconds", rows(**other))])
+    assert set(found.front) == {"a", "b"}
+    chart = trade_off(found, [metric, "time"], DARK).to_dict()
+    lines = [layer["mark"] for layer in chart["layer"] if layer["mark"]["type"] == "line"]
+    assert [line["interpolate"] for line in lines] == [step]
+
+
+def test_three_objectives_give_points_their_size_and_no_line() -> None:
+    keys = ("accuracy", "train_seconds", "parameters")
+    found = pareto([rank_objective(key, rows(a=(0.9, 0.8), b=(0.7, 0.6))) for key in keys])
+    chart = trade_off(found, list(keys), LIGHT).to_dict()
+    assert any("size" in layer["encoding"] for layer in chart["layer"])
+    assert not any(layer["mark"]["type"] == "line" for layer in chart["layer"])
+
+
+def points(count: int) -> list[EpochPoint]:
+    return [
+        EpochPoint(
+            epoch=epoch, seconds=epoch / 2, train_loss=1 / epoch, learning_rate=0.1, samples_per_second=10,
+            validation={"validation_loss": 2 / epoch, "accuracy": 0.5},
+        )
+        for epoch in range(1, count + 1)
+    ]  # fmt: skip
+
+
+def test_curves_show_losses_together_and_ratios_in_percent() -> None:
+    frame = curve_frame(points(4))
+    assert list(frame["accuracy"]) == [50.0] * 4
+    losses = datasets(curve(frame, ["training loss", "validation_loss"], LIGHT, best_epoch=3))
+    assert {row["series"] for data in losses for row in data if "series" in row} == {"training loss", "validation loss"}
+    assert [{"epoch": 3}] in losses
+    assert is_loss("validation_loss")
+    assert not is_loss("accuracy")
+    assert not is_loss("of a newer version")
+
+
+def test_one_epoch_makes_a_chart() -> None:
+    assert curve(curve_frame(points(1)), ["accuracy"], LIGHT).to_dict()
