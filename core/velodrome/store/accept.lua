@@ -10,6 +10,7 @@ local RESULT_ARGUMENTS, PROGRESS_ARGUMENTS, REJECTION_ARGUMENTS = 11, 4, 3
 local SAMPLE_BYTES = 16 -- seed and value, as they are kept
 local CHUNK = 1000 -- of a command's arguments: Lua passes less than 8000
 local STAMP = ('%x'):rep(16) -- a time in microseconds, hexadecimal: compares as text
+local ROW = '^(%x+)\n[^\n]*\n(' .. STAMP .. ')(.*)$' -- age of its job, what the row says of it, last value's time, values
 local TRIAL = '^[SF]' .. STAMP .. ('%x'):rep(32) .. ('%d'):rep(6) .. '%['
 
 local wrong = wrong_type({
@@ -165,21 +166,26 @@ for _, item in ipairs(items) do
   end
 end
 
--- Ranking rows as they will be, by key and entry: groups of one batch may add to the same.
+-- Ranking rows as they will be, by position of their key and by entry: groups of one batch may add to the same.
 local rows = {}
-local function row_of(key, entry)
-  local id = key .. '\n' .. entry
-  if not rows[id] then
-    rows[id] = {key = key, entry = entry, age = '', stamp = '', values = ''}
-    local stored = redis.call('HGET', key, entry)
-    local age, stamp, values = (stored or ''):match('^(%x+)\n[^\n]*\n(' .. STAMP .. ')(.*)$')
-    if age and #values % SAMPLE_BYTES == 0 then
-      rows[id] = {key = key, entry = entry, age = age, stamp = stamp, values = values}
-    elseif stored then
-      garbage = garbage or key .. ' field ' .. entry .. ' holds no ranking row'
+local function row_of(position, entry)
+  local of_key = rows[position] or {}
+  rows[position] = of_key
+  local row = of_key[entry]
+  if not row then
+    row = {age = '', stamp = '', values = ''}
+    of_key[entry] = row
+    local stored = redis.call('HGET', KEYS[position], entry)
+    if stored then
+      local age, stamp, values = stored:match(ROW)
+      if age and #values % SAMPLE_BYTES == 0 then
+        row.age, row.stamp, row.values = age, stamp, values
+      else
+        garbage = garbage or KEYS[position] .. ' field ' .. entry .. ' holds no ranking row'
+      end
     end
   end
-  return rows[id]
+  return row
 end
 
 -- Which results of a group were accepted, as places in it, and when the last of them was; nil if none was.
@@ -206,29 +212,40 @@ local function values_at(places, of, values)
   return table.concat(parts)
 end
 
-local cohorts = {}
+-- `place` is where one key of a shape ranks: positions of the keys of its rows and of its cohorts, and the cohort.
+-- It gathers what changes there: the number of values, and when the last of them came.
 local function rank(entry, place, fresh, last)
-  local cohorts_key, cohort = KEYS[place[2]], place[3]
-  local id = cohorts_key .. '\n' .. cohort
-  cohorts[id] = {cohorts_key, cohort, later(last, cohorts[id] and cohorts[id][3] or '')}
-  local row = row_of(KEYS[place[1]], entry)
+  place.last = later(place.last or '', last)
+  local row = row_of(place[1], entry)
   if row.age > batch.age then -- a newer job has values: they stand
     return
   elseif row.age < batch.age then
-    count(cohorts_key, 'samples:' .. cohort, -#row.values / SAMPLE_BYTES)
+    place.change = (place.change or 0) - #row.values / SAMPLE_BYTES
     row.age, row.stamp, row.values = batch.age, '', ''
   end
-  count(cohorts_key, 'samples:' .. cohort, #fresh / SAMPLE_BYTES)
+  place.change = (place.change or 0) + #fresh / SAMPLE_BYTES
   row.stamp, row.values, row.changed = later(row.stamp, last), row.values .. fresh, true
 end
 
 for _, group in ipairs(batch.groups) do
   local places, last = accepted_of(group)
-  for _, place in ipairs(group.rows) do
-    if places then
-      rank(group.entry, place, values_at(places, #group.results, ARGV[argument]), last)
+  local size, values = #group.results * SAMPLE_BYTES, ARGV[argument]
+  for number, place in ipairs(places and batch.shapes[group.shape] or {}) do
+    local of_row = values:sub((number - 1) * size + 1, number * size)
+    rank(group.entry, place, values_at(places, #group.results, of_row), last)
+  end
+  argument = argument + 1
+end
+
+local cohorts = {}
+for _, shape in ipairs(batch.shapes) do
+  for _, place in ipairs(shape) do
+    if place.last then
+      local key, cohort = KEYS[place[2]], place[3]
+      local id = key .. '\n' .. cohort
+      cohorts[id] = {key, cohort, later(place.last, cohorts[id] and cohorts[id][3] or '')}
+      count(key, 'samples:' .. cohort, place.change or 0)
     end
-    argument = argument + 1
   end
 end
 
@@ -302,10 +319,11 @@ end
 for field, item in pairs(conflicts) do
   redis.call('HSETNX', CONFLICTS, field, '[' .. item.record .. ',' .. item.curves .. ']')
 end
-for _, row in pairs(rows) do
-  if row.changed then
-    local head = batch.age .. '\n' .. batch.heads[row.entry] .. '\n'
-    redis.call('HSET', row.key, row.entry, head .. row.stamp .. row.values)
+for position, of_key in pairs(rows) do
+  for entry, row in pairs(of_key) do
+    if row.changed then
+      redis.call('HSET', KEYS[position], entry, batch.age .. '\n' .. batch.heads[entry] .. '\n' .. row.stamp .. row.values)
+    end
   end
 end
 for _, cohort in pairs(cohorts) do

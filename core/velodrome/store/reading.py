@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import struct
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 
 from pydantic_core import from_json
@@ -29,7 +29,7 @@ _OUTCOMES: Mapping[bytes, Outcome] = {b"S": "Succeeded", b"F": "Failed"}
 
 def moment(microseconds: float) -> datetime:
     """Microseconds since 1970 as a time."""
-    return _EPOCH + timedelta(microseconds=microseconds)
+    return _EPOCH + timedelta(0, 0, microseconds)
 
 
 def parse_conflict(text: bytes) -> TrialRecord:
@@ -70,23 +70,12 @@ def parse_rejection(text: bytes) -> Rejection:
     return Rejection(*from_json(text))
 
 
-def parse_rows(stored: Sequence[bytes]) -> list[Row]:
-    """Ranking rows, by entry name."""
-    parts = [text.split(b"\n", 2) for text in stored]
-    heads = json.loads(b"[" + b",".join(part[1] for part in parts) + b"]")
-    rows = [
-        Row(
-            entry,
-            identity,
-            uid,
-            name,
-            planned,
-            dict(_SAMPLE.iter_unpack(kept[_STAMP:])),
-            moment(int(kept[:_STAMP], 16)),
-        )
-        for (entry, identity, uid, name, planned), (_, _, kept) in zip(heads, parts, strict=True)
-    ]
-    return sorted(rows, key=lambda row: row.entry)
+def parse_row(text: bytes) -> Row:
+    """A ranking row: what is kept is the job's age, what the row says beside its values, and when the last came."""
+    _, head, kept = text.split(b"\n", 2)
+    entry, identity, uid, name, planned = from_json(head)
+    samples = dict(_SAMPLE.iter_unpack(kept[_STAMP:]))
+    return Row(entry, identity, uid, name, planned, samples, moment(int(kept[:_STAMP], 16)))
 
 
 def parse_cohorts(fields: Mapping[bytes, bytes], found: Mapping[str, tuple[bytes, int]]) -> list[CohortSummary]:

@@ -6,6 +6,7 @@ import struct
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from importlib.resources import files
+from operator import attrgetter
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -304,7 +305,8 @@ class Store:
     def ranking_rows(self, board: str, key: str, cohort_id: str) -> list[Row]:
         """The values that a ranking is made of: for each entry name, in order, those of the newest job that has any."""
         where = keys.board_rows(board, key, cohort_id)
-        return self._parsed(reading.parse_rows, self._ask("HVALS", where), where)
+        rows = self._parsed(lambda texts: [reading.parse_row(text) for text in texts], self._ask("HVALS", where), where)
+        return sorted(rows, key=attrgetter("entry"))
 
     # Backup
 

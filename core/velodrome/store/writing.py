@@ -171,42 +171,49 @@ _PARTS: tuple[keys.JobPart, ...] = (
 
 
 class _Rankings:
-    """Where a batch's values rank. A group is the results of an entry that share a shape; each of its keys is a row."""
+    """Where a batch's values rank. A group is the results of one entry that share a shape."""
 
     def __init__(self, board: str, names: list[str]) -> None:
         self.conditions: dict[str, str] = {}
         self._board = board
         self._keys = names
         self._positions: dict[str, int] = {}
+        self._numbers: dict[Shape, int] = {}
         self._groups: dict[tuple[str, Shape], list[tuple[int, TrialResult]]] = {}
 
     def add(self, number: int, result: TrialResult, shape: Shape) -> None:
         """Adds the values of the batch's result of that number, counted from 1."""
         if shape.keys:
+            self._numbers.setdefault(shape, len(self._numbers) + 1)
             self._groups.setdefault((result.entry, shape), []).append((number, result))
 
+    def shapes(self) -> list[list[tuple[int, int, str]]]:
+        """For the script: where each key of a shape ranks, as positions of two keys, and a cohort."""
+        return [self._places(shape) for shape in self._numbers]
+
     def groups(self) -> list[dict[str, Any]]:
-        """For the script: the numbers of each group's results, and its rows as positions of two keys, and a cohort."""
+        """For the script: entry, number of the shape, and numbers of the results, of each group."""
         return [
-            {"entry": entry, "results": [number for number, _ in members], "rows": self._rows(shape)}
+            {"entry": entry, "shape": self._numbers[shape], "results": [number for number, _ in members]}
             for (entry, shape), members in self._groups.items()
         ]
 
     def values(self) -> Iterator[bytes]:
-        """For each row, group after group: seed (int64) and value (double, both little-endian) of each result."""
-        for members in self._groups.values():
+        """For each group, key by key: seed (int64) and value (double, both little-endian) of each result."""
+        for (_, shape), members in self._groups.items():
             seeds = [result.seed for _, result in members]
-            layout = struct.Struct("<" + "qd" * len(seeds))
+            flat: list[float] = []
             for column in zip(*(result.metrics.values() for _, result in members), strict=True):
-                yield layout.pack(*chain.from_iterable(zip(seeds, column, strict=True)))
+                flat += chain.from_iterable(zip(seeds, column, strict=True))
+            yield struct.pack("<" + "qd" * (len(seeds) * len(shape.keys)), *flat)
 
-    def _rows(self, shape: Shape) -> list[tuple[int, int, str]]:
-        rows = []
+    def _places(self, shape: Shape) -> list[tuple[int, int, str]]:
+        places = []
         for key, cohort in zip(shape.keys, shape.cohorts, strict=True):
             self.conditions.setdefault(cohort.id, json.dumps(cohort.conditions))
             place = self._position(keys.board_rows(self._board, key, cohort.id))
-            rows.append((place, self._position(keys.board_cohorts(self._board, key)), cohort.id))
-        return rows
+            places.append((place, self._position(keys.board_cohorts(self._board, key)), cohort.id))
+        return places
 
     def _position(self, name: str) -> int:
         """Where Lua finds the key, counted from 1."""
@@ -227,8 +234,8 @@ def encode(
     """The keys and arguments of accept.lua.
 
     The first argument is a JSON object: facts of the job, how many results, progress reports and rejections follow, and
-    the groups of rankings. Then come eleven arguments for each result, the values of each ranking row, four arguments
-    for each progress report and three for each rejection.
+    where values rank. Then come eleven arguments for each result, the values of each group, four arguments for each
+    progress report and three for each rejection.
 
     Raises:
         ValueError: a record does not belong to the job, or an id is no stream id.
@@ -260,6 +267,7 @@ def encode(
         "rejections": len(rejected),
         "ids": ids,
         "heads": {entry: _head(info, entry, identity) for entry, identity in ids.items()},
+        "shapes": rankings.shapes(),
         "groups": rankings.groups(),
         "cohorts": rankings.conditions,
         "live_bytes": LIVE_BYTES,

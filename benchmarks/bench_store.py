@@ -1,0 +1,285 @@
+"""How fast results are accepted, and how fast a ranking's values are read. Prints its figures.
+
+    python benchmarks/bench_store.py [--records 100000] [--server PATH]
+
+A real Redis on a Unix socket, realistic records (20 metrics, curves of 15 epochs, a full environment), batches of 500.
+Records are made before the clock starts; what is timed is everything from pydantic models to Redis' answer, and for the
+whole way also reading the inbox and judging each report. The peer of `ranking_rows` is what one would write first: read
+every record of the board, keep those of the cohort, and of each entry the newest job. Both must give the same rows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import random
+import shutil
+import statistics
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import redis
+
+from velodrome import keys
+from velodrome.collector import Collector
+from velodrome.errors import StoreUnavailable
+from velodrome.metrics import MetricKey
+from velodrome.plan import Plan, plan
+from velodrome.results import (
+    DatasetFacts,
+    Environment,
+    EpochPoint,
+    GrantedResources,
+    Hardware,
+    JobInfo,
+    Observed,
+    ResultReport,
+    Software,
+    TrialRecord,
+    TrialResult,
+)
+from velodrome.spec import BenchmarkJob
+from velodrome.store import Store, open_store
+
+BATCH = 500
+READS = 1000
+START = datetime(2026, 1, 1, tzinfo=UTC)
+METRICS = (
+    "accuracy", "top5_accuracy", "precision", "recall", "f1", "mean_average_precision", "loss", "validation_loss",
+    "train_seconds", "time_to_target_seconds", "train_samples_per_second", "peak_memory_bytes", "model_bytes",
+    "parameters", "flops", "latency_p50_seconds{batch_size=1}", "latency_p50_seconds{batch_size=64}",
+    "latency_p99_seconds{batch_size=1}", "latency_p99_seconds{batch_size=64}",
+    "inference_samples_per_second{batch_size=64}",
+)  # fmt: skip
+DATASET = DatasetFacts(
+    name="digits", digest="sha256:" + "0" * 64, train_samples=1294, validation_samples=143, test_samples=360,
+    shape=(1, 8, 8), classes=tuple("0123456789"),
+)  # fmt: skip
+ENVIRONMENT = Environment(
+    hardware=Hardware(cpu_model="AMD EPYC 7763 64-Core Processor", cpu_count=64),
+    software=Software(
+        velodrome="0.1.0",
+        python="3.11.7",
+        framework="torch 2.15.0",
+        libraries={"numpy": "2.4.6", "scikit-learn": "1.8.0", "torchmetrics": "1.9.0", "torchvision": "0.27.0"},
+    ),
+    resources=GrantedResources(cpus=2, memory_limit_bytes=2**33),
+)
+OBSERVED = Observed(executor="local", node="bench", run_seconds=3.5)
+
+
+@dataclass(frozen=True)
+class Job:
+    """A race of `entries` entries; its records are made up as they are asked for."""
+
+    number: int
+    entries: int
+    repeats: int
+    plan: Plan
+    info: JobInfo
+
+    @classmethod
+    def make(cls, number: int, entries: int, repeats: int) -> Job:
+        document = {
+            "apiVersion": keys.API_VERSION,
+            "kind": keys.KIND,
+            "metadata": {"name": "bench"},
+            "spec": {
+                "dataset": {"name": "digits"},
+                "entries": [
+                    {"name": f"entry-{entry}", "model": {"name": "velodrome/mlp", "args": {"hidden": 8 + entry}}}
+                    for entry in range(entries)
+                ],
+                "trials": {"repeats": repeats},
+            },
+        }
+        planned = plan(BenchmarkJob.model_validate(document))
+        info = JobInfo(
+            uid=f"bench-{number}",
+            name="bench",
+            namespace="default",
+            board="digits",
+            created_at=START + timedelta(hours=number),
+            trials=len(planned),
+            repeats=repeats,
+            entries=tuple(planned.configs),
+            document=planned.job.model_dump(mode="json"),
+        )
+        return cls(number, entries, repeats, planned, info)
+
+    def record(self, index: int) -> TrialRecord:
+        """The made-up record of a trial, different for each."""
+        trial, dice = self.plan.trial(index), random.Random(self.number * 1_000_003 + index)  # noqa: S311
+        curves = tuple(
+            EpochPoint(
+                epoch=epoch,
+                seconds=0.2 * epoch * dice.random(),
+                train_loss=dice.random(),
+                learning_rate=dice.random(),
+                samples_per_second=1e4 * dice.random(),
+                validation={name: dice.random() for name in ("validation_loss", "accuracy", "f1", "top5_accuracy")},
+            )
+            for epoch in range(1, 16)
+        )
+        result = TrialResult(
+            job_uid=self.info.uid,
+            index=index,
+            entry=trial.entry,
+            repeat=trial.repeat,
+            seed=trial.seed,
+            trial_id=trial.id,
+            attempt="1",
+            outcome="Succeeded",
+            metrics={name: dice.random() for name in METRICS},
+            curves=curves,
+            dataset=DATASET,
+            environment=ENVIRONMENT,
+            epochs=15,
+            best_epoch=12,
+            stopped_by="maxEpochs",
+            started_at=START,
+            finished_at=START + timedelta(seconds=index),
+        )
+        return TrialRecord(result=result, config=trial.config, observed=OBSERVED, accepted_at=START)
+
+    def batches(self) -> Iterator[list[TrialRecord]]:
+        for first in range(0, len(self.plan), BATCH):
+            yield [self.record(index) for index in range(first, min(first + BATCH, len(self.plan)))]
+
+
+@contextlib.contextmanager
+def server(binary: str, *options: str) -> Iterator[str]:
+    """The URL of a server that runs inside the block."""
+    with tempfile.TemporaryDirectory(prefix="vd-") as folder:
+        socket = f"{folder}/redis.sock"
+        base = (binary, "--port", "0", "--unixsocket", socket, "--dir", folder, "--save", "")
+        process = subprocess.Popen((*base, *options), stdout=subprocess.DEVNULL)
+        try:
+            with open_store(f"unix://{socket}") as store:
+                for _ in range(200):
+                    try:
+                        store.ping()
+                        break
+                    except StoreUnavailable:
+                        time.sleep(0.05)
+            yield f"unix://{socket}"
+        finally:
+            process.terminate()
+            process.wait()
+
+
+def accept_all(store: Store, job: Job) -> list[float]:
+    """Accepts every record of the job; the seconds of each batch."""
+    store.register(job.info)
+    seconds = []
+    for batch in job.batches():
+        start = time.perf_counter()
+        verdicts = store.accept(job.info.uid, "0", batch)
+        seconds.append(time.perf_counter() - start)
+        if set(verdicts) != {"accepted"}:
+            raise AssertionError(set(verdicts))
+    return seconds
+
+
+def bench_accept(binary: str) -> None:
+    """Accepting under each way to keep data, and the whole way from the inbox."""
+    job = Job.make(0, entries=10, repeats=1000)
+    for name, options in (
+        ("no append-only file", ("--appendonly", "no")),
+        ("appendfsync everysec", ("--appendonly", "yes")),
+        ("appendfsync always", ("--appendonly", "yes", "--appendfsync", "always")),
+    ):
+        with server(binary, *options) as url, open_store(url) as store:
+            seconds = accept_all(store, job)
+        report(f"accept, {name}", len(job.plan), seconds)
+    with server(binary, "--appendonly", "yes") as url, open_store(url) as store:
+        store.register(job.info)
+        with contextlib.closing(redis.Redis.from_url(url)) as client:
+            for batch in job.batches():
+                with client.pipeline(transaction=False) as pipe:
+                    for record in batch:
+                        text = ResultReport(result=record.result).model_dump_json()
+                        pipe.xadd(keys.inbox(job.info.uid), {keys.REPORT_FIELD: text})
+                    pipe.execute()
+        collector = Collector(store, job.plan, job.info.uid, lambda _index, _attempt: OBSERVED, time.time, BATCH)
+        seconds = []
+        for _ in range(0, len(job.plan), BATCH):
+            start = time.perf_counter()
+            collected = collector.collect_once()
+            seconds.append(time.perf_counter() - start)
+            if len(collected.verdicts) != BATCH:
+                raise AssertionError(collected.rejected[:1])
+    report("read, judge and accept, appendfsync everysec", len(job.plan), seconds)
+
+
+def report(what: str, records: int, seconds: list[float]) -> None:
+    """One line: the mean over all batches, and the median batch."""
+    median = BATCH / statistics.median(seconds)
+    print(f"{what:48s} {records / sum(seconds):8,.0f} records/s   (median batch {median:8,.0f}/s; target 5,000)")
+
+
+def bench_ranking(binary: str, entries: int, repeats: int, jobs: int) -> None:
+    """Reading a ranking's values from a board of entries x repeats x jobs records."""
+    with server(binary, "--appendonly", "no") as url, open_store(url) as store:
+        seconds = [second for number in range(jobs) for second in accept_all(store, Job.make(number, entries, repeats))]
+        records = entries * repeats * jobs
+        print(f"\n{entries:,} entries x {repeats} seeds x {jobs} jobs = {records:,} records on one board")
+        report("accept", records, seconds)
+        [cohort] = store.cohorts("digits", "accuracy")
+        reads = sorted(timed(lambda: store.ranking_rows("digits", "accuracy", cohort.cohort_id)) for _ in range(READS))
+        start = time.perf_counter()
+        scanned = scan(store, "digits", "accuracy", cohort.cohort_id)
+        naive = time.perf_counter() - start
+        rows = store.ranking_rows("digits", "accuracy", cohort.cohort_id)
+        if {row.entry: (row.job_uid, row.samples) for row in rows} != scanned:
+            raise AssertionError("the aggregates and the scan disagree")
+    p50, p99 = reads[READS // 2], reads[READS * 99 // 100]
+    print(f"ranking_rows: p50 {1e3 * p50:.2f} ms, p99 {1e3 * p99:.2f} ms over {READS:,} reads (target: p99 5 ms)")
+    print(f"scan of every record: {naive:.2f} s, {naive / p50:,.0f} times the p50")
+
+
+def timed(call: Callable[[], object]) -> float:
+    """Seconds that the call takes."""
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
+def scan(store: Store, board: str, key: str, cohort_id: str) -> dict[str, tuple[str, dict[int, float]]]:
+    """The same values without any aggregate: entry -> newest job with a value, and its values by seed."""
+    found: dict[str, tuple[str, dict[int, float]]] = {}
+    for job in store.jobs(board, limit=1_000_000):
+        of_job: dict[str, dict[int, float]] = {}
+        for first in range(0, job.trials, BATCH):
+            for record in store.records(job.uid, first, BATCH):
+                cohort = record.cohort(MetricKey.parse(key))
+                if cohort is not None and cohort.id == cohort_id and key in record.result.metrics:
+                    of_job.setdefault(record.result.entry, {})[record.result.seed] = record.result.metrics[key]
+        for entry, samples in of_job.items():
+            found.setdefault(entry, (job.uid, samples))
+    return found
+
+
+def main() -> None:
+    """Runs all."""
+    parser = argparse.ArgumentParser(description="Figures of the store; see the top of this file.")
+    parser.add_argument("--records", type=int, default=100_000, help="records on the board of each ranking")
+    parser.add_argument(
+        "--server", default=shutil.which("redis-server"), help="the redis-server or valkey-server to use"
+    )
+    given = parser.parse_args()
+    if given.server is None:
+        parser.error("no redis-server on PATH: give --server PATH")
+    version = subprocess.run([given.server, "--version"], check=True, capture_output=True, text=True).stdout
+    print(version.split(" sha=")[0])
+    bench_accept(given.server)
+    bench_ranking(given.server, 1000, 20, given.records // 20_000)
+    bench_ranking(given.server, 100, 10, given.records // 1000)
+
+
+if __name__ == "__main__":
+    main()
