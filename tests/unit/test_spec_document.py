@@ -155,6 +155,10 @@ def test_a_key_written_twice_is_told_with_the_line_of_the_second() -> None:
     assert problem("y: 1\ntrue: 2\n") == "line 2: true: is written twice (keep one)"
 
 
+def test_a_key_written_twice_is_told_once_however_often_it_is_merged() -> None:
+    assert problem("a: &a {u: 1, u: 2}\nb: {<<: *a}\nc: {<<: *a}\n") == "line 1: a.u: is written twice (keep one)"
+
+
 def test_each_key_written_twice_is_told() -> None:
     _, problems = parse("a: 1\na: 2\nb: {c: 1, c: 2}\n")
     assert [found.path for found in problems] == ["a", "b.c"]
@@ -179,6 +183,10 @@ def test_json_is_told_off_with_lines_too() -> None:
         parse_jobs('{\n"apiVersion": "velodrome.dev/v1alpha1",\n"kind": "BenchmarkJo"\n}')
     with pytest.raises(SpecError, match="line 2: a: is written twice"):
         parse_jobs('{"a": 1,\n"a": 2}')
+    (job,) = parse_jobs(JOB)
+    twice = job.model_dump_json().replace('"suspend":false', '"suspend":false,\n"suspend":false')
+    with pytest.raises(SpecError, match=r"1 problem\n  line 2: spec\.suspend: is written twice"):
+        parse_jobs(twice)
 
 
 # What can't be read

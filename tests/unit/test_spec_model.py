@@ -148,6 +148,7 @@ def test_what_the_api_server_adds_is_let_through() -> None:
     again = validate(document)
     assert again.metadata.uid == "5f9d"
     assert again.spec == job.spec
+    assert "status" not in again.model_dump(mode="json")
 
 
 # Defaults and small jobs

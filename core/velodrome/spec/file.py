@@ -101,7 +101,6 @@ def _found(document: Any, error: ValidationError) -> list[Broken]:
     if isinstance(kind, str) and close_match(kind, [keys.KIND]) is None:
         return [Broken(("kind",), f"{shown(kind)} is another kind of object", f"only {keys.KIND} is read here")]
     broken = broken_rules(document)
-    ruled = {rule.location for rule in broken}
     found = []
     for detail in details:
         location = tuple(detail["loc"])
@@ -109,8 +108,6 @@ def _found(document: Any, error: ValidationError) -> list[Broken]:
             continue  # the model's own word for broken rules
         if detail["type"] == "too_short" and detail["input"]:
             continue  # a list whose items are all wrong is also called too short; the items are the news
-        if detail["type"] == "extra_forbidden" and location in ruled:
-            continue  # the rule explains it better
         found.append(explained(detail))
     return found + broken
 

@@ -29,14 +29,10 @@ def shown(value: object) -> str:
 
 
 def close_match(given: str, allowed: Iterable[str]) -> str | None:
-    """The allowed name that `given` was probably meant to be, letter case and `_` aside; None where none is close."""
-    by_folded = {_folded(name): name for name in allowed}
-    found = difflib.get_close_matches(_folded(given), by_folded, n=1, cutoff=0.6)
+    """The allowed name that `given` was probably meant to be, letter case aside; None where none is close."""
+    by_folded = {name.casefold(): name for name in allowed}
+    found = difflib.get_close_matches(given.casefold()[:200], by_folded, n=1, cutoff=0.6)
     return by_folded[found[0]] if found else None
-
-
-def _folded(name: str) -> str:
-    return name.casefold().replace("_", "")[:200]
 
 
 def suggestion(given: str, allowed: Iterable[str]) -> str:
