@@ -44,7 +44,9 @@ class Problem:
 
 
 class SpecError(VelodromeError):
-    """The BenchmarkJob is not valid. `problems` holds everything that was found, in the order of the file."""
+    """The BenchmarkJob is not valid. `problems` holds everything that was found, in the order of the file; the text
+    tells the first hundred.
+    """
 
     reason = "InvalidSpec"
 
@@ -52,7 +54,10 @@ class SpecError(VelodromeError):
         self.problems = problems
         self.source = source
         count = f"{len(problems)} problem" + ("" if len(problems) == 1 else "s")
-        super().__init__(f"{source}: {count}\n" + "\n".join(f"  {problem}" for problem in problems))
+        lines = [f"  {problem}" for problem in problems[:100]]
+        if len(problems) > len(lines):
+            lines.append(f"  … and {len(problems) - len(lines)} more")
+        super().__init__("\n".join([f"{source}: {count}", *lines]))
 
 
 class ConfigurationError(VelodromeError):

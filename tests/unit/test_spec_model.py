@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from velodrome.errors import SpecError
 from velodrome.spec import BenchmarkJob, Dataset, Entry, Model, Objective, Optimizer, Training, parse_jobs, validate
+from velodrome.spec.types import IMAGE, PATTERNS, QUANTITY
 
 FULL = (Path(__file__).parent / "jobs" / "full.yaml").read_text(encoding="utf-8")
 
@@ -108,6 +109,23 @@ def test_a_field_without_limits_would_be_noticed() -> None:
         table: dict[str, float]
 
     assert len(list(unlimited(Loose.model_json_schema(), "Loose"))) == 9
+
+
+def patterns(schema: Any) -> Iterator[str]:
+    """Every pattern that a schema holds strings to."""
+    if isinstance(schema, Mapping):
+        if isinstance(schema.get("pattern"), str):
+            yield schema["pattern"]
+        for part in schema.values():
+            yield from patterns(part)
+    if isinstance(schema, list):
+        for part in schema:
+            yield from patterns(part)
+
+
+def test_every_pattern_is_told_in_words() -> None:
+    own_words = {IMAGE, QUANTITY}  # their validators say what to write
+    assert set(patterns(BenchmarkJob.model_json_schema())) - own_words == set(PATTERNS)
 
 
 def test_no_field_has_a_name_that_yaml_reads_as_a_boolean() -> None:

@@ -23,8 +23,6 @@ MOST_VALUES = 200_000
 DEEPEST = 64
 
 _TAG = "tag:yaml.org,2002:"
-# Outside of strings, where every other character is of ASCII.
-_JSON_SPACE = {"\t": " "}
 
 
 @dataclass(slots=True)
@@ -88,7 +86,8 @@ def _as_yaml(text: str) -> str:
         json.loads(text)
     except (ValueError, RecursionError):
         return text
-    return re.sub(r"[^\n\r -~]", lambda match: _JSON_SPACE.get(match[0]) or json.dumps(match[0])[1:-1], text)
+    # Tabs stand between values alone, what is not ASCII in strings alone: there an escape means the same.
+    return re.sub(r"[^\n\r -~]", lambda match: json.dumps(match[0])[1:-1], text.replace("\t", " "))
 
 
 class _Unreadable(Exception):
