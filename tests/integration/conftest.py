@@ -38,6 +38,7 @@ from velodrome.spec import BenchmarkJob
 from velodrome.store import Store, open_store
 
 START_SECONDS = 30.0
+STOP_SECONDS = 5.0
 
 
 def _version(binary: str) -> str:
@@ -97,7 +98,7 @@ class RedisServer:
             while True:
                 try:
                     client.ping()
-                except redis.ResponseError:  # it answers: a password is all that is missing
+                except (redis.AuthenticationError, redis.ResponseError):  # it answers: a password is all it wants
                     return
                 except redis.RedisError:
                     if self.process.poll() is not None or time.monotonic() > end:
@@ -113,9 +114,13 @@ class RedisServer:
         self.process.wait()
 
     def stop(self) -> None:
+        """Ends the server, by force if it can't save what it was told to save."""
         if self.process is not None and self.process.poll() is None:
             self.process.terminate()
-            self.process.wait(START_SECONDS)
+            try:
+                self.process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                self.kill()
 
 
 BINARIES = _binaries()

@@ -17,6 +17,8 @@ TIMEOUT_SECONDS = 5.0
 # Redis' error codes, wherever they stand: a script's error of 6.2 carries the code of the failed command inside.
 _CODE = re.compile(r"(?:^|[\s-])([A-Z]{3,})(?= |$)")
 
+_NO_PASSWORD = re.compile("Authentication required|already authenticated")
+
 _WAIT: Mapping[str, str] = {
     "LOADING": "is still loading its data",
     "BUSY": "is busy with a script",
@@ -67,6 +69,8 @@ def translate(error: redis.RedisError, address: str) -> VelodromeError:
 
 
 def _code(error: redis.RedisError, text: str) -> str:
+    if isinstance(error, redis.AuthenticationError) and _NO_PASSWORD.search(text):
+        return "NOAUTH"  # the client library takes the code away
     for kind, code in _TYPES.items():
         if isinstance(error, kind):
             return code

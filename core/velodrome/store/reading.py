@@ -54,9 +54,12 @@ def parse_live(text: bytes) -> tuple[EpochPoint, ...]:
     return tuple(point for _, point in sorted({point.epoch: point for point in points}.items()))
 
 
-def parse_progress(text: bytes) -> Progress:
+def parse_progress(index: int, text: bytes) -> Progress:
     """A running trial's newest progress, without the epoch's point."""
-    return Progress.model_validate_json(text)
+    progress = Progress.model_validate_json(text)
+    if progress.index != index:
+        raise ValueError(f"it is the progress of trial {progress.index}")
+    return progress
 
 
 def parse_trial(index: int, text: bytes) -> TrialSummary:
@@ -83,6 +86,8 @@ def parse_cohorts(fields: Mapping[bytes, bytes], found: Mapping[str, tuple[bytes
     summaries = []
     for cohort_id, (conditions, entries) in found.items():
         cohort = Cohort(cohort_id, from_json(conditions))
+        if not isinstance(cohort.conditions, dict):
+            raise TypeError(f"the conditions of cohort {cohort_id} are no object")
         samples, last = fields[b"samples:" + cohort_id.encode()], fields[b"last:" + cohort_id.encode()]
         summaries.append(
             CohortSummary(cohort_id, cohort.conditions, cohort.words, entries, int(samples), moment(int(last, 16)))
@@ -95,7 +100,7 @@ def cohort_ids(fields: Iterable[bytes]) -> list[str]:
     return [field.removeprefix(b"last:").decode() for field in fields if field.startswith(b"last:")]
 
 
-def entry_states(job: JobInfo, fields: Mapping[bytes, bytes], running: Iterable[int]) -> dict[str, EntryState]:
+def entry_states(job: JobInfo, fields: Mapping[bytes, bytes], running: Iterable[bytes]) -> dict[str, EntryState]:
     """How each entry stands, from the counters and the indices of the running trials."""
     numbers: dict[str, dict[str, int]] = {"succeeded": {}, "failed": {}}
     reasons: dict[str, dict[str, int]] = {}
@@ -110,7 +115,7 @@ def entry_states(job: JobInfo, fields: Mapping[bytes, bytes], running: Iterable[
         else:
             numbers[kind][rest] = int(value)
     # Trials interleave entries: see velodrome.plan.
-    at_work = Counter(job.entries[index % len(job.entries)] for index in running)
+    at_work = Counter(job.entries[int(index) % len(job.entries)] for index in running)
     return {
         entry: EntryState(
             entry,

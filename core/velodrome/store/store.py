@@ -114,11 +114,11 @@ class Store:
         """Jobs of one board or of all, newest first."""
         key = keys.JOBS if board is None else keys.board_jobs(board)
         uids = self._ask("ZREVRANGE", key, offset, offset + limit - 1) if limit > 0 else []
-        return [job for job in self._jobs_of([uid.decode() for uid in uids]) if job is not None]
+        return [job for job in self._jobs_of([_text(uid) for uid in uids]) if job is not None]
 
     def boards(self) -> list[Board]:
         """All boards, the one with the newest job or result first."""
-        names = [name.decode() for name in self._ask("ZREVRANGE", keys.BOARDS, 0, -1)]
+        names = [_text(name) for name in self._ask("ZREVRANGE", keys.BOARDS, 0, -1)]
         with translated(self._address), self._client.pipeline(transaction=False) as pipe:
             for name in names:
                 pipe.zcard(keys.board_jobs(name))
@@ -128,6 +128,7 @@ class Store:
         return [
             Board(name, jobs, entries, reading.moment(last))
             for name, jobs, entries, last in zip(names, numbers[::3], numbers[1::3], numbers[2::3], strict=True)
+            if last is not None
         ]
 
     # The inbox
@@ -224,11 +225,7 @@ class Store:
 
     def trials(self, uid: str) -> dict[int, TrialSummary]:
         """All results of a job in short, by index."""
-        key = keys.job(uid, "trials")
-        return {
-            int(index): self._parsed(partial(reading.parse_trial, int(index)), text, key, index)
-            for index, text in sorted(self._fields(key).items(), key=lambda field: int(field[0]))
-        }
+        return self._by_index(keys.job(uid, "trials"), reading.parse_trial)
 
     def curves(self, uid: str, index: int) -> tuple[EpochPoint, ...]:
         """A trial's curves: of its result, else of the running attempt as far as they were reported and kept."""
@@ -241,11 +238,7 @@ class Store:
 
     def progress(self, uid: str) -> dict[int, Progress]:
         """The newest progress of each trial that reported any and has no result since, by index."""
-        key = keys.job(uid, "progress")
-        return {
-            int(index): self._parsed(reading.parse_progress, text, key, index)
-            for index, text in sorted(self._fields(key).items(), key=lambda field: int(field[0]))
-        }
+        return self._by_index(keys.job(uid, "progress"), reading.parse_progress)
 
     def conflicts(self, uid: str) -> list[TrialRecord]:
         """Results that differ from the one that stands for their trial, curves included."""
@@ -272,7 +265,7 @@ class Store:
 
     def _entries(self, job: JobInfo) -> dict[str, EntryState]:
         key = keys.job(job.uid, "entries")
-        running = [int(index) for index in self._fields(keys.job(job.uid, "progress"))]
+        running = self._fields(keys.job(job.uid, "progress"))
         return self._parsed(lambda fields: reading.entry_states(job, fields, running), self._fields(key), key)
 
     # Rankings
@@ -280,7 +273,7 @@ class Store:
     def board_entries(self, board: str) -> list[tuple[JobInfo, EntryState]]:
         """Each entry name of a board, as it stands in the newest job that has it; by entry name."""
         newest = {
-            entry.decode(): text.rpartition(b"\n")[2].decode()
+            _text(entry): _text(text.rpartition(b"\n")[2])
             for entry, text in sorted(self._fields(keys.board_entries(board)).items())
         }
         jobs = {job.uid: job for job in self._jobs_of(sorted(set(newest.values()))) if job is not None}
@@ -291,7 +284,7 @@ class Store:
         """The cohorts in which a board has values of a metric key, the one with the newest value first."""
         where = keys.board_cohorts(board, key)
         fields = self._fields(where)
-        ids = reading.cohort_ids(fields)
+        ids = self._parsed(reading.cohort_ids, fields, where)
         if not ids:
             return []
         with translated(self._address), self._client.pipeline(transaction=False) as pipe:
@@ -326,16 +319,23 @@ class Store:
     def _ask(self, *command: str | int) -> Any:
         """One command's answer, as the client library hands it out."""
         with translated(self._address):
-            return self._client.execute_command(*command)  # type: ignore[no-untyped-call]
+            return self._client.execute_command(*command)
 
     def _fields(self, key: str) -> dict[bytes, bytes]:
         fields: dict[bytes, bytes] = self._ask("HGETALL", key)
         return fields
 
+    def _by_index(self, key: str, parse: Callable[[int, bytes], Parsed]) -> dict[int, Parsed]:
+        found = {}
+        for field, text in self._fields(key).items():
+            index = self._parsed(int, field, key, field)
+            found[index] = self._parsed(partial(parse, index), text, key, field)
+        return dict(sorted(found.items()))
+
     def _parsed(self, parse: Callable[[Raw], Parsed], raw: Raw, key: str, field: object = None) -> Parsed:
         try:
             return parse(raw)
-        except (ValueError, KeyError, TypeError, IndexError, struct.error) as error:
+        except (AttributeError, LookupError, TypeError, ValueError, struct.error) as error:
             place = key if field is None else f"{key} field {_text(field) if isinstance(field, bytes) else field}"
             raise foreign(f"{place} holds what can't be read ({error})", self._address) from error
 
