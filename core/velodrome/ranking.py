@@ -141,7 +141,7 @@ def _held_back(row: Row, newest: tuple[JobInfo, EntryState] | None) -> UnrankedR
     why: Why = "NotMeasured"
     if done < row.planned:
         own = newest[1] if newest is not None and newest[0].uid == row.job_uid else None
-        why, reason = _shortfall(done, row.planned, own)
+        why, reason = _shortfall(row, own)
     else:
         try:
             Sample(row.entry, row.samples)
@@ -194,13 +194,16 @@ def _trials(count: int) -> str:
     return f"{count} trial{'' if count == 1 else 's'}"
 
 
-def _shortfall(done: int, planned: int, state: EntryState | None) -> tuple[Why, str]:
-    """Why an entry has some of its values in the cohort, and not all."""
-    if state is not None and state.failed:
+def _shortfall(row: Row, state: EntryState | None) -> tuple[Why, str]:
+    """Why an entry has some of its values in the cohort, and not all; `state` is of the row's job, where known."""
+    have = f"{len(row.samples)} of {_trials(row.planned)}"
+    if state is None:  # a newer job of the entry has no value here, and its state is the one that is told
+        return "Incomplete", f"{have} of {row.job_name} have a value"
+    if state.failed:
         return "Failed", failed_text(state)
-    if state is not None and state.succeeded > done:
-        return "OtherConditions", f"only {done} of {_trials(planned)} ran under these conditions"
-    return "Incomplete", f"{done} of {_trials(planned)} done"
+    if state.succeeded > len(row.samples):
+        return "OtherConditions", f"only {have} ran under these conditions"
+    return "Incomplete", f"{have} done"
 
 
 def _absence(key: MetricKey, state: EntryState, other_cohorts: bool, unavailable: str | None) -> tuple[Why, str]:  # noqa: FBT001

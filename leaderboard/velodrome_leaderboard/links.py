@@ -64,11 +64,22 @@ def several(name: str, options: Sequence[str], default: Sequence[str]) -> tuple[
     return value, {"key": key, "on_change": write}
 
 
-def page_number(pages: int, name: str = "page") -> tuple[int, Bound]:
+class BoundPage(Bound):
+    """As `Bound`, for `st.pagination`, which insists on a default of its own."""
+
+    default: int
+
+
+def page_number(pages: int, name: str = "page") -> tuple[int, BoundPage]:
     """The page that the URL names, within 1 to `pages`, and the pagination widget's arguments."""
     wanted = st.query_params.get(name, "1")
     value = min(max(int(wanted), 1), pages) if wanted.isascii() and wanted.isdigit() and len(wanted) < 10 else 1
-    return value, _bound(name, value, str, "1")
+    key = f"url-{name}-{value}"  # another page makes it another widget, which starts from its default
+
+    def write() -> None:
+        _write(name, str(st.session_state[key]), "1")
+
+    return value, {"key": key, "on_change": write, "default": value}
 
 
 def search(name: str, resets: Sequence[str]) -> tuple[str, Bound]:
@@ -83,12 +94,15 @@ def _bound(name: str, value: object, read: Callable[[object], str], default: str
     st.session_state[key] = value
 
     def write() -> None:
-        chosen = read(st.session_state[key])
         for other in resets:
             st.query_params.pop(other, None)
-        if chosen == default:
-            st.query_params.pop(name, None)
-        else:
-            st.query_params[name] = chosen
+        _write(name, read(st.session_state[key]), default)
 
     return {"key": key, "on_change": write}
+
+
+def _write(name: str, chosen: str, default: str) -> None:
+    if chosen == default:
+        st.query_params.pop(name, None)
+    else:
+        st.query_params[name] = chosen

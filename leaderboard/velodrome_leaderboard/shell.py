@@ -23,12 +23,13 @@ PAGES: dict[str, tuple[str, Render]] = {
 }
 
 _STYLE = Path(__file__).with_name("style.css")
+_ICON = Path(__file__).with_name("icon.svg")  # an icon by name would be fetched from the Internet
 _RETRY_SECONDS = 3.0
 
 
 def main() -> None:
     """The whole app, once a browser asks. The first page is the boards."""
-    st.set_page_config(page_title="Velodrome", page_icon=":material/sports_score:", layout="wide")
+    st.set_page_config(page_title="Velodrome", page_icon=str(_ICON), layout="wide")
     pages = [
         st.Page(partial(show, render), title=title, url_path=path, default=path == links.BOARDS)
         for path, (title, render) in PAGES.items()

@@ -67,7 +67,7 @@ def test_entries_that_cannot_be_told_apart_share_their_place() -> None:
 
 
 def test_an_incomplete_entry_is_never_ranked_however_good() -> None:
-    ranking = rank_objective("accuracy", [*CLEAR, row("star", 1.0, 1.0, planned=5)])
+    ranking = rank_objective("accuracy", [*CLEAR, row("star", 1.0, 1.0, planned=5)], [state("star", 5, 2)])
     assert "star" not in ranking.leaders
     (unranked,) = ranking.unranked
     assert (unranked.entry, unranked.why, unranked.reason) == ("star", "Incomplete", "2 of 5 trials done")
@@ -102,6 +102,12 @@ def test_a_metric_that_could_not_be_measured_gives_the_runners_own_reason() -> N
         "energy_joules", [], states, unavailable={"x": "energy_joules: this device has no counter"}
     )
     assert ranking.unranked[0].reason == "energy_joules: this device has no counter"
+
+
+def test_values_of_an_older_job_are_named_after_it() -> None:
+    newest = state("x", 3, 0, 1, {"OutOfMemory": 1}, job="job-2")
+    ranking = rank_objective("accuracy", [*CLEAR, row("x", 0.9, planned=3)], [newest])
+    assert ranking.unranked[0].reason == "1 of 3 trials of name-job-1 have a value"
 
 
 def test_values_under_several_conditions_are_not_mixed_to_fill_up_an_entry() -> None:

@@ -47,7 +47,7 @@ def _empty() -> None:
             ),
         )
     )
-    st.code("velodrome run deploy/examples/digits.yaml", language="bash")
+    st.code("velodrome run deploy/examples/digits.yaml", language=None)
     st.html(markup.note("This page shows results as soon as there are any."))
 
 

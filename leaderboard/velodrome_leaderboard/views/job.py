@@ -138,7 +138,7 @@ def _again(job: JobInfo, entry: str | None) -> None:
     text = documents.job_yaml(job, entry)
     st.html(markup.note("Save this file and, on a machine that has Velodrome, run:"))
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.code(f"velodrome run {name}", language="bash", width=520)
+        st.code(f"velodrome run {name}", language=None, width=520)
         st.download_button(
             "Save the file", text, name, "application/yaml", icon=":material/download:", on_click="ignore"
         )

@@ -1,0 +1,267 @@
+"""What each page says, drawn by Streamlit's own test runner over a real Redis."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from html import unescape
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from tools.sample_results import CLEAR, DIGITS, Race, Rider, accept, finish, many, race
+from velodrome.spec import parse_jobs
+from velodrome.store import Store
+
+Draw = Callable[..., AppTest]
+
+AT = datetime.now(UTC) - timedelta(minutes=10)
+NAN = ("LossNotFinite", "the loss became nan in epoch 4")
+
+
+def bare(html: str) -> str:
+    """The text of some HTML, each stretch of blanks as one."""
+    return re.sub(r"[ \n]+", " ", unescape(re.sub(r"<[^>]*>", " ", html))).strip(" ")
+
+
+def text_of(app: AppTest) -> str:
+    """All that the page says, tags left out."""
+    parts = [html.body for html in app.html] + [text.value for text in app.text] + [code.value for code in app.code]
+    parts += [heading.value for heading in app.subheader]
+    return bare(" ".join(parts))
+
+
+def table_of(app: AppTest, label: str) -> list[list[str]]:
+    """The cells of the table with this label, row by row."""
+    (table,) = [
+        part for html in app.html for part in re.findall(r"<table.*?</table>", html.body) if f'"{label}"' in part
+    ]
+    rows = re.findall(r"<tr[^>]*>(.*?)</tr>", table)[1:]
+    return [[bare(cell) for cell in re.findall(r"<td.*?</td>", row)] for row in rows]
+
+
+def links_of(app: AppTest) -> list[str]:
+    return [unescape(href) for html in app.html for href in re.findall(r'href="([^"]*)"', html.body)]
+
+
+def started(store: Store, done: int, board: str = "digits") -> Race:
+    """A race of which `done` trials have a result and the next one is training."""
+    made = race("running", AT + timedelta(minutes=1), name="again", board=board)
+    store.register(made.info)
+    at_work = [made.progress(made.trials[done], 0.4, datetime.now(UTC))]
+    accept(store, made, [made.record(trial) for trial in made.trials[:done]], at_work)
+    return made
+
+
+def test_without_results_the_first_page_shows_the_command_to_run(page_of: Draw) -> None:
+    app = page_of("boards")
+    assert app.code[0].value == "velodrome run deploy/examples/digits.yaml"
+    assert "No results yet" in text_of(app)
+
+
+def test_the_first_page_names_each_boards_leaders(store: Store, page_of: Draw) -> None:
+    finish(store, race("done", AT, riders=CLEAR))
+    finish(store, race("other", AT, name="other", riders={"alone": DIGITS["mlp"]}))
+    started(store, 7, board="busy")
+    page = text_of(page_of("boards"))
+    assert "5 entries" in page
+    assert "1 job " in page
+    assert "running, 7 of 25 trials done" in page
+    assert "alone" in page
+    assert re.search(r"accuracy slow 98\.\d+ ± 0\.\d+ %", page)
+    assert re.search(r"speed quick 1\.\d+ ± 0\.\d+ ms", page)
+
+
+def test_a_board_ranks_entries_with_their_intervals(store: Store, page_of: Draw) -> None:
+    finish(store, race("done", AT, riders=CLEAR))
+    app = page_of("board", name="digits", objective="speed")
+    rows = table_of(app, "Ranking by latency_p50_seconds{batch_size=1}")
+    assert [row[1] for row in rows] == ["quick", "middle", "slow"]
+    assert rows[0][0].strip("\u2007") == "1"
+    assert re.fullmatch(r"\d\.\d+", rows[0][2])
+    assert re.fullmatch(r"± 0\.\d+", rows[0][3])
+    assert rows[0][4] == "5"
+    page = text_of(app)
+    assert "quick is best: significantly better than each of the other 2 entries at 95 %." in page
+    assert "lower is better" in page
+    assert "Student's t" in page
+    assert "Sample CPU @ 2.00GHz · torch 2.15.0 · 2 CPUs" in page
+
+
+def test_entries_that_cannot_be_told_apart_share_a_rank(store: Store, page_of: Draw) -> None:
+    twins = {name: Rider("velodrome/cnn", 0.97, 0.0003, 4e8, spread=0.01) for name in ("left", "right")}
+    finish(store, race("done", AT, riders=twins))
+    rows = table_of(page_of("board", name="digits"), "Ranking by accuracy")
+    assert [row[0] for row in rows] == ["1=", "1="]
+
+
+def test_failed_and_unfinished_entries_are_listed_with_the_reason(store: Store, page_of: Draw) -> None:
+    finish(store, race("done", AT), {"gru": NAN})
+    app = page_of("board", name="digits")
+    assert len(table_of(app, "Ranking by accuracy")) == 4
+    ((entry, why, _, count, job),) = table_of(app, "Entries without a rank")
+    assert (entry, why, count, job) == ("gru", "2 of 5 trials failed: LossNotFinite", "3 / 5", "digits")
+
+    started(store, 3)
+    again = page_of("board", name="digits")
+    assert [row[0] for row in table_of(again, "Entries without a rank")] == ["cnn", "cnn-l1", "gru", "mlp"]
+    ((_, entry, *_),) = table_of(again, "Ranking by accuracy")
+    assert entry.split()[0] == "lstm"
+    assert "the newer job again has no value here yet" in entry
+
+
+def test_results_of_two_machines_are_never_in_one_table(store: Store, page_of: Draw) -> None:
+    finish(store, race("old", AT - timedelta(days=1), machine="Old CPU", riders={"first": DIGITS["cnn"]}))
+    finish(store, race("new", AT, machine="New CPU", riders={"second": DIGITS["mlp"]}))
+    app = page_of("board", name="digits", objective="speed")
+    label = "Ranking by latency_p50_seconds{batch_size=1}"
+    assert [row[1] for row in table_of(app, label)] == ["second"]
+    assert "CPU differs: New CPU here, Old CPU there" in text_of(app)
+    (choice,) = app.selectbox
+    assert choice.options == ["CPU: New CPU (1 entry)", "CPU: Old CPU (1 entry)"]
+    choice.select_index(1).run()
+    assert [row[1] for row in table_of(app, label)] == ["first"]
+    assert app.query_params["cohort"]
+    again = page_of("board", name="digits", objective="speed", cohort=app.query_params["cohort"])
+    assert [row[1] for row in table_of(again, label)] == ["first"]
+    quality = page_of("board", name="digits", objective="accuracy")
+    assert {row[1] for row in table_of(quality, "Ranking by accuracy")} == {"first", "second"}
+
+
+def test_trade_offs_name_the_front(store: Store, page_of: Draw) -> None:
+    finish(store, race("done", AT, riders={**CLEAR, "poor": Rider("velodrome/mlp", 0.7, 0.05, 6e8, 0.001)}))
+    app = page_of("board", name="digits", objective="trade-offs")
+    assert "slow and quick are on the front" in text_of(app)
+    rows = table_of(app, "Entries by accuracy and speed")
+    assert [(row[0], row[1]) for row in rows] == [
+        ("slow", "on the front"),
+        ("quick", "on the front"),
+        ("middle", ""),
+        ("poor", ""),
+    ]
+    three = page_of("board", name="digits", objective="trade-offs", by=["accuracy", "speed", "efficiency"])
+    assert table_of(three, "Entries by accuracy, speed and efficiency")
+
+
+def test_a_long_ranking_comes_in_pages_and_can_be_searched(store: Store, page_of: Draw) -> None:
+    finish(store, many(AT, 60, repeats=2))
+    app = page_of("board", name="sweep-60")
+    first = table_of(app, "Ranking by accuracy")
+    assert len(first) == 25
+    last = page_of("board", name="sweep-60", page="3")
+    assert len(table_of(last, "Ranking by accuracy")) == 10
+    for wild in ("99", "-1", "nonsense", "9" * 30):
+        assert table_of(page_of("board", name="sweep-60", page=wild), "Ranking by accuracy")
+    (field,) = app.text_input
+    field.set_value("0042").run()
+    assert [row[1] for row in table_of(app, "Ranking by accuracy")] == ["sweep-0042"]
+    assert app.query_params["find"] == "0042"
+
+
+def test_a_running_job_shows_its_trials(store: Store, page_of: Draw) -> None:
+    started(store, 4)
+    app = page_of("board", name="digits")
+    assert [row[:3] for row in table_of(app, "Running trials of again")] == [["gru repeat 1", "Training", "6 / 15"]]
+
+
+def test_a_job_shows_every_trial_and_the_file_to_run_it_again(store: Store, page_of: Draw) -> None:
+    made = race("done", AT)
+    finish(store, made, {"gru": NAN})
+    app = page_of("job", uid="done")
+    squares = [
+        part
+        for html in app.html
+        for part in re.findall(r'<a href="run\?job=done&amp;trial=\d+" class="square (\w+)"', html.body)
+    ]
+    assert squares.count("good") == 23
+    assert squares.count("bad") == 2
+    (spec,) = parse_jobs(next(code.value for code in app.code if "apiVersion" in code.value))
+    assert spec == made.plan.job
+
+
+def test_an_entrys_runs_and_the_file_to_run_it_alone(store: Store, page_of: Draw) -> None:
+    finish(store, race("done", AT), {"gru": NAN})
+    app = page_of("job", uid="done", entry="gru")
+    rows = table_of(app, "Runs of gru")
+    assert [row[1] for row in rows] == ["succeeded", "LossNotFinite", "succeeded", "LossNotFinite", "succeeded"]
+    assert re.fullmatch(r"9\d\.\d\d %", rows[0][2])
+    assert "run?job=done&trial=4" in links_of(app)
+    (spec,) = parse_jobs(next(code.value for code in app.code if "apiVersion" in code.value))
+    assert [entry.name for entry in spec.spec.entries] == ["gru"]
+    assert app.code[0].value == "velodrome run digits-gru.yaml"
+
+
+def test_a_run_shows_what_it_did_and_where(store: Store, page_of: Draw) -> None:
+    finish(store, race("done", AT))
+    page = text_of(page_of("run", job="done", trial="7"))
+    for part in ("mlp · seed 1", "velodrome/mlp", "sha256:5a5a", "torch 2.15.0", "batchSize", "RandomCrop", "ran"):
+        assert part in page
+    assert "energy_joules not measured: this device has no energy counter" in page
+
+
+def test_a_failed_run_shows_why_and_the_end_of_its_log(store: Store, page_of: Draw) -> None:
+    finish(store, race("done", AT), {"cnn": NAN})
+    app = page_of("run", job="done", trial="5")
+    assert "the loss became nan in epoch 4" in text_of(app)
+    assert "epoch 2/15: loss nan" in app.code[0].value
+
+
+def test_a_running_trial_shows_its_live_curve(store: Store, page_of: Draw) -> None:
+    started(store, 2)
+    app = page_of("run", job="running", trial="2")
+    assert "training" in text_of(app)
+    assert "epoch 6 of 15" in text_of(app)
+    waiting = page_of("run", job="running", trial="3")
+    assert "not started yet" in text_of(waiting)
+
+
+def test_a_conflict_is_told_on_the_job_and_on_the_run(store: Store, page_of: Draw) -> None:
+    made = race("done", AT)
+    finish(store, made)
+    accept(store, made, [made.record(made.trials[3], attempt="second")])
+    job = page_of("job", uid="done")
+    assert "two results that differ" in text_of(job)
+    assert "run?job=done&trial=3" in links_of(job)
+    app = page_of("run", job="done", trial="3")
+    assert "reported results that differ" in text_of(app)
+    assert [row[0].split()[0] for row in table_of(app, "Conflicting results")] == ["sample-1", "second"]
+    assert "differ" not in text_of(page_of("run", job="done", trial="4"))
+
+
+@pytest.mark.parametrize(
+    ("page", "query", "told"),
+    [
+        ("board", {"name": "digit"}, ["There is no such board.", "Did you mean", "digits"]),
+        ("board", {}, ["The address names no board."]),
+        ("job", {"uid": "gone"}, ["There is no such job.", "gone"]),
+        ("job", {"uid": "done", "entry": "gone"}, ["There is no such entry."]),
+        ("run", {"job": "gone", "trial": "1"}, ["There is no such job."]),
+        ("run", {"job": "done", "trial": "25"}, ["There is no such trial.", "trials 0 to 24"]),
+        ("run", {"job": "done", "trial": "-1"}, ["There is no such trial."]),
+        ("run", {"job": "done", "trial": "٣"}, ["There is no such trial."]),
+        ("board", {"name": "digits", "objective": "gone", "cohort": "gone"}, ["cnn"]),
+    ],
+)
+def test_an_address_that_leads_nowhere_says_so(
+    store: Store, page_of: Draw, page: str, query: dict[str, str], told: Sequence[str]
+) -> None:
+    finish(store, race("done", AT))
+    found = text_of(page_of(page, **query))
+    for part in told:
+        assert part in found
+
+
+def test_a_redis_that_holds_something_else_is_named(store: Store, page_of: Draw, redis_server: object) -> None:
+    finish(store, race("done", AT))
+    with redis_server.client() as client:  # type: ignore[attr-defined]
+        client.delete("velodrome:boards")
+        client.set("velodrome:boards", "something else")
+    page = text_of(page_of("boards"))
+    assert "before somebody changes something" in page
+    assert "velodrome:boards" in page or "use another database" in page
+
+
+def test_without_an_address_of_redis_the_page_says_how_to_start(page_of: Draw, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("VELODROME_REDIS_URL")
+    assert "velodrome leaderboard" in text_of(page_of("boards"))
