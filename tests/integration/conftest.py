@@ -71,12 +71,12 @@ class RedisServer:
     def url(self) -> str:
         return f"unix://{self.folder}/redis.sock"
 
-    def client(self) -> redis.Redis:
-        return redis.Redis.from_url(self.url)
+    def client(self, database: int = 0) -> redis.Redis:
+        return redis.Redis.from_url(self.url, db=database)
 
-    def contents(self) -> dict[bytes, object]:
-        """All that the server holds, by key."""
-        with contextlib.closing(self.client()) as client:
+    def contents(self, database: int = 0) -> dict[bytes, object]:
+        """All that a database holds, by key."""
+        with contextlib.closing(self.client(database)) as client:
             read: dict[Any, Callable[[Any], object]] = {
                 b"string": client.get,
                 b"hash": client.hgetall,

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from velodrome.store.store import Store
 
 _PAGE = 100
-_BATCH = 500
+_BATCH = 200
 _REJECTED_KEPT = 1000
 _MOST_RETRIES = 999_999
 

@@ -1,0 +1,212 @@
+"""Which reports become results: table by table, without any Redis."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from velodrome.collector import REPORT_BYTES, Accept, ProgressOf, Reject, judge
+from velodrome.plan import plan
+from velodrome.results import (
+    DatasetFacts,
+    Environment,
+    EpochPoint,
+    GrantedResources,
+    Hardware,
+    Observed,
+    Progress,
+    ProgressReport,
+    ResultReport,
+    Software,
+    TrialResult,
+)
+from velodrome.spec import BenchmarkJob
+
+AT = datetime(2026, 1, 1, tzinfo=UTC)
+SEEN = Observed(executor="local", node="here", run_seconds=3.0)
+PLAN = plan(
+    BenchmarkJob.model_validate(
+        {
+            "apiVersion": "velodrome.dev/v1alpha1",
+            "kind": "BenchmarkJob",
+            "metadata": {"name": "race"},
+            "spec": {
+                "dataset": {"name": "digits"},
+                "entries": [
+                    {"name": "cnn", "model": {"name": "velodrome/cnn"}},
+                    {"name": "mlp", "model": {"name": "velodrome/mlp"}},
+                ],
+                "trials": {"repeats": 2, "baseSeed": 7},
+            },
+        }
+    )
+)
+
+
+def observe(index: int, attempt: str) -> Observed | None:
+    """The executor started one attempt at each trial, and two at trial 1."""
+    return SEEN if attempt == f"attempt-{index}" or (index, attempt) == (1, "again") else None
+
+
+def result(index: int = 2, **change: Any) -> TrialResult:
+    trial = PLAN.trial(index)
+    fields: dict[str, Any] = {
+        "job_uid": "uid",
+        "index": index,
+        "entry": trial.entry,
+        "repeat": trial.repeat,
+        "seed": trial.seed,
+        "trial_id": trial.id,
+        "attempt": f"attempt-{index}",
+        "outcome": "Succeeded",
+        "metrics": {"accuracy": 0.1 + 0.2, "latency_p50_seconds{batch_size=1}": 1e-3},
+        "curves": [
+            EpochPoint(
+                epoch=1, seconds=1, train_loss=0.5, learning_rate=0.1, samples_per_second=1e3, validation={"loss": 0.4}
+            )
+        ],
+        "dataset": DatasetFacts(
+            name="digits", digest="sha256:" + "0" * 64, train_samples=10, validation_samples=2, test_samples=3,
+            shape=(1, 8, 8), classes=("0", "1"),
+        ),
+        "environment": Environment(
+            hardware=Hardware(cpu_model="Ryzen", cpu_count=2),
+            software=Software(velodrome="0.1.0", python="3.11.7", framework="torch 2.15.0"),
+            resources=GrantedResources(cpus=2),
+        ),
+        "started_at": AT,
+        "finished_at": AT,
+        **change,
+    }  # fmt: skip
+    return TrialResult.model_validate(fields)
+
+
+def report(**change: Any) -> bytes:
+    """A valid result report, and then `change` put into its JSON unchecked."""
+    document = json.loads(ResultReport(result=result()).model_dump_json())
+    document["result"].update(change)
+    return json.dumps(document).encode()
+
+
+def progress(**change: Any) -> bytes:
+    news = Progress(job_uid="uid", index=1, attempt="attempt-1", phase="Training", epoch=3, epochs=10, at=AT)
+    document = json.loads(ProgressReport(progress=news).model_dump_json())
+    document["progress"].update(change)
+    return json.dumps(document).encode()
+
+
+def judged(text: bytes) -> Accept | ProgressOf | Reject:
+    return judge(text, PLAN, "uid", observe, AT)
+
+
+def test_a_result_becomes_a_record_with_what_was_seen_and_planned() -> None:
+    accepted = judged(report())
+
+    assert isinstance(accepted, Accept)
+    assert accepted.record.result == result()
+    assert accepted.record.config == PLAN.trial(2).config
+    assert accepted.record.observed == SEEN
+    assert accepted.record.accepted_at == AT
+
+
+def test_any_attempt_that_was_started_at_the_trial_counts() -> None:
+    for attempt in ("attempt-1", "again"):
+        text = ResultReport(result=result(1, attempt=attempt)).model_dump_json().encode()
+        assert isinstance(judged(text), Accept)
+
+
+def test_a_failure_needs_no_conditions() -> None:
+    failed = result(outcome="Failed", reason="OutOfMemory", metrics={}, dataset=None, environment=None)
+
+    accepted = judged(ResultReport(result=failed).model_dump_json().encode())
+
+    assert isinstance(accepted, Accept)
+    assert accepted.record.result == failed
+
+
+def test_progress_is_told_apart() -> None:
+    told = judged(progress())
+
+    assert isinstance(told, ProgressOf)
+    assert told.progress.epoch == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "reason", "says"),
+    [
+        (b"", "InvalidReport", "EOF"),
+        (b"\xff\xfe", "InvalidReport", ""),
+        (b"null", "InvalidReport", "the report is not valid"),
+        (b"[]", "InvalidReport", "the report is not valid"),
+        (b'{"type": "trophy"}', "InvalidReport", "trophy"),
+        (b'{"type": "result"}', "InvalidReport", "the result is not a JSON object"),
+        (b'{"type": "progress"}', "InvalidReport", "progress.progress: Field required"),
+        (report()[:-20], "InvalidReport", ""),
+        (report(metrics={"accuracy": "high"}), "InvalidReport", "metrics.accuracy"),
+        (report(metrics={"accuracy": float("nan")}), "InvalidReport", ""),
+        (report(metrics={"accuracy": float("inf")}), "InvalidReport", ""),
+        (report(metrics={"acuracy": 0.5}), "InvalidReport", "'acuracy' names no metric of the catalogue"),
+        (report(metrics={"accuracy{batch_size=1}": 0.5}), "InvalidReport", "takes no batch_size=1"),
+        (report(index=-1), "InvalidReport", "index"),
+        (report(outcome="Won"), "InvalidReport", "outcome"),
+        (report(outcome="Failed"), "InvalidReport", "a failed trial has a reason"),
+        (report(schema_version=2), "SchemaUnsupported", "schema version 2, this Velodrome reads up to 1: update it"),
+        (report(schema_version=2, outcome="Won"), "SchemaUnsupported", "schema version 2"),
+        (report(schema_version=0), "InvalidReport", "no schema_version"),
+        (report(job_uid="other"), "WrongJob", "of job 'other', in the inbox of uid"),
+        (report(index=4), "UnplannedTrial", "the plan has no trial 4, but 4 trials"),
+        (report(index=3), "UnplannedTrial", "trial 3 was planned with entry 'mlp', not 'cnn'"),
+        (report(entry="gru"), "UnplannedTrial", "planned with entry 'cnn', not 'gru'"),
+        (report(repeat=0), "UnplannedTrial", "planned with repeat 1, not 0"),
+        (report(seed=7), "UnplannedTrial", "planned with seed 8, not 7"),
+        (report(trial_id="0" * 16), "UnplannedTrial", "planned with trial_id"),
+        (report(attempt="forged"), "UnknownAttempt", "no attempt 'forged' at trial 2 was started here"),
+        (report(attempt="attempt-1"), "UnknownAttempt", "no attempt 'attempt-1' at trial 2"),
+        (report(dataset=None), "ConditionsMissing", "does not say in which dataset"),
+        (report(environment=None), "ConditionsMissing", "does not say in which environment"),
+        (report(message="x" * REPORT_BYTES), "TooLarge", f"more than {REPORT_BYTES}"),
+        (progress(job_uid="other"), "WrongJob", "of job 'other'"),
+        (progress(index=4), "UnplannedTrial", "no trial 4"),
+        (progress(attempt="attempt-2"), "UnknownAttempt", "at trial 1"),
+        (progress(fraction=1.5), "InvalidReport", "fraction"),
+        (progress(loss=float("nan")), "InvalidReport", "loss"),
+    ],
+)  # fmt: skip
+def test_what_is_no_result_of_this_race_is_rejected_with_the_reason(text: bytes, reason: str, says: str) -> None:
+    rejected = judged(text)
+
+    assert isinstance(rejected, Reject)
+    assert rejected.reason == reason
+    assert says in rejected.message
+
+
+@given(st.binary(max_size=200) | st.text(max_size=200).map(str.encode))
+def test_nothing_that_anybody_writes_is_more_than_rejected(text: bytes) -> None:
+    assert isinstance(judged(text), Reject)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(field=st.sampled_from(sorted(TrialResult.model_fields)), value=json_values)
+def test_a_report_with_any_field_replaced_is_judged(field: str, value: Any) -> None:
+    verdict = judged(report(**{field: value}))
+
+    if isinstance(verdict, Accept):
+        assert verdict.record.result.trial_id == PLAN.trial(2).id
+        assert verdict.record.result.attempt == "attempt-2"
+    else:
+        assert isinstance(verdict, Reject)
+
+
+def test_reports_nest_no_deeper_than_the_parser_bears() -> None:
+    assert isinstance(judged(b'{"type":"result","result":' + b"[" * 100_000), Reject)
