@@ -12,6 +12,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from typer.testing import CliRunner
+
+from velodrome.cli.app import app
 from velodrome.metrics import CATALOGUE, Metric
 from velodrome.spec import BenchmarkJob
 
@@ -30,6 +33,7 @@ def pages() -> dict[Path, str]:
     return {
         folder / "benchmarkjob.md": benchmark_job_page(schema),
         folder / "benchmarkjob.schema.json": json.dumps(schema, indent=2, ensure_ascii=False) + "\n",
+        folder / "command-line.md": command_line_page(),
         folder / "metrics.md": metrics_page(),
     }
 
@@ -70,6 +74,16 @@ def metrics_page() -> str:
         lines += ["", f"## {kind.capitalize()}", ""]
         lines += ["| metric | unit | better | parameters | depends on | meaning |", "|---|---|---|---|---|---|"]
         lines += [_metric_row(metric) for metric in CATALOGUE.values() if metric.kind == kind]
+    return "\n".join(lines) + "\n"
+
+
+def command_line_page() -> str:
+    """What `--help` says, of the command and of each of its commands."""
+    names = [command.name or "" for command in app.registered_commands]
+    lines = [NOTICE.format(source="core/velodrome/cli"), "# The command line"]
+    for arguments in ([], *([name] for name in names)):
+        shown = CliRunner().invoke(app, [*arguments, "--help"], prog_name="velodrome", terminal_width=100)
+        lines += ["", f"## {' '.join(['velodrome', *arguments])}", "", "```text", shown.output.strip(), "```"]
     return "\n".join(lines) + "\n"
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 from pathlib import Path
 
 from playwright.sync_api import Error, Page, sync_playwright
 
-CHROMIUM = "/usr/bin/chromium"
+CHROMIUM = shutil.which("chromium")  # without one, Playwright takes the one that it has installed itself
 ARGUMENTS = (
     "--no-sandbox",
     "--disable-gpu",
