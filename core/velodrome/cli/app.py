@@ -1,0 +1,74 @@
+"""The velodrome command: its options, its commands, and the help that teaches them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from velodrome import __version__
+from velodrome.cli import board, check, doctor, race, serve, transfer, trial
+from velodrome.cli.ending import EXIT_CODES
+
+_CODES = "\n".join(f"  {code:>3}  {meaning}" for code, meaning in EXIT_CODES.items())
+
+HELP = """\
+Race deep-learning models under one set of rules, and see which is best at what.
+
+\b
+  velodrome doctor                      what this machine has, and what it lacks
+  velodrome validate job.yaml           is it right?
+  velodrome plan job.yaml               what would run
+  velodrome run job.yaml --serve        race, and watch the leaderboard in a browser
+  velodrome results                     who is best, by how much
+  velodrome show digits/cnn/0           one trial: curves, metrics, or why it failed
+
+Results stay on this machine, in a Redis that Velodrome starts and stops by itself; VELODROME_HOME names another
+folder for it, --redis another server.
+"""
+
+EPILOG = f"""\
+\b
+Exit codes:
+{_CODES}
+"""
+
+# Plain help: rendering it with rich takes longer than everything else that `velodrome --help` does.
+app = typer.Typer(
+    name="velodrome",
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"velodrome {__version__}")
+        raise typer.Exit
+
+
+@app.callback(help=HELP, epilog=EPILOG)
+def velodrome(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """The options of the command itself; its help is `HELP`."""
+
+
+COMMANDS = (
+    (race.run, race.EXAMPLES),
+    (check.validate, check.VALIDATE_EXAMPLES),
+    (check.plan, check.PLAN_EXAMPLES),
+    (board.results, board.RESULTS_EXAMPLES),
+    (trial.show, trial.EXAMPLES),
+    (board.jobs, board.JOBS_EXAMPLES),
+    (serve.leaderboard, serve.EXAMPLES),
+    (transfer.export, transfer.EXPORT_EXAMPLES),
+    (transfer.import_, transfer.IMPORT_EXAMPLES),
+    (doctor.doctor, doctor.EXAMPLES),
+)
+for command, examples in COMMANDS:
+    app.command(command.__name__.rstrip("_"), epilog=f"\b\nExamples:\n{examples}")(command)

@@ -1,0 +1,175 @@
+"""`results` and `jobs`: who is best, and what has been raced."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from velodrome.cli.options import Json, RedisUrl
+
+if TYPE_CHECKING:
+    from velodrome.cli.rankings import Ranked
+    from velodrome.results import JobInfo
+    from velodrome.store import Counts, Store
+
+RESULTS_EXAMPLES = """\
+  velodrome results
+  velodrome results digits --objective speed
+  velodrome results digits --csv > digits.csv
+"""
+JOBS_EXAMPLES = """\
+  velodrome jobs
+  velodrome jobs --board digits --json
+"""
+
+BoardArgument = Annotated[
+    str | None, typer.Argument(metavar="[BOARD]", help="Which leaderboard; the newest one where it is left out.")
+]
+
+
+def results(
+    board: BoardArgument = None,
+    *,
+    objective: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Only this objective, by its name or its metric key.")
+    ] = None,
+    cohort: Annotated[
+        str | None, typer.Option(metavar="ID", help="Values of these conditions instead of the newest ones.")
+    ] = None,
+    cohorts: Annotated[bool, typer.Option("--cohorts", help="List the conditions that there are values for.")] = False,
+    json: Json = False,
+    csv: Annotated[bool, typer.Option("--csv", help="Write CSV to standard output.")] = False,
+    redis: RedisUrl = None,
+) -> None:
+    """Show who is best at each objective of a board, by how much, and who can't be told apart.
+
+    A rank is 1 + the number of entries that are significantly better; `1=` is shared. Values are means over
+    trials with their 95 % interval; they are ranked together only where data, preprocessing and budget agree,
+    and for speed and efficiency also hardware and software. An entry is ranked once all of its trials succeeded.
+    """
+    import sys
+
+    from velodrome.cli.connecting import results_store
+
+    if json and csv:
+        raise typer.BadParameter("choose one of --json and --csv")
+    with results_store(redis) as store:
+        chosen = chosen_board(store, board)
+        if cohorts:
+            _print_cohorts(store, chosen, objective, as_json=json)
+            return
+        from velodrome.cli.rankings import board_rankings
+
+        rankings = board_rankings(store, chosen, objective, cohort)
+    if csv:
+        from velodrome.cli.ranking_output import write_csv
+
+        write_csv(sys.stdout, chosen, rankings)
+    elif json:
+        from velodrome.cli.ranking_output import rankings_document
+
+        _write_json(rankings_document(chosen, rankings))
+    else:
+        print_board(chosen, rankings)
+
+
+def jobs(
+    board: Annotated[str | None, typer.Option(metavar="BOARD", help="Only the jobs of this board.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="Most jobs to list.")] = 50,
+    json: Json = False,
+    redis: RedisUrl = None,
+) -> None:
+    """List what has been raced, newest first."""
+    from velodrome.cli.connecting import results_store
+
+    with results_store(redis) as store:
+        found = [(job, store.counts(job.uid)) for job in store.jobs(board, limit=limit)]
+    if json:
+        _write_json([_job_document(job, counts) for job, counts in found])
+    elif not found:
+        typer.echo(NOTHING)
+    else:
+        _print_jobs(found)
+
+
+NOTHING = "Nothing has been raced here yet. Try: velodrome run deploy/examples/digits.yaml"
+
+
+def chosen_board(store: Store, wanted: str | None) -> str:
+    """The board of that name, or the newest one; a usage error where there is none."""
+    boards = [board.name for board in store.boards()]
+    if not boards:
+        raise typer.BadParameter(NOTHING, param_hint="BOARD")
+    if wanted is not None and wanted not in boards:
+        from difflib import get_close_matches
+
+        close = get_close_matches(wanted, boards, 1)
+        hint = f"did you mean {close[0]}?" if close else f"there are: {', '.join(boards)}"
+        raise typer.BadParameter(f"there is no board {wanted}: {hint}", param_hint="BOARD")
+    return wanted or boards[0]
+
+
+def print_board(board: str, rankings: tuple[Ranked, ...]) -> None:
+    """The rankings of a board, for people."""
+    from velodrome.cli.console import output
+    from velodrome.cli.ranking_output import print_rankings
+
+    console = output()
+    console.print(f"board {board}", style="bold", markup=False)
+    print_rankings(console, rankings)
+
+
+def _print_cohorts(store: Store, board: str, objective: str | None, *, as_json: bool) -> None:
+    from velodrome.cli.console import output, table
+    from velodrome.cli.rankings import board_rankings
+    from velodrome.comparability import cohort_labels
+
+    found = {
+        ranked.objective: store.cohorts(board, str(ranked.objective.key))
+        for ranked in board_rankings(store, board, objective)
+    }
+    if as_json:
+        _write_json(
+            {
+                one.name: [{"id": c.cohort_id, "conditions": c.conditions, "entries": c.entries} for c in cohorts]
+                for one, cohorts in found.items()
+            }
+        )
+        return
+    shown = table("objective", "cohort", "entries", "trials", "conditions", numbers=frozenset({"entries", "trials"}))
+    for one, cohorts in found.items():
+        labels = cohort_labels(cohorts)
+        for cohort in cohorts:
+            row = (one.name, cohort.cohort_id, str(cohort.entries), str(cohort.samples), labels[cohort.cohort_id])
+            shown.add_row(*row)
+    output().print(shown)
+
+
+def _print_jobs(found: list[tuple[JobInfo, Counts]]) -> None:
+    from velodrome.cli.console import output, table
+
+    shown = table("job", "board", "started", "trials", "succeeded", "failed", "uid")
+    for job, counts in found:
+        started = job.created_at.astimezone().strftime("%Y-%m-%d %H:%M")
+        numbers = (str(job.trials), str(counts.succeeded), str(counts.failed))
+        shown.add_row(job.name, job.board, started, *numbers, job.uid)
+    output().print(shown)
+
+
+def _job_document(job: JobInfo, counts: Counts) -> dict[str, Any]:
+    return {
+        "uid": job.uid,
+        "name": job.name,
+        "board": job.board,
+        "created_at": job.created_at.isoformat(),
+        "trials": job.trials,
+        "succeeded": counts.succeeded,
+        "failed": counts.failed,
+    }
+
+
+def _write_json(value: object) -> None:
+    from json import dumps
+
+    typer.echo(dumps(value, ensure_ascii=False, indent=2))

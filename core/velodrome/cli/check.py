@@ -1,0 +1,153 @@
+"""`validate` and `plan`: what a file says, without running any of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from velodrome.cli.ending import BAD_INPUT
+from velodrome.cli.options import JobFile, Json
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from velodrome.plan import Plan, TrialConfig
+
+
+VALIDATE_EXAMPLES = """\
+  velodrome validate deploy/examples/*.yaml
+"""
+PLAN_EXAMPLES = """\
+  velodrome plan deploy/examples/digits.yaml
+  velodrome plan job.yaml --json | jq .trials[0]
+"""
+
+
+def validate(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="YAML files; - for standard input.")],
+) -> None:
+    """Check BenchmarkJobs and report everything that is wrong, with line numbers."""
+    from velodrome.cli.reading import plans_in
+    from velodrome.errors import SpecError
+
+    wrong = False
+    for path in files:
+        try:
+            plans = plans_in(path)
+        except SpecError as error:
+            wrong = True
+            typer.echo(str(error), err=True)
+        else:
+            for plan in plans:
+                typer.echo(f"{path}: {plan.job.metadata.name} is valid, {trials_text(plan)}")
+    if wrong:
+        raise typer.Exit(BAD_INPUT)
+
+
+def plan(file: JobFile, json: Json = False) -> None:
+    """Show what would run: every entry with its resolved parameters, how many trials, and their seeds."""
+    from velodrome.cli.reading import plans_in
+
+    plans = plans_in(file)
+    if json:
+        from json import dumps
+
+        for made in plans:
+            typer.echo(dumps(plan_document(made), ensure_ascii=False))
+        return
+    from velodrome.cli.console import output
+
+    console = output()
+    for made in plans:
+        for line in headlines(made):
+            console.print(line, markup=False)
+        console.print(entries_table(made))
+
+
+def trials_text(plan: Plan) -> str:
+    """`5 entries × 5 repeats = 25 trials, seeds 0 to 4`."""
+    entries, trials = len(plan.configs), plan.job.spec.trials
+    last = trials.base_seed + trials.repeats - 1
+    seeds = f"seed {last}" if trials.repeats == 1 else f"seeds {trials.base_seed} to {last}"
+    count = f"{entries} {'entry' if entries == 1 else 'entries'} × {trials.repeats} = {len(plan)} trials"
+    return f"{count}, {seeds} for each entry"
+
+
+def headlines(plan: Plan) -> list[str]:
+    """What all entries share, a line each."""
+    from velodrome.plan import objective_key
+
+    spec = plan.job.spec
+    target = spec.budget.target
+    budget = [f"{spec.budget.max_epochs} epochs at most"]
+    if spec.budget.max_seconds is not None:
+        budget.append(f"{spec.budget.max_seconds:g} s of training at most")
+    if target is not None:
+        budget.append(f"time to {target.metric} {target.value:g} is recorded")
+    preprocessing = ["normalised"] if spec.preprocessing.normalize else []
+    preprocessing += [augmentation.name for augmentation in spec.preprocessing.augmentations]
+    if spec.preprocessing.feature_selection is not None:
+        preprocessing.append(spec.preprocessing.feature_selection.method)
+    objectives = (f"{objective.name} ({objective_key(objective)})" for objective in spec.objectives)
+    return [
+        f"{plan.job.metadata.name}: {trials_text(plan)}",
+        f"  board        {plan.job.board}",
+        f"  data         {spec.dataset.name}{', ' if preprocessing else ''}{', '.join(preprocessing)}",
+        f"  budget       {', '.join(budget)}",
+        f"  objectives   {', '.join(objectives)}",
+        "  order        repeat 0 of every entry, then repeat 1 of every entry, and so on",
+    ]
+
+
+def entries_table(plan: Plan) -> Table:
+    """What each entry trains, and how."""
+    from velodrome.cli.console import table
+
+    shown = table("entry", "model", "batch", "optimizer", "schedule", "regularization", "early stopping")
+    for name, config in plan.configs.items():
+        shown.add_row(name, *_cells(config))
+    return shown
+
+
+def plan_document(plan: Plan) -> dict[str, Any]:
+    """All that `plan --json` writes of one job."""
+    return {
+        "job": plan.job.metadata.name,
+        "board": plan.job.board,
+        "entries": {
+            name: config.model_dump(mode="json", by_alias=True, exclude_none=True)
+            for name, config in plan.configs.items()
+        },
+        "trials": [
+            {"index": trial.index, "entry": trial.entry, "repeat": trial.repeat, "seed": trial.seed, "id": trial.id}
+            for trial in plan.trials
+        ],
+    }
+
+
+def _cells(config: TrialConfig) -> list[str]:
+    training = config.training
+    optimizer, schedule, stopping = training.optimizer, training.schedule, training.early_stopping
+    regularization = training.regularization.model_dump(by_alias=False)
+    return [
+        _call(config.model.name, config.model.args) if config.model else " ".join(config.command or ()),
+        str(training.batch_size),
+        _named(optimizer.name, optimizer.model_dump(exclude={"name"}, exclude_none=True)),
+        _named(schedule.name, schedule.model_dump(exclude={"name"}, exclude_none=True)),
+        ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in regularization.items() if value) or "none",
+        f"{stopping.metric}, patience {stopping.patience}" if stopping else "none",
+    ]
+
+
+def _call(name: str, args: Any) -> str:
+    return name + (f"({', '.join(f'{key}={value}' for key, value in args.items())})" if args else "")
+
+
+def _named(name: str, values: dict[str, Any]) -> str:
+    words = [f"{_SHORT.get(key, key)} {value}" for key, value in values.items()]
+    return f"{name}{' ' if words else ''}{', '.join(words)}"
+
+
+_SHORT = {"learningRate": "lr"}

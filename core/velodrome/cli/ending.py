@@ -1,0 +1,30 @@
+"""How commands end: the exit codes, and which error leads to which. Pure."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from velodrome.errors import ConfigurationError, SchemaUnsupported, SpecError, TrialFailed, VelodromeError
+
+OK: Final = 0
+FAILED: Final = 1
+BAD_INPUT: Final = 2
+NOT_HERE: Final = 3
+INTERRUPTED: Final = 130  # 128 + SIGINT; 143 and 129 for SIGTERM and SIGHUP
+
+EXIT_CODES: Final = {
+    OK: "done; for a race: no more trials failed than trials.maxFailed allows",
+    FAILED: "more trials failed than that, or not everything could be imported",
+    BAD_INPUT: "bad input: an invalid BenchmarkJob, an unknown board or option",
+    NOT_HERE: "this machine lacks something, Redis does not answer, or the job is being raced by another process",
+    INTERRUPTED: "interrupted; what was finished is kept, and running it again carries on",
+}
+
+
+def exit_code(error: VelodromeError) -> int:
+    """What the process ends with when this error reaches a person."""
+    if isinstance(error, SpecError | ConfigurationError | SchemaUnsupported):
+        return BAD_INPUT
+    if isinstance(error, TrialFailed):
+        return FAILED
+    return NOT_HERE

@@ -1,0 +1,43 @@
+"""The job or trial that a person means by what they typed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from velodrome.results import JobInfo
+    from velodrome.store import Store
+
+_PAGE = 200
+
+
+def found_job(store: Store, name: str, hint: str = "JOB") -> JobInfo:
+    """The job of that uid, or the newest of that name; a usage error where there is none."""
+    job = store.job(name)
+    offset = 0
+    known: dict[str, None] = {}
+    while job is None and (page := store.jobs(limit=_PAGE, offset=offset)):
+        job = next((one for one in page if one.name == name), None)
+        known.update(dict.fromkeys(one.name for one in page))
+        offset += _PAGE
+    if job is None:
+        names = f"there are: {', '.join(list(known)[:10])}" if known else "nothing has been raced here yet"
+        raise typer.BadParameter(f"there is no job {name}: {names}", param_hint=hint)
+    return job
+
+
+def found_trial(job: JobInfo, parts: list[str], hint: str = "RUN") -> int:
+    """The index of a trial that is named by ENTRY/REPEAT or by INDEX; a usage error where the job has none such."""
+    match parts:
+        case [index] if index.isdecimal() and int(index) < job.trials:
+            return int(index)
+        case [entry, repeat] if entry in job.entries and repeat.isdecimal() and int(repeat) < job.repeats:
+            return int(repeat) * len(job.entries) + job.entries.index(entry)
+    raise typer.BadParameter(
+        f"{'/'.join(parts)} is no trial of {job.name}: write {job.name}/ENTRY/REPEAT with an entry of "
+        f"{', '.join(job.entries)} and a repeat of 0 to {job.repeats - 1}, or {job.name}/INDEX with an index of "
+        f"0 to {job.trials - 1}",
+        param_hint=hint,
+    )

@@ -1,0 +1,24 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from velodrome.keys import ENV_REDIS_URL
+
+RedisUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--redis",
+        metavar="URL",
+        envvar=ENV_REDIS_URL,
+        help="Use this Redis (redis://, rediss:// or unix://) instead of the one that Velodrome starts by itself.",
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Write JSON to standard output, for programs.")]
+JobFile = Annotated[
+    Path, typer.Argument(metavar="FILE", help="YAML with one or more BenchmarkJobs; - for standard input.")
+]

@@ -1,0 +1,208 @@
+"""`run`: a race on this machine."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from velodrome.cli.ending import FAILED, OK
+from velodrome.cli.options import JobFile, RedisUrl
+
+EXAMPLES = """\
+  velodrome run deploy/examples/digits.yaml
+  velodrome run job.yaml --serve                 watch it in a browser
+  velodrome run job.yaml --parallel 2 --quiet
+  velodrome run job.yaml --retry-failed          after mending what made trials fail
+"""
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from contextlib import AbstractContextManager
+
+    from velodrome.local.events import Watch
+    from velodrome.local.executor import Finish, Settings
+    from velodrome.local.home import Home
+    from velodrome.local.leaderboard import Leaderboard
+    from velodrome.local.server import OwnRedis
+    from velodrome.local.stop import Stop
+    from velodrome.plan import Plan
+
+
+def run(
+    file: JobFile,
+    *,
+    serve: Annotated[
+        bool, typer.Option("--serve", help="Serve the leaderboard meanwhile, and after that until Ctrl-C.")
+    ] = False,
+    parallel: Annotated[
+        int, typer.Option(min=1, max=1024, help="Trials at once; they share the CPUs, and records say so.")
+    ] = 1,
+    cpus: Annotated[
+        int | None, typer.Option(min=1, max=4096, help="CPUs to use in all, instead of all that this process may use.")
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            envvar="VELODROME_DATA",
+            help="Folder below which dataset.source paths lie [default: data in Velodrome's own folder].",
+        ),
+    ] = None,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Run every trial again, beside the results there are.")
+    ] = False,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Run the trials again that have failed.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors and the rankings.")] = False,
+    json: Annotated[
+        bool, typer.Option("--json", help="Write every event as a line of JSON, then the rankings.")
+    ] = False,
+    redis: RedisUrl = None,
+) -> None:
+    """Race the BenchmarkJobs of a file on this machine and show who is best.
+
+    Each trial is a process of its own. Running it again carries on: finished trials are not run twice, and
+    Ctrl-C loses only the trials that run at that moment. Trials of different races take turns, so that none
+    disturbs another's timing; with --parallel, trials of one race share the machine, and their speeds are
+    ranked only with speeds that were measured the same way.
+    """
+    from velodrome.cli.connecting import redis_for
+    from velodrome.cli.reading import plans_in
+    from velodrome.local.home import open_home
+    from velodrome.local.stop import stopped_by_signals
+
+    if quiet and json:
+        raise typer.BadParameter("choose one of --quiet and --json")
+    plans = plans_in(file)
+    home = open_home()
+    settings = _settings(home, parallel, cpus, data, retry_failed=retry_failed)
+    with stopped_by_signals() as stop, redis_for(redis) as source, _served(home, source, wanted=serve) as board:
+        code = OK
+        for plan in plans:
+            if stop.requested:
+                break
+            finish = _race(plan, home, source, settings, stop, fresh=fresh, watcher=_watcher(quiet=quiet, json=json))
+            _tell_end(plan, finish, file)
+            _show_rankings(plan, source, json=json)
+            code = max(code, FAILED if finish.halt == "maxFailed" else OK)
+        if board is not None and not stop.requested:
+            from velodrome.cli.serve import serve_until_stopped
+
+            _say(f"\nThe leaderboard is at {board.url} (Ctrl-C ends it)")
+            serve_until_stopped(board, source, stop)
+            raise typer.Exit(code)
+        if stop.number is not None:
+            raise typer.Exit(128 + stop.number)
+        raise typer.Exit(code)
+
+
+def _settings(home: Home, parallel: int, cpus: int | None, data: Path | None, *, retry_failed: bool) -> Settings:
+    from velodrome.local.executor import Settings
+    from velodrome.local.machine import cpu_limit, cpus_for_each
+
+    return Settings(
+        parallel=parallel,
+        cpus=cpus_for_each(cpus or cpu_limit(), parallel),
+        data=(data or home.data).absolute(),
+        retry_failed=retry_failed,
+        starter=(sys.executable, "-m", "velodrome_runner", "serve"),
+    )
+
+
+@contextmanager
+def _served(home: Home, source: OwnRedis | str, *, wanted: bool) -> Iterator[Leaderboard | None]:
+    """The leaderboard, started before the first trial so that its own start disturbs none."""
+    if not wanted:
+        yield None
+        return
+    from velodrome.local.leaderboard import Leaderboard
+
+    with Leaderboard(home, source if isinstance(source, str) else source.url) as board:
+        board.await_up()
+        _say(f"The leaderboard is at {board.url}")
+        yield board
+
+
+def _race(
+    plan: Plan,
+    home: Home,
+    source: OwnRedis | str,
+    settings: Settings,
+    stop: Stop,
+    *,
+    fresh: bool,
+    watcher: AbstractContextManager[Watch],
+) -> Finish:
+    from velodrome.local.connection import Connection
+    from velodrome.local.race import race
+
+    with watcher as watch:
+        connection = Connection(source, watch, stop)
+        try:
+            return race(plan, home, connection, settings, watch, stop, fresh=fresh)
+        finally:
+            connection.close()
+
+
+def _watcher(*, quiet: bool, json: bool) -> AbstractContextManager[Watch]:
+    """Who watches, on standard error, so that standard output holds the rankings alone; for programs, all on that."""
+    from contextlib import nullcontext
+
+    from velodrome.cli import watching
+
+    if json:
+        return nullcontext(watching.JsonLines(typer.echo))
+    if quiet:
+        return nullcontext(watching.silence)
+    if sys.stderr.isatty():
+        return watching.Live(sys.stderr)
+    return nullcontext(watching.Lines(_say))
+
+
+def _tell_end(plan: Plan, finish: Finish, file: Path) -> None:
+    name, total = plan.job.metadata.name, len(plan)
+    counts = f"{finish.succeeded} of {total} trials succeeded" + (f", {finish.failed} failed" if finish.failed else "")
+    match finish.halt:
+        case "maxFailed":
+            allowed = plan.job.spec.trials.max_failed
+            _say(
+                f"{name} was stopped: {finish.failed} trials failed and trials.maxFailed is {allowed}; {counts}, "
+                f"{finish.missing} were not run.\n  `velodrome show {finish.uid}/INDEX` shows why; "
+                f"once that is mended: velodrome run {file} --retry-failed"
+            )
+        case "interrupted":
+            _say(f"{name} was interrupted; {counts}, {finish.missing} are left.\n  Carry on: velodrome run {file}")
+        case None:
+            _say(f"{name}: {counts}.")
+
+
+def _show_rankings(plan: Plan, source: OwnRedis | str, *, json: bool) -> None:
+    """The board as it stands now, and where to look further."""
+    from velodrome.cli.board import print_board
+    from velodrome.cli.rankings import board_rankings
+    from velodrome.store import open_store
+
+    board = plan.job.board
+    with open_store(source if isinstance(source, str) else source.url) as store:
+        rankings = board_rankings(store, board)
+    if json:
+        from json import dumps
+
+        from velodrome.cli.ranking_output import rankings_document
+
+        typer.echo(dumps({"event": "rankings", **rankings_document(board, rankings)}, ensure_ascii=False))
+        return
+    print_board(board, rankings)
+    _say(
+        f"\nAgain: velodrome results {board}.   One trial: velodrome show {plan.job.metadata.name}/ENTRY/REPEAT.   "
+        "In a browser: velodrome leaderboard"
+    )
+
+
+def _say(text: str) -> None:
+    typer.echo(text, err=True)

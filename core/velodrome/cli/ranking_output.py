@@ -1,0 +1,121 @@
+"""Rankings as a table for people, and as JSON and CSV for programs. Pure but for printing."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, TextIO
+
+from velodrome.cli.console import table
+from velodrome.cli.rankings import Ranked
+from velodrome.ranking import summary
+from velodrome.units import column_scale
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+CSV_COLUMNS = (
+    "board", "objective", "metric", "unit", "direction", "cohort", "rank", "shared", "entry", "mean", "low", "high",
+    "n", "job", "job_uid", "unranked",
+)  # fmt: skip
+
+
+def print_rankings(console: Console, rankings: Iterable[Ranked]) -> None:
+    """Each objective: what it ranks, the table, who is best, and under which conditions that holds."""
+    for ranked in rankings:
+        ranking = ranked.ranking
+        console.print(f"\n{ranked.objective.name}", style="bold", markup=False, end="")
+        console.print(f"  {ranking.key}, {ranking.direction} is better", markup=False)
+        if ranking.ranked:
+            console.print(ranking_table(ranked))
+        console.print(f"  {summary(ranking)}", markup=False)
+        for held in ranking.unranked:
+            console.print(f"  not ranked: {held.entry}: {held.reason}", markup=False)
+        for row in ranking.ranked:
+            if row.note:
+                console.print(f"  {row.entry}: {row.note}", markup=False)
+        if ranked.cohort is not None:
+            others = f"; {ranked.others} more under other conditions: --cohorts" if ranked.others else ""
+            console.print(f"  Holds for: {ranked.cohort.words}{others}", markup=False, style="dim")
+
+
+def ranking_table(ranked: Ranked) -> Table:
+    """Rank, entry, mean with its interval, and the number of trials."""
+    ranking = ranked.ranking
+    scale = column_scale(ranking.unit, [row.interval for row in ranking.ranked])
+    value = f"mean, {scale.symbol}" if scale.symbol else "mean"
+    level = f"{100 * (1 - ranking.alpha):g} % interval"
+    shown = table("rank", "entry", value, level, "n", "can't be told apart from", numbers=frozenset({value, "n"}))
+    for row in ranking.ranked:
+        interval = row.interval
+        known = interval.low is not None and interval.high is not None
+        spread = f"{scale.number(interval.low or 0)} to {scale.number(interval.high or 0)}" if known else "unknown"
+        others = ", ".join(row.indistinguishable_from)
+        shown.add_row(row.place, row.entry, scale.number(interval.mean), spread, str(interval.n), others)
+    return shown
+
+
+def rankings_document(board: str, rankings: Iterable[Ranked]) -> dict[str, Any]:
+    """All that `--json` writes. Numbers are in the unit that stands beside them, not scaled."""
+    return {"board": board, "objectives": [_objective(ranked) for ranked in rankings]}
+
+
+def _objective(ranked: Ranked) -> dict[str, Any]:
+    ranking, cohort = ranked.ranking, ranked.cohort
+    return {
+        "name": ranked.objective.name,
+        "metric": str(ranking.key),
+        "unit": ranking.unit,
+        "direction": ranking.direction,
+        "confidence": 1 - ranking.alpha,
+        "summary": summary(ranking),
+        "cohort": None if cohort is None else {"id": cohort.cohort_id, "words": cohort.words},
+        "ranked": [
+            {
+                "rank": row.rank,
+                "shared": row.shared,
+                "entry": row.entry,
+                "mean": row.interval.mean,
+                "low": row.interval.low,
+                "high": row.interval.high,
+                "n": row.interval.n,
+                "standard_deviation": row.interval.standard_deviation,
+                "indistinguishable_from": list(row.indistinguishable_from),
+                "samples": {str(seed): value for seed, value in sorted(row.samples.items())},
+                "job": row.job_name,
+                "job_uid": row.job_uid,
+                "note": row.note,
+            }
+            for row in ranking.ranked
+        ],
+        "unranked": [
+            {
+                "entry": row.entry,
+                "why": row.why,
+                "reason": row.reason,
+                "done": row.done,
+                "planned": row.planned,
+                "job": row.job_name,
+                "job_uid": row.job_uid,
+            }
+            for row in ranking.unranked
+        ],
+    }
+
+
+def write_csv(stream: TextIO, board: str, rankings: Iterable[Ranked]) -> None:
+    """One line for each entry of each objective; an unranked one has no rank and says why."""
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(CSV_COLUMNS)
+    for ranked in rankings:
+        ranking = ranked.ranking
+        cohort = "" if ranked.cohort is None else ranked.cohort.cohort_id
+        start = (board, ranked.objective.name, ranking.key, ranking.unit, ranking.direction, cohort)
+        for row in ranking.ranked:
+            interval = row.interval
+            numbers = (interval.mean, interval.low, interval.high, interval.n)
+            writer.writerow((*start, row.rank, row.shared, row.entry, *numbers, row.job_name, row.job_uid, ""))
+        for held in ranking.unranked:
+            nothing = ("", "", "", held.done)
+            writer.writerow((*start, "", "", held.entry, *nothing, held.job_name, held.job_uid, held.reason))

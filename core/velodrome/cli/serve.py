@@ -1,0 +1,68 @@
+"""`leaderboard`: the rankings in a browser."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from velodrome.cli.options import RedisUrl
+
+if TYPE_CHECKING:
+    from velodrome.local.leaderboard import Leaderboard
+    from velodrome.local.server import OwnRedis
+    from velodrome.local.stop import Stop
+
+EXAMPLES = """\
+  velodrome leaderboard --open
+  velodrome leaderboard --redis redis://results.example:6379 --port 9000
+"""
+
+_LOOK_SECONDS = 0.5
+_REDIS_SECONDS = 2.0
+
+
+def leaderboard(
+    port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="Port; 8501 or the next free one where it is left out.")
+    ] = None,
+    address: Annotated[
+        str, typer.Option(metavar="ADDRESS", help="Address to listen on; 0.0.0.0 lets other machines in.")
+    ] = "127.0.0.1",
+    open_: Annotated[bool, typer.Option("--open", help="Open it in this machine's browser.")] = False,
+    redis: RedisUrl = None,
+) -> None:
+    """Serve the leaderboard until Ctrl-C."""
+    from velodrome.cli.connecting import redis_for
+    from velodrome.local.home import open_home
+    from velodrome.local.leaderboard import Leaderboard
+    from velodrome.local.stop import stopped_by_signals
+
+    with stopped_by_signals() as stop, redis_for(redis) as source:
+        url = source if isinstance(source, str) else source.url
+        with Leaderboard(open_home(), url, port, address) as served:
+            served.await_up()
+            typer.echo(f"The leaderboard is at {served.url} (Ctrl-C ends it)")
+            if open_:
+                import webbrowser
+
+                webbrowser.open(served.url)
+            serve_until_stopped(served, source, stop)
+
+
+def serve_until_stopped(served: Leaderboard, redis: OwnRedis | str, stop: Stop) -> None:
+    """Keeps the leaderboard and Velodrome's own Redis up until the person stops them.
+
+    Raises:
+        LocalError: the leaderboard ended by itself.
+    """
+    import time
+
+    looked = 0.0
+    while not stop.requested:
+        if not served.is_running():
+            served.await_up()  # says why it ended
+        if not isinstance(redis, str) and time.monotonic() - looked > _REDIS_SECONDS:
+            looked = time.monotonic()
+            redis.ensure()
+        time.sleep(_LOOK_SECONDS)

@@ -1,0 +1,103 @@
+"""`export` and `import`: results as JSON lines, the backup and the way to another machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from velodrome.cli.ending import FAILED
+from velodrome.cli.options import RedisUrl
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from velodrome.store import ImportReport, Store
+
+EXPORT_EXAMPLES = """\
+  velodrome export backup.jsonl
+  velodrome export --board digits | ssh other velodrome import -
+"""
+IMPORT_EXAMPLES = """\
+  velodrome import backup.jsonl
+"""
+
+_SHOWN_REJECTIONS = 20
+
+
+def export(
+    file: Annotated[
+        Path, typer.Argument(metavar="[FILE]", help="Where to write; - or nothing for standard output.")
+    ] = Path("-"),
+    board: Annotated[str | None, typer.Option(metavar="BOARD", help="Only this board.")] = None,
+    job: Annotated[str | None, typer.Option(metavar="JOB", help="Only this job, by name (the newest) or uid.")] = None,
+    redis: RedisUrl = None,
+) -> None:
+    """Write jobs and results as JSON lines: a backup, or something to import on another machine."""
+    from velodrome.cli.connecting import results_store
+
+    with results_store(redis) as store:
+        uid = None
+        if job is not None:
+            from velodrome.cli.finding import found_job
+
+            uid = found_job(store, job).uid
+        lines = store.export_lines(board, uid)
+        if str(file) == "-":
+            for line in lines:
+                typer.echo(line)
+        else:
+            count = _write_file(file, lines)
+            typer.echo(f"{file}: {count} lines", err=True)
+
+
+def import_(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="What export wrote; - for standard input.")],
+    redis: RedisUrl = None,
+) -> None:
+    """Take jobs and results from JSON lines. Importing the same lines again changes nothing."""
+    from velodrome.cli.connecting import results_store
+
+    with results_store(redis) as store:
+        report = _read(store, file)
+    typer.echo(
+        f"imported {report.imported}, already there {report.duplicates}, superseded {report.superseded}, "
+        f"conflicts {report.conflicts}, refused {report.rejected_count}"
+    )
+    for line in report.rejected[:_SHOWN_REJECTIONS]:
+        typer.echo(f"{file}: line {line.line}: {line.why}", err=True)
+    if report.rejected_count > _SHOWN_REJECTIONS:
+        typer.echo(f"{file}: and {report.rejected_count - _SHOWN_REJECTIONS} more lines", err=True)
+    if report.rejected_count:
+        raise typer.Exit(FAILED)
+
+
+def _read(store: Store, file: Path) -> ImportReport:
+    import sys
+
+    if str(file) == "-":
+        return store.import_lines(sys.stdin)
+    try:
+        with file.open(encoding="utf-8") as lines:
+            return store.import_lines(lines)
+    except (OSError, UnicodeDecodeError) as error:
+        raise typer.BadParameter(f"{file} can't be read: {error}", param_hint="FILE") from error
+
+
+def _write_file(file: Path, lines: Iterable[str]) -> int:
+    """Writes beside the file first: an export that fails half-way leaves an older one as it was."""
+    from velodrome.errors import LocalError
+
+    beside = file.with_name(file.name + ".part")
+    count = 0
+    try:
+        with beside.open("w", encoding="utf-8") as stream:
+            for line in lines:
+                stream.write(f"{line}\n")
+                count += 1
+        beside.replace(file)
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        raise LocalError(f"{file}: can't be written ({error.strerror or error}): choose another place") from error
+    return count

@@ -1,0 +1,182 @@
+"""`show`: one trial, all that is known of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from velodrome.cli.options import Json, RedisUrl
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from velodrome.results import EpochPoint, JobInfo, Progress, TrialRecord
+
+EXAMPLES = """\
+  velodrome show digits/cnn/0
+  velodrome show digits/12
+  velodrome show local-3f2a81c09d4b5e67/12 --json
+"""
+
+_BARS = "▁▂▃▄▅▆▇█"
+_SPARKLINE_WIDTH = 40
+
+
+def show(
+    run: Annotated[
+        str,
+        typer.Argument(metavar="RUN", help="JOB/ENTRY/REPEAT or JOB/INDEX; JOB is a name (the newest) or a uid."),
+    ],
+    json: Json = False,
+    redis: RedisUrl = None,
+) -> None:
+    """Show one trial: its parameters, metrics, curves and machine; of a failed one, why, and the end of its log."""
+    from velodrome.cli.connecting import results_store
+    from velodrome.cli.finding import found_job, found_trial
+
+    name, *parts = run.split("/")
+    with results_store(redis) as store:
+        job = found_job(store, name, "RUN")
+        index = found_trial(job, parts)
+        record = store.trial(job.uid, index)
+        curves = store.curves(job.uid, index)
+        progress = store.progress(job.uid).get(index)
+        conflicts = [one for one in store.conflicts(job.uid) if one.result.index == index]
+    if json:
+        from json import dumps
+
+        typer.echo(dumps(_document(job, index, record, curves, conflicts), ensure_ascii=False, indent=2))
+        return
+    for line in _lines(job, index, record, curves, progress):
+        typer.echo(line)
+    for conflict in conflicts:
+        typer.echo(f"\nAnother result of this trial differs and is not ranked: attempt {conflict.result.attempt}")
+
+
+def _document(
+    job: JobInfo,
+    index: int,
+    record: TrialRecord | None,
+    curves: tuple[EpochPoint, ...],
+    conflicts: list[TrialRecord],
+) -> dict[str, Any]:
+    return {
+        "job": job.name,
+        "job_uid": job.uid,
+        "index": index,
+        "record": record and record.model_dump(mode="json", by_alias=True),
+        "curves": [point.model_dump(mode="json") for point in curves],
+        "conflicts": [conflict.model_dump(mode="json", by_alias=True) for conflict in conflicts],
+    }
+
+
+def _lines(
+    job: JobInfo,
+    index: int,
+    record: TrialRecord | None,
+    curves: tuple[EpochPoint, ...],
+    progress: Progress | None,
+) -> Iterator[str]:
+    repeat, position = divmod(index, len(job.entries))
+    yield f"{job.name}/{job.entries[position]}/{repeat}   trial {index} of {job.uid}, board {job.board}"
+    if record is None:
+        if progress is None:
+            yield f"It has not run yet. `velodrome run` carries on with {job.name}."
+        else:
+            yield f"It runs, or was interrupted: {progress.phase}, epoch {progress.epoch} of {progress.epochs}."
+        yield from _curve_lines(curves)
+        return
+    yield from _outcome_lines(record)
+    yield from _section("metrics", _metric_pairs(record))
+    yield from _curve_lines(curves)
+    yield from _section("parameters", _parameter_pairs(record))
+    yield from _section("machine", _machine_pairs(record))
+    if record.result.outcome == "Failed" and record.result.log_tail:
+        yield "\nend of the log"
+        yield from (f"  {line}" for line in record.result.log_tail.splitlines())
+
+
+def _outcome_lines(record: TrialRecord) -> Iterator[str]:
+    from velodrome.units import duration
+
+    result = record.result
+    seconds = (result.finished_at - result.started_at).total_seconds()
+    when = result.finished_at.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    words = f"{result.outcome} at {when} after {duration(seconds)}, seed {result.seed}, attempt {result.attempt}"
+    if record.observed.retries:
+        words += f", {record.observed.retries} tries before"
+    yield words
+    if result.reason:
+        yield f"{result.reason}: {result.message or ''}"
+    if result.epochs is not None:
+        best = "" if result.best_epoch is None else f", the best was epoch {result.best_epoch}"
+        stopped = "" if result.stopped_by is None else f", stopped by {result.stopped_by}"
+        yield f"{result.epochs} epochs{best}{stopped}"
+
+
+def _metric_pairs(record: TrialRecord) -> Iterator[tuple[str, str]]:
+    from velodrome.metrics import MetricKey
+    from velodrome.units import quantity
+
+    for key, value in record.result.metrics.items():
+        yield key, quantity(MetricKey.parse(key).metric.unit, value)
+    for key, why in record.result.unavailable.items():
+        yield key, f"not measured: {why}"
+
+
+def _parameter_pairs(record: TrialRecord) -> Iterator[tuple[str, str]]:
+    config = record.config.model_dump(mode="json", by_alias=True, exclude_none=True)
+    yield from _leaves({name: config[name] for name in ("model", "command", "training") if name in config})
+
+
+def _machine_pairs(record: TrialRecord) -> Iterator[tuple[str, str]]:
+    result = record.result
+    if record.observed.node:
+        yield "node", record.observed.node
+    if result.environment is not None:
+        yield from _leaves(result.environment.model_dump(mode="json", exclude_none=True))
+    if result.dataset is not None:
+        facts = result.dataset
+        yield "dataset", f"{facts.name} {facts.digest}"
+        yield (
+            "samples",
+            f"{facts.train_samples} train, {facts.validation_samples} validation, {facts.test_samples} test",
+        )
+
+
+def _leaves(value: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    for name, item in value.items():
+        if isinstance(item, dict):
+            yield from _leaves(item, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", str(item)
+
+
+def _section(title: str, pairs: Iterable[tuple[str, str]]) -> Iterator[str]:
+    known = list(pairs)
+    width = max((len(name) for name, _ in known), default=0)
+    if known:
+        yield f"\n{title}"
+        yield from (f"  {name:{width}}  {value}" for name, value in known)
+
+
+def _curve_lines(curves: tuple[EpochPoint, ...]) -> Iterator[str]:
+    if not curves:
+        return
+    series = {"train_loss": [point.train_loss for point in curves]}
+    for name in curves[-1].validation:
+        label = name if name.startswith("validation_") else f"validation {name}"
+        series[label] = [point.validation[name] for point in curves if name in point.validation]
+    pairs = ((name, f"{sparkline(values)}  {values[0]:.4g} to {values[-1]:.4g}") for name, values in series.items())
+    yield from _section(f"curves, {len(curves)} epochs", pairs)
+
+
+def sparkline(values: list[float], width: int = _SPARKLINE_WIDTH) -> str:
+    """The values as a row of bars, low to high; more values than `width` are thinned out evenly."""
+    if len(values) > width:
+        values = [values[round(at * (len(values) - 1) / (width - 1))] for at in range(width)]
+    low, high = min(values), max(values)
+    if low == high:
+        return _BARS[0] * len(values)
+    return "".join(_BARS[round((value - low) / (high - low) * (len(_BARS) - 1))] for value in values)

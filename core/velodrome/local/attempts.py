@@ -1,0 +1,133 @@
+"""Every try at a trial, each with a folder of its own: its log, its spool, and the proof that this executor began it.
+
+The folders outlive a killed executor, so that the next one knows which reports in the inbox are honest and finds what
+was measured but never delivered.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from velodrome.errors import LocalError
+from velodrome.local.files import tail, write_private
+from velodrome.local.home import cannot_write
+from velodrome.results import LOG_TAIL_LIMIT, REPORT, Observed, ResultReport
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One try at one trial. `began` is a POSIX time, `number` counts the tries at this trial from 0."""
+
+    name: str
+    index: int
+    number: int
+    began: float
+    folder: Path
+
+    @property
+    def log(self) -> Path:
+        """What the trial's process wrote to its standard output and error."""
+        return self.folder / "log.txt"
+
+    def log_tail(self) -> str:
+        """The end of the log, for a record."""
+        return tail(self.log, limit=LOG_TAIL_LIMIT)
+
+
+class Attempts:
+    """The tries at one job's trials, of this executor and of those before it."""
+
+    def __init__(self, folder: Path, node: str) -> None:
+        self._folder = folder
+        self._node = node
+        self._known: dict[str, Attempt] = {}
+        self._seconds: dict[str, float] = {}
+        self._numbers: dict[int, int] = {}
+        for attempt in _noted(folder):
+            self._learn(attempt)
+
+    def begin(self, index: int, now: float) -> Attempt:
+        """A new try at a trial.
+
+        Raises:
+            LocalError: its folder can't be made.
+        """
+        number = self._numbers.get(index, 0)
+        name = f"{index}-{number}-{secrets.token_hex(4)}"
+        attempt = Attempt(name, index, number, now, self._folder / name)
+        try:
+            attempt.folder.mkdir(mode=0o700, parents=True)
+        except OSError as error:
+            raise cannot_write(attempt.folder, error) from error
+        note = {"index": index, "number": number, "began": now}
+        write_private(attempt.folder / "attempt.json", json.dumps(note).encode())
+        self._learn(attempt)
+        return attempt
+
+    def ended(self, attempt: Attempt, now: float) -> None:
+        """Notes when its process was gone."""
+        self._seconds[attempt.name] = now - attempt.began
+
+    def observe(self, index: int, name: str) -> Observed | None:
+        """What this machine saw of a try; None where no executor of this folder made such a try at that trial."""
+        attempt = self._known.get(name)
+        if attempt is None or attempt.index != index:
+            return None
+        return Observed(executor="local", node=self._node, run_seconds=self._seconds.get(name), retries=attempt.number)
+
+    def spooled(self) -> list[Path]:
+        """Results that runners wrote down and could not deliver, oldest try first."""
+        known = sorted(self._known.values(), key=lambda attempt: attempt.began)
+        return [path for attempt in known for path in sorted(attempt.folder.glob("result-*.json"))]
+
+    def spooled_by(self, attempt: Attempt) -> list[Path]:
+        """The same for one try."""
+        return sorted(attempt.folder.glob("result-*.json"))
+
+    def discard(self, attempt: Attempt) -> None:
+        """Removes the folder of a try whose result is safe; the try stays known to this executor."""
+        shutil.rmtree(attempt.folder, ignore_errors=True)
+
+    def discard_all(self, indices: set[int]) -> None:
+        """Removes the folders of every try at these trials."""
+        for attempt in self._known.values():
+            if attempt.index in indices:
+                self.discard(attempt)
+
+    def _learn(self, attempt: Attempt) -> None:
+        self._known[attempt.name] = attempt
+        self._numbers[attempt.index] = max(self._numbers.get(attempt.index, 0), attempt.number + 1)
+
+
+def read_spool(path: Path) -> ResultReport | None:
+    """The result in a spool file; None where it is no such thing: then it is set aside as `NAME.corrupt`, for a person.
+
+    Raises:
+        LocalError: the file can't be read.
+    """
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        raise LocalError(f"{path}: a result waits in it and it can't be read ({error.strerror}): mend that") from error
+    try:
+        report = REPORT.validate_json(text)
+    except ValueError:
+        report = None
+    if isinstance(report, ResultReport):
+        return report
+    path.replace(path.with_name(path.name + ".corrupt"))
+    return None
+
+
+def _noted(folder: Path) -> Iterator[Attempt]:
+    for path in folder.glob("*/attempt.json"):
+        try:
+            note = json.loads(path.read_bytes())
+            yield Attempt(path.parent.name, int(note["index"]), int(note["number"]), float(note["began"]), path.parent)
+        except (OSError, ValueError, KeyError, TypeError):
+            continue  # torn by a crash while it was made: nothing had started then

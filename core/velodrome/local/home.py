@@ -1,0 +1,104 @@
+"""The folder in which Velodrome keeps everything that it writes on this machine."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from velodrome.errors import LocalError
+
+ENV_HOME = "VELODROME_HOME"
+# An append-only file on a full disk refuses every write, so a race is not started on one that is nearly so.
+LEAST_FREE_BYTES = 50 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """The data folder and what lies in it. Only its owner may enter."""
+
+    folder: Path
+
+    @property
+    def redis(self) -> Path:
+        """Velodrome's own Redis: its data, configuration, socket and log."""
+        return self.folder / "redis"
+
+    @property
+    def track(self) -> Path:
+        """What the races of this folder take turns by."""
+        return self.folder / "track"
+
+    @property
+    def data(self) -> Path:
+        """Where data sets are looked up, and downloaded to, unless --data says otherwise."""
+        return self.folder / "data"
+
+    def job(self, uid: str) -> Path:
+        """What a race on this machine needs beside its results: its lock, its spec, spool files and logs."""
+        return self.folder / "jobs" / uid
+
+    def make(self, folder: Path) -> Path:
+        """A folder below this one, made where it is missing.
+
+        Raises:
+            LocalError: it can't be made.
+        """
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise cannot_write(folder, error) from error
+        return folder
+
+
+def locate_home(environ: Mapping[str, str] = os.environ) -> Home:
+    """$VELODROME_HOME, else the platform's folder for this user's data. Touches nothing.
+
+    Raises:
+        LocalError: there is neither.
+    """
+    chosen = environ.get(ENV_HOME)
+    try:
+        if chosen:
+            return Home(Path(chosen).expanduser().absolute())
+        import platformdirs
+
+        return Home(Path(platformdirs.user_data_dir("velodrome", appauthor=False)))
+    except RuntimeError as error:
+        raise LocalError(
+            f"this user has no home folder to keep results in: set {ENV_HOME} to a folder that can be written"
+        ) from error
+
+
+def open_home(environ: Mapping[str, str] = os.environ) -> Home:
+    """The data folder, made where it is missing and proven to take a file.
+
+    Raises:
+        LocalError: it can't be made or written, or its disk is full.
+    """
+    home = locate_home(environ)
+    home.make(home.folder)
+    try:
+        with tempfile.TemporaryFile(dir=home.folder) as probe:
+            probe.write(b"velodrome")
+            probe.flush()
+        free = shutil.disk_usage(home.folder).free
+    except OSError as error:
+        raise cannot_write(home.folder, error) from error
+    if free < LEAST_FREE_BYTES:
+        raise LocalError(
+            f"{home.folder}: its disk has {free / 2**20:.0f} MiB left and results need "
+            f"{LEAST_FREE_BYTES / 2**20:.0f}: free some, or choose another folder with {ENV_HOME}=FOLDER"
+        )
+    return home
+
+
+def cannot_write(path: Path, error: OSError) -> LocalError:
+    """What to tell of a path below the data folder that can't be made or written."""
+    return LocalError(
+        f"{path}: can't be written ({error.strerror or error}): "
+        f"choose a folder that can with {ENV_HOME}=FOLDER, or make room in this one"
+    )

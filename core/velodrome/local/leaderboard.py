@@ -1,0 +1,139 @@
+"""The leaderboard as a child process: Streamlit on this machine, reading the same Redis."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from contextlib import suppress
+from pathlib import Path
+from typing import Self
+
+from velodrome import keys
+from velodrome.errors import LocalError
+from velodrome.local.files import tail
+from velodrome.local.home import Home, cannot_write
+
+USUAL_PORT = 8501
+_PORTS_TO_TRY = 100
+_START_SECONDS = 120.0
+# The leaderboard gives way to what is being measured.
+_NICENESS = 10
+
+
+class Leaderboard:
+    """The leaderboard's process. Make it in the main thread; leaving the context ends it."""
+
+    def __init__(self, home: Home, redis_url: str, port: int | None = None, address: str = "127.0.0.1") -> None:
+        app = _app()
+        self._log = home.make(home.folder) / "leaderboard.log"
+        self.port = free_port(address) if port is None else port
+        if port is not None and not is_free(address, port):
+            raise LocalError(f"port {port} on {address} is taken: choose another with --port, or leave it out")
+        self._address = address
+        command = [sys.executable, "-m", "streamlit", "run", str(app), *_options(self.port, address)]
+        environ = {**os.environ, keys.ENV_REDIS_URL: redis_url}
+        try:
+            with self._log.open("wb") as log:
+                self._process = subprocess.Popen(
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    env=environ,
+                    start_new_session=True,  # Ctrl-C in the terminal is for this process, which ends that one
+                )
+        except OSError as error:
+            raise cannot_write(self._log, error) from error
+        with suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, self._process.pid, _NICENESS)
+
+    @property
+    def url(self) -> str:
+        """What to open in a browser."""
+        host = "127.0.0.1" if self._address in ("0.0.0.0", "") else self._address  # noqa: S104 -- compared, not bound
+        return f"http://{host}:{self.port}"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.terminate()
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def is_running(self) -> bool:
+        return self._process.poll() is None
+
+    def is_up(self) -> bool:
+        """Whether it serves pages."""
+        try:
+            with urllib.request.urlopen(f"{self.url}/_stcore/health", timeout=2) as answer:  # noqa: S310 -- own URL
+                return bool(answer.status == 200)
+        except (urllib.error.URLError, OSError):
+            return False
+
+    def await_up(self) -> None:
+        """Returns once it serves pages.
+
+        Raises:
+            LocalError: it ended, or did not get that far.
+        """
+        deadline = time.monotonic() + _START_SECONDS
+        while not self.is_up():
+            if not self.is_running() or time.monotonic() > deadline:
+                raise LocalError(f"the leaderboard did not start. Its last words ({self._log}):\n{tail(self._log)}")
+            time.sleep(0.1)
+
+
+def is_free(address: str, port: int) -> bool:
+    """Whether nobody listens there."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((address, port))
+        except OSError:
+            return False
+    return True
+
+
+def free_port(address: str) -> int:
+    """Streamlit's usual port, or the next one that is free.
+
+    Raises:
+        LocalError: none of a hundred is.
+    """
+    for port in range(USUAL_PORT, USUAL_PORT + _PORTS_TO_TRY):
+        if is_free(address, port):
+            return port
+    raise LocalError(f"no port from {USUAL_PORT} on is free on {address}: choose one with --port")
+
+
+def _app() -> Path:
+    """The leaderboard's program, found without importing it.
+
+    Raises:
+        LocalError: it is not installed.
+    """
+    package = importlib.util.find_spec("velodrome_leaderboard")
+    if package is None or not package.submodule_search_locations or importlib.util.find_spec("streamlit") is None:
+        raise LocalError("the leaderboard is not installed here: pip install 'velodrome[leaderboard]'")
+    return Path(package.submodule_search_locations[0]) / "app.py"
+
+
+def _options(port: int, address: str) -> list[str]:
+    return [
+        f"--server.port={port}",
+        f"--server.address={address}",
+        "--server.headless=true",
+        "--server.fileWatcherType=none",
+        "--browser.gatherUsageStats=false",
+    ]

