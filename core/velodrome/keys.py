@@ -12,6 +12,7 @@ KIND = "BenchmarkJob"
 # What a runner process is told, by environment variable.
 ENV_SPEC = "VELODROME_SPEC"  # path of the canonical BenchmarkJob, JSON
 ENV_INDEX = "JOB_COMPLETION_INDEX"  # Kubernetes sets this one for Indexed Jobs
+ENV_ENTRIES = "VELODROME_ENTRIES"  # positions of the entries whose trials the index counts; all of them without it
 ENV_JOB_UID = "VELODROME_JOB_UID"
 ENV_ATTEMPT = "VELODROME_ATTEMPT"  # unique for each process that tries a trial: the pod's name, or pid and start
 ENV_REDIS_URL = "VELODROME_REDIS_URL"  # may be absent: reports then go to the spool folder alone
@@ -92,3 +93,9 @@ def board_cohorts(board: str, key: str) -> str:
 def board_rows(board: str, key: str, cohort_id: str) -> str:
     """Hash: entry name -> the values that rank it in this cohort."""
     return f"{PREFIX}:board:{board}:rows:{cohort_id}:{key}"
+
+# Labels of what the operator makes. A job's uid is the selector that finds its children.
+LABEL_JOB_UID = f"{GROUP}/job-uid"
+LABEL_JOB_NAME = f"{GROUP}/job-name"
+LABEL_ROLE = f"{GROUP}/role"
+ROLE_RUNNER = "runner"

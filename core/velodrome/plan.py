@@ -6,7 +6,7 @@ drifts during the race drifts for all. Repeat r of every entry has the seed `bas
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -78,6 +78,11 @@ class Plan:
             (name, config, digest(_identity(config, exclude={"dataset": {"source": True}}), 64))
             for name, config in self.configs.items()
         )
+
+    def indexes(self, entries: Sequence[int]) -> tuple[int, ...]:
+        """The trials of the entries at these positions: repeat 0 of each, then repeat 1 …, as in the whole plan."""
+        repeats = range(self.job.spec.trials.repeats)
+        return tuple(repeat * len(self.configs) + entry for repeat in repeats for entry in entries)
 
     def trial(self, index: int) -> Trial:
         """The trial of that index.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -41,12 +43,25 @@ def flops(model: nn.Module, sample: Tensor) -> int:
     """
     probe = copy.deepcopy(model).cpu().float().eval()
     counter, seen = FlopCounterMode(display=False), _Operations()
-    # With oneDNN a recurrent layer would be one operation, which the counter takes for nothing.
-    with torch.no_grad(), torch.backends.mkldnn.flags(enabled=False), seen, counter:
+    with torch.no_grad(), _without_onednn(), seen, counter:
         probe(sample.cpu().float())
     if seen.uncounted:
         raise Unmeasurable(f"torch can't count the operations of {', '.join(sorted(seen.uncounted))}")
     return int(counter.get_total_flops())
+
+
+@contextmanager
+def _without_onednn() -> Iterator[None]:
+    """With oneDNN a recurrent layer would be one operation, which the counter takes for nothing.
+
+    `torch.backends.mkldnn.flags` would do the same and warn about TF32, which it sets too.
+    """
+    mkldnn = torch.backends.mkldnn
+    (enabled, *_) = mkldnn.set_flags(_enabled=False, _fp32_precision=None)
+    try:
+        yield
+    finally:
+        mkldnn.set_flags(_enabled=enabled, _fp32_precision=None)
 
 
 class _Operations(TorchDispatchMode):

@@ -179,9 +179,10 @@ def _costs(
     config: TrialConfig, prepared: Prepared, model: nn.Module, context: Autocast, unavailable: dict[str, str]
 ) -> dict[str, float]:
     inference = config.evaluation.inference
+    images, _ = next(prepared.batches(max(inference.batch_sizes), split="test"))
     timed = timing.time_inference(
         model,
-        prepared.test.images,
+        images,
         batch_sizes=inference.batch_sizes,
         min_run_seconds=inference.min_run_seconds,
         context=context,
@@ -192,7 +193,7 @@ def _costs(
         "parameters": float(parameters(model)),
     }
     try:
-        metrics["flops"] = float(flops(model, prepared.test.images[:1]))
+        metrics["flops"] = float(flops(model, images[:1]))
     except Unmeasurable as error:
         unavailable["flops"] = str(error)
     return metrics

@@ -26,6 +26,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from velodrome_runner import threads
+
 # Everything that a trial needs: what is not here is imported by every trial anew.
 _WARM = (
     "redis",
@@ -71,8 +73,8 @@ class Order:
 
 def serve(stdin: BinaryIO | None = None, stdout: BinaryIO | None = None) -> int:
     """Serves until standard input ends and all trials have; the exit code is 0, or 143 after SIGTERM."""
-    # Numeric libraries start their threads when they are loaded, and threads don't survive a fork.
-    os.environ.update(OMP_NUM_THREADS="1", MKL_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
+    # Numeric libraries may start threads when they are loaded, and threads don't survive a fork. Trials set their own.
+    threads.use(1)
     parent = os.getppid()
     for name in _WARM:
         importlib.import_module(name)

@@ -15,7 +15,10 @@ _DEADLINE_SECONDS = 600.0
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """One trial's orders, as the environment gives them. `deadline` is in seconds after the end of the trial."""
+    """One trial's orders, as the environment gives them. `deadline` is in seconds after the end of the trial.
+
+    `index` counts the trials of the entries at the positions `entries`, or of all where there are none.
+    """
 
     spec: Path
     index: int
@@ -26,6 +29,7 @@ class Settings:
     scratch: Path
     concurrent: int
     deadline: float
+    entries: tuple[int, ...] = ()
 
     @classmethod
     def read(cls, environ: Mapping[str, str]) -> Settings:
@@ -44,6 +48,7 @@ class Settings:
             scratch=Path(_text(environ, keys.ENV_SCRATCH, "a folder for files of this trial")),
             concurrent=_whole(environ, keys.ENV_CONCURRENT, 1, least=1),
             deadline=_seconds(environ, keys.ENV_DEADLINE, _DEADLINE_SECONDS),
+            entries=_positions(environ, keys.ENV_ENTRIES),
         )
 
 
@@ -71,6 +76,13 @@ def _whole(environ: Mapping[str, str], name: str, default: int | None, *, least:
     if not text.isascii() or not text.isdigit() or int(text) < least:
         raise ConfigurationError(f"{name} is {text!r}: set it to a whole number from {least} on")
     return int(text)
+
+
+def _positions(environ: Mapping[str, str], name: str) -> tuple[int, ...]:
+    parts = [part for part in environ.get(name, "").split(",") if part]
+    if not all(part.isascii() and part.isdigit() for part in parts):
+        raise ConfigurationError(f"{name} is {environ[name]!r}: set it to positions of entries, such as 0,2")
+    return tuple(int(part) for part in parts)
 
 
 def _seconds(environ: Mapping[str, str], name: str, default: float) -> float:

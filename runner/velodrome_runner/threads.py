@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -15,7 +16,8 @@ from velodrome import keys
 from velodrome.errors import ConfigurationError
 
 # The libraries below torch and scikit-learn read these when they are loaded.
-_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+_COUNTS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+_WAITING = "OMP_WAIT_POLICY"
 
 
 def cpu_limit(
@@ -38,10 +40,14 @@ def cpu_limit(
 
 
 def use(threads: int) -> None:
-    """Makes every library that is loaded from now on, and torch if it is loaded already, compute with that many."""
-    import sys
+    """Makes every library that is loaded from now on, and torch if it is loaded already, compute with that many.
 
-    os.environ.update(dict.fromkeys(_VARIABLES, str(threads)))
+    Threads that wait for each other sleep, unless OMP_WAIT_POLICY says otherwise. OpenMP has them spin, which is a
+    little faster while each has a CPU to itself, and slower by ten times and more as soon as anything else wants one:
+    the thread that all wait for is the one that has no CPU.
+    """
+    os.environ.update(dict.fromkeys(_COUNTS, str(threads)))
+    os.environ.setdefault(_WAITING, "PASSIVE")
     if "torch" in sys.modules:
         import torch
 

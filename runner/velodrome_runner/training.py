@@ -85,11 +85,10 @@ def train(  # noqa: PLR0915, C901 - a training loop is read in one piece
         training.regularization.l1,
     )
     samples_per_epoch = len(prepared.train)
-    steps_per_epoch = math.ceil(samples_per_epoch / batch_size)
     context = autocast(training.precision, device)
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator(device).manual_seed(seed)
     optimizer = make_optimizer(model, training)
-    schedule = Schedule(optimizer, training, epochs=budget.max_epochs, steps=steps_per_epoch)
+    schedule = Schedule(optimizer, training, epochs=budget.max_epochs, steps=prepared.steps(batch_size))
     criterion = nn.CrossEntropyLoss(label_smoothing=smoothing)
     # float16 can't hold small gradients: they are scaled up, and steps whose gradients overflow are left out.
     scaler = torch.amp.GradScaler(device.type, enabled=training.precision == "float16")

@@ -12,7 +12,7 @@ import torch
 
 from velodrome import keys
 from velodrome.errors import ConfigurationError, TrialFailed, VelodromeError
-from velodrome.plan import Plan, Trial, plan
+from velodrome.plan import Trial, plan
 from velodrome.results import Phase, Progress, TrialResult, utc
 from velodrome.spec import parse_jobs
 from velodrome_runner.log import Tail, complain, say
@@ -39,7 +39,7 @@ def run(settings: Settings, *, threads: int, tail: Tail, wall: Callable[[], floa
     Raises:
         ConfigurationError: there is no such trial, so that there is nothing to report a result of.
     """
-    trial = planned(settings).trial(settings.index)
+    trial = ordered(settings)
     started = wall()
     client = None if settings.redis_url is None else connect(settings.redis_url)
     with Publisher(client, settings.job_uid) as publisher:
@@ -65,8 +65,8 @@ def run(settings: Settings, *, threads: int, tail: Tail, wall: Callable[[], floa
     return keys.EXIT_CONFIGURATION if failure.final else keys.EXIT_FAILED
 
 
-def planned(settings: Settings) -> Plan:
-    """The plan of the job that the settings name.
+def ordered(settings: Settings) -> Trial:
+    """The trial that the settings name.
 
     Raises:
         ConfigurationError: the file is missing or no BenchmarkJob, or it has no trial of that index.
@@ -78,10 +78,10 @@ def planned(settings: Settings) -> Plan:
     try:
         (job,) = parse_jobs(text, str(settings.spec))
         made = plan(job)
-        made.trial(settings.index)
+        index = made.indexes(settings.entries)[settings.index] if settings.entries else settings.index
+        return made.trial(index)
     except (VelodromeError, ValueError, IndexError) as error:
         raise ConfigurationError(str(error)) from error
-    return made
 
 
 def explain(error: Exception) -> Failure:
