@@ -53,16 +53,17 @@ class Scale:
 
 
 def column_scale(unit: str, intervals: Iterable[Interval]) -> Scale:
-    """The scale for a column of means: fit for the typical mean, with two significant digits of the smallest margin.
+    """The scale for a column of means: fit for the typical mean, with two significant digits of the smaller margins.
 
-    Where margins differ much, the typical one decides, and gets at most three digits.
+    A quarter of the margins may be too small for that, and the typical one gets three digits at most.
     """
     intervals = list(intervals)
     symbol, size = _fit(unit, [interval.mean for interval in intervals])
     margins = [(interval.high - interval.mean) / size for interval in intervals if interval.high is not None]
     spread = [margin for margin in margins if margin > 0]
     if spread:
-        return Scale(symbol, size, min(_decimals(min(spread), 2), _decimals(median(spread), 3)))
+        smaller = sorted(spread)[len(spread) // 4]
+        return Scale(symbol, size, min(_decimals(smaller, 2), _decimals(median(spread), 3)))
     means = [abs(interval.mean) / size for interval in intervals if interval.mean]
     return Scale(symbol, size, 0 if all(map(_whole, means)) else _decimals(median(means), 4))
 

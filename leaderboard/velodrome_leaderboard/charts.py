@@ -39,21 +39,18 @@ DARK = Palette(strong="#7fb0ff", quiet="#8792a2", second="#f2a057")
 
 
 def intervals(rows: Sequence[RankedRow], scale: Scale, title: str, direction: Direction, palette: Palette) -> Chart:
-    """Mean and interval of each entry, in rank order from the top, with a dot for each seed's value.
+    """Mean and interval of each entry, in rank order from the top, with a tick for each seed's value.
 
     A row is as high as one of the table beside it.
     """
-    names = [row.entry for row in rows]
     frame = pd.DataFrame(
         {
             "entry": row.entry,
             "place": row.place,
-            "mean": row.interval.mean / scale.size,
-            "low": (row.interval.mean if row.interval.low is None else row.interval.low) / scale.size,
-            "high": (row.interval.mean if row.interval.high is None else row.interval.high) / scale.size,
             "value": scale.interval(row.interval),
             "n": row.interval.n,
             "first": row.rank == 1,
+            **_ends(row.interval, scale),
         }
         for row in rows
     )
@@ -62,96 +59,78 @@ def intervals(rows: Sequence[RankedRow], scale: Scale, title: str, direction: Di
         for row in rows
         for seed, value in row.samples.items()
     )
-    better = "higher is better →" if direction == "higher" else "← lower is better"
-    y = alt.Y(
-        "entry:N",
-        sort=names,
-        title=None,
-        axis=alt.Axis(labelLimit=150, labelFlush=False, ticks=False, domain=False, grid=True),
-    )
-    x_title = f"{title} ({better})"
+    names = alt.Axis(labelLimit=150, labelFlush=False, ticks=False, domain=False, grid=True)
+    y = alt.Y("entry:N", sort=[row.entry for row in rows], title=None, axis=names)
+    span = alt.Scale(zero=False, nice=True)
+    x = alt.X("low:Q", title=f"{title} ({_BETTER[direction]})", scale=span, axis=alt.Axis(orient="top"))
     colour = alt.condition("datum.first", alt.value(palette.strong), alt.value(palette.quiet))
-    tooltip = [
-        alt.Tooltip("entry:N"),
-        alt.Tooltip("place:N"),
-        alt.Tooltip("value:N", title="mean ± 95 %"),
-        alt.Tooltip("n:Q"),
-    ]
-    base = alt.Chart(frame).encode(y=y, tooltip=tooltip, color=colour)
-    x = alt.X("low:Q", title=x_title, scale=alt.Scale(zero=False, nice=True), axis=alt.Axis(orient="top"))
+    mean_tooltip: list[str | alt.Tooltip] = ["entry:N", "place:N", alt.Tooltip("value:N", title="mean ± 95 %"), "n:Q"]
+    seed_tooltip: list[str | alt.Tooltip] = ["entry:N", "seed:Q", alt.Tooltip("value:Q", title=title)]
+    base = alt.Chart(frame).encode(y=y, tooltip=mean_tooltip, color=colour)
     bars = base.mark_rule(strokeWidth=4, strokeCap="round", opacity=0.55).encode(x=x, x2="high:Q")
-    means = base.mark_point(filled=True, size=110, opacity=1).encode(x=alt.X("mean:Q"))
-    dots = (
-        alt.Chart(seeds)
-        .mark_tick(thickness=1.5, size=14, opacity=0.75)
-        .encode(
-            x="value:Q",
-            y=y,
-            color=colour,
-            tooltip=[alt.Tooltip("entry:N"), alt.Tooltip("seed:Q"), alt.Tooltip("value:Q", title=title)],
-        )
-    )
-    return alt.layer(bars, dots, means).properties(height=alt.Step(_ROW_HEIGHT))
+    means = base.mark_point(filled=True, size=110, opacity=1).encode(x="mean:Q")
+    ticks = alt.Chart(seeds).mark_tick(thickness=1.5, size=14, opacity=0.75)
+    values = ticks.encode(x="value:Q", y=y, color=colour, tooltip=seed_tooltip)
+    return alt.layer(bars, values, means).properties(height=alt.Step(_ROW_HEIGHT))
+
+
+_BETTER: Mapping[Direction, str] = {"higher": "higher is better →", "lower": "← lower is better"}
+
+
+def _ends(interval: Interval, scale: Scale, axis: int | str = "") -> Mapping[str, float]:
+    """The mean and both ends in the scale; the mean thrice where there is one value."""
+    low, high = (interval.mean if end is None else end for end in (interval.low, interval.high))
+    return {
+        f"mean{axis}": interval.mean / scale.size,
+        f"low{axis}": low / scale.size,
+        f"high{axis}": high / scale.size,
+    }
 
 
 def trade_off(found: TradeOff, titles: Sequence[str], palette: Palette) -> Chart:
-    """Entries by two objectives, the third as the size of the point; the front in colour, joined and named."""
-    scales = [
-        column_scale(key.metric.unit, [point.intervals[axis] for point in found.points])
-        for axis, key in enumerate(found.keys)
-    ]
-    frame = pd.DataFrame(
-        {"entry": point.entry, "front": point.on_front}
-        | {
-            f"{name}{axis}": value / scale.size
-            for axis, (interval, scale) in enumerate(zip(point.intervals, scales, strict=True))
-            for name, value in _ends(interval).items()
-        }
-        | {
-            f"text{axis}": scale.interval(interval)
-            for axis, (interval, scale) in enumerate(zip(point.intervals, scales, strict=True))
-        }
-        for point in found.points
-    )
-    labels = [
-        f"{title}, {scale.symbol}" if scale.symbol else title for title, scale in zip(titles, scales, strict=True)
-    ]
-    arrows = [
-        {"higher": "higher is better →", "lower": "← lower is better"}[key.metric.direction] for key in found.keys
-    ]
-    axes = [f"{label} ({arrow})" for label, arrow in zip(labels, arrows, strict=True)]
-    x = alt.X("mean0:Q", title=axes[0], scale=alt.Scale(zero=False, padding=24), axis=alt.Axis(tickCount=8))
-    y = alt.Y("mean1:Q", title=axes[1], scale=alt.Scale(zero=False, padding=24))
-    colour = alt.condition("datum.front", alt.value(palette.strong), alt.value(palette.quiet))
-    tooltip = [alt.Tooltip("entry:N")] + [
-        alt.Tooltip(f"text{axis}:N", title=title) for axis, title in enumerate(titles)
-    ]
-    base = alt.Chart(frame).encode(color=colour, tooltip=tooltip)
-    layers = [
-        base.mark_rule(strokeWidth=2, opacity=0.35).encode(x=alt.X("low0:Q", title=axes[0]), x2="high0:Q", y=y),
-        base.mark_rule(strokeWidth=2, opacity=0.35).encode(x=x, y=alt.Y("low1:Q", title=axes[1]), y2="high1:Q"),
-    ]
-    points = base.mark_point(filled=True, opacity=0.95, size=130).encode(x=x, y=y)
-    if len(found.keys) == 3:
-        size = alt.Size("mean2:Q", title=labels[2], scale=alt.Scale(range=[60, 600], zero=False))
-        points = points.encode(size=size)
+    """Entries by two objectives, the third as the size of the point; those on the front in colour."""
+    keys = range(len(found.keys))
+    scales = [column_scale(found.keys[k].metric.unit, [point.intervals[k] for point in found.points]) for k in keys]
+    labels = [f"{titles[k]}, {scales[k].symbol}".removesuffix(", ") for k in keys]
+    x_title, y_title, *_ = (f"{labels[k]} ({_BETTER[found.keys[k].metric.direction]})" for k in keys)
+    frame = _trade_off_frame(found, scales)
     front = frame[frame["front"]]
-    if len(found.keys) == 2:
-        steps: Literal["step-before", "step-after"] = (
-            "step-before" if found.keys[0].metric.direction == "higher" else "step-after"
-        )
+    x = alt.X("mean0:Q", title=x_title, scale=alt.Scale(zero=False, padding=24), axis=alt.Axis(tickCount=8))
+    y = alt.Y("mean1:Q", title=y_title, scale=alt.Scale(zero=False, padding=24))
+    base = alt.Chart(frame).encode(
+        color=alt.condition("datum.front", alt.value(palette.strong), alt.value(palette.quiet)),
+        tooltip=["entry:N", *(alt.Tooltip(f"text{k}:N", title=titles[k]) for k in keys)],
+    )
+    margins = base.mark_rule(strokeWidth=2, opacity=0.35)
+    points = base.mark_point(filled=True, opacity=0.95, size=130).encode(x=x, y=y)
+    text = base.mark_text(align="left", dx=12, dy=-10, fontSize=13, fontWeight=600).encode(x=x, y=y, text="entry:N")
+    names = text if len(frame) <= _FEW_POINTS else text.transform_filter("datum.front")
+    layers: list[alt.Chart] = [
+        margins.encode(x=alt.X("low0:Q", title=x_title), x2="high0:Q", y=y),
+        margins.encode(x=x, y=alt.Y("low1:Q", title=y_title), y2="high1:Q"),
+    ]
+    if len(keys) == 3:
+        points = points.encode(size=alt.Size("mean2:Q", title=labels[2], scale=alt.Scale(range=[60, 600], zero=False)))
+    else:
+        # Between two entries of the front, what is reached is what the one that is good enough by x reaches.
+        steps = _STEPS[found.keys[0].metric.direction]
         line = alt.Chart(front).mark_line(color=palette.strong, strokeDash=[5, 4], opacity=0.7, interpolate=steps)
         layers.append(line.encode(x=x, y=y, order="mean0:Q"))
-    named = frame if len(frame) <= _FEW_POINTS else front
-    text = alt.Chart(named).mark_text(align="left", dx=12, dy=-10, fontSize=13, fontWeight=600)
-    names = text.encode(x=x, y=y, text="entry:N", color=colour, tooltip=tooltip)
     return alt.layer(*layers, points, names).properties(height=420)
 
 
-def _ends(interval: Interval) -> Mapping[str, float]:
-    low = interval.mean if interval.low is None else interval.low
-    high = interval.mean if interval.high is None else interval.high
-    return {"mean": interval.mean, "low": low, "high": high}
+_STEPS: Mapping[Direction, Literal["step-before", "step-after"]] = {"higher": "step-before", "lower": "step-after"}
+
+
+def _trade_off_frame(found: TradeOff, scales: Sequence[Scale]) -> pd.DataFrame:
+    """One row for each entry: for each objective its mean, ends and text."""
+    rows = []
+    for point in found.points:
+        row: dict[str, object] = {"entry": point.entry, "front": point.on_front}
+        for axis, (interval, scale) in enumerate(zip(point.intervals, scales, strict=True)):
+            row |= {f"text{axis}": scale.interval(interval), **_ends(interval, scale, axis)}
+        rows.append(row)
+    return pd.DataFrame(rows)
 
 
 TRAINING_LOSS = "training loss"

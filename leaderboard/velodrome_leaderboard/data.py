@@ -22,8 +22,9 @@ from velodrome.store import Board, CohortSummary, Counts, EntryState, Rejection,
 # Long enough to share an answer between viewers, short enough that nobody waits for a result.
 _SECONDS = 2
 
-# A board's objectives come from its newest jobs.
-_JOBS_WITH_OBJECTIVES = 50
+# A board's objectives come from this many of its newest jobs, and change seldom.
+_JOBS_WITH_OBJECTIVES = 20
+_OBJECTIVES_SECONDS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,8 @@ class Source:
     def boards(self) -> list[Board]:
         return _boards(self.url)
 
-    def jobs(self, board: str | None, limit: int = _JOBS_WITH_OBJECTIVES, offset: int = 0) -> list[JobInfo]:
+    def jobs(self, board: str, limit: int, offset: int = 0) -> list[JobInfo]:
+        """Jobs of the board, newest first, without their documents."""
         return _jobs(self.url, board, limit, offset)
 
     def job(self, uid: str) -> JobInfo | None:
@@ -47,12 +49,13 @@ class Source:
 
     def objectives(self, board: str) -> tuple[BoardObjective, ...]:
         """The objectives of the board's newest jobs."""
-        return board_objectives(self.jobs(board))
+        return _objectives(self.url, board)
 
     def cohorts(self, board: str, key: str) -> list[CohortSummary]:
         return _cohorts(self.url, board, key)
 
     def states(self, board: str) -> list[tuple[JobInfo, EntryState]]:
+        """How each entry stands in its newest job, the job without its document."""
         return _states(self.url, board)
 
     def ranking(self, board: str, key: str, cohort: CohortSummary | None) -> ObjectiveRanking:
@@ -122,8 +125,18 @@ def _boards(url: str) -> list[Board]:
 
 
 @_kept
-def _jobs(url: str, board: str | None, limit: int, offset: int) -> list[JobInfo]:
-    return _store(url).jobs(board, limit, offset)
+def _jobs(url: str, board: str, limit: int, offset: int) -> list[JobInfo]:
+    return [_in_short(job) for job in _store(url).jobs(board, limit, offset)]
+
+
+def _in_short(job: JobInfo) -> JobInfo:
+    """The job without its document, which may be large and is copied with whatever is kept here."""
+    return job.model_copy(update={"document": {}})
+
+
+@st.cache_data(ttl=_OBJECTIVES_SECONDS, max_entries=200, show_spinner=False)
+def _objectives(url: str, board: str) -> tuple[BoardObjective, ...]:
+    return board_objectives(_store(url).jobs(board, _JOBS_WITH_OBJECTIVES))
 
 
 @_kept
@@ -138,7 +151,9 @@ def _cohorts(url: str, board: str, key: str) -> list[CohortSummary]:
 
 @_kept
 def _states(url: str, board: str) -> list[tuple[JobInfo, EntryState]]:
-    return _store(url).board_entries(board)
+    found = _store(url).board_entries(board)
+    jobs = {job.uid: _in_short(job) for job, _ in found}
+    return [(jobs[job.uid], state) for job, state in found]
 
 
 @_kept

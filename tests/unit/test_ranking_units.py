@@ -49,6 +49,14 @@ def test_a_column_shows_two_digits_of_its_margins() -> None:
     assert [scale.margin(interval) for interval in intervals] == ["± 0.63", "± 1.24"]
 
 
+def test_a_few_tiny_margins_do_not_flood_a_column_with_digits() -> None:
+    def interval(margin: float) -> Interval:
+        return Interval(0.9, 0.9 - margin, 0.9 + margin, 5, margin)
+
+    assert column_scale("ratio", [interval(margin) for margin in (0.0045, 0.0039, 0.0051, 0.000009)]).decimals == 2
+    assert column_scale("ratio", [interval(margin) for margin in (0.127, 0.081, 0.153, 0.239, 0.022)]).decimals == 1
+
+
 def test_a_column_keeps_one_scale_for_all_its_values() -> None:
     scale = column_scale(
         "seconds", [Interval(value, value - 1e-6, value + 1e-6, 5, 1e-6) for value in (0.0009, 0.002, 0.5)]

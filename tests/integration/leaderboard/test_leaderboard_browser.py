@@ -129,7 +129,7 @@ PATHS = (
     "",
     "board?name=digits&objective=speed",
     "board?name=sweep-120",
-    "board?name=digits&objective=trade-offs",
+    "board?name=digits&objective=Trade-offs",
     "job?uid=sample-digits",
     "run?job=sample-digits&trial=11",
 )

@@ -10,7 +10,7 @@ from html import unescape
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from tools.sample_results import CLEAR, DIGITS, Race, Rider, accept, finish, many, race
+from tools.sample_results import CLEAR, DIGITS, OBJECTIVES, Race, Rider, accept, finish, many, race
 from velodrome.spec import parse_jobs
 from velodrome.store import Store
 
@@ -111,6 +111,16 @@ def test_failed_and_unfinished_entries_are_listed_with_the_reason(store: Store, 
     assert "the newer job again has no value here yet" in entry
 
 
+def test_a_metric_that_cannot_be_measured_here_says_why(store: Store, page_of: Draw) -> None:
+    objectives = [*OBJECTIVES, {"name": "energy", "metric": "energy_joules"}]
+    finish(store, race("done", AT, riders=CLEAR, objectives=objectives))
+    app = page_of("board", name="digits", objective="energy")
+    assert "Nothing can be ranked yet." in text_of(app)
+    assert {row[1] for row in table_of(app, "Entries without a rank")} == {
+        "energy_joules was not measured: this device has no energy counter"
+    }
+
+
 def test_results_of_two_machines_are_never_in_one_table(store: Store, page_of: Draw) -> None:
     finish(store, race("old", AT - timedelta(days=1), machine="Old CPU", riders={"first": DIGITS["cnn"]}))
     finish(store, race("new", AT, machine="New CPU", riders={"second": DIGITS["mlp"]}))
@@ -131,7 +141,7 @@ def test_results_of_two_machines_are_never_in_one_table(store: Store, page_of: D
 
 def test_trade_offs_name_the_front(store: Store, page_of: Draw) -> None:
     finish(store, race("done", AT, riders={**CLEAR, "poor": Rider("velodrome/mlp", 0.7, 0.05, 6e8, 0.001)}))
-    app = page_of("board", name="digits", objective="trade-offs")
+    app = page_of("board", name="digits", objective="Trade-offs")
     assert "slow and quick are on the front" in text_of(app)
     rows = table_of(app, "Entries by accuracy and speed")
     assert [(row[0], row[1]) for row in rows] == [
@@ -140,7 +150,7 @@ def test_trade_offs_name_the_front(store: Store, page_of: Draw) -> None:
         ("middle", ""),
         ("poor", ""),
     ]
-    three = page_of("board", name="digits", objective="trade-offs", by=["accuracy", "speed", "efficiency"])
+    three = page_of("board", name="digits", objective="Trade-offs", by=["accuracy", "speed", "efficiency"])
     assert table_of(three, "Entries by accuracy, speed and efficiency")
 
 

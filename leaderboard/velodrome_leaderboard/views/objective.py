@@ -1,0 +1,185 @@
+"""One objective of a board: who leads it, under which conditions, and who is not ranked and why."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from statistics import fmean
+
+import streamlit as st
+
+from velodrome.comparability import BoardObjective, chosen_cohort, cohort_labels, differences
+from velodrome.ranking import ObjectiveRanking, RankedRow, UnrankedRow, listed, summary
+from velodrome.store import Board, CohortSummary
+from velodrome.units import Scale, column_scale, quantity
+from velodrome_leaderboard import charts, links, markup
+from velodrome_leaderboard.data import Source
+from velodrome_leaderboard.viewer import now, palette, zone
+from velodrome_leaderboard.views.boards import counted
+
+PAGE = 25
+
+
+def objective_tab(source: Source, board: Board, objective: BoardObjective) -> None:
+    """The tab of an objective, in the cohort that the URL names."""
+    key = str(objective.key)
+    cohorts = source.cohorts(board.name, key)
+    cohort = chosen_cohort(cohorts, st.query_params.get("cohort"))
+    ranking = source.ranking(board.name, key, cohort)
+    metric = objective.key.metric
+    conditions = f"Measured under: {cohort.words}" if cohort is not None else "Nothing was measured yet."
+    st.html(
+        markup.lines(
+            ("lead", [summary(ranking)]),
+            ("meta", [markup.Cell(key, tone="code"), metric.description, f"{metric.direction} is better"]),
+            ("note", [conditions]),
+        )
+    )
+    if cohort is not None and len(cohorts) > 1:
+        _other_cohorts(cohort, cohorts)
+    if ranking.ranked:
+        _ranked(ranking, objective)
+    if ranking.unranked:
+        _unranked(source, ranking)
+
+
+def _other_cohorts(cohort: CohortSummary, cohorts: Sequence[CohortSummary]) -> None:
+    labels = cohort_labels(cohorts)
+    ids = [other.cohort_id for other in cohorts]
+    sizes = {other.cohort_id: counted(other.entries, "entry", "entries") for other in cohorts}
+    _, bound = links.choice("cohort", ids, ids[0], resets=("page", "unranked"))
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        st.selectbox(
+            "Conditions",
+            ids,
+            format_func=lambda name: f"{labels[name]} ({sizes[name]})",
+            help="Only results that were measured under the same conditions are ranked together. Newest first.",
+            width=520,
+            **bound,
+        )
+        with st.popover("Why not all together?", icon=":material/balance:"):
+            for other in cohorts:
+                if other is not cohort:
+                    apart = [str(found) for found in differences(cohort.conditions, other.conditions)]
+                    age = markup.moment(other.last_at, now(), zone())
+                    st.html(
+                        markup.lines(
+                            ("note", [f"{sizes[other.cohort_id]}, newest ", age, ", can't be compared with these:"]),
+                            *(("meta", [text]) for text in apart),
+                        )
+                    )
+
+
+def _ranked(ranking: ObjectiveRanking, objective: BoardObjective) -> None:
+    rows: Sequence[RankedRow] = ranking.ranked
+    pages = 1
+    if len(rows) > PAGE:
+        looked_for, bound = links.search("find", ("page",))
+        st.text_input("Find an entry", placeholder="part of its name", width=360, **bound)
+        rows = [row for row in rows if looked_for.casefold() in row.entry.casefold()]
+        pages = max(1, -(-len(rows) // PAGE))
+    page, bound = links.page_number(pages)
+    rows = rows[(page - 1) * PAGE : page * PAGE]
+    scale = column_scale(ranking.unit, [row.interval for row in rows])
+    left, right = st.columns([11, 9], gap="medium")
+    with left:
+        st.html(_table(rows, scale, ranking))
+        if pages > 1:
+            st.pagination(pages, **bound)
+    with right:
+        title = f"{objective.name}, {scale.symbol}" if scale.symbol else objective.name
+        chart = charts.intervals(rows, scale, title, ranking.direction, palette())
+        st.altair_chart(chart, width="stretch", alt=f"Means and intervals by {objective.name}")
+    st.html(markup.note(_EXPLANATION, _INVERSION if _inverted(ranking) else ""))
+
+
+_EXPLANATION = (
+    "Mean over the trials of an entry, and its 95 % confidence interval (Student's t, n trials); a tick is one seed. "
+    "A rank is 1 + the number of entries that are significantly better, tested pairwise on the same seeds and "
+    "corrected for all pairs (95 %): entries that can't be told apart share a rank, whether their intervals overlap "
+    "or not."
+)
+
+
+_INVERSION = (
+    " Here an entry stands above one with a better mean: its values scatter more, so fewer entries are significantly "
+    "better than it. More trials would tell."
+)
+
+
+def _inverted(ranking: ObjectiveRanking) -> bool:
+    sign = 1 if ranking.direction == "higher" else -1
+    means = [sign * row.interval.mean for row in ranking.ranked]
+    return any(above < below for above, below in pairwise(means))
+
+
+def _table(rows: Sequence[RankedRow], scale: Scale, ranking: ObjectiveRanking) -> str:
+    columns = [
+        markup.Column("Rank", numeric=True, short=True),
+        markup.Column("Entry"),
+        markup.Column("Mean", scale.symbol, numeric=True),
+        markup.Column("95 %", numeric=True, hint="Half the width of the confidence interval of the mean, same unit"),
+        markup.Column("n", numeric=True, hint="Trials, each with its own seed"),
+        markup.Column("Updated", minor=True, short=True),
+        markup.Column("", minor=True, short=True),
+    ]
+    at, where = now(), zone()
+    cells = [
+        [
+            markup.Cell(row.place.ljust(len(str(row.rank)) + 1, _DIGIT_SPACE), hint=_rank_hint(row)),
+            markup.Cell(row.entry, links.job(row.job_uid, row.entry), hint="Its runs", detail=row.note),
+            markup.Cell(scale.number(row.interval.mean)),
+            markup.Cell(scale.margin(row.interval) or "one trial", tone="quiet"),
+            markup.Cell(str(row.interval.n)),
+            markup.moment(row.last_at, at, where),
+            markup.Cell("Run again", f"{links.job(row.job_uid, row.entry)}#run-again", tone="quiet"),
+        ]
+        for row in rows
+    ]
+    return markup.table(columns, cells, f"Ranking by {ranking.key}", [row.rank for row in rows], tall=True)
+
+
+# As wide as a digit: it stands where a shared rank has its `=`, so that the ranks stand below each other.
+_DIGIT_SPACE = "\u2007"
+
+
+def _rank_hint(row: RankedRow) -> str:
+    if not row.indistinguishable_from:
+        return "Significantly different from every other entry"
+    return f"Can't be told apart from {listed(row.indistinguishable_from, most=6)}"
+
+
+def _unranked(source: Source, ranking: ObjectiveRanking) -> None:
+    rows = ranking.unranked
+    st.subheader(f"Not ranked ({len(rows)})", anchor=False)
+    pages = -(-len(rows) // PAGE)
+    page, bound = links.page_number(pages, "unranked")
+    so_far = "Mean of the values that there are; what is missing might change it a lot"
+    columns = [
+        markup.Column("Entry"),
+        markup.Column("Why"),
+        markup.Column("So far", numeric=True, minor=True, hint=so_far),
+        markup.Column("n", numeric=True, hint="Trials with a value under these conditions, of those planned"),
+        markup.Column("Job", minor=True),
+    ]
+    cells = [
+        [
+            markup.Cell(row.entry, links.job(row.job_uid, row.entry)),
+            markup.Cell(_reason(source, row, str(ranking.key)), tone="bad" if row.why == "Failed" else ""),
+            markup.Cell(quantity(ranking.unit, fmean(row.samples.values())) if row.samples else "", tone="quiet"),
+            markup.Cell(f"{len(row.samples)} / {row.planned}"),
+            markup.Cell(row.job_name, links.job(row.job_uid), tone="quiet"),
+        ]
+        for row in rows[(page - 1) * PAGE : page * PAGE]
+    ]
+    st.html(markup.table(columns, cells, "Entries without a rank"))
+    if pages > 1:
+        st.pagination(pages, **bound)
+
+
+def _reason(source: Source, row: UnrankedRow, key: str) -> str:
+    """Why the entry is not ranked; where its finished trials lack the metric, what its runner said of that."""
+    job = source.job(row.job_uid) if row.why == "NotMeasured" else None
+    record = source.trial(job.uid, job.entries.index(row.entry)) if job is not None else None
+    told = record.result.unavailable.get(key) if record is not None else None
+    return row.reason if told is None else f"{key} was not measured: {told}"
