@@ -187,6 +187,7 @@ class Race:
     entries: tuple[str, ...] = ("cnn", "mlp", "gru")
     repeats: int = 2
     created: int = 0  # seconds after START
+    spec: Mapping[str, Any] = field(default_factory=dict)  # parts of the job's spec beside the defaults
 
     @cached_property
     def plan(self) -> Plan:
@@ -201,6 +202,7 @@ class Race:
                 "dataset": {"name": "digits"},
                 "entries": models,
                 "trials": {"repeats": self.repeats},
+                **self.spec,
             },
         }
         return make_plan(BenchmarkJob.model_validate(document))

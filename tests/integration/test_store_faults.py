@@ -22,7 +22,7 @@ from velodrome import keys
 from velodrome.errors import SchemaUnsupported, StoreRefused, StoreUnavailable, VelodromeError
 from velodrome.metrics import MetricKey
 from velodrome.results import ResultReport, TrialRecord
-from velodrome.store import Store, open_store
+from velodrome.store import Rejection, Store, open_store
 from velodrome.store.edge import translate
 
 if TYPE_CHECKING:
@@ -378,6 +378,42 @@ def refusal(url: str, race: Race, batch: list[TrialRecord]) -> str | None:
         except StoreRefused as error:
             return str(error)
     return None
+
+
+@pytest.mark.parametrize("garbage", [b"\xff\x00", b"{}", b"seventeen"])
+def test_a_batch_that_builds_on_garbage_is_refused_whole(
+    store: Store, race: Race, redis_server: RedisServer, garbage: bytes
+) -> None:
+    fill(store, race)
+    client: Any = redis_server.client()
+    cohort = race.record(0).cohort(MetricKey.parse("accuracy"))
+    assert cohort is not None
+    batch = [race.record(3), race.record(1, attempt="a2"), race.record(4), race.record(2, failed="OutOfMemory")]
+    for key, field in (
+        (keys.job(race.uid, "trials"), "1"),
+        (keys.job(race.uid, "entries"), "succeeded:mlp"),
+        (keys.job(race.uid, "entries"), "reason:OutOfMemory:gru"),
+        (keys.job(race.uid, "rejected"), "InvalidReport"),
+        (keys.board_rows(race.board, "accuracy", cohort.id), "cnn"),
+        (keys.board_cohorts(race.board, "accuracy"), f"samples:{cohort.id}"),
+    ):
+        stored = client.hget(key, field)
+        client.hset(key, field, garbage)
+        before = redis_server.contents()
+
+        with pytest.raises(StoreRefused, match=re.escape(f"{key} field {field} holds no")):
+            store.accept(
+                race.uid,
+                "18446744073709551615-1",
+                batch,
+                rejected=[Rejection("18446744073709551615-0", "InvalidReport", "")],
+            )
+
+        assert redis_server.contents() == before
+        client.hdel(key, field) if stored is None else client.hset(key, field, stored)
+    client.set(keys.job(race.uid, "position"), garbage)
+    with pytest.raises(StoreRefused, match=re.escape(f"{keys.job(race.uid, 'position')} holds no stream id")):
+        store.accept(race.uid, "18446744073709551615-1", batch)
 
 
 def test_a_wrong_type_is_refused_by_readers_too(store: Store, race: Race, redis_server: RedisServer) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import struct
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from velodrome.metrics import MetricKey
 from velodrome.plan import entry_id
 from velodrome.store import Store
 
@@ -144,6 +145,34 @@ def test_cohorts_part_what_must_not_be_compared(store: Store, race: Race) -> Non
     assert ("Ryzen" in oldest.words, oldest.entries, oldest.samples) == (True, 3, 3)
     assert oldest.conditions["hardware"]["cpu_model"] == "Ryzen"
     assert oldest.last_at == ryzen[-1].accepted_at
+
+
+@pytest.mark.parametrize(
+    ("spec", "cohorts"),
+    [
+        ({"training": {"batchSize": 7, "optimizer": {"name": "Adam"}}}, 1),
+        ({"entries": [{"name": "cnn", "model": {"name": "velodrome/cnn"}}]}, 1),
+        ({"budget": {"maxEpochs": 11}}, 2),
+        ({"budget": {"maxEpochs": 10, "maxSeconds": 60}}, 2),
+        ({"preprocessing": {"normalize": False}}, 2),
+        ({"dataset": {"name": "digits", "validationFraction": 0.2}}, 2),
+        ({"evaluation": {"inference": {"minRunSeconds": 2}}}, 2),
+    ],
+    ids=str,
+)
+def test_every_key_goes_to_the_cohort_of_its_record(
+    store: Store, make_race: type[Race], spec: dict[str, Any], cohorts: int
+) -> None:
+    """In one batch after another of one store, which remembers where values of equal conditions go."""
+    races = [make_race(uid="a", entries=("cnn",)), make_race(uid="b", entries=("cnn",), created=1, spec=spec)]
+    for race in races:
+        store.register(race.info)
+        store.accept(race.uid, "0", [race.record(0)])
+
+    for key in (ACCURACY, LATENCY, "parameters"):
+        expected = [race.record(0).cohort(MetricKey.parse(key)) for race in races]
+        assert {cohort.cohort_id for cohort in store.cohorts("digits", key)} == {c.id for c in expected if c}
+    assert len(store.cohorts("digits", LATENCY)) == cohorts
 
 
 def test_a_ranking_row_says_where_its_values_are_from(store: Store, race: Race) -> None:
