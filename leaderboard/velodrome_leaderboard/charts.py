@@ -61,17 +61,29 @@ def intervals(rows: Sequence[RankedRow], scale: Scale, title: str, direction: Di
     )
     names = alt.Axis(labelLimit=150, labelFlush=False, ticks=False, domain=False, grid=True)
     y = alt.Y("entry:N", sort=[row.entry for row in rows], title=None, axis=names)
-    span = alt.Scale(zero=False, nice=True)
+    span = alt.Scale(domain=_span(frame, seeds, scale), nice=True)
     x = alt.X("low:Q", title=f"{title} ({_BETTER[direction]})", scale=span, axis=alt.Axis(orient="top"))
     colour = alt.condition("datum.first", alt.value(palette.strong), alt.value(palette.quiet))
     mean_tooltip: list[str | alt.Tooltip] = ["entry:N", "place:N", alt.Tooltip("value:N", title="mean ± 95 %"), "n:Q"]
     seed_tooltip: list[str | alt.Tooltip] = ["entry:N", "seed:Q", alt.Tooltip("value:Q", title=title)]
     base = alt.Chart(frame).encode(y=y, tooltip=mean_tooltip, color=colour)
-    bars = base.mark_rule(strokeWidth=4, strokeCap="round", opacity=0.55).encode(x=x, x2="high:Q")
+    bars = base.mark_rule(strokeWidth=4, strokeCap="round", opacity=0.55, clip=True).encode(x=x, x2="high:Q")
     means = base.mark_point(filled=True, size=110, opacity=1).encode(x="mean:Q")
     ticks = alt.Chart(seeds).mark_tick(thickness=1.5, size=14, opacity=0.75)
     values = ticks.encode(x="value:Q", y=y, color=colour, tooltip=seed_tooltip)
     return alt.layer(bars, values, means).properties(height=alt.Step(_ROW_HEIGHT))
+
+
+def _span(frame: pd.DataFrame, seeds: pd.DataFrame, scale: Scale) -> list[float]:
+    """From where to where it is drawn: all values, and intervals no further than values can lie.
+
+    Two trials can make an interval that reaches far below 0 and above 100 %.
+    """
+    low, high = float(frame["low"].min()), float(frame["high"].max())
+    least, most = float(seeds["value"].min()), float(seeds["value"].max())
+    low = max(low, 0.0) if least >= 0 else low
+    high = min(high, 100.0) if scale.symbol == "%" else high
+    return [min(low, least), max(high, most)]
 
 
 _BETTER: Mapping[Direction, str] = {"higher": "higher is better →", "lower": "← lower is better"}

@@ -10,7 +10,7 @@ import pytest
 from velodrome.ranking import pareto, rank_objective
 from velodrome.results import EpochPoint
 from velodrome.store.types import Row
-from velodrome.units import column_scale
+from velodrome.units import Scale, column_scale
 from velodrome_leaderboard.charts import DARK, LIGHT, Chart, curve, curve_frame, intervals, is_loss, trade_off
 
 AT = datetime(2026, 5, 4, tzinfo=UTC)
@@ -42,6 +42,27 @@ def test_intervals_are_drawn_in_rank_order_in_the_unit_of_the_table() -> None:
     assert sorted(row["value"] for row in seeds if row["entry"] == "better") == pytest.approx([90.0, 91.0, 92.0])
     sort = {str(layer["encoding"]["y"]["sort"]) for layer in chart.to_dict()["layer"]}
     assert sort == {str([row.entry for row in ranking.ranked])}
+
+
+def test_an_interval_is_drawn_no_further_than_its_values_can_lie() -> None:
+    ranking = rank_objective("accuracy", rows(a=(0.99, 0.90), b=(0.1, 0.6)))
+    scale = column_scale("ratio", [row.interval for row in ranking.ranked])
+    spec = intervals(ranking.ranked, scale, "accuracy, %", "higher", LIGHT).to_dict()
+    assert domain_of(spec) == [0.0, 100.0]
+
+
+def test_no_value_is_left_outside_of_the_chart() -> None:
+    close = tuple(0.5 + 0.01 * (-1) ** place for place in range(20))
+    ranking = rank_objective("accuracy", rows(a=(*close, 0.2, 0.8)))
+    low, high = domain_of(intervals(ranking.ranked, Scale("%", 0.01, 1), "accuracy, %", "higher", LIGHT).to_dict())
+    assert low == pytest.approx(20)
+    assert high == pytest.approx(80)
+
+
+def domain_of(spec: dict[str, Any]) -> list[float]:
+    axes = [layer["encoding"]["x"] for layer in spec["layer"]]
+    (domain,) = [axis["scale"]["domain"] for axis in axes if "scale" in axis]
+    return list(domain)
 
 
 @pytest.mark.parametrize(("metric", "step"), [("accuracy", "step-before"), ("loss", "step-after")])

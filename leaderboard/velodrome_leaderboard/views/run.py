@@ -8,7 +8,7 @@ from typing import Any
 import streamlit as st
 
 from velodrome.comparability import shown
-from velodrome.metrics import MetricKey
+from velodrome.metrics import CATALOGUE, MetricKey
 from velodrome.results import EpochPoint, JobInfo, TrialRecord
 from velodrome.units import duration, quantity
 from velodrome_leaderboard import charts, links, markup
@@ -136,7 +136,8 @@ def _metric(key: str, value: float | None) -> str:
 
 
 def _metrics(record: TrialRecord) -> Iterator[tuple[str, markup.Part]]:
-    for key, value in record.result.metrics.items():
+    order = {name: place for place, name in enumerate(CATALOGUE)}
+    for key, value in sorted(record.result.metrics.items(), key=lambda item: order[MetricKey.parse(item[0]).name]):
         yield key, markup.Cell(_metric(key, value), hint=f"{value!r} {MetricKey.parse(key).metric.unit}")
     for key, why in record.result.unavailable.items():
         yield key, markup.Cell(f"not measured: {why}", tone="quiet")
@@ -145,8 +146,10 @@ def _metrics(record: TrialRecord) -> Iterator[tuple[str, markup.Part]]:
 def _times(record: TrialRecord) -> Iterator[tuple[str, markup.Part]]:
     observed, result = record.observed, record.result
     queued, ran = observed.queued_seconds, observed.run_seconds
-    yield "waited", "not observed" if queued is None else duration(queued)
-    yield "ran", "not observed" if ran is None else duration(ran)
+    if queued is not None:
+        yield "waited", duration(queued)
+    if ran is not None:
+        yield "ran", duration(ran)
     yield "started", markup.moment(result.started_at, now(), zone())
     yield "finished", markup.moment(result.finished_at, now(), zone())
     yield "accepted", markup.moment(record.accepted_at, now(), zone())
