@@ -355,7 +355,7 @@ def test_results_that_vanished_from_redis_are_measured_again(track: Track) -> No
         if isinstance(event, events.TrialFinished) and event.trial.index == 1 and event.done == 2:
             with track.store() as store:
                 uid = local_uid(job())
-                store._client.hdel(f"velodrome:job:{uid}:trials", "0", "1")
+                store._redis.ask("HDEL", f"velodrome:job:{uid}:trials", "0", "1")
             kill_redis(track)
 
     finish = track.race(job(), wipe)

@@ -294,6 +294,7 @@ def test_a_retry_shows_progress_beside_the_failure(store: Store, race: Race) -> 
     store.accept(race.uid, "1-0", [race.record(0, failed="OutOfMemory")], [race.progress(0, 1, attempt="a2")])
 
     assert store.progress(race.uid)[0].attempt == "a2"
+    assert store.curves(race.uid, 0) == (race.point(1),)
     assert store.entries(race.uid)["cnn"].failed == 1
     assert store.entries(race.uid)["cnn"].running == 1
 

@@ -115,13 +115,15 @@ def test_a_user_without_rights_is_told_so(start_redis: StartRedis, make_race: ty
     server = start_redis()
     race = make_race()
     client = server.client()
-    client.acl_setuser("reader", enabled=True, passwords=["+secret"], keys=["*"], categories=["+@read", "+@connection"])
+    may_read = ["+@read", "+@connection"]
+    client.acl_setuser("reader", enabled=True, passwords=["+secret"], keys=["*"], categories=may_read)
     client.acl_setuser("half", enabled=True, passwords=["+secret"], keys=["velodrome:job:*"], categories=["+@all"])
     url = server.url.replace("unix://", "unix://{}@") + "?password=secret"
     with open_store(server.url) as store:
         store.register(race.info)
     with open_store(url.format("reader")) as store:
         assert store.job(race.uid) == race.info
+        assert store.boards()[0].jobs == 1
         with pytest.raises(StoreRefused, match="does not let this user do it"):
             store.accept(race.uid, "0", [race.record(0)])
     before = server.contents()

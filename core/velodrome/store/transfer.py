@@ -23,7 +23,7 @@ from velodrome.store.types import ImportReport, RejectedLine, Verdict
 from velodrome.store.writing import Item, JobFacts, check_record
 
 if TYPE_CHECKING:
-    from velodrome.store.store import Store
+    from velodrome.store.reader import Reader
 
 _PAGE = 100
 _BATCH = 200
@@ -31,7 +31,7 @@ _REJECTED_KEPT = 1000
 _MOST_RETRIES = 999_999
 
 
-def export_lines(store: Store, board: str | None, uid: str | None) -> Iterator[str]:
+def export_lines(store: Reader, board: str | None, uid: str | None) -> Iterator[str]:
     """See `Store.export_lines`."""
     for job in _jobs(store, board, uid):
         yield f'{{"type":"job","job":{job.model_dump_json()}}}'
@@ -44,7 +44,7 @@ def export_lines(store: Store, board: str | None, uid: str | None) -> Iterator[s
             yield f'{{"type":"conflict","record":{record.model_dump_json()}}}'
 
 
-def _jobs(store: Store, board: str | None, uid: str | None) -> Iterator[JobInfo]:
+def _jobs(store: Reader, board: str | None, uid: str | None) -> Iterator[JobInfo]:
     """Newest first: a job that is registered meanwhile moves others back, where they come a second time, not never."""
     if uid is not None:
         job = store.job(uid)

@@ -9,21 +9,18 @@ from __future__ import annotations
 
 import json
 import re
-import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from itertools import chain
-from typing import Any
 
 from pydantic import TypeAdapter
 
 from velodrome import keys
-from velodrome.cohorts import Cohort
-from velodrome.metrics import MetricKey
 from velodrome.plan import entry_id
-from velodrome.results import EpochPoint, JobInfo, Progress, TrialRecord, TrialResult
+from velodrome.results import EpochPoint, JobInfo, Progress, TrialRecord
+from velodrome.store.access import Argument
+from velodrome.store.rankings import Rankings, Shapes
 from velodrome.store.types import Rejection
 
 # A trial's live curve keeps about this much, the newest half and more; the accepted result has all of it.
@@ -37,10 +34,6 @@ _MICROSECOND = timedelta(microseconds=1)
 _PART_OF_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,252}")
 _STREAM_ID = re.compile(r"[0-9]{1,20}(-[0-9]{1,20})?")
 _LARGEST_SEED = 2**63 - 1
-# What entries of one job may differ in is no condition, so no cohort depends on it.
-_ENTRYS_OWN = {"model", "training", "command"}
-
-Argument = str | bytes | int
 
 
 def microseconds(moment: datetime) -> int:
@@ -114,46 +107,6 @@ def check_stream_id(text: str) -> str:
     return text
 
 
-@dataclass(frozen=True, eq=False)
-class Shape:
-    """What records of equal conditions and equal metric keys share: where each of their values ranks."""
-
-    keys: tuple[str, ...]
-    cohorts: tuple[Cohort, ...]
-
-
-class Shapes:
-    """Finds the shape of a record. Remembers the ones it made, as hashing conditions costs more than all the rest."""
-
-    def __init__(self, size: int = 1024) -> None:
-        self._size = size
-        self._made: dict[tuple[str, ...], Shape] = {}
-
-    def of(self, record: TrialRecord) -> Shape:
-        """The record's shape; the same object for equal conditions. Empty where the conditions were not observed."""
-        result = record.result
-        if result.dataset is None or result.environment is None or result.outcome == "Failed":
-            return _NO_SHAPE
-        names = tuple(result.metrics)
-        facts = (
-            record.config.model_dump_json(exclude=_ENTRYS_OWN),
-            result.dataset.model_dump_json(),
-            result.environment.model_dump_json(),
-            *names,
-        )
-        shape = self._made.get(facts)
-        if shape is None:
-            cohorts = tuple(record.cohort(MetricKey.parse(name)) for name in names)
-            shape = Shape(names, tuple(cohort for cohort in cohorts if cohort is not None))
-            if len(self._made) >= self._size:
-                self._made.clear()
-            self._made[facts] = shape
-        return shape
-
-
-_NO_SHAPE = Shape((), ())
-
-
 @dataclass(frozen=True, slots=True)
 class Item:
     """A record on its way in. `aside` marks what an export had as a conflict; `retries` is what was counted there."""
@@ -163,64 +116,11 @@ class Item:
     aside: bool = False
 
 
-# Keys that every batch names, in the order in which accept.lua takes them; those of rankings follow.
+# Keys that every batch names, in the order in which the script that accepts takes them; those of rankings follow.
 _PARTS: tuple[keys.JobPart, ...] = (
     "info", "position", "trials", "records", "curves", "conflicts", "failures", "progress", "live", "entries",
     "rejected", "rejections",
 )  # fmt: skip
-
-
-class _Rankings:
-    """Where a batch's values rank. A group is the results of one entry that share a shape."""
-
-    def __init__(self, board: str, names: list[str]) -> None:
-        self.conditions: dict[str, str] = {}
-        self._board = board
-        self._keys = names
-        self._positions: dict[str, int] = {}
-        self._numbers: dict[Shape, int] = {}
-        self._groups: dict[tuple[str, Shape], list[tuple[int, TrialResult]]] = {}
-
-    def add(self, number: int, result: TrialResult, shape: Shape) -> None:
-        """Adds the values of the batch's result of that number, counted from 1."""
-        if shape.keys:
-            self._numbers.setdefault(shape, len(self._numbers) + 1)
-            self._groups.setdefault((result.entry, shape), []).append((number, result))
-
-    def shapes(self) -> list[list[tuple[int, int, str]]]:
-        """For the script: where each key of a shape ranks, as positions of two keys, and a cohort."""
-        return [self._places(shape) for shape in self._numbers]
-
-    def groups(self) -> list[dict[str, Any]]:
-        """For the script: entry, number of the shape, and numbers of the results, of each group."""
-        return [
-            {"entry": entry, "shape": self._numbers[shape], "results": [number for number, _ in members]}
-            for (entry, shape), members in self._groups.items()
-        ]
-
-    def values(self) -> Iterator[bytes]:
-        """For each group, key by key: seed (int64) and value (double, both little-endian) of each result."""
-        for (_, shape), members in self._groups.items():
-            seeds = [result.seed for _, result in members]
-            flat: list[float] = []
-            for column in zip(*(result.metrics.values() for _, result in members), strict=True):
-                flat += chain.from_iterable(zip(seeds, column, strict=True))
-            yield struct.pack("<" + "qd" * (len(seeds) * len(shape.keys)), *flat)
-
-    def _places(self, shape: Shape) -> list[tuple[int, int, str]]:
-        places = []
-        for key, cohort in zip(shape.keys, shape.cohorts, strict=True):
-            self.conditions.setdefault(cohort.id, json.dumps(cohort.conditions))
-            place = self._position(keys.board_rows(self._board, key, cohort.id))
-            places.append((place, self._position(keys.board_cohorts(self._board, key)), cohort.id))
-        return places
-
-    def _position(self, name: str) -> int:
-        """Where Lua finds the key, counted from 1."""
-        if name not in self._positions:
-            self._keys.append(name)
-            self._positions[name] = len(self._keys)
-        return self._positions[name]
 
 
 def encode(
@@ -231,7 +131,7 @@ def encode(
     rejected: Sequence[Rejection],
     shapes: Shapes,
 ) -> tuple[list[str], list[Argument]]:
-    """The keys and arguments of accept.lua.
+    """The keys and arguments of the script that accepts.
 
     The first argument is a JSON object: facts of the job, how many results, progress reports and rejections follow, and
     where values rank. Then come eleven arguments for each result, the values of each group, four arguments for each
@@ -242,7 +142,7 @@ def encode(
     """
     info = job.info
     names = [*(keys.job(info.uid, part) for part in _PARTS), keys.inbox(info.uid), keys.BOARDS, keys.COHORTS]
-    rankings = _Rankings(info.board, names)
+    rankings = Rankings(info.board, names)
     arguments: list[Argument] = [""]
     ids: dict[str, str] = {}
     for number, item in enumerate(items, start=1):

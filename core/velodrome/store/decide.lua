@@ -1,0 +1,164 @@
+-- Accepting, first chapter: what each result is. Read rank.lua and write.lua after it; the three are one script.
+--
+-- Takes a batch of one job's results, progress and rejections, whole or not at all, and moves the inbox position.
+-- Returns a letter for each result (A accepted, D duplicate, C conflict, S superseded), or nil for an unknown job.
+-- Everything may be sent again: results are written once, and progress and rejections count only while their
+-- position in the inbox lies ahead. What the arguments hold, writing.py says. Measured values stay the bytes that
+-- they came as: a number that passed through Lua would lose digits.
+
+local JOB, POSITION, TRIALS, RECORDS, CURVES, CONFLICTS, FAILURES, PROGRESS, LIVE, ENTRIES, REJECTED, REJECTIONS,
+  INBOX, BOARDS, COHORTS = unpack(KEYS, 1, 15)
+local RESULT_ARGUMENTS, PROGRESS_ARGUMENTS, REJECTION_ARGUMENTS = 11, 4, 3
+local STAMP = ('%x'):rep(16) -- a time in microseconds, hexadecimal: compares as text
+local TRIAL = '^[SF]' .. STAMP .. ('%x'):rep(32) .. ('%d'):rep(6) .. '%['
+
+local wrong = wrong_type({
+  'string', 'string', 'hash', 'hash', 'hash', 'hash', 'hash', 'hash', 'hash', 'hash', 'hash', 'list',
+  'stream', 'zset', 'hash',
+})
+if wrong then
+  return refuse(wrong)
+end
+if redis.call('EXISTS', JOB) == 0 then
+  return false
+end
+local batch = cjson.decode(ARGV[1])
+local garbage -- the text of the first stored value that can't be understood
+
+-- Whether stream id `left` comes before `right`. As text, because the parts may exceed what a double holds.
+local function before(left, right)
+  local function less(a, b)
+    return #a < #b or (#a == #b and a < b)
+  end
+  local left_time, left_number = left:match('^(%d+)%-?(%d*)$')
+  local right_time, right_number = right:match('^(%d+)%-?(%d*)$')
+  if left_time ~= right_time then
+    return less(left_time, right_time)
+  end
+  return less(left_number == '' and '0' or left_number, right_number == '' and '0' or right_number)
+end
+
+local function later(a, b)
+  return a < b and b or a
+end
+
+local position = redis.call('GET', POSITION) or '0'
+if not position:match('^%d+%-?%d*$') then
+  return refuse(POSITION .. ' holds no stream id')
+end
+local ahead = before(position, batch.position)
+
+local trials = {} -- index -> what stands for the trial, false if nothing does
+local function trial_of(index)
+  if trials[index] ~= nil then
+    return trials[index]
+  end
+  local stored = redis.call('HGET', TRIALS, index)
+  trials[index] = false
+  if stored and stored:match(TRIAL) then
+    local summary = stored:sub(56)
+    local entry, _, reason = unpack(cjson.decode(summary))
+    trials[index] = {
+      outcome = stored:sub(1, 1), token = stored:sub(2, 49), retries = tonumber(stored:sub(50, 55)),
+      entry = entry, reason = reason, summary = summary,
+    }
+  elseif stored then
+    garbage = garbage or TRIALS .. ' field ' .. index .. ' holds no trial'
+  end
+  return trials[index]
+end
+
+local failures = {} -- index:attempt -> digest of the failure that the attempt reported, false if it did not
+local function failure_of(field)
+  if failures[field] == nil then
+    failures[field] = redis.call('HGET', FAILURES, field)
+  end
+  return failures[field]
+end
+
+local counted = {} -- key -> field -> by how much the number there changes
+local function count(key, field, change)
+  counted[key] = counted[key] or {}
+  counted[key][field] = (counted[key][field] or 0) + change
+end
+
+local function count_outcome(trial, change)
+  if trial.outcome == 'S' then
+    count(ENTRIES, 'succeeded:' .. trial.entry, change)
+  else
+    count(ENTRIES, 'failed:' .. trial.entry, change)
+    count(ENTRIES, 'reason:' .. trial.reason .. ':' .. trial.entry, change)
+  end
+end
+
+local changed = {} -- indices of trials to write
+local function take(item, present)
+  if present then
+    item.retries = math.max(item.retries, present.retries + 1)
+    count_outcome(present, -1)
+  end
+  count_outcome(item, 1)
+  trials[item.index] = item
+  changed[item.index] = true
+  return 'A'
+end
+
+local conflicts = {}
+local function set_aside(item)
+  local field = item.index .. ':' .. item.digest
+  if conflicts[field] or redis.call('HEXISTS', CONFLICTS, field) == 1 then
+    return 'D'
+  end
+  conflicts[field] = item
+  return 'C'
+end
+
+local function decide_failure(item, present)
+  local field = item.index .. ':' .. item.attempt
+  local known = failure_of(field)
+  if known then
+    return known == item.digest and 'D' or set_aside(item)
+  end
+  failures[field] = item.digest
+  if not present or present.token < item.token then
+    return take(item, present)
+  end
+  present.retries = present.retries + 1
+  changed[item.index] = true
+  return 'S'
+end
+
+local function decide(item)
+  local present = trial_of(item.index)
+  if present and present.token:sub(17) == item.digest then
+    return 'D'
+  elseif item.aside then
+    return set_aside(item)
+  elseif item.outcome == 'F' and present and present.outcome == 'S' then
+    return 'S'
+  elseif item.outcome == 'F' then
+    return decide_failure(item, present)
+  elseif present and present.outcome == 'S' then
+    return set_aside(item)
+  end
+  return take(item, present)
+end
+
+local items, verdicts, newest, argument = {}, {}, '', 2
+for number = 1, batch.results do
+  local kind, index, token, attempt, entry, reason, retries, stamp, record, curves, summary =
+    unpack(ARGV, argument, argument + RESULT_ARGUMENTS - 1)
+  argument = argument + RESULT_ARGUMENTS
+  local item = {
+    outcome = kind:sub(1, 1), aside = #kind > 1, index = index, token = token, digest = token:sub(17),
+    attempt = attempt, entry = entry, reason = reason, retries = tonumber(retries), stamp = stamp,
+    record = record, curves = curves, summary = summary,
+  }
+  items[number] = item
+  verdicts[number] = decide(item)
+end
+for _, item in ipairs(items) do
+  if trials[item.index] == item then
+    newest = later(newest, item.stamp)
+  end
+end

@@ -1,0 +1,192 @@
+"""What reads: jobs and boards, how trials stand, and the values that rankings are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from operator import attrgetter
+from types import TracebackType
+from typing import Self
+
+import redis
+
+from velodrome import keys
+from velodrome.results import EpochPoint, JobInfo, Progress, TrialRecord, parse_job, parse_record
+from velodrome.store import reading, transfer
+from velodrome.store.access import Access, Argument, text_of
+from velodrome.store.types import Board, CohortSummary, Counts, EntryState, Rejection, Row, TrialSummary
+
+_RECORDS_AT_ONCE = 1000  # Lua passes less than 8000 arguments
+
+
+class Reader:
+    """The half of the store that changes nothing: a replica will do, and a user who may only read (+@read).
+
+    `records` and exports also need the right to call a script (+evalsha +script|load).
+
+    Its methods raise as those of `velodrome.store.Store` do.
+    """
+
+    def __init__(self, client: redis.Redis) -> None:
+        self._redis = Access(client)
+        self._read_records = self._redis.script("records.lua")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes the connections; a later call opens them again."""
+        self._redis.close()
+
+    def ping(self) -> None:
+        """Returns if Redis answers, else raises as every method does."""
+        self._redis.ask("PING")
+
+    # Jobs
+
+    def job(self, uid: str) -> JobInfo | None:
+        """A job as it was registered."""
+        return self._jobs_of([uid])[0]
+
+    def jobs(self, board: str | None = None, limit: int = 50, offset: int = 0) -> list[JobInfo]:
+        """Jobs of one board or of all, newest first."""
+        key = keys.JOBS if board is None else keys.board_jobs(board)
+        uids = self._redis.ask("ZREVRANGE", key, offset, offset + limit - 1) if limit > 0 else []
+        return [job for job in self._jobs_of([text_of(uid) for uid in uids]) if job is not None]
+
+    def boards(self) -> list[Board]:
+        """All boards, the one with the newest job or result first."""
+        names = [text_of(name) for name in self._redis.ask("ZREVRANGE", keys.BOARDS, 0, -1)]
+        questions: list[tuple[Argument, ...]] = []
+        for name in names:
+            questions += (
+                ("ZCARD", keys.board_jobs(name)),
+                ("HLEN", keys.board_entries(name)),
+                ("ZSCORE", keys.BOARDS, name),
+            )
+        numbers = self._redis.ask_all(questions)
+        return [
+            Board(name, jobs, entries, reading.moment(last))
+            for name, jobs, entries, last in zip(names, numbers[::3], numbers[1::3], numbers[2::3], strict=True)
+            if last is not None
+        ]
+
+    # One job's results
+
+    def trial(self, uid: str, index: int) -> TrialRecord | None:
+        """A trial's result, without its curves."""
+        text = self._redis.ask("HGET", keys.job(uid, "records"), index)
+        return None if text is None else self._redis.parsed(parse_record, text, keys.job(uid, "records"), index)
+
+    def records(self, uid: str, start: int = 0, count: int = 100) -> list[TrialRecord]:
+        """The results of the `count` trials from index `start` on, with their curves; a trial may have none yet."""
+        where = keys.job(uid, "records"), keys.job(uid, "curves")
+        found: list[TrialRecord] = []
+        for first in range(start, start + count, _RECORDS_AT_ONCE):
+            indices = range(first, min(first + _RECORDS_AT_ONCE, start + count))
+            for index, record, curves in zip(indices, *self._read_records(where, indices), strict=True):
+                if record is not None:
+                    parsed = self._redis.parsed(parse_record, record, where[0], index)
+                    points = self._redis.parsed(reading.parse_curves, curves, where[1], index)
+                    found.append(reading.with_curves(parsed, points))
+        return found
+
+    def trials(self, uid: str) -> dict[int, TrialSummary]:
+        """All results of a job in short, by index."""
+        return self._redis.by_index(keys.job(uid, "trials"), reading.parse_trial)
+
+    def curves(self, uid: str, index: int) -> tuple[EpochPoint, ...]:
+        """A trial's curves: of the attempt that is running, as far as reported and kept, else of its result."""
+        live, accepted = keys.job(uid, "live"), keys.job(uid, "curves")
+        running, result = self._redis.ask_all((("HGET", live, index), ("HGET", accepted, index)))
+        if running is not None:
+            return self._redis.parsed(reading.parse_live, running, live, index)
+        return () if result is None else self._redis.parsed(reading.parse_curves, result, accepted, index)
+
+    def progress(self, uid: str) -> dict[int, Progress]:
+        """The newest progress of each trial that reported any and has no result since, by index."""
+        return self._redis.by_index(keys.job(uid, "progress"), reading.parse_progress)
+
+    def conflicts(self, uid: str) -> list[TrialRecord]:
+        """Results that differ from the one that stands for their trial, curves included."""
+        key = keys.job(uid, "conflicts")
+        kept = self._redis.fields(key).items()
+        found = [self._redis.parsed(reading.parse_conflict, text, key, field) for field, text in kept]
+        return sorted(found, key=lambda record: (record.result.index, record.accepted_at))
+
+    def counts(self, uid: str) -> Counts:
+        """How the job's trials stand."""
+        key = keys.job(uid, "entries")
+        entries, conflicts, rejected = self._redis.ask_all(
+            (("HGETALL", key), ("HLEN", keys.job(uid, "conflicts")), ("HGETALL", keys.job(uid, "rejected")))
+        )
+        return self._redis.parsed(partial(reading.counts, conflicts=conflicts, rejected=rejected), entries, key)
+
+    def rejections(self, uid: str) -> list[Rejection]:
+        """The newest reports that were rejected, newest first: samples, as `counts` has their number."""
+        key = keys.job(uid, "rejections")
+        texts = self._redis.ask("LRANGE", key, 0, -1)
+        return [self._redis.parsed(reading.parse_rejection, text, key) for text in texts]
+
+    def entries(self, uid: str) -> dict[str, EntryState]:
+        """How each entry of a job stands, in the order of the job; empty for an unknown job."""
+        job = self.job(uid)
+        return {} if job is None else self._entries(job)
+
+    def _entries(self, job: JobInfo) -> dict[str, EntryState]:
+        key = keys.job(job.uid, "entries")
+        fields, running = self._redis.ask_all((("HGETALL", key), ("HKEYS", keys.job(job.uid, "progress"))))
+        return self._redis.parsed(partial(reading.entry_states, job, running=running), fields, key)
+
+    # Rankings
+
+    def board_entries(self, board: str) -> list[tuple[JobInfo, EntryState]]:
+        """Each entry name of a board, as it stands in the newest job that has it; by entry name."""
+        newest = {
+            text_of(entry): text_of(text.rpartition(b"\n")[2])
+            for entry, text in sorted(self._redis.fields(keys.board_entries(board)).items())
+        }
+        jobs = {job.uid: job for job in self._jobs_of(sorted(set(newest.values()))) if job is not None}
+        states = {uid: self._entries(job) for uid, job in jobs.items()}
+        return [(jobs[uid], states[uid][entry]) for entry, uid in newest.items() if entry in states.get(uid, {})]
+
+    def cohorts(self, board: str, key: str) -> list[CohortSummary]:
+        """The cohorts in which a board has values of a metric key, the one with the newest value first."""
+        where = keys.board_cohorts(board, key)
+        fields = self._redis.fields(where)
+        ids = self._redis.parsed(reading.cohort_ids, fields, where)
+        if not ids:
+            return []
+        rows = [("HLEN", keys.board_rows(board, key, cohort_id)) for cohort_id in ids]
+        conditions, *entries = self._redis.ask_all([("HMGET", keys.COHORTS, *ids), *rows])
+        found = dict(zip(ids, zip(conditions, entries, strict=True), strict=True))
+        return self._redis.parsed(partial(reading.parse_cohorts, found=found), fields, where)
+
+    def ranking_rows(self, board: str, key: str, cohort_id: str) -> list[Row]:
+        """The values that a ranking is made of: for each entry name, in order, those of the newest job that has any."""
+        where = keys.board_rows(board, key, cohort_id)
+        texts = self._redis.ask("HVALS", where)
+        rows = self._redis.parsed(lambda texts: [reading.parse_row(text) for text in texts], texts, where)
+        return sorted(rows, key=attrgetter("entry"))
+
+    # Backup
+
+    def export_lines(self, board: str | None = None, uid: str | None = None) -> Iterator[str]:
+        """Jobs, results with curves, and conflicts, as JSON lines without the line end: of all, a board, or one job.
+
+        Memory stays that of one job's description and a hundred results, however many there are.
+        """
+        return transfer.export_lines(self, board, uid)
+
+    def _jobs_of(self, uids: Sequence[str]) -> list[JobInfo | None]:
+        names = [keys.job(uid, "info") for uid in uids]
+        texts = self._redis.ask("MGET", *names) if names else []
+        return [
+            None if text is None else self._redis.parsed(parse_job, text, name)
+            for name, text in zip(names, texts, strict=True)
+        ]

@@ -1,0 +1,127 @@
+-- Accepting, third chapter: progress, rejections, the last checks, and then all the writing.
+
+local CHUNK = 1000 -- of a command's arguments: Lua passes less than 8000
+
+local progress = {}
+for _ = 1, batch.progress do
+  local index, attempt, report, point = unpack(ARGV, argument, argument + PROGRESS_ARGUMENTS - 1)
+  argument = argument + PROGRESS_ARGUMENTS
+  local present = trial_of(index)
+  if ahead and not (present and present.outcome == 'S') and not failure_of(index .. ':' .. attempt) then
+    progress[#progress + 1] = {index = index, attempt = attempt, report = report, point = point}
+  end
+end
+
+local rejections = {}
+for _ = 1, batch.rejections do
+  local id, reason, rejection = unpack(ARGV, argument, argument + REJECTION_ARGUMENTS - 1)
+  argument = argument + REJECTION_ARGUMENTS
+  if before(position, id) then
+    count(REJECTED, reason, 1)
+    rejections[#rejections + 1] = rejection
+  end
+end
+
+for key, fields in pairs(counted) do
+  for field, change in pairs(fields) do
+    local number = tonumber(redis.call('HGET', key, field) or '0')
+    if not number then
+      garbage = garbage or key .. ' field ' .. field .. ' holds no number'
+    end
+    fields[field] = (number or 0) + change
+  end
+end
+if garbage then
+  return refuse(garbage)
+end
+
+-- From here on it writes, and nothing can fail.
+
+-- Calls the command once for each CHUNK of its further arguments.
+local function call_in_chunks(command, key, arguments)
+  for start = 1, #arguments, CHUNK do
+    redis.call(command, key, unpack(arguments, start, math.min(start + CHUNK - 1, #arguments)))
+  end
+end
+
+local trial_fields, record_fields, curve_fields, indices = {}, {}, {}, {}
+local function push(list, index, value)
+  list[#list + 1] = index
+  list[#list + 1] = value
+end
+for index in pairs(changed) do
+  local trial = trials[index]
+  local retries = ('%06d'):format(math.min(trial.retries, 999999))
+  push(trial_fields, index, trial.outcome .. trial.token .. retries .. trial.summary)
+  if trial.record then
+    push(record_fields, index, trial.record)
+    push(curve_fields, index, trial.curves)
+    indices[#indices + 1] = index
+  end
+end
+call_in_chunks('HSET', TRIALS, trial_fields)
+call_in_chunks('HSET', RECORDS, record_fields)
+call_in_chunks('HSET', CURVES, curve_fields)
+call_in_chunks('HDEL', PROGRESS, indices)
+call_in_chunks('HDEL', LIVE, indices)
+for entry, identity in pairs(batch.ids) do
+  redis.call('HSETNX', ENTRIES, 'id:' .. entry, identity)
+end
+for field, digest in pairs(failures) do
+  if digest then
+    redis.call('HSETNX', FAILURES, field, digest)
+  end
+end
+for field, item in pairs(conflicts) do
+  redis.call('HSETNX', CONFLICTS, field, '[' .. item.record .. ',' .. item.curves .. ']')
+end
+for position, of_key in pairs(rows) do
+  for entry, row in pairs(of_key) do
+    if row.changed then
+      local head = batch.age .. '\n' .. batch.heads[entry] .. '\n'
+      redis.call('HSET', KEYS[position], entry, head .. row.stamp .. row.values)
+    end
+  end
+end
+for _, cohort in pairs(cohorts) do
+  local key, id, stamp = unpack(cohort)
+  local last = redis.call('HGET', key, 'last:' .. id)
+  if not last or last < stamp then
+    redis.call('HSET', key, 'last:' .. id, stamp)
+  end
+  redis.call('HSETNX', COHORTS, id, batch.cohorts[id])
+end
+for key, fields in pairs(counted) do
+  for field, number in pairs(fields) do
+    if number == 0 then
+      redis.call('HDEL', key, field)
+    else
+      redis.call('HSET', key, field, ('%.0f'):format(number))
+    end
+  end
+end
+if newest ~= '' then
+  redis.call('ZADD', BOARDS, 'GT', ('%.0f'):format(tonumber(newest, 16)), batch.board)
+end
+for _, item in ipairs(progress) do
+  redis.call('HSET', PROGRESS, item.index, item.report)
+  local live = redis.call('HGET', LIVE, item.index)
+  if not live or live:match('^[^\n]*') ~= item.attempt then
+    live = item.attempt
+  elseif #live + #item.point > batch.live_bytes then -- the older half goes
+    live = item.attempt .. live:sub(live:find('\n', #live / 2, true) or #live + 1)
+  end
+  if item.point ~= '' then
+    live = live .. '\n' .. item.point
+  end
+  redis.call('HSET', LIVE, item.index, live)
+end
+for _, rejection in ipairs(rejections) do
+  redis.call('LPUSH', REJECTIONS, rejection)
+end
+redis.call('LTRIM', REJECTIONS, 0, batch.rejections_kept - 1)
+if ahead then
+  redis.call('SET', POSITION, batch.position)
+  redis.call('XTRIM', INBOX, 'MINID', batch.position)
+end
+return table.concat(verdicts)
