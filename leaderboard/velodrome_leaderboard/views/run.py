@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import streamlit as st
@@ -17,6 +17,8 @@ from velodrome_leaderboard.viewer import now, palette, zone
 from velodrome_leaderboard.views import live
 from velodrome_leaderboard.views.boards import counted
 from velodrome_leaderboard.views.job import board_steps, unknown_job
+
+_CONFLICTS = 5
 
 
 def render(source: Source) -> None:
@@ -100,22 +102,25 @@ def _state(record: TrialRecord) -> list[markup.Part]:
 def _conflicts(record: TrialRecord, others: Sequence[TrialRecord]) -> None:
     text = "The first one counts and is shown here; the others are kept beside it."
     st.html(markup.alert("This trial reported results that differ.", [text], "busy"))
-    keys = sorted({key for other in (record, *others) for key in other.result.metrics})
+    shown = (record, *others[:_CONFLICTS])
     columns = [
-        markup.Column("Result of"),
-        *(markup.Column(key, numeric=True) for key in keys),
-        markup.Column("Finished"),
+        markup.Column("Metric"),
+        *(markup.Column(other.result.attempt, "counts" if other is record else "", numeric=True) for other in shown),
     ]
-    rows = [
-        [
-            markup.Cell(shown.result.attempt, detail="counts" if shown is record else "kept beside"),
-            *(markup.Cell(_metric(key, shown.result.metrics.get(key))) for key in keys),
-            markup.moment(shown.result.finished_at, now(), zone()),
-        ]
-        for shown in (record, *others)
+    finished = [markup.Cell("finished"), *(markup.moment(other.result.finished_at, now(), zone()) for other in shown)]
+    outcomes = [markup.Cell("outcome"), *(markup.Cell(other.result.reason or "Succeeded") for other in shown)]
+    values = [
+        [markup.Cell(key), *(markup.Cell(_metric(key, other.result.metrics.get(key))) for other in shown)]
+        for key in _in_order(key for other in shown for key in other.result.metrics)
     ]
     with st.expander("The results side by side"):
-        st.html(markup.table(columns, rows, "Conflicting results"))
+        st.html(markup.table(columns, [outcomes, finished, *values], "Conflicting results"))
+
+
+def _in_order(keys: Iterable[str]) -> list[str]:
+    """Metric keys, each once, in the order of the catalogue."""
+    order = {name: place for place, name in enumerate(CATALOGUE)}
+    return sorted(set(keys), key=lambda key: (order[MetricKey.parse(key).name], key))
 
 
 def _curves(points: Sequence[EpochPoint], best_epoch: int | None) -> None:
@@ -136,8 +141,8 @@ def _metric(key: str, value: float | None) -> str:
 
 
 def _metrics(record: TrialRecord) -> Iterator[tuple[str, markup.Part]]:
-    order = {name: place for place, name in enumerate(CATALOGUE)}
-    for key, value in sorted(record.result.metrics.items(), key=lambda item: order[MetricKey.parse(item[0]).name]):
+    for key in _in_order(record.result.metrics):
+        value = record.result.metrics[key]
         yield key, markup.Cell(_metric(key, value), hint=f"{value!r} {MetricKey.parse(key).metric.unit}")
     for key, why in record.result.unavailable.items():
         yield key, markup.Cell(f"not measured: {why}", tone="quiet")

@@ -235,7 +235,10 @@ def test_a_conflict_is_told_on_the_job_and_on_the_run(store: Store, page_of: Dra
     assert "run?job=done&trial=3" in links_of(job)
     app = page_of("run", job="done", trial="3")
     assert "reported results that differ" in text_of(app)
-    assert [row[0].split()[0] for row in table_of(app, "Conflicting results")] == ["sample-1", "second"]
+    rows = {row[0]: row[1:] for row in table_of(app, "Conflicting results")}
+    assert rows["outcome"] == ["Succeeded", "Succeeded"]
+    first, second = rows["accuracy"]
+    assert first != second
     assert "differ" not in text_of(page_of("run", job="done", trial="4"))
 
 
