@@ -133,7 +133,7 @@ def fact_words(path: Path) -> str:
     return path[-1] if path[:2] == ("software", "libraries") else " ".join(path)
 
 
-def shown(value: object) -> str:  # noqa: PLR0911 - one line a kind of value reads best
+def shown(value: object) -> str:
     """A fact's value for people: a digest in short, a list with commas, an absent one as a word."""
     match value:
         case None | () | []:
