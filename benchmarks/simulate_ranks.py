@@ -24,6 +24,7 @@ Floats = NDArray[np.float64]
 Claims = NDArray[np.bool_]
 Noise = Callable[[np.random.Generator, int, int], Floats]
 ALPHA = 0.05
+LOGNORMAL_MEAN, LOGNORMAL_SD = np.exp(0.5), np.sqrt((np.e - 1) * np.e)  # of σ = 1
 
 NOISES: dict[str, Noise] = {
     "normal, independent": lambda rng, k, n: rng.normal(size=(k, n)),
@@ -38,6 +39,14 @@ NOISES: dict[str, Noise] = {
     "accuracy 99 % on 100 images": lambda rng, k, n: rng.binomial(100, 0.99, size=(k, n)) / 100,
     "1 of 10 trials diverges": lambda rng, k, n: rng.normal(size=(k, n)) - 50.0 * (rng.random((k, n)) < 0.1),
     "every second trial diverges": lambda rng, k, n: rng.normal(size=(k, n)) - 50.0 * (rng.random((k, n)) < 0.5),
+    "equal means, one entry three times as wide, skewed": lambda rng, k, n: np.where(
+        np.arange(k)[:, None] == 0,
+        3 * (rng.lognormal(size=(k, n)) - LOGNORMAL_MEAN) / LOGNORMAL_SD,
+        rng.normal(size=(k, n)),
+    ),
+    "equal means, 1 of 10 trials of one entry diverges": lambda rng, k, n: (
+        rng.normal(size=(k, n)) + np.where(np.arange(k)[:, None] == 0, 5.0 - 50.0 * (rng.random((k, n)) < 0.1), 0.0)
+    ),
 }
 
 
@@ -49,7 +58,9 @@ def signs(values: Floats, *, own_seeds: bool = False) -> Floats:
     shift = values.shape[1] if own_seeds else 0
     samples = [Sample(f"{row:03}", dict(enumerate(values[row].tolist(), row * shift))) for row in range(len(values))]
     pairs = rank(samples, "higher", ALPHA).comparisons
-    return np.array([np.sign(p.difference) * ((p.adjusted_p_value or 0.0) <= ALPHA) for p in pairs])
+    return np.array(
+        [np.sign(p.difference) * (p.adjusted_p_value is not None and p.adjusted_p_value <= ALPHA) for p in pairs]
+    )
 
 
 def paired(values: Floats) -> Claims:
@@ -96,13 +107,13 @@ def false_claims(races: int) -> None:
     """Print the table of races of equal models in which any two are called different."""
     grid = list(product((2, 4, 10), (3, 5, 20)))
     print(f"\nRaces of equal models in which any two are called different, of {races:,} (at most {ALPHA:.0%} wanted)")
-    print("entries x seeds".ljust(54) + "".join(f"{k}x{n}".rjust(7) for k, n in grid))
+    print("entries x seeds".ljust(58) + "".join(f"{k}x{n}".rjust(7) for k, n in grid))
     for procedure, (title, noise) in product((paired, welch, pooled), NOISES.items()):
         cells = []
         for k, n in grid:
             rng = np.random.default_rng([k, n])
             cells.append(np.mean([procedure(noise(rng, k, n)).any() for _ in range(races)]))
-        print(f"{procedure.__name__:7} {title:46}" + "".join(f"{cell:7.1%}" for cell in cells), flush=True)
+        print(f"{procedure.__name__:7} {title:50}" + "".join(f"{cell:7.1%}" for cell in cells), flush=True)
 
 
 def finds(races: int) -> None:
