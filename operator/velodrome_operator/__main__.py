@@ -1,0 +1,66 @@
+"""`python -m velodrome_operator`: watches BenchmarkJobs until it is told to stop."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import os
+import sys
+
+import kopf
+
+from velodrome_operator.children import Settings
+from velodrome_operator.handlers import registry
+from velodrome_operator.service import Options, Service
+
+_DESCRIPTION = """\
+Watches BenchmarkJobs, runs their trials as Indexed Jobs, and accepts what the runners report.
+
+Reads VELODROME_REDIS_URL: a Redis 7 (or Valkey) user that may manage users. Talks to the cluster that it runs in,
+else to the one of KUBECONFIG.
+"""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs until SIGTERM or SIGINT; 0 after an orderly stop, 2 for bad arguments."""
+    parser = argparse.ArgumentParser(
+        prog="python -m velodrome_operator",
+        description=_DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--namespace", help="watch this namespace alone; the whole cluster without it")
+    parser.add_argument("--runner-image", help="image of the runners where a job names none, pinned by digest")
+    parser.add_argument("--redis-address", help="host:port of Redis as pods reach it; that of the URL without it")
+    parser.add_argument("--liveness", default="http://0.0.0.0:8080/healthz", help="where probes are answered")
+    parser.add_argument("--dry-run", action="store_true", help="ask the API server to check every write and keep none")
+    parser.add_argument("--log-level", default="INFO", choices=["DEBUG", "INFO", "WARNING", "ERROR"])
+    given = parser.parse_args(arguments)
+    url = os.environ.get("VELODROME_REDIS_URL")
+    if not url:
+        parser.error("set VELODROME_REDIS_URL, for example redis://:PASSWORD@redis:6379/0")
+    if given.runner_image and "@sha256:" not in given.runner_image:
+        parser.error(f"--runner-image: {given.runner_image} is not pinned by digest: write NAME@sha256:DIGEST")
+    kopf.configure(log_format=kopf.LogFormat.JSON)
+    logging.getLogger("velodrome").setLevel(given.log_level)
+    options = Options(
+        redis_url=url,
+        redis_address=given.redis_address,
+        namespace=given.namespace,
+        settings=Settings(runner_image=given.runner_image),
+        dry_run=given.dry_run,
+    )
+    asyncio.run(
+        kopf.operator(
+            registry=registry(Service(options)),
+            standalone=True,
+            clusterwide=given.namespace is None,
+            namespaces=[given.namespace] if given.namespace else [],
+            liveness_endpoint=given.liveness,
+        )
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,276 @@
+"""From a BenchmarkJob to the objects that run it. Pure: no API call, no clock, no randomness.
+
+Every child's name ends in a hash of what made it, so creating it a second time is answered 409 and changes nothing.
+Every child is owned by its BenchmarkJob, so garbage collection removes it; no finalizer is set anywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from velodrome import keys
+from velodrome.canonical import canonical, digest
+from velodrome.plan import Plan
+from velodrome.spec import BenchmarkJob
+
+Manifest = dict[str, Any]
+
+_NOBODY = 65532  # any number but 0 does; distroless images call this one "nonroot"
+_KUEUE_PREFIX = "kueue.x-k8s.io/"
+_SPEC_FOLDER = "/etc/velodrome"
+_DATA_FOLDER = "/data"
+_SCRATCH_FOLDER = "/scratch"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the operator was started with that ends up in the children."""
+
+    runner_image: str | None = None
+    report_deadline_seconds: int = 600
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Trials that share a pod template: those of the entries at these positions, all repeats."""
+
+    number: int
+    image: str | None
+    entries: tuple[int, ...]
+
+    def trials(self, plan: Plan) -> tuple[int, ...]:
+        """Trial index by completion index."""
+        return plan.indexes(self.entries)
+
+
+def groups(job: BenchmarkJob) -> tuple[Group, ...]:
+    """The job's entries by the pod template that they need, in the order in which they first appear."""
+    by_image: dict[str | None, list[int]] = {}
+    for position, entry in enumerate(job.spec.entries):
+        by_image.setdefault(entry.image or job.spec.runner.image, []).append(position)
+    return tuple(Group(number, image, tuple(found)) for number, (image, found) in enumerate(by_image.items()))
+
+
+def base_name(job: BenchmarkJob, uid: str) -> str:
+    """What the names of a job's children begin with: a DNS label that leaves room for a pod's suffix."""
+    return f"{job.metadata.name[:40].rstrip('-')}-{digest([uid, _document(job)], 8)}"
+
+
+def job_name(job: BenchmarkJob, uid: str, group: Group) -> str:
+    """Name of a group's Job."""
+    return f"{base_name(job, uid)}-{group.number}"
+
+
+def is_kueue(job: BenchmarkJob) -> bool:
+    """Whether Kueue queues the Jobs: then their suspend is Kueue's."""
+    return f"{_KUEUE_PREFIX}queue-name" in job.metadata.labels
+
+
+def labels(job: BenchmarkJob, uid: str) -> dict[str, str]:
+    """Labels of every child; the uid is the selector that finds them."""
+    return {
+        "app.kubernetes.io/managed-by": "velodrome",
+        keys.LABEL_JOB_UID: uid,
+        keys.LABEL_JOB_NAME: job.metadata.name,
+    }
+
+
+def children(job: BenchmarkJob, plan: Plan, uid: str, redis_url: str, settings: Settings) -> tuple[Manifest, ...]:
+    """Everything that a race needs, in the order in which to create it."""
+    made: list[Manifest] = [_config_map(job, uid), _secret(job, uid, redis_url)]
+    made += [_job(job, plan, uid, settings, group) for group in groups(job)]
+    return tuple(made)
+
+
+def _document(job: BenchmarkJob) -> dict[str, Any]:
+    """The canonical BenchmarkJob: what the runner reads, and nothing that may change during the race."""
+    document = job.model_dump(mode="json", by_alias=True, exclude_none=True)
+    document["metadata"] = {"name": job.metadata.name, "namespace": job.namespace}
+    for field in ("suspend", "ttlSecondsAfterFinished"):
+        document["spec"].pop(field, None)
+    document["spec"]["execution"].pop("parallelism", None)
+    return document
+
+
+def _metadata(job: BenchmarkJob, uid: str, name: str, extra: Mapping[str, str] | None = None) -> Manifest:
+    owner = {
+        "apiVersion": keys.API_VERSION,
+        "kind": keys.KIND,
+        "name": job.metadata.name,
+        "uid": uid,
+        "controller": True,
+        "blockOwnerDeletion": False,
+    }
+    return {
+        "name": name,
+        "namespace": job.namespace,
+        "labels": {**labels(job, uid), **(extra or {})},
+        "ownerReferences": [owner],
+    }
+
+
+def _config_map(job: BenchmarkJob, uid: str) -> Manifest:
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": _metadata(job, uid, base_name(job, uid)),
+        "immutable": True,
+        "data": {"job.json": canonical(_document(job))},
+    }
+
+
+def _secret(job: BenchmarkJob, uid: str, redis_url: str) -> Manifest:
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": _metadata(job, uid, base_name(job, uid)),
+        "type": "Opaque",
+        "stringData": {keys.ENV_REDIS_URL: redis_url},
+    }
+
+
+def _job(job: BenchmarkJob, plan: Plan, uid: str, settings: Settings, group: Group) -> Manifest:
+    completions = len(group.trials(plan))
+    kueue = {key: value for key, value in job.metadata.labels.items() if key.startswith(_KUEUE_PREFIX)}
+    first = group.number == 0 or len(groups(job)) == 1
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": _metadata(job, uid, job_name(job, uid, group), kueue),
+        "spec": {
+            "completionMode": "Indexed",
+            "completions": completions,
+            "parallelism": min(job.spec.execution.parallelism, completions) if first else 0,
+            "suspend": job.spec.suspend or is_kueue(job),
+            "backoffLimitPerIndex": 2,
+            "maxFailedIndexes": completions,
+            "podReplacementPolicy": "Failed",
+            "podFailurePolicy": {"rules": _FAILURE_RULES},
+            "template": _template(job, uid, settings, group),
+        },
+    }
+
+
+# A disruption is nobody's fault and costs nothing; a trial that reported its own failure would fail again.
+_FAILURE_RULES: Sequence[Manifest] = (
+    {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
+    {
+        "action": "FailIndex",
+        "onExitCodes": {
+            "containerName": "runner",
+            "operator": "In",
+            "values": [keys.EXIT_FAILED, keys.EXIT_CONFIGURATION],
+        },
+    },
+)
+
+
+def _template(job: BenchmarkJob, uid: str, settings: Settings, group: Group) -> Manifest:
+    runner = job.spec.runner
+    pod: Manifest = {
+        "restartPolicy": "Never",
+        "activeDeadlineSeconds": job.spec.execution.trial_deadline_seconds,
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "terminationGracePeriodSeconds": 30,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": _NOBODY,
+            "runAsGroup": _NOBODY,
+            "fsGroup": _NOBODY,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "containers": [_container(job, uid, settings, group)],
+        "volumes": _volumes(job, uid),
+        "nodeSelector": dict(runner.node_selector),
+        "tolerations": list(runner.tolerations),
+        "imagePullSecrets": [{"name": secret.name} for secret in runner.image_pull_secrets],
+        "priorityClassName": runner.priority_class_name,
+        "runtimeClassName": runner.runtime_class_name,
+        "affinity": _affinity(job),
+    }
+    return {
+        "metadata": {"labels": {**labels(job, uid), keys.LABEL_ROLE: keys.ROLE_RUNNER}},
+        "spec": {key: value for key, value in pod.items() if value not in (None, [], {})},
+    }
+
+
+def _container(job: BenchmarkJob, uid: str, settings: Settings, group: Group) -> Manifest:
+    resources = job.spec.runner.resources.model_dump(mode="json", by_alias=True)
+    environment: list[Manifest] = [{"name": item.name, "value": item.value} for item in job.spec.runner.env]
+    environment += [
+        {"name": keys.ENV_SPEC, "value": f"{_SPEC_FOLDER}/job.json"},
+        {"name": keys.ENV_JOB_UID, "value": uid},
+        {"name": keys.ENV_ENTRIES, "value": ",".join(map(str, group.entries))},
+        {"name": keys.ENV_ATTEMPT, "valueFrom": {"fieldRef": {"fieldPath": "metadata.uid"}}},
+        {"name": keys.ENV_DATA, "value": _DATA_FOLDER},
+        {"name": keys.ENV_SCRATCH, "value": _SCRATCH_FOLDER},
+        {"name": keys.ENV_DEADLINE, "value": str(settings.report_deadline_seconds)},
+        {
+            "name": keys.ENV_REDIS_URL,
+            "valueFrom": {"secretKeyRef": {"name": base_name(job, uid), "key": keys.ENV_REDIS_URL}},
+        },
+        {"name": "HOME", "value": _SCRATCH_FOLDER},
+    ]
+    return {
+        "name": "runner",
+        "image": group.image or settings.runner_image,
+        "imagePullPolicy": "IfNotPresent",
+        "env": environment,
+        "resources": {key: value for key, value in resources.items() if value},
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "volumeMounts": _mounts(job),
+    }
+
+
+def _mounts(job: BenchmarkJob) -> list[Manifest]:
+    mounts: list[Manifest] = [
+        {"name": "spec", "mountPath": _SPEC_FOLDER, "readOnly": True},
+        {"name": "scratch", "mountPath": _SCRATCH_FOLDER},
+        {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - the pod's own, not this machine's
+        {"name": "shm", "mountPath": "/dev/shm"},  # noqa: S108 - as above
+    ]
+    source = job.spec.dataset.source
+    if source is not None and source.persistent_volume_claim is not None:
+        mounts.append({"name": "data", "mountPath": _DATA_FOLDER, "readOnly": True})
+    elif source is not None:
+        mounts.append({"name": "data", "mountPath": _DATA_FOLDER})
+    return mounts
+
+
+def _volumes(job: BenchmarkJob, uid: str) -> list[Manifest]:
+    volumes: list[Manifest] = [
+        {"name": "spec", "configMap": {"name": base_name(job, uid)}},
+        {"name": "scratch", "emptyDir": {}},
+        {"name": "tmp", "emptyDir": {}},
+        {"name": "shm", "emptyDir": {"medium": "Memory"}},
+    ]
+    source = job.spec.dataset.source
+    if source is not None and source.persistent_volume_claim is not None:
+        claim = {"claimName": source.persistent_volume_claim.claim_name, "readOnly": True}
+        volumes.append({"name": "data", "persistentVolumeClaim": claim})
+    elif source is not None:
+        volumes.append({"name": "data", "emptyDir": {}})
+    return volumes
+
+
+def _affinity(job: BenchmarkJob) -> Manifest | None:
+    """The job's affinity, and with `isolation: Node` that no other trial of any race is on the node."""
+    affinity: Manifest = dict(job.spec.runner.affinity or {})
+    if job.spec.execution.isolation == "Node":
+        apart = {
+            "labelSelector": {"matchLabels": {keys.LABEL_ROLE: keys.ROLE_RUNNER}},
+            "namespaceSelector": {},
+            "topologyKey": "kubernetes.io/hostname",
+        }
+        own: Manifest = dict(affinity.get("podAntiAffinity") or {})
+        required = "requiredDuringSchedulingIgnoredDuringExecution"
+        affinity["podAntiAffinity"] = {**own, required: [*(own.get(required) or ()), apart]}
+    return affinity or None

@@ -1,0 +1,206 @@
+"""The Kubernetes API, as far as the operator uses it: the only module that calls it.
+
+Every call has a deadline. What went wrong is one of two things: `Unavailable`, to be tried again by a later pass, or
+`Refused`, which a person must act on and which the status tells.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from datetime import datetime
+from typing import Any
+
+import aiohttp
+from kubernetes.aio import client, config
+from kubernetes.aio.client.exceptions import ApiException
+
+from velodrome import keys
+from velodrome.canonical import digest
+from velodrome.errors import VelodromeError
+from velodrome_operator.children import Manifest
+from velodrome_operator.crd import PLURAL
+
+_TIMEOUT_SECONDS = 10.0
+_PATHS = {"ConfigMap": ("api/v1", "configmaps"), "Secret": ("api/v1", "secrets"), "Job": ("apis/batch/v1", "jobs"),
+          "Service": ("api/v1", "services"), "Event": ("apis/events.k8s.io/v1", "events")}  # fmt: skip
+_PARENT = f"apis/{keys.GROUP}/{keys.VERSION}"
+
+
+class Unavailable(VelodromeError):
+    """The API server does not answer, or asks to be tried later."""
+
+    reason = "ApiUnavailable"
+
+
+class Refused(VelodromeError):
+    """The API server answers and will not do it: forbidden, invalid, over quota."""
+
+    reason = "ApiRefused"
+
+
+class Conflict(VelodromeError):
+    """The object changed meanwhile: the next pass sees it as it is."""
+
+    reason = "ApiConflict"
+
+
+class Cluster:
+    """Reads and writes the objects of BenchmarkJobs. `writes` counts every request that changes something."""
+
+    def __init__(self, api: client.ApiClient, *, dry_run: bool = False) -> None:
+        self._api = api
+        self._dry_run = dry_run
+        self.writes = 0
+
+    @classmethod
+    @asynccontextmanager
+    async def connected(cls, *, dry_run: bool = False) -> AsyncIterator[Cluster]:
+        """A connection to the cluster that this process runs in, else to the one of KUBECONFIG."""
+        try:
+            config.load_incluster_config()
+        except config.ConfigException:
+            await config.load_kube_config()
+        api = client.ApiClient()
+        try:
+            yield cls(api, dry_run=dry_run)
+        finally:
+            await api.close()
+
+    async def parent(self, namespace: str, name: str) -> dict[str, Any] | None:
+        """The BenchmarkJob, or None if there is none."""
+        return await self._call("GET", f"{_PARENT}/namespaces/{namespace}/{PLURAL}/{name}", missing_ok=True)
+
+    async def parents(self, namespace: str | None) -> list[dict[str, Any]]:
+        """All BenchmarkJobs, of one namespace or of all."""
+        return await self._list(_PARENT, PLURAL, namespace, "")
+
+    async def jobs(self, namespace: str | None) -> list[dict[str, Any]]:
+        """All Jobs that BenchmarkJobs made."""
+        return await self._list("apis/batch/v1", "jobs", namespace, keys.LABEL_JOB_UID)
+
+    async def pods(self, namespace: str | None, uid: str | None = None) -> list[dict[str, Any]]:
+        """All runner pods, or those of one BenchmarkJob."""
+        selector = f"{keys.LABEL_JOB_UID}={uid}" if uid else keys.LABEL_JOB_UID
+        return await self._list("api/v1", "pods", namespace, selector)
+
+    async def create(self, manifest: Manifest) -> bool:
+        """Creates a child; False if it is there already."""
+        group, plural = _PATHS[manifest["kind"]]
+        try:
+            await self._call("POST", f"{group}/namespaces/{manifest['metadata']['namespace']}/{plural}", manifest)
+        except Conflict:
+            return False
+        return True
+
+    async def patch_job(self, namespace: str, name: str, spec: Mapping[str, Any]) -> None:
+        """Changes fields of a Job's spec; one that is gone is left gone."""
+        path = f"apis/batch/v1/namespaces/{namespace}/jobs/{name}"
+        await self._call("PATCH", path, {"spec": spec}, missing_ok=True)
+
+    async def delete_job(self, namespace: str, name: str) -> None:
+        """Deletes a Job and, behind it, its pods."""
+        path = f"apis/batch/v1/namespaces/{namespace}/jobs/{name}"
+        await self._call("DELETE", path, {"propagationPolicy": "Background"}, missing_ok=True)
+
+    async def delete_parent(self, namespace: str, name: str, uid: str) -> None:
+        """Deletes the BenchmarkJob, if it is still the one of that uid."""
+        path = f"{_PARENT}/namespaces/{namespace}/{PLURAL}/{name}"
+        await self._call("DELETE", path, {"preconditions": {"uid": uid}}, missing_ok=True)
+
+    async def event(self, parent: Mapping[str, Any], reason: str, message: str, *, warning: bool, at: datetime) -> None:
+        """Tells of a transition where `kubectl describe` shows it; once, since its name is made of what it tells."""
+        metadata = parent["metadata"]
+        told = digest([metadata["uid"], reason, parent.get("status", {}).get("observedGeneration")], 16)
+        manifest = {
+            "apiVersion": "events.k8s.io/v1",
+            "kind": "Event",
+            "metadata": {"name": f"{metadata['name']}.{told}", "namespace": metadata["namespace"]},
+            "eventTime": at.isoformat(timespec="microseconds"),
+            "type": "Warning" if warning else "Normal",
+            "reason": reason,
+            "action": "Reconcile",
+            "note": message[:1024],
+            "reportingController": f"{keys.GROUP}/operator",
+            "reportingInstance": "velodrome-operator",
+            "regarding": {
+                "apiVersion": keys.API_VERSION,
+                "kind": keys.KIND,
+                "name": metadata["name"],
+                "namespace": metadata["namespace"],
+                "uid": metadata["uid"],
+            },
+        }
+        await self.create(manifest)
+
+    async def write_status(self, parent: Mapping[str, Any], status: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Replaces the status, unless the object changed since it was read; the object as it is then, None if gone.
+
+        Raises:
+            Conflict: it did.
+        """
+        metadata = parent["metadata"]
+        path = f"{_PARENT}/namespaces/{metadata['namespace']}/{PLURAL}/{metadata['name']}/status"
+        return await self._call("PUT", path, {**parent, "status": status}, missing_ok=True)
+
+    async def _list(self, group: str, plural: str, namespace: str | None, selector: str) -> list[dict[str, Any]]:
+        where = f"{group}/namespaces/{namespace}/{plural}" if namespace else f"{group}/{plural}"
+        found: list[dict[str, Any]] = []
+        token = ""
+        while True:
+            query = {"limit": "500", "labelSelector": selector, "continue": token}
+            page = await self._call("GET", where, query={key: value for key, value in query.items() if value})
+            found += (page or {}).get("items") or []
+            token = ((page or {}).get("metadata") or {}).get("continue") or ""
+            if not token:
+                return found
+
+    async def _call(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        *,
+        query: Mapping[str, str] | None = None,
+        missing_ok: bool = False,
+    ) -> dict[str, Any] | None:
+        if method != "GET":
+            if self._dry_run:
+                query = {**(query or {}), "dryRun": "All"}
+            self.writes += 1
+        content = "application/merge-patch+json" if method == "PATCH" else "application/json"
+        try:
+            request = await self._api.param_serialize(
+                method=method,
+                resource_path=f"/{path}",
+                query_params=list((query or {}).items()),
+                header_params={"Accept": "application/json", "Content-Type": content},
+                body=body,
+                auth_settings=["BearerToken"],
+            )
+            response = await self._api.call_api(*request, _request_timeout=_TIMEOUT_SECONDS)
+            text, code = await response.read(), response.status
+        except ApiException as error:
+            text, code = error.body or b"", error.status or 0
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise Unavailable(f"{method} {path}: {str(error) or type(error).__name__}") from error
+        return _answer(f"{method} {path}", code, text, missing_ok=missing_ok)
+
+
+def _answer(what: str, code: int, text: bytes | str, *, missing_ok: bool) -> dict[str, Any] | None:
+    """The answer's JSON, or the kind of error that it is."""
+    try:
+        document: dict[str, Any] = json.loads(text) if text else {}
+    except ValueError:
+        document = {"message": str(text)[:200]}
+    if 200 <= code < 300:
+        return document
+    message = f"{what}: {document.get('message') or code}"
+    if code == 404 and missing_ok:
+        return None
+    if code == 409:
+        raise Conflict(message)
+    if code in (0, 401, 408, 429) or code >= 500:
+        raise Unavailable(message)
+    raise Refused(message)

@@ -1,0 +1,248 @@
+"""Carries decisions out: the edge between what the pure modules decide, the Kubernetes API and the store.
+
+Any event only wakes a pass over one BenchmarkJob; a pass looks at the whole state and is repeated until it succeeds. A
+slow sweep looks at everything afresh, so that an event that never came costs time and nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from velodrome.errors import SpecError, StoreRefused, StoreUnavailable
+from velodrome.plan import Plan, plan
+from velodrome.results import JobInfo, Observed, TrialRecord, TrialResult
+from velodrome.spec import validate
+from velodrome.store import Store
+from velodrome_operator import status
+from velodrome_operator.access import Access
+from velodrome_operator.children import Settings, children, is_kueue
+from velodrome_operator.cluster import Cluster, Conflict, Refused, Unavailable
+from velodrome_operator.decision import Decision, MissingResult, Observation, Verdict, decide
+from velodrome_operator.races import Race, Races
+from velodrome_operator.standings import standings
+from velodrome_operator.wakeups import Wakeups
+
+# A status that only counts on is written this often at most.
+STATUS_SECONDS = 1.0
+RETRY_SECONDS = (1.0, 2.0, 5.0, 10.0, 30.0)
+
+log = logging.getLogger("velodrome.operator")
+Clock = Callable[[], datetime]
+
+
+class Controller:
+    """Passes over BenchmarkJobs. `passes` and `failures` count them, `last_pass` is when the last one ended."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        store: Store,
+        access: Access,
+        settings: Settings,
+        clock: Clock = lambda: datetime.now(UTC),
+    ) -> None:
+        self.races = Races()
+        self.wakeups: Wakeups[str] = Wakeups()
+        self.passes = 0
+        self.failures = 0
+        self._cluster = cluster
+        self._store = store
+        self._access = access
+        self._settings = settings
+        self._clock = clock
+        self._tries: dict[str, int] = {}
+        self._written: dict[str, datetime] = {}
+        self._known: set[str] = set()
+
+    async def work(self) -> None:
+        """Passes over whatever wakes up, for ever."""
+        while True:
+            uid = await self.wakeups.next()
+            try:
+                await self._guarded(uid)
+            finally:
+                self.wakeups.done(uid)
+
+    async def _guarded(self, uid: str) -> None:
+        race = self.races.get(uid)
+        if race is None:
+            return
+        try:
+            again = await self._pass(race)
+        except (Unavailable, Conflict, StoreUnavailable) as error:
+            self._retry(race, error, logging.INFO)
+        except (Refused, StoreRefused) as error:
+            self._retry(race, error, logging.WARNING)
+            await self._tell(race, error)
+        else:
+            self._tries.pop(uid, None)
+            if again is not None:
+                self.wakeups.wake(uid, max(0.05, again.total_seconds()))
+        finally:
+            self.passes += 1
+
+    def _retry(self, race: Race, error: Exception, level: int) -> None:
+        self.failures += 1
+        tries = self._tries.get(race.uid, 0)
+        self._tries[race.uid] = tries + 1
+        wait = RETRY_SECONDS[min(tries, len(RETRY_SECONDS) - 1)]
+        log.log(level, "%s; again in %.0f s", error, wait, extra=_names(race))
+        self.wakeups.wake(race.uid, wait)
+
+    async def _tell(self, race: Race, error: Unavailable | Refused | StoreRefused | Exception) -> None:
+        """Puts what a person must act on into the status, as far as that can be written."""
+        message = str(error)[:4096]
+        if race.status.get("message") == message:
+            return
+        try:
+            await self._write(race, {**race.status, "message": message})
+        except (Unavailable, Conflict, Refused) as further:
+            log.info("the status can't be written: %s", further, extra=_names(race))
+
+    async def _pass(self, race: Race) -> timedelta | None:
+        if "deletionTimestamp" in race.raw["metadata"]:
+            return None
+        try:
+            planned = self._planned(race)
+        except SpecError as error:
+            if not race.ended:
+                problems = "; ".join(str(problem) for problem in error.problems)
+                await self._write(race, status.invalid(_generation(race), problems, race.status, self._clock()))
+            return None
+        if race.uid not in self._known:
+            await asyncio.to_thread(self._store.register, job_info(race, planned))
+            self._known.add(race.uid)
+        if not race.ended:
+            await asyncio.to_thread(self._access.grant, race.uid)
+        seen = await self._observe(race, planned)
+        redis_url = self._access.url(race.uid)
+        decision = decide(
+            seen, children(planned.job, planned, race.uid, redis_url, self._settings), race.trial_indexes()
+        )
+        await self._carry_out(race, planned, decision)
+        wait = await self._report(race, seen, decision.verdict)
+        waits = [pause for pause in (decision.again, wait) if pause is not None]
+        return min(waits, default=None)
+
+    def _planned(self, race: Race) -> Plan:
+        generation = _generation(race)
+        if race.plan is None or race.planned_generation != generation:
+            document = {key: value for key, value in race.raw.items() if key != "status"}
+            race.plan, race.planned_generation = plan(validate(document, source=race.name)), generation
+        return race.plan
+
+    async def _observe(self, race: Race, planned: Plan) -> Observation:
+        trials = await asyncio.to_thread(self._store.trials, race.uid)
+        return Observation(
+            plan=planned,
+            uid=race.uid,
+            generation=_generation(race),
+            suspended=planned.job.spec.suspend,
+            jobs=dict(race.jobs),
+            pods=tuple(race.pods.values()),
+            finished={index: trial.outcome == "Succeeded" for index, trial in trials.items()},
+            status=race.status,
+            now=self._clock(),
+            kueue=is_kueue(planned.job),
+        )
+
+    async def _carry_out(self, race: Race, planned: Plan, decision: Decision) -> None:
+        for manifest in decision.create:
+            if await self._cluster.create(manifest):
+                log.info("created %s %s", manifest["kind"], manifest["metadata"]["name"], extra=_names(race))
+        for name, share in decision.parallelism.items():
+            await self._cluster.patch_job(race.namespace, name, {"parallelism": share})
+        for name, suspended in decision.suspend.items():
+            await self._cluster.patch_job(race.namespace, name, {"suspend": suspended})
+        if decision.missing:
+            records = [self._missing_record(race, planned, lost) for lost in decision.missing]
+            await asyncio.to_thread(self._store.accept, race.uid, "0", records)
+            self.wakeups.wake(race.uid)
+        if decision.delete_parent:
+            await self._cluster.delete_parent(race.namespace, race.name, race.uid)
+        elif race.ended:
+            for name in decision.stop:
+                await self._cluster.delete_job(race.namespace, name)
+            await asyncio.to_thread(self._access.revoke, race.uid)
+
+    def _missing_record(self, race: Race, planned: Plan, lost: MissingResult) -> TrialRecord:
+        trial, now, pod = planned.trial(lost.index), self._clock(), lost.pod
+        result = TrialResult(
+            job_uid=race.uid,
+            index=trial.index,
+            entry=trial.entry,
+            repeat=trial.repeat,
+            seed=trial.seed,
+            trial_id=trial.id,
+            attempt=pod.uid if pod else "none",
+            outcome="Failed",
+            reason=lost.reason,
+            message=lost.message,
+            started_at=(pod.started_at if pod else None) or now,
+            finished_at=(pod.finished_at if pod else None) or now,
+        )
+        observed = race.observed(trial.index, pod.uid) if pod else None
+        return TrialRecord(result=result, config=trial.config, observed=observed or _UNSEEN, accepted_at=now)
+
+    async def _report(self, race: Race, seen: Observation, verdict: Verdict | None) -> timedelta | None:
+        """Writes the status if it changed; returns how long to wait where it is too early to."""
+        if race.ended:
+            return None
+        places = await asyncio.to_thread(standings, self._store, seen.plan, race.uid) if seen.finished else []
+        wanted = status.status(seen, verdict, places, self._image(seen.plan))
+        if wanted == race.status:
+            return None
+        last = self._written.get(race.uid)
+        early = STATUS_SECONDS - (seen.now - last).total_seconds() if last else 0.0
+        news = status.news(race.status, wanted)
+        if early > 0 and not news:
+            return timedelta(seconds=early)
+        await self._write(race, wanted)
+        for item in news:
+            level = logging.WARNING if item.warning else logging.INFO
+            log.log(level, "%s: %s", item.reason, item.message, extra=_names(race))
+            await self._cluster.event(race.raw, item.reason, item.message, warning=item.warning, at=self._clock())
+        if verdict is not None:
+            self.wakeups.wake(race.uid)
+        return None
+
+    def _image(self, planned: Plan) -> str | None:
+        return planned.job.spec.runner.image or self._settings.runner_image
+
+    async def _write(self, race: Race, wanted: dict[str, Any]) -> None:
+        written = await self._cluster.write_status(race.raw, wanted)
+        self._written[race.uid] = self._clock()
+        if written is not None:
+            self.races.saw_parent(written)
+
+
+_UNSEEN = Observed(executor="kubernetes")
+
+
+def job_info(race: Race, planned: Plan) -> JobInfo:
+    """The job as its results remember it, after the object is gone."""
+    document = planned.job.model_dump(mode="json", by_alias=True, exclude_none=True)
+    return JobInfo(
+        uid=race.uid,
+        name=race.name,
+        namespace=race.namespace,
+        board=planned.job.board,
+        created_at=datetime.fromisoformat(race.raw["metadata"]["creationTimestamp"]),
+        trials=len(planned),
+        repeats=planned.job.spec.trials.repeats,
+        entries=tuple(planned.configs),
+        document=document,
+    )
+
+
+def _generation(race: Race) -> int:
+    return int(race.raw["metadata"].get("generation", 1))
+
+
+def _names(race: Race) -> dict[str, str]:
+    """What every line of the log about a race carries."""
+    return {"namespace": race.namespace, "benchmarkjob": race.name, "uid": race.uid}

@@ -1,0 +1,282 @@
+"""The CustomResourceDefinition of BenchmarkJob, made from the pydantic model. Pure.
+
+`crd()` is the model's schema with the rules that CEL can say laid over it, and the status that the operator writes.
+What it returns is committed as `deploy/crd/benchmarkjobs.yaml` and checked for drift.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from velodrome import keys
+from velodrome.metrics import CATALOGUE
+from velodrome.spec import BenchmarkJobSpec
+from velodrome.vocabulary import (
+    AUGMENTATION_ARGS,
+    FEATURE_SELECTION_FIELDS,
+    MODEL_ARGS,
+    OPTIMIZER_FIELDS,
+    SCHEDULE_FIELDS,
+)
+from velodrome_operator.structural import Schema, structural
+
+# What may change while a race runs; everything else was measured, or is about to be.
+MUTABLE = ("suspend", "ttlSecondsAfterFinished", "execution")
+PLURAL = "benchmarkjobs"
+
+
+def crd() -> Schema:
+    """The CRD as plain values, ready for YAML."""
+    version = {
+        "name": keys.VERSION,
+        "served": True,
+        "storage": True,
+        "schema": {"openAPIV3Schema": _root()},
+        "subresources": {"status": {}},
+        "additionalPrinterColumns": [
+            _column("Status", '.status.conditions[?(@.status=="True")].type'),
+            _column("Trials", ".status.trials.done"),
+            _column("Leader", ".status.leader"),
+            _column("Message", ".status.message"),
+            _column("Age", ".metadata.creationTimestamp", "date"),
+            _column("Image", ".status.image", wide=True),
+            _column("Cohort", ".status.cohort", wide=True),
+        ],
+    }
+    names = {
+        "kind": keys.KIND,
+        "listKind": f"{keys.KIND}List",
+        "plural": PLURAL,
+        "singular": "benchmarkjob",
+        "shortNames": ["bmj"],
+        "categories": ["velodrome"],
+    }
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{PLURAL}.{keys.GROUP}"},
+        "spec": {"group": keys.GROUP, "scope": "Namespaced", "names": names, "versions": [version]},
+    }
+
+
+def _column(name: str, path: str, kind: str = "string", *, wide: bool = False) -> Schema:
+    return {"name": name, "type": kind, "jsonPath": path, **({"priority": 1} if wide else {})}
+
+
+def _root() -> Schema:
+    return {
+        "type": "object",
+        "description": "A race: entries, the conditions that they share, and the objectives that they are ranked by.",
+        "required": ["spec"],
+        "properties": {
+            "apiVersion": {"type": "string"},
+            "kind": {"type": "string"},
+            "metadata": {"type": "object"},
+            "spec": spec_schema(),
+            "status": _STATUS,
+        },
+        "x-kubernetes-validations": [
+            _rule(
+                "size(self.metadata.name) <= 63 && !self.metadata.name.contains('.')",
+                "metadata.name names pods and labels: at most 63 characters, and no dot",
+            )
+        ],
+    }
+
+
+def spec_schema() -> Schema:
+    """The structural schema of `spec`, with its rules."""
+    source = BenchmarkJobSpec.model_json_schema(by_alias=True, mode="validation")
+    schema = structural(source, source["$defs"])
+    part = schema["properties"]
+    schema["x-kubernetes-validations"] = [*_immutable(part), *_spec_rules()]
+    execution = part["execution"]["properties"]
+    part["execution"]["x-kubernetes-validations"] = [
+        _frozen(field, optional="default" not in execution[field], prefix="execution.")
+        for field in execution
+        if field != "parallelism"
+    ]
+    part["objectives"]["items"]["x-kubernetes-validations"] = _objective_rules()
+    part["objectives"] |= {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}
+    part["entries"]["items"]["x-kubernetes-validations"] = _entry_rules()
+    part["entries"] |= {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}
+    part["dataset"]["x-kubernetes-validations"] = [
+        _rule("self.name == 'digits' || has(self.source)", "needs a source: {path: DIR}, a volume, or {download: true}")
+    ]
+    part["dataset"]["properties"]["source"]["x-kubernetes-validations"] = [
+        _rule("!(has(self.path) && has(self.persistentVolumeClaim))", "write persistentVolumeClaim or path, not both")
+    ]
+    preprocessing = part["preprocessing"]["properties"]
+    preprocessing["augmentations"]["items"]["x-kubernetes-validations"] = [
+        *_own_fields("name", AUGMENTATION_ARGS, at="self.args")
+    ]
+    preprocessing["featureSelection"]["x-kubernetes-validations"] = [
+        *_own_fields("method", FEATURE_SELECTION_FIELDS),
+        _rule("self.method != 'SelectKBest' || has(self.k)", "SelectKBest needs k"),
+        _rule("self.method != 'SelectPercentile' || has(self.percentile)", "SelectPercentile needs percentile"),
+    ]
+    training = part["training"]["properties"]
+    training["optimizer"]["x-kubernetes-validations"] = [*_own_fields("name", OPTIMIZER_FIELDS)]
+    training["schedule"]["x-kubernetes-validations"] = [*_own_fields("name", SCHEDULE_FIELDS)]
+    per_epoch = [metric.name for metric in CATALOGUE.values() if metric.per_epoch]
+    override = part["entries"]["items"]["properties"]["training"]["properties"]["earlyStopping"]
+    for field in (training["earlyStopping"], part["budget"]["properties"]["target"], override):
+        field["properties"]["metric"]["enum"] = per_epoch
+    quality = [metric.name for metric in CATALOGUE.values() if metric.kind == "quality"]
+    part["evaluation"]["properties"]["metrics"]["items"]["enum"] = quality
+    return schema
+
+
+def _rule(rule: str, message: str) -> Schema:
+    return {"rule": rule, "message": message}
+
+
+def _immutable(fields: Schema) -> list[Schema]:
+    return [
+        _frozen(field, optional="default" not in schema and field not in ("dataset", "entries"))
+        for field, schema in fields.items()
+        if field not in MUTABLE
+    ]
+
+
+def _frozen(field: str, *, optional: bool, prefix: str = "") -> Schema:
+    same = f"self.{field} == oldSelf.{field}"
+    if optional:
+        same = f"has(self.{field}) == has(oldSelf.{field}) && (!has(self.{field}) || {same})"
+    return _rule(
+        same,
+        f"spec.{prefix}{field} can't change once the job exists: results depend on it. Apply a job of another name",
+    )
+
+
+def _spec_rules() -> list[Schema]:
+    return [
+        _rule(
+            "self.objectives.all(o, !(o.metric.startsWith('latency_') || o.metric == 'inference_samples_per_second')"
+            " || (has(o.batchSize) && o.batchSize in self.evaluation.inference.batchSizes))",
+            "an objective's batchSize must be one of evaluation.inference.batchSizes",
+        ),
+        _rule(
+            "has(self.budget.target) || !self.objectives.exists(o, o.metric == 'time_to_target_seconds')",
+            "time_to_target_seconds needs spec.budget.target",
+        ),
+    ]
+
+
+def _objective_rules() -> list[Schema]:
+    rules = []
+    for field, parameter in (("batchSize", "batch_size"), ("average", "average"), ("label", "label")):
+        takers = [name for name, metric in CATALOGUE.items() if parameter in metric.parameters]
+        rules.append(
+            _rule(f"!has(self.{field}) || self.metric in {_list(takers)}", f"{field} is for {', '.join(takers)}")
+        )
+    needing = [name for name, metric in CATALOGUE.items() if "batch_size" in metric.requires]
+    rules.append(_rule(f"has(self.batchSize) || !(self.metric in {_list(needing)})", "this metric needs a batchSize"))
+    rules.append(_rule("!(has(self.average) && has(self.label))", "write average or label, not both"))
+    return rules
+
+
+def _entry_rules() -> list[Schema]:
+    return [
+        _rule("has(self.model) != has(self.command)", "needs a model or a command, and not both"),
+        _rule(
+            "!(has(self.command) && has(self.training))",
+            "training has no effect on an own command: pass settings in it",
+        ),
+        _rule(
+            "!has(self.model) || !self.model.name.startsWith('velodrome/') || self.model.name in " + _list(MODEL_ARGS),
+            "Velodrome's own models are " + ", ".join(MODEL_ARGS),
+        ),
+    ]
+
+
+def _own_fields(selector: str, table: Any, at: str = "self") -> Iterable[Schema]:
+    """Rules for fields that only some names use: an Adam has no momentum."""
+    for field in sorted(frozenset().union(*table.values())):
+        users = sorted(name for name, fields in table.items() if field in fields)
+        guard = "" if at == "self" else f"!has({at}) || "
+        yield _rule(
+            f"{guard}!has({at}.{field}) || self.{selector} in {_list(users)}", f"{field} belongs to {', '.join(users)}"
+        )
+
+
+def _list(names: Iterable[str]) -> str:
+    return "[" + ", ".join(f"'{name}'" for name in names) + "]"
+
+
+def _object(description: str, **properties: Schema) -> Schema:
+    return {"type": "object", "description": description, "properties": properties}
+
+
+def _text(description: str, most: int = 1024) -> Schema:
+    return {"type": "string", "description": description, "maxLength": most}
+
+
+def _count(description: str) -> Schema:
+    return {"type": "integer", "description": description, "minimum": 0}
+
+
+_NUMBER: Schema = {"type": "number"}
+_STATUS: Schema = _object(
+    "What the operator observed; ranks are not here, since they move when others finish.",
+    observedGeneration={"type": "integer", "format": "int64", "description": "The generation that this status is of."},
+    conditions={
+        "type": "array",
+        "description": "Complete, Failed, Suspended and Regressed; Reconciling and Stalled, which kstatus reads.",
+        "x-kubernetes-list-type": "map",
+        "x-kubernetes-list-map-keys": ["type"],
+        "items": {
+            "type": "object",
+            "required": ["type", "status", "lastTransitionTime", "reason", "message"],
+            "properties": {
+                "type": _text("Kind of the condition, such as Complete.", 316),
+                "status": {"type": "string", "enum": ["True", "False", "Unknown"], "description": "Whether it holds."},
+                "reason": _text("One word, CamelCase.", 1024),
+                "message": _text("For people, with what to do.", 32768),
+                "lastTransitionTime": {"type": "string", "format": "date-time", "description": "Since when."},
+                "observedGeneration": {"type": "integer", "format": "int64", "description": "Of which generation."},
+            },
+        },
+    },
+    trials=_object(
+        "How many trials there are in each state.",
+        total=_count("All of them."),
+        active=_count("Running, or about to start."),
+        succeeded=_count("Accepted with a result."),
+        failed=_count("Accepted as failed."),
+        disrupted=_count("Pods that were lost and started again."),
+        done=_text("Finished over total, for kubectl's table."),
+    ),
+    entries={
+        "type": "array",
+        "description": "Each entry's results so far.",
+        "items": _object(
+            "An entry's results.",
+            name=_text("The entry."),
+            objectives={
+                "type": "array",
+                "description": "One item for each objective with a value.",
+                "items": _object(
+                    "The mean over seeds with its 95 % interval.",
+                    name=_text("The objective."),
+                    mean=_NUMBER,
+                    low=_NUMBER,
+                    high=_NUMBER,
+                    samples=_count("Number of values."),
+                ),
+            },
+        ),
+    },
+    leaders={
+        "type": "object",
+        "description": "By objective: the entry with the best mean among this job's complete ones.",
+        "additionalProperties": {"type": "string"},
+    },
+    leader=_text("The first objective's leader."),
+    message=_text("What is going on, in a sentence.", 4096),
+    image=_text("The runners' image."),
+    cohort=_text("The first objective's cohort, in words."),
+    startTime={"type": "string", "format": "date-time", "description": "When the first pod was asked for."},
+    completionTime={"type": "string", "format": "date-time", "description": "When the last trial was accepted."},
+)

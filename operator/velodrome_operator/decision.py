@@ -1,0 +1,223 @@
+"""One pass over a BenchmarkJob: from what was observed to what shall be done. Pure: no API, no store, no clock.
+
+Every pass looks at the whole state, whatever woke it, and says everything that is to be done; doing it twice, or being
+killed anywhere in between, ends in the same state. Terminal is what the status says: once Complete or Failed is True
+nothing is started again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from velodrome.plan import Plan
+from velodrome_operator.children import Manifest
+from velodrome_operator.observation import JobFacts, PodFacts
+from velodrome_operator.turns import Standing, turns
+
+# How long a pod's end may be known before its result: reports travel by Redis, ends by the API server.
+RESULT_GRACE = timedelta(seconds=60)
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """Everything that a pass decides by.
+
+    `finished` holds the indexes of trials with an accepted result, by whether they succeeded; `status` is the object's
+    present one; `ended` says since when the operator knows that a trial's pods have ended for good, by trial index.
+    """
+
+    plan: Plan
+    uid: str
+    generation: int
+    suspended: bool
+    jobs: Mapping[str, JobFacts]
+    pods: Sequence[PodFacts]
+    finished: Mapping[int, bool]
+    status: Mapping[str, Any]
+    now: datetime
+    kueue: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class MissingResult:
+    """A trial whose pods have ended for good without a result: it is to be recorded as failed."""
+
+    index: int
+    pod: PodFacts | None
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """How a race ended, or that it is held up: the condition's type, reason and message."""
+
+    type: str
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What is to be done, in this order; `again` is when to look again at the latest, None if only an event matters."""
+
+    create: tuple[Manifest, ...] = ()
+    parallelism: Mapping[str, int] = field(default_factory=dict)
+    suspend: Mapping[str, bool] = field(default_factory=dict)
+    missing: tuple[MissingResult, ...] = ()
+    verdict: Verdict | None = None
+    stop: tuple[str, ...] = ()
+    delete_parent: bool = False
+    again: timedelta | None = None
+
+
+def decide(seen: Observation, wanted: Sequence[Manifest], groups: Mapping[str, Sequence[int]]) -> Decision:
+    """What a pass does.
+
+    `wanted` are the manifests of all children; `groups` gives, by Job name, the trial index of each completion index.
+    """
+    end = _end(seen.status)
+    if end is not None:
+        return _after_the_end(seen, *end)
+    verdict = _verdict(seen)
+    if verdict is not None:
+        return Decision(verdict=verdict, stop=tuple(name for name, job in seen.jobs.items() if not job.finished))
+    missing, later = _missing(seen, groups)
+    create = tuple(child for child in wanted if child["kind"] != "Job" or child["metadata"]["name"] not in seen.jobs)
+    shares = _shares(seen, groups)
+    waits = [later, _startup_left(seen)]
+    return Decision(
+        create=create if any(child["kind"] == "Job" for child in create) else (),
+        parallelism={name: share for name, share in shares.items() if seen.jobs[name].parallelism != share},
+        suspend=_suspensions(seen),
+        missing=missing,
+        again=min((wait for wait in waits if wait is not None), default=None),
+    )
+
+
+def _end(status: Mapping[str, Any]) -> tuple[str, datetime] | None:
+    """How and when the race ended, by its status."""
+    for condition in status.get("conditions") or ():
+        if condition["type"] in ("Complete", "Failed") and condition["status"] == "True":
+            return condition["type"], datetime.fromisoformat(condition["lastTransitionTime"])
+    return None
+
+
+def _after_the_end(seen: Observation, how: str, ended: datetime) -> Decision:
+    """A failed race's Jobs are stopped; a complete one's have nothing left to do, and keep their pods' logs."""
+    running = [name for name, job in seen.jobs.items() if not job.finished and not job.deleting]
+    stop = tuple(running) if how == "Failed" else ()
+    ttl = seen.plan.job.spec.ttl_seconds_after_finished
+    if ttl is None:
+        return Decision(stop=stop)
+    left = ended + timedelta(seconds=ttl) - seen.now
+    if left > timedelta(0):
+        return Decision(stop=stop, again=left)
+    return Decision(stop=stop, delete_parent=True)
+
+
+def _verdict(seen: Observation) -> Verdict | None:
+    """Complete, or failed for good; None while there is still something to wait for."""
+    trials, spec = len(seen.plan), seen.plan.job.spec
+    failed = sum(1 for succeeded in seen.finished.values() if not succeeded)
+    if failed > spec.trials.max_failed:
+        return Verdict(
+            "Failed",
+            "TooManyFailedTrials",
+            f"{failed} of {trials} trials failed; maxFailed is {spec.trials.max_failed}",
+        )
+    if len(seen.finished) == trials:
+        suffix = f", {failed} failed" if failed else ""
+        return Verdict("Complete", "AllTrialsFinished", f"{trials - failed} of {trials} trials succeeded{suffix}")
+    if seen.suspended:
+        return None
+    late = _never_started(seen)
+    if late is not None:
+        seconds = spec.execution.startup_deadline_seconds
+        return Verdict(
+            "Failed",
+            "StartupDeadlineExceeded",
+            f"pod {late.name} did not start within {seconds} s: {late.trouble or 'no reason given'}",
+        )
+    return None
+
+
+def _never_started(seen: Observation) -> PodFacts | None:
+    """A pod that has waited to start for longer than the startup deadline; Kueue's queue is no part of that."""
+    deadline = timedelta(seconds=seen.plan.job.spec.execution.startup_deadline_seconds)
+    waiting = [pod for pod in seen.pods if pod.phase == "Pending" and not pod.deleting]
+    late = [pod for pod in waiting if seen.now - pod.created_at >= deadline]
+    return min(late, key=lambda pod: pod.created_at, default=None)
+
+
+def _startup_left(seen: Observation) -> timedelta | None:
+    deadline = timedelta(seconds=seen.plan.job.spec.execution.startup_deadline_seconds)
+    waiting = [pod.created_at + deadline - seen.now for pod in seen.pods if pod.phase == "Pending" and not pod.deleting]
+    return max(timedelta(0), min(waiting)) if waiting else None
+
+
+def _missing(
+    seen: Observation, groups: Mapping[str, Sequence[int]]
+) -> tuple[tuple[MissingResult, ...], timedelta | None]:
+    """Trials whose index has ended in its Job and that have no result after the grace; and when to look again."""
+    last: dict[tuple[str, int], PodFacts] = {}
+    for pod in sorted(seen.pods, key=lambda pod: pod.created_at):
+        last[pod.job, pod.index] = pod
+    found: list[MissingResult] = []
+    waits: list[timedelta] = []
+    for name, job in seen.jobs.items():
+        for completion in sorted(job.completed | job.failed):
+            index = groups[name][completion]
+            if index in seen.finished:
+                continue
+            final = last.get((name, completion))
+            ended = (final.finished_at if final is not None else None) or job.created_at
+            left = ended + RESULT_GRACE - seen.now
+            if left > timedelta(0):
+                waits.append(left)
+            else:
+                found.append(MissingResult(index, final, *_why(final, succeeded=completion in job.completed)))
+    return tuple(found), min(waits, default=None)
+
+
+def _why(pod: PodFacts | None, *, succeeded: bool) -> tuple[str, str]:
+    """Reason and message of a trial that ended without a result."""
+    if pod is None:
+        return "MetricsUnavailable", "the trial's pod is gone and reported nothing"
+    if pod.reason == "OOMKilled":
+        return "OutOfMemory", f"pod {pod.name} was killed for memory: raise spec.runner.resources.limits.memory"
+    if pod.reason == "DeadlineExceeded":
+        return "TrialDeadlineExceeded", f"pod {pod.name} ran longer than spec.execution.trialDeadlineSeconds"
+    how = "succeeded" if succeeded else f"ended with exit code {pod.exit_code}"
+    return "MetricsUnavailable", f"pod {pod.name} {how} and reported nothing: look at its log"
+
+
+def _suspensions(seen: Observation) -> dict[str, bool]:
+    """Jobs whose suspend is to change; where Kueue queues them, suspend is Kueue's."""
+    if seen.kueue:
+        return {}
+    return {
+        name: seen.suspended for name, job in seen.jobs.items() if job.suspended != seen.suspended and not job.finished
+    }
+
+
+def _shares(seen: Observation, groups: Mapping[str, Sequence[int]]) -> dict[str, int]:
+    """Each Job's parallelism now."""
+    names = [name for name in groups if name in seen.jobs and not seen.jobs[name].finished]
+    if len(groups) == 1:
+        parallelism = seen.plan.job.spec.execution.parallelism
+        return {name: min(parallelism, len(groups[name])) for name in names}
+    repeats = seen.plan.job.spec.trials.repeats
+    standings = [
+        Standing(
+            entries=len(groups[name]) // repeats,
+            done=len(seen.jobs[name].completed | seen.jobs[name].failed),
+            total=len(groups[name]),
+            active=seen.jobs[name].active,
+        )
+        for name in names
+    ]
+    return dict(zip(names, turns(standings, seen.plan.job.spec.execution.parallelism), strict=True))

@@ -1,0 +1,75 @@
+"""What kopf calls: every event is noted and wakes a pass, nothing more. The only module that imports kopf.
+
+No handler waits, and none but `on.event` is used: so kopf adds no finalizer and no annotation to anybody's object.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Mapping
+from typing import Any
+
+import kopf
+
+from velodrome import keys
+from velodrome_operator.crd import PLURAL
+from velodrome_operator.service import Service
+
+
+def registry(service: Service) -> kopf.OperatorRegistry:
+    """The handlers of one operator."""
+    found = kopf.OperatorRegistry()
+    tasks: list[asyncio.Task[None]] = []
+
+    @kopf.on.startup(registry=found)
+    async def start(settings: kopf.OperatorSettings, **_: Any) -> None:
+        configure(settings)
+        await service.open()
+        tasks.extend(asyncio.create_task(work) for work in service.workers())
+
+    @kopf.on.login(registry=found)
+    def login(**kwargs: Any) -> kopf.ConnectionInfo | None:
+        return kopf.login_with_service_account(**kwargs) or kopf.login_with_kubeconfig(**kwargs)
+
+    @kopf.on.cleanup(registry=found)
+    async def stop(**_: Any) -> None:
+        for task in tasks:
+            task.cancel()
+        for task in tasks:
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        await service.close()
+
+    @kopf.on.event(keys.GROUP, keys.VERSION, PLURAL, registry=found)
+    async def benchmarkjob(type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002 - kopf's name
+        service.saw("parent", _raw(body), gone=type == "DELETED")
+
+    @kopf.on.event("batch", "v1", "jobs", labels={keys.LABEL_JOB_UID: kopf.PRESENT}, registry=found)
+    async def job(type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002 - kopf's name
+        service.saw("job", _raw(body), gone=type == "DELETED")
+
+    @kopf.on.event("", "v1", "pods", labels={keys.LABEL_JOB_UID: kopf.PRESENT}, registry=found)
+    async def pod(type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002 - kopf's name
+        service.saw("pod", _raw(body), gone=type == "DELETED")
+
+    @kopf.on.probe(id="progress", registry=found)
+    async def progress(**_: Any) -> Mapping[str, Any]:
+        return service.health()
+
+    return found
+
+
+def configure(settings: kopf.OperatorSettings) -> None:
+    """Watches that end by themselves when they fall silent, and no events of kopf's own."""
+    settings.posting.enabled = False
+    settings.watching.server_timeout = 300
+    settings.watching.client_timeout = 330
+    settings.watching.connect_timeout = 10
+    settings.networking.request_timeout = 10
+    settings.persistence.finalizer = f"{keys.GROUP}/never-set"
+    settings.queueing.idle_timeout = 1.0
+
+
+def _raw(body: kopf.Body) -> dict[str, Any]:
+    return dict(body)

@@ -1,0 +1,142 @@
+"""What the operator sees of a job's children, reduced to what it decides by. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from velodrome import keys
+
+Raw = Mapping[str, Any]
+
+_INDEX_LABEL = "batch.kubernetes.io/job-completion-index"
+_JOB_LABEL = "batch.kubernetes.io/job-name"
+
+
+@dataclass(frozen=True, slots=True)
+class JobFacts:
+    """A batch/v1 Job. `completed` and `failed` hold completion indexes; `message` is its controller's complaint."""
+
+    name: str
+    created_at: datetime
+    active: int
+    suspended: bool
+    parallelism: int
+    completed: frozenset[int]
+    failed: frozenset[int]
+    finished: bool
+    deleting: bool
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PodFacts:
+    """A runner pod. `trouble` is why it has not started, in the words of the scheduler or the kubelet."""
+
+    name: str
+    uid: str
+    job: str
+    index: int
+    created_at: datetime
+    phase: str
+    node: str | None = None
+    image_id: str | None = None
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    exit_code: int | None = None
+    reason: str | None = None
+    disrupted: bool = False
+    deleting: bool = False
+    trouble: str = ""
+
+    @property
+    def ended(self) -> bool:
+        """Whether its container runs no more."""
+        return self.phase in ("Succeeded", "Failed")
+
+
+def job_facts(raw: Raw) -> JobFacts:
+    """The facts of a Job as the API serves it."""
+    metadata, spec, status = raw["metadata"], raw["spec"], raw.get("status", {})
+    conditions = {
+        condition["type"]: condition for condition in status.get("conditions") or () if condition["status"] == "True"
+    }
+    troubled = conditions.get("Failed") or conditions.get("FailureTarget")
+    return JobFacts(
+        name=metadata["name"],
+        created_at=moment(metadata["creationTimestamp"]),
+        active=status.get("active", 0),
+        suspended=spec.get("suspend", False),
+        parallelism=spec.get("parallelism", 1),
+        completed=indexes(status.get("completedIndexes", "")),
+        failed=indexes(status.get("failedIndexes", "")),
+        finished="Complete" in conditions or "Failed" in conditions,
+        deleting="deletionTimestamp" in metadata,
+        message=troubled.get("message", "") if troubled else "",
+    )
+
+
+def pod_facts(raw: Raw) -> PodFacts:
+    """The facts of a runner pod as the API serves it."""
+    metadata, status = raw["metadata"], raw.get("status", {})
+    conditions = {condition["type"]: condition for condition in status.get("conditions") or ()}
+    container: Raw = next(iter(status.get("containerStatuses") or ()), {})
+    state = container.get("state", {})
+    ended = state.get("terminated", {})
+    running = state.get("running", {})
+    return PodFacts(
+        name=metadata["name"],
+        uid=metadata["uid"],
+        job=metadata["labels"].get(_JOB_LABEL, ""),
+        index=int(metadata["labels"].get(_INDEX_LABEL, metadata.get("annotations", {}).get(_INDEX_LABEL, -1))),
+        created_at=moment(metadata["creationTimestamp"]),
+        phase=status.get("phase", "Pending"),
+        node=raw["spec"].get("nodeName"),
+        image_id=container.get("imageID") or None,
+        started_at=_moment_or_none(running.get("startedAt") or ended.get("startedAt")),
+        finished_at=_moment_or_none(ended.get("finishedAt")),
+        exit_code=ended.get("exitCode"),
+        reason=ended.get("reason") or status.get("reason"),
+        disrupted=conditions.get("DisruptionTarget", {}).get("status") == "True",
+        deleting="deletionTimestamp" in metadata,
+        trouble=_trouble(status, conditions, state),
+    )
+
+
+def _trouble(status: Raw, conditions: Mapping[str, Raw], state: Raw) -> str:
+    """The cluster's own words for why a pod has not started; empty where nothing is wrong, or it has."""
+    if status.get("phase", "Pending") != "Pending":
+        return ""
+    waiting = state.get("waiting", {})
+    if waiting.get("reason") not in (None, "ContainerCreating", "PodInitializing"):
+        return ": ".join(filter(None, (waiting["reason"], waiting.get("message"))))
+    scheduled = conditions.get("PodScheduled", {})
+    if scheduled.get("status") == "False":
+        return ": ".join(filter(None, (scheduled.get("reason"), scheduled.get("message"))))
+    return ""
+
+
+def indexes(text: str) -> frozenset[int]:
+    """Completion indexes as Kubernetes writes them: `0,3-5` is {0, 3, 4, 5}."""
+    found: set[int] = set()
+    for part in filter(None, text.split(",")):
+        first, _, last = part.partition("-")
+        found.update(range(int(first), int(last or first) + 1))
+    return frozenset(found)
+
+
+def moment(text: str) -> datetime:
+    """A time as Kubernetes writes it."""
+    return datetime.fromisoformat(text)
+
+
+def _moment_or_none(text: str | None) -> datetime | None:
+    return moment(text) if text else None
+
+
+def owner_uid(raw: Raw) -> str | None:
+    """The uid of the BenchmarkJob that a child belongs to; None for objects of others."""
+    uid = raw["metadata"].get("labels", {}).get(keys.LABEL_JOB_UID)
+    return str(uid) if uid else None

@@ -1,0 +1,159 @@
+"""What the operator remembers of each BenchmarkJob between events. All of it can be had again from the API."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
+from typing import Any
+
+from velodrome.plan import Plan
+from velodrome.results import Observed
+from velodrome_operator.children import groups, job_name
+from velodrome_operator.observation import JobFacts, PodFacts, job_facts, owner_uid, pod_facts
+
+Raw = Mapping[str, Any]
+
+
+@dataclass(slots=True)
+class Race:
+    """One BenchmarkJob as it was last seen, with its children. `pods` keeps those that are gone, for attribution."""
+
+    raw: dict[str, Any]
+    jobs: dict[str, JobFacts] = field(default_factory=dict)
+    pods: dict[str, PodFacts] = field(default_factory=dict)
+    gone: dict[str, PodFacts] = field(default_factory=dict)
+    plan: Plan | None = None
+    planned_generation: int | None = None
+
+    @property
+    def uid(self) -> str:
+        """The object's uid."""
+        return str(self.raw["metadata"]["uid"])
+
+    @property
+    def namespace(self) -> str:
+        """The object's namespace."""
+        return str(self.raw["metadata"]["namespace"])
+
+    @property
+    def name(self) -> str:
+        """The object's name."""
+        return str(self.raw["metadata"]["name"])
+
+    @property
+    def status(self) -> dict[str, Any]:
+        """The object's status, empty at first."""
+        return self.raw.get("status") or {}
+
+    @property
+    def ended(self) -> bool:
+        """Whether the status says that the race is over."""
+        return any(
+            condition["type"] in ("Complete", "Failed") and condition["status"] == "True"
+            for condition in self.status.get("conditions") or ()
+        )
+
+    def trial_indexes(self) -> dict[str, tuple[int, ...]]:
+        """By Job name: the trial index of each completion index."""
+        if self.plan is None:
+            return {}
+        return {job_name(self.plan.job, self.uid, group): group.trials(self.plan) for group in groups(self.plan.job)}
+
+    def observed(self, index: int, attempt: str) -> Observed | None:
+        """What was seen of the pod whose uid is `attempt`; None where no such pod ran that trial."""
+        pod = self.pods.get(attempt) or self.gone.get(attempt)
+        trials = self.trial_indexes().get(pod.job, ()) if pod is not None else ()
+        if pod is None or not 0 <= pod.index < len(trials) or trials[pod.index] != index:
+            return None
+        started = pod.started_at
+        queued = (started - pod.created_at).total_seconds() if started else None
+        run = (pod.finished_at - started).total_seconds() if started and pod.finished_at else None
+        return Observed(
+            executor="kubernetes",
+            node=pod.node,
+            pod=pod.name,
+            image_id=pod.image_id,
+            queued_seconds=queued,
+            run_seconds=run,
+        )
+
+
+class Races:
+    """All BenchmarkJobs by uid, kept up to date by events; `saw_*` return the uid that an event concerns."""
+
+    def __init__(self) -> None:
+        self._races: dict[str, Race] = {}
+        self._orphans: dict[str, tuple[dict[str, JobFacts], dict[str, PodFacts]]] = {}
+
+    def __iter__(self) -> Iterator[Race]:
+        return iter(list(self._races.values()))
+
+    def __len__(self) -> int:
+        return len(self._races)
+
+    def get(self, uid: str) -> Race | None:
+        """The race of that uid, if its object is there."""
+        return self._races.get(uid)
+
+    def saw_parent(self, raw: dict[str, Any], *, gone: bool = False) -> str:
+        """An event of a BenchmarkJob; an older version than the one that is known changes nothing."""
+        uid = str(raw["metadata"]["uid"])
+        if gone:
+            self._races.pop(uid, None)
+            return uid
+        race = self._races.get(uid)
+        if race is None:
+            jobs, pods = self._orphans.pop(uid, ({}, {}))
+            self._races[uid] = Race(raw, jobs, pods)
+        elif _version(raw) >= _version(race.raw):
+            race.raw = raw
+        return uid
+
+    def saw_job(self, raw: Raw, *, gone: bool = False) -> str | None:
+        """An event of a Job."""
+        uid = owner_uid(raw)
+        if uid is None:
+            return None
+        jobs = self._children(uid)[0]
+        if gone:
+            jobs.pop(raw["metadata"]["name"], None)
+        else:
+            jobs[raw["metadata"]["name"]] = job_facts(raw)
+        return uid
+
+    def saw_pod(self, raw: Raw, *, gone: bool = False) -> str | None:
+        """An event of a pod."""
+        uid = owner_uid(raw)
+        if uid is None:
+            return None
+        pods, facts = self._children(uid)[1], pod_facts(raw)
+        if not gone:
+            pods[facts.uid] = facts
+            return uid
+        pods.pop(facts.uid, None)
+        race = self._races.get(uid)
+        if race is not None:
+            race.gone[facts.uid] = facts
+        return uid
+
+    def forget_absent(self, jobs: AbstractSet[str], pods: AbstractSet[str]) -> None:
+        """Lets go of children that a full listing (Job names, pod uids) did not have: their deletion went unseen."""
+        for race in self._races.values():
+            for name in race.jobs.keys() - jobs:
+                del race.jobs[name]
+            for uid in race.pods.keys() - pods:
+                race.gone[uid] = race.pods.pop(uid)
+        self._orphans.clear()
+
+    def _children(self, uid: str) -> tuple[dict[str, JobFacts], dict[str, PodFacts]]:
+        race = self._races.get(uid)
+        if race is not None:
+            return race.jobs, race.pods
+        return self._orphans.setdefault(uid, ({}, {}))
+
+
+def _version(raw: Raw) -> int:
+    """The resource version, which from Kubernetes 1.35 on is specified to be a growing number."""
+    text = str(raw["metadata"].get("resourceVersion") or "0")
+    return int(text) if text.isdecimal() else 0

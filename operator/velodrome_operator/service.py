@@ -1,0 +1,130 @@
+"""One running operator: its connections, its workers, and whether they make progress."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Coroutine, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from velodrome import keys
+from velodrome.errors import StoreRefused, StoreUnavailable
+from velodrome.store import Store
+from velodrome.store.edge import connect
+from velodrome_operator.access import Access
+from velodrome_operator.children import Settings
+from velodrome_operator.cluster import Cluster, Refused, Unavailable
+from velodrome_operator.collection import Collection
+from velodrome_operator.controller import Controller
+
+log = logging.getLogger("velodrome.operator")
+
+_WORKERS = 8
+RESYNC_SECONDS = 60.0
+# Without a finished sweep for this long, something hangs and a restart is the cure.
+_STUCK_SECONDS = 5 * RESYNC_SECONDS
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What an operator is started with. `redis_address` is host:port as pods reach Redis; None for the URL's own."""
+
+    redis_url: str
+    redis_address: str | None = None
+    namespace: str | None = None
+    settings: Settings = field(default_factory=Settings)
+    dry_run: bool = False
+
+
+class Service:
+    """Opened once, inside the event loop that it then works in."""
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+        self._swept_at: float | None = None
+        self._opened_at = time.monotonic()
+
+    async def open(self) -> None:
+        """Connects; nothing is asked of Redis or the API server yet, so that either may come later."""
+        redis_client = connect(self._options.redis_url)
+        store = Store(redis_client)
+        where = redis_client.connection_pool.connection_kwargs
+        address = self._options.redis_address or f"{where.get('host', 'localhost')}:{where.get('port', 6379)}"
+        secret = str(where.get("password") or self._options.redis_url)
+        self._access = Access(redis_client, secret, address)
+        self._connection = Cluster.connected(dry_run=self._options.dry_run)
+        self._cluster = await self._connection.__aenter__()
+        self.controller = Controller(self._cluster, store, self._access, self._options.settings)
+        self.collection = Collection(self.controller.races, store, self._cluster, self.controller.wakeups.wake)
+
+    async def close(self) -> None:
+        """Closes the connections."""
+        await self._connection.__aexit__(None, None, None)
+
+    def workers(self) -> Iterator[Coroutine[Any, Any, None]]:
+        """What runs until it is cancelled."""
+        yield from (self.controller.work() for _ in range(_WORKERS))
+        yield self.collection.work()
+        yield self._sweep()
+
+    def saw(self, kind: Literal["parent", "job", "pod"], raw: dict[str, Any], *, gone: bool) -> None:
+        """Notes an event and wakes the pass that it concerns."""
+        races = self.controller.races
+        see = {"parent": races.saw_parent, "job": races.saw_job, "pod": races.saw_pod}[kind]
+        uid = see(raw, gone=gone)
+        if uid is not None:
+            self.controller.wakeups.wake(uid)
+
+    def health(self) -> dict[str, Any]:
+        """What the liveness probe tells.
+
+        Raises:
+            RuntimeError: no sweep has come to its end for long.
+        """
+        idle = time.monotonic() - (self._swept_at or self._opened_at)
+        if idle > _STUCK_SECONDS:
+            raise RuntimeError(f"no sweep has finished for {idle:.0f} s")
+        return {
+            "benchmarkjobs": len(self.controller.races),
+            "passes": self.controller.passes,
+            "failures": self.controller.failures,
+            "accepted": self.collection.accepted,
+            "writes": self._cluster.writes,
+            "sweep_age_seconds": round(idle, 1),
+        }
+
+    async def _sweep(self) -> None:
+        """Looks at everything afresh now and then: what no event told is found here."""
+        while True:
+            await asyncio.sleep(RESYNC_SECONDS)
+            try:
+                await self._sweep_once()
+                self._swept_at = time.monotonic()
+            except (Unavailable, Refused, StoreUnavailable, StoreRefused) as error:
+                log.warning("the sweep waits: %s", error)
+
+    async def _sweep_once(self) -> None:
+        races, namespace = self.controller.races, self._options.namespace
+        parents = await self._cluster.parents(namespace)
+        jobs, pods = await self._cluster.jobs(namespace), await self._cluster.pods(namespace)
+        present = {raw["metadata"]["uid"] for raw in parents}
+        for race in races:
+            if race.uid not in present:
+                races.saw_parent(race.raw, gone=True)
+        for raw in parents:
+            races.saw_parent({**raw, "apiVersion": keys.API_VERSION, "kind": keys.KIND})
+        for raw in jobs:
+            races.saw_job(raw)
+        for raw in pods:
+            races.saw_pod(raw)
+        races.forget_absent({raw["metadata"]["name"] for raw in jobs}, {raw["metadata"]["uid"] for raw in pods})
+        for race in races:
+            self.controller.wakeups.wake(race.uid)
+        await asyncio.to_thread(self._remove_users, present)
+
+    def _remove_users(self, present: set[str]) -> None:
+        """Users of jobs that were deleted while nobody looked."""
+        for uid in self._access.users() - present:
+            self._access.revoke(uid)

@@ -1,0 +1,175 @@
+"""The status of a BenchmarkJob, whole, from what a pass observed. Pure.
+
+Conditions follow Kubernetes' Job and kstatus: Complete, Failed and Suspended are as a Job's; Reconciling is True
+while trials are still to come, Stalled where a person must act. A condition's lastTransitionTime changes with its
+status only, so a pass that finds nothing new makes the same status, and nothing is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from velodrome.ranking import ObjectiveRanking
+from velodrome_operator.decision import Observation, Verdict
+
+Condition = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """An objective of the job with the ranking of the job's own entries."""
+
+    objective: str
+    ranking: ObjectiveRanking
+    cohort: str
+
+
+def status(
+    seen: Observation, verdict: Verdict | None, standings: Sequence[Standing], image: str | None
+) -> dict[str, Any]:
+    """The status that the object should have now."""
+    succeeded = sum(seen.finished.values())
+    failed = len(seen.finished) - succeeded
+    total = len(seen.plan)
+    message = verdict.message if verdict else _message(seen)
+    result: dict[str, Any] = {
+        "observedGeneration": seen.generation,
+        "conditions": _conditions(seen, verdict, message),
+        "trials": {
+            "total": total,
+            "active": 0 if verdict else sum(1 for pod in seen.pods if not pod.ended),
+            "succeeded": succeeded,
+            "failed": failed,
+            "disrupted": max(
+                seen.status.get("trials", {}).get("disrupted", 0), sum(1 for pod in seen.pods if pod.disrupted)
+            ),
+            "done": f"{len(seen.finished)}/{total}",
+        },
+        "entries": _entries(seen, standings),
+        "leaders": {s.objective: s.ranking.ranked[0].entry for s in standings if s.ranking.ranked},
+        "message": message,
+        "image": image,
+        "cohort": standings[0].cohort if standings else None,
+        "startTime": seen.status.get("startTime")
+        or (_text(min(job.created_at for job in seen.jobs.values())) if seen.jobs else None),
+        "completionTime": seen.status.get("completionTime") or (_text(seen.now) if verdict else None),
+    }
+    if standings and standings[0].ranking.ranked:
+        result["leader"] = standings[0].ranking.ranked[0].entry
+    return {key: value for key, value in result.items() if value not in (None, [], {})}
+
+
+def invalid(generation: int, problems: str, before: Mapping[str, Any], now: datetime) -> dict[str, Any]:
+    """The status of an object that the API server let through and the operator can't plan."""
+    wanted = [("Complete", False), ("Failed", True), ("Suspended", False), ("Reconciling", False), ("Stalled", True)]
+    conditions = [
+        _condition(
+            kind, holds=holds, reason="InvalidSpec", message=problems, generation=generation, before=before, now=now
+        )
+        for kind, holds in wanted
+    ]
+    return {"observedGeneration": generation, "conditions": conditions, "message": problems[:4096]}
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """A transition that is worth an Event."""
+
+    reason: str
+    message: str
+    warning: bool
+
+
+def news(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[News]:
+    """The conditions that became True; what only counts on is no news.
+
+    Such news also does not wait for the next second to be written.
+    """
+    held = {condition["type"] for condition in before.get("conditions") or () if condition["status"] == "True"}
+    kinds = {"Complete": False, "Failed": True, "Suspended": False, "Reconciling": False}
+    return [
+        News(
+            reason=condition["reason"] if condition["type"] != "Reconciling" else "Started",
+            message=condition["message"],
+            warning=kinds[condition["type"]],
+        )
+        for condition in after.get("conditions") or ()
+        if condition["status"] == "True" and condition["type"] in kinds and condition["type"] not in held
+    ]
+
+
+def _message(seen: Observation) -> str:
+    troubles = [
+        (pod.created_at, f"pod {pod.name}: {pod.trouble}") for pod in seen.pods if pod.trouble and not pod.deleting
+    ]
+    if seen.suspended:
+        return "suspended: set spec.suspend to false to carry on"
+    if troubles:
+        return min(troubles)[1]
+    complaints = [job.message for job in seen.jobs.values() if job.message]
+    if complaints:
+        return complaints[0]
+    active = sum(1 for pod in seen.pods if pod.phase == "Running")
+    if seen.kueue and any(job.suspended for job in seen.jobs.values()):
+        return "waiting for Kueue to admit the job"
+    return f"{len(seen.finished)} of {len(seen.plan)} trials finished, {active} running"
+
+
+def _conditions(seen: Observation, verdict: Verdict | None, message: str) -> list[Condition]:
+    kind = verdict.type if verdict else None
+    reason = verdict.reason if verdict else ("Suspended" if seen.suspended else "TrialsRemain")
+    stalled = kind == "Failed"
+    wanted = [
+        ("Complete", kind == "Complete"),
+        ("Failed", kind == "Failed"),
+        ("Suspended", seen.suspended and verdict is None),
+        ("Reconciling", verdict is None and not seen.suspended),
+        ("Stalled", stalled),
+    ]
+    return [
+        _condition(
+            name,
+            holds=holds,
+            reason=reason,
+            message=message,
+            generation=seen.generation,
+            before=seen.status,
+            now=seen.now,
+        )
+        for name, holds in wanted
+    ]
+
+
+def _condition(
+    kind: str, *, holds: bool, reason: str, message: str, generation: int, before: Mapping[str, Any], now: datetime
+) -> Condition:
+    old = next((item for item in before.get("conditions") or () if item["type"] == kind), None)
+    text = "True" if holds else "False"
+    since = old["lastTransitionTime"] if old is not None and old["status"] == text else _text(now)
+    return {
+        "type": kind,
+        "status": text,
+        "reason": reason,
+        "message": message if holds else "",
+        "lastTransitionTime": since,
+        "observedGeneration": generation,
+    }
+
+
+def _entries(seen: Observation, standings: Sequence[Standing]) -> list[dict[str, Any]]:
+    found: dict[str, list[dict[str, Any]]] = {name: [] for name in seen.plan.configs}
+    for standing in standings:
+        for row in standing.ranking.ranked:
+            interval = row.interval
+            item = {"name": standing.objective, "mean": interval.mean, "samples": interval.n}
+            if interval.low is not None and interval.high is not None:
+                item |= {"low": interval.low, "high": interval.high}
+            found[row.entry].append(item)
+    return [{"name": name, "objectives": values} for name, values in found.items() if values]
+
+
+def _text(moment: datetime) -> str:
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

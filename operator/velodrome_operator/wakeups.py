@@ -1,0 +1,60 @@
+"""Which BenchmarkJobs want a pass, and when. One pass at a time for each; a wake-up during a pass asks for another."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Hashable
+from typing import Generic, TypeVar
+
+Key = TypeVar("Key", bound=Hashable)
+
+
+class Wakeups(Generic[Key]):
+    """A queue of keys without repetition, with delays. For one event loop."""
+
+    def __init__(self) -> None:
+        self._ready: asyncio.Queue[Key] = asyncio.Queue()
+        self._waiting: set[Key] = set()
+        self._busy: set[Key] = set()
+        self._again: set[Key] = set()
+        self._timers: dict[Key, asyncio.TimerHandle] = {}
+
+    def __len__(self) -> int:
+        return len(self._waiting) + len(self._again)
+
+    def wake(self, key: Key, after: float = 0.0) -> None:
+        """Asks for a pass in `after` seconds at the latest."""
+        loop = asyncio.get_running_loop()
+        timer = self._timers.get(key)
+        if after > 0:
+            if timer is not None and timer.when() <= loop.time() + after:
+                return
+            if timer is not None:
+                timer.cancel()
+            self._timers[key] = loop.call_later(after, self._fire, key)
+            return
+        if timer is not None:
+            self._timers.pop(key).cancel()
+        if key in self._busy:
+            self._again.add(key)
+        elif key not in self._waiting:
+            self._waiting.add(key)
+            self._ready.put_nowait(key)
+
+    def _fire(self, key: Key) -> None:
+        self._timers.pop(key, None)
+        self.wake(key)
+
+    async def next(self) -> Key:
+        """The next key to pass over; `done` must follow."""
+        key = await self._ready.get()
+        self._waiting.discard(key)
+        self._busy.add(key)
+        return key
+
+    def done(self, key: Key) -> None:
+        """The pass is over."""
+        self._busy.discard(key)
+        if key in self._again:
+            self._again.discard(key)
+            self.wake(key)

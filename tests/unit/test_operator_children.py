@@ -1,0 +1,252 @@
+"""The objects that a BenchmarkJob becomes, and what the operator reads off them again."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from velodrome import keys
+from velodrome.plan import Plan, plan
+from velodrome.spec import BenchmarkJob, parse_jobs, read_jobs
+from velodrome_operator.children import Settings, base_name, children, groups, job_name
+from velodrome_operator.observation import job_facts, pod_facts
+from velodrome_operator.races import Races
+
+EXAMPLES = Path(__file__).parents[2] / "deploy/examples"
+UID = "3f1c2d54-0000-4000-8000-000000000001"
+PINNED = "registry.example/{}@sha256:" + "a" * 64
+URL = "redis://user:secret@redis:6379/0"
+
+
+def job(**spec: Any) -> BenchmarkJob:
+    document = yaml.safe_load((EXAMPLES / "digits.yaml").read_text())
+    document["metadata"]["labels"] = spec.pop("labels", {})
+    document["spec"] |= spec
+    (made,) = parse_jobs(json.dumps(document))
+    return made
+
+
+def made(given: BenchmarkJob) -> dict[str, list[Any]]:
+    found: dict[str, list[Any]] = {}
+    for child in children(given, plan(given), UID, URL, Settings(PINNED.format("runner"))):
+        found.setdefault(child["kind"], []).append(child)
+    return found
+
+
+def pod_spec(given: BenchmarkJob) -> Any:
+    return made(given)["Job"][0]["spec"]["template"]["spec"]
+
+
+def test_children_are_the_same_whenever_they_are_made() -> None:
+    assert made(job()) == made(job())
+
+
+def test_children_are_named_after_the_object_and_not_after_another_of_the_same_name() -> None:
+    again = children(job(), plan(job()), UID[:-1] + "2", URL, Settings())
+    assert {child["metadata"]["name"] for child in again}.isdisjoint(
+        child["metadata"]["name"] for kind in made(job()).values() for child in kind
+    )
+
+
+def test_what_may_change_in_a_race_changes_no_name() -> None:
+    changed = job(suspend=True, ttlSecondsAfterFinished=5, execution={"parallelism": 3})
+    assert base_name(job(), UID) == base_name(changed, UID)
+
+
+def test_every_child_is_owned_and_none_blocks_deletion() -> None:
+    for kind in made(job()).values():
+        for child in kind:
+            (owner,) = child["metadata"]["ownerReferences"]
+            assert (owner["uid"], owner["blockOwnerDeletion"]) == (UID, False)
+            assert "finalizers" not in child["metadata"]
+
+
+def test_one_indexed_job_holds_all_trials() -> None:
+    (spec,) = (child["spec"] for child in made(job())["Job"])
+    assert (spec["completionMode"], spec["completions"], spec["parallelism"]) == ("Indexed", 25, 1)
+    assert spec["podReplacementPolicy"] == "Failed"
+
+
+def test_entries_with_images_of_their_own_get_jobs_of_their_own() -> None:
+    entries = [
+        {"name": "a", "model": {"name": "velodrome/cnn"}},
+        {"name": "b", "model": {"name": "velodrome/cnn"}, "image": PINNED.format("other")},
+        {"name": "c", "model": {"name": "velodrome/mlp"}},
+    ]
+    given = job(entries=entries, trials={"repeats": 2})
+    first, second = made(given)["Job"]
+    assert (first["spec"]["completions"], second["spec"]["completions"]) == (4, 2)
+    assert (first["spec"]["parallelism"], second["spec"]["parallelism"]) == (1, 0)
+    made_plan: Plan = plan(given)
+    assert [group.trials(made_plan) for group in groups(given)] == [(0, 2, 3, 5), (1, 4)]
+    environment = {item["name"]: item.get("value") for item in _container(second)["env"]}
+    assert environment[keys.ENV_ENTRIES] == "1"
+
+
+def _container(child: Any) -> Any:
+    return child["spec"]["template"]["spec"]["containers"][0]
+
+
+def test_pods_are_restricted() -> None:
+    pod = pod_spec(job())
+    assert pod["automountServiceAccountToken"] is False
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    security = pod["containers"][0]["securityContext"]
+    assert security == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+
+
+def test_isolation_keeps_trials_of_all_races_off_one_node_and_adds_to_the_jobs_own_affinity() -> None:
+    own = {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [{"topologyKey": "rack"}]}}
+    rules = pod_spec(job(runner={"affinity": own}))["affinity"]["podAntiAffinity"]
+    required = rules["requiredDuringSchedulingIgnoredDuringExecution"]
+    assert [rule["topologyKey"] for rule in required] == ["rack", "kubernetes.io/hostname"]
+    assert "affinity" not in pod_spec(job(execution={"isolation": "None"}))
+
+
+def test_a_volume_of_data_is_mounted_read_only() -> None:
+    source = {"persistentVolumeClaim": {"claimName": "datasets", "path": "mnist"}}
+    pod = pod_spec(job(dataset={"name": "MNIST", "source": source}))
+    volume = next(volume for volume in pod["volumes"] if volume["name"] == "data")
+    assert volume["persistentVolumeClaim"] == {"claimName": "datasets", "readOnly": True}
+    mount = next(mount for mount in pod["containers"][0]["volumeMounts"] if mount["name"] == "data")
+    assert mount["readOnly"] is True
+
+
+def test_kueue_gets_its_labels_and_a_suspended_job() -> None:
+    (child,) = made(job(labels={"kueue.x-k8s.io/queue-name": "gpu", "team": "vision"}))["Job"]
+    assert child["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "gpu"
+    assert "team" not in child["metadata"]["labels"]
+    assert child["spec"]["suspend"] is True
+
+
+def test_pods_get_what_the_job_asks_of_the_cluster() -> None:
+    runner = {
+        "nodeSelector": {"gpu": "h200"},
+        "tolerations": [{"key": "gpu", "operator": "Exists"}],
+        "priorityClassName": "low",
+        "imagePullSecrets": [{"name": "pull"}],
+        "env": [{"name": "NCCL_DEBUG", "value": "INFO"}],
+        "resources": {"limits": {"nvidia.com/gpu": 1}},
+    }
+    pod = pod_spec(job(runner=runner))
+    assert pod["nodeSelector"] == {"gpu": "h200"}
+    assert pod["tolerations"] == [{"key": "gpu", "operator": "Exists"}]
+    assert (pod["priorityClassName"], pod["imagePullSecrets"]) == ("low", [{"name": "pull"}])
+    assert {"name": "NCCL_DEBUG", "value": "INFO"} in pod["containers"][0]["env"]
+    assert pod["containers"][0]["resources"] == {"limits": {"nvidia.com/gpu": 1}}
+
+
+def test_a_job_cannot_set_the_variables_that_its_trials_are_told_by() -> None:
+    environment = pod_spec(job(runner={"env": [{"name": keys.ENV_JOB_UID, "value": "forged"}]}))["containers"][0]["env"]
+    last = [item for item in environment if item["name"] == keys.ENV_JOB_UID][-1]  # Kubernetes takes the last
+    assert last["value"] == UID
+
+
+def test_the_password_is_in_the_secret_alone() -> None:
+    for kind, found in made(job()).items():
+        assert ("secret@redis" in json.dumps(found)) == (kind == "Secret")
+
+
+def pod(index: int, **status: Any) -> dict[str, Any]:
+    name = job_name(job(), UID, groups(job())[0])
+    labels = {
+        keys.LABEL_JOB_UID: UID,
+        "batch.kubernetes.io/job-name": name,
+        "batch.kubernetes.io/job-completion-index": str(index),
+    }
+    metadata = {
+        "name": f"p-{index}",
+        "uid": f"u-{index}",
+        "labels": labels,
+        "creationTimestamp": "2026-03-01T12:00:00Z",
+    }
+    return {"metadata": metadata, "spec": {"nodeName": "node1"}, "status": status}
+
+
+@pytest.mark.parametrize(
+    ("status", "trouble"),
+    [
+        ({"phase": "Pending", "containerStatuses": [{"state": {"waiting": {"reason": "ContainerCreating"}}}]}, ""),
+        (
+            {
+                "phase": "Pending",
+                "containerStatuses": [{"state": {"waiting": {"reason": "ErrImagePull", "message": "no"}}}],
+            },
+            "ErrImagePull: no",
+        ),
+        (
+            {
+                "phase": "Pending",
+                "conditions": [
+                    {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes"}
+                ],
+            },
+            "Unschedulable: 0/1 nodes",
+        ),
+        (
+            {"phase": "Running", "containerStatuses": [{"state": {"running": {"startedAt": "2026-03-01T12:00:05Z"}}}]},
+            "",
+        ),
+        ({}, ""),
+    ],
+)
+def test_why_a_pod_does_not_start(status: dict[str, Any], trouble: str) -> None:
+    assert pod_facts(pod(0, **status)).trouble == trouble
+
+
+def test_an_attempt_is_attributed_to_the_pod_that_ran_that_trial_and_to_no_other() -> None:
+    races = Races()
+    races.saw_pod(pod(3, phase="Running"))  # a child may be seen before its parent
+    races.saw_parent({"metadata": {"uid": UID, "name": "digits", "namespace": "default", "resourceVersion": "5"}})
+    race = races.get(UID)
+    assert race is not None
+    race.plan = plan(job())
+    observed = race.observed(3, "u-3")
+    assert observed is not None
+    assert (observed.node, observed.pod) == ("node1", "p-3")
+    assert race.observed(4, "u-3") is None
+    assert race.observed(3, "u-4") is None
+    races.saw_pod(pod(3), gone=True)
+    assert race.observed(3, "u-3") is not None
+
+
+def test_an_older_version_of_an_object_changes_nothing() -> None:
+    races = Races()
+    metadata = {"uid": UID, "name": "digits", "namespace": "default"}
+    races.saw_parent({"metadata": {**metadata, "resourceVersion": "10"}, "status": {"message": "new"}})
+    races.saw_parent({"metadata": {**metadata, "resourceVersion": "9"}, "status": {"message": "old"}})
+    race = races.get(UID)
+    assert race is not None
+    assert race.status == {"message": "new"}
+
+
+def test_a_jobs_facts() -> None:
+    facts = job_facts(
+        {
+            "metadata": {"name": "a", "creationTimestamp": "2026-03-01T12:00:00Z"},
+            "spec": {"parallelism": 2, "suspend": True},
+            "status": {
+                "active": 1,
+                "completedIndexes": "0-2",
+                "failedIndexes": "4",
+                "conditions": [{"type": "Failed", "status": "True", "message": "too many"}],
+            },
+        }
+    )
+    assert (sorted(facts.completed), sorted(facts.failed)) == ([0, 1, 2], [4])
+    assert (facts.finished, facts.message) == (True, "too many")
+
+
+@pytest.mark.parametrize("example", sorted(EXAMPLES.glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_example_becomes_objects(example: Path) -> None:
+    for given in read_jobs(example):
+        assert made(given)["Job"]
