@@ -34,6 +34,19 @@ unit: $(SYNCED) ## Run the unit tests: no server, no network
 integration: system $(SYNCED) ## Run the tests against a real Redis, real processes and a real browser
 	$(BIN)/python -m pytest tests/integration $(ARGS)
 
+.PHONY: cluster
+cluster: $(SYNCED) ## Start a real one-node Kubernetes for the tests; built at first, about 15 minutes
+	$(BIN)/python -m tests.cluster up
+	@$(BIN)/python -m tests.cluster env
+
+.PHONY: cluster-down
+cluster-down: $(SYNCED) ## Stop that Kubernetes; what was built stays
+	$(BIN)/python -m tests.cluster down
+
+.PHONY: e2e
+e2e: system $(SYNCED) ## Race on a real Kubernetes, from the manifests to a page in a browser
+	$(BIN)/python -m pytest tests/e2e $(ARGS)
+
 .PHONY: lint
 lint: $(SYNCED) ## Check the lock, style, types and the direction of imports
 	tools/uv lock --check --quiet

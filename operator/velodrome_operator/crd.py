@@ -12,6 +12,7 @@ from typing import Any
 from velodrome import keys
 from velodrome.metrics import CATALOGUE
 from velodrome.spec import BenchmarkJobSpec
+from velodrome.spec.rules import MOST_TRIALS
 from velodrome.vocabulary import (
     AUGMENTATION_ARGS,
     FEATURE_SELECTION_FIELDS,
@@ -102,7 +103,12 @@ def spec_schema() -> Schema:
     part["entries"]["items"]["x-kubernetes-validations"] = _entry_rules()
     part["entries"] |= {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}
     part["dataset"]["x-kubernetes-validations"] = [
-        _rule("self.name == 'digits' || has(self.source)", "needs a source: {path: DIR}, a volume, or {download: true}")
+        _rule(
+            "self.name == 'digits' || (has(self.source) && (has(self.source.path) || self.source.download"
+            " || has(self.source.persistentVolumeClaim)))",
+            "needs a source: {path: FOLDER}, a persistentVolumeClaim, or {download: true}",
+        ),
+        _rule("self.name != 'digits' || !has(self.source)", "digits comes with scikit-learn and needs no source"),
     ]
     part["dataset"]["properties"]["source"]["x-kubernetes-validations"] = [
         _rule("!(has(self.path) && has(self.persistentVolumeClaim))", "write persistentVolumeClaim or path, not both")
@@ -117,7 +123,13 @@ def spec_schema() -> Schema:
         _rule("self.method != 'SelectPercentile' || has(self.percentile)", "SelectPercentile needs percentile"),
     ]
     training = part["training"]["properties"]
-    training["optimizer"]["x-kubernetes-validations"] = [*_own_fields("name", OPTIMIZER_FIELDS)]
+    training["optimizer"]["x-kubernetes-validations"] = [
+        *_own_fields("name", OPTIMIZER_FIELDS),
+        _rule(
+            "!has(self.nesterov) || !self.nesterov || (has(self.momentum) && self.momentum > 0.0)",
+            "nesterov needs momentum, for example 0.9",
+        ),
+    ]
     training["schedule"]["x-kubernetes-validations"] = [*_own_fields("name", SCHEDULE_FIELDS)]
     per_epoch = [metric.name for metric in CATALOGUE.values() if metric.per_epoch]
     override = part["entries"]["items"]["properties"]["training"]["properties"]["earlyStopping"]
@@ -160,6 +172,16 @@ def _spec_rules() -> list[Schema]:
         _rule(
             "has(self.budget.target) || !self.objectives.exists(o, o.metric == 'time_to_target_seconds')",
             "time_to_target_seconds needs spec.budget.target",
+        ),
+        _rule(
+            f"size(self.entries) * self.trials.repeats <= {MOST_TRIALS}",
+            f"a job has at most {MOST_TRIALS:,} trials, entries times repeats: split it",
+        ),
+        _rule(
+            "self.entries.all(e, !has(e.training) || !has(e.training.optimizer) || !has(e.training.optimizer.name)"
+            " || has(e.training.optimizer.learningRate)"
+            " || e.training.optimizer.name == self.training.optimizer.name)",
+            "an entry with another optimizer than the default needs a learningRate of its own",
         ),
     ]
 

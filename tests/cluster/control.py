@@ -1,0 +1,171 @@
+"""Starts, kills and stops the parts of the test cluster. Every process it ends is one whose id it wrote down itself."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from tests.cluster import images, pki
+from tests.cluster.layout import GATEWAY, NODE, Layout
+from tests.cluster.parts import CONTROL_PLANE, WORKERS, command, settings
+
+
+class ClusterError(Exception):
+    """The cluster can't do what was asked; the message says where to look."""
+
+
+class Cluster:
+    """A one-node Kubernetes on this machine, or only its API (`api_only`), for tests."""
+
+    def __init__(self, at: Layout | None = None) -> None:
+        self.at = at or Layout.default()
+
+    # -- one part ---------------------------------------------------------------------------------------------------
+
+    def pid(self, part: str) -> int | None:
+        """The id of a part's running process, if it is still the process that was started."""
+        note = self.at.pids / part
+        if not note.exists():
+            return None
+        pid, _, started = note.read_text().strip().partition(" ")
+        return int(pid) if started and _start_time(int(pid)) == started else None
+
+    def start(self, part: str) -> None:
+        """Starts a part that is not running; its log grows below `run/log`."""
+        if self.pid(part) is not None:
+            return
+        note = self.at.pids / part
+        note.unlink(missing_ok=True)
+        # The part outlives this program and is nobody's child: a shell writes down its id and becomes it.
+        script = f'echo $$ > "{note}.new"; mv "{note}.new" "{note}"; exec "$@"'
+        with (self.at.logs / part).open("ab") as log:
+            subprocess.run(
+                ["setsid", "--fork", "sh", "-c", script, "sh", *command(part, self.at)],
+                stdout=log, stderr=log, stdin=subprocess.DEVNULL, cwd=self.at.run, check=True,
+            )  # fmt: skip
+        while not note.exists():
+            time.sleep(0.01)
+        pid = int(note.read_text())
+        note.write_text(f"{pid} {_start_time(pid)}")
+
+    def kill(self, part: str, number: int = signal.SIGKILL) -> None:
+        """Ends a part; its data stay, so that `start` brings it back as a restart would."""
+        pid = self.pid(part)
+        if pid is None:
+            return
+        os.kill(pid, number)
+        deadline = time.monotonic() + 15
+        while self.pid(part) is not None:
+            if time.monotonic() > deadline:
+                os.kill(pid, signal.SIGKILL)
+                deadline += 15
+            time.sleep(0.05)
+        (self.at.pids / part).unlink()
+
+    # -- the whole --------------------------------------------------------------------------------------------------
+
+    def up(self, *, api_only: bool = False) -> Path:
+        """Starts what is not running and waits until it is ready; returns the kubeconfig's path. Idempotent.
+
+        Raises:
+            ClusterError: a part did not become ready; its log is named.
+        """
+        missing = [name for name in ("etcd", "kube-apiserver", "kubectl") if not (self.at.bin / name).exists()]
+        if missing:
+            raise ClusterError(f"{', '.join(missing)} missing from {self.at.bin}: run `make cluster` (it builds them)")
+        self._prepare(api_only=api_only)
+        for part in CONTROL_PLANE:
+            self.start(part)
+        self._await("apiserver", 120, lambda: self._succeeds("get", "--raw", "/readyz"))
+        if not api_only:
+            self._start_node()
+        return self.at.kubeconfig
+
+    def down(self) -> None:
+        """Stops everything, removes its containers, mounts and network, and forgets its data."""
+        for part in reversed(WORKERS):
+            if part != "containerd":
+                self.kill(part, signal.SIGTERM)
+        if self.pid("containerd") is not None:
+            images.remove_containers(self.at)
+        for part in ("containerd", *reversed(CONTROL_PLANE)):
+            self.kill(part, signal.SIGTERM)
+        for mount in _mounts_below(self.at.run, self.at.socket.parent):
+            subprocess.run(["umount", "--lazy", mount], check=False, capture_output=True)
+        subprocess.run(["ip", "link", "delete", "velodrome0"], check=False, capture_output=True)
+        shutil.rmtree(self.at.run, ignore_errors=True)
+        shutil.rmtree(self.at.socket.parent, ignore_errors=True)
+
+    def kubectl(self, *arguments: str, stdin: str | None = None, check: bool = True) -> str:
+        """What kubectl prints.
+
+        Raises:
+            ClusterError: it failed, and `check` is set.
+        """
+        line = [str(self.at.bin / "kubectl"), f"--kubeconfig={self.at.kubeconfig}", *arguments]
+        done = subprocess.run(line, input=stdin, text=True, capture_output=True, check=False)
+        if check and done.returncode != 0:
+            raise ClusterError(f"kubectl {' '.join(arguments)}: {done.stderr.strip()}")
+        return done.stdout
+
+    def _prepare(self, *, api_only: bool) -> None:
+        for folder in (self.at.pki, self.at.logs, self.at.pids, self.at.run / "volumeplugins", self.at.socket.parent):
+            folder.mkdir(parents=True, exist_ok=True)
+        if not api_only and not Path("/sys/class/net/velodrome0").exists():
+            for line in (
+                ["link", "add", "velodrome0", "type", "bridge"],
+                ["addr", "add", f"{GATEWAY}/16", "dev", "velodrome0"],
+                ["link", "set", "velodrome0", "up"],
+            ):
+                subprocess.run(["ip", *line], check=True)
+            subprocess.run(["sysctl", "-qw", "net.ipv4.ip_forward=1"], check=True)
+            hosts = Path("/etc/hosts")
+            if NODE not in hosts.read_text().split():
+                hosts.write_text(f"{hosts.read_text().rstrip()}\n127.0.0.1 {NODE}\n")
+        pki.issue_all(self.at)
+        for name, text in settings(self.at).items():
+            file = self.at.run / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text)
+
+    def _start_node(self) -> None:
+        self.start("containerd")
+        self._await("containerd", 30, lambda: images.ctr(self.at, "version", check=False).returncode == 0)
+        images.load_pause(self.at)
+        for part in WORKERS:
+            self.start(part)
+        self._await("kubelet", 90, lambda: " Ready" in self.kubectl("get", "nodes", "--no-headers", check=False))
+        self._await(
+            "controller-manager", 60, lambda: self._succeeds("-n", "default", "get", "serviceaccount", "default")
+        )
+
+    def _succeeds(self, *arguments: str) -> bool:
+        line = [str(self.at.bin / "kubectl"), f"--kubeconfig={self.at.kubeconfig}", *arguments]
+        return subprocess.run(line, capture_output=True, check=False).returncode == 0
+
+    def _await(self, part: str, seconds: float, ready: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + seconds
+        while not ready():
+            if time.monotonic() > deadline:
+                raise ClusterError(f"{part} is not ready after {seconds:.0f} s: see {self.at.logs / part}")
+            time.sleep(0.3)
+            self.start(part)  # an earlier one may have held the port for a moment
+
+
+def _start_time(pid: int) -> str | None:
+    """The kernel's start time of a process, which tells it from a later one of the same id; None if it is gone."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except FileNotFoundError:
+        return None
+    return None if fields[0] == "Z" else fields[19]
+
+
+def _mounts_below(*folders: Path) -> Sequence[str]:
+    points = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
+    return sorted((p for p in points if any(p.startswith(f"{folder}/") for folder in folders)), reverse=True)

@@ -1,0 +1,156 @@
+"""The processes of the test cluster: which they are, how each is started, which files each reads. Pure."""
+
+from __future__ import annotations
+
+import json
+
+from tests.cluster.layout import API_SERVICE, GATEWAY, NODE, POD_CIDR, SERVICE_CIDR, Layout
+
+# In the order in which they start; they stop in the opposite one.
+CONTROL_PLANE = ("etcd", "apiserver")
+WORKERS = ("containerd", "controller-manager", "scheduler", "kubelet", "kube-proxy", "coredns")
+PARTS = (*CONTROL_PLANE, *WORKERS)
+
+# Certificates: name -> (subject, alternative names).
+_API_NAMES = (
+    "localhost",
+    "kubernetes",
+    "kubernetes.default",
+    "kubernetes.default.svc",
+    "kubernetes.default.svc.cluster.local",
+)
+CERTIFICATES = {
+    "apiserver": (
+        "/CN=kube-apiserver",
+        [f"DNS:{name}" for name in _API_NAMES] + [f"IP:{ip}" for ip in ("127.0.0.1", API_SERVICE, GATEWAY)],
+    ),
+    "kubelet": (f"/O=system:nodes/CN=system:node:{NODE}", [f"DNS:{NODE}", "IP:127.0.0.1", f"IP:{GATEWAY}"]),
+    "admin": ("/O=system:masters/CN=admin", []),
+    "controller-manager": ("/CN=system:kube-controller-manager", []),
+    "scheduler": ("/CN=system:kube-scheduler", []),
+}
+CLIENTS = ("admin", "controller-manager", "scheduler", "kubelet")
+
+
+def command(part: str, at: Layout) -> list[str]:
+    """The command line of a part.
+
+    Raises:
+        KeyError: there is no such part.
+    """
+    pki, run = at.pki, at.run
+    lines: dict[str, list[str]] = {
+        "etcd": [
+            f"{at.bin}/etcd", f"--data-dir={run}/etcd", "--listen-client-urls=http://127.0.0.1:2379",
+            "--advertise-client-urls=http://127.0.0.1:2379", "--listen-peer-urls=http://127.0.0.1:2380",
+        ],
+        "apiserver": [
+            f"{at.bin}/kube-apiserver", "--etcd-servers=http://127.0.0.1:2379", "--secure-port=6443",
+            f"--advertise-address={GATEWAY}", f"--tls-cert-file={pki}/apiserver.crt",
+            f"--tls-private-key-file={pki}/apiserver.key", f"--client-ca-file={pki}/ca.crt",
+            f"--service-account-key-file={pki}/service-accounts.key",
+            f"--service-account-signing-key-file={pki}/service-accounts.key",
+            "--service-account-issuer=https://kubernetes.default.svc", "--authorization-mode=Node,RBAC",
+            f"--service-cluster-ip-range={SERVICE_CIDR}", f"--kubelet-client-certificate={pki}/admin.crt",
+            f"--kubelet-client-key={pki}/admin.key", "--enable-admission-plugins=NodeRestriction",
+        ],
+        "controller-manager": [
+            f"{at.bin}/kube-controller-manager", f"--kubeconfig={run}/controller-manager.kubeconfig",
+            f"--root-ca-file={pki}/ca.crt", f"--service-account-private-key-file={pki}/service-accounts.key",
+            "--use-service-account-credentials", "--leader-elect=false",
+            f"--authentication-kubeconfig={run}/controller-manager.kubeconfig",
+            f"--authorization-kubeconfig={run}/controller-manager.kubeconfig",
+        ],
+        "scheduler": [f"{at.bin}/kube-scheduler", f"--kubeconfig={run}/scheduler.kubeconfig", "--leader-elect=false"],
+        "containerd": ["containerd", f"--config={run}/containerd.toml"],
+        "kubelet": [
+            f"{at.bin}/kubelet", f"--config={run}/kubelet.yaml", f"--kubeconfig={run}/kubelet.kubeconfig",
+            f"--root-dir={run}/kubelet", f"--cert-dir={pki}", f"--hostname-override={NODE}",
+        ],
+        "kube-proxy": [f"{at.bin}/kube-proxy", f"--config={run}/kube-proxy.yaml"],
+        "coredns": [f"{at.bin}/coredns", f"-conf={run}/Corefile"],
+    }  # fmt: skip
+    return lines[part]
+
+
+def settings(at: Layout) -> dict[str, str]:
+    """The files that the parts read, by path below `run`. JSON is YAML, so kubelet's and kube-proxy's are JSON."""
+    run = at.run
+    network = {
+        "cniVersion": "0.4.0",
+        "name": "velodrome",
+        "plugins": [
+            {
+                "type": "bridge",
+                "bridge": "velodrome0",
+                "isDefaultGateway": True,
+                "ipMasq": True,
+                "hairpinMode": True,
+                "ipam": {"type": "host-local", "ranges": [[{"subnet": POD_CIDR}]]},
+            },
+            {"type": "portmap", "capabilities": {"portMappings": True}},
+        ],
+    }
+    kubelet = {
+        "apiVersion": "kubelet.config.k8s.io/v1beta1",
+        "kind": "KubeletConfiguration",
+        "authentication": {
+            "anonymous": {"enabled": False},
+            "x509": {"clientCAFile": f"{at.pki}/ca.crt"},
+            "webhook": {"enabled": True},
+        },
+        "authorization": {"mode": "Webhook"},
+        "containerRuntimeEndpoint": f"unix://{at.socket}",
+        "cgroupDriver": "cgroupfs",
+        "failCgroupV1": False,  # some kernels still have the first hierarchy only
+        "failSwapOn": False,
+        "clusterDomain": "cluster.local",
+        "clusterDNS": [GATEWAY],
+        "tlsCertFile": f"{at.pki}/kubelet.crt",
+        "tlsPrivateKeyFile": f"{at.pki}/kubelet.key",
+        "volumePluginDir": f"{run}/volumeplugins",
+        "podLogsDir": f"{run}/podlogs",
+        "evictionHard": {"nodefs.available": "1%", "imagefs.available": "1%"},
+        "imageGCHighThresholdPercent": 99,
+        "imageGCLowThresholdPercent": 98,
+        "nodeStatusUpdateFrequency": "5s",
+        "shutdownGracePeriod": "0s",
+    }
+    proxy = {
+        "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
+        "kind": "KubeProxyConfiguration",
+        "clientConnection": {"kubeconfig": f"{run}/admin.kubeconfig"},
+        "mode": "nftables",
+        "clusterCIDR": POD_CIDR,
+        "hostnameOverride": NODE,
+        "conntrack": {"maxPerCore": 0, "min": 0},
+    }
+    # Without restrict_oom_score_adj no pod starts where root lacks CAP_SYS_RESOURCE.
+    containerd = f"""\
+version = 2
+root = "{run}/containerd"
+state = "{at.socket.parent}/state"
+[grpc]
+  address = "{at.socket}"
+[plugins."io.containerd.grpc.v1.cri"]
+  sandbox_image = "localhost/pause:1"
+  restrict_oom_score_adj = true
+  [plugins."io.containerd.grpc.v1.cri".cni]
+    bin_dir = "/usr/lib/cni"
+    conf_dir = "{run}/cni"
+"""
+    dns = f"""\
+cluster.local:53 {{
+  bind {GATEWAY}
+  kubernetes cluster.local {{
+    kubeconfig {run}/admin.kubeconfig local
+  }}
+}}
+"""
+    return {
+        "cni/10-bridge.conflist": json.dumps(network),
+        "kubelet.yaml": json.dumps(kubelet),
+        "kube-proxy.yaml": json.dumps(proxy),
+        "containerd.toml": containerd,
+        "Corefile": dns,
+    }

@@ -1,0 +1,95 @@
+"""The project's own images for the test cluster, from its Dockerfiles: buildah instead of Docker, Debian as the base.
+
+Each is built when its sources, its Dockerfile or the lock changed, and kept as an archive named after their digest. The
+base is made by debootstrap, since no registry need be at hand.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+from pathlib import Path
+
+from tests.cluster import images
+from tests.cluster.build import install
+from tests.cluster.layout import Layout
+
+ROOT = Path(__file__).resolve().parents[2]
+_BASE = "localhost/velodrome-base:1"
+_PACKAGES = ("buildah", "debootstrap")
+_SOURCES = {
+    "operator": ("core", "operator"),
+    "runner": ("core", "runner"),
+    "leaderboard": ("core", "leaderboard"),
+    "redis": (),
+}
+
+
+def load_all(at: Layout) -> dict[str, str]:
+    """Builds what changed and loads it; the reference pinned by digest of each component's image."""
+    return {component: load(at, component) for component in _SOURCES}
+
+
+def load(at: Layout, component: str) -> str:
+    """Builds a component's image if it changed, loads it into the cluster, and returns its reference by digest."""
+    name = f"localhost/velodrome-{component}:{_key(component)}"
+    present = images.pinned(at, name)
+    if present is not None:
+        return present
+    install(_PACKAGES)
+    archive = at.images / f"{component}-{_key(component)}.tar"
+    if not archive.exists():
+        at.images.mkdir(parents=True, exist_ok=True)
+        _make_base()
+        _buildah(
+            "bud", "--quiet", "--layers", "--isolation", "chroot", "--pull-never",
+            "--volume", "/etc/ssl/certs:/etc/ssl/certs:ro", "--build-arg", f"BASE={_BASE}",
+            "--file", f"deploy/images/{component}.Dockerfile", "--tag", name, ".",
+        )  # fmt: skip
+        for old in at.images.glob(f"{component}-*.tar"):
+            old.unlink()
+        partial = archive.with_suffix(".partial")
+        partial.unlink(missing_ok=True)
+        _buildah("push", "--quiet", "--disable-compression", name, f"oci-archive:{partial}:{name}")
+        partial.rename(archive)
+    return images.load(at, archive)[name]
+
+
+def _key(component: str) -> str:
+    """A digest of everything that the image is made from."""
+    found = hashlib.sha256()
+    files = [ROOT / f"deploy/images/{component}.Dockerfile", ROOT / "tools/uv.txt"]
+    if _SOURCES[component]:
+        files += [ROOT / name for name in ("pyproject.toml", "uv.lock")]
+    for folder in _SOURCES[component]:
+        files += sorted(
+            path for path in (ROOT / folder).rglob("*") if path.is_file() and "__pycache__" not in path.parts
+        )
+    for path in files:
+        found.update(f"{path.relative_to(ROOT)}\0".encode())
+        found.update(path.read_bytes())
+    return found.hexdigest()[:16]
+
+
+def _make_base() -> None:
+    if subprocess.run(["buildah", "images", "-q", _BASE], capture_output=True, check=False).returncode == 0:
+        return
+    container = _buildah("from", "scratch")
+    root = _buildah("mount", container)
+    print("making the base image", flush=True)
+    wanted = "--include=python3,python3-venv,ca-certificates"
+    subprocess.run(
+        ["debootstrap", "--variant=minbase", wanted, "bookworm", root], check=True, stdout=subprocess.DEVNULL
+    )
+    _buildah("umount", container)
+    _buildah("commit", "--quiet", "--rm", container, _BASE)
+
+
+def _buildah(*arguments: str) -> str:
+    line = ["buildah", *arguments]
+    environment = os.environ | {"STORAGE_DRIVER": "overlay", "BUILDAH_ISOLATION": "chroot"}
+    done = subprocess.run(line, cwd=ROOT, env=environment, check=False, text=True, stdout=subprocess.PIPE)
+    if done.returncode != 0:
+        raise RuntimeError(f"{' '.join(line)} ended with {done.returncode}; its messages stand above")
+    return done.stdout.strip()

@@ -1,0 +1,163 @@
+"""A real Kubernetes for a whole run of the tests, with Velodrome installed in it as a user installs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.cluster import recipes
+from tests.cluster.build import build
+from tests.cluster.control import Cluster
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True)
+class Kube:
+    """kubectl, and waiting for what it shows."""
+
+    cluster: Cluster
+
+    def __call__(self, *arguments: str, stdin: str | None = None, check: bool = True) -> str:
+        return self.cluster.kubectl(*arguments, stdin=stdin, check=check)
+
+    def get(self, kind: str, name: str) -> dict[str, Any]:
+        """An object, empty where there is none."""
+        text = self("get", kind, name, "-o", "json", "--ignore-not-found")
+        found: dict[str, Any] = json.loads(text) if text else {}
+        return found
+
+    def items(self, kind: str, selector: str = "") -> list[dict[str, Any]]:
+        """The objects that a selector finds."""
+        found: list[dict[str, Any]] = json.loads(self("get", kind, "-l", selector, "-o", "json"))["items"]
+        return found
+
+    def apply(self, *documents: Mapping[str, Any]) -> None:
+        """Applies objects as a user does, strictly checked."""
+        self("apply", "-f", "-", stdin=yaml.safe_dump_all(documents))
+
+    def refused(self, document: Mapping[str, Any]) -> str:
+        """What the API server says of an object that it does not take."""
+        line = [str(self.cluster.at.bin / "kubectl"), f"--kubeconfig={self.cluster.at.kubeconfig}", "apply", "-f", "-"]
+        done = subprocess.run(line, input=yaml.safe_dump(document), text=True, capture_output=True, check=False)
+        assert done.returncode != 0, f"it was taken: {done.stdout}"
+        return done.stderr
+
+    def wait(self, what: str, ready: Callable[[], Any], seconds: float = 120) -> Any:
+        """What `ready` answers once that is true."""
+        deadline = time.monotonic() + seconds
+        while True:
+            answer = ready()
+            if answer:
+                return answer
+            assert time.monotonic() < deadline, (
+                f"waited {seconds:.0f} s for {what}\n{self('get', 'bmj,job,pod', check=False)}"
+            )
+            time.sleep(0.5)
+
+    def condition(self, name: str, kind: str) -> dict[str, Any]:
+        """A condition of a BenchmarkJob, empty where it has none or is not True."""
+        conditions = self.get("bmj", name).get("status", {}).get("conditions", [])
+        return next((item for item in conditions if item["type"] == kind and item["status"] == "True"), {})
+
+
+@pytest.fixture(scope="session")
+def api() -> Iterator[Kube]:
+    """An API server that knows the CRD; no pods run in it unless the whole cluster is up."""
+    cluster = Cluster()
+    found = cluster.pid("apiserver") is not None
+    build(cluster.at, api_only=True)
+    cluster.up(api_only=not _nodes_run(cluster))
+    kube = Kube(cluster)
+    kube("apply", "--server-side", "-f", str(ROOT / "deploy/crd/benchmarkjobs.yaml"))
+    kube("wait", "--for=condition=Established", "crd/benchmarkjobs.velodrome.dev")
+    kube.wait("the kind to be served", lambda: kube("get", "bmj", check=False) is not None)
+    yield kube
+    if not found and "VELODROME_KEEP_CLUSTER" not in os.environ:
+        cluster.down()
+
+
+def _nodes_run(cluster: Cluster) -> bool:
+    return cluster.pid("kubelet") is not None
+
+
+@pytest.fixture(scope="session")
+def installed(api: Kube) -> Kube:
+    """Velodrome, installed from the project's own manifests and images."""
+    cluster = api.cluster
+    build(cluster.at)
+    cluster.up()
+    references = recipes.load_all(cluster.at)
+    api("apply", "-f", str(ROOT / "tests/e2e/storage.yaml"))
+    overlay = cluster.at.run / "overlay"
+    overlay.mkdir(exist_ok=True)
+    (overlay / "kustomization.yaml").write_text(yaml.safe_dump(_overlay(references, overlay)))
+    api("apply", "-k", str(overlay))
+    for workload in (
+        "deployment/velodrome-operator",
+        "statefulset/velodrome-redis",
+        "deployment/velodrome-leaderboard",
+    ):
+        api("-n", "velodrome", "rollout", "status", workload, "--timeout=180s")
+    return api
+
+
+def _overlay(references: Mapping[str, str], folder: Path) -> dict[str, Any]:
+    """The project's kustomization with the images that were built here."""
+    images = []
+    for component, reference in references.items():
+        name, _, digest = reference.partition("@")
+        if component != "runner":
+            images.append({"name": f"velodrome-{component}", "newName": name, "digest": digest})
+    return {
+        "apiVersion": "kustomize.config.k8s.io/v1beta1",
+        "kind": "Kustomization",
+        "namespace": "velodrome",
+        "resources": [os.path.relpath(ROOT / "deploy", folder.resolve())],
+        "images": images,
+        "configMapGenerator": [
+            {"name": "velodrome-images", "behavior": "merge", "literals": [f"runner={references['runner']}"]}
+        ],
+    }
+
+
+@pytest.fixture
+def name(request: pytest.FixtureRequest, api: Kube) -> Iterator[str]:
+    """A name for this test's BenchmarkJob, which is deleted after it."""
+    chosen = request.node.name.split("[")[0].removeprefix("test_").replace("_", "-")[:50].strip("-")
+    api("delete", "bmj", chosen, "--ignore-not-found", "--wait=true")
+    yield chosen
+    api("delete", "bmj", chosen, "--ignore-not-found", "--wait=false")
+
+
+def race(name: str, **spec: Any) -> dict[str, Any]:
+    """A small BenchmarkJob: two entries, two seeds, an epoch each."""
+    document: dict[str, Any] = {
+        "apiVersion": "velodrome.dev/v1alpha1",
+        "kind": "BenchmarkJob",
+        "metadata": {"name": name},
+        "spec": {
+            "board": name,
+            "dataset": {"name": "digits"},
+            "objectives": [{"name": "accuracy", "metric": "accuracy"}],
+            "budget": {"maxEpochs": 1},
+            "evaluation": {"inference": {"batchSizes": [1], "minRunSeconds": 0.05}},
+            "entries": [
+                {"name": "mlp", "model": {"name": "velodrome/mlp"}},
+                {"name": "cnn", "model": {"name": "velodrome/cnn"}},
+            ],
+            "trials": {"repeats": 2},
+            "execution": {"isolation": "None"},
+        },
+    }
+    document["spec"] |= spec
+    return document
