@@ -24,7 +24,7 @@ from velodrome.results import (
     parse_result,
     utc,
 )
-from velodrome.store import Rejection, Store, Verdict
+from velodrome.store import Item, Rejection, Store, Verdict
 
 # What the executor saw of an attempt at a trial (index, attempt); None where it started no such attempt at that trial.
 Observe = Callable[[int, str], Observed | None]
@@ -57,7 +57,7 @@ class Reject:
 
 @dataclass(frozen=True, slots=True)
 class Collected:
-    """What one round did, in the order of the inbox. `last` says that the inbox held no more."""
+    """What one round did, in the order of the inbox; records have no curves. `last` says that the inbox held no more."""
 
     verdicts: tuple[tuple[TrialRecord, Verdict], ...] = ()
     progress: tuple[Progress, ...] = ()
@@ -175,18 +175,18 @@ class Collector:
         if not entries:
             return Collected()
         at = utc(self._clock())
-        records: list[TrialRecord] = []
+        items: list[Item] = []
         progress: list[Progress] = []
         rejected: list[Rejection] = []
         for id_, report in entries:
             match judge(report, self._plan, self._uid, self._observe, at):
                 case Accept(record):
-                    records.append(record)
+                    items.append(Item.of(record))
                 case ProgressOf(news):
                     progress.append(news)
                 case Reject(reason, message):
                     rejected.append(Rejection(id_, reason, message[:_MESSAGE_LIMIT]))
-        verdicts = self._store.accept(self._uid, entries[-1][0], records, progress, rejected)
-        return Collected(
-            tuple(zip(records, verdicts, strict=True)), tuple(progress), tuple(rejected), len(entries) < self._count
-        )
+        verdicts = self._store.accept_items(self._uid, entries[-1][0], items, progress, rejected)
+        records = (item.record for item in items)
+        accepted = tuple(zip(records, verdicts, strict=True))
+        return Collected(accepted, tuple(progress), tuple(rejected), len(entries) < self._count)

@@ -109,6 +109,14 @@ class EpochPoint(Data):
     validation: Mapping[str, float] = Field(description="By metric name, such as `validation_loss` and `accuracy`.")
 
 
+CURVES: TypeAdapter[tuple[EpochPoint, ...]] = TypeAdapter(tuple[EpochPoint, ...])
+
+
+def write_curves(curves: tuple[EpochPoint, ...]) -> bytes:
+    """Curves as JSON, without defaults; `CURVES` reads them."""
+    return CURVES.dump_json(curves, exclude_defaults=True)
+
+
 class TrialResult(Data):
     """The one final report of a trial, as the runner makes it.
 
@@ -160,8 +168,12 @@ class TrialResult(Data):
 
         Defaults are left out, so that a field which a later schema adds does not change it.
         """
-        text = self.model_dump_json(exclude={"schema_version"}, exclude_defaults=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:32]
+        return self.content_given(write_curves(self.curves))
+
+    def content_given(self, curves: bytes) -> str:
+        """`content`, where `curves` holds this result's curves as `write_curves` writes them."""
+        rest = self.model_dump_json(exclude={"schema_version", "curves"}, exclude_defaults=True)
+        return hashlib.sha256(rest.encode() + curves).hexdigest()[:32]
 
 
 class Progress(Data):

@@ -105,9 +105,9 @@ def test_a_collector_that_dies_before_accepting_is_followed_by_one_that_does_the
     class Dying(Store):
         """Redis is killed between its reading and its accepting."""
 
-        def accept(self, *given: object, **named: object) -> list[object]:  # type: ignore[override]
+        def accept_items(self, *given: object, **named: object) -> list[object]:  # type: ignore[override]
             server.kill()
-            return super().accept(*given, **named)  # type: ignore[arg-type,return-value]
+            return super().accept_items(*given, **named)  # type: ignore[arg-type,return-value]
 
     with open_store(server.url) as store, Dying(server.client()) as dying:
         store.register(race.info)

@@ -13,6 +13,7 @@ from velodrome.store.types import (
     TrialSummary,
     Verdict,
 )
+from velodrome.store.writing import Item
 
 __all__ = [
     "Board",
@@ -20,6 +21,7 @@ __all__ = [
     "Counts",
     "EntryState",
     "ImportReport",
+    "Item",
     "RejectedLine",
     "Rejection",
     "Row",

@@ -15,9 +15,8 @@ from datetime import UTC, datetime, timedelta
 from pydantic_core import from_json
 
 from velodrome.cohorts import Cohort
-from velodrome.results import EpochPoint, JobInfo, Outcome, Progress, TrialRecord, parse_record
+from velodrome.results import CURVES, EpochPoint, JobInfo, Outcome, Progress, TrialRecord, parse_record
 from velodrome.store.types import CohortSummary, Counts, EntryState, Rejection, Row, TrialSummary
-from velodrome.store.writing import CURVES
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SAMPLE = struct.Struct("<qd")

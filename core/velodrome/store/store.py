@@ -123,9 +123,9 @@ class Store(Reader):
             ValueError: a record does not belong to the job; nothing was taken.
             StoreRefused: the job is not registered.
         """
-        return self._take(uid, position, [Item(record) for record in records], progress, rejected)
+        return self.accept_items(uid, position, [Item.of(record) for record in records], progress, rejected)
 
-    def _take(
+    def accept_items(
         self,
         uid: str,
         position: str,
@@ -133,6 +133,7 @@ class Store(Reader):
         progress: Sequence[Progress] = (),
         rejected: Sequence[Rejection] = (),
     ) -> list[Verdict]:
+        """`accept`, of records that are on their way already."""
         facts = self._facts(uid)
         names, arguments = encode(facts, position, items, progress, rejected, self._shapes)
         letters = self._accept(names, arguments)
@@ -143,7 +144,7 @@ class Store(Reader):
 
     def import_lines(self, lines: Iterable[str]) -> ImportReport:
         """Takes what `export_lines` wrote. Doing it again changes nothing; lines that can't be taken are reported."""
-        return transfer.import_lines(lines, self.register, self.job, self._take)
+        return transfer.import_lines(lines, self.register, self.job, self.accept_items)
 
     def _facts(self, uid: str) -> JobFacts:
         if uid not in self._jobs:

@@ -128,7 +128,7 @@ class _Import:
                 raise ValueError(f"the job {uid!r} of this result is neither in an earlier line nor in the store")
             self._job = JobFacts(job)
         check_record(self._job, record)
-        self._waiting.append(Item(record, retries, aside))
+        self._waiting.append(Item.of(record, retries, aside=aside))
         if len(self._waiting) >= _BATCH:
             self.flush()
 

@@ -14,11 +14,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 
-from pydantic import TypeAdapter
-
 from velodrome import keys
 from velodrome.plan import entry_id
-from velodrome.results import EpochPoint, JobInfo, Progress, TrialRecord
+from velodrome.results import JobInfo, Progress, TrialRecord, write_curves
 from velodrome.store.access import Argument
 from velodrome.store.rankings import Rankings, Shapes
 from velodrome.store.types import Rejection
@@ -26,8 +24,6 @@ from velodrome.store.types import Rejection
 # A trial's live curve keeps about this much, the newest half and more; the accepted result has all of it.
 LIVE_BYTES = 128 * 1024
 REJECTIONS_KEPT = 100
-
-CURVES: TypeAdapter[tuple[EpochPoint, ...]] = TypeAdapter(tuple[EpochPoint, ...])
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -109,11 +105,27 @@ def check_stream_id(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A record on its way in. `aside` marks what an export had as a conflict; `retries` is what was counted there."""
+    """A record on its way in: itself without its curves, and as JSON what is kept of it.
+
+    Its curves are kept as text alone, because a batch's thousands of epochs as objects cost more than all the rest.
+    `content` is the result's, curves included. `aside` marks what an export had as a conflict; `retries` is what was
+    counted there.
+    """
 
     record: TrialRecord
+    text: str
+    curves: bytes
+    content: str
     retries: int = 0
     aside: bool = False
+
+    @classmethod
+    def of(cls, record: TrialRecord, retries: int = 0, *, aside: bool = False) -> Item:
+        """The item of a record."""
+        curves = write_curves(record.result.curves)
+        content = record.result.content_given(curves)
+        bare = record.model_copy(update={"result": record.result.model_copy(update={"curves": ()})})
+        return cls(bare, bare.model_dump_json(), curves, content, retries, aside)
 
 
 # Keys that every batch names, in the order in which the script that accepts takes them; those of rankings follow.
@@ -182,14 +194,14 @@ def _result(item: Item) -> tuple[Argument, ...]:
     return (
         result.outcome[0] + ("!" if item.aside else ""),
         result.index,
-        stamp(result.finished_at) + result.content,
+        stamp(result.finished_at) + item.content,
         result.attempt,
         result.entry,
         result.reason or "",
         item.retries,
         stamp(record.accepted_at),
-        record.model_dump_json(exclude={"result": {"curves"}}),
-        CURVES.dump_json(result.curves),
+        item.text,
+        item.curves,
         _summary(record),
     )
 
