@@ -188,39 +188,43 @@ def accept_all(store: Store, job: Job) -> list[float]:
 
 def bench_accept(binary: str) -> None:
     """Accepting under each way to keep data, and the whole way from the inbox."""
-    job = Job.make(0, entries=10, repeats=1000)
+    jobs = [Job.make(number, entries=20, repeats=25) for number in range(20)]
     for name, options in (
         ("no append-only file", ("--appendonly", "no")),
         ("appendfsync everysec", ("--appendonly", "yes")),
         ("appendfsync always", ("--appendonly", "yes", "--appendfsync", "always")),
     ):
         with server(binary, *options) as url, open_store(url) as store:
-            seconds = accept_all(store, job)
-        report(f"accept, {name}", len(job.plan), seconds)
-    with server(binary, "--appendonly", "yes") as url, open_store(url) as store:
-        store.register(job.info)
-        with contextlib.closing(redis.Redis.from_url(url)) as client:
-            for batch in job.batches():
-                with client.pipeline(transaction=False) as pipe:
-                    for record in batch:
-                        text = ResultReport(result=record.result).model_dump_json()
-                        pipe.xadd(keys.inbox(job.info.uid), {keys.REPORT_FIELD: text})
-                    pipe.execute()
-        collector = Collector(store, job.plan, job.info.uid, lambda _index, _attempt: OBSERVED, time.time, BATCH)
-        seconds = []
-        for _ in range(0, len(job.plan), BATCH):
-            start = time.perf_counter()
-            collected = collector.collect_once()
-            seconds.append(time.perf_counter() - start)
-            if len(collected.verdicts) != BATCH:
-                raise AssertionError(collected.rejected[:1])
-    report("read, judge and accept, appendfsync everysec", len(job.plan), seconds)
+            report(f"accept, {name}", [second for job in jobs for second in accept_all(store, job)])
+    for name, options in (
+        ("everysec", ("--appendonly", "yes")),
+        ("always", ("--appendonly", "yes", "--appendfsync", "always")),
+    ):
+        with server(binary, *options) as url, open_store(url) as store:
+            report(f"read, judge and accept, appendfsync {name}", [collect(store, url, job) for job in jobs])
 
 
-def report(what: str, records: int, seconds: list[float]) -> None:
-    """One line: the mean over all batches, and the median batch."""
-    median = BATCH / statistics.median(seconds)
-    print(f"{what:48s} {records / sum(seconds):8,.0f} records/s   (median batch {median:8,.0f}/s; target 5,000)")
+def collect(store: Store, url: str, job: Job) -> float:
+    """Puts the reports of a job's trials into its inbox; the seconds that collecting them takes."""
+    store.register(job.info)
+    with contextlib.closing(redis.Redis.from_url(url)) as client, client.pipeline(transaction=False) as pipe:
+        for index in range(BATCH):
+            text = ResultReport(result=job.record(index).result).model_dump_json()
+            pipe.xadd(keys.inbox(job.info.uid), {keys.REPORT_FIELD: text})
+        pipe.execute()
+    collector = Collector(store, job.plan, job.info.uid, lambda _index, _attempt: OBSERVED, time.time, BATCH)
+    start = time.perf_counter()
+    collected = collector.collect_once()
+    seconds = time.perf_counter() - start
+    if len(collected.verdicts) != BATCH:
+        raise AssertionError(collected.rejected[:1])
+    return seconds
+
+
+def report(what: str, seconds: list[float]) -> None:
+    """One line: records per second over all batches, and in the median batch."""
+    mean, median = BATCH * len(seconds) / sum(seconds), BATCH / statistics.median(seconds)
+    print(f"{what:46s} {mean:8,.0f} records/s, median batch {median:8,.0f} (target: 5,000)")
 
 
 def bench_ranking(binary: str, entries: int, repeats: int, jobs: int) -> None:
@@ -229,7 +233,7 @@ def bench_ranking(binary: str, entries: int, repeats: int, jobs: int) -> None:
         seconds = [second for number in range(jobs) for second in accept_all(store, Job.make(number, entries, repeats))]
         records = entries * repeats * jobs
         print(f"\n{entries:,} entries x {repeats} seeds x {jobs} jobs = {records:,} records on one board")
-        report("accept", records, seconds)
+        report("accept", seconds)
         [cohort] = store.cohorts("digits", "accuracy")
         rounds = []
         for _ in range(ROUNDS):

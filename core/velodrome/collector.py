@@ -57,7 +57,7 @@ class Reject:
 
 @dataclass(frozen=True, slots=True)
 class Collected:
-    """What one round did, in the order of the inbox; records have no curves. `last` says that the inbox held no more."""
+    """What one round did, in the order of the inbox. Records are without their curves; `last`: nothing more was there."""
 
     verdicts: tuple[tuple[TrialRecord, Verdict], ...] = ()
     progress: tuple[Progress, ...] = ()
