@@ -57,7 +57,10 @@ class Reject:
 
 @dataclass(frozen=True, slots=True)
 class Collected:
-    """What one round did, in the order of the inbox. Records are without their curves; `last`: nothing more was there."""
+    """What one round did, in the order of the inbox; records are without their curves.
+
+    `last` says that the inbox held no more.
+    """
 
     verdicts: tuple[tuple[TrialRecord, Verdict], ...] = ()
     progress: tuple[Progress, ...] = ()
