@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import partial
-from operator import attrgetter
 from types import TracebackType
 from typing import Self
 
@@ -170,9 +169,7 @@ class Reader:
     def ranking_rows(self, board: str, key: str, cohort_id: str) -> list[Row]:
         """The values that a ranking is made of: for each entry name, in order, those of the newest job that has any."""
         where = keys.board_rows(board, key, cohort_id)
-        texts = self._redis.ask("HVALS", where)
-        rows = self._redis.parsed(lambda texts: [reading.parse_row(text) for text in texts], texts, where)
-        return sorted(rows, key=attrgetter("entry"))
+        return self._redis.parsed(reading.parse_rows, self._redis.ask("HVALS", where), where)
 
     # Backup
 

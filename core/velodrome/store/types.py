@@ -90,7 +90,8 @@ class CohortSummary:
 class Row(NamedTuple):
     """An entry's values of one metric key in one cohort, from the newest job that has any. `samples` is by seed.
 
-    A tuple, as boards have thousands of rows and a tuple is made in a third of a dataclass's time.
+    A tuple, as boards have thousands of rows and a tuple is made in a third of a dataclass's time. Rows are shared by
+    all who read them: nothing in them may be changed.
     """
 
     entry: str
