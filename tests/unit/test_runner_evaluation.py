@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from sklearn import metrics as library
+from torch import nn
+
+from velodrome.errors import ConfigurationError, TrialFailed
+from velodrome_runner.evaluation import check_keys, evaluate, measure, predict
+
+CLASSES = 7
+
+
+def outputs(seed: int = 0, count: int = 200, classes: int = CLASSES) -> tuple[torch.Tensor, torch.Tensor]:
+    """Outputs that are right about half of the time, and labels of very different frequencies."""
+    generator = torch.Generator().manual_seed(seed)
+    frequencies = torch.arange(1, classes + 1).float() ** 2
+    labels = torch.multinomial(frequencies, count, replacement=True, generator=generator)
+    logits = torch.randn(count, classes, generator=generator)
+    logits[torch.arange(count), labels] += 1.5
+    return logits, labels
+
+
+def one(key: str, logits: torch.Tensor, labels: torch.Tensor, classes: int = CLASSES) -> float:
+    return measure(logits, labels, classes=classes, keys=[key])[key]
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("average", ["macro", "micro", "weighted"])
+@pytest.mark.parametrize(
+    ("name", "theirs"),
+    [("precision", library.precision_score), ("recall", library.recall_score), ("f1", library.f1_score)],
+)
+def test_averages_are_scikit_learns(name: str, theirs: Callable[..., float], average: str, seed: int) -> None:
+    logits, labels = outputs(seed)
+    key = name if average == "macro" else f"{name}{{average={average}}}"
+    expected = theirs(labels, logits.argmax(1), average=average, zero_division=0)
+    assert one(key, logits, labels) == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("label", range(CLASSES))
+@pytest.mark.parametrize(
+    ("name", "theirs"),
+    [("precision", library.precision_score), ("recall", library.recall_score), ("f1", library.f1_score)],
+)
+def test_one_class_is_scikit_learns(name: str, theirs: Callable[..., Any], label: int) -> None:
+    logits, labels = outputs()
+    assert (labels == label).any()
+    expected = theirs(labels, logits.argmax(1), labels=range(CLASSES), average=None, zero_division=0)[label]
+    assert one(f"{name}{{label={label}}}", logits, labels) == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_accuracy_loss_and_top_five_are_scikit_learns(seed: int) -> None:
+    logits, labels = outputs(seed)
+    every = range(CLASSES)
+    shares = logits.double().softmax(1).numpy()
+    assert one("accuracy", logits, labels) == pytest.approx(library.accuracy_score(labels, logits.argmax(1)))
+    top = library.top_k_accuracy_score(labels, logits.numpy(), k=5, labels=every)
+    assert one("top5_accuracy", logits, labels) == pytest.approx(top)
+    expected = library.log_loss(labels, shares, labels=every)
+    assert one("loss", logits, labels) == pytest.approx(expected, rel=1e-5)
+    assert one("validation_loss", logits, labels) == one("loss", logits, labels)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_mean_average_precision_is_scikit_learns(seed: int) -> None:
+    logits, labels = outputs(seed)
+    truth = np.eye(CLASSES)[labels.numpy()]
+    expected = library.average_precision_score(truth, logits.softmax(1).numpy(), average="macro")
+    assert one("mean_average_precision", logits, labels) == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_class_that_never_occurs_is_in_no_mean() -> None:
+    logits, labels = outputs()
+    logits, labels = logits[labels != 3], labels[labels != 3]
+    logits[:, 3] = -100.0
+    truth = np.eye(CLASSES)[labels.numpy()]
+    occur = [label for label in range(CLASSES) if label != 3]
+    scores = logits.softmax(1).numpy()
+    expected = library.average_precision_score(truth[:, occur], scores[:, occur], average="macro")
+    assert one("mean_average_precision", logits, labels) == pytest.approx(expected, abs=1e-5)
+    expected = library.f1_score(labels, logits.argmax(1), average="macro", zero_division=0)
+    assert one("f1", logits, labels) == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_class_without_samples_has_no_value_of_its_own() -> None:
+    logits, labels = outputs()
+    keys = ["f1{label=3}", "f1{label=6}"]
+    values = measure(logits[labels != 3], labels[labels != 3], classes=CLASSES, keys=keys)
+    assert list(values) == ["f1{label=6}"]
+
+
+def test_top_five_of_fewer_classes_is_certain() -> None:
+    logits, labels = outputs(classes=3)
+    assert one("top5_accuracy", logits, labels, classes=3) == 1.0
+
+
+def test_two_classes_are_two_classes() -> None:
+    logits, labels = outputs(classes=2)
+    expected = library.f1_score(labels, logits.argmax(1), average="macro")
+    assert one("f1", logits, labels, classes=2) == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_class_that_the_data_lack_is_refused_before_training() -> None:
+    check_keys(["accuracy", "f1{label=9}"], 10)
+    with pytest.raises(ConfigurationError, match=r"f1\{label=10\} names class 10, .* use 0 to 9") as refused:
+        check_keys(["f1{label=10}"], 10)
+    assert refused.value.reason == "LabelOutOfRange"
+
+
+@pytest.mark.parametrize("label", [-1, CLASSES])
+def test_labels_out_of_range_are_refused(label: int) -> None:
+    logits, labels = outputs()
+    labels[5] = label
+    with pytest.raises(ConfigurationError, match="labels go from") as refused:
+        measure(logits, labels, classes=CLASSES, keys=["accuracy"])
+    assert refused.value.reason == "LabelOutOfRange"
+
+
+class Recording(nn.Module):
+    """Passes images on as outputs, and notes in which mode it was asked."""
+
+    def __init__(self, factor: float = 1.0) -> None:
+        super().__init__()
+        self.factor = factor
+        self.modes: list[tuple[bool, bool]] = []
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        self.modes.append((self.training, torch.is_grad_enabled()))
+        return images.flatten(1) * self.factor
+
+
+def test_every_batch_counts_and_the_model_is_in_evaluation_mode() -> None:
+    logits, labels = outputs()
+    model = Recording()
+    batches = zip(logits.split(64), labels.split(64), strict=True)
+    values = evaluate(model, batches, classes=CLASSES, keys=["accuracy", "loss"])
+    assert values == measure(logits, labels, classes=CLASSES, keys=["accuracy", "loss"])
+    assert model.modes == [(False, False)] * 4
+
+
+def test_outputs_are_float32_whatever_they_were_computed_in() -> None:
+    logits, labels = outputs()
+    made, truth = predict(Recording(), [(logits.bfloat16(), labels)])
+    assert made.dtype == torch.float32
+    assert torch.equal(truth, labels)
+
+
+@pytest.mark.parametrize("factor", [float("nan"), float("inf")])
+def test_outputs_that_are_not_finite_fail_and_name_the_split(factor: float) -> None:
+    logits, labels = outputs()
+    with pytest.raises(TrialFailed, match=r"on the test split .* lower the learning rate") as failed:
+        evaluate(Recording(factor), [(logits, labels)], classes=CLASSES, keys=["accuracy"])
+    assert failed.value.reason == "OutputNotFinite"
