@@ -59,13 +59,28 @@ def run_one() -> int:
     SIGTERM and SIGINT end it at the next Python instruction with 128 and the signal's number; it then reports nothing,
     and is run again later.
     """
+    try:
+        signal.signal(signal.SIGTERM, _interrupted)
+        signal.signal(signal.SIGINT, _interrupted)
+        return _run_one()
+    except Interrupted as interruption:
+        return 128 + interruption.number
+
+
+class Interrupted(BaseException):
+    """A signal asks this process to end. It is no `SystemExit`, which a model's factory might raise by itself."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"signal {number}")
+        self.number = number
+
+
+def _run_one() -> int:
     from velodrome.errors import ConfigurationError
     from velodrome_runner import threads
     from velodrome_runner.log import Tail, complain
     from velodrome_runner.settings import Settings
 
-    signal.signal(signal.SIGTERM, _interrupted)
-    signal.signal(signal.SIGINT, _interrupted)
     tail = Tail()
     sys.stdout, sys.stderr = tail.wrap(sys.stdout), tail.wrap(sys.stderr)
     # cuBLAS reads this when CUDA starts; without it, it may refuse to be deterministic.
@@ -84,7 +99,7 @@ def run_one() -> int:
 
 
 def _interrupted(number: int, _: FrameType | None) -> None:
-    raise SystemExit(128 + number)
+    raise Interrupted(number)
 
 
 if __name__ == "__main__":

@@ -39,12 +39,15 @@ def flops(model: nn.Module, sample: Tensor) -> int:
     layers taken apart into the matrix products that they are; so it does not depend on the device.
 
     Raises:
-        Unmeasurable: the model uses an operation that torch has no formula for.
+        Unmeasurable: the model uses an operation that torch has no formula for, or can't be copied or run there.
     """
-    probe = copy.deepcopy(model).cpu().float().eval()
     counter, seen = FlopCounterMode(display=False), _Operations()
-    with torch.no_grad(), _without_onednn(), seen, counter:
-        probe(sample.cpu().float())
+    try:
+        probe = copy.deepcopy(model).cpu().float().eval()
+        with torch.no_grad(), _without_onednn(), seen, counter:
+            probe(sample.cpu().float())
+    except RuntimeError as error:  # a model of one's own may be tied to its device, or hold tensors with a history
+        raise Unmeasurable(f"a copy of the model does not run on the CPU: {str(error).strip()[:200]}") from error
     if seen.uncounted:
         raise Unmeasurable(f"torch can't count the operations of {', '.join(sorted(seen.uncounted))}")
     return int(counter.get_total_flops())

@@ -17,6 +17,7 @@ from typing import Self
 
 import redis
 from redis.backoff import NoBackoff
+from redis.exceptions import NoPermissionError
 from redis.retry import Retry
 
 from velodrome import keys
@@ -137,17 +138,29 @@ class Publisher:
             time.sleep(min(pause, left))
             pause = min(2 * pause, _LONGEST_PAUSE)
 
-    def _send(self, documents: list[str]) -> str | None:
-        """Appends the documents in one round trip; what went wrong, or None."""
+    def _send(self, documents: list[str], *, within: int | None = None) -> str | None:
+        """Appends the documents in one round trip, unless `within` entries are there; what went wrong, or None.
+
+        A stream with a maximum length would drop its oldest entries, results that nobody has read yet among them.
+        """
         assert self._client is not None
         try:
+            if within is not None and self._length() >= within:
+                return f"{within:,} reports wait to be collected"
             with self._client.pipeline(transaction=False) as pipe:
                 for document in documents:
-                    pipe.xadd(self._stream, {keys.REPORT_FIELD: document}, maxlen=keys.INBOX_MAXIMUM, approximate=True)
+                    pipe.xadd(self._stream, {keys.REPORT_FIELD: document})
                 pipe.execute()
         except redis.RedisError as error:
             return f"{type(error).__name__}: {error}"
         return None
+
+    def _length(self) -> int:
+        assert self._client is not None
+        try:
+            return int(self._client.xlen(self._stream))
+        except NoPermissionError:  # this user may append and nothing else
+            return 0
 
     def _run(self) -> None:
         """The thread: sends what waits, at most every `_PROGRESS_SECONDS`, and less often while Redis is away."""
@@ -163,7 +176,8 @@ class Publisher:
                 return
             newest = pending[-1] if pending else None
             worth = [progress for progress in pending if progress.point is not None or progress is newest]
-            problem = self._send([ProgressReport(progress=progress).model_dump_json() for progress in worth])
+            documents = [ProgressReport(progress=progress).model_dump_json() for progress in worth]
+            problem = self._send(documents, within=keys.INBOX_MAXIMUM)
             if problem is None:
                 pending.clear()
                 pause, told = _PROGRESS_SECONDS, False

@@ -145,21 +145,27 @@ class Server:
                 return
             self._tell(id=None, event="refused", message=f"the line is no JSON document: {error}")
             return
-        pid = os.fork()
+        server = os.getpid()
+        try:
+            pid = os.fork()
+        except OSError as error:  # too many processes, or no memory for one more
+            self._tell(id=order.id, event="refused", message=f"no process could be started: {error.strerror}")
+            os.close(log)
+            return
         if pid == 0:
-            os._exit(self._child(order, log))
+            os._exit(self._child(order, log, server))
         os.close(log)
         self._children[pid] = order.id
         self._tell(id=order.id, event="started", pid=pid)
 
-    def _child(self, order: Order, log: int) -> int:
+    def _child(self, order: Order, log: int, server: int) -> int:
         """What the forked process does: it becomes `python -m velodrome_runner` with that environment."""
         code = 1
         try:
             signal.set_wakeup_fd(-1)
             for number in (signal.SIGCHLD, signal.SIGTERM):
                 signal.signal(number, signal.SIG_DFL)
-            _die_with(os.getppid())
+            _die_with(server)
             for descriptor in self._wake:
                 os.close(descriptor)
             null = os.open(os.devnull, os.O_RDONLY)

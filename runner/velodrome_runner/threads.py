@@ -116,6 +116,6 @@ def _folders(controller: str, proc: Path, cgroups: Path) -> Iterator[Path]:
 
 def _read(path: Path) -> str | None:
     try:
-        return path.read_text(encoding="ascii").strip()
+        return path.read_text(encoding="utf-8", errors="surrogateescape").strip()  # a group's name may be any bytes
     except OSError:
         return None

@@ -13,7 +13,7 @@ import torch
 from velodrome import keys
 from velodrome.errors import ConfigurationError, TrialFailed, VelodromeError
 from velodrome.plan import Trial, plan
-from velodrome.results import Phase, Progress, TrialResult, utc
+from velodrome.results import LOG_TAIL_LIMIT, Phase, Progress, TrialResult, utc
 from velodrome.spec import parse_jobs
 from velodrome_runner.log import Tail, complain, say
 from velodrome_runner.measuring import Measured, measure
@@ -45,17 +45,17 @@ def run(settings: Settings, *, threads: int, tail: Tail, wall: Callable[[], floa
     with Publisher(client, settings.job_uid) as publisher:
         reporter = Reporter(trial, settings, publisher, wall)
         failure: Failure | None = None
-        measured: Measured | None = None
         reporter("Starting", None)
         try:
             device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
             measured = measure(trial, settings, threads=threads, device=device, on_phase=reporter)
+            result = _succeeded(measured, _who(trial, settings, started, wall()))
         except Exception as error:  # whatever a model, a data set or torch raises is this trial's result
             failure = explain(error)
             if not isinstance(error, VelodromeError):
                 traceback.print_exc()
             complain(f"{failure.reason}: {failure.message}")
-        result = _result(trial, settings, measured, failure, tail, utc(started), utc(wall()))
+            result = _failed(failure, tail, _who(trial, settings, started, wall()))
         spool = settings.scratch / f"result-{settings.index}-{settings.attempt}.json"
         delivered = publisher.deliver(result, spool, deadline=settings.deadline)
     if not delivered:
@@ -78,9 +78,20 @@ def ordered(settings: Settings) -> Trial:
     try:
         (job,) = parse_jobs(text, str(settings.spec))
         made = plan(job)
-        index = made.indexes(settings.entries)[settings.index] if settings.entries else settings.index
-        return made.trial(index)
-    except (VelodromeError, ValueError, IndexError) as error:
+        foreign = [position for position in settings.entries if position >= len(made.configs)]
+        if foreign:
+            raise ConfigurationError(
+                f"{keys.ENV_ENTRIES} names position {foreign[0]}, but the job has {len(made.configs)} entries: "
+                f"use 0 to {len(made.configs) - 1}"
+            )
+        indexes = made.indexes(settings.entries) if settings.entries else range(len(made))
+        if settings.index >= len(indexes):
+            raise ConfigurationError(
+                f"{keys.ENV_INDEX} is {settings.index}, but there are {len(indexes)} trials: "
+                f"use 0 to {len(indexes) - 1}"
+            )
+        return made.trial(indexes[settings.index])
+    except (VelodromeError, ValueError) as error:
         raise ConfigurationError(str(error)) from error
 
 
@@ -146,16 +157,9 @@ class Reporter:
         return line
 
 
-def _result(
-    trial: Trial,
-    settings: Settings,
-    measured: Measured | None,
-    failure: Failure | None,
-    tail: Tail,
-    started: object,
-    finished: object,
-) -> TrialResult:
-    common = {
+def _who(trial: Trial, settings: Settings, started: float, finished: float) -> dict[str, object]:
+    """What a result says of its trial, however it ended."""
+    return {
         "job_uid": settings.job_uid,
         "index": trial.index,
         "entry": trial.entry,
@@ -163,18 +167,15 @@ def _result(
         "seed": trial.seed,
         "trial_id": trial.id,
         "attempt": settings.attempt,
-        "started_at": started,
-        "finished_at": finished,
+        "started_at": utc(started),
+        "finished_at": utc(finished),
     }
-    if measured is None or failure is not None:
-        assert failure is not None
-        return TrialResult.model_validate(
-            common
-            | {"outcome": "Failed", "reason": failure.reason, "message": failure.message, "log_tail": tail.text()}
-        )
+
+
+def _succeeded(measured: Measured, who: dict[str, object]) -> TrialResult:
     trained = measured.trained
     return TrialResult.model_validate(
-        common
+        who
         | {
             "outcome": "Succeeded",
             "metrics": measured.metrics,
@@ -187,6 +188,23 @@ def _result(
             "stopped_by": trained.stopped_by,
         }
     )
+
+
+def _failed(failure: Failure, tail: Tail, who: dict[str, object]) -> TrialResult:
+    return TrialResult.model_validate(
+        who
+        | {
+            "outcome": "Failed",
+            "reason": failure.reason,
+            "message": _writable(failure.message),
+            "log_tail": _writable(tail.text())[-2 * LOG_TAIL_LIMIT :],
+        }
+    )
+
+
+def _writable(text: str) -> str:
+    """The text with escapes for what UTF-8 can't write, such as the odd bytes of a file's name."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _first_line(error: Exception) -> str:
