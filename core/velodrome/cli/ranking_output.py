@@ -94,7 +94,7 @@ def _objective(ranked: Ranked) -> dict[str, Any]:
                 "entry": row.entry,
                 "why": row.why,
                 "reason": row.reason,
-                "done": row.done,
+                "samples": {str(seed): value for seed, value in sorted(row.samples.items())},
                 "planned": row.planned,
                 "job": row.job_name,
                 "job_uid": row.job_uid,
@@ -117,5 +117,5 @@ def write_csv(stream: TextIO, board: str, rankings: Iterable[Ranked]) -> None:
             numbers = (interval.mean, interval.low, interval.high, interval.n)
             writer.writerow((*start, row.rank, row.shared, row.entry, *numbers, row.job_name, row.job_uid, ""))
         for held in ranking.unranked:
-            nothing = ("", "", "", held.done)
+            nothing = ("", "", "", len(held.samples))
             writer.writerow((*start, "", "", held.entry, *nothing, held.job_name, held.job_uid, held.reason))

@@ -1,8 +1,8 @@
 """Stands in for `python -m velodrome_runner serve` where a trial must go wrong on demand, and without torch's weight.
 
 The protocol, the environment and the reports are the runner's. What each trial does is read from the JSON file that
-STANDIN_SCRIPT names, `{"INDEX": ["what the first try does", "what the second does", …]}`; the last word stays valid, and
-a trial without a line succeeds:
+STANDIN_SCRIPT names, `{"INDEX": ["what the first try does", "what the second does", …]}`; the last word stays valid,
+and a trial without a line succeeds:
 
     succeed       reports progress and a result
     twice         delivers its result two times
@@ -50,7 +50,7 @@ def main() -> int:
     """Forks a child for each line until standard input ends."""
     script = json.loads(Path(os.environ["STANDIN_SCRIPT"]).read_text())
     if script.get("starter") == "broken":
-        print("ModuleNotFoundError: No module named 'torch'", file=sys.stderr)
+        sys.stderr.write("ModuleNotFoundError: No module named 'torch'\n")
         return 1
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     say(event="ready")
@@ -110,7 +110,7 @@ def child(order: dict[str, Any], script: dict[str, Any]) -> int:
         return act(words[min(tried, len(words) - 1)], trial, environ, store, parent)
 
 
-def act(word: str, trial: Trial, environ: dict[str, str], store: Store, parent: int) -> int:  # noqa: C901, PLR0911, PLR0912
+def act(word: str, trial: Trial, environ: dict[str, str], store: Store, parent: int) -> int:  # noqa: C901, PLR0912 - a line a word
     uid = environ[keys.ENV_JOB_UID]
     match word.split(":"):
         case ["succeed"]:
