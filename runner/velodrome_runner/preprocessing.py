@@ -38,7 +38,10 @@ class _Conversion:
 
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
         scaled = images.to(self.normalization.mean.device, non_blocking=True).float() / self.peak
-        return self.masked(self.normalization.apply(scaled)).contiguous(memory_format=torch.channels_last)
+        images = self.masked(self.normalization.apply(scaled))
+        # `contiguous` takes grey images for channels-last as they are; in `all` they have that layout's strides, by
+        # which convolutions choose their algorithm.
+        return torch.empty_like(images, memory_format=torch.channels_last).copy_(images)
 
     def masked(self, images: torch.Tensor) -> torch.Tensor:
         """With 0 for each feature that was not selected."""
@@ -128,6 +131,8 @@ class Prepared:
             batch_sampler=[indices.tolist() for indices in order],
             collate_fn=_unchanged,
             pin_memory=self.device.type == "cuda",
+            # It draws a seed for worker processes. From the global generator, that would move the model's dropout.
+            generator=torch.Generator(),
         )
         for images, labels in loader:
             yield convert(images), labels.to(self.device, non_blocking=True)
@@ -201,7 +206,7 @@ def normalization_of(train: Split, peak: int) -> Normalization:
     values = torch.arange(256, dtype=torch.float64) / peak
     means, deviations = [], []
     for channel in train.images.unbind(1):
-        share = torch.bincount(channel.flatten(), minlength=256) / channel.numel()
+        share = torch.bincount(channel.flatten(), minlength=256).double() / channel.numel()
         mean = (share * values).sum()
         deviation = (share * (values - mean).square()).sum().sqrt()
         means.append(mean)
