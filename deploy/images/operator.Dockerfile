@@ -20,5 +20,7 @@ FROM ${BASE}
 COPY --from=build /opt/libraries /opt/libraries
 COPY --from=build /opt/velodrome /opt/velodrome
 ENV PATH=/opt/libraries/bin:/usr/local/bin:/usr/bin:/bin PYTHONPATH=/opt/velodrome PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+# kopf asks for the name of a user that the image does not have.
+ENV USER=velodrome
 USER 65532:65532
 ENTRYPOINT ["python", "-m", "velodrome_operator"]

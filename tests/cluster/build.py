@@ -20,7 +20,6 @@ KUBERNETES_PROGRAMS = (
 INSTALLED = {
     "coredns": "github.com/coredns/coredns@v1.15.0",
     "crane": "github.com/google/go-containerregistry/cmd/crane@v0.22.1",
-    "kwok": "sigs.k8s.io/kwok/cmd/kwok@v0.8.0",
 }
 
 

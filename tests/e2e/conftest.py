@@ -70,6 +70,12 @@ class Kube:
         return next((item for item in conditions if item["type"] == kind and item["status"] == "True"), {})
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The first test may have to build Kubernetes and the images."""
+    for item in items:
+        item.add_marker(pytest.mark.timeout(2700))
+
+
 @pytest.fixture(scope="session")
 def api() -> Iterator[Kube]:
     """An API server that knows the CRD; no pods run in it unless the whole cluster is up."""
@@ -97,6 +103,9 @@ def installed(api: Kube) -> Kube:
     build(cluster.at)
     cluster.up()
     references = recipes.load_all(cluster.at)
+    volume = Path("/var/tmp/velodrome-redis")  # as in storage.yaml
+    volume.mkdir(exist_ok=True)
+    os.chown(volume, 65532, 65532)
     api("apply", "-f", str(ROOT / "tests/e2e/storage.yaml"))
     overlay = cluster.at.run / "overlay"
     overlay.mkdir(exist_ok=True)

@@ -1,0 +1,243 @@
+"""Races in real pods, under an operator that was installed as a user installs it."""
+
+from __future__ import annotations
+
+import base64
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import pytest
+from playwright.sync_api import expect, sync_playwright
+
+from tests.e2e.conftest import Kube, race
+from tools.screenshot import ARGUMENTS, CHROMIUM
+
+RUNNER = "velodrome.dev/role=runner"
+
+
+@pytest.fixture
+def kube(installed: Kube) -> Kube:
+    return installed
+
+
+def results(kube: Kube, name: str) -> list[dict[str, Any]]:
+    """The results of a job as its last status counts them."""
+    return list(kube.get("bmj", name).get("status", {}).get("entries", []))
+
+
+def uid(kube: Kube, name: str) -> str:
+    return str(kube.get("bmj", name)["metadata"]["uid"])
+
+
+def pods(kube: Kube, name: str) -> list[dict[str, Any]]:
+    return kube.items("pods", f"velodrome.dev/job-name={name}")
+
+
+def test_a_race_runs_to_its_end(kube: Kube, name: str) -> None:
+    kube.apply(race(name))
+    kube("wait", "--for=condition=Complete", f"bmj/{name}", "--timeout=300s")
+    status = kube.get("bmj", name)["status"]
+    assert status["trials"] == {
+        "total": 4, "active": 0, "succeeded": 4, "failed": 0, "disrupted": 0, "done": "4/4",
+    }  # fmt: skip
+    assert {entry["name"] for entry in status["entries"]} == {"mlp", "cnn"}
+    assert all(entry["objectives"][0]["samples"] == 2 for entry in status["entries"])
+    assert status["leaders"]["accuracy"] in {"mlp", "cnn"}
+    assert "@sha256:" in status["image"]
+    events = kube(
+        "get", "events", "--field-selector", f"involvedObject.name={name}", "-o", "jsonpath={.items[*].reason}"
+    )
+    assert sorted(events.split()) == ["AllTrialsFinished", "Started"]
+    (job,) = kube.items("jobs", f"velodrome.dev/job-name={name}")
+    assert job["spec"]["completions"] == 4
+    assert "finalizers" not in kube.get("bmj", name)["metadata"]
+
+
+def test_an_image_that_cannot_be_pulled_is_told_in_the_clusters_words(kube: Kube, name: str) -> None:
+    image = "registry.invalid/runner@sha256:" + "0" * 64
+    kube.apply(race(name, runner={"image": image}, execution={"isolation": "None", "startupDeadlineSeconds": 5}))
+    failed = kube.wait("Failed", lambda: kube.condition(name, "Failed"))
+    assert failed["reason"] == "StartupDeadlineExceeded"
+    assert "registry.invalid" in failed["message"]
+    kube.wait("its pods to go", lambda: not pods(kube, name))
+
+
+def test_a_pod_that_fits_no_node_is_told(kube: Kube, name: str) -> None:
+    runner = {"resources": {"requests": {"cpu": "1000"}}}
+    kube.apply(race(name, runner=runner, execution={"isolation": "None", "startupDeadlineSeconds": 5}))
+    failed = kube.wait("Failed", lambda: kube.condition(name, "Failed"))
+    assert "Insufficient cpu" in failed["message"]
+
+
+def test_a_missing_claim_is_told(kube: Kube, name: str) -> None:
+    dataset = {"name": "MNIST", "source": {"persistentVolumeClaim": {"claimName": "nowhere"}}}
+    kube.apply(race(name, dataset=dataset, execution={"isolation": "None", "startupDeadlineSeconds": 5}))
+    failed = kube.wait("Failed", lambda: kube.condition(name, "Failed"))
+    assert 'persistentvolumeclaim "nowhere" not found' in failed["message"]
+
+
+def test_a_trial_that_fails_fails_the_race_and_says_why(kube: Kube, name: str) -> None:
+    entries = [{"name": "broken", "model": {"name": "no_such_package.models:make"}}]
+    kube.apply(race(name, entries=entries))
+    failed = kube.wait("Failed", lambda: kube.condition(name, "Failed"), 180)
+    assert failed["reason"] == "TooManyFailedTrials"
+    kube.wait("its pods to stop", lambda: all(pod["status"]["phase"] != "Running" for pod in pods(kube, name)))
+
+
+def test_suspend_ends_its_pods_and_resume_carries_on(kube: Kube, name: str) -> None:
+    kube.apply(race(name, trials={"repeats": 3}))
+    kube.wait("a first result", lambda: kube.get("bmj", name).get("status", {}).get("trials", {}).get("succeeded"))
+    kube("patch", "bmj", name, "--type=merge", "-p", '{"spec":{"suspend":true}}')
+    kube.wait("Suspended", lambda: kube.condition(name, "Suspended"))
+    kube.wait("its pods to end", lambda: not [p for p in pods(kube, name) if p["status"]["phase"] == "Running"])
+    kube("patch", "bmj", name, "--type=merge", "-p", '{"spec":{"suspend":false}}')
+    kube("wait", "--for=condition=Complete", f"bmj/{name}", "--timeout=300s")
+    assert kube.get("bmj", name)["status"]["trials"]["succeeded"] == 6
+
+
+def test_deletion_is_quick_and_takes_everything_but_the_results(kube: Kube, name: str) -> None:
+    kube.apply(race(name))
+    kube.wait("a pod", lambda: pods(kube, name))
+    started = time.monotonic()
+    kube("delete", "bmj", name, "--wait=true")
+    assert time.monotonic() - started < 30  # it must not hang on a finalizer; how quick it is, is no claim here
+
+    def gone(kind: str) -> bool:
+        return not kube.items(kind, f"velodrome.dev/job-name={name}")
+
+    for kind in ("job", "pod", "configmap", "secret"):
+        kube.wait(f"every {kind} to go", partial(gone, kind))
+
+
+def test_the_time_to_live_deletes_the_object(kube: Kube, name: str) -> None:
+    kube.apply(race(name, trials={"repeats": 1}, ttlSecondsAfterFinished=3))
+    kube.wait("it to finish and to go", lambda: not kube.get("bmj", name), 240)
+
+
+def test_the_operator_killed_in_a_race_loses_and_repeats_nothing(kube: Kube, name: str) -> None:
+    kube.apply(race(name, trials={"repeats": 3}))
+    kube.wait("a pod to run", lambda: [p for p in pods(kube, name) if p["status"]["phase"] == "Running"])
+    for _ in range(2):
+        kube(
+            "-n",
+            "velodrome",
+            "delete",
+            "pod",
+            "-l",
+            "app.kubernetes.io/component=operator",
+            "--grace-period=0",
+            "--force",
+        )
+        time.sleep(6)
+    kube("wait", "--for=condition=Complete", f"bmj/{name}", "--timeout=300s")
+    assert kube.get("bmj", name)["status"]["trials"]["succeeded"] == 6
+    assert all(entry["objectives"][0]["samples"] == 3 for entry in results(kube, name))
+    assert len(kube.items("jobs", f"velodrome.dev/job-name={name}")) == 1
+
+
+def test_a_deleted_runner_pod_is_replaced(kube: Kube, name: str) -> None:
+    kube.apply(race(name))
+    (pod, *_) = kube.wait("a pod to run", lambda: [p for p in pods(kube, name) if p["status"]["phase"] == "Running"])
+    kube("delete", "pod", pod["metadata"]["name"], "--grace-period=0", "--force")
+    kube("wait", "--for=condition=Complete", f"bmj/{name}", "--timeout=300s")
+    assert kube.get("bmj", name)["status"]["trials"]["succeeded"] == 4
+
+
+def test_redis_killed_in_a_race_loses_nothing(kube: Kube, name: str) -> None:
+    kube.apply(race(name, trials={"repeats": 3}))
+    kube.wait("a first result", lambda: kube.get("bmj", name).get("status", {}).get("trials", {}).get("succeeded"))
+    kube("-n", "velodrome", "delete", "pod", "velodrome-redis-0", "--grace-period=0", "--force")
+    kube("wait", "--for=condition=Complete", f"bmj/{name}", "--timeout=300s")
+    assert kube.get("bmj", name)["status"]["trials"]["succeeded"] == 6
+
+
+def test_an_object_deleted_while_the_operator_is_down_leaves_nothing(kube: Kube, name: str) -> None:
+    kube.apply(race(name))
+    kube.wait("a pod", lambda: pods(kube, name))
+    kube("-n", "velodrome", "scale", "deployment/velodrome-operator", "--replicas=0")
+    try:
+        kube("delete", "bmj", name, "--wait=true", "--timeout=30s")
+        kube.wait("its pods to go", lambda: not pods(kube, name))
+    finally:
+        kube("-n", "velodrome", "scale", "deployment/velodrome-operator", "--replicas=1")
+        kube("-n", "velodrome", "rollout", "status", "deployment/velodrome-operator", "--timeout=120s")
+
+
+def redis_cli(kube: Kube, *words: str, user: str | None = None, password: str | None = None) -> str:
+    """What redis-cli prints, run in Redis' own pod; as the administrator, or as the user given."""
+    login = (
+        'REDISCLI_AUTH="$REDIS_PASSWORD" redis-cli' if user is None else f"redis-cli --user {user} --pass {password}"
+    )
+    line = " ".join([login, "--no-auth-warning", *(f"'{word}'" for word in words)])
+    return kube("-n", "velodrome", "exec", "velodrome-redis-0", "--", "sh", "-c", line)
+
+
+def test_a_jobs_redis_user_may_append_to_its_inbox_and_nothing_else(kube: Kube, name: str) -> None:
+    kube.apply(race(name, suspend=True))
+    (secret,) = kube.wait("the job's secret", lambda: kube.items("secrets", f"velodrome.dev/job-name={name}"))
+    decoded = base64.b64decode(secret["data"]["VELODROME_REDIS_URL"]).decode()
+    user, _, password = decoded.removeprefix("redis://").partition("@")[0].partition(":")
+    own = uid(kube, name)
+    allowed = redis_cli(kube, "XADD", f"velodrome:inbox:{own}", "*", "report", "junk", user=user, password=password)
+    assert "-" in allowed
+    for words in (
+        ("XADD", "velodrome:inbox:other", "*", "report", "x"),
+        ("XRANGE", f"velodrome:inbox:{own}", "-", "+"),
+        ("GET", f"velodrome:job:{own}:info"),
+        ("HSET", f"velodrome:instructions:{own}", "a", "b"),
+        ("FLUSHALL",),
+        ("EVAL", "return 1", "0"),
+        ("CONFIG", "GET", "*"),
+        ("ACL", "LIST"),
+        ("KEYS", "*"),
+        ("SHUTDOWN",),
+    ):
+        assert "NOPERM" in redis_cli(kube, *words, user=user, password=password), words
+    kube("delete", "bmj", name, "--wait=true")
+    kube.wait("the user to go", lambda: f"velodrome-{own}" not in redis_cli(kube, "ACL", "USERS"), 150)
+
+
+@contextmanager
+def forwarded(kube: Kube, service: str, port: int) -> Iterator[str]:
+    """The address of a Service, by way of kubectl port-forward."""
+    at = kube.cluster.at
+    line = [
+        f"{at.bin}/kubectl",
+        f"--kubeconfig={at.kubeconfig}",
+        "-n",
+        "velodrome",
+        "port-forward",
+        service,
+        f":{port}",
+    ]
+    with subprocess.Popen(line, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            local = process.stdout.readline().split("127.0.0.1:")[1].split()[0]
+            yield f"http://127.0.0.1:{local}"
+        finally:
+            process.terminate()
+
+
+@pytest.mark.browser
+def test_the_leaderboard_shows_the_race_in_a_browser(kube: Kube, name: str) -> None:
+    kube.apply(race(name, trials={"repeats": 2}))
+    kube("wait", "--for=condition=Complete", f"bmj/{name}", "--timeout=300s")
+    with forwarded(kube, "service/velodrome-leaderboard", 80) as address, sync_playwright() as playwright:
+        page = playwright.chromium.launch(executable_path=CHROMIUM, args=list(ARGUMENTS)).new_page()
+        page.goto(f"{address}/board?name={name}")
+        expect(page.get_by_text("mlp").first).to_be_visible(timeout=60_000)
+        expect(page.get_by_text("all succeeded").first).to_be_visible(timeout=60_000)
+
+
+def test_pods_of_the_installation_may_do_little(kube: Kube) -> None:
+    """The operator's account can't read secrets or make pods."""
+    account = "--as=system:serviceaccount:velodrome:velodrome-operator"
+    for verb, what in (("get", "secrets"), ("create", "pods"), ("delete", "pods"), ("update", "benchmarkjobs")):
+        assert kube("auth", "can-i", verb, what, account, check=False).strip() == "no"
+    labels = kube.get("namespace", "velodrome")["metadata"]["labels"]
+    assert labels["pod-security.kubernetes.io/enforce"] == "restricted"
