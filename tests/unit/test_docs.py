@@ -67,7 +67,7 @@ def test_the_commands_of_a_page_exist(page: Path) -> None:
 def test_the_code_that_a_page_names_exists(page: Path) -> None:
     for module in re.findall(r"`(velodrome(?:_\w+)?(?:\.\w+)*)`", page.read_text(encoding="utf-8")):
         parts = module.split(".")
-        house = {"velodrome": "core", "velodrome_runner": "runner", "velodrome_leaderboard": "leaderboard"}[parts[0]]
+        house = parts[0].removeprefix("velodrome").removeprefix("_") or "core"
         found = ROOT / house / "/".join(parts)
         assert found.is_dir() or found.with_suffix(".py").is_file(), f"{name(page)} names {module}"
 

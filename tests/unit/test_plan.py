@@ -61,6 +61,13 @@ def test_a_trial_that_is_not_planned_is_refused(index: int) -> None:
         plan(job()).trial(index)
 
 
+def test_the_trials_of_some_entries_keep_their_order_and_their_places() -> None:
+    made = plan(job())
+    assert made.indexes((0, 2)) == (0, 2, 3, 5)
+    assert [made.trial(index).entry for index in made.indexes((1,))] == ["cnn", "cnn"]
+    assert made.indexes((0, 1, 2)) == tuple(range(len(made)))
+
+
 def test_more_repeats_leave_the_trials_before_them_as_they_were() -> None:
     few, many = plan(job(trials={"repeats": 2})), plan(job(trials={"repeats": 7}))
     assert many.trials[: len(few)] == few.trials
