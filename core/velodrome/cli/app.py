@@ -58,17 +58,18 @@ def velodrome(
     """The options of the command itself; its help is `HELP`."""
 
 
+# Each with the line that the list of commands has for it, and its examples.
 COMMANDS = (
-    (race.run, race.EXAMPLES),
-    (check.validate, check.VALIDATE_EXAMPLES),
-    (check.plan, check.PLAN_EXAMPLES),
-    (board.results, board.RESULTS_EXAMPLES),
-    (trial.show, trial.EXAMPLES),
-    (board.jobs, board.JOBS_EXAMPLES),
-    (serve.leaderboard, serve.EXAMPLES),
-    (transfer.export, transfer.EXPORT_EXAMPLES),
-    (transfer.import_, transfer.IMPORT_EXAMPLES),
-    (doctor.doctor, doctor.EXAMPLES),
+    (race.run, "Race the BenchmarkJobs of a file on this machine.", race.EXAMPLES),
+    (check.validate, "Check BenchmarkJobs; report all that is wrong, by line.", check.VALIDATE_EXAMPLES),
+    (check.plan, "Show what would run: entries, parameters, trials, seeds.", check.PLAN_EXAMPLES),
+    (board.results, "Show who is best at each objective, and by how much.", board.RESULTS_EXAMPLES),
+    (trial.show, "Show one trial: curves, metrics, or why it failed.", trial.EXAMPLES),
+    (board.jobs, "List what has been raced.", board.JOBS_EXAMPLES),
+    (serve.leaderboard, "Serve the leaderboard until Ctrl-C.", serve.EXAMPLES),
+    (transfer.export, "Write jobs and results as JSON lines.", transfer.EXPORT_EXAMPLES),
+    (transfer.import_, "Take jobs and results from JSON lines.", transfer.IMPORT_EXAMPLES),
+    (doctor.doctor, "Show what this machine has, what it lacks, and the fix.", doctor.EXAMPLES),
 )
-for command, examples in COMMANDS:
-    app.command(command.__name__.rstrip("_"), epilog=f"\b\nExamples:\n{examples}")(command)
+for command, short, examples in COMMANDS:
+    app.command(command.__name__.rstrip("_"), short_help=short, epilog=f"\b\nExamples:\n{examples}")(command)

@@ -76,7 +76,7 @@ def results(
 
 def jobs(
     board: Annotated[str | None, typer.Option(metavar="BOARD", help="Only the jobs of this board.")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=1000, help="Most jobs to list.")] = 50,
+    limit: Annotated[int, typer.Option(metavar="N", min=1, max=1000, help="Most jobs to list.")] = 50,
     json: Json = False,
     redis: RedisUrl = None,
 ) -> None:

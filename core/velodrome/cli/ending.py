@@ -17,7 +17,7 @@ EXIT_CODES: Final = {
     FAILED: "more trials failed than that, or not everything could be imported",
     BAD_INPUT: "bad input: an invalid BenchmarkJob, an unknown board or option",
     NOT_HERE: "this machine lacks something, Redis does not answer, or the job is being raced by another process",
-    INTERRUPTED: "interrupted; what was finished is kept, and running it again carries on",
+    INTERRUPTED: "interrupted (143 by SIGTERM, 129 by SIGHUP); what is finished is kept, running it again carries on",
 }
 
 

@@ -39,10 +39,11 @@ def run(
         bool, typer.Option("--serve", help="Serve the leaderboard meanwhile, and after that until Ctrl-C.")
     ] = False,
     parallel: Annotated[
-        int, typer.Option(min=1, max=1024, help="Trials at once; they share the CPUs, and records say so.")
+        int, typer.Option(metavar="N", min=1, max=1024, help="Trials at once; they share the CPUs, and records say so.")
     ] = 1,
     cpus: Annotated[
-        int | None, typer.Option(min=1, max=4096, help="CPUs to use in all, instead of all that this process may use.")
+        int | None,
+        typer.Option(metavar="N", min=1, max=4096, help="CPUs to use in all [default: all that it may use]."),
     ] = None,
     data: Annotated[
         Path | None,

@@ -24,7 +24,8 @@ _REDIS_SECONDS = 2.0
 
 def leaderboard(
     port: Annotated[
-        int | None, typer.Option(min=1, max=65535, help="Port; 8501 or the next free one where it is left out.")
+        int | None,
+        typer.Option(metavar="N", min=1, max=65535, help="Port [default: 8501 or the next free one]."),
     ] = None,
     address: Annotated[
         str, typer.Option(metavar="ADDRESS", help="Address to listen on; 0.0.0.0 lets other machines in.")

@@ -31,6 +31,7 @@ from velodrome.local.program import ServerProgram, find_server
 # Loading a large file takes a while; a server that is alive and silent for longer is stuck.
 START_SECONDS = 120.0
 STOP_SECONDS = 30.0
+PING_SECONDS = 5.0
 _POLL_SECONDS = 0.02
 
 
@@ -202,7 +203,9 @@ class OwnRedis:
 
 def connect(url: str) -> redis.Redis:
     """A client for one question: it waits a little and never tries again."""
-    return redis.Redis.from_url(url, socket_timeout=5, socket_connect_timeout=5, retry=Retry(NoBackoff(), 0))
+    return redis.Redis.from_url(
+        url, socket_timeout=PING_SECONDS, socket_connect_timeout=PING_SECONDS, retry=Retry(NoBackoff(), 0)
+    )
 
 
 def refuse_newer_data(folder: Path, program: ServerProgram) -> None:
