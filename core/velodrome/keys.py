@@ -94,6 +94,7 @@ def board_rows(board: str, key: str, cohort_id: str) -> str:
     """Hash: entry name -> the values that rank it in this cohort."""
     return f"{PREFIX}:board:{board}:rows:{cohort_id}:{key}"
 
+
 # Labels of what the operator makes. A job's uid is the selector that finds its children.
 LABEL_JOB_UID = f"{GROUP}/job-uid"
 LABEL_JOB_NAME = f"{GROUP}/job-name"
