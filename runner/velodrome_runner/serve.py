@@ -24,7 +24,7 @@ import signal
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TextIO
 
 from velodrome_runner import threads
 
@@ -41,6 +41,7 @@ _WARM = (
 )
 # How long a child has between SIGTERM and SIGKILL.
 _GRACE_SECONDS = 10.0
+_HANDLED = (signal.SIGCHLD, signal.SIGTERM)
 # With standard input closed, how often to look whether the process that started this one is still there.
 _PARENT_SECONDS = 1.0
 
@@ -146,15 +147,18 @@ class Server:
             self._tell(id=None, event="refused", message=f"the line is no JSON document: {error}")
             return
         server = os.getpid()
+        # A signal that came before the child has its own handlers would be taken for one to this process, and lost.
+        signal.pthread_sigmask(signal.SIG_BLOCK, _HANDLED)
         try:
             pid = os.fork()
+            if pid == 0:
+                os._exit(self._child(order, log, server))
         except OSError as error:  # too many processes, or no memory for one more
             self._tell(id=order.id, event="refused", message=f"no process could be started: {error.strerror}")
-            os.close(log)
             return
-        if pid == 0:
-            os._exit(self._child(order, log, server))
-        os.close(log)
+        finally:
+            os.close(log)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _HANDLED)
         self._children[pid] = order.id
         self._tell(id=order.id, event="started", pid=pid)
 
@@ -163,8 +167,9 @@ class Server:
         code = 1
         try:
             signal.set_wakeup_fd(-1)
-            for number in (signal.SIGCHLD, signal.SIGTERM):
-                signal.signal(number, signal.SIG_DFL)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            signal.signal(signal.SIGTERM, _leave)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _HANDLED)
             _die_with(server)
             for descriptor in self._wake:
                 os.close(descriptor)
@@ -172,8 +177,7 @@ class Server:
             for source, target in ((null, 0), (log, 1), (log, 2)):
                 os.dup2(source, target)
             sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115 - descriptors, not paths
-            sys.stdout = open(1, "w", encoding="utf-8", buffering=1, closefd=False)  # noqa: SIM115 - as above
-            sys.stderr = open(2, "w", encoding="utf-8", buffering=1, closefd=False)  # noqa: SIM115 - as above
+            sys.stdout, sys.stderr = _writer(1), _writer(2)
             os.environ.update(order.env)
             from velodrome_runner.__main__ import run_one
 
@@ -223,6 +227,16 @@ class Server:
             self._stdout.flush()
         except BrokenPipeError:  # nobody listens any more
             self._terminated = True
+
+
+def _leave(number: int, _: object) -> None:
+    """A child that is told to end before it has begun."""
+    os._exit(128 + number)
+
+
+def _writer(descriptor: int) -> TextIO:
+    """A text stream that takes whatever a person's model prints, and writes each line at once."""
+    return open(descriptor, "w", encoding="utf-8", errors="backslashreplace", buffering=1, closefd=False)
 
 
 def _die_with(parent: int) -> None:
