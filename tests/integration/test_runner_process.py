@@ -471,14 +471,21 @@ def test_a_line_that_makes_no_sense_is_refused(home: Path, line: str, id_: str |
 
 
 def test_the_end_of_input_lets_trials_finish(tmp_path: Path, home: Path) -> None:
-    os.mkfifo(tmp_path / "job.json")
-    with Process(BARE, home) as server:
-        attempt = Attempt(tmp_path, server, None, next(names))
+    # The log is a pipe that is full, so the trial, whose orders are no good, waits before it can say so and end.
+    os.mkfifo(tmp_path / "log")
+    reader = os.open(tmp_path / "log", os.O_RDONLY | os.O_NONBLOCK)
+    with open(reader, "rb") as pipe, Process(BARE, home) as server:  # noqa: PTH123 - a descriptor, not a path
+        writer = os.open(tmp_path / "log", os.O_WRONLY | os.O_NONBLOCK)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                os.write(writer, bytes(1024))
+        os.close(writer)
+        attempt = Attempt(tmp_path, server, None, next(names), {keys.ENV_INDEX: "none"})
         attempt.start()
         server.close()
-        # The trial waits for its job, which only now comes to be an empty one.
-        (tmp_path / "job.json").write_text("")
-        assert attempt.end() == keys.EXIT_CONFIGURATION, attempt.log
+        assert server.process.poll() is None
+        pipe.read()
+        assert attempt.end() == keys.EXIT_CONFIGURATION
         assert server.process.wait(PATIENCE) == 0
 
 
