@@ -61,6 +61,22 @@ def test_another_result_of_a_trial_is_kept_beside_the_first(store: Store, race: 
     assert row.samples == {0: first.result.metrics["accuracy"]}
 
 
+def test_results_that_differ_in_their_curves_alone_differ(store: Store, race: Race) -> None:
+    assert store.accept(race.uid, "0", [race.record(0, epochs=2), race.record(0, epochs=3)]) == ["accepted", "conflict"]
+
+
+def test_of_a_batch_only_what_is_new_is_ranked(store: Store, race: Race) -> None:
+    """Trials 0 and 3 are of one entry: of its two values in the second batch, one is there already."""
+    store.accept(race.uid, "0", [race.record(0)])
+
+    assert store.accept(race.uid, "0", [race.record(0), race.record(3)]) == ["duplicate", "accepted"]
+
+    [cohort] = store.cohorts(race.board, "accuracy")
+    [row] = store.ranking_rows(race.board, "accuracy", cohort.cohort_id)
+    assert row.samples == {seed: race.record(3 * seed).result.metrics["accuracy"] for seed in (0, 1)}
+    assert cohort.samples == 2
+
+
 def test_a_conflict_counts_once_however_often_it_comes(store: Store, race: Race) -> None:
     other = race.record(0, attempt="a2")
     store.accept(race.uid, "0", [race.record(0), other])

@@ -4,85 +4,92 @@ local SAMPLE_BYTES = 16 -- seed and value, as they are kept
 -- A kept row: the age of its job, what it says of entry and job, when its last value came, and its values.
 local ROW = '^(%x+)\n[^\n]*\n(' .. STAMP .. ')(.*)$'
 
--- Ranking rows as they will be, by position of their key and by entry: groups of one batch may add to the same.
-local rows = {}
-local function row_of(position, entry)
-  local of_key = rows[position] or {}
-  rows[position] = of_key
-  local row = of_key[entry]
-  if not row then
-    row = {age = '', stamp = '', values = ''}
-    of_key[entry] = row
-    local stored = redis.call('HGET', KEYS[position], entry)
-    if stored then
-      local age, stamp, values = stored:match(ROW)
-      if age and #values % SAMPLE_BYTES == 0 then
-        row.age, row.stamp, row.values = age, stamp, values
-      else
-        garbage = garbage or KEYS[position] .. ' field ' .. entry .. ' holds no ranking row'
-      end
-    end
+local function row_from(stored, key, entry)
+  if not stored then
+    return {age = '', stamp = '', values = ''}
   end
-  return row
+  local age, stamp, values = stored:match(ROW)
+  if not age or #values % SAMPLE_BYTES ~= 0 then
+    garbage = garbage or key .. ' field ' .. entry .. ' holds no ranking row'
+    return {age = '', stamp = '', values = ''}
+  end
+  return {age = age, stamp = stamp, values = values}
 end
 
--- Which results of a group were accepted, as places in it, and when the last of them was; nil if none was.
-local function accepted_of(group)
-  local places, last = {}, ''
+-- Ranking rows as they will be, by position of their key and by entry: groups of one batch may add to the same.
+local rows = {}
+local function rows_of(position, groups)
+  local of_key, missing = rows[position] or {}, {}
+  rows[position] = of_key
+  for _, group in ipairs(groups) do
+    missing[#missing + 1] = not of_key[group.entry] and group.entry or nil
+  end
+  for start = 1, #missing, CHUNK do
+    local chunk = {unpack(missing, start, math.min(start + CHUNK - 1, #missing))}
+    for number, stored in ipairs(redis.call('HMGET', KEYS[position], unpack(chunk))) do
+      of_key[chunk[number]] = row_from(stored, KEYS[position], chunk[number])
+    end
+  end
+  return of_key
+end
+
+-- The groups that have accepted results, by shape. `places` says which of their results those are.
+local groups = {}
+for _, group in ipairs(batch.groups) do
+  group.values, group.places, group.last = ARGV[argument], {}, ''
+  argument = argument + 1
   for place, number in ipairs(group.results) do
     local item = items[number]
     if trials[item.index] == item then
-      places[#places + 1] = place
-      last = later(last, item.stamp)
+      group.places[#group.places + 1] = place
+      group.last = later(group.last, item.stamp)
     end
   end
-  return #places > 0 and places, last
+  if #group.places > 0 then
+    groups[group.shape] = groups[group.shape] or {}
+    table.insert(groups[group.shape], group)
+  end
 end
 
-local function values_at(places, of, values)
-  if #places == of then
+-- The accepted values of a group for one of its keys.
+local function values_of(group, number)
+  local size = #group.results * SAMPLE_BYTES
+  local values = group.values:sub((number - 1) * size + 1, number * size)
+  if #group.places == #group.results then
     return values
   end
   local parts = {}
-  for number, place in ipairs(places) do
-    parts[number] = values:sub((place - 1) * SAMPLE_BYTES + 1, place * SAMPLE_BYTES)
+  for position, place in ipairs(group.places) do
+    parts[position] = values:sub((place - 1) * SAMPLE_BYTES + 1, place * SAMPLE_BYTES)
   end
   return table.concat(parts)
 end
 
--- `place` is where one key of a shape ranks: positions of the keys of its rows and of its cohorts, and the cohort.
--- It gathers what changes there: the number of values, and when the last of them came.
-local function rank(entry, place, fresh, last)
-  place.last = later(place.last or '', last)
-  local row = row_of(place[1], entry)
-  if row.age > batch.age then -- a newer job has values: they stand
-    return
+-- Adds to a row, unless it is of a newer job; by how many values the cohort grows.
+local function add_to(row, values, last)
+  local change = #values
+  if row.age > batch.age then
+    return 0
   elseif row.age < batch.age then
-    place.change = (place.change or 0) - #row.values / SAMPLE_BYTES
+    change = change - #row.values
     row.age, row.stamp, row.values = batch.age, '', ''
   end
-  place.change = (place.change or 0) + #fresh / SAMPLE_BYTES
-  row.stamp, row.values, row.changed = later(row.stamp, last), row.values .. fresh, true
+  row.stamp, row.values, row.changed = later(row.stamp, last), row.values .. values, true
+  return change / SAMPLE_BYTES
 end
 
-for _, group in ipairs(batch.groups) do
-  local places, last = accepted_of(group)
-  local size, values = #group.results * SAMPLE_BYTES, ARGV[argument]
-  for number, place in ipairs(places and batch.shapes[group.shape] or {}) do
-    local of_row = values:sub((number - 1) * size + 1, number * size)
-    rank(group.entry, place, values_at(places, #group.results, of_row), last)
-  end
-  argument = argument + 1
-end
-
+-- When the last value of each cohort was accepted.
 local cohorts = {}
-for _, shape in ipairs(batch.shapes) do
-  for _, place in ipairs(shape) do
-    if place.last then
-      local key, cohort = KEYS[place[2]], place[3]
-      local id = key .. '\n' .. cohort
-      cohorts[id] = {key, cohort, later(place.last, cohorts[id] and cohorts[id][3] or '')}
-      count(key, 'samples:' .. cohort, place.change or 0)
+for number, of_shape in pairs(groups) do
+  for place, where in ipairs(batch.shapes[number]) do
+    local position, cohorts_key, cohort = where[1], KEYS[where[2]], where[3]
+    local of_key, change, last = rows_of(position, of_shape), 0, ''
+    for _, group in ipairs(of_shape) do
+      change = change + add_to(of_key[group.entry], values_of(group, place), group.last)
+      last = later(last, group.last)
     end
+    count(cohorts_key, 'samples:' .. cohort, change)
+    local id = cohorts_key .. '\n' .. cohort
+    cohorts[id] = {cohorts_key, cohort, later(last, cohorts[id] and cohorts[id][3] or '')}
   end
 end

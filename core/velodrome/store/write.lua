@@ -1,7 +1,5 @@
 -- Accepting, third chapter: progress, rejections, the last checks, and then all the writing.
 
-local CHUNK = 1000 -- of a command's arguments: Lua passes less than 8000
-
 local progress = {}
 for _ = 1, batch.progress do
   local index, attempt, report, point = unpack(ARGV, argument, argument + PROGRESS_ARGUMENTS - 1)
@@ -76,12 +74,13 @@ for field, item in pairs(conflicts) do
   redis.call('HSETNX', CONFLICTS, field, '[' .. item.record .. ',' .. item.curves .. ']')
 end
 for position, of_key in pairs(rows) do
+  local fields = {}
   for entry, row in pairs(of_key) do
     if row.changed then
-      local head = batch.age .. '\n' .. batch.heads[entry] .. '\n'
-      redis.call('HSET', KEYS[position], entry, head .. row.stamp .. row.values)
+      push(fields, entry, batch.age .. '\n' .. batch.heads[entry] .. '\n' .. row.stamp .. row.values)
     end
   end
+  call_in_chunks('HSET', KEYS[position], fields)
 end
 for _, cohort in pairs(cohorts) do
   local key, id, stamp = unpack(cohort)
