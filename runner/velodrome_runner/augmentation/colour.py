@@ -80,7 +80,7 @@ def grey(images: torch.Tensor) -> torch.Tensor:
     if images.shape[1] == 1:
         return images.float()
     red, green, blue = images.float().split(1, dim=1)
-    luma: torch.Tensor = 0.2989 * red + 0.587 * green + 0.114 * blue
+    luma: torch.Tensor = red.mul(0.2989).add_(green, alpha=0.587).add_(blue, alpha=0.114)
     return luma if images.is_floating_point() else luma.floor_()
 
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import torch
 
-from velodrome_runner.augmentation.colour import blend, brightness, contrast, saturation
+from velodrome_runner.augmentation.colour import brightness, contrast, saturation
 from velodrome_runner.augmentation.geometry import move, rotation
 from velodrome_runner.augmentation.step import Step, column
 
@@ -122,8 +122,11 @@ def change(name: str, images: torch.Tensor, magnitude: torch.Tensor) -> torch.Te
 def _sharpness(images: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
     from torchvision.transforms.v2 import functional
 
-    # At factor 0 torchvision returns the blurred image itself; blending with it is what other factors mean.
-    return blend(images, functional.adjust_sharpness(images, 0.0), factor)
+    # At factor 0 torchvision returns the blurred image itself; blending with it is what other factors mean. Written as
+    # a difference, as torchvision does, flat areas stay as they are: a blend's rounding would darken them by one.
+    sharp, blurred = images.float(), functional.adjust_sharpness(images, 0.0).float()
+    mixed: torch.Tensor = sharp + (blurred - sharp) * (1 - factor).float()
+    return mixed.clamp_(0, 255).to(torch.uint8)
 
 
 def _matrices(name: str, magnitude: torch.Tensor, height: int, width: int) -> torch.Tensor:
