@@ -7,6 +7,7 @@ builders would not do that for the weights that they download, which is why they
 from __future__ import annotations
 
 import pickle
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -19,6 +20,10 @@ from velodrome.spec.wording import suggestion
 State = Mapping[str, torch.Tensor]
 # Heads for training only, which networks are built without.
 _AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")
+# Files from before torch 0.4.1, torchvision's among them, lack the counters of batch normalisation; so torch allows it.
+_COUNTER = "num_batches_tracked"
+# torchvision's files for DenseNet have a dot in these names, which modules may no longer have: norm.1 is norm1 now.
+_DENSE = re.compile(r"(\.denselayer\d+\.(?:norm|conv))\.([12]\.)")
 
 
 def find(weights: object, model: str) -> State:
@@ -49,6 +54,11 @@ def find(weights: object, model: str) -> State:
             f"weights {weights} of {model} could not be downloaded from {named[weights].url} to {torch.hub.get_dir()} "
             f"({error}): check the network, or set TORCH_HOME to a folder that holds them",
         ) from error
+    except pickle.UnpicklingError as error:
+        raise _refused(
+            f"the file of weights {weights} of {model} in {torch.hub.get_dir()} is not torchvision's: delete it, "
+            "so that it is downloaded again"
+        ) from error
     return state
 
 
@@ -60,12 +70,16 @@ def read_state(path: Path) -> State:
     """
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, EOFError, RuntimeError, pickle.UnpicklingError) as error:
+    except (MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:  # a damaged file makes torch raise a dozen kinds, UnicodeDecodeError and KeyError too
         raise _refused(
             f"{path} can't be read as weights ({str(error).splitlines()[0] if str(error) else type(error).__name__}): "
             "save them by torch.save(model.state_dict(), PATH)"
         ) from error
-    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+    if not isinstance(state, dict) or not all(
+        isinstance(key, str) and isinstance(value, torch.Tensor) for key, value in state.items()
+    ):
         raise _refused(f"{path} holds no state dict: save one by torch.save(model.state_dict(), PATH)")
     return state
 
@@ -76,7 +90,7 @@ def load_into(network: nn.Module, state: State, name: str) -> None:
     Raises:
         ConfigurationError: reason WeightsRefused: the weights are not those of such a network.
     """
-    state = {key: value for key, value in state.items() if not key.startswith(_AUXILIARY)}
+    state = {_DENSE.sub(r"\1\2", key): value for key, value in state.items() if not key.startswith(_AUXILIARY)}
     own = network.state_dict()
     head = [path for path, part in network.named_modules() if isinstance(part, nn.Linear | nn.Conv2d)][-1]
     other_head = {
@@ -84,7 +98,7 @@ def load_into(network: nn.Module, state: State, name: str) -> None:
         for key in (f"{head}.weight", f"{head}.bias")
         if key in own and key in state and own[key].shape != state[key].shape
     }
-    faults = [f"{key} is missing" for key in own if key not in state]
+    faults = [f"{key} is missing" for key in own if key not in state and not key.endswith(_COUNTER)]
     faults += [f"{key} is unknown" for key in state if key not in own]
     faults += [
         f"{key} is {tuple(state[key].shape)} instead of {tuple(value.shape)}"

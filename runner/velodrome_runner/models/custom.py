@@ -30,7 +30,7 @@ def find(name: str) -> Callable[..., Any]:
     module_name, _, path = name.partition(":")
     found: Any = _imported(module_name, name)
     for part in path.split("."):
-        near = close_match(part, vars(found))
+        near = close_match(part, dir(found))
         try:
             found = getattr(found, part)
         except AttributeError as error:
@@ -80,7 +80,11 @@ def run_factory(name: str, factory: Callable[..., Any], arguments: Mapping[str, 
         network = factory(**arguments)
     except (MemoryError, torch.OutOfMemoryError, VelodromeError):
         raise
-    except Exception as error:  # whatever a person's factory raises is its fault, and is told to that person
+    # A factory that ends the process would leave no record of why.
+    except (
+        Exception,
+        SystemExit,
+    ) as error:  # whatever a person's factory raises is its fault, and is told to that person
         raise ConfigurationError(f"{name} raised {type(error).__name__}: {error}", "ModelFactoryFailed") from error
     if not isinstance(network, nn.Module):
         raise ConfigurationError(
@@ -110,7 +114,7 @@ def _imported(module: str, name: str) -> Any:
         ) from error
     except (MemoryError, torch.OutOfMemoryError):
         raise
-    except Exception as error:  # importing runs a person's code, which may raise anything
+    except (Exception, SystemExit) as error:  # importing runs a person's code, which may raise anything
         raise ConfigurationError(
             f"{name}: importing {module} raised {type(error).__name__}: {error}", "ModelFactoryFailed"
         ) from error

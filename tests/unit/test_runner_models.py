@@ -1,0 +1,491 @@
+"""Models by name: built, refused with a reason, given dropout and weights."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pickle
+import re
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+import torch
+from torch import nn
+
+from velodrome import vocabulary
+from velodrome.errors import ConfigurationError
+from velodrome.spec import Augmentation, Model
+from velodrome_runner.augmentation import Normalization, compose
+from velodrome_runner.data import load
+from velodrome_runner.models import build
+from velodrome_runner.models.native import NATIVE
+
+Shape = tuple[int, int, int]
+WriteModule = Callable[[str], str]
+RGB = (3, 32, 32)
+SHAPES = [(1, 8, 8), (1, 28, 28), RGB]
+
+
+def network(name: str, shape: Shape = RGB, classes: int = 10, dropout: float = 0.0, **args: Any) -> nn.Module:
+    return build(Model(name=name, args=args), shape=shape, classes=classes, dropout=dropout)
+
+
+def refusal(name: str, args: dict[str, Any] | None = None, *, dropout: float = 0.0) -> ConfigurationError:
+    with pytest.raises(ConfigurationError) as caught:
+        build(Model(name=name, args=args or {}), shape=RGB, classes=10, dropout=dropout)
+    return caught.value
+
+
+def dropouts(model: nn.Module) -> list[float]:
+    return [part.p for part in model.modules() if isinstance(part, nn.Dropout)]
+
+
+@pytest.fixture
+def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[WriteModule]:
+    """Writes a module of a person's own and gives its name."""
+    monkeypatch.syspath_prepend(tmp_path)
+    before = set(sys.modules)
+
+    def write(source: str) -> str:
+        name = f"own_model_{len(list(tmp_path.iterdir()))}"
+        (tmp_path / f"{name}.py").write_text(f"import torch\nfrom torch import nn\n{source}", encoding="utf-8")
+        importlib.invalidate_caches()
+        return name
+
+    yield write
+    for name in set(sys.modules) - before:
+        if name.startswith("own_model_"):
+            del sys.modules[name]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("name", sorted(NATIVE))
+def test_own_models_answer_with_a_logit_for_each_class_and_learn(name: str, shape: Shape) -> None:
+    torch.manual_seed(0)
+    model = network(name, shape, classes=7, dropout=0.1)
+    assert model.training
+    images = torch.randn(5, *shape).contiguous(memory_format=torch.channels_last)
+    output = model(images)
+    assert output.shape == (5, 7)
+    nn.functional.cross_entropy(output, torch.arange(5)).backward()
+    assert all(part.grad is not None and part.grad.any() for part in model.parameters())
+
+
+@pytest.mark.parametrize("name", sorted(NATIVE))
+def test_own_models_have_the_dropout_that_is_asked_for(name: str) -> None:
+    assert set(dropouts(network(name, dropout=0.3))) == {0.3}
+    model = network(name, dropout=0.3)
+    images = torch.randn(4, *RGB)
+    assert not torch.equal(model(images), model(images))
+    model.eval()
+    assert torch.equal(model(images), model(images))
+
+
+@pytest.mark.parametrize("name", ["velodrome/lstm", "velodrome/gru"])
+def test_recurrent_layers_have_dropout_between_them(name: str) -> None:
+    inner = [part for part in network(name, dropout=0.3, layers=2).modules() if isinstance(part, nn.RNNBase)]
+    assert [part.dropout for part in inner] == [0.3]
+
+
+def test_arguments_of_own_models_do_what_they_say() -> None:
+    linear = [part for part in network("velodrome/mlp", hidden=5, layers=3).modules() if isinstance(part, nn.Linear)]
+    assert [part.out_features for part in linear] == [5, 5, 5, 10]
+    for name in ("velodrome/cnn", "velodrome/resnet9"):
+        first = next(part for part in network(name, width=6).modules() if isinstance(part, nn.Conv2d))
+        assert first.out_channels == 6
+    for name in ("velodrome/lstm", "velodrome/gru"):
+        (inner,) = (
+            part
+            for part in network(name, hidden=6, layers=2, bidirectional=True).modules()
+            if isinstance(part, nn.RNNBase)
+        )
+        assert (inner.hidden_size, inner.num_layers, inner.bidirectional) == (6, 2, True)
+
+
+def test_recurrent_networks_answer_from_the_last_state_of_the_last_layer() -> None:
+    model = network("velodrome/gru", (1, 6, 5), hidden=4, layers=2, bidirectional=True).eval()
+    images = torch.randn(3, 1, 6, 5)
+    (inner,) = (part for part in model.modules() if isinstance(part, nn.GRU))
+    states, _ = inner(images.squeeze(1))
+    # Forwards the last row is seen last, backwards the first.
+    last = torch.cat((states[:, -1, :4], states[:, 0, 4:]), dim=1)
+    torch.testing.assert_close(model(images), list(model.modules())[-1](last))
+
+
+@pytest.mark.parametrize(
+    ("name", "args", "message"),
+    [
+        ("velodrome/mlp", {"hiden": 5}, 'takes no hiden (did you mean "hidden"?)'),
+        ("velodrome/cnn", {"layers": 5}, "takes no layers (one of: width)"),
+        ("velodrome/cnn", {"dropout": 0.5}, "takes no dropout"),
+        ("velodrome/cnn", {"width": 0}, "whole number from 1 to 65536 as width, not 0"),
+        ("velodrome/cnn", {"width": 1.5}, "as width, not 1.5"),
+        ("velodrome/cnn", {"width": True}, "as width, not True"),
+        ("velodrome/gru", {"bidirectional": 1}, "true or false as bidirectional, not 1"),
+    ],
+)
+def test_arguments_that_own_models_do_not_take_are_told(name: str, args: dict[str, Any], message: str) -> None:
+    error = refusal(name, args)
+    assert error.reason == "ModelArguments"
+    assert message in str(error)
+
+
+def test_the_vocabulary_of_models_is_what_the_runner_builds() -> None:
+    assert set(vocabulary.MODEL_ARGS) == set(NATIVE)
+    for name, factory in NATIVE.items():
+        parameters = list(inspect.signature(factory).parameters)
+        assert parameters[:3] == ["shape", "classes", "dropout"]
+        assert set(parameters[3:]) == vocabulary.MODEL_ARGS[name]
+
+
+def test_the_vocabulary_of_augmentations_is_what_the_runner_applies() -> None:
+    assert set(vocabulary.AUGMENTATION_ARGS) == set(get_args(vocabulary.AugmentationName))
+    values = {"scale": (0.1, 0.2), "ratio": (0.5, 0.6), "size": 4, "padding": 2, "bins": 5}
+    plain = Normalization(torch.zeros(1, 3, 1, 1), torch.ones(1, 3, 1, 1))
+    for name, args in vocabulary.AUGMENTATION_ARGS.items():
+        given = {arg: values.get(arg, 0.25) for arg in args}
+        made = compose([Augmentation.model_validate({"name": name, "args": given})], RGB, plain).steps
+        assert [type(step).__name__ for step in made] == [name]
+        kept = vars(made[0])
+        assert {arg: (4, 4) if arg == "size" else given[arg] for arg in args} == {arg: kept[arg] for arg in args}
+        assert set(kept) - {"shape"} == args
+
+
+def test_the_vocabulary_of_data_sets_is_what_the_runner_reads(tmp_path: Path) -> None:
+    from torchvision import datasets
+
+    from velodrome.spec import Dataset
+
+    names = set(get_args(vocabulary.DatasetName))
+    assert set(vocabulary.DATASETS) == set(vocabulary.CLASSES) == names
+    for name in sorted(names - {"digits"}):
+        given = Dataset.model_validate({"name": name, "source": {"path": "empty"}})
+        with pytest.raises(ConfigurationError, match=f"{name} is not whole") as caught:
+            load(given, folder=tmp_path, seed=0)
+        assert caught.value.reason == "DatasetMissing"
+        if name.endswith("MNIST"):  # the classes of the others are in a file
+            assert len(getattr(datasets, name).classes) == vocabulary.CLASSES[name]
+    digits = load(Dataset(name="digits"), folder=tmp_path, seed=0)
+    assert len(digits.facts.classes) == vocabulary.CLASSES["digits"]
+
+
+@pytest.mark.parametrize("shape", [(1, 32, 32), RGB])
+@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v3_small", "squeezenet1_1", "shufflenet_v2_x0_5"])
+def test_torchvisions_models_take_grey_images_and_dropout(name: str, shape: Shape) -> None:
+    model = network(f"torchvision/{name}", shape, classes=4, dropout=0.4)
+    assert model.training
+    assert set(dropouts(model)) == {0.4}
+    assert model(torch.randn(3, *shape)).shape == (3, 4)
+
+
+def test_dropout_goes_before_the_last_linear_layer_where_there_is_none() -> None:
+    model = network("torchvision/resnet18", dropout=0.4)
+    assert [path for path, part in model.named_modules() if isinstance(part, nn.Dropout)] == ["fc.0"]
+    assert isinstance(model.get_submodule("fc.1"), nn.Linear)
+    seen: dict[str, torch.Tensor] = {}
+    for path in ("fc", "fc.1"):
+        model.get_submodule(path).register_forward_pre_hook(lambda _, inputs, path=path: seen.update({path: inputs[0]}))
+    torch.manual_seed(0)
+    model(torch.randn(16, *RGB))
+    features, dropped = seen["fc"], seen["fc.1"]
+    assert (dropped[features != 0] == 0).float().mean().item() == pytest.approx(0.4, abs=0.05)
+
+
+def test_a_dropout_of_0_leaves_torchvisions_own() -> None:
+    assert dropouts(network("torchvision/mobilenet_v3_small")) == [0.2]
+    assert dropouts(network("torchvision/resnet18")) == []
+
+
+def test_a_grey_image_is_seen_as_its_three_channel_twin() -> None:
+    torch.manual_seed(0)
+    colour = network("torchvision/resnet18").eval()
+    torch.manual_seed(0)
+    grey = network("torchvision/resnet18", (1, 32, 32)).eval()
+    images = torch.randn(3, 1, 32, 32)
+    torch.testing.assert_close(grey(images), colour(images.expand(-1, 3, -1, -1)), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "args", "reason", "message"),
+    [
+        ("torchvision/resnet81", {}, "ModelNotFound", 'did you mean "resnet18"?'),
+        ("torchvision/qqq", {}, "ModelNotFound", "torchvision.models.list_models()"),
+        ("torchvision/resnet18", {"num_classes": 3}, "ModelArguments", "leave num_classes out"),
+        ("torchvision/resnet18", {"qqq": 3}, "ModelFactoryFailed", "qqq"),
+        ("torchvision/alexnet", {}, "ModelForwardFailed", "(n, 3, 32, 32)"),
+    ],
+)
+def test_what_torchvision_can_not_build_is_told(name: str, args: dict[str, Any], reason: str, message: str) -> None:
+    error = refusal(name, args)
+    assert error.reason == reason
+    assert message in str(error)
+    assert name.split("/")[1] in str(error)
+
+
+def test_a_factory_gets_what_it_has_parameters_for(module: WriteModule) -> None:
+    name = module("""
+class Net(nn.Sequential):
+    def __init__(self, shape, classes, dropout, width):
+        super().__init__(nn.Flatten(), nn.Linear(shape[0] * shape[1] * shape[2], classes))
+        self.seen = (shape, classes, dropout, width)
+
+def linear(features, outputs=10):
+    net = nn.Sequential(nn.Flatten(), nn.Linear(features, outputs))
+    net.seen = (features, outputs)
+    return net
+
+class Zoo:
+    net = Net
+""")
+    assert network(f"{name}:Net", classes=4, dropout=0.2, width=9).seen == (RGB, 4, 0.2, 9)
+    assert network(f"{name}:Zoo.net", classes=4, dropout=0.2, width=9).seen == (RGB, 4, 0.2, 9)
+    assert network(f"{name}:linear", features=3072).seen == (3072, 10)
+
+
+def test_dropout_of_a_factory_that_does_not_take_it(module: WriteModule) -> None:
+    name = module("""
+def taken(dropout):
+    return nn.Sequential(nn.Flatten(), nn.Dropout(dropout / 2), nn.Linear(3072, 10))
+
+def none():
+    return nn.Sequential(nn.Flatten(), nn.Linear(3072, 20), nn.ReLU(), nn.Linear(20, 10))
+
+def some():
+    return nn.Sequential(nn.Flatten(), nn.Dropout(0.9), nn.Linear(3072, 20), nn.Dropout(0.8), nn.Linear(20, 10))
+
+def convolutions():
+    return nn.Sequential(nn.Conv2d(3, 10, 32), nn.Flatten())
+""")
+    assert dropouts(network(f"{name}:taken", dropout=0.6)) == [0.3]
+    assert dropouts(network(f"{name}:some", dropout=0.6)) == [0.6, 0.6]
+    assert dropouts(network(f"{name}:some")) == [0.9, 0.8]
+    model = network(f"{name}:none", dropout=0.6)
+    assert [path for path, part in model.named_modules() if isinstance(part, nn.Dropout)] == ["3.0"]
+    network(f"{name}:convolutions")
+    error = refusal(f"{name}:convolutions", dropout=0.6)
+    assert error.reason == "ModelArguments"
+    assert "set training.regularization.dropout to 0" in str(error)
+
+
+FAILING: dict[str, tuple[str, dict[str, Any], str, str]] = {
+    "raises": ("def make():\n    raise RuntimeError('out of ideas')", {}, "ModelFactoryFailed", "out of ideas"),
+    "exits": ("def make():\n    raise SystemExit('bye')", {}, "ModelFactoryFailed", "SystemExit: bye"),
+    "import raises": ("raise ValueError('bad day')", {}, "ModelFactoryFailed", "ValueError: bad day"),
+    "import exits": ("raise SystemExit(2)", {}, "ModelFactoryFailed", "raised SystemExit: 2"),
+    "syntax": ("def make(:\n", {}, "ModelFactoryFailed", "SyntaxError"),
+    "no network": ("def make():\n    return 5", {}, "ModelFactoryFailed", "int instead of a torch.nn.Module"),
+    "no function": ("make = 5", {}, "ModelNotFound", "no function or class, but int"),
+    "other name": ("def make_net():\n    pass", {}, "ModelNotFound", "did you mean make_net?"),
+    "missing import": ("import own_model_of_nobody", {}, "ModelNotFound", "needs own_model_of_nobody: install it"),
+    "argument unknown": ("def make(width):\n    pass", {"widht": 1}, "ModelArguments", "(args it takes: width)"),
+    "argument missing": ("def make(shape, width):\n    pass", {}, "ModelArguments", "width"),
+    "argument from the trial": ("def make(classes):\n    pass", {"classes": 5}, "ModelArguments", "leave classes out"),
+    "forward raises": ("def make():\n    return nn.Linear(7, 10)", {}, "ModelForwardFailed", "(n, 3, 32, 32)"),
+    "output shape": (
+        "def make():\n    return nn.Sequential(nn.Flatten(), nn.Linear(3072, 9))",
+        {},
+        "ModelOutputShape",
+        "with (2, 9) instead of (2, 10)",
+    ),
+    "no tensor": (
+        "class make(nn.Module):\n    def forward(self, images):\n        return [images]",
+        {},
+        "ModelOutputShape",
+        "with list instead of (2, 10)",
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", FAILING)
+def test_a_factory_that_fails_is_told_with_its_reason(fault: str, module: WriteModule) -> None:
+    source, args, reason, message = FAILING[fault]
+    name = f"{module(source)}:make"
+    error = refusal(name, args)
+    assert error.reason == reason
+    assert message in str(error)
+    assert name in str(error)
+
+
+def test_a_path_into_a_value_without_attributes_is_told(module: WriteModule) -> None:
+    error = refusal(f"{module('size = 5')}:size.make")
+    assert error.reason == "ModelNotFound"
+
+
+@pytest.mark.parametrize("name", ["own_model_of_nobody:make", "own_model_of_nobody.inner:make"])
+def test_a_module_that_is_not_there_is_told(name: str) -> None:
+    error = refusal(name)
+    assert error.reason == "ModelNotFound"
+    assert "there is no module own_model_of_nobody" in str(error)
+    assert "PYTHONPATH" in str(error)
+
+
+def test_building_checks_without_a_trace(module: WriteModule) -> None:
+    """The check must not move running statistics or random numbers, or else results would depend on it."""
+    name = module("""
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.norm = nn.BatchNorm2d(3)
+        self.last = nn.Linear(3072, 10)
+
+    def forward(self, images):
+        torch.rand(1)
+        return self.last(self.norm(images).flatten(1))
+""")
+    torch.manual_seed(0)
+    importlib.import_module(name).Net()
+    expected = torch.rand(3)
+    torch.manual_seed(0)
+    model = network(f"{name}:Net")
+    assert torch.equal(torch.rand(3), expected)
+    assert model.training
+    assert model.get_submodule("norm").num_batches_tracked == 0
+
+
+def saved(path: Path, name: str = "resnet18", **args: Any) -> dict[str, torch.Tensor]:
+    from torchvision import models
+
+    torch.manual_seed(7)
+    state: dict[str, torch.Tensor] = models.get_model(name, weights=None, **args).state_dict()
+    torch.save(state, path)
+    return state
+
+
+def test_weights_of_a_file_are_loaded(tmp_path: Path) -> None:
+    file = tmp_path / "weights.pt"
+    state = saved(file, num_classes=10)
+    torch.manual_seed(0)
+    loaded = network("torchvision/resnet18", weights=str(file)).state_dict()
+    assert all(torch.equal(loaded[key], value) for key, value in state.items())
+    assert not torch.equal(network("torchvision/resnet18").state_dict()["fc.weight"], state["fc.weight"])
+
+
+def test_a_head_for_other_classes_starts_afresh(tmp_path: Path) -> None:
+    file = tmp_path / "weights.pt"
+    state = saved(file, num_classes=1000)
+    loaded = network("torchvision/resnet18", weights=str(file)).state_dict()
+    assert loaded["fc.weight"].shape == (10, 512)
+    assert all(torch.equal(loaded[key], value) for key, value in state.items() if not key.startswith("fc."))
+    grey = network("torchvision/resnet18", (1, 32, 32), weights=str(file)).state_dict()
+    assert torch.equal(grey["conv1.weight"], state["conv1.weight"].sum(1, keepdim=True))
+
+
+def test_weights_from_before_batch_counters_are_taken(tmp_path: Path) -> None:
+    file = tmp_path / "weights.pt"
+    state = {key: value for key, value in saved(file).items() if not key.endswith("num_batches_tracked")}
+    torch.save(state, file)
+    loaded = network("torchvision/resnet18", weights=str(file)).state_dict()
+    assert torch.equal(loaded["bn1.running_var"], state["bn1.running_var"])
+    assert torch.equal(loaded["layer4.1.conv2.weight"], state["layer4.1.conv2.weight"])
+
+
+def test_densenets_old_names_are_understood(tmp_path: Path) -> None:
+    file = tmp_path / "weights.pt"
+    state = saved(file, "densenet121")
+    dotted = {re.sub(r"(denselayer\d+\.)(norm|conv)([12])", r"\1\2.\3", key): value for key, value in state.items()}
+    assert "features.denseblock1.denselayer1.norm.1.weight" in dotted
+    torch.save(dotted, file)
+    loaded = network("torchvision/densenet121", weights=str(file)).state_dict()
+    assert all(torch.equal(loaded[key], value) for key, value in state.items() if not key.startswith("classifier"))
+
+
+class Attack:
+    """Unpickling it would create a file."""
+
+    def __init__(self, witness: Path) -> None:
+        self.witness = witness
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (Path.touch, (self.witness,))
+
+
+@pytest.mark.parametrize("by_torch", [True, False])
+def test_code_in_weights_is_refused_and_not_run(tmp_path: Path, *, by_torch: bool) -> None:
+    file, witness = tmp_path / "weights.pt", tmp_path / "witness"
+    content = {"fc.weight": Attack(witness)}
+    if by_torch:
+        torch.save(content, file)
+    else:
+        file.write_bytes(pickle.dumps(content, protocol=2))
+    error = refusal("torchvision/resnet18", {"weights": str(file)})
+    assert error.reason == "WeightsRefused"
+    assert str(file) in str(error)
+    assert not witness.exists()
+    # The attack would have worked where files are trusted.
+    torch.load(file, weights_only=False) if by_torch else pickle.loads(file.read_bytes())  # noqa: S301
+    assert witness.exists()
+
+
+def nothing(file: Path) -> None:
+    """Leaves it missing."""
+
+
+def cut(file: Path) -> None:
+    torch.save({"a": torch.zeros(3)}, file)
+    file.write_bytes(file.read_bytes()[:300])
+
+
+def damaged(file: Path) -> None:
+    """The format of torch before 1.6, with a letter that is none."""
+    torch.save({"a": torch.zeros(3)}, file, _use_new_zipfile_serialization=False)
+    file.write_bytes(file.read_bytes().replace(b"storage", b"\xe7torage"))
+
+
+def wider(file: Path) -> None:
+    torch.save({**saved(file), "conv1.weight": torch.zeros(128, 3, 7, 7)}, file)
+
+
+FAULTY_FILES: dict[str, tuple[Callable[[Path], object], str]] = {
+    "missing": (nothing, "can't be read"),
+    "folder": (Path.mkdir, "can't be read"),
+    "empty": (Path.touch, "can't be read"),
+    "text": (lambda file: file.write_text("<html>404</html>"), "can't be read"),
+    "cut": (cut, "can't be read"),
+    "damaged": (damaged, "can't be read"),
+    "module": (lambda file: torch.save(nn.Linear(1, 1), file), "can't be read"),
+    "number": (lambda file: torch.save({"fc.weight": 5}, file), "holds no state dict"),
+    "numbered": (lambda file: torch.save({0: torch.zeros(3)}, file), "holds no state dict"),
+    "other model": (lambda file: torch.save({"a": torch.zeros(3)}, file), "are not those of torchvision/resnet18"),
+    "wider": (wider, "conv1.weight is (128, 3, 7, 7) instead of (64, 3, 7, 7)"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTY_FILES)
+def test_a_file_that_holds_no_such_weights_is_told(tmp_path: Path, fault: str) -> None:
+    write, message = FAULTY_FILES[fault]
+    file = tmp_path / "weights.pt"
+    write(file)
+    error = refusal("torchvision/resnet18", {"weights": str(file)})
+    assert error.reason == "WeightsRefused"
+    assert message in str(error)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [("DEFALT", 'did you mean "DEFAULT"?'), (5, "must be a name or a path, not 5"), (True, "not True")],
+)
+def test_weights_that_torchvision_does_not_have_are_told(given: object, message: str) -> None:
+    error = refusal("torchvision/resnet18", {"weights": given})
+    assert error.reason == "WeightsRefused"
+    assert message in str(error)
+
+
+def test_weights_by_name_are_read_without_running_what_is_in_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """torchvision's cache, where the file would lie after its download, whose hash is only checked then."""
+    from torchvision.models import ResNet18_Weights
+
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    file = tmp_path / "hub" / "checkpoints" / Path(ResNet18_Weights.DEFAULT.url).name
+    file.parent.mkdir(parents=True)
+    state = saved(file)
+    loaded = network("torchvision/resnet18", weights="DEFAULT").state_dict()
+    assert torch.equal(loaded["conv1.weight"], state["conv1.weight"])
+    witness = tmp_path / "witness"
+    torch.save({"fc.weight": Attack(witness)}, file)
+    assert refusal("torchvision/resnet18", {"weights": "DEFAULT"}).reason == "WeightsRefused"
+    assert not witness.exists()
