@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
 from torch.optim import SGD, Adam, AdamW, Optimizer, lr_scheduler
@@ -23,20 +25,24 @@ def make_optimizer(model: nn.Module, training: Training) -> Optimizer:
     The decay is coupled in SGD and Adam (added to the gradient) and decoupled in AdamW, as in torch. torch's fused
     implementations are used: one pass over a tensor instead of one for each operation.
     """
-    spec = training.optimizer
-    decayed = weights(model)
-    ids = {id(parameter) for parameter in decayed}
-    others = [parameter for parameter in model.parameters() if parameter.requires_grad and id(parameter) not in ids]
-    groups = [
-        {"params": decayed, "weight_decay": training.regularization.l2},
-        {"params": others, "weight_decay": 0.0},
-    ]
-    groups = [group for group in groups if group["params"]]
+    spec, groups = training.optimizer, _groups(model, training.regularization.l2)
     if spec.name == "SGD":
         momentum, nesterov = spec.momentum or 0.0, bool(spec.nesterov)
         return SGD(groups, lr=spec.learning_rate, momentum=momentum, nesterov=nesterov, fused=True)
     made = Adam if spec.name == "Adam" else AdamW
     return made(groups, lr=spec.learning_rate, betas=spec.betas or (0.9, 0.999), eps=spec.eps or 1e-8, fused=True)
+
+
+def _groups(model: nn.Module, l2: float) -> list[dict[str, Any]]:
+    """The parameters by their weight decay; one group where nothing decays, since each group costs a call a step."""
+    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    if l2 == 0:
+        return [{"params": trainable, "weight_decay": 0.0}]
+    decayed = weights(model)
+    ids = {id(parameter) for parameter in decayed}
+    others = [parameter for parameter in trainable if id(parameter) not in ids]
+    groups = [{"params": decayed, "weight_decay": l2}, {"params": others, "weight_decay": 0.0}]
+    return [group for group in groups if group["params"]]
 
 
 class Schedule:

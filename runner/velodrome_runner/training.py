@@ -124,7 +124,7 @@ def train(  # noqa: PLR0915, C901 - a training loop is read in one piece
             scaler.step(optimizer)
             scaler.update()
             schedule.after_step()
-            loss_sum += loss.detach() * len(labels)
+            loss_sum.add_(loss.detach(), alpha=len(labels))
             seen += len(labels)
             now = watch.seconds
             if now >= max_seconds:
