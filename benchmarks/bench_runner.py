@@ -1,0 +1,199 @@
+"""How fast trials train, against a loop written by hand and against torch's DataLoader. Prints its figures.
+
+    python benchmarks/bench_runner.py [--rounds 7] [--samples 4096] [--threads 1]
+
+The same small CNN, optimizer, batch size and images, shaped like CIFAR-10 and written in its real format by this
+benchmark. Three loops take turns, each timed from its first batch to its last step:
+
+- the runner's own `train`, by its own stopwatch;
+- bare: the shortest loop over tensors that are in memory already: shuffle, take, forward, backward, step;
+- DataLoader: torchvision's CIFAR10 with PIL's transforms (crop, flip, to tensor, normalize), as tutorials write it.
+
+Against bare both sides leave augmentation out, so that it is the loop that is compared; against DataLoader both crop
+and flip. Ratios are of samples a second, the median of the rounds' own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import pickle
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.optim import SGD
+from torch.utils.data import DataLoader
+from torchvision import transforms
+from torchvision.datasets import CIFAR10
+
+from velodrome.plan import TrialConfig, plan
+from velodrome.spec import BenchmarkJob, Model
+from velodrome_runner import data, models, preprocessing, threads
+from velodrome_runner.data import Split, Splits
+from velodrome_runner.training import train
+
+CPU = torch.device("cpu")
+BATCH = 128
+SHAPE = (3, 32, 32)
+CLASSES = 10
+WIDTH = 8
+MEAN, DEVIATION = (0.5, 0.5, 0.5), (0.29, 0.29, 0.29)
+FOLDER = "cifar-10-batches-py"
+TARGET_BARE, TARGET_LOADER = 0.97, 2.0
+
+
+def write_cifar10(folder: Path, samples: int) -> None:
+    """Random images as CIFAR-10's files hold them: six pickled batches, rows of 3,072 bytes, and the names of classes.
+
+    There are `samples` for training, over five files, and a fifth of that for testing.
+    """
+    generator = np.random.default_rng(0)
+    (folder / FOLDER).mkdir()
+    names = [*(f"data_batch_{number}" for number in range(1, 6)), "test_batch"]
+    for name in names:
+        count = samples // 5
+        rows = generator.integers(0, 256, (count, 3 * 32 * 32), dtype=np.uint8)
+        batch = {"data": rows, "labels": [number % CLASSES for number in range(count)]}
+        (folder / FOLDER / name).write_bytes(pickle.dumps(batch))
+    meta = {"label_names": [str(label) for label in range(CLASSES)]}
+    (folder / FOLDER / "batches.meta").write_bytes(pickle.dumps(meta))
+
+
+class Made(CIFAR10):  # type: ignore[misc]
+    """torchvision's CIFAR10 over the files that were made: it checks their digests, which are others' than the real."""
+
+    def __init__(self, folder: Path, transform: Any) -> None:
+        made = {path.name: hashlib.md5(path.read_bytes()).hexdigest() for path in (folder / FOLDER).iterdir()}  # noqa: S324 - it is torchvision's check
+        self.train_list = [[name, made[name]] for name, _ in CIFAR10.train_list]
+        self.test_list = [[name, made[name]] for name, _ in CIFAR10.test_list]
+        self.meta = {**CIFAR10.meta, "md5": made["batches.meta"]}
+        super().__init__(str(folder), train=True, transform=transform)
+
+
+def configured() -> TrialConfig:
+    """One epoch of plain SGD."""
+    spec = {
+        "dataset": {"name": "digits"},  # the benchmark hands its own images over
+        "budget": {"maxEpochs": 1},
+        "training": {"batchSize": BATCH, "optimizer": {"name": "SGD", "learningRate": 0.01, "momentum": 0.9}},
+        "entries": [{"name": "cnn", "model": {"name": "velodrome/cnn", "args": {"width": WIDTH}}}],
+    }
+    document = {"apiVersion": "velodrome.dev/v1alpha1", "kind": "BenchmarkJob", "metadata": {"name": "b"}, "spec": spec}
+    return plan(BenchmarkJob.model_validate(document)).trial(0).config
+
+
+def network() -> nn.Module:
+    """The same weights each time, in the memory format that the runner uses."""
+    torch.manual_seed(0)
+    model = Model.model_validate({"name": "velodrome/cnn", "args": {"width": WIDTH}})
+    return models.build(model, shape=SHAPE, classes=CLASSES, dropout=0.0).to(memory_format=torch.channels_last)
+
+
+def splits(images: torch.Tensor, labels: torch.Tensor) -> Splits:
+    """All images to train on, and a handful for the evaluation that is not timed."""
+    few = Split(images[:64], labels[:64])
+    made = data.load(configured().dataset, folder=Path(), seed=0)
+    facts = made.facts.model_copy(update={"shape": SHAPE, "classes": tuple(map(str, range(CLASSES)))})
+    return Splits(Split(images, labels), few, few, facts, 255)
+
+
+def runner(config: TrialConfig, prepared: preprocessing.Prepared) -> float:
+    """Samples a second of the runner's loop."""
+    trained = train(config, prepared, network(), seed=0, device=CPU)
+    return trained.samples / trained.seconds
+
+
+def bare(images: torch.Tensor, labels: torch.Tensor) -> float:
+    """Samples a second of the shortest loop; `images` are float32, on the device, channels last."""
+    model = network().train()
+    optimizer = SGD(model.parameters(), lr=0.01, momentum=0.9, fused=True)
+    begin = time.perf_counter()
+    for chosen in torch.randperm(len(images)).split(BATCH):
+        loss = F.cross_entropy(model(images[chosen]), labels[chosen])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return len(images) / (time.perf_counter() - begin)
+
+
+def loader(dataset: CIFAR10, workers: int) -> float:
+    """Samples a second of the loop that tutorials write."""
+    model = network().train()
+    optimizer = SGD(model.parameters(), lr=0.01, momentum=0.9)
+    batches = DataLoader(dataset, BATCH, shuffle=True, num_workers=workers)
+    begin = time.perf_counter()
+    for images, labels in batches:
+        loss = F.cross_entropy(model(images), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return len(dataset) / (time.perf_counter() - begin)
+
+
+def report(name: str, ours: list[float], theirs: list[float], target: float) -> None:
+    """Prints both medians and the median of the rounds' ratios."""
+    ratios = [mine / other for mine, other in zip(ours, theirs, strict=True)]
+    low, _, high = statistics.quantiles(ratios, n=4)
+    print(
+        f"runner {statistics.median(ours):8,.0f} samples/s, {name} {statistics.median(theirs):8,.0f}: "
+        f"{statistics.median(ratios):.3f} x (quartiles {low:.3f} to {high:.3f}; target: at least {target:g} x)"
+    )
+
+
+def main() -> None:
+    """Runs the loops in turns and prints their ratios."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--samples", type=int, default=4096)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--workers", type=int, default=0, help="of the DataLoader")
+    arguments = parser.parse_args()
+    threads.use(arguments.threads)
+    config = configured()
+    augmented = [{"name": "RandomCrop", "args": {"padding": 4}}, {"name": "RandomHorizontalFlip"}]
+    with tempfile.TemporaryDirectory() as folder:
+        write_cifar10(Path(folder), arguments.samples)
+        steps = [
+            transforms.RandomCrop(32, padding=4),
+            transforms.RandomHorizontalFlip(),
+            transforms.ToTensor(),
+            transforms.Normalize(MEAN, DEVIATION),
+        ]
+        dataset = Made(Path(folder), transforms.Compose(steps))
+        images = torch.from_numpy(dataset.data).permute(0, 3, 1, 2).contiguous()
+        made = splits(images, torch.tensor(dataset.targets))
+        plain, augmenting = (
+            preprocessing.prepare(
+                made,
+                config.preprocessing.model_validate({"augmentations": names}),
+                device=CPU,
+                seed=0,
+                in_memory=True,
+            )
+            for names in ([], augmented)
+        )
+        runner(config, plain)  # warm up
+        figures: dict[str, list[float]] = {"plain": [], "bare": [], "augmenting": [], "loader": []}
+        runs = {
+            "plain": lambda: runner(config, plain),
+            "bare": lambda: bare(plain.train.images, plain.train.labels),
+            "augmenting": lambda: runner(config, augmenting),
+            "loader": lambda: loader(dataset, arguments.workers),
+        }
+        for number in range(arguments.rounds):
+            for name in list(runs) if number % 2 else list(reversed(runs)):
+                figures[name].append(runs[name]())
+    print(f"{arguments.rounds} rounds of {len(images):,} images, {torch.get_num_threads()} threads, batches of {BATCH}")
+    report("bare", figures["plain"], figures["bare"], TARGET_BARE)
+    report("DataLoader", figures["augmenting"], figures["loader"], TARGET_LOADER)
+
+
+if __name__ == "__main__":
+    main()
