@@ -2,9 +2,10 @@
 
 Both pad by 4, crop, flip and normalise the same files, which are random images in CIFAR-10's real format (five pickled
 batches), made here in a temporary folder. Passes over the training split run in turn, so that the machine's other load
-hits both; the ratio is that of the medians. Reading the files is not timed for either.
+hits both; the ratio is that of the medians. Reading the files is not timed for either. Torch has one thread, so that
+the figures are of one core: where more threads than cores are busy, they mostly wait for each other.
 
-    python benchmarks/bench_data.py [--rounds 5] [--samples 10000] [--workers 0,2]
+    python benchmarks/bench_data.py [--rounds 5] [--samples 10000] [--workers 0,2] [--threads 1]
 """
 
 from __future__ import annotations
@@ -86,7 +87,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--samples", type=int, default=10_000, help="size of the training files")
     parser.add_argument("--workers", default="0,2", help="worker processes of the DataLoader, with commas between")
+    parser.add_argument("--threads", type=int, default=1, help="torch's threads in this process")
     given = parser.parse_args()
+    torch.set_num_threads(given.threads)
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         write_files(root, given.samples)
@@ -109,7 +112,7 @@ def main() -> None:
     ours = statistics.median(rates.pop("Velodrome"))
     print(
         f"{len(prepared.train):,} images of 3x32x32, crop, flip and normalise, batches of {BATCH}, "
-        f"{torch.get_num_threads()} threads, median of {given.rounds}: Velodrome {ours:,.0f} samples/s"
+        f"threads: {torch.get_num_threads()}, median of {given.rounds}: Velodrome {ours:,.0f} samples/s"
     )
     for name, values in rates.items():
         other = statistics.median(values)
