@@ -1,6 +1,6 @@
 """What reporting costs a training step, with a Redis that is there and with one that is not. Prints its figures.
 
-    python benchmarks/bench_reporting.py [--rounds 9] [--epochs 6]
+    python benchmarks/bench_reporting.py [--rounds 5] [--epochs 40]
 
 The trial's own training loop trains the digits' MLP, one thread, three ways that take turns: without reports, with
 reports to a real Redis on a Unix socket, and with reports to a socket that nobody listens on. Reports are those of a
@@ -131,8 +131,8 @@ def handing_over(url: str, count: int = 2000) -> float:
 def main() -> None:
     """Runs the three in turns and prints the medians of each round's ratios."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--epochs", type=int, default=6)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--epochs", type=int, default=40)
     arguments = parser.parse_args()
     threads.use(1)
     trial = planned(arguments.epochs)
