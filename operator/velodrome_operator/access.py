@@ -28,7 +28,7 @@ def password(secret: str, uid: str) -> str:
 
 def rules(secret: str, uid: str) -> list[str]:
     """The ACL rules of a job's user. `%R~` and `%W~`, which tell reading from writing, need Redis 7."""
-    commands = ("xadd", "hget", "hmget", "hgetall", "ping", "hello", "auth", "client|setname")
+    commands = ("xadd", "xlen", "hget", "hmget", "hgetall", "ping", "hello", "auth", "client|setname")
     patterns = [f"%W~{keys.inbox(uid)}", f"%R~{keys.instructions(uid)}"]
     return ["reset", "on", f">{password(secret, uid)}", *patterns, *(f"+{command}" for command in commands)]
 

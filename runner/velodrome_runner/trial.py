@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import errno
+import math
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -13,13 +14,16 @@ import torch
 from velodrome import keys
 from velodrome.errors import ConfigurationError, TrialFailed, VelodromeError
 from velodrome.plan import Trial, plan
-from velodrome.results import LOG_TAIL_LIMIT, Phase, Progress, TrialResult, utc
+from velodrome.results import LOG_TAIL_LIMIT, EpochPoint, Phase, Progress, TrialResult, utc
 from velodrome.spec import parse_jobs
 from velodrome_runner.log import Tail, complain, say
 from velodrome_runner.measuring import Measured, measure
 from velodrome_runner.publish import Publisher, connect
 from velodrome_runner.settings import Settings
 from velodrome_runner.training import Moment
+
+# Epochs of a result's curves: well below what the collector takes, and more than a screen has pixels.
+MOST_POINTS = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +176,18 @@ def _who(trial: Trial, settings: Settings, started: float, finished: float) -> d
     }
 
 
+def thinned(curves: Sequence[EpochPoint], best_epoch: int | None, most: int = MOST_POINTS) -> tuple[EpochPoint, ...]:
+    """The points of at most about `most` epochs, evenly spread; the first, the last and the best are among them.
+
+    A long training would else make a report that is too large to be accepted.
+    """
+    if len(curves) <= most:
+        return tuple(curves)
+    step = math.ceil(len(curves) / most)
+    kept = {1, len(curves), best_epoch or 1, *range(1, len(curves) + 1, step)}
+    return tuple(point for point in curves if point.epoch in kept)
+
+
 def _succeeded(measured: Measured, who: dict[str, object]) -> TrialResult:
     trained = measured.trained
     return TrialResult.model_validate(
@@ -180,7 +196,7 @@ def _succeeded(measured: Measured, who: dict[str, object]) -> TrialResult:
             "outcome": "Succeeded",
             "metrics": measured.metrics,
             "unavailable": measured.unavailable,
-            "curves": trained.curves,
+            "curves": thinned(trained.curves, trained.best_epoch),
             "dataset": measured.dataset,
             "environment": measured.environment,
             "epochs": trained.epochs,

@@ -85,7 +85,7 @@ class AugmentationArgs(Strict):
         default=None, description="RandomErasing: erased share of the area, low to high, [0.02, 0.33] if absent."
     )
     ratio: tuple[AspectRatio, AspectRatio] | None = Field(
-        default=None, description="RandomErasing: width over height, low to high, [0.3, 3.3] if absent."
+        default=None, description="RandomErasing: height over width, low to high, [0.3, 3.3] if absent."
     )
     bins: int | None = Field(
         default=None, ge=2, le=1000, description="TrivialAugment: number of magnitude bins, 31 if absent."
