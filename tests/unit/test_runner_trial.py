@@ -24,11 +24,11 @@ def test_a_short_training_keeps_every_epoch() -> None:
     assert thinned(curves(20), 7) == tuple(curves(20))
 
 
-@pytest.mark.parametrize("best", [None, 1, 12_345, 100_000])
+@pytest.mark.parametrize("best", [None, 1, 12_345, 20_000])
 def test_a_long_one_keeps_the_first_the_best_and_the_last_and_fits_a_report(best: int | None) -> None:
-    kept = thinned(curves(100_000), best)
+    kept = thinned(curves(20_000), best)
     epochs = [point.epoch for point in kept]
-    assert {1, best or 1, 100_000} <= set(epochs)
+    assert {1, best or 1, 20_000} <= set(epochs)
     assert epochs == sorted(epochs)
     assert len(epochs) <= MOST_POINTS + 2
     assert sum(len(point.model_dump_json()) for point in kept) < REPORT_BYTES
