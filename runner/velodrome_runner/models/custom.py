@@ -80,11 +80,8 @@ def run_factory(name: str, factory: Callable[..., Any], arguments: Mapping[str, 
         network = factory(**arguments)
     except (MemoryError, torch.OutOfMemoryError, VelodromeError):
         raise
-    # A factory that ends the process would leave no record of why.
-    except (
-        Exception,
-        SystemExit,
-    ) as error:  # whatever a person's factory raises is its fault, and is told to that person
+    # Whatever a person's factory raises is told to that person; if it ended the process, no record would say why.
+    except (Exception, SystemExit) as error:
         raise ConfigurationError(f"{name} raised {type(error).__name__}: {error}", "ModelFactoryFailed") from error
     if not isinstance(network, nn.Module):
         raise ConfigurationError(
