@@ -22,7 +22,14 @@ class Stop:
         return self.number is not None
 
     def request(self, number: int = signal.SIGINT) -> None:
-        """Asks to stop, or, the second time, to hurry."""
+        """Asks to stop; the second time, to hurry.
+
+        Raises:
+            KeyboardInterrupt: the third time: whoever should have listened is stuck, such as in writing to a pipe
+                that nobody reads.
+        """
+        if self.urgent:
+            raise KeyboardInterrupt
         self.urgent = self.requested
         self.number = self.number or number
 
