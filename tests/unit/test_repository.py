@@ -171,7 +171,7 @@ def test_every_make_target_has_help() -> None:
 
 @pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md"])
 def test_the_make_commands_of_a_page_exist(page: str) -> None:
-    named = re.findall(r"(?:^ {4}|^|`)make ([a-z][a-z-]*)", (ROOT / page).read_text(), flags=re.MULTILINE)
+    named = re.findall(r"(?:^ {4}|^|`)make ([a-z][a-z0-9-]*)", (ROOT / page).read_text(), flags=re.MULTILINE)
     assert set(named) <= TARGETS.keys()
 
 
