@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import shutil
 import signal
 import sys
@@ -369,6 +370,39 @@ def test_results_that_vanished_from_redis_are_measured_again(track: Track) -> No
     finish = track.race(job(), wipe)
     assert sorted(track.started()) == [0, 0, 1, 1, 2, 3]
     assert finish.succeeded == 4
+
+
+def test_a_redis_that_can_not_write_any_more_ends_the_race_and_the_next_one_carries_on(track: Track) -> None:
+    """A limit on the size of its files stands in for the end of the disk: either ends the server at the next write."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def fill(event: events.Event) -> None:
+        if isinstance(event, events.TrialFinished) and event.trial.index == 0:
+            with track.store() as store:
+                store._redis.ask("SET", "padding", "x" * 200_000)  # so that the log stays far below the limit
+            size = max(path.stat().st_size for path in track.home.redis.rglob("*.aof"))
+            resource.setrlimit(resource.RLIMIT_FSIZE, (size + 200, limits[1]))
+            kill_redis(track)
+
+    try:
+        with pytest.raises(LocalError, match=r"ends as often as it is started.*redis\.log"):
+            track.race(job(), fill)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    track.redis.ensure()
+    assert track.race(job()).succeeded == 4
+    assert 0 not in track.started()
+
+
+def test_a_full_disk_is_named_when_redis_ends_for_it(track: Track, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fill(event: events.Event) -> None:
+        if isinstance(event, events.TrialFinished):
+            monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(0, 0, 0))
+            kill_redis(track)
+
+    with pytest.raises(LocalError, match=rf"{track.home.redis}: its disk has 0 MiB left"):
+        track.race(job(), fill)
+    monkeypatch.undo()
 
 
 def test_a_redis_that_stays_away_ends_the_race(track: Track, folder: Path) -> None:

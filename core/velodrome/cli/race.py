@@ -89,7 +89,8 @@ def run(
                 break
             finish = _race(plan, home, source, settings, stop, fresh=fresh, watcher=_watcher(quiet=quiet, json=json))
             _tell_end(plan, finish, file)
-            _show_rankings(plan, source, json=json)
+            if finish.halt != "interrupted":
+                _show_rankings(plan, source, json=json)
             code = max(code, FAILED if finish.halt == "maxFailed" else OK)
         if board is not None and not stop.requested:
             from velodrome.cli.serve import serve_until_stopped

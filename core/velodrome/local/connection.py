@@ -6,14 +6,17 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from velodrome.errors import StoreUnavailable
+from velodrome.errors import LocalError, StoreUnavailable
 from velodrome.local.events import Resumed, Waiting, Watch
+from velodrome.local.files import tail
 from velodrome.local.server import OwnRedis
 from velodrome.local.stop import Stop
 from velodrome.store import Store, open_store
 
 Answer = TypeVar("Answer")
 
+# A server of its own that is gone again this often before it has answered one question will not be there the next time.
+MOST_REVIVALS = 5
 # How long a race waits for a Redis that is somebody else's to start again.
 PATIENCE_SECONDS = 600.0
 
@@ -72,21 +75,28 @@ class Connection:
 
     def _insist(self, question: Callable[[Store], Answer]) -> Answer:
         deadline = time.monotonic() + self._patience
+        revivals = 0
         while True:
-            self._revive()
+            revivals += self._revive()
             try:
                 return question(self._store)
             except StoreUnavailable as error:
+                if revivals >= MOST_REVIVALS and isinstance(self._redis, OwnRedis):
+                    raise LocalError(
+                        f"the Redis server ends as often as it is started. Its last words ({self._redis.log}):\n"
+                        f"{tail(self._redis.log)}"
+                    ) from error
                 if time.monotonic() > deadline:
                     raise StoreUnavailable(f"gave up after {self._patience:g} s: {error}") from error
             if self._stop.requested:
                 raise Stopped
             time.sleep(self._pause)
 
-    def _revive(self) -> None:
-        if isinstance(self._redis, OwnRedis):
-            self._redis.ensure()
+    def _revive(self) -> bool:
+        """Starts the own server again where it is gone; whether it had to."""
+        started = isinstance(self._redis, OwnRedis) and self._redis.ensure()
         if self.url != self._url:  # it was started again at another port
             self._store.close()
             self._url = self.url
             self._store = self._opener(self._url)
+        return started

@@ -154,6 +154,7 @@ class Executor:
 
     def _heed_stop(self) -> None:
         if self._stop.requested and self._halt is None:
+            self._watch(events.Waiting("stopping; Ctrl-C again kills what runs"))
             self._halt_race("interrupted")
         if self._stop.urgent:
             self._keeper.kill()
@@ -178,7 +179,7 @@ class Executor:
             self._say_waiting(f"{self._track.occupant()} has the track: trials of different races take turns")
             return
         if not self._keeper.ready():
-            self._say_waiting("the runner is warming up")
+            self._say_waiting("the runner is warming up (importing torch takes some seconds)")
             return
         self._say_resumed()
         while self._standing.pending and len(self._running) < self._settings.parallel:

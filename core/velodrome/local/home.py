@@ -85,15 +85,24 @@ def open_home(environ: Mapping[str, str] = os.environ) -> Home:
         with tempfile.TemporaryFile(dir=home.folder) as probe:
             probe.write(b"velodrome")
             probe.flush()
-        free = shutil.disk_usage(home.folder).free
     except OSError as error:
         raise cannot_write(home.folder, error) from error
+    require_room(home.folder)
+    return home
+
+
+def require_room(folder: Path) -> None:
+    """Returns if the folder's disk has room for results.
+
+    Raises:
+        LocalError: it has not.
+    """
+    free = shutil.disk_usage(folder).free
     if free < LEAST_FREE_BYTES:
         raise LocalError(
-            f"{home.folder}: its disk has {free / 2**20:.0f} MiB left and results need "
+            f"{folder}: its disk has {free / 2**20:.0f} MiB left and results need "
             f"{LEAST_FREE_BYTES / 2**20:.0f}: free some, or choose another folder with {ENV_HOME}=FOLDER"
         )
-    return home
 
 
 def cannot_write(path: Path, error: OSError) -> LocalError:

@@ -24,7 +24,7 @@ from redis.retry import Retry
 from velodrome.errors import LocalError
 from velodrome.local.endpoint import choose_endpoint, configuration, endpoint_of
 from velodrome.local.files import tail, write_private
-from velodrome.local.home import Home, cannot_write
+from velodrome.local.home import Home, cannot_write, require_room
 from velodrome.local.lock import FileLock
 from velodrome.local.program import ServerProgram, find_server
 
@@ -131,6 +131,7 @@ class OwnRedis:
         return started
 
     def _launch(self, server_lock: int, said: int) -> None:
+        require_room(self._folder)  # a Redis that can't append to its file ends
         program = self._find_program()
         refuse_newer_data(self._folder, program)
         settings = self._folder / "redis.conf"
