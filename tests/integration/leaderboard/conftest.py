@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import socket
 import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -88,13 +89,20 @@ def tab(browser: Browser) -> Iterator[Page]:
     context.close()
 
 
+def _unused_port() -> int:
+    """A port that the system picks, so that a leaderboard which somebody else serves is not in the way."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
 @pytest.fixture
 def serve(tmp_path: Path) -> Iterator[Callable[[str], str]]:
     """Starts the leaderboard as `velodrome leaderboard` does, on the Redis at a URL; gives its own address."""
     started: list[Leaderboard] = []
 
     def start(redis_url: str) -> str:
-        board = Leaderboard(Home(tmp_path), redis_url)
+        board = Leaderboard(Home(tmp_path), redis_url, _unused_port())
         started.append(board)
         board.await_up()
         return board.url
@@ -113,6 +121,6 @@ def filled(_shared_redis: RedisServer, tmp_path_factory: pytest.TempPathFactory)
         client.flushall()
     with open_store(_shared_redis.url) as store:
         fill(store, NOW)
-    with Leaderboard(Home(tmp_path_factory.mktemp("home")), _shared_redis.url) as board:
+    with Leaderboard(Home(tmp_path_factory.mktemp("home")), _shared_redis.url, _unused_port()) as board:
         board.await_up()
         yield board.url
