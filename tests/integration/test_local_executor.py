@@ -31,6 +31,7 @@ from velodrome.plan import Plan, local_uid, plan
 from velodrome.results import TrialRecord
 from velodrome.spec import validate
 from velodrome.store import Store, TrialSummary, open_store
+from velodrome.store.edge import connect
 
 STANDIN = Path(__file__).parent / "standins" / "runner.py"
 
@@ -278,6 +279,8 @@ def test_a_starter_that_dies_is_started_again_and_its_trial_too(track: Track) ->
     finish = track.race(job(), script={1: ["orphan", "succeed"]})
     assert finish.succeeded == 4
     assert track.started() == [0, 1, 1, 2, 3]
+    orphan = track.told(events.TrialStarted)[1]
+    assert not runs(orphan.pid)  # it would measure beside the one that took its place
 
 
 def test_a_starter_that_dies_again_and_again_is_given_up(track: Track) -> None:
@@ -403,6 +406,30 @@ def test_a_full_disk_is_named_when_redis_ends_for_it(track: Track, monkeypatch: 
     with pytest.raises(LocalError, match=rf"{track.home.redis}: its disk has 0 MiB left"):
         track.race(job(), fill)
     monkeypatch.undo()
+
+
+class Forgetful(Store):
+    """Accepts once without getting the answer through, as when Redis is killed between the two."""
+
+    lost = 0
+
+    def accept_items(self, *arguments: Any, **named: Any) -> Any:
+        verdicts = super().accept_items(*arguments, **named)
+        if verdicts and not Forgetful.lost:
+            Forgetful.lost += 1
+            raise StoreUnavailable("the answer was lost")
+        return verdicts
+
+
+def test_a_result_whose_acceptance_was_never_told_counts_all_the_same(track: Track) -> None:
+    Forgetful.lost = 0
+    finish = track.race(job(), waits={"opener": lambda url: Forgetful(connect(url))})
+    assert Forgetful.lost == 1
+    assert (finish.succeeded, finish.failed) == (4, 0)
+    assert track.started() == track.finished() == [0, 1, 2, 3]
+    assert {event.result.outcome for event in track.told(events.TrialFinished)} == {"Succeeded"}
+    with track.store() as store:
+        assert store.counts(finish.uid).conflicts == 0
 
 
 def test_a_redis_that_stays_away_ends_the_race(track: Track, folder: Path) -> None:

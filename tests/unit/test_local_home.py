@@ -58,21 +58,23 @@ def test_a_disk_that_is_nearly_full_is_told_before_a_race(tmp_path: Path, monkey
         open_home({"VELODROME_HOME": str(tmp_path)})
 
 
-def test_a_home_that_can_only_be_read(tmp_path: Path) -> None:
+@pytest.mark.parametrize("below", ["", "home"], ids=["it", "the folder around it"])
+def test_a_home_that_can_only_be_read(tmp_path: Path, below: str) -> None:
     folder = tmp_path / "locked"
     folder.mkdir()
     folder.chmod(0o555)
+    home = folder / below
     # Permissions don't bind root, unless it gives up the capability that lets it ignore them.
     bound = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.getuid() == 0 else []
     done = subprocess.run(
         [*bound, sys.executable, "-m", "velodrome", "jobs"],
-        env={**os.environ, "VELODROME_HOME": str(folder / "home")},
+        env={**os.environ, "VELODROME_HOME": str(home)},
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 3, done.stderr
-    assert f"{folder}/home: can't be written (Permission denied)" in done.stderr
+    assert f"{home}: can't be written (Permission denied)" in done.stderr
     assert "VELODROME_HOME=FOLDER" in done.stderr
     assert "Traceback" not in done.stderr
 
