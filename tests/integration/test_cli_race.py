@@ -168,7 +168,7 @@ def test_a_killed_runner_is_a_failed_trial_and_a_killed_command_is_resumed(machi
         time.sleep(0.05)
     resumed = machine.start(file)
     opened = until(resumed, "opened")
-    assert opened["remaining"] == 2
+    assert opened["remaining"] in (1, 2)  # the third trial may have ended before its end reached it
     until(resumed, "finished", index=3)
     assert resumed.wait(60) == 0  # one failure is what trials.maxFailed allows
     shown = machine.run("show", "tiny/large/0").stdout
