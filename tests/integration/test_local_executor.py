@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from velodrome.errors import LocalError, StoreUnavailable
-from velodrome.local import events, executor
+from velodrome.local import events, executor, running
 from velodrome.local.connection import Connection
 from velodrome.local.executor import Finish, Settings
 from velodrome.local.home import Home
@@ -48,7 +48,7 @@ def folder() -> Iterator[Path]:
 def track(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Track]:
     home = Home(folder / "home")
     monkeypatch.setenv("STANDIN_SCRIPT", str(folder / "script.json"))
-    monkeypatch.setattr(executor, "GRACE_SECONDS", 0.5)
+    monkeypatch.setattr(running, "GRACE_SECONDS", 0.5)
     with OwnRedis(home) as redis:
         yield Track(folder, home, redis)
 

@@ -7,11 +7,9 @@ and at the end, so a killed executor or a lost reply costs time and never a resu
 from __future__ import annotations
 
 import os
-import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -26,14 +24,13 @@ from velodrome.local.intake import Intake
 from velodrome.local.keeper import Keeper
 from velodrome.local.lock import Track
 from velodrome.local.machine import host
+from velodrome.local.running import GRACE_SECONDS, Running
 from velodrome.local.standing import Standing
 from velodrome.local.starter import Event, Exited, Gone, Refused, Started
 from velodrome.local.stop import Stop
-from velodrome.plan import Plan, Trial
+from velodrome.plan import Plan
 
 TICK_SECONDS = 0.2
-# How long a trial that was told to end may take before it is killed.
-GRACE_SECONDS = 10.0
 # A runner that can't reach Redis leaves its result in the spool after this long; the executor delivers it then.
 REPORT_SECONDS = 15
 # A trial whose process others told to end this often is recorded as failed.
@@ -66,18 +63,6 @@ class Finish:
     halt: Halt | None
 
 
-@dataclass(slots=True)
-class _Running:
-    """A trial whose process was asked for; times are of the monotonic clock."""
-
-    trial: Trial
-    attempt: Attempt
-    pid: int | None = None
-    deadline: float = float("inf")
-    kill_at: float = float("inf")
-    ending: Literal["deadline", "halt"] | None = None
-
-
 class Executor:
     """One race of one job. The caller holds the job's lock, has registered it, and has written its spec."""
 
@@ -104,7 +89,7 @@ class Executor:
         self._intake = Intake(plan, uid, connection, self._attempts, watch, clock)
         self._standing = Standing(plan, retry_failed=settings.retry_failed)
         self._track = Track(home, f"{plan.job.metadata.name} (process {os.getpid()})")
-        self._running: dict[str, _Running] = {}
+        self._running: dict[str, Running] = {}
         self._keeper = Keeper(settings.starter, _environ(settings), self._folder / "starter.log")
         self._halt: Halt | None = None
         self._outages = 0
@@ -125,7 +110,8 @@ class Executor:
                 for event in self._keeper.events(TICK_SECONDS):
                     self._handle(event)
                 self._collect()
-                self._end_overdue()
+                for running in self._running.values():
+                    running.end_if_overdue()
             self._refresh()
         except Stopped:
             self._halt = "interrupted"
@@ -166,7 +152,7 @@ class Executor:
     def _halt_race(self, why: Halt) -> None:
         self._halt = why
         for running in self._running.values():
-            _end(running, "halt")
+            running.end("halt")
 
     # Starting
 
@@ -187,7 +173,7 @@ class Executor:
 
     def _launch(self, index: int) -> None:
         attempt = self._attempts.begin(index, self._clock())
-        self._running[attempt.name] = _Running(self._plan.trial(index), attempt)
+        self._running[attempt.name] = Running(self._plan.trial(index), attempt)
         self._keeper.launch(attempt.name, self._trial_environ(attempt), attempt.log)
 
     def _trial_environ(self, attempt: Attempt) -> Mapping[str, str]:
@@ -210,11 +196,10 @@ class Executor:
         match event:
             case Started(id=name, pid=pid) if name in self._running:
                 running = self._running[name]
-                running.pid = pid
-                running.deadline = time.monotonic() + self._plan.job.spec.execution.trial_deadline_seconds
+                running.started(pid, self._plan.job.spec.execution.trial_deadline_seconds)
                 self._watch(events.TrialStarted(running.trial, str(running.attempt.log), pid))
                 if self._halt:
-                    _end(running, "halt")
+                    running.end("halt")
             case Exited(id=name) if name in self._running:
                 self._settle(self._running[name], event)
             case Refused(message=message):
@@ -239,15 +224,7 @@ class Executor:
 
     # Ending
 
-    def _end_overdue(self) -> None:
-        now = time.monotonic()
-        for running in self._running.values():
-            if now > running.deadline and running.ending is None:
-                _end(running, "deadline")
-            if now > running.kill_at and running.pid is not None:
-                _send(running.pid, signal.SIGKILL)
-
-    def _settle(self, running: _Running, exited: Exited | None) -> None:
+    def _settle(self, running: Running, exited: Exited | None) -> None:
         """A trial's process is gone (`exited` is None where the starter went first): finds what became of it."""
         self._attempts.ended(running.attempt, self._clock())
         self._intake.deliver(self._attempts.spooled_by(running.attempt))
@@ -261,7 +238,7 @@ class Executor:
             self._collect()
         self._conclude(running)
 
-    def _failure(self, running: _Running, exited: Exited | None) -> decisions.Failure | None:
+    def _failure(self, running: Running, exited: Exited | None) -> decisions.Failure | None:
         """What to record of a trial without a result; None where it is to run again, now or some other day."""
         if running.ending == "deadline":
             return decisions.too_long(self._plan.job.spec.execution.trial_deadline_seconds)
@@ -272,14 +249,14 @@ class Executor:
             return None
         return decisions.failure_of(exited)
 
-    def _withdraw(self, running: _Running) -> None:
+    def _withdraw(self, running: Running) -> None:
         del self._running[running.attempt.name]
         self._standing.put_back(running.trial.index)
         self._attempts.discard(running.attempt)
         self._give_way()
         self._watch(events.TrialWithdrawn(running.trial))
 
-    def _conclude(self, running: _Running) -> None:
+    def _conclude(self, running: Running) -> None:
         result = self._intake.of(running.attempt).result
         del self._running[running.attempt.name]
         self._keeper.finished_a_trial()
@@ -317,15 +294,3 @@ def _environ(settings: Settings) -> dict[str, str]:
     of_a_trial = (keys.ENV_SPEC, keys.ENV_INDEX, keys.ENV_JOB_UID, keys.ENV_ATTEMPT, keys.ENV_REDIS_URL)
     environ = {name: value for name, value in os.environ.items() if name not in of_a_trial}
     return {**environ, keys.ENV_CPUS: str(settings.cpus)}
-
-
-def _end(running: _Running, why: Literal["deadline", "halt"]) -> None:
-    running.ending = running.ending or why
-    if running.pid is not None:
-        _send(running.pid, signal.SIGTERM)
-        running.kill_at = time.monotonic() + GRACE_SECONDS
-
-
-def _send(pid: int, number: int) -> None:
-    with suppress(ProcessLookupError):  # it ended by itself, and the starter will say so
-        os.kill(pid, number)
