@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from tests.cluster import images
-from tests.cluster.build import BuildError, build
+from tests.cluster.build import BuildError
 from tests.cluster.control import Cluster, ClusterError
 from tests.cluster.parts import PARTS
 
@@ -36,7 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _carry_out(given: argparse.Namespace, cluster: Cluster) -> None:
     match given.verb:
         case "up":
-            build(cluster.at, api_only=given.api_only)
+            cluster.build(api_only=given.api_only)
             print(cluster.up(api_only=given.api_only))
         case "down":
             cluster.down()

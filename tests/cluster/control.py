@@ -10,7 +10,8 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tests.cluster import images, pki
+from tests.cluster import images, pki, recipes
+from tests.cluster.build import build
 from tests.cluster.layout import GATEWAY, NODE, Layout
 from tests.cluster.parts import CONTROL_PLANE, WORKERS, command, settings
 
@@ -24,6 +25,23 @@ class Cluster:
 
     def __init__(self, at: Layout | None = None) -> None:
         self.at = at or Layout.default()
+
+    @property
+    def has_volumes(self) -> bool:
+        """Whether it provides volumes by itself; this one has none but those that a test makes."""
+        return False
+
+    def build(self, *, api_only: bool = False) -> None:
+        """Makes the programs that are missing: some minutes at first, nothing after.
+
+        Raises:
+            BuildError: no Go, or packages are missing and only root may install them.
+        """
+        build(self.at, api_only=api_only)
+
+    def load_images(self) -> dict[str, str]:
+        """Builds what changed and loads it: each component's image by digest."""
+        return recipes.load_all(self.at)
 
     # -- one part ---------------------------------------------------------------------------------------------------
 

@@ -26,9 +26,12 @@ _SOURCES = {
 }
 
 
+COMPONENTS = tuple(_SOURCES)
+
+
 def load_all(at: Layout) -> dict[str, str]:
     """Builds what changed and loads it; the reference pinned by digest of each component's image."""
-    return {component: load(at, component) for component in _SOURCES}
+    return {component: load(at, component) for component in COMPONENTS}
 
 
 def load(at: Layout, component: str) -> str:

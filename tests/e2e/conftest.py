@@ -14,9 +14,8 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.cluster import recipes
-from tests.cluster.build import build
 from tests.cluster.control import Cluster
+from tests.cluster.foreign import choose
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -79,9 +78,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def api() -> Iterator[Kube]:
     """An API server that knows the CRD; no pods run in it unless the whole cluster is up."""
-    cluster = Cluster()
+    cluster = choose()
     found = cluster.pid("apiserver") is not None
-    build(cluster.at, api_only=True)
+    cluster.build(api_only=True)
     cluster.up(api_only=not _nodes_run(cluster))
     kube = Kube(cluster)
     kube("apply", "--server-side", "-f", str(ROOT / "deploy/crd/benchmarkjobs.yaml"))
@@ -100,13 +99,14 @@ def _nodes_run(cluster: Cluster) -> bool:
 def installed(api: Kube) -> Kube:
     """Velodrome, installed from the project's own manifests and images."""
     cluster = api.cluster
-    build(cluster.at)
+    cluster.build()
     cluster.up()
-    references = recipes.load_all(cluster.at)
-    volume = Path("/var/tmp/velodrome-redis")  # noqa: S108 - as in storage.yaml
-    volume.mkdir(exist_ok=True)
-    os.chown(volume, 65532, 65532)
-    api("apply", "-f", str(ROOT / "tests/e2e/storage.yaml"))
+    references = cluster.load_images()
+    if not cluster.has_volumes:
+        volume = Path("/var/tmp/velodrome-redis")  # noqa: S108 - as in storage.yaml
+        volume.mkdir(exist_ok=True)
+        os.chown(volume, 65532, 65532)
+        api("apply", "-f", str(ROOT / "tests/e2e/storage.yaml"))
     overlay = cluster.at.run / "overlay"
     overlay.mkdir(exist_ok=True)
     (overlay / "kustomization.yaml").write_text(yaml.safe_dump(_overlay(references, overlay)))
