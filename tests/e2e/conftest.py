@@ -148,6 +148,11 @@ def name(request: pytest.FixtureRequest, api: Kube) -> Iterator[str]:
     api("delete", "bmj", chosen, "--ignore-not-found", "--wait=false")
 
 
+def uid_of(kube: Kube, name: str) -> str:
+    """The uid of a BenchmarkJob."""
+    return str(kube.get("bmj", name)["metadata"]["uid"])
+
+
 def race(name: str, **spec: Any) -> dict[str, Any]:
     """A small BenchmarkJob: two entries, two seeds, an epoch each."""
     document: dict[str, Any] = {

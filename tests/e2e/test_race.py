@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import expect, sync_playwright
 
-from tests.e2e.conftest import Kube, race
+from tests.e2e.conftest import Kube, race, uid_of
 from tools.screenshot import ARGUMENTS, CHROMIUM
 
 RUNNER = "velodrome.dev/role=runner"
@@ -27,10 +27,6 @@ def kube(installed: Kube) -> Kube:
 def results(kube: Kube, name: str) -> list[dict[str, Any]]:
     """The results of a job as its last status counts them."""
     return list(kube.get("bmj", name).get("status", {}).get("entries", []))
-
-
-def uid(kube: Kube, name: str) -> str:
-    return str(kube.get("bmj", name)["metadata"]["uid"])
 
 
 def pods(kube: Kube, name: str) -> list[dict[str, Any]]:
@@ -181,7 +177,7 @@ def test_a_jobs_redis_user_may_append_to_its_inbox_and_nothing_else(kube: Kube, 
     (secret,) = kube.wait("the job's secret", lambda: kube.items("secrets", f"velodrome.dev/job-name={name}"))
     decoded = base64.b64decode(secret["data"]["VELODROME_REDIS_URL"]).decode()
     user, _, password = decoded.removeprefix("redis://").partition("@")[0].partition(":")
-    own = uid(kube, name)
+    own = uid_of(kube, name)
     allowed = redis_cli(kube, "XADD", f"velodrome:inbox:{own}", "*", "report", "junk", user=user, password=password)
     assert "-" in allowed
     for words in (
