@@ -38,9 +38,9 @@ from velodrome.spec import BenchmarkJob
 from velodrome_runner import data, models, preprocessing, threads
 from velodrome_runner.data import Split
 from velodrome_runner.publish import Publisher, connect
+from velodrome_runner.reporting import Moment, Reporter
 from velodrome_runner.settings import Settings
-from velodrome_runner.training import Moment, train
-from velodrome_runner.trial import Reporter
+from velodrome_runner.training import train
 
 UID = "bench"
 CPU = torch.device("cpu")

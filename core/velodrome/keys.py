@@ -22,6 +22,10 @@ ENV_CPUS = "VELODROME_CPUS"  # threads for this trial; without it, the cgroup's 
 ENV_CONCURRENT = "VELODROME_CONCURRENT_TRIALS"  # trials that share this machine at once, this one included
 ENV_DEADLINE = "VELODROME_REPORT_DEADLINE_SECONDS"  # how long the runner keeps trying to deliver its result
 
+# What a command of one's own is told besides, by the runner that it runs under (`velodrome.report` reads them).
+ENV_TRIAL = "VELODROME_TRIAL"  # path of the trial, JSON
+ENV_REPORT = "VELODROME_REPORT"  # path of the file to append reports to, one JSON document a line
+
 # How a runner process ends. Kubernetes' podFailurePolicy and the local executor read these alike.
 EXIT_OK = 0
 EXIT_FAILED = 1  # the trial failed; its record was delivered

@@ -19,6 +19,6 @@ RUN --mount=type=cache,target=/root/.cache/uv \
 FROM ${BASE}
 COPY --from=build /opt/libraries /opt/libraries
 COPY --from=build /opt/velodrome /opt/velodrome
-ENV PATH=/opt/libraries/bin:/usr/local/bin:/usr/bin:/bin PYTHONPATH=/opt/velodrome PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+ENV PATH=/opt/libraries/bin:/opt/velodrome/bin:/usr/local/bin:/usr/bin:/bin PYTHONPATH=/opt/velodrome PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 USER 65532:65532
 ENTRYPOINT ["python", "-m", "velodrome_runner"]

@@ -38,6 +38,7 @@ class Group:
 
     number: int
     image: str | None
+    command: tuple[str, ...] | None
     entries: tuple[int, ...]
 
     def trials(self, plan: Plan) -> tuple[int, ...]:
@@ -47,10 +48,10 @@ class Group:
 
 def groups(job: BenchmarkJob) -> tuple[Group, ...]:
     """The job's entries by the pod template that they need, in the order in which they first appear."""
-    by_image: dict[str | None, list[int]] = {}
+    found: dict[tuple[str | None, tuple[str, ...] | None], list[int]] = {}
     for position, entry in enumerate(job.spec.entries):
-        by_image.setdefault(entry.image or job.spec.runner.image, []).append(position)
-    return tuple(Group(number, image, tuple(found)) for number, (image, found) in enumerate(by_image.items()))
+        found.setdefault((entry.image or job.spec.runner.image, entry.command), []).append(position)
+    return tuple(Group(number, *pod, tuple(entries)) for number, (pod, entries) in enumerate(found.items()))
 
 
 def base_name(job: BenchmarkJob, uid: str) -> str:
@@ -214,9 +215,12 @@ def _container(job: BenchmarkJob, uid: str, settings: Settings, group: Group) ->
         },
         {"name": "HOME", "value": _SCRATCH_FOLDER},
     ]
+    # An image of one's own has its own entry point, which is passed by.
+    own = {"command": ["velodrome-runner", "exec", "--", *group.command]} if group.command else {}
     return {
         "name": "runner",
         "image": group.image or settings.runner_image,
+        **own,
         "imagePullPolicy": "IfNotPresent",
         "env": environment,
         "resources": {key: value for key, value in resources.items() if value},

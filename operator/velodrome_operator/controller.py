@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -16,7 +16,7 @@ from velodrome.errors import SpecError, StoreRefused, StoreUnavailable
 from velodrome.plan import Plan, plan
 from velodrome.results import JobInfo, Observed, TrialRecord, TrialResult
 from velodrome.spec import validate
-from velodrome.store import Store
+from velodrome.store import Store, TrialSummary
 from velodrome_operator import status
 from velodrome_operator.access import Access
 from velodrome_operator.children import Settings, children, is_kueue
@@ -148,7 +148,16 @@ class Controller:
             status=race.status,
             now=self._clock(),
             kueue=is_kueue(planned.job),
+            first_failure=await asyncio.to_thread(self._first_failure, race.uid, trials),
         )
+
+    def _first_failure(self, uid: str, trials: Mapping[int, TrialSummary]) -> str | None:
+        first = min((index for index, trial in trials.items() if trial.outcome == "Failed"), default=None)
+        record = None if first is None else self._store.trial(uid, first)
+        if record is None:
+            return None
+        result = record.result
+        return f"{result.entry}/{result.repeat} {result.reason}: {result.message}"[:1000]
 
     async def _carry_out(self, race: Race, planned: Plan, decision: Decision) -> None:
         for manifest in decision.create:

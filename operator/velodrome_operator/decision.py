@@ -26,7 +26,7 @@ class Observation:
     """Everything that a pass decides by.
 
     `finished` holds the indexes of trials with an accepted result, by whether they succeeded; `status` is the object's
-    present one; `ended` says since when the operator knows that a trial's pods have ended for good, by trial index.
+    present one; `first_failure` is what the failed trial of the lowest index said.
     """
 
     plan: Plan
@@ -39,6 +39,7 @@ class Observation:
     status: Mapping[str, Any]
     now: datetime
     kueue: bool = False
+    first_failure: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +128,8 @@ def _verdict(seen: Observation) -> Verdict | None:
         return Verdict(
             "Failed",
             "TooManyFailedTrials",
-            f"{failed} of {trials} trials failed; maxFailed is {spec.trials.max_failed}",
+            f"{failed} of {trials} trials failed; maxFailed is {spec.trials.max_failed}"
+            + (f"; {seen.first_failure}" if seen.first_failure else ""),
         )
     if len(seen.finished) == trials:
         suffix = f", {failed} failed" if failed else ""
@@ -189,6 +191,8 @@ def _why(pod: PodFacts | None, *, succeeded: bool) -> tuple[str, str]:
         return "MetricsUnavailable", "the trial's pod is gone and reported nothing"
     if pod.reason == "OOMKilled":
         return "OutOfMemory", f"pod {pod.name} was killed for memory: raise spec.runner.resources.limits.memory"
+    if pod.reason == "StartError":
+        return "CommandNotFound", f"pod {pod.name}: {pod.detail}: the image needs Velodrome and the entry's command"
     if pod.reason == "DeadlineExceeded":
         return "TrialDeadlineExceeded", f"pod {pod.name} ran longer than spec.execution.trialDeadlineSeconds"
     how = "succeeded" if succeeded else f"ended with exit code {pod.exit_code}"

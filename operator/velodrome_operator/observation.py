@@ -47,6 +47,7 @@ class PodFacts:
     finished_at: datetime | None = None
     exit_code: int | None = None
     reason: str | None = None
+    detail: str | None = None
     disrupted: bool = False
     deleting: bool = False
     trouble: str = ""
@@ -99,6 +100,7 @@ def pod_facts(raw: Raw) -> PodFacts:
         finished_at=_moment_or_none(ended.get("finishedAt")),
         exit_code=ended.get("exitCode"),
         reason=ended.get("reason") or status.get("reason"),
+        detail=ended.get("message") or status.get("message"),
         disrupted=conditions.get("DisruptionTarget", {}).get("status") == "True",
         deleting="deletionTimestamp" in metadata,
         trouble=_trouble(status, conditions, state),

@@ -1,4 +1,4 @@
-"""`python -m velodrome_runner`: one trial. `python -m velodrome_runner serve`: many, each in a process of its own."""
+"""`velodrome-runner`: one trial. `serve`: many, each in a process of its own."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ from velodrome import keys
 _USAGE = f"""\
 usage: python -m velodrome_runner          run one trial and report its result
        python -m velodrome_runner serve    run trials as they are asked for, one JSON line each on standard input
+       velodrome-runner exec -- COMMAND    run one trial with a training program of one's own (docs/own-code.md)
+
+`velodrome-runner` and `python -m velodrome_runner` are the same.
 
 One trial is told what to do by environment variables:
   {keys.ENV_SPEC:36}path of the BenchmarkJob as JSON
@@ -47,14 +50,19 @@ def main(arguments: list[str] | None = None) -> int:
         from velodrome_runner.serve import serve
 
         return serve()
+    if arguments[:1] == ["exec"]:
+        command = arguments[2:] if arguments[1:2] == ["--"] else arguments[1:]
+        return run_one(tuple(command) or None, own=True)
     if arguments:
         sys.stderr.write(f"unknown arguments: {' '.join(arguments)}\n\n{_USAGE}")
         return 2
     return run_one()
 
 
-def run_one() -> int:
-    """Runs the trial of this process's environment.
+def run_one(command: tuple[str, ...] | None = None, *, own: bool = False) -> int:
+    """Runs the trial of this process's environment: by Velodrome's training, or by the `command` of one's own.
+
+    An entry that has a command needs none given.
 
     SIGTERM and SIGINT end it at the next Python instruction with 128 and the signal's number; it then reports nothing,
     and is run again later.
@@ -62,7 +70,7 @@ def run_one() -> int:
     try:
         signal.signal(signal.SIGTERM, _interrupted)
         signal.signal(signal.SIGINT, _interrupted)
-        return _run_one()
+        return _run_one(command, own=own)
     except Interrupted as interruption:
         return 128 + interruption.number
 
@@ -75,7 +83,7 @@ class Interrupted(BaseException):
         self.number = number
 
 
-def _run_one() -> int:
+def _run_one(command: tuple[str, ...] | None, *, own: bool) -> int:
     from velodrome.errors import ConfigurationError
     from velodrome_runner import threads
     from velodrome_runner.log import Tail, complain
@@ -89,6 +97,12 @@ def _run_one() -> int:
         settings = Settings.read(os.environ)
         count = threads.cpu_limit(os.environ)
         threads.use(count)
+        from velodrome_runner.orders import ordered
+
+        if own or ordered(settings).config.command is not None:
+            from velodrome_runner import own as own_code
+
+            return own_code.run(settings, threads=count, tail=tail, command=command)
         from velodrome_runner import trial
 
         threads.use(count)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import velodrome
 from velodrome.results import Environment, GrantedResources, Hardware, Software
+from velodrome_runner.hardware import cpu_model, nvidia
 from velodrome_runner.threads import memory_limit
 
 if TYPE_CHECKING:
@@ -42,24 +43,6 @@ def fingerprint(
     )
 
 
-def cpu_model(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
-    """What the processor calls itself, `EPYC 9555` for example; the architecture where it doesn't say."""
-    try:
-        text = cpuinfo.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        text = ""
-    fields: dict[str, str] = {}
-    for line in text.splitlines():
-        name, colon, value = line.partition(":")
-        if colon:
-            fields.setdefault(name.strip(), value.strip())
-    if fields.get("model name"):
-        return fields["model name"]
-    if "CPU part" in fields:  # Arm's kernels print numbers: the implementer and the part together name the core
-        return f"{platform.machine()} {fields.get('CPU implementer', '?')}/{fields['CPU part']}"
-    return platform.processor() or platform.machine() or "unknown"
-
-
 def _hardware(device: torch.device, cpuinfo: Path) -> Hardware:
     model, count = cpu_model(cpuinfo), os.cpu_count() or 1
     if device.type != "cuda":
@@ -72,21 +55,8 @@ def _hardware(device: torch.device, cpuinfo: Path) -> Hardware:
         cpu_count=count,
         accelerator=properties.name,
         accelerator_memory_bytes=properties.total_memory,
-        driver=_driver(),
+        driver=gpus[0].driver if (gpus := nvidia()) else None,
     )
-
-
-def _driver() -> str | None:
-    import pynvml
-
-    try:
-        pynvml.nvmlInit()
-        try:
-            return str(pynvml.nvmlSystemGetDriverVersion())
-        finally:
-            pynvml.nvmlShutdown()
-    except pynvml.NVMLError:
-        return None
 
 
 def _software(device: torch.device) -> Software:

@@ -23,8 +23,9 @@ from velodrome_runner.footprint import flops, model_bytes, parameters
 from velodrome_runner.peak import MemoryPeak, Unmeasurable, memory_peak
 from velodrome_runner.precision import Autocast, autocast
 from velodrome_runner.preprocessing import Prepared
+from velodrome_runner.reporting import Moment
 from velodrome_runner.settings import Settings
-from velodrome_runner.training import Moment, Trained, train
+from velodrome_runner.training import Trained, train
 
 # Told at each phase, and during training with where it stands.
 OnPhase = Callable[[Phase, Moment | None], None]
@@ -59,8 +60,7 @@ def measure(
     config = trial.config
     if config.model is None:
         raise ConfigurationError(
-            f"entry {trial.entry} brings its own command, which this runner does not run yet: name a model instead",
-            "CommandUnsupported",
+            f"entry {trial.entry} brings its own command: run it with `velodrome-runner exec`", "NoModel"
         )
     context = autocast(config.training.precision, device)
     seed_everything(trial.seed)

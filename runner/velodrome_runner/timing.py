@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -12,14 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.benchmark import Timer, timer
 
+from velodrome.calls import call_times, too_few
 from velodrome.metrics import MetricKey
 from velodrome_runner.precision import Autocast
-
-# A quantile of n calls is told from this many calls beyond it on: p99 needs 100 calls, p90 ten, p50 two.
-_BEYOND = 1
-_CALLS = 100
-# Slow models stop short of that many calls when they have taken this many times the least run time.
-_PATIENCE = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,33 +63,12 @@ def time_inference(
         metrics[_key("inference_samples_per_second", size)] = size / measurement.mean
         for percent in (50, 90, 99):
             key = _key(f"latency_p{percent}_seconds", size)
-            if len(times) * (100 - percent) / 100 >= _BEYOND:
+            problem = too_few(times, percent)
+            if problem is None:
                 metrics[key] = float(np.percentile(times, percent))
             else:
-                unavailable[key] = (
-                    f"only {len(times)} calls could be timed in {sum(times):.1f} s, too few for p{percent}"
-                )
+                unavailable[key] = problem
     return Timed(metrics, unavailable)
-
-
-def call_times(call: Callable[[], object], seconds: float, clock: Callable[[], float] = timer) -> list[float]:
-    """Seconds of each of at least 100 calls over at least `seconds`, or of fewer that took ten times that."""
-    times: list[float] = []
-    collects = gc.isenabled()
-    gc.disable()  # as timeit does: a collection is the measuring program's work, not the model's
-    try:
-        begin = clock()
-        while True:
-            before = clock()
-            call()
-            after = clock()
-            times.append(after - before)
-            enough = len(times) >= _CALLS and after - begin >= seconds
-            if enough or (after - begin >= _PATIENCE * seconds and len(times) >= 2 * _BEYOND):
-                return times
-    finally:
-        if collects:
-            gc.enable()
 
 
 def _key(name: str, size: int) -> str:

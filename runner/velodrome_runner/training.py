@@ -18,23 +18,13 @@ from velodrome_runner.evaluation import evaluate
 from velodrome_runner.optimization import Schedule, l1_norm, make_optimizer, weights
 from velodrome_runner.precision import autocast
 from velodrome_runner.preprocessing import Prepared
+from velodrome_runner.reporting import Moment
 from velodrome_runner.stopping import EarlyStopper, reached
 from velodrome_runner.stopwatch import Meter, Stopwatch
 
 # Seconds between two looks at the loss inside an epoch. A look makes a GPU finish what is queued, which costs well
 # under a thousandth of that.
 _LOOK_SECONDS = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Moment:
-    """Where training stands: `fraction` of the budget is used; `point` is there when an epoch has just ended."""
-
-    epoch: int
-    fraction: float
-    loss: float
-    samples_per_second: float
-    point: EpochPoint | None = None
 
 
 @dataclass(frozen=True, slots=True)

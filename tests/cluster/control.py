@@ -43,6 +43,10 @@ class Cluster:
         """Builds what changed and loads it: each component's image by digest."""
         return recipes.load_all(self.at)
 
+    def load_image(self, component: str) -> str:
+        """One image by digest: a component's, or that of an example with a program of its own."""
+        return recipes.load(self.at, component)
+
     # -- one part ---------------------------------------------------------------------------------------------------
 
     def pid(self, part: str) -> int | None:

@@ -16,7 +16,7 @@ import pytest
 
 from tests.cluster.control import Cluster, ClusterError
 from tests.cluster.layout import Layout
-from tests.cluster.recipes import COMPONENTS, ROOT
+from tests.cluster.recipes import COMPONENTS, ROOT, dockerfile_of
 
 ENV_IMAGES = "VELODROME_IMAGES"
 _KIND = "velodrome-tests"
@@ -75,13 +75,20 @@ class Foreign(Cluster):
         """Skips the test."""
         pytest.skip(f"{part} of this cluster is not the test's to kill")
 
+    def load_image(self, component: str) -> str:
+        """The image that VELODROME_IMAGES names; skips the test where it names none."""
+        found = _named().get(component)
+        if found is None:
+            pytest.skip(f"{ENV_IMAGES} names no image for {component}")
+        return found
+
     def load_images(self) -> dict[str, str]:
         """The images that VELODROME_IMAGES names.
 
         Raises:
             ClusterError: one is missing, or is not pinned by digest.
         """
-        named = dict(item.split("=", 1) for item in os.environ.get(ENV_IMAGES, "").split(",") if "=" in item)
+        named = _named()
         missing = [component for component in COMPONENTS if "@sha256:" not in named.get(component, "")]
         if missing:
             raise ClusterError(
@@ -103,11 +110,12 @@ class Kind(Foreign):
 
     def load_images(self) -> dict[str, str]:
         """Builds each image with Docker and imports it into the node under a name by digest, which pods can pin."""
-        return {component: self._load(component) for component in COMPONENTS}
+        return {component: self.load_image(component) for component in COMPONENTS}
 
-    def _load(self, component: str) -> str:
+    def load_image(self, component: str) -> str:
+        """Builds one image and imports it."""
         repository = f"localhost/velodrome-{component}"
-        dockerfile = f"deploy/images/{component}.Dockerfile"
+        dockerfile = str(dockerfile_of(component))
         _run("docker", "build", "--quiet", "--file", dockerfile, "--tag", f"{repository}:tests", str(ROOT))
         _run("kind", "load", "docker-image", f"{repository}:tests", "--name", _KIND)
         ctr = ("docker", "exec", f"{_KIND}-control-plane", "ctr", "--namespace", "k8s.io", "images")
@@ -117,6 +125,10 @@ class Kind(Foreign):
                 _run(*ctr, "tag", "--force", name, f"{repository}@{digest}")
                 return f"{repository}@{digest}"
         raise ClusterError(f"{repository}:tests was loaded and is not in the node")
+
+
+def _named() -> dict[str, str]:
+    return dict(item.split("=", 1) for item in os.environ.get(ENV_IMAGES, "").split(",") if "=" in item)
 
 
 def _run(*line: str) -> str:

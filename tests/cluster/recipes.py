@@ -23,10 +23,10 @@ _SOURCES = {
     "runner": ("core", "runner"),
     "leaderboard": ("core", "leaderboard"),
     "redis": (),
+    "numpy": ("core", "runner", "deploy/examples/numpy"),
+    "tensorflow": ("core", "runner", "deploy/examples/tensorflow"),
 }
-
-
-COMPONENTS = tuple(_SOURCES)
+COMPONENTS = ("operator", "runner", "leaderboard", "redis")
 
 
 def load_all(at: Layout) -> dict[str, str]:
@@ -48,7 +48,7 @@ def load(at: Layout, component: str) -> str:
         _buildah(
             "bud", "--quiet", "--layers", "--isolation", "chroot", "--pull-never",
             "--volume", "/etc/ssl/certs:/etc/ssl/certs:ro", "--build-arg", f"BASE={_BASE}",
-            "--file", f"deploy/images/{component}.Dockerfile", "--tag", name, ".",
+            "--file", str(dockerfile_of(component)), "--tag", name, ".",
         )  # fmt: skip
         for old in at.images.glob(f"{component}-*.tar"):
             old.unlink()
@@ -59,10 +59,17 @@ def load(at: Layout, component: str) -> str:
     return images.load(at, archive)[name]
 
 
+def dockerfile_of(component: str) -> Path:
+    """A component's of the installation, or that of an example with a program of its own."""
+    if component in COMPONENTS:
+        return ROOT / f"deploy/images/{component}.Dockerfile"
+    return ROOT / f"deploy/examples/{component}/Dockerfile"
+
+
 def _key(component: str) -> str:
     """A digest of everything that the image is made from."""
     found = hashlib.sha256()
-    files = [ROOT / f"deploy/images/{component}.Dockerfile", ROOT / "tools/uv.txt"]
+    files = [dockerfile_of(component), ROOT / "tools/uv.txt"]
     if _SOURCES[component]:
         files += [ROOT / name for name in ("pyproject.toml", "uv.lock")]
     for folder in _SOURCES[component]:

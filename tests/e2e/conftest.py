@@ -120,6 +120,12 @@ def installed(api: Kube) -> Kube:
     return api
 
 
+@pytest.fixture
+def own_image(installed: Kube) -> str:
+    """An image by digest that has `velodrome-runner` and no torch: its pods start in a second or two."""
+    return installed.cluster.load_image("numpy")
+
+
 def _overlay(references: Mapping[str, str], folder: Path) -> dict[str, Any]:
     """The project's kustomization with the images that were built here."""
     images = []

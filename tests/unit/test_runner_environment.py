@@ -12,7 +12,8 @@ from velodrome import keys
 from velodrome.errors import ConfigurationError
 from velodrome.results import Environment
 from velodrome.spec import Training
-from velodrome_runner.environment import cpu_model, fingerprint
+from velodrome_runner.environment import fingerprint
+from velodrome_runner.hardware import cpu_model
 from velodrome_runner.threads import cpu_limit, memory_limit
 
 NO_LIMIT_V1 = str(2**63 - 4096)

@@ -10,8 +10,9 @@ from velodrome.errors import ConfigurationError
 from velodrome.plan import plan
 from velodrome.spec import BenchmarkJob
 from velodrome_runner.log import Tail
+from velodrome_runner.orders import ordered
 from velodrome_runner.settings import Settings
-from velodrome_runner.trial import explain, ordered
+from velodrome_runner.trial import explain
 
 LEAST = {
     keys.ENV_SPEC: "/job.json",

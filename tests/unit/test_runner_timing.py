@@ -7,11 +7,12 @@ import pytest
 import torch
 from torch import nn
 
+from velodrome.calls import call_times
 from velodrome.spec import Model
 from velodrome_runner.footprint import flops, model_bytes, parameters
 from velodrome_runner.models import build
 from velodrome_runner.peak import Unmeasurable
-from velodrome_runner.timing import call_times, time_inference
+from velodrome_runner.timing import time_inference
 
 SHAPE = (1, 8, 8)
 CLASSES = 10

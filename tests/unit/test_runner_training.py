@@ -16,8 +16,9 @@ from velodrome_runner.data import Split
 from velodrome_runner.optimization import Schedule, l1_norm, make_optimizer, weights
 from velodrome_runner.precision import autocast, supported
 from velodrome_runner.preprocessing import Prepared
+from velodrome_runner.reporting import Moment
 from velodrome_runner.stopping import EarlyStopper
-from velodrome_runner.training import Moment, Trained, train
+from velodrome_runner.training import Trained, train
 
 CPU = torch.device("cpu")
 CLASSES = 3

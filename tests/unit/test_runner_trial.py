@@ -6,7 +6,7 @@ import pytest
 
 from velodrome.collector import REPORT_BYTES
 from velodrome.results import EpochPoint
-from velodrome_runner.trial import MOST_POINTS, thinned
+from velodrome_runner.reporting import MOST_POINTS, thinned
 
 
 def curves(epochs: int) -> list[EpochPoint]:

@@ -1,0 +1,253 @@
+"""What a training program of one's own tells Velodrome. The standard library alone: any image and framework will do.
+
+    from velodrome import report
+
+    trial = report.trial()
+    trial.dataset("digits", digest=report.digest(train=(x, y), test=(u, v)), …)
+    for epoch in trial.epochs():
+        with trial.training():
+            …
+        trial.epoch(epoch, train_loss=loss, samples=len(x), validation={"accuracy": 0.97})
+    trial.result({"accuracy": 0.98})
+
+Each call appends a line of JSON to the file that VELODROME_REPORT names, or writes it to standard output where nothing
+is set: the program runs by itself too. docs/own-code.md says what the lines hold, for programs in other languages.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import statistics
+import struct
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from velodrome.calls import call_times, too_few
+from velodrome.keys import ENV_REPORT, ENV_TRIAL
+from velodrome.metrics import CATALOGUE
+
+
+class Array(Protocol):
+    """A NumPy array, as far as it is used here."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    def astype(self, dtype: str) -> Any: ...
+
+
+@dataclass
+class Trial:
+    """One trial and its stopwatch. Everything that is not told stays at the default of a run by hand.
+
+    `data` is the folder below which the data set's files lie, `cpus` the threads to compute with, `metrics` the keys of
+    what the race measures; `conditions` has dataset, preprocessing, budget, training and evaluation as in the
+    BenchmarkJob.
+    """
+
+    entry: str = "by-hand"
+    repeat: int = 0
+    seed: int = 0
+    cpus: int = 1
+    data: str = "."
+    metrics: Sequence[str] = ()
+    conditions: Mapping[str, Any] = field(default_factory=dict)
+    path: str | None = None
+    clock: Callable[[], float] = time.perf_counter
+    seconds: float = 0.0
+    samples: int = 0
+    done: int = 0
+    time_to_target: float | None = None
+
+    @property
+    def training_parameters(self) -> Mapping[str, Any]:
+        """What `spec.training` says: batchSize, optimizer, regularization and the like."""
+        found: Mapping[str, Any] = self.conditions.get("training", {})
+        return found
+
+    def epochs(self) -> Iterator[int]:
+        """1, 2, … up to `budget.maxEpochs`; ends before where `budget.maxSeconds` of training are over."""
+        budget = self.conditions.get("budget", {})
+        most = budget.get("maxSeconds")
+        for epoch in range(1, budget.get("maxEpochs", 1) + 1):
+            if most is not None and self.seconds >= most:
+                return
+            yield epoch
+
+    @contextmanager
+    def training(self) -> Iterator[None]:
+        """What is done inside is training time; load data and evaluate outside."""
+        begin = self.clock()
+        try:
+            yield
+        finally:
+            self.seconds += self.clock() - begin
+
+    def dataset(
+        self,
+        name: str,
+        *,
+        digest: str,
+        train_samples: int,
+        validation_samples: int,
+        test_samples: int,
+        shape: Sequence[int],
+        classes: Sequence[str],
+    ) -> None:
+        """Tells which data were read; values are ranked together only where the digests agree (`digest`)."""
+        self._write(
+            type="dataset",
+            name=name,
+            digest=digest,
+            train_samples=train_samples,
+            validation_samples=validation_samples,
+            test_samples=test_samples,
+            shape=list(shape),
+            classes=list(classes),
+        )
+
+    def software(self, framework: str, libraries: Mapping[str, str] | None = None) -> None:
+        """Tells what computes, such as `numpy 2.4.1`: speed is ranked only where it agrees."""
+        self._write(type="software", framework=framework, libraries=dict(libraries or {}))
+
+    def epoch(
+        self,
+        epoch: int,
+        *,
+        train_loss: float,
+        samples: int,
+        learning_rate: float = 0.0,
+        validation: Mapping[str, float] | None = None,
+    ) -> None:
+        """Tells of an epoch that has ended, with the samples that it trained on and values on the validation split."""
+        self.done = epoch
+        self.samples += samples
+        self._look_at_target(validation or {})
+        self._write(
+            type="epoch",
+            epoch=epoch,
+            seconds=self.seconds,
+            train_loss=train_loss,
+            learning_rate=learning_rate,
+            samples_per_second=self.samples / self.seconds if self.seconds else 0.0,
+            validation=dict(validation or {}),
+        )
+
+    def time_inference(self, predict: Callable[[int], object]) -> dict[str, float]:
+        """Latency and throughput of `predict(batch_size)`, for the batch sizes of the race, by metric key.
+
+        `predict` classifies one batch and waits for the answer. It is called once before anything is timed; then as
+        long and as often as Velodrome times its own models.
+        """
+        inference = self.conditions.get("evaluation", {}).get("inference", {})
+        found: dict[str, float] = {}
+        for size in inference.get("batchSizes", [1]):
+            predict(size)
+            times = call_times(lambda size=size: predict(size), inference.get("minRunSeconds", 1.0), self.clock)  # type: ignore[misc]
+            found[f"inference_samples_per_second{{batch_size={size}}}"] = size * len(times) / sum(times)
+            quantiles = statistics.quantiles(times, n=100, method="inclusive")
+            for percent in (50, 90, 99):
+                if too_few(times, percent) is None:
+                    found[f"latency_p{percent}_seconds{{batch_size={size}}}"] = quantiles[percent - 1]
+        return found
+
+    def result(self, metrics: Mapping[str, float], unavailable: Mapping[str, str] | None = None) -> None:
+        """Tells the final values, by metric key; training time and throughput are added from the stopwatch."""
+        values = {name: float(value) for name, value in metrics.items()}
+        if self.seconds:
+            values.setdefault("train_seconds", self.seconds)
+            values.setdefault("train_samples_per_second", self.samples / self.seconds)
+        if self.time_to_target is not None:
+            values.setdefault("time_to_target_seconds", self.time_to_target)
+        self._write(type="result", metrics=values, unavailable=dict(unavailable or {}), epochs=self.done)
+
+    def _look_at_target(self, validation: Mapping[str, float]) -> None:
+        target = self.conditions.get("budget", {}).get("target")
+        if self.time_to_target is not None or not target or target["metric"] not in validation:
+            return
+        value, wanted = validation[target["metric"]], target["value"]
+        higher = CATALOGUE[target["metric"]].direction == "higher"
+        if value >= wanted if higher else value <= wanted:
+            self.time_to_target = self.seconds
+
+    def _write(self, **line: Any) -> None:
+        try:
+            text = json.dumps(line, allow_nan=False)
+        except ValueError as error:
+            raise ValueError(
+                f"a value of this report is not finite, and no measurement: {_not_finite(line)}"
+            ) from error
+        if self.path is None:
+            sys.stdout.write(f"{text}\n")
+            return
+        with open(self.path, "a", encoding="utf-8") as file:  # noqa: PTH123 - one write to the end of the file
+            file.write(f"{text}\n")
+
+
+def trial(environ: Mapping[str, str] = os.environ) -> Trial:
+    """The trial that this process is to run; one with seed 0 and one epoch where it was started by hand."""
+    path = environ.get(ENV_TRIAL)
+    if not path:
+        return Trial()
+    with open(path, encoding="utf-8") as file:  # noqa: PTH123 - pathlib costs an import
+        told = json.load(file)
+    names = ("entry", "repeat", "seed", "cpus", "data", "metrics", "conditions")
+    return Trial(path=environ.get(ENV_REPORT), **{name: told[name] for name in names})
+
+
+def digest(*, train: tuple[Array, Array], test: tuple[Array, Array]) -> str:
+    """The digest of a data set, as Velodrome computes it: each split is (images, labels) as NumPy arrays.
+
+    Images are n x channels x height x width of 8-bit values, before any preprocessing; `train` is the training split
+    as it was published, before a validation split is taken out of it.
+    """
+    hasher = hashlib.sha256()
+    for name, (images, labels) in (("train", train), ("test", test)):
+        if len(images.shape) != 4:
+            raise ValueError(
+                f"images of the {name} split have {len(images.shape)} axes: give n x channels x height x width"
+            )
+        hasher.update(name.encode("ascii"))
+        hasher.update(struct.pack("<4q", *images.shape))
+        hasher.update(images.astype("<u1").tobytes())
+        hasher.update(labels.astype("<i8").tobytes())
+    return f"sha256:{hasher.hexdigest()}"
+
+
+def classification(labels: Sequence[int], predicted: Sequence[int]) -> dict[str, float]:
+    """Accuracy, and macro-averaged precision, recall and F1, as the catalogue of metrics defines them.
+
+    Classes that are in neither are left out of the averages.
+    """
+    pairs = [(int(label), int(guess)) for label, guess in zip(labels, predicted, strict=True)]
+    if not pairs:
+        raise ValueError("there are no samples to score")
+    precisions, recalls, scores = [], [], []
+    for name in sorted({name for pair in pairs for name in pair}):
+        hits = sum(1 for label, guess in pairs if label == guess == name)
+        guessed = sum(1 for _, guess in pairs if guess == name)
+        there = sum(1 for label, _ in pairs if label == name)
+        precisions.append(hits / guessed if guessed else 0.0)
+        recalls.append(hits / there if there else 0.0)
+        scores.append(2 * hits / (guessed + there))
+    return {
+        "accuracy": sum(label == guess for label, guess in pairs) / len(pairs),
+        "precision": statistics.fmean(precisions),
+        "recall": statistics.fmean(recalls),
+        "f1": statistics.fmean(scores),
+    }
+
+
+def _not_finite(value: Any, name: str = "") -> str:
+    """The path of the first number that is none."""
+    if isinstance(value, dict):
+        parts = (_not_finite(item, f"{name}.{key}" if name else str(key)) for key, item in value.items())
+        return next((part for part in parts if part), "")
+    return f"{name} = {value}" if isinstance(value, float) and not math.isfinite(value) else ""

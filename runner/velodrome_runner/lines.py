@@ -1,0 +1,128 @@
+"""The lines that a command of one's own reports with, and what they come to. Pure; imports no torch.
+
+A line is a JSON document with a `type`: epoch, dataset, software or result. docs/own-code.md is for its writers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
+
+from velodrome.metrics import MetricKey
+from velodrome.results import DatasetFacts, EpochPoint
+
+
+class Line(BaseModel):
+    """Strict: a field that is misspelt is told, not dropped."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class EpochLine(Line):
+    """An epoch has ended."""
+
+    type: Literal["epoch"]
+    epoch: int = Field(ge=1, description="Counted from 1.")
+    seconds: float = Field(ge=0, description="Training time since the start, without evaluation.")
+    train_loss: float = Field(description="Mean loss of the epoch.")
+    learning_rate: float = Field(default=0.0, description="At the end of the epoch.")
+    samples_per_second: float = Field(ge=0, description="Training throughput so far.")
+    validation: Mapping[str, float] = Field(default={}, description="Values on the validation split, by metric.")
+
+
+class DatasetLine(Line):
+    """Which data were read; needed once."""
+
+    type: Literal["dataset"]
+    name: str
+    digest: str = Field(pattern=r"^sha256:[a-f0-9]{64}$", description="As `velodrome.report.digest` computes it.")
+    train_samples: int = Field(ge=1)
+    validation_samples: int = Field(ge=0)
+    test_samples: int = Field(ge=1)
+    shape: tuple[int, ...] = Field(description="Of one sample, channels first.")
+    classes: tuple[str, ...] = Field(description="Their names.")
+
+
+class SoftwareLine(Line):
+    """What computes."""
+
+    type: Literal["software"]
+    framework: str = Field(min_length=1, max_length=100, description="Name and version, such as `numpy 2.4.1`.")
+    libraries: Mapping[str, str] = Field(default={}, description="Versions of what else a measurement passes through.")
+
+
+class ResultLine(Line):
+    """The final values; needed once."""
+
+    type: Literal["result"]
+    metrics: Mapping[str, float] = Field(description="By metric key, such as `latency_p50_seconds{batch_size=1}`.")
+    unavailable: Mapping[str, str] = Field(default={}, description="Why a metric could not be measured, by key.")
+    epochs: int = Field(default=0, ge=0, description="How many were trained.")
+
+    @field_validator("metrics", "unavailable")
+    @classmethod
+    def _known(cls, named: Mapping[str, object]) -> Mapping[str, object]:
+        for key in named:
+            MetricKey.parse(key)
+        return named
+
+
+LINE: TypeAdapter[EpochLine | DatasetLine | SoftwareLine | ResultLine] = TypeAdapter(
+    Annotated[EpochLine | DatasetLine | SoftwareLine | ResultLine, Field(discriminator="type")]
+)
+
+
+@dataclass(slots=True)
+class Reported:
+    """What the lines so far have told. `problem` is the first line that could not be read, and why."""
+
+    dataset: DatasetFacts | None = None
+    software: SoftwareLine | None = None
+    result: ResultLine | None = None
+    curves: list[EpochPoint] = field(default_factory=list)
+    lines: int = 0
+    problem: str | None = None
+
+    def take(self, text: str) -> EpochPoint | None:
+        """Adds a line; the epoch's point if it ended one. A line that can't be read changes nothing but `problem`."""
+        self.lines += 1
+        if not text.strip():
+            return None
+        try:
+            line = LINE.validate_json(text)
+        except ValidationError as error:
+            self._complain(_words(error))
+            return None
+        match line:
+            case EpochLine():
+                return self._epoch(line)
+            case DatasetLine():
+                self.dataset = DatasetFacts.model_validate(line.model_dump())
+            case SoftwareLine():
+                self.software = line
+            case ResultLine() if self.result is None:
+                self.result = line
+            case ResultLine():
+                self._complain("a second result: report one, at the end")
+        return None
+
+    def _epoch(self, line: EpochLine) -> EpochPoint | None:
+        if self.curves and line.epoch <= self.curves[-1].epoch:
+            self._complain(f"epoch {line.epoch} after epoch {self.curves[-1].epoch}: count upwards")
+            return None
+        point = EpochPoint.model_validate(line.model_dump())
+        self.curves.append(point)
+        return point
+
+    def _complain(self, what: str) -> None:
+        self.problem = self.problem or f"line {self.lines}: {what}"
+
+
+def _words(error: ValidationError) -> str:
+    """The first thing that is wrong, by its field."""
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"][1:])
+    return f"{where}: {first['msg']}" if where else str(first["msg"])

@@ -1,0 +1,267 @@
+"""A trial that a command of one's own trains: `velodrome-runner exec -- COMMAND`. Imports no torch.
+
+The command gets its trial by environment and a JSON file, reports by lines of JSON (`lines`), and is told nothing of
+Redis: this process delivers, with the same retries and exit codes as for Velodrome's own training.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import velodrome
+from velodrome import keys
+from velodrome.errors import ConfigurationError
+from velodrome.metrics import MetricKey
+from velodrome.plan import Plan, Trial, objective_key
+from velodrome.results import Environment, GrantedResources, Hardware, Software, TrialResult
+from velodrome_runner.hardware import cpu_model, nvidia
+from velodrome_runner.lines import Reported
+from velodrome_runner.log import Tail, complain
+from velodrome_runner.orders import planned
+from velodrome_runner.publish import Publisher, connect
+from velodrome_runner.reporting import Failure, Moment, Reporter, exit_code, failed, thinned, who
+from velodrome_runner.settings import Settings
+from velodrome_runner.threads import memory_limit
+
+_POLL_SECONDS = 0.2
+# A command that is told to end has this long before it is killed; a pod has 30 s in all.
+_GRACE_SECONDS = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How the command ended: its exit code, or minus the signal that ended it, and the last that it wrote."""
+
+    code: int
+    last_line: str = ""
+
+
+def run(
+    settings: Settings,
+    *,
+    threads: int,
+    tail: Tail,
+    command: Sequence[str] | None = None,
+    wall: Callable[[], float] = time.time,
+) -> int:
+    """Runs the trial's command, or the one given, reports its result, and returns the exit code of `velodrome.keys`.
+
+    Raises:
+        ConfigurationError: there is no such trial, or it has no command.
+    """
+    plan, trial = planned(settings)
+    line = tuple(command or trial.config.command or ())
+    if not line:
+        raise ConfigurationError(f"entry {trial.entry} has no command: give one, `velodrome-runner exec -- COMMAND …`")
+    started = wall()
+    client = None if settings.redis_url is None else connect(settings.redis_url)
+    with Publisher(client, settings.job_uid) as publisher:
+        reporter = Reporter(trial, settings, publisher, wall)
+        reporter("Starting", None)
+        reported = Reported()
+        ended = _train(line, _Files.of(trial, settings, threads), reported, reporter)
+        told = who(trial, settings, started, wall())
+        if isinstance(ended, int):
+            written = [line for line in tail.text().splitlines() if line.strip()]
+            found = conclude(plan, trial, reported, Ended(ended, written[-1] if len(written) > 1 else ""))
+        else:
+            found = ended
+        if isinstance(found, Failure):
+            complain(f"{found.reason}: {found.message}")
+            result = failed(found, tail, told)
+        else:
+            environment = _environment(trial, reported, threads, settings.concurrent)
+            result = TrialResult.model_validate(told | found | {"environment": environment})
+        spool = settings.scratch / f"result-{settings.index}-{settings.attempt}.json"
+        delivered = publisher.deliver(result, spool, deadline=settings.deadline)
+    return exit_code(found if isinstance(found, Failure) else None, delivered=delivered)
+
+
+def conclude(plan: Plan, trial: Trial, reported: Reported, ended: Ended) -> Failure | dict[str, object]:
+    """What the lines and the command's end come to: why the trial failed, or its result's fields. Pure."""
+    if ended.code < 0:
+        return Failure("CommandKilled", f"the command was ended by {_signal_name(-ended.code)}: {_last(ended)}")
+    if ended.code > 0:
+        return Failure("CommandFailed", f"the command ended with exit code {ended.code}: {_last(ended)}")
+    if reported.problem is not None:
+        return Failure("InvalidReport", f"the command's report can't be read: {reported.problem}", final=True)
+    if reported.result is None:
+        return Failure("ResultMissing", "the command reported no result: call trial.result(…) at its end", final=True)
+    if reported.dataset is None:
+        message = "the command did not say which data it read: call trial.dataset(…), since only equal data compare"
+        return Failure("ConditionsMissing", message, final=True)
+    pinned = trial.config.dataset.digest
+    if pinned is not None and pinned != reported.dataset.digest:
+        message = f"the command read {reported.dataset.digest}, but spec.dataset.digest pins {pinned}"
+        return Failure("DatasetDigestMismatch", message, final=True)
+    metrics, unavailable = dict(reported.result.metrics), dict(reported.result.unavailable)
+    needed = [str(key) for key in map(objective_key, plan.job.spec.objectives) if key.metric.kind == "quality"]
+    missing = [key for key in needed if key not in metrics]
+    if missing:
+        message = f"the command did not report {missing[0]}, an objective of this race: add it to trial.result(…)"
+        return Failure("MetricsMissing", message, final=True)
+    for key in _wanted(plan, trial):
+        if key not in metrics:
+            unavailable.setdefault(key, "the command did not report it")
+    return {
+        "outcome": "Succeeded",
+        "metrics": metrics,
+        "unavailable": unavailable,
+        "curves": thinned(reported.curves, None),
+        "dataset": reported.dataset,
+        "epochs": reported.result.epochs or (reported.curves[-1].epoch if reported.curves else None),
+    }
+
+
+def _last(ended: Ended) -> str:
+    return f"its last line was {ended.last_line[:300]!r}" if ended.last_line else "it wrote nothing"
+
+
+def _wanted(plan: Plan, trial: Trial) -> tuple[str, ...]:
+    """Keys of everything that the race ranks or shows, without repetition."""
+    objectives = (str(objective_key(objective)) for objective in plan.job.spec.objectives)
+    return tuple(dict.fromkeys((*trial.config.quality, *objectives)))
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Files:
+    """The trial as the command reads it, and where it reports."""
+
+    trial: Path
+    report: Path
+
+    @classmethod
+    def of(cls, trial: Trial, settings: Settings, threads: int) -> _Files:
+        settings.scratch.mkdir(parents=True, exist_ok=True)
+        name = f"{settings.index}-{settings.attempt}"
+        files = cls(settings.scratch / f"trial-{name}.json", settings.scratch / f"report-{name}.jsonl")
+        config = trial.config.model_dump(mode="json", by_alias=True)
+        conditions = ("dataset", "preprocessing", "budget", "training", "evaluation")
+        document = {
+            "entry": trial.entry,
+            "index": trial.index,
+            "repeat": trial.repeat,
+            "seed": trial.seed,
+            "cpus": threads,
+            "data": str(settings.data),
+            "metrics": [key for key in trial.config.quality if MetricKey.parse(key).metric.kind == "quality"],
+            "conditions": {name: config[name] for name in conditions},
+        }
+        files.trial.write_text(json.dumps(document, indent=2), encoding="utf-8")
+        files.report.write_text("", encoding="utf-8")
+        return files
+
+    def remove(self) -> None:
+        self.trial.unlink(missing_ok=True)
+        self.report.unlink(missing_ok=True)
+
+
+def _train(line: Sequence[str], files: _Files, reported: Reported, reporter: Reporter) -> int | Failure:
+    """Runs the command to its end, passing its epochs on while it runs; its return code, as subprocess has it."""
+    environment = {name: value for name, value in os.environ.items() if name != keys.ENV_REDIS_URL}
+    environment |= {keys.ENV_TRIAL: str(files.trial), keys.ENV_REPORT: str(files.report)}
+    sys.stdout.flush()
+    try:
+        process = subprocess.Popen(
+            line, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            process_group=0,
+        )  # fmt: skip
+    except OSError as error:
+        return Failure("CommandNotFound", f"{line[0]} can't be run: {error.strerror or error}", final=True)
+    assert process.stdout is not None
+    pump = threading.Thread(target=_pump, args=(process.stdout,), daemon=True)
+    pump.start()
+    try:
+        with files.report.open(encoding="utf-8", errors="replace") as lines:
+            rest = ""
+            while True:
+                code = process.poll()
+                rest = _follow(rest + lines.read(), reported, reporter)
+                if code is not None:
+                    break
+                time.sleep(_POLL_SECONDS)
+        if rest:
+            _follow(f"{rest}\n", reported, reporter)
+        return code
+    finally:
+        _end(process)
+        pump.join(_GRACE_SECONDS)
+        files.remove()
+
+
+def _follow(text: str, reported: Reported, reporter: Reporter) -> str:
+    """Takes the whole lines of a text; what is left of it."""
+    *whole, rest = text.split("\n")
+    for line in whole:
+        point = reported.take(line)
+        if point is not None:
+            reporter("Training", Moment.at(point, reporter.epochs))
+    return rest
+
+
+def _pump(stream: IO[bytes]) -> None:
+    """Passes the command's output on; this process's streams remember its end."""
+    for line in stream:
+        sys.stdout.write(line.decode("utf-8", "backslashreplace"))
+        sys.stdout.flush()
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Ends what the command started: asked first, then killed."""
+    for number, seconds in ((signal.SIGTERM, _GRACE_SECONDS), (signal.SIGKILL, _GRACE_SECONDS)):
+        try:
+            os.killpg(process.pid, number)
+        except (ProcessLookupError, PermissionError):
+            return
+        try:
+            process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            continue
+
+
+def _environment(trial: Trial, reported: Reported, threads: int, concurrent: int) -> Environment:
+    """Where it ran, as this process sees it; the framework is what the command says."""
+    accelerators = nvidia()
+    first = accelerators[0] if accelerators else None
+    software = reported.software
+    return Environment(
+        hardware=Hardware(
+            cpu_model=cpu_model(),
+            cpu_count=os.cpu_count() or 1,
+            accelerator=first.name if first else None,
+            accelerator_memory_bytes=first.memory_bytes if first else None,
+            driver=first.driver if first else None,
+        ),
+        software=Software(
+            velodrome=velodrome.__version__,
+            python=platform.python_version(),
+            framework=software.framework if software else "own code",
+            libraries=software.libraries if software else {},
+        ),
+        resources=GrantedResources(
+            cpus=threads,
+            memory_limit_bytes=memory_limit(),
+            accelerators=len(accelerators),
+            concurrent_trials=concurrent,
+        ),
+        precision=trial.config.training.precision,
+        deterministic=trial.config.training.deterministic,
+    )

@@ -1,0 +1,140 @@
+"""What a runner process tells of its trial, whoever trains: progress, failure, exit code. Imports no torch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from velodrome import keys
+from velodrome.plan import Trial
+from velodrome.results import LOG_TAIL_LIMIT, EpochPoint, Phase, Progress, TrialResult, utc
+from velodrome_runner.log import Tail, say
+from velodrome_runner.publish import Publisher
+from velodrome_runner.settings import Settings
+
+# Epochs of a result's curves: well below what the collector takes, and more than a screen has pixels.
+MOST_POINTS = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """Where training stands: `fraction` of the budget is used; `point` is there when an epoch has just ended."""
+
+    epoch: int
+    fraction: float
+    loss: float
+    samples_per_second: float
+    point: EpochPoint | None = None
+
+    @classmethod
+    def at(cls, point: EpochPoint, epochs: int) -> Moment:
+        """The end of an epoch, where the budget is so many of them."""
+        return cls(point.epoch, min(1.0, point.epoch / epochs), point.train_loss, point.samples_per_second, point)
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a trial failed, in the words of its record; `final` says that running it again can't help."""
+
+    reason: str
+    message: str
+    final: bool = False
+
+
+def exit_code(failure: Failure | None, *, delivered: bool) -> int:
+    """How a runner process ends, by `velodrome.keys`."""
+    if not delivered:
+        return keys.EXIT_UNDELIVERED
+    if failure is None:
+        return keys.EXIT_OK
+    return keys.EXIT_CONFIGURATION if failure.final else keys.EXIT_FAILED
+
+
+class Reporter:
+    """Writes each step of a trial to the log and hands it to the publisher."""
+
+    def __init__(self, trial: Trial, settings: Settings, publisher: Publisher, wall: Callable[[], float]) -> None:
+        self._trial = trial
+        self._settings = settings
+        self._publisher = publisher
+        self._wall = wall
+
+    @property
+    def epochs(self) -> int:
+        """The budget's."""
+        return self._trial.config.budget.max_epochs
+
+    def __call__(self, phase: Phase, moment: Moment | None) -> None:
+        epochs = self.epochs
+        say(self._line(phase, moment, epochs))
+        done = phase in ("Evaluating", "Timing", "Finished")
+        self._publisher.progress(
+            Progress(
+                job_uid=self._settings.job_uid,
+                index=self._trial.index,
+                attempt=self._settings.attempt,
+                phase=phase,
+                epoch=moment.epoch if moment else 0,
+                epochs=epochs,
+                fraction=min(1.0, moment.fraction) if moment else float(done),
+                loss=moment.loss if moment else None,
+                samples_per_second=moment.samples_per_second if moment else None,
+                at=utc(self._wall()),
+                point=moment.point if moment else None,
+            )
+        )
+
+    def _line(self, phase: Phase, moment: Moment | None, epochs: int) -> str:
+        if moment is None:
+            trial = self._trial
+            return f"{phase}: {trial.entry}, seed {trial.seed}" if phase == "Starting" else f"{phase}"
+        line = f"epoch {moment.epoch}/{epochs}: loss {moment.loss:.4f}, {moment.samples_per_second:,.0f} samples/s"
+        if moment.point is not None:
+            line += "".join(f", {name} {value:.4f}" for name, value in sorted(moment.point.validation.items()))
+        return line
+
+
+def who(trial: Trial, settings: Settings, started: float, finished: float) -> dict[str, object]:
+    """What a result says of its trial, however it ended."""
+    return {
+        "job_uid": settings.job_uid,
+        "index": trial.index,
+        "entry": trial.entry,
+        "repeat": trial.repeat,
+        "seed": trial.seed,
+        "trial_id": trial.id,
+        "attempt": settings.attempt,
+        "started_at": utc(started),
+        "finished_at": utc(finished),
+    }
+
+
+def thinned(curves: Sequence[EpochPoint], best_epoch: int | None, most: int = MOST_POINTS) -> tuple[EpochPoint, ...]:
+    """The points of at most about `most` epochs, evenly spread; the first, the last and the best are among them.
+
+    A long training would else make a report that is too large to be accepted.
+    """
+    if len(curves) <= most:
+        return tuple(curves)
+    step = math.ceil(len(curves) / most)
+    kept = {1, len(curves), best_epoch or 1, *range(1, len(curves) + 1, step)}
+    return tuple(point for point in curves if point.epoch in kept)
+
+
+def failed(failure: Failure, tail: Tail, who: dict[str, object]) -> TrialResult:
+    """The result of a trial that failed, with the end of its log."""
+    return TrialResult.model_validate(
+        who
+        | {
+            "outcome": "Failed",
+            "reason": failure.reason,
+            "message": _writable(failure.message),
+            "log_tail": _writable(tail.text())[-2 * LOG_TAIL_LIMIT :],
+        }
+    )
+
+
+def _writable(text: str) -> str:
+    """The text with escapes for what UTF-8 can't write, such as the odd bytes of a file's name."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")

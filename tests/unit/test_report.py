@@ -1,0 +1,125 @@
+"""The helper for training programs of one's own, held to what Velodrome's own training computes."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torchmetrics.functional.classification import multiclass_f1_score, multiclass_precision, multiclass_recall
+
+from velodrome import report
+from velodrome.keys import ENV_REPORT, ENV_TRIAL
+from velodrome_runner.data import Raw, Split, content_digest
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+@pytest.fixture
+def trial(tmp_path: Path) -> report.Trial:
+    told = {
+        "entry": "mine", "index": 3, "repeat": 1, "seed": 8, "cpus": 2, "data": "/data", "metrics": ["accuracy"],
+        "conditions": {"budget": {"maxEpochs": 3, "target": {"metric": "accuracy", "value": 0.5}},
+                       "evaluation": {"inference": {"batchSizes": [1, 4], "minRunSeconds": 0.05}},
+                       "training": {"batchSize": 16}},
+    }  # fmt: skip
+    (tmp_path / "trial.json").write_text(json.dumps(told))
+    return report.trial({ENV_TRIAL: str(tmp_path / "trial.json"), ENV_REPORT: str(tmp_path / "report")})
+
+
+def test_it_imports_no_library() -> None:
+    code = "import sys, velodrome.report; print(sorted({name.split('.')[0] for name in sys.modules}))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {"numpy", "pydantic", "redis", "scipy", "torch", "kopf", "typer"} & set(eval(done.stdout))  # noqa: S307
+
+
+def test_a_trial_is_what_it_was_told(trial: report.Trial) -> None:
+    assert (trial.entry, trial.seed, trial.cpus, trial.data) == ("mine", 8, 2, "/data")
+    assert trial.training_parameters["batchSize"] == 16
+    assert list(trial.epochs()) == [1, 2, 3]
+
+
+def test_training_time_is_that_of_the_blocks_alone(trial: report.Trial, tmp_path: Path) -> None:
+    ticks = iter([10.0, 12.0, 100.0, 103.0])
+    trial.clock = lambda: next(ticks)
+    for epoch, accuracy in ((1, 0.4), (2, 0.6)):
+        with trial.training():
+            pass
+        trial.epoch(epoch, train_loss=1.0, samples=50, validation={"accuracy": accuracy})
+    trial.result({"accuracy": 0.55})
+    first, second, last = lines(tmp_path / "report")
+    assert (first["seconds"], first["samples_per_second"]) == (2.0, 25.0)
+    assert (second["seconds"], second["samples_per_second"]) == (5.0, 20.0)
+    assert last["metrics"] == {
+        "accuracy": 0.55, "train_seconds": 5.0, "train_samples_per_second": 20.0, "time_to_target_seconds": 5.0,
+    }  # fmt: skip
+    assert last["epochs"] == 2
+
+
+def test_a_budget_of_seconds_ends_the_epochs(trial: report.Trial) -> None:
+    trial.conditions = {"budget": {"maxEpochs": 9, "maxSeconds": 4.0}}
+    seen = []
+    for epoch in trial.epochs():
+        trial.seconds += 2.0
+        seen.append(epoch)
+    assert seen == [1, 2]
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_what_is_no_number_is_refused_by_name(trial: report.Trial, value: float) -> None:
+    with pytest.raises(ValueError, match=r"metrics\.accuracy = "):
+        trial.result({"accuracy": value})
+
+
+def test_without_a_race_it_writes_to_standard_output(capsys: pytest.CaptureFixture[str]) -> None:
+    trial = report.trial({})
+    trial.result({"accuracy": 1.0})
+    assert json.loads(capsys.readouterr().out)["metrics"] == {"accuracy": 1.0}
+
+
+def test_the_digest_is_velodromes() -> None:
+    generator = np.random.default_rng(5)
+    images = generator.integers(0, 256, (7, 3, 4, 5), dtype=np.uint8)
+    labels = generator.integers(0, 3, 7)
+    own = report.digest(train=(images[:4], labels[:4]), test=(images[4:], labels[4:]))
+    train = Split(torch.from_numpy(images[:4]), torch.from_numpy(labels[:4]))
+    test = Split(torch.from_numpy(images[4:]), torch.from_numpy(labels[4:]))
+    assert own == content_digest(Raw(train, test, ("a", "b", "c"), peak=255))
+
+
+def test_a_digest_of_flat_images_is_refused() -> None:
+    flat = np.zeros((4, 20), dtype=np.uint8)
+    with pytest.raises(ValueError, match="2 axes"):
+        report.digest(train=(flat, np.zeros(4)), test=(flat, np.zeros(4)))
+
+
+@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=60))
+def test_quality_is_as_torchmetrics_computes_it(pairs: list[tuple[int, int]]) -> None:
+    labels, predicted = zip(*pairs, strict=True)
+    own = report.classification(labels, predicted)
+    target, guesses = torch.tensor(labels), torch.tensor(predicted)
+    for name, theirs in (
+        ("precision", multiclass_precision), ("recall", multiclass_recall), ("f1", multiclass_f1_score),
+    ):  # fmt: skip
+        assert own[name] == pytest.approx(float(theirs(guesses, target, num_classes=5, average="macro")), abs=1e-6)
+
+
+def test_inference_is_timed_for_each_batch_size_of_the_race(trial: report.Trial) -> None:
+    calls: list[int] = []
+    found = trial.time_inference(calls.append)
+    assert set(calls) == {1, 4}
+    assert calls.count(4) >= 101  # one to warm up, and enough for p99
+    for size in (1, 4):
+        p50, p99 = (found[f"latency_p{percent}_seconds{{batch_size={size}}}"] for percent in (50, 99))
+        assert 0 < p50 <= p99
+        assert found[f"inference_samples_per_second{{batch_size={size}}}"] > 0

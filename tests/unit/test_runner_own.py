@@ -1,0 +1,100 @@
+"""What a command's lines and its end come to."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from velodrome.plan import Plan, Trial, plan
+from velodrome.spec import BenchmarkJob
+from velodrome_runner.lines import Reported
+from velodrome_runner.own import Ended, conclude
+from velodrome_runner.reporting import Failure
+
+DATASET = {
+    "type": "dataset", "name": "digits", "digest": "sha256:" + "a" * 64, "train_samples": 9, "validation_samples": 1,
+    "test_samples": 3, "shape": [1, 8, 8], "classes": ["a", "b"],
+}  # fmt: skip
+EPOCH = {"type": "epoch", "epoch": 1, "seconds": 1.5, "train_loss": 0.3, "samples_per_second": 6.0}
+RESULT = {"type": "result", "metrics": {"accuracy": 0.9}, "epochs": 1}
+
+
+def made(**dataset: Any) -> tuple[Plan, Trial]:
+    spec = {
+        "entries": [{"name": "own", "command": ["python", "x.py"]}],
+        "objectives": [
+            {"name": "accuracy", "metric": "accuracy"},
+            {"name": "memory", "metric": "peak_memory_bytes"},
+        ],
+        "dataset": {"name": "digits", **dataset},
+    }
+    document = {"apiVersion": "velodrome.dev/v1alpha1", "kind": "BenchmarkJob", "metadata": {"name": "j"}, "spec": spec}
+    found = plan(BenchmarkJob.model_validate(document))
+    return found, found.trial(0)
+
+
+def reported(*documents: Any) -> Reported:
+    found = Reported()
+    for document in documents:
+        found.take(document if isinstance(document, str) else json.dumps(document))
+    return found
+
+
+def test_a_result_has_what_was_reported_and_why_the_rest_is_missing() -> None:
+    found = conclude(*made(), reported(DATASET, EPOCH, RESULT), Ended(0))
+    assert isinstance(found, dict)
+    assert found["metrics"] == {"accuracy": 0.9}
+    unavailable = found["unavailable"]
+    assert isinstance(unavailable, dict)
+    assert unavailable["peak_memory_bytes"] == "the command did not report it"
+    assert found["epochs"] == 1
+
+
+@pytest.mark.parametrize(
+    ("documents", "code", "reason", "words"),
+    [
+        ([DATASET, RESULT], 3, "CommandFailed", "exit code 3"),
+        ([DATASET, RESULT], -9, "CommandKilled", "SIGKILL"),
+        ([DATASET], 0, "ResultMissing", "trial.result"),
+        ([RESULT], 0, "ConditionsMissing", "trial.dataset"),
+        ([DATASET, {**RESULT, "metrics": {"f1": 0.5}}], 0, "MetricsMissing", "accuracy"),
+        ([DATASET, "junk", RESULT], 0, "InvalidReport", "line 2"),
+        ([DATASET, {**RESULT, "metrics": {"acuracy": 0.5}}], 0, "InvalidReport", "acuracy"),
+        ([DATASET, '{"type": "result", "metrics": {"accuracy": NaN}}'], 0, "InvalidReport", "finite"),
+        ([DATASET, {**RESULT, "metric": 1}], 0, "InvalidReport", "metric"),
+        ([DATASET, RESULT, RESULT], 0, "InvalidReport", "second result"),
+        ([DATASET, EPOCH, EPOCH, RESULT], 0, "InvalidReport", "count upwards"),
+        ([{**DATASET, "digest": "abc"}, RESULT], 0, "InvalidReport", "digest"),
+    ],
+)
+def test_what_is_wrong_is_told(documents: list[Any], code: int, reason: str, words: str) -> None:
+    found = conclude(*made(), reported(*documents), Ended(code))
+    assert isinstance(found, Failure)
+    assert found.reason == reason
+    assert words in found.message
+
+
+def test_the_first_wrong_line_is_the_one_that_is_told() -> None:
+    found = reported("junk", DATASET, "more junk")
+    assert found.problem is not None
+    assert found.problem.startswith("line 1:")
+
+
+def test_other_data_than_those_that_are_pinned_are_refused() -> None:
+    found = conclude(*made(digest="sha256:" + "b" * 64), reported(DATASET, RESULT), Ended(0))
+    assert isinstance(found, Failure)
+    assert found.reason == "DatasetDigestMismatch"
+
+
+def test_the_documented_lines_are_read() -> None:
+    text = (Path(__file__).parents[2] / "docs/own-code.md").read_text(encoding="utf-8")
+    block = text.split("```json\n")[1].split("```")[0]
+    found = reported(*block.strip().splitlines())
+    assert found.problem is None
+    assert found.result is not None
+    assert found.dataset is not None
+    assert found.software is not None
+    assert len(found.curves) == 2
