@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from pydantic_core import from_json
 
 from velodrome.errors import SchemaUnsupported
-from velodrome.keys import SCHEMA_VERSION
+from velodrome.keys import REPORT_BYTES, SCHEMA_VERSION
 from velodrome.plan import Plan
 from velodrome.results import (
     REPORT,
@@ -25,11 +25,11 @@ from velodrome.results import (
     utc,
 )
 from velodrome.store import Item, Rejection, Store, Verdict
+from velodrome.store.store import ENOUGH_BYTES
 
 # What the executor saw of an attempt at a trial (index, attempt); None where it started no such attempt at that trial.
 Observe = Callable[[int, str], Observed | None]
 
-REPORT_BYTES = 1024 * 1024
 _MESSAGE_LIMIT = 1000  # it may quote what the report says
 
 
@@ -59,7 +59,7 @@ class Reject:
 class Collected:
     """What one round did, in the order of the inbox; records are without their curves.
 
-    `last` says that the inbox held no more.
+    `last` says that the inbox held no more when it was read.
     """
 
     verdicts: tuple[tuple[TrialRecord, Verdict], ...] = ()
@@ -76,7 +76,7 @@ def judge(report: bytes, plan: Plan, job_uid: str, observe: Observe, at: datetim
     TooLarge, InvalidReport, SchemaUnsupported, WrongJob, UnplannedTrial, UnknownAttempt, ConditionsMissing.
     """
     if len(report) > REPORT_BYTES:
-        return Reject("TooLarge", f"the report has {len(report)} bytes, more than {REPORT_BYTES}")
+        return Reject("TooLarge", f"the report has more than {REPORT_BYTES} bytes")
     try:
         message = _read(report)
     except SchemaUnsupported as error:
@@ -192,4 +192,6 @@ class Collector:
         verdicts = self._store.accept_items(self._uid, entries[-1][0], items, progress, rejected)
         records = (item.record for item in items)
         accepted = tuple(zip(records, verdicts, strict=True))
-        return Collected(accepted, tuple(progress), tuple(rejected), len(entries) < self._count)
+        read = sum(len(report) for _, report in entries)
+        last = len(entries) < self._count and read < ENOUGH_BYTES
+        return Collected(accepted, tuple(progress), tuple(rejected), last)

@@ -43,12 +43,14 @@ def inbox(uid: str) -> str:
 
 
 def instructions(uid: str) -> str:
-    """What a job's runners may read and nobody but the operator writes."""
+    """Hash: trial index -> `velodrome.results.Outcome`, once accepted. Runners read it, the operator writes it."""
     return f"{PREFIX}:instructions:{uid}"
 
 
 # Field of every inbox entry: one JSON document, a `velodrome.results.Report`.
 REPORT_FIELD = "report"
+# A report that is longer is refused, and not read further than to here.
+REPORT_BYTES = 1024 * 1024
 # An inbox that holds this many entries takes no more progress until it is collected; results it always takes.
 INBOX_MAXIMUM = 100_000
 

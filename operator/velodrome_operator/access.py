@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from collections.abc import Mapping
 from urllib.parse import quote
 
 import redis
 
 from velodrome import keys
+from velodrome.results import Outcome
 from velodrome.store.edge import translated
 
 
@@ -63,10 +65,21 @@ class Access:
                 self._client.execute_command("ACL", "SETUSER", user_name(uid), *rules(self._secret, uid))
                 self._granted.add(uid)
 
+    def instruct(self, uid: str, outcomes: Mapping[int, bool]) -> None:
+        """Lets the job's runners read that these trials have an accepted result, and whether that is a success."""
+        words: Mapping[bool, Outcome] = {True: "Succeeded", False: "Failed"}
+        fields = [word for index, succeeded in outcomes.items() for word in (index, words[succeeded])]
+        with translated(self._address):
+            self._client.execute_command("HSET", keys.instructions(uid), *fields)
+
     def revoke(self, uid: str) -> None:
-        """Removes the job's user, which closes its connections. Idempotent."""
+        """Removes the job's user, which closes its connections, its instructions and its inbox. Idempotent.
+
+        For jobs that have ended or are gone: what is left in the inbox is collected no more.
+        """
         with translated(self._address):
             self._client.execute_command("ACL", "DELUSER", user_name(uid))
+            self._client.unlink(keys.instructions(uid), keys.inbox(uid))
         self._granted.discard(uid)
 
     def users(self) -> frozenset[str]:

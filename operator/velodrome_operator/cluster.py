@@ -85,6 +85,15 @@ class Cluster:
         selector = f"{keys.LABEL_JOB_UID}={uid}" if uid else keys.LABEL_JOB_UID
         return await self._list("api/v1", "pods", namespace, selector)
 
+    async def pod_refusal(self, namespace: str, job: str, since: datetime) -> str | None:
+        """Why the API server did not take a Job's newest pod, if it was refused since: only an Event tells."""
+        fields = f"involvedObject.kind=Job,involvedObject.name={job},reason=FailedCreate"
+        path = f"api/v1/namespaces/{namespace}/events"
+        found = await self._call("GET", path, query={"fieldSelector": fields, "limit": "100"}) or {}
+        events = [(_told_at(event), str(event.get("message") or "")) for event in found.get("items") or ()]
+        moment, message = max(events, default=("", ""))
+        return message if moment and datetime.fromisoformat(moment) >= since else None
+
     async def create(self, manifest: Manifest) -> bool:
         """Creates a child; False if it is there already."""
         group, plural = _PATHS[manifest["kind"]]
@@ -186,6 +195,13 @@ class Cluster:
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise Unavailable(f"{method} {path}: {str(error) or type(error).__name__}") from error
         return _answer(f"{method} {path}", code, text, missing_ok=missing_ok)
+
+
+def _told_at(event: Mapping[str, Any]) -> str:
+    """When an Event last happened; where its times are empty, when it was made."""
+    series = event.get("series") or {}
+    moments = (series.get("lastObservedTime"), event.get("lastTimestamp"), event.get("eventTime"))
+    return str(next(filter(None, moments), None) or event["metadata"]["creationTimestamp"])
 
 
 def _answer(what: str, code: int, text: bytes | str, *, missing_ok: bool) -> dict[str, Any] | None:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 from velodrome.collector import Collected, Collector
 from velodrome.errors import StoreRefused, StoreUnavailable
@@ -18,8 +19,13 @@ from velodrome_operator.races import Race, Races
 # How often inboxes are looked into; a report waits half of it on average.
 ROUND_SECONDS = 0.3
 _LOOKUP_SECONDS = 10.0
+_LONGEST_PAUSE = 10.0
 
 log = logging.getLogger("velodrome.operator")
+
+
+class Unattributed(StoreUnavailable):
+    """The API server does not say which pod sent a report: later, then."""
 
 
 class Collection:
@@ -38,40 +44,73 @@ class Collection:
         """Rounds for ever; a Redis that is away is waited for."""
         pause = ROUND_SECONDS
         while True:
-            try:
-                for race in self._races:
-                    if race.plan is not None and not race.ended:
-                        await self._collect(race, race.plan)
-                self.last_round = time.monotonic()
-                pause = ROUND_SECONDS
-            except (StoreUnavailable, StoreRefused) as error:
-                log.warning("collecting waits: %s", error)
-                pause = min(pause * 2, 10.0)
+            pause = ROUND_SECONDS if await self._round() else min(pause * 2, _LONGEST_PAUSE)
             await asyncio.sleep(pause)
 
+    async def _round(self) -> bool:
+        """Looks into every inbox; whether all could be collected. One race's trouble holds up no other."""
+        troubled = False
+        for race in self._races:
+            if race.plan is None or race.ended:
+                continue
+            try:
+                await self._collect(race, race.plan)
+            except Unattributed as error:
+                troubled = self._note(race, str(error))
+            except StoreRefused as error:
+                troubled = self._note(race, str(error))
+            except StoreUnavailable as error:
+                for other in self._races:
+                    troubled = self._note(other, str(error))
+                return False
+            else:
+                self._note(race, "")
+        self.last_round = time.monotonic()
+        return not troubled
+
+    def _note(self, race: Race, trouble: str) -> bool:
+        """Keeps what holds a race's results up; where that changed, a pass tells it, and sees to the job's user."""
+        if race.trouble != trouble:
+            log.warning("%s", trouble or "collecting goes on", extra={"benchmarkjob": race.name, "uid": race.uid})
+            race.trouble = trouble
+            self._wake(race.uid)
+        return bool(trouble)
+
     async def _collect(self, race: Race, plan: Plan) -> None:
-        loop = asyncio.get_running_loop()
-
-        def observe(index: int, attempt: str) -> Observed | None:
-            known = race.observed(index, attempt)
-            if known is None:  # the report overtook the pod's event: ask
-                asyncio.run_coroutine_threadsafe(self._look(race), loop).result(_LOOKUP_SECONDS)
-                known = race.observed(index, attempt)
-            return known
-
-        collector = Collector(self._store, plan, race.uid, observe, time.time)
+        began = datetime.now(UTC)
+        collector = Collector(self._store, plan, race.uid, self._observer(race), time.time)
         collected = await asyncio.to_thread(collector.collect_once)
+        if collected.last:
+            race.collected_at = began
         self._count(collected)
         if collected.verdicts or collected.rejected:
             self._wake(race.uid)
 
+    def _observer(self, race: Race) -> Callable[[int, str], Observed | None]:
+        """What is known of an attempt. A report may overtake its pod's event: then the API server is asked, once a
+        round, for every pod that reported was there before the inbox was read.
+        """
+        loop, asked = asyncio.get_running_loop(), False
+
+        def observe(index: int, attempt: str) -> Observed | None:
+            nonlocal asked
+            known = race.observed(index, attempt)
+            if known is None and not asked:
+                asyncio.run_coroutine_threadsafe(self._look(race), loop).result()
+                asked = True
+                known = race.observed(index, attempt)
+            return known
+
+        return observe
+
     async def _look(self, race: Race) -> None:
         """The race's pods as the API server has them now."""
         try:
-            for raw in await self._cluster.pods(race.namespace, race.uid):
-                self._races.saw_pod(raw)
-        except (Unavailable, Refused) as error:
-            raise StoreUnavailable(f"a report can't be attributed: {error}") from error
+            async with asyncio.timeout(_LOOKUP_SECONDS):
+                for raw in await self._cluster.pods(race.namespace, race.uid):
+                    self._races.saw_pod(raw)
+        except (Unavailable, Refused, TimeoutError) as error:
+            raise Unattributed(f"a report can't be attributed: {error}") from error
 
     def _count(self, collected: Collected) -> None:
         self.accepted += sum(1 for _, verdict in collected.verdicts if verdict == "accepted")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -21,7 +22,7 @@ from velodrome_operator import status
 from velodrome_operator.access import Access
 from velodrome_operator.children import Settings, children, is_kueue
 from velodrome_operator.cluster import Cluster, Conflict, Refused, Unavailable
-from velodrome_operator.decision import Decision, MissingResult, Observation, Verdict, decide
+from velodrome_operator.decision import Decision, MissingResult, Observation, Verdict, decide, podless
 from velodrome_operator.races import Race, Races
 from velodrome_operator.standings import standings
 from velodrome_operator.wakeups import Wakeups
@@ -29,6 +30,8 @@ from velodrome_operator.wakeups import Wakeups
 # A status that only counts on is written this often at most.
 STATUS_SECONDS = 1.0
 RETRY_SECONDS = (1.0, 2.0, 5.0, 10.0, 30.0)
+# A Redis that is only being started again is nothing that a person must know of.
+_TRIES_UNTOLD = 3
 
 log = logging.getLogger("velodrome.operator")
 Clock = Callable[[], datetime]
@@ -73,8 +76,12 @@ class Controller:
             return
         try:
             again = await self._pass(race)
-        except (Unavailable, Conflict, StoreUnavailable) as error:
+        except (Unavailable, Conflict) as error:
             self._retry(race, error, logging.INFO)
+        except StoreUnavailable as error:
+            self._retry(race, error, logging.INFO)
+            if self._tries[uid] >= _TRIES_UNTOLD:
+                await self._tell(race, error)
         except (Refused, StoreRefused) as error:
             self._retry(race, error, logging.WARNING)
             await self._tell(race, error)
@@ -119,6 +126,8 @@ class Controller:
         if not race.ended:
             await asyncio.to_thread(self._access.grant, race.uid)
         seen = await self._observe(race, planned)
+        if not race.ended:
+            await self._instruct(race, seen.finished)
         redis_url = self._access.url(race.uid)
         decision = decide(
             seen, children(planned.job, planned, race.uid, redis_url, self._settings), race.trial_indexes()
@@ -137,7 +146,7 @@ class Controller:
 
     async def _observe(self, race: Race, planned: Plan) -> Observation:
         trials = await asyncio.to_thread(self._store.trials, race.uid)
-        return Observation(
+        seen = Observation(
             plan=planned,
             uid=race.uid,
             generation=_generation(race),
@@ -149,7 +158,25 @@ class Controller:
             now=self._clock(),
             kueue=is_kueue(planned.job),
             first_failure=await asyncio.to_thread(self._first_failure, race.uid, trials),
+            collected_at=race.collected_at,
+            trouble=race.trouble,
+            disrupted=race.disrupted(),
         )
+        return seen if race.ended else replace(seen, refused=await self._refused(race, seen))
+
+    async def _refused(self, race: Race, seen: Observation) -> dict[str, str]:
+        """Why Jobs that should have a pod have none, where the API server said so."""
+        asked = {
+            name: await self._cluster.pod_refusal(race.namespace, name, since) for name, since in podless(seen).items()
+        }
+        return {name: message for name, message in asked.items() if message}
+
+    async def _instruct(self, race: Race, finished: Mapping[int, bool]) -> None:
+        """Tells runners that are still to start which trials have a result: a pod that was lost late is made again."""
+        news = {index: succeeded for index, succeeded in finished.items() if race.instructed.get(index) != succeeded}
+        if news:
+            await asyncio.to_thread(self._access.instruct, race.uid, news)
+            race.instructed |= news
 
     def _first_failure(self, uid: str, trials: Mapping[int, TrialSummary]) -> str | None:
         first = min((index for index, trial in trials.items() if trial.outcome == "Failed"), default=None)

@@ -290,6 +290,7 @@ _STATUS: Schema = _object(
             },
         ),
     },
+    entriesOmitted=_count("Entries with results that this object has no room for; the leaderboard shows all."),
     leaders={
         "type": "object",
         "description": "By objective: the entry with the best mean among this job's complete ones.",

@@ -19,6 +19,9 @@ from velodrome_operator.turns import Standing, turns
 
 # How long a pod's end may be known before its result: reports travel by Redis, ends by the API server.
 RESULT_GRACE = timedelta(seconds=60)
+# A Job that has had no pod for this long is asked about; and how often, while it has none.
+NO_POD_AFTER = timedelta(seconds=3)
+_LOOK_AGAIN = timedelta(seconds=5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +29,9 @@ class Observation:
     """Everything that a pass decides by.
 
     `finished` holds the indexes of trials with an accepted result, by whether they succeeded; `status` is the object's
-    present one; `first_failure` is what the failed trial of the lowest index said.
+    present one; `first_failure` is what the failed trial of the lowest index said; `collected_at` is when the inbox was
+    last found to hold no more, and `trouble` why it can't be read or results can't be accepted; `refused` says, by Job
+    name, why the API server did not let it have a pod; `disrupted` counts the pods that were lost to a disruption.
     """
 
     plan: Plan
@@ -40,6 +45,10 @@ class Observation:
     now: datetime
     kueue: bool = False
     first_failure: str | None = None
+    collected_at: datetime | None = None
+    trouble: str = ""
+    refused: Mapping[str, str] = field(default_factory=dict)
+    disrupted: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +98,7 @@ def decide(seen: Observation, wanted: Sequence[Manifest], groups: Mapping[str, S
     missing, later = _missing(seen, groups)
     create = tuple(child for child in wanted if child["kind"] != "Job" or child["metadata"]["name"] not in seen.jobs)
     shares = _shares(seen, groups)
-    waits = [later, _startup_left(seen)]
+    waits = [later, _startup_left(seen), _LOOK_AGAIN if podless(seen) else None]
     return Decision(
         create=create if any(child["kind"] == "Job" for child in create) else (),
         parallelism={name: share for name, share in shares.items() if seen.jobs[name].parallelism != share},
@@ -144,7 +153,7 @@ def _verdict(seen: Observation) -> Verdict | None:
             "StartupDeadlineExceeded",
             f"pod {late.name} did not start within {seconds} s: {late.trouble or 'no reason given'}",
         )
-    return None
+    return _never_made(seen)
 
 
 def _never_started(seen: Observation) -> PodFacts | None:
@@ -153,6 +162,31 @@ def _never_started(seen: Observation) -> PodFacts | None:
     waiting = [pod for pod in seen.pods if pod.phase == "Pending" and not pod.deleting]
     late = [pod for pod in waiting if seen.now - pod.created_at >= deadline]
     return min(late, key=lambda pod: pod.created_at, default=None)
+
+
+def podless(seen: Observation) -> dict[str, datetime]:
+    """Jobs that should run and have had no pod for a while, by since when: their pods may be refused, as by a quota."""
+    if seen.suspended:
+        return {}
+    found = {}
+    for name, job in seen.jobs.items():
+        if job.suspended or job.finished or job.deleting or job.active > 0 or job.parallelism == 0:
+            continue
+        moments = [pod.finished_at or pod.created_at for pod in seen.pods if pod.job == name]
+        since = max([job.started_at or job.created_at, *moments])
+        if seen.now - since >= NO_POD_AFTER:
+            found[name] = since
+    return found
+
+
+def _never_made(seen: Observation) -> Verdict | None:
+    """The verdict where the API server has refused a Job's pods for longer than the startup deadline."""
+    seconds = seen.plan.job.spec.execution.startup_deadline_seconds
+    for name, since in podless(seen).items():
+        if name in seen.refused and seen.now - since >= timedelta(seconds=seconds):
+            message = f"Job {name} got no pod within {seconds} s: {seen.refused[name]}"
+            return Verdict("Failed", "StartupDeadlineExceeded", message)
+    return None
 
 
 def _startup_left(seen: Observation) -> timedelta | None:
@@ -164,7 +198,10 @@ def _startup_left(seen: Observation) -> timedelta | None:
 def _missing(
     seen: Observation, groups: Mapping[str, Sequence[int]]
 ) -> tuple[tuple[MissingResult, ...], timedelta | None]:
-    """Trials whose index has ended in its Job and that have no result after the grace; and when to look again."""
+    """Trials whose index has ended in its Job and that have no result after the grace; and when to look again.
+
+    A result may wait in an inbox that could not be read for long, so that has to have been read to its end since.
+    """
     last: dict[tuple[str, int], PodFacts] = {}
     for pod in sorted(seen.pods, key=lambda pod: pod.created_at):
         last[pod.job, pod.index] = pod
@@ -180,6 +217,8 @@ def _missing(
             left = ended + RESULT_GRACE - seen.now
             if left > timedelta(0):
                 waits.append(left)
+            elif seen.collected_at is None or seen.collected_at < ended + RESULT_GRACE:
+                waits.append(timedelta(seconds=1))
             else:
                 found.append(MissingResult(index, final, *_why(final, succeeded=completion in job.completed)))
     return tuple(found), min(waits, default=None)

@@ -17,7 +17,10 @@ _JOB_LABEL = "batch.kubernetes.io/job-name"
 
 @dataclass(frozen=True, slots=True)
 class JobFacts:
-    """A batch/v1 Job. `completed` and `failed` hold completion indexes; `message` is its controller's complaint."""
+    """A batch/v1 Job. `completed` and `failed` hold completion indexes; `message` is its controller's complaint.
+
+    `started_at` is when it was last told to run: a suspended Job has none.
+    """
 
     name: str
     created_at: datetime
@@ -29,6 +32,7 @@ class JobFacts:
     finished: bool
     deleting: bool
     message: str = ""
+    started_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +80,7 @@ def job_facts(raw: Raw) -> JobFacts:
         finished="Complete" in conditions or "Failed" in conditions,
         deleting="deletionTimestamp" in metadata,
         message=troubled.get("message", "") if troubled else "",
+        started_at=_moment_or_none(status.get("startTime")),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from velodrome.plan import Plan
@@ -17,7 +18,11 @@ Raw = Mapping[str, Any]
 
 @dataclass(slots=True)
 class Race:
-    """One BenchmarkJob as it was last seen, with its children. `pods` keeps those that are gone, for attribution."""
+    """One BenchmarkJob as it was last seen, with its children. `gone` keeps pods that were deleted, for attribution.
+
+    `collected_at` is when its inbox was last found to hold no more, `trouble` why it can't be collected now, and
+    `instructed` what its runners can read of accepted trials: by index, whether they succeeded.
+    """
 
     raw: dict[str, Any]
     jobs: dict[str, JobFacts] = field(default_factory=dict)
@@ -25,6 +30,9 @@ class Race:
     gone: dict[str, PodFacts] = field(default_factory=dict)
     plan: Plan | None = None
     planned_generation: int | None = None
+    collected_at: datetime | None = None
+    trouble: str = ""
+    instructed: dict[int, bool] = field(default_factory=dict)
 
     @property
     def uid(self) -> str:
@@ -59,6 +67,10 @@ class Race:
         if self.plan is None:
             return {}
         return {job_name(self.plan.job, self.uid, group): group.trials(self.plan) for group in groups(self.plan.job)}
+
+    def disrupted(self) -> int:
+        """How many of its pods were lost to a disruption, as far as this operator saw them."""
+        return sum(1 for pod in (*self.pods.values(), *self.gone.values()) if pod.disrupted)
 
     def observed(self, index: int, attempt: str) -> Observed | None:
         """What was seen of the pod whose uid is `attempt`; None where no such pod ran that trial."""

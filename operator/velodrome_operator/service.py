@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Coroutine, Iterator
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -49,7 +50,7 @@ class Service:
     async def open(self) -> None:
         """Connects; nothing is asked of Redis or the API server yet, so that either may come later."""
         redis_client = connect(self._options.redis_url)
-        store = Store(redis_client)
+        store = self._store = Store(redis_client)
         where = redis_client.connection_pool.connection_kwargs
         address = self._options.redis_address or f"{where.get('host', 'localhost')}:{where.get('port', 6379)}"
         secret = str(where.get("password") or self._options.redis_url)
@@ -107,6 +108,8 @@ class Service:
 
     async def _sweep_once(self) -> None:
         races, namespace = self.controller.races, self._options.namespace
+        # Before the listing: a job that comes to be meanwhile has its user after it, and must not lose that.
+        users = await asyncio.to_thread(self._access.users)
         parents = await self._cluster.parents(namespace)
         jobs, pods = await self._cluster.jobs(namespace), await self._cluster.pods(namespace)
         present = {raw["metadata"]["uid"] for raw in parents}
@@ -122,9 +125,11 @@ class Service:
         races.forget_absent({raw["metadata"]["name"] for raw in jobs}, {raw["metadata"]["uid"] for raw in pods})
         for race in races:
             self.controller.wakeups.wake(race.uid)
-        await asyncio.to_thread(self._remove_users, present)
+        await asyncio.to_thread(self._remove_users, users - present)
 
-    def _remove_users(self, present: set[str]) -> None:
-        """Users of jobs that were deleted while nobody looked."""
-        for uid in self._access.users() - present:
-            self._access.revoke(uid)
+    def _remove_users(self, absent: AbstractSet[str]) -> None:
+        """Users of jobs that were deleted while nobody looked; those of namespaces that others watch are theirs."""
+        for uid in absent:
+            job = self._store.job(uid)
+            if self._options.namespace is None or (job is not None and job.namespace == self._options.namespace):
+                self._access.revoke(uid)

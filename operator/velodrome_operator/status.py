@@ -17,6 +17,9 @@ from velodrome_operator.decision import Observation, Verdict
 
 Condition = dict[str, Any]
 
+# An object may have 1.5 MB in all, a value (name, mean, interval, n) takes up to 200 bytes: what is more stays out.
+MOST_VALUES = 2000
+
 
 @dataclass(frozen=True, slots=True)
 class Standing:
@@ -35,6 +38,7 @@ def status(
     failed = len(seen.finished) - succeeded
     total = len(seen.plan)
     message = verdict.message if verdict else _message(seen)
+    entries, omitted = _entries(seen, standings)
     result: dict[str, Any] = {
         "observedGeneration": seen.generation,
         "conditions": _conditions(seen, verdict, message),
@@ -43,12 +47,11 @@ def status(
             "active": 0 if verdict else sum(1 for pod in seen.pods if not pod.ended),
             "succeeded": succeeded,
             "failed": failed,
-            "disrupted": max(
-                seen.status.get("trials", {}).get("disrupted", 0), sum(1 for pod in seen.pods if pod.disrupted)
-            ),
+            "disrupted": max(seen.status.get("trials", {}).get("disrupted", 0), seen.disrupted),
             "done": f"{len(seen.finished)}/{total}",
         },
-        "entries": _entries(seen, standings),
+        "entries": entries,
+        "entriesOmitted": omitted or None,
         "leaders": {s.objective: s.ranking.ranked[0].entry for s in standings if s.ranking.ranked},
         "message": message,
         "image": image,
@@ -107,8 +110,12 @@ def _message(seen: Observation) -> str:
     ]
     if seen.suspended:
         return "suspended: set spec.suspend to false to carry on"
+    if seen.trouble:
+        return f"results wait: {seen.trouble}"
     if troubles:
         return min(troubles)[1]
+    if seen.refused:
+        return f"Job {min(seen.refused)} gets no pod: {seen.refused[min(seen.refused)]}"
     complaints = [job.message for job in seen.jobs.values() if job.message]
     if complaints:
         return complaints[0]
@@ -159,7 +166,8 @@ def _condition(
     }
 
 
-def _entries(seen: Observation, standings: Sequence[Standing]) -> list[dict[str, Any]]:
+def _entries(seen: Observation, standings: Sequence[Standing]) -> tuple[list[dict[str, Any]], int]:
+    """The entries with values, in the order of the spec, and how many were left out for want of room: not the best."""
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in seen.plan.configs}
     for standing in standings:
         for row in standing.ranking.ranked:
@@ -168,7 +176,15 @@ def _entries(seen: Observation, standings: Sequence[Standing]) -> list[dict[str,
             if interval.low is not None and interval.high is not None:
                 item |= {"low": interval.low, "high": interval.high}
             found[row.entry].append(item)
-    return [{"name": name, "objectives": values} for name, values in found.items() if values]
+    filled = [name for name, values in found.items() if values]
+    best = [row.entry for row in standings[0].ranking.ranked] if standings else []
+    kept, room = set(), MOST_VALUES
+    for name in dict.fromkeys((*best, *filled)):
+        room -= len(found[name])
+        if room < 0:
+            break
+        kept.add(name)
+    return [{"name": name, "objectives": found[name]} for name in filled if name in kept], len(filled) - len(kept)
 
 
 def _text(moment: datetime) -> str:

@@ -395,6 +395,29 @@ def test_progress_waits_while_an_inbox_is_full_and_results_do_not(
     assert isinstance(REPORT.validate_json(newest[0][1][keys.REPORT_FIELD.encode()]), ResultReport)
 
 
+@pytest.mark.parametrize(("outcome", "code"), [("Succeeded", keys.EXIT_OK), ("Failed", keys.EXIT_FAILED)])
+def test_a_trial_that_has_a_result_is_not_run_again(
+    tmp_path: Path, warm: Process, inbox: RedisServer, outcome: str, code: int
+) -> None:
+    """As cold processes are in pods, and where importing torch would end this one."""
+    write_job(tmp_path)
+    (tmp_path / "torch.py").write_text("raise SystemExit('torch was imported')")
+    with contextlib.closing(inbox.client()) as client:
+        client.hset(keys.instructions(UID), "0", outcome)
+    attempt = Attempt(tmp_path, warm, inbox.url, next(names))
+
+    def ran(index: str) -> subprocess.CompletedProcess[str]:
+        environ = {**os.environ, **attempt.env, keys.ENV_INDEX: index, "PYTHONPATH": str(tmp_path)}
+        command = [sys.executable, "-m", "velodrome_runner"]
+        return subprocess.run(command, env=environ, capture_output=True, text=True, timeout=PATIENCE, check=False)
+
+    told = ran("0")
+    assert told.returncode == code, told.stderr
+    assert f"trial 0 has an accepted result already ({outcome})" in told.stdout
+    assert reports(inbox) == []
+    assert "torch was imported" in ran("1").stderr, "a trial without a result runs"
+
+
 def test_a_user_that_may_only_append_can_report(tmp_path: Path, warm: Process, inbox: RedisServer) -> None:
     with contextlib.closing(inbox.client()) as client:
         acl = ["on", ">secret", f"%W~{keys.inbox(UID)}", "+xadd", "+hello", "+auth", "+client|setname"]

@@ -358,3 +358,26 @@ def test_both_wire_protocols_give_the_same(redis_server: RedisServer, make_race:
         assert store.entries(race.uid)["mlp"].running == 1
         [cohort] = store.cohorts(race.board, "parameters")
         assert len(store.ranking_rows(race.board, "parameters", cohort.cohort_id)) == 1
+
+
+def test_reports_of_any_size_are_read_in_answers_of_bounded_size(
+    store: Store, race: Race, redis_server: RedisServer
+) -> None:
+    """Anybody who may append may append anything: what reads it must hold neither 500 of them nor one of 64 MB."""
+    stream, junk = keys.inbox(race.uid), b"x" * keys.REPORT_BYTES
+    with redis_server.client() as client:
+        large = client.xadd(stream, {keys.REPORT_FIELD: b"y" * (64 * keys.REPORT_BYTES)}).decode()
+        others = [client.xadd(stream, {keys.REPORT_FIELD: junk}).decode() for _ in range(40)]
+        beside = client.xadd(stream, {"other": b"z" * (4 * keys.REPORT_BYTES), keys.REPORT_FIELD: b"report"}).decode()
+        empty = client.xadd(stream, {"other": junk}).decode()
+
+    found, after = [], "0"
+    while answer := store.read_inbox(race.uid, after):
+        assert sum(len(report) for _, report in answer) <= 17 * 1024 * 1024
+        found += answer
+        after = answer[-1][0]
+
+    assert [id_ for id_, _ in found] == [large, *others, beside, empty]
+    assert len(found[0][1]) == keys.REPORT_BYTES + 1
+    assert {report for _, report in found[1:41]} == {junk}
+    assert [report for _, report in found[41:]] == [b"report", b""]

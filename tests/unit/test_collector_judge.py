@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from velodrome.collector import REPORT_BYTES, Accept, ProgressOf, Reject, judge
+from velodrome.collector import Accept, ProgressOf, Reject, judge
+from velodrome.keys import REPORT_BYTES
 from velodrome.plan import plan
 from velodrome.results import (
     DatasetFacts,

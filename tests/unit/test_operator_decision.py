@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from velodrome.plan import plan
 from velodrome.spec import read_jobs
 from velodrome_operator.children import Settings, children, groups, job_name
-from velodrome_operator.decision import RESULT_GRACE, Decision, Observation, decide
+from velodrome_operator.decision import RESULT_GRACE, Decision, Observation, decide, podless
 from velodrome_operator.observation import JobFacts, PodFacts, indexes
 from velodrome_operator.turns import Standing, turns
 
@@ -40,7 +40,8 @@ def pod_facts(index: int, phase: str = "Running", **changes: Any) -> PodFacts:
 
 def observation(**changes: Any) -> Observation:
     jobs = {NAME: job_facts()}
-    seen = Observation(PLAN, UID, 1, suspended=False, jobs=jobs, pods=(), finished={}, status={}, now=NOW)
+    seen = Observation(PLAN, UID, 1, suspended=False, jobs=jobs, pods=(), finished={}, status={}, now=NOW,
+                       collected_at=NOW)  # fmt: skip
     return replace(seen, **changes)
 
 
@@ -126,6 +127,51 @@ def test_a_pod_that_ended_without_a_result_is_waited_for_and_then_recorded() -> 
     assert waiting.again == RESULT_GRACE / 2
     (lost,) = decided(jobs=jobs, pods=(replace(pod, finished_at=NOW - RESULT_GRACE),)).missing
     assert (lost.index, lost.reason) == (3, "OutOfMemory")
+
+
+@pytest.mark.parametrize("collected_at", [None, NOW - timedelta(hours=1)])
+def test_a_result_that_may_wait_in_an_unread_inbox_is_not_missing(collected_at: datetime | None) -> None:
+    ended = pod_facts(3, "Succeeded", exit_code=0, finished_at=NOW - timedelta(minutes=50))
+    decision = decided(jobs={NAME: job_facts(completed=frozenset({3}))}, pods=(ended,), collected_at=collected_at)
+    assert decision.missing == ()
+    assert decision.verdict is None
+    assert decision.again == timedelta(seconds=1)
+
+
+QUOTA = 'pods "x" is forbidden: exceeded quota: none'
+
+
+def test_a_job_that_gets_no_pod_fails_the_race_in_the_api_servers_words() -> None:
+    def found(ago: float, **changes: Any) -> Decision:
+        jobs = {NAME: job_facts(active=0, created_at=NOW - timedelta(seconds=ago))}
+        return decided(**{"jobs": jobs, "refused": {NAME: QUOTA}, **changes})
+
+    assert found(899).verdict is None
+    assert found(899).again is not None
+    verdict = found(900).verdict
+    assert verdict is not None
+    assert (verdict.type, verdict.reason) == ("Failed", "StartupDeadlineExceeded")
+    assert QUOTA in verdict.message
+    assert found(900, refused={}).verdict is None, "nobody said no: the Job's controller may be away"
+    assert found(900, suspended=True).verdict is None
+    lately = pod_facts(0, "Failed", finished_at=NOW - timedelta(seconds=60))
+    assert found(900, pods=(lately,)).verdict is None, "it has had a pod since"
+
+
+@pytest.mark.parametrize(
+    ("changes", "without"),
+    [
+        ({"active": 0}, True),
+        ({"active": 1}, False),
+        ({"active": 0, "suspended": True}, False),
+        ({"active": 0, "finished": True}, False),
+        ({"active": 0, "deleting": True}, False),
+        ({"active": 0, "parallelism": 0}, False),
+        ({"active": 0, "started_at": NOW - timedelta(seconds=1)}, False),
+    ],
+)
+def test_which_jobs_are_without_a_pod(changes: dict[str, Any], *, without: bool) -> None:
+    assert bool(podless(observation(jobs={NAME: job_facts(**changes)}))) is without
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,11 +11,14 @@ from typing import Any
 
 import pytest
 
+from velodrome.metrics import MetricKey
 from velodrome.plan import plan
-from velodrome.spec import read_jobs
+from velodrome.ranking import ObjectiveRanking, RankedRow
+from velodrome.spec import BenchmarkJob, read_jobs
+from velodrome.stats import Interval
 from velodrome_operator.decision import Observation, Verdict
 from velodrome_operator.observation import JobFacts, PodFacts
-from velodrome_operator.status import invalid, news, status
+from velodrome_operator.status import Standing, invalid, news, status
 from velodrome_operator.wakeups import Wakeups
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -82,11 +86,58 @@ def test_a_pods_trouble_is_the_message() -> None:
     assert made(pods=(pod,))["message"] == "pod p: Unschedulable: 0/1 nodes are available"
 
 
-def test_a_disruption_is_not_forgotten_with_its_pod() -> None:
-    lost = PodFacts("p", "u", "digits-0", 0, NOW, "Failed", disrupted=True)
-    first = made(pods=(lost,))
-    assert first["trials"]["disrupted"] == 1
-    assert made(pods=(), status=first)["trials"]["disrupted"] == 1
+def test_disruptions_are_not_forgotten_by_an_operator_that_starts_again() -> None:
+    first = made(disrupted=2)
+    assert first["trials"]["disrupted"] == 2
+    assert made(disrupted=0, status=first)["trials"]["disrupted"] == 2
+
+
+def test_what_holds_results_up_is_the_message() -> None:
+    assert made(trouble="Redis at redis:6379 is full")["message"] == "results wait: Redis at redis:6379 is full"
+
+
+def test_why_a_job_gets_no_pod_is_the_message() -> None:
+    message = made(pods=(), refused={"digits-0": "exceeded quota: none"})["message"]
+    assert message == "Job digits-0 gets no pod: exceeded quota: none"
+
+
+def test_a_status_of_the_largest_race_fits_into_an_object() -> None:
+    """etcd takes 1.5 MB, which spec and managed fields share."""
+    names = [f"{number:04d}-" + "e" * 58 for number in range(1000)]
+    found, omitted = [], []
+    for objectives in (2, 16):
+        written = status(largest(names), None, standings(names, objectives), "runner@sha256:0")
+        found.append([entry["name"] for entry in written["entries"]])
+        omitted.append(written.get("entriesOmitted", 0))
+        assert len(json.dumps(written)) < 500_000
+    assert (len(found[0]), omitted[0]) == (1000, 0)
+    assert (len(found[1]), omitted[1]) == (125, 875)
+    assert found[1] == names[-125:], "those with the best means, in the order of the spec"
+
+
+def largest(names: list[str]) -> Observation:
+    document = {
+        "apiVersion": "velodrome.dev/v1alpha1",
+        "kind": "BenchmarkJob",
+        "metadata": {"name": "largest"},
+        "spec": {
+            "dataset": {"name": "digits"},
+            "entries": [{"name": name, "model": {"name": "velodrome/mlp"}} for name in names],
+        },
+    }
+    return observation(plan=plan(BenchmarkJob.model_validate(document)))
+
+
+def standings(names: list[str], objectives: int) -> list[Standing]:
+    """Each later entry is better, and each number has all its digits."""
+    ranked = tuple(
+        RankedRow(
+            1, False, name, "id", "uid", "largest", Interval(n + 1 / 7, n + 1 / 3, n + 2 / 3, 5, 0.1), {}, NOW, ()
+        )
+        for n, name in reversed(list(enumerate(names)))
+    )
+    ranking = ObjectiveRanking(MetricKey.of("accuracy"), 0.05, ranked, ())
+    return [Standing(f"{number:02d}-" + "o" * 60, ranking, "a cohort") for number in range(objectives)]
 
 
 def test_an_invalid_object_fails_at_once_with_every_problem() -> None:

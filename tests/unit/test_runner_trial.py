@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from velodrome.collector import REPORT_BYTES
+from velodrome.keys import REPORT_BYTES
 from velodrome.results import EpochPoint
 from velodrome_runner.reporting import MOST_POINTS, thinned
 

@@ -29,6 +29,8 @@ from velodrome.store.writing import Item, JobFacts, check_job, encode, microseco
 
 _VERDICTS: dict[str, Verdict] = {"A": "accepted", "D": "duplicate", "C": "conflict", "S": "superseded"}
 _JOBS_REMEMBERED = 256
+# Reports are read until there are this many bytes of them: 500 of the longest would be more than an operator may hold.
+ENOUGH_BYTES = 16 * 1024 * 1024
 _LONGEST_BLOCK_MS = int(TIMEOUT_SECONDS * 1000 / 2)
 
 
@@ -48,6 +50,7 @@ class Store(Reader):
         super().__init__(client)
         self._register = self._redis.script("register.lua")
         self._accept = self._redis.script("decide.lua", "rank.lua", "write.lua")
+        self._inbox = self._redis.script("inbox.lua")
         self._jobs: dict[str, JobFacts] = {}
         self._shapes = Shapes()
 
@@ -90,15 +93,17 @@ class Store(Reader):
         """Up to `count` reports after an id, oldest first, as (id, JSON).
 
         Waits up to `block_ms` for the first, but no longer than half the time after which a server that is silent is
-        taken for dead. An entry that carries no report has empty bytes.
+        taken for dead. An entry that carries no report has empty bytes. Whatever was appended, an answer is of bounded
+        size: of a report that is too long come `keys.REPORT_BYTES` bytes and one more, and behind `ENOUGH_BYTES` the
+        answer ends.
         """
         stream = keys.inbox(uid)
-        unread = "XRANGE", stream, f"({after}", "+", "COUNT", count
-        found = self._redis.ask(*unread)
+        unread = [stream], (after, count, keys.REPORT_FIELD, keys.REPORT_BYTES + 1, ENOUGH_BYTES)
+        found = self._inbox(*unread)
         if not found and block_ms:
             self._redis.ask("XREAD", "COUNT", 1, "BLOCK", min(block_ms, _LONGEST_BLOCK_MS), "STREAMS", stream, after)
-            found = self._redis.ask(*unread)
-        return [(text_of(id_), fields.get(keys.REPORT_FIELD.encode(), b"")) for id_, fields in found]
+            found = self._inbox(*unread)
+        return [(text_of(id_), report) for id_, report in zip(found[::2], found[1::2], strict=True)]
 
     def position(self, uid: str) -> str:
         """Id of the last inbox entry that was collected; "0" where none was."""

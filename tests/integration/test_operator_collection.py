@@ -1,0 +1,164 @@
+"""The operator's rounds over inboxes, and what it keeps in Redis for runners, with a real Redis."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import redis
+
+from velodrome import keys
+from velodrome.errors import StoreRefused
+from velodrome.results import ResultReport
+from velodrome.store import Store
+from velodrome_operator.access import Access, password, user_name
+from velodrome_operator.children import groups, job_name
+from velodrome_operator.cluster import Cluster, Unavailable
+from velodrome_operator.collection import Collection
+from velodrome_operator.races import Races
+
+if TYPE_CHECKING:
+    from tests.integration.conftest import Race, RedisServer
+
+
+class Pods(Cluster):
+    """An API server that knows pods, or is away: what it does on demand, the real one does not."""
+
+    def __init__(self, *found: dict[str, Any], away: bool = False) -> None:
+        self.found = list(found)
+        self.away = away
+        self.asked = 0
+
+    async def pods(self, namespace: str | None, uid: str | None = None) -> list[dict[str, Any]]:
+        self.asked += 1
+        if self.away:
+            raise Unavailable("GET pods: no answer")
+        return self.found
+
+
+def parent(race: Race) -> dict[str, Any]:
+    document = json.loads(race.plan.job.model_dump_json(by_alias=True, exclude_none=True))
+    document["metadata"] |= {"uid": race.uid, "namespace": "default", "resourceVersion": "1"}
+    return dict(document)
+
+
+def pod(race: Race, index: int, uid: str) -> dict[str, Any]:
+    job = race.plan.job
+    labels = {
+        keys.LABEL_JOB_UID: race.uid,
+        "batch.kubernetes.io/job-name": job_name(job, race.uid, groups(job)[0]),
+        "batch.kubernetes.io/job-completion-index": str(index),
+    }
+    metadata = {"name": f"pod-{uid}", "uid": uid, "labels": labels, "creationTimestamp": "2026-01-01T00:00:00Z"}
+    return {"metadata": metadata, "spec": {"nodeName": "n1"}, "status": {"phase": "Running"}}
+
+
+def collection(store: Store, cluster: Cluster, *seen: Race) -> tuple[Collection, Races, list[str]]:
+    races, woken = Races(), list[str]()
+    for race in seen:
+        known = races.get(races.saw_parent(parent(race)))
+        assert known is not None
+        known.plan = race.plan
+    return Collection(races, store, cluster, woken.append), races, woken
+
+
+def round_of(found: Collection) -> bool:
+    return asyncio.run(found._round())
+
+
+def test_a_report_that_overtook_its_pods_event_is_attributed_by_asking_once(store: Store, race: Race) -> None:
+    cluster = Pods(pod(race, 0, "p0"), pod(race, 1, "p1"))
+    found, races, woken = collection(store, cluster, race)
+    for index in (0, 1):
+        store.append(race.uid, ResultReport(result=race.result(index, attempt=f"p{index}")))
+    for _ in range(50):
+        store.append(race.uid, ResultReport(result=race.result(2, attempt="forged")))
+    before = datetime.now(UTC)
+
+    assert round_of(found)
+
+    assert store.trials(race.uid).keys() == {0, 1}
+    assert cluster.asked == 1, "no number of forged reports makes a storm of questions"
+    assert found.rejected == {"UnknownAttempt": 50}
+    assert woken == [race.uid]
+    known = races.get(race.uid)
+    assert known is not None
+    assert known.collected_at is not None
+    assert before <= known.collected_at <= datetime.now(UTC)
+
+
+def test_one_races_trouble_holds_up_no_other(store: Store, race: Race, make_race: type[Race]) -> None:
+    unregistered, unknown, honest = make_race(uid="a-lost"), make_race(uid="b-asked"), race
+    store.register(unknown.info)
+    found, races, woken = collection(store, Pods(away=True), unregistered, unknown, honest)
+    for each in (unregistered, honest):
+        races.saw_pod(pod(each, 0, f"{each.uid}-p0"))
+    store.append(unregistered.uid, ResultReport(result=unregistered.result(0, attempt="a-lost-p0")))
+    store.append(unknown.uid, ResultReport(result=unknown.result(0, attempt="unseen")))
+    store.append(honest.uid, ResultReport(result=honest.result(0, attempt=f"{honest.uid}-p0")))
+
+    assert not round_of(found)
+
+    assert store.trials(honest.uid).keys() == {0}
+    troubles = {known.uid: known.trouble for known in races}
+    assert "register it before" in troubles["a-lost"]
+    assert "can't be attributed" in troubles["b-asked"]
+    assert troubles[honest.uid] == ""
+    assert set(woken) == {"a-lost", "b-asked", honest.uid}
+    assert [known.collected_at is None for known in races] == [True, True, False]
+
+
+def test_a_redis_that_is_away_is_told_to_every_race_and_its_return_wakes_them(
+    start_redis: Any, make_race: type[Race], caplog: pytest.LogCaptureFixture
+) -> None:
+    server = start_redis("--appendonly", "yes", "--appendfsync", "always")
+    first, second = make_race(uid="a"), make_race(uid="b")
+    with Store(server.client()) as store, caplog.at_level(logging.WARNING):
+        for race in (first, second):
+            store.register(race.info)
+        found, races, woken = collection(store, Pods(), first, second)
+        server.kill()
+
+        assert not round_of(found)
+        assert all("does not answer" in known.trouble for known in races)
+        assert sorted(woken) == ["a", "b"]
+
+        server.start()
+        assert round_of(found)
+        assert [known.trouble for known in races] == ["", ""]
+        assert sorted(woken) == ["a", "a", "b", "b"]
+
+
+def as_job(server: RedisServer, uid: str) -> redis.Redis:
+    arguments = server.client().get_connection_kwargs()
+    return redis.Redis(unix_socket_path=arguments["path"], username=user_name(uid), password=password("secret", uid))
+
+
+def test_a_jobs_runners_read_which_trials_have_a_result_until_the_job_ends(redis_server: RedisServer) -> None:
+    server = redis_server
+    with server.client() as admin:
+        if int(admin.info("server")["redis_version"].split(".")[0]) < 7:
+            with pytest.raises(StoreRefused):  # it has no users who may only read, or only write, a key
+                Access(admin, "secret", "redis:6379").grant("uid-1")
+            return
+        access = Access(admin, "secret", "redis:6379")
+        access.grant("uid-1")
+        access.instruct("uid-1", {0: True, 3: False})
+        admin.xadd(keys.inbox("uid-1"), {"report": "late"})
+        with as_job(server, "uid-1") as job:
+            assert job.hget(keys.instructions("uid-1"), "0") == b"Succeeded"
+            assert job.hget(keys.instructions("uid-1"), "3") == b"Failed"
+            assert job.hget(keys.instructions("uid-1"), "1") is None
+            with pytest.raises(redis.exceptions.NoPermissionError):
+                job.hset(keys.instructions("uid-1"), "1", "Succeeded")
+            with pytest.raises(redis.exceptions.NoPermissionError):
+                job.hget(keys.instructions("uid-2"), "0")
+        assert access.users() == {"uid-1"}
+        for _ in range(2):
+            access.revoke("uid-1")
+        assert access.users() == frozenset()
+        assert admin.keys("*") == []
