@@ -166,7 +166,7 @@ def main() -> None:
             rounds.append({name: ways[name]() for name in order})
         with contextlib.closing(redis.Redis.from_url(there)) as client:
             arrived = client.xlen(keys.inbox(UID))
-    show(rounds, arguments.epochs * prepared.steps(trial.config.training.batch_size), arrived)
+    show(rounds, arguments.epochs * len(prepared.lengths(trial.config.training.batch_size)), arrived)
 
 
 def show(rounds: list[dict[str, Cost]], steps: int, arrived: int) -> None:

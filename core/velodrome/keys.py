@@ -14,6 +14,8 @@ ENV_SPEC = "VELODROME_SPEC"  # path of the canonical BenchmarkJob, JSON
 ENV_INDEX = "JOB_COMPLETION_INDEX"  # Kubernetes sets this one for Indexed Jobs
 ENV_ENTRIES = "VELODROME_ENTRIES"  # positions of the entries whose trials the index counts; all of them without it
 ENV_JOB_UID = "VELODROME_JOB_UID"
+ENV_NODES = "VELODROME_NODES"  # pods that train one trial together; then so many indexes in a row are one trial
+ENV_HOSTS = "VELODROME_HOSTS"  # name of the pod of a completion index, with {index} in it
 ENV_ATTEMPT = "VELODROME_ATTEMPT"  # unique for each process that tries a trial: the pod's name, or pid and start
 ENV_REDIS_URL = "VELODROME_REDIS_URL"  # may be absent: reports then go to the spool folder alone
 ENV_DATA = "VELODROME_DATA"  # folder below which dataset.source paths lie
@@ -30,6 +32,7 @@ ENV_REPORT = "VELODROME_REPORT"  # path of the file to append reports to, one JS
 EXIT_OK = 0
 EXIT_FAILED = 1  # the trial failed; its record was delivered
 EXIT_CONFIGURATION = 78  # sysexits' EX_CONFIG: running it again can't help; its record was delivered
+EXIT_PEER_LOST = 76  # sysexits' EX_PROTOCOL: another pod of this trial is gone, all are to start again; no record
 EXIT_UNDELIVERED = 75  # sysexits' EX_TEMPFAIL: a record waits in the spool folder
 
 # Redis. One prefix; `{uid}` is the BenchmarkJob's.

@@ -1,14 +1,24 @@
 # The leaderboard: streamlit and the store; no torch.
 # Built from the repository's root. BASE is any Debian or Ubuntu image with Python 3.11 or newer and its venv module.
 ARG BASE=docker.io/library/python:3.11-slim
-FROM ${BASE} AS build
-ENV UV_PROJECT_ENVIRONMENT=/opt/libraries UV_COMPILE_BYTECODE=1 UV_LINK_MODE=copy UV_SYSTEM_CERTS=1
+FROM ${BASE} AS uv
+ENV UV_SYSTEM_CERTS=1
 WORKDIR /src
 COPY tools/uv.txt tools/uv.txt
 RUN python3 -m venv /opt/uv && /opt/uv/bin/pip install --no-cache-dir --require-hashes -r tools/uv.txt
-COPY pyproject.toml uv.lock README.md LICENSE ./
-# The libraries are large and change seldom: a layer of their own, the same for every version with the same lock.
-RUN --mount=type=cache,target=/root/.cache/uv /opt/uv/bin/uv sync --frozen --no-dev --no-install-project --extra leaderboard
+
+FROM uv AS locked
+COPY pyproject.toml uv.lock ./
+RUN /opt/uv/bin/uv export --quiet --frozen --no-dev --no-emit-project --extra leaderboard > requirements.txt
+
+FROM uv AS build
+ENV UV_COMPILE_BYTECODE=1 UV_LINK_MODE=copy
+# The libraries are large and change seldom: a layer of their own, made anew only where the list of them changed.
+COPY --from=locked /src/requirements.txt ./
+RUN --mount=type=cache,target=/root/.cache/uv \
+    python3 -m venv --without-pip /opt/libraries \
+    && /opt/uv/bin/uv pip install --python /opt/libraries/bin/python --require-hashes -r requirements.txt
+COPY pyproject.toml README.md LICENSE ./
 COPY core core
 COPY operator operator
 COPY runner runner

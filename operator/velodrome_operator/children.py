@@ -42,8 +42,9 @@ class Group:
     entries: tuple[int, ...]
 
     def trials(self, plan: Plan) -> tuple[int, ...]:
-        """Trial index by completion index."""
-        return plan.indexes(self.entries)
+        """Trial index by completion index; pods that train a trial together have indexes in a row."""
+        nodes = plan.job.spec.runner.nodes
+        return tuple(index for index in plan.indexes(self.entries) for _ in range(nodes))
 
 
 def groups(job: BenchmarkJob) -> tuple[Group, ...]:
@@ -81,6 +82,8 @@ def labels(job: BenchmarkJob, uid: str) -> dict[str, str]:
 def children(job: BenchmarkJob, plan: Plan, uid: str, redis_url: str, settings: Settings) -> tuple[Manifest, ...]:
     """Everything that a race needs, in the order in which to create it."""
     made: list[Manifest] = [_config_map(job, uid), _secret(job, uid, redis_url)]
+    if job.spec.runner.nodes > 1:
+        made.append(_service(job, uid))
     made += [_job(job, plan, uid, settings, group) for group in groups(job)]
     return tuple(made)
 
@@ -132,10 +135,30 @@ def _secret(job: BenchmarkJob, uid: str, redis_url: str) -> Manifest:
     }
 
 
+def _service(job: BenchmarkJob, uid: str) -> Manifest:
+    """Gives the pods of trials that train together their names, before they are ready: so they find each other."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": _metadata(job, uid, _service_name(job, uid)),
+        "spec": {
+            "clusterIP": "None",
+            "publishNotReadyAddresses": True,
+            "selector": {keys.LABEL_JOB_UID: uid, keys.LABEL_ROLE: keys.ROLE_RUNNER},
+        },
+    }
+
+
+def _service_name(job: BenchmarkJob, uid: str) -> str:
+    """A Service's name begins with a letter, which a BenchmarkJob's need not."""
+    return f"v-{base_name(job, uid)}"
+
+
 def _job(job: BenchmarkJob, plan: Plan, uid: str, settings: Settings, group: Group) -> Manifest:
     completions = len(group.trials(plan))
     kueue = {key: value for key, value in job.metadata.labels.items() if key.startswith(_KUEUE_PREFIX)}
     first = group.number == 0 or len(groups(job)) == 1
+    nodes = job.spec.runner.nodes
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
@@ -143,9 +166,10 @@ def _job(job: BenchmarkJob, plan: Plan, uid: str, settings: Settings, group: Gro
         "spec": {
             "completionMode": "Indexed",
             "completions": completions,
-            "parallelism": min(job.spec.execution.parallelism, completions) if first else 0,
+            "parallelism": min(job.spec.execution.parallelism * nodes, completions) if first else 0,
             "suspend": job.spec.suspend or is_kueue(job),
-            "backoffLimitPerIndex": 2,
+            # Where several pods train together, one that is lost costs each of the others an attempt.
+            "backoffLimitPerIndex": 2 if nodes == 1 else 6,
             "maxFailedIndexes": completions,
             "podReplacementPolicy": "Failed",
             "podFailurePolicy": {"rules": _FAILURE_RULES},
@@ -172,6 +196,7 @@ def _template(job: BenchmarkJob, uid: str, settings: Settings, group: Group) -> 
     runner = job.spec.runner
     pod: Manifest = {
         "restartPolicy": "Never",
+        "subdomain": _service_name(job, uid) if runner.nodes > 1 else None,
         "activeDeadlineSeconds": job.spec.execution.trial_deadline_seconds,
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
@@ -215,6 +240,11 @@ def _container(job: BenchmarkJob, uid: str, settings: Settings, group: Group) ->
         },
         {"name": "HOME", "value": _SCRATCH_FOLDER},
     ]
+    if job.spec.runner.nodes > 1:
+        environment += [
+            {"name": keys.ENV_NODES, "value": str(job.spec.runner.nodes)},
+            {"name": keys.ENV_HOSTS, "value": f"{job_name(job, uid, group)}-{{index}}.{_service_name(job, uid)}"},
+        ]
     # An image of one's own has its own entry point, which is passed by.
     own = {"command": ["velodrome-runner", "exec", "--", *group.command]} if group.command else {}
     return {

@@ -7,7 +7,8 @@ nothing is started again.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -208,8 +209,7 @@ def _missing(
     found: list[MissingResult] = []
     waits: list[timedelta] = []
     for name, job in seen.jobs.items():
-        for completion in sorted(job.completed | job.failed):
-            index = groups[name][completion]
+        for index, completion in _ended(job, groups[name], seen.plan.job.spec.runner.nodes):
             if index in seen.finished:
                 continue
             final = last.get((name, completion))
@@ -222,6 +222,20 @@ def _missing(
             else:
                 found.append(MissingResult(index, final, *_why(final, succeeded=completion in job.completed)))
     return tuple(found), min(waits, default=None)
+
+
+def _ended(job: JobFacts, trials: Sequence[int], nodes: int) -> Iterator[tuple[int, int]]:
+    """Trials that no pod works on any more, each with the completion index that tells how it ended.
+
+    Of several pods that train together, one that failed ends the trial, and else the last to complete.
+    """
+    for first in range(0, len(trials), nodes):
+        completions = range(first, first + nodes)
+        failed = [completion for completion in completions if completion in job.failed]
+        if failed:
+            yield trials[first], failed[0]
+        elif all(completion in job.completed for completion in completions):
+            yield trials[first], first
 
 
 def _why(pod: PodFacts | None, *, succeeded: bool) -> tuple[str, str]:
@@ -250,17 +264,19 @@ def _suspensions(seen: Observation) -> dict[str, bool]:
 def _shares(seen: Observation, groups: Mapping[str, Sequence[int]]) -> dict[str, int]:
     """Each Job's parallelism now."""
     names = [name for name in groups if name in seen.jobs and not seen.jobs[name].finished]
+    nodes = seen.plan.job.spec.runner.nodes
     if len(groups) == 1:
         parallelism = seen.plan.job.spec.execution.parallelism
-        return {name: min(parallelism, len(groups[name])) for name in names}
+        return {name: min(parallelism * nodes, len(groups[name])) for name in names}
     repeats = seen.plan.job.spec.trials.repeats
     standings = [
         Standing(
-            entries=len(groups[name]) // repeats,
-            done=len(seen.jobs[name].completed | seen.jobs[name].failed),
-            total=len(groups[name]),
-            active=seen.jobs[name].active,
+            entries=len(groups[name]) // nodes // repeats,
+            done=sum(1 for _ in _ended(seen.jobs[name], groups[name], nodes)),
+            total=len(groups[name]) // nodes,
+            active=math.ceil(seen.jobs[name].active / nodes),
         )
         for name in names
     ]
-    return dict(zip(names, turns(standings, seen.plan.job.spec.execution.parallelism), strict=True))
+    granted = turns(standings, seen.plan.job.spec.execution.parallelism)
+    return {name: share * nodes for name, share in zip(names, granted, strict=True)}

@@ -23,7 +23,13 @@ _LIBRARIES = ("numpy", "scikit-learn", "torchmetrics", "torchvision")
 
 
 def fingerprint(
-    *, device: torch.device, threads: int, concurrent: int, training: Training, cpuinfo: Path = Path("/proc/cpuinfo")
+    *,
+    device: torch.device,
+    threads: int,
+    concurrent: int,
+    training: Training,
+    nodes: int = 1,
+    cpuinfo: Path = Path("/proc/cpuinfo"),
 ) -> Environment:
     """The machine, the software and the share of the machine that this trial has.
 
@@ -37,6 +43,7 @@ def fingerprint(
             memory_limit_bytes=memory_limit(),
             accelerators=int(device.type != "cpu"),
             concurrent_trials=concurrent,
+            nodes=nodes,
         ),
         precision=training.precision,
         deterministic=training.deterministic,

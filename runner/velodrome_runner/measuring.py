@@ -50,8 +50,10 @@ def measure(
     device: torch.device,
     on_phase: OnPhase,
     clock: Callable[[], float] = time.perf_counter,
-) -> Measured:
-    """Runs the trial on `device`. The same seed on the same machine gives the same data, weights and quality on a CPU.
+) -> Measured | None:
+    """Runs the trial on `device`; None on a rank that leaves it to the first to report.
+
+    The same seed on the same machine gives the same data, weights and quality on a CPU.
 
     Raises:
         ConfigurationError: the trial can't run as it is written.
@@ -65,7 +67,13 @@ def measure(
     context = autocast(config.training.precision, device)
     seed_everything(trial.seed)
     be_deterministic(config.training.deterministic)
-    environment = fingerprint(device=device, threads=threads, concurrent=settings.concurrent, training=config.training)
+    environment = fingerprint(
+        device=device,
+        threads=threads,
+        concurrent=settings.concurrent,
+        training=config.training,
+        nodes=settings.ranks.size,
+    )
     unavailable: dict[str, str] = {}
     for name in libraries(config):
         importlib.import_module(name)
@@ -89,16 +97,20 @@ def measure(
         memory.lap()
         on_phase("Training", moment)
 
-    trained = train(
-        config,
-        prepared,
-        model,
-        seed=trial.seed,
-        device=device,
-        clock=clock,
-        on_progress=on_progress,
-        meter=energy,
-    )
+    with settings.ranks.joined(device):
+        trained = train(
+            config,
+            prepared,
+            model,
+            seed=trial.seed,
+            device=device,
+            clock=clock,
+            on_progress=on_progress,
+            meter=energy,
+            ranks=settings.ranks,
+        )
+    if not settings.ranks.leads:
+        return None
     metrics = _training_metrics(config, trained, memory, energy, unavailable)
     on_phase("Evaluating", None)
     metrics |= _quality(config, prepared, model, trained, context, unavailable)

@@ -30,6 +30,7 @@ from velodrome_runner.lines import Reported
 from velodrome_runner.log import Tail, complain
 from velodrome_runner.orders import planned
 from velodrome_runner.publish import Publisher, connect
+from velodrome_runner.ranks import Ranks
 from velodrome_runner.reporting import Failure, Moment, Reporter, exit_code, failed, thinned, who
 from velodrome_runner.settings import Settings
 from velodrome_runner.threads import memory_limit
@@ -70,10 +71,12 @@ def run(
         reporter = Reporter(trial, settings, publisher, wall)
         reporter("Starting", None)
         reported = Reported()
-        ended = _train(line, _Files.of(trial, settings, threads), reported, reporter)
+        ended = _train(line, _Files.of(trial, settings, threads), reported, reporter, settings.ranks)
         told = who(trial, settings, started, wall())
         if isinstance(ended, int):
             written = [line for line in tail.text().splitlines() if line.strip()]
+            if ended == 0 and not settings.ranks.leads:
+                return keys.EXIT_OK
             found = conclude(plan, trial, reported, Ended(ended, written[-1] if len(written) > 1 else ""))
         else:
             found = ended
@@ -81,7 +84,7 @@ def run(
             complain(f"{found.reason}: {found.message}")
             result = failed(found, tail, told)
         else:
-            environment = _environment(trial, reported, threads, settings.concurrent)
+            environment = _environment(trial, reported, threads, settings.concurrent, settings.ranks.size)
             result = TrialResult.model_validate(told | found | {"environment": environment})
         spool = settings.scratch / f"result-{settings.index}-{settings.attempt}.json"
         delivered = publisher.deliver(result, spool, deadline=settings.deadline)
@@ -174,9 +177,10 @@ class _Files:
         self.report.unlink(missing_ok=True)
 
 
-def _train(line: Sequence[str], files: _Files, reported: Reported, reporter: Reporter) -> int | Failure:
+def _train(line: Sequence[str], files: _Files, reported: Reported, reporter: Reporter, ranks: Ranks) -> int | Failure:
     """Runs the command to its end, passing its epochs on while it runs; its return code, as subprocess has it."""
     environment = {name: value for name, value in os.environ.items() if name != keys.ENV_REDIS_URL}
+    environment |= ranks.environment()
     environment |= {keys.ENV_TRIAL: str(files.trial), keys.ENV_REPORT: str(files.report)}
     sys.stdout.flush()
     try:
@@ -237,7 +241,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
             continue
 
 
-def _environment(trial: Trial, reported: Reported, threads: int, concurrent: int) -> Environment:
+def _environment(trial: Trial, reported: Reported, threads: int, concurrent: int, nodes: int) -> Environment:
     """Where it ran, as this process sees it; the framework is what the command says."""
     accelerators = nvidia()
     first = accelerators[0] if accelerators else None
@@ -261,6 +265,7 @@ def _environment(trial: Trial, reported: Reported, threads: int, concurrent: int
             memory_limit_bytes=memory_limit(),
             accelerators=len(accelerators),
             concurrent_trials=concurrent,
+            nodes=nodes,
         ),
         precision=trial.config.training.precision,
         deterministic=trial.config.training.deterministic,

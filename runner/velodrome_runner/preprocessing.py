@@ -14,10 +14,12 @@ from typing import Any, Literal
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from velodrome.errors import ConfigurationError
 from velodrome.spec import Preprocessing
 from velodrome_runner.augmentation import Normalization, Pipeline, compose
 from velodrome_runner.data import Split, Splits
 from velodrome_runner.memory import fits
+from velodrome_runner.ranks import ALONE, Ranks
 from velodrome_runner.selection import selected
 
 SplitName = Literal["train", "validation", "test"]
@@ -77,13 +79,21 @@ class Prepared:
     _convert_train: Callable[[torch.Tensor], torch.Tensor]
 
     def batches(
-        self, batch_size: int, generator: torch.Generator | None = None, *, split: SplitName = "train"
+        self,
+        batch_size: int,
+        generator: torch.Generator | None = None,
+        *,
+        split: SplitName = "train",
+        ranks: Ranks = ALONE,
     ) -> Iterator[Batch]:
         """One pass over a split: images (n, c, h, w) float32 channels-last and labels (n,) int64, on the device.
 
         The training split is shuffled and augmented by `generator`, which it needs (on the CPU or on the device; the
-        same state gives the same batches), and makes `steps(batch_size)` batches. The others come in their own order
-        and unaugmented, and must not be written to. The last batch may be smaller: no sample is left out.
+        same state gives the same batches), and comes in batches of `lengths(batch_size)`. The others come in their own
+        order and unaugmented, and must not be written to. The last batch may be smaller: no sample is left out.
+
+        Of several `ranks` with generators of the same state, each gets its share of every batch, which may be empty,
+        and the generators stay alike.
 
         Raises:
             ValueError: the training split was asked for without a generator.
@@ -93,17 +103,29 @@ class Prepared:
         if generator is None:
             raise ValueError("the training split is shuffled: pass a generator")
         order = torch.randperm(len(self.train), generator=generator, device=generator.device)
-        sizes = [batch_size] * (self.steps(batch_size) - 1)
-        return self._augmented(order.split([*sizes, len(order) - sum(sizes)]), generator)
+        whole = order.split(self.lengths(batch_size, ranks.size))
+        if ranks.size == 1:
+            return self._augmented(whole, generator)
+        return self._augmented(tuple(ranks.share(batch) for batch in whole), _own(generator, ranks.rank))
 
-    def steps(self, batch_size: int) -> int:
-        """Batches in one pass over the training split.
+    def lengths(self, batch_size: int, ranks: int = 1) -> list[int]:
+        """The samples of each batch in one pass over the training split.
 
-        A single sample that would be left for the last one joins the batch before it: batch normalisation can't learn
-        from one sample.
+        What would leave a rank a single sample in the last batch joins the batch before it: batch normalisation can't
+        learn from one sample.
+
+        Raises:
+            ConfigurationError: the batch is too small for so many ranks.
         """
+        if ranks > 1 and min(batch_size, len(self.train)) < 2 * ranks:
+            raise ConfigurationError(
+                f"training.batchSize is {batch_size}, shared by the {ranks} pods of spec.runner.nodes: each needs 2 "
+                f"samples or more, so write {2 * ranks} or more (there are {len(self.train)})"
+            )
         whole, rest = divmod(len(self.train), batch_size)
-        return whole + int(rest > 1 or whole == 0)
+        if rest >= 2 * ranks or whole == 0:
+            return [batch_size] * whole + [rest]
+        return [batch_size] * (whole - 1) + [batch_size + rest]
 
     def _in_order(self, samples: Split, batch_size: int) -> Iterator[Batch]:
         if not self.in_memory:
@@ -136,6 +158,14 @@ class Prepared:
         )
         for images, labels in loader:
             yield convert(images), labels.to(self.device, non_blocking=True)
+
+
+def _own(generator: torch.Generator, rank: int) -> torch.Generator:
+    """A generator for this rank's augmentations, which leaves the one that all ranks share as it is."""
+    copy = torch.Generator(generator.device)
+    copy.set_state(generator.get_state())
+    drawn = torch.randint(2**62, (1,), generator=copy, device=generator.device)
+    return torch.Generator(generator.device).manual_seed(int(drawn) + rank)
 
 
 class _Samples(Dataset[Batch]):

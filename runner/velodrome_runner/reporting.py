@@ -68,6 +68,8 @@ class Reporter:
     def __call__(self, phase: Phase, moment: Moment | None) -> None:
         epochs = self.epochs
         say(self._line(phase, moment, epochs))
+        if not self._settings.ranks.leads:
+            return
         done = phase in ("Evaluating", "Timing", "Finished")
         self._publisher.progress(
             Progress(

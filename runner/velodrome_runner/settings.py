@@ -9,6 +9,7 @@ from pathlib import Path
 
 from velodrome import keys
 from velodrome.errors import ConfigurationError
+from velodrome_runner.ranks import ALONE, Ranks, ranks
 
 _DEADLINE_SECONDS = 600.0
 
@@ -17,7 +18,8 @@ _DEADLINE_SECONDS = 600.0
 class Settings:
     """One trial's orders, as the environment gives them. `deadline` is in seconds after the end of the trial.
 
-    `index` counts the trials of the entries at the positions `entries`, or of all where there are none.
+    `index` counts the trials of the entries at the positions `entries`, or of all where there are none; `ranks` says
+    which of the pods that train it together this is.
     """
 
     spec: Path
@@ -30,6 +32,7 @@ class Settings:
     concurrent: int
     deadline: float
     entries: tuple[int, ...] = ()
+    ranks: Ranks = ALONE
 
     @classmethod
     def read(cls, environ: Mapping[str, str]) -> Settings:
@@ -38,9 +41,12 @@ class Settings:
         Raises:
             ConfigurationError: one is missing or makes no sense; the message names it.
         """
+        completion = _whole(environ, keys.ENV_INDEX, None, least=0)
+        nodes = _whole(environ, keys.ENV_NODES, 1, least=1)
+        hosts = _text(environ, keys.ENV_HOSTS, "the names of the pods, with {index} in them") if nodes > 1 else ""
         return cls(
             spec=Path(_text(environ, keys.ENV_SPEC, "the path of the BenchmarkJob as JSON")),
-            index=_whole(environ, keys.ENV_INDEX, None, least=0),
+            index=completion // nodes,
             job_uid=_text(environ, keys.ENV_JOB_UID, "the uid of the BenchmarkJob"),
             attempt=_file_name(environ, keys.ENV_ATTEMPT),
             redis_url=environ.get(keys.ENV_REDIS_URL) or None,
@@ -49,6 +55,7 @@ class Settings:
             concurrent=_whole(environ, keys.ENV_CONCURRENT, 1, least=1),
             deadline=_seconds(environ, keys.ENV_DEADLINE, _DEADLINE_SECONDS),
             entries=_positions(environ, keys.ENV_ENTRIES),
+            ranks=ranks(completion, nodes, hosts),
         )
 
 

@@ -18,6 +18,7 @@ from velodrome_runner.evaluation import evaluate
 from velodrome_runner.optimization import Schedule, l1_norm, make_optimizer, weights
 from velodrome_runner.precision import autocast
 from velodrome_runner.preprocessing import Prepared
+from velodrome_runner.ranks import ALONE, Ranks
 from velodrome_runner.reporting import Moment
 from velodrome_runner.stopping import EarlyStopper, reached
 from velodrome_runner.stopwatch import Meter, Stopwatch
@@ -46,7 +47,7 @@ class Trained:
     validation: Mapping[str, float]
 
 
-def train(  # noqa: PLR0915, C901 - a training loop is read in one piece
+def train(  # noqa: PLR0913, PLR0915, C901 - a training loop is read in one piece
     config: TrialConfig,
     prepared: Prepared,
     model: nn.Module,
@@ -56,6 +57,7 @@ def train(  # noqa: PLR0915, C901 - a training loop is read in one piece
     clock: Callable[[], float] = time.perf_counter,
     on_progress: Callable[[Moment], None] = lambda _: None,
     meter: Meter | None = None,
+    ranks: Ranks = ALONE,
 ) -> Trained:
     """Trains `model`, which is on `device`, until the budget is used or early stopping ends it.
 
@@ -63,6 +65,9 @@ def train(  # noqa: PLR0915, C901 - a training loop is read in one piece
     the device idle at both ends; batches are made inside them, evaluation and `on_progress` happen outside.
     `maxSeconds` is that time; a step that has begun is finished. `train_loss` is the mean over the epoch of what was
     minimised, label smoothing and L1 included.
+
+    Of several `ranks`, each trains on its share of every batch and steps by the mean gradient over the whole of it; the
+    first evaluates, and all go by what it finds. Batch normalisation sees a rank's own share.
 
     Raises:
         TrialFailed: `LossNotFinite` or `OutputNotFinite`, with the epoch.
@@ -75,10 +80,12 @@ def train(  # noqa: PLR0915, C901 - a training loop is read in one piece
         training.regularization.l1,
     )
     samples_per_epoch = len(prepared.train)
+    lengths = prepared.lengths(batch_size, ranks.size)
+    together = ranks.wrap(model, device)
     context = autocast(training.precision, device)
     generator = torch.Generator(device).manual_seed(seed)
     optimizer = make_optimizer(model, training)
-    schedule = Schedule(optimizer, training, epochs=budget.max_epochs, steps=prepared.steps(batch_size))
+    schedule = Schedule(optimizer, training, epochs=budget.max_epochs, steps=len(lengths))
     criterion = nn.CrossEntropyLoss(label_smoothing=smoothing)
     # float16 can't hold small gradients: they are scaled up, and steps whose gradients overflow are left out.
     scaler = torch.amp.GradScaler(device.type, enabled=training.precision == "float16")
@@ -104,9 +111,11 @@ def train(  # noqa: PLR0915, C901 - a training loop is read in one piece
         next_look = before + _LOOK_SECONDS
         model.train()
         watch.start()
-        for images, labels in prepared.batches(batch_size, generator):
+        for length, (images, labels) in zip(lengths, prepared.batches(batch_size, generator, ranks=ranks), strict=True):
             with context():
-                loss = criterion(model(images).float(), labels)
+                loss = criterion(together(images).float(), labels)
+            if ranks.size > 1:  # gradients are averaged over ranks, whose shares may differ by a sample
+                loss = loss * (len(labels) * ranks.size / length)
             if penalised:
                 loss = loss + l1 * l1_norm(penalised)
             optimizer.zero_grad()
@@ -114,15 +123,15 @@ def train(  # noqa: PLR0915, C901 - a training loop is read in one piece
             scaler.step(optimizer)
             scaler.update()
             schedule.after_step()
-            loss_sum.add_(loss.detach(), alpha=len(labels))
-            seen += len(labels)
+            loss_sum.add_(loss.detach(), alpha=length / ranks.size)
+            seen += length
             now = watch.seconds
-            if now >= max_seconds:
+            if budget.max_seconds is not None and ranks.agreed(now >= max_seconds):
                 stopped_by = "maxSeconds"
                 break
-            if now >= next_look:
+            if now >= next_look and ranks.leads:
                 now = watch.stop()
-                mean = _finite(loss_sum.item() / seen, epoch)
+                mean = _finite(loss_sum.item() * ranks.size / seen, epoch)
                 fraction = max((epoch - 1 + seen / samples_per_epoch) / budget.max_epochs, now / max_seconds)
                 on_progress(Moment(epoch, fraction, mean, seen / (now - before)))
                 next_look = now + _LOOK_SECONDS
@@ -130,16 +139,18 @@ def train(  # noqa: PLR0915, C901 - a training loop is read in one piece
         seconds = watch.stop()
         schedule.after_epoch()
         samples += seen
-        mean = _finite(loss_sum.item() / seen, epoch)
+        mean = _finite(ranks.total(loss_sum).item() / seen, epoch)
 
         where = f"the validation split after epoch {epoch}"
-        validation = evaluate(
-            model,
-            prepared.batches(max(batch_size, 64), split="validation"),
-            classes=prepared.classes,
-            keys=sorted(watched),
-            where=where,
-            context=context,
+        validation = ranks.led(
+            lambda where=where: evaluate(  # type: ignore[misc]
+                model,
+                prepared.batches(max(batch_size, 64), split="validation"),
+                classes=prepared.classes,
+                keys=sorted(watched),
+                where=where,
+                context=context,
+            )
         )
         curves.append(
             EpochPoint(

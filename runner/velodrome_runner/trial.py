@@ -9,12 +9,14 @@ from collections.abc import Callable
 
 import torch
 
+from velodrome import keys
 from velodrome.errors import ConfigurationError, TrialFailed, VelodromeError
 from velodrome.results import TrialResult
 from velodrome_runner.log import Tail, complain
 from velodrome_runner.measuring import Measured, measure
 from velodrome_runner.orders import ordered
 from velodrome_runner.publish import Publisher, connect
+from velodrome_runner.ranks import PeerLost
 from velodrome_runner.reporting import Failure, Reporter, exit_code, failed, thinned, who
 from velodrome_runner.settings import Settings
 
@@ -37,7 +39,12 @@ def run(settings: Settings, *, threads: int, tail: Tail, wall: Callable[[], floa
         try:
             device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
             measured = measure(trial, settings, threads=threads, device=device, on_phase=reporter)
+            if measured is None:
+                return keys.EXIT_OK
             result = _succeeded(measured, who(trial, settings, started, wall()))
+        except PeerLost as error:
+            complain(f"{error.reason}: {error}")
+            return keys.EXIT_PEER_LOST
         except Exception as error:  # whatever a model, a data set or torch raises is this trial's result
             failure = explain(error)
             if not isinstance(error, VelodromeError):

@@ -61,6 +61,8 @@ def load_pause(at: Layout) -> None:
     archive = at.run / "pause.tar"
     archive.write_bytes(pause_archive(Path(busybox).read_bytes()))
     load(at, archive)
+    # A kubelet that runs short of disk would remove it: no pod uses it in the kubelet's eyes.
+    ctr(at, "images", "label", PAUSE, "io.cri-containerd.pinned=pinned")
 
 
 def pause_archive(program: bytes) -> bytes:

@@ -219,7 +219,7 @@ def test_every_training_sample_comes_once_an_epoch(
     ready = prepared(data, in_memory=in_memory, normalize=False)
     batches = list(ready.batches(batch_size, generator()))
     assert [len(labels) for _, labels in batches] == sizes
-    assert ready.steps(batch_size) == len(sizes)
+    assert ready.lengths(batch_size) == sizes
     images, labels = whole(batches)
     assert torch.equal(labels.sort().values, data.train.labels)
     # Labels stay with their images.

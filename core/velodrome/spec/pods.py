@@ -48,7 +48,9 @@ class Runner(Strict):
     env: tuple[EnvVar, ...] = Field(
         default=(), max_length=256, description="Environment variables, the same for every entry."
     )
-    nodes: int = Field(default=1, ge=1, le=1024, description="Pods that train one model together.")
+    nodes: int = Field(
+        default=1, ge=1, le=1024, description="Pods that train one model together, each on its share of every batch."
+    )
 
 
 class Execution(Strict):

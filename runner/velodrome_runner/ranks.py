@@ -1,0 +1,167 @@
+"""Trials that several pods train together: who this process is among them, and what they do in common.
+
+The pods of a trial are consecutive indexes of one Indexed Job; the first is rank 0, which alone evaluates, times and
+reports a success. Any of them reports its own failure. Meeting needs the names that the pods have in their Job's
+headless Service; the environment is torchrun's.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from velodrome.errors import VelodromeError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+PORT = 29500
+# How long the first waits for the last to start, and each for the others' next word. Rank 0 may evaluate for so long.
+MEETING_SECONDS = 1800.0
+
+_Value = TypeVar("_Value")
+
+
+class PeerLost(VelodromeError):
+    """Another pod of this trial is gone: all of them are to start again together."""
+
+    reason = "PeerLost"
+
+
+@dataclass(frozen=True, slots=True)
+class Ranks:
+    """This process's place among the `size` that train one model; alone by default.
+
+    `hosts` is the name of the pod of an index, with `{index}` in it; `first` is the index of rank 0.
+    """
+
+    rank: int = 0
+    size: int = 1
+    first: int = 0
+    hosts: str = ""
+
+    @property
+    def leads(self) -> bool:
+        """Whether this one evaluates and reports."""
+        return self.rank == 0
+
+    def environment(self) -> dict[str, str]:
+        """What torchrun would set, for a process a pod; empty where there is one alone."""
+        if self.size == 1:
+            return {}
+        return {
+            "MASTER_ADDR": self.hosts.format(index=self.first),
+            "MASTER_PORT": os.environ.get("MASTER_PORT", str(PORT)),
+            "RANK": str(self.rank),
+            "WORLD_SIZE": str(self.size),
+            "LOCAL_RANK": "0",
+            "LOCAL_WORLD_SIZE": "1",
+            "GROUP_RANK": str(self.rank),
+            "GROUP_WORLD_SIZE": str(self.size),
+            "ROLE_RANK": str(self.rank),
+            "ROLE_WORLD_SIZE": str(self.size),
+        }
+
+    @contextmanager
+    def joined(self, device: torch.device, seconds: float = MEETING_SECONDS) -> Iterator[None]:
+        """Inside, all ranks are connected: by NCCL on GPUs, by gloo on CPUs.
+
+        Raises:
+            PeerLost: they did not meet in that time, or one was lost later.
+        """
+        if self.size == 1:
+            yield
+            return
+        from torch import distributed
+
+        os.environ.update(self.environment())
+        _await_name(os.environ["MASTER_ADDR"], seconds)
+        try:
+            distributed.init_process_group(
+                "nccl" if device.type == "cuda" else "gloo", timeout=timedelta(seconds=seconds)
+            )
+            yield
+        except RuntimeError as error:
+            if not isinstance(error, distributed.DistError) and not _is_of_gloo(error):
+                raise
+            raise PeerLost(f"rank {self.rank} of {self.size} lost the others: {_first_line(error)}") from error
+        finally:
+            if distributed.is_initialized():
+                distributed.destroy_process_group()
+
+    def wrap(self, model: nn.Module, device: torch.device) -> nn.Module:
+        """The model whose backward passes average gradients over all ranks; `model` itself where it is alone."""
+        if self.size == 1:
+            return model
+        from torch.nn.parallel import DistributedDataParallel
+
+        return DistributedDataParallel(model, device_ids=[device.index or 0] if device.type == "cuda" else None)
+
+    def share(self, samples: torch.Tensor) -> torch.Tensor:
+        """This rank's part of a batch: every size-th element, counted from its rank."""
+        return samples if self.size == 1 else samples[self.rank :: self.size]
+
+    def total(self, value: torch.Tensor) -> torch.Tensor:
+        """The sum of a tensor over all ranks, in place."""
+        if self.size > 1:
+            from torch import distributed
+
+            distributed.all_reduce(value)
+        return value
+
+    def led(self, find: Callable[[], _Value]) -> _Value:
+        """What rank 0 finds, told to all; the others don't look."""
+        found: _Value = self.agreed(find() if self.leads else None)
+        return found
+
+    def agreed(self, value: Any) -> Any:
+        """What rank 0 says, whatever the others think."""
+        if self.size == 1:
+            return value
+        from torch import distributed
+
+        said = [value]
+        distributed.broadcast_object_list(said, src=0)
+        return said[0]
+
+
+ALONE = Ranks()
+
+
+def ranks(index: int, nodes: int, hosts: str) -> Ranks:
+    """Who the pod of a completion index is, where trials take so many pods each."""
+    if nodes == 1:
+        return ALONE
+    rank = index % nodes
+    return Ranks(rank, nodes, index - rank, hosts)
+
+
+def _await_name(host: str, seconds: float) -> None:
+    """Waits until the first pod has its name: the Service knows it some seconds after it has started."""
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            socket.getaddrinfo(host, PORT)
+        except socket.gaierror as error:
+            if time.monotonic() > end:
+                raise PeerLost(f"{host} has no address after {seconds:.0f} s: {error.strerror}") from error
+            time.sleep(0.5)
+        else:
+            return
+
+
+def _is_of_gloo(error: RuntimeError) -> bool:
+    """Gloo's own errors are plain RuntimeErrors that name its source files or the connection."""
+    text = str(error)
+    return any(word in text for word in ("gloo", "Gloo", "Connection closed by peer", "Connection reset by peer"))
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]

@@ -1,0 +1,140 @@
+"""Trials that several processes train together, as pods on several nodes do: real runners, connected by gloo."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from velodrome import keys
+from velodrome.results import ResultReport, TrialResult
+from velodrome.spec import BenchmarkJob
+
+PATIENCE = 100.0
+# Softmax regression: nothing in it depends on how a batch is shared, so that two ranks compute what one does.
+MODELS = """
+from torch import nn
+
+def linear(shape, classes):
+    return nn.Sequential(nn.Flatten(), nn.Linear(shape[0] * shape[1] * shape[2], classes))
+"""
+
+
+@pytest.fixture
+def port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+class Ranks:
+    """One trial's processes in a folder of their own."""
+
+    def __init__(
+        self, folder: Path, port: int, *, epochs: int, entry: dict[str, Any] | None = None, **spec: Any
+    ) -> None:
+        self.folder, self.port = folder, port
+        (folder / "models.py").write_text(MODELS)
+        whole = {
+            "dataset": {"name": "digits"},
+            "budget": {"maxEpochs": epochs},
+            "training": {"batchSize": 50, "optimizer": {"name": "SGD", "learningRate": 0.1, "momentum": 0.9}},
+            "evaluation": {"inference": {"batchSizes": [1], "minRunSeconds": 0.01}},
+            "entries": [{"name": "one", **(entry or {"model": {"name": "models:linear"}})}],
+            "trials": {"repeats": 2},
+        } | spec
+        job = BenchmarkJob.model_validate(
+            {"apiVersion": keys.API_VERSION, "kind": keys.KIND, "metadata": {"name": "j"}, "spec": whole}
+        )
+        (folder / "job.json").write_text(job.model_dump_json(by_alias=True))
+
+    def start(self, completion: int, nodes: int) -> subprocess.Popen[str]:
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("VELODROME_")}
+        told = {
+            keys.ENV_SPEC: str(self.folder / "job.json"),
+            keys.ENV_INDEX: str(completion),
+            keys.ENV_NODES: str(nodes),
+            keys.ENV_HOSTS: "127.0.0.1",
+            keys.ENV_JOB_UID: "uid",
+            keys.ENV_ATTEMPT: f"pod{completion}",
+            keys.ENV_SCRATCH: str(self.folder / "scratch"),
+            keys.ENV_CPUS: "1",
+            "MASTER_PORT": str(self.port),
+            "GLOO_SOCKET_IFNAME": "lo",
+            "PYTHONPATH": str(self.folder),
+        }
+        line = [sys.executable, "-m", "velodrome_runner"]
+        return subprocess.Popen(line, env=clean | told, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+    def run(self, *completions: int, nodes: int) -> list[tuple[int, str]]:
+        processes = [self.start(completion, nodes) for completion in completions]
+        outputs = [process.communicate(timeout=PATIENCE)[0] for process in processes]
+        return [(process.returncode, output) for process, output in zip(processes, outputs, strict=True)]
+
+    def result(self, index: int, attempt: str) -> TrialResult:
+        path = self.folder / "scratch" / f"result-{index}-{attempt}.json"
+        return ResultReport.model_validate_json(path.read_text()).result
+
+    def results(self) -> list[str]:
+        return sorted(path.name for path in (self.folder / "scratch").glob("result-*"))
+
+
+def test_two_ranks_compute_what_one_process_does(tmp_path: Path, port: int) -> None:
+    race = Ranks(tmp_path, port, epochs=3)
+    ((code, output),) = race.run(1, nodes=1)
+    assert code == keys.EXIT_OK, output
+    alone = race.result(1, "pod1")
+    (tmp_path / "scratch" / "result-1-pod1.json").unlink()
+    for code, output in race.run(2, 3, nodes=2):
+        assert code == keys.EXIT_OK, output
+    assert race.results() == ["result-1-pod2.json"], "the first rank reports, and no other"
+    together = race.result(1, "pod2")
+    assert together.seed == alone.seed == 1
+    for one, two in zip(alone.curves, together.curves, strict=True):
+        assert two.train_loss == pytest.approx(one.train_loss, rel=1e-4)
+        assert two.validation == pytest.approx(one.validation, rel=1e-3)
+    assert together.metrics["accuracy"] == pytest.approx(alone.metrics["accuracy"], abs=0.003)
+    assert together.environment is not None
+    assert together.environment.resources.nodes == 2
+
+
+def test_a_rank_that_is_killed_ends_the_other_which_reports_nothing(tmp_path: Path, port: int) -> None:
+    race = Ranks(tmp_path, port, epochs=100_000)
+    first, second = race.start(0, 2), race.start(1, 2)
+    assert first.stdout is not None
+    end = time.monotonic() + PATIENCE
+    while "epoch 2" not in first.stdout.readline():
+        assert first.poll() is None
+        assert time.monotonic() < end
+    second.kill()
+    second.communicate(timeout=PATIENCE)
+    output, _ = first.communicate(timeout=PATIENCE)
+    assert first.returncode == keys.EXIT_PEER_LOST, output
+    assert "PeerLost" in output
+    assert race.results() == []
+
+
+def test_a_batch_that_is_too_small_to_share_is_told(tmp_path: Path, port: int) -> None:
+    race = Ranks(tmp_path, port, epochs=1, training={"batchSize": 3})
+    for code, output in race.run(0, 1, nodes=2):
+        assert code == keys.EXIT_CONFIGURATION, output
+        assert "write 4 or more" in output
+
+
+def test_a_program_of_ones_own_is_told_its_rank(tmp_path: Path, port: int) -> None:
+    code = (
+        "import os, sys; print('rank', os.environ['RANK'], 'of', os.environ['WORLD_SIZE'], os.environ['MASTER_ADDR'])"
+    )
+    entry = {"command": [sys.executable, "-c", code]}
+    race = Ranks(tmp_path, port, epochs=1, entry=entry)
+    (first, output), (second, other) = race.run(0, 1, nodes=2)
+    assert "rank 0 of 2 127.0.0.1" in output
+    assert "rank 1 of 2 127.0.0.1" in other
+    assert first == keys.EXIT_CONFIGURATION, "the first rank owes a result"
+    assert second == keys.EXIT_OK
