@@ -209,7 +209,7 @@ def _missing(
     found: list[MissingResult] = []
     waits: list[timedelta] = []
     for name, job in seen.jobs.items():
-        for index, completion in _ended(job, groups[name], seen.plan.job.spec.runner.nodes):
+        for index, completion in trials_ended(job, groups[name], seen.plan.job.spec.runner.nodes):
             if index in seen.finished:
                 continue
             final = last.get((name, completion))
@@ -224,7 +224,7 @@ def _missing(
     return tuple(found), min(waits, default=None)
 
 
-def _ended(job: JobFacts, trials: Sequence[int], nodes: int) -> Iterator[tuple[int, int]]:
+def trials_ended(job: JobFacts, trials: Sequence[int], nodes: int) -> Iterator[tuple[int, int]]:
     """Trials that no pod works on any more, each with the completion index that tells how it ended.
 
     Of several pods that train together, one that failed ends the trial, and else the last to complete.
@@ -272,7 +272,7 @@ def _shares(seen: Observation, groups: Mapping[str, Sequence[int]]) -> dict[str,
     standings = [
         Standing(
             entries=len(groups[name]) // nodes // repeats,
-            done=sum(1 for _ in _ended(seen.jobs[name], groups[name], nodes)),
+            done=sum(1 for _ in trials_ended(seen.jobs[name], groups[name], nodes)),
             total=len(groups[name]) // nodes,
             active=math.ceil(seen.jobs[name].active / nodes),
         )

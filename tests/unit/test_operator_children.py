@@ -250,3 +250,31 @@ def test_a_jobs_facts() -> None:
 def test_every_example_becomes_objects(example: Path) -> None:
     for given in read_jobs(example):
         assert made(given)["Job"]
+
+
+def test_pods_that_train_together_are_consecutive_indexes_with_names() -> None:
+    given = job(
+        runner={"nodes": 3, "image": PINNED.format("runner")}, trials={"repeats": 2}, execution={"parallelism": 2}
+    )
+    (made_job,) = made(given)["Job"]
+    trials = len(plan(given))
+    assert made_job["spec"]["completions"] == 3 * trials
+    assert made_job["spec"]["parallelism"] == 6
+    (service,) = made(given)["Service"]
+    assert service["spec"]["clusterIP"] == "None"
+    pod = pod_spec(given)
+    assert pod["subdomain"] == service["metadata"]["name"]
+    environment = {item["name"]: item.get("value") for item in pod["containers"][0]["env"]}
+    assert environment["VELODROME_NODES"] == "3"
+    name, service_name = made_job["metadata"]["name"], service["metadata"]["name"]
+    assert environment["VELODROME_HOSTS"].format(index=3) == f"{name}-3.{service_name}"
+
+
+def test_a_command_of_ones_own_runs_under_the_runner_in_a_job_of_its_own() -> None:
+    entries = [{"name": "a", "command": ["python", "a.py"]}, {"name": "b", "model": {"name": "velodrome/mlp"}},
+               {"name": "c", "command": ["python", "a.py"]}]  # fmt: skip
+    first, second = made(job(entries=entries))["Job"]
+    container = first["spec"]["template"]["spec"]["containers"][0]
+    assert container["command"] == ["velodrome-runner", "exec", "--", "python", "a.py"]
+    assert "command" not in second["spec"]["template"]["spec"]["containers"][0]
+    assert first["spec"]["completions"] == 2 * second["spec"]["completions"]

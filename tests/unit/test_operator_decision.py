@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from velodrome.plan import plan
 from velodrome.spec import read_jobs
 from velodrome_operator.children import Settings, children, groups, job_name
-from velodrome_operator.decision import RESULT_GRACE, Decision, Observation, decide, podless
+from velodrome_operator.decision import RESULT_GRACE, Decision, Observation, decide, podless, trials_ended
 from velodrome_operator.observation import JobFacts, PodFacts, indexes
 from velodrome_operator.turns import Standing, turns
 
@@ -235,3 +235,20 @@ def test_turns_go_round_by_round() -> None:
     assert turns([Standing(2, 2, 10), Standing(1, 0, 5)], 4) == [0, 1]
     assert turns([Standing(2, 2, 10), Standing(1, 1, 5)], 4) == [2, 1]
     assert turns([Standing(2, 2, 10, active=1), Standing(1, 0, 5)], 1) == [1, 0]
+
+
+@pytest.mark.parametrize(
+    ("completed", "failed", "lost"),
+    [
+        ((0, 1), (), [0]),  # both pods of trial 0 ended well, and no result came
+        ((0,), (), []),  # the second still runs
+        ((0,), (1,), [0]),  # the second failed for good: nobody trains on
+        ((), (2,), [1]),
+        ((0, 1, 2, 3), (), [0, 1]),
+    ],
+)
+def test_a_trial_of_two_pods_has_ended_when_neither_can_go_on(
+    completed: tuple[int, ...], failed: tuple[int, ...], lost: list[int]
+) -> None:
+    facts = job_facts(completed=frozenset(completed), failed=frozenset(failed))
+    assert [index for index, _ in trials_ended(facts, [0, 0, 1, 1], 2)] == lost
