@@ -74,6 +74,7 @@ JobPart = Literal[
     "progress",  # hash: index -> the newest Progress, JSON
     "live",  # hash: index -> attempt, then a line for each epoch reported so far, JSON
     "entries",  # hash of counters by entry: succeeded:E, failed:E, reason:R:E; and id:E, the entry's identity
+    "samples",  # hash: metric key, cohort and entry, each on a line -> seeds and values of this job, packed
     "rejected",  # hash: reason -> how many reports were rejected for it
     "rejections",  # list: the newest rejections, JSON
 ]
@@ -102,6 +103,16 @@ def board_cohorts(board: str, key: str) -> str:
 def board_rows(board: str, key: str, cohort_id: str) -> str:
     """Hash: entry name -> the values that rank it in this cohort."""
     return f"{PREFIX}:board:{board}:rows:{cohort_id}:{key}"
+
+
+def board_baselines(board: str) -> str:
+    """Hash: entry and metric key (empty: all of them), each on a line -> the Baseline that was pinned, JSON."""
+    return f"{PREFIX}:board:{board}:baselines"
+
+
+def board_acknowledgements(board: str) -> str:
+    """Hash: entry, metric key and job uid, each on a line -> the Acknowledgement of that change, JSON."""
+    return f"{PREFIX}:board:{board}:acknowledgements"
 
 
 # Labels of what the operator makes. A job's uid is the selector that finds its children.

@@ -93,7 +93,12 @@ class Regression(Strict):
     min_relative_change: Finite = Field(default=0.02, ge=0, le=10, description="Smallest relative change that matters.")
     min_samples: int = Field(default=3, ge=2, le=10_000, description="Fewest samples on each side.")
     baseline: str | None = Field(
-        default=None, max_length=253, description="A pinned result to compare with; null: the last one."
+        default=None,
+        max_length=253,
+        description="Job to compare with, by uid or name; null: what `velodrome baseline` pinned, else the last one.",
+    )
+    confirm: bool = Field(
+        default=False, description="Whether a regression counts only once a second job in a row shows it."
     )
 
 

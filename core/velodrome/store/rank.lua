@@ -78,14 +78,16 @@ local function add_to(row, values, last)
   return change / SAMPLE_BYTES
 end
 
--- When the last value of each cohort was accepted.
-local cohorts = {}
+-- When the last value of each cohort was accepted; and what the job's own samples gain, which a newer job leaves alone.
+local cohorts, gained = {}, {}
 for number, of_shape in pairs(groups) do
   for place, where in ipairs(batch.shapes[number]) do
     local position, cohorts_key, cohort = where[1], KEYS[where[2]], where[3]
     local of_key, change, last = rows_of(position, of_shape), 0, ''
     for _, group in ipairs(of_shape) do
-      change = change + add_to(of_key[group.entry], values_of(group, place), group.last)
+      local values, field = values_of(group, place), where[4] .. '\n' .. where[3] .. '\n' .. group.entry
+      gained[field] = (gained[field] or '') .. values
+      change = change + add_to(of_key[group.entry], values, group.last)
       last = later(last, group.last)
     end
     count(cohorts_key, 'samples:' .. cohort, change)

@@ -79,8 +79,8 @@ class Rankings:
             self._numbers.setdefault(shape, len(self._numbers) + 1)
             self._groups.setdefault((result.entry, shape), []).append((number, result))
 
-    def shapes(self) -> list[list[tuple[int, int, str]]]:
-        """For the script: where each key of a shape ranks, as positions of two keys, and a cohort."""
+    def shapes(self) -> list[list[tuple[int, int, str, str]]]:
+        """For the script: where each key of a shape ranks, as positions of two keys, a cohort, and the key itself."""
         return [self._places(shape) for shape in self._numbers]
 
     def groups(self) -> list[dict[str, Any]]:
@@ -99,12 +99,12 @@ class Rankings:
                 flat += chain.from_iterable(zip(seeds, column, strict=True))
             yield struct.pack("<" + "qd" * (len(seeds) * len(shape.keys)), *flat)
 
-    def _places(self, shape: Shape) -> list[tuple[int, int, str]]:
+    def _places(self, shape: Shape) -> list[tuple[int, int, str, str]]:
         places = []
         for key, cohort in zip(shape.keys, shape.cohorts, strict=True):
             self.conditions.setdefault(cohort.id, json.dumps(cohort.conditions))
             place = self._position(keys.board_rows(self._board, key, cohort.id))
-            places.append((place, self._position(keys.board_cohorts(self._board, key)), cohort.id))
+            places.append((place, self._position(keys.board_cohorts(self._board, key)), cohort.id, key))
         return places
 
     def _position(self, name: str) -> int:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from types import TracebackType
-from typing import Self
+from typing import Any, Self, TypeVar
 
 import redis
+from pydantic_core import from_json
 
 from velodrome import keys
+from velodrome.marks import Acknowledgement, Baseline
 from velodrome.results import EpochPoint, JobInfo, Progress, TrialRecord, parse_job, parse_record
 from velodrome.store import reading, transfer
 from velodrome.store.access import Access, Argument, text_of
-from velodrome.store.types import Board, CohortSummary, Counts, EntryState, Rejection, Row, TrialSummary
+from velodrome.store.types import Board, CohortSummary, Counts, EntryState, JobSamples, Rejection, Row, TrialSummary
+
+Mark = TypeVar("Mark", Baseline, Acknowledgement)
 
 _RECORDS_AT_ONCE = 1000  # Lua passes less than 8000 arguments
 
@@ -170,6 +174,45 @@ class Reader:
         """The values that a ranking is made of: for each entry name, in order, those of the newest job that has any."""
         where = keys.board_rows(board, key, cohort_id)
         return self._redis.parsed(reading.parse_rows, self._redis.ask("HVALS", where), where)
+
+    # Regressions
+
+    def samples(self, uids: Sequence[str]) -> list[tuple[JobSamples, ...]]:
+        """All values of each of these jobs; newer jobs leave them alone. Empty for an unknown job."""
+        names = [keys.job(uid, "samples") for uid in uids]
+        answers = self._redis.ask_all([("HGETALL", name) for name in names])
+        return [
+            self._redis.parsed(reading.parse_samples, fields, name) for name, fields in zip(names, answers, strict=True)
+        ]
+
+    def entry_ids(self, uids: Sequence[str]) -> list[dict[str, str]]:
+        """For each of these jobs, the identity (`velodrome.plan.entry_id`) of its entries that have any result."""
+        answers = self._redis.ask_all([("HGETALL", keys.job(uid, "entries")) for uid in uids])
+        return [
+            {
+                text_of(field).removeprefix("id:"): text_of(value)
+                for field, value in fields.items()
+                if field.startswith(b"id:")
+            }
+            for fields in answers
+        ]
+
+    def conditions(self, cohort_id: str) -> Mapping[str, Any]:
+        """The conditions that make a cohort; empty for an unknown one."""
+        text = self._redis.ask("HGET", keys.COHORTS, cohort_id)
+        return {} if text is None else self._redis.parsed(from_json, text, keys.COHORTS, cohort_id)
+
+    def baselines(self, board: str) -> list[Baseline]:
+        """What was pinned on this board, by entry and metric."""
+        return self._marks(keys.board_baselines(board), Baseline)
+
+    def acknowledgements(self, board: str) -> list[Acknowledgement]:
+        """The changes on this board that were accepted."""
+        return self._marks(keys.board_acknowledgements(board), Acknowledgement)
+
+    def _marks(self, where: str, kind: type[Mark]) -> list[Mark]:
+        fields = sorted(self._redis.fields(where).items())
+        return [self._redis.parsed(kind.model_validate_json, text, where, field) for field, text in fields]
 
     # Backup
 

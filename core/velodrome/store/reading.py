@@ -18,7 +18,7 @@ from pydantic_core import from_json
 
 from velodrome.cohorts import Cohort
 from velodrome.results import CURVES, EpochPoint, JobInfo, Outcome, Progress, TrialRecord, parse_record
-from velodrome.store.types import CohortSummary, Counts, EntryState, Rejection, Row, TrialSummary
+from velodrome.store.types import CohortSummary, Counts, EntryState, JobSamples, Rejection, Row, TrialSummary
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SAMPLE = struct.Struct("<qd")
@@ -96,6 +96,15 @@ _remembered_row = lru_cache(maxsize=4096)(_row)
 def forget_rows() -> None:
     """Empties what `parse_rows` remembers, for who wants to measure it."""
     _remembered_row.cache_clear()
+
+
+def parse_samples(fields: Mapping[bytes, bytes]) -> tuple[JobSamples, ...]:
+    """All values of a job, by entry and metric key."""
+    found = []
+    for field, packed in fields.items():
+        key, cohort_id, entry = field.decode().split("\n")
+        found.append(JobSamples(entry, key, cohort_id, dict(_SAMPLE.iter_unpack(packed))))
+    return tuple(sorted(found, key=attrgetter("entry", "metric_key", "cohort_id")))
 
 
 def parse_cohorts(fields: Mapping[bytes, bytes], found: Mapping[str, tuple[bytes, int]]) -> list[CohortSummary]:

@@ -8,6 +8,7 @@ import redis
 
 from velodrome import keys
 from velodrome.errors import StoreRefused
+from velodrome.marks import Acknowledgement, Baseline
 from velodrome.results import (
     JobInfo,
     Progress,
@@ -73,6 +74,21 @@ class Store(Reader):
         )
         created = microseconds(job.created_at)
         self._register(names, (job.uid, job.model_dump_json(), created, facts.age, job.board, *job.entries))
+
+    # Regressions
+
+    def mark(self, mark: Baseline | Acknowledgement) -> None:
+        """Keeps what a person said, in place of what they said of the same before."""
+        self._redis.ask("HSET", _marks_of(mark), mark.field, mark.model_dump_json())
+
+    def unmark(self, mark: Baseline | Acknowledgement) -> bool:
+        """Forgets it; whether there was one."""
+        return bool(self._redis.ask("HDEL", _marks_of(mark), mark.field))
+
+    def _import_mark(self, mark: Baseline | Acknowledgement) -> Verdict:
+        """Keeps an exported mark, unless one of the same is there: what was said here stays."""
+        taken = self._redis.ask("HSETNX", _marks_of(mark), mark.field, mark.model_dump_json())
+        return "accepted" if taken else "duplicate"
 
     # The inbox
 
@@ -149,7 +165,7 @@ class Store(Reader):
 
     def import_lines(self, lines: Iterable[str]) -> ImportReport:
         """Takes what `export_lines` wrote. Doing it again changes nothing; lines that can't be taken are reported."""
-        return transfer.import_lines(lines, self.register, self.job, self.accept_items)
+        return transfer.import_lines(lines, self.register, self.job, self.accept_items, self._import_mark)
 
     def _facts(self, uid: str) -> JobFacts:
         if uid not in self._jobs:
@@ -169,6 +185,10 @@ def open_store(url: str) -> Store:
         StoreRefused: it is no such URL.
     """
     return Store(connect(url))
+
+
+def _marks_of(mark: Baseline | Acknowledgement) -> str:
+    return keys.board_baselines(mark.board) if isinstance(mark, Baseline) else keys.board_acknowledgements(mark.board)
 
 
 def _unregistered(uid: str, address: str) -> StoreRefused:

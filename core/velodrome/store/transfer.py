@@ -3,6 +3,8 @@
     {"type": "job", "job": {…}}
     {"type": "record", "retries": 0, "record": {…}}        the result that stands for a trial, with its curves
     {"type": "conflict", "record": {…}}                    a result that was set aside
+    {"type": "baseline", "mark": {…}}                      a result of this job that was pinned to compare with
+    {"type": "acknowledgement", "mark": {…}}               a change, first seen in this job, that was accepted
 
 A job comes before its results. Importing registers and accepts as a running race does, so it may be repeated, and
 files may be imported one after another in any order.
@@ -13,26 +15,32 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pydantic_core import from_json
 
 from velodrome.errors import SchemaUnsupported
-from velodrome.results import JobInfo, TrialRecord, parse_job, parse_record
+from velodrome.marks import Acknowledgement, Baseline
+from velodrome.results import SCHEMA_VERSION, JobInfo, TrialRecord, parse_job, parse_record
 from velodrome.store.types import ImportReport, RejectedLine, Verdict
 from velodrome.store.writing import Item, JobFacts, check_record
 
 if TYPE_CHECKING:
     from velodrome.store.reader import Reader
 
+Mark = Baseline | Acknowledgement
+
 _PAGE = 100
 _BATCH = 200
 _REJECTED_KEPT = 1000
 _MOST_RETRIES = 999_999
+_MARKS: dict[str, type[Mark]] = {"baseline": Baseline, "acknowledgement": Acknowledgement}
 
 
 def export_lines(store: Reader, board: str | None, uid: str | None) -> Iterator[str]:
     """See `Store.export_lines`."""
+    marks = partial(_marks, store, {})
     for job in _jobs(store, board, uid):
         yield f'{{"type":"job","job":{job.model_dump_json()}}}'
         retries = {index: summary.retries for index, summary in store.trials(job.uid).items()}
@@ -42,6 +50,16 @@ def export_lines(store: Reader, board: str | None, uid: str | None) -> Iterator[
                 yield f'{head},"record":{record.model_dump_json()}}}'
         for record in store.conflicts(job.uid):
             yield f'{{"type":"conflict","record":{record.model_dump_json()}}}'
+        for mark in marks(job):
+            kind = "baseline" if isinstance(mark, Baseline) else "acknowledgement"
+            yield f'{{"type":"{kind}","mark":{mark.model_dump_json()}}}'
+
+
+def _marks(store: Reader, known: dict[str, list[Mark]], job: JobInfo) -> list[Mark]:
+    """What was said of this job's results; `known` remembers what was read, by board."""
+    if job.board not in known:
+        known[job.board] = [*store.baselines(job.board), *store.acknowledgements(job.board)]
+    return [mark for mark in known[job.board] if mark.job_uid == job.uid]
 
 
 def _jobs(store: Reader, board: str | None, uid: str | None) -> Iterator[JobInfo]:
@@ -62,9 +80,10 @@ def import_lines(
     register: Callable[[JobInfo], None],
     job_of: Callable[[str], JobInfo | None],
     take: Callable[[str, str, Sequence[Item]], list[Verdict]],
+    keep: Callable[[Mark], Verdict],
 ) -> ImportReport:
     """See `Store.import_lines`."""
-    importing = _Import(register, job_of, take)
+    importing = _Import(register, job_of, take, keep)
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
@@ -86,10 +105,12 @@ class _Import:
         register: Callable[[JobInfo], None],
         job_of: Callable[[str], JobInfo | None],
         take: Callable[[str, str, Sequence[Item]], list[Verdict]],
+        keep: Callable[[Mark], Verdict],
     ) -> None:
         self._register = register
         self._job_of = job_of
         self._take = take
+        self._keep = keep
         self._job: JobFacts | None = None
         self._waiting: list[Item] = []
         self._verdicts: Counter[Verdict] = Counter()
@@ -110,8 +131,12 @@ class _Import:
         elif kind in ("record", "conflict"):
             record = parse_record(json.dumps(document.get("record")))
             self._take_record(record, _retries(document), aside=kind == "conflict")
+        elif kind in _MARKS:
+            self._take_mark(_MARKS[kind].model_validate(document.get("mark")))
         else:
-            raise ValueError(f"a line must be an object of type job, record or conflict, not {kind!r}")
+            raise ValueError(
+                f"a line must be an object of type job, record, conflict, baseline or acknowledgement, not {kind!r}"
+            )
 
     def _take_job(self, job: JobInfo) -> None:
         known = self._job_of(job.uid)
@@ -131,6 +156,13 @@ class _Import:
         self._waiting.append(Item.of(record, retries, aside=aside))
         if len(self._waiting) >= _BATCH:
             self.flush()
+
+    def _take_mark(self, mark: Mark) -> None:
+        if mark.schema_version > SCHEMA_VERSION:
+            raise SchemaUnsupported(f"the mark has schema version {mark.schema_version}: update this Velodrome")
+        if self._job_of(mark.job_uid) is None:
+            raise ValueError(f"the job {mark.job_uid!r} of this mark is neither in an earlier line nor in the store")
+        self._verdicts[self._keep(mark)] += 1
 
     def reject(self, number: int, why: str) -> None:
         """Notes a line that was not taken."""

@@ -104,6 +104,16 @@ class Row(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class JobSamples:
+    """An entry's values of one metric key in one job and cohort, by seed."""
+
+    entry: str
+    metric_key: str
+    cohort_id: str
+    values: Mapping[int, float]
+
+
+@dataclass(frozen=True, slots=True)
 class RejectedLine:
     """A line that was not imported; lines count from 1."""
 

@@ -82,6 +82,17 @@ for position, of_key in pairs(rows) do
   end
   call_in_chunks('HSET', KEYS[position], fields)
 end
+local sample_names, sample_fields = {}, {}
+for field in pairs(gained) do
+  sample_names[#sample_names + 1] = field
+end
+for start = 1, #sample_names, CHUNK do
+  local chunk = {unpack(sample_names, start, math.min(start + CHUNK - 1, #sample_names))}
+  for number, stored in ipairs(redis.call('HMGET', SAMPLES, unpack(chunk))) do
+    push(sample_fields, chunk[number], (stored or '') .. gained[chunk[number]])
+  end
+end
+call_in_chunks('HSET', SAMPLES, sample_fields)
 for _, cohort in pairs(cohorts) do
   local key, id, stamp = unpack(cohort)
   local last = redis.call('HGET', key, 'last:' .. id)

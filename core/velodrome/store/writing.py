@@ -154,6 +154,7 @@ def encode(
     """
     info = job.info
     names = [*(keys.job(info.uid, part) for part in _PARTS), keys.inbox(info.uid), keys.BOARDS, keys.COHORTS]
+    names.append(keys.job(info.uid, "samples"))
     rankings = Rankings(info.board, names)
     arguments: list[Argument] = [""]
     ids: dict[str, str] = {}
