@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pydantic import AwareDatetime, Field
 
-from velodrome.results import SCHEMA_VERSION, Data
+from velodrome.keys import SCHEMA_VERSION
+from velodrome.results import Data
 
 _NAME = r"^[^\n]*$"  # the parts of a Redis field stand on lines of their own
 

@@ -1,5 +1,6 @@
 """Results in Redis: registered jobs, the inbox of reports, accepted records, and the aggregates that rankings read."""
 
+from velodrome.store.reader import Reader
 from velodrome.store.store import Store, open_store
 from velodrome.store.types import (
     Board,
@@ -24,6 +25,7 @@ __all__ = [
     "ImportReport",
     "Item",
     "JobSamples",
+    "Reader",
     "RejectedLine",
     "Rejection",
     "Row",

@@ -21,8 +21,9 @@ from typing import TYPE_CHECKING, Any
 from pydantic_core import from_json
 
 from velodrome.errors import SchemaUnsupported
+from velodrome.keys import SCHEMA_VERSION
 from velodrome.marks import Acknowledgement, Baseline
-from velodrome.results import SCHEMA_VERSION, JobInfo, TrialRecord, parse_job, parse_record
+from velodrome.results import JobInfo, TrialRecord, parse_job, parse_record
 from velodrome.store.types import ImportReport, RejectedLine, Verdict
 from velodrome.store.writing import Item, JobFacts, check_record
 

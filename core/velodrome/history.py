@@ -1,0 +1,88 @@
+"""An entry's values of one metric, job after job: what regressions and change points are looked for in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from math import fsum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from velodrome.results import JobInfo
+    from velodrome.store import JobSamples, Reader
+
+# Jobs that are looked back at. What changed longer ago is history, and a walk over it would cost every new job.
+JOBS_BACK = 60
+_PAGE = 100
+
+
+@dataclass(frozen=True)
+class Point:
+    """What one job measured of an entry's metric, in one cohort: `values` by seed, of `planned` ones."""
+
+    job_uid: str
+    job_name: str
+    at: datetime
+    entry: str
+    cohort_id: str
+    values: Mapping[int, float]
+    planned: int
+
+    @cached_property
+    def mean(self) -> float:
+        return fsum(self.values.values()) / len(self.values)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every planned trial gave a value under these conditions."""
+        return len(self.values) == self.planned
+
+
+@dataclass(frozen=True)
+class BoardHistory:
+    """The newest jobs of a board, oldest first, with their values and the identities of their entries."""
+
+    jobs: tuple[JobInfo, ...]
+    samples: Sequence[Mapping[tuple[str, str], tuple[JobSamples, ...]]]
+    ids: Sequence[Mapping[str, str]]
+
+    def points(self, entry: str, metric_key: str) -> tuple[Point, ...]:
+        """The entry's values of the metric, oldest first, in whichever cohorts.
+
+        A job has the entry under its name; or, where it has none of that name, one that is the same by identity: the
+        same model and training, called otherwise. A job whose trials saw different conditions gives those of most.
+        """
+        identity = next((ids[entry] for ids in reversed(self.ids) if entry in ids), None)
+        found = []
+        for job, samples, ids in zip(self.jobs, self.samples, self.ids, strict=True):
+            name = entry
+            if entry not in job.entries:
+                name = next((other for other, known in ids.items() if known == identity), entry)
+            choice = samples.get((name, metric_key))
+            if choice:
+                most = max(choice, key=lambda one: (len(one.values), one.cohort_id))
+                found.append(Point(job.uid, job.name, job.created_at, name, most.cohort_id, most.values, job.repeats))
+        return tuple(found)
+
+
+def read_history(reader: Reader, board: str, until: str | None = None, limit: int = JOBS_BACK) -> BoardHistory:
+    """The board's newest jobs, the one of the uid `until` and up to `limit` before it. Raises as the store does."""
+    jobs: list[JobInfo] = []
+    offset = 0
+    while len(jobs) <= limit and (page := reader.jobs(board, _PAGE, offset)):
+        started = until is None or bool(jobs)
+        first = 0 if started else next((place for place, job in enumerate(page) if job.uid == until), len(page))
+        jobs += page[first:]
+        offset += len(page)
+    jobs = jobs[: limit + 1][::-1]
+    uids = [job.uid for job in jobs]
+    by_name: list[Mapping[tuple[str, str], tuple[JobSamples, ...]]] = []
+    for samples in reader.samples(uids):
+        grouped: dict[tuple[str, str], tuple[JobSamples, ...]] = {}
+        for one in samples:
+            where = one.entry, one.metric_key
+            grouped[where] = (*grouped.get(where, ()), one)
+        by_name.append(grouped)
+    return BoardHistory(tuple(jobs), by_name, reader.entry_ids(uids))

@@ -1,0 +1,104 @@
+"""Is this job's entry worse than its baseline? One comparison, with the noise that only other jobs show. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from scipy.special import stdtr, stdtrit
+
+from velodrome.metrics import Direction
+from velodrome.stats.comparison import compare_rows
+from velodrome.stats.samples import ROUNDING, Sample, tabulate
+
+Verdict = Literal["Regressed", "Improved", "Unchanged"]
+
+# How many jobs' worth of evidence the spread over seeds is for the spread between jobs, until jobs have shown theirs.
+_PRIOR_JOBS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What became of a mean: `relative` is (new - old) / |old|, `low` and `high` bound it at the level asked for.
+
+    `p_value` is two-sided, of this comparison alone. `floor` says that the spread between jobs that changed nothing
+    decided, not the spread over seeds. All but `relative` are None where a side has a single value; `relative` and its
+    bounds are None where the old mean is 0.
+    """
+
+    mean: float
+    baseline_mean: float
+    relative: float | None
+    low: float | None
+    high: float | None
+    p_value: float | None
+    floor: bool
+
+
+def change(new: Sample, old: Sample, unchanged: Sequence[float] = (), confidence: float = 0.99) -> Change:
+    """The change from `old` to `new`, tested on the same seeds where both have them, else by Welch's test.
+
+    The trials of one job share a node, a temperature and a moment, which their seeds don't show. `unchanged` are the
+    means of earlier jobs of this entry between which nothing changed (A/A runs, the baseline among them). Their
+    variance s² has m - 1 degrees of freedom; what the seeds alone make of it, v, counts as 4 more (an empirical Bayes
+    estimate: Smyth 2004, "Linear models and empirical Bayes methods", section 4, with the prior's weight fixed). The
+    difference of two jobs then has the variance 2 · (4 · v + (m - 1) · s²) / (4 + m - 1) and 4 + m - 1 degrees of
+    freedom. The larger of the two p-values and the wider of the two intervals count.
+
+    Raises:
+        ValueError: `confidence` is not between 0 and 1.
+    """
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence: {confidence} is not between 0 and 1")
+    table = tabulate([Sample("new", new.values), Sample("old", old.values)])
+    test = compare_rows(table, np.array([0]), np.array([1]))
+    mean, before = float(table.mean[0]), float(table.mean[1])
+    # The means of all values, and the difference of those that have a partner: where seeds are missing they differ.
+    difference, error, freedom = float(test.difference[0]), float(test.standard_error[0]), float(test.freedom[0])
+    p_value = float(test.p_value[0])
+    if math.isnan(p_value):
+        return Change(mean, before, _relative(difference, before), None, None, None, floor=False)
+    margin = float(stdtrit(freedom, (1 + confidence) / 2)) * error if error > 0 else 0.0
+    floored = False
+    if len(unchanged) >= 2:
+        jobs = len(unchanged) - 1
+        spread = float(np.var(unchanged, ddof=1))
+        degrees = _PRIOR_JOBS + jobs
+        floor = math.sqrt(2 * (_PRIOR_JOBS * error**2 / 2 + jobs * spread) / degrees)
+        if floor > ROUNDING * abs(before):
+            floor_p = float(2 * stdtr(degrees, -abs(difference) / floor))
+            floored = floor_p > p_value
+            p_value = max(p_value, floor_p)
+            margin = max(margin, float(stdtrit(degrees, (1 + confidence) / 2)) * floor)
+    low, high = _relative(difference - margin, before), _relative(difference + margin, before)
+    return Change(mean, before, _relative(difference, before), low, high, p_value, floored)
+
+
+def _relative(difference: float, before: float) -> float | None:
+    return None if before == 0 else difference / abs(before)
+
+
+def verdict(
+    relative: float, adjusted_p_value: float, direction: Direction, alpha: float, min_relative_change: float
+) -> Verdict:
+    """What a change is called: significant, and at least as large as what matters; else Unchanged."""
+    if adjusted_p_value > alpha or abs(relative) < min_relative_change or relative == 0:
+        return "Unchanged"
+    return "Improved" if (relative > 0) == (direction == "higher") else "Regressed"
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Adjusted p-values, in the order given: the family holds a false claim at most at rate α, however they depend.
+
+    Source: Holm (1979), "A simple sequentially rejective multiple test procedure", Scandinavian Journal of
+    Statistics 6(2).
+    """
+    adjusted = [0.0] * len(p_values)
+    largest = 0.0
+    for place, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        largest = max(largest, min(1.0, p_values[index] * (len(p_values) - place)))
+        adjusted[index] = largest
+    return adjusted

@@ -1,0 +1,222 @@
+"""From races in a store to verdicts: which job is compared with which, and what is said of it."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from velodrome.marks import Acknowledgement, Baseline
+from velodrome.regressions import Comparison, judge
+from velodrome.store import Store, open_store
+
+if TYPE_CHECKING:
+    from tests.integration.conftest import Race, RedisServer
+
+ACCURACY, LATENCY = "accuracy", "latency_p50_seconds{batch_size=1}"
+OBJECTIVES = [
+    {"name": "accuracy", "metric": "accuracy"},
+    {"name": "speed", "metric": "latency_p50_seconds", "batchSize": 1},
+]
+
+Run = Callable[..., "Race"]
+
+
+@pytest.fixture
+def run(store: Store, make_race: type[Race]) -> Run:
+    """Races job after job: entries at given levels of accuracy and latency, with a spread of 1 % over seeds."""
+    made = 0
+
+    def one(
+        levels: Mapping[str, tuple[float, float]], *, cpu: str = "Ryzen", repeats: int = 5, failed: str = "",
+        spread: float = 0.01, **regression: Any,
+    ) -> Race:  # fmt: skip
+        nonlocal made
+        made += 1
+        luck = random.Random(made)  # noqa: S311 - it opens nothing
+        spec = {"objectives": OBJECTIVES, "regression": regression}
+        race = make_race(
+            uid=f"job-{made}", name=f"night-{made}", created=made, entries=tuple(levels), repeats=repeats, spec=spec
+        )
+        store.register(race.info)
+        records = []
+        for index in range(race.info.trials):
+            accuracy, latency = levels[race.plan.trial(index).entry]
+            values = {
+                ACCURACY: accuracy * (1 + spread / 10 * luck.gauss(0, 1)),
+                LATENCY: latency * (1 + spread * luck.gauss(0, 1)),
+            }
+            lost = "LossNotFinite" if race.plan.trial(index).entry == failed and index < len(levels) else None
+            records.append(race.record(index, cpu=cpu, values=values, failed=lost))
+        store.accept(race.uid, "1-0", records)
+        return race
+
+    return one
+
+
+def of(store: Store, race: Race, entry: str = "cnn", objective: str = "speed") -> Comparison:
+    return next(one for one in judge(store, race.uid) if (one.entry, one.objective) == (entry, objective))
+
+
+def test_the_first_job_is_what_later_ones_are_compared_with(store: Store, run: Run) -> None:
+    first = run({"cnn": (0.9, 0.010)})
+
+    found = judge(store, first.uid)
+
+    assert [(one.entry, one.objective) for one in found] == [("cnn", "accuracy"), ("cnn", "speed")]
+    assert {(one.verdict, one.reason) for one in found} == {("Unknown", "NoBaseline")}
+
+
+def test_a_slower_entry_regressed_and_the_others_did_not(store: Store, run: Run) -> None:
+    first = run({"cnn": (0.9, 0.010), "mlp": (0.8, 0.002)})
+    second = run({"cnn": (0.9, 0.012), "mlp": (0.8, 0.002)})
+
+    worse = of(store, second)
+
+    assert (worse.verdict, worse.reason) == ("Regressed", "SignificantlyWorse")
+    assert worse.baseline_uid == first.uid
+    assert worse.relative_change == pytest.approx(0.2, abs=0.03)
+    assert worse.low is not None
+    assert worse.high is not None
+    assert worse.low < 0.2 < worse.high
+    assert (worse.samples, worse.baseline_samples) == (5, 5)
+    assert "worse" in worse.sentence
+    assert "night-1" in worse.sentence
+    assert "+2" in worse.sentence
+    others = [one for one in judge(store, second.uid) if one != worse]
+    assert len(others) == 3
+    assert {one.verdict for one in others} == {"Unchanged"}
+
+
+def test_faster_is_improved_and_less_accurate_is_regressed(store: Store, run: Run) -> None:
+    run({"cnn": (0.9, 0.010)})
+    second = run({"cnn": (0.7, 0.008)})
+    assert of(store, second).verdict == "Improved"
+    assert of(store, second, objective="accuracy").verdict == "Regressed"
+
+
+def test_a_small_change_does_not_matter_however_sure_it_is(store: Store, run: Run) -> None:
+    run({"cnn": (0.9, 0.010)}, spread=0.0001)
+    second = run({"cnn": (0.9, 0.0101)}, spread=0.0001)
+    found = of(store, second)
+    assert (found.verdict, found.reason) == ("Unchanged", "TooSmallToMatter")
+    assert found.p_value is not None
+    assert found.p_value < 1e-6
+
+
+def test_a_bad_level_does_not_become_normal_by_lasting(store: Store, run: Run) -> None:
+    first = run({"cnn": (0.9, 0.010)})
+    run({"cnn": (0.9, 0.012)})
+    third = run({"cnn": (0.9, 0.012)})
+    assert of(store, third).verdict == "Regressed"
+    assert of(store, third).baseline_uid == first.uid
+
+
+def test_an_accepted_change_is_the_new_baseline(store: Store, run: Run, redis_server: RedisServer) -> None:
+    run({"cnn": (0.9, 0.010)})
+    second = run({"cnn": (0.9, 0.012)})
+    third = run({"cnn": (0.9, 0.012)})
+    mark = Acknowledgement(
+        board="digits", entry="cnn", metric_key=LATENCY, job_uid=second.uid, at=second.info.created_at
+    )
+    store.mark(mark)
+
+    assert of(store, second).acknowledged
+    assert of(store, second).verdict == "Regressed"
+    assert (of(store, third).verdict, of(store, third).baseline_uid) == ("Unchanged", second.uid)
+
+    lines = list(store.export_lines())
+    with redis_server.client(1) as other:
+        other.flushdb()
+    with open_store(f"{redis_server.url}?db=1") as copy:
+        copy.import_lines(lines)
+        assert copy.acknowledgements("digits") == [mark]
+        assert judge(copy, third.uid) == judge(store, third.uid)
+        assert copy.import_lines(lines).imported == 0
+
+
+def test_a_new_cohort_starts_a_new_baseline_and_says_what_is_new(store: Store, run: Run) -> None:
+    run({"cnn": (0.9, 0.010)})
+    second = run({"cnn": (0.9, 0.020)}, cpu="Xeon")
+    third = run({"cnn": (0.9, 0.020)}, cpu="Xeon")
+
+    found = of(store, second)
+
+    assert (found.verdict, found.reason) == ("Unknown", "NewCohort")
+    assert "CPU differs: Xeon here, Ryzen there" in found.sentence
+    assert of(store, second, objective="accuracy").verdict == "Unchanged"  # quality compares across machines
+    assert (of(store, third).verdict, of(store, third).baseline_uid) == ("Unchanged", second.uid)
+
+
+def test_too_few_trials_and_failed_ones_say_nothing(store: Store, run: Run) -> None:
+    run({"cnn": (0.9, 0.010), "mlp": (0.9, 0.010)})
+    few = run({"cnn": (0.9, 0.020)}, repeats=2)
+    failed = run({"cnn": (0.9, 0.020), "mlp": (0.9, 0.010)}, failed="cnn")
+    assert of(store, few).reason == "TooFewSamples"
+    assert of(store, failed).reason == "Incomplete"
+    assert of(store, failed, "mlp").verdict == "Unchanged"
+
+
+def test_pinned_baselines_go_before_the_newest_and_the_specs_before_those(store: Store, run: Run) -> None:
+    first = run({"cnn": (0.9, 0.010)})
+    second = run({"cnn": (0.9, 0.0080)})
+    third = run({"cnn": (0.9, 0.0100)})
+    assert of(store, third).baseline_uid == second.uid
+    assert of(store, third).verdict == "Regressed"
+
+    pin = Baseline(board="digits", entry="cnn", job_uid=first.uid, at=first.info.created_at)
+    store.mark(pin)
+    assert of(store, third).baseline_uid == first.uid
+    assert of(store, third).verdict == "Unchanged"
+
+    fourth = run({"cnn": (0.9, 0.0100)}, baseline="night-2")
+    assert of(store, fourth).baseline_uid == second.uid
+    assert store.unmark(pin)
+    assert not store.unmark(pin)
+    assert of(store, third).baseline_uid == second.uid
+
+
+def test_a_pinned_job_that_is_gone_is_told_and_not_passed_over(store: Store, run: Run) -> None:
+    run({"cnn": (0.9, 0.010)})
+    second = run({"cnn": (0.9, 0.020)}, baseline="nowhere")
+    assert of(store, second).reason == "BaselineMissing"
+
+
+def test_an_entry_under_a_new_name_is_found_by_what_it_is(store: Store, run: Run) -> None:
+    first = run({"cnn": (0.9, 0.010)})
+    second = run({"convnet": (0.9, 0.020)})
+    found = of(store, second, "convnet")
+    assert (found.verdict, found.baseline_uid) == ("Regressed", first.uid)
+
+
+def test_jobs_that_differ_by_themselves_raise_the_noise_floor(store: Store, run: Run) -> None:
+    for latency in (0.0100, 0.0106, 0.0100, 0.0095, 0.0103, 0.0097, 0.0100):
+        last = run({"cnn": (0.9, latency)}, spread=0.002)
+    drifted = run({"cnn": (0.9, 0.0105)}, spread=0.002)
+    broken = run({"cnn": (0.9, 0.0150)}, spread=0.002)
+    assert of(store, drifted).baseline_uid == last.uid
+    assert of(store, drifted).verdict == "Unchanged"
+    assert "spread between earlier jobs decided" in of(store, drifted).sentence
+    assert of(store, broken).verdict == "Regressed"
+
+
+def test_a_regression_may_have_to_be_confirmed(store: Store, run: Run) -> None:
+    run({"cnn": (0.9, 0.010)}, confirm=True)
+    second = run({"cnn": (0.9, 0.012)}, confirm=True)
+    third = run({"cnn": (0.9, 0.012)}, confirm=True)
+    assert (of(store, second).verdict, of(store, second).reason) == ("Unknown", "AwaitingConfirmation")
+    assert of(store, third).verdict == "Regressed"
+
+
+def test_an_older_job_is_judged_by_what_was_known_then(store: Store, run: Run) -> None:
+    run({"cnn": (0.9, 0.010)})
+    second = run({"cnn": (0.9, 0.012)})
+    before = judge(store, second.uid)
+    run({"cnn": (0.9, 0.030)})
+    assert judge(store, second.uid) == before
+
+
+def test_an_unknown_job_has_no_verdicts(store: Store) -> None:
+    assert judge(store, "nowhere") == ()
