@@ -1,0 +1,249 @@
+"""Where a history changed its level, told from noise that is skewed, has two modes or remembers the run before. Pure.
+
+One test, applied by bisection (Vostrikova 1981) as E-divisive does it (Matteson and James 2014): is there a step
+somewhere in this stretch? Values become normal scores of their ranks (van der Waerden 1952), so that nothing depends
+on the shape of the noise, and a single wild run weighs little. The scores are taken for an autoregression of order one
+around a level that steps once; for each place of the step its size is estimated by generalised least squares (Prais
+and Winsten 1954) and divided by its standard error. The largest of these ratios is the evidence. The correlation is
+that of what the likeliest step leaves over, corrected for its bias (Kendall 1954; about -(2 + 4ρ)/n with two means).
+
+The ratio is held against a bound that was calibrated by simulation, with the number of independent values that the
+stretch is worth, n (1 - ρ) / (1 + ρ): docs/decisions/0010-regressions-and-change-points.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtri
+
+from velodrome.stats.samples import ROUNDING, Floats, Integers
+
+# The bound is base + slope / sqrt(independent values): one stretch of 120 unchanged values passes it once in 500.
+_BASE, _SLOPE = 3.8, 6.0
+# While values come in, each is a look of its own, at a step that is a few values old; see `Watch`.
+_WATCH_BASE, _WATCH_SLOPE = 3.6, 4.0
+_SHORTEST = 12  # values below which nothing is looked for
+_SIDE = 4  # independent values on each side of a step
+_WATCH_SIDE = 3
+_WATCH_FROM = 30
+_LONGEST_WATCHED = 500  # values of the present level that a watch remembers
+_MOST_CORRELATION = 0.9
+_ROUNDS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class ChangePoint:
+    """The level changed between values `index` - 1 and `index`, from `before` to `after` (means up to the next change).
+
+    `strength` is the size of the step in standard errors; `bound` is what it had to pass.
+    """
+
+    index: int
+    before: float
+    after: float
+    strength: float
+    bound: float
+
+    @property
+    def relative(self) -> float | None:
+        """(after - before) / |before|; None where before is 0."""
+        return None if self.before == 0 else (self.after - self.before) / abs(self.before)
+
+
+def change_points(values: Sequence[float], min_relative_change: float = 0.0) -> tuple[ChangePoint, ...]:
+    """The steps in one history, oldest first; steps that are relatively smaller than asked for are left out.
+
+    Raises:
+        ValueError: a value is not finite.
+    """
+    return change_points_of([values], min_relative_change)[0]
+
+
+def change_points_of(
+    histories: Sequence[Sequence[float]], min_relative_change: float = 0.0
+) -> list[tuple[ChangePoint, ...]]:
+    """`change_points` of many histories at once, in their order; those of one length cost little more than one.
+
+    Raises:
+        ValueError: a value is not finite.
+    """
+    arrays = [np.asarray(history, dtype=np.float64) for history in histories]
+    for place, array in enumerate(arrays):
+        if not np.isfinite(array).all():
+            raise ValueError(f"histories[{place}]: holds a value that is not finite")
+    found: list[dict[int, tuple[float, float]]] = [{} for _ in arrays]
+    stretches = [(row, 0, len(array)) for row, array in enumerate(arrays)]
+    while stretches:
+        by_length: dict[int, list[tuple[int, int, int]]] = {}
+        for stretch in stretches:
+            by_length.setdefault(stretch[2] - stretch[1], []).append(stretch)
+        stretches = []
+        for length, group in by_length.items():
+            if length < _SHORTEST:
+                continue
+            rows = np.stack([arrays[row][start:end] for row, start, end in group])
+            test = _steps(rows, _SIDE, _BASE, _SLOPE)
+            for place in np.flatnonzero(test.strength > test.bound).tolist():
+                row, start, end = group[place]
+                cut = start + int(test.index[place])
+                found[row][cut] = float(test.strength[place]), float(test.bound[place])
+                stretches += [(row, start, cut), (row, cut, end)]
+    return [_described(array, cuts, min_relative_change) for array, cuts in zip(arrays, found, strict=True)]
+
+
+def _described(array: Floats, cuts: dict[int, tuple[float, float]], least: float) -> tuple[ChangePoint, ...]:
+    """The steps with the levels on their sides; a step that is too small goes, and its neighbours' levels widen."""
+    kept = sorted(cuts)
+    while kept:
+        edges = [0, *kept, len(array)]
+        means = [float(array[start:end].mean()) for start, end in pairwise(edges)]
+        points = [ChangePoint(cut, means[place], means[place + 1], *cuts[cut]) for place, cut in enumerate(kept)]
+        small = [point for point in points if point.relative is not None and abs(point.relative) < least]
+        if not small:
+            return tuple(points)
+        kept.remove(min(small, key=lambda point: abs(point.relative or 0)).index)
+    return ()
+
+
+class Watch:
+    """Looks at a history value by value. Remembers the values of the present level, 500 at most.
+
+    `append` tells of a change as soon as the newest values show one, and starts anew from it. It looks after every
+    value, for steps that are only three values old, and takes a little less evidence: it is sooner than
+    `change_points`, and wrong more often. What a page shows of the past comes from `change_points`.
+    """
+
+    def __init__(self, values: Sequence[float] = ()) -> None:
+        self._values: list[float] = []
+        self._start = 0
+        for value in values:
+            self.append(value)
+
+    def append(self, value: float) -> ChangePoint | None:
+        """The change that this value shows, if it shows one. Its index counts from the very first value.
+
+        Takes time in proportion to the values remembered.
+
+        Raises:
+            ValueError: the value is not finite; it was not taken.
+        """
+        if not np.isfinite(value):
+            raise ValueError(f"{value} is not finite")
+        self._values.append(float(value))
+        if len(self._values) > _LONGEST_WATCHED:
+            self._values.pop(0)
+            self._start += 1
+        if len(self._values) < _WATCH_FROM:
+            return None
+        array = np.asarray(self._values)
+        test = _steps(array[None, :], _WATCH_SIDE, _WATCH_BASE, _WATCH_SLOPE)
+        if not test.strength[0] > test.bound[0]:
+            return None
+        cut = int(test.index[0])
+        found = ChangePoint(
+            self._start + cut,
+            float(array[:cut].mean()),
+            float(array[cut:].mean()),
+            float(test.strength[0]),
+            float(test.bound[0]),
+        )
+        self._values, self._start = self._values[cut:], self._start + cut
+        return found
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Steps:
+    """For each row: where a step is likeliest, its strength (0 where no place is allowed), and the bound for it."""
+
+    index: Integers
+    strength: Floats
+    bound: Floats
+
+
+def _steps(values: Floats, side: int, base: float, slope: float) -> _Steps:
+    """The likeliest step of each row. Rows of a single value have none."""
+    count = values.shape[1]
+    scores = _normal_scores(values)
+    places = np.arange(1, count)
+    allowed = (places >= side) & (count - places >= side)
+    # The likeliest place for independent values gives a first idea of what is noise; then once more with its memory.
+    sums = np.cumsum(scores, axis=1)[:, :-1]
+    index = 1 + np.where(allowed, sums**2 * (count / (places * (count - places))), -1.0).argmax(axis=1)
+    strength, correlation = np.zeros(len(values)), np.zeros(len(values))
+    for _ in range(_ROUNDS):
+        correlation = _correlation(scores, index)
+        memory = (1 + correlation) / (1 - correlation)
+        shortest = np.minimum(side * memory, count / 3)[:, None]
+        ratio = np.where((places >= shortest) & (count - places >= shortest), _ratios(scores, correlation), 0.0)
+        index, strength = 1 + ratio.argmax(axis=1), ratio.max(axis=1)
+    independent = count * (1 - correlation) / (1 + correlation)
+    return _Steps(index, strength, base + slope / np.sqrt(independent))
+
+
+def _normal_scores(values: Floats) -> Floats:
+    """Normal quantiles of the ranks of each row, tied values sharing one, with mean 0.
+
+    Values that rounding alone tells apart are tied.
+    """
+    count = values.shape[1]
+    order = np.argsort(values, axis=1, kind="stable")
+    ordered = np.take_along_axis(values, order, axis=1)
+    tolerance = ROUNDING * np.maximum(np.abs(ordered[:, 1:]), np.abs(ordered[:, :-1]))
+    new = np.ones(values.shape, dtype=np.bool_)
+    new[:, 1:] = np.diff(ordered, axis=1) > tolerance
+    # The first and the last place of each group of ties, spread over the group.
+    place = np.arange(count)
+    first = np.maximum.accumulate(np.where(new, place, 0), axis=1)
+    ends = np.concatenate([new[:, 1:], np.ones((len(values), 1), dtype=np.bool_)], axis=1)
+    last = np.minimum.accumulate(np.where(ends, place, count)[:, ::-1], axis=1)[:, ::-1]
+    scores = np.empty_like(values)
+    np.put_along_axis(scores, order, ndtri(((first + last) / 2 + 0.5) / count), axis=1)
+    centred: Floats = scores - scores.mean(axis=1, keepdims=True)
+    return centred
+
+
+def _correlation(scores: Floats, index: Integers) -> Floats:
+    """Correlation of neighbours around the two levels of each row, corrected for its bias; none that is negative."""
+    count = scores.shape[1]
+    before: NDArray[np.bool_] = np.arange(count) < index[:, None]
+    levels = np.where(
+        before,
+        ((scores * before).sum(axis=1) / index)[:, None],
+        ((scores * ~before).sum(axis=1) / (count - index))[:, None],
+    )
+    rest = scores - levels
+    squares = np.einsum("ij,ij->i", rest, rest)
+    products = np.einsum("ij,ij->i", rest[:, 1:], rest[:, :-1])
+    known = squares > ROUNDING * count
+    raw = np.divide(products, squares, out=np.zeros(len(scores)), where=known)
+    return np.where(known, np.clip((raw * count + 2) / (count - 6), 0.0, _MOST_CORRELATION), 0.0)
+
+
+def _ratios(scores: Floats, correlation: Floats) -> Floats:
+    """|step| / its standard error, for a step before each place from 1 on, by generalised least squares.
+
+    Each value less ρ times the one before, over √(1 - ρ²), is independent of the others. What a step at k becomes by
+    the same: `jump` at k and `plain` after it; and a constant: 1 at first and `plain` after it.
+    """
+    count = scores.shape[1]
+    scale = np.sqrt(1 - correlation**2)[:, None]
+    plain, jump = (1 - correlation[:, None]) / scale, 1 / scale
+    fresh = np.concatenate([scores[:, :1], (scores[:, 1:] - correlation[:, None] * scores[:, :-1]) / scale], axis=1)
+    tail = np.cumsum(fresh[:, ::-1], axis=1)[:, ::-1]
+    left = np.arange(count - 2, -1, -1)  # values after the place of the step
+    after = np.concatenate([tail[:, 2:], np.zeros((len(scores), 1))], axis=1)
+    step, constant = jump * fresh[:, 1:] + plain * after, fresh[:, :1] + plain * tail[:, 1:2]
+    constants = 1 + plain**2 * (count - 1)
+    both = jump * plain + plain**2 * left
+    steps = jump**2 + plain**2 * left - both**2 / constants
+    explained = (step - both * constant / constants) ** 2 / np.maximum(steps, ROUNDING)
+    total = np.einsum("ij,ij->i", fresh, fresh)[:, None] - constant**2 / constants
+    # Where a step explains everything, a millionth of the whole stands in for what is left over.
+    rest = np.maximum(total - explained, 1e-6 * np.maximum(total, ROUNDING))
+    ratios: Floats = np.sqrt((count - 3) * explained / rest)
+    return ratios

@@ -1,0 +1,157 @@
+"""Steps in a history: found where they are, whatever the unit, and seldom where there are none."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import statsmodels.api as sm
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import norm, rankdata
+
+from velodrome.stats import changepoints
+from velodrome.stats.changepoints import Watch, change_points, change_points_of
+
+SIZES = st.sampled_from([12, 13, 20, 40, 90])
+
+
+def noise(rng: np.random.Generator, size: int, correlation: float = 0.0) -> np.ndarray:
+    fresh = rng.normal(size=size)
+    values = np.empty(size)
+    values[0] = fresh[0]
+    for place in range(1, size):
+        values[place] = correlation * values[place - 1] + np.sqrt(1 - correlation**2) * fresh[place]
+    return values
+
+
+def history(seed: int, size: int = 80, step: float = 0.0, at: int | None = None) -> np.ndarray:
+    """A level of 100 with a spread of 2, and a step."""
+    values = 100 + 2 * noise(np.random.default_rng(seed), size)
+    values[size // 2 if at is None else at :] += step
+    return values
+
+
+def places(values: np.ndarray) -> list[int]:
+    return [point.index for point in change_points(values.tolist())]
+
+
+def test_a_clear_step_is_found_where_it_is_with_its_size() -> None:
+    (found,) = change_points(history(1, step=12.0).tolist())
+    assert found.index == 40
+    assert found.before == pytest.approx(100, abs=1)
+    assert found.after == pytest.approx(112, abs=1)
+    assert found.relative == pytest.approx(0.12, abs=0.015)
+    assert found.strength > found.bound
+
+
+def test_several_steps_are_found_and_told_oldest_first() -> None:
+    values = history(2, 120)
+    values[40:] += 12
+    values[80:] -= 20
+    assert places(values) == [40, 80]
+
+
+def test_steps_smaller_than_what_matters_are_left_out() -> None:
+    values = history(3, 120, step=5.0).tolist()
+    assert len(change_points(values)) == 1
+    assert change_points(values, min_relative_change=0.1) == ()
+
+
+def test_short_and_constant_histories_have_no_steps() -> None:
+    assert change_points([]) == ()
+    assert change_points([1.0]) == ()
+    assert change_points([1.0] * 5 + [2.0] * 5) == ()
+    assert change_points([0.1 + 0.2, 0.3] * 20) == ()  # they differ by rounding alone
+
+
+def test_a_deterministic_metric_that_changes_has_a_step_where_it_does() -> None:
+    assert places(np.array([7.0] * 30 + [8.0] * 10)) == [30]
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_what_is_not_finite_is_refused(bad: float) -> None:
+    with pytest.raises(ValueError, match="not finite"):
+        change_points([1.0] * 20 + [bad])
+    with pytest.raises(ValueError, match="not finite"):
+        Watch().append(bad)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10**6), SIZES, st.sampled_from([0.0, 3.0, 9.0]), st.floats(1e-6, 1e6), st.floats(-1e3, 1e3))
+def test_unit_and_origin_do_not_matter(seed: int, size: int, step: float, scale: float, shift: float) -> None:
+    values = history(seed, size, step)
+    assert places(values) == places(scale * (values + shift))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10**6), SIZES, st.sampled_from([0.0, 3.0, 9.0]))
+def test_up_and_down_are_the_same(seed: int, size: int, step: float) -> None:
+    values = history(seed, size, step)
+    assert places(values) == places(-values)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 10**6), SIZES, st.sampled_from([0.0, 3.0, 9.0]))
+def test_only_the_order_of_the_values_decides(seed: int, size: int, step: float) -> None:
+    """Noise may have any shape: what grows with the values has the same steps."""
+    values = history(seed, size, step)
+    assert places(values) == places(np.exp(values / 10))
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 10**6), SIZES), min_size=1, max_size=6))
+def test_many_at_once_are_as_one_by_one(shapes: list[tuple[int, int]]) -> None:
+    histories = [history(seed, size, 8.0).tolist() for seed, size in shapes]
+    assert change_points_of(histories) == [change_points(one) for one in histories]
+
+
+@pytest.mark.parametrize("correlation", [0.0, 0.4, 0.8])
+def test_the_strength_is_that_of_generalised_least_squares(correlation: float) -> None:
+    """Against statsmodels' GLS with the covariance of the autoregression written out."""
+    values = history(5, 40, 3.0)
+    scores = changepoints._normal_scores(values[None, :])
+    expected = norm.ppf((rankdata(values) - 0.5) / 40)
+    assert scores[0] == pytest.approx(expected - expected.mean())
+    ratios = changepoints._ratios(scores, np.array([correlation]))[0]
+    lags = np.abs(np.subtract.outer(np.arange(40), np.arange(40)))
+    for place in (1, 7, 20, 39):
+        design = np.column_stack([np.ones(40), np.arange(40) >= place]).astype(float)
+        fitted = sm.GLS(scores[0], design, sigma=correlation**lags).fit()
+        t = abs(fitted.tvalues[1])
+        # The residual variance is taken with one degree of freedom less, for the correlation that is estimated.
+        assert ratios[place - 1] == pytest.approx(t * np.sqrt((40 - 3) / (40 - 2)), rel=1e-6)
+
+
+def test_the_correlation_of_noise_is_estimated_beside_a_step() -> None:
+    rng = np.random.default_rng(11)
+    found = []
+    for _ in range(200):
+        values = noise(rng, 200, 0.6)
+        values[100:] += 3
+        scores = changepoints._normal_scores(values[None, :])
+        found.append(changepoints._correlation(scores, np.array([100]))[0])
+    assert np.mean(found) == pytest.approx(0.6, abs=0.05)
+
+
+@pytest.mark.parametrize("correlation", [0.0, 0.6])
+def test_unchanged_histories_seldom_have_a_step(correlation: float) -> None:
+    """At most one false step in 10,000 values; the seeds are not those that the bound was calibrated on."""
+    rng = np.random.default_rng(2024)
+    histories = [noise(rng, 120, correlation).tolist() for _ in range(500)]
+    steps = sum(len(found) for found in change_points_of(histories))
+    assert steps <= 6
+
+
+def test_a_watch_sees_a_change_soon_and_starts_anew_from_it() -> None:
+    values = history(6, 140, step=12.0, at=60)
+    values[100:] -= 24
+    watch = Watch()
+    alarms = [(seen, found) for seen, value in enumerate(values.tolist()) if (found := watch.append(value))]
+    assert [found.index for _, found in alarms] == [60, 100]
+    assert [seen for seen, _ in alarms] == pytest.approx([60, 100], abs=6)
+
+
+def test_a_watch_forgets_what_is_long_past_and_counts_on() -> None:
+    watch = Watch(history(7, 900).tolist())
+    found = next(found for value in [130.0, 131.0, 129.0, 130.5, 130.2, 130.1] if (found := watch.append(value)))
+    assert found.index == 900
