@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 from tests.cluster.layout import KUBERNETES, SOURCES, Layout
@@ -21,6 +22,8 @@ INSTALLED = {
     "coredns": "github.com/coredns/coredns@v1.15.0",
     "crane": "github.com/google/go-containerregistry/cmd/crane@v0.22.1",
 }
+# Only for simulated nodes: see tests.cluster.simulated.
+KWOK = {"kwok": "sigs.k8s.io/kwok/cmd/kwok@v0.8.0"}
 
 
 class BuildError(Exception):
@@ -33,19 +36,44 @@ def build(at: Layout, *, api_only: bool = False) -> None:
     Raises:
         BuildError: no Go, or not root and packages are missing.
     """
-    go = shutil.which("go") or shutil.which("go", path="/usr/local/go/bin")
-    if go is None:
-        raise BuildError("Go 1.26 or newer is needed to build Kubernetes: see https://go.dev/doc/install")
+    go = _go()
     at.bin.mkdir(parents=True, exist_ok=True)
     packages = ("openssl",) if api_only else PACKAGES
     install(packages)
     _build(go, at, SOURCES / "etcd", "etcd", "go.etcd.io/etcd/server/v3", flags="-s -w")
     for program in KUBERNETES_PROGRAMS[: 2 if api_only else None]:
         _build(go, at, SOURCES / "kubernetes", program, f"k8s.io/kubernetes/cmd/{program}", flags=_version_flags())
-    for program, module in ({} if api_only else INSTALLED).items():
+    _install_modules(at, go, {} if api_only else INSTALLED)
+
+
+def build_simulation(at: Layout) -> None:
+    """Makes what a cluster of simulated nodes lacks: no containers are run, so root is not needed.
+
+    Raises:
+        BuildError: no Go, or OpenSSL is missing and only root may install it.
+    """
+    go = _go()
+    at.bin.mkdir(parents=True, exist_ok=True)
+    install(("openssl",))
+    _build(go, at, SOURCES / "etcd", "etcd", "go.etcd.io/etcd/server/v3", flags="-s -w")
+    for program in KUBERNETES_PROGRAMS[:4]:
+        _build(go, at, SOURCES / "kubernetes", program, f"k8s.io/kubernetes/cmd/{program}", flags=_version_flags())
+    _install_modules(at, go, KWOK)
+
+
+def _install_modules(at: Layout, go: str, modules: Mapping[str, str]) -> None:
+    """Makes the programs that are missing, by name, from their modules."""
+    for program, module in modules.items():
         if not (at.bin / program).exists():
             print(f"building {program}", flush=True)
             subprocess.run([go, "install", module], env=_environment() | {"GOBIN": str(at.bin)}, check=True)
+
+
+def _go() -> str:
+    go = shutil.which("go") or shutil.which("go", path="/usr/local/go/bin")
+    if go is None:
+        raise BuildError("Go 1.26 or newer is needed to build Kubernetes: see https://go.dev/doc/install")
+    return go
 
 
 def _version_flags() -> str:

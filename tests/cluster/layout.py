@@ -17,9 +17,15 @@ SOURCES = Path(__file__).parent / "modules"
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """`bin` outlives the cluster; everything below `run` goes when it is taken down."""
+    """`bin` outlives the cluster; everything below `run` goes when it is taken down.
+
+    Clusters of different `name` and `offset` share the programs and run beside one another: `offset` is added to every
+    port that a part of it listens on.
+    """
 
     home: Path
+    name: str = "run"
+    offset: int = 0
 
     @classmethod
     def default(cls) -> Layout:
@@ -37,7 +43,20 @@ class Layout:
 
     @property
     def run(self) -> Path:
-        return self.home / "run"
+        return self.home / self.name
+
+    def port(self, usual: int) -> int:
+        """Where this cluster listens instead of the usual port."""
+        return usual + self.offset
+
+    @property
+    def etcd(self) -> str:
+        return f"http://127.0.0.1:{self.port(2379)}"
+
+    @property
+    def server(self) -> str:
+        """The API server's URL on this machine."""
+        return f"https://127.0.0.1:{self.port(6443)}"
 
     @property
     def pki(self) -> Path:

@@ -10,6 +10,9 @@ from tests.cluster.layout import API_SERVICE, GATEWAY, NODE, POD_CIDR, SERVICE_C
 CONTROL_PLANE = ("etcd", "apiserver")
 WORKERS = ("containerd", "controller-manager", "scheduler", "kubelet", "kube-proxy", "coredns")
 PARTS = (*CONTROL_PLANE, *WORKERS)
+# What runs pods that are only pretended, instead of the WORKERS: see tests.cluster.simulated.
+SIMULATION = ("controller-manager", "scheduler", "kwok")
+SIMULATED_NODE = "velodrome.test/simulated"  # annotation of the nodes that kwok plays
 
 # Certificates: name -> (subject, alternative names).
 _API_NAMES = (
@@ -41,11 +44,11 @@ def command(part: str, at: Layout) -> list[str]:
     pki, run = at.pki, at.run
     lines: dict[str, list[str]] = {
         "etcd": [
-            f"{at.bin}/etcd", f"--data-dir={run}/etcd", "--listen-client-urls=http://127.0.0.1:2379",
-            "--advertise-client-urls=http://127.0.0.1:2379", "--listen-peer-urls=http://127.0.0.1:2380",
+            f"{at.bin}/etcd", f"--data-dir={run}/etcd", f"--listen-client-urls={at.etcd}",
+            f"--advertise-client-urls={at.etcd}", f"--listen-peer-urls=http://127.0.0.1:{at.port(2380)}",
         ],
         "apiserver": [
-            f"{at.bin}/kube-apiserver", "--etcd-servers=http://127.0.0.1:2379", "--secure-port=6443",
+            f"{at.bin}/kube-apiserver", f"--etcd-servers={at.etcd}", f"--secure-port={at.port(6443)}",
             f"--advertise-address={GATEWAY}", f"--tls-cert-file={pki}/apiserver.crt",
             f"--tls-private-key-file={pki}/apiserver.key", f"--client-ca-file={pki}/ca.crt",
             f"--service-account-key-file={pki}/service-accounts.key",
@@ -59,9 +62,17 @@ def command(part: str, at: Layout) -> list[str]:
             f"--root-ca-file={pki}/ca.crt", f"--service-account-private-key-file={pki}/service-accounts.key",
             "--use-service-account-credentials", "--leader-elect=false",
             f"--authentication-kubeconfig={run}/controller-manager.kubeconfig",
-            f"--authorization-kubeconfig={run}/controller-manager.kubeconfig",
+            f"--authorization-kubeconfig={run}/controller-manager.kubeconfig", f"--secure-port={at.port(10257)}",
         ],
-        "scheduler": [f"{at.bin}/kube-scheduler", f"--kubeconfig={run}/scheduler.kubeconfig", "--leader-elect=false"],
+        "scheduler": [
+            f"{at.bin}/kube-scheduler", f"--kubeconfig={run}/scheduler.kubeconfig", "--leader-elect=false",
+            f"--secure-port={at.port(10259)}",
+        ],
+        "kwok": [
+            f"{at.bin}/kwok", f"--kubeconfig={at.kubeconfig}", f"--config={run}/stages.yaml",
+            f"--manage-nodes-with-annotation-selector={SIMULATED_NODE}=true",
+            f"--server-address=127.0.0.1:{at.port(10247)}", "--node-lease-duration-seconds=40",
+        ],
         "containerd": ["containerd", f"--config={run}/containerd.toml"],
         "kubelet": [
             f"{at.bin}/kubelet", f"--config={run}/kubelet.yaml", f"--kubeconfig={run}/kubelet.kubeconfig",

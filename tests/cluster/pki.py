@@ -48,7 +48,7 @@ def _kubeconfig(at: Layout, client: str) -> dict[str, object]:
         "clusters": [
             {
                 "name": "tests",
-                "cluster": {"server": "https://127.0.0.1:6443", "certificate-authority-data": inline("ca.crt")},
+                "cluster": {"server": at.server, "certificate-authority-data": inline("ca.crt")},
             }
         ],
         "users": [
