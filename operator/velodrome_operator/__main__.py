@@ -43,6 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(f"--runner-image: {given.runner_image} is not pinned by digest: write NAME@sha256:DIGEST")
     kopf.configure(log_format=kopf.LogFormat.JSON)
     logging.getLogger("velodrome").setLevel(given.log_level)
+    logging.getLogger("kopf.objects").setLevel(logging.WARNING)  # else two lines for every event of every pod
     options = Options(
         redis_url=url,
         redis_address=given.redis_address,

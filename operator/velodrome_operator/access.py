@@ -65,6 +65,11 @@ class Access:
                 self._client.execute_command("ACL", "SETUSER", user_name(uid), *rules(self._secret, uid))
                 self._granted.add(uid)
 
+    def renewed(self) -> bool:
+        """Whether Redis was started again since users were last made: then they are gone."""
+        with translated(self._address):
+            return str(self._client.info("server")["run_id"]) != self._run_id
+
     def instruct(self, uid: str, outcomes: Mapping[int, bool]) -> None:
         """Lets the job's runners read that these trials have an accepted result, and whether that is a success."""
         words: Mapping[bool, Outcome] = {True: "Succeeded", False: "Failed"}

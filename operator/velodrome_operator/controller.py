@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -20,7 +21,7 @@ from velodrome.spec import validate
 from velodrome.store import Store, TrialSummary
 from velodrome_operator import status
 from velodrome_operator.access import Access
-from velodrome_operator.children import Settings, children, is_kueue
+from velodrome_operator.children import Manifest, Settings, children, is_kueue
 from velodrome_operator.cluster import Cluster, Conflict, Refused, Unavailable
 from velodrome_operator.decision import Decision, MissingResult, Observation, Verdict, decide, podless
 from velodrome_operator.races import Race, Races
@@ -30,6 +31,10 @@ from velodrome_operator.wakeups import Wakeups
 # A status that only counts on is written this often at most.
 STATUS_SECONDS = 1.0
 RETRY_SECONDS = (1.0, 2.0, 5.0, 10.0, 30.0)
+# Passes over one race leave this much time to what happens meanwhile, so that one pass sees to all of it; and a race
+# whose passes take long takes no more than a fifth of a core.
+REST_SECONDS = 0.25
+_REST_SHARE = 4.0
 # A Redis that is only being started again is nothing that a person must know of.
 _TRIES_UNTOLD = 3
 
@@ -65,10 +70,18 @@ class Controller:
         """Passes over whatever wakes up, for ever."""
         while True:
             uid = await self.wakeups.next()
+            began = time.monotonic()
             try:
                 await self._guarded(uid)
             finally:
-                self.wakeups.done(uid)
+                self.wakeups.done(uid, max(REST_SECONDS, _REST_SHARE * (time.monotonic() - began)))
+
+    def forget(self, uid: str) -> None:
+        """Lets go of what is remembered of a BenchmarkJob that is gone."""
+        self.wakeups.forget(uid)
+        self._tries.pop(uid, None)
+        self._written.pop(uid, None)
+        self._known.discard(uid)
 
     async def _guarded(self, uid: str) -> None:
         race = self.races.get(uid)
@@ -113,6 +126,7 @@ class Controller:
     async def _pass(self, race: Race) -> timedelta | None:
         if "deletionTimestamp" in race.raw["metadata"]:
             return None
+        news = race.news
         try:
             planned = self._planned(race)
         except SpecError as error:
@@ -120,20 +134,13 @@ class Controller:
                 problems = "; ".join(str(problem) for problem in error.problems)
                 await self._write(race, status.invalid(_generation(race), problems, race.status, self._clock()))
             return None
-        if race.uid not in self._known:
-            await asyncio.to_thread(self._store.register, job_info(race, planned))
-            self._known.add(race.uid)
-        if not race.ended:
-            await asyncio.to_thread(self._access.grant, race.uid)
         seen = await self._observe(race, planned)
-        if not race.ended:
-            await self._instruct(race, seen.finished)
-        redis_url = self._access.url(race.uid)
-        decision = decide(
-            seen, children(planned.job, planned, race.uid, redis_url, self._settings), race.trial_indexes()
-        )
+        decision = decide(seen, self._wanted(race, planned), race.indexes)
         await self._carry_out(race, planned, decision)
         wait = await self._report(race, seen, decision.verdict)
+        race.passed, race.results = news, len(seen.finished)
+        if race.cleared:
+            race.let_go()
         waits = [pause for pause in (decision.again, wait) if pause is not None]
         return min(waits, default=None)
 
@@ -141,11 +148,32 @@ class Controller:
         generation = _generation(race)
         if race.plan is None or race.planned_generation != generation:
             document = {key: value for key, value in race.raw.items() if key != "status"}
-            race.plan, race.planned_generation = plan(validate(document, source=race.name)), generation
+            planned = plan(validate(document, source=race.name))
+            race.lay_out(planned, generation)
+            return planned
         return race.plan
 
+    def _wanted(self, race: Race, planned: Plan) -> tuple[Manifest, ...]:
+        """The children, where a Job is missing; making their manifests takes longer than all the rest of a pass."""
+        if race.ended or race.indexes.keys() <= race.jobs.keys():
+            return ()
+        return children(planned.job, planned, race.uid, self._access.url(race.uid), self._settings)
+
+    def _consult(self, race: Race, planned: Plan) -> tuple[dict[int, bool], str | None]:
+        """What Redis knows of a race that goes on: the trials with a result, by whether they succeeded, and what the
+        first failed one said. Sees to it that the job is registered and has its user. Called off the event loop.
+        """
+        if race.uid not in self._known:
+            self._store.register(job_info(race, planned))
+            self._known.add(race.uid)
+        self._access.grant(race.uid)
+        trials = self._store.trials(race.uid)
+        finished = {index: trial.outcome == "Succeeded" for index, trial in trials.items()}
+        self._instruct(race, finished)
+        return finished, self._first_failure(race.uid, trials)
+
     async def _observe(self, race: Race, planned: Plan) -> Observation:
-        trials = await asyncio.to_thread(self._store.trials, race.uid)
+        finished, failure = ({}, None) if race.ended else await asyncio.to_thread(self._consult, race, planned)
         seen = Observation(
             plan=planned,
             uid=race.uid,
@@ -153,11 +181,11 @@ class Controller:
             suspended=planned.job.spec.suspend,
             jobs=dict(race.jobs),
             pods=tuple(race.pods.values()),
-            finished={index: trial.outcome == "Succeeded" for index, trial in trials.items()},
+            finished=finished,
             status=race.status,
             now=self._clock(),
             kueue=is_kueue(planned.job),
-            first_failure=await asyncio.to_thread(self._first_failure, race.uid, trials),
+            first_failure=failure,
             collected_at=race.collected_at,
             trouble=race.trouble,
             disrupted=race.disrupted(),
@@ -171,11 +199,11 @@ class Controller:
         }
         return {name: message for name, message in asked.items() if message}
 
-    async def _instruct(self, race: Race, finished: Mapping[int, bool]) -> None:
+    def _instruct(self, race: Race, finished: Mapping[int, bool]) -> None:
         """Tells runners that are still to start which trials have a result: a pod that was lost late is made again."""
         news = {index: succeeded for index, succeeded in finished.items() if race.instructed.get(index) != succeeded}
         if news:
-            await asyncio.to_thread(self._access.instruct, race.uid, news)
+            self._access.instruct(race.uid, news)
             race.instructed |= news
 
     def _first_failure(self, uid: str, trials: Mapping[int, TrialSummary]) -> str | None:
@@ -187,9 +215,11 @@ class Controller:
         return f"{result.entry}/{result.repeat} {result.reason}: {result.message}"[:1000]
 
     async def _carry_out(self, race: Race, planned: Plan, decision: Decision) -> None:
-        for manifest in decision.create:
-            if await self._cluster.create(manifest):
-                log.info("created %s %s", manifest["kind"], manifest["metadata"]["name"], extra=_names(race))
+        # What a Job's pods read comes first; nothing else has an order.
+        await asyncio.gather(*(self._create(race, child) for child in decision.create if child["kind"] != "Job"))
+        for child in decision.create:
+            if child["kind"] == "Job":
+                await self._create(race, child)
         for name, share in decision.parallelism.items():
             await self._cluster.patch_job(race.namespace, name, {"parallelism": share})
         for name, suspended in decision.suspend.items():
@@ -203,7 +233,13 @@ class Controller:
         elif race.ended:
             for name in decision.stop:
                 await self._cluster.delete_job(race.namespace, name)
-            await asyncio.to_thread(self._access.revoke, race.uid)
+            if not race.cleared:
+                await asyncio.to_thread(self._access.revoke, race.uid)
+                race.cleared = True
+
+    async def _create(self, race: Race, manifest: Manifest) -> None:
+        if await self._cluster.create(manifest):
+            log.info("created %s %s", manifest["kind"], manifest["metadata"]["name"], extra=_names(race))
 
     def _missing_record(self, race: Race, planned: Plan, lost: MissingResult) -> TrialRecord:
         trial, now, pod = planned.trial(lost.index), self._clock(), lost.pod

@@ -21,7 +21,9 @@ class Race:
     """One BenchmarkJob as it was last seen, with its children. `gone` keeps pods that were deleted, for attribution.
 
     `collected_at` is when its inbox was last found to hold no more, `trouble` why it can't be collected now, and
-    `instructed` what its runners can read of accepted trials: by index, whether they succeeded.
+    `instructed` what its runners can read of accepted trials: by index, whether they succeeded. `news` counts what was
+    seen to change, `passed` is what it was when the last successful pass began, and `results` how many trials had one
+    then. Once a race has ended and was cleared up after (`cleared`), its plan is let go.
     """
 
     raw: dict[str, Any]
@@ -33,6 +35,11 @@ class Race:
     collected_at: datetime | None = None
     trouble: str = ""
     instructed: dict[int, bool] = field(default_factory=dict)
+    indexes: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    news: int = 1
+    passed: int = 0
+    results: int = 0
+    cleared: bool = False
 
     @property
     def uid(self) -> str:
@@ -62,11 +69,15 @@ class Race:
             for condition in self.status.get("conditions") or ()
         )
 
-    def trial_indexes(self) -> dict[str, tuple[int, ...]]:
-        """By Job name: the trial index of each completion index."""
-        if self.plan is None:
-            return {}
-        return {job_name(self.plan.job, self.uid, group): group.trials(self.plan) for group in groups(self.plan.job)}
+    def lay_out(self, plan: Plan, generation: int) -> None:
+        """Keeps the plan of that generation and, by Job name, the trial index of each completion index."""
+        self.plan, self.planned_generation = plan, generation
+        self.indexes = {job_name(plan.job, self.uid, group): group.trials(plan) for group in groups(plan.job)}
+
+    def let_go(self) -> None:
+        """Forgets what only a race that goes on needs; a later pass finds it again."""
+        self.plan, self.planned_generation, self.indexes = None, None, {}
+        self.instructed, self.gone = {}, {}
 
     def disrupted(self) -> int:
         """How many of its pods were lost to a disruption, as far as this operator saw them."""
@@ -75,7 +86,7 @@ class Race:
     def observed(self, index: int, attempt: str) -> Observed | None:
         """What was seen of the pod whose uid is `attempt`; None where no such pod ran that trial."""
         pod = self.pods.get(attempt) or self.gone.get(attempt)
-        trials = self.trial_indexes().get(pod.job, ()) if pod is not None else ()
+        trials = self.indexes.get(pod.job, ()) if pod is not None else ()
         if pod is None or not 0 <= pod.index < len(trials) or trials[pod.index] != index:
             return None
         started = pod.started_at
@@ -92,7 +103,10 @@ class Race:
 
 
 class Races:
-    """All BenchmarkJobs by uid, kept up to date by events; `saw_*` return the uid that an event concerns."""
+    """All BenchmarkJobs by uid, kept up to date by events.
+
+    `saw_*` return the uid of the race of which an event told something new, None where nothing is.
+    """
 
     def __init__(self) -> None:
         self._races: dict[str, Race] = {}
@@ -108,7 +122,7 @@ class Races:
         """The race of that uid, if its object is there."""
         return self._races.get(uid)
 
-    def saw_parent(self, raw: dict[str, Any], *, gone: bool = False) -> str:
+    def saw_parent(self, raw: dict[str, Any], *, gone: bool = False) -> str | None:
         """An event of a BenchmarkJob; an older version than the one that is known changes nothing."""
         uid = str(raw["metadata"]["uid"])
         if gone:
@@ -117,9 +131,12 @@ class Races:
         race = self._races.get(uid)
         if race is None:
             jobs, pods = self._orphans.pop(uid, ({}, {}))
-            self._races[uid] = Race(raw, jobs, pods)
-        elif _version(raw) >= _version(race.raw):
-            race.raw = raw
+            self._races[uid] = Race(_slim(raw), jobs, pods)
+        elif _version(raw) > _version(race.raw):
+            race.raw = _slim(raw)
+            race.news += 1
+        else:
+            return None
         return uid
 
     def saw_job(self, raw: Raw, *, gone: bool = False) -> str | None:
@@ -127,12 +144,14 @@ class Races:
         uid = owner_uid(raw)
         if uid is None:
             return None
-        jobs = self._children(uid)[0]
+        jobs, facts = self._children(uid)[0], job_facts(raw)
         if gone:
-            jobs.pop(raw["metadata"]["name"], None)
+            jobs.pop(facts.name, None)
+        elif jobs.get(facts.name) == facts:
+            return None
         else:
-            jobs[raw["metadata"]["name"]] = job_facts(raw)
-        return uid
+            jobs[facts.name] = facts
+        return self._changed(uid)
 
     def saw_pod(self, raw: Raw, *, gone: bool = False) -> str | None:
         """An event of a pod."""
@@ -140,29 +159,45 @@ class Races:
         if uid is None:
             return None
         pods, facts = self._children(uid)[1], pod_facts(raw)
+        if not gone and pods.get(facts.uid) == facts:
+            return None
+        race = self._races.get(uid)
         if not gone:
             pods[facts.uid] = facts
-            return uid
-        pods.pop(facts.uid, None)
-        race = self._races.get(uid)
-        if race is not None:
-            race.gone[facts.uid] = facts
-        return uid
+        else:
+            pods.pop(facts.uid, None)
+            if race is not None:
+                race.gone[facts.uid] = facts
+        return self._changed(uid)
 
     def forget_absent(self, jobs: AbstractSet[str], pods: AbstractSet[str]) -> None:
         """Lets go of children that a full listing (Job names, pod uids) did not have: their deletion went unseen."""
         for race in self._races.values():
             for name in race.jobs.keys() - jobs:
                 del race.jobs[name]
+                race.news += 1
             for uid in race.pods.keys() - pods:
                 race.gone[uid] = race.pods.pop(uid)
+                race.news += 1
         self._orphans.clear()
+
+    def _changed(self, uid: str) -> str:
+        race = self._races.get(uid)
+        if race is not None:
+            race.news += 1
+        return uid
 
     def _children(self, uid: str) -> tuple[dict[str, JobFacts], dict[str, PodFacts]]:
         race = self._races.get(uid)
         if race is not None:
             return race.jobs, race.pods
         return self._orphans.setdefault(uid, ({}, {}))
+
+
+def _slim(raw: dict[str, Any]) -> dict[str, Any]:
+    """The object without who wrote which field: half of its size, and not needed to write its status."""
+    metadata = {key: value for key, value in raw["metadata"].items() if key != "managedFields"}
+    return {**raw, "metadata": metadata}
 
 
 def _version(raw: Raw) -> int:

@@ -77,6 +77,8 @@ class Service:
         uid = see(raw, gone=gone)
         if uid is not None:
             self.controller.wakeups.wake(uid)
+        if kind == "parent" and gone and uid is not None:
+            self.controller.forget(uid)
 
     def health(self) -> dict[str, Any]:
         """What the liveness probe tells.
@@ -116,6 +118,7 @@ class Service:
         for race in races:
             if race.uid not in present:
                 races.saw_parent(race.raw, gone=True)
+                self.controller.forget(race.uid)
         for raw in parents:
             races.saw_parent({**raw, "apiVersion": keys.API_VERSION, "kind": keys.KIND})
         for raw in jobs:
@@ -123,9 +126,21 @@ class Service:
         for raw in pods:
             races.saw_pod(raw)
         races.forget_absent({raw["metadata"]["name"] for raw in jobs}, {raw["metadata"]["uid"] for raw in pods})
-        for race in races:
-            self.controller.wakeups.wake(race.uid)
+        for uid in await asyncio.to_thread(self._unpassed):
+            self.controller.wakeups.wake(uid)
         await asyncio.to_thread(self._remove_users, users - present)
+
+    def _unpassed(self) -> list[str]:
+        """The races that are not as their last successful pass saw them, in the cluster or in Redis.
+
+        A pass over the same state would decide the same again; what only time changes has a timer of its own.
+        """
+        races = list(self.controller.races)
+        going = [race for race in races if not race.ended]
+        results = self._store.result_counts([race.uid for race in going])
+        renewed = self._access.renewed()
+        changed = {race.uid for race, count in zip(going, results, strict=True) if renewed or race.results != count}
+        return [race.uid for race in races if race.passed != race.news or race.uid in changed]
 
     def _remove_users(self, absent: AbstractSet[str]) -> None:
         """Users of jobs that were deleted while nobody looked; those of namespaces that others watch are theirs."""

@@ -18,13 +18,21 @@ class Wakeups(Generic[Key]):
         self._busy: set[Key] = set()
         self._again: set[Key] = set()
         self._timers: dict[Key, asyncio.TimerHandle] = {}
+        self._rested: dict[Key, float] = {}
 
     def __len__(self) -> int:
         return len(self._waiting) + len(self._again)
 
+    def forget(self, key: Key) -> None:
+        """The key is gone: no pass is asked for any more."""
+        self._rested.pop(key, None)
+        if key in self._timers:
+            self._timers.pop(key).cancel()
+
     def wake(self, key: Key, after: float = 0.0) -> None:
-        """Asks for a pass in `after` seconds at the latest."""
+        """Asks for a pass in `after` seconds at the latest, but for the rest that the key takes after its last one."""
         loop = asyncio.get_running_loop()
+        after = max(after, self._rested.get(key, 0.0) - loop.time())
         timer = self._timers.get(key)
         if after > 0:
             if timer is not None and timer.when() <= loop.time() + after:
@@ -43,6 +51,7 @@ class Wakeups(Generic[Key]):
 
     def _fire(self, key: Key) -> None:
         self._timers.pop(key, None)
+        self._rested.pop(key, None)
         self.wake(key)
 
     async def next(self) -> Key:
@@ -52,9 +61,12 @@ class Wakeups(Generic[Key]):
         self._busy.add(key)
         return key
 
-    def done(self, key: Key) -> None:
-        """The pass is over."""
+    def done(self, key: Key, rest: float = 0.0) -> None:
+        """The pass is over; the next one begins `rest` seconds from now at the earliest, whatever wakes it."""
         self._busy.discard(key)
+        self._rested.pop(key, None)
+        if rest > 0:
+            self._rested[key] = asyncio.get_running_loop().time() + rest
         if key in self._again:
             self._again.discard(key)
             self.wake(key)

@@ -60,9 +60,10 @@ def pod(race: Race, index: int, uid: str) -> dict[str, Any]:
 def collection(store: Store, cluster: Cluster, *seen: Race) -> tuple[Collection, Races, list[str]]:
     races, woken = Races(), list[str]()
     for race in seen:
-        known = races.get(races.saw_parent(parent(race)))
+        races.saw_parent(parent(race))
+        known = races.get(race.uid)
         assert known is not None
-        known.plan = race.plan
+        known.lay_out(race.plan, 1)
     return Collection(races, store, cluster, woken.append), races, woken
 
 

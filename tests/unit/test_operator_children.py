@@ -209,7 +209,7 @@ def test_an_attempt_is_attributed_to_the_pod_that_ran_that_trial_and_to_no_other
     races.saw_parent({"metadata": {"uid": UID, "name": "digits", "namespace": "default", "resourceVersion": "5"}})
     race = races.get(UID)
     assert race is not None
-    race.plan = plan(job())
+    race.lay_out(plan(job()), 1)
     observed = race.observed(3, "u-3")
     assert observed is not None
     assert (observed.node, observed.pod) == ("node1", "p-3")

@@ -103,6 +103,10 @@ class Reader:
         """All results of a job in short, by index."""
         return self._redis.by_index(keys.job(uid, "trials"), reading.parse_trial)
 
+    def result_counts(self, uids: Sequence[str]) -> list[int]:
+        """How many trials of each job have a result, in one round trip."""
+        return self._redis.ask_all([("HLEN", keys.job(uid, "trials")) for uid in uids])
+
     def curves(self, uid: str, index: int) -> tuple[EpochPoint, ...]:
         """A trial's curves: of the attempt that is running, as far as reported and kept, else of its result."""
         live, accepted = keys.job(uid, "live"), keys.job(uid, "curves")

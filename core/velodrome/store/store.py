@@ -32,6 +32,7 @@ _VERDICTS: dict[str, Verdict] = {"A": "accepted", "D": "duplicate", "C": "confli
 _JOBS_REMEMBERED = 256
 # Reports are read until there are this many bytes of them: 500 of the longest would be more than an operator may hold.
 ENOUGH_BYTES = 16 * 1024 * 1024
+_INBOXES_AT_ONCE = 1000
 _LONGEST_BLOCK_MS = int(TIMEOUT_SECONDS * 1000 / 2)
 
 
@@ -52,6 +53,7 @@ class Store(Reader):
         self._register = self._redis.script("register.lua")
         self._accept = self._redis.script("decide.lua", "rank.lua", "write.lua")
         self._inbox = self._redis.script("inbox.lua")
+        self._waiting = self._redis.script("waiting.lua")
         self._jobs: dict[str, JobFacts] = {}
         self._shapes = Shapes()
 
@@ -120,6 +122,18 @@ class Store(Reader):
             self._redis.ask("XREAD", "COUNT", 1, "BLOCK", min(block_ms, _LONGEST_BLOCK_MS), "STREAMS", stream, after)
             found = self._inbox(*unread)
         return [(text_of(id_), report) for id_, report in zip(found[::2], found[1::2], strict=True)]
+
+    def waiting(self, uids: Sequence[str]) -> list[str]:
+        """Those of the jobs whose inbox holds what was not collected yet; a round trip for each thousand of them.
+
+        A job whose inbox can't be read is among them: collecting it raises what is wrong with it.
+        """
+        found: list[str] = []
+        for first in range(0, len(uids), _INBOXES_AT_ONCE):
+            some = uids[first : first + _INBOXES_AT_ONCE]
+            names = [name for uid in some for name in (keys.inbox(uid), keys.job(uid, "position"))]
+            found += (some[number - 1] for number in self._waiting(names, ()))
+        return found
 
     def position(self, uid: str) -> str:
         """Id of the last inbox entry that was collected; "0" where none was."""
