@@ -20,6 +20,7 @@ import os
 import platform
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 from benchmarks.cluster import idle, latency, race
@@ -73,7 +74,10 @@ def main() -> int:
     kubeconfig = cluster.up()
     try:
         cluster.kubectl("apply", "--server-side", "-f", str(_CRD))
-        cluster.kubectl("wait", "--for=condition=Established", "crd/benchmarkjobs.velodrome.dev")
+        while "condition met" not in cluster.kubectl(
+            "wait", "--for=condition=Established", "crd/benchmarkjobs.velodrome.dev", check=False
+        ):
+            time.sleep(0.2)  # it has no conditions at all for a moment
         print(f"{_machine()}, Kubernetes {KUBERNETES}, Python {platform.python_version()}", flush=True)
         asyncio.run(measure(given, kubeconfig, kubeconfig.read_text()))
     finally:

@@ -16,10 +16,12 @@ from velodrome.errors import StoreRefused
 from velodrome.results import ResultReport
 from velodrome.store import Store
 from velodrome_operator.access import Access, password, user_name
-from velodrome_operator.children import groups, job_name
+from velodrome_operator.children import Settings, groups, job_name
 from velodrome_operator.cluster import Cluster, Unavailable
 from velodrome_operator.collection import Collection
+from velodrome_operator.controller import Controller
 from velodrome_operator.races import Races
+from velodrome_operator.service import Options, Service
 
 if TYPE_CHECKING:
     from tests.integration.conftest import Race, RedisServer
@@ -132,6 +134,48 @@ def test_a_redis_that_is_away_is_told_to_every_race_and_its_return_wakes_them(
         assert round_of(found)
         assert [known.trouble for known in races] == ["", ""]
         assert sorted(woken) == ["a", "a", "b", "b"]
+
+
+def test_only_inboxes_that_hold_something_new_are_collected(store: Store, make_race: type[Race]) -> None:
+    quiet, loud = make_race(uid="quiet"), make_race(uid="loud")
+    for race in (quiet, loud):
+        store.register(race.info)
+        store.append(race.uid, ResultReport(result=race.result(0, attempt="p0")))
+        assert round_of(collection(store, Pods(pod(race, 0, "p0")), race)[0])
+    store.append("loud", ResultReport(result=loud.result(1, attempt="p1")))
+    store._redis.ask("SET", keys.inbox("broken"), "no stream")
+    assert store.waiting(["quiet", "loud", "broken", "unknown"]) == ["loud", "broken"]
+    assert store.waiting([]) == []
+    assert store.result_counts(["quiet", "unknown"]) == [1, 0]
+
+
+def test_a_sweep_wakes_what_differs_from_what_its_last_pass_saw_and_nothing_else(
+    store: Store, make_race: type[Race]
+) -> None:
+    race = make_race(uid="a")
+    store.register(race.info)
+    client = store._redis._client
+    service = Service(Options("redis://unused"))
+    service._store, service._access = store, Access(client, "secret", "redis:6379")
+    service.controller = Controller(Pods(), store, service._access, Settings())
+    races = service.controller.races
+    races.saw_parent(parent(race))
+    known = races.get("a")
+    assert known is not None
+    assert service._unpassed() == ["a"], "no pass has seen it"
+    service._access._run_id = str(client.info("server")["run_id"])
+    known.passed = known.news
+    assert service._unpassed() == []
+    races.saw_pod(pod(race, 0, "p0"))
+    assert service._unpassed() == ["a"], "a pod came"
+    known.passed = known.news
+    store.append("a", ResultReport(result=race.result(0, attempt="p0")))
+    assert round_of(collection(store, Pods(pod(race, 0, "p0")), race)[0])
+    assert service._unpassed() == ["a"], "another collector accepted a result"
+    known.results = 1
+    assert service._unpassed() == []
+    service._access._run_id = "another"
+    assert service._unpassed() == ["a"], "Redis was started again, and the job's user is gone"
 
 
 def as_job(server: RedisServer, uid: str) -> redis.Redis:

@@ -229,6 +229,25 @@ def test_an_older_version_of_an_object_changes_nothing() -> None:
     assert race.status == {"message": "new"}
 
 
+def test_an_event_that_tells_nothing_new_concerns_nobody() -> None:
+    races = Races()
+    parent = {"metadata": {"uid": UID, "name": "digits", "namespace": "default", "resourceVersion": "5"}}
+    assert [races.saw_parent(parent), races.saw_parent(parent)] == [UID, None]
+    race = races.get(UID)
+    assert race is not None
+    before = race.news
+    assert [races.saw_pod(pod(3)), races.saw_pod(pod(3))] == [UID, None]
+    assert race.news == before + 1
+    assert races.saw_pod(pod(3, phase="Running")) == UID
+    assert races.saw_pod(pod(3), gone=True) == UID
+    races.saw_pod(pod(4))
+    before = race.news
+    races.forget_absent(set(), {"u-4"})
+    assert race.news == before
+    races.forget_absent(set(), set())
+    assert race.news == before + 1
+
+
 def test_a_jobs_facts() -> None:
     facts = job_facts(
         {

@@ -101,6 +101,26 @@ def test_why_a_job_gets_no_pod_is_the_message() -> None:
     assert message == "Job digits-0 gets no pod: exceeded quota: none"
 
 
+def test_a_key_rests_after_its_pass_whatever_wakes_it() -> None:
+    async def passes() -> tuple[str, str]:
+        wakeups: Wakeups[str] = Wakeups()
+        for key in ("resting", "resting for a moment"):
+            wakeups.wake(key)
+            await wakeups.next()
+        wakeups.wake("resting")  # during its pass
+        wakeups.done("resting", rest=3600)
+        wakeups.done("resting for a moment", rest=0.01)
+        for key in ("resting", "resting for a moment"):
+            wakeups.wake(key)
+        first = await asyncio.wait_for(wakeups.next(), 30)
+        wakeups.done(first, rest=3600)
+        wakeups.forget("resting")
+        wakeups.wake("resting")
+        return first, await asyncio.wait_for(wakeups.next(), 30)
+
+    assert asyncio.run(passes()) == ("resting for a moment", "resting")
+
+
 def test_a_status_of_the_largest_race_fits_into_an_object() -> None:
     """etcd takes 1.5 MB, which spec and managed fields share."""
     names = [f"{number:04d}-" + "e" * 58 for number in range(1000)]
