@@ -64,6 +64,10 @@ fmt: $(SYNCED) ## Format, and fix what can be fixed safely
 bench: $(SYNCED) ## Run the benchmarks; each prints its figure
 	@for file in $$(grep -l __main__ benchmarks/*.py); do echo "== $$file"; $(BIN)/python "$$file" $(ARGS); done
 
+.PHONY: bench-cluster
+bench-cluster: $(SYNCED) ## Measure the operator on a cluster of simulated nodes that this starts: about 20 minutes
+	$(BIN)/python -m benchmarks.cluster $(ARGS)
+
 .PHONY: generate
 generate: $(SYNCED) ## Write what is made from other files: the lock, the reference pages
 	tools/uv lock
