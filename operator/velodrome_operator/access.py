@@ -17,6 +17,8 @@ from velodrome import keys
 from velodrome.results import Outcome
 from velodrome.store.edge import translated
 
+_PROBE = f"{keys.PREFIX}:writable"
+
 
 def user_name(uid: str) -> str:
     """Name of a job's Redis user."""
@@ -43,6 +45,7 @@ class Access:
         self._secret = secret
         self._address = address
         self._granted: set[str] = set()
+        self._revoked: set[str] = set()
         self._run_id: str | None = None
 
     def url(self, uid: str) -> str:
@@ -64,6 +67,7 @@ class Access:
             if uid not in self._granted:
                 self._client.execute_command("ACL", "SETUSER", user_name(uid), *rules(self._secret, uid))
                 self._granted.add(uid)
+                self._revoked.discard(uid)
 
     def renewed(self) -> bool:
         """Whether Redis was started again since users were last made: then they are gone."""
@@ -80,12 +84,25 @@ class Access:
     def revoke(self, uid: str) -> None:
         """Removes the job's user, which closes its connections, its instructions and its inbox. Idempotent.
 
-        For jobs that have ended or are gone: what is left in the inbox is collected no more.
+        For jobs that have ended or are gone: what is left in the inbox is collected no more. Redis is asked once.
         """
+        if uid in self._revoked:
+            return
         with translated(self._address):
             self._client.execute_command("ACL", "DELUSER", user_name(uid))
             self._client.unlink(keys.instructions(uid), keys.inbox(uid))
         self._granted.discard(uid)
+        self._revoked.add(uid)
+
+    def probe(self) -> None:
+        """Writes something, since a Redis that is full or read-only still answers who only reads.
+
+        Raises:
+            StoreUnavailable: it takes nothing for now.
+            StoreRefused: it takes nothing until a person acts.
+        """
+        with translated(self._address):
+            self._client.execute_command("SET", _PROBE, "1", "EX", 600)
 
     def users(self) -> frozenset[str]:
         """The uids of the jobs that have a user now."""

@@ -22,6 +22,7 @@ ROUND_SECONDS = 0.3
 _ROUNDS_WITHOUT_PODS = 10
 _LOOKUP_SECONDS = 10.0
 _LONGEST_PAUSE = 10.0
+_PROBE_SECONDS = 5.0
 
 log = logging.getLogger("velodrome.operator")
 
@@ -33,11 +34,15 @@ class Unattributed(StoreUnavailable):
 class Collection:
     """Collects every race's inbox and wakes those that got something. `last_round` is when Redis last answered."""
 
-    def __init__(self, races: Races, store: Store, cluster: Cluster, wake: Callable[[str], None]) -> None:
+    def __init__(
+        self, races: Races, store: Store, cluster: Cluster, wake: Callable[[str], None], probe: Callable[[], None]
+    ) -> None:
         self._races = races
         self._store = store
         self._cluster = cluster
         self._wake = wake
+        self._probe = probe
+        self._probed_at: float | None = None
         self.accepted = 0
         self.rejected: dict[str, int] = {}
         self.last_round: float | None = None
@@ -61,11 +66,11 @@ class Collection:
         asked = [uid for uid, race in going.items() if everyone or race.pods or race.gone or race.trouble]
         began = datetime.now(UTC)
         try:
+            if asked:
+                await self._probe_now_and_then()
             waiting = await asyncio.to_thread(self._store.waiting, asked) if asked else []
         except (StoreUnavailable, StoreRefused) as error:
-            for race in going.values():
-                self._note(race, str(error))
-            return False
+            return self._note_all(error)
         for uid in set(asked).difference(waiting):
             going[uid].collected_at = began
             self._note(going[uid], "")
@@ -78,18 +83,29 @@ class Collection:
                 continue
             try:
                 await self._collect(race, race.plan)
-            except Unattributed as error:
-                troubled = self._note(race, str(error))
-            except StoreRefused as error:
+            except (Unattributed, StoreRefused) as error:
                 troubled = self._note(race, str(error))
             except StoreUnavailable as error:
-                for other in self._races:
-                    troubled = self._note(other, str(error))
-                return False
+                return self._note_all(error)
             else:
                 self._note(race, "")
         self.last_round = time.monotonic()
         return not troubled
+
+    async def _probe_now_and_then(self) -> None:
+        """Sees whether Redis takes anything: runners that can't report leave nothing to collect that would tell."""
+        now = time.monotonic()
+        if self._probed_at is None or now - self._probed_at >= _PROBE_SECONDS:
+            await asyncio.to_thread(self._probe)
+            self._probed_at = now
+
+    def _note_all(self, error: Exception) -> bool:
+        """What holds up every race; False, as the round's answer. The next round probes again."""
+        self._probed_at = None
+        for race in self._races:
+            if race.plan is not None and not race.ended:
+                self._note(race, str(error))
+        return False
 
     def _note(self, race: Race, trouble: str) -> bool:
         """Keeps what holds a race's results up; where that changed, a pass tells it, and sees to the job's user."""

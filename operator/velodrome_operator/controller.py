@@ -116,7 +116,7 @@ class Controller:
     async def _tell(self, race: Race, error: Unavailable | Refused | StoreRefused | Exception) -> None:
         """Puts what a person must act on into the status, as far as that can be written."""
         message = str(error)[:4096]
-        if race.status.get("message") == message:
+        if race.ended or race.status.get("message") == message:
             return
         try:
             await self._write(race, {**race.status, "message": message})

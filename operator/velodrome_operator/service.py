@@ -58,7 +58,9 @@ class Service:
         self._connection = Cluster.connected(dry_run=self._options.dry_run)
         self._cluster = await self._connection.__aenter__()
         self.controller = Controller(self._cluster, store, self._access, self._options.settings)
-        self.collection = Collection(self.controller.races, store, self._cluster, self.controller.wakeups.wake)
+        self.collection = Collection(
+            self.controller.races, store, self._cluster, self.controller.wakeups.wake, self._access.probe
+        )
 
     async def close(self) -> None:
         """Closes the connections."""

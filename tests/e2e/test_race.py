@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import base64
-import subprocess
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -14,6 +10,7 @@ import pytest
 from playwright.sync_api import expect, sync_playwright
 
 from tests.e2e.conftest import Kube, race, uid_of
+from tests.e2e.faults import credentials, forwarded, pods, redis_cli
 from tools.screenshot import ARGUMENTS, CHROMIUM
 
 RUNNER = "velodrome.dev/role=runner"
@@ -27,10 +24,6 @@ def kube(installed: Kube) -> Kube:
 def results(kube: Kube, name: str) -> list[dict[str, Any]]:
     """The results of a job as its last status counts them."""
     return list(kube.get("bmj", name).get("status", {}).get("entries", []))
-
-
-def pods(kube: Kube, name: str) -> list[dict[str, Any]]:
-    return kube.items("pods", f"velodrome.dev/job-name={name}")
 
 
 def test_a_race_runs_to_its_end(kube: Kube, name: str) -> None:
@@ -135,48 +128,9 @@ def test_the_operator_killed_in_a_race_loses_and_repeats_nothing(kube: Kube, nam
     assert len(kube.items("jobs", f"velodrome.dev/job-name={name}")) == 1
 
 
-def test_a_deleted_runner_pod_is_replaced(kube: Kube, name: str) -> None:
-    kube.apply(race(name))
-    (pod, *_) = kube.wait("a pod to run", lambda: [p for p in pods(kube, name) if p["status"]["phase"] == "Running"])
-    kube("delete", "pod", pod["metadata"]["name"], "--grace-period=0", "--force")
-    kube("wait", "--for=condition=Complete", f"bmj/{name}", "--timeout=300s")
-    assert kube.get("bmj", name)["status"]["trials"]["succeeded"] == 4
-
-
-def test_redis_killed_in_a_race_loses_nothing(kube: Kube, name: str) -> None:
-    kube.apply(race(name, trials={"repeats": 3}))
-    kube.wait("a first result", lambda: kube.get("bmj", name).get("status", {}).get("trials", {}).get("succeeded"))
-    kube("-n", "velodrome", "delete", "pod", "velodrome-redis-0", "--grace-period=0", "--force")
-    kube("wait", "--for=condition=Complete", f"bmj/{name}", "--timeout=300s")
-    assert kube.get("bmj", name)["status"]["trials"]["succeeded"] == 6
-
-
-def test_an_object_deleted_while_the_operator_is_down_leaves_nothing(kube: Kube, name: str) -> None:
-    kube.apply(race(name))
-    kube.wait("a pod", lambda: pods(kube, name))
-    kube("-n", "velodrome", "scale", "deployment/velodrome-operator", "--replicas=0")
-    try:
-        kube("delete", "bmj", name, "--wait=true", "--timeout=30s")
-        kube.wait("its pods to go", lambda: not pods(kube, name))
-    finally:
-        kube("-n", "velodrome", "scale", "deployment/velodrome-operator", "--replicas=1")
-        kube("-n", "velodrome", "rollout", "status", "deployment/velodrome-operator", "--timeout=120s")
-
-
-def redis_cli(kube: Kube, *words: str, user: str | None = None, password: str | None = None) -> str:
-    """What redis-cli prints, run in Redis' own pod; as the administrator, or as the user given."""
-    login = (
-        'REDISCLI_AUTH="$REDIS_PASSWORD" redis-cli' if user is None else f"redis-cli --user {user} --pass {password}"
-    )
-    line = " ".join([login, "--no-auth-warning", *(f"'{word}'" for word in words)])
-    return kube("-n", "velodrome", "exec", "velodrome-redis-0", "--", "sh", "-c", line)
-
-
 def test_a_jobs_redis_user_may_append_to_its_inbox_and_nothing_else(kube: Kube, name: str) -> None:
     kube.apply(race(name, suspend=True))
-    (secret,) = kube.wait("the job's secret", lambda: kube.items("secrets", f"velodrome.dev/job-name={name}"))
-    decoded = base64.b64decode(secret["data"]["VELODROME_REDIS_URL"]).decode()
-    user, _, password = decoded.removeprefix("redis://").partition("@")[0].partition(":")
+    user, password = credentials(kube, name)
     own = uid_of(kube, name)
     allowed = redis_cli(kube, "XADD", f"velodrome:inbox:{own}", "*", "report", "junk", user=user, password=password)
     assert "-" in allowed
@@ -197,35 +151,13 @@ def test_a_jobs_redis_user_may_append_to_its_inbox_and_nothing_else(kube: Kube, 
     kube.wait("the user to go", lambda: f"velodrome-{own}" not in redis_cli(kube, "ACL", "USERS"), 150)
 
 
-@contextmanager
-def forwarded(kube: Kube, service: str, port: int) -> Iterator[str]:
-    """The address of a Service, by way of kubectl port-forward."""
-    at = kube.cluster.at
-    line = [
-        f"{at.bin}/kubectl",
-        f"--kubeconfig={at.kubeconfig}",
-        "-n",
-        "velodrome",
-        "port-forward",
-        service,
-        f":{port}",
-    ]
-    with subprocess.Popen(line, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout is not None
-            local = process.stdout.readline().split("127.0.0.1:")[1].split()[0]
-            yield f"http://127.0.0.1:{local}"
-        finally:
-            process.terminate()
-
-
 @pytest.mark.browser
 def test_the_leaderboard_shows_the_race_in_a_browser(kube: Kube, name: str) -> None:
     kube.apply(race(name, trials={"repeats": 2}))
     kube("wait", "--for=condition=Complete", f"bmj/{name}", "--timeout=300s")
     with forwarded(kube, "service/velodrome-leaderboard", 80) as address, sync_playwright() as playwright:
         page = playwright.chromium.launch(executable_path=CHROMIUM, args=list(ARGUMENTS)).new_page()
-        page.goto(f"{address}/board?name={name}")
+        page.goto(f"http://{address}/board?name={name}")
         expect(page.get_by_text("mlp").first).to_be_visible(timeout=60_000)
         expect(page.get_by_text("all succeeded").first).to_be_visible(timeout=60_000)
 

@@ -59,14 +59,17 @@ def pod(race: Race, index: int, uid: str) -> dict[str, Any]:
     return {"metadata": metadata, "spec": {"nodeName": "n1"}, "status": {"phase": "Running"}}
 
 
-def collection(store: Store, cluster: Cluster, *seen: Race) -> tuple[Collection, Races, list[str]]:
+def collection(
+    store: Store, cluster: Cluster, *seen: Race, client: redis.Redis | None = None
+) -> tuple[Collection, Races, list[str]]:
     races, woken = Races(), list[str]()
     for race in seen:
         races.saw_parent(parent(race))
         known = races.get(race.uid)
         assert known is not None
         known.lay_out(race.plan, 1)
-    return Collection(races, store, cluster, woken.append), races, woken
+    probe = (lambda: None) if client is None else Access(client, "secret", "redis:6379").probe
+    return Collection(races, store, cluster, woken.append, probe), races, woken
 
 
 def round_of(found: Collection) -> bool:
@@ -176,6 +179,26 @@ def test_a_sweep_wakes_what_differs_from_what_its_last_pass_saw_and_nothing_else
     assert service._unpassed() == []
     service._access._run_id = "another"
     assert service._unpassed() == ["a"], "Redis was started again, and the job's user is gone"
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "words"),
+    [("maxmemory", "1", "is full"), ("min-replicas-to-write", "1", "too few replicas")],
+)
+def test_a_redis_that_takes_nothing_is_told_though_there_is_nothing_to_collect(
+    start_redis: Any, make_race: type[Race], setting: str, value: str, words: str
+) -> None:
+    race = make_race()
+    with start_redis().client() as client, Store(client) as store:
+        store.register(race.info)
+        found, races, woken = collection(store, Pods(), race, client=client)
+        client.config_set(setting, value)
+        assert not round_of(found)
+        assert [words in known.trouble for known in races] == [True]
+        client.config_set(setting, "0")
+        assert round_of(found)
+        assert [known.trouble for known in races] == [""]
+        assert woken == [race.uid, race.uid]
 
 
 def as_job(server: RedisServer, uid: str) -> redis.Redis:

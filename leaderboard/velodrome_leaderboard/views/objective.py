@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from statistics import fmean
 
@@ -16,7 +16,6 @@ from velodrome_leaderboard import charts, links, markup
 from velodrome_leaderboard.data import Source
 from velodrome_leaderboard.viewer import now, palette, zone
 from velodrome_leaderboard.views.boards import counted
-from velodrome_leaderboard.views.trend import badge
 
 PAGE = 25
 
@@ -39,7 +38,7 @@ def objective_tab(source: Source, board: Board, objective: BoardObjective) -> No
     if cohort is not None and len(cohorts) > 1:
         _other_cohorts(cohort, cohorts)
     if ranking.ranked:
-        _ranked(source, board.name, ranking, objective)
+        _ranked(ranking, objective)
     if ranking.unranked:
         _unranked(source, ranking)
 
@@ -71,7 +70,7 @@ def _other_cohorts(cohort: CohortSummary, cohorts: Sequence[CohortSummary]) -> N
                     )
 
 
-def _ranked(source: Source, board: str, ranking: ObjectiveRanking, objective: BoardObjective) -> None:
+def _ranked(ranking: ObjectiveRanking, objective: BoardObjective) -> None:
     rows: Sequence[RankedRow] = ranking.ranked
     pages = 1
     if len(rows) > PAGE:
@@ -84,7 +83,7 @@ def _ranked(source: Source, board: str, ranking: ObjectiveRanking, objective: Bo
     scale = column_scale(ranking.unit, [row.interval for row in rows])
     left, right = st.columns([11, 9], gap="medium")
     with left:
-        st.html(_table(rows, scale, ranking, _badges(source, board, rows, objective)))
+        st.html(_table(rows, scale, ranking))
         if pages > 1:
             st.pagination(pages, **bound)
     with right:
@@ -114,30 +113,13 @@ def _inverted(ranking: ObjectiveRanking) -> bool:
     return any(above < below for above, below in pairwise(means))
 
 
-def _badges(
-    source: Source, board: str, rows: Sequence[RankedRow], objective: BoardObjective
-) -> Mapping[str, markup.Cell]:
-    """For each entry, how it compares with its baseline."""
-    key = str(objective.key)
-    found = {
-        (one.job_uid, one.entry): one
-        for uid in dict.fromkeys(row.job_uid for row in rows)
-        for one in source.verdicts(uid)
-        if one.metric_key == key
-    }
-    return {row.entry: badge(found.get((row.job_uid, row.entry)), board, row.entry, objective.name) for row in rows}
-
-
-def _table(
-    rows: Sequence[RankedRow], scale: Scale, ranking: ObjectiveRanking, badges: Mapping[str, markup.Cell]
-) -> str:
+def _table(rows: Sequence[RankedRow], scale: Scale, ranking: ObjectiveRanking) -> str:
     columns = [
         markup.Column("Rank", numeric=True, short=True),
         markup.Column("Entry"),
         markup.Column("Mean", scale.symbol, numeric=True),
         markup.Column("95 %", numeric=True, hint="Half the width of the confidence interval of the mean, same unit"),
         markup.Column("n", numeric=True, hint="Trials, each with its own seed"),
-        markup.Column("Trend", short=True, hint="Against its baseline, an earlier job under the same conditions"),
         markup.Column("Updated", minor=True, short=True),
         markup.Column("", minor=True, short=True),
     ]
@@ -149,7 +131,6 @@ def _table(
             markup.Cell(scale.number(row.interval.mean)),
             markup.Cell(scale.margin(row.interval) or "one trial", tone="quiet"),
             markup.Cell(str(row.interval.n)),
-            badges[row.entry],
             markup.moment(row.last_at, at, where),
             markup.Cell("Run again", f"{links.job(row.job_uid, row.entry)}#run-again", tone="quiet"),
         ]

@@ -1,0 +1,120 @@
+"""What the tests of faults share: Redis of the installation, and how a race ended, to compare with others."""
+
+from __future__ import annotations
+
+import base64
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import redis
+
+from tests.e2e.conftest import Kube, race, uid_of
+from velodrome.store import Store
+
+NAMESPACE = "velodrome"
+
+
+def pods(kube: Kube, name: str) -> list[dict[str, Any]]:
+    """The pods of a race."""
+    return kube.items("pods", f"velodrome.dev/job-name={name}")
+
+
+def running(kube: Kube, name: str) -> list[dict[str, Any]]:
+    """Those of its pods that run and are not being deleted."""
+    return [
+        pod
+        for pod in pods(kube, name)
+        if pod["status"]["phase"] == "Running" and "deletionTimestamp" not in pod["metadata"]
+    ]
+
+
+def redis_cli(kube: Kube, *words: str, user: str | None = None, password: str | None = None) -> str:
+    """What redis-cli prints, run in Redis' own pod; as the administrator, or as the user given."""
+    login = (
+        'REDISCLI_AUTH="$REDIS_PASSWORD" redis-cli' if user is None else f"redis-cli --user {user} --pass {password}"
+    )
+    line = " ".join([login, "--no-auth-warning", *(f"'{word}'" for word in words)])
+    return kube("-n", NAMESPACE, "exec", "velodrome-redis-0", "--", "sh", "-c", line)
+
+
+@contextmanager
+def forwarded(kube: Kube, target: str, port: int) -> Iterator[str]:
+    """host:port of a Service or pod of the installation, by way of kubectl port-forward."""
+    at = kube.cluster.at
+    line = [f"{at.bin}/kubectl", f"--kubeconfig={at.kubeconfig}", "-n", NAMESPACE, "port-forward", target, f":{port}"]
+    with subprocess.Popen(line, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            local = process.stdout.readline().split("127.0.0.1:")[1].split()[0]
+            yield f"127.0.0.1:{local}"
+        finally:
+            process.terminate()
+
+
+@contextmanager
+def administrator(kube: Kube) -> Iterator[redis.Redis]:
+    """Redis of the installation, as the operator sees it."""
+    secret = kube("-n", NAMESPACE, "get", "secret", "velodrome-redis", "-o", "jsonpath={.data.password}")
+    with forwarded(kube, "pod/velodrome-redis-0", 6379) as address:
+        host, _, port = address.partition(":")
+        with redis.Redis(host, int(port), password=base64.b64decode(secret).decode(), socket_timeout=60) as client:
+            yield client
+
+
+def credentials(kube: Kube, name: str) -> tuple[str, str]:
+    """User and password of a job's runners, as their Secret has them."""
+    (secret,) = kube.wait("the job's secret", lambda: kube.items("secrets", f"velodrome.dev/job-name={name}"))
+    decoded = base64.b64decode(secret["data"]["VELODROME_REDIS_URL"]).decode()
+    user, _, password = decoded.removeprefix("redis://").partition("@")[0].partition(":")
+    return user, password
+
+
+@contextmanager
+def runner_of(kube: Kube, name: str) -> Iterator[redis.Redis]:
+    """Redis of the installation, as a job's runners see it."""
+    user, password = credentials(kube, name)
+    with forwarded(kube, "pod/velodrome-redis-0", 6379) as address:
+        host, _, port = address.partition(":")
+        with redis.Redis(host, int(port), username=user, password=password, socket_timeout=60) as client:
+            yield client
+
+
+def reproducible(name: str, **spec: Any) -> dict[str, Any]:
+    """A race whose trials come out alike each time: two entries, two seeds, an epoch each."""
+    return race(name, **{"training": {"deterministic": True}, **spec})
+
+
+def outcome(kube: Kube, name: str) -> dict[str, Any]:
+    """How a race ended, without what differs between equal races: times, attempts, names of pods."""
+    status, uid = kube.get("bmj", name)["status"], uid_of(kube, name)
+    with administrator(kube) as client, Store(client) as store:
+        records, counts = store.records(uid), store.counts(uid)
+        (cohort,) = store.cohorts(name, "accuracy")
+        rows = {row.entry: dict(row.samples) for row in store.ranking_rows(name, "accuracy", cohort.cohort_id)}
+    return {
+        "conditions": {item["type"]: item["status"] for item in status["conditions"]},
+        "trials": {key: value for key, value in status["trials"].items() if key != "disrupted"},
+        "entries": status["entries"],
+        "leaders": status["leaders"],
+        "results": {
+            (record.result.index, record.result.entry, record.result.seed): record.result.metrics.get("accuracy")
+            for record in records
+        },
+        "counted": (counts.succeeded, counts.failed),
+        "ranked": rows,
+    }
+
+
+def ends_like(kube: Kube, name: str, undisturbed: dict[str, Any]) -> None:
+    """Holds a disturbed race to the end state of the one that ran in peace."""
+    kube("wait", "--for=condition=Complete", f"bmj/{name}", "--timeout=400s")
+    found = outcome(kube, name)
+    assert len(found["results"]) == 4, "each trial is counted once"
+    assert found == undisturbed
+
+
+def has_result(kube: Kube, name: str) -> Any:
+    """Whether the race is on: a trial is done, and others are still to come."""
+    return kube.get("bmj", name).get("status", {}).get("trials", {}).get("succeeded")
