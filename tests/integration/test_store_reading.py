@@ -326,3 +326,43 @@ def test_records_come_in_pages(store: Store, make_race: type[Race]) -> None:
     assert store.records(race.uid, 0, 100) == records[:50]
     assert store.records(race.uid, 100, 100) == records[50:]
     assert list(store.trials(race.uid)) == list(range(0, 150, 2))
+
+
+# Samples of each job
+
+
+def job_samples(store: Store, uid: str) -> dict[tuple[str, str], dict[int, float]]:
+    (found,) = store.samples([uid])
+    return {(one.entry, one.metric_key): dict(one.values) for one in found}
+
+
+def test_a_jobs_samples_gather_over_batches_and_count_each_trial_once(store: Store, make_race: type[Race]) -> None:
+    race = make_race(entries=("cnn",), repeats=4)
+    store.register(race.info)
+    store.accept(race.uid, "1-0", [race.record(0), race.record(1)])
+    store.accept(race.uid, "2-0", [race.record(1), race.record(2, failed="LossNotFinite")])
+    store.accept(race.uid, "3-0", [race.record(2, attempt="a2"), race.record(3)])
+    store.accept(race.uid, "3-0", [race.record(2, attempt="a2"), race.record(3)])
+    assert job_samples(store, race.uid)["cnn", ACCURACY] == {
+        race.plan.trial(index).seed: (index + 1) / 3 for index in range(4)
+    }
+
+
+def test_a_jobs_samples_stay_whatever_other_jobs_come(store: Store, make_race: type[Race]) -> None:
+    old, new = make_race(uid="old", created=1), make_race(uid="new", created=2)
+    for race in (new, old):  # the older one's results come last, and rank nowhere
+        store.register(race.info)
+        store.accept(race.uid, "1-0", [race.record(index) for index in range(race.info.trials)])
+    assert job_samples(store, "old") == job_samples(store, "new")
+    assert len(job_samples(store, "old")) == 9
+    assert store.samples(["nowhere"]) == [()]
+    assert set(store.entry_ids(["old"])[0]) == {"cnn", "mlp", "gru"}
+
+
+def test_a_jobs_samples_keep_conditions_apart(store: Store, make_race: type[Race]) -> None:
+    race = make_race(entries=("cnn",), repeats=2)
+    store.register(race.info)
+    store.accept(race.uid, "1-0", [race.record(0, cpu="Ryzen"), race.record(1, cpu="Xeon")])
+    (found,) = store.samples([race.uid])
+    assert [len(one.values) for one in found if one.metric_key == LATENCY] == [1, 1]
+    assert [len(one.values) for one in found if one.metric_key == ACCURACY] == [2]
