@@ -96,9 +96,12 @@ def metrics_page() -> str:
 
 def command_line_page() -> str:
     """What `--help` says, of the command and of each of its commands."""
-    names = [command.name or "" for command in app.registered_commands]
+    names = [[command.name or ""] for command in app.registered_commands]
+    for group in app.registered_groups:
+        inner = group.typer_instance.registered_commands if group.typer_instance else []
+        names += [[group.name or ""], *([group.name or "", command.name or ""] for command in inner)]
     lines = [NOTICE.format(source="core/velodrome/cli"), "# The command line"]
-    for arguments in ([], *([name] for name in names)):
+    for arguments in ([], *names):
         shown = CliRunner().invoke(app, [*arguments, "--help"], prog_name="velodrome", terminal_width=100)
         lines += ["", f"## {' '.join(['velodrome', *arguments])}", "", "```text", shown.output.strip(), "```"]
     return "\n".join(lines) + "\n"

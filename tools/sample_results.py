@@ -276,6 +276,23 @@ def fill(store: Store, now: datetime) -> None:
     accept(store, stopped, [stopped.record(trial) for trial in stopped.trials[:7]])
 
     finish(store, many(now - timedelta(hours=1), 120))
+    for made in nights(now):
+        finish(store, made)
+
+
+def nights(now: datetime, jobs: int = 44) -> Iterable[Race]:
+    """A race that runs every night: one entry gets slower for good, and one night the machine is another."""
+    quick = Rider("velodrome/cnn", 0.98, 0.00031, 412e6, 0.001)
+    steady = Rider("velodrome/mlp", 0.97, 0.00009, 371e6, 0.001)
+    for night in range(jobs):
+        slow = 0 if night < jobs * 2 // 3 else 1
+        cnn = Rider(quick.model, quick.accuracy, quick.latency * (1 + 0.12 * slow), quick.memory, quick.spread)
+        at = now - timedelta(days=jobs - night)
+        machine = "Sample laptop CPU" if night < jobs // 3 else "Sample CPU @ 2.00GHz"
+        name = f"night-{night + 1:02}"
+        yield race(
+            f"sample-{name}", at, name=name, board="nightly", riders={"cnn": cnn, "mlp": steady}, machine=machine
+        )
 
 
 def many(created_at: datetime, entries: int, repeats: int = 5) -> Race:

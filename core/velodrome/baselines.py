@@ -1,6 +1,6 @@
 """What each of an entry's jobs is compared with, and how it came out. Pure.
 
-The baseline is what a person chose, or the newest job before that was not worse: docs/decisions/0010.
+The baseline is what a person chose, or the newest job before that was not worse: docs/decisions/0012.
 """
 
 from __future__ import annotations
@@ -73,7 +73,9 @@ class Compared:
         return None if self.change is None or self.change.relative is None else self.change.p_value
 
 
-def walk(points: Sequence[Point], key: MetricKey, rules: Regression, marks: Marks) -> list[Compared]:
+def walk(
+    points: Sequence[Point], key: MetricKey, rules: Regression, marks: Marks, *, last_alone: bool = False
+) -> list[Compared]:
     """Each point against the baseline that it had. Within a cohort the baseline moves on with every job that is not
     worse; a regression leaves it where it is, until a person accepts it. Jobs between which nothing changed tell how
     much jobs differ by themselves, those among them that looked worse until the next one came back.
@@ -87,6 +89,11 @@ def walk(points: Sequence[Point], key: MetricKey, rules: Regression, marks: Mark
         accepted = (point.entry, str(key), point.job_uid) in marks.acknowledged
         baseline = level.baseline
         reason = ""
+        spared = last_alone and point is not points[-1] and pinned is None and not accepted
+        if spared and _plainly_unchanged(point, baseline, rules):
+            level.take(point, "Unchanged", accepted=False)
+            previous = point
+            continue
         if pinned is not None and pinned != point.job_uid:
             baseline, reason = _pinned(points, pinned, point)
         step = _step(key, point, baseline, level, rules, reason or _no_baseline(point, previous), accepted=accepted)
@@ -97,6 +104,18 @@ def walk(points: Sequence[Point], key: MetricKey, rules: Regression, marks: Mark
             level.take(point, called(step, rules), accepted=accepted)
         previous = point
     return steps
+
+
+def _plainly_unchanged(point: Point, baseline: Point | None, rules: Regression) -> bool:
+    """Whether the change is too small to be called one, whatever a test says. Seeds must be the same: then the mean of
+    the differences is the difference of the means.
+    """
+    if baseline is None or not point.complete or len(point.values) < rules.min_samples:
+        return False
+    size = abs(point.mean - baseline.mean)
+    return point.values.keys() == baseline.values.keys() and size < 0.999 * rules.min_relative_change * abs(
+        baseline.mean
+    )
 
 
 @dataclass(slots=True)

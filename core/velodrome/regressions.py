@@ -1,7 +1,7 @@
 """Did a job make anything worse? From accepted results to a verdict for each entry and objective, with its reason.
 
 What is compared with what is `velodrome.baselines`; whether it differs, `velodrome.stats.regression`. Why so:
-docs/decisions/0010-regressions-and-change-points.md.
+docs/decisions/0012-regressions-and-change-points.md.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ def _compare(
     points = history.points(entry, str(key))
     if not points or points[-1].job_uid != job.uid:
         return None
-    return walk(points, key, rules, marks)[-1]
+    return walk(points, key, rules, marks, last_alone=True)[-1]
 
 
 def _told(

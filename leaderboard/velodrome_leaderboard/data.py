@@ -16,8 +16,10 @@ from velodrome import keys
 from velodrome.comparability import BoardObjective, board_objectives
 from velodrome.errors import LocalError
 from velodrome.ranking import ObjectiveRanking, rank_objective
+from velodrome.regressions import Comparison, judge
 from velodrome.results import EpochPoint, JobInfo, Progress, TrialRecord
 from velodrome.store import Board, CohortSummary, Counts, EntryState, Rejection, Row, Store, TrialSummary, open_store
+from velodrome.timeline import Timeline, timeline
 
 # Long enough to share an answer between viewers, short enough that nobody waits for a result.
 _SECONDS = 2
@@ -64,6 +66,14 @@ class Source:
         states = self.states(board)
         cohorts = len(self.cohorts(board, key))
         return _ranking(_fingerprint(key, rows, states, cohorts), key, rows, states, cohorts)
+
+    def verdicts(self, uid: str) -> tuple[Comparison, ...]:
+        """What the job made worse or better."""
+        return _verdicts(self.url, uid)
+
+    def timeline(self, board: str, entry: str, metric_key: str) -> Timeline:
+        """The entry's values of the metric, job after job."""
+        return _timeline(self.url, board, entry, metric_key)
 
     def entries(self, uid: str) -> dict[str, EntryState]:
         return _entries(self.url, uid)
@@ -147,6 +157,20 @@ def _job(url: str, uid: str) -> JobInfo | None:
 @_kept
 def _cohorts(url: str, board: str, key: str) -> list[CohortSummary]:
     return _store(url).cohorts(board, key)
+
+
+# Verdicts look back at many jobs, and change when a job ends or a person accepts a change.
+_VERDICT_SECONDS = 10
+
+
+@st.cache_data(ttl=_VERDICT_SECONDS, max_entries=200, show_spinner=False)
+def _verdicts(url: str, uid: str) -> tuple[Comparison, ...]:
+    return judge(_store(url), uid)
+
+
+@st.cache_data(ttl=_VERDICT_SECONDS, max_entries=100, show_spinner=False)
+def _timeline(url: str, board: str, entry: str, metric_key: str) -> Timeline:
+    return timeline(_store(url), board, entry, metric_key)
 
 
 @_kept

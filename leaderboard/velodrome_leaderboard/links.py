@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 
 import streamlit as st
 
-BOARDS, BOARD, JOB, RUN = "boards", "board", "job", "run"
+BOARDS, BOARD, JOB, RUN, HISTORY = "boards", "board", "job", "run", "history"
 
 # Relative, so that they hold below a reverse proxy's path too; no page has a slash in its path.
 HOME = "./"
@@ -27,6 +27,11 @@ def job(uid: str, entry: str | None = None) -> str:
 def run(uid: str, index: int) -> str:
     """One trial."""
     return f"{RUN}?{urlencode({'job': uid, 'trial': index})}"
+
+
+def history(board: str, entry: str, objective: str) -> str:
+    """An entry's objective over time."""
+    return f"{HISTORY}?{urlencode({'board': board, 'entry': entry, 'objective': objective})}"
 
 
 class Bound(TypedDict):

@@ -11,7 +11,7 @@ import streamlit as st
 from velodrome.errors import LocalError, StoreRefused, StoreUnavailable, VelodromeError
 from velodrome_leaderboard import links, markup
 from velodrome_leaderboard.data import Source, source
-from velodrome_leaderboard.views import board, boards, job, run
+from velodrome_leaderboard.views import board, boards, history, job, run
 
 Render = Callable[[Source], None]
 
@@ -20,6 +20,7 @@ PAGES: dict[str, tuple[str, Render]] = {
     links.BOARD: ("Board", board.render),
     links.JOB: ("Job", job.render),
     links.RUN: ("Run", run.render),
+    links.HISTORY: ("History", history.render),
 }
 
 _STYLE = Path(__file__).with_name("style.css")

@@ -11,6 +11,7 @@ import pytest
 from velodrome.marks import Acknowledgement, Baseline
 from velodrome.regressions import Comparison, judge
 from velodrome.store import Store, open_store
+from velodrome.timeline import timeline
 
 if TYPE_CHECKING:
     from tests.integration.conftest import Race, RedisServer
@@ -221,3 +222,28 @@ def test_an_older_job_is_judged_by_what_was_known_then(store: Store, run: Run) -
 
 def test_an_unknown_job_has_no_verdicts(store: Store) -> None:
     assert judge(store, "nowhere") == ()
+
+
+def test_a_long_history_leads_to_the_same_baseline_with_and_without_its_quiet_part(store: Store, run: Run) -> None:
+    """What spares tests on the way must not change the answer."""
+    luck = random.Random(5)  # noqa: S311 - it opens nothing
+    last = run({"cnn": (0.9, 0.010)}, spread=0.002)
+    for _ in range(25):
+        last = run({"cnn": (0.9, 0.010 * (1 + 0.02 * luck.gauss(0, 1)))}, spread=0.002)
+        found = of(store, last)
+        shown = timeline(store, "digits", "cnn", LATENCY).moments[-1]
+        assert shown.baseline_uid == found.baseline_uid
+
+
+def test_a_timeline_marks_a_new_level_and_keeps_cohorts_apart(store: Store, run: Run) -> None:
+    for night in range(40):
+        run({"cnn": (0.9, 0.010 if night < 24 else 0.013)}, cpu="Xeon" if night < 10 else "Ryzen")
+    found = timeline(store, "digits", "cnn", LATENCY)
+    assert len(found.moments) == 40
+    assert len(found.cohorts) == 2
+    ((uid, change),) = found.changes.items()
+    assert uid == "job-25"
+    assert change.relative == pytest.approx(0.3, abs=0.05)
+    assert [moment.reason for moment in found.moments if moment.verdict == "Unknown"] == ["NoBaseline", "NewCohort"]
+    assert {moment.verdict for moment in found.moments[24:]} == {"Regressed"}
+    assert timeline(store, "digits", "nobody", LATENCY).moments == ()

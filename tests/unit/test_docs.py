@@ -58,6 +58,7 @@ def test_the_readme_shows_a_whole_job() -> None:
 @pytest.mark.parametrize("page", WRITTEN, ids=name)
 def test_the_commands_of_a_page_exist(page: Path) -> None:
     commands = {(command.name or command.callback.__name__) for command in app.registered_commands if command.callback}
+    commands |= {group.name or "" for group in app.registered_groups}
     text = page.read_text(encoding="utf-8")
     named = re.findall(r"(?:^ {4}|`)velodrome ([a-z]+)", text, flags=re.MULTILINE)
     assert {found.rstrip("_") for found in named} <= {command.rstrip("_") for command in commands}

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from velodrome import __version__
-from velodrome.cli import board, check, doctor, race, serve, transfer, trial
+from velodrome.cli import baseline, board, check, doctor, race, serve, transfer, trial
 from velodrome.cli.ending import EXIT_CODES
 
 _CODES = "\n".join(f"  {code:>3}  {meaning}" for code, meaning in EXIT_CODES.items())
@@ -21,6 +21,7 @@ Race deep-learning models under one set of rules, and see which is best at what.
   velodrome plan job.yaml               what would run
   velodrome run job.yaml --serve        race, and watch the leaderboard in a browser
   velodrome results                     who is best, by how much
+  velodrome regressions                 what got worse since the last time
   velodrome show digits/cnn/0           one trial: curves, metrics, or why it failed
 
 Results stay on this machine, in a Redis that Velodrome starts and stops by itself; VELODROME_HOME names another
@@ -65,6 +66,12 @@ COMMANDS = (
     (check.plan, "Show what would run: entries, parameters, trials, seeds.", check.PLAN_EXAMPLES),
     (board.results, "Show who is best at each objective, and by how much.", board.RESULTS_EXAMPLES),
     (trial.show, "Show one trial: curves, metrics, or why it failed.", trial.EXAMPLES),
+    (
+        baseline.regressions,
+        "Show what a job made worse, compared with those before.",
+        baseline.REGRESSIONS_EXAMPLES,
+    ),
+    (baseline.ack, "Accept a change: no alarm, and a new baseline.", baseline.ACK_EXAMPLES),
     (board.jobs, "List what has been raced.", board.JOBS_EXAMPLES),
     (serve.leaderboard, "Serve the leaderboard until Ctrl-C.", serve.EXAMPLES),
     (transfer.export, "Write jobs and results as JSON lines.", transfer.EXPORT_EXAMPLES),
@@ -73,3 +80,4 @@ COMMANDS = (
 )
 for command, short, examples in COMMANDS:
     app.command(command.__name__.rstrip("_"), short_help=short, epilog=f"\b\nExamples:\n{examples}")(command)
+app.add_typer(baseline.baseline, name="baseline", short_help="Pin the results that later ones are compared with.")

@@ -14,7 +14,7 @@ INTERRUPTED: Final = 130  # 128 + SIGINT; 143 and 129 for SIGTERM and SIGHUP
 
 EXIT_CODES: Final = {
     OK: "done; for a race: no more trials failed than trials.maxFailed allows",
-    FAILED: "more trials failed than that, or not everything could be imported",
+    FAILED: "more trials failed than that, not everything could be imported, or an entry regressed",
     BAD_INPUT: "bad input: an invalid BenchmarkJob, an unknown board or option",
     NOT_HERE: "this machine lacks something, Redis does not answer, or the job is being raced by another process",
     INTERRUPTED: "interrupted (143 by SIGTERM, 129 by SIGHUP); what is finished is kept, running it again carries on",

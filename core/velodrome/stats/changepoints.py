@@ -8,7 +8,7 @@ and Winsten 1954) and divided by its standard error. The largest of these ratios
 that of what the likeliest step leaves over, corrected for its bias (Kendall 1954; about -(2 + 4ρ)/n with two means).
 
 The ratio is held against a bound that was calibrated by simulation, with the number of independent values that the
-stretch is worth, n (1 - ρ) / (1 + ρ): docs/decisions/0010-regressions-and-change-points.md.
+stretch is worth, n (1 - ρ) / (1 + ρ): docs/decisions/0012-regressions-and-change-points.md.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from statistics import fmean
 
@@ -16,6 +16,7 @@ from velodrome_leaderboard import charts, links, markup
 from velodrome_leaderboard.data import Source
 from velodrome_leaderboard.viewer import now, palette, zone
 from velodrome_leaderboard.views.boards import counted
+from velodrome_leaderboard.views.trend import badge
 
 PAGE = 25
 
@@ -38,7 +39,7 @@ def objective_tab(source: Source, board: Board, objective: BoardObjective) -> No
     if cohort is not None and len(cohorts) > 1:
         _other_cohorts(cohort, cohorts)
     if ranking.ranked:
-        _ranked(ranking, objective)
+        _ranked(source, board.name, ranking, objective)
     if ranking.unranked:
         _unranked(source, ranking)
 
@@ -70,7 +71,7 @@ def _other_cohorts(cohort: CohortSummary, cohorts: Sequence[CohortSummary]) -> N
                     )
 
 
-def _ranked(ranking: ObjectiveRanking, objective: BoardObjective) -> None:
+def _ranked(source: Source, board: str, ranking: ObjectiveRanking, objective: BoardObjective) -> None:
     rows: Sequence[RankedRow] = ranking.ranked
     pages = 1
     if len(rows) > PAGE:
@@ -83,7 +84,7 @@ def _ranked(ranking: ObjectiveRanking, objective: BoardObjective) -> None:
     scale = column_scale(ranking.unit, [row.interval for row in rows])
     left, right = st.columns([11, 9], gap="medium")
     with left:
-        st.html(_table(rows, scale, ranking))
+        st.html(_table(rows, scale, ranking, _badges(source, board, rows, objective)))
         if pages > 1:
             st.pagination(pages, **bound)
     with right:
@@ -113,13 +114,30 @@ def _inverted(ranking: ObjectiveRanking) -> bool:
     return any(above < below for above, below in pairwise(means))
 
 
-def _table(rows: Sequence[RankedRow], scale: Scale, ranking: ObjectiveRanking) -> str:
+def _badges(
+    source: Source, board: str, rows: Sequence[RankedRow], objective: BoardObjective
+) -> Mapping[str, markup.Cell]:
+    """For each entry, how it compares with its baseline."""
+    key = str(objective.key)
+    found = {
+        (one.job_uid, one.entry): one
+        for uid in dict.fromkeys(row.job_uid for row in rows)
+        for one in source.verdicts(uid)
+        if one.metric_key == key
+    }
+    return {row.entry: badge(found.get((row.job_uid, row.entry)), board, row.entry, objective.name) for row in rows}
+
+
+def _table(
+    rows: Sequence[RankedRow], scale: Scale, ranking: ObjectiveRanking, badges: Mapping[str, markup.Cell]
+) -> str:
     columns = [
         markup.Column("Rank", numeric=True, short=True),
         markup.Column("Entry"),
         markup.Column("Mean", scale.symbol, numeric=True),
         markup.Column("95 %", numeric=True, hint="Half the width of the confidence interval of the mean, same unit"),
         markup.Column("n", numeric=True, hint="Trials, each with its own seed"),
+        markup.Column("Trend", short=True, hint="Against its baseline, an earlier job under the same conditions"),
         markup.Column("Updated", minor=True, short=True),
         markup.Column("", minor=True, short=True),
     ]
@@ -131,6 +149,7 @@ def _table(rows: Sequence[RankedRow], scale: Scale, ranking: ObjectiveRanking) -
             markup.Cell(scale.number(row.interval.mean)),
             markup.Cell(scale.margin(row.interval) or "one trial", tone="quiet"),
             markup.Cell(str(row.interval.n)),
+            badges[row.entry],
             markup.moment(row.last_at, at, where),
             markup.Cell("Run again", f"{links.job(row.job_uid, row.entry)}#run-again", tone="quiet"),
         ]

@@ -11,6 +11,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from tools.sample_results import CLEAR, DIGITS, OBJECTIVES, Race, Rider, accept, finish, many, race
+from velodrome.marks import Acknowledgement
 from velodrome.spec import parse_jobs
 from velodrome.store import Store
 
@@ -278,3 +279,53 @@ def test_a_redis_that_holds_something_else_is_named(store: Store, page_of: Draw,
 def test_without_an_address_of_redis_the_page_says_how_to_start(page_of: Draw, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("VELODROME_REDIS_URL")
     assert "velodrome leaderboard" in text_of(page_of("boards"))
+
+
+# How entries went over time
+
+
+def nightly(store: Store) -> list[Race]:
+    """Three nights, of which the last made the entry in front slow."""
+    slow = {**CLEAR, "quick": Rider("velodrome/mlp", 0.9, 0.002, 3e8, 0.001)}
+    made = [
+        race(f"night-{night}", AT + timedelta(minutes=night), name=f"night-{night}", board="digits", riders=riders)
+        for night, riders in enumerate((CLEAR, CLEAR, slow))
+    ]
+    for one in made:
+        finish(store, one)
+    return made
+
+
+def test_a_row_tells_what_regressed_and_leads_to_its_history(store: Store, page_of: Draw) -> None:
+    nightly(store)
+    app = page_of("board", name="digits", objective="speed")
+    trend = {row[1].split()[0]: row[5] for row in table_of(app, "Ranking by latency_p50_seconds{batch_size=1}")}
+    assert trend["quick"].startswith("regressed +")
+    assert trend["slow"] == trend["middle"] == "unchanged"
+    assert "history?board=digits&entry=quick&objective=speed" in links_of(app)
+
+
+def test_a_history_shows_each_job_against_its_baseline_and_accepted_changes_as_such(
+    store: Store, page_of: Draw
+) -> None:
+    *_, last = nightly(store)
+    where = {"board": "digits", "entry": "quick", "objective": "speed"}
+    app = page_of("history", **where)
+    assert "quick regressed by speed." in text_of(app)
+    rows = table_of(app, "Jobs, newest first")
+    assert [(row[0], row[4]) for row in rows] == [
+        ("night-2", "regressed"), ("night-1", "unchanged"), ("night-0", "first result"),
+    ]  # fmt: skip
+    key = "latency_p50_seconds{batch_size=1}"
+    store.mark(
+        Acknowledgement(board="digits", entry="quick", metric_key=key, job_uid=last.info.uid, at=last.info.created_at)
+    )
+    app = page_of("history", **where)
+    assert "regressed by" not in text_of(app)
+    assert table_of(app, "Jobs, newest first")[0][4] == "accepted"
+
+
+def test_a_history_of_nothing_says_so(store: Store, page_of: Draw) -> None:
+    nightly(store)
+    assert "There is no such objective" in text_of(page_of("history", board="digits", entry="quick", objective="x"))
+    assert "There is nothing to show" in text_of(page_of("history", board="digits", entry="gru", objective="speed"))

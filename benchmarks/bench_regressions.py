@@ -1,0 +1,226 @@
+"""How often the detector is wrong, how soon it is right and how long it takes, beside what else is in use.
+
+Every detector sees the same series, made in this run. The peers are installed apart from the project, so that it
+does not depend on them:
+
+    python -m venv peers && peers/bin/pip install apache-otava ruptures
+    python benchmarks/bench_regressions.py --peers peers/bin/python [--series 60]
+
+Noise has a standard deviation of 2 % of the level: normal; skewed (exponential); bimodal (two modes, 1.8 standard
+deviations apart); AR(1) with ρ = 0.6. A step is 4 %, at a random place of the middle third. It is found if a change
+point lies within 5 points of it; every other change point is a false one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from velodrome.stats import Sample
+from velodrome.stats.changepoints import Watch, change_points_of
+from velodrome.stats.regression import change, holm, verdict
+
+POINTS, LEVEL, NOISE, STEP, NEAR = 120, 100.0, 2.0, 4.0, 5
+SEED = 20_261_124  # not one that the bounds were calibrated with
+_COMPARISONS = 12  # four entries by three objectives
+KINDS = ("normal", "skewed", "bimodal", "AR(1)")
+
+Series = list[list[float]]
+Found = list[list[int]]
+
+
+def noise(kind: str, rng: np.random.Generator, series: int, points: int) -> NDArray[np.float64]:
+    """Mean 0 and variance 1."""
+    shape = (series, points)
+    if kind == "skewed":
+        skewed: NDArray[np.float64] = rng.exponential(size=shape) - 1
+        return skewed
+    if kind == "bimodal":
+        modes: NDArray[np.float64] = 0.9 * rng.choice([-1.0, 1.0], size=shape)
+        modes += np.sqrt(1 - 0.81) * rng.normal(size=shape)
+        return modes
+    values: NDArray[np.float64] = rng.normal(size=shape)
+    if kind == "AR(1)":
+        for place in range(1, points):
+            values[:, place] = 0.6 * values[:, place - 1] + 0.8 * values[:, place]
+    return values
+
+
+def ours(series: Series) -> Found:
+    """All change points."""
+    return [[point.index for point in found] for found in change_points_of(series)]
+
+
+def jump(series: Series) -> Found:
+    """A value that differs from the one before by more than 7 %."""
+    return [[place for place in range(1, len(one)) if abs(one[place] / one[place - 1] - 1) > 0.07] for one in series]
+
+
+def lookback(series: Series) -> Found:
+    """A value more than 5 standard deviations from the mean of the 20 before it."""
+    found = []
+    for one in series:
+        windows = [(place, one[place - 20 : place]) for place in range(20, len(one))]
+        found.append([p for p, w in windows if abs(one[p] - statistics.fmean(w)) > 5 * statistics.stdev(w)])
+    return found
+
+
+# Run by the peers' own interpreter: series in, change points and seconds out, both as JSON.
+PEERS = """
+import json, sys, time
+import numpy as np, ruptures
+from otava.analysis import compute_change_points
+
+def otava(one):
+    return [point.index for point in compute_change_points(one)[0]]
+
+def pelt(one):
+    values = np.asarray(one)
+    # The usual penalty: 2 log n of the noise's variance, which the differences of neighbours tell.
+    variance = np.median(np.abs(np.diff(values))) ** 2 / (2 * 0.6745**2)
+    found = ruptures.Pelt(model="l2", min_size=2, jump=1).fit(values).predict(2 * np.log(len(values)) * variance)
+    return found[:-1]
+
+series = json.load(sys.stdin)
+answer = {}
+for name, detect in (("Otava", otava), ("PELT", pelt)):
+    started = time.perf_counter()
+    answer[name] = [list(map(int, detect(one))) for one in series], time.perf_counter() - started
+json.dump(answer, sys.stdout)
+"""
+
+
+def peers(python: Path | None, series: Series) -> dict[str, tuple[Found, float]]:
+    """What the peers find, and their seconds; nothing where they are not installed."""
+    if python is None:
+        return {}
+    done = subprocess.run(
+        [python, "-c", PEERS], input=json.dumps(series), capture_output=True, text=True, check=True, timeout=1800
+    )
+    return {name: (found, seconds) for name, (found, seconds) in json.loads(done.stdout).items()}
+
+
+def detected(python: Path | None, series: Series) -> dict[str, Found]:
+    """Every detector's answer."""
+    own: Mapping[str, Callable[[Series], Found]] = {"Velodrome": ours, "7 % jump": jump, "z > 5": lookback}
+    return {name: detect(series) for name, detect in own.items()} | {
+        name: found for name, (found, _) in peers(python, series).items()
+    }
+
+
+def score(found: Found, places: Sequence[int]) -> float:
+    """F1 of the steps."""
+    hits = sum(any(abs(one - place) <= NEAR for one in ones) for ones, place in zip(found, places, strict=True))
+    claims = sum(map(len, found))
+    return 2 * hits / (claims + len(places)) if claims else 0.0
+
+
+def delays(series: Series, places: Sequence[int]) -> tuple[list[int], int]:
+    """Runs from the first changed one to the alarm, of the series without an alarm before it; and how many had one."""
+    waited, early = [], 0
+    for one, place in zip(series, places, strict=True):
+        watch = Watch()
+        alarm = next((seen for seen, value in enumerate(one) if watch.append(value) is not None), None)
+        if alarm is not None and alarm < place:
+            early += 1
+        else:
+            waited.append(len(one) if alarm is None else alarm - place)
+    return waited, early
+
+
+def accuracy(python: Path | None, count: int) -> None:
+    """False alarms, F1 and delay, for each noise."""
+    rng = np.random.default_rng(SEED)
+    for kind in KINDS:
+        quiet = (LEVEL + NOISE * noise(kind, rng, count, POINTS)).tolist()
+        answers = detected(python, quiet).items()
+        alarms = {name: 1000 * sum(map(len, found)) / (count * POINTS) for name, found in answers}
+        watched = sum(map(any_alarm, quiet))
+        stepped = LEVEL + NOISE * noise(kind, rng, count, POINTS)
+        places = rng.integers(POINTS // 3, 2 * POINTS // 3 + 1, size=count)
+        stepped += STEP * (np.arange(POINTS) >= places[:, None])
+        scores = {name: score(found, places.tolist()) for name, found in detected(python, stepped.tolist()).items()}
+        waited, early = delays(stepped.tolist(), places.tolist())
+        print(f"{kind}, {count} series x {POINTS} points")
+        print("  false alarms per 1,000 points:", ", ".join(f"{name} {rate:.2f}" for name, rate in alarms.items()))
+        print("  F1 of the 4 % step:", ", ".join(f"{name} {value:.3f}" for name, value in scores.items()))
+        print(
+            f"  watched value by value: median delay {statistics.median(waited):g} runs, {early} alarms before the "
+            f"step; unchanged, {1000 * watched / (count * POINTS):.2f} false alarms per 1,000 points"
+        )
+
+
+def any_alarm(values: list[float]) -> bool:
+    """Whether a watch is ever alarmed by the series."""
+    watch = Watch()
+    return any(watch.append(value) is not None for value in values)
+
+
+def equal_models(races: int) -> None:
+    """How often a race of four equal entries by three objectives has any false "Regressed"."""
+    rng = np.random.default_rng(SEED + 1)
+    for kind in KINDS[:3]:
+        for seeds in (5, 10):
+            wrong = 0
+            for _ in range(races):
+                values = LEVEL + NOISE * noise(kind, rng, 2 * _COMPARISONS, seeds)
+                rows = [dict(enumerate(row)) for row in values.tolist()]
+                pairs = [change(Sample("new", new), Sample("old", old)) for new, old in pairwise(rows)][::2]
+                adjusted = holm([pair.p_value or 0.0 for pair in pairs])
+                called = [
+                    verdict(pair.relative or 0.0, p_value, "higher", 0.01, 0.02)
+                    for pair, p_value in zip(pairs, adjusted, strict=True)
+                ]
+                wrong += "Regressed" in called
+            share = f"{100 * wrong / races:.2f} % of {races} jobs"
+            print(f"equal models, {kind}, {seeds} seeds: {share} with a false Regressed")
+
+
+def speed(python: Path | None) -> None:
+    """1,000 series of 500 points, and one more value for a series that is watched."""
+    series = (LEVEL + NOISE * np.random.default_rng(SEED + 2).normal(size=(1000, 500))).tolist()
+    took = []
+    for _ in range(3):
+        started = time.perf_counter()
+        ours(series)
+        took.append(time.perf_counter() - started)
+    line = f"1,000 series x 500 points: median {statistics.median(took):.2f} s of 3"
+    sample = series[:20]
+    for name, (_, seconds) in peers(python, sample).items():
+        ratio = seconds * 50 / statistics.median(took)
+        line += f"; {name} {seconds * 50:,.1f} s (scaled up from {len(sample)} series), {ratio:.0f} x"
+    print(line)
+    watch, appended = Watch(series[0][:499]), []
+    for value in series[1]:
+        started = time.perf_counter()
+        watch.append(value)
+        appended.append(time.perf_counter() - started)
+    print(f"one more value for a series of 500: median {1e3 * statistics.median(appended):.2f} ms")
+
+
+def main() -> None:
+    """Prints every figure."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--peers", type=Path, help="Python that has apache-otava and ruptures")
+    parser.add_argument("--series", type=int, default=60, help="series for each noise")
+    parser.add_argument("--races", type=int, default=1000, help="races of equal models")
+    given = parser.parse_args()
+    if given.peers is None:
+        print("without --peers: Otava and PELT are left out", file=sys.stderr)
+    accuracy(given.peers, given.series)
+    equal_models(given.races)
+    speed(given.peers)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,238 @@
+"""`regressions`, `baseline` and `ack`: what got worse, compared with what, and which changes are accepted."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from velodrome.cli.ending import FAILED
+from velodrome.cli.options import Json, RedisUrl
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from velodrome.regressions import Comparison
+    from velodrome.results import JobInfo
+    from velodrome.store import Store
+
+REGRESSIONS_EXAMPLES = """\
+  velodrome regressions
+  velodrome regressions digits --json
+"""
+SET_EXAMPLES = """\
+  velodrome baseline set digits cnn
+  velodrome baseline set digits cnn --objective speed --note "release 1.4"
+"""
+SHOW_EXAMPLES = """\
+  velodrome baseline show
+  velodrome baseline show --board digits --json
+"""
+CLEAR_EXAMPLES = """\
+  velodrome baseline clear digits cnn
+"""
+ACK_EXAMPLES = """\
+  velodrome ack digits cnn --objective speed --note "traded for accuracy"
+  velodrome ack digits cnn --objective speed --undo
+"""
+
+JobArgument = Annotated[str, typer.Argument(metavar="JOB", help="A job, by name (the newest) or uid.")]
+EntryArgument = Annotated[str, typer.Argument(metavar="ENTRY", help="One of the job's entries.")]
+Note = Annotated[str, typer.Option(metavar="TEXT", help="Why, for those who look at it later.")]
+
+baseline = typer.Typer(
+    help="Say which results later ones are compared with.", no_args_is_help=True, rich_markup_mode=None
+)
+
+
+def regressions(
+    job: Annotated[
+        str | None, typer.Argument(metavar="[JOB]", help="A job, by name or uid; the newest where it is left out.")
+    ] = None,
+    json: Json = False,
+    redis: RedisUrl = None,
+) -> None:
+    """Show what a job made worse or better, compared with the jobs before it.
+
+    Ends with 1 where an entry regressed and nobody accepted it. Rules are those of the job's spec.regression.
+    """
+    from velodrome.cli.connecting import results_store
+    from velodrome.regressions import judge
+
+    with results_store(redis) as store:
+        found = judge(store, _job(store, job).uid)
+    if json:
+        from dataclasses import asdict
+        from json import dumps
+
+        typer.echo(dumps([asdict(one) for one in found], ensure_ascii=False, indent=2))
+    elif found:
+        _print(found)
+    else:
+        typer.echo("This job has no values of its objectives yet.")
+    if any(one.verdict == "Regressed" and not one.acknowledged for one in found):
+        raise typer.Exit(FAILED)
+
+
+@baseline.command("set", short_help="Pin a job's values of an entry.", epilog=f"\b\nExamples:\n{SET_EXAMPLES}")
+def set_(
+    job: JobArgument,
+    entry: EntryArgument,
+    objective: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Only for this objective; for all where it is left out.")
+    ] = None,
+    note: Note = "",
+    redis: RedisUrl = None,
+) -> None:
+    """Compare this entry's later values with those of JOB, instead of the newest job that was not worse.
+
+    A job whose spec.regression.baseline names another one is compared with that.
+    """
+    from velodrome.cli.connecting import results_store
+    from velodrome.marks import Baseline
+
+    with results_store(redis) as store:
+        chosen = _job(store, job)
+        key = "" if objective is None else _key(chosen, objective)
+        _require_entry(chosen, entry)
+        store.mark(Baseline(board=chosen.board, entry=entry, metric_key=key, job_uid=chosen.uid, at=_now(), note=note))
+    typer.echo(f"{chosen.board}: {entry} is compared with job {chosen.name} ({chosen.uid}) from now on")
+
+
+@baseline.command("show", short_help="List what is pinned.", epilog=f"\b\nExamples:\n{SHOW_EXAMPLES}")
+def show(
+    board: Annotated[str | None, typer.Option(metavar="BOARD", help="Only this board.")] = None,
+    json: Json = False,
+    redis: RedisUrl = None,
+) -> None:
+    """List pinned baselines."""
+    from velodrome.cli.connecting import results_store
+
+    with results_store(redis) as store:
+        boards = [board] if board is not None else sorted(known.name for known in store.boards())
+        found = [mark for name in boards for mark in store.baselines(name)]
+    if json:
+        from json import dumps
+
+        typer.echo(dumps([mark.model_dump(mode="json") for mark in found], ensure_ascii=False, indent=2))
+    elif not found:
+        typer.echo("Nothing is pinned: values are compared with those of the newest job that was not worse.")
+    else:
+        from velodrome.cli.console import output, table
+
+        shown = table("board", "entry", "metric", "job", "since", "note")
+        for mark in found:
+            since = mark.at.astimezone().strftime("%Y-%m-%d %H:%M")
+            shown.add_row(mark.board, mark.entry, mark.metric_key or "all", mark.job_uid, since, mark.note)
+        output().print(shown)
+
+
+@baseline.command("clear", short_help="Forget a pin.", epilog=f"\b\nExamples:\n{CLEAR_EXAMPLES}")
+def clear(
+    board: Annotated[str, typer.Argument(metavar="BOARD", help="The board.")],
+    entry: EntryArgument,
+    objective: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Only this objective's pin; all of the entry's otherwise.")
+    ] = None,
+    redis: RedisUrl = None,
+) -> None:
+    """Compare with the newest job that was not worse again."""
+    from velodrome.cli.connecting import results_store
+
+    with results_store(redis) as store:
+        key = None
+        if objective is not None:
+            jobs = store.jobs(board, limit=1)
+            if not jobs:
+                raise typer.BadParameter(f"there is no board {board}", param_hint="BOARD")
+            key = _key(jobs[0], objective)
+        pinned = [mark for mark in store.baselines(board) if mark.entry == entry and key in (None, mark.metric_key)]
+        if not pinned:
+            raise typer.BadParameter(
+                f"nothing is pinned for {entry} on {board}: see `velodrome baseline show`", param_hint="ENTRY"
+            )
+        for mark in pinned:
+            store.unmark(mark)
+    typer.echo(f"{board}: forgot {len(pinned)} of {entry}")
+
+
+def ack(
+    job: JobArgument,
+    entry: EntryArgument,
+    objective: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Only this objective; all of them where it is left out.")
+    ] = None,
+    undo: Annotated[bool, typer.Option("--undo", help="No longer accept it.")] = False,
+    note: Note = "",
+    redis: RedisUrl = None,
+) -> None:
+    """Accept a change: no alarm for JOB's values of ENTRY, and later values are compared with these."""
+    from velodrome.cli.connecting import results_store
+    from velodrome.comparability import board_objectives
+    from velodrome.marks import Acknowledgement
+
+    with results_store(redis) as store:
+        chosen = _job(store, job)
+        _require_entry(chosen, entry)
+        all_keys = [str(one.key) for one in board_objectives([chosen])]
+        keys = all_keys if objective is None else [_key(chosen, objective)]
+        for key in keys:
+            mark = Acknowledgement(
+                board=chosen.board, entry=entry, metric_key=key, job_uid=chosen.uid, at=_now(), note=note
+            )
+            if undo:
+                store.unmark(mark)
+            else:
+                store.mark(mark)
+    done = "no longer accepted" if undo else "accepted; it is the baseline of what comes after"
+    typer.echo(f"{chosen.board}: {entry}'s {', '.join(keys)} in job {chosen.name} ({chosen.uid}): {done}")
+
+
+def _job(store: Store, name: str | None) -> JobInfo:
+    from velodrome.cli.board import NOTHING
+    from velodrome.cli.finding import found_job
+
+    if name is not None:
+        return found_job(store, name)
+    newest = store.jobs(limit=1)
+    if not newest:
+        raise typer.BadParameter(NOTHING, param_hint="JOB")
+    return newest[0]
+
+
+def _require_entry(job: JobInfo, entry: str) -> None:
+    if entry not in job.entries:
+        raise typer.BadParameter(
+            f"{job.name} has no entry {entry}; it has: {', '.join(job.entries[:20])}", param_hint="ENTRY"
+        )
+
+
+def _key(job: JobInfo, objective: str) -> str:
+    """The metric key of one of the job's objectives, by its name or its key."""
+    from velodrome.comparability import board_objectives
+
+    known = board_objectives([job])
+    found = next((str(one.key) for one in known if objective in (one.name, str(one.key))), None)
+    if found is None:
+        names = ", ".join(one.name for one in known)
+        raise typer.BadParameter(
+            f"{job.name} has no objective {objective!r}; it has: {names}", param_hint="--objective"
+        )
+    return found
+
+
+def _now() -> datetime:
+    from datetime import UTC, datetime
+
+    return datetime.now(UTC)
+
+
+def _print(found: tuple[Comparison, ...]) -> None:
+    from velodrome.cli.console import output
+
+    styles = {"Regressed": "bold red", "Improved": "green", "Unchanged": "dim", "Unknown": "dim"}
+    console = output()
+    for one in sorted(found, key=lambda one: list(styles).index(one.verdict)):
+        accepted = " (accepted)" if one.acknowledged else ""
+        console.print(f"{one.verdict}{accepted}", style=styles[one.verdict], end="  ", markup=False)
+        console.print(one.sentence, markup=False, soft_wrap=True)

@@ -1,0 +1,37 @@
+"""How a verdict is told in a word or two, wherever it stands. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from velodrome import baselines
+from velodrome.baselines import Verdict
+from velodrome.regressions import Comparison
+from velodrome_leaderboard import links, markup
+
+TREND_TONES: Mapping[str, markup.Tone] = {"regressed": "bad", "improved": "good", "to be confirmed": "busy"}
+_UNKNOWN = {
+    baselines.NEW_COHORT: "new baseline",
+    baselines.NO_BASELINE: "first result",
+    baselines.TOO_FEW_SAMPLES: "too few trials",
+    baselines.INCOMPLETE: "incomplete",
+    baselines.BASELINE_MISSING: "no baseline",
+    baselines.AWAITING_CONFIRMATION: "to be confirmed",
+}
+
+
+def trend_words(verdict: Verdict, reason: str, *, acknowledged: bool) -> str:
+    """`regressed`, `improved`, `unchanged`, or why it is not known."""
+    if verdict == "Regressed" and acknowledged:
+        return "accepted"
+    return _UNKNOWN.get(reason, "unknown") if verdict == "Unknown" else verdict.lower()
+
+
+def badge(found: Comparison | None, board: str, entry: str, objective: str) -> markup.Cell:
+    """The verdict as a link to the history, with the sentence on hover; a regression with the sentence below it."""
+    where = links.history(board, entry, objective)
+    if found is None:
+        return markup.Cell("history", where, tone="quiet")
+    words = trend_words(found.verdict, found.reason, acknowledged=found.acknowledged)
+    change = f"{100 * found.relative_change:+.2g} %" if words == "regressed" and found.relative_change else ""
+    return markup.Cell(words, where, hint=found.sentence, detail=change, tone=TREND_TONES.get(words, "quiet"))
