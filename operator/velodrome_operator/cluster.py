@@ -160,7 +160,9 @@ class Cluster:
         while True:
             query = {"limit": "500", "labelSelector": selector, "continue": token}
             page = await self._call("GET", where, query={key: value for key, value in query.items() if value})
-            found += (page or {}).get("items") or []
+            for item in (page or {}).get("items") or []:
+                item["metadata"].pop("managedFields", None)  # half of an object, which nobody here reads
+                found.append(item)
             token = ((page or {}).get("metadata") or {}).get("continue") or ""
             if not token:
                 return found

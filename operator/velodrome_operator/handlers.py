@@ -26,6 +26,7 @@ def registry(service: Service) -> kopf.OperatorRegistry:
     async def start(settings: kopf.OperatorSettings, **_: Any) -> None:
         configure(settings)
         await service.open()
+        await service.list_first()
         tasks.extend(asyncio.create_task(work) for work in service.workers())
 
     @kopf.on.login(registry=found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
@@ -26,7 +27,12 @@ class Race:
     then. Once a race has ended and was cleared up after (`cleared`), its plan is let go.
     """
 
-    raw: dict[str, Any]
+    uid: str
+    namespace: str
+    name: str
+    text: str = ""
+    version: int = 0
+    ended: bool = False
     jobs: dict[str, JobFacts] = field(default_factory=dict)
     pods: dict[str, PodFacts] = field(default_factory=dict)
     gone: dict[str, PodFacts] = field(default_factory=dict)
@@ -41,33 +47,36 @@ class Race:
     results: int = 0
     cleared: bool = False
 
-    @property
-    def uid(self) -> str:
-        """The object's uid."""
-        return str(self.raw["metadata"]["uid"])
+    @classmethod
+    def of(cls, raw: Raw) -> Race:
+        """What a first sight of the object tells."""
+        metadata = raw["metadata"]
+        race = cls(str(metadata["uid"]), str(metadata["namespace"]), str(metadata["name"]))
+        race.saw(raw)
+        return race
+
+    def saw(self, raw: Raw) -> None:
+        """Keeps the object as it is now, without who wrote which field: that is not needed to write its status.
+
+        It is kept as text, which takes a tenth of the memory; `ended` is whether its status says that the race is over.
+        """
+        metadata = {key: value for key, value in raw["metadata"].items() if key != "managedFields"}
+        self.text, self.version = json.dumps({**raw, "metadata": metadata}), _version(raw)
+        self.ended = any(
+            condition["type"] in ("Complete", "Failed") and condition["status"] == "True"
+            for condition in (raw.get("status") or {}).get("conditions") or ()
+        )
 
     @property
-    def namespace(self) -> str:
-        """The object's namespace."""
-        return str(self.raw["metadata"]["namespace"])
-
-    @property
-    def name(self) -> str:
-        """The object's name."""
-        return str(self.raw["metadata"]["name"])
+    def raw(self) -> dict[str, Any]:
+        """The object, unfolded anew each time."""
+        found: dict[str, Any] = json.loads(self.text)
+        return found
 
     @property
     def status(self) -> dict[str, Any]:
-        """The object's status, empty at first."""
+        """The object's status, empty at first; unfolded anew each time."""
         return self.raw.get("status") or {}
-
-    @property
-    def ended(self) -> bool:
-        """Whether the status says that the race is over."""
-        return any(
-            condition["type"] in ("Complete", "Failed") and condition["status"] == "True"
-            for condition in self.status.get("conditions") or ()
-        )
 
     def lay_out(self, plan: Plan, generation: int) -> None:
         """Keeps the plan of that generation and, by Job name, the trial index of each completion index."""
@@ -131,9 +140,10 @@ class Races:
         race = self._races.get(uid)
         if race is None:
             jobs, pods = self._orphans.pop(uid, ({}, {}))
-            self._races[uid] = Race(_slim(raw), jobs, pods)
-        elif _version(raw) > _version(race.raw):
-            race.raw = _slim(raw)
+            self._races[uid] = race = Race.of(raw)
+            race.jobs, race.pods = jobs, pods
+        elif _version(raw) > race.version:
+            race.saw(raw)
             race.news += 1
         else:
             return None
@@ -192,12 +202,6 @@ class Races:
         if race is not None:
             return race.jobs, race.pods
         return self._orphans.setdefault(uid, ({}, {}))
-
-
-def _slim(raw: dict[str, Any]) -> dict[str, Any]:
-    """The object without who wrote which field: half of its size, and not needed to write its status."""
-    metadata = {key: value for key, value in raw["metadata"].items() if key != "managedFields"}
-    return {**raw, "metadata": metadata}
 
 
 def _version(raw: Raw) -> int:

@@ -24,6 +24,7 @@ log = logging.getLogger("velodrome.operator")
 
 _WORKERS = 8
 RESYNC_SECONDS = 60.0
+_LISTING_SECONDS = 2.0
 # Without a finished sweep for this long, something hangs and a restart is the cure.
 _STUCK_SECONDS = 5 * RESYNC_SECONDS
 
@@ -46,6 +47,7 @@ class Service:
         self._options = options
         self._swept_at: float | None = None
         self._opened_at = time.monotonic()
+        self._listed = asyncio.Event()
 
     async def open(self) -> None:
         """Connects; nothing is asked of Redis or the API server yet, so that either may come later."""
@@ -68,7 +70,7 @@ class Service:
 
     def workers(self) -> Iterator[Coroutine[Any, Any, None]]:
         """What runs until it is cancelled."""
-        yield from (self.controller.work() for _ in range(_WORKERS))
+        yield from (self._work() for _ in range(_WORKERS))
         yield self.collection.work()
         yield self._sweep()
 
@@ -100,8 +102,32 @@ class Service:
             "sweep_age_seconds": round(idle, 1),
         }
 
+    async def _work(self) -> None:
+        """Passes, but none before everything was listed: one that has not seen a race's Jobs would make them again."""
+        await self._listed.wait()
+        await self.controller.work()
+
+    async def list_first(self) -> bool:
+        """Takes in everything and lets passes begin; False where the API server does not answer, to be tried again.
+
+        Done before kopf lists: it needs some milliseconds for each object, and this only tells apart what is new.
+        """
+        try:
+            await self._list()
+        except (Unavailable, Refused) as error:
+            log.warning("the first listing waits: %s", error)
+            return False
+        for race in self.controller.races:
+            self.controller.wakeups.wake(race.uid)
+        self._listed.set()
+        return True
+
     async def _sweep(self) -> None:
         """Looks at everything afresh now and then: what no event told is found here."""
+        listed = self._listed.is_set()
+        while not listed:
+            await asyncio.sleep(_LISTING_SECONDS)
+            listed = await self.list_first()
         while True:
             await asyncio.sleep(RESYNC_SECONDS)
             try:
@@ -111,14 +137,22 @@ class Service:
                 log.warning("the sweep waits: %s", error)
 
     async def _sweep_once(self) -> None:
-        races, namespace = self.controller.races, self._options.namespace
         # Before the listing: a job that comes to be meanwhile has its user after it, and must not lose that.
         users = await asyncio.to_thread(self._access.users)
+        present = await self._list()
+        for uid in await asyncio.to_thread(self._unpassed):
+            self.controller.wakeups.wake(uid)
+        await asyncio.to_thread(self._remove_users, users - present)
+
+    async def _list(self) -> frozenset[str]:
+        """Takes in all objects as the API server has them now; the uids of the BenchmarkJobs."""
+        races, namespace = self.controller.races, self._options.namespace
+        known = {race.uid for race in races}  # one that comes to be during the listing is in no list, and not gone
         parents = await self._cluster.parents(namespace)
         jobs, pods = await self._cluster.jobs(namespace), await self._cluster.pods(namespace)
-        present = {raw["metadata"]["uid"] for raw in parents}
+        present = frozenset(raw["metadata"]["uid"] for raw in parents)
         for race in races:
-            if race.uid not in present:
+            if race.uid in known - present:
                 races.saw_parent(race.raw, gone=True)
                 self.controller.forget(race.uid)
         for raw in parents:
@@ -128,9 +162,7 @@ class Service:
         for raw in pods:
             races.saw_pod(raw)
         races.forget_absent({raw["metadata"]["name"] for raw in jobs}, {raw["metadata"]["uid"] for raw in pods})
-        for uid in await asyncio.to_thread(self._unpassed):
-            self.controller.wakeups.wake(uid)
-        await asyncio.to_thread(self._remove_users, users - present)
+        return present
 
     def _unpassed(self) -> list[str]:
         """The races that are not as their last successful pass saw them, in the cluster or in Redis.

@@ -10,10 +10,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from velodrome.ranking import ObjectiveRanking
 from velodrome_operator.decision import Observation, Verdict
+
+if TYPE_CHECKING:
+    from velodrome.ranking import ObjectiveRanking
 
 Condition = dict[str, Any]
 
