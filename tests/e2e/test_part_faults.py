@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections.abc import Iterator
@@ -107,10 +108,68 @@ def test_a_runner_pod_evicted_costs_no_attempt(kube: Kube, name: str, undisturbe
     assert "failed" not in job["status"] or job["status"]["failed"] == 0
 
 
+@contextlib.contextmanager
+def redis_set(kube: Kube, setting: str, value: str, back: str) -> Iterator[None]:
+    """Redis with another setting for a while."""
+    redis_cli(kube, "CONFIG", "SET", setting, value)
+    try:
+        yield
+    finally:
+        redis_cli(kube, "CONFIG", "SET", setting, back)
+
+
+def waits_and_says(kube: Kube, name: str, words: str) -> None:
+    """The status says what holds the results up, in words that tell what to do."""
+    told = kube.wait("the status to say it", lambda: words in kube.get("bmj", name)["status"]["message"], 180)
+    assert told
+
+
+def logs(kube: Kube, name: str) -> list[str]:
+    """What its running pods have written."""
+    return [kube("logs", pod["metadata"]["name"], check=False) for pod in running(kube, name)]
+
+
+def test_a_full_redis_holds_results_up_and_loses_none(kube: Kube, name: str, undisturbed: dict[str, Any]) -> None:
+    kube.apply(reproducible(name))
+    kube.wait("a first result", lambda: has_result(kube, name), 240)
+    assert "noeviction" in redis_cli(kube, "CONFIG", "GET", "maxmemory-policy")
+    with redis_set(kube, "maxmemory", "1", "0"):
+        waits_and_says(kube, name, "raise its maxmemory")
+        kube.wait("a runner to be refused", lambda: any("not delivered" in log for log in logs(kube, name)), 240)
+        assert not kube.condition(name, "Failed")
+    ends_like(kube, name, undisturbed)
+
+
 def operator(kube: Kube, replicas: int) -> None:
     """Has so many operators run, and waits until it is so."""
     kube("-n", NAMESPACE, "scale", "deployment/velodrome-operator", f"--replicas={replicas}")
     kube("-n", NAMESPACE, "rollout", "status", "deployment/velodrome-operator", "--timeout=120s")
+
+
+def test_a_redis_without_its_replicas_takes_the_results_later(
+    kube: Kube, name: str, undisturbed: dict[str, Any]
+) -> None:
+    kube.apply(reproducible(name))
+    kube.wait("a first result", lambda: has_result(kube, name), 240)
+    with redis_set(kube, "min-replicas-to-write", "1", "0"):
+        waits_and_says(kube, name, "too few replicas")
+        assert not kube.condition(name, "Failed")
+    ends_like(kube, name, undisturbed)
+
+
+def test_a_redis_that_turned_read_only_takes_the_results_later(
+    kube: Kube, name: str, undisturbed: dict[str, Any]
+) -> None:
+    """As after a failover that its clients did not hear of: it follows a primary that can't be reached."""
+    kube.apply(reproducible(name))
+    kube.wait("a first result", lambda: has_result(kube, name), 240)
+    redis_cli(kube, "REPLICAOF", "127.0.0.1", "1")
+    try:
+        waits_and_says(kube, name, "read-only replica")
+        assert not kube.condition(name, "Failed")
+    finally:
+        redis_cli(kube, "REPLICAOF", "NO", "ONE")
+    ends_like(kube, name, undisturbed)
 
 
 def test_an_object_deleted_while_the_operator_is_down_leaves_nothing(kube: Kube, name: str) -> None:
@@ -124,3 +183,14 @@ def test_an_object_deleted_while_the_operator_is_down_leaves_nothing(kube: Kube,
         operator(kube, 1)
     kube.wait("its user to go", lambda: f"velodrome-{own}" not in redis_cli(kube, "ACL", "USERS"), 150)
     assert redis_cli(kube, "EXISTS", f"velodrome:inbox:{own}", f"velodrome:instructions:{own}").strip() == "0"
+
+
+def test_an_edit_of_the_spec_in_a_race_is_refused(kube: Kube, name: str, undisturbed: dict[str, Any]) -> None:
+    started(kube, name)
+    refused = kube.refused(reproducible(name, budget={"maxEpochs": 2}))
+    assert "spec.budget can't change once the job exists" in refused
+    assert "Apply a job of another name" in refused
+    assert "spec.entries can't change" in kube.refused(
+        reproducible(name, entries=[{"name": "mlp", "model": {"name": "velodrome/cnn"}}])
+    )
+    ends_like(kube, name, undisturbed)
