@@ -32,9 +32,10 @@ from velodrome_operator.wakeups import Wakeups
 STATUS_SECONDS = 1.0
 RETRY_SECONDS = (1.0, 2.0, 5.0, 10.0, 30.0)
 # Passes over one race leave this much time to what happens meanwhile, so that one pass sees to all of it; and a race
-# whose passes take long takes no more than a fifth of a core.
+# whose passes take long rests longer, but not for long: on a busy machine a pass mostly waits.
 REST_SECONDS = 0.25
 _REST_SHARE = 4.0
+_LONGEST_REST = 2.0
 # A Redis that is only being started again is nothing that a person must know of.
 _TRIES_UNTOLD = 3
 
@@ -74,7 +75,7 @@ class Controller:
             try:
                 await self._guarded(uid)
             finally:
-                self.wakeups.done(uid, max(REST_SECONDS, _REST_SHARE * (time.monotonic() - began)))
+                self.wakeups.done(uid, min(_LONGEST_REST, max(REST_SECONDS, _REST_SHARE * (time.monotonic() - began))))
 
     def forget(self, uid: str) -> None:
         """Lets go of what is remembered of a BenchmarkJob that is gone."""
