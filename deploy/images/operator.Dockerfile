@@ -2,7 +2,7 @@
 # Built from the repository's root. BASE is any Debian or Ubuntu image with Python 3.11 or newer and its venv module.
 ARG BASE=docker.io/library/python:3.11-slim
 FROM ${BASE} AS uv
-ENV UV_SYSTEM_CERTS=1
+ENV UV_SYSTEM_CERTS=1 UV_LINK_MODE=copy
 WORKDIR /src
 COPY tools/uv.txt tools/uv.txt
 RUN python3 -m venv /opt/uv && /opt/uv/bin/pip install --no-cache-dir --require-hashes -r tools/uv.txt
@@ -11,24 +11,24 @@ FROM uv AS locked
 COPY pyproject.toml uv.lock ./
 RUN /opt/uv/bin/uv export --quiet --frozen --no-dev --no-emit-project --extra operator > requirements.txt
 
-FROM uv AS build
-ENV UV_COMPILE_BYTECODE=1 UV_LINK_MODE=copy
-# The libraries are large and change seldom: a layer of their own, made anew only where the list of them changed.
-COPY --from=locked /src/requirements.txt ./
-RUN --mount=type=cache,target=/root/.cache/uv \
-    python3 -m venv --without-pip /opt/libraries \
-    && /opt/uv/bin/uv pip install --python /opt/libraries/bin/python --require-hashes -r requirements.txt
+FROM uv AS package
 COPY pyproject.toml README.md LICENSE ./
 COPY core core
 COPY operator operator
 COPY runner runner
 COPY leaderboard leaderboard
 RUN --mount=type=cache,target=/root/.cache/uv \
-    /opt/uv/bin/uv pip install --no-deps --python /opt/libraries/bin/python --target /opt/velodrome .
+    /opt/uv/bin/uv pip install --no-deps --compile-bytecode --python /opt/uv/bin/python --target /opt/velodrome . \
+    && sed -i '1s|.*|#!/opt/libraries/bin/python|' /opt/velodrome/bin/*
 
 FROM ${BASE}
-COPY --from=build /opt/libraries /opt/libraries
-COPY --from=build /opt/velodrome /opt/velodrome
+# The libraries are large and change seldom: a layer of their own, made anew only where the list of them changed.
+COPY --from=locked /src/requirements.txt /opt/requirements.txt
+RUN --mount=type=bind,from=uv,source=/opt/uv,target=/opt/uv --mount=type=cache,target=/root/.cache/uv \
+    python3 -m venv --without-pip /opt/libraries \
+    && UV_SYSTEM_CERTS=1 UV_LINK_MODE=copy /opt/uv/bin/uv pip install --compile-bytecode --require-hashes \
+    --python /opt/libraries/bin/python -r /opt/requirements.txt
+COPY --from=package /opt/velodrome /opt/velodrome
 ENV PATH=/opt/libraries/bin:/usr/local/bin:/usr/bin:/bin PYTHONPATH=/opt/velodrome PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 # kopf asks for the name of a user that the image does not have.
 ENV USER=velodrome

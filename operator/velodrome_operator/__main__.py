@@ -32,7 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--namespace", help="watch this namespace alone; the whole cluster without it")
     parser.add_argument("--runner-image", help="image of the runners where a job names none, pinned by digest")
     parser.add_argument("--redis-address", help="host:port of Redis as pods reach it; that of the URL without it")
-    parser.add_argument("--liveness", default="http://0.0.0.0:8080/healthz", help="where probes are answered")
+    parser.add_argument("--probes", default="0.0.0.0:8080", help="HOST:PORT where /healthz and /readyz are answered")
     parser.add_argument("--dry-run", action="store_true", help="ask the API server to check every write and keep none")
     parser.add_argument("--log-level", default="INFO", choices=["DEBUG", "INFO", "WARNING", "ERROR"])
     given = parser.parse_args(arguments)
@@ -44,12 +44,16 @@ def main(arguments: list[str] | None = None) -> int:
     kopf.configure(log_format=kopf.LogFormat.JSON)
     logging.getLogger("velodrome").setLevel(given.log_level)
     logging.getLogger("kopf.objects").setLevel(logging.WARNING)  # else two lines for every event of every pod
+    host, _, port = given.probes.rpartition(":")
+    if not port.isdecimal():
+        parser.error(f"--probes: {given.probes} is no HOST:PORT")
     options = Options(
         redis_url=url,
         redis_address=given.redis_address,
         namespace=given.namespace,
         settings=Settings(runner_image=given.runner_image),
         dry_run=given.dry_run,
+        probes=(host, int(port)),
     )
     asyncio.run(
         kopf.operator(
@@ -57,7 +61,6 @@ def main(arguments: list[str] | None = None) -> int:
             standalone=True,
             clusterwide=given.namespace is None,
             namespaces=[given.namespace] if given.namespace else [],
-            liveness_endpoint=given.liveness,
         )
     )
     return 0

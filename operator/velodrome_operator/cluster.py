@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import aiohttp
@@ -23,6 +24,7 @@ from velodrome_operator.children import Manifest
 from velodrome_operator.crd import PLURAL
 
 _TIMEOUT_SECONDS = 10.0
+_CLOCK_TOLERANCE = timedelta(seconds=15)
 _PATHS = {"ConfigMap": ("api/v1", "configmaps"), "Secret": ("api/v1", "secrets"), "Job": ("apis/batch/v1", "jobs"),
           "Service": ("api/v1", "services"), "Event": ("apis/events.k8s.io/v1", "events")}  # fmt: skip
 _PARENT = f"apis/{keys.GROUP}/{keys.VERSION}"
@@ -53,6 +55,7 @@ class Cluster:
         self._api = api
         self._dry_run = dry_run
         self.writes = 0
+        self._ahead = timedelta(0)
 
     @classmethod
     @asynccontextmanager
@@ -67,6 +70,10 @@ class Cluster:
             yield cls(api, dry_run=dry_run)
         finally:
             await api.close()
+
+    def now(self) -> datetime:
+        """The time by the API server's clock, to a second or two: its objects carry the times that passes compare."""
+        return datetime.now(UTC) - self._ahead
 
     async def parent(self, namespace: str, name: str) -> dict[str, Any] | None:
         """The BenchmarkJob, or None if there is none."""
@@ -192,11 +199,22 @@ class Cluster:
             )
             response = await self._api.call_api(*request, _request_timeout=_TIMEOUT_SECONDS)
             text, code = await response.read(), response.status
+            self._set_clock(response.headers.get("Date"))
         except ApiException as error:
             text, code = error.body or b"", error.status or 0
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise Unavailable(f"{method} {path}: {str(error) or type(error).__name__}") from error
         return _answer(f"{method} {path}", code, text, missing_ok=missing_ok)
+
+    def _set_clock(self, told: str | None) -> None:
+        """Notes how far this machine's clock is ahead of the server's, where that is more than an answer's age."""
+        if not told:
+            return
+        try:
+            ahead = datetime.now(UTC) - parsedate_to_datetime(told)
+        except ValueError:
+            return
+        self._ahead = ahead if abs(ahead) > _CLOCK_TOLERANCE else timedelta(0)
 
 
 def _told_at(event: Mapping[str, Any]) -> str:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
 from typing import Any
 
 import kopf
@@ -53,10 +52,6 @@ def registry(service: Service) -> kopf.OperatorRegistry:
     @kopf.on.event("", "v1", "pods", labels={keys.LABEL_JOB_UID: kopf.PRESENT}, registry=found)
     async def pod(type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002 - kopf's name
         service.saw("pod", _raw(body), gone=type == "DELETED")
-
-    @kopf.on.probe(id="progress", registry=found)
-    async def progress(**_: Any) -> Mapping[str, Any]:
-        return service.health()
 
     return found
 

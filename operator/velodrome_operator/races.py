@@ -61,7 +61,7 @@ class Race:
         It is kept as text, which takes a tenth of the memory; `ended` is whether its status says that the race is over.
         """
         metadata = {key: value for key, value in raw["metadata"].items() if key != "managedFields"}
-        self.text, self.version = json.dumps({**raw, "metadata": metadata}), _version(raw)
+        self.text, self.version = json.dumps({**raw, "metadata": metadata}), version_of(raw)
         self.ended = any(
             condition["type"] in ("Complete", "Failed") and condition["status"] == "True"
             for condition in (raw.get("status") or {}).get("conditions") or ()
@@ -142,7 +142,7 @@ class Races:
             jobs, pods = self._orphans.pop(uid, ({}, {}))
             self._races[uid] = race = Race.of(raw)
             race.jobs, race.pods = jobs, pods
-        elif _version(raw) > race.version:
+        elif version_of(raw) > race.version:
             race.saw(raw)
             race.news += 1
         else:
@@ -204,7 +204,7 @@ class Races:
         return self._orphans.setdefault(uid, ({}, {}))
 
 
-def _version(raw: Raw) -> int:
+def version_of(raw: Raw) -> int:
     """The resource version, which from Kubernetes 1.35 on is specified to be a growing number."""
     text = str(raw["metadata"].get("resourceVersion") or "0")
     return int(text) if text.isdecimal() else 0

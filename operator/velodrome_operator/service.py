@@ -19,12 +19,17 @@ from velodrome_operator.children import Settings
 from velodrome_operator.cluster import Cluster, Refused, Unavailable
 from velodrome_operator.collection import Collection
 from velodrome_operator.controller import Controller
+from velodrome_operator.probes import probes
+from velodrome_operator.races import version_of
+from velodrome_operator.watches import Watches
 
 log = logging.getLogger("velodrome.operator")
 
 _WORKERS = 8
 RESYNC_SECONDS = 60.0
 _LISTING_SECONDS = 2.0
+# Redis is asked several times a second; an answer this old is none.
+_REDIS_SECONDS = 15.0
 # Without a finished sweep for this long, something hangs and a restart is the cure.
 _STUCK_SECONDS = 5 * RESYNC_SECONDS
 
@@ -38,6 +43,7 @@ class Options:
     namespace: str | None = None
     settings: Settings = field(default_factory=Settings)
     dry_run: bool = False
+    probes: tuple[str, int] = ("0.0.0.0", 8080)  # noqa: S104 - the kubelet asks from outside of the pod
 
 
 class Service:
@@ -48,6 +54,8 @@ class Service:
         self._swept_at: float | None = None
         self._opened_at = time.monotonic()
         self._listed = asyncio.Event()
+        self._attempted_at: float | None = None
+        self._watches = Watches()
 
     async def open(self) -> None:
         """Connects; nothing is asked of Redis or the API server yet, so that either may come later."""
@@ -59,7 +67,7 @@ class Service:
         self._access = Access(redis_client, secret, address)
         self._connection = Cluster.connected(dry_run=self._options.dry_run)
         self._cluster = await self._connection.__aenter__()
-        self.controller = Controller(self._cluster, store, self._access, self._options.settings)
+        self.controller = Controller(self._cluster, store, self._access, self._options.settings, self._cluster.now)
         self.collection = Collection(
             self.controller.races, store, self._cluster, self.controller.wakeups.wake, self._access.probe
         )
@@ -68,14 +76,26 @@ class Service:
         """Closes the connections."""
         await self._connection.__aexit__(None, None, None)
 
+    async def answer(self) -> None:
+        """Answers probes until it is cancelled."""
+        host, port = self._options.probes
+        async with probes(host, port, healthz=self.health, readyz=self.readiness):
+            await asyncio.Event().wait()
+
     def workers(self) -> Iterator[Coroutine[Any, Any, None]]:
         """What runs until it is cancelled."""
         yield from (self._work() for _ in range(_WORKERS))
         yield self.collection.work()
         yield self._sweep()
+        yield self.answer()
 
     def saw(self, kind: Literal["parent", "job", "pod"], raw: dict[str, Any], *, gone: bool) -> None:
         """Notes an event and wakes the pass that it concerns."""
+        metadata = raw["metadata"]
+        if gone:
+            self._watches.gone(metadata["uid"])
+        else:
+            self._watches.told(metadata["uid"], version_of(raw))
         races = self.controller.races
         see = {"parent": races.saw_parent, "job": races.saw_job, "pod": races.saw_pod}[kind]
         uid = see(raw, gone=gone)
@@ -84,15 +104,32 @@ class Service:
         if kind == "parent" and gone and uid is not None:
             self.controller.forget(uid)
 
+    def readiness(self) -> dict[str, Any]:
+        """What the readiness probe tells.
+
+        Raises:
+            RuntimeError: it has not yet looked at everything, or Redis has not answered lately.
+        """
+        if not self._listed.is_set():
+            raise RuntimeError("BenchmarkJobs have not been listed yet")
+        collected = self.collection.last_round
+        if collected is None or time.monotonic() - collected > _REDIS_SECONDS:
+            raise RuntimeError("Redis does not answer")
+        return self.health()
+
     def health(self) -> dict[str, Any]:
         """What the liveness probe tells.
 
         Raises:
-            RuntimeError: no sweep has come to its end for long.
+            RuntimeError: no look at everything has come to its end for long, or a watch tells nothing any more.
         """
-        idle = time.monotonic() - (self._swept_at or self._opened_at)
+        now = time.monotonic()
+        idle = now - (self._attempted_at or self._opened_at)
         if idle > _STUCK_SECONDS:
-            raise RuntimeError(f"no sweep has finished for {idle:.0f} s")
+            raise RuntimeError(f"no sweep has been tried for {idle:.0f} s")
+        silent = self._watches.silent_for(now)
+        if silent > _STUCK_SECONDS:
+            raise RuntimeError(f"no event has told for {silent:.0f} s what the API server shows")
         return {
             "benchmarkjobs": len(self.controller.races),
             "passes": self.controller.passes,
@@ -129,12 +166,13 @@ class Service:
             await asyncio.sleep(_LISTING_SECONDS)
             listed = await self.list_first()
         while True:
-            await asyncio.sleep(RESYNC_SECONDS)
             try:
                 await self._sweep_once()
                 self._swept_at = time.monotonic()
             except (Unavailable, Refused, StoreUnavailable, StoreRefused) as error:
                 log.warning("the sweep waits: %s", error)
+            self._attempted_at = time.monotonic()
+            await asyncio.sleep(RESYNC_SECONDS)
 
     async def _sweep_once(self) -> None:
         # Before the listing: a job that comes to be meanwhile has its user after it, and must not lose that.
@@ -150,6 +188,8 @@ class Service:
         known = {race.uid for race in races}  # one that comes to be during the listing is in no list, and not gone
         parents = await self._cluster.parents(namespace)
         jobs, pods = await self._cluster.jobs(namespace), await self._cluster.pods(namespace)
+        listed = {raw["metadata"]["uid"]: version_of(raw) for raw in (*parents, *jobs, *pods)}
+        self._watches.compare(listed, time.monotonic())
         present = frozenset(raw["metadata"]["uid"] for raw in parents)
         for race in races:
             if race.uid in known - present:

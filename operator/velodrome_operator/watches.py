@@ -1,0 +1,41 @@
+"""Whether the watches still tell what happens: a watch can fall silent while its connection stays open. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+
+class Watches:
+    """What events have told, held against what a listing shows.
+
+    A watch that is behind for a moment is none that is silent: what counts is how long the oldest change that a listing
+    showed has been owed by any event. Versions are resource versions, which grow.
+    """
+
+    def __init__(self) -> None:
+        self._told: dict[str, int] = {}
+        self._owed: dict[str, tuple[int, float]] = {}
+
+    def told(self, uid: str, version: int) -> None:
+        """An event showed an object at that version."""
+        self._told[uid] = max(version, self._told.get(uid, 0))
+
+    def gone(self, uid: str) -> None:
+        """An event told that an object is no more."""
+        self._told.pop(uid, None)
+        self._owed.pop(uid, None)
+
+    def compare(self, listed: Mapping[str, int], now: float) -> None:
+        """Notes what a full listing (uid -> version) shows that no event has told yet."""
+        owed = {uid: change for uid, change in self._owed.items() if uid in listed}
+        owed = {uid: change for uid, change in owed.items() if self._told.get(uid, 0) < change[0]}
+        for uid, version in listed.items():
+            if self._told.get(uid, 0) < version:
+                owed.setdefault(uid, (version, now))
+        self._owed = owed
+        for uid in self._told.keys() - listed.keys():
+            del self._told[uid]
+
+    def silent_for(self, now: float) -> float:
+        """Seconds since a listing first showed what no event has told to this day; 0 where nothing is owed."""
+        return now - min((since for _, since in self._owed.values()), default=now)

@@ -1,0 +1,216 @@
+"""Faults between the operator and the API server or Redis: each race ends as the undisturbed one does.
+
+docs/reliability.md says what is promised for each.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from tests.cluster.build import install
+from tests.e2e.beside import Beside, beside, end_state, until_complete
+from tests.e2e.conftest import Kube, race
+from tests.e2e.test_own_code import PROGRAM
+
+NAMESPACE = "faults"
+# Its results follow from the seed alone, so that races can be compared to the last digit.
+TRIALS = 3
+
+
+@pytest.fixture(scope="module")
+def kube(installed: Kube) -> Iterator[Kube]:
+    """The cluster without the installed operator, and a namespace for this module."""
+    if installed.cluster.has_volumes:
+        pytest.skip("the operator beside the cluster needs the certificates of a cluster of one's own")
+    installed("-n", "velodrome", "scale", "deployment/velodrome-operator", "--replicas=0")
+    installed("create", "namespace", NAMESPACE, check=False)
+    yield installed
+    installed("delete", "namespace", NAMESPACE, "--wait=false", check=False)
+    installed("-n", "velodrome", "scale", "deployment/velodrome-operator", "--replicas=1")
+    installed("-n", "velodrome", "rollout", "status", "deployment/velodrome-operator", "--timeout=120s")
+
+
+@pytest.fixture(scope="module")
+def image(kube: Kube) -> str:
+    return kube.cluster.load_image("numpy")
+
+
+def small(name: str, image: str, **spec: Any) -> dict[str, Any]:
+    """Trials of a second each, one after the other."""
+    entries = [{"name": "own", "image": image, "command": ["python", "-c", PROGRAM]}]
+    found = race(name, entries=entries, trials={"repeats": TRIALS}, **spec)
+    found["metadata"]["namespace"] = NAMESPACE
+    return found
+
+
+@pytest.fixture
+def name(request: pytest.FixtureRequest, kube: Kube) -> Iterator[str]:
+    """A name for this test's race."""
+    chosen = "r" + str(abs(hash(request.node.name)))[:12]
+    yield chosen
+    kube("-n", NAMESPACE, "delete", "bmj", chosen, "--ignore-not-found", "--wait=false")
+
+
+@pytest.fixture(scope="module")
+def undisturbed(kube: Kube, image: str) -> dict[str, Any]:
+    """The end state of the race that nothing happens to, and how many writes and accepts it took."""
+    with beside(kube, NAMESPACE) as operator:
+        kube.apply(small("undisturbed", image))
+        until_complete(kube, operator, "undisturbed")
+        kube.wait("the last event", lambda: len(end_state(kube, NAMESPACE, "undisturbed")["events"]) == 2)
+        found = end_state(kube, NAMESPACE, "undisturbed")
+        assert operator.starts == 1
+        assert len(operator.api.writes) >= 8, operator.api.writes
+        assert operator.redis.calls >= TRIALS
+    return found
+
+
+def pods(kube: Kube, name: str) -> str:
+    """The names of a race's pods."""
+    return kube("-n", NAMESPACE, "get", "pods", "-l", f"velodrome.dev/job-name={name}", "-o", "name")
+
+
+def settled(kube: Kube, operator: Beside, name: str, undisturbed: dict[str, Any]) -> None:
+    """Waits for the end, and holds it to the undisturbed race's."""
+    until_complete(kube, operator, name)
+
+    def told() -> bool:
+        operator.start()
+        return bool(end_state(kube, NAMESPACE, name)["events"] == undisturbed["events"])
+
+    kube.wait("the end to be told", told, 90)
+    assert end_state(kube, NAMESPACE, name) == undisturbed
+
+
+def test_the_undisturbed_race_is_whole(undisturbed: dict[str, Any]) -> None:
+    assert undisturbed["trials"]["succeeded"] == TRIALS
+    assert undisturbed["events"] == ["AllTrialsFinished", "Started"]
+    assert undisturbed["children"] == ["ConfigMap", "Job", "Secret"]
+    assert undisturbed["succeeded"] == TRIALS
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("number", range(1, 9))
+def test_the_operator_is_killed_at_an_api_write(
+    kube: Kube, image: str, name: str, undisturbed: dict[str, Any], number: int, when: str
+) -> None:
+    with beside(kube, NAMESPACE) as operator:
+        struck: list[str] = []
+
+        def strike(found: int, at: str) -> None:
+            if not struck and (found, at) == (number, when):
+                struck.append(operator.api.writes[-1])
+                operator.kill()
+
+        operator.api.strike = strike
+        kube.apply(small(name, image))
+        settled(kube, operator, name, undisturbed)
+        assert struck, f"there were only {len(operator.api.writes)} writes"
+        assert operator.starts == 2
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("number", range(1, TRIALS + 1))
+def test_the_operator_is_killed_at_an_accept(
+    kube: Kube, image: str, name: str, undisturbed: dict[str, Any], number: int, when: str
+) -> None:
+    with beside(kube, NAMESPACE) as operator:
+        struck: list[int] = []
+
+        def strike(found: int, at: str) -> None:
+            if not struck and (found, at) == (number, when):
+                struck.append(found)
+                operator.kill()
+
+        operator.redis.strike = strike
+        kube.apply(small(name, image))
+        settled(kube, operator, name, undisturbed)
+        assert struck
+        assert operator.starts == 2
+
+
+@pytest.mark.parametrize("status", [403, 409, 429, 500])
+def test_the_api_server_answers_badly_for_a_minute(
+    kube: Kube, image: str, name: str, undisturbed: dict[str, Any], status: int
+) -> None:
+    with beside(kube, NAMESPACE) as operator:
+        kube.apply(small(name, image))
+        kube.wait("a pod", lambda: pods(kube, name))
+        operator.api.refuse = status
+        time.sleep(60)
+        operator.api.refuse = None
+        settled(kube, operator, name, undisturbed)
+        assert operator.api.refused
+        assert operator.starts == 1, operator.log.read_text()[-2000:]
+
+
+def test_a_watch_goes_silent_without_closing(kube: Kube, image: str, name: str, undisturbed: dict[str, Any]) -> None:
+    with beside(kube, NAMESPACE) as operator:
+        kube.apply(small(name, image))
+        kube.wait("a pod", lambda: pods(kube, name))
+        operator.api.silent = True
+        settled(kube, operator, name, undisturbed)
+        assert operator.api.swallowed
+
+
+def test_the_token_expires(kube: Kube, image: str, name: str, undisturbed: dict[str, Any]) -> None:
+    with beside(kube, NAMESPACE) as operator:
+        kube.apply(small(name, image))
+        kube.wait("a pod", lambda: pods(kube, name))
+        operator.api.stale = operator.rotate_token()
+        settled(kube, operator, name, undisturbed)
+        assert operator.starts == 1, "it takes the new token by itself"
+
+
+def test_two_operators_at_once(kube: Kube, image: str, name: str, undisturbed: dict[str, Any]) -> None:
+    with beside(kube, NAMESPACE) as one, beside(kube, NAMESPACE, address="127.0.0.10") as two:
+        kube.apply(small(name, image))
+        settled(kube, one, name, undisturbed)
+        assert one.process is not None
+        assert two.process is not None
+        assert one.process.poll() is None
+        assert two.process.poll() is None
+        assert one.api.writes
+        assert two.api.writes
+
+
+@pytest.mark.parametrize("offset", ["+10m", "-10m"])
+def test_the_clock_is_ten_minutes_off(
+    kube: Kube, image: str, name: str, undisturbed: dict[str, Any], offset: str
+) -> None:
+    install(("faketime",))
+    library = next(path for path in ("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1",))
+    prefix = ("env", f"LD_PRELOAD={library}", f"FAKETIME={offset}", "FAKETIME_DONT_FAKE_MONOTONIC=1")
+    with beside(kube, NAMESPACE, prefix=prefix) as operator:
+        execution = {"isolation": "None", "startupDeadlineSeconds": 300}
+        kube.apply(small(name, image, execution=execution))
+        settled(kube, operator, name, undisturbed)
+        status = json.loads(kube("-n", NAMESPACE, "get", "bmj", name, "-o", "json"))["status"]
+        ended = datetime.fromisoformat(status["completionTime"])
+        assert abs((datetime.now(UTC) - ended).total_seconds()) < 120
+
+
+def test_the_operator_stops_in_an_orderly_way(kube: Kube, image: str, name: str, undisturbed: dict[str, Any]) -> None:
+    with beside(kube, NAMESPACE) as operator:
+        kube.apply(small(name, image))
+        kube.wait("a pod", lambda: pods(kube, name))
+        assert operator.stop() == 0
+        for line in operator.log.read_text().splitlines():
+            json.loads(line)
+        settled(kube, operator, name, undisturbed)
+
+
+def test_faults_can_be_told_apart(kube: Kube, image: str, undisturbed: dict[str, Any]) -> None:
+    """The comparison is one that can fail: a race of one trial less is not the undisturbed one."""
+    with beside(kube, NAMESPACE) as operator:
+        less = small("less", image)
+        less["spec"]["trials"]["repeats"] = TRIALS - 1
+        kube.apply(less)
+        until_complete(kube, operator, "less")
+        assert end_state(kube, NAMESPACE, "less") != undisturbed
