@@ -24,10 +24,12 @@ RUN --mount=type=cache,target=/root/.cache/uv \
 FROM ${BASE}
 # The libraries are large and change seldom: a layer of their own, made anew only where the list of them changed.
 COPY --from=locked /src/requirements.txt /opt/requirements.txt
-RUN --mount=type=bind,from=uv,source=/opt/uv,target=/opt/uv --mount=type=cache,target=/root/.cache/uv \
+COPY --from=uv /opt/uv /opt/uv
+RUN --mount=type=cache,target=/root/.cache/uv \
     python3 -m venv --without-pip /opt/libraries \
     && UV_SYSTEM_CERTS=1 UV_LINK_MODE=copy /opt/uv/bin/uv pip install --compile-bytecode --require-hashes \
-    --python /opt/libraries/bin/python -r /opt/requirements.txt
+    --python /opt/libraries/bin/python -r /opt/requirements.txt \
+    && rm -r /opt/uv
 COPY --from=package /opt/velodrome /opt/velodrome
 ENV PATH=/opt/libraries/bin:/opt/velodrome/bin:/usr/local/bin:/usr/bin:/bin PYTHONPATH=/opt/velodrome PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 USER 65532:65532
