@@ -7,12 +7,17 @@ import sys
 from velodrome.errors import VelodromeError
 
 
-def main() -> None:
+def kubectl() -> None:
+    """The same as a plugin: kubectl finds `kubectl-velodrome` on PATH and runs it for `kubectl velodrome …`."""
+    main("kubectl velodrome")
+
+
+def main(name: str = "velodrome") -> None:
     """Runs the command line and ends the process with the exit code that its help documents."""
     from velodrome.cli.app import app
 
     try:
-        app(prog_name="velodrome")
+        app(prog_name=name)
     except VelodromeError as error:
         from velodrome.cli.ending import exit_code
 

@@ -7,6 +7,7 @@
     ├── StoreUnavailable     Redis does not answer: try again
     ├── StoreRefused         Redis answers and will not take it (full, read-only, no permission): a person must act
     ├── SchemaUnsupported    a record was written by a newer Velodrome than this one
+    ├── ClusterError         the cluster can't be asked, or says no (no kubectl, no such object, no right to it)
     └── LocalError           this machine can't do it (no Redis server, a data folder that can't be written)
 
 The message of each names the thing at fault and the fix. `reason` is the CamelCase word that conditions, records and
@@ -101,3 +102,9 @@ class LocalError(VelodromeError):
     """This machine lacks something that a local run needs."""
 
     reason = "LocalError"
+
+
+class ClusterError(VelodromeError):
+    """The cluster can't be asked, or says no; the message has its words and the fix."""
+
+    reason = "ClusterError"

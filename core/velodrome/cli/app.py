@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from velodrome import __version__
-from velodrome.cli import baseline, board, check, doctor, race, serve, transfer, trial
+from velodrome.cli import baseline, board, check, cluster, doctor, race, serve, transfer, trial
 from velodrome.cli.ending import EXIT_CODES
 
 _CODES = "\n".join(f"  {code:>3}  {meaning}" for code, meaning in EXIT_CODES.items())
@@ -76,6 +76,11 @@ COMMANDS = (
     (serve.leaderboard, "Serve the leaderboard until Ctrl-C.", serve.EXAMPLES),
     (transfer.export, "Write jobs and results as JSON lines.", transfer.EXPORT_EXAMPLES),
     (transfer.import_, "Take jobs and results from JSON lines.", transfer.IMPORT_EXAMPLES),
+    (cluster.get, "On a cluster: list races, how far they are, who leads.", cluster.GET_EXAMPLES),
+    (cluster.status, "On a cluster: a race's story, its values, what it waits for.", cluster.STATUS_EXAMPLES),
+    (cluster.logs, "On a cluster: what trials wrote, by entry and repeat.", cluster.LOGS_EXAMPLES),
+    (cluster.wait, "On a cluster: wait until a race has ended.", cluster.WAIT_EXAMPLES),
+    (cluster.delete, "On a cluster: delete a race; its results stay.", cluster.DELETE_EXAMPLES),
     (doctor.doctor, "Show what this machine has, what it lacks, and the fix.", doctor.EXAMPLES),
 )
 for command, short, examples in COMMANDS:

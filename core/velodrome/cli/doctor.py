@@ -2,27 +2,50 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
+from velodrome.cli.cluster import Context, Kubeconfig
 from velodrome.cli.ending import NOT_HERE
 from velodrome.cli.options import Json, RedisUrl
 
 EXAMPLES = """\
   velodrome doctor
   velodrome doctor --json
+  velodrome doctor --cluster
 """
 
 _MARKS = {"ok": "OK     ", "warning": "WARNING", "missing": "MISSING"}
 
 
-def doctor(json: Json = False, redis: RedisUrl = None) -> None:
+def doctor(
+    json: Json = False,
+    redis: RedisUrl = None,
+    cluster: Annotated[
+        bool, typer.Option("--cluster", help="Check the cluster that kubectl reaches instead of this machine.")
+    ] = False,
+    installed_in: Annotated[
+        str, typer.Option("--installed-in", metavar="NS", help="Namespace that Velodrome was installed in.")
+    ] = "velodrome",
+    context: Context = None,
+    kubeconfig: Kubeconfig = None,
+) -> None:
     """Check this machine: Python, torch and its accelerator, CPUs, Redis, the data folder, free disk.
+
+    With --cluster: the API server, the CRD, your rights and the operator's, the images, Redis, the leaderboard.
 
     MISSING stops a race (exit code 3); WARNING does not. Each comes with its fix.
     """
-    from velodrome.local.examination import examine
+    if cluster:
+        from velodrome.cluster.examination import examine as examine_cluster
+        from velodrome.cluster.kubectl import Kubectl
 
-    checks = examine(redis)
+        checks = examine_cluster(Kubectl(None, context, kubeconfig), installed_in)
+    else:
+        from velodrome.local.examination import examine
+
+        checks = examine(redis)
     if json:
         from dataclasses import asdict
         from json import dumps

@@ -10,6 +10,8 @@ OK: Final = 0
 FAILED: Final = 1
 BAD_INPUT: Final = 2
 NOT_HERE: Final = 3
+ENDED_OTHERWISE: Final = 4
+TIMED_OUT: Final = 5
 INTERRUPTED: Final = 130  # 128 + SIGINT; 143 and 129 for SIGTERM and SIGHUP
 
 EXIT_CODES: Final = {
@@ -17,6 +19,8 @@ EXIT_CODES: Final = {
     FAILED: "more trials failed than that, not everything could be imported, or an entry regressed",
     BAD_INPUT: "bad input: an invalid BenchmarkJob, an unknown board or option",
     NOT_HERE: "this machine lacks something, Redis does not answer, or the job is being raced by another process",
+    ENDED_OTHERWISE: "`wait`: the race ended in another way than the one that was waited for",
+    TIMED_OUT: "`wait`: the time was over before that",
     INTERRUPTED: "interrupted (143 by SIGTERM, 129 by SIGHUP); what is finished is kept, running it again carries on",
 }
 

@@ -1,0 +1,256 @@
+"""`get`, `status`, `logs`, `wait`, `delete`: races on a cluster. `kubectl velodrome …` is the same."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from velodrome.cli.ending import BAD_INPUT, ENDED_OTHERWISE, TIMED_OUT
+from velodrome.cli.options import Json
+
+if TYPE_CHECKING:
+    from velodrome.cluster.kubectl import Kubectl
+    from velodrome.plan import Plan
+
+GET_EXAMPLES = """\
+  velodrome get
+  velodrome get -A                        # kubectl velodrome get -A is the same
+"""
+STATUS_EXAMPLES = """\
+  velodrome status cifar10
+  velodrome status cifar10 --watch
+"""
+LOGS_EXAMPLES = """\
+  velodrome logs cifar10                  # every trial whose pod is still there
+  velodrome logs cifar10 resnet9/2 -f     # one trial, while it trains
+"""
+WAIT_EXAMPLES = """\
+  velodrome wait cifar10                          # until it is complete or failed
+  velodrome wait cifar10 --for complete --timeout 3600
+"""
+DELETE_EXAMPLES = """\
+  velodrome delete cifar10                # its results stay
+"""
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the BenchmarkJob.")]
+Namespace = Annotated[
+    str | None, typer.Option("--namespace", "-n", metavar="NS", help="Namespace [default: kubectl's current one].")
+]
+Context = Annotated[str | None, typer.Option("--context", metavar="NAME", help="Context of the kubeconfig.")]
+Kubeconfig = Annotated[str | None, typer.Option("--kubeconfig", metavar="FILE", help="Another kubeconfig.")]
+Watch = Annotated[bool, typer.Option("--watch", "-w", help="Look again every two seconds, until it ends or Ctrl-C.")]
+
+_LOOK_SECONDS = 2.0
+_COLUMNS = ("Name", "Status", "Trials", "Leader", "Message", "Age")
+
+
+def get(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Only this one.")] = None,
+    everywhere: Annotated[bool, typer.Option("--all-namespaces", "-A", help="Those of every namespace.")] = False,
+    json: Json = False,
+    namespace: Namespace = None,
+    context: Context = None,
+    kubeconfig: Kubeconfig = None,
+) -> None:
+    """List the races of a cluster: how far they are, who leads, and what they wait for."""
+    from velodrome.cli.console import output, table
+    from velodrome.cluster import telling
+    from velodrome.cluster.kubectl import BENCHMARKJOBS
+
+    kubectl = _kubectl(namespace, context, kubeconfig)
+    jobs = [kubectl.json("get", BENCHMARKJOBS, name)] if name else kubectl.items(
+        BENCHMARKJOBS, *(["--all-namespaces"] if everywhere else [])
+    )  # fmt: skip
+    if json:
+        _write(jobs)
+        return
+    if not jobs:
+        typer.echo("There is no BenchmarkJob here: apply one with kubectl apply -f, or look everywhere with -A.")
+        return
+    shown = table(*(("Namespace", *_COLUMNS) if everywhere else _COLUMNS))
+    for job in jobs:
+        cells = telling.row(job, datetime.now(UTC))
+        shown.add_row(*(cells if everywhere else cells[1:]))
+    output().print(shown)
+
+
+def status(
+    name: Name,
+    watch: Watch = False,
+    json: Json = False,
+    namespace: Namespace = None,
+    context: Context = None,
+    kubeconfig: Kubeconfig = None,
+) -> None:
+    """Show a race: its conditions, trials, values with their intervals, what it waits for, and what happened."""
+    import time
+
+    import click
+
+    from velodrome.cluster import telling
+    from velodrome.cluster.kubectl import BENCHMARKJOBS
+
+    kubectl = _kubectl(namespace, context, kubeconfig)
+    while True:
+        job = kubectl.json("get", BENCHMARKJOBS, name)
+        if json:
+            _write(job)
+        else:
+            if watch:
+                click.clear()
+            _tell(kubectl, job)
+        if not watch or telling.has_come("done", job):
+            return
+        time.sleep(_LOOK_SECONDS)
+
+
+def logs(
+    name: Name,
+    trial: Annotated[
+        str | None, typer.Argument(metavar="[ENTRY[/REPEAT]]", help="Trials of this entry, or this one alone.")
+    ] = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on while the trial runs.")] = False,
+    namespace: Namespace = None,
+    context: Context = None,
+    kubeconfig: Kubeconfig = None,
+) -> None:
+    """Show what trials wrote, by entry and repeat. A pod that is gone left the end of its log with its result."""
+    from velodrome.cluster import telling
+    from velodrome.keys import LABEL_JOB_NAME
+
+    kubectl = _kubectl(namespace, context, kubeconfig)
+    plan = _plan(kubectl, name)
+    entry, repeat = _named(plan, trial)
+    pods = kubectl.items("pods", "-l", f"{LABEL_JOB_NAME}={name}")
+    found = telling.chosen(telling.attempts(plan, pods), entry, repeat)
+    found = [attempt for attempt in found if attempt.phase != "Pending"]
+    if not found:
+        typer.echo(
+            f"No pod of {name}{f'/{trial}' if trial else ''} has begun or is still there: velodrome status {name}"
+        )
+        raise typer.Exit(BAD_INPUT)
+    for attempt in found[-1:] if follow else found:
+        who = f"{attempt.trial.entry}/{attempt.trial.repeat}"
+        typer.secho(f"== {who}  seed {attempt.trial.seed}  pod {attempt.pod}  {attempt.phase}", bold=True, err=True)
+        kubectl.follow(["logs", attempt.pod, *(["--follow"] if follow else [])])
+
+
+def wait(
+    name: Name,
+    for_: Annotated[
+        str, typer.Option("--for", metavar="STATE", help="complete, failed, suspended, running, or done: either end.")
+    ] = "done",
+    timeout: Annotated[float, typer.Option(metavar="SECONDS", min=0, help="How long at most.")] = 86400.0,
+    namespace: Namespace = None,
+    context: Context = None,
+    kubeconfig: Kubeconfig = None,
+) -> None:
+    """Wait for a race. Ends with 4 if it ended otherwise, with 5 if the time is over, with 1 if it failed."""
+    import time
+    from typing import cast, get_args
+
+    from velodrome.cli.ending import FAILED
+    from velodrome.cluster import telling
+    from velodrome.cluster.kubectl import BENCHMARKJOBS
+
+    if for_ not in get_args(telling.Awaited):
+        raise typer.BadParameter(f"{for_} is none of {', '.join(get_args(telling.Awaited))}", param_hint="--for")
+    awaited = cast("telling.Awaited", for_)
+    kubectl = _kubectl(namespace, context, kubeconfig)
+    end = time.monotonic() + timeout
+    while True:
+        job = kubectl.json("get", BENCHMARKJOBS, name)
+        state, message = telling.state(job), job.get("status", {}).get("message", "")
+        if telling.has_come(awaited, job):
+            typer.echo(f"{name} is {state}: {message}")
+            raise typer.Exit(FAILED if awaited == "done" and state == "Failed" else 0)
+        if telling.will_never_come(awaited, job):
+            typer.echo(f"{name} is {state}, and will not be {for_}: {message}", err=True)
+            raise typer.Exit(ENDED_OTHERWISE)
+        if time.monotonic() >= end:
+            typer.echo(f"{name} is {state} after {timeout:.0f} s: {message}", err=True)
+            raise typer.Exit(TIMED_OUT)
+        time.sleep(min(_LOOK_SECONDS, max(0.05, end - time.monotonic())))
+
+
+def delete(
+    name: Name,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")] = False,
+    namespace: Namespace = None,
+    context: Context = None,
+    kubeconfig: Kubeconfig = None,
+) -> None:
+    """Delete a race and its pods. What has been accepted stays on the leaderboard."""
+    from velodrome.cluster import telling
+    from velodrome.cluster.kubectl import BENCHMARKJOBS
+
+    kubectl = _kubectl(namespace, context, kubeconfig)
+    job = kubectl.json("get", BENCHMARKJOBS, name)
+    done = job.get("status", {}).get("trials", {}).get("done", "0")
+    if not yes:
+        typer.confirm(f"Delete {name} ({telling.state(job)}, {done} trials done)? Its results stay", abort=True)
+    kubectl.text("delete", BENCHMARKJOBS, name, "--wait=true")
+    typer.echo(f"{name} is deleted; its results stay.")
+
+
+def _kubectl(namespace: str | None, context: str | None, kubeconfig: str | None) -> Kubectl:
+    from velodrome.cluster.kubectl import Kubectl
+
+    return Kubectl(namespace, context, kubeconfig)
+
+
+def _plan(kubectl: Kubectl, name: str) -> Plan:
+    from velodrome.cluster.kubectl import BENCHMARKJOBS
+    from velodrome.plan import plan
+    from velodrome.spec import validate
+
+    document = kubectl.json("get", BENCHMARKJOBS, name)
+    return plan(validate({key: value for key, value in document.items() if key != "status"}, source=name))
+
+
+def _named(plan: Plan, trial: str | None) -> tuple[str | None, int | None]:
+    """The entry and the repeat that a person names."""
+    if trial is None:
+        return None, None
+    entry, slash, repeat = trial.rpartition("/") if trial.rpartition("/")[0] in plan.configs else (trial, "", "")
+    if entry not in plan.configs:
+        raise typer.BadParameter(f"no entry {entry}: there are {', '.join(plan.configs)}", param_hint="ENTRY[/REPEAT]")
+    if slash and not repeat.isdecimal():
+        raise typer.BadParameter(f"{repeat} is no repeat: 0, 1, …", param_hint="ENTRY[/REPEAT]")
+    return entry, int(repeat) if slash else None
+
+
+def _tell(kubectl: Kubectl, raw: dict[str, Any]) -> None:
+    from velodrome.cli.console import output, table
+    from velodrome.cluster import telling
+    from velodrome.spec import validate
+
+    now, name, found = datetime.now(UTC), raw["metadata"]["name"], raw.get("status", {})
+    trials = found.get("trials", {})
+    typer.secho(f"{name}: {telling.state(raw)}", bold=True)
+    if found.get("message"):
+        typer.echo(f"  {found['message']}")
+    if trials:
+        counts = ", ".join(
+            f"{trials[kind]} {kind}" for kind in ("succeeded", "failed", "active", "disrupted") if trials.get(kind)
+        )
+        typer.echo(f"  [{telling.bar(trials)}] {trials.get('done', '')} trials: {counts or 'none yet'}")
+    job = validate({key: value for key, value in raw.items() if key != "status"}, source=name)
+    rows = list(telling.values(job, raw))
+    if rows:
+        shown = table("Objective", "Entry", "Mean", "95 % interval", "n", "", numbers=frozenset({"Mean", "n"}))
+        for cells in rows:
+            shown.add_row(*cells)
+        output().print(shown)
+    events = kubectl.items("events.events.k8s.io")
+    own = [event for event in events if event.get("regarding", {}).get("uid") == raw["metadata"]["uid"]]
+    for event in sorted(own, key=lambda event: event["metadata"]["creationTimestamp"])[-10:]:
+        typer.echo(telling.event_line(event, now))
+
+
+def _write(document: object) -> None:
+    from json import dumps
+
+    typer.echo(dumps(document, ensure_ascii=False, indent=2))

@@ -1,0 +1,92 @@
+"""The cluster as kubectl reaches it: its contexts, its credentials, its plugins for signing in."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from velodrome.errors import ClusterError
+from velodrome.keys import GROUP
+
+BENCHMARKJOBS = f"benchmarkjobs.{GROUP}"
+
+# What kubectl says, and what a person does about it.
+_FIXES = (
+    ("doesn't have a resource type", f"the cluster knows no {BENCHMARKJOBS}: install Velodrome (deploy/README.md)"),
+    ("no matches for kind", f"the cluster knows no {BENCHMARKJOBS}: install Velodrome (deploy/README.md)"),
+    ("Unauthorized", "the credentials are not good any more: sign in again, as you do for kubectl"),
+    ("must be logged in", "the credentials are not good any more: sign in again, as you do for kubectl"),
+    ("connection refused", "no API server answers there: is the cluster up, and the context the right one?"),
+    ("no such host", "no API server answers there: is the cluster up, and the context the right one?"),
+    ("i/o timeout", "no API server answers there: is the cluster up, and the network that leads to it?"),
+    ("context was not found", "kubectl config get-contexts shows the contexts that there are"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Kubectl:
+    """kubectl with the options that choose a cluster and a namespace; None leaves the choice to its configuration."""
+
+    namespace: str | None = None
+    context: str | None = None
+    kubeconfig: str | None = None
+
+    def line(self, *arguments: str) -> list[str]:
+        """The whole command line.
+
+        Raises:
+            ClusterError: kubectl is not on PATH.
+        """
+        program = shutil.which("kubectl")
+        if program is None:
+            raise ClusterError("kubectl is not on PATH: install it, https://kubernetes.io/docs/tasks/tools/")
+        chosen = {"--namespace": self.namespace, "--context": self.context, "--kubeconfig": self.kubeconfig}
+        return [program, *(f"{option}={value}" for option, value in chosen.items() if value), *arguments]
+
+    def text(self, *arguments: str) -> str:
+        """What kubectl prints.
+
+        Raises:
+            ClusterError: it failed; the message has its words and the fix.
+        """
+        done = subprocess.run(self.line(*arguments), capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise ClusterError(explained(done.stderr))
+        return done.stdout
+
+    def json(self, *arguments: str) -> dict[str, Any]:
+        """What kubectl prints with `-o json`; raises as `text` does."""
+        found: dict[str, Any] = json.loads(self.text(*arguments, "-o", "json"))
+        return found
+
+    def items(self, *arguments: str) -> list[dict[str, Any]]:
+        """The objects of a list; raises as `text` does."""
+        found: list[dict[str, Any]] = self.json("get", *arguments).get("items", [])
+        return found
+
+    def may(self, verb: str, resource: str, *options: str) -> bool:
+        """Whether whoever asks may do that."""
+        done = subprocess.run(
+            self.line("auth", "can-i", verb, resource, "--quiet", *options), capture_output=True, check=False
+        )
+        return done.returncode == 0
+
+    def follow(self, arguments: Sequence[str]) -> int:
+        """Lets kubectl write to this terminal until it ends; its exit code."""
+        return subprocess.run(self.line(*arguments), check=False).returncode
+
+
+def explained(words: str) -> str:
+    """Kubectl's complaint with the fix, where there is one."""
+    said = words.strip().removeprefix("error: ").removeprefix("Error from server ").splitlines()
+    first = said[-1].strip() if said else "kubectl failed and said nothing"
+    for sign, fix in _FIXES:
+        if sign in words:
+            return f"{first}\n  fix: {fix}"
+    if "Forbidden" in words or "forbidden" in words:
+        return f"{first}\n  fix: ask for that right; deploy/README.md says what users of Velodrome need"
+    return first

@@ -1,0 +1,142 @@
+"""BenchmarkJobs, pods and events as a person reads them. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from velodrome.keys import ENV_ENTRIES, ENV_NODES
+from velodrome.metrics import MetricKey
+from velodrome.plan import Plan, Trial, objective_key
+from velodrome.spec import BenchmarkJob
+from velodrome.units import quantity
+
+Raw = Mapping[str, Any]
+_INDEX = "batch.kubernetes.io/job-completion-index"
+
+
+def state(job: Raw) -> str:
+    """In one word: Complete, Failed, Suspended, Running, or Pending before the operator has seen it."""
+    held = {c["type"] for c in job.get("status", {}).get("conditions") or () if c["status"] == "True"}
+    for kind in ("Complete", "Failed", "Suspended"):
+        if kind in held:
+            return kind
+    return "Running" if "Reconciling" in held else "Pending"
+
+
+def row(job: Raw, now: datetime) -> tuple[str, ...]:
+    """Namespace, name, status, trials, leader, message and age."""
+    metadata, status = job["metadata"], job.get("status", {})
+    return (
+        metadata.get("namespace", ""),
+        metadata["name"],
+        state(job),
+        status.get("trials", {}).get("done", ""),
+        status.get("leader", ""),
+        status.get("message", ""),
+        age(metadata["creationTimestamp"], now),
+    )
+
+
+def age(since: str, now: datetime) -> str:
+    """How long ago, in the largest unit of which there are two or more: 45s, 12m, 3h, 9d."""
+    seconds = max(0, int((now - datetime.fromisoformat(since)).total_seconds()))
+    for unit, letter in ((86400, "d"), (3600, "h"), (60, "m")):
+        if seconds >= 2 * unit:
+            return f"{seconds // unit}{letter}"
+    return f"{seconds}s"
+
+
+def bar(trials: Raw, width: int = 30) -> str:
+    """The share of trials that are done, as a bar: # succeeded, x failed, > running, . to come."""
+    total = max(1, int(trials.get("total", 0)))
+    succeeded, failed = trials.get("succeeded", 0), trials.get("failed", 0)
+    running = min(trials.get("active", 0), total - succeeded - failed)
+    parts = ((succeeded, "#"), (failed, "x"), (running, ">"))
+    drawn = "".join(sign * round(width * count / total) for count, sign in parts)[:width]
+    return drawn.ljust(width, ".")
+
+
+def values(job: BenchmarkJob, raw: Raw) -> Iterator[tuple[str, ...]]:
+    """For each objective and entry that has a value: objective, entry, mean, interval, n, and `leads` for the first."""
+    status = raw.get("status", {})
+    keys: dict[str, MetricKey] = {objective.name: objective_key(objective) for objective in job.spec.objectives}
+    leaders = status.get("leaders") or {}
+    for name, key in keys.items():
+        for entry in status.get("entries") or ():
+            for item in entry.get("objectives") or ():
+                if item["name"] == name:
+                    yield _value(name, key, entry["name"], item, leads=leaders.get(name) == entry["name"])
+
+
+def _value(name: str, key: MetricKey, entry: str, item: Raw, *, leads: bool) -> tuple[str, ...]:
+    interval = ""
+    if "low" in item:
+        interval = f"{quantity(key.metric.unit, item['low'])} to {quantity(key.metric.unit, item['high'])}"
+    return (
+        name,
+        entry,
+        quantity(key.metric.unit, item["mean"]),
+        interval,
+        str(item["samples"]),
+        "leads" if leads else "",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A pod, and the trial that it runs."""
+
+    pod: str
+    trial: Trial
+    rank: int
+    phase: str
+    created: str
+
+
+def attempts(plan: Plan, pods: Sequence[Raw]) -> list[Attempt]:
+    """The pods of a race by the trial that each runs, the newest of a trial last."""
+    found = []
+    for pod in pods:
+        metadata = pod["metadata"]
+        index = metadata.get("labels", {}).get(_INDEX) or metadata.get("annotations", {}).get(_INDEX)
+        if index is None:
+            continue
+        environment = {item["name"]: item.get("value", "") for item in pod["spec"]["containers"][0].get("env", ())}
+        nodes = int(environment.get(ENV_NODES) or 1)
+        entries = tuple(int(part) for part in environment.get(ENV_ENTRIES, "").split(",") if part)
+        indexes = plan.indexes(entries) if entries else tuple(range(len(plan)))
+        trial = plan.trial(indexes[int(index) // nodes])
+        phase = pod.get("status", {}).get("phase", "Pending")
+        found.append(Attempt(metadata["name"], trial, int(index) % nodes, phase, metadata["creationTimestamp"]))
+    return sorted(found, key=lambda attempt: (attempt.trial.index, attempt.rank, attempt.created))
+
+
+def chosen(found: Sequence[Attempt], entry: str | None, repeat: int | None) -> list[Attempt]:
+    """The attempts at an entry's trials, or at one of them; all where neither is named."""
+    return [
+        attempt for attempt in found if entry in (None, attempt.trial.entry) and repeat in (None, attempt.trial.repeat)
+    ]
+
+
+Awaited = Literal["complete", "failed", "suspended", "running", "done"]
+
+
+def has_come(awaited: Awaited, job: Raw) -> bool:
+    """Whether a job is in the state that is waited for; `done` is Complete or Failed."""
+    now = state(job)
+    return now in ("Complete", "Failed") if awaited == "done" else now.lower() == awaited
+
+
+def will_never_come(awaited: Awaited, job: Raw) -> bool:
+    """Whether a job has ended in another way than the one that is waited for."""
+    return state(job) in ("Complete", "Failed") and not has_come(awaited, job)
+
+
+def event_line(event: Raw, now: datetime) -> str:
+    """One line of a race's events."""
+    when = event.get("eventTime") or event.get("lastTimestamp") or event["metadata"]["creationTimestamp"]
+    message = event.get("note") or event.get("message") or ""
+    return f"{age(when, now):>5} ago  {event.get('type', ''):7}  {event['reason']}: {message}"
