@@ -87,8 +87,7 @@ def status(
     """Show a race: its conditions, trials, values with their intervals, what it waits for, and what happened."""
     import time
 
-    import click
-
+    from velodrome.cli.console import output
     from velodrome.cluster import telling
     from velodrome.cluster.kubectl import BENCHMARKJOBS
 
@@ -99,7 +98,7 @@ def status(
             _write(job)
         else:
             if watch:
-                click.clear()
+                output().clear()
             _tell(kubectl, job)
         if not watch or telling.has_come("done", job):
             return
