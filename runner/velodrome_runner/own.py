@@ -33,7 +33,7 @@ from velodrome_runner.publish import Publisher, connect
 from velodrome_runner.ranks import Ranks
 from velodrome_runner.reporting import Failure, Moment, Reporter, exit_code, failed, thinned, who
 from velodrome_runner.settings import Settings
-from velodrome_runner.threads import memory_limit
+from velodrome_runner.threads import memory_kills, memory_limit
 
 _POLL_SECONDS = 0.2
 # A command that is told to end has this long before it is killed; a pod has 30 s in all.
@@ -42,10 +42,14 @@ _GRACE_SECONDS = 15.0
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How the command ended: its exit code, or minus the signal that ended it, and the last that it wrote."""
+    """How the command ended: its exit code, or minus the signal that ended it, and the last that it wrote.
+
+    `for_memory` says that the kernel ended a process of this trial meanwhile, since its memory ran out.
+    """
 
     code: int
     last_line: str = ""
+    for_memory: bool = False
 
 
 def run(
@@ -70,14 +74,19 @@ def run(
     with Publisher(client, settings.job_uid) as publisher:
         reporter = Reporter(trial, settings, publisher, wall)
         reporter("Starting", None)
-        reported = Reported()
+        reported, killed = Reported(), memory_kills()
         ended = _train(line, _Files.of(trial, settings, threads), reported, reporter, settings.ranks)
         told = who(trial, settings, started, wall())
         if isinstance(ended, int):
             written = [line for line in tail.text().splitlines() if line.strip()]
             if ended == 0 and not settings.ranks.leads:
                 return keys.EXIT_OK
-            found = conclude(plan, trial, reported, Ended(ended, written[-1] if len(written) > 1 else ""))
+            found = conclude(
+                plan,
+                trial,
+                reported,
+                Ended(ended, written[-1] if len(written) > 1 else "", for_memory=memory_kills() > killed),
+            )
         else:
             found = ended
         if isinstance(found, Failure):
@@ -93,10 +102,9 @@ def run(
 
 def conclude(plan: Plan, trial: Trial, reported: Reported, ended: Ended) -> Failure | dict[str, object]:
     """What the lines and the command's end come to: why the trial failed, or its result's fields. Pure."""
-    if ended.code < 0:
-        return Failure("CommandKilled", f"the command was ended by {_signal_name(-ended.code)}: {_last(ended)}")
-    if ended.code > 0:
-        return Failure("CommandFailed", f"the command ended with exit code {ended.code}: {_last(ended)}")
+    bad = _ended_badly(ended)
+    if bad is not None:
+        return bad
     if reported.problem is not None:
         return Failure("InvalidReport", f"the command's report can't be read: {reported.problem}", final=True)
     if reported.result is None:
@@ -125,6 +133,16 @@ def conclude(plan: Plan, trial: Trial, reported: Reported, ended: Ended) -> Fail
         "dataset": reported.dataset,
         "epochs": reported.result.epochs or (reported.curves[-1].epoch if reported.curves else None),
     }
+
+
+def _ended_badly(ended: Ended) -> Failure | None:
+    if ended.code != 0 and ended.for_memory:
+        return Failure("OutOfMemory", "the command ran out of memory: raise spec.runner.resources.limits.memory")
+    if ended.code < 0:
+        return Failure("CommandKilled", f"the command was ended by {_signal_name(-ended.code)}: {_last(ended)}")
+    if ended.code > 0:
+        return Failure("CommandFailed", f"the command ended with exit code {ended.code}: {_last(ended)}")
+    return None
 
 
 def _last(ended: Ended) -> str:

@@ -67,6 +67,17 @@ def memory_limit(*, proc: Path = Path("/proc/self"), cgroups: Path = Path("/sys/
     return min(limits, default=None)
 
 
+def memory_kills(*, proc: Path = Path("/proc/self"), cgroups: Path = Path("/sys/fs/cgroup")) -> int:
+    """How many processes the kernel has killed for memory in this process's control group; 0 where it can't tell."""
+    for folder in _folders("memory", proc, cgroups):
+        for name in ("memory.events", "memory.oom_control"):
+            for line in (_read(folder / name) or "").splitlines():
+                word, _, count = line.partition(" ")
+                if word == "oom_kill":
+                    return int(count)
+    return 0
+
+
 def _asked(text: str) -> float:
     try:
         number = float(text)

@@ -58,3 +58,12 @@ def test_small_programs_finish_and_are_ranked(installed: Kube, name: str, own_im
     assert entry["objectives"][0] | {"low": 0, "high": 0} == {
         "name": "accuracy", "mean": pytest.approx(0.51), "samples": 3, "low": 0, "high": 0,
     }  # fmt: skip
+
+
+def test_a_program_that_runs_out_of_memory_is_told_so(installed: Kube, name: str, own_image: str) -> None:
+    hungry = "kept = []\nwhile True:\n    kept.append(bytearray(16 << 20))"
+    runner = {"resources": {"limits": {"memory": "256Mi"}}}
+    installed.apply(own(name, own_image, "python", "-c", hungry, runner=runner))
+    failed = installed.wait("Failed", lambda: installed.condition(name, "Failed"), 180)
+    assert "OutOfMemory" in failed["message"]
+    assert "limits.memory" in failed["message"]

@@ -14,7 +14,7 @@ from velodrome.results import Environment
 from velodrome.spec import Training
 from velodrome_runner.environment import fingerprint
 from velodrome_runner.hardware import cpu_model
-from velodrome_runner.threads import cpu_limit, memory_limit
+from velodrome_runner.threads import cpu_limit, memory_kills, memory_limit
 
 NO_LIMIT_V1 = str(2**63 - 4096)
 
@@ -168,3 +168,16 @@ def test_the_fingerprint_is_complete_and_survives_json() -> None:
     assert (made.resources.cpus, made.resources.concurrent_trials, made.resources.accelerators) == (3, 2, 0)
     assert made.resources.memory_limit_bytes == memory_limit()
     assert (made.precision, made.deterministic) == ("float32", True)
+
+
+def test_what_the_kernel_killed_for_memory_is_counted_in_the_processs_own_group(system: System) -> None:
+    assert memory_kills(proc=system.proc, cgroups=system.cgroups) == 0
+    system.belongs("0::/pod")
+    system.group("pod", memory__events="low 0\nhigh 3\nmax 9\noom 2\noom_kill 1")
+    assert memory_kills(proc=system.proc, cgroups=system.cgroups) == 1
+
+
+def test_the_first_version_of_control_groups_counts_kills_too(system: System) -> None:
+    system.belongs("4:memory:/pod")
+    system.group("memory/pod", memory__oom_control="oom_kill_disable 0\nunder_oom 0\noom_kill 2")
+    assert memory_kills(proc=system.proc, cgroups=system.cgroups) == 2
