@@ -109,7 +109,7 @@ class ApiProxy(Looped):
         url = f"{self._server}{request.rel_url}"
         timeout = aiohttp.ClientTimeout(total=None)
         async with self._session.request(
-            request.method, url, headers=headers, data=await request.read(), timeout=timeout
+            request.method, url, headers=headers, data=await request.read() or None, timeout=timeout
         ) as answer:
             kept = {name: value for name, value in answer.headers.items() if name.lower() not in _HOP}
             if watch:

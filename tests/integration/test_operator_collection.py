@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -73,7 +74,8 @@ def collection(
 
 
 def round_of(found: Collection) -> bool:
-    return asyncio.run(found._round())
+    with ThreadPoolExecutor(1) as thread:  # the tests' own may have a loop already, that of a browser
+        return thread.submit(asyncio.run, found._round()).result()
 
 
 def test_a_report_that_overtook_its_pods_event_is_attributed_by_asking_once(store: Store, race: Race) -> None:
