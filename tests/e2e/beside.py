@@ -152,7 +152,6 @@ def end_state(kube: Kube, namespace: str, name: str) -> dict[str, Any]:
         "leaders": status["leaders"],
         "events": sorted(e["reason"] for e in events if e["regarding"].get("uid") == uid),
         "children": sorted(item["kind"] for item in jobs["items"]),
-        "succeeded": sum(item.get("status", {}).get("succeeded", 0) for item in jobs["items"]),
     }
 
 

@@ -77,22 +77,19 @@ def pods(kube: Kube, name: str) -> str:
 
 
 def settled(kube: Kube, operator: Beside, name: str, undisturbed: dict[str, Any]) -> None:
-    """Waits for the end, and holds it to the undisturbed race's."""
+    """Waits for the end, and holds it to the undisturbed race's; an Event may be missing, and none is told twice."""
     until_complete(kube, operator, name)
-
-    def told() -> bool:
-        operator.start()
-        return bool(end_state(kube, NAMESPACE, name)["events"] == undisturbed["events"])
-
-    kube.wait("the end to be told", told, 90)
-    assert end_state(kube, NAMESPACE, name) == undisturbed
+    found = end_state(kube, NAMESPACE, name)
+    told, expected = found.pop("events"), undisturbed["events"]
+    assert set(told) <= set(expected)
+    assert len(told) == len(set(told))
+    assert found == {key: value for key, value in undisturbed.items() if key != "events"}
 
 
 def test_the_undisturbed_race_is_whole(undisturbed: dict[str, Any]) -> None:
     assert undisturbed["trials"]["succeeded"] == TRIALS
     assert undisturbed["events"] == ["AllTrialsFinished", "Started"]
     assert undisturbed["children"] == ["ConfigMap", "Job", "Secret"]
-    assert undisturbed["succeeded"] == TRIALS
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
