@@ -105,6 +105,10 @@ class LocalError(VelodromeError):
 
 
 class ClusterError(VelodromeError):
-    """The cluster can't be asked, or says no; the message has its words and the fix."""
+    """The cluster can't be asked, or says no: `said` has its words, `fix` what to do about it, where that is known."""
 
     reason = "ClusterError"
+
+    def __init__(self, said: str, fix: str = "") -> None:
+        self.said, self.fix = said, fix
+        super().__init__(f"{said}\n  fix: {fix}" if fix else said)

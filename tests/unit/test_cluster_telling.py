@@ -116,4 +116,4 @@ def test_values_have_their_unit_and_the_leader_its_mark() -> None:
     ],
 )
 def test_complaints_come_with_a_fix(words: str, fix: str) -> None:
-    assert fix in explained(words)
+    assert fix in str(explained(words))

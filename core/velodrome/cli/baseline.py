@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from velodrome.cli.console import write_json
 from velodrome.cli.ending import FAILED
 from velodrome.cli.options import Json, RedisUrl
 
@@ -63,9 +64,8 @@ def regressions(
         found = judge(store, _job(store, job).uid)
     if json:
         from dataclasses import asdict
-        from json import dumps
 
-        typer.echo(dumps([asdict(one) for one in found], ensure_ascii=False, indent=2))
+        write_json([asdict(one) for one in found])
     elif found:
         _print(found)
     else:
@@ -112,9 +112,7 @@ def show(
         boards = [board] if board is not None else sorted(known.name for known in store.boards())
         found = [mark for name in boards for mark in store.baselines(name)]
     if json:
-        from json import dumps
-
-        typer.echo(dumps([mark.model_dump(mode="json") for mark in found], ensure_ascii=False, indent=2))
+        write_json([mark.model_dump(mode="json") for mark in found])
     elif not found:
         typer.echo("Nothing is pinned: values are compared with those of the newest job that was not worse.")
     else:

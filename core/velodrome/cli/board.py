@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from velodrome.cli.console import write_json
 from velodrome.cli.options import Json, RedisUrl
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def results(
     elif json:
         from velodrome.cli.ranking_output import rankings_document
 
-        _write_json(rankings_document(chosen, rankings))
+        write_json(rankings_document(chosen, rankings))
     else:
         print_board(chosen, rankings)
 
@@ -86,7 +87,7 @@ def jobs(
     with results_store(redis) as store:
         found = [(job, store.counts(job.uid)) for job in store.jobs(board, limit=limit)]
     if json:
-        _write_json([_job_document(job, counts) for job, counts in found])
+        write_json([_job_document(job, counts) for job, counts in found])
     elif not found:
         typer.echo(NOTHING)
     else:
@@ -130,7 +131,7 @@ def _print_cohorts(store: Store, board: str, objective: str | None, *, as_json: 
         for ranked in board_rankings(store, board, objective)
     }
     if as_json:
-        _write_json(
+        write_json(
             {
                 one.name: [{"id": c.cohort_id, "conditions": c.conditions, "entries": c.entries} for c in cohorts]
                 for one, cohorts in found.items()
@@ -167,9 +168,3 @@ def _job_document(job: JobInfo, counts: Counts) -> dict[str, Any]:
         "succeeded": counts.succeeded,
         "failed": counts.failed,
     }
-
-
-def _write_json(value: object) -> None:
-    from json import dumps
-
-    typer.echo(dumps(value, ensure_ascii=False, indent=2))

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from velodrome.cli.console import write_json
 from velodrome.cli.ending import BAD_INPUT, ENDED_OTHERWISE, TIMED_OUT
 from velodrome.cli.options import Json
 
 if TYPE_CHECKING:
     from velodrome.cluster.kubectl import Kubectl
     from velodrome.plan import Plan
+    from velodrome.spec import BenchmarkJob
 
 GET_EXAMPLES = """\
   velodrome get
@@ -64,7 +66,7 @@ def get(
         BENCHMARKJOBS, *(["--all-namespaces"] if everywhere else [])
     )  # fmt: skip
     if json:
-        _write(jobs)
+        write_json(jobs)
         return
     if not jobs:
         typer.echo("There is no BenchmarkJob here: apply one with kubectl apply -f, or look everywhere with -A.")
@@ -95,7 +97,7 @@ def status(
     while True:
         job = kubectl.json("get", BENCHMARKJOBS, name)
         if json:
-            _write(job)
+            write_json(job)
         else:
             if watch:
                 output().clear()
@@ -203,10 +205,16 @@ def _kubectl(namespace: str | None, context: str | None, kubeconfig: str | None)
 def _plan(kubectl: Kubectl, name: str) -> Plan:
     from velodrome.cluster.kubectl import BENCHMARKJOBS
     from velodrome.plan import plan
+
+    return plan(_job(kubectl.json("get", BENCHMARKJOBS, name)))
+
+
+def _job(raw: dict[str, Any]) -> BenchmarkJob:
+    """What was applied, without the status that the operator gave it."""
     from velodrome.spec import validate
 
-    document = kubectl.json("get", BENCHMARKJOBS, name)
-    return plan(validate({key: value for key, value in document.items() if key != "status"}, source=name))
+    document = {key: value for key, value in raw.items() if key != "status"}
+    return validate(document, source=raw["metadata"]["name"])
 
 
 def _named(plan: Plan, trial: str | None) -> tuple[str | None, int | None]:
@@ -224,7 +232,6 @@ def _named(plan: Plan, trial: str | None) -> tuple[str | None, int | None]:
 def _tell(kubectl: Kubectl, raw: dict[str, Any]) -> None:
     from velodrome.cli.console import output, table
     from velodrome.cluster import telling
-    from velodrome.spec import validate
 
     now, name, found = datetime.now(UTC), raw["metadata"]["name"], raw.get("status", {})
     trials = found.get("trials", {})
@@ -236,8 +243,7 @@ def _tell(kubectl: Kubectl, raw: dict[str, Any]) -> None:
             f"{trials[kind]} {kind}" for kind in ("succeeded", "failed", "active", "disrupted") if trials.get(kind)
         )
         typer.echo(f"  [{telling.bar(trials)}] {trials.get('done', '')} trials: {counts or 'none yet'}")
-    job = validate({key: value for key, value in raw.items() if key != "status"}, source=name)
-    rows = list(telling.values(job, raw))
+    rows = list(telling.values(_job(raw), raw))
     if rows:
         shown = table("Objective", "Entry", "Mean", "95 % interval", "n", "", numbers=frozenset({"Mean", "n"}))
         for cells in rows:
@@ -247,9 +253,3 @@ def _tell(kubectl: Kubectl, raw: dict[str, Any]) -> None:
     own = [event for event in events if event.get("regarding", {}).get("uid") == raw["metadata"]["uid"]]
     for event in sorted(own, key=lambda event: event["metadata"]["creationTimestamp"])[-10:]:
         typer.echo(telling.event_line(event, now))
-
-
-def _write(document: object) -> None:
-    from json import dumps
-
-    typer.echo(dumps(document, ensure_ascii=False, indent=2))

@@ -22,6 +22,15 @@ def output(stream: TextIO | None = None) -> Console:
     return Console(file=stream, width=width, highlight=False, soft_wrap=False)
 
 
+def write_json(value: object) -> None:
+    """Writes a value to standard output as JSON, for programs."""
+    from json import dumps
+
+    import typer
+
+    typer.echo(dumps(value, ensure_ascii=False, indent=2))
+
+
 def table(*columns: str, numbers: frozenset[str] = frozenset()) -> Table:
     """A plain table; the columns named in `numbers` are aligned at their right."""
     from rich import box

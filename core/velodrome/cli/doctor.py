@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from velodrome.cli.cluster import Context, Kubeconfig
+from velodrome.cli.console import write_json
 from velodrome.cli.ending import NOT_HERE
 from velodrome.cli.options import Json, RedisUrl
 
@@ -48,9 +49,8 @@ def doctor(
         checks = examine(redis)
     if json:
         from dataclasses import asdict
-        from json import dumps
 
-        typer.echo(dumps([asdict(check) for check in checks], ensure_ascii=False, indent=2))
+        write_json([asdict(check) for check in checks])
     else:
         width = max(len(check.name) for check in checks)
         for check in checks:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from velodrome.cli.console import write_json
 from velodrome.cli.options import Json, RedisUrl
 
 if TYPE_CHECKING:
@@ -44,9 +45,7 @@ def show(
         progress = store.progress(job.uid).get(index)
         conflicts = [one for one in store.conflicts(job.uid) if one.result.index == index]
     if json:
-        from json import dumps
-
-        typer.echo(dumps(_document(job, index, record, curves, conflicts), ensure_ascii=False, indent=2))
+        write_json(_document(job, index, record, curves, conflicts))
         return
     for line in _lines(job, index, record, curves, progress):
         typer.echo(line)

@@ -53,8 +53,7 @@ def _guarded(look: Callable[[Installation], Check], at: Installation) -> Check:
     try:
         return look(at)
     except ClusterError as error:
-        said, _, fix = str(error).partition("\n  fix: ")
-        return Check(look.__name__.replace("_", " "), "warning", f"can't be looked at: {said}", fix)
+        return Check(look.__name__.replace("_", " "), "warning", f"can't be looked at: {error.said}", error.fix)
 
 
 def api_server(at: Installation) -> Check:
@@ -62,18 +61,14 @@ def api_server(at: Installation) -> Check:
     try:
         found = json.loads(at.kubectl.text("version", "-o", "json"))
     except ClusterError as error:
-        said, _, fix = str(error).partition("\n  fix: ")
-        return Check("API server", "missing", said, fix)
+        return Check("API server", "missing", error.said, error.fix)
     return Check("API server", "ok", f"Kubernetes {found['serverVersion']['gitVersion']}")
 
 
 def definition(at: Installation) -> Check:
     """Whether the cluster knows BenchmarkJobs of this version."""
-    try:
-        found = at.kubectl.json("get", "crd", BENCHMARKJOBS)
-    except ClusterError as error:
-        if "NotFound" not in str(error):
-            raise
+    found = _found(at, "crd", BENCHMARKJOBS)
+    if found is None:
         return Check("CRD", "missing", "the cluster knows no BenchmarkJob", "kubectl apply --server-side -k deploy/crd")
     served = [version["name"] for version in found["spec"]["versions"] if version["served"]]
     if VERSION not in served:
@@ -171,15 +166,22 @@ def gpus(at: Installation) -> Check:
 
 
 def _workload(at: Installation, name: str, kind: str, workload: str) -> Check:
-    try:
-        found = at.kubectl.json("get", kind, workload, "-n", at.namespace)
-    except ClusterError as error:
-        if "NotFound" not in str(error):
-            raise
+    found = _found(at, kind, workload, "-n", at.namespace)
+    if found is None:
         return Check(name, "missing", f"there is no {kind} {workload} in {at.namespace}", _INSTALL)
     ready, wanted = found.get("status", {}).get("readyReplicas", 0), found["spec"].get("replicas", 1)
     if not ready:
         why = "it is scaled to 0" if not wanted else "none of its pods is ready"
         fix = f"kubectl -n {at.namespace} describe {kind} {workload}, and the log of its pod"
-        return Check(name, "missing", f"{why}", fix)
+        return Check(name, "missing", why, fix)
     return Check(name, "ok", found["spec"]["template"]["spec"]["containers"][0]["image"])
+
+
+def _found(at: Installation, *what: str) -> dict[str, Any] | None:
+    """An object; None where there is none of that name."""
+    try:
+        return at.kubectl.json("get", *what)
+    except ClusterError as error:
+        if "NotFound" not in error.said:
+            raise
+        return None

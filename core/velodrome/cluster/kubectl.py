@@ -43,7 +43,7 @@ class Kubectl:
         """
         program = shutil.which("kubectl")
         if program is None:
-            raise ClusterError("kubectl is not on PATH: install it, https://kubernetes.io/docs/tasks/tools/")
+            raise ClusterError("kubectl is not on PATH", "install it: https://kubernetes.io/docs/tasks/tools/")
         chosen = {"--namespace": self.namespace, "--context": self.context, "--kubeconfig": self.kubeconfig}
         return [program, *(f"{option}={value}" for option, value in chosen.items() if value), *arguments]
 
@@ -55,7 +55,7 @@ class Kubectl:
         """
         done = subprocess.run(self.line(*arguments), capture_output=True, text=True, check=False)
         if done.returncode != 0:
-            raise ClusterError(explained(done.stderr))
+            raise explained(done.stderr)
         return done.stdout
 
     def json(self, *arguments: str) -> dict[str, Any]:
@@ -80,13 +80,11 @@ class Kubectl:
         return subprocess.run(self.line(*arguments), check=False).returncode
 
 
-def explained(words: str) -> str:
+def explained(words: str) -> ClusterError:
     """Kubectl's complaint with the fix, where there is one."""
-    said = words.strip().removeprefix("error: ").removeprefix("Error from server ").splitlines()
-    first = said[-1].strip() if said else "kubectl failed and said nothing"
-    for sign, fix in _FIXES:
-        if sign in words:
-            return f"{first}\n  fix: {fix}"
-    if "Forbidden" in words or "forbidden" in words:
-        return f"{first}\n  fix: ask for that right; deploy/README.md says what users of Velodrome need"
-    return first
+    lines = words.strip().removeprefix("error: ").removeprefix("Error from server ").splitlines()
+    said = lines[-1].strip() if lines else "kubectl failed and said nothing"
+    fix = next((fix for sign, fix in _FIXES if sign in words), "")
+    if not fix and ("Forbidden" in words or "forbidden" in words):
+        fix = "ask for that right; deploy/README.md says what users of Velodrome need"
+    return ClusterError(said, fix)
