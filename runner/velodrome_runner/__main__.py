@@ -98,20 +98,20 @@ def _run_one(command: tuple[str, ...] | None, *, own: bool) -> int:
         count = threads.cpu_limit(os.environ)
         threads.use(count)
         from velodrome_runner.instructions import earned
-        from velodrome_runner.orders import ordered
+        from velodrome_runner.orders import planned
 
-        ordered_trial = ordered(settings)
-        code = earned(settings, ordered_trial.index)
+        plan, trial = planned(settings)
+        code = earned(settings, trial.index)
         if code is not None:
             return code
-        if own or ordered_trial.config.command is not None:
-            from velodrome_runner import own as own_code
+        if own or trial.config.command is not None:
+            from velodrome_runner.own import run as run_own
 
-            return own_code.run(settings, threads=count, tail=tail, command=command)
-        from velodrome_runner import trial
+            return run_own(settings, plan, trial, threads=count, tail=tail, command=command)
+        from velodrome_runner.trial import run
 
         threads.use(count)
-        return trial.run(settings, threads=count, tail=tail)
+        return run(settings, trial, threads=count, tail=tail)
     except ConfigurationError as error:
         complain(f"{error.reason}: {error}")
         return keys.EXIT_CONFIGURATION

@@ -35,13 +35,35 @@ def fingerprint(
 
     `threads` is what torch computes with; `concurrent` the trials that share the machine, this one included.
     """
+    return environment(
+        _hardware(device, cpuinfo),
+        _software(device),
+        accelerators=int(device.type != "cpu"),
+        threads=threads,
+        concurrent=concurrent,
+        nodes=nodes,
+        training=training,
+    )
+
+
+def environment(
+    hardware: Hardware,
+    software: Software,
+    *,
+    accelerators: int,
+    threads: int,
+    concurrent: int,
+    nodes: int,
+    training: Training,
+) -> Environment:
+    """The fingerprint of a trial that computes with these, whoever trains it."""
     return Environment(
-        hardware=_hardware(device, cpuinfo),
-        software=_software(device),
+        hardware=hardware,
+        software=software,
         resources=GrantedResources(
             cpus=threads,
             memory_limit_bytes=memory_limit(),
-            accelerators=int(device.type != "cpu"),
+            accelerators=accelerators,
             concurrent_trials=concurrent,
             nodes=nodes,
         ),

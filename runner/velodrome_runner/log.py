@@ -22,6 +22,11 @@ def complain(line: str) -> None:
     sys.stderr.flush()
 
 
+def first_line(error: Exception) -> str:
+    """The first line of what an exception says, or its name where it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:500]
+
+
 class Tail:
     """The last `limit` characters of everything that the wrapped streams are given."""
 

@@ -9,11 +9,6 @@ from velodrome.spec import parse_jobs
 from velodrome_runner.settings import Settings
 
 
-def ordered(settings: Settings) -> Trial:
-    """The trial that the settings name; raises as `planned` does."""
-    return planned(settings)[1]
-
-
 def planned(settings: Settings) -> tuple[Plan, Trial]:
     """The job's plan, and the trial of it that the settings name.
 

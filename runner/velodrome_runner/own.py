@@ -24,16 +24,17 @@ from velodrome import keys
 from velodrome.errors import ConfigurationError
 from velodrome.metrics import MetricKey
 from velodrome.plan import Plan, Trial, objective_key
-from velodrome.results import Environment, GrantedResources, Hardware, Software, TrialResult
+from velodrome.results import Environment, Hardware, Software, TrialResult
+from velodrome.signals import signal_name
+from velodrome_runner.environment import environment
 from velodrome_runner.hardware import cpu_model, nvidia
 from velodrome_runner.lines import Reported
 from velodrome_runner.log import Tail, complain
-from velodrome_runner.orders import planned
 from velodrome_runner.publish import Publisher, connect
 from velodrome_runner.ranks import Ranks
 from velodrome_runner.reporting import Failure, Moment, Reporter, exit_code, failed, thinned, who
 from velodrome_runner.settings import Settings
-from velodrome_runner.threads import memory_kills, memory_limit
+from velodrome_runner.threads import memory_kills
 
 _POLL_SECONDS = 0.2
 # A command that is told to end has this long before it is killed; a pod has 30 s in all.
@@ -54,6 +55,8 @@ class Ended:
 
 def run(
     settings: Settings,
+    plan: Plan,
+    trial: Trial,
     *,
     threads: int,
     tail: Tail,
@@ -63,9 +66,8 @@ def run(
     """Runs the trial's command, or the one given, reports its result, and returns the exit code of `velodrome.keys`.
 
     Raises:
-        ConfigurationError: there is no such trial, or it has no command.
+        ConfigurationError: it has no command.
     """
-    plan, trial = planned(settings)
     line = tuple(command or trial.config.command or ())
     if not line:
         raise ConfigurationError(f"entry {trial.entry} has no command: give one, `velodrome-runner exec -- COMMAND …`")
@@ -77,26 +79,21 @@ def run(
         reported, killed = Reported(), memory_kills()
         ended = _train(line, _Files.of(trial, settings, threads), reported, reporter, settings.ranks)
         told = who(trial, settings, started, wall())
+        if ended == 0 and not settings.ranks.leads:
+            return keys.EXIT_OK
         if isinstance(ended, int):
             written = [line for line in tail.text().splitlines() if line.strip()]
-            if ended == 0 and not settings.ranks.leads:
-                return keys.EXIT_OK
-            found = conclude(
-                plan,
-                trial,
-                reported,
-                Ended(ended, written[-1] if len(written) > 1 else "", for_memory=memory_kills() > killed),
-            )
+            last = written[-1] if len(written) > 1 else ""
+            found = conclude(plan, trial, reported, Ended(ended, last, for_memory=memory_kills() > killed))
         else:
             found = ended
         if isinstance(found, Failure):
             complain(f"{found.reason}: {found.message}")
             result = failed(found, tail, told)
         else:
-            environment = _environment(trial, reported, threads, settings.concurrent, settings.ranks.size)
-            result = TrialResult.model_validate(told | found | {"environment": environment})
-        spool = settings.scratch / f"result-{settings.index}-{settings.attempt}.json"
-        delivered = publisher.deliver(result, spool, deadline=settings.deadline)
+            where = _environment(trial, reported, threads, settings.concurrent, settings.ranks.size)
+            result = TrialResult.model_validate(told | found | {"environment": where})
+        delivered = publisher.deliver(result, settings.spool, deadline=settings.deadline)
     return exit_code(found if isinstance(found, Failure) else None, delivered=delivered)
 
 
@@ -139,7 +136,7 @@ def _ended_badly(ended: Ended) -> Failure | None:
     if ended.code != 0 and ended.for_memory:
         return Failure("OutOfMemory", "the command ran out of memory: raise spec.runner.resources.limits.memory")
     if ended.code < 0:
-        return Failure("CommandKilled", f"the command was ended by {_signal_name(-ended.code)}: {_last(ended)}")
+        return Failure("CommandKilled", f"the command was ended by {signal_name(-ended.code)}: {_last(ended)}")
     if ended.code > 0:
         return Failure("CommandFailed", f"the command ended with exit code {ended.code}: {_last(ended)}")
     return None
@@ -153,13 +150,6 @@ def _wanted(plan: Plan, trial: Trial) -> tuple[str, ...]:
     """Keys of everything that the race ranks or shows, without repetition."""
     objectives = (str(objective_key(objective)) for objective in plan.job.spec.objectives)
     return tuple(dict.fromkeys((*trial.config.quality, *objectives)))
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,13 +187,13 @@ class _Files:
 
 def _train(line: Sequence[str], files: _Files, reported: Reported, reporter: Reporter, ranks: Ranks) -> int | Failure:
     """Runs the command to its end, passing its epochs on while it runs; its return code, as subprocess has it."""
-    environment = {name: value for name, value in os.environ.items() if name != keys.ENV_REDIS_URL}
-    environment |= ranks.environment()
-    environment |= {keys.ENV_TRIAL: str(files.trial), keys.ENV_REPORT: str(files.report)}
+    variables = {name: value for name, value in os.environ.items() if name != keys.ENV_REDIS_URL}
+    variables |= ranks.environment()
+    variables |= {keys.ENV_TRIAL: str(files.trial), keys.ENV_REPORT: str(files.report)}
     sys.stdout.flush()
     try:
         process = subprocess.Popen(
-            line, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            line, env=variables, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             process_group=0,
         )  # fmt: skip
     except OSError as error:
@@ -264,27 +254,23 @@ def _environment(trial: Trial, reported: Reported, threads: int, concurrent: int
     accelerators = nvidia()
     first = accelerators[0] if accelerators else None
     software = reported.software
-    return Environment(
-        hardware=Hardware(
+    return environment(
+        Hardware(
             cpu_model=cpu_model(),
             cpu_count=os.cpu_count() or 1,
             accelerator=first.name if first else None,
             accelerator_memory_bytes=first.memory_bytes if first else None,
             driver=first.driver if first else None,
         ),
-        software=Software(
+        Software(
             velodrome=velodrome.__version__,
             python=platform.python_version(),
             framework=software.framework if software else "own code",
             libraries=software.libraries if software else {},
         ),
-        resources=GrantedResources(
-            cpus=threads,
-            memory_limit_bytes=memory_limit(),
-            accelerators=len(accelerators),
-            concurrent_trials=concurrent,
-            nodes=nodes,
-        ),
-        precision=trial.config.training.precision,
-        deterministic=trial.config.training.deterministic,
+        accelerators=len(accelerators),
+        threads=threads,
+        concurrent=concurrent,
+        nodes=nodes,
+        training=trial.config.training,
     )

@@ -10,13 +10,14 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from velodrome.errors import VelodromeError
+from velodrome_runner.log import first_line
 
 if TYPE_CHECKING:
     import torch
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
 PORT = 29500
 # How long the first waits for the last to start, and each for the others' next word. Rank 0 may evaluate for so long.
 MEETING_SECONDS = 1800.0
-
-_Value = TypeVar("_Value")
 
 
 class PeerLost(VelodromeError):
@@ -91,7 +90,7 @@ class Ranks:
         except RuntimeError as error:
             if not isinstance(error, distributed.DistError) and not _is_of_gloo(error):
                 raise
-            raise PeerLost(f"rank {self.rank} of {self.size} lost the others: {_first_line(error)}") from error
+            raise PeerLost(f"rank {self.rank} of {self.size} lost the others: {first_line(error)}") from error
         finally:
             if distributed.is_initialized():
                 distributed.destroy_process_group()
@@ -115,11 +114,6 @@ class Ranks:
 
             distributed.all_reduce(value)
         return value
-
-    def led(self, find: Callable[[], _Value]) -> _Value:
-        """What rank 0 finds, told to all; the others don't look."""
-        found: _Value = self.agreed(find() if self.leads else None)
-        return found
 
     def agreed(self, value: Any) -> Any:
         """What rank 0 says, whatever the others think."""
@@ -161,7 +155,3 @@ def _is_of_gloo(error: RuntimeError) -> bool:
     """Gloo's own errors are plain RuntimeErrors that name its source files or the connection."""
     text = str(error)
     return any(word in text for word in ("gloo", "Gloo", "Connection closed by peer", "Connection reset by peer"))
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]

@@ -34,6 +34,11 @@ class Settings:
     entries: tuple[int, ...] = ()
     ranks: Ranks = ALONE
 
+    @property
+    def spool(self) -> Path:
+        """Where the result is kept until it is delivered; no two attempts share it."""
+        return self.scratch / f"result-{self.index}-{self.attempt}.json"
+
     @classmethod
     def read(cls, environ: Mapping[str, str]) -> Settings:
         """Reads the variables of `velodrome.keys`.

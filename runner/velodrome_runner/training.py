@@ -142,8 +142,9 @@ def train(  # noqa: PLR0913, PLR0915, C901 - a training loop is read in one piec
         mean = _finite(ranks.total(loss_sum).item() / seen, epoch)
 
         where = f"the validation split after epoch {epoch}"
-        validation = ranks.led(
-            lambda where=where: evaluate(  # type: ignore[misc]
+        found = None
+        if ranks.leads:
+            found = evaluate(
                 model,
                 prepared.batches(max(batch_size, 64), split="validation"),
                 classes=prepared.classes,
@@ -151,7 +152,7 @@ def train(  # noqa: PLR0913, PLR0915, C901 - a training loop is read in one piec
                 where=where,
                 context=context,
             )
-        )
+        validation = ranks.agreed(found)
         curves.append(
             EpochPoint(
                 epoch=epoch,

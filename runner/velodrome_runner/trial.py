@@ -11,25 +11,21 @@ import torch
 
 from velodrome import keys
 from velodrome.errors import ConfigurationError, TrialFailed, VelodromeError
+from velodrome.plan import Trial
 from velodrome.results import TrialResult
-from velodrome_runner.log import Tail, complain
+from velodrome_runner.log import Tail, complain, first_line
 from velodrome_runner.measuring import Measured, measure
-from velodrome_runner.orders import ordered
 from velodrome_runner.publish import Publisher, connect
 from velodrome_runner.ranks import PeerLost
 from velodrome_runner.reporting import Failure, Reporter, exit_code, failed, thinned, who
 from velodrome_runner.settings import Settings
 
 
-def run(settings: Settings, *, threads: int, tail: Tail, wall: Callable[[], float] = time.time) -> int:
-    """Runs the trial that the settings name, reports it, and returns the exit code of `velodrome.keys`.
+def run(settings: Settings, trial: Trial, *, threads: int, tail: Tail, wall: Callable[[], float] = time.time) -> int:
+    """Runs the trial, reports it, and returns the exit code of `velodrome.keys`.
 
     Whatever goes wrong in the trial becomes its result.
-
-    Raises:
-        ConfigurationError: there is no such trial, so that there is nothing to report a result of.
     """
-    trial = ordered(settings)
     started = wall()
     client = None if settings.redis_url is None else connect(settings.redis_url)
     with Publisher(client, settings.job_uid) as publisher:
@@ -51,8 +47,7 @@ def run(settings: Settings, *, threads: int, tail: Tail, wall: Callable[[], floa
                 traceback.print_exc()
             complain(f"{failure.reason}: {failure.message}")
             result = failed(failure, tail, who(trial, settings, started, wall()))
-        spool = settings.scratch / f"result-{settings.index}-{settings.attempt}.json"
-        delivered = publisher.deliver(result, spool, deadline=settings.deadline)
+        delivered = publisher.deliver(result, settings.spool, deadline=settings.deadline)
     return exit_code(failure, delivered=delivered)
 
 
@@ -64,7 +59,7 @@ def explain(error: Exception) -> Failure:
         return Failure(error.reason, str(error))
     if isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error):
         return Failure(
-            "OutOfMemory", f"memory ran out: use a smaller training.batchSize or model ({_first_line(error)})"
+            "OutOfMemory", f"memory ran out: use a smaller training.batchSize or model ({first_line(error)})"
         )
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         place = f" in {error.filename}" if error.filename else ""
@@ -73,10 +68,10 @@ def explain(error: Exception) -> Failure:
         return Failure(
             "DeterminismUnsupported",
             f"an operation of this model has no deterministic form: set training.deterministic to false "
-            f"({_first_line(error)})",
+            f"({first_line(error)})",
             final=True,
         )
-    return Failure("UnexpectedError", f"{type(error).__name__}: {_first_line(error)}")
+    return Failure("UnexpectedError", f"{type(error).__name__}: {first_line(error)}")
 
 
 def _succeeded(measured: Measured, who: dict[str, object]) -> TrialResult:
@@ -95,7 +90,3 @@ def _succeeded(measured: Measured, who: dict[str, object]) -> TrialResult:
             "stopped_by": trained.stopped_by,
         }
     )
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:500]

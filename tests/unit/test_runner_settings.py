@@ -10,7 +10,7 @@ from velodrome.errors import ConfigurationError
 from velodrome.plan import plan
 from velodrome.spec import BenchmarkJob
 from velodrome_runner.log import Tail
-from velodrome_runner.orders import ordered
+from velodrome_runner.orders import planned
 from velodrome_runner.settings import Settings
 from velodrome_runner.trial import explain
 
@@ -82,7 +82,7 @@ def test_what_makes_no_sense_is_named(name: str, value: str) -> None:
 
 
 def test_the_index_counts_all_trials(spec: str) -> None:
-    trials = [ordered(Settings.read({**LEAST, keys.ENV_SPEC: spec, keys.ENV_INDEX: str(i)})) for i in range(6)]
+    trials = [planned(Settings.read({**LEAST, keys.ENV_SPEC: spec, keys.ENV_INDEX: str(i)}))[1] for i in range(6)]
     assert [trial.entry for trial in trials] == ["a", "b", "c"] * 2
     assert trials == list(plan(job()).trials)
 
@@ -91,17 +91,17 @@ def test_the_index_counts_all_trials(spec: str) -> None:
 def test_the_index_counts_the_trials_of_the_named_entries(spec: str, positions: tuple[int, ...]) -> None:
     environ = {**LEAST, keys.ENV_SPEC: spec, keys.ENV_ENTRIES: ",".join(map(str, positions))}
     count = 2 * len(positions)
-    trials = [ordered(Settings.read({**environ, keys.ENV_INDEX: str(index)})) for index in range(count)]
+    trials = [planned(Settings.read({**environ, keys.ENV_INDEX: str(index)}))[1] for index in range(count)]
     expected = [trial for trial in plan(job()).trials if "abc".index(trial.entry) in positions]
     assert trials == expected
     with pytest.raises(ConfigurationError, match=f"{keys.ENV_INDEX} is {count}, .* use 0 to {count - 1}"):
-        ordered(Settings.read({**environ, keys.ENV_INDEX: str(count)}))
+        planned(Settings.read({**environ, keys.ENV_INDEX: str(count)}))
 
 
 def test_an_entry_that_the_job_lacks_is_no_other_entry(spec: str) -> None:
     environ = {**LEAST, keys.ENV_SPEC: spec, keys.ENV_ENTRIES: "0,3", keys.ENV_INDEX: "1"}
     with pytest.raises(ConfigurationError, match=f"{keys.ENV_ENTRIES} names position 3, .* 3 entries: use 0 to 2"):
-        ordered(Settings.read(environ))
+        planned(Settings.read(environ))
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[1]", "no: [yaml"])
@@ -109,12 +109,12 @@ def test_a_file_that_is_no_job_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "other.json"
     path.write_text(text)
     with pytest.raises(ConfigurationError):
-        ordered(Settings.read({**LEAST, keys.ENV_SPEC: str(path)}))
+        planned(Settings.read({**LEAST, keys.ENV_SPEC: str(path)}))
 
 
 def test_a_file_that_is_missing_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=f"{keys.ENV_SPEC} names .*No such file"):
-        ordered(Settings.read({**LEAST, keys.ENV_SPEC: str(tmp_path / "none.json")}))
+        planned(Settings.read({**LEAST, keys.ENV_SPEC: str(tmp_path / "none.json")}))
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from statistics import fmean
 from velodrome import keys
 from velodrome.local.starter import Exited
 from velodrome.plan import Plan
+from velodrome.signals import signal_name
 from velodrome.store import TrialSummary
 
 # A process that a signal ended did so by its own fault with one of these, by another's will with the rest.
@@ -33,7 +34,7 @@ def is_interruption(exited: Exited) -> bool:
 def failure_of(exited: Exited) -> Failure:
     """What to record of a process that is gone and left no result."""
     if exited.signal is not None:
-        name = _signal_name(exited.signal)
+        name = signal_name(exited.signal)
         if exited.signal in _CRASHES:
             return Failure("RunnerCrashed", f"the trial's process crashed with {name}")
         hint = ": out of memory (the kernel's log tells), or kill -9" if exited.signal == signal.SIGKILL else ""
@@ -99,10 +100,3 @@ def ignored_here(plan: Plan) -> list[str]:
         if name in spec.model_fields_set
     ]
     return fields
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
