@@ -60,7 +60,7 @@ class Access:
             StoreRefused: this Redis user may not manage users.
         """
         with translated(self._address):
-            run_id = str(self._client.info("server")["run_id"])
+            run_id = self._present_run()
             if run_id != self._run_id:
                 self._granted.clear()
                 self._run_id = run_id
@@ -72,7 +72,11 @@ class Access:
     def renewed(self) -> bool:
         """Whether Redis was started again since users were last made: then they are gone."""
         with translated(self._address):
-            return str(self._client.info("server")["run_id"]) != self._run_id
+            return self._present_run() != self._run_id
+
+    def _present_run(self) -> str:
+        """What a Redis calls itself from one start to the next."""
+        return str(self._client.info("server")["run_id"])
 
     def instruct(self, uid: str, outcomes: Mapping[int, bool]) -> None:
         """Lets the job's runners read that these trials have an accepted result, and whether that is a success."""

@@ -32,16 +32,26 @@ class Unattributed(StoreUnavailable):
 
 
 class Collection:
-    """Collects every race's inbox and wakes those that got something. `last_round` is when Redis last answered."""
+    """Collects every race's inbox and wakes those that got something. `last_round` is when Redis last answered.
+
+    `clock` is the one that passes go by: when an inbox was read is held against when pods ended.
+    """
 
     def __init__(
-        self, races: Races, store: Store, cluster: Cluster, wake: Callable[[str], None], probe: Callable[[], None]
+        self,
+        races: Races,
+        store: Store,
+        cluster: Cluster,
+        wake: Callable[[str], None],
+        probe: Callable[[], None],
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._races = races
         self._store = store
         self._cluster = cluster
         self._wake = wake
         self._probe = probe
+        self._clock = clock
         self._probed_at: float | None = None
         self.accepted = 0
         self.rejected: dict[str, int] = {}
@@ -64,7 +74,7 @@ class Collection:
         self._rounds += 1
         going = {race.uid: race for race in self._races if race.plan is not None and not race.ended}
         asked = [uid for uid, race in going.items() if everyone or race.pods or race.gone or race.trouble]
-        began = datetime.now(UTC)
+        began = self._clock()
         try:
             if asked:
                 await self._probe_now_and_then()
@@ -116,7 +126,7 @@ class Collection:
         return bool(trouble)
 
     async def _collect(self, race: Race, plan: Plan) -> None:
-        began = datetime.now(UTC)
+        began = self._clock()
         collector = Collector(self._store, plan, race.uid, self._observer(race), time.time)
         collected = await asyncio.to_thread(collector.collect_once)
         if collected.last:

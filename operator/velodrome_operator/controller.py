@@ -117,15 +117,16 @@ class Controller:
     async def _tell(self, race: Race, error: Unavailable | Refused | StoreRefused | Exception) -> None:
         """Puts what a person must act on into the status, as far as that can be written."""
         message = str(error)[:4096]
-        if race.ended or race.status.get("message") == message:
+        present = race.status
+        if race.ended or present.get("message") == message:
             return
         try:
-            await self._write(race, {**race.status, "message": message})
+            await self._write(race, {**present, "message": message})
         except (Unavailable, Conflict, Refused) as further:
             log.info("the status can't be written: %s", further, extra=_names(race))
 
     async def _pass(self, race: Race) -> timedelta | None:
-        if "deletionTimestamp" in race.raw["metadata"]:
+        if race.deleting:
             return None
         news = race.news
         try:
@@ -133,7 +134,7 @@ class Controller:
         except SpecError as error:
             if not race.ended:
                 problems = "; ".join(str(problem) for problem in error.problems)
-                await self._write(race, status.invalid(_generation(race), problems, race.status, self._clock()))
+                await self._write(race, status.invalid(race.generation, problems, race.status, self._clock()))
             return None
         seen = await self._observe(race, planned)
         decision = decide(seen, self._wanted(race, planned), race.indexes)
@@ -146,8 +147,8 @@ class Controller:
         return min(waits, default=None)
 
     def _planned(self, race: Race) -> Plan:
-        generation = _generation(race)
-        if race.plan is None or race.planned_generation != generation:
+        if race.plan is None or race.planned_generation != race.generation:
+            generation = race.generation
             document = {key: value for key, value in race.raw.items() if key != "status"}
             planned = plan(validate(document, source=race.name))
             race.lay_out(planned, generation)
@@ -178,7 +179,7 @@ class Controller:
         seen = Observation(
             plan=planned,
             uid=race.uid,
-            generation=_generation(race),
+            generation=race.generation,
             suspended=planned.job.spec.suspend,
             jobs=dict(race.jobs),
             pods=tuple(race.pods.values()),
@@ -266,12 +267,12 @@ class Controller:
         if race.ended:
             return None
         places = await asyncio.to_thread(standings, self._store, seen.plan, race.uid) if seen.finished else []
-        wanted = status.status(seen, verdict, places, self._image(seen.plan))
-        if wanted == race.status:
+        wanted, present = status.status(seen, verdict, places, self._image(seen.plan)), race.status
+        if wanted == present:
             return None
         last = self._written.get(race.uid)
         early = STATUS_SECONDS - (seen.now - last).total_seconds() if last else 0.0
-        news = status.news(race.status, wanted)
+        news = status.news(present, wanted)
         if early > 0 and not news:
             return timedelta(seconds=early)
         await self._write(race, wanted)
@@ -310,10 +311,6 @@ def job_info(race: Race, planned: Plan) -> JobInfo:
         entries=tuple(planned.configs),
         document=document,
     )
-
-
-def _generation(race: Race) -> int:
-    return int(race.raw["metadata"].get("generation", 1))
 
 
 def _names(race: Race) -> dict[str, str]:

@@ -32,6 +32,8 @@ class Race:
     name: str
     text: str = ""
     version: int = 0
+    generation: int = 1
+    deleting: bool = False
     ended: bool = False
     jobs: dict[str, JobFacts] = field(default_factory=dict)
     pods: dict[str, PodFacts] = field(default_factory=dict)
@@ -58,10 +60,12 @@ class Race:
     def saw(self, raw: Raw) -> None:
         """Keeps the object as it is now, without who wrote which field: that is not needed to write its status.
 
-        It is kept as text, which takes a tenth of the memory; `ended` is whether its status says that the race is over.
+        It is kept as text, which takes a tenth of the memory, and what every pass asks beside it; `ended` is whether
+        its status says that the race is over.
         """
         metadata = {key: value for key, value in raw["metadata"].items() if key != "managedFields"}
         self.text, self.version = json.dumps({**raw, "metadata": metadata}), version_of(raw)
+        self.generation, self.deleting = int(metadata.get("generation", 1)), "deletionTimestamp" in metadata
         self.ended = any(
             condition["type"] in ("Complete", "Failed") and condition["status"] == "True"
             for condition in (raw.get("status") or {}).get("conditions") or ()

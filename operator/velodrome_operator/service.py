@@ -51,10 +51,8 @@ class Service:
 
     def __init__(self, options: Options) -> None:
         self._options = options
-        self._swept_at: float | None = None
-        self._opened_at = time.monotonic()
+        self._attempted_at = time.monotonic()
         self._listed = asyncio.Event()
-        self._attempted_at: float | None = None
         self._watches = Watches()
 
     async def open(self) -> None:
@@ -69,7 +67,12 @@ class Service:
         self._cluster = await self._connection.__aenter__()
         self.controller = Controller(self._cluster, store, self._access, self._options.settings, self._cluster.now)
         self.collection = Collection(
-            self.controller.races, store, self._cluster, self.controller.wakeups.wake, self._access.probe
+            self.controller.races,
+            store,
+            self._cluster,
+            self.controller.wakeups.wake,
+            self._access.probe,
+            self._cluster.now,
         )
 
     async def close(self) -> None:
@@ -124,7 +127,7 @@ class Service:
             RuntimeError: no look at everything has come to its end for long, or a watch tells nothing any more.
         """
         now = time.monotonic()
-        idle = now - (self._attempted_at or self._opened_at)
+        idle = now - self._attempted_at
         if idle > _STUCK_SECONDS:
             raise RuntimeError(f"no sweep has been tried for {idle:.0f} s")
         silent = self._watches.silent_for(now)
@@ -166,13 +169,12 @@ class Service:
             await asyncio.sleep(_LISTING_SECONDS)
             listed = await self.list_first()
         while True:
+            await asyncio.sleep(RESYNC_SECONDS)  # everything has just been listed
             try:
                 await self._sweep_once()
-                self._swept_at = time.monotonic()
             except (Unavailable, Refused, StoreUnavailable, StoreRefused) as error:
                 log.warning("the sweep waits: %s", error)
             self._attempted_at = time.monotonic()
-            await asyncio.sleep(RESYNC_SECONDS)
 
     async def _sweep_once(self) -> None:
         # Before the listing: a job that comes to be meanwhile has its user after it, and must not lose that.
