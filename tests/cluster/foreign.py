@@ -16,7 +16,7 @@ import pytest
 
 from tests.cluster.control import Cluster, ClusterError
 from tests.cluster.layout import Layout
-from tests.cluster.recipes import COMPONENTS, ROOT, dockerfile_of
+from tests.cluster.recipes import COMPONENTS, ROOT, dockerfile
 
 ENV_IMAGES = "VELODROME_IMAGES"
 _KIND = "velodrome-tests"
@@ -115,8 +115,7 @@ class Kind(Foreign):
     def load_image(self, component: str) -> str:
         """Builds one image and imports it."""
         repository = f"localhost/velodrome-{component}"
-        dockerfile = str(dockerfile_of(component))
-        _run("docker", "build", "--quiet", "--file", dockerfile, "--tag", f"{repository}:tests", str(ROOT))
+        _run("docker", "build", "--quiet", *dockerfile(component), "--tag", f"{repository}:tests", str(ROOT))
         _run("kind", "load", "docker-image", f"{repository}:tests", "--name", _KIND)
         ctr = ("docker", "exec", f"{_KIND}-control-plane", "ctr", "--namespace", "k8s.io", "images")
         for line in _run(*ctr, "ls").splitlines()[1:]:

@@ -48,7 +48,7 @@ def load(at: Layout, component: str) -> str:
         _buildah(
             "bud", "--quiet", "--layers", "--isolation", "chroot", "--pull-never",
             "--volume", "/etc/ssl/certs:/etc/ssl/certs:ro", "--build-arg", f"BASE={_BASE}",
-            "--file", str(dockerfile_of(component)), "--tag", name, ".",
+            *dockerfile(component), "--tag", name, ".",
         )  # fmt: skip
         for old in at.images.glob(f"{component}-*.tar"):
             old.unlink()
@@ -59,17 +59,17 @@ def load(at: Layout, component: str) -> str:
     return images.load(at, archive)[name]
 
 
-def dockerfile_of(component: str) -> Path:
-    """A component's of the installation, or that of an example with a program of its own."""
+def dockerfile(component: str) -> tuple[str, ...]:
+    """The options of a build that name its Dockerfile: a component's of the installation, or that of the examples."""
     if component in COMPONENTS:
-        return ROOT / f"deploy/images/{component}.Dockerfile"
-    return ROOT / f"deploy/examples/{component}/Dockerfile"
+        return "--file", f"deploy/images/{component}.Dockerfile"
+    return "--file", "deploy/examples/Dockerfile", "--build-arg", f"PROGRAM={component}"
 
 
 def _key(component: str) -> str:
     """A digest of everything that the image is made from."""
     found = hashlib.sha256()
-    files = [dockerfile_of(component), ROOT / "tools/uv.txt"]
+    files = [ROOT / dockerfile(component)[1], ROOT / "tools/uv.txt"]
     if _SOURCES[component]:
         files += [ROOT / name for name in ("pyproject.toml", "uv.lock")]
     for folder in _SOURCES[component]:

@@ -1,7 +1,7 @@
 """A network of one hidden layer in plain NumPy, that races under a BenchmarkJob's conditions.
 
-python deploy/examples/numpy/train.py          # by hand: one epoch with seed 0, reports on standard output
-velodrome run deploy/examples/numpy.yaml       # in a race
+By hand, `python deploy/examples/numpy/train.py` trains one epoch with seed 0 and reports on standard output; in a race,
+`velodrome run deploy/examples/numpy.yaml` runs it for each seed.
 """
 
 from __future__ import annotations
