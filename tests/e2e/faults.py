@@ -71,16 +71,6 @@ def credentials(kube: Kube, name: str) -> tuple[str, str]:
     return user, password
 
 
-@contextmanager
-def runner_of(kube: Kube, name: str) -> Iterator[redis.Redis]:
-    """Redis of the installation, as a job's runners see it."""
-    user, password = credentials(kube, name)
-    with forwarded(kube, "pod/velodrome-redis-0", 6379) as address:
-        host, _, port = address.partition(":")
-        with redis.Redis(host, int(port), username=user, password=password, socket_timeout=60) as client:
-            yield client
-
-
 def reproducible(name: str, **spec: Any) -> dict[str, Any]:
     """A race whose trials come out alike each time: two entries, two seeds, an epoch each."""
     return race(name, **{"training": {"deterministic": True}, **spec})
