@@ -24,6 +24,8 @@ ENV_CPUS = "VELODROME_CPUS"  # threads for this trial; without it, the cgroup's 
 ENV_CONCURRENT = "VELODROME_CONCURRENT_TRIALS"  # trials that share this machine at once, this one included
 ENV_DEADLINE = "VELODROME_REPORT_DEADLINE_SECONDS"  # how long the runner keeps trying to deliver its result
 
+ENV_PUSHGATEWAY = "VELODROME_PUSHGATEWAY"  # URL of a Pushgateway that live metrics go to; none are pushed without it
+
 # What a command of one's own is told besides, by the runner that it runs under (`velodrome.report` reads them).
 ENV_TRIAL = "VELODROME_TRIAL"  # path of the trial, JSON
 ENV_REPORT = "VELODROME_REPORT"  # path of the file to append reports to, one JSON document a line

@@ -1,0 +1,125 @@
+"""Every Prometheus series of Velodrome, once: its name, help, type and labels. Pure.
+
+The operator exposes `RESULTS`, `RACES` and `OPERATOR` at /metrics; a runner pushes `LIVE` to a Pushgateway while it
+trains. Alert rules and dashboards use no other name. Labels are bounded: none names a pod, a seed or a run.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Type = Literal["gauge", "counter", "histogram", "info", "stateset"]
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """A metric family. As in prometheus-client, a counter's `name` is without `_total`, an info's without `_info`."""
+
+    name: str
+    help: str
+    labels: tuple[str, ...] = ()
+    type: Type = "gauge"
+
+    @property
+    def exposed(self) -> str:
+        """The name that a query asks for; a histogram's has _bucket, _sum and _count after it."""
+        return self.name + {"counter": "_total", "info": "_info"}.get(self.type, "")
+
+
+# Results: the newest job of each entry and objective that is complete, in the cohort that it was measured in.
+RESULT_LABELS = ("board", "entry", "objective", "cohort")
+_VALUE_LABELS = (*RESULT_LABELS, "metric", "unit")
+
+MEAN = Family("velodrome_result_mean", "Mean over the newest job's trials, in the unit of the label.", _VALUE_LABELS)
+LOW = Family("velodrome_result_low", "Lower end of the mean's 95 % interval.", _VALUE_LABELS)
+HIGH = Family("velodrome_result_high", "Upper end of the mean's 95 % interval.", _VALUE_LABELS)
+SAMPLES = Family("velodrome_result_samples", "Trials that the mean is of.", RESULT_LABELS)
+RESULT_TIME = Family(
+    "velodrome_result_timestamp_seconds", "When the job was created that the newest result is of.", RESULT_LABELS
+)
+LAST_SUCCESS = Family(
+    "velodrome_result_last_success_timestamp_seconds", "When a trial of it last succeeded.", RESULT_LABELS
+)
+BASELINE_MEAN = Family("velodrome_result_baseline_mean", "Mean of the job that it is compared with.", _VALUE_LABELS)
+BASELINE_SAMPLES = Family("velodrome_result_baseline_samples", "Trials that the baseline's mean is of.", RESULT_LABELS)
+CHANGE = Family(
+    "velodrome_result_change_ratio", "(mean - baseline) / |baseline|: its good sign is the metric's.", RESULT_LABELS
+)
+CHANGE_LOW = Family("velodrome_result_change_low_ratio", "Lower bound of the change, at 1 - alpha.", RESULT_LABELS)
+CHANGE_HIGH = Family("velodrome_result_change_high_ratio", "Upper bound of the change, at 1 - alpha.", RESULT_LABELS)
+VERDICTS = ("Regressed", "Accepted", "Improved", "Unchanged", "Unknown")
+VERDICT = Family(
+    "velodrome_result_verdict",
+    "1 for the verdict of the newest job against its baseline; Accepted is a regression that a person accepted.",
+    (*RESULT_LABELS, "verdict"),
+    "stateset",
+)
+RESULTS = (
+    MEAN, LOW, HIGH, SAMPLES, RESULT_TIME, LAST_SUCCESS, BASELINE_MEAN, BASELINE_SAMPLES, CHANGE, CHANGE_LOW,
+    CHANGE_HIGH, VERDICT,
+)  # fmt: skip
+
+# BenchmarkJobs that exist as objects, and their trials.
+RACE_LABELS = ("namespace", "benchmarkjob")
+RACE_STATES = ("Running", "Suspended", "Complete", "Failed")
+RACE_STATE = Family(
+    "velodrome_benchmarkjob_state", "1 for the state of a BenchmarkJob.", (*RACE_LABELS, "state"), "stateset"
+)
+RACE_PROGRESS = Family(
+    "velodrome_benchmarkjob_progress_timestamp_seconds",
+    "When a trial of this running BenchmarkJob last started, reported or ended.",
+    RACE_LABELS,
+)
+RESULTS_WAITING = Family(
+    "velodrome_benchmarkjob_results_waiting_since_timestamp_seconds",
+    "Since when results of this BenchmarkJob can't be collected; absent where they can.",
+    RACE_LABELS,
+)
+TRIAL_STATES = ("Pending", "Running", "Succeeded", "Failed")
+TRIALS = Family(
+    "velodrome_trials", "Trials of the BenchmarkJobs that exist, by state.", ("namespace", "board", "state")
+)
+QUEUE_SECONDS = Family(
+    "velodrome_trial_queue_seconds", "Time from a pod's creation to its start.", ("board",), "histogram"
+)
+RUN_SECONDS = Family("velodrome_trial_run_seconds", "Time from a pod's start to its end.", ("board",), "histogram")
+RACES = (RACE_STATE, RACE_PROGRESS, RESULTS_WAITING, TRIALS, QUEUE_SECONDS, RUN_SECONDS)
+
+# The operator itself.
+BUILD = Family("velodrome_operator", "What runs, and where its leaderboard is.", ("version", "leaderboard"), "info")
+PASSES = Family("velodrome_operator_passes", "Passes over BenchmarkJobs.", ("outcome",), "counter")
+PASS_SECONDS = Family("velodrome_operator_pass_duration_seconds", "How long passes took.", (), "histogram")
+API_WRITES = Family("velodrome_operator_api_writes", "Writes to the Kubernetes API.", ("verb",), "counter")
+ACCEPTED = Family("velodrome_operator_results", "Results taken from inboxes, by what became of them.", ("verdict",),
+                  "counter")  # fmt: skip
+REJECTED = Family("velodrome_operator_reports_rejected", "Reports that were rejected.", ("reason",), "counter")
+INBOX = Family("velodrome_operator_inboxes_waiting", "Inboxes that held reports when they were last looked into.")
+COLLECTED_AT = Family(
+    "velodrome_operator_collected_timestamp_seconds", "When Redis last answered a round of collecting."
+)
+SWEPT_AT = Family("velodrome_operator_swept_timestamp_seconds", "When a look at everything last came to its end.")
+REDIS_UP = Family("velodrome_redis_up", "1 while Redis answers and takes writes, else 0.")
+JUDGED_AT = Family(
+    "velodrome_exporter_judged_timestamp_seconds", "When the exported results were last brought up to date."
+)
+SERIES = Family("velodrome_exporter_series", "Series of results and BenchmarkJobs that are exposed.")
+SERIES_LIMIT = Family("velodrome_exporter_series_limit", "How many of these are exposed at most.")
+SERIES_DROPPED = Family("velodrome_exporter_series_dropped", "How many were left out, for the limit.")
+OPERATOR = (
+    BUILD, PASSES, PASS_SECONDS, API_WRITES, ACCEPTED, REJECTED, INBOX, COLLECTED_AT, SWEPT_AT, REDIS_UP, JUDGED_AT,
+    SERIES, SERIES_LIMIT, SERIES_DROPPED,
+)  # fmt: skip
+
+# What a runner pushes while it trains. The grouping key is the trial's, so that a later trial does not overwrite it.
+PUSH_JOB = "velodrome_trial"
+GROUPING = ("namespace", "benchmarkjob", "entry", "repeat")
+TRIAL_FRACTION = Family("velodrome_trial_progress_ratio", "Share of the trial's training that is done.")
+TRIAL_EPOCH = Family("velodrome_trial_epoch", "The epoch that the trial is in.")
+TRIAL_LOSS = Family("velodrome_trial_loss", "Training loss now.")
+TRIAL_THROUGHPUT = Family("velodrome_trial_samples_per_second", "Training samples per second.")
+TRIAL_MEMORY = Family("velodrome_trial_memory_bytes", "Memory that the trial holds now, by where.", ("device",))
+TRIAL_GPU = Family("velodrome_trial_gpu_utilization_ratio", "Share of time in which the GPU computed.", ("device",))
+LIVE = (TRIAL_FRACTION, TRIAL_EPOCH, TRIAL_LOSS, TRIAL_THROUGHPUT, TRIAL_MEMORY, TRIAL_GPU)
+
+FAMILIES = (*RESULTS, *RACES, *OPERATOR, *LIVE)
