@@ -106,9 +106,9 @@ def test_a_python_without_venv_gets_the_package_that_brings_it(machine: Machine)
 
 
 def test_nothing_is_installed_where_nothing_is_missing(machine: Machine) -> None:
-    for name in ("apt-get", "id", "valkey-server", "chromium"):
+    for name in ("apt-get", "id", "valkey-server", "chromium", "prometheus", "promtool", "pushgateway"):
         machine.has(name)
-    done = machine.run("tools/system", "redis-server", "chromium")
+    done = machine.run("tools/system", "redis-server", "prometheus", "prometheus-pushgateway", "chromium")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert "apt-get" not in "\n".join(machine.calls())
 
@@ -141,6 +141,14 @@ def test_a_user_without_rights_is_told_the_command_for_what_is_missing_alone(mac
     assert "this machine lacks: redis-server. To fix it:" in done.stderr
     assert "  sudo apt-get -qq --yes install --no-install-recommends redis-server\n" in done.stderr
     assert not [call for call in machine.calls() if call.startswith("apt-get")]
+
+
+def test_a_prometheus_without_its_promtool_is_not_there(machine: Machine) -> None:
+    machine.has("id", "echo 0")
+    machine.has("apt-get")
+    machine.has("prometheus")
+    assert machine.run("tools/system", "prometheus").returncode == 0
+    assert machine.calls()[-1] == "apt-get -qq --yes install --no-install-recommends prometheus"
 
 
 def test_an_installation_that_fails_says_what_is_still_missing(machine: Machine) -> None:
