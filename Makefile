@@ -47,6 +47,10 @@ cluster-down: $(SYNCED) ## Stop that Kubernetes; what was built stays
 e2e: system $(SYNCED) ## Race on a real Kubernetes, from the manifests to a page in a browser
 	$(BIN)/python -m pytest tests/e2e $(ARGS)
 
+.PHONY: smoke
+smoke: ## Of those, the few that CI runs: the API server's answers, one race, its page
+	@$(MAKE) --no-print-directory e2e ARGS='-m smoke $(ARGS)'
+
 .PHONY: lint
 lint: $(SYNCED) ## Check the lock, style, types and the direction of imports
 	tools/uv lock --check --quiet

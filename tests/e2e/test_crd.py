@@ -9,6 +9,7 @@ import pytest
 
 from tests.e2e.conftest import ROOT, Kube, race
 
+pytestmark = pytest.mark.smoke
 EXAMPLES = sorted((ROOT / "deploy/examples").glob("*.yaml"))
 BAD = sorted((ROOT / "tests/bad").glob("*.yaml"))
 # Wrong as a file that Velodrome reads; kubectl takes a file of several kinds and names, and the last of two keys.

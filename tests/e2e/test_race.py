@@ -26,6 +26,7 @@ def results(kube: Kube, name: str) -> list[dict[str, Any]]:
     return list(kube.get("bmj", name).get("status", {}).get("entries", []))
 
 
+@pytest.mark.smoke
 def test_a_race_runs_to_its_end(kube: Kube, name: str) -> None:
     kube.apply(race(name))
     kube("wait", "--for=condition=Complete", f"bmj/{name}", "--timeout=300s")
@@ -88,6 +89,7 @@ def test_suspend_ends_its_pods_and_resume_carries_on(kube: Kube, name: str) -> N
     assert kube.get("bmj", name)["status"]["trials"]["succeeded"] == 6
 
 
+@pytest.mark.smoke
 def test_deletion_is_quick_and_takes_everything_but_the_results(kube: Kube, name: str) -> None:
     kube.apply(race(name))
     kube.wait("a pod", lambda: pods(kube, name))
@@ -107,6 +109,7 @@ def test_the_time_to_live_deletes_the_object(kube: Kube, name: str) -> None:
     kube.wait("it to finish and to go", lambda: not kube.get("bmj", name), 240)
 
 
+@pytest.mark.smoke
 def test_the_operator_killed_in_a_race_loses_and_repeats_nothing(kube: Kube, name: str) -> None:
     kube.apply(race(name, trials={"repeats": 3}))
     kube.wait("a pod to run", lambda: [p for p in pods(kube, name) if p["status"]["phase"] == "Running"])
@@ -128,6 +131,7 @@ def test_the_operator_killed_in_a_race_loses_and_repeats_nothing(kube: Kube, nam
     assert len(kube.items("jobs", f"velodrome.dev/job-name={name}")) == 1
 
 
+@pytest.mark.smoke
 def test_a_jobs_redis_user_may_append_to_its_inbox_and_nothing_else(kube: Kube, name: str) -> None:
     kube.apply(race(name, suspend=True))
     user, password = credentials(kube, name)
@@ -152,6 +156,7 @@ def test_a_jobs_redis_user_may_append_to_its_inbox_and_nothing_else(kube: Kube, 
 
 
 @pytest.mark.browser
+@pytest.mark.smoke
 def test_the_leaderboard_shows_the_race_in_a_browser(kube: Kube, name: str) -> None:
     kube.apply(race(name, trials={"repeats": 2}))
     kube("wait", "--for=condition=Complete", f"bmj/{name}", "--timeout=300s")
