@@ -88,7 +88,7 @@ clean: ## Remove caches and built files; the environment stays (rm -r .venv .uv 
 
 .PHONY: system
 system: ## Install the servers and the browser that the tests need, or say how
-	@tools/system redis-server prometheus prometheus-pushgateway chromium
+	@tools/system redis-server prometheus prometheus-alertmanager prometheus-pushgateway chromium
 
 $(SYNCED): pyproject.toml uv.lock
 	@tools/sync

@@ -86,7 +86,9 @@ QUEUE_SECONDS = Family(
 RUN_SECONDS = Family("velodrome_trial_run_seconds", "Time from a pod's start to its end.", ("board",), "histogram")
 RACES = (RACE_STATE, RACE_PROGRESS, RESULTS_WAITING, TRIALS, QUEUE_SECONDS, RUN_SECONDS)
 
-# The operator itself.
+# The operator itself. The times are absent until they are known: an exporter that has no JUDGED_AT yet says nothing of
+# results, and one without SWEPT_AT nothing of BenchmarkJobs, so that alerts stay as they were. They move on though
+# nothing changed, at least each minute, as long as the work is done.
 BUILD = Family("velodrome_operator", "What runs, and where its leaderboard is.", ("version", "leaderboard"), "info")
 PASSES = Family("velodrome_operator_passes", "Passes over BenchmarkJobs.", ("outcome",), "counter")
 PASS_SECONDS = Family("velodrome_operator_pass_duration_seconds", "How long passes took.", (), "histogram")
