@@ -29,9 +29,13 @@ def run(uid: str, index: int) -> str:
     return f"{RUN}?{urlencode({'job': uid, 'trial': index})}"
 
 
-def history(board: str, entry: str, objective: str) -> str:
-    """An entry's objective over time."""
-    return f"{HISTORY}?{urlencode({'board': board, 'entry': entry, 'objective': objective})}"
+def history(board: str, entry: str, objective: str, at: int | None = None) -> str:
+    """An entry's objective over time; `at`, where the job that was created at this Unix time is compared.
+
+    Alerts make this link too: deploy/monitoring/rules/velodrome.rules.yaml.
+    """
+    when = {} if at is None else {"at": at}
+    return f"{HISTORY}?{urlencode({'board': board, 'entry': entry, 'objective': objective} | when)}"
 
 
 class Bound(TypedDict):
@@ -85,6 +89,12 @@ def page_number(pages: int, name: str = "page") -> tuple[int, BoundPage]:
         _write(name, str(st.session_state[key]), "1")
 
     return value, {"key": key, "on_change": write, "default": value}
+
+
+def instant(name: str) -> int | None:
+    """The Unix time that the URL names, in whole seconds."""
+    wanted = st.query_params.get(name, "")
+    return int(wanted) if wanted.isascii() and wanted.isdigit() and len(wanted) < 12 else None
 
 
 def search(name: str, resets: Sequence[str]) -> tuple[str, Bound]:

@@ -44,8 +44,12 @@ def render(source: Source) -> None:
             )
         )
         return
-    _newest(source, found, name)
     labels = _labels(source.cohorts(board, str(objective.key)), found)
+    at = links.instant("at")
+    if at is None:
+        _verdict(source, found, found.moments[-1], name)
+    else:
+        _at(source, found, at, name, labels)
     st.altair_chart(
         trend_chart.history(found, labels, name, palette()), width="stretch", alt=f"{entry}'s {name} by job"
     )
@@ -61,14 +65,52 @@ _EXPLANATION = (
 )
 
 
-def _newest(source: Source, found: Timeline, name: str) -> None:
-    newest = found.moments[-1].point
-    for one in source.verdicts(newest.job_uid):
-        if (one.entry, one.metric_key) == (newest.entry, str(found.key)):
+def _verdict(source: Source, found: Timeline, moment: Moment, name: str) -> None:
+    """What is said of one job's values, as an alert where they are worse and nobody accepted it."""
+    point = moment.point
+    for one in source.verdicts(point.job_uid):
+        if (one.entry, one.metric_key) == (point.entry, str(found.key)):
             if one.verdict == "Regressed" and not one.acknowledged:
-                st.html(markup.alert(f"{newest.entry} regressed by {name}.", [one.sentence]))
+                st.html(markup.alert(f"{point.entry} regressed by {name}.", [one.sentence]))
             else:
                 st.html(markup.lines(("lead", [one.sentence])))
+
+
+def _at(source: Source, found: Timeline, at: int, name: str, labels: dict[str, str]) -> None:
+    """The comparison of the job that was created at `at`, both runs as links: what an alert leads to."""
+    moment = min(found.moments, key=lambda one: abs(one.point.at.timestamp() - at))
+    if abs(moment.point.at.timestamp() - at) > 1:
+        st.html(markup.alert("That job is not here any more.", ["No job in this history is of that time."], "busy"))
+        _verdict(source, found, found.moments[-1], name)
+        return
+    _verdict(source, found, moment, name)
+    baseline = next((one for one in found.moments if one.point.job_uid == moment.baseline_uid), None)
+    runs = [("This run", moment), *([("Its baseline", baseline)] if baseline is not None else [])]
+    scale = column_scale(found.key.metric.unit, [one.interval for _, one in runs])
+    columns = [
+        markup.Column("Run"),
+        markup.Column("Job"),
+        markup.Column("Mean", scale.symbol, numeric=True),
+        markup.Column("95 %", numeric=True),
+        markup.Column("n", numeric=True),
+        markup.Column("When"),
+    ]
+    rows = [
+        [
+            markup.Cell(role),
+            markup.Cell(one.point.job_name, links.job(one.point.job_uid, one.point.entry), hint=one.point.job_uid),
+            markup.Cell(scale.number(one.interval.mean)),
+            markup.Cell(scale.margin(one.interval), tone="quiet"),
+            markup.Cell(f"{len(one.point.values)} / {one.point.planned}"),
+            markup.moment(one.point.at, now(), zone()),
+        ]
+        for role, one in runs
+    ]
+    st.html(markup.table(columns, rows, "The runs compared"))
+    st.html(markup.note(f"Measured under: {labels[moment.point.cohort_id]}."))
+    if moment is not found.moments[-1]:
+        newer = markup.Cell("the newest one", links.history(st.query_params.get("board", ""), moment.point.entry, name))
+        st.html(markup.note("There are newer jobs: see ", newer, "."))
 
 
 def _labels(known: Sequence[CohortSummary], found: Timeline) -> dict[str, str]:

@@ -325,6 +325,34 @@ def test_a_history_shows_each_job_against_its_baseline_and_accepted_changes_as_s
     assert table_of(app, "Jobs, newest first")[0][4] == "accepted"
 
 
+def test_a_link_of_an_alert_shows_the_two_runs_that_were_compared(store: Store, page_of: Draw) -> None:
+    _, before, last = nightly(store)
+    where = {"board": "digits", "entry": "quick", "objective": "speed"}
+    app = page_of("history", **where, at=f"{last.info.created_at.timestamp():.0f}")
+    assert "quick regressed by speed." in text_of(app)
+    this, baseline = table_of(app, "The runs compared")
+    assert (this[:2], baseline[:2]) == (["This run", "night-2"], ["Its baseline", "night-1"])
+    assert float(this[2]) == pytest.approx(2.0, rel=0.1)
+    assert float(baseline[2]) == pytest.approx(1.2, rel=0.1)
+    assert this[4] == baseline[4] == "5 / 5"
+    assert {"job?uid=night-2&entry=quick", "job?uid=night-1&entry=quick"} <= set(links_of(app))
+    assert "newer jobs" not in text_of(app)
+
+    app = page_of("history", **where, at=f"{before.info.created_at.timestamp():.0f}")
+    assert "regressed by" not in text_of(app)
+    assert [row[1] for row in table_of(app, "The runs compared")] == ["night-1", "night-0"]
+    assert "There are newer jobs: see the newest one" in text_of(app)
+    assert "history?board=digits&entry=quick&objective=speed" in links_of(app)
+
+
+@pytest.mark.parametrize("at", ["1", "next", "99999999999999"])
+def test_a_link_to_a_job_that_is_gone_shows_how_it_stands_now(store: Store, page_of: Draw, at: str) -> None:
+    nightly(store)
+    page = text_of(page_of("history", board="digits", entry="quick", objective="speed", at=at))
+    assert ("That job is not here any more." in page) == (at == "1")
+    assert "quick regressed by speed." in page
+
+
 def test_a_history_of_nothing_says_so(store: Store, page_of: Draw) -> None:
     nightly(store)
     assert "There is no such objective" in text_of(page_of("history", board="digits", entry="quick", objective="x"))
