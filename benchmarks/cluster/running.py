@@ -58,7 +58,7 @@ class Operator:
         self.port = self.port or free_port()
         line = [
             *(sys.executable, "-m", "velodrome_operator", "--namespace", self.namespace),
-            *("--runner-image", RUNNER_IMAGE, "--probes", f"127.0.0.1:{self.port}"),
+            *("--runner-image", RUNNER_IMAGE, "--listen", f"127.0.0.1:{self.port}"),
         ]
         own = {"KUBECONFIG": str(self.kubeconfig), "VELODROME_REDIS_URL": self.redis_url}
         at = time.monotonic()

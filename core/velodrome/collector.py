@@ -30,6 +30,12 @@ from velodrome.store.store import ENOUGH_BYTES
 # What the executor saw of an attempt at a trial (index, attempt); None where it started no such attempt at that trial.
 Observe = Callable[[int, str], Observed | None]
 
+# Why a report is rejected.
+REASONS = (
+    "TooLarge", "InvalidReport", "SchemaUnsupported", "WrongJob", "UnplannedTrial", "UnknownAttempt",
+    "ConditionsMissing",
+)  # fmt: skip
+
 _MESSAGE_LIMIT = 1000  # it may quote what the report says
 
 
@@ -72,8 +78,8 @@ def judge(report: bytes, plan: Plan, job_uid: str, observe: Observe, at: datetim
     """Decides about one report, which anybody may have written. Pure, but for what `observe` looks up.
 
     A result is accepted if it is valid, of this job, of a trial exactly as it was planned, from an attempt that the
-    executor started at that trial, and, where it succeeded, tells under which conditions. Reasons to reject a report:
-    TooLarge, InvalidReport, SchemaUnsupported, WrongJob, UnplannedTrial, UnknownAttempt, ConditionsMissing.
+    executor started at that trial, and, where it succeeded, tells under which conditions. Reasons to reject a report
+    are `REASONS`.
     """
     if len(report) > REPORT_BYTES:
         return Reject("TooLarge", f"the report has more than {REPORT_BYTES} bytes")

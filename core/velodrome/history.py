@@ -9,6 +9,8 @@ from functools import cached_property
 from math import fsum
 from typing import TYPE_CHECKING
 
+from velodrome.metrics import measurable
+
 if TYPE_CHECKING:
     from velodrome.results import JobInfo
     from velodrome.store import JobSamples, Reader
@@ -56,15 +58,33 @@ class BoardHistory:
         """
         identity = next((ids[entry] for ids in reversed(self.ids) if entry in ids), None)
         found = []
-        for job, samples, ids in zip(self.jobs, self.samples, self.ids, strict=True):
+        for place, (job, ids) in enumerate(zip(self.jobs, self.ids, strict=True)):
             name = entry
             if entry not in job.entries:
                 name = next((other for other, known in ids.items() if known == identity), entry)
-            choice = samples.get((name, metric_key))
-            if choice:
-                most = max(choice, key=lambda one: (len(one.values), one.cohort_id))
-                found.append(Point(job.uid, job.name, job.created_at, name, most.cohort_id, most.values, job.repeats))
-        return tuple(found)
+            found.append(self.point(place, name, metric_key))
+        return tuple(point for point in found if point is not None)
+
+    def point(self, place: int, entry: str, metric_key: str) -> Point | None:
+        """What the job at that place has of the metric, under the entry's very name; None where it has nothing.
+
+        A value that is too large or too small to have a mean is as good as none.
+        """
+        job, choice = self.jobs[place], self.samples[place].get((entry, metric_key))
+        if not choice:
+            return None
+        most = max(choice, key=lambda one: (len(one.values), one.cohort_id))
+        values = most.values
+        if not all(map(measurable, values.values())):
+            values = {seed: value for seed, value in values.items() if measurable(value)}
+        if not values:
+            return None
+        return Point(job.uid, job.name, job.created_at, entry, most.cohort_id, values, job.repeats)
+
+    def until(self, place: int, limit: int = JOBS_BACK) -> BoardHistory:
+        """The history that ended with the job at that place: it and up to `limit` before it."""
+        part = slice(max(0, place - limit), place + 1)
+        return BoardHistory(self.jobs[part], self.samples[part], self.ids[part])
 
 
 def read_history(reader: Reader, board: str, until: str | None = None, limit: int = JOBS_BACK) -> BoardHistory:

@@ -63,6 +63,7 @@ INBOX_MAXIMUM = 100_000
 # Times are whole microseconds since 1970.
 JOBS = f"{PREFIX}:jobs"  # sorted set of uids by creation
 BOARDS = f"{PREFIX}:boards"  # sorted set of names by their newest job or result
+CHANGES = f"{PREFIX}:changes"  # hash: results:BOARD and marks:BOARD -> how often they changed
 COHORTS = f"{PREFIX}:cohorts"  # hash: cohort id -> its conditions, JSON
 
 JobPart = Literal[

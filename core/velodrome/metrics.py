@@ -18,6 +18,15 @@ Direction = Literal["higher", "lower"]
 Kind = Literal["quality", "speed", "efficiency"]
 Parameter = Literal["average", "label", "batch_size"]
 
+# Squares of values inside these bounds neither overflow nor vanish, and no metric of a trial lies outside.
+SMALLEST, LARGEST = 1e-100, 1e100
+
+
+def measurable(value: float) -> bool:
+    """Whether a finite value has a mean and a variance: a double holds its square."""
+    return value == 0 or SMALLEST <= abs(value) <= LARGEST
+
+
 # What a value depends on. Two values compare only where all of these agree, as the runner observed them.
 QUALITY_CONDITIONS = ("dataset", "preprocessing", "evaluation", "budget")
 SPEED_CONDITIONS = (*QUALITY_CONDITIONS, "hardware", "software", "resources")

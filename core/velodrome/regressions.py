@@ -70,15 +70,22 @@ def judge(reader: Reader, uid: str) -> tuple[Comparison, ...]:
     job = reader.job(uid)
     if job is None:
         return ()
-    history, rules = read_history(reader, job.board, uid), rules_of(job)
-    marks = marks_of(reader, job, history)
+    return judge_in(reader, read_history(reader, job.board, uid))
+
+
+def judge_in(reader: Reader, history: BoardHistory) -> tuple[Comparison, ...]:
+    """`judge`, of the last job of a history that was read already."""
+    job = history.jobs[-1]
+    rules, marks = rules_of(job), marks_of(reader, job, history)
     found = [
         (objective.name, compared)
         for objective in board_objectives([job])
         for entry in job.entries
         if (compared := _compare(history, job, entry, objective.key, rules, marks)) is not None
     ]
-    adjusted = iter(holm([step.p_value for _, step in found if step.p_value is not None]))
+    # A comparison that is still to come counts already: a verdict of a race in progress is not taken back for it.
+    to_come = sum(step.reason == baselines.INCOMPLETE for _, step in found)
+    adjusted = iter(holm([*(step.p_value for _, step in found if step.p_value is not None), *[1.0] * to_come]))
     return tuple(
         _told(reader, job, name, step, None if step.p_value is None else next(adjusted), rules) for name, step in found
     )

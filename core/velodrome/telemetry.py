@@ -81,15 +81,26 @@ TRIALS = Family(
     "velodrome_trials", "Trials of the BenchmarkJobs that exist, by state.", ("namespace", "board", "state")
 )
 QUEUE_SECONDS = Family(
-    "velodrome_trial_queue_seconds", "Time from a pod's creation to its start.", ("board",), "histogram"
+    "velodrome_trial_queue_seconds",
+    "Time from a pod's creation to its start, of trials whose result was accepted.",
+    ("board",),
+    "histogram",
 )
-RUN_SECONDS = Family("velodrome_trial_run_seconds", "Time from a pod's start to its end.", ("board",), "histogram")
+RUN_SECONDS = Family(
+    "velodrome_trial_run_seconds",
+    "Time that trials ran whose result was accepted: their pod, or what they say of themselves where it still runs.",
+    ("board",),
+    "histogram",
+)
 RACES = (RACE_STATE, RACE_PROGRESS, RESULTS_WAITING, TRIALS, QUEUE_SECONDS, RUN_SECONDS)
 
 # The operator itself. The times are absent until they are known: an exporter that has no JUDGED_AT yet says nothing of
 # results, and one without SWEPT_AT nothing of BenchmarkJobs, so that alerts stay as they were. They move on though
 # nothing changed, at least each minute, as long as the work is done.
 BUILD = Family("velodrome_operator", "What runs, and where its leaderboard is.", ("version", "leaderboard"), "info")
+PASS_OUTCOMES = (
+    "Succeeded", "ApiConflict", "ApiUnavailable", "ApiRefused", "StoreUnavailable", "StoreRefused",
+)  # fmt: skip
 PASSES = Family("velodrome_operator_passes", "Passes over BenchmarkJobs.", ("outcome",), "counter")
 PASS_SECONDS = Family("velodrome_operator_pass_duration_seconds", "How long passes took.", (), "histogram")
 API_WRITES = Family("velodrome_operator_api_writes", "Writes to the Kubernetes API.", ("verb",), "counter")

@@ -12,10 +12,11 @@ import kopf
 
 from velodrome_operator.children import Settings
 from velodrome_operator.handlers import registry
-from velodrome_operator.service import Options, Service
+from velodrome_operator.service import SERIES_LIMIT, Options, Service
 
 _DESCRIPTION = """\
-Watches BenchmarkJobs, runs their trials as Indexed Jobs, and accepts what the runners report.
+Watches BenchmarkJobs, runs their trials as Indexed Jobs, accepts what the runners report, and tells Prometheus, at
+/metrics, what the results are, which of them regressed, and how races and the operator itself do.
 
 Reads VELODROME_REDIS_URL: a Redis 7 (or Valkey) user that may manage users. Talks to the cluster that it runs in,
 else to the one of KUBECONFIG.
@@ -32,7 +33,21 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--namespace", help="watch this namespace alone; the whole cluster without it")
     parser.add_argument("--runner-image", help="image of the runners where a job names none, pinned by digest")
     parser.add_argument("--redis-address", help="host:port of Redis as pods reach it; that of the URL without it")
-    parser.add_argument("--probes", default="0.0.0.0:8080", help="HOST:PORT where /healthz and /readyz are answered")
+    parser.add_argument(
+        "--listen", default="0.0.0.0:8080", help="HOST:PORT where /healthz, /readyz and /metrics are answered"
+    )
+    parser.add_argument(
+        "--leaderboard-url",
+        default="",
+        help="where people find the leaderboard: alerts link to it",
+    )
+    parser.add_argument(
+        "--series-limit",
+        type=int,
+        default=SERIES_LIMIT,
+        help="how many series of results and BenchmarkJobs /metrics has at most (default: %(default)s): what regressed "
+        "is kept first, then what is newest; velodrome_exporter_series_dropped tells how many were left out",
+    )
     parser.add_argument("--dry-run", action="store_true", help="ask the API server to check every write and keep none")
     parser.add_argument("--log-level", default="INFO", choices=["DEBUG", "INFO", "WARNING", "ERROR"])
     given = parser.parse_args(arguments)
@@ -44,16 +59,20 @@ def main(arguments: list[str] | None = None) -> int:
     kopf.configure(log_format=kopf.LogFormat.JSON)
     logging.getLogger("velodrome").setLevel(given.log_level)
     logging.getLogger("kopf.objects").setLevel(logging.WARNING)  # else two lines for every event of every pod
-    host, _, port = given.probes.rpartition(":")
+    host, _, port = given.listen.rpartition(":")
     if not port.isdecimal():
-        parser.error(f"--probes: {given.probes} is no HOST:PORT")
+        parser.error(f"--listen: {given.listen} is no HOST:PORT")
+    if given.series_limit < 0:
+        parser.error(f"--series-limit: {given.series_limit} is less than 0")
     options = Options(
         redis_url=url,
         redis_address=given.redis_address,
         namespace=given.namespace,
         settings=Settings(runner_image=given.runner_image),
         dry_run=given.dry_run,
-        probes=(host, int(port)),
+        listen=(host, int(port)),
+        leaderboard_url=given.leaderboard_url.rstrip("/"),
+        series_limit=given.series_limit,
     )
     asyncio.run(
         kopf.operator(

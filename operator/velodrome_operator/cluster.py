@@ -27,6 +27,8 @@ _TIMEOUT_SECONDS = 10.0
 _CLOCK_TOLERANCE = timedelta(seconds=15)
 _PATHS = {"ConfigMap": ("api/v1", "configmaps"), "Secret": ("api/v1", "secrets"), "Job": ("apis/batch/v1", "jobs"),
           "Service": ("api/v1", "services"), "Event": ("apis/events.k8s.io/v1", "events")}  # fmt: skip
+# What the API calls the methods that change something.
+_VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 _PARENT = f"apis/{keys.GROUP}/{keys.VERSION}"
 
 
@@ -49,12 +51,12 @@ class Conflict(VelodromeError):
 
 
 class Cluster:
-    """Reads and writes the objects of BenchmarkJobs. `writes` counts every request that changes something."""
+    """Reads and writes the objects of BenchmarkJobs. `writes` counts, by verb, the requests that change something."""
 
     def __init__(self, api: client.ApiClient, *, dry_run: bool = False) -> None:
         self._api = api
         self._dry_run = dry_run
-        self.writes = 0
+        self.writes = dict.fromkeys(_VERBS.values(), 0)
         self._ahead = timedelta(0)
 
     @classmethod
@@ -186,7 +188,7 @@ class Cluster:
         if method != "GET":
             if self._dry_run:
                 query = {**(query or {}), "dryRun": "All"}
-            self.writes += 1
+            self.writes[_VERBS[method]] += 1
         content = "application/merge-patch+json" if method == "PATCH" else "application/json"
         try:
             request = await self._api.param_serialize(

@@ -7,13 +7,15 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from typing import get_args
 
-from velodrome.collector import Collected, Collector
+from velodrome.collector import REASONS, Collected, Collector
 from velodrome.errors import StoreRefused, StoreUnavailable
 from velodrome.plan import Plan
 from velodrome.results import Observed
-from velodrome.store import Store
+from velodrome.store import Store, Verdict
 from velodrome_operator.cluster import Cluster, Refused, Unavailable
+from velodrome_operator.families import Durations
 from velodrome_operator.races import Race, Races
 
 # How often inboxes are looked into; a report waits half of it on average.
@@ -32,7 +34,11 @@ class Unattributed(StoreUnavailable):
 
 
 class Collection:
-    """Collects every race's inbox and wakes those that got something. `last_round` is when Redis last answered.
+    """Collects every race's inbox and wakes those that got something.
+
+    `last_round` is when Redis last answered, by the monotonic clock, and `collected_at` the same by `clock`; `redis_up`
+    is whether it does now and takes writes. `results` counts what became of results, `rejected` reports by reason, and
+    `waiting` is how many inboxes held anything in the last round.
 
     `clock` is the one that passes go by: when an inbox was read is held against when pods ended.
     """
@@ -53,9 +59,13 @@ class Collection:
         self._probe = probe
         self._clock = clock
         self._probed_at: float | None = None
-        self.accepted = 0
-        self.rejected: dict[str, int] = {}
+        self.results = dict.fromkeys(get_args(Verdict), 0)
+        self.rejected = dict.fromkeys(REASONS, 0)
+        self.durations = Durations()
+        self.waiting = 0
+        self.redis_up = False
         self.last_round: float | None = None
+        self.collected_at: datetime | None = None
         self._rounds = 0
 
     async def work(self) -> None:
@@ -76,11 +86,11 @@ class Collection:
         asked = [uid for uid, race in going.items() if everyone or race.pods or race.gone or race.trouble]
         began = self._clock()
         try:
-            if asked:
-                await self._probe_now_and_then()
+            await self._probe_now_and_then()
             waiting = await asyncio.to_thread(self._store.waiting, asked) if asked else []
         except (StoreUnavailable, StoreRefused) as error:
             return self._note_all(error)
+        self.waiting = len(waiting)
         for uid in set(asked).difference(waiting):
             going[uid].collected_at = began
             self._note(going[uid], "")
@@ -99,7 +109,7 @@ class Collection:
                 return self._note_all(error)
             else:
                 self._note(race, "")
-        self.last_round = time.monotonic()
+        self.last_round, self.collected_at, self.redis_up = time.monotonic(), self._clock(), True
         return not troubled
 
     async def _probe_now_and_then(self) -> None:
@@ -111,7 +121,7 @@ class Collection:
 
     def _note_all(self, error: Exception) -> bool:
         """What holds up every race; False, as the round's answer. The next round probes again."""
-        self._probed_at = None
+        self._probed_at, self.redis_up = None, False
         for race in self._races:
             if race.plan is not None and not race.ended:
                 self._note(race, str(error))
@@ -121,6 +131,7 @@ class Collection:
         """Keeps what holds a race's results up; where that changed, a pass tells it, and sees to the job's user."""
         if race.trouble != trouble:
             log.warning("%s", trouble or "collecting goes on", extra={"benchmarkjob": race.name, "uid": race.uid})
+            race.troubled_at = None if not trouble else race.troubled_at or self._clock()
             race.trouble = trouble
             self._wake(race.uid)
         return bool(trouble)
@@ -131,7 +142,9 @@ class Collection:
         collected = await asyncio.to_thread(collector.collect_once)
         if collected.last:
             race.collected_at = began
-        self._count(collected)
+        self._count(race, collected)
+        if collected.verdicts or collected.progress:
+            race.reported_at = began
         if collected.verdicts or collected.rejected:
             self._wake(race.uid)
 
@@ -161,7 +174,14 @@ class Collection:
         except (Unavailable, Refused, TimeoutError) as error:
             raise Unattributed(f"a report can't be attributed: {error}") from error
 
-    def _count(self, collected: Collected) -> None:
-        self.accepted += sum(1 for _, verdict in collected.verdicts if verdict == "accepted")
+    def _count(self, race: Race, collected: Collected) -> None:
+        for record, verdict in collected.verdicts:
+            self.results[verdict] += 1
+            if verdict == "accepted":
+                seen, result = record.observed, record.result
+                ran = (result.finished_at - result.started_at).total_seconds()
+                self.durations.observe(
+                    race.board, seen.queued_seconds, ran if seen.run_seconds is None else seen.run_seconds
+                )
         for rejection in collected.rejected:
             self.rejected[rejection.reason] = self.rejected.get(rejection.reason, 0) + 1

@@ -14,6 +14,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from velodrome import telemetry
 from velodrome.errors import SpecError, StoreRefused, StoreUnavailable
 from velodrome.plan import Plan, plan
 from velodrome.results import JobInfo, Observed, TrialRecord, TrialResult
@@ -24,6 +25,7 @@ from velodrome_operator.access import Access
 from velodrome_operator.children import Manifest, Settings, children, is_kueue
 from velodrome_operator.cluster import Cluster, Conflict, Refused, Unavailable
 from velodrome_operator.decision import Decision, MissingResult, Observation, Verdict, decide, podless
+from velodrome_operator.families import PASS_BOUNDS, Buckets
 from velodrome_operator.races import Race, Races
 from velodrome_operator.standings import standings
 from velodrome_operator.wakeups import Wakeups
@@ -44,7 +46,7 @@ Clock = Callable[[], datetime]
 
 
 class Controller:
-    """Passes over BenchmarkJobs. `passes` and `failures` count them, `last_pass` is when the last one ended."""
+    """Passes over BenchmarkJobs. `passes` counts them by outcome, `pass_seconds` how long they took."""
 
     def __init__(
         self,
@@ -56,8 +58,8 @@ class Controller:
     ) -> None:
         self.races = Races()
         self.wakeups: Wakeups[str] = Wakeups()
-        self.passes = 0
-        self.failures = 0
+        self.passes = dict.fromkeys(telemetry.PASS_OUTCOMES, 0)
+        self.pass_seconds = Buckets(PASS_BOUNDS)
         self._cluster = cluster
         self._store = store
         self._access = access
@@ -88,15 +90,20 @@ class Controller:
         race = self.races.get(uid)
         if race is None:
             return
+        began = time.monotonic()
+        outcome = "Succeeded"
         try:
             again = await self._pass(race)
         except (Unavailable, Conflict) as error:
+            outcome = error.reason
             self._retry(race, error, logging.INFO)
         except StoreUnavailable as error:
+            outcome = error.reason
             self._retry(race, error, logging.INFO)
             if self._tries[uid] >= _TRIES_UNTOLD:
                 await self._tell(race, error)
         except (Refused, StoreRefused) as error:
+            outcome = error.reason
             self._retry(race, error, logging.WARNING)
             await self._tell(race, error)
         else:
@@ -104,10 +111,10 @@ class Controller:
             if again is not None:
                 self.wakeups.wake(uid, max(0.05, again.total_seconds()))
         finally:
-            self.passes += 1
+            self.passes[outcome] = self.passes.get(outcome, 0) + 1
+            self.pass_seconds.observe(time.monotonic() - began)
 
     def _retry(self, race: Race, error: Exception, level: int) -> None:
-        self.failures += 1
         tries = self._tries.get(race.uid, 0)
         self._tries[race.uid] = tries + 1
         wait = RETRY_SECONDS[min(tries, len(RETRY_SECONDS) - 1)]

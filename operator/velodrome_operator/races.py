@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from velodrome.plan import Plan
 from velodrome.results import Observed
 from velodrome_operator.children import groups, job_name
-from velodrome_operator.observation import JobFacts, PodFacts, job_facts, owner_uid, pod_facts
+from velodrome_operator.observation import JobFacts, PodFacts, job_facts, moment, owner_uid, pod_facts
 
 Raw = Mapping[str, Any]
+NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(slots=True)
@@ -24,7 +26,9 @@ class Race:
     `collected_at` is when its inbox was last found to hold no more, `trouble` why it can't be collected now, and
     `instructed` what its runners can read of accepted trials: by index, whether they succeeded. `news` counts what was
     seen to change, `passed` is what it was when the last successful pass began, and `results` how many trials had one
-    then. Once a race has ended and was cleared up after (`cleared`), its plan is let go.
+    then. Once a race has ended and was cleared up after (`cleared`), its plan is let go. `state` is one of
+    `telemetry.RACE_STATES`, `counts` how many trials it has, how many succeeded and how many failed, by its status;
+    `reported_at` is when a runner last reported, and `troubled_at` since when there is trouble.
     """
 
     uid: str
@@ -35,6 +39,10 @@ class Race:
     generation: int = 1
     deleting: bool = False
     ended: bool = False
+    created_at: datetime = NEVER
+    board: str = ""
+    state: str = "Running"
+    counts: tuple[int, int, int] = (0, 0, 0)
     jobs: dict[str, JobFacts] = field(default_factory=dict)
     pods: dict[str, PodFacts] = field(default_factory=dict)
     gone: dict[str, PodFacts] = field(default_factory=dict)
@@ -42,6 +50,8 @@ class Race:
     planned_generation: int | None = None
     collected_at: datetime | None = None
     trouble: str = ""
+    troubled_at: datetime | None = None
+    reported_at: datetime | None = None
     instructed: dict[int, bool] = field(default_factory=dict)
     indexes: dict[str, tuple[int, ...]] = field(default_factory=dict)
     news: int = 1
@@ -66,10 +76,15 @@ class Race:
         metadata = {key: value for key, value in raw["metadata"].items() if key != "managedFields"}
         self.text, self.version = json.dumps({**raw, "metadata": metadata}), version_of(raw)
         self.generation, self.deleting = int(metadata.get("generation", 1)), "deletionTimestamp" in metadata
-        self.ended = any(
-            condition["type"] in ("Complete", "Failed") and condition["status"] == "True"
-            for condition in (raw.get("status") or {}).get("conditions") or ()
-        )
+        self.created_at = moment(metadata["creationTimestamp"])
+        spec, status = raw["spec"], raw.get("status") or {}
+        self.board = sys.intern(str(spec.get("board") or spec["dataset"]["name"].lower()))
+        held = {condition["type"] for condition in status.get("conditions") or () if condition["status"] == "True"}
+        end = next((kind for kind in ("Complete", "Failed") if kind in held), None)
+        self.ended = end is not None
+        self.state = end or ("Suspended" if spec.get("suspend") else "Running")
+        trials = status.get("trials") or {}
+        self.counts = trials.get("total", 0), trials.get("succeeded", 0), trials.get("failed", 0)
 
     @property
     def raw(self) -> dict[str, Any]:

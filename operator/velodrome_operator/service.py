@@ -8,9 +8,10 @@ import time
 from collections.abc import Coroutine, Iterator
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Literal
 
-from velodrome import keys
+from velodrome import __version__, keys
 from velodrome.errors import StoreRefused, StoreUnavailable
 from velodrome.store import Store
 from velodrome.store.edge import connect
@@ -19,12 +20,16 @@ from velodrome_operator.children import Settings
 from velodrome_operator.cluster import Cluster, Refused, Unavailable
 from velodrome_operator.collection import Collection
 from velodrome_operator.controller import Controller
-from velodrome_operator.probes import probes
+from velodrome_operator.endpoint import endpoint
+from velodrome_operator.exporter import Exporter
+from velodrome_operator.exporter import Races as ToldRaces
+from velodrome_operator.families import Exposed, OperatorFacts, race_facts
 from velodrome_operator.races import version_of
 from velodrome_operator.watches import Watches
 
 log = logging.getLogger("velodrome.operator")
 
+SERIES_LIMIT = 20_000
 _WORKERS = 8
 RESYNC_SECONDS = 60.0
 _LISTING_SECONDS = 2.0
@@ -36,14 +41,19 @@ _STUCK_SECONDS = 5 * RESYNC_SECONDS
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What an operator is started with. `redis_address` is host:port as pods reach Redis; None for the URL's own."""
+    """What an operator is started with. `redis_address` is host:port as pods reach Redis; None for the URL's own.
+
+    `listen` is where /healthz, /readyz and /metrics are answered, `leaderboard_url` where people find the leaderboard.
+    """
 
     redis_url: str
     redis_address: str | None = None
     namespace: str | None = None
     settings: Settings = field(default_factory=Settings)
     dry_run: bool = False
-    probes: tuple[str, int] = ("0.0.0.0", 8080)  # noqa: S104 - the kubelet asks from outside of the pod
+    listen: tuple[str, int] = ("0.0.0.0", 8080)  # noqa: S104 - the kubelet and Prometheus ask from outside of the pod
+    leaderboard_url: str = ""
+    series_limit: int = SERIES_LIMIT
 
 
 class Service:
@@ -52,6 +62,7 @@ class Service:
     def __init__(self, options: Options) -> None:
         self._options = options
         self._attempted_at = time.monotonic()
+        self._swept_at: datetime | None = None
         self._listed = asyncio.Event()
         self._watches = Watches()
 
@@ -74,22 +85,56 @@ class Service:
             self._access.probe,
             self._cluster.now,
         )
+        self.exporter = Exporter(
+            store, self._told, self._operator_facts, self._marked, self._options.series_limit, self._cluster.now
+        )
 
     async def close(self) -> None:
         """Closes the connections."""
         await self._connection.__aexit__(None, None, None)
 
     async def answer(self) -> None:
-        """Answers probes until it is cancelled."""
-        host, port = self._options.probes
-        async with probes(host, port, healthz=self.health, readyz=self.readiness):
+        """Answers probes and scrapes until it is cancelled."""
+        host, port = self._options.listen
+        async with endpoint(host, port, healthz=self.health, readyz=self.readiness, scrape=self.exporter.scrape):
             await asyncio.Event().wait()
+
+    def _told(self) -> ToldRaces:
+        """What is exposed of races."""
+        return tuple(map(race_facts, self.controller.races)), self.collection.durations.rows()
+
+    def _operator_facts(self, shown: Exposed) -> OperatorFacts:
+        """What is exposed of the operator itself."""
+        return OperatorFacts(
+            version=__version__,
+            leaderboard=self._options.leaderboard_url,
+            redis_up=self.collection.redis_up,
+            series=shown.series,
+            series_limit=self._options.series_limit,
+            series_dropped=shown.dropped,
+            passes=self.controller.passes,
+            pass_seconds=self.controller.pass_seconds,
+            writes=self._cluster.writes,
+            results=self.collection.results,
+            rejected=self.collection.rejected,
+            inboxes=self.collection.waiting,
+            collected_at=self.collection.collected_at,
+            swept_at=self._swept_at,
+            judged_at=self.exporter.judged_at,
+        )
+
+    def _marked(self, board: str) -> None:
+        """Wakes the races that ended on the board: what people said of results may change what is said of them."""
+        for race in self.controller.races:
+            if race.ended and race.board == board:
+                self.controller.wakeups.wake(race.uid)
 
     def workers(self) -> Iterator[Coroutine[Any, Any, None]]:
         """What runs until it is cancelled."""
         yield from (self._work() for _ in range(_WORKERS))
         yield self.collection.work()
         yield self._sweep()
+        yield self.exporter.work()
         yield self.answer()
 
     def saw(self, kind: Literal["parent", "job", "pod"], raw: dict[str, Any], *, gone: bool) -> None:
@@ -135,10 +180,10 @@ class Service:
             raise RuntimeError(f"no event has told for {silent:.0f} s what the API server shows")
         return {
             "benchmarkjobs": len(self.controller.races),
-            "passes": self.controller.passes,
-            "failures": self.controller.failures,
-            "accepted": self.collection.accepted,
-            "writes": self._cluster.writes,
+            "passes": sum(self.controller.passes.values()),
+            "failures": sum(self.controller.passes.values()) - self.controller.passes["Succeeded"],
+            "accepted": self.collection.results["accepted"],
+            "writes": sum(self._cluster.writes.values()),
             "sweep_age_seconds": round(idle, 1),
         }
 
@@ -159,6 +204,7 @@ class Service:
             return False
         for race in self.controller.races:
             self.controller.wakeups.wake(race.uid)
+        self._swept_at = self._cluster.now()
         self._listed.set()
         return True
 
@@ -183,6 +229,7 @@ class Service:
         for uid in await asyncio.to_thread(self._unpassed):
             self.controller.wakeups.wake(uid)
         await asyncio.to_thread(self._remove_users, users - present)
+        self._swept_at = self._cluster.now()
 
     async def _list(self) -> frozenset[str]:
         """Takes in all objects as the API server has them now; the uids of the BenchmarkJobs."""

@@ -68,7 +68,7 @@ class Beside:
         line = [*inside, sys.executable, "-m", "velodrome_operator",
                 "--namespace", self.namespace, "--runner-image", "localhost/none@sha256:" + "0" * 64,
                 "--redis-address", "velodrome-redis.velodrome.svc.cluster.local:6379",
-                "--probes", "127.0.0.1:0"]  # fmt: skip
+                "--listen", "127.0.0.1:0"]  # fmt: skip
         environment = os.environ | {
             "KUBERNETES_SERVICE_HOST": "kubernetes.default.svc",
             "KUBERNETES_SERVICE_PORT": "443",

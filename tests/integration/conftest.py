@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import os
+import random
 import shutil
 import subprocess
 import tempfile
@@ -295,3 +296,46 @@ def race(store: Store) -> Race:
     race = Race()
     store.register(race.info)
     return race
+
+
+OBJECTIVES = [
+    {"name": "accuracy", "metric": "accuracy"},
+    {"name": "speed", "metric": "latency_p50_seconds", "batchSize": 1},
+]
+
+
+@pytest.fixture
+def run(store: Store, make_race: type[Race]) -> Callable[..., Race]:
+    """Races job after job: entries at given levels of accuracy and latency, with a spread of 1 % over seeds.
+
+    `done` is how many trials have a result so far, all of them where it is not given.
+    """
+    made = 0
+
+    def one(
+        levels: Mapping[str, tuple[float, float]], *, cpu: str = "Ryzen", repeats: int = 5, failed: str = "",
+        spread: float = 0.01, done: int | None = None, base_seed: int = 0, board: str = "digits", **regression: Any,
+    ) -> Race:  # fmt: skip
+        nonlocal made
+        made += 1
+        luck = random.Random(made)  # noqa: S311 - it opens nothing
+        trials = {"repeats": repeats, "baseSeed": base_seed}
+        spec = {"objectives": OBJECTIVES, "regression": regression, "trials": trials}
+        race = make_race(
+            uid=f"job-{made}", name=f"night-{made}", board=board, created=made, entries=tuple(levels), repeats=repeats,
+            spec=spec,
+        )  # fmt: skip
+        store.register(race.info)
+        records = []
+        for index in range(race.info.trials if done is None else done):
+            accuracy, latency = levels[race.plan.trial(index).entry]
+            values = {
+                "accuracy": accuracy * (1 + spread / 10 * luck.gauss(0, 1)),
+                "latency_p50_seconds{batch_size=1}": latency * (1 + spread * luck.gauss(0, 1)),
+            }
+            lost = "LossNotFinite" if race.plan.trial(index).entry == failed and index < len(levels) else None
+            records.append(race.record(index, cpu=cpu, values=values, failed=lost))
+        store.accept(race.uid, "1-0", records)
+        return race
+
+    return one

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -17,44 +17,7 @@ if TYPE_CHECKING:
     from tests.integration.conftest import Race, RedisServer
 
 ACCURACY, LATENCY = "accuracy", "latency_p50_seconds{batch_size=1}"
-OBJECTIVES = [
-    {"name": "accuracy", "metric": "accuracy"},
-    {"name": "speed", "metric": "latency_p50_seconds", "batchSize": 1},
-]
-
 Run = Callable[..., "Race"]
-
-
-@pytest.fixture
-def run(store: Store, make_race: type[Race]) -> Run:
-    """Races job after job: entries at given levels of accuracy and latency, with a spread of 1 % over seeds."""
-    made = 0
-
-    def one(
-        levels: Mapping[str, tuple[float, float]], *, cpu: str = "Ryzen", repeats: int = 5, failed: str = "",
-        spread: float = 0.01, **regression: Any,
-    ) -> Race:  # fmt: skip
-        nonlocal made
-        made += 1
-        luck = random.Random(made)  # noqa: S311 - it opens nothing
-        spec = {"objectives": OBJECTIVES, "regression": regression}
-        race = make_race(
-            uid=f"job-{made}", name=f"night-{made}", created=made, entries=tuple(levels), repeats=repeats, spec=spec
-        )
-        store.register(race.info)
-        records = []
-        for index in range(race.info.trials):
-            accuracy, latency = levels[race.plan.trial(index).entry]
-            values = {
-                ACCURACY: accuracy * (1 + spread / 10 * luck.gauss(0, 1)),
-                LATENCY: latency * (1 + spread * luck.gauss(0, 1)),
-            }
-            lost = "LossNotFinite" if race.plan.trial(index).entry == failed and index < len(levels) else None
-            records.append(race.record(index, cpu=cpu, values=values, failed=lost))
-        store.accept(race.uid, "1-0", records)
-        return race
-
-    return one
 
 
 def of(store: Store, race: Race, entry: str = "cnn", objective: str = "speed") -> Comparison:

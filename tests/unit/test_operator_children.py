@@ -203,10 +203,16 @@ def test_why_a_pod_does_not_start(status: dict[str, Any], trouble: str) -> None:
     assert pod_facts(pod(0, **status)).trouble == trouble
 
 
+def parent(version: str, **status: Any) -> dict[str, Any]:
+    metadata = {"uid": UID, "name": "digits", "namespace": "default", "resourceVersion": version}
+    spec = {"dataset": {"name": "digits"}}
+    return {"metadata": {**metadata, "creationTimestamp": "2026-03-01T12:00:00Z"}, "spec": spec, "status": status}
+
+
 def test_an_attempt_is_attributed_to_the_pod_that_ran_that_trial_and_to_no_other() -> None:
     races = Races()
     races.saw_pod(pod(3, phase="Running"))  # a child may be seen before its parent
-    races.saw_parent({"metadata": {"uid": UID, "name": "digits", "namespace": "default", "resourceVersion": "5"}})
+    races.saw_parent(parent("5"))
     race = races.get(UID)
     assert race is not None
     race.lay_out(plan(job()), 1)
@@ -221,9 +227,8 @@ def test_an_attempt_is_attributed_to_the_pod_that_ran_that_trial_and_to_no_other
 
 def test_an_older_version_of_an_object_changes_nothing() -> None:
     races = Races()
-    metadata = {"uid": UID, "name": "digits", "namespace": "default"}
-    races.saw_parent({"metadata": {**metadata, "resourceVersion": "10"}, "status": {"message": "new"}})
-    races.saw_parent({"metadata": {**metadata, "resourceVersion": "9"}, "status": {"message": "old"}})
+    races.saw_parent(parent("10", message="new"))
+    races.saw_parent(parent("9", message="old"))
     race = races.get(UID)
     assert race is not None
     assert race.status == {"message": "new"}
@@ -231,8 +236,7 @@ def test_an_older_version_of_an_object_changes_nothing() -> None:
 
 def test_an_event_that_tells_nothing_new_concerns_nobody() -> None:
     races = Races()
-    parent = {"metadata": {"uid": UID, "name": "digits", "namespace": "default", "resourceVersion": "5"}}
-    assert [races.saw_parent(parent), races.saw_parent(parent)] == [UID, None]
+    assert [races.saw_parent(parent("5")), races.saw_parent(parent("5"))] == [UID, None]
     race = races.get(UID)
     assert race is not None
     before = race.news

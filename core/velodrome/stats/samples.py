@@ -9,11 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from velodrome.metrics import LARGEST, SMALLEST, measurable
+
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
-
-# Squares of values inside these bounds neither overflow nor vanish, and no metric of a trial lies outside.
-SMALLEST, LARGEST = 1e-100, 1e100
 
 # Values that differ by less than this share of their magnitude differ by rounding alone.
 ROUNDING = 8 * float(np.finfo(np.float64).eps)
@@ -89,7 +88,7 @@ def require_measurable(value: float, where: str) -> None:
     """
     if not math.isfinite(value):
         raise ValueError(f"{where}: {value} is not finite: record the trial as failed instead")
-    if value != 0 and not SMALLEST <= abs(value) <= LARGEST:
+    if not measurable(value):
         raise ValueError(f"{where}: {value} is outside {SMALLEST:g} to {LARGEST:g} in magnitude: use another unit")
 
 

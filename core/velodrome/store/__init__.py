@@ -4,6 +4,7 @@ from velodrome.store.reader import Reader
 from velodrome.store.store import Store, open_store
 from velodrome.store.types import (
     Board,
+    Changes,
     CohortSummary,
     Counts,
     EntryState,
@@ -19,6 +20,7 @@ from velodrome.store.writing import Item
 
 __all__ = [
     "Board",
+    "Changes",
     "CohortSummary",
     "Counts",
     "EntryState",

@@ -7,7 +7,7 @@
 -- they came as: a number that passed through Lua would lose digits.
 
 local JOB, POSITION, TRIALS, RECORDS, CURVES, CONFLICTS, FAILURES, PROGRESS, LIVE, ENTRIES, REJECTED, REJECTIONS,
-  INBOX, BOARDS, COHORTS, SAMPLES = unpack(KEYS, 1, 16)
+  INBOX, BOARDS, COHORTS, SAMPLES, CHANGES = unpack(KEYS, 1, 17)
 local RESULT_ARGUMENTS, PROGRESS_ARGUMENTS, REJECTION_ARGUMENTS = 11, 4, 3
 local CHUNK = 1000 -- of a command's arguments: Lua passes less than 8000
 local STAMP = ('%x'):rep(16) -- a time in microseconds, hexadecimal: compares as text

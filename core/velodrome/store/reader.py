@@ -15,7 +15,17 @@ from velodrome.marks import Acknowledgement, Baseline
 from velodrome.results import EpochPoint, JobInfo, Progress, TrialRecord, parse_job, parse_record
 from velodrome.store import reading, transfer
 from velodrome.store.access import Access, Argument, text_of
-from velodrome.store.types import Board, CohortSummary, Counts, EntryState, JobSamples, Rejection, Row, TrialSummary
+from velodrome.store.types import (
+    Board,
+    Changes,
+    CohortSummary,
+    Counts,
+    EntryState,
+    JobSamples,
+    Rejection,
+    Row,
+    TrialSummary,
+)
 
 Mark = TypeVar("Mark", Baseline, Acknowledgement)
 
@@ -78,6 +88,11 @@ class Reader:
             for name, jobs, entries, last in zip(names, numbers[::3], numbers[1::3], numbers[2::3], strict=True)
             if last is not None
         ]
+
+    def changes(self) -> dict[str, Changes]:
+        """How often each board changed, in one round trip; a board without any result or mark may be absent."""
+        found = self._redis.fields(keys.CHANGES)
+        return self._redis.parsed(reading.parse_changes, found, keys.CHANGES)
 
     # One job's results
 

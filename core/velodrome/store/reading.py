@@ -18,7 +18,7 @@ from pydantic_core import from_json
 
 from velodrome.cohorts import Cohort
 from velodrome.results import CURVES, EpochPoint, JobInfo, Outcome, Progress, TrialRecord, parse_record
-from velodrome.store.types import CohortSummary, Counts, EntryState, JobSamples, Rejection, Row, TrialSummary
+from velodrome.store.types import Changes, CohortSummary, Counts, EntryState, JobSamples, Rejection, Row, TrialSummary
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SAMPLE = struct.Struct("<qd")
@@ -68,6 +68,15 @@ def parse_trial(index: int, text: bytes) -> TrialSummary:
     """A trial in short."""
     entry, seed, reason, seconds = from_json(text[_SUMMARY])
     return TrialSummary(index, entry, seed, _OUTCOMES[text[:1]], reason or None, seconds, int(text[_RETRIES]))
+
+
+def parse_changes(fields: Mapping[bytes, bytes]) -> dict[str, Changes]:
+    """By board, how often its results and its marks changed."""
+    numbers = {field.decode(): int(number) for field, number in fields.items()}
+    boards = {field.partition(":")[2] for field in numbers}
+    return {
+        board: Changes(numbers.get(f"results:{board}", 0), numbers.get(f"marks:{board}", 0)) for board in sorted(boards)
+    }
 
 
 def parse_rejection(text: bytes) -> Rejection:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Literal
 
 import redis
 
@@ -53,6 +54,7 @@ class Store(Reader):
         self._register = self._redis.script("register.lua")
         self._accept = self._redis.script("decide.lua", "rank.lua", "write.lua")
         self._inbox = self._redis.script("inbox.lua")
+        self._mark = self._redis.script("mark.lua")
         self._waiting = self._redis.script("waiting.lua")
         self._jobs: dict[str, JobFacts] = {}
         self._shapes = Shapes()
@@ -81,16 +83,20 @@ class Store(Reader):
 
     def mark(self, mark: Baseline | Acknowledgement) -> None:
         """Keeps what a person said, in place of what they said of the same before."""
-        self._redis.ask("HSET", _marks_of(mark), mark.field, mark.model_dump_json())
+        self._change(mark, "HSET")
 
     def unmark(self, mark: Baseline | Acknowledgement) -> bool:
         """Forgets it; whether there was one."""
-        return bool(self._redis.ask("HDEL", _marks_of(mark), mark.field))
+        return self._change(mark, "HDEL")
 
     def _import_mark(self, mark: Baseline | Acknowledgement) -> Verdict:
         """Keeps an exported mark, unless one of the same is there: what was said here stays."""
-        taken = self._redis.ask("HSETNX", _marks_of(mark), mark.field, mark.model_dump_json())
-        return "accepted" if taken else "duplicate"
+        return "accepted" if self._change(mark, "HSETNX") else "duplicate"
+
+    def _change(self, mark: Baseline | Acknowledgement, command: Literal["HSET", "HSETNX", "HDEL"]) -> bool:
+        """Whether a mark came to be or ceased to be."""
+        text = () if command == "HDEL" else (mark.model_dump_json(),)
+        return bool(self._mark((_marks_of(mark), keys.CHANGES), (command, mark.board, mark.field, *text)))
 
     # The inbox
 

@@ -35,6 +35,13 @@ class Board:
     last_at: datetime
 
 
+class Changes(NamedTuple):
+    """How often a board's results and its marks changed. Numbers that differ from earlier ones say that they did."""
+
+    results: int
+    marks: int
+
+
 @dataclass(frozen=True, slots=True)
 class TrialSummary:
     """One line of a list of trials. `retries` counts the failed attempts before the result that stands."""

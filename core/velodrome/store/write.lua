@@ -20,6 +20,9 @@ for _ = 1, batch.rejections do
   end
 end
 
+if next(changed) then
+  count(CHANGES, 'results:' .. batch.board, 1)
+end
 for key, fields in pairs(counted) do
   for field, change in pairs(fields) do
     local number = tonumber(redis.call('HGET', key, field) or '0')

@@ -154,7 +154,7 @@ def encode(
     """
     info = job.info
     names = [*(keys.job(info.uid, part) for part in _PARTS), keys.inbox(info.uid), keys.BOARDS, keys.COHORTS]
-    names.append(keys.job(info.uid, "samples"))
+    names += [keys.job(info.uid, "samples"), keys.CHANGES]
     rankings = Rankings(info.board, names)
     arguments: list[Argument] = [""]
     ids: dict[str, str] = {}

@@ -1,0 +1,349 @@
+"""What Prometheus gets at /metrics, with a real Redis, over HTTP, and held to promtool."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
+from prometheus_client.parser import text_string_to_metric_families as parse_text
+
+from velodrome import telemetry
+from velodrome.latest import Latest
+from velodrome.marks import Acknowledgement
+from velodrome.regressions import judge
+from velodrome.store import Reader, Store
+from velodrome_operator import exporter
+from velodrome_operator.endpoint import endpoint
+from velodrome_operator.exporter import Exporter
+from velodrome_operator.families import Buckets, Durations, OperatorFacts, RaceFacts
+
+if TYPE_CHECKING:
+    from tests.integration.conftest import Race
+
+START = datetime(2026, 1, 1, tzinfo=UTC)  # when the first job is created
+LATENCY = "latency_p50_seconds{batch_size=1}"
+OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
+
+Run = Callable[..., "Race"]
+
+
+@dataclass
+class Told:
+    """An exporter with what it is told."""
+
+    store: Store
+    races: tuple[RaceFacts, ...] = ()
+    limit: int = 20_000
+    now: datetime = START + timedelta(days=1)
+    durations: Durations = field(default_factory=Durations)
+    marked: list[str] = field(default_factory=list)
+    exporter: Exporter = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.exporter = Exporter(
+            self.store,
+            lambda: (self.races, self.durations.rows()),
+            lambda shown: OperatorFacts(
+                "0.1.0", "https://board", True, shown.series, self.limit, shown.dropped, {"Succeeded": 3},
+                Buckets((1,)), {"create": 2}, {"accepted": 7}, {"TooLarge": 1},
+                collected_at=START, swept_at=START, judged_at=self.exporter.judged_at,
+            ),
+            self.marked.append,
+            self.limit,
+            lambda: self.now,
+        )  # fmt: skip
+
+    def round(self) -> None:
+        """A round, with nothing resting."""
+        self.exporter._resting.clear()
+        self.exporter._build_rest = 0.0
+        in_a_loop(self.exporter.round())
+
+    def answer(self, accept: str = "") -> tuple[str, str]:
+        """What is served over HTTP, and its content type."""
+        text, content_type = in_a_loop(fetched(self.exporter, accept))
+        return str(text), str(content_type)
+
+    def series(self) -> dict[str, dict[tuple[str, ...], float]]:
+        """By name, the value of each label set; label values are in the order of the labels' names."""
+        found: dict[str, dict[tuple[str, ...], float]] = {}
+        for family in parse_text(self.answer()[0]):
+            for sample in family.samples:
+                labels = tuple(value for _, value in sorted(sample.labels.items()))
+                assert labels not in found.setdefault(sample.name, {})
+                found[sample.name][labels] = sample.value
+        return found
+
+    def verdicts(self) -> dict[tuple[str, str], str]:
+        """The verdict of each entry and objective."""
+        told = self.series().get("velodrome_result_verdict", {})
+        return {(entry, objective): name for (_, _, entry, objective, name), value in told.items() if value == 1}
+
+
+def in_a_loop(work: Coroutine[Any, Any, Any]) -> Any:
+    with ThreadPoolExecutor(1) as thread:  # the tests' own may have a loop already, that of a browser
+        return thread.submit(asyncio.run, work).result()
+
+
+async def fetched(exporter: Exporter, accept: str) -> tuple[str, str]:
+    async with (
+        endpoint("127.0.0.1", 0, healthz=dict, readyz=dict, scrape=exporter.scrape) as port,
+        aiohttp.ClientSession() as session,
+        session.get(f"http://127.0.0.1:{port}/metrics", headers={"Accept": accept}) as response,
+    ):
+        assert response.status == 200
+        return await response.text(), response.headers["Content-Type"]
+
+
+@pytest.fixture
+def told(store: Store) -> Told:
+    return Told(store)
+
+
+def race_of(name: str, state: str = "Running", **facts: Any) -> RaceFacts:
+    trials = dict(zip(telemetry.TRIAL_STATES, (1, 2, 3, 4), strict=True))
+    return RaceFacts("team", name, "digits", state, START, trials, **facts)
+
+
+def test_every_family_is_exposed_and_promtool_finds_nothing_to_say(told: Told, run: Run) -> None:
+    run({"cnn": (0.9, 0.010)})
+    run({"cnn": (0.9, 0.012)})
+    told.races = (race_of("going", progress_at=START, waiting_since=START),)
+    told.durations.observe("digits", 3.0, 70.0)
+    told.round()
+
+    text, content_type = told.answer()
+
+    assert content_type.startswith("text/plain")
+    done = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+    families = {family.name: family for family in parse_text(text)}
+    for wanted in (*telemetry.RESULTS, *telemetry.RACES, *telemetry.OPERATOR):
+        found = families[wanted.exposed if wanted.type == "info" else wanted.name]
+        assert found.documentation == wanted.help
+        assert found.samples, wanted.name
+        for sample in found.samples:
+            assert sample.labels.keys() - {"le"} == set(wanted.labels), sample.name
+
+
+def test_the_same_is_told_in_openmetrics(told: Told, run: Run) -> None:
+    run({"cnn": (0.9, 0.010)})
+    told.durations.observe("digits", 3.0, 70.0)
+    told.round()
+    text, content_type = told.answer(OPENMETRICS)
+    assert content_type.startswith("application/openmetrics-text; version=1.0.0")
+    told_so = {family.name for family in parse_openmetrics(text)}
+    assert {wanted.name for wanted in (*telemetry.RESULTS, *telemetry.RACES, *telemetry.OPERATOR)} <= told_so
+    told.round()
+    assert {family.name for family in parse_openmetrics(told.answer(OPENMETRICS)[0])} == told_so
+
+
+def test_a_regression_shows_with_its_values_and_an_improvement_is_none(told: Told, run: Run) -> None:
+    run({"cnn": (0.9, 0.010), "mlp": (0.8, 0.010)})
+    run({"cnn": (0.9, 0.012), "mlp": (0.8, 0.008)})
+    told.round()
+    assert told.verdicts() == {
+        ("cnn", "accuracy"): "Unchanged", ("cnn", "speed"): "Regressed",
+        ("mlp", "accuracy"): "Unchanged", ("mlp", "speed"): "Improved",
+    }  # fmt: skip
+    found = told.series()
+    [(labels, mean)] = [(labels, value) for labels, value in found["velodrome_result_mean"].items()
+                        if labels[2] == "cnn" and LATENCY in labels]  # fmt: skip
+    assert labels[0] == "digits"
+    assert labels[-2:] == ("speed", "seconds")
+    assert found["velodrome_result_low"][labels] < mean < found["velodrome_result_high"][labels]
+    assert mean == pytest.approx(0.012, rel=0.02)
+    [change] = [
+        value for labels, value in found["velodrome_result_change_ratio"].items() if labels[2:] == ("cnn", "speed")
+    ]
+    assert change == pytest.approx(0.2, abs=0.03)
+    assert set(found["velodrome_result_samples"].values()) == {5}
+    assert set(found["velodrome_result_timestamp_seconds"].values()) == {START.timestamp() + 2}
+    assert set(found["velodrome_result_last_success_timestamp_seconds"].values()) == {START.timestamp() + 100}
+    assert told.exporter.judged_at == told.now
+
+
+def test_a_race_in_progress_changes_nothing_until_an_entry_is_through_with_it(told: Told, run: Run) -> None:
+    run({"cnn": (0.9, 0.010), "mlp": (0.8, 0.010)})
+    run({"cnn": (0.9, 0.012), "mlp": (0.8, 0.010)})
+    run({"cnn": (0.9, 0.010), "mlp": (0.8, 0.010)}, done=8)
+    told.round()
+    assert told.verdicts()["cnn", "speed"] == "Regressed"
+    times = told.series()["velodrome_result_timestamp_seconds"]
+    assert set(times.values()) == {START.timestamp() + 2}
+
+    run({"cnn": (0.9, 0.010), "mlp": (0.8, 0.010)}, done=9)  # the last trial of mlp is still to come
+    told.round()
+    assert told.verdicts()["cnn", "speed"] == "Unchanged"
+    times = told.series()["velodrome_result_timestamp_seconds"]
+    assert times[told_of(times, "cnn")] == START.timestamp() + 4
+    assert times[told_of(times, "mlp")] == START.timestamp() + 2
+
+
+def told_of(found: dict[tuple[str, ...], float], entry: str) -> tuple[str, ...]:
+    """The labels of an entry's speed, in the order of their names: board, cohort, entry, objective."""
+    return next(labels for labels in found if labels[2:] == (entry, "speed"))
+
+
+def test_what_is_to_come_in_a_race_takes_no_verdict_back(store: Store, run: Run) -> None:
+    """The first entry that is through is held to all comparisons of its race, those to come too."""
+    entries = {f"e{number}": (0.9, 0.010) for number in range(8)}
+    run(entries)
+    part = run(dict(entries, e0=(0.9, 0.0105)), done=33)
+
+    def p_value() -> float:
+        (found,) = (one for one in judge(store, part.uid) if (one.entry, one.objective) == ("e0", "speed"))
+        assert found.p_value is not None
+        return found.p_value
+
+    early = p_value()
+    rest = [part.record(index, values={"accuracy": 0.9, LATENCY: 0.01}) for index in range(33, 40)]
+    store.accept(part.uid, "2-0", rest)
+    assert 0 < p_value() <= early < 1
+
+
+def test_jobs_that_failed_or_only_tried_something_clear_nothing(told: Told, run: Run) -> None:
+    run({"cnn": (0.9, 0.010)})
+    run({"cnn": (0.9, 0.012)})
+    run({"cnn": (0.9, 0.010)}, failed="cnn")
+    run({"cnn": (0.9, 0.010)}, repeats=1)
+    told.round()
+    assert told.verdicts()["cnn", "speed"] == "Regressed"
+    run({"mlp": (0.9, 0.010)}, repeats=1)
+    told.round()
+    assert told.verdicts()["mlp", "speed"] == "Unknown", "of an entry that has nothing better this is told"
+
+
+def test_a_new_cohort_is_no_alarm_and_the_only_one_that_is_exposed(told: Told, run: Run) -> None:
+    run({"cnn": (0.9, 0.010)})
+    run({"cnn": (0.9, 0.012)})
+    run({"cnn": (0.9, 0.020)}, cpu="Xeon")
+    told.round()
+    assert told.verdicts() == {("cnn", "accuracy"): "Unchanged", ("cnn", "speed"): "Unknown"}
+    assert len(told.series()["velodrome_result_mean"]) == 2
+
+
+def test_a_regression_that_was_accepted_is_told_as_such(told: Told, store: Store, run: Run) -> None:
+    run({"cnn": (0.9, 0.010)})
+    second = run({"cnn": (0.9, 0.012)})
+    told.round()
+    assert told.marked == []
+    mark = Acknowledgement(board="digits", entry="cnn", metric_key=LATENCY, job_uid=second.uid, at=START)
+    store.mark(mark)
+    told.round()
+    assert told.verdicts()["cnn", "speed"] == "Accepted"
+    assert told.marked == ["digits"]
+    assert store.unmark(mark)
+    told.round()
+    assert told.verdicts()["cnn", "speed"] == "Regressed"
+    assert told.marked == ["digits", "digits"]
+
+
+def test_an_entry_that_was_renamed_is_told_under_its_new_name_alone(told: Told, run: Run) -> None:
+    run({"cnn": (0.9, 0.010)})
+    run({"cnn": (0.9, 0.012)})
+    run({"convnet": (0.9, 0.010)})
+    told.round()
+    assert told.verdicts() == {("convnet", "accuracy"): "Unchanged", ("convnet", "speed"): "Unchanged"}
+
+
+def test_entries_of_older_jobs_stay_until_they_are_too_old(told: Told, run: Run) -> None:
+    run({"mlp": (0.8, 0.010), "cnn": (0.9, 0.010)})
+    run({"mlp": (0.8, 0.010), "cnn": (0.9, 0.012)})
+    for _ in range(3):
+        run({"mlp": (0.8, 0.010)})
+    told.round()
+    assert told.verdicts()["cnn", "speed"] == "Regressed"
+    told.now = START + timedelta(days=29)
+    told.exporter._built_at = -1e9
+    told.round()
+    assert len(told.verdicts()) == 4
+    told.now = START + timedelta(days=31)
+    told.exporter._built_at = -1e9
+    told.round()
+    assert told.verdicts() == {}
+
+
+def test_a_restarted_operator_tells_the_same(told: Told, store: Store, run: Run) -> None:
+    run({"cnn": (0.9, 0.010), "mlp": (0.8, 0.010)})
+    run({"cnn": (0.9, 0.012), "mlp": (0.8, 0.008)})
+    told.round()
+    run({"cnn": (0.9, 0.010), "mlp": (0.8, 0.010)}, done=4)
+    told.round()
+    again = Told(store)
+    again.round()
+    results = {family.name for family in telemetry.RESULTS}
+    of_results = [{name: values for name, values in one.series().items() if name in results} for one in (told, again)]
+    assert of_results[0] == of_results[1]
+
+
+def test_only_boards_that_changed_are_judged_again(told: Told, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    judged: list[str] = []
+    real = exporter._latest
+
+    def noted(store: Reader, board: str) -> tuple[Latest, ...]:
+        judged.append(board)
+        return real(store, board)
+
+    monkeypatch.setattr(exporter, "_latest", noted)
+    run({"cnn": (0.9, 0.010)}, board="one")
+    run({"cnn": (0.9, 0.010)}, board="two")
+    told.round()
+    told.round()
+    assert judged == ["one", "two"]
+    run({"cnn": (0.9, 0.010)}, board="two")
+    told.round()
+    assert judged == ["one", "two", "two"]
+
+
+def test_without_redis_results_stay_and_tell_their_age(start_redis: Any, make_race: type[Race]) -> None:
+    server, race = start_redis("--appendonly", "yes", "--appendfsync", "always"), make_race()
+    with Store(server.client()) as store:
+        store.register(race.info)
+        store.accept(race.uid, "1-0", [race.record(index) for index in range(race.info.trials)])
+        told = Told(store)
+        told.round()
+        before = told.series()
+        server.kill()
+        told.now += timedelta(hours=1)
+        told.round()
+        assert told.series()["velodrome_result_mean"] == before["velodrome_result_mean"]
+        age = "velodrome_exporter_judged_timestamp_seconds"
+        assert told.series()[age] == before[age]
+        server.start()
+        told.round()
+        assert told.series()[age][()] == told.now.timestamp()
+
+
+def test_beyond_the_limit_what_matters_least_is_left_out(told: Told, store: Store, run: Run) -> None:
+    run({f"e{number}": (0.9, 0.010) for number in range(4)})
+    run({"e2": (0.9, 0.012)})
+    told.round()
+    everything = told.series()
+    results = sum(len(values) for name, values in everything.items() if name.startswith("velodrome_result_"))
+    assert everything["velodrome_exporter_series"][()] == results
+    assert everything["velodrome_exporter_series_dropped"][()] == 0
+
+    small = Told(store, limit=results - 1)
+    small.round()
+    told_now = small.series()
+    assert small.verdicts()["e2", "speed"] == "Regressed"
+    kept = sum(len(values) for name, values in told_now.items() if name.startswith("velodrome_result_"))
+    assert told_now["velodrome_exporter_series"][()] == kept <= results - 1
+    assert told_now["velodrome_exporter_series_dropped"][()] == results - kept
+    assert told_now["velodrome_exporter_series_limit"][()] == results - 1
+    again = Told(store, limit=results - 1)
+    again.round()
+    assert again.verdicts() == small.verdicts()
+
+    one = Told(store, limit=16)
+    one.round()
+    assert one.verdicts() == {("e2", "speed"): "Regressed"}
