@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -38,8 +39,14 @@ _END = b"# EOF\n"
 
 log = logging.getLogger("velodrome.operator")
 
-# What is told of races now: of each, and by board how long trials took.
-Races = tuple[tuple[RaceFacts, ...], dict[str, tuple[Row, ...]]]
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What there is to tell of races: of each, by board how long trials took, and when all of them were last listed."""
+
+    races: tuple[RaceFacts, ...] = ()
+    durations: Mapping[str, tuple[Row, ...]] = field(default_factory=dict)
+    swept_at: datetime | None = None
 
 
 class _Families(Collector):
@@ -56,7 +63,11 @@ class _Families(Collector):
 
 
 class Exporter:
-    """What /metrics answers. `judged_at` is when the results were last known to be up to date.
+    """What /metrics answers.
+
+    `judged_at` is when the results that are exposed were last known to be up to date, and `swept_at` when all was last
+    listed that is exposed of races. Alerts hold on to what they know until both are there, so neither is told
+    before what it is about can be scraped.
 
     `races` and `operator` tell what there is to tell, and are called in the event loop; `marked` is called with a board
     whose marks changed since it was last called for it.
@@ -65,7 +76,7 @@ class Exporter:
     def __init__(
         self,
         store: Reader,
-        races: Callable[[], Races],
+        races: Callable[[], Told],
         operator: Callable[[Exposed], OperatorFacts],
         marked: Callable[[str], None],
         limit: int,
@@ -81,7 +92,7 @@ class Exporter:
         self._marks: dict[str, int] = {}
         self._results: dict[str, tuple[Latest, ...]] = {}
         self._resting: dict[str, float] = {}
-        self._told: Races = ((), {})
+        self._told = Told()
         self._stale = True
         self._built_at = 0.0
         self._build_rest = 0.0
@@ -102,14 +113,15 @@ class Exporter:
     async def round(self) -> bool:
         """Judges what changed, and makes anew what is exposed where something did; whether Redis answered."""
         try:
-            await self._judge_changed()
+            read_at = await self._judge_changed()
         except (StoreUnavailable, StoreRefused) as error:
             log.info("results are exposed as they were: %s", error)
-            answered = False
-        else:
-            answered = True
+            await self._build()
+            return False
         await self._build()
-        return answered
+        if read_at is not None and not self._stale:
+            self.judged_at = read_at
+        return True
 
     async def scrape(self, accept: str) -> tuple[bytes, str]:
         """The answer and its content type: OpenMetrics where that is asked for, else the text format."""
@@ -123,7 +135,13 @@ class Exporter:
                 self._written[wanted] = body
         return body.removesuffix(_END) + encode(self._own), content_type
 
-    async def _judge_changed(self) -> None:
+    @property
+    def swept_at(self) -> datetime | None:
+        return self._told.swept_at if self._built_at else None
+
+    async def _judge_changed(self) -> datetime | None:
+        """Judges the boards that changed; when they were as they are now known to be, None where some are to come."""
+        read_at = self._clock()
         changes = await asyncio.to_thread(self._store.changes)
         for board in self._results.keys() - changes.keys():
             del self._results[board], self._changes[board]
@@ -134,8 +152,7 @@ class Exporter:
                 continue
             if self._resting.get(board, 0.0) > now or not await self._judge(board, change):
                 left = True
-        if not left:
-            self.judged_at = self._clock()
+        return None if left else read_at
 
     async def _judge(self, board: str, change: Changes) -> bool:
         began = time.monotonic()
@@ -160,16 +177,16 @@ class Exporter:
         changed = self._stale or told != self._told or now - self._built_at > _REBUILD_SECONDS
         if not changed or now < self._build_rest:
             return
-        self._told, self._stale = told, False
+        self._stale = False
         results = [one for found in self._results.values() for one in found]
         formats = tuple(self._written)
         found, written = await asyncio.to_thread(self._made, results, told, formats)
-        self._exposed, self._written = found, written
+        self._exposed, self._written, self._told = found, written, told
         self._built_at = time.monotonic()
         self._build_rest = self._built_at + _REST_SHARE * (self._built_at - now)
 
-    def _made(self, results: Sequence[Latest], told: Races, formats: Sequence[str]) -> tuple[Exposed, dict[str, bytes]]:
-        found = exposed(results, *told, self._clock(), self._limit)
+    def _made(self, results: Sequence[Latest], told: Told, formats: Sequence[str]) -> tuple[Exposed, dict[str, bytes]]:
+        found = exposed(results, told.races, told.durations, self._clock(), self._limit)
         registry = CollectorRegistry()
         registry.register(_Families(lambda: found.families))
         return found, {wanted: choose_encoder(wanted)[0](registry) for wanted in formats}

@@ -21,8 +21,7 @@ from velodrome_operator.cluster import Cluster, Refused, Unavailable
 from velodrome_operator.collection import Collection
 from velodrome_operator.controller import Controller
 from velodrome_operator.endpoint import endpoint
-from velodrome_operator.exporter import Exporter
-from velodrome_operator.exporter import Races as ToldRaces
+from velodrome_operator.exporter import Exporter, Told
 from velodrome_operator.families import Exposed, OperatorFacts, race_facts
 from velodrome_operator.races import version_of
 from velodrome_operator.watches import Watches
@@ -99,9 +98,9 @@ class Service:
         async with endpoint(host, port, healthz=self.health, readyz=self.readiness, scrape=self.exporter.scrape):
             await asyncio.Event().wait()
 
-    def _told(self) -> ToldRaces:
+    def _told(self) -> Told:
         """What is exposed of races."""
-        return tuple(map(race_facts, self.controller.races)), self.collection.durations.rows()
+        return Told(tuple(map(race_facts, self.controller.races)), self.collection.durations.rows(), self._swept_at)
 
     def _operator_facts(self, shown: Exposed) -> OperatorFacts:
         """What is exposed of the operator itself."""
@@ -119,7 +118,7 @@ class Service:
             rejected=self.collection.rejected,
             inboxes=self.collection.waiting,
             collected_at=self.collection.collected_at,
-            swept_at=self._swept_at,
+            swept_at=self.exporter.swept_at,
             judged_at=self.exporter.judged_at,
         )
 

@@ -50,11 +50,11 @@ class Told:
     def __post_init__(self) -> None:
         self.exporter = Exporter(
             self.store,
-            lambda: (self.races, self.durations.rows()),
+            lambda: exporter.Told(self.races, self.durations.rows(), START),
             lambda shown: OperatorFacts(
                 "0.1.0", "https://board", True, shown.series, self.limit, shown.dropped, {"Succeeded": 3},
                 Buckets((1,)), {"create": 2}, {"accepted": 7}, {"TooLarge": 1},
-                collected_at=START, swept_at=START, judged_at=self.exporter.judged_at,
+                collected_at=START, swept_at=self.exporter.swept_at, judged_at=self.exporter.judged_at,
             ),
             self.marked.append,
             self.limit,
@@ -347,3 +347,21 @@ def test_beyond_the_limit_what_matters_least_is_left_out(told: Told, store: Stor
     one = Told(store, limit=16)
     one.round()
     assert one.verdicts() == {("e2", "speed"): "Regressed"}
+
+
+def test_the_times_that_alerts_wait_for_come_no_sooner_than_what_they_are_of(told: Told, run: Run) -> None:
+    run({"cnn": (0.9, 0.010)})
+    told.races = (race_of("going"),)
+    times = ("velodrome_exporter_judged_timestamp_seconds", "velodrome_operator_swept_timestamp_seconds")
+    assert not told.series().keys() & {"velodrome_result_mean", "velodrome_benchmarkjob_state", *times}
+    in_a_loop(told.exporter._judge_changed())
+    assert not told.series().keys() & {"velodrome_result_mean", "velodrome_benchmarkjob_state", *times}
+    told.round()
+    assert told.series().keys() >= {"velodrome_result_mean", "velodrome_benchmarkjob_state", *times}
+
+    run({"cnn": (0.9, 0.012)})
+    told.now += timedelta(minutes=1)
+    told.exporter._resting["digits"] = float("inf")  # as if it were too soon to judge it again
+    in_a_loop(told.exporter.round())
+    assert told.verdicts()["cnn", "speed"] == "Unknown"
+    assert told.series()[times[0]][()] == told.now.timestamp() - 60
