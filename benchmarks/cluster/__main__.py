@@ -37,7 +37,8 @@ PARTS = ("race", "latency", "idle")
 async def measure(given: argparse.Namespace, kubeconfig: Path, text: str) -> None:
     """Runs the chosen parts, one after another, on one cluster and one operator; `text` is the kubeconfig's."""
     with tempfile.TemporaryDirectory(prefix="velodrome-bench-") as folder, redis_server(Path(folder)) as url:
-        operator = Operator(kubeconfig, url, Path(given.log), NAMESPACE)
+        operator = Operator(kubeconfig, url, Path(given.log), NAMESPACE, Path(folder, "bytecode"))
+        operator.compile()
         async with Api.connected(text) as api:
             await api.call("POST", "api/v1/namespaces", {"metadata": {"name": NAMESPACE}})
             try:

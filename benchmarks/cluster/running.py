@@ -44,14 +44,28 @@ def redis_server(folder: Path) -> Iterator[str]:
 
 @dataclass
 class Operator:
-    """`python -m velodrome_operator`, started and stopped as often as one likes."""
+    """`python -m velodrome_operator`, started and stopped as often as one likes.
+
+    `bytecode` is a folder for compiled modules: the operator's image holds them, while an environment may not, and
+    compiling takes a second and leaves 10 MiB of a process' memory in pieces.
+    """
 
     kubeconfig: Path
     redis_url: str
     log: Path
     namespace: str
+    bytecode: Path
     port: int = 0
     process: subprocess.Popen[bytes] | None = None
+
+    def compile(self) -> None:
+        """Compiles what an operator imports, at once and when it ranks."""
+        code = "import velodrome_operator.__main__, velodrome.ranking"
+        subprocess.run([sys.executable, "-c", code], env=os.environ | self._compiled, check=True)
+
+    @property
+    def _compiled(self) -> dict[str, str]:
+        return {"PYTHONPYCACHEPREFIX": str(self.bytecode), "PYTHONDONTWRITEBYTECODE": ""}
 
     def start(self) -> float:
         """Starts it; the time of that, by the monotonic clock."""
@@ -60,7 +74,7 @@ class Operator:
             *(sys.executable, "-m", "velodrome_operator", "--namespace", self.namespace),
             *("--runner-image", RUNNER_IMAGE, "--listen", f"127.0.0.1:{self.port}"),
         ]
-        own = {"KUBECONFIG": str(self.kubeconfig), "VELODROME_REDIS_URL": self.redis_url}
+        own = {"KUBECONFIG": str(self.kubeconfig), "VELODROME_REDIS_URL": self.redis_url, **self._compiled}
         at = time.monotonic()
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(line, env=os.environ | own, stdout=log, stderr=log)

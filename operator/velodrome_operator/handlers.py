@@ -15,6 +15,11 @@ from velodrome import keys
 from velodrome_operator.crd import PLURAL
 from velodrome_operator.service import Service
 
+_JOBS = ("batch", "v1", "jobs")
+_PODS = ("", "v1", "pods")
+# kopf unfolds a listing whole; what a thousand objects take at once is not given back.
+_LISTED_AT_ONCE = 50
+
 
 def registry(service: Service) -> kopf.OperatorRegistry:
     """The handlers of one operator."""
@@ -45,11 +50,11 @@ def registry(service: Service) -> kopf.OperatorRegistry:
     async def benchmarkjob(type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002 - kopf's name
         service.saw("parent", _raw(body), gone=type == "DELETED")
 
-    @kopf.on.event("batch", "v1", "jobs", labels={keys.LABEL_JOB_UID: kopf.PRESENT}, registry=found)
+    @kopf.on.event(*_JOBS, labels={keys.LABEL_JOB_UID: kopf.PRESENT}, registry=found)
     async def job(type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002 - kopf's name
         service.saw("job", _raw(body), gone=type == "DELETED")
 
-    @kopf.on.event("", "v1", "pods", labels={keys.LABEL_JOB_UID: kopf.PRESENT}, registry=found)
+    @kopf.on.event(*_PODS, labels={keys.LABEL_JOB_UID: kopf.PRESENT}, registry=found)
     async def pod(type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002 - kopf's name
         service.saw("pod", _raw(body), gone=type == "DELETED")
 
@@ -57,8 +62,12 @@ def registry(service: Service) -> kopf.OperatorRegistry:
 
 
 def configure(settings: kopf.OperatorSettings) -> None:
-    """Watches that end by themselves when they fall silent, and no events of kopf's own."""
+    """Watches of our own objects alone that end by themselves when they fall silent, and no events of kopf's own."""
     settings.posting.enabled = False
+    # Other people's Jobs and pods are left out by the API server; a handler's labels only tell kopf what to throw away.
+    for shared in (_JOBS, _PODS):
+        settings.watching.label_selectors[shared] = keys.LABEL_JOB_UID
+    settings.watching.chunk_size = _LISTED_AT_ONCE
     settings.watching.server_timeout = 300
     settings.watching.client_timeout = 330
     settings.watching.connect_timeout = 10

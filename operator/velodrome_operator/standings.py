@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from velodrome.metrics import MetricKey
 from velodrome.plan import Plan, objective_key
-from velodrome.ranking import rank_objective
 from velodrome.store import Store
 from velodrome_operator.status import Standing
 
 
 def standings(store: Store, plan: Plan, uid: str) -> list[Standing]:
     """One standing for each objective that has a value of this job, in the order of the spec."""
+    from velodrome.ranking import rank_objective  # SciPy is 25 MiB that an operator of quiet races never needs
+
     job = store.job(uid)
     states = [(job, state) for state in store.entries(uid).values()] if job is not None else []
     found = []
