@@ -37,6 +37,7 @@ from velodrome.plan import Trial, plan
 from velodrome.spec import BenchmarkJob
 from velodrome_runner import data, models, preprocessing, threads
 from velodrome_runner.data import Split
+from velodrome_runner.live import Pusher
 from velodrome_runner.publish import Publisher, connect
 from velodrome_runner.reporting import Moment, Reporter
 from velodrome_runner.settings import Settings
@@ -118,7 +119,7 @@ def reported(trial: Trial, prepared: preprocessing.Prepared, url: str) -> Cost:
     with Publisher(connect(url), UID, log=lambda _: None) as publisher, contextlib.redirect_stdout(io.StringIO()):
         (thread,) = set(threading.enumerate()) - before_it
         assert thread.ident is not None
-        reporter = Reporter(trial, settings(url), publisher, time.time)
+        reporter = Reporter(trial, settings(url), publisher, Pusher(None, {}), time.time)
 
         def report(moment: Moment) -> None:
             nonlocal spent

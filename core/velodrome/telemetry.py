@@ -131,7 +131,11 @@ TRIAL_FRACTION = Family("velodrome_trial_progress_ratio", "Share of the trial's 
 TRIAL_EPOCH = Family("velodrome_trial_epoch", "The epoch that the trial is in.")
 TRIAL_LOSS = Family("velodrome_trial_loss", "Training loss now.")
 TRIAL_THROUGHPUT = Family("velodrome_trial_samples_per_second", "Training samples per second.")
-TRIAL_MEMORY = Family("velodrome_trial_memory_bytes", "Memory that the trial holds now, by where.", ("device",))
+TRIAL_MEMORY = Family(
+    "velodrome_trial_memory_bytes",
+    "Memory in use now: resident in the trial's processes (cpu), or on a GPU.",
+    ("device",),
+)
 TRIAL_GPU = Family("velodrome_trial_gpu_utilization_ratio", "Share of time in which the GPU computed.", ("device",))
 LIVE = (TRIAL_FRACTION, TRIAL_EPOCH, TRIAL_LOSS, TRIAL_THROUGHPUT, TRIAL_MEMORY, TRIAL_GPU)
 

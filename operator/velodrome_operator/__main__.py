@@ -34,6 +34,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--runner-image", help="image of the runners where a job names none, pinned by digest")
     parser.add_argument("--redis-address", help="host:port of Redis as pods reach it; that of the URL without it")
     parser.add_argument(
+        "--pushgateway", help="URL of a Pushgateway for runners' live metrics; without it none are pushed"
+    )
+    parser.add_argument(
         "--listen", default="0.0.0.0:8080", help="HOST:PORT where /healthz, /readyz and /metrics are answered"
     )
     parser.add_argument(
@@ -68,7 +71,7 @@ def main(arguments: list[str] | None = None) -> int:
         redis_url=url,
         redis_address=given.redis_address,
         namespace=given.namespace,
-        settings=Settings(runner_image=given.runner_image),
+        settings=Settings(runner_image=given.runner_image, pushgateway=given.pushgateway),
         dry_run=given.dry_run,
         listen=(host, int(port)),
         leaderboard_url=given.leaderboard_url.rstrip("/"),

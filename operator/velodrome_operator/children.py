@@ -26,10 +26,11 @@ _SCRATCH_FOLDER = "/scratch"
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What the operator was started with that ends up in the children."""
+    """What the operator was started with that ends up in the children; `pushgateway` is its URL as pods reach it."""
 
     runner_image: str | None = None
     report_deadline_seconds: int = 600
+    pushgateway: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,6 +241,8 @@ def _container(job: BenchmarkJob, uid: str, settings: Settings, group: Group) ->
         },
         {"name": "HOME", "value": _SCRATCH_FOLDER},
     ]
+    if settings.pushgateway:
+        environment.append({"name": keys.ENV_PUSHGATEWAY, "value": settings.pushgateway})
     if job.spec.runner.nodes > 1:
         environment += [
             {"name": keys.ENV_NODES, "value": str(job.spec.runner.nodes)},

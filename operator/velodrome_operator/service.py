@@ -23,6 +23,7 @@ from velodrome_operator.controller import Controller
 from velodrome_operator.endpoint import endpoint
 from velodrome_operator.exporter import Exporter, Told
 from velodrome_operator.families import Exposed, OperatorFacts, race_facts
+from velodrome_operator.pushgateway import Cleaner, Gateway, ends, running
 from velodrome_operator.races import version_of
 from velodrome_operator.watches import Watches
 
@@ -64,6 +65,7 @@ class Service:
         self._swept_at: datetime | None = None
         self._listed = asyncio.Event()
         self._watches = Watches()
+        self._cleaner: Cleaner | None = None
 
     async def open(self) -> None:
         """Connects; nothing is asked of Redis or the API server yet, so that either may come later."""
@@ -87,6 +89,11 @@ class Service:
         self.exporter = Exporter(
             store, self._told, self._operator_facts, self._marked, self._options.series_limit, self._cluster.now
         )
+
+        gateway = self._options.settings.pushgateway
+        if gateway is not None:
+            races, namespace = self.controller.races, self._options.namespace
+            self._cleaner = Cleaner(Gateway(gateway), lambda: running(races), namespace, RESYNC_SECONDS)
 
     async def close(self) -> None:
         """Closes the connections."""
@@ -134,6 +141,7 @@ class Service:
         yield self.collection.work()
         yield self._sweep()
         yield self.exporter.work()
+        yield self._clean()
         yield self.answer()
 
     def saw(self, kind: Literal["parent", "job", "pod"], raw: dict[str, Any], *, gone: bool) -> None:
@@ -150,6 +158,8 @@ class Service:
             self.controller.wakeups.wake(uid)
         if kind == "parent" and gone and uid is not None:
             self.controller.forget(uid)
+        if self._cleaner is not None and (gone if kind == "parent" else kind == "pod" and ends(raw, gone=gone)):
+            self._cleaner.wake()
 
     def readiness(self) -> dict[str, Any]:
         """What the readiness probe tells.
@@ -190,6 +200,12 @@ class Service:
         """Passes, but none before everything was listed: one that has not seen a race's Jobs would make them again."""
         await self._listed.wait()
         await self.controller.work()
+
+    async def _clean(self) -> None:
+        """Deletes live metrics of trials that run no more, once it is known which do."""
+        if self._cleaner is not None:
+            await self._listed.wait()
+            await self._cleaner.work()
 
     async def list_first(self) -> bool:
         """Takes in everything and lets passes begin; False where the API server does not answer, to be tried again.

@@ -23,6 +23,7 @@ One trial is told what to do by environment variables:
   {keys.ENV_ATTEMPT:36}name that no other attempt at this trial has
   {keys.ENV_SCRATCH:36}folder where the result is kept until Redis has it
   {keys.ENV_REDIS_URL:36}redis:// or unix:// URL; without it the result stays in that folder
+  {keys.ENV_PUSHGATEWAY:36}URL of a Pushgateway for live metrics (default: none are pushed)
   {keys.ENV_DATA:36}folder below which dataset.source paths lie (default: the current one)
   {keys.ENV_CPUS:36}threads to compute with (default: the CPUs that this process may use)
   {keys.ENV_CONCURRENT:36}trials that share this machine, this one included (default: 1)
@@ -111,7 +112,7 @@ def _run_one(command: tuple[str, ...] | None, *, own: bool) -> int:
         from velodrome_runner.trial import run
 
         threads.use(count)
-        return run(settings, trial, threads=count, tail=tail)
+        return run(settings, plan, trial, threads=count, tail=tail)
     except ConfigurationError as error:
         complain(f"{error.reason}: {error}")
         return keys.EXIT_CONFIGURATION

@@ -1,7 +1,7 @@
 """A trial that a command of one's own trains: `velodrome-runner exec -- COMMAND`. Imports no torch.
 
 The command gets its trial by environment and a JSON file, reports by lines of JSON (`lines`), and is told nothing of
-Redis: this process delivers, with the same retries and exit codes as for Velodrome's own training.
+Redis or a Pushgateway: this process delivers, with the same retries and exit codes as for Velodrome's own training.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from velodrome.signals import signal_name
 from velodrome_runner.environment import environment
 from velodrome_runner.hardware import cpu_model, nvidia
 from velodrome_runner.lines import Reported
+from velodrome_runner.live import pusher
 from velodrome_runner.log import Tail, complain
 from velodrome_runner.publish import Publisher, connect
 from velodrome_runner.ranks import Ranks
@@ -73,8 +74,8 @@ def run(
         raise ConfigurationError(f"entry {trial.entry} has no command: give one, `velodrome-runner exec -- COMMAND …`")
     started = wall()
     client = None if settings.redis_url is None else connect(settings.redis_url)
-    with Publisher(client, settings.job_uid) as publisher:
-        reporter = Reporter(trial, settings, publisher, wall)
+    with Publisher(client, settings.job_uid) as publisher, pusher(settings, plan, trial) as live:
+        reporter = Reporter(trial, settings, publisher, live, wall)
         reporter("Starting", None)
         reported, killed = Reported(), memory_kills()
         ended = _train(line, _Files.of(trial, settings, threads), reported, reporter, settings.ranks)
@@ -93,6 +94,7 @@ def run(
         else:
             where = _environment(trial, reported, threads, settings.concurrent, settings.ranks.size)
             result = TrialResult.model_validate(told | found | {"environment": where})
+        live.end()
         delivered = publisher.deliver(result, settings.spool, deadline=settings.deadline)
     return exit_code(found if isinstance(found, Failure) else None, delivered=delivered)
 
@@ -187,7 +189,8 @@ class _Files:
 
 def _train(line: Sequence[str], files: _Files, reported: Reported, reporter: Reporter, ranks: Ranks) -> int | Failure:
     """Runs the command to its end, passing its epochs on while it runs; its return code, as subprocess has it."""
-    variables = {name: value for name, value in os.environ.items() if name != keys.ENV_REDIS_URL}
+    untold = (keys.ENV_REDIS_URL, keys.ENV_PUSHGATEWAY)
+    variables = {name: value for name, value in os.environ.items() if name not in untold}
     variables |= ranks.environment()
     variables |= {keys.ENV_TRIAL: str(files.trial), keys.ENV_REPORT: str(files.report)}
     sys.stdout.flush()

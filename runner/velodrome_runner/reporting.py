@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from velodrome import keys
 from velodrome.plan import Trial
 from velodrome.results import LOG_TAIL_LIMIT, EpochPoint, Phase, Progress, TrialResult, utc
+from velodrome_runner.live import Pusher
 from velodrome_runner.log import Tail, say
 from velodrome_runner.publish import Publisher
 from velodrome_runner.settings import Settings
@@ -52,12 +53,15 @@ def exit_code(failure: Failure | None, *, delivered: bool) -> int:
 
 
 class Reporter:
-    """Writes each step of a trial to the log and hands it to the publisher."""
+    """Writes each step of a trial to the log and hands it to the publisher, and to the pusher of live metrics."""
 
-    def __init__(self, trial: Trial, settings: Settings, publisher: Publisher, wall: Callable[[], float]) -> None:
+    def __init__(
+        self, trial: Trial, settings: Settings, publisher: Publisher, pusher: Pusher, wall: Callable[[], float]
+    ) -> None:
         self._trial = trial
         self._settings = settings
         self._publisher = publisher
+        self._pusher = pusher
         self._wall = wall
 
     @property
@@ -71,21 +75,21 @@ class Reporter:
         if not self._settings.ranks.leads:
             return
         done = phase in ("Evaluating", "Timing", "Finished")
-        self._publisher.progress(
-            Progress(
-                job_uid=self._settings.job_uid,
-                index=self._trial.index,
-                attempt=self._settings.attempt,
-                phase=phase,
-                epoch=moment.epoch if moment else 0,
-                epochs=epochs,
-                fraction=min(1.0, moment.fraction) if moment else float(done),
-                loss=moment.loss if moment else None,
-                samples_per_second=moment.samples_per_second if moment else None,
-                at=utc(self._wall()),
-                point=moment.point if moment else None,
-            )
+        progress = Progress(
+            job_uid=self._settings.job_uid,
+            index=self._trial.index,
+            attempt=self._settings.attempt,
+            phase=phase,
+            epoch=moment.epoch if moment else 0,
+            epochs=epochs,
+            fraction=min(1.0, moment.fraction) if moment else float(done),
+            loss=moment.loss if moment else None,
+            samples_per_second=moment.samples_per_second if moment else None,
+            at=utc(self._wall()),
+            point=moment.point if moment else None,
         )
+        self._publisher.progress(progress)
+        self._pusher.show(progress)
 
     def _line(self, phase: Phase, moment: Moment | None, epochs: int) -> str:
         if moment is None:

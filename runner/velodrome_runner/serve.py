@@ -30,6 +30,7 @@ from velodrome_runner import threads
 
 # Everything that a trial needs: what is not here is imported by every trial anew.
 _WARM = (
+    "prometheus_client",
     "redis",
     "sklearn.datasets",
     "sklearn.feature_selection",

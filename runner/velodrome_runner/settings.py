@@ -19,7 +19,7 @@ class Settings:
     """One trial's orders, as the environment gives them. `deadline` is in seconds after the end of the trial.
 
     `index` counts the trials of the entries at the positions `entries`, or of all where there are none; `ranks` says
-    which of the pods that train it together this is.
+    which of the pods that train it together this is. `pushgateway` is the URL that live metrics are pushed to.
     """
 
     spec: Path
@@ -33,6 +33,7 @@ class Settings:
     deadline: float
     entries: tuple[int, ...] = ()
     ranks: Ranks = ALONE
+    pushgateway: str | None = None
 
     @property
     def spool(self) -> Path:
@@ -61,6 +62,7 @@ class Settings:
             deadline=_seconds(environ, keys.ENV_DEADLINE, _DEADLINE_SECONDS),
             entries=_positions(environ, keys.ENV_ENTRIES),
             ranks=ranks(completion, nodes, hosts),
+            pushgateway=environ.get(keys.ENV_PUSHGATEWAY) or None,
         )
 
 

@@ -11,8 +11,9 @@ import torch
 
 from velodrome import keys
 from velodrome.errors import ConfigurationError, TrialFailed, VelodromeError
-from velodrome.plan import Trial
+from velodrome.plan import Plan, Trial
 from velodrome.results import TrialResult
+from velodrome_runner.live import pusher
 from velodrome_runner.log import Tail, complain, first_line
 from velodrome_runner.measuring import Measured, measure
 from velodrome_runner.publish import Publisher, connect
@@ -21,15 +22,23 @@ from velodrome_runner.reporting import Failure, Reporter, exit_code, failed, thi
 from velodrome_runner.settings import Settings
 
 
-def run(settings: Settings, trial: Trial, *, threads: int, tail: Tail, wall: Callable[[], float] = time.time) -> int:
+def run(
+    settings: Settings,
+    plan: Plan,
+    trial: Trial,
+    *,
+    threads: int,
+    tail: Tail,
+    wall: Callable[[], float] = time.time,
+) -> int:
     """Runs the trial, reports it, and returns the exit code of `velodrome.keys`.
 
     Whatever goes wrong in the trial becomes its result.
     """
     started = wall()
     client = None if settings.redis_url is None else connect(settings.redis_url)
-    with Publisher(client, settings.job_uid) as publisher:
-        reporter = Reporter(trial, settings, publisher, wall)
+    with Publisher(client, settings.job_uid) as publisher, pusher(settings, plan, trial) as live:
+        reporter = Reporter(trial, settings, publisher, live, wall)
         failure: Failure | None = None
         reporter("Starting", None)
         try:
@@ -47,6 +56,7 @@ def run(settings: Settings, trial: Trial, *, threads: int, tail: Tail, wall: Cal
                 traceback.print_exc()
             complain(f"{failure.reason}: {failure.message}")
             result = failed(failure, tail, who(trial, settings, started, wall()))
+        live.end()
         delivered = publisher.deliver(result, settings.spool, deadline=settings.deadline)
     return exit_code(failure, delivered=delivered)
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import json
 import os
 import random
 import shutil
+import socket
 import subprocess
 import tempfile
 import time
+import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -339,3 +342,73 @@ def run(store: Store, make_race: type[Race]) -> Callable[..., Race]:
         return race
 
     return one
+
+
+@dataclass
+class Pushgateway:
+    """A real Pushgateway on a port of its own, which keeps what it has in `folder`."""
+
+    binary: str
+    folder: Path
+    port: int
+    process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        """Starts it, and returns when it answers, its data loaded."""
+        options = (f"--web.listen-address=127.0.0.1:{self.port}", f"--persistence.file={self.folder}/data",
+                   "--persistence.interval=10ms")  # fmt: skip
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen([self.binary, *options], stdout=log, stderr=log)
+        end = time.monotonic() + START_SECONDS
+        while True:
+            try:
+                self.get("/-/ready")
+            except OSError:
+                if self.process.poll() is not None or time.monotonic() > end:
+                    raise AssertionError((self.folder / "log").read_text()) from None
+                time.sleep(0.02)
+            else:
+                return
+
+    def get(self, path: str) -> str:
+        """What it answers."""
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(self.url + path, timeout=START_SECONDS) as answer:
+            return str(answer.read().decode())
+
+    def groups(self) -> dict[tuple[str, ...], dict[str, dict[str, float]]]:
+        """By namespace, BenchmarkJob, entry and repeat, what trials pushed: by family, values by device."""
+        names = ("namespace", "benchmarkjob", "entry", "repeat")
+        return {
+            tuple(group["labels"][name] for name in names): {
+                family: {each["labels"].get("device", ""): float(each["value"]) for each in shown["metrics"]}
+                for family, shown in group.items()
+                if isinstance(shown, dict) and family.startswith("velodrome_")
+            }
+            for group in json.loads(self.get("/api/v1/metrics"))["data"]
+            if group["labels"]["job"] == "velodrome_trial"
+        }
+
+    def kill(self) -> None:
+        """SIGKILL: no chance to write anything."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+
+
+@pytest.fixture
+def pushgateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pushgateway]:
+    """A running Pushgateway that holds nothing."""
+    binary = shutil.which("prometheus-pushgateway") or shutil.which("pushgateway")
+    assert binary, "no prometheus-pushgateway on PATH: make system"
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    made = Pushgateway(binary, tmp_path_factory.mktemp("pushgateway"), port)
+    made.start()
+    yield made
+    made.kill()

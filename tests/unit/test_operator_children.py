@@ -151,6 +151,15 @@ def test_a_job_cannot_set_the_variables_that_its_trials_are_told_by() -> None:
     assert last["value"] == UID
 
 
+def test_pods_are_told_of_a_pushgateway_where_there_is_one() -> None:
+    assert keys.ENV_PUSHGATEWAY not in json.dumps(made(job()))
+    settings = Settings(PINNED.format("runner"), pushgateway="http://pushgateway:9091")
+    (told,) = [child for child in children(job(), plan(job()), UID, URL, settings) if child["kind"] == "Job"]
+    environment = told["spec"]["template"]["spec"]["containers"][0]["env"]
+    assert {"name": keys.ENV_PUSHGATEWAY, "value": "http://pushgateway:9091"} in environment
+    assert told["metadata"] == made(job())["Job"][0]["metadata"], "switching it on makes no race run again"
+
+
 def test_the_password_is_in_the_secret_alone() -> None:
     for kind, found in made(job()).items():
         assert ("secret@redis" in json.dumps(found)) == (kind == "Secret")

@@ -52,10 +52,12 @@ def test_everything_can_be_said() -> None:
         keys.ENV_CONCURRENT: "3",
         keys.ENV_DEADLINE: "1.5",
         keys.ENV_ENTRIES: "0,2",
+        keys.ENV_PUSHGATEWAY: "http://gateway:9091",
     }
     settings = Settings.read({**LEAST, **said})
     assert (settings.redis_url, settings.data, settings.concurrent) == ("redis://host/0", Path("/data"), 3)
     assert (settings.deadline, settings.entries) == (1.5, (0, 2))
+    assert settings.pushgateway == "http://gateway:9091"
 
 
 @pytest.mark.parametrize("name", sorted(LEAST))

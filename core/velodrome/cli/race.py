@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from velodrome import keys
 from velodrome.cli.ending import FAILED, OK
 from velodrome.cli.options import JobFile, RedisUrl
 
@@ -113,6 +115,7 @@ def _settings(home: Home, parallel: int, cpus: int | None, data: Path | None, *,
         data=(data or home.data).absolute(),
         retry_failed=retry_failed,
         starter=(sys.executable, "-m", "velodrome_runner", "serve"),
+        pushgateway=os.environ.get(keys.ENV_PUSHGATEWAY) or None,
     )
 
 

@@ -19,6 +19,7 @@ from velodrome.errors import LocalError
 from velodrome.local import decisions, events
 from velodrome.local.attempts import Attempt, Attempts
 from velodrome.local.connection import Connection, Stopped
+from velodrome.local.gateway import Gateway
 from velodrome.local.home import Home
 from velodrome.local.intake import Intake
 from velodrome.local.keeper import Keeper
@@ -29,6 +30,7 @@ from velodrome.local.standing import Standing
 from velodrome.local.starter import Event, Exited, Gone, Refused, Started
 from velodrome.local.stop import Stop
 from velodrome.plan import Plan
+from velodrome.pushed import TrialKey
 
 TICK_SECONDS = 0.2
 # A runner that can't reach Redis leaves its result in the spool after this long; the executor delivers it then.
@@ -42,7 +44,7 @@ Halt = Literal["interrupted", "maxFailed"]
 @dataclass(frozen=True, slots=True)
 class Settings:
     """How to run: `parallel` trials at once, each with `cpus` threads, data sets below `data`; `starter` is the
-    command of the runner's warm starter.
+    command of the runner's warm starter, `pushgateway` the URL that live metrics are pushed to.
     """
 
     parallel: int
@@ -50,6 +52,7 @@ class Settings:
     data: Path
     retry_failed: bool
     starter: Sequence[str]
+    pushgateway: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +94,8 @@ class Executor:
         self._track = Track(home, f"{plan.job.metadata.name} (process {os.getpid()})")
         self._running: dict[str, Running] = {}
         self._keeper = Keeper(settings.starter, _environ(settings), self._folder / "starter.log")
+        job = plan.job
+        self._gateway = Gateway(settings.pushgateway, job.namespace, job.metadata.name, self._shown)
         self._halt: Halt | None = None
         self._outages = 0
         self._waiting = False
@@ -104,6 +109,7 @@ class Executor:
         """
         try:
             self._recover()
+            self._gateway.look()
             while self._running or (self._standing.pending and self._halt is None):
                 self._heed_stop()
                 self._start_trials()
@@ -118,6 +124,10 @@ class Executor:
         finally:
             self._track.leave()
             self._keeper.close(0.0 if self._stop.urgent else GRACE_SECONDS)
+            self._running.clear()
+            self._gateway.close()
+        if self._gateway.problem is not None:
+            self._watch(events.Note(f"{self._gateway.problem}; live metrics of this race may be left there"))
         counts = Counter(self._standing.outcomes.values())
         missing = len(self._plan) - counts.total()
         return Finish(self._uid, counts["Succeeded"], counts["Failed"], missing, self._halt)
@@ -250,7 +260,7 @@ class Executor:
         return decisions.failure_of(exited)
 
     def _withdraw(self, running: Running) -> None:
-        del self._running[running.attempt.name]
+        self._forget(running)
         self._standing.put_back(running.trial.index)
         self._attempts.discard(running.attempt)
         self._give_way()
@@ -258,7 +268,7 @@ class Executor:
 
     def _conclude(self, running: Running) -> None:
         result = self._intake.of(running.attempt).result
-        del self._running[running.attempt.name]
+        self._forget(running)
         self._keeper.finished_a_trial()
         if result.outcome == "Succeeded":
             self._attempts.discard(running.attempt)
@@ -273,6 +283,16 @@ class Executor:
             )
         )
         self._judge_failures()
+
+    def _forget(self, running: Running) -> None:
+        del self._running[running.attempt.name]
+        self._gateway.look()
+
+    def _shown(self) -> frozenset[TrialKey]:
+        """The trials whose live metrics belong in the Pushgateway; asked from another thread."""
+        job = self._plan.job
+        trials = [running.trial for running in list(self._running.values())]
+        return frozenset((job.namespace, job.metadata.name, trial.entry, str(trial.repeat)) for trial in trials)
 
     def _give_way(self) -> None:
         if not self._running and (not self._standing.pending or self._track.wanted()):
@@ -292,5 +312,6 @@ class Executor:
 def _environ(settings: Settings) -> dict[str, str]:
     """The starter's: this process's, without what belongs to one trial."""
     of_a_trial = (keys.ENV_SPEC, keys.ENV_INDEX, keys.ENV_JOB_UID, keys.ENV_ATTEMPT, keys.ENV_REDIS_URL)
-    environ = {name: value for name, value in os.environ.items() if name not in of_a_trial}
-    return {**environ, keys.ENV_CPUS: str(settings.cpus)}
+    environ = {name: value for name, value in os.environ.items() if name not in (*of_a_trial, keys.ENV_PUSHGATEWAY)}
+    pushing = {keys.ENV_PUSHGATEWAY: settings.pushgateway} if settings.pushgateway else {}
+    return {**environ, **pushing, keys.ENV_CPUS: str(settings.cpus)}

@@ -1,0 +1,149 @@
+"""Deletes from the Pushgateway what trials left there that run no more. What is deleted, `velodrome.pushed` decides.
+
+By level: whatever woke it, a look lists all groups and holds them against what runs now. So nothing stale outlives a
+crash, be it of the runner, the operator or the gateway; and a gateway that is away costs nothing but a line of the log.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import time
+from collections.abc import Callable, Iterable
+from email.utils import parsedate_to_datetime
+from typing import Any, Self
+
+import aiohttp
+
+from velodrome.plan import Trial
+from velodrome.pushed import LIST_PATH, Group, JobKey, Running, TrialKey, groups, stale
+from velodrome_operator.races import Race
+
+log = logging.getLogger("velodrome.operator")
+
+_TIMEOUT = aiohttp.ClientTimeout(total=10.0)
+# A list that is longer is none of ours: a thousand trials have two MiB.
+_LIST_BYTES = 64 * 1024 * 1024
+# Many trials may end at once: one look sees to all of them.
+_REST_SECONDS = 1.0
+
+
+class Gateway:
+    """A Pushgateway at a URL. Every call raises `OSError`, `aiohttp.ClientError`, `TimeoutError` or `ValueError`."""
+
+    def __init__(self, url: str) -> None:
+        self._url = (url if "://" in url else f"http://{url}").rstrip("/")
+
+    async def __aenter__(self) -> Self:
+        self._session = aiohttp.ClientSession(timeout=_TIMEOUT)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._session.close()
+
+    async def groups(self) -> tuple[list[Group], float]:
+        """The groups of runners, and the time by the gateway's clock."""
+        async with self._session.get(self._at(LIST_PATH), raise_for_status=True) as answer:
+            body = await _read(answer.content)
+            date = answer.headers.get("Date")
+        now = parsedate_to_datetime(date).timestamp() if date else time.time()
+        return await asyncio.to_thread(lambda: groups(json.loads(body))), now
+
+    async def delete(self, group: Group) -> None:
+        """Deletes a group; one that is gone already is no error."""
+        async with self._session.delete(self._at(group.path), raise_for_status=True):
+            pass
+
+    def _at(self, path: str) -> str:
+        return self._url + path
+
+
+class Cleaner:
+    """Cleans when woken, and every `period` seconds. `running` says what runs now; `namespace` is the one that is
+    watched, None for all. `deleted` counts.
+    """
+
+    def __init__(
+        self, gateway: Gateway, running: Callable[[], Running], namespace: str | None, period: float = 60.0
+    ) -> None:
+        self._gateway = gateway
+        self._running = running
+        self._namespace = namespace
+        self._period = period
+        self._woken = asyncio.Event()
+        self._away = False
+        self.deleted = 0
+
+    def wake(self) -> None:
+        """A trial may have ended."""
+        self._woken.set()
+
+    async def work(self) -> None:
+        """Cleans for ever, whatever the gateway does."""
+        async with self._gateway:
+            while True:
+                self._woken.clear()
+                again = await self._try()
+                await asyncio.sleep(_REST_SECONDS)
+                if again is not None:
+                    await asyncio.sleep(again)
+                else:
+                    with contextlib.suppress(TimeoutError):
+                        await asyncio.wait_for(self._woken.wait(), self._period)
+
+    async def _try(self) -> float | None:
+        """`clean`; a gateway that is away is told once, and asked again after the period."""
+        try:
+            again = await self.clean()
+        except (OSError, aiohttp.ClientError, ValueError) as error:  # TimeoutError is an OSError
+            if not self._away:
+                log.warning("the Pushgateway can't be cleaned up: %s: %s", type(error).__name__, error)
+            self._away = True
+            return self._period
+        self._away = False
+        return again
+
+    async def clean(self) -> float | None:
+        """Deletes what is stale; in how many seconds a group that is too young to be told is old enough."""
+        found, now = await self._gateway.groups()
+        cleaning = stale(found, self._running(), now, namespace=self._namespace)
+        for group in cleaning.delete:
+            await self._gateway.delete(group)
+            self.deleted += 1
+            log.info("deleted the live metrics of %s", " ".join(value for name, value in group.labels if name != "job"))
+        return cleaning.again
+
+
+def running(races: Iterable[Race]) -> Running:
+    """What runs, by the pods that were seen last. Of a race that has no plan yet, any trial may."""
+    trials: set[TrialKey] = set()
+    jobs: set[JobKey] = set()
+    for race in races:
+        going = [pod for pod in race.pods.values() if pod.phase == "Running"]
+        if going and race.plan is None:
+            jobs.add((race.namespace, race.name))
+        elif race.plan is not None:
+            indexes = {race.indexes.get(pod.job, ())[pod.index : pod.index + 1] for pod in going if pod.index >= 0}
+            trials |= {_key(race, race.plan.trial(index)) for found in indexes for index in found}
+    return Running(trials, jobs)
+
+
+def _key(race: Race, trial: Trial) -> TrialKey:
+    return race.namespace, race.name, trial.entry, str(trial.repeat)
+
+
+async def _read(content: aiohttp.StreamReader) -> bytes:
+    """All of an answer, if it is not too long: whoever may push may make it as long as they like."""
+    body = bytearray()
+    async for chunk in content.iter_chunked(65536):
+        body += chunk
+        if len(body) > _LIST_BYTES:
+            raise ValueError(f"it lists more than {_LIST_BYTES >> 20} MiB")
+    return bytes(body)
+
+
+def ends(raw: dict[str, Any], *, gone: bool) -> bool:
+    """Whether what an event shows of a pod is that it runs no more."""
+    return gone or (raw.get("status") or {}).get("phase") in ("Succeeded", "Failed")

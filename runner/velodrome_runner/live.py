@@ -1,0 +1,201 @@
+"""Live metrics of a trial to a Pushgateway, where one is configured (docs/monitoring/live-metrics.md).
+
+They are pushed from a thread of their own, so that no training step waits for them, and whatever a gateway does, no
+trial fails by it. Results never travel this way: a push is neither attributed nor kept.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from http.client import HTTPException
+from typing import TYPE_CHECKING, Any, Self
+
+from velodrome import telemetry
+from velodrome.plan import Plan, Trial
+from velodrome.pushed import grouping
+from velodrome.results import Progress
+from velodrome_runner import usage
+from velodrome_runner.log import complain
+from velodrome_runner.settings import Settings
+from velodrome_runner.usage import Use
+
+if TYPE_CHECKING:
+    from prometheus_client import Metric
+
+# A push this often tells the gateway that the trial lives; a new phase is told at once, but for this gap.
+_PERIOD_SECONDS = 5.0
+_GAP_SECONDS = 1.0
+# How long one attempt may take, and the longest pause after several that failed.
+_TIMEOUT_SECONDS = 2.0
+_LONGEST_PAUSE = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where a trial stands, as it is shown. While inference is timed nothing is to disturb it: then it is `quiet`."""
+
+    phase: str = ""
+    fraction: float = 0.0
+    epoch: int = 0
+    loss: float | None = None
+    samples_per_second: float | None = None
+    quiet: bool = False
+
+    def after(self, progress: Progress) -> Standing:
+        """What is to be shown once that was reported: what training came to stays, its speed does not. Pure."""
+        phase = progress.phase
+        if phase == "Training":
+            return Standing(phase, progress.fraction, progress.epoch, progress.loss, progress.samples_per_second)
+        if phase in ("Starting", "Loading"):
+            return Standing(phase)
+        return replace(self, phase=phase, fraction=1.0, samples_per_second=None, quiet=phase == "Timing")
+
+
+class Readings:
+    """A standing and what is used, as prometheus-client collects them."""
+
+    def __init__(self, standing: Standing, uses: Sequence[Use]) -> None:
+        self._standing = standing
+        self._uses = uses
+
+    def collect(self) -> Iterator[Metric]:
+        """The families of `velodrome.telemetry.LIVE` that have a value now."""
+        from prometheus_client.core import GaugeMetricFamily
+
+        for family, samples in self._samples().items():
+            if samples:
+                metric = GaugeMetricFamily(family.name, family.help, labels=family.labels)
+                for labels, value in samples:
+                    metric.add_metric(labels, value)
+                yield metric
+
+    def _samples(self) -> dict[telemetry.Family, list[tuple[list[str], float]]]:
+        standing, uses = self._standing, self._uses
+        alone: dict[telemetry.Family, float | None] = {
+            telemetry.TRIAL_FRACTION: standing.fraction,
+            telemetry.TRIAL_EPOCH: float(standing.epoch),
+            telemetry.TRIAL_LOSS: standing.loss,
+            telemetry.TRIAL_THROUGHPUT: standing.samples_per_second,
+        }
+        samples: dict[telemetry.Family, list[tuple[list[str], float]]] = {
+            family: [([], value)] for family, value in alone.items() if value is not None
+        }
+        samples[telemetry.TRIAL_MEMORY] = [([use.device], float(use.memory_bytes)) for use in uses]
+        samples[telemetry.TRIAL_GPU] = [([use.device], use.busy) for use in uses if use.busy is not None]
+        return samples
+
+
+class Pusher:
+    """Pushes where one trial stands, every few seconds, as the group `key` of the Pushgateway at `url`.
+
+    `show` returns at once. Used as a context manager, it deletes the group at the end; how long that takes is bounded,
+    and where the gateway is away it is left to whoever runs trials. Without a URL it does nothing at all.
+    """
+
+    def __init__(
+        self,
+        url: str | None,
+        key: Mapping[str, str],
+        *,
+        log: Callable[[str], None] = complain,
+        period: float = _PERIOD_SECONDS,
+        gap: float = _GAP_SECONDS,
+    ) -> None:
+        self._url = url
+        self._key = dict(key)
+        self._log = log
+        self._period, self._gap = period, gap
+        self._standing = Standing()
+        self._work = threading.Event()
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="velodrome-pusher", daemon=True)
+
+    def __enter__(self) -> Self:
+        if self._url is not None:
+            try:
+                import prometheus_client  # noqa: F401 - here rather than in the thread, while training is timed
+            except ImportError:  # an image of one's own need not have it
+                self._log("live metrics are not pushed: install prometheus-client in this image")
+            else:
+                self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
+        if self._thread.is_alive():
+            self._thread.join(_TIMEOUT_SECONDS + 1)
+
+    def show(self, progress: Progress) -> None:
+        """Takes over where the trial stands; takes microseconds."""
+        before, self._standing = self._standing, self._standing.after(progress)
+        if before.phase != self._standing.phase:
+            self._work.set()
+
+    def end(self) -> None:
+        """The trial is over: the thread deletes its group and ends, meanwhile its result may be delivered."""
+        self._ended.set()
+        self._work.set()
+
+    def _run(self) -> None:
+        pushed, failures, told = False, 0, False
+        with usage.opened() as gauges:
+            self._work.wait()
+            while not self._ended.is_set():
+                self._work.clear()
+                standing = self._standing
+                if standing.quiet:
+                    self._work.wait()
+                    continue
+                problem = self._push(Readings(standing, gauges.read()))
+                if problem is None:
+                    pushed, failures = True, 0
+                    self._ended.wait(self._gap)
+                    self._work.wait(self._period - self._gap)
+                    continue
+                if not told:
+                    self._log(f"live metrics are not pushed, the trial goes on: {problem}")
+                failures, told = failures + 1, True
+                self._ended.wait(min(self._period * 2 ** min(failures, 10), _LONGEST_PAUSE))
+        if pushed and not failures:
+            self._delete()
+
+    def _push(self, readings: Readings) -> str | None:
+        """Puts the group in the place of what was pushed before; what went wrong, or None."""
+        from prometheus_client import push_to_gateway
+
+        assert self._url is not None
+        try:
+            push_to_gateway(self._url, telemetry.PUSH_JOB, readings, self._key, _TIMEOUT_SECONDS, _direct)
+        except (OSError, HTTPException, ValueError) as error:
+            return f"{type(error).__name__}: {error}"
+        return None
+
+    def _delete(self) -> None:
+        from prometheus_client import delete_from_gateway
+
+        assert self._url is not None
+        try:
+            delete_from_gateway(self._url, telemetry.PUSH_JOB, self._key, _TIMEOUT_SECONDS, _direct)
+        except (OSError, HTTPException, ValueError) as error:
+            self._log(f"this trial's live metrics are left to be deleted: {type(error).__name__}: {error}")
+
+
+def pusher(settings: Settings, plan: Plan, trial: Trial) -> Pusher:
+    """The pusher of a trial; one that does nothing where no gateway is configured, or another pod tells of it."""
+    job = plan.job
+    key = grouping(job.namespace, job.metadata.name, trial.entry, trial.repeat)
+    return Pusher(settings.pushgateway if settings.ranks.leads else None, key)
+
+
+def _direct(url: str, method: str, timeout: float | None, headers: Any, data: bytes) -> Callable[[], None]:
+    """A handler of prometheus-client that goes by no proxy, as Redis is reached, and closes what it opened."""
+    from urllib.request import ProxyHandler, Request, build_opener
+
+    def send() -> None:
+        request = Request(url, data=data, headers=dict(headers), method=method)  # noqa: S310 - http, or it is made so
+        with build_opener(ProxyHandler({})).open(request, timeout=timeout):
+            pass
+
+    return send

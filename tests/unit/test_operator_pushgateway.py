@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from velodrome import keys
+from velodrome.plan import plan
+from velodrome.pushed import Running
+from velodrome.spec import BenchmarkJob
+from velodrome_operator.children import groups, job_name
+from velodrome_operator.pushgateway import Cleaner, Gateway, ends, running
+from velodrome_operator.races import Races
+from velodrome_operator.service import Options, Service
+
+UID = "uid-1"
+SPEC = {
+    "dataset": {"name": "digits"},
+    "entries": [{"name": name, "model": {"name": "velodrome/mlp"}} for name in ("a", "b.2")],
+    "trials": {"repeats": 2},
+}
+JOB = BenchmarkJob.model_validate(
+    {"apiVersion": keys.API_VERSION, "kind": keys.KIND, "metadata": {"name": "race", "namespace": "ns"}, "spec": SPEC}
+)
+PARENT = {"metadata": {"uid": UID, "name": "race", "namespace": "ns", "resourceVersion": "5"}}
+
+
+def pod(index: int, phase: str = "Running") -> dict[str, Any]:
+    labels = {
+        keys.LABEL_JOB_UID: UID,
+        "batch.kubernetes.io/job-name": job_name(JOB, UID, groups(JOB)[0]),
+        "batch.kubernetes.io/job-completion-index": str(index),
+    }
+    metadata = {
+        "name": f"p-{index}",
+        "uid": f"u-{index}",
+        "labels": labels,
+        "creationTimestamp": "2026-01-01T00:00:00Z",
+    }
+    return {"metadata": metadata, "spec": {}, "status": {"phase": phase}}
+
+
+def test_what_runs_are_the_trials_of_running_pods() -> None:
+    races = Races()
+    races.saw_parent(PARENT)
+    for number, phase in enumerate(("Succeeded", "Running", "Pending", "Running")):
+        races.saw_pod(pod(number, phase))
+    race = races.get(UID)
+    assert race is not None
+    assert running(races) == Running(set(), {("ns", "race")}), "without a plan it is not known which of them run"
+    race.lay_out(plan(JOB), 1)
+    # Entries take turns: a/0, b.2/0, a/1, b.2/1.
+    assert running(races) == Running({("ns", "race", "b.2", "0"), ("ns", "race", "b.2", "1")}, set())
+    races.saw_pod(pod(9))
+    assert len(running(races).trials) == 2, "no trial has such an index"
+    for number in (1, 3, 9):
+        races.saw_pod(pod(number), gone=True)
+    assert running(races) == Running(set(), set())
+    race.let_go()
+    assert running(races) == Running(set(), set()), "a race without pods protects nothing"
+
+
+@pytest.mark.parametrize(
+    ("kind", "raw", "gone", "wakes"),
+    [
+        ("pod", pod(0, "Running"), False, False),
+        ("pod", pod(0, "Succeeded"), False, True),
+        ("pod", pod(0, "Failed"), False, True),
+        ("pod", pod(0, "Running"), True, True),
+        ("parent", PARENT, True, True),
+    ],
+)
+def test_what_ends_a_trial_has_its_group_looked_for(kind: Any, raw: dict[str, Any], *, gone: bool, wakes: bool) -> None:
+    service = Service(Options("redis://unused"))
+    cleaner = service._cleaner = Cleaner(Gateway("gateway:9091"), Running, None)
+
+    class Controller:
+        races = Races()
+        wakeups = type("Wakeups", (), {"wake": staticmethod(lambda _: None)})
+        forget = staticmethod(lambda _: None)
+
+    service.controller = Controller()  # type: ignore[assignment]
+    service.saw(kind, raw, gone=gone)
+    assert cleaner._woken.is_set() == wakes
+
+
+def test_a_pod_without_a_status_has_not_ended() -> None:
+    assert not ends({"metadata": {}}, gone=False)
