@@ -22,7 +22,16 @@ SPEC = {
 JOB = BenchmarkJob.model_validate(
     {"apiVersion": keys.API_VERSION, "kind": keys.KIND, "metadata": {"name": "race", "namespace": "ns"}, "spec": SPEC}
 )
-PARENT = {"metadata": {"uid": UID, "name": "race", "namespace": "ns", "resourceVersion": "5"}}
+PARENT = {
+    "metadata": {
+        "uid": UID,
+        "name": "race",
+        "namespace": "ns",
+        "resourceVersion": "5",
+        "creationTimestamp": "2026-01-01T00:00:00Z",
+    },
+    "spec": SPEC,
+}
 
 
 def pod(index: int, phase: str = "Running") -> dict[str, Any]:
