@@ -1,15 +1,16 @@
-"""What reporting costs a training step, with a Redis that is there and with one that is not. Prints its figures.
+"""What reporting and pushing cost a training step, with servers that are there and not. Prints its figures.
 
-    python benchmarks/bench_reporting.py [--rounds 9] [--epochs 4] [--repeat 40]
+    python benchmarks/bench_reporting.py [--rounds 9] [--epochs 12] [--repeat 40]
 
-The trial's own training loop trains the digits' MLP, one thread, three ways that take turns: without reports, with
-reports to a real Redis on a Unix socket, and with reports to a socket that nobody listens on. Reports are those of a
-real trial: one an epoch and one a second. The digits are repeated until an epoch takes about a second.
+The trial's own training loop trains the digits' MLP, one thread, in ways that take turns: without reports; with reports
+to a real Redis on a Unix socket; to a socket that nobody listens on; and with reports to that Redis and live metrics to
+a real Pushgateway, to a port that nobody listens on, and to one that takes connections and never answers. Reports are
+those of a real trial: one an epoch and one a second. The digits are repeated until an epoch takes about a second.
 
-Two figures for each. What is spent: the CPU time of the publisher's thread, from its start on, and of the reports'
-making in the thread that trains, over the CPU time of training; this one is exact on a machine that others use too.
-And what is seen: the whole training's time over that without reports, the median of the rounds' ratios, by the wall
-and by the CPU time of the process.
+Two figures for each. What is spent: the CPU time of the publisher's and the pusher's threads, from their start on, and
+of the reports' making in the thread that trains, over the CPU time of training; this one is exact on a machine that
+others use too. And what is seen: the whole training's time over that without reports, the median of the rounds' ratios,
+by the wall and by the CPU time of the process.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import contextlib
 import dataclasses
 import io
 import shutil
+import socket
 import statistics
 import subprocess
 import sys
@@ -34,6 +36,7 @@ import torch
 
 from velodrome import keys
 from velodrome.plan import Trial, plan
+from velodrome.pushed import grouping
 from velodrome.spec import BenchmarkJob
 from velodrome_runner import data, models, preprocessing, threads
 from velodrome_runner.data import Split
@@ -49,12 +52,25 @@ TARGET = 0.005
 
 
 class Cost(NamedTuple):
-    """Seconds of a training: by the wall, of the CPU, and of the CPU what reporting spent in either thread."""
+    """Seconds of a training: by the wall, of the CPU, and of the CPU what reporting spent in each thread."""
 
     wall: float
     cpu: float
     reporter: float = 0.0
     publisher: float = 0.0
+    pusher: float = 0.0
+
+    @property
+    def spent(self) -> float:
+        """The share of the training's CPU time that reporting takes."""
+        return (self.reporter + self.publisher + self.pusher) / self.cpu
+
+
+class Ways(NamedTuple):
+    """Where a trial's reports and its live metrics go."""
+
+    redis: str
+    gateway: str | None = None
 
 
 @contextlib.contextmanager
@@ -73,6 +89,37 @@ def redis_server() -> Iterator[str]:
         process.terminate()
         process.wait()
         shutil.rmtree(folder)
+
+
+@contextlib.contextmanager
+def pushgateway() -> Iterator[str]:
+    """A Pushgateway of its own; gives its URL."""
+    binary = shutil.which("prometheus-pushgateway") or shutil.which("pushgateway")
+    if binary is None:
+        sys.exit("no prometheus-pushgateway on PATH: apt-get install prometheus-pushgateway")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    options = (f"--web.listen-address=127.0.0.1:{port}", "--persistence.file=", "--log.level=error")
+    process = subprocess.Popen([binary, *options])
+    try:
+        for _ in range(200):
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+                break
+            time.sleep(0.05)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait()
+
+
+@contextlib.contextmanager
+def deaf() -> Iterator[str]:
+    """The URL of a server that takes connections and never answers."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen(64)
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
 
 
 def _await(url: str) -> None:
@@ -113,13 +160,16 @@ def unreported(trial: Trial, prepared: preprocessing.Prepared) -> Cost:
     return trained(trial, prepared, lambda _: None)
 
 
-def reported(trial: Trial, prepared: preprocessing.Prepared, url: str) -> Cost:
+def reported(trial: Trial, prepared: preprocessing.Prepared, to: Ways) -> Cost:
     """What it takes with a trial's reports; the lines of its log are made too, and go to memory."""
-    spent, before_it = 0.0, set(threading.enumerate())
-    with Publisher(connect(url), UID, log=lambda _: None) as publisher, contextlib.redirect_stdout(io.StringIO()):
-        (thread,) = set(threading.enumerate()) - before_it
-        assert thread.ident is not None
-        reporter = Reporter(trial, settings(url), publisher, Pusher(None, {}), time.time)
+    spent = 0.0
+    key = grouping("default", "bench", trial.entry, trial.repeat)
+    with (
+        Publisher(connect(to.redis), UID, log=lambda _: None) as publisher,
+        Pusher(to.gateway, key, log=lambda _: None) as pusher,
+        contextlib.redirect_stdout(io.StringIO()),
+    ):
+        reporter = Reporter(trial, settings(to.redis), publisher, pusher, time.time)
 
         def report(moment: Moment) -> None:
             nonlocal spent
@@ -128,11 +178,17 @@ def reported(trial: Trial, prepared: preprocessing.Prepared, url: str) -> Cost:
             spent += time.thread_time() - before
 
         cost = trained(trial, prepared, report)
-        return cost._replace(reporter=spent, publisher=time.clock_gettime(time.pthread_getcpuclockid(thread.ident)))
+        return cost._replace(reporter=spent, publisher=_used("velodrome-publisher"), pusher=_used("velodrome-pusher"))
+
+
+def _used(name: str) -> float:
+    """CPU seconds of the thread of that name; 0 where there is none."""
+    found = [thread.ident for thread in threading.enumerate() if thread.name == name and thread.ident]
+    return sum(time.clock_gettime(time.pthread_getcpuclockid(ident)) for ident in found)
 
 
 def trained(trial: Trial, prepared: preprocessing.Prepared, on_progress: Callable[[Moment], None]) -> Cost:
-    """Times a whole training; the publisher's thread is in its CPU time."""
+    """Times a whole training; the threads of the publisher and the pusher are in its CPU time."""
     config = trial.config
     assert config.model is not None
     torch.manual_seed(0)
@@ -143,10 +199,10 @@ def trained(trial: Trial, prepared: preprocessing.Prepared, on_progress: Callabl
 
 
 def main() -> None:
-    """Runs the three in turns and prints what reporting spends and what is seen of it."""
+    """Runs all ways in turns and prints what reporting spends and what is seen of it."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--epochs", type=int, default=4)
+    parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--repeat", type=int, default=40)
     arguments = parser.parse_args()
     threads.use(1)
@@ -155,16 +211,24 @@ def main() -> None:
     prepared = preprocessing.prepare(splits, trial.config.preprocessing, device=CPU, seed=0)
     prepared = repeated(prepared, arguments.repeat)
     unreported(planned(1), prepared)  # warm up
-    with redis_server() as there, tempfile.TemporaryDirectory(prefix="vd-") as folder:
+    with (
+        redis_server() as there, pushgateway() as gateway, deaf() as silent,
+        tempfile.TemporaryDirectory(prefix="vd-") as folder,
+    ):  # fmt: skip
+        nobody = f"unix://{folder}/nobody.sock"
         ways = {
             "none": lambda: unreported(trial, prepared),
-            "there": lambda: reported(trial, prepared, there),
-            "away": lambda: reported(trial, prepared, f"unix://{folder}/nobody.sock"),
+            "Redis there": lambda: reported(trial, prepared, Ways(there)),
+            "Redis away": lambda: reported(trial, prepared, Ways(nobody)),
+            "Redis and Pushgateway there": lambda: reported(trial, prepared, Ways(there, gateway)),
+            "Redis there, Pushgateway away": lambda: reported(trial, prepared, Ways(there, "http://127.0.0.1:1")),
+            "Redis there, Pushgateway silent": lambda: reported(trial, prepared, Ways(there, silent)),
         }
         rounds: list[dict[str, Cost]] = []
         for number in range(arguments.rounds):
             order = list(ways) if number % 2 else list(reversed(ways))
-            rounds.append({name: ways[name]() for name in order})
+            costs = {name: ways[name]() for name in order}
+            rounds.append({name: costs[name] for name in ways})
         with contextlib.closing(redis.Redis.from_url(there)) as client:
             arrived = client.xlen(keys.inbox(UID))
     show(rounds, arguments.epochs * len(prepared.lengths(trial.config.training.batch_size)), arrived)
@@ -174,13 +238,15 @@ def show(rounds: list[dict[str, Cost]], steps: int, arrived: int) -> None:
     """Prints the figures."""
     step = statistics.median(costs["none"].cpu for costs in rounds) / steps
     print(f"{len(rounds)} rounds of {steps:,} steps of {step * 1e6:,.0f} us each; {arrived} reports arrived")
-    for name in ("there", "away"):
-        spent = statistics.median((c.reporter + c.publisher) / c.cpu for c in (costs[name] for costs in rounds))
-        print(f"Redis {name}: reporting spends {spent:.4%} of the step time (target: at most {TARGET:.1%})")
+    for name in (name for name in rounds[0] if name != "none"):
+        spent = statistics.median(costs[name].spent for costs in rounds)
+        pushing = statistics.median(costs[name].pusher / costs[name].cpu for costs in rounds)
+        parts = f", {pushing:.4%} of it to push" if pushing else ""
+        print(f"{name}: reporting spends {spent:.4%} of the step time{parts} (target: at most {TARGET:.1%})")
         for clock in ("wall", "cpu"):
             ratios = [getattr(costs[name], clock) / getattr(costs["none"], clock) for costs in rounds]
             low, middle, high = statistics.quantiles(ratios, n=4)
-            print(f"Redis {name}: {middle:.4f} x the {clock} time without reports (quartiles {low:.4f} to {high:.4f})")
+            print(f"{name}: {middle:.4f} x the {clock} time without reports (quartiles {low:.4f} to {high:.4f})")
 
 
 if __name__ == "__main__":
