@@ -103,14 +103,15 @@ class Cluster:
         moment, message = max(events, default=("", ""))
         return message if moment and datetime.fromisoformat(moment) >= since else None
 
-    async def create(self, manifest: Manifest) -> bool:
-        """Creates a child; False if it is there already."""
+    async def create(self, manifest: Manifest) -> dict[str, Any] | None:
+        """Creates a child; the object as it is then, None if there was one of that name already."""
         group, plural = _PATHS[manifest["kind"]]
         try:
-            await self._call("POST", f"{group}/namespaces/{manifest['metadata']['namespace']}/{plural}", manifest)
+            return await self._call(
+                "POST", f"{group}/namespaces/{manifest['metadata']['namespace']}/{plural}", manifest
+            )
         except Conflict:
-            return False
-        return True
+            return None
 
     async def patch_job(self, namespace: str, name: str, spec: Mapping[str, Any]) -> None:
         """Changes fields of a Job's spec; one that is gone is left gone."""

@@ -247,8 +247,11 @@ class Controller:
                 race.cleared = True
 
     async def _create(self, race: Race, manifest: Manifest) -> None:
-        if await self._cluster.create(manifest):
+        made = await self._cluster.create(manifest)
+        if made is not None:
             log.info("created %s %s", manifest["kind"], manifest["metadata"]["name"], extra=_names(race))
+            if manifest["kind"] == "Job":
+                self.races.made_job(made)
 
     def _missing_record(self, race: Race, planned: Plan, lost: MissingResult) -> TrialRecord:
         trial, now, pod = planned.trial(lost.index), self._clock(), lost.pod

@@ -182,6 +182,13 @@ class Races:
             jobs[facts.name] = facts
         return self._changed(uid)
 
+    def made_job(self, raw: Raw) -> None:
+        """A Job that was just created: a pass before its first event must not make it again. The event knows more."""
+        uid, facts = owner_uid(raw), job_facts(raw)
+        race = self._races.get(uid) if uid is not None else None
+        if race is not None:
+            race.jobs.setdefault(facts.name, facts)
+
     def saw_pod(self, raw: Raw, *, gone: bool = False) -> str | None:
         """An event of a pod."""
         uid = owner_uid(raw)

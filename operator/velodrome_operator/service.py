@@ -223,6 +223,10 @@ class Service:
         self._listed.set()
         return True
 
+    async def listed(self) -> None:
+        """Waits until everything has been taken in once."""
+        await self._listed.wait()
+
     async def _sweep(self) -> None:
         """Looks at everything afresh now and then: what no event told is found here."""
         listed = self._listed.is_set()

@@ -20,7 +20,7 @@ async def make_secret(cluster: Cluster, namespace: str, name: str) -> bool:
         "type": "Opaque",
         "stringData": {"password": secrets.token_urlsafe(32)},
     }
-    return await cluster.create(manifest)
+    return await cluster.create(manifest) is not None
 
 
 async def _run(namespace: str, name: str) -> None:
