@@ -68,7 +68,7 @@ def serve_ours(url: str, pipe: Connection) -> None:
 
     async def serve() -> None:
         with open_store(url) as store:
-            exporter = Exporter(store, Told, facts, lambda _: None, limit)
+            exporter = Exporter(store, Told, facts, lambda _board, _times: None, limit)
             await exporter.scrape("")  # from now on both formats are written out
             await exporter.scrape(FORMATS["OpenMetrics"])
             began = time.perf_counter()

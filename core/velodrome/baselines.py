@@ -7,29 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
 
+from velodrome import verdicts
 from velodrome.history import Point
 from velodrome.marks import Acknowledgement, Baseline
 from velodrome.metrics import MetricKey
 from velodrome.spec import Regression
 from velodrome.stats import Sample
 from velodrome.stats.regression import Change, change, verdict
-
-Verdict = Literal["Regressed", "Improved", "Unchanged", "Unknown"]
-
-# Reasons, beside the verdict: CamelCase, as conditions of Kubernetes have them.
-SIGNIFICANTLY_WORSE = "SignificantlyWorse"
-SIGNIFICANTLY_BETTER = "SignificantlyBetter"
-NOT_SIGNIFICANT = "NotSignificant"
-TOO_SMALL = "TooSmallToMatter"
-NO_BASELINE = "NoBaseline"
-NEW_COHORT = "NewCohort"
-TOO_FEW_SAMPLES = "TooFewSamples"
-INCOMPLETE = "Incomplete"
-BASELINE_MISSING = "BaselineMissing"
-BASELINE_ZERO = "BaselineZero"
-AWAITING_CONFIRMATION = "AwaitingConfirmation"
+from velodrome.verdicts import Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,15 +126,15 @@ class _Level:
 
 
 def _no_baseline(point: Point, previous: Point | None) -> str:
-    return NO_BASELINE if previous is None or previous.cohort_id == point.cohort_id else NEW_COHORT
+    return verdicts.NO_BASELINE if previous is None or previous.cohort_id == point.cohort_id else verdicts.NEW_COHORT
 
 
 def _pinned(points: Sequence[Point], uid: str, point: Point) -> tuple[Point | None, str]:
     """The point of the chosen job, or why it can't be compared with."""
     found = next((other for other in points if other.job_uid == uid), None)
     if found is None:
-        return None, BASELINE_MISSING
-    return (found, "") if found.cohort_id == point.cohort_id else (None, NEW_COHORT)
+        return None, verdicts.BASELINE_MISSING
+    return (found, "") if found.cohort_id == point.cohort_id else (None, verdicts.NEW_COHORT)
 
 
 def _step(
@@ -162,15 +148,15 @@ def _step(
     accepted: bool,
 ) -> Compared:
     if not point.complete:
-        return Compared(key, point, baseline, None, INCOMPLETE, accepted)
+        return Compared(key, point, baseline, None, verdicts.INCOMPLETE, accepted)
     if len(point.values) < rules.min_samples:
-        return Compared(key, point, baseline, None, TOO_FEW_SAMPLES, accepted)
+        return Compared(key, point, baseline, None, verdicts.TOO_FEW_SAMPLES, accepted)
     if baseline is None:
         return Compared(key, point, None, None, reason, accepted)
     if len(baseline.values) < rules.min_samples:  # a pinned one: others were held to it
-        return Compared(key, point, baseline, None, TOO_FEW_SAMPLES, accepted)
+        return Compared(key, point, baseline, None, verdicts.TOO_FEW_SAMPLES, accepted)
     if baseline.mean == 0:
-        return Compared(key, point, baseline, None, BASELINE_ZERO, accepted)
+        return Compared(key, point, baseline, None, verdicts.BASELINE_ZERO, accepted)
     new, old = Sample("new", point.values), Sample("old", baseline.values)
     measured = change(new, old, level.means, 1 - rules.alpha)
     return Compared(key, point, baseline, measured, "", accepted, repeated=bool(level.pending))

@@ -123,3 +123,4 @@ LABEL_JOB_UID = f"{GROUP}/job-uid"
 LABEL_JOB_NAME = f"{GROUP}/job-name"
 LABEL_ROLE = f"{GROUP}/role"
 ROLE_RUNNER = "runner"
+ANNOTATION_CONFIRMS = f"{GROUP}/confirms"  # uid of the BenchmarkJob whose regression this one was made to confirm

@@ -6,17 +6,18 @@ docs/decisions/0012-regressions-and-change-points.md.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from velodrome import baselines
-from velodrome.baselines import Compared, Marks, Verdict, called, walk
+from velodrome import verdicts
+from velodrome.baselines import Compared, Marks, called, walk
 from velodrome.comparability import board_objectives, differences
-from velodrome.history import BoardHistory, read_history
+from velodrome.history import JOBS_BACK, BoardHistory, read_history
 from velodrome.metrics import MetricKey
 from velodrome.spec import Regression
 from velodrome.stats.regression import Change, holm
 from velodrome.units import quantity
+from velodrome.verdicts import Verdict
 
 if TYPE_CHECKING:
     from velodrome.results import JobInfo
@@ -64,17 +65,22 @@ def judge(reader: Reader, uid: str) -> tuple[Comparison, ...]:
     spec names, else the one that was pinned, else the newest whose values are complete, of the same cohort, and not
     themselves a regression that nobody accepted: a bad level does not become normal by lasting.
 
+    Where the rules want a regression confirmed, the next job that has the values decides; until there is one the
+    verdict is Unknown, AwaitingConfirmation.
+
     Raises:
         As the store does.
     """
     job = reader.job(uid)
     if job is None:
         return ()
-    return judge_in(reader, read_history(reader, job.board, uid))
+    found = judge_in(reader, read_history(reader, job.board, uid))
+    awaiting = any(one.reason == verdicts.AWAITING_CONFIRMATION for one in found)
+    return _confirmed(reader, found) if awaiting else found
 
 
 def judge_in(reader: Reader, history: BoardHistory) -> tuple[Comparison, ...]:
-    """`judge`, of the last job of a history that was read already."""
+    """`judge` as it was when the last job of a history was the newest: what a later one confirms is open."""
     job = history.jobs[-1]
     rules, marks = rules_of(job), marks_of(reader, job, history)
     found = [
@@ -84,11 +90,35 @@ def judge_in(reader: Reader, history: BoardHistory) -> tuple[Comparison, ...]:
         if (compared := _compare(history, job, entry, objective.key, rules, marks)) is not None
     ]
     # A comparison that is still to come counts already: a verdict of a race in progress is not taken back for it.
-    to_come = sum(step.reason == baselines.INCOMPLETE for _, step in found)
+    to_come = sum(step.reason == verdicts.INCOMPLETE for _, step in found)
     adjusted = iter(holm([*(step.p_value for _, step in found if step.p_value is not None), *[1.0] * to_come]))
     return tuple(
         _told(reader, job, name, step, None if step.p_value is None else next(adjusted), rules) for name, step in found
     )
+
+
+def _confirmed(reader: Reader, found: tuple[Comparison, ...]) -> tuple[Comparison, ...]:
+    """The comparisons of a job, with what the next job that has the values made of those that it had to confirm."""
+    history = read_history(reader, found[0].board, limit=2 * JOBS_BACK)
+    own = next((place for place, job in enumerate(history.jobs) if job.uid == found[0].job_uid), len(history.jobs))
+    final = {(one.entry, one.metric_key): one for one in found}
+    for place in range(own + 1, len(history.jobs)):
+        awaiting = {where for where, one in final.items() if one.reason == verdicts.AWAITING_CONFIRMATION}
+        points = (history.point(place, *where) for where in awaiting)
+        if not any(point is not None and point.complete for point in points):
+            continue
+        for later in judge_in(reader, history.until(place)):
+            where = later.entry, later.metric_key
+            if where in awaiting and later.verdict != "Unknown" and later.cohort_id == final[where].cohort_id:
+                final[where] = _decided(final[where], history.jobs[place].name, again=later.verdict == "Regressed")
+    return tuple(final.values())
+
+
+def _decided(one: Comparison, job_name: str, *, again: bool) -> Comparison:
+    reason = verdicts.SIGNIFICANTLY_WORSE if again else verdicts.NOT_CONFIRMED
+    words = f"worse, as job {job_name} confirmed" if again else f"looked worse, which job {job_name} did not confirm"
+    sentence = one.sentence.replace(_VERDICT_WORDS[verdicts.AWAITING_CONFIRMATION], words, 1)
+    return replace(one, verdict="Regressed" if again else "Unchanged", reason=reason, sentence=sentence)
 
 
 def rules_of(job: JobInfo) -> Regression:
@@ -148,12 +178,12 @@ def outcome(step: Compared, rules: Regression, adjusted: float | None) -> tuple[
     if verdict == "Unknown" or step.change is None:
         return "Unknown", step.reason
     if verdict == "Regressed" and rules.confirm and not step.repeated:
-        return "Unknown", baselines.AWAITING_CONFIRMATION
+        return "Unknown", verdicts.AWAITING_CONFIRMATION
     if verdict == "Unchanged":
         small = abs(step.change.relative or 0) < rules.min_relative_change
         significant = adjusted is not None and adjusted <= rules.alpha
-        return verdict, baselines.TOO_SMALL if small and significant else baselines.NOT_SIGNIFICANT
-    return verdict, baselines.SIGNIFICANTLY_WORSE if verdict == "Regressed" else baselines.SIGNIFICANTLY_BETTER
+        return verdict, verdicts.TOO_SMALL if small and significant else verdicts.NOT_SIGNIFICANT
+    return verdict, verdicts.SIGNIFICANTLY_WORSE if verdict == "Regressed" else verdicts.SIGNIFICANTLY_BETTER
 
 
 def _words(reader: Reader, step: Compared, reason: str, rules: Regression) -> str:
@@ -166,27 +196,27 @@ def _words(reader: Reader, step: Compared, reason: str, rules: Regression) -> st
             f"{quantity(unit, found.mean)} ({_change_words(found, rules)}, n {len(step.baseline.values)} and "
             f"{len(point.values)}{floor})."
         )
-    if reason == baselines.NEW_COHORT and step.previous_cohort is not None:
+    if reason == verdicts.NEW_COHORT and step.previous_cohort is not None:
         apart = differences(reader.conditions(point.cohort_id), reader.conditions(step.previous_cohort))
         named = "; ".join(str(one) for one in apart[:_FACTS_NAMED]) or "they differ"
         more = f"; and {len(apart) - _FACTS_NAMED} more" if len(apart) > _FACTS_NAMED else ""
         return f"new conditions, so a new baseline starts here ({named}{more})."
     return {
-        baselines.NO_BASELINE: "the first complete result under these conditions: later ones are compared with it.",
-        baselines.NEW_COHORT: "the baseline was measured under other conditions, so nothing compares with it.",
-        baselines.TOO_FEW_SAMPLES: f"fewer than {rules.min_samples} trials on one side say too little.",
-        baselines.INCOMPLETE: f"{len(point.values)} of {point.planned} trials gave a value under the same conditions.",
-        baselines.BASELINE_MISSING: "the pinned baseline has no value of it, or lies too far back.",
-        baselines.BASELINE_ZERO: "the baseline is 0, so no change is relative to it.",
+        verdicts.NO_BASELINE: "the first complete result under these conditions: later ones are compared with it.",
+        verdicts.NEW_COHORT: "the baseline was measured under other conditions, so nothing compares with it.",
+        verdicts.TOO_FEW_SAMPLES: f"fewer than {rules.min_samples} trials on one side say too little.",
+        verdicts.INCOMPLETE: f"{len(point.values)} of {point.planned} trials gave a value under the same conditions.",
+        verdicts.BASELINE_MISSING: "the pinned baseline has no value of it, or lies too far back.",
+        verdicts.BASELINE_ZERO: "the baseline is 0, so no change is relative to it.",
     }.get(reason, "too little is known.")
 
 
 _VERDICT_WORDS = {
-    baselines.SIGNIFICANTLY_WORSE: "worse",
-    baselines.SIGNIFICANTLY_BETTER: "better",
-    baselines.NOT_SIGNIFICANT: "no significant change",
-    baselines.TOO_SMALL: "changed by less than what matters",
-    baselines.AWAITING_CONFIRMATION: "looks worse, which a second job has to confirm",
+    verdicts.SIGNIFICANTLY_WORSE: "worse",
+    verdicts.SIGNIFICANTLY_BETTER: "better",
+    verdicts.NOT_SIGNIFICANT: "no significant change",
+    verdicts.TOO_SMALL: "changed by less than what matters",
+    verdicts.AWAITING_CONFIRMATION: "looks worse, which a second job has to confirm",
 }
 
 

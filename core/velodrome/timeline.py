@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from velodrome.baselines import Verdict, walk
+from velodrome.baselines import walk
 from velodrome.history import Point, read_history
 from velodrome.metrics import MetricKey
 from velodrome.regressions import marks_of, outcome, rules_of
 from velodrome.stats import Interval, mean_interval
 from velodrome.stats.changepoints import ChangePoint, change_points
+from velodrome.verdicts import Verdict
 
 if TYPE_CHECKING:
     from velodrome.store import Reader

@@ -25,11 +25,12 @@ from velodrome_operator.crd import PLURAL
 
 _TIMEOUT_SECONDS = 10.0
 _CLOCK_TOLERANCE = timedelta(seconds=15)
+_PARENT = f"apis/{keys.GROUP}/{keys.VERSION}"
 _PATHS = {"ConfigMap": ("api/v1", "configmaps"), "Secret": ("api/v1", "secrets"), "Job": ("apis/batch/v1", "jobs"),
-          "Service": ("api/v1", "services"), "Event": ("apis/events.k8s.io/v1", "events")}  # fmt: skip
+          "Service": ("api/v1", "services"), "Event": ("apis/events.k8s.io/v1", "events"),
+          keys.KIND: (_PARENT, PLURAL)}  # fmt: skip
 # What the API calls the methods that change something.
 _VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
-_PARENT = f"apis/{keys.GROUP}/{keys.VERSION}"
 
 
 class Unavailable(VelodromeError):
@@ -104,7 +105,7 @@ class Cluster:
         return message if moment and datetime.fromisoformat(moment) >= since else None
 
     async def create(self, manifest: Manifest) -> dict[str, Any] | None:
-        """Creates a child; the object as it is then, None if there was one of that name already."""
+        """Creates an object; the object as it is then, None if there was one of that name already."""
         group, plural = _PATHS[manifest["kind"]]
         try:
             return await self._call(

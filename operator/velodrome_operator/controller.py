@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -20,12 +20,14 @@ from velodrome.plan import Plan, plan
 from velodrome.results import JobInfo, Observed, TrialRecord, TrialResult
 from velodrome.spec import validate
 from velodrome.store import Store, TrialSummary
+from velodrome.verdicts import AWAITING_CONFIRMATION
 from velodrome_operator import status
 from velodrome_operator.access import Access
 from velodrome_operator.children import Manifest, Settings, children, is_kueue
 from velodrome_operator.cluster import Cluster, Conflict, Refused, Unavailable
 from velodrome_operator.decision import Decision, MissingResult, Observation, Verdict, decide, podless
 from velodrome_operator.families import PASS_BOUNDS, Buckets
+from velodrome_operator.judging import Judging
 from velodrome_operator.races import Race, Races
 from velodrome_operator.standings import standings
 from velodrome_operator.wakeups import Wakeups
@@ -58,6 +60,7 @@ class Controller:
     ) -> None:
         self.races = Races()
         self.wakeups: Wakeups[str] = Wakeups()
+        self.judging = Judging(cluster, store, self.races)
         self.passes = dict.fromkeys(telemetry.PASS_OUTCOMES, 0)
         self.pass_seconds = Buckets(PASS_BOUNDS)
         self._cluster = cluster
@@ -275,9 +278,11 @@ class Controller:
     async def _report(self, race: Race, seen: Observation, verdict: Verdict | None) -> timedelta | None:
         """Writes the status if it changed; returns how long to wait where it is too early to."""
         if race.ended:
+            await self._judge_again(race)
             return None
         places = await asyncio.to_thread(standings, self._store, seen.plan, race.uid) if seen.finished else []
-        wanted, present = status.status(seen, verdict, places, self._image(seen.plan)), race.status
+        judged = await self.judging.judge(race, seen.plan, verdict) if verdict is not None else None
+        wanted, present = status.status(seen, verdict, places, self._image(seen.plan), judged), race.status
         if wanted == present:
             return None
         last = self._written.get(race.uid)
@@ -286,13 +291,32 @@ class Controller:
         if early > 0 and not news:
             return timedelta(seconds=early)
         await self._write(race, wanted)
+        await self._tell_news(race, news)
+        if verdict is not None:
+            self.wakeups.wake(race.uid)
+            for other in self.races:
+                if other.awaiting and other.board == race.board:
+                    self.wakeups.wake(other.uid)
+        return None
+
+    async def _tell_news(self, race: Race, news: Sequence[status.News]) -> None:
+        """An Event for each, after the status that says the same was written."""
         for item in news:
             level = logging.WARNING if item.warning else logging.INFO
             log.log(level, "%s: %s", item.reason, item.message, extra=_names(race))
             await self._cluster.event(race.raw, item.reason, item.message, warning=item.warning, at=self._clock())
-        if verdict is not None:
-            self.wakeups.wake(race.uid)
-        return None
+
+    async def _judge_again(self, race: Race) -> None:
+        """Brings what an ended race says of regressions up to date, where people or a later job may have changed it."""
+        if race.plan is None or not self.judging.may_differ(race):
+            return
+        found, present = await self.judging.judge(race, race.plan), race.status
+        if race.awaiting and found.reason == AWAITING_CONFIRMATION:
+            return  # what was said of it when it ended says more
+        wanted = status.judged(present, found, race.generation, self._clock())
+        if wanted != present:
+            await self._write(race, wanted)
+            await self._tell_news(race, status.news(present, wanted))
 
     def _image(self, planned: Plan) -> str | None:
         return planned.job.spec.runner.image or self._settings.runner_image

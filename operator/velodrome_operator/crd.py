@@ -41,6 +41,7 @@ def crd() -> Schema:
             _column("Leader", ".status.leader"),
             _column("Message", ".status.message"),
             _column("Age", ".metadata.creationTimestamp", "date"),
+            _column("Regressed", '.status.conditions[?(@.type=="Regressed")].status', wide=True),
             _column("Image", ".status.image", wide=True),
             _column("Cohort", ".status.cohort", wide=True),
         ],

@@ -70,7 +70,7 @@ class Exporter:
     before what it is about can be scraped.
 
     `races` and `operator` tell what there is to tell, and are called in the event loop; `marked` is called with a board
-    whose marks changed since it was last called for it.
+    whose marks changed since it was last called for it, and how often they did.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class Exporter:
         store: Reader,
         races: Callable[[], Told],
         operator: Callable[[Exposed], OperatorFacts],
-        marked: Callable[[str], None],
+        marked: Callable[[str, int], None],
         limit: int,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
@@ -167,7 +167,7 @@ class Exporter:
         self._resting[board] = ended + _REST_SHARE * (ended - began)
         if self._marks.get(board, 0) != change.marks:
             self._marks[board] = change.marks
-            self._marked(board)
+            self._marked(board, change.marks)
         return True
 
     async def _build(self) -> None:

@@ -12,8 +12,10 @@ from typing import Any
 
 from velodrome.plan import Plan
 from velodrome.results import Observed
+from velodrome.verdicts import AWAITING_CONFIRMATION
 from velodrome_operator.children import groups, job_name
 from velodrome_operator.observation import JobFacts, PodFacts, job_facts, moment, owner_uid, pod_facts
+from velodrome_operator.regressed import confirms
 
 Raw = Mapping[str, Any]
 NEVER = datetime(1970, 1, 1, tzinfo=UTC)
@@ -28,7 +30,9 @@ class Race:
     seen to change, `passed` is what it was when the last successful pass began, and `results` how many trials had one
     then. Once a race has ended and was cleared up after (`cleared`), its plan is let go. `state` is one of
     `telemetry.RACE_STATES`, `counts` how many trials it has, how many succeeded and how many failed, by its status;
-    `reported_at` is when a runner last reported, and `troubled_at` since when there is trouble.
+    `reported_at` is when a runner last reported, and `troubled_at` since when there is trouble. `confirms` is the uid
+    of the race that it was made to confirm, `awaiting` says that it waits for a race that confirms it, and
+    `judged_marks` is how often people had marked its board's results when it was last judged.
     """
 
     uid: str
@@ -43,6 +47,9 @@ class Race:
     board: str = ""
     state: str = "Running"
     counts: tuple[int, int, int] = (0, 0, 0)
+    confirms: str | None = None
+    awaiting: bool = False
+    judged_marks: int = 0
     jobs: dict[str, JobFacts] = field(default_factory=dict)
     pods: dict[str, PodFacts] = field(default_factory=dict)
     gone: dict[str, PodFacts] = field(default_factory=dict)
@@ -83,6 +90,11 @@ class Race:
         end = next((kind for kind in ("Complete", "Failed") if kind in held), None)
         self.ended = end is not None
         self.state = end or ("Suspended" if spec.get("suspend") else "Running")
+        self.confirms = confirms(metadata.get("annotations"))
+        self.awaiting = any(
+            condition["type"] == "Regressed" and condition["reason"] == AWAITING_CONFIRMATION
+            for condition in status.get("conditions") or ()
+        )
         trials = status.get("trials") or {}
         self.counts = trials.get("total", 0), trials.get("succeeded", 0), trials.get("failed", 0)
 

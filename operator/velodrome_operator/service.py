@@ -129,8 +129,9 @@ class Service:
             judged_at=self.exporter.judged_at,
         )
 
-    def _marked(self, board: str) -> None:
+    def _marked(self, board: str, times: int) -> None:
         """Wakes the races that ended on the board: what people said of results may change what is said of them."""
+        self.controller.judging.marks[board] = times
         for race in self.controller.races:
             if race.ended and race.board == board:
                 self.controller.wakeups.wake(race.uid)

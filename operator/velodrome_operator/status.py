@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from velodrome_operator.decision import Observation, Verdict
+from velodrome_operator.regressed import Regressed
 
 if TYPE_CHECKING:
     from velodrome.ranking import ObjectiveRanking
@@ -33,9 +34,13 @@ class Standing:
 
 
 def status(
-    seen: Observation, verdict: Verdict | None, standings: Sequence[Standing], image: str | None
+    seen: Observation,
+    verdict: Verdict | None,
+    standings: Sequence[Standing],
+    image: str | None,
+    regressed: Regressed | None = None,
 ) -> dict[str, Any]:
-    """The status that the object should have now."""
+    """The status that the object should have now; `regressed` is None until it has ended."""
     succeeded = sum(seen.finished.values())
     failed = len(seen.finished) - succeeded
     total = len(seen.plan)
@@ -43,7 +48,10 @@ def status(
     entries, omitted = _entries(seen, standings)
     result: dict[str, Any] = {
         "observedGeneration": seen.generation,
-        "conditions": _conditions(seen, verdict, message),
+        "conditions": [
+            *_conditions(seen, verdict, message),
+            *([_regressed(regressed, seen.generation, seen.status, seen.now)] if regressed else []),
+        ],
         "trials": {
             "total": total,
             "active": 0 if verdict else sum(1 for pod in seen.pods if not pod.ended),
@@ -79,6 +87,12 @@ def invalid(generation: int, problems: str, before: Mapping[str, Any], now: date
     return {"observedGeneration": generation, "conditions": conditions, "message": problems[:4096]}
 
 
+def judged(before: Mapping[str, Any], regressed: Regressed, generation: int, now: datetime) -> dict[str, Any]:
+    """The status of a job that ended before, with what is to be said of regressions now."""
+    rest = [condition for condition in before.get("conditions") or () if condition["type"] != "Regressed"]
+    return {**before, "conditions": [*rest, _regressed(regressed, generation, before, now)]}
+
+
 @dataclass(frozen=True, slots=True)
 class News:
     """A transition that is worth an Event."""
@@ -94,10 +108,11 @@ def news(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[News]:
     Such news also does not wait for the next second to be written.
     """
     held = {condition["type"] for condition in before.get("conditions") or () if condition["status"] == "True"}
-    kinds = {"Complete": False, "Failed": True, "Suspended": False, "Reconciling": False}
+    kinds = {"Complete": False, "Failed": True, "Suspended": False, "Reconciling": False, "Regressed": True}
+    names = {"Reconciling": "Started", "Regressed": "Regressed"}
     return [
         News(
-            reason=condition["reason"] if condition["type"] != "Reconciling" else "Started",
+            reason=names.get(condition["type"], condition["reason"]),
             message=condition["message"],
             warning=kinds[condition["type"]],
         )
@@ -155,17 +170,32 @@ def _conditions(seen: Observation, verdict: Verdict | None, message: str) -> lis
 def _condition(
     kind: str, *, holds: bool, reason: str, message: str, generation: int, before: Mapping[str, Any], now: datetime
 ) -> Condition:
-    old = next((item for item in before.get("conditions") or () if item["type"] == kind), None)
     text = "True" if holds else "False"
-    since = old["lastTransitionTime"] if old is not None and old["status"] == text else _text(now)
     return {
         "type": kind,
         "status": text,
         "reason": reason,
         "message": message if holds else "",
-        "lastTransitionTime": since,
+        "lastTransitionTime": _since(kind, text, before, now),
         "observedGeneration": generation,
     }
+
+
+def _regressed(found: Regressed, generation: int, before: Mapping[str, Any], now: datetime) -> Condition:
+    return {
+        "type": "Regressed",
+        "status": found.status,
+        "reason": found.reason,
+        "message": found.message,
+        "lastTransitionTime": _since("Regressed", found.status, before, now),
+        "observedGeneration": generation,
+    }
+
+
+def _since(kind: str, status: str, before: Mapping[str, Any], now: datetime) -> str:
+    """When a condition last changed, now where it just does."""
+    old = next((item for item in before.get("conditions") or () if item["type"] == kind), None)
+    return str(old["lastTransitionTime"]) if old is not None and old["status"] == status else _text(now)
 
 
 def _entries(seen: Observation, standings: Sequence[Standing]) -> tuple[list[dict[str, Any]], int]:

@@ -44,7 +44,7 @@ class Told:
     limit: int = 20_000
     now: datetime = START + timedelta(days=1)
     durations: Durations = field(default_factory=Durations)
-    marked: list[str] = field(default_factory=list)
+    marked: list[tuple[str, int]] = field(default_factory=list)
     exporter: Exporter = field(init=False)
 
     def __post_init__(self) -> None:
@@ -56,7 +56,7 @@ class Told:
                 Buckets((1,)), {"create": 2}, {"accepted": 7}, {"TooLarge": 1},
                 collected_at=START, swept_at=self.exporter.swept_at, judged_at=self.exporter.judged_at,
             ),
-            self.marked.append,
+            lambda board, times: self.marked.append((board, times)),
             self.limit,
             lambda: self.now,
         )  # fmt: skip
@@ -240,11 +240,11 @@ def test_a_regression_that_was_accepted_is_told_as_such(told: Told, store: Store
     store.mark(mark)
     told.round()
     assert told.verdicts()["cnn", "speed"] == "Accepted"
-    assert told.marked == ["digits"]
+    assert told.marked == [("digits", 1)]
     assert store.unmark(mark)
     told.round()
     assert told.verdicts()["cnn", "speed"] == "Regressed"
-    assert told.marked == ["digits", "digits"]
+    assert told.marked == [("digits", 1), ("digits", 2)]
 
 
 def test_an_entry_that_was_renamed_is_told_under_its_new_name_alone(told: Told, run: Run) -> None:

@@ -170,9 +170,25 @@ def test_jobs_that_differ_by_themselves_raise_the_noise_floor(store: Store, run:
 def test_a_regression_may_have_to_be_confirmed(store: Store, run: Run) -> None:
     run({"cnn": (0.9, 0.010)}, confirm=True)
     second = run({"cnn": (0.9, 0.012)}, confirm=True)
-    third = run({"cnn": (0.9, 0.012)}, confirm=True)
     assert (of(store, second).verdict, of(store, second).reason) == ("Unknown", "AwaitingConfirmation")
+    run({"cnn": (0.9, 0.020)}, confirm=True, failed="cnn")
+    run({"cnn": (0.9, 0.020)}, confirm=True, repeats=2)
+    for _ in range(2):
+        run({"cnn": (0.9, 0.020)}, confirm=True, cpu="Xeon")
+    assert of(store, second).reason == "AwaitingConfirmation", "none of them has anything to say of it"
+    third = run({"cnn": (0.9, 0.012)}, confirm=True, base_seed=5)
     assert of(store, third).verdict == "Regressed"
+    assert (of(store, second).verdict, of(store, second).reason) == ("Regressed", "SignificantlyWorse")
+    assert f"cnn, speed: worse, as job {third.info.name} confirmed: 9.9" in of(store, second).sentence
+
+
+def test_a_regression_that_the_next_job_does_not_show_was_none(store: Store, run: Run) -> None:
+    run({"cnn": (0.9, 0.010)}, confirm=True)
+    second = run({"cnn": (0.9, 0.012)}, confirm=True)
+    third = run({"cnn": (0.9, 0.010)}, confirm=True, base_seed=5)
+    assert of(store, third).verdict == "Unchanged"
+    assert (of(store, second).verdict, of(store, second).reason) == ("Unchanged", "NotConfirmed")
+    assert "looked worse, which job night-3 did not confirm" in of(store, second).sentence
 
 
 def test_an_older_job_is_judged_by_what_was_known_then(store: Store, run: Run) -> None:

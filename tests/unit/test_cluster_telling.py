@@ -8,7 +8,18 @@ from typing import Any
 import pytest
 
 from velodrome.cluster.kubectl import explained
-from velodrome.cluster.telling import age, attempts, bar, chosen, has_come, row, state, values, will_never_come
+from velodrome.cluster.telling import (
+    age,
+    attempts,
+    bar,
+    chosen,
+    has_come,
+    regression,
+    row,
+    state,
+    values,
+    will_never_come,
+)
 from velodrome.plan import plan
 from velodrome.spec import BenchmarkJob
 
@@ -28,6 +39,18 @@ def raw(*held: str, **status: Any) -> dict[str, Any]:
 )  # fmt: skip
 def test_the_state_is_one_word(held: tuple[str, ...], word: str) -> None:
     assert state(raw(*held)) == word
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "words"),
+    [("True", "SignificantlyWorse", "Regressed (SignificantlyWorse): cnn is slower"),
+     ("Unknown", "NoBaseline", "Regression unknown (NoBaseline): cnn is slower"), ("False", "NoRegression", ""),
+     ("False", "RegressionAccepted", "No regression (RegressionAccepted): cnn is slower")],
+)  # fmt: skip
+def test_what_is_known_of_regressions_is_told(status: str, reason: str, words: str) -> None:
+    condition = {"type": "Regressed", "status": status, "reason": reason, "message": "cnn is slower"}
+    assert regression({"status": {"conditions": [condition]}}) == words
+    assert regression(raw("Reconciling")) == ""
 
 
 def test_a_row_has_what_a_person_looks_for() -> None:

@@ -18,7 +18,8 @@ from velodrome.spec import BenchmarkJob, read_jobs
 from velodrome.stats import Interval
 from velodrome_operator.decision import Observation, Verdict
 from velodrome_operator.observation import JobFacts, PodFacts
-from velodrome_operator.status import Standing, invalid, news, status
+from velodrome_operator.regressed import Regressed
+from velodrome_operator.status import Standing, invalid, judged, news, status
 from velodrome_operator.wakeups import Wakeups
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -68,6 +69,25 @@ def test_a_condition_keeps_its_time_until_it_turns() -> None:
     times = {condition["type"]: condition["lastTransitionTime"] for condition in later["conditions"]}
     assert times["Complete"] == times["Reconciling"] == "2026-03-01T12:05:00Z"
     assert times["Failed"] == "2026-03-01T12:00:00Z"
+
+
+def test_what_is_said_of_regressions_stands_behind_how_the_race_ended_and_is_news_once() -> None:
+    first = made()
+    worse = Regressed("True", "SignificantlyWorse", "cnn is slower")
+    ended = status(observation(status=first), COMPLETE, [], "runner@sha256:0", worse)
+    assert true(ended) == ["Complete", "Regressed"]
+    assert [(item.reason, item.message, item.warning) for item in news(first, ended)] == [
+        ("AllTrialsFinished", COMPLETE.message, False), ("Regressed", "cnn is slower", True),
+    ]  # fmt: skip
+    accepted = judged(ended, Regressed("False", "RegressionAccepted", "cnn is slower"), 3, NOW + timedelta(hours=1))
+    assert true(accepted) == ["Complete"]
+    assert news(ended, accepted) == []
+    assert {key: value for key, value in accepted.items() if key != "conditions"} == {
+        key: value for key, value in ended.items() if key != "conditions"
+    }
+    times = {condition["type"]: condition["lastTransitionTime"] for condition in accepted["conditions"]}
+    assert (times["Regressed"], times["Complete"]) == ("2026-03-01T13:00:00Z", "2026-03-01T12:00:00Z")
+    assert judged(accepted, Regressed("False", "RegressionAccepted", "cnn is slower"), 3, NOW) == accepted
 
 
 def test_every_condition_names_the_generation_that_it_is_of() -> None:

@@ -238,6 +238,8 @@ def _tell(kubectl: Kubectl, raw: dict[str, Any]) -> None:
     typer.secho(f"{name}: {telling.state(raw)}", bold=True)
     if found.get("message"):
         typer.echo(f"  {found['message']}")
+    if regression := telling.regression(raw):
+        typer.secho(f"  {regression}", fg="red" if regression.startswith("Regressed") else None)
     if trials:
         counts = ", ".join(
             f"{trials[kind]} {kind}" for kind in ("succeeded", "failed", "active", "disrupted") if trials.get(kind)

@@ -26,6 +26,15 @@ def state(job: Raw) -> str:
     return "Running" if "Reconciling" in held else "Pending"
 
 
+def regression(job: Raw) -> str:
+    """What the condition Regressed says, in a sentence; empty before the race has ended, or without a regression."""
+    found = next((c for c in job.get("status", {}).get("conditions") or () if c["type"] == "Regressed"), None)
+    if found is None or found["reason"] == "NoRegression":
+        return ""
+    words = {"True": "Regressed", "False": "No regression", "Unknown": "Regression unknown"}[found["status"]]
+    return f"{words} ({found['reason']}): {found.get('message', '')}"
+
+
 def row(job: Raw, now: datetime) -> tuple[str, ...]:
     """Namespace, name, status, trials, leader, message and age."""
     metadata, status = job["metadata"], job.get("status", {})

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from velodrome import baselines
-from velodrome.baselines import Verdict
+from velodrome import verdicts
 from velodrome.regressions import Comparison
+from velodrome.verdicts import Verdict
 from velodrome_leaderboard import links, markup
 
 TREND_TONES: Mapping[str, markup.Tone] = {"regressed": "bad", "improved": "good", "to be confirmed": "busy"}
 _UNKNOWN = {
-    baselines.NEW_COHORT: "new baseline",
-    baselines.NO_BASELINE: "first result",
-    baselines.TOO_FEW_SAMPLES: "too few trials",
-    baselines.INCOMPLETE: "incomplete",
-    baselines.BASELINE_MISSING: "no baseline",
-    baselines.AWAITING_CONFIRMATION: "to be confirmed",
+    verdicts.NEW_COHORT: "new baseline",
+    verdicts.NO_BASELINE: "first result",
+    verdicts.TOO_FEW_SAMPLES: "too few trials",
+    verdicts.INCOMPLETE: "incomplete",
+    verdicts.BASELINE_MISSING: "no baseline",
+    verdicts.AWAITING_CONFIRMATION: "to be confirmed",
 }
 
 

@@ -1,0 +1,73 @@
+"""What is to be said of regressions when a race has ended. A thin edge around `velodrome.regressions`."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from velodrome.errors import SchemaUnsupported, StoreRefused
+from velodrome.plan import Plan
+from velodrome.store import Store
+from velodrome_operator.cluster import Cluster, Refused
+from velodrome_operator.decision import Verdict
+from velodrome_operator.races import Race, Races
+from velodrome_operator.regressed import Regressed, awaits, confirming, regressed
+
+if TYPE_CHECKING:
+    from velodrome.regressions import Comparison
+
+log = logging.getLogger("velodrome.operator")
+
+
+class Judging:
+    """Judges races that have ended. `marks` is, by board, how often people pinned or accepted results there."""
+
+    def __init__(self, cluster: Cluster, store: Store, races: Races) -> None:
+        self.marks: dict[str, int] = {}
+        self._cluster = cluster
+        self._store = store
+        self._races = races
+
+    def may_differ(self, race: Race) -> bool:
+        """Whether something may be said of it now that was not when it ended."""
+        return race.awaiting or self.marks.get(race.board, 0) != race.judged_marks
+
+    async def judge(self, race: Race, planned: Plan, verdict: Verdict | None = None) -> Regressed:
+        """What is to be said of the race; `verdict` is how it ends where it does so now.
+
+        One that ends complete, with a regression that a second job has to confirm, gets that job. Results that can't be
+        compared are told, and hold up no end.
+
+        Raises:
+            StoreUnavailable, Unavailable: to be tried again.
+        """
+        marks = self.marks.get(race.board, 0)
+        try:
+            found = await asyncio.to_thread(_comparisons, self._store, race.uid)
+        except (SchemaUnsupported, StoreRefused) as error:
+            return Regressed("Unknown", error.reason, str(error)[:1000])
+        words = ""
+        complete = verdict is not None and verdict.type == "Complete"
+        if complete and race.confirms is None and any(map(awaits, found)):
+            words = await self._confirm(race, planned)
+        race.judged_marks = marks
+        return regressed(found, words)
+
+    async def _confirm(self, race: Race, planned: Plan) -> str:
+        """Makes the job that confirms a race's regressions, or does not; what is to be said of it."""
+        manifest = confirming(race.raw, planned.job, race.uid)
+        name = manifest["metadata"]["name"]
+        try:
+            if await self._cluster.create(manifest) is not None:
+                log.info("created BenchmarkJob %s", name, extra={"benchmarkjob": race.name, "uid": race.uid})
+        except Refused as error:
+            return f"The job that would confirm it can't be made: {error}"
+        return f"BenchmarkJob {name} runs to confirm it."
+
+
+def _comparisons(store: Store, uid: str) -> tuple[Comparison, ...]:
+    """Every comparison of a job. SciPy is imported when there is something to judge."""
+    from velodrome.regressions import judge
+
+    return judge(store, uid)

@@ -1,0 +1,106 @@
+"""The condition Regressed of a BenchmarkJob that has ended, and the job that confirms it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from velodrome import keys
+from velodrome.canonical import digest
+from velodrome.spec import BenchmarkJob
+from velodrome.verdicts import AWAITING_CONFIRMATION, SIGNIFICANTLY_WORSE
+from velodrome_operator.children import Manifest
+
+if TYPE_CHECKING:
+    from velodrome.regressions import Comparison
+
+NO_REGRESSION = "NoRegression"
+ACCEPTED = "RegressionAccepted"
+NOTHING_MEASURED = "NothingMeasured"
+
+_LARGEST_SEED = 2**31 - 1
+# How many comparisons a message names, and how long it may be: an Event's note has 1,024 characters.
+_NAMED = 3
+_LONGEST = 900
+
+
+@dataclass(frozen=True, slots=True)
+class Regressed:
+    """What the condition says."""
+
+    status: Literal["True", "False", "Unknown"]
+    reason: str
+    message: str
+
+
+def regressed(found: Sequence[Comparison], confirming: str = "") -> Regressed:
+    """The condition for a job's comparisons; `confirming` says what becomes of those that a second job has to confirm.
+
+    True where any regressed and no person accepted that. Else Unknown where one waits for a second job, or where
+    nothing could be compared; its reason is then what most comparisons lack.
+    """
+    worse = sorted((one for one in found if one.verdict == "Regressed" and not one.acknowledged), key=_size)
+    if worse:
+        return Regressed("True", SIGNIFICANTLY_WORSE, _message(worse))
+    awaiting = sorted((one for one in found if awaits(one)), key=_size)
+    if awaiting:
+        words = _message(awaiting)
+        return Regressed("Unknown", AWAITING_CONFIRMATION, f"{words} {confirming}".strip())
+    accepted = [one for one in found if one.verdict == "Regressed"]
+    if accepted:
+        return Regressed("False", ACCEPTED, _message(sorted(accepted, key=_size)))
+    compared = [one for one in found if one.verdict != "Unknown"]
+    if not found:
+        return Regressed("Unknown", NOTHING_MEASURED, "no entry has a value of an objective")
+    if not compared:
+        reasons = [one.reason for one in found]
+        most = max(dict.fromkeys(reasons), key=reasons.count)
+        return Regressed("Unknown", most, _message([one for one in found if one.reason == most]))
+    rest = f"; {len(found) - len(compared)} could not be compared" if len(compared) < len(found) else ""
+    return Regressed("False", NO_REGRESSION, f"{len(compared)} of {len(found)} comparisons show no regression{rest}")
+
+
+def awaits(one: Comparison) -> bool:
+    """Whether a second job has to confirm this."""
+    return one.reason == AWAITING_CONFIRMATION and not one.acknowledged
+
+
+def _size(one: Comparison) -> tuple[float, str, str]:
+    """Orders by how much worse, the worst first."""
+    return -abs(one.relative_change or 0.0), one.entry, one.objective
+
+
+def _message(named: Sequence[Comparison]) -> str:
+    text = " ".join(one.sentence for one in named[:_NAMED])
+    more = f" And {len(named) - _NAMED} more." if len(named) > _NAMED else ""
+    return (text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…") + more
+
+
+def confirms(annotations: Mapping[str, Any] | None) -> str | None:
+    """The uid of the job that one with these annotations was made to confirm."""
+    return (annotations or {}).get(keys.ANNOTATION_CONFIRMS)
+
+
+def confirming(raw: Mapping[str, Any], job: BenchmarkJob, uid: str) -> Manifest:
+    """The BenchmarkJob that runs the same again with seeds that no trial of this one had.
+
+    Its name follows from the job's, so that making it a second time changes nothing. It is nobody's child: what it
+    shows is wanted though the first job is deleted.
+    """
+    metadata, trials = raw["metadata"], job.spec.trials
+    seed = trials.base_seed + trials.repeats
+    if seed > _LARGEST_SEED:
+        seed = max(0, trials.base_seed - trials.repeats)
+    found: Manifest = {
+        "apiVersion": keys.API_VERSION,
+        "kind": keys.KIND,
+        "metadata": {
+            "name": f"{metadata['name'][:46].rstrip('-')}-confirm-{digest(uid, 8)}",
+            "namespace": metadata["namespace"],
+            "labels": dict(metadata.get("labels") or {}),
+            "annotations": {keys.ANNOTATION_CONFIRMS: uid},
+        },
+        "spec": {**raw["spec"], "trials": {**(raw["spec"].get("trials") or {}), "baseSeed": seed}},
+    }
+    return found
