@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,15 @@ RULES = ROOT / "deploy/monitoring/rules/velodrome.rules.yaml"
 TESTS = sorted(Path(__file__).with_name("rules").glob("*.test.yaml"))
 
 
+EXAMPLES = ROOT / "deploy/monitoring/examples"
+
+
 def promtool(*arguments: str | Path) -> str:
-    done = subprocess.run(["promtool", *arguments], capture_output=True, text=True, check=False)
+    return run("promtool", *arguments)
+
+
+def run(*arguments: str | Path) -> str:
+    done = subprocess.run(arguments, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -38,3 +46,47 @@ def test_every_alert_is_seen_to_fire_and_to_be_quiet() -> None:
         for case in (case for test in tests for case in test.get("alert_rule_test", [])):
             expected[bool(case["exp_alerts"])].add(case["alertname"])
     assert expected == {True: alerts, False: alerts}
+
+
+def test_prometheus_takes_the_example_of_its_configuration() -> None:
+    assert "SUCCESS" in promtool("check", "config", EXAMPLES / "prometheus.yaml")
+
+
+def test_alertmanager_takes_the_example_of_its_configuration() -> None:
+    assert "SUCCESS" in run("amtool", "check-config", EXAMPLES / "alertmanager.yaml")
+
+
+@pytest.mark.parametrize(
+    ("labels", "receiver"),
+    [
+        (("alertname=VelodromeRegression", "severity=warning", "board=b"), "team"),
+        (("alertname=VelodromeRegression", "severity=critical", "board=b"), "on-call"),
+        (("alertname=VelodromeOperatorDown", "severity=critical"), "on-call"),
+        (("alertname=Other", "severity=critical"), "nobody"),
+    ],
+)
+def test_the_example_routes_by_severity(labels: tuple[str, ...], receiver: str) -> None:
+    config = f"--config.file={EXAMPLES / 'alertmanager.yaml'}"
+    assert run("amtool", "config", "routes", "test", config, *labels).split() == [receiver]
+
+
+def test_what_the_example_holds_back_are_alerts_of_the_rules() -> None:
+    """And none of them is held back by itself, nor any regression."""
+    alerts = {rule["alert"] for group in yaml.safe_load(RULES.read_text())["groups"] for rule in group["rules"]
+              if "alert" in rule}  # fmt: skip
+    for rule in yaml.safe_load((EXAMPLES / "alertmanager.yaml").read_text())["inhibit_rules"]:
+        (source,), (target,) = rule["source_matchers"], rule["target_matchers"]
+        sources, targets = named(source, alerts), named(target, alerts)
+        assert sources
+        assert targets
+        assert not sources & targets
+        assert "VelodromeRegression" not in targets
+        assert rule["equal"] == ["job"]
+
+
+def named(matcher: str, alerts: set[str]) -> set[str]:
+    """The alerts that a matcher of `alertname` matches; each alternative of it matches one."""
+    pattern = matcher.partition('"')[2].rstrip('"')
+    found = {alert for alert in alerts if re.fullmatch(pattern, alert)}
+    assert len(found) == pattern.count("|") + 1
+    return found
