@@ -128,12 +128,13 @@ class Exporter:
         wanted = _OPENMETRICS if _OPENMETRICS.partition(";")[0] in accept else ""
         encode, content_type = choose_encoder(wanted)
         body = self._written.get(wanted)
+        own = encode(self._own)  # first: its times must not be later than what they are of
         if body is None:  # the first time: from then on it lies ready
             families = self._exposed
             body = await asyncio.to_thread(encode, self._big)
             if families is self._exposed:
                 self._written[wanted] = body
-        return body.removesuffix(_END) + encode(self._own), content_type
+        return body.removesuffix(_END) + own, content_type
 
     @property
     def swept_at(self) -> datetime | None:
@@ -155,6 +156,7 @@ class Exporter:
         return None if left else read_at
 
     async def _judge(self, board: str, change: Changes) -> bool:
+        await asyncio.to_thread(_load)
         began = time.monotonic()
         try:
             self._results[board] = await asyncio.to_thread(_latest, self._store, board)
@@ -192,8 +194,15 @@ class Exporter:
         return found, {wanted: choose_encoder(wanted)[0](registry) for wanted in formats}
 
 
+def _load() -> None:
+    """Imports what judges, when there is something to judge: an operator without results is small.
+
+    Before judging is timed: SciPy takes a second, and the first board would rest for ten times as long.
+    """
+    import velodrome.latest  # noqa: F401
+
+
 def _latest(store: Reader, board: str) -> tuple[Latest, ...]:
-    """Imports what judges, scipy with it, when there is something to judge: an operator without results is small."""
     from velodrome.latest import latest
 
     return latest(store, board)

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
+import prometheus_client.exposition
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
@@ -365,3 +366,36 @@ def test_the_times_that_alerts_wait_for_come_no_sooner_than_what_they_are_of(tol
     in_a_loop(told.exporter.round())
     assert told.verdicts()["cnn", "speed"] == "Unknown"
     assert told.series()[times[0]][()] == told.now.timestamp() - 60
+
+
+def test_a_time_is_not_later_than_the_results_of_the_first_scrape(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+    choose = prometheus_client.exposition.choose_encoder
+
+    def choose_slowly(accept: str) -> Any:
+        encode, content_type = choose(accept)
+
+        def encode_slowly(registry: Any) -> bytes:
+            text = encode(registry)
+            if registry is told.exporter._big:  # meanwhile a round comes to its end
+                told.exporter.judged_at = START
+            return text
+
+        return encode_slowly, content_type
+
+    monkeypatch.setattr("velodrome_operator.exporter.choose_encoder", choose_slowly)
+    assert "velodrome_exporter_judged_timestamp_seconds" not in told.series()
+    assert "velodrome_exporter_judged_timestamp_seconds" in told.series()
+
+
+def test_a_board_does_not_rest_for_what_was_imported(told: Told, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1000.0
+
+    def load() -> None:
+        nonlocal now
+        now += 5.0
+
+    monkeypatch.setattr(exporter, "_load", load)
+    monkeypatch.setattr("velodrome_operator.exporter.time.monotonic", lambda: now)
+    run({"cnn": (0.9, 0.010)})
+    in_a_loop(told.exporter.round())
+    assert told.exporter._resting == {"digits": now}
