@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import redis
 
-from velodrome import keys
+from velodrome import keys, telemetry
 from velodrome.errors import StoreRefused
 from velodrome.results import ResultReport
 from velodrome.store import Store
@@ -100,6 +100,32 @@ def test_a_report_that_overtook_its_pods_event_is_attributed_by_asking_once(stor
     assert before <= known.collected_at <= datetime.now(UTC)
 
 
+def test_what_was_collected_is_counted_once(store: Store, race: Race) -> None:
+    def report(attempt: str) -> None:
+        store.append(race.uid, ResultReport(result=race.result(0, attempt=attempt)))
+
+    started = pod(race, 0, "p0")
+    started["status"]["containerStatuses"] = [{"state": {"running": {"startedAt": "2026-01-01T00:00:07Z"}}}]
+    found, _, _ = collection(store, Pods(started), race)
+    report("p0")
+    assert round_of(found)
+    assert found.redis_up
+    assert found.collected_at is not None
+    report("p0")
+    report("stranger")
+    assert round_of(found)
+    again, _, _ = collection(store, Pods(started), race)  # started anew, it counts from nothing
+    assert round_of(again)
+
+    assert found.results == {"accepted": 1, "duplicate": 1, "conflict": 0, "superseded": 0}
+    assert again.results["accepted"] == 0
+    rows = found.durations.rows()["digits"]
+    assert [(row.family, row.value) for row in rows if row.suffix in ("_sum", "_count")] == [
+        (telemetry.QUEUE_SECONDS, 7), (telemetry.QUEUE_SECONDS, 1),
+        (telemetry.RUN_SECONDS, 60), (telemetry.RUN_SECONDS, 1),
+    ]  # fmt: skip
+
+
 def test_one_races_trouble_holds_up_no_other(store: Store, race: Race, make_race: type[Race]) -> None:
     unregistered, unknown, honest = make_race(uid="a-lost"), make_race(uid="b-asked"), race
     store.register(unknown.info)
@@ -135,11 +161,21 @@ def test_a_redis_that_is_away_is_told_to_every_race_and_its_return_wakes_them(
         assert not round_of(found)
         assert all("does not answer" in known.trouble for known in races)
         assert sorted(woken) == ["a", "b"]
+        assert [found.redis_up] == [False]
+        since = [known.troubled_at for known in races]
+        assert None not in since
+        for known in races:
+            known.trouble = "it was told otherwise before"
+        assert not round_of(found)
+        assert [known.troubled_at for known in races] == since, "it is trouble since then, by whatever name"
+        woken.clear()
 
         server.start()
         assert round_of(found)
+        assert [found.redis_up] == [True]
+        assert [known.troubled_at for known in races] == [None, None]
         assert [known.trouble for known in races] == ["", ""]
-        assert sorted(woken) == ["a", "a", "b", "b"]
+        assert sorted(woken) == ["a", "b"]
 
 
 def test_only_inboxes_that_hold_something_new_are_collected(store: Store, make_race: type[Race]) -> None:

@@ -1,0 +1,104 @@
+"""A race that got worse, as kubectl shows it: its condition, the job that confirms it, /metrics, and `velodrome ack`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.e2e.conftest import Kube, race, uid_of
+
+PROGRAM = """
+from velodrome import report
+trial = report.trial()
+trial.dataset("digits", digest="sha256:" + "a" * 64, train_samples=9, validation_samples=1, test_samples=3,
+              shape=[1, 8, 8], classes=["a", "b"])
+trial.result({"accuracy": LEVEL + trial.seed / 10_000})
+"""
+CONFIRMS = "velodrome.dev/confirms"
+
+
+@pytest.fixture
+def nights(name: str, installed: Kube) -> Iterator[tuple[str, str]]:
+    """Names for two jobs of one board; they and what confirms them are deleted after the test."""
+    names = f"{name[:40]}-1", f"{name[:40]}-2"
+    yield names
+    for made in installed.items("bmj"):
+        if made["spec"].get("board") == name:
+            installed("delete", "bmj", made["metadata"]["name"], "--ignore-not-found", "--wait=false")
+
+
+def night(board: str, name: str, image: str, level: float) -> dict[str, Any]:
+    """A race of one program whose accuracy is the level, but for a little that each seed adds."""
+    program = PROGRAM.replace("LEVEL", str(level))
+    entry = {"name": "own", "image": image, "command": ["python", "-c", program]}
+    return race(name, board=board, entries=[entry], trials={"repeats": 3}, regression={"confirm": True})
+
+
+def regressed(kube: Kube, name: str) -> dict[str, Any]:
+    """The condition Regressed, whatever its status."""
+    conditions = kube.get("bmj", name).get("status", {}).get("conditions", [])
+    return next((item for item in conditions if item["type"] == "Regressed"), {})
+
+
+def confirming(kube: Kube, uid: str) -> list[str]:
+    """The names of the jobs that were made to confirm that one."""
+    made = [item["metadata"] for item in kube.items("bmj")]
+    return [metadata["name"] for metadata in made if metadata.get("annotations", {}).get(CONFIRMS) == uid]
+
+
+def events(kube: Kube, uid: str) -> list[dict[str, Any]]:
+    """The Events Regressed of a job."""
+    found = kube.items("events.events.k8s.io")
+    return [item for item in found if item["regarding"]["uid"] == uid and item["reason"] == "Regressed"]
+
+
+def verdicts(kube: Kube, board: str) -> set[str]:
+    """The verdicts of a board that the operator tells Prometheus, by way of the API server."""
+    (pod,) = kube.cluster.kubectl(
+        "-n", "velodrome", "get", "pods", "-l", "app.kubernetes.io/component=operator", "-o", "name"
+    ).split()
+    text = kube("get", "--raw", f"/api/v1/namespaces/velodrome/pods/{pod.removeprefix('pod/')}:8080/proxy/metrics")
+    return {
+        sample.labels["verdict"]
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+        if sample.name == "velodrome_result_verdict" and sample.labels["board"] == board and sample.value == 1
+    }
+
+
+def test_a_regression_is_confirmed_by_one_more_job_and_accepted_by_a_person(
+    installed: Kube, name: str, nights: tuple[str, str], own_image: str
+) -> None:
+    first, second = nights
+    installed.apply(night(name, first, own_image, 0.9))
+    installed("wait", "--for=condition=Complete", f"bmj/{first}", "--timeout=300s")
+    assert regressed(installed, first)["reason"] == "NoBaseline"
+    installed.wait("a verdict at /metrics", lambda: verdicts(installed, name) == {"Unknown"})
+
+    installed.apply(night(name, second, own_image, 0.8))
+    installed("wait", "--for=condition=Complete", f"bmj/{second}", "--timeout=300s")
+    uid = uid_of(installed, second)
+    (third,) = installed.wait("the confirming job", lambda: confirming(installed, uid))
+    spec = installed.get("bmj", third)["spec"]
+    assert (spec["trials"]["baseSeed"], spec["regression"]["confirm"]) == (3, True)
+
+    installed("wait", "--for=condition=Complete", f"bmj/{third}", "--timeout=300s")
+    for ended in (second, third):
+        installed("wait", "--for=condition=Regressed", f"bmj/{ended}", "--timeout=60s")
+    assert f"as job {third} confirmed" in regressed(installed, second)["message"]
+    assert confirming(installed, uid) == [third]
+    assert confirming(installed, uid_of(installed, third)) == []
+    for ended in (second, third):
+        (event,) = installed.wait("its Event", lambda ended=ended: events(installed, uid_of(installed, ended)))
+        assert event["type"] == "Warning"
+    installed.wait("the regression at /metrics", lambda: verdicts(installed, name) == {"Regressed"})
+
+    where = ("-n", "velodrome", "exec", "deployment/velodrome-operator", "-c", "operator", "--")
+    installed(*where, "python", "-m", "velodrome", "ack", uid_of(installed, third), "own")
+    installed("wait", "--for=condition=Regressed=false", f"bmj/{third}", "--timeout=60s")
+    assert regressed(installed, third)["reason"] == "RegressionAccepted"
+    assert regressed(installed, second)["status"] == "True", "that job was not accepted"
+    installed.wait("the accepted verdict at /metrics", lambda: verdicts(installed, name) == {"Accepted"})
