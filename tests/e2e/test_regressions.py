@@ -1,8 +1,9 @@
-"""A race that got worse, as kubectl shows it: its condition, the job that confirms it, /metrics, and `velodrome ack`."""
+"""A race that got worse, as kubectl shows it: its condition, what confirms it, /metrics, and `velodrome ack`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -55,12 +56,16 @@ def events(kube: Kube, uid: str) -> list[dict[str, Any]]:
     return [item for item in found if item["regarding"]["uid"] == uid and item["reason"] == "Regressed"]
 
 
+def in_the_operator(kube: Kube, *arguments: str) -> str:
+    """What Python answers inside of the operator's container."""
+    where = ("-n", "velodrome", "exec", "deployment/velodrome-operator", "-c", "operator", "--", "python")
+    return kube(*where, *arguments)
+
+
 def verdicts(kube: Kube, board: str) -> set[str]:
-    """The verdicts of a board that the operator tells Prometheus, by way of the API server."""
-    (pod,) = kube.cluster.kubectl(
-        "-n", "velodrome", "get", "pods", "-l", "app.kubernetes.io/component=operator", "-o", "name"
-    ).split()
-    text = kube("get", "--raw", f"/api/v1/namespaces/velodrome/pods/{pod.removeprefix('pod/')}:8080/proxy/metrics")
+    """The verdicts of a board that the operator tells Prometheus."""
+    text = in_the_operator(kube, "-c", "from urllib.request import urlopen as ask\n"
+                           "print(ask('http://127.0.0.1:8080/metrics').read().decode())")  # fmt: skip
     return {
         sample.labels["verdict"]
         for family in text_string_to_metric_families(text)
@@ -92,12 +97,12 @@ def test_a_regression_is_confirmed_by_one_more_job_and_accepted_by_a_person(
     assert confirming(installed, uid) == [third]
     assert confirming(installed, uid_of(installed, third)) == []
     for ended in (second, third):
-        (event,) = installed.wait("its Event", lambda ended=ended: events(installed, uid_of(installed, ended)))
-        assert event["type"] == "Warning"
+        ended_uid = uid_of(installed, ended)
+        installed.wait("its Event", partial(events, installed, ended_uid))
+        assert [event["type"] for event in events(installed, ended_uid)] == ["Warning"]
     installed.wait("the regression at /metrics", lambda: verdicts(installed, name) == {"Regressed"})
 
-    where = ("-n", "velodrome", "exec", "deployment/velodrome-operator", "-c", "operator", "--")
-    installed(*where, "python", "-m", "velodrome", "ack", uid_of(installed, third), "own")
+    in_the_operator(installed, "-m", "velodrome", "ack", uid_of(installed, third), "own")
     installed("wait", "--for=condition=Regressed=false", f"bmj/{third}", "--timeout=60s")
     assert regressed(installed, third)["reason"] == "RegressionAccepted"
     assert regressed(installed, second)["status"] == "True", "that job was not accepted"
