@@ -42,6 +42,30 @@ spec:
 """
 FOREVER = "100000"
 
+# A program of one's own, whose accuracy is what the file says, but for a little that each seed adds.
+OWN = """\
+apiVersion: velodrome.dev/v1alpha1
+kind: BenchmarkJob
+metadata: {name: NAME}
+spec:
+  board: nightly
+  objectives: [{name: accuracy, metric: accuracy}]
+  dataset: {name: digits}
+  entries:
+    - name: own
+      command:
+        - PYTHON
+        - -c
+        - |
+          from velodrome import report
+          trial = report.trial()
+          trial.dataset("digits", digest="sha256:" + "a" * 64, train_samples=9, validation_samples=1, test_samples=3,
+                        shape=[1, 8, 8], classes=["a", "b"])
+          trial.result({"accuracy": LEVEL + trial.seed / 10_000})
+  trials: {repeats: 3}
+  regression: {confirm: true}
+"""
+
 
 class Machine:
     """A data folder, and the command in it. Its processes are ended with it."""
@@ -132,6 +156,21 @@ def test_one_command_races_and_the_results_stay(machine: Machine, tmp_path: Path
 
 
 @pytest.mark.timeout(300)
+def test_a_regression_is_told_and_what_would_confirm_it(machine: Machine) -> None:
+    def night(name: str, level: float) -> str:
+        path = machine.folder / f"{name}.yaml"
+        text = OWN.replace("PYTHON", sys.executable).replace("NAME", name)
+        path.write_text(text.replace("LEVEL", str(level)))
+        return str(path)
+
+    first = machine.run("run", night("one", 0.9))
+    assert "own, accuracy" not in first.stderr, "nothing got worse"
+    second = machine.run("run", night("two", 0.8))
+    assert "own, accuracy: looks worse, which a second job has to confirm: 90.01 % in job one" in second.stderr
+    assert "set spec.trials.baseSeed to 3 in" in second.stderr
+    machine.run("regressions", "two")
+
+
 def test_ctrl_c_keeps_what_is_finished_and_running_again_carries_on(machine: Machine) -> None:
     slow = machine.job(epochs=FOREVER)
     process = machine.start(slow)

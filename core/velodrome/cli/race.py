@@ -93,6 +93,8 @@ def run(
             _tell_end(plan, finish, file)
             if finish.halt != "interrupted":
                 _show_rankings(plan, source, json=json)
+            if finish.halt is None and not (quiet or json):
+                _tell_regressions(plan, source, finish.uid, file)
             code = max(code, FAILED if finish.halt == "maxFailed" else OK)
         if board is not None and not stop.requested:
             from velodrome.cli.serve import serve_until_stopped
@@ -207,6 +209,25 @@ def _show_rankings(plan: Plan, source: OwnRedis | str, *, json: bool) -> None:
         f"\nAgain: velodrome results {board}.   One trial: velodrome show {plan.job.metadata.name}/ENTRY/REPEAT.   "
         "In a browser: velodrome leaderboard"
     )
+
+
+def _tell_regressions(plan: Plan, source: OwnRedis | str, uid: str, file: Path) -> None:
+    """What the race made worse, and how to have that confirmed where the job asks for it."""
+    from velodrome.regressions import judge
+    from velodrome.store import open_store
+    from velodrome.verdicts import AWAITING_CONFIRMATION
+
+    with open_store(source if isinstance(source, str) else source.url) as store:
+        found = [one for one in judge(store, uid) if not one.acknowledged]
+    awaiting = [one for one in found if one.reason == AWAITING_CONFIRMATION]
+    for one in (*(one for one in found if one.verdict == "Regressed"), *awaiting):
+        _say(f"\n{one.sentence}")
+    if awaiting:
+        seed = plan.job.spec.trials.base_seed + plan.job.spec.trials.repeats
+        _say(
+            "One more run with seeds of its own confirms this or does not: set spec.trials.baseSeed to "
+            f"{seed} in {file}, then: velodrome run {file}"
+        )
 
 
 def _say(text: str) -> None:
