@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 from typer.testing import CliRunner
 
+from velodrome import telemetry
 from velodrome.cli.app import app
 from velodrome.metrics import CATALOGUE, Metric
 from velodrome.spec import BenchmarkJob
@@ -49,6 +50,7 @@ def pages() -> dict[Path, str]:
         folder / "benchmarkjob.schema.json": json.dumps(schema, indent=2, ensure_ascii=False) + "\n",
         folder / "command-line.md": command_line_page(),
         folder / "metrics.md": metrics_page(),
+        folder / "prometheus.md": prometheus_page(),
         ROOT / "deploy" / "crd" / "benchmarkjobs.yaml": crd_file(),
         ROOT / "deploy" / "monitoring" / "prometheusrule.yaml": prometheus_rule_file(),
         **{ROOT / "deploy" / "monitoring" / "dashboards" / name: text for name, text in dashboards().items()},
@@ -110,6 +112,30 @@ def metrics_page() -> str:
         lines += ["", f"## {kind.capitalize()}", ""]
         lines += ["| metric | unit | better | parameters | depends on | meaning |", "|---|---|---|---|---|---|"]
         lines += [_metric_row(metric) for metric in CATALOGUE.values() if metric.kind == kind]
+    return "\n".join(lines) + "\n"
+
+
+def prometheus_page() -> str:
+    """Every series that Prometheus can have, a table for each who tells it."""
+    lines = [
+        NOTICE.format(source="core/velodrome/telemetry.py"),
+        "# What Prometheus gets",
+        "",
+        "The operator answers `/metrics` on its port 8080, as text or OpenMetrics; runners push live metrics where",
+        "there is a Pushgateway ([live metrics](../monitoring/live-metrics.md)). No label names a pod, a seed or a run. A",
+        "time is in seconds since 1970. Alerts and dashboards: [monitoring](../monitoring/README.md).",
+    ]
+    for title, families in (
+        ("Results: the newest complete job of each entry of the last 30 days", telemetry.RESULTS),
+        ("BenchmarkJobs that exist, and their trials", telemetry.RACES),
+        ("The operator", telemetry.OPERATOR),
+        ("Live metrics, pushed while a trial trains", telemetry.LIVE),
+    ):
+        lines += ["", f"## {title}", "", "| series | type | labels | meaning |", "|---|---|---|---|"]
+        for family in families:
+            labels = ", ".join(f"`{label}`" for label in family.labels) or "–"
+            kind = "gauge, 1 for one state" if family.type == "stateset" else family.type
+            lines.append(f"| `{family.exposed}` | {kind} | {labels} | {family.help.replace('|', chr(92) + '|')} |")
     return "\n".join(lines) + "\n"
 
 

@@ -98,7 +98,8 @@ class Regression(Strict):
         description="Job to compare with, by uid or name; null: what `velodrome baseline` pinned, else the last one.",
     )
     confirm: bool = Field(
-        default=False, description="Whether a regression counts only once a second job in a row shows it."
+        default=False,
+        description="Whether a second job has to show a regression before it counts; a cluster makes that job.",
     )
 
 
