@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
+import urllib.error
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+
+from tests.monitors import Prometheus
 
 ROOT = Path(__file__).resolve().parents[2]
 RULES = ROOT / "deploy/monitoring/rules/velodrome.rules.yaml"
@@ -90,3 +94,21 @@ def named(matcher: str, alerts: set[str]) -> set[str]:
     found = {alert for alert in alerts if re.fullmatch(pattern, alert)}
     assert len(found) == pattern.count("|") + 1
     return found
+
+
+def test_prometheus_parses_every_query_of_the_dashboards(tmp_path: Path) -> None:
+    queries = set()
+    for file in (ROOT / "deploy/monitoring/dashboards").glob("*.json"):
+        panels = json.loads(file.read_text(encoding="utf-8"))["panels"]
+        queries |= {target["expr"] for panel in panels for target in panel.get("targets", [])}
+    assert len(queries) > 30
+    prometheus = Prometheus.of(tmp_path, {}, "127.0.0.1:9")
+    try:
+        prometheus.start()
+        for query in queries:
+            written = query.replace("$__rate_interval", "1m")
+            prometheus.query(re.sub(r"\$\w+", ".*", written))
+        with pytest.raises(urllib.error.HTTPError, match="400"):
+            prometheus.query("sum by (")
+    finally:
+        prometheus.stop()
