@@ -122,8 +122,8 @@ def prometheus_page() -> str:
         "# What Prometheus gets",
         "",
         "The operator answers `/metrics` on its port 8080, as text or OpenMetrics; runners push live metrics where",
-        "there is a Pushgateway ([live metrics](../monitoring/live-metrics.md)). No label names a pod, a seed or a run.",
-        "Times are in seconds since 1970. Alerts and dashboards: [monitoring](../monitoring/README.md).",
+        "there is a Pushgateway ([live metrics](../monitoring/live-metrics.md)). No label names a pod, a seed or a",
+        "run. Times are in seconds since 1970. Alerts and dashboards: [monitoring](../monitoring/README.md).",
     ]
     for title, families in (
         ("Results: the newest complete job of each entry of the last 30 days", telemetry.RESULTS),
