@@ -18,7 +18,7 @@ from prometheus_client import CollectorRegistry, Metric, ProcessCollector
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
-from velodrome.errors import SchemaUnsupported, StoreRefused, StoreUnavailable
+from velodrome.errors import StoreRefused, StoreUnavailable
 from velodrome.store import Changes, Reader
 from velodrome_operator.families import Exposed, OperatorFacts, RaceFacts, Row, exposed, operator_families
 
@@ -160,8 +160,10 @@ class Exporter:
         began = time.monotonic()
         try:
             self._results[board] = await asyncio.to_thread(_latest, self._store, board)
-        except (SchemaUnsupported, StoreRefused) as error:
-            log.warning("the results of board %s can't be judged: %s", board, error)
+        except StoreUnavailable:
+            raise
+        except Exception as error:  # whatever is wrong with one board holds up no other
+            log.warning("the results of board %s can't be judged: %r", board, error)
             self._resting[board] = time.monotonic() + _REFUSED_SECONDS
             return False
         self._changes[board], self._stale = change, True

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
-from velodrome.errors import SchemaUnsupported, StoreRefused
+from velodrome.errors import StoreUnavailable, VelodromeError
 from velodrome.plan import Plan
 from velodrome.store import Store
 from velodrome_operator.cluster import Cluster, Refused
@@ -45,8 +45,12 @@ class Judging:
         marks = self.marks.get(race.board, 0)
         try:
             found = await asyncio.to_thread(_comparisons, self._store, race.uid)
-        except (SchemaUnsupported, StoreRefused) as error:
-            return Regressed("Unknown", error.reason, str(error)[:1000])
+        except StoreUnavailable:
+            raise
+        except Exception as error:  # whatever is wrong with the board's history, this race is over
+            log.warning("it can't be judged: %r", error, extra={"benchmarkjob": race.name, "uid": race.uid})
+            reason = error.reason if isinstance(error, VelodromeError) else "NotJudged"
+            return Regressed("Unknown", reason, str(error)[:1000])
         words = ""
         complete = verdict is not None and verdict.type == "Complete"
         if complete and race.confirms is None and any(map(awaits, found)):

@@ -16,7 +16,7 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-from velodrome import telemetry
+from velodrome import keys, telemetry
 from velodrome.latest import Latest
 from velodrome.marks import Acknowledgement
 from velodrome.regressions import judge
@@ -399,3 +399,16 @@ def test_a_board_does_not_rest_for_what_was_imported(told: Told, run: Run, monke
     run({"cnn": (0.9, 0.010)})
     in_a_loop(told.exporter.round())
     assert told.exporter._resting == {"digits": now}
+
+
+def test_a_board_that_cannot_be_judged_holds_up_no_other_and_tells_no_time(told: Told, store: Store, run: Run) -> None:
+    broken, _ = run({"cnn": (0.9, 0.010)}, board="broken"), run({"cnn": (0.9, 0.010)}, board="whole")
+    document = store._redis.ask("GET", keys.job(broken.uid, "info"))
+    store._redis.ask("SET", keys.job(broken.uid, "info"), document.replace(b'"alpha":0.01', b'"alpha":"often"'))
+    told.round()
+    assert {labels[0] for labels in told.series()["velodrome_result_verdict"]} == {"whole"}
+    assert told.exporter.judged_at is None
+    store._redis.ask("SET", keys.job(broken.uid, "info"), document)
+    told.round()
+    assert {labels[0] for labels in told.series()["velodrome_result_verdict"]} == {"broken", "whole"}
+    assert told.exporter.judged_at == told.now

@@ -1,0 +1,160 @@
+"""One operator as it runs, but for kopf and the API server: what it answers over HTTP of what it saw."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, suppress
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from velodrome import __version__
+from velodrome.marks import Acknowledgement
+from velodrome.store import Store
+from velodrome_operator.cluster import Cluster
+from velodrome_operator.service import Options, Service
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from tests.integration.conftest import Race, RedisServer
+
+Run = Callable[..., "Race"]
+Series = dict[tuple[str, tuple[str, ...]], float]
+
+
+class Listed(Cluster):
+    """An API server that lists these BenchmarkJobs and takes what is written."""
+
+    def __init__(self, *parents: dict[str, Any]) -> None:
+        super().__init__(None)  # type: ignore[arg-type]  # nothing is called
+        self.listed = list(parents)
+
+    async def parents(self, namespace: str | None) -> list[dict[str, Any]]:
+        return self.listed
+
+    async def jobs(self, namespace: str | None) -> list[dict[str, Any]]:
+        return []
+
+    async def pods(self, namespace: str | None, uid: str | None = None) -> list[dict[str, Any]]:
+        return []
+
+    async def create(self, manifest: dict[str, Any]) -> dict[str, Any] | None:
+        self.writes["create"] += 1
+        return manifest
+
+    async def write_status(self, parent: Mapping[str, Any], status: Mapping[str, Any]) -> dict[str, Any] | None:
+        self.writes["update"] += 1
+        version = str(int(parent["metadata"]["resourceVersion"]) + 1)
+        return {**parent, "metadata": {**parent["metadata"], "resourceVersion": version}, "status": dict(status)}
+
+
+def parent(race: Race, *held: str) -> dict[str, Any]:
+    document = json.loads(race.plan.job.model_dump_json(by_alias=True, exclude_none=True))
+    document["metadata"] |= {"uid": race.uid, "namespace": "team", "resourceVersion": "1"}
+    document["metadata"]["creationTimestamp"] = race.info.created_at.isoformat()
+    conditions = [{"type": kind, "status": "True", "reason": "R", "message": "", "lastTransitionTime":
+                   race.info.created_at.isoformat()} for kind in held]  # fmt: skip
+    return dict(document, status={"conditions": conditions, "trials": {"total": 5, "succeeded": 5, "failed": 0}})
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+async def until(port: int, ready: Callable[[Series], bool]) -> Series:
+    """What /metrics says once that is as it should be."""
+    deadline = time.monotonic() + 60
+    async with aiohttp.ClientSession() as session:
+        while True:
+            found: Series = {}
+            with suppress(aiohttp.ClientConnectionError):
+                async with session.get(f"http://127.0.0.1:{port}/metrics") as response:
+                    for family in text_string_to_metric_families(await response.text()):
+                        for sample in family.samples:
+                            found[sample.name, tuple(value for _, value in sorted(sample.labels.items()))] = (
+                                sample.value
+                            )
+            if ready(found):
+                return found
+            assert time.monotonic() < deadline, found
+            await asyncio.sleep(0.1)
+
+
+def test_an_operator_tells_what_it_saw_and_hears_of_what_people_accept(
+    redis_server: RedisServer, store: Store, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = run({"cnn": (0.9, 0.010)}), run({"cnn": (0.9, 0.012)})
+    going = run({"cnn": (0.9, 0.010)}, done=2)
+    port = free_port()
+    cluster = Listed(parent(first, "Complete"), parent(second, "Complete"), parent(going, "Reconciling"))
+
+    @asynccontextmanager
+    async def connected(*, dry_run: bool = False) -> AsyncIterator[Cluster]:
+        yield cluster
+
+    monkeypatch.setattr(Cluster, "connected", connected)
+    monkeypatch.setattr("velodrome_operator.families.LOOK_BACK", timedelta(days=36_500))
+    mark = Acknowledgement(
+        board="digits", entry="cnn", metric_key="latency_p50_seconds{batch_size=1}", job_uid=second.uid,
+        at=second.info.created_at,
+    )  # fmt: skip
+    service = Service(
+        Options(redis_server.url, listen=("127.0.0.1", port), leaderboard_url="https://board", series_limit=500)
+    )
+
+    def told(found: Series, verdict: str) -> bool:
+        return any(
+            name == "velodrome_result_verdict" and labels[3:] == ("speed", verdict) and value == 1
+            for (name, labels), value in found.items()
+        )
+
+    async def work() -> tuple[Series, Series]:
+        await service.open()
+        await service.list_first()
+        tasks = [asyncio.create_task(each) for each in service.workers()]
+        try:
+            before = await until(port, lambda found: told(found, "Regressed") and found["velodrome_redis_up", ()] == 1)
+            await asyncio.to_thread(store.mark, mark)
+            after = await until(port, lambda found: told(found, "Accepted"))
+            deadline = time.monotonic() + 60
+            while not condition(second):
+                assert time.monotonic() < deadline
+                await asyncio.sleep(0.1)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await service.close()
+        return before, after
+
+    def condition(race: Race) -> dict[str, Any]:
+        known = service.controller.races.get(race.uid)
+        assert known is not None
+        return next((one for one in known.status["conditions"] if one["type"] == "Regressed"), {})
+
+    with ThreadPoolExecutor(1) as thread:  # the tests' own may have a loop already, that of a browser
+        before, after = thread.submit(asyncio.run, work()).result()
+
+    assert before["velodrome_operator_info", ("https://board", __version__)] == 1
+    assert before["velodrome_exporter_series_limit", ()] == 500
+    states = {labels[0]: labels[2] for (name, labels), value in before.items()
+              if name == "velodrome_benchmarkjob_state" and value == 1}  # fmt: skip
+    assert states == {"night-1": "Complete", "night-2": "Complete", "night-3": "Running"}
+    assert before["velodrome_trials", ("digits", "team", "Succeeded")] == 15
+    for name in ("velodrome_operator_swept_timestamp_seconds", "velodrome_operator_collected_timestamp_seconds",
+                 "velodrome_exporter_judged_timestamp_seconds", "process_resident_memory_bytes"):  # fmt: skip
+        assert after[name, ()] > 0
+    assert after["velodrome_operator_pass_duration_seconds_count", ()] >= 3
+    assert after["velodrome_operator_api_writes_total", ("delete",)] == 0
+    assert (condition(second)["status"], condition(second)["reason"]) == ("False", "RegressionAccepted")
