@@ -145,8 +145,11 @@ def end_state(kube: Kube, namespace: str, name: str) -> dict[str, Any]:
     events = json.loads(kube("-n", namespace, "get", "events.events.k8s.io", "-o", "json"))["items"]
     selector = f"velodrome.dev/job-uid={uid}"
     jobs = json.loads(kube("-n", namespace, "get", "job,configmap,secret", "-l", selector, "-o", "json"))
+    # What is said of regressions depends on the races before on the board: here it counts that it is said.
+    conditions = [(c["type"], *(("", "") if c["type"] == "Regressed" else (c["status"], c["reason"])))
+                  for c in status["conditions"]]  # fmt: skip
     return {
-        "conditions": sorted((c["type"], c["status"], c["reason"]) for c in status["conditions"]),
+        "conditions": sorted(conditions),
         "trials": {key: value for key, value in status["trials"].items() if key != "disrupted"},
         "entries": status["entries"],
         "leaders": status["leaders"],

