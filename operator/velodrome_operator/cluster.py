@@ -6,7 +6,6 @@ Every call has a deadline. What went wrong is one of two things: `Unavailable`, 
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -16,6 +15,7 @@ from typing import Any
 import aiohttp
 from kubernetes.aio import client, config
 from kubernetes.aio.client.exceptions import ApiException
+from pydantic_core import from_json
 
 from velodrome import keys
 from velodrome.canonical import digest
@@ -29,6 +29,7 @@ _PARENT = f"apis/{keys.GROUP}/{keys.VERSION}"
 _PATHS = {"ConfigMap": ("api/v1", "configmaps"), "Secret": ("api/v1", "secrets"), "Job": ("apis/batch/v1", "jobs"),
           "Service": ("api/v1", "services"), "Event": ("apis/events.k8s.io/v1", "events"),
           keys.KIND: (_PARENT, PLURAL)}  # fmt: skip
+LISTED_AT_ONCE = 100
 # What the API calls the methods that change something.
 _VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 
@@ -82,18 +83,18 @@ class Cluster:
         """The BenchmarkJob, or None if there is none."""
         return await self._call("GET", f"{_PARENT}/namespaces/{namespace}/{PLURAL}/{name}", missing_ok=True)
 
-    async def parents(self, namespace: str | None) -> list[dict[str, Any]]:
+    def parents(self, namespace: str | None) -> AsyncIterator[dict[str, Any]]:
         """All BenchmarkJobs, of one namespace or of all."""
-        return await self._list(_PARENT, PLURAL, namespace, "")
+        return self._list(_PARENT, PLURAL, namespace, "")
 
-    async def jobs(self, namespace: str | None) -> list[dict[str, Any]]:
+    def jobs(self, namespace: str | None) -> AsyncIterator[dict[str, Any]]:
         """All Jobs that BenchmarkJobs made."""
-        return await self._list("apis/batch/v1", "jobs", namespace, keys.LABEL_JOB_UID)
+        return self._list("apis/batch/v1", "jobs", namespace, keys.LABEL_JOB_UID)
 
-    async def pods(self, namespace: str | None, uid: str | None = None) -> list[dict[str, Any]]:
+    def pods(self, namespace: str | None, uid: str | None = None) -> AsyncIterator[dict[str, Any]]:
         """All runner pods, or those of one BenchmarkJob."""
         selector = f"{keys.LABEL_JOB_UID}={uid}" if uid else keys.LABEL_JOB_UID
-        return await self._list("api/v1", "pods", namespace, selector)
+        return self._list("api/v1", "pods", namespace, selector)
 
     async def pod_refusal(self, namespace: str, job: str, since: datetime) -> str | None:
         """Why the API server did not take a Job's newest pod, if it was refused since: only an Event tells."""
@@ -164,19 +165,20 @@ class Cluster:
         path = f"{_PARENT}/namespaces/{metadata['namespace']}/{PLURAL}/{metadata['name']}/status"
         return await self._call("PUT", path, {**parent, "status": status}, missing_ok=True)
 
-    async def _list(self, group: str, plural: str, namespace: str | None, selector: str) -> list[dict[str, Any]]:
+    async def _list(
+        self, group: str, plural: str, namespace: str | None, selector: str
+    ) -> AsyncIterator[dict[str, Any]]:
+        """Every object, one page of them unfolded at a time: all at once are memory that a process never gives back."""
         where = f"{group}/namespaces/{namespace}/{plural}" if namespace else f"{group}/{plural}"
-        found: list[dict[str, Any]] = []
         token = ""
         while True:
-            query = {"limit": "500", "labelSelector": selector, "continue": token}
-            page = await self._call("GET", where, query={key: value for key, value in query.items() if value})
-            for item in (page or {}).get("items") or []:
-                item["metadata"].pop("managedFields", None)  # half of an object, which nobody here reads
-                found.append(item)
-            token = ((page or {}).get("metadata") or {}).get("continue") or ""
+            query = {"limit": str(LISTED_AT_ONCE), "labelSelector": selector, "continue": token}
+            page = await self._call("GET", where, query={key: value for key, value in query.items() if value}) or {}
+            token = (page.get("metadata") or {}).get("continue") or ""
+            for item in page.get("items") or ():
+                yield item
             if not token:
-                return found
+                return
 
     async def _call(
         self,
@@ -231,7 +233,7 @@ def _told_at(event: Mapping[str, Any]) -> str:
 def _answer(what: str, code: int, text: bytes | str, *, missing_ok: bool) -> dict[str, Any] | None:
     """The answer's JSON, or the kind of error that it is."""
     try:
-        document: dict[str, Any] = json.loads(text) if text else {}
+        document: dict[str, Any] = from_json(text, cache_strings="keys") if text else {}
     except ValueError:
         document = {"message": str(text)[:200]}
     if 200 <= code < 300:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import get_args
 
 from velodrome.collector import REASONS, Collected, Collector
-from velodrome.errors import StoreRefused, StoreUnavailable
+from velodrome.errors import SpecError, StoreRefused, StoreUnavailable
 from velodrome.plan import Plan
 from velodrome.results import Observed
 from velodrome.store import Store, Verdict
@@ -82,7 +82,7 @@ class Collection:
         """
         everyone = self._rounds % _ROUNDS_WITHOUT_PODS == 0
         self._rounds += 1
-        going = {race.uid: race for race in self._races if race.plan is not None and not race.ended}
+        going = {race.uid: race for race in self._races if race.laid_out and not race.ended}
         asked = [uid for uid, race in going.items() if everyone or race.pods or race.gone or race.trouble]
         began = self._clock()
         try:
@@ -99,11 +99,9 @@ class Collection:
     async def _collect_all(self, races: Sequence[Race]) -> bool:
         troubled = False
         for race in races:
-            if race.plan is None:
-                continue
             try:
-                await self._collect(race, race.plan)
-            except (Unattributed, StoreRefused) as error:
+                await self._collect(race, race.plan or race.planned())
+            except (Unattributed, StoreRefused, SpecError) as error:
                 troubled = self._note(race, str(error))
             except StoreUnavailable as error:
                 return self._note_all(error)
@@ -123,7 +121,7 @@ class Collection:
         """What holds up every race; False, as the round's answer. The next round probes again."""
         self._probed_at, self.redis_up = None, False
         for race in self._races:
-            if race.plan is not None and not race.ended:
+            if race.laid_out and not race.ended:
                 self._note(race, str(error))
         return False
 
@@ -169,7 +167,7 @@ class Collection:
         """The race's pods as the API server has them now."""
         try:
             async with asyncio.timeout(_LOOKUP_SECONDS):
-                for raw in await self._cluster.pods(race.namespace, race.uid):
+                async for raw in self._cluster.pods(race.namespace, race.uid):
                     self._races.saw_pod(raw)
         except (Unavailable, Refused, TimeoutError) as error:
             raise Unattributed(f"a report can't be attributed: {error}") from error

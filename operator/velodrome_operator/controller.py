@@ -16,9 +16,8 @@ from typing import Any
 
 from velodrome import telemetry
 from velodrome.errors import SpecError, StoreRefused, StoreUnavailable
-from velodrome.plan import Plan, plan
+from velodrome.plan import Plan
 from velodrome.results import JobInfo, Observed, TrialRecord, TrialResult
-from velodrome.spec import validate
 from velodrome.store import Store, TrialSummary
 from velodrome.verdicts import AWAITING_CONFIRMATION
 from velodrome_operator import status
@@ -140,7 +139,7 @@ class Controller:
             return None
         news = race.news
         try:
-            planned = self._planned(race)
+            planned = race.planned()
         except SpecError as error:
             if not race.ended:
                 problems = "; ".join(str(problem) for problem in error.problems)
@@ -151,19 +150,12 @@ class Controller:
         await self._carry_out(race, planned, decision)
         wait = await self._report(race, seen, decision.verdict)
         race.passed, race.results = news, len(seen.finished)
+        waits = [pause for pause in (decision.again, wait) if pause is not None]
         if race.cleared:
             race.let_go()
-        waits = [pause for pause in (decision.again, wait) if pause is not None]
+        elif not waits:
+            race.rest()
         return min(waits, default=None)
-
-    def _planned(self, race: Race) -> Plan:
-        if race.plan is None or race.planned_generation != race.generation:
-            generation = race.generation
-            document = {key: value for key, value in race.raw.items() if key != "status"}
-            planned = plan(validate(document, source=race.name))
-            race.lay_out(planned, generation)
-            return planned
-        return race.plan
 
     def _wanted(self, race: Race, planned: Plan) -> tuple[Manifest, ...]:
         """The children, where a Job is missing; making their manifests takes longer than all the rest of a pass."""

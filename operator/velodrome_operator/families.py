@@ -138,6 +138,25 @@ def race_facts(race: Race) -> RaceFacts:
     )
 
 
+class Facts:
+    """What is told of every race. It is asked for every second: of a race that did not change, what was told before."""
+
+    def __init__(self) -> None:
+        self._of: dict[str, tuple[Race, tuple[object, ...], RaceFacts]] = {}
+
+    def of(self, races: Iterable[Race]) -> tuple[RaceFacts, ...]:
+        """What is told of these, in their order."""
+        found = {}
+        for race in races:
+            seen = (race.news, race.troubled_at, race.reported_at, race.laid_out)
+            known = self._of.get(race.uid)
+            found[race.uid] = (
+                known if known and known[0] is race and known[1] == seen else (race, seen, race_facts(race))
+            )
+        self._of = found
+        return tuple(facts for _, _, facts in found.values())
+
+
 @dataclass(frozen=True, slots=True)
 class _Group:
     """Series that are exposed together or not at all; groups of a lower rank are kept first."""

@@ -12,13 +12,12 @@ from typing import Any
 import kopf
 
 from velodrome import keys
+from velodrome_operator.cluster import LISTED_AT_ONCE
 from velodrome_operator.crd import PLURAL
 from velodrome_operator.service import Service
 
 _JOBS = ("batch", "v1", "jobs")
 _PODS = ("", "v1", "pods")
-# kopf unfolds a listing whole; what a thousand objects take at once is not given back.
-_LISTED_AT_ONCE = 50
 
 
 def registry(service: Service) -> kopf.OperatorRegistry:
@@ -68,7 +67,7 @@ def configure(settings: kopf.OperatorSettings) -> None:
     # Other people's Jobs and pods are left out by the API server; a handler's labels only tell kopf what to throw away.
     for shared in (_JOBS, _PODS):
         settings.watching.label_selectors[shared] = keys.LABEL_JOB_UID
-    settings.watching.chunk_size = _LISTED_AT_ONCE
+    settings.watching.chunk_size = LISTED_AT_ONCE
     # The namespace is named and the kinds are known: nothing is to be found out by what the account may not list.
     settings.scanning.disabled = True
     settings.watching.server_timeout = 300

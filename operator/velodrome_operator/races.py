@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from velodrome.plan import Plan
+from velodrome.plan import Plan, plan
 from velodrome.results import Observed
+from velodrome.spec import validate
 from velodrome.verdicts import AWAITING_CONFIRMATION
 from velodrome_operator.children import groups, job_name
 from velodrome_operator.observation import JobFacts, PodFacts, job_facts, moment, owner_uid, pod_facts
@@ -28,7 +29,8 @@ class Race:
     `collected_at` is when its inbox was last found to hold no more, `trouble` why it can't be collected now, and
     `instructed` what its runners can read of accepted trials: by index, whether they succeeded. `news` counts what was
     seen to change, `passed` is what it was when the last successful pass began, and `results` how many trials had one
-    then. Once a race has ended and was cleared up after (`cleared`), its plan is let go. `state` is one of
+    then. `plan` and `indexes` are at hand while somebody may need them soon; `laid_out` is whether there is a plan, so
+    that its inbox is to be looked into, until the race has ended and was `cleared` up after. `state` is one of
     `telemetry.RACE_STATES`, `counts` how many trials it has, how many succeeded and how many failed, by its status;
     `reported_at` is when a runner last reported, and `troubled_at` since when there is trouble. `confirms` is the uid
     of the race that it was made to confirm, `awaiting` says that it waits for a race that confirms it, and
@@ -61,6 +63,7 @@ class Race:
     reported_at: datetime | None = None
     instructed: dict[int, bool] = field(default_factory=dict)
     indexes: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    laid_out: bool = False
     news: int = 1
     passed: int = 0
     results: int = 0
@@ -109,14 +112,32 @@ class Race:
         """The object's status, empty at first; unfolded anew each time."""
         return self.raw.get("status") or {}
 
-    def lay_out(self, plan: Plan, generation: int) -> None:
+    def lay_out(self, planned: Plan, generation: int) -> None:
         """Keeps the plan of that generation and, by Job name, the trial index of each completion index."""
-        self.plan, self.planned_generation = plan, generation
-        self.indexes = {job_name(plan.job, self.uid, group): group.trials(plan) for group in groups(plan.job)}
+        self.plan, self.planned_generation, self.laid_out = planned, generation, True
+        self.indexes = {job_name(planned.job, self.uid, group): group.trials(planned) for group in groups(planned.job)}
+
+    def planned(self) -> Plan:
+        """The plan of the object as it is now, made anew where it is not at hand.
+
+        Raises:
+            SpecError: the object is no valid job.
+        """
+        if self.plan is None or self.planned_generation != self.generation:
+            generation = self.generation
+            document = {key: value for key, value in self.raw.items() if key != "status"}
+            self.lay_out(plan(validate(document, source=self.name)), generation)
+        assert self.plan is not None
+        return self.plan
+
+    def rest(self) -> None:
+        """Forgets the plan, most of what a race takes, where none of its Jobs is to run and no pod was ever seen."""
+        if self.jobs and all(job.suspended for job in self.jobs.values()) and not self.pods and not self.gone:
+            self.plan, self.planned_generation, self.indexes = None, None, {}
 
     def let_go(self) -> None:
         """Forgets what only a race that goes on needs; a later pass finds it again."""
-        self.plan, self.planned_generation, self.indexes = None, None, {}
+        self.plan, self.planned_generation, self.indexes, self.laid_out = None, None, {}, False
         self.instructed, self.gone = {}, {}
 
     def disrupted(self) -> int:
@@ -126,6 +147,8 @@ class Race:
     def observed(self, index: int, attempt: str) -> Observed | None:
         """What was seen of the pod whose uid is `attempt`; None where no such pod ran that trial."""
         pod = self.pods.get(attempt) or self.gone.get(attempt)
+        if pod is not None and not self.indexes:
+            self.planned()
         trials = self.indexes.get(pod.job, ()) if pod is not None else ()
         if pod is None or not 0 <= pod.index < len(trials) or trials[pod.index] != index:
             return None
@@ -218,13 +241,18 @@ class Races:
                 race.gone[facts.uid] = facts
         return self._changed(uid)
 
+    def children(self) -> tuple[frozenset[str], frozenset[str]]:
+        """The names of all Jobs and the uids of all pods that are known."""
+        races = self._races.values()
+        return frozenset(n for race in races for n in race.jobs), frozenset(u for race in races for u in race.pods)
+
     def forget_absent(self, jobs: AbstractSet[str], pods: AbstractSet[str]) -> None:
-        """Lets go of children that a full listing (Job names, pod uids) did not have: their deletion went unseen."""
+        """Lets go of children (Job names, pod uids) that a full listing no longer had: their deletion went unseen."""
         for race in self._races.values():
-            for name in race.jobs.keys() - jobs:
+            for name in race.jobs.keys() & jobs:
                 del race.jobs[name]
                 race.news += 1
-            for uid in race.pods.keys() - pods:
+            for uid in race.pods.keys() & pods:
                 race.gone[uid] = race.pods.pop(uid)
                 race.news += 1
         self._orphans.clear()

@@ -22,7 +22,7 @@ from velodrome_operator.collection import Collection
 from velodrome_operator.controller import Controller
 from velodrome_operator.endpoint import endpoint
 from velodrome_operator.exporter import Exporter, Told
-from velodrome_operator.families import Exposed, OperatorFacts, race_facts
+from velodrome_operator.families import Exposed, Facts, OperatorFacts
 from velodrome_operator.pushgateway import Cleaner, Gateway, ends, running
 from velodrome_operator.races import version_of
 from velodrome_operator.watches import Watches
@@ -66,6 +66,7 @@ class Service:
         self._listed = asyncio.Event()
         self._watches = Watches()
         self._cleaner: Cleaner | None = None
+        self._facts = Facts()
 
     async def open(self) -> None:
         """Connects; nothing is asked of Redis or the API server yet, so that either may come later."""
@@ -107,7 +108,7 @@ class Service:
 
     def _told(self) -> Told:
         """What is exposed of races."""
-        return Told(tuple(map(race_facts, self.controller.races)), self.collection.durations.rows(), self._swept_at)
+        return Told(self._facts.of(self.controller.races), self.collection.durations.rows(), self._swept_at)
 
     def _operator_facts(self, shown: Exposed) -> OperatorFacts:
         """What is exposed of the operator itself."""
@@ -252,26 +253,38 @@ class Service:
         self._swept_at = self._cluster.now()
 
     async def _list(self) -> frozenset[str]:
-        """Takes in all objects as the API server has them now; the uids of the BenchmarkJobs."""
-        races, namespace = self.controller.races, self._options.namespace
-        known = {race.uid for race in races}  # one that comes to be during the listing is in no list, and not gone
-        parents = await self._cluster.parents(namespace)
-        jobs, pods = await self._cluster.jobs(namespace), await self._cluster.pods(namespace)
-        listed = {raw["metadata"]["uid"]: version_of(raw) for raw in (*parents, *jobs, *pods)}
-        self._watches.compare(listed, time.monotonic())
-        present = frozenset(raw["metadata"]["uid"] for raw in parents)
+        """Takes in all objects as the API server has them now; the uids of the BenchmarkJobs.
+
+        What comes to be during the listing may be in no list, so only what was known before it can be found to be gone.
+        """
+        races, namespace, told = self.controller.races, self._options.namespace, self._watches.known
+        known, (known_jobs, known_pods) = {race.uid for race in races}, races.children()
+        listed: dict[str, int] = {}
+        async for raw in self._cluster.parents(namespace):
+            listed[raw["metadata"]["uid"]] = version_of(raw)
+            races.saw_parent({**raw, "apiVersion": keys.API_VERSION, "kind": keys.KIND})
+        present, jobs, pods = frozenset(listed), set[str](), set[str]()
+        async for raw in self._cluster.jobs(namespace):
+            jobs.add(raw["metadata"]["name"])
+            if self._is_news(raw, listed):
+                races.saw_job(raw)
+        async for raw in self._cluster.pods(namespace):
+            pods.add(raw["metadata"]["uid"])
+            if self._is_news(raw, listed):
+                races.saw_pod(raw)
+        self._watches.compare(told, listed, time.monotonic())
         for race in races:
             if race.uid in known - present:
                 races.saw_parent(race.raw, gone=True)
                 self.controller.forget(race.uid)
-        for raw in parents:
-            races.saw_parent({**raw, "apiVersion": keys.API_VERSION, "kind": keys.KIND})
-        for raw in jobs:
-            races.saw_job(raw)
-        for raw in pods:
-            races.saw_pod(raw)
-        races.forget_absent({raw["metadata"]["name"] for raw in jobs}, {raw["metadata"]["uid"] for raw in pods})
+        races.forget_absent(known_jobs - jobs, known_pods - pods)
         return present
+
+    def _is_news(self, raw: dict[str, Any], listed: dict[str, int]) -> bool:
+        """Notes a child that was listed; False where an event came meanwhile that shows it as it was later."""
+        uid, version = raw["metadata"]["uid"], version_of(raw)
+        listed[uid] = version
+        return self._watches.version(uid) <= version
 
     def _unpassed(self) -> list[str]:
         """The races that are not as their last successful pass saw them, in the cluster or in Redis.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 
 
 class Watches:
@@ -25,16 +26,28 @@ class Watches:
         self._told.pop(uid, None)
         self._owed.pop(uid, None)
 
-    def compare(self, listed: Mapping[str, int], now: float) -> None:
-        """Notes what a full listing (uid -> version) shows that no event has told yet."""
+    def version(self, uid: str) -> int:
+        """The newest version of an object that an event showed; 0 where none did."""
+        return self._told.get(uid, 0)
+
+    @property
+    def known(self) -> frozenset[str]:
+        """The uids of the objects that events showed."""
+        return frozenset(self._told)
+
+    def compare(self, before: AbstractSet[str], listed: Mapping[str, int], now: float) -> None:
+        """Notes what a full listing (uid -> version) shows that no event has told yet.
+
+        `before` is what was `known` when the listing began: what came to be since may be in no list, and is not gone.
+        """
         owed = {uid: change for uid, change in self._owed.items() if uid in listed}
         owed = {uid: change for uid, change in owed.items() if self._told.get(uid, 0) < change[0]}
         for uid, version in listed.items():
             if self._told.get(uid, 0) < version:
                 owed.setdefault(uid, (version, now))
         self._owed = owed
-        for uid in self._told.keys() - listed.keys():
-            del self._told[uid]
+        for uid in before - listed.keys():
+            self._told.pop(uid, None)
 
     def silent_for(self, now: float) -> float:
         """Seconds since a listing first showed what no event has told to this day; 0 where nothing is owed."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -36,11 +37,12 @@ class Pods(Cluster):
         self.away = away
         self.asked = 0
 
-    async def pods(self, namespace: str | None, uid: str | None = None) -> list[dict[str, Any]]:
+    async def pods(self, namespace: str | None, uid: str | None = None) -> AsyncIterator[dict[str, Any]]:
         self.asked += 1
         if self.away:
             raise Unavailable("GET pods: no answer")
-        return self.found
+        for raw in self.found:
+            yield raw
 
 
 def parent(race: Race) -> dict[str, Any]:
@@ -124,6 +126,23 @@ def test_what_was_collected_is_counted_once(store: Store, race: Race) -> None:
         (telemetry.QUEUE_SECONDS, 7), (telemetry.QUEUE_SECONDS, 1),
         (telemetry.RUN_SECONDS, 60), (telemetry.RUN_SECONDS, 1),
     ]  # fmt: skip
+
+
+def test_a_report_to_a_race_at_rest_is_taken_too(store: Store, race: Race) -> None:
+    found, races, woken = collection(store, Pods(pod(race, 0, "p0")), race)
+    known = races.get(race.uid)
+    assert known is not None
+    metadata = pod(race, 0, "p0")["metadata"]
+    name = metadata["labels"]["batch.kubernetes.io/job-name"]
+    races.saw_job({"metadata": {**metadata, "name": name}, "spec": {"suspend": True}})
+    known.rest()
+    assert known.plan is None
+    store.append(race.uid, ResultReport(result=race.result(0, attempt="p0")))
+
+    assert round_of(found)
+
+    assert store.trials(race.uid).keys() == {0}
+    assert woken == [race.uid]
 
 
 def test_one_races_trouble_holds_up_no_other(store: Store, race: Race, make_race: type[Race]) -> None:

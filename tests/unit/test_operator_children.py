@@ -255,9 +255,10 @@ def test_an_event_that_tells_nothing_new_concerns_nobody() -> None:
     assert races.saw_pod(pod(3), gone=True) == UID
     races.saw_pod(pod(4))
     before = race.news
-    races.forget_absent(set(), {"u-4"})
+    assert races.children() == (frozenset(), frozenset({"u-4"}))
+    races.forget_absent(set(), {"u-5"})
     assert race.news == before
-    races.forget_absent(set(), set())
+    races.forget_absent(set(), {"u-4"})
     assert race.news == before + 1
 
 

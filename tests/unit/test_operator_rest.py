@@ -1,0 +1,100 @@
+"""What the operator keeps of a race that nothing happens to, and what it makes anew when something does."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from velodrome import keys
+from velodrome_operator.children import groups, job_name
+from velodrome_operator.families import Facts
+from velodrome_operator.races import Race, Races
+
+UID = "3f1c2d54-0000-4000-8000-000000000001"
+CREATED = "2026-03-01T12:00:00Z"
+DIGITS = Path(__file__).parents[2] / "deploy/examples/digits.yaml"
+
+
+@pytest.fixture
+def races() -> Races:
+    document = yaml.safe_load(DIGITS.read_text())
+    document["metadata"] |= {"uid": UID, "namespace": "default", "resourceVersion": "1", "creationTimestamp": CREATED}
+    found = Races()
+    found.saw_parent(json.loads(json.dumps(document)))
+    return found
+
+
+@pytest.fixture
+def race(races: Races) -> Race:
+    found = races.get(UID)
+    assert found is not None
+    return found
+
+
+def owned(name: str) -> dict[str, Any]:
+    return {"name": name, "uid": f"u-{name}", "creationTimestamp": CREATED, "labels": {keys.LABEL_JOB_UID: UID}}
+
+
+def job(race: Race, *, suspended: bool) -> dict[str, Any]:
+    planned = race.planned()
+    return {
+        "metadata": owned(job_name(planned.job, UID, groups(planned.job)[0])),
+        "spec": {"suspend": suspended},
+        "status": {},
+    }
+
+
+def pod(race: Race, index: int) -> dict[str, Any]:
+    metadata = owned(f"pod-{index}")
+    metadata["labels"] |= {
+        "batch.kubernetes.io/job-name": job(race, suspended=True)["metadata"]["name"],
+        "batch.kubernetes.io/job-completion-index": str(index),
+    }
+    return {"metadata": metadata, "spec": {"nodeName": "n1"}, "status": {"phase": "Running"}}
+
+
+def test_a_race_of_suspended_jobs_keeps_no_plan_and_has_it_again_when_a_pod_reports(races: Races, race: Race) -> None:
+    late = pod(race, 2)
+    races.saw_job(job(race, suspended=True))
+    trials = len(race.planned())
+    race.rest()
+    assert (race.plan, race.indexes, race.laid_out) == (None, {}, True)
+    races.saw_pod(late)
+    observed = race.observed(2, "u-pod-2")
+    assert observed is not None
+    assert observed.node == "n1"
+    assert race.observed(1, "u-pod-2") is None
+    assert len(race.planned()) == trials
+
+
+@pytest.mark.parametrize("what", ["nothing yet", "a Job that runs", "a pod", "a pod that is gone"])
+def test_a_race_that_something_may_happen_to_soon_keeps_its_plan(races: Races, race: Race, what: str) -> None:
+    if what != "nothing yet":
+        races.saw_job(job(race, suspended=what != "a Job that runs"))
+    if what.startswith("a pod"):
+        races.saw_pod(pod(race, 0))
+    if what == "a pod that is gone":
+        races.saw_pod(pod(race, 0), gone=True)
+    planned = race.planned()
+    race.rest()
+    assert race.plan is planned
+
+
+def test_what_is_told_of_a_race_is_made_anew_only_when_the_race_changed(races: Races, race: Race) -> None:
+    facts = Facts()
+    (first,) = facts.of(races)
+    assert facts.of(races)[0] is first
+    races.saw_pod(pod(race, 0))
+    (second,) = facts.of(races)
+    assert second.trials["Running"] == 1
+    race.troubled_at = race.created_at
+    assert facts.of(races)[0].waiting_since == race.created_at
+    raw = race.raw
+    races.saw_parent(raw, gone=True)
+    assert facts.of(races) == ()
+    races.saw_parent(raw)
+    assert facts.of(races)[0].trials["Running"] == 0
