@@ -38,14 +38,18 @@ class Listed(Cluster):
         super().__init__(None)  # type: ignore[arg-type]  # nothing is called
         self.listed = list(parents)
 
-    async def parents(self, namespace: str | None) -> list[dict[str, Any]]:
-        return self.listed
+    def parents(self, namespace: str | None) -> AsyncIterator[dict[str, Any]]:
+        return self._items(*self.listed)
 
-    async def jobs(self, namespace: str | None) -> list[dict[str, Any]]:
-        return []
+    def jobs(self, namespace: str | None) -> AsyncIterator[dict[str, Any]]:
+        return self._items()
 
-    async def pods(self, namespace: str | None, uid: str | None = None) -> list[dict[str, Any]]:
-        return []
+    def pods(self, namespace: str | None, uid: str | None = None) -> AsyncIterator[dict[str, Any]]:
+        return self._items()
+
+    async def _items(self, *items: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
+        for item in items:
+            yield item
 
     async def create(self, manifest: dict[str, Any]) -> dict[str, Any] | None:
         self.writes["create"] += 1
