@@ -234,6 +234,22 @@ class Webhook:
         self._thread.join()
 
 
+def assert_it_fired_all_the_time(prometheus: Prometheus, labels: Mapping[str, str]) -> None:
+    """From the first evaluation after the first scrape that shows it, up to the first after one that shows it fixed,
+    and at every one between. An evaluation that began before a scrape had ended does not see it, and is counted out.
+    """
+    of = ", ".join(f'{name}="{labels[name]}"' for name in ("board", "entry", "objective", "cohort"))
+    verdicts = prometheus.samples(f'velodrome_result_verdict{{verdict="Regressed", {of}}}')
+    # What the alert is evaluated from. Its own series starts two evaluations late after a restart of Prometheus.
+    fired = [at for at, _ in prometheus.samples(f'velodrome:result_regressed:facts{{fact="change_ratio", {of}}}')]
+    evaluations = prometheus.evaluations()
+    assert fired == [at for at in evaluations if fired[0] <= at <= fired[-1]]
+    shown = min(at for at, value in verdicts if value == 1)
+    fixed = min(at for at, value in verdicts if value == 0 and at > shown)
+    assert len([at for at in evaluations if shown < at < fired[0]]) <= 1
+    assert len([at for at in evaluations if fixed < at <= fired[-1]]) <= 1
+
+
 def program(*names: str) -> str:
     """The path of a program, by the name that it has on this system."""
     for name in names:

@@ -23,6 +23,7 @@ _SOURCES = {
     "runner": ("core", "runner"),
     "leaderboard": ("core", "leaderboard"),
     "redis": (),
+    "pushgateway": (),
     "numpy": ("core", "runner", "deploy/examples/numpy"),
     "tensorflow": ("core", "runner", "deploy/examples/tensorflow"),
 }
@@ -61,7 +62,7 @@ def load(at: Layout, component: str) -> str:
 
 def dockerfile(component: str) -> tuple[str, ...]:
     """The options of a build that name its Dockerfile: a component's of the installation, or that of the examples."""
-    if component in COMPONENTS:
+    if (ROOT / f"deploy/images/{component}.Dockerfile").is_file():
         return "--file", f"deploy/images/{component}.Dockerfile"
     return "--file", "deploy/examples/Dockerfile", "--build-arg", f"PROGRAM={component}"
 

@@ -109,7 +109,7 @@ def installed(api: Kube) -> Kube:
         api("apply", "-f", str(ROOT / "tests/e2e/storage.yaml"))
     overlay = cluster.at.run / "overlay"
     overlay.mkdir(exist_ok=True)
-    (overlay / "kustomization.yaml").write_text(yaml.safe_dump(_overlay(references, overlay)))
+    (overlay / "kustomization.yaml").write_text(yaml.safe_dump(overlay_of(references, overlay)))
     api("apply", "-k", str(overlay))
     for workload in (
         "deployment/velodrome-operator",
@@ -126,7 +126,7 @@ def own_image(installed: Kube) -> str:
     return installed.cluster.load_image("numpy")
 
 
-def _overlay(references: Mapping[str, str], folder: Path) -> dict[str, Any]:
+def overlay_of(references: Mapping[str, str], folder: Path) -> dict[str, Any]:
     """The project's kustomization with the images that were built here."""
     images = []
     for component, reference in references.items():

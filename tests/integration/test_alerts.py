@@ -29,6 +29,7 @@ from tests.monitors import (
     Prometheus,
     Pushgateway,
     Webhook,
+    assert_it_fired_all_the_time,
     until,
     unused_port,
 )
@@ -224,22 +225,6 @@ def test_each_regression_is_told_once_and_resolved_whatever_is_killed(setting: S
         assert_it_fired_all_the_time(setting.prometheus, labels)
     _assert_the_message_says_all(told[0], slower, "speed", r"\+[456]\.\d+%")
     _assert_the_message_says_all(told[1], worse, "accuracy", r"-3\.\d+%")
-
-
-def assert_it_fired_all_the_time(prometheus: Prometheus, labels: Mapping[str, str]) -> None:
-    """From the first evaluation after the first scrape that shows it, up to the first after one that shows it fixed,
-    and at every one between. An evaluation that began before a scrape had ended does not see it, and is counted out.
-    """
-    of = ", ".join(f'{name}="{labels[name]}"' for name in ("board", "entry", "objective", "cohort"))
-    verdicts = prometheus.samples(f'velodrome_result_verdict{{verdict="Regressed", {of}}}')
-    # What the alert is evaluated from. Its own series starts two evaluations late after a restart of Prometheus.
-    fired = [at for at, _ in prometheus.samples(f'velodrome:result_regressed:facts{{fact="change_ratio", {of}}}')]
-    evaluations = prometheus.evaluations()
-    assert fired == [at for at in evaluations if fired[0] <= at <= fired[-1]]
-    shown = min(at for at, value in verdicts if value == 1)
-    fixed = min(at for at, value in verdicts if value == 0 and at > shown)
-    assert len([at for at in evaluations if shown < at < fired[0]]) <= 1
-    assert len([at for at in evaluations if fixed < at <= fired[-1]]) <= 1
 
 
 def _assert_the_message_says_all(message: Message, race: Race, objective: str, change: str) -> None:
