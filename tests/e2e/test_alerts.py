@@ -115,7 +115,7 @@ class Forward:
     service: str
     remote: int
     port: int = field(default_factory=unused_port)
-    _stopped: bool = False
+    _stopping: threading.Event = field(default_factory=threading.Event)
     _process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> Self:
@@ -127,14 +127,16 @@ class Forward:
         at = self.kube.cluster.at
         line = [f"{at.bin}/kubectl", f"--kubeconfig={at.kubeconfig}", "-n", NAMESPACE, "port-forward",
                 f"service/{self.service}", f"{self.port}:{self.remote}"]  # fmt: skip
-        pause = threading.Event()
-        while not self._stopped:
-            with subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as self._process:
-                pass  # it ends when its pod does
-            pause.wait(0.2)
+        while not self._stopping.is_set():
+            with subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+                self._process = process
+                if self._stopping.is_set():
+                    process.terminate()
+            # It ended, as it does when its pod is gone.
+            self._stopping.wait(0.2)
 
     def stop(self) -> None:
-        self._stopped = True
+        self._stopping.set()
         if self._process is not None:
             self._process.terminate()
         self._thread.join()

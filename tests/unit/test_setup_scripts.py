@@ -106,9 +106,11 @@ def test_a_python_without_venv_gets_the_package_that_brings_it(machine: Machine)
 
 
 def test_nothing_is_installed_where_nothing_is_missing(machine: Machine) -> None:
-    for name in ("apt-get", "id", "valkey-server", "chromium", "prometheus", "promtool", "pushgateway"):
+    there = ("valkey-server", "chromium", "prometheus", "promtool", "pushgateway", "alertmanager", "amtool")
+    for name in ("apt-get", "id", *there):
         machine.has(name)
-    done = machine.run("tools/system", "redis-server", "prometheus", "prometheus-pushgateway", "chromium")
+    servers = ("redis-server", "prometheus", "prometheus-alertmanager", "prometheus-pushgateway")
+    done = machine.run("tools/system", *servers, "chromium")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert "apt-get" not in "\n".join(machine.calls())
 
@@ -185,3 +187,11 @@ def test_enough_disk_installs_what_is_locked(machine: Machine) -> None:
     assert done.returncode == 0, done.stderr
     assert machine.calls()[-1] == f"uv --project {machine.checkout} sync --frozen --all-extras"
     assert (machine.checkout / ".venv" / ".synced").exists()
+
+
+def test_an_alertmanager_without_its_amtool_is_not_there(machine: Machine) -> None:
+    machine.has("id", "echo 0")
+    machine.has("apt-get")
+    machine.has("prometheus-alertmanager")
+    assert machine.run("tools/system", "prometheus-alertmanager").returncode == 0
+    assert machine.calls()[-1] == "apt-get -qq --yes install --no-install-recommends prometheus-alertmanager"
