@@ -109,7 +109,12 @@ class Cluster:
         return self.at.kubeconfig
 
     def down(self) -> None:
-        """Stops everything, removes its containers, mounts and network, and forgets its data."""
+        """Stops everything, removes its containers, mounts and network, and forgets its data.
+
+        The network and containerd's socket are the node's, and there is one node on a machine: a cluster that never
+        started one leaves them to the cluster that did.
+        """
+        had_node = (self.at.pids / "containerd").exists()
         for part in reversed(WORKERS):
             if part != "containerd":
                 self.kill(part, signal.SIGTERM)
@@ -117,11 +122,12 @@ class Cluster:
             images.remove_containers(self.at)
         for part in ("containerd", *reversed(CONTROL_PLANE)):
             self.kill(part, signal.SIGTERM)
-        for mount in _mounts_below(self.at.run, self.at.socket.parent):
+        for mount in _mounts_below(self.at.run, *([self.at.socket.parent] if had_node else [])):
             subprocess.run(["umount", "--lazy", mount], check=False, capture_output=True)
-        subprocess.run(["ip", "link", "delete", "velodrome0"], check=False, capture_output=True)
         shutil.rmtree(self.at.run, ignore_errors=True)
-        shutil.rmtree(self.at.socket.parent, ignore_errors=True)
+        if had_node:
+            subprocess.run(["ip", "link", "delete", "velodrome0"], check=False, capture_output=True)
+            shutil.rmtree(self.at.socket.parent, ignore_errors=True)
 
     def kubectl(self, *arguments: str, stdin: str | None = None, check: bool = True) -> str:
         """What kubectl prints.

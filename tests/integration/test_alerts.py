@@ -10,8 +10,6 @@ import re
 import shutil
 import sys
 import time
-import urllib.parse
-import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -35,6 +33,7 @@ from tests.monitors import (
 )
 from velodrome.regressions import judge
 from velodrome.store import Store, open_store
+from velodrome_leaderboard import links
 
 if TYPE_CHECKING:
     from tests.integration.conftest import Race, RedisServer
@@ -232,9 +231,5 @@ def _assert_the_message_says_all(message: Message, race: Race, objective: str, c
     assert texts["runbook_url"] == "docs/runbooks/VelodromeRegression.md"
     assert f"cnn got worse at {objective} on nightly" in texts["summary"]
     assert re.search(rf"That is {change}, surely between .+% and .+%", texts["description"])
-    link = urllib.parse.urlsplit(texts["link"])
-    assert (link.scheme, link.netloc, link.path) == ("http", "leaderboard.example", "/history")
-    assert urllib.parse.parse_qs(link.query) == {
-        "board": ["nightly"], "entry": ["cnn"], "objective": [objective],
-        "at": [f"{race.info.created_at.timestamp():.0f}"],
-    }  # fmt: skip
+    page = links.history("nightly", "cnn", objective, round(race.info.created_at.timestamp()))
+    assert texts["link"] == f"http://leaderboard.example/{page}"
