@@ -148,6 +148,8 @@ class Controller:
         seen = await self._observe(race, planned)
         decision = decide(seen, self._wanted(race, planned), race.indexes)
         await self._carry_out(race, planned, decision)
+        if decision.create:
+            seen = replace(seen, jobs=dict(race.jobs))  # the events of what was just made tell nothing new of it
         wait = await self._report(race, seen, decision.verdict)
         race.passed, race.results = news, len(seen.finished)
         waits = [pause for pause in (decision.again, wait) if pause is not None]

@@ -288,3 +288,47 @@ def test_a_jobs_runners_read_which_trials_have_a_result_until_the_job_ends(redis
             access.revoke("uid-1")
         assert access.users() == frozenset()
         assert admin.keys("*") == []
+
+
+class Writable(Pods):
+    """An API server that takes what is written and keeps the statuses."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.statuses: list[dict[str, Any]] = []
+
+    async def create(self, manifest: dict[str, Any]) -> dict[str, Any] | None:
+        made = {"uid": manifest["metadata"]["name"], "creationTimestamp": "2026-01-01T00:00:00Z"}
+        return {**manifest, "metadata": {**manifest["metadata"], **made}}
+
+    async def event(self, *_: Any, **__: Any) -> None:
+        pass
+
+    async def pod_refusal(self, *_: Any) -> str | None:
+        return None
+
+    async def write_status(self, parent: Any, status: Any) -> dict[str, Any] | None:
+        self.statuses.append(status)
+        version = str(int(parent["metadata"]["resourceVersion"]) + 1)
+        return {**parent, "metadata": {**parent["metadata"], "resourceVersion": version}, "status": status}
+
+
+def test_the_status_of_a_new_race_is_written_once_and_whole(
+    redis_server: RedisServer, race: Race, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Access, "grant", lambda *_: None)  # users who may only read some keys need Redis 7
+    client, cluster = redis_server.client(), Writable()
+    with Store(client) as store:
+        settings = Settings(runner_image="registry.example/runner@sha256:" + "a" * 64)
+        controller = Controller(cluster, store, Access(client, "secret", "redis:6379"), settings)
+        controller.races.saw_parent(parent(race))
+        known = controller.races.get(race.uid)
+        assert known is not None
+
+        async def passes() -> None:
+            for _ in range(2):
+                await controller._pass(known)
+
+        with ThreadPoolExecutor(1) as thread:
+            thread.submit(asyncio.run, passes()).result()
+    assert [status["startTime"] for status in cluster.statuses] == ["2026-01-01T00:00:00Z"]
