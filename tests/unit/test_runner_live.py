@@ -95,6 +95,18 @@ def test_where_nothing_can_be_read_nothing_is_told(tmp_path: Path) -> None:
     assert own.device == "cpu"
 
 
+@pytest.mark.gpu
+def test_a_gpu_tells_its_memory_and_how_busy_it_is() -> None:
+    torch = pytest.importorskip("torch")
+    if not torch.cuda.is_available():
+        pytest.skip("no GPU")
+    block = torch.zeros(256 * 1024 * 1024, dtype=torch.uint8, device="cuda")
+    with opened() as gauges:
+        uses = {use.device: use for use in gauges.read()}
+    assert uses["gpu0"].memory_bytes > block.numel()
+    assert uses["gpu0"].busy is None or 0 <= uses["gpu0"].busy <= 1
+
+
 class Gateway:
     """A Pushgateway that answers as a test says, and remembers; the real one is in the integration tests."""
 

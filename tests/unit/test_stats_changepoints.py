@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 import statsmodels.api as sm
@@ -155,3 +158,72 @@ def test_a_watch_forgets_what_is_long_past_and_counts_on() -> None:
     watch = Watch(history(7, 900).tolist())
     found = next(found for value in [130.0, 131.0, 129.0, 130.5, 130.2, 130.1] if (found := watch.append(value)))
     assert found.index == 900
+
+
+def skewed(rng: np.random.Generator, size: int) -> np.ndarray:
+    return np.asarray(rng.exponential(size=size) - 1)
+
+
+def bimodal(rng: np.random.Generator, size: int) -> np.ndarray:
+    return np.asarray(0.9 * rng.choice([-1.0, 1.0], size=size) + np.sqrt(0.19) * rng.normal(size=size))
+
+
+def alarm(values: np.ndarray) -> int | None:
+    """The place of the value at which a watch is first alarmed."""
+    watch = Watch()
+    return next((seen for seen, value in enumerate(values.tolist()) if watch.append(value)), None)
+
+
+@pytest.mark.parametrize("shape", [noise, skewed, bimodal])
+def test_a_watch_is_as_soon_and_as_seldom_wrong_whatever_the_shape_of_the_noise(shape: Callable[..., Any]) -> None:
+    """A step of two standard deviations: a median of 5 values after its first, and one false alarm in 10,000 values."""
+    rng = np.random.default_rng(77)
+    false = sum(alarm(shape(rng, 120)) is not None for _ in range(250))
+    assert false <= 6, "of 30,000 values; 3 are expected at most"
+    waited = []
+    for _ in range(150):
+        values = shape(rng, 120)
+        values[60:] += 2
+        seen = alarm(values)
+        if seen is None or seen >= 60:
+            waited.append(120 if seen is None else seen - 60)
+    assert np.median(waited) <= 6, "5, and the luck of 150 series"
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 10**6), st.sampled_from([0.0, 6.0]))
+def test_what_a_watch_sees_is_the_order_of_the_values_alone(seed: int, step: float) -> None:
+    values = history(seed, 80, step)
+    assert alarm(values) == alarm(np.exp(values / 10)) == alarm(-values)
+
+
+def test_two_wild_values_alarm_no_watch() -> None:
+    for seed in range(20):
+        quiet = history(seed, 300)
+        before = alarm(quiet)
+        wild = alarm(np.concatenate([quiet, [900.0, 901.0]]))
+        assert wild == before
+
+
+def test_the_evidence_is_the_sum_of_the_likelihood_ratios_of_all_places() -> None:
+    """By its definition, with every place of the step written out."""
+    values = history(9, 40, 4.0, at=34)
+    watch = Watch()
+    for value in values.tolist():
+        watch.append(value)
+    gains = []
+    for place in range(1, 40):
+        known = values[: max(1, place - changepoints._UNSEEN)]
+        gains.append(changepoints._gains(float((np.sum(known < values[place]) + 0.5) / (len(known) + 1))))
+    sums = np.cumsum(np.array(gains)[::-1], axis=0)
+    expected = np.logaddexp.reduce(sums + changepoints._LOG_WEIGHTS, axis=0)
+    assert watch._evidence == pytest.approx(expected)
+
+
+def test_on_average_noise_is_no_evidence() -> None:
+    """The mean of a likelihood ratio is 1 where nothing changed; at most that, where scores are bounded."""
+    ranks = (np.arange(20_000) + 0.5) / 20_000
+    means = np.exp([changepoints._gains(rank) for rank in ranks]).mean(axis=0)
+    assert means[[1, 3]] == pytest.approx(1.0, abs=1e-3)
+    assert (means <= 1 + 1e-3).all()
+    assert (means > 0.6).all()

@@ -25,8 +25,17 @@ from velodrome.stats.samples import ROUNDING, Floats, Integers
 
 # The bound is base + slope / sqrt(independent values): one stretch of 120 unchanged values passes it once in 500.
 _BASE, _SLOPE = 3.8, 6.0
-# While values come in, each is a look of its own, at a step that is a few values old; see `Watch`.
+# While values come in, each is a look of its own, at a step that is a few values old; there it goes by evidence too.
+# This bound is for values that remember each other by `_WATCH_MEMORY` or more; where they remember less it is lower.
 _WATCH_BASE, _WATCH_SLOPE = 3.6, 4.0
+_WATCH_LEAST, _WATCH_MEMORY = 2.4, 0.3
+# The bound for the logarithm of the evidence, calibrated by simulation. It is for steps of two kinds, with weights: of
+# so many normal scores; or to values of which all but a few are among this share of the best, or of the worst, so far.
+_EVIDENCE = 8.75
+_WEIGHTS = (0.85, 0.15)
+_SHIFT, _MOST_SCORE = 2.0, 2.5  # a value says no more than this, however wild it is
+_SHARE, _ODD = 0.15, 0.02
+_UNSEEN = 5  # the newest values, that the next one is not compared with: they may be of the new level
 _SHORTEST = 12  # values below which nothing is looked for
 _SIDE = 4  # independent values on each side of a step
 _WATCH_SIDE = 3
@@ -113,56 +122,88 @@ def _described(array: Floats, cuts: dict[int, tuple[float, float]], least: float
 class Watch:
     """Looks at a history value by value. Remembers the values of the present level, 500 at most.
 
-    `append` tells of a change as soon as the newest values show one, and starts anew from it. It looks after every
-    value, for steps that are only three values old, and takes a little less evidence: it is sooner than
+    `append` tells of a change as soon as the newest values show one, and starts anew from it. Two things must say so.
+    The evidence of Shiryaev (1963) and Roberts (1966): the likelihood ratio of a step at each value so far, summed,
+    where a value is known by its rank among those before it. It is a mixture of two kinds of step, up and down, so that
+    skewed noise is seen as soon as normal noise; and how often it errs does not depend on the shape of the noise. And
+    the test of `change_points` with a bound of its own, since evidence takes memory for steps. It is sooner than
     `change_points`, and wrong more often. What a page shows of the past comes from `change_points`.
     """
 
     def __init__(self, values: Sequence[float] = ()) -> None:
         self._values: list[float] = []
         self._start = 0
+        self._evidence = _NO_EVIDENCE
         for value in values:
             self.append(value)
 
     def append(self, value: float) -> ChangePoint | None:
         """The change that this value shows, if it shows one. Its index counts from the very first value.
 
-        Takes time in proportion to the values remembered.
+        Takes time in proportion to the values remembered, and more of it while there is evidence.
 
         Raises:
             ValueError: the value is not finite; it was not taken.
         """
         if not np.isfinite(value):
             raise ValueError(f"{value} is not finite")
-        self._values.append(float(value))
+        self._take(float(value))
         if len(self._values) > _LONGEST_WATCHED:
             self._values.pop(0)
             self._start += 1
-        if len(self._values) < _WATCH_FROM:
+        if len(self._values) < _WATCH_FROM or np.logaddexp.reduce(self._evidence) <= _EVIDENCE:
             return None
         array = np.asarray(self._values)
         test = _steps(array[None, :], _WATCH_SIDE, _WATCH_BASE, _WATCH_SLOPE)
-        if not test.strength[0] > test.bound[0]:
+        remembering = min(1.0, float(test.correlation[0]) / _WATCH_MEMORY)
+        bound = _WATCH_LEAST + remembering * (float(test.bound[0]) - _WATCH_LEAST)
+        if not test.strength[0] > bound:
             return None
         cut = int(test.index[0])
-        found = ChangePoint(
-            self._start + cut,
-            float(array[:cut].mean()),
-            float(array[cut:].mean()),
-            float(test.strength[0]),
-            float(test.bound[0]),
-        )
-        self._values, self._start = self._values[cut:], self._start + cut
+        before, after = float(array[:cut].mean()), float(array[cut:].mean())
+        found = ChangePoint(self._start + cut, before, after, float(test.strength[0]), bound)
+        kept = self._values[cut:]
+        self._values, self._start, self._evidence = [], self._start + cut, _NO_EVIDENCE
+        for each in kept:
+            self._take(each)
         return found
+
+    def _take(self, value: float) -> None:
+        """Adds a value to those remembered, and what it says to the evidence."""
+        if self._values:
+            known = np.asarray(self._values[: max(1, len(self._values) - _UNSEEN)])
+            tied = np.abs(known - value) <= ROUNDING * np.maximum(np.abs(known), abs(value))
+            below = np.count_nonzero((known < value) & ~tied) + np.count_nonzero(tied) / 2
+            gain = _gains(float((below + 0.5) / (len(known) + 1)))
+            self._evidence = np.logaddexp(self._evidence + gain, _LOG_WEIGHTS + gain)
+        self._values.append(value)
+
+
+_LOG_WEIGHTS = np.log(np.array([*_WEIGHTS, *_WEIGHTS]) / 2)
+_NO_EVIDENCE: Floats = np.full(len(_LOG_WEIGHTS), -np.inf)
+
+
+def _gains(rank: float) -> Floats:
+    """Logarithm of the likelihood ratio of each kind of step, up and then down, by the rank of a value from 0 to 1."""
+    score = float(np.clip(ndtri(rank), -_MOST_SCORE, _MOST_SCORE))
+    gains = []
+    for sign, best in ((1, rank > 1 - _SHARE), (-1, rank < _SHARE)):
+        gains.append(sign * _SHIFT * score - _SHIFT**2 / 2)
+        gains.append(np.log((1 - _ODD) / _SHARE if best else _ODD / (1 - _SHARE)))
+    return np.array(gains)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Steps:
-    """For each row: where a step is likeliest, its strength (0 where no place is allowed), and the bound for it."""
+    """For each row: where a step is likeliest, its strength (0 where no place is allowed), and the bound for it.
+
+    `correlation` is that of neighbours beside the step.
+    """
 
     index: Integers
     strength: Floats
     bound: Floats
+    correlation: Floats
 
 
 def _steps(values: Floats, side: int, base: float, slope: float) -> _Steps:
@@ -182,7 +223,7 @@ def _steps(values: Floats, side: int, base: float, slope: float) -> _Steps:
         ratio = np.where((places >= shortest) & (count - places >= shortest), _ratios(scores, correlation), 0.0)
         index, strength = 1 + ratio.argmax(axis=1), ratio.max(axis=1)
     independent = count * (1 - correlation) / (1 + correlation)
-    return _Steps(index, strength, base + slope / np.sqrt(independent))
+    return _Steps(index, strength, base + slope / np.sqrt(independent), correlation)
 
 
 def _normal_scores(values: Floats) -> Floats:
