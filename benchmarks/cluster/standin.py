@@ -55,7 +55,15 @@ class StandIn:
         """By job uid: when the last of its pods was seen to have ended."""
 
     async def work(self) -> None:
-        """For ever."""
+        """Until it is cancelled."""
+        try:
+            await self._watch()
+        finally:
+            for job in self._jobs.values():
+                _, client = await job
+                await client.aclose()
+
+    async def _watch(self) -> None:
         path = f"api/v1/namespaces/{self._namespace}/pods?labelSelector={keys.LABEL_JOB_UID}"
         async for at, kind, pod in self._api.watch(path):
             uid = pod["metadata"]["uid"]

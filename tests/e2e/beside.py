@@ -53,6 +53,11 @@ class Beside:
     def log(self) -> Path:
         return self.folder / "log"
 
+    def warnings(self) -> list[str]:
+        """What it has logged above information."""
+        lines = self.log.read_text().splitlines()
+        return [line for line in lines if json.loads(line).get("severity") not in ("debug", "info")]
+
     def start(self) -> None:
         """Starts it where it doesn't run, as a Deployment does."""
         if self.process is not None and self.process.poll() is None:

@@ -36,6 +36,7 @@ class Looped:
 
     def __exit__(self, *_: object) -> None:
         self.call(self.close())
+        self.call(self._end())
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join(10)
         self.loop.close()
@@ -48,6 +49,13 @@ class Looped:
 
         found: Future[None] = asyncio.run_coroutine_threadsafe(run(), self.loop)
         found.result(30)
+
+    async def _end(self) -> None:
+        """Ends what waits for connections that nobody uses any more."""
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
 
     async def open(self) -> None:
         """Begins to listen."""
@@ -74,6 +82,7 @@ class ApiProxy(Looped):
         self.refused = 0
         self.silent = False
         self.swallowed = 0
+        self.watching = 0
         self.stale: str | None = None
 
     async def open(self) -> None:
@@ -126,6 +135,7 @@ class ApiProxy(Looped):
     ) -> web.StreamResponse:
         response = web.StreamResponse(status=answer.status, headers=headers)
         await response.prepare(request)
+        self.watching += 1
         with contextlib.suppress(ConnectionError, aiohttp.ClientError):
             async for chunk in answer.content.iter_any():
                 if self.silent:

@@ -29,7 +29,10 @@ def kube(installed: Kube) -> Iterator[Kube]:
     if installed.cluster.has_volumes:
         pytest.skip("the operator beside the cluster needs the certificates of a cluster of one's own")
     installed("-n", "velodrome", "scale", "deployment/velodrome-operator", "--replicas=0")
-    installed("create", "namespace", NAMESPACE, check=False)
+    operators = ("-n", "velodrome", "pods", "-l", "app.kubernetes.io/component=operator")
+    installed("wait", "--for=delete", *operators, "--timeout=60s")
+    installed("delete", "namespace", NAMESPACE, "--ignore-not-found", "--wait=true")
+    installed("create", "namespace", NAMESPACE)
     yield installed
     installed("delete", "namespace", NAMESPACE, "--wait=false", check=False)
     installed("-n", "velodrome", "scale", "deployment/velodrome-operator", "--replicas=1")
@@ -67,6 +70,9 @@ def undisturbed(kube: Kube, image: str) -> dict[str, Any]:
         found = end_state(kube, NAMESPACE, "undisturbed")
         assert operator.starts == 1
         assert len(operator.api.writes) >= 8, operator.api.writes
+        made = [write for write in operator.api.writes if write.startswith("POST") and "/events" not in write]
+        assert len(made) == len(set(made)) == 3, "no child is made twice, not even before its event comes"
+        assert operator.warnings() == [], "nothing is asked for that the account may not do"
         assert operator.redis.calls >= TRIALS
     return found
 
@@ -154,6 +160,18 @@ def test_a_watch_goes_silent_without_closing(kube: Kube, image: str, name: str, 
         operator.api.silent = True
         settled(kube, operator, name, undisturbed)
         assert operator.api.swallowed
+
+
+def test_what_a_silent_watch_does_not_tell_is_found(
+    kube: Kube, image: str, name: str, undisturbed: dict[str, Any]
+) -> None:
+    with beside(kube, NAMESPACE) as operator:
+        kube.wait("watches of BenchmarkJobs, Jobs and pods", lambda: operator.api.watching >= 3)
+        operator.api.silent = True
+        kube.apply(small(name, image))
+        settled(kube, operator, name, undisturbed)
+        assert operator.api.swallowed
+        assert operator.starts == 1
 
 
 def test_the_token_expires(kube: Kube, image: str, name: str, undisturbed: dict[str, Any]) -> None:

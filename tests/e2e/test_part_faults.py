@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.conftest import Kube, uid_of
+from tests.e2e.conftest import Kube, race, uid_of
 from tests.e2e.faults import (
     NAMESPACE,
+    administrator,
     ends_like,
     has_result,
     outcome,
@@ -21,6 +22,8 @@ from tests.e2e.faults import (
     reproducible,
     running,
 )
+from tests.e2e.test_own_code import PROGRAM
+from velodrome.store import Store
 
 # Long enough for whoever depends on a part to notice that it is gone.
 AWAY_SECONDS = 8
@@ -34,7 +37,7 @@ def kube(installed: Kube) -> Kube:
 @pytest.fixture(scope="module")
 def undisturbed(installed: Kube) -> Iterator[dict[str, Any]]:
     """How the race ends that every test here disturbs."""
-    name = "undisturbed"
+    name = "at-peace"
     installed("delete", "bmj", name, "--ignore-not-found", "--wait=true")
     installed.apply(reproducible(name))
     installed("wait", "--for=condition=Complete", f"bmj/{name}", "--timeout=400s")
@@ -79,6 +82,12 @@ def test_the_kubelet_killed_in_a_race(kube: Kube, name: str, undisturbed: dict[s
     ends_like(kube, name, undisturbed)
 
 
+def test_containerd_killed_in_a_race(kube: Kube, name: str, undisturbed: dict[str, Any]) -> None:
+    started(kube, name)
+    away(kube, "containerd")
+    ends_like(kube, name, undisturbed)
+
+
 def test_redis_killed_in_a_race(kube: Kube, name: str, undisturbed: dict[str, Any]) -> None:
     kube.apply(reproducible(name))
     kube.wait("a first result", lambda: has_result(kube, name), 240)
@@ -106,6 +115,60 @@ def test_a_runner_pod_evicted_costs_no_attempt(kube: Kube, name: str, undisturbe
     assert kube.get("bmj", name)["status"]["trials"]["disrupted"] == 1
     (job,) = kube.items("jobs", f"velodrome.dev/job-name={name}")
     assert "failed" not in job["status"] or job["status"]["failed"] == 0
+
+
+def test_a_node_drained_in_a_race(kube: Kube, name: str, undisturbed: dict[str, Any]) -> None:
+    """The only node: the operator and Redis have to leave it too, and are back when it is given back."""
+    if kube.cluster.has_volumes:
+        pytest.skip("others' pods run in this cluster")
+    kube.apply(reproducible(name))
+    kube.wait("a first result", lambda: has_result(kube, name), 240)
+    (pod, *_) = kube.wait("the next pod to run", lambda: running(kube, name), 120)
+    node = pod["spec"]["nodeName"]
+    try:
+        kube("drain", node, "--ignore-daemonsets", "--delete-emptydir-data", "--timeout=120s")
+        assert not running(kube, name)
+    finally:
+        kube("uncordon", node)
+    for workload in (
+        "statefulset/velodrome-redis",
+        "deployment/velodrome-operator",
+        "deployment/velodrome-leaderboard",
+    ):
+        kube("-n", NAMESPACE, "rollout", "status", workload, "--timeout=180s")
+    ends_like(kube, name, undisturbed)
+
+
+@pytest.mark.parametrize(("bears", "verdict", "reason"), [(0, "Failed", "TooManyFailedTrials"),
+                                                          (1, "Complete", "AllTrialsFinished")])  # fmt: skip
+def test_a_runner_pod_killed_for_memory(
+    kube: Kube, name: str, own_image: str, bears: int, verdict: str, reason: str
+) -> None:
+    """PyTorch alone needs more than the limit; a program of one's own does not."""
+    entries = [
+        {"name": "large", "model": {"name": "velodrome/mlp"}},
+        {"name": "small", "image": own_image, "command": ["python", "-c", PROGRAM]},
+    ]
+    runner = {"resources": {"limits": {"memory": "100Mi"}}}
+    kube.apply(race(name, entries=entries, runner=runner, trials={"repeats": 1, "maxFailed": bears}))
+    found = kube.wait("the race's end", lambda: kube.condition(name, verdict), 400)
+    assert found["reason"] == reason
+    killed = [
+        pod
+        for pod in pods(kube, name)
+        for state in pod["status"].get("containerStatuses", ())
+        if state["state"].get("terminated", {}).get("reason") == "OOMKilled"
+    ]
+    assert killed, "the kernel ended it, not the runner itself"
+    with administrator(kube) as client, Store(client) as store:
+        (failed,) = [record.result for record in store.records(uid_of(kube, name)) if record.result.outcome == "Failed"]
+    assert (failed.entry, failed.reason) == ("large", "OutOfMemory")
+    assert failed.message is not None
+    assert "raise spec.runner.resources.limits.memory" in failed.message
+    status = kube.get("bmj", name)["status"]
+    assert (status["trials"]["succeeded"], status["trials"]["failed"]) == (1, 1)
+    assert [entry["name"] for entry in status["entries"]] == ["small"]
+    assert verdict == "Complete" or failed.message in status["message"]
 
 
 @contextlib.contextmanager

@@ -18,6 +18,15 @@ WRITTEN = [page for page in PAGES if not page.read_text(encoding="utf-8").starts
 
 SERIES = {family.exposed for family in FAMILIES}
 
+TESTS = {path.name for path in ROOT.glob("tests/**/test_*.py")}
+TESTS |= {
+    found
+    for path in ROOT.glob("tests/**/test_*.py")
+    for found in re.findall(r"^(?:async )?def (test_\w+)", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
+}
+# Tests in files of faults that break nothing: what the others are compared with.
+CONTROLS = {"test_the_undisturbed_race_is_whole", "test_faults_can_be_told_apart"}
+
 
 def name(page: Path) -> str:
     return str(page.relative_to(ROOT))
@@ -76,6 +85,21 @@ def test_the_code_that_a_page_names_exists(page: Path) -> None:
         house = parts[0].removeprefix("velodrome").removeprefix("_") or "core"
         found = ROOT / house / "/".join(parts)
         assert found.is_dir() or found.with_suffix(".py").is_file(), f"{name(page)} names {module}"
+
+
+@pytest.mark.parametrize("page", WRITTEN, ids=name)
+def test_the_tests_that_a_page_names_exist(page: Path) -> None:
+    for test in re.findall(r"`(?:tests/[\w/]+/)?(test_\w+(?:\.py)?)`", page.read_text(encoding="utf-8")):
+        assert test in TESTS, f"{name(page)} names {test}"
+
+
+def test_every_fault_is_promised_something() -> None:
+    """Each end-to-end test of a fault stands in the table that says what is promised."""
+    promised = set(re.findall(r"`(test_\w+)`", (ROOT / "docs/reliability.md").read_text(encoding="utf-8")))
+    for file in ("test_api_faults.py", "test_part_faults.py", "test_bad_reports.py", "test_large.py"):
+        faults = set(re.findall(r"^def (test_\w+)", (ROOT / "tests/e2e" / file).read_text("utf-8"), re.MULTILINE))
+        assert faults
+        assert faults - promised - CONTROLS == set(), file
 
 
 def test_decisions_are_numbered_once_each() -> None:
