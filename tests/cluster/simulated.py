@@ -26,10 +26,13 @@ _NOW = "{{ Now | Quote }}"
 
 
 class SimulatedCluster(Cluster):
-    """etcd, an API server, the controllers, the scheduler, and nodes that kwok plays."""
+    """etcd, an API server, the controllers, the scheduler, and nodes that kwok plays.
 
-    def __init__(self) -> None:
-        super().__init__(Layout(Layout.default().home, "simulated", offset=1000))
+    Those of different `name` and `offset` do not disturb one another.
+    """
+
+    def __init__(self, name: str = "simulated", offset: int = 1000) -> None:
+        super().__init__(Layout(Layout.default().home, name, offset))
 
     def build(self, *, api_only: bool = False) -> None:
         """Makes the programs that are missing."""

@@ -40,7 +40,7 @@ def simulated(api: Kube) -> Iterator[Kube]:
     """A cluster whose nodes are only played: a thousand pods take a minute or two there, and no memory."""
     if api.cluster.has_volumes:
         pytest.skip("nodes can be played in a cluster of one's own only")
-    cluster = SimulatedCluster()
+    cluster = SimulatedCluster("large", offset=3000)  # a benchmark may use the usual one meanwhile
     cluster.build()
     cluster.down()
     cluster.up()
