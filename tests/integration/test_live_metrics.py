@@ -228,6 +228,7 @@ def write_job(folder: Path, entry: dict[str, Any] | None = None, steps: int = 10
     return gate
 
 
+# A Pushgateway answers before it has done what it was asked: what it shows is waited for.
 def wait_until(what: Callable[[], bool]) -> None:
     end = time.monotonic() + PATIENCE
     while not what():
@@ -288,7 +289,7 @@ def test_trials_are_seen_while_they_train_and_leave_nothing(
         assert code == keys.EXIT_OK, output
         assert "live metrics" not in output, "nothing went wrong"
         assert trial.outcome == "Succeeded"
-    assert pushgateway.groups() == {}
+    wait_until(lambda: pushgateway.groups() == {})
 
 
 def test_what_a_killed_runner_left_is_deleted_by_the_operator(
@@ -310,7 +311,7 @@ def test_what_a_killed_runner_left_is_deleted_by_the_operator(
         assert in_a_loop(cleaned(pushgateway, running, namespace)) is None
         assert list(pushgateway.groups()) == [key], "it runs, or is not ours"
     assert in_a_loop(cleaned(pushgateway, Running())) is None
-    assert pushgateway.groups() == {}
+    wait_until(lambda: pushgateway.groups() == {})
 
 
 def own(folder: Path, memory: int = 0) -> Path:
@@ -326,7 +327,7 @@ def test_an_interrupted_runner_deletes_its_group(tmp_path: Path, pushgateway: Pu
     wait_until(lambda: epoch(pushgateway, 0, "own") == 1)
     trial.process.send_signal(signal.SIGTERM)
     assert trial.end()[0] == 128 + signal.SIGTERM
-    assert pushgateway.groups() == {}
+    wait_until(lambda: pushgateway.groups() == {})
 
 
 def test_a_gateway_that_was_away_is_pushed_to_when_it_is_back(tmp_path: Path, pushgateway: Pushgateway) -> None:
@@ -343,7 +344,7 @@ def test_a_gateway_that_was_away_is_pushed_to_when_it_is_back(tmp_path: Path, pu
     code, output = trial.end()
     assert code == keys.EXIT_OK
     assert "live metrics are not pushed" not in output, "it is told once"
-    assert pushgateway.groups() == {}
+    wait_until(lambda: pushgateway.groups() == {})
 
 
 @pytest.fixture
@@ -388,7 +389,7 @@ def test_a_program_of_ones_own_is_seen_too(tmp_path: Path, pushgateway: Pushgate
     code, output = trial.end()
     assert code == keys.EXIT_OK, output
     assert "told None" in output
-    assert pushgateway.groups() == {}
+    wait_until(lambda: pushgateway.groups() == {})
 
 
 def test_the_operator_deletes_what_a_restarted_gateway_had_on_its_disk(
@@ -416,14 +417,14 @@ def test_the_operator_deletes_what_a_restarted_gateway_had_on_its_disk(
         await asyncio.to_thread(wait_until, lambda: len(caplog.records) > 0)
         await asyncio.sleep(0.3)
         await asyncio.to_thread(pushgateway.start)
-        await asyncio.to_thread(wait_until, lambda: cleaner.deleted == 3)
+        await asyncio.to_thread(wait_until, lambda: cleaner.deleted >= 3)
         work.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await work
 
     with caplog.at_level(logging.WARNING, "velodrome"):
         in_a_loop(watched())
-    assert sorted(jobs(), key=str) == [("backup", None), (telemetry.PUSH_JOB, "runs")]
+    wait_until(lambda: sorted(jobs(), key=str) == [("backup", None), (telemetry.PUSH_JOB, "runs")])
     assert len(caplog.records) == 1
     assert "the Pushgateway can't be cleaned up" in caplog.text
 
@@ -437,6 +438,7 @@ def test_a_gateway_that_lists_without_end_is_read_no_further(
         in_a_loop(cleaned(pushgateway, Running()))
 
 
+@pytest.mark.timeout(300)  # a race, from importing torch on
 def test_a_race_on_one_machine_is_seen_and_leaves_nothing(tmp_path: Path, pushgateway: Pushgateway) -> None:
     """Nothing of a race before it that was killed either; the groups of other jobs are not its own."""
     gate = write_job(tmp_path)
@@ -470,4 +472,4 @@ def test_a_race_on_one_machine_is_seen_and_leaves_nothing(tmp_path: Path, pushga
             finally:
                 race.terminate()
     assert "RunnerKilled" in output
-    assert list(pushgateway.groups()) == [("team", "another", "held.v2", "0")]
+    wait_until(lambda: list(pushgateway.groups()) == [("team", "another", "held.v2", "0")])
