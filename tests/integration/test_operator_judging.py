@@ -221,3 +221,18 @@ def test_results_that_cannot_be_judged_hold_up_no_end(operator: Operator, store:
     store._redis.ask("HSET", keys.job("job-1", "samples"), "not a field", "of samples")
     second = ended(operator, run({"cnn": (0.9, 0.012)}))
     assert operator.says(second) == ("Unknown", "StoreRefused")
+
+
+def test_a_newer_job_of_the_board_takes_nothing_from_an_older_ones_status(operator: Operator, run: Run) -> None:
+    older, newer = run({"cnn": (0.9, 0.010), "mlp": (0.5, 0.010)}), run({"cnn": (0.8, 0.010), "mlp": (0.5, 0.010)})
+    for race in (older, newer):
+        ended(operator, race)
+    for race, mean in ((older, 0.9), (newer, 0.8)):
+        known = operator.controller.races.get(race.uid)
+        assert known is not None
+        assert known.status["leaders"]["accuracy"] == "cnn"
+        assert [entry["name"] for entry in known.status["entries"]] == ["cnn", "mlp"]
+        (accuracy,) = (one for one in known.status["entries"][0]["objectives"] if one["name"] == "accuracy")
+        assert accuracy["mean"] == pytest.approx(mean, rel=0.01)
+        assert accuracy["samples"] == 5
+        assert known.status["cohort"].startswith("digits")
