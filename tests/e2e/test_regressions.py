@@ -53,7 +53,7 @@ def confirming(kube: Kube, uid: str) -> list[str]:
 def events(kube: Kube, uid: str) -> list[dict[str, Any]]:
     """The Events Regressed of a job."""
     found = kube.items("events.events.k8s.io")
-    return [item for item in found if item["regarding"]["uid"] == uid and item["reason"] == "Regressed"]
+    return [item for item in found if item["regarding"].get("uid") == uid and item["reason"] == "Regressed"]
 
 
 def in_the_operator(kube: Kube, *arguments: str) -> str:
