@@ -100,7 +100,7 @@ def test_an_object_of_a_thousand_trials_races_and_is_cancelled(installed: Kube, 
 
     installed.wait("some of its trials to finish", lambda: status().get("trials", {}).get("succeeded", 0) >= 10, 180)
     assert status()["trials"]["total"] == 1000
-    assert status()["entries"][0]["objectives"][0]["samples"] >= 10
+    assert "entries" not in status(), "an entry has no value before all of its trials have"
     installed("delete", "bmj", name, "--wait=true")
     installed.wait("its pods to go", lambda: not pods(installed, name))
     installed.wait("its user to go", lambda: f"velodrome-{uid}" not in redis_cli(installed, "ACL", "USERS"), 150)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
@@ -22,12 +23,12 @@ CONFIRMS = "velodrome.dev/confirms"
 
 
 @pytest.fixture
-def nights(name: str, installed: Kube) -> Iterator[tuple[str, str]]:
-    """Names for two jobs of one board; they and what confirms them are deleted after the test."""
-    names = f"{name[:40]}-1", f"{name[:40]}-2"
-    yield names
+def nights(name: str, installed: Kube) -> Iterator[tuple[str, str, str]]:
+    """A board that no earlier run left results on, and names for two jobs of it; all jobs of it are deleted after."""
+    board = f"{name[:40]}-{secrets.token_hex(4)}"
+    yield board, f"{board}-1", f"{board}-2"
     for made in installed.items("bmj"):
-        if made["spec"].get("board") == name:
+        if made["spec"].get("board") == board:
             installed("delete", "bmj", made["metadata"]["name"], "--ignore-not-found", "--wait=false")
 
 
@@ -75,15 +76,15 @@ def verdicts(kube: Kube, board: str) -> set[str]:
 
 
 def test_a_regression_is_confirmed_by_one_more_job_and_accepted_by_a_person(
-    installed: Kube, name: str, nights: tuple[str, str], own_image: str
+    installed: Kube, nights: tuple[str, str, str], own_image: str
 ) -> None:
-    first, second = nights
-    installed.apply(night(name, first, own_image, 0.9))
+    board, first, second = nights
+    installed.apply(night(board, first, own_image, 0.9))
     installed("wait", "--for=condition=Complete", f"bmj/{first}", "--timeout=300s")
     assert regressed(installed, first)["reason"] == "NoBaseline"
-    installed.wait("a verdict at /metrics", lambda: verdicts(installed, name) == {"Unknown"})
+    installed.wait("a verdict at /metrics", lambda: verdicts(installed, board) == {"Unknown"})
 
-    installed.apply(night(name, second, own_image, 0.8))
+    installed.apply(night(board, second, own_image, 0.8))
     installed("wait", "--for=condition=Complete", f"bmj/{second}", "--timeout=300s")
     uid = uid_of(installed, second)
     (third,) = installed.wait("the confirming job", lambda: confirming(installed, uid))
@@ -100,10 +101,10 @@ def test_a_regression_is_confirmed_by_one_more_job_and_accepted_by_a_person(
         ended_uid = uid_of(installed, ended)
         installed.wait("its Event", partial(events, installed, ended_uid))
         assert [event["type"] for event in events(installed, ended_uid)] == ["Warning"]
-    installed.wait("the regression at /metrics", lambda: verdicts(installed, name) == {"Regressed"})
+    installed.wait("the regression at /metrics", lambda: verdicts(installed, board) == {"Regressed"})
 
     in_the_operator(installed, "-m", "velodrome", "ack", uid_of(installed, third), "own")
     installed("wait", "--for=condition=Regressed=false", f"bmj/{third}", "--timeout=60s")
     assert regressed(installed, third)["reason"] == "RegressionAccepted"
     assert regressed(installed, second)["status"] == "True", "that job was not accepted"
-    installed.wait("the accepted verdict at /metrics", lambda: verdicts(installed, name) == {"Accepted"})
+    installed.wait("the accepted verdict at /metrics", lambda: verdicts(installed, board) == {"Accepted"})
