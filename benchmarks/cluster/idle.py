@@ -31,7 +31,7 @@ async def measure(api: Api, operator: Operator, namespace: str, count: int, seco
     known = time.monotonic() - start
     answered = (ready - start) if ready else known
     print(f"restart: probe answers after {answered:.2f} s, all {count} known after {known:.2f} s, "
-          f"{known / 5:.2f} of the limit", flush=True)  # fmt: skip
+          f"{known / 5:.2f} of the limit, of which {operator.cpu_seconds():.2f} s of CPU", flush=True)  # fmt: skip
     await _quiet(operator)
     await _rest(api, operator, namespace, seconds, "idle after a restart")
 
@@ -44,7 +44,7 @@ async def _rest(api: Api, operator: Operator, namespace: str, seconds: float, wh
         await asyncio.sleep(1)
     share = (operator.cpu_seconds() - cpu) / (time.monotonic() - start)
     writes = counted(before, await api.writes(), applied=0) + await events_of(api, namespace) - events
-    print(f"{what}, {seconds:.0f} s: at most {most / 2**20:.0f} MiB, {most / 2**20 / 150:.2f} of the limit; "
+    print(f"{what}, {seconds:.0f} s: at most {most / 1e6:.0f} MB, {most / 150e6:.2f} of the limit; "
           f"{share:.2%} of a core, {share / 0.02:.2f} of the limit; {writes} API writes", flush=True)  # fmt: skip
 
 

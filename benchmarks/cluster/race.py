@@ -61,7 +61,7 @@ async def measure(api: Api, operator: Operator, namespace: str, trials: int, *, 
     print(f"  Complete {after_job:+.2f} s after its Job (limit +1.5)")
     print(f"  operator: {writes} API writes by the API server's count, {operator.health()['writes'] - own} by its own;")
     print(f"  {writes / allowed:.2f} of the limit of 8 + one a second, {writes / trials:.3f} a trial")
-    print(f"  operator: {cpu:.1f} s of CPU, {cpu / taken:.1%} of a core, {operator.resident_bytes() / 2**20:.0f} MiB",
+    print(f"  operator: {cpu:.1f} s of CPU, {cpu / taken:.1%} of a core, {operator.resident_bytes() / 1e6:.0f} MB",
           flush=True)  # fmt: skip
 
 

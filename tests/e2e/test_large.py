@@ -79,8 +79,10 @@ def test_an_object_of_a_thousand_entries_races_to_its_end(simulated: Kube, tmp_p
     assert (status["trials"]["done"], status["trials"]["failed"]) == (f"{ENTRIES}/{ENTRIES}", 0)
     assert len(status["entries"]) + status.get("entriesOmitted", 0) == ENTRIES
     assert status["leader"] == f"entry-{ENTRIES - 1}", "the last entry's stand-in reports the highest accuracy"
+    # The race is over with its last result; Kubernetes may still be counting its pods.
+    simulated.wait("the Job's own count", lambda: simulated.items("jobs")[0]["status"].get("succeeded") == ENTRIES)
     (job,) = simulated.items("jobs")
-    assert (job["spec"]["completions"], job["status"]["succeeded"]) == (ENTRIES, ENTRIES)
+    assert job["spec"]["completions"] == ENTRIES
     (config,) = simulated.items("configmaps", "velodrome.dev/job-name=large")
     assert len(config["data"]["job.json"]) < MEBIBYTE, "more than that the API server takes in no ConfigMap"
     assert len(json.dumps(found)) < 1.5 * MEBIBYTE, "more than that etcd takes in no object"
