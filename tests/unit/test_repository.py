@@ -176,7 +176,7 @@ def test_the_make_commands_of_a_page_exist(page: str) -> None:
 
 
 def test_ci_runs_the_readmes_test_command() -> None:
-    assert "exec make test\n" in (ROOT / ".ci/run").read_text()
+    assert "\nmake test\n" in (ROOT / ".ci/run").read_text()
     assert "make test" in (ROOT / "README.md").read_text()
 
 
