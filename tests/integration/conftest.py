@@ -158,9 +158,9 @@ def redis_server(_shared_redis: RedisServer) -> RedisServer:
     with contextlib.closing(_shared_redis.client()) as client:
         client.flushall()
         client.script_flush()
-        for user in client.acl_users():  # flushing leaves them
-            if user != "default":
-                client.acl_deluser(user)
+        for user in client.execute_command("ACL", "USERS"):  # flushing leaves them
+            if user != b"default":
+                client.execute_command("ACL", "DELUSER", user)
     return _shared_redis
 
 
