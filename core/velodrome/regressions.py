@@ -57,6 +57,11 @@ class Comparison:
     sentence: str
     acknowledged: bool
 
+    @property
+    def awaits_confirmation(self) -> bool:
+        """Whether a second job has to confirm this."""
+        return self.reason == verdicts.AWAITING_CONFIRMATION and not self.acknowledged
+
 
 def judge(reader: Reader, uid: str) -> tuple[Comparison, ...]:
     """A verdict for each entry and objective of the job that has values; none for an unknown job.

@@ -12,7 +12,7 @@ from velodrome.store import Store
 from velodrome_operator.cluster import Cluster, Refused
 from velodrome_operator.decision import Verdict
 from velodrome_operator.races import Race, Races
-from velodrome_operator.regressed import Regressed, awaits, confirming, regressed
+from velodrome_operator.regressed import Regressed, confirming, regressed
 
 if TYPE_CHECKING:
     from velodrome.regressions import Comparison
@@ -53,7 +53,7 @@ class Judging:
             return Regressed("Unknown", reason, str(error)[:1000])
         words = ""
         complete = verdict is not None and verdict.type == "Complete"
-        if complete and race.confirms is None and any(map(awaits, found)):
+        if complete and race.confirms is None and any(one.awaits_confirmation for one in found):
             words = await self._confirm(race, planned)
         race.judged_marks = marks
         return regressed(found, words)

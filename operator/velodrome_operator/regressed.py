@@ -19,7 +19,6 @@ NO_REGRESSION = "NoRegression"
 ACCEPTED = "RegressionAccepted"
 NOTHING_MEASURED = "NothingMeasured"
 
-_LARGEST_SEED = 2**31 - 1
 # How many comparisons a message names, and how long it may be: an Event's note has 1,024 characters.
 _NAMED = 3
 _LONGEST = 900
@@ -43,7 +42,7 @@ def regressed(found: Sequence[Comparison], confirming: str = "") -> Regressed:
     worse = sorted((one for one in found if one.verdict == "Regressed" and not one.acknowledged), key=_size)
     if worse:
         return Regressed("True", SIGNIFICANTLY_WORSE, _message(worse))
-    awaiting = sorted((one for one in found if awaits(one)), key=_size)
+    awaiting = sorted((one for one in found if one.awaits_confirmation), key=_size)
     if awaiting:
         words = _message(awaiting)
         return Regressed("Unknown", AWAITING_CONFIRMATION, f"{words} {confirming}".strip())
@@ -59,11 +58,6 @@ def regressed(found: Sequence[Comparison], confirming: str = "") -> Regressed:
         return Regressed("Unknown", most, _message([one for one in found if one.reason == most]))
     rest = f"; {len(found) - len(compared)} could not be compared" if len(compared) < len(found) else ""
     return Regressed("False", NO_REGRESSION, f"{len(compared)} of {len(found)} comparisons show no regression{rest}")
-
-
-def awaits(one: Comparison) -> bool:
-    """Whether a second job has to confirm this."""
-    return one.reason == AWAITING_CONFIRMATION and not one.acknowledged
 
 
 def _size(one: Comparison) -> tuple[float, str, str]:
@@ -88,10 +82,7 @@ def confirming(raw: Mapping[str, Any], job: BenchmarkJob, uid: str) -> Manifest:
     Its name follows from the job's, so that making it a second time changes nothing. It is nobody's child: what it
     shows is wanted though the first job is deleted.
     """
-    metadata, trials = raw["metadata"], job.spec.trials
-    seed = trials.base_seed + trials.repeats
-    if seed > _LARGEST_SEED:
-        seed = max(0, trials.base_seed - trials.repeats)
+    metadata, seed = raw["metadata"], job.spec.trials.fresh_seed
     found: Manifest = {
         "apiVersion": keys.API_VERSION,
         "kind": keys.KIND,

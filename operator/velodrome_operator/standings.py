@@ -19,8 +19,8 @@ def standings(store: Store, plan: Plan, uid: str) -> list[Standing]:
     job = store.job(uid)
     if job is None:
         return []
-    (samples,), (ids,) = store.samples([uid]), store.entry_ids([uid])
-    states = [(job, state) for state in store.entries(uid).values()]
+    (samples,), entries = store.samples([uid]), store.entries(uid)
+    states = [(job, state) for state in entries.values()]
     found = []
     for objective in plan.job.spec.objectives:
         key = objective_key(objective)
@@ -28,7 +28,7 @@ def standings(store: Store, plan: Plan, uid: str) -> list[Standing]:
         if not own:
             continue
         rows = [
-            Row(one.entry, ids.get(one.entry, ""), uid, job.name, job.repeats, one.values, job.created_at)
+            Row(one.entry, entries[one.entry].entry_id or "", uid, job.name, job.repeats, one.values, job.created_at)
             for one in own
         ]  # fmt: skip
         cohort_id = own[0].cohort_id

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +15,7 @@ import aiohttp
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.monitors import unused_port
 from velodrome import __version__
 from velodrome.marks import Acknowledgement
 from velodrome.store import Store
@@ -70,12 +70,6 @@ def parent(race: Race, *held: str) -> dict[str, Any]:
     return dict(document, status={"conditions": conditions, "trials": {"total": 5, "succeeded": 5, "failed": 0}})
 
 
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
-
-
 async def until(port: int, ready: Callable[[Series], bool]) -> Series:
     """What /metrics says once that is as it should be."""
     deadline = time.monotonic() + 60
@@ -100,7 +94,7 @@ def test_an_operator_tells_what_it_saw_and_hears_of_what_people_accept(
 ) -> None:
     first, second = run({"cnn": (0.9, 0.010)}), run({"cnn": (0.9, 0.012)})
     going = run({"cnn": (0.9, 0.010)}, done=2)
-    port = free_port()
+    port = unused_port()
     cluster = Listed(parent(first, "Complete"), parent(second, "Complete"), parent(going, "Reconciling"))
 
     @asynccontextmanager

@@ -215,18 +215,16 @@ def _tell_regressions(plan: Plan, source: OwnRedis | str, uid: str, file: Path) 
     """What the race made worse, and how to have that confirmed where the job asks for it."""
     from velodrome.regressions import judge
     from velodrome.store import open_store
-    from velodrome.verdicts import AWAITING_CONFIRMATION
 
     with open_store(source if isinstance(source, str) else source.url) as store:
         found = [one for one in judge(store, uid) if not one.acknowledged]
-    awaiting = [one for one in found if one.reason == AWAITING_CONFIRMATION]
+    awaiting = [one for one in found if one.awaits_confirmation]
     for one in (*(one for one in found if one.verdict == "Regressed"), *awaiting):
         _say(f"\n{one.sentence}")
     if awaiting:
-        seed = plan.job.spec.trials.base_seed + plan.job.spec.trials.repeats
         _say(
             "One more run with seeds of its own confirms this or does not: set spec.trials.baseSeed to "
-            f"{seed} in {file}, then: velodrome run {file}"
+            f"{plan.job.spec.trials.fresh_seed} in {file}, then: velodrome run {file}"
         )
 
 

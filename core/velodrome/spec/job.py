@@ -76,14 +76,23 @@ class Entry(Strict):
     )
 
 
+LARGEST_SEED = 2**31 - 1
+
+
 class Trials(Strict):
     """How often each entry races."""
 
     repeats: int = Field(default=5, ge=1, le=10_000, description="Trials of each entry, each with its own seed.")
     base_seed: int = Field(
-        default=0, ge=0, le=2**31 - 1, description="Seed of repeat 0; repeat r has baseSeed + r, for all entries."
+        default=0, ge=0, le=LARGEST_SEED, description="Seed of repeat 0; repeat r has baseSeed + r, for all entries."
     )
     max_failed: int = Field(default=0, ge=0, le=100_000, description="Failed trials that the job as a whole can bear.")
+
+    @property
+    def fresh_seed(self) -> int:
+        """The base seed of as many trials, none of which has a seed that one of these had."""
+        seed = self.base_seed + self.repeats
+        return seed if seed <= LARGEST_SEED else max(0, self.base_seed - self.repeats)
 
 
 class Regression(Strict):
