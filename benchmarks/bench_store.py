@@ -44,7 +44,7 @@ from velodrome.results import (
 )
 from velodrome.spec import BenchmarkJob
 from velodrome.store import Store, open_store
-from velodrome.store.reading import forget_rows
+from velodrome.store.reading import forget
 
 BATCH = 500
 READS = 1000
@@ -237,7 +237,7 @@ def bench_ranking(binary: str, entries: int, repeats: int, jobs: int) -> None:
         report("accept", seconds)
         [cohort] = store.cohorts("digits", "accuracy")
         p50 = read("again, nothing changed", lambda: None, store, cohort.cohort_id)
-        read("first time, or all changed", forget_rows, store, cohort.cohort_id)
+        read("first time, or all changed", forget, store, cohort.cohort_id)
         start = time.perf_counter()
         scanned = scan(store, "digits", "accuracy", cohort.cohort_id)
         naive = time.perf_counter() - start

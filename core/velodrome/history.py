@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 # Jobs that are looked back at. What changed longer ago is history, and a walk over it would cost every new job.
 JOBS_BACK = 60
-_PAGE = 100
 
 
 @dataclass(frozen=True)
@@ -91,7 +90,7 @@ def read_history(reader: Reader, board: str, until: str | None = None, limit: in
     """The board's newest jobs, the one of the uid `until` and up to `limit` before it. Raises as the store does."""
     jobs: list[JobInfo] = []
     offset = 0
-    while len(jobs) <= limit and (page := reader.jobs(board, _PAGE, offset)):
+    while len(jobs) <= limit and (page := reader.jobs(board, limit + 1, offset)):
         started = until is None or bool(jobs)
         first = 0 if started else next((place for place, job in enumerate(page) if job.uid == until), len(page))
         jobs += page[first:]

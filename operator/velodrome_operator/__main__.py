@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import ctypes
-import gc
 import logging
 import os
 import sys
 
 import kopf
 
+from velodrome_operator import memory
 from velodrome_operator.children import Settings
 from velodrome_operator.handlers import registry
 from velodrome_operator.service import SERIES_LIMIT, Options, Service
@@ -79,7 +78,7 @@ def main(arguments: list[str] | None = None) -> int:
         leaderboard_url=given.leaderboard_url.rstrip("/"),
         series_limit=given.series_limit,
     )
-    _give_back()
+    memory.keep_small()
     asyncio.run(
         kopf.operator(
             registry=registry(Service(options)),
@@ -89,29 +88,6 @@ def main(arguments: list[str] | None = None) -> int:
         )
     )
     return 0
-
-
-# mallopt's names for its settings, from glibc's malloc.h.
-_TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
-_LARGE = 128 * 1024
-
-
-def _give_back() -> None:
-    """Keeps the process as small as what it remembers, before it lists anything.
-
-    glibc by itself learns from large blocks to keep them, and gives each thread an arena of its own; musl has no such
-    settings. What was imported is never garbage, and looking through it took half of what a sweep did.
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        for setting, value in (
-            (_TRIM_THRESHOLD, _LARGE),
-            (_MMAP_THRESHOLD, _LARGE),
-            (_ARENA_MAX, 2),
-        ):
-            mallopt(setting, value)
-    gc.collect()
-    gc.freeze()
 
 
 if __name__ == "__main__":

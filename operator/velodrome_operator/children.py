@@ -56,14 +56,29 @@ def groups(job: BenchmarkJob) -> tuple[Group, ...]:
     return tuple(Group(number, *pod, tuple(entries)) for number, (pod, entries) in enumerate(found.items()))
 
 
-def base_name(job: BenchmarkJob, uid: str) -> str:
-    """What the names of a job's children begin with: a DNS label that leaves room for a pod's suffix."""
-    return f"{job.metadata.name[:40].rstrip('-')}-{digest([uid, _document(job)], 8)}"
+@dataclass(frozen=True, slots=True)
+class Names:
+    """What a race's children are called. Made once: in every name is a digest of the whole job.
 
+    `base` is the name of its ConfigMap and of its Secret, and what the others begin with: a DNS label that leaves room
+    for a pod's suffix.
+    """
 
-def job_name(job: BenchmarkJob, uid: str, group: Group) -> str:
-    """Name of a group's Job."""
-    return f"{base_name(job, uid)}-{group.number}"
+    base: str
+
+    @classmethod
+    def of(cls, job: BenchmarkJob, uid: str) -> Names:
+        """The names for that BenchmarkJob, whose uid it is."""
+        return cls(f"{job.metadata.name[:40].rstrip('-')}-{digest([uid, _document(job)], 8)}")
+
+    def job(self, group: Group) -> str:
+        """Name of a group's Job."""
+        return f"{self.base}-{group.number}"
+
+    @property
+    def service(self) -> str:
+        """A Service's name begins with a letter, which a BenchmarkJob's need not."""
+        return f"v-{self.base}"
 
 
 def is_kueue(job: BenchmarkJob) -> bool:
@@ -82,10 +97,11 @@ def labels(job: BenchmarkJob, uid: str) -> dict[str, str]:
 
 def children(job: BenchmarkJob, plan: Plan, uid: str, redis_url: str, settings: Settings) -> tuple[Manifest, ...]:
     """Everything that a race needs, in the order in which to create it."""
-    made: list[Manifest] = [_config_map(job, uid), _secret(job, uid, redis_url)]
+    names = Names.of(job, uid)
+    made: list[Manifest] = [_config_map(job, uid, names), _secret(job, uid, names, redis_url)]
     if job.spec.runner.nodes > 1:
-        made.append(_service(job, uid))
-    made += [_job(job, plan, uid, settings, group) for group in groups(job)]
+        made.append(_service(job, uid, names))
+    made += [_job(job, plan, uid, names, settings, group) for group in groups(job)]
     return tuple(made)
 
 
@@ -116,32 +132,32 @@ def _metadata(job: BenchmarkJob, uid: str, name: str, extra: Mapping[str, str] |
     }
 
 
-def _config_map(job: BenchmarkJob, uid: str) -> Manifest:
+def _config_map(job: BenchmarkJob, uid: str, names: Names) -> Manifest:
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
-        "metadata": _metadata(job, uid, base_name(job, uid)),
+        "metadata": _metadata(job, uid, names.base),
         "immutable": True,
         "data": {"job.json": canonical(_document(job))},
     }
 
 
-def _secret(job: BenchmarkJob, uid: str, redis_url: str) -> Manifest:
+def _secret(job: BenchmarkJob, uid: str, names: Names, redis_url: str) -> Manifest:
     return {
         "apiVersion": "v1",
         "kind": "Secret",
-        "metadata": _metadata(job, uid, base_name(job, uid)),
+        "metadata": _metadata(job, uid, names.base),
         "type": "Opaque",
         "stringData": {keys.ENV_REDIS_URL: redis_url},
     }
 
 
-def _service(job: BenchmarkJob, uid: str) -> Manifest:
+def _service(job: BenchmarkJob, uid: str, names: Names) -> Manifest:
     """Gives the pods of trials that train together their names, before they are ready: so they find each other."""
     return {
         "apiVersion": "v1",
         "kind": "Service",
-        "metadata": _metadata(job, uid, _service_name(job, uid)),
+        "metadata": _metadata(job, uid, names.service),
         "spec": {
             "clusterIP": "None",
             "publishNotReadyAddresses": True,
@@ -150,31 +166,25 @@ def _service(job: BenchmarkJob, uid: str) -> Manifest:
     }
 
 
-def _service_name(job: BenchmarkJob, uid: str) -> str:
-    """A Service's name begins with a letter, which a BenchmarkJob's need not."""
-    return f"v-{base_name(job, uid)}"
-
-
-def _job(job: BenchmarkJob, plan: Plan, uid: str, settings: Settings, group: Group) -> Manifest:
+def _job(job: BenchmarkJob, plan: Plan, uid: str, names: Names, settings: Settings, group: Group) -> Manifest:
     completions = len(group.trials(plan))
     kueue = {key: value for key, value in job.metadata.labels.items() if key.startswith(_KUEUE_PREFIX)}
-    first = group.number == 0 or len(groups(job)) == 1
     nodes = job.spec.runner.nodes
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
-        "metadata": _metadata(job, uid, job_name(job, uid, group), kueue),
+        "metadata": _metadata(job, uid, names.job(group), kueue),
         "spec": {
             "completionMode": "Indexed",
             "completions": completions,
-            "parallelism": min(job.spec.execution.parallelism * nodes, completions) if first else 0,
+            "parallelism": min(job.spec.execution.parallelism * nodes, completions) if group.number == 0 else 0,
             "suspend": job.spec.suspend or is_kueue(job),
             # Where several pods train together, one that is lost costs each of the others an attempt.
             "backoffLimitPerIndex": 2 if nodes == 1 else 6,
             "maxFailedIndexes": completions,
             "podReplacementPolicy": "Failed",
             "podFailurePolicy": {"rules": _FAILURE_RULES},
-            "template": _template(job, uid, settings, group),
+            "template": _template(job, uid, names, settings, group),
         },
     }
 
@@ -193,11 +203,11 @@ _FAILURE_RULES: Sequence[Manifest] = (
 )
 
 
-def _template(job: BenchmarkJob, uid: str, settings: Settings, group: Group) -> Manifest:
+def _template(job: BenchmarkJob, uid: str, names: Names, settings: Settings, group: Group) -> Manifest:
     runner = job.spec.runner
     pod: Manifest = {
         "restartPolicy": "Never",
-        "subdomain": _service_name(job, uid) if runner.nodes > 1 else None,
+        "subdomain": names.service if runner.nodes > 1 else None,
         "activeDeadlineSeconds": job.spec.execution.trial_deadline_seconds,
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
@@ -209,8 +219,8 @@ def _template(job: BenchmarkJob, uid: str, settings: Settings, group: Group) -> 
             "fsGroup": _NOBODY,
             "seccompProfile": {"type": "RuntimeDefault"},
         },
-        "containers": [_container(job, uid, settings, group)],
-        "volumes": _volumes(job, uid),
+        "containers": [_container(job, uid, names, settings, group)],
+        "volumes": _volumes(job, names),
         "nodeSelector": dict(runner.node_selector),
         "tolerations": list(runner.tolerations),
         "imagePullSecrets": [{"name": secret.name} for secret in runner.image_pull_secrets],
@@ -224,7 +234,7 @@ def _template(job: BenchmarkJob, uid: str, settings: Settings, group: Group) -> 
     }
 
 
-def _container(job: BenchmarkJob, uid: str, settings: Settings, group: Group) -> Manifest:
+def _container(job: BenchmarkJob, uid: str, names: Names, settings: Settings, group: Group) -> Manifest:
     resources = job.spec.runner.resources.model_dump(mode="json", by_alias=True)
     environment: list[Manifest] = [{"name": item.name, "value": item.value} for item in job.spec.runner.env]
     environment += [
@@ -237,7 +247,7 @@ def _container(job: BenchmarkJob, uid: str, settings: Settings, group: Group) ->
         {"name": keys.ENV_DEADLINE, "value": str(settings.report_deadline_seconds)},
         {
             "name": keys.ENV_REDIS_URL,
-            "valueFrom": {"secretKeyRef": {"name": base_name(job, uid), "key": keys.ENV_REDIS_URL}},
+            "valueFrom": {"secretKeyRef": {"name": names.base, "key": keys.ENV_REDIS_URL}},
         },
         {"name": "HOME", "value": _SCRATCH_FOLDER},
     ]
@@ -246,7 +256,7 @@ def _container(job: BenchmarkJob, uid: str, settings: Settings, group: Group) ->
     if job.spec.runner.nodes > 1:
         environment += [
             {"name": keys.ENV_NODES, "value": str(job.spec.runner.nodes)},
-            {"name": keys.ENV_HOSTS, "value": f"{job_name(job, uid, group)}-{{index}}.{_service_name(job, uid)}"},
+            {"name": keys.ENV_HOSTS, "value": f"{names.job(group)}-{{index}}.{names.service}"},
         ]
     # An image of one's own has its own entry point, which is passed by.
     own = {"command": ["velodrome-runner", "exec", "--", *group.command]} if group.command else {}
@@ -282,9 +292,9 @@ def _mounts(job: BenchmarkJob) -> list[Manifest]:
     return mounts
 
 
-def _volumes(job: BenchmarkJob, uid: str) -> list[Manifest]:
+def _volumes(job: BenchmarkJob, names: Names) -> list[Manifest]:
     volumes: list[Manifest] = [
-        {"name": "spec", "configMap": {"name": base_name(job, uid)}},
+        {"name": "spec", "configMap": {"name": names.base}},
         {"name": "scratch", "emptyDir": {}},
         {"name": "tmp", "emptyDir": {}},
         {"name": "shm", "emptyDir": {"medium": "Memory"}},

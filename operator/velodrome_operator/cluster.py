@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import aiohttp
 from kubernetes.aio import client, config
@@ -52,6 +52,13 @@ class Conflict(VelodromeError):
     reason = "ApiConflict"
 
 
+class Refusal(NamedTuple):
+    """A pod that the API server did not take: when that was, and what it said."""
+
+    at: datetime
+    message: str
+
+
 class Cluster:
     """Reads and writes the objects of BenchmarkJobs. `writes` counts, by verb, the requests that change something."""
 
@@ -85,25 +92,26 @@ class Cluster:
 
     def parents(self, namespace: str | None) -> AsyncIterator[dict[str, Any]]:
         """All BenchmarkJobs, of one namespace or of all."""
-        return self._list(_PARENT, PLURAL, namespace, "")
+        return self._list(_PARENT, PLURAL, namespace)
 
     def jobs(self, namespace: str | None) -> AsyncIterator[dict[str, Any]]:
         """All Jobs that BenchmarkJobs made."""
-        return self._list("apis/batch/v1", "jobs", namespace, keys.LABEL_JOB_UID)
+        return self._list("apis/batch/v1", "jobs", namespace, labelSelector=keys.LABEL_JOB_UID)
 
     def pods(self, namespace: str | None, uid: str | None = None) -> AsyncIterator[dict[str, Any]]:
         """All runner pods, or those of one BenchmarkJob."""
         selector = f"{keys.LABEL_JOB_UID}={uid}" if uid else keys.LABEL_JOB_UID
-        return self._list("api/v1", "pods", namespace, selector)
+        return self._list("api/v1", "pods", namespace, labelSelector=selector)
 
-    async def pod_refusal(self, namespace: str, job: str, since: datetime) -> str | None:
-        """Why the API server did not take a Job's newest pod, if it was refused since: only an Event tells."""
-        fields = f"involvedObject.kind=Job,involvedObject.name={job},reason=FailedCreate"
-        path = f"api/v1/namespaces/{namespace}/events"
-        found = await self._call("GET", path, query={"fieldSelector": fields, "limit": "100"}) or {}
-        events = [(_told_at(event), str(event.get("message") or "")) for event in found.get("items") or ()]
-        moment, message = max(events, default=("", ""))
-        return message if moment and datetime.fromisoformat(moment) >= since else None
+    async def pod_refusals(self, namespace: str) -> dict[str, Refusal]:
+        """By Job name, why the API server did not take the newest pod that it refused."""
+        found: dict[str, Refusal] = {}
+        fields = "involvedObject.kind=Job,reason=FailedCreate"
+        async for event in self._list("api/v1", "events", namespace, fieldSelector=fields):
+            told = Refusal(datetime.fromisoformat(_told_at(event)), str(event.get("message") or ""))
+            name = event["involvedObject"]["name"]
+            found[name] = max(found.get(name, told), told)
+        return found
 
     async def create(self, manifest: Manifest) -> dict[str, Any] | None:
         """Creates an object; the object as it is then, None if there was one of that name already."""
@@ -166,13 +174,13 @@ class Cluster:
         return await self._call("PUT", path, {**parent, "status": status}, missing_ok=True)
 
     async def _list(
-        self, group: str, plural: str, namespace: str | None, selector: str
+        self, group: str, plural: str, namespace: str | None, **selectors: str
     ) -> AsyncIterator[dict[str, Any]]:
         """Every object, one page of them unfolded at a time: all at once are memory that a process never gives back."""
         where = f"{group}/namespaces/{namespace}/{plural}" if namespace else f"{group}/{plural}"
         token = ""
         while True:
-            query = {"limit": str(LISTED_AT_ONCE), "labelSelector": selector, "continue": token}
+            query = {"limit": str(LISTED_AT_ONCE), "continue": token, **selectors}
             page = await self._call("GET", where, query={key: value for key, value in query.items() if value}) or {}
             token = (page.get("metadata") or {}).get("continue") or ""
             for item in page.get("items") or ():

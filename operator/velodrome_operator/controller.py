@@ -28,11 +28,13 @@ from velodrome_operator.decision import Decision, MissingResult, Observation, Ve
 from velodrome_operator.families import PASS_BOUNDS, Buckets
 from velodrome_operator.judging import Judging
 from velodrome_operator.races import Race, Races
+from velodrome_operator.refusals import Refusals
 from velodrome_operator.standings import standings
 from velodrome_operator.wakeups import Wakeups
 
-# A status that only counts on is written this often at most.
-STATUS_SECONDS = 1.0
+# A status that only counts on is written this often at most: of all that is written, the API server, which all others
+# wait for, takes longest over it.
+STATUS_SECONDS = 2.0
 RETRY_SECONDS = (1.0, 2.0, 5.0, 10.0, 30.0)
 # Passes over one race leave this much time to what happens meanwhile, so that one pass sees to all of it; and a race
 # whose passes take long rests longer, but not for long: on a busy machine a pass mostly waits.
@@ -58,11 +60,12 @@ class Controller:
         clock: Clock = lambda: datetime.now(UTC),
     ) -> None:
         self.races = Races()
-        self.wakeups: Wakeups[str] = Wakeups()
+        self.wakeups: Wakeups[str] = Wakeups(self._is_new)
         self.judging = Judging(cluster, store, self.races)
         self.passes = dict.fromkeys(telemetry.PASS_OUTCOMES, 0)
         self.pass_seconds = Buckets(PASS_BOUNDS)
         self._cluster = cluster
+        self._refusals = Refusals(cluster)
         self._store = store
         self._access = access
         self._settings = settings
@@ -80,6 +83,11 @@ class Controller:
                 await self._guarded(uid)
             finally:
                 self.wakeups.done(uid, min(_LONGEST_REST, max(REST_SECONDS, _REST_SHARE * (time.monotonic() - began))))
+
+    def _is_new(self, uid: str) -> bool:
+        """Whether nothing runs yet for it: somebody has just applied it and looks."""
+        race = self.races.get(uid)
+        return race is not None and race.passed == 0
 
     def forget(self, uid: str) -> None:
         """Lets go of what is remembered of a BenchmarkJob that is gone."""
@@ -196,14 +204,7 @@ class Controller:
             trouble=race.trouble,
             disrupted=race.disrupted(),
         )
-        return seen if race.ended else replace(seen, refused=await self._refused(race, seen))
-
-    async def _refused(self, race: Race, seen: Observation) -> dict[str, str]:
-        """Why Jobs that should have a pod have none, where the API server said so."""
-        asked = {
-            name: await self._cluster.pod_refusal(race.namespace, name, since) for name, since in podless(seen).items()
-        }
-        return {name: message for name, message in asked.items() if message}
+        return seen if race.ended else replace(seen, refused=await self._refusals.of(race.namespace, podless(seen)))
 
     def _instruct(self, race: Race, finished: Mapping[int, bool]) -> None:
         """Tells runners that are still to start which trials have a result: a pod that was lost late is made again."""

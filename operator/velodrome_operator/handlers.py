@@ -75,7 +75,21 @@ def configure(settings: kopf.OperatorSettings) -> None:
     settings.watching.connect_timeout = 10
     settings.networking.request_timeout = 10
     settings.persistence.finalizer = f"{keys.GROUP}/never-set"
+    settings.persistence.diffbase_storage = _NoDifferences()
     settings.queueing.idle_timeout = 1.0
+
+
+class _NoDifferences(kopf.DiffBaseStorage):
+    """What changed of an object is asked by nobody here, and to keep copies for it took half of kopf's time."""
+
+    def build(self, **_: Any) -> kopf.BodyEssence:
+        return kopf.BodyEssence()
+
+    def fetch(self, **_: Any) -> None:
+        return None
+
+    def store(self, **_: Any) -> None:
+        pass
 
 
 def _raw(body: kopf.Body) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
@@ -10,11 +9,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from pydantic_core import from_json, to_json
+
 from velodrome.plan import Plan, plan
 from velodrome.results import Observed
 from velodrome.spec import validate
 from velodrome.verdicts import AWAITING_CONFIRMATION
-from velodrome_operator.children import groups, job_name
+from velodrome_operator.children import Names, groups
 from velodrome_operator.observation import JobFacts, PodFacts, job_facts, moment, owner_uid, pod_facts
 from velodrome_operator.regressed import confirms
 
@@ -40,7 +41,7 @@ class Race:
     uid: str
     namespace: str
     name: str
-    text: str = ""
+    text: bytes = b""
     version: int = 0
     generation: int = 1
     deleting: bool = False
@@ -84,7 +85,7 @@ class Race:
         its status says that the race is over.
         """
         metadata = {key: value for key, value in raw["metadata"].items() if key != "managedFields"}
-        self.text, self.version = json.dumps({**raw, "metadata": metadata}), version_of(raw)
+        self.text, self.version = to_json({**raw, "metadata": metadata}), version_of(raw)
         self.generation, self.deleting = int(metadata.get("generation", 1)), "deletionTimestamp" in metadata
         self.created_at = moment(metadata["creationTimestamp"])
         spec, status = raw["spec"], raw.get("status") or {}
@@ -104,7 +105,7 @@ class Race:
     @property
     def raw(self) -> dict[str, Any]:
         """The object, unfolded anew each time."""
-        found: dict[str, Any] = json.loads(self.text)
+        found: dict[str, Any] = from_json(self.text)
         return found
 
     @property
@@ -115,7 +116,8 @@ class Race:
     def lay_out(self, planned: Plan, generation: int) -> None:
         """Keeps the plan of that generation and, by Job name, the trial index of each completion index."""
         self.plan, self.planned_generation, self.laid_out = planned, generation, True
-        self.indexes = {job_name(planned.job, self.uid, group): group.trials(planned) for group in groups(planned.job)}
+        names = Names.of(planned.job, self.uid)
+        self.indexes = {names.job(group): group.trials(planned) for group in groups(planned.job)}
 
     def planned(self) -> Plan:
         """The plan of the object as it is now, made anew where it is not at hand.

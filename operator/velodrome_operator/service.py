@@ -15,6 +15,7 @@ from velodrome import __version__, keys
 from velodrome.errors import StoreRefused, StoreUnavailable
 from velodrome.store import Store
 from velodrome.store.edge import connect
+from velodrome_operator import memory
 from velodrome_operator.access import Access
 from velodrome_operator.children import Settings
 from velodrome_operator.cluster import Cluster, Refused, Unavailable
@@ -278,6 +279,7 @@ class Service:
                 races.saw_parent(race.raw, gone=True)
                 self.controller.forget(race.uid)
         races.forget_absent(known_jobs - jobs, known_pods - pods)
+        memory.give_back()
         return present
 
     def _is_news(self, raw: dict[str, Any], listed: dict[str, int]) -> bool:

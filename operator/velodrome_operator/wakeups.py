@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
+from itertools import count
 from typing import Generic, TypeVar
 
 Key = TypeVar("Key", bound=Hashable)
 
 
 class Wakeups(Generic[Key]):
-    """A queue of keys without repetition, with delays. For one event loop."""
+    """A queue of keys without repetition, with delays. For one event loop.
 
-    def __init__(self) -> None:
-        self._ready: asyncio.Queue[Key] = asyncio.Queue()
+    Keys that are `urgent` as they come in overtake all others, in the order of their coming.
+    """
+
+    def __init__(self, urgent: Callable[[Key], bool] = lambda _: False) -> None:
+        self._urgent = urgent
+        self._ready: asyncio.PriorityQueue[tuple[bool, int, Key]] = asyncio.PriorityQueue()
+        self._places = count()
         self._waiting: set[Key] = set()
         self._busy: set[Key] = set()
         self._again: set[Key] = set()
@@ -47,7 +53,7 @@ class Wakeups(Generic[Key]):
             self._again.add(key)
         elif key not in self._waiting:
             self._waiting.add(key)
-            self._ready.put_nowait(key)
+            self._ready.put_nowait((not self._urgent(key), next(self._places), key))
 
     def _fire(self, key: Key) -> None:
         self._timers.pop(key, None)
@@ -56,7 +62,7 @@ class Wakeups(Generic[Key]):
 
     async def next(self) -> Key:
         """The next key to pass over; `done` must follow."""
-        key = await self._ready.get()
+        *_, key = await self._ready.get()
         self._waiting.discard(key)
         self._busy.add(key)
         return key

@@ -18,7 +18,7 @@ from velodrome.errors import StoreRefused
 from velodrome.results import ResultReport
 from velodrome.store import Store
 from velodrome_operator.access import Access, password, user_name
-from velodrome_operator.children import Settings, groups, job_name
+from velodrome_operator.children import Names, Settings, groups
 from velodrome_operator.cluster import Cluster, Unavailable
 from velodrome_operator.collection import Collection
 from velodrome_operator.controller import Controller
@@ -56,7 +56,7 @@ def pod(race: Race, index: int, uid: str) -> dict[str, Any]:
     job = race.plan.job
     labels = {
         keys.LABEL_JOB_UID: race.uid,
-        "batch.kubernetes.io/job-name": job_name(job, race.uid, groups(job)[0]),
+        "batch.kubernetes.io/job-name": Names.of(job, race.uid).job(groups(job)[0]),
         "batch.kubernetes.io/job-completion-index": str(index),
     }
     metadata = {"name": f"pod-{uid}", "uid": uid, "labels": labels, "creationTimestamp": "2026-01-01T00:00:00Z"}
@@ -304,8 +304,8 @@ class Writable(Pods):
     async def event(self, *_: Any, **__: Any) -> None:
         pass
 
-    async def pod_refusal(self, *_: Any) -> str | None:
-        return None
+    async def pod_refusals(self, *_: Any) -> dict[str, Any]:
+        return {}
 
     async def write_status(self, parent: Any, status: Any) -> dict[str, Any] | None:
         self.statuses.append(status)

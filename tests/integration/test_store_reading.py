@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from velodrome import keys
 from velodrome.metrics import MetricKey
 from velodrome.plan import entry_id
 from velodrome.store import Store
@@ -102,6 +103,20 @@ def test_a_job_that_contradicts_itself_is_refused(
     with pytest.raises(ValueError, match=message):
         store.register(make_race().info.model_copy(update=change))
     assert store.jobs() == []
+
+
+def test_a_job_that_was_read_before_is_read_as_it_is_now(
+    store: Store, make_race: type[Race], redis_server: RedisServer
+) -> None:
+    """Equal bytes are not parsed again; others are, whatever their job was when it was read last."""
+    race = make_race()
+    store.register(race.info)
+    client, where = redis_server.client(), keys.job(race.uid, "info")
+    for name in ("first", "other", "n" * 9000):
+        written = race.info.model_copy(update={"name": name})
+        client.set(where, written.model_dump_json())
+        assert store.job(race.uid) == written
+        assert store.job(race.uid) == written
 
 
 def test_entries_stand_in_the_order_of_the_job(store: Store, race: Race) -> None:

@@ -12,7 +12,7 @@ import yaml
 from velodrome import keys
 from velodrome.plan import Plan, plan
 from velodrome.spec import BenchmarkJob, parse_jobs, read_jobs
-from velodrome_operator.children import Settings, base_name, children, groups, job_name
+from velodrome_operator.children import Names, Settings, children, groups
 from velodrome_operator.observation import job_facts, pod_facts
 from velodrome_operator.races import Races
 
@@ -54,7 +54,7 @@ def test_children_are_named_after_the_object_and_not_after_another_of_the_same_n
 
 def test_what_may_change_in_a_race_changes_no_name() -> None:
     changed = job(suspend=True, ttlSecondsAfterFinished=5, execution={"parallelism": 3})
-    assert base_name(job(), UID) == base_name(changed, UID)
+    assert Names.of(job(), UID) == Names.of(changed, UID)
 
 
 def test_every_child_is_owned_and_none_blocks_deletion() -> None:
@@ -166,7 +166,7 @@ def test_the_password_is_in_the_secret_alone() -> None:
 
 
 def pod(index: int, **status: Any) -> dict[str, Any]:
-    name = job_name(job(), UID, groups(job())[0])
+    name = Names.of(job(), UID).job(groups(job())[0])
     labels = {
         keys.LABEL_JOB_UID: UID,
         "batch.kubernetes.io/job-name": name,

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from velodrome.plan import plan
 from velodrome.spec import read_jobs
-from velodrome_operator.children import Settings, children, groups, job_name
+from velodrome_operator.children import Names, Settings, children, groups
 from velodrome_operator.decision import RESULT_GRACE, Decision, Observation, decide, podless, trials_ended
 from velodrome_operator.observation import JobFacts, PodFacts, indexes
 from velodrome_operator.turns import Standing, turns
@@ -22,7 +22,7 @@ NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 UID = "3f1c2d54-0000-4000-8000-000000000001"
 (JOB,) = read_jobs(Path(__file__).parents[2] / "deploy/examples/digits.yaml")
 PLAN = plan(JOB)
-NAME = job_name(JOB, UID, groups(JOB)[0])
+NAME = Names.of(JOB, UID).job(groups(JOB)[0])
 WANTED = children(JOB, PLAN, UID, "redis://user:secret@redis:6379/0", Settings("runner@sha256:" + "0" * 64))
 GROUPS = {NAME: groups(JOB)[0].trials(PLAN)}
 

@@ -8,7 +8,7 @@ from velodrome import keys
 from velodrome.plan import plan
 from velodrome.pushed import Running
 from velodrome.spec import BenchmarkJob
-from velodrome_operator.children import groups, job_name
+from velodrome_operator.children import Names, groups
 from velodrome_operator.pushgateway import Cleaner, Gateway, ends, running
 from velodrome_operator.races import Races
 from velodrome_operator.service import Options, Service
@@ -37,7 +37,7 @@ PARENT = {
 def pod(index: int, phase: str = "Running") -> dict[str, Any]:
     labels = {
         keys.LABEL_JOB_UID: UID,
-        "batch.kubernetes.io/job-name": job_name(JOB, UID, groups(JOB)[0]),
+        "batch.kubernetes.io/job-name": Names.of(JOB, UID).job(groups(JOB)[0]),
         "batch.kubernetes.io/job-completion-index": str(index),
     }
     metadata = {

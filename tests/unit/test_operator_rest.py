@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from velodrome import keys
-from velodrome_operator.children import groups, job_name
+from velodrome_operator.children import Names, groups
 from velodrome_operator.families import Facts
 from velodrome_operator.races import Race, Races
 
@@ -42,7 +42,7 @@ def owned(name: str) -> dict[str, Any]:
 def job(race: Race, *, suspended: bool) -> dict[str, Any]:
     planned = race.planned()
     return {
-        "metadata": owned(job_name(planned.job, UID, groups(planned.job)[0])),
+        "metadata": owned(Names.of(planned.job, UID).job(groups(planned.job)[0])),
         "spec": {"suspend": suspended},
         "status": {},
     }

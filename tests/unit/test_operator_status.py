@@ -213,6 +213,16 @@ def test_a_wake_up_during_a_pass_asks_for_one_more_and_only_one() -> None:
     assert asyncio.run(passes()) == ["a", "a"]
 
 
+def test_what_is_urgent_overtakes_the_rest_and_nothing_else() -> None:
+    async def passes() -> list[str]:
+        wakeups: Wakeups[str] = Wakeups(lambda key: key.startswith("new"))
+        for key in ("b", "a", "new 2", "c", "new 1"):
+            wakeups.wake(key)
+        return [await wakeups.next() for _ in range(5)]
+
+    assert asyncio.run(passes()) == ["new 2", "new 1", "b", "a", "c"]
+
+
 def test_the_earliest_of_two_delays_counts_and_an_event_needs_none() -> None:
     async def first() -> tuple[str, str]:
         wakeups: Wakeups[str] = Wakeups()

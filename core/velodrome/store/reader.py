@@ -12,7 +12,7 @@ from pydantic_core import from_json
 
 from velodrome import keys
 from velodrome.marks import Acknowledgement, Baseline
-from velodrome.results import EpochPoint, JobInfo, Progress, TrialRecord, parse_job, parse_record
+from velodrome.results import EpochPoint, JobInfo, Progress, TrialRecord, parse_record
 from velodrome.store import reading, transfer
 from velodrome.store.access import Access, Argument, text_of
 from velodrome.store.types import (
@@ -246,6 +246,6 @@ class Reader:
         names = [keys.job(uid, "info") for uid in uids]
         texts = self._redis.ask("MGET", *names) if names else []
         return [
-            None if text is None else self._redis.parsed(parse_job, text, name)
+            None if text is None else self._redis.parsed(reading.parse_job, text, name)
             for name, text in zip(names, texts, strict=True)
         ]

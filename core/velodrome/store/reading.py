@@ -16,6 +16,7 @@ from operator import attrgetter
 
 from pydantic_core import from_json
 
+from velodrome import results
 from velodrome.cohorts import Cohort
 from velodrome.results import CURVES, EpochPoint, JobInfo, Outcome, Progress, TrialRecord, parse_record
 from velodrome.store.types import Changes, CohortSummary, Counts, EntryState, JobSamples, Rejection, Row, TrialSummary
@@ -26,6 +27,7 @@ _SAMPLE = struct.Struct("<qd")
 _RETRIES, _SUMMARY = slice(49, 55), slice(55, None)
 _STAMP = 16
 _ROW_REMEMBERED = 2048  # bytes: rows of more than a hundred values are read anew
+_JOB_REMEMBERED = 8192  # bytes: jobs of more than some twenty entries are read anew
 _OUTCOMES: Mapping[bytes, Outcome] = {b"S": "Succeeded", b"F": "Failed"}
 
 
@@ -79,6 +81,15 @@ def parse_changes(fields: Mapping[bytes, bytes]) -> dict[str, Changes]:
     }
 
 
+def parse_job(text: bytes) -> JobInfo:
+    """A job as it was registered, which nobody may change: others may get the same."""
+    return _remembered_job(text) if len(text) <= _JOB_REMEMBERED else results.parse_job(text)
+
+
+# Each race that ends is judged beside the same older jobs of its board, and equal bytes are an equal job: some 10 MB.
+_remembered_job = lru_cache(maxsize=256)(results.parse_job)
+
+
 def parse_rejection(text: bytes) -> Rejection:
     """A rejected report."""
     return Rejection(*from_json(text))
@@ -102,9 +113,10 @@ def _row(text: bytes) -> Row:
 _remembered_row = lru_cache(maxsize=4096)(_row)
 
 
-def forget_rows() -> None:
-    """Empties what `parse_rows` remembers, for who wants to measure it."""
+def forget() -> None:
+    """Empties what `parse_rows` and `parse_job` remember, for who wants to measure them."""
     _remembered_row.cache_clear()
+    _remembered_job.cache_clear()
 
 
 def parse_samples(fields: Mapping[bytes, bytes]) -> tuple[JobSamples, ...]:
