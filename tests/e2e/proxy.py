@@ -65,7 +65,7 @@ class Looped:
 
 
 class ApiProxy(Looped):
-    """Passes requests on to an API server, as whoever asks. Writes are counted from 1.
+    """Passes requests on to an API server, as whoever asks. Writes are counted from 1; `sent` is what each one held.
 
     `strike(n, "before" | "after")` is called around the n-th write: before it is sent, and when the answer is here and
     not yet passed on. `refuse`, while it is a status, is the answer to everything but watches. `silent` keeps what
@@ -76,6 +76,7 @@ class ApiProxy(Looped):
         super().__init__()
         self._server, self._address, self._port, self._pki = server, address, port, pki
         self.writes: list[str] = []
+        self.sent: list[bytes] = []
         self.reads = 0
         self.strike: Callable[[int, str], None] = lambda _n, _when: None
         self.refuse: int | None = None
@@ -109,16 +110,17 @@ class ApiProxy(Looped):
             self.refused += 1
             return _status(self.refuse)
         writes = request.method in WRITES
-        number = 0
+        number, sent = 0, await request.read()
         if writes:
             self.writes.append(f"{request.method} {request.path}")
+            self.sent.append(sent)
             number = len(self.writes)
             self.strike(number, "before")
         headers = {name: value for name, value in request.headers.items() if name.lower() not in _HOP}
         url = f"{self._server}{request.rel_url}"
         timeout = aiohttp.ClientTimeout(total=None)
         async with self._session.request(
-            request.method, url, headers=headers, data=await request.read() or None, timeout=timeout
+            request.method, url, headers=headers, data=sent or None, timeout=timeout
         ) as answer:
             kept = {name: value for name, value in answer.headers.items() if name.lower() not in _HOP}
             if watch:
