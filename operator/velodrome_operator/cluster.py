@@ -113,6 +113,10 @@ class Cluster:
             found[name] = max(found.get(name, told), told)
         return found
 
+    def started_pods(self, namespace: str) -> AsyncIterator[dict[str, Any]]:
+        """The Events by which kubelets told that they started containers; they outlast the pods for an hour."""
+        return self._list("api/v1", "events", namespace, fieldSelector="involvedObject.kind=Pod,reason=Started")
+
     async def create(self, manifest: Manifest) -> dict[str, Any] | None:
         """Creates an object; the object as it is then, None if there was one of that name already."""
         group, plural = _PATHS[manifest["kind"]]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from typing import get_args
 
@@ -148,16 +148,15 @@ class Collection:
 
     def _observer(self, race: Race) -> Callable[[int, str], Observed | None]:
         """What is known of an attempt. A report may overtake its pod's event: then the API server is asked, once a
-        round, for every pod that reported was there before the inbox was read.
+        round, for every pod that reported was there before the inbox was read. Or its pod came and went while no
+        operator was there: then Events tell.
         """
-        loop, asked = asyncio.get_running_loop(), False
+        loop, left = asyncio.get_running_loop(), [self._look, self._look_back]
 
         def observe(index: int, attempt: str) -> Observed | None:
-            nonlocal asked
             known = race.observed(index, attempt)
-            if known is None and not asked:
-                asyncio.run_coroutine_threadsafe(self._look(race), loop).result()
-                asked = True
+            while known is None and left:
+                asyncio.run_coroutine_threadsafe(_attributing(left.pop(0)(race)), loop).result()
                 known = race.observed(index, attempt)
             return known
 
@@ -165,12 +164,13 @@ class Collection:
 
     async def _look(self, race: Race) -> None:
         """The race's pods as the API server has them now."""
-        try:
-            async with asyncio.timeout(_LOOKUP_SECONDS):
-                async for raw in self._cluster.pods(race.namespace, race.uid):
-                    self._races.saw_pod(raw)
-        except (Unavailable, Refused, TimeoutError) as error:
-            raise Unattributed(f"a report can't be attributed: {error}") from error
+        async for raw in self._cluster.pods(race.namespace, race.uid):
+            self._races.saw_pod(raw)
+
+    async def _look_back(self, race: Race) -> None:
+        """The race's pods that are gone, as far as Events tell."""
+        async for event in self._cluster.started_pods(race.namespace):
+            race.saw_started(event)
 
     def _count(self, race: Race, collected: Collected) -> None:
         for record, verdict in collected.verdicts:
@@ -183,3 +183,12 @@ class Collection:
                 )
         for rejection in collected.rejected:
             self.rejected[rejection.reason] = self.rejected.get(rejection.reason, 0) + 1
+
+
+async def _attributing(question: Awaitable[None]) -> None:
+    """An answer in time, or `Unattributed`."""
+    try:
+        async with asyncio.timeout(_LOOKUP_SECONDS):
+            await question
+    except (Unavailable, Refused, TimeoutError) as error:
+        raise Unattributed(f"a report can't be attributed: {error}") from error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -110,6 +110,21 @@ def pod_facts(raw: Raw) -> PodFacts:
         deleting="deletionTimestamp" in metadata,
         trouble=_trouble(status, conditions, state),
     )
+
+
+def started_facts(event: Raw, jobs: Iterable[str]) -> PodFacts | None:
+    """A pod that is gone, as far as the Event tells by which a kubelet said that it started; None for others' pods.
+
+    `jobs` are the names of the Jobs whose pods are wanted. A Job's pods are called after it and their completion index.
+    """
+    name = str(event["involvedObject"]["name"])
+    for job in jobs:
+        index = name.removeprefix(f"{job}-").partition("-")[0]
+        if name.startswith(f"{job}-") and index.isdecimal():
+            at = moment(event.get("firstTimestamp") or event.get("eventTime") or event["metadata"]["creationTimestamp"])
+            node, uid = (event.get("source") or {}).get("host"), str(event["involvedObject"]["uid"])
+            return PodFacts(name, uid, job, int(index), created_at=at, phase="Unknown", node=node, started_at=at)
+    return None
 
 
 def _trouble(status: Raw, conditions: Mapping[str, Raw], state: Raw) -> str:

@@ -16,7 +16,7 @@ from velodrome.results import Observed
 from velodrome.spec import validate
 from velodrome.verdicts import AWAITING_CONFIRMATION
 from velodrome_operator.children import Names, groups
-from velodrome_operator.observation import JobFacts, PodFacts, job_facts, moment, owner_uid, pod_facts
+from velodrome_operator.observation import JobFacts, PodFacts, job_facts, moment, owner_uid, pod_facts, started_facts
 from velodrome_operator.regressed import confirms
 
 Raw = Mapping[str, Any]
@@ -145,6 +145,12 @@ class Race:
     def disrupted(self) -> int:
         """How many of its pods were lost to a disruption, as far as this operator saw them."""
         return sum(1 for pod in (*self.pods.values(), *self.gone.values()) if pod.disrupted)
+
+    def saw_started(self, event: Raw) -> None:
+        """Keeps a pod that no operator saw while it was there, if the Event is of one of its pods."""
+        facts = started_facts(event, self.indexes)
+        if facts is not None and facts.uid not in self.pods:
+            self.gone.setdefault(facts.uid, facts)
 
     def observed(self, index: int, attempt: str) -> Observed | None:
         """What was seen of the pod whose uid is `attempt`; None where no such pod ran that trial."""

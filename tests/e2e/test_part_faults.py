@@ -27,6 +27,7 @@ from velodrome.store import Store
 
 # Long enough for whoever depends on a part to notice that it is gone.
 AWAY_SECONDS = 8
+OPERATORS = "app.kubernetes.io/component=operator"
 
 
 @pytest.fixture
@@ -246,6 +247,26 @@ def test_an_object_deleted_while_the_operator_is_down_leaves_nothing(kube: Kube,
         operator(kube, 1)
     kube.wait("its user to go", lambda: f"velodrome-{own}" not in redis_cli(kube, "ACL", "USERS"), 150)
     assert redis_cli(kube, "EXISTS", f"velodrome:inbox:{own}", f"velodrome:instructions:{own}").strip() == "0"
+
+
+def test_a_pod_that_came_reported_and_went_while_the_operator_was_down_counts(
+    kube: Kube, name: str, undisturbed: dict[str, Any]
+) -> None:
+    started(kube, name)
+    kube("-n", NAMESPACE, "scale", "deployment/velodrome-operator", "--replicas=0")
+    try:
+        kube("-n", NAMESPACE, "wait", "--for=delete", "pods", "-l", OPERATORS, "--timeout=60s")
+        seen = {pod["metadata"]["uid"] for pod in pods(kube, name)}
+
+        def unseen() -> list[str]:
+            ended = [pod["metadata"] for pod in pods(kube, name) if pod["status"]["phase"] == "Succeeded"]
+            return [metadata["name"] for metadata in ended if metadata["uid"] not in seen]
+
+        (late, *_) = kube.wait("a pod that no operator saw to end", unseen, 240)
+        kube("delete", "pod", late, "--wait=true", "--timeout=60s")
+    finally:
+        operator(kube, 1)
+    ends_like(kube, name, undisturbed)
 
 
 def test_an_edit_of_the_spec_in_a_race_is_refused(kube: Kube, name: str, undisturbed: dict[str, Any]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -32,8 +32,10 @@ if TYPE_CHECKING:
 class Pods(Cluster):
     """An API server that knows pods, or is away: what it does on demand, the real one does not."""
 
-    def __init__(self, *found: dict[str, Any], away: bool = False) -> None:
+    def __init__(self, *found: dict[str, Any], away: bool = False, events: Sequence[dict[str, Any]] = ()) -> None:
         self.found = list(found)
+        self.events = events
+        self.looked_back = 0
         self.away = away
         self.asked = 0
 
@@ -43,6 +45,11 @@ class Pods(Cluster):
             raise Unavailable("GET pods: no answer")
         for raw in self.found:
             yield raw
+
+    async def started_pods(self, namespace: str) -> AsyncIterator[dict[str, Any]]:
+        self.looked_back += 1
+        for event in self.events:
+            yield event
 
 
 def parent(race: Race) -> dict[str, Any]:
@@ -93,13 +100,45 @@ def test_a_report_that_overtook_its_pods_event_is_attributed_by_asking_once(stor
     assert round_of(found)
 
     assert store.trials(race.uid).keys() == {0, 1}
-    assert cluster.asked == 1, "no number of forged reports makes a storm of questions"
+    assert (cluster.asked, cluster.looked_back) == (1, 1), "no number of forged reports makes a storm of questions"
     assert {reason: count for reason, count in found.rejected.items() if count} == {"UnknownAttempt": 50}
     assert woken == [race.uid]
     known = races.get(race.uid)
     assert known is not None
     assert known.collected_at is not None
     assert before <= known.collected_at <= datetime.now(UTC)
+
+
+def start_event(race: Race, index: int, uid: str, job: str | None = None) -> dict[str, Any]:
+    """The Event by which a kubelet told that it started that pod's container."""
+    job = job or Names.of(race.plan.job, race.uid).job(groups(race.plan.job)[0])
+    return {
+        "metadata": {"creationTimestamp": "2026-01-01T00:00:09Z"},
+        "involvedObject": {"kind": "Pod", "name": f"{job}-{index}-x7k2p", "uid": uid},
+        "firstTimestamp": "2026-01-01T00:00:07Z",
+        "source": {"component": "kubelet", "host": "n1"},
+    }
+
+
+def test_a_report_of_a_pod_that_came_and_went_unseen_is_attributed_by_its_event(store: Store, race: Race) -> None:
+    events = [start_event(race, 0, "p0"), start_event(race, 1, "p1"), start_event(race, 2, "p2", job="other-0")]
+    cluster = Pods(events=events)
+    found, races, _ = collection(store, cluster, race)
+    for index, attempt in ((0, "p0"), (2, "p1"), (2, "p2"), (3, "never")):
+        store.append(race.uid, ResultReport(result=race.result(index, attempt=attempt)))
+
+    assert round_of(found)
+
+    trials = store.trials(race.uid)
+    assert trials.keys() == {0}, "that of another trial, of another race's pod and of none are not"
+    record = store.trial(race.uid, 0)
+    assert record is not None
+    assert (record.observed.node, record.observed.pod) == ("n1", events[0]["involvedObject"]["name"])
+    assert found.rejected["UnknownAttempt"] == 3
+    assert (cluster.asked, cluster.looked_back) == (1, 1)
+    known = races.get(race.uid)
+    assert known is not None
+    assert known.gone.keys() == {"p0", "p1"}
 
 
 def test_what_was_collected_is_counted_once(store: Store, race: Race) -> None:
