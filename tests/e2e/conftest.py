@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -104,6 +105,8 @@ def installed(api: Kube) -> Kube:
     references = cluster.load_images()
     if not cluster.has_volumes:
         volume = Path("/var/tmp/velodrome-redis")  # noqa: S108 - as in storage.yaml
+        if not api("get", "persistentvolume", "velodrome-redis", "--ignore-not-found"):
+            shutil.rmtree(volume, ignore_errors=True)  # results of a cluster that is no more
         volume.mkdir(exist_ok=True)
         os.chown(volume, 65532, 65532)
         api("apply", "-f", str(ROOT / "tests/e2e/storage.yaml"))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import shutil
 import subprocess
 import threading
@@ -222,11 +223,11 @@ def watch(monitored: Kube, tmp_path: Path) -> Iterator[Watch]:
 
 
 @pytest.fixture
-def nights(monitored: Kube, name: str) -> Iterator[list[str]]:
-    """Names for the jobs of one board; all are deleted after the test."""
-    names = [f"{name[:40]}-{night}" for night in range(1, 6)]
-    monitored("delete", "bmj", *names, "--ignore-not-found", "--wait=true")
-    yield names
+def nights(monitored: Kube, name: str) -> Iterator[tuple[str, list[str]]]:
+    """A board that no earlier run left results on, and names for the jobs of it; all are deleted after the test."""
+    board = f"{name[:40]}-{secrets.token_hex(4)}"
+    names = [f"{board}-{night}" for night in range(1, 6)]
+    yield board, names
     monitored("delete", "bmj", *names, "--ignore-not-found", "--wait=false")
 
 
@@ -243,26 +244,26 @@ def test_the_prometheus_operators_definitions_take_the_component(defined: Kube) 
 
 
 def test_regressions_of_real_races_are_told_once_and_resolved(
-    watch: Watch, name: str, nights: list[str], own_image: str
+    watch: Watch, nights: tuple[str, list[str]], own_image: str
 ) -> None:
-    board = name
-    watch.races(nights[0], board, own_image, GOOD)
+    board, names = nights
+    watch.races(names[0], board, own_image, GOOD)
     assert watch.told(board) == []
 
-    watch.races(nights[1], board, own_image, SLOWER, disturbed="operator")
+    watch.races(names[1], board, own_image, SLOWER, disturbed="operator")
     until(lambda: watch.told(board), "the first alert")
     watch.kill_each()
     assert watch.told(board) == [("firing", "speed")]
 
-    watch.races(nights[2], board, own_image, WORSE, disturbed="redis")
+    watch.races(names[2], board, own_image, WORSE, disturbed="redis")
     until(lambda: len(watch.told(board)) > 1, "the second alert")
     watch.kill_each()
     assert watch.told(board) == [("firing", "speed"), ("firing", "accuracy")]
 
-    watch.races(nights[3], board, own_image, WORSE, disturbed="prometheus")  # as bad as before, and no worse
+    watch.races(names[3], board, own_image, WORSE, disturbed="prometheus")  # as bad as before, and no worse
     assert len(watch.told(board)) == 2
 
-    watch.races(nights[4], board, own_image, GOOD, disturbed="pushgateway")
+    watch.races(names[4], board, own_image, GOOD, disturbed="pushgateway")
     until(lambda: len(watch.told(board)) > 3, "both to resolve")
     watch.kill_each()
     assert sorted(watch.told(board)[2:]) == [("resolved", "accuracy"), ("resolved", "speed")]
