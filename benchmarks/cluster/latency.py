@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.cluster.api import Api, condition
-from benchmarks.cluster.race import PARENTS, document, settled
+from benchmarks.cluster.api import Api
+from benchmarks.cluster.race import PARENTS, complete, document, settled
 from benchmarks.cluster.running import RUNNER_IMAGE, Operator
 from benchmarks.cluster.standin import StandIn
 from velodrome import keys
@@ -107,18 +107,9 @@ async def _least(api: Api, namespace: str, applies: int) -> Waits:
     async with asyncio.TaskGroup() as group:
         answering = group.create_task(_answer_all(api, namespace, group))
         found = await _apply(api, namespace, applies)
-        await _all_complete(api, namespace)
+        await complete(api, f"apis/batch/v1/namespaces/{namespace}/jobs", applies)
         answering.cancel()
     return found
-
-
-async def _all_complete(api: Api, namespace: str) -> None:
-    """Until none of the Jobs is left that the Job controller still works for."""
-    while True:
-        found = await api.call("GET", f"apis/batch/v1/namespaces/{namespace}/jobs")
-        if all(condition(item, "Complete") for item in found["items"]):
-            return
-        await asyncio.sleep(1)
 
 
 async def _answer_all(api: Api, namespace: str, group: asyncio.TaskGroup) -> None:

@@ -85,8 +85,8 @@ async def _race(api: Api, wanted: dict[str, Any], namespace: str) -> tuple[float
     """Seconds from apply to Complete, and how long after its Job's that was."""
     standin = asyncio.create_task(StandIn(api, namespace).work())
     jobs = f"apis/batch/v1/namespaces/{namespace}/jobs?labelSelector={keys.LABEL_JOB_UID}"
-    job = asyncio.create_task(_complete(api, jobs, 1))
-    race = asyncio.create_task(_complete(api, PARENTS.format(namespace), 1))
+    job = asyncio.create_task(complete(api, jobs, 1))
+    race = asyncio.create_task(complete(api, PARENTS.format(namespace), 1))
     await asyncio.sleep(1)
     start = time.monotonic()
     await api.call("POST", PARENTS.format(namespace), wanted)
@@ -118,7 +118,7 @@ async def settled(api: Api, namespace: str, seconds: float = 180) -> int:
         await asyncio.sleep(1)
 
 
-async def _complete(api: Api, path: str, count: int) -> float:
+async def complete(api: Api, path: str, count: int) -> float:
     """When the last of `count` objects was seen to be Complete."""
     done: set[str] = set()
     async for at, _, item in api.watch(path):
@@ -134,7 +134,7 @@ async def _complete(api: Api, path: str, count: int) -> float:
 async def _jobs(api: Api, namespace: str, manifests: list[dict[str, Any]]) -> float:
     """Creates Jobs and waits for all of them; the seconds that took. They are gone afterwards."""
     path = f"apis/batch/v1/namespaces/{namespace}/jobs"
-    done = asyncio.create_task(_complete(api, path, len(manifests)))
+    done = asyncio.create_task(complete(api, path, len(manifests)))
     await asyncio.sleep(1)
     start = time.monotonic()
     gate = asyncio.Semaphore(_AT_ONCE)
