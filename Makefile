@@ -51,6 +51,10 @@ e2e: system $(SYNCED) ## Race on a real Kubernetes, from the manifests to a page
 smoke: ## Of those, the few that CI runs: the API server's answers, one race, its page
 	@$(MAKE) --no-print-directory e2e ARGS='-m smoke $(ARGS)'
 
+.PHONY: campaign
+campaign: $(SYNCED) ## Kill parts of a real Kubernetes at random while races run; ARGS='--kills 12' is a short one
+	$(BIN)/python -m tests.campaign $(ARGS)
+
 .PHONY: lint
 lint: $(SYNCED) ## Check the lock, style, types and the direction of imports
 	tools/uv lock --check --quiet

@@ -71,9 +71,10 @@ class Kube:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The first test may have to build Kubernetes and the images."""
+    """The first test may have to build Kubernetes and the images; what kills parts of the cluster comes last."""
     for item in items:
         item.add_marker(pytest.mark.timeout(2700))
+    items.sort(key=lambda item: item.path.name == "test_campaign.py")
 
 
 @pytest.fixture(scope="session")
@@ -81,15 +82,21 @@ def api() -> Iterator[Kube]:
     """An API server that knows the CRD; no pods run in it unless the whole cluster is up."""
     cluster = choose()
     found = cluster.pid("apiserver") is not None
-    cluster.build(api_only=True)
-    cluster.up(api_only=not _nodes_run(cluster))
     kube = Kube(cluster)
-    kube("apply", "--server-side", "-f", str(ROOT / "deploy/crd/benchmarkjobs.yaml"))
-    kube("wait", "--for=condition=Established", "crd/benchmarkjobs.velodrome.dev")
-    kube.wait("the kind to be served", lambda: kube("get", "bmj", check=False) is not None)
+    serve(kube)
     yield kube
     if not found and "VELODROME_KEEP_CLUSTER" not in os.environ:
         cluster.down()
+
+
+def serve(kube: Kube) -> None:
+    """Starts at least an API server, and has it serve BenchmarkJobs."""
+    cluster = kube.cluster
+    cluster.build(api_only=True)
+    cluster.up(api_only=not _nodes_run(cluster))
+    kube("apply", "--server-side", "-f", str(ROOT / "deploy/crd/benchmarkjobs.yaml"))
+    kube("wait", "--for=condition=Established", "crd/benchmarkjobs.velodrome.dev")
+    kube.wait("the kind to be served", lambda: kube("get", "bmj", check=False) is not None)
 
 
 def _nodes_run(cluster: Cluster) -> bool:
@@ -99,28 +106,33 @@ def _nodes_run(cluster: Cluster) -> bool:
 @pytest.fixture(scope="session")
 def installed(api: Kube) -> Kube:
     """Velodrome, installed from the project's own manifests and images."""
-    cluster = api.cluster
+    install(api)
+    return api
+
+
+def install(kube: Kube) -> None:
+    """Starts the whole cluster and installs Velodrome in it, built from here; returns when it is ready."""
+    cluster = kube.cluster
     cluster.build()
     cluster.up()
     references = cluster.load_images()
     if not cluster.has_volumes:
         volume = Path("/var/tmp/velodrome-redis")  # noqa: S108 - as in storage.yaml
-        if not api("get", "persistentvolume", "velodrome-redis", "--ignore-not-found"):
+        if not kube("get", "persistentvolume", "velodrome-redis", "--ignore-not-found"):
             shutil.rmtree(volume, ignore_errors=True)  # results of a cluster that is no more
         volume.mkdir(exist_ok=True)
         os.chown(volume, 65532, 65532)
-        api("apply", "-f", str(ROOT / "tests/e2e/storage.yaml"))
+        kube("apply", "-f", str(ROOT / "tests/e2e/storage.yaml"))
     overlay = cluster.at.run / "overlay"
     overlay.mkdir(exist_ok=True)
     (overlay / "kustomization.yaml").write_text(yaml.safe_dump(overlay_of(references, overlay)))
-    api("apply", "-k", str(overlay))
+    kube("apply", "-k", str(overlay))
     for workload in (
         "deployment/velodrome-operator",
         "statefulset/velodrome-redis",
         "deployment/velodrome-leaderboard",
     ):
-        api("-n", "velodrome", "rollout", "status", workload, "--timeout=180s")
-    return api
+        kube("-n", "velodrome", "rollout", "status", workload, "--timeout=180s")
 
 
 @pytest.fixture

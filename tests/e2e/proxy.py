@@ -69,7 +69,7 @@ class ApiProxy(Looped):
 
     `strike(n, "before" | "after")` is called around the n-th write: before it is sent, and when the answer is here and
     not yet passed on. `refuse`, while it is a status, is the answer to everything but watches. `silent` keeps what
-    watches say. `stale` is a token that is no longer good.
+    watches say. `stale` is a token that is no longer good. Each request waits for `delay` seconds.
     """
 
     def __init__(self, server: str, address: str, port: int, pki: Path) -> None:
@@ -85,6 +85,7 @@ class ApiProxy(Looped):
         self.swallowed = 0
         self.watching = 0
         self.stale: str | None = None
+        self.delay = 0.0
 
     async def open(self) -> None:
         trust = ssl.create_default_context(cafile=str(self._pki / "ca.crt"))
@@ -111,6 +112,7 @@ class ApiProxy(Looped):
             return _status(self.refuse)
         writes = request.method in WRITES
         number, sent = 0, await request.read()
+        await asyncio.sleep(self.delay)
         if writes:
             self.writes.append(f"{request.method} {request.path}")
             self.sent.append(sent)
@@ -156,7 +158,9 @@ def _status(code: int) -> web.Response:
 
 
 class RedisProxy(Looped):
-    """Passes bytes on to a Redis. Calls of the script of that text are counted from 1, and struck as writes are."""
+    """Passes bytes on to a Redis, after `delay` seconds. Calls of the script of that text are counted from 1, and
+    struck as writes are.
+    """
 
     def __init__(self, host: str, port: int, script: str) -> None:
         super().__init__()
@@ -165,6 +169,7 @@ class RedisProxy(Looped):
         self.calls = 0
         self.strike: Callable[[int, str], None] = lambda _n, _when: None
         self.port = 0
+        self.delay = 0.0
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def open(self) -> None:
@@ -197,6 +202,7 @@ class RedisProxy(Looped):
                 self.calls += 1
                 pending.append(self.calls)
                 self.strike(self.calls, "before")
+            await asyncio.sleep(self.delay)
             sink.write(chunk)
             await sink.drain()
 
