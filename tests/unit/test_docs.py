@@ -106,3 +106,12 @@ def test_decisions_are_numbered_once_each() -> None:
     numbers = [page.name[:4] for page in sorted((ROOT / "docs" / "decisions").glob("*.md"))]
     assert all(re.fullmatch(r"\d{4}", number) for number in numbers)
     assert len(set(numbers)) == len(numbers)
+
+
+def test_each_threat_has_a_test_or_says_why_it_has_none() -> None:
+    """Whoever reads that somebody can't do a thing is told where that was tried."""
+    text = (ROOT / "docs/threat-model.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (?!(?:it|they) can't \|)(\w.*) \| (.*) \|$", text, flags=re.MULTILINE)
+    assert len(rows) > 20
+    for claim, tried in rows:
+        assert re.search(r"`test_\w+(?:\.py)?`|^none: \w", tried), claim
