@@ -21,7 +21,7 @@ from velodrome.errors import VelodromeError
 from velodrome.store import Store
 
 _POLL_SECONDS = 0.5
-_STATUS = '{.metadata.uid}{"\\t"}{.metadata.resourceVersion}{"\\t"}{.status}{"\\n"}'
+_STATUS = '{.metadata.uid}{" "}{.metadata.resourceVersion}{" "}{.status}{"\\n"}'
 
 
 class _Thread:
@@ -29,6 +29,7 @@ class _Thread:
 
     def __init__(self) -> None:
         self.over = threading.Event()
+        self._error: Exception | None = None
         self._thread = threading.Thread(target=self._work, daemon=True)
 
     def __enter__(self) -> Self:
@@ -43,14 +44,26 @@ class _Thread:
     def interrupt(self) -> None:
         """Ends what the thread waits for."""
 
+    def sees(self) -> None:
+        """Returns as long as the thread does its work.
+
+        Raises:
+            RuntimeError: an error that nobody expected ended it: what it did not see is not known.
+        """
+        if self._error is not None:
+            raise RuntimeError(f"{type(self).__name__} ended, and nobody watched from then on") from self._error
+
     def once(self) -> None:
         """What is done over and over."""
         raise NotImplementedError
 
     def _work(self) -> None:
-        while not self.over.is_set():
-            self.once()
-            self.over.wait(_POLL_SECONDS)
+        try:
+            while not self.over.is_set():
+                self.once()
+                self.over.wait(_POLL_SECONDS)
+        except Exception as error:  # whatever it is: `sees` tells it where it is heard
+            self._error = error
 
 
 class Records(_Thread):
@@ -126,8 +139,9 @@ class Statuses(_Thread):
             self._process = process
             assert process.stdout is not None
             for line in process.stdout:
-                uid, version, text = line.rstrip("\n").split("\t")
-                if uid in self.known and text:
+                uid, _, rest = line.partition(" ")
+                version, _, text = rest.partition(" ")
+                if uid in self.known and text.strip() and line.endswith("\n"):  # a watch may break off in a line
                     self._note(uid, int(version), json.loads(text))
             process.terminate()
 

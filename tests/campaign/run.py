@@ -121,6 +121,7 @@ class Campaign:
 
     def _keep_going(self) -> None:
         """Deletes races that have ended, as far as their results were seen, and applies others in their place."""
+        self._see()
         for uid, name in list(self.races.going.items()):
             if self.statuses.ended(uid) == "Complete":
                 self._see_the_end(uid, name)
@@ -128,6 +129,10 @@ class Campaign:
         while len(self.races.going) < self.wanted.races:
             self._persist(self.races.apply)
             self._follow()
+
+    def _see(self) -> None:
+        self.records.sees()
+        self.statuses.sees()
 
     def _follow(self) -> None:
         for uid in self.races.going:
@@ -194,6 +199,7 @@ class Campaign:
         end = time.monotonic() + self.wanted.patience
         told = 0.0
         while self.races.going and time.monotonic() < end:
+            self._see()
             for uid, name in list(self.races.going.items()):
                 if self.statuses.ended(uid):
                     self._see_the_end(uid, name)

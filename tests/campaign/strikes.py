@@ -145,12 +145,14 @@ class Striker:
             return "", _nothing
         chance = "numgen random mod 10 < 3 " if stroke.way == "loss" else ""
         rules = "".join(
-            f"chain {hook} {{ type filter hook {hook} priority 0; {words} {chance}drop }}\n"
+            f"chain {hook} {{\ntype filter hook {hook} priority 0\n{words} {chance}drop\n}}\n"
             for hook, words in (("input", match[0]), ("output", match[1]))
         )
-        done = _nft(pid, f"table inet {_TABLE} {{\n{rules}}}\n")
-        if done != 0:
-            return "", _nothing
+        said = _nft(pid, f"table inet {_TABLE} {{\n{rules}}}\n")
+        if said:
+            if Path(f"/proc/{pid}").exists():
+                raise RuntimeError(f"nft does not take the rules: {said}")
+            return "", _nothing  # the pod ended meanwhile
 
         def whole() -> None:
             _nft(pid, f"delete table inet {_TABLE}\n")  # it may be gone with its pod
@@ -223,7 +225,8 @@ def _trial(pod: Pod) -> tuple[str, str]:
     return str(owners[0].get("uid", "")), str(pod["metadata"].get("labels", {}).get(_INDEX, ""))
 
 
-def _nft(pid: int, text: str) -> int:
-    """Has nft read rules inside the network namespace of a process; its exit code."""
+def _nft(pid: int, text: str) -> str:
+    """Has nft read rules inside the network namespace of a process; what it complains of, empty where it took them."""
     line = ["nsenter", f"--net=/proc/{pid}/ns/net", "nft", "-f", "-"]
-    return subprocess.run(line, input=text, text=True, capture_output=True, check=False).returncode
+    done = subprocess.run(line, input=text, text=True, capture_output=True, check=False)
+    return "" if done.returncode == 0 else done.stderr or f"exit code {done.returncode}"
