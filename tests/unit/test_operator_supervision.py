@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from velodrome_operator import supervision
 from velodrome_operator.supervision import GOOD_SECONDS, LONGEST_WAIT_SECONDS, Supervision
 
 
@@ -37,7 +36,7 @@ def run(work: Callable[[], Any]) -> Any:
 @pytest.fixture
 def time(monkeypatch: pytest.MonkeyPatch) -> Time:
     found = Time()
-    monkeypatch.setattr(supervision.asyncio, "sleep", found.sleep)
+    monkeypatch.setattr("velodrome_operator.supervision.asyncio.sleep", found.sleep)
     return found
 
 
