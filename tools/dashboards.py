@@ -90,6 +90,11 @@ def operator() -> dashboard.Dashboard:
             ("{{reason}}", f"sum by (reason) (increase(velodrome_operator_reports_rejected_total{{{of}}}{rate}))"),
         ),
         _lines(
+            "Tasks that ended, and objects that could not be read",
+            ("task {{task}}", f"sum by (task) (increase(velodrome_operator_task_failures_total{{{of}}}{rate}))"),
+            ("{{kind}}", f"sum by (kind) (increase(velodrome_operator_objects_unreadable_total{{{of}}}{rate}))"),
+        ),
+        _lines(
             "Series of results and races",
             ("exposed", f"max(velodrome_exporter_series{{{of}}})"),
             ("limit", f"max(velodrome_exporter_series_limit{{{of}}})"),

@@ -99,7 +99,8 @@ RACES = (RACE_STATE, RACE_PROGRESS, RESULTS_WAITING, TRIALS, QUEUE_SECONDS, RUN_
 # nothing changed, at least each minute, as long as the work is done.
 BUILD = Family("velodrome_operator", "What runs, and where its leaderboard is.", ("version", "leaderboard"), "info")
 PASS_OUTCOMES = (
-    "Succeeded", "ApiConflict", "ApiUnavailable", "ApiRefused", "StoreUnavailable", "StoreRefused",
+    "Succeeded", "ApiConflict", "ApiUnavailable", "ApiRefused", "StoreUnavailable", "StoreRefused", "NameTaken",
+    "Unexpected",
 )  # fmt: skip
 PASSES = Family("velodrome_operator_passes", "Passes over BenchmarkJobs.", ("outcome",), "counter")
 PASS_SECONDS = Family("velodrome_operator_pass_duration_seconds", "How long passes took.", (), "histogram")
@@ -107,6 +108,19 @@ API_WRITES = Family("velodrome_operator_api_writes", "Writes to the Kubernetes A
 ACCEPTED = Family("velodrome_operator_results", "Results taken from inboxes, by what became of them.", ("verdict",),
                   "counter")  # fmt: skip
 REJECTED = Family("velodrome_operator_reports_rejected", "Reports that were rejected.", ("reason",), "counter")
+TASKS = ("passes", "collection", "sweep", "exporter", "cleaner", "endpoint")
+TASK_FAILURES = Family(
+    "velodrome_operator_task_failures",
+    "How often a task of the operator ended, which none should, and was started again.",
+    ("task",),
+    "counter",
+)
+UNREADABLE = Family(
+    "velodrome_operator_objects_unreadable",
+    "Objects of the API that could not be read and count for nothing, each time that one was seen.",
+    ("kind",),
+    "counter",
+)
 INBOX = Family("velodrome_operator_inboxes_waiting", "Inboxes that held reports when they were last looked into.")
 COLLECTED_AT = Family(
     "velodrome_operator_collected_timestamp_seconds", "When Redis last answered a round of collecting."
@@ -120,8 +134,8 @@ SERIES = Family("velodrome_exporter_series", "Series of results and BenchmarkJob
 SERIES_LIMIT = Family("velodrome_exporter_series_limit", "How many of these are exposed at most.")
 SERIES_DROPPED = Family("velodrome_exporter_series_dropped", "How many were left out, for the limit.")
 OPERATOR = (
-    BUILD, PASSES, PASS_SECONDS, API_WRITES, ACCEPTED, REJECTED, INBOX, COLLECTED_AT, SWEPT_AT, REDIS_UP, JUDGED_AT,
-    SERIES, SERIES_LIMIT, SERIES_DROPPED,
+    BUILD, PASSES, PASS_SECONDS, API_WRITES, ACCEPTED, REJECTED, TASK_FAILURES, UNREADABLE, INBOX, COLLECTED_AT,
+    SWEPT_AT, REDIS_UP, JUDGED_AT, SERIES, SERIES_LIMIT, SERIES_DROPPED,
 )  # fmt: skip
 
 # What a runner pushes while it trains. The grouping key is the trial's, so that a later trial does not overwrite it.

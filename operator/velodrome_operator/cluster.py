@@ -20,6 +20,7 @@ from pydantic_core import from_json
 from velodrome import keys
 from velodrome.canonical import digest
 from velodrome.errors import VelodromeError
+from velodrome_operator import shapes
 from velodrome_operator.children import Manifest
 from velodrome_operator.crd import PLURAL
 
@@ -50,6 +51,12 @@ class Conflict(VelodromeError):
     """The object changed meanwhile: the next pass sees it as it is."""
 
     reason = "ApiConflict"
+
+
+class NameTaken(VelodromeError):
+    """An object that the operator is to make is there already, and is somebody else's."""
+
+    reason = "NameTaken"
 
 
 class Refusal(NamedTuple):
@@ -94,12 +101,19 @@ class Cluster:
         """All BenchmarkJobs, of one namespace or of all."""
         return self._list(_PARENT, PLURAL, namespace)
 
-    def jobs(self, namespace: str | None) -> AsyncIterator[dict[str, Any]]:
-        """All Jobs that BenchmarkJobs made."""
-        return self._list("apis/batch/v1", "jobs", namespace, labelSelector=keys.LABEL_JOB_UID)
+    def jobs(self, namespace: str | None, uid: str | None = None) -> AsyncIterator[dict[str, Any]]:
+        """All Jobs with the label of those that BenchmarkJobs made, or with that of one BenchmarkJob."""
+        selector = f"{keys.LABEL_JOB_UID}={uid}" if uid else keys.LABEL_JOB_UID
+        return self._list("apis/batch/v1", "jobs", namespace, labelSelector=selector)
+
+    async def job(self, namespace: str, name: str) -> dict[str, Any] | None:
+        """The Job of that name, whosever it is; None where there is none. Listed: that needs no right of its own."""
+        async for raw in self._list("apis/batch/v1", "jobs", namespace, fieldSelector=f"metadata.name={name}"):
+            return raw
+        return None
 
     def pods(self, namespace: str | None, uid: str | None = None) -> AsyncIterator[dict[str, Any]]:
-        """All runner pods, or those of one BenchmarkJob."""
+        """All pods with the label of runners, or with that of one BenchmarkJob."""
         selector = f"{keys.LABEL_JOB_UID}={uid}" if uid else keys.LABEL_JOB_UID
         return self._list("api/v1", "pods", namespace, labelSelector=selector)
 
@@ -108,9 +122,10 @@ class Cluster:
         found: dict[str, Refusal] = {}
         fields = "involvedObject.kind=Job,reason=FailedCreate"
         async for event in self._list("api/v1", "events", namespace, fieldSelector=fields):
-            told = Refusal(datetime.fromisoformat(_told_at(event)), str(event.get("message") or ""))
-            name = event["involvedObject"]["name"]
-            found[name] = max(found.get(name, told), told)
+            at, name = _told_at(event), shapes.text(shapes.at(event, "involvedObject", "name"))
+            if at is not None:
+                told = Refusal(at, shapes.text(event.get("message")))
+                found[name] = max(found.get(name, told), told)
         return found
 
     def started_pods(self, namespace: str) -> AsyncIterator[dict[str, Any]]:
@@ -145,7 +160,7 @@ class Cluster:
     async def event(self, parent: Mapping[str, Any], reason: str, message: str, *, warning: bool, at: datetime) -> None:
         """Tells of a transition where `kubectl describe` shows it; once, since its name is made of what it tells."""
         metadata = parent["metadata"]
-        told = digest([metadata["uid"], reason, parent.get("status", {}).get("observedGeneration")], 16)
+        told = digest([metadata["uid"], reason, shapes.at(parent, "status", "observedGeneration")], 16)
         manifest = {
             "apiVersion": "events.k8s.io/v1",
             "kind": "Event",
@@ -186,9 +201,10 @@ class Cluster:
         while True:
             query = {"limit": str(LISTED_AT_ONCE), "continue": token, **selectors}
             page = await self._call("GET", where, query={key: value for key, value in query.items() if value}) or {}
-            token = (page.get("metadata") or {}).get("continue") or ""
-            for item in page.get("items") or ():
-                yield item
+            token = shapes.text(shapes.at(page, "metadata", "continue"))
+            for item in shapes.items(page.get("items")):
+                if isinstance(item, dict):
+                    yield item
             if not token:
                 return
 
@@ -235,19 +251,21 @@ class Cluster:
         self._ahead = ahead if abs(ahead) > _CLOCK_TOLERANCE else timedelta(0)
 
 
-def _told_at(event: Mapping[str, Any]) -> str:
+def _told_at(event: Mapping[str, Any]) -> datetime | None:
     """When an Event last happened; where its times are empty, when it was made."""
-    series = event.get("series") or {}
-    moments = (series.get("lastObservedTime"), event.get("lastTimestamp"), event.get("eventTime"))
-    return str(next(filter(None, moments), None) or event["metadata"]["creationTimestamp"])
+    moments = (shapes.at(event, "series", "lastObservedTime"), event.get("lastTimestamp"), event.get("eventTime"),
+               shapes.at(event, "metadata", "creationTimestamp"))  # fmt: skip
+    return next(filter(None, map(shapes.moment, moments)), None)
 
 
 def _answer(what: str, code: int, text: bytes | str, *, missing_ok: bool) -> dict[str, Any] | None:
     """The answer's JSON, or the kind of error that it is."""
     try:
-        document: dict[str, Any] = from_json(text, cache_strings="keys") if text else {}
+        document = from_json(text, cache_strings="keys") if text else {}
     except ValueError:
         document = {"message": str(text)[:200]}
+    if not isinstance(document, dict):
+        document = {}
     if 200 <= code < 300:
         return document
     message = f"{what}: {document.get('message') or code}"

@@ -16,7 +16,8 @@ from velodrome.results import Observed
 from velodrome.store import Store, Verdict
 from velodrome_operator.cluster import Cluster, Refused, Unavailable
 from velodrome_operator.families import Durations
-from velodrome_operator.races import Race, Races
+from velodrome_operator.race import Race
+from velodrome_operator.races import Races
 
 # How often inboxes are looked into; a report waits half of it on average.
 ROUND_SECONDS = 0.3
@@ -105,6 +106,9 @@ class Collection:
                 troubled = self._note(race, str(error))
             except StoreUnavailable as error:
                 return self._note_all(error)
+            except Exception as error:  # whatever is odd about one race, the others' results come
+                log.exception("collecting ended by an error that nobody expected", extra={"uid": race.uid})
+                troubled = self._note(race, f"the operator met an error that it did not expect: {type(error).__name__}")
             else:
                 self._note(race, "")
         self.last_round, self.collected_at, self.redis_up = time.monotonic(), self._clock(), True
@@ -163,7 +167,9 @@ class Collection:
         return observe
 
     async def _look(self, race: Race) -> None:
-        """The race's pods as the API server has them now."""
+        """The race's pods as the API server has them now, and before them the Jobs that they are known by."""
+        async for raw in self._cluster.jobs(race.namespace, race.uid):
+            self._races.saw_job(raw)
         async for raw in self._cluster.pods(race.namespace, race.uid):
             self._races.saw_pod(raw)
 

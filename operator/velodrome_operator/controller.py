@@ -17,17 +17,19 @@ from typing import Any
 from velodrome import telemetry
 from velodrome.errors import SpecError, StoreRefused, StoreUnavailable
 from velodrome.plan import Plan
-from velodrome.results import JobInfo, Observed, TrialRecord, TrialResult
 from velodrome.store import Store, TrialSummary
 from velodrome.verdicts import AWAITING_CONFIRMATION
 from velodrome_operator import status
 from velodrome_operator.access import Access
 from velodrome_operator.children import Manifest, Settings, children, is_kueue
-from velodrome_operator.cluster import Cluster, Conflict, Refused, Unavailable
-from velodrome_operator.decision import Decision, MissingResult, Observation, Verdict, decide, podless
+from velodrome_operator.cluster import Cluster, Conflict, NameTaken, Refused, Unavailable
+from velodrome_operator.decision import Decision, Observation, Verdict, decide, podless
 from velodrome_operator.families import PASS_BOUNDS, Buckets
 from velodrome_operator.judging import Judging
-from velodrome_operator.races import Race, Races
+from velodrome_operator.ownership import parent_uid
+from velodrome_operator.race import Race
+from velodrome_operator.races import Races
+from velodrome_operator.records import job_info, missing_record
 from velodrome_operator.refusals import Refusals
 from velodrome_operator.standings import standings
 from velodrome_operator.wakeups import Wakeups
@@ -43,6 +45,9 @@ _REST_SHARE = 4.0
 _LONGEST_REST = 2.0
 # A Redis that is only being started again is nothing that a person must know of.
 _TRIES_UNTOLD = 3
+_UNEXPECTED = (
+    "the operator met an error that it did not expect ({}): what runs goes on, and it tries again; its log has more"
+)
 
 log = logging.getLogger("velodrome.operator")
 Clock = Callable[[], datetime]
@@ -116,6 +121,15 @@ class Controller:
             outcome = error.reason
             self._retry(race, error, logging.WARNING)
             await self._tell(race, error)
+        except NameTaken as error:
+            outcome = error.reason
+            self._retry(race, error, logging.WARNING)
+            await self._stall(race, error.reason, str(error))
+        except Exception as error:  # whatever is odd about one object, it costs its own race a condition
+            outcome = "Unexpected"
+            log.exception("a pass ended by an error that nobody expected", extra=_names(race))
+            self._retry(race, error, logging.ERROR)
+            await self._stall(race, "UnexpectedError", _UNEXPECTED.format(type(error).__name__))
         else:
             self._tries.pop(uid, None)
             if again is not None:
@@ -141,6 +155,15 @@ class Controller:
             await self._write(race, {**present, "message": message})
         except (Unavailable, Conflict, Refused) as further:
             log.info("the status can't be written: %s", further, extra=_names(race))
+
+    async def _stall(self, race: Race, reason: str, message: str) -> None:
+        """Says in the condition Stalled that a person must act; the next pass that succeeds takes that back."""
+        try:
+            wanted = status.stalled(race.status, reason, message, race.generation, self._clock())
+            if not race.ended and wanted != race.status:
+                await self._write(race, wanted)
+        except Exception:  # the object is odd already; that it can't be told of must not be what stops the pass
+            log.warning("the status can't be written", exc_info=True, extra=_names(race))
 
     async def _pass(self, race: Race) -> timedelta | None:
         if race.deleting:
@@ -232,7 +255,7 @@ class Controller:
         for name, suspended in decision.suspend.items():
             await self._cluster.patch_job(race.namespace, name, {"suspend": suspended})
         if decision.missing:
-            records = [self._missing_record(race, planned, lost) for lost in decision.missing]
+            records = [missing_record(race, planned, lost, self._clock()) for lost in decision.missing]
             await asyncio.to_thread(self._store.accept, race.uid, "0", records)
             self.wakeups.wake(race.uid)
         if decision.delete_parent:
@@ -245,30 +268,27 @@ class Controller:
                 race.cleared = True
 
     async def _create(self, race: Race, manifest: Manifest) -> None:
-        made = await self._cluster.create(manifest)
+        made, name = await self._cluster.create(manifest), manifest["metadata"]["name"]
         if made is not None:
-            log.info("created %s %s", manifest["kind"], manifest["metadata"]["name"], extra=_names(race))
-            if manifest["kind"] == "Job":
-                self.races.made_job(made)
+            log.info("created %s %s", manifest["kind"], name, extra=_names(race))
+        if manifest["kind"] == "Job":
+            self.races.made_job(made if made is not None else await self._made_before(race, name))
 
-    def _missing_record(self, race: Race, planned: Plan, lost: MissingResult) -> TrialRecord:
-        trial, now, pod = planned.trial(lost.index), self._clock(), lost.pod
-        result = TrialResult(
-            job_uid=race.uid,
-            index=trial.index,
-            entry=trial.entry,
-            repeat=trial.repeat,
-            seed=trial.seed,
-            trial_id=trial.id,
-            attempt=pod.uid if pod else "none",
-            outcome="Failed",
-            reason=lost.reason,
-            message=lost.message,
-            started_at=(pod.started_at if pod else None) or now,
-            finished_at=(pod.finished_at if pod else None) or now,
-        )
-        observed = race.observed(trial.index, pod.uid) if pod else None
-        return TrialRecord(result=result, config=trial.config, observed=observed or _UNSEEN, accepted_at=now)
+    async def _made_before(self, race: Race, name: str) -> Mapping[str, Any]:
+        """The Job that was there already, whose event has not come yet.
+
+        Raises:
+            NameTaken: it is somebody else's.
+            Conflict: it is gone again.
+        """
+        found = await self._cluster.job(race.namespace, name)
+        if found is None:
+            raise Conflict(f"Job {name} was there and is gone")
+        if parent_uid(found) != race.uid:
+            raise NameTaken(
+                f"Job {name} is there already and is not this BenchmarkJob's: delete it, and the trials begin"
+            )
+        return found
 
     async def _report(self, race: Race, seen: Observation, verdict: Verdict | None) -> timedelta | None:
         """Writes the status if it changed; returns how long to wait where it is too early to."""
@@ -321,25 +341,6 @@ class Controller:
         self._written[race.uid] = self._clock()
         if written is not None:
             self.races.saw_parent(written)
-
-
-_UNSEEN = Observed(executor="kubernetes")
-
-
-def job_info(race: Race, planned: Plan) -> JobInfo:
-    """The job as its results remember it, after the object is gone."""
-    document = planned.job.model_dump(mode="json", by_alias=True, exclude_none=True)
-    return JobInfo(
-        uid=race.uid,
-        name=race.name,
-        namespace=race.namespace,
-        board=planned.job.board,
-        created_at=datetime.fromisoformat(race.raw["metadata"]["creationTimestamp"]),
-        trials=len(planned),
-        repeats=planned.job.spec.trials.repeats,
-        entries=tuple(planned.configs),
-        document=document,
-    )
 
 
 def _names(race: Race) -> dict[str, str]:

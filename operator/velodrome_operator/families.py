@@ -22,7 +22,7 @@ from velodrome.telemetry import Family
 
 if TYPE_CHECKING:
     from velodrome.latest import Latest
-    from velodrome_operator.races import Race
+    from velodrome_operator.race import Race
 
 # Entries whose newest job is older are raced no more: what became of them is in the store and in Prometheus' history.
 LOOK_BACK = timedelta(days=30)
@@ -294,6 +294,8 @@ class OperatorFacts:
     collected_at: datetime | None = None
     swept_at: datetime | None = None
     judged_at: datetime | None = None
+    task_failures: Mapping[str, int] = field(default_factory=dict)
+    unreadable: Mapping[str, int] = field(default_factory=dict)
 
 
 def operator_families(facts: OperatorFacts) -> Iterator[Metric]:
@@ -304,6 +306,8 @@ def operator_families(facts: OperatorFacts) -> Iterator[Metric]:
         (telemetry.API_WRITES, facts.writes),
         (telemetry.ACCEPTED, facts.results),
         (telemetry.REJECTED, facts.rejected),
+        (telemetry.TASK_FAILURES, facts.task_failures),
+        (telemetry.UNREADABLE, facts.unreadable),
     ):
         rows += [Row(family, {family.labels[0]: name}, count) for name, count in sorted(counted.items())]
     rows += facts.pass_seconds.rows(telemetry.PASS_SECONDS)

@@ -29,7 +29,7 @@ def registry(service: Service) -> kopf.OperatorRegistry:
     async def start(settings: kopf.OperatorSettings, **_: Any) -> None:
         configure(settings)
         await service.open()
-        await service.list_first()
+        await service.try_first()
         tasks.extend(asyncio.create_task(work) for work in service.workers())
         await service.listed()  # kopf looks once which kinds there are, so BenchmarkJobs have to be one by then
 

@@ -11,7 +11,8 @@ from velodrome.plan import Plan
 from velodrome.store import Store
 from velodrome_operator.cluster import Cluster, Refused
 from velodrome_operator.decision import Verdict
-from velodrome_operator.races import Race, Races
+from velodrome_operator.race import Race
+from velodrome_operator.races import Races
 from velodrome_operator.regressed import Regressed, confirming, regressed
 
 if TYPE_CHECKING:

@@ -7,12 +7,20 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from velodrome import keys
+from velodrome.errors import VelodromeError
+from velodrome_operator import shapes
 
 Raw = Mapping[str, Any]
 
 _INDEX_LABEL = "batch.kubernetes.io/job-completion-index"
-_JOB_LABEL = "batch.kubernetes.io/job-name"
+# Ten times as many trials as a job may have; a stranger's Job may claim any number, and each takes memory.
+MOST_COMPLETIONS = 1_000_000
+
+
+class OddObject(VelodromeError):
+    """The API server shows an object that is not what it should be: it counts for nothing."""
+
+    reason = "OddObject"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +41,7 @@ class JobFacts:
     deleting: bool
     message: str = ""
     started_at: datetime | None = None
+    uid: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,52 +72,66 @@ class PodFacts:
 
 
 def job_facts(raw: Raw) -> JobFacts:
-    """The facts of a Job as the API serves it."""
-    metadata, spec, status = raw["metadata"], raw["spec"], raw.get("status", {})
-    conditions = {
-        condition["type"]: condition for condition in status.get("conditions") or () if condition["status"] == "True"
-    }
-    troubled = conditions.get("Failed") or conditions.get("FailureTarget")
+    """The facts of a Job as the API serves it.
+
+    Raises:
+        OddObject: it has no name, or does not say when it was made.
+    """
+    metadata, spec, status = (shapes.mapping(raw.get(part)) for part in ("metadata", "spec", "status"))
+    conditions = shapes.by_type(status.get("conditions"))
+    held = shapes.held(conditions)
+    troubled = next((conditions[kind] for kind in ("Failed", "FailureTarget") if kind in held), {})
+    trials = shapes.count(spec.get("completions"), MOST_COMPLETIONS, most=MOST_COMPLETIONS)
     return JobFacts(
-        name=metadata["name"],
-        created_at=moment(metadata["creationTimestamp"]),
-        active=status.get("active", 0),
-        suspended=spec.get("suspend", False),
-        parallelism=spec.get("parallelism", 1),
-        completed=indexes(status.get("completedIndexes", "")),
-        failed=indexes(status.get("failedIndexes", "")),
-        finished="Complete" in conditions or "Failed" in conditions,
+        name=_name(metadata, "Job"),
+        created_at=_created_at(metadata, "Job"),
+        active=shapes.count(status.get("active")),
+        suspended=shapes.flag(spec.get("suspend")),
+        parallelism=shapes.count(spec.get("parallelism"), 1),
+        completed=shapes.indexes(status.get("completedIndexes"), trials),
+        failed=shapes.indexes(status.get("failedIndexes"), trials),
+        finished="Complete" in held or "Failed" in held,
         deleting="deletionTimestamp" in metadata,
-        message=troubled.get("message", "") if troubled else "",
-        started_at=_moment_or_none(status.get("startTime")),
+        message=shapes.text(troubled.get("message")),
+        started_at=shapes.moment(status.get("startTime")),
+        uid=shapes.text(metadata.get("uid")),
     )
 
 
-def pod_facts(raw: Raw) -> PodFacts:
-    """The facts of a runner pod as the API serves it."""
-    metadata, status = raw["metadata"], raw.get("status", {})
-    conditions = {condition["type"]: condition for condition in status.get("conditions") or ()}
-    container: Raw = next(iter(status.get("containerStatuses") or ()), {})
-    state = container.get("state", {})
-    ended = state.get("terminated", {})
-    running = state.get("running", {})
+def pod_facts(raw: Raw, job: str) -> PodFacts:
+    """The facts of a pod of that Job as the API serves it.
+
+    Raises:
+        OddObject: it has no name, uid or completion index, or does not say when it was made.
+    """
+    metadata, status = shapes.mapping(raw.get("metadata")), shapes.mapping(raw.get("status"))
+    conditions = shapes.by_type(status.get("conditions"))
+    container = next(iter(shapes.items(status.get("containerStatuses"))), None)
+    ended, running = shapes.at(container, "state", "terminated"), shapes.at(container, "state", "running")
+    index = shapes.decimal(
+        shapes.at(metadata, "labels", _INDEX_LABEL) or shapes.at(metadata, "annotations", _INDEX_LABEL),
+        MOST_COMPLETIONS,
+    )
+    if index is None:
+        raise OddObject(f"pod {shapes.text(metadata.get('name'))[:253]!r}: {_INDEX_LABEL} is no completion index")
+    exit_code = shapes.at(ended, "exitCode")
     return PodFacts(
-        name=metadata["name"],
-        uid=metadata["uid"],
-        job=metadata["labels"].get(_JOB_LABEL, ""),
-        index=int(metadata["labels"].get(_INDEX_LABEL, metadata.get("annotations", {}).get(_INDEX_LABEL, -1))),
-        created_at=moment(metadata["creationTimestamp"]),
-        phase=status.get("phase", "Pending"),
-        node=raw["spec"].get("nodeName"),
-        image_id=container.get("imageID") or None,
-        started_at=_moment_or_none(running.get("startedAt") or ended.get("startedAt")),
-        finished_at=_moment_or_none(ended.get("finishedAt")),
-        exit_code=ended.get("exitCode"),
-        reason=ended.get("reason") or status.get("reason"),
-        detail=ended.get("message") or status.get("message"),
-        disrupted=conditions.get("DisruptionTarget", {}).get("status") == "True",
+        name=_name(metadata, "pod"),
+        uid=uid_of(raw),
+        job=job,
+        index=index,
+        created_at=_created_at(metadata, "pod"),
+        phase=shapes.text(status.get("phase"), "Pending"),
+        node=shapes.text_or_none(shapes.at(raw, "spec", "nodeName")),
+        image_id=shapes.text_or_none(shapes.at(container, "imageID")),
+        started_at=shapes.moment(shapes.at(running, "startedAt")) or shapes.moment(shapes.at(ended, "startedAt")),
+        finished_at=shapes.moment(shapes.at(ended, "finishedAt")),
+        exit_code=shapes.count(exit_code) if shapes.count(exit_code, -1) >= 0 else None,
+        reason=shapes.text_or_none(shapes.at(ended, "reason")) or shapes.text_or_none(status.get("reason")),
+        detail=shapes.text_or_none(shapes.at(ended, "message")) or shapes.text_or_none(status.get("message")),
+        disrupted="DisruptionTarget" in shapes.held(conditions),
         deleting="deletionTimestamp" in metadata,
-        trouble=_trouble(status, conditions, state),
+        trouble=_trouble(status, conditions, shapes.at(container, "state")),
     )
 
 
@@ -117,48 +140,62 @@ def started_facts(event: Raw, jobs: Iterable[str]) -> PodFacts | None:
 
     `jobs` are the names of the Jobs whose pods are wanted. A Job's pods are called after it and their completion index.
     """
-    name = str(event["involvedObject"]["name"])
+    name, uid = (shapes.text(shapes.at(event, "involvedObject", part)) for part in ("name", "uid"))
+    told = (event.get("firstTimestamp"), event.get("eventTime"), shapes.at(event, "metadata", "creationTimestamp"))
+    at = next(filter(None, map(shapes.moment, told)), None)
     for job in jobs:
-        index = name.removeprefix(f"{job}-").partition("-")[0]
-        if name.startswith(f"{job}-") and index.isdecimal():
-            at = moment(event.get("firstTimestamp") or event.get("eventTime") or event["metadata"]["creationTimestamp"])
-            node, uid = (event.get("source") or {}).get("host"), str(event["involvedObject"]["uid"])
-            return PodFacts(name, uid, job, int(index), created_at=at, phase="Unknown", node=node, started_at=at)
+        index = shapes.decimal(name.removeprefix(f"{job}-").partition("-")[0], MOST_COMPLETIONS)
+        if name.startswith(f"{job}-") and index is not None and uid and at is not None:
+            node = shapes.text_or_none(shapes.at(event, "source", "host"))
+            return PodFacts(name, uid, job, index, created_at=at, phase="Unknown", node=node, started_at=at)
     return None
 
 
-def _trouble(status: Raw, conditions: Mapping[str, Raw], state: Raw) -> str:
+def _trouble(status: Raw, conditions: Mapping[str, Raw], state: object) -> str:
     """The cluster's own words for why a pod has not started; empty where nothing is wrong, or it has."""
-    if status.get("phase", "Pending") != "Pending":
+    if shapes.text(status.get("phase"), "Pending") != "Pending":
         return ""
-    waiting = state.get("waiting", {})
-    if waiting.get("reason") not in (None, "ContainerCreating", "PodInitializing"):
-        return ": ".join(filter(None, (waiting["reason"], waiting.get("message"))))
-    scheduled = conditions.get("PodScheduled", {})
-    if scheduled.get("status") == "False":
-        return ": ".join(filter(None, (scheduled.get("reason"), scheduled.get("message"))))
-    return ""
+    waiting, scheduled = shapes.at(state, "waiting"), conditions.get("PodScheduled", {})
+    if shapes.text(shapes.at(waiting, "reason")) not in ("", "ContainerCreating", "PodInitializing"):
+        return _words(waiting)
+    return _words(scheduled) if scheduled.get("status") == "False" else ""
 
 
-def indexes(text: str) -> frozenset[int]:
-    """Completion indexes as Kubernetes writes them: `0,3-5` is {0, 3, 4, 5}."""
-    found: set[int] = set()
-    for part in filter(None, text.split(",")):
-        first, _, last = part.partition("-")
-        found.update(range(int(first), int(last or first) + 1))
-    return frozenset(found)
+def _words(told: object) -> str:
+    return ": ".join(filter(None, (shapes.text(shapes.at(told, part)) for part in ("reason", "message"))))
 
 
-def moment(text: str) -> datetime:
-    """A time as Kubernetes writes it."""
-    return datetime.fromisoformat(text)
+def _name(metadata: Raw, kind: str) -> str:
+    name = shapes.text(metadata.get("name"))
+    if not name:
+        raise OddObject(f"a {kind} has no name")
+    return name
 
 
-def _moment_or_none(text: str | None) -> datetime | None:
-    return moment(text) if text else None
+def _created_at(metadata: Raw, kind: str) -> datetime:
+    at = shapes.moment(metadata.get("creationTimestamp"))
+    if at is None:
+        raise OddObject(f"{kind} {_name(metadata, kind)}: metadata.creationTimestamp is no time")
+    return at
 
 
-def owner_uid(raw: Raw) -> str | None:
-    """The uid of the BenchmarkJob that a child belongs to; None for objects of others."""
-    uid = raw["metadata"].get("labels", {}).get(keys.LABEL_JOB_UID)
-    return str(uid) if uid else None
+def uid_of(raw: Raw) -> str:
+    """The uid of an object.
+
+    Raises:
+        OddObject: it has none.
+    """
+    uid = shapes.text(shapes.at(raw, "metadata", "uid"))
+    if not uid:
+        raise OddObject("an object has no uid")
+    return uid
+
+
+def namespace_of(raw: Raw) -> str:
+    """The namespace that an object lies in."""
+    return shapes.text(shapes.at(raw, "metadata", "namespace"))
+
+
+def version_of(raw: Raw) -> int:
+    """The resource version, which from Kubernetes 1.35 on is specified to be a growing number; 0 where it is none."""
+    return shapes.decimal(shapes.at(raw, "metadata", "resourceVersion"), 2**64) or 0

@@ -19,7 +19,8 @@ import aiohttp
 
 from velodrome.plan import Trial
 from velodrome.pushed import LIST_PATH, Group, JobKey, Running, TrialKey, groups, stale
-from velodrome_operator.races import Race
+from velodrome_operator import shapes
+from velodrome_operator.race import Race
 
 log = logging.getLogger("velodrome.operator")
 
@@ -146,4 +147,4 @@ async def _read(content: aiohttp.StreamReader) -> bytes:
 
 def ends(raw: dict[str, Any], *, gone: bool) -> bool:
     """Whether what an event shows of a pod is that it runs no more."""
-    return gone or (raw.get("status") or {}).get("phase") in ("Succeeded", "Failed")
+    return gone or shapes.at(raw, "status", "phase") in ("Succeeded", "Failed")

@@ -10,6 +10,7 @@ from velodrome import keys
 from velodrome.canonical import digest
 from velodrome.spec import BenchmarkJob
 from velodrome.verdicts import AWAITING_CONFIRMATION, SIGNIFICANTLY_WORSE
+from velodrome_operator import shapes
 from velodrome_operator.children import Manifest
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def _message(named: Sequence[Comparison]) -> str:
 
 def confirms(annotations: Mapping[str, Any] | None) -> str | None:
     """The uid of the job that one with these annotations was made to confirm."""
-    return (annotations or {}).get(keys.ANNOTATION_CONFIRMS)
+    return shapes.text_or_none((annotations or {}).get(keys.ANNOTATION_CONFIRMS))
 
 
 def confirming(raw: Mapping[str, Any], job: BenchmarkJob, uid: str) -> Manifest:

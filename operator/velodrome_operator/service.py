@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
-from velodrome import __version__, keys
+from velodrome import __version__, telemetry
 from velodrome.errors import StoreRefused, StoreUnavailable
 from velodrome.store import Store
 from velodrome.store.edge import connect
-from velodrome_operator import memory
+from velodrome_operator import shapes
 from velodrome_operator.access import Access
 from velodrome_operator.children import Settings
 from velodrome_operator.cluster import Cluster, Refused, Unavailable
@@ -24,8 +24,10 @@ from velodrome_operator.controller import Controller
 from velodrome_operator.endpoint import endpoint
 from velodrome_operator.exporter import Exporter, Told
 from velodrome_operator.families import Exposed, Facts, OperatorFacts
+from velodrome_operator.listing import take_in
+from velodrome_operator.observation import version_of
 from velodrome_operator.pushgateway import Cleaner, Gateway, ends, running
-from velodrome_operator.races import version_of
+from velodrome_operator.supervision import Supervision
 from velodrome_operator.watches import Watches
 
 log = logging.getLogger("velodrome.operator")
@@ -66,6 +68,7 @@ class Service:
         self._swept_at: datetime | None = None
         self._listed = asyncio.Event()
         self._watches = Watches()
+        self._tasks = Supervision(telemetry.TASKS)
         self._cleaner: Cleaner | None = None
         self._facts = Facts()
 
@@ -129,6 +132,8 @@ class Service:
             collected_at=self.collection.collected_at,
             swept_at=self.exporter.swept_at,
             judged_at=self.exporter.judged_at,
+            task_failures=self._tasks.failures,
+            unreadable=self.controller.races.unreadable,
         )
 
     def _marked(self, board: str, times: int) -> None:
@@ -139,21 +144,23 @@ class Service:
                 self.controller.wakeups.wake(race.uid)
 
     def workers(self) -> Iterator[Coroutine[Any, Any, None]]:
-        """What runs until it is cancelled."""
-        yield from (self._work() for _ in range(_WORKERS))
-        yield self.collection.work()
-        yield self._sweep()
-        yield self.exporter.work()
-        yield self._clean()
-        yield self.answer()
+        """What runs until it is cancelled, whatever happens in it."""
+        for _ in range(_WORKERS):
+            yield self._tasks.keep("passes", self._work)
+        yield self._tasks.keep("collection", self.collection.work)
+        yield self._tasks.keep("sweep", self._sweep)
+        yield self._tasks.keep("exporter", self.exporter.work)
+        if self._cleaner is not None:
+            yield self._tasks.keep("cleaner", self._clean)
+        yield self._tasks.keep("endpoint", self.answer)
 
     def saw(self, kind: Literal["parent", "job", "pod"], raw: dict[str, Any], *, gone: bool) -> None:
         """Notes an event and wakes the pass that it concerns."""
-        metadata = raw["metadata"]
+        told = shapes.text(shapes.at(raw, "metadata", "uid"))
         if gone:
-            self._watches.gone(metadata["uid"])
+            self._watches.gone(told)
         else:
-            self._watches.told(metadata["uid"], version_of(raw))
+            self._watches.told(told, version_of(raw))
         races = self.controller.races
         see = {"parent": races.saw_parent, "job": races.saw_job, "pod": races.saw_pod}[kind]
         uid = see(raw, gone=gone)
@@ -181,7 +188,8 @@ class Service:
         """What the liveness probe tells.
 
         Raises:
-            RuntimeError: no look at everything has come to its end for long, or a watch tells nothing any more.
+            RuntimeError: no look at everything has come to its end for long, a watch tells nothing any more, or a task
+            keeps ending.
         """
         now = time.monotonic()
         idle = now - self._attempted_at
@@ -190,6 +198,9 @@ class Service:
         silent = self._watches.silent_for(now)
         if silent > _STUCK_SECONDS:
             raise RuntimeError(f"no event has told for {silent:.0f} s what the API server shows")
+        problem = self._tasks.problem()
+        if problem is not None:
+            raise RuntimeError(problem)
         return {
             "benchmarkjobs": len(self.controller.races),
             "passes": sum(self.controller.passes.values()),
@@ -226,6 +237,13 @@ class Service:
         self._listed.set()
         return True
 
+    async def try_first(self) -> None:
+        """`list_first`, before anything else runs; what goes wrong with it is the sweep's to try again, and to tell."""
+        try:
+            await self.list_first()
+        except Exception:  # the sweep meets it again, where it is counted
+            log.exception("the first listing ended by an error that nobody expected")
+
     async def listed(self) -> None:
         """Waits until everything has been taken in once."""
         await self._listed.wait()
@@ -254,39 +272,7 @@ class Service:
         self._swept_at = self._cluster.now()
 
     async def _list(self) -> frozenset[str]:
-        """Takes in all objects as the API server has them now; the uids of the BenchmarkJobs.
-
-        What comes to be during the listing may be in no list, so only what was known before it can be found to be gone.
-        """
-        races, namespace, told = self.controller.races, self._options.namespace, self._watches.known
-        known, (known_jobs, known_pods) = {race.uid for race in races}, races.children()
-        listed: dict[str, int] = {}
-        async for raw in self._cluster.parents(namespace):
-            listed[raw["metadata"]["uid"]] = version_of(raw)
-            races.saw_parent({**raw, "apiVersion": keys.API_VERSION, "kind": keys.KIND})
-        present, jobs, pods = frozenset(listed), set[str](), set[str]()
-        async for raw in self._cluster.jobs(namespace):
-            jobs.add(raw["metadata"]["name"])
-            if self._is_news(raw, listed):
-                races.saw_job(raw)
-        async for raw in self._cluster.pods(namespace):
-            pods.add(raw["metadata"]["uid"])
-            if self._is_news(raw, listed):
-                races.saw_pod(raw)
-        self._watches.compare(told, listed, time.monotonic())
-        for race in races:
-            if race.uid in known - present:
-                races.saw_parent(race.raw, gone=True)
-                self.controller.forget(race.uid)
-        races.forget_absent(known_jobs - jobs, known_pods - pods)
-        memory.give_back()
-        return present
-
-    def _is_news(self, raw: dict[str, Any], listed: dict[str, int]) -> bool:
-        """Notes a child that was listed; False where an event came meanwhile that shows it as it was later."""
-        uid, version = raw["metadata"]["uid"], version_of(raw)
-        listed[uid] = version
-        return self._watches.version(uid) <= version
+        return await take_in(self._cluster, self.controller, self._watches, self._options.namespace)
 
     def _unpassed(self) -> list[str]:
         """The races that are not as their last successful pass saw them, in the cluster or in Redis.

@@ -87,6 +87,15 @@ def invalid(generation: int, problems: str, before: Mapping[str, Any], now: date
     return {"observedGeneration": generation, "conditions": conditions, "message": problems[:4096]}
 
 
+def stalled(before: Mapping[str, Any], reason: str, message: str, generation: int, now: datetime) -> dict[str, Any]:
+    """The status as it was, with a condition Stalled that says what a person must see to; the same if it says so."""
+    rest = [condition for condition in before.get("conditions") or () if condition["type"] != "Stalled"]
+    told = _condition(
+        "Stalled", holds=True, reason=reason, message=message, generation=generation, before=before, now=now
+    )
+    return {**before, "conditions": [*rest, told], "message": message[:4096]}
+
+
 def judged(before: Mapping[str, Any], regressed: Regressed, generation: int, now: datetime) -> dict[str, Any]:
     """The status of a job that ended before, with what is to be said of regressions now."""
     rest = [condition for condition in before.get("conditions") or () if condition["type"] != "Regressed"]

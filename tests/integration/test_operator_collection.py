@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import redis
 
+from tests.owned import owned_job, owned_pod
 from velodrome import keys, telemetry
 from velodrome.errors import StoreRefused
 from velodrome.results import ResultReport
@@ -39,6 +40,10 @@ class Pods(Cluster):
         self.away = away
         self.asked = 0
 
+    async def jobs(self, namespace: str | None, uid: str | None = None) -> AsyncIterator[dict[str, Any]]:
+        return
+        yield  # that of each race is known from its making
+
     async def pods(self, namespace: str | None, uid: str | None = None) -> AsyncIterator[dict[str, Any]]:
         self.asked += 1
         if self.away:
@@ -60,14 +65,11 @@ def parent(race: Race) -> dict[str, Any]:
 
 
 def pod(race: Race, index: int, uid: str) -> dict[str, Any]:
-    job = race.plan.job
-    labels = {
-        keys.LABEL_JOB_UID: race.uid,
-        "batch.kubernetes.io/job-name": Names.of(job, race.uid).job(groups(job)[0]),
-        "batch.kubernetes.io/job-completion-index": str(index),
-    }
-    metadata = {"name": f"pod-{uid}", "uid": uid, "labels": labels, "creationTimestamp": "2026-01-01T00:00:00Z"}
-    return {"metadata": metadata, "spec": {"nodeName": "n1"}, "status": {"phase": "Running"}}
+    return owned_pod(race.uid, job_name(race), index, uid, status={"phase": "Running"})
+
+
+def job_name(race: Race) -> str:
+    return Names.of(race.plan.job, race.uid).job(groups(race.plan.job)[0])
 
 
 def collection(
@@ -79,6 +81,7 @@ def collection(
         known = races.get(race.uid)
         assert known is not None
         known.lay_out(race.plan, 1)
+        races.saw_job(owned_job(race.uid, job_name(race)))
     probe = (lambda: None) if client is None else Access(client, "secret", "redis:6379").probe
     return Collection(races, store, cluster, woken.append, probe), races, woken
 
@@ -171,9 +174,7 @@ def test_a_report_to_a_race_at_rest_is_taken_too(store: Store, race: Race) -> No
     found, races, woken = collection(store, Pods(pod(race, 0, "p0")), race)
     known = races.get(race.uid)
     assert known is not None
-    metadata = pod(race, 0, "p0")["metadata"]
-    name = metadata["labels"]["batch.kubernetes.io/job-name"]
-    races.saw_job({"metadata": {**metadata, "name": name}, "spec": {"suspend": True}})
+    races.saw_job(owned_job(race.uid, job_name(race), spec={"suspend": True}))
     known.rest()
     assert known.plan is None
     store.append(race.uid, ResultReport(result=race.result(0, attempt="p0")))
@@ -266,6 +267,8 @@ def test_a_sweep_wakes_what_differs_from_what_its_last_pass_saw_and_nothing_else
     service._access._run_id = str(client.info("server")["run_id"])
     known.passed = known.news
     assert service._unpassed() == []
+    races.saw_job(owned_job(race.uid, job_name(race)))
+    known.passed = known.news
     races.saw_pod(pod(race, 0, "p0"))
     assert service._unpassed() == ["a"], "a pod came"
     known.passed = known.news

@@ -80,7 +80,7 @@ def test_an_alerts_labels_outlast_a_restart(alert: str) -> None:
     kept = re.match(r"\W*(?:time\(\) - )?(?:(?:max|min|sum) by \(([^)]*)\)|absent\(up\{job=)", ALERTS[alert]["expr"])
     assert kept, "the outermost aggregation says which labels are kept"
     labels = {label.strip() for label in (kept[1] or "job").split(",")}
-    allowed = {"job", "board", "entry", "objective", "cohort", "namespace", "benchmarkjob", "reason"}
+    allowed = {"job", "board", "entry", "objective", "cohort", "namespace", "benchmarkjob", "reason", "task"}
     assert labels <= allowed
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.owned import owned_job, owned_pod
 from velodrome import keys
 from velodrome.plan import Plan, plan
 from velodrome.spec import BenchmarkJob, parse_jobs, read_jobs
@@ -167,18 +168,11 @@ def test_the_password_is_in_the_secret_alone() -> None:
 
 def pod(index: int, **status: Any) -> dict[str, Any]:
     name = Names.of(job(), UID).job(groups(job())[0])
-    labels = {
-        keys.LABEL_JOB_UID: UID,
-        "batch.kubernetes.io/job-name": name,
-        "batch.kubernetes.io/job-completion-index": str(index),
-    }
-    metadata = {
-        "name": f"p-{index}",
-        "uid": f"u-{index}",
-        "labels": labels,
-        "creationTimestamp": "2026-03-01T12:00:00Z",
-    }
-    return {"metadata": metadata, "spec": {"nodeName": "node1"}, "status": status}
+    return owned_pod(UID, name, index, f"u-{index}", status=status)
+
+
+def seen_job() -> dict[str, Any]:
+    return owned_job(UID, Names.of(job(), UID).job(groups(job())[0]))
 
 
 @pytest.mark.parametrize(
@@ -209,7 +203,7 @@ def pod(index: int, **status: Any) -> dict[str, Any]:
     ],
 )
 def test_why_a_pod_does_not_start(status: dict[str, Any], trouble: str) -> None:
-    assert pod_facts(pod(0, **status)).trouble == trouble
+    assert pod_facts(pod(0, **status), "job").trouble == trouble
 
 
 def parent(version: str, **status: Any) -> dict[str, Any]:
@@ -220,14 +214,15 @@ def parent(version: str, **status: Any) -> dict[str, Any]:
 
 def test_an_attempt_is_attributed_to_the_pod_that_ran_that_trial_and_to_no_other() -> None:
     races = Races()
-    races.saw_pod(pod(3, phase="Running"))  # a child may be seen before its parent
+    races.saw_pod(pod(3, phase="Running"))  # a child may be seen before its owner
+    races.saw_job(seen_job())
     races.saw_parent(parent("5"))
     race = races.get(UID)
     assert race is not None
     race.lay_out(plan(job()), 1)
     observed = race.observed(3, "u-3")
     assert observed is not None
-    assert (observed.node, observed.pod) == ("node1", "p-3")
+    assert (observed.node, observed.pod) == ("n1", "pod-u-3")
     assert race.observed(4, "u-3") is None
     assert race.observed(3, "u-4") is None
     races.saw_pod(pod(3), gone=True)
@@ -248,6 +243,7 @@ def test_an_event_that_tells_nothing_new_concerns_nobody() -> None:
     assert [races.saw_parent(parent("5")), races.saw_parent(parent("5"))] == [UID, None]
     race = races.get(UID)
     assert race is not None
+    assert [races.saw_job(seen_job()), races.saw_job(seen_job())] == [UID, None]
     before = race.news
     assert [races.saw_pod(pod(3)), races.saw_pod(pod(3))] == [UID, None]
     assert race.news == before + 1
@@ -255,7 +251,7 @@ def test_an_event_that_tells_nothing_new_concerns_nobody() -> None:
     assert races.saw_pod(pod(3), gone=True) == UID
     races.saw_pod(pod(4))
     before = race.news
-    assert races.children() == (frozenset(), frozenset({"u-4"}))
+    assert races.children() == (frozenset({seen_job()["metadata"]["uid"]}), frozenset({"u-4"}))
     races.forget_absent(set(), {"u-5"})
     assert race.news == before
     races.forget_absent(set(), {"u-4"})

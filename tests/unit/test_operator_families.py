@@ -15,13 +15,14 @@ from velodrome.regressions import Comparison
 from velodrome.stats import Interval
 from velodrome_operator.families import TRIAL_BOUNDS, Buckets, Durations, RaceFacts, exposed, race_facts
 from velodrome_operator.observation import JobFacts, PodFacts
-from velodrome_operator.races import Race
+from velodrome_operator.race import Race
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
 def race(*held: str, **spec: Any) -> Race:
-    conditions = [{"type": kind, "status": "True", "reason": "R"} for kind in held]
+    since = {"message": "", "lastTransitionTime": "2026-03-01T11:00:00Z"}
+    conditions = [{"type": kind, "status": "True", "reason": "R", **since} for kind in held]
     trials = {"total": 9, "succeeded": 3, "failed": 1}
     metadata = {"uid": "u", "name": "night", "namespace": "team", "creationTimestamp": "2026-03-01T11:00:00Z"}
     document = {"metadata": metadata, "spec": {"dataset": {"name": "MNIST"}, **spec}}

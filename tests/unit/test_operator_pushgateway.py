@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from tests.owned import owned_job, owned_pod
 from velodrome import keys
 from velodrome.plan import plan
 from velodrome.pushed import Running
@@ -34,24 +35,17 @@ PARENT = {
 }
 
 
+NAME = Names.of(JOB, UID).job(groups(JOB)[0])
+
+
 def pod(index: int, phase: str = "Running") -> dict[str, Any]:
-    labels = {
-        keys.LABEL_JOB_UID: UID,
-        "batch.kubernetes.io/job-name": Names.of(JOB, UID).job(groups(JOB)[0]),
-        "batch.kubernetes.io/job-completion-index": str(index),
-    }
-    metadata = {
-        "name": f"p-{index}",
-        "uid": f"u-{index}",
-        "labels": labels,
-        "creationTimestamp": "2026-01-01T00:00:00Z",
-    }
-    return {"metadata": metadata, "spec": {}, "status": {"phase": phase}}
+    return owned_pod(UID, NAME, index, f"u-{index}", "ns", status={"phase": phase})
 
 
 def test_what_runs_are_the_trials_of_running_pods() -> None:
     races = Races()
     races.saw_parent(PARENT)
+    races.saw_job(owned_job(UID, NAME, "ns"))
     for number, phase in enumerate(("Succeeded", "Running", "Pending", "Running")):
         races.saw_pod(pod(number, phase))
     race = races.get(UID)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from velodrome import keys
+from tests.owned import owned_job
 from velodrome_operator.races import Races
 
 PARENT: dict[str, Any] = {
@@ -17,11 +17,7 @@ PARENT: dict[str, Any] = {
 
 
 def job(active: int = 0) -> dict[str, Any]:
-    metadata = {
-        "name": "race-0", "namespace": "n", "creationTimestamp": "2026-01-01T00:00:00Z",
-        "labels": {keys.LABEL_JOB_UID: "u"},
-    }  # fmt: skip
-    return {"metadata": metadata, "spec": {}, "status": {"active": active}}
+    return owned_job("u", "race-0", "n", status={"active": active})
 
 
 def test_a_job_is_known_from_its_making_on() -> None:

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 import yaml
 
-from velodrome import keys
+from tests.owned import owned_job, owned_pod
 from velodrome_operator.children import Names, groups
 from velodrome_operator.families import Facts
-from velodrome_operator.races import Race, Races
+from velodrome_operator.race import Race
+from velodrome_operator.races import Races
 
 UID = "3f1c2d54-0000-4000-8000-000000000001"
 CREATED = "2026-03-01T12:00:00Z"
@@ -35,26 +36,17 @@ def race(races: Races) -> Race:
     return found
 
 
-def owned(name: str) -> dict[str, Any]:
-    return {"name": name, "uid": f"u-{name}", "creationTimestamp": CREATED, "labels": {keys.LABEL_JOB_UID: UID}}
-
-
 def job(race: Race, *, suspended: bool) -> dict[str, Any]:
+    return owned_job(UID, job_name(race), spec={"suspend": suspended})
+
+
+def job_name(race: Race) -> str:
     planned = race.planned()
-    return {
-        "metadata": owned(Names.of(planned.job, UID).job(groups(planned.job)[0])),
-        "spec": {"suspend": suspended},
-        "status": {},
-    }
+    return Names.of(planned.job, UID).job(groups(planned.job)[0])
 
 
 def pod(race: Race, index: int) -> dict[str, Any]:
-    metadata = owned(f"pod-{index}")
-    metadata["labels"] |= {
-        "batch.kubernetes.io/job-name": job(race, suspended=True)["metadata"]["name"],
-        "batch.kubernetes.io/job-completion-index": str(index),
-    }
-    return {"metadata": metadata, "spec": {"nodeName": "n1"}, "status": {"phase": "Running"}}
+    return owned_pod(UID, job_name(race), index, f"u-pod-{index}", status={"phase": "Running"})
 
 
 def test_a_race_of_suspended_jobs_keeps_no_plan_and_has_it_again_when_a_pod_reports(races: Races, race: Race) -> None:
@@ -86,6 +78,7 @@ def test_a_race_that_something_may_happen_to_soon_keeps_its_plan(races: Races, r
 
 def test_what_is_told_of_a_race_is_made_anew_only_when_the_race_changed(races: Races, race: Race) -> None:
     facts = Facts()
+    races.saw_job(job(race, suspended=False))
     (first,) = facts.of(races)
     assert facts.of(races)[0] is first
     races.saw_pod(pod(race, 0))
