@@ -230,7 +230,7 @@ def main() -> None:
             costs = {name: ways[name]() for name in order}
             rounds.append({name: costs[name] for name in ways})
         with contextlib.closing(redis.Redis.from_url(there)) as client:
-            arrived = client.xlen(keys.inbox(UID))
+            arrived = client.llen(keys.inbox(UID))
     show(rounds, arguments.epochs * len(prepared.lengths(trial.config.training.batch_size)), arrived)
 
 

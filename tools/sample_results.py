@@ -251,8 +251,7 @@ def finish(store: Store, made: Race, failures: Mapping[str, tuple[str, str]] | N
 
 def accept(store: Store, made: Race, records: Sequence[TrialRecord], progress: Sequence[Progress] = ()) -> None:
     """Takes these as a collector would, one batch after the other."""
-    milliseconds, _, _ = store.position(made.info.uid).partition("-")
-    store.accept(made.info.uid, f"{int(milliseconds) + 1}-0", records, progress)
+    store.accept(made.info.uid, store.position(made.info.uid) + 1, records, progress)
 
 
 def fill(store: Store, now: datetime) -> None:

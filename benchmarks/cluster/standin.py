@@ -95,7 +95,7 @@ class StandIn:
             finished_at=now,
         )
         report = ResultReport(result=result).model_dump_json()
-        await client.xadd(keys.inbox(job_uid), {keys.REPORT_FIELD: report})
+        await client.rpush(keys.inbox(job_uid), report)
         self.sent += 1
 
     async def _job(self, pod: dict[str, Any]) -> tuple[Plan, redis.asyncio.Redis]:

@@ -62,6 +62,24 @@ class Reject:
 
 
 @dataclass(frozen=True, slots=True)
+class Slice:
+    """Reports as they were read of an inbox, by number; `last` says that it held no more then."""
+
+    reports: tuple[tuple[int, bytes], ...]
+    last: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What is to become of a slice, in the order of the inbox."""
+
+    read: Slice
+    items: tuple[Item, ...]
+    progress: tuple[Progress, ...]
+    rejected: tuple[Rejection, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Collected:
     """What one round did, in the order of the inbox; records are without their curves.
 
@@ -166,7 +184,14 @@ class Collector:
     """
 
     def __init__(
-        self, store: Store, plan: Plan, uid: str, observe: Observe, clock: Callable[[], float], count: int = 500
+        self,
+        store: Store,
+        plan: Plan,
+        uid: str,
+        observe: Observe,
+        clock: Callable[[], float],
+        count: int = 500,
+        enough: int = ENOUGH_BYTES,
     ) -> None:
         self._store = store
         self._plan = plan
@@ -174,30 +199,45 @@ class Collector:
         self._observe = observe
         self._clock = clock
         self._count = count
+        self._enough = enough
 
-    def collect_once(self, block_ms: int | None = None) -> Collected:
-        """Takes what the inbox holds, up to `count` reports; waits up to `block_ms` for the first.
+    def collect_once(self) -> Collected:
+        """Takes what the inbox holds, up to `count` reports.
 
         Raises as the store does; nothing was taken then, unless the answer alone was lost, which the next round finds.
         """
-        entries = self._store.read_inbox(self._uid, self._store.position(self._uid), self._count, block_ms)
-        if not entries:
-            return Collected()
+        return self.take(self.judged(self.read()))
+
+    def read(self) -> Slice:
+        """The oldest reports of the inbox, up to `count` and up to `enough` bytes."""
+        while self._store.take_over(self._uid):
+            pass
+        reports = self._store.read_inbox(self._uid, 0, self._count, self._enough)
+        size = sum(len(report) for _, report in reports)
+        return Slice(tuple(reports), last=len(reports) < self._count and size < self._enough)
+
+    def judged(self, read: Slice) -> Judged:
+        """What is to become of what was read: nothing is taken yet, so that it may be judged again."""
         at = utc(self._clock())
         items: list[Item] = []
         progress: list[Progress] = []
         rejected: list[Rejection] = []
-        for id_, report in entries:
+        for number, report in read.reports:
             match judge(report, self._plan, self._uid, self._observe, at):
                 case Accept(record):
                     items.append(Item.of(record))
                 case ProgressOf(news):
                     progress.append(news)
                 case Reject(reason, message):
-                    rejected.append(Rejection(id_, reason, message[:_MESSAGE_LIMIT]))
-        verdicts = self._store.accept_items(self._uid, entries[-1][0], items, progress, rejected)
-        records = (item.record for item in items)
+                    rejected.append(Rejection(str(number), reason, message[:_MESSAGE_LIMIT]))
+        return Judged(read, tuple(items), tuple(progress), tuple(rejected))
+
+    def take(self, judged: Judged) -> Collected:
+        """Has the store take it."""
+        if not judged.read.reports:
+            return Collected()
+        position, _ = judged.read.reports[-1]
+        verdicts = self._store.accept_items(self._uid, position, judged.items, judged.progress, judged.rejected)
+        records = (item.record for item in judged.items)
         accepted = tuple(zip(records, verdicts, strict=True))
-        read = sum(len(report) for _, report in entries)
-        last = len(entries) < self._count and read < ENOUGH_BYTES
-        return Collected(accepted, tuple(progress), tuple(rejected), last)
+        return Collected(accepted, judged.progress, judged.rejected, judged.read.last)

@@ -43,7 +43,12 @@ SCHEMA_VERSION = 1
 
 
 def inbox(uid: str) -> str:
-    """The stream that a job's runners append their reports to."""
+    """The list that a job's runners append their reports to: each element is a `velodrome.results.Report`, JSON."""
+    return f"{PREFIX}:reports:{uid}"
+
+
+def inbox_stream(uid: str) -> str:
+    """The stream that took the place of the inbox in version 0.1.0; what it still gets is moved to the inbox."""
     return f"{PREFIX}:inbox:{uid}"
 
 
@@ -52,12 +57,12 @@ def instructions(uid: str) -> str:
     return f"{PREFIX}:instructions:{uid}"
 
 
-# Field of every inbox entry: one JSON document, a `velodrome.results.Report`.
-REPORT_FIELD = "report"
+# Field of an entry of `inbox_stream` that holds the report.
+STREAM_FIELD = "report"
 # A report that is longer is refused, and not read further than to here.
 REPORT_BYTES = 1024 * 1024
-# An inbox that holds this many entries takes no more progress until it is collected; results it always takes.
-INBOX_MAXIMUM = 100_000
+# An inbox that holds this many reports takes no more progress until it is collected; results it always takes.
+INBOX_MAXIMUM = 20_000
 
 # What the collector keeps, in one Redis database (no Redis Cluster: a batch is accepted by one script over many keys).
 # Times are whole microseconds since 1970.
@@ -68,7 +73,7 @@ COHORTS = f"{PREFIX}:cohorts"  # hash: cohort id -> its conditions, JSON
 
 JobPart = Literal[
     "info",  # string: the JobInfo, JSON
-    "position",  # string: id of the last inbox entry that was collected
+    "position",  # string: how many reports of the inbox were collected; in a job of 0.1.0, the stream id of the last
     "trials",  # hash: index -> what decides about later results, and the trial in short
     "records",  # hash: index -> the accepted TrialRecord without curves, JSON
     "curves",  # hash: index -> its curves, JSON

@@ -64,7 +64,7 @@ class Publisher:
         log: Callable[[str], None] = complain,
     ) -> None:
         self._client = client
-        self._stream = keys.inbox(uid)
+        self._inbox = keys.inbox(uid)
         self._clock = clock
         self._log = log
         self._waiting: deque[Progress] = deque(maxlen=_WAITING)
@@ -139,18 +139,13 @@ class Publisher:
             pause = min(2 * pause, _LONGEST_PAUSE)
 
     def _send(self, documents: list[str], *, within: int | None = None) -> str | None:
-        """Appends the documents in one round trip, unless `within` entries are there; what went wrong, or None.
-
-        A stream with a maximum length would drop its oldest entries, results that nobody has read yet among them.
-        """
+        """Appends the documents in one round trip, unless `within` reports are there; what went wrong, or None."""
         assert self._client is not None
         try:
             if within is not None and self._length() >= within:
                 return f"{within:,} reports wait to be collected"
-            with self._client.pipeline(transaction=False) as pipe:
-                for document in documents:
-                    pipe.xadd(self._stream, {keys.REPORT_FIELD: document})
-                pipe.execute()
+            # All or none, and no argument of it can do harm to reports of others.
+            self._client.rpush(self._inbox, *documents)
         except redis.RedisError as error:
             return f"{type(error).__name__}: {error}"
         return None
@@ -158,7 +153,7 @@ class Publisher:
     def _length(self) -> int:
         assert self._client is not None
         try:
-            return int(self._client.xlen(self._stream))
+            return int(self._client.llen(self._inbox))
         except NoPermissionError:  # this user may append and nothing else
             return 0
 

@@ -55,17 +55,12 @@ class Inbox:
 
     def send(self, *reports: str | bytes) -> None:
         with as_a_runner(self._kube, self._name) as client:
-            ids = [client.xadd(keys.inbox(self.uid), {keys.REPORT_FIELD: report}) for report in reports]
-        last = max(_position(id_.decode()) for id_ in ids if isinstance(id_, bytes))
-        self._kube.wait("the reports to be judged", lambda: _position(self.store.position(self.uid)) >= last)
+            client.rpush(keys.inbox(self.uid), *reports)
+        self._kube.wait("the reports to be judged", lambda: self.store.waiting([self.uid]) == {})
 
     @property
     def rejected(self) -> dict[str, int]:
         return dict(self.store.counts(self.uid).rejected)
-
-
-def _position(text: str) -> tuple[int, ...]:
-    return tuple(map(int, text.split("-")))
 
 
 @contextmanager

@@ -341,7 +341,7 @@ def run(store: Store, make_race: type[Race]) -> Callable[..., Race]:
             }
             lost = "LossNotFinite" if race.plan.trial(index).entry == failed and index < len(levels) else None
             records.append(race.record(index, cpu=cpu, values=values, failed=lost))
-        store.accept(race.uid, "1-0", records)
+        store.accept(race.uid, 1, records)
         return race
 
     return one

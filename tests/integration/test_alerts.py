@@ -112,7 +112,7 @@ class Setting:
             records.append(race.record(index, values=values))
         with self.store() as store:
             store.register(race.info)
-            store.accept(race.uid, "1-0", records)
+            store.accept(race.uid, 1, records)
         return race
 
     def store(self) -> Store:

@@ -207,7 +207,7 @@ def test_what_is_to_come_in_a_race_takes_no_verdict_back(store: Store, run: Run)
 
     early = p_value()
     rest = [part.record(index, values={"accuracy": 0.9, LATENCY: 0.01}) for index in range(33, 40)]
-    store.accept(part.uid, "2-0", rest)
+    store.accept(part.uid, 2, rest)
     assert 0 < p_value() <= early < 1
 
 
@@ -309,7 +309,7 @@ def test_without_redis_results_stay_and_tell_their_age(start_redis: Any, make_ra
     server, race = start_redis("--appendonly", "yes", "--appendfsync", "always"), make_race()
     with Store(server.client()) as store:
         store.register(race.info)
-        store.accept(race.uid, "1-0", [race.record(index) for index in range(race.info.trials)])
+        store.accept(race.uid, 1, [race.record(index) for index in range(race.info.trials)])
         told = Told(store)
         told.round()
         before = told.series()

@@ -84,8 +84,8 @@ class Own:
         return process.returncode, output
 
     def reports(self) -> list[ProgressReport | ResultReport]:
-        entries: list[Any] = list(self.server.client().xrange(keys.inbox("uid")) or ())
-        return [REPORT.validate_json(fields[keys.REPORT_FIELD.encode()]) for _, fields in entries]
+        found: Any = self.server.client().lrange(keys.inbox("uid"), 0, -1)
+        return [REPORT.validate_json(report) for report in found]
 
     def result(self) -> TrialResult:
         (found,) = [report.result for report in self.reports() if isinstance(report, ResultReport)]

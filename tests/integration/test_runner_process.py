@@ -251,8 +251,8 @@ def inbox(start_redis: StartRedis) -> RedisServer:
 def reports(server: RedisServer) -> list[Progress | TrialResult]:
     """What is in the job's inbox, in its order."""
     with contextlib.closing(server.client()) as client:
-        entries: Any = client.xrange(keys.inbox(UID))
-    parsed = [REPORT.validate_json(fields[keys.REPORT_FIELD.encode()]) for _, fields in entries]
+        found: Any = client.lrange(keys.inbox(UID), 0, -1)
+    parsed = [REPORT.validate_json(report) for report in found]
     return [report.progress if isinstance(report, ProgressReport) else report.result for report in parsed]
 
 
@@ -382,17 +382,17 @@ def test_progress_waits_while_an_inbox_is_full_and_results_do_not(
     tmp_path: Path, warm: Process, inbox: RedisServer
 ) -> None:
     with contextlib.closing(inbox.client()) as client, client.pipeline() as pipe:
-        for number in range(keys.INBOX_MAXIMUM):
-            pipe.xadd(keys.inbox(UID), {"filler": "x"}, id=f"1-{number + 1}")
+        for _ in range(keys.INBOX_MAXIMUM):
+            pipe.rpush(keys.inbox(UID), "x")
         pipe.execute()
     write_job(tmp_path)
     attempt = Attempt(tmp_path, warm, inbox.url, next(names))
     attempt.start()
     assert attempt.end() == keys.EXIT_OK
     with contextlib.closing(inbox.client()) as client:
-        assert client.xlen(keys.inbox(UID)) == keys.INBOX_MAXIMUM + 1
-        newest: Any = client.xrevrange(keys.inbox(UID), count=1)
-    assert isinstance(REPORT.validate_json(newest[0][1][keys.REPORT_FIELD.encode()]), ResultReport)
+        assert client.llen(keys.inbox(UID)) == keys.INBOX_MAXIMUM + 1
+        newest: Any = client.lindex(keys.inbox(UID), -1)
+    assert isinstance(REPORT.validate_json(newest), ResultReport)
 
 
 @pytest.mark.parametrize(("outcome", "code"), [("Succeeded", keys.EXIT_OK), ("Failed", keys.EXIT_FAILED)])
@@ -420,7 +420,7 @@ def test_a_trial_that_has_a_result_is_not_run_again(
 
 def test_a_user_that_may_only_append_can_report(tmp_path: Path, warm: Process, inbox: RedisServer) -> None:
     with contextlib.closing(inbox.client()) as client:
-        acl = ["on", ">secret", f"%W~{keys.inbox(UID)}", "+xadd", "+hello", "+auth", "+client|setname"]
+        acl = ["on", ">secret", f"%W~{keys.inbox(UID)}", "+rpush", "+hello", "+auth", "+client|setname"]
         client.execute_command("ACL", "SETUSER", "job", "reset", *acl)
     write_job(tmp_path)
     url = inbox.url.replace("unix://", "unix://job:secret@")

@@ -32,10 +32,10 @@ StartRedis = Callable[..., "RedisServer"]
 
 
 def accept_in_batches(store: Store, race: Race, size: int, acknowledged: list[int]) -> None:
-    """Accepts trial after trial; `acknowledged` grows with what was answered. Batch k leaves the position at k-0."""
+    """Accepts trial after trial; `acknowledged` grows with what was answered. Batch k leaves the position at k."""
     for number, first in enumerate(range(0, race.info.trials, size), start=1):
         batch = range(first, first + size)
-        store.accept(race.uid, f"{number}-0", [race.record(index) for index in batch])
+        store.accept(race.uid, number, [race.record(index) for index in batch])
         acknowledged += batch
 
 
@@ -43,7 +43,7 @@ def whole_batches(store: Store, race: Race, size: int) -> int:
     """How many trials are kept, after checking that everything kept agrees on it."""
     kept = len(store.trials(race.uid))
     assert kept % size == 0
-    assert store.position(race.uid) == f"{kept // size}-0"
+    assert store.position(race.uid) == kept // size
     assert store.counts(race.uid).succeeded == kept
     assert len(store.records(race.uid, 0, race.info.trials)) == kept
     for key in ("accuracy", "parameters"):
@@ -69,7 +69,7 @@ def test_a_full_redis_takes_a_batch_whole_or_not_at_all(start_redis: StartRedis,
             store.append(race.uid, ResultReport(result=race.result(0)))
 
         server.client().config_set("maxmemory", 0)
-        assert store.accept(race.uid, "1-0", [race.record(2999)]) == ["accepted"]
+        assert store.accept(race.uid, 1, [race.record(2999)]) == ["accepted"]
 
 
 def test_a_replica_refuses_and_says_where_to_go(start_redis: StartRedis, make_race: type[Race]) -> None:
@@ -77,12 +77,12 @@ def test_a_replica_refuses_and_says_where_to_go(start_redis: StartRedis, make_ra
     race = make_race()
     with open_store(server.url) as store:
         store.register(race.info)
-        store.accept(race.uid, "0", [race.record(0)])
+        store.accept(race.uid, 0, [race.record(0)])
         server.client().replicaof("127.0.0.1", "1")
         before = server.contents()
 
         for write in (
-            lambda: store.accept(race.uid, "1-0", [race.record(1)]),
+            lambda: store.accept(race.uid, 1, [race.record(1)]),
             lambda: store.register(make_race(uid="other").info),
             lambda: store.append(race.uid, ResultReport(result=race.result(0))),
         ):
@@ -106,7 +106,7 @@ def test_a_redis_that_cannot_save_refuses(start_redis: StartRedis, make_race: ty
         wait_until(lambda: client.info("persistence")["rdb_last_bgsave_status"] == "err")
 
         with pytest.raises(StoreRefused, match=r"can't write to its disk .* free space"):
-            store.accept(race.uid, "0", [race.record(0)])
+            store.accept(race.uid, 0, [race.record(0)])
         assert store.trials(race.uid) == {}
         client.config_set("save", "")  # or it would not end
 
@@ -125,10 +125,10 @@ def test_a_user_without_rights_is_told_so(start_redis: StartRedis, make_race: ty
         assert store.job(race.uid) == race.info
         assert store.boards()[0].jobs == 1
         with pytest.raises(StoreRefused, match="does not let this user do it"):
-            store.accept(race.uid, "0", [race.record(0)])
+            store.accept(race.uid, 0, [race.record(0)])
     before = server.contents()
     with open_store(url.format("half")) as store, pytest.raises(StoreRefused, match="does not let this user do it"):
-        store.accept(race.uid, "0", [race.record(0)])
+        store.accept(race.uid, 0, [race.record(0)])
     assert server.contents() == before
 
 
@@ -153,7 +153,7 @@ def test_a_server_that_is_away_is_unavailable_and_comes_back(start_redis: StartR
         for call in (
             store.ping,
             store.boards,
-            lambda: store.accept(race.uid, "0", [race.record(0)]),
+            lambda: store.accept(race.uid, 0, [race.record(0)]),
             lambda: store.cohorts("digits", "accuracy"),
             lambda: list(store.export_lines()),
         ):
@@ -161,7 +161,7 @@ def test_a_server_that_is_away_is_unavailable_and_comes_back(start_redis: StartR
                 call()
 
         server.start()
-        assert store.accept(race.uid, "0", [race.record(0)]) == ["accepted"]
+        assert store.accept(race.uid, 0, [race.record(0)]) == ["accepted"]
 
 
 def test_a_server_that_hangs_is_unavailable(start_redis: StartRedis) -> None:
@@ -257,7 +257,7 @@ def test_what_redis_says_becomes_one_of_two_errors(text: str, kind: type[Velodro
 
 
 def test_a_newer_schema_in_the_store_is_refused_by_name(store: Store, race: Race, redis_server: RedisServer) -> None:
-    store.accept(race.uid, "0", [race.record(0)])
+    store.accept(race.uid, 0, [race.record(0)])
     client = redis_server.client()
     newer = race.info.model_copy(update={"schema_version": 99}).model_dump_json()
     client.set(keys.job(race.uid, "info"), newer)
@@ -274,10 +274,10 @@ def test_a_newer_schema_in_the_store_is_refused_by_name(store: Store, race: Race
 def fill(store: Store, race: Race) -> None:
     """Something in every key that a job and a board have."""
     store.register(race.info)
-    id_ = store.append(race.uid, ResultReport(result=race.result(0)))
+    store.append(race.uid, ResultReport(result=race.result(0)))
     store.accept(
         race.uid,
-        id_,
+        1,
         [race.record(0), race.record(1, failed="OutOfMemory"), race.record(0, attempt="a2")],
         [race.progress(2)],
     )
@@ -291,7 +291,7 @@ def reads(store: Store, race: Race) -> list[Callable[[], object]]:
     return [
         store.jobs,
         store.boards,
-        lambda: store.read_inbox(race.uid, "0"),
+        lambda: store.read_inbox(race.uid),
         lambda: store.position(race.uid),
         lambda: store.trial(race.uid, 0),
         lambda: store.records(race.uid),
@@ -376,7 +376,7 @@ def refusal(url: str, race: Race, batch: list[TrialRecord]) -> str | None:
     """Why the batch is refused, None if it is not."""
     with open_store(url) as fresh:
         try:
-            fresh.accept(race.uid, "18446744073709551615-1", batch, [race.progress(3)])
+            fresh.accept(race.uid, 999, batch, [race.progress(3)])
         except StoreRefused as error:
             return str(error)
     return None
@@ -406,16 +406,16 @@ def test_a_batch_that_builds_on_garbage_is_refused_whole(
         with pytest.raises(StoreRefused, match=re.escape(f"{key} field {field} holds no")):
             store.accept(
                 race.uid,
-                "18446744073709551615-1",
+                999,
                 batch,
-                rejected=[Rejection("18446744073709551615-0", "InvalidReport", "")],
+                rejected=[Rejection("999", "InvalidReport", "")],
             )
 
         assert redis_server.contents() == before
         client.hdel(key, field) if stored is None else client.hset(key, field, stored)
     client.set(keys.job(race.uid, "position"), garbage)
-    with pytest.raises(StoreRefused, match=re.escape(f"{keys.job(race.uid, 'position')} holds no stream id")):
-        store.accept(race.uid, "18446744073709551615-1", batch)
+    with pytest.raises(StoreRefused, match=re.escape(f"{keys.job(race.uid, 'position')} holds no count of reports")):
+        store.accept(race.uid, 999, batch)
 
 
 def test_a_wrong_type_is_refused_by_readers_too(store: Store, race: Race, redis_server: RedisServer) -> None:
@@ -446,7 +446,7 @@ def test_nothing_that_was_accepted_is_lost_when_redis_is_killed(
     acknowledged: list[int] = []
     with open_store(server.url) as store:
         store.register(race.info)
-        store.accept(race.uid, "0", [])
+        store.accept(race.uid, 0, [])
         killer = threading.Timer(milliseconds / 1000, os.kill, (server.process.pid, signal.SIGKILL))
         killer.start()
         with pytest.raises(StoreUnavailable):

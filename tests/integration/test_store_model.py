@@ -127,7 +127,7 @@ class StoreMachine(RuleBasedStateMachine):
             for index, attempt, failed, cpu, finished, accepted in batch
         ]
 
-        verdicts = self.store.accept(race.uid, "0", records)
+        verdicts = self.store.accept(race.uid, 0, records)
 
         assert verdicts == [self.trials[race.uid][record.result.index].accept(record) for record in records]
 

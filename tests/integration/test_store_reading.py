@@ -78,7 +78,7 @@ def test_boards_tell_of_jobs_entries_and_the_last_news(store: Store, make_race: 
     assert [(board.name, board.jobs, board.entries) for board in store.boards()] == [("two", 1, 3), ("one", 2, 4)]
 
     record = old.record(0, accepted=70)
-    store.accept(old.uid, "0", [record])
+    store.accept(old.uid, 0, [record])
 
     assert [(board.name, board.last_at) for board in store.boards()] == [
         ("one", record.accepted_at),
@@ -121,7 +121,7 @@ def test_a_job_that_was_read_before_is_read_as_it_is_now(
 
 def test_entries_stand_in_the_order_of_the_job(store: Store, race: Race) -> None:
     failures = [race.record(0, failed="OutOfMemory"), race.record(3, failed="LossNotFinite")]
-    store.accept(race.uid, "1-0", [*failures, race.record(1)], [race.progress(4)])
+    store.accept(race.uid, 1, [*failures, race.record(1)], [race.progress(4)])
 
     states = store.entries(race.uid)
 
@@ -138,7 +138,7 @@ def test_a_board_shows_each_entry_as_in_its_newest_job(store: Store, make_race: 
     new = make_race(uid="new", entries=("mlp", "gru"), created=5)
     store.register(new.info)
     store.register(old.info)
-    store.accept(old.uid, "0", [old.record(0), old.record(1)])
+    store.accept(old.uid, 0, [old.record(0), old.record(1)])
 
     shown = [(state.entry, job.uid, state.succeeded) for job, state in store.board_entries("digits")]
 
@@ -148,7 +148,7 @@ def test_a_board_shows_each_entry_as_in_its_newest_job(store: Store, make_race: 
 def test_cohorts_part_what_must_not_be_compared(store: Store, race: Race) -> None:
     ryzen = [race.record(index, accepted=100 + index) for index in range(3)]
     xeon = [race.record(index, cpu="Xeon", accepted=200 + index) for index in range(3, 5)]
-    store.accept(race.uid, "0", [*ryzen, *xeon])
+    store.accept(race.uid, 0, [*ryzen, *xeon])
 
     [quality] = store.cohorts(race.board, ACCURACY)
     assert (quality.entries, quality.samples) == (3, 5)
@@ -182,7 +182,7 @@ def test_every_key_goes_to_the_cohort_of_its_record(
     races = [make_race(uid="a", entries=("cnn",)), make_race(uid="b", entries=("cnn",), created=1, spec=spec)]
     for race in races:
         store.register(race.info)
-        store.accept(race.uid, "0", [race.record(0)])
+        store.accept(race.uid, 0, [race.record(0)])
 
     for key in (ACCURACY, LATENCY, "parameters"):
         expected = [race.record(0).cohort(MetricKey.parse(key)) for race in races]
@@ -192,7 +192,7 @@ def test_every_key_goes_to_the_cohort_of_its_record(
 
 def test_a_ranking_row_says_where_its_values_are_from(store: Store, race: Race) -> None:
     records = [race.record(index, accepted=index) for index in (4, 1)]
-    store.accept(race.uid, "0", records)
+    store.accept(race.uid, 0, records)
 
     [cohort] = store.cohorts(race.board, ACCURACY)
     [row] = store.ranking_rows(race.board, ACCURACY, cohort.cohort_id)
@@ -207,7 +207,7 @@ def test_failed_results_have_no_place_in_rankings(store: Store, race: Race) -> N
     failed = race.record(0, failed="OutOfMemory")
     with_values = failed.model_copy(update={"result": failed.result.model_copy(update={"metrics": {ACCURACY: 0.5}})})
 
-    store.accept(race.uid, "0", [with_values])
+    store.accept(race.uid, 0, [with_values])
 
     assert store.cohorts(race.board, ACCURACY) == []
 
@@ -216,7 +216,7 @@ def test_results_without_conditions_have_no_place_in_rankings(store: Store, race
     record = race.record(0)
     blind = record.model_copy(update={"result": record.result.model_copy(update={"environment": None})})
 
-    assert store.accept(race.uid, "0", [blind]) == ["accepted"]
+    assert store.accept(race.uid, 0, [blind]) == ["accepted"]
 
     assert store.cohorts(race.board, ACCURACY) == []
 
@@ -225,8 +225,8 @@ def test_a_newer_job_takes_an_entrys_row_with_its_first_value(store: Store, make
     old, new = make_race(uid="old"), make_race(uid="new", created=1)
     for race in (old, new):
         store.register(race.info)
-    store.accept(old.uid, "0", [old.record(index) for index in range(6)])
-    store.accept(new.uid, "0", [new.record(1, values={ACCURACY: 0.25})])
+    store.accept(old.uid, 0, [old.record(index) for index in range(6)])
+    store.accept(new.uid, 0, [new.record(1, values={ACCURACY: 0.25})])
 
     [cohort] = samples(store, "digits", ACCURACY).values()
 
@@ -239,8 +239,8 @@ def test_a_late_result_of_an_older_job_replaces_nothing(store: Store, make_race:
     old, new = make_race(uid="old"), make_race(uid="new", created=1)
     for race in (old, new):
         store.register(race.info)
-    store.accept(new.uid, "0", [new.record(0, values={ACCURACY: 0.25})])
-    assert store.accept(old.uid, "0", [old.record(0), old.record(1)]) == ["accepted", "accepted"]
+    store.accept(new.uid, 0, [new.record(0, values={ACCURACY: 0.25})])
+    assert store.accept(old.uid, 0, [old.record(0), old.record(1)]) == ["accepted", "accepted"]
 
     [cohort] = samples(store, "digits", ACCURACY).values()
 
@@ -253,7 +253,7 @@ def test_of_jobs_of_one_moment_the_greater_uid_is_the_newer(store: Store, make_r
     races = [make_race(uid=uid) for uid in ("b", "B", "a", "a-1", "10", "9")]
     for race in races:
         store.register(race.info)
-        store.accept(race.uid, "0", [race.record(0)])
+        store.accept(race.uid, 0, [race.record(0)])
 
     [cohort] = store.cohorts("digits", ACCURACY)
     [row] = store.ranking_rows("digits", ACCURACY, cohort.cohort_id)
@@ -270,7 +270,7 @@ def test_numbers_come_back_to_the_last_bit(store: Store, make_race: type[Race], 
     race = make_race()
     store.register(race.info)
     records = [race.record(index, values={"loss": value}, run_seconds=abs(value)) for index, value in enumerate(values)]
-    store.accept(race.uid, "0", records)
+    store.accept(race.uid, 0, records)
 
     [cohort] = samples(store, race.board, "loss").values()
     ranked = [cohort[race.plan.trial(index).entry][race.plan.trial(index).seed] for index in range(6)]
@@ -287,7 +287,7 @@ def test_numbers_of_numpy_are_numbers(store: Store, race: Race) -> None:
     record = race.record(0, values=values)
     progress = race.progress(1).model_copy(update={"loss": np.float64(0.1)})
 
-    store.accept(race.uid, "1-0", [record], [progress])
+    store.accept(race.uid, 1, [record], [progress])
 
     [trial] = store.records(race.uid)
     assert trial.result.metrics == {ACCURACY: 1 / 3, "parameters": float(np.float32(0.1)), "flops": float(2**53)}
@@ -300,7 +300,7 @@ def test_large_seeds_and_odd_names_come_back(store: Store, make_race: type[Race]
     store.register(race.info)
     record = race.record(1)
     huge = record.model_copy(update={"result": record.result.model_copy(update={"seed": 2**63 - 1})})
-    store.accept(race.uid, "0", [race.record(0, failed="OutOfMemory"), huge])
+    store.accept(race.uid, 0, [race.record(0, failed="OutOfMemory"), huge])
 
     assert samples(store, race.board, ACCURACY).popitem()[1] == {"reason": {2**63 - 1: huge.result.metrics[ACCURACY]}}
     assert store.trials(race.uid)[1].seed == 2**63 - 1
@@ -312,20 +312,20 @@ def test_logs_and_messages_keep_every_character(store: Store, race: Race) -> Non
     record = race.record(0, failed="OutOfMemory")
     told = record.model_copy(update={"result": record.result.model_copy(update={"log_tail": text, "message": text})})
 
-    store.accept(race.uid, "0", [told])
+    store.accept(race.uid, 0, [told])
 
     assert store.records(race.uid) == [told]
 
 
 def test_run_time_without_an_observer_is_the_runners(store: Store, race: Race) -> None:
-    store.accept(race.uid, "0", [race.record(0, run_seconds=None, finished=61.5)])
+    store.accept(race.uid, 0, [race.record(0, run_seconds=None, finished=61.5)])
 
     assert store.trials(race.uid)[0].run_seconds == 61.5
 
 
 def test_times_keep_their_microsecond(store: Store, race: Race) -> None:
     moment = race.record(0).accepted_at + timedelta(days=10_000, microseconds=1)
-    store.accept(race.uid, "0", [race.record(0).model_copy(update={"accepted_at": moment})])
+    store.accept(race.uid, 0, [race.record(0).model_copy(update={"accepted_at": moment})])
 
     assert store.boards()[0].last_at == moment
     assert store.cohorts(race.board, ACCURACY)[0].last_at == moment
@@ -336,7 +336,7 @@ def test_records_come_in_pages(store: Store, make_race: type[Race]) -> None:
     race = make_race(repeats=50)
     store.register(race.info)
     records = [race.record(index) for index in range(0, 150, 2)]
-    store.accept(race.uid, "0", records)
+    store.accept(race.uid, 0, records)
 
     assert store.records(race.uid, 0, 100) == records[:50]
     assert store.records(race.uid, 100, 100) == records[50:]
@@ -354,10 +354,10 @@ def job_samples(store: Store, uid: str) -> dict[tuple[str, str], dict[int, float
 def test_a_jobs_samples_gather_over_batches_and_count_each_trial_once(store: Store, make_race: type[Race]) -> None:
     race = make_race(entries=("cnn",), repeats=4)
     store.register(race.info)
-    store.accept(race.uid, "1-0", [race.record(0), race.record(1)])
-    store.accept(race.uid, "2-0", [race.record(1), race.record(2, failed="LossNotFinite")])
-    store.accept(race.uid, "3-0", [race.record(2, attempt="a2"), race.record(3)])
-    store.accept(race.uid, "3-0", [race.record(2, attempt="a2"), race.record(3)])
+    store.accept(race.uid, 1, [race.record(0), race.record(1)])
+    store.accept(race.uid, 2, [race.record(1), race.record(2, failed="LossNotFinite")])
+    store.accept(race.uid, 3, [race.record(2, attempt="a2"), race.record(3)])
+    store.accept(race.uid, 3, [race.record(2, attempt="a2"), race.record(3)])
     assert job_samples(store, race.uid)["cnn", ACCURACY] == {
         race.plan.trial(index).seed: (index + 1) / 3 for index in range(4)
     }
@@ -367,7 +367,7 @@ def test_a_jobs_samples_stay_whatever_other_jobs_come(store: Store, make_race: t
     old, new = make_race(uid="old", created=1), make_race(uid="new", created=2)
     for race in (new, old):  # the older one's results come last, and rank nowhere
         store.register(race.info)
-        store.accept(race.uid, "1-0", [race.record(index) for index in range(race.info.trials)])
+        store.accept(race.uid, 1, [race.record(index) for index in range(race.info.trials)])
     assert job_samples(store, "old") == job_samples(store, "new")
     assert len(job_samples(store, "old")) == 9
     assert store.samples(["nowhere"]) == [()]
@@ -377,7 +377,7 @@ def test_a_jobs_samples_stay_whatever_other_jobs_come(store: Store, make_race: t
 def test_a_jobs_samples_keep_conditions_apart(store: Store, make_race: type[Race]) -> None:
     race = make_race(entries=("cnn",), repeats=2)
     store.register(race.info)
-    store.accept(race.uid, "1-0", [race.record(0, cpu="Ryzen"), race.record(1, cpu="Xeon")])
+    store.accept(race.uid, 1, [race.record(0, cpu="Ryzen"), race.record(1, cpu="Xeon")])
     (found,) = store.samples([race.uid])
     assert [len(one.values) for one in found if one.metric_key == LATENCY] == [1, 1]
     assert [len(one.values) for one in found if one.metric_key == ACCURACY] == [2]

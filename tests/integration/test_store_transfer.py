@@ -33,7 +33,7 @@ def fill(store: Store, make_race: type[Race]) -> list[Race]:
         store.register(race.info)
         store.accept(
             race.uid,
-            "1-0",
+            1,
             [
                 race.record(0, attempt="a1", failed="OutOfMemory", finished=1),
                 race.record(0, attempt="a2", finished=2),
@@ -126,7 +126,7 @@ def test_two_stores_that_disagree_keep_their_own_and_note_the_conflict(
     here, there = race.record(0), race.record(0, attempt="a2", values={"accuracy": 0.1})
     for each, record in ((store, here), (other, there)):
         each.register(race.info)
-        each.accept(race.uid, "0", [record])
+        each.accept(race.uid, 0, [record])
 
     report = other.import_lines(store.export_lines())
 
@@ -150,7 +150,7 @@ def test_a_job_that_is_known_differently_is_a_conflict(store: Store, other: Stor
 def test_bad_lines_are_named_and_the_good_ones_taken(store: Store, other: Store, make_race: type[Race]) -> None:
     race = make_race()
     store.register(race.info)
-    store.accept(race.uid, "0", [race.record(0), race.record(1)])
+    store.accept(race.uid, 0, [race.record(0), race.record(1)])
     job, first, second = store.export_lines()
     newer = json.loads(second)
     newer["record"]["schema_version"] = 2
@@ -221,7 +221,7 @@ def test_memory_does_not_grow_with_the_number_of_results(
         race = make_race(uid=f"of-{trials}", repeats=trials // 3)
         store.register(race.info)
         for first in range(0, trials, 50):
-            store.accept(race.uid, "0", [race.record(index, epochs=10) for index in range(first, first + 50)])
+            store.accept(race.uid, 0, [race.record(index, epochs=10) for index in range(first, first + 50)])
         tracemalloc.start()
         other.import_lines(store.export_lines(uid=race.uid))
         peaks.append(tracemalloc.get_traced_memory()[1])

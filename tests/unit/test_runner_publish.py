@@ -9,12 +9,11 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import pytest
 import redis
 
-from velodrome import keys
 from velodrome.results import REPORT, EpochPoint, Progress, ProgressReport, ResultReport, TrialResult
 from velodrome_runner.publish import Publisher, connect, write_durably
 
@@ -23,53 +22,29 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 PATIENCE = 30.0
 
 
-class Pipe:
-    """The part of a pipeline that the publisher uses."""
-
-    def __init__(self, server: Server) -> None:
-        self.server = server
-        self.commands: list[tuple[str, str]] = []
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-    def xadd(self, stream: str, fields: dict[str, str]) -> None:
-        self.commands.append((stream, fields[keys.REPORT_FIELD]))
-
-    def execute(self) -> None:
-        self.server.execute(self.commands)
-
-
 class Server:
     """A Redis that fails, or hangs, exactly when a test says so."""
 
     def __init__(self) -> None:
         self.reports: list[ProgressReport | ResultReport] = []
-        self.streams: set[str] = set()
+        self.inboxes: set[str] = set()
         self.batches = 0
         self.faults: list[Exception] = []
         self.open = threading.Event()
         self.open.set()
         self.entered = threading.Event()
 
-    def pipeline(self, *, transaction: bool) -> Pipe:
-        return Pipe(self)
-
-    def xlen(self, _: str) -> int:
+    def llen(self, _: str) -> int:
         return len(self.reports)
 
-    def execute(self, commands: list[tuple[str, str]]) -> None:
+    def rpush(self, inbox: str, *documents: str) -> None:
         self.entered.set()
         assert self.open.wait(PATIENCE)
         if self.faults:
             raise self.faults.pop(0)
         self.batches += 1
-        for stream, document in commands:
-            self.streams.add(stream)
-            self.reports.append(REPORT.validate_json(document))
+        self.inboxes.add(inbox)
+        self.reports += [REPORT.validate_json(document) for document in documents]
 
     @property
     def epochs(self) -> list[int]:
@@ -134,7 +109,7 @@ def test_of_progress_inside_an_epoch_only_the_newest_waits_and_every_ended_epoch
         until(lambda: 7 in server.epochs)
     assert server.epochs == [1, 2, 6, 7]
     assert server.batches == 2
-    assert server.streams == {"velodrome:inbox:uid"}
+    assert server.inboxes == {"velodrome:reports:uid"}
 
 
 def test_handing_over_never_waits_and_never_grows_while_redis_hangs(server: Server) -> None:

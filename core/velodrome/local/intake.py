@@ -43,11 +43,7 @@ class Intake:
         verdicts: list[Accepted] = []
         progress: list[Progress] = []
         while True:
-            collected = self._connection.ask(
-                lambda store: Collector(
-                    store, self._plan, self._uid, self._attempts.observe, self._clock
-                ).collect_once()
-            )
+            collected = self._connection.ask(lambda store: self._collector(store).collect_once())
             verdicts += collected.verdicts
             progress += collected.progress
             for rejection in collected.rejected:

@@ -1,6 +1,7 @@
 -- Accepting, first chapter: what each result is. Read rank.lua and write.lua after it; the three are one script.
 --
--- Takes a batch of one job's results, progress and rejections, whole or not at all, and moves the inbox position.
+-- Takes a batch of one job's results, progress and rejections, whole or not at all, and moves the inbox position: the
+-- number of reports that were collected. So many have left the inbox, from its left.
 -- Returns a letter for each result (A accepted, D duplicate, C conflict, S superseded), or nil for an unknown job.
 -- Everything may be sent again: results are written once, and progress and rejections count only while their
 -- position in the inbox lies ahead. What the arguments hold, writing.py says. Measured values stay the bytes that
@@ -15,7 +16,7 @@ local TRIAL = '^[SF]' .. STAMP .. ('%x'):rep(32) .. ('%d'):rep(6) .. '%['
 
 local wrong = wrong_type({
   'string', 'string', 'hash', 'hash', 'hash', 'hash', 'hash', 'hash', 'hash', 'hash', 'hash', 'list',
-  'stream', 'zset', 'hash',
+  'list', 'zset', 'hash',
 })
 if wrong then
   return refuse(wrong)
@@ -26,28 +27,15 @@ end
 local batch = cjson.decode(ARGV[1])
 local garbage -- the text of the first stored value that can't be understood
 
--- Whether stream id `left` comes before `right`. As text, because the parts may exceed what a double holds.
-local function before(left, right)
-  local function less(a, b)
-    return #a < #b or (#a == #b and a < b)
-  end
-  local left_time, left_number = left:match('^(%d+)%-?(%d*)$')
-  local right_time, right_number = right:match('^(%d+)%-?(%d*)$')
-  if left_time ~= right_time then
-    return less(left_time, right_time)
-  end
-  return less(left_number == '' and '0' or left_number, right_number == '' and '0' or right_number)
-end
-
 local function later(a, b)
   return a < b and b or a
 end
 
-local position = redis.call('GET', POSITION) or '0'
-if not position:match('^%d+%-?%d*$') then
-  return refuse(POSITION .. ' holds no stream id')
+local position = position_in(redis.call('GET', POSITION))
+if not position then
+  return refuse(POSITION .. ' holds no count of reports')
 end
-local ahead = before(position, batch.position)
+local ahead = position < batch.position
 
 local trials = {} -- index -> what stands for the trial, false if nothing does
 local function trial_of(index)

@@ -1,27 +1,25 @@
 -- Reads reports of an inbox, of bounded size whatever was appended: a report that is too long comes cut, and reading
--- stops behind the entry that makes it enough. Nothing is written here.
--- KEYS: inbox; ARGV: id to read after, most entries, field of the report, most bytes of a report, bytes that are enough
--- Returns id, report, id, report …; an entry without a report has an empty one.
+-- stops behind the one that makes it enough.
+-- KEYS: inbox, position; ARGV: number to read after, most reports, most bytes of a report, bytes that are enough
+-- Returns the number of the first report that follows, then the reports. Numbers count from 1.
 
-local wrong = wrong_type({'stream'})
+local wrong = wrong_type({'list', 'string'})
 if wrong then
   return refuse(wrong)
 end
-local after, field = ARGV[1], ARGV[3]
-local count, most, enough = tonumber(ARGV[2]), tonumber(ARGV[4]), tonumber(ARGV[5])
-local found, bytes = {}, 0
-while #found < 2 * count and bytes < enough do
-  local entry = redis.call('XRANGE', KEYS[1], '(' .. after, '+', 'COUNT', 1)[1]
-  if not entry then
+local position = position_in(redis.call('GET', KEYS[2]))
+if not position then
+  return refuse(KEYS[2] .. ' holds no count of reports')
+end
+local after, count, most, enough = math.max(position, tonumber(ARGV[1])), tonumber(ARGV[2]), tonumber(ARGV[3]),
+  tonumber(ARGV[4])
+local found, bytes = {after + 1}, 0
+while #found <= count and bytes < enough do
+  local report = redis.call('LINDEX', KEYS[1], after - position + #found - 1)
+  if not report then
     break
   end
-  local report = ''
-  for place = 1, #entry[2], 2 do
-    if entry[2][place] == field then
-      report = entry[2][place + 1]:sub(1, most)
-    end
-  end
-  found[#found + 1], found[#found + 2] = entry[1], report
-  after, bytes = entry[1], bytes + #report
+  found[#found + 1] = report:sub(1, most)
+  bytes = bytes + math.min(#report, most)
 end
 return found

@@ -19,12 +19,14 @@ from velodrome.results import (
 )
 from velodrome.store import transfer
 from velodrome.store.access import text_of
-from velodrome.store.edge import TIMEOUT_SECONDS, connect
+from velodrome.store.edge import connect
 from velodrome.store.rankings import Shapes
 from velodrome.store.reader import Reader
 from velodrome.store.types import (
     ImportReport,
+    InboxSize,
     Rejection,
+    Room,
     Verdict,
 )
 from velodrome.store.writing import Item, JobFacts, check_job, encode, microseconds
@@ -34,7 +36,9 @@ _JOBS_REMEMBERED = 256
 # Reports are read until there are this many bytes of them: 500 of the longest would be more than an operator may hold.
 ENOUGH_BYTES = 16 * 1024 * 1024
 _INBOXES_AT_ONCE = 1000
-_LONGEST_BLOCK_MS = int(TIMEOUT_SECONDS * 1000 / 2)
+_MOVED_BYTES = 1024 * 1024
+# An inbox with so many reports is none that honest runners leave behind.
+INBOX_REPORTS = 100_000
 
 
 class Store(Reader):
@@ -55,6 +59,7 @@ class Store(Reader):
         self._accept = self._redis.script("decide.lua", "rank.lua", "write.lua")
         self._inbox = self._redis.script("inbox.lua")
         self._mark = self._redis.script("mark.lua")
+        self._stream = self._redis.script("stream.lua")
         self._waiting = self._redis.script("waiting.lua")
         self._jobs: dict[str, JobFacts] = {}
         self._shapes = Shapes()
@@ -75,6 +80,7 @@ class Store(Reader):
             keys.board_jobs(job.board),
             keys.BOARDS,
             keys.board_entries(job.board),
+            keys.job(job.uid, "position"),
         )
         created = microseconds(job.created_at)
         self._register(names, (job.uid, job.model_dump_json(), created, facts.age, job.board, *job.entries))
@@ -100,68 +106,90 @@ class Store(Reader):
 
     # The inbox
 
-    def append(self, uid: str, report: ProgressReport | ResultReport) -> str:
-        """Adds a report to the job's inbox; its stream id.
+    def append(self, uid: str, report: ProgressReport | ResultReport) -> int:
+        """Adds a report to the job's inbox; how many wait there then.
 
         An inbox that is not collected takes no progress from `keys.INBOX_MAXIMUM` reports on: it is dropped, and the
-        answer is empty. A result is always taken.
+        answer is 0. A result is always taken.
         """
-        stream = keys.inbox(uid)
-        if isinstance(report, ProgressReport) and self._redis.ask("XLEN", stream) >= keys.INBOX_MAXIMUM:
-            return ""
-        return text_of(self._redis.ask("XADD", stream, "*", keys.REPORT_FIELD, report.model_dump_json()))
+        inbox = keys.inbox(uid)
+        if isinstance(report, ProgressReport) and self._redis.ask("LLEN", inbox) >= keys.INBOX_MAXIMUM:
+            return 0
+        return int(self._redis.ask("RPUSH", inbox, report.model_dump_json()))
 
     def read_inbox(
-        self, uid: str, after: str, count: int = 500, block_ms: int | None = None
-    ) -> list[tuple[str, bytes]]:
-        """Up to `count` reports after an id, oldest first, as (id, JSON).
+        self, uid: str, after: int = 0, count: int = 500, enough: int = ENOUGH_BYTES
+    ) -> list[tuple[int, bytes]]:
+        """Up to `count` reports that were not collected, oldest first, as (number, JSON); `after` leaves out others.
 
-        Waits up to `block_ms` for the first, but no longer than half the time after which a server that is silent is
-        taken for dead. An entry that carries no report has empty bytes. Whatever was appended, an answer is of bounded
-        size: of a report that is too long come `keys.REPORT_BYTES` bytes and one more, and behind `ENOUGH_BYTES` the
-        answer ends.
+        The first report that a job's inbox ever got has the number 1, and no report gets another number. Whatever was
+        appended, an answer is of bounded size: of a report that is too long come `keys.REPORT_BYTES` bytes and one
+        more, and behind `enough` bytes the answer ends.
         """
-        stream = keys.inbox(uid)
-        unread = [stream], (after, count, keys.REPORT_FIELD, keys.REPORT_BYTES + 1, ENOUGH_BYTES)
-        found = self._inbox(*unread)
-        if not found and block_ms:
-            self._redis.ask("XREAD", "COUNT", 1, "BLOCK", min(block_ms, _LONGEST_BLOCK_MS), "STREAMS", stream, after)
-            found = self._inbox(*unread)
-        return [(text_of(id_), report) for id_, report in zip(found[::2], found[1::2], strict=True)]
+        names = (keys.inbox(uid), keys.job(uid, "position"))
+        first, *found = self._inbox(names, (after, count, keys.REPORT_BYTES + 1, enough))
+        return list(enumerate(found, start=first))
 
-    def waiting(self, uids: Sequence[str]) -> list[str]:
-        """Those of the jobs whose inbox holds what was not collected yet; a round trip for each thousand of them.
+    def take_over(self, uid: str) -> int:
+        """Moves reports that came the way of version 0.1.0, by a stream, to the inbox; how many, of what there are.
 
-        A job whose inbox can't be read is among them: collecting it raises what is wrong with it.
+        In steps of bounded size: whoever sees that it moved some asks again.
         """
-        found: list[str] = []
+        stream = keys.inbox_stream(uid)
+        if not self._redis.ask("EXISTS", stream):
+            return 0
+        names = (stream, keys.inbox(uid), keys.job(uid, "position"))
+        return int(self._stream(names, (keys.STREAM_FIELD, keys.REPORT_BYTES + 1, _MOVED_BYTES)))
+
+    def began_with_a_stream(self, uid: str) -> bool:
+        """Whether the job's first runners may be of version 0.1.0: that registered it, or left a stream."""
+        position, stream = self._redis.ask_all((("GET", keys.job(uid, "position")), ("EXISTS", keys.inbox_stream(uid))))
+        return bool(stream) or position is None or b"-" in position
+
+    def waiting(self, uids: Sequence[str], too_many: int = INBOX_REPORTS) -> dict[str, InboxSize]:
+        """What waits in the inboxes of those jobs that hold anything, or can't be read; a round trip for each thousand.
+
+        From `too_many` reports on they are not weighed: that would take long.
+        """
+        found: dict[str, InboxSize] = {}
         for first in range(0, len(uids), _INBOXES_AT_ONCE):
             some = uids[first : first + _INBOXES_AT_ONCE]
-            names = [name for uid in some for name in (keys.inbox(uid), keys.job(uid, "position"))]
-            found += (some[number - 1] for number in self._waiting(names, ()))
+            numbers = self._waiting(
+                [name for uid in some for name in (keys.inbox(uid), keys.inbox_stream(uid))], (too_many,)
+            )
+            for uid, reports, size in zip(some, numbers[::2], numbers[1::2], strict=True):
+                if reports:
+                    found[uid] = InboxSize(reports if reports > 0 else None, size if reports < too_many else None)
         return found
 
-    def position(self, uid: str) -> str:
-        """Id of the last inbox entry that was collected; "0" where none was."""
-        return text_of(self._redis.ask("GET", keys.job(uid, "position")) or b"0")
+    def room(self) -> Room:
+        """How much of its memory Redis uses."""
+        told = self._redis.ask("INFO", "memory")
+        return Room(int(told["used_memory"]), int(told.get("maxmemory", 0)) or None)
+
+    def position(self, uid: str) -> int:
+        """How many reports of the inbox were collected."""
+        stored = text_of(self._redis.ask("GET", keys.job(uid, "position")) or b"0")
+        return int(stored) if stored.isdecimal() else 0
 
     def accept(
         self,
         uid: str,
-        position: str,
+        position: int,
         records: Sequence[TrialRecord],
         progress: Sequence[Progress] = (),
         rejected: Sequence[Rejection] = (),
     ) -> list[Verdict]:
-        """Takes what was read of the inbox up to `position`, whole or not at all; a verdict for each record, in order.
+        """Takes what was read of the inbox up to report number `position`, whole or not at all; a verdict for each
+        record, in order. 0 is the position of what came another way.
 
         The first success of a trial stands; the same again is a duplicate, another a conflict. A success takes the
         place of a failure, and of two attempts' failures the one that finished last stands. The same batch again
         changes nothing, and the position never goes back: a batch of a collector that is behind adds no progress and
-        no rejection. What lies before the position leaves the inbox.
+        no rejection. What was taken leaves the inbox.
 
         Raises:
-            ValueError: a record does not belong to the job; nothing was taken.
+            ValueError: a record does not belong to the job, or the position is none; nothing was taken.
             StoreRefused: the job is not registered.
         """
         return self.accept_items(uid, position, [Item.of(record) for record in records], progress, rejected)
@@ -169,7 +197,7 @@ class Store(Reader):
     def accept_items(
         self,
         uid: str,
-        position: str,
+        position: int,
         items: Sequence[Item],
         progress: Sequence[Progress] = (),
         rejected: Sequence[Rejection] = (),

@@ -34,6 +34,7 @@ Mark = Baseline | Acknowledgement
 
 _PAGE = 100
 _BATCH = 200
+_BATCH_BYTES = 8 * 1024 * 1024  # Redis may limit what one command has
 _REJECTED_KEPT = 1000
 _MOST_RETRIES = 999_999
 _MARKS: dict[str, type[Mark]] = {"baseline": Baseline, "acknowledgement": Acknowledgement}
@@ -80,7 +81,7 @@ def import_lines(
     lines: Iterable[str],
     register: Callable[[JobInfo], None],
     job_of: Callable[[str], JobInfo | None],
-    take: Callable[[str, str, Sequence[Item]], list[Verdict]],
+    take: Callable[[str, int, Sequence[Item]], list[Verdict]],
     keep: Callable[[Mark], Verdict],
 ) -> ImportReport:
     """See `Store.import_lines`."""
@@ -105,7 +106,7 @@ class _Import:
         self,
         register: Callable[[JobInfo], None],
         job_of: Callable[[str], JobInfo | None],
-        take: Callable[[str, str, Sequence[Item]], list[Verdict]],
+        take: Callable[[str, int, Sequence[Item]], list[Verdict]],
         keep: Callable[[Mark], Verdict],
     ) -> None:
         self._register = register
@@ -114,6 +115,7 @@ class _Import:
         self._keep = keep
         self._job: JobFacts | None = None
         self._waiting: list[Item] = []
+        self._bytes = 0
         self._verdicts: Counter[Verdict] = Counter()
         self._rejected: list[RejectedLine] = []
         self._rejected_count = 0
@@ -154,8 +156,10 @@ class _Import:
                 raise ValueError(f"the job {uid!r} of this result is neither in an earlier line nor in the store")
             self._job = JobFacts(job)
         check_record(self._job, record)
-        self._waiting.append(Item.of(record, retries, aside=aside))
-        if len(self._waiting) >= _BATCH:
+        item = Item.of(record, retries, aside=aside)
+        self._waiting.append(item)
+        self._bytes += len(item.text) + len(item.curves)
+        if len(self._waiting) >= _BATCH or self._bytes >= _BATCH_BYTES:
             self.flush()
 
     def _take_mark(self, mark: Mark) -> None:
@@ -174,8 +178,8 @@ class _Import:
     def flush(self) -> None:
         """Accepts what waits."""
         if self._job is not None and self._waiting:
-            self._verdicts.update(self._take(self._job.info.uid, "0", self._waiting))
-            self._waiting = []
+            self._verdicts.update(self._take(self._job.info.uid, 0, self._waiting))
+            self._waiting, self._bytes = [], 0
 
     def report(self) -> ImportReport:
         """What was done so far."""

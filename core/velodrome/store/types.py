@@ -18,11 +18,27 @@ Verdict = Literal["accepted", "duplicate", "conflict", "superseded"]
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """An inbox entry that is no usable report. `id` is its stream id, so that two collectors count it once."""
+    """A report that is of no use. `id` is its number in the inbox, so that two collectors count it once."""
 
     id: str
     reason: str
     message: str
+
+
+class InboxSize(NamedTuple):
+    """What waits in an inbox. `reports` is None where it can't be read; `size` is in bytes of Redis' memory, and None
+    where there are too many reports to weigh them.
+    """
+
+    reports: int | None
+    size: int | None
+
+
+class Room(NamedTuple):
+    """Redis' memory in bytes: what is used, and how much may be; None where nothing limits it."""
+
+    used: int
+    most: int | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,16 +1,20 @@
--- Which inboxes hold reports behind the last one that was collected. Nothing is written here, and no report leaves.
--- KEYS: inbox, position, inbox, position …; returns the numbers, from 1, of those that do, or that can't be read: who
--- then collects it learns why.
+-- What waits in inboxes. Nothing is written here, and no report leaves.
+-- KEYS: inbox, stream of version 0.1.0, inbox, stream …; ARGV: how many reports are too many to weigh
+-- Returns for each pair how many reports wait and how many bytes of memory they take; -1 and 0 where that can't be read.
 
-local found = {}
-for number = 1, #KEYS / 2 do
-  local position = redis.pcall('GET', KEYS[2 * number])
-  local unread = position
-  if type(position) ~= 'table' then
-    unread = redis.pcall('XREVRANGE', KEYS[2 * number - 1], '+', '(' .. (position or '0'), 'COUNT', 1)
+local found, too_many = {}, tonumber(ARGV[1])
+for number = 1, #KEYS, 2 do
+  local list, stream = redis.pcall('LLEN', KEYS[number]), redis.pcall('XLEN', KEYS[number + 1])
+  local reports, bytes = -1, 0
+  if type(list) == 'number' and type(stream) == 'number' then
+    reports = list + stream
+    if list > 0 and reports < too_many then
+      bytes = bytes + redis.call('MEMORY', 'USAGE', KEYS[number], 'SAMPLES', 0)
+    end
+    if stream > 0 and reports < too_many then
+      bytes = bytes + redis.call('MEMORY', 'USAGE', KEYS[number + 1], 'SAMPLES', 0)
+    end
   end
-  if unread.err or #unread > 0 then
-    found[#found + 1] = number
-  end
+  found[#found + 1], found[#found + 2] = reports, bytes
 end
 return found

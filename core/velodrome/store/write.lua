@@ -12,9 +12,9 @@ end
 
 local rejections = {}
 for _ = 1, batch.rejections do
-  local id, reason, rejection = unpack(ARGV, argument, argument + REJECTION_ARGUMENTS - 1)
+  local number, reason, rejection = unpack(ARGV, argument, argument + REJECTION_ARGUMENTS - 1)
   argument = argument + REJECTION_ARGUMENTS
-  if before(position, id) then
+  if position < tonumber(number) then
     count(REJECTED, reason, 1)
     rejections[#rejections + 1] = rejection
   end
@@ -134,7 +134,7 @@ for _, rejection in ipairs(rejections) do
 end
 redis.call('LTRIM', REJECTIONS, 0, batch.rejections_kept - 1)
 if ahead then
-  redis.call('SET', POSITION, batch.position)
-  redis.call('XTRIM', INBOX, 'MINID', batch.position)
+  redis.call('SET', POSITION, ('%.0f'):format(batch.position))
+  redis.call('LTRIM', INBOX, batch.position - position, -1)
 end
 return table.concat(verdicts)

@@ -28,8 +28,8 @@ REJECTIONS_KEPT = 100
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _PART_OF_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,252}")
-_STREAM_ID = re.compile(r"[0-9]{1,20}(-[0-9]{1,20})?")
 _LARGEST_SEED = 2**63 - 1
+_LARGEST_NUMBER = 10**15 - 1  # what Lua counts exactly, and more than any inbox will see
 
 
 def microseconds(moment: datetime) -> int:
@@ -92,15 +92,15 @@ def check_record(job: JobFacts, record: TrialRecord) -> None:
         raise ValueError(f"trial {result.index} failed, but has no reason")
 
 
-def check_stream_id(text: str) -> str:
-    """The text, if it is an id of a Redis stream.
+def check_number(number: int) -> int:
+    """The number, if so many reports can have been collected.
 
     Raises:
-        ValueError: it is none.
+        ValueError: they can't.
     """
-    if not _STREAM_ID.fullmatch(text):
-        raise ValueError(f"{text!r} is no id of a stream entry, such as 1700000000000-0")
-    return text
+    if not 0 <= number <= _LARGEST_NUMBER:
+        raise ValueError(f"{number!r} is no count of reports: it must be from 0 to {_LARGEST_NUMBER}")
+    return number
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +137,7 @@ _PARTS: tuple[keys.JobPart, ...] = (
 
 def encode(
     job: JobFacts,
-    position: str,
+    position: int,
     items: Sequence[Item],
     progress: Sequence[Progress],
     rejected: Sequence[Rejection],
@@ -150,7 +150,7 @@ def encode(
     progress report and three for each rejection.
 
     Raises:
-        ValueError: a record does not belong to the job, or an id is no stream id.
+        ValueError: a record does not belong to the job, or a number is no count of reports.
     """
     info = job.info
     names = [*(keys.job(info.uid, part) for part in _PARTS), keys.inbox(info.uid), keys.BOARDS, keys.COHORTS]
@@ -169,12 +169,12 @@ def encode(
     for report in progress:
         arguments += _progress(report)
     for rejection in rejected:
-        check_stream_id(rejection.id)
-        arguments += (rejection.id, rejection.reason, json.dumps([rejection.id, rejection.reason, rejection.message]))
+        told = json.dumps([rejection.id, rejection.reason, rejection.message])
+        arguments += (check_number(int(rejection.id)), rejection.reason, told)
     head = {
         "board": info.board,
         "age": job.age,
-        "position": check_stream_id(position),
+        "position": check_number(position),
         "results": len(items),
         "progress": len(progress),
         "rejections": len(rejected),
