@@ -18,11 +18,16 @@ Verdict = Literal["accepted", "duplicate", "conflict", "superseded"]
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """An inbox entry that is no usable report. `id` is its stream id, so that two collectors count it once."""
+    """An inbox entry that is no usable report. `id` is its stream id, so that two collectors count it once.
+
+    `index` and `attempt` are there where it is known which attempt at which trial sent it.
+    """
 
     id: str
     reason: str
     message: str
+    index: int | None = None
+    attempt: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
