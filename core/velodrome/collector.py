@@ -10,11 +10,15 @@ from datetime import datetime
 from pydantic import ValidationError
 from pydantic_core import from_json
 
+from velodrome.bounds import impossible_progress, impossible_result
+from velodrome.clocks import believed, believed_progress
 from velodrome.errors import SchemaUnsupported
 from velodrome.keys import REPORT_BYTES, SCHEMA_VERSION
 from velodrome.plan import Plan
 from velodrome.results import (
     REPORT,
+    REPORTED,
+    TOO_MANY,
     Observed,
     Progress,
     ProgressReport,
@@ -33,7 +37,7 @@ Observe = Callable[[int, str], Observed | None]
 # Why a report is rejected.
 REASONS = (
     "TooLarge", "InvalidReport", "SchemaUnsupported", "WrongJob", "UnplannedTrial", "UnknownAttempt",
-    "ConditionsMissing",
+    "ConditionsMissing", "ImpossibleValue",
 )  # fmt: skip
 
 _MESSAGE_LIMIT = 1000  # it may quote what the report says
@@ -55,10 +59,16 @@ class ProgressOf:
 
 @dataclass(frozen=True, slots=True)
 class Reject:
-    """The report is of no use. `reason` is one of a few CamelCase words, `message` says what is wrong with this one."""
+    """The report is of no use. `reason` is one of a few CamelCase words, `message` says what is wrong with this one.
+
+    `index` and `attempt` are there where an attempt that the executor started at that trial sent it, so that the run
+    can show why it has no result.
+    """
 
     reason: str
     message: str
+    index: int | None = None
+    attempt: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +106,8 @@ def judge(report: bytes, plan: Plan, job_uid: str, observe: Observe, at: datetim
     """Decides about one report, which anybody may have written. Pure, but for what `observe` looks up.
 
     A result is accepted if it is valid, of this job, of a trial exactly as it was planned, from an attempt that the
-    executor started at that trial, and, where it succeeded, tells under which conditions. Reasons to reject a report
-    are `REASONS`.
+    executor started at that trial, says nothing that no trial of it can have, and, where it succeeded, tells under
+    which conditions. Reasons to reject a report are `REASONS`. Wall times are none: see `velodrome.clocks`.
     """
     if len(report) > REPORT_BYTES:
         return Reject("TooLarge", f"the report has more than {REPORT_BYTES} bytes")
@@ -108,11 +118,19 @@ def judge(report: bytes, plan: Plan, job_uid: str, observe: Observe, at: datetim
     except ValueError as error:
         return Reject("InvalidReport", str(error))
     if isinstance(message, Progress):
-        return _judge_progress(message, plan, job_uid, observe)
+        return _judge_progress(message, plan, job_uid, observe, at)
     return _judge_result(message, plan, job_uid, observe, at)
 
 
-def _read(report: bytes) -> Progress | TrialResult:
+@dataclass(frozen=True, slots=True)
+class _TooMany:
+    """A result with more metric keys than any job has, which were left out unread; `message` says how many."""
+
+    result: TrialResult
+    message: str
+
+
+def _read(report: bytes) -> Progress | TrialResult | _TooMany:
     """What the report says, by the present schema.
 
     Raises:
@@ -120,13 +138,17 @@ def _read(report: bytes) -> Progress | TrialResult:
         ValueError: it is no report; the message says why.
     """
     try:
-        match REPORT.validate_json(report):
+        match REPORT.validate_json(report, context=REPORTED):
             case ProgressReport(progress=progress):
                 return progress
             case ResultReport(result=result) if result.schema_version == SCHEMA_VERSION:
                 return result
     except ValidationError as error:
-        problem = f"{'.'.join(map(str, error.errors()[0]['loc']))}: {error.errors()[0]['msg']}"
+        first = error.errors()[0]
+        if first["type"] == TOO_MANY:
+            result = {**from_json(report)["result"], "metrics": {}}
+            return _TooMany(parse_result(json.dumps(result)), f"metrics: {first['msg']}")
+        problem = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
     else:
         problem = "schema_version"
     document = from_json(report)
@@ -135,17 +157,26 @@ def _read(report: bytes) -> Progress | TrialResult:
     raise ValueError(f"the report is not valid: {problem}")
 
 
-def _judge_progress(progress: Progress, plan: Plan, job_uid: str, observe: Observe) -> ProgressOf | Reject:
+def _judge_progress(
+    progress: Progress, plan: Plan, job_uid: str, observe: Observe, at: datetime
+) -> ProgressOf | Reject:
     if progress.job_uid != job_uid:
         return _wrong_job(progress.job_uid, job_uid)
     if progress.index >= len(plan):
         return Reject("UnplannedTrial", f"the plan has no trial {progress.index}, but {len(plan)} trials")
-    if observe(progress.index, progress.attempt) is None:
+    observed = observe(progress.index, progress.attempt)
+    if observed is None:
         return _unknown_attempt(progress.index, progress.attempt)
-    return ProgressOf(progress)
+    wrong = impossible_progress(progress, plan.trial(progress.index).config)
+    if wrong is not None:
+        return Reject("ImpossibleValue", f"progress.{wrong}")
+    return ProgressOf(believed_progress(progress, observed, at))
 
 
-def _judge_result(result: TrialResult, plan: Plan, job_uid: str, observe: Observe, at: datetime) -> Accept | Reject:
+def _judge_result(
+    message: TrialResult | _TooMany, plan: Plan, job_uid: str, observe: Observe, at: datetime
+) -> Accept | Reject:
+    result = message if isinstance(message, TrialResult) else message.result
     if result.job_uid != job_uid:
         return _wrong_job(result.job_uid, job_uid)
     if result.index >= len(plan):
@@ -164,7 +195,12 @@ def _judge_result(result: TrialResult, plan: Plan, job_uid: str, observe: Observ
         return _unknown_attempt(result.index, result.attempt)
     if result.outcome == "Succeeded" and (result.dataset is None or result.environment is None):
         missing = "dataset" if result.dataset is None else "environment"
-        return Reject("ConditionsMissing", f"trial {trial.index} succeeded, but does not say in which {missing}")
+        why = f"trial {trial.index} succeeded, but does not say in which {missing}"
+        return Reject("ConditionsMissing", why, result.index, result.attempt)
+    wrong = impossible_result(result, trial.config) if isinstance(message, TrialResult) else message.message
+    if wrong is not None:
+        return Reject("ImpossibleValue", wrong, result.index, result.attempt)
+    result, observed = believed(result, observed, at)
     return Accept(TrialRecord(result=result, config=trial.config, observed=observed, accepted_at=at))
 
 
@@ -228,8 +264,8 @@ class Collector:
                     items.append(Item.of(record))
                 case ProgressOf(news):
                     progress.append(news)
-                case Reject(reason, message):
-                    rejected.append(Rejection(str(number), reason, message[:_MESSAGE_LIMIT]))
+                case Reject(reason, message, index, attempt):
+                    rejected.append(Rejection(str(number), reason, message[:_MESSAGE_LIMIT], index, attempt))
         return Judged(read, tuple(items), tuple(progress), tuple(rejected))
 
     def take(self, judged: Judged) -> Collected:

@@ -7,10 +7,11 @@ rankings carry. `precision`, `recall` and `f1` without parameters are macro aver
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from types import MappingProxyType
 from typing import Literal
 
@@ -25,6 +26,23 @@ SMALLEST, LARGEST = 1e-100, 1e100
 def measurable(value: float) -> bool:
     """Whether a finite value has a mean and a variance: a double holds its square."""
     return value == 0 or SMALLEST <= abs(value) <= LARGEST
+
+
+# What no honest measurement lies outside, by unit: (least, most), both included. A clock counts nanoseconds, the
+# longest training budget is a year, and no machine has an exbibyte.
+LONGEST_SECONDS = 366 * 86_400.0
+_RANGES: Mapping[str, tuple[float, float]] = {
+    "ratio": (0.0, 1.0),
+    "nats": (0.0, LARGEST),
+    "seconds": (1e-9, LONGEST_SECONDS),
+    "samples_per_second": (0.0, 1e15),
+    "bytes": (0.0, 2.0**60),
+    "count": (0.0, 1e18),
+    "joules": (0.0, 1e15),
+}
+_WHOLE = frozenset({"bytes", "count"})  # units of which there are no fractions
+# What a ratio may pass 1 by, where sums in float32 are rounded.
+RATIO_ROUNDING = 1e-6
 
 
 # What a value depends on. Two values compare only where all of these agree, as the runner observed them.
@@ -52,6 +70,29 @@ class Metric:
     parameters: tuple[Parameter, ...] = ()
     per_epoch: bool = False
     requires: tuple[Parameter, ...] = ()
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """The least and the most that a value can be, both included."""
+        return _RANGES[self.unit]
+
+    @property
+    def whole(self) -> bool:
+        """Whether values are whole numbers."""
+        return self.unit in _WHOLE
+
+    def impossible(self, value: float) -> str | None:
+        """Why no measurement gives this value, and what to write instead; None where one may."""
+        least, most = _RANGES[self.unit]
+        if least <= value <= most:
+            return f"{value:g} is no whole number of {self.unit}" if self.whole and value % 1 else None
+        if not math.isfinite(value):
+            return f"{value} is not finite"
+        if self.unit == "ratio":
+            hint = f": write {value / 100:g} for {value:g} %" if 1 < value <= 100 else ""
+            return f"{value!r} is not between 0 and 1{hint}"
+        where = f"below {least:g}" if value < least else f"above {most:g}"
+        return f"{value!r} is {where} {self.unit}"
 
 
 def _quality(
@@ -214,6 +255,58 @@ class MetricKey:
         return _parse(text)
 
 
+@dataclass(frozen=True)
+class MeasuredKeys:
+    """The metric keys that the trials of a job can have: for labels 0 to `classes` - 1, and at these batch sizes."""
+
+    classes: int
+    batch_sizes: tuple[int, ...]
+
+    @cached_property
+    def ranges(self) -> Mapping[str, tuple[float, float, bool]]:
+        """Every key with the least and the most that it can be, and whether it is whole."""
+        found: dict[str, tuple[float, float, bool]] = {}
+        for metric in CATALOGUE.values():
+            keys = [] if metric.requires else [MetricKey.of(metric.name)]
+            if "average" in metric.parameters:
+                keys += (MetricKey.of(metric.name, average=average) for average in _AVERAGES)
+            if "label" in metric.parameters:
+                keys += (MetricKey.of(metric.name, label=label) for label in range(self.classes))
+            if "batch_size" in metric.parameters:
+                keys += (MetricKey.of(metric.name, batch_size=size) for size in self.batch_sizes)
+            found |= dict.fromkeys(map(str, keys), (*metric.range, metric.whole))
+        return found
+
+    def impossible(self, text: str, value: float) -> str | None:
+        """Why no trial of the job can have this value of this key, with what to write instead; None where one may."""
+        least, most, whole = self.ranges.get(text, _NOTHING)
+        if least <= value <= most and not (whole and value % 1):
+            return None
+        try:
+            key = MetricKey.parse(text)
+        except ValueError as error:
+            return str(error)[:_QUOTED]
+        if text in self.ranges:
+            return key.metric.impossible(value)
+        name, given = key.parameters[0]
+        if name == "label":
+            return f"there is no class {given}: classes are 0 to {self.classes - 1}"
+        sizes = ", ".join(map(str, self.batch_sizes))
+        return f"batch size {given} is none of evaluation.inference.batchSizes: {sizes}"
+
+
+_NOTHING = (1.0, 0.0, False)  # the range of what has no value
+_QUOTED = 200  # characters of an error that quotes a stranger's text
+_AVERAGES = ("micro", "weighted")
+
+
+def without_rounding(text: str, value: float) -> float:
+    """1 for the value of a ratio that passes it by the rounding of float32 alone, else the value itself."""
+    name = text.partition("{")[0]
+    ratio = name in CATALOGUE and CATALOGUE[name].unit == "ratio"
+    return 1.0 if ratio and 1 < value <= 1 + RATIO_ROUNDING else value
+
+
 @lru_cache(maxsize=4096)  # every report repeats the same two dozen keys
 def _parse(text: str) -> MetricKey:
     match = re.fullmatch(r"([a-z0-9_]+)(?:\{([a-z0-9_=,]+)\})?", text)
@@ -234,7 +327,7 @@ def _parse(text: str) -> MetricKey:
 
 
 _PARAMETER_VALUES = {
-    "average": re.compile("micro|weighted"),
+    "average": re.compile("|".join(_AVERAGES)),
     "label": re.compile(r"0|[1-9][0-9]{0,5}"),
     "batch_size": re.compile(r"[1-9][0-9]{0,6}"),
 }

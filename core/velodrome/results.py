@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
@@ -18,10 +19,11 @@ from pydantic import (
     Field,
     TypeAdapter,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
-from pydantic_core import from_json
+from pydantic_core import PydanticCustomError, from_json
 
 from velodrome.cohorts import Cohort, cohort
 from velodrome.errors import SchemaUnsupported
@@ -30,6 +32,11 @@ from velodrome.metrics import MetricKey
 from velodrome.plan import TrialConfig
 
 LOG_TAIL_LIMIT = 16 * 1024
+
+# Validation context of what a stranger wrote, and the type of the error where it has more metric keys than any job.
+REPORTED: Mapping[str, Any] = MappingProxyType({})
+MOST_KEYS = 1000
+TOO_MANY = "too_many_keys"
 
 Outcome = Literal["Succeeded", "Failed"]
 Phase = Literal["Starting", "Loading", "Training", "Evaluating", "Timing", "Finished"]
@@ -151,7 +158,11 @@ class TrialResult(Data):
 
     @field_validator("metrics")
     @classmethod
-    def _known(cls, metrics: Mapping[str, float]) -> Mapping[str, float]:
+    def _known(cls, metrics: Mapping[str, float], info: ValidationInfo) -> Mapping[str, float]:
+        """Of a report there may be so many that parsing them is work; a stored record is read however many it has."""
+        if info.context is REPORTED and len(metrics) > MOST_KEYS:
+            text = f"{len(metrics)} keys, and a trial has {MOST_KEYS} at most"
+            raise PydanticCustomError(TOO_MANY, "{text}", {"text": text})
         for key in metrics:
             MetricKey.parse(key)
         return metrics
@@ -210,8 +221,23 @@ Report = Annotated[ProgressReport | ResultReport, Field(discriminator="type")]
 REPORT: TypeAdapter[ProgressReport | ResultReport] = TypeAdapter(Report)
 
 
+def _absent(value: object) -> bool:
+    """What is not there is not written, so that records of older versions are written as they were read."""
+    return value is None
+
+
+class ClaimedTimes(Data):
+    """The wall times that a runner told, where the executor's stand in their place."""
+
+    started_at: AwareDatetime
+    finished_at: AwareDatetime
+
+
 class Observed(Data):
-    """What the collector saw itself of the process or pod that ran the trial."""
+    """What the collector saw itself of the process or pod that ran the trial.
+
+    `claimed` is there where the runner's clock disagreed by more than a margin: the result's times are the executor's.
+    """
 
     executor: Literal["local", "kubernetes"]
     node: str | None = None
@@ -220,6 +246,9 @@ class Observed(Data):
     queued_seconds: float | None = None
     run_seconds: float | None = None
     retries: int = 0
+    started_at: AwareDatetime | None = Field(default=None, exclude_if=_absent)
+    finished_at: AwareDatetime | None = Field(default=None, exclude_if=_absent)
+    claimed: ClaimedTimes | None = Field(default=None, exclude_if=_absent)
 
 
 class JobInfo(Data):
@@ -245,6 +274,12 @@ class TrialRecord(Data):
     config: TrialConfig
     observed: Observed
     accepted_at: AwareDatetime
+
+    @property
+    def reported(self) -> TrialResult:
+        """The result as the runner told it: copies of one report agree in it, whatever its clock was."""
+        claimed = self.observed.claimed
+        return self.result if claimed is None else self.result.model_copy(update=claimed.__dict__)
 
     def cohort(self, key: MetricKey) -> Cohort | None:
         """Where this record's value of `key` may be ranked; None where the conditions were not observed."""

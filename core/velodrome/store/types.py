@@ -18,11 +18,16 @@ Verdict = Literal["accepted", "duplicate", "conflict", "superseded"]
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """A report that is of no use. `id` is its number in the inbox, so that two collectors count it once."""
+    """A report that is of no use. `id` is its number in the inbox, so that two collectors count it once.
+
+    `index` and `attempt` are there where it is known which attempt at which trial sent it.
+    """
 
     id: str
     reason: str
     message: str
+    index: int | None = None
+    attempt: str | None = None
 
 
 class InboxSize(NamedTuple):

@@ -123,7 +123,7 @@ class Item:
     def of(cls, record: TrialRecord, retries: int = 0, *, aside: bool = False) -> Item:
         """The item of a record."""
         curves = write_curves(record.result.curves)
-        content = record.result.content_given(curves)
+        content = record.reported.content_given(curves)
         bare = record.model_copy(update={"result": record.result.model_copy(update={"curves": ()})})
         return cls(bare, bare.model_dump_json(), curves, content, retries, aside)
 
@@ -169,8 +169,7 @@ def encode(
     for report in progress:
         arguments += _progress(report)
     for rejection in rejected:
-        told = json.dumps([rejection.id, rejection.reason, rejection.message])
-        arguments += (check_number(int(rejection.id)), rejection.reason, told)
+        arguments += (check_number(int(rejection.id)), rejection.reason, _rejection(rejection))
     head = {
         "board": info.board,
         "age": job.age,
@@ -211,13 +210,19 @@ def _summary(record: TrialRecord) -> str:
     """What a list of trials shows, JSON: entry, seed, reason, run time in seconds."""
     result, seconds = record.result, record.observed.run_seconds
     if seconds is None:
-        seconds = (result.finished_at - result.started_at).total_seconds()
+        seconds = max(0.0, (result.finished_at - result.started_at).total_seconds())
     return json.dumps([result.entry, result.seed, result.reason or "", seconds])
 
 
 def _head(job: JobInfo, entry: str, identity: str) -> str:
     """What a ranking row says beside its values, JSON without a line end."""
     return json.dumps([entry, identity, job.uid, job.name, job.repeats])
+
+
+def _rejection(rejection: Rejection) -> str:
+    """What is kept of it, JSON; whose report it was stands behind the rest, where that is known."""
+    sender = [] if rejection.attempt is None else [rejection.index, rejection.attempt]
+    return json.dumps([rejection.id, rejection.reason, rejection.message, *sender])
 
 
 def _progress(report: Progress) -> tuple[Argument, ...]:
