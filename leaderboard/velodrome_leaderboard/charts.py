@@ -13,6 +13,7 @@ from velodrome.metrics import CATALOGUE, Direction
 from velodrome.ranking import RankedRow, TradeOff
 from velodrome.results import EpochPoint
 from velodrome.stats import Interval
+from velodrome.text import line
 from velodrome.units import Scale, column_scale
 
 Chart = alt.LayerChart | alt.FacetChart
@@ -45,7 +46,7 @@ def intervals(rows: Sequence[RankedRow], scale: Scale, title: str, direction: Di
     """
     frame = pd.DataFrame(
         {
-            "entry": row.entry,
+            "entry": line(row.entry),
             "place": row.place,
             "value": scale.interval(row.interval),
             "n": row.interval.n,
@@ -55,17 +56,17 @@ def intervals(rows: Sequence[RankedRow], scale: Scale, title: str, direction: Di
         for row in rows
     )
     seeds = pd.DataFrame(
-        {"entry": row.entry, "seed": seed, "value": value / scale.size, "first": row.rank == 1}
+        {"entry": line(row.entry), "seed": seed, "value": value / scale.size, "first": row.rank == 1}
         for row in rows
         for seed, value in row.samples.items()
     )
     names = alt.Axis(labelLimit=150, labelFlush=False, ticks=False, domain=False, grid=True)
-    y = alt.Y("entry:N", sort=[row.entry for row in rows], title=None, axis=names)
+    y = alt.Y("entry:N", sort=[line(row.entry) for row in rows], title=None, axis=names)
     span = alt.Scale(domain=_span(frame, seeds, scale), nice=True)
-    x = alt.X("low:Q", title=f"{title} ({_BETTER[direction]})", scale=span, axis=alt.Axis(orient="top"))
+    x = alt.X("low:Q", title=f"{line(title)} ({_BETTER[direction]})", scale=span, axis=alt.Axis(orient="top"))
     colour = alt.condition("datum.first", alt.value(palette.strong), alt.value(palette.quiet))
     mean_tooltip: list[str | alt.Tooltip] = ["entry:N", "place:N", alt.Tooltip("value:N", title="mean ± 95 %"), "n:Q"]
-    seed_tooltip: list[str | alt.Tooltip] = ["entry:N", "seed:Q", alt.Tooltip("value:Q", title=title)]
+    seed_tooltip: list[str | alt.Tooltip] = ["entry:N", "seed:Q", alt.Tooltip("value:Q", title=line(title))]
     base = alt.Chart(frame).encode(y=y, tooltip=mean_tooltip, color=colour)
     bars = base.mark_rule(strokeWidth=4, strokeCap="round", opacity=0.55, clip=True).encode(x=x, x2="high:Q")
     means = base.mark_point(filled=True, size=110, opacity=1).encode(x="mean:Q")
@@ -103,6 +104,7 @@ def trade_off(found: TradeOff, titles: Sequence[str], palette: Palette) -> Chart
     """Entries by two objectives, the third as the size of the point; those on the front in colour."""
     keys = range(len(found.keys))
     scales = [column_scale(found.keys[k].metric.unit, [point.intervals[k] for point in found.points]) for k in keys]
+    titles = [line(title) for title in titles]
     labels = [f"{titles[k]}, {scales[k].symbol}".removesuffix(", ") for k in keys]
     x_title, y_title, *_ = (f"{labels[k]} ({_BETTER[found.keys[k].metric.direction]})" for k in keys)
     frame = _trade_off_frame(found, scales)
@@ -126,8 +128,8 @@ def trade_off(found: TradeOff, titles: Sequence[str], palette: Palette) -> Chart
     else:
         # Between two entries of the front, what is reached is what the one that is good enough by x reaches.
         steps = _STEPS[found.keys[0].metric.direction]
-        line = alt.Chart(front).mark_line(color=palette.strong, strokeDash=[5, 4], opacity=0.7, interpolate=steps)
-        layers.append(line.encode(x=x, y=y, order="mean0:Q"))
+        reached = alt.Chart(front).mark_line(color=palette.strong, strokeDash=[5, 4], opacity=0.7, interpolate=steps)
+        layers.append(reached.encode(x=x, y=y, order="mean0:Q"))
     return alt.layer(*layers, points, names).properties(height=420)
 
 
@@ -138,7 +140,7 @@ def _trade_off_frame(found: TradeOff, scales: Sequence[Scale]) -> pd.DataFrame:
     """One row for each entry: for each objective its mean, ends and text."""
     rows = []
     for point in found.points:
-        row: dict[str, object] = {"entry": point.entry, "front": point.on_front}
+        row: dict[str, object] = {"entry": line(point.entry), "front": point.on_front}
         for axis, (interval, scale) in enumerate(zip(point.intervals, scales, strict=True)):
             row |= {f"text{axis}": scale.interval(interval), **_ends(interval, scale, axis)}
         rows.append(row)
@@ -174,7 +176,7 @@ def _is_ratio(name: str) -> bool:
 
 def curve(frame: pd.DataFrame, series: Sequence[str], palette: Palette, best_epoch: int | None = None) -> Chart:
     """One or two columns of the frame over epochs; a dashed line marks the epoch whose weights were kept."""
-    names = {column: column.replace("_", " ") for column in series}
+    names = {column: line(column.replace("_", " ")) for column in series}
     long = frame.rename(columns=names).melt(["epoch", "seconds"], list(names.values()), "series", "value")
     title = "loss, nats" if TRAINING_LOSS in series else names[series[0]] + (", %" if _is_ratio(series[0]) else "")
     colours = [palette.strong, palette.second, palette.quiet][: len(series)]

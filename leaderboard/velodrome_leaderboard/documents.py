@@ -10,18 +10,25 @@ from typing import Any
 import yaml
 
 from velodrome.results import JobInfo, TrialRecord
+from velodrome.text import cell, is_clean
 
 _FACTS = ("index", "entry", "repeat", "seed", "outcome", "reason", "epochs", "best_epoch", "stopped_by", "attempt")
 _TIMES = ("started_at", "finished_at", "run_seconds")
 
 
 def job_yaml(job: JobInfo, entry: str | None = None) -> str:
-    """The job as it was run, with all of its entries or with one alone. Values that are null are left out."""
+    """The job as it was run, with all of its entries or with one alone. Values that are null are left out.
+
+    Where a value holds a character that can't be seen, every one that is not ASCII is written as YAML's escape.
+    """
     document = _without_nulls(job.document)
     if entry is not None:
         entries = [item for item in document["spec"]["entries"] if item["name"] == entry]
         document = {**document, "spec": {**document["spec"], "entries": entries}}
-    return yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=100)
+    text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=100)
+    if is_clean(text):
+        return text
+    return yaml.safe_dump(document, sort_keys=False, allow_unicode=False, width=100)
 
 
 def _without_nulls(value: Any) -> Any:
@@ -38,7 +45,7 @@ def trials_csv(records: Iterable[TrialRecord]) -> str:
     metrics = sorted({name for row in rows for name in row} - {*_FACTS, *_TIMES})
     text = io.StringIO()
     writer = csv.DictWriter(text, [*_FACTS, *_TIMES, *metrics], restval="")
-    writer.writeheader()
+    writer.writerow({name: cell(name) for name in writer.fieldnames})
     writer.writerows(rows)
     return text.getvalue()
 
@@ -46,14 +53,9 @@ def trials_csv(records: Iterable[TrialRecord]) -> str:
 def _row(record: TrialRecord) -> dict[str, Any]:
     result = record.result
     return {
-        **{name: _harmless(getattr(result, name)) for name in _FACTS},
+        **{name: cell(getattr(result, name)) for name in _FACTS},
         "started_at": result.started_at.isoformat(),
         "finished_at": result.finished_at.isoformat(),
         "run_seconds": record.observed.run_seconds,
         **{key: repr(value) for key, value in result.metrics.items()},
     }
-
-
-def _harmless(value: object) -> object:
-    """Text that a spreadsheet would take for a formula gets an apostrophe in front."""
-    return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value

@@ -1,4 +1,5 @@
-"""HTML from plain values. Names, messages and reasons come from runners and are never trusted: all text is escaped.
+"""HTML from plain values. Names, messages and reasons come from runners and are never trusted: all text passes the
+door of `velodrome.text`, and is escaped as HTML.
 
 Pure, and the only module that makes HTML. Streamlit sanitises what it shows a second time.
 """
@@ -8,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
-from html import escape
+from html import escape as html_escape
 from typing import Literal
 
+from velodrome.text import MOST_IN_LINE, line
+from velodrome.text import lines as lines_of_text
 from velodrome.units import ago
 
 Tone = Literal["", "good", "bad", "busy", "quiet", "code"]
@@ -206,4 +209,9 @@ _MARKDOWN = str.maketrans({character: f"\\{character}" for character in r"\`*_{}
 
 def plain(text: str) -> str:
     """The text for a label, which Streamlit reads as Markdown, so that it shows as it is."""
-    return " ".join(text.translate(_MARKDOWN).split())
+    return " ".join(line(text).translate(_MARKDOWN).split())
+
+
+def escape(text: str) -> str:
+    """Text of others as HTML, in an element or an attribute; a browser shows its newlines as blanks."""
+    return html_escape(lines_of_text(text, MOST_IN_LINE))

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import altair as alt
 import pandas as pd
 
+from velodrome.text import line
 from velodrome.timeline import Timeline
 from velodrome.units import column_scale
 from velodrome_leaderboard.charts import Chart, Palette
@@ -15,12 +16,13 @@ from velodrome_leaderboard.views.trend import trend_words
 
 def history(found: Timeline, labels: Mapping[str, str], title: str, palette: Palette) -> Chart:
     """Means by job with their intervals, a line within each cohort, regressions and changes of level marked."""
+    labels = {cohort_id: line(words) for cohort_id, words in labels.items()}
     scale = column_scale(found.key.metric.unit, [moment.interval for moment in found.moments])
     baselines = {moment.baseline_uid for moment in found.moments[-1:]}
     frame = pd.DataFrame(
         {
             "order": order,
-            "job": moment.point.job_name,
+            "job": line(moment.point.job_name),
             "when": f"{moment.point.at:%Y-%m-%d %H:%M}",
             "mean": moment.interval.mean / scale.size,
             "low": (moment.interval.mean if moment.interval.low is None else moment.interval.low) / scale.size,
@@ -33,7 +35,7 @@ def history(found: Timeline, labels: Mapping[str, str], title: str, palette: Pal
         }
         for order, moment in enumerate(found.moments, start=1)
     )
-    label = f"{title}, {scale.symbol}".removesuffix(", ")
+    label = f"{line(title)}, {scale.symbol}".removesuffix(", ")
     axis = alt.Axis(tickMinStep=1, format="d", grid=False, title="jobs, oldest first")
     span = alt.Scale(domain=[0.5, len(frame) + 0.5], nice=False)
     x = alt.X("order:Q", axis=axis, scale=span)

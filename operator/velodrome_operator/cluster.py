@@ -20,7 +20,7 @@ from pydantic_core import from_json
 from velodrome import keys
 from velodrome.canonical import digest
 from velodrome.errors import VelodromeError
-from velodrome_operator import shapes
+from velodrome_operator import shapes, wording
 from velodrome_operator.children import Manifest
 from velodrome_operator.crd import PLURAL
 
@@ -169,7 +169,7 @@ class Cluster:
             "type": "Warning" if warning else "Normal",
             "reason": reason,
             "action": "Reconcile",
-            "note": message[:1024],
+            "note": wording.note(message),
             "reportingController": f"{keys.GROUP}/operator",
             "reportingInstance": "velodrome-operator",
             "regarding": {

@@ -19,7 +19,7 @@ from velodrome.errors import SpecError, StoreRefused, StoreUnavailable
 from velodrome.plan import Plan
 from velodrome.store import Store, TrialSummary
 from velodrome.verdicts import AWAITING_CONFIRMATION
-from velodrome_operator import status
+from velodrome_operator import status, wording
 from velodrome_operator.access import Access
 from velodrome_operator.children import Manifest, Settings, children, is_kueue
 from velodrome_operator.cluster import Cluster, Conflict, NameTaken, Refused, Unavailable
@@ -147,7 +147,7 @@ class Controller:
 
     async def _tell(self, race: Race, error: Unavailable | Refused | StoreRefused | Exception) -> None:
         """Puts what a person must act on into the status, as far as that can be written."""
-        message = str(error)[:4096]
+        message = wording.summary(str(error))
         present = race.status
         if race.ended or present.get("message") == message:
             return
@@ -242,7 +242,7 @@ class Controller:
         if record is None:
             return None
         result = record.result
-        return f"{result.entry}/{result.repeat} {result.reason}: {result.message}"[:1000]
+        return wording.phrase(f"{result.entry}/{result.repeat} {result.reason}: {result.message}")
 
     async def _carry_out(self, race: Race, planned: Plan, decision: Decision) -> None:
         # What a Job's pods read comes first; nothing else has an order.

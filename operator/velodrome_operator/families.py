@@ -19,6 +19,7 @@ from prometheus_client import Metric
 from velodrome import telemetry
 from velodrome.metrics import MetricKey
 from velodrome.telemetry import Family
+from velodrome_operator import wording
 
 if TYPE_CHECKING:
     from velodrome.latest import Latest
@@ -211,8 +212,13 @@ def metrics(families: Iterable[Family], rows: Iterable[Row]) -> Iterator[Metric]
     for family, ours in found.items():
         metric = Metric(family.name, family.help, "gauge" if family.type == "stateset" else family.type)
         suffix = {"counter": "_total", "info": "_info"}.get(family.type, "")
+        told = set()  # two series of the same labels would make Prometheus refuse all of them
         for row in ours:
-            metric.add_sample(family.name + (row.suffix or suffix), dict(row.labels), row.value)
+            labels = {name: wording.label(value) for name, value in row.labels.items()}
+            series = (row.suffix, *labels.values())
+            if series not in told:
+                told.add(series)
+                metric.add_sample(family.name + (row.suffix or suffix), labels, row.value)
         yield metric
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from velodrome_operator import wording
 from velodrome_operator.decision import Observation, Verdict
 from velodrome_operator.regressed import Regressed
 
@@ -63,7 +64,7 @@ def status(
         "entries": entries,
         "entriesOmitted": omitted or None,
         "leaders": {s.objective: s.ranking.ranked[0].entry for s in standings if s.ranking.ranked},
-        "message": message,
+        "message": wording.summary(message),
         "image": image,
         "cohort": standings[0].cohort if standings else None,
         "startTime": seen.status.get("startTime")
@@ -84,7 +85,7 @@ def invalid(generation: int, problems: str, before: Mapping[str, Any], now: date
         )
         for kind, holds in wanted
     ]
-    return {"observedGeneration": generation, "conditions": conditions, "message": problems[:4096]}
+    return {"observedGeneration": generation, "conditions": conditions, "message": wording.summary(problems)}
 
 
 def stalled(before: Mapping[str, Any], reason: str, message: str, generation: int, now: datetime) -> dict[str, Any]:
@@ -184,7 +185,7 @@ def _condition(
         "type": kind,
         "status": text,
         "reason": reason,
-        "message": message if holds else "",
+        "message": wording.condition(message) if holds else "",
         "lastTransitionTime": _since(kind, text, before, now),
         "observedGeneration": generation,
     }
@@ -195,7 +196,7 @@ def _regressed(found: Regressed, generation: int, before: Mapping[str, Any], now
         "type": "Regressed",
         "status": found.status,
         "reason": found.reason,
-        "message": found.message,
+        "message": wording.condition(found.message),
         "lastTransitionTime": _since("Regressed", found.status, before, now),
         "observedGeneration": generation,
     }

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import sys
+from io import StringIO
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from velodrome import __version__
 from velodrome.cli import baseline, board, check, cluster, doctor, race, serve, transfer, trial
-from velodrome.cli.ending import EXIT_CODES
+from velodrome.cli.console import complain, say
+from velodrome.cli.ending import EXIT_CODES, FAILED, OK
 
 _CODES = "\n".join(f"  {code:>3}  {meaning}" for code, meaning in EXIT_CODES.items())
 
@@ -35,7 +39,33 @@ Exit codes:
 """
 
 # Plain help: rendering it with rich takes longer than everything else that `velodrome --help` does.
+
+
+class Commands(TyperGroup):
+    """The commands; what is wrong with how they were called is told as everything else is."""
+
+    def main(self, *arguments: Any, standalone_mode: bool = True, **options: Any) -> Any:
+        """As typer's."""
+        if not standalone_mode:
+            return super().main(*arguments, standalone_mode=False, **options)
+        try:
+            code = super().main(*arguments, standalone_mode=False, **options)
+        except typer.Abort:
+            complain("Aborted!")
+            sys.exit(FAILED)
+        except Exception as error:
+            # typer keeps the class of its usage errors to itself: what can show itself and has an exit code is one.
+            if not hasattr(error, "show") or not hasattr(error, "exit_code"):
+                raise
+            told = StringIO()
+            error.show(told)
+            complain(told.getvalue().rstrip("\n"))
+            sys.exit(error.exit_code)
+        sys.exit(code if isinstance(code, int) else OK)
+
+
 app = typer.Typer(
+    cls=Commands,
     name="velodrome",
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -46,7 +76,7 @@ app = typer.Typer(
 
 def _version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"velodrome {__version__}")
+        say(f"velodrome {__version__}")
         raise typer.Exit
 
 

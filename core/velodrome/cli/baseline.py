@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from velodrome.cli.console import write_json
+from velodrome.cli.console import say, write_json
 from velodrome.cli.ending import FAILED
 from velodrome.cli.options import Json, RedisUrl
+from velodrome.text import line
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -69,7 +70,7 @@ def regressions(
     elif found:
         _print(found)
     else:
-        typer.echo("This job has no values of its objectives yet.")
+        say("This job has no values of its objectives yet.")
     if any(one.verdict == "Regressed" and not one.acknowledged for one in found):
         raise typer.Exit(FAILED)
 
@@ -96,7 +97,7 @@ def set_(
         key = "" if objective is None else _key(chosen, objective)
         _require_entry(chosen, entry)
         store.mark(Baseline(board=chosen.board, entry=entry, metric_key=key, job_uid=chosen.uid, at=_now(), note=note))
-    typer.echo(f"{chosen.board}: {entry} is compared with job {chosen.name} ({chosen.uid}) from now on")
+    say(line(f"{chosen.board}: {entry} is compared with job {chosen.name} ({chosen.uid}) from now on"))
 
 
 @baseline.command("show", short_help="List what is pinned.", epilog=f"\b\nExamples:\n{SHOW_EXAMPLES}")
@@ -114,7 +115,7 @@ def show(
     if json:
         write_json([mark.model_dump(mode="json") for mark in found])
     elif not found:
-        typer.echo("Nothing is pinned: values are compared with those of the newest job that was not worse.")
+        say("Nothing is pinned: values are compared with those of the newest job that was not worse.")
     else:
         from velodrome.cli.console import output, table
 
@@ -142,7 +143,7 @@ def clear(
         if objective is not None:
             jobs = store.jobs(board, limit=1)
             if not jobs:
-                raise typer.BadParameter(f"there is no board {board}", param_hint="BOARD")
+                raise typer.BadParameter(line(f"there is no board {board}"), param_hint="BOARD")
             key = _key(jobs[0], objective)
         pinned = [mark for mark in store.baselines(board) if mark.entry == entry and key in (None, mark.metric_key)]
         if not pinned:
@@ -151,7 +152,7 @@ def clear(
             )
         for mark in pinned:
             store.unmark(mark)
-    typer.echo(f"{board}: forgot {len(pinned)} of {entry}")
+    say(line(f"{board}: forgot {len(pinned)} of {entry}"))
 
 
 def ack(
@@ -183,7 +184,7 @@ def ack(
             else:
                 store.mark(mark)
     done = "no longer accepted" if undo else "accepted; it is the baseline of what comes after"
-    typer.echo(f"{chosen.board}: {entry}'s {', '.join(keys)} in job {chosen.name} ({chosen.uid}): {done}")
+    say(line(f"{chosen.board}: {entry}'s {', '.join(keys)} in job {chosen.name} ({chosen.uid}): {done}"))
 
 
 def _job(store: Store, name: str | None) -> JobInfo:
@@ -201,7 +202,7 @@ def _job(store: Store, name: str | None) -> JobInfo:
 def _require_entry(job: JobInfo, entry: str) -> None:
     if entry not in job.entries:
         raise typer.BadParameter(
-            f"{job.name} has no entry {entry}; it has: {', '.join(job.entries[:20])}", param_hint="ENTRY"
+            line(f"{job.name} has no entry {entry}; it has: {', '.join(job.entries[:20])}"), param_hint="ENTRY"
         )
 
 
@@ -214,7 +215,7 @@ def _key(job: JobInfo, objective: str) -> str:
     if found is None:
         names = ", ".join(one.name for one in known)
         raise typer.BadParameter(
-            f"{job.name} has no objective {objective!r}; it has: {names}", param_hint="--objective"
+            line(f"{job.name} has no objective {objective!r}; it has: {names}"), param_hint="--objective"
         )
     return found
 
@@ -233,4 +234,4 @@ def _print(found: tuple[Comparison, ...]) -> None:
     for one in sorted(found, key=lambda one: list(styles).index(one.verdict)):
         accepted = " (accepted)" if one.acknowledged else ""
         console.print(f"{one.verdict}{accepted}", style=styles[one.verdict], end="  ", markup=False)
-        console.print(one.sentence, markup=False, soft_wrap=True)
+        console.print(line(one.sentence), markup=False, soft_wrap=True)

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from velodrome.cli.console import write_json
+from velodrome.cli.console import say, write_json, write_rows
 from velodrome.cli.options import Json, RedisUrl
+from velodrome.text import line
 
 if TYPE_CHECKING:
     from velodrome.cli.rankings import Ranked
@@ -49,8 +50,6 @@ def results(
     trials with their 95 % interval; they are ranked together only where data, preprocessing and budget agree,
     and for speed and efficiency also hardware and software. An entry is ranked once all of its trials succeeded.
     """
-    import sys
-
     from velodrome.cli.connecting import results_store
 
     if json and csv:
@@ -64,9 +63,9 @@ def results(
 
         rankings = board_rankings(store, chosen, objective, cohort)
     if csv:
-        from velodrome.cli.ranking_output import write_csv
+        from velodrome.cli.ranking_output import csv_rows
 
-        write_csv(sys.stdout, chosen, rankings)
+        write_rows(csv_rows(chosen, rankings))
     elif json:
         from velodrome.cli.ranking_output import rankings_document
 
@@ -89,7 +88,7 @@ def jobs(
     if json:
         write_json([_job_document(job, counts) for job, counts in found])
     elif not found:
-        typer.echo(NOTHING)
+        say(NOTHING)
     else:
         _print_jobs(found)
 
@@ -106,8 +105,8 @@ def chosen_board(store: Store, wanted: str | None) -> str:
         from difflib import get_close_matches
 
         close = get_close_matches(wanted, boards, 1)
-        hint = f"did you mean {close[0]}?" if close else f"there are: {', '.join(boards)}"
-        raise typer.BadParameter(f"there is no board {wanted}: {hint}", param_hint="BOARD")
+        hint = f"did you mean {line(close[0])}?" if close else f"there are: {line(', '.join(boards))}"
+        raise typer.BadParameter(f"there is no board {line(wanted)}: {hint}", param_hint="BOARD")
     return wanted or boards[0]
 
 
@@ -117,7 +116,7 @@ def print_board(board: str, rankings: tuple[Ranked, ...]) -> None:
     from velodrome.cli.ranking_output import print_rankings
 
     console = output()
-    console.print(f"board {board}", style="bold", markup=False)
+    console.print(f"board {line(board)}", style="bold", markup=False)
     print_rankings(console, rankings)
 
 

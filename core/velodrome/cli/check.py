@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from velodrome.cli.console import complain, say, write_json_line
 from velodrome.cli.ending import BAD_INPUT
 from velodrome.cli.options import JobFile, Json
 
@@ -38,10 +39,10 @@ def validate(
             plans = plans_in(path)
         except SpecError as error:
             wrong = True
-            typer.echo(str(error), err=True)
+            complain(str(error))
         else:
             for plan in plans:
-                typer.echo(f"{path}: {plan.job.metadata.name} is valid, {trials_text(plan)}")
+                say(f"{path}: {plan.job.metadata.name} is valid, {trials_text(plan)}")
     if wrong:
         raise typer.Exit(BAD_INPUT)
 
@@ -52,10 +53,8 @@ def plan(file: JobFile, json: Json = False) -> None:
 
     plans = plans_in(file)
     if json:
-        from json import dumps
-
         for made in plans:
-            typer.echo(dumps(plan_document(made), ensure_ascii=False))
+            write_json_line(plan_document(made))
         return
     from velodrome.cli.console import output
 

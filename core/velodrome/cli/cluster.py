@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from velodrome.cli.console import write_json
+from velodrome.cli.console import ask, complain, say, write_json
 from velodrome.cli.ending import BAD_INPUT, ENDED_OTHERWISE, TIMED_OUT
 from velodrome.cli.options import Json
+from velodrome.errors import ClusterError
+from velodrome.text import indented, line
 
 if TYPE_CHECKING:
     from velodrome.cluster.kubectl import Kubectl
@@ -69,7 +71,7 @@ def get(
         write_json(jobs)
         return
     if not jobs:
-        typer.echo("There is no BenchmarkJob here: apply one with kubectl apply -f, or look everywhere with -A.")
+        say("There is no BenchmarkJob here: apply one with kubectl apply -f, or look everywhere with -A.")
         return
     shown = table(*(("Namespace", *_COLUMNS) if everywhere else _COLUMNS))
     for job in jobs:
@@ -128,14 +130,16 @@ def logs(
     found = telling.chosen(telling.attempts(plan, pods), entry, repeat)
     found = [attempt for attempt in found if attempt.phase != "Pending"]
     if not found:
-        typer.echo(
-            f"No pod of {name}{f'/{trial}' if trial else ''} has begun or is still there: velodrome status {name}"
-        )
+        say(f"No pod of {name}{f'/{trial}' if trial else ''} has begun or is still there: velodrome status {name}")
         raise typer.Exit(BAD_INPUT)
     for attempt in found[-1:] if follow else found:
         who = f"{attempt.trial.entry}/{attempt.trial.repeat}"
-        typer.secho(f"== {who}  seed {attempt.trial.seed}  pod {attempt.pod}  {attempt.phase}", bold=True, err=True)
-        kubectl.follow(["logs", attempt.pod, *(["--follow"] if follow else [])])
+        complain(f"== {who}  seed {attempt.trial.seed}  pod {line(attempt.pod)}  {line(attempt.phase)}", bold=True)
+        try:
+            for told in kubectl.follow(["logs", attempt.pod, *(["--follow"] if follow else [])]):
+                say(told)
+        except ClusterError as error:
+            complain(str(error))  # its container has not begun, or its node is away: the others have logs
 
 
 def wait(
@@ -163,15 +167,15 @@ def wait(
     end = time.monotonic() + timeout
     while True:
         job = kubectl.json("get", BENCHMARKJOBS, name)
-        state, message = telling.state(job), job.get("status", {}).get("message", "")
+        state, message = telling.state(job), line(job.get("status", {}).get("message", ""))
         if telling.has_come(awaited, job):
-            typer.echo(f"{name} is {state}: {message}")
+            say(f"{name} is {state}: {message}")
             raise typer.Exit(FAILED if awaited == "done" and state == "Failed" else 0)
         if telling.will_never_come(awaited, job):
-            typer.echo(f"{name} is {state}, and will not be {for_}: {message}", err=True)
+            complain(f"{name} is {state}, and will not be {for_}: {message}")
             raise typer.Exit(ENDED_OTHERWISE)
         if time.monotonic() >= end:
-            typer.echo(f"{name} is {state} after {timeout:.0f} s: {message}", err=True)
+            complain(f"{name} is {state} after {timeout:.0f} s: {message}")
             raise typer.Exit(TIMED_OUT)
         time.sleep(min(_LOOK_SECONDS, max(0.05, end - time.monotonic())))
 
@@ -191,9 +195,9 @@ def delete(
     job = kubectl.json("get", BENCHMARKJOBS, name)
     done = job.get("status", {}).get("trials", {}).get("done", "0")
     if not yes:
-        typer.confirm(f"Delete {name} ({telling.state(job)}, {done} trials done)? Its results stay", abort=True)
+        ask(f"Delete {name} ({telling.state(job)}, {line(done)} trials done)? Its results stay")
     kubectl.text("delete", BENCHMARKJOBS, name, "--wait=true")
-    typer.echo(f"{name} is deleted; its results stay.")
+    say(f"{name} is deleted; its results stay.")
 
 
 def _kubectl(namespace: str | None, context: str | None, kubeconfig: str | None) -> Kubectl:
@@ -235,16 +239,16 @@ def _tell(kubectl: Kubectl, raw: dict[str, Any]) -> None:
 
     now, name, found = datetime.now(UTC), raw["metadata"]["name"], raw.get("status", {})
     trials = found.get("trials", {})
-    typer.secho(f"{name}: {telling.state(raw)}", bold=True)
+    say(f"{line(name)}: {telling.state(raw)}", bold=True)
     if found.get("message"):
-        typer.echo(f"  {found['message']}")
+        say(f"  {indented(found['message'])}")
     if regression := telling.regression(raw):
-        typer.secho(f"  {regression}", fg="red" if regression.startswith("Regressed") else None)
+        say(f"  {indented(regression)}", colour="red" if regression.startswith("Regressed") else None)
     if trials:
         counts = ", ".join(
             f"{trials[kind]} {kind}" for kind in ("succeeded", "failed", "active", "disrupted") if trials.get(kind)
         )
-        typer.echo(f"  [{telling.bar(trials)}] {trials.get('done', '')} trials: {counts or 'none yet'}")
+        say(f"  [{telling.bar(trials)}] {line(trials.get('done', ''))} trials: {line(counts or 'none yet')}")
     rows = list(telling.values(_job(raw), raw))
     if rows:
         shown = table("Objective", "Entry", "Mean", "95 % interval", "n", "", numbers=frozenset({"Mean", "n"}))
@@ -254,4 +258,4 @@ def _tell(kubectl: Kubectl, raw: dict[str, Any]) -> None:
     events = kubectl.items("events.events.k8s.io")
     own = [event for event in events if event.get("regarding", {}).get("uid") == raw["metadata"]["uid"]]
     for event in sorted(own, key=lambda event: event["metadata"]["creationTimestamp"])[-10:]:
-        typer.echo(telling.event_line(event, now))
+        say(line(telling.event_line(event, now)))

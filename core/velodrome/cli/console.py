@@ -1,9 +1,24 @@
-"""How tables and words reach the terminal."""
+"""How words and tables reach the terminal: the only module of the command line that writes to it.
+
+    say(text)            standard output: the answer, what a command is for
+    complain(text)       standard error: trouble, and what is told beside the answer
+    ask(question)        a question that is answered with yes or no
+    output(), table()    tables, and words with a style, drawn by rich
+    write_json(value)    JSON for programs; write_json_line(value) for one line of it, write_record(line) for a made one
+    write_rows(rows)     CSV
+
+All of it passes `velodrome.text`: what a runner or a stranger wrote can't speak to the terminal, and rich's markup in
+it is text. A value that stands inside a sentence and may hold a newline goes through `text.line` first, so that it
+forges no line of its own: say(f"{name} has failed: {line(message)}").
+"""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, TextIO
+
+from velodrome.text import cell, escaped_json, json_line, lines
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -12,31 +27,77 @@ if TYPE_CHECKING:
 # Where there is no terminal nobody reads along its width, and a table cut to 80 columns would lose its numbers.
 _WIDTH_WITHOUT_TERMINAL = 200
 
+# What one call writes at most, in code points: the largest report of a command has far fewer.
+_MOST = 4_194_304
+
+
+def say(text: str = "", *, bold: bool = False, colour: str | None = None) -> None:
+    """Writes text and a newline to standard output, in a style where that is a terminal."""
+    _write(text, err=False, bold=bold, colour=colour)
+
+
+def complain(text: str = "", *, bold: bool = False, colour: str | None = None) -> None:
+    """Writes text and a newline to standard error, in a style where that is a terminal."""
+    _write(text, err=True, bold=bold, colour=colour)
+
+
+def ask(question: str) -> None:
+    """Asks on the terminal whether to go on; returns for yes, and ends the command with 1 for no."""
+    import typer
+
+    typer.confirm(lines(question), abort=True)
+
 
 def output(stream: TextIO | None = None) -> Console:
-    """A console on standard output, or on `stream`."""
-    from rich.console import Console
+    """A console on standard output, or on `stream`; strings that it prints are text, whatever they hold."""
+    from velodrome.cli.screen import Screen
 
     stream = stream or sys.stdout
     width = None if stream.isatty() else _WIDTH_WITHOUT_TERMINAL
-    return Console(file=stream, width=width, highlight=False, soft_wrap=False)
-
-
-def write_json(value: object) -> None:
-    """Writes a value to standard output as JSON, for programs."""
-    from json import dumps
-
-    import typer
-
-    typer.echo(dumps(value, ensure_ascii=False, indent=2))
+    return Screen(file=stream, width=width)
 
 
 def table(*columns: str, numbers: frozenset[str] = frozenset()) -> Table:
-    """A plain table; the columns named in `numbers` are aligned at their right."""
-    from rich import box
-    from rich.table import Table
+    """A plain table, whose cells are text; the columns named in `numbers` are aligned at their right."""
+    from velodrome.cli.screen import sheet
 
-    shown = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
-    for column in columns:
-        shown.add_column(column, justify="right" if column in numbers else "left", overflow="fold")
-    return shown
+    return sheet(columns, numbers)
+
+
+def write_json(value: object) -> None:
+    """Writes a value to standard output as JSON, for programs. It reads back as the same value."""
+    write_record(json_line(value, indent=2))
+
+
+def write_json_line(value: object) -> None:
+    """The same on one line."""
+    write_record(json_line(value))
+
+
+def write_record(record: str) -> None:
+    """Writes JSON that is made already, and a newline, to standard output."""
+    import typer
+
+    typer.echo(escaped_json(record))
+
+
+def write_rows(rows: Iterable[Iterable[object]]) -> None:
+    """Writes CSV to standard output; no cell of text is a formula in a spreadsheet."""
+    import csv
+
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerows([cell(value) for value in row] for row in rows)
+
+
+def never_fail_on_a_character() -> None:
+    """Lets both streams write an escape for a character that their encoding lacks."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _write(text: str, *, err: bool, bold: bool, colour: str | None) -> None:
+    import typer
+
+    shown = lines(text, _MOST)
+    typer.secho(shown, err=err, bold=bold or None, fg=colour)

@@ -7,9 +7,10 @@ from typing import Annotated
 import typer
 
 from velodrome.cli.cluster import Context, Kubeconfig
-from velodrome.cli.console import write_json
+from velodrome.cli.console import say, write_json
 from velodrome.cli.ending import NOT_HERE
 from velodrome.cli.options import Json, RedisUrl
+from velodrome.text import line
 
 EXAMPLES = """\
   velodrome doctor
@@ -54,8 +55,8 @@ def doctor(
     else:
         width = max(len(check.name) for check in checks)
         for check in checks:
-            typer.echo(f"{_MARKS[check.status]}  {check.name:{width}}  {check.found}")
+            say(f"{_MARKS[check.status]}  {check.name:{width}}  {line(check.found)}")
             if check.fix:
-                typer.echo(f"         {'':{width}}  fix: {check.fix}")
+                say(f"         {'':{width}}  fix: {line(check.fix)}")
     if any(check.status == "missing" for check in checks):
         raise typer.Exit(NOT_HERE)

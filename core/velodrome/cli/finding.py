@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from velodrome.text import line
+
 if TYPE_CHECKING:
     from velodrome.results import JobInfo
     from velodrome.store import Store
@@ -23,8 +25,8 @@ def found_job(store: Store, name: str, hint: str = "JOB") -> JobInfo:
         known.update(dict.fromkeys(one.name for one in page))
         offset += _PAGE
     if job is None:
-        names = f"there are: {', '.join(list(known)[:10])}" if known else "nothing has been raced here yet"
-        raise typer.BadParameter(f"there is no job {name}: {names}", param_hint=hint)
+        names = f"there are: {line(', '.join(list(known)[:10]))}" if known else "nothing has been raced here yet"
+        raise typer.BadParameter(f"there is no job {line(name)}: {names}", param_hint=hint)
     return job
 
 
@@ -35,9 +37,10 @@ def found_trial(job: JobInfo, parts: list[str], hint: str = "RUN") -> int:
             return int(index)
         case [entry, repeat] if entry in job.entries and repeat.isdecimal() and int(repeat) < job.repeats:
             return int(repeat) * len(job.entries) + job.entries.index(entry)
+    named = line(job.name)
     raise typer.BadParameter(
-        f"{'/'.join(parts)} is no trial of {job.name}: write {job.name}/ENTRY/REPEAT with an entry of "
-        f"{', '.join(job.entries)} and a repeat of 0 to {job.repeats - 1}, or {job.name}/INDEX with an index of "
+        f"{line('/'.join(parts))} is no trial of {named}: write {named}/ENTRY/REPEAT with an entry of "
+        f"{line(', '.join(job.entries))} and a repeat of 0 to {job.repeats - 1}, or {named}/INDEX with an index of "
         f"0 to {job.trials - 1}",
         param_hint=hint,
     )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from velodrome import keys
+from velodrome.cli.console import complain, write_json_line, write_record
 from velodrome.cli.ending import FAILED, OK
 from velodrome.cli.options import JobFile, RedisUrl
 
@@ -99,7 +100,7 @@ def run(
         if board is not None and not stop.requested:
             from velodrome.cli.serve import serve_until_stopped
 
-            _say(f"\nThe leaderboard is at {board.url} (Ctrl-C ends it)")
+            complain(f"\nThe leaderboard is at {board.url} (Ctrl-C ends it)")
             serve_until_stopped(board, source, stop)
             raise typer.Exit(code)
         if stop.number is not None:
@@ -131,7 +132,7 @@ def _served(home: Home, source: OwnRedis | str, *, wanted: bool) -> Iterator[Lea
 
     with Leaderboard(home, source if isinstance(source, str) else source.url) as board:
         board.await_up()
-        _say(f"The leaderboard is at {board.url}")
+        complain(f"The leaderboard is at {board.url}")
         yield board
 
 
@@ -163,12 +164,12 @@ def _watcher(*, quiet: bool, json: bool) -> AbstractContextManager[Watch]:
     from velodrome.cli import watching
 
     if json:
-        return nullcontext(watching.JsonLines(typer.echo))
+        return nullcontext(watching.JsonLines(write_record))
     if quiet:
         return nullcontext(watching.silence)
     if sys.stderr.isatty():
         return watching.Live(sys.stderr)
-    return nullcontext(watching.Lines(_say))
+    return nullcontext(watching.Lines(complain))
 
 
 def _tell_end(plan: Plan, finish: Finish, file: Path) -> None:
@@ -177,15 +178,15 @@ def _tell_end(plan: Plan, finish: Finish, file: Path) -> None:
     match finish.halt:
         case "maxFailed":
             allowed = plan.job.spec.trials.max_failed
-            _say(
+            complain(
                 f"{name} was stopped: {finish.failed} trials failed and trials.maxFailed is {allowed}; {counts}, "
                 f"{finish.missing} were not run.\n  `velodrome show {finish.uid}/INDEX` shows why; "
                 f"once that is mended: velodrome run {file} --retry-failed"
             )
         case "interrupted":
-            _say(f"{name} was interrupted; {counts}, {finish.missing} are left.\n  Carry on: velodrome run {file}")
+            complain(f"{name} was interrupted; {counts}, {finish.missing} are left.\n  Carry on: velodrome run {file}")
         case None:
-            _say(f"{name}: {counts}.")
+            complain(f"{name}: {counts}.")
 
 
 def _show_rankings(plan: Plan, source: OwnRedis | str, *, json: bool) -> None:
@@ -198,14 +199,12 @@ def _show_rankings(plan: Plan, source: OwnRedis | str, *, json: bool) -> None:
     with open_store(source if isinstance(source, str) else source.url) as store:
         rankings = board_rankings(store, board)
     if json:
-        from json import dumps
-
         from velodrome.cli.ranking_output import rankings_document
 
-        typer.echo(dumps({"event": "rankings", **rankings_document(board, rankings)}, ensure_ascii=False))
+        write_json_line({"event": "rankings", **rankings_document(board, rankings)})
         return
     print_board(board, rankings)
-    _say(
+    complain(
         f"\nAgain: velodrome results {board}.   One trial: velodrome show {plan.job.metadata.name}/ENTRY/REPEAT.   "
         "In a browser: velodrome leaderboard"
     )
@@ -220,13 +219,9 @@ def _tell_regressions(plan: Plan, source: OwnRedis | str, uid: str, file: Path) 
         found = [one for one in judge(store, uid) if not one.acknowledged]
     awaiting = [one for one in found if one.awaits_confirmation]
     for one in (*(one for one in found if one.verdict == "Regressed"), *awaiting):
-        _say(f"\n{one.sentence}")
+        complain(f"\n{one.sentence}")
     if awaiting:
-        _say(
+        complain(
             "One more run with seeds of its own confirms this or does not: set spec.trials.baseSeed to "
             f"{plan.job.spec.trials.fresh_seed} in {file}, then: velodrome run {file}"
         )
-
-
-def _say(text: str) -> None:
-    typer.echo(text, err=True)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, TextIO
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
 
 from velodrome.cli.console import table
 from velodrome.cli.rankings import Ranked
 from velodrome.ranking import summary
+from velodrome.text import line
 from velodrome.units import column_scale
 
 if TYPE_CHECKING:
@@ -25,19 +25,19 @@ def print_rankings(console: Console, rankings: Iterable[Ranked]) -> None:
     """Each objective: what it ranks, the table, who is best, and under which conditions that holds."""
     for ranked in rankings:
         ranking = ranked.ranking
-        console.print(f"\n{ranked.objective.name}", style="bold", markup=False, end="")
+        console.print(f"\n{line(ranked.objective.name)}", style="bold", markup=False, end="")
         console.print(f"  {ranking.key}, {ranking.direction} is better", markup=False)
         if ranking.ranked:
             console.print(ranking_table(ranked))
-        console.print(f"  {summary(ranking)}", markup=False)
+        console.print(f"  {line(summary(ranking))}", markup=False)
         for held in ranking.unranked:
-            console.print(f"  not ranked: {held.entry}: {held.reason}", markup=False)
+            console.print(f"  not ranked: {line(held.entry)}: {line(held.reason)}", markup=False)
         for row in ranking.ranked:
             if row.note:
-                console.print(f"  {row.entry}: {row.note}", markup=False)
+                console.print(f"  {line(row.entry)}: {line(row.note)}", markup=False)
         if ranked.cohort is not None:
             others = f"; {ranked.others} more under other conditions: --cohorts" if ranked.others else ""
-            console.print(f"  Holds for: {ranked.cohort.words}{others}", markup=False, style="dim")
+            console.print(f"  Holds for: {line(ranked.cohort.words)}{others}", markup=False, style="dim")
 
 
 def ranking_table(ranked: Ranked) -> Table:
@@ -104,10 +104,9 @@ def _objective(ranked: Ranked) -> dict[str, Any]:
     }
 
 
-def write_csv(stream: TextIO, board: str, rankings: Iterable[Ranked]) -> None:
-    """One line for each entry of each objective; an unranked one has no rank and says why."""
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(CSV_COLUMNS)
+def csv_rows(board: str, rankings: Iterable[Ranked]) -> Iterator[tuple[object, ...]]:
+    """The heading, and one line for each entry of each objective; an unranked one has no rank and says why."""
+    yield CSV_COLUMNS
     for ranked in rankings:
         ranking = ranked.ranking
         cohort = "" if ranked.cohort is None else ranked.cohort.cohort_id
@@ -115,7 +114,7 @@ def write_csv(stream: TextIO, board: str, rankings: Iterable[Ranked]) -> None:
         for row in ranking.ranked:
             interval = row.interval
             numbers = (interval.mean, interval.low, interval.high, interval.n)
-            writer.writerow((*start, row.rank, row.shared, row.entry, *numbers, row.job_name, row.job_uid, ""))
+            yield (*start, row.rank, row.shared, row.entry, *numbers, row.job_name, row.job_uid, "")
         for held in ranking.unranked:
             nothing = ("", "", "", len(held.samples))
-            writer.writerow((*start, "", "", held.entry, *nothing, held.job_name, held.job_uid, held.reason))
+            yield (*start, "", "", held.entry, *nothing, held.job_name, held.job_uid, held.reason)

@@ -10,6 +10,7 @@ import typer
 
 from velodrome.comparability import BoardObjective, board_objectives, chosen_cohort
 from velodrome.ranking import ObjectiveRanking, rank_objective
+from velodrome.text import line
 
 if TYPE_CHECKING:
     from velodrome.results import JobInfo
@@ -41,14 +42,14 @@ def board_rankings(
     chosen = [found for found in known if objective in (None, found.name, str(found.key))]
     if not chosen:
         names = ", ".join(found.name for found in known) or "none"
-        raise typer.BadParameter(f"{board} has no objective {objective!r}; it has: {names}", param_hint="--objective")
+        raise typer.BadParameter(
+            line(f"{board} has no objective {objective!r}; it has: {names}"), param_hint="--objective"
+        )
     states = store.board_entries(board)
     found = [_ranked(store, board, one, cohort, states) for one in chosen]
     if cohort is not None and not any(ranked.cohort and ranked.cohort.cohort_id == cohort for ranked in found):
-        raise typer.BadParameter(
-            f"{board} has no values in cohort {cohort!r}; `velodrome results {board} --cohorts` lists what there is",
-            param_hint="--cohort",
-        )
+        said = f"{board} has no values in cohort {cohort!r}; `velodrome results {board} --cohorts` lists what there is"
+        raise typer.BadParameter(line(said), param_hint="--cohort")
     if cohort is not None:
         found = [ranked for ranked in found if ranked.cohort and ranked.cohort.cohort_id == cohort]
     return tuple(found)

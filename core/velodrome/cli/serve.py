@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from velodrome.cli.console import say
 from velodrome.cli.options import RedisUrl
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def leaderboard(
         url = source if isinstance(source, str) else source.url
         with Leaderboard(open_home(), url, port, address) as served:
             served.await_up()
-            typer.echo(f"The leaderboard is at {served.url} (Ctrl-C ends it)")
+            say(f"The leaderboard is at {served.url} (Ctrl-C ends it)")
             if open_:
                 import webbrowser
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from velodrome import text
+from velodrome.cli.console import complain, say, write_record
 from velodrome.cli.ending import FAILED
 from velodrome.cli.options import RedisUrl
 
@@ -46,10 +48,10 @@ def export(
         lines = store.export_lines(board, uid)
         if str(file) == "-":
             for line in lines:
-                typer.echo(line)
+                write_record(line)
         else:
             count = _write_file(file, lines)
-            typer.echo(f"{file}: {count} lines", err=True)
+            complain(f"{file}: {count} lines")
 
 
 def import_(
@@ -61,14 +63,14 @@ def import_(
 
     with results_store(redis) as store:
         report = _read(store, file)
-    typer.echo(
+    say(
         f"imported {report.imported}, already there {report.duplicates}, superseded {report.superseded}, "
         f"conflicts {report.conflicts}, refused {report.rejected_count}"
     )
     for line in report.rejected[:_SHOWN_REJECTIONS]:
-        typer.echo(f"{file}: line {line.line}: {line.why}", err=True)
+        complain(f"{file}: line {line.line}: {text.line(line.why)}")
     if report.rejected_count > _SHOWN_REJECTIONS:
-        typer.echo(f"{file}: and {report.rejected_count - _SHOWN_REJECTIONS} more lines", err=True)
+        complain(f"{file}: and {report.rejected_count - _SHOWN_REJECTIONS} more lines")
     if report.rejected_count:
         raise typer.Exit(FAILED)
 
@@ -94,7 +96,7 @@ def _write_file(file: Path, lines: Iterable[str]) -> int:
     try:
         with beside.open("w", encoding="utf-8") as stream:
             for line in lines:
-                stream.write(f"{line}\n")
+                stream.write(f"{text.escaped_json(line)}\n")
                 count += 1
         beside.replace(file)
     except OSError as error:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from velodrome.cli.console import write_json
+from velodrome import text
+from velodrome.cli.console import say, write_json
 from velodrome.cli.options import Json, RedisUrl
 
 if TYPE_CHECKING:
@@ -48,9 +49,9 @@ def show(
         write_json(_document(job, index, record, curves, conflicts))
         return
     for line in _lines(job, index, record, curves, progress):
-        typer.echo(line)
+        say(line)
     for conflict in conflicts:
-        typer.echo(f"\nAnother result of this trial differs and is not ranked: attempt {conflict.result.attempt}")
+        say(f"\nAnother result of this trial differs and is not ranked: attempt {text.line(conflict.result.attempt)}")
 
 
 def _document(
@@ -78,10 +79,10 @@ def _lines(
     progress: Progress | None,
 ) -> Iterator[str]:
     repeat, position = divmod(index, len(job.entries))
-    yield f"{job.name}/{job.entries[position]}/{repeat}   trial {index} of {job.uid}, board {job.board}"
+    yield text.line(f"{job.name}/{job.entries[position]}/{repeat}   trial {index} of {job.uid}, board {job.board}")
     if record is None:
         if progress is None:
-            yield f"It has not run yet. `velodrome run` carries on with {job.name}."
+            yield text.line(f"It has not run yet. `velodrome run` carries on with {job.name}.")
         else:
             yield f"It runs, or was interrupted: {progress.phase}, epoch {progress.epoch} of {progress.epochs}."
         yield from _curve_lines(curves)
@@ -93,7 +94,7 @@ def _lines(
     yield from _section("machine", _machine_pairs(record))
     if record.result.outcome == "Failed" and record.result.log_tail:
         yield "\nend of the log"
-        yield from (f"  {line}" for line in record.result.log_tail.splitlines())
+        yield from (f"  {line}" for line in text.lines(record.result.log_tail).rstrip("\n").split("\n"))
 
 
 def _outcome_lines(record: TrialRecord) -> Iterator[str]:
@@ -105,9 +106,9 @@ def _outcome_lines(record: TrialRecord) -> Iterator[str]:
     words = f"{result.outcome} at {when} after {duration(seconds)}, seed {result.seed}, attempt {result.attempt}"
     if record.observed.retries:
         words += f", {record.observed.retries} tries before"
-    yield words
+    yield text.line(words)
     if result.reason:
-        yield f"{result.reason}: {result.message or ''}"
+        yield f"{text.line(result.reason)}: {text.indented(result.message or '')}"
     if result.epochs is not None:
         best = "" if result.best_epoch is None else f", the best was epoch {result.best_epoch}"
         stopped = "" if result.stopped_by is None else f", stopped by {result.stopped_by}"
@@ -153,7 +154,7 @@ def _leaves(value: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]
 
 
 def _section(title: str, pairs: Iterable[tuple[str, str]]) -> Iterator[str]:
-    known = list(pairs)
+    known = [(text.line(name), text.line(value)) for name, value in pairs]
     width = max((len(name) for name, _ in known), default=0)
     if known:
         yield f"\n{title}"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from json import dumps
 from typing import TYPE_CHECKING, Any, Self, TextIO
 
 from velodrome.local import events
@@ -13,6 +12,7 @@ from velodrome.local.decisions import seconds_left
 from velodrome.metrics import MetricKey
 from velodrome.plan import Plan, Trial, objective_key
 from velodrome.results import Progress, TrialResult
+from velodrome.text import indented, json_line, line
 from velodrome.units import duration, quantity
 
 if TYPE_CHECKING:
@@ -86,8 +86,8 @@ class Lines:
 
     def __call__(self, event: events.Event) -> None:
         self._seen.take(event)
-        for line in self._told(event):
-            self._write(line)
+        for told in self._told(event):
+            self._write(told)
 
     def _told(self, event: events.Event) -> Iterable[str]:
         match event:
@@ -101,9 +101,9 @@ class Lines:
                 yield f"{name(event.trial)}: its process was told to end; it has to run again"
             case events.Waiting() if event.why not in self._waits:
                 self._waits.add(event.why)
-                yield f"waiting: {event.why}"
+                yield f"waiting: {indented(event.why)}"
             case events.Note():
-                yield f"note: {event.text}"
+                yield f"note: {indented(event.text)}"
             case _:
                 pass
 
@@ -116,19 +116,19 @@ class Live:
     """
 
     def __init__(self, stream: TextIO) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn
+        from rich.progress import BarColumn, TextColumn
         from rich.table import Column
 
+        from velodrome.cli.console import output
+        from velodrome.cli.screen import meters
+
         self._seen = Seen()
-        self._console = Console(file=stream, highlight=False)
-        self._bars: Bars = Progress(
+        self._console = output(stream)
+        self._bars: Bars = meters(
+            self._console,
             TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True)),
             BarColumn(bar_width=24),
             TextColumn("{task.fields[words]}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis")),
-            console=self._console,
-            auto_refresh=False,
-            transient=True,
         )
         self._race: TaskID | None = None
         self._trials: dict[int, TaskID] = {}
@@ -151,15 +151,14 @@ class Live:
                 task = self._bars.add_task(f"  {name(event.trial)}", total=1.0, words="starting")
                 self._trials[event.trial.index] = task
             case events.TrialFinished():
-                from rich.text import Text
-
                 self._drop(event.trial)
                 mark, style = ("✓", "green") if event.result.outcome == "Succeeded" else ("✗", "red")
-                self._console.print(Text.assemble((mark, style), " ", outcome(event, self._seen.plan)))
+                self._console.print(mark, style=style, end=" ")
+                self._console.print(outcome(event, self._seen.plan))
             case events.TrialWithdrawn():
                 self._drop(event.trial)
             case events.Note():
-                self._console.print(f"note: {event.text}", markup=False, style="yellow")
+                self._console.print(f"note: {indented(event.text)}", markup=False, style="yellow")
             case _:
                 pass
         self._draw(event)
@@ -197,7 +196,7 @@ class JsonLines:
         self._write = write
 
     def __call__(self, event: events.Event) -> None:
-        self._write(dumps(event_document(event), ensure_ascii=False))
+        self._write(json_line(event_document(event)))
 
 
 def silence(event: events.Event) -> None:
@@ -229,7 +228,8 @@ def outcome(event: events.TrialFinished, plan: Plan | None) -> str:
     took = duration((result.finished_at - result.started_at).total_seconds())
     start = f"{event.trial.entry:{width}} seed {event.trial.seed}"
     if result.outcome == "Failed":
-        return f"{start}  failed after {took}: {result.reason}: {result.message}\n    its log: {event.log}"
+        why = f"{line(result.reason)}: {indented(result.message or '')}"
+        return f"{start}  failed after {took}: {why}\n    its log: {line(event.log)}"
     return f"{start}  {took:>8}  {', '.join(objective_values(result, plan))}"
 
 

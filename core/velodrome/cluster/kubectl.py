@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from tempfile import TemporaryFile
 from typing import Any
 
 from velodrome.errors import ClusterError
 from velodrome.keys import GROUP
 
 BENCHMARKJOBS = f"benchmarkjobs.{GROUP}"
+
+# Of a program's line that never ends, so much is taken at once, in bytes.
+_MOST_AT_ONCE = 65_536
 
 # What kubectl says, and what a person does about it.
 _FIXES = (
@@ -75,9 +79,28 @@ class Kubectl:
         )
         return done.returncode == 0
 
-    def follow(self, arguments: Sequence[str]) -> int:
-        """Lets kubectl write to this terminal until it ends; its exit code."""
-        return subprocess.run(self.line(*arguments), check=False).returncode
+    def follow(self, arguments: Sequence[str]) -> Iterator[str]:
+        """What kubectl prints, line by line as it comes, without the newlines; a very long line comes in parts.
+
+        Raises:
+            ClusterError: it failed; the message has its words and the fix.
+        """
+        with (
+            TemporaryFile() as complaints,
+            subprocess.Popen(self.line(*arguments), stdout=subprocess.PIPE, stderr=complaints) as running,
+        ):
+            assert running.stdout is not None
+            ended = False
+            try:
+                while part := running.stdout.readline(_MOST_AT_ONCE):
+                    yield part.decode(errors="backslashreplace").removesuffix("\n").removesuffix("\r")
+                ended = True
+            finally:
+                if not ended:
+                    running.terminate()  # whoever stopped reading waits for no more
+            if running.wait() != 0:
+                complaints.seek(0)
+                raise explained(complaints.read().decode(errors="backslashreplace"))
 
 
 def explained(words: str) -> ClusterError:

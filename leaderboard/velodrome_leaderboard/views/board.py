@@ -9,6 +9,7 @@ import streamlit as st
 from velodrome.results import JobInfo
 from velodrome.spec.wording import close_match
 from velodrome.store import Board, Counts
+from velodrome.text import line
 from velodrome_leaderboard import links, markup
 from velodrome_leaderboard.data import Source
 from velodrome_leaderboard.viewer import now, zone
@@ -29,7 +30,7 @@ def render(source: Source) -> None:
     if board is None:
         _unknown(name, list(boards))
         return
-    st.set_page_config(page_title=f"{name} · Velodrome")
+    st.set_page_config(page_title=f"{line(name)} · Velodrome")
     st.html(markup.heading(name, [("Leaderboards", links.HOME)], board_facts(board)))
     live.watch(lambda: _version(source, name), _version(source, name))
     live.progress(source, source.jobs(name, _JOBS))

@@ -8,6 +8,7 @@ import streamlit as st
 
 from velodrome.comparability import cohort_labels
 from velodrome.store import CohortSummary
+from velodrome.text import line
 from velodrome.timeline import Moment, Timeline
 from velodrome.units import column_scale
 from velodrome_leaderboard import links, markup, trend_chart
@@ -30,7 +31,7 @@ def render(source: Source) -> None:
             markup.alert("There is no such objective.", [f'No job of the board "{board}" has one called "{name}".'])
         )
         return
-    st.set_page_config(page_title=f"{entry}, {name} · Velodrome")
+    st.set_page_config(page_title=line(f"{entry}, {name} · Velodrome"))
     found = source.timeline(board, entry, str(objective.key))
     facts: list[markup.Part] = [
         markup.Cell(str(objective.key), tone="code"),
@@ -51,7 +52,7 @@ def render(source: Source) -> None:
     else:
         _at(source, found, at, name, labels)
     st.altair_chart(
-        trend_chart.history(found, labels, name, palette()), width="stretch", alt=f"{entry}'s {name} by job"
+        trend_chart.history(found, labels, name, palette()), width="stretch", alt=line(f"{entry}'s {name} by job")
     )
     st.html(markup.note(_EXPLANATION))
     st.html(_table(found, labels))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import streamlit as st
 
 from velodrome.ranking import failed_text
 from velodrome.results import JobInfo
 from velodrome.store import EntryState, TrialSummary
+from velodrome.text import line
 from velodrome.units import duration, quantity
 from velodrome_leaderboard import documents, links, markup
 from velodrome_leaderboard.data import Source
@@ -32,7 +35,7 @@ def render(source: Source) -> None:
         every = markup.Cell("all its entries", links.job(uid))
         st.html(markup.alert("There is no such entry.", [f"Job {job.name} has none of this name: see ", every, "."]))
         return
-    st.set_page_config(page_title=f"{entry or job.name} · Velodrome")
+    st.set_page_config(page_title=line(f"{entry or job.name} · Velodrome"))
     live.watch(lambda: source.counts(uid), source.counts(uid))
     if entry is None:
         _whole(source, job)
@@ -82,7 +85,10 @@ def _notices(source: Source, job: JobInfo) -> None:
     if counts.rejected:
         with st.expander(f"{sum(counts.rejected.values()):,} reports were rejected", icon=":material/block:"):
             st.html(markup.facts((reason, f"{count:,}") for reason, count in counts.rejected.items()))
-            st.code("\n".join(f"{found.reason}: {found.message}" for found in source.rejections(job.uid)[:_RUNS]), None)
+            st.code(
+                "\n".join(line(f"{found.reason}: {found.message}") for found in source.rejections(job.uid)[:_RUNS]),
+                None,
+            )
 
 
 def _grid(source: Source, job: JobInfo) -> None:
@@ -134,7 +140,7 @@ def _square(job: JobInfo, index: int, repeat: int, trial: TrialSummary | None, p
 
 def _again(job: JobInfo, entry: str | None) -> None:
     st.subheader("Run this again", anchor="run-again")
-    name = f"{job.name}{f'-{entry}' if entry is not None else ''}.yaml"
+    name = _file_name(f"{job.name}{f'-{entry}' if entry is not None else ''}", "yaml")
     text = documents.job_yaml(job, entry)
     st.html(markup.note("Save this file and, on a machine that has Velodrome, run:"))
     with st.container(horizontal=True, vertical_alignment="center"):
@@ -146,13 +152,18 @@ def _again(job: JobInfo, entry: str | None) -> None:
         st.code(text, language="yaml")
 
 
+def _file_name(name: str, ending: str) -> str:
+    """A name that a shell and a file system take as one plain word: people paste it into a command."""
+    return f"{re.sub(r'[^A-Za-z0-9._-]+', '_', name).lstrip('-.')[:100] or 'job'}.{ending}"
+
+
 def _downloads(source: Source, job: JobInfo) -> None:
     st.subheader("Take the results away", anchor=False)
     with st.container(horizontal=True):
         st.download_button(
             "CSV, a line for each trial",
             lambda: documents.trials_csv(source.records(job)),
-            f"{job.name}.csv",
+            _file_name(job.name, "csv"),
             "text/csv",
             icon=":material/table:",
             on_click="ignore",
@@ -160,7 +171,7 @@ def _downloads(source: Source, job: JobInfo) -> None:
         st.download_button(
             "JSON lines, everything",
             lambda: source.export(job.uid),
-            f"{job.name}.jsonl",
+            _file_name(job.name, "jsonl"),
             "application/jsonl",
             icon=":material/data_object:",
             on_click="ignore",

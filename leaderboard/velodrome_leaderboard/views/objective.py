@@ -11,6 +11,7 @@ import streamlit as st
 from velodrome.comparability import BoardObjective, chosen_cohort, cohort_labels, differences
 from velodrome.ranking import ObjectiveRanking, RankedRow, UnrankedRow, listed, summary
 from velodrome.store import Board, CohortSummary
+from velodrome.text import line
 from velodrome.units import Scale, column_scale, quantity
 from velodrome_leaderboard import charts, links, markup
 from velodrome_leaderboard.data import Source
@@ -53,7 +54,7 @@ def _other_cohorts(cohort: CohortSummary, cohorts: Sequence[CohortSummary]) -> N
         st.selectbox(
             "Conditions",
             ids,
-            format_func=lambda name: f"{labels[name]} ({sizes[name]})",
+            format_func=lambda name: line(f"{labels[name]} ({sizes[name]})"),
             help="Only results that were measured under the same conditions are ranked together. Newest first.",
             width=520,
             **bound,
@@ -90,7 +91,7 @@ def _ranked(source: Source, board: str, ranking: ObjectiveRanking, objective: Bo
     with right:
         title = f"{objective.name}, {scale.symbol}" if scale.symbol else objective.name
         chart = charts.intervals(rows, scale, title, ranking.direction, palette())
-        st.altair_chart(chart, width="stretch", alt=f"Means and intervals by {objective.name}")
+        st.altair_chart(chart, width="stretch", alt=line(f"Means and intervals by {objective.name}"))
     st.html(markup.note(_EXPLANATION, _INVERSION if _inverted(ranking) else ""))
 
 

@@ -10,6 +10,7 @@ import streamlit as st
 from velodrome.comparability import shown
 from velodrome.metrics import CATALOGUE, MetricKey
 from velodrome.results import EpochPoint, JobInfo, TrialRecord
+from velodrome.text import line, lines
 from velodrome.units import duration, quantity
 from velodrome_leaderboard import charts, links, markup
 from velodrome_leaderboard.data import Source
@@ -38,7 +39,7 @@ def render(source: Source) -> None:
     entry = job.entries[position]
     record = source.trial(uid, index)
     where = f"seed {record.result.seed}" if record is not None else f"repeat {repeat + 1}"
-    st.set_page_config(page_title=f"{entry}, {where} · Velodrome")
+    st.set_page_config(page_title=line(f"{entry}, {where} · Velodrome"))
     title, steps = f"{entry} · {where}", [*steps, (entry, links.job(uid, entry))]
     if record is None:
         _unfinished(source, job, index, title, steps)
@@ -71,7 +72,7 @@ def _finished(source: Source, job: JobInfo, record: TrialRecord) -> None:
         st.html(markup.alert(result.reason or "Failed", [result.message or "It left no message."]))
         if result.log_tail:
             st.subheader("End of its log", anchor=False)
-            st.code(result.log_tail, language=None, wrap_lines=True)
+            st.code(lines(result.log_tail), language=None, wrap_lines=True)
     _curves(source.curves(job.uid, result.index), result.best_epoch)
     left, middle, right = st.columns(3, gap="large")
     with left:
@@ -133,7 +134,7 @@ def _curves(points: Sequence[EpochPoint], best_epoch: int | None) -> None:
     for start in range(0, len(shown), 3):
         for column, series in zip(st.columns(3, gap="medium"), shown[start : start + 3], strict=False):
             chart = charts.curve(frame, series, palette(), best_epoch)
-            column.altair_chart(chart, width="stretch", alt=f"{series[0]} by epoch")
+            column.altair_chart(chart, width="stretch", alt=line(f"{series[0]} by epoch"))
 
 
 def _metric(key: str, value: float | None) -> str:

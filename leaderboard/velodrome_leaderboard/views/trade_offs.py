@@ -9,6 +9,7 @@ import streamlit as st
 from velodrome.comparability import BoardObjective, chosen_cohort
 from velodrome.ranking import ObjectiveRanking, TradeOff, listed, pareto
 from velodrome.store import Board
+from velodrome.text import line
 from velodrome.units import column_scale
 from velodrome_leaderboard import charts, links, markup
 from velodrome_leaderboard.data import Source
@@ -30,7 +31,7 @@ def trade_off_tab(source: Source, board: Board, objectives: Sequence[BoardObject
         st.html(markup.lines(("lead", ["No entry is ranked by each of these objectives yet."])))
         return
     st.html(markup.lines(("lead", [_front_words(found)])))
-    label = f"Entries by {listed(chosen)}"
+    label = line(f"Entries by {listed(chosen)}")
     st.altair_chart(charts.trade_off(found, chosen, palette()), width="stretch", alt=label)
     st.html(_table(found, chosen))
     left_out = "".join(f" {name}: {why}." for name, why in list(found.left_out.items())[:_PAGE])

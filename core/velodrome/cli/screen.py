@@ -1,0 +1,66 @@
+"""What rich draws for the command line; strings in it are text, never rich's markup or a terminal's commands."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, TextIO
+
+from rich import box
+from rich.console import Console
+from rich.progress import Progress, ProgressColumn, TaskID
+from rich.table import Table
+from rich.text import Text
+
+from velodrome.text import line, lines
+
+
+class Screen(Console):
+    """A console that shows every string as it was written."""
+
+    def __init__(self, file: TextIO, width: int | None) -> None:
+        super().__init__(file=file, width=width, highlight=False, soft_wrap=False, markup=False, emoji=False)
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """As rich's, but strings pass the door."""
+        super().print(*(lines(item) if isinstance(item, str) else item for item in objects), **options)
+
+
+class Sheet(Table):
+    """A table whose cells, where they are strings, are one line of text each."""
+
+    def add_row(self, *cells: Any, **options: Any) -> None:
+        """As rich's, but strings pass the door."""
+        super().add_row(*(Text(line(item)) if isinstance(item, str) else item for item in cells), **options)
+
+    def add_column(self, header: Any = "", *arguments: Any, **options: Any) -> None:
+        """As rich's, but a string in the heading passes the door."""
+        super().add_column(Text(line(header)) if isinstance(header, str) else header, *arguments, **options)
+
+
+class Meters(Progress):
+    """Bars, whose words pass the door."""
+
+    def add_task(self, description: str, *arguments: Any, **fields: Any) -> TaskID:
+        """As rich's."""
+        return super().add_task(line(description), *arguments, **_clean(fields))
+
+    def update(self, task_id: TaskID, **fields: Any) -> None:
+        """As rich's."""
+        super().update(task_id, **_clean(fields))
+
+
+def sheet(columns: Iterable[str], numbers: frozenset[str]) -> Sheet:
+    """A plain table; the columns named in `numbers` are aligned at their right."""
+    shown = Sheet(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    for column in columns:
+        shown.add_column(column, justify="right" if column in numbers else "left", overflow="fold")
+    return shown
+
+
+def meters(screen: Console, *columns: ProgressColumn) -> Meters:
+    """Bars that are drawn when they are told to be, and are gone at the end."""
+    return Meters(*columns, console=screen, auto_refresh=False, transient=True)
+
+
+def _clean(fields: dict[str, Any]) -> dict[str, Any]:
+    return {name: line(value) if isinstance(value, str) else value for name, value in fields.items()}

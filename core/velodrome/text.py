@@ -1,0 +1,185 @@
+r"""The one door for text of others on its way to a terminal, a page, a condition, an Event or a CSV file. Pure.
+
+Names, messages, logs and conditions come from runners, from users and from other teams. What leaves here can't move a
+cursor, change a title, turn a line's direction round, hide a character or forge a line: each such character is shown
+as an escape that people can read (`\x1b`, `\u202e`), and none is dropped. Ordinary text of every language stays as it
+is, emoji and accents as well. What went through once goes through again unchanged.
+
+What is escaped: control characters (C0, C1, DEL), the ends of lines and paragraphs of Unicode, format characters (marks
+that turn directions round, zero-width ones, tags), lone surrogates, what is not assigned or is for private use, letters
+that draw nothing, and combining marks from the sixth on one base. What is kept though it draws nothing by itself:
+joiners inside a script that is written with them (Arabic, the Indic scripts, Khmer, Mongolian) and between emoji, and
+the selector that follows a symbol. A backslash stays one: whoever wants the value itself takes `--json`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Any, Final
+
+# Code points at most, where nothing else is said.
+MOST_IN_LINE: Final = 4096
+MOST_IN_LINES: Final = 262_144
+
+# Hebrew with its points and accents has the most: five.
+_MOST_MARKS: Final = 5
+
+_ESCAPED_CATEGORIES: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+# Assigned letters and marks that draw nothing (Default_Ignorable_Code_Point of Unicode's DerivedCoreProperties), and
+# the braille pattern without a dot: two names that differ in these alone would look the same.
+_DRAWN_AS_NOTHING: Final = frozenset(
+    (
+        *(0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x2800, 0x3164, 0xFFA0),
+        *range(0x180B, 0x1810),
+        *range(0xFE00, 0xFE0E),
+        *range(0xE0100, 0xE01F0),
+    )
+)
+_SELECTORS: Final = ("\ufe0e", "\ufe0f")  # text or emoji
+_JOINERS: Final = ("\u200c", "\u200d")
+# Scripts that are written with joiners, as ranges of code points.
+_JOINING_SCRIPTS: Final = ((0x0600, 0x08FF), (0x0900, 0x0DFF), (0x1000, 0x109F), (0x1780, 0x17FF), (0x1800, 0x18AF))
+_NAMED_ESCAPES: Final = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+_CUT: Final = "…"
+
+
+def line(text: object, most: int = MOST_IN_LINE) -> str:
+    """One line: a name, a message, a cell of a table. Ends of lines and tabs are escapes too.
+
+    At most `most` code points; what is cut ends with `…`.
+    """
+    return _passed(str(text), most, kept="")
+
+
+def lines(text: object, most: int = MOST_IN_LINES) -> str:
+    """Several lines: a log, a report of what is wrong. Newlines and tabs are kept, and CR LF is one newline.
+
+    At most `most` code points; what is cut ends with `…`.
+    """
+    return _passed(str(text).replace("\r\n", "\n"), most, kept="\n\t")
+
+
+def indented(text: object, most: int = MOST_IN_LINE) -> str:
+    """Several lines inside somebody else's: all but the first are indented, so that none passes for a line of ours."""
+    return lines(text, most).strip("\n").replace("\n", "\n    ")
+
+
+def within(text: str, octets: int) -> str:
+    """The text cut so that it takes at most so many bytes of UTF-8; what is cut ends with `…`."""
+    encoded = text.encode("utf-8", "backslashreplace")
+    if len(encoded) <= octets:
+        return text
+    return encoded[: octets - len(_CUT.encode())].decode("utf-8", "ignore") + _CUT
+
+
+def cell(value: object) -> object:
+    """A cell of a CSV file, which people open in a spreadsheet.
+
+    Text goes through `line`, and gets an apostrophe in front where a spreadsheet would take it for a formula. Numbers,
+    and text that is nothing but a number, stay what they are.
+    """
+    if not isinstance(value, str):
+        return value
+    shown = line(value)
+    starts_formula = shown.lstrip()[:1] in _FORMULA_STARTS or value[:1] in ("\t", "\r", "\n")
+    return f"'{shown}" if starts_formula and not _NUMBER.fullmatch(shown) else shown
+
+
+# The last four are the wide forms of East Asian text, which some spreadsheets read as the first four.
+_FORMULA_STARTS: Final = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+_NUMBER: Final = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?|[+-]?(inf|nan)", re.ASCII)
+
+
+def json_line(value: Any, *, indent: int | None = None) -> str:
+    """JSON that reads back as the very same value, and that a terminal may show."""
+    return escaped_json(json.dumps(value, ensure_ascii=False, indent=indent))
+
+
+def escaped_json(document: str) -> str:
+    """The same JSON with each character that a terminal should not be given as JSON's own escape."""
+    if document.isascii() and "\x7f" not in document:
+        return document  # JSON escapes the control characters below a space by itself
+    return "".join(
+        character if character in " \n" or shown is None else _json_escape(character)
+        for character, shown in _judged(document, "\n")
+    )
+
+
+def is_clean(text: str) -> bool:
+    """Whether `lines` would leave every character of the text as it is."""
+    return all(shown is None for _, shown in _judged(text, "\n\t"))
+
+
+def _passed(text: str, most: int, *, kept: str) -> str:
+    cut = text[: most + 1]  # an escape is longer than what it stands for, so nothing beyond is needed
+    if not (cut.isascii() and cut.isprintable()):
+        cut = "".join(character if shown is None else shown for character, shown in _judged(cut, kept))
+    if len(cut) <= most:
+        return cut
+    cut = cut[: most - len(_CUT)]
+    return cut.rstrip("".join(_JOINERS)) + _CUT
+
+
+def _judged(text: str, kept: str) -> Iterator[tuple[str, str | None]]:
+    """Each character with the escape that stands for it, None where it stays as it is."""
+    marks = 0
+    before = ""  # the last character, where it stays
+    for position, character in enumerate(text):
+        if character in kept:
+            stays = True
+        elif character in _JOINERS:
+            stays = _joins(before, text[position + 1 : position + 2])
+        elif character in _SELECTORS:
+            stays = bool(before) and (_is_symbol(before) or before in "0123456789#*‼⁉")
+        else:
+            stays = not _is_escaped(character)
+        marks = marks + 1 if unicodedata.combining(character) or _is_mark(character) else 0
+        stays = stays and marks <= _MOST_MARKS
+        yield character, None if stays else _escape(character)
+        before = character if stays else ""
+
+
+@lru_cache(maxsize=4096)
+def _is_escaped(character: str) -> bool:
+    return unicodedata.category(character) in _ESCAPED_CATEGORIES or ord(character) in _DRAWN_AS_NOTHING
+
+
+def _is_mark(character: str) -> bool:
+    return unicodedata.category(character) in ("Mn", "Me")
+
+
+def _is_symbol(character: str) -> bool:
+    return unicodedata.category(character) in ("So", "Sm", "Sk")
+
+
+def _joins(before: str, after: str) -> bool:
+    """Whether a joiner between these two does what joiners are for."""
+    if not before or not after:
+        return False
+    if _is_joining(before) and _is_joining(after):
+        return True
+    emoji = (_is_symbol(before) or before in _SELECTORS) and ord(before) > 0xA9
+    return emoji and unicodedata.category(after) == "So" and ord(after) > 0xA9
+
+
+def _is_joining(character: str) -> bool:
+    code = ord(character)
+    in_script = any(low <= code <= high for low, high in _JOINING_SCRIPTS)
+    return in_script and unicodedata.category(character) in ("Lo", "Lm", "Mn", "Mc")
+
+
+def _escape(character: str) -> str:
+    code = ord(character)
+    if character in _NAMED_ESCAPES:
+        return _NAMED_ESCAPES[character]
+    if code < 0x100:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def _json_escape(character: str) -> str:
+    return json.dumps(character)[1:-1] if character != "\x7f" else "\\u007f"
