@@ -17,6 +17,8 @@ from typing import Any, Protocol
 import pytest
 
 from velodrome.marks import Baseline
+from velodrome.plan import Trial
+from velodrome.results import TrialRecord
 from velodrome.store import open_store
 
 ROOT = Path(__file__).parents[2]
@@ -75,30 +77,30 @@ def hostile_race() -> Race:
     return Race(made.plan, made.info.model_copy(update=update), made.riders)
 
 
+def hostile_record(made: Race, trial: Trial, attempt: str = "") -> TrialRecord:
+    """What an entry may report of a trial."""
+    failed = ("LossNotFinite", HOSTILE) if trial.entry == "middle" else None
+    record = made.record(trial, failed)
+    result = record.result.model_copy(
+        update={
+            "entry": f"{trial.entry}{HOSTILE}",
+            "log_tail": f"Traceback\n  {HOSTILE}\nend" if failed else None,
+            "unavailable": {"energy_joules": HOSTILE},
+            "attempt": f"{attempt}{HOSTILE}",
+            "stopped_by": None,
+        }
+    )
+    observed = record.observed.model_copy(update={"node": HOSTILE, "pod": HOSTILE})
+    return record.model_copy(update={"result": result, "observed": observed})
+
+
 def fill(url: str) -> None:
     made = hostile_race()
     names = {entry: f"{entry}{HOSTILE}" for entry in CLEAR}
     with open_store(url) as store:
         store.register(made.info)
-        for trial in made.trials:
-            failed = ("LossNotFinite", HOSTILE) if trial.entry == "middle" else None
-            record = made.record(trial, failed)
-            result = record.result.model_copy(
-                update={
-                    "entry": names[trial.entry],
-                    "log_tail": f"Traceback\n  {HOSTILE}\nend" if failed else None,
-                    "unavailable": {"energy_joules": HOSTILE},
-                    "attempt": HOSTILE,
-                    "stopped_by": None,
-                }
-            )
-            observed = record.observed.model_copy(update={"node": HOSTILE, "pod": HOSTILE})
-            record = record.model_copy(update={"result": result, "observed": observed})
-            accept(store, made, [record])
-        twice = record.model_copy(
-            update={"result": result.model_copy(update={"attempt": f"2{HOSTILE}", "message": "x"})}
-        )
-        accept(store, made, [twice])
+        accept(store, made, [hostile_record(made, trial) for trial in made.trials])
+        accept(store, made, [hostile_record(made, made.trials[-1], "another")])
         store.mark(
             Baseline(
                 board="digits",
