@@ -35,7 +35,7 @@ integration: system $(SYNCED) ## Run the tests against a real Redis, real proces
 	$(BIN)/python -m pytest tests/integration $(ARGS)
 
 .PHONY: cluster
-cluster: $(SYNCED) ## Start a real one-node Kubernetes for the tests; built at first, about 15 minutes
+cluster: $(SYNCED) ## Start a real one-node Kubernetes for the tests; built at first, and says how long that takes
 	$(BIN)/python -m tests.cluster up
 	@$(BIN)/python -m tests.cluster env
 

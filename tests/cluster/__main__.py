@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import subprocess
 import sys
 from pathlib import Path
 
 from tests.cluster import images
 from tests.cluster.build import BuildError
+from tests.cluster.commands import CommandFailed, failure
 from tests.cluster.control import Cluster, ClusterError
 from tests.cluster.parts import PARTS
 
@@ -27,9 +29,16 @@ def main(arguments: list[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     try:
         _carry_out(given, Cluster())
-    except (BuildError, ClusterError) as error:
+    except (BuildError, ClusterError, CommandFailed, OSError) as error:
         print(f"cluster: {error}", file=sys.stderr)
         return 2
+    except subprocess.CalledProcessError as error:
+        words = str(error.stderr or "").strip()
+        print(f"cluster: {failure(error.cmd, error.returncode)}{f': {words}' if words else ''}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("cluster: interrupted; the next start goes on where this stopped", file=sys.stderr)
+        return 130
     return 0
 
 

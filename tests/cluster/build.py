@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+from tests.cluster import commands
 from tests.cluster.layout import KUBERNETES, SOURCES, Layout
 
 PACKAGES = (
@@ -39,6 +41,7 @@ def build(at: Layout, *, api_only: bool = False) -> None:
     go = _go()
     at.bin.mkdir(parents=True, exist_ok=True)
     packages = ("openssl",) if api_only else PACKAGES
+    announce(at, steps(at, packages, KUBERNETES_PROGRAMS[: 2 if api_only else None], {} if api_only else INSTALLED))
     install(packages)
     _build(go, at, SOURCES / "etcd", "etcd", "go.etcd.io/etcd/server/v3", flags="-s -w")
     for program in KUBERNETES_PROGRAMS[: 2 if api_only else None]:
@@ -54,6 +57,7 @@ def build_simulation(at: Layout) -> None:
     """
     go = _go()
     at.bin.mkdir(parents=True, exist_ok=True)
+    announce(at, steps(at, ("openssl",), KUBERNETES_PROGRAMS[:4], KWOK))
     install(("openssl",))
     _build(go, at, SOURCES / "etcd", "etcd", "go.etcd.io/etcd/server/v3", flags="-s -w")
     for program in KUBERNETES_PROGRAMS[:4]:
@@ -61,12 +65,72 @@ def build_simulation(at: Layout) -> None:
     _install_modules(at, go, KWOK)
 
 
+@dataclass(frozen=True, slots=True)
+class BuildStep:
+    """A part of the test cluster that is made once: what for, in about how many minutes, and whether it is there."""
+
+    name: str
+    purpose: str
+    minutes: float
+    done: bool
+
+
+# What each is for, and how many minutes it takes on four cores with nothing cached; the first of Kubernetes' programs
+# compiles what the others share.
+_PURPOSES = {
+    "etcd": ("keeps the API server's objects", 1.0),
+    "kube-apiserver": ("the API server", 4.0),
+    "kubectl": ("its command line", 1.0),
+    "kube-controller-manager": ("makes pods of Jobs", 2.0),
+    "kube-scheduler": ("chooses nodes", 1.0),
+    "kubelet": ("runs pods", 2.0),
+    "kube-proxy": ("leads Services to pods", 1.0),
+    "coredns": ("names of Services", 2.0),
+    "crane": ("copies images", 0.5),
+    "kwok": ("pretends nodes and pods", 1.0),
+}
+
+
+def steps(
+    at: Layout, packages: Sequence[str], kubernetes: Sequence[str], modules: Mapping[str, str]
+) -> list[BuildStep]:
+    """All that the cluster is made of, in the order in which it is made."""
+    programs = ["etcd", *kubernetes, *modules]
+    missing = lacking(packages)
+    debian = BuildStep("Debian's packages", ", ".join(missing or packages), 1.0, done=not missing)
+    return [debian, *(BuildStep(name, *_PURPOSES[name], done=(at.bin / name).exists()) for name in programs)]
+
+
+def announcement(at: Layout, planned: Sequence[BuildStep]) -> str:
+    """What will be made now, what each part does, and about how long it takes; empty where all is there."""
+    left = [step for step in planned if not step.done]
+    if not left:
+        return ""
+    minutes = sum(step.minutes for step in left)
+    width = max(len(step.name) for step in planned)
+    rows = [
+        f"  {step.name:{width}}  {'there already' if step.done else f'about {step.minutes:g} min':13}  {step.purpose}"
+        for step in planned
+    ]
+    head = (
+        f"This makes a Kubernetes for the tests in {at.home}: {len(left)} of {len(planned)} parts, about {minutes:.0f} "
+        "minutes on four cores, and as much longer as there are fewer. It is done once, and goes on where it stopped."
+    )
+    return "\n".join([head, *rows])
+
+
+def announce(at: Layout, planned: Sequence[BuildStep]) -> None:
+    """Says so, where anything is to be made."""
+    if text := announcement(at, planned):
+        commands.tell(text)
+
+
 def _install_modules(at: Layout, go: str, modules: Mapping[str, str]) -> None:
     """Makes the programs that are missing, by name, from their modules."""
     for program, module in modules.items():
         if not (at.bin / program).exists():
-            print(f"building {program}", flush=True)
-            subprocess.run([go, "install", module], env=_environment() | {"GOBIN": str(at.bin)}, check=True)
+            commands.tell(f"building {program}")
+            commands.run([go, "install", module], environment=_environment() | {"GOBIN": str(at.bin)})
 
 
 def _go() -> str:
@@ -86,11 +150,10 @@ def _version_flags() -> str:
 def _build(go: str, at: Layout, source: Path, program: str, package: str, *, flags: str) -> None:
     if (at.bin / program).exists():
         return
-    print(f"building {program}", flush=True)
+    commands.tell(f"building {program}")
     partial = at.bin / f".{program}.partial"
-    subprocess.run(
-        [go, "build", "-ldflags", flags, "-o", str(partial), package], cwd=source, env=_environment(), check=True
-    )
+    line = [go, "build", "-ldflags", flags, "-o", str(partial), package]
+    commands.run(line, cwd=source, environment=_environment())
     partial.rename(at.bin / program)
 
 
@@ -102,17 +165,29 @@ def install(packages: tuple[str, ...]) -> None:
     """Sees to it that Debian's packages are there.
 
     Raises:
-        BuildError: some are missing and only root may install them.
+        BuildError: some are missing and only root may install them, or this is no Debian.
+        CommandFailed: apt-get failed, or another program kept it locked.
     """
-    installed = subprocess.run(
-        ["dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\n", *packages],
-        text=True, capture_output=True, check=False,
-    ).stdout  # fmt: skip
-    missing = [package for package in packages if f"{package} installed" not in installed]
+    missing = lacking(packages)
     if not missing:
         return
     if os.geteuid() != 0:
         raise BuildError(f"install these first: sudo apt-get install -y {' '.join(missing)}")
-    quiet = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
-    subprocess.run(["apt-get", "update", "-qq"], env=quiet, check=True)
-    subprocess.run(["apt-get", "install", "-y", "-qq", "--no-install-recommends", *missing], env=quiet, check=True)
+    commands.tell(f"installing {', '.join(missing)}")
+    commands.apt_get("update", "-qq")
+    commands.apt_get("install", "-y", "-qq", "--no-install-recommends", *missing)
+
+
+def lacking(packages: Sequence[str]) -> list[str]:
+    """Those of Debian's packages that are not installed.
+
+    Raises:
+        BuildError: this is no Debian.
+    """
+    if shutil.which("dpkg-query") is None:
+        raise BuildError(f"this machine has no dpkg: install {', '.join(packages)} by other means, or use Debian")
+    installed = subprocess.run(
+        ["dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\n", *packages],
+        text=True, capture_output=True, check=False,
+    ).stdout  # fmt: skip
+    return [package for package in packages if f"{package} installed" not in installed.splitlines()]

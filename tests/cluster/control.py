@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tests.cluster import images, pki, recipes
+from tests.cluster import commands, images, pki, recipes
 from tests.cluster.build import build
 from tests.cluster.layout import GATEWAY, NODE, Layout
 from tests.cluster.parts import CONTROL_PLANE, WORKERS, command, settings
@@ -150,8 +150,8 @@ class Cluster:
                 ["addr", "add", f"{GATEWAY}/16", "dev", "velodrome0"],
                 ["link", "set", "velodrome0", "up"],
             ):
-                subprocess.run(["ip", *line], check=True)
-            subprocess.run(["sysctl", "-qw", "net.ipv4.ip_forward=1"], check=True)
+                commands.run(["ip", *line])
+            commands.run(["sysctl", "-qw", "net.ipv4.ip_forward=1"])
             hosts = Path("/etc/hosts")
             if NODE not in hosts.read_text().split():
                 hosts.write_text(f"{hosts.read_text().rstrip()}\n127.0.0.1 {NODE}\n")

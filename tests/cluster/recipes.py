@@ -11,7 +11,7 @@ import os
 import subprocess
 from pathlib import Path
 
-from tests.cluster import images
+from tests.cluster import commands, images
 from tests.cluster.build import install
 from tests.cluster.layout import Layout
 
@@ -88,11 +88,12 @@ def _make_base() -> None:
         return
     container = _buildah("from", "scratch")
     root = _buildah("mount", container)
-    print("making the base image", flush=True)
+    commands.tell("making the base image of the project's own images: about 2 minutes, once")
     wanted = "--include=python3,python3-venv,ca-certificates"
-    subprocess.run(
-        ["debootstrap", "--variant=minbase", wanted, "bookworm", root], check=True, stdout=subprocess.DEVNULL
-    )
+    line = ["debootstrap", "--variant=minbase", wanted, "bookworm", root]
+    done = subprocess.run(line, check=False, stdout=subprocess.DEVNULL)
+    if done.returncode != 0:
+        raise commands.CommandFailed(f"{commands.failure(line, done.returncode)}; its messages stand above")
     _buildah("umount", container)
     _buildah("commit", "--quiet", "--rm", container, _BASE)
 
@@ -102,5 +103,5 @@ def _buildah(*arguments: str) -> str:
     environment = os.environ | {"STORAGE_DRIVER": "overlay", "BUILDAH_ISOLATION": "chroot"}
     done = subprocess.run(line, cwd=ROOT, env=environment, check=False, text=True, stdout=subprocess.PIPE)
     if done.returncode != 0:
-        raise RuntimeError(f"{' '.join(line)} ended with {done.returncode}; its messages stand above")
+        raise commands.CommandFailed(f"{commands.failure(line, done.returncode)}; its messages stand above")
     return done.stdout.strip()

@@ -161,6 +161,29 @@ def test_an_installation_that_fails_says_what_is_still_missing(machine: Machine)
     assert "this machine still lacks: redis-server" in done.stderr
 
 
+def test_where_apt_is_locked_it_waits_says_so_and_goes_on(machine: Machine) -> None:
+    """The lock of `apt-get update` is one that apt itself does not wait for."""
+    words = "E: Could not get lock /var/lib/apt/lists/lock. It is held by process 17 (unattended-upgr)"
+    machine.has("id", "echo 0")
+    machine.has("sleep", f"touch {machine.checkout}/free")
+    machine.has("apt-get", f'[ -e {machine.checkout}/free ] || {{ echo "{words}" >&2; exit 100; }}')
+    done = machine.run("tools/system", "redis-server")
+    assert done.returncode == 0, done.stderr
+    assert f"apt is busy, this waits for it: {words}" in done.stderr
+    assert [call.split()[0] for call in machine.calls() if "-u" not in call.split()] == [
+        "apt-get", "sleep", "apt-get", "apt-get",
+    ]  # fmt: skip
+
+
+def test_where_apt_stays_locked_it_gives_up_in_words(machine: Machine) -> None:
+    machine.has("id", "echo 0")
+    machine.has("apt-get", 'echo "E: Could not get lock /var/lib/dpkg/lock-frontend" >&2; exit 100')
+    done = machine.run("tools/system", "redis-server", APT_PATIENCE="0")
+    assert done.returncode == 1
+    assert "apt stayed busy: E: Could not get lock /var/lib/dpkg/lock-frontend" in done.stderr
+    assert "this machine still lacks: redis-server" in done.stderr
+
+
 def test_a_machine_without_apt_is_told_what_it_lacks(machine: Machine) -> None:
     machine.has("id", "echo 0")
     done = machine.run("tools/system", "redis-server")

@@ -44,12 +44,13 @@ Exit codes:
 class Commands(TyperGroup):
     """The commands; what is wrong with how they were called is told as everything else is."""
 
-    def main(self, *arguments: Any, standalone_mode: bool = True, **options: Any) -> Any:
+    def main(self, *arguments: Any, **options: Any) -> Any:
         """As typer's."""
-        if not standalone_mode:
-            return super().main(*arguments, standalone_mode=False, **options)
+        inner = {**options, "standalone_mode": False}
+        if not options.get("standalone_mode", True):
+            return super().main(*arguments, **inner)
         try:
-            code = super().main(*arguments, standalone_mode=False, **options)
+            code = super().main(*arguments, **inner)
         except typer.Abort:
             complain("Aborted!")
             sys.exit(FAILED)

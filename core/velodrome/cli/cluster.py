@@ -139,7 +139,7 @@ def logs(
             for told in kubectl.follow(["logs", attempt.pod, *(["--follow"] if follow else [])]):
                 say(told)
         except ClusterError as error:
-            complain(str(error))  # its container has not begun, or its node is away: the others have logs
+            complain(f"{who}: {error}")  # its container has not begun, or its node is away: the others have logs
 
 
 def wait(

@@ -1,0 +1,83 @@
+"""Programs that the test cluster runs to be made: patient with apt's locks, and every failure is a sentence."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+# What apt-get and dpkg say while another program of theirs is at work.
+_LOCKED = ("Could not get lock", "Unable to lock", "Unable to acquire the dpkg", "is locked by another process")
+PATIENCE_SECONDS = 900.0
+_LOOK_SECONDS = 3.0
+
+Say = Callable[[str], None]
+
+
+def tell(text: str) -> None:
+    """Writes a line now, though it may go to a pipe."""
+    print(text, flush=True)
+
+
+class CommandFailed(RuntimeError):
+    """A program failed or is not there; the message is a sentence for whoever started all this."""
+
+
+def run(line: Sequence[str], *, cwd: Path | None = None, environment: Mapping[str, str] | None = None) -> None:
+    """Runs a program to its end; what it says is seen as it comes.
+
+    Raises:
+        CommandFailed: it failed, or is not on this machine.
+    """
+    try:
+        done = subprocess.run(line, cwd=cwd, env=environment, check=False)
+    except OSError as error:
+        raise CommandFailed(f"{line[0]} can't be run: {error.strerror}") from error
+    if done.returncode != 0:
+        raise CommandFailed(f"{failure(line, done.returncode)}; its messages stand above")
+
+
+def failure(line: Sequence[str], code: int) -> str:
+    """How a program ended, in words."""
+    how = f"ended with exit code {code}" if code >= 0 else f"was killed by signal {-code}"
+    return f"`{shlex.join(map(str, line))}` {how}"
+
+
+def apt_get(*arguments: str, patience: float = PATIENCE_SECONDS, look: float = _LOOK_SECONDS, say: Say = tell) -> None:
+    """Runs apt-get; while another program holds apt's or dpkg's lock it says which, and tries again.
+
+    apt's own DPkg::Lock::Timeout is of no help here: it leaves out the lock of `apt-get update`.
+
+    Raises:
+        CommandFailed: it failed for another reason, or the lock was held for all of `patience`, in seconds.
+    """
+    line = ["apt-get", *arguments]
+    environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C"}
+    end, told = time.monotonic() + patience, ""
+    while True:
+        try:
+            done = subprocess.run(line, env=environment, check=False, text=True, stderr=subprocess.PIPE)
+        except OSError as error:
+            raise CommandFailed(f"{line[0]} can't be run: {error.strerror}") from error
+        if done.returncode == 0:
+            return
+        held = lock_held(done.stderr)
+        if held is None:
+            raise CommandFailed(f"{failure(line, done.returncode)}: {done.stderr.strip() or 'it said nothing'}")
+        if time.monotonic() >= end:
+            raise CommandFailed(
+                f"apt was busy for {patience:.0f} s: {held}. Let that program end, or end it, and start again"
+            )
+        if held != told:
+            say(f"apt is busy, this waits up to {patience / 60:.0f} minutes for it: {held}")
+            told = held
+        time.sleep(look)
+
+
+def lock_held(words: str) -> str | None:
+    """Apt's own sentence on the lock that it could not get, with who holds it; None where no lock is the trouble."""
+    found = [line for line in words.splitlines() if any(sign in line for sign in _LOCKED)]
+    return found[0].removeprefix("E: ").removeprefix("W: ").strip(" .") if found else None
