@@ -120,7 +120,7 @@ class Controller:
         except (Refused, StoreRefused) as error:
             outcome = error.reason
             self._retry(race, error, logging.WARNING)
-            await self._tell(race, error)
+            await self._stall(race, error.reason, wording.summary(str(error)))
         except NameTaken as error:
             outcome = error.reason
             self._retry(race, error, logging.WARNING)

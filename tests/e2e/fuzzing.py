@@ -197,12 +197,12 @@ class Edge:
 
     # -- races ------------------------------------------------------------------------------------------------------
 
-    def begun(self, namespace: str, *, trials: int = 2) -> Open:
-        """A new race whose Job is there."""
+    def begun(self, namespace: str, *, trials: int = 2, bears: int = 0) -> Open:
+        """A new race whose Job is there; it bears so many failed trials."""
         self.made += 1
         name = f"race-{self.made}"
         entries = [{"name": "mlp", "model": {"name": "velodrome/mlp"}}]
-        document = race(name, entries=entries, trials={"repeats": trials})
+        document = race(name, entries=entries, trials={"repeats": trials, "maxFailed": bears})
         made = self.api.done("POST", parents_of(namespace), document)
         uid = made["metadata"]["uid"]
         job = self.until(f"the Job of {name}", lambda: self._job(namespace, uid))
