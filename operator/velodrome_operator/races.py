@@ -17,6 +17,7 @@ from velodrome.spec import validate
 from velodrome.verdicts import AWAITING_CONFIRMATION
 from velodrome_operator.children import Names, groups
 from velodrome_operator.observation import JobFacts, PodFacts, job_facts, moment, owner_uid, pod_facts, started_facts
+from velodrome_operator.poison import Poison
 from velodrome_operator.regressed import confirms
 
 Raw = Mapping[str, Any]
@@ -35,7 +36,8 @@ class Race:
     `telemetry.RACE_STATES`, `counts` how many trials it has, how many succeeded and how many failed, by its status;
     `reported_at` is when a runner last reported, and `troubled_at` since when there is trouble. `confirms` is the uid
     of the race that it was made to confirm, `awaiting` says that it waits for a race that confirms it, and
-    `judged_marks` is how often people had marked its board's results when it was last judged.
+    `judged_marks` is how often people had marked its board's results when it was last judged. `poison` is why its inbox
+    ends it.
     """
 
     uid: str
@@ -69,6 +71,7 @@ class Race:
     passed: int = 0
     results: int = 0
     cleared: bool = False
+    poison: Poison | None = None
 
     @classmethod
     def of(cls, raw: Raw) -> Race:
