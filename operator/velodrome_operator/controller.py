@@ -203,7 +203,8 @@ class Controller:
         if race.uid not in self._known:
             self._store.register(job_info(race, planned))
             self._known.add(race.uid)
-        self._access.grant(race.uid)
+        if race.poison is None:
+            self._access.grant(race.uid, self._store.began_with_a_stream)
         trials = self._store.trials(race.uid)
         finished = {index: trial.outcome == "Succeeded" for index, trial in trials.items()}
         self._instruct(race, finished)
@@ -226,6 +227,7 @@ class Controller:
             collected_at=race.collected_at,
             trouble=race.trouble,
             disrupted=race.disrupted(),
+            poison=race.poison,
         )
         return seen if race.ended else replace(seen, refused=await self._refusals.of(race.namespace, podless(seen)))
 
@@ -256,7 +258,7 @@ class Controller:
             await self._cluster.patch_job(race.namespace, name, {"suspend": suspended})
         if decision.missing:
             records = [missing_record(race, planned, lost, self._clock()) for lost in decision.missing]
-            await asyncio.to_thread(self._store.accept, race.uid, "0", records)
+            await asyncio.to_thread(self._store.accept, race.uid, 0, records)
             self.wakeups.wake(race.uid)
         if decision.delete_parent:
             await self._cluster.delete_parent(race.namespace, race.name, race.uid)

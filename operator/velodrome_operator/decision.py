@@ -16,6 +16,7 @@ from typing import Any
 from velodrome.plan import Plan
 from velodrome_operator.children import Manifest
 from velodrome_operator.observation import JobFacts, PodFacts
+from velodrome_operator.poison import Poison
 from velodrome_operator.turns import Standing, turns
 
 # How long a pod's end may be known before its result: reports travel by Redis, ends by the API server.
@@ -32,7 +33,8 @@ class Observation:
     `finished` holds the indexes of trials with an accepted result, by whether they succeeded; `status` is the object's
     present one; `first_failure` is what the failed trial of the lowest index said; `collected_at` is when the inbox was
     last found to hold no more, and `trouble` why it can't be read or results can't be accepted; `refused` says, by Job
-    name, why the API server did not let it have a pod; `disrupted` counts the pods that were lost to a disruption.
+    name, why the API server did not let it have a pod; `disrupted` counts the pods that were lost to a disruption;
+    `poison` is why its inbox ends it.
     """
 
     plan: Plan
@@ -50,6 +52,7 @@ class Observation:
     trouble: str = ""
     refused: Mapping[str, str] = field(default_factory=dict)
     disrupted: int = 0
+    poison: Poison | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +147,8 @@ def _verdict(seen: Observation) -> Verdict | None:
     if len(seen.finished) == trials:
         suffix = f", {failed} failed" if failed else ""
         return Verdict("Complete", "AllTrialsFinished", f"{trials - failed} of {trials} trials succeeded{suffix}")
+    if seen.poison is not None:
+        return Verdict("Failed", seen.poison.reason, seen.poison.message)
     if seen.suspended:
         return None
     late = _never_started(seen)
