@@ -44,6 +44,21 @@ def impossible_progress(progress: Progress, config: TrialConfig) -> str | None:
     return next(_of_progress(progress, config), None)
 
 
+def impossible_metrics(metrics: Mapping[str, float], keys: MeasuredKeys) -> str | None:
+    """The first value or key that no trial has, and why."""
+    return next(_of_metrics(metrics, keys), None)
+
+
+def impossible_curves(curves: Sequence[EpochPoint], config: TrialConfig) -> str | None:
+    """The first field of a curve that no trial of this configuration gives, as in `curves.0.seconds`, and why."""
+    return next(_of_curves(curves, config.budget.max_epochs, keys_of(config)), None)
+
+
+def impossible_dataset(facts: DatasetFacts) -> str | None:
+    """The first field of a data set that no data set has, and why."""
+    return next(_of_dataset(facts), None)
+
+
 def keys_of(config: TrialConfig, facts: DatasetFacts | None = None) -> MeasuredKeys:
     """The metric keys that trials of this configuration can have, on the data that a result says it read."""
     classes = CLASSES[config.dataset.name]
@@ -59,14 +74,11 @@ def _of_result(result: TrialResult, config: TrialConfig, *, rounded: bool) -> It
     for field, found in (("metrics", result.metrics), ("unavailable", result.unavailable)):
         if len(found) > len(keys.ranges):
             yield f"{field}: {len(found)} keys, and a trial of this job has {len(keys.ranges)} at most"
-    for key, value in result.metrics.items():
-        why = keys.impossible(key, without_rounding(key, value) if rounded else value)
-        if why is not None:
-            yield f"metrics.{key}: {why}"
+    yield from _of_metrics(result.metrics, keys, rounded=rounded)
     for key, told in result.unavailable.items():
         yield from _long(f"unavailable.{key[:_QUOTED]}", told)
         yield from _long("unavailable", key)
-    yield from _of_curves(result.curves, config, keys, rounded=rounded)
+    yield from _of_curves(result.curves, config.budget.max_epochs, keys, rounded=rounded)
     yield from _of_epochs(result, config)
     yield from _long("message", result.message, MESSAGE_LIMIT)
     yield from _long("reason", result.reason)
@@ -74,6 +86,13 @@ def _of_result(result: TrialResult, config: TrialConfig, *, rounded: bool) -> It
         yield from _of_dataset(result.dataset)
     if result.environment is not None:
         yield from _of_environment(result.environment)
+
+
+def _of_metrics(metrics: Mapping[str, float], keys: MeasuredKeys, *, rounded: bool = False) -> Iterator[str]:
+    for key, value in metrics.items():
+        why = keys.impossible(key, without_rounding(key, value) if rounded else value)
+        if why is not None:
+            yield f"metrics.{key}: {why}"
 
 
 def _of_epochs(result: TrialResult, config: TrialConfig) -> Iterator[str]:
@@ -84,13 +103,10 @@ def _of_epochs(result: TrialResult, config: TrialConfig) -> Iterator[str]:
         yield f"best_epoch: {result.best_epoch} is not between 1 and budget.maxEpochs, {most}"
 
 
-def _of_curves(
-    curves: Sequence[EpochPoint], config: TrialConfig, keys: MeasuredKeys, *, rounded: bool = False
-) -> Iterator[str]:
+def _of_curves(curves: Sequence[EpochPoint], most: int, keys: MeasuredKeys, *, rounded: bool = False) -> Iterator[str]:
     """There are many points, and nearly all are possible: only where one can't be is it looked for."""
     if len(curves) > MOST_POINTS:
         yield f"curves: {len(curves)} points, and a result has {MOST_POINTS} at most"
-    most = config.budget.max_epochs
     if curves and not _plausible(curves, most):
         yield from _of_points(curves, most)
     validations = [point.validation for point in curves]
@@ -166,7 +182,7 @@ def _of_progress(progress: Progress, config: TrialConfig) -> Iterator[str]:
     if progress.samples_per_second is not None and not 0 <= progress.samples_per_second <= _FASTEST:
         yield f"samples_per_second: {progress.samples_per_second!r} is not between 0 and {_FASTEST:g}"
     if progress.point is not None:
-        for wrong in _of_curves((progress.point,), config, keys_of(config)):
+        for wrong in _of_curves((progress.point,), most, keys_of(config)):
             yield wrong.replace("curves.0", "point", 1)
 
 
