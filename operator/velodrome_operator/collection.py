@@ -252,7 +252,7 @@ class Collection:
             self.results[verdict] += 1
             if verdict == "accepted":
                 seen, result = record.observed, record.result
-                ran = (result.finished_at - result.started_at).total_seconds()
+                ran = max(0.0, (result.finished_at - result.started_at).total_seconds())
                 self.durations.observe(
                     race.board, seen.queued_seconds, ran if seen.run_seconds is None else seen.run_seconds
                 )

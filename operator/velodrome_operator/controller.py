@@ -23,7 +23,7 @@ from velodrome_operator import status, wording
 from velodrome_operator.access import Access
 from velodrome_operator.children import Manifest, Settings, children, is_kueue
 from velodrome_operator.cluster import Cluster, Conflict, NameTaken, Refused, Unavailable
-from velodrome_operator.decision import Decision, Observation, Verdict, decide, podless
+from velodrome_operator.decision import Decision, Observation, Verdict, decide, podless, with_rejection
 from velodrome_operator.families import PASS_BOUNDS, Buckets
 from velodrome_operator.judging import Judging
 from velodrome_operator.ownership import parent_uid
@@ -257,7 +257,9 @@ class Controller:
         for name, suspended in decision.suspend.items():
             await self._cluster.patch_job(race.namespace, name, {"suspend": suspended})
         if decision.missing:
-            records = [missing_record(race, planned, lost, self._clock()) for lost in decision.missing]
+            rejections = await asyncio.to_thread(self._store.rejections, race.uid)
+            lost = (with_rejection(missing, rejections) for missing in decision.missing)
+            records = [missing_record(race, planned, each, self._clock()) for each in lost]
             await asyncio.to_thread(self._store.accept, race.uid, 0, records)
             self.wakeups.wake(race.uid)
         if decision.delete_parent:

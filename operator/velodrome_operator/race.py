@@ -206,8 +206,8 @@ class Race:
         if pod is None or not 0 <= pod.index < len(trials) or trials[pod.index] != index:
             return None
         started = pod.started_at
-        queued = (started - pod.created_at).total_seconds() if started else None
-        run = (pod.finished_at - started).total_seconds() if started and pod.finished_at else None
+        queued = max(0.0, (started - pod.created_at).total_seconds()) if started else None
+        run = max(0.0, (pod.finished_at - started).total_seconds()) if started and pod.finished_at else None
         return Observed(
             executor="kubernetes",
             node=pod.node,
@@ -215,4 +215,6 @@ class Race:
             image_id=pod.image_id,
             queued_seconds=queued,
             run_seconds=run,
+            started_at=started,
+            finished_at=pod.finished_at,
         )

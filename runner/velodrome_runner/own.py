@@ -21,6 +21,7 @@ from typing import IO
 
 import velodrome
 from velodrome import keys
+from velodrome.bounds import impossible_metrics, keys_of
 from velodrome.errors import ConfigurationError
 from velodrome.metrics import MetricKey
 from velodrome.plan import Plan, Trial, objective_key
@@ -77,7 +78,7 @@ def run(
     with Publisher(client, settings.job_uid) as publisher, pusher(settings, plan, trial) as live:
         reporter = Reporter(trial, settings, publisher, live, wall)
         reporter("Starting", None)
-        reported, killed = Reported(), memory_kills()
+        reported, killed = Reported(trial.config), memory_kills()
         ended = _train(line, _Files.of(trial, settings, threads), reported, reporter, settings.ranks)
         told = who(trial, settings, started, wall())
         if ended == 0 and not settings.ranks.leads:
@@ -105,12 +106,16 @@ def conclude(plan: Plan, trial: Trial, reported: Reported, ended: Ended) -> Fail
     if bad is not None:
         return bad
     if reported.problem is not None:
-        return Failure("InvalidReport", f"the command's report can't be read: {reported.problem}", final=True)
+        how = "can't be" if reported.reason == "ImpossibleValue" else "can't be read"
+        return Failure(reported.reason, f"the command's report {how}: {reported.problem}", final=True)
     if reported.result is None:
         return Failure("ResultMissing", "the command reported no result: call trial.result(…) at its end", final=True)
     if reported.dataset is None:
         message = "the command did not say which data it read: call trial.dataset(…), since only equal data compare"
         return Failure("ConditionsMissing", message, final=True)
+    wrong = impossible_metrics(reported.result.metrics, keys_of(trial.config, reported.dataset))
+    if wrong is not None:
+        return Failure("ImpossibleValue", f"the command's report can't be: {wrong}", final=True)
     pinned = trial.config.dataset.digest
     if pinned is not None and pinned != reported.dataset.digest:
         message = f"the command read {reported.dataset.digest}, but spec.dataset.digest pins {pinned}"

@@ -16,6 +16,7 @@ from velodrome_runner.settings import Settings
 
 # Epochs of a result's curves: well below what the collector takes, and more than a screen has pixels.
 MOST_POINTS = 2000
+_MESSAGE = 4096  # characters of why it failed: a log has the rest
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +136,7 @@ def failed(failure: Failure, tail: Tail, who: dict[str, object]) -> TrialResult:
         | {
             "outcome": "Failed",
             "reason": failure.reason,
-            "message": _writable(failure.message),
+            "message": _writable(failure.message)[:_MESSAGE],
             "log_tail": _writable(tail.text())[-2 * LOG_TAIL_LIMIT :],
         }
     )

@@ -10,6 +10,7 @@ from collections.abc import Callable
 import torch
 
 from velodrome import keys
+from velodrome.bounds import TEXT_LIMIT
 from velodrome.errors import ConfigurationError, TrialFailed, VelodromeError
 from velodrome.plan import Plan, Trial
 from velodrome.results import TrialResult
@@ -91,7 +92,7 @@ def _succeeded(measured: Measured, who: dict[str, object]) -> TrialResult:
         | {
             "outcome": "Succeeded",
             "metrics": measured.metrics,
-            "unavailable": measured.unavailable,
+            "unavailable": {key: why[:TEXT_LIMIT] for key, why in measured.unavailable.items()},
             "curves": thinned(trained.curves, trained.best_epoch),
             "dataset": measured.dataset,
             "environment": measured.environment,

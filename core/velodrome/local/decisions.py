@@ -11,7 +11,7 @@ from velodrome import keys
 from velodrome.local.starter import Exited
 from velodrome.plan import Plan
 from velodrome.signals import signal_name
-from velodrome.store import TrialSummary
+from velodrome.store import Rejection, TrialSummary
 
 # A process that a signal ended did so by its own fault with one of these, by another's will with the rest.
 _CRASHES = {signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGTRAP, signal.SIGSYS}
@@ -49,6 +49,11 @@ def too_long(deadline_seconds: int) -> Failure:
     return Failure(
         "TrialDeadlineExceeded", f"the trial ran longer than execution.trialDeadlineSeconds ({deadline_seconds} s)"
     )
+
+
+def refused(rejection: Rejection) -> Failure:
+    """What to record of a trial whose result is none, such as one with an accuracy above 1."""
+    return Failure(rejection.reason, f"the result was rejected: {rejection.message}")
 
 
 def to_run(plan: Plan, standing: Mapping[int, TrialSummary], *, retry_failed: bool) -> list[int]:
