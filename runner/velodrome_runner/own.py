@@ -1,7 +1,8 @@
 """A trial that a command of one's own trains: `velodrome-runner exec -- COMMAND`. Imports no torch.
 
 The command gets its trial by environment and a JSON file, reports by lines of JSON (`lines`), and is told nothing of
-Redis or a Pushgateway: this process delivers, with the same retries and exit codes as for Velodrome's own training.
+Redis or a Pushgateway: this process delivers, with the same retries and exit codes as for Velodrome's own training, and
+the command can't see into it (`privacy`, which `__main__` sees to before anything of the trial runs).
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from velodrome.metrics import MetricKey
 from velodrome.plan import Plan, Trial, objective_key
 from velodrome.results import Environment, Hardware, Software, TrialResult
 from velodrome.signals import signal_name
+from velodrome_runner import interruption
 from velodrome_runner.environment import environment
 from velodrome_runner.hardware import cpu_model, nvidia
 from velodrome_runner.lines import Reported
@@ -95,6 +97,7 @@ def run(
         else:
             where = _environment(trial, reported, threads, settings.concurrent, settings.ranks.size)
             result = TrialResult.model_validate(told | found | {"environment": where})
+        interruption.check()
         live.end()
         delivered = publisher.deliver(result, settings.spool, deadline=settings.deadline)
     return exit_code(found if isinstance(found, Failure) else None, delivered=delivered)
@@ -194,9 +197,7 @@ class _Files:
 
 def _train(line: Sequence[str], files: _Files, reported: Reported, reporter: Reporter, ranks: Ranks) -> int | Failure:
     """Runs the command to its end, passing its epochs on while it runs; its return code, as subprocess has it."""
-    untold = (keys.ENV_REDIS_URL, keys.ENV_PUSHGATEWAY)
-    variables = {name: value for name, value in os.environ.items() if name not in untold}
-    variables |= ranks.environment()
+    variables = {**os.environ, **ranks.environment()}
     variables |= {keys.ENV_TRIAL: str(files.trial), keys.ENV_REPORT: str(files.report)}
     sys.stdout.flush()
     try:
@@ -213,6 +214,7 @@ def _train(line: Sequence[str], files: _Files, reported: Reported, reporter: Rep
         with files.report.open(encoding="utf-8", errors="replace") as lines:
             rest = ""
             while True:
+                interruption.check()
                 code = process.poll()
                 rest = _follow(rest + lines.read(), reported, reporter)
                 if code is not None:

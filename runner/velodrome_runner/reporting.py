@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from velodrome import keys
 from velodrome.plan import Trial
 from velodrome.results import LOG_TAIL_LIMIT, EpochPoint, Phase, Progress, TrialResult, utc
+from velodrome_runner import interruption
 from velodrome_runner.live import Pusher
 from velodrome_runner.log import Tail, say
 from velodrome_runner.publish import Publisher
@@ -71,6 +72,7 @@ class Reporter:
         return self._trial.config.budget.max_epochs
 
     def __call__(self, phase: Phase, moment: Moment | None) -> None:
+        interruption.check()
         epochs = self.epochs
         say(self._line(phase, moment, epochs))
         if not self._settings.ranks.leads:

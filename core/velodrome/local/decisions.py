@@ -15,7 +15,6 @@ from velodrome.store import Rejection, TrialSummary
 
 # A process that a signal ended did so by its own fault with one of these, by another's will with the rest.
 _CRASHES = {signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGTRAP, signal.SIGSYS}
-EXIT_TERMINATED = 128 + signal.SIGTERM
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +27,7 @@ class Failure:
 
 def is_interruption(exited: Exited) -> bool:
     """Whether the trial was told to end, which says nothing about it: it has to run again."""
-    return exited.code == EXIT_TERMINATED or exited.signal == signal.SIGTERM
+    return exited.code == keys.EXIT_INTERRUPTED or exited.signal == signal.SIGTERM
 
 
 def failure_of(exited: Exited) -> Failure:
