@@ -293,8 +293,9 @@ def edge(folder: Path) -> Iterator[Edge]:
     kube = Kube(cluster)
     try:
         kube("apply", "--server-side", "-f", str(ROOT / "deploy/crd/benchmarkjobs.yaml"))
-        kube("wait", "--for=condition=Established", "crd/benchmarkjobs.velodrome.dev")
-        kube.wait("the kind to be served", lambda: "bmj" in kube("api-resources", "--api-group=velodrome.dev"))
+        kinds = ("api-resources", "--api-group=velodrome.dev")
+        kube.wait("the kind to be served", lambda: "bmj" in kube(*kinds, check=False))
+        kube.wait("namespaces", lambda: kube("get", "namespace", "default", "--ignore-not-found"))
         for namespace in (HOME, TEAM, OTHERS):
             kube("create", "namespace", namespace)
             kube("-n", namespace, "create", "serviceaccount", "default")  # its controller does not run
