@@ -216,7 +216,7 @@ def test_viewers_survive_whatever_is_stored(at: Edge) -> None:
     )  # fmt: skip
 
     @given(data=st.data())
-    @settings(FUZZ, max_examples=40)
+    @settings(FUZZ, max_examples=25)
     def one(data: st.DataObject) -> None:
         key = data.draw(st.sampled_from(hashes + others))
         if key in hashes:
