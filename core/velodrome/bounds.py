@@ -25,23 +25,38 @@ MOST_LIBRARIES = 200
 MOST_CLASSES = 10_000
 MOST_SAMPLES = 10**12
 _MOST_AXES = 16
-_MOST_EPOCHS = 10**6  # that a progress report may say the budget has
+_LARGEST_BUDGET = 100_000  # epochs, by the spec
 _LARGEST_NUMBER = 2.0**63  # of CPUs, bytes and the like
 _FASTEST = CATALOGUE["train_samples_per_second"].range[1]
 _QUOTED = 80  # characters of a key that a message quotes
 
 
-def impossible_result(result: TrialResult, config: TrialConfig, *, rounded: bool = False) -> str | None:
+def impossible_result(result: TrialResult, config: TrialConfig, *, kept: bool = False) -> str | None:
     """The first field of a result that no trial of this configuration can have, and why; None where there is none.
 
-    `rounded` lets a ratio pass 1 by the rounding of float32, as in records of version 0.1.0.
+    What a store has `kept`, maybe since version 0.1.0, may pass 1 by the rounding of float32, and its budget.
     """
-    return next(_of_result(result, config, rounded=rounded), None)
+    return next(_of_result(result, config, kept=kept), None)
 
 
 def impossible_progress(progress: Progress, config: TrialConfig) -> str | None:
     """The first field of a progress report that no trial of this configuration can have, and why."""
     return next(_of_progress(progress, config), None)
+
+
+def impossible_metrics(metrics: Mapping[str, float], keys: MeasuredKeys) -> str | None:
+    """The first value or key that no trial has, and why."""
+    return next(_of_metrics(metrics, keys), None)
+
+
+def impossible_curves(curves: Sequence[EpochPoint], config: TrialConfig) -> str | None:
+    """The first field of a curve that no trial of this configuration gives, as in `curves.0.seconds`, and why."""
+    return next(_of_curves(curves, config.budget.max_epochs, keys_of(config)), None)
+
+
+def impossible_dataset(facts: DatasetFacts) -> str | None:
+    """The first field of a data set that no data set has, and why."""
+    return next(_of_dataset(facts), None)
 
 
 def keys_of(config: TrialConfig, facts: DatasetFacts | None = None) -> MeasuredKeys:
@@ -54,20 +69,18 @@ def keys_of(config: TrialConfig, facts: DatasetFacts | None = None) -> MeasuredK
 _keys = lru_cache(maxsize=64)(MeasuredKeys)  # a job's trials all have the same
 
 
-def _of_result(result: TrialResult, config: TrialConfig, *, rounded: bool) -> Iterator[str]:
+def _of_result(result: TrialResult, config: TrialConfig, *, kept: bool) -> Iterator[str]:
     keys = keys_of(config, result.dataset)
     for field, found in (("metrics", result.metrics), ("unavailable", result.unavailable)):
         if len(found) > len(keys.ranges):
             yield f"{field}: {len(found)} keys, and a trial of this job has {len(keys.ranges)} at most"
-    for key, value in result.metrics.items():
-        why = keys.impossible(key, without_rounding(key, value) if rounded else value)
-        if why is not None:
-            yield f"metrics.{key}: {why}"
+    yield from _of_metrics(result.metrics, keys, kept=kept)
     for key, told in result.unavailable.items():
         yield from _long(f"unavailable.{key[:_QUOTED]}", told)
         yield from _long("unavailable", key)
-    yield from _of_curves(result.curves, config, keys, rounded=rounded)
-    yield from _of_epochs(result, config)
+    most = _LARGEST_BUDGET if kept else config.budget.max_epochs
+    yield from _of_curves(result.curves, most, keys, kept=kept)
+    yield from _of_epochs(result, most)
     yield from _long("message", result.message, MESSAGE_LIMIT)
     yield from _long("reason", result.reason)
     if result.dataset is not None:
@@ -76,28 +89,31 @@ def _of_result(result: TrialResult, config: TrialConfig, *, rounded: bool) -> It
         yield from _of_environment(result.environment)
 
 
-def _of_epochs(result: TrialResult, config: TrialConfig) -> Iterator[str]:
-    most = config.budget.max_epochs
+def _of_metrics(metrics: Mapping[str, float], keys: MeasuredKeys, *, kept: bool = False) -> Iterator[str]:
+    for key, value in metrics.items():
+        why = keys.impossible(key, without_rounding(key, value) if kept else value)
+        if why is not None:
+            yield f"metrics.{key}: {why}"
+
+
+def _of_epochs(result: TrialResult, most: int) -> Iterator[str]:
     if result.epochs is not None and not 0 <= result.epochs <= most:
         yield f"epochs: {result.epochs} is not between 0 and budget.maxEpochs, {most}"
     if result.best_epoch is not None and not 1 <= result.best_epoch <= most:
         yield f"best_epoch: {result.best_epoch} is not between 1 and budget.maxEpochs, {most}"
 
 
-def _of_curves(
-    curves: Sequence[EpochPoint], config: TrialConfig, keys: MeasuredKeys, *, rounded: bool = False
-) -> Iterator[str]:
+def _of_curves(curves: Sequence[EpochPoint], most: int, keys: MeasuredKeys, *, kept: bool = False) -> Iterator[str]:
     """There are many points, and nearly all are possible: only where one can't be is it looked for."""
     if len(curves) > MOST_POINTS:
         yield f"curves: {len(curves)} points, and a result has {MOST_POINTS} at most"
-    most = config.budget.max_epochs
     if curves and not _plausible(curves, most):
         yield from _of_points(curves, most)
     validations = [point.validation for point in curves]
     for name in dict.fromkeys(chain.from_iterable(validations)):
         values = [found[name] for found in validations if name in found]
         for value in (min(values), max(values)):
-            why = impossible_validation(name, without_rounding(name, value) if rounded else value, keys)
+            why = impossible_validation(name, without_rounding(name, value) if kept else value, keys)
             if why is not None:
                 place = next(place for place, found in enumerate(validations) if found.get(name) == value)
                 yield f"curves.{place}.validation.{name[:_QUOTED]}: {why}"
@@ -159,14 +175,14 @@ def _of_progress(progress: Progress, config: TrialConfig) -> Iterator[str]:
     most = config.budget.max_epochs
     if not 0 <= progress.epoch <= most:
         yield f"epoch: {progress.epoch} is not between 0 and budget.maxEpochs, {most}"
-    if not 0 <= progress.epochs <= _MOST_EPOCHS:
-        yield f"epochs: {progress.epochs} is not between 0 and {_MOST_EPOCHS}"
+    if not 0 <= progress.epochs <= _LARGEST_BUDGET:
+        yield f"epochs: {progress.epochs} is not between 0 and {_LARGEST_BUDGET}"
     if progress.loss is not None and not abs(progress.loss) <= LARGEST:
         yield f"loss: {progress.loss!r} is larger than {LARGEST:g}"
     if progress.samples_per_second is not None and not 0 <= progress.samples_per_second <= _FASTEST:
         yield f"samples_per_second: {progress.samples_per_second!r} is not between 0 and {_FASTEST:g}"
     if progress.point is not None:
-        for wrong in _of_curves((progress.point,), config, keys_of(config)):
+        for wrong in _of_curves((progress.point,), most, keys_of(config)):
             yield wrong.replace("curves.0", "point", 1)
 
 

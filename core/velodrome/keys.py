@@ -35,6 +35,7 @@ EXIT_OK = 0
 EXIT_FAILED = 1  # the trial failed; its record was delivered
 EXIT_CONFIGURATION = 78  # sysexits' EX_CONFIG: running it again can't help; its record was delivered
 EXIT_PEER_LOST = 76  # sysexits' EX_PROTOCOL: another pod of this trial is gone, all are to start again; no record
+EXIT_INTERRUPTED = 143  # 128 + SIGTERM: the trial was told to end, which says nothing about it; no record
 EXIT_UNDELIVERED = 75  # sysexits' EX_TEMPFAIL: a record waits in the spool folder
 
 # Redis. One prefix; `{uid}` is the BenchmarkJob's.

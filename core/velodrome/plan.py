@@ -153,6 +153,10 @@ def quality_keys(job: BenchmarkJob) -> tuple[str, ...]:
     return tuple(sorted(keys))
 
 
+# What uids of runs on one machine begin with; no uid of an object on a cluster does.
+LOCAL_PREFIX = "local-"
+
+
 def local_uid(plan: Plan, generation: int = 0) -> str:
     """The uid of a run on one machine: the same race gives the same uid, so that running it again carries on.
 
@@ -168,7 +172,7 @@ def local_uid(plan: Plan, generation: int = 0) -> str:
         "trials": [spec.trials.repeats, spec.trials.base_seed],
         "generation": generation,
     }
-    return "local-" + digest(race, 16)
+    return LOCAL_PREFIX + digest(race, 16)
 
 
 def entry_id(config: TrialConfig) -> str:

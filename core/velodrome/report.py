@@ -31,7 +31,7 @@ from typing import Any, Protocol
 
 from velodrome.calls import call_times, too_few
 from velodrome.keys import ENV_REPORT, ENV_TRIAL
-from velodrome.metrics import CATALOGUE
+from velodrome.metrics import CATALOGUE, MetricKey, without_rounding
 
 
 class Array(Protocol):
@@ -126,10 +126,15 @@ class Trial:
         learning_rate: float = 0.0,
         validation: Mapping[str, float] | None = None,
     ) -> None:
-        """Tells of an epoch that has ended, with the samples that it trained on and values on the validation split."""
+        """Tells of an epoch that has ended, with the samples that it trained on and values on the validation split.
+
+        Raises:
+            ValueError: a value is outside its metric's range; nothing was told.
+        """
+        values = _possible(validation or {}, "validation", self.conditions)
         self.done = epoch
         self.samples += samples
-        self._look_at_target(validation or {})
+        self._look_at_target(values)
         self._write(
             type="epoch",
             epoch=epoch,
@@ -137,7 +142,7 @@ class Trial:
             train_loss=train_loss,
             learning_rate=learning_rate,
             samples_per_second=self.samples / self.seconds if self.seconds else 0.0,
-            validation=dict(validation or {}),
+            validation=values,
         )
 
     def time_inference(self, predict: Callable[[int], object]) -> dict[str, float]:
@@ -159,12 +164,16 @@ class Trial:
         return found
 
     def result(self, metrics: Mapping[str, float], unavailable: Mapping[str, str] | None = None) -> None:
-        """Tells the final values, by metric key; training time and throughput are added from the stopwatch."""
-        values = {name: float(value) for name, value in metrics.items()}
+        """Tells the final values, by metric key; training time and throughput are added from the stopwatch.
+
+        Raises:
+            ValueError: a value is outside its metric's range, or no trial of the race has such a key; nothing was told.
+        """
+        values = _possible(metrics, "metrics", self.conditions)
         if self.seconds:
             values.setdefault("train_seconds", self.seconds)
             values.setdefault("train_samples_per_second", self.samples / self.seconds)
-        if self.time_to_target is not None:
+        if self.time_to_target:
             values.setdefault("time_to_target_seconds", self.time_to_target)
         self._write(type="result", metrics=values, unavailable=dict(unavailable or {}), epochs=self.done)
 
@@ -243,6 +252,27 @@ def classification(labels: Sequence[int], predicted: Sequence[int]) -> dict[str,
         "recall": statistics.fmean(recalls),
         "f1": statistics.fmean(scores),
     }
+
+
+def _possible(values: Mapping[str, float], where: str, conditions: Mapping[str, Any]) -> dict[str, float]:
+    """The values as floats; a ratio that passes 1 by the rounding of float32 is 1.
+
+    Raises:
+        ValueError: a key is no metric's, or a value is outside its metric's range.
+    """
+    found = {name: without_rounding(name, float(value)) for name, value in values.items()}
+    sizes = conditions.get("evaluation", {}).get("inference", {}).get("batchSizes")
+    for name, value in found.items():
+        key = MetricKey.parse(name)
+        if not math.isfinite(value):
+            continue  # `_write` says so
+        why = key.metric.impossible(value)
+        size = dict(key.parameters).get("batch_size")
+        if why is None and sizes and size is not None and int(size) not in sizes:
+            why = f"batch size {size} is none of evaluation.inference.batchSizes: {', '.join(map(str, sizes))}"
+        if why is not None:
+            raise ValueError(f"{where}.{name}: {why}")
+    return found
 
 
 def _not_finite(value: Any, name: str = "") -> str:

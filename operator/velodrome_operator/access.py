@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from urllib.parse import quote
 
 import redis
 
 from velodrome import keys
+from velodrome.plan import LOCAL_PREFIX
 from velodrome.results import Outcome
 from velodrome.store.edge import translated
+from velodrome.store.largest import Largest
 
 _PROBE = f"{keys.PREFIX}:writable"
+_SCANS, _SCANNED_AT_ONCE = 200, 1000
 
 
 def user_name(uid: str) -> str:
@@ -30,10 +33,17 @@ def password(secret: str, uid: str) -> str:
     return hmac.new(secret.encode(), f"{keys.PREFIX}:{uid}".encode(), hashlib.sha256).hexdigest()
 
 
-def rules(secret: str, uid: str) -> list[str]:
-    """The ACL rules of a job's user. `%R~` and `%W~`, which tell reading from writing, need Redis 7."""
-    commands = ("xadd", "xlen", "hget", "hmget", "hgetall", "ping", "hello", "auth", "client|setname")
+def rules(secret: str, uid: str, *, stream: bool = False) -> list[str]:
+    """The ACL rules of a job's user. `%R~` and `%W~`, which tell reading from writing, need Redis 7.
+
+    No argument of these commands does harm: RPUSH adds behind what others sent, and LLEN tells how much waits. Runners
+    of version 0.1.0 append to a `stream`, and only among themselves can they harm what lies there.
+    """
+    commands = ["rpush", "llen", "hget", "ping", "hello", "auth", "client|setname"]
     patterns = [f"%W~{keys.inbox(uid)}", f"%R~{keys.instructions(uid)}"]
+    if stream:
+        commands += ["xadd", "xlen"]
+        patterns.append(f"%W~{keys.inbox_stream(uid)}")
     return ["reset", "on", f">{password(secret, uid)}", *patterns, *(f"+{command}" for command in commands)]
 
 
@@ -47,13 +57,17 @@ class Access:
         self._granted: set[str] = set()
         self._revoked: set[str] = set()
         self._run_id: str | None = None
+        self._cursor: int | bytes | str = 0
+        self._largest = Largest(client)
 
     def url(self, uid: str) -> str:
         """Where and as whom a job's runners report."""
         return f"redis://{quote(user_name(uid))}:{password(self._secret, uid)}@{self._address}/0"
 
-    def grant(self, uid: str) -> None:
+    def grant(self, uid: str, appends_to_a_stream: Callable[[str], bool] = lambda _: False) -> None:
         """Makes the job's user where it is missing: at first, and after a Redis restarted without it.
+
+        It is asked once whether the job's runners may be of version 0.1.0, which need a stream.
 
         Raises:
             StoreUnavailable: Redis does not answer.
@@ -65,7 +79,8 @@ class Access:
                 self._granted.clear()
                 self._run_id = run_id
             if uid not in self._granted:
-                self._client.execute_command("ACL", "SETUSER", user_name(uid), *rules(self._secret, uid))
+                allowed = rules(self._secret, uid, stream=appends_to_a_stream(uid))
+                self._client.execute_command("ACL", "SETUSER", user_name(uid), *allowed)
                 self._granted.add(uid)
                 self._revoked.discard(uid)
 
@@ -90,13 +105,16 @@ class Access:
 
         For jobs that have ended or are gone: what is left in the inbox is collected no more. Redis is asked once.
         """
-        if uid in self._revoked:
-            return
+        if uid not in self._revoked:
+            self.remove(uid)
+            self._revoked.add(uid)
+
+    def remove(self, uid: str) -> None:
+        """`revoke`, though it was done before."""
         with translated(self._address):
             self._client.execute_command("ACL", "DELUSER", user_name(uid))
-            self._client.unlink(keys.instructions(uid), keys.inbox(uid))
+            self._client.unlink(keys.instructions(uid), keys.inbox(uid), keys.inbox_stream(uid))
         self._granted.discard(uid)
-        self._revoked.add(uid)
 
     def probe(self) -> None:
         """Writes something, since a Redis that is full or read-only still answers who only reads.
@@ -105,13 +123,35 @@ class Access:
             StoreUnavailable: it takes nothing for now.
             StoreRefused: it takes nothing until a person acts.
         """
-        with translated(self._address):
+        with translated(self._address, self._largest):
             self._client.execute_command("SET", _PROBE, "1", "EX", 600)
 
     def users(self) -> frozenset[str]:
         """The uids of the jobs that have a user now."""
         with translated(self._address):
             names = self._client.execute_command("ACL", "USERS")
-        texts = (name.decode() if isinstance(name, bytes) else str(name) for name in names)
-        prefix = user_name("")
-        return frozenset(name.removeprefix(prefix) for name in texts if name.startswith(prefix))
+        return _uids(names, user_name(""))
+
+    def holders(self) -> frozenset[str]:
+        """The uids of jobs that have a user, an inbox or instructions now, whoever made them.
+
+        Users are all looked at. Of a large Redis' keys a part is, and the next part by the next call. Races on one
+        machine, which no API server knows, are left out.
+        """
+        found = set(self.users())
+        with translated(self._address):
+            for _ in range(_SCANS):
+                self._cursor, names = self._client.execute_command(
+                    "SCAN", self._cursor, "MATCH", f"{keys.PREFIX}:[ri]*", "COUNT", _SCANNED_AT_ONCE
+                )
+                for of in (keys.inbox, keys.inbox_stream, keys.instructions):
+                    found |= _uids(names, of(""))
+                if int(self._cursor) == 0:
+                    break
+        return frozenset(uid for uid in found if not uid.startswith(LOCAL_PREFIX))
+
+
+def _uids(names: Iterable[bytes | str], prefix: str) -> frozenset[str]:
+    """The uids in those of the names that begin so."""
+    texts = (name.decode(errors="replace") if isinstance(name, bytes) else name for name in names)
+    return frozenset(text.removeprefix(prefix) for text in texts if text.startswith(prefix))

@@ -1,21 +1,25 @@
-"""The collector's rounds over all races that can still report. Redis is asked in a thread: the loop never waits."""
+"""The collector's rounds over all races that can still report. Redis is asked in threads: the loop never waits.
+
+A round sees what waits where and gives each race that has reports a turn, beside all others' turns. What holds up one
+race is its own affair: its pauses, its questions to the API server, and the time that its many reports take.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import get_args
 
-from velodrome.collector import REASONS, Collected, Collector
+from velodrome.collector import REASONS, Collected, Collector, Slice
 from velodrome.errors import SpecError, StoreRefused, StoreUnavailable
-from velodrome.plan import Plan
-from velodrome.results import Observed
-from velodrome.store import Store, Verdict
-from velodrome_operator.cluster import Cluster, Refused, Unavailable
+from velodrome.store import InboxSize, Room, Store, Verdict
+from velodrome_operator.attribution import Attribution, Unattributed, Witness
+from velodrome_operator.cluster import Cluster
 from velodrome_operator.families import Durations
+from velodrome_operator.poison import poison
 from velodrome_operator.race import Race
 from velodrome_operator.races import Races
 
@@ -23,15 +27,16 @@ from velodrome_operator.races import Races
 ROUND_SECONDS = 0.3
 # Where no pod is known nobody reports, so far as is known: such inboxes are looked into every so many rounds.
 _ROUNDS_WITHOUT_PODS = 10
-_LOOKUP_SECONDS = 10.0
 _LONGEST_PAUSE = 10.0
 _PROBE_SECONDS = 5.0
+# A slice of an inbox. Who has no more than that waiting is done in one, as soon as one of a few lanes is free. All
+# others share a lane of their own, which rests for so many times as long as each slice took: judging takes the
+# interpreter's time, which those that have little waiting need too.
+_SLICE_REPORTS, _SLICE_BYTES = 50, 128 * 1024
+_LANES = 4
+_REST_SHARE, _LONGEST_REST = 4.0, 2.0
 
 log = logging.getLogger("velodrome.operator")
-
-
-class Unattributed(StoreUnavailable):
-    """The API server does not say which pod sent a report: later, then."""
 
 
 class Collection:
@@ -41,7 +46,8 @@ class Collection:
     is whether it does now and takes writes. `results` counts what became of results, `rejected` reports by reason, and
     `waiting` is how many inboxes held anything in the last round.
 
-    `clock` is the one that passes go by: when an inbox was read is held against when pods ended.
+    `clock` is the one that passes go by: when an inbox was read is held against when pods ended. `seal` ends what a
+    job's runners may do and removes their inbox; that is done where it is poisoned, before the race's status says so.
     """
 
     def __init__(
@@ -52,13 +58,16 @@ class Collection:
         wake: Callable[[str], None],
         probe: Callable[[], None],
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        *,
+        seal: Callable[[str], None],
     ) -> None:
         self._races = races
         self._store = store
-        self._cluster = cluster
+        self._attribution = Attribution(races, cluster)
         self._wake = wake
         self._probe = probe
         self._clock = clock
+        self._seal = seal
         self._probed_at: float | None = None
         self.results = dict.fromkeys(get_args(Verdict), 0)
         self.rejected = dict.fromkeys(REASONS, 0)
@@ -68,16 +77,29 @@ class Collection:
         self.last_round: float | None = None
         self.collected_at: datetime | None = None
         self._rounds = 0
+        self._turns: dict[str, asyncio.Task[None]] = {}
+        self._pauses: dict[str, tuple[float, float]] = {}  # by uid: until when, and how long that is
+        self._lanes, self._slow_lane = asyncio.Semaphore(_LANES), asyncio.Semaphore(1)
 
     async def work(self) -> None:
         """Rounds for ever; a Redis that is away is waited for."""
         pause = ROUND_SECONDS
-        while True:
-            pause = ROUND_SECONDS if await self._round() else min(pause * 2, _LONGEST_PAUSE)
-            await asyncio.sleep(pause)
+        try:
+            while True:
+                pause = ROUND_SECONDS if await self._round() else min(pause * 2, _LONGEST_PAUSE)
+                await asyncio.sleep(pause)
+        finally:
+            for turn in self._turns.values():
+                turn.cancel()
+
+    async def settled(self) -> None:
+        """Waits until all turns that were begun have ended."""
+        while self._turns:
+            await asyncio.wait(list(self._turns.values()))
+            await asyncio.sleep(0)
 
     async def _round(self) -> bool:
-        """Looks into every inbox; whether all could be collected. One race's trouble holds up no other.
+        """Looks at what waits in every inbox and begins turns; whether Redis answered and takes writes.
 
         Which of them hold anything is asked in one round trip, so that a thousand quiet races cost next to nothing.
         """
@@ -87,32 +109,119 @@ class Collection:
         asked = [uid for uid, race in going.items() if everyone or race.pods or race.gone or race.trouble]
         began = self._clock()
         try:
+            waiting, room = await asyncio.to_thread(lambda: (self._store.waiting(asked), self._store.room()))
+            # First: a Redis that an inbox has filled takes nothing before that is gone.
+            await self._end_poisoned(going, waiting, room)
             await self._probe_now_and_then()
-            waiting = await asyncio.to_thread(self._store.waiting, asked) if asked else []
         except (StoreUnavailable, StoreRefused) as error:
             return self._note_all(error)
         self.waiting = len(waiting)
-        for uid in set(asked).difference(waiting):
+        self.last_round, self.collected_at, self.redis_up = time.monotonic(), self._clock(), True
+        for uid in set(asked).difference(waiting, self._turns):
             going[uid].collected_at = began
             self._note(going[uid], "")
-        return await self._collect_all([going[uid] for uid in waiting])
+        self._pauses = {uid: pause for uid, pause in self._pauses.items() if uid in going}
+        for uid in sorted(waiting, key=lambda uid: waiting[uid].size or 0):
+            if going[uid].poison is None:
+                self._begin(going[uid], waiting[uid])
+        return True
 
-    async def _collect_all(self, races: Sequence[Race]) -> bool:
-        troubled = False
-        for race in races:
-            try:
-                await self._collect(race, race.plan or race.planned())
-            except (Unattributed, StoreRefused, SpecError) as error:
-                troubled = self._note(race, str(error))
-            except StoreUnavailable as error:
-                return self._note_all(error)
-            except Exception as error:  # whatever is odd about one race, the others' results come
-                log.exception("collecting ended by an error that nobody expected", extra={"uid": race.uid})
-                troubled = self._note(race, f"the operator met an error that it did not expect: {type(error).__name__}")
-            else:
-                self._note(race, "")
-        self.last_round, self.collected_at, self.redis_up = time.monotonic(), self._clock(), True
-        return not troubled
+    async def _end_poisoned(self, going: Mapping[str, Race], waiting: Mapping[str, InboxSize], room: Room) -> None:
+        """Seals what nobody can collect, or what takes too much memory; a pass then ends those races."""
+        for uid, size in waiting.items():
+            race = going[uid]
+            found = poison(size, room)
+            if found is None and race.poison is None:
+                continue
+            race.poison = race.poison or found
+            assert race.poison is not None
+            self._note(race, f"{race.poison.reason}: {race.poison.message}")
+            if uid in self._turns:
+                self._turns[uid].cancel()
+            await asyncio.to_thread(self._seal, uid)
+            self._wake(uid)
+
+    def _begin(self, race: Race, size: InboxSize) -> None:
+        """Begins the race's turn, unless it has one or rests."""
+        if race.uid in self._turns or self._pauses.get(race.uid, (0.0, 0.0))[0] > time.monotonic():
+            return
+        small = (size.reports or 0) <= _SLICE_REPORTS and (size.size or 0) <= _SLICE_BYTES
+        turn = asyncio.create_task(self._turn(race, small=small))
+        self._turns[race.uid] = turn
+        turn.add_done_callback(lambda _: self._turns.pop(race.uid, None))
+
+    async def _turn(self, race: Race, *, small: bool) -> None:
+        """Collects the race's inbox to its end; what holds it up is noted, and earns this race a pause."""
+        try:
+            while not await self._slice(race, self._lanes if small else self._slow_lane, rest=not small):
+                small = False
+                if race.ended or race.poison is not None:
+                    return
+        except StoreUnavailable as error:
+            self._note(race, str(error))
+            if isinstance(error, Unattributed):
+                self._pause(race)
+        except (StoreRefused, SpecError) as error:
+            self._note(race, str(error))
+            self._pause(race)
+        except Exception as error:  # whatever is odd about one race, the others' results come
+            log.exception("collecting ended by an error that nobody expected", extra={"uid": race.uid})
+            self._note(race, f"the operator met an error that it did not expect: {type(error).__name__}")
+            self._pause(race)
+        else:
+            self._pauses.pop(race.uid, None)
+            self._note(race, "")
+
+    def _pause(self, race: Race) -> None:
+        _, last = self._pauses.get(race.uid, (0.0, ROUND_SECONDS))
+        pause = min(2 * last, _LONGEST_PAUSE)
+        self._pauses[race.uid] = time.monotonic() + pause, pause
+
+    async def _slice(self, race: Race, lane: asyncio.Semaphore, *, rest: bool) -> bool:
+        """Takes some of what the inbox holds; whether the turn is over.
+
+        A report may overtake its pod's event: then the API server is asked, once for all reports that were read, while
+        others have the lane. Or its pod came and went while no operator was there: then Events tell.
+        """
+        began = self._clock()
+        witness = Witness(race)
+        plan = race.plan or race.planned()
+        collector = Collector(self._store, plan, race.uid, witness, time.time, _SLICE_REPORTS, _SLICE_BYTES)
+
+        def take(read: Slice, *, surely: bool = False) -> Collected | None:
+            witness.missed = False
+            judged = collector.judged(read)
+            return collector.take(judged) if surely or not witness.missed else None
+
+        def read_and_take() -> tuple[Slice, Collected | None]:
+            read = collector.read()
+            return read, take(read)
+
+        async with lane:
+            started = time.monotonic()
+            read, collected = await asyncio.to_thread(read_and_take)
+            if rest:
+                await asyncio.sleep(min(_REST_SHARE * (time.monotonic() - started), _LONGEST_REST))
+        known = collected is not None
+        for question in (self._attribution.look, self._attribution.look_back):
+            if collected is None:
+                await question(race)
+                last = question == self._attribution.look_back
+                async with lane:
+                    collected = await asyncio.to_thread(take, read, surely=last)
+        assert collected is not None
+        if collected.last:
+            race.collected_at = began
+        self._tell(race, collected, began)
+        return collected.last or not known  # forged reports make one question a round, however many they are
+
+    def _tell(self, race: Race, collected: Collected, at: datetime) -> None:
+        """Counts what a slice had, and wakes the race where that changes something."""
+        self._count(race, collected)
+        if collected.verdicts or collected.progress:
+            race.reported_at = at
+        if collected.verdicts or collected.rejected:
+            self._wake(race.uid)
 
     async def _probe_now_and_then(self) -> None:
         """Sees whether Redis takes anything: runners that can't report leave nothing to collect that would tell."""
@@ -138,63 +247,14 @@ class Collection:
             self._wake(race.uid)
         return bool(trouble)
 
-    async def _collect(self, race: Race, plan: Plan) -> None:
-        began = self._clock()
-        collector = Collector(self._store, plan, race.uid, self._observer(race), time.time)
-        collected = await asyncio.to_thread(collector.collect_once)
-        if collected.last:
-            race.collected_at = began
-        self._count(race, collected)
-        if collected.verdicts or collected.progress:
-            race.reported_at = began
-        if collected.verdicts or collected.rejected:
-            self._wake(race.uid)
-
-    def _observer(self, race: Race) -> Callable[[int, str], Observed | None]:
-        """What is known of an attempt. A report may overtake its pod's event: then the API server is asked, once a
-        round, for every pod that reported was there before the inbox was read. Or its pod came and went while no
-        operator was there: then Events tell.
-        """
-        loop, left = asyncio.get_running_loop(), [self._look, self._look_back]
-
-        def observe(index: int, attempt: str) -> Observed | None:
-            known = race.observed(index, attempt)
-            while known is None and left:
-                asyncio.run_coroutine_threadsafe(_attributing(left.pop(0)(race)), loop).result()
-                known = race.observed(index, attempt)
-            return known
-
-        return observe
-
-    async def _look(self, race: Race) -> None:
-        """The race's pods as the API server has them now, and before them the Jobs that they are known by."""
-        async for raw in self._cluster.jobs(race.namespace, race.uid):
-            self._races.saw_job(raw)
-        async for raw in self._cluster.pods(race.namespace, race.uid):
-            self._races.saw_pod(raw)
-
-    async def _look_back(self, race: Race) -> None:
-        """The race's pods that are gone, as far as Events tell."""
-        async for event in self._cluster.started_pods(race.namespace):
-            race.saw_started(event)
-
     def _count(self, race: Race, collected: Collected) -> None:
         for record, verdict in collected.verdicts:
             self.results[verdict] += 1
             if verdict == "accepted":
                 seen, result = record.observed, record.result
-                ran = (result.finished_at - result.started_at).total_seconds()
+                ran = max(0.0, (result.finished_at - result.started_at).total_seconds())
                 self.durations.observe(
                     race.board, seen.queued_seconds, ran if seen.run_seconds is None else seen.run_seconds
                 )
         for rejection in collected.rejected:
             self.rejected[rejection.reason] = self.rejected.get(rejection.reason, 0) + 1
-
-
-async def _attributing(question: Awaitable[None]) -> None:
-    """An answer in time, or `Unattributed`."""
-    try:
-        async with asyncio.timeout(_LOOKUP_SECONDS):
-            await question
-    except (Unavailable, Refused, TimeoutError) as error:
-        raise Unattributed(f"a report can't be attributed: {error}") from error

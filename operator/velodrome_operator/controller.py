@@ -23,7 +23,7 @@ from velodrome_operator import status, wording
 from velodrome_operator.access import Access
 from velodrome_operator.children import Manifest, Settings, children, is_kueue
 from velodrome_operator.cluster import Cluster, Conflict, NameTaken, Refused, Unavailable
-from velodrome_operator.decision import Decision, Observation, Verdict, decide, podless
+from velodrome_operator.decision import Decision, Observation, Verdict, decide, podless, with_rejection
 from velodrome_operator.families import PASS_BOUNDS, Buckets
 from velodrome_operator.judging import Judging
 from velodrome_operator.ownership import parent_uid
@@ -120,7 +120,7 @@ class Controller:
         except (Refused, StoreRefused) as error:
             outcome = error.reason
             self._retry(race, error, logging.WARNING)
-            await self._tell(race, error)
+            await self._stall(race, error.reason, wording.summary(str(error)))
         except NameTaken as error:
             outcome = error.reason
             self._retry(race, error, logging.WARNING)
@@ -203,7 +203,8 @@ class Controller:
         if race.uid not in self._known:
             self._store.register(job_info(race, planned))
             self._known.add(race.uid)
-        self._access.grant(race.uid)
+        if race.poison is None:
+            self._access.grant(race.uid, self._store.began_with_a_stream)
         trials = self._store.trials(race.uid)
         finished = {index: trial.outcome == "Succeeded" for index, trial in trials.items()}
         self._instruct(race, finished)
@@ -226,6 +227,7 @@ class Controller:
             collected_at=race.collected_at,
             trouble=race.trouble,
             disrupted=race.disrupted(),
+            poison=race.poison,
         )
         return seen if race.ended else replace(seen, refused=await self._refusals.of(race.namespace, podless(seen)))
 
@@ -255,8 +257,10 @@ class Controller:
         for name, suspended in decision.suspend.items():
             await self._cluster.patch_job(race.namespace, name, {"suspend": suspended})
         if decision.missing:
-            records = [missing_record(race, planned, lost, self._clock()) for lost in decision.missing]
-            await asyncio.to_thread(self._store.accept, race.uid, "0", records)
+            rejections = await asyncio.to_thread(self._store.rejections, race.uid)
+            lost = (with_rejection(missing, rejections) for missing in decision.missing)
+            records = [missing_record(race, planned, each, self._clock()) for each in lost]
+            await asyncio.to_thread(self._store.accept, race.uid, 0, records)
             self.wakeups.wake(race.uid)
         if decision.delete_parent:
             await self._cluster.delete_parent(race.namespace, race.name, race.uid)

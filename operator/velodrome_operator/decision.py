@@ -9,20 +9,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from velodrome.plan import Plan
 from velodrome_operator.children import Manifest
 from velodrome_operator.observation import JobFacts, PodFacts
+from velodrome_operator.poison import Poison
 from velodrome_operator.turns import Standing, turns
+
+if TYPE_CHECKING:  # a value alone: nothing here talks to a store
+    from velodrome.store import Rejection
 
 # How long a pod's end may be known before its result: reports travel by Redis, ends by the API server.
 RESULT_GRACE = timedelta(seconds=60)
 # A Job that has had no pod for this long is asked about; and how often, while it has none.
 NO_POD_AFTER = timedelta(seconds=3)
 _LOOK_AGAIN = timedelta(seconds=5)
+_UNAVAILABLE = "MetricsUnavailable"  # why a trial has no result, where nothing more is known
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +37,8 @@ class Observation:
     `finished` holds the indexes of trials with an accepted result, by whether they succeeded; `status` is the object's
     present one; `first_failure` is what the failed trial of the lowest index said; `collected_at` is when the inbox was
     last found to hold no more, and `trouble` why it can't be read or results can't be accepted; `refused` says, by Job
-    name, why the API server did not let it have a pod; `disrupted` counts the pods that were lost to a disruption.
+    name, why the API server did not let it have a pod; `disrupted` counts the pods that were lost to a disruption;
+    `poison` is why its inbox ends it.
     """
 
     plan: Plan
@@ -50,6 +56,7 @@ class Observation:
     trouble: str = ""
     refused: Mapping[str, str] = field(default_factory=dict)
     disrupted: int = 0
+    poison: Poison | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +151,8 @@ def _verdict(seen: Observation) -> Verdict | None:
     if len(seen.finished) == trials:
         suffix = f", {failed} failed" if failed else ""
         return Verdict("Complete", "AllTrialsFinished", f"{trials - failed} of {trials} trials succeeded{suffix}")
+    if seen.poison is not None:
+        return Verdict("Failed", seen.poison.reason, seen.poison.message)
     if seen.suspended:
         return None
     late = _never_started(seen)
@@ -241,7 +250,7 @@ def trials_ended(job: JobFacts, trials: Sequence[int], nodes: int) -> Iterator[t
 def _why(pod: PodFacts | None, *, succeeded: bool) -> tuple[str, str]:
     """Reason and message of a trial that ended without a result."""
     if pod is None:
-        return "MetricsUnavailable", "the trial's pod is gone and reported nothing"
+        return _UNAVAILABLE, "the trial's pod is gone and reported nothing"
     if pod.reason == "OOMKilled":
         return "OutOfMemory", f"pod {pod.name} was killed for memory: raise spec.runner.resources.limits.memory"
     if pod.reason == "StartError":
@@ -249,7 +258,15 @@ def _why(pod: PodFacts | None, *, succeeded: bool) -> tuple[str, str]:
     if pod.reason == "DeadlineExceeded":
         return "TrialDeadlineExceeded", f"pod {pod.name} ran longer than spec.execution.trialDeadlineSeconds"
     how = "succeeded" if succeeded else f"ended with exit code {pod.exit_code}"
-    return "MetricsUnavailable", f"pod {pod.name} {how} and reported nothing: look at its log"
+    return _UNAVAILABLE, f"pod {pod.name} {how} and reported nothing: look at its log"
+
+
+def with_rejection(lost: MissingResult, rejections: Sequence[Rejection]) -> MissingResult:
+    """Why the trial really has no result, where it did report one that was rejected; the newest is first."""
+    said = next((one for one in rejections if one.index == lost.index), None)
+    if said is None or lost.reason != _UNAVAILABLE:
+        return lost
+    return replace(lost, reason=said.reason, message=f"the result was rejected: {said.message}")
 
 
 def _suspensions(seen: Observation) -> dict[str, bool]:

@@ -25,6 +25,7 @@ from velodrome_operator.observation import (
     uid_of,
     version_of,
 )
+from velodrome_operator.poison import Poison
 from velodrome_operator.regressed import confirms
 
 Raw = Mapping[str, Any]
@@ -47,6 +48,7 @@ class Race:
     of the race that it was made to confirm, `awaiting` says that it waits for a race that confirms it, and
     `judged_marks` is how often people had marked its board's results when it was last judged. `names` are those of its
     Jobs, None until there was a plan, and `owned` the names of the Jobs that were seen to be its own, by uid.
+    `poison` is why its inbox ends it.
     """
 
     uid: str
@@ -80,6 +82,7 @@ class Race:
     passed: int = 0
     results: int = 0
     cleared: bool = False
+    poison: Poison | None = None
     names: frozenset[str] | None = None
     owned: dict[str, str] = field(default_factory=dict)
 
@@ -203,8 +206,8 @@ class Race:
         if pod is None or not 0 <= pod.index < len(trials) or trials[pod.index] != index:
             return None
         started = pod.started_at
-        queued = (started - pod.created_at).total_seconds() if started else None
-        run = (pod.finished_at - started).total_seconds() if started and pod.finished_at else None
+        queued = max(0.0, (started - pod.created_at).total_seconds()) if started else None
+        run = max(0.0, (pod.finished_at - started).total_seconds()) if started and pod.finished_at else None
         return Observed(
             executor="kubernetes",
             node=pod.node,
@@ -212,4 +215,6 @@ class Race:
             image_id=pod.image_id,
             queued_seconds=queued,
             run_seconds=run,
+            started_at=started,
+            finished_at=pod.finished_at,
         )

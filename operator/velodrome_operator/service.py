@@ -90,6 +90,7 @@ class Service:
             self.controller.wakeups.wake,
             self._access.probe,
             self._cluster.now,
+            seal=self._access.remove,
         )
         self.exporter = Exporter(
             store, self._told, self._operator_facts, self._marked, self._options.series_limit, self._cluster.now
@@ -264,11 +265,12 @@ class Service:
 
     async def _sweep_once(self) -> None:
         # Before the listing: a job that comes to be meanwhile has its user after it, and must not lose that.
-        users = await asyncio.to_thread(self._access.users)
+        held = await asyncio.to_thread(self._access.holders)
         present = await self._list()
         for uid in await asyncio.to_thread(self._unpassed):
             self.controller.wakeups.wake(uid)
-        await asyncio.to_thread(self._remove_users, users - present)
+        going = {race.uid for race in self.controller.races if not race.cleared}
+        await asyncio.to_thread(self._remove_leftovers, held - (present & going))
         self._swept_at = self._cluster.now()
 
     async def _list(self) -> frozenset[str]:
@@ -286,9 +288,11 @@ class Service:
         changed = {race.uid for race, count in zip(going, results, strict=True) if renewed or race.results != count}
         return [race.uid for race in races if race.passed != race.news or race.uid in changed]
 
-    def _remove_users(self, absent: AbstractSet[str]) -> None:
-        """Users of jobs that were deleted while nobody looked; those of namespaces that others watch are theirs."""
+    def _remove_leftovers(self, absent: AbstractSet[str]) -> None:
+        """Users, inboxes and instructions of races that were deleted while nobody looked, or that ended: a runner may
+        have reported while its race's were removed. Those of namespaces that others watch are theirs.
+        """
         for uid in absent:
             job = self._store.job(uid)
             if self._options.namespace is None or (job is not None and job.namespace == self._options.namespace):
-                self._access.revoke(uid)
+                self._access.remove(uid)

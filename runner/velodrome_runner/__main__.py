@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
-from types import FrameType
 
 from velodrome import keys
+from velodrome_runner import interruption, privacy
 
 _USAGE = f"""\
 usage: python -m velodrome_runner          run one trial and report its result
@@ -37,7 +36,7 @@ exit codes:
   {keys.EXIT_FAILED:<5}the trial failed
   {keys.EXIT_CONFIGURATION:<5}the trial can't run as it is written
   {keys.EXIT_UNDELIVERED:<5}the result could not be delivered; it waits in the scratch folder
-  143  the trial was interrupted and reported nothing
+  {keys.EXIT_INTERRUPTED:<5}the trial was interrupted and reported nothing
 """
 
 
@@ -68,20 +67,7 @@ def run_one(command: tuple[str, ...] | None = None, *, own: bool = False) -> int
     SIGTERM and SIGINT end it at the next Python instruction with 128 and the signal's number; it then reports nothing,
     and is run again later.
     """
-    try:
-        signal.signal(signal.SIGTERM, _interrupted)
-        signal.signal(signal.SIGINT, _interrupted)
-        return _run_one(command, own=own)
-    except Interrupted as interruption:
-        return 128 + interruption.number
-
-
-class Interrupted(BaseException):
-    """A signal asks this process to end. It is no `SystemExit`, which a model's factory might raise by itself."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(f"signal {number}")
-        self.number = number
+    return interruption.guarded(lambda: _run_one(command, own=own))
 
 
 def _run_one(command: tuple[str, ...] | None, *, own: bool) -> int:
@@ -95,7 +81,7 @@ def _run_one(command: tuple[str, ...] | None, *, own: bool) -> int:
     # cuBLAS reads this when CUDA starts; without it, it may refuse to be deterministic.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     try:
-        settings = Settings.read(os.environ)
+        settings = Settings.read(privacy.withdrawn(os.environ))
         count = threads.cpu_limit(os.environ)
         threads.use(count)
         from velodrome_runner.instructions import earned
@@ -106,6 +92,7 @@ def _run_one(command: tuple[str, ...] | None, *, own: bool) -> int:
         if code is not None:
             return code
         if own or trial.config.command is not None:
+            privacy.seal()
             from velodrome_runner.own import run as run_own
 
             return run_own(settings, plan, trial, threads=count, tail=tail, command=command)
@@ -116,10 +103,6 @@ def _run_one(command: tuple[str, ...] | None, *, own: bool) -> int:
     except ConfigurationError as error:
         complain(f"{error.reason}: {error}")
         return keys.EXIT_CONFIGURATION
-
-
-def _interrupted(number: int, _: FrameType | None) -> None:
-    raise Interrupted(number)
 
 
 if __name__ == "__main__":

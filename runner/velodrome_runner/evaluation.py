@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torchmetrics.functional import classification
 
 from velodrome.errors import ConfigurationError, TrialFailed
-from velodrome.metrics import MetricKey
+from velodrome.metrics import MetricKey, without_rounding
 from velodrome_runner.precision import Autocast
 
 _AVERAGED = {
@@ -109,7 +109,7 @@ def measure(logits: Tensor, labels: Tensor, *, classes: int, keys: Iterable[str]
     for text in keys:
         value = _value(MetricKey.parse(text), logits, labels, classes)
         if value is not None:
-            values[text] = value
+            values[text] = without_rounding(text, value)
     return values
 
 

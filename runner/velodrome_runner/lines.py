@@ -11,8 +11,12 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
 
-from velodrome.metrics import MetricKey
+from velodrome.bounds import MOST_LIBRARIES, TEXT_LIMIT, impossible_curves, impossible_dataset
+from velodrome.metrics import MetricKey, without_rounding
+from velodrome.plan import TrialConfig
 from velodrome.results import DatasetFacts, EpochPoint
+
+_Text = Annotated[str, Field(max_length=TEXT_LIMIT)]
 
 
 class Line(BaseModel):
@@ -51,7 +55,9 @@ class SoftwareLine(Line):
 
     type: Literal["software"]
     framework: str = Field(min_length=1, max_length=100, description="Name and version, such as `numpy 2.4.1`.")
-    libraries: Mapping[str, str] = Field(default={}, description="Versions of what else a measurement passes through.")
+    libraries: Mapping[_Text, _Text] = Field(
+        default={}, max_length=MOST_LIBRARIES, description="Versions of what else a measurement passes through."
+    )
 
 
 class ResultLine(Line):
@@ -59,7 +65,7 @@ class ResultLine(Line):
 
     type: Literal["result"]
     metrics: Mapping[str, float] = Field(description="By metric key, such as `latency_p50_seconds{batch_size=1}`.")
-    unavailable: Mapping[str, str] = Field(default={}, description="Why a metric could not be measured, by key.")
+    unavailable: Mapping[str, _Text] = Field(default={}, description="Why a metric could not be measured, by key.")
     epochs: int = Field(default=0, ge=0, description="How many were trained.")
 
     @field_validator("metrics", "unavailable")
@@ -77,14 +83,19 @@ LINE: TypeAdapter[EpochLine | DatasetLine | SoftwareLine | ResultLine] = TypeAda
 
 @dataclass(slots=True)
 class Reported:
-    """What the lines so far have told. `problem` is the first line that could not be read, and why."""
+    """What the lines so far have told. `problem` is the first line that could not be read or is of no possible value.
 
+    `config` is the trial's, which says what values can be; `reason` says of what kind the problem is.
+    """
+
+    config: TrialConfig | None = None
     dataset: DatasetFacts | None = None
     software: SoftwareLine | None = None
     result: ResultLine | None = None
     curves: list[EpochPoint] = field(default_factory=list)
     lines: int = 0
     problem: str | None = None
+    reason: str = "InvalidReport"
 
     def take(self, text: str) -> EpochPoint | None:
         """Adds a line; the epoch's point if it ended one. A line that can't be read changes nothing but `problem`."""
@@ -101,10 +112,11 @@ class Reported:
                 return self._epoch(line)
             case DatasetLine():
                 self.dataset = DatasetFacts.model_validate(line.model_dump())
+                self._look(impossible_dataset(self.dataset))
             case SoftwareLine():
                 self.software = line
             case ResultLine() if self.result is None:
-                self.result = line
+                self.result = line.model_copy(update={"metrics": _rounded(line.metrics)})
             case ResultLine():
                 self._complain("a second result: report one, at the end")
         return None
@@ -113,12 +125,28 @@ class Reported:
         if self.curves and line.epoch <= self.curves[-1].epoch:
             self._complain(f"epoch {line.epoch} after epoch {self.curves[-1].epoch}: count upwards")
             return None
-        point = EpochPoint.model_validate(line.model_dump())
+        point = EpochPoint.model_validate(line.model_dump() | {"validation": _rounded(line.validation)})
+        before = self.curves[-1:]
+        wrong = None if self.config is None else impossible_curves((*before, point), self.config)
+        if wrong is not None:
+            self._look(wrong.partition(".")[2].partition(".")[2])
+            return None
         self.curves.append(point)
         return point
 
+    def _look(self, wrong: str | None) -> None:
+        """Notes a value that can't be."""
+        if wrong is not None and self.problem is None:
+            self.reason = "ImpossibleValue"
+            self._complain(wrong)
+
     def _complain(self, what: str) -> None:
         self.problem = self.problem or f"line {self.lines}: {what}"
+
+
+def _rounded(values: Mapping[str, float]) -> dict[str, float]:
+    """The values, where those that pass 1 by the rounding of float32 alone are 1."""
+    return {key: without_rounding(key, value) for key, value in values.items()}
 
 
 def _words(error: ValidationError) -> str:

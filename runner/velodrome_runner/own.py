@@ -1,7 +1,8 @@
 """A trial that a command of one's own trains: `velodrome-runner exec -- COMMAND`. Imports no torch.
 
 The command gets its trial by environment and a JSON file, reports by lines of JSON (`lines`), and is told nothing of
-Redis or a Pushgateway: this process delivers, with the same retries and exit codes as for Velodrome's own training.
+Redis or a Pushgateway: this process delivers, with the same retries and exit codes as for Velodrome's own training, and
+the command can't see into it (`privacy`, which `__main__` sees to before anything of the trial runs).
 """
 
 from __future__ import annotations
@@ -21,11 +22,13 @@ from typing import IO
 
 import velodrome
 from velodrome import keys
+from velodrome.bounds import impossible_metrics, keys_of
 from velodrome.errors import ConfigurationError
 from velodrome.metrics import MetricKey
 from velodrome.plan import Plan, Trial, objective_key
 from velodrome.results import Environment, Hardware, Software, TrialResult
 from velodrome.signals import signal_name
+from velodrome_runner import interruption
 from velodrome_runner.environment import environment
 from velodrome_runner.hardware import cpu_model, nvidia
 from velodrome_runner.lines import Reported
@@ -77,7 +80,7 @@ def run(
     with Publisher(client, settings.job_uid) as publisher, pusher(settings, plan, trial) as live:
         reporter = Reporter(trial, settings, publisher, live, wall)
         reporter("Starting", None)
-        reported, killed = Reported(), memory_kills()
+        reported, killed = Reported(trial.config), memory_kills()
         ended = _train(line, _Files.of(trial, settings, threads), reported, reporter, settings.ranks)
         told = who(trial, settings, started, wall())
         if ended == 0 and not settings.ranks.leads:
@@ -94,6 +97,7 @@ def run(
         else:
             where = _environment(trial, reported, threads, settings.concurrent, settings.ranks.size)
             result = TrialResult.model_validate(told | found | {"environment": where})
+        interruption.check()
         live.end()
         delivered = publisher.deliver(result, settings.spool, deadline=settings.deadline)
     return exit_code(found if isinstance(found, Failure) else None, delivered=delivered)
@@ -105,12 +109,16 @@ def conclude(plan: Plan, trial: Trial, reported: Reported, ended: Ended) -> Fail
     if bad is not None:
         return bad
     if reported.problem is not None:
-        return Failure("InvalidReport", f"the command's report can't be read: {reported.problem}", final=True)
+        how = "can't be" if reported.reason == "ImpossibleValue" else "can't be read"
+        return Failure(reported.reason, f"the command's report {how}: {reported.problem}", final=True)
     if reported.result is None:
         return Failure("ResultMissing", "the command reported no result: call trial.result(…) at its end", final=True)
     if reported.dataset is None:
         message = "the command did not say which data it read: call trial.dataset(…), since only equal data compare"
         return Failure("ConditionsMissing", message, final=True)
+    wrong = impossible_metrics(reported.result.metrics, keys_of(trial.config, reported.dataset))
+    if wrong is not None:
+        return Failure("ImpossibleValue", f"the command's report can't be: {wrong}", final=True)
     pinned = trial.config.dataset.digest
     if pinned is not None and pinned != reported.dataset.digest:
         message = f"the command read {reported.dataset.digest}, but spec.dataset.digest pins {pinned}"
@@ -189,9 +197,7 @@ class _Files:
 
 def _train(line: Sequence[str], files: _Files, reported: Reported, reporter: Reporter, ranks: Ranks) -> int | Failure:
     """Runs the command to its end, passing its epochs on while it runs; its return code, as subprocess has it."""
-    untold = (keys.ENV_REDIS_URL, keys.ENV_PUSHGATEWAY)
-    variables = {name: value for name, value in os.environ.items() if name not in untold}
-    variables |= ranks.environment()
+    variables = {**os.environ, **ranks.environment()}
     variables |= {keys.ENV_TRIAL: str(files.trial), keys.ENV_REPORT: str(files.report)}
     sys.stdout.flush()
     try:
@@ -208,6 +214,7 @@ def _train(line: Sequence[str], files: _Files, reported: Reported, reporter: Rep
         with files.report.open(encoding="utf-8", errors="replace") as lines:
             rest = ""
             while True:
+                interruption.check()
                 code = process.poll()
                 rest = _follow(rest + lines.read(), reported, reporter)
                 if code is not None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from velodrome import keys
 from velodrome.plan import Trial
 from velodrome.results import LOG_TAIL_LIMIT, EpochPoint, Phase, Progress, TrialResult, utc
+from velodrome_runner import interruption
 from velodrome_runner.live import Pusher
 from velodrome_runner.log import Tail, say
 from velodrome_runner.publish import Publisher
@@ -16,6 +17,7 @@ from velodrome_runner.settings import Settings
 
 # Epochs of a result's curves: well below what the collector takes, and more than a screen has pixels.
 MOST_POINTS = 2000
+_MESSAGE = 4096  # characters of why it failed: a log has the rest
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,7 @@ class Reporter:
         return self._trial.config.budget.max_epochs
 
     def __call__(self, phase: Phase, moment: Moment | None) -> None:
+        interruption.check()
         epochs = self.epochs
         say(self._line(phase, moment, epochs))
         if not self._settings.ranks.leads:
@@ -135,7 +138,7 @@ def failed(failure: Failure, tail: Tail, who: dict[str, object]) -> TrialResult:
         | {
             "outcome": "Failed",
             "reason": failure.reason,
-            "message": _writable(failure.message),
+            "message": _writable(failure.message)[:_MESSAGE],
             "log_tail": _writable(tail.text())[-2 * LOG_TAIL_LIMIT :],
         }
     )

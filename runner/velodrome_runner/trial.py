@@ -10,9 +10,11 @@ from collections.abc import Callable
 import torch
 
 from velodrome import keys
+from velodrome.bounds import TEXT_LIMIT
 from velodrome.errors import ConfigurationError, TrialFailed, VelodromeError
 from velodrome.plan import Plan, Trial
 from velodrome.results import TrialResult
+from velodrome_runner import interruption
 from velodrome_runner.live import pusher
 from velodrome_runner.log import Tail, complain, first_line
 from velodrome_runner.measuring import Measured, measure
@@ -47,10 +49,12 @@ def run(
             if measured is None:
                 return keys.EXIT_OK
             result = _succeeded(measured, who(trial, settings, started, wall()))
+            interruption.check()
         except PeerLost as error:
             complain(f"{error.reason}: {error}")
             return keys.EXIT_PEER_LOST
         except Exception as error:  # whatever a model, a data set or torch raises is this trial's result
+            interruption.check()
             failure = explain(error)
             if not isinstance(error, VelodromeError):
                 traceback.print_exc()
@@ -91,7 +95,7 @@ def _succeeded(measured: Measured, who: dict[str, object]) -> TrialResult:
         | {
             "outcome": "Succeeded",
             "metrics": measured.metrics,
-            "unavailable": measured.unavailable,
+            "unavailable": {key: why[:TEXT_LIMIT] for key, why in measured.unavailable.items()},
             "curves": thinned(trained.curves, trained.best_epoch),
             "dataset": measured.dataset,
             "environment": measured.environment,

@@ -197,12 +197,12 @@ class Edge:
 
     # -- races ------------------------------------------------------------------------------------------------------
 
-    def begun(self, namespace: str, *, trials: int = 2) -> Open:
-        """A new race whose Job is there."""
+    def begun(self, namespace: str, *, trials: int = 2, bears: int = 0) -> Open:
+        """A new race whose Job is there; it bears so many failed trials."""
         self.made += 1
         name = f"race-{self.made}"
         entries = [{"name": "mlp", "model": {"name": "velodrome/mlp"}}]
-        document = race(name, entries=entries, trials={"repeats": trials})
+        document = race(name, entries=entries, trials={"repeats": trials, "maxFailed": bears})
         made = self.api.done("POST", parents_of(namespace), document)
         uid = made["metadata"]["uid"]
         job = self.until(f"the Job of {name}", lambda: self._job(namespace, uid))
@@ -293,8 +293,9 @@ def edge(folder: Path) -> Iterator[Edge]:
     kube = Kube(cluster)
     try:
         kube("apply", "--server-side", "-f", str(ROOT / "deploy/crd/benchmarkjobs.yaml"))
-        kube("wait", "--for=condition=Established", "crd/benchmarkjobs.velodrome.dev")
-        kube.wait("the kind to be served", lambda: "bmj" in kube("api-resources", "--api-group=velodrome.dev"))
+        kinds = ("api-resources", "--api-group=velodrome.dev")
+        kube.wait("the kind to be served", lambda: "bmj" in kube(*kinds, check=False))
+        kube.wait("namespaces", lambda: kube("get", "namespace", "default", "--ignore-not-found"))
         for namespace in (HOME, TEAM, OTHERS):
             kube("create", "namespace", namespace)
             kube("-n", namespace, "create", "serviceaccount", "default")  # its controller does not run

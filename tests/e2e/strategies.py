@@ -75,6 +75,29 @@ def changed(draw: st.DrawFn, document: Json, values: SearchStrategy[Json] | None
     return found
 
 
+@st.composite
+def retold(draw: st.DrawFn, document: Json) -> Json:
+    """A document whose texts all begin with what may harm who looks at them, but for its identities and times."""
+    harm = draw(st.sampled_from(("\x1b]0;title\x07", "\x1b[2J", "\u202e", "\x00\x1b", "\x9b31m\x1b")))
+
+    def told(value: Json, name: str = "") -> Json:
+        if name in _PLANNED:
+            return value
+        if isinstance(value, dict):
+            return {key: told(inner, key) for key, inner in value.items()}
+        if isinstance(value, list):
+            return [told(inner) for inner in value]
+        kept = not isinstance(value, str) or name in _IDENTITIES or name.endswith(("_at", "digest", "uid", "id"))
+        return value if kept else harm + value
+
+    return told(document)
+
+
+# What a record is known and filed by; the rest is anybody's words.
+_IDENTITIES = {"entry", "outcome", "executor", "stopped_by", "framework", "precision", "type"}
+_PLANNED = {"config", "document"}  # what the operator wrote, by the BenchmarkJob
+
+
 # -- objects of the API -----------------------------------------
 
 _NAMES = string.ascii_lowercase + string.digits

@@ -123,7 +123,7 @@ def test_events_of_strangers_change_nothing(at: Edge) -> None:
 
 
 def test_reports_are_taken_or_rejected_with_a_reason(at: Edge) -> None:
-    opened = at.begun(TEAM, trials=3)
+    opened = at.begun(TEAM, trials=3, bears=3)  # a result that can't be ends its trial as failed
     at.run_pods(opened)
     valid, last = opened.report(0), len(opened.plan) - 1
     progress = {"type": "progress", "progress": {
@@ -190,8 +190,14 @@ def test_the_user_that_reports_may_do_nothing_else(at: Edge) -> None:
 
 
 def clean(text: str) -> bool:
-    """Whether a text does nothing to a terminal but fill it: no control characters, nothing that turns it around."""
-    return all(character in "\n\t" or unicodedata.category(character) not in ("Cc", "Cf", "Cs") for character in text)
+    """Whether a text does nothing to a terminal but fill it: no control characters, nothing that turns it around.
+
+    Joiners are letters of some scripts.
+    """
+    return all(
+        character in "\n\t\u200c\u200d" or unicodedata.category(character) not in ("Cc", "Cf", "Cs")
+        for character in text
+    )
 
 
 def test_viewers_survive_whatever_is_stored(at: Edge) -> None:
@@ -209,10 +215,14 @@ def test_viewers_survive_whatever_is_stored(at: Edge) -> None:
         ("show", f"{board}/mlp/0", "--json"), ("regressions", opened.name), ("export", "-"),
     )  # fmt: skip
 
+    shown = 0
+
     @given(data=st.data())
-    @settings(FUZZ, max_examples=40)
+    @settings(FUZZ, max_examples=25)
     def one(data: st.DataObject) -> None:
-        key = data.draw(st.sampled_from(hashes + others))
+        nonlocal shown
+        # Half of them in what most of what is shown comes from.
+        key = data.draw(st.one_of(st.just(keys.job(opened.uid, "records").encode()), st.sampled_from(hashes + others)))
         if key in hashes:
             fields: dict[bytes, bytes] = client.hgetall(key)  # type: ignore[assignment]  # it is not asynchronous
             name = data.draw(st.sampled_from(sorted(fields)))
@@ -228,12 +238,15 @@ def test_viewers_survive_whatever_is_stored(at: Edge) -> None:
                 assert done.exit_code in EXIT_CODES
                 if isinstance(done.exception, VelodromeError):
                     assert str(done.exception)
-                assert clean(done.output) or line[0] == "export", (line, key)
+                # Programs read the other two, and get what is stored.
+                assert clean(done.output) or line[0] == "export" or "--json" in line, (line, key)
+                shown += "x1b" in done.output and line[0] == "show"
         finally:
             for saved_key, dumped in saved.items():
                 client.restore(saved_key, 0, dumped, replace=True)
 
     one()
+    assert shown, "no hostile text was ever shown: the strategy is of no use"
     assert at.probe("/metrics")[0] == 200
 
 
@@ -245,7 +258,11 @@ def _odd(data: st.DataObject, value: bytes) -> bytes:
         document = None
     if not isinstance(document, (dict, list)) or data.draw(st.integers(0, 3)) == 0:
         return data.draw(st.one_of(st.binary(max_size=60), st.sampled_from([b"nan", b"1e999", b"9" * 40, b"{}"])))
-    return json.dumps(data.draw(strategies.changed(document, strategies.scalars))).encode("utf-8", "surrogatepass")
+    if data.draw(st.booleans()):
+        changed = data.draw(strategies.retold(document))
+    else:
+        changed = data.draw(strategies.changed(document, strategies.scalars))
+    return json.dumps(changed).encode("utf-8", "surrogatepass")
 
 
 # -- BenchmarkJobs -----------------------------------------
@@ -283,7 +300,8 @@ def test_every_benchmarkjob_is_refused_or_answered(at: Edge) -> None:
 
     def unanswered() -> list[str]:
         listed = {item["metadata"]["name"]: item for item in at.api.done("GET", parents_of(TEAM))["items"]}
-        return [name for name in taken if not listed[name].get("status", {}).get("conditions")]
+        # One that is over at once and has a short time to live may be gone again.
+        return [name for name in taken if name in listed and not listed[name].get("status", {}).get("conditions")]
 
     at.until("every BenchmarkJob to be answered", lambda: not unanswered())
     listed = at.api.done("GET", parents_of(TEAM))["items"]

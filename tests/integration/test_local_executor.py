@@ -130,6 +130,30 @@ def job(name: str = "tiny", repeats: int = 2, **spec: Any) -> Plan:
     return plan(validate(document))
 
 
+def test_a_trial_whose_result_can_not_be_fails_and_says_which_field(track: Track) -> None:
+    finish = track.race(job(), script={1: ["impossible"]})
+    assert finish == Finish(local_uid(job()), succeeded=3, failed=1, missing=0, halt=None)
+    assert track.started() == [0, 1, 2, 3]
+    result = track.record(finish.uid, 1).result
+    assert (result.outcome, result.reason, dict(result.metrics)) == ("Failed", "ImpossibleValue", {})
+    assert "metrics.accuracy: 1.7 is not between 0 and 1" in str(result.message)
+    assert any("ImpossibleValue: metrics.accuracy" in note.text for note in track.told(events.Note))
+    with track.store() as store:
+        assert store.counts(finish.uid).rejected == {"ImpossibleValue": 1}
+        (rejection,) = store.rejections(finish.uid)
+        assert (rejection.index, rejection.attempt) == (1, result.attempt)
+
+
+def test_a_result_of_a_clock_that_stepped_counts_at_the_executors_time(track: Track) -> None:
+    began = time.time()
+    finish = track.race(job(), script={1: ["stepped"]})
+    assert finish.succeeded == 4
+    record = track.record(finish.uid, 1)
+    assert record.observed.claimed is not None
+    assert record.observed.claimed.finished_at.year == 9999
+    assert began - 1 <= record.result.started_at.timestamp() <= record.result.finished_at.timestamp() <= time.time() + 1
+
+
 def test_every_trial_is_run_once_in_the_order_of_the_plan(track: Track) -> None:
     finish = track.race(job())
     assert finish == Finish(local_uid(job()), succeeded=4, failed=0, missing=0, halt=None)

@@ -24,7 +24,7 @@ from velodrome_operator import controller as controllers
 from velodrome_operator import decision
 from velodrome_operator.access import Access
 from velodrome_operator.children import Settings
-from velodrome_operator.cluster import Cluster
+from velodrome_operator.cluster import Cluster, Refused
 from velodrome_operator.controller import Controller
 from velodrome_operator.service import Options, Service
 
@@ -135,6 +135,25 @@ def test_a_job_of_somebody_else_under_the_races_name_is_told_and_not_taken(
     passes(controller, race.uid)
     assert condition(controller, race.uid, "Stalled")[0] == "False"
     assert known.jobs.keys() == {job_name(race)}
+
+
+def test_a_child_that_the_api_server_refuses_is_told_in_a_condition(
+    controller: Controller, cluster: Named, race: Race, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    controller.races.saw_parent(parent(race))
+
+    async def refuses(manifest: dict[str, Any]) -> None:
+        raise Refused("spec.template.spec.tolerations[0].operator: Invalid value")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(cluster, "create", refuses)
+        passes(controller, race.uid)
+    assert condition(controller, race.uid, "Stalled") == (
+        "True", "ApiRefused", "spec.template.spec.tolerations[0].operator: Invalid value",
+    )  # fmt: skip
+    controller._written.clear()
+    passes(controller, race.uid)
+    assert condition(controller, race.uid, "Stalled")[0] == "False"
 
 
 def test_an_error_at_one_inbox_holds_up_no_other(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -9,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 60.0
+PASSWORD = hashlib.sha256(b"a job's").hexdigest()
 HEAD = """
 import os, sys, time, json
 from velodrome import report
@@ -63,7 +66,9 @@ class Own:
         )
         (folder / "job.json").write_text(job.model_dump_json(by_alias=True))
 
-    def start(self, *arguments: str, redis_url: str | None = None, **environ: str) -> subprocess.Popen[str]:
+    def start(
+        self, *arguments: str, redis_url: str | None = None, before: Sequence[str] = (), **environ: str
+    ) -> subprocess.Popen[str]:
         clean = {name: value for name, value in os.environ.items() if not name.startswith("VELODROME_")}
         told = {
             keys.ENV_SPEC: str(self.folder / "job.json"),
@@ -73,13 +78,13 @@ class Own:
             keys.ENV_SCRATCH: str(self.folder / "scratch"),
             keys.ENV_REDIS_URL: redis_url or self.server.url,
         }
-        line = [sys.executable, "-m", "velodrome_runner", *arguments]
+        line = [sys.executable, *before, "-m", "velodrome_runner", *arguments]
         return subprocess.Popen(
             line, env=clean | told | environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
 
-    def run(self, *arguments: str, **environ: str) -> tuple[int, str]:
-        process = self.start(*(arguments or ("exec",)), **environ)
+    def run(self, *arguments: str, before: Sequence[str] = (), **environ: str) -> tuple[int, str]:
+        process = self.start(*(arguments or ("exec",)), before=before, **environ)
         output, _ = process.communicate(timeout=PATIENCE)
         return process.returncode, output
 
@@ -142,6 +147,98 @@ def test_it_is_told_nothing_of_redis(tmp_path: Path, redis_server: RedisServer) 
     assert result.reason == "CommandFailed"
     assert "exit code 4" in str(result.message)
     assert "told None" in str(result.log_tail)
+
+
+# Looks for a password of Redis in all that the kernel tells of the process above, and writes down where it found one.
+THIEF = """
+import os, re, sys
+from pathlib import Path
+
+PASSWORD = re.compile(rb"//[^:@/\\s\\0]+:[0-9a-f]{64}@")
+above = Path(f"/proc/{os.getppid()}")
+
+def memory():
+    with (above / "mem").open("rb", buffering=0) as file:
+        for line in (above / "maps").read_text().splitlines():
+            span, rights = line.split()[:2]
+            start, end = (int(part, 16) for part in span.split("-"))
+            if rights.startswith("rw"):
+                file.seek(start)
+                yield file.read(end - start)
+
+def files():
+    for file in (above / "fd").iterdir():
+        yield os.readlink(file).encode()
+
+places = {
+    "own environment": lambda: [Path("/proc/self/environ").read_bytes()],
+    "environment": lambda: [(above / "environ").read_bytes()],
+    "command line": lambda: [(above / "cmdline").read_bytes()],
+    "memory": memory,
+    "files": files,
+}
+for place, read in places.items():
+    try:
+        print("thief", place, any(PASSWORD.search(piece) for piece in read()))
+    except OSError as error:
+        print("thief", place, "refused", error.strerror)
+"""
+# Becomes a program as an ordinary user runs it: without root's right to see into every process.
+ORDINARY = """
+import ctypes, os, sys
+for capability in range(64):
+    ctypes.CDLL(None).prctl(24, capability, 0, 0, 0)  # PR_CAPBSET_DROP
+os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
+"""
+
+
+@pytest.fixture
+def secret_url(redis_server: RedisServer) -> str:
+    """The URL of a Redis user with a password."""
+    with contextlib.closing(redis_server.client()) as client:
+        client.execute_command("ACL", "SETUSER", "runner", "on", f">{PASSWORD}", "~*", "+@all")
+    return redis_server.url.replace("unix://", f"unix://runner:{PASSWORD}@")
+
+
+def test_it_finds_no_password_of_redis(tmp_path: Path, redis_server: RedisServer, secret_url: str) -> None:
+    own = Own(tmp_path, redis_server, THIEF + GOOD)
+    told = {keys.ENV_REDIS_URL: secret_url, keys.ENV_PUSHGATEWAY: secret_url.replace("unix", "http")}
+    code, output = own.run("exec", before=("-c", ORDINARY), **told)
+    assert code == keys.EXIT_OK, output
+    assert own.result().outcome == "Succeeded"
+    found = [line for line in output.splitlines() if line.startswith("thief")]
+    assert found == [
+        "thief own environment False",
+        "thief environment refused Permission denied",
+        "thief command line False",
+        "thief memory refused Permission denied",
+        "thief files refused Permission denied",
+    ]
+
+
+def test_the_same_thief_finds_it_in_a_process_that_keeps_nothing_from_it(tmp_path: Path, secret_url: str) -> None:
+    (tmp_path / "thief.py").write_text(THIEF)
+    careless = "import os, subprocess, sys; subprocess.run([sys.executable, sys.argv[1]])"
+    line = [sys.executable, "-c", ORDINARY, "-c", careless, str(tmp_path / "thief.py")]
+    environ = os.environ | {keys.ENV_REDIS_URL: secret_url}
+    done = subprocess.run(line, env=environ, capture_output=True, text=True, check=True, timeout=PATIENCE)
+    for place in ("own environment", "environment", "memory"):
+        assert f"thief {place} True" in done.stdout, done.stdout + done.stderr
+
+
+def test_no_environment_of_the_runner_has_the_password(
+    tmp_path: Path, redis_server: RedisServer, secret_url: str
+) -> None:
+    """Even root, who may look, finds none in what the runner was started with."""
+    seen = "import os; print('environ', open(f'/proc/{os.getppid()}/environ', 'rb').read())\n"
+    own = Own(tmp_path, redis_server, seen + GOOD)
+    code, output = own.run("exec", **{keys.ENV_REDIS_URL: secret_url})
+    if os.geteuid() != 0:
+        assert "PermissionError" in output
+        return
+    assert code == keys.EXIT_OK, output
+    assert keys.ENV_SPEC in output
+    assert PASSWORD not in output
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tracemalloc
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -229,3 +230,38 @@ def test_memory_does_not_grow_with_the_number_of_results(
 
     assert len(other.trials("of-1200")) == 1200
     assert peaks[1] < 1.5 * peaks[0]
+
+
+def test_a_line_whose_values_no_trial_can_have_is_not_taken(store: Store, other: Store, make_race: type[Race]) -> None:
+    race = make_race()
+    store.register(race.info)
+    odd = {"accuracy": 1.7}, {"accuracy": 1.0000001}, {"accuracy": 97.3}, {"parameters": -1.0}
+    store.accept(race.uid, "0", [race.record(index, values=values) for index, values in enumerate(odd)])
+    lines = list(store.export_lines())
+    report = other.import_lines(lines)
+    assert (report.imported, report.rejected_count) == (2, 3)
+    assert [rejected.why.partition(":")[0] for rejected in report.rejected] == ["ImpossibleValue"] * 3
+    assert "metrics.accuracy: 97.3" in report.rejected[1].why
+    assert [trial.index for trial in other.trials(race.uid).values()] == [1]
+
+
+def test_what_is_of_the_future_is_taken_as_of_now(store: Store, other: Store, make_race: type[Race]) -> None:
+    race = make_race()
+    late = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
+    store.register(race.info.model_copy(update={"created_at": late}))
+    record = race.record(0)
+    result = record.result.model_copy(update={"finished_at": late})
+    store.accept(race.uid, "0", [record.model_copy(update={"result": result, "accepted_at": late})])
+    lines = list(store.export_lines())
+    assert other.import_lines(lines).imported == 2
+    taken, job = other.trial(race.uid, 0), other.job(race.uid)
+    assert taken is not None
+    assert job is not None
+    assert taken.observed.claimed is not None
+    assert taken.observed.claimed.finished_at == late
+    now = datetime.now(UTC)
+    assert taken.result.finished_at <= now
+    assert taken.accepted_at <= now
+    assert job.created_at <= now
+    again = other.import_lines(lines)
+    assert (again.duplicates, again.conflicts) == (2, 0)

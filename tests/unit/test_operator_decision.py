@@ -13,8 +13,18 @@ from hypothesis import strategies as st
 
 from velodrome.plan import plan
 from velodrome.spec import read_jobs
+from velodrome.store import Rejection
 from velodrome_operator.children import Names, Settings, children, groups
-from velodrome_operator.decision import RESULT_GRACE, Decision, Observation, decide, podless, trials_ended
+from velodrome_operator.decision import (
+    RESULT_GRACE,
+    Decision,
+    MissingResult,
+    Observation,
+    decide,
+    podless,
+    trials_ended,
+    with_rejection,
+)
 from velodrome_operator.observation import JobFacts, PodFacts
 from velodrome_operator.shapes import indexes
 from velodrome_operator.turns import Standing, turns
@@ -253,3 +263,16 @@ def test_a_trial_of_two_pods_has_ended_when_neither_can_go_on(
 ) -> None:
     facts = job_facts(completed=frozenset(completed), failed=frozenset(failed))
     assert [index for index, _ in trials_ended(facts, [0, 0, 1, 1], 2)] == lost
+
+
+def test_a_trial_whose_result_was_rejected_says_so_and_no_other_does() -> None:
+    lost = MissingResult(3, None, "MetricsUnavailable", "the trial's pod is gone and reported nothing")
+    newest = Rejection("2-0", "ImpossibleValue", "metrics.accuracy: 1.7 is not between 0 and 1", 3, "pod-uid")
+    rejections = [Rejection("3-0", "InvalidReport", "junk"), newest, Rejection("1-0", "TooLarge", "", 3, "pod-uid")]
+    told = with_rejection(lost, rejections)
+    assert (told.index, told.reason) == (3, "ImpossibleValue")
+    assert told.message == "the result was rejected: metrics.accuracy: 1.7 is not between 0 and 1"
+    other = replace(lost, index=2)
+    assert with_rejection(other, rejections) == other
+    killed = replace(lost, reason="OutOfMemory")
+    assert with_rejection(killed, rejections) == killed

@@ -113,6 +113,24 @@ def test_a_pod_of_no_completion_index_is_told_counted_and_no_more(caplog: pytest
     assert race.pods.keys() == {"p1"}
 
 
+def test_an_object_that_nobody_foresaw_is_told_with_a_traceback_and_stands_in_no_others_way(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    races = Races()
+    assert races.saw_parent(put(PARENT, ("metadata", "annotations"), {"x": "\ud800"})) is None  # no text of UTF-8
+    assert races.unreadable["BenchmarkJob"] == 1
+    assert "Traceback" in caplog.text
+    assert races.saw_parent(PARENT) == UID
+
+
+def test_a_job_that_its_owner_let_go_is_the_races_no_more() -> None:
+    races, race, name = seen()
+    races.saw_job(owned_job(UID, name))
+    free = put(owned_job(UID, name), ("metadata", "ownerReferences"), [])
+    assert [races.saw_job(free), races.saw_job(free)] == [UID, None]
+    assert race.jobs == {}
+
+
 def test_a_pod_that_its_job_lets_go_is_the_races_no_more_and_still_known() -> None:
     races, race, name = seen()
     races.saw_job(owned_job(UID, name))
@@ -202,8 +220,8 @@ def put(document: dict[str, Any], path: tuple[Any, ...], value: Any) -> dict[str
 FULL_JOB = owned_job(UID, seen()[2])
 FULL_JOB["spec"] = {"suspend": False, "parallelism": 1, "completions": 10}
 FULL_JOB["status"] = {
-    "active": 1, "completedIndexes": "0-2", "failedIndexes": "4", "startTime": "2026-01-01T00:00:00Z",
-    "conditions": [{"type": "Failed", "status": "True", "message": "m", "lastTransitionTime": "2026-01-01T00:00:00Z"}],
+    "active": 0, "completedIndexes": "0-2", "failedIndexes": "4", "startTime": "2026-01-01T00:00:00Z",
+    "conditions": [{"type": "FailureTarget", "status": "True", "message": "m"}],
 }  # fmt: skip
 FULL_POD = owned_pod(UID, seen()[2], 1, "p1")
 FULL_POD["status"] = {

@@ -81,6 +81,36 @@ def test_what_is_no_number_is_refused_by_name(trial: report.Trial, value: float)
         trial.result({"accuracy": value})
 
 
+@pytest.mark.parametrize(
+    ("metrics", "says"),
+    [
+        ({"accuracy": 97.3}, r"metrics\.accuracy: 97\.3 is not between 0 and 1: write 0\.973 for 97\.3 %"),
+        ({"accuracy": 1.7}, r"metrics\.accuracy: 1\.7"),
+        ({"latency_p50_seconds{batch_size=4}": -5}, "below 1e-09 seconds"),
+        ({"latency_p50_seconds{batch_size=2}": 1}, "batch size 2 is none of evaluation.inference.batchSizes: 1, 4"),
+        ({"parameters": 1.5}, "no whole number"),
+        ({"acuracy": 0.5}, "names no metric"),
+    ],
+)
+def test_what_can_not_be_is_refused_where_it_is_said(
+    trial: report.Trial, tmp_path: Path, metrics: dict[str, float], says: str
+) -> None:
+    with pytest.raises(ValueError, match=says):
+        trial.result(metrics)
+    assert not (tmp_path / "report").exists()
+
+
+def test_what_can_not_be_on_the_validation_split_is_refused_too(trial: report.Trial) -> None:
+    with pytest.raises(ValueError, match=r"validation\.accuracy: 81"):
+        trial.epoch(1, train_loss=0.1, samples=1, validation={"accuracy": 81})
+    assert trial.done == 0
+
+
+def test_a_ratio_that_rounding_put_above_1_is_1(trial: report.Trial, tmp_path: Path) -> None:
+    trial.result({"accuracy": float(np.float32(1) + np.finfo(np.float32).eps)})
+    assert lines(tmp_path / "report")[0]["metrics"]["accuracy"] == 1.0
+
+
 def test_without_a_race_it_writes_to_standard_output(capsys: pytest.CaptureFixture[str]) -> None:
     trial = report.trial({})
     trial.result({"accuracy": 1.0})

@@ -37,7 +37,7 @@ def made(**dataset: Any) -> tuple[Plan, Trial]:
 
 
 def reported(*documents: Any) -> Reported:
-    found = Reported()
+    found = Reported(made()[1].config)
     for document in documents:
         found.take(document if isinstance(document, str) else json.dumps(document))
     return found
@@ -68,6 +68,18 @@ def test_a_result_has_what_was_reported_and_why_the_rest_is_missing() -> None:
         ([DATASET, RESULT, RESULT], 0, "InvalidReport", "second result"),
         ([DATASET, EPOCH, EPOCH, RESULT], 0, "InvalidReport", "count upwards"),
         ([{**DATASET, "digest": "abc"}, RESULT], 0, "InvalidReport", "digest"),
+        ([DATASET, {**RESULT, "metrics": {"accuracy": 97.3}}], 0, "ImpossibleValue", "write 0.973 for 97.3 %"),
+        ([DATASET, {**RESULT, "metrics": {"accuracy": 0.9, "f1{label=2}": 1}}], 0, "ImpossibleValue", "class 2"),
+        ([DATASET, {**EPOCH, "epoch": 11}, RESULT], 0, "ImpossibleValue", "line 2: epoch: 11"),
+        ([DATASET, {**EPOCH, "validation": {"accuracy": 81}}, RESULT], 0, "ImpossibleValue", "validation.accuracy: 81"),
+        ([DATASET, EPOCH, {**EPOCH, "epoch": 2, "seconds": 1}], 0, "ImpossibleValue", "line 3: seconds: 1.0"),
+        ([{**DATASET, "classes": []}, RESULT], 0, "ImpossibleValue", "line 1: dataset.classes: 0"),
+        (
+            [{"type": "software", "framework": "numpy", "libraries": {"x": "1" * 2000}}],
+            0,
+            "InvalidReport",
+            "libraries.x",
+        ),
     ],
 )
 def test_what_is_wrong_is_told(documents: list[Any], code: int, reason: str, words: str) -> None:
@@ -105,3 +117,18 @@ def test_the_documented_lines_are_read() -> None:
     assert found.dataset is not None
     assert found.software is not None
     assert len(found.curves) == 2
+
+
+def test_a_ratio_that_rounding_put_above_1_is_1() -> None:
+    rounded = {**RESULT, "metrics": {"accuracy": 1.0000001}}
+    found = conclude(*made(), reported(DATASET, {**EPOCH, "validation": {"accuracy": 1.0000001}}, rounded), Ended(0))
+    assert isinstance(found, dict)
+    assert found["metrics"] == {"accuracy": 1.0}
+    (point,) = found["curves"]  # type: ignore[misc]
+    assert point.validation == {"accuracy": 1.0}
+
+
+def test_an_epoch_that_can_not_be_is_not_passed_on() -> None:
+    found = Reported(made()[1].config)
+    assert found.take(json.dumps({**EPOCH, "validation": {"accuracy": 81}})) is None
+    assert found.take(json.dumps(EPOCH)) is not None

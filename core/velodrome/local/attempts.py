@@ -16,7 +16,7 @@ from pathlib import Path
 from velodrome.errors import LocalError
 from velodrome.local.files import tail, write_private
 from velodrome.local.home import cannot_write
-from velodrome.results import LOG_TAIL_LIMIT, REPORT, Observed, ResultReport
+from velodrome.results import LOG_TAIL_LIMIT, REPORT, Observed, ResultReport, utc
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +47,7 @@ class Attempts:
         self._node = node
         self._known: dict[str, Attempt] = {}
         self._seconds: dict[str, float] = {}
+        self._ended: dict[str, float] = {}
         self._numbers: dict[int, int] = {}
         for attempt in _noted(folder):
             self._learn(attempt)
@@ -69,16 +70,25 @@ class Attempts:
         self._learn(attempt)
         return attempt
 
-    def ended(self, attempt: Attempt, now: float) -> None:
-        """Notes when its process was gone."""
-        self._seconds[attempt.name] = now - attempt.began
+    def ended(self, attempt: Attempt, now: float, seconds: float | None = None) -> None:
+        """Notes when its process was gone, and how long it was there by a clock that does not step, where known."""
+        self._ended[attempt.name] = now
+        self._seconds[attempt.name] = max(0.0, now - attempt.began) if seconds is None else seconds
 
     def observe(self, index: int, name: str) -> Observed | None:
         """What this machine saw of a try; None where no executor of this folder made such a try at that trial."""
         attempt = self._known.get(name)
         if attempt is None or attempt.index != index:
             return None
-        return Observed(executor="local", node=self._node, run_seconds=self._seconds.get(name), retries=attempt.number)
+        ended = self._ended.get(name)
+        return Observed(
+            executor="local",
+            node=self._node,
+            run_seconds=self._seconds.get(name),
+            retries=attempt.number,
+            started_at=utc(attempt.began),
+            finished_at=None if ended is None else utc(ended),
+        )
 
     def spooled(self) -> list[Path]:
         """Results that runners wrote down and could not deliver, oldest try first."""
@@ -128,6 +138,7 @@ def _noted(folder: Path) -> Iterator[Attempt]:
     for path in folder.glob("*/attempt.json"):
         try:
             note = json.loads(path.read_bytes())
-            yield Attempt(path.parent.name, int(note["index"]), int(note["number"]), float(note["began"]), path.parent)
-        except (OSError, ValueError, KeyError, TypeError):
+            began = utc(float(note["began"])).timestamp()  # a time that can't be is refused
+            yield Attempt(path.parent.name, int(note["index"]), int(note["number"]), began, path.parent)
+        except (OSError, ValueError, KeyError, TypeError, OverflowError):
             continue  # torn by a crash while it was made: nothing had started then

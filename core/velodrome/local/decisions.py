@@ -11,11 +11,10 @@ from velodrome import keys
 from velodrome.local.starter import Exited
 from velodrome.plan import Plan
 from velodrome.signals import signal_name
-from velodrome.store import TrialSummary
+from velodrome.store import Rejection, TrialSummary
 
 # A process that a signal ended did so by its own fault with one of these, by another's will with the rest.
 _CRASHES = {signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGTRAP, signal.SIGSYS}
-EXIT_TERMINATED = 128 + signal.SIGTERM
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +27,7 @@ class Failure:
 
 def is_interruption(exited: Exited) -> bool:
     """Whether the trial was told to end, which says nothing about it: it has to run again."""
-    return exited.code == EXIT_TERMINATED or exited.signal == signal.SIGTERM
+    return exited.code == keys.EXIT_INTERRUPTED or exited.signal == signal.SIGTERM
 
 
 def failure_of(exited: Exited) -> Failure:
@@ -49,6 +48,11 @@ def too_long(deadline_seconds: int) -> Failure:
     return Failure(
         "TrialDeadlineExceeded", f"the trial ran longer than execution.trialDeadlineSeconds ({deadline_seconds} s)"
     )
+
+
+def refused(rejection: Rejection) -> Failure:
+    """What to record of a trial whose result is none, such as one with an accuracy above 1."""
+    return Failure(rejection.reason, f"the result was rejected: {rejection.message}")
 
 
 def to_run(plan: Plan, standing: Mapping[int, TrialSummary], *, retry_failed: bool) -> list[int]:

@@ -236,7 +236,7 @@ class Executor:
 
     def _settle(self, running: Running, exited: Exited | None) -> None:
         """A trial's process is gone (`exited` is None where the starter went first): finds what became of it."""
-        self._attempts.ended(running.attempt, self._clock())
+        self._attempts.ended(running.attempt, self._clock(), running.seconds)
         self._intake.deliver(self._attempts.spooled_by(running.attempt))
         self._collect()
         if not self._intake.has_heard(running.attempt):
@@ -254,6 +254,8 @@ class Executor:
             return decisions.too_long(self._plan.job.spec.execution.trial_deadline_seconds)
         if running.ending == "halt" or exited is None:
             return None
+        if running.attempt.name in self._intake.refused:
+            return self._intake.refused[running.attempt.name]
         withdrawals = self._standing.withdrawals(running.trial.index)
         if decisions.is_interruption(exited) and withdrawals < MOST_WITHDRAWALS:
             return None

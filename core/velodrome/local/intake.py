@@ -9,7 +9,7 @@ from velodrome.collector import Collector
 from velodrome.errors import LocalError
 from velodrome.local.attempts import Attempt, Attempts, read_spool
 from velodrome.local.connection import Connection
-from velodrome.local.decisions import Failure
+from velodrome.local.decisions import Failure, refused
 from velodrome.local.events import Note, Watch
 from velodrome.plan import Plan, Trial
 from velodrome.results import Progress, ResultReport, TrialRecord, TrialResult, utc
@@ -19,7 +19,10 @@ Accepted = tuple[TrialRecord, Verdict]
 
 
 class Intake:
-    """Everything that one race hears. `heard` is the record of each attempt that has reported its result."""
+    """Everything that one race hears.
+
+    `heard` is the record of each attempt that has reported its result, `refused` why that of others is none.
+    """
 
     def __init__(
         self,
@@ -37,6 +40,7 @@ class Intake:
         self._watch = watch
         self._clock = clock
         self.heard: dict[str, TrialRecord] = {}
+        self.refused: dict[str, Failure] = {}
 
     def collect(self) -> tuple[list[Accepted], list[Progress]]:
         """Takes all that the inbox holds."""
@@ -48,6 +52,8 @@ class Intake:
             progress += collected.progress
             for rejection in collected.rejected:
                 self._watch(Note(f"a report was rejected: {rejection.reason}: {rejection.message}"))
+                if rejection.attempt is not None:
+                    self.refused[rejection.attempt] = refused(rejection)
             if collected.last:
                 break
         self.heard.update({record.result.attempt: record for record, _ in verdicts})

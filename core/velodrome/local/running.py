@@ -6,7 +6,7 @@ import os
 import signal
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from velodrome.local.attempts import Attempt
@@ -20,14 +20,23 @@ Ending = Literal["deadline", "halt"]
 
 @dataclass(slots=True)
 class Running:
-    """Its `pid` is known once the process has started. `ending` says why it was told to end, if it was."""
+    """Its `pid` is known once the process has started. `ending` says why it was told to end, if it was.
+
+    `asked` is when its process was asked for, by the monotonic clock.
+    """
 
     trial: Trial
     attempt: Attempt
     pid: int | None = None
     ending: Ending | None = None
+    asked: float = field(default_factory=time.monotonic)
     _deadline: float = float("inf")
     _kill_at: float = float("inf")
+
+    @property
+    def seconds(self) -> float:
+        """How long ago its process was asked for, whatever became of the wall clock meanwhile."""
+        return time.monotonic() - self.asked
 
     def started(self, pid: int, deadline_seconds: float) -> None:
         """Its process runs, and may do so for that long."""

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import redis
 
 from velodrome.store.edge import address_of, foreign, translated
+from velodrome.store.largest import Largest
 
 Raw = TypeVar("Raw")
 Parsed = TypeVar("Parsed")
@@ -27,6 +28,7 @@ class Access:
             raise ValueError("the store reads bytes: make its Redis client without decode_responses")
         self._client = client
         self.address = address_of(client)
+        self._largest = Largest(client)
 
     def close(self) -> None:
         """Closes the connections; a later question opens them again."""
@@ -34,12 +36,12 @@ class Access:
 
     def ask(self, *command: Argument) -> Any:
         """One command's answer, as the client library hands it out."""
-        with translated(self.address):
+        with translated(self.address, self._largest):
             return self._client.execute_command(*command)
 
     def ask_all(self, commands: Iterable[tuple[Argument, ...]]) -> list[Any]:
         """The answers to several commands, in one round trip; others' commands may come in between."""
-        with translated(self.address), self._client.pipeline(transaction=False) as pipe:
+        with translated(self.address, self._largest), self._client.pipeline(transaction=False) as pipe:
             for command in commands:
                 pipe.execute_command(*command)
             return pipe.execute()
@@ -51,7 +53,7 @@ class Access:
         registered = self._client.register_script(text)
 
         def run(names: Sequence[str], arguments: Iterable[Argument]) -> Any:
-            with translated(self.address):
+            with translated(self.address, self._largest):
                 return registered(names, arguments)
 
         return run

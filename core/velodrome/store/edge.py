@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 import redis
@@ -86,12 +86,15 @@ def foreign(what: str, address: str) -> StoreRefused:
 
 
 @contextmanager
-def translated(address: str) -> Iterator[None]:
-    """Raises this project's errors instead of the client library's."""
+def translated(address: str, largest: Callable[[], str] = str) -> Iterator[None]:
+    """Raises this project's errors instead of the client library's. `largest` says what takes most of a full Redis."""
     try:
         yield
     except redis.RedisError as error:
-        raise translate(error, address) from error
+        found = translate(error, address)
+        if isinstance(found, StoreRefused) and _code(error, str(error)) == "OOM" and (words := largest()):
+            found = StoreRefused(f"{found}; {words}")
+        raise found from error
 
 
 def connect(url: str) -> redis.Redis:

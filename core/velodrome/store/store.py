@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
 from typing import Literal
 
 import redis
@@ -16,6 +17,7 @@ from velodrome.results import (
     ProgressReport,
     ResultReport,
     TrialRecord,
+    utc,
 )
 from velodrome.store import transfer
 from velodrome.store.access import text_of
@@ -211,9 +213,13 @@ class Store(Reader):
             raise _unregistered(uid, self._redis.address)
         return [_VERDICTS[letter] for letter in letters.decode()]
 
-    def import_lines(self, lines: Iterable[str]) -> ImportReport:
-        """Takes what `export_lines` wrote. Doing it again changes nothing; lines that can't be taken are reported."""
-        return transfer.import_lines(lines, self.register, self.job, self.accept_items, self._import_mark)
+    def import_lines(self, lines: Iterable[str], clock: Callable[[], float] = time.time) -> ImportReport:
+        """Takes what `export_lines` wrote. Doing it again changes nothing; lines that can't be taken are reported.
+
+        A result that no trial can have is such a line. What is of the future by `clock` is taken as of now.
+        """
+        now = utc(clock())
+        return transfer.import_lines(lines, self.register, self.job, self.accept_items, self._import_mark, now)
 
     def _facts(self, uid: str) -> JobFacts:
         if uid not in self._jobs:

@@ -15,11 +15,14 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pydantic_core import from_json
 
+from velodrome.bounds import impossible_result
+from velodrome.clocks import believed_job, believed_record
 from velodrome.errors import SchemaUnsupported
 from velodrome.keys import SCHEMA_VERSION
 from velodrome.marks import Acknowledgement, Baseline
@@ -83,9 +86,10 @@ def import_lines(
     job_of: Callable[[str], JobInfo | None],
     take: Callable[[str, int, Sequence[Item]], list[Verdict]],
     keep: Callable[[Mark], Verdict],
+    now: datetime,
 ) -> ImportReport:
-    """See `Store.import_lines`."""
-    importing = _Import(register, job_of, take, keep)
+    """See `Store.import_lines`; `now` is the latest moment that anything can be of."""
+    importing = _Import(register, job_of, take, keep, now)
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
@@ -108,11 +112,13 @@ class _Import:
         job_of: Callable[[str], JobInfo | None],
         take: Callable[[str, int, Sequence[Item]], list[Verdict]],
         keep: Callable[[Mark], Verdict],
+        now: datetime,
     ) -> None:
         self._register = register
         self._job_of = job_of
         self._take = take
         self._keep = keep
+        self._now = now
         self._job: JobFacts | None = None
         self._waiting: list[Item] = []
         self._bytes = 0
@@ -142,9 +148,11 @@ class _Import:
             )
 
     def _take_job(self, job: JobInfo) -> None:
-        known = self._job_of(job.uid)
+        known, believed = self._job_of(job.uid), believed_job(job, self._now)
         if known is None:
-            self._register(job)
+            self._register(believed)
+        elif believed is not job:  # taken in before, as of then
+            job = job.model_copy(update={"created_at": known.created_at})
         self._verdicts["accepted" if known is None else "duplicate" if known == job else "conflict"] += 1
 
     def _take_record(self, record: TrialRecord, retries: int, *, aside: bool) -> None:
@@ -156,7 +164,10 @@ class _Import:
                 raise ValueError(f"the job {uid!r} of this result is neither in an earlier line nor in the store")
             self._job = JobFacts(job)
         check_record(self._job, record)
-        item = Item.of(record, retries, aside=aside)
+        wrong = impossible_result(record.result, record.config, kept=True)
+        if wrong is not None:
+            raise ValueError(f"ImpossibleValue: {wrong}")
+        item = Item.of(believed_record(record, self._now), retries, aside=aside)
         self._waiting.append(item)
         self._bytes += len(item.text) + len(item.curves)
         if len(self._waiting) >= _BATCH or self._bytes >= _BATCH_BYTES:

@@ -11,6 +11,8 @@ and a trial without a line succeeds:
     terminated    ends as a process that was sent SIGTERM
     code:N        exits with N and reports nothing
     fail          reports a failure, LossNotFinite
+    impossible    delivers a result with an accuracy of 1.7
+    stepped       delivers a result of the year 9999, since its clock stepped
     spool         leaves its result in the spool
     torn          leaves half a result in the spool
     hang          runs until it is ended; `deaf` ignores SIGTERM at that
@@ -24,6 +26,7 @@ import os
 import signal
 import sys
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +126,11 @@ def act(word: str, trial: Trial, environ: dict[str, str], store: Store, parent: 
         case ["differently"]:
             store.append(uid, ResultReport(result=result(trial, environ)))
             store.append(uid, ResultReport(result=result(trial, environ, accuracy=0.1)))
+        case ["impossible"]:
+            store.append(uid, ResultReport(result=result(trial, environ, accuracy=1.7)))
+        case ["stepped"]:
+            late = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
+            store.append(uid, ResultReport(result=result(trial, environ).model_copy(update={"finished_at": late})))
         case ["fail"]:
             store.append(uid, ResultReport(result=failure(trial, environ)))
             return keys.EXIT_FAILED

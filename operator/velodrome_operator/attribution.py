@@ -1,0 +1,79 @@
+"""Who sent a report, where it overtook its pod's event: the API server is asked, beside the rounds over inboxes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+
+from velodrome.errors import StoreUnavailable
+from velodrome.results import Observed
+from velodrome_operator.cluster import Cluster, Refused, Unavailable
+from velodrome_operator.race import Race
+from velodrome_operator.races import Races
+
+_LOOKUP_SECONDS = 10.0
+_AT_ONCE = 8
+
+
+class Unattributed(StoreUnavailable):
+    """The API server does not say which pod sent a report: later, then."""
+
+
+class Witness:
+    """What is known of attempts at a race's trials. `missed` says that somebody asked for one that is not known."""
+
+    def __init__(self, race: Race) -> None:
+        self._race = race
+        self.missed = False
+
+    def __call__(self, index: int, attempt: str) -> Observed | None:
+        known = self._race.observed(index, attempt)
+        self.missed = self.missed or known is None
+        return known
+
+
+class Attribution:
+    """Asks the API server for a race's pods. Every pod that reported was there before the inbox was read, so one
+    question after that is enough, however many reports are forged.
+    """
+
+    def __init__(self, races: Races, cluster: Cluster) -> None:
+        self._races = races
+        self._cluster = cluster
+        self._turn = asyncio.Semaphore(_AT_ONCE)
+
+    async def look(self, race: Race) -> None:
+        """Learns of the race's pods as the API server has them now.
+
+        Raises:
+            Unattributed: it does not answer in time, or refuses.
+        """
+        async with self._turn:
+            await _in_time(self._look(race))
+
+    async def look_back(self, race: Race) -> None:
+        """Learns of the race's pods that came and went while no operator was there, as far as Events tell.
+
+        Raises:
+            Unattributed: the API server does not answer in time, or refuses.
+        """
+        async with self._turn:
+            await _in_time(self._look_back(race))
+
+    async def _look(self, race: Race) -> None:
+        async for raw in self._cluster.jobs(race.namespace, race.uid):  # a pod is known by the Job that it is of
+            self._races.saw_job(raw)
+        async for raw in self._cluster.pods(race.namespace, race.uid):
+            self._races.saw_pod(raw)
+
+    async def _look_back(self, race: Race) -> None:
+        async for event in self._cluster.started_pods(race.namespace):
+            race.saw_started(event)
+
+
+async def _in_time(question: Awaitable[None]) -> None:
+    try:
+        async with asyncio.timeout(_LOOKUP_SECONDS):
+            await question
+    except (Unavailable, Refused, TimeoutError) as error:
+        raise Unattributed(f"a report can't be attributed: {error or 'the API server does not answer'}") from error
