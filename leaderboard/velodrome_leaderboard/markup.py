@@ -11,7 +11,7 @@ from datetime import datetime, tzinfo
 from html import escape
 from typing import Literal
 
-from velodrome.units import ago
+from velodrome.units import ago, clock_time
 
 Tone = Literal["", "good", "bad", "busy", "quiet", "code"]
 
@@ -44,7 +44,8 @@ class Column:
 
 def moment(at: datetime, now: datetime, zone: tzinfo) -> Cell:
     """A time as people say it, and to the second on hover."""
-    return Cell(ago((now - at).total_seconds()), hint=f"{at.astimezone(zone):%Y-%m-%d %H:%M:%S %Z}", tone="quiet")
+    hint = clock_time(at, "%Y-%m-%d %H:%M:%S %Z", zone)
+    return Cell(ago((now - at).total_seconds()), hint=hint, tone="quiet")
 
 
 def heading(title: str, parents: Sequence[tuple[str, str]] = (), facts: Sequence[Part] = ()) -> str:
