@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +18,7 @@ from velodrome.store import Store
 sys.path.append(str(Path(__file__).parents[2]))  # what fills the store is shared with the tests of pages
 
 from tests.integration import odd
+from tests.integration.conftest import BINARIES
 
 if TYPE_CHECKING:
     from tests.integration.conftest import RedisServer
@@ -35,7 +38,7 @@ COMMANDS = (
     ("baseline", "show"),
     ("baseline", "show", "--json"),
     ("export",),
-    *(("show", f"{odd.UID}/{index}") for index in range(18)),
+    *(("show", f"{odd.UID}/{index}") for index in (*range(len(odd.VALUES)), 15)),
     ("show", f"{odd.UID}/0", "--json"),
     ("show", "odd-early/3"),
     ("show", f"{odd.UNMEASURED}/3"),
@@ -43,16 +46,33 @@ COMMANDS = (
     ("show", "odd-running/0", "--json"),
 )
 
+TIMED = (("jobs",), ("baseline", "show"), ("show", f"{odd.UID}/0"), ("show", f"{odd.UID}/7"))
 
-def test_every_command_that_reads_survives_what_no_trial_has(store: Store, redis_server: RedisServer) -> None:
+
+@pytest.fixture(scope="session")
+def redis_binary() -> str:
+    """One kind of Redis is enough here: what is shown does not depend on it."""
+    return next(iter(BINARIES.values()))
+
+
+@pytest.fixture(params=["Pacific/Kiritimati", "Etc/GMT+12"])
+def zone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Where the year 9999 ends first, and where the year 1 begins last."""
+    monkeypatch.setenv("TZ", request.param)
+    time.tzset()
+    yield request.param
+    monkeypatch.undo()
+    time.tzset()
+
+
+def test_every_command_that_reads_survives_what_no_trial_has(
+    store: Store, redis_server: RedisServer, zone: str
+) -> None:
     odd.fill(store, redis_server.client())
-    for command in COMMANDS:
-        for zone in ("UTC", "Pacific/Kiritimati", "Etc/GMT+12"):
-            environ = {"VELODROME_REDIS_URL": redis_server.url, "TZ": zone}
-            done = CliRunner().invoke(app, list(command), env=environ)
-            assert done.exception is None or isinstance(done.exception, SystemExit), (command, done.exception)
-            assert done.exit_code in (0, 1), (command, done.output)
-            assert max(map(len, done.output.splitlines()), default=0) < 5000 or "json" in " ".join(command) + command[0]
+    for command in COMMANDS if zone == "Pacific/Kiritimati" else TIMED:
+        done = CliRunner().invoke(app, list(command), env={"VELODROME_REDIS_URL": redis_server.url})
+        assert done.exception is None or isinstance(done.exception, SystemExit), (command, done.exception)
+        assert done.exit_code in (0, 1), (command, done.output)
 
 
 @pytest.mark.parametrize(("entry", "shown"), [(0, "1e+308 ratio"), (1, "-500 %"), (3, "9,730 %"), (4, "9e+101 %")])
