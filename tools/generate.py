@@ -107,10 +107,13 @@ def metrics_page() -> str:
         "",
         "Two values of a metric are ranked together only where everything that the metric depends on agrees, as the",
         "runner observed it. *each epoch* marks what early stopping and targets may use.",
+        "",
+        "A result with a value outside the range, of a label that the data don't have, or of a batch size that the job",
+        "doesn't measure, is rejected as `ImpossibleValue`.",
     ]
     for kind in dict.fromkeys(metric.kind for metric in CATALOGUE.values()):
         lines += ["", f"## {kind.capitalize()}", ""]
-        lines += ["| metric | unit | better | parameters | depends on | meaning |", "|---|---|---|---|---|---|"]
+        lines += ["| metric | unit | range | better | parameters | depends on | meaning |", f"|{'---|' * 7}"]
         lines += [_metric_row(metric) for metric in CATALOGUE.values() if metric.kind == kind]
     return "\n".join(lines) + "\n"
 
@@ -155,7 +158,10 @@ def command_line_page() -> str:
 def _metric_row(metric: Metric) -> str:
     parameters = ", ".join(f"`{name}`" for name in metric.parameters) or "–"
     meaning = metric.description + (" *each epoch*" if metric.per_epoch else "")
-    cells = (f"`{metric.name}`", metric.unit, metric.direction, parameters, ", ".join(metric.depends_on), meaning)
+    least, most = metric.range
+    limits = f"{least:g} to {most:.10g}" + (", whole" if metric.whole else "")
+    depends_on = ", ".join(metric.depends_on)
+    cells = (f"`{metric.name}`", metric.unit, limits, metric.direction, parameters, depends_on, meaning)
     return f"| {' | '.join(cells)} |"
 
 

@@ -146,8 +146,8 @@ def _read(report: bytes) -> Progress | TrialResult | _TooMany:
     except ValidationError as error:
         first = error.errors()[0]
         if first["type"] == TOO_MANY:
-            result = {**from_json(report)["result"], "metrics": {}}
-            return _TooMany(parse_result(json.dumps(result)), f"metrics: {first['msg']}")
+            bare = {**from_json(report)["result"], "metrics": {}}
+            return _TooMany(parse_result(json.dumps(bare)), f"metrics: {first['msg']}")
         problem = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
     else:
         problem = "schema_version"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime, tzinfo
 from statistics import median
 
 from velodrome.stats import Interval
@@ -23,6 +24,7 @@ _SCALES: dict[str, tuple[tuple[str, float], ...]] = {
     "joules": (("J", 1.0), ("kJ", 1e3), ("MJ", 1e6)),
 }
 _MOST_DECIMALS = 6
+_LONG = 1e15  # from here on digits say less than an exponent
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +36,9 @@ class Scale:
     decimals: int
 
     def number(self, value: float) -> str:
-        """The value in this scale, without the symbol: `1,234.5`."""
-        return f"{value / self.size:,.{self.decimals}f}"
+        """The value in this scale, without the symbol: `1,234.5`, and `1.2e+99` where it would fill the page."""
+        scaled = value / self.size
+        return f"{scaled:,.{self.decimals}f}" if abs(scaled) < _LONG else f"{scaled:.4g}"
 
     def text(self, value: float) -> str:
         """The value with its symbol: `12.3 ms`."""
@@ -77,7 +80,10 @@ def value_scale(unit: str, value: float) -> Scale:
 
 def quantity(unit: str, value: float) -> str:
     """A value that stands alone, with its symbol: `1.234 ms`, `21,840`, `97.42 %`."""
-    return value_scale(unit, value).text(value)
+    scale = value_scale(unit, value)
+    if not math.isfinite(value / scale.size):  # no measurement, yet it may lie in a store
+        return f"{value:.4g} {unit}"
+    return scale.text(value)
 
 
 def _fit(unit: str, values: list[float]) -> tuple[str, float]:
@@ -88,16 +94,20 @@ def _fit(unit: str, values: list[float]) -> tuple[str, float]:
 
 
 def _whole(value: float) -> bool:
-    return math.isclose(value, round(value), rel_tol=1e-12)
+    return math.isfinite(value) and math.isclose(value, round(value), rel_tol=1e-12)
 
 
 def _decimals(value: float, digits: int) -> int:
     """Decimals that show `digits` significant digits of the value."""
-    return min(_MOST_DECIMALS, max(0, digits - 1 - math.floor(math.log10(value)))) if value else 0
+    if not value or not math.isfinite(value):
+        return 0
+    return min(_MOST_DECIMALS, max(0, digits - 1 - math.floor(math.log10(value))))
 
 
 def duration(seconds: float) -> str:
     """A stretch of time as a person says it: `0.8 s`, `42 s`, `3 min 5 s`, `2 h 10 min`, `3 d 4 h`."""
+    if not abs(seconds) < _LONG:
+        return f"{seconds:.4g} s"
     if seconds < 10:
         return f"{max(seconds, 0):.1f} s"
     whole = round(seconds)
@@ -106,6 +116,14 @@ def duration(seconds: float) -> str:
             rest = whole % size // part
             return f"{whole // size} {symbol}" + (f" {rest} {below}" if rest else "")
     return f"{whole} s"
+
+
+def clock_time(at: datetime, pattern: str = "%Y-%m-%d %H:%M:%S", zone: tzinfo | None = None) -> str:
+    """A moment by the clock of a zone, this machine's without one; in UTC where that clock does not go so far."""
+    try:
+        return at.astimezone(zone).strftime(pattern)
+    except (OverflowError, ValueError, OSError):  # the years 1 and 9999 have an end in other zones
+        return f"{at:{pattern.replace(' %Z', '')}} UTC"
 
 
 def ago(seconds: float) -> str:

@@ -160,7 +160,7 @@ def curve_frame(points: Sequence[EpochPoint]) -> pd.DataFrame:
     """One row for each epoch; a column for each thing measured, ratios in percent."""
     return pd.DataFrame(
         {
-            "epoch": point.epoch,
+            "epoch": min(point.epoch, _LAST_EPOCH),
             "seconds": point.seconds,
             TRAINING_LOSS: point.train_loss,
             LEARNING_RATE: point.learning_rate,
@@ -168,6 +168,9 @@ def curve_frame(points: Sequence[EpochPoint]) -> pd.DataFrame:
         }
         for point in points
     )
+
+
+_LAST_EPOCH = 2**53  # that a chart can hold; whatever lies in a store is drawn
 
 
 def _is_ratio(name: str) -> bool:
@@ -199,7 +202,7 @@ def curve(frame: pd.DataFrame, series: Sequence[str], palette: Palette, best_epo
             ],
         )
     )
-    if best_epoch is None:
+    if best_epoch is None or best_epoch > int(frame["epoch"].max()):
         return alt.layer(lines).properties(height=270)
     mark = alt.Chart(pd.DataFrame({"epoch": [best_epoch]})).mark_rule(color=palette.quiet, strokeDash=[4, 4])
     kept = mark.encode(x=x, tooltip=alt.value(f"the weights of epoch {best_epoch} were kept"))

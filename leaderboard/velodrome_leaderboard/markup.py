@@ -14,7 +14,7 @@ from typing import Literal
 
 from velodrome.text import MOST_IN_LINE, line
 from velodrome.text import lines as lines_of_text
-from velodrome.units import ago
+from velodrome.units import ago, clock_time
 
 Tone = Literal["", "good", "bad", "busy", "quiet", "code"]
 
@@ -47,7 +47,8 @@ class Column:
 
 def moment(at: datetime, now: datetime, zone: tzinfo) -> Cell:
     """A time as people say it, and to the second on hover."""
-    return Cell(ago((now - at).total_seconds()), hint=f"{at.astimezone(zone):%Y-%m-%d %H:%M:%S %Z}", tone="quiet")
+    hint = clock_time(at, "%Y-%m-%d %H:%M:%S %Z", zone)
+    return Cell(ago((now - at).total_seconds()), hint=hint, tone="quiet")
 
 
 def heading(title: str, parents: Sequence[tuple[str, str]] = (), facts: Sequence[Part] = ()) -> str:

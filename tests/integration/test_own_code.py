@@ -48,6 +48,12 @@ trial.result({"accuracy": 0.9})
 """
 )
 
+IMPOSSIBLE = """
+dataset()
+with open(trial.path, "a") as file:  # as a program in another language does
+    file.write('{"type": "result", "metrics": {"accuracy": 1.7}}\\n')
+"""
+
 
 class Own:
     """One trial of an entry with a command, in a folder of its own."""
@@ -250,6 +256,8 @@ def test_no_environment_of_the_runner_has_the_password(
         (HEAD + "open(trial.path, 'a').write('junk')", "InvalidReport", keys.EXIT_CONFIGURATION),
         (HEAD + "dataset(); trial.result({'f1': 0.5})", "MetricsMissing", keys.EXIT_CONFIGURATION),
         (HEAD + "dataset(); trial.result({'accuracy': float('nan')})", "CommandFailed", keys.EXIT_FAILED),
+        (HEAD + "dataset(); trial.result({'accuracy': 1.7})", "CommandFailed", keys.EXIT_FAILED),
+        (HEAD + IMPOSSIBLE, "ImpossibleValue", keys.EXIT_CONFIGURATION),
     ],
 )
 def test_what_goes_wrong_is_the_result(
@@ -259,6 +267,14 @@ def test_what_goes_wrong_is_the_result(
     ended, output = own.run()
     assert own.result().reason == reason, output
     assert ended == code
+
+
+def test_a_value_that_can_not_be_is_told_with_its_field(tmp_path: Path, redis_server: RedisServer) -> None:
+    for program in (HEAD + IMPOSSIBLE, HEAD + "dataset(); trial.result({'accuracy': 1.7})"):
+        redis_server.client().flushall()
+        own = Own(tmp_path, redis_server, program)
+        own.run()
+        assert "metrics.accuracy: 1.7 is not between 0 and 1" in str(own.result().message)
 
 
 def test_a_command_that_is_not_there_is_told(tmp_path: Path, redis_server: RedisServer) -> None:

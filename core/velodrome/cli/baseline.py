@@ -118,10 +118,11 @@ def show(
         say("Nothing is pinned: values are compared with those of the newest job that was not worse.")
     else:
         from velodrome.cli.console import output, table
+        from velodrome.units import clock_time
 
         shown = table("board", "entry", "metric", "job", "since", "note")
         for mark in found:
-            since = mark.at.astimezone().strftime("%Y-%m-%d %H:%M")
+            since = clock_time(mark.at, "%Y-%m-%d %H:%M")
             shown.add_row(mark.board, mark.entry, mark.metric_key or "all", mark.job_uid, since, mark.note)
         output().print(shown)
 

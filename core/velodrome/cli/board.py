@@ -148,10 +148,11 @@ def _print_cohorts(store: Store, board: str, objective: str | None, *, as_json: 
 
 def _print_jobs(found: list[tuple[JobInfo, Counts]]) -> None:
     from velodrome.cli.console import output, table
+    from velodrome.units import clock_time
 
     shown = table("job", "board", "started", "trials", "succeeded", "failed", "uid")
     for job, counts in found:
-        started = job.created_at.astimezone().strftime("%Y-%m-%d %H:%M")
+        started = clock_time(job.created_at, "%Y-%m-%d %H:%M")
         numbers = (str(job.trials), str(counts.succeeded), str(counts.failed))
         shown.add_row(job.name, job.board, started, *numbers, job.uid)
     output().print(shown)

@@ -98,15 +98,19 @@ def _lines(
 
 
 def _outcome_lines(record: TrialRecord) -> Iterator[str]:
-    from velodrome.units import duration
+    from velodrome.units import clock_time, duration
 
     result = record.result
     seconds = (result.finished_at - result.started_at).total_seconds()
-    when = result.finished_at.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    when = clock_time(result.finished_at)
     words = f"{result.outcome} at {when} after {duration(seconds)}, seed {result.seed}, attempt {result.attempt}"
     if record.observed.retries:
         words += f", {record.observed.retries} tries before"
     yield text.line(words)
+    claimed = record.observed.claimed
+    if claimed is not None:
+        said = f"{claimed.started_at.isoformat()} to {claimed.finished_at.isoformat()}"
+        yield f"Its clock said {said}: the times are those of who ran it."
     if result.reason:
         yield f"{text.line(result.reason)}: {text.indented(result.message or '')}"
     if result.epochs is not None:
@@ -177,6 +181,7 @@ def sparkline(values: list[float], width: int = _SPARKLINE_WIDTH) -> str:
     if len(values) > width:
         values = [values[round(at * (len(values) - 1) / (width - 1))] for at in range(width)]
     low, high = min(values), max(values)
-    if low == high:
+    if high / 2 == low / 2:
         return _BARS[0] * len(values)
-    return "".join(_BARS[round((value - low) / (high - low) * (len(_BARS) - 1))] for value in values)
+    span = high / 2 - low / 2  # halves, as the difference of two doubles may be none
+    return "".join(_BARS[round((value / 2 - low / 2) / span * (len(_BARS) - 1))] for value in values)

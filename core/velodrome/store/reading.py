@@ -22,6 +22,8 @@ from velodrome.results import CURVES, EpochPoint, JobInfo, Outcome, Progress, Tr
 from velodrome.store.types import Changes, CohortSummary, Counts, EntryState, JobSamples, Rejection, Row, TrialSummary
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_LAST = datetime.max.replace(tzinfo=UTC)
+_LAST_MICROSECOND = (_LAST - _EPOCH) // timedelta(0, 0, 1)
 _SAMPLE = struct.Struct("<qd")
 # A kept trial: outcome (1 character), when it finished (16), digest (32), retries (6), then the summary.
 _RETRIES, _SUMMARY = slice(49, 55), slice(55, None)
@@ -32,8 +34,8 @@ _OUTCOMES: Mapping[bytes, Outcome] = {b"S": "Succeeded", b"F": "Failed"}
 
 
 def moment(microseconds: float) -> datetime:
-    """Microseconds since 1970 as a time."""
-    return _EPOCH + timedelta(0, 0, microseconds)
+    """Microseconds since 1970 as a time; the last there is for what lies behind it, as rounding may put it."""
+    return _EPOCH + timedelta(0, 0, microseconds) if microseconds < _LAST_MICROSECOND else _LAST
 
 
 def parse_conflict(text: bytes) -> TrialRecord:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import pairwise
-from statistics import fmean
 
 import streamlit as st
 
@@ -186,7 +185,7 @@ def _unranked(source: Source, ranking: ObjectiveRanking) -> None:
         [
             markup.Cell(row.entry, links.job(row.job_uid, row.entry)),
             markup.Cell(_reason(source, row, str(ranking.key)), tone="bad" if row.why == "Failed" else ""),
-            markup.Cell(quantity(ranking.unit, fmean(row.samples.values())) if row.samples else "", tone="quiet"),
+            markup.Cell(quantity(ranking.unit, _mean(row.samples.values())) if row.samples else "", tone="quiet"),
             markup.Cell(f"{len(row.samples)} / {row.planned}"),
             markup.Cell(row.job_name, links.job(row.job_uid), tone="quiet"),
         ]
@@ -195,6 +194,11 @@ def _unranked(source: Source, ranking: ObjectiveRanking) -> None:
     st.html(markup.table(columns, cells, "Entries without a rank"))
     if pages > 1:
         st.pagination(pages, **bound)
+
+
+def _mean(values: Collection[float]) -> float:
+    """The mean of whatever values lie in a store: their sum may be more than a double holds."""
+    return sum(value / len(values) for value in values)
 
 
 def _reason(source: Source, row: UnrankedRow, key: str) -> str:
