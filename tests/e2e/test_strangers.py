@@ -239,7 +239,7 @@ def test_a_copy_of_a_job_beside_it_counts_for_nothing(team: Team, name: str) -> 
     for number, changes in enumerate(copies):
         team.make(copied(job, f"{name}-copy{number}", TEAM, **changes))
         changed_ten_times(team, TEAM, f"{name}-copy{number}")
-    team("delete", "job", f"{name}-copy0", "--wait=false", "--cascade=orphan")
+    team("delete", "job", f"{name}-copy0", "--wait=false")
     team.is_served(f"{name}-next")
     assert team.get("job", job["metadata"]["name"])["metadata"]["uid"] == job["metadata"]["uid"]
 
@@ -272,7 +272,7 @@ def test_an_operator_starts_though_there_are_pods_that_it_cannot_read(team: Team
     victim = team.race(name)
     job = team.job(victim)
     own = by_job(job["metadata"]["uid"], job["metadata"]["name"])
-    for number, index in enumerate(("abc", "-1", "", "9" * 63, "1.5")):
+    for number, index in enumerate(("abc", "1e3", "", "9" * 63, "1.5")):
         labels = {keys.LABEL_JOB_UID: victim["metadata"]["uid"], "batch.kubernetes.io/job-completion-index": index}
         team.make(pod(f"{name}-{number}", TEAM, labels, ownerReferences=own))
         team.make(pod(f"{name}-{number}", OTHERS, labels))
@@ -295,7 +295,7 @@ def test_a_name_that_is_taken_is_told_and_used_when_it_is_free(team: Team, name:
     assert (told["reason"], taken in told["message"]) == ("NameTaken", True)
     assert team.get("job", taken)["metadata"].get("ownerReferences") is None, "it is left as it is"
     team.is_served(f"{name}-next")
-    team("delete", "job", taken, "--cascade=orphan")
+    team("delete", "job", taken)
     team.wait("its own Job", lambda: (team.get("job", taken).get("metadata") or {}).get("ownerReferences"))
     team.wait("the race to go on", lambda: team.condition(name, "Stalled")["status"] == "False")
 
@@ -331,7 +331,7 @@ def test_whatever_a_stranger_makes_up_ends_nothing(team: Team, name: str) -> Non
     job = team.job(victim)
     choose = random.Random(18).choice  # noqa: S311 - it opens nothing
     made = []
-    for number in range(60):
+    for number in range(30):
         uid = choose([victim["metadata"]["uid"], job["metadata"]["uid"], "x", "00000000-0000-4000-8000-000000000000"])
         labels = {
             keys.LABEL_JOB_UID: choose([victim["metadata"]["uid"], "", "x"]),
@@ -357,7 +357,7 @@ def test_whatever_a_stranger_makes_up_ends_nothing(team: Team, name: str) -> Non
         where = ("-n", one["metadata"]["namespace"], "patch", one["kind"], one["metadata"]["name"])
         patch = json.dumps({"status": choose(statuses)})
         team.kube(*where, "--subresource=status", "--type=merge", "-p", patch, check=False)
-    assert len(team.kube("get", "job,pod", "-A", "-o", "name").split()) > 30, "the API server took most of them"
+    assert len(team.kube("get", "job,pod", "-A", "-o", "name").split()) > 15, "the API server took most of them"
     team.is_served(f"{name}-next")
     assert team.condition(name, "Failed").get("status", "False") == "False"
     team.operator.stop()
