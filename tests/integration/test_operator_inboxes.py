@@ -243,9 +243,9 @@ def test_runners_of_0_1_0_keep_their_stream_until_their_race_ends(
 ) -> None:
     if needs_redis_7(admin):
         return
-    access = Access(admin, SECRET, "redis:6379")
+    access = Access(admin, SECRET, "redis:6379", store.began_with_a_stream)
     admin.delete(keys.job(race.uid, "position"))  # as version 0.1.0 registered it
-    access.grant(race.uid, store.began_with_a_stream)
+    access.grant(race.uid)
     with as_job(redis_server, race.uid) as client:
         client.xadd(keys.inbox_stream(race.uid), {keys.STREAM_FIELD: "report"})
         client.rpush(keys.inbox(race.uid), "report")
@@ -349,7 +349,7 @@ def test_a_pass_makes_no_new_user_for_a_race_whose_inbox_was_sealed(
     store: Store, admin: redis.Redis, race: Race, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     granted: list[str] = []
-    monkeypatch.setattr(Access, "grant", lambda _, uid, __: granted.append(uid))  # making one needs Redis 7
+    monkeypatch.setattr(Access, "grant", lambda _, uid: granted.append(uid))  # making one needs Redis 7
     controller = Controller(Pods(), store, Access(admin, SECRET, "redis:6379"), Settings())
     controller.races.saw_parent(parent(race))
     known = controller.races.get(race.uid)
@@ -392,7 +392,8 @@ def test_each_race_rests_for_its_own_trouble(store: Store, admin: redis.Redis, m
     class Away(Pods):
         async def pods(self, namespace: str | None, uid: str | None = None) -> AsyncIterator[dict[str, Any]]:
             self.asked += 1
-            raise Unavailable("GET pods: no answer")
+            if self.asked:
+                raise Unavailable("GET pods: no answer")
             yield {}
 
     troubled, quick = make_race(uid="a-troubled"), make_race(uid="b-quick")
@@ -409,7 +410,7 @@ def test_each_race_rests_for_its_own_trouble(store: Store, admin: redis.Redis, m
 
 
 def test_a_large_inbox_is_taken_in_slices_while_others_come_first(
-    store: Store, admin: redis.Redis, make_race: type[Race]
+    store: Store, admin: redis.Redis, make_race: type[Race], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     large, small = make_race(uid="a-large"), make_race(uid="b-small")
     found, races, _ = collection(store, Pods(), admin, large, small)
@@ -420,7 +421,7 @@ def test_a_large_inbox_is_taken_in_slices_while_others_come_first(
         order.append(uid)
         return taken(uid, *given)
 
-    store.accept_items = noted  # type: ignore[method-assign]
+    monkeypatch.setattr(store, "accept_items", noted)
     for _ in range(120):
         store.append("a-large", ProgressReport(progress=large.progress(0, attempt="a-large-p")))
     report(store, small)
