@@ -1,11 +1,11 @@
-"""How long an operator takes from a report to its acceptance, with and without one troubled race beside. Prints figures.
+"""How long an operator takes from a report to its acceptance, beside one troubled race and without. Prints figures.
 
     python benchmarks/bench_collection.py [--seconds 15] [--races 50] [--server PATH] [--only flooded]
 
-A real Redis on a Unix socket, and the operator's rounds (`velodrome_operator.collection`) in this process. A process of
-its own sends results to 50 inboxes, one to each about twice a second; what is timed is from just before its RPUSH to the
-answer of the script that accepts. Each case has an undisturbed run just before and just after it, and is held against
-both: the goal is at most 1.2 times as long.
+A real Redis on a Unix socket, and the operator's rounds (`velodrome_operator.collection`) in this process. A process
+of its own sends results to 50 inboxes, one to each about twice a second; what is timed is from just before its RPUSH
+to the answer of the script that accepts. Each case has an undisturbed run just before and just after it, and is held
+against both: the goal is at most 1.2 times as long.
 """
 
 from __future__ import annotations
@@ -59,28 +59,28 @@ ENVIRONMENT = Environment(
     software=Software(velodrome="0.1.0", python="3.11.7", framework="torch 2.15.0"),
     resources=GrantedResources(cpus=2),
 )
-METRICS = {name: 0.5 for name in ("accuracy", "top5_accuracy", "precision", "recall", "f1", "loss", "parameters")}
+METRICS = dict.fromkeys(("accuracy", "top5_accuracy", "precision", "recall", "f1", "loss", "parameters"), 0.5)
 
 
 class Pods(Cluster):
     """An API server that takes as long as one that is troubled, and never says anything new."""
 
     def __init__(self) -> None:
-        self.asked = 0
+        pass
 
-    async def pods(self, namespace: str | None, uid: str | None = None) -> AsyncIterator[dict[str, Any]]:
-        self.asked += 1
+    async def pods(self, *_: Any) -> AsyncIterator[dict[str, Any]]:
         await asyncio.sleep(9)
         for nothing in ():
             yield nothing
 
-    async def started_pods(self, namespace: str) -> AsyncIterator[dict[str, Any]]:
+    async def started_pods(self, *_: Any) -> AsyncIterator[dict[str, Any]]:
         await asyncio.sleep(9)
         for nothing in ():
             yield nothing
 
 
 def planned() -> Plan:
+    """One entry, many trials."""
     document = {
         "apiVersion": keys.API_VERSION,
         "kind": keys.KIND,
@@ -157,20 +157,24 @@ def nothing(_: redis.Redis, __: str, ___: float) -> None:
 
 
 def poisoned(client: redis.Redis, _: str, __: float) -> None:
+    """Something else lies in the place of the inbox."""
     client.set(keys.inbox(TROUBLED), "no list")
 
 
 def flooded(_: redis.Redis, url: str, seconds: float) -> None:
+    """Reports come faster than they are judged."""
     multiprocessing.get_context("spawn").Process(target=flood, args=(url, seconds), daemon=True).start()
 
 
 def large(client: redis.Redis, _: str, __: float) -> None:
+    """Honest reports, each of a thousand epochs, wait all at once."""
     of = planned()
     for index in range(TRIALS):
         client.rpush(keys.inbox(TROUBLED), result(of, TROUBLED, index, epochs=1000))
 
 
 def silent(client: redis.Redis, _: str, __: float) -> None:
+    """Reports of pods that nobody knows, while the API server takes its time."""
     client.rpush(keys.inbox(TROUBLED), *[result(planned(), TROUBLED, 0, attempt=f"unknown-{n}") for n in range(500)])
 
 
@@ -181,6 +185,7 @@ CASES: dict[str, Callable[[redis.Redis, str, float], None]] = {
 
 @contextlib.contextmanager
 def server(binary: str) -> Iterator[str]:
+    """The URL of an empty Redis."""
     with tempfile.TemporaryDirectory(prefix="vd-") as folder:
         options = ("--port", "0", "--unixsocket", f"{folder}/s", "--dir", folder, "--save", "", "--appendonly", "yes")
         process = subprocess.Popen([binary, *options, "--appendfsync", "always"], stdout=subprocess.DEVNULL)
@@ -198,7 +203,6 @@ def watched(store: Store, of: Plan, uids: Sequence[str]) -> Races:
     """The races, with a pod for each trial."""
     races = Races()
     document = json.loads(of.job.model_dump_json(by_alias=True, exclude_none=True))
-    job = Names.of(of.job, "")
     for uid in uids:
         store.register(
             JobInfo(uid=uid, name=uid, namespace="default", board="digits", created_at=utc(time.time()),
@@ -236,11 +240,8 @@ def run(binary: str, count: int, seconds: float, spoil: Callable[[redis.Redis, s
         async def work() -> dict[tuple[str, int], float]:
             working = asyncio.create_task(collection.work())
             sender.start()
-            while not here.poll():
-                await asyncio.sleep(0.05)
-            sent: dict[tuple[str, int], float] = here.recv()
-            while not all(each in store.accepted for each in sent):
-                await asyncio.sleep(0.05)
+            sent: dict[tuple[str, int], float] = await asyncio.to_thread(here.recv)
+            await asyncio.to_thread(wait_for, lambda: all(each in store.accepted for each in sent))
             working.cancel()
             return sent
 
@@ -249,11 +250,19 @@ def run(binary: str, count: int, seconds: float, spoil: Callable[[redis.Redis, s
         return sorted(store.accepted[each] - at for each, at in sent.items())
 
 
+def wait_for(done: Callable[[], bool]) -> None:
+    """Returns when it is done."""
+    while not done():
+        time.sleep(0.05)
+
+
 def quantiles(seconds: Sequence[float]) -> tuple[float, float]:
+    """p50 and p99 of sorted values."""
     return seconds[len(seconds) // 2], seconds[len(seconds) * 99 // 100]
 
 
 def main() -> None:
+    """Runs the cases one after the other."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=15.0)
     parser.add_argument("--races", type=int, default=50)
