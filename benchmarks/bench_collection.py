@@ -70,13 +70,13 @@ class Pods(Cluster):
 
     async def pods(self, *_: Any) -> AsyncIterator[dict[str, Any]]:
         await asyncio.sleep(9)
-        for nothing in ():
-            yield nothing
+        for raw in list[dict[str, Any]]():
+            yield raw
 
     async def started_pods(self, *_: Any) -> AsyncIterator[dict[str, Any]]:
         await asyncio.sleep(9)
-        for nothing in ():
-            yield nothing
+        for raw in list[dict[str, Any]]():
+            yield raw
 
 
 def planned() -> Plan:
@@ -117,7 +117,7 @@ class Timed(Store):
         super().__init__(client)
         self.accepted: dict[tuple[str, int], float] = {}
 
-    def accept_items(self, uid: str, position: int, items: Sequence[Any], *rest: Any) -> list[Any]:  # type: ignore[override]
+    def accept_items(self, uid: str, position: int, items: Sequence[Any], *rest: Any) -> list[Any]:
         verdicts = super().accept_items(uid, position, items, *rest)
         now = time.monotonic()
         for item in items:
