@@ -48,9 +48,19 @@ def rules(secret: str, uid: str, *, stream: bool = False) -> list[str]:
 
 
 class Access:
-    """Makes and removes the users of jobs. `address` is host:port as pods reach Redis."""
+    """Makes and removes the users of jobs. `address` is host:port as pods reach Redis.
 
-    def __init__(self, client: redis.Redis, secret: str, address: str) -> None:
+    `appends_to_a_stream` says of a job whether its runners may be of version 0.1.0, and is asked off the event loop.
+    """
+
+    def __init__(
+        self,
+        client: redis.Redis,
+        secret: str,
+        address: str,
+        appends_to_a_stream: Callable[[str], bool] = lambda _: False,
+    ) -> None:
+        self._appends_to_a_stream = appends_to_a_stream
         self._client = client
         self._secret = secret
         self._address = address
@@ -64,10 +74,8 @@ class Access:
         """Where and as whom a job's runners report."""
         return f"redis://{quote(user_name(uid))}:{password(self._secret, uid)}@{self._address}/0"
 
-    def grant(self, uid: str, appends_to_a_stream: Callable[[str], bool] = lambda _: False) -> None:
+    def grant(self, uid: str) -> None:
         """Makes the job's user where it is missing: at first, and after a Redis restarted without it.
-
-        It is asked once whether the job's runners may be of version 0.1.0, which need a stream.
 
         Raises:
             StoreUnavailable: Redis does not answer.
@@ -79,7 +87,7 @@ class Access:
                 self._granted.clear()
                 self._run_id = run_id
             if uid not in self._granted:
-                allowed = rules(self._secret, uid, stream=appends_to_a_stream(uid))
+                allowed = rules(self._secret, uid, stream=self._appends_to_a_stream(uid))
                 self._client.execute_command("ACL", "SETUSER", user_name(uid), *allowed)
                 self._granted.add(uid)
                 self._revoked.discard(uid)

@@ -76,4 +76,4 @@ async def _in_time(question: Awaitable[None]) -> None:
         async with asyncio.timeout(_LOOKUP_SECONDS):
             await question
     except (Unavailable, Refused, TimeoutError) as error:
-        raise Unattributed(f"a report can't be attributed: {error or 'the API server does not answer'}") from error
+        raise Unattributed(f"a report can't be attributed: {str(error) or 'the API server does not answer'}") from error

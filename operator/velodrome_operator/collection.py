@@ -109,9 +109,9 @@ class Collection:
         asked = [uid for uid, race in going.items() if everyone or race.pods or race.gone or race.trouble]
         began = self._clock()
         try:
-            waiting, room = await asyncio.to_thread(lambda: (self._store.waiting(asked), self._store.room()))
-            # First: a Redis that an inbox has filled takes nothing before that is gone.
-            await self._end_poisoned(going, waiting, room)
+            waiting = await asyncio.to_thread(self._store.waiting, asked) if asked else {}
+            if waiting:  # before Redis is probed: one that an inbox has filled takes nothing until that is gone
+                await self._end_poisoned(going, waiting, await asyncio.to_thread(self._store.room))
             await self._probe_now_and_then()
         except (StoreUnavailable, StoreRefused) as error:
             return self._note_all(error)

@@ -204,7 +204,7 @@ class Controller:
             self._store.register(job_info(race, planned))
             self._known.add(race.uid)
         if race.poison is None:
-            self._access.grant(race.uid, self._store.began_with_a_stream)
+            self._access.grant(race.uid)
         trials = self._store.trials(race.uid)
         finished = {index: trial.outcome == "Succeeded" for index, trial in trials.items()}
         self._instruct(race, finished)

@@ -40,8 +40,7 @@ def poison(found: InboxSize, room: Room) -> Poison | None:
         return Poison(
             "InboxOverflow",
             f"the {found.reports:,} reports that waited in the inbox took {_mebibytes(found.size)} of Redis' memory, "
-            f"more than the {_mebibytes(quota)} that it may take: look at what the entries report, or give Redis "
-            "more memory",
+            f"more than the {_mebibytes(quota)} that it may take: look at what the entries report",
         )
     return None
 

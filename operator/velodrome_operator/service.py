@@ -79,7 +79,7 @@ class Service:
         where = redis_client.connection_pool.connection_kwargs
         address = self._options.redis_address or f"{where.get('host', 'localhost')}:{where.get('port', 6379)}"
         secret = str(where.get("password") or self._options.redis_url)
-        self._access = Access(redis_client, secret, address)
+        self._access = Access(redis_client, secret, address, store.began_with_a_stream)
         self._connection = Cluster.connected(dry_run=self._options.dry_run)
         self._cluster = await self._connection.__aenter__()
         self.controller = Controller(self._cluster, store, self._access, self._options.settings, self._cluster.now)

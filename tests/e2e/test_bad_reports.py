@@ -5,6 +5,7 @@ Each is sent while the race is suspended after its first result, so that it is o
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+import redis
 
 from tests.e2e.conftest import Kube, race, uid_of
 from tests.e2e.faults import administrator, as_a_runner, ends_like, has_result, outcome
@@ -122,6 +124,40 @@ def test_a_result_of_an_attempt_that_nobody_started_is_rejected(
         inbox.send(forged)
         assert inbox.rejected == {"UnknownAttempt": 1}
     ends_like(installed, name, undisturbed)
+
+
+def test_a_command_that_erases_reports_is_refused(
+    installed: Kube, name: str, own_image: str, undisturbed: dict[str, Any]
+) -> None:
+    with opened(installed, name, own_image) as inbox:
+        key = keys.inbox(inbox.uid)
+        with as_a_runner(installed, name) as client:
+            for command in (
+                ("XADD", key, "MAXLEN", 0, "*", "x", "y"),
+                ("XADD", keys.inbox_stream(inbox.uid), "18446744073709551615-18446744073709551615", "x", "y"),
+                ("LTRIM", key, 1, 0),
+                ("LPOP", key),
+                ("DEL", key),
+                ("LRANGE", key, 0, -1),
+                ("RPUSH", keys.inbox("another"), "x"),
+                ("CLIENT", "LIST"),
+            ):
+                with pytest.raises(redis.exceptions.NoPermissionError):
+                    client.execute_command(*command)
+        assert inbox.rejected == {}
+    ends_like(installed, name, undisturbed)
+
+
+def test_a_flood_of_reports_ends_its_race_with_the_reason(installed: Kube, name: str, own_image: str) -> None:
+    with opened(installed, name, own_image) as inbox:
+        with as_a_runner(installed, name) as client, contextlib.suppress(redis.RedisError):  # its user is removed
+            for _ in range(200):
+                client.rpush(keys.inbox(inbox.uid), *["x"] * 1000)
+        installed("wait", "--for=condition=Failed", f"bmj/{name}", "--timeout=120s")
+        (failed,) = [item for item in installed.get("bmj", name)["status"]["conditions"] if item["type"] == "Failed"]
+        assert failed["reason"] == "InboxOverflow"
+        installed.wait("the inbox to be removed", lambda: inbox.store.waiting([inbox.uid]) == {})
+        assert inbox.store.counts(inbox.uid).succeeded > 0, "its results stay"
 
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "1e999", '"NaN"'])
