@@ -20,10 +20,9 @@ from velodrome.vocabulary import (
     OPTIMIZER_FIELDS,
     SCHEDULE_FIELDS,
 )
+from velodrome_operator.immutable import frozen
 from velodrome_operator.structural import Schema, structural
 
-# What may change while a race runs; everything else was measured, or is about to be.
-MUTABLE = ("suspend", "ttlSecondsAfterFinished", "execution")
 PLURAL = "benchmarkjobs"
 
 
@@ -92,13 +91,7 @@ def spec_schema() -> Schema:
     source = BenchmarkJobSpec.model_json_schema(by_alias=True, mode="validation")
     schema = structural(source, source["$defs"])
     part = schema["properties"]
-    schema["x-kubernetes-validations"] = [*_immutable(part), *_spec_rules()]
-    execution = part["execution"]["properties"]
-    part["execution"]["x-kubernetes-validations"] = [
-        _frozen(field, optional="default" not in execution[field], prefix="execution.")
-        for field in execution
-        if field != "parallelism"
-    ]
+    schema["x-kubernetes-validations"] = [*frozen(schema), *_spec_rules()]
     part["objectives"]["items"]["x-kubernetes-validations"] = _objective_rules()
     part["objectives"] |= {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}
     part["entries"]["items"]["x-kubernetes-validations"] = _entry_rules()
@@ -143,24 +136,6 @@ def spec_schema() -> Schema:
 
 def _rule(rule: str, message: str) -> Schema:
     return {"rule": rule, "message": message}
-
-
-def _immutable(fields: Schema) -> list[Schema]:
-    return [
-        _frozen(field, optional="default" not in schema and field not in ("dataset", "entries"))
-        for field, schema in fields.items()
-        if field not in MUTABLE
-    ]
-
-
-def _frozen(field: str, *, optional: bool, prefix: str = "") -> Schema:
-    same = f"self.{field} == oldSelf.{field}"
-    if optional:
-        same = f"has(self.{field}) == has(oldSelf.{field}) && (!has(self.{field}) || {same})"
-    return _rule(
-        same,
-        f"spec.{prefix}{field} can't change once the job exists: results depend on it. Apply a job of another name",
-    )
 
 
 def _spec_rules() -> list[Schema]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -76,7 +77,16 @@ def _union(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> Schema:
     if len(real) != 1:
         raise ValueError(f"a structural schema has no union: {options}")
     result = structural({**real[0], **around}, definitions)
-    return result | ({"nullable": True} if len(real) < len(options) else {})
+    return {**_without_enum(result), "nullable": True} if len(real) < len(options) else result
+
+
+def _without_enum(schema: Schema) -> Schema:
+    """The same for a field that may be null: an API server takes no null where an `enum` is, whatever that lists."""
+    if "enum" not in schema:
+        return schema
+    words: list[str] = schema["enum"]
+    rest = {key: value for key, value in schema.items() if key != "enum"}
+    return rest | {"pattern": f"^({'|'.join(map(re.escape, words))})$", "maxLength": max(map(len, words))}
 
 
 def _written(value: Any) -> Any:

@@ -2,7 +2,8 @@
 
 Importing torch and its companions takes longer than a small trial. A fork after the imports costs milliseconds and is
 safe as long as this process has no thread of its own, computes nothing and never touches a GPU; so it only reads lines,
-forks and waits. Each trial is still a process of its own, which fails alone.
+forks and waits. Each trial is still a process of its own, which fails alone. Where an import did touch a GPU, CUDA
+can't be used after a fork any more, and the trial starts cold instead: slower, and right.
 
 The protocol is one JSON document a line. In: `{"id": "...", "env": {...}, "log": "path"}`, where `env` is laid over
 this process's own environment and the trial's output is appended to the file `log`. Out: `{"event": "ready"}`, then
@@ -77,6 +78,8 @@ def serve(stdin: BinaryIO | None = None, stdout: BinaryIO | None = None) -> int:
     """Serves until standard input ends and all trials have; the exit code is 0, or 143 after SIGTERM."""
     # Numeric libraries may start threads when they are loaded, and threads don't survive a fork. Trials set their own.
     threads.use(1)
+    # Has torch ask NVML whether there is a GPU, rather than CUDA, which can't be started in a fork of who asked it.
+    os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
     parent = os.getppid()
     for name in _WARM:
         importlib.import_module(name)
@@ -180,6 +183,8 @@ class Server:
             sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115 - descriptors, not paths
             sys.stdout, sys.stderr = _writer(1), _writer(2)
             os.environ.update(order.env)
+            if _cuda_is_spoilt():
+                os.execv(sys.executable, [sys.executable, "-m", "velodrome_runner"])  # noqa: S606 - no shell is needed
             from velodrome_runner.__main__ import run_one
 
             code = run_one()
@@ -228,6 +233,12 @@ class Server:
             self._stdout.flush()
         except BrokenPipeError:  # nobody listens any more
             self._terminated = True
+
+
+def _cuda_is_spoilt() -> bool:
+    """Whether this process was forked from one that had started CUDA: it can't be used here then."""
+    torch = sys.modules.get("torch")
+    return torch is not None and bool(torch.cuda._is_in_bad_fork())  # noqa: SLF001 - torch has no other word for it
 
 
 def _leave(number: int, _: object) -> None:

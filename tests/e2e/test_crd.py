@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.e2e.conftest import ROOT, Kube, race
 
@@ -47,6 +48,116 @@ def test_what_was_measured_cannot_change(api: Kube, name: str, change: dict[str,
     said = api.refused(race(name, **change))
     assert f"{field} can't change" in said
     assert "another name" in said
+
+
+def held(name: str, **spec: Any) -> dict[str, Any]:
+    """A race that never starts, with something optional in every part of it."""
+    rich: dict[str, Any] = {
+        "suspend": True,
+        "dataset": {"name": "digits"},
+        "preprocessing": {
+            "augmentations": [{"name": "RandomCrop", "args": {"padding": 1}}, {"name": "RandomErasing"}],
+            "featureSelection": {"method": "SelectKBest", "k": 9},
+        },
+        "budget": {"maxEpochs": 1, "target": {"metric": "validation_loss", "value": 1}},
+        "training": {"optimizer": {"name": "Adam"}, "schedule": {"name": "Constant"}},
+        "runner": {},
+        "regression": {},
+        "execution": {},
+        "objectives": [{"name": "accuracy", "metric": "accuracy"}, {"name": "f1", "metric": "f1", "average": "micro"}],
+        "entries": [
+            {"name": "mlp", "model": {"name": "velodrome/mlp", "args": {"hidden": 9}}},
+            {"name": "cnn", "model": {"name": "velodrome/cnn"}, "training": {"earlyStopping": None}},
+        ],
+    }
+    return race(name, **(rich | spec))
+
+
+def spelled_out(value: Any, schema: dict[str, Any], path: str = "") -> Any:
+    """The same with null for every field that may be null and is absent; in overrides null would say something."""
+    if isinstance(value, list):
+        return [spelled_out(item, schema["items"], path) for item in value]
+    if not isinstance(value, dict) or path == "spec.entries.training":
+        return value
+    fields = schema.get("properties", {})
+    inside = {
+        name: spelled_out(item, fields.get(name, {}), f"{path}.{name}".strip(".")) for name, item in value.items()
+    }
+    nulls = {name: None for name, field in fields.items() if field.get("nullable") and name != "status"}
+    return nulls | inside
+
+
+def schema() -> dict[str, Any]:
+    crd = yaml.safe_load((ROOT / "deploy/crd/benchmarkjobs.yaml").read_text(encoding="utf-8"))
+    found: dict[str, Any] = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    return found
+
+
+FIRST = ["create", "apply --server-side"]
+AGAIN = ["replace", "apply --server-side --force-conflicts", "apply"]
+
+
+@pytest.mark.parametrize("first", [*FIRST, "apply"])
+def test_a_null_that_is_written_out_is_no_change(api: Kube, name: str, first: str) -> None:
+    plain = held(name)
+    del plain["spec"]["entries"][1]["training"]  # its null is one that says something, and that `apply` leaves out
+    full = spelled_out(plain, schema())
+    assert full["spec"]["dataset"]["digest"] is None
+    api(*first.split(), "-f", "-", stdin=yaml.safe_dump(full))
+    for again in AGAIN:
+        for document in (full, plain, full):
+            api(*again.split(), "-f", "-", stdin=yaml.safe_dump(document))
+
+
+CHANGES: list[tuple[dict[str, Any], str]] = [
+    ({"board": "other"}, "spec.board"),
+    ({"dataset": {"name": "digits", "digest": "sha256:" + "a" * 64}}, "spec.dataset"),
+    ({"preprocessing": {"featureSelection": {"method": "SelectKBest", "k": 8}}}, "spec.preprocessing"),
+    (
+        {"preprocessing": {"augmentations": [{"name": "RandomErasing"}, {"name": "RandomCrop"}]}},
+        "spec.preprocessing",
+    ),
+    ({"budget": {"maxEpochs": 1, "target": None}}, "spec.budget"),
+    ({"training": {"optimizer": {"name": "Adam", "eps": 0.1}}}, "spec.training"),
+    ({"training": {"optimizer": {"name": "Adam"}, "earlyStopping": {}}}, "spec.training"),
+    ({"runner": {"priorityClassName": "high"}}, "spec.runner"),
+    ({"regression": {"baseline": "other"}}, "spec.regression"),
+    ({"objectives": [{"name": "accuracy", "metric": "accuracy"}]}, "spec.objectives"),
+    ({"execution": {"trialDeadlineSeconds": 60}}, "spec.execution.trialDeadlineSeconds"),
+    ({"entries": [{"name": "mlp", "model": {"name": "velodrome/mlp", "args": {"hidden": 9}}}]}, "spec.entries"),
+    ({"entries": list(reversed(held("x")["spec"]["entries"]))}, "spec.entries"),
+    (
+        {"entries": [held("x")["spec"]["entries"][0], {"name": "cnn", "model": {"name": "velodrome/cnn"}}]},
+        "spec.entries",
+    ),
+]
+
+
+@pytest.mark.parametrize("first", FIRST)
+def test_a_change_beside_written_nulls_is_refused(api: Kube, name: str, first: str) -> None:
+    api(*first.split(), "-f", "-", stdin=yaml.safe_dump(spelled_out(held(name), schema())))
+    for change, field in CHANGES:
+        assert f"{field} can't change" in api.refused(spelled_out(held(name, **change), schema())), change
+
+
+def test_the_largest_race_can_be_applied_again(api: Kube, name: str) -> None:
+    """Its rules cost the API server less than it bears."""
+    args = {f"argument-{number}": "x" * 20 for number in range(20)}
+    entries = [
+        {"name": f"entry-{number}", "model": {"name": "velodrome/mlp", "args": args}, "image": None}
+        for number in range(1000)
+    ]
+    document = held(name, entries=entries)
+    for verb in ("create", "replace"):
+        api(verb, "-f", "-", stdin=yaml.safe_dump(document))
+
+
+def test_a_generated_name_is_taken(api: Kube) -> None:
+    document = held("x")
+    document["metadata"] = {"generateName": "generated-"}
+    made = api("create", "-f", "-", "-o", "name", stdin=yaml.safe_dump(document)).strip()
+    assert made.startswith("benchmarkjob.velodrome.dev/generated-")
+    api("delete", made, "--wait=false")
 
 
 def test_what_may_change_can(api: Kube, name: str) -> None:

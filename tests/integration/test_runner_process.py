@@ -75,6 +75,13 @@ def raising(shape, classes):
     raise ValueError("no such thing \\udcff")
 
 
+def telling(shape, classes):
+    import os, sys
+
+    print("started as", sys.orig_argv[1:], os.environ.get("PYTORCH_NVML_BASED_CUDA_CHECK"))
+    return nn.Sequential(nn.Flatten(), nn.Linear(shape[0] * shape[1] * shape[2], classes))
+
+
 class Exploding(Held):
     def forward(self, images):
         if self.training:
@@ -320,6 +327,18 @@ def test_the_same_trial_again_has_the_same_quality(tmp_path: Path, warm: Process
     for key in ("accuracy", "parameters", "flops"):
         assert first.metrics[key] == second.metrics[key]
     assert first.curves[0].train_loss == second.curves[0].train_loss
+
+
+def test_a_fork_in_which_cuda_cannot_start_becomes_a_cold_process(home: Path, tmp_path: Path) -> None:
+    """No fork of a machine without a GPU is ever spoilt, so it is said to be."""
+    write_job(tmp_path, "persons_models:telling")
+    program = BARE[-1].replace("serve._WARM", "serve._cuda_is_spoilt = lambda: True\nserve._WARM")
+    with Process([*BARE[:-1], program], home) as server:
+        attempt = Attempt(tmp_path, server, None, next(names))
+        attempt.start()
+        assert attempt.end() == keys.EXIT_OK, attempt.log
+    assert "started as ['-m', 'velodrome_runner'] 1" in attempt.log
+    assert attempt.spooled.outcome == "Succeeded"
 
 
 def test_a_killed_trial_reports_nothing(tmp_path: Path, warm: Process, inbox: RedisServer) -> None:

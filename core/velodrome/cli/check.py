@@ -25,6 +25,8 @@ PLAN_EXAMPLES = """\
   velodrome plan job.yaml --json | jq .trials[0]
 """
 
+_OFF = "null turns this off for the entry; kubectl apply would drop it, kubectl create and apply --server-side keep it"
+
 
 def validate(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="YAML files; - for standard input.")],
@@ -32,6 +34,8 @@ def validate(
     """Check BenchmarkJobs and report everything that is wrong, with line numbers."""
     from velodrome.cli.reading import plans_in
     from velodrome.errors import SpecError
+    from velodrome.spec.nulls import turned_off
+    from velodrome.spec.wording import dotted
 
     wrong = False
     for path in files:
@@ -43,6 +47,8 @@ def validate(
         else:
             for plan in plans:
                 say(f"{path}: {plan.job.metadata.name} is valid, {trials_text(plan)}")
+                for location in turned_off(plan.job):
+                    say(f"  {dotted(location)}: {_OFF}")
     if wrong:
         raise typer.Exit(BAD_INPUT)
 

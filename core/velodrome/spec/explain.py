@@ -61,6 +61,8 @@ def explained(detail: ErrorDetails) -> Broken:
 def _hint(location: Location, detail: ErrorDetails) -> str:
     """What to write instead, where the error itself tells."""
     given, context = detail["input"], detail.get("ctx", {})
+    if given is None and location[:2] == ("spec", "entries") and location[_IN_ENTRY - 1 : _IN_ENTRY] == ("training",):
+        return "null turns off what an entry inherits, and this can't be off: leave it out to inherit it"
     match detail["type"]:
         case "refused":
             return str(context["hint"])

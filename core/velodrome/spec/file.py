@@ -13,7 +13,9 @@ from velodrome import keys
 from velodrome.errors import Problem, SpecError
 from velodrome.spec.document import parse, parse_json
 from velodrome.spec.explain import explained
+from velodrome.spec.generated import is_generated, named
 from velodrome.spec.job import BenchmarkJob
+from velodrome.spec.nulls import without_nulls
 from velodrome.spec.rules import Broken, broken_rules
 from velodrome.spec.wording import Location, close_match, dotted, shown
 
@@ -75,11 +77,15 @@ def parse_jobs(text: str, source: str = "BenchmarkJob") -> tuple[BenchmarkJob, .
 def validate(document: Any, lines: Mapping[Location, int] | None = None, source: str = "BenchmarkJob") -> BenchmarkJob:
     """One BenchmarkJob from plain values; `lines` tells where each location was written.
 
+    A field that is null and may be absent is absent (`nulls`); a name may be left to be made (`generated`).
+
     Raises:
         SpecError: with every problem of the document, in the order of the file, or of the fields where it has no lines.
     """
     lines = lines or {}
+    generated = is_generated(document)
     try:
+        document = named(without_nulls(document))
         text = json.dumps(document)
     except (TypeError, ValueError, RecursionError) as error:
         raise SpecError((Problem("document", f"is not JSON: {error}"),), source) from error
@@ -88,6 +94,9 @@ def validate(document: Any, lines: Mapping[Location, int] | None = None, source:
         return BenchmarkJob.model_validate_json(text, strict=True, by_alias=True, by_name=False)
     except ValidationError as error:
         found = _found(document, error)
+    if generated:  # what is wrong with the name is wrong with what it was made of
+        of_name, prefix = ("metadata", "name"), ("metadata", "generateName")
+        found = [broken._replace(location=prefix) if broken.location == of_name else broken for broken in found]
     problems = [Problem(dotted(at), message, hint, _line(at, lines)) for at, message, hint in found]
     raise SpecError(tuple(sorted(problems, key=lambda problem: problem.line or 0)), source)
 

@@ -1,0 +1,65 @@
+"""What of a BenchmarkJob can't change once it exists, as CEL says it. Pure.
+
+A field that is written as null is one that is not written: the API server keeps the null of a `nullable` field, CEL's
+`has` calls it absent, and CEL's `==` tells the two apart. So a part of the spec is compared by its `value`, in which
+every field that may be absent stands as null where it is; then a file that spells its nulls out is no change.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+Schema = dict[str, Any]
+
+# What may change while a race runs; everything else was measured, or is about to be.
+MUTABLE = ("suspend", "ttlSecondsAfterFinished", "execution")
+_MUTABLE_EXECUTION = ("parallelism",)
+# In an override null is a value: it turns off what the entry would inherit, and an absent field inherits it.
+_OVERRIDES = ("entries.training",)
+
+
+def frozen(spec: Schema) -> list[Schema]:
+    """The rules of `spec`, by its structural schema: a rule for each field, so that the message names it."""
+    fields = spec["properties"]
+    execution = fields["execution"]
+    parts = [
+        *(("", name, spec) for name in fields if name not in MUTABLE),
+        *(("execution.", name, execution) for name in execution["properties"] if name not in _MUTABLE_EXECUTION),
+    ]
+    return [_rule(prefix, name, within) for prefix, name, within in parts]
+
+
+def _rule(prefix: str, name: str, within: Schema) -> Schema:
+    path = f"{prefix}{name}"
+    now, before = (_of_field(f"{root}.{prefix}".rstrip("."), name, within, path) for root in ("self", "oldSelf"))
+    message = f"spec.{path} can't change once the job exists: results depend on it. Apply a job of another name"
+    return {"rule": f"{now} == {before}", "message": message}
+
+
+def _of_field(holder: str, name: str, within: Schema, path: str) -> str:
+    """The value of a field, null where it may be absent and is."""
+    schema = within["properties"][name]
+    value = _value(f"{holder}.{name}", schema, path)
+    if "default" in schema or name in within.get("required", ()):
+        return f"dyn({value})"
+    return f"(has({holder}.{name}) ? dyn({value}) : null)"
+
+
+def _value(expression: str, schema: Schema, path: str) -> str:
+    """The value that `expression` has, by which two of them compare."""
+    if path in _OVERRIDES or not _has_absent(schema):
+        return expression
+    if "items" in schema:
+        item = f"x{path.count('.')}"
+        return f"{expression}.map({item}, {_value(item, schema['items'], path)})"
+    fields = [_of_field(expression, name, schema, f"{path}.{name}") for name in schema["properties"]]
+    return f"[{', '.join(fields)}]"
+
+
+def _has_absent(schema: Schema) -> bool:
+    """Whether a value of this schema has typed fields that may be absent, at any depth."""
+    if "items" in schema:
+        return _has_absent(schema["items"])
+    fields = schema.get("properties", {})
+    needed = schema.get("required", ())
+    return any(("default" not in field and name not in needed) or _has_absent(field) for name, field in fields.items())
