@@ -294,6 +294,7 @@ class OperatorFacts:
     collected_at: datetime | None = None
     swept_at: datetime | None = None
     judged_at: datetime | None = None
+    removed: int = 0
 
 
 def operator_families(facts: OperatorFacts) -> Iterator[Metric]:
@@ -316,6 +317,7 @@ def operator_families(facts: OperatorFacts) -> Iterator[Metric]:
             rows.append(Row(family, {}, moment.timestamp()))
     rows += [
         Row(telemetry.INBOX, {}, facts.inboxes),
+        Row(telemetry.REMOVED, {}, facts.removed),
         Row(telemetry.REDIS_UP, {}, float(facts.redis_up)),
         Row(telemetry.SERIES, {}, facts.series),
         Row(telemetry.SERIES_LIMIT, {}, facts.series_limit),

@@ -13,7 +13,9 @@ from typing import Any, Literal
 
 from velodrome import __version__, keys
 from velodrome.errors import StoreRefused, StoreUnavailable
+from velodrome.retention import Retention
 from velodrome.store import Store
+from velodrome.store.deletion import Deleter
 from velodrome.store.edge import connect
 from velodrome_operator import memory
 from velodrome_operator.access import Access
@@ -26,6 +28,7 @@ from velodrome_operator.exporter import Exporter, Told
 from velodrome_operator.families import Exposed, Facts, OperatorFacts
 from velodrome_operator.pushgateway import Cleaner, Gateway, ends, running
 from velodrome_operator.races import version_of
+from velodrome_operator.retention import Retaining
 from velodrome_operator.watches import Watches
 
 log = logging.getLogger("velodrome.operator")
@@ -55,6 +58,7 @@ class Options:
     listen: tuple[str, int] = ("0.0.0.0", 8080)  # noqa: S104 - the kubelet and Prometheus ask from outside of the pod
     leaderboard_url: str = ""
     series_limit: int = SERIES_LIMIT
+    retention: Retention = field(default_factory=Retention)
 
 
 class Service:
@@ -92,6 +96,14 @@ class Service:
             store, self._told, self._operator_facts, self._marked, self._options.series_limit, self._cluster.now
         )
 
+        self.retaining = Retaining(
+            Deleter(redis_client),
+            self.controller.races,
+            self._cluster,
+            self._options.retention,
+            self._options.namespace,
+            self._cluster.now,
+        )
         gateway = self._options.settings.pushgateway
         if gateway is not None:
             races, namespace = self.controller.races, self._options.namespace
@@ -129,6 +141,7 @@ class Service:
             collected_at=self.collection.collected_at,
             swept_at=self.exporter.swept_at,
             judged_at=self.exporter.judged_at,
+            removed=self.retaining.removed,
         )
 
     def _marked(self, board: str, times: int) -> None:
@@ -145,6 +158,7 @@ class Service:
         yield self._sweep()
         yield self.exporter.work()
         yield self._clean()
+        yield self._retain()
         yield self.answer()
 
     def saw(self, kind: Literal["parent", "job", "pod"], raw: dict[str, Any], *, gone: bool) -> None:
@@ -209,6 +223,12 @@ class Service:
         if self._cleaner is not None:
             await self._listed.wait()
             await self._cleaner.work()
+
+    async def _retain(self) -> None:
+        """Deletes results that are past the retention, once it is known which races go on."""
+        if self._options.retention != Retention() and not self._options.dry_run:
+            await self._listed.wait()
+            await self.retaining.work()
 
     async def list_first(self) -> bool:
         """Takes in everything and lets passes begin; False where the API server does not answer, to be tried again.

@@ -1,4 +1,4 @@
-"""`get`, `status`, `logs`, `wait`, `delete`: races on a cluster. `kubectl velodrome …` is the same."""
+"""`get`, `status`, `logs`, `wait`: races on a cluster. `kubectl velodrome …` is the same."""
 
 from __future__ import annotations
 
@@ -31,9 +31,6 @@ LOGS_EXAMPLES = """\
 WAIT_EXAMPLES = """\
   velodrome wait cifar10                          # until it is complete or failed
   velodrome wait cifar10 --for complete --timeout 3600
-"""
-DELETE_EXAMPLES = """\
-  velodrome delete cifar10                # its results stay
 """
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the BenchmarkJob.")]
@@ -174,26 +171,6 @@ def wait(
             typer.echo(f"{name} is {state} after {timeout:.0f} s: {message}", err=True)
             raise typer.Exit(TIMED_OUT)
         time.sleep(min(_LOOK_SECONDS, max(0.05, end - time.monotonic())))
-
-
-def delete(
-    name: Name,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")] = False,
-    namespace: Namespace = None,
-    context: Context = None,
-    kubeconfig: Kubeconfig = None,
-) -> None:
-    """Delete a race and its pods. What has been accepted stays on the leaderboard."""
-    from velodrome.cluster import telling
-    from velodrome.cluster.kubectl import BENCHMARKJOBS
-
-    kubectl = _kubectl(namespace, context, kubeconfig)
-    job = kubectl.json("get", BENCHMARKJOBS, name)
-    done = job.get("status", {}).get("trials", {}).get("done", "0")
-    if not yes:
-        typer.confirm(f"Delete {name} ({telling.state(job)}, {done} trials done)? Its results stay", abort=True)
-    kubectl.text("delete", BENCHMARKJOBS, name, "--wait=true")
-    typer.echo(f"{name} is deleted; its results stay.")
 
 
 def _kubectl(namespace: str | None, context: str | None, kubeconfig: str | None) -> Kubectl:
