@@ -65,8 +65,8 @@ def main(arguments: list[str] | None = None) -> int:
         "--retain-days",
         type=float,
         metavar="D",
-        help="delete the results of jobs that are older; without it, of none. Whatever the limits, a board's newest job, "
-        "pinned baselines, running jobs, and of each entry the newest job that has it and the newest with values stay",
+        help="delete the results of jobs that are older; without it, of none. Whatever the limits, these stay: each "
+        "board's newest job, pinned baselines, what runs, and the newest jobs that have, and have values of, an entry",
     )
     parser.add_argument("--dry-run", action="store_true", help="ask the API server to check every write and keep none")
     parser.add_argument("--log-level", default="INFO", choices=["DEBUG", "INFO", "WARNING", "ERROR"])

@@ -8,7 +8,6 @@ import os
 import pty
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from typer.testing import CliRunner, Result
 
+from tests.monitors import unused_port
 from velodrome.cli.app import app
 from velodrome.local.home import Home
 from velodrome.local.lock import lock_job
@@ -212,8 +212,8 @@ def cluster(
     start_redis: Callable[..., RedisServer], make_race: type[Race], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Callable[[list[dict[str, Any]]], tuple[Result, Store]]]:
     """Deletes the job of a cluster whose Redis, behind a password, is reached as kubectl would: it only stands in."""
-    server = start_redis("--requirepass", "s3cret/@")
-    port = forward(Path(server.folder) / "redis.sock")
+    port = unused_port()
+    server = start_redis("--requirepass", "s3cret/@", "--bind", "127.0.0.1", "--port", str(port))
     program = tmp_path / "kubectl"
     password = base64.b64encode(b"s3cret/@").decode()
     program.write_text(KUBECTL.format(python=sys.executable, port=port, password=password))
@@ -228,33 +228,6 @@ def cluster(
             return CliRunner().invoke(app, ["delete", "job", "race", "--yes", "--cluster"]), store
 
         yield run
-
-
-def forward(path: Path) -> int:
-    """A port of the loopback interface that leads to a Unix socket."""
-    import socket
-
-    listener = socket.create_server(("127.0.0.1", 0))
-
-    def pump(source: socket.socket, sink: socket.socket) -> None:
-        try:
-            while data := source.recv(65536):
-                sink.sendall(data)
-            sink.shutdown(socket.SHUT_WR)
-        except OSError:
-            return
-
-    def serve() -> None:
-        while True:
-            near, _ = listener.accept()
-            far = socket.socket(socket.AF_UNIX)
-            far.connect(str(path))
-            for pair in ((near, far), (far, near)):
-                threading.Thread(target=pump, args=pair, daemon=True).start()
-
-    threading.Thread(target=serve, daemon=True).start()
-    port: int = listener.getsockname()[1]
-    return port
 
 
 def test_a_job_of_a_cluster_goes_when_its_race_is_over(
