@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.integration.conftest import START
+from tests.monitors import unused_port
 from velodrome.marks import Baseline
 from velodrome.retention import Retention
 from velodrome.store import Store
 from velodrome.store.deletion import Deleter, Target, open_deleter
 from velodrome_operator import retention
+from velodrome_operator.__main__ import main
 from velodrome_operator.cluster import Cluster, Unavailable
 from velodrome_operator.controller import Controller
 from velodrome_operator.races import Races
 from velodrome_operator.retention import Retaining
+from velodrome_operator.service import Options, Service
 
 if TYPE_CHECKING:
     from tests.integration.conftest import Race, RedisServer
@@ -26,6 +32,12 @@ if TYPE_CHECKING:
 Run = Callable[..., "Race"]
 LEVELS = {"cnn": (0.97, 0.004)}
 NOW = START + timedelta(days=100)
+
+
+def awaited(work: Coroutine[Any, Any, None]) -> None:
+    """In a thread of its own: the tests' may have a loop already, that of a browser."""
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(asyncio.run, work).result()
 
 
 class Events(Cluster):
@@ -69,7 +81,7 @@ def test_jobs_past_the_number_go_and_what_they_were_is_told(store: Store, delete
     races.saw_parent(parent(made[0], "Complete"))
     retaining = Retaining(deleter, races, cluster, Retention(jobs=2), clock=lambda: NOW)
 
-    asyncio.run(retaining.round())
+    awaited(retaining.round())
 
     assert uids(store) == ["job-3", "job-4"]
     assert retaining.removed == 2
@@ -89,7 +101,7 @@ def test_what_goes_on_is_pinned_or_holds_an_entry_stays(store: Store, deleter: D
     races.saw_parent(parent(going))
     races.saw_parent(parent(over, "Failed"))
 
-    asyncio.run(Retaining(deleter, races, Events(), Retention(age=timedelta(days=1)), clock=lambda: NOW).round())
+    awaited(Retaining(deleter, races, Events(), Retention(age=timedelta(days=1)), clock=lambda: NOW).round())
 
     assert uids(store) == [one.uid for one in (alone, pinned, going, named, valued, failed)]
 
@@ -105,7 +117,7 @@ def test_a_round_is_bounded_and_the_next_goes_on(
 
     left = []
     for _ in range(3):
-        asyncio.run(retaining.round())
+        awaited(retaining.round())
         left.append(len(uids(store)))
 
     assert left == [4, 2, 2]
@@ -115,16 +127,16 @@ def test_a_later_job_is_found_past_the_limit_after_a_quiet_round(store: Store, d
     run(LEVELS)
     now = [START + timedelta(days=1)]
     retaining = Retaining(deleter, Races(), Events(), Retention(2, timedelta(days=30)), clock=lambda: now[0])
-    asyncio.run(retaining.round())
+    awaited(retaining.round())
     assert uids(store) == ["job-1"]
 
     run(LEVELS)
     run(LEVELS)
-    asyncio.run(retaining.round())
+    awaited(retaining.round())
     assert uids(store) == ["job-2", "job-3"]
 
     now[0] += timedelta(days=60)
-    asyncio.run(retaining.round())
+    awaited(retaining.round())
     assert uids(store) == ["job-3"]
 
 
@@ -132,9 +144,9 @@ def test_a_namespaced_operator_leaves_the_jobs_of_others(store: Store, deleter: 
     run(LEVELS)
     run(LEVELS)  # of namespace default
 
-    asyncio.run(Retaining(deleter, Races(), Events(), Retention(jobs=1), "team", lambda: NOW).round())
+    awaited(Retaining(deleter, Races(), Events(), Retention(jobs=1), "team", lambda: NOW).round())
     assert uids(store) == ["job-1", "job-2"]
-    asyncio.run(Retaining(deleter, Races(), Events(), Retention(jobs=1), "default", lambda: NOW).round())
+    awaited(Retaining(deleter, Races(), Events(), Retention(jobs=1), "default", lambda: NOW).round())
     assert uids(store) == ["job-2"]
 
 
@@ -146,10 +158,10 @@ def test_an_api_server_or_a_redis_that_is_away_ends_nothing(
     races.saw_parent(parent(made[0], "Complete"))
     cluster.away = True
     with open_deleter("redis://127.0.0.1:1") as nowhere:
-        asyncio.run(Retaining(nowhere, races, cluster, Retention(jobs=1), clock=lambda: NOW).round())
+        awaited(Retaining(nowhere, races, cluster, Retention(jobs=1), clock=lambda: NOW).round())
     assert uids(store) == ["job-1", "job-2"]
 
-    asyncio.run(Retaining(deleter, races, cluster, Retention(jobs=1), clock=lambda: NOW).round())
+    awaited(Retaining(deleter, races, cluster, Retention(jobs=1), clock=lambda: NOW).round())
     assert uids(store) == ["job-2"]
 
 
@@ -169,7 +181,99 @@ def test_an_ended_race_whose_results_are_gone_says_what_it_said(store: Store, de
         await controller._judge_again(seen)
 
     with pytest.raises(AssertionError):
-        asyncio.run(passed())
+        awaited(passed())
     deleter.delete(Target("digits"))
-    asyncio.run(passed())
+    awaited(passed())
     assert store.jobs() == []
+
+
+class Listed(Events):
+    """An API server that lists these BenchmarkJobs and takes what is written."""
+
+    def __init__(self, *parents: dict[str, Any]) -> None:
+        super().__init__()
+        self.listed = parents
+        self.statuses: list[str] = []
+
+    def parents(self, namespace: str | None) -> AsyncIterator[dict[str, Any]]:
+        return self._items(*self.listed)
+
+    def jobs(self, namespace: str | None) -> AsyncIterator[dict[str, Any]]:
+        return self._items()
+
+    def pods(self, namespace: str | None, uid: str | None = None) -> AsyncIterator[dict[str, Any]]:
+        return self._items()
+
+    async def _items(self, *items: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
+        for item in items:
+            yield item
+
+    async def create(self, manifest: dict[str, Any]) -> dict[str, Any] | None:
+        return manifest
+
+    async def write_status(self, parent: Any, status: Any) -> dict[str, Any] | None:
+        self.statuses.append(parent["metadata"]["uid"])
+        version = str(int(parent["metadata"]["resourceVersion"]) + 1)
+        return {**parent, "metadata": {**parent["metadata"], "resourceVersion": version}, "status": dict(status)}
+
+
+def test_an_operator_keeps_its_retention_and_brings_nothing_back(
+    redis_server: RedisServer, store: Store, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended, going, newest = run(LEVELS), run(LEVELS, done=2), run(LEVELS)
+    cluster = Listed(parent(ended, "Complete"), parent(going, "Reconciling"), parent(newest, "Complete"))
+
+    @asynccontextmanager
+    async def connected(*, dry_run: bool = False) -> AsyncIterator[Cluster]:
+        yield cluster
+
+    monkeypatch.setattr(Cluster, "connected", connected)
+    service = Service(Options(redis_server.url, listen=("127.0.0.1", unused_port()), retention=Retention(jobs=1)))
+
+    def passed() -> set[str]:
+        return {race.uid for race in service.controller.races if race.passed}
+
+    async def work() -> None:
+        await service.open()
+        await service.list_first()
+        tasks = [asyncio.create_task(each) for each in service.workers()]
+        try:
+            deadline = time.monotonic() + 60
+            while not service.retaining.removed or ended.uid not in passed():
+                assert time.monotonic() < deadline
+                await asyncio.sleep(0.05)
+            await service._sweep_once()
+            service.controller.judging.marks["digits"] = 5
+            await service.controller._guarded(ended.uid)
+            assert "velodrome_operator_jobs_removed_total 1.0" in (await service.exporter.scrape(""))[0].decode()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await service.close()
+            service.retaining._deleter.close()
+
+    awaited(work())
+
+    assert uids(store) == [going.uid, newest.uid]
+    assert [(uid, reason) for uid, reason, _ in cluster.told if reason == "ResultsRemoved"] == [
+        (ended.uid, "ResultsRemoved")
+    ]
+    assert ended.uid not in cluster.statuses
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--retain-jobs", "0"], "--retain-jobs: 0 is less than 1"),
+        (["--retain-days", "0"], "--retain-days: 0.0 is not between 0 and 36500"),
+        (["--retain-days", "nan"], "--retain-days: nan is not between 0 and 36500"),
+    ],
+)
+def test_a_retention_that_cannot_be_is_refused(
+    arguments: list[str], says: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("VELODROME_REDIS_URL", "redis://redis")
+    with pytest.raises(SystemExit):
+        main(arguments)
+    assert says in capsys.readouterr().err
