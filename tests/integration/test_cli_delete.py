@@ -92,6 +92,7 @@ def test_an_entry_and_a_board_go(velodrome: Command, store: Store, races: list[R
         (["delete", "board", "digit", "--yes"], "did you mean digits?"),
         (["delete", "jobs", "a", "--yes"], "write job JOB, entry BOARD ENTRY, board BOARD"),
         (["delete", "job", "c"], "say --yes"),
+        (["delete", "digits", "--yes", "--export", "/nowhere"], "write job digits or board digits"),
         (["delete", "job", "a", "--yes"], "pinned as the baseline of cnn"),
         (["delete", "job", "d", "--yes"], "goes on: it reported within the last ten minutes"),
         (["prune", "--yes"], "say what is to stay"),

@@ -72,6 +72,12 @@ def delete(
     from velodrome.cluster.kubectl import Kubectl
 
     if len(what) == 1:
+        if export is not None or with_baselines:
+            raise typer.BadParameter(
+                f"a race's results stay, so nothing is to be exported: write job {what[0]} or board {what[0]} to delete "
+                "results",
+                param_hint="WHAT",
+            )
         _delete_race(Kubectl(namespace, context, kubeconfig), what[0], yes=yes)
         return
     from velodrome.cli.deletion import delete_results
