@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from velodrome.errors import StoreRefused, StoreUnavailable
 from velodrome.retention import Retention, overdue_of
-from velodrome.store.deletion import Deleter, Target
+from velodrome.store.deletion import Deleter, DeletionTarget
 from velodrome_operator.cluster import Cluster, Refused, Unavailable
 from velodrome_operator.races import Races
 
@@ -67,7 +67,7 @@ class Retaining:
                 race = self._races.get(job.uid)
                 if race is not None and not race.ended:
                     continue  # it came to be, or was seen, since
-                await asyncio.to_thread(self._deleter.delete, Target(job.board, uid=job.uid))
+                await asyncio.to_thread(self._deleter.delete, DeletionTarget(job.board, uid=job.uid))
                 await self._tell(job)
         except (StoreUnavailable, StoreRefused) as error:
             log.warning("the retention waits: %s", error)

@@ -17,7 +17,7 @@ from tests.monitors import unused_port
 from velodrome.marks import Baseline
 from velodrome.retention import Retention
 from velodrome.store import Store
-from velodrome.store.deletion import Deleter, Target, open_deleter
+from velodrome.store.deletion import Deleter, DeletionTarget, open_deleter
 from velodrome_operator import retention
 from velodrome_operator.__main__ import main
 from velodrome_operator.cluster import Cluster, Unavailable
@@ -182,7 +182,7 @@ def test_an_ended_race_whose_results_are_gone_says_what_it_said(store: Store, de
 
     with pytest.raises(AssertionError):
         awaited(passed())
-    deleter.delete(Target("digits"))
+    deleter.delete(DeletionTarget("digits"))
     awaited(passed())
     assert store.jobs() == []
 

@@ -17,7 +17,7 @@ from velodrome.errors import StoreRefused
 from velodrome.marks import Acknowledgement, Baseline
 from velodrome.results import ResultReport, TrialRecord
 from velodrome.store import Reader, Store, open_store
-from velodrome.store.deletion import Deleter, Pinned, Target, open_deleter
+from velodrome.store.deletion import Deleter, DeletionTarget, Pinned, open_deleter
 
 if TYPE_CHECKING:
     from tests.integration.conftest import Race, RedisServer
@@ -144,9 +144,9 @@ def test_what_is_left_answers_as_if_it_had_never_been_there(
         target = data.draw(
             st.sampled_from(
                 [
-                    Target(one.race.board, uid=one.race.uid),
-                    Target(one.race.board, entry=one.race.entries[0]),
-                    Target(one.race.board),
+                    DeletionTarget(one.race.board, uid=one.race.uid),
+                    DeletionTarget(one.race.board, entry=one.race.entries[0]),
+                    DeletionTarget(one.race.board),
                 ]
             )
         )
@@ -191,7 +191,7 @@ def test_nothing_of_a_job_stays(store: Store, deleter: Deleter, race: Race, redi
     client = redis_server.client()
     client.hset(keys.instructions(race.uid), "0", "Succeeded")
 
-    assert deleter.delete(Target(race.board, uid=race.uid)) == 1
+    assert deleter.delete(DeletionTarget(race.board, uid=race.uid)) == 1
 
     assert sorted(redis_server.contents()) == [keys.CHANGES.encode(), keys.COHORTS.encode()]
     client.close()
@@ -201,7 +201,7 @@ def test_who_watches_sees_that_a_board_changed(store: Store, deleter: Deleter, r
     store.accept(race.uid, "0", [race.record(0)])
     before = store.changes()[race.board]
 
-    deleter.delete(Target(race.board))
+    deleter.delete(DeletionTarget(race.board))
 
     assert store.changes()[race.board].results > before.results
     assert store.boards() == []
@@ -212,12 +212,16 @@ def test_a_pinned_baseline_stays_unless_it_is_named(store: Store, deleter: Delet
     store.mark(marks_of(race)[0])
     before = seen(store)
 
-    for target in (Target(race.board, uid=race.uid), Target(race.board, entry="cnn"), Target(race.board)):
+    for target in (
+        DeletionTarget(race.board, uid=race.uid),
+        DeletionTarget(race.board, entry="cnn"),
+        DeletionTarget(race.board),
+    ):
         with pytest.raises(Pinned, match=r"is pinned on board digits as the baseline of cnn .*--with-baselines"):
             deleter.delete(target)
     assert seen(store) == before
 
-    deleter.delete(Target(race.board, uid=race.uid), with_baselines=True)
+    deleter.delete(DeletionTarget(race.board, uid=race.uid), with_baselines=True)
     assert store.jobs() == []
     assert store.baselines(race.board) == []
 
@@ -239,7 +243,7 @@ def test_a_result_that_came_while_it_was_decided_is_not_lost(
         return decided
 
     monkeypatch.setattr(Deleter, "_removal", interrupted)
-    deleter.delete(Target(new.board, uid=new.uid))
+    deleter.delete(DeletionTarget(new.board, uid=new.uid))
 
     [cohort] = store.cohorts("digits", "accuracy")
     [row] = store.ranking_rows("digits", "accuracy", cohort.cohort_id)
@@ -263,11 +267,11 @@ def test_a_deletion_that_was_cut_off_is_carried_on(
             raise Cut
 
     with pytest.raises(Cut):
-        deleter.delete(Target("digits"), each=cut)
+        deleter.delete(DeletionTarget("digits"), each=cut)
     assert [job.uid for job in store.jobs()] == ["job-2", "job-1"]
     assert {row.job_uid for row in rows(store)} == {"job-2"}
 
-    assert deleter.delete(Target("digits")) == 2
+    assert deleter.delete(DeletionTarget("digits")) == 2
     assert sorted(redis_server.contents()) == [keys.CHANGES.encode(), keys.COHORTS.encode()]
 
 
@@ -277,10 +281,12 @@ def rows(store: Store) -> list[Any]:
 
 
 @pytest.mark.parametrize(
-    "target", [Target("digits", uid="new"), Target("digits", entry="cnn"), Target("digits")], ids=str
+    "target",
+    [DeletionTarget("digits", uid="new"), DeletionTarget("digits", entry="cnn"), DeletionTarget("digits")],
+    ids=str,
 )
 def test_a_full_redis_lets_go_and_then_takes_results_again(
-    start_redis: Callable[..., RedisServer], make_race: type[Race], target: Target
+    start_redis: Callable[..., RedisServer], make_race: type[Race], target: DeletionTarget
 ) -> None:
     server = start_redis("--maxmemory-policy", "noeviction")
     old, new = make_race(uid="old", repeats=50), make_race(uid="new", repeats=50, created=10)
@@ -306,7 +312,7 @@ def test_a_full_redis_lets_go_and_then_takes_results_again(
 
 def test_a_collector_that_knew_a_deleted_job_brings_nothing_back(store: Store, deleter: Deleter, race: Race) -> None:
     store.accept(race.uid, "0", [race.record(0)])
-    deleter.delete(Target(race.board, uid=race.uid))
+    deleter.delete(DeletionTarget(race.board, uid=race.uid))
 
     with pytest.raises(StoreRefused, match="knows no job"):
         store.accept(race.uid, "0", [race.record(1)])
@@ -319,7 +325,7 @@ def test_an_entry_that_was_deleted_takes_its_place_again_when_it_is_raced_again(
 ) -> None:
     store.accept(race.uid, "0", [race.record(index) for index in range(6)])
     before = seen(store)
-    deleter.delete(Target(race.board, entry="cnn"))
+    deleter.delete(DeletionTarget(race.board, entry="cnn"))
     assert [state.entry for _, state in store.board_entries("digits")] == ["gru", "mlp"]
 
     store.register(race.info)
@@ -331,4 +337,4 @@ def test_an_entry_that_was_deleted_takes_its_place_again_when_it_is_raced_again(
 def test_redis_forgets_the_script_without_harm(store: Store, deleter: Deleter, race: Race) -> None:
     with closing(redis.Redis(connection_pool=deleter._redis._client.connection_pool)) as client:
         client.script_flush()
-    assert deleter.delete(Target(race.board)) == 1
+    assert deleter.delete(DeletionTarget(race.board)) == 1

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from velodrome.cluster.kubectl import Kubectl
     from velodrome.results import JobInfo
     from velodrome.retention import Retention
-    from velodrome.store.deletion import Deleter, Target
+    from velodrome.store.deletion import Deleter, DeletionTarget
 
 DELETE_EXAMPLES = """\
   velodrome delete job night-3            # the results of a job, by name (the newest) or uid
@@ -74,7 +74,7 @@ def delete(
     if len(what) == 1:
         if export is not None or with_baselines:
             raise typer.BadParameter(
-                f"a race's results stay, so nothing is to be exported: write job {what[0]} or board {what[0]} to delete "
+                f"a race's results stay, so nothing is exported: write job {what[0]} or board {what[0]} to delete "
                 "results",
                 param_hint="WHAT",
             )
@@ -88,24 +88,24 @@ def delete(
         delete_results(found, target, yes=yes, export=export, with_baselines=with_baselines)
 
 
-def _target(deleter: Deleter, what: list[str]) -> Target:
+def _target(deleter: Deleter, what: list[str]) -> DeletionTarget:
     """What is to be deleted; a usage error where there is no such thing."""
     from velodrome.cli.board import chosen_board
     from velodrome.cli.finding import found_job
-    from velodrome.store.deletion import Target
+    from velodrome.store.deletion import DeletionTarget
 
     match what:
         case ["job", name]:
             job = found_job(deleter, name, "WHAT")
-            return Target(job.board, uid=job.uid)
+            return DeletionTarget(job.board, uid=job.uid)
         case ["entry", board, entry]:
-            target = Target(chosen_board(deleter, board), entry=entry)
+            target = DeletionTarget(chosen_board(deleter, board), entry=entry)
             if not deleter.targets(target):
                 names = ", ".join(state.entry for _, state in deleter.board_entries(board)) or "none"
                 raise typer.BadParameter(f"board {board} has no entry {entry}; it has: {names}", param_hint="WHAT")
             return target
         case ["board", board]:
-            return Target(chosen_board(deleter, board))
+            return DeletionTarget(chosen_board(deleter, board))
     raise typer.BadParameter(
         f"{' '.join(what)}: write job JOB, entry BOARD ENTRY, board BOARD, or the NAME of a race of the cluster",
         param_hint="WHAT",
@@ -194,12 +194,12 @@ def _tell(deleter: Deleter, jobs: list[JobInfo]) -> None:
 
 def _prune(found: Place, jobs: list[JobInfo], *, yes: bool, export: Path | None) -> None:
     from velodrome.cli.deletion import all_lines, confirmed, saved
-    from velodrome.store.deletion import Target
+    from velodrome.store.deletion import DeletionTarget
 
     confirmed(yes, f"Delete {len(jobs)} jobs?" if len(jobs) > 1 else "Delete it?")
     if export is not None:
         saved(export, all_lines(found.deleter, [job.uid for job in jobs]))
     for job in jobs:
-        found.deleter.delete(Target(job.board, uid=job.uid))
+        found.deleter.delete(DeletionTarget(job.board, uid=job.uid))
     found.forget(jobs)
     typer.echo(f"{len(jobs)} deleted.")

@@ -12,10 +12,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from velodrome.cli.deletion_here import Place
-    from velodrome.store.deletion import Deleter, Footprint, Target
+    from velodrome.store.deletion import Deleter, DeletionTarget, Footprint
 
 
-def delete_results(place: Place, target: Target, *, yes: bool, export: Path | None, with_baselines: bool) -> None:
+def delete_results(
+    place: Place, target: DeletionTarget, *, yes: bool, export: Path | None, with_baselines: bool
+) -> None:
     """Deletes a job, an entry or a board, if nothing of it is being raced.
 
     Raises:
@@ -44,7 +46,7 @@ def delete_results(place: Place, target: Target, *, yes: bool, export: Path | No
     typer.echo("Deleted.")
 
 
-def words_of(deleter: Deleter, target: Target) -> str:
+def words_of(deleter: Deleter, target: DeletionTarget) -> str:
     """What is to be deleted, in words."""
     if target.uid is not None:
         job = deleter.job(target.uid)

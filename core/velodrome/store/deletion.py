@@ -48,7 +48,7 @@ class Footprint:
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class DeletionTarget:
     """What is to be deleted: a job, by its uid; an entry of a board; or a board."""
 
     board: str
@@ -70,7 +70,7 @@ class Deleter(Reader):
         super().__init__(client)
         self._do = self._redis.script("remove.lua")
 
-    def footprint(self, target: Target) -> Footprint:
+    def footprint(self, target: DeletionTarget) -> Footprint:
         """What deleting it would take."""
         jobs = self.targets(target)
         trials, size = 0, 0
@@ -83,7 +83,7 @@ class Deleter(Reader):
             size += int(share * sum(found or 0 for found in sizes))
         return Footprint(len(jobs), trials, tuple(self._marks_on(target)), size)
 
-    def targets(self, target: Target) -> list[JobInfo]:
+    def targets(self, target: DeletionTarget) -> list[JobInfo]:
         """The jobs that it concerns, oldest first."""
         found = [job for job in self._all_jobs(target.board) if target.uid in (None, job.uid)]
         if target.entry is not None:
@@ -91,7 +91,7 @@ class Deleter(Reader):
         return found[::-1]
 
     def delete(
-        self, target: Target, *, with_baselines: bool = False, each: Callable[[JobInfo], None] | None = None
+        self, target: DeletionTarget, *, with_baselines: bool = False, each: Callable[[JobInfo], None] | None = None
     ) -> int:
         """Deletes it; from how many jobs. Entries of the board then rank by the newest job that is left of theirs.
 
@@ -112,7 +112,7 @@ class Deleter(Reader):
             self._leftovers(target.board)
         return len(jobs)
 
-    def _refuse_pinned(self, target: Target) -> None:
+    def _refuse_pinned(self, target: DeletionTarget) -> None:
         pinned = [mark for mark in self._marks_on(target) if isinstance(mark, Baseline)]
         if pinned:
             names = ", ".join(f"{mark.entry} {mark.metric_key or '(all metrics)'}" for mark in pinned[:5])
@@ -121,7 +121,7 @@ class Deleter(Reader):
                 "first (velodrome baseline set), or delete the pins with it (--with-baselines)"
             )
 
-    def _step(self, job: JobInfo, target: Target, *, with_baselines: bool) -> None:
+    def _step(self, job: JobInfo, target: DeletionTarget, *, with_baselines: bool) -> None:
         for _ in range(_TRIES):
             seen = self._seen(job.board)
             uids = [text_of(uid) for uid in self._redis.ask("ZREVRANGE", keys.board_jobs(job.board), 0, -1)]
@@ -135,7 +135,7 @@ class Deleter(Reader):
                 return
         raise StoreUnavailable(f"board {job.board} changes all the time: delete when fewer races go on there")
 
-    def _removal(self, job: JobInfo, target: Target, uids: list[str]) -> Removal:
+    def _removal(self, job: JobInfo, target: DeletionTarget, uids: list[str]) -> Removal:
         """What goes, as the board is now; `uids` are all its jobs, newest first."""
         older = uids[uids.index(job.uid) + 1 :]
         samples = self._redis.ask("HKEYS", keys.job(job.uid, "samples"))
@@ -146,7 +146,7 @@ class Deleter(Reader):
         if not whole:
             places = [place for place in places if place[2] == target.entry]
             fields = self._fields(job, entries[0])
-        own = Target(job.board, job.uid, target.entry)
+        own = DeletionTarget(job.board, job.uid, target.entry)
         return removal.Removal(
             job,
             cohort_changes(self._redis, job, older, places),
@@ -172,7 +172,7 @@ class Deleter(Reader):
             arguments = (board, *self._seen(board), 0, *removal.flat(removal.board_leftovers(board)))
             self._do((keys.CHANGES, keys.board_jobs(board)), arguments)
 
-    def _marks_on(self, target: Target) -> Iterator[SaidOfResults]:
+    def _marks_on(self, target: DeletionTarget) -> Iterator[SaidOfResults]:
         said: list[SaidOfResults] = [*self.baselines(target.board), *self.acknowledgements(target.board)]
         return (mark for mark in said if target.has(mark))
 
