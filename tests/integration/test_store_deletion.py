@@ -83,7 +83,7 @@ def jobs_of(make_race: type[Race]) -> st.SearchStrategy[list[Raced]]:
             board = draw(st.sampled_from(BOARDS))
             race = make_race(uid=f"job-{number}", name=f"night-{number}", board=board, created=created,
                              entries=tuple(names))  # fmt: skip
-            records = []
+            records: list[TrialRecord] = []
             for index in range(race.info.trials):
                 # Later jobs are accepted later, as they are where nobody imports.
                 at = 100.0 * (number + 1) + index
@@ -91,8 +91,8 @@ def jobs_of(make_race: type[Race]) -> st.SearchStrategy[list[Raced]]:
                     failed = draw(st.sampled_from([None, None, "OutOfMemory"]))
                     cpu = draw(st.sampled_from(["Ryzen", "Xeon"]))
                     finished = 1.0 + len(records)
-                    made_by = {"attempt": attempt, "failed": failed, "cpu": cpu, "finished": finished}
-                    values = dict.fromkeys(METRIC_KEYS, (index + 1 + number) / 100)
+                    made_by: dict[str, Any] = {"attempt": attempt, "failed": failed, "cpu": cpu, "finished": finished}
+                    values = {key: (index + 1 + number) / (50 + place) for place, key in enumerate(METRIC_KEYS)}
                     records.append(race.record(index, accepted=at, values=values, **made_by))
             marks = draw(st.lists(st.sampled_from(marks_of(race)), max_size=2, unique_by=lambda mark: mark.field))
             made.append(Raced(race, tuple(records), tuple(marks)))
