@@ -95,6 +95,10 @@ def operator() -> dashboard.Dashboard:
             ("{{kind}}", f"sum by (kind) (increase(velodrome_operator_objects_unreadable_total{{{of}}}{rate}))"),
         ),
         _lines(
+            "Jobs removed by the retention",
+            ("jobs", f"sum(increase(velodrome_operator_jobs_removed_total{{{of}}}{rate}))"),
+        ),
+        _lines(
             "Series of results and races",
             ("exposed", f"max(velodrome_exporter_series{{{of}}})"),
             ("limit", f"max(velodrome_exporter_series_limit{{{of}}})"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 GROUP = "velodrome.dev"
 VERSION = "v1alpha1"
@@ -92,6 +92,12 @@ JobPart = Literal[
 def job(uid: str, part: JobPart) -> str:
     """A part of what is kept about a job."""
     return f"{PREFIX}:job:{uid}:{part}"
+
+
+def of_job(uid: str) -> tuple[str, ...]:
+    """Every key that there may be of a job, reports that were not collected included."""
+    waiting = (inbox(uid), f"{PREFIX}:inbox:{uid}", f"{PREFIX}:reports:{uid}")
+    return tuple(dict.fromkeys((*(job(uid, part) for part in get_args(JobPart)), *waiting, instructions(uid))))
 
 
 def board_jobs(board: str) -> str:

@@ -108,7 +108,7 @@ API_WRITES = Family("velodrome_operator_api_writes", "Writes to the Kubernetes A
 ACCEPTED = Family("velodrome_operator_results", "Results taken from inboxes, by what became of them.", ("verdict",),
                   "counter")  # fmt: skip
 REJECTED = Family("velodrome_operator_reports_rejected", "Reports that were rejected.", ("reason",), "counter")
-TASKS = ("passes", "collection", "sweep", "exporter", "cleaner", "endpoint")
+TASKS = ("passes", "collection", "sweep", "exporter", "cleaner", "retention", "endpoint")
 TASK_FAILURES = Family(
     "velodrome_operator_task_failures",
     "How often a task of the operator ended, which none should, and was started again.",
@@ -122,6 +122,12 @@ UNREADABLE = Family(
     "counter",
 )
 INBOX = Family("velodrome_operator_inboxes_waiting", "Inboxes that held reports when they were last looked into.")
+REMOVED = Family(
+    "velodrome_operator_jobs_removed",
+    "Jobs whose results were deleted, as they were past the retention.",
+    (),
+    "counter",
+)
 COLLECTED_AT = Family(
     "velodrome_operator_collected_timestamp_seconds", "When Redis last answered a round of collecting."
 )
@@ -134,8 +140,8 @@ SERIES = Family("velodrome_exporter_series", "Series of results and BenchmarkJob
 SERIES_LIMIT = Family("velodrome_exporter_series_limit", "How many of these are exposed at most.")
 SERIES_DROPPED = Family("velodrome_exporter_series_dropped", "How many were left out, for the limit.")
 OPERATOR = (
-    BUILD, PASSES, PASS_SECONDS, API_WRITES, ACCEPTED, REJECTED, TASK_FAILURES, UNREADABLE, INBOX, COLLECTED_AT,
-    SWEPT_AT, REDIS_UP, JUDGED_AT, SERIES, SERIES_LIMIT, SERIES_DROPPED,
+    BUILD, PASSES, PASS_SECONDS, API_WRITES, ACCEPTED, REJECTED, TASK_FAILURES, UNREADABLE, INBOX, REMOVED,
+    COLLECTED_AT, SWEPT_AT, REDIS_UP, JUDGED_AT, SERIES, SERIES_LIMIT, SERIES_DROPPED,
 )  # fmt: skip
 
 # What a runner pushes while it trains. The grouping key is the trial's, so that a later trial does not overwrite it.

@@ -7,14 +7,17 @@ import asyncio
 import logging
 import os
 import sys
+from datetime import timedelta
 
 import kopf
 
+from velodrome.retention import Retention
 from velodrome_operator import memory
 from velodrome_operator.children import Settings
 from velodrome_operator.handlers import registry
 from velodrome_operator.service import SERIES_LIMIT, Options, Service
 
+_MOST_DAYS = 36_500
 _DESCRIPTION = """\
 Watches BenchmarkJobs, runs their trials as Indexed Jobs, accepts what the runners report, and tells Prometheus, at
 /metrics, what the results are, which of them regressed, and how races and the operator itself do.
@@ -52,6 +55,19 @@ def main(arguments: list[str] | None = None) -> int:
         help="how many series of results and BenchmarkJobs /metrics has at most (default: %(default)s): what regressed "
         "is kept first, then what is newest; velodrome_exporter_series_dropped tells how many were left out",
     )
+    parser.add_argument(
+        "--retain-jobs",
+        type=int,
+        metavar="N",
+        help="delete the results of jobs beyond a board's newest N; without it, of none",
+    )
+    parser.add_argument(
+        "--retain-days",
+        type=float,
+        metavar="D",
+        help="delete the results of jobs that are older; without it, of none. Whatever the limits, these stay: each "
+        "board's newest job, pinned baselines, what runs, and the newest jobs that have, and have values of, an entry",
+    )
     parser.add_argument("--dry-run", action="store_true", help="ask the API server to check every write and keep none")
     parser.add_argument("--log-level", default="INFO", choices=["DEBUG", "INFO", "WARNING", "ERROR"])
     given = parser.parse_args(arguments)
@@ -68,6 +84,11 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(f"--listen: {given.listen} is no HOST:PORT")
     if given.series_limit < 0:
         parser.error(f"--series-limit: {given.series_limit} is less than 0")
+    if given.retain_jobs is not None and given.retain_jobs < 1:
+        parser.error(f"--retain-jobs: {given.retain_jobs} is less than 1")
+    if given.retain_days is not None and not 0 < given.retain_days <= _MOST_DAYS:
+        parser.error(f"--retain-days: {given.retain_days} is not between 0 and {_MOST_DAYS}")
+    age = None if given.retain_days is None else timedelta(days=given.retain_days)
     options = Options(
         redis_url=url,
         redis_address=given.redis_address,
@@ -77,6 +98,7 @@ def main(arguments: list[str] | None = None) -> int:
         listen=(host, int(port)),
         leaderboard_url=given.leaderboard_url.rstrip("/"),
         series_limit=given.series_limit,
+        retention=Retention(given.retain_jobs, age),
     )
     memory.keep_small()
     asyncio.run(

@@ -329,6 +329,8 @@ class Controller:
         """Brings what an ended race says of regressions up to date, where people or a later job may have changed it."""
         if race.plan is None or not self.judging.may_differ(race):
             return
+        if await asyncio.to_thread(self._store.job, race.uid) is None:
+            return  # its results were deleted: what was said of them stays
         found, present = await self.judging.judge(race, race.plan), race.status
         if race.awaiting and found.reason == AWAITING_CONFIRMATION:
             return  # what was said of it when it ended says more

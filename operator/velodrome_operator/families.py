@@ -302,6 +302,7 @@ class OperatorFacts:
     judged_at: datetime | None = None
     task_failures: Mapping[str, int] = field(default_factory=dict)
     unreadable: Mapping[str, int] = field(default_factory=dict)
+    removed: int = 0
 
 
 def operator_families(facts: OperatorFacts) -> Iterator[Metric]:
@@ -326,6 +327,7 @@ def operator_families(facts: OperatorFacts) -> Iterator[Metric]:
             rows.append(Row(family, {}, moment.timestamp()))
     rows += [
         Row(telemetry.INBOX, {}, facts.inboxes),
+        Row(telemetry.REMOVED, {}, facts.removed),
         Row(telemetry.REDIS_UP, {}, float(facts.redis_up)),
         Row(telemetry.SERIES, {}, facts.series),
         Row(telemetry.SERIES_LIMIT, {}, facts.series_limit),

@@ -13,7 +13,9 @@ from typing import Any, Literal
 
 from velodrome import __version__, telemetry
 from velodrome.errors import StoreRefused, StoreUnavailable
+from velodrome.retention import Retention
 from velodrome.store import Store
+from velodrome.store.deletion import Deleter
 from velodrome.store.edge import connect
 from velodrome_operator import shapes
 from velodrome_operator.access import Access
@@ -27,6 +29,7 @@ from velodrome_operator.families import Exposed, Facts, OperatorFacts
 from velodrome_operator.listing import take_in
 from velodrome_operator.observation import version_of
 from velodrome_operator.pushgateway import Cleaner, Gateway, ends, running
+from velodrome_operator.retention import Retaining
 from velodrome_operator.supervision import Supervision
 from velodrome_operator.watches import Watches
 
@@ -57,6 +60,7 @@ class Options:
     listen: tuple[str, int] = ("0.0.0.0", 8080)  # noqa: S104 - the kubelet and Prometheus ask from outside of the pod
     leaderboard_url: str = ""
     series_limit: int = SERIES_LIMIT
+    retention: Retention = field(default_factory=Retention)
 
 
 class Service:
@@ -96,6 +100,14 @@ class Service:
             store, self._told, self._operator_facts, self._marked, self._options.series_limit, self._cluster.now
         )
 
+        self.retaining = Retaining(
+            Deleter(redis_client),
+            self.controller.races,
+            self._cluster,
+            self._options.retention,
+            self._options.namespace,
+            self._cluster.now,
+        )
         gateway = self._options.settings.pushgateway
         if gateway is not None:
             races, namespace = self.controller.races, self._options.namespace
@@ -135,6 +147,7 @@ class Service:
             judged_at=self.exporter.judged_at,
             task_failures=self._tasks.failures,
             unreadable=self.controller.races.unreadable,
+            removed=self.retaining.removed,
         )
 
     def _marked(self, board: str, times: int) -> None:
@@ -153,6 +166,8 @@ class Service:
         yield self._tasks.keep("exporter", self.exporter.work)
         if self._cleaner is not None:
             yield self._tasks.keep("cleaner", self._clean)
+        if self._options.retention != Retention() and not self._options.dry_run:
+            yield self._tasks.keep("retention", self._retain)
         yield self._tasks.keep("endpoint", self.answer)
 
     def saw(self, kind: Literal["parent", "job", "pod"], raw: dict[str, Any], *, gone: bool) -> None:
@@ -221,6 +236,11 @@ class Service:
         if self._cleaner is not None:
             await self._listed.wait()
             await self._cleaner.work()
+
+    async def _retain(self) -> None:
+        """Deletes results that are past the retention, once it is known which races go on."""
+        await self._listed.wait()
+        await self.retaining.work()
 
     async def list_first(self) -> bool:
         """Takes in everything and lets passes begin; False where the API server does not answer, to be tried again.

@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from velodrome import __version__
-from velodrome.cli import baseline, board, check, cluster, doctor, race, serve, transfer, trial
+from velodrome.cli import baseline, board, check, cluster, delete, doctor, race, serve, transfer, trial
 from velodrome.cli.console import complain, say
 from velodrome.cli.ending import EXIT_CODES, FAILED, OK
 
@@ -111,7 +111,8 @@ COMMANDS = (
     (cluster.status, "On a cluster: a race's story, its values, what it waits for.", cluster.STATUS_EXAMPLES),
     (cluster.logs, "On a cluster: what trials wrote, by entry and repeat.", cluster.LOGS_EXAMPLES),
     (cluster.wait, "On a cluster: wait until a race has ended.", cluster.WAIT_EXAMPLES),
-    (cluster.delete, "On a cluster: delete a race; its results stay.", cluster.DELETE_EXAMPLES),
+    (delete.delete, "Delete a job's, an entry's or a board's results, or a race.", delete.DELETE_EXAMPLES),
+    (delete.prune, "Delete jobs that are past a number or an age.", delete.PRUNE_EXAMPLES),
     (doctor.doctor, "Show what this machine has, what it lacks, and the fix.", doctor.EXAMPLES),
 )
 for command, short, examples in COMMANDS:

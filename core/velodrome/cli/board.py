@@ -13,7 +13,7 @@ from velodrome.text import line
 if TYPE_CHECKING:
     from velodrome.cli.rankings import Ranked
     from velodrome.results import JobInfo
-    from velodrome.store import Counts, Store
+    from velodrome.store import Counts, Reader, Store
 
 RESULTS_EXAMPLES = """\
   velodrome results
@@ -96,7 +96,7 @@ def jobs(
 NOTHING = "Nothing has been raced here yet. Try: velodrome run deploy/examples/digits.yaml"
 
 
-def chosen_board(store: Store, wanted: str | None) -> str:
+def chosen_board(store: Reader, wanted: str | None) -> str:
     """The board of that name, or the newest one; a usage error where there is none."""
     boards = [board.name for board in store.boards()]
     if not boards:

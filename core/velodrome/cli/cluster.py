@@ -1,4 +1,4 @@
-"""`get`, `status`, `logs`, `wait`, `delete`: races on a cluster. `kubectl velodrome …` is the same."""
+"""`get`, `status`, `logs`, `wait`: races on a cluster. `kubectl velodrome …` is the same."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from velodrome.cli.console import ask, complain, say, write_json
+from velodrome.cli.console import complain, say, write_json
 from velodrome.cli.ending import BAD_INPUT, ENDED_OTHERWISE, TIMED_OUT
 from velodrome.cli.options import Json
 from velodrome.errors import ClusterError
@@ -33,9 +33,6 @@ LOGS_EXAMPLES = """\
 WAIT_EXAMPLES = """\
   velodrome wait cifar10                          # until it is complete or failed
   velodrome wait cifar10 --for complete --timeout 3600
-"""
-DELETE_EXAMPLES = """\
-  velodrome delete cifar10                # its results stay
 """
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the BenchmarkJob.")]
@@ -178,26 +175,6 @@ def wait(
             complain(f"{name} is {state} after {timeout:.0f} s: {message}")
             raise typer.Exit(TIMED_OUT)
         time.sleep(min(_LOOK_SECONDS, max(0.05, end - time.monotonic())))
-
-
-def delete(
-    name: Name,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")] = False,
-    namespace: Namespace = None,
-    context: Context = None,
-    kubeconfig: Kubeconfig = None,
-) -> None:
-    """Delete a race and its pods. What has been accepted stays on the leaderboard."""
-    from velodrome.cluster import telling
-    from velodrome.cluster.kubectl import BENCHMARKJOBS
-
-    kubectl = _kubectl(namespace, context, kubeconfig)
-    job = kubectl.json("get", BENCHMARKJOBS, name)
-    done = job.get("status", {}).get("trials", {}).get("done", "0")
-    if not yes:
-        ask(f"Delete {name} ({telling.state(job)}, {line(done)} trials done)? Its results stay")
-    kubectl.text("delete", BENCHMARKJOBS, name, "--wait=true")
-    say(f"{name} is deleted; its results stay.")
 
 
 def _kubectl(namespace: str | None, context: str | None, kubeconfig: str | None) -> Kubectl:

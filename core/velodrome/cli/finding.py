@@ -10,12 +10,12 @@ from velodrome.text import line
 
 if TYPE_CHECKING:
     from velodrome.results import JobInfo
-    from velodrome.store import Store
+    from velodrome.store import Reader
 
 _PAGE = 200
 
 
-def found_job(store: Store, name: str, hint: str = "JOB") -> JobInfo:
+def found_job(store: Reader, name: str, hint: str = "JOB") -> JobInfo:
     """The job of that uid, or the newest of that name; a usage error where there is none."""
     job = store.job(name)
     offset = 0

@@ -50,7 +50,7 @@ def export(
             for line in lines:
                 write_record(line)
         else:
-            count = _write_file(file, lines)
+            count = write_file(file, lines)
             complain(f"{file}: {count} lines")
 
 
@@ -87,8 +87,13 @@ def _read(store: Store, file: Path) -> ImportReport:
         raise typer.BadParameter(f"{file} can't be read: {error}", param_hint="FILE") from error
 
 
-def _write_file(file: Path, lines: Iterable[str]) -> int:
-    """Writes beside the file first: an export that fails half-way leaves an older one as it was."""
+def write_file(file: Path, lines: Iterable[str]) -> int:
+    """Writes beside the file first: an export that fails half-way leaves an older one as it was.
+
+    How many lines were written; they are on the disk when this returns.
+    """
+    import os
+
     from velodrome.errors import LocalError
 
     beside = file.with_name(file.name + ".part")
@@ -98,6 +103,8 @@ def _write_file(file: Path, lines: Iterable[str]) -> int:
             for line in lines:
                 stream.write(f"{text.escaped_json(line)}\n")
                 count += 1
+            stream.flush()
+            os.fsync(stream.fileno())
         beside.replace(file)
     except OSError as error:
         beside.unlink(missing_ok=True)

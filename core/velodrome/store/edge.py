@@ -28,7 +28,7 @@ _WAIT: Mapping[str, str] = {
     "NOSCRIPT": "forgot a script while it was called",
 }
 _ACT: Mapping[str, str] = {
-    "OOM": "is full (maxmemory, without eviction): raise its maxmemory, or export and delete old results",
+    "OOM": "is full (maxmemory, without eviction): raise its maxmemory, or make room: velodrome prune, delete",
     "READONLY": "is a read-only replica: give the URL of its primary",
     "MISCONF": "can't write to its disk and takes no more writes: free space in its data folder (its log says which)",
     "NOPERM": "does not let this user do it: give the user the rights that the documentation lists",

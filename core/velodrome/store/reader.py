@@ -235,12 +235,14 @@ class Reader:
 
     # Backup
 
-    def export_lines(self, board: str | None = None, uid: str | None = None) -> Iterator[str]:
+    def export_lines(self, board: str | None = None, uid: str | None = None, entry: str | None = None) -> Iterator[str]:
         """Jobs, results with curves, and conflicts, as JSON lines without the line end: of all, a board, or one job.
+
+        With `entry`, of the jobs that have it, and of their results those of that entry alone.
 
         Memory stays that of one job's description and a hundred results, however many there are.
         """
-        return transfer.export_lines(self, board, uid)
+        return transfer.export_lines(self, board, uid, entry)
 
     def _jobs_of(self, uids: Sequence[str]) -> list[JobInfo | None]:
         names = [keys.job(uid, "info") for uid in uids]

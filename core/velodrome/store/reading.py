@@ -130,6 +130,11 @@ def parse_samples(fields: Mapping[bytes, bytes]) -> tuple[JobSamples, ...]:
     return tuple(sorted(found, key=attrgetter("entry", "metric_key", "cohort_id")))
 
 
+def seeds(packed: bytes) -> frozenset[int]:
+    """The seeds of packed samples."""
+    return frozenset(seed for seed, _ in _SAMPLE.iter_unpack(packed))
+
+
 def parse_cohorts(fields: Mapping[bytes, bytes], found: Mapping[str, tuple[bytes, int]]) -> list[CohortSummary]:
     """A metric key's cohorts, from the hash of them, and the conditions and number of ranking rows of each."""
     summaries = []

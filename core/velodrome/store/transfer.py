@@ -43,19 +43,27 @@ _MOST_RETRIES = 999_999
 _MARKS: dict[str, type[Mark]] = {"baseline": Baseline, "acknowledgement": Acknowledgement}
 
 
-def export_lines(store: Reader, board: str | None, uid: str | None) -> Iterator[str]:
+def export_lines(store: Reader, board: str | None, uid: str | None, entry: str | None = None) -> Iterator[str]:
     """See `Store.export_lines`."""
     marks = partial(_marks, store, {})
     for job in _jobs(store, board, uid):
+        if entry is not None and entry not in job.entries:
+            continue
         yield f'{{"type":"job","job":{job.model_dump_json()}}}'
         retries = {index: summary.retries for index, summary in store.trials(job.uid).items()}
         for start in range(0, job.trials, _PAGE):
             for record in store.records(job.uid, start, _PAGE):
+                if entry not in (None, record.result.entry):
+                    continue
                 head = f'{{"type":"record","retries":{retries.get(record.result.index, 0)}'
                 yield f'{head},"record":{record.model_dump_json()}}}'
         for record in store.conflicts(job.uid):
+            if entry not in (None, record.result.entry):
+                continue
             yield f'{{"type":"conflict","record":{record.model_dump_json()}}}'
         for mark in marks(job):
+            if entry not in (None, mark.entry):
+                continue
             kind = "baseline" if isinstance(mark, Baseline) else "acknowledgement"
             yield f'{{"type":"{kind}","mark":{mark.model_dump_json()}}}'
 
@@ -149,10 +157,10 @@ class _Import:
 
     def _take_job(self, job: JobInfo) -> None:
         known, believed = self._job_of(job.uid), believed_job(job, self._now)
-        if known is None:
+        if known is not None and believed is not job:  # taken in before, as of then
+            job = believed = job.model_copy(update={"created_at": known.created_at})
+        if known in (None, job):  # of one that is known, deleted entries come back
             self._register(believed)
-        elif believed is not job:  # taken in before, as of then
-            job = job.model_copy(update={"created_at": known.created_at})
         self._verdicts["accepted" if known is None else "duplicate" if known == job else "conflict"] += 1
 
     def _take_record(self, record: TrialRecord, retries: int, *, aside: bool) -> None:

@@ -178,7 +178,7 @@ def encode(
         "progress": len(progress),
         "rejections": len(rejected),
         "ids": ids,
-        "heads": {entry: _head(info, entry, identity) for entry, identity in ids.items()},
+        "heads": {entry: row_head(info, entry, identity) for entry, identity in ids.items()},
         "shapes": rankings.shapes(),
         "groups": rankings.groups(),
         "cohorts": rankings.conditions,
@@ -214,7 +214,7 @@ def _summary(record: TrialRecord) -> str:
     return json.dumps([result.entry, result.seed, result.reason or "", seconds])
 
 
-def _head(job: JobInfo, entry: str, identity: str) -> str:
+def row_head(job: JobInfo, entry: str, identity: str) -> str:
     """What a ranking row says beside its values, JSON without a line end."""
     return json.dumps([entry, identity, job.uid, job.name, job.repeats])
 

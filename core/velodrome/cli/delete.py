@@ -1,0 +1,207 @@
+"""`delete` and `prune`: races of a cluster, and results wherever they are kept."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from velodrome.cli.cluster import Context, Kubeconfig, Namespace
+from velodrome.cli.console import ask, say
+from velodrome.cli.options import RedisUrl
+from velodrome.text import line
+
+if TYPE_CHECKING:
+    from velodrome.cli.deletion_here import Place
+    from velodrome.cluster.kubectl import Kubectl
+    from velodrome.results import JobInfo
+    from velodrome.retention import Retention
+    from velodrome.store.deletion import Deleter, DeletionTarget
+
+DELETE_EXAMPLES = """\
+  velodrome delete job night-3            # the results of a job, by name (the newest) or uid
+  velodrome delete entry digits cnn       # an entry of a board, out of all its jobs
+  velodrome delete board digits --export digits.jsonl
+  velodrome delete board digits --cluster # where the cluster keeps its results
+  velodrome delete cifar10                # a race of the cluster, with its pods; its results stay
+"""
+PRUNE_EXAMPLES = """\
+  velodrome prune --keep-jobs 20 --dry-run
+  velodrome prune --older-than 90d --board digits --export old.jsonl
+"""
+
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")]
+Export = Annotated[
+    Path | None, typer.Option("--export", metavar="FILE", help="First write what goes to this file, for import.")
+]
+OnCluster = Annotated[
+    bool, typer.Option("--cluster", help="Results of the cluster that kubectl reaches, instead of this machine's.")
+]
+InstalledIn = Annotated[
+    str, typer.Option("--installed-in", metavar="NS", help="With --cluster: where Velodrome was installed.")
+]
+
+_AGE = re.compile(r"(\d{1,6})([dhw])")
+_HOURS = {"h": 1, "d": 24, "w": 7 * 24}
+
+
+def delete(
+    what: Annotated[
+        list[str], typer.Argument(metavar="WHAT...", help="job JOB, entry BOARD ENTRY, board BOARD, or a race's NAME.")
+    ],
+    *,
+    yes: Yes = False,
+    export: Export = None,
+    with_baselines: Annotated[
+        bool, typer.Option("--with-baselines", help="Also what is pinned as a baseline, and the pin.")
+    ] = False,
+    cluster: OnCluster = False,
+    redis: RedisUrl = None,
+    namespace: Namespace = None,
+    installed_in: InstalledIn = "velodrome",
+    context: Context = None,
+    kubeconfig: Kubeconfig = None,
+) -> None:
+    """Delete results: of a job, of an entry on its board, or a whole board; or delete a race of the cluster.
+
+    What goes is told first, with the memory that it frees. Entries then rank by the newest job that is left of theirs.
+    A race that goes on is refused. With a NAME alone, the BenchmarkJob of that name goes with its pods, and what has
+    been accepted stays on the leaderboard.
+    """
+    from velodrome.cluster.kubectl import Kubectl
+
+    if len(what) == 1:
+        if export is not None or with_baselines:
+            raise typer.BadParameter(
+                f"a race's results stay, so nothing is exported: write job {what[0]} or board {what[0]} to delete "
+                "results",
+                param_hint="WHAT",
+            )
+        _delete_race(Kubectl(namespace, context, kubeconfig), what[0], yes=yes)
+        return
+    from velodrome.cli.deletion import delete_results
+    from velodrome.cli.deletion_here import place
+
+    with place(redis, Kubectl(namespace, context, kubeconfig) if cluster else None, installed_in) as found:
+        target = _target(found.deleter, what)
+        delete_results(found, target, yes=yes, export=export, with_baselines=with_baselines)
+
+
+def _target(deleter: Deleter, what: list[str]) -> DeletionTarget:
+    """What is to be deleted; a usage error where there is no such thing."""
+    from velodrome.cli.board import chosen_board
+    from velodrome.cli.finding import found_job
+    from velodrome.store.deletion import DeletionTarget
+
+    match what:
+        case ["job", name]:
+            job = found_job(deleter, name, "WHAT")
+            return DeletionTarget(job.board, uid=job.uid)
+        case ["entry", board, entry]:
+            target = DeletionTarget(chosen_board(deleter, board), entry=entry)
+            if not deleter.targets(target):
+                names = ", ".join(state.entry for _, state in deleter.board_entries(board)) or "none"
+                raise typer.BadParameter(f"board {board} has no entry {entry}; it has: {names}", param_hint="WHAT")
+            return target
+        case ["board", board]:
+            return DeletionTarget(chosen_board(deleter, board))
+    raise typer.BadParameter(
+        f"{' '.join(what)}: write job JOB, entry BOARD ENTRY, board BOARD, or the NAME of a race of the cluster",
+        param_hint="WHAT",
+    )
+
+
+def _delete_race(kubectl: Kubectl, name: str, *, yes: bool) -> None:
+    from velodrome.cluster import telling
+    from velodrome.cluster.kubectl import BENCHMARKJOBS
+
+    job = kubectl.json("get", BENCHMARKJOBS, name)
+    done = job.get("status", {}).get("trials", {}).get("done", "0")
+    if not yes:
+        ask(f"Delete {name} ({telling.state(job)}, {line(done)} trials done)? Its results stay")
+    kubectl.text("delete", BENCHMARKJOBS, name, "--wait=true")
+    say(f"{name} is deleted; its results stay.")
+
+
+def prune(
+    *,
+    keep_jobs: Annotated[
+        int | None, typer.Option("--keep-jobs", metavar="N", min=1, help="Keep a board's newest N jobs.")
+    ] = None,
+    older_than: Annotated[
+        str | None, typer.Option("--older-than", metavar="AGE", help="Delete what is older, as 90d, 12w or 36h.")
+    ] = None,
+    board: Annotated[str | None, typer.Option(metavar="BOARD", help="Only this board.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Tell what would go, and delete nothing.")] = False,
+    yes: Yes = False,
+    export: Export = None,
+    cluster: OnCluster = False,
+    redis: RedisUrl = None,
+    installed_in: InstalledIn = "velodrome",
+    context: Context = None,
+    kubeconfig: Kubeconfig = None,
+) -> None:
+    """Delete old jobs: those beyond a board's newest N, and those older than an age.
+
+    Whatever the limits, these stay: a board's newest job, pinned baselines, of each entry the newest job that has it
+    and the newest with values, and races that go on.
+    """
+    from velodrome.cli.deletion_here import place
+    from velodrome.cluster.kubectl import Kubectl
+    from velodrome.retention import Retention as Limits
+
+    if keep_jobs is None and older_than is None:
+        raise typer.BadParameter("say what is to stay", param_hint="--keep-jobs or --older-than")
+    rules = Limits(keep_jobs, None if older_than is None else _age(older_than))
+    with place(redis, Kubectl(None, context, kubeconfig) if cluster else None, installed_in) as found:
+        going = _overdue(found, rules, board)
+        _tell(found.deleter, going)
+        if going and not dry_run:
+            _prune(found, going, yes=yes, export=export)
+
+
+def _age(text: str) -> timedelta:
+    found = _AGE.fullmatch(text)
+    if found is None:
+        raise typer.BadParameter(f"{text} is no age: write 90d, 12w or 36h", param_hint="--older-than")
+    return timedelta(hours=int(found[1]) * _HOURS[found[2]])
+
+
+def _overdue(found: Place, rules: Retention, board: str | None) -> list[JobInfo]:
+    from velodrome.cli.board import chosen_board
+    from velodrome.retention import overdue_of
+
+    deleter, now = found.deleter, datetime.now(UTC)
+    boards = [chosen_board(deleter, board)] if board else sorted(one.name for one in deleter.boards())
+    jobs = [job for name in boards for job in overdue_of(deleter, name, rules, (), now)]
+    going = found.going(jobs)
+    return [job for job in jobs if job.uid not in going]
+
+
+def _tell(deleter: Deleter, jobs: list[JobInfo]) -> None:
+    from velodrome.cli.console import output, table
+
+    if not jobs:
+        say("Nothing is past these limits.")
+        return
+    shown = table("goes", "board", "started", "results", "uid", numbers=frozenset({"results"}))
+    for job, count in zip(jobs, deleter.result_counts([job.uid for job in jobs]), strict=True):
+        started = job.created_at.astimezone().strftime("%Y-%m-%d %H:%M")
+        shown.add_row(job.name, job.board, started, str(count), job.uid)
+    output().print(shown)
+
+
+def _prune(found: Place, jobs: list[JobInfo], *, yes: bool, export: Path | None) -> None:
+    from velodrome.cli.deletion import all_lines, confirmed, saved
+    from velodrome.store.deletion import DeletionTarget
+
+    confirmed(yes, f"Delete {len(jobs)} jobs?" if len(jobs) > 1 else "Delete it?")
+    if export is not None:
+        saved(export, all_lines(found.deleter, [job.uid for job in jobs]))
+    for job in jobs:
+        found.deleter.delete(DeletionTarget(job.board, uid=job.uid))
+    found.forget(jobs)
+    say(f"{len(jobs)} deleted.")

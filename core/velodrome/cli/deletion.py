@@ -1,0 +1,96 @@
+"""Deleting as a person meets it: what would go is told, then asked, then exported, and only then deleted."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from velodrome.cli.console import ask, say
+from velodrome.text import line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from velodrome.cli.deletion_here import Place
+    from velodrome.store.deletion import Deleter, DeletionTarget, Footprint
+
+
+def delete_results(
+    place: Place, target: DeletionTarget, *, yes: bool, export: Path | None, with_baselines: bool
+) -> None:
+    """Deletes a job, an entry or a board, if nothing of it is being raced.
+
+    Raises:
+        BadParameter: it is raced, pinned, or nobody is there to say yes; nothing was deleted.
+        Abort: the person said no.
+        LocalError: the export can't be written; nothing was deleted.
+    """
+    jobs = place.deleter.targets(target)
+    for uid, why in place.going(jobs).items():
+        name = next(job.name for job in jobs if job.uid == uid)
+        raise typer.BadParameter(f"job {name} goes on: {why}", param_hint="WHAT")
+    found = place.deleter.footprint(target)
+    say(line(f"{words_of(place.deleter, target)}: {_measured(found)}."))
+    if found.baselines and not with_baselines:
+        pins = ", ".join(f"{mark.entry} {mark.metric_key or '(all metrics)'}" for mark in found.baselines[:5])
+        raise typer.BadParameter(
+            f"it is pinned as the baseline of {pins}: pin another job (velodrome baseline set), or delete the pin with "
+            "it (--with-baselines)",
+            param_hint="WHAT",
+        )
+    confirmed(yes, "Delete it?")
+    if export is not None:
+        saved(export, place.deleter.export_lines(target.board, target.uid, target.entry))
+    place.deleter.delete(target, with_baselines=with_baselines)
+    place.forget(() if target.entry is not None else jobs)
+    say("Deleted.")
+
+
+def words_of(deleter: Deleter, target: DeletionTarget) -> str:
+    """What is to be deleted, in words."""
+    if target.uid is not None:
+        job = deleter.job(target.uid)
+        return f"job {job.name if job else target.uid} ({target.uid}) of board {target.board}"
+    return f"board {target.board}" if target.entry is None else f"entry {target.entry} of board {target.board}"
+
+
+def _measured(found: Footprint) -> str:
+    from velodrome.units import quantity
+
+    pins = f", {len(found.baselines)} of them pinned baselines" if found.baselines else ""
+    counts = f"{_many(found.jobs, 'job')}, {_many(found.trials, 'result')}, {_many(len(found.marks), 'mark')}{pins}"
+    return f"{counts}; about {quantity('bytes', found.bytes)} of memory"
+
+
+def _many(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def confirmed(yes: bool, question: str) -> None:
+    """Returns if the person says yes, or said so by --yes; a usage error where nobody is there to ask."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise typer.BadParameter("there is no terminal to ask at: say --yes if you mean it", param_hint="--yes")
+    ask(question)
+
+
+def saved(file: Path, lines: Iterator[str]) -> None:
+    """Writes an export, safe on the disk when this returns.
+
+    Raises:
+        LocalError: it can't be written.
+    """
+    from velodrome.cli.transfer import write_file
+
+    count = write_file(file, lines)
+    say(line(f"{file}: {count} lines; velodrome import {file} brings them back."))
+
+
+def all_lines(deleter: Deleter, uids: Sequence[str]) -> Iterator[str]:
+    """The export of several jobs."""
+    for uid in uids:
+        yield from deleter.export_lines(uid=uid)

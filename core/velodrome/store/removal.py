@@ -1,0 +1,184 @@
+"""From what is to go to the commands that take it away. Pure: no I/O here.
+
+Commands that only delete come first: they are what a Redis that is full still takes, and once one of them was done,
+the script that they belong to may write what follows from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from velodrome import keys
+from velodrome.marks import Acknowledgement, Baseline
+
+if TYPE_CHECKING:
+    from velodrome.results import JobInfo
+    from velodrome.store.access import Argument
+
+    Command = tuple[Argument, ...]
+
+SaidOfResults = Baseline | Acknowledgement
+
+_FIELDS_AT_ONCE = 1000  # Lua passes less than 8000 arguments
+_SAMPLE_BYTES = 16
+_STAMP = 16
+
+
+@dataclass(frozen=True, slots=True)
+class KeptRow:
+    """A ranking row as Redis has it: its bytes and the parts of them that removal reads."""
+
+    text: bytes
+
+    @property
+    def age(self) -> bytes:
+        return self.text.split(b"\n", 1)[0]
+
+    @property
+    def stamp(self) -> bytes:
+        return self.text.split(b"\n", 2)[2][:_STAMP]
+
+    @property
+    def values(self) -> int:
+        """How many values it has."""
+        return (len(self.text.split(b"\n", 2)[2]) - _STAMP) // _SAMPLE_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class CohortChange:
+    """The rows of one metric key in one cohort: as they will be, and which entries' rows differ from before."""
+
+    metric_key: str
+    cohort_id: str
+    rows: Mapping[bytes, KeptRow]
+    changed: frozenset[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """What one step takes from a board.
+
+    `fields` are those to delete of the job's hashes, by key; without any, the whole job goes. `heirs` has, for each
+    entry that the board's list of entries has from this job, the value that takes its place; None where nothing does.
+    `last` says that the board has no other job.
+    """
+
+    job: JobInfo
+    cohorts: Sequence[CohortChange]
+    heirs: Mapping[str, bytes | None]
+    marks: Sequence[SaidOfResults]
+    last: bool = False
+    fields: Mapping[str, Sequence[Argument]] = field(default_factory=dict)
+
+
+def commands(removal: Removal) -> Iterator[Command]:
+    """All that is to be done, in its order."""
+    yield from _deleting(removal)
+    yield from _writing(removal)
+
+
+def _deleting(removal: Removal) -> Iterator[Command]:
+    job, board = removal.job, removal.job.board
+    if removal.fields:
+        for key, fields in removal.fields.items():
+            yield from _chunks("HDEL", key, fields)
+    else:
+        yield "UNLINK", *keys.of_job(job.uid)
+        yield "ZREM", keys.JOBS, job.uid
+        yield "ZREM", keys.board_jobs(board), job.uid
+    for one in removal.cohorts:
+        gone = [entry for entry in one.changed if entry not in one.rows]
+        yield from _chunks("HDEL", keys.board_rows(board, one.metric_key, one.cohort_id), gone)
+        if one.changed and not one.rows:
+            known = keys.board_cohorts(board, one.metric_key)
+            yield "HDEL", known, f"samples:{one.cohort_id}", f"last:{one.cohort_id}"
+    without = [entry for entry, heir in removal.heirs.items() if heir is None]
+    yield from _chunks("HDEL", keys.board_entries(board), without)
+    for mark in removal.marks:
+        yield "HDEL", marks_key(mark), mark.field
+    if removal.last:
+        yield from board_leftovers(board)
+
+
+def board_leftovers(board: str) -> Iterator[Command]:
+    """What there may be of a board without jobs. Its counters stay, and go up: who watches them sees that it went."""
+    yield "ZREM", keys.BOARDS, board
+    yield (
+        "UNLINK",
+        keys.board_jobs(board),
+        keys.board_entries(board),
+        keys.board_baselines(board),
+        keys.board_acknowledgements(board),
+    )
+
+
+def _writing(removal: Removal) -> Iterator[Command]:
+    board = removal.job.board
+    for one in removal.cohorts:
+        set_: list[Argument] = []
+        for entry in one.changed & one.rows.keys():
+            set_ += (entry, one.rows[entry].text)
+        yield from _chunks("HSET", keys.board_rows(board, one.metric_key, one.cohort_id), set_)
+        if one.changed and one.rows:
+            values = sum(row.values for row in one.rows.values())
+            last = max(row.stamp for row in one.rows.values())
+            known = keys.board_cohorts(board, one.metric_key)
+            yield "HSET", known, f"samples:{one.cohort_id}", values, f"last:{one.cohort_id}", last
+    for name, heir in removal.heirs.items():
+        if heir is not None:
+            yield "HSET", keys.board_entries(board), name, heir
+    yield "HINCRBY", keys.CHANGES, f"results:{board}", 1
+    if removal.marks:
+        yield "HINCRBY", keys.CHANGES, f"marks:{board}", 1
+
+
+def _chunks(command: str, key: str, arguments: Sequence[Argument]) -> Iterator[Command]:
+    for start in range(0, len(arguments), _FIELDS_AT_ONCE):
+        yield command, key, *arguments[start : start + _FIELDS_AT_ONCE]
+
+
+def flat(found: Iterable[Command]) -> Iterator[Argument]:
+    """The commands as arguments of the script that does them: each behind the number of its words."""
+    for command in found:
+        yield len(command)
+        yield from command
+
+
+def fields_of_entry(
+    job: JobInfo, entry: str, hashes: Mapping[keys.JobPart, Iterable[bytes]]
+) -> dict[str, list[Argument]]:
+    """What a job's hashes hold of one entry, by key.
+
+    `hashes` has the fields of failures, conflicts, entries and samples, where an entry's are told by their names.
+    """
+    indices = range(job.entries.index(entry), job.trials, len(job.entries))  # trials interleave entries
+    found: dict[str, list[Argument]] = {}
+    by_index: tuple[keys.JobPart, ...] = ("trials", "records", "curves", "progress", "live")
+    for part in by_index:
+        found[keys.job(job.uid, part)] = list(indices)
+    own = {str(index).encode() for index in indices}
+    for part, names in hashes.items():
+        found[keys.job(job.uid, part)] = [name for name in names if _is_of(part, name, own, entry.encode())]
+    return {key: fields for key, fields in found.items() if fields}
+
+
+def _is_of(part: keys.JobPart, name: bytes, indices: set[bytes], entry: bytes) -> bool:
+    """Whether a field of that part is of the entry, or of one of its trials."""
+    if part == "entries":
+        return _counts(name) == entry
+    if part == "samples":
+        return name.split(b"\n")[2:] == [entry]
+    return name.partition(b":")[0] in indices
+
+
+def marks_key(mark: SaidOfResults) -> str:
+    """Where the board keeps it."""
+    return keys.board_baselines(mark.board) if isinstance(mark, Baseline) else keys.board_acknowledgements(mark.board)
+
+
+def _counts(name: bytes) -> bytes:
+    """The entry that a counter is of."""
+    kind, _, rest = name.partition(b":")
+    return rest.partition(b":")[2] if kind == b"reason" else rest
