@@ -24,9 +24,10 @@ from velodrome_operator import status
 from velodrome_operator.access import Access
 from velodrome_operator.children import Manifest, Settings, children, is_kueue
 from velodrome_operator.cluster import Cluster, Conflict, Refused, Unavailable
-from velodrome_operator.decision import Decision, MissingResult, Observation, Verdict, decide, podless
+from velodrome_operator.decision import Decision, Observation, Verdict, decide, podless
 from velodrome_operator.families import PASS_BOUNDS, Buckets
 from velodrome_operator.judging import Judging
+from velodrome_operator.missing import MissingResult
 from velodrome_operator.races import Race, Races
 from velodrome_operator.refusals import Refusals
 from velodrome_operator.standings import standings
@@ -203,6 +204,7 @@ class Controller:
             collected_at=race.collected_at,
             trouble=race.trouble,
             disrupted=race.disrupted(),
+            gone=tuple(race.gone.values()),
         )
         return seen if race.ended else replace(seen, refused=await self._refusals.of(race.namespace, podless(seen)))
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from velodrome.plan import Plan
 from velodrome_operator.children import Manifest
+from velodrome_operator.missing import MissingResult, out_of_attempts, why
 from velodrome_operator.observation import JobFacts, PodFacts
 from velodrome_operator.turns import Standing, turns
 
@@ -32,7 +33,8 @@ class Observation:
     `finished` holds the indexes of trials with an accepted result, by whether they succeeded; `status` is the object's
     present one; `first_failure` is what the failed trial of the lowest index said; `collected_at` is when the inbox was
     last found to hold no more, and `trouble` why it can't be read or results can't be accepted; `refused` says, by Job
-    name, why the API server did not let it have a pod; `disrupted` counts the pods that were lost to a disruption.
+    name, why the API server did not let it have a pod; `gone` are pods that are there no more, and `disrupted` counts
+    the pods that were lost to a disruption.
     """
 
     plan: Plan
@@ -50,16 +52,12 @@ class Observation:
     trouble: str = ""
     refused: Mapping[str, str] = field(default_factory=dict)
     disrupted: int = 0
+    gone: Sequence[PodFacts] = ()
 
-
-@dataclass(frozen=True, slots=True)
-class MissingResult:
-    """A trial whose pods have ended for good without a result: it is to be recorded as failed."""
-
-    index: int
-    pod: PodFacts | None
-    reason: str
-    message: str
+    @property
+    def lost(self) -> int:
+        """How many pods were lost to disruptions, with those that an operator before this one counted."""
+        return max(self.disrupted, self.status.get("trials", {}).get("disrupted", 0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +95,11 @@ def decide(seen: Observation, wanted: Sequence[Manifest], groups: Mapping[str, S
     if verdict is not None:
         return Decision(verdict=verdict, stop=tuple(name for name, job in seen.jobs.items() if not job.finished))
     missing, later = _missing(seen, groups)
+    out, soon = out_of_attempts(seen, groups)
+    missing += tuple(item for item in out if item.index not in {known.index for known in missing})
     create = tuple(child for child in wanted if child["kind"] != "Job" or child["metadata"]["name"] not in seen.jobs)
     shares = _shares(seen, groups)
-    waits = [later, _startup_left(seen), _LOOK_AGAIN if podless(seen) else None]
+    waits = [later, soon, _startup_left(seen), _LOOK_AGAIN if podless(seen) else None]
     return Decision(
         create=create if any(child["kind"] == "Job" for child in create) else (),
         parallelism={name: share for name, share in shares.items() if seen.jobs[name].parallelism != share},
@@ -118,16 +118,21 @@ def _end(status: Mapping[str, Any]) -> tuple[str, datetime] | None:
 
 
 def _after_the_end(seen: Observation, how: str, ended: datetime) -> Decision:
-    """A failed race's Jobs are stopped; a complete one's have nothing left to do, and keep their pods' logs."""
+    """A failed race's Jobs are stopped; a complete one's have nothing left to do, and keep their pods' logs.
+
+    A pod that was lost after its report would be made again: its Job may make none any more.
+    """
     running = [name for name, job in seen.jobs.items() if not job.finished and not job.deleting]
     stop = tuple(running) if how == "Failed" else ()
+    idle = [name for name in running if name not in stop and seen.jobs[name].active == 0]
+    rest = {name: 0 for name in idle if seen.jobs[name].parallelism != 0}
     ttl = seen.plan.job.spec.ttl_seconds_after_finished
     if ttl is None:
-        return Decision(stop=stop)
+        return Decision(parallelism=rest, stop=stop)
     left = ended + timedelta(seconds=ttl) - seen.now
     if left > timedelta(0):
-        return Decision(stop=stop, again=left)
-    return Decision(stop=stop, delete_parent=True)
+        return Decision(parallelism=rest, stop=stop, again=left)
+    return Decision(parallelism=rest, stop=stop, delete_parent=True)
 
 
 def _verdict(seen: Observation) -> Verdict | None:
@@ -144,6 +149,13 @@ def _verdict(seen: Observation) -> Verdict | None:
     if len(seen.finished) == trials:
         suffix = f", {failed} failed" if failed else ""
         return Verdict("Complete", "AllTrialsFinished", f"{trials - failed} of {trials} trials succeeded{suffix}")
+    if seen.lost > spec.execution.max_disruptions:
+        return Verdict(
+            "Failed",
+            "TooManyDisruptions",
+            f"{seen.lost} pods were evicted, preempted, deleted or lost with their node; "
+            f"spec.execution.maxDisruptions is {spec.execution.max_disruptions}",
+        )
     if seen.suspended:
         return None
     late = _never_started(seen)
@@ -220,7 +232,7 @@ def _missing(
             elif seen.collected_at is None or seen.collected_at < ended + RESULT_GRACE:
                 waits.append(timedelta(seconds=1))
             else:
-                found.append(MissingResult(index, final, *_why(final, succeeded=completion in job.completed)))
+                found.append(MissingResult(index, final, *why(final, succeeded=completion in job.completed)))
     return tuple(found), min(waits, default=None)
 
 
@@ -236,20 +248,6 @@ def trials_ended(job: JobFacts, trials: Sequence[int], nodes: int) -> Iterator[t
             yield trials[first], failed[0]
         elif all(completion in job.completed for completion in completions):
             yield trials[first], first
-
-
-def _why(pod: PodFacts | None, *, succeeded: bool) -> tuple[str, str]:
-    """Reason and message of a trial that ended without a result."""
-    if pod is None:
-        return "MetricsUnavailable", "the trial's pod is gone and reported nothing"
-    if pod.reason == "OOMKilled":
-        return "OutOfMemory", f"pod {pod.name} was killed for memory: raise spec.runner.resources.limits.memory"
-    if pod.reason == "StartError":
-        return "CommandNotFound", f"pod {pod.name}: {pod.detail}: the image needs Velodrome and the entry's command"
-    if pod.reason == "DeadlineExceeded":
-        return "TrialDeadlineExceeded", f"pod {pod.name} ran longer than spec.execution.trialDeadlineSeconds"
-    how = "succeeded" if succeeded else f"ended with exit code {pod.exit_code}"
-    return "MetricsUnavailable", f"pod {pod.name} {how} and reported nothing: look at its log"
 
 
 def _suspensions(seen: Observation) -> dict[str, bool]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from velodrome import keys
@@ -13,6 +13,9 @@ Raw = Mapping[str, Any]
 
 _INDEX_LABEL = "batch.kubernetes.io/job-completion-index"
 _JOB_LABEL = "batch.kubernetes.io/job-name"
+_TRACKED = "batch.kubernetes.io/job-tracking"
+_FAILURE_COUNTS = ("batch.kubernetes.io/job-index-failure-count", "batch.kubernetes.io/job-index-ignored-failure-count")
+_DIGITS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +40,12 @@ class JobFacts:
 
 @dataclass(frozen=True, slots=True)
 class PodFacts:
-    """A runner pod. `trouble` is why it has not started, in the words of the scheduler or the kubelet."""
+    """A runner pod. `trouble` is why it has not started, in the words of the scheduler or the kubelet.
+
+    `deleted_at` is when its deletion was asked for. `released` says that its Job's controller let go of it and deleted
+    it, as it does for a suspended Job: that is no loss. `failures` is how many pods Kubernetes counts as failed at this
+    index before it, disruptions included.
+    """
 
     name: str
     uid: str
@@ -55,6 +63,9 @@ class PodFacts:
     disrupted: bool = False
     deleting: bool = False
     trouble: str = ""
+    deleted_at: datetime | None = None
+    released: bool = False
+    failures: int = 0
 
     @property
     def ended(self) -> bool:
@@ -109,7 +120,23 @@ def pod_facts(raw: Raw) -> PodFacts:
         disrupted=conditions.get("DisruptionTarget", {}).get("status") == "True",
         deleting="deletionTimestamp" in metadata,
         trouble=_trouble(status, conditions, state),
+        deleted_at=_deleted_at(metadata),
+        released="deletionTimestamp" in metadata
+        and status.get("phase") not in ("Succeeded", "Failed")
+        and _TRACKED not in (metadata.get("finalizers") or ()),
+        failures=sum(_count((metadata.get("annotations") or {}).get(name)) for name in _FAILURE_COUNTS),
     )
+
+
+def _deleted_at(metadata: Raw) -> datetime | None:
+    """When deletion was asked for: Kubernetes writes when the grace is over."""
+    over = _moment_or_none(metadata.get("deletionTimestamp"))
+    return over - timedelta(seconds=metadata.get("deletionGracePeriodSeconds") or 0) if over else None
+
+
+def _count(text: object) -> int:
+    """A count in an annotation; 0 for what is none."""
+    return int(text) if isinstance(text, str) and text.isascii() and text.isdecimal() and len(text) < _DIGITS else 0
 
 
 def started_facts(event: Raw, jobs: Iterable[str]) -> PodFacts | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,6 +16,7 @@ from velodrome.results import Observed
 from velodrome.spec import validate
 from velodrome.verdicts import AWAITING_CONFIRMATION
 from velodrome_operator.children import Names, groups
+from velodrome_operator.disruptions import disruptions
 from velodrome_operator.observation import JobFacts, PodFacts, job_facts, moment, owner_uid, pod_facts, started_facts
 from velodrome_operator.regressed import confirms
 
@@ -143,8 +144,8 @@ class Race:
         self.instructed, self.gone = {}, {}
 
     def disrupted(self) -> int:
-        """How many of its pods were lost to a disruption, as far as this operator saw them."""
-        return sum(1 for pod in (*self.pods.values(), *self.gone.values()) if pod.disrupted)
+        """How many of its pods were lost to a disruption, as far as this operator can know."""
+        return disruptions(self.pods.values(), self.gone.values())
 
     def saw_started(self, event: Raw) -> None:
         """Keeps a pod that no operator saw while it was there, if the Event is of one of its pods."""
@@ -238,6 +239,8 @@ class Races:
         if uid is None:
             return None
         pods, facts = self._children(uid)[1], pod_facts(raw)
+        if (known := pods.get(facts.uid)) is not None and known.released:
+            facts = replace(facts, released=True)
         if not gone and pods.get(facts.uid) == facts:
             return None
         race = self._races.get(uid)
