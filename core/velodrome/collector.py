@@ -12,6 +12,7 @@ from pydantic_core import from_json
 
 from velodrome.errors import SchemaUnsupported
 from velodrome.keys import REPORT_BYTES, SCHEMA_VERSION
+from velodrome.neighbours import of_this_trial_alone
 from velodrome.plan import Plan
 from velodrome.results import (
     REPORT,
@@ -147,7 +148,8 @@ def _judge_result(result: TrialResult, plan: Plan, job_uid: str, observe: Observ
     if result.outcome == "Succeeded" and (result.dataset is None or result.environment is None):
         missing = "dataset" if result.dataset is None else "environment"
         return Reject("ConditionsMissing", f"trial {trial.index} succeeded, but does not say in which {missing}")
-    return Accept(TrialRecord(result=result, config=trial.config, observed=observed, accepted_at=at))
+    measured = of_this_trial_alone(result, observed)
+    return Accept(TrialRecord(result=measured, config=trial.config, observed=observed, accepted_at=at))
 
 
 def _wrong_job(said: str, job_uid: str) -> Reject:

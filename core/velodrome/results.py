@@ -211,7 +211,12 @@ REPORT: TypeAdapter[ProgressReport | ResultReport] = TypeAdapter(Report)
 
 
 class Observed(Data):
-    """What the collector saw itself of the process or pod that ran the trial."""
+    """What the collector saw itself of the process or pod that ran the trial.
+
+    `concurrent_trials` counts the most that ran at once where it ran, this one included, and `shared` is whether its
+    speed may depend on neighbours. Both stand over what the runner said; None where the collector did not look, as
+    before version 0.2. On one machine `shared` is None: there the number is the same for a whole race.
+    """
 
     executor: Literal["local", "kubernetes"]
     node: str | None = None
@@ -220,6 +225,8 @@ class Observed(Data):
     queued_seconds: float | None = None
     run_seconds: float | None = None
     retries: int = 0
+    concurrent_trials: int | None = Field(default=None, ge=1)
+    shared: bool | None = None
 
 
 class JobInfo(Data):

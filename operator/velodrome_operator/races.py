@@ -13,11 +13,12 @@ from pydantic_core import from_json, to_json
 
 from velodrome.plan import Plan, plan
 from velodrome.results import Observed
-from velodrome.spec import validate
+from velodrome.spec import Execution, validate
 from velodrome.verdicts import AWAITING_CONFIRMATION
 from velodrome_operator.children import Names, groups
 from velodrome_operator.disruptions import disruptions
 from velodrome_operator.observation import JobFacts, PodFacts, job_facts, moment, owner_uid, pod_facts, started_facts
+from velodrome_operator.occupancy import Occupancy
 from velodrome_operator.regressed import confirms
 
 Raw = Mapping[str, Any]
@@ -36,7 +37,8 @@ class Race:
     `telemetry.RACE_STATES`, `counts` how many trials it has, how many succeeded and how many failed, by its status;
     `reported_at` is when a runner last reported, and `troubled_at` since when there is trouble. `confirms` is the uid
     of the race that it was made to confirm, `awaiting` says that it waits for a race that confirms it, and
-    `judged_marks` is how often people had marked its board's results when it was last judged.
+    `judged_marks` is how often people had marked its board's results when it was last judged. `occupancy` knows which
+    pods of all races ran on one node at once.
     """
 
     uid: str
@@ -70,6 +72,7 @@ class Race:
     passed: int = 0
     results: int = 0
     cleared: bool = False
+    occupancy: Occupancy = field(default_factory=Occupancy)
 
     @classmethod
     def of(cls, raw: Raw) -> Race:
@@ -164,6 +167,8 @@ class Race:
         started = pod.started_at
         queued = (started - pod.created_at).total_seconds() if started else None
         run = (pod.finished_at - started).total_seconds() if started and pod.finished_at else None
+        spec = (self.plan or self.planned()).job.spec
+        concurrent = self.occupancy.concurrent(self.uid, pod, spec.runner.nodes)
         return Observed(
             executor="kubernetes",
             node=pod.node,
@@ -171,7 +176,16 @@ class Race:
             image_id=pod.image_id,
             queued_seconds=queued,
             run_seconds=run,
+            concurrent_trials=concurrent,
+            shared=may_share(spec.execution) or (None if concurrent is None else concurrent > 1),
         )
+
+
+def may_share(execution: Execution) -> bool:
+    """Whether trials of a race may share a node with each other: then none of them counts as alone, whatever the luck
+    of the scheduler was, so that they stay comparable.
+    """
+    return execution.isolation == "None" and execution.parallelism > 1
 
 
 class Races:
@@ -182,6 +196,7 @@ class Races:
 
     def __init__(self) -> None:
         self._races: dict[str, Race] = {}
+        self._occupancy = Occupancy()
         self._orphans: dict[str, tuple[dict[str, JobFacts], dict[str, PodFacts]]] = {}
 
     def __iter__(self) -> Iterator[Race]:
@@ -204,6 +219,7 @@ class Races:
         if race is None:
             jobs, pods = self._orphans.pop(uid, ({}, {}))
             self._races[uid] = race = Race.of(raw)
+            race.occupancy = self._occupancy
             race.jobs, race.pods = jobs, pods
         elif version_of(raw) > race.version:
             race.saw(raw)
@@ -244,6 +260,7 @@ class Races:
         if not gone and pods.get(facts.uid) == facts:
             return None
         race = self._races.get(uid)
+        self._occupancy.saw(uid, facts, gone=gone)
         if not gone:
             pods[facts.uid] = facts
         else:
@@ -265,6 +282,7 @@ class Races:
                 race.news += 1
             for uid in race.pods.keys() & pods:
                 race.gone[uid] = race.pods.pop(uid)
+                self._occupancy.left(race.gone[uid])
                 race.news += 1
         self._orphans.clear()
 
