@@ -57,7 +57,8 @@ class Observation:
     @property
     def lost(self) -> int:
         """How many pods were lost to disruptions, with those that an operator before this one counted."""
-        return max(self.disrupted, self.status.get("trials", {}).get("disrupted", 0))
+        before: int = (self.status.get("trials") or {}).get("disrupted", 0)
+        return max(self.disrupted, before)
 
 
 @dataclass(frozen=True, slots=True)
