@@ -121,19 +121,22 @@ def _end(status: Mapping[str, Any]) -> tuple[str, datetime] | None:
 def _after_the_end(seen: Observation, how: str, ended: datetime) -> Decision:
     """A failed race's Jobs are stopped; a complete one's have nothing left to do, and keep their pods' logs.
 
-    A pod that was lost after its report would be made again: its Job may make none any more.
+    A pod that was lost after its report would be made again: its Job may make none any more, and what runs a minute
+    after the end has nothing left to report.
     """
     running = [name for name, job in seen.jobs.items() if not job.finished and not job.deleting]
     stop = tuple(running) if how == "Failed" else ()
-    idle = [name for name in running if name not in stop and seen.jobs[name].active == 0]
-    rest = {name: 0 for name in idle if seen.jobs[name].parallelism != 0}
+    going = [name for name in running if name not in stop and seen.jobs[name].parallelism != 0]
+    patience = ended + RESULT_GRACE - seen.now
+    rest = {name: 0 for name in going if seen.jobs[name].active == 0 or patience <= timedelta(0)}
+    waits = [patience] if len(rest) < len(going) else []
     ttl = seen.plan.job.spec.ttl_seconds_after_finished
-    if ttl is None:
-        return Decision(parallelism=rest, stop=stop)
-    left = ended + timedelta(seconds=ttl) - seen.now
-    if left > timedelta(0):
-        return Decision(parallelism=rest, stop=stop, again=left)
-    return Decision(parallelism=rest, stop=stop, delete_parent=True)
+    if ttl is not None:
+        left = ended + timedelta(seconds=ttl) - seen.now
+        if left <= timedelta(0):
+            return Decision(parallelism=rest, stop=stop, delete_parent=True)
+        waits.append(left)
+    return Decision(parallelism=rest, stop=stop, again=min(waits, default=None))
 
 
 def _verdict(seen: Observation) -> Verdict | None:

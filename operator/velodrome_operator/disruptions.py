@@ -39,10 +39,10 @@ def is_disruption(pod: PodFacts, *, gone: bool = False) -> bool:
     A pod that still runs was not lost yet, whoever deletes it. Of a pod that nobody saw end or be deleted nothing is
     said.
     """
-    if pod.phase in ("Succeeded", "Unknown") or pod.released:
+    if pod.phase in ("Succeeded", "Unknown"):
         return False
-    if pod.disrupted:
-        return True
+    if pod.disrupted or pod.released:
+        return pod.disrupted
     if not pod.ended:
         return gone
     if pod.reason in ("OOMKilled", "DeadlineExceeded") or pod.exit_code in _REPORTED:
@@ -64,7 +64,7 @@ def disruptions(pods: Iterable[PodFacts], gone: Iterable[PodFacts]) -> int:
     """How many pods of a race were lost to disruptions: those seen, or more where Kubernetes counted more meanwhile.
 
     Kubernetes writes on each pod how many failed before it at its index. Those that were not seen to end by themselves
-    were disrupted while nobody looked.
+    were disrupted while nobody looked. A pod that may have been let go of is none until then.
     """
     told: dict[tuple[str, int], list[tuple[PodFacts, bool]]] = defaultdict(list)
     for found, away in ((pods, False), (gone, True)):
@@ -80,7 +80,7 @@ def _at_index(found: Sequence[tuple[PodFacts, bool]]) -> int:
 
 
 def _failed_by_itself(pod: PodFacts, *, disrupted: bool) -> bool:
-    return pod.phase == "Failed" and not disrupted and not pod.released
+    return pod.phase == "Failed" and not disrupted and not (pod.released and _deleted_before_its_end(pod))
 
 
 def spent(pods: Iterable[PodFacts], gone: Iterable[PodFacts], nodes: int) -> dict[tuple[str, int], PodFacts]:

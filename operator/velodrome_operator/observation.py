@@ -42,9 +42,9 @@ class JobFacts:
 class PodFacts:
     """A runner pod. `trouble` is why it has not started, in the words of the scheduler or the kubelet.
 
-    `deleted_at` is when its deletion was asked for. `released` says that its Job's controller let go of it and deleted
-    it, as it does for a suspended Job: that is no loss. `failures` is how many pods Kubernetes counts as failed at this
-    index before it, disruptions included.
+    `deleted_at` is when its deletion was asked for. `released` says that its Job's controller had let go of it when it
+    was first seen to be deleted, as it does before it deletes pods itself, for a suspended Job: that is no loss.
+    `failures` is how many pods Kubernetes counts as failed at this index before it, disruptions included.
     """
 
     name: str
@@ -121,9 +121,7 @@ def pod_facts(raw: Raw) -> PodFacts:
         deleting="deletionTimestamp" in metadata,
         trouble=_trouble(status, conditions, state),
         deleted_at=_deleted_at(metadata),
-        released="deletionTimestamp" in metadata
-        and status.get("phase") not in ("Succeeded", "Failed")
-        and _TRACKED not in (metadata.get("finalizers") or ()),
+        released="deletionTimestamp" in metadata and _TRACKED not in (metadata.get("finalizers") or ()),
         failures=sum(_count((metadata.get("annotations") or {}).get(name)) for name in _FAILURE_COUNTS),
     )
 

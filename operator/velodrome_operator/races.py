@@ -255,8 +255,8 @@ class Races:
         if uid is None:
             return None
         pods, facts = self._children(uid)[1], pod_facts(raw)
-        if (known := pods.get(facts.uid)) is not None and known.released:
-            facts = replace(facts, released=True)
+        if (known := pods.get(facts.uid)) is not None and known.deleting:
+            facts = replace(facts, released=known.released)
         if not gone and pods.get(facts.uid) == facts:
             return None
         race = self._races.get(uid)

@@ -65,6 +65,7 @@ def killed_for_memory(number: int = 0, **changes: Any) -> PodFacts:
         (deleted(code=139, after=-1), False),
         (deleted(code=143, after=-100), False),
         (deleted(released=True), False),
+        (deleted(released=True, disrupted=True), True),
         (pod(phase="Running"), False),
         (pod(phase="Running", deleting=True, deleted_at=AT), False),
         (pod(phase="Succeeded", disrupted=True), False),
@@ -104,6 +105,10 @@ def test_the_attempts_of_a_trial_are_its_own_failures() -> None:
     assert spent(own[:2], [], 1) == {}
     assert spent([*own[:2], *(deleted(number) for number in range(2, 9))], [], 1) == {}
     assert spent(own[:1], own[1:], 1) == {(NAME, 0): own[2]}
+    let_go = [deleted(number, released=True) for number in range(9)]
+    assert spent(let_go, [], 1) == {}
+    tidied = [deleted(number, 137, after=-100, released=True) for number in range(3)]
+    assert spent([], tidied, 1) == {(NAME, 0): tidied[2]}
 
 
 def test_a_pod_that_ends_because_another_was_lost_costs_nothing() -> None:
@@ -173,7 +178,10 @@ def test_a_report_that_may_be_in_the_inbox_is_waited_for() -> None:
 
 def test_a_complete_race_makes_no_pod_again_that_was_lost_after_its_report() -> None:
     assert decided(status=ended("Complete"), jobs={NAME: job_facts(active=0)}).parallelism == {NAME: 0}
-    assert decided(status=ended("Complete"), jobs={NAME: job_facts(active=1)}).parallelism == {}
+    ending = decided(status=ended("Complete"), jobs={NAME: job_facts(active=1)})
+    assert (ending.parallelism, ending.again) == ({}, timedelta(seconds=60))
+    late = ended("Complete", timedelta(seconds=60))
+    assert decided(status=late, jobs={NAME: job_facts(active=1)}).parallelism == {NAME: 0}
     assert decided(status=ended("Complete"), jobs={NAME: job_facts(active=0, finished=True)}).parallelism == {}
     assert decided(status=ended("Complete"), jobs={NAME: job_facts(active=0, parallelism=0)}).parallelism == {}
 
@@ -233,10 +241,11 @@ def test_pods_that_a_suspended_job_let_go_of_are_no_disruptions() -> None:
     race = races.get("u")
     assert race is not None
     races.saw_pod(raw(finalizers=TRACKED))
-    races.saw_pod(raw(**gone))
+    races.saw_pod(raw("Failed", **gone))  # what was between was not told
     races.saw_pod(raw("Failed", **gone), gone=True)
     assert race.disrupted() == 0
     races.saw_pod(raw(finalizers=TRACKED, uid="q"))
     races.saw_pod(raw(finalizers=TRACKED, uid="q", **gone))
+    races.saw_pod(raw("Failed", uid="q", **gone))
     races.saw_pod(raw("Failed", uid="q", **gone), gone=True)
     assert race.disrupted() == 1
