@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 # Of pods that ended, so many of each node are remembered: more than one node runs at once.
 _REMEMBERED = 256
+_A_DAY = timedelta(days=1)
 # Times are in whole seconds: what began and ended in one was there for a moment.
 _MOMENT = timedelta(microseconds=1)
 _NOT_YET = datetime.max.replace(tzinfo=UTC)
@@ -44,6 +45,8 @@ class Occupancy:
         stay = stay_of(race, pod, gone=gone)
         if pod.node is None or stay is None:
             return
+        if pod.node not in self._nodes:
+            self._forget_nodes(stay.since)
         stays = self._nodes[pod.node]
         stays[pod.uid] = stay
         if len(stays) > _REMEMBERED:
@@ -73,6 +76,12 @@ class Occupancy:
             others = [stay for stay in stays.values() if not _is_of(stay, race, pod.job, own)]
             peaks += [peak(stay, others) for stay in (*ours, *([mine] if node == pod.node else ()))]
         return 1 + max(peaks, default=0)
+
+    def _forget_nodes(self, now: datetime) -> None:
+        """Nodes come and go: those where nothing ran for a day are let go of."""
+        for name, stays in list(self._nodes.items()):
+            if all(stay.until is not None and stay.until < now - _A_DAY for stay in stays.values()):
+                del self._nodes[name]
 
     @staticmethod
     def _forget_some(stays: dict[str, Stay]) -> None:

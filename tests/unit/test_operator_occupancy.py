@@ -100,6 +100,13 @@ def test_what_is_remembered_is_bounded_and_keeps_what_runs() -> None:
     assert occupancy.concurrent("r", runs) == 2
 
 
+def test_nodes_where_nothing_ran_for_a_day_are_let_go_of() -> None:
+    day = 24 * 3600
+    occupancy = seen(pod(0, 0, 5, node="old"), pod(1, 0, None, node="busy"), pod(2, day, day + 9, node="newer"))
+    occupancy.saw("r", pod(3, day + 60, None, node="new"))
+    assert set(occupancy._nodes) == {"busy", "newer", "new"}
+
+
 MOMENTS = st.integers(0, 12)
 STAYS = st.builds(lambda since, length: (since, since + length), MOMENTS, st.integers(1, 6))
 
