@@ -210,6 +210,10 @@ Report = Annotated[ProgressReport | ResultReport, Field(discriminator="type")]
 REPORT: TypeAdapter[ProgressReport | ResultReport] = TypeAdapter(Report)
 
 
+def _is_none(value: object) -> bool:
+    return value is None
+
+
 class Observed(Data):
     """What the collector saw itself of the process or pod that ran the trial.
 
@@ -225,8 +229,9 @@ class Observed(Data):
     queued_seconds: float | None = None
     run_seconds: float | None = None
     retries: int = 0
-    concurrent_trials: int | None = Field(default=None, ge=1)
-    shared: bool | None = None
+    # Left out where they are None, so that an older record is written as it was.
+    concurrent_trials: int | None = Field(default=None, ge=1, exclude_if=_is_none)
+    shared: bool | None = Field(default=None, exclude_if=_is_none)
 
 
 class JobInfo(Data):

@@ -91,7 +91,7 @@ def decide(seen: Observation, wanted: Sequence[Manifest], groups: Mapping[str, S
     """
     end = _end(seen.status)
     if end is not None:
-        return _after_the_end(seen, *end)
+        return _after_the_end(seen, *end, groups)
     verdict = _verdict(seen)
     if verdict is not None:
         return Decision(verdict=verdict, stop=tuple(name for name, job in seen.jobs.items() if not job.finished))
@@ -118,7 +118,7 @@ def _end(status: Mapping[str, Any]) -> tuple[str, datetime] | None:
     return None
 
 
-def _after_the_end(seen: Observation, how: str, ended: datetime) -> Decision:
+def _after_the_end(seen: Observation, how: str, ended: datetime, groups: Mapping[str, Sequence[int]]) -> Decision:
     """A failed race's Jobs are stopped; a complete one's have nothing left to do, and keep their pods' logs.
 
     A pod that was lost after its report would be made again: its Job may make none any more, and what runs a minute
@@ -126,7 +126,13 @@ def _after_the_end(seen: Observation, how: str, ended: datetime) -> Decision:
     """
     running = [name for name, job in seen.jobs.items() if not job.finished and not job.deleting]
     stop = tuple(running) if how == "Failed" else ()
-    going = [name for name in running if name not in stop and seen.jobs[name].parallelism != 0]
+    going = [
+        name
+        for name in running
+        if name not in stop
+        and seen.jobs[name].parallelism != 0
+        and len(seen.jobs[name].completed | seen.jobs[name].failed) < len(groups.get(name, ()))
+    ]
     patience = ended + RESULT_GRACE - seen.now
     rest = {name: 0 for name in going if seen.jobs[name].active == 0 or patience <= timedelta(0)}
     waits = [patience] if len(rest) < len(going) else []

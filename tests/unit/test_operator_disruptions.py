@@ -180,6 +180,8 @@ def test_a_complete_race_makes_no_pod_again_that_was_lost_after_its_report() -> 
     assert decided(status=ended("Complete"), jobs={NAME: job_facts(active=0)}).parallelism == {NAME: 0}
     ending = decided(status=ended("Complete"), jobs={NAME: job_facts(active=1)})
     assert (ending.parallelism, ending.again) == ({}, timedelta(seconds=60))
+    over = frozenset(range(25))
+    assert decided(status=ended("Complete"), jobs={NAME: job_facts(active=0, completed=over)}).parallelism == {}
     late = ended("Complete", timedelta(seconds=60))
     assert decided(status=late, jobs={NAME: job_facts(active=1)}).parallelism == {NAME: 0}
     assert decided(status=ended("Complete"), jobs={NAME: job_facts(active=0, finished=True)}).parallelism == {}
