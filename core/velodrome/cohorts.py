@@ -12,10 +12,12 @@ from velodrome.plan import TrialConfig
 from velodrome.spec import Strict
 
 if TYPE_CHECKING:  # results says which cohort a record belongs to, and so imports this module
-    from velodrome.results import DatasetFacts, TrialRecord
+    from velodrome.results import DatasetFacts, GrantedResources, Observed, TrialRecord
 
 # Changes when a metric's definition changes, so that old and new values are not ranked together.
 EVALUATION_PROTOCOL = 1
+# Stands for the number of trials that shared a node.
+SEVERAL = "several"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +37,7 @@ class Cohort:
 
 
 def cohort(metric: Metric, record: TrialRecord) -> Cohort | None:
-    """The cohort of a metric's value in a record, from what the runner observed; None if it observed too little.
+    """The cohort of a metric's value in a record, from what was observed; None if that is too little.
 
     A budget in seconds makes quality depend on speed: then hardware, software and resources belong to every cohort.
     """
@@ -52,7 +54,7 @@ def cohort(metric: Metric, record: TrialRecord) -> Cohort | None:
         "budget": _budget_facts(record.config, metric),
         "hardware": result.environment.hardware.model_dump(mode="json"),
         "software": result.environment.software.model_dump(mode="json"),
-        "resources": result.environment.resources.model_dump(mode="json"),
+        "resources": _resources_facts(result.environment.resources, record.observed),
     }
     conditions = {name: facts[name] for name in names}
     return Cohort(digest(conditions), conditions)
@@ -84,6 +86,19 @@ def _budget_facts(config: TrialConfig, metric: Metric) -> dict[str, Any]:
     facts = _written(config.budget)
     if metric.name != "time_to_target_seconds":
         facts.pop("target", None)
+    return facts
+
+
+def _resources_facts(resources: GrantedResources, observed: Observed) -> dict[str, Any]:
+    """The share of the machine. How many trials shared it is the executor's to say, as far as it looked.
+
+    On a cluster, how many came together on a node is luck: exclusive or shared is what counts.
+    """
+    facts = resources.model_dump(mode="json")
+    if observed.shared is not None:
+        facts["concurrent_trials"] = SEVERAL if observed.shared else 1
+    elif observed.concurrent_trials is not None:
+        facts["concurrent_trials"] = observed.concurrent_trials
     return facts
 
 
@@ -129,7 +144,7 @@ def _resources_words(facts: Mapping[str, Any]) -> str:
     parts = [f"{facts['cpus']:g} CPU{'' if facts['cpus'] == 1 else 's'}"]
     if facts["accelerators"]:
         parts.append(f"{facts['accelerators']} GPU{'' if facts['accelerators'] == 1 else 's'}")
-    if facts["concurrent_trials"] > 1:
+    if facts["concurrent_trials"] != 1:
         parts.append(f"{facts['concurrent_trials']} trials at once")
     return ", ".join(parts)
 

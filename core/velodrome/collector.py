@@ -14,6 +14,7 @@ from velodrome.bounds import impossible_progress, impossible_result
 from velodrome.clocks import believed, believed_progress
 from velodrome.errors import SchemaUnsupported
 from velodrome.keys import REPORT_BYTES, SCHEMA_VERSION
+from velodrome.neighbours import of_this_trial_alone
 from velodrome.plan import Plan
 from velodrome.results import (
     REPORT,
@@ -201,7 +202,8 @@ def _judge_result(
     if wrong is not None:
         return Reject("ImpossibleValue", wrong, result.index, result.attempt)
     result, observed = believed(result, observed, at)
-    return Accept(TrialRecord(result=result, config=trial.config, observed=observed, accepted_at=at))
+    measured = of_this_trial_alone(result, observed)
+    return Accept(TrialRecord(result=measured, config=trial.config, observed=observed, accepted_at=at))
 
 
 def _wrong_job(said: str, job_uid: str) -> Reject:

@@ -237,6 +237,9 @@ class Observed(Data):
     """What the collector saw itself of the process or pod that ran the trial.
 
     `claimed` is there where the runner's clock disagreed by more than a margin: the result's times are the executor's.
+    `concurrent_trials` counts the most that ran at once where it ran, this one included, and `shared` is whether its
+    speed may depend on neighbours. Both stand over what the runner said; None where the collector did not look, as
+    before version 0.2. On one machine `shared` is None: there the number is the same for a whole race.
     """
 
     executor: Literal["local", "kubernetes"]
@@ -249,6 +252,8 @@ class Observed(Data):
     started_at: AwareDatetime | None = Field(default=None, exclude_if=_absent)
     finished_at: AwareDatetime | None = Field(default=None, exclude_if=_absent)
     claimed: ClaimedTimes | None = Field(default=None, exclude_if=_absent)
+    concurrent_trials: int | None = Field(default=None, ge=1, exclude_if=_absent)
+    shared: bool | None = Field(default=None, exclude_if=_absent)
 
 
 class JobInfo(Data):

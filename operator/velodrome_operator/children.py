@@ -14,6 +14,7 @@ from velodrome import keys
 from velodrome.canonical import canonical, digest
 from velodrome.plan import Plan
 from velodrome.spec import BenchmarkJob
+from velodrome_operator.disruptions import retries
 
 Manifest = dict[str, Any]
 
@@ -106,12 +107,17 @@ def children(job: BenchmarkJob, plan: Plan, uid: str, redis_url: str, settings: 
 
 
 def _document(job: BenchmarkJob) -> dict[str, Any]:
-    """The canonical BenchmarkJob: what the runner reads, and nothing that may change during the race."""
+    """The canonical BenchmarkJob: what the runner reads, and nothing that may change during the race.
+
+    Every child's name has a digest of it: what came to be after version 0.1.0 and no runner asks for stays out, so that
+    a newer operator finds the children of an older one.
+    """
     document = job.model_dump(mode="json", by_alias=True, exclude_none=True)
     document["metadata"] = {"name": job.metadata.name, "namespace": job.namespace}
     for field in ("suspend", "ttlSecondsAfterFinished"):
         document["spec"].pop(field, None)
-    document["spec"]["execution"].pop("parallelism", None)
+    for field in ("parallelism", "maxDisruptions"):
+        document["spec"]["execution"].pop(field, None)
     return document
 
 
@@ -179,8 +185,8 @@ def _job(job: BenchmarkJob, plan: Plan, uid: str, names: Names, settings: Settin
             "completions": completions,
             "parallelism": min(job.spec.execution.parallelism * nodes, completions) if group.number == 0 else 0,
             "suspend": job.spec.suspend or is_kueue(job),
-            # Where several pods train together, one that is lost costs each of the others an attempt.
-            "backoffLimitPerIndex": 2 if nodes == 1 else 6,
+            # Kubernetes counts a pod that somebody deleted as failed; `disruptions` decides what costs an attempt.
+            "backoffLimitPerIndex": retries(nodes) + job.spec.execution.max_disruptions,
             "maxFailedIndexes": completions,
             "podReplacementPolicy": "Failed",
             "podFailurePolicy": {"rules": _FAILURE_RULES},
@@ -189,7 +195,7 @@ def _job(job: BenchmarkJob, plan: Plan, uid: str, names: Names, settings: Settin
     }
 
 
-# A disruption is nobody's fault and costs nothing; a trial that reported its own failure would fail again.
+# What Kubernetes knows as a disruption costs nothing; a trial that reported its own failure would fail again.
 _FAILURE_RULES: Sequence[Manifest] = (
     {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
     {

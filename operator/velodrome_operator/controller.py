@@ -23,9 +23,10 @@ from velodrome_operator import status, wording
 from velodrome_operator.access import Access
 from velodrome_operator.children import Manifest, Settings, children, is_kueue
 from velodrome_operator.cluster import Cluster, Conflict, NameTaken, Refused, Unavailable
-from velodrome_operator.decision import Decision, Observation, Verdict, decide, podless, with_rejection
+from velodrome_operator.decision import Decision, Observation, Verdict, decide, podless
 from velodrome_operator.families import PASS_BOUNDS, Buckets
 from velodrome_operator.judging import Judging
+from velodrome_operator.missing import with_rejection
 from velodrome_operator.ownership import parent_uid
 from velodrome_operator.race import Race
 from velodrome_operator.races import Races
@@ -228,6 +229,7 @@ class Controller:
             trouble=race.trouble,
             disrupted=race.disrupted(),
             poison=race.poison,
+            gone=tuple(race.gone.values()),
         )
         return seen if race.ended else replace(seen, refused=await self._refusals.of(race.namespace, podless(seen)))
 

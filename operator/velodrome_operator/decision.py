@@ -9,25 +9,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from velodrome.plan import Plan
+from velodrome_operator import shapes
 from velodrome_operator.children import Manifest
+from velodrome_operator.missing import MissingResult, out_of_attempts, why
 from velodrome_operator.observation import JobFacts, PodFacts
 from velodrome_operator.poison import Poison
 from velodrome_operator.turns import Standing, turns
-
-if TYPE_CHECKING:  # a value alone: nothing here talks to a store
-    from velodrome.store import Rejection
 
 # How long a pod's end may be known before its result: reports travel by Redis, ends by the API server.
 RESULT_GRACE = timedelta(seconds=60)
 # A Job that has had no pod for this long is asked about; and how often, while it has none.
 NO_POD_AFTER = timedelta(seconds=3)
 _LOOK_AGAIN = timedelta(seconds=5)
-_UNAVAILABLE = "MetricsUnavailable"  # why a trial has no result, where nothing more is known
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +35,8 @@ class Observation:
     `finished` holds the indexes of trials with an accepted result, by whether they succeeded; `status` is the object's
     present one; `first_failure` is what the failed trial of the lowest index said; `collected_at` is when the inbox was
     last found to hold no more, and `trouble` why it can't be read or results can't be accepted; `refused` says, by Job
-    name, why the API server did not let it have a pod; `disrupted` counts the pods that were lost to a disruption;
-    `poison` is why its inbox ends it.
+    name, why the API server did not let it have a pod; `gone` are pods that are there no more, and `disrupted` counts
+    the pods that were lost to a disruption; `poison` is why its inbox ends it.
     """
 
     plan: Plan
@@ -57,16 +55,12 @@ class Observation:
     refused: Mapping[str, str] = field(default_factory=dict)
     disrupted: int = 0
     poison: Poison | None = None
+    gone: Sequence[PodFacts] = ()
 
-
-@dataclass(frozen=True, slots=True)
-class MissingResult:
-    """A trial whose pods have ended for good without a result: it is to be recorded as failed."""
-
-    index: int
-    pod: PodFacts | None
-    reason: str
-    message: str
+    @property
+    def lost(self) -> int:
+        """How many pods were lost to disruptions, with those that an operator before this one counted."""
+        return max(self.disrupted, shapes.count(shapes.at(self.status, "trials", "disrupted")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,14 +93,16 @@ def decide(seen: Observation, wanted: Sequence[Manifest], groups: Mapping[str, S
     """
     end = _end(seen.status)
     if end is not None:
-        return _after_the_end(seen, *end)
+        return _after_the_end(seen, *end, groups)
     verdict = _verdict(seen)
     if verdict is not None:
         return Decision(verdict=verdict, stop=tuple(name for name, job in seen.jobs.items() if not job.finished))
     missing, later = _missing(seen, groups)
+    out, soon = out_of_attempts(seen, groups)
+    missing += tuple(item for item in out if item.index not in {known.index for known in missing})
     create = tuple(child for child in wanted if child["kind"] != "Job" or child["metadata"]["name"] not in seen.jobs)
     shares = _shares(seen, groups)
-    waits = [later, _startup_left(seen), _LOOK_AGAIN if podless(seen) else None]
+    waits = [later, soon, _startup_left(seen), _LOOK_AGAIN if podless(seen) else None]
     return Decision(
         create=create if any(child["kind"] == "Job" for child in create) else (),
         parallelism={name: share for name, share in shares.items() if seen.jobs[name].parallelism != share},
@@ -124,17 +120,31 @@ def _end(status: Mapping[str, Any]) -> tuple[str, datetime] | None:
     return None
 
 
-def _after_the_end(seen: Observation, how: str, ended: datetime) -> Decision:
-    """A failed race's Jobs are stopped; a complete one's have nothing left to do, and keep their pods' logs."""
+def _after_the_end(seen: Observation, how: str, ended: datetime, groups: Mapping[str, Sequence[int]]) -> Decision:
+    """A failed race's Jobs are stopped; a complete one's have nothing left to do, and keep their pods' logs.
+
+    A pod that was lost after its report would be made again: its Job may make none any more, and what runs a minute
+    after the end has nothing left to report.
+    """
     running = [name for name, job in seen.jobs.items() if not job.finished and not job.deleting]
     stop = tuple(running) if how == "Failed" else ()
+    going = [
+        name
+        for name in running
+        if name not in stop
+        and seen.jobs[name].parallelism != 0
+        and len(seen.jobs[name].completed | seen.jobs[name].failed) < len(groups.get(name, ()))
+    ]
+    patience = ended + RESULT_GRACE - seen.now
+    rest = {name: 0 for name in going if seen.jobs[name].active == 0 or patience <= timedelta(0)}
+    waits = [patience] if len(rest) < len(going) else []
     ttl = seen.plan.job.spec.ttl_seconds_after_finished
-    if ttl is None:
-        return Decision(stop=stop)
-    left = ended + timedelta(seconds=ttl) - seen.now
-    if left > timedelta(0):
-        return Decision(stop=stop, again=left)
-    return Decision(stop=stop, delete_parent=True)
+    if ttl is not None:
+        left = ended + timedelta(seconds=ttl) - seen.now
+        if left <= timedelta(0):
+            return Decision(parallelism=rest, stop=stop, delete_parent=True)
+        waits.append(left)
+    return Decision(parallelism=rest, stop=stop, again=min(waits, default=None))
 
 
 def _verdict(seen: Observation) -> Verdict | None:
@@ -153,6 +163,13 @@ def _verdict(seen: Observation) -> Verdict | None:
         return Verdict("Complete", "AllTrialsFinished", f"{trials - failed} of {trials} trials succeeded{suffix}")
     if seen.poison is not None:
         return Verdict("Failed", seen.poison.reason, seen.poison.message)
+    if seen.lost > spec.execution.max_disruptions:
+        return Verdict(
+            "Failed",
+            "TooManyDisruptions",
+            f"{seen.lost} pods were evicted, preempted, deleted or lost with their node; "
+            f"spec.execution.maxDisruptions is {spec.execution.max_disruptions}",
+        )
     if seen.suspended:
         return None
     late = _never_started(seen)
@@ -229,7 +246,7 @@ def _missing(
             elif seen.collected_at is None or seen.collected_at < ended + RESULT_GRACE:
                 waits.append(timedelta(seconds=1))
             else:
-                found.append(MissingResult(index, final, *_why(final, succeeded=completion in job.completed)))
+                found.append(MissingResult(index, final, *why(final, succeeded=completion in job.completed)))
     return tuple(found), min(waits, default=None)
 
 
@@ -245,28 +262,6 @@ def trials_ended(job: JobFacts, trials: Sequence[int], nodes: int) -> Iterator[t
             yield trials[first], failed[0]
         elif all(completion in job.completed for completion in completions):
             yield trials[first], first
-
-
-def _why(pod: PodFacts | None, *, succeeded: bool) -> tuple[str, str]:
-    """Reason and message of a trial that ended without a result."""
-    if pod is None:
-        return _UNAVAILABLE, "the trial's pod is gone and reported nothing"
-    if pod.reason == "OOMKilled":
-        return "OutOfMemory", f"pod {pod.name} was killed for memory: raise spec.runner.resources.limits.memory"
-    if pod.reason == "StartError":
-        return "CommandNotFound", f"pod {pod.name}: {pod.detail}: the image needs Velodrome and the entry's command"
-    if pod.reason == "DeadlineExceeded":
-        return "TrialDeadlineExceeded", f"pod {pod.name} ran longer than spec.execution.trialDeadlineSeconds"
-    how = "succeeded" if succeeded else f"ended with exit code {pod.exit_code}"
-    return _UNAVAILABLE, f"pod {pod.name} {how} and reported nothing: look at its log"
-
-
-def with_rejection(lost: MissingResult, rejections: Sequence[Rejection]) -> MissingResult:
-    """Why the trial really has no result, where it did report one that was rejected; the newest is first."""
-    said = next((one for one in rejections if one.index == lost.index), None)
-    if said is None or lost.reason != _UNAVAILABLE:
-        return lost
-    return replace(lost, reason=said.reason, message=f"the result was rejected: {said.message}")
 
 
 def _suspensions(seen: Observation) -> dict[str, bool]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from velodrome.errors import VelodromeError
@@ -13,6 +13,8 @@ from velodrome_operator import shapes
 Raw = Mapping[str, Any]
 
 _INDEX_LABEL = "batch.kubernetes.io/job-completion-index"
+_TRACKED = "batch.kubernetes.io/job-tracking"
+_FAILURE_COUNTS = ("batch.kubernetes.io/job-index-failure-count", "batch.kubernetes.io/job-index-ignored-failure-count")
 # Ten times as many trials as a job may have; a stranger's Job may claim any number, and each takes memory.
 MOST_COMPLETIONS = 1_000_000
 
@@ -46,7 +48,12 @@ class JobFacts:
 
 @dataclass(frozen=True, slots=True)
 class PodFacts:
-    """A runner pod. `trouble` is why it has not started, in the words of the scheduler or the kubelet."""
+    """A runner pod. `trouble` is why it has not started, in the words of the scheduler or the kubelet.
+
+    `deleted_at` is when its deletion was asked for. `released` says that its Job's controller had let go of it when it
+    was first seen to be deleted, as it does before it deletes pods itself, for a suspended Job: that is no loss.
+    `failures` is how many pods Kubernetes counts as failed at this index before it, disruptions included.
+    """
 
     name: str
     uid: str
@@ -64,6 +71,9 @@ class PodFacts:
     disrupted: bool = False
     deleting: bool = False
     trouble: str = ""
+    deleted_at: datetime | None = None
+    released: bool = False
+    failures: int = 0
 
     @property
     def ended(self) -> bool:
@@ -132,7 +142,24 @@ def pod_facts(raw: Raw, job: str) -> PodFacts:
         disrupted="DisruptionTarget" in shapes.held(conditions),
         deleting="deletionTimestamp" in metadata,
         trouble=_trouble(status, conditions, shapes.at(container, "state")),
+        deleted_at=_deleted_at(metadata),
+        released="deletionTimestamp" in metadata and _TRACKED not in shapes.items(metadata.get("finalizers")),
+        failures=sum(_failures(shapes.at(metadata, "annotations", name)) for name in _FAILURE_COUNTS),
     )
+
+
+def _deleted_at(metadata: Raw) -> datetime | None:
+    """When deletion was asked for: Kubernetes writes when the grace is over."""
+    over, grace = shapes.moment(metadata.get("deletionTimestamp")), metadata.get("deletionGracePeriodSeconds")
+    try:
+        return over and over - timedelta(seconds=shapes.count(grace))
+    except OverflowError:
+        return over
+
+
+def _failures(text: object) -> int:
+    """A count in an annotation; 0 for what is none."""
+    return shapes.decimal(text, MOST_COMPLETIONS) or 0
 
 
 def started_facts(event: Raw, jobs: Iterable[str]) -> PodFacts | None:

@@ -12,10 +12,11 @@ from pydantic_core import from_json, to_json
 
 from velodrome.plan import Plan, plan
 from velodrome.results import Observed
-from velodrome.spec import validate
+from velodrome.spec import Execution, validate
 from velodrome.verdicts import AWAITING_CONFIRMATION
 from velodrome_operator import shapes
 from velodrome_operator.children import Names, groups
+from velodrome_operator.disruptions import disruptions
 from velodrome_operator.observation import (
     JobFacts,
     OddObject,
@@ -25,6 +26,7 @@ from velodrome_operator.observation import (
     uid_of,
     version_of,
 )
+from velodrome_operator.occupancy import Occupancy
 from velodrome_operator.poison import Poison
 from velodrome_operator.regressed import confirms
 
@@ -48,7 +50,7 @@ class Race:
     of the race that it was made to confirm, `awaiting` says that it waits for a race that confirms it, and
     `judged_marks` is how often people had marked its board's results when it was last judged. `names` are those of its
     Jobs, None until there was a plan, and `owned` the names of the Jobs that were seen to be its own, by uid.
-    `poison` is why its inbox ends it.
+    `poison` is why its inbox ends it, and `occupancy` knows which pods of all races ran on one node at once.
     """
 
     uid: str
@@ -85,6 +87,7 @@ class Race:
     poison: Poison | None = None
     names: frozenset[str] | None = None
     owned: dict[str, str] = field(default_factory=dict)
+    occupancy: Occupancy = field(default_factory=Occupancy)
 
     @classmethod
     def of(cls, raw: Raw) -> Race:
@@ -186,8 +189,8 @@ class Race:
         self.instructed, self.gone = {}, {}
 
     def disrupted(self) -> int:
-        """How many of its pods were lost to a disruption, as far as this operator saw them."""
-        return sum(1 for pod in (*self.pods.values(), *self.gone.values()) if pod.disrupted)
+        """How many of its pods were lost to a disruption, as far as this operator can know."""
+        return disruptions(self.pods.values(), self.gone.values())
 
     def saw_started(self, event: Raw) -> None:
         """Keeps a pod that no operator saw while it was there, if the Event is of one of its pods."""
@@ -208,6 +211,8 @@ class Race:
         started = pod.started_at
         queued = max(0.0, (started - pod.created_at).total_seconds()) if started else None
         run = max(0.0, (pod.finished_at - started).total_seconds()) if started and pod.finished_at else None
+        spec = (self.plan or self.planned()).job.spec
+        concurrent = self.occupancy.concurrent(self.uid, pod, spec.runner.nodes)
         return Observed(
             executor="kubernetes",
             node=pod.node,
@@ -217,4 +222,14 @@ class Race:
             run_seconds=run,
             started_at=started,
             finished_at=pod.finished_at,
+            concurrent_trials=concurrent,
+            shared=may_share(spec.execution) or (None if concurrent is None else concurrent > 1),
         )
+
+
+def may_share(execution: Execution) -> bool:
+    """Whether trials of a race may share a node with each other.
+
+    Then none of them counts as alone, whatever the luck of the scheduler was, so that they stay comparable.
+    """
+    return execution.isolation == "None" and execution.parallelism > 1

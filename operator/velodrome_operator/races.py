@@ -20,6 +20,7 @@ from velodrome_operator.observation import (
     uid_of,
     version_of,
 )
+from velodrome_operator.occupancy import Occupancy
 from velodrome_operator.ownership import Orphans, job_uid, parent_uid
 from velodrome_operator.race import Race
 
@@ -43,6 +44,7 @@ class Races:
         self.unreadable = dict.fromkeys(KINDS, 0)
         self._races: dict[str, Race] = {}
         self._owners: dict[str, str] = {}
+        self._occupancy = Occupancy()
         self._jobs: Orphans[JobFacts] = Orphans()
         self._pods: Orphans[PodFacts] = Orphans()
 
@@ -86,6 +88,7 @@ class Races:
                 race.news += 1
             for uid in race.pods.keys() & pods:
                 race.gone[uid] = race.pods.pop(uid)
+                self._occupancy.left(race.gone[uid])
                 race.news += 1
         self._jobs.grow_old()
         self._pods.grow_old()
@@ -105,6 +108,7 @@ class Races:
         race = self._races.get(uid)
         if race is None:
             self._races[uid] = race = Race.of(raw)
+            race.occupancy = self._occupancy
             for job in self._jobs.take(race.namespace, uid):
                 self._add_job(race, job)
         elif version_of(raw) > race.version:
@@ -147,8 +151,7 @@ class Races:
             race.owned[job.uid] = job.name
             self._owners[job.uid] = race.uid
             for pod in self._pods.take(race.namespace, job.uid):
-                race.pods[pod.uid] = replace(pod, job=job.name)
-                race.news += 1
+                self._keep_pod(race, replace(pod, job=job.name))
         return True
 
     def _lost_job(self, raw: Raw) -> str | None:
@@ -182,11 +185,17 @@ class Races:
                 self._pods.put(namespace_of(raw), job, uid_of(raw), pod_facts(raw, ""))
             return self._released(raw)
         race, pod = found[0], pod_facts(raw, found[1])
+        return race.uid if self._keep_pod(race, pod) else None
+
+    def _keep_pod(self, race: Race, pod: PodFacts) -> bool:
+        """Whether the pod is another than it was."""
+        pod = _as_first_released(pod, race.pods.get(pod.uid))
         if race.pods.get(pod.uid) == pod:
-            return None
+            return False
         race.pods[pod.uid] = pod
         race.news += 1
-        return race.uid
+        self._occupancy.saw(race.uid, pod)
+        return True
 
     def _released(self, raw: Raw) -> str | None:
         """A pod that its Job let go, as when somebody changes its labels to look into it: the trial runs in another."""
@@ -194,6 +203,7 @@ class Races:
         if race is None or uid_of(raw) not in race.pods:
             return None
         race.gone[uid_of(raw)] = race.pods.pop(uid_of(raw))
+        self._occupancy.left(race.gone[uid_of(raw)])
         race.news += 1
         return race.uid
 
@@ -208,5 +218,12 @@ class Races:
         race.news += 1
         if known is not None:
             race.gone[uid] = known
-        race.gone[uid] = pod_facts(raw, found[1])
+            self._occupancy.left(known)
+        race.gone[uid] = _as_first_released(pod_facts(raw, found[1]), known)
+        self._occupancy.saw(race.uid, race.gone[uid], gone=True)
         return race.uid
+
+
+def _as_first_released(pod: PodFacts, known: PodFacts | None) -> PodFacts:
+    """The pod, released or not as it was when it was first seen to be deleted: later its controller lets go of any."""
+    return replace(pod, released=known.released) if known is not None and known.deleting else pod

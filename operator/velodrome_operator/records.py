@@ -6,7 +6,7 @@ from datetime import datetime
 
 from velodrome.plan import Plan
 from velodrome.results import JobInfo, Observed, TrialRecord, TrialResult
-from velodrome_operator.decision import MissingResult
+from velodrome_operator.missing import MissingResult
 from velodrome_operator.race import Race
 
 _UNSEEN = Observed(executor="kubernetes")

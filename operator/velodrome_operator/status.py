@@ -58,7 +58,7 @@ def status(
             "active": 0 if verdict else sum(1 for pod in seen.pods if not pod.ended),
             "succeeded": succeeded,
             "failed": failed,
-            "disrupted": max(seen.status.get("trials", {}).get("disrupted", 0), seen.disrupted),
+            "disrupted": seen.lost,
             "done": f"{len(seen.finished)}/{total}",
         },
         "entries": entries,
@@ -149,7 +149,8 @@ def _message(seen: Observation) -> str:
     active = sum(1 for pod in seen.pods if pod.phase == "Running")
     if seen.kueue and any(job.suspended for job in seen.jobs.values()):
         return "waiting for Kueue to admit the job"
-    return f"{len(seen.finished)} of {len(seen.plan)} trials finished, {active} running"
+    told = f"{len(seen.finished)} of {len(seen.plan)} trials finished, {active} running"
+    return f"{told}, {seen.lost} of {seen.plan.job.spec.execution.max_disruptions} disruptions" if seen.lost else told
 
 
 def _conditions(seen: Observation, verdict: Verdict | None, message: str) -> list[Condition]:

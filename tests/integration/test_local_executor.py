@@ -190,6 +190,7 @@ def test_parallel_trials_share_the_machine_and_say_so(track: Track) -> None:
     environment = track.record(finish.uid, 0).result.environment
     assert environment is not None
     assert environment.resources.concurrent_trials == 3
+    assert track.record(finish.uid, 0).observed.concurrent_trials == 3
 
 
 @pytest.mark.parametrize(

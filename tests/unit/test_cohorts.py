@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from velodrome.cohorts import Cohort
 from velodrome.metrics import CATALOGUE, MetricKey
 from velodrome.results import TrialRecord
+from velodrome.store.rankings import Shapes
 
 RECORD = json.loads((Path(__file__).parent / "records" / "v1-record-succeeded.json").read_text(encoding="utf-8"))
 
@@ -59,6 +60,12 @@ CHANGES: list[tuple[dict[str, Any], set[str]]] = [
     ({"result.environment.software.libraries": {"numpy": "9"}}, COSTS),
     ({"result.environment.resources.cpus": 4}, COSTS),
     ({"result.environment.resources.concurrent_trials": 2}, COSTS),
+    ({"observed.concurrent_trials": 2}, COSTS),
+    ({"observed.concurrent_trials": 2, "observed.shared": True}, COSTS),
+    ({"observed.concurrent_trials": 1, "observed.shared": True}, COSTS),
+    ({"observed.concurrent_trials": 1, "observed.shared": False}, NONE),
+    ({"observed.concurrent_trials": 1}, NONE),
+    ({"observed.shared": False, "result.environment.resources.concurrent_trials": 2}, NONE),
     # What was asked of every entry.
     ({"config.dataset.validationFraction": 0.2}, ALL),
     ({"config.preprocessing.normalize": False}, ALL),
@@ -84,6 +91,26 @@ CHANGES: list[tuple[dict[str, Any], set[str]]] = [
 )
 def test_a_change_splits_the_cohorts_of_what_depends_on_it(changes: dict[str, Any], split: set[str]) -> None:
     assert {key for key in ALL if cohort(key, changes).id != cohort(key).id} == split
+
+
+def test_how_many_met_on_a_node_is_luck_and_splits_nothing() -> None:
+    two, five = ({"observed.concurrent_trials": number, "observed.shared": True} for number in (2, 5))
+    for key in ALL:
+        assert cohort(key, two) == cohort(key, five)
+    assert cohort(QUALITY, two) == cohort(QUALITY)
+
+
+def test_a_store_that_knows_a_records_conditions_sees_who_shared_its_node() -> None:
+    shapes = Shapes()
+    alone, shared = record({"observed.shared": False}), record({"observed.shared": True})
+    assert shapes.of(alone) is shapes.of(record({"observed.shared": False, "observed.node": "other"}))
+    assert shapes.of(alone) != shapes.of(shared)
+
+
+def test_what_the_executor_saw_stands_over_what_the_runner_said() -> None:
+    said, seen = {"result.environment.resources.concurrent_trials": 3}, {"observed.concurrent_trials": 3}
+    assert cohort(TIME, said) == cohort(TIME, seen)
+    assert cohort(TIME, said | {"observed.concurrent_trials": 1}) == cohort(TIME)
 
 
 def test_a_budget_in_seconds_makes_quality_depend_on_the_machine() -> None:
@@ -130,6 +157,7 @@ def test_cohorts_are_the_same_in_every_version(golden: Callable[[str, str], None
         ({}, TIME, "· NVIDIA H200 · torch 2.12.0 · 2 CPUs, 1 GPU"),
         ({"result.environment.hardware.accelerator": None}, TIME, "· EPYC 9555 ·"),
         ({"result.environment.resources.concurrent_trials": 3}, TIME, "2 CPUs, 1 GPU, 3 trials at once"),
+        ({"observed.shared": True}, TIME, "2 CPUs, 1 GPU, several trials at once"),
         ({"result.environment.resources.cpus": 1}, TIME, "· 1 CPU, 1 GPU"),
         ({"config.budget.maxSeconds": 10}, QUALITY, "≤ 2 epochs, ≤ 10 s · NVIDIA H200"),
         ({}, TARGET, "≤ 2 epochs, to accuracy ≥ 0.9 ·"),

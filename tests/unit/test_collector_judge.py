@@ -115,6 +115,27 @@ def test_a_result_becomes_a_record_with_what_was_seen_and_planned() -> None:
     assert accepted.record.accepted_at == AT
 
 
+@pytest.mark.parametrize(
+    ("seen", "alone"),
+    [
+        (SEEN, True),
+        (Observed(executor="kubernetes", concurrent_trials=1, shared=False), True),
+        (Observed(executor="kubernetes", concurrent_trials=2, shared=True), False),
+        (Observed(executor="kubernetes", concurrent_trials=1, shared=True), False),
+        (Observed(executor="local", concurrent_trials=2), False),
+    ],
+)
+def test_energy_of_a_trial_with_neighbours_is_not_its_own(seen: Observed, *, alone: bool) -> None:
+    measured = result(metrics={"accuracy": 0.5, "energy_joules": 12.0}, unavailable={"train_seconds": "tested"})
+    text = ResultReport(result=measured).model_dump_json().encode()
+    found = judge(text, PLAN, "uid", lambda _, __: seen, AT)
+    assert isinstance(found, Accept)
+    assert ("energy_joules" in found.record.result.metrics) is alone
+    assert ("energy_joules" not in found.record.result.unavailable) is alone
+    assert found.record.result.metrics["accuracy"] == 0.5
+    assert found.record.result.unavailable["train_seconds"] == "tested"
+
+
 def test_any_attempt_that_was_started_at_the_trial_counts() -> None:
     for attempt in ("attempt-1", "again"):
         text = ResultReport(result=result(1, attempt=attempt)).model_dump_json().encode()

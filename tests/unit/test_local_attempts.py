@@ -51,6 +51,18 @@ def test_the_next_executor_knows_them_too(tmp_path: Path) -> None:
     assert later.begin(3, 300.0).number == 1
 
 
+def test_how_many_ran_beside_a_try_is_known_to_the_next_executor(tmp_path: Path) -> None:
+    attempt = Attempts(tmp_path, "here", 3).begin(3, 100.0)
+    before = tmp_path / "3-9-00000000"
+    before.mkdir()
+    (before / "attempt.json").write_text('{"index": 3, "number": 9, "began": 1.0}')
+    later = Attempts(tmp_path, "here", 1)
+    seen, unknown = later.observe(3, attempt.name), later.observe(3, before.name)
+    assert seen is not None
+    assert unknown is not None
+    assert (seen.concurrent_trials, seen.shared, unknown.concurrent_trials) == (3, None, None)
+
+
 def test_results_in_the_spool_are_found_and_read(tmp_path: Path) -> None:
     attempts = Attempts(tmp_path, "here")
     late, early = attempts.begin(3, 200.0), attempts.begin(4, 100.0)

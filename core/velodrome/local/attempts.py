@@ -21,13 +21,17 @@ from velodrome.results import LOG_TAIL_LIMIT, REPORT, Observed, ResultReport, ut
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One try at one trial. `began` is a POSIX time, `number` counts the tries at this trial from 0."""
+    """One try at one trial. `began` is a POSIX time, `number` counts the tries at this trial from 0.
+
+    `concurrent` is how many trials may run at once beside it, itself included; None for tries before version 0.2.
+    """
 
     name: str
     index: int
     number: int
     began: float
     folder: Path
+    concurrent: int | None = None
 
     @property
     def log(self) -> Path:
@@ -42,8 +46,9 @@ class Attempt:
 class Attempts:
     """The tries at one job's trials, of this executor and of those before it."""
 
-    def __init__(self, folder: Path, node: str) -> None:
+    def __init__(self, folder: Path, node: str, concurrent: int | None = None) -> None:
         self._folder = folder
+        self._concurrent = concurrent
         self._node = node
         self._known: dict[str, Attempt] = {}
         self._seconds: dict[str, float] = {}
@@ -60,12 +65,12 @@ class Attempts:
         """
         number = self._numbers.get(index, 0)
         name = f"{index}-{number}-{secrets.token_hex(4)}"
-        attempt = Attempt(name, index, number, now, self._folder / name)
+        attempt = Attempt(name, index, number, now, self._folder / name, self._concurrent)
         try:
             attempt.folder.mkdir(mode=0o700, parents=True)
         except OSError as error:
             raise cannot_write(attempt.folder, error) from error
-        note = {"index": index, "number": number, "began": now}
+        note = {"index": index, "number": number, "began": now, "concurrent": self._concurrent}
         write_private(attempt.folder / "attempt.json", json.dumps(note).encode())
         self._learn(attempt)
         return attempt
@@ -88,6 +93,7 @@ class Attempts:
             retries=attempt.number,
             started_at=utc(attempt.began),
             finished_at=None if ended is None else utc(ended),
+            concurrent_trials=attempt.concurrent,
         )
 
     def spooled(self) -> list[Path]:
@@ -138,7 +144,9 @@ def _noted(folder: Path) -> Iterator[Attempt]:
     for path in folder.glob("*/attempt.json"):
         try:
             note = json.loads(path.read_bytes())
+            index, number = int(note["index"]), int(note["number"])
             began = utc(float(note["began"])).timestamp()  # a time that can't be is refused
-            yield Attempt(path.parent.name, int(note["index"]), int(note["number"]), began, path.parent)
+            concurrent = None if note.get("concurrent") is None else int(note["concurrent"])
+            yield Attempt(path.parent.name, index, number, began, path.parent, concurrent)
         except (OSError, ValueError, KeyError, TypeError, OverflowError):
             continue  # torn by a crash while it was made: nothing had started then

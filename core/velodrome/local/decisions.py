@@ -95,6 +95,7 @@ def ignored_here(plan: Plan) -> list[str]:
             ("parallelism", "parallelism"),
             ("isolation", "isolation"),
             ("startup_deadline_seconds", "startupDeadlineSeconds"),
+            ("max_disruptions", "maxDisruptions"),
         )
         if name in spec.execution.model_fields_set
     ]

@@ -88,7 +88,7 @@ class Executor:
         self._watch = watch
         self._stop = stop
         self._clock = clock
-        self._attempts = Attempts(home.make(self._folder / "attempts"), host())
+        self._attempts = Attempts(home.make(self._folder / "attempts"), host(), settings.parallel)
         self._intake = Intake(plan, uid, connection, self._attempts, watch, clock)
         self._standing = Standing(plan, retry_failed=settings.retry_failed)
         self._track = Track(home, f"{plan.job.metadata.name} (process {os.getpid()})")

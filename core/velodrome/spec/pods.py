@@ -64,3 +64,9 @@ class Execution(Strict):
         default=900, ge=1, le=604_800, description="A pod that has not started by then fails."
     )
     trial_deadline_seconds: int = Field(default=7200, ge=1, le=2_592_000, description="A trial that runs longer fails.")
+    max_disruptions: int = Field(
+        default=10,
+        ge=0,
+        le=100_000,
+        description="Pods of the job that may be evicted, preempted, deleted or lost with their node; more fail it.",
+    )

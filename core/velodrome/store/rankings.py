@@ -47,6 +47,7 @@ class Shapes:
             record.config.model_dump_json(exclude=_ENTRYS_OWN),
             result.dataset.model_dump_json(),
             result.environment.model_dump_json(),
+            record.observed.model_dump_json(include=_SHARED),
             *names,
         )
         shape = self._made.get(facts)
@@ -60,6 +61,7 @@ class Shapes:
 
 
 _NO_SHAPE = Shape((), ())
+_SHARED = {"concurrent_trials", "shared"}
 
 
 class Rankings:

@@ -194,6 +194,8 @@ def _environment(record: TrialRecord) -> Iterator[tuple[str, markup.Part]]:
     environment, observed = record.result.environment, record.observed
     yield "executor", observed.executor
     yield from ((name, str(value)) for name in ("node", "pod", "image_id") if (value := getattr(observed, name)))
+    if observed.concurrent_trials is not None:
+        yield "trials there at once", f"{observed.concurrent_trials}{', counts as shared' if observed.shared else ''}"
     yield "attempt", record.result.attempt
     if environment is None:
         yield "environment", "not observed"

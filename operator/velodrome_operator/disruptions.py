@@ -1,0 +1,114 @@
+"""Whose fault a pod's end was: a disruption costs its trial no attempt, an end of the pod's own does. Pure.
+
+A disruption is what the pod's program had no part in: eviction, preemption, a drained or lost node, and deletion by
+anyone. Kubernetes marks most of these and counts none of the marked; a pod that somebody deleted is not marked and
+counts as failed, by an exit code (143, 137) that a pod killed for memory can have too. So the Job allows for both, and
+the attempts are counted here.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from velodrome import keys
+
+if TYPE_CHECKING:  # what the children are is made of `retries`, and observation needs neither
+    from velodrome_operator.observation import PodFacts
+
+_ENDED_BY_SIGTERM = 143
+# How far a node's clock may be behind the API server's.
+_SKEW = timedelta(seconds=60)
+# A pod that ends with these has reported how its trial went, whatever was done to it at the end.
+_REPORTED = (keys.EXIT_OK, keys.EXIT_FAILED, keys.EXIT_CONFIGURATION)
+
+
+def retries(nodes: int) -> int:
+    """How often a trial is tried again after ends of its own pods.
+
+    Where several pods train together, one that is lost costs each of the others an attempt.
+    """
+    return 2 if nodes == 1 else 6
+
+
+def is_disruption(pod: PodFacts, *, gone: bool = False) -> bool:
+    """Whether the pod was lost to a disruption; `gone` says that it is there no more.
+
+    A pod that still runs was not lost yet, whoever deletes it. Of a pod that nobody saw end or be deleted nothing is
+    said.
+    """
+    if pod.phase in ("Succeeded", "Unknown"):
+        return False
+    if pod.disrupted or pod.released:
+        return pod.disrupted
+    if not pod.ended:
+        return gone
+    if pod.reason in ("OOMKilled", "DeadlineExceeded") or pod.exit_code in _REPORTED:
+        return False
+    if pod.exit_code is None or pod.reason == "ContainerStatusUnknown":
+        return True  # the kubelet turned it away, or lost it with the node
+    return _deleted_before_its_end(pod)
+
+
+def _deleted_before_its_end(pod: PodFacts) -> bool:
+    """By the clocks of the API server and of the node; where the pod was told to end, they need not agree."""
+    if pod.deleted_at is None or pod.finished_at is None:
+        return pod.deleted_at is not None
+    slack = _SKEW if pod.exit_code == _ENDED_BY_SIGTERM else timedelta(0)
+    return pod.finished_at + slack >= pod.deleted_at
+
+
+def disruptions(pods: Iterable[PodFacts], gone: Iterable[PodFacts]) -> int:
+    """How many pods of a race were lost to disruptions: those seen, or more where Kubernetes counted more meanwhile.
+
+    Kubernetes writes on each pod how many failed before it at its index. Those that were not seen to end by themselves
+    were disrupted while nobody looked. A pod that may have been let go of is none until then.
+    """
+    told: dict[tuple[str, int], list[tuple[PodFacts, bool]]] = defaultdict(list)
+    for found, away in ((pods, False), (gone, True)):
+        for pod in found:
+            told[pod.job, pod.index].append((pod, is_disruption(pod, gone=away)))
+    return sum(_at_index(index) for index in told.values())
+
+
+def _at_index(found: Sequence[tuple[PodFacts, bool]]) -> int:
+    newest, lost = max(found, key=lambda item: (item[0].created_at, item[0].failures))
+    own = sum(1 for pod, disrupted in found if pod is not newest and _failed_by_itself(pod, disrupted=disrupted))
+    return max(sum(disrupted for _, disrupted in found), newest.failures - own + lost)
+
+
+def _failed_by_itself(pod: PodFacts, *, disrupted: bool) -> bool:
+    return pod.phase == "Failed" and not disrupted and not (pod.released and _deleted_before_its_end(pod))
+
+
+def spent(pods: Iterable[PodFacts], gone: Iterable[PodFacts], nodes: int) -> dict[tuple[str, int], PodFacts]:
+    """Trials that have no attempt left, by Job name and first completion index, with the pod that took the last one.
+
+    `nodes` pods train one trial together. A pod that ended because another of them was lost to a disruption costs
+    nothing either.
+    """
+    trials: dict[tuple[str, int], list[tuple[PodFacts, bool]]] = defaultdict(list)
+    for found, away in ((pods, False), (gone, True)):
+        for pod in found:
+            trials[pod.job, pod.index - pod.index % nodes].append((pod, is_disruption(pod, gone=away)))
+    return {
+        trial: max(failed, key=lambda pod: pod.created_at)
+        for trial, ends in trials.items()
+        if (failed := _costly(ends, nodes))
+    }
+
+
+def _costly(ends: Sequence[tuple[PodFacts, bool]], nodes: int) -> list[PodFacts]:
+    """The failed pods of the index that used up its attempts; none while every index has one left."""
+    excused = sum(disrupted for _, disrupted in ends)
+    by_index: dict[int, list[PodFacts]] = defaultdict(list)
+    for pod, disrupted in ends:
+        if _failed_by_itself(pod, disrupted=disrupted):
+            by_index[pod.index].append(pod)
+    for failed in by_index.values():
+        followers = sum(1 for pod in failed if pod.exit_code == keys.EXIT_PEER_LOST)
+        if len(failed) - min(followers, excused) > retries(nodes):
+            return failed
+    return []
