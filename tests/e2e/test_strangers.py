@@ -219,8 +219,8 @@ def pod(name: str, namespace: str, labels: dict[str, str], **metadata: Any) -> d
     }  # fmt: skip
 
 
-def changed_ten_times(team: Team, namespace: str, name: str) -> None:
-    for number in range(10):
+def changed(team: Team, namespace: str, name: str, times: int) -> None:
+    for number in range(times):
         patch = {"spec": {"parallelism": number}, "metadata": {"annotations": {"turn": str(number)}}}
         team.kube("-n", namespace, "patch", "job", name, "--type=merge", "-p", json.dumps(patch))
 
@@ -229,7 +229,7 @@ def changed_ten_times(team: Team, namespace: str, name: str) -> None:
 def test_a_copy_of_a_job_in_another_namespace_counts_for_nothing(team: Team, name: str, owner: str) -> None:
     job = team.job(team.race(name))
     team.make(copied(job, f"{name}-copy", OTHERS, **({} if owner == "owned" else {"ownerReferences": []})))
-    changed_ten_times(team, OTHERS, f"{name}-copy")
+    changed(team, OTHERS, f"{name}-copy", 10)
     team.is_served(f"{name}-next")
 
 
@@ -238,7 +238,7 @@ def test_a_copy_of_a_job_beside_it_counts_for_nothing(team: Team, name: str) -> 
     copies: list[dict[str, Any]] = [{}, {"ownerReferences": []}, {"labels": {keys.LABEL_JOB_UID: "other"}}]
     for number, changes in enumerate(copies):
         team.make(copied(job, f"{name}-copy{number}", TEAM, **changes))
-        changed_ten_times(team, TEAM, f"{name}-copy{number}")
+        changed(team, TEAM, f"{name}-copy{number}", 3)
     team("delete", "job", f"{name}-copy0", "--wait=false")
     team.is_served(f"{name}-next")
     assert team.get("job", job["metadata"]["name"])["metadata"]["uid"] == job["metadata"]["uid"]
@@ -353,7 +353,7 @@ def test_whatever_a_stranger_makes_up_ends_nothing(team: Team, name: str) -> Non
         {"active": 2**31 - 1, "completedIndexes": "0-99999999999", "failedIndexes": "a,,-"},
         {"startTime": "9999-12-31T23:59:59Z", "active": 1},
     ]
-    for one in made:
+    for one in made[::2]:
         where = ("-n", one["metadata"]["namespace"], "patch", one["kind"], one["metadata"]["name"])
         patch = json.dumps({"status": choose(statuses)})
         team.kube(*where, "--subresource=status", "--type=merge", "-p", patch, check=False)
