@@ -236,7 +236,7 @@ def test_a_line_whose_values_no_trial_can_have_is_not_taken(store: Store, other:
     race = make_race()
     store.register(race.info)
     odd = {"accuracy": 1.7}, {"accuracy": 1.0000001}, {"accuracy": 97.3}, {"parameters": -1.0}
-    store.accept(race.uid, "0", [race.record(index, values=values) for index, values in enumerate(odd)])
+    store.accept(race.uid, 0, [race.record(index, values=values) for index, values in enumerate(odd)])
     lines = list(store.export_lines())
     report = other.import_lines(lines)
     assert (report.imported, report.rejected_count) == (2, 3)
@@ -251,7 +251,7 @@ def test_what_is_of_the_future_is_taken_as_of_now(store: Store, other: Store, ma
     store.register(race.info.model_copy(update={"created_at": late}))
     record = race.record(0)
     result = record.result.model_copy(update={"finished_at": late})
-    store.accept(race.uid, "0", [record.model_copy(update={"result": result, "accepted_at": late})])
+    store.accept(race.uid, 0, [record.model_copy(update={"result": result, "accepted_at": late})])
     lines = list(store.export_lines())
     assert other.import_lines(lines).imported == 2
     taken, job = other.trial(race.uid, 0), other.job(race.uid)

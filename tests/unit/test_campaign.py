@@ -90,7 +90,7 @@ def test_each_fault_is_found(history: list[dict[str, Any]], kind: str) -> None:
 
 
 def test_there_is_a_bad_history_for_every_kind_of_fault() -> None:
-    (mark,) = test_each_fault_is_found.pytestmark  # type: ignore[attr-defined]  # pytest puts it there
+    (mark,) = test_each_fault_is_found.pytestmark
     assert {kind for _, kind in mark.args[1]} == set(FAULT_KINDS)
 
 
