@@ -33,7 +33,7 @@ def fill(store: Store, client: Any) -> Race:
     made, early, none, running = (_race(uid) for uid in (UID, "odd-early", UNMEASURED, "odd-running"))
     for each, at in ((early, FIRST), (none, FIRST + timedelta(days=1)), (made, LAST)):
         store.register(each.info.model_copy(update={"created_at": at}))
-        store.accept(each.info.uid, "1-0", list(records(each)))
+        store.accept(each.info.uid, 1, list(records(each)))
     for mark in (
         Baseline(board="odd", entry="plain", metric_key="", job_uid="odd-early", at=LAST),
         Acknowledgement(board="odd", entry="huge", metric_key="accuracy", job_uid=UID, at=FIRST),
@@ -48,7 +48,7 @@ def fill(store: Store, client: Any) -> Race:
     news = news.model_copy(
         update={"epoch": HUGE, "loss": 1e308, "samples_per_second": 1e308, "point": next(points(1e308, 1))}
     )
-    store.accept(running.info.uid, "1-0", [], [news])
+    store.accept(running.info.uid, 1, [], [news])
     rejected = [["1-0", "ImpossibleValue", "x" * 1000], ["2-0", "ImpossibleValue", "y", HUGE, "z" * 1000]]
     client.rpush(keys.job(UID, "rejections"), *(json.dumps(one) for one in rejected))
     client.hset(keys.job(UID, "rejected"), "ImpossibleValue", 2)

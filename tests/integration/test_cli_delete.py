@@ -52,7 +52,7 @@ def races(store: Store, make_race: type[Race]) -> list[Race]:
     ]
     for race in made:
         store.register(race.info)
-        store.accept(race.uid, "0", [race.record(index) for index in range(race.info.trials)])
+        store.accept(race.uid, 0, [race.record(index) for index in range(race.info.trials)])
     return made
 
 

@@ -522,7 +522,7 @@ class Listed(Pods):
         for raw in self._parents:
             yield raw
 
-    async def jobs(self, namespace: str | None) -> AsyncIterator[dict[str, Any]]:
+    async def jobs(self, namespace: str | None, uid: str | None = None) -> AsyncIterator[dict[str, Any]]:
         for raw in self._parents[:0]:
             yield raw
 

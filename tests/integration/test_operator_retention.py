@@ -198,7 +198,7 @@ class Listed(Events):
     def parents(self, namespace: str | None) -> AsyncIterator[dict[str, Any]]:
         return self._items(*self.listed)
 
-    def jobs(self, namespace: str | None) -> AsyncIterator[dict[str, Any]]:
+    def jobs(self, namespace: str | None, uid: str | None = None) -> AsyncIterator[dict[str, Any]]:
         return self._items()
 
     def pods(self, namespace: str | None, uid: str | None = None) -> AsyncIterator[dict[str, Any]]:

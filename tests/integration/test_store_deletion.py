@@ -65,7 +65,7 @@ class Raced:
 
     def into(self, store: Store, without: str | None = None) -> None:
         store.register(self.race.info)
-        store.accept(self.race.uid, "0", [record for record in self.records if record.result.entry != without])
+        store.accept(self.race.uid, 0, [record for record in self.records if record.result.entry != without])
         for mark in self.marks:
             if mark.entry != without:
                 store.mark(mark)
@@ -186,7 +186,7 @@ def deleter(store: Store, redis_server: RedisServer) -> Iterator[Deleter]:
 
 
 def test_nothing_of_a_job_stays(store: Store, deleter: Deleter, race: Race, redis_server: RedisServer) -> None:
-    store.accept(race.uid, "1-0", [race.record(0), race.record(1, failed="OutOfMemory")], [race.progress(2)])
+    store.accept(race.uid, 1, [race.record(0), race.record(1, failed="OutOfMemory")], [race.progress(2)])
     store.append(race.uid, ResultReport(result=race.result(3)))
     client = redis_server.client()
     client.hset(keys.instructions(race.uid), "0", "Succeeded")
@@ -198,7 +198,7 @@ def test_nothing_of_a_job_stays(store: Store, deleter: Deleter, race: Race, redi
 
 
 def test_who_watches_sees_that_a_board_changed(store: Store, deleter: Deleter, race: Race) -> None:
-    store.accept(race.uid, "0", [race.record(0)])
+    store.accept(race.uid, 0, [race.record(0)])
     before = store.changes()[race.board]
 
     deleter.delete(DeletionTarget(race.board))
@@ -208,7 +208,7 @@ def test_who_watches_sees_that_a_board_changed(store: Store, deleter: Deleter, r
 
 
 def test_a_pinned_baseline_stays_unless_it_is_named(store: Store, deleter: Deleter, race: Race) -> None:
-    store.accept(race.uid, "0", [race.record(0)])
+    store.accept(race.uid, 0, [race.record(0)])
     store.mark(marks_of(race)[0])
     before = seen(store)
 
@@ -232,14 +232,14 @@ def test_a_result_that_came_while_it_was_decided_is_not_lost(
     old, new = make_race(uid="old"), make_race(uid="new", created=10)
     for race in (old, new):
         store.register(race.info)
-    store.accept(old.uid, "0", [old.record(0)])
-    store.accept(new.uid, "0", [new.record(0)])
+    store.accept(old.uid, 0, [old.record(0)])
+    store.accept(new.uid, 0, [new.record(0)])
     decide, late = Deleter._removal, [old.record(3)]
 
     def interrupted(self: Deleter, *arguments: Any) -> Any:
         decided = decide(self, *arguments)
         if late:
-            store.accept(old.uid, "0", [late.pop()])
+            store.accept(old.uid, 0, [late.pop()])
         return decided
 
     monkeypatch.setattr(Deleter, "_removal", interrupted)
@@ -260,7 +260,7 @@ def test_a_deletion_that_was_cut_off_is_carried_on(
     races = [make_race(uid=f"job-{number}", created=number) for number in range(3)]
     for race in races:
         store.register(race.info)
-        store.accept(race.uid, "0", [race.record(index) for index in range(6)])
+        store.accept(race.uid, 0, [race.record(index) for index in range(6)])
 
     def cut(job: Any) -> None:
         if job.uid == "job-1":
@@ -293,7 +293,7 @@ def test_a_full_redis_lets_go_and_then_takes_results_again(
     with open_store(server.url) as store, open_deleter(server.url) as deleter, closing(server.client()) as client:
         for race in (old, new):
             store.register(race.info)
-            store.accept(race.uid, "0", [race.record(index) for index in range(race.info.trials)])
+            store.accept(race.uid, 0, [race.record(index) for index in range(race.info.trials)])
         client.config_set("maxmemory", client.info("memory")["used_memory"] - 100_000)
         with pytest.raises(StoreRefused, match="is full"):
             store.append(new.uid, ResultReport(result=new.result(0)))
@@ -305,17 +305,17 @@ def test_a_full_redis_lets_go_and_then_takes_results_again(
         client.config_set("maxmemory", client.info("memory")["used_memory"] + 2_000_000)
         other = make_race(uid="other", board="other")
         store.register(other.info)
-        assert store.accept(other.uid, "0", [other.record(0)]) == ["accepted"]
+        assert store.accept(other.uid, 0, [other.record(0)]) == ["accepted"]
         if target.uid is not None:
             assert {(row.job_uid, len(row.samples)) for row in rows(store)} == {("old", 50)}
 
 
 def test_a_collector_that_knew_a_deleted_job_brings_nothing_back(store: Store, deleter: Deleter, race: Race) -> None:
-    store.accept(race.uid, "0", [race.record(0)])
+    store.accept(race.uid, 0, [race.record(0)])
     deleter.delete(DeletionTarget(race.board, uid=race.uid))
 
     with pytest.raises(StoreRefused, match="knows no job"):
-        store.accept(race.uid, "0", [race.record(1)])
+        store.accept(race.uid, 0, [race.record(1)])
     assert store.jobs() == []
     assert store.boards() == []
 
@@ -323,13 +323,13 @@ def test_a_collector_that_knew_a_deleted_job_brings_nothing_back(store: Store, d
 def test_an_entry_that_was_deleted_takes_its_place_again_when_it_is_raced_again(
     store: Store, deleter: Deleter, race: Race
 ) -> None:
-    store.accept(race.uid, "0", [race.record(index) for index in range(6)])
+    store.accept(race.uid, 0, [race.record(index) for index in range(6)])
     before = seen(store)
     deleter.delete(DeletionTarget(race.board, entry="cnn"))
     assert [state.entry for _, state in store.board_entries("digits")] == ["gru", "mlp"]
 
     store.register(race.info)
-    store.accept(race.uid, "0", [race.record(index) for index in range(6) if race.plan.trial(index).entry == "cnn"])
+    store.accept(race.uid, 0, [race.record(index) for index in range(6) if race.plan.trial(index).entry == "cnn"])
 
     assert seen(store) == before
 

@@ -18,13 +18,12 @@ from velodrome_operator.children import Names, Settings, children, groups
 from velodrome_operator.decision import (
     RESULT_GRACE,
     Decision,
-    MissingResult,
     Observation,
     decide,
     podless,
     trials_ended,
-    with_rejection,
 )
+from velodrome_operator.missing import MissingResult, with_rejection
 from velodrome_operator.observation import JobFacts, PodFacts
 from velodrome_operator.shapes import indexes
 from velodrome_operator.turns import Standing, turns

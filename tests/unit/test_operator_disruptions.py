@@ -203,9 +203,9 @@ def raw(phase: str = "Running", finalizers: list[str] | None = None, **metadata:
 
 def test_when_deletion_was_asked_for() -> None:
     over: dict[str, Any] = {"deletionTimestamp": "2026-03-01T11:01:30Z", "deletionGracePeriodSeconds": 30}
-    assert pod_facts(raw(**over)).deleted_at == AT + timedelta(minutes=1)
-    assert pod_facts(raw(deletionTimestamp="2026-03-01T11:01:30Z")).deleted_at == AT + timedelta(seconds=90)
-    assert pod_facts(raw()).deleted_at is None
+    assert pod_facts(raw(**over), NAME).deleted_at == AT + timedelta(minutes=1)
+    assert pod_facts(raw(deletionTimestamp="2026-03-01T11:01:30Z"), NAME).deleted_at == AT + timedelta(seconds=90)
+    assert pod_facts(raw(), NAME).deleted_at is None
 
 
 @pytest.mark.parametrize(
@@ -228,7 +228,7 @@ def test_when_deletion_was_asked_for() -> None:
     ],
 )
 def test_what_kubernetes_counts_at_an_index(annotations: Any, failures: int) -> None:
-    assert pod_facts(raw(annotations=annotations)).failures == failures
+    assert pod_facts(raw(annotations=annotations), NAME).failures == failures
 
 
 def test_pods_that_a_suspended_job_let_go_of_are_no_disruptions() -> None:
