@@ -286,6 +286,13 @@ class TrialRecord(Data):
         claimed = self.observed.claimed
         return self.result if claimed is None else self.result.model_copy(update=claimed.__dict__)
 
+    @property
+    def shown_attempt(self) -> str:
+        """The attempt as pages show it: on a cluster the pod's name, since its uid attributes reports."""
+        if self.observed.executor == "local":
+            return self.result.attempt
+        return self.observed.pod or "not seen"
+
     def cohort(self, key: MetricKey) -> Cohort | None:
         """Where this record's value of `key` may be ranked; None where the conditions were not observed."""
         return cohort(key.metric, self)

@@ -12,7 +12,8 @@ import yaml
 from velodrome.results import JobInfo, TrialRecord
 from velodrome.text import cell, is_clean
 
-_FACTS = ("index", "entry", "repeat", "seed", "outcome", "reason", "epochs", "best_epoch", "stopped_by", "attempt")
+_FACTS = ("index", "entry", "repeat", "seed", "outcome", "reason", "epochs", "best_epoch", "stopped_by")
+_ATTEMPT = "attempt"
 _TIMES = ("started_at", "finished_at", "run_seconds")
 
 
@@ -42,9 +43,9 @@ def _without_nulls(value: Any) -> Any:
 def trials_csv(records: Iterable[TrialRecord]) -> str:
     """A line for each trial: what it is, how it ended, and its metrics in the catalogue's units, digits unrounded."""
     rows = [_row(record) for record in records]
-    metrics = sorted({name for row in rows for name in row} - {*_FACTS, *_TIMES})
+    metrics = sorted({name for row in rows for name in row} - {*_FACTS, _ATTEMPT, *_TIMES})
     text = io.StringIO()
-    writer = csv.DictWriter(text, [*_FACTS, *_TIMES, *metrics], restval="")
+    writer = csv.DictWriter(text, [*_FACTS, _ATTEMPT, *_TIMES, *metrics], restval="")
     writer.writerow({name: cell(name) for name in writer.fieldnames})
     writer.writerows(rows)
     return text.getvalue()
@@ -54,6 +55,7 @@ def _row(record: TrialRecord) -> dict[str, Any]:
     result = record.result
     return {
         **{name: cell(getattr(result, name)) for name in _FACTS},
+        _ATTEMPT: cell(record.shown_attempt),
         "started_at": result.started_at.isoformat(),
         "finished_at": result.finished_at.isoformat(),
         "run_seconds": record.observed.run_seconds,

@@ -106,7 +106,7 @@ def _conflicts(record: TrialRecord, others: Sequence[TrialRecord]) -> None:
     shown = (record, *others[:_CONFLICTS])
     columns = [
         markup.Column("Metric"),
-        *(markup.Column(other.result.attempt, "counts" if other is record else "", numeric=True) for other in shown),
+        *(markup.Column(other.shown_attempt, "counts" if other is record else "", numeric=True) for other in shown),
     ]
     finished = [markup.Cell("finished"), *(markup.moment(other.result.finished_at, now(), zone()) for other in shown)]
     outcomes = [markup.Cell("outcome"), *(markup.Cell(other.result.reason or "Succeeded") for other in shown)]
@@ -196,7 +196,8 @@ def _environment(record: TrialRecord) -> Iterator[tuple[str, markup.Part]]:
     yield from ((name, str(value)) for name in ("node", "pod", "image_id") if (value := getattr(observed, name)))
     if observed.concurrent_trials is not None:
         yield "trials there at once", f"{observed.concurrent_trials}{', counts as shared' if observed.shared else ''}"
-    yield "attempt", record.result.attempt
+    if observed.executor == "local":
+        yield "attempt", record.shown_attempt
     if environment is None:
         yield "environment", "not observed"
         return

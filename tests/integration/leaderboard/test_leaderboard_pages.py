@@ -12,8 +12,10 @@ from streamlit.testing.v1 import AppTest
 
 from tools.sample_results import CLEAR, DIGITS, OBJECTIVES, Race, Rider, accept, finish, many, race
 from velodrome.marks import Acknowledgement
+from velodrome.results import Observed
 from velodrome.spec import parse_jobs
 from velodrome.store import Store
+from velodrome_leaderboard.documents import trials_csv
 
 Draw = Callable[..., AppTest]
 
@@ -241,6 +243,24 @@ def test_a_conflict_is_told_on_the_job_and_on_the_run(store: Store, page_of: Dra
     first, second = rows["accuracy"]
     assert first != second
     assert "differ" not in text_of(page_of("run", job="done", trial="4"))
+
+
+def test_no_page_tells_a_pods_uid(store: Store, page_of: Draw) -> None:
+    """Whoever knows the uid of a pod can report in its name."""
+    made = race("done", AT)
+    store.register(made.info)
+    records = [made.record(made.trials[3], attempt=uid) for uid in ("uid-of-one", "uid-of-two")]
+    records.append(made.record(made.trials[4], failure=NAN, attempt="uid-of-three"))
+    seen = Observed(executor="kubernetes", node="node", pod="done-0-abcde")
+    accept(store, made, [record.model_copy(update={"observed": seen}) for record in records])
+    pages = [page_of("run", job="done", trial=trial) for trial in ("3", "4")]
+    pages += [page_of("job", uid="done"), page_of("board", name="digits")]
+    assert "done-0-abcde" in text_of(pages[0])
+    for app in pages:
+        assert "uid-of" not in " ".join(html.body for html in app.html) + text_of(app)
+    table = trials_csv(store.records("done"))
+    assert "done-0-abcde" in table
+    assert "uid-of" not in table
 
 
 @pytest.mark.parametrize(
