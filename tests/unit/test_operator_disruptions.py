@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.owned import by_job, owned_job
 from tests.unit.test_operator_decision import GROUPS, NAME, NOW, decided, ended, job_facts
 from tests.unit.test_operator_status import made
 from velodrome_operator.disruptions import disruptions, is_disruption, retries, spent
@@ -197,8 +198,9 @@ def raw(phase: str = "Running", finalizers: list[str] | None = None, **metadata:
         "batch.kubernetes.io/job-name": NAME,
         "batch.kubernetes.io/job-completion-index": "0",
     }
-    about = {"name": "p", "uid": "p", "creationTimestamp": CREATED, "labels": labels, "finalizers": finalizers or []}
-    return {"metadata": {**about, **metadata}, "spec": {"nodeName": "n"}, "status": {"phase": phase}}
+    about = {"name": "p", "uid": "p", "namespace": "n", "creationTimestamp": CREATED, "labels": labels}
+    owned = {"ownerReferences": by_job(f"job-{NAME}", NAME), "finalizers": finalizers or []}
+    return {"metadata": {**about, **owned, **metadata}, "spec": {"nodeName": "n"}, "status": {"phase": phase}}
 
 
 def test_when_deletion_was_asked_for() -> None:
@@ -242,6 +244,7 @@ def test_pods_that_a_suspended_job_let_go_of_are_no_disruptions() -> None:
     )
     race = races.get("u")
     assert race is not None
+    races.saw_job(owned_job("u", NAME, "n"))
     races.saw_pod(raw(finalizers=TRACKED))
     races.saw_pod(raw("Failed", **gone))  # what was between was not told
     races.saw_pod(raw("Failed", **gone), gone=True)

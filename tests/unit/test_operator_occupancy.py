@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.owned import owned_job, owned_pod
 from velodrome.plan import plan
 from velodrome.spec import read_jobs, validate
 from velodrome_operator.children import Names, groups
@@ -136,29 +137,22 @@ def raced(races: Races, **execution: Any) -> Race:
     race = races.get(uid)
     assert race is not None
     race.lay_out(plan(validate({**document, "metadata": {"name": JOB.metadata.name}}, source="test")), 1)
+    races.saw_job(owned_job(uid, job_of(race), "n"))
     return race
+
+
+def job_of(race: Race) -> str:
+    """The name of the race's first Job."""
+    assert race.plan is not None
+    return Names.of(race.plan.job, race.uid).job(groups(race.plan.job)[0])
 
 
 def runs(races: Races, race: Race, index: int, node: str = "node") -> str:
     """A pod of the race that runs from now on; its uid."""
     uid = f"pod-{next(numbers)}"
-    assert race.plan is not None
-    labels = {
-        "velodrome.dev/job-uid": race.uid,
-        "batch.kubernetes.io/job-name": Names.of(race.plan.job, race.uid).job(groups(race.plan.job)[0]),
-        "batch.kubernetes.io/job-completion-index": str(index),
-    }
-    owner = {"apiVersion": "batch/v1", "kind": "Job", "name": labels["batch.kubernetes.io/job-name"], "uid": "j",
-             "controller": True}  # fmt: skip
     state = {"running": {"startedAt": "2026-03-01T11:00:00Z"}}
-    races.saw_pod(
-        {
-            "metadata": {"name": uid, "uid": uid, "namespace": "n", "creationTimestamp": "2026-03-01T11:00:00Z",
-                         "labels": labels, "ownerReferences": [owner]},
-            "spec": {"nodeName": node},
-            "status": {"phase": "Running", "containerStatuses": [{"name": "runner", "state": state}]},
-        }
-    )  # fmt: skip
+    status = {"phase": "Running", "containerStatuses": [{"name": "runner", "state": state}]}
+    races.saw_pod(owned_pod(race.uid, job_of(race), index, uid, "n", spec={"nodeName": node}, status=status))
     return uid
 
 
