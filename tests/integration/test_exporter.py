@@ -56,6 +56,7 @@ class Told:
                 "0.1.0", "https://board", True, shown.series, self.limit, shown.dropped, {"Succeeded": 3},
                 Buckets((1,)), {"create": 2}, {"accepted": 7}, {"TooLarge": 1},
                 collected_at=START, swept_at=self.exporter.swept_at, judged_at=self.exporter.judged_at,
+                task_failures={"sweep": 1}, unreadable={"Pod": 1},
             ),
             lambda board, times: self.marked.append((board, times)),
             self.limit,

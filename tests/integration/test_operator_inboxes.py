@@ -16,6 +16,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from tests.owned import owned_job, owned_pod
 from velodrome import keys
 from velodrome.results import ProgressReport, ResultReport
 from velodrome.store import InboxSize, Room, Store
@@ -47,6 +48,10 @@ class Pods(Cluster):
         self.silent = silent
         self.asked = 0
 
+    async def jobs(self, namespace: str | None, uid: str | None = None) -> AsyncIterator[dict[str, Any]]:
+        for raw in self.found[:0]:  # that of each race is known from its making
+            yield raw
+
     async def pods(self, namespace: str | None, uid: str | None = None) -> AsyncIterator[dict[str, Any]]:
         self.asked += 1
         if uid in self.silent:
@@ -67,14 +72,11 @@ def parent(race: Race) -> dict[str, Any]:
 
 
 def pod(race: Race, index: int, uid: str) -> dict[str, Any]:
-    job = race.plan.job
-    labels = {
-        keys.LABEL_JOB_UID: race.uid,
-        "batch.kubernetes.io/job-name": Names.of(job, race.uid).job(groups(job)[0]),
-        "batch.kubernetes.io/job-completion-index": str(index),
-    }
-    metadata = {"name": f"pod-{uid}", "uid": uid, "labels": labels, "creationTimestamp": "2026-01-01T00:00:00Z"}
-    return {"metadata": metadata, "spec": {"nodeName": "n1"}, "status": {"phase": "Running"}}
+    return owned_pod(race.uid, job_name(race), index, uid, status={"phase": "Running"})
+
+
+def job_name(race: Race) -> str:
+    return Names.of(race.plan.job, race.uid).job(groups(race.plan.job)[0])
 
 
 def collection(store: Store, cluster: Cluster, client: redis.Redis, *seen: Race) -> tuple[Collection, Races, list[str]]:
@@ -87,6 +89,7 @@ def collection(store: Store, cluster: Cluster, client: redis.Redis, *seen: Race)
         known = races.get(race.uid)
         assert known is not None
         known.lay_out(race.plan, 1)
+        races.saw_job(owned_job(race.uid, job_name(race)))
         races.saw_pod(pod(race, 0, f"{race.uid}-p"))
     return Collection(races, store, cluster, woken.append, access.probe, seal=access.remove), races, woken
 

@@ -165,14 +165,14 @@ def test_an_error_at_one_inbox_holds_up_no_other(
         store.register(each.info)
         races.saw_pod(pod(each, 0, f"{each.uid}-p0"))
         store.append(each.uid, ResultReport(result=each.result(0, attempt=f"{each.uid}-p0")))
-    collect = Collector.collect_once
+    read = Collector.read
 
     def bug(collector: Collector) -> Any:
         if collector._uid == "a-odd":
             raise ZeroDivisionError
-        return collect(collector)
+        return read(collector)
 
-    monkeypatch.setattr(Collector, "collect_once", bug)
+    monkeypatch.setattr(Collector, "read", bug)
     assert not round_of(found)
     assert store.trials("bystander").keys() == {0}
     assert {race.uid: race.trouble for race in races}["bystander"] == ""
