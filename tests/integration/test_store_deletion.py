@@ -93,6 +93,7 @@ def jobs_of(make_race: type[Race]) -> st.SearchStrategy[list[Raced]]:
                     finished = 1.0 + len(records)
                     made_by: dict[str, Any] = {"attempt": attempt, "failed": failed, "cpu": cpu, "finished": finished}
                     values = {key: (index + 1 + number) / (50 + place) for place, key in enumerate(METRIC_KEYS)}
+                    values["parameters"] = 52 + index + number  # a count
                     records.append(race.record(index, accepted=at, values=values, **made_by))
             marks = draw(st.lists(st.sampled_from(marks_of(race)), max_size=2, unique_by=lambda mark: mark.field))
             made.append(Raced(race, tuple(records), tuple(marks)))
