@@ -72,14 +72,16 @@ class Campaign:
         cleared(self.kube)
         self.history.note("start", seed=wanted.seed, kills=wanted.kills, races=wanted.races, trials=wanted.trials)
         self.races = Races(self.kube, self.history, wanted.image, wanted.trials)
-        with Records(self.kube, self.history) as self.records, Statuses(self.kube, self.history) as self.statuses:
-            try:
-                self._strike_all()
-            finally:
-                self._end_all(time.monotonic() + 3600)  # whatever happened, the cluster is whole again
-            self.history.note("quiet")
-            self._await_races()
-        self._look_for_strays()
+        self.records = Records(self.kube, self.history)
+        with self.records.client:  # strays are looked for when nothing is noted any more
+            with self.records, Statuses(self.kube, self.history) as self.statuses:
+                try:
+                    self._strike_all()
+                finally:
+                    self._end_all(time.monotonic() + 3600)  # whatever happened, the cluster is whole again
+                self.history.note("quiet")
+                self._await_races()
+            self._look_for_strays()
         self.history.note("finish")
         faults = check(self.history.events, wanted.patience)
         return summary(self.history.events, faults), faults

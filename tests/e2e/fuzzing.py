@@ -52,6 +52,10 @@ class Api:
         context.load_cert_chain(pki / "admin.crt", pki / "admin.key")
         self._connection = http.client.HTTPSConnection("127.0.0.1", cluster.at.port(6443), context=context, timeout=60)
 
+    def close(self) -> None:
+        """Ends the connection."""
+        self._connection.close()
+
     def __call__(
         self, method: str, path: str, body: Any = None, kind: str = "application/json"
     ) -> tuple[int, Document]:
@@ -135,6 +139,20 @@ class Edge:
     port: int = field(default_factory=free_port)
     process: subprocess.Popen[bytes] | None = None
     made: int = 0
+    clients: list[redis.Redis] = field(default_factory=list)
+
+    def close(self) -> None:
+        """Ends the operator and all connections."""
+        self.stop()
+        self.api.close()
+        for client in self.clients:
+            client.close()
+
+    def client(self, url: str) -> redis.Redis:
+        """A client of Redis that is there as long as this is."""
+        made = redis.Redis.from_url(url)
+        self.clients.append(made)
+        return made
 
     def start(self) -> None:
         """Starts the operator for all namespaces, and waits until it is ready."""
@@ -210,7 +228,7 @@ class Edge:
         secret = next(item for item in listed if _owned(item, uid))
         url = base64.b64decode(secret["data"][keys.ENV_REDIS_URL]).decode()
         made = {key: value for key, value in made.items() if key != "status"}
-        return Open(namespace, name, uid, plan(validate(made, source=name)), job, redis.Redis.from_url(url))
+        return Open(namespace, name, uid, plan(validate(made, source=name)), job, self.client(url))
 
     def _job(self, namespace: str, uid: str) -> Document | None:
         listed = self.api.done("GET", jobs_of(namespace))["items"]
@@ -305,6 +323,6 @@ def edge(folder: Path) -> Iterator[Edge]:
                 found.start()
                 yield found
             finally:
-                found.stop()
+                found.close()
     finally:
         cluster.down()

@@ -246,7 +246,7 @@ def test_an_object_deleted_while_the_operator_is_down_leaves_nothing(kube: Kube,
     finally:
         operator(kube, 1)
     kube.wait("its user to go", lambda: f"velodrome-{own}" not in redis_cli(kube, "ACL", "USERS"), 150)
-    assert redis_cli(kube, "EXISTS", f"velodrome:inbox:{own}", f"velodrome:instructions:{own}").strip() == "0"
+    assert redis_cli(kube, "EXISTS", f"velodrome:reports:{own}", f"velodrome:instructions:{own}").strip() == "0"
 
 
 def test_a_pod_that_came_reported_and_went_while_the_operator_was_down_counts(
