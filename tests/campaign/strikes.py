@@ -41,6 +41,7 @@ class Striker:
     def __init__(self, kube: Kube) -> None:
         self._kube = kube
         self._hits: Counter[tuple[str, str]] = Counter()
+        self._visited = False
 
     def strike(self, stroke: Stroke) -> tuple[str, Undo]:
         """Does what a stroke says.
@@ -172,7 +173,12 @@ class Striker:
     # -- the clock --------------------------------------------------------------------------------------------------
 
     def _visitor(self, stroke: Stroke) -> tuple[str, Undo]:
-        """A second operator, beside the cluster, whose clock is off and whose requests are late; killed in the end."""
+        """A second operator, beside the cluster, whose clock is off and whose requests are late; killed in the end.
+
+        There is one at a time: it has addresses of its own.
+        """
+        if self._visited:
+            return "", _nothing
         install(("faketime",))
         steps = _STEPS[int(stroke.pick * len(_STEPS)) :] + _STEPS[: int(stroke.pick * len(_STEPS))]
         clock = self._kube.cluster.at.run / "campaign-clock"
@@ -183,10 +189,12 @@ class Striker:
         )  # fmt: skip
         context: AbstractContextManager[Any] = beside(self._kube, NAMESPACE, prefix=prefix)
         visitor = context.__enter__()
+        self._visited = True
         visitor.api.delay = visitor.redis.delay = 0.1 + stroke.pick
 
         def gone() -> None:
             context.__exit__(None, None, None)
+            self._visited = False
 
         return f"an operator at {', then '.join(steps[:2])}", _stepping(clock, steps[1], gone)
 
