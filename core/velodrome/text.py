@@ -109,6 +109,14 @@ def escaped_json(document: str) -> str:
     )
 
 
+def ascii_json(document: str) -> str:
+    """The same JSON in ASCII: each other character as JSON's own escape."""
+    return _BEYOND_ASCII.sub(lambda found: json.dumps(found[0])[1:-1], document)
+
+
+_BEYOND_ASCII: Final = re.compile(r"[^\x00-\x7f]")
+
+
 def is_clean(text: str) -> bool:
     """Whether `lines` would leave every character of the text as it is."""
     return all(shown is None for _, shown in _judged(text, "\n\t"))

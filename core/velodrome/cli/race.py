@@ -14,6 +14,7 @@ from velodrome import keys
 from velodrome.cli.console import complain, write_json_line, write_record
 from velodrome.cli.ending import FAILED, OK
 from velodrome.cli.options import JobFile, RedisUrl
+from velodrome.cli.outlet import going_on
 
 EXAMPLES = """\
   velodrome run deploy/examples/digits.yaml
@@ -85,7 +86,12 @@ def run(
     plans = plans_in(file)
     home = open_home()
     settings = _settings(home, parallel, cpus, data, retry_failed=retry_failed)
-    with stopped_by_signals() as stop, redis_for(redis) as source, _served(home, source, wanted=serve) as board:
+    with (
+        going_on(),
+        stopped_by_signals() as stop,
+        redis_for(redis) as source,
+        _served(home, source, wanted=serve) as board,
+    ):
         code = OK
         for plan in plans:
             if stop.requested:
