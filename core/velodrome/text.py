@@ -76,6 +76,11 @@ def within(text: str, octets: int) -> str:
     return encoded[: octets - len(_CUT.encode())].decode("utf-8", "ignore") + _CUT
 
 
+def counted(number: int, one: str, many: str | None = None) -> str:
+    """A number of things: `1 trial`, `6 trials`, `1,200 entries`."""
+    return f"{number:,} {one if number == 1 else many or f'{one}s'}"
+
+
 def cell(value: object) -> object:
     """A cell of a CSV file, which people open in a spreadsheet.
 
