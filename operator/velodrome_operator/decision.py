@@ -161,16 +161,15 @@ def _verdict(seen: Observation) -> Verdict | None:
         )
     if len(seen.finished) == trials:
         suffix = f", {failed} failed" if failed else ""
-        return Verdict(
-            "Complete", "AllTrialsFinished", f"{trials - failed} of {counted(trials, 'trial')} succeeded{suffix}"
-        )
+        words = f"{trials - failed} of {counted(trials, 'trial')} succeeded{suffix}"
+        return Verdict("Complete", "AllTrialsFinished", words)
     if seen.poison is not None:
         return Verdict("Failed", seen.poison.reason, seen.poison.message)
     if seen.lost > spec.execution.max_disruptions:
         return Verdict(
             "Failed",
             "TooManyDisruptions",
-            f"{seen.lost} pods were evicted, preempted, deleted or lost with their node; "
+            f"{counted(seen.lost, 'pod was', 'pods were')} evicted, preempted, deleted or lost with their node; "
             f"spec.execution.maxDisruptions is {spec.execution.max_disruptions}",
         )
     if seen.suspended:

@@ -61,10 +61,8 @@ def _measured(found: Footprint) -> str:
     from velodrome.units import quantity
 
     pins = f", {len(found.baselines)} of them pinned baselines" if found.baselines else ""
-    counts = (
-        f"{counted(found.jobs, 'job')}, {counted(found.trials, 'result')}"
-    counts += f", {counted(len(found.marks), 'mark')}{pins}"
-    )
+    marks = f"{counted(len(found.marks), 'mark')}{pins}"
+    counts = f"{counted(found.jobs, 'job')}, {counted(found.trials, 'result')}, {marks}"
     return f"{counts}; about {quantity('bytes', found.bytes)} of memory"
 
 

@@ -119,9 +119,8 @@ def images(at: Installation) -> Check:
     if stuck:
         name = stuck[0]["metadata"]["name"]
         fix = f"kubectl -n {stuck[0]['metadata']['namespace']} describe pod {name}: the image's name, or a pull secret"
-        return Check(
-            "images", "warning", f"{counted(len(stuck), 'pod')} can't pull what they need, {name} among them", fix
-        )
+        others = f" and {counted(len(stuck) - 1, 'other pod')}" if len(stuck) > 1 else ""
+        return Check("images", "warning", f"no image can be pulled for pod {name}{others}", fix)
     return Check("images", "ok", next(image for image in named if "@sha256:" in image))
 
 

@@ -143,7 +143,7 @@ class _Import:
             ValueError: it is no line of an export, or fits no job; it was not taken.
             SchemaUnsupported: a newer Velodrome wrote it.
         """
-        document = from_json(line)
+        document = from_json(line.encode("utf-8", "surrogateescape"))  # a byte that is no text is refused
         kind = document.get("type") if isinstance(document, dict) else None
         self._known_lines += kind in _KINDS
         if kind == "job":

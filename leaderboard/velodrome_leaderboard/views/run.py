@@ -94,11 +94,8 @@ def _state(record: TrialRecord) -> list[markup.Part]:
     result = record.result
     succeeded = result.outcome == "Succeeded"
     state = markup.Cell("succeeded", tone="good") if succeeded else markup.Cell("failed", tone="bad")
-    epochs = (
-        [f"{counted(result.epochs, 'epoch')}, stopped by {result.stopped_by}"]
-        if result.epochs and result.stopped_by
-        else []
-    )
+    stopped = bool(result.epochs and result.stopped_by)
+    epochs = [f"{counted(result.epochs or 0, 'epoch')}, stopped by {result.stopped_by}"] if stopped else []
     retries = [f"after {counted(record.observed.retries, 'retry', 'retries')}"] if record.observed.retries else []
     return [state, *epochs, *retries, markup.moment(result.finished_at, now(), zone())]
 
