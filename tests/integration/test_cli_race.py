@@ -345,6 +345,6 @@ def in_terminal(machine: Machine) -> Callable[[list[str]], str]:
                     break
         os.close(ours)
         assert process.wait() == 0
-        return written.decode()
+        return written.decode(errors="backslashreplace")
 
     return run
