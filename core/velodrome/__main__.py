@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
-from velodrome.errors import VelodromeError
+from velodrome.errors import OutputLost, VelodromeError
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -19,17 +19,41 @@ def kubectl() -> None:
 def main(name: str = "velodrome") -> None:
     """Runs the command line and ends the process with the exit code that its help documents."""
     from velodrome.cli.app import app
-    from velodrome.cli.console import complain, never_fail_on_a_character
+    from velodrome.cli.outlet import open_outlets
 
-    never_fail_on_a_character()
+    open_outlets()
     sys.excepthook = _told
     try:
         app(prog_name=name)
     except VelodromeError as error:
-        from velodrome.cli.ending import exit_code
+        _end(_explained(error))
+    except SystemExit as end:
+        _end(end.code)
 
+
+def _explained(error: VelodromeError) -> int:
+    from velodrome.cli.console import complain
+    from velodrome.cli.ending import READER_GONE, exit_code
+
+    code = exit_code(error)
+    if code != READER_GONE:  # whoever went away wants to hear nothing more, as with other commands
         complain(f"velodrome: {error}")
-        sys.exit(exit_code(error))
+    return code
+
+
+def _end(code: int | str | None) -> NoReturn:
+    """Ends the process, after the last of its output is written."""
+    from velodrome.cli.ending import OK, UNWRITABLE, final_code
+    from velodrome.cli.outlet import lost_output
+
+    code = OK if code is None else code
+    lost = lost_output()
+    if not isinstance(code, int) or lost is None:
+        sys.exit(code)
+    final = final_code(code, lost)
+    if final == UNWRITABLE != code:
+        _explained(OutputLost(lost))
+    sys.exit(final)
 
 
 def _told(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

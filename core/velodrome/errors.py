@@ -8,7 +8,8 @@
     ├── StoreRefused         Redis answers and will not take it (full, read-only, no permission): a person must act
     ├── SchemaUnsupported    a record was written by a newer Velodrome than this one
     ├── ClusterError         the cluster can't be asked, or says no (no kubectl, no such object, no right to it)
-    └── LocalError           this machine can't do it (no Redis server, a data folder that can't be written)
+    ├── LocalError           this machine can't do it (no Redis server, a data folder that can't be written)
+    └── OutputLost           what a command answers can't be written: its reader went away, or the disk is full
 
 The message of each names the thing at fault and the fix. `reason` is the CamelCase word that conditions, records and
 exit codes carry.
@@ -112,3 +113,13 @@ class ClusterError(VelodromeError):
     def __init__(self, said: str, fix: str = "") -> None:
         self.said, self.fix = said, fix
         super().__init__(f"{said}\n  fix: {fix}" if fix else said)
+
+
+class OutputLost(VelodromeError):
+    """Standard output can't be written any more; `cause` is the system's error."""
+
+    reason = "OutputLost"
+
+    def __init__(self, cause: OSError) -> None:
+        self.cause = cause
+        super().__init__(f"standard output can't be written ({cause.strerror or cause}); what is missing was lost")

@@ -76,6 +76,11 @@ def within(text: str, octets: int) -> str:
     return encoded[: octets - len(_CUT.encode())].decode("utf-8", "ignore") + _CUT
 
 
+def counted(number: int, one: str, many: str | None = None) -> str:
+    """A number of things: `1 trial`, `6 trials`, `1,200 entries`."""
+    return f"{number:,} {one if number == 1 else many or f'{one}s'}"
+
+
 def cell(value: object) -> object:
     """A cell of a CSV file, which people open in a spreadsheet.
 
@@ -107,6 +112,14 @@ def escaped_json(document: str) -> str:
         character if character in " \n" or shown is None else _json_escape(character)
         for character, shown in _judged(document, "\n")
     )
+
+
+def ascii_json(document: str) -> str:
+    """The same JSON in ASCII: each other character as JSON's own escape."""
+    return _BEYOND_ASCII.sub(lambda found: json.dumps(found[0])[1:-1], document)
+
+
+_BEYOND_ASCII: Final = re.compile(r"[^\x00-\x7f]")
 
 
 def is_clean(text: str) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime, tzinfo
+from datetime import datetime, timedelta, tzinfo
 from statistics import median
 
 from velodrome.stats import Interval
@@ -119,11 +119,21 @@ def duration(seconds: float) -> str:
 
 
 def clock_time(at: datetime, pattern: str = "%Y-%m-%d %H:%M:%S", zone: tzinfo | None = None) -> str:
-    """A moment by the clock of a zone, this machine's without one; in UTC where that clock does not go so far."""
+    """A moment by the clock of a zone, this machine's without one; in UTC where that clock does not go so far.
+
+    The zone stands behind it as its distance from UTC, `UTC` or `UTC+05:30`: names such as IST mean several.
+    """
     try:
-        return at.astimezone(zone).strftime(pattern)
+        local = at.astimezone(zone)
+        return f"{local.strftime(pattern)} {_zone(local)}"
     except (OverflowError, ValueError, OSError):  # the years 1 and 9999 have an end in other zones
-        return f"{at:{pattern.replace(' %Z', '')}} UTC"
+        return f"{at:{pattern}} UTC"
+
+
+def _zone(at: datetime) -> str:
+    ahead = round((at.utcoffset() or timedelta()).total_seconds() / 60)
+    sign, minutes = "-" if ahead < 0 else "+", abs(ahead)
+    return f"UTC{sign}{minutes // 60:02}:{minutes % 60:02}" if ahead else "UTC"
 
 
 def ago(seconds: float) -> str:

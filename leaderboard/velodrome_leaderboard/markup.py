@@ -47,7 +47,7 @@ class Column:
 
 def moment(at: datetime, now: datetime, zone: tzinfo) -> Cell:
     """A time as people say it, and to the second on hover."""
-    hint = clock_time(at, "%Y-%m-%d %H:%M:%S %Z", zone)
+    hint = clock_time(at, zone=zone)
     return Cell(ago((now - at).total_seconds()), hint=hint, tone="quiet")
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC
 
 import altair as alt
 import pandas as pd
 
 from velodrome.text import line
 from velodrome.timeline import Timeline
-from velodrome.units import column_scale
+from velodrome.units import clock_time, column_scale
 from velodrome_leaderboard.charts import Chart, Palette
 from velodrome_leaderboard.views.trend import trend_words
 
@@ -23,7 +24,7 @@ def history(found: Timeline, labels: Mapping[str, str], title: str, palette: Pal
         {
             "order": order,
             "job": line(moment.point.job_name),
-            "when": f"{moment.point.at:%Y-%m-%d %H:%M}",
+            "when": clock_time(moment.point.at, "%Y-%m-%d %H:%M", UTC),
             "mean": moment.interval.mean / scale.size,
             "low": (moment.interval.mean if moment.interval.low is None else moment.interval.low) / scale.size,
             "high": (moment.interval.mean if moment.interval.high is None else moment.interval.high) / scale.size,

@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from velodrome.plan import Plan
+from velodrome.text import counted
 from velodrome_operator import shapes
 from velodrome_operator.children import Manifest
 from velodrome_operator.missing import MissingResult, out_of_attempts, why
@@ -155,19 +156,20 @@ def _verdict(seen: Observation) -> Verdict | None:
         return Verdict(
             "Failed",
             "TooManyFailedTrials",
-            f"{failed} of {trials} trials failed; maxFailed is {spec.trials.max_failed}"
+            f"{failed} of {counted(trials, 'trial')} failed; maxFailed is {spec.trials.max_failed}"
             + (f"; {seen.first_failure}" if seen.first_failure else ""),
         )
     if len(seen.finished) == trials:
         suffix = f", {failed} failed" if failed else ""
-        return Verdict("Complete", "AllTrialsFinished", f"{trials - failed} of {trials} trials succeeded{suffix}")
+        words = f"{trials - failed} of {counted(trials, 'trial')} succeeded{suffix}"
+        return Verdict("Complete", "AllTrialsFinished", words)
     if seen.poison is not None:
         return Verdict("Failed", seen.poison.reason, seen.poison.message)
     if seen.lost > spec.execution.max_disruptions:
         return Verdict(
             "Failed",
             "TooManyDisruptions",
-            f"{seen.lost} pods were evicted, preempted, deleted or lost with their node; "
+            f"{counted(seen.lost, 'pod was', 'pods were')} evicted, preempted, deleted or lost with their node; "
             f"spec.execution.maxDisruptions is {spec.execution.max_disruptions}",
         )
     if seen.suspended:

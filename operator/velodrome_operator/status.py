@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from velodrome.text import counted
 from velodrome_operator import wording
 from velodrome_operator.decision import Observation, Verdict
 from velodrome_operator.regressed import Regressed
@@ -149,7 +150,7 @@ def _message(seen: Observation) -> str:
     active = sum(1 for pod in seen.pods if pod.phase == "Running")
     if seen.kueue and any(job.suspended for job in seen.jobs.values()):
         return "waiting for Kueue to admit the job"
-    told = f"{len(seen.finished)} of {len(seen.plan)} trials finished, {active} running"
+    told = f"{len(seen.finished)} of {counted(len(seen.plan), 'trial')} finished, {active} running"
     return f"{told}, {seen.lost} of {seen.plan.job.spec.execution.max_disruptions} disruptions" if seen.lost else told
 
 

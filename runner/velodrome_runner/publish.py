@@ -21,6 +21,7 @@ from redis.exceptions import NoPermissionError
 from redis.retry import Retry
 
 from velodrome import keys
+from velodrome.addresses import no_url, wrong_url
 from velodrome.results import Progress, ProgressReport, ResultReport, TrialResult
 from velodrome_runner.log import complain
 
@@ -37,15 +38,20 @@ def connect(url: str) -> redis.Redis:
     """A client that gives up quickly: retrying is the publisher's own affair.
 
     Raises:
-        ValueError: the URL is none of Redis.
+        ValueError: the URL is none of Redis; the words quote no password.
     """
-    return redis.Redis.from_url(
-        url,
-        socket_timeout=_TIMEOUT_SECONDS,
-        socket_connect_timeout=_TIMEOUT_SECONDS,
-        retry=Retry(NoBackoff(), 0),
-        health_check_interval=0,
-    )
+    if why := wrong_url(url):
+        raise ValueError(why)
+    try:
+        return redis.Redis.from_url(
+            url,
+            socket_timeout=_TIMEOUT_SECONDS,
+            socket_connect_timeout=_TIMEOUT_SECONDS,
+            retry=Retry(NoBackoff(), 0),
+            health_check_interval=0,
+        )
+    except ValueError:
+        raise ValueError(no_url("its port, or a value behind the question mark, can't be read")) from None
 
 
 class Publisher:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
@@ -106,3 +108,46 @@ def test_what_is_not_there_is_told_with_what_is(velodrome: Command, arguments: t
     result = velodrome(*arguments)
     assert result.exit_code == 2
     assert words in " ".join(result.output.split())
+
+
+def test_undoing_what_was_never_accepted_says_so(velodrome: Command) -> None:
+    nothing = velodrome("ack", "night-3", "cnn", "--undo")
+    assert nothing.exit_code == 2
+    assert "no change of cnn in job night-3 is accepted, so nothing is undone" in " ".join(nothing.output.split())
+    assert velodrome("ack", "night-3", "cnn", "--objective", "speed").exit_code == 0
+    other = velodrome("ack", "night-3", "cnn", "--objective", "accuracy", "--undo")
+    assert other.exit_code == 2
+    assert "no accuracy of cnn in job night-3 is accepted" in " ".join(other.output.split())
+    undone = velodrome("ack", "night-3", "cnn", "--undo")
+    assert undone.exit_code == 0
+    assert "cnn's latency_p50_seconds{batch_size=1} in job night-3" in undone.output
+    assert "accuracy" not in undone.output
+    assert velodrome("ack", "night-3", "cnn", "--undo").exit_code == 2
+
+
+def test_a_note_in_the_c_locale_is_kept_as_it_was_meant(velodrome: Command) -> None:
+    note = "geändert".encode().decode("ascii", "surrogateescape") + "\udcff"
+    assert velodrome("baseline", "set", "night-3", "cnn", "--note", note).exit_code == 0
+    (pin,) = json.loads(velodrome("baseline", "show", "--json").output)
+    assert pin["note"] == "geändert\\xff"
+
+
+def test_a_regression_that_nobody_reads_or_can_be_written_is_not_1(
+    velodrome: Command, redis_server: RedisServer
+) -> None:
+    def ended(rest: str, **environ: str) -> subprocess.CompletedProcess[str]:
+        command = f"set -o pipefail; {sys.executable} -m velodrome {rest}"
+        environ = {**os.environ, "VELODROME_REDIS_URL": redis_server.url, **environ}
+        return subprocess.run(["bash", "-c", command], env=environ, capture_output=True, text=True, check=False)
+
+    assert velodrome("regressions").exit_code == 1
+    assert ended("regressions > /dev/null").returncode == 1
+    gone = ended("regressions | true")
+    assert (gone.returncode, gone.stderr) == (141, "")
+    full = ended("regressions --json > /dev/full")
+    assert full.returncode == 74
+    assert full.stderr.count("\n") == 1
+    head = ended("results | head -0")
+    assert (head.returncode, head.stderr) == (141, "")
+    narrow = ended("results digits", PYTHONIOENCODING="latin-1")
+    assert (narrow.returncode, narrow.stderr) == (0, "")

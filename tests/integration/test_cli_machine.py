@@ -141,6 +141,57 @@ def test_a_port_that_is_taken_is_told_and_otherwise_the_next_one_is_used(home: H
     assert OwnRedis(home).pid() is None
 
 
+@pytest.mark.parametrize(
+    ("address", "port", "says"),
+    [
+        ("192.0.2.7", (), "192.0.2.7 is not an address of this machine"),
+        ("192.0.2.7", ("--port", "8600"), "192.0.2.7 is not an address of this machine"),
+        ("2001:db8::7", (), "2001:db8::7 is not an address of this machine"),
+        ("no.such.name.invalid", (), "--address no.such.name.invalid is no address, and no name of one"),
+    ],
+)
+def test_an_address_that_is_not_of_this_machine_is_no_port_that_is_taken(
+    home: Home, address: str, port: tuple[str, ...], says: str
+) -> None:
+    done = CliRunner().invoke(app, ["leaderboard", "--address", address, *port])
+    assert says in str(done.exception)
+    assert "taken" not in str(done.exception)
+    assert OwnRedis(home).pid() is None
+
+
+@pytest.mark.parametrize(
+    ("address", "url"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:9"),
+        ("0.0.0.0", "http://127.0.0.1:9"),  # noqa: S104 -- nothing listens
+        ("::1", "http://[::1]:9"),
+        ("::", "http://[::1]:9"),
+        ("fe80::1%eth0", "http://[fe80::1%25eth0]:9"),
+        ("localhost", "http://localhost:9"),
+    ],
+)
+def test_the_address_in_a_browser(address: str, url: str) -> None:
+    assert leaderboard.url_of(address, 9) == url
+
+
+@pytest.mark.parametrize("address", ["::1", "[::1]"])
+def test_ipv6_is_served_or_the_machine_has_none(home: Home, address: str) -> None:
+    with socket.socket(socket.AF_INET6) as probe:
+        try:
+            probe.bind(("::1", 0))
+        except OSError:
+            with pytest.raises(LocalError, match="not an address of this machine"):
+                Leaderboard(home, "redis://127.0.0.1:1", address=address)
+            return
+        probe.listen()
+        with pytest.raises(LocalError, match="is taken"):
+            Leaderboard(home, "redis://127.0.0.1:1", port=probe.getsockname()[1], address=address)
+    with Leaderboard(home, "redis://127.0.0.1:1", address=address) as board:
+        board.await_up()
+        assert board.url.startswith("http://[::1]:")
+        assert urllib.request.urlopen(board.url, timeout=30).status == 200  # noqa: S310 -- its own address
+
+
 def test_the_first_free_port_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(leaderboard, "is_free", lambda _, port: port > leaderboard.USUAL_PORT + 1)
     assert leaderboard.free_port("127.0.0.1") == leaderboard.USUAL_PORT + 2

@@ -148,7 +148,7 @@ def test_one_command_races_and_the_results_stay(machine: Machine, tmp_path: Path
     results = json.loads(machine.run("results", "--json").stdout)
     assert [one["name"] for one in results["objectives"]] == ["accuracy", "speed"]
     assert {row["entry"] for row in results["objectives"][0]["ranked"]} == {"small", "large"}
-    assert "curves, 1 epochs" in machine.run("show", "tiny/large/1").stdout
+    assert "curves, 1 epoch\n" in machine.run("show", "tiny/large/1").stdout
     assert machine.run("validate", file).returncode == 0
     exported = machine.run("export").stdout
     assert len(exported.splitlines()) == 5  # the job and its trials
@@ -220,6 +220,44 @@ def state_of(pid: int) -> str:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except FileNotFoundError:
         return "gone"
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(("lost", "code"), [("pipe", 141), ("full", 74)])
+def test_output_that_can_not_be_written_ends_no_race(machine: Machine, lost: str, code: int) -> None:
+    arguments = [sys.executable, "-m", "velodrome", "run", "--json", machine.job()]
+    if lost == "full":
+        with Path("/dev/full").open("wb") as full:
+            done = subprocess.run(arguments, env=machine.environ, stdout=full, stderr=subprocess.PIPE, check=False)
+        said = done.stderr.decode()
+        assert done.returncode == code
+        assert "standard output can't be written (No space left on device)" in said
+    else:
+        process = machine.start(machine.job())
+        until(process, "started", index=0)
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        said = process.stderr.read()
+        assert process.wait(60) == code
+        assert "standard output" not in said
+    assert "tiny: 4 of 4 trials succeeded." in said
+    assert "Traceback" not in said
+    assert "Exception ignored" not in said
+    (job,) = json.loads(machine.run("jobs", "--json").stdout)
+    assert (job["succeeded"], job["failed"]) == (4, 0)
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("narrow", [{"PYTHONIOENCODING": "latin-1"}, {"LC_ALL": "C", "PYTHONUTF8": "0"}])
+def test_a_terminal_that_lacks_characters_sees_a_race_to_its_end(
+    machine: Machine, in_terminal: Callable[[list[str]], str], narrow: dict[str, str]
+) -> None:
+    machine.environ |= {**narrow, "PYTHONCOERCECLOCALE": "0"}
+    screen = in_terminal(["run", machine.job()])
+    assert screen.count("\\u2713") == 4  # the check mark
+    assert "tiny: 4 of 4 trials succeeded." in screen
+    assert "can't be told apart from" in screen
 
 
 @pytest.mark.timeout(300)
@@ -307,6 +345,6 @@ def in_terminal(machine: Machine) -> Callable[[list[str]], str]:
                     break
         os.close(ours)
         assert process.wait() == 0
-        return written.decode()
+        return written.decode(errors="backslashreplace")
 
     return run

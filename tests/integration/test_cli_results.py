@@ -319,3 +319,108 @@ def test_results_that_arrive_meanwhile_are_there_the_next_time(velodrome: Comman
         assert "2 of 5 trials done" in velodrome("results").output
         accept(store, made, [made.record(trial) for trial in made.trials[7:]])
     assert "not ranked" not in velodrome("results").output
+
+
+# What is not there
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("results", "nowhere"),
+        ("jobs", "--board", "nowhere"),
+        ("jobs", "--board", "nowhere", "--json"),
+        ("jobs", "--board", ""),
+        ("export", "--board", "nowhere"),
+        ("baseline", "show", "--board", "nowhere"),
+        ("baseline", "clear", "nowhere", "cnn"),
+        ("delete", "board", "nowhere", "--yes"),
+        ("prune", "--keep-jobs", "1", "--board", "nowhere", "--yes"),
+        ("prune", "--keep-jobs", "1", "--board", "", "--yes"),
+        ("results", "\udcc3\udca4"),
+    ],
+    ids=" ".join,
+)
+def test_a_board_that_is_not_there_is_told_with_those_that_are(filled: Command, arguments: tuple[str, ...]) -> None:
+    before = filled("export").output
+    done = filled(*arguments)
+    assert done.exit_code == 2
+    assert done.stdout == ""
+    said = " ".join(done.stderr.split())
+    assert "there is no board" in said
+    assert "there are: fashion-mnist, digits" in said
+    assert filled("export").output == before
+
+
+@pytest.mark.parametrize(
+    ("name", "named"),
+    [("", "''"), ("\udcff", "\\xff"), ("\udcc3\udca4", "ä")],
+    ids=["empty", "no UTF-8", "UTF-8 in the C locale"],
+)
+def test_a_job_of_an_odd_name_is_not_there(filled: Command, name: str, named: str) -> None:
+    done = filled("show", f"{name}/cnn/0")
+    assert done.exit_code == 2
+    assert f"there is no job {named}: there are: fashion, digits" in " ".join(done.stderr.split())
+
+
+def test_an_export_that_would_be_of_nothing_writes_no_file(filled: Command, tmp_path: Path) -> None:
+    file = tmp_path / "backup.jsonl"
+    file.write_text("an older one")
+    assert filled("export", str(file), "--board", "nowhere").exit_code == 2
+    other = filled("export", str(file), "--board", "digits", "--job", "fashion")
+    assert other.exit_code == 2
+    assert "fashion is of board fashion-mnist" in " ".join(other.stderr.split())
+    assert file.read_text() == "an older one"
+
+
+def test_a_job_without_a_trial_is_no_empty_name(filled: Command) -> None:
+    assert "digits is a job, and no trial is named: write digits/ENTRY/REPEAT" in " ".join(
+        filled("show", "digits").stderr.split()
+    )
+    assert "'' is no trial of digits" in " ".join(filled("show", "digits/").stderr.split())
+
+
+def test_conditions_as_csv_are_the_same_as_in_json(filled: Command) -> None:
+    lines = list(csv.DictReader(io.StringIO(filled("results", "digits", "--cohorts", "--csv").output)))
+    found = json.loads(filled("results", "digits", "--cohorts", "--json").output)
+    assert [(line["objective"], line["cohort"], int(line["entries"])) for line in lines] == [
+        (name, one["id"], one["entries"]) for name, cohorts in found.items() for one in cohorts
+    ]
+    both = filled("results", "digits", "--cohorts", "--cohort", lines[0]["cohort"])
+    assert both.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("content", "number"),
+    [
+        (b"apiVersion: v1\nkind: Namespace\n" * 30, 1),
+        (b"\n\n[1, 2]\n{}\n", 3),
+        (b'{"type": "other"}\n', 1),
+        (b"\xff\xfe\x00garbage\x80\n" * 5, 1),
+    ],
+    ids=["YAML", "JSON", "another kind of line", "bytes"],
+)
+def test_some_other_file_is_no_export_which_is_one_sentence(
+    filled: Command, tmp_path: Path, content: bytes, number: int
+) -> None:
+    file = tmp_path / "other"
+    file.write_bytes(content)
+    done = filled("import", str(file))
+    assert done.exit_code == 2
+    assert done.stdout == ""
+    said = " ".join(done.stderr.split())
+    assert f"{file} is no export of Velodrome, so nothing is imported: line {number}: " in said
+    assert said.count(": line ") == 1
+
+
+def test_an_export_is_read_with_a_mark_at_its_start_and_bytes_that_are_no_text_in_its_midst(
+    filled: Command, redis_server: Any, tmp_path: Path
+) -> None:
+    lines = filled("export", "--job", "digits-laptop").output.encode().splitlines()
+    redis_server.client().flushall()
+    file = tmp_path / "damaged"
+    file.write_bytes(b"\xef\xbb\xbf" + b"\n".join([*lines[:5], b"\xff\xfe", *lines[5:]]) + b"\n")
+    done = filled("import", str(file))
+    assert done.exit_code == 1
+    assert "line 6: " in done.stderr
+    assert json.loads(filled("jobs", "--json").output)[0]["succeeded"] == 25

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta, timezone
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from velodrome.metrics import CATALOGUE
 from velodrome.stats import Interval, mean_interval
-from velodrome.units import ago, column_scale, duration, quantity
+from velodrome.text import counted
+from velodrome.units import ago, clock_time, column_scale, duration, quantity
 
 
 @pytest.mark.parametrize(
@@ -112,3 +115,24 @@ def test_durations(seconds: float, text: str) -> None:
 )  # fmt: skip
 def test_times_past(seconds: float, text: str) -> None:
     assert ago(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("zone", "shown"),
+    [
+        (UTC, "2026-03-01 12:00:00 UTC"),
+        (timezone(timedelta(hours=5, minutes=30), "IST"), "2026-03-01 17:30:00 UTC+05:30"),
+        (timezone(-timedelta(hours=3, minutes=30)), "2026-03-01 08:30:00 UTC-03:30"),
+    ],
+)
+def test_a_time_carries_its_distance_from_utc(zone: timezone, shown: str) -> None:
+    assert clock_time(datetime(2026, 3, 1, 12, tzinfo=UTC), zone=zone) == shown
+
+
+def test_a_time_that_other_zones_do_not_have_is_in_utc() -> None:
+    assert clock_time(datetime.max.replace(tzinfo=UTC), "%H:%M", timezone(timedelta(hours=1))) == "23:59 UTC"
+
+
+@pytest.mark.parametrize(("number", "shown"), [(0, "0 entries"), (1, "1 entry"), (1200, "1,200 entries")])
+def test_a_noun_agrees_with_its_number(number: int, shown: str) -> None:
+    assert counted(number, "entry", "entries") == shown

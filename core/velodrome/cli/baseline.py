@@ -90,13 +90,16 @@ def set_(
     A job whose spec.regression.baseline names another one is compared with that.
     """
     from velodrome.cli.connecting import results_store
+    from velodrome.cli.finding import typed
     from velodrome.marks import Baseline
 
     with results_store(redis) as store:
         chosen = _job(store, job)
         key = "" if objective is None else _key(chosen, objective)
         _require_entry(chosen, entry)
-        store.mark(Baseline(board=chosen.board, entry=entry, metric_key=key, job_uid=chosen.uid, at=_now(), note=note))
+        store.mark(
+            Baseline(board=chosen.board, entry=entry, metric_key=key, job_uid=chosen.uid, at=_now(), note=typed(note))
+        )
     say(line(f"{chosen.board}: {entry} is compared with job {chosen.name} ({chosen.uid}) from now on"))
 
 
@@ -107,10 +110,11 @@ def show(
     redis: RedisUrl = None,
 ) -> None:
     """List pinned baselines."""
+    from velodrome.cli.board import chosen_board
     from velodrome.cli.connecting import results_store
 
     with results_store(redis) as store:
-        boards = [board] if board is not None else sorted(known.name for known in store.boards())
+        boards = [chosen_board(store, board)] if board is not None else sorted(one.name for one in store.boards())
         found = [mark for name in boards for mark in store.baselines(name)]
     if json:
         write_json([mark.model_dump(mode="json") for mark in found])
@@ -137,15 +141,12 @@ def clear(
     redis: RedisUrl = None,
 ) -> None:
     """Compare with the newest job that was not worse again."""
+    from velodrome.cli.board import chosen_board
     from velodrome.cli.connecting import results_store
 
     with results_store(redis) as store:
-        key = None
-        if objective is not None:
-            jobs = store.jobs(board, limit=1)
-            if not jobs:
-                raise typer.BadParameter(line(f"there is no board {board}"), param_hint="BOARD")
-            key = _key(jobs[0], objective)
+        board = chosen_board(store, board)
+        key = None if objective is None else _key(store.jobs(board, limit=1)[0], objective)
         pinned = [mark for mark in store.baselines(board) if mark.entry == entry and key in (None, mark.metric_key)]
         if not pinned:
             raise typer.BadParameter(
@@ -168,6 +169,7 @@ def ack(
 ) -> None:
     """Accept a change: no alarm for JOB's values of ENTRY, and later values are compared with these."""
     from velodrome.cli.connecting import results_store
+    from velodrome.cli.finding import typed
     from velodrome.comparability import board_objectives
     from velodrome.marks import Acknowledgement
 
@@ -176,13 +178,19 @@ def ack(
         _require_entry(chosen, entry)
         all_keys = [str(one.key) for one in board_objectives([chosen])]
         keys = all_keys if objective is None else [_key(chosen, objective)]
-        for key in keys:
-            mark = Acknowledgement(
-                board=chosen.board, entry=entry, metric_key=key, job_uid=chosen.uid, at=_now(), note=note
+        marks = [
+            Acknowledgement(
+                board=chosen.board, entry=entry, metric_key=key, job_uid=chosen.uid, at=_now(), note=typed(note)
             )
-            if undo:
-                store.unmark(mark)
-            else:
+            for key in keys
+        ]
+        if undo:
+            keys = [mark.metric_key for mark in marks if store.unmark(mark)]
+            if not keys:
+                what = f"no {'change' if objective is None else objective} of {entry} in job {chosen.name} is accepted"
+                raise typer.BadParameter(line(f"{what}, so nothing is undone"), param_hint="--undo")
+        else:
+            for mark in marks:
                 store.mark(mark)
     done = "no longer accepted" if undo else "accepted; it is the baseline of what comes after"
     say(line(f"{chosen.board}: {entry}'s {', '.join(keys)} in job {chosen.name} ({chosen.uid}): {done}"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -54,10 +54,12 @@ def results(
 
     if json and csv:
         raise typer.BadParameter("choose one of --json and --csv")
+    if cohorts and cohort is not None:
+        raise typer.BadParameter("choose one of --cohorts, which lists them, and --cohort, which shows one")
     with results_store(redis) as store:
         chosen = chosen_board(store, board)
         if cohorts:
-            _print_cohorts(store, chosen, objective, as_json=json)
+            _print_cohorts(store, chosen, objective, form="json" if json else "csv" if csv else "table")
             return
         from velodrome.cli.rankings import board_rankings
 
@@ -84,7 +86,8 @@ def jobs(
     from velodrome.cli.connecting import results_store
 
     with results_store(redis) as store:
-        found = [(job, store.counts(job.uid)) for job in store.jobs(board, limit=limit)]
+        chosen = None if board is None else chosen_board(store, board)
+        found = [(job, store.counts(job.uid)) for job in store.jobs(chosen, limit=limit)]
     if json:
         write_json([_job_document(job, counts) for job, counts in found])
     elif not found:
@@ -98,6 +101,9 @@ NOTHING = "Nothing has been raced here yet. Try: velodrome run deploy/examples/d
 
 def chosen_board(store: Reader, wanted: str | None) -> str:
     """The board of that name, or the newest one; a usage error where there is none."""
+    from velodrome.cli.finding import shown, typed
+
+    wanted = None if wanted is None else typed(wanted)
     boards = [board.name for board in store.boards()]
     if not boards:
         raise typer.BadParameter(NOTHING, param_hint="BOARD")
@@ -106,8 +112,8 @@ def chosen_board(store: Reader, wanted: str | None) -> str:
 
         close = get_close_matches(wanted, boards, 1)
         hint = f"did you mean {line(close[0])}?" if close else f"there are: {line(', '.join(boards))}"
-        raise typer.BadParameter(f"there is no board {line(wanted)}: {hint}", param_hint="BOARD")
-    return wanted or boards[0]
+        raise typer.BadParameter(f"there is no board {shown(wanted)}: {hint}", param_hint="BOARD")
+    return boards[0] if wanted is None else wanted
 
 
 def print_board(board: str, rankings: tuple[Ranked, ...]) -> None:
@@ -120,7 +126,7 @@ def print_board(board: str, rankings: tuple[Ranked, ...]) -> None:
     print_rankings(console, rankings)
 
 
-def _print_cohorts(store: Store, board: str, objective: str | None, *, as_json: bool) -> None:
+def _print_cohorts(store: Store, board: str, objective: str | None, *, form: Literal["table", "json", "csv"]) -> None:
     from velodrome.cli.console import output, table
     from velodrome.cli.rankings import board_rankings
     from velodrome.comparability import cohort_labels
@@ -129,7 +135,7 @@ def _print_cohorts(store: Store, board: str, objective: str | None, *, as_json: 
         ranked.objective: store.cohorts(board, str(ranked.objective.key))
         for ranked in board_rankings(store, board, objective)
     }
-    if as_json:
+    if form == "json":
         write_json(
             {
                 one.name: [{"id": c.cohort_id, "conditions": c.conditions, "entries": c.entries} for c in cohorts]
@@ -137,12 +143,19 @@ def _print_cohorts(store: Store, board: str, objective: str | None, *, as_json: 
             }
         )
         return
-    shown = table("objective", "cohort", "entries", "trials", "conditions", numbers=frozenset({"entries", "trials"}))
-    for one, cohorts in found.items():
-        labels = cohort_labels(cohorts)
-        for cohort in cohorts:
-            row = (one.name, cohort.cohort_id, str(cohort.entries), str(cohort.samples), labels[cohort.cohort_id])
-            shown.add_row(*row)
+    columns = ("objective", "cohort", "entries", "trials", "conditions")
+    labels = {one.name: cohort_labels(cohorts) for one, cohorts in found.items()}
+    rows = [
+        (one.name, cohort.cohort_id, cohort.entries, cohort.samples, labels[one.name][cohort.cohort_id])
+        for one, cohorts in found.items()
+        for cohort in cohorts
+    ]
+    if form == "csv":
+        write_rows([("board", *columns), *((board, *row) for row in rows)])
+        return
+    shown = table(*columns, numbers=frozenset({"entries", "trials"}))
+    for row in rows:
+        shown.add_row(*map(str, row))
     output().print(shown)
 
 

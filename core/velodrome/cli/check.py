@@ -10,6 +10,7 @@ import typer
 from velodrome.cli.console import complain, say, write_json_line
 from velodrome.cli.ending import BAD_INPUT
 from velodrome.cli.options import JobFile, Json
+from velodrome.text import counted
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -76,7 +77,7 @@ def trials_text(plan: Plan) -> str:
     entries, trials = len(plan.configs), plan.job.spec.trials
     last = trials.base_seed + trials.repeats - 1
     seeds = f"seed {last}" if trials.repeats == 1 else f"seeds {trials.base_seed} to {last}"
-    count = f"{entries} {'entry' if entries == 1 else 'entries'} × {trials.repeats} = {len(plan)} trials"
+    count = f"{counted(entries, 'entry', 'entries')} × {trials.repeats} = {counted(len(plan), 'trial')}"
     return f"{count}, {seeds} for each entry"
 
 
@@ -86,7 +87,7 @@ def headlines(plan: Plan) -> list[str]:
 
     spec = plan.job.spec
     target = spec.budget.target
-    budget = [f"{spec.budget.max_epochs} epochs at most"]
+    budget = [f"{counted(spec.budget.max_epochs, 'epoch')} at most"]
     if spec.budget.max_seconds is not None:
         budget.append(f"{spec.budget.max_seconds:g} s of training at most")
     if target is not None:

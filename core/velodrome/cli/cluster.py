@@ -60,6 +60,8 @@ def get(
     from velodrome.cluster import telling
     from velodrome.cluster.kubectl import BENCHMARKJOBS
 
+    if name is not None and everywhere:
+        raise typer.BadParameter("choose one of NAME and --all-namespaces", param_hint="NAME")
     kubectl = _kubectl(namespace, context, kubeconfig)
     jobs = [kubectl.json("get", BENCHMARKJOBS, name)] if name else kubectl.items(
         BENCHMARKJOBS, *(["--all-namespaces"] if everywhere else [])

@@ -16,9 +16,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, BinaryIO, TextIO
 
-from velodrome.text import cell, escaped_json, json_line, lines
+from velodrome.text import ascii_json, cell, escaped_json, json_line, lines
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -75,10 +75,14 @@ def write_json_line(value: object) -> None:
 
 
 def write_record(record: str) -> None:
-    """Writes JSON that is made already, and a newline, to standard output."""
-    import typer
+    """Writes JSON that is made already, and a newline, to standard output.
 
-    typer.echo(escaped_json(record))
+    JSON is UTF-8: in another encoding all but ASCII is written as JSON's own escapes, so that every program reads it.
+    """
+    shown = escaped_json(record)
+    if sys.stdout.encoding.lower().replace("_", "-") not in ("utf-8", "utf8"):
+        shown = ascii_json(shown)
+    _put(sys.stdout, f"{shown}\n")
 
 
 def write_rows(rows: Iterable[Iterable[object]]) -> None:
@@ -89,15 +93,30 @@ def write_rows(rows: Iterable[Iterable[object]]) -> None:
     writer.writerows([cell(value) for value in row] for row in rows)
 
 
-def never_fail_on_a_character() -> None:
-    """Lets both streams write an escape for a character that their encoding lacks."""
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")
+def standard_input() -> BinaryIO:
+    """Standard input in bytes: files are UTF-8, whatever the terminal's encoding is.
+
+    Raises:
+        BadParameter: it is closed.
+    """
+    if sys.stdin is None:
+        import typer
+
+        raise typer.BadParameter("standard input is closed", param_hint="FILE")
+    return sys.stdin.buffer
 
 
 def _write(text: str, *, err: bool, bold: bool, colour: str | None) -> None:
     import typer
 
+    stream = sys.stderr if err else sys.stdout
     shown = lines(text, _MOST)
-    typer.secho(shown, err=err, bold=bold or None, fg=colour)
+    if stream.isatty():
+        shown = typer.style(shown, bold=bold or None, fg=colour)
+    _put(stream, f"{shown}\n")
+
+
+def _put(stream: TextIO, text: str) -> None:
+    """Writes to a stream in its own encoding: click would choose another one for it in the C locale."""
+    stream.write(text)
+    stream.flush()

@@ -175,7 +175,7 @@ def _overdue(found: Place, rules: Retention, board: str | None) -> list[JobInfo]
     from velodrome.retention import overdue_of
 
     deleter, now = found.deleter, datetime.now(UTC)
-    boards = [chosen_board(deleter, board)] if board else sorted(one.name for one in deleter.boards())
+    boards = [chosen_board(deleter, board)] if board is not None else sorted(one.name for one in deleter.boards())
     jobs = [job for name in boards for job in overdue_of(deleter, name, rules, (), now)]
     going = found.going(jobs)
     return [job for job in jobs if job.uid not in going]
@@ -183,13 +183,14 @@ def _overdue(found: Place, rules: Retention, board: str | None) -> list[JobInfo]
 
 def _tell(deleter: Deleter, jobs: list[JobInfo]) -> None:
     from velodrome.cli.console import output, table
+    from velodrome.units import clock_time
 
     if not jobs:
         say("Nothing is past these limits.")
         return
     shown = table("goes", "board", "started", "results", "uid", numbers=frozenset({"results"}))
     for job, count in zip(jobs, deleter.result_counts([job.uid for job in jobs]), strict=True):
-        started = job.created_at.astimezone().strftime("%Y-%m-%d %H:%M")
+        started = clock_time(job.created_at, "%Y-%m-%d %H:%M")
         shown.add_row(job.name, job.board, started, str(count), job.uid)
     output().print(shown)
 

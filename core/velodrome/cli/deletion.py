@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from velodrome.cli.console import ask, say
-from velodrome.text import line
+from velodrome.text import counted, line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -61,12 +61,9 @@ def _measured(found: Footprint) -> str:
     from velodrome.units import quantity
 
     pins = f", {len(found.baselines)} of them pinned baselines" if found.baselines else ""
-    counts = f"{_many(found.jobs, 'job')}, {_many(found.trials, 'result')}, {_many(len(found.marks), 'mark')}{pins}"
+    marks = f"{counted(len(found.marks), 'mark')}{pins}"
+    counts = f"{counted(found.jobs, 'job')}, {counted(found.trials, 'result')}, {marks}"
     return f"{counts}; about {quantity('bytes', found.bytes)} of memory"
-
-
-def _many(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def confirmed(yes: bool, question: str) -> None:
@@ -87,7 +84,7 @@ def saved(file: Path, lines: Iterator[str]) -> None:
     from velodrome.cli.transfer import write_file
 
     count = write_file(file, lines)
-    say(line(f"{file}: {count} lines; velodrome import {file} brings them back."))
+    say(line(f"{file}: {counted(count, 'line')}; velodrome import {file} brings them back."))
 
 
 def all_lines(deleter: Deleter, uids: Sequence[str]) -> Iterator[str]:

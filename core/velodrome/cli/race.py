@@ -14,6 +14,8 @@ from velodrome import keys
 from velodrome.cli.console import complain, write_json_line, write_record
 from velodrome.cli.ending import FAILED, OK
 from velodrome.cli.options import JobFile, RedisUrl
+from velodrome.cli.outlet import going_on
+from velodrome.text import counted
 
 EXAMPLES = """\
   velodrome run deploy/examples/digits.yaml
@@ -85,7 +87,12 @@ def run(
     plans = plans_in(file)
     home = open_home()
     settings = _settings(home, parallel, cpus, data, retry_failed=retry_failed)
-    with stopped_by_signals() as stop, redis_for(redis) as source, _served(home, source, wanted=serve) as board:
+    with (
+        going_on(),
+        stopped_by_signals() as stop,
+        redis_for(redis) as source,
+        _served(home, source, wanted=serve) as board,
+    ):
         code = OK
         for plan in plans:
             if stop.requested:
@@ -174,17 +181,21 @@ def _watcher(*, quiet: bool, json: bool) -> AbstractContextManager[Watch]:
 
 def _tell_end(plan: Plan, finish: Finish, file: Path) -> None:
     name, total = plan.job.metadata.name, len(plan)
-    counts = f"{finish.succeeded} of {total} trials succeeded" + (f", {finish.failed} failed" if finish.failed else "")
+    failed = f", {finish.failed} failed" if finish.failed else ""
+    counts = f"{finish.succeeded} of {counted(total, 'trial')} succeeded{failed}"
+    was, is_ = ("was", "is") if finish.missing == 1 else ("were", "are")
     match finish.halt:
         case "maxFailed":
             allowed = plan.job.spec.trials.max_failed
             complain(
-                f"{name} was stopped: {finish.failed} trials failed and trials.maxFailed is {allowed}; {counts}, "
-                f"{finish.missing} were not run.\n  `velodrome show {finish.uid}/INDEX` shows why; "
+                f"{name} was stopped: {counted(finish.failed, 'trial')} failed and trials.maxFailed is {allowed}; "
+                f"{counts}, {finish.missing} {was} not run.\n  `velodrome show {finish.uid}/INDEX` shows why; "
                 f"once that is mended: velodrome run {file} --retry-failed"
             )
         case "interrupted":
-            complain(f"{name} was interrupted; {counts}, {finish.missing} are left.\n  Carry on: velodrome run {file}")
+            complain(
+                f"{name} was interrupted; {counts}, {finish.missing} {is_} left.\n  Carry on: velodrome run {file}"
+            )
         case None:
             complain(f"{name}: {counts}.")
 

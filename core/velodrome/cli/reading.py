@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
+from velodrome.cli.console import standard_input
 from velodrome.plan import Plan, plan
-from velodrome.spec import BenchmarkJob, parse_jobs, read_jobs
+from velodrome.spec import BenchmarkJob, decode_jobs, read_jobs
 
 
 def jobs_in(path: Path) -> tuple[BenchmarkJob, ...]:
@@ -16,7 +16,7 @@ def jobs_in(path: Path) -> tuple[BenchmarkJob, ...]:
         SpecError: the file can't be read, or anything in it is wrong.
     """
     if str(path) == "-":
-        return parse_jobs(sys.stdin.read(), "standard input")
+        return decode_jobs(standard_input().read(), "standard input")
     return read_jobs(path)
 
 

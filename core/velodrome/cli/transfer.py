@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from velodrome import text
-from velodrome.cli.console import complain, say, write_record
+from velodrome.cli.console import complain, say, standard_input, write_record
 from velodrome.cli.ending import FAILED
 from velodrome.cli.options import RedisUrl
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from velodrome.store import ImportReport, Store
 
@@ -37,21 +37,22 @@ def export(
     redis: RedisUrl = None,
 ) -> None:
     """Write jobs and results as JSON lines: a backup, or something to import on another machine."""
+    from velodrome.cli.board import chosen_board
     from velodrome.cli.connecting import results_store
+    from velodrome.cli.finding import found_job
 
     with results_store(redis) as store:
-        uid = None
-        if job is not None:
-            from velodrome.cli.finding import found_job
-
-            uid = found_job(store, job).uid
-        lines = store.export_lines(board, uid)
+        chosen = None if board is None else chosen_board(store, board)
+        found = None if job is None else found_job(store, job)
+        if found is not None and chosen not in (None, found.board):
+            raise typer.BadParameter(text.line(f"{found.name} is of board {found.board}"), param_hint="--job")
+        lines = store.export_lines(chosen, None if found is None else found.uid)
         if str(file) == "-":
             for line in lines:
                 write_record(line)
         else:
             count = write_file(file, lines)
-            complain(f"{file}: {count} lines")
+            complain(f"{file}: {text.counted(count, 'line')}")
 
 
 def import_(
@@ -63,6 +64,12 @@ def import_(
 
     with results_store(redis) as store:
         report = _read(store, file)
+    if report.rejected and not report.known_lines:
+        first = report.rejected[0]
+        raise typer.BadParameter(
+            f"{file} is no export of Velodrome, so nothing is imported: line {first.line}: {text.line(first.why, 300)}",
+            param_hint="FILE",
+        )
     say(
         f"imported {report.imported}, already there {report.duplicates}, superseded {report.superseded}, "
         f"conflicts {report.conflicts}, refused {report.rejected_count}"
@@ -70,21 +77,25 @@ def import_(
     for line in report.rejected[:_SHOWN_REJECTIONS]:
         complain(f"{file}: line {line.line}: {text.line(line.why)}")
     if report.rejected_count > _SHOWN_REJECTIONS:
-        complain(f"{file}: and {report.rejected_count - _SHOWN_REJECTIONS} more lines")
+        complain(f"{file}: and {text.counted(report.rejected_count - _SHOWN_REJECTIONS, 'more line')}")
     if report.rejected_count:
         raise typer.Exit(FAILED)
 
 
 def _read(store: Store, file: Path) -> ImportReport:
-    import sys
-
-    if str(file) == "-":
-        return store.import_lines(sys.stdin)
     try:
-        with file.open(encoding="utf-8") as lines:
-            return store.import_lines(lines)
-    except (OSError, UnicodeDecodeError) as error:
-        raise typer.BadParameter(f"{file} can't be read: {error}", param_hint="FILE") from error
+        if str(file) == "-":
+            return store.import_lines(_decoded(standard_input()))
+        with file.open("rb") as lines:
+            return store.import_lines(_decoded(lines))
+    except OSError as error:
+        raise typer.BadParameter(f"{file} can't be read: {error.strerror or error}", param_hint="FILE") from error
+
+
+def _decoded(lines: Iterable[bytes]) -> Iterator[str]:
+    """Lines as text, whatever encoding this machine prefers; one that is no UTF-8 is refused by itself later."""
+    for line in lines:
+        yield line.decode("utf-8-sig", "surrogateescape")
 
 
 def write_file(file: Path, lines: Iterable[str]) -> int:

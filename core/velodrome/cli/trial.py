@@ -105,7 +105,7 @@ def _outcome_lines(record: TrialRecord) -> Iterator[str]:
     when = clock_time(result.finished_at)
     words = f"{result.outcome} at {when} after {duration(seconds)}, seed {result.seed}, attempt {result.attempt}"
     if record.observed.retries:
-        words += f", {record.observed.retries} tries before"
+        words += f", {text.counted(record.observed.retries, 'try', 'tries')} before"
     yield text.line(words)
     claimed = record.observed.claimed
     if claimed is not None:
@@ -116,7 +116,7 @@ def _outcome_lines(record: TrialRecord) -> Iterator[str]:
     if result.epochs is not None:
         best = "" if result.best_epoch is None else f", the best was epoch {result.best_epoch}"
         stopped = "" if result.stopped_by is None else f", stopped by {result.stopped_by}"
-        yield f"{result.epochs} epochs{best}{stopped}"
+        yield f"{text.counted(result.epochs, 'epoch')}{best}{stopped}"
 
 
 def _metric_pairs(record: TrialRecord) -> Iterator[tuple[str, str]]:
@@ -173,7 +173,7 @@ def _curve_lines(curves: tuple[EpochPoint, ...]) -> Iterator[str]:
         label = name if name.startswith("validation_") else f"validation {name}"
         series[label] = [point.validation[name] for point in curves if name in point.validation]
     pairs = ((name, f"{sparkline(values)}  {values[0]:.4g} to {values[-1]:.4g}") for name, values in series.items())
-    yield from _section(f"curves, {len(curves)} epochs", pairs)
+    yield from _section(f"curves, {text.counted(len(curves), 'epoch')}", pairs)
 
 
 def sparkline(values: list[float], width: int = _SPARKLINE_WIDTH) -> str:

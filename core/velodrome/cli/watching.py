@@ -12,7 +12,7 @@ from velodrome.local.decisions import seconds_left
 from velodrome.metrics import MetricKey
 from velodrome.plan import Plan, Trial, objective_key
 from velodrome.results import Progress, TrialResult
-from velodrome.text import indented, json_line, line
+from velodrome.text import counted, indented, json_line, line
 from velodrome.units import duration, quantity
 
 if TYPE_CHECKING:
@@ -186,7 +186,7 @@ class Live:
     def _race_words(self) -> str:
         left = self._seen.left()
         eta = "" if left is None else f", about {duration(left)} left"
-        return f"{self._seen.done} of {self._seen.total} trials{eta}"
+        return f"{self._seen.done} of {counted(self._seen.total, 'trial')}{eta}"
 
 
 class JsonLines:
@@ -209,11 +209,12 @@ def opening(event: events.Opened) -> str:
     remaining = len(event.pending)
     finished = total - remaining
     if remaining == 0:
-        return f"{job}: all {total} trials are finished already (run them again with --fresh)"
-    carried = f", {finished} are finished already" if finished else ""
+        what = "the trial is" if total == 1 else f"all {total} trials are"
+        return f"{job}: {what} finished already (run {'it' if total == 1 else 'them'} again with --fresh)"
+    carried = f", {finished} {'is' if finished == 1 else 'are'} finished already" if finished else ""
     threads = f"{event.cpus} CPU{'' if event.cpus == 1 else 's'}"
     share = f"{event.parallel} at a time with {threads} each" if event.parallel > 1 else f"one at a time, {threads}"
-    return f"{job}: {remaining} of {total} trials to run{carried}; {share}"
+    return f"{job}: {remaining} of {counted(total, 'trial')} to run{carried}; {share}"
 
 
 def name(trial: Trial) -> str:

@@ -11,6 +11,7 @@ from velodrome.cluster.kubectl import BENCHMARKJOBS, Kubectl
 from velodrome.errors import ClusterError
 from velodrome.keys import VERSION
 from velodrome.local.examination import Check
+from velodrome.text import counted
 
 _INSTALL = "install Velodrome: deploy/README.md"
 # What a person needs to race, beside reading.
@@ -118,7 +119,8 @@ def images(at: Installation) -> Check:
     if stuck:
         name = stuck[0]["metadata"]["name"]
         fix = f"kubectl -n {stuck[0]['metadata']['namespace']} describe pod {name}: the image's name, or a pull secret"
-        return Check("images", "warning", f"{len(stuck)} pods can't pull theirs, {name} among them", fix)
+        others = f" and {counted(len(stuck) - 1, 'other pod')}" if len(stuck) > 1 else ""
+        return Check("images", "warning", f"no image can be pulled for pod {name}{others}", fix)
     return Check("images", "ok", next(image for image in named if "@sha256:" in image))
 
 
@@ -161,8 +163,8 @@ def gpus(at: Installation) -> Check:
     count = sum(int(node["status"].get("allocatable", {}).get("nvidia.com/gpu", 0)) for node in nodes)
     if not count:
         fix = "install NVIDIA's device plugin, if there are GPUs; races on CPUs need none"
-        return Check("GPUs", "warning", f"{len(nodes)} nodes, none offers nvidia.com/gpu", fix)
-    return Check("GPUs", "ok", f"{count} on {len(nodes)} nodes")
+        return Check("GPUs", "warning", f"{counted(len(nodes), 'node')}, none offers nvidia.com/gpu", fix)
+    return Check("GPUs", "ok", f"{count} on {counted(len(nodes), 'node')}")
 
 
 def _workload(at: Installation, name: str, kind: str, workload: str) -> Check:

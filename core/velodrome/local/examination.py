@@ -100,9 +100,10 @@ def named_redis(url: str) -> Check:
     try:
         with open_store(url) as store:
             store.ping()
+            address = store.address
     except (VelodromeError, ValueError) as error:
         return Check("Redis", "missing", str(error), "start it, or leave --redis and VELODROME_REDIS_URL out")
-    return Check("Redis", "ok", f"answers at {url.rpartition('@')[2]}")
+    return Check("Redis", "ok", f"answers at {address}")
 
 
 def data_folder() -> Check:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib.util
 import os
 import socket
@@ -32,10 +33,10 @@ class Leaderboard:
     def __init__(self, home: Home, redis_url: str, port: int | None = None, address: str = "127.0.0.1") -> None:
         app = _app()
         self._log = home.make(home.folder) / "leaderboard.log"
+        self._address = address = address.removeprefix("[").removesuffix("]")
         self.port = free_port(address) if port is None else port
         if port is not None and not is_free(address, port):
             raise LocalError(f"port {port} on {address} is taken: choose another with --port, or leave it out")
-        self._address = address
         command = [sys.executable, "-m", "streamlit", "run", str(app), *_options(self.port, address)]
         environ = {**os.environ, keys.ENV_REDIS_URL: redis_url}
         try:
@@ -56,8 +57,7 @@ class Leaderboard:
     @property
     def url(self) -> str:
         """What to open in a browser."""
-        host = "127.0.0.1" if self._address in ("0.0.0.0", "") else self._address  # noqa: S104 -- compared, not bound
-        return f"http://{host}:{self.port}"
+        return url_of(self._address, self.port)
 
     def __enter__(self) -> Self:
         return self
@@ -94,15 +94,56 @@ class Leaderboard:
             time.sleep(0.1)
 
 
+def url_of(address: str, port: int) -> str:
+    """What to open in this machine's browser where the leaderboard listens on an address; IPv6 stands in brackets."""
+    everywhere = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 -- compared, not bound
+    host = everywhere.get(address, address)
+    return f"http://[{host.replace('%', '%25')}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
 def is_free(address: str, port: int) -> bool:
-    """Whether nobody listens there."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    """Whether nobody listens there.
+
+    Raises:
+        LocalError: nobody could: the address is none of this machine, or the port takes more rights.
+    """
+    try:
+        found = socket.getaddrinfo(address or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except (OSError, UnicodeError) as error:
+        raise LocalError(f"--address {address} is no address, and no name of one: {_reason(error)}") from error
+    trouble: OSError | None = None
+    usable = 0
+    for family, kind, protocol, _, where in found:
         try:
-            probe.bind((address, port))
-        except OSError:
-            return False
+            with socket.socket(family, kind, protocol) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                if family == socket.AF_INET6:
+                    probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                probe.bind(where)
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                return False
+            trouble = error
+        else:
+            usable += 1
+    if trouble is not None and not usable:  # one of a name's addresses is enough
+        raise _no_place(address, port, trouble) from trouble
     return True
+
+
+def _no_place(address: str, port: int, error: OSError) -> LocalError:
+    match error.errno:
+        case errno.EADDRNOTAVAIL:
+            fix = "127.0.0.1 is for this machine alone, 0.0.0.0 lets other machines in"
+            return LocalError(f"{address} is not an address of this machine, so nothing can listen there: {fix}")
+        case errno.EACCES | errno.EPERM:
+            return LocalError(f"port {port} on {address} is not for this user: choose one from 1024 on with --port")
+        case _:
+            return LocalError(f"nothing can listen on {address}: {_reason(error)}: choose another with --address")
+
+
+def _reason(error: OSError | UnicodeError) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
 def free_port(address: str) -> int:

@@ -16,7 +16,7 @@ from velodrome.spec.conditions import (
     Source,
     Target,
 )
-from velodrome.spec.file import parse_jobs, read_jobs, validate
+from velodrome.spec.file import decode_jobs, parse_jobs, read_jobs, validate
 from velodrome.spec.job import BenchmarkJob, BenchmarkJobSpec, Entry, Model, Objective, Regression, Trials
 from velodrome.spec.pods import Execution, Runner
 from velodrome.spec.training import EarlyStopping, Optimizer, Regularization, Schedule, Training
@@ -47,6 +47,7 @@ __all__ = [
     "Target",
     "Training",
     "Trials",
+    "decode_jobs",
     "parse_jobs",
     "read_jobs",
     "validate",

@@ -34,15 +34,24 @@ def read_jobs(path: Path) -> tuple[BenchmarkJob, ...]:
             content = file.read(_LARGEST_FILE + 1)
     except OSError as error:
         raise SpecError((Problem("file", f"can't be read: {error.strerror or error}"),), str(path)) from error
+    return decode_jobs(content, str(path))
+
+
+def decode_jobs(content: bytes, source: str) -> tuple[BenchmarkJob, ...]:
+    """Every BenchmarkJob of a file's content, whatever encoding this machine prefers.
+
+    Raises:
+        SpecError: it is no UTF-8 or too large, or anything in it is wrong.
+    """
     if len(content) > _LARGEST_FILE:
-        raise SpecError((Problem("file", f"is larger than {_LARGEST_FILE // 1024**2} MiB"),), str(path))
+        raise SpecError((Problem("file", f"is larger than {_LARGEST_FILE // 1024**2} MiB"),), source)
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         problem = Problem("file", f"is not UTF-8 text: {error.reason}", "save it as UTF-8", line)
-        raise SpecError((problem,), str(path)) from error
-    return parse_jobs(text, str(path))
+        raise SpecError((problem,), source) from error
+    return parse_jobs(text, source)
 
 
 def parse_jobs(text: str, source: str = "BenchmarkJob") -> tuple[BenchmarkJob, ...]:

@@ -10,6 +10,7 @@ import redis
 from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 
+from velodrome.addresses import no_url, wrong_url
 from velodrome.errors import StoreRefused, StoreUnavailable, VelodromeError
 
 TIMEOUT_SECONDS = 5.0
@@ -48,12 +49,14 @@ _TYPES: Mapping[type[redis.RedisError], str] = {
     redis.exceptions.BusyLoadingError: "LOADING",
     redis.exceptions.NoScriptError: "NOSCRIPT",
 }
+# A server that does not know a command quotes what came with it, the password too.
+_ARGUMENTS = re.compile(r",? with args beginning with:.*", re.DOTALL)
 _OWN = "VELODROME "  # what the scripts' own refusals start with
 
 
 def translate(error: redis.RedisError, address: str) -> VelodromeError:
     """The error to raise instead. Pure."""
-    text = str(error)
+    text = _ARGUMENTS.sub("", str(error))
     code = _code(error, text)
     if code in _WAIT:
         return StoreUnavailable(f"Redis at {address} {_WAIT[code]}: try again ({text})")
@@ -105,7 +108,10 @@ def connect(url: str) -> redis.Redis:
     Raises:
         StoreRefused: it is no URL of a Redis.
     """
+    why = wrong_url(url)
     try:
+        if why:
+            raise StoreRefused(why)
         return redis.Redis.from_url(
             url,
             socket_timeout=TIMEOUT_SECONDS,
@@ -113,17 +119,15 @@ def connect(url: str) -> redis.Redis:
             health_check_interval=30,
             retry=Retry(ExponentialBackoff(cap=0.5, base=0.05), retries=2),
         )
-    except ValueError as error:
-        scheme = url.partition("://")[0]
-        raise StoreRefused(
-            f"the Redis URL (of scheme {scheme!r}) can't be used; write redis://:PASSWORD@HOST:PORT/DATABASE, the same "
-            f"with rediss:// for TLS, or unix:///PATH?db=DATABASE ({error})"
-        ) from error
+    except (TypeError, ValueError):  # its words quote the URL, with the password
+        raise StoreRefused(no_url("its port, or a value behind the question mark, can't be read")) from None
 
 
 def address_of(client: redis.Redis) -> str:
     """Where a client connects to, without the password."""
     arguments = client.get_connection_kwargs()
     database = f" database {arguments['db']}" if arguments.get("db") else ""
-    where = arguments.get("path") or f"{arguments.get('host', 'localhost')}:{arguments.get('port', 6379)}"
+    host = str(arguments.get("host", "localhost"))
+    host = f"[{host}]" if ":" in host else host
+    where = arguments.get("path") or f"{host}:{arguments.get('port', 6379)}"
     return f"{where}{database}"

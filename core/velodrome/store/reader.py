@@ -56,6 +56,11 @@ class Reader:
         """Closes the connections; a later call opens them again."""
         self._redis.close()
 
+    @property
+    def address(self) -> str:
+        """Where Redis is, without the password."""
+        return self._redis.address
+
     def ping(self) -> None:
         """Returns if Redis answers, else raises as every method does."""
         self._redis.ask("PING")

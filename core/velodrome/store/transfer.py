@@ -41,6 +41,7 @@ _BATCH_BYTES = 8 * 1024 * 1024  # Redis may limit what one command has
 _REJECTED_KEPT = 1000
 _MOST_RETRIES = 999_999
 _MARKS: dict[str, type[Mark]] = {"baseline": Baseline, "acknowledgement": Acknowledgement}
+_KINDS = ("job", "record", "conflict", *_MARKS)
 
 
 def export_lines(store: Reader, board: str | None, uid: str | None, entry: str | None = None) -> Iterator[str]:
@@ -133,6 +134,7 @@ class _Import:
         self._verdicts: Counter[Verdict] = Counter()
         self._rejected: list[RejectedLine] = []
         self._rejected_count = 0
+        self._known_lines = 0
 
     def line(self, line: str) -> None:
         """Takes one line.
@@ -141,8 +143,9 @@ class _Import:
             ValueError: it is no line of an export, or fits no job; it was not taken.
             SchemaUnsupported: a newer Velodrome wrote it.
         """
-        document = from_json(line)
+        document = from_json(line.encode("utf-8", "surrogateescape"))  # a byte that is no text is refused
         kind = document.get("type") if isinstance(document, dict) else None
+        self._known_lines += kind in _KINDS
         if kind == "job":
             self._take_job(parse_job(json.dumps(document.get("job"))))
         elif kind in ("record", "conflict"):
@@ -210,6 +213,7 @@ class _Import:
             count["superseded"],
             tuple(self._rejected),
             self._rejected_count,
+            self._known_lines,
         )
 
 

@@ -151,7 +151,10 @@ class RejectedLine:
 
 @dataclass(frozen=True, slots=True)
 class ImportReport:
-    """What an import did. `rejected` has the first thousand lines that were refused, `rejected_count` their number."""
+    """What an import did. `rejected` has the first thousand lines that were refused, `rejected_count` their number.
+
+    `known_lines` counts the lines that are of an export, taken or not: a file without any is something else.
+    """
 
     imported: int
     duplicates: int
@@ -159,3 +162,4 @@ class ImportReport:
     superseded: int
     rejected: tuple[RejectedLine, ...]
     rejected_count: int
+    known_lines: int = field(default=0, compare=False)

@@ -7,6 +7,7 @@ import streamlit as st
 from velodrome.comparability import BoardObjective, chosen_cohort
 from velodrome.ranking import ObjectiveRanking, listed
 from velodrome.store import Board
+from velodrome.text import counted
 from velodrome.units import column_scale
 from velodrome_leaderboard import links, markup
 from velodrome_leaderboard.data import Source
@@ -70,11 +71,6 @@ def board_facts(board: Board) -> list[markup.Part]:
     ]
 
 
-def counted(count: int, one: str, many: str) -> str:
-    """`1 entry`, `5 entries`."""
-    return f"{count:,} {one if count == 1 else many}"
-
-
 def _leader(source: Source, board: Board, objective: BoardObjective) -> markup.Cell:
     key = str(objective.key)
     href = links.board(board.name, objective=objective.name)
@@ -82,7 +78,7 @@ def _leader(source: Source, board: Board, objective: BoardObjective) -> markup.C
     if cohort is None:
         return markup.Cell("no result yet", tone="quiet")
     if cohort.entries > _RANKED_AT_MOST:
-        return markup.Cell(f"{cohort.entries:,} entries", href)
+        return markup.Cell(counted(cohort.entries, "entry", "entries"), href)
     return leader(source.ranking(board.name, key, cohort), href)
 
 

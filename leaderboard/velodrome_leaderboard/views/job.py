@@ -9,14 +9,13 @@ import streamlit as st
 from velodrome.ranking import failed_text
 from velodrome.results import JobInfo
 from velodrome.store import EntryState, TrialSummary
-from velodrome.text import line
+from velodrome.text import counted, line
 from velodrome.units import duration, quantity
 from velodrome_leaderboard import documents, links, markup
 from velodrome_leaderboard.data import Source
 from velodrome_leaderboard.viewer import now, zone
 from velodrome_leaderboard.views import live
 from velodrome_leaderboard.views.board import job_state
-from velodrome_leaderboard.views.boards import counted
 
 _SQUARES = 1500
 _RUNS = 25

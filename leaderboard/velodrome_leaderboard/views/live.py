@@ -11,6 +11,7 @@ import streamlit as st
 from velodrome.errors import StoreUnavailable
 from velodrome.results import JobInfo, Progress
 from velodrome.store import Counts
+from velodrome.text import counted
 from velodrome_leaderboard import links, markup
 from velodrome_leaderboard.data import Source
 from velodrome_leaderboard.viewer import now, zone
@@ -51,7 +52,7 @@ class Running:
     @property
     def words(self) -> str:
         """What the job does now, in short."""
-        return f"{'running' if self.trials else 'unfinished'}, {self.done} of {self.job.trials} trials done"
+        return f"{'running' if self.trials else 'unfinished'}, {self.done} of {counted(self.job.trials, 'trial')} done"
 
     @property
     def share(self) -> float:

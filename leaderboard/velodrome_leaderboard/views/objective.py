@@ -10,12 +10,11 @@ import streamlit as st
 from velodrome.comparability import BoardObjective, chosen_cohort, cohort_labels, differences
 from velodrome.ranking import ObjectiveRanking, RankedRow, UnrankedRow, listed, summary
 from velodrome.store import Board, CohortSummary
-from velodrome.text import line
+from velodrome.text import counted, line
 from velodrome.units import Scale, column_scale, quantity
 from velodrome_leaderboard import charts, links, markup
 from velodrome_leaderboard.data import Source
 from velodrome_leaderboard.viewer import now, palette, zone
-from velodrome_leaderboard.views.boards import counted
 from velodrome_leaderboard.views.trend import badge
 
 PAGE = 25

@@ -10,13 +10,12 @@ import streamlit as st
 from velodrome.comparability import shown
 from velodrome.metrics import CATALOGUE, MetricKey
 from velodrome.results import EpochPoint, JobInfo, TrialRecord
-from velodrome.text import line, lines
+from velodrome.text import counted, line, lines
 from velodrome.units import duration, quantity
 from velodrome_leaderboard import charts, links, markup
 from velodrome_leaderboard.data import Source
 from velodrome_leaderboard.viewer import now, palette, zone
 from velodrome_leaderboard.views import live
-from velodrome_leaderboard.views.boards import counted
 from velodrome_leaderboard.views.job import board_steps, unknown_job
 
 _CONFLICTS = 5
@@ -95,7 +94,8 @@ def _state(record: TrialRecord) -> list[markup.Part]:
     result = record.result
     succeeded = result.outcome == "Succeeded"
     state = markup.Cell("succeeded", tone="good") if succeeded else markup.Cell("failed", tone="bad")
-    epochs = [f"{result.epochs} epochs, stopped by {result.stopped_by}"] if result.epochs and result.stopped_by else []
+    stopped = bool(result.epochs and result.stopped_by)
+    epochs = [f"{counted(result.epochs or 0, 'epoch')}, stopped by {result.stopped_by}"] if stopped else []
     retries = [f"after {counted(record.observed.retries, 'retry', 'retries')}"] if record.observed.retries else []
     return [state, *epochs, *retries, markup.moment(result.finished_at, now(), zone())]
 

@@ -1,0 +1,140 @@
+"""Where the command line's output leaves the process: it survives a reader that goes away and a disk that is full.
+
+Standard output carries the answer. The first write that fails raises OutputLost, which ends the command; within
+`going_on()` the failure is only noted, because a race goes on. Standard error carries what stands beside the answer: a
+write that fails there is dropped. After a failure both drop whatever comes, so that nothing fails again while the
+process ends.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final, cast
+
+from velodrome.errors import OutputLost
+
+if TYPE_CHECKING:
+    from typing import BinaryIO, TextIO
+
+    from typing_extensions import Buffer
+
+_STDOUT, _STDERR = 1, 2
+_NONE: Final = -1  # no file has this descriptor: writing to it fails
+
+
+class Outlet(io.RawIOBase):
+    """A file descriptor, written to without a buffer. `lost` is the error of the first write that failed.
+
+    A patient one notes the failure; the other raises OutputLost once.
+    """
+
+    def __init__(self, descriptor: int, *, patient: bool) -> None:
+        self.patient = patient
+        self.lost: OSError | None = None
+        self._descriptor = descriptor
+
+    def fileno(self) -> int:
+        """The file descriptor."""
+        return self._descriptor
+
+    def isatty(self) -> bool:
+        """Whether it is a terminal."""
+        return self._descriptor != _NONE and os.isatty(self._descriptor)
+
+    def writable(self) -> bool:
+        """Yes."""
+        return True
+
+    def write(self, octets: Buffer) -> int:
+        """Writes all of it; drops it after a failure.
+
+        Raises:
+            OutputLost: it can't be written; only the first time, and only if this is not patient.
+        """
+        whole = left = memoryview(octets).cast("B")
+        try:
+            while left and self.lost is None:
+                left = left[self._write_some(left) :]
+        except OSError as error:
+            self.lost = error
+            if not self.patient:
+                raise OutputLost(error) from error
+        return len(whole)
+
+    def _write_some(self, octets: memoryview) -> int:
+        try:
+            return os.write(self._descriptor, octets)
+        except BlockingIOError:  # another process that has this pipe too made it so
+            import select
+
+            select.select([], [self._descriptor], [])
+            return 0
+
+
+def open_outlets() -> None:
+    """Puts outlets in place of both streams. A character that their encoding lacks is written as an escape."""
+    _occupy_descriptors()
+    sys.stdout = _opened(sys.stdout, _STDOUT, patient=False)
+    sys.stderr = _opened(sys.stderr, _STDERR, patient=True)
+
+
+def lost_output() -> OSError | None:
+    """Why not all of standard output could be written; None where all of it was. Call it when nothing more is said."""
+    from contextlib import suppress
+
+    with suppress(OutputLost):
+        sys.stdout.flush()
+    outlet = _outlet()
+    return None if outlet is None else outlet.lost
+
+
+@contextmanager
+def going_on() -> Iterator[None]:
+    """While this lasts, output that can't be written ends nothing: what is under way matters more."""
+    outlet = _outlet()
+    if outlet is not None:
+        outlet.patient = True
+    try:
+        yield
+    finally:
+        if outlet is not None:
+            sys.stdout.flush()
+            outlet.patient = False
+
+
+def _outlet() -> Outlet | None:
+    buffer = getattr(sys.stdout, "buffer", None)
+    return buffer if isinstance(buffer, Outlet) else None
+
+
+def _occupy_descriptors() -> None:
+    """Keeps files of later from the numbers of streams that were closed: a child's streams would replace them."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= _STDERR:
+        pass
+    os.close(descriptor)
+
+
+def _opened(stream: TextIO | None, descriptor: int, *, patient: bool) -> TextIO:
+    if stream is None:  # closed when the process began: what has its descriptor now is something else
+        return io.TextIOWrapper(cast("BinaryIO", Outlet(_NONE, patient=patient)), "utf-8", "backslashreplace")
+    if not isinstance(stream, io.TextIOWrapper) or _descriptor_of(stream) != descriptor:
+        return stream  # somebody captures what is written
+    stream.flush()
+    return io.TextIOWrapper(
+        cast("BinaryIO", Outlet(descriptor, patient=patient)),
+        stream.encoding,
+        "backslashreplace",
+        line_buffering=stream.line_buffering,
+        write_through=stream.write_through,
+    )
+
+
+def _descriptor_of(stream: TextIO) -> int:
+    try:
+        return stream.fileno()
+    except OSError:  # it has none
+        return _NONE
