@@ -27,13 +27,15 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, SupportsFloat, SupportsIndex
 
 from velodrome.calls import call_times, too_few
 from velodrome.counts import ClassCounts, share
 from velodrome.keys import ENV_REPORT, ENV_TRIAL
 from velodrome.metrics import CATALOGUE, MetricKey, without_rounding
 from velodrome.scalars import number, whole
+
+Whole = SupportsIndex | SupportsFloat  # of any library; a fraction is refused
 
 
 class Array(Protocol):
@@ -99,10 +101,10 @@ class Trial:
         name: str,
         *,
         digest: str,
-        train_samples: int,
-        validation_samples: int,
-        test_samples: int,
-        shape: Sequence[int],
+        train_samples: Whole,
+        validation_samples: Whole,
+        test_samples: Whole,
+        shape: Sequence[Whole],
         classes: Sequence[str],
     ) -> None:
         """Tells which data were read; values are ranked together only where the digests agree (`digest`).
@@ -129,12 +131,12 @@ class Trial:
 
     def epoch(
         self,
-        epoch: int,
+        epoch: Whole,
         *,
-        train_loss: float,
-        samples: int,
-        learning_rate: float = 0.0,
-        validation: Mapping[str, float] | None = None,
+        train_loss: SupportsFloat,
+        samples: Whole,
+        learning_rate: SupportsFloat = 0.0,
+        validation: Mapping[str, SupportsFloat] | None = None,
     ) -> None:
         """Tells of an epoch that has ended, with the samples that it trained on and values on the validation split.
 
@@ -177,7 +179,7 @@ class Trial:
                     found[f"latency_p{percent}_seconds{{batch_size={size}}}"] = quantiles[percent - 1]
         return found
 
-    def result(self, metrics: Mapping[str, float], unavailable: Mapping[str, str] | None = None) -> None:
+    def result(self, metrics: Mapping[str, SupportsFloat], unavailable: Mapping[str, str] | None = None) -> None:
         """Tells the final values, by metric key; training time and throughput are added from the stopwatch.
 
         Raises:
@@ -259,7 +261,7 @@ def classification(labels: Sequence[int], predicted: Sequence[int]) -> dict[str,
 
 
 def _possible(
-    values: Mapping[str, float], where: str, conditions: Mapping[str, Any], samples: int | None
+    values: Mapping[str, SupportsFloat], where: str, conditions: Mapping[str, Any], samples: int | None
 ) -> dict[str, float]:
     """The values as floats, without the rounding of float32 where it shows.
 
