@@ -23,6 +23,8 @@ from typing import Any, Self, TypeVar
 
 import yaml
 
+from velodrome.direct import open_directly
+
 ROOT = Path(__file__).resolve().parents[1]
 RULES = ROOT / "deploy/monitoring/rules/velodrome.rules.yaml"
 EXAMPLE = ROOT / "deploy/monitoring/examples/prometheus.yaml"
@@ -57,7 +59,7 @@ def unused_port() -> int:
 
 def fetch(url: str) -> bytes:
     """The body of the answer."""
-    with urllib.request.urlopen(url, timeout=10) as answer:  # noqa: S310 - a test's own server
+    with open_directly(url, timeout=10) as answer:
         body: bytes = answer.read()
         return body
 
@@ -191,7 +193,7 @@ class Pushgateway(Program):
     def push(self, job: str, text: str) -> None:
         """Pushes series in the text format."""
         request = urllib.request.Request(f"{self.url}/metrics/job/{job}", text.encode(), method="PUT")  # noqa: S310
-        urllib.request.urlopen(request, timeout=10).close()  # noqa: S310 - a test's own server
+        open_directly(request, timeout=10).close()
 
 
 @dataclass(frozen=True)

@@ -13,12 +13,13 @@ import subprocess
 import sys
 import time
 import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from velodrome.direct import open_directly
 
 RUNNER_IMAGE = "localhost/simulated@sha256:" + "0" * 64
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -97,7 +98,7 @@ class Operator:
     def health(self) -> dict[str, Any]:
         """What its probe tells; empty as long as it does not answer or is not well."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/healthz", timeout=5) as answer:
+            with open_directly(f"http://127.0.0.1:{self.port}/healthz", timeout=5) as answer:
                 found = json.loads(answer.read())
         except (urllib.error.URLError, OSError, ValueError):
             return {}

@@ -158,7 +158,7 @@ def _step(
     if baseline.mean == 0:
         return Compared(key, point, baseline, None, verdicts.BASELINE_ZERO, accepted)
     new, old = Sample("new", point.values), Sample("old", baseline.values)
-    measured = change(new, old, level.means, 1 - rules.alpha)
+    measured = change(new, old, level.means, 1 - rules.alpha, deterministic=key.metric.deterministic)
     return Compared(key, point, baseline, measured, "", accepted, repeated=bool(level.pending))
 
 

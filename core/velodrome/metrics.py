@@ -58,7 +58,8 @@ class Metric:
 
     `unit` is Prometheus's (seconds, bytes, ratio, …); `depends_on` names the conditions that make its cohort;
     `parameters` are those that a key of this metric may carry; `per_epoch` says that it is also measured on the
-    validation split at the end of each epoch, so that early stopping and targets may use it.
+    validation split at the end of each epoch, so that early stopping and targets may use it. `deterministic` says that
+    the value follows from the model alone, whatever the seed: two that differ are different, without a test.
     """
 
     name: str
@@ -70,6 +71,7 @@ class Metric:
     parameters: tuple[Parameter, ...] = ()
     per_epoch: bool = False
     requires: tuple[Parameter, ...] = ()
+    deterministic: bool = False
 
     @property
     def range(self) -> tuple[float, float]:
@@ -116,8 +118,12 @@ def _cost(
     *,
     parameters: tuple[Parameter, ...] = (),
     depends_on: tuple[str, ...] = SPEED_CONDITIONS,
+    deterministic: bool = False,
 ) -> Metric:
-    return Metric(name, unit, direction, kind, depends_on, description, parameters, requires=parameters)
+    return Metric(
+        name, unit, direction, kind, depends_on, description, parameters,
+        requires=parameters, deterministic=deterministic,
+    )  # fmt: skip
 
 
 _AVERAGED: tuple[Parameter, ...] = ("average", "label")
@@ -191,6 +197,7 @@ CATALOGUE: Mapping[str, Metric] = MappingProxyType(
                 "efficiency",
                 "Size of the model's parameters and buffers.",
                 depends_on=MODEL_CONDITIONS,
+                deterministic=True,
             ),
             _cost(
                 "parameters",
@@ -199,6 +206,7 @@ CATALOGUE: Mapping[str, Metric] = MappingProxyType(
                 "efficiency",
                 "Number of trainable parameters.",
                 depends_on=MODEL_CONDITIONS,
+                deterministic=True,
             ),
             _cost(
                 "flops",
@@ -207,6 +215,7 @@ CATALOGUE: Mapping[str, Metric] = MappingProxyType(
                 "efficiency",
                 "Floating-point operations to classify one sample, as torch counts them.",
                 depends_on=MODEL_CONDITIONS,
+                deterministic=True,
             ),
             _cost(
                 "energy_joules",
@@ -300,11 +309,22 @@ _QUOTED = 200  # characters of an error that quotes a stranger's text
 _AVERAGES = ("micro", "weighted")
 
 
-def without_rounding(text: str, value: float) -> float:
-    """1 for the value of a ratio that passes it by the rounding of float32 alone, else the value itself."""
-    name = text.partition("{")[0]
-    ratio = name in CATALOGUE and CATALOGUE[name].unit == "ratio"
-    return 1.0 if ratio and 1 < value <= 1 + RATIO_ROUNDING else value
+def without_rounding(text: str, value: float, samples: int | None = None) -> float:
+    """The value as double precision has it, where the rounding of float32 alone made it another; else the value itself.
+
+    A ratio that passes 1 is 1. A share of `samples`, where their number is known, is a whole number of them divided by
+    it: 0.97222221 of 360 is 350 / 360.
+    """
+    name, _, parameters = text.partition("{")
+    if name not in CATALOGUE or CATALOGUE[name].unit != "ratio":
+        return value
+    if 1 < value <= 1 + RATIO_ROUNDING:
+        return 1.0
+    of_samples = name in ("accuracy", "top5_accuracy") or parameters == "average=micro}"
+    if samples is not None and of_samples and 0 <= value <= 1 and 0 < samples * RATIO_ROUNDING < 0.1:
+        nearest = round(value * samples) / samples
+        return nearest if abs(value - nearest) <= RATIO_ROUNDING else value
+    return value
 
 
 @lru_cache(maxsize=4096)  # every report repeats the same two dozen keys

@@ -129,7 +129,8 @@ def rank_objective(
         why, reason = _absence(key, state, other_cohorts, (unavailable or {}).get(state.entry))
         unranked.append(UnrankedRow(state.entry, job.uid, job.name, why, reason, {}, state.planned))
     out = {row.entry for row in unranked}
-    places = rank([Sample(row.entry, row.samples) for row in rows if row.entry not in out], key.metric.direction, alpha)
+    samples = [Sample(row.entry, row.samples) for row in rows if row.entry not in out]
+    places = rank(samples, key.metric.direction, alpha, deterministic=key.metric.deterministic)
     by_entry = {row.entry: row for row in rows}
     ranked = tuple(_ranked(place, by_entry[place.name], states.get(place.name)) for place in places.entries)
     return ObjectiveRanking(key, alpha, ranked, tuple(sorted(unranked, key=_severity)))

@@ -18,20 +18,24 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
 import statistics
 import struct
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, SupportsFloat, SupportsIndex
 
 from velodrome.calls import call_times, too_few
+from velodrome.counts import ClassCounts, share
 from velodrome.keys import ENV_REPORT, ENV_TRIAL
 from velodrome.metrics import CATALOGUE, MetricKey, without_rounding
+from velodrome.scalars import number, whole
+
+Whole = SupportsIndex | SupportsFloat  # of any library; a fraction is refused
 
 
 class Array(Protocol):
@@ -65,6 +69,8 @@ class Trial:
     samples: int = 0
     done: int = 0
     time_to_target: float | None = None
+    validation_samples: int | None = None
+    test_samples: int | None = None
 
     @property
     def training_parameters(self) -> Mapping[str, Any]:
@@ -95,23 +101,29 @@ class Trial:
         name: str,
         *,
         digest: str,
-        train_samples: int,
-        validation_samples: int,
-        test_samples: int,
-        shape: Sequence[int],
+        train_samples: Whole,
+        validation_samples: Whole,
+        test_samples: Whole,
+        shape: Sequence[Whole],
         classes: Sequence[str],
     ) -> None:
-        """Tells which data were read; values are ranked together only where the digests agree (`digest`)."""
+        """Tells which data were read; values are ranked together only where the digests agree (`digest`).
+
+        Raises:
+            ValueError: a count is no whole number; nothing was told.
+        """
+        validation, test = whole(validation_samples, "validation_samples"), whole(test_samples, "test_samples")
         self._write(
             type="dataset",
             name=name,
             digest=digest,
-            train_samples=train_samples,
-            validation_samples=validation_samples,
-            test_samples=test_samples,
-            shape=list(shape),
-            classes=list(classes),
+            train_samples=whole(train_samples, "train_samples"),
+            validation_samples=validation,
+            test_samples=test,
+            shape=[whole(size, "shape") for size in shape],
+            classes=[str(label) for label in classes],
         )
+        self.validation_samples, self.test_samples = validation, test
 
     def software(self, framework: str, libraries: Mapping[str, str] | None = None) -> None:
         """Tells what computes, such as `numpy 2.4.1`: speed is ranked only where it agrees."""
@@ -119,28 +131,32 @@ class Trial:
 
     def epoch(
         self,
-        epoch: int,
+        epoch: Whole,
         *,
-        train_loss: float,
-        samples: int,
-        learning_rate: float = 0.0,
-        validation: Mapping[str, float] | None = None,
+        train_loss: SupportsFloat,
+        samples: Whole,
+        learning_rate: SupportsFloat = 0.0,
+        validation: Mapping[str, SupportsFloat] | None = None,
     ) -> None:
         """Tells of an epoch that has ended, with the samples that it trained on and values on the validation split.
 
+        Numbers may be of any library: what has one value, such as a NumPy scalar or a tensor without axes, is taken.
+
         Raises:
-            ValueError: a value is outside its metric's range; nothing was told.
+            ValueError: a value is no finite number, or outside its metric's range; nothing was told.
         """
-        values = _possible(validation or {}, "validation", self.conditions)
-        self.done = epoch
-        self.samples += samples
+        values = _possible(validation or {}, "validation", self.conditions, self.validation_samples)
+        done, more = whole(epoch, "epoch"), whole(samples, "samples")
+        loss, rate = number(train_loss, "train_loss"), number(learning_rate, "learning_rate")
+        self.done = done
+        self.samples += more
         self._look_at_target(values)
         self._write(
             type="epoch",
-            epoch=epoch,
+            epoch=done,
             seconds=self.seconds,
-            train_loss=train_loss,
-            learning_rate=learning_rate,
+            train_loss=loss,
+            learning_rate=rate,
             samples_per_second=self.samples / self.seconds if self.seconds else 0.0,
             validation=values,
         )
@@ -163,13 +179,14 @@ class Trial:
                     found[f"latency_p{percent}_seconds{{batch_size={size}}}"] = quantiles[percent - 1]
         return found
 
-    def result(self, metrics: Mapping[str, float], unavailable: Mapping[str, str] | None = None) -> None:
+    def result(self, metrics: Mapping[str, SupportsFloat], unavailable: Mapping[str, str] | None = None) -> None:
         """Tells the final values, by metric key; training time and throughput are added from the stopwatch.
 
         Raises:
-            ValueError: a value is outside its metric's range, or no trial of the race has such a key; nothing was told.
+            ValueError: a value is no finite number, or outside its metric's range, or no trial of the race has such a
+                key; nothing was told.
         """
-        values = _possible(metrics, "metrics", self.conditions)
+        values = _possible(metrics, "metrics", self.conditions, self.test_samples)
         if self.seconds:
             values.setdefault("train_seconds", self.seconds)
             values.setdefault("train_samples_per_second", self.samples / self.seconds)
@@ -187,12 +204,7 @@ class Trial:
             self.time_to_target = self.seconds
 
     def _write(self, **line: Any) -> None:
-        try:
-            text = json.dumps(line, allow_nan=False)
-        except ValueError as error:
-            raise ValueError(
-                f"a value of this report is not finite, and no measurement: {_not_finite(line)}"
-            ) from error
+        text = json.dumps(line, allow_nan=False)
         if self.path is None:
             sys.stdout.write(f"{text}\n")
             return
@@ -238,34 +250,29 @@ def classification(labels: Sequence[int], predicted: Sequence[int]) -> dict[str,
     pairs = [(int(label), int(guess)) for label, guess in zip(labels, predicted, strict=True)]
     if not pairs:
         raise ValueError("there are no samples to score")
-    precisions, recalls, scores = [], [], []
-    for name in sorted({name for pair in pairs for name in pair}):
-        hits = sum(1 for label, guess in pairs if label == guess == name)
-        guessed = sum(1 for _, guess in pairs if guess == name)
-        there = sum(1 for label, _ in pairs if label == name)
-        precisions.append(hits / guessed if guessed else 0.0)
-        recalls.append(hits / there if there else 0.0)
-        scores.append(2 * hits / (guessed + there))
-    return {
-        "accuracy": sum(label == guess for label, guess in pairs) / len(pairs),
-        "precision": statistics.fmean(precisions),
-        "recall": statistics.fmean(recalls),
-        "f1": statistics.fmean(scores),
-    }
+    names = sorted({name for pair in pairs for name in pair})
+    hits = Counter(label for label, guess in pairs if label == guess)
+    guessed, there = Counter(guess for _, guess in pairs), Counter(label for label, _ in pairs)
+    counts = ClassCounts(*([each[name] for name in names] for each in (hits, guessed, there)))
+    found = {"accuracy": share(sum(counts.hits), len(pairs))}
+    for metric in ("precision", "recall", "f1"):
+        found[metric] = counts.score(MetricKey(metric)) or 0.0
+    return found
 
 
-def _possible(values: Mapping[str, float], where: str, conditions: Mapping[str, Any]) -> dict[str, float]:
-    """The values as floats; a ratio that passes 1 by the rounding of float32 is 1.
+def _possible(
+    values: Mapping[str, SupportsFloat], where: str, conditions: Mapping[str, Any], samples: int | None
+) -> dict[str, float]:
+    """The values as floats, without the rounding of float32 where it shows.
 
     Raises:
-        ValueError: a key is no metric's, or a value is outside its metric's range.
+        ValueError: a key is no metric's, or a value is no finite number, or outside its metric's range.
     """
-    found = {name: without_rounding(name, float(value)) for name, value in values.items()}
+    found: dict[str, float] = {}
     sizes = conditions.get("evaluation", {}).get("inference", {}).get("batchSizes")
-    for name, value in found.items():
+    for name, given in values.items():
         key = MetricKey.parse(name)
-        if not math.isfinite(value):
-            continue  # `_write` says so
+        value = found[name] = without_rounding(name, number(given, f"{where}.{name}"), samples)
         why = key.metric.impossible(value)
         size = dict(key.parameters).get("batch_size")
         if why is None and sizes and size is not None and int(size) not in sizes:
@@ -273,11 +280,3 @@ def _possible(values: Mapping[str, float], where: str, conditions: Mapping[str, 
         if why is not None:
             raise ValueError(f"{where}.{name}: {why}")
     return found
-
-
-def _not_finite(value: Any, name: str = "") -> str:
-    """The path of the first number that is none."""
-    if isinstance(value, dict):
-        parts = (_not_finite(item, f"{name}.{key}" if name else str(key)) for key, item in value.items())
-        return next((part for part in parts if part), "")
-    return f"{name} = {value}" if isinstance(value, float) and not math.isfinite(value) else ""

@@ -19,6 +19,7 @@ from pydantic_core import from_json
 
 from velodrome import keys
 from velodrome.canonical import digest
+from velodrome.direct import is_loopback
 from velodrome.errors import VelodromeError
 from velodrome_operator import shapes, wording
 from velodrome_operator.children import Manifest
@@ -83,7 +84,10 @@ class Cluster:
             config.load_incluster_config()
         except config.ConfigException:
             await config.load_kube_config()
-        api = client.ApiClient()
+        settings = client.Configuration.get_default_copy()
+        if is_loopback(settings.host):
+            settings.client_session_kwargs = {"trust_env": False}  # no proxy stands before this machine
+        api = client.ApiClient(settings)
         try:
             yield cls(api, dry_run=dry_run)
         finally:

@@ -82,7 +82,7 @@ def _run_one(command: tuple[str, ...] | None, *, own: bool) -> int:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     try:
         settings = Settings.read(privacy.withdrawn(os.environ))
-        count = threads.cpu_limit(os.environ)
+        count = threads.thread_count(os.environ)
         threads.use(count)
         from velodrome_runner.instructions import earned
         from velodrome_runner.orders import planned

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import velodrome
+from velodrome.kernel import memory_limit
 from velodrome.results import Environment, GrantedResources, Hardware, Software
 from velodrome_runner.hardware import cpu_model, nvidia
-from velodrome_runner.threads import memory_limit
 
 if TYPE_CHECKING:
     import torch

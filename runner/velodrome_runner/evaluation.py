@@ -1,26 +1,20 @@
-"""How good a model is: the quality metrics of the catalogue, computed by torchmetrics."""
+"""How good a model is: the quality metrics of the catalogue, from counts, by torch and by torchmetrics."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable
 from contextlib import nullcontext
-from typing import Literal, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torchmetrics.functional import classification
 
+from velodrome.counts import ClassCounts, share
 from velodrome.errors import ConfigurationError, TrialFailed
 from velodrome.metrics import MetricKey, without_rounding
 from velodrome_runner.precision import Autocast
-
-_AVERAGED = {
-    "precision": classification.multiclass_precision,
-    "recall": classification.multiclass_recall,
-    "f1": classification.multiclass_f1_score,
-}
 
 
 def evaluate(
@@ -92,6 +86,7 @@ def measure(logits: Tensor, labels: Tensor, *, classes: int, keys: Iterable[str]
     - `mean_average_precision`: each class's average precision (the sum of precision x the step in recall over all
       thresholds, no interpolation), averaged over the classes that occur.
 
+    All but the losses and `mean_average_precision` are divisions of counts in double precision (`velodrome.counts`).
     A `label` key of a class that does not occur in `labels` is left out of the answer.
 
     Raises:
@@ -106,37 +101,33 @@ def measure(logits: Tensor, labels: Tensor, *, classes: int, keys: Iterable[str]
             "LabelOutOfRange",
         )
     values = {}
+    counts = _counts(logits, labels, classes)
     for text in keys:
-        value = _value(MetricKey.parse(text), logits, labels, classes)
+        value = _value(MetricKey.parse(text), logits, labels, counts)
         if value is not None:
             values[text] = without_rounding(text, value)
     return values
 
 
-def _value(key: MetricKey, logits: Tensor, labels: Tensor, classes: int) -> float | None:
+def _value(key: MetricKey, logits: Tensor, labels: Tensor, counts: ClassCounts) -> float | None:
     if key.name in ("loss", "validation_loss"):
         return float(F.cross_entropy(logits, labels))
-    if key.name == "accuracy":
-        return _accuracy(logits, labels, classes, top=1)
-    if key.name == "top5_accuracy":
-        return _accuracy(logits, labels, classes, top=min(5, classes))
+    if key.name in ("accuracy", "top5_accuracy"):
+        top = 1 if key.name == "accuracy" else min(5, len(counts.there))
+        # argmax and topk may choose differently among equal outputs.
+        called = logits.argmax(1, keepdim=True) if top == 1 else logits.topk(top, dim=1).indices
+        return share(int((called == labels[:, None]).sum()), len(labels))
     if key.name == "mean_average_precision":
-        return _mean_average_precision(logits, labels, classes)
-    parameters = dict(key.parameters)
-    compute = _AVERAGED[key.name]
-    if "label" in parameters:
-        label = int(parameters["label"])
-        if not bool((labels == label).any()):
-            return None
-        return float(compute(logits, labels, classes, average="none", validate_args=False)[label])
-    average = cast("Literal['macro', 'micro', 'weighted']", parameters.get("average", "macro"))
-    return float(compute(logits, labels, classes, average=average, validate_args=False))
+        return _mean_average_precision(logits, labels, len(counts.there))
+    return counts.score(key)
 
 
-def _accuracy(logits: Tensor, labels: Tensor, classes: int, *, top: int) -> float:
-    return float(
-        classification.multiclass_accuracy(logits, labels, classes, top_k=top, average="micro", validate_args=False)
-    )
+def _counts(logits: Tensor, labels: Tensor, classes: int) -> ClassCounts:
+    called = logits.argmax(1)
+    numbers = (labels[called == labels], called, labels)
+    # Counted on the CPU: a GPU's bincount has no deterministic form.
+    hits, guessed, there = (each.cpu().bincount(minlength=classes).tolist() for each in numbers)
+    return ClassCounts(hits, guessed, there)
 
 
 def _mean_average_precision(logits: Tensor, labels: Tensor, classes: int) -> float:

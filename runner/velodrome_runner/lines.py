@@ -116,7 +116,8 @@ class Reported:
             case SoftwareLine():
                 self.software = line
             case ResultLine() if self.result is None:
-                self.result = line.model_copy(update={"metrics": _rounded(line.metrics)})
+                samples = self.dataset.test_samples if self.dataset else None
+                self.result = line.model_copy(update={"metrics": _rounded(line.metrics, samples)})
             case ResultLine():
                 self._complain("a second result: report one, at the end")
         return None
@@ -125,7 +126,9 @@ class Reported:
         if self.curves and line.epoch <= self.curves[-1].epoch:
             self._complain(f"epoch {line.epoch} after epoch {self.curves[-1].epoch}: count upwards")
             return None
-        point = EpochPoint.model_validate(line.model_dump() | {"validation": _rounded(line.validation)})
+        samples = self.dataset.validation_samples if self.dataset else None
+        validation = _rounded(line.validation, samples)
+        point = EpochPoint.model_validate(line.model_dump() | {"validation": validation})
         before = self.curves[-1:]
         wrong = None if self.config is None else impossible_curves((*before, point), self.config)
         if wrong is not None:
@@ -144,9 +147,9 @@ class Reported:
         self.problem = self.problem or f"line {self.lines}: {what}"
 
 
-def _rounded(values: Mapping[str, float]) -> dict[str, float]:
-    """The values, where those that pass 1 by the rounding of float32 alone are 1."""
-    return {key: without_rounding(key, value) for key, value in values.items()}
+def _rounded(values: Mapping[str, float], samples: int | None) -> dict[str, float]:
+    """The values, without what the rounding of float32 alone made of shares of that many samples."""
+    return {key: without_rounding(key, value, samples) for key, value in values.items()}
 
 
 def _words(error: ValidationError) -> str:

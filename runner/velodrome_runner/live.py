@@ -13,6 +13,7 @@ from http.client import HTTPException
 from typing import TYPE_CHECKING, Any, Self
 
 from velodrome import telemetry
+from velodrome.direct import open_directly
 from velodrome.plan import Plan, Trial
 from velodrome.pushed import grouping
 from velodrome.results import Progress
@@ -191,11 +192,11 @@ def pusher(settings: Settings, plan: Plan, trial: Trial) -> Pusher:
 
 def _direct(url: str, method: str, timeout: float | None, headers: Any, data: bytes) -> Callable[[], None]:
     """A handler of prometheus-client that goes by no proxy, as Redis is reached, and closes what it opened."""
-    from urllib.request import ProxyHandler, Request, build_opener
+    from urllib.request import Request
 
     def send() -> None:
         request = Request(url, data=data, headers=dict(headers), method=method)  # noqa: S310 - http, or it is made so
-        with build_opener(ProxyHandler({})).open(request, timeout=timeout):
+        with open_directly(request, timeout=_TIMEOUT_SECONDS if timeout is None else timeout):
             pass
 
     return send

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from velodrome_runner.threads import memory_limit
+from velodrome.kernel import memory_limit
 
 # The rest is for the model, its gradients, the optimizer's state and what else runs on the machine.
 _SHARE = 0.5

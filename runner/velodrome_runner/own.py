@@ -24,6 +24,7 @@ import velodrome
 from velodrome import keys
 from velodrome.bounds import impossible_metrics, keys_of
 from velodrome.errors import ConfigurationError
+from velodrome.kernel import memory_kills
 from velodrome.metrics import MetricKey
 from velodrome.plan import Plan, Trial, objective_key
 from velodrome.results import Environment, Hardware, Software, TrialResult
@@ -38,7 +39,6 @@ from velodrome_runner.publish import Publisher, connect
 from velodrome_runner.ranks import Ranks
 from velodrome_runner.reporting import Failure, Moment, Reporter, exit_code, failed, thinned, who
 from velodrome_runner.settings import Settings
-from velodrome_runner.threads import memory_kills
 
 _POLL_SECONDS = 0.2
 # A command that is told to end has this long before it is killed; a pod has 30 s in all.

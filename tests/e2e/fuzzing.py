@@ -15,7 +15,6 @@ import subprocess
 import sys
 import time
 import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -31,6 +30,7 @@ from tests.cluster.control import Cluster
 from tests.cluster.layout import Layout
 from tests.e2e.conftest import ROOT, Kube, race
 from velodrome import keys
+from velodrome.direct import open_directly
 from velodrome.plan import Plan, plan
 from velodrome.results import ResultReport, TrialResult
 from velodrome.spec import validate
@@ -188,7 +188,7 @@ class Edge:
     def probe(self, path: str) -> tuple[int, str]:
         """The status and the text that it answers over HTTP; 0 where it does not answer."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=30) as answer:
+            with open_directly(f"http://127.0.0.1:{self.port}{path}", timeout=30) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode(errors="replace")

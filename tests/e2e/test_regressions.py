@@ -65,8 +65,8 @@ def in_the_operator(kube: Kube, *arguments: str) -> str:
 
 def verdicts(kube: Kube, board: str) -> set[str]:
     """The verdicts of a board that the operator tells Prometheus."""
-    text = in_the_operator(kube, "-c", "from urllib.request import urlopen as ask\n"
-                           "print(ask('http://127.0.0.1:8080/metrics').read().decode())")  # fmt: skip
+    text = in_the_operator(kube, "-c", "from velodrome.direct import open_directly as ask\n"
+                           "print(ask('http://127.0.0.1:8080/metrics', 30).read().decode())")  # fmt: skip
     return {
         sample.labels["verdict"]
         for family in text_string_to_metric_families(text)

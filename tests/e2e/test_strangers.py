@@ -14,7 +14,6 @@ import subprocess
 import sys
 import tempfile
 import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -28,6 +27,7 @@ from tests.e2e.conftest import ROOT, Kube, race
 from tests.monitors import unused_port
 from tests.owned import by_job, by_parent
 from velodrome import keys
+from velodrome.direct import open_directly
 from velodrome_operator.race import Race
 
 pytestmark = pytest.mark.smoke
@@ -67,7 +67,7 @@ class Process:
     def ask(self, path: str) -> tuple[int, str]:
         """Status and body of an answer; 0 where there is none."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=10) as answer:
+            with open_directly(f"http://127.0.0.1:{self.port}{path}", timeout=10) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()

@@ -12,7 +12,6 @@ import socket
 import subprocess
 import tempfile
 import time
-import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -23,6 +22,7 @@ from typing import Any
 import pytest
 import redis
 
+from velodrome.direct import open_directly
 from velodrome.plan import Plan
 from velodrome.plan import plan as make_plan
 from velodrome.results import (
@@ -383,8 +383,7 @@ class Pushgateway:
 
     def get(self, path: str) -> str:
         """What it answers."""
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with opener.open(self.url + path, timeout=START_SECONDS) as answer:
+        with open_directly(self.url + path, timeout=START_SECONDS) as answer:
             return str(answer.read().decode())
 
     def groups(self) -> dict[tuple[str, ...], dict[str, dict[str, float]]]:

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -41,10 +42,13 @@ class Lists:
 
 
 @pytest.fixture
-def lists(tmp_path: Path) -> Lists:
+def lists(tmp_path: Path) -> Iterator[Lists]:
     if shutil.which("apt-get") is None:
         pytest.skip("there is no apt here")
-    return Lists(tmp_path)
+    made = Lists(tmp_path)
+    with made.holder:  # its pipes are closed, and it has ended, where a test failed before it released it too
+        yield made
+        made.holder.kill()
 
 
 def test_a_held_lock_is_waited_for_and_told(lists: Lists) -> None:

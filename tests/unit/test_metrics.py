@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+import struct
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from velodrome.metrics import CATALOGUE, QUALITY_CONDITIONS, SPEED_CONDITIONS, Metric, MetricKey
+from velodrome.metrics import CATALOGUE, QUALITY_CONDITIONS, SPEED_CONDITIONS, Metric, MetricKey, without_rounding
 
 # What every report of a race may count on.
 PROMISED = [
@@ -55,6 +56,35 @@ def test_quality_depends_on_no_machine_and_speed_does() -> None:
 def test_what_a_model_is_made_of_depends_on_the_data_alone() -> None:
     for name in ("parameters", "flops", "model_bytes"):
         assert set(CATALOGUE[name].depends_on) == {"dataset", "preprocessing"}
+
+
+def test_what_a_model_is_made_of_and_nothing_else_is_deterministic() -> None:
+    deterministic = {name for name, metric in CATALOGUE.items() if metric.deterministic}
+    assert deterministic == {"parameters", "flops", "model_bytes"}
+
+
+@pytest.mark.parametrize("name", ["accuracy", "top5_accuracy", "f1{average=micro}", "recall{average=micro}"])
+@pytest.mark.parametrize(("right", "samples"), [(35, 355), (5700, 6000), (0, 10), (10, 10), (1, 3), (49_999, 50_000)])
+def test_a_share_that_float32_rounded_is_the_share(name: str, right: int, samples: int) -> None:
+    rounded = struct.unpack("f", struct.pack("f", right / samples))[0]
+    assert without_rounding(name, rounded, samples) == right / samples
+    assert without_rounding(name, right / samples, samples) == right / samples
+    assert without_rounding(name, rounded) == rounded
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "samples"),
+    [
+        ("accuracy", 0.12345, 100),  # no share of 100
+        ("f1", 0.33333334, 3),  # a mean over classes is no share of samples
+        ("precision{label=1}", 0.33333334, 3),
+        ("accuracy", 0.33333334, 3_000_000),  # float32 can't tell so many apart
+        ("loss", 0.33333334, 3),
+        ("accuracy", -0.00000001, 3),
+    ],
+)
+def test_what_is_no_share_stays_as_it_is(name: str, value: float, samples: int) -> None:
+    assert without_rounding(name, value, samples) == value
 
 
 def test_only_quality_is_measured_each_epoch_and_never_on_the_test_split() -> None:

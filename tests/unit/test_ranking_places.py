@@ -212,3 +212,21 @@ def test_a_trade_off_needs_two_or_three_different_objectives() -> None:
     for given_rankings in ([one], [one, one], [one] * 4):
         with pytest.raises(ValueError, match="two or three different objectives"):
             pareto(given_rankings)
+
+
+@pytest.mark.parametrize("key", ["parameters", "model_bytes", "flops"])
+def test_the_catalogue_says_what_is_deterministic(key: str) -> None:
+    rows = [row("large", 19_210, 19_210), row("small", 310, 310), row("same", 310, 310)]
+    places = {r.entry: r.rank for r in rank_objective(key, rows).ranked}
+    assert places == {"small": 1, "same": 1, "large": 3}
+
+
+@pytest.mark.parametrize("key", ["accuracy", "f1", "train_seconds"])
+def test_values_that_happen_to_be_constant_are_no_certainty(key: str) -> None:
+    rows = [row("a", 35 / 355, 35 / 355), row("b", 36 / 355, 36 / 355)]
+    assert {r.rank for r in rank_objective(key, rows).ranked} == {1}
+
+
+def test_two_entries_with_the_same_counts_are_tied() -> None:
+    rows = [row("torch", *[35 / 355] * 5), row("own", *[35 / 355] * 5)]
+    assert [r.place for r in rank_objective("accuracy", rows).ranked] == ["1=", "1="]

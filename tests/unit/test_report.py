@@ -6,6 +6,8 @@ import json
 import math
 import subprocess
 import sys
+from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from torchmetrics.functional.classification import multiclass_f1_score, multicla
 
 from velodrome import report
 from velodrome.keys import ENV_REPORT, ENV_TRIAL
+from velodrome.scalars import whole
 from velodrome_runner.data import Raw, Split, content_digest
 
 
@@ -153,3 +156,92 @@ def test_inference_is_timed_for_each_batch_size_of_the_race(trial: report.Trial)
         p50, p99 = (found[f"latency_p{percent}_seconds{{batch_size={size}}}"] for percent in (50, 99))
         assert 0 < p50 <= p99
         assert found[f"inference_samples_per_second{{batch_size={size}}}"] > 0
+
+
+NUMBERS: list[Any] = [
+    np.float32(0.5), np.float64(0.5), np.float16(0.5), np.longdouble(0.5), np.array(0.5), np.array([0.5], np.float32),
+    torch.tensor(0.5), torch.tensor([0.5]), torch.tensor(0.5, dtype=torch.bfloat16),
+    torch.tensor(0.5, requires_grad=True),
+    Decimal("0.5"), Fraction(1, 2), 0.5,
+]  # fmt: skip
+NO_NUMBERS: list[Any] = [
+    "0.5", b"0.5", np.str_("0.5"), True, np.True_, np.array(True), torch.tensor(True), None, 0.5j, np.complex64(0.5),
+    [0.5], {"a": 0.5}, np.array([0.5, 0.5]), np.array([]), torch.tensor([0.5, 0.5]), math.nan, math.inf,
+    np.float32(math.nan), torch.tensor(math.inf), Decimal("NaN"), Decimal("sNaN"), 10**400,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("value", NUMBERS, ids=repr)
+def test_a_number_of_any_library_is_taken_wherever_one_is_reported(
+    trial: report.Trial, tmp_path: Path, value: Any
+) -> None:
+    trial.epoch(1, train_loss=value, samples=10, learning_rate=value, validation={"accuracy": value})
+    trial.result({"accuracy": value})
+    epoch, result = lines(tmp_path / "report")
+    assert epoch["train_loss"] == epoch["learning_rate"] == epoch["validation"]["accuracy"] == 0.5
+    assert result["metrics"]["accuracy"] == 0.5
+
+
+@pytest.mark.parametrize("value", NO_NUMBERS, ids=lambda value: repr(value)[:30])
+def test_what_is_no_number_is_refused_wherever_one_is_reported(trial: report.Trial, tmp_path: Path, value: Any) -> None:
+    with pytest.raises(ValueError, match="train_loss"):
+        trial.epoch(1, train_loss=value, samples=10)
+    with pytest.raises(ValueError, match="learning_rate"):
+        trial.epoch(1, train_loss=1, samples=10, learning_rate=value)
+    with pytest.raises(ValueError, match=r"validation\.accuracy"):
+        trial.epoch(1, train_loss=1, samples=10, validation={"accuracy": value})
+    with pytest.raises(ValueError, match=r"metrics\.accuracy"):
+        trial.result({"accuracy": value})
+    assert not (tmp_path / "report").exists()
+    assert (trial.done, trial.samples) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    "value", [np.int64(7), np.uint8(7), np.array(7), torch.tensor(7), Decimal(7), Fraction(7), np.float32(7), 7.0],
+    ids=repr,
+)  # fmt: skip
+def test_a_whole_number_of_any_library_is_taken(trial: report.Trial, tmp_path: Path, value: Any) -> None:
+    sizes = {"train_samples": value, "validation_samples": value, "test_samples": value}
+    trial.dataset("digits", digest=f"sha256:{'0' * 64}", shape=[value, value], classes=[value], **sizes)
+    trial.epoch(value, train_loss=1, samples=value)
+    trial.result({"parameters": value})
+    dataset, epoch, result = lines(tmp_path / "report")
+    assert [dataset[name] for name in sizes] == [7, 7, 7]
+    assert dataset["shape"] == [7, 7]
+    assert epoch["epoch"] == trial.samples == 7
+    assert result["metrics"]["parameters"] == 7
+
+
+@pytest.mark.parametrize("value", [7.5, np.float32(7.5), True, "7", None, math.nan, np.array([1, 2])])
+def test_what_is_no_whole_number_is_refused(trial: report.Trial, tmp_path: Path, value: Any) -> None:
+    sizes: dict[str, Any] = {"train_samples": 1, "validation_samples": 1, "test_samples": 1}
+    for name in sizes:
+        with pytest.raises(ValueError, match=name):
+            trial.dataset("x", digest="x", shape=[1], classes=[], **{**sizes, name: value})
+    for name in ("epoch", "samples"):
+        with pytest.raises(ValueError, match=name):
+            trial.epoch(**{"epoch": 1, "train_loss": 1, "samples": 1, name: value})
+    assert not (tmp_path / "report").exists()
+    assert (trial.done, trial.samples, trial.test_samples) == (0, 0, None)
+
+
+def test_whole_numbers_stay_exact() -> None:
+    assert whole(np.int64(2**62 + 1), "x") == 2**62 + 1
+
+
+def test_a_share_in_float32_is_the_share_in_float64(trial: report.Trial, tmp_path: Path) -> None:
+    trial.dataset(
+        "digits", digest=f"sha256:{'0' * 64}", train_samples=1, validation_samples=6000, test_samples=355, shape=[1],
+        classes=["0"],
+    )  # fmt: skip
+    trial.conditions = {"budget": {"target": {"metric": "accuracy", "value": 0.95}}}
+    with trial.training():
+        pass
+    trial.epoch(1, train_loss=1, samples=1, validation={"accuracy": np.float32(5700 / 6000)})
+    trial.result({"accuracy": np.float32(35 / 355), "f1": np.float32(0.1)})
+    _, epoch, result = lines(tmp_path / "report")
+    assert float(np.float32(0.95)) < 0.95
+    assert epoch["validation"]["accuracy"] == 0.95
+    assert result["metrics"]["accuracy"] == 35 / 355
+    assert "time_to_target_seconds" in result["metrics"]
+    assert result["metrics"]["f1"] == float(np.float32(0.1))  # of how many samples is unknown

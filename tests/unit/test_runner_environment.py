@@ -10,109 +10,40 @@ import torch
 
 from velodrome import keys
 from velodrome.errors import ConfigurationError
+from velodrome.kernel import memory_limit
 from velodrome.results import Environment
 from velodrome.spec import Training
 from velodrome_runner.environment import fingerprint
 from velodrome_runner.hardware import cpu_model
-from velodrome_runner.threads import cpu_limit, memory_kills, memory_limit
-
-NO_LIMIT_V1 = str(2**63 - 4096)
-
-
-class System:
-    """A /proc/self and a /sys/fs/cgroup of one's own."""
-
-    def __init__(self, folder: Path) -> None:
-        self.proc, self.cgroups = folder / "proc", folder / "cgroup"
-        self.proc.mkdir()
-        self.cgroups.mkdir()
-
-    def belongs(self, *lines: str) -> None:
-        (self.proc / "cgroup").write_bytes(b"".join(os.fsencode(line) + b"\n" for line in lines))
-
-    def group(self, path: str, **files: str) -> None:
-        folder = self.cgroups / path
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, text in files.items():
-            (folder / name.replace("__", ".")).write_text(f"{text}\n")
-
-    def cpus(self, **environ: str) -> int:
-        return cpu_limit(environ, proc=self.proc, cgroups=self.cgroups)
-
-    def memory(self) -> int | None:
-        return memory_limit(proc=self.proc, cgroups=self.cgroups)
+from velodrome_runner.threads import thread_count
 
 
 @pytest.fixture
-def system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> System:
-    """A machine whose scheduler would give 16 CPUs."""
+def sixteen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The root of a machine whose scheduler would give 16 CPUs, without control groups."""
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(16)))
-    return System(tmp_path)
-
-
-def test_without_control_groups_the_scheduler_decides(system: System) -> None:
-    assert system.cpus() == 16
-    assert system.memory() is None
-
-
-@pytest.mark.parametrize(
-    ("quota", "cpus"),
-    [("max 100000", 16), ("200000 100000", 2), ("250000 100000", 2), ("50000 100000", 1), ("9900000 100000", 16)],
-)
-def test_a_quota_of_version_2_is_rounded_down_to_1_at_least(system: System, quota: str, cpus: int) -> None:
-    system.belongs("0::/pods/one")
-    system.group("pods/one", cpu__max=quota)
-    assert system.cpus() == cpus
-
-
-def test_the_least_of_all_groups_above_counts(system: System) -> None:
-    system.belongs("0::/pods/one/inner")
-    system.group("pods/one/inner", cpu__max="max 100000", memory__max="max")
-    system.group("pods/one", cpu__max="800000 100000", memory__max="4096000")
-    system.group("pods", cpu__max="300000 100000", memory__max="8192000")
-    assert system.cpus() == 3
-    assert system.memory() == 4096000
-
-
-def test_inside_a_container_only_the_mounts_root_is_there(system: System) -> None:
-    system.belongs("0::/kubepods/of/the/host")
-    system.group("", cpu__max="400000 100000", memory__max="1024000")
-    assert system.cpus() == 4
-    assert system.memory() == 1024000
-
-
-def test_version_1_has_a_tree_for_each_controller(system: System) -> None:
-    system.belongs("11:memory:/docker/abc", "4:cpu,cpuacct:/docker/abc", "1:name=systemd:/docker/abc")
-    system.group("cpu,cpuacct/docker/abc", cpu__cfs_quota_us="350000", cpu__cfs_period_us="100000")
-    system.group("memory/docker/abc", memory__limit_in_bytes="2048000")
-    system.group("memory", memory__limit_in_bytes=NO_LIMIT_V1)
-    assert system.cpus() == 3
-    assert system.memory() == 2048000
-
-
-def test_version_1_says_no_limit_in_its_own_way(system: System) -> None:
-    system.belongs("11:memory:/", "4:cpu,cpuacct:/")
-    system.group("cpu", cpu__cfs_quota_us="-1", cpu__cfs_period_us="100000")
-    system.group("memory", memory__limit_in_bytes=NO_LIMIT_V1)
-    assert system.cpus() == 16
-    assert system.memory() is None
-
-
-def test_a_groups_name_may_be_any_bytes(system: System) -> None:
-    system.belongs("0::/caf\udce9/π")
-    system.group("", cpu__max="400000 100000")
-    assert system.cpus() == 4
+    return tmp_path
 
 
 @pytest.mark.parametrize(("asked", "cpus"), [("3", 3), ("2.9", 2), ("0.2", 1), ("64", 16), ("", 16)])
-def test_what_is_asked_for_lowers_the_limit_and_never_raises_it(system: System, asked: str, cpus: int) -> None:
-    assert system.cpus(**{keys.ENV_CPUS: asked}) == cpus
+def test_what_is_asked_for_lowers_the_limit_and_never_raises_it(sixteen: Path, asked: str, cpus: int) -> None:
+    assert thread_count({keys.ENV_CPUS: asked}, sixteen) == cpus
+
+
+def test_a_quota_counts_beside_what_is_asked_for(sixteen: Path) -> None:
+    (sixteen / "proc/self").mkdir(parents=True)
+    (sixteen / "proc/self/cgroup").write_text("0::/\n")
+    (sixteen / "sys/fs/cgroup").mkdir(parents=True)
+    (sixteen / "sys/fs/cgroup/cpu.max").write_text("250000 100000\n")
+    assert thread_count({}, sixteen) == 2
+    assert thread_count({keys.ENV_CPUS: "8"}, sixteen) == 2
+    assert thread_count({keys.ENV_CPUS: "1"}, sixteen) == 1
 
 
 @pytest.mark.parametrize("asked", ["0", "-1", "nan", "inf", "two", "1,5"])
-def test_a_number_of_cpus_that_is_none_is_refused(system: System, asked: str) -> None:
+def test_a_number_of_cpus_that_is_none_is_refused(sixteen: Path, asked: str) -> None:
     with pytest.raises(ConfigurationError, match=keys.ENV_CPUS):
-        system.cpus(**{keys.ENV_CPUS: asked})
+        thread_count({keys.ENV_CPUS: asked}, sixteen)
 
 
 def python(code: str, *before: str) -> str:
@@ -125,7 +56,7 @@ def test_a_process_that_may_use_one_cpu_computes_with_one_thread() -> None:
     code = (
         "import os\n"
         "from velodrome_runner import threads\n"
-        "threads.use(threads.cpu_limit({}))\n"
+        "threads.use(threads.thread_count({}))\n"
         "import torch\n"
         "print(torch.get_num_threads(), os.environ['OMP_NUM_THREADS'], os.environ['OMP_WAIT_POLICY'])"
     )
@@ -168,16 +99,3 @@ def test_the_fingerprint_is_complete_and_survives_json() -> None:
     assert (made.resources.cpus, made.resources.concurrent_trials, made.resources.accelerators) == (3, 2, 0)
     assert made.resources.memory_limit_bytes == memory_limit()
     assert (made.precision, made.deterministic) == ("float32", True)
-
-
-def test_what_the_kernel_killed_for_memory_is_counted_in_the_processs_own_group(system: System) -> None:
-    assert memory_kills(proc=system.proc, cgroups=system.cgroups) == 0
-    system.belongs("0::/pod")
-    system.group("pod", memory__events="low 0\nhigh 3\nmax 9\noom 2\noom_kill 1")
-    assert memory_kills(proc=system.proc, cgroups=system.cgroups) == 1
-
-
-def test_the_first_version_of_control_groups_counts_kills_too(system: System) -> None:
-    system.belongs("4:memory:/pod")
-    system.group("memory/pod", memory__oom_control="oom_kill_disable 0\nunder_oom 0\noom_kill 2")
-    assert memory_kills(proc=system.proc, cgroups=system.cgroups) == 2

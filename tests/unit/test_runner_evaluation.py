@@ -10,7 +10,10 @@ from sklearn import metrics as library
 from torch import nn
 
 from velodrome.errors import ConfigurationError, TrialFailed
+from velodrome.report import classification
+from velodrome.spec import Target
 from velodrome_runner.evaluation import check_keys, evaluate, measure, predict
+from velodrome_runner.stopping import reached
 
 CLASSES = 7
 
@@ -157,3 +160,37 @@ def test_outputs_that_are_not_finite_fail_and_name_the_split(factor: float) -> N
     with pytest.raises(TrialFailed, match=r"on the test split .* lower the learning rate") as failed:
         evaluate(Recording(factor), [(logits, labels)], classes=CLASSES, keys=["accuracy"])
     assert failed.value.reason == "OutputNotFinite"
+
+
+def test_counted_metrics_are_one_division_in_double_precision() -> None:
+    labels = torch.tensor([0] * 35 + [1] * 320)
+    logits = torch.zeros(355, 6)
+    logits[:, 0] = 1.0  # always class 0
+    logits[:, 1] = 0.5
+    keys = [
+        "accuracy", "top5_accuracy", "f1{average=micro}", "recall{label=0}", "precision{label=0}", "f1{label=0}",
+        "precision{average=weighted}", "recall{average=weighted}",
+    ]  # fmt: skip
+    found = measure(logits, labels, classes=6, keys=keys)
+    assert found == {
+        "accuracy": 35 / 355, "top5_accuracy": 1.0, "f1{average=micro}": 35 / 355, "recall{label=0}": 1.0,
+        "precision{label=0}": 35 / 355, "f1{label=0}": 70 / 390, "precision{average=weighted}": 35 / 355 * 35 / 355,
+        "recall{average=weighted}": 35 / 355,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_own_code_and_torch_entries_get_the_same_values_to_the_last_bit(seed: int) -> None:
+    logits, labels = outputs(seed)
+    own = classification(labels.tolist(), logits.argmax(1).tolist())
+    assert measure(logits, labels, classes=CLASSES, keys=own) == own
+
+
+def test_a_target_that_is_reached_exactly_is_reached() -> None:
+    labels = torch.zeros(6000, dtype=torch.long)
+    logits = torch.zeros(6000, 2)
+    logits[:5700, 0] = 1.0
+    logits[5700:, 1] = 1.0
+    accuracy = one("accuracy", logits, labels, classes=2)
+    assert accuracy == 0.95
+    assert reached(Target(metric="accuracy", value=0.95), accuracy)

@@ -170,12 +170,28 @@ def test_a_group_is_pushed_at_each_phase_and_now_and_then_and_deleted_at_the_end
     assert gateway.asked[-1][1] == path
 
 
+class WatchedEvent(threading.Event):
+    """An event that says when a thread waits for it without a limit."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.awaited = threading.Event()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        if timeout is None:
+            self.awaited.set()
+        return super().wait(timeout)
+
+
 def test_nothing_is_pushed_while_inference_is_timed(gateway: Gateway) -> None:
-    with Pusher(gateway.url, KEY, period=0.01, gap=0.0) as pusher:
+    pusher = Pusher(gateway.url, KEY, period=0.01, gap=0.0)
+    pusher._work = work = WatchedEvent()
+    with pusher:
         pusher.show(progress("Training", 1, loss=0.5, samples_per_second=3.0))
         gateway.await_asked(1)
+        work.awaited.clear()
         pusher.show(progress("Timing"))
-        time.sleep(0.3)
+        assert work.awaited.wait(PATIENCE)  # it does nothing until there is another phase
         assert {asked[2][telemetry.TRIAL_FRACTION.name] for asked in gateway.asked} == {0.25}
         pusher.show(progress("Finished"))
         gateway.await_asked(len(gateway.asked) + 1)

@@ -154,7 +154,8 @@ def test_nothing_follows_the_result(server: Server, tmp_path: Path) -> None:
         running.progress(progress(1, ended=True))
         assert running.deliver(result(), tmp_path / "result.json", deadline=1.0)
         running.progress(progress(2, ended=True))
-        time.sleep(0.6)  # twice as long as progress waits for more
+        running._thread.join(PATIENCE)
+        assert not running._thread.is_alive()  # nobody is left who could send
     assert isinstance(server.reports[-1], ResultReport)
 
 
@@ -235,5 +236,6 @@ def test_what_was_sent_is_not_sent_again(server: Server) -> None:
         until(lambda: server.epochs)
         running.progress(progress(2, ended=True))
         until(lambda: 2 in server.epochs)
-        time.sleep(0.6)  # long enough for two more rounds
-    assert server.epochs == [1, 2]
+        running.progress(progress(3, ended=True))  # what is sent again would stand before it
+        until(lambda: 3 in server.epochs)
+    assert server.epochs == [1, 2, 3]

@@ -80,9 +80,9 @@ def test_pairing_needs_half_of_the_seeds_in_common(seeds_a: set[int], seeds_b: s
 
 @pytest.mark.parametrize("n", [2, 5])
 def test_deterministic_metrics_that_differ_are_different(n: int) -> None:
-    parameters = compare(sample("a", *[11_173_962] * n), sample("b", *[11_173_963] * n))
+    parameters = compare(sample("a", *[11_173_962] * n), sample("b", *[11_173_963] * n), deterministic=True)
     assert parameters == Comparison("a", "b", -1.0, -1.0, -1.0, 0.0, 0.0, n, "paired")
-    thirds = compare(sample("a", *[1 / 3] * n), sample("b", *[0.1] * n, first_seed=50))
+    thirds = compare(sample("a", *[1 / 3] * n), sample("b", *[0.1] * n, first_seed=50), deterministic=True)
     assert (thirds.p_value, thirds.method) == (0.0, "welch")
 
 
@@ -93,6 +93,20 @@ def test_equal_values_are_not_different() -> None:
     assert (varying.difference, varying.p_value) == (0, 1)
     elsewhere = compare(sample("a", 5, 5, 5), sample("b", 5, 5, 5, first_seed=9))
     assert (elsewhere.p_value, elsewhere.method) == (1, "welch")
+    assert compare(sample("a", 5, 5), sample("b", 5, 5), deterministic=True).p_value == 1
+
+
+@pytest.mark.parametrize("first_seed", [0, 50])
+def test_values_never_make_a_metric_deterministic(first_seed: int) -> None:
+    # An accuracy that happens to be the same on each of n seeds has the least spread that its one known step allows.
+    expected = {2: 0.2952, 3: 0.0955, 5: 0.0075}
+    for n, p_value in expected.items():
+        a, b = sample("a", *[35 / 355] * n), sample("b", *[36 / 355] * n, first_seed=first_seed)
+        found = compare(a, b).p_value
+        assert found is not None
+        assert 0 < found < 1
+        if first_seed == 0:
+            assert found == pytest.approx(p_value, abs=1e-4)
 
 
 def test_rounding_is_no_difference() -> None:

@@ -163,8 +163,10 @@ def test_a_race_of_two_is_their_comparison() -> None:
 
 
 def test_deterministic_metrics_are_ranked_exactly() -> None:
-    ranking = rank(race(a=[300, 300], b=[100, 100], c=[200, 200], d=[100, 100]), "lower")
-    assert ranks(ranking) == {"b": 1, "d": 1, "c": 3, "a": 4}
+    entries = race(a=[300, 300], b=[100, 100], c=[200, 200], d=[100, 100])
+    assert ranks(rank(entries, "lower", deterministic=True)) == {"b": 1, "d": 1, "c": 3, "a": 4}
+    # Of any other metric, that two seeds agree is no evidence.
+    assert ranks(rank(entries, "lower")) == {"a": 1, "b": 1, "c": 1, "d": 1}
 
 
 def test_constant_entries_of_a_metric_that_varies_are_no_certainty() -> None:

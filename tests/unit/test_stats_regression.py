@@ -15,10 +15,17 @@ from velodrome.stats.regression import Change, change, holm, verdict
 VALUES = st.lists(st.floats(50, 150), min_size=3, max_size=10)
 
 
-def of(new: list[float], old: list[float], *, unchanged: tuple[float, ...] = (), apart: int = 0) -> Change:
+def of(
+    new: list[float],
+    old: list[float],
+    *,
+    unchanged: tuple[float, ...] = (),
+    apart: int = 0,
+    deterministic: bool = False,
+) -> Change:
     """The change between these values; their seeds are `apart`."""
     seeds = {seed + apart: value for seed, value in enumerate(new)}
-    return change(Sample("a", seeds), Sample("b", dict(enumerate(old))), unchanged)
+    return change(Sample("a", seeds), Sample("b", dict(enumerate(old))), unchanged, deterministic=deterministic)
 
 
 def rows(seed: int, *levels: float, size: int = 5) -> list[list[float]]:
@@ -68,7 +75,7 @@ def test_jobs_that_never_differ_leave_the_answer_to_the_seeds() -> None:
     new, old = rows(3, 103, 100)
     wide = [value * 10 for value in new], [value * 10 for value in old]
     assert of(*wide, unchanged=(1000.0, 1000.0)).low is not None
-    constant = of([5.0] * 3, [4.0] * 3, unchanged=(4.0, 4.0, 4.0))
+    constant = of([5.0] * 3, [4.0] * 3, unchanged=(4.0, 4.0, 4.0), deterministic=True)
     assert constant.p_value == 0
     assert not constant.floor
 

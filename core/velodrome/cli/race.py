@@ -116,8 +116,9 @@ def run(
 
 
 def _settings(home: Home, parallel: int, cpus: int | None, data: Path | None, *, retry_failed: bool) -> Settings:
+    from velodrome.kernel import cpu_limit
     from velodrome.local.executor import Settings
-    from velodrome.local.machine import cpu_limit, cpus_for_each
+    from velodrome.local.machine import cpus_for_each
 
     return Settings(
         parallel=parallel,

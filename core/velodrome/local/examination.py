@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from velodrome.errors import LocalError, VelodromeError
+from velodrome.kernel import cpu_limit
 from velodrome.local.home import LEAST_FREE_BYTES, locate_home, open_home
-from velodrome.local.machine import cpu_limit
 from velodrome.local.program import find_server
 from velodrome.store import open_store
 

@@ -9,8 +9,9 @@ import json
 import threading
 from collections.abc import Callable
 from http.client import HTTPException
-from urllib.request import ProxyHandler, Request, build_opener
+from urllib.request import Request
 
+from velodrome.direct import open_directly
 from velodrome.pushed import LIST_PATH, TrialKey, groups
 
 _TIMEOUT_SECONDS = 2.0
@@ -77,6 +78,6 @@ class Gateway:
     def _ask(self, method: str, path: str) -> bytes:
         assert self._url is not None
         request = Request(self._url + path, method=method)  # noqa: S310 - http, or it is made so
-        with build_opener(ProxyHandler({})).open(request, timeout=_TIMEOUT_SECONDS) as answer:
+        with open_directly(request, timeout=_TIMEOUT_SECONDS) as answer:
             body: bytes = answer.read()
         return body

@@ -10,12 +10,12 @@ import subprocess
 import sys
 import time
 import urllib.error
-import urllib.request
 from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
 from velodrome import keys
+from velodrome.direct import open_directly
 from velodrome.errors import LocalError
 from velodrome.local.files import tail
 from velodrome.local.home import Home, cannot_write
@@ -76,8 +76,8 @@ class Leaderboard:
     def is_up(self) -> bool:
         """Whether it serves pages."""
         try:
-            with urllib.request.urlopen(f"{self.url}/_stcore/health", timeout=2) as answer:  # noqa: S310 -- own URL
-                return bool(answer.status == 200)
+            with open_directly(f"{self.url}/_stcore/health", timeout=2):
+                return True
         except (urllib.error.URLError, OSError):
             return False
 

@@ -72,7 +72,7 @@ class PairTests:
         return Comparison(*names, difference, difference - margin, difference + margin, p_value, adjusted, n, method)
 
 
-def compare(a: Sample, b: Sample, confidence: float = 0.95) -> Comparison:
+def compare(a: Sample, b: Sample, confidence: float = 0.95, *, deterministic: bool = False) -> Comparison:
     """Test whether `a` and `b` have the same mean: the race of these two alone, so that both p-values are the same.
 
     - **paired**: Student's t test of the differences at the seeds that both have, where these are at least two and at
@@ -80,10 +80,11 @@ def compare(a: Sample, b: Sample, confidence: float = 0.95) -> Comparison:
       says nothing about the difference within a seed and takes no part.
     - **welch**: Welch's t test of all values, otherwise.
 
-    Where the samples have no spread the tests have no answer of their own. When both are constant the metric is
-    deterministic: different values are different (p = 0), equal ones are not (p = 1). Differences without spread of
-    values that do vary are a coincidence of a coarse metric (an accuracy on 100 images moves in steps of 0.01), so
-    the smallest spread that the steps allow, s² = step² / n, stands in; the same for one constant side of a Welch test.
+    Where the samples have no spread the tests have no answer of their own. Of a metric that is `deterministic`, as the
+    catalogue says and never the values, different values are different (p = 0) and equal ones are not (p = 1).
+    Differences without spread of any other are a coincidence of a coarse metric (an accuracy on 100 images moves in
+    steps of 0.01), so the smallest spread that the steps allow, s² = step² / n, stands in; the same for a constant side
+    of a Welch test. Equal values are not different (p = 1).
 
     Sources: Student (1908), "The probable error of a mean", Biometrika 6(1); Welch (1947), "The generalization of
     'Student's' problem when several different population variances are involved", Biometrika 34(1-2).
@@ -95,7 +96,7 @@ def compare(a: Sample, b: Sample, confidence: float = 0.95) -> Comparison:
         raise ValueError(f"confidence: {confidence} is not between 0 and 1")
     if a.name == b.name:
         raise ValueError(f"entry {a.name!r} is compared with itself: give two samples with different names")
-    tests = compare_rows(tabulate([a, b]), np.array([0]), np.array([1]))
+    tests = compare_rows(tabulate([a, b], deterministic=deterministic), np.array([0]), np.array([1]))
     return tests.comparison(0, (a.name, b.name), float(tests.p_value[0]), confidence)
 
 

@@ -84,10 +84,13 @@ class Ranking:
     comparisons: Comparisons = field(compare=False)
 
 
-def rank(samples: Sequence[Sample], direction: Direction, alpha: float = 0.05) -> Ranking:
+def rank(
+    samples: Sequence[Sample], direction: Direction, alpha: float = 0.05, *, deterministic: bool = False
+) -> Ranking:
     """Rank the entries of one race by the means of their samples.
 
-    Every pair is tested as `compare` does, with the steps of the metric taken from the whole race, and the p-values
+    Every pair is tested as `compare` does, with the steps of the metric taken from the whole race and `deterministic`
+    from the catalogue, and the p-values
     are corrected by Shaffer's procedure for the whole family. An entry is significantly better than another when
     their adjusted p-value is at most `alpha` and both its mean and the pair's difference are on the good side (with
     unequal seeds these two could disagree; then neither is better). So in at most a share `alpha` of races any two
@@ -104,7 +107,7 @@ def rank(samples: Sequence[Sample], direction: Direction, alpha: float = 0.05) -
     """
     _check(samples, direction, alpha)
     samples = sorted(samples, key=lambda sample: sample.name)
-    table = tabulate(samples)
+    table = tabulate(samples, deterministic=deterministic)
     first, second = np.triu_indices(len(samples), 1)
     tests = compare_rows(table, first, second)
     testable = ~np.isnan(tests.p_value)

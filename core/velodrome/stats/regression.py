@@ -38,7 +38,14 @@ class Change:
     floor: bool
 
 
-def change(new: Sample, old: Sample, unchanged: Sequence[float] = (), confidence: float = 0.99) -> Change:
+def change(
+    new: Sample,
+    old: Sample,
+    unchanged: Sequence[float] = (),
+    confidence: float = 0.99,
+    *,
+    deterministic: bool = False,
+) -> Change:
     """The change from `old` to `new`, tested on the same seeds where both have them, else by Welch's test.
 
     The trials of one job share a node, a temperature and a moment, which their seeds don't show. `unchanged` are the
@@ -46,14 +53,14 @@ def change(new: Sample, old: Sample, unchanged: Sequence[float] = (), confidence
     variance s² has m - 1 degrees of freedom; what the seeds alone make of it, v, counts as 4 more (an empirical Bayes
     estimate: Smyth 2004, "Linear models and empirical Bayes methods", section 4, with the prior's weight fixed). The
     difference of two jobs then has the variance 2 · (4 · v + (m - 1) · s²) / (4 + m - 1) and 4 + m - 1 degrees of
-    freedom. The larger of the two p-values and the wider of the two intervals count.
+    freedom. The larger of the two p-values and the wider of the two intervals count. `deterministic`: see `compare`.
 
     Raises:
         ValueError: `confidence` is not between 0 and 1.
     """
     if not 0 < confidence < 1:
         raise ValueError(f"confidence: {confidence} is not between 0 and 1")
-    table = tabulate([Sample("new", new.values), Sample("old", old.values)])
+    table = tabulate([Sample("new", new.values), Sample("old", old.values)], deterministic=deterministic)
     test = compare_rows(table, np.array([0]), np.array([1]))
     mean, before = float(table.mean[0]), float(table.mean[1])
     # The means of all values, and the difference of those that have a partner: where seeds are missing they differ.

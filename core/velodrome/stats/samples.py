@@ -42,7 +42,7 @@ class Table:
 
     `mean` and `variance` (n - 1 in the denominator; NaN where n is 1) have one element for each row, as has `count`.
     `rounding` is the largest difference that rounding alone can make in a row. `resolution` is the smallest step
-    between two different values of the table, and 0 where every row is constant: a deterministic metric.
+    between two different values of the table; 0 where there are none, and where the metric is deterministic.
     """
 
     values: Floats
@@ -54,8 +54,11 @@ class Table:
     resolution: float
 
 
-def tabulate(samples: Sequence[Sample]) -> Table:
-    """The table of `samples`, rows in their order, columns in order of the seeds."""
+def tabulate(samples: Sequence[Sample], *, deterministic: bool = False) -> Table:
+    """The table of `samples`, rows in their order, columns in order of the seeds.
+
+    `deterministic` is what the catalogue says of the metric: its values follow from the model, whatever the seed.
+    """
     seeds = sorted({seed for sample in samples for seed in sample.values})
     column = {seed: index for index, seed in enumerate(seeds)}
     values = np.full((len(samples), len(seeds)), np.nan)
@@ -67,7 +70,7 @@ def tabulate(samples: Sequence[Sample]) -> Table:
     rounding = ROUNDING * np.abs(values).max(axis=1, initial=0.0, where=present)
     constant = spread <= rounding
     variance = np.where(constant & (count > 1), 0.0, variance)
-    resolution = 0.0 if constant.all() else _smallest_step(values[present])
+    resolution = 0.0 if deterministic else _smallest_step(values[present], varies=not constant.all())
     return Table(values, present, count, mean, variance, rounding, resolution)
 
 
@@ -92,9 +95,14 @@ def require_measurable(value: float, where: str) -> None:
         raise ValueError(f"{where}: {value} is outside {SMALLEST:g} to {LARGEST:g} in magnitude: use another unit")
 
 
-def _smallest_step(values: Floats) -> float:
-    """The smallest difference between neighbours in order of size that rounding can't explain."""
+def _smallest_step(values: Floats, *, varies: bool) -> float:
+    """The smallest difference between neighbours in order of size that rounding can't explain.
+
+    Where there is none: 0, or the largest of those that it can explain if some row `varies` by several of them.
+    """
     ordered = np.sort(values)
     steps = np.diff(ordered)
     real = steps[steps > ROUNDING * np.maximum(np.abs(ordered[1:]), np.abs(ordered[:-1]))]
-    return float(real.min() if len(real) else steps.max())
+    if len(real):
+        return float(real.min())
+    return float(steps.max()) if varies else 0.0

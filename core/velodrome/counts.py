@@ -1,0 +1,54 @@
+"""Metrics that come from counts of samples, each by one division of whole numbers in double precision. Pure.
+
+Whoever computes such a metric computes it here: two entries with the same counts then have the same value to the last
+bit, and a target that is reached exactly is reached. The standard library alone.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from velodrome.metrics import MetricKey
+
+
+@dataclass(frozen=True, slots=True)
+class ClassCounts:
+    """Numbers of samples by class: called rightly so (`hits`), called so at all (`guessed`), and of it (`there`)."""
+
+    hits: Sequence[int]
+    guessed: Sequence[int]
+    there: Sequence[int]
+
+    def score(self, key: MetricKey) -> float | None:
+        """The value of `precision`, `recall` or `f1`, as the key's `average` or `label` asks.
+
+        Macro: the mean over classes, without those that neither occur nor are called. Weighted: by how often a class
+        occurs. Micro: the share of samples that are called rightly. A ratio without a denominator is 0; a label that
+        does not occur has no value: None.
+        """
+        parameters = dict(key.parameters)
+        if "label" in parameters:
+            label = int(parameters["label"])
+            return self._of(key.name, label) if self.there[label] else None
+        average = parameters.get("average", "macro")
+        samples = sum(self.there)
+        # Each class's recall, weighted by how often it occurs, is its hits.
+        if average == "micro" or (average == "weighted" and key.name == "recall"):
+            return share(sum(self.hits), samples)
+        classes = [label for label in range(len(self.there)) if self.there[label] or self.guessed[label]]
+        if average == "weighted":
+            return math.fsum(self._of(key.name, label) * self.there[label] for label in classes) / samples
+        return math.fsum(self._of(key.name, label) for label in classes) / len(classes)
+
+    def _of(self, name: str, label: int) -> float:
+        hits, guessed, there = self.hits[label], self.guessed[label], self.there[label]
+        if name == "precision":
+            return share(hits, guessed)
+        return share(hits, there) if name == "recall" else share(2 * hits, guessed + there)
+
+
+def share(part: int, whole: int) -> float:
+    """Part over whole, 0 where there is nothing of either."""
+    return part / whole if whole else 0.0

@@ -1,0 +1,104 @@
+"""What the kernel grants to this process: CPUs and memory, by its scheduler and its control groups. Linux's files.
+
+Control groups come as version 2, one tree for all controllers; as version 1, a tree for each; and as a hybrid, where
+version 2's tree stands in `unified` beside those of version 1. A limit of a group holds for all groups below it, so the
+least of a process's own group and of every one above it counts. The standard library alone; no torch.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+# Version 1 says "no limit" as the largest multiple of the page size below 2^63.
+_NO_MEMORY_LIMIT = 2**62
+
+
+def cpu_limit(root: Path = Path("/")) -> int:
+    """CPUs that this process may compute with at once, 1 or more.
+
+    The least of the CPUs that it may be scheduled on (its affinity, which the kernel keeps within its cpuset) and of
+    the quotas of its control groups, rounded down: a thread that shares a fraction of a CPU is throttled, which a
+    latency's percentiles would show. `root` is where `proc` and `sys` are.
+    """
+    return max(1, int(min([_schedulable(), *_quotas(root)])))
+
+
+def memory_limit(root: Path = Path("/")) -> int | None:
+    """The least memory limit of this process's control groups, in bytes; None where there is none."""
+    texts = (
+        _read(group / name) for group in _groups("memory", root) for name in ("memory.max", "memory.limit_in_bytes")
+    )
+    limits = [int(text) for text in texts if text.isdecimal()]
+    return min((limit for limit in limits if limit < _NO_MEMORY_LIMIT), default=None)
+
+
+def memory_kills(root: Path = Path("/")) -> int:
+    """How many processes the kernel has killed for memory in this process's control group; 0 where it can't say."""
+    for group in _groups("memory", root):
+        for name in ("memory.events", "memory.oom_control"):
+            for line in _read(group / name).splitlines():
+                word, _, count = line.partition(" ")
+                if word == "oom_kill" and count.isdecimal():
+                    return int(count)
+    return 0
+
+
+def _schedulable() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _quotas(root: Path) -> Iterator[float]:
+    """The quota of each control group that has one, in CPUs."""
+    for group in _groups("cpu", root):
+        for text in (_read(group / "cpu.max"), f"{_read(group / 'cpu.cfs_quota_us')} {_period(group)}"):
+            quota, _, period = text.partition(" ")
+            if quota.isdecimal() and period.isdecimal() and int(quota) and int(period):  # no limit is "max", or -1
+                yield int(quota) / int(period)
+
+
+def _period(group: Path) -> str:
+    return _read(group / "cpu.cfs_period_us")
+
+
+def _groups(controller: str, root: Path) -> Iterator[Path]:
+    """This process's own control group for the controller, then those above it, as far as they can be seen.
+
+    In a container, /proc/self/cgroup may give a path as the host sees it, while what is mounted begins at the
+    container's own group: so where the whole path isn't there, its ends are looked for below the mount too.
+    """
+    mount = root / "sys/fs/cgroup"
+    for line in _read(root / "proc/self/cgroup").splitlines():
+        number, _, rest = line.partition(":")
+        controllers, _, path = rest.partition(":")
+        if number == "0" and not controllers:
+            trees = [mount, mount / "unified"]
+        elif controller in controllers.split(","):
+            trees = list(dict.fromkeys([mount / controllers, mount / controller]))
+        else:
+            continue
+        # A path that begins with /.. is outside of what this process may see.
+        parts = () if path.startswith("/..") else Path(path).parts[1:]
+        for tree in trees:
+            yield from _visible(tree, parts)
+
+
+def _visible(tree: Path, parts: tuple[str, ...]) -> Iterator[Path]:
+    """Each folder of the tree on the way to that path, from the innermost; and to its ends where it isn't there."""
+    seen: dict[Path, None] = {}
+    for begin in range(len(parts) + 1):
+        end = parts[begin:]
+        seen |= dict.fromkeys(tree.joinpath(*end[:depth]) for depth in range(len(end), 0, -1))
+        if tree.joinpath(*end).is_dir():
+            break
+    yield from (group for group in (*seen, tree) if group.is_dir())
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="surrogateescape").strip()  # a group's name may be any bytes
+    except OSError:
+        return ""
