@@ -138,7 +138,14 @@ def test_a_regression_that_nobody_reads_or_can_be_written_is_not_1(
     def ended(rest: str, **environ: str) -> subprocess.CompletedProcess[str]:
         command = f"set -o pipefail; {sys.executable} -m velodrome {rest}"
         environ = {**os.environ, "VELODROME_REDIS_URL": redis_server.url, **environ}
-        return subprocess.run(["bash", "-c", command], env=environ, capture_output=True, text=True, check=False)
+        return subprocess.run(
+            ["bash", "-c", command],
+            env=environ,
+            capture_output=True,
+            encoding="utf-8",
+            errors="backslashreplace",
+            check=False,
+        )
 
     assert velodrome("regressions").exit_code == 1
     assert ended("regressions > /dev/null").returncode == 1

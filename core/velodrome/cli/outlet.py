@@ -13,14 +13,12 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from velodrome.errors import OutputLost
 
 if TYPE_CHECKING:
     from typing import BinaryIO, TextIO
-
-    from typing_extensions import Buffer
 
 _STDOUT, _STDERR = 1, 2
 _NONE: Final = -1  # no file has this descriptor: writing to it fails
@@ -49,8 +47,8 @@ class Outlet(io.RawIOBase):
         """Yes."""
         return True
 
-    def write(self, octets: Buffer) -> int:
-        """Writes all of it; drops it after a failure.
+    def write(self, octets: Any) -> int:
+        """Writes all of what any bytes-like object holds; drops it after a failure.
 
         Raises:
             OutputLost: it can't be written; only the first time, and only if this is not patient.
