@@ -32,7 +32,8 @@ ENV_REPORT = "VELODROME_REPORT"  # path of the file to append reports to, one JS
 
 # How a runner process ends. Kubernetes' podFailurePolicy and the local executor read these alike.
 EXIT_OK = 0
-EXIT_FAILED = 1  # the trial failed; its record was delivered
+# Not 1, which every program may end with, and a container runtime for one that it never started.
+EXIT_FAILED = 70  # sysexits' EX_SOFTWARE: the trial failed; its record was delivered
 EXIT_CONFIGURATION = 78  # sysexits' EX_CONFIG: running it again can't help; its record was delivered
 EXIT_PEER_LOST = 76  # sysexits' EX_PROTOCOL: another pod of this trial is gone, all are to start again; no record
 EXIT_INTERRUPTED = 143  # 128 + SIGTERM: the trial was told to end, which says nothing about it; no record

@@ -23,7 +23,7 @@ from velodrome_operator import status, wording
 from velodrome_operator.access import Access
 from velodrome_operator.children import Manifest, Settings, children, is_kueue
 from velodrome_operator.cluster import Cluster, Conflict, NameTaken, Refused, Unavailable
-from velodrome_operator.decision import Decision, Observation, Verdict, decide, podless
+from velodrome_operator.decision import Decision, Observation, Verdict, decide, ended_unseen, podless
 from velodrome_operator.families import PASS_BOUNDS, Buckets
 from velodrome_operator.judging import Judging
 from velodrome_operator.missing import with_rejection
@@ -231,7 +231,12 @@ class Controller:
             poison=race.poison,
             gone=tuple(race.gone.values()),
         )
-        return seen if race.ended else replace(seen, refused=await self._refusals.of(race.namespace, podless(seen)))
+        if race.ended:
+            return seen
+        known = race.unseen_ends
+        race.unseen_ends = {index: known.get(index, seen.now) for index in ended_unseen(seen, race.indexes)}
+        refused = await self._refusals.of(race.namespace, podless(seen))
+        return replace(seen, refused=refused, unseen_ends=dict(race.unseen_ends))
 
     def _instruct(self, race: Race, finished: Mapping[int, bool]) -> None:
         """Tells runners that are still to start which trials have a result: a pod that was lost late is made again."""

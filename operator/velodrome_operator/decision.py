@@ -37,7 +37,8 @@ class Observation:
     present one; `first_failure` is what the failed trial of the lowest index said; `collected_at` is when the inbox was
     last found to hold no more, and `trouble` why it can't be read or results can't be accepted; `refused` says, by Job
     name, why the API server did not let it have a pod; `gone` are pods that are there no more, and `disrupted` counts
-    the pods that were lost to a disruption; `poison` is why its inbox ends it.
+    the pods that were lost to a disruption; `poison` is why its inbox ends it. `unseen_ends` is, by trial, when it was
+    first seen that its index had ended of which no pod is there.
     """
 
     plan: Plan
@@ -57,6 +58,7 @@ class Observation:
     disrupted: int = 0
     poison: Poison | None = None
     gone: Sequence[PodFacts] = ()
+    unseen_ends: Mapping[int, datetime] = field(default_factory=dict)
 
     @property
     def lost(self) -> int:
@@ -231,9 +233,7 @@ def _missing(
 
     A result may wait in an inbox that could not be read for long, so that has to have been read to its end since.
     """
-    last: dict[tuple[str, int], PodFacts] = {}
-    for pod in sorted(seen.pods, key=lambda pod: pod.created_at):
-        last[pod.job, pod.index] = pod
+    last = _newest(seen.pods)
     found: list[MissingResult] = []
     waits: list[timedelta] = []
     for name, job in seen.jobs.items():
@@ -241,7 +241,8 @@ def _missing(
             if index in seen.finished:
                 continue
             final = last.get((name, completion))
-            ended = (final.finished_at if final is not None else None) or job.created_at
+            ended = job.created_at if final is None else final.finished_at or job.created_at
+            ended = max(ended, seen.unseen_ends.get(index, ended))
             left = ended + RESULT_GRACE - seen.now
             if left > timedelta(0):
                 waits.append(left)
@@ -250,6 +251,22 @@ def _missing(
             else:
                 found.append(MissingResult(index, final, *why(final, succeeded=completion in job.completed)))
     return tuple(found), min(waits, default=None)
+
+
+def _newest(pods: Sequence[PodFacts]) -> dict[tuple[str, int], PodFacts]:
+    """The newest pod of each completion index, by Job name and index."""
+    return {(pod.job, pod.index): pod for pod in sorted(pods, key=lambda pod: pod.created_at)}
+
+
+def ended_unseen(seen: Observation, groups: Mapping[str, Sequence[int]]) -> frozenset[int]:
+    """Trials without a result whose index has ended, and of which no pod that ended is there to say when."""
+    last = _newest(seen.pods)
+    return frozenset(
+        index
+        for name, job in seen.jobs.items()
+        for index, completion in trials_ended(job, groups.get(name, ()), seen.plan.job.spec.runner.nodes)
+        if index not in seen.finished and getattr(last.get((name, completion)), "finished_at", None) is None
+    )
 
 
 def trials_ended(job: JobFacts, trials: Sequence[int], nodes: int) -> Iterator[tuple[int, int]]:

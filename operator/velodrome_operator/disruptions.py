@@ -49,6 +49,8 @@ def is_disruption(pod: PodFacts, *, gone: bool = False) -> bool:
         return False
     if pod.exit_code is None or pod.reason == "ContainerStatusUnknown":
         return True  # the kubelet turned it away, or lost it with the node
+    if pod.started_at is None and pod.reason != "StartError":
+        return True  # its container never ran, as where the container runtime was killed
     return _deleted_before_its_end(pod)
 
 

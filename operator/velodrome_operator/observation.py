@@ -17,6 +17,7 @@ _TRACKED = "batch.kubernetes.io/job-tracking"
 _FAILURE_COUNTS = ("batch.kubernetes.io/job-index-failure-count", "batch.kubernetes.io/job-index-ignored-failure-count")
 # Ten times as many trials as a job may have; a stranger's Job may claim any number, and each takes memory.
 MOST_COMPLETIONS = 1_000_000
+_A_DAY = timedelta(days=1)
 
 
 class OddObject(VelodromeError):
@@ -124,17 +125,19 @@ def pod_facts(raw: Raw, job: str) -> PodFacts:
     )
     if index is None:
         raise OddObject(f"pod {shapes.text(metadata.get('name'))[:253]!r}: {_INDEX_LABEL} is no completion index")
-    exit_code = shapes.at(ended, "exitCode")
+    exit_code, created = shapes.at(ended, "exitCode"), _created_at(metadata, "pod")
+    started = shapes.moment(shapes.at(running, "startedAt")) or shapes.moment(shapes.at(ended, "startedAt"))
     return PodFacts(
         name=_name(metadata, "pod"),
         uid=uid_of(raw),
         job=job,
         index=index,
-        created_at=_created_at(metadata, "pod"),
+        created_at=created,
         phase=shapes.text(status.get("phase"), "Pending"),
         node=shapes.text_or_none(shapes.at(raw, "spec", "nodeName")),
         image_id=shapes.text_or_none(shapes.at(container, "imageID")),
-        started_at=shapes.moment(shapes.at(running, "startedAt")) or shapes.moment(shapes.at(ended, "startedAt")),
+        # A runtime that was killed before it started a container says that it ran from 1970 on.
+        started_at=started if started is not None and started > created - _A_DAY else None,
         finished_at=shapes.moment(shapes.at(ended, "finishedAt")),
         exit_code=shapes.count(exit_code) if shapes.count(exit_code, -1) >= 0 else None,
         reason=shapes.text_or_none(shapes.at(ended, "reason")) or shapes.text_or_none(status.get("reason")),

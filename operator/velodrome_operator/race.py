@@ -51,6 +51,7 @@ class Race:
     `judged_marks` is how often people had marked its board's results when it was last judged. `names` are those of its
     Jobs, None until there was a plan, and `owned` the names of the Jobs that were seen to be its own, by uid.
     `poison` is why its inbox ends it, and `occupancy` knows which pods of all races ran on one node at once.
+    `unseen_ends` is, by trial, when it was first seen that its index had ended of which no pod is there.
     """
 
     uid: str
@@ -88,6 +89,7 @@ class Race:
     names: frozenset[str] | None = None
     owned: dict[str, str] = field(default_factory=dict)
     occupancy: Occupancy = field(default_factory=Occupancy)
+    unseen_ends: dict[int, datetime] = field(default_factory=dict)
 
     @classmethod
     def of(cls, raw: Raw) -> Race:
@@ -186,7 +188,7 @@ class Race:
     def let_go(self) -> None:
         """Forgets what only a race that goes on needs; a later pass finds it again."""
         self.plan, self.planned_generation, self.indexes, self.laid_out = None, None, {}, False
-        self.instructed, self.gone = {}, {}
+        self.instructed, self.gone, self.unseen_ends = {}, {}, {}
 
     def disrupted(self) -> int:
         """How many of its pods were lost to a disruption, as far as this operator can know."""

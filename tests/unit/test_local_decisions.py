@@ -52,7 +52,7 @@ def summary(index: int, outcome: Outcome = "Succeeded") -> TrialSummary:
         (Exited("x", signal=250), "RunnerKilled", "signal 250"),
         (Exited("x", code=keys.EXIT_OK), "MetricsUnavailable", "code 0"),
         (Exited("x", code=keys.EXIT_UNDELIVERED), "MetricsUnavailable", "code 75"),
-        (Exited("x", code=keys.EXIT_FAILED), "RunnerCrashed", "code 1"),
+        (Exited("x", code=keys.EXIT_FAILED), "RunnerCrashed", f"code {keys.EXIT_FAILED}"),
         (Exited("x", code=keys.EXIT_CONFIGURATION), "RunnerCrashed", "code 78"),
         (Exited("x", code=143), "RunnerCrashed", "code 143"),
     ],

@@ -20,6 +20,7 @@ from velodrome_operator.decision import (
     Decision,
     Observation,
     decide,
+    ended_unseen,
     podless,
     trials_ended,
 )
@@ -262,6 +263,30 @@ def test_a_trial_of_two_pods_has_ended_when_neither_can_go_on(
 ) -> None:
     facts = job_facts(completed=frozenset(completed), failed=frozenset(failed))
     assert [index for index, _ in trials_ended(facts, [0, 0, 1, 1], 2)] == lost
+
+
+@pytest.mark.parametrize(
+    ("since", "read", "lost"),
+    [
+        (30, 0, []),  # its result may be on its way
+        (70, 20, []),  # the inbox was not read to its end since
+        (70, 0, [0]),
+    ],
+)
+def test_an_end_that_nobody_saw_is_missed_a_minute_after_it_was_first_known(
+    since: int, read: int, lost: list[int]
+) -> None:
+    jobs = {NAME: job_facts(completed=frozenset({0}))}
+    known = {0: NOW - timedelta(seconds=since)}
+    missing = decided(jobs=jobs, unseen_ends=known, collected_at=NOW - timedelta(seconds=read)).missing
+    assert [one.index for one in missing] == lost
+
+
+def test_which_ends_nobody_saw() -> None:
+    jobs = {NAME: job_facts(completed=frozenset({0, 1, 2}), failed=frozenset({3}))}
+    pods = (pod_facts(1, "Succeeded", finished_at=NOW), pod_facts(3, "Failed"))
+    seen = observation(jobs=jobs, pods=pods, finished={2: True})
+    assert ended_unseen(seen, GROUPS) == {0, 3}
 
 
 def test_a_trial_whose_result_was_rejected_says_so_and_no_other_does() -> None:

@@ -30,8 +30,8 @@ def pod(number: int = 0, phase: str = "Failed", index: int = 0, **changes: Any) 
 
 
 def failed(number: int = 0, code: int = 1, **changes: Any) -> PodFacts:
-    end = AT + timedelta(minutes=number, seconds=30)
-    return pod(number, exit_code=code, reason="Error", **{"finished_at": end, **changes})
+    began, end = (AT + timedelta(minutes=number, seconds=seconds) for seconds in (1, 30))
+    return pod(number, **{"exit_code": code, "reason": "Error", "started_at": began, "finished_at": end, **changes})
 
 
 def deleted(number: int = 0, code: int = 143, after: float = 0, **changes: Any) -> PodFacts:
@@ -60,7 +60,10 @@ def killed_for_memory(number: int = 0, **changes: Any) -> PodFacts:
         (failed(code=137), False),
         (killed_for_memory(), False),
         (replace(deleted(code=137), reason="OOMKilled"), False),
-        (deleted(code=1), False),
+        (deleted(code=1), True),
+        (deleted(code=70), False),
+        (failed(code=1, started_at=None), True),  # a container runtime that was killed never ran it
+        (failed(code=128, started_at=None, reason="StartError"), False),
         (deleted(code=78), False),
         (deleted(code=137, after=-100), False),  # somebody tidied up
         (deleted(code=139, after=-1), False),
@@ -201,6 +204,16 @@ def raw(phase: str = "Running", finalizers: list[str] | None = None, **metadata:
     about = {"name": "p", "uid": "p", "namespace": "n", "creationTimestamp": CREATED, "labels": labels}
     owned = {"ownerReferences": by_job(f"job-{NAME}", NAME), "finalizers": finalizers or []}
     return {"metadata": {**about, **owned, **metadata}, "spec": {"nodeName": "n"}, "status": {"phase": phase}}
+
+
+def test_a_container_that_ran_from_1970_on_never_ran() -> None:
+    ended = {"exitCode": 1, "startedAt": "1970-01-01T00:00:00Z", "finishedAt": "2026-03-01T11:01:00Z"}
+    never = raw("Failed")
+    never["status"]["containerStatuses"] = [{"state": {"terminated": ended}}]
+    facts = pod_facts(never, NAME)
+    assert (facts.started_at, facts.exit_code, is_disruption(facts)) == (None, 1, True)
+    ended["startedAt"] = "2026-03-01T11:00:30Z"
+    assert not is_disruption(pod_facts(never, NAME))
 
 
 def test_when_deletion_was_asked_for() -> None:
