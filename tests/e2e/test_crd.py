@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.cluster.control import ClusterError
 from tests.e2e.conftest import ROOT, Kube, race
 
 pytestmark = pytest.mark.smoke
@@ -97,6 +98,21 @@ FIRST = ["create", "apply --server-side"]
 AGAIN = ["replace", "apply --server-side --force-conflicts", "apply"]
 
 
+def stored(api: Kube, line: str, document: dict[str, Any]) -> None:
+    """Has kubectl store a document; where an operator wrote the object's status in between, once more."""
+
+    def done() -> bool:
+        try:
+            api(*line.split(), "-f", "-", stdin=yaml.safe_dump(document))
+        except ClusterError as error:
+            if "the object has been modified" not in str(error):
+                raise
+            return False
+        return True
+
+    api.wait(f"kubectl {line}", done)
+
+
 @pytest.mark.parametrize("first", [*FIRST, "apply"])
 def test_a_null_that_is_written_out_is_no_change(api: Kube, name: str, first: str) -> None:
     plain = held(name)
@@ -106,7 +122,7 @@ def test_a_null_that_is_written_out_is_no_change(api: Kube, name: str, first: st
     api(*first.split(), "-f", "-", stdin=yaml.safe_dump(full))
     for again in AGAIN:
         for document in (full, plain, full):
-            api(*again.split(), "-f", "-", stdin=yaml.safe_dump(document))
+            stored(api, again, document)
 
 
 CHANGES: list[tuple[dict[str, Any], str]] = [
@@ -149,7 +165,7 @@ def test_the_largest_race_can_be_applied_again(api: Kube, name: str) -> None:
     ]
     document = held(name, entries=entries)
     for verb in ("create", "replace"):
-        api(verb, "-f", "-", stdin=yaml.safe_dump(document))
+        stored(api, verb, document)
 
 
 def test_a_generated_name_is_taken(api: Kube) -> None:
