@@ -110,7 +110,7 @@ def test_times_are_told_in_the_viewers_zone_on_hover(tab: Page, filled: str) -> 
     settle(tab, "Job digits")
     hint = tab.locator(".meta [title]").first.get_attribute("title")
     assert hint is not None
-    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d JST", hint)
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC\+09:00", hint)
 
 
 def test_results_can_be_taken_away(tab: Page, filled: str) -> None:
