@@ -304,8 +304,11 @@ def benchmark_jobs(draw: st.DrawFn, schema: Mapping[str, Any], base: Mapping[str
         path = draw(st.sampled_from(known))
         here = schema_at(schema, path)
         assert here is not None
+        value = found["spec"]
+        for name in path:
+            value = value[name]
         properties = here.get("properties", {})
-        if properties:
+        if properties and isinstance(value, dict):
             name = draw(st.sampled_from(sorted(properties)))
             path, here = (*path, name), properties[name]
         if not path:

@@ -38,9 +38,8 @@ def test_a_race_runs_to_its_end(kube: Kube, name: str) -> None:
     assert all(entry["objectives"][0]["samples"] == 2 for entry in status["entries"])
     assert status["leaders"]["accuracy"] in {"mlp", "cnn"}
     assert "@sha256:" in status["image"]
-    events = kube(
-        "get", "events", "--field-selector", f"involvedObject.name={name}", "-o", "jsonpath={.items[*].reason}"
-    )
+    own = f"involvedObject.uid={uid_of(kube, name)}"  # another of that name may have been there within the hour
+    events = kube("get", "events", "--field-selector", own, "-o", "jsonpath={.items[*].reason}")
     assert sorted(events.split()) == ["AllTrialsFinished", "Started"]
     (job,) = kube.items("jobs", f"velodrome.dev/job-name={name}")
     assert job["spec"]["completions"] == 4
