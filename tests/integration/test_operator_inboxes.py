@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,13 +15,14 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from tests.owned import owned_job, owned_pod
+from tests.integration.test_operator_collection import job_name, parent, pod
+from tests.owned import owned_job
 from velodrome import keys
 from velodrome.results import ProgressReport, ResultReport
 from velodrome.store import InboxSize, Room, Store
 from velodrome.store.store import INBOX_REPORTS
 from velodrome_operator.access import Access, password, user_name
-from velodrome_operator.children import Names, Settings, children, groups
+from velodrome_operator.children import Settings, children
 from velodrome_operator.cluster import Cluster, Unavailable
 from velodrome_operator.collection import Collection
 from velodrome_operator.controller import Controller
@@ -62,21 +62,6 @@ class Pods(Cluster):
     async def started_pods(self, namespace: str) -> AsyncIterator[dict[str, Any]]:
         for raw in self.found[:0]:
             yield raw
-
-
-def parent(race: Race) -> dict[str, Any]:
-    document = json.loads(race.plan.job.model_dump_json(by_alias=True, exclude_none=True))
-    document["metadata"] |= {"uid": race.uid, "namespace": "default", "resourceVersion": "1"}
-    document["metadata"]["creationTimestamp"] = race.info.created_at.isoformat()
-    return dict(document)
-
-
-def pod(race: Race, index: int, uid: str) -> dict[str, Any]:
-    return owned_pod(race.uid, job_name(race), index, uid, status={"phase": "Running"})
-
-
-def job_name(race: Race) -> str:
-    return Names.of(race.plan.job, race.uid).job(groups(race.plan.job)[0])
 
 
 def collection(store: Store, cluster: Cluster, client: redis.Redis, *seen: Race) -> tuple[Collection, Races, list[str]]:
