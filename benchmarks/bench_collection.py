@@ -28,7 +28,7 @@ import redis
 
 from velodrome import keys
 from velodrome.plan import Plan, plan
-from velodrome.results import (
+from velodrome.results.records import (
     DatasetFacts,
     Environment,
     EpochPoint,

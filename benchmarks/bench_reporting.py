@@ -35,8 +35,8 @@ import redis
 import torch
 
 from velodrome import keys
+from velodrome.monitoring.pushgateway import grouping
 from velodrome.plan import Trial, plan
-from velodrome.pushed import grouping
 from velodrome.spec import BenchmarkJob
 from velodrome_runner import data, models, preprocessing, threads
 from velodrome_runner.data import Split

@@ -29,7 +29,7 @@ from velodrome.collector import Collector
 from velodrome.errors import StoreUnavailable
 from velodrome.metrics import MetricKey
 from velodrome.plan import Plan, plan
-from velodrome.results import (
+from velodrome.results.records import (
     DatasetFacts,
     Environment,
     EpochPoint,
@@ -44,7 +44,7 @@ from velodrome.results import (
 )
 from velodrome.spec import BenchmarkJob
 from velodrome.store import Store, open_store
-from velodrome.store.reading import forget
+from velodrome.store.decoding import forget
 
 BATCH = 500
 READS = 1000

@@ -1,7 +1,7 @@
 """The Grafana dashboards, built by Grafana's own typed builders: what is not of its schema does not type-check here.
 
-`make generate` writes them to deploy/monitoring/dashboards; tests hold each query to `velodrome.telemetry` and to a
-real Prometheus' parser.
+`make generate` writes them to deploy/monitoring/dashboards; tests hold each query to
+`velodrome.monitoring.telemetry` and to a real Prometheus' parser.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models import common, dashboard
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
-from velodrome.telemetry import VERDICTS
+from velodrome.monitoring.telemetry import VERDICTS
 
 Panel = stat.Panel | statetimeline.Panel | table.Panel | timeseries.Panel
 

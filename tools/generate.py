@@ -15,9 +15,9 @@ from typing import Any
 import yaml
 from typer.testing import CliRunner
 
-from velodrome import telemetry
 from velodrome.cli.app import app
 from velodrome.metrics import CATALOGUE, Metric
+from velodrome.monitoring import telemetry
 from velodrome.spec import BenchmarkJob
 from velodrome_operator.crd import crd
 
@@ -121,7 +121,7 @@ def metrics_page() -> str:
 def prometheus_page() -> str:
     """Every series that Prometheus can have, a table for each who tells it."""
     lines = [
-        NOTICE.format(source="core/velodrome/telemetry.py"),
+        NOTICE.format(source="core/velodrome/monitoring/telemetry.py"),
         "# What Prometheus gets",
         "",
         "The operator answers `/metrics` on its port 8080, as text or OpenMetrics; runners push live metrics where",

@@ -13,7 +13,7 @@ from random import Random
 from typing import Any
 
 from velodrome.plan import Plan, Trial, plan
-from velodrome.results import (
+from velodrome.results.records import (
     DatasetFacts,
     Environment,
     EpochPoint,

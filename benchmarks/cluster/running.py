@@ -61,7 +61,7 @@ class Operator:
 
     def compile(self) -> None:
         """Compiles what an operator imports, at once and when it ranks."""
-        code = "import velodrome_operator.__main__, velodrome.ranking"
+        code = "import velodrome_operator.__main__, velodrome.ranking.places"
         subprocess.run([sys.executable, "-c", code], env=os.environ | self._compiled, check=True)
 
     @property

@@ -19,7 +19,7 @@ import redis.asyncio
 from benchmarks.cluster.api import Api
 from velodrome import keys
 from velodrome.plan import Plan, plan
-from velodrome.results import (
+from velodrome.results.records import (
     DatasetFacts,
     Environment,
     GrantedResources,

@@ -33,7 +33,7 @@ def main(name: str = "velodrome") -> None:
 
 def _explained(error: VelodromeError) -> int:
     from velodrome.cli.console import complain
-    from velodrome.cli.ending import READER_GONE, exit_code
+    from velodrome.cli.exit_codes import READER_GONE, exit_code
 
     code = exit_code(error)
     if code != READER_GONE:  # whoever went away wants to hear nothing more, as with other commands
@@ -43,7 +43,7 @@ def _explained(error: VelodromeError) -> int:
 
 def _end(code: int | str | None) -> NoReturn:
     """Ends the process, after the last of its output is written."""
-    from velodrome.cli.ending import OK, UNWRITABLE, final_code
+    from velodrome.cli.exit_codes import OK, UNWRITABLE, final_code
     from velodrome.cli.outlet import lost_output
 
     code = OK if code is None else code

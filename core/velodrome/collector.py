@@ -10,13 +10,13 @@ from datetime import datetime
 from pydantic import ValidationError
 from pydantic_core import from_json
 
-from velodrome.bounds import impossible_progress, impossible_result
-from velodrome.clocks import believed, believed_progress
 from velodrome.errors import SchemaUnsupported
 from velodrome.keys import REPORT_BYTES, SCHEMA_VERSION
-from velodrome.neighbours import of_this_trial_alone
 from velodrome.plan import Plan
-from velodrome.results import (
+from velodrome.results.bounds import impossible_progress, impossible_result
+from velodrome.results.clocks import believed, believed_progress
+from velodrome.results.neighbours import of_this_trial_alone
+from velodrome.results.records import (
     REPORT,
     REPORTED,
     TOO_MANY,
@@ -108,7 +108,7 @@ def judge(report: bytes, plan: Plan, job_uid: str, observe: Observe, at: datetim
 
     A result is accepted if it is valid, of this job, of a trial exactly as it was planned, from an attempt that the
     executor started at that trial, says nothing that no trial of it can have, and, where it succeeded, tells under
-    which conditions. Reasons to reject a report are `REASONS`. Wall times are none: see `velodrome.clocks`.
+    which conditions. Reasons to reject a report are `REASONS`. Wall times are none: see `velodrome.results.clocks`.
     """
     if len(report) > REPORT_BYTES:
         return Reject("TooLarge", f"the report has more than {REPORT_BYTES} bytes")

@@ -1,4 +1,4 @@
-"""What the kernel grants to this process: CPUs and memory, by its scheduler and its control groups. Linux's files.
+"""What the kernel grants to this process: CPUs and memory, by its scheduler and its control groups; names of signals.
 
 Control groups come as version 2, one tree for all controllers; as version 1, a tree for each; and as a hybrid, where
 version 2's tree stands in `unified` beside those of version 1. A limit of a group holds for all groups below it, so the
@@ -8,6 +8,8 @@ least of a process's own group and of every one above it counts. The standard li
 from __future__ import annotations
 
 import os
+import signal
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -43,6 +45,24 @@ def memory_kills(root: Path = Path("/")) -> int:
                 if word == "oom_kill" and count.isdecimal():
                     return int(count)
     return 0
+
+
+def cpus_for_each(cpus: int, parallel: int) -> int:
+    """The threads of each of `parallel` trials that share `cpus`; at least 1."""
+    return max(1, cpus // parallel)
+
+
+def host() -> str:
+    """The machine's name, as records note it."""
+    return socket.gethostname()
+
+
+def signal_name(number: int) -> str:
+    """`SIGKILL`; `signal 40` for one that has no name."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
 
 
 def _schedulable() -> int:

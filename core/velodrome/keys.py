@@ -45,7 +45,7 @@ SCHEMA_VERSION = 1
 
 
 def inbox(uid: str) -> str:
-    """The list that a job's runners append their reports to: each element is a `velodrome.results.Report`, JSON."""
+    """The list that a job's runners append their reports to: each element is a `results.records.Report`, JSON."""
     return f"{PREFIX}:reports:{uid}"
 
 
@@ -55,7 +55,7 @@ def inbox_stream(uid: str) -> str:
 
 
 def instructions(uid: str) -> str:
-    """Hash: trial index -> `velodrome.results.Outcome`, once accepted. Runners read it, the operator writes it."""
+    """Hash: trial index -> `results.records.Outcome`, once accepted. Runners read it, the operator writes it."""
     return f"{PREFIX}:instructions:{uid}"
 
 

@@ -10,8 +10,8 @@ import altair as alt
 import pandas as pd
 
 from velodrome.metrics import CATALOGUE, Direction
-from velodrome.ranking import RankedRow, TradeOff
-from velodrome.results import EpochPoint
+from velodrome.ranking.places import RankedRow, TradeOff
+from velodrome.results.records import EpochPoint
 from velodrome.stats import Interval
 from velodrome.text import line
 from velodrome.units import Scale, column_scale

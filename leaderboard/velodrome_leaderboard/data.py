@@ -13,13 +13,13 @@ from dataclasses import dataclass
 import streamlit as st
 
 from velodrome import keys
-from velodrome.comparability import BoardObjective, board_objectives
 from velodrome.errors import LocalError
-from velodrome.ranking import ObjectiveRanking, rank_objective
-from velodrome.regressions import Comparison, judge
-from velodrome.results import EpochPoint, JobInfo, Progress, TrialRecord
+from velodrome.ranking.places import ObjectiveRanking, rank_objective
+from velodrome.results.objectives import BoardObjective, board_objectives
+from velodrome.results.records import EpochPoint, JobInfo, Progress, TrialRecord
 from velodrome.store import Board, CohortSummary, Counts, EntryState, Rejection, Row, Store, TrialSummary, open_store
-from velodrome.timeline import Timeline, timeline
+from velodrome.trends.regressions import Comparison, judge
+from velodrome.trends.timeline import Timeline, timeline
 
 # Long enough to share an answer between viewers, short enough that nobody waits for a result.
 _SECONDS = 2

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from velodrome.results import JobInfo, TrialRecord
+from velodrome.results.records import JobInfo, TrialRecord
 from velodrome.text import cell, is_clean
 
 _FACTS = ("index", "entry", "repeat", "seed", "outcome", "reason", "epochs", "best_epoch", "stopped_by")

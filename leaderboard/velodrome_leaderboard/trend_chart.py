@@ -9,7 +9,7 @@ import altair as alt
 import pandas as pd
 
 from velodrome.text import line
-from velodrome.timeline import Timeline
+from velodrome.trends.timeline import Timeline
 from velodrome.units import clock_time, column_scale
 from velodrome_leaderboard.charts import Chart, Palette
 from velodrome_leaderboard.views.trend import trend_words

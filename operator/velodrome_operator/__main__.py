@@ -11,7 +11,7 @@ from datetime import timedelta
 
 import kopf
 
-from velodrome.retention import Retention
+from velodrome.board.retention import Retention
 from velodrome_operator import memory
 from velodrome_operator.children import Settings
 from velodrome_operator.handlers import registry

@@ -15,7 +15,7 @@ import redis
 
 from velodrome import keys
 from velodrome.plan import LOCAL_PREFIX
-from velodrome.results import Outcome
+from velodrome.results.records import Outcome
 from velodrome.store.edge import translated
 from velodrome.store.largest import Largest
 

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable
 
 from velodrome.errors import StoreUnavailable
-from velodrome.results import Observed
+from velodrome.results.records import Observed
 from velodrome_operator.cluster import Cluster, Refused, Unavailable
 from velodrome_operator.race import Race
 from velodrome_operator.races import Races

@@ -14,11 +14,11 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from velodrome import telemetry
 from velodrome.errors import SpecError, StoreRefused, StoreUnavailable
+from velodrome.monitoring import telemetry
 from velodrome.plan import Plan
 from velodrome.store import Store, TrialSummary
-from velodrome.verdicts import AWAITING_CONFIRMATION
+from velodrome.trends.verdicts import AWAITING_CONFIRMATION
 from velodrome_operator import status, wording
 from velodrome_operator.access import Access
 from velodrome_operator.children import Manifest, Settings, children, is_kueue

@@ -23,7 +23,7 @@ from velodrome.store import Changes, Reader
 from velodrome_operator.families import Exposed, OperatorFacts, RaceFacts, Row, exposed, operator_families
 
 if TYPE_CHECKING:
-    from velodrome.latest import Latest
+    from velodrome.trends.latest import Latest
 
 ROUND_SECONDS = 1.0
 # What takes long is done more seldom: it rests for so many times as long as it took.
@@ -201,10 +201,10 @@ def _load() -> None:
 
     Before judging is timed: SciPy takes a second, and the first board would rest for ten times as long.
     """
-    import velodrome.latest  # noqa: F401
+    import velodrome.trends.latest  # noqa: F401
 
 
 def _latest(store: Reader, board: str) -> tuple[Latest, ...]:
-    from velodrome.latest import latest
+    from velodrome.trends.latest import latest
 
     return latest(store, board)

@@ -1,4 +1,4 @@
-"""From what the operator knows to the families of `velodrome.telemetry`. Pure.
+"""From what the operator knows to the families of `velodrome.monitoring.telemetry`. Pure.
 
 A family with labels whose values people choose (boards, entries, names of objects) has no bound of its own, so what is
 exposed has one: series come in groups that stand or fall together, and those that matter least are left out.
@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from prometheus_client import Metric
 
-from velodrome import telemetry
 from velodrome.metrics import MetricKey
-from velodrome.telemetry import Family
+from velodrome.monitoring import telemetry
+from velodrome.monitoring.telemetry import Family
 from velodrome_operator import wording
 
 if TYPE_CHECKING:
-    from velodrome.latest import Latest
+    from velodrome.trends.latest import Latest
     from velodrome_operator.race import Race
 
 # Entries whose newest job is older are raced no more: what became of them is in the store and in Prometheus' history.

@@ -1,4 +1,4 @@
-"""What is to be said of regressions when a race has ended. A thin edge around `velodrome.regressions`."""
+"""What is to be said of regressions when a race has ended. A thin edge around `velodrome.trends.regressions`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from velodrome_operator.races import Races
 from velodrome_operator.regressed import Regressed, confirming, regressed
 
 if TYPE_CHECKING:
-    from velodrome.regressions import Comparison
+    from velodrome.trends.regressions import Comparison
 
 log = logging.getLogger("velodrome.operator")
 
@@ -73,6 +73,6 @@ class Judging:
 
 def _comparisons(store: Store, uid: str) -> tuple[Comparison, ...]:
     """Every comparison of a job. SciPy is imported when there is something to judge."""
-    from velodrome.regressions import judge
+    from velodrome.trends.regressions import judge
 
     return judge(store, uid)

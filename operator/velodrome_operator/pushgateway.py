@@ -1,4 +1,4 @@
-"""Deletes from the Pushgateway what trials left there that run no more. What is deleted, `velodrome.pushed` decides.
+"""Deletes from the Pushgateway what trials left there that run no more, as `monitoring.pushgateway` decides.
 
 By level: whatever woke it, a look lists all groups and holds them against what runs now. So nothing stale outlives a
 crash, be it of the runner, the operator or the gateway; and a gateway that is away costs nothing but a line of the log.
@@ -17,8 +17,8 @@ from typing import Any, Self
 
 import aiohttp
 
+from velodrome.monitoring.pushgateway import LIST_PATH, Group, JobKey, Running, TrialKey, groups, stale
 from velodrome.plan import Trial
-from velodrome.pushed import LIST_PATH, Group, JobKey, Running, TrialKey, groups, stale
 from velodrome_operator import shapes
 from velodrome_operator.race import Race
 

@@ -11,9 +11,9 @@ from typing import Any
 from pydantic_core import from_json, to_json
 
 from velodrome.plan import Plan, plan
-from velodrome.results import Observed
+from velodrome.results.records import Observed
 from velodrome.spec import Execution, validate
-from velodrome.verdicts import AWAITING_CONFIRMATION
+from velodrome.trends.verdicts import AWAITING_CONFIRMATION
 from velodrome_operator import shapes
 from velodrome_operator.children import Names, groups
 from velodrome_operator.disruptions import disruptions

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from velodrome.plan import Plan
-from velodrome.results import JobInfo, Observed, TrialRecord, TrialResult
+from velodrome.results.records import JobInfo, Observed, TrialRecord, TrialResult
 from velodrome_operator.missing import MissingResult
 from velodrome_operator.race import Race
 

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, Literal
 from velodrome import keys
 from velodrome.canonical import digest
 from velodrome.spec import BenchmarkJob
-from velodrome.verdicts import AWAITING_CONFIRMATION, SIGNIFICANTLY_WORSE
+from velodrome.trends.verdicts import AWAITING_CONFIRMATION, SIGNIFICANTLY_WORSE
 from velodrome_operator import shapes
 from velodrome_operator.children import Manifest
 
 if TYPE_CHECKING:
-    from velodrome.regressions import Comparison
+    from velodrome.trends.regressions import Comparison
 
 NO_REGRESSION = "NoRegression"
 ACCEPTED = "RegressionAccepted"

@@ -11,14 +11,14 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from velodrome.board.retention import Retention, overdue_of
 from velodrome.errors import StoreRefused, StoreUnavailable
-from velodrome.retention import Retention, overdue_of
 from velodrome.store.deletion import Deleter, DeletionTarget
 from velodrome_operator.cluster import Cluster, Refused, Unavailable
 from velodrome_operator.races import Races
 
 if TYPE_CHECKING:
-    from velodrome.results import JobInfo
+    from velodrome.results.records import JobInfo
 
 ROUND_SECONDS = 60.0
 # So that a first retention of years of results keeps Redis from nothing else for long.

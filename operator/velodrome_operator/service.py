@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
-from velodrome import __version__, telemetry
+from velodrome import __version__
+from velodrome.board.retention import Retention
 from velodrome.errors import StoreRefused, StoreUnavailable
-from velodrome.retention import Retention
+from velodrome.monitoring import telemetry
 from velodrome.store import Store
 from velodrome.store.deletion import Deleter
 from velodrome.store.edge import connect

@@ -1,9 +1,9 @@
-"""How a job's own entries stand at each of its objectives, from the store. A thin edge around `velodrome.ranking`."""
+"""How a job's own entries stand at each of its objectives, from the store: a thin edge around `velodrome.ranking`."""
 
 from __future__ import annotations
 
-from velodrome.cohorts import Cohort
 from velodrome.plan import Plan, objective_key
+from velodrome.results.cohorts import Cohort
 from velodrome.store import JobSamples, Row, Store
 from velodrome_operator.status import Standing
 
@@ -14,7 +14,7 @@ def standings(store: Store, plan: Plan, uid: str) -> list[Standing]:
     They are of the job's own values: on the board, a newer job's take their place. Where its trials saw different
     conditions, those of most values count.
     """
-    from velodrome.ranking import rank_objective  # SciPy is 25 MiB that an operator of quiet races never needs
+    from velodrome.ranking.places import rank_objective  # SciPy is 25 MiB that an operator of quiet races never needs
 
     job = store.job(uid)
     if job is None:

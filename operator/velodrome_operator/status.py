@@ -18,7 +18,7 @@ from velodrome_operator.decision import Observation, Verdict
 from velodrome_operator.regressed import Regressed
 
 if TYPE_CHECKING:
-    from velodrome.ranking import ObjectiveRanking
+    from velodrome.ranking.places import ObjectiveRanking
 
 Condition = dict[str, Any]
 

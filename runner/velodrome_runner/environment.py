@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import velodrome
 from velodrome.kernel import memory_limit
-from velodrome.results import Environment, GrantedResources, Hardware, Software
+from velodrome.results.records import Environment, GrantedResources, Hardware, Software
 from velodrome_runner.hardware import cpu_model, nvidia
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import contextlib
 import redis
 
 from velodrome import keys
-from velodrome.results import Outcome
+from velodrome.results.records import Outcome
 from velodrome_runner.log import complain, say
 from velodrome_runner.publish import connect
 from velodrome_runner.settings import Settings

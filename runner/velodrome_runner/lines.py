@@ -11,10 +11,10 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
 
-from velodrome.bounds import MOST_LIBRARIES, TEXT_LIMIT, impossible_curves, impossible_dataset
 from velodrome.metrics import MetricKey, without_rounding
 from velodrome.plan import TrialConfig
-from velodrome.results import DatasetFacts, EpochPoint
+from velodrome.results.bounds import MOST_LIBRARIES, TEXT_LIMIT, impossible_curves, impossible_dataset
+from velodrome.results.records import DatasetFacts, EpochPoint
 
 _Text = Annotated[str, Field(max_length=TEXT_LIMIT)]
 

@@ -12,11 +12,11 @@ from dataclasses import dataclass, replace
 from http.client import HTTPException
 from typing import TYPE_CHECKING, Any, Self
 
-from velodrome import telemetry
 from velodrome.direct import open_directly
+from velodrome.monitoring import telemetry
+from velodrome.monitoring.pushgateway import grouping
 from velodrome.plan import Plan, Trial
-from velodrome.pushed import grouping
-from velodrome.results import Progress
+from velodrome.results.records import Progress
 from velodrome_runner import usage
 from velodrome_runner.log import complain
 from velodrome_runner.settings import Settings
@@ -62,7 +62,7 @@ class Readings:
         self._uses = uses
 
     def collect(self) -> Iterator[Metric]:
-        """The families of `velodrome.telemetry.LIVE` that have a value now."""
+        """The families of `velodrome.monitoring.telemetry.LIVE` that have a value now."""
         from prometheus_client.core import GaugeMetricFamily
 
         for family, samples in self._samples().items():

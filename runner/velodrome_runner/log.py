@@ -7,7 +7,7 @@ import sys
 from collections import deque
 from typing import TextIO, cast
 
-from velodrome.results import LOG_TAIL_LIMIT
+from velodrome.results.records import LOG_TAIL_LIMIT
 
 
 def say(line: str) -> None:

@@ -15,7 +15,7 @@ from torch import nn
 from velodrome.errors import ConfigurationError
 from velodrome.metrics import MetricKey
 from velodrome.plan import Trial, TrialConfig
-from velodrome.results import DatasetFacts, Environment, Phase
+from velodrome.results.records import DatasetFacts, Environment, Phase
 from velodrome_runner import data, evaluation, models, preprocessing, timing
 from velodrome_runner.energy import EnergyMeter, energy_meter
 from velodrome_runner.environment import fingerprint

@@ -22,13 +22,12 @@ from typing import IO
 
 import velodrome
 from velodrome import keys
-from velodrome.bounds import impossible_metrics, keys_of
 from velodrome.errors import ConfigurationError
-from velodrome.kernel import memory_kills
+from velodrome.kernel import memory_kills, signal_name
 from velodrome.metrics import MetricKey
 from velodrome.plan import Plan, Trial, objective_key
-from velodrome.results import Environment, Hardware, Software, TrialResult
-from velodrome.signals import signal_name
+from velodrome.results.bounds import impossible_metrics, keys_of
+from velodrome.results.records import Environment, Hardware, Software, TrialResult
 from velodrome_runner import interruption
 from velodrome_runner.environment import environment
 from velodrome_runner.hardware import cpu_model, nvidia

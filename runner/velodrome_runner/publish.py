@@ -22,7 +22,7 @@ from redis.retry import Retry
 
 from velodrome import keys
 from velodrome.addresses import no_url, wrong_url
-from velodrome.results import Progress, ProgressReport, ResultReport, TrialResult
+from velodrome.results.records import Progress, ProgressReport, ResultReport, TrialResult
 from velodrome_runner.log import complain
 
 # How long one attempt to reach Redis may take, and the pauses between attempts.

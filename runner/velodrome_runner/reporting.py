@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from velodrome import keys
 from velodrome.plan import Trial
-from velodrome.results import LOG_TAIL_LIMIT, EpochPoint, Phase, Progress, TrialResult, utc
+from velodrome.results.records import LOG_TAIL_LIMIT, EpochPoint, Phase, Progress, TrialResult, utc
 from velodrome_runner import interruption
 from velodrome_runner.live import Pusher
 from velodrome_runner.log import Tail, say

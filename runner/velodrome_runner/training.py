@@ -13,7 +13,7 @@ from torch import nn
 
 from velodrome.errors import TrialFailed
 from velodrome.plan import TrialConfig
-from velodrome.results import EpochPoint
+from velodrome.results.records import EpochPoint
 from velodrome_runner.evaluation import evaluate
 from velodrome_runner.optimization import Schedule, l1_norm, make_optimizer, weights
 from velodrome_runner.precision import autocast

@@ -10,10 +10,10 @@ from collections.abc import Callable
 import torch
 
 from velodrome import keys
-from velodrome.bounds import TEXT_LIMIT
 from velodrome.errors import ConfigurationError, TrialFailed, VelodromeError
 from velodrome.plan import Plan, Trial
-from velodrome.results import TrialResult
+from velodrome.results.bounds import TEXT_LIMIT
+from velodrome.results.records import TrialResult
 from velodrome_runner import interruption
 from velodrome_runner.live import pusher
 from velodrome_runner.log import Tail, complain, first_line

@@ -32,7 +32,7 @@ from tests.e2e.conftest import ROOT, Kube, race
 from velodrome import keys
 from velodrome.direct import open_directly
 from velodrome.plan import Plan, plan
-from velodrome.results import ResultReport, TrialResult
+from velodrome.results.records import ResultReport, TrialResult
 from velodrome.spec import validate
 from velodrome.store import Store
 from velodrome_operator.crd import PLURAL

@@ -19,7 +19,7 @@ from tests.e2e.conftest import Kube, race, uid_of
 from tests.e2e.faults import administrator, as_a_runner, ends_like, has_result, outcome
 from tests.e2e.test_own_code import PROGRAM
 from velodrome import keys
-from velodrome.results import ResultReport, TrialResult
+from velodrome.results.records import ResultReport, TrialResult
 from velodrome.store import Store
 
 TRIALS = 3

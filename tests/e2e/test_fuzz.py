@@ -23,7 +23,7 @@ from tests.e2e.conftest import ROOT, race
 from tests.e2e.fuzzing import HOME, OTHERS, TEAM, Edge, Open, edge, ended, jobs_of, parents_of, pods_of
 from velodrome import keys
 from velodrome.cli.app import app
-from velodrome.cli.ending import EXIT_CODES
+from velodrome.cli.exit_codes import EXIT_CODES
 from velodrome.collector import REASONS
 from velodrome.errors import VelodromeError
 

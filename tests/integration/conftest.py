@@ -25,7 +25,7 @@ import redis
 from velodrome.direct import open_directly
 from velodrome.plan import Plan
 from velodrome.plan import plan as make_plan
-from velodrome.results import (
+from velodrome.results.records import (
     DatasetFacts,
     Environment,
     EpochPoint,

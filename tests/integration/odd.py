@@ -10,8 +10,8 @@ from typing import Any
 
 from tools.sample_results import Race, Rider, race
 from velodrome import keys
-from velodrome.marks import Acknowledgement, Baseline
-from velodrome.results import ClaimedTimes, EpochPoint, TrialRecord
+from velodrome.results.marks import Acknowledgement, Baseline
+from velodrome.results.records import ClaimedTimes, EpochPoint, TrialRecord
 from velodrome.store import Store
 
 FIRST = datetime.min.replace(tzinfo=UTC)

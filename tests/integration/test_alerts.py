@@ -31,8 +31,8 @@ from tests.monitors import (
     until,
     unused_port,
 )
-from velodrome.regressions import judge
 from velodrome.store import Store, open_store
+from velodrome.trends.regressions import judge
 from velodrome_leaderboard import links
 
 if TYPE_CHECKING:

@@ -19,11 +19,11 @@ from typer.testing import CliRunner, Result
 
 from tests.monitors import unused_port
 from velodrome.cli.app import app
-from velodrome.local.home import Home
-from velodrome.local.lock import lock_job
-from velodrome.local.server import OwnRedis
-from velodrome.marks import Baseline
-from velodrome.results import Progress
+from velodrome.machine.home import Home
+from velodrome.machine.processes.lock import lock_job
+from velodrome.machine.redis.server import OwnRedis
+from velodrome.results.marks import Baseline
+from velodrome.results.records import Progress
 from velodrome.store import Store, open_store
 
 if TYPE_CHECKING:

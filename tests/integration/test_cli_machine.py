@@ -19,11 +19,11 @@ from typer.testing import CliRunner
 from velodrome.cli.app import app
 from velodrome.direct import open_directly
 from velodrome.errors import LocalError
-from velodrome.local import examination, leaderboard
-from velodrome.local.examination import Check
-from velodrome.local.home import Home
-from velodrome.local.leaderboard import Leaderboard
-from velodrome.local.server import OwnRedis
+from velodrome.machine import checks, leaderboard
+from velodrome.machine.checks import Check
+from velodrome.machine.home import Home
+from velodrome.machine.leaderboard import Leaderboard
+from velodrome.machine.redis.server import OwnRedis
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def test_what_is_missing_comes_with_its_fix_and_an_exit_code(monkeypatch: pytest
     def found(_: str | None) -> list[Check]:
         return [Check("Python", "ok", "3.12"), Check("torch", "missing", "not installed", "pip install it")]
 
-    monkeypatch.setattr(examination, "examine", found)
+    monkeypatch.setattr(checks, "examine", found)
     done = CliRunner().invoke(app, ["doctor"])
     assert done.exit_code == 3
     assert done.output.splitlines() == [
@@ -66,42 +66,42 @@ def test_a_torch_that_is_broken_is_told_from_one_that_is_not_there(
 ) -> None:
     (tmp_path / "torch.py").write_text("raise ImportError('libcudart.so.13: cannot open shared object file')")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    check = examination.torch()
+    check = checks.torch()
     assert check.status == "missing"
     assert "libcudart.so.13" in check.found
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
-    assert examination.torch().found == "not installed"
-    assert examination.runner().status == "missing"
-    assert examination.leaderboard().status == "warning"  # a race does without
+    assert checks.torch().found == "not installed"
+    assert checks.runner().status == "missing"
+    assert checks.leaderboard().status == "warning"  # a race does without
 
 
 def test_a_machine_without_a_redis_is_told_how_to_get_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
-    check = examination.own_redis()
+    check = checks.own_redis()
     assert check.status == "missing"
     assert "apt install redis-server" in check.fix
 
 
 def test_a_named_redis_is_asked(home: Home) -> None:
     with OwnRedis(home) as own:
-        assert examination.named_redis(own.url).status == "ok"
-    check = examination.named_redis(own.url)
+        assert checks.named_redis(own.url).status == "ok"
+    check = checks.named_redis(own.url)
     assert check.status == "missing"
     assert str(home.redis) in check.found
-    assert examination.named_redis("http://example.org").status == "missing"
-    assert "secret" not in examination.named_redis("redis://:secret@127.0.0.1:1").found
+    assert checks.named_redis("http://example.org").status == "missing"
+    assert "secret" not in checks.named_redis("redis://:secret@127.0.0.1:1").found
 
 
 def test_a_folder_or_disk_that_is_no_good_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("VELODROME_HOME", str(tmp_path / "file" / "below"))
-    assert examination.data_folder().status == "missing"
-    assert examination.disk().status in ("ok", "warning")  # the nearest folder that is there
+    assert checks.data_folder().status == "missing"
+    assert checks.disk().status in ("ok", "warning")  # the nearest folder that is there
     for left, status in ((10, "missing"), (500, "warning"), (5000, "ok")):
         usage = shutil._ntuple_diskusage(0, 0, left * 2**20)
         monkeypatch.setattr(shutil, "disk_usage", lambda _, usage=usage: usage)
-        assert examination.disk().status == status
+        assert checks.disk().status == status
 
 
 # The leaderboard

@@ -21,8 +21,8 @@ from typing import Any
 import pytest
 
 from velodrome.direct import open_directly
-from velodrome.local.home import Home
-from velodrome.local.server import OwnRedis
+from velodrome.machine.home import Home
+from velodrome.machine.redis.server import OwnRedis
 
 JOB = """\
 apiVersion: velodrome.dev/v1alpha1

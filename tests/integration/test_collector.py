@@ -14,7 +14,7 @@ import pytest
 from velodrome import keys
 from velodrome.collector import Collector
 from velodrome.errors import StoreUnavailable
-from velodrome.results import Observed, ProgressReport, ResultReport
+from velodrome.results.records import Observed, ProgressReport, ResultReport
 from velodrome.store import Counts, Store, open_store
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ COLLECT = """
 import json, sys
 from velodrome.collector import Collector
 from velodrome.plan import plan
-from velodrome.results import Observed
+from velodrome.results.records import Observed
 from velodrome.spec import BenchmarkJob
 from velodrome.store import open_store
 

@@ -16,11 +16,12 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-from velodrome import keys, telemetry
-from velodrome.latest import Latest
-from velodrome.marks import Acknowledgement
-from velodrome.regressions import judge
+from velodrome import keys
+from velodrome.monitoring import telemetry
+from velodrome.results.marks import Acknowledgement
 from velodrome.store import Reader, Store
+from velodrome.trends.latest import Latest
+from velodrome.trends.regressions import judge
 from velodrome_operator import exporter
 from velodrome_operator.endpoint import endpoint
 from velodrome_operator.exporter import Exporter

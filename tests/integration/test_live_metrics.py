@@ -23,9 +23,11 @@ from typing import IO, TYPE_CHECKING, Any, Self
 import pytest
 from prometheus_client import push_to_gateway
 
-from velodrome import keys, pushed, telemetry
-from velodrome.pushed import Running, grouping
-from velodrome.results import REPORT, ResultReport
+from velodrome import keys
+from velodrome.monitoring import pushgateway as pushed
+from velodrome.monitoring import telemetry
+from velodrome.monitoring.pushgateway import Running, grouping
+from velodrome.results.records import REPORT, ResultReport
 from velodrome.spec import BenchmarkJob
 from velodrome_operator import pushgateway as cleaning
 from velodrome_operator.pushgateway import Cleaner, Gateway

@@ -19,16 +19,16 @@ from typing import Any
 import pytest
 
 from velodrome.errors import LocalError, StoreUnavailable
-from velodrome.local import events, executor, running
-from velodrome.local.connection import Connection
-from velodrome.local.executor import Finish, Settings
-from velodrome.local.home import Home
-from velodrome.local.lock import lock_job
-from velodrome.local.race import choose_uid, document, job_info, race
-from velodrome.local.server import OwnRedis
-from velodrome.local.stop import Stop
+from velodrome.machine.home import Home
+from velodrome.machine.processes.lock import lock_job
+from velodrome.machine.processes.stop import Stop
+from velodrome.machine.race import events, executor, running
+from velodrome.machine.race.connection import Connection
+from velodrome.machine.race.executor import Finish, Settings
+from velodrome.machine.race.race import choose_uid, document, job_info, race
+from velodrome.machine.redis.server import OwnRedis
 from velodrome.plan import Plan, local_uid, plan
-from velodrome.results import TrialRecord
+from velodrome.results.records import TrialRecord
 from velodrome.spec import validate
 from velodrome.store import Store, TrialSummary, open_store
 from velodrome.store.edge import connect
@@ -505,7 +505,7 @@ def test_the_same_job_is_not_raced_twice_at_once(track: Track) -> None:
 
 
 def test_a_race_waits_for_the_track_and_then_runs(track: Track) -> None:
-    from velodrome.local.lock import Track as Turn
+    from velodrome.machine.processes.lock import Track as Turn
 
     other = Turn(track.home, "another race")
     assert other.try_enter()

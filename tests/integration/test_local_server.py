@@ -16,10 +16,10 @@ import pytest
 import redis
 
 from velodrome.errors import LocalError
-from velodrome.local import server as server_module
-from velodrome.local.home import Home
-from velodrome.local.program import ServerProgram, ask_version
-from velodrome.local.server import OwnRedis, connect
+from velodrome.machine.home import Home
+from velodrome.machine.redis import server as server_module
+from velodrome.machine.redis.program import ServerProgram, ask_version
+from velodrome.machine.redis.server import OwnRedis, connect
 
 Program = Callable[[], ServerProgram]
 
@@ -94,8 +94,8 @@ def test_it_is_shared_and_the_last_user_stops_it(home: Home, program: Program) -
 
 def test_many_that_start_at_once_share_one_server(home: Home) -> None:
     code = (
-        "import sys, time; from pathlib import Path; from velodrome.local.home import Home\n"
-        "from velodrome.local.server import OwnRedis, connect\n"
+        "import sys, time; from pathlib import Path; from velodrome.machine.home import Home\n"
+        "from velodrome.machine.redis.server import OwnRedis, connect\n"
         "with OwnRedis(Home(Path(sys.argv[1]))) as own:\n"
         "    print(own.pid(), flush=True); connect(own.url).incr('users'); sys.stdin.read()\n"
     )
@@ -143,8 +143,8 @@ def test_a_file_torn_by_a_crash_is_read_up_to_the_tear(home: Home, program: Prog
 
 def test_users_that_were_all_killed_leave_a_server_that_the_next_one_stops(home: Home) -> None:
     code = (
-        "import sys, time; from pathlib import Path; from velodrome.local.home import Home\n"
-        "from velodrome.local.server import OwnRedis\n"
+        "import sys, time; from pathlib import Path; from velodrome.machine.home import Home\n"
+        "from velodrome.machine.redis.server import OwnRedis\n"
         "own = OwnRedis(Home(Path(sys.argv[1]))).__enter__()\n"
         "print(own.pid(), flush=True); time.sleep(60)\n"
     )

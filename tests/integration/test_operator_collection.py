@@ -14,9 +14,10 @@ import pytest
 import redis
 
 from tests.owned import owned_job, owned_pod
-from velodrome import keys, telemetry
+from velodrome import keys
 from velodrome.errors import StoreRefused
-from velodrome.results import ResultReport
+from velodrome.monitoring import telemetry
+from velodrome.results.records import ResultReport
 from velodrome.store import Store
 from velodrome_operator.access import Access, password, user_name
 from velodrome_operator.children import Names, Settings, groups

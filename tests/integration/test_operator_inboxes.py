@@ -18,7 +18,7 @@ from redis.retry import Retry
 from tests.integration.test_operator_collection import job_name, parent, pod
 from tests.owned import owned_job
 from velodrome import keys
-from velodrome.results import ProgressReport, ResultReport
+from velodrome.results.records import ProgressReport, ResultReport
 from velodrome.store import InboxSize, Room, Store
 from velodrome.store.store import INBOX_REPORTS
 from velodrome_operator.access import Access, password, user_name

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from velodrome import keys
-from velodrome.marks import Acknowledgement
+from velodrome.results.marks import Acknowledgement
 from velodrome.store import Store
 from velodrome_operator.access import Access
 from velodrome_operator.children import Settings

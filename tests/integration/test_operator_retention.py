@@ -14,8 +14,8 @@ import pytest
 
 from tests.integration.conftest import START
 from tests.monitors import unused_port
-from velodrome.marks import Baseline
-from velodrome.retention import Retention
+from velodrome.board.retention import Retention
+from velodrome.results.marks import Baseline
 from velodrome.store import Store
 from velodrome.store.deletion import Deleter, DeletionTarget, open_deleter
 from velodrome_operator import retention

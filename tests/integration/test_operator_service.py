@@ -17,7 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.monitors import unused_port
 from velodrome import __version__
-from velodrome.marks import Acknowledgement
+from velodrome.results.marks import Acknowledgement
 from velodrome.store import Store
 from velodrome_operator.access import Access
 from velodrome_operator.cluster import Cluster

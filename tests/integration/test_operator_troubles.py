@@ -18,7 +18,7 @@ from tests.integration.test_operator_service import Listed, until
 from tests.monitors import unused_port
 from tests.owned import owned_job
 from velodrome.collector import Collector
-from velodrome.results import ResultReport
+from velodrome.results.records import ResultReport
 from velodrome.store import Store
 from velodrome_operator import controller as controllers
 from velodrome_operator import decision

@@ -18,7 +18,7 @@ import pytest
 import yaml
 
 from velodrome import keys
-from velodrome.results import REPORT, ProgressReport, ResultReport, TrialResult
+from velodrome.results.records import REPORT, ProgressReport, ResultReport, TrialResult
 from velodrome.spec import BenchmarkJob
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from velodrome import keys
-from velodrome.results import ResultReport, TrialResult
+from velodrome.results.records import ResultReport, TrialResult
 from velodrome.spec import BenchmarkJob
 
 PATIENCE = 100.0

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from velodrome.marks import Acknowledgement, Baseline
-from velodrome.regressions import Comparison, judge
+from velodrome.results.marks import Acknowledgement, Baseline
 from velodrome.store import Store, open_store
-from velodrome.timeline import timeline
+from velodrome.trends.regressions import Comparison, judge
+from velodrome.trends.timeline import timeline
 
 if TYPE_CHECKING:
     from tests.integration.conftest import Race, RedisServer

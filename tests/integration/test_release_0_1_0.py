@@ -15,7 +15,7 @@ import redis
 from tests.fixtures.release_0_1_0.answers import answers
 from velodrome.collector import Collector
 from velodrome.plan import plan
-from velodrome.results import Observed
+from velodrome.results.records import Observed
 from velodrome.spec import BenchmarkJob
 from velodrome.store import Store, open_store
 

@@ -24,7 +24,7 @@ import redis
 
 from velodrome import keys
 from velodrome.plan import plan
-from velodrome.results import REPORT, Progress, ProgressReport, ResultReport, TrialResult
+from velodrome.results.records import REPORT, Progress, ProgressReport, ResultReport, TrialResult
 from velodrome.spec import BenchmarkJob
 
 if TYPE_CHECKING:

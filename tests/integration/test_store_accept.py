@@ -8,7 +8,7 @@ import pytest
 
 from velodrome import keys
 from velodrome.errors import StoreRefused
-from velodrome.results import ProgressReport, ResultReport
+from velodrome.results.records import ProgressReport, ResultReport
 from velodrome.store import Counts, Rejection, Store, TrialSummary, open_store
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from velodrome import keys
 from velodrome.errors import StoreRefused
-from velodrome.marks import Acknowledgement, Baseline
-from velodrome.results import ResultReport, TrialRecord
+from velodrome.results.marks import Acknowledgement, Baseline
+from velodrome.results.records import ResultReport, TrialRecord
 from velodrome.store import Reader, Store, open_store
 from velodrome.store.deletion import Deleter, DeletionTarget, Pinned, open_deleter
 

@@ -21,7 +21,7 @@ from redis.retry import Retry
 from velodrome import keys
 from velodrome.errors import SchemaUnsupported, StoreRefused, StoreUnavailable, VelodromeError
 from velodrome.metrics import MetricKey
-from velodrome.results import ResultReport, TrialRecord
+from velodrome.results.records import ResultReport, TrialRecord
 from velodrome.store import Rejection, Store, open_store
 from velodrome.store.edge import translate
 

@@ -10,7 +10,7 @@ import pytest
 from velodrome import keys
 from velodrome.collector import Collector
 from velodrome.errors import StoreRefused
-from velodrome.results import Observed, ProgressReport, ResultReport
+from velodrome.results.records import Observed, ProgressReport, ResultReport
 from velodrome.store import Counts, InboxSize, Store, open_store
 from velodrome.store.store import INBOX_REPORTS
 

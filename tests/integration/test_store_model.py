@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from velodrome.metrics import MetricKey
-from velodrome.results import TrialRecord
+from velodrome.results.records import TrialRecord
 from velodrome.store import Store, Verdict, open_store
 
 if TYPE_CHECKING:

@@ -16,9 +16,9 @@ from typing import Any, Protocol
 
 import pytest
 
-from velodrome.marks import Baseline
 from velodrome.plan import Trial
-from velodrome.results import TrialRecord
+from velodrome.results.marks import Baseline
+from velodrome.results.records import TrialRecord
 from velodrome.store import open_store
 
 ROOT = Path(__file__).parents[2]

@@ -7,7 +7,7 @@ import redis
 
 from velodrome.addresses import wrong_url
 from velodrome.errors import StoreRefused, VelodromeError
-from velodrome.local.examination import named_redis
+from velodrome.machine.checks import named_redis
 from velodrome.store import open_store
 from velodrome.store.edge import translate
 from velodrome_runner.publish import connect

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from velodrome.telemetry import FAMILIES
+from velodrome.monitoring.telemetry import FAMILIES
 
 ROOT = Path(__file__).resolve().parents[2]
 RULES = ROOT / "deploy/monitoring/rules/velodrome.rules.yaml"

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from velodrome import __version__
 from velodrome.cli.app import COMMANDS, app
-from velodrome.cli.ending import EXIT_CODES, exit_code
+from velodrome.cli.exit_codes import EXIT_CODES, exit_code
 from velodrome.errors import (
     ConfigurationError,
     LocalError,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from velodrome.cli.ending import BAD_INPUT, EXIT_CODES, FAILED, INTERRUPTED, OK, READER_GONE, UNWRITABLE, final_code
+from velodrome.cli.exit_codes import BAD_INPUT, EXIT_CODES, FAILED, INTERRUPTED, OK, READER_GONE, UNWRITABLE, final_code
 from velodrome.cli.outlet import Outlet
 from velodrome.errors import OutputLost
 

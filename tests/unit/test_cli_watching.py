@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from velodrome.cli.progress import JsonLines, Lines, Live, Seen
 from velodrome.cli.trial import sparkline
-from velodrome.cli.watching import JsonLines, Lines, Live, Seen
-from velodrome.local import events
+from velodrome.machine.race import events
 from velodrome.plan import Plan, plan
-from velodrome.results import Phase, Progress, TrialResult
+from velodrome.results.records import Phase, Progress, TrialResult
 from velodrome.spec import read_jobs
 
 EXAMPLE = Path(__file__).parents[2] / "deploy" / "examples" / "digits.yaml"

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from velodrome.cluster.kubectl import explained
-from velodrome.cluster.telling import (
+from velodrome.cli.cluster.kubectl import explained
+from velodrome.cli.cluster.report import (
     age,
     attempts,
     bar,

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from velodrome.cohorts import Cohort
 from velodrome.metrics import CATALOGUE, MetricKey
-from velodrome.results import TrialRecord
+from velodrome.results.cohorts import Cohort
+from velodrome.results.records import TrialRecord
 from velodrome.store.rankings import Shapes
 
 RECORD = json.loads((Path(__file__).parent / "records" / "v1-record-succeeded.json").read_text(encoding="utf-8"))

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from velodrome.collector import Accept, ProgressOf, Reject, judge
 from velodrome.keys import REPORT_BYTES
 from velodrome.plan import plan
-from velodrome.results import (
+from velodrome.results.records import (
     DatasetFacts,
     Environment,
     EpochPoint,

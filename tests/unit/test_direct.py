@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from velodrome.direct import is_loopback, open_directly
-from velodrome.local.home import Home
-from velodrome.local.leaderboard import Leaderboard
+from velodrome.machine.home import Home
+from velodrome.machine.leaderboard import Leaderboard
 
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy")
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from velodrome.cli.app import app
+from velodrome.monitoring.telemetry import FAMILIES
 from velodrome.plan import plan
 from velodrome.spec import parse_jobs
-from velodrome.telemetry import FAMILIES
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from velodrome import bounds, clocks
 from velodrome.collector import Accept, ProgressOf, Reject, judge
 from velodrome.metrics import CATALOGUE, LONGEST_SECONDS, MeasuredKeys, MetricKey
 from velodrome.plan import plan
-from velodrome.results import (
+from velodrome.results import bounds, clocks
+from velodrome.results.records import (
     DatasetFacts,
     Environment,
     EpochPoint,
@@ -30,7 +30,7 @@ from velodrome.results import (
     TrialResult,
 )
 from velodrome.spec import BenchmarkJob
-from velodrome.store.writing import Item
+from velodrome.store.encoding import Item
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 BEGAN = AT - timedelta(seconds=90)

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from velodrome.ranking import pareto, rank_objective
-from velodrome.results import EpochPoint
+from velodrome.ranking.places import pareto, rank_objective
+from velodrome.results.records import EpochPoint
 from velodrome.store.types import Row
 from velodrome.units import Scale, column_scale
 from velodrome_leaderboard.charts import DARK, LIGHT, Chart, curve, curve_frame, intervals, is_loss, trade_off

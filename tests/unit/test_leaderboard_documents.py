@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from velodrome.local.race import document
+from velodrome.machine.race.race import document
 from velodrome.plan import entry_id, plan
-from velodrome.results import JobInfo, Observed, TrialRecord, TrialResult
+from velodrome.results.records import JobInfo, Observed, TrialRecord, TrialResult
 from velodrome.spec import parse_jobs
 from velodrome_leaderboard.documents import job_yaml, trials_csv
 

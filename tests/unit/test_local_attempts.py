@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from velodrome.local.attempts import Attempts, read_spool
-from velodrome.results import Progress, ProgressReport, ResultReport, TrialResult, utc
+from velodrome.machine.race.attempts import Attempts, read_spool
+from velodrome.results.records import Progress, ProgressReport, ResultReport, TrialResult, utc
 
 
 def report(attempt: str) -> ResultReport:

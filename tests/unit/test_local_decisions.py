@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from velodrome import keys
-from velodrome.local.decisions import failure_of, ignored_here, is_interruption, seconds_left, to_run, too_long
-from velodrome.local.standing import Standing
-from velodrome.local.starter import Exited, Gone, Ready, Refused, Started, parse_event
+from velodrome.machine.processes.starter import Exited, Gone, Ready, Refused, Started, parse_event
+from velodrome.machine.race.decisions import failure_of, ignored_here, is_interruption, seconds_left, to_run, too_long
+from velodrome.machine.race.ledger import Standing
 from velodrome.plan import Plan, plan
-from velodrome.results import Outcome
+from velodrome.results.records import Outcome
 from velodrome.spec import validate
 from velodrome.store import TrialSummary
 

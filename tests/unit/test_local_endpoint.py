@@ -10,9 +10,16 @@ import pytest
 import redis
 
 from velodrome.errors import LocalError
-from velodrome.local.endpoint import LONGEST_SOCKET_PATH, choose_endpoint, configuration, endpoint_of, free_port, quoted
-from velodrome.local.program import ServerProgram, find_server
-from velodrome.local.server import refuse_newer_data
+from velodrome.machine.redis.endpoint import (
+    LONGEST_SOCKET_PATH,
+    choose_endpoint,
+    configuration,
+    endpoint_of,
+    free_port,
+    quoted,
+)
+from velodrome.machine.redis.program import ServerProgram, find_server
+from velodrome.machine.redis.server import refuse_newer_data
 
 
 def long_folder(tmp_path: Path) -> Path:

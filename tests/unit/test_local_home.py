@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from velodrome.errors import LocalError
-from velodrome.local.home import Home, locate_home, open_home
+from velodrome.machine.home import Home, locate_home, open_home
 
 
 def test_velodrome_home_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

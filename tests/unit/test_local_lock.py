@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from velodrome.errors import LocalError
-from velodrome.local.home import Home
-from velodrome.local.lock import FileLock, Track, lock_job
+from velodrome.machine.home import Home
+from velodrome.machine.processes.lock import FileLock, Track, lock_job
 
 
 def test_one_holds_it_until_it_lets_go(tmp_path: Path) -> None:
@@ -30,7 +30,7 @@ def test_one_holds_it_until_it_lets_go(tmp_path: Path) -> None:
 
 def test_it_goes_with_its_process_however_that_ends(tmp_path: Path) -> None:
     code = (
-        "import sys, time; from pathlib import Path; from velodrome.local.lock import FileLock\n"
+        "import sys, time; from pathlib import Path; from velodrome.machine.processes.lock import FileLock\n"
         "FileLock(Path(sys.argv[1])).acquire('a process'); print('held', flush=True); time.sleep(60)"
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from velodrome.local.machine import cpus_for_each
+from velodrome.kernel import cpus_for_each
 
 
 @pytest.mark.parametrize(("cpus", "parallel", "each"), [(8, 1, 8), (8, 3, 2), (2, 4, 1)])

@@ -7,7 +7,7 @@ import signal
 
 import pytest
 
-from velodrome.local.stop import Stop, stopped_by_signals
+from velodrome.machine.processes.stop import Stop, stopped_by_signals
 
 
 def test_once_to_stop_twice_to_hurry_and_then_at_once() -> None:

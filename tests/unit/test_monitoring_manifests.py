@@ -14,7 +14,7 @@ from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from velodrome import keys
-from velodrome.telemetry import FAMILIES, LIVE
+from velodrome.monitoring.telemetry import FAMILIES, LIVE
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 MONITORING = DEPLOY / "monitoring"

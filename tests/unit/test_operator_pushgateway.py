@@ -6,8 +6,8 @@ import pytest
 
 from tests.owned import owned_job, owned_pod
 from velodrome import keys
+from velodrome.monitoring.pushgateway import Running
 from velodrome.plan import plan
-from velodrome.pushed import Running
 from velodrome.spec import BenchmarkJob
 from velodrome_operator.children import Names, groups
 from velodrome_operator.pushgateway import Cleaner, Gateway, ends, running

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from velodrome.plan import plan
-from velodrome.regressions import Comparison
 from velodrome.spec import read_jobs, validate
+from velodrome.trends.regressions import Comparison
 from velodrome_operator.regressed import confirming, confirms, regressed
 
 (JOB,) = read_jobs(Path(__file__).parents[2] / "deploy/examples/digits.yaml")

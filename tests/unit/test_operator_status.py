@@ -13,7 +13,7 @@ import pytest
 
 from velodrome.metrics import MetricKey
 from velodrome.plan import plan
-from velodrome.ranking import ObjectiveRanking, RankedRow
+from velodrome.ranking.places import ObjectiveRanking, RankedRow
 from velodrome.spec import BenchmarkJob, read_jobs
 from velodrome.stats import Interval
 from velodrome_operator.decision import Observation, Verdict

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from velodrome import telemetry
+from velodrome.monitoring import telemetry
 from velodrome.plan import plan
 from velodrome.spec import read_jobs
 from velodrome_operator import wording

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from velodrome.pushed import SILENT_SECONDS, YOUNG_SECONDS, Group, Running, grouping, groups, stale
-from velodrome.telemetry import GROUPING, PUSH_JOB
+from velodrome.monitoring.pushgateway import SILENT_SECONDS, YOUNG_SECONDS, Group, Running, grouping, groups, stale
+from velodrome.monitoring.telemetry import GROUPING, PUSH_JOB
 
 NOW = 1_000_000.0
 OLD = NOW - 2 * YOUNG_SECONDS

@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from velodrome.comparability import board_objectives, chosen_cohort, cohort_labels, differences, shown
-from velodrome.results import JobInfo
+from velodrome.board.cohorts import chosen_cohort, cohort_labels
+from velodrome.results.conditions import differences, shown
+from velodrome.results.objectives import board_objectives
+from velodrome.results.records import JobInfo
 from velodrome.store.types import CohortSummary
 
 AT = datetime(2026, 5, 4, tzinfo=UTC)

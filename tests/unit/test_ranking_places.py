@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from velodrome.ranking import listed, pareto, rank_objective, summary
-from velodrome.results import JobInfo
+from velodrome.ranking.places import listed, pareto, rank_objective, summary
+from velodrome.results.records import JobInfo
 from velodrome.store.types import EntryState, Row
 
 AT = datetime(2026, 5, 4, tzinfo=UTC)

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from velodrome import results
 from velodrome.errors import SchemaUnsupported
 from velodrome.keys import SCHEMA_VERSION
-from velodrome.results import (
+from velodrome.results import records as results
+from velodrome.results.records import (
     REPORT,
     JobInfo,
     ProgressReport,

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from velodrome.results import JobInfo
-from velodrome.retention import Retention, overdue
+from velodrome.board.retention import Retention, overdue
+from velodrome.results.records import JobInfo
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 

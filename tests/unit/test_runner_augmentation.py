@@ -339,7 +339,7 @@ def test_the_generator_alone_decides(augmentation: dict[str, Any]) -> None:
 @pytest.mark.parametrize("augmentation", ALL, ids=NAMES)
 def test_labels_stay_with_their_images(augmentation: dict[str, Any]) -> None:
     """Each image has one grey value of its own, which moving pixels, black from outside and other light leave known."""
-    from velodrome.results import DatasetFacts
+    from velodrome.results.records import DatasetFacts
 
     images = torch.arange(10, 250, 4, dtype=torch.uint8).view(-1, 1, 1, 1).expand(-1, 3, 16, 16).contiguous()
     split = Split(images, torch.arange(len(images)))

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from velodrome import telemetry
-from velodrome.pushed import Group, grouping
-from velodrome.results import Phase, Progress
+from velodrome.monitoring import telemetry
+from velodrome.monitoring.pushgateway import Group, grouping
+from velodrome.results.records import Phase, Progress
 from velodrome_runner.live import Pusher, Readings, Standing
 from velodrome_runner.usage import Gauges, Use, opened, resident_bytes
 

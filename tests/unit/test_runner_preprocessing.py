@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from velodrome.errors import ConfigurationError
-from velodrome.results import DatasetFacts
+from velodrome.results.records import DatasetFacts
 from velodrome.spec import Dataset, Preprocessing
 from velodrome_runner.data import Split, Splits, load
 from velodrome_runner.preprocessing import Batch, Prepared, prepare

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import redis
 
-from velodrome.results import REPORT, EpochPoint, Progress, ProgressReport, ResultReport, TrialResult
+from velodrome.results.records import REPORT, EpochPoint, Progress, ProgressReport, ResultReport, TrialResult
 from velodrome_runner.publish import Publisher, connect, write_durably
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from velodrome.keys import REPORT_BYTES
-from velodrome.results import EpochPoint
+from velodrome.results.records import EpochPoint
 from velodrome_runner.reporting import MOST_POINTS, thinned
 
 

@@ -10,9 +10,10 @@ import typer
 from typer.core import TyperGroup
 
 from velodrome import __version__
-from velodrome.cli import baseline, board, check, cluster, delete, doctor, race, serve, transfer, trial
+from velodrome.cli import baseline, board, check, delete, doctor, race, serve, transfer, trial
+from velodrome.cli.cluster import commands as cluster
 from velodrome.cli.console import complain, say
-from velodrome.cli.ending import EXIT_CODES, FAILED, OK
+from velodrome.cli.exit_codes import EXIT_CODES, FAILED, OK
 
 _CODES = "\n".join(f"  {code:>3}  {meaning}" for code, meaning in EXIT_CODES.items())
 

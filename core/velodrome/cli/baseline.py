@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from velodrome.cli.console import say, write_json
-from velodrome.cli.ending import FAILED
+from velodrome.cli.exit_codes import FAILED
 from velodrome.cli.options import Json, RedisUrl
 from velodrome.text import line
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from velodrome.regressions import Comparison
-    from velodrome.results import JobInfo
+    from velodrome.results.records import JobInfo
     from velodrome.store import Store
+    from velodrome.trends.regressions import Comparison
 
 REGRESSIONS_EXAMPLES = """\
   velodrome regressions
@@ -58,8 +58,8 @@ def regressions(
 
     Ends with 1 where an entry regressed and nobody accepted it. Rules are those of the job's spec.regression.
     """
-    from velodrome.cli.connecting import results_store
-    from velodrome.regressions import judge
+    from velodrome.cli.connection import results_store
+    from velodrome.trends.regressions import judge
 
     with results_store(redis) as store:
         found = judge(store, _job(store, job).uid)
@@ -89,9 +89,9 @@ def set_(
 
     A job whose spec.regression.baseline names another one is compared with that.
     """
-    from velodrome.cli.connecting import results_store
-    from velodrome.cli.finding import typed
-    from velodrome.marks import Baseline
+    from velodrome.cli.connection import results_store
+    from velodrome.cli.lookup import typed
+    from velodrome.results.marks import Baseline
 
     with results_store(redis) as store:
         chosen = _job(store, job)
@@ -111,7 +111,7 @@ def show(
 ) -> None:
     """List pinned baselines."""
     from velodrome.cli.board import chosen_board
-    from velodrome.cli.connecting import results_store
+    from velodrome.cli.connection import results_store
 
     with results_store(redis) as store:
         boards = [chosen_board(store, board)] if board is not None else sorted(one.name for one in store.boards())
@@ -142,7 +142,7 @@ def clear(
 ) -> None:
     """Compare with the newest job that was not worse again."""
     from velodrome.cli.board import chosen_board
-    from velodrome.cli.connecting import results_store
+    from velodrome.cli.connection import results_store
 
     with results_store(redis) as store:
         board = chosen_board(store, board)
@@ -168,10 +168,10 @@ def ack(
     redis: RedisUrl = None,
 ) -> None:
     """Accept a change: no alarm for JOB's values of ENTRY, and later values are compared with these."""
-    from velodrome.cli.connecting import results_store
-    from velodrome.cli.finding import typed
-    from velodrome.comparability import board_objectives
-    from velodrome.marks import Acknowledgement
+    from velodrome.cli.connection import results_store
+    from velodrome.cli.lookup import typed
+    from velodrome.results.marks import Acknowledgement
+    from velodrome.results.objectives import board_objectives
 
     with results_store(redis) as store:
         chosen = _job(store, job)
@@ -198,7 +198,7 @@ def ack(
 
 def _job(store: Store, name: str | None) -> JobInfo:
     from velodrome.cli.board import NOTHING
-    from velodrome.cli.finding import found_job
+    from velodrome.cli.lookup import found_job
 
     if name is not None:
         return found_job(store, name)
@@ -217,7 +217,7 @@ def _require_entry(job: JobInfo, entry: str) -> None:
 
 def _key(job: JobInfo, objective: str) -> str:
     """The metric key of one of the job's objectives, by its name or its key."""
-    from velodrome.comparability import board_objectives
+    from velodrome.results.objectives import board_objectives
 
     known = board_objectives([job])
     found = next((str(one.key) for one in known if objective in (one.name, str(one.key))), None)

@@ -12,7 +12,7 @@ from velodrome.text import line
 
 if TYPE_CHECKING:
     from velodrome.cli.rankings import Ranked
-    from velodrome.results import JobInfo
+    from velodrome.results.records import JobInfo
     from velodrome.store import Counts, Reader, Store
 
 RESULTS_EXAMPLES = """\
@@ -50,7 +50,7 @@ def results(
     trials with their 95 % interval; they are ranked together only where data, preprocessing and budget agree,
     and for speed and efficiency also hardware and software. An entry is ranked once all of its trials succeeded.
     """
-    from velodrome.cli.connecting import results_store
+    from velodrome.cli.connection import results_store
 
     if json and csv:
         raise typer.BadParameter("choose one of --json and --csv")
@@ -83,7 +83,7 @@ def jobs(
     redis: RedisUrl = None,
 ) -> None:
     """List what has been raced, newest first."""
-    from velodrome.cli.connecting import results_store
+    from velodrome.cli.connection import results_store
 
     with results_store(redis) as store:
         chosen = None if board is None else chosen_board(store, board)
@@ -101,7 +101,7 @@ NOTHING = "Nothing has been raced here yet. Try: velodrome run deploy/examples/d
 
 def chosen_board(store: Reader, wanted: str | None) -> str:
     """The board of that name, or the newest one; a usage error where there is none."""
-    from velodrome.cli.finding import shown, typed
+    from velodrome.cli.lookup import shown, typed
 
     wanted = None if wanted is None else typed(wanted)
     boards = [board.name for board in store.boards()]
@@ -127,9 +127,9 @@ def print_board(board: str, rankings: tuple[Ranked, ...]) -> None:
 
 
 def _print_cohorts(store: Store, board: str, objective: str | None, *, form: Literal["table", "json", "csv"]) -> None:
+    from velodrome.board.cohorts import cohort_labels
     from velodrome.cli.console import output, table
     from velodrome.cli.rankings import board_rankings
-    from velodrome.comparability import cohort_labels
 
     found = {
         ranked.objective: store.cohorts(board, str(ranked.objective.key))

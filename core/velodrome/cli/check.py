@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from velodrome.cli.console import complain, say, write_json_line
-from velodrome.cli.ending import BAD_INPUT
+from velodrome.cli.exit_codes import BAD_INPUT
 from velodrome.cli.options import JobFile, Json
 from velodrome.text import counted
 
@@ -33,7 +33,7 @@ def validate(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="YAML files; - for standard input.")],
 ) -> None:
     """Check BenchmarkJobs and report everything that is wrong, with line numbers."""
-    from velodrome.cli.reading import plans_in
+    from velodrome.cli.files import plans_in
     from velodrome.errors import SpecError
     from velodrome.spec.nulls import turned_off
     from velodrome.spec.wording import dotted
@@ -56,7 +56,7 @@ def validate(
 
 def plan(file: JobFile, json: Json = False) -> None:
     """Show what would run: every entry with its resolved parameters, how many trials, and their seeds."""
-    from velodrome.cli.reading import plans_in
+    from velodrome.cli.files import plans_in
 
     plans = plans_in(file)
     if json:

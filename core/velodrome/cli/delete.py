@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from velodrome.cli.cluster import Context, Kubeconfig, Namespace
+from velodrome.cli.cluster.commands import Context, Kubeconfig, Namespace
 from velodrome.cli.console import ask, say
 from velodrome.cli.options import RedisUrl
 from velodrome.text import line
 
 if TYPE_CHECKING:
+    from velodrome.board.retention import Retention
+    from velodrome.cli.cluster.kubectl import Kubectl
     from velodrome.cli.deletion_here import Place
-    from velodrome.cluster.kubectl import Kubectl
-    from velodrome.results import JobInfo
-    from velodrome.retention import Retention
+    from velodrome.results.records import JobInfo
     from velodrome.store.deletion import Deleter, DeletionTarget
 
 DELETE_EXAMPLES = """\
@@ -71,7 +71,7 @@ def delete(
     A race that goes on is refused. With a NAME alone, the BenchmarkJob of that name goes with its pods, and what has
     been accepted stays on the leaderboard.
     """
-    from velodrome.cluster.kubectl import Kubectl
+    from velodrome.cli.cluster.kubectl import Kubectl
 
     if len(what) == 1:
         if export is not None or with_baselines:
@@ -93,7 +93,7 @@ def delete(
 def _target(deleter: Deleter, what: list[str]) -> DeletionTarget:
     """What is to be deleted; a usage error where there is no such thing."""
     from velodrome.cli.board import chosen_board
-    from velodrome.cli.finding import found_job
+    from velodrome.cli.lookup import found_job
     from velodrome.store.deletion import DeletionTarget
 
     match what:
@@ -115,13 +115,13 @@ def _target(deleter: Deleter, what: list[str]) -> DeletionTarget:
 
 
 def _delete_race(kubectl: Kubectl, name: str, *, yes: bool) -> None:
-    from velodrome.cluster import telling
-    from velodrome.cluster.kubectl import BENCHMARKJOBS
+    from velodrome.cli.cluster import report
+    from velodrome.cli.cluster.kubectl import BENCHMARKJOBS
 
     job = kubectl.json("get", BENCHMARKJOBS, name)
     done = job.get("status", {}).get("trials", {}).get("done", "0")
     if not yes:
-        ask(f"Delete {name} ({telling.state(job)}, {line(done)} trials done)? Its results stay")
+        ask(f"Delete {name} ({report.state(job)}, {line(done)} trials done)? Its results stay")
     kubectl.text("delete", BENCHMARKJOBS, name, "--wait=true")
     say(f"{name} is deleted; its results stay.")
 
@@ -149,9 +149,9 @@ def prune(
     Whatever the limits, these stay: a board's newest job, pinned baselines, of each entry the newest job that has it
     and the newest with values, and races that go on.
     """
+    from velodrome.board.retention import Retention as Limits
+    from velodrome.cli.cluster.kubectl import Kubectl
     from velodrome.cli.deletion_here import place
-    from velodrome.cluster.kubectl import Kubectl
-    from velodrome.retention import Retention as Limits
 
     if keep_jobs is None and older_than is None:
         raise typer.BadParameter("say what is to stay", param_hint="--keep-jobs or --older-than")
@@ -171,8 +171,8 @@ def _age(text: str) -> timedelta:
 
 
 def _overdue(found: Place, rules: Retention, board: str | None) -> list[JobInfo]:
+    from velodrome.board.retention import overdue_of
     from velodrome.cli.board import chosen_board
-    from velodrome.retention import overdue_of
 
     deleter, now = found.deleter, datetime.now(UTC)
     boards = [chosen_board(deleter, board)] if board is not None else sorted(one.name for one in deleter.boards())

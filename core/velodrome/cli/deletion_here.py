@@ -13,9 +13,9 @@ from velodrome.errors import LocalError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from velodrome.cluster.kubectl import Kubectl
-    from velodrome.local.home import Home
-    from velodrome.results import JobInfo
+    from velodrome.cli.cluster.kubectl import Kubectl
+    from velodrome.machine.home import Home
+    from velodrome.results.records import JobInfo
     from velodrome.store.deletion import Deleter
 
 # A race of which nobody knows more than its reports goes on if it reported within this time.
@@ -43,7 +43,7 @@ class Place:
         return {job.uid: _WAIT for job in jobs if _reported_lately(self.deleter, job)}
 
     def _going_here(self, home: Home, jobs: Iterable[JobInfo]) -> dict[str, str]:
-        from velodrome.local.lock import lock_job
+        from velodrome.machine.processes.lock import lock_job
 
         found = {}
         for job in jobs:
@@ -85,13 +85,13 @@ def place(redis: str | None, kubectl: Kubectl | None, installed_in: str) -> Iter
 
     with ExitStack() as stack:
         if kubectl is not None:
-            from velodrome.cluster.forwarding import forwarded_redis
+            from velodrome.cli.cluster.forwarding import forwarded_redis
 
             url = stack.enter_context(forwarded_redis(kubectl, installed_in))
             found = Place(stack.enter_context(open_deleter(url)), kubectl=kubectl)
         else:
-            from velodrome.cli.connecting import redis_for
-            from velodrome.local.home import open_home
+            from velodrome.cli.connection import redis_for
+            from velodrome.machine.home import open_home
 
             server = stack.enter_context(redis_for(redis))
             url = server if isinstance(server, str) else server.url
@@ -107,17 +107,17 @@ def _reported_lately(deleter: Deleter, job: JobInfo) -> bool:
 
 
 def _going_there(kubectl: Kubectl, jobs: Iterable[JobInfo]) -> dict[str, str]:
-    from velodrome.cluster import telling
-    from velodrome.cluster.kubectl import BENCHMARKJOBS
+    from velodrome.cli.cluster import report
+    from velodrome.cli.cluster.kubectl import BENCHMARKJOBS
 
     uids = {job.uid: job for job in jobs}
     found = {}
     for raw in kubectl.items(BENCHMARKJOBS, "--all-namespaces"):
         uid = raw["metadata"]["uid"]
-        if uid in uids and telling.state(raw) not in ("Complete", "Failed"):
+        if uid in uids and report.state(raw) not in ("Complete", "Failed"):
             job = uids[uid]
             found[uid] = (
-                f"it is {telling.state(raw)}: wait for it, or stop it with "
+                f"it is {report.state(raw)}: wait for it, or stop it with "
                 f"velodrome delete {job.name} -n {job.namespace}"
             )
     return found

@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from velodrome.cli.cluster import Context, Kubeconfig
+from velodrome.cli.cluster.commands import Context, Kubeconfig
 from velodrome.cli.console import say, write_json
-from velodrome.cli.ending import NOT_HERE
+from velodrome.cli.exit_codes import NOT_HERE
 from velodrome.cli.options import Json, RedisUrl
 from velodrome.text import line
 
@@ -40,12 +40,12 @@ def doctor(
     MISSING stops a race (exit code 3); WARNING does not. Each comes with its fix.
     """
     if cluster:
-        from velodrome.cluster.examination import examine as examine_cluster
-        from velodrome.cluster.kubectl import Kubectl
+        from velodrome.cli.cluster.checks import examine as examine_cluster
+        from velodrome.cli.cluster.kubectl import Kubectl
 
         checks = examine_cluster(Kubectl(None, context, kubeconfig), installed_in)
     else:
-        from velodrome.local.examination import examine
+        from velodrome.machine.checks import examine
 
         checks = examine(redis)
     if json:

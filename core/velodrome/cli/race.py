@@ -12,7 +12,7 @@ import typer
 
 from velodrome import keys
 from velodrome.cli.console import complain, write_json_line, write_record
-from velodrome.cli.ending import FAILED, OK
+from velodrome.cli.exit_codes import FAILED, OK
 from velodrome.cli.options import JobFile, RedisUrl
 from velodrome.cli.outlet import going_on
 from velodrome.text import counted
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from contextlib import AbstractContextManager
 
-    from velodrome.local.events import Watch
-    from velodrome.local.executor import Finish, Settings
-    from velodrome.local.home import Home
-    from velodrome.local.leaderboard import Leaderboard
-    from velodrome.local.server import OwnRedis
-    from velodrome.local.stop import Stop
+    from velodrome.machine.home import Home
+    from velodrome.machine.leaderboard import Leaderboard
+    from velodrome.machine.processes.stop import Stop
+    from velodrome.machine.race.events import Watch
+    from velodrome.machine.race.executor import Finish, Settings
+    from velodrome.machine.redis.server import OwnRedis
     from velodrome.plan import Plan
 
 
@@ -77,10 +77,10 @@ def run(
     disturbs another's timing; with --parallel, trials of one race share the machine, and their speeds are
     ranked only with speeds that were measured the same way.
     """
-    from velodrome.cli.connecting import redis_for
-    from velodrome.cli.reading import plans_in
-    from velodrome.local.home import open_home
-    from velodrome.local.stop import stopped_by_signals
+    from velodrome.cli.connection import redis_for
+    from velodrome.cli.files import plans_in
+    from velodrome.machine.home import open_home
+    from velodrome.machine.processes.stop import stopped_by_signals
 
     if quiet and json:
         raise typer.BadParameter("choose one of --quiet and --json")
@@ -116,9 +116,8 @@ def run(
 
 
 def _settings(home: Home, parallel: int, cpus: int | None, data: Path | None, *, retry_failed: bool) -> Settings:
-    from velodrome.kernel import cpu_limit
-    from velodrome.local.executor import Settings
-    from velodrome.local.machine import cpus_for_each
+    from velodrome.kernel import cpu_limit, cpus_for_each
+    from velodrome.machine.race.executor import Settings
 
     return Settings(
         parallel=parallel,
@@ -136,7 +135,7 @@ def _served(home: Home, source: OwnRedis | str, *, wanted: bool) -> Iterator[Lea
     if not wanted:
         yield None
         return
-    from velodrome.local.leaderboard import Leaderboard
+    from velodrome.machine.leaderboard import Leaderboard
 
     with Leaderboard(home, source if isinstance(source, str) else source.url) as board:
         board.await_up()
@@ -154,8 +153,8 @@ def _race(
     fresh: bool,
     watcher: AbstractContextManager[Watch],
 ) -> Finish:
-    from velodrome.local.connection import Connection
-    from velodrome.local.race import race
+    from velodrome.machine.race.connection import Connection
+    from velodrome.machine.race.race import race
 
     with watcher as watch:
         connection = Connection(source, watch, stop)
@@ -169,15 +168,15 @@ def _watcher(*, quiet: bool, json: bool) -> AbstractContextManager[Watch]:
     """Who watches, on standard error, so that standard output holds the rankings alone; for programs, all on that."""
     from contextlib import nullcontext
 
-    from velodrome.cli import watching
+    from velodrome.cli import progress
 
     if json:
-        return nullcontext(watching.JsonLines(write_record))
+        return nullcontext(progress.JsonLines(write_record))
     if quiet:
-        return nullcontext(watching.silence)
+        return nullcontext(progress.silence)
     if sys.stderr.isatty():
-        return watching.Live(sys.stderr)
-    return nullcontext(watching.Lines(complain))
+        return progress.Live(sys.stderr)
+    return nullcontext(progress.Lines(complain))
 
 
 def _tell_end(plan: Plan, finish: Finish, file: Path) -> None:
@@ -224,8 +223,8 @@ def _show_rankings(plan: Plan, source: OwnRedis | str, *, json: bool) -> None:
 
 def _tell_regressions(plan: Plan, source: OwnRedis | str, uid: str, file: Path) -> None:
     """What the race made worse, and how to have that confirmed where the job asks for it."""
-    from velodrome.regressions import judge
     from velodrome.store import open_store
+    from velodrome.trends.regressions import judge
 
     with open_store(source if isinstance(source, str) else source.url) as store:
         found = [one for one in judge(store, uid) if not one.acknowledged]

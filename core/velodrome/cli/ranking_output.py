@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from velodrome.cli.console import table
 from velodrome.cli.rankings import Ranked
-from velodrome.ranking import summary
+from velodrome.ranking.places import summary
 from velodrome.text import line
 from velodrome.units import column_scale
 

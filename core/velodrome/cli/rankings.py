@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from velodrome.comparability import BoardObjective, board_objectives, chosen_cohort
-from velodrome.ranking import ObjectiveRanking, rank_objective
+from velodrome.board.cohorts import chosen_cohort
+from velodrome.ranking.places import ObjectiveRanking, rank_objective
+from velodrome.results.objectives import BoardObjective, board_objectives
 from velodrome.text import line
 
 if TYPE_CHECKING:
-    from velodrome.results import JobInfo
+    from velodrome.results.records import JobInfo
     from velodrome.store import CohortSummary, EntryState, Store
 
 # A board's objectives come from its newest jobs.

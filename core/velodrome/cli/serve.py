@@ -10,9 +10,9 @@ from velodrome.cli.console import say
 from velodrome.cli.options import RedisUrl
 
 if TYPE_CHECKING:
-    from velodrome.local.leaderboard import Leaderboard
-    from velodrome.local.server import OwnRedis
-    from velodrome.local.stop import Stop
+    from velodrome.machine.leaderboard import Leaderboard
+    from velodrome.machine.processes.stop import Stop
+    from velodrome.machine.redis.server import OwnRedis
 
 EXAMPLES = """\
   velodrome leaderboard --open
@@ -35,10 +35,10 @@ def leaderboard(
     redis: RedisUrl = None,
 ) -> None:
     """Serve the leaderboard until Ctrl-C."""
-    from velodrome.cli.connecting import redis_for
-    from velodrome.local.home import open_home
-    from velodrome.local.leaderboard import Leaderboard
-    from velodrome.local.stop import stopped_by_signals
+    from velodrome.cli.connection import redis_for
+    from velodrome.machine.home import open_home
+    from velodrome.machine.leaderboard import Leaderboard
+    from velodrome.machine.processes.stop import stopped_by_signals
 
     with stopped_by_signals() as stop, redis_for(redis) as source:
         url = source if isinstance(source, str) else source.url

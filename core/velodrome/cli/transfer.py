@@ -9,7 +9,7 @@ import typer
 
 from velodrome import text
 from velodrome.cli.console import complain, say, standard_input, write_record
-from velodrome.cli.ending import FAILED
+from velodrome.cli.exit_codes import FAILED
 from velodrome.cli.options import RedisUrl
 
 if TYPE_CHECKING:
@@ -38,8 +38,8 @@ def export(
 ) -> None:
     """Write jobs and results as JSON lines: a backup, or something to import on another machine."""
     from velodrome.cli.board import chosen_board
-    from velodrome.cli.connecting import results_store
-    from velodrome.cli.finding import found_job
+    from velodrome.cli.connection import results_store
+    from velodrome.cli.lookup import found_job
 
     with results_store(redis) as store:
         chosen = None if board is None else chosen_board(store, board)
@@ -60,7 +60,7 @@ def import_(
     redis: RedisUrl = None,
 ) -> None:
     """Take jobs and results from JSON lines. Importing the same lines again changes nothing."""
-    from velodrome.cli.connecting import results_store
+    from velodrome.cli.connection import results_store
 
     with results_store(redis) as store:
         report = _read(store, file)

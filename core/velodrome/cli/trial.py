@@ -13,7 +13,7 @@ from velodrome.cli.options import Json, RedisUrl
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from velodrome.results import EpochPoint, JobInfo, Progress, TrialRecord
+    from velodrome.results.records import EpochPoint, JobInfo, Progress, TrialRecord
 
 EXAMPLES = """\
   velodrome show digits/cnn/0
@@ -34,8 +34,8 @@ def show(
     redis: RedisUrl = None,
 ) -> None:
     """Show one trial: its parameters, metrics, curves and machine; of a failed one, why, and the end of its log."""
-    from velodrome.cli.connecting import results_store
-    from velodrome.cli.finding import found_job, found_trial
+    from velodrome.cli.connection import results_store
+    from velodrome.cli.lookup import found_job, found_trial
 
     name, *parts = run.split("/")
     with results_store(redis) as store:

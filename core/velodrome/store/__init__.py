@@ -1,5 +1,6 @@
 """Results in Redis: registered jobs, the inbox of reports, accepted records, and the aggregates that rankings read."""
 
+from velodrome.store.encoding import Item
 from velodrome.store.reader import Reader
 from velodrome.store.store import Store, open_store
 from velodrome.store.types import (
@@ -18,7 +19,6 @@ from velodrome.store.types import (
     TrialSummary,
     Verdict,
 )
-from velodrome.store.writing import Item
 
 __all__ = [
     "Board",

@@ -14,15 +14,15 @@ import redis
 
 from velodrome import keys
 from velodrome.errors import StoreRefused, StoreUnavailable
-from velodrome.marks import Baseline
+from velodrome.results.marks import Baseline
 from velodrome.store import removal
 from velodrome.store.access import Argument, text_of
 from velodrome.store.edge import connect
 from velodrome.store.reader import Reader
-from velodrome.store.remaining import cohort_changes, entry_heirs
+from velodrome.store.successors import cohort_changes, entry_heirs
 
 if TYPE_CHECKING:
-    from velodrome.results import JobInfo
+    from velodrome.results.records import JobInfo
     from velodrome.store.removal import Removal, SaidOfResults
 
 _TRIES = 100

@@ -14,9 +14,9 @@ from itertools import chain
 from typing import Any
 
 from velodrome import keys
-from velodrome.cohorts import Cohort
 from velodrome.metrics import MetricKey
-from velodrome.results import TrialRecord, TrialResult
+from velodrome.results.cohorts import Cohort
+from velodrome.results.records import TrialRecord, TrialResult
 
 # What entries of one job may differ in is no condition, so no cohort depends on it.
 _ENTRYS_OWN = {"model", "training", "command"}

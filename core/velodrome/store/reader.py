@@ -11,9 +11,9 @@ import redis
 from pydantic_core import from_json
 
 from velodrome import keys
-from velodrome.marks import Acknowledgement, Baseline
-from velodrome.results import EpochPoint, JobInfo, Progress, TrialRecord, parse_record
-from velodrome.store import reading, transfer
+from velodrome.results.marks import Acknowledgement, Baseline
+from velodrome.results.records import EpochPoint, JobInfo, Progress, TrialRecord, parse_record
+from velodrome.store import decoding, transfer
 from velodrome.store.access import Access, Argument, text_of
 from velodrome.store.types import (
     Board,
@@ -89,7 +89,7 @@ class Reader:
             )
         numbers = self._redis.ask_all(questions)
         return [
-            Board(name, jobs, entries, reading.moment(last))
+            Board(name, jobs, entries, decoding.moment(last))
             for name, jobs, entries, last in zip(names, numbers[::3], numbers[1::3], numbers[2::3], strict=True)
             if last is not None
         ]
@@ -97,7 +97,7 @@ class Reader:
     def changes(self) -> dict[str, Changes]:
         """How often each board changed, in one round trip; a board without any result or mark may be absent."""
         found = self._redis.fields(keys.CHANGES)
-        return self._redis.parsed(reading.parse_changes, found, keys.CHANGES)
+        return self._redis.parsed(decoding.parse_changes, found, keys.CHANGES)
 
     # One job's results
 
@@ -115,13 +115,13 @@ class Reader:
             for index, record, curves in zip(indices, *self._read_records(where, indices), strict=True):
                 if record is not None:
                     parsed = self._redis.parsed(parse_record, record, where[0], index)
-                    points = self._redis.parsed(reading.parse_curves, curves, where[1], index)
-                    found.append(reading.with_curves(parsed, points))
+                    points = self._redis.parsed(decoding.parse_curves, curves, where[1], index)
+                    found.append(decoding.with_curves(parsed, points))
         return found
 
     def trials(self, uid: str) -> dict[int, TrialSummary]:
         """All results of a job in short, by index."""
-        return self._redis.by_index(keys.job(uid, "trials"), reading.parse_trial)
+        return self._redis.by_index(keys.job(uid, "trials"), decoding.parse_trial)
 
     def result_counts(self, uids: Sequence[str]) -> list[int]:
         """How many trials of each job have a result, in one round trip."""
@@ -132,18 +132,18 @@ class Reader:
         live, accepted = keys.job(uid, "live"), keys.job(uid, "curves")
         running, result = self._redis.ask_all((("HGET", live, index), ("HGET", accepted, index)))
         if running is not None:
-            return self._redis.parsed(reading.parse_live, running, live, index)
-        return () if result is None else self._redis.parsed(reading.parse_curves, result, accepted, index)
+            return self._redis.parsed(decoding.parse_live, running, live, index)
+        return () if result is None else self._redis.parsed(decoding.parse_curves, result, accepted, index)
 
     def progress(self, uid: str) -> dict[int, Progress]:
         """The newest progress of each trial that reported any and has no result since, by index."""
-        return self._redis.by_index(keys.job(uid, "progress"), reading.parse_progress)
+        return self._redis.by_index(keys.job(uid, "progress"), decoding.parse_progress)
 
     def conflicts(self, uid: str) -> list[TrialRecord]:
         """Results that differ from the one that stands for their trial, curves included."""
         key = keys.job(uid, "conflicts")
         kept = self._redis.fields(key).items()
-        found = [self._redis.parsed(reading.parse_conflict, text, key, field) for field, text in kept]
+        found = [self._redis.parsed(decoding.parse_conflict, text, key, field) for field, text in kept]
         return sorted(found, key=lambda record: (record.result.index, record.accepted_at))
 
     def counts(self, uid: str) -> Counts:
@@ -152,13 +152,13 @@ class Reader:
         entries, conflicts, rejected = self._redis.ask_all(
             (("HGETALL", key), ("HLEN", keys.job(uid, "conflicts")), ("HGETALL", keys.job(uid, "rejected")))
         )
-        return self._redis.parsed(partial(reading.counts, conflicts=conflicts, rejected=rejected), entries, key)
+        return self._redis.parsed(partial(decoding.counts, conflicts=conflicts, rejected=rejected), entries, key)
 
     def rejections(self, uid: str) -> list[Rejection]:
         """The newest reports that were rejected, newest first: samples, as `counts` has their number."""
         key = keys.job(uid, "rejections")
         texts = self._redis.ask("LRANGE", key, 0, -1)
-        return [self._redis.parsed(reading.parse_rejection, text, key) for text in texts]
+        return [self._redis.parsed(decoding.parse_rejection, text, key) for text in texts]
 
     def entries(self, uid: str) -> dict[str, EntryState]:
         """How each entry of a job stands, in the order of the job; empty for an unknown job."""
@@ -168,7 +168,7 @@ class Reader:
     def _entries(self, job: JobInfo) -> dict[str, EntryState]:
         key = keys.job(job.uid, "entries")
         fields, running = self._redis.ask_all((("HGETALL", key), ("HKEYS", keys.job(job.uid, "progress"))))
-        return self._redis.parsed(partial(reading.entry_states, job, running=running), fields, key)
+        return self._redis.parsed(partial(decoding.entry_states, job, running=running), fields, key)
 
     # Rankings
 
@@ -186,18 +186,18 @@ class Reader:
         """The cohorts in which a board has values of a metric key, the one with the newest value first."""
         where = keys.board_cohorts(board, key)
         fields = self._redis.fields(where)
-        ids = self._redis.parsed(reading.cohort_ids, fields, where)
+        ids = self._redis.parsed(decoding.cohort_ids, fields, where)
         if not ids:
             return []
         rows = [("HLEN", keys.board_rows(board, key, cohort_id)) for cohort_id in ids]
         conditions, *entries = self._redis.ask_all([("HMGET", keys.COHORTS, *ids), *rows])
         found = dict(zip(ids, zip(conditions, entries, strict=True), strict=True))
-        return self._redis.parsed(partial(reading.parse_cohorts, found=found), fields, where)
+        return self._redis.parsed(partial(decoding.parse_cohorts, found=found), fields, where)
 
     def ranking_rows(self, board: str, key: str, cohort_id: str) -> list[Row]:
         """The values that a ranking is made of: for each entry name, in order, those of the newest job that has any."""
         where = keys.board_rows(board, key, cohort_id)
-        return self._redis.parsed(reading.parse_rows, self._redis.ask("HVALS", where), where)
+        return self._redis.parsed(decoding.parse_rows, self._redis.ask("HVALS", where), where)
 
     # Regressions
 
@@ -206,7 +206,8 @@ class Reader:
         names = [keys.job(uid, "samples") for uid in uids]
         answers = self._redis.ask_all([("HGETALL", name) for name in names])
         return [
-            self._redis.parsed(reading.parse_samples, fields, name) for name, fields in zip(names, answers, strict=True)
+            self._redis.parsed(decoding.parse_samples, fields, name)
+            for name, fields in zip(names, answers, strict=True)
         ]
 
     def entry_ids(self, uids: Sequence[str]) -> list[dict[str, str]]:
@@ -253,6 +254,6 @@ class Reader:
         names = [keys.job(uid, "info") for uid in uids]
         texts = self._redis.ask("MGET", *names) if names else []
         return [
-            None if text is None else self._redis.parsed(reading.parse_job, text, name)
+            None if text is None else self._redis.parsed(decoding.parse_job, text, name)
             for name, text in zip(names, texts, strict=True)
         ]

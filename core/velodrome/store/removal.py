@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from velodrome import keys
-from velodrome.marks import Acknowledgement, Baseline
+from velodrome.results.marks import Acknowledgement, Baseline
 
 if TYPE_CHECKING:
-    from velodrome.results import JobInfo
+    from velodrome.results.records import JobInfo
     from velodrome.store.access import Argument
 
     Command = tuple[Argument, ...]

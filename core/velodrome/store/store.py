@@ -10,8 +10,8 @@ import redis
 
 from velodrome import keys
 from velodrome.errors import StoreRefused
-from velodrome.marks import Acknowledgement, Baseline
-from velodrome.results import (
+from velodrome.results.marks import Acknowledgement, Baseline
+from velodrome.results.records import (
     JobInfo,
     Progress,
     ProgressReport,
@@ -22,6 +22,7 @@ from velodrome.results import (
 from velodrome.store import transfer
 from velodrome.store.access import text_of
 from velodrome.store.edge import connect
+from velodrome.store.encoding import Item, JobFacts, check_job, encode, microseconds
 from velodrome.store.rankings import Shapes
 from velodrome.store.reader import Reader
 from velodrome.store.types import (
@@ -31,7 +32,6 @@ from velodrome.store.types import (
     Room,
     Verdict,
 )
-from velodrome.store.writing import Item, JobFacts, check_job, encode, microseconds
 
 _VERDICTS: dict[str, Verdict] = {"A": "accepted", "D": "duplicate", "C": "conflict", "S": "superseded"}
 _JOBS_REMEMBERED = 256

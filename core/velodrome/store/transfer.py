@@ -21,14 +21,14 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic_core import from_json
 
-from velodrome.bounds import impossible_result
-from velodrome.clocks import believed_job, believed_record
 from velodrome.errors import SchemaUnsupported
 from velodrome.keys import SCHEMA_VERSION
-from velodrome.marks import Acknowledgement, Baseline
-from velodrome.results import JobInfo, TrialRecord, parse_job, parse_record
+from velodrome.results.bounds import impossible_result
+from velodrome.results.clocks import believed_job, believed_record
+from velodrome.results.marks import Acknowledgement, Baseline
+from velodrome.results.records import JobInfo, TrialRecord, parse_job, parse_record
+from velodrome.store.encoding import Item, JobFacts, check_record
 from velodrome.store.types import ImportReport, RejectedLine, Verdict
-from velodrome.store.writing import Item, JobFacts, check_record
 
 if TYPE_CHECKING:
     from velodrome.store.reader import Reader

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
-from velodrome.results import Outcome
+from velodrome.results.records import Outcome
 
 # accepted    it is now the trial's result
 # duplicate   this very content is already held: nothing changed

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from velodrome.results import JobInfo
+from velodrome.results.records import JobInfo
 from velodrome.spec.wording import close_match
 from velodrome.store import Board, Counts
 from velodrome.text import line

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import streamlit as st
 
-from velodrome.comparability import BoardObjective, chosen_cohort
-from velodrome.ranking import ObjectiveRanking, listed
+from velodrome.board.cohorts import chosen_cohort
+from velodrome.ranking.places import ObjectiveRanking, listed
+from velodrome.results.objectives import BoardObjective
 from velodrome.store import Board
 from velodrome.text import counted
 from velodrome.units import column_scale

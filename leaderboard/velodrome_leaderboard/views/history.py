@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from velodrome.comparability import cohort_labels
+from velodrome.board.cohorts import cohort_labels
 from velodrome.store import CohortSummary
 from velodrome.text import line
-from velodrome.timeline import Moment, Timeline
+from velodrome.trends.timeline import Moment, Timeline
 from velodrome.units import column_scale
 from velodrome_leaderboard import links, markup, trend_chart
 from velodrome_leaderboard.data import Source

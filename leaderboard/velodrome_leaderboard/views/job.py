@@ -6,8 +6,8 @@ import re
 
 import streamlit as st
 
-from velodrome.ranking import failed_text
-from velodrome.results import JobInfo
+from velodrome.ranking.places import failed_text
+from velodrome.results.records import JobInfo
 from velodrome.store import EntryState, TrialSummary
 from velodrome.text import counted, line
 from velodrome.units import duration, quantity

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 import streamlit as st
 
 from velodrome.errors import StoreUnavailable
-from velodrome.results import JobInfo, Progress
+from velodrome.results.records import JobInfo, Progress
 from velodrome.store import Counts
 from velodrome.text import counted
 from velodrome_leaderboard import links, markup

@@ -7,8 +7,10 @@ from itertools import pairwise
 
 import streamlit as st
 
-from velodrome.comparability import BoardObjective, chosen_cohort, cohort_labels, differences
-from velodrome.ranking import ObjectiveRanking, RankedRow, UnrankedRow, listed, summary
+from velodrome.board.cohorts import chosen_cohort, cohort_labels
+from velodrome.ranking.places import ObjectiveRanking, RankedRow, UnrankedRow, listed, summary
+from velodrome.results.conditions import differences
+from velodrome.results.objectives import BoardObjective
 from velodrome.store import Board, CohortSummary
 from velodrome.text import counted, line
 from velodrome.units import Scale, column_scale, quantity

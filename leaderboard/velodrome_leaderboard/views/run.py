@@ -7,9 +7,9 @@ from typing import Any
 
 import streamlit as st
 
-from velodrome.comparability import shown
 from velodrome.metrics import CATALOGUE, MetricKey
-from velodrome.results import EpochPoint, JobInfo, TrialRecord
+from velodrome.results.conditions import shown
+from velodrome.results.records import EpochPoint, JobInfo, TrialRecord
 from velodrome.text import counted, line, lines
 from velodrome.units import duration, quantity
 from velodrome_leaderboard import charts, links, markup

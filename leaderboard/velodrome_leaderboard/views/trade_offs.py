@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from velodrome.comparability import BoardObjective, chosen_cohort
-from velodrome.ranking import ObjectiveRanking, TradeOff, listed, pareto
+from velodrome.board.cohorts import chosen_cohort
+from velodrome.ranking.places import ObjectiveRanking, TradeOff, listed, pareto
+from velodrome.results.objectives import BoardObjective
 from velodrome.store import Board
 from velodrome.text import line
 from velodrome.units import column_scale

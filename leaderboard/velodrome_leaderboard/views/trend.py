@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from velodrome import verdicts
-from velodrome.regressions import Comparison
-from velodrome.verdicts import Verdict
+from velodrome.trends import verdicts
+from velodrome.trends.regressions import Comparison
+from velodrome.trends.verdicts import Verdict
 from velodrome_leaderboard import links, markup
 
 TREND_TONES: Mapping[str, markup.Tone] = {"regressed": "bad", "improved": "good", "to be confirmed": "busy"}

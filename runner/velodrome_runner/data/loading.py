@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from velodrome.errors import ConfigurationError
-from velodrome.results import DatasetFacts
+from velodrome.results.records import DatasetFacts
 from velodrome.spec import Dataset, Source
 from velodrome_runner.data.digits import read_digits
 from velodrome_runner.data.samples import Raw, Split, Splits, content_digest

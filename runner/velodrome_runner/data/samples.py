@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from velodrome.results import DatasetFacts
+from velodrome.results.records import DatasetFacts
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,8 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from streamlit.testing.v1 import AppTest
 
 from velodrome import keys
-from velodrome.local.home import Home
-from velodrome.local.leaderboard import Leaderboard
+from velodrome.machine.home import Home
+from velodrome.machine.leaderboard import Leaderboard
 from velodrome.store import Store, open_store
 
 ROOT = Path(__file__).parents[3]

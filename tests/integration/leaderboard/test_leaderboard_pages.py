@@ -11,8 +11,8 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from tools.sample_results import CLEAR, DIGITS, OBJECTIVES, Race, Rider, accept, finish, many, race
-from velodrome.marks import Acknowledgement
-from velodrome.results import Observed
+from velodrome.results.marks import Acknowledgement
+from velodrome.results.records import Observed
 from velodrome.spec import parse_jobs
 from velodrome.store import Store
 from velodrome_leaderboard.documents import trials_csv

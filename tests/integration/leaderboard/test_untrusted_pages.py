@@ -15,7 +15,7 @@ import yaml
 from streamlit.testing.v1 import AppTest
 
 from tools.sample_results import CLEAR, Race, accept, finish, race
-from velodrome.results import TrialRecord
+from velodrome.results.records import TrialRecord
 from velodrome.store import Store
 from velodrome_leaderboard.documents import job_yaml, trials_csv
 

@@ -32,7 +32,7 @@ from typing import Any
 
 from velodrome import keys
 from velodrome.plan import Trial, plan
-from velodrome.results import (
+from velodrome.results.records import (
     DatasetFacts,
     Environment,
     EpochPoint,

@@ -1,0 +1,189 @@
+"""What races need of a cluster, and whether it is there. Changes nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from velodrome.cli.cluster.kubectl import BENCHMARKJOBS, Kubectl
+from velodrome.errors import ClusterError
+from velodrome.keys import VERSION
+from velodrome.machine.checks import Check
+from velodrome.text import counted
+
+_INSTALL = "install Velodrome: deploy/README.md"
+# What a person needs to race, beside reading.
+_RIGHTS = (("create", BENCHMARKJOBS), ("delete", BENCHMARKJOBS), ("get", "pods/log"), ("list", "pods"))
+# What the operator needs, as deploy/base/operator.yaml grants it.
+_OPERATORS_RIGHTS = (
+    ("update", f"{BENCHMARKJOBS} --subresource=status"),
+    ("watch", BENCHMARKJOBS),
+    ("create", "jobs.batch"),
+    ("patch", "jobs.batch"),
+    ("watch", "pods"),
+    ("create", "configmaps"),
+    ("create", "secrets"),
+    ("create", "services"),
+    ("create", "events.events.k8s.io"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Installation:
+    """The cluster, and the namespace that Velodrome was installed in."""
+
+    kubectl: Kubectl
+    namespace: str = "velodrome"
+
+
+def examine(kubectl: Kubectl, namespace: str = "velodrome") -> list[Check]:
+    """Every check, in the order in which a race would meet them; only the first where no API server answers."""
+    at = Installation(kubectl, namespace)
+    first = api_server(at)
+    if first.status == "missing":
+        return [first]
+    looks: Sequence[Callable[[Installation], Check]] = (
+        definition, rights, operator, operators_rights, images, redis, leaderboard, restricted, gpus,
+    )  # fmt: skip
+    return [first, *(_guarded(look, at) for look in looks)]
+
+
+def _guarded(look: Callable[[Installation], Check], at: Installation) -> Check:
+    try:
+        return look(at)
+    except ClusterError as error:
+        return Check(look.__name__.replace("_", " "), "warning", f"can't be looked at: {error.said}", error.fix)
+
+
+def api_server(at: Installation) -> Check:
+    """Whether the API server answers."""
+    try:
+        found = json.loads(at.kubectl.text("version", "-o", "json"))
+    except ClusterError as error:
+        return Check("API server", "missing", error.said, error.fix)
+    return Check("API server", "ok", f"Kubernetes {found['serverVersion']['gitVersion']}")
+
+
+def definition(at: Installation) -> Check:
+    """Whether the cluster knows BenchmarkJobs of this version."""
+    found = _found(at, "crd", BENCHMARKJOBS)
+    if found is None:
+        return Check("CRD", "missing", "the cluster knows no BenchmarkJob", "kubectl apply --server-side -k deploy/crd")
+    served = [version["name"] for version in found["spec"]["versions"] if version["served"]]
+    if VERSION not in served:
+        return Check("CRD", "missing", f"it serves {', '.join(served)}, not {VERSION}", "install this version's CRD")
+    conditions = {c["type"]: c["status"] for c in found.get("status", {}).get("conditions", ())}
+    if conditions.get("Established") != "True":
+        return Check("CRD", "missing", "it is not established", f"kubectl describe crd {BENCHMARKJOBS}")
+    return Check("CRD", "ok", f"{BENCHMARKJOBS} {VERSION}")
+
+
+def rights(at: Installation) -> Check:
+    """Whether this person may race."""
+    lacking = [f"{verb} {what}" for verb, what in _RIGHTS if not at.kubectl.may(verb, what)]
+    if lacking:
+        return Check("your rights", "missing", f"you may not {', '.join(lacking)}", "ask an administrator for them")
+    return Check("your rights", "ok", "you may create, watch and delete races")
+
+
+def operator(at: Installation) -> Check:
+    """Whether the operator runs and says that it is ready."""
+    return _workload(at, "operator", "deployment", "velodrome-operator")
+
+
+def operators_rights(at: Installation) -> Check:
+    """Whether the operator's account may do what it has to."""
+    account = f"--as=system:serviceaccount:{at.namespace}:velodrome-operator"
+    if not at.kubectl.may("impersonate", "serviceaccounts"):
+        return Check("operator's rights", "warning", "you may not ask on its behalf", "ask an administrator to look")
+    lacking = [f"{verb} {what}" for verb, what in _OPERATORS_RIGHTS if not at.kubectl.may(verb, *what.split(), account)]
+    if lacking:
+        fix = "apply deploy/ of this version: its ClusterRole grants them"
+        return Check("operator's rights", "missing", f"it may not {', '.join(lacking)}", fix)
+    return Check("operator's rights", "ok", "it may do what it has to")
+
+
+def images(at: Installation) -> Check:
+    """Whether the runner's image is pinned, and whether nodes get the images that races use."""
+    found = at.kubectl.items("configmap", "-n", at.namespace)
+    named = [
+        item["data"].get("runner", "") for item in found if item["metadata"]["name"].startswith("velodrome-images")
+    ]
+    if not any("@sha256:" in image for image in named):
+        fix = f"name it by digest in the ConfigMap velodrome-images of {at.namespace}: deploy/README.md"
+        return Check("images", "missing", "no runner's image by digest", fix)
+    pods = at.kubectl.items("pods", "--all-namespaces", "-l", "velodrome.dev/role=runner")
+    stuck = [pod for pod in pods if any(map(_cannot_pull, pod.get("status", {}).get("containerStatuses") or ()))]
+    if stuck:
+        name = stuck[0]["metadata"]["name"]
+        fix = f"kubectl -n {stuck[0]['metadata']['namespace']} describe pod {name}: the image's name, or a pull secret"
+        others = f" and {counted(len(stuck) - 1, 'other pod')}" if len(stuck) > 1 else ""
+        return Check("images", "warning", f"no image can be pulled for pod {name}{others}", fix)
+    return Check("images", "ok", next(image for image in named if "@sha256:" in image))
+
+
+def _cannot_pull(container: Mapping[str, Any]) -> bool:
+    return container.get("state", {}).get("waiting", {}).get("reason") in ("ErrImagePull", "ImagePullBackOff")
+
+
+def redis(at: Installation) -> Check:
+    """Whether Redis is up with its volume bound."""
+    found = _workload(at, "Redis", "statefulset", "velodrome-redis")
+    if found.status != "ok":
+        return found
+    claims = at.kubectl.items("persistentvolumeclaim", "-n", at.namespace)
+    unbound = [claim["metadata"]["name"] for claim in claims if claim["status"].get("phase") != "Bound"]
+    if unbound:
+        return Check(
+            "Redis", "missing", f"{unbound[0]} is not bound", "set a default StorageClass, or storageClassName"
+        )
+    return found
+
+
+def leaderboard(at: Installation) -> Check:
+    """Whether the leaderboard is up."""
+    return _workload(at, "leaderboard", "deployment", "velodrome-leaderboard")
+
+
+def restricted(at: Installation) -> Check:
+    """Whether the namespace is under Pod Security's restricted profile."""
+    found = at.kubectl.json("get", "namespace", at.namespace)
+    level = found["metadata"].get("labels", {}).get("pod-security.kubernetes.io/enforce")
+    if level != "restricted":
+        fix = f"kubectl label namespace {at.namespace} pod-security.kubernetes.io/enforce=restricted"
+        return Check("pod security", "warning", f"{at.namespace} enforces {level or 'nothing'}", fix)
+    return Check("pod security", "ok", f"{at.namespace} enforces restricted")
+
+
+def gpus(at: Installation) -> Check:
+    """How many GPUs the nodes offer."""
+    nodes = at.kubectl.items("nodes")
+    count = sum(int(node["status"].get("allocatable", {}).get("nvidia.com/gpu", 0)) for node in nodes)
+    if not count:
+        fix = "install NVIDIA's device plugin, if there are GPUs; races on CPUs need none"
+        return Check("GPUs", "warning", f"{counted(len(nodes), 'node')}, none offers nvidia.com/gpu", fix)
+    return Check("GPUs", "ok", f"{count} on {counted(len(nodes), 'node')}")
+
+
+def _workload(at: Installation, name: str, kind: str, workload: str) -> Check:
+    found = _found(at, kind, workload, "-n", at.namespace)
+    if found is None:
+        return Check(name, "missing", f"there is no {kind} {workload} in {at.namespace}", _INSTALL)
+    ready, wanted = found.get("status", {}).get("readyReplicas", 0), found["spec"].get("replicas", 1)
+    if not ready:
+        why = "it is scaled to 0" if not wanted else "none of its pods is ready"
+        fix = f"kubectl -n {at.namespace} describe {kind} {workload}, and the log of its pod"
+        return Check(name, "missing", why, fix)
+    return Check(name, "ok", found["spec"]["template"]["spec"]["containers"][0]["image"])
+
+
+def _found(at: Installation, *what: str) -> dict[str, Any] | None:
+    """An object; None where there is none of that name."""
+    try:
+        return at.kubectl.json("get", *what)
+    except ClusterError as error:
+        if "NotFound" not in error.said:
+            raise
+        return None

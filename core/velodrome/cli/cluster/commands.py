@@ -1,0 +1,240 @@
+"""`get`, `status`, `logs`, `wait`: races on a cluster. `kubectl velodrome …` is the same."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from velodrome.cli.console import complain, say, write_json
+from velodrome.cli.exit_codes import BAD_INPUT, ENDED_OTHERWISE, TIMED_OUT
+from velodrome.cli.options import Json
+from velodrome.errors import ClusterError
+from velodrome.text import indented, line
+
+if TYPE_CHECKING:
+    from velodrome.cli.cluster.kubectl import Kubectl
+    from velodrome.plan import Plan
+    from velodrome.spec import BenchmarkJob
+
+GET_EXAMPLES = """\
+  velodrome get
+  velodrome get -A                        # kubectl velodrome get -A is the same
+"""
+STATUS_EXAMPLES = """\
+  velodrome status cifar10
+  velodrome status cifar10 --watch
+"""
+LOGS_EXAMPLES = """\
+  velodrome logs cifar10                  # every trial whose pod is still there
+  velodrome logs cifar10 resnet9/2 -f     # one trial, while it trains
+"""
+WAIT_EXAMPLES = """\
+  velodrome wait cifar10                          # until it is complete or failed
+  velodrome wait cifar10 --for complete --timeout 3600
+"""
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the BenchmarkJob.")]
+Namespace = Annotated[
+    str | None, typer.Option("--namespace", "-n", metavar="NS", help="Namespace [default: kubectl's current one].")
+]
+Context = Annotated[str | None, typer.Option("--context", metavar="NAME", help="Context of the kubeconfig.")]
+Kubeconfig = Annotated[str | None, typer.Option("--kubeconfig", metavar="FILE", help="Another kubeconfig.")]
+Watch = Annotated[bool, typer.Option("--watch", "-w", help="Look again every two seconds, until it ends or Ctrl-C.")]
+
+_LOOK_SECONDS = 2.0
+_COLUMNS = ("Name", "Status", "Trials", "Leader", "Message", "Age")
+
+
+def get(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Only this one.")] = None,
+    everywhere: Annotated[bool, typer.Option("--all-namespaces", "-A", help="Those of every namespace.")] = False,
+    json: Json = False,
+    namespace: Namespace = None,
+    context: Context = None,
+    kubeconfig: Kubeconfig = None,
+) -> None:
+    """List the races of a cluster: how far they are, who leads, and what they wait for."""
+    from velodrome.cli.cluster import report
+    from velodrome.cli.cluster.kubectl import BENCHMARKJOBS
+    from velodrome.cli.console import output, table
+
+    if name is not None and everywhere:
+        raise typer.BadParameter("choose one of NAME and --all-namespaces", param_hint="NAME")
+    kubectl = _kubectl(namespace, context, kubeconfig)
+    jobs = [kubectl.json("get", BENCHMARKJOBS, name)] if name else kubectl.items(
+        BENCHMARKJOBS, *(["--all-namespaces"] if everywhere else [])
+    )  # fmt: skip
+    if json:
+        write_json(jobs)
+        return
+    if not jobs:
+        say("There is no BenchmarkJob here: apply one with kubectl apply -f, or look everywhere with -A.")
+        return
+    shown = table(*(("Namespace", *_COLUMNS) if everywhere else _COLUMNS))
+    for job in jobs:
+        cells = report.row(job, datetime.now(UTC))
+        shown.add_row(*(cells if everywhere else cells[1:]))
+    output().print(shown)
+
+
+def status(
+    name: Name,
+    watch: Watch = False,
+    json: Json = False,
+    namespace: Namespace = None,
+    context: Context = None,
+    kubeconfig: Kubeconfig = None,
+) -> None:
+    """Show a race: its conditions, trials, values with their intervals, what it waits for, and what happened."""
+    import time
+
+    from velodrome.cli.cluster import report
+    from velodrome.cli.cluster.kubectl import BENCHMARKJOBS
+    from velodrome.cli.console import output
+
+    kubectl = _kubectl(namespace, context, kubeconfig)
+    while True:
+        job = kubectl.json("get", BENCHMARKJOBS, name)
+        if json:
+            write_json(job)
+        else:
+            if watch:
+                output().clear()
+            _tell(kubectl, job)
+        if not watch or report.has_come("done", job):
+            return
+        time.sleep(_LOOK_SECONDS)
+
+
+def logs(
+    name: Name,
+    trial: Annotated[
+        str | None, typer.Argument(metavar="[ENTRY[/REPEAT]]", help="Trials of this entry, or this one alone.")
+    ] = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on while the trial runs.")] = False,
+    namespace: Namespace = None,
+    context: Context = None,
+    kubeconfig: Kubeconfig = None,
+) -> None:
+    """Show what trials wrote, by entry and repeat. A pod that is gone left the end of its log with its result."""
+    from velodrome.cli.cluster import report
+    from velodrome.keys import LABEL_JOB_NAME
+
+    kubectl = _kubectl(namespace, context, kubeconfig)
+    plan = _plan(kubectl, name)
+    entry, repeat = _named(plan, trial)
+    pods = kubectl.items("pods", "-l", f"{LABEL_JOB_NAME}={name}")
+    found = report.chosen(report.attempts(plan, pods), entry, repeat)
+    found = [attempt for attempt in found if attempt.phase != "Pending"]
+    if not found:
+        say(f"No pod of {name}{f'/{trial}' if trial else ''} has begun or is still there: velodrome status {name}")
+        raise typer.Exit(BAD_INPUT)
+    for attempt in found[-1:] if follow else found:
+        who = f"{attempt.trial.entry}/{attempt.trial.repeat}"
+        complain(f"== {who}  seed {attempt.trial.seed}  pod {line(attempt.pod)}  {line(attempt.phase)}", bold=True)
+        try:
+            for told in kubectl.follow(["logs", attempt.pod, *(["--follow"] if follow else [])]):
+                say(told)
+        except ClusterError as error:
+            complain(f"{who}: {error}")  # its container has not begun, or its node is away: the others have logs
+
+
+def wait(
+    name: Name,
+    for_: Annotated[
+        str, typer.Option("--for", metavar="STATE", help="complete, failed, suspended, running, or done: either end.")
+    ] = "done",
+    timeout: Annotated[float, typer.Option(metavar="SECONDS", min=0, help="How long at most.")] = 86400.0,
+    namespace: Namespace = None,
+    context: Context = None,
+    kubeconfig: Kubeconfig = None,
+) -> None:
+    """Wait for a race. Ends with 4 if it ended otherwise, with 5 if the time is over, with 1 if it failed."""
+    import time
+    from typing import cast, get_args
+
+    from velodrome.cli.cluster import report
+    from velodrome.cli.cluster.kubectl import BENCHMARKJOBS
+    from velodrome.cli.exit_codes import FAILED
+
+    if for_ not in get_args(report.Awaited):
+        raise typer.BadParameter(f"{for_} is none of {', '.join(get_args(report.Awaited))}", param_hint="--for")
+    awaited = cast("report.Awaited", for_)
+    kubectl = _kubectl(namespace, context, kubeconfig)
+    end = time.monotonic() + timeout
+    while True:
+        job = kubectl.json("get", BENCHMARKJOBS, name)
+        state, message = report.state(job), line(job.get("status", {}).get("message", ""))
+        if report.has_come(awaited, job):
+            say(f"{name} is {state}: {message}")
+            raise typer.Exit(FAILED if awaited == "done" and state == "Failed" else 0)
+        if report.will_never_come(awaited, job):
+            complain(f"{name} is {state}, and will not be {for_}: {message}")
+            raise typer.Exit(ENDED_OTHERWISE)
+        if time.monotonic() >= end:
+            complain(f"{name} is {state} after {timeout:.0f} s: {message}")
+            raise typer.Exit(TIMED_OUT)
+        time.sleep(min(_LOOK_SECONDS, max(0.05, end - time.monotonic())))
+
+
+def _kubectl(namespace: str | None, context: str | None, kubeconfig: str | None) -> Kubectl:
+    from velodrome.cli.cluster.kubectl import Kubectl
+
+    return Kubectl(namespace, context, kubeconfig)
+
+
+def _plan(kubectl: Kubectl, name: str) -> Plan:
+    from velodrome.cli.cluster.kubectl import BENCHMARKJOBS
+    from velodrome.plan import plan
+
+    return plan(_job(kubectl.json("get", BENCHMARKJOBS, name)))
+
+
+def _job(raw: dict[str, Any]) -> BenchmarkJob:
+    """What was applied, without the status that the operator gave it."""
+    from velodrome.spec import validate
+
+    document = {key: value for key, value in raw.items() if key != "status"}
+    return validate(document, source=raw["metadata"]["name"])
+
+
+def _named(plan: Plan, trial: str | None) -> tuple[str | None, int | None]:
+    """The entry and the repeat that a person names."""
+    if trial is None:
+        return None, None
+    entry, slash, repeat = trial.rpartition("/") if trial.rpartition("/")[0] in plan.configs else (trial, "", "")
+    if entry not in plan.configs:
+        raise typer.BadParameter(f"no entry {entry}: there are {', '.join(plan.configs)}", param_hint="ENTRY[/REPEAT]")
+    if slash and not repeat.isdecimal():
+        raise typer.BadParameter(f"{repeat} is no repeat: 0, 1, …", param_hint="ENTRY[/REPEAT]")
+    return entry, int(repeat) if slash else None
+
+
+def _tell(kubectl: Kubectl, raw: dict[str, Any]) -> None:
+    from velodrome.cli.cluster import report
+    from velodrome.cli.console import output, table
+
+    now, name, found = datetime.now(UTC), raw["metadata"]["name"], raw.get("status", {})
+    trials = found.get("trials", {})
+    say(f"{line(name)}: {report.state(raw)}", bold=True)
+    if found.get("message"):
+        say(f"  {indented(found['message'])}")
+    if regression := report.regression(raw):
+        say(f"  {indented(regression)}", colour="red" if regression.startswith("Regressed") else None)
+    if trials:
+        counts = ", ".join(
+            f"{trials[kind]} {kind}" for kind in ("succeeded", "failed", "active", "disrupted") if trials.get(kind)
+        )
+        say(f"  [{report.bar(trials)}] {line(trials.get('done', ''))} trials: {line(counts or 'none yet')}")
+    rows = list(report.values(_job(raw), raw))
+    if rows:
+        shown = table("Objective", "Entry", "Mean", "95 % interval", "n", "", numbers=frozenset({"Mean", "n"}))
+        for cells in rows:
+            shown.add_row(*cells)
+        output().print(shown)
+    events = kubectl.items("events.events.k8s.io")
+    own = [event for event in events if event.get("regarding", {}).get("uid") == raw["metadata"]["uid"]]
+    for event in sorted(own, key=lambda event: event["metadata"]["creationTimestamp"])[-10:]:
+        say(line(report.event_line(event, now)))

@@ -1,0 +1,50 @@
+"""Which Redis a command speaks to: the one that was named, or Velodrome's own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import typer
+
+from velodrome.errors import StoreRefused
+from velodrome.machine.home import open_home
+from velodrome.machine.redis.server import OwnRedis
+from velodrome.store import Store, open_store
+
+
+@contextmanager
+def redis_for(url: str | None) -> Iterator[OwnRedis | str]:
+    """The named Redis, shown to answer, or Velodrome's own, running for as long as the context lasts.
+
+    Raises:
+        StoreUnavailable: the named one does not answer.
+        LocalError: the own one can't be started.
+    """
+    if url is None:
+        with OwnRedis(open_home()) as own:
+            yield own
+    else:
+        with checked_store(url) as store:
+            store.ping()
+        yield url
+
+
+@contextmanager
+def results_store(url: str | None) -> Iterator[Store]:
+    """The store in that Redis.
+
+    Raises:
+        StoreUnavailable: the named one does not answer.
+        LocalError: the own one can't be started.
+    """
+    with redis_for(url) as redis, checked_store(redis if isinstance(redis, str) else redis.url) as store:
+        yield store
+
+
+def checked_store(url: str) -> Store:
+    """A store at the URL; a usage error where that is no URL of a Redis."""
+    try:
+        return open_store(url)
+    except StoreRefused as error:
+        raise typer.BadParameter(str(error), param_hint="--redis") from error

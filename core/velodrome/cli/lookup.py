@@ -1,0 +1,61 @@
+"""The job or trial that a person means by what they typed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from velodrome.text import line
+
+if TYPE_CHECKING:
+    from velodrome.results.records import JobInfo
+    from velodrome.store import Reader
+
+_PAGE = 200
+
+
+def found_job(store: Reader, name: str, hint: str = "JOB") -> JobInfo:
+    """The job of that uid, or the newest of that name; a usage error where there is none."""
+    name = typed(name)
+    job = store.job(name)
+    offset = 0
+    known: dict[str, None] = {}
+    while job is None and (page := store.jobs(limit=_PAGE, offset=offset)):
+        job = next((one for one in page if one.name == name), None)
+        known.update(dict.fromkeys(one.name for one in page))
+        offset += _PAGE
+    if job is None:
+        names = f"there are: {line(', '.join(list(known)[:10]))}" if known else "nothing has been raced here yet"
+        raise typer.BadParameter(f"there is no job {shown(name)}: {names}", param_hint=hint)
+    return job
+
+
+def typed(name: str) -> str:
+    r"""What a person typed, as text, in every locale: bytes that were no characters of it are read as UTF-8.
+
+    What is no UTF-8 either is an escape, as in `\xff`: no name has one.
+    """
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def shown(name: str) -> str:
+    """A name inside a sentence; one that is empty can be seen."""
+    return line(name) or "''"
+
+
+def found_trial(job: JobInfo, parts: list[str], hint: str = "RUN") -> int:
+    """The index of a trial that is named by ENTRY/REPEAT or by INDEX; a usage error where the job has none such."""
+    match parts:
+        case [index] if index.isdecimal() and int(index) < job.trials:
+            return int(index)
+        case [entry, repeat] if entry in job.entries and repeat.isdecimal() and int(repeat) < job.repeats:
+            return int(repeat) * len(job.entries) + job.entries.index(entry)
+    named = line(job.name)
+    what = f"{shown('/'.join(parts))} is no trial of {named}" if parts else f"{named} is a job, and no trial is named"
+    raise typer.BadParameter(
+        f"{what}: write {named}/ENTRY/REPEAT with an entry of "
+        f"{line(', '.join(job.entries))} and a repeat of 0 to {job.repeats - 1}, or {named}/INDEX with an index of "
+        f"0 to {job.trials - 1}",
+        param_hint=hint,
+    )

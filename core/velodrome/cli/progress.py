@@ -1,0 +1,288 @@
+"""Who watches a race: a terminal that is drawn over, a log that is appended to, a program, or nobody."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Self, TextIO
+
+from velodrome.machine.race import events
+from velodrome.machine.race.decisions import seconds_left
+from velodrome.metrics import MetricKey
+from velodrome.plan import Plan, Trial, objective_key
+from velodrome.results.records import Progress, TrialResult
+from velodrome.text import counted, indented, json_line, line
+from velodrome.units import duration, quantity
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bars
+    from rich.progress import TaskID
+
+_REDRAW_SECONDS = 0.25
+
+
+@dataclass
+class Seen:
+    """What events have told so far. Pure bookkeeping, for all that watch."""
+
+    clock: Callable[[], float] = time.monotonic
+    plan: Plan | None = None
+    parallel: int = 1
+    done: int = 0
+    total: int = 0
+    waiting: set[int] = field(default_factory=set)
+    running: dict[int, tuple[Trial, float]] = field(default_factory=dict)
+    progress: dict[int, Progress] = field(default_factory=dict)
+    seconds: dict[str, list[float]] = field(default_factory=dict)
+
+    def take(self, event: events.Event) -> None:
+        """Learns from an event."""
+        match event:
+            case events.Opened():
+                self.plan, self.parallel, self.waiting = event.plan, event.parallel, set(event.pending)
+                self.total = len(event.plan)
+                self.done = self.total - len(event.pending)
+            case events.TrialStarted():
+                self.waiting.discard(event.trial.index)
+                self.running[event.trial.index] = (event.trial, self.clock())
+            case events.TrialProgressed():
+                self.progress[event.trial.index] = event.progress
+            case events.TrialFinished():
+                _, began = self._end(event.trial)
+                self.seconds.setdefault(event.trial.entry, []).append(self.clock() - began)
+                self.done = event.done
+            case events.TrialWithdrawn():
+                self._end(event.trial)
+                self.waiting.add(event.trial.index)
+            case _:
+                pass
+
+    def left(self) -> float | None:
+        """Seconds to the end of the race, as far as can be known."""
+        if self.plan is None:
+            return None
+        now = self.clock()
+        ahead = [self.plan.trial(index).entry for index in self.waiting]
+        under_way = [(trial.entry, now - began) for trial, began in self.running.values()]
+        return seconds_left(ahead, under_way, self.seconds, self.parallel)
+
+    def is_timing(self) -> bool:
+        """Whether a trial is being timed, so that nothing else should use a CPU."""
+        return any(self.progress[index].phase == "Timing" for index in self.running if index in self.progress)
+
+    def _end(self, trial: Trial) -> tuple[Trial, float]:
+        self.progress.pop(trial.index, None)
+        return self.running.pop(trial.index, (trial, self.clock()))
+
+
+class Lines:
+    """Appends a line for everything that matters, as a log wants it."""
+
+    def __init__(self, write: Callable[[str], None]) -> None:
+        self._write = write
+        self._seen = Seen()
+        self._waits: set[str] = set()
+
+    def __call__(self, event: events.Event) -> None:
+        self._seen.take(event)
+        for told in self._told(event):
+            self._write(told)
+
+    def _told(self, event: events.Event) -> Iterable[str]:
+        match event:
+            case events.Opened():
+                yield opening(event)
+            case events.TrialFinished():
+                left = self._seen.left()
+                eta = f"   about {duration(left)} left" if left and event.done < event.total else ""
+                yield f"[{event.done}/{event.total}] {outcome(event, self._seen.plan)}{eta}"
+            case events.TrialWithdrawn():
+                yield f"{name(event.trial)}: its process was told to end; it has to run again"
+            case events.Waiting() if event.why not in self._waits:
+                self._waits.add(event.why)
+                yield f"waiting: {indented(event.why)}"
+            case events.Note():
+                yield f"note: {indented(event.text)}"
+            case _:
+                pass
+
+
+class Live:
+    """Draws a bar for the race and one for each running trial. A context manager: it leaves the terminal clean.
+
+    It draws only when an event comes, at most four times a second, and never while a trial is being timed: what is
+    measured on two CPUs must not share them with a moving picture.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        from rich.progress import BarColumn, TextColumn
+        from rich.table import Column
+
+        from velodrome.cli.console import output
+        from velodrome.cli.screen import meters
+
+        self._seen = Seen()
+        self._console = output(stream)
+        self._bars: Bars = meters(
+            self._console,
+            TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True)),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[words]}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis")),
+        )
+        self._race: TaskID | None = None
+        self._trials: dict[int, TaskID] = {}
+        self._drawn = 0.0
+
+    def __enter__(self) -> Self:
+        self._bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bars.stop()
+
+    def __call__(self, event: events.Event) -> None:
+        self._seen.take(event)
+        match event:
+            case events.Opened():
+                self._console.print(opening(event), markup=False)
+                self._race = self._bars.add_task(event.plan.job.metadata.name, total=self._seen.total, words="")
+            case events.TrialStarted():
+                task = self._bars.add_task(f"  {name(event.trial)}", total=1.0, words="starting")
+                self._trials[event.trial.index] = task
+            case events.TrialFinished():
+                self._drop(event.trial)
+                mark, style = ("✓", "green") if event.result.outcome == "Succeeded" else ("✗", "red")
+                self._console.print(mark, style=style, end=" ")
+                self._console.print(outcome(event, self._seen.plan))
+            case events.TrialWithdrawn():
+                self._drop(event.trial)
+            case events.Note():
+                self._console.print(f"note: {indented(event.text)}", markup=False, style="yellow")
+            case _:
+                pass
+        self._draw(event)
+
+    def _drop(self, trial: Trial) -> None:
+        task = self._trials.pop(trial.index, None)
+        if task is not None:
+            self._bars.remove_task(task)
+
+    def _draw(self, event: events.Event) -> None:
+        often = isinstance(event, events.TrialProgressed) and event.progress.phase == "Training"
+        now = self._seen.clock()
+        if often and (now - self._drawn < _REDRAW_SECONDS or self._seen.is_timing()):
+            return
+        self._drawn = now
+        for index, task in self._trials.items():
+            progress = self._seen.progress.get(index)
+            if progress is not None:
+                self._bars.update(task, completed=progress.fraction, words=progress_words(progress))
+        if self._race is not None:
+            words = event.why if isinstance(event, events.Waiting) else self._race_words()
+            self._bars.update(self._race, completed=self._seen.done, words=words)
+        self._bars.refresh()
+
+    def _race_words(self) -> str:
+        left = self._seen.left()
+        eta = "" if left is None else f", about {duration(left)} left"
+        return f"{self._seen.done} of {counted(self._seen.total, 'trial')}{eta}"
+
+
+class JsonLines:
+    """Writes each event as one line of JSON."""
+
+    def __init__(self, write: Callable[[str], None]) -> None:
+        self._write = write
+
+    def __call__(self, event: events.Event) -> None:
+        self._write(json_line(event_document(event)))
+
+
+def silence(event: events.Event) -> None:
+    """Watches and says nothing but what a person must know."""
+
+
+def opening(event: events.Opened) -> str:
+    """The first line: how much there is to do."""
+    job, total = event.plan.job.metadata.name, len(event.plan)
+    remaining = len(event.pending)
+    finished = total - remaining
+    if remaining == 0:
+        what = "the trial is" if total == 1 else f"all {total} trials are"
+        return f"{job}: {what} finished already (run {'it' if total == 1 else 'them'} again with --fresh)"
+    carried = f", {finished} {'is' if finished == 1 else 'are'} finished already" if finished else ""
+    threads = f"{event.cpus} CPU{'' if event.cpus == 1 else 's'}"
+    share = f"{event.parallel} at a time with {threads} each" if event.parallel > 1 else f"one at a time, {threads}"
+    return f"{job}: {remaining} of {counted(total, 'trial')} to run{carried}; {share}"
+
+
+def name(trial: Trial) -> str:
+    """`cnn seed 3`."""
+    return f"{trial.entry} seed {trial.seed}"
+
+
+def outcome(event: events.TrialFinished, plan: Plan | None) -> str:
+    """How a trial went: its objectives' values, or why it failed and where its log is."""
+    result = event.result
+    width = max((len(entry) for entry in plan.configs), default=0) if plan else 0
+    took = duration((result.finished_at - result.started_at).total_seconds())
+    start = f"{event.trial.entry:{width}} seed {event.trial.seed}"
+    if result.outcome == "Failed":
+        why = f"{line(result.reason)}: {indented(result.message or '')}"
+        return f"{start}  failed after {took}: {why}\n    its log: {line(event.log)}"
+    return f"{start}  {took:>8}  {', '.join(objective_values(result, plan))}"
+
+
+def objective_values(result: TrialResult, plan: Plan | None) -> list[str]:
+    """`accuracy 97.42 %` for each objective that was measured."""
+    if plan is None:
+        return []
+    keys = [(objective.name, str(objective_key(objective))) for objective in plan.job.spec.objectives]
+    return [
+        f"{label} {quantity(MetricKey.parse(key).metric.unit, result.metrics[key])}"
+        for label, key in keys
+        if key in result.metrics
+    ]
+
+
+def progress_words(progress: Progress) -> str:
+    """Phase, epoch, loss and speed of a running trial."""
+    if progress.phase != "Training":
+        return progress.phase.lower()
+    words = [f"epoch {progress.epoch}/{progress.epochs}"]
+    if progress.loss is not None:
+        words.append(f"loss {progress.loss:.4f}")
+    if progress.samples_per_second is not None:
+        words.append(f"{progress.samples_per_second:,.0f} samples/s")
+    return ", ".join(words)
+
+
+def event_document(event: events.Event) -> dict[str, Any]:
+    """An event for programs."""
+    match event:
+        case events.Opened():
+            return {"event": "opened", "job": event.plan.job.metadata.name, "uid": event.uid,
+                    "trials": len(event.plan), "remaining": len(event.pending)}  # fmt: skip
+        case events.TrialStarted():
+            return {"event": "started", **_trial(event.trial), "log": event.log, "pid": event.pid}
+        case events.TrialProgressed():
+            progress = event.progress.model_dump(mode="json", exclude={"job_uid", "index", "point"})
+            return {"event": "progress", **_trial(event.trial), **progress}
+        case events.TrialFinished():
+            result = event.result
+            return {"event": "finished", **_trial(event.trial), "outcome": result.outcome, "reason": result.reason,
+                    "message": result.message, "metrics": dict(result.metrics),
+                    "done": event.done, "trials": event.total}  # fmt: skip
+        case events.TrialWithdrawn():
+            return {"event": "withdrawn", **_trial(event.trial)}
+        case events.Waiting():
+            return {"event": "waiting", "why": event.why}
+        case events.Resumed():
+            return {"event": "resumed"}
+        case events.Note():
+            return {"event": "note", "text": event.text}
+
+
+def _trial(trial: Trial) -> dict[str, Any]:
+    return {"index": trial.index, "entry": trial.entry, "repeat": trial.repeat, "seed": trial.seed}

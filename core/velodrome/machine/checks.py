@@ -1,0 +1,145 @@
+"""What a race needs of this machine, and whether it is there. Changes nothing but a probe file that it removes."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from velodrome.errors import LocalError, VelodromeError
+from velodrome.kernel import cpu_limit
+from velodrome.machine.home import LEAST_FREE_BYTES, locate_home, open_home
+from velodrome.machine.redis.program import find_server
+from velodrome.store import open_store
+
+_OLDEST_PYTHON = (3, 11)
+_ROOMY_BYTES = 1024**3
+# In a process of its own: torch takes seconds and hundreds of megabytes, and a broken build ends its process.
+_ASK_TORCH = """
+import json, torch
+accelerators = [torch.cuda.get_device_name(at) for at in range(torch.cuda.device_count())]
+print(json.dumps([torch.__version__, torch.version.cuda, accelerators]))
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was looked at: `found` says what is there, `fix` what to do where that is not enough."""
+
+    name: str
+    status: Literal["ok", "warning", "missing"]
+    found: str
+    fix: str = ""
+
+
+def examine(redis_url: str | None = None) -> list[Check]:
+    """Every check, in the order in which a race would meet them."""
+    redis = (lambda: named_redis(redis_url)) if redis_url else own_redis
+    looks: list[Callable[[], Check]] = [python, torch, runner, cpus, redis, data_folder, disk, leaderboard]
+    return [look() for look in looks]
+
+
+def python() -> Check:
+    """The interpreter."""
+    version = ".".join(map(str, sys.version_info[:3]))
+    if sys.version_info >= _OLDEST_PYTHON:
+        return Check("Python", "ok", f"{version} at {sys.executable}")
+    return Check("Python", "missing", version, "use Python 3.11 or newer")
+
+
+def torch() -> Check:
+    """torch, and what it can compute on."""
+    fix = "pip install 'velodrome[runner]'"
+    if importlib.util.find_spec("torch") is None:
+        return Check("torch", "missing", "not installed", fix)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", _ASK_TORCH], capture_output=True, text=True, timeout=300, check=True
+        )
+        version, cuda, accelerators = json.loads(done.stdout)
+    except subprocess.CalledProcessError as error:
+        words = (error.stderr.strip().splitlines() or [f"ended with {error.returncode}"])[-1]
+        return Check("torch", "missing", f"can't be imported: {words}", f"install it again: {fix}")
+    except (subprocess.TimeoutExpired, ValueError) as error:
+        return Check("torch", "missing", f"does not work: {error}", f"install it again: {fix}")
+    if accelerators:
+        return Check("torch", "ok", f"{version} with CUDA {cuda} on {', '.join(accelerators)}")
+    return Check("torch", "ok", f"{version}, computing on the CPU (no NVIDIA GPU found)")
+
+
+def runner() -> Check:
+    """What trains and measures."""
+    missing = _lacking("velodrome_runner", "torchvision", "torchmetrics", "sklearn")
+    if missing:
+        return Check("runner", "missing", f"not installed: {', '.join(missing)}", "pip install 'velodrome[runner]'")
+    return Check("runner", "ok", "installed")
+
+
+def cpus() -> Check:
+    """How many threads a race gets."""
+    limit = cpu_limit()
+    return Check("CPUs", "ok", f"{limit} may be used at once")
+
+
+def own_redis() -> Check:
+    """A server program that Velodrome can start."""
+    try:
+        program = find_server()
+    except LocalError as error:
+        return Check("Redis", "missing", str(error), "apt install redis-server, or pip install 'velodrome[redis]'")
+    return Check("Redis", "ok", f"{program.text} at {program.path}")
+
+
+def named_redis(url: str) -> Check:
+    """The server that --redis names."""
+    try:
+        with open_store(url) as store:
+            store.ping()
+            address = store.address
+    except (VelodromeError, ValueError) as error:
+        return Check("Redis", "missing", str(error), "start it, or leave --redis and VELODROME_REDIS_URL out")
+    return Check("Redis", "ok", f"answers at {address}")
+
+
+def data_folder() -> Check:
+    """Where results are kept."""
+    try:
+        home = open_home()
+    except LocalError as error:
+        return Check("data folder", "missing", str(error), "VELODROME_HOME=FOLDER names another")
+    return Check("data folder", "ok", str(home.folder))
+
+
+def disk() -> Check:
+    """Room for results, and for data sets."""
+    try:
+        folder = locate_home().folder
+        while not folder.exists():
+            folder = folder.parent
+        free = shutil.disk_usage(folder).free
+    except (LocalError, OSError) as error:
+        return Check("free disk", "missing", str(error), "VELODROME_HOME=FOLDER names another")
+    found = f"{free / 2**30:.1f} GiB at {folder}"
+    if free < LEAST_FREE_BYTES:
+        return Check("free disk", "missing", found, "make room, or name another folder with VELODROME_HOME=FOLDER")
+    if free < _ROOMY_BYTES:
+        return Check("free disk", "warning", found, "make room before you download data sets")
+    return Check("free disk", "ok", found)
+
+
+def leaderboard() -> Check:
+    """The rankings in a browser; a race does without."""
+    missing = _lacking("velodrome_leaderboard", "streamlit")
+    if missing:
+        fix = "pip install 'velodrome[leaderboard]'; without it, `velodrome results` shows the rankings"
+        return Check("leaderboard", "warning", f"not installed: {', '.join(missing)}", fix)
+    return Check("leaderboard", "ok", "installed")
+
+
+def _lacking(*packages: str) -> list[str]:
+    return [package for package in packages if importlib.util.find_spec(package) is None]

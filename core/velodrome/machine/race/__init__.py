@@ -1,0 +1,1 @@
+"""One race on this machine, from the object to its finish."""

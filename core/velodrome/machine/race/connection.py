@@ -1,0 +1,102 @@
+"""The store over outages: a question is asked until Redis answers, and Velodrome's own Redis is started again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from velodrome.errors import LocalError, StoreUnavailable
+from velodrome.machine.files import tail
+from velodrome.machine.processes.stop import Stop
+from velodrome.machine.race.events import Resumed, Waiting, Watch
+from velodrome.machine.redis.server import OwnRedis
+from velodrome.store import Store, open_store
+
+Answer = TypeVar("Answer")
+
+# A server of its own that is gone again this often before it has answered one question will not be there the next time.
+MOST_REVIVALS = 5
+# How long a race waits for a Redis that is somebody else's to start again.
+PATIENCE_SECONDS = 600.0
+
+
+class Stopped(Exception):
+    """The person asked to stop while Redis was away."""
+
+
+class Connection:
+    """One race's store. `outages` counts the times that Redis was away: what it said before may have been lost."""
+
+    def __init__(
+        self,
+        redis: OwnRedis | str,
+        watch: Watch,
+        stop: Stop,
+        *,
+        patience: float = PATIENCE_SECONDS,
+        pause: float = 0.5,
+        opener: Callable[[str], Store] = open_store,
+    ) -> None:
+        self._redis = redis
+        self._watch = watch
+        self._stop = stop
+        self._patience = patience
+        self._pause = pause
+        self._opener = opener
+        self._url = self.url
+        self._store = opener(self._url)
+        self.outages = 0
+
+    @property
+    def url(self) -> str:
+        return self._redis if isinstance(self._redis, str) else self._redis.url
+
+    def ask(self, question: Callable[[Store], Answer]) -> Answer:
+        """The answer, after any outage. The question may be asked more than once.
+
+        Raises:
+            StoreUnavailable: Redis has not come back within `patience` seconds.
+            StoreRefused: it answers and will not: waiting does not help.
+            LocalError: the own Redis can't be started again.
+            Stopped: the person lost patience first.
+        """
+        try:
+            return question(self._store)
+        except StoreUnavailable as error:
+            self.outages += 1
+            self._watch(Waiting(f"{error}: trying again"))
+            answer = self._insist(question)
+            self._watch(Resumed())
+            return answer
+
+    def close(self) -> None:
+        self._store.close()
+
+    def _insist(self, question: Callable[[Store], Answer]) -> Answer:
+        deadline = time.monotonic() + self._patience
+        revivals = 0
+        while True:
+            revivals += self._revive()
+            try:
+                return question(self._store)
+            except StoreUnavailable as error:
+                if revivals >= MOST_REVIVALS and isinstance(self._redis, OwnRedis):
+                    raise LocalError(
+                        f"the Redis server ends as often as it is started. Its last words ({self._redis.log}):\n"
+                        f"{tail(self._redis.log)}"
+                    ) from error
+                if time.monotonic() > deadline:
+                    raise StoreUnavailable(f"gave up after {self._patience:g} s: {error}") from error
+            if self._stop.requested:
+                raise Stopped
+            time.sleep(self._pause)
+
+    def _revive(self) -> bool:
+        """Starts the own server again where it is gone; whether it had to."""
+        started = isinstance(self._redis, OwnRedis) and self._redis.ensure()
+        if self.url != self._url:  # it was started again at another port
+            self._store.close()
+            self._url = self.url
+            self._store = self._opener(self._url)
+        return started

@@ -1,0 +1,107 @@
+"""What the executor decides. Pure: what it knows goes in, what to do comes out."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from statistics import fmean
+
+from velodrome import keys
+from velodrome.kernel import signal_name
+from velodrome.machine.processes.starter import Exited
+from velodrome.plan import Plan
+from velodrome.store import Rejection, TrialSummary
+
+# A process that a signal ended did so by its own fault with one of these, by another's will with the rest.
+_CRASHES = {signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGTRAP, signal.SIGSYS}
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a trial that left no result is recorded as failed."""
+
+    reason: str
+    message: str
+
+
+def is_interruption(exited: Exited) -> bool:
+    """Whether the trial was told to end, which says nothing about it: it has to run again."""
+    return exited.code == keys.EXIT_INTERRUPTED or exited.signal == signal.SIGTERM
+
+
+def failure_of(exited: Exited) -> Failure:
+    """What to record of a process that is gone and left no result."""
+    if exited.signal is not None:
+        name = signal_name(exited.signal)
+        if exited.signal in _CRASHES:
+            return Failure("RunnerCrashed", f"the trial's process crashed with {name}")
+        hint = ": out of memory (the kernel's log tells), or kill -9" if exited.signal == signal.SIGKILL else ""
+        return Failure("RunnerKilled", f"the trial's process was ended from outside by {name}{hint}")
+    if exited.code in (keys.EXIT_OK, keys.EXIT_UNDELIVERED):
+        return Failure("MetricsUnavailable", f"the trial's process ended with code {exited.code} and left no result")
+    return Failure("RunnerCrashed", f"the trial's process ended with code {exited.code} and left no result")
+
+
+def too_long(deadline_seconds: int) -> Failure:
+    """What to record of a trial that was ended for running too long."""
+    return Failure(
+        "TrialDeadlineExceeded", f"the trial ran longer than execution.trialDeadlineSeconds ({deadline_seconds} s)"
+    )
+
+
+def refused(rejection: Rejection) -> Failure:
+    """What to record of a trial whose result is none, such as one with an accuracy above 1."""
+    return Failure(rejection.reason, f"the result was rejected: {rejection.message}")
+
+
+def to_run(plan: Plan, standing: Mapping[int, TrialSummary], *, retry_failed: bool) -> list[int]:
+    """Indices of the trials that have to run, in the order of the plan: what is finished is not run twice."""
+    return [
+        index
+        for index in range(len(plan))
+        if index not in standing or (retry_failed and standing[index].outcome == "Failed")
+    ]
+
+
+def seconds_left(
+    waiting: Iterable[str], running: Iterable[tuple[str, float]], seconds: Mapping[str, list[float]], parallel: int
+) -> float | None:
+    """How long the race will take from here, in seconds; None until a trial has ended.
+
+    `waiting` holds the entry of each trial that has yet to start, `running` the entry and the seconds so far of those
+    that run, `seconds` what each entry's finished trials took. An entry that has finished none is expected to take as
+    long as the others' mean.
+    """
+    known = {entry: fmean(taken) for entry, taken in seconds.items() if taken}
+    if not known:
+        return None
+    usual = fmean(known.values())
+    ahead = sum(known.get(entry, usual) for entry in waiting)
+    under_way = sum(max(0.0, known.get(entry, usual) - so_far) for entry, so_far in running)
+    return (ahead + under_way) / parallel
+
+
+def ignored_here(plan: Plan) -> list[str]:
+    """Fields of the job that are set, speak of pods, and mean nothing on one machine."""
+    spec = plan.job.spec
+    fields = []
+    if "runner" in spec.model_fields_set:
+        fields.append("spec.runner")
+    fields += [f"spec.entries[{at}].image" for at, entry in enumerate(spec.entries) if entry.image is not None]
+    fields += [
+        f"spec.execution.{alias}"
+        for name, alias in (
+            ("parallelism", "parallelism"),
+            ("isolation", "isolation"),
+            ("startup_deadline_seconds", "startupDeadlineSeconds"),
+            ("max_disruptions", "maxDisruptions"),
+        )
+        if name in spec.execution.model_fields_set
+    ]
+    fields += [
+        f"spec.{alias}"
+        for name, alias in (("suspend", "suspend"), ("ttl_seconds_after_finished", "ttlSecondsAfterFinished"))
+        if name in spec.model_fields_set
+    ]
+    return fields

@@ -1,0 +1,319 @@
+"""Runs a job's trials on this machine: plan, run, collect, until every trial is finished or the race is stopped.
+
+It is level-triggered: which trials are finished is what the store says, asked at the start, after every outage of Redis
+and at the end, so a killed executor or a lost reply costs time and never a result.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from velodrome import keys
+from velodrome.errors import LocalError
+from velodrome.kernel import host
+from velodrome.machine.home import Home
+from velodrome.machine.processes.keeper import Keeper
+from velodrome.machine.processes.lock import Track
+from velodrome.machine.processes.starter import Event, Exited, Gone, Refused, Started
+from velodrome.machine.processes.stop import Stop
+from velodrome.machine.race import decisions, events
+from velodrome.machine.race.attempts import Attempt, Attempts
+from velodrome.machine.race.connection import Connection, Stopped
+from velodrome.machine.race.delivery import Intake
+from velodrome.machine.race.ledger import Standing
+from velodrome.machine.race.live_metrics import Gateway
+from velodrome.machine.race.running import GRACE_SECONDS, Running
+from velodrome.monitoring.pushgateway import TrialKey
+from velodrome.plan import Plan
+
+TICK_SECONDS = 0.2
+# A runner that can't reach Redis leaves its result in the spool after this long; the executor delivers it then.
+REPORT_SECONDS = 15
+# A trial whose process others told to end this often is recorded as failed.
+MOST_WITHDRAWALS = 3
+
+Halt = Literal["interrupted", "maxFailed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How to run: `parallel` trials at once, each with `cpus` threads, data sets below `data`; `starter` is the
+    command of the runner's warm starter, `pushgateway` the URL that live metrics are pushed to.
+    """
+
+    parallel: int
+    cpus: int
+    data: Path
+    retry_failed: bool
+    starter: Sequence[str]
+    pushgateway: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """How a race ended. `missing` counts the trials that have no result; `halt` says why there are any."""
+
+    uid: str
+    succeeded: int
+    failed: int
+    missing: int
+    halt: Halt | None
+
+
+class Executor:
+    """One race of one job. The caller holds the job's lock, has registered it, and has written its spec."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        uid: str,
+        home: Home,
+        connection: Connection,
+        settings: Settings,
+        watch: events.Watch,
+        stop: Stop,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._plan = plan
+        self._uid = uid
+        self._folder = home.make(home.job(uid))
+        self._connection = connection
+        self._settings = settings
+        self._watch = watch
+        self._stop = stop
+        self._clock = clock
+        self._attempts = Attempts(home.make(self._folder / "attempts"), host(), settings.parallel)
+        self._intake = Intake(plan, uid, connection, self._attempts, watch, clock)
+        self._standing = Standing(plan, retry_failed=settings.retry_failed)
+        self._track = Track(home, f"{plan.job.metadata.name} (process {os.getpid()})")
+        self._running: dict[str, Running] = {}
+        self._keeper = Keeper(settings.starter, _environ(settings), self._folder / "starter.log")
+        job = plan.job
+        self._gateway = Gateway(settings.pushgateway, job.namespace, job.metadata.name, self._shown)
+        self._halt: Halt | None = None
+        self._outages = 0
+        self._waiting = False
+
+    def run(self) -> Finish:
+        """Runs what is not finished yet.
+
+        Raises:
+            StoreUnavailable, StoreRefused: Redis is gone for good, or full; what was measured waits in the spool.
+            LocalError: the runner can't be started here.
+        """
+        try:
+            self._recover()
+            self._gateway.look()
+            while self._running or (self._standing.pending and self._halt is None):
+                self._heed_stop()
+                self._start_trials()
+                for event in self._keeper.events(TICK_SECONDS):
+                    self._handle(event)
+                self._collect()
+                for running in self._running.values():
+                    running.end_if_overdue()
+            self._refresh()
+        except Stopped:
+            self._halt = "interrupted"
+        finally:
+            self._track.leave()
+            self._keeper.close(0.0 if self._stop.urgent else GRACE_SECONDS)
+            self._running.clear()
+            self._gateway.close()
+        if self._gateway.problem is not None:
+            self._watch(events.Note(f"{self._gateway.problem}; live metrics of this race may be left there"))
+        counts = Counter(self._standing.outcomes.values())
+        missing = len(self._plan) - counts.total()
+        return Finish(self._uid, counts["Succeeded"], counts["Failed"], missing, self._halt)
+
+    def _recover(self) -> None:
+        """Takes what earlier executors left in the inbox and in the spool."""
+        self._intake.deliver(self._attempts.spooled())
+        self._intake.collect()
+        self._refresh()
+        pending = tuple(self._standing.pending)
+        self._watch(events.Opened(self._uid, self._plan, pending, self._settings.parallel, self._settings.cpus))
+        self._judge_failures()
+
+    def _refresh(self) -> None:
+        """Asks the store where the race stands."""
+        self._outages = self._connection.outages
+        running = {running.trial.index for running in self._running.values()}
+        self._standing.update(self._intake.summaries(), running)
+        self._attempts.discard_all(self._standing.succeeded() - running)
+
+    def _heed_stop(self) -> None:
+        if self._stop.requested and self._halt is None:
+            self._watch(events.Waiting("stopping; Ctrl-C again kills what runs"))
+            self._halt_race("interrupted")
+        if self._stop.urgent:
+            self._keeper.kill()
+
+    def _judge_failures(self) -> None:
+        if self._halt is None and self._standing.failed_too_often():
+            self._halt_race("maxFailed")
+
+    def _halt_race(self, why: Halt) -> None:
+        self._halt = why
+        for running in self._running.values():
+            running.end("halt")
+
+    # Starting
+
+    def _start_trials(self) -> None:
+        if self._halt or not self._standing.pending or len(self._running) >= self._settings.parallel:
+            return
+        if self._running and self._track.wanted():
+            return  # another race waits: this one lets its trials end, then gives way
+        if not self._track.try_enter():
+            self._say_waiting(f"{self._track.occupant()} has the track: trials of different races take turns")
+            return
+        if not self._keeper.ready():
+            self._say_waiting("the runner is warming up (importing torch takes some seconds)")
+            return
+        self._say_resumed()
+        while self._standing.pending and len(self._running) < self._settings.parallel:
+            self._launch(self._standing.take())
+
+    def _launch(self, index: int) -> None:
+        attempt = self._attempts.begin(index, self._clock())
+        self._running[attempt.name] = Running(self._plan.trial(index), attempt)
+        self._keeper.launch(attempt.name, self._trial_environ(attempt), attempt.log)
+
+    def _trial_environ(self, attempt: Attempt) -> Mapping[str, str]:
+        return {
+            keys.ENV_SPEC: str(self._folder / "spec.json"),
+            keys.ENV_INDEX: str(attempt.index),
+            keys.ENV_JOB_UID: self._uid,
+            keys.ENV_ATTEMPT: attempt.name,
+            keys.ENV_REDIS_URL: self._connection.url,
+            keys.ENV_DATA: str(self._settings.data),
+            keys.ENV_SCRATCH: str(attempt.folder),
+            keys.ENV_CPUS: str(self._settings.cpus),
+            keys.ENV_CONCURRENT: str(self._settings.parallel),
+            keys.ENV_DEADLINE: str(REPORT_SECONDS),
+        }
+
+    # Meanwhile
+
+    def _handle(self, event: Event) -> None:
+        match event:
+            case Started(id=name, pid=pid) if name in self._running:
+                running = self._running[name]
+                running.started(pid, self._plan.job.spec.execution.trial_deadline_seconds)
+                self._watch(events.TrialStarted(running.trial, str(running.attempt.log), pid))
+                if self._halt:
+                    running.end("halt")
+            case Exited(id=name) if name in self._running:
+                self._settle(self._running[name], event)
+            case Refused(message=message):
+                raise LocalError(f"a trial's process can't be started: {message}")
+            case Gone(returncode=returncode):
+                self._watch(events.Note(f"the runner's starter ended ({returncode})"))
+                for running in tuple(self._running.values()):
+                    self._settle(running, None)
+            case _:
+                pass
+
+    def _collect(self) -> None:
+        verdicts, progress = self._intake.collect()
+        for record, verdict in verdicts:
+            if verdict in ("accepted", "duplicate"):
+                self._standing.finish(record.result.index, record.result.outcome)
+        for report in progress:
+            if report.attempt in self._running:
+                self._watch(events.TrialProgressed(self._running[report.attempt].trial, report))
+        if self._connection.outages != self._outages:
+            self._refresh()
+
+    # Ending
+
+    def _settle(self, running: Running, exited: Exited | None) -> None:
+        """A trial's process is gone (`exited` is None where the starter went first): finds what became of it."""
+        self._attempts.ended(running.attempt, self._clock(), running.seconds)
+        self._intake.deliver(self._attempts.spooled_by(running.attempt))
+        self._collect()
+        if not self._intake.has_heard(running.attempt):
+            failure = self._failure(running, exited)
+            if failure is None:
+                self._withdraw(running)
+                return
+            self._intake.record(running.trial, running.attempt, failure)
+            self._collect()
+        self._conclude(running)
+
+    def _failure(self, running: Running, exited: Exited | None) -> decisions.Failure | None:
+        """What to record of a trial without a result; None where it is to run again, now or some other day."""
+        if running.ending == "deadline":
+            return decisions.too_long(self._plan.job.spec.execution.trial_deadline_seconds)
+        if running.ending == "halt" or exited is None:
+            return None
+        if running.attempt.name in self._intake.refused:
+            return self._intake.refused[running.attempt.name]
+        withdrawals = self._standing.withdrawals(running.trial.index)
+        if decisions.is_interruption(exited) and withdrawals < MOST_WITHDRAWALS:
+            return None
+        return decisions.failure_of(exited)
+
+    def _withdraw(self, running: Running) -> None:
+        self._forget(running)
+        self._standing.put_back(running.trial.index)
+        self._attempts.discard(running.attempt)
+        self._give_way()
+        self._watch(events.TrialWithdrawn(running.trial))
+
+    def _conclude(self, running: Running) -> None:
+        result = self._intake.of(running.attempt).result
+        self._forget(running)
+        self._keeper.finished_a_trial()
+        if result.outcome == "Succeeded":
+            self._attempts.discard(running.attempt)
+        self._give_way()
+        self._watch(
+            events.TrialFinished(
+                trial=running.trial,
+                result=result,
+                log=str(running.attempt.log),
+                done=len(self._standing.outcomes),
+                total=len(self._plan),
+            )
+        )
+        self._judge_failures()
+
+    def _forget(self, running: Running) -> None:
+        del self._running[running.attempt.name]
+        self._gateway.look()
+
+    def _shown(self) -> frozenset[TrialKey]:
+        """The trials whose live metrics belong in the Pushgateway; asked from another thread."""
+        job = self._plan.job
+        trials = [running.trial for running in list(self._running.values())]
+        return frozenset((job.namespace, job.metadata.name, trial.entry, str(trial.repeat)) for trial in trials)
+
+    def _give_way(self) -> None:
+        if not self._running and (not self._standing.pending or self._track.wanted()):
+            self._track.leave()
+
+    def _say_waiting(self, why: str) -> None:
+        if not self._waiting:
+            self._waiting = True
+            self._watch(events.Waiting(why))
+
+    def _say_resumed(self) -> None:
+        if self._waiting:
+            self._waiting = False
+            self._watch(events.Resumed())
+
+
+def _environ(settings: Settings) -> dict[str, str]:
+    """The starter's: this process's, without what belongs to one trial."""
+    of_a_trial = (keys.ENV_SPEC, keys.ENV_INDEX, keys.ENV_JOB_UID, keys.ENV_ATTEMPT, keys.ENV_REDIS_URL)
+    environ = {name: value for name, value in os.environ.items() if name not in (*of_a_trial, keys.ENV_PUSHGATEWAY)}
+    pushing = {keys.ENV_PUSHGATEWAY: settings.pushgateway} if settings.pushgateway else {}
+    return {**environ, **pushing, keys.ENV_CPUS: str(settings.cpus)}

@@ -1,0 +1,67 @@
+"""Where a race stands: which trials are finished, which are still to run. Pure bookkeeping."""
+
+from __future__ import annotations
+
+import bisect
+from collections import Counter
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
+
+from velodrome.machine.race import decisions
+from velodrome.plan import Plan
+from velodrome.results.records import Outcome
+from velodrome.store import TrialSummary
+
+
+class Standing:
+    """The trials of one race, by index. What is neither finished nor pending is running."""
+
+    def __init__(self, plan: Plan, *, retry_failed: bool) -> None:
+        self._plan = plan
+        self._retry_failed = retry_failed
+        self._tried: set[int] = set()
+        self._withdrawn: Counter[int] = Counter()
+        self.outcomes: dict[int, Outcome] = {}
+        self.pending: list[int] = []
+
+    def update(self, summaries: Mapping[int, TrialSummary], running: AbstractSet[int] = frozenset()) -> None:
+        """Believes the store: what it has is finished; what it has not, and does not run, is pending.
+
+        A failure that is to be tried again is pending until this race has tried it once.
+        """
+        self.outcomes = {index: summary.outcome for index, summary in summaries.items()}
+        tried = {index for index in self._tried if index in summaries}
+        to_run = decisions.to_run(self._plan, summaries, retry_failed=self._retry_failed)
+        self.pending = [index for index in to_run if index not in running and index not in tried]
+
+    def take(self) -> int:
+        """The next trial to run."""
+        index = self.pending.pop(0)
+        self._tried.add(index)
+        return index
+
+    def put_back(self, index: int) -> None:
+        """Its process ended without fault of the trial: it runs again, at its place in the order."""
+        self._withdrawn[index] += 1
+        self._tried.discard(index)
+        bisect.insort(self.pending, index)
+
+    def withdrawals(self, index: int) -> int:
+        """How often that was so."""
+        return self._withdrawn[index]
+
+    def finish(self, index: int, outcome: Outcome) -> None:
+        """It has a result."""
+        self.outcomes[index] = outcome
+
+    def succeeded(self) -> set[int]:
+        return {index for index, outcome in self.outcomes.items() if outcome == "Succeeded"}
+
+    def failed(self) -> int:
+        """Trials whose failure stands: those that are to be tried again do not count."""
+        waiting = set(self.pending)
+        return sum(outcome == "Failed" and index not in waiting for index, outcome in self.outcomes.items())
+
+    def failed_too_often(self) -> bool:
+        """Whether more trials failed than the job can bear: as on a cluster, nothing more is run then."""
+        return self.failed() > self._plan.job.spec.trials.max_failed

@@ -1,0 +1,110 @@
+"""One BenchmarkJob raced on this machine, from the object to its finish."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+from velodrome.machine.files import write_private
+from velodrome.machine.home import Home
+from velodrome.machine.processes.lock import lock_job
+from velodrome.machine.processes.stop import Stop
+from velodrome.machine.race.connection import Connection
+from velodrome.machine.race.decisions import ignored_here
+from velodrome.machine.race.events import Note, Watch
+from velodrome.machine.race.executor import Executor, Finish, Settings
+from velodrome.plan import Plan, local_uid
+from velodrome.results.records import JobInfo, utc
+from velodrome.spec import BenchmarkJob
+from velodrome.store import Store
+
+
+def race(
+    plan: Plan,
+    home: Home,
+    connection: Connection,
+    settings: Settings,
+    watch: Watch,
+    stop: Stop,
+    *,
+    fresh: bool = False,
+    clock: Callable[[], float] = time.time,
+) -> Finish:
+    """Runs the trials of a plan that are not finished; `fresh` runs all of them again, as a race of its own.
+
+    Raises:
+        LocalError: another process races this job, or this machine can't run it.
+        StoreUnavailable, StoreRefused: Redis is gone for good, or full.
+    """
+    uid = connection.ask(lambda store: choose_uid(store, plan, fresh=fresh))
+    lock = lock_job(home, uid, plan.job.metadata.name)
+    try:
+        write_private(home.job(uid) / "spec.json", json.dumps(document(plan.job)).encode())
+        connection.ask(lambda store: store.register(job_info(plan, uid, clock())))
+        for text in notes(plan, settings, connection, uid):
+            watch(Note(text))
+        return Executor(plan, uid, home, connection, settings, watch, stop, clock).run()
+    finally:
+        lock.release()
+
+
+def choose_uid(store: Store, plan: Plan, *, fresh: bool) -> str:
+    """The uid of the newest generation of this race that was begun, or of the next one."""
+    generation = 0
+    while store.job(local_uid(plan, generation)) is not None:
+        generation += 1
+    return local_uid(plan, generation if fresh else max(0, generation - 1))
+
+
+def document(job: BenchmarkJob) -> dict[str, Any]:
+    """The job as it was written, without defaults: reading it again gives the same job."""
+    return job.model_dump(mode="json", by_alias=True, exclude_unset=True)
+
+
+def job_info(plan: Plan, uid: str, now: float) -> JobInfo:
+    """What results remember of the job."""
+    job = plan.job
+    return JobInfo(
+        uid=uid,
+        name=job.metadata.name,
+        namespace=job.namespace,
+        board=job.board,
+        created_at=utc(now),
+        trials=len(plan),
+        repeats=job.spec.trials.repeats,
+        entries=tuple(plan.configs),
+        document=document(job),
+    )
+
+
+def notes(plan: Plan, settings: Settings, connection: Connection, uid: str) -> list[str]:
+    """What the person should know before it starts."""
+    said = []
+    ignored = ignored_here(plan)
+    if ignored:
+        said.append(f"on one machine these say nothing and are ignored: {', '.join(ignored)}")
+    before = connection.ask(lambda store: _earlier_resources(store, uid))
+    now = (float(settings.cpus), settings.parallel)
+    if before is not None and before != now:
+        said.append(
+            f"finished trials ran {_words(before)}, the rest will run {_words(now)}: their speeds are not ranked "
+            "together. To compare speeds, run it as before, or all of it again with --fresh"
+        )
+    return said
+
+
+def _earlier_resources(store: Store, uid: str) -> tuple[float, int] | None:
+    for index, summary in store.trials(uid).items():
+        record = store.trial(uid, index) if summary.outcome == "Succeeded" else None
+        if record is not None and record.result.environment is not None:
+            resources = record.result.environment.resources
+            return resources.cpus, resources.concurrent_trials
+    return None
+
+
+def _words(resources: tuple[float, int]) -> str:
+    cpus, parallel = resources
+    threads = f"with {cpus:g} CPU{'' if cpus == 1 else 's'} each"
+    return f"{threads}, {'one' if parallel == 1 else parallel} at a time"

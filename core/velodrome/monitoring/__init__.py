@@ -1,0 +1,1 @@
+"""What Prometheus is shown: the families of metrics, and the groups of a Pushgateway."""

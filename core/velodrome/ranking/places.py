@@ -1,0 +1,312 @@
+"""From the samples of a board to what a person reads: places, reasons, trade-offs, and a sentence. Pure.
+
+The command line and the leaderboard both build on this, so that they never disagree about who is first. What counts as
+better is `velodrome.stats`; here it is decided who takes part: an entry is ranked only where every planned trial of it
+has a value under the same conditions, and is listed with the reason otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Literal
+
+from velodrome.metrics import Direction, Metric, MetricKey
+from velodrome.stats import Interval, RankedEntry, Sample, pareto_front, rank
+
+if TYPE_CHECKING:  # the store imports redis, which nothing here needs
+    from velodrome.results.records import JobInfo
+    from velodrome.store.types import EntryState, Row
+
+ALPHA = 0.05
+
+Why = Literal["Failed", "Incomplete", "OtherConditions", "NotMeasured"]
+
+
+@dataclass(frozen=True, slots=True)
+class RankedRow:
+    """An entry's place.
+
+    `rank` is 1 + the number of entries that are significantly better; `shared` says that another has the same rank.
+    `indistinguishable_from` names, in the order of the ranking, the entries that are neither significantly better nor
+    worse. `note` is empty, or says that a newer job of this entry exists whose values can't be ranked yet.
+    """
+
+    rank: int
+    shared: bool
+    entry: str
+    entry_id: str
+    job_uid: str
+    job_name: str
+    interval: Interval
+    samples: Mapping[int, float]
+    last_at: datetime
+    indistinguishable_from: tuple[str, ...]
+    note: str = ""
+
+    @property
+    def place(self) -> str:
+        """The rank as sports tables write it: `1=` where it is shared."""
+        return f"{self.rank}{'=' if self.shared else ''}"
+
+
+@dataclass(frozen=True, slots=True)
+class UnrankedRow:
+    """An entry without a place: `why` for programs, `reason` for people.
+
+    `samples` are the values that it has, by seed; `planned` trials should have one.
+    """
+
+    entry: str
+    job_uid: str
+    job_name: str
+    why: Why
+    reason: str
+    samples: Mapping[int, float]
+    planned: int
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectiveRanking:
+    """One objective's ranking in one cohort. `ranked` is best first; `unranked` has failures first, then by name."""
+
+    key: MetricKey
+    alpha: float
+    ranked: tuple[RankedRow, ...]
+    unranked: tuple[UnrankedRow, ...]
+
+    @property
+    def metric(self) -> Metric:
+        """The metric's line of the catalogue."""
+        return self.key.metric
+
+    @property
+    def unit(self) -> str:
+        """The unit of every interval."""
+        return self.metric.unit
+
+    @property
+    def direction(self) -> Direction:
+        """Whether higher or lower is better."""
+        return self.metric.direction
+
+    @property
+    def entries(self) -> tuple[str, ...]:
+        """Every entry, the ranked ones first."""
+        return (*(row.entry for row in self.ranked), *(row.entry for row in self.unranked))
+
+    @property
+    def leaders(self) -> tuple[str, ...]:
+        """The entries of rank 1, best mean first."""
+        return tuple(row.entry for row in self.ranked if row.rank == 1)
+
+
+def rank_objective(
+    key: str | MetricKey,
+    rows: Iterable[Row],
+    entry_states: Iterable[tuple[JobInfo, EntryState]] = (),
+    *,
+    other_cohorts: bool = False,
+    unavailable: Mapping[str, str] | None = None,
+    alpha: float = ALPHA,
+) -> ObjectiveRanking:
+    """Rank the entries of one cohort by one metric.
+
+    `rows` has one row for each entry with a value in the cohort, `entry_states` how the newest job of each entry of the
+    board went. `other_cohorts` says that values of the metric exist under other conditions too; `unavailable` says, by
+    entry, why a finished one has no value. Neither the order of `rows` nor of `entry_states` matters.
+
+    Raises:
+        ValueError: the key names no metric of the catalogue, or two rows are of one entry.
+    """
+    key = MetricKey.parse(key) if isinstance(key, str) else key
+    rows = list(rows)
+    states = {state.entry: (job, state) for job, state in entry_states}
+    unranked = [held_back for row in rows if (held_back := _held_back(row, states.get(row.entry)))]
+    absent = states.keys() - {row.entry for row in rows}
+    for job, state in (states[entry] for entry in absent):
+        why, reason = _absence(key, state, other_cohorts, (unavailable or {}).get(state.entry))
+        unranked.append(UnrankedRow(state.entry, job.uid, job.name, why, reason, {}, state.planned))
+    out = {row.entry for row in unranked}
+    samples = [Sample(row.entry, row.samples) for row in rows if row.entry not in out]
+    places = rank(samples, key.metric.direction, alpha, deterministic=key.metric.deterministic)
+    by_entry = {row.entry: row for row in rows}
+    ranked = tuple(_ranked(place, by_entry[place.name], states.get(place.name)) for place in places.entries)
+    return ObjectiveRanking(key, alpha, ranked, tuple(sorted(unranked, key=_severity)))
+
+
+def _held_back(row: Row, newest: tuple[JobInfo, EntryState] | None) -> UnrankedRow | None:
+    """Why an entry that has values in the cohort is not ranked; None where it is."""
+    done = len(row.samples)
+    why: Why = "NotMeasured"
+    if done < row.planned:
+        own = newest[1] if newest is not None and newest[0].uid == row.job_uid else None
+        why, reason = _shortfall(row, own)
+    else:
+        try:
+            Sample(row.entry, row.samples)
+        except ValueError as error:  # finite, but too large or too small to have a mean
+            reason = str(error)
+        else:
+            return None
+    return UnrankedRow(row.entry, row.job_uid, row.job_name, why, reason, row.samples, row.planned)
+
+
+_ORDER: tuple[Why, ...] = ("Failed", "Incomplete", "NotMeasured", "OtherConditions")
+
+
+def _severity(row: UnrankedRow) -> tuple[int, str]:
+    return _ORDER.index(row.why), row.entry
+
+
+def _ranked(place: RankedEntry, row: Row, newest: tuple[JobInfo, EntryState] | None) -> RankedRow:
+    note = ""
+    if newest is not None and newest[0].uid != row.job_uid:
+        job, state = newest
+        failures = f": {failed_text(state)}" if state.failed else ""
+        note = f"from {row.job_name}; the newer job {job.name} has no value here yet{failures}"
+    return RankedRow(
+        rank=place.rank,
+        shared=bool(place.shares_rank_with),
+        entry=row.entry,
+        entry_id=row.entry_id,
+        job_uid=row.job_uid,
+        job_name=row.job_name,
+        interval=place.interval,
+        samples=row.samples,
+        last_at=row.last_at,
+        indistinguishable_from=place.indistinguishable_from,
+        note=note,
+    )
+
+
+def failed_text(state: EntryState) -> str:
+    """`2 of 5 trials failed: LossNotFinite`, with a count beside each reason where there are several."""
+    reasons = sorted(state.reasons.items(), key=lambda item: (-item[1], item[0]))
+    if len(reasons) > 1:
+        words = ", ".join(f"{reason} × {count}" for reason, count in reasons)
+    else:
+        words = "".join(reason for reason, _ in reasons)
+    return f"{state.failed} of {_trials(state.planned)} failed" + (f": {words}" if words else "")
+
+
+def _trials(count: int) -> str:
+    return f"{count} trial{'' if count == 1 else 's'}"
+
+
+def _shortfall(row: Row, state: EntryState | None) -> tuple[Why, str]:
+    """Why an entry has some of its values in the cohort, and not all; `state` is of the row's job, where known."""
+    have = f"{len(row.samples)} of {_trials(row.planned)}"
+    if state is None:  # a newer job of the entry has no value here, and its state is the one that is told
+        return "Incomplete", f"{have} of {row.job_name} have a value"
+    if state.failed:
+        return "Failed", failed_text(state)
+    if state.succeeded > len(row.samples):
+        return "OtherConditions", f"only {have} ran under these conditions"
+    return "Incomplete", f"{have} done"
+
+
+def _absence(key: MetricKey, state: EntryState, other_cohorts: bool, unavailable: str | None) -> tuple[Why, str]:  # noqa: FBT001
+    """Why an entry has no value in the cohort at all."""
+    if state.failed:
+        return "Failed", failed_text(state)
+    if unavailable is not None:
+        return "NotMeasured", unavailable
+    if state.succeeded and other_cohorts:
+        return "OtherConditions", "has no result under these conditions"
+    if state.succeeded < state.planned:
+        return "Incomplete", f"{state.succeeded} of {_trials(state.planned)} done"
+    return "NotMeasured", f"{key} was not measured"
+
+
+def summary(ranking: ObjectiveRanking) -> str:
+    """Who is best, in one or two sentences that claim no more than the tests do."""
+    if not ranking.ranked:
+        return "Nothing can be ranked yet."
+    leader, *others = ranking.ranked
+    if not others:
+        return f"{leader.entry} is the only complete entry."
+    level = f"{100 * (1 - ranking.alpha):g} %"
+    if all(row.interval.n == 1 for row in ranking.ranked):
+        return f"{leader.entry} has the best value, but one trial each tells nothing apart: raise trials.repeats."
+    rivals = leader.indistinguishable_from
+    if len(rivals) == len(others) > 1:
+        return f"{leader.entry} has the best mean, but no other entry can be told apart from it at {level}."
+    if rivals:
+        return f"{leader.entry} has the best mean; {listed(rivals)} can't be told apart from it at {level}."
+    return f"{leader.entry} is best: significantly better than {_the_rest(others)} at {level}."
+
+
+def _the_rest(others: Sequence[RankedRow]) -> str:
+    return others[0].entry if len(others) == 1 else f"each of the other {len(others)} entries"
+
+
+def listed(names: Sequence[str], most: int = 3) -> str:
+    """`a`, `a and b`, `a, b and c`, or `a, b, c and 4 more`."""
+    shown, rest = list(names[:most]), len(names) - most
+    tail = f"{rest} more" if rest > 0 else shown.pop()
+    return f"{', '.join(shown)} and {tail}" if shown else tail
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """An entry in a trade-off: its interval for each objective, in their order, and whether none dominates it."""
+
+    entry: str
+    job_uid: str
+    intervals: tuple[Interval, ...]
+    on_front: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TradeOff:
+    """Entries by two or three objectives at once: those on the front first, each group by the first objective.
+
+    `left_out` is by entry: why it has no point.
+    """
+
+    keys: tuple[MetricKey, ...]
+    points: tuple[Point, ...]
+    left_out: Mapping[str, str]
+
+    @property
+    def front(self) -> tuple[str, ...]:
+        """The entries that none dominates."""
+        return tuple(point.entry for point in self.points if point.on_front)
+
+
+def pareto(rankings: Sequence[ObjectiveRanking]) -> TradeOff:
+    """The entries that no other one beats at two or three objectives at once, by their means.
+
+    An entry takes part where it is ranked for each objective, and by the same job: values of two different runs are
+    never combined into a point that nobody measured.
+
+    Raises:
+        ValueError: there are fewer than two or more than three objectives, or one is there twice.
+    """
+    keys = tuple(ranking.key for ranking in rankings)
+    if not 2 <= len(keys) <= 3 or len(set(keys)) < len(keys):
+        raise ValueError(f"a trade-off is between two or three different objectives, not {len(keys)}")
+    by_entry = [{row.entry: row for row in ranking.ranked} for ranking in rankings]
+    names = dict.fromkeys(name for ranking in rankings for name in ranking.entries)
+    left_out: dict[str, str] = {}
+    taking_part: dict[str, tuple[RankedRow, ...]] = {}
+    for name in names:
+        rows = tuple(found[name] for found in by_entry if name in found)
+        missing = [str(key) for key, found in zip(keys, by_entry, strict=True) if name not in found]
+        if missing:
+            left_out[name] = f"not ranked by {listed(missing)}"
+        elif len({row.job_uid for row in rows}) > 1:
+            left_out[name] = "its values come from different jobs"
+        else:
+            taking_part[name] = rows
+    means = {name: [row.interval.mean for row in rows] for name, rows in taking_part.items()}
+    front = pareto_front(means, [key.metric.direction for key in keys])
+    points = [
+        Point(name, rows[0].job_uid, tuple(row.interval for row in rows), name in front)
+        for name, rows in taking_part.items()
+    ]
+    sign = 1 if keys[0].metric.direction == "lower" else -1
+    points.sort(key=lambda point: (not point.on_front, sign * point.intervals[0].mean, point.entry))
+    return TradeOff(keys, tuple(points), left_out)

@@ -1,0 +1,1 @@
+"""What a trial measured and under which conditions: records, cohorts, marks, and the bounds that values keep to."""

@@ -1,0 +1,159 @@
+"""Which values may be ranked together: those whose conditions agree, as the runner observed them. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from velodrome.canonical import digest
+from velodrome.metrics import CATALOGUE, Metric
+from velodrome.plan import TrialConfig
+from velodrome.spec import Strict
+
+if TYPE_CHECKING:  # results says which cohort a record belongs to, and so imports this module
+    from velodrome.results.records import DatasetFacts, GrantedResources, Observed, TrialRecord
+
+# Changes when a metric's definition changes, so that old and new values are not ranked together.
+EVALUATION_PROTOCOL = 1
+# Stands for the number of trials that shared a node.
+SEVERAL = "several"
+
+
+@dataclass(frozen=True, slots=True)
+class Cohort:
+    """Everything that values of a metric must agree on to be ranked together.
+
+    `conditions` is what was observed; `id` its digest. `words` is for people, the shortest text that says it.
+    """
+
+    id: str
+    conditions: Mapping[str, Any]
+
+    @property
+    def words(self) -> str:
+        """The conditions in one line, for people."""
+        return " · ".join(words(self.conditions[name]) for name, words in _WORDS.items() if name in self.conditions)
+
+
+def cohort(metric: Metric, record: TrialRecord) -> Cohort | None:
+    """The cohort of a metric's value in a record, from what was observed; None if that is too little.
+
+    A budget in seconds makes quality depend on speed: then hardware, software and resources belong to every cohort.
+    """
+    result = record.result
+    if result.dataset is None or result.environment is None:
+        return None
+    names = list(metric.depends_on)
+    if record.config.budget.max_seconds is not None and "budget" in names:
+        names += [name for name in ("hardware", "software", "resources") if name not in names]
+    facts = {
+        "dataset": _dataset_facts(record.config, result.dataset),
+        "preprocessing": _written(record.config.preprocessing),
+        "evaluation": _evaluation_facts(record.config, metric),
+        "budget": _budget_facts(record.config, metric),
+        "hardware": result.environment.hardware.model_dump(mode="json"),
+        "software": result.environment.software.model_dump(mode="json"),
+        "resources": _resources_facts(result.environment.resources, record.observed),
+    }
+    conditions = {name: facts[name] for name in names}
+    return Cohort(digest(conditions), conditions)
+
+
+def _written(part: Strict) -> dict[str, Any]:
+    """A part of the spec without its nulls, so that a field that comes to be later changes no cohort."""
+    return part.model_dump(mode="json", exclude_none=True)
+
+
+def _dataset_facts(config: TrialConfig, dataset: DatasetFacts) -> dict[str, Any]:
+    return {
+        "name": dataset.name,
+        "digest": dataset.digest,
+        "validationFraction": config.dataset.validation_fraction,
+        "samples": [dataset.train_samples, dataset.validation_samples, dataset.test_samples],
+    }
+
+
+def _evaluation_facts(config: TrialConfig, metric: Metric) -> dict[str, Any]:
+    facts: dict[str, Any] = {"protocol": EVALUATION_PROTOCOL}
+    if "batch_size" in metric.parameters:
+        facts["minRunSeconds"] = config.evaluation.inference.min_run_seconds
+    return facts
+
+
+def _budget_facts(config: TrialConfig, metric: Metric) -> dict[str, Any]:
+    """The budget; its target, which stops nothing, only where reaching it is what is measured."""
+    facts = _written(config.budget)
+    if metric.name != "time_to_target_seconds":
+        facts.pop("target", None)
+    return facts
+
+
+def _resources_facts(resources: GrantedResources, observed: Observed) -> dict[str, Any]:
+    """The share of the machine. How many trials shared it is the executor's to say, as far as it looked.
+
+    On a cluster, how many came together on a node is luck: exclusive or shared is what counts.
+    """
+    facts = resources.model_dump(mode="json")
+    if observed.shared is not None:
+        facts["concurrent_trials"] = SEVERAL if observed.shared else 1
+    elif observed.concurrent_trials is not None:
+        facts["concurrent_trials"] = observed.concurrent_trials
+    return facts
+
+
+def _dataset_words(facts: Mapping[str, Any]) -> str:
+    held_out = f", {facts['validationFraction']:.0%} held out"
+    return f"{facts['name']} {facts['digest'].removeprefix('sha256:')[:8]}{held_out}"
+
+
+def _preprocessing_words(facts: Mapping[str, Any]) -> str:
+    parts = ["normalised" if facts["normalize"] else "not normalised"]
+    parts += [_call(augmentation["name"], augmentation["args"]) for augmentation in facts["augmentations"]]
+    if "featureSelection" in facts:
+        selection = dict(facts["featureSelection"])
+        parts.append(_call(selection.pop("method"), selection))
+    return ", ".join(parts)
+
+
+def _call(name: str, arguments: Mapping[str, Any]) -> str:
+    """A name with its arguments, as in Python."""
+    return name + (f"({', '.join(f'{key}={value}' for key, value in arguments.items())})" if arguments else "")
+
+
+def _budget_words(facts: Mapping[str, Any]) -> str:
+    epochs = facts["maxEpochs"]
+    words = f"≤ {epochs} epoch{'' if epochs == 1 else 's'}"
+    if "maxSeconds" in facts:
+        words += f", ≤ {facts['maxSeconds']:g} s"
+    if "target" in facts:
+        metric = CATALOGUE[facts["target"]["metric"]]
+        words += f", to {metric.name} {'≥' if metric.direction == 'higher' else '≤'} {facts['target']['value']:g}"
+    return words
+
+
+def _hardware_words(facts: Mapping[str, Any]) -> str:
+    return str(facts["accelerator"] or facts["cpu_model"])
+
+
+def _software_words(facts: Mapping[str, Any]) -> str:
+    return str(facts["framework"])
+
+
+def _resources_words(facts: Mapping[str, Any]) -> str:
+    parts = [f"{facts['cpus']:g} CPU{'' if facts['cpus'] == 1 else 's'}"]
+    if facts["accelerators"]:
+        parts.append(f"{facts['accelerators']} GPU{'' if facts['accelerators'] == 1 else 's'}")
+    if facts["concurrent_trials"] != 1:
+        parts.append(f"{facts['concurrent_trials']} trials at once")
+    return ", ".join(parts)
+
+
+_WORDS: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
+    "dataset": _dataset_words,
+    "preprocessing": _preprocessing_words,
+    "budget": _budget_words,
+    "hardware": _hardware_words,
+    "software": _software_words,
+    "resources": _resources_words,
+}

@@ -1,0 +1,48 @@
+"""Which objectives a board has: those of its jobs. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from velodrome.metrics import CATALOGUE, MetricKey
+
+if TYPE_CHECKING:
+    from velodrome.results.records import JobInfo
+
+
+@dataclass(frozen=True, slots=True)
+class BoardObjective:
+    """One ranking of a board. `name` is unique on it: where two keys were given one name, the key stands behind it."""
+
+    name: str
+    key: MetricKey
+
+
+def board_objectives(jobs: Iterable[JobInfo]) -> tuple[BoardObjective, ...]:
+    """The objectives of a board's jobs, given newest first: each metric key once, under its newest name.
+
+    An objective by a metric that this version's catalogue doesn't have is left out.
+    """
+    names: dict[MetricKey, str] = {}
+    for job in jobs:
+        for objective in job.document["spec"].get("objectives") or _DEFAULT_OBJECTIVES:
+            if objective["metric"] in CATALOGUE:
+                names.setdefault(_key(objective), str(objective["name"]))
+    taken = list(names.values())
+    return tuple(
+        BoardObjective(name if taken.count(name) == 1 else f"{name} ({key})", key) for key, name in names.items()
+    )
+
+
+_DEFAULT_OBJECTIVES: tuple[Mapping[str, Any], ...] = ({"name": "accuracy", "metric": "accuracy"},)
+
+
+def _key(objective: Mapping[str, Any]) -> MetricKey:
+    return MetricKey.of(
+        objective["metric"],
+        average=objective.get("average"),
+        label=objective.get("label"),
+        batch_size=objective.get("batchSize"),
+    )

@@ -1,0 +1,354 @@
+"""What a trial reports, what is recorded, and which records may be compared. Pure.
+
+Records carry a schema version. A record of an older version is brought up to date by `parse_record`; one of a newer
+version is refused, never guessed at.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from types import MappingProxyType
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError, from_json
+
+from velodrome.errors import SchemaUnsupported
+from velodrome.keys import SCHEMA_VERSION
+from velodrome.metrics import MetricKey
+from velodrome.plan import TrialConfig
+from velodrome.results.cohorts import Cohort, cohort
+
+LOG_TAIL_LIMIT = 16 * 1024
+
+# Validation context of what a stranger wrote, and the type of the error where it has more metric keys than any job.
+REPORTED: Mapping[str, Any] = MappingProxyType({})
+MOST_KEYS = 1000
+TOO_MANY = "too_many_keys"
+
+Outcome = Literal["Succeeded", "Failed"]
+Phase = Literal["Starting", "Loading", "Training", "Evaluating", "Timing", "Finished"]
+
+
+class Data(BaseModel):
+    """Frozen; unknown fields are dropped, so that an older reader copes with what a newer writer adds.
+
+    NaN and infinities are refused: JSON has no form for them, and they are no measurements.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
+
+
+class Hardware(Data):
+    """The machine as the runner saw it."""
+
+    cpu_model: str
+    cpu_count: int = Field(ge=1)
+    accelerator: str | None = None
+    accelerator_memory_bytes: int | None = None
+    driver: str | None = None
+
+
+class Software(Data):
+    """Versions of everything that a measurement depends on."""
+
+    velodrome: str
+    python: str
+    framework: str = Field(description="Name and version, such as `torch 2.15.0`.")
+    libraries: Mapping[str, str] = {}
+    cuda: str | None = None
+    cudnn: str | None = None
+    image: str | None = None
+
+
+class GrantedResources(Data):
+    """What this trial was given of the machine."""
+
+    cpus: float = Field(gt=0, description="Threads that torch computes with.")
+    memory_limit_bytes: int | None = None
+    accelerators: int = 0
+    concurrent_trials: int = Field(default=1, ge=1, description="Trials that shared the machine, this one included.")
+    nodes: int = 1
+
+
+class Environment(Data):
+    """The fingerprint of where a trial ran."""
+
+    hardware: Hardware
+    software: Software
+    resources: GrantedResources
+    precision: str = "float32"
+    deterministic: bool = False
+
+
+class DatasetFacts(Data):
+    """The data as they were read."""
+
+    name: str
+    digest: str = Field(pattern=r"^sha256:[a-f0-9]{64}$")
+    train_samples: int
+    validation_samples: int
+    test_samples: int
+    shape: tuple[int, ...] = Field(description="Of one sample, channels first.")
+    classes: tuple[str, ...]
+
+
+class EpochPoint(Data):
+    """One epoch of one trial's curves. `seconds` is training time since its start, without evaluation."""
+
+    epoch: int = Field(ge=1)
+    seconds: float
+    train_loss: float
+    learning_rate: float
+    samples_per_second: float
+    validation: Mapping[str, float] = Field(description="By metric name, such as `validation_loss` and `accuracy`.")
+
+
+CURVES: TypeAdapter[tuple[EpochPoint, ...]] = TypeAdapter(tuple[EpochPoint, ...])
+
+
+def write_curves(curves: tuple[EpochPoint, ...]) -> bytes:
+    """Curves as JSON, without defaults; `CURVES` reads them."""
+    return CURVES.dump_json(curves, exclude_defaults=True)
+
+
+class TrialResult(Data):
+    """The one final report of a trial, as the runner makes it.
+
+    `metrics` is by key (`velodrome.metrics`), every value finite; `unavailable` says why a metric that might have been
+    expected is not there; `curves` has a point for each epoch; times are UTC.
+    """
+
+    schema_version: int = SCHEMA_VERSION
+    job_uid: str
+    index: int = Field(ge=0)
+    entry: str
+    repeat: int = Field(ge=0)
+    seed: int = Field(ge=0)
+    trial_id: str
+    attempt: str = Field(description="Unique for each process that tried this trial.")
+    outcome: Outcome
+    reason: str | None = Field(
+        default=None, pattern=r"^[A-Z][A-Za-z]*$", description="CamelCase; why it failed, or None."
+    )
+    message: str | None = None
+    log_tail: str | None = Field(default=None, max_length=2 * LOG_TAIL_LIMIT)
+    metrics: Mapping[str, float] = {}
+    unavailable: Mapping[str, str] = {}
+    curves: tuple[EpochPoint, ...] = ()
+    dataset: DatasetFacts | None = None
+    environment: Environment | None = None
+    epochs: int | None = None
+    best_epoch: int | None = None
+    stopped_by: Literal["maxEpochs", "maxSeconds", "earlyStopping"] | None = None
+    started_at: AwareDatetime
+    finished_at: AwareDatetime
+
+    @field_validator("metrics")
+    @classmethod
+    def _known(cls, metrics: Mapping[str, float], info: ValidationInfo) -> Mapping[str, float]:
+        """Of a report there may be so many that parsing them is work; a stored record is read however many it has."""
+        if info.context is REPORTED and len(metrics) > MOST_KEYS:
+            text = f"{len(metrics)} keys, and a trial has {MOST_KEYS} at most"
+            raise PydanticCustomError(TOO_MANY, "{text}", {"text": text})
+        for key in metrics:
+            MetricKey.parse(key)
+        return metrics
+
+    @model_validator(mode="after")
+    def _says_why(self) -> TrialResult:
+        if (self.outcome == "Failed") != (self.reason is not None):
+            raise ValueError("a failed trial has a reason, a succeeded one has none")
+        return self
+
+    @property
+    def content(self) -> str:
+        """A digest of what was measured: two copies of one report agree in it, two different results do not.
+
+        Defaults are left out, so that a field which a later schema adds does not change it.
+        """
+        return self.content_given(write_curves(self.curves))
+
+    def content_given(self, curves: bytes) -> str:
+        """`content`, where `curves` holds this result's curves as `write_curves` writes them."""
+        rest = self.model_dump_json(exclude={"schema_version", "curves"}, exclude_defaults=True)
+        return hashlib.sha256(rest.encode() + curves).hexdigest()[:32]
+
+
+class Progress(Data):
+    """Where a running trial stands. Sent often; only the newest matters."""
+
+    job_uid: str
+    index: int = Field(ge=0)
+    attempt: str
+    phase: Phase
+    epoch: int = 0
+    epochs: int = 0
+    fraction: float = Field(default=0.0, ge=0, le=1, description="Share of the trial's training that is done.")
+    loss: float | None = None
+    samples_per_second: float | None = None
+    at: AwareDatetime
+    point: EpochPoint | None = Field(default=None, description="The epoch that just ended, for live curves.")
+
+
+class ProgressReport(Data):
+    """An inbox entry that tells of progress."""
+
+    type: Literal["progress"] = "progress"
+    progress: Progress
+
+
+class ResultReport(Data):
+    """An inbox entry that carries a trial's one result."""
+
+    type: Literal["result"] = "result"
+    result: TrialResult
+
+
+Report = Annotated[ProgressReport | ResultReport, Field(discriminator="type")]
+REPORT: TypeAdapter[ProgressReport | ResultReport] = TypeAdapter(Report)
+
+
+def _absent(value: object) -> bool:
+    """What is not there is not written, so that records of older versions are written as they were read."""
+    return value is None
+
+
+class ClaimedTimes(Data):
+    """The wall times that a runner told, where the executor's stand in their place."""
+
+    started_at: AwareDatetime
+    finished_at: AwareDatetime
+
+
+class Observed(Data):
+    """What the collector saw itself of the process or pod that ran the trial.
+
+    `claimed` is there where the runner's clock disagreed by more than a margin: the result's times are the executor's.
+    `concurrent_trials` counts the most that ran at once where it ran, this one included, and `shared` is whether its
+    speed may depend on neighbours. Both stand over what the runner said; None where the collector did not look, as
+    before version 0.2. On one machine `shared` is None: there the number is the same for a whole race.
+    """
+
+    executor: Literal["local", "kubernetes"]
+    node: str | None = None
+    pod: str | None = None
+    image_id: str | None = None
+    queued_seconds: float | None = None
+    run_seconds: float | None = None
+    retries: int = 0
+    started_at: AwareDatetime | None = Field(default=None, exclude_if=_absent)
+    finished_at: AwareDatetime | None = Field(default=None, exclude_if=_absent)
+    claimed: ClaimedTimes | None = Field(default=None, exclude_if=_absent)
+    concurrent_trials: int | None = Field(default=None, ge=1, exclude_if=_absent)
+    shared: bool | None = Field(default=None, exclude_if=_absent)
+
+
+class JobInfo(Data):
+    """The job as results remember it, after the object is gone."""
+
+    schema_version: int = SCHEMA_VERSION
+    uid: str
+    name: str
+    namespace: str
+    board: str
+    created_at: AwareDatetime
+    trials: int
+    repeats: int
+    entries: tuple[str, ...]
+    document: Mapping[str, Any] = Field(description="The BenchmarkJob, to run it again.")
+
+
+class TrialRecord(Data):
+    """An accepted result: what the runner said, what the collector saw, and the configuration that was planned."""
+
+    schema_version: int = SCHEMA_VERSION
+    result: TrialResult
+    config: TrialConfig
+    observed: Observed
+    accepted_at: AwareDatetime
+
+    @property
+    def reported(self) -> TrialResult:
+        """The result as the runner told it: copies of one report agree in it, whatever its clock was."""
+        claimed = self.observed.claimed
+        return self.result if claimed is None else self.result.model_copy(update=claimed.__dict__)
+
+    @property
+    def shown_attempt(self) -> str:
+        """The attempt as pages show it: on a cluster the pod's name, since its uid attributes reports."""
+        if self.observed.executor == "local":
+            return self.result.attempt
+        return self.observed.pod or "not seen"
+
+    def cohort(self, key: MetricKey) -> Cohort | None:
+        """Where this record's value of `key` may be ranked; None where the conditions were not observed."""
+        return cohort(key.metric, self)
+
+
+def parse_record(text: str | bytes) -> TrialRecord:
+    """An accepted result from its JSON, brought up to the present schema.
+
+    Raises:
+        SchemaUnsupported: it was written by a newer Velodrome.
+        ValueError: it is no record; the message says why.
+    """
+    return _parsed(TrialRecord, text, "record")
+
+
+def parse_job(text: str | bytes) -> JobInfo:
+    """A job as results remember it, from its JSON. Raises as `parse_record` does."""
+    return _parsed(JobInfo, text, "job")
+
+
+def parse_result(text: str | bytes) -> TrialResult:
+    """A trial's own result from its JSON. Raises as `parse_record` does."""
+    return _parsed(TrialResult, text, "result")
+
+
+# Version n's step turns a document of version n into one of n + 1.
+Migrations = Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]]
+MIGRATIONS: Mapping[str, Migrations] = {"record": {}, "job": {}, "result": {}}
+
+_Kind = TypeVar("_Kind", bound=Data)
+
+
+def _parsed(model: type[_Kind], text: str | bytes, what: str) -> _Kind:
+    try:
+        document = from_json(text, allow_inf_nan=False)
+    except ValueError as error:
+        raise ValueError(f"the {what} is not JSON: {error}") from error
+    if not isinstance(document, dict):
+        raise ValueError(f"the {what} is not a JSON object")
+    version = document.get("schema_version")
+    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
+        raise ValueError(f"the {what} has no schema_version that is a number from 1 on, but {version!r}")
+    if version > SCHEMA_VERSION:
+        raise SchemaUnsupported(
+            f"the {what} has schema version {version}, this Velodrome reads up to {SCHEMA_VERSION}: update it"
+        )
+    for step in range(version, SCHEMA_VERSION):
+        document = {**MIGRATIONS[what][step](document), "schema_version": step + 1}
+    try:
+        return model.model_validate(document)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or what
+        raise ValueError(f"the {what} is not valid: {where}: {first['msg']}") from error
+
+
+def utc(seconds: float) -> datetime:
+    """A POSIX time in seconds as an aware datetime."""
+    return datetime.fromtimestamp(seconds, UTC)

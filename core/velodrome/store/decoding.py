@@ -1,0 +1,194 @@
+"""From what Redis holds to values. Pure: no I/O here.
+
+Every function raises ValueError where the bytes are not what Velodrome writes, and `SchemaUnsupported` where a newer
+Velodrome wrote them.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from operator import attrgetter
+
+from pydantic_core import from_json
+
+from velodrome.results import records as results
+from velodrome.results.cohorts import Cohort
+from velodrome.results.records import CURVES, EpochPoint, JobInfo, Outcome, Progress, TrialRecord, parse_record
+from velodrome.store.types import Changes, CohortSummary, Counts, EntryState, JobSamples, Rejection, Row, TrialSummary
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_LAST = datetime.max.replace(tzinfo=UTC)
+_LAST_MICROSECOND = (_LAST - _EPOCH) // timedelta(0, 0, 1)
+_SAMPLE = struct.Struct("<qd")
+# A kept trial: outcome (1 character), when it finished (16), digest (32), retries (6), then the summary.
+_RETRIES, _SUMMARY = slice(49, 55), slice(55, None)
+_STAMP = 16
+_ROW_REMEMBERED = 2048  # bytes: rows of more than a hundred values are read anew
+_JOB_REMEMBERED = 8192  # bytes: jobs of more than some twenty entries are read anew
+_OUTCOMES: Mapping[bytes, Outcome] = {b"S": "Succeeded", b"F": "Failed"}
+
+
+def moment(microseconds: float) -> datetime:
+    """Microseconds since 1970 as a time; the last there is for what lies behind it, as rounding may put it."""
+    return _EPOCH + timedelta(0, 0, microseconds) if microseconds < _LAST_MICROSECOND else _LAST
+
+
+def parse_conflict(text: bytes) -> TrialRecord:
+    """A result that was set aside, with its curves."""
+    record, curves = from_json(text)
+    return with_curves(parse_record(json.dumps(record)), parse_curves(json.dumps(curves).encode()))
+
+
+def with_curves(record: TrialRecord, curves: tuple[EpochPoint, ...]) -> TrialRecord:
+    """The record as it was before its curves were put elsewhere."""
+    return record.model_copy(update={"result": record.result.model_copy(update={"curves": curves})})
+
+
+def parse_curves(text: bytes) -> tuple[EpochPoint, ...]:
+    """An accepted result's curves."""
+    return CURVES.validate_json(text)
+
+
+def parse_live(text: bytes) -> tuple[EpochPoint, ...]:
+    """A running attempt's curves: an epoch that was reported twice counts once, in the order of epochs."""
+    points = (EpochPoint.model_validate_json(line) for line in text.split(b"\n")[1:])
+    return tuple(point for _, point in sorted({point.epoch: point for point in points}.items()))
+
+
+def parse_progress(index: int, text: bytes) -> Progress:
+    """A running trial's newest progress, without the epoch's point."""
+    progress = Progress.model_validate_json(text)
+    if progress.index != index:
+        raise ValueError(f"it is the progress of trial {progress.index}")
+    return progress
+
+
+def parse_trial(index: int, text: bytes) -> TrialSummary:
+    """A trial in short."""
+    entry, seed, reason, seconds = from_json(text[_SUMMARY])
+    return TrialSummary(index, entry, seed, _OUTCOMES[text[:1]], reason or None, seconds, int(text[_RETRIES]))
+
+
+def parse_changes(fields: Mapping[bytes, bytes]) -> dict[str, Changes]:
+    """By board, how often its results and its marks changed."""
+    numbers = {field.decode(): int(number) for field, number in fields.items()}
+    boards = {field.partition(":")[2] for field in numbers}
+    return {
+        board: Changes(numbers.get(f"results:{board}", 0), numbers.get(f"marks:{board}", 0)) for board in sorted(boards)
+    }
+
+
+def parse_job(text: bytes) -> JobInfo:
+    """A job as it was registered, which nobody may change: others may get the same."""
+    return _remembered_job(text) if len(text) <= _JOB_REMEMBERED else results.parse_job(text)
+
+
+# Each race that ends is judged beside the same older jobs of its board, and equal bytes are an equal job: some 10 MB.
+_remembered_job = lru_cache(maxsize=256)(results.parse_job)
+
+
+def parse_rejection(text: bytes) -> Rejection:
+    """A rejected report."""
+    return Rejection(*from_json(text))
+
+
+def parse_rows(texts: Iterable[bytes]) -> list[Row]:
+    """Ranking rows, by entry name."""
+    rows = [_remembered_row(text) if len(text) <= _ROW_REMEMBERED else _row(text) for text in texts]
+    return sorted(rows, key=attrgetter("entry"))
+
+
+def _row(text: bytes) -> Row:
+    """What is kept: the job's age, what the row says beside its values, when the last came, and the values."""
+    _, head, kept = text.split(b"\n", 2)
+    entry, identity, uid, name, planned = from_json(head)
+    samples = dict(_SAMPLE.iter_unpack(kept[_STAMP:]))
+    return Row(entry, identity, uid, name, planned, samples, moment(int(kept[:_STAMP], 16)))
+
+
+# A page is drawn again and again while few rows change, and equal bytes are an equal row: some 25 MB at most.
+_remembered_row = lru_cache(maxsize=4096)(_row)
+
+
+def forget() -> None:
+    """Empties what `parse_rows` and `parse_job` remember, for who wants to measure them."""
+    _remembered_row.cache_clear()
+    _remembered_job.cache_clear()
+
+
+def parse_samples(fields: Mapping[bytes, bytes]) -> tuple[JobSamples, ...]:
+    """All values of a job, by entry and metric key."""
+    found = []
+    for field, packed in fields.items():
+        key, cohort_id, entry = field.decode().split("\n")
+        found.append(JobSamples(entry, key, cohort_id, dict(_SAMPLE.iter_unpack(packed))))
+    return tuple(sorted(found, key=attrgetter("entry", "metric_key", "cohort_id")))
+
+
+def seeds(packed: bytes) -> frozenset[int]:
+    """The seeds of packed samples."""
+    return frozenset(seed for seed, _ in _SAMPLE.iter_unpack(packed))
+
+
+def parse_cohorts(fields: Mapping[bytes, bytes], found: Mapping[str, tuple[bytes, int]]) -> list[CohortSummary]:
+    """A metric key's cohorts, from the hash of them, and the conditions and number of ranking rows of each."""
+    summaries = []
+    for cohort_id, (conditions, entries) in found.items():
+        cohort = Cohort(cohort_id, from_json(conditions))
+        if not isinstance(cohort.conditions, dict):
+            raise TypeError(f"the conditions of cohort {cohort_id} are no object")
+        samples, last = fields[b"samples:" + cohort_id.encode()], fields[b"last:" + cohort_id.encode()]
+        summaries.append(
+            CohortSummary(cohort_id, cohort.conditions, cohort.words, entries, int(samples), moment(int(last, 16)))
+        )
+    return sorted(summaries, key=lambda summary: summary.last_at, reverse=True)
+
+
+def cohort_ids(fields: Iterable[bytes]) -> list[str]:
+    """The cohorts that a metric key's hash tells of."""
+    return [field.removeprefix(b"last:").decode() for field in fields if field.startswith(b"last:")]
+
+
+def entry_states(job: JobInfo, fields: Mapping[bytes, bytes], running: Iterable[bytes]) -> dict[str, EntryState]:
+    """How each entry stands, from the counters and the indices of the running trials."""
+    numbers: dict[str, dict[str, int]] = {"succeeded": {}, "failed": {}}
+    reasons: dict[str, dict[str, int]] = {}
+    identities: dict[str, str] = {}
+    for field, value in fields.items():
+        kind, _, rest = field.decode().partition(":")
+        if kind == "reason":
+            reason, _, entry = rest.partition(":")
+            reasons.setdefault(entry, {})[reason] = int(value)
+        elif kind == "id":
+            identities[rest] = value.decode()
+        else:
+            numbers[kind][rest] = int(value)
+    # Trials interleave entries: see velodrome.plan.
+    at_work = Counter(job.entries[int(index) % len(job.entries)] for index in running)
+    return {
+        entry: EntryState(
+            entry,
+            identities.get(entry),
+            job.repeats,
+            numbers["succeeded"].get(entry, 0),
+            numbers["failed"].get(entry, 0),
+            at_work[entry],
+            dict(sorted(reasons.get(entry, {}).items())),
+        )
+        for entry in job.entries
+    }
+
+
+def counts(fields: Mapping[bytes, bytes], conflicts: int, rejected: Mapping[bytes, bytes]) -> Counts:
+    """How a job's trials stand, from its counters."""
+    total = {
+        kind: sum(int(value) for field, value in fields.items() if field.startswith(kind))
+        for kind in (b"succeeded:", b"failed:")
+    }
+    by_reason = {reason.decode(): int(number) for reason, number in sorted(rejected.items())}
+    return Counts(total[b"succeeded:"], total[b"failed:"], conflicts, by_reason)

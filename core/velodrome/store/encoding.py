@@ -1,0 +1,230 @@
+"""From jobs and records to the arguments of the store's scripts. Pure: no I/O here.
+
+The scripts compare times and ages as text, so both are written with a fixed number of hexadecimal digits. Measured
+values are packed as IEEE doubles and everything else is JSON that the scripts keep and never write anew: a number that
+passed through Lua would lose digits.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+
+from velodrome import keys
+from velodrome.plan import entry_id
+from velodrome.results.records import JobInfo, Progress, TrialRecord, write_curves
+from velodrome.store.access import Argument
+from velodrome.store.rankings import Rankings, Shapes
+from velodrome.store.types import Rejection
+
+# A trial's live curve keeps about this much, the newest half and more; the accepted result has all of it.
+LIVE_BYTES = 128 * 1024
+REJECTIONS_KEPT = 100
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_PART_OF_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,252}")
+_LARGEST_SEED = 2**63 - 1
+_LARGEST_NUMBER = 10**15 - 1  # what Lua counts exactly, and more than any inbox will see
+
+
+def microseconds(moment: datetime) -> int:
+    """Whole microseconds since 1970, exactly; earlier moments count as 1970."""
+    return max(0, (moment - _EPOCH) // _MICROSECOND)
+
+
+def stamp(moment: datetime) -> str:
+    """A moment as text that sorts by time."""
+    return f"{microseconds(moment):016x}"
+
+
+@dataclass(frozen=True)
+class JobFacts:
+    """What accepting a record needs to know of its job."""
+
+    info: JobInfo
+
+    @cached_property
+    def age(self) -> str:
+        """Sorts jobs from old to new; jobs of the same microsecond by uid, so that there is always a newer one."""
+        return stamp(self.info.created_at) + self.info.uid.encode().hex()
+
+    @cached_property
+    def entries(self) -> frozenset[str]:
+        return frozenset(self.info.entries)
+
+
+def check_job(job: JobInfo) -> None:
+    """Holds a job to what the keys in Redis rely on.
+
+    Raises:
+        ValueError: it breaks one of them; the message names the field.
+    """
+    for field, text in (("uid", job.uid), ("board", job.board)):
+        if not _PART_OF_KEY.fullmatch(text):
+            raise ValueError(f"the job's {field} {text!r} must be letters, digits, dots, dashes and underscores")
+    if not job.entries or len(set(job.entries)) != len(job.entries):
+        raise ValueError(f"the job {job.uid} must have entries, each with a name of its own")
+    if job.trials != job.repeats * len(job.entries):
+        raise ValueError(f"the job {job.uid} has {job.trials} trials, but {len(job.entries)} entries x {job.repeats}")
+
+
+def check_record(job: JobFacts, record: TrialRecord) -> None:
+    """Holds a record to its job.
+
+    Raises:
+        ValueError: it does not belong there; the message names the field.
+    """
+    result, info = record.result, job.info
+    if result.job_uid != info.uid:
+        raise ValueError(f"the record is of job {result.job_uid!r}, not of {info.uid!r}")
+    if result.entry not in job.entries:
+        raise ValueError(f"the job {info.uid} has no entry {result.entry!r}")
+    if result.index >= info.trials:
+        raise ValueError(f"the job {info.uid} has trials 0 to {info.trials - 1}, not {result.index}")
+    if result.seed > _LARGEST_SEED:
+        raise ValueError(f"the seed {result.seed} is larger than {_LARGEST_SEED}")
+    if result.outcome == "Failed" and result.reason is None:
+        raise ValueError(f"trial {result.index} failed, but has no reason")
+
+
+def check_number(number: int) -> int:
+    """The number, if so many reports can have been collected.
+
+    Raises:
+        ValueError: they can't.
+    """
+    if not 0 <= number <= _LARGEST_NUMBER:
+        raise ValueError(f"{number!r} is no count of reports: it must be from 0 to {_LARGEST_NUMBER}")
+    return number
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A record on its way in: itself without its curves, and as JSON what is kept of it.
+
+    Its curves are kept as text alone, because a batch's thousands of epochs as objects cost more than all the rest.
+    `content` is the result's, curves included. `aside` marks what an export had as a conflict; `retries` is what was
+    counted there.
+    """
+
+    record: TrialRecord
+    text: str
+    curves: bytes
+    content: str
+    retries: int = 0
+    aside: bool = False
+
+    @classmethod
+    def of(cls, record: TrialRecord, retries: int = 0, *, aside: bool = False) -> Item:
+        """The item of a record."""
+        curves = write_curves(record.result.curves)
+        content = record.reported.content_given(curves)
+        bare = record.model_copy(update={"result": record.result.model_copy(update={"curves": ()})})
+        return cls(bare, bare.model_dump_json(), curves, content, retries, aside)
+
+
+# Keys that every batch names, in the order in which the script that accepts takes them; those of rankings follow.
+_PARTS: tuple[keys.JobPart, ...] = (
+    "info", "position", "trials", "records", "curves", "conflicts", "failures", "progress", "live", "entries",
+    "rejected", "rejections",
+)  # fmt: skip
+
+
+def encode(
+    job: JobFacts,
+    position: int,
+    items: Sequence[Item],
+    progress: Sequence[Progress],
+    rejected: Sequence[Rejection],
+    shapes: Shapes,
+) -> tuple[list[str], list[Argument]]:
+    """The keys and arguments of the script that accepts.
+
+    The first argument is a JSON object: facts of the job, how many results, progress reports and rejections follow, and
+    where values rank. Then come eleven arguments for each result, the values of each group, four arguments for each
+    progress report and three for each rejection.
+
+    Raises:
+        ValueError: a record does not belong to the job, or a number is no count of reports.
+    """
+    info = job.info
+    names = [*(keys.job(info.uid, part) for part in _PARTS), keys.inbox(info.uid), keys.BOARDS, keys.COHORTS]
+    names += [keys.job(info.uid, "samples"), keys.CHANGES]
+    rankings = Rankings(info.board, names)
+    arguments: list[Argument] = [""]
+    ids: dict[str, str] = {}
+    for number, item in enumerate(items, start=1):
+        check_record(job, item.record)
+        entry = item.record.result.entry
+        if entry not in ids:
+            ids[entry] = entry_id(item.record.config)
+        rankings.add(number, item.record.result, shapes.of(item.record))
+        arguments += _result(item)
+    arguments += rankings.values()
+    for report in progress:
+        arguments += _progress(report)
+    for rejection in rejected:
+        arguments += (check_number(int(rejection.id)), rejection.reason, _rejection(rejection))
+    head = {
+        "board": info.board,
+        "age": job.age,
+        "position": check_number(position),
+        "results": len(items),
+        "progress": len(progress),
+        "rejections": len(rejected),
+        "ids": ids,
+        "heads": {entry: row_head(info, entry, identity) for entry, identity in ids.items()},
+        "shapes": rankings.shapes(),
+        "groups": rankings.groups(),
+        "cohorts": rankings.conditions,
+        "live_bytes": LIVE_BYTES,
+        "rejections_kept": REJECTIONS_KEPT,
+    }
+    arguments[0] = json.dumps(head)
+    return names, arguments
+
+
+def _result(item: Item) -> tuple[Argument, ...]:
+    record, result = item.record, item.record.result
+    return (
+        result.outcome[0] + ("!" if item.aside else ""),
+        result.index,
+        stamp(result.finished_at) + item.content,
+        result.attempt,
+        result.entry,
+        result.reason or "",
+        item.retries,
+        stamp(record.accepted_at),
+        item.text,
+        item.curves,
+        _summary(record),
+    )
+
+
+def _summary(record: TrialRecord) -> str:
+    """What a list of trials shows, JSON: entry, seed, reason, run time in seconds."""
+    result, seconds = record.result, record.observed.run_seconds
+    if seconds is None:
+        seconds = max(0.0, (result.finished_at - result.started_at).total_seconds())
+    return json.dumps([result.entry, result.seed, result.reason or "", seconds])
+
+
+def row_head(job: JobInfo, entry: str, identity: str) -> str:
+    """What a ranking row says beside its values, JSON without a line end."""
+    return json.dumps([entry, identity, job.uid, job.name, job.repeats])
+
+
+def _rejection(rejection: Rejection) -> str:
+    """What is kept of it, JSON; whose report it was stands behind the rest, where that is known."""
+    sender = [] if rejection.attempt is None else [rejection.index, rejection.attempt]
+    return json.dumps([rejection.id, rejection.reason, rejection.message, *sender])
+
+
+def _progress(report: Progress) -> tuple[Argument, ...]:
+    point = report.point.model_dump_json() if report.point is not None else ""
+    return report.index, report.attempt, report.model_dump_json(exclude={"point"}), point

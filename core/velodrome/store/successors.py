@@ -1,0 +1,132 @@
+"""What ranks on a board once a job's values are gone: those of the newest job before it that has any. Reads only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from velodrome import keys
+from velodrome.results.records import parse_record
+from velodrome.store import decoding
+from velodrome.store.access import Access, text_of
+from velodrome.store.encoding import JobFacts, row_head, stamp
+from velodrome.store.removal import CohortChange, KeptRow
+
+if TYPE_CHECKING:
+    from velodrome.results.records import JobInfo
+
+_JOBS_AT_ONCE = 20
+_FIELDS_AT_ONCE = 1000
+
+Field = tuple[str, str, str]  # metric key, cohort and entry, as a job's samples are named
+
+
+def cohort_changes(redis: Access, job: JobInfo, older: Sequence[str], fields: Sequence[Field]) -> list[CohortChange]:
+    """What becomes of the rows of these samples of a job, where it is their newest; `older` jobs are newest first."""
+    age = JobFacts(job).age.encode()
+    places = sorted({(key, cohort) for key, cohort, _ in fields})
+    kept = redis.ask_all([("HGETALL", keys.board_rows(job.board, *place)) for place in places])
+    ranked = dict(zip(places, kept, strict=True))
+    leaving = [one for one in fields if KeptRow(ranked[one[:2]].get(one[2].encode(), b"")).age == age]
+    heirs = _heirs(redis, older, leaving)
+    changes = []
+    for place in places:
+        rows = {entry: KeptRow(text) for entry, text in ranked[place].items()}
+        changed = [one for one in leaving if one[:2] == place]
+        for one in changed:
+            rows.pop(one[2].encode())
+            if one in heirs:
+                rows[one[2].encode()] = KeptRow(heirs[one])
+        changes.append(CohortChange(*place, rows, frozenset(entry.encode() for _, _, entry in changed)))
+    return [change for change in changes if change.changed]
+
+
+def entry_heirs(
+    redis: Access, job: JobInfo, older: Sequence[str], entries: Sequence[str], *, inherit: bool = True
+) -> dict[str, bytes | None]:
+    """For each of these entries that the board has from this job: the age and uid of the next newest that has it."""
+    held = redis.ask("HMGET", keys.board_entries(job.board), *entries)
+    own = {
+        entry
+        for entry, text in zip(entries, held, strict=True)
+        if text and text.rpartition(b"\n")[2] == job.uid.encode()
+    }
+    found: dict[str, bytes | None] = dict.fromkeys(sorted(own))
+    for start in range(0, len(older) if inherit else 0, _JOBS_AT_ONCE):
+        missing = {entry for entry, heir in found.items() if heir is None}
+        if not missing:
+            break
+        for other in _jobs(redis, older[start : start + _JOBS_AT_ONCE]):
+            for entry in missing.intersection(other.entries):
+                if found[entry] is None:
+                    found[entry] = f"{JobFacts(other).age}\n{other.uid}".encode()
+    return found
+
+
+def _jobs(redis: Access, uids: Sequence[str]) -> Iterator[JobInfo]:
+    names = [keys.job(uid, "info") for uid in uids]
+    for name, text in zip(names, redis.ask("MGET", *names), strict=True):
+        if text is not None:
+            yield redis.parsed(decoding.parse_job, text, name)
+
+
+def _heirs(redis: Access, older: Sequence[str], fields: Sequence[Field]) -> dict[Field, bytes]:
+    """The rows that take the place of those, as far as an older job has values there."""
+    found: dict[Field, tuple[str, bytes]] = {}
+    left = list(fields)
+    for start in range(0, len(older), _JOBS_AT_ONCE):
+        if not left:
+            break
+        uids = older[start : start + _JOBS_AT_ONCE]
+        for uid, samples in zip(uids, _samples(redis, uids, left), strict=True):
+            for one, packed in samples.items():
+                found.setdefault(one, (uid, packed))
+        left = [one for one in left if one not in found]
+    rows: dict[Field, bytes] = {}
+    for uid in sorted({uid for uid, _ in found.values()}):
+        own = {one: packed for one, (giver, packed) in found.items() if giver == uid}
+        for job in _jobs(redis, [uid]):
+            rows.update(_rows_of(redis, job, own))
+    return rows
+
+
+def _samples(redis: Access, uids: Sequence[str], fields: Sequence[Field]) -> list[dict[Field, bytes]]:
+    """Of each job, what it has of these samples."""
+    found: list[dict[Field, bytes]] = [{} for _ in uids]
+    for start in range(0, len(fields), _FIELDS_AT_ONCE):
+        some = fields[start : start + _FIELDS_AT_ONCE]
+        names = ["\n".join(one) for one in some]
+        answers = redis.ask_all([("HMGET", keys.job(uid, "samples"), *names) for uid in uids])
+        for samples, answer in zip(found, answers, strict=True):
+            samples |= {one: packed for one, packed in zip(some, answer, strict=True) if packed}
+    return found
+
+
+def _rows_of(redis: Access, job: JobInfo, samples: Mapping[Field, bytes]) -> Iterator[tuple[Field, bytes]]:
+    """The job's samples as rows of the board."""
+    facts, entries = JobFacts(job), sorted({entry for _, _, entry in samples})
+    identities = redis.ask("HMGET", keys.job(job.uid, "entries"), *(f"id:{entry}" for entry in entries))
+    for entry, identity in zip(entries, identities, strict=True):
+        head = row_head(job, entry, text_of(identity or b""))
+        accepted = _accepted(redis, job, entry)
+        for one, packed in samples.items():
+            if one[2] == entry:
+                seeds = decoding.seeds(packed)
+                moments = [at for seed, metrics, at in accepted if seed in seeds and one[0] in metrics]
+                last = max(moments, default=stamp(job.created_at))
+                yield one, f"{facts.age}\n{head}\n{last}".encode() + packed
+
+
+def _accepted(redis: Access, job: JobInfo, entry: str) -> list[tuple[int, frozenset[str], str]]:
+    """Of the entry's results: the seed, the metrics that have a value, and when it was accepted."""
+    where = keys.job(job.uid, "records")
+    indices = range(job.entries.index(entry), job.trials, len(job.entries))  # trials interleave entries
+    found = []
+    for start in range(0, len(indices), _FIELDS_AT_ONCE):
+        some = indices[start : start + _FIELDS_AT_ONCE]
+        for index, text in zip(some, redis.ask("HMGET", where, *some), strict=True):
+            if text is not None:
+                record = redis.parsed(parse_record, text, where, index)
+                metrics = frozenset(record.result.metrics)
+                found.append((record.result.seed, metrics, stamp(record.accepted_at)))
+    return found

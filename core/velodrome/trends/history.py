@@ -1,0 +1,107 @@
+"""An entry's values of one metric, job after job: what regressions and change points are looked for in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from math import fsum
+from typing import TYPE_CHECKING
+
+from velodrome.metrics import measurable
+
+if TYPE_CHECKING:
+    from velodrome.results.records import JobInfo
+    from velodrome.store import JobSamples, Reader
+
+# Jobs that are looked back at. What changed longer ago is history, and a walk over it would cost every new job.
+JOBS_BACK = 60
+
+
+@dataclass(frozen=True)
+class Point:
+    """What one job measured of an entry's metric, in one cohort: `values` by seed, of `planned` ones."""
+
+    job_uid: str
+    job_name: str
+    at: datetime
+    entry: str
+    cohort_id: str
+    values: Mapping[int, float]
+    planned: int
+
+    @cached_property
+    def mean(self) -> float:
+        return fsum(self.values.values()) / len(self.values)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every planned trial gave a value under these conditions."""
+        return len(self.values) == self.planned
+
+
+@dataclass(frozen=True)
+class BoardHistory:
+    """The newest jobs of a board, oldest first, with their values and the identities of their entries."""
+
+    jobs: tuple[JobInfo, ...]
+    samples: Sequence[Mapping[tuple[str, str], tuple[JobSamples, ...]]]
+    ids: Sequence[Mapping[str, str]]
+
+    def points(self, entry: str, metric_key: str) -> tuple[Point, ...]:
+        """The entry's values of the metric, oldest first, in whichever cohorts.
+
+        A job has the entry under its name; or, where it has none of that name, one that is the same by identity: the
+        same model and training, called otherwise. A job whose trials saw different conditions gives those of most.
+        """
+        identity = next((ids[entry] for ids in reversed(self.ids) if entry in ids), None)
+        found = []
+        for place, (job, ids) in enumerate(zip(self.jobs, self.ids, strict=True)):
+            name = entry
+            if entry not in job.entries:
+                name = next((other for other, known in ids.items() if known == identity), entry)
+            found.append(self.point(place, name, metric_key))
+        return tuple(point for point in found if point is not None)
+
+    def point(self, place: int, entry: str, metric_key: str) -> Point | None:
+        """What the job at that place has of the metric, under the entry's very name; None where it has nothing.
+
+        A value that is too large or too small to have a mean is as good as none.
+        """
+        job, choice = self.jobs[place], self.samples[place].get((entry, metric_key))
+        if not choice:
+            return None
+        most = max(choice, key=lambda one: (len(one.values), one.cohort_id))
+        values = most.values
+        if not all(map(measurable, values.values())):
+            values = {seed: value for seed, value in values.items() if measurable(value)}
+        if not values:
+            return None
+        return Point(job.uid, job.name, job.created_at, entry, most.cohort_id, values, job.repeats)
+
+    def until(self, place: int, limit: int = JOBS_BACK) -> BoardHistory:
+        """The history that ended with the job at that place: it and up to `limit` before it."""
+        part = slice(max(0, place - limit), place + 1)
+        return BoardHistory(self.jobs[part], self.samples[part], self.ids[part])
+
+
+def read_history(reader: Reader, board: str, until: str | None = None, limit: int = JOBS_BACK) -> BoardHistory:
+    """The board's newest jobs, the one of the uid `until` and up to `limit` before it. Raises as the store does."""
+    jobs: list[JobInfo] = []
+    offset = 0
+    while len(jobs) <= limit and (page := reader.jobs(board, limit + 1, offset)):
+        started = until is None or bool(jobs)
+        first = 0 if started else next((place for place, job in enumerate(page) if job.uid == until), len(page))
+        jobs += page[first:]
+        offset += len(page)
+    jobs = jobs[: limit + 1][::-1]
+    uids = [job.uid for job in jobs]
+    by_name: list[Mapping[tuple[str, str], tuple[JobSamples, ...]]] = []
+    for samples in reader.samples(uids):
+        grouped: dict[tuple[str, str], tuple[JobSamples, ...]] = {}
+        for one in samples:
+            where = one.entry, one.metric_key
+            grouped[where] = (*grouped.get(where, ()), one)
+        by_name.append(grouped)
+    return BoardHistory(tuple(jobs), by_name, reader.entry_ids(uids))

@@ -1,0 +1,233 @@
+"""Did a job make anything worse? From accepted results to a verdict for each entry and objective, with its reason.
+
+What is compared with what is `velodrome.trends.baselines`; whether it differs, `velodrome.stats.regression`. Why so:
+docs/decisions/0012-regressions-and-change-points.md.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from velodrome.metrics import MetricKey
+from velodrome.results.conditions import differences
+from velodrome.results.objectives import board_objectives
+from velodrome.spec import Regression
+from velodrome.stats.regression import Change, holm
+from velodrome.trends import verdicts
+from velodrome.trends.baselines import Compared, Marks, called, walk
+from velodrome.trends.history import JOBS_BACK, BoardHistory, read_history
+from velodrome.trends.verdicts import Verdict
+from velodrome.units import quantity
+
+if TYPE_CHECKING:
+    from velodrome.results.records import JobInfo
+    from velodrome.store import Reader
+
+# How many of the facts in which two cohorts differ a sentence names.
+_FACTS_NAMED = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """One entry's objective in one job against its baseline.
+
+    `relative_change` is (new - old) / |old|, so its good sign is the metric's; `low` and `high` bound it at confidence
+    1 - alpha, for this comparison alone. `p_value` is corrected for all comparisons of the job (Holm). Where there is
+    nothing to compare with, the verdict is Unknown and what is not known is None. `acknowledged` says that a person
+    accepted the change: no alarm.
+    """
+
+    board: str
+    entry: str
+    objective: str
+    metric_key: str
+    cohort_id: str
+    verdict: Verdict
+    reason: str
+    relative_change: float | None
+    low: float | None
+    high: float | None
+    p_value: float | None
+    samples: int
+    baseline_samples: int
+    mean: float | None
+    baseline_mean: float | None
+    baseline_uid: str | None
+    job_uid: str
+    sentence: str
+    acknowledged: bool
+
+    @property
+    def awaits_confirmation(self) -> bool:
+        """Whether a second job has to confirm this."""
+        return self.reason == verdicts.AWAITING_CONFIRMATION and not self.acknowledged
+
+
+def judge(reader: Reader, uid: str) -> tuple[Comparison, ...]:
+    """A verdict for each entry and objective of the job that has values; none for an unknown job.
+
+    The rules are those of the job's `spec.regression`. Baselines are older jobs of the same board: the one that the
+    spec names, else the one that was pinned, else the newest whose values are complete, of the same cohort, and not
+    themselves a regression that nobody accepted: a bad level does not become normal by lasting.
+
+    Where the rules want a regression confirmed, the next job that has the values decides; until there is one the
+    verdict is Unknown, AwaitingConfirmation.
+
+    Raises:
+        As the store does.
+    """
+    job = reader.job(uid)
+    if job is None:
+        return ()
+    found = judge_in(reader, read_history(reader, job.board, uid))
+    awaiting = any(one.reason == verdicts.AWAITING_CONFIRMATION for one in found)
+    return _confirmed(reader, found) if awaiting else found
+
+
+def judge_in(reader: Reader, history: BoardHistory) -> tuple[Comparison, ...]:
+    """`judge` as it was when the last job of a history was the newest: what a later one confirms is open."""
+    job = history.jobs[-1]
+    rules, marks = rules_of(job), marks_of(reader, job, history)
+    found = [
+        (objective.name, compared)
+        for objective in board_objectives([job])
+        for entry in job.entries
+        if (compared := _compare(history, job, entry, objective.key, rules, marks)) is not None
+    ]
+    # A comparison that is still to come counts already: a verdict of a race in progress is not taken back for it.
+    to_come = sum(step.reason == verdicts.INCOMPLETE for _, step in found)
+    adjusted = iter(holm([*(step.p_value for _, step in found if step.p_value is not None), *[1.0] * to_come]))
+    return tuple(
+        _told(reader, job, name, step, None if step.p_value is None else next(adjusted), rules) for name, step in found
+    )
+
+
+def _confirmed(reader: Reader, found: tuple[Comparison, ...]) -> tuple[Comparison, ...]:
+    """The comparisons of a job, with what the next job that has the values made of those that it had to confirm."""
+    history = read_history(reader, found[0].board, limit=2 * JOBS_BACK)
+    own = next((place for place, job in enumerate(history.jobs) if job.uid == found[0].job_uid), len(history.jobs))
+    final = {(one.entry, one.metric_key): one for one in found}
+    for place in range(own + 1, len(history.jobs)):
+        awaiting = {where for where, one in final.items() if one.reason == verdicts.AWAITING_CONFIRMATION}
+        points = (history.point(place, *where) for where in awaiting)
+        if not any(point is not None and point.complete for point in points):
+            continue
+        for later in judge_in(reader, history.until(place)):
+            where = later.entry, later.metric_key
+            if where in awaiting and later.verdict != "Unknown" and later.cohort_id == final[where].cohort_id:
+                final[where] = _decided(final[where], history.jobs[place].name, again=later.verdict == "Regressed")
+    return tuple(final.values())
+
+
+def _decided(one: Comparison, job_name: str, *, again: bool) -> Comparison:
+    reason = verdicts.SIGNIFICANTLY_WORSE if again else verdicts.NOT_CONFIRMED
+    words = f"worse, as job {job_name} confirmed" if again else f"looked worse, which job {job_name} did not confirm"
+    sentence = one.sentence.replace(_VERDICT_WORDS[verdicts.AWAITING_CONFIRMATION], words, 1)
+    return replace(one, verdict="Regressed" if again else "Unchanged", reason=reason, sentence=sentence)
+
+
+def rules_of(job: JobInfo) -> Regression:
+    """The job's `spec.regression`."""
+    return Regression.model_validate(job.document.get("spec", {}).get("regression") or {})
+
+
+def marks_of(reader: Reader, job: JobInfo, history: BoardHistory) -> Marks:
+    """What people said about the job's board; the spec's baseline is a uid, or the newest older job of that name."""
+    named = rules_of(job).baseline
+    if named is not None:
+        older = [other for other in history.jobs if other.uid != job.uid]
+        named = next((other.uid for other in reversed(older) if named in (other.uid, other.name)), named)
+    return Marks.of(reader.baselines(job.board), reader.acknowledgements(job.board), named)
+
+
+def _compare(
+    history: BoardHistory, job: JobInfo, entry: str, key: MetricKey, rules: Regression, marks: Marks
+) -> Compared | None:
+    points = history.points(entry, str(key))
+    if not points or points[-1].job_uid != job.uid:
+        return None
+    return walk(points, key, rules, marks, last_alone=True)[-1]
+
+
+def _told(
+    reader: Reader, job: JobInfo, objective: str, step: Compared, adjusted: float | None, rules: Regression
+) -> Comparison:
+    verdict, reason = outcome(step, rules, adjusted)
+    found, baseline = step.change, step.baseline
+    return Comparison(
+        board=job.board,
+        entry=step.point.entry,
+        objective=objective,
+        metric_key=str(step.key),
+        cohort_id=step.point.cohort_id,
+        verdict=verdict,
+        reason=reason,
+        relative_change=found.relative if found else None,
+        low=found.low if found else None,
+        high=found.high if found else None,
+        p_value=adjusted,
+        samples=len(step.point.values),
+        baseline_samples=len(baseline.values) if baseline else 0,
+        mean=step.point.mean,
+        baseline_mean=baseline.mean if baseline else None,
+        baseline_uid=baseline.job_uid if baseline else None,
+        job_uid=job.uid,
+        sentence=f"{step.point.entry}, {objective}: {_words(reader, step, reason, rules)}",
+        acknowledged=step.acknowledged,
+    )
+
+
+def outcome(step: Compared, rules: Regression, adjusted: float | None) -> tuple[Verdict, str]:
+    """The verdict with its reason, by the corrected p-value (None where there is none)."""
+    verdict = called(step, rules, adjusted)
+    if verdict == "Unknown" or step.change is None:
+        return "Unknown", step.reason
+    if verdict == "Regressed" and rules.confirm and not step.repeated:
+        return "Unknown", verdicts.AWAITING_CONFIRMATION
+    if verdict == "Unchanged":
+        small = abs(step.change.relative or 0) < rules.min_relative_change
+        significant = adjusted is not None and adjusted <= rules.alpha
+        return verdict, verdicts.TOO_SMALL if small and significant else verdicts.NOT_SIGNIFICANT
+    return verdict, verdicts.SIGNIFICANTLY_WORSE if verdict == "Regressed" else verdicts.SIGNIFICANTLY_BETTER
+
+
+def _words(reader: Reader, step: Compared, reason: str, rules: Regression) -> str:
+    point, found = step.point, step.change
+    if found is not None and step.baseline is not None and reason in _VERDICT_WORDS:
+        unit = step.key.metric.unit
+        floor = "; the spread between earlier jobs decided" if found.floor else ""
+        return (
+            f"{_VERDICT_WORDS[reason]}: {quantity(unit, found.baseline_mean)} in job {step.baseline.job_name}, now "
+            f"{quantity(unit, found.mean)} ({_change_words(found, rules)}, n {len(step.baseline.values)} and "
+            f"{len(point.values)}{floor})."
+        )
+    if reason == verdicts.NEW_COHORT and step.previous_cohort is not None:
+        apart = differences(reader.conditions(point.cohort_id), reader.conditions(step.previous_cohort))
+        named = "; ".join(str(one) for one in apart[:_FACTS_NAMED]) or "they differ"
+        more = f"; and {len(apart) - _FACTS_NAMED} more" if len(apart) > _FACTS_NAMED else ""
+        return f"new conditions, so a new baseline starts here ({named}{more})."
+    return {
+        verdicts.NO_BASELINE: "the first complete result under these conditions: later ones are compared with it.",
+        verdicts.NEW_COHORT: "the baseline was measured under other conditions, so nothing compares with it.",
+        verdicts.TOO_FEW_SAMPLES: f"fewer than {rules.min_samples} trials on one side say too little.",
+        verdicts.INCOMPLETE: f"{len(point.values)} of {point.planned} trials gave a value under the same conditions.",
+        verdicts.BASELINE_MISSING: "the pinned baseline has no value of it, or lies too far back.",
+        verdicts.BASELINE_ZERO: "the baseline is 0, so no change is relative to it.",
+    }.get(reason, "too little is known.")
+
+
+_VERDICT_WORDS = {
+    verdicts.SIGNIFICANTLY_WORSE: "worse",
+    verdicts.SIGNIFICANTLY_BETTER: "better",
+    verdicts.NOT_SIGNIFICANT: "no significant change",
+    verdicts.TOO_SMALL: "changed by less than what matters",
+    verdicts.AWAITING_CONFIRMATION: "looks worse, which a second job has to confirm",
+}
+
+
+def _change_words(found: Change, rules: Regression) -> str:
+    if found.relative is None or found.low is None or found.high is None:
+        return "change unknown"
+    level = f"{100 * (1 - rules.alpha):g} %"
+    return f"{100 * found.relative:+.2g} %, {level} interval {100 * found.low:+.2g} to {100 * found.high:+.2g} %"
