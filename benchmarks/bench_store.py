@@ -29,6 +29,7 @@ from velodrome.collector import Collector
 from velodrome.errors import StoreUnavailable
 from velodrome.metrics import MetricKey
 from velodrome.plan import Plan, plan
+from velodrome.results.cohorts import cohort_of
 from velodrome.results.records import (
     DatasetFacts,
     Environment,
@@ -271,7 +272,7 @@ def scan(store: Store, board: str, key: str, cohort_id: str) -> dict[str, tuple[
         of_job: dict[str, dict[int, float]] = {}
         for first in range(0, job.trials, BATCH):
             for record in store.records(job.uid, first, BATCH):
-                cohort = record.cohort(MetricKey.parse(key))
+                cohort = cohort_of(record, MetricKey.parse(key))
                 if cohort is not None and cohort.id == cohort_id and key in record.result.metrics:
                     of_job.setdefault(record.result.entry, {})[record.result.seed] = record.result.metrics[key]
         for entry, samples in of_job.items():

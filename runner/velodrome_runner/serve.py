@@ -185,7 +185,7 @@ class Server:
             os.environ.update(order.env)
             if _cuda_is_spoilt():
                 os.execv(sys.executable, [sys.executable, "-m", "velodrome_runner"])  # noqa: S606 - no shell is needed
-            from velodrome_runner.__main__ import run_one
+            from velodrome_runner.process import run_one
 
             code = run_one()
         except SystemExit as error:

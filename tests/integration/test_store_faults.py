@@ -21,6 +21,7 @@ from redis.retry import Retry
 from velodrome import keys
 from velodrome.errors import SchemaUnsupported, StoreRefused, StoreUnavailable, VelodromeError
 from velodrome.metrics import MetricKey
+from velodrome.results.cohorts import cohort_of
 from velodrome.results.records import ResultReport, TrialRecord
 from velodrome.store import Rejection, Store, open_store
 from velodrome.store.edge import translate
@@ -286,7 +287,7 @@ def fill(store: Store, race: Race) -> None:
 
 def reads(store: Store, race: Race) -> list[Callable[[], object]]:
     """Every way to read."""
-    cohort = race.record(0).cohort(MetricKey.parse("accuracy"))
+    cohort = cohort_of(race.record(0), MetricKey.parse("accuracy"))
     assert cohort is not None
     return [
         store.jobs,
@@ -388,7 +389,7 @@ def test_a_batch_that_builds_on_garbage_is_refused_whole(
 ) -> None:
     fill(store, race)
     client: Any = redis_server.client()
-    cohort = race.record(0).cohort(MetricKey.parse("accuracy"))
+    cohort = cohort_of(race.record(0), MetricKey.parse("accuracy"))
     assert cohort is not None
     batch = [race.record(3), race.record(1, attempt="a2"), race.record(4), race.record(2, failed="OutOfMemory")]
     for key, field in (

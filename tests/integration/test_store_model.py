@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from velodrome.metrics import MetricKey
+from velodrome.results.cohorts import cohort_of
 from velodrome.results.records import TrialRecord
 from velodrome.store import Store, Verdict, open_store
 
@@ -204,7 +205,7 @@ class StoreMachine(RuleBasedStateMachine):
     def expected_rankings(self, key: str) -> dict[str, tuple[int, int, datetime, dict[str, Ranked]]]:
         values: dict[str, dict[str, dict[str, list[TrialRecord]]]] = {}  # cohort -> entry -> uid -> records
         for race, record in self.standing():
-            cohort = record.cohort(MetricKey.parse(key))
+            cohort = cohort_of(record, MetricKey.parse(key))
             if record.result.outcome == "Succeeded" and cohort is not None:
                 by_entry = values.setdefault(cohort.id, {})
                 by_entry.setdefault(record.result.entry, {}).setdefault(race.uid, []).append(record)

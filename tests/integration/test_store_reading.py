@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from velodrome import keys
 from velodrome.metrics import MetricKey
 from velodrome.plan import entry_id
+from velodrome.results.cohorts import cohort_of
 from velodrome.store import Store
 
 if TYPE_CHECKING:
@@ -185,7 +186,7 @@ def test_every_key_goes_to_the_cohort_of_its_record(
         store.accept(race.uid, 0, [race.record(0)])
 
     for key in (ACCURACY, LATENCY, "parameters"):
-        expected = [race.record(0).cohort(MetricKey.parse(key)) for race in races]
+        expected = [cohort_of(race.record(0), MetricKey.parse(key)) for race in races]
         assert {cohort.cohort_id for cohort in store.cohorts("digits", key)} == {c.id for c in expected if c}
     assert len(store.cohorts("digits", LATENCY)) == cohorts
 

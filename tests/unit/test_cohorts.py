@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from velodrome.metrics import CATALOGUE, MetricKey
-from velodrome.results.cohorts import Cohort
+from velodrome.results.cohorts import Cohort, cohort_of
 from velodrome.results.records import TrialRecord
 from velodrome.store.rankings import Shapes
 
@@ -44,7 +44,7 @@ def record(changes: dict[str, Any] | None = None) -> TrialRecord:
 
 
 def cohort(key: str, changes: dict[str, Any] | None = None) -> Cohort:
-    found = record(changes).cohort(MetricKey.parse(key))
+    found = cohort_of(record(changes), MetricKey.parse(key))
     assert found is not None
     return found
 
@@ -125,7 +125,7 @@ def test_a_budget_in_seconds_makes_quality_depend_on_the_machine() -> None:
 
 @pytest.mark.parametrize("part", ["dataset", "environment"])
 def test_what_was_not_observed_is_ranked_nowhere(part: str) -> None:
-    assert record({f"result.{part}": None}).cohort(MetricKey.of("accuracy")) is None
+    assert cohort_of(record({f"result.{part}": None}), MetricKey.of("accuracy")) is None
 
 
 def test_batch_sizes_share_their_conditions_and_the_key_tells_them_apart() -> None:
@@ -184,4 +184,4 @@ def test_the_order_of_fields_makes_no_difference(budget: list[str], environment:
     shuffled["config"]["budget"] = {name: RECORD["config"]["budget"][name] for name in budget}
     shuffled["result"]["environment"] = {name: RECORD["result"]["environment"][name] for name in environment}
     for key in ALL:
-        assert TrialRecord.model_validate(shuffled).cohort(MetricKey.parse(key)) == cohort(key)
+        assert cohort_of(TrialRecord.model_validate(shuffled), MetricKey.parse(key)) == cohort(key)

@@ -166,7 +166,7 @@ def _beside_the_console() -> list[Path]:
     return [main, *(path for path in cli if path.name not in ("console.py", "screen.py"))]
 
 
-@pytest.mark.parametrize("path", _beside_the_console(), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", _beside_the_console(), ids=lambda path: str(path.relative_to(ROOT)))
 def test_nobody_prints_but_the_console(path: Path) -> None:
     assert _prints(path) == []
 

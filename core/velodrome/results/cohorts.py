@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from velodrome.canonical import digest
-from velodrome.metrics import CATALOGUE, Metric
+from velodrome.metrics import CATALOGUE, Metric, MetricKey
 from velodrome.plan import TrialConfig
+from velodrome.results.records import DatasetFacts, GrantedResources, Observed, TrialRecord
 from velodrome.spec import Strict
-
-if TYPE_CHECKING:  # results says which cohort a record belongs to, and so imports this module
-    from velodrome.results.records import DatasetFacts, GrantedResources, Observed, TrialRecord
 
 # Changes when a metric's definition changes, so that old and new values are not ranked together.
 EVALUATION_PROTOCOL = 1
@@ -36,12 +34,12 @@ class Cohort:
         return " · ".join(words(self.conditions[name]) for name, words in _WORDS.items() if name in self.conditions)
 
 
-def cohort(metric: Metric, record: TrialRecord) -> Cohort | None:
-    """The cohort of a metric's value in a record, from what was observed; None if that is too little.
+def cohort_of(record: TrialRecord, key: MetricKey) -> Cohort | None:
+    """Where a record's value of `key` may be ranked, from what was observed; None if that is too little.
 
     A budget in seconds makes quality depend on speed: then hardware, software and resources belong to every cohort.
     """
-    result = record.result
+    metric, result = key.metric, record.result
     if result.dataset is None or result.environment is None:
         return None
     names = list(metric.depends_on)

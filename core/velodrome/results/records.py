@@ -29,7 +29,6 @@ from velodrome.errors import SchemaUnsupported
 from velodrome.keys import SCHEMA_VERSION
 from velodrome.metrics import MetricKey
 from velodrome.plan import TrialConfig
-from velodrome.results.cohorts import Cohort, cohort
 
 LOG_TAIL_LIMIT = 16 * 1024
 
@@ -292,10 +291,6 @@ class TrialRecord(Data):
         if self.observed.executor == "local":
             return self.result.attempt
         return self.observed.pod or "not seen"
-
-    def cohort(self, key: MetricKey) -> Cohort | None:
-        """Where this record's value of `key` may be ranked; None where the conditions were not observed."""
-        return cohort(key.metric, self)
 
 
 def parse_record(text: str | bytes) -> TrialRecord:

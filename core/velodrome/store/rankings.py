@@ -15,7 +15,7 @@ from typing import Any
 
 from velodrome import keys
 from velodrome.metrics import MetricKey
-from velodrome.results.cohorts import Cohort
+from velodrome.results.cohorts import Cohort, cohort_of
 from velodrome.results.records import TrialRecord, TrialResult
 
 # What entries of one job may differ in is no condition, so no cohort depends on it.
@@ -52,7 +52,7 @@ class Shapes:
         )
         shape = self._made.get(facts)
         if shape is None:
-            cohorts = tuple(record.cohort(MetricKey.parse(name)) for name in names)
+            cohorts = tuple(cohort_of(record, MetricKey.parse(name)) for name in names)
             shape = Shape(names, tuple(cohort for cohort in cohorts if cohort is not None))
             if len(self._made) >= self._size:
                 self._made.clear()

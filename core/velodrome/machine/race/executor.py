@@ -18,9 +18,8 @@ from velodrome import keys
 from velodrome.errors import LocalError
 from velodrome.kernel import host
 from velodrome.machine.home import Home
-from velodrome.machine.processes.keeper import Keeper
 from velodrome.machine.processes.lock import Track
-from velodrome.machine.processes.starter import Event, Exited, Gone, Refused, Started
+from velodrome.machine.processes.starter import Event, Exited, Gone, Keeper, Refused, Started
 from velodrome.machine.processes.stop import Stop
 from velodrome.machine.race import decisions, events
 from velodrome.machine.race.attempts import Attempt, Attempts
