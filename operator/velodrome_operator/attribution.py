@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable
 
-from velodrome.errors import StoreUnavailable
+from velodrome.errors import StoreUnavailable, VelodromeError
 from velodrome.results.records import Observed
-from velodrome_operator.cluster import Cluster, Refused, Unavailable
+from velodrome_operator.cluster import Cluster
 from velodrome_operator.race import Race
 from velodrome_operator.races import Races
 
@@ -75,5 +75,5 @@ async def _in_time(question: Awaitable[None]) -> None:
     try:
         async with asyncio.timeout(_LOOKUP_SECONDS):
             await question
-    except (Unavailable, Refused, TimeoutError) as error:
+    except (VelodromeError, TimeoutError) as error:
         raise Unattributed(f"a report can't be attributed: {str(error) or 'the API server does not answer'}") from error

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import get_args
 
 from velodrome.collector import REASONS, Collected, Collector, Slice
-from velodrome.errors import SpecError, StoreRefused, StoreUnavailable
+from velodrome.errors import ActionNeeded, TryAgain, VelodromeError
 from velodrome.store import InboxSize, Room, Store, Verdict
 from velodrome_operator.attribution import Attribution, Unattributed, Witness
 from velodrome_operator.cluster import Cluster
@@ -113,7 +113,7 @@ class Collection:
             if waiting:  # before Redis is probed: one that an inbox has filled takes nothing until that is gone
                 await self._end_poisoned(going, waiting, await asyncio.to_thread(self._store.room))
             await self._probe_now_and_then()
-        except (StoreUnavailable, StoreRefused) as error:
+        except VelodromeError as error:
             return self._note_all(error)
         self.waiting = len(waiting)
         self.last_round, self.collected_at, self.redis_up = time.monotonic(), self._clock(), True
@@ -157,11 +157,11 @@ class Collection:
                 small = False
                 if race.ended or race.poison is not None:
                     return
-        except StoreUnavailable as error:
+        except TryAgain as error:
             self._note(race, str(error))
             if isinstance(error, Unattributed):
                 self._pause(race)
-        except (StoreRefused, SpecError) as error:
+        except ActionNeeded as error:
             self._note(race, str(error))
             self._pause(race)
         except Exception as error:  # whatever is odd about one race, the others' results come

@@ -14,7 +14,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from velodrome.errors import SpecError, StoreRefused, StoreUnavailable
+from velodrome.errors import ActionNeeded, SpecError, StoreUnavailable, TryAgain, VelodromeError
 from velodrome.monitoring import telemetry
 from velodrome.plan import Plan
 from velodrome.store import Store, TrialSummary
@@ -22,7 +22,7 @@ from velodrome.trends.verdicts import AWAITING_CONFIRMATION
 from velodrome_operator import status, wording
 from velodrome_operator.access import Access
 from velodrome_operator.children import Manifest, Settings, children, is_kueue
-from velodrome_operator.cluster import Cluster, Conflict, NameTaken, Refused, Unavailable
+from velodrome_operator.cluster import Cluster, Conflict, NameTaken
 from velodrome_operator.decision import Decision, Observation, Verdict, decide, ended_unseen, podless
 from velodrome_operator.families import PASS_BOUNDS, Buckets
 from velodrome_operator.judging import Judging
@@ -110,22 +110,15 @@ class Controller:
         outcome = "Succeeded"
         try:
             again = await self._pass(race)
-        except (Unavailable, Conflict) as error:
+        except TryAgain as error:
             outcome = error.reason
             self._retry(race, error, logging.INFO)
-        except StoreUnavailable as error:
-            outcome = error.reason
-            self._retry(race, error, logging.INFO)
-            if self._tries[uid] >= _TRIES_UNTOLD:
+            if isinstance(error, StoreUnavailable) and self._tries[uid] >= _TRIES_UNTOLD:
                 await self._tell(race, error)
-        except (Refused, StoreRefused) as error:
+        except ActionNeeded as error:
             outcome = error.reason
             self._retry(race, error, logging.WARNING)
             await self._stall(race, error.reason, wording.summary(str(error)))
-        except NameTaken as error:
-            outcome = error.reason
-            self._retry(race, error, logging.WARNING)
-            await self._stall(race, error.reason, str(error))
         except Exception as error:  # whatever is odd about one object, it costs its own race a condition
             outcome = "Unexpected"
             log.exception("a pass ended by an error that nobody expected", extra=_names(race))
@@ -146,7 +139,7 @@ class Controller:
         log.log(level, "%s; again in %.0f s", error, wait, extra=_names(race))
         self.wakeups.wake(race.uid, wait)
 
-    async def _tell(self, race: Race, error: Unavailable | Refused | StoreRefused | Exception) -> None:
+    async def _tell(self, race: Race, error: StoreUnavailable) -> None:
         """Puts what a person must act on into the status, as far as that can be written."""
         message = wording.summary(str(error))
         present = race.status
@@ -154,7 +147,7 @@ class Controller:
             return
         try:
             await self._write(race, {**present, "message": message})
-        except (Unavailable, Conflict, Refused) as further:
+        except VelodromeError as further:
             log.info("the status can't be written: %s", further, extra=_names(race))
 
     async def _stall(self, race: Race, reason: str, message: str) -> None:

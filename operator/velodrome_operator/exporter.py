@@ -18,7 +18,7 @@ from prometheus_client import CollectorRegistry, Metric, ProcessCollector
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
-from velodrome.errors import StoreRefused, StoreUnavailable
+from velodrome.errors import TryAgain, VelodromeError
 from velodrome.store import Changes, Reader
 from velodrome_operator.families import Exposed, OperatorFacts, RaceFacts, Row, exposed, operator_families
 
@@ -114,7 +114,7 @@ class Exporter:
         """Judges what changed, and makes anew what is exposed where something did; whether Redis answered."""
         try:
             read_at = await self._judge_changed()
-        except (StoreUnavailable, StoreRefused) as error:
+        except VelodromeError as error:
             log.info("results are exposed as they were: %s", error)
             await self._build()
             return False
@@ -160,7 +160,7 @@ class Exporter:
         began = time.monotonic()
         try:
             self._results[board] = await asyncio.to_thread(_latest, self._store, board)
-        except StoreUnavailable:
+        except TryAgain:
             raise
         except Exception as error:  # whatever is wrong with one board holds up no other
             log.warning("the results of board %s can't be judged: %r", board, error)

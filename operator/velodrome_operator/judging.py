@@ -6,10 +6,10 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
-from velodrome.errors import StoreUnavailable, VelodromeError
+from velodrome.errors import ActionNeeded, TryAgain, VelodromeError
 from velodrome.plan import Plan
 from velodrome.store import Store
-from velodrome_operator.cluster import Cluster, Refused
+from velodrome_operator.cluster import Cluster
 from velodrome_operator.decision import Verdict
 from velodrome_operator.race import Race
 from velodrome_operator.races import Races
@@ -41,12 +41,12 @@ class Judging:
         compared are told, and hold up no end.
 
         Raises:
-            StoreUnavailable, Unavailable: to be tried again.
+            TryAgain: as Redis or the API server answers.
         """
         marks = self.marks.get(race.board, 0)
         try:
             found = await asyncio.to_thread(_comparisons, self._store, race.uid)
-        except StoreUnavailable:
+        except TryAgain:
             raise
         except Exception as error:  # whatever is wrong with the board's history, this race is over
             log.warning("it can't be judged: %r", error, extra={"benchmarkjob": race.name, "uid": race.uid})
@@ -66,7 +66,7 @@ class Judging:
         try:
             if await self._cluster.create(manifest) is not None:
                 log.info("created BenchmarkJob %s", name, extra={"benchmarkjob": race.name, "uid": race.uid})
-        except Refused as error:
+        except ActionNeeded as error:
             return f"The job that would confirm it can't be made: {error}"
         return f"BenchmarkJob {name} runs to confirm it."
 

@@ -21,7 +21,7 @@ async def take_in(cluster: Cluster, controller: Controller, watches: Watches, na
     Jobs come before pods: a pod is known by its Job.
 
     Raises:
-        Unavailable, Refused: as the API server answers.
+        TryAgain, ActionNeeded: as the API server answers.
     """
     races, told = controller.races, watches.known
     known, (known_jobs, known_pods) = {race.uid for race in races}, races.children()

@@ -12,9 +12,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from velodrome.board.retention import Retention, overdue_of
-from velodrome.errors import StoreRefused, StoreUnavailable
+from velodrome.errors import VelodromeError
 from velodrome.store.deletion import Deleter, DeletionTarget
-from velodrome_operator.cluster import Cluster, Refused, Unavailable
+from velodrome_operator.cluster import Cluster
 from velodrome_operator.races import Races
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class Retaining:
                     continue  # it came to be, or was seen, since
                 await asyncio.to_thread(self._deleter.delete, DeletionTarget(job.board, uid=job.uid))
                 await self._tell(job)
-        except (StoreUnavailable, StoreRefused) as error:
+        except VelodromeError as error:
             log.warning("the retention waits: %s", error)
 
     def _overdue(self, going: frozenset[str]) -> list[JobInfo]:
@@ -98,5 +98,5 @@ class Retaining:
             return
         try:
             await self._cluster.event(race.raw, REASON, message, warning=False, at=self._clock())
-        except (Unavailable, Refused) as error:
+        except VelodromeError as error:
             log.info("the Event can't be written: %s", error, extra={"benchmarkjob": job.name, "uid": job.uid})

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from velodrome import __version__
 from velodrome.board.retention import Retention
-from velodrome.errors import StoreRefused, StoreUnavailable
+from velodrome.errors import VelodromeError
 from velodrome.monitoring import telemetry
 from velodrome.store import Store
 from velodrome.store.deletion import Deleter
@@ -21,7 +21,7 @@ from velodrome.store.edge import connect
 from velodrome_operator import shapes
 from velodrome_operator.access import Access
 from velodrome_operator.children import Settings
-from velodrome_operator.cluster import Cluster, Refused, Unavailable
+from velodrome_operator.cluster import Cluster
 from velodrome_operator.collection import Collection
 from velodrome_operator.controller import Controller
 from velodrome_operator.endpoint import endpoint
@@ -250,7 +250,7 @@ class Service:
         """
         try:
             await self._list()
-        except (Unavailable, Refused) as error:
+        except VelodromeError as error:
             log.warning("the first listing waits: %s", error)
             return False
         for race in self.controller.races:
@@ -280,7 +280,7 @@ class Service:
             await asyncio.sleep(RESYNC_SECONDS)  # everything has just been listed
             try:
                 await self._sweep_once()
-            except (Unavailable, Refused, StoreUnavailable, StoreRefused) as error:
+            except VelodromeError as error:
                 log.warning("the sweep waits: %s", error)
             self._attempted_at = time.monotonic()
 
