@@ -91,6 +91,8 @@ class ConfigurationError(ActionNeeded):
 class TrialFailed(ActionNeeded):
     """The trial ran, and failed for a reason of its own, such as `LossNotFinite`."""
 
+    reason = "TrialFailed"
+
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
         self.reason = reason

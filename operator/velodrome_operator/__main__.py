@@ -13,7 +13,7 @@ import kopf
 
 from velodrome.board.retention import Retention
 from velodrome_operator import memory
-from velodrome_operator.children import Settings
+from velodrome_operator.children import ChildSettings
 from velodrome_operator.handlers import registry
 from velodrome_operator.service import SERIES_LIMIT, Options, Service
 
@@ -93,7 +93,7 @@ def main(arguments: list[str] | None = None) -> int:
         redis_url=url,
         redis_address=given.redis_address,
         namespace=given.namespace,
-        settings=Settings(runner_image=given.runner_image, pushgateway=given.pushgateway),
+        settings=ChildSettings(runner_image=given.runner_image, pushgateway=given.pushgateway),
         dry_run=given.dry_run,
         listen=(host, int(port)),
         leaderboard_url=given.leaderboard_url.rstrip("/"),

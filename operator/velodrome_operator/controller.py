@@ -21,7 +21,7 @@ from velodrome.store import Store, TrialSummary
 from velodrome.trends.verdicts import AWAITING_CONFIRMATION
 from velodrome_operator import status, wording
 from velodrome_operator.access import Access
-from velodrome_operator.children import Manifest, Settings, children, is_kueue
+from velodrome_operator.children import ChildSettings, Manifest, children, is_kueue
 from velodrome_operator.cluster import Cluster, Conflict, NameTaken
 from velodrome_operator.decision import Decision, Observation, Verdict, decide, ended_unseen, podless
 from velodrome_operator.families import PASS_BOUNDS, Buckets
@@ -62,7 +62,7 @@ class Controller:
         cluster: Cluster,
         store: Store,
         access: Access,
-        settings: Settings,
+        settings: ChildSettings,
         clock: Clock = lambda: datetime.now(UTC),
     ) -> None:
         self.races = Races()

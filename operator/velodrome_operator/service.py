@@ -20,7 +20,7 @@ from velodrome.store.deletion import Deleter
 from velodrome.store.edge import connect
 from velodrome_operator import shapes
 from velodrome_operator.access import Access
-from velodrome_operator.children import Settings
+from velodrome_operator.children import ChildSettings
 from velodrome_operator.cluster import Cluster
 from velodrome_operator.collection import Collection
 from velodrome_operator.controller import Controller
@@ -56,7 +56,7 @@ class Options:
     redis_url: str
     redis_address: str | None = None
     namespace: str | None = None
-    settings: Settings = field(default_factory=Settings)
+    settings: ChildSettings = field(default_factory=ChildSettings)
     dry_run: bool = False
     listen: tuple[str, int] = ("0.0.0.0", 8080)  # noqa: S104 - the kubelet and Prometheus ask from outside of the pod
     leaderboard_url: str = ""

@@ -20,7 +20,7 @@ from velodrome.monitoring import telemetry
 from velodrome.results.records import ResultReport
 from velodrome.store import Store
 from velodrome_operator.access import Access, password, user_name
-from velodrome_operator.children import Names, Settings, groups
+from velodrome_operator.children import ChildSettings, Names, groups
 from velodrome_operator.cluster import Cluster, Unavailable
 from velodrome_operator.collection import Collection
 from velodrome_operator.controller import Controller
@@ -268,7 +268,7 @@ def test_a_sweep_wakes_what_differs_from_what_its_last_pass_saw_and_nothing_else
     client = store._redis._client
     service = Service(Options("redis://unused"))
     service._store, service._access = store, Access(client, "secret", "redis:6379")
-    service.controller = Controller(Pods(), store, service._access, Settings())
+    service.controller = Controller(Pods(), store, service._access, ChildSettings())
     races = service.controller.races
     races.saw_parent(parent(race))
     known = races.get("a")
@@ -371,7 +371,7 @@ def test_the_status_of_a_new_race_is_written_once_and_whole(
     monkeypatch.setattr(Access, "grant", lambda *_: None)  # users who may only read some keys need Redis 7
     client, cluster = redis_server.client(), Writable()
     with Store(client) as store:
-        settings = Settings(runner_image="registry.example/runner@sha256:" + "a" * 64)
+        settings = ChildSettings(runner_image="registry.example/runner@sha256:" + "a" * 64)
         controller = Controller(cluster, store, Access(client, "secret", "redis:6379"), settings)
         controller.races.saw_parent(parent(race))
         known = controller.races.get(race.uid)

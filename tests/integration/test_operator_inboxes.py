@@ -22,7 +22,7 @@ from velodrome.results.records import ProgressReport, ResultReport
 from velodrome.store import InboxSize, Room, Store
 from velodrome.store.store import INBOX_REPORTS
 from velodrome_operator.access import Access, password, user_name
-from velodrome_operator.children import Settings, children
+from velodrome_operator.children import ChildSettings, children
 from velodrome_operator.cluster import Cluster, Unavailable
 from velodrome_operator.collection import Collection
 from velodrome_operator.controller import Controller
@@ -199,7 +199,7 @@ def test_nothing_that_other_pods_may_read_tells_an_attempt(
     attempt = "0b5f7a52-3b0e-4f39-9a6e-1f0e6b0f7a11"
     store.append(race.uid, ProgressReport(progress=race.progress(1, attempt=attempt)))
     store.accept(race.uid, 1, [race.record(0, attempt=attempt)], [race.progress(1, attempt=attempt)])
-    made = children(race.plan.job, race.plan, race.uid, "redis://x", Settings(runner_image="image"))
+    made = children(race.plan.job, race.plan, race.uid, "redis://x", ChildSettings(runner_image="image"))
     containers = [
         container
         for child in made
@@ -338,7 +338,7 @@ def test_a_pass_makes_no_new_user_for_a_race_whose_inbox_was_sealed(
 ) -> None:
     granted: list[str] = []
     monkeypatch.setattr(Access, "grant", lambda _, uid: granted.append(uid))  # making one needs Redis 7
-    controller = Controller(Pods(), store, Access(admin, SECRET, "redis:6379"), Settings())
+    controller = Controller(Pods(), store, Access(admin, SECRET, "redis:6379"), ChildSettings())
     controller.races.saw_parent(parent(race))
     known = controller.races.get(race.uid)
     assert known is not None
@@ -444,7 +444,7 @@ def test_a_sweep_finds_what_races_left_in_redis_though_it_was_started_again(
     service = Service(Options("redis://unused"))
     service._store, service._access = store, Access(admin, SECRET, "redis:6379")
     service._cluster = Listed(parent(going), parent(ended))
-    service.controller = Controller(service._cluster, store, service._access, Settings())
+    service.controller = Controller(service._cluster, store, service._access, ChildSettings())
     for race in (going, ended):
         store.register(race.info)
         service.controller.races.saw_parent(parent(race))
@@ -470,7 +470,7 @@ def test_a_sweep_of_one_namespace_leaves_what_is_of_others(
     service = Service(Options("redis://unused", namespace="elsewhere"))
     service._store, service._access = store, Access(admin, SECRET, "redis:6379")
     service._cluster = Listed()
-    service.controller = Controller(service._cluster, store, service._access, Settings())
+    service.controller = Controller(service._cluster, store, service._access, ChildSettings())
     of_another = make_race(uid="of-default")
     mine = of_another.info.model_copy(update={"uid": "mine", "namespace": "elsewhere"})
     store.register(of_another.info)

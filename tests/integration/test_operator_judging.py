@@ -14,7 +14,7 @@ from velodrome import keys
 from velodrome.results.marks import Acknowledgement
 from velodrome.store import Store
 from velodrome_operator.access import Access
-from velodrome_operator.children import Settings
+from velodrome_operator.children import ChildSettings
 from velodrome_operator.cluster import Cluster, Refused, Unavailable
 from velodrome_operator.controller import Controller
 
@@ -71,7 +71,9 @@ class Operator:
 
     def __init__(self, store: Store, objects: Objects) -> None:
         self.objects = objects
-        self.controller = Controller(objects, store, NoUsers(store._redis._client, "secret", "redis:6379"), Settings())
+        self.controller = Controller(
+            objects, store, NoUsers(store._redis._client, "secret", "redis:6379"), ChildSettings()
+        )
 
     def sees(self, race: Race, annotations: Mapping[str, str] | None = None) -> None:
         document = json.loads(race.plan.job.model_dump_json(by_alias=True, exclude_none=True))

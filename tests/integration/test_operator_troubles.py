@@ -23,7 +23,7 @@ from velodrome.store import Store
 from velodrome_operator import controller as controllers
 from velodrome_operator import decision
 from velodrome_operator.access import Access
-from velodrome_operator.children import Settings
+from velodrome_operator.children import ChildSettings
 from velodrome_operator.cluster import Cluster, Refused
 from velodrome_operator.controller import Controller
 from velodrome_operator.service import Options, Service
@@ -57,7 +57,7 @@ def cluster() -> Named:
 @pytest.fixture
 def controller(redis_server: RedisServer, store: Store, cluster: Named, monkeypatch: pytest.MonkeyPatch) -> Controller:
     monkeypatch.setattr(Access, "grant", lambda *_: None)  # users who may only read some keys need Redis 7
-    settings = Settings(runner_image="registry.example/runner@sha256:" + "a" * 64)
+    settings = ChildSettings(runner_image="registry.example/runner@sha256:" + "a" * 64)
     return Controller(cluster, store, Access(redis_server.client(), "secret", "redis:6379"), settings)
 
 

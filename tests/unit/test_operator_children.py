@@ -13,7 +13,7 @@ from tests.owned import owned_job, owned_pod
 from velodrome import keys
 from velodrome.plan import Plan, plan
 from velodrome.spec import BenchmarkJob, parse_jobs, read_jobs
-from velodrome_operator.children import Names, Settings, children, groups
+from velodrome_operator.children import ChildSettings, Names, children, groups
 from velodrome_operator.observation import job_facts, pod_facts
 from velodrome_operator.races import Races
 
@@ -33,7 +33,7 @@ def job(**spec: Any) -> BenchmarkJob:
 
 def made(given: BenchmarkJob) -> dict[str, list[Any]]:
     found: dict[str, list[Any]] = {}
-    for child in children(given, plan(given), UID, URL, Settings(PINNED.format("runner"))):
+    for child in children(given, plan(given), UID, URL, ChildSettings(PINNED.format("runner"))):
         found.setdefault(child["kind"], []).append(child)
     return found
 
@@ -47,7 +47,7 @@ def test_children_are_the_same_whenever_they_are_made() -> None:
 
 
 def test_children_are_named_after_the_object_and_not_after_another_of_the_same_name() -> None:
-    again = children(job(), plan(job()), UID[:-1] + "2", URL, Settings())
+    again = children(job(), plan(job()), UID[:-1] + "2", URL, ChildSettings())
     assert {child["metadata"]["name"] for child in again}.isdisjoint(
         child["metadata"]["name"] for kind in made(job()).values() for child in kind
     )
@@ -154,7 +154,7 @@ def test_a_job_cannot_set_the_variables_that_its_trials_are_told_by() -> None:
 
 def test_pods_are_told_of_a_pushgateway_where_there_is_one() -> None:
     assert keys.ENV_PUSHGATEWAY not in json.dumps(made(job()))
-    settings = Settings(PINNED.format("runner"), pushgateway="http://pushgateway:9091")
+    settings = ChildSettings(PINNED.format("runner"), pushgateway="http://pushgateway:9091")
     (told,) = [child for child in children(job(), plan(job()), UID, URL, settings) if child["kind"] == "Job"]
     environment = told["spec"]["template"]["spec"]["containers"][0]["env"]
     assert {"name": keys.ENV_PUSHGATEWAY, "value": "http://pushgateway:9091"} in environment
