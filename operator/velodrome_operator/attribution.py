@@ -8,8 +8,7 @@ from collections.abc import Awaitable
 from velodrome.errors import StoreUnavailable, VelodromeError
 from velodrome.results.records import Observed
 from velodrome_operator.cluster import Cluster
-from velodrome_operator.race import Race
-from velodrome_operator.races import Races
+from velodrome_operator.races import Race, Races
 
 _LOOKUP_SECONDS = 10.0
 _AT_ONCE = 8

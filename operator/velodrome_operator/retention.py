@@ -61,11 +61,11 @@ class Retaining:
 
     async def round(self) -> None:
         """Deletes what is past the retention, `JOBS_A_ROUND` jobs at most; a Redis that is away is waited for."""
-        going = frozenset(race.uid for race in self._races if not race.ended)
+        going = frozenset(race.uid for race in self._races if not race.parent.ended)
         try:
             for job in (await asyncio.to_thread(self._overdue, going))[:JOBS_A_ROUND]:
                 race = self._races.get(job.uid)
-                if race is not None and not race.ended:
+                if race is not None and not race.parent.ended:
                     continue  # it came to be, or was seen, since
                 await asyncio.to_thread(self._deleter.delete, DeletionTarget(job.board, uid=job.uid))
                 await self._tell(job)
@@ -97,6 +97,6 @@ class Retaining:
         if race is None:
             return
         try:
-            await self._cluster.event(race.raw, REASON, message, warning=False, at=self._clock())
+            await self._cluster.event(race.parent.raw, REASON, message, warning=False, at=self._clock())
         except VelodromeError as error:
             log.info("the Event can't be written: %s", error, extra={"benchmarkjob": job.name, "uid": job.uid})
