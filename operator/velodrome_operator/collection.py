@@ -121,11 +121,11 @@ class Collection:
         self.waiting = len(waiting)
         self.last_round, self.collected_at, self.redis_up = time.monotonic(), self._clock(), True
         for uid in set(asked).difference(waiting, self._turns):
-            going[uid].collected_at = began
+            going[uid].logbook.collected_at = began
             self._note(going[uid], "")
         self._pauses = {uid: pause for uid, pause in self._pauses.items() if uid in going}
         for uid in sorted(waiting, key=lambda uid: waiting[uid].size or 0):
-            if going[uid].poison is None:
+            if going[uid].logbook.poison is None:
                 self._begin(going[uid], waiting[uid])
         return True
 
