@@ -29,8 +29,10 @@ from velodrome.direct import open_directly
 from velodrome.store import Store, open_store
 from velodrome.trends.latest import latest
 from velodrome_operator.endpoint import endpoint
-from velodrome_operator.exporter import Exporter, RaceReport
-from velodrome_operator.families import Exposed, OperatorFacts
+from velodrome_operator.exporter import Exporter
+from velodrome_operator.families import Exposed
+from velodrome_operator.operator_facts import OperatorFacts
+from velodrome_operator.page import RaceReport
 
 sys.path.append(str(Path(__file__).parents[1]))
 

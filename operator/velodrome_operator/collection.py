@@ -18,7 +18,7 @@ from velodrome.errors import ActionNeeded, TryAgain, VelodromeError
 from velodrome.store import InboxSize, Room, Store, Verdict
 from velodrome_operator.attribution import Attribution, Unattributed, Witness
 from velodrome_operator.cluster import Cluster
-from velodrome_operator.families import Durations
+from velodrome_operator.histograms import Durations
 from velodrome_operator.poison import poison
 from velodrome_operator.races import Race, Races
 

@@ -18,7 +18,7 @@ from velodrome_operator import wording
 from velodrome_operator.access import Access
 from velodrome_operator.children import ChildSettings
 from velodrome_operator.cluster import Cluster
-from velodrome_operator.families import PASS_BOUNDS, Buckets
+from velodrome_operator.histograms import PASS_BOUNDS, histogram
 from velodrome_operator.races import Race, Races
 from velodrome_operator.reconciler import Reconciler
 from velodrome_operator.wakeups import Wakeups
@@ -52,7 +52,7 @@ class Controller:
         self.races = Races()
         self.wakeups: Wakeups[str] = Wakeups(self._is_new)
         self.passes = dict.fromkeys(telemetry.PASS_OUTCOMES, 0)
-        self.pass_seconds = Buckets(PASS_BOUNDS)
+        self.pass_seconds = histogram(telemetry.PASS_SECONDS, PASS_BOUNDS)
         self._reconciler = Reconciler(cluster, store, access, settings, self.races, self.wakeups.wake, clock)
         self.judging = self._reconciler.judging
         self._tries: dict[str, int] = {}

@@ -21,11 +21,14 @@ from velodrome_operator.cluster import Cluster
 from velodrome_operator.collection import Collection
 from velodrome_operator.controller import Controller
 from velodrome_operator.endpoint import endpoint
-from velodrome_operator.exporter import Exporter, RaceReport
-from velodrome_operator.families import Exposed, Facts, OperatorFacts
+from velodrome_operator.exporter import Exporter
+from velodrome_operator.families import Exposed
 from velodrome_operator.health import Health
 from velodrome_operator.observation import version_of
+from velodrome_operator.operator_facts import OperatorFacts
+from velodrome_operator.page import RaceReport
 from velodrome_operator.pushgateway import Cleaner, Gateway, ends, running
+from velodrome_operator.race_facts import Facts
 from velodrome_operator.retention import Retaining
 from velodrome_operator.supervision import Supervision
 from velodrome_operator.sweep import RESYNC_SECONDS, Sweep
@@ -129,7 +132,9 @@ class Service:
 
     def _race_report(self) -> RaceReport:
         """What is exposed of races."""
-        return RaceReport(self._facts.of(self.controller.races), self.collection.durations.rows(), self.sweep.swept_at)
+        return RaceReport(
+            self._facts.of(self.controller.races), self.collection.durations.series(), self.sweep.swept_at
+        )
 
     def _operator_facts(self, shown: Exposed) -> OperatorFacts:
         """What is exposed of the operator itself."""

@@ -174,10 +174,10 @@ def test_what_was_collected_is_counted_once(store: Store, race: Race) -> None:
 
     assert found.results == {"accepted": 1, "duplicate": 1, "conflict": 0, "superseded": 0}
     assert again.results["accepted"] == 0
-    rows = found.durations.rows()["digits"]
+    rows = found.durations.series()["digits"]
     assert [(row.family, row.value) for row in rows if row.suffix in ("_sum", "_count")] == [
-        (telemetry.QUEUE_SECONDS, 7), (telemetry.QUEUE_SECONDS, 1),
-        (telemetry.RUN_SECONDS, 60), (telemetry.RUN_SECONDS, 1),
+        (telemetry.QUEUE_SECONDS, 1), (telemetry.QUEUE_SECONDS, 7),
+        (telemetry.RUN_SECONDS, 1), (telemetry.RUN_SECONDS, 60),
     ]  # fmt: skip
 
 

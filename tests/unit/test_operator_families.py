@@ -13,8 +13,10 @@ from velodrome.monitoring import telemetry
 from velodrome.stats import Interval
 from velodrome.trends.latest import Latest
 from velodrome.trends.regressions import Comparison
-from velodrome_operator.families import TRIAL_BOUNDS, Buckets, Durations, RaceFacts, exposed, race_facts
+from velodrome_operator.families import exposed
+from velodrome_operator.histograms import TRIAL_BOUNDS, Durations, histogram, series_of
 from velodrome_operator.observation import JobFacts, PodFacts
+from velodrome_operator.race_facts import RaceFacts, race_facts
 from velodrome_operator.races import Race
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -85,14 +87,27 @@ def test_results_wait_only_where_a_race_goes_on() -> None:
 
 
 def test_buckets_count_what_is_at_most_their_bound() -> None:
-    found = Buckets((1.0, 5.0))
-    for seconds in (-0.5, 1.0, 1.1, 5.0, 99.0):
+    found = histogram(telemetry.PASS_SECONDS, (1.0, 5.0))
+    for seconds in (0.0, 1.0, 1.1, 5.0, 99.0):
         found.observe(seconds)
-    rows = found.rows(telemetry.PASS_SECONDS)
+    rows = series_of(telemetry.PASS_SECONDS, found)
     assert [(row.labels["le"], row.value) for row in rows if row.suffix == "_bucket"] == [
         ("1.0", 2), ("5.0", 4), ("+Inf", 5),
     ]  # fmt: skip
     assert {row.suffix: row.value for row in rows[-2:]} == {"_sum": pytest.approx(106.1), "_count": 5}
+
+
+def test_a_time_that_two_clocks_make_negative_counts_as_none() -> None:
+    found = Durations()
+    found.observe("a", -0.5, 2.0)
+    found.observe("b", None, -1.0)
+    values = {board: {one.family.name + one.suffix: one.value for one in rows if one.suffix in ("_sum", "_count")}
+              for board, rows in found.series().items()}  # fmt: skip
+    queued, ran = telemetry.QUEUE_SECONDS.name, telemetry.RUN_SECONDS.name
+    assert values == {
+        "a": {f"{queued}_count": 1, f"{queued}_sum": 0, f"{ran}_count": 1, f"{ran}_sum": 2},
+        "b": {f"{queued}_count": 0, f"{queued}_sum": 0, f"{ran}_count": 1, f"{ran}_sum": 0},
+    }
 
 
 def latest(entry: str, verdict: str = "Unchanged", days: float = 1) -> Latest:
@@ -137,7 +152,7 @@ def test_what_matters_least_is_left_out_first_whatever_the_order(
     for _ in range(5):
         dice.shuffle(results)
         dice.shuffle(told)
-        found = exposed(results, told, durations.rows(), NOW, limit)
+        found = exposed(results, told, durations.series(), NOW, limit)
         samples = [sample for family in found.families for sample in family.samples]
         assert found.series == len(samples) <= limit
         assert found.series + found.dropped == 3 * 16 + 2 * 4 + 4 + 2 * (len(TRIAL_BOUNDS) + 3)

@@ -20,10 +20,10 @@ from tests.unit.test_operator_shapes import json_values
 from velodrome import keys
 from velodrome_operator.children import Names, groups
 from velodrome_operator.decision import Observation, decide
-from velodrome_operator.families import race_facts
 from velodrome_operator.observation import started_facts
 from velodrome_operator.ownership import Orphans
 from velodrome_operator.pushgateway import ends, running
+from velodrome_operator.race_facts import race_facts
 from velodrome_operator.races import Race, Races
 
 UID = "3f1c2d54-0000-4000-8000-000000000001"

@@ -11,7 +11,7 @@ import yaml
 
 from tests.owned import owned_job, owned_pod
 from velodrome_operator.children import Names, groups
-from velodrome_operator.families import Facts
+from velodrome_operator.race_facts import Facts
 from velodrome_operator.races import Race, Races
 
 UID = "3f1c2d54-0000-4000-8000-000000000001"

@@ -15,9 +15,9 @@ from velodrome.plan import plan
 from velodrome.spec import read_jobs
 from velodrome_operator import wording
 from velodrome_operator.decision import Observation, Verdict
-from velodrome_operator.families import Row, metrics
 from velodrome_operator.observation import PodFacts
 from velodrome_operator.regressed import Regressed
+from velodrome_operator.series import Series, metrics
 from velodrome_operator.status import invalid, judged, news, status
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -82,7 +82,7 @@ def test_ordinary_words_stay() -> None:
 def test_labels_are_harmless_and_two_that_look_alike_do_not_end_the_scrape() -> None:
     names = [HOSTILE, HOSTILE, "x" * 5000, "x" * 5001, "plain"]
     rows = [
-        Row(telemetry.TRIALS, dict.fromkeys(telemetry.TRIALS.labels, name), float(place))
+        Series(telemetry.TRIALS, dict.fromkeys(telemetry.TRIALS.labels, name), float(place))
         for place, name in enumerate(names)
     ]
     (metric,) = metrics([telemetry.TRIALS], rows)
