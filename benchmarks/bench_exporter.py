@@ -29,7 +29,7 @@ from velodrome.direct import open_directly
 from velodrome.store import Store, open_store
 from velodrome.trends.latest import latest
 from velodrome_operator.endpoint import endpoint
-from velodrome_operator.exporter import Exporter, Told
+from velodrome_operator.exporter import Exporter, RaceReport
 from velodrome_operator.families import Exposed, OperatorFacts
 
 sys.path.append(str(Path(__file__).parents[1]))
@@ -69,7 +69,7 @@ def serve_ours(url: str, pipe: Connection) -> None:
 
     async def serve() -> None:
         with open_store(url) as store:
-            exporter = Exporter(store, Told, facts, lambda _board, _times: None, limit)
+            exporter = Exporter(store, RaceReport, facts, lambda _board, _times: None, limit)
             await exporter.scrape("")  # from now on both formats are written out
             await exporter.scrape(FORMATS["OpenMetrics"])
             began = time.perf_counter()

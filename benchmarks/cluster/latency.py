@@ -16,7 +16,7 @@ from benchmarks.cluster.standin import StandIn
 from velodrome import keys
 from velodrome.plan import plan
 from velodrome.spec import validate
-from velodrome_operator.children import Settings, children
+from velodrome_operator.children import ChildSettings, children
 
 PER_SECOND = 20
 _BASES = {"ConfigMap": "api/v1", "Secret": "api/v1", "Job": "apis/batch/v1"}
@@ -120,7 +120,7 @@ async def _answer_all(api: Api, namespace: str, group: asyncio.TaskGroup) -> Non
 
 async def _answer(api: Api, namespace: str, item: dict[str, Any]) -> None:
     planned, uid = plan(validate(item, source="latency")), item["metadata"]["uid"]
-    *before, job = children(planned.job, planned, uid, "redis://redis", Settings(runner_image=RUNNER_IMAGE))
+    *before, job = children(planned.job, planned, uid, "redis://redis", ChildSettings(runner_image=RUNNER_IMAGE))
     await asyncio.gather(*(_create(api, namespace, manifest) for manifest in before))
     await _create(api, namespace, job)
 

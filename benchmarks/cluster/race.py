@@ -13,7 +13,7 @@ from benchmarks.cluster.standin import StandIn
 from velodrome import keys
 from velodrome.plan import plan
 from velodrome.spec import validate
-from velodrome_operator.children import Settings, children
+from velodrome_operator.children import ChildSettings, children
 from velodrome_operator.crd import PLURAL
 
 PARENTS = f"apis/{keys.GROUP}/{keys.VERSION}/namespaces/{{}}/{PLURAL}"
@@ -154,7 +154,7 @@ async def _jobs(api: Api, namespace: str, manifests: list[dict[str, Any]]) -> fl
 def _bare(wanted: dict[str, Any], namespace: str) -> dict[str, Any]:
     """The very Job that the operator would make, without an owner and without its labels."""
     job = validate({**wanted, "metadata": {"name": "bare", "namespace": namespace}}, source="bare")
-    manifest = children(job, plan(job), "bare", "", Settings(runner_image=RUNNER_IMAGE))[-1]
+    manifest = children(job, plan(job), "bare", "", ChildSettings(runner_image=RUNNER_IMAGE))[-1]
     spec = {**manifest["spec"], "template": {"metadata": {}, "spec": manifest["spec"]["template"]["spec"]}}
     return {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "bare"}, "spec": spec}
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from velodrome.errors import LocalError, StoreRefused, StoreUnavailable, VelodromeError
+from velodrome.errors import ActionNeeded, TryAgain, VelodromeError
 from velodrome_leaderboard import links, markup
 from velodrome_leaderboard.data import Source, source
 from velodrome_leaderboard.views import board, boards, history, job, run
@@ -43,10 +43,10 @@ def show(render: Render) -> None:
     st.html(_STYLE)
     try:
         render(source())
-    except StoreUnavailable as error:
+    except TryAgain as error:
         st.html(markup.alert("The results can't be read right now.", [str(error)], "busy"))
         _wait()
-    except (StoreRefused, LocalError) as error:
+    except ActionNeeded as error:
         st.html(markup.alert("The results can't be read before somebody changes something.", [str(error)]))
 
 

@@ -18,7 +18,7 @@ from prometheus_client import CollectorRegistry, Metric, ProcessCollector
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
-from velodrome.errors import StoreRefused, StoreUnavailable
+from velodrome.errors import TryAgain, VelodromeError
 from velodrome.store import Changes, Reader
 from velodrome_operator.families import Exposed, OperatorFacts, RaceFacts, Row, exposed, operator_families
 
@@ -41,7 +41,7 @@ log = logging.getLogger("velodrome.operator")
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class RaceReport:
     """What there is to tell of races: of each, by board how long trials took, and when all of them were last listed."""
 
     races: tuple[RaceFacts, ...] = ()
@@ -76,7 +76,7 @@ class Exporter:
     def __init__(
         self,
         store: Reader,
-        races: Callable[[], Told],
+        races: Callable[[], RaceReport],
         operator: Callable[[Exposed], OperatorFacts],
         marked: Callable[[str, int], None],
         limit: int,
@@ -92,7 +92,7 @@ class Exporter:
         self._marks: dict[str, int] = {}
         self._results: dict[str, tuple[Latest, ...]] = {}
         self._resting: dict[str, float] = {}
-        self._told = Told()
+        self._told = RaceReport()
         self._stale = True
         self._built_at = 0.0
         self._build_rest = 0.0
@@ -114,7 +114,7 @@ class Exporter:
         """Judges what changed, and makes anew what is exposed where something did; whether Redis answered."""
         try:
             read_at = await self._judge_changed()
-        except (StoreUnavailable, StoreRefused) as error:
+        except VelodromeError as error:
             log.info("results are exposed as they were: %s", error)
             await self._build()
             return False
@@ -160,7 +160,7 @@ class Exporter:
         began = time.monotonic()
         try:
             self._results[board] = await asyncio.to_thread(_latest, self._store, board)
-        except StoreUnavailable:
+        except TryAgain:
             raise
         except Exception as error:  # whatever is wrong with one board holds up no other
             log.warning("the results of board %s can't be judged: %r", board, error)
@@ -189,7 +189,9 @@ class Exporter:
         self._built_at = time.monotonic()
         self._build_rest = self._built_at + _REST_SHARE * (self._built_at - now)
 
-    def _made(self, results: Sequence[Latest], told: Told, formats: Sequence[str]) -> tuple[Exposed, dict[str, bytes]]:
+    def _made(
+        self, results: Sequence[Latest], told: RaceReport, formats: Sequence[str]
+    ) -> tuple[Exposed, dict[str, bytes]]:
         found = exposed(results, told.races, told.durations, self._clock(), self._limit)
         registry = CollectorRegistry()
         registry.register(_Families(lambda: found.families))

@@ -23,7 +23,7 @@ from velodrome_operator import wording
 
 if TYPE_CHECKING:
     from velodrome.trends.latest import Latest
-    from velodrome_operator.race import Race
+    from velodrome_operator.races import Race
 
 # Entries whose newest job is older are raced no more: what became of them is in the store and in Prometheus' history.
 LOOK_BACK = timedelta(days=30)
@@ -110,32 +110,34 @@ class RaceFacts:
 
 def race_facts(race: Race) -> RaceFacts:
     """What is told of a race as the operator remembers it."""
-    state = race.state
-    unfinished = [job for job in race.jobs.values() if not job.finished]
+    state = race.parent.state
+    unfinished = [job for job in race.workload.jobs.values() if not job.finished]
     if state == "Running" and unfinished and all(job.suspended for job in unfinished):
         state = "Suspended"  # by Kueue, until there is room for it
-    total, succeeded, failed = race.counts
+    total, succeeded, failed = race.parent.counts
     total = total or (len(race.plan) if race.plan is not None else 0)
     active = 0
     progress_at = None
-    if not race.ended:
+    if not race.parent.ended:
         nodes = race.plan.job.spec.runner.nodes if race.plan is not None else 1
-        running = sum(1 for pod in race.pods.values() if pod.phase == "Running")
+        running = sum(1 for pod in race.workload.pods.values() if pod.phase == "Running")
         active = min(-(-running // nodes), max(0, total - succeeded - failed))
     if state == "Running":
-        pods = (*race.pods.values(), *race.gone.values())
+        pods = (*race.workload.pods.values(), *race.workload.gone.values())
         moments = [moment for pod in pods for moment in (pod.started_at, pod.finished_at) if moment is not None]
-        progress_at = max([race.created_at, *moments, *([race.reported_at] if race.reported_at else [])])
-    pending = 0 if race.ended else max(0, total - succeeded - failed - active)
+        progress_at = max(
+            [race.parent.created_at, *moments, *([race.logbook.reported_at] if race.logbook.reported_at else [])]
+        )
+    pending = 0 if race.parent.ended else max(0, total - succeeded - failed - active)
     return RaceFacts(
         namespace=race.namespace,
         name=race.name,
-        board=race.board,
+        board=race.parent.board,
         state=state,
-        created_at=race.created_at,
+        created_at=race.parent.created_at,
         trials=dict(zip(telemetry.TRIAL_STATES, (pending, active, succeeded, failed), strict=True)),
         progress_at=progress_at,
-        waiting_since=None if race.ended else race.troubled_at,
+        waiting_since=None if race.parent.ended else race.logbook.troubled_at,
     )
 
 
@@ -149,7 +151,7 @@ class Facts:
         """What is told of these, in their order."""
         found = {}
         for race in races:
-            seen = (race.news, race.troubled_at, race.reported_at, race.laid_out)
+            seen = (race.logbook.news, race.logbook.troubled_at, race.logbook.reported_at, race.laid_out)
             known = self._of.get(race.uid)
             found[race.uid] = (
                 known if known and known[0] is race and known[1] == seen else (race, seen, race_facts(race))

@@ -6,13 +6,12 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
-from velodrome.errors import StoreUnavailable, VelodromeError
+from velodrome.errors import ActionNeeded, TryAgain, VelodromeError
 from velodrome.plan import Plan
 from velodrome.store import Store
-from velodrome_operator.cluster import Cluster, Refused
+from velodrome_operator.cluster import Cluster
 from velodrome_operator.decision import Verdict
-from velodrome_operator.race import Race
-from velodrome_operator.races import Races
+from velodrome_operator.races import Race, Races
 from velodrome_operator.regressed import Regressed, confirming, regressed
 
 if TYPE_CHECKING:
@@ -32,7 +31,7 @@ class Judging:
 
     def may_differ(self, race: Race) -> bool:
         """Whether something may be said of it now that was not when it ended."""
-        return race.awaiting or self.marks.get(race.board, 0) != race.judged_marks
+        return race.parent.awaiting or self.marks.get(race.parent.board, 0) != race.logbook.judged_marks
 
     async def judge(self, race: Race, planned: Plan, verdict: Verdict | None = None) -> Regressed:
         """What is to be said of the race; `verdict` is how it ends where it does so now.
@@ -41,12 +40,12 @@ class Judging:
         compared are told, and hold up no end.
 
         Raises:
-            StoreUnavailable, Unavailable: to be tried again.
+            TryAgain: as Redis or the API server answers.
         """
-        marks = self.marks.get(race.board, 0)
+        marks = self.marks.get(race.parent.board, 0)
         try:
             found = await asyncio.to_thread(_comparisons, self._store, race.uid)
-        except StoreUnavailable:
+        except TryAgain:
             raise
         except Exception as error:  # whatever is wrong with the board's history, this race is over
             log.warning("it can't be judged: %r", error, extra={"benchmarkjob": race.name, "uid": race.uid})
@@ -54,19 +53,19 @@ class Judging:
             return Regressed("Unknown", reason, str(error)[:1000])
         words = ""
         complete = verdict is not None and verdict.type == "Complete"
-        if complete and race.confirms is None and any(one.awaits_confirmation for one in found):
+        if complete and race.parent.confirms is None and any(one.awaits_confirmation for one in found):
             words = await self._confirm(race, planned)
-        race.judged_marks = marks
+        race.logbook.judged_marks = marks
         return regressed(found, words)
 
     async def _confirm(self, race: Race, planned: Plan) -> str:
         """Makes the job that confirms a race's regressions, or does not; what is to be said of it."""
-        manifest = confirming(race.raw, planned.job, race.uid)
+        manifest = confirming(race.parent.raw, planned.job, race.uid)
         name = manifest["metadata"]["name"]
         try:
             if await self._cluster.create(manifest) is not None:
                 log.info("created BenchmarkJob %s", name, extra={"benchmarkjob": race.name, "uid": race.uid})
-        except Refused as error:
+        except ActionNeeded as error:
             return f"The job that would confirm it can't be made: {error}"
         return f"BenchmarkJob {name} runs to confirm it."
 

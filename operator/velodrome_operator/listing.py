@@ -21,7 +21,7 @@ async def take_in(cluster: Cluster, controller: Controller, watches: Watches, na
     Jobs come before pods: a pod is known by its Job.
 
     Raises:
-        Unavailable, Refused: as the API server answers.
+        TryAgain, ActionNeeded: as the API server answers.
     """
     races, told = controller.races, watches.known
     known, (known_jobs, known_pods) = {race.uid for race in races}, races.children()
@@ -41,7 +41,7 @@ async def take_in(cluster: Cluster, controller: Controller, watches: Watches, na
     watches.compare(told, listed, time.monotonic())
     for race in races:
         if race.uid in known - present:
-            races.saw_parent(race.raw, gone=True)
+            races.saw_parent(race.parent.raw, gone=True)
             controller.forget(race.uid)
     races.forget_absent(known_jobs - jobs, known_pods - pods)
     memory.give_back()

@@ -20,7 +20,7 @@ import aiohttp
 from velodrome.monitoring.pushgateway import LIST_PATH, Group, JobKey, Running, TrialKey, groups, stale
 from velodrome.plan import Trial
 from velodrome_operator import shapes
-from velodrome_operator.race import Race
+from velodrome_operator.races import Race
 
 log = logging.getLogger("velodrome.operator")
 
@@ -81,6 +81,11 @@ class Cleaner:
         """A trial may have ended."""
         self._woken.set()
 
+    @property
+    def due(self) -> bool:
+        """Whether a trial may have ended since the last look."""
+        return self._woken.is_set()
+
     async def work(self) -> None:
         """Cleans for ever, whatever the gateway does."""
         async with self._gateway:
@@ -122,7 +127,7 @@ def running(races: Iterable[Race]) -> Running:
     trials: set[TrialKey] = set()
     jobs: set[JobKey] = set()
     for race in races:
-        going = [pod for pod in race.pods.values() if pod.phase == "Running"]
+        going = [pod for pod in race.workload.pods.values() if pod.phase == "Running"]
         if going and race.plan is None:
             jobs.add((race.namespace, race.name))
         elif race.plan is not None:

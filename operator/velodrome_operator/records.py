@@ -7,7 +7,7 @@ from datetime import datetime
 from velodrome.plan import Plan
 from velodrome.results.records import JobInfo, Observed, TrialRecord, TrialResult
 from velodrome_operator.missing import MissingResult
-from velodrome_operator.race import Race
+from velodrome_operator.races import Race
 
 _UNSEEN = Observed(executor="kubernetes")
 
@@ -20,7 +20,7 @@ def job_info(race: Race, planned: Plan) -> JobInfo:
         name=race.name,
         namespace=race.namespace,
         board=planned.job.board,
-        created_at=race.created_at,
+        created_at=race.parent.created_at,
         trials=len(planned),
         repeats=planned.job.spec.trials.repeats,
         entries=tuple(planned.configs),

@@ -5,12 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from velodrome.errors import ActionNeeded
+
 if TYPE_CHECKING:
     import torch
 
 
-class Unmeasurable(Exception):
+class Unmeasurable(ActionNeeded):
     """A quantity can't be measured here. The message says why; it ends in a result's `unavailable`."""
+
+    reason = "Unmeasurable"
 
 
 class MemoryPeak(Protocol):

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from velodrome.errors import VelodromeError
+from velodrome.errors import TryAgain
 from velodrome_runner.log import first_line
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ PORT = 29500
 MEETING_SECONDS = 1800.0
 
 
-class PeerLost(VelodromeError):
+class PeerLost(TryAgain):
     """Another pod of this trial is gone: all of them are to start again together."""
 
     reason = "PeerLost"

@@ -52,7 +52,7 @@ class Told:
     def __post_init__(self) -> None:
         self.exporter = Exporter(
             self.store,
-            lambda: exporter.Told(self.races, self.durations.rows(), START),
+            lambda: exporter.RaceReport(self.races, self.durations.rows(), START),
             lambda shown: OperatorFacts(
                 "0.1.0", "https://board", True, shown.series, self.limit, shown.dropped, {"Succeeded": 3},
                 Buckets((1,)), {"create": 2}, {"accepted": 7}, {"TooLarge": 1},

@@ -14,7 +14,7 @@ from velodrome import keys
 from velodrome.results.marks import Acknowledgement
 from velodrome.store import Store
 from velodrome_operator.access import Access
-from velodrome_operator.children import Settings
+from velodrome_operator.children import ChildSettings
 from velodrome_operator.cluster import Cluster, Refused, Unavailable
 from velodrome_operator.controller import Controller
 
@@ -71,7 +71,9 @@ class Operator:
 
     def __init__(self, store: Store, objects: Objects) -> None:
         self.objects = objects
-        self.controller = Controller(objects, store, NoUsers(store._redis._client, "secret", "redis:6379"), Settings())
+        self.controller = Controller(
+            objects, store, NoUsers(store._redis._client, "secret", "redis:6379"), ChildSettings()
+        )
 
     def sees(self, race: Race, annotations: Mapping[str, str] | None = None) -> None:
         document = json.loads(race.plan.job.model_dump_json(by_alias=True, exclude_none=True))
@@ -88,7 +90,7 @@ class Operator:
                 self.controller.wakeups.wake(race.uid)
             while len(self.controller.wakeups):
                 uid = await self.controller.wakeups.next()
-                await self.controller._guarded(uid)
+                await self.controller.pass_over(uid)
                 self.controller.wakeups.done(uid)
 
         with ThreadPoolExecutor(1) as thread:  # the tests' own may have a loop already, that of a browser
@@ -97,7 +99,7 @@ class Operator:
     def condition(self, race: Race) -> dict[str, Any]:
         known = self.controller.races.get(race.uid)
         assert known is not None
-        return next((one for one in known.status["conditions"] if one["type"] == "Regressed"), {})
+        return next((one for one in known.parent.status["conditions"] if one["type"] == "Regressed"), {})
 
     def says(self, race: Race) -> tuple[str, str]:
         return self.condition(race)["status"], self.condition(race)["reason"]
@@ -157,7 +159,7 @@ def test_what_people_accept_is_said_of_races_that_ended_before(operator: Operato
     for race in (first, second):
         known = operator.controller.races.get(race.uid)
         assert known is not None
-        restarted.controller.races.saw_parent(known.raw)
+        restarted.controller.races.saw_parent(known.parent.raw)
     store.unmark(mark)
     restarted.controller.judging.marks["digits"] = 2
     restarted.passes(first, second)
@@ -230,9 +232,9 @@ def test_a_newer_job_of_the_board_takes_nothing_from_an_older_ones_status(operat
     for race, mean in ((older, 0.9), (newer, 0.8)):
         known = operator.controller.races.get(race.uid)
         assert known is not None
-        assert known.status["leaders"]["accuracy"] == "cnn"
-        assert [entry["name"] for entry in known.status["entries"]] == ["cnn", "mlp"]
-        (accuracy,) = (one for one in known.status["entries"][0]["objectives"] if one["name"] == "accuracy")
+        assert known.parent.status["leaders"]["accuracy"] == "cnn"
+        assert [entry["name"] for entry in known.parent.status["entries"]] == ["cnn", "mlp"]
+        (accuracy,) = (one for one in known.parent.status["entries"][0]["objectives"] if one["name"] == "accuracy")
         assert accuracy["mean"] == pytest.approx(mean, rel=0.01)
         assert accuracy["samples"] == 5
-        assert known.status["cohort"].startswith("digits")
+        assert known.parent.status["cohort"].startswith("digits")

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from velodrome.plan import plan
 from velodrome.spec import read_jobs
 from velodrome.store import Rejection
-from velodrome_operator.children import Names, Settings, children, groups
+from velodrome_operator.children import ChildSettings, Names, children, groups
 from velodrome_operator.decision import (
     RESULT_GRACE,
     Decision,
@@ -34,7 +34,7 @@ UID = "3f1c2d54-0000-4000-8000-000000000001"
 (JOB,) = read_jobs(Path(__file__).parents[2] / "deploy/examples/digits.yaml")
 PLAN = plan(JOB)
 NAME = Names.of(JOB, UID).job(groups(JOB)[0])
-WANTED = children(JOB, PLAN, UID, "redis://user:secret@redis:6379/0", Settings("runner@sha256:" + "0" * 64))
+WANTED = children(JOB, PLAN, UID, "redis://user:secret@redis:6379/0", ChildSettings("runner@sha256:" + "0" * 64))
 GROUPS = {NAME: groups(JOB)[0].trials(PLAN)}
 
 

@@ -15,7 +15,7 @@ from velodrome.trends.latest import Latest
 from velodrome.trends.regressions import Comparison
 from velodrome_operator.families import TRIAL_BOUNDS, Buckets, Durations, RaceFacts, exposed, race_facts
 from velodrome_operator.observation import JobFacts, PodFacts
-from velodrome_operator.race import Race
+from velodrome_operator.races import Race
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -48,7 +48,7 @@ def job(name: str = "j", *, suspended: bool = False, finished: bool = False) -> 
     ],
 )
 def test_a_races_state(seen: Race, jobs: list[JobFacts], state: str) -> None:
-    seen.jobs = {one.name: one for one in jobs}
+    seen.workload.jobs = {one.name: one for one in jobs}
     facts = race_facts(seen)
     assert facts.state == state
     assert (facts.progress_at is None) == (state != "Running")
@@ -57,28 +57,30 @@ def test_a_races_state(seen: Race, jobs: list[JobFacts], state: str) -> None:
 
 def test_trials_by_state() -> None:
     seen = race("Reconciling")
-    seen.pods = {str(n): PodFacts(f"p{n}", str(n), "j", n, NOW, "Running" if n else "Pending") for n in range(3)}
+    seen.workload.pods = {
+        str(n): PodFacts(f"p{n}", str(n), "j", n, NOW, "Running" if n else "Pending") for n in range(3)
+    }
     assert race_facts(seen).trials == {"Pending": 3, "Running": 2, "Succeeded": 3, "Failed": 1}
     ended = race("Failed")
-    ended.pods = seen.pods
+    ended.workload.pods = seen.workload.pods
     assert race_facts(ended).trials == {"Pending": 0, "Running": 0, "Succeeded": 3, "Failed": 1}, "none is to come"
 
 
 def test_progress_is_what_came_last_of_starts_ends_and_reports() -> None:
     seen = race("Reconciling")
-    assert race_facts(seen).progress_at == seen.created_at
+    assert race_facts(seen).progress_at == seen.parent.created_at
     pod = PodFacts("p", "p", "j", 0, NOW, "Running", started_at=NOW)
-    seen.pods = {"p": pod}
+    seen.workload.pods = {"p": pod}
     assert race_facts(seen).progress_at == NOW
-    seen.gone = {"q": replace(pod, finished_at=NOW + timedelta(minutes=1))}
+    seen.workload.gone = {"q": replace(pod, finished_at=NOW + timedelta(minutes=1))}
     assert race_facts(seen).progress_at == NOW + timedelta(minutes=1)
-    seen.reported_at = NOW + timedelta(minutes=2)
+    seen.logbook.reported_at = NOW + timedelta(minutes=2)
     assert race_facts(seen).progress_at == NOW + timedelta(minutes=2)
 
 
 def test_results_wait_only_where_a_race_goes_on() -> None:
     for seen, since in ((race("Reconciling"), NOW), (race("Complete"), None)):
-        seen.troubled_at = NOW
+        seen.logbook.troubled_at = NOW
         assert race_facts(seen).waiting_since == since
 
 

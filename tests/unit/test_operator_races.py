@@ -26,7 +26,7 @@ def test_a_job_is_known_from_its_making_on() -> None:
     races.made_job(job())
     race = races.get("u")
     assert race is not None
-    assert race.jobs.keys() == {"race-0"}
+    assert race.workload.jobs.keys() == {"race-0"}
 
 
 def test_an_event_that_overtook_the_answer_to_the_making_is_not_undone() -> None:
@@ -36,7 +36,7 @@ def test_an_event_that_overtook_the_answer_to_the_making_is_not_undone() -> None
     races.made_job(job())
     race = races.get("u")
     assert race is not None
-    assert race.jobs["race-0"].active == 1
+    assert race.workload.jobs["race-0"].active == 1
 
 
 def test_a_job_of_a_race_that_is_gone_is_not_kept() -> None:
@@ -45,4 +45,4 @@ def test_a_job_of_a_race_that_is_gone_is_not_kept() -> None:
     races.saw_parent(PARENT)
     race = races.get("u")
     assert race is not None
-    assert race.jobs == {}
+    assert race.workload.jobs == {}
