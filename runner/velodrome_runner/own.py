@@ -25,6 +25,7 @@ from velodrome import keys
 from velodrome.errors import ConfigurationError
 from velodrome.kernel import memory_kills, signal_name
 from velodrome.metrics import MetricKey
+from velodrome.own_code import config_code
 from velodrome.plan import Plan, Trial, objective_key
 from velodrome.results.bounds import impossible_metrics, keys_of
 from velodrome.results.records import Environment, Hardware, Software, TrialResult
@@ -75,13 +76,14 @@ def run(
     if not line:
         raise ConfigurationError(f"entry {trial.entry} has no command: give one, `velodrome-runner exec -- COMMAND …`")
     started = wall()
+    code = config_code(trial.config.model_copy(update={"command": line}))
     client = None if settings.redis_url is None else connect(settings.redis_url)
     with Publisher(client, settings.job_uid) as publisher, pusher(settings, plan, trial) as live:
         reporter = Reporter(trial, settings, publisher, live, wall)
         reporter("Starting", None)
         reported, killed = Reported(trial.config), memory_kills()
         ended = _train(line, _Files.of(trial, settings, threads), reported, reporter, settings.ranks)
-        told = who(trial, settings, started, wall())
+        told = who(trial, settings, code, started, wall())
         if ended == 0 and not settings.ranks.leads:
             return keys.EXIT_OK
         if isinstance(ended, int):

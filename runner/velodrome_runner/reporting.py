@@ -104,8 +104,8 @@ class Reporter:
         return line
 
 
-def who(trial: Trial, settings: Settings, started: float, finished: float) -> dict[str, object]:
-    """What a result says of its trial, however it ended."""
+def who(trial: Trial, settings: Settings, code: str | None, started: float, finished: float) -> dict[str, object]:
+    """What a result says of its trial, however it ended; `code` is the digest of the entry's own code."""
     return {
         "job_uid": settings.job_uid,
         "index": trial.index,
@@ -114,6 +114,7 @@ def who(trial: Trial, settings: Settings, started: float, finished: float) -> di
         "seed": trial.seed,
         "trial_id": trial.id,
         "attempt": settings.attempt,
+        "code": code,
         "started_at": utc(started),
         "finished_at": utc(finished),
     }

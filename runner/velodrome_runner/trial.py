@@ -11,6 +11,7 @@ import torch
 
 from velodrome import keys
 from velodrome.errors import ConfigurationError, TrialFailed, VelodromeError
+from velodrome.own_code import config_code
 from velodrome.plan import Plan, Trial
 from velodrome.results.bounds import TEXT_LIMIT
 from velodrome.results.records import TrialResult
@@ -37,7 +38,7 @@ def run(
 
     Whatever goes wrong in the trial becomes its result.
     """
-    started = wall()
+    started, code = wall(), config_code(trial.config)
     client = None if settings.redis_url is None else connect(settings.redis_url)
     with Publisher(client, settings.job_uid) as publisher, pusher(settings, plan, trial) as live:
         reporter = Reporter(trial, settings, publisher, live, wall)
@@ -48,7 +49,7 @@ def run(
             measured = measure(trial, settings, threads=threads, device=device, on_phase=reporter)
             if measured is None:
                 return keys.EXIT_OK
-            result = _succeeded(measured, who(trial, settings, started, wall()))
+            result = _succeeded(measured, who(trial, settings, code, started, wall()))
             interruption.check()
         except PeerLost as error:
             complain(f"{error.reason}: {error}")
@@ -59,7 +60,7 @@ def run(
             if not isinstance(error, VelodromeError):
                 traceback.print_exc()
             complain(f"{failure.reason}: {failure.message}")
-            result = failed(failure, tail, who(trial, settings, started, wall()))
+            result = failed(failure, tail, who(trial, settings, code, started, wall()))
         live.end()
         delivered = publisher.deliver(result, settings.spool, deadline=settings.deadline)
     return exit_code(failure, delivered=delivered)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # the store imports redis, which nothing here needs
 
 ALPHA = 0.05
 
-Why = Literal["Failed", "Incomplete", "OtherConditions", "NotMeasured"]
+Why = Literal["Failed", "Incomplete", "DifferentCode", "OtherConditions", "NotMeasured"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +140,9 @@ def _held_back(row: Row, newest: tuple[JobInfo, EntryState] | None) -> UnrankedR
     """Why an entry that has values in the cohort is not ranked; None where it is."""
     done = len(row.samples)
     why: Why = "NotMeasured"
-    if done < row.planned:
+    if row.mixed_code:
+        why, reason = "DifferentCode", "its trials ran different code"
+    elif done < row.planned:
         own = newest[1] if newest is not None and newest[0].uid == row.job_uid else None
         why, reason = _shortfall(row, own)
     else:
@@ -153,7 +155,7 @@ def _held_back(row: Row, newest: tuple[JobInfo, EntryState] | None) -> UnrankedR
     return UnrankedRow(row.entry, row.job_uid, row.job_name, why, reason, row.samples, row.planned)
 
 
-_ORDER: tuple[Why, ...] = ("Failed", "Incomplete", "NotMeasured", "OtherConditions")
+_ORDER: tuple[Why, ...] = ("Failed", "DifferentCode", "Incomplete", "NotMeasured", "OtherConditions")
 
 
 def _severity(row: UnrankedRow) -> tuple[int, str]:

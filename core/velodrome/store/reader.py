@@ -20,6 +20,7 @@ from velodrome.store.types import (
     Changes,
     CohortSummary,
     Counts,
+    EntryFacts,
     EntryState,
     JobSamples,
     Rejection,
@@ -210,17 +211,14 @@ class Reader:
             for name, fields in zip(names, answers, strict=True)
         ]
 
-    def entry_ids(self, uids: Sequence[str]) -> list[dict[str, str]]:
+    def entry_ids(self, uids: Sequence[str]) -> list[Mapping[str, str]]:
         """For each of these jobs, the identity (`velodrome.plan.entry_id`) of its entries that have any result."""
+        return [facts.ids for facts in self.entry_facts(uids)]
+
+    def entry_facts(self, uids: Sequence[str]) -> list[EntryFacts]:
+        """For each of these jobs, what its entries that have any result are, and which code they ran."""
         answers = self._redis.ask_all([("HGETALL", keys.job(uid, "entries")) for uid in uids])
-        return [
-            {
-                text_of(field).removeprefix("id:"): text_of(value)
-                for field, value in fields.items()
-                if field.startswith(b"id:")
-            }
-            for fields in answers
-        ]
+        return [decoding.entry_facts(fields) for fields in answers]
 
     def conditions(self, cohort_id: str) -> Mapping[str, Any]:
         """The conditions that make a cohort; empty for an unknown one."""

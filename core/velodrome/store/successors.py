@@ -105,9 +105,10 @@ def _samples(redis: Access, uids: Sequence[str], fields: Sequence[Field]) -> lis
 def _rows_of(redis: Access, job: JobInfo, samples: Mapping[Field, bytes]) -> Iterator[tuple[Field, bytes]]:
     """The job's samples as rows of the board."""
     facts, entries = JobFacts(job), sorted({entry for _, _, entry in samples})
-    identities = redis.ask("HMGET", keys.job(job.uid, "entries"), *(f"id:{entry}" for entry in entries))
-    for entry, identity in zip(entries, identities, strict=True):
-        head = row_head(job, entry, text_of(identity or b""))
+    names = [f"{kind}:{entry}" for entry in entries for kind in ("id", "mixed")]
+    told = redis.ask("HMGET", keys.job(job.uid, "entries"), *names)
+    for entry, identity, mixed in zip(entries, told[::2], told[1::2], strict=True):
+        head = row_head(job, entry, text_of(identity or b""), mixed=mixed is not None)
         accepted = _accepted(redis, job, entry)
         for one, packed in samples.items():
             if one[2] == entry:

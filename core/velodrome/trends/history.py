@@ -13,7 +13,7 @@ from velodrome.metrics import measurable
 
 if TYPE_CHECKING:
     from velodrome.results.records import JobInfo
-    from velodrome.store import JobSamples, Reader
+    from velodrome.store import EntryFacts, JobSamples, Reader
 
 # Jobs that are looked back at. What changed longer ago is history, and a walk over it would cost every new job.
 JOBS_BACK = 60
@@ -21,7 +21,11 @@ JOBS_BACK = 60
 
 @dataclass(frozen=True)
 class Point:
-    """What one job measured of an entry's metric, in one cohort: `values` by seed, of `planned` ones."""
+    """What one job measured of an entry's metric, in one cohort: `values` by seed, of `planned` ones.
+
+    `code` is the digest of the entry's own code, None where it has none; `mixed_code` says that its trials
+    ran different code.
+    """
 
     job_uid: str
     job_name: str
@@ -30,6 +34,8 @@ class Point:
     cohort_id: str
     values: Mapping[int, float]
     planned: int
+    code: str | None = None
+    mixed_code: bool = False
 
     @cached_property
     def mean(self) -> float:
@@ -37,8 +43,8 @@ class Point:
 
     @property
     def complete(self) -> bool:
-        """Whether every planned trial gave a value under these conditions."""
-        return len(self.values) == self.planned
+        """Whether every planned trial gave a value under these conditions, and all ran the same code."""
+        return len(self.values) == self.planned and not self.mixed_code
 
 
 @dataclass(frozen=True)
@@ -47,7 +53,12 @@ class BoardHistory:
 
     jobs: tuple[JobInfo, ...]
     samples: Sequence[Mapping[tuple[str, str], tuple[JobSamples, ...]]]
-    ids: Sequence[Mapping[str, str]]
+    facts: Sequence[EntryFacts]
+
+    @property
+    def ids(self) -> list[Mapping[str, str]]:
+        """The identities of each job's entries."""
+        return [facts.ids for facts in self.facts]
 
     def points(self, entry: str, metric_key: str) -> tuple[Point, ...]:
         """The entry's values of the metric, oldest first, in whichever cohorts.
@@ -78,12 +89,13 @@ class BoardHistory:
             values = {seed: value for seed, value in values.items() if measurable(value)}
         if not values:
             return None
-        return Point(job.uid, job.name, job.created_at, entry, most.cohort_id, values, job.repeats)
+        code, mixed = self.facts[place].codes.get(entry), entry in self.facts[place].mixed_code
+        return Point(job.uid, job.name, job.created_at, entry, most.cohort_id, values, job.repeats, code, mixed)
 
     def until(self, place: int, limit: int = JOBS_BACK) -> BoardHistory:
         """The history that ended with the job at that place: it and up to `limit` before it."""
         part = slice(max(0, place - limit), place + 1)
-        return BoardHistory(self.jobs[part], self.samples[part], self.ids[part])
+        return BoardHistory(self.jobs[part], self.samples[part], self.facts[part])
 
 
 def read_history(reader: Reader, board: str, until: str | None = None, limit: int = JOBS_BACK) -> BoardHistory:
@@ -104,4 +116,4 @@ def read_history(reader: Reader, board: str, until: str | None = None, limit: in
             where = one.entry, one.metric_key
             grouped[where] = (*grouped.get(where, ()), one)
         by_name.append(grouped)
-    return BoardHistory(tuple(jobs), by_name, reader.entry_ids(uids))
+    return BoardHistory(tuple(jobs), by_name, reader.entry_facts(uids))

@@ -76,7 +76,7 @@ def _newest(history: BoardHistory, first: int) -> dict[tuple[str, str], int]:
     names: set[str] = set()  # of entries in newer jobs
     renamed: set[str] = set()
     for place in range(len(history.jobs) - 1, first - 1, -1):
-        job, ids = history.jobs[place], history.ids[place]
+        job, ids = history.jobs[place], history.facts[place].ids
         least = rules_of(job).min_samples
         for entry, key in _measured(job, history, place):
             if entry not in names and ids.get(entry) in settled:

@@ -211,7 +211,9 @@ def _words(reader: Reader, step: Compared, reason: str, rules: Regression) -> st
         verdicts.NO_BASELINE: "the first complete result under these conditions: later ones are compared with it.",
         verdicts.NEW_COHORT: "the baseline was measured under other conditions, so nothing compares with it.",
         verdicts.TOO_FEW_SAMPLES: f"fewer than {rules.min_samples} trials on one side say too little.",
-        verdicts.INCOMPLETE: f"{len(point.values)} of {point.planned} trials gave a value under the same conditions.",
+        verdicts.INCOMPLETE: "its trials ran different code, so they have no mean."
+        if point.mixed_code
+        else f"{len(point.values)} of {point.planned} trials gave a value under the same conditions.",
         verdicts.BASELINE_MISSING: "the pinned baseline has no value of it, or lies too far back.",
         verdicts.BASELINE_ZERO: "the baseline is 0, so no change is relative to it.",
     }.get(reason, "too little is known.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from velodrome.metrics import MetricKey
@@ -43,6 +44,15 @@ class Timeline:
     def cohorts(self) -> tuple[str, ...]:
         """The cohorts, in the order in which they first appear."""
         return tuple(dict.fromkeys(moment.point.cohort_id for moment in self.moments))
+
+    @property
+    def new_code(self) -> frozenset[str]:
+        """The uids of the jobs in which the entry's own code is another than in the job before."""
+        return frozenset(
+            moment.point.job_uid
+            for before, moment in pairwise(self.moments)
+            if None not in (before.point.code, moment.point.code) and before.point.code != moment.point.code
+        )
 
 
 def timeline(reader: Reader, board: str, entry: str, metric_key: str, limit: int = _JOBS_SHOWN) -> Timeline:
