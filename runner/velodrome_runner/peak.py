@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from velodrome.errors import VelodromeError
+
 if TYPE_CHECKING:
     import torch
 
 
-class Unmeasurable(Exception):
+class Unmeasurable(VelodromeError):
     """A quantity can't be measured here. The message says why; it ends in a result's `unavailable`."""
 
 

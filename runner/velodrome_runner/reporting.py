@@ -44,6 +44,10 @@ class Failure:
     message: str
     final: bool = False
 
+    def at(self, place: str) -> Failure:
+        """The same with the place at the end of its message, which is cut before that where it is too long."""
+        return Failure(self.reason, self.message[: _MESSAGE - len(place)] + place, self.final)
+
 
 def exit_code(failure: Failure | None, *, delivered: bool) -> int:
     """How a runner process ends, by `velodrome.keys`."""
