@@ -23,12 +23,12 @@ from velodrome_runner.footprint import flops, model_bytes, parameters
 from velodrome_runner.peak import MemoryPeak, Unmeasurable, memory_peak
 from velodrome_runner.precision import Autocast, autocast
 from velodrome_runner.preprocessing import Prepared
-from velodrome_runner.reporting import Moment
+from velodrome_runner.reporting import TrainingState
 from velodrome_runner.settings import Settings
 from velodrome_runner.training import Trained, train
 
 # Told at each phase, and during training with where it stands.
-OnPhase = Callable[[Phase, Moment | None], None]
+OnPhase = Callable[[Phase, TrainingState | None], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ def measure(
     # torch's annotations know `to` with a device or with a memory format, not with both.
     model = model.to(device).to(memory_format=torch.channels_last)
 
-    def on_progress(moment: Moment) -> None:
+    def on_progress(moment: TrainingState) -> None:
         memory.lap()
         on_phase("Training", moment)
 

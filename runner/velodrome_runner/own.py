@@ -37,7 +37,7 @@ from velodrome_runner.live import pusher
 from velodrome_runner.log import Tail, complain
 from velodrome_runner.publish import Publisher, connect
 from velodrome_runner.ranks import Ranks
-from velodrome_runner.reporting import Failure, Moment, Reporter, exit_code, failed, thinned, who
+from velodrome_runner.reporting import Failure, Reporter, TrainingState, exit_code, failed, thinned, who
 from velodrome_runner.settings import Settings
 
 _POLL_SECONDS = 0.2
@@ -240,7 +240,7 @@ def _follow(text: str, reported: Reported, reporter: Reporter) -> str:
     for line in whole:
         point = reported.take(line)
         if point is not None:
-            reporter("Training", Moment.at(point, reporter.epochs))
+            reporter("Training", TrainingState.at(point, reporter.epochs))
     return rest
 
 

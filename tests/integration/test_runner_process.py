@@ -75,7 +75,7 @@ def raising(shape, classes):
     raise ValueError("no such thing \\udcff")
 
 
-def telling(shape, classes):
+def chatty(shape, classes):
     import os, sys
 
     print("started as", sys.orig_argv[1:], os.environ.get("PYTORCH_NVML_BASED_CUDA_CHECK"))
@@ -379,7 +379,7 @@ def test_the_same_trial_again_has_the_same_quality(tmp_path: Path, warm: Process
 
 def test_a_fork_in_which_cuda_cannot_start_becomes_a_cold_process(home: Path, tmp_path: Path) -> None:
     """No fork of a machine without a GPU is ever spoilt, so it is said to be."""
-    write_job(tmp_path, "persons_models:telling")
+    write_job(tmp_path, "persons_models:chatty")
     program = BARE[-1].replace("serve._WARM", "serve._cuda_is_spoilt = lambda: True\nserve._WARM")
     with Process([*BARE[:-1], program], home) as server:
         attempt = Attempt(tmp_path, server, None, next(names))
