@@ -1,6 +1,7 @@
 """The client of the runner's warm starter: a process that has imported everything and forks a child for each trial.
 
-A `StarterProcess` is one such process; a `Starter` starts it when a trial first wants it, and anew when it died, within bounds.
+A `StarterProcess` is one such process. A `Starter` starts it when a trial first wants it, and again, within bounds,
+when it died.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from velodrome.errors import LocalError
 from velodrome.kernel import host
 from velodrome.machine.home import Home
 from velodrome.machine.processes.lock import Track
-from velodrome.machine.processes.starter import Event, Exited, Gone, Starter, Started, StartRefused
+from velodrome.machine.processes.starter import Event, Exited, Gone, Started, Starter, StartRefused
 from velodrome.machine.processes.stop import Stop
 from velodrome.machine.race import decisions, events
 from velodrome.machine.race.attempts import Attempt, Attempts
