@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from velodrome.machine.leaderboard import Leaderboard
     from velodrome.machine.processes.stop import Stop
     from velodrome.machine.race.events import Watch
-    from velodrome.machine.race.executor import Finish, Settings
+    from velodrome.machine.race.executor import Finish, RaceSettings
     from velodrome.machine.redis.server import OwnRedis
     from velodrome.plan import Plan
 
@@ -115,11 +115,11 @@ def run(
         raise typer.Exit(code)
 
 
-def _settings(home: Home, parallel: int, cpus: int | None, data: Path | None, *, retry_failed: bool) -> Settings:
+def _settings(home: Home, parallel: int, cpus: int | None, data: Path | None, *, retry_failed: bool) -> RaceSettings:
     from velodrome.kernel import cpu_limit, cpus_for_each
-    from velodrome.machine.race.executor import Settings
+    from velodrome.machine.race.executor import RaceSettings
 
-    return Settings(
+    return RaceSettings(
         parallel=parallel,
         cpus=cpus_for_each(cpus or cpu_limit(), parallel),
         data=(data or home.data).absolute(),
@@ -147,7 +147,7 @@ def _race(
     plan: Plan,
     home: Home,
     source: OwnRedis | str,
-    settings: Settings,
+    settings: RaceSettings,
     stop: Stop,
     *,
     fresh: bool,

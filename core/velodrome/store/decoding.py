@@ -16,7 +16,7 @@ from operator import attrgetter
 
 from pydantic_core import from_json
 
-from velodrome.results import records as results
+from velodrome.results import records
 from velodrome.results.cohorts import Cohort
 from velodrome.results.records import CURVES, EpochPoint, JobInfo, Outcome, Progress, TrialRecord, parse_record
 from velodrome.store.types import (
@@ -95,11 +95,11 @@ def parse_changes(fields: Mapping[bytes, bytes]) -> dict[str, Changes]:
 
 def parse_job(text: bytes) -> JobInfo:
     """A job as it was registered, which nobody may change: others may get the same."""
-    return _remembered_job(text) if len(text) <= _JOB_REMEMBERED else results.parse_job(text)
+    return _remembered_job(text) if len(text) <= _JOB_REMEMBERED else records.parse_job(text)
 
 
 # Each race that ends is judged beside the same older jobs of its board, and equal bytes are an equal job: some 10 MB.
-_remembered_job = lru_cache(maxsize=256)(results.parse_job)
+_remembered_job = lru_cache(maxsize=256)(records.parse_job)
 
 
 def parse_rejection(text: bytes) -> Rejection:

@@ -43,7 +43,7 @@ def stamp(moment: datetime) -> str:
 
 
 @dataclass(frozen=True)
-class JobFacts:
+class RegisteredJob:
     """What accepting a record needs to know of its job."""
 
     info: JobInfo
@@ -73,7 +73,7 @@ def check_job(job: JobInfo) -> None:
         raise ValueError(f"the job {job.uid} has {job.trials} trials, but {len(job.entries)} entries x {job.repeats}")
 
 
-def check_record(job: JobFacts, record: TrialRecord) -> None:
+def check_record(job: RegisteredJob, record: TrialRecord) -> None:
     """Holds a record to its job.
 
     Raises:
@@ -136,7 +136,7 @@ _PARTS: tuple[keys.JobPart, ...] = (
 
 
 def encode(
-    job: JobFacts,
+    job: RegisteredJob,
     position: int,
     items: Sequence[Item],
     progress: Sequence[Progress],

@@ -14,7 +14,7 @@ from velodrome import keys
 from velodrome.results.marks import Acknowledgement, Baseline
 from velodrome.results.records import EpochPoint, JobInfo, Progress, TrialRecord, parse_record
 from velodrome.store import decoding, transfer
-from velodrome.store.access import Access, Argument, text_of
+from velodrome.store.access import Argument, StoreAccess, text_of
 from velodrome.store.types import (
     Board,
     Changes,
@@ -42,7 +42,7 @@ class Reader:
     """
 
     def __init__(self, client: redis.Redis) -> None:
-        self._redis = Access(client)
+        self._redis = StoreAccess(client)
         self._read_records = self._redis.script("records.lua")
 
     def __enter__(self) -> Self:

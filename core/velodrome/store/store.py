@@ -22,7 +22,7 @@ from velodrome.results.records import (
 from velodrome.store import transfer
 from velodrome.store.access import text_of
 from velodrome.store.edge import connect
-from velodrome.store.encoding import Item, JobFacts, check_job, encode, microseconds
+from velodrome.store.encoding import Item, RegisteredJob, check_job, encode, microseconds
 from velodrome.store.rankings import Shapes
 from velodrome.store.reader import Reader
 from velodrome.store.types import (
@@ -63,7 +63,7 @@ class Store(Reader):
         self._mark = self._redis.script("mark.lua")
         self._stream = self._redis.script("stream.lua")
         self._waiting = self._redis.script("waiting.lua")
-        self._jobs: dict[str, JobFacts] = {}
+        self._jobs: dict[str, RegisteredJob] = {}
         self._shapes = Shapes()
 
     # Jobs
@@ -75,7 +75,7 @@ class Store(Reader):
             ValueError: the job contradicts itself, or its uid or board can't be part of a key.
         """
         check_job(job)
-        facts = JobFacts(job)
+        facts = RegisteredJob(job)
         names = (
             keys.job(job.uid, "info"),
             keys.JOBS,
@@ -221,14 +221,14 @@ class Store(Reader):
         now = utc(clock())
         return transfer.import_lines(lines, self.register, self.job, self.accept_items, self._import_mark, now)
 
-    def _facts(self, uid: str) -> JobFacts:
+    def _facts(self, uid: str) -> RegisteredJob:
         if uid not in self._jobs:
             job = self.job(uid)
             if job is None:
                 raise _unregistered(uid, self._redis.address)
             if len(self._jobs) >= _JOBS_REMEMBERED:
                 self._jobs.clear()
-            self._jobs[uid] = JobFacts(job)
+            self._jobs[uid] = RegisteredJob(job)
         return self._jobs[uid]
 
 

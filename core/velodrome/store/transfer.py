@@ -27,7 +27,7 @@ from velodrome.results.bounds import impossible_result
 from velodrome.results.clocks import believed_job, believed_record
 from velodrome.results.marks import Acknowledgement, Baseline
 from velodrome.results.records import JobInfo, TrialRecord, parse_job, parse_record
-from velodrome.store.encoding import Item, JobFacts, check_record
+from velodrome.store.encoding import Item, RegisteredJob, check_record
 from velodrome.store.types import ImportReport, RejectedLine, Verdict
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ class _Import:
         self._take = take
         self._keep = keep
         self._now = now
-        self._job: JobFacts | None = None
+        self._job: RegisteredJob | None = None
         self._waiting: list[Item] = []
         self._bytes = 0
         self._verdicts: Counter[Verdict] = Counter()
@@ -173,7 +173,7 @@ class _Import:
             job = self._job_of(uid)
             if job is None:
                 raise ValueError(f"the job {uid!r} of this result is neither in an earlier line nor in the store")
-            self._job = JobFacts(job)
+            self._job = RegisteredJob(job)
         check_record(self._job, record)
         wrong = impossible_result(record.result, record.config, kept=True)
         if wrong is not None:

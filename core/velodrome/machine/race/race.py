@@ -14,7 +14,7 @@ from velodrome.machine.processes.stop import Stop
 from velodrome.machine.race.connection import Connection
 from velodrome.machine.race.decisions import ignored_here
 from velodrome.machine.race.events import Note, Watch
-from velodrome.machine.race.executor import Executor, Finish, Settings
+from velodrome.machine.race.executor import Executor, Finish, RaceSettings
 from velodrome.machine.race.past import changed_code, taken_over
 from velodrome.own_code import plan_code
 from velodrome.plan import Plan, local_uid
@@ -27,7 +27,7 @@ def race(
     plan: Plan,
     home: Home,
     connection: Connection,
-    settings: Settings,
+    settings: RaceSettings,
     watch: Watch,
     stop: Stop,
     *,
@@ -87,7 +87,7 @@ def job_info(plan: Plan, uid: str, now: float) -> JobInfo:
     )
 
 
-def notes(plan: Plan, settings: Settings, connection: Connection, uid: str) -> list[str]:
+def notes(plan: Plan, settings: RaceSettings, connection: Connection, uid: str) -> list[str]:
     """What the person should know before it starts."""
     said = []
     ignored = ignored_here(plan)
