@@ -17,7 +17,18 @@ from velodrome.errors import LocalError
 from velodrome.ranking.places import ObjectiveRanking, rank_objective
 from velodrome.results.objectives import BoardObjective, board_objectives
 from velodrome.results.records import EpochPoint, JobInfo, Progress, TrialRecord
-from velodrome.store import Board, CohortSummary, Counts, EntryState, Rejection, Row, Store, TrialSummary, open_store
+from velodrome.store import (
+    Board,
+    CohortSummary,
+    Counts,
+    EntryState,
+    Rejection,
+    Row,
+    Store,
+    TrialSummary,
+    export_lines,
+    open_store,
+)
 from velodrome.trends.regressions import Comparison, judge
 from velodrome.trends.timeline import Timeline, timeline
 
@@ -101,7 +112,7 @@ class Source:
 
     def export(self, uid: str) -> str:
         """The job's JSON lines, read now."""
-        return "".join(f"{line}\n" for line in _store(self.url).export_lines(uid=uid))
+        return "".join(f"{line}\n" for line in export_lines(_store(self.url), uid=uid))
 
     def records(self, job: JobInfo) -> Iterator[TrialRecord]:
         """All results of the job, read now, a hundred at a time."""

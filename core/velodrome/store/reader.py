@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -13,7 +13,7 @@ from pydantic_core import from_json
 from velodrome import keys
 from velodrome.results.marks import Acknowledgement, Baseline
 from velodrome.results.records import EpochPoint, JobInfo, Progress, TrialRecord, parse_record
-from velodrome.store import decoding, transfer
+from velodrome.store import decoding
 from velodrome.store.access import Argument, StoreAccess, text_of
 from velodrome.store.types import (
     Board,
@@ -236,17 +236,6 @@ class Reader:
     def _marks(self, where: str, kind: type[Mark]) -> list[Mark]:
         fields = sorted(self._redis.fields(where).items())
         return [self._redis.parsed(kind.model_validate_json, text, where, field) for field, text in fields]
-
-    # Backup
-
-    def export_lines(self, board: str | None = None, uid: str | None = None, entry: str | None = None) -> Iterator[str]:
-        """Jobs, results with curves, and conflicts, as JSON lines without the line end: of all, a board, or one job.
-
-        With `entry`, of the jobs that have it, and of their results those of that entry alone.
-
-        Memory stays that of one job's description and a hundred results, however many there are.
-        """
-        return transfer.export_lines(self, board, uid, entry)
 
     def _jobs_of(self, uids: Sequence[str]) -> list[JobInfo | None]:
         names = [keys.job(uid, "info") for uid in uids]

@@ -1,9 +1,8 @@
-"""What writes: registering jobs, the inbox, accepting, importing."""
+"""What writes: registering jobs, the inbox, accepting."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
 import redis
@@ -17,23 +16,20 @@ from velodrome.results.records import (
     ProgressReport,
     ResultReport,
     TrialRecord,
-    utc,
 )
-from velodrome.store import transfer
 from velodrome.store.access import text_of
 from velodrome.store.edge import connect
 from velodrome.store.encoding import Item, RegisteredJob, check_job, encode, microseconds
 from velodrome.store.rankings import Shapes
 from velodrome.store.reader import Reader
 from velodrome.store.types import (
-    ImportReport,
+    Acceptance,
     InboxSize,
     Rejection,
     Room,
-    Verdict,
 )
 
-_VERDICTS: dict[str, Verdict] = {"A": "accepted", "D": "duplicate", "C": "conflict", "S": "superseded"}
+_ACCEPTANCES: dict[str, Acceptance] = {"A": "accepted", "D": "duplicate", "C": "conflict", "S": "superseded"}
 _JOBS_REMEMBERED = 256
 # Reports are read until there are this many bytes of them: 500 of the longest would be more than an operator may hold.
 ENOUGH_BYTES = 16 * 1024 * 1024
@@ -97,7 +93,7 @@ class Store(Reader):
         """Forgets it; whether there was one."""
         return self._change(mark, "HDEL")
 
-    def _import_mark(self, mark: Baseline | Acknowledgement) -> Verdict:
+    def keep_mark(self, mark: Baseline | Acknowledgement) -> Acceptance:
         """Keeps an exported mark, unless one of the same is there: what was said here stays."""
         return "accepted" if self._change(mark, "HSETNX") else "duplicate"
 
@@ -181,9 +177,9 @@ class Store(Reader):
         records: Sequence[TrialRecord],
         progress: Sequence[Progress] = (),
         rejected: Sequence[Rejection] = (),
-    ) -> list[Verdict]:
-        """Takes what was read of the inbox up to report number `position`, whole or not at all; a verdict for each
-        record, in order. 0 is the position of what came another way.
+    ) -> list[Acceptance]:
+        """Takes what was read of the inbox up to report number `position`, whole or not at all; what became of
+        each record, in order. 0 is the position of what came another way.
 
         The first success of a trial stands; the same again is a duplicate, another a conflict. A success takes the
         place of a failure, and of two attempts' failures the one that finished last stands. The same batch again
@@ -203,7 +199,7 @@ class Store(Reader):
         items: Sequence[Item],
         progress: Sequence[Progress] = (),
         rejected: Sequence[Rejection] = (),
-    ) -> list[Verdict]:
+    ) -> list[Acceptance]:
         """`accept`, of records that are on their way already."""
         facts = self._facts(uid)
         names, arguments = encode(facts, position, items, progress, rejected, self._shapes)
@@ -211,15 +207,7 @@ class Store(Reader):
         if letters is None:
             self._jobs.pop(uid, None)
             raise _unregistered(uid, self._redis.address)
-        return [_VERDICTS[letter] for letter in letters.decode()]
-
-    def import_lines(self, lines: Iterable[str], clock: Callable[[], float] = time.time) -> ImportReport:
-        """Takes what `export_lines` wrote. Doing it again changes nothing; lines that can't be taken are reported.
-
-        A result that no trial can have is such a line. What is of the future by `clock` is taken as of now.
-        """
-        now = utc(clock())
-        return transfer.import_lines(lines, self.register, self.job, self.accept_items, self._import_mark, now)
+        return [_ACCEPTANCES[letter] for letter in letters.decode()]
 
     def _facts(self, uid: str) -> RegisteredJob:
         if uid not in self._jobs:

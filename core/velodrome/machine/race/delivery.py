@@ -13,9 +13,9 @@ from velodrome.machine.race.decisions import ProcessFailure, refused
 from velodrome.machine.race.events import Note, Watch
 from velodrome.plan import Plan, Trial
 from velodrome.results.records import Progress, ResultReport, TrialRecord, TrialResult, utc
-from velodrome.store import Store, TrialSummary, Verdict
+from velodrome.store import Acceptance, Store, TrialSummary
 
-Accepted = tuple[TrialRecord, Verdict]
+Accepted = tuple[TrialRecord, Acceptance]
 
 
 class Delivery:
