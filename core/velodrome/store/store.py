@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Literal
 
 import redis
@@ -19,7 +19,7 @@ from velodrome.results.records import (
     TrialRecord,
     utc,
 )
-from velodrome.store import transfer
+from velodrome.store import readings, transfer
 from velodrome.store.access import text_of
 from velodrome.store.edge import connect
 from velodrome.store.encoding import Item, JobFacts, check_job, encode, microseconds
@@ -60,6 +60,7 @@ class Store(Reader):
         self._register = self._redis.script("register.lua")
         self._accept = self._redis.script("decide.lua", "rank.lua", "write.lua")
         self._inbox = self._redis.script("inbox.lua")
+        self._keep = self._redis.script("keep.lua")
         self._mark = self._redis.script("mark.lua")
         self._stream = self._redis.script("stream.lua")
         self._waiting = self._redis.script("waiting.lua")
@@ -105,6 +106,11 @@ class Store(Reader):
         """Whether a mark came to be or ceased to be."""
         text = () if command == "HDEL" else (mark.model_dump_json(),)
         return bool(self._mark((_marks_of(mark), keys.CHANGES), (command, mark.board, mark.field, *text)))
+
+    def keep_reading(self, board: str, version: str, parts: Mapping[str, bytes]) -> bool:
+        """Keeps a board as it was read at that `board_version`; whether it did: not where the board changed."""
+        names = (keys.board_reading(board), keys.CHANGES, keys.board_jobs(board), keys.board_entries(board))
+        return bool(self._keep(names, (board, *readings.keeping(version, parts))))
 
     # The inbox
 
