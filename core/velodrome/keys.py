@@ -131,6 +131,11 @@ def board_acknowledgements(board: str) -> str:
     return f"{PREFIX}:board:{board}:acknowledgements"
 
 
+def board_reading(board: str) -> str:
+    """Hash: the board as it was last read, in parts, and `version`: what of the board that is of."""
+    return f"{PREFIX}:board:{board}:reading"
+
+
 # Labels of what the operator makes. A job's uid is the selector that finds its children.
 LABEL_JOB_UID = f"{GROUP}/job-uid"
 LABEL_JOB_NAME = f"{GROUP}/job-name"

@@ -22,7 +22,7 @@ from velodrome.monitoring.telemetry import Family
 from velodrome_operator import wording
 
 if TYPE_CHECKING:
-    from velodrome.trends.latest import Latest
+    from velodrome.board.latest import Latest
     from velodrome_operator.races import Race
 
 # Entries whose newest job is older are raced no more: what became of them is in the store and in Prometheus' history.

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from velodrome.board.latest import Latest
 from velodrome.monitoring import telemetry
 from velodrome.stats import Interval
-from velodrome.trends.latest import Latest
 from velodrome.trends.regressions import Comparison
 from velodrome_operator.families import TRIAL_BOUNDS, Buckets, Durations, RaceFacts, exposed, race_facts
 from velodrome_operator.observation import JobFacts, PodFacts

@@ -13,8 +13,9 @@ from pydantic_core import from_json
 from velodrome import keys
 from velodrome.results.marks import Acknowledgement, Baseline
 from velodrome.results.records import EpochPoint, JobInfo, Progress, TrialRecord, parse_record
-from velodrome.store import decoding
+from velodrome.store import decoding, readings
 from velodrome.store.access import Argument, StoreAccess, text_of
+from velodrome.store.readings import KeptReading
 from velodrome.store.types import (
     Board,
     Changes,
@@ -199,6 +200,37 @@ class Reader:
         """The values that a ranking is made of: for each entry name, in order, those of the newest job that has any."""
         where = keys.board_rows(board, key, cohort_id)
         return self._redis.parsed(decoding.parse_rows, self._redis.ask("HVALS", where), where)
+
+    # Boards as they were read
+
+    def board_version(self, board: str) -> str:
+        """Changes with everything that a board's rankings and verdicts are made of. Compare it, nothing else."""
+        return readings.version(self._redis.ask_all(readings.questions(board)))
+
+    def kept_reading(self, board: str, fields: Sequence[str]) -> KeptReading:
+        """Parts of what was kept of the board, beside its version then and now, in one round trip."""
+        wanted = ("HMGET", keys.board_reading(board), readings.VERSION, *fields)
+        (of, *parts), *numbers = self._redis.ask_all([wanted, *readings.questions(board)])
+        return KeptReading(None if of is None else text_of(of), readings.version(numbers), tuple(parts))
+
+    def some_trials(self, uid: str, indices: Sequence[int]) -> list[TrialRecord | None]:
+        """The results of these trials of a job, without curves, in one round trip."""
+        key = keys.job(uid, "records")
+        texts = self._redis.ask("HMGET", key, *indices) if indices else []
+        return [
+            None if text is None else self._redis.parsed(parse_record, text, key, index)
+            for index, text in zip(indices, texts, strict=True)
+        ]
+
+    def some_samples(self, wanted: Mapping[str, Sequence[tuple[str, str, str]]]) -> dict[str, tuple[JobSamples, ...]]:
+        """By job uid, its values of these metric keys, cohorts and entries, where it has any; in one round trip."""
+        asked = {uid: ["\n".join(place) for place in places] for uid, places in wanted.items() if places}
+        answers = self._redis.ask_all([("HMGET", keys.job(uid, "samples"), *names) for uid, names in asked.items()])
+        found = {}
+        for (uid, names), texts in zip(asked.items(), answers, strict=True):
+            fields = {name.encode(): text for name, text in zip(names, texts, strict=True) if text is not None}
+            found[uid] = self._redis.parsed(decoding.parse_samples, fields, keys.job(uid, "samples"))
+        return found
 
     # Regressions
 

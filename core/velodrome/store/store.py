@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import redis
@@ -17,6 +17,7 @@ from velodrome.results.records import (
     ResultReport,
     TrialRecord,
 )
+from velodrome.store import readings
 from velodrome.store.access import text_of
 from velodrome.store.edge import connect
 from velodrome.store.encoding import Item, RegisteredJob, check_job, encode, microseconds
@@ -56,6 +57,7 @@ class Store(Reader):
         self._register = self._redis.script("register.lua")
         self._accept = self._redis.script("decide.lua", "rank.lua", "write.lua")
         self._inbox = self._redis.script("inbox.lua")
+        self._keep = self._redis.script("keep.lua")
         self._mark = self._redis.script("mark.lua")
         self._stream = self._redis.script("stream.lua")
         self._waiting = self._redis.script("waiting.lua")
@@ -101,6 +103,11 @@ class Store(Reader):
         """Whether a mark came to be or ceased to be."""
         text = () if command == "HDEL" else (mark.model_dump_json(),)
         return bool(self._mark((_marks_of(mark), keys.CHANGES), (command, mark.board, mark.field, *text)))
+
+    def keep_reading(self, board: str, version: str, parts: Mapping[str, bytes]) -> bool:
+        """Keeps a board as it was read at that `board_version`; whether it did: not where the board changed."""
+        names = (keys.board_reading(board), keys.CHANGES, keys.board_jobs(board), keys.board_entries(board))
+        return bool(self._keep(names, (board, *readings.keeping(version, parts))))
 
     # The inbox
 

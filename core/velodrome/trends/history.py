@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
 from math import fsum
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from velodrome.results.records import JobInfo
     from velodrome.store import EntryFacts, JobSamples, Reader
 
-# Jobs that are looked back at. What changed longer ago is history, and a walk over it would cost every new job.
+# How many of a board's newest jobs its objectives, its verdicts and the baselines of those come from, whoever asks.
+# What changed longer ago is history, and a walk over it would cost every new job.
 JOBS_BACK = 60
 
 
@@ -49,7 +50,10 @@ class Point:
 
 @dataclass(frozen=True)
 class BoardHistory:
-    """The newest jobs of a board, oldest first, with their values and the identities of their entries."""
+    """The newest jobs of a board, oldest first, with their values and the identities of their entries.
+
+    `baselines` and `accepted` are what people said of the board's results.
+    """
 
     jobs: tuple[JobInfo, ...]
     samples: Sequence[Mapping[tuple[str, str], tuple[JobSamples, ...]]]
@@ -95,7 +99,7 @@ class BoardHistory:
     def until(self, place: int, limit: int = JOBS_BACK) -> BoardHistory:
         """The history that ended with the job at that place: it and up to `limit` before it."""
         part = slice(max(0, place - limit), place + 1)
-        return BoardHistory(self.jobs[part], self.samples[part], self.facts[part])
+        return replace(self, jobs=self.jobs[part], samples=self.samples[part], facts=self.facts[part])
 
 
 def read_history(reader: Reader, board: str, until: str | None = None, limit: int = JOBS_BACK) -> BoardHistory:
@@ -116,4 +120,5 @@ def read_history(reader: Reader, board: str, until: str | None = None, limit: in
             where = one.entry, one.metric_key
             grouped[where] = (*grouped.get(where, ()), one)
         by_name.append(grouped)
-    return BoardHistory(tuple(jobs), by_name, reader.entry_facts(uids))
+    marks = reader.baselines(board), reader.acknowledgements(board)
+    return BoardHistory(tuple(jobs), by_name, reader.entry_facts(uids), *marks)
