@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from velodrome.metrics import measurable
 
 if TYPE_CHECKING:
+    from velodrome.results.marks import Acknowledgement, Baseline
     from velodrome.results.records import JobInfo
     from velodrome.store import EntryFacts, JobSamples, Reader
 
@@ -58,11 +59,18 @@ class BoardHistory:
     jobs: tuple[JobInfo, ...]
     samples: Sequence[Mapping[tuple[str, str], tuple[JobSamples, ...]]]
     facts: Sequence[EntryFacts]
+    baselines: Sequence[Baseline] = ()
+    accepted: Sequence[Acknowledgement] = ()
 
     @property
     def ids(self) -> list[Mapping[str, str]]:
         """The identities of each job's entries."""
         return [facts.ids for facts in self.facts]
+
+    @property
+    def window(self) -> range:
+        """The places of the jobs that the board looks back at."""
+        return range(max(0, len(self.jobs) - JOBS_BACK), len(self.jobs))
 
     def points(self, entry: str, metric_key: str) -> tuple[Point, ...]:
         """The entry's values of the metric, oldest first, in whichever cohorts.
