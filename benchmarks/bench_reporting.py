@@ -42,7 +42,7 @@ from velodrome_runner import data, models, preprocessing, threads
 from velodrome_runner.data import Split
 from velodrome_runner.live import Pusher
 from velodrome_runner.publish import Publisher, connect
-from velodrome_runner.reporting import Moment, Reporter
+from velodrome_runner.reporting import Reporter, TrainingState
 from velodrome_runner.settings import Settings
 from velodrome_runner.training import train
 
@@ -171,7 +171,7 @@ def reported(trial: Trial, prepared: preprocessing.Prepared, to: Ways) -> Cost:
     ):
         reporter = Reporter(trial, settings(to.redis), publisher, pusher, time.time)
 
-        def report(moment: Moment) -> None:
+        def report(moment: TrainingState) -> None:
             nonlocal spent
             before = time.thread_time()
             reporter("Training", moment)
@@ -187,7 +187,7 @@ def _used(name: str) -> float:
     return sum(time.clock_gettime(time.pthread_getcpuclockid(ident)) for ident in found)
 
 
-def trained(trial: Trial, prepared: preprocessing.Prepared, on_progress: Callable[[Moment], None]) -> Cost:
+def trained(trial: Trial, prepared: preprocessing.Prepared, on_progress: Callable[[TrainingState], None]) -> Cost:
     """Times a whole training; the threads of the publisher and the pusher are in its CPU time."""
     config = trial.config
     assert config.model is not None

@@ -83,7 +83,7 @@ JobPart = Literal[
     "failures",  # hash: index:attempt -> digest of the failure that this attempt reported
     "progress",  # hash: index -> the newest Progress, JSON
     "live",  # hash: index -> attempt, then a line for each epoch reported so far, JSON
-    "entries",  # hash of counters by entry: succeeded:E, failed:E, reason:R:E; and id:E, the entry's identity
+    "entries",  # hash of counters by entry: succeeded:E, failed:E, reason:R:E; and of each entry id:E, code:E, mixed:E
     "samples",  # hash: metric key, cohort and entry, each on a line -> seeds and values of this job, packed
     "rejected",  # hash: reason -> how many reports were rejected for it
     "rejections",  # list: the newest rejections, JSON
@@ -129,6 +129,11 @@ def board_baselines(board: str) -> str:
 def board_acknowledgements(board: str) -> str:
     """Hash: entry, metric key and job uid, each on a line -> the Acknowledgement of that change, JSON."""
     return f"{PREFIX}:board:{board}:acknowledgements"
+
+
+def board_reading(board: str) -> str:
+    """Hash: the board as it was last read, in parts, and `version`: what of the board that is of."""
+    return f"{PREFIX}:board:{board}:reading"
 
 
 # Labels of what the operator makes. A job's uid is the selector that finds its children.

@@ -157,22 +157,29 @@ def quality_keys(job: BenchmarkJob) -> tuple[str, ...]:
 LOCAL_PREFIX = "local-"
 
 
-def local_uid(plan: Plan, generation: int = 0) -> str:
+def local_uid(plan: Plan, generation: int = 0, code: Mapping[str, str] | None = None) -> str:
     """The uid of a run on one machine: the same race gives the same uid, so that running it again carries on.
 
     What may change during a race (parallelism, suspend, the time to live, how many failures it bears) is left out, as
     are the pods' settings and images, which a run on one machine ignores; `generation` tells deliberate repetitions of
-    one race apart.
+    one race apart. `code` has the digest of the code of each entry that brings its own (`velodrome.own_code`).
     """
-    spec = plan.job.spec
-    race = {
+    trials = plan.job.spec.trials
+    race = {**_race(plan), "trials": [trials.repeats, trials.base_seed], "generation": generation}
+    return LOCAL_PREFIX + digest(race | ({"code": dict(code)} if code else {}), 16)
+
+
+def lineage(plan: Plan) -> str:
+    """What races on one machine share that differ in the number of repeats, in generation or in code alone."""
+    return digest({**_race(plan), "trials": [plan.job.spec.trials.base_seed]}, 16)
+
+
+def _race(plan: Plan) -> dict[str, Any]:
+    return {
         "job": [plan.job.namespace, plan.job.metadata.name, plan.job.board],
-        "objectives": [objective.model_dump(mode="json", exclude_none=True) for objective in spec.objectives],
+        "objectives": [objective.model_dump(mode="json", exclude_none=True) for objective in plan.job.spec.objectives],
         "entries": [[name, _identity(config, exclude={"image": True})] for name, config in plan.configs.items()],
-        "trials": [spec.trials.repeats, spec.trials.base_seed],
-        "generation": generation,
     }
-    return LOCAL_PREFIX + digest(race, 16)
 
 
 def entry_id(config: TrialConfig) -> str:

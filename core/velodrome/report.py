@@ -48,7 +48,7 @@ class Array(Protocol):
 
 
 @dataclass
-class Trial:
+class TrialReport:
     """One trial and its stopwatch. Everything that is not told stays at the default of a run by hand.
 
     `data` is the folder below which the data set's files lie, `cpus` the threads to compute with, `metrics` the keys of
@@ -212,15 +212,18 @@ class Trial:
             file.write(f"{text}\n")
 
 
-def trial(environ: Mapping[str, str] = os.environ) -> Trial:
+Trial = TrialReport  # its name in programs that were written for version 0.1.0
+
+
+def trial(environ: Mapping[str, str] = os.environ) -> TrialReport:
     """The trial that this process is to run; one with seed 0 and one epoch where it was started by hand."""
     path = environ.get(ENV_TRIAL)
     if not path:
-        return Trial()
+        return TrialReport()
     with open(path, encoding="utf-8") as file:  # noqa: PTH123 - pathlib costs an import
         told = json.load(file)
     names = ("entry", "repeat", "seed", "cpus", "data", "metrics", "conditions")
-    return Trial(path=environ.get(ENV_REPORT), **{name: told[name] for name in names})
+    return TrialReport(path=environ.get(ENV_REPORT), **{name: told[name] for name in names})
 
 
 def digest(*, train: tuple[Array, Array], test: tuple[Array, Array]) -> str:

@@ -15,7 +15,7 @@ from typing import get_args
 
 from velodrome.collector import REASONS, Collected, Collector, Slice
 from velodrome.errors import ActionNeeded, TryAgain, VelodromeError
-from velodrome.store import InboxSize, Room, Store, Verdict
+from velodrome.store import Acceptance, InboxSize, Room, Store
 from velodrome_operator.attribution import Attribution, Unattributed, Witness
 from velodrome_operator.cluster import Cluster
 from velodrome_operator.histograms import Durations
@@ -68,7 +68,7 @@ class Collection:
         self._clock = clock
         self._seal = seal
         self._probed_at: float | None = None
-        self.results = dict.fromkeys(get_args(Verdict), 0)
+        self.results = dict.fromkeys(get_args(Acceptance), 0)
         self.rejected = dict.fromkeys(REASONS, 0)
         self.durations = Durations()
         self.waiting = 0

@@ -14,13 +14,13 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from velodrome.errors import TryAgain, VelodromeError
-from velodrome.store import Changes, Reader
+from velodrome.store import Changes, Store
 from velodrome_operator.families import Exposed
 from velodrome_operator.operator_facts import OperatorFacts
 from velodrome_operator.page import MetricsPage, RaceReport
 
 if TYPE_CHECKING:
-    from velodrome.trends.latest import Latest
+    from velodrome.board.latest import Latest
 
 ROUND_SECONDS = 1.0
 # What takes long is done more seldom: it rests for so many times as long as it took.
@@ -40,7 +40,7 @@ class BoardResults:
 
     def __init__(
         self,
-        store: Reader,
+        store: Store,
         marked: Callable[[str, int], None],
         clock: Callable[[], datetime],
         timer: Callable[[], float],
@@ -112,7 +112,7 @@ class Exporter:
 
     def __init__(
         self,
-        store: Reader,
+        store: Store,
         races: Callable[[], RaceReport],
         operator: Callable[[Exposed], OperatorFacts],
         marked: Callable[[str, int], None],
@@ -162,10 +162,11 @@ def _load() -> None:
 
     Before judging is timed: SciPy takes a second, and the first board would rest for ten times as long.
     """
-    import velodrome.trends.latest  # noqa: F401
+    import velodrome.board.kept  # noqa: F401
 
 
-def _latest(store: Reader, board: str) -> tuple[Latest, ...]:
-    from velodrome.trends.latest import latest
+def _latest(store: Store, board: str) -> tuple[Latest, ...]:
+    """What each entry has now; the board as it was read for that is kept for those who look at it."""
+    from velodrome.board.kept import keep
 
-    return latest(store, board)
+    return keep(store, board)

@@ -20,7 +20,7 @@ from velodrome_operator.race_facts import RaceFacts
 from velodrome_operator.series import Series, metrics
 
 if TYPE_CHECKING:
-    from velodrome.trends.latest import Latest
+    from velodrome.board.latest import Latest
 
 # Entries whose newest job is older are raced no more: what became of them is in the store and in Prometheus' history.
 LOOK_BACK = timedelta(days=30)

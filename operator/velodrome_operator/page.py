@@ -18,7 +18,7 @@ from velodrome_operator.race_facts import RaceFacts
 from velodrome_operator.series import Series
 
 if TYPE_CHECKING:
-    from velodrome.trends.latest import Latest
+    from velodrome.board.latest import Latest
 
 # What takes long is done more seldom: it rests for so many times as long as it took.
 _REST_SHARE = 10.0

@@ -17,7 +17,7 @@ from typing import Any, Self
 
 import aiohttp
 
-from velodrome.monitoring.pushgateway import LIST_PATH, Group, JobKey, Running, TrialKey, groups, stale
+from velodrome.monitoring.pushgateway import LIST_PATH, Group, JobKey, RunningTrials, TrialKey, groups, stale
 from velodrome.plan import Trial
 from velodrome_operator import shapes
 from velodrome_operator.races import Race
@@ -67,7 +67,7 @@ class Cleaner:
     """
 
     def __init__(
-        self, gateway: Gateway, running: Callable[[], Running], namespace: str | None, period: float = 60.0
+        self, gateway: Gateway, running: Callable[[], RunningTrials], namespace: str | None, period: float = 60.0
     ) -> None:
         self._gateway = gateway
         self._running = running
@@ -122,7 +122,7 @@ class Cleaner:
         return cleaning.again
 
 
-def running(races: Iterable[Race]) -> Running:
+def running(races: Iterable[Race]) -> RunningTrials:
     """What runs, by the pods that were seen last. Of a race that has no plan yet, any trial may."""
     trials: set[TrialKey] = set()
     jobs: set[JobKey] = set()
@@ -133,7 +133,7 @@ def running(races: Iterable[Race]) -> Running:
         elif race.plan is not None:
             indexes = {race.indexes.get(pod.job, ())[pod.index : pod.index + 1] for pod in going if pod.index >= 0}
             trials |= {_key(race, race.plan.trial(index)) for found in indexes for index in found}
-    return Running(trials, jobs)
+    return RunningTrials(trials, jobs)
 
 
 def _key(race: Race, trial: Trial) -> TrialKey:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
+from velodrome_runner.log import words
 from velodrome_runner.peak import Unmeasurable
 
 # Operations of torch that multiply a lot and that its counter has no formula for.
@@ -46,8 +47,11 @@ def flops(model: nn.Module, sample: Tensor) -> int:
         probe = copy.deepcopy(model).cpu().float().eval()
         with torch.no_grad(), _without_onednn(), seen, counter:
             probe(sample.cpu().float())
-    except RuntimeError as error:  # a model of one's own may be tied to its device, or hold tensors with a history
-        raise Unmeasurable(f"a copy of the model does not run on the CPU: {str(error).strip()[:200]}") from error
+    # A model of one's own may be tied to its device, hold tensors with a history, or what can't be copied.
+    except Exception as error:
+        raise Unmeasurable(
+            f"a copy of the model does not run on the CPU: {type(error).__name__}: {words(error)[:200]}"
+        ) from error
     if seen.uncounted:
         raise Unmeasurable(f"torch can't count the operations of {', '.join(sorted(seen.uncounted))}")
     return int(counter.get_total_flops())

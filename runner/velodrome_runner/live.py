@@ -34,7 +34,7 @@ _LONGEST_PAUSE = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class LiveState:
     """Where a trial stands, as it is shown. While inference is timed nothing is to disturb it: then it is `quiet`."""
 
     phase: str = ""
@@ -44,21 +44,21 @@ class Standing:
     samples_per_second: float | None = None
     quiet: bool = False
 
-    def after(self, progress: Progress) -> Standing:
+    def after(self, progress: Progress) -> LiveState:
         """What is to be shown once that was reported: what training came to stays, its speed does not. Pure."""
         phase = progress.phase
         if phase == "Training":
-            return Standing(phase, progress.fraction, progress.epoch, progress.loss, progress.samples_per_second)
+            return LiveState(phase, progress.fraction, progress.epoch, progress.loss, progress.samples_per_second)
         if phase in ("Starting", "Loading"):
-            return Standing(phase)
+            return LiveState(phase)
         return replace(self, phase=phase, fraction=1.0, samples_per_second=None, quiet=phase == "Timing")
 
 
 class Readings:
-    """A standing and what is used, as prometheus-client collects them."""
+    """Where a trial stands and what it uses, as prometheus-client collects them."""
 
-    def __init__(self, standing: Standing, uses: Sequence[Use]) -> None:
-        self._standing = standing
+    def __init__(self, state: LiveState, uses: Sequence[Use]) -> None:
+        self._state = state
         self._uses = uses
 
     def collect(self) -> Iterator[Metric]:
@@ -73,12 +73,12 @@ class Readings:
                 yield metric
 
     def _samples(self) -> dict[telemetry.Family, list[tuple[list[str], float]]]:
-        standing, uses = self._standing, self._uses
+        state, uses = self._state, self._uses
         alone: dict[telemetry.Family, float | None] = {
-            telemetry.TRIAL_FRACTION: standing.fraction,
-            telemetry.TRIAL_EPOCH: float(standing.epoch),
-            telemetry.TRIAL_LOSS: standing.loss,
-            telemetry.TRIAL_THROUGHPUT: standing.samples_per_second,
+            telemetry.TRIAL_FRACTION: state.fraction,
+            telemetry.TRIAL_EPOCH: float(state.epoch),
+            telemetry.TRIAL_LOSS: state.loss,
+            telemetry.TRIAL_THROUGHPUT: state.samples_per_second,
         }
         samples: dict[telemetry.Family, list[tuple[list[str], float]]] = {
             family: [([], value)] for family, value in alone.items() if value is not None
@@ -108,7 +108,7 @@ class Pusher:
         self._key = dict(key)
         self._log = log
         self._period, self._gap = period, gap
-        self._standing = Standing()
+        self._state = LiveState()
         self._work = threading.Event()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="velodrome-pusher", daemon=True)
@@ -130,8 +130,8 @@ class Pusher:
 
     def show(self, progress: Progress) -> None:
         """Takes over where the trial stands; takes microseconds."""
-        before, self._standing = self._standing, self._standing.after(progress)
-        if before.phase != self._standing.phase:
+        before, self._state = self._state, self._state.after(progress)
+        if before.phase != self._state.phase:
             self._work.set()
 
     def end(self) -> None:
@@ -145,11 +145,11 @@ class Pusher:
             self._work.wait()
             while not self._ended.is_set():
                 self._work.clear()
-                standing = self._standing
-                if standing.quiet:
+                state = self._state
+                if state.quiet:
                     self._work.wait()
                     continue
-                problem = self._push(Readings(standing, gauges.read()))
+                problem = self._push(Readings(state, gauges.read()))
                 if problem is None:
                     pushed, failures = True, 0
                     self._ended.wait(self._gap)

@@ -22,9 +22,18 @@ def complain(line: str) -> None:
     sys.stderr.flush()
 
 
-def first_line(error: Exception) -> str:
-    """The first line of what an exception says, or its name where it says nothing."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:500]
+def words(error: BaseException) -> str:
+    """What an exception says; its name where it says nothing, or raises another one when it is asked."""
+    try:
+        said = str(error).strip()
+    except Exception:  # it may be a person's
+        said = ""
+    return said or type(error).__name__
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of what an exception says."""
+    return words(error).splitlines()[0][:500]
 
 
 class Tail:

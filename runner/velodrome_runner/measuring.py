@@ -16,19 +16,19 @@ from velodrome.errors import ConfigurationError
 from velodrome.metrics import MetricKey
 from velodrome.plan import Trial, TrialConfig
 from velodrome.results.records import DatasetFacts, Environment, Phase
-from velodrome_runner import data, evaluation, models, preprocessing, timing
+from velodrome_runner import causes, data, evaluation, models, preprocessing, timing
 from velodrome_runner.energy import EnergyMeter, energy_meter
 from velodrome_runner.environment import fingerprint
 from velodrome_runner.footprint import flops, model_bytes, parameters
 from velodrome_runner.peak import MemoryPeak, Unmeasurable, memory_peak
 from velodrome_runner.precision import Autocast, autocast
 from velodrome_runner.preprocessing import Prepared
-from velodrome_runner.reporting import Moment
+from velodrome_runner.reporting import TrainingState
 from velodrome_runner.settings import Settings
 from velodrome_runner.training import Trained, train
 
 # Told at each phase, and during training with where it stands.
-OnPhase = Callable[[Phase, Moment | None], None]
+OnPhase = Callable[[Phase, TrainingState | None], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ def measure(
     # torch's annotations know `to` with a device or with a memory format, not with both.
     model = model.to(device).to(memory_format=torch.channels_last)
 
-    def on_progress(moment: Moment) -> None:
+    def on_progress(moment: TrainingState) -> None:
         memory.lap()
         on_phase("Training", moment)
 
@@ -117,6 +117,12 @@ def measure(
     on_phase("Timing", None)
     metrics |= _costs(config, prepared, model, context, unavailable)
     return Measured(splits.facts, environment, trained, metrics, unavailable)
+
+
+def own_module(config: TrialConfig) -> str:
+    """The module of the entry's own factory; empty where the model is one of Velodrome's or torchvision's."""
+    module, colon, _ = config.model.name.partition(":") if config.model is not None else ("", "", "")
+    return module if colon else ""
 
 
 def libraries(config: TrialConfig) -> list[str]:
@@ -228,5 +234,5 @@ def _costs(
     try:
         metrics["flops"] = float(flops(model, images[:1]))
     except Unmeasurable as error:
-        unavailable["flops"] = str(error)
+        unavailable["flops"] = str(error) + causes.record(error, own_module(config))
     return metrics

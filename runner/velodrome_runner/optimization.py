@@ -45,7 +45,7 @@ def _groups(model: nn.Module, l2: float) -> list[dict[str, Any]]:
     return [group for group in groups if group["params"]]
 
 
-class Schedule:
+class RateSchedule:
     """The learning rate over a budget of `epochs` epochs of `steps` steps each.
 
     `Step` falls at the ends of epochs, `Cosine` and `OneCycle` move after every step. `OneCycle` leaves momentum as the

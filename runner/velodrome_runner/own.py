@@ -25,10 +25,12 @@ from velodrome import keys
 from velodrome.errors import ConfigurationError
 from velodrome.kernel import memory_kills, signal_name
 from velodrome.metrics import MetricKey
+from velodrome.own_code import config_code
 from velodrome.plan import Plan, Trial, objective_key
 from velodrome.results.bounds import impossible_metrics, keys_of
 from velodrome.results.records import Environment, Hardware, Software, TrialResult
 from velodrome_runner import interruption
+from velodrome_runner.causes import printed_place
 from velodrome_runner.environment import environment
 from velodrome_runner.hardware import cpu_model, nvidia
 from velodrome_runner.lines import Reported
@@ -36,7 +38,7 @@ from velodrome_runner.live import pusher
 from velodrome_runner.log import Tail, complain
 from velodrome_runner.publish import Publisher, connect
 from velodrome_runner.ranks import Ranks
-from velodrome_runner.reporting import Failure, Moment, Reporter, exit_code, failed, thinned, who
+from velodrome_runner.reporting import Failure, Reporter, TrainingState, exit_code, failed, thinned, who
 from velodrome_runner.settings import Settings
 
 _POLL_SECONDS = 0.2
@@ -48,12 +50,14 @@ _GRACE_SECONDS = 15.0
 class Ended:
     """How the command ended: its exit code, or minus the signal that ended it, and the last that it wrote.
 
-    `for_memory` says that the kernel ended a process of this trial meanwhile, since its memory ran out.
+    `for_memory` says that the kernel ended a process of this trial meanwhile, since its memory ran out. `place` is the
+    line of its own code that the last traceback in its log ends in, where it is a program in Python that wrote one.
     """
 
     code: int
     last_line: str = ""
     for_memory: bool = False
+    place: str = ""
 
 
 def run(
@@ -75,19 +79,22 @@ def run(
     if not line:
         raise ConfigurationError(f"entry {trial.entry} has no command: give one, `velodrome-runner exec -- COMMAND …`")
     started = wall()
+    code = config_code(trial.config.model_copy(update={"command": line}))
     client = None if settings.redis_url is None else connect(settings.redis_url)
     with Publisher(client, settings.job_uid) as publisher, pusher(settings, plan, trial) as live:
         reporter = Reporter(trial, settings, publisher, live, wall)
         reporter("Starting", None)
         reported, killed = Reported(trial.config), memory_kills()
         ended = _train(line, _Files.of(trial, settings, threads), reported, reporter, settings.ranks)
-        told = who(trial, settings, started, wall())
+        told = who(trial, settings, code, started, wall())
         if ended == 0 and not settings.ranks.leads:
             return keys.EXIT_OK
         if isinstance(ended, int):
-            written = [line for line in tail.text().splitlines() if line.strip()]
+            log = tail.text()
+            written = [line for line in log.splitlines() if line.strip()]
             last = written[-1] if len(written) > 1 else ""
-            found = conclude(plan, trial, reported, Ended(ended, last, for_memory=memory_kills() > killed))
+            kills = memory_kills() > killed
+            found = conclude(plan, trial, reported, Ended(ended, last, for_memory=kills, place=printed_place(log)))
         else:
             found = ended
         if isinstance(found, Failure):
@@ -147,7 +154,8 @@ def _ended_badly(ended: Ended) -> Failure | None:
     if ended.code < 0:
         return Failure("CommandKilled", f"the command was ended by {signal_name(-ended.code)}: {_last(ended)}")
     if ended.code > 0:
-        return Failure("CommandFailed", f"the command ended with exit code {ended.code}: {_last(ended)}")
+        where = f" (at {ended.place})" if ended.place else ""
+        return Failure("CommandFailed", f"the command ended with exit code {ended.code}: {_last(ended)}{where}")
     return None
 
 
@@ -234,7 +242,7 @@ def _follow(text: str, reported: Reported, reporter: Reporter) -> str:
     for line in whole:
         point = reported.take(line)
         if point is not None:
-            reporter("Training", Moment.at(point, reporter.epochs))
+            reporter("Training", TrainingState.at(point, reporter.epochs))
     return rest
 
 

@@ -21,7 +21,7 @@ _MESSAGE = 4096  # characters of why it failed: a log has the rest
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
+class TrainingState:
     """Where training stands: `fraction` of the budget is used; `point` is there when an epoch has just ended."""
 
     epoch: int
@@ -31,7 +31,7 @@ class Moment:
     point: EpochPoint | None = None
 
     @classmethod
-    def at(cls, point: EpochPoint, epochs: int) -> Moment:
+    def at(cls, point: EpochPoint, epochs: int) -> TrainingState:
         """The end of an epoch, where the budget is so many of them."""
         return cls(point.epoch, min(1.0, point.epoch / epochs), point.train_loss, point.samples_per_second, point)
 
@@ -43,6 +43,10 @@ class Failure:
     reason: str
     message: str
     final: bool = False
+
+    def at(self, place: str) -> Failure:
+        """The same with the place at the end of its message, which is cut before that where it is too long."""
+        return Failure(self.reason, self.message[: _MESSAGE - len(place)] + place, self.final)
 
 
 def exit_code(failure: Failure | None, *, delivered: bool) -> int:
@@ -71,7 +75,7 @@ class Reporter:
         """The budget's."""
         return self._trial.config.budget.max_epochs
 
-    def __call__(self, phase: Phase, moment: Moment | None) -> None:
+    def __call__(self, phase: Phase, moment: TrainingState | None) -> None:
         interruption.check()
         epochs = self.epochs
         say(self._line(phase, moment, epochs))
@@ -94,7 +98,7 @@ class Reporter:
         self._publisher.progress(progress)
         self._pusher.show(progress)
 
-    def _line(self, phase: Phase, moment: Moment | None, epochs: int) -> str:
+    def _line(self, phase: Phase, moment: TrainingState | None, epochs: int) -> str:
         if moment is None:
             trial = self._trial
             return f"{phase}: {trial.entry}, seed {trial.seed}" if phase == "Starting" else f"{phase}"
@@ -104,8 +108,8 @@ class Reporter:
         return line
 
 
-def who(trial: Trial, settings: Settings, started: float, finished: float) -> dict[str, object]:
-    """What a result says of its trial, however it ended."""
+def who(trial: Trial, settings: Settings, code: str | None, started: float, finished: float) -> dict[str, object]:
+    """What a result says of its trial, however it ended; `code` is the digest of the entry's own code."""
     return {
         "job_uid": settings.job_uid,
         "index": trial.index,
@@ -114,6 +118,7 @@ def who(trial: Trial, settings: Settings, started: float, finished: float) -> di
         "seed": trial.seed,
         "trial_id": trial.id,
         "attempt": settings.attempt,
+        "code": code,
         "started_at": utc(started),
         "finished_at": utc(finished),
     }

@@ -15,11 +15,11 @@ from velodrome.errors import TrialFailed
 from velodrome.plan import TrialConfig
 from velodrome.results.records import EpochPoint
 from velodrome_runner.evaluation import evaluate
-from velodrome_runner.optimization import Schedule, l1_norm, make_optimizer, weights
+from velodrome_runner.optimization import RateSchedule, l1_norm, make_optimizer, weights
 from velodrome_runner.precision import autocast
 from velodrome_runner.preprocessing import Prepared
 from velodrome_runner.ranks import ALONE, Ranks
-from velodrome_runner.reporting import Moment
+from velodrome_runner.reporting import TrainingState
 from velodrome_runner.stopping import EarlyStopper, reached
 from velodrome_runner.stopwatch import Meter, Stopwatch
 
@@ -55,7 +55,7 @@ def train(  # noqa: PLR0913, PLR0915, C901 - a training loop is read in one piec
     seed: int,
     device: torch.device,
     clock: Callable[[], float] = time.perf_counter,
-    on_progress: Callable[[Moment], None] = lambda _: None,
+    on_progress: Callable[[TrainingState], None] = lambda _: None,
     meter: Meter | None = None,
     ranks: Ranks = ALONE,
 ) -> Trained:
@@ -85,7 +85,7 @@ def train(  # noqa: PLR0913, PLR0915, C901 - a training loop is read in one piec
     context = autocast(training.precision, device)
     generator = torch.Generator(device).manual_seed(seed)
     optimizer = make_optimizer(model, training)
-    schedule = Schedule(optimizer, training, epochs=budget.max_epochs, steps=len(lengths))
+    schedule = RateSchedule(optimizer, training, epochs=budget.max_epochs, steps=len(lengths))
     criterion = nn.CrossEntropyLoss(label_smoothing=smoothing)
     # float16 can't hold small gradients: they are scaled up, and steps whose gradients overflow are left out.
     scaler = torch.amp.GradScaler(device.type, enabled=training.precision == "float16")
@@ -133,7 +133,7 @@ def train(  # noqa: PLR0913, PLR0915, C901 - a training loop is read in one piec
                 now = watch.stop()
                 mean = _finite(loss_sum.item() * ranks.size / seen, epoch)
                 fraction = max((epoch - 1 + seen / samples_per_epoch) / budget.max_epochs, now / max_seconds)
-                on_progress(Moment(epoch, fraction, mean, seen / (now - before)))
+                on_progress(TrainingState(epoch, fraction, mean, seen / (now - before)))
                 next_look = now + _LOOK_SECONDS
                 watch.start()
         seconds = watch.stop()
@@ -172,7 +172,7 @@ def train(  # noqa: PLR0913, PLR0915, C901 - a training loop is read in one piec
         if stopped_by is None and stopper and stopper.exhausted:
             stopped_by = "earlyStopping"
         fraction = 1.0 if stopped_by else max(epoch / budget.max_epochs, seconds / max_seconds)
-        on_progress(Moment(epoch, fraction, mean, curves[-1].samples_per_second, curves[-1]))
+        on_progress(TrainingState(epoch, fraction, mean, curves[-1].samples_per_second, curves[-1]))
 
     if stopper:
         model.load_state_dict(kept)

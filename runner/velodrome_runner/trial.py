@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import errno
 import time
-import traceback
 from collections.abc import Callable
 
 import torch
 
 from velodrome import keys
-from velodrome.errors import ConfigurationError, TrialFailed, VelodromeError
+from velodrome.errors import ConfigurationError, TrialFailed
+from velodrome.own_code import config_code
 from velodrome.plan import Plan, Trial
 from velodrome.results.bounds import TEXT_LIMIT
 from velodrome.results.records import TrialResult
-from velodrome_runner import interruption
+from velodrome_runner import causes, interruption
 from velodrome_runner.live import pusher
-from velodrome_runner.log import Tail, complain, first_line
-from velodrome_runner.measuring import Measured, measure
+from velodrome_runner.log import Tail, complain, first_line, words
+from velodrome_runner.measuring import Measured, measure, own_module
 from velodrome_runner.publish import Publisher, connect
 from velodrome_runner.ranks import PeerLost
 from velodrome_runner.reporting import Failure, Reporter, exit_code, failed, thinned, who
@@ -37,7 +37,7 @@ def run(
 
     Whatever goes wrong in the trial becomes its result.
     """
-    started = wall()
+    started, code = wall(), config_code(trial.config)
     client = None if settings.redis_url is None else connect(settings.redis_url)
     with Publisher(client, settings.job_uid) as publisher, pusher(settings, plan, trial) as live:
         reporter = Reporter(trial, settings, publisher, live, wall)
@@ -48,37 +48,36 @@ def run(
             measured = measure(trial, settings, threads=threads, device=device, on_phase=reporter)
             if measured is None:
                 return keys.EXIT_OK
-            result = _succeeded(measured, who(trial, settings, started, wall()))
+            result = _succeeded(measured, who(trial, settings, code, started, wall()))
             interruption.check()
         except PeerLost as error:
             complain(f"{error.reason}: {error}")
             return keys.EXIT_PEER_LOST
-        except Exception as error:  # whatever a model, a data set or torch raises is this trial's result
+        # Whatever a model, a data set or torch raises is this trial's result; a model may even end the process.
+        except (Exception, SystemExit) as error:
             interruption.check()
-            failure = explain(error)
-            if not isinstance(error, VelodromeError):
-                traceback.print_exc()
+            failure = explain(error).at(causes.record(error, own_module(trial.config)))
             complain(f"{failure.reason}: {failure.message}")
-            result = failed(failure, tail, who(trial, settings, started, wall()))
+            result = failed(failure, tail, who(trial, settings, code, started, wall()))
         live.end()
         delivered = publisher.deliver(result, settings.spool, deadline=settings.deadline)
     return exit_code(failure, delivered=delivered)
 
 
-def explain(error: Exception) -> Failure:
+def explain(error: BaseException) -> Failure:
     """A trial's exception as the reason of its record."""
     if isinstance(error, ConfigurationError):
-        return Failure(error.reason, str(error), final=True)
+        return Failure(error.reason, words(error), final=True)
     if isinstance(error, TrialFailed):
-        return Failure(error.reason, str(error))
-    if isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error):
+        return Failure(error.reason, words(error))
+    if isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in words(error):
         return Failure(
             "OutOfMemory", f"memory ran out: use a smaller training.batchSize or model ({first_line(error)})"
         )
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         place = f" in {error.filename}" if error.filename else ""
         return Failure("OutOfDisk", f"the disk is full{place}: make room there ({error.strerror})")
-    if isinstance(error, RuntimeError) and "deterministic" in str(error):
+    if isinstance(error, RuntimeError) and "deterministic" in words(error):
         return Failure(
             "DeterminismUnsupported",
             f"an operation of this model has no deterministic form: set training.deterministic to false "

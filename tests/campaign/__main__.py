@@ -9,8 +9,8 @@ from pathlib import Path
 
 from tests.campaign.history import read
 from tests.campaign.model import check, summary
+from tests.campaign.report import table
 from tests.campaign.run import Wanted, campaign
-from tests.campaign.telling import table
 from tests.cluster.build import BuildError
 from tests.cluster.control import Cluster, ClusterError
 from tests.e2e.conftest import Kube, install, serve

@@ -16,9 +16,9 @@ from tests.campaign.history import History
 from tests.campaign.model import Fault, Summary, check, summary
 from tests.campaign.observers import Records, Statuses, left_in_redis, ranked
 from tests.campaign.races import Races, cleared, left_objects
+from tests.campaign.report import progress
 from tests.campaign.schedule import Stroke, schedule
 from tests.campaign.strikes import Striker, Undo, Unfinished
-from tests.campaign.telling import progress
 from tests.cluster.control import ClusterError
 from tests.e2e.conftest import Kube
 

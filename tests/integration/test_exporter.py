@@ -17,10 +17,10 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from velodrome import keys
+from velodrome.board.latest import Latest
 from velodrome.monitoring import telemetry
 from velodrome.results.marks import Acknowledgement
-from velodrome.store import Reader, Store
-from velodrome.trends.latest import Latest
+from velodrome.store import Store
 from velodrome.trends.regressions import judge
 from velodrome_operator import exporter
 from velodrome_operator.endpoint import endpoint
@@ -294,7 +294,7 @@ def test_only_boards_that_changed_are_judged_again(told: Told, run: Run, monkeyp
     judged: list[str] = []
     real = exporter._latest
 
-    def noted(store: Reader, board: str) -> tuple[Latest, ...]:
+    def noted(store: Store, board: str) -> tuple[Latest, ...]:
         judged.append(board)
         return real(store, board)
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from velodrome.board.latest import Latest
 from velodrome.monitoring import telemetry
 from velodrome.stats import Interval
-from velodrome.trends.latest import Latest
 from velodrome.trends.regressions import Comparison
 from velodrome_operator.families import exposed
 from velodrome_operator.histograms import TRIAL_BOUNDS, Durations, histogram, series_of

@@ -9,7 +9,7 @@ import redis
 from tests.apiserver import ApiServer
 from tests.owned import owned_job, owned_pod
 from velodrome import keys
-from velodrome.monitoring.pushgateway import Running
+from velodrome.monitoring.pushgateway import RunningTrials
 from velodrome.plan import plan
 from velodrome.spec import BenchmarkJob
 from velodrome.store import Store
@@ -56,17 +56,17 @@ def test_what_runs_are_the_trials_of_running_pods() -> None:
         races.saw_pod(pod(number, phase))
     race = races.get(UID)
     assert race is not None
-    assert running(races) == Running(set(), {("ns", "race")}), "without a plan it is not known which of them run"
+    assert running(races) == RunningTrials(set(), {("ns", "race")}), "without a plan it is not known which of them run"
     race.lay_out(plan(JOB), 1)
     # Entries take turns: a/0, b.2/0, a/1, b.2/1.
-    assert running(races) == Running({("ns", "race", "b.2", "0"), ("ns", "race", "b.2", "1")}, set())
+    assert running(races) == RunningTrials({("ns", "race", "b.2", "0"), ("ns", "race", "b.2", "1")}, set())
     races.saw_pod(pod(9))
     assert len(running(races).trials) == 2, "no trial has such an index"
     for number in (1, 3, 9):
         races.saw_pod(pod(number), gone=True)
-    assert running(races) == Running(set(), set())
+    assert running(races) == RunningTrials(set(), set())
     race.let_go()
-    assert running(races) == Running(set(), set()), "a race without pods protects nothing"
+    assert running(races) == RunningTrials(set(), set()), "a race without pods protects nothing"
 
 
 @pytest.mark.parametrize(

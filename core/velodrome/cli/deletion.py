@@ -43,7 +43,9 @@ def delete_results(
         )
     confirmed(yes, "Delete it?")
     if export is not None:
-        saved(export, place.deleter.export_lines(target.board, target.uid, target.entry))
+        from velodrome.store import export_lines
+
+        saved(export, export_lines(place.deleter, target.board, target.uid, target.entry))
     place.deleter.delete(target, with_baselines=with_baselines)
     place.forget(() if target.entry is not None else jobs)
     say("Deleted.")
@@ -89,5 +91,7 @@ def saved(file: Path, lines: Iterator[str]) -> None:
 
 def all_lines(deleter: Deleter, uids: Sequence[str]) -> Iterator[str]:
     """The export of several jobs."""
+    from velodrome.store import export_lines
+
     for uid in uids:
-        yield from deleter.export_lines(uid=uid)
+        yield from export_lines(deleter, uid=uid)

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from velodrome.machine.leaderboard import Leaderboard
     from velodrome.machine.processes.stop import Stop
     from velodrome.machine.race.events import Watch
-    from velodrome.machine.race.executor import Finish, Settings
+    from velodrome.machine.race.executor import Finish, RaceSettings
     from velodrome.machine.redis.server import OwnRedis
     from velodrome.plan import Plan
 
@@ -115,11 +115,11 @@ def run(
         raise typer.Exit(code)
 
 
-def _settings(home: Home, parallel: int, cpus: int | None, data: Path | None, *, retry_failed: bool) -> Settings:
+def _settings(home: Home, parallel: int, cpus: int | None, data: Path | None, *, retry_failed: bool) -> RaceSettings:
     from velodrome.kernel import cpu_limit, cpus_for_each
-    from velodrome.machine.race.executor import Settings
+    from velodrome.machine.race.executor import RaceSettings
 
-    return Settings(
+    return RaceSettings(
         parallel=parallel,
         cpus=cpus_for_each(cpus or cpu_limit(), parallel),
         data=(data or home.data).absolute(),
@@ -147,7 +147,7 @@ def _race(
     plan: Plan,
     home: Home,
     source: OwnRedis | str,
-    settings: Settings,
+    settings: RaceSettings,
     stop: Stop,
     *,
     fresh: bool,
@@ -202,19 +202,19 @@ def _tell_end(plan: Plan, finish: Finish, file: Path) -> None:
 
 def _show_rankings(plan: Plan, source: OwnRedis | str, *, json: bool) -> None:
     """The board as it stands now, and where to look further."""
+    from velodrome.board.viewing import objectives_of, read_objectives
     from velodrome.cli.board import print_board
-    from velodrome.cli.rankings import board_rankings
     from velodrome.store import open_store
 
     board = plan.job.board
     with open_store(source if isinstance(source, str) else source.url) as store:
-        rankings = board_rankings(store, board)
+        readings = read_objectives(store, board, objectives_of(store, board), verdicts=json)
     if json:
-        from velodrome.cli.ranking_output import rankings_document
+        from velodrome.board.document import board_document
 
-        write_json_line({"event": "rankings", **rankings_document(board, rankings)})
+        write_json_line({"event": "rankings", **board_document(board, readings).model_dump(mode="json")})
         return
-    print_board(board, rankings)
+    print_board(board, readings)
     complain(
         f"\nAgain: velodrome results {board}.   One trial: velodrome show {plan.job.metadata.name}/ENTRY/REPEAT.   "
         "In a browser: velodrome leaderboard"

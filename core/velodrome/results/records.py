@@ -138,6 +138,9 @@ class TrialResult(Data):
     seed: int = Field(ge=0)
     trial_id: str
     attempt: str = Field(description="Unique for each process that tried this trial.")
+    code: str | None = Field(
+        default=None, pattern=r"^[a-f0-9]{16}$", description="Digest of the entry's own code; None where it has none."
+    )
     outcome: Outcome
     reason: str | None = Field(
         default=None, pattern=r"^[A-Z][A-Za-z]*$", description="CamelCase; why it failed, or None."
@@ -270,14 +273,27 @@ class JobInfo(Data):
     document: Mapping[str, Any] = Field(description="The BenchmarkJob, to run it again.")
 
 
+class TakenFrom(Data):
+    """Where a result was measured that a later job of the same trials took over: the job, and its index there."""
+
+    job_uid: str
+    job_name: str
+    index: int = Field(ge=0)
+    accepted_at: AwareDatetime
+
+
 class TrialRecord(Data):
-    """An accepted result: what the runner said, what the collector saw, and the configuration that was planned."""
+    """An accepted result: what the runner said, what the collector saw, and the configuration that was planned.
+
+    `taken_from` is there where another job measured it; `accepted_at` is when this job took it over.
+    """
 
     schema_version: int = SCHEMA_VERSION
     result: TrialResult
     config: TrialConfig
     observed: Observed
     accepted_at: AwareDatetime
+    taken_from: TakenFrom | None = Field(default=None, exclude_if=_absent)
 
     @property
     def reported(self) -> TrialResult:

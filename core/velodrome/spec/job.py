@@ -86,6 +86,13 @@ class Trials(Strict):
     base_seed: int = Field(
         default=0, ge=0, le=LARGEST_SEED, description="Seed of repeat 0; repeat r has baseSeed + r, for all entries."
     )
+    taken_from: str | None = Field(
+        default=None,
+        alias="from",
+        min_length=1,
+        max_length=253,
+        description="Job whose results are taken over where they are of the same trials, by name or uid; null: none.",
+    )
     max_failed: int = Field(default=0, ge=0, le=100_000, description="Failed trials that the job as a whole can bear.")
 
     @property

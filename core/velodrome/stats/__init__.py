@@ -8,7 +8,7 @@ why, and how much it can see: docs/decisions/0002-ranks-and-significance.md.
 from __future__ import annotations
 
 from velodrome.metrics import Direction
-from velodrome.stats.comparison import Comparison, compare
+from velodrome.stats.comparison import PairComparison, compare
 from velodrome.stats.intervals import Interval, mean_interval
 from velodrome.stats.pareto import pareto_front
 from velodrome.stats.ranking import Comparisons, RankedEntry, Ranking, rank
@@ -19,6 +19,7 @@ __all__ = [
     "Comparisons",
     "Direction",
     "Interval",
+    "PairComparison",
     "RankedEntry",
     "Ranking",
     "Sample",

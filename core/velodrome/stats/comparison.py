@@ -18,7 +18,7 @@ _CHUNK = 1 << 18
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class PairComparison:
     """Entry `a` against entry `b`: the difference of their means (a minus b, in the metric's unit) and its evidence.
 
     `low` and `high` bound the difference at the confidence that was asked for, for this pair alone. `p_value` is
@@ -39,7 +39,7 @@ class Comparison:
     n: int
     method: Method
 
-    def reversed(self) -> Comparison:
+    def reversed(self) -> PairComparison:
         """The same evidence, told as `b` against `a`."""
         low, high = (None, None) if self.low is None or self.high is None else (-self.high, -self.low)
         return replace(self, a=self.b, b=self.a, difference=-self.difference, low=low, high=high)
@@ -60,19 +60,21 @@ class PairTests:
     n: Integers
     paired: NDArray[np.bool_]
 
-    def comparison(self, pair: int, names: tuple[str, str], adjusted: float, confidence: float) -> Comparison:
+    def comparison(self, pair: int, names: tuple[str, str], adjusted: float, confidence: float) -> PairComparison:
         """The pair as a record, with the corrected p-value `adjusted` (NaN where there is none)."""
         difference = float(self.difference[pair])
         n = int(self.n[pair])
         method: Method = "paired" if self.paired[pair] else "welch"
         p_value = float(self.p_value[pair])
         if np.isnan(p_value):
-            return Comparison(*names, difference, None, None, None, None, n, method)
+            return PairComparison(*names, difference, None, None, None, None, n, method)
         margin = float(stdtrit(self.freedom[pair], (1 + confidence) / 2) * self.standard_error[pair])
-        return Comparison(*names, difference, difference - margin, difference + margin, p_value, adjusted, n, method)
+        return PairComparison(
+            *names, difference, difference - margin, difference + margin, p_value, adjusted, n, method
+        )
 
 
-def compare(a: Sample, b: Sample, confidence: float = 0.95, *, deterministic: bool = False) -> Comparison:
+def compare(a: Sample, b: Sample, confidence: float = 0.95, *, deterministic: bool = False) -> PairComparison:
     """Test whether `a` and `b` have the same mean: the race of these two alone, so that both p-values are the same.
 
     - **paired**: Student's t test of the differences at the seeds that both have, where these are at least two and at

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from velodrome.metrics import Direction
-from velodrome.stats.comparison import Comparison, PairTests, compare_rows
+from velodrome.stats.comparison import PairComparison, PairTests, compare_rows
 from velodrome.stats.correction import shaffer
 from velodrome.stats.intervals import Interval, mean_interval
 from velodrome.stats.samples import Floats, Sample, tabulate
@@ -49,10 +49,10 @@ class Comparisons:
     def __len__(self) -> int:
         return comb(len(self.names), 2)
 
-    def __iter__(self) -> Iterator[Comparison]:
+    def __iter__(self) -> Iterator[PairComparison]:
         return (self.between(a, b) for row, a in enumerate(self.names) for b in self.names[row + 1 :])
 
-    def between(self, a: str, b: str) -> Comparison:
+    def between(self, a: str, b: str) -> PairComparison:
         """`a` against `b`, the difference being a minus b.
 
         Raises:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -26,7 +26,8 @@ class Change:
 
     `p_value` is two-sided, of this comparison alone. `floor` says that the spread between jobs that changed nothing
     decided, not the spread over seeds. All but `relative` are None where a side has a single value; `relative` and its
-    bounds are None where the old mean is 0.
+    bounds are None where the old mean is 0. `difference` is new - old in the metric's unit, and each of `errors` a
+    standard error of it with its degrees of freedom: the test whose answer is the most careful one counts.
     """
 
     mean: float
@@ -36,6 +37,22 @@ class Change:
     high: float | None
     p_value: float | None
     floor: bool
+    difference: float = 0.0
+    errors: tuple[tuple[float, float], ...] = ()
+
+    def bounded(self, confidence: float) -> Change:
+        """The same change with its bounds at another level (0 < confidence < 1); without errors they stay unknown.
+
+        They exclude 0 exactly where `p_value` is less than 1 - `confidence`.
+        """
+        if not self.errors:
+            return self
+        margin = max(
+            float(stdtrit(freedom, (1 + confidence) / 2)) * error if error > 0 else 0.0
+            for error, freedom in self.errors
+        )
+        low = _relative(self.difference - margin, self.baseline_mean)
+        return replace(self, low=low, high=_relative(self.difference + margin, self.baseline_mean))
 
 
 def change(
@@ -68,7 +85,7 @@ def change(
     p_value = float(test.p_value[0])
     if math.isnan(p_value):
         return Change(mean, before, _relative(difference, before), None, None, None, floor=False)
-    margin = float(stdtrit(freedom, (1 + confidence) / 2)) * error if error > 0 else 0.0
+    errors = [(error, freedom)]
     floored = False
     if len(unchanged) >= 2:
         jobs = len(unchanged) - 1
@@ -79,9 +96,10 @@ def change(
             floor_p = float(2 * stdtr(degrees, -abs(difference) / floor))
             floored = floor_p > p_value
             p_value = max(p_value, floor_p)
-            margin = max(margin, float(stdtrit(degrees, (1 + confidence) / 2)) * floor)
-    low, high = _relative(difference - margin, before), _relative(difference + margin, before)
-    return Change(mean, before, _relative(difference, before), low, high, p_value, floored)
+            errors.append((floor, degrees))
+    relative = _relative(difference, before)
+    found = Change(mean, before, relative, None, None, p_value, floored, difference, tuple(errors))
+    return found.bounded(confidence)
 
 
 def _relative(difference: float, before: float) -> float | None:

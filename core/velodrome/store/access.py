@@ -20,7 +20,7 @@ Argument = str | bytes | int
 Script = Callable[[Sequence[str], Iterable[Argument]], Any]
 
 
-class Access:
+class StoreAccess:
     """A Redis that answers in bytes. `address` is where it is, without the password."""
 
     def __init__(self, client: redis.Redis) -> None:

@@ -9,7 +9,7 @@
 
 local JOB, POSITION, TRIALS, RECORDS, CURVES, CONFLICTS, FAILURES, PROGRESS, LIVE, ENTRIES, REJECTED, REJECTIONS,
   INBOX, BOARDS, COHORTS, SAMPLES, CHANGES = unpack(KEYS, 1, 17)
-local RESULT_ARGUMENTS, PROGRESS_ARGUMENTS, REJECTION_ARGUMENTS = 11, 4, 3
+local RESULT_ARGUMENTS, PROGRESS_ARGUMENTS, REJECTION_ARGUMENTS = 12, 4, 3
 local CHUNK = 1000 -- of a command's arguments: Lua passes less than 8000
 local STAMP = ('%x'):rep(16) -- a time in microseconds, hexadecimal: compares as text
 local TRIAL = '^[SF]' .. STAMP .. ('%x'):rep(32) .. ('%d'):rep(6) .. '%['
@@ -135,19 +135,29 @@ end
 
 local items, verdicts, newest, argument = {}, {}, '', 2
 for number = 1, batch.results do
-  local kind, index, token, attempt, entry, reason, retries, stamp, record, curves, summary =
+  local kind, index, token, attempt, entry, reason, retries, stamp, record, curves, summary, code =
     unpack(ARGV, argument, argument + RESULT_ARGUMENTS - 1)
   argument = argument + RESULT_ARGUMENTS
   local item = {
     outcome = kind:sub(1, 1), aside = #kind > 1, index = index, token = token, digest = token:sub(17),
     attempt = attempt, entry = entry, reason = reason, retries = tonumber(retries), stamp = stamp,
-    record = record, curves = curves, summary = summary,
+    record = record, curves = curves, summary = summary, code = code,
   }
   items[number] = item
   verdicts[number] = decide(item)
 end
+
+local codes, mixed = {}, {} -- entry -> the code of its first success; entry -> whether another success ran other code
 for _, item in ipairs(items) do
+  local entry = item.entry
   if trials[item.index] == item then
     newest = later(newest, item.stamp)
+    if item.outcome == 'S' and item.code ~= '' then
+      if not codes[entry] then
+        codes[entry] = redis.call('HGET', ENTRIES, 'code:' .. entry) or item.code
+        mixed[entry] = redis.call('HEXISTS', ENTRIES, 'mixed:' .. entry) == 1
+      end
+      mixed[entry] = mixed[entry] or codes[entry] ~= item.code
+    end
   end
 end

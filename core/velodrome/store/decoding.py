@@ -16,10 +16,20 @@ from operator import attrgetter
 
 from pydantic_core import from_json
 
-from velodrome.results import records as results
+from velodrome.results import records
 from velodrome.results.cohorts import Cohort
 from velodrome.results.records import CURVES, EpochPoint, JobInfo, Outcome, Progress, TrialRecord, parse_record
-from velodrome.store.types import Changes, CohortSummary, Counts, EntryState, JobSamples, Rejection, Row, TrialSummary
+from velodrome.store.types import (
+    Changes,
+    CohortSummary,
+    Counts,
+    EntryFacts,
+    EntryState,
+    JobSamples,
+    Rejection,
+    Row,
+    TrialSummary,
+)
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LAST = datetime.max.replace(tzinfo=UTC)
@@ -85,11 +95,11 @@ def parse_changes(fields: Mapping[bytes, bytes]) -> dict[str, Changes]:
 
 def parse_job(text: bytes) -> JobInfo:
     """A job as it was registered, which nobody may change: others may get the same."""
-    return _remembered_job(text) if len(text) <= _JOB_REMEMBERED else results.parse_job(text)
+    return _remembered_job(text) if len(text) <= _JOB_REMEMBERED else records.parse_job(text)
 
 
 # Each race that ends is judged beside the same older jobs of its board, and equal bytes are an equal job: some 10 MB.
-_remembered_job = lru_cache(maxsize=256)(results.parse_job)
+_remembered_job = lru_cache(maxsize=256)(records.parse_job)
 
 
 def parse_rejection(text: bytes) -> Rejection:
@@ -106,9 +116,9 @@ def parse_rows(texts: Iterable[bytes]) -> list[Row]:
 def _row(text: bytes) -> Row:
     """What is kept: the job's age, what the row says beside its values, when the last came, and the values."""
     _, head, kept = text.split(b"\n", 2)
-    entry, identity, uid, name, planned = from_json(head)
+    entry, identity, uid, name, planned, *mixed = from_json(head)
     samples = dict(_SAMPLE.iter_unpack(kept[_STAMP:]))
-    return Row(entry, identity, uid, name, planned, samples, moment(int(kept[:_STAMP], 16)))
+    return Row(entry, identity, uid, name, planned, samples, moment(int(kept[:_STAMP], 16)), bool(mixed))
 
 
 # A page is drawn again and again while few rows change, and equal bytes are an equal row: some 25 MB at most.
@@ -159,6 +169,8 @@ def entry_states(job: JobInfo, fields: Mapping[bytes, bytes], running: Iterable[
     numbers: dict[str, dict[str, int]] = {"succeeded": {}, "failed": {}}
     reasons: dict[str, dict[str, int]] = {}
     identities: dict[str, str] = {}
+    codes: dict[str, str] = {}
+    mixed: set[str] = set()
     for field, value in fields.items():
         kind, _, rest = field.decode().partition(":")
         if kind == "reason":
@@ -166,6 +178,10 @@ def entry_states(job: JobInfo, fields: Mapping[bytes, bytes], running: Iterable[
             reasons.setdefault(entry, {})[reason] = int(value)
         elif kind == "id":
             identities[rest] = value.decode()
+        elif kind == "code":
+            codes[rest] = value.decode()
+        elif kind == "mixed":
+            mixed.add(rest)
         else:
             numbers[kind][rest] = int(value)
     # Trials interleave entries: see velodrome.plan.
@@ -179,9 +195,21 @@ def entry_states(job: JobInfo, fields: Mapping[bytes, bytes], running: Iterable[
             numbers["failed"].get(entry, 0),
             at_work[entry],
             dict(sorted(reasons.get(entry, {}).items())),
+            codes.get(entry),
+            mixed_code=entry in mixed,
         )
         for entry in job.entries
     }
+
+
+def entry_facts(fields: Mapping[bytes, bytes]) -> EntryFacts:
+    """What the entries are, from what stands beside their counters."""
+    found: dict[str, dict[str, str]] = {"id": {}, "code": {}, "mixed": {}}
+    for field, value in fields.items():
+        kind, _, entry = field.decode().partition(":")
+        if kind in found:
+            found[kind][entry] = value.decode()
+    return EntryFacts(found["id"], found["code"], frozenset(found["mixed"]))
 
 
 def counts(fields: Mapping[bytes, bytes], conflicts: int, rejected: Mapping[bytes, bytes]) -> Counts:

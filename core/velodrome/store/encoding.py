@@ -43,7 +43,7 @@ def stamp(moment: datetime) -> str:
 
 
 @dataclass(frozen=True)
-class JobFacts:
+class RegisteredJob:
     """What accepting a record needs to know of its job."""
 
     info: JobInfo
@@ -73,7 +73,7 @@ def check_job(job: JobInfo) -> None:
         raise ValueError(f"the job {job.uid} has {job.trials} trials, but {len(job.entries)} entries x {job.repeats}")
 
 
-def check_record(job: JobFacts, record: TrialRecord) -> None:
+def check_record(job: RegisteredJob, record: TrialRecord) -> None:
     """Holds a record to its job.
 
     Raises:
@@ -136,7 +136,7 @@ _PARTS: tuple[keys.JobPart, ...] = (
 
 
 def encode(
-    job: JobFacts,
+    job: RegisteredJob,
     position: int,
     items: Sequence[Item],
     progress: Sequence[Progress],
@@ -146,7 +146,7 @@ def encode(
     """The keys and arguments of the script that accepts.
 
     The first argument is a JSON object: facts of the job, how many results, progress reports and rejections follow, and
-    where values rank. Then come eleven arguments for each result, the values of each group, four arguments for each
+    where values rank. Then come twelve arguments for each result, the values of each group, four arguments for each
     progress report and three for each rejection.
 
     Raises:
@@ -158,6 +158,7 @@ def encode(
     rankings = Rankings(info.board, names)
     arguments: list[Argument] = [""]
     ids: dict[str, str] = {}
+    with_code = sorted({item.record.result.entry for item in items if item.record.result.code is not None})
     for number, item in enumerate(items, start=1):
         check_record(job, item.record)
         entry = item.record.result.entry
@@ -179,6 +180,7 @@ def encode(
         "rejections": len(rejected),
         "ids": ids,
         "heads": {entry: row_head(info, entry, identity) for entry, identity in ids.items()},
+        "mixed_heads": {entry: row_head(info, entry, ids[entry], mixed=True) for entry in with_code},
         "shapes": rankings.shapes(),
         "groups": rankings.groups(),
         "cohorts": rankings.conditions,
@@ -203,6 +205,7 @@ def _result(item: Item) -> tuple[Argument, ...]:
         item.text,
         item.curves,
         _summary(record),
+        result.code or "",
     )
 
 
@@ -214,9 +217,9 @@ def _summary(record: TrialRecord) -> str:
     return json.dumps([result.entry, result.seed, result.reason or "", seconds])
 
 
-def row_head(job: JobInfo, entry: str, identity: str) -> str:
-    """What a ranking row says beside its values, JSON without a line end."""
-    return json.dumps([entry, identity, job.uid, job.name, job.repeats])
+def row_head(job: JobInfo, entry: str, identity: str, *, mixed: bool = False) -> str:
+    """What a ranking row says beside its values, JSON without a line end; `mixed` where trials ran different code."""
+    return json.dumps([entry, identity, job.uid, job.name, job.repeats, *([True] if mixed else [])])
 
 
 def _rejection(rejection: Rejection) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -13,13 +13,15 @@ from pydantic_core import from_json
 from velodrome import keys
 from velodrome.results.marks import Acknowledgement, Baseline
 from velodrome.results.records import EpochPoint, JobInfo, Progress, TrialRecord, parse_record
-from velodrome.store import decoding, transfer
-from velodrome.store.access import Access, Argument, text_of
+from velodrome.store import decoding, readings
+from velodrome.store.access import Argument, StoreAccess, text_of
+from velodrome.store.readings import KeptReading
 from velodrome.store.types import (
     Board,
     Changes,
     CohortSummary,
     Counts,
+    EntryFacts,
     EntryState,
     JobSamples,
     Rejection,
@@ -41,7 +43,7 @@ class Reader:
     """
 
     def __init__(self, client: redis.Redis) -> None:
-        self._redis = Access(client)
+        self._redis = StoreAccess(client)
         self._read_records = self._redis.script("records.lua")
 
     def __enter__(self) -> Self:
@@ -199,6 +201,37 @@ class Reader:
         where = keys.board_rows(board, key, cohort_id)
         return self._redis.parsed(decoding.parse_rows, self._redis.ask("HVALS", where), where)
 
+    # Boards as they were read
+
+    def board_version(self, board: str) -> str:
+        """Changes with everything that a board's rankings and verdicts are made of. Compare it, nothing else."""
+        return readings.version(self._redis.ask_all(readings.questions(board)))
+
+    def kept_reading(self, board: str, fields: Sequence[str]) -> KeptReading:
+        """Parts of what was kept of the board, beside its version then and now, in one round trip."""
+        wanted = ("HMGET", keys.board_reading(board), readings.VERSION, *fields)
+        (of, *parts), *numbers = self._redis.ask_all([wanted, *readings.questions(board)])
+        return KeptReading(None if of is None else text_of(of), readings.version(numbers), tuple(parts))
+
+    def some_trials(self, uid: str, indices: Sequence[int]) -> list[TrialRecord | None]:
+        """The results of these trials of a job, without curves, in one round trip."""
+        key = keys.job(uid, "records")
+        texts = self._redis.ask("HMGET", key, *indices) if indices else []
+        return [
+            None if text is None else self._redis.parsed(parse_record, text, key, index)
+            for index, text in zip(indices, texts, strict=True)
+        ]
+
+    def some_samples(self, wanted: Mapping[str, Sequence[tuple[str, str, str]]]) -> dict[str, tuple[JobSamples, ...]]:
+        """By job uid, its values of these metric keys, cohorts and entries, where it has any; in one round trip."""
+        asked = {uid: ["\n".join(place) for place in places] for uid, places in wanted.items() if places}
+        answers = self._redis.ask_all([("HMGET", keys.job(uid, "samples"), *names) for uid, names in asked.items()])
+        found = {}
+        for (uid, names), texts in zip(asked.items(), answers, strict=True):
+            fields = {name.encode(): text for name, text in zip(names, texts, strict=True) if text is not None}
+            found[uid] = self._redis.parsed(decoding.parse_samples, fields, keys.job(uid, "samples"))
+        return found
+
     # Regressions
 
     def samples(self, uids: Sequence[str]) -> list[tuple[JobSamples, ...]]:
@@ -210,17 +243,14 @@ class Reader:
             for name, fields in zip(names, answers, strict=True)
         ]
 
-    def entry_ids(self, uids: Sequence[str]) -> list[dict[str, str]]:
+    def entry_ids(self, uids: Sequence[str]) -> list[Mapping[str, str]]:
         """For each of these jobs, the identity (`velodrome.plan.entry_id`) of its entries that have any result."""
+        return [facts.ids for facts in self.entry_facts(uids)]
+
+    def entry_facts(self, uids: Sequence[str]) -> list[EntryFacts]:
+        """For each of these jobs, what its entries that have any result are, and which code they ran."""
         answers = self._redis.ask_all([("HGETALL", keys.job(uid, "entries")) for uid in uids])
-        return [
-            {
-                text_of(field).removeprefix("id:"): text_of(value)
-                for field, value in fields.items()
-                if field.startswith(b"id:")
-            }
-            for fields in answers
-        ]
+        return [decoding.entry_facts(fields) for fields in answers]
 
     def conditions(self, cohort_id: str) -> Mapping[str, Any]:
         """The conditions that make a cohort; empty for an unknown one."""
@@ -238,17 +268,6 @@ class Reader:
     def _marks(self, where: str, kind: type[Mark]) -> list[Mark]:
         fields = sorted(self._redis.fields(where).items())
         return [self._redis.parsed(kind.model_validate_json, text, where, field) for field, text in fields]
-
-    # Backup
-
-    def export_lines(self, board: str | None = None, uid: str | None = None, entry: str | None = None) -> Iterator[str]:
-        """Jobs, results with curves, and conflicts, as JSON lines without the line end: of all, a board, or one job.
-
-        With `entry`, of the jobs that have it, and of their results those of that entry alone.
-
-        Memory stays that of one job's description and a hundred results, however many there are.
-        """
-        return transfer.export_lines(self, board, uid, entry)
 
     def _jobs_of(self, uids: Sequence[str]) -> list[JobInfo | None]:
         names = [keys.job(uid, "info") for uid in uids]

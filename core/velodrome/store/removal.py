@@ -111,6 +111,7 @@ def board_leftovers(board: str) -> Iterator[Command]:
         keys.board_entries(board),
         keys.board_baselines(board),
         keys.board_acknowledgements(board),
+        keys.board_reading(board),
     )
 
 

@@ -13,8 +13,9 @@ files may be imported one after another in any order.
 from __future__ import annotations
 
 import json
+import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -26,12 +27,13 @@ from velodrome.keys import SCHEMA_VERSION
 from velodrome.results.bounds import impossible_result
 from velodrome.results.clocks import believed_job, believed_record
 from velodrome.results.marks import Acknowledgement, Baseline
-from velodrome.results.records import JobInfo, TrialRecord, parse_job, parse_record
-from velodrome.store.encoding import Item, JobFacts, check_record
-from velodrome.store.types import ImportReport, RejectedLine, Verdict
+from velodrome.results.records import JobInfo, TrialRecord, parse_job, parse_record, utc
+from velodrome.store.encoding import Item, RegisteredJob, check_record
+from velodrome.store.types import Acceptance, ImportReport, RejectedLine
 
 if TYPE_CHECKING:
     from velodrome.store.reader import Reader
+    from velodrome.store.store import Store
 
 Mark = Baseline | Acknowledgement
 
@@ -44,8 +46,14 @@ _MARKS: dict[str, type[Mark]] = {"baseline": Baseline, "acknowledgement": Acknow
 _KINDS = ("job", "record", "conflict", *_MARKS)
 
 
-def export_lines(store: Reader, board: str | None, uid: str | None, entry: str | None = None) -> Iterator[str]:
-    """See `Store.export_lines`."""
+def export_lines(
+    store: Reader, board: str | None = None, uid: str | None = None, entry: str | None = None
+) -> Iterator[str]:
+    """Jobs, results with curves, and conflicts, as JSON lines without the line end: of all, a board, or one job.
+
+    With `entry`, of the jobs that have it, and of their results those of that entry alone. Memory stays that of one
+    job's description and a hundred results, however many there are. Raises as the store does.
+    """
     marks = partial(_marks, store, {})
     for job in _jobs(store, board, uid):
         if entry is not None and entry not in job.entries:
@@ -89,16 +97,15 @@ def _jobs(store: Reader, board: str | None, uid: str | None) -> Iterator[JobInfo
         offset += len(page)
 
 
-def import_lines(
-    lines: Iterable[str],
-    register: Callable[[JobInfo], None],
-    job_of: Callable[[str], JobInfo | None],
-    take: Callable[[str, int, Sequence[Item]], list[Verdict]],
-    keep: Callable[[Mark], Verdict],
-    now: datetime,
-) -> ImportReport:
-    """See `Store.import_lines`; `now` is the latest moment that anything can be of."""
-    importing = _Import(register, job_of, take, keep, now)
+def import_lines(store: Store, lines: Iterable[str], clock: Callable[[], float] = time.time) -> ImportReport:
+    """Takes what `export_lines` wrote. Doing it again changes nothing; lines that can't be taken are reported.
+
+    A result that no trial can have is such a line. What is of the future by `clock` is taken as of now.
+
+    Raises:
+        As the store does.
+    """
+    importing = _Import(store, utc(clock()))
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
@@ -115,23 +122,13 @@ def import_lines(
 class _Import:
     """An import under way: results wait until there are enough of one job to accept them as one batch."""
 
-    def __init__(
-        self,
-        register: Callable[[JobInfo], None],
-        job_of: Callable[[str], JobInfo | None],
-        take: Callable[[str, int, Sequence[Item]], list[Verdict]],
-        keep: Callable[[Mark], Verdict],
-        now: datetime,
-    ) -> None:
-        self._register = register
-        self._job_of = job_of
-        self._take = take
-        self._keep = keep
+    def __init__(self, store: Store, now: datetime) -> None:
+        self._store = store
         self._now = now
-        self._job: JobFacts | None = None
+        self._job: RegisteredJob | None = None
         self._waiting: list[Item] = []
         self._bytes = 0
-        self._verdicts: Counter[Verdict] = Counter()
+        self._taken: Counter[Acceptance] = Counter()
         self._rejected: list[RejectedLine] = []
         self._rejected_count = 0
         self._known_lines = 0
@@ -159,21 +156,21 @@ class _Import:
             )
 
     def _take_job(self, job: JobInfo) -> None:
-        known, believed = self._job_of(job.uid), believed_job(job, self._now)
+        known, believed = self._store.job(job.uid), believed_job(job, self._now)
         if known is not None and believed is not job:  # taken in before, as of then
             job = believed = job.model_copy(update={"created_at": known.created_at})
         if known in (None, job):  # of one that is known, deleted entries come back
-            self._register(believed)
-        self._verdicts["accepted" if known is None else "duplicate" if known == job else "conflict"] += 1
+            self._store.register(believed)
+        self._taken["accepted" if known is None else "duplicate" if known == job else "conflict"] += 1
 
     def _take_record(self, record: TrialRecord, retries: int, *, aside: bool) -> None:
         uid = record.result.job_uid
         if self._job is None or self._job.info.uid != uid:
             self.flush()
-            job = self._job_of(uid)
+            job = self._store.job(uid)
             if job is None:
                 raise ValueError(f"the job {uid!r} of this result is neither in an earlier line nor in the store")
-            self._job = JobFacts(job)
+            self._job = RegisteredJob(job)
         check_record(self._job, record)
         wrong = impossible_result(record.result, record.config, kept=True)
         if wrong is not None:
@@ -187,9 +184,9 @@ class _Import:
     def _take_mark(self, mark: Mark) -> None:
         if mark.schema_version > SCHEMA_VERSION:
             raise SchemaUnsupported(f"the mark has schema version {mark.schema_version}: update this Velodrome")
-        if self._job_of(mark.job_uid) is None:
+        if self._store.job(mark.job_uid) is None:
             raise ValueError(f"the job {mark.job_uid!r} of this mark is neither in an earlier line nor in the store")
-        self._verdicts[self._keep(mark)] += 1
+        self._taken[self._store.keep_mark(mark)] += 1
 
     def reject(self, number: int, why: str) -> None:
         """Notes a line that was not taken."""
@@ -200,12 +197,12 @@ class _Import:
     def flush(self) -> None:
         """Accepts what waits."""
         if self._job is not None and self._waiting:
-            self._verdicts.update(self._take(self._job.info.uid, 0, self._waiting))
+            self._taken.update(self._store.accept_items(self._job.info.uid, 0, self._waiting))
             self._waiting, self._bytes = [], 0
 
     def report(self) -> ImportReport:
         """What was done so far."""
-        count = self._verdicts
+        count = self._taken
         return ImportReport(
             count["accepted"],
             count["duplicate"],

@@ -13,7 +13,7 @@ from velodrome.results.records import Outcome
 # duplicate   this very content is already held: nothing changed
 # conflict    the trial has another result: kept beside it, shown, never ranked
 # superseded  a failure that a success or a newer failure of the same trial outweighs
-Verdict = Literal["accepted", "duplicate", "conflict", "superseded"]
+Acceptance = Literal["accepted", "duplicate", "conflict", "superseded"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,8 @@ class EntryState:
     """How an entry's trials stand in one job.
 
     `reasons` counts failed trials by reason; `running` counts trials that reported progress and have no success yet;
-    `entry_id` (`velodrome.plan.entry_id`) is None until the entry's first record.
+    `entry_id` (`velodrome.plan.entry_id`) is None until the entry's first record; `code` is the digest of the code that
+    its first success ran, None where it has no code of its own; `mixed_code` says that another success ran other code.
     """
 
     entry: str
@@ -101,6 +102,19 @@ class EntryState:
     failed: int
     running: int
     reasons: Mapping[str, int]
+    code: str | None = None
+    mixed_code: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class EntryFacts:
+    """What is known of a job's entries that have any result: by entry name, the identity (`velodrome.plan.entry_id`),
+    and the digest of the code of its own that it ran; `mixed_code` are those whose trials ran different code.
+    """
+
+    ids: Mapping[str, str]
+    codes: Mapping[str, str]
+    mixed_code: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +133,7 @@ class Row(NamedTuple):
     """An entry's values of one metric key in one cohort, from the newest job that has any. `samples` is by seed.
 
     A tuple, as boards have thousands of rows and a tuple is made in a third of a dataclass's time. Rows are shared by
-    all who read them: nothing in them may be changed.
+    all who read them: nothing in them may be changed. `mixed_code` says that the entry's trials ran different code.
     """
 
     entry: str
@@ -129,6 +143,7 @@ class Row(NamedTuple):
     planned: int
     samples: Mapping[int, float]
     last_at: datetime
+    mixed_code: bool = False
 
 
 @dataclass(frozen=True, slots=True)

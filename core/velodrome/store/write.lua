@@ -68,6 +68,12 @@ call_in_chunks('HDEL', LIVE, indices)
 for entry, identity in pairs(batch.ids) do
   redis.call('HSETNX', ENTRIES, 'id:' .. entry, identity)
 end
+for entry, code in pairs(codes) do
+  redis.call('HSETNX', ENTRIES, 'code:' .. entry, code)
+  if mixed[entry] then
+    redis.call('HSET', ENTRIES, 'mixed:' .. entry, '1')
+  end
+end
 for field, digest in pairs(failures) do
   if digest then
     redis.call('HSETNX', FAILURES, field, digest)
@@ -80,7 +86,8 @@ for position, of_key in pairs(rows) do
   local fields = {}
   for entry, row in pairs(of_key) do
     if row.changed then
-      push(fields, entry, batch.age .. '\n' .. batch.heads[entry] .. '\n' .. row.stamp .. row.values)
+      local head = mixed[entry] and batch.mixed_heads[entry] or batch.heads[entry]
+      push(fields, entry, batch.age .. '\n' .. head .. '\n' .. row.stamp .. row.values)
     end
   end
   call_in_chunks('HSET', KEYS[position], fields)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
 from math import fsum
@@ -12,16 +12,22 @@ from typing import TYPE_CHECKING
 from velodrome.metrics import measurable
 
 if TYPE_CHECKING:
+    from velodrome.results.marks import Acknowledgement, Baseline
     from velodrome.results.records import JobInfo
-    from velodrome.store import JobSamples, Reader
+    from velodrome.store import EntryFacts, JobSamples, Reader
 
-# Jobs that are looked back at. What changed longer ago is history, and a walk over it would cost every new job.
+# How many of a board's newest jobs its objectives, its verdicts and the baselines of those come from, whoever asks.
+# What changed longer ago is history, and a walk over it would cost every new job.
 JOBS_BACK = 60
 
 
 @dataclass(frozen=True)
 class Point:
-    """What one job measured of an entry's metric, in one cohort: `values` by seed, of `planned` ones."""
+    """What one job measured of an entry's metric, in one cohort: `values` by seed, of `planned` ones.
+
+    `code` is the digest of the entry's own code, None where it has none; `mixed_code` says that its trials
+    ran different code.
+    """
 
     job_uid: str
     job_name: str
@@ -30,6 +36,8 @@ class Point:
     cohort_id: str
     values: Mapping[int, float]
     planned: int
+    code: str | None = None
+    mixed_code: bool = False
 
     @cached_property
     def mean(self) -> float:
@@ -37,17 +45,32 @@ class Point:
 
     @property
     def complete(self) -> bool:
-        """Whether every planned trial gave a value under these conditions."""
-        return len(self.values) == self.planned
+        """Whether every planned trial gave a value under these conditions, and all ran the same code."""
+        return len(self.values) == self.planned and not self.mixed_code
 
 
 @dataclass(frozen=True)
 class BoardHistory:
-    """The newest jobs of a board, oldest first, with their values and the identities of their entries."""
+    """The newest jobs of a board, oldest first, with their values and the identities of their entries.
+
+    `baselines` and `accepted` are what people said of the board's results.
+    """
 
     jobs: tuple[JobInfo, ...]
     samples: Sequence[Mapping[tuple[str, str], tuple[JobSamples, ...]]]
-    ids: Sequence[Mapping[str, str]]
+    facts: Sequence[EntryFacts]
+    baselines: Sequence[Baseline] = ()
+    accepted: Sequence[Acknowledgement] = ()
+
+    @property
+    def ids(self) -> list[Mapping[str, str]]:
+        """The identities of each job's entries."""
+        return [facts.ids for facts in self.facts]
+
+    @property
+    def window(self) -> range:
+        """The places of the jobs that the board looks back at."""
+        return range(max(0, len(self.jobs) - JOBS_BACK), len(self.jobs))
 
     def points(self, entry: str, metric_key: str) -> tuple[Point, ...]:
         """The entry's values of the metric, oldest first, in whichever cohorts.
@@ -78,12 +101,13 @@ class BoardHistory:
             values = {seed: value for seed, value in values.items() if measurable(value)}
         if not values:
             return None
-        return Point(job.uid, job.name, job.created_at, entry, most.cohort_id, values, job.repeats)
+        code, mixed = self.facts[place].codes.get(entry), entry in self.facts[place].mixed_code
+        return Point(job.uid, job.name, job.created_at, entry, most.cohort_id, values, job.repeats, code, mixed)
 
     def until(self, place: int, limit: int = JOBS_BACK) -> BoardHistory:
         """The history that ended with the job at that place: it and up to `limit` before it."""
         part = slice(max(0, place - limit), place + 1)
-        return BoardHistory(self.jobs[part], self.samples[part], self.ids[part])
+        return replace(self, jobs=self.jobs[part], samples=self.samples[part], facts=self.facts[part])
 
 
 def read_history(reader: Reader, board: str, until: str | None = None, limit: int = JOBS_BACK) -> BoardHistory:
@@ -104,4 +128,5 @@ def read_history(reader: Reader, board: str, until: str | None = None, limit: in
             where = one.entry, one.metric_key
             grouped[where] = (*grouped.get(where, ()), one)
         by_name.append(grouped)
-    return BoardHistory(tuple(jobs), by_name, reader.entry_ids(uids))
+    marks = reader.baselines(board), reader.acknowledgements(board)
+    return BoardHistory(tuple(jobs), by_name, reader.entry_facts(uids), *marks)

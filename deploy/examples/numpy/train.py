@@ -115,7 +115,7 @@ class Network:
 
 
 def learn(
-    trial: report.Trial, network: Network, random: np.random.Generator, x: Values, y: Values,
+    trial: report.TrialReport, network: Network, random: np.random.Generator, x: Values, y: Values,
     validation: tuple[Values, Values],
 ) -> None:  # fmt: skip
     """Trains for the race's epochs with its batch size, learning rate, momentum and weight decay."""

@@ -53,7 +53,11 @@ def main() -> None:
 
 
 def race(
-    trial: report.Trial, images: Values, labels: Values, validation: tuple[Values, Values], test: tuple[Values, Values]
+    trial: report.TrialReport,
+    images: Values,
+    labels: Values,
+    validation: tuple[Values, Values],
+    test: tuple[Values, Values],
 ) -> None:
     """Trains on the training split, and reports what the test split says of the network."""
     mean, deviation = images.mean(), images.std()
@@ -78,13 +82,13 @@ def fifth_of_each_class(labels: Values) -> Values:
     return np.array([np.sum(labels[: i + 1] == label) % 5 == 0 for i, label in enumerate(labels)])
 
 
-def batch_sizes(trial: report.Trial) -> list[int]:
+def batch_sizes(trial: report.TrialReport) -> list[int]:
     """Those that the race times."""
     sizes: list[int] = trial.conditions.get("evaluation", {}).get("inference", {}).get("batchSizes", [1])
     return sizes
 
 
-def network(trial: report.Trial, *, classes: int) -> Any:
+def network(trial: report.TrialReport, *, classes: int) -> Any:
     """Three convolutions of 32, 64 and 128 channels, each halving the image; the layers of `velodrome/cnn`."""
     layers = tf.keras.layers
     body: list[Any] = []
@@ -95,7 +99,9 @@ def network(trial: report.Trial, *, classes: int) -> Any:
     return tf.keras.Sequential([*body, layers.GlobalAveragePooling2D(), layers.Dropout(dropout), layers.Dense(classes)])
 
 
-def train(trial: report.Trial, model: Any, x: Values, y: Values, validation_x: Values, validation_y: Values) -> None:
+def train(
+    trial: report.TrialReport, model: Any, x: Values, y: Values, validation_x: Values, validation_y: Values
+) -> None:
     """Trains for the race's epochs with its batch size, learning rate and weight decay, by AdamW."""
     parameters = trial.training_parameters
     rate = parameters.get("optimizer", {}).get("learningRate", 0.003)

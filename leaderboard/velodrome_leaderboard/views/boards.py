@@ -80,7 +80,7 @@ def _leader(source: Source, board: Board, objective: BoardObjective) -> markup.C
         return markup.Cell("no result yet", tone="quiet")
     if cohort.entries > _RANKED_AT_MOST:
         return markup.Cell(counted(cohort.entries, "entry", "entries"), href)
-    return leader(source.ranking(board.name, key, cohort), href)
+    return leader(source.objective(board.name, objective).ranking, href)
 
 
 def leader(ranking: ObjectiveRanking, href: str) -> markup.Cell:

@@ -143,8 +143,9 @@ def _row(found: Timeline, moment: Moment, labels: dict[str, str], mean: str, mar
     level = ""
     if change is not None and change.relative is not None:
         level = f"a new level from here on: {100 * change.relative:+.2g} %"
+    code = "new code from here on" if point.job_uid in found.new_code else ""
     return [
-        markup.Cell(point.job_name, links.job(point.job_uid, point.entry), hint=point.job_uid),
+        markup.Cell(point.job_name, links.job(point.job_uid, point.entry), hint=point.job_uid, detail=code),
         markup.Cell(mean),
         markup.Cell(margin, tone="quiet"),
         markup.Cell(f"{len(point.values)} / {point.planned}"),

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from velodrome.errors import ConfigurationError
+from velodrome_runner.log import words
 
 _SAMPLES = 2
 
@@ -25,11 +26,12 @@ def check_output(network: nn.Module, name: str, shape: tuple[int, int, int], cla
             output = network(images)
     except (MemoryError, torch.OutOfMemoryError):
         raise
-    except Exception as error:  # whatever a person's model raises is its fault, and is told to that person
-        hint = ". Batches are in channels-last memory: use reshape where view fails" if "view" in str(error) else ""
+    except (Exception, SystemExit) as error:  # whatever a person's model raises is the reason of that person's trial
+        said = words(error)
+        hint = ". Batches are in channels-last memory: use reshape where view fails" if "view" in said else ""
         batch = f"(n, {', '.join(map(str, shape))})"
         raise ConfigurationError(
-            f"{name} does not take batches of shape {batch}: {type(error).__name__}: {error}{hint}",
+            f"{name} does not take batches of shape {batch}: {type(error).__name__}: {said}{hint}",
             "ModelForwardFailed",
         ) from error
     network.train()

@@ -13,6 +13,7 @@ from torch import nn
 from velodrome.errors import ConfigurationError, VelodromeError
 from velodrome.spec import Model
 from velodrome.spec.wording import close_match
+from velodrome_runner.log import words
 
 _FROM_TRIAL = {
     "shape": "it comes from the data set",
@@ -82,7 +83,9 @@ def run_factory(name: str, factory: Callable[..., Any], arguments: Mapping[str, 
         raise
     # Whatever a person's factory raises is told to that person; if it ended the process, no record would say why.
     except (Exception, SystemExit) as error:
-        raise ConfigurationError(f"{name} raised {type(error).__name__}: {error}", "ModelFactoryFailed") from error
+        raise ConfigurationError(
+            f"{name} raised {type(error).__name__}: {words(error)}", "ModelFactoryFailed"
+        ) from error
     if not isinstance(network, nn.Module):
         raise ConfigurationError(
             f"{name} returned {type(network).__name__} instead of a torch.nn.Module", "ModelFactoryFailed"
@@ -113,5 +116,5 @@ def _imported(module: str, name: str) -> Any:
         raise
     except (Exception, SystemExit) as error:  # importing runs a person's code, which may raise anything
         raise ConfigurationError(
-            f"{name}: importing {module} raised {type(error).__name__}: {error}", "ModelFactoryFailed"
+            f"{name}: importing {module} raised {type(error).__name__}: {words(error)}", "ModelFactoryFailed"
         ) from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from velodrome.machine.files import write_private
@@ -14,7 +14,9 @@ from velodrome.machine.processes.stop import Stop
 from velodrome.machine.race.connection import Connection
 from velodrome.machine.race.decisions import ignored_here
 from velodrome.machine.race.events import Note, Watch
-from velodrome.machine.race.executor import Executor, Finish, Settings
+from velodrome.machine.race.executor import Executor, Finish, RaceSettings
+from velodrome.machine.race.past import changed_code, taken_over
+from velodrome.own_code import plan_code
 from velodrome.plan import Plan, local_uid
 from velodrome.results.records import JobInfo, utc
 from velodrome.spec import BenchmarkJob
@@ -25,7 +27,7 @@ def race(
     plan: Plan,
     home: Home,
     connection: Connection,
-    settings: Settings,
+    settings: RaceSettings,
     watch: Watch,
     stop: Stop,
     *,
@@ -38,11 +40,17 @@ def race(
         LocalError: another process races this job, or this machine can't run it.
         StoreUnavailable, StoreRefused: Redis is gone for good, or full.
     """
-    uid = connection.ask(lambda store: choose_uid(store, plan, fresh=fresh))
+    code = plan_code(plan)
+    uid = connection.ask(lambda store: choose_uid(store, plan, code, fresh=fresh))
     lock = lock_job(home, uid, plan.job.metadata.name)
     try:
         write_private(home.job(uid) / "spec.json", json.dumps(document(plan.job)).encode())
+        said = connection.ask(lambda store: changed_code(store, plan, uid, code))
         connection.ask(lambda store: store.register(job_info(plan, uid, clock())))
+        if not fresh and uid == local_uid(plan, 0, code):
+            said += connection.ask(lambda store: taken_over(store, plan, uid, code, utc(clock())))
+        for text in said:
+            watch(Note(text))
         for text in notes(plan, settings, connection, uid):
             watch(Note(text))
         return Executor(plan, uid, home, connection, settings, watch, stop, clock).run()
@@ -50,12 +58,12 @@ def race(
         lock.release()
 
 
-def choose_uid(store: Store, plan: Plan, *, fresh: bool) -> str:
-    """The uid of the newest generation of this race that was begun, or of the next one."""
+def choose_uid(store: Store, plan: Plan, code: Mapping[str, str], *, fresh: bool) -> str:
+    """The uid of the newest generation of this race that was begun, or of the next one; other code is another race."""
     generation = 0
-    while store.job(local_uid(plan, generation)) is not None:
+    while store.job(local_uid(plan, generation, code)) is not None:
         generation += 1
-    return local_uid(plan, generation if fresh else max(0, generation - 1))
+    return local_uid(plan, generation if fresh else max(0, generation - 1), code)
 
 
 def document(job: BenchmarkJob) -> dict[str, Any]:
@@ -79,7 +87,7 @@ def job_info(plan: Plan, uid: str, now: float) -> JobInfo:
     )
 
 
-def notes(plan: Plan, settings: Settings, connection: Connection, uid: str) -> list[str]:
+def notes(plan: Plan, settings: RaceSettings, connection: Connection, uid: str) -> list[str]:
     """What the person should know before it starts."""
     said = []
     ignored = ignored_here(plan)

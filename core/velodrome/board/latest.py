@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from velodrome.board.reading import BoardReader
 from velodrome.results.objectives import board_objectives
 from velodrome.stats import Interval, mean_interval
-from velodrome.trends.history import JOBS_BACK, BoardHistory, read_history
-from velodrome.trends.regressions import Comparison, judge_in, rules_of
+from velodrome.trends.history import BoardHistory
+from velodrome.trends.regressions import Comparison, rules_of
 
 if TYPE_CHECKING:
     from velodrome.results.records import JobInfo
@@ -37,6 +38,11 @@ class Latest:
 
 
 def latest(reader: Reader, board: str) -> tuple[Latest, ...]:
+    """`latest_of` of a board that is read for this alone. Raises as the store does."""
+    return latest_of(reader, BoardReader(reader, board))
+
+
+def latest_of(reader: Reader, board: BoardReader) -> tuple[Latest, ...]:
     """One for each entry and objective that the board's newest `JOBS_BACK` jobs have complete values of.
 
     Of an entry's jobs the newest counts that has a value of every planned trial, and of as many trials as its
@@ -47,22 +53,21 @@ def latest(reader: Reader, board: str) -> tuple[Latest, ...]:
     Raises:
         As the store does.
     """
-    history = read_history(reader, board, limit=2 * JOBS_BACK)
-    first = max(0, len(history.jobs) - JOBS_BACK)
-    names = {str(one.key): one.name for one in board_objectives(reversed(history.jobs[first:]))}
-    wanted = _newest(history, first)
+    history = board.history
+    names = {str(one.key): one.name for one in board.objectives}
+    wanted = _newest(history, history.window.start)
     accepted: dict[tuple[str, str], dict[str, datetime]] = {}  # by metric key and cohort, then entry
     found = []
     for place in sorted(set(wanted.values())):
         job = history.jobs[place]
-        for comparison in judge_in(reader, history.until(place)):
+        for comparison in board.verdicts(job.uid):
             where = comparison.entry, comparison.metric_key
             point = history.point(place, *where)
             if wanted.get(where) == place and point is not None and comparison.metric_key in names:
                 interval = mean_interval(list(point.values.values()))
                 under = comparison.metric_key, comparison.cohort_id
                 if under not in accepted:
-                    accepted[under] = {row.entry: row.last_at for row in reader.ranking_rows(board, *under)}
+                    accepted[under] = {row.entry: row.last_at for row in reader.ranking_rows(board.board, *under)}
                 succeeded_at = accepted[under].get(comparison.entry)
                 found.append(Latest(names[comparison.metric_key], comparison, interval, job.created_at, succeeded_at))
     return tuple(sorted(found, key=lambda one: (one.comparison.entry, one.objective)))
@@ -76,7 +81,7 @@ def _newest(history: BoardHistory, first: int) -> dict[tuple[str, str], int]:
     names: set[str] = set()  # of entries in newer jobs
     renamed: set[str] = set()
     for place in range(len(history.jobs) - 1, first - 1, -1):
-        job, ids = history.jobs[place], history.ids[place]
+        job, ids = history.jobs[place], history.facts[place].ids
         least = rules_of(job).min_samples
         for entry, key in _measured(job, history, place):
             if entry not in names and ids.get(entry) in settled:

@@ -1,3 +1,5 @@
+"""Which groups of a Pushgateway are stale."""
+
 from __future__ import annotations
 
 import math
@@ -5,7 +7,15 @@ from typing import Any
 
 import pytest
 
-from velodrome.monitoring.pushgateway import SILENT_SECONDS, YOUNG_SECONDS, Group, Running, grouping, groups, stale
+from velodrome.monitoring.pushgateway import (
+    SILENT_SECONDS,
+    YOUNG_SECONDS,
+    Group,
+    RunningTrials,
+    grouping,
+    groups,
+    stale,
+)
 from velodrome.monitoring.telemetry import GROUPING, PUSH_JOB
 
 NOW = 1_000_000.0
@@ -58,7 +68,7 @@ def test_paths_take_any_value_and_begin_with_the_job() -> None:
 
 
 def test_what_runs_stays_and_what_ran_goes() -> None:
-    running = Running({("ns", "race", "a", "0")})
+    running = RunningTrials({("ns", "race", "a", "0")})
     found = [group("a", 0), group("a", 1), group("b", 0), group("a", 0, job="other"), group("a", 0, namespace="other")]
     cleaning = stale(found, running, NOW)
     assert cleaning.delete == found[1:]
@@ -66,20 +76,20 @@ def test_what_runs_stays_and_what_ran_goes() -> None:
 
 
 def test_while_a_jobs_trials_are_not_known_all_of_its_groups_stay() -> None:
-    cleaning = stale([group("a"), group("a", job="other")], Running(jobs={("ns", "race")}), NOW)
+    cleaning = stale([group("a"), group("a", job="other")], RunningTrials(jobs={("ns", "race")}), NOW)
     assert cleaning.delete == [group("a", job="other")]
 
 
 def test_a_group_that_was_just_pushed_stays_until_its_pod_must_have_been_seen() -> None:
     young, younger = group("a", at=NOW - YOUNG_SECONDS + 3), group("b", at=NOW + 1)
-    cleaning = stale([young, younger], Running(), NOW)
+    cleaning = stale([young, younger], RunningTrials(), NOW)
     assert cleaning.delete == []
     assert cleaning.again == pytest.approx(3)
-    assert stale([young, younger], Running(), NOW + 3).delete == [young]
+    assert stale([young, younger], RunningTrials(), NOW + 3).delete == [young]
 
 
 def test_a_running_trial_that_fell_silent_is_shown_no_more() -> None:
-    running = Running({("ns", "race", "a", "0")})
+    running = RunningTrials({("ns", "race", "a", "0")})
     assert stale([group(at=NOW - SILENT_SECONDS + 1)], running, NOW).delete == []
     assert stale([group(at=NOW - SILENT_SECONDS)], running, NOW).delete == [group(at=NOW - SILENT_SECONDS)]
 
@@ -87,10 +97,10 @@ def test_a_running_trial_that_fell_silent_is_shown_no_more() -> None:
 def test_namespaces_that_others_watch_are_left_alone() -> None:
     forged = Group((("job", PUSH_JOB),))
     found = [group(namespace="ours"), group(namespace="theirs"), forged]
-    assert stale(found, Running(), NOW, namespace="ours").delete == [found[0]]
-    assert stale(found, Running(), NOW).delete == found, "nobody else watches the whole cluster"
+    assert stale(found, RunningTrials(), NOW, namespace="ours").delete == [found[0]]
+    assert stale(found, RunningTrials(), NOW).delete == found, "nobody else watches the whole cluster"
 
 
 @pytest.mark.parametrize("at", [0.0, -1.0, NOW + 3600, math.nan, math.inf, -math.inf])
 def test_no_time_that_a_gateway_may_tell_keeps_what_is_stale(at: float) -> None:
-    assert [each.labels for each in stale([group(at=at)], Running(), NOW).delete] == [group().labels]
+    assert [each.labels for each in stale([group(at=at)], RunningTrials(), NOW).delete] == [group().labels]

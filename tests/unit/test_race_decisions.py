@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from velodrome import keys
-from velodrome.machine.processes.starter import Exited, Gone, Ready, Refused, Started, parse_event
+from velodrome.machine.processes.starter import Exited, Gone, Ready, Started, StartRefused, parse_event
 from velodrome.machine.race.decisions import failure_of, ignored_here, is_interruption, seconds_left, to_run, too_long
-from velodrome.machine.race.ledger import Standing
+from velodrome.machine.race.ledger import Ledger
 from velodrome.plan import Plan, plan
 from velodrome.results.records import Outcome
 from velodrome.spec import validate
@@ -125,7 +125,7 @@ def test_fields_that_speak_of_pods_are_named_where_they_are_set() -> None:
 
 
 def test_trials_are_taken_in_order_and_put_back_at_their_place() -> None:
-    standing = Standing(job(), retry_failed=False)
+    standing = Ledger(job(), retry_failed=False)
     standing.update({})
     assert [standing.take(), standing.take()] == [0, 1]
     standing.put_back(0)
@@ -134,7 +134,7 @@ def test_trials_are_taken_in_order_and_put_back_at_their_place() -> None:
 
 
 def test_what_runs_is_not_pending_and_what_the_store_lost_is_again() -> None:
-    standing = Standing(job(), retry_failed=False)
+    standing = Ledger(job(), retry_failed=False)
     standing.update({})
     for _ in range(3):
         standing.take()
@@ -145,7 +145,7 @@ def test_what_runs_is_not_pending_and_what_the_store_lost_is_again() -> None:
 
 
 def test_a_failure_to_be_tried_again_counts_once_it_has_failed_again() -> None:
-    standing = Standing(job(max_failed=0), retry_failed=True)
+    standing = Ledger(job(max_failed=0), retry_failed=True)
     standing.update({0: summary(0, "Failed"), 1: summary(1)})
     assert standing.pending == [0, 2, 3, 4, 5]
     assert not standing.failed_too_often()
@@ -158,7 +158,7 @@ def test_a_failure_to_be_tried_again_counts_once_it_has_failed_again() -> None:
 
 @pytest.mark.parametrize("failures", [0, 1, 2])
 def test_a_job_bears_as_many_failures_as_it_says(failures: int) -> None:
-    standing = Standing(job(max_failed=1), retry_failed=False)
+    standing = Ledger(job(max_failed=1), retry_failed=False)
     standing.update({index: summary(index, "Failed") for index in range(failures)})
     assert standing.failed_too_often() is (failures == 2)
     assert standing.failed() == failures
@@ -174,7 +174,7 @@ def test_a_job_bears_as_many_failures_as_it_says(failures: int) -> None:
         (b'{"event": "started", "id": "a", "pid": 7}', Started("a", 7)),
         (b'{"event": "exited", "id": "a", "code": 0}', Exited("a", code=0)),
         (b'{"event": "exited", "id": "a", "signal": 9}', Exited("a", signal=9)),
-        (b'{"event": "refused", "id": "a", "message": "no"}', Refused("a", "no")),
+        (b'{"event": "refused", "id": "a", "message": "no"}', StartRefused("a", "no")),
         (b'{"event": "gone"}', None),
         (b'{"event": "started", "id": "a"}', None),
         (b'["event"]', None),
@@ -182,7 +182,7 @@ def test_a_job_bears_as_many_failures_as_it_says(failures: int) -> None:
         (b"\xff\xfe", None),
     ],
 )
-def test_lines_of_the_starter(line: bytes, event: Ready | Started | Exited | Refused | Gone | None) -> None:
+def test_lines_of_the_starter(line: bytes, event: Ready | Started | Exited | StartRefused | Gone | None) -> None:
     assert parse_event(line) == event
 
 

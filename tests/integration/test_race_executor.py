@@ -24,7 +24,7 @@ from velodrome.machine.processes.lock import lock_job
 from velodrome.machine.processes.stop import Stop
 from velodrome.machine.race import events, executor, running
 from velodrome.machine.race.connection import Connection
-from velodrome.machine.race.executor import Finish, Settings
+from velodrome.machine.race.executor import Finish, RaceSettings
 from velodrome.machine.race.race import choose_uid, document, job_info, race
 from velodrome.machine.redis.server import OwnRedis
 from velodrome.plan import Plan, local_uid, plan
@@ -75,7 +75,7 @@ class Track:
         fresh = options.pop("fresh", False)
         script = {str(index): words for index, words in options.pop("script", {}).items()}
         (self.folder / "script.json").write_text(json.dumps(script))
-        settings = Settings(
+        settings = RaceSettings(
             **{
                 "parallel": 1,
                 "cpus": 1,

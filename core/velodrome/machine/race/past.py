@@ -1,0 +1,53 @@
+"""What came before a race under its name: the code that it ran then, and results to take over."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+
+from velodrome.plan import LOCAL_PREFIX, Plan, lineage
+from velodrome.results.records import JobInfo
+from velodrome.store import Reader, Store
+from velodrome.takeover import earlier_jobs, named_job, plan_of, take_over
+
+
+def changed_code(reader: Reader, plan: Plan, uid: str, code: Mapping[str, str]) -> list[str]:
+    """A sentence where a race that is not registered yet is another one than before only for its entries' code."""
+    if not code or reader.job(uid) is not None:
+        return []
+    before = next(_alike(reader, plan, uid), None)
+    known = {} if before is None else reader.entry_facts([before.uid])[0].codes
+    changed = [entry for entry, digest in code.items() if known.get(entry, digest) != digest]
+    if before is None or not changed:
+        return []
+    names = ", ".join(changed)
+    another = "so this is another race, which measures it anew; what was measured before is kept"
+    return [f"the code of {names} changed since race {before.uid}, {another}"]
+
+
+def taken_over(store: Store, plan: Plan, uid: str, code: Mapping[str, str], at: datetime) -> list[str]:
+    """Takes over the results of the job that `trials.from` names, or else of the newest race that is like this one, if
+    it has another number of repeats; the sentence that says what was taken.
+    """
+    trials = plan.job.spec.trials
+    if len(store.trials(uid)) == len(plan):
+        return []
+    if trials.taken_from is not None:
+        giver = named_job(store, plan, uid)
+    else:
+        giver = next(_alike(store, plan, uid), None)
+        if giver is None or giver.repeats == trials.repeats:
+            return []
+    expected = {entry: code.get(entry) for entry in plan.configs}
+    found = take_over(store, plan, uid, giver, expected, at)
+    return [found.sentence] if found.sentence else []
+
+
+def _alike(reader: Reader, plan: Plan, uid: str) -> Iterator[JobInfo]:
+    """Earlier races of this name on one machine that differ in repeats, generation or code alone, newest first."""
+    own = lineage(plan)
+    for job in earlier_jobs(reader, plan, uid):
+        if job.name == plan.job.metadata.name and job.uid.startswith(LOCAL_PREFIX):
+            other = plan_of(job)
+            if other is not None and lineage(other) == own:
+                yield job

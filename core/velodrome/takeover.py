@@ -1,0 +1,141 @@
+"""Results that another job of a board has already: which of them a job may take over, and doing so.
+
+A trial is the same where the entry's name, all that was planned for it and its seed agree, and the code that it ran.
+`fitting` decides and is pure; `take_over` reads and writes.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from velodrome.errors import SpecError
+from velodrome.plan import Plan, Trial, objective_key, plan
+from velodrome.results.records import JobInfo, TakenFrom, TrialRecord
+from velodrome.spec import validate
+from velodrome.store import Reader, Store
+from velodrome.text import counted
+
+_PAGE = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Takeover:
+    """What a job took over, from which one; `left` counts, by reason, the results there that it did not take.
+
+    `giver` is None where there is no such job.
+    """
+
+    wanted: str
+    board: str
+    giver: JobInfo | None = None
+    taken: int = 0
+    left: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def sentence(self) -> str:
+        """What happened, for people; empty where there was nothing to take."""
+        if self.giver is None:
+            return f"trials.from: board {self.board} has no other job {self.wanted}: every trial is measured anew"
+        source = f"job {self.giver.name} ({self.giver.uid})"
+        reasons = ", ".join(f"{count} {why}" for why, count in self.left.items())
+        if self.taken:
+            rest = f"; not taken over: {reasons}" if reasons else ""
+            were = "was" if self.taken == 1 else "were"
+            return f"{counted(self.taken, 'trial')} {were} taken over from {source}{rest}"
+        return f"no trial was taken over from {source}: {reasons}" if reasons else ""
+
+
+def earlier_jobs(reader: Reader, job: Plan, uid: str) -> Iterator[JobInfo]:
+    """The other jobs of its namespace on its board, newest first. Raises as the store does."""
+    offset = 0
+    while page := reader.jobs(job.job.board, _PAGE, offset):
+        yield from (one for one in page if one.uid != uid and one.namespace == job.job.namespace)
+        offset += len(page)
+
+
+def named_job(reader: Reader, job: Plan, uid: str) -> JobInfo | None:
+    """The other job that `trials.from` names by uid, or else the newest of that name. Raises as the store does."""
+    wanted = job.job.spec.trials.taken_from
+    others = list(earlier_jobs(reader, job, uid))
+    by_uid = (one for one in others if one.uid == wanted)
+    return next(by_uid, next((one for one in others if one.name == wanted), None))
+
+
+def plan_of(job: JobInfo) -> Plan | None:
+    """The plan of a job as results remember it; None where this Velodrome can't read it."""
+    try:
+        return plan(validate(dict(job.document), source=job.name))
+    except SpecError:
+        return None
+
+
+def fitting(
+    job: Plan,
+    uid: str,
+    giver: JobInfo,
+    records: Iterable[TrialRecord],
+    missing: Mapping[tuple[str, str], Trial],
+    code: Mapping[str, str | None],
+    at: datetime,
+) -> tuple[list[TrialRecord], Counter[str]]:
+    """Of another job's records, those that are results of the trials `missing`, as they are kept of this job; and how
+    many of the others there are by reason. Pure.
+
+    `missing` is by entry and trial id. `code` is the digest of each entry's own code; of an entry that it lacks, the
+    code that its results ran is taken as it is.
+    """
+    taken: list[TrialRecord] = []
+    left: Counter[str] = Counter()
+    asked = {str(objective_key(objective)) for objective in job.job.spec.objectives}
+    for record in records:
+        result = record.result
+        trial = missing.get((result.entry, result.trial_id))
+        if trial is None:
+            left["of other entries, conditions or seeds"] += 1
+        elif result.outcome == "Failed":
+            left["failed"] += 1
+        elif result.entry in code and code[result.entry] != result.code:
+            left["ran other code"] += 1
+        elif not asked.union(trial.config.quality) <= result.metrics.keys():
+            left["lack a metric that is asked for"] += 1
+        else:
+            taken.append(_as_of(record, uid, trial, giver, at))
+    return taken, left
+
+
+def _as_of(record: TrialRecord, uid: str, trial: Trial, giver: JobInfo, at: datetime) -> TrialRecord:
+    result = record.result.model_copy(update={"job_uid": uid, "index": trial.index, "repeat": trial.repeat})
+    source = record.taken_from or TakenFrom(
+        job_uid=giver.uid, job_name=giver.name, index=record.result.index, accepted_at=record.accepted_at
+    )
+    return record.model_copy(update={"result": result, "config": trial.config, "accepted_at": at, "taken_from": source})
+
+
+def take_over(
+    store: Store, job: Plan, uid: str, giver: JobInfo | None, code: Mapping[str, str | None], at: datetime
+) -> Takeover:
+    """Has the registered job of that uid take over what fits of another job's results. Doing it again changes nothing:
+    trials that have a result keep it. Raises as the store does.
+    """
+    wanted = job.job.spec.trials.taken_from or ""
+    if giver is None:
+        return Takeover(wanted, job.job.board)
+    done = store.trials(uid)
+    missing = {(trial.entry, trial.id): trial for trial in job.trials if trial.index not in done}
+    if not missing:
+        return Takeover(wanted, job.job.board, giver)
+    mixed = store.entry_facts([giver.uid])[0].mixed_code
+    code = {**code, **dict.fromkeys(mixed - code.keys())}
+    here = {(trial.entry, trial.id) for trial in job.trials if trial.index in done}
+    taken, left = 0, Counter[str]()
+    for start in range(0, giver.trials, _PAGE):
+        found = [
+            one for one in store.records(giver.uid, start, _PAGE) if (one.result.entry, one.result.trial_id) not in here
+        ]
+        records, other = fitting(job, uid, giver, found, missing, code, at)
+        store.accept(uid, 0, records)
+        taken, left = taken + len(records), left + other
+    return Takeover(wanted, job.job.board, giver, taken, left)
