@@ -21,7 +21,7 @@ from velodrome import keys
 from velodrome.canonical import digest
 from velodrome.direct import is_loopback
 from velodrome.errors import ActionNeeded, TryAgain
-from velodrome_operator import shapes, wording
+from velodrome_operator import shapes, texts
 from velodrome_operator.children import Manifest
 from velodrome_operator.crd import PLURAL
 
@@ -173,7 +173,7 @@ class Cluster:
             "type": "Warning" if warning else "Normal",
             "reason": reason,
             "action": "Reconcile",
-            "note": wording.note(message),
+            "note": texts.note(message),
             "reportingController": f"{keys.GROUP}/operator",
             "reportingInstance": "velodrome-operator",
             "regarding": {

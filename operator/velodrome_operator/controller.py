@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from velodrome.errors import ActionNeeded, StoreUnavailable, TryAgain
 from velodrome.monitoring import telemetry
 from velodrome.store import Store
-from velodrome_operator import wording
+from velodrome_operator import texts
 from velodrome_operator.access import Access
 from velodrome_operator.children import ChildSettings
 from velodrome_operator.cluster import Cluster
@@ -54,7 +54,7 @@ class Controller:
         self.passes = dict.fromkeys(telemetry.PASS_OUTCOMES, 0)
         self.pass_seconds = histogram(telemetry.PASS_SECONDS, PASS_BOUNDS)
         self._reconciler = Reconciler(cluster, store, access, settings, self.races, self.wakeups.wake, clock)
-        self.judging = self._reconciler.judging
+        self.judgement = self._reconciler.judgement
         self._tries: dict[str, int] = {}
 
     async def work(self) -> None:
@@ -98,7 +98,7 @@ class Controller:
         except ActionNeeded as error:
             outcome = error.reason
             self._retry(race, error, logging.WARNING)
-            await writer.stall(race, error.reason, wording.summary(str(error)))
+            await writer.stall(race, error.reason, texts.summary(str(error)))
         except Exception as error:  # whatever is odd about one object, it costs its own race a condition
             outcome = "Unexpected"
             log.exception("a pass ended by an error that nobody expected", extra=race.log_fields)

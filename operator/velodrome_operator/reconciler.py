@@ -16,14 +16,16 @@ from velodrome.errors import SpecError
 from velodrome.plan import Plan
 from velodrome.store import Store, TrialSummary
 from velodrome.trends.verdicts import AWAITING_CONFIRMATION
-from velodrome_operator import status, wording
+from velodrome_operator import status, texts
 from velodrome_operator.access import Access
 from velodrome_operator.children import ChildSettings, Manifest, children, is_kueue
 from velodrome_operator.cluster import Cluster, Conflict, NameTaken
-from velodrome_operator.decision import Decision, Observation, Verdict, decide, ended_unseen, podless
-from velodrome_operator.judging import Judging
-from velodrome_operator.missing import with_rejection
+from velodrome_operator.decision import Decision, decide
+from velodrome_operator.judgement import Judgement
+from velodrome_operator.missing_results import ended_unseen, with_rejection
+from velodrome_operator.outcome import Ending, jobs_without_pods
 from velodrome_operator.ownership import parent_uid
+from velodrome_operator.pass_input import Observation
 from velodrome_operator.races import Race, Races
 from velodrome_operator.records import job_info, missing_record
 from velodrome_operator.refusals import Refusals
@@ -46,7 +48,7 @@ class Reconciler:
         wake: Callable[[str], None],
         clock: Callable[[], datetime],
     ) -> None:
-        self.judging = Judging(cluster, store, races)
+        self.judgement = Judgement(cluster, store, races)
         self.writer = StatusWriter(cluster, races, clock)
         self._cluster = cluster
         self._store = store
@@ -89,7 +91,7 @@ class Reconciler:
         await self._carry_out(race, planned, decision)
         if decision.create:  # the events of what was just made show nothing new of it
             seen = replace(seen, jobs=dict(race.workload.jobs))
-        wait = await self._report(race, seen, decision.verdict)
+        wait = await self._report(race, seen, decision.ending)
         race.logbook.passed, race.logbook.results = news, len(seen.finished)
         waits = [pause for pause in (decision.again, wait) if pause is not None]
         if race.logbook.cleared:
@@ -144,7 +146,7 @@ class Reconciler:
             return seen
         known = load.unseen_ends
         load.unseen_ends = {index: known.get(index, seen.now) for index in ended_unseen(seen, race.indexes)}
-        refused = await self._refusals.of(race.namespace, podless(seen))
+        refused = await self._refusals.of(race.namespace, jobs_without_pods(seen))
         return replace(seen, refused=refused, unseen_ends=dict(load.unseen_ends))
 
     def _instruct(self, race: Race, finished: Mapping[int, bool]) -> None:
@@ -161,7 +163,7 @@ class Reconciler:
         if record is None:
             return None
         result = record.result
-        return wording.phrase(f"{result.entry}/{result.repeat} {result.reason}: {result.message}")
+        return texts.phrase(f"{result.entry}/{result.repeat} {result.reason}: {result.message}")
 
     async def _carry_out(self, race: Race, planned: Plan, decision: Decision) -> None:
         # What a Job's pods read comes first; nothing else has an order.
@@ -211,18 +213,18 @@ class Reconciler:
             )
         return found
 
-    async def _report(self, race: Race, seen: Observation, verdict: Verdict | None) -> timedelta | None:
+    async def _report(self, race: Race, seen: Observation, ending: Ending | None) -> timedelta | None:
         """Writes the status if it changed; returns how long to wait where it is too early to."""
         if race.parent.ended:
             await self._judge_again(race)
             return None
         places = await asyncio.to_thread(standings, self._store, seen.plan, race.uid) if seen.finished else []
-        judged = await self.judging.judge(race, seen.plan, verdict) if verdict is not None else None
+        judged = await self.judgement.judge(race, seen.plan, ending) if ending is not None else None
         image = seen.plan.job.spec.runner.image or self._settings.runner_image
-        wanted = status.status(seen, verdict, places, image, judged)
+        wanted = status.status(seen, ending, places, image, judged)
         changed = wanted != race.parent.status
         wait = await self.writer.update(race, wanted, seen.now)
-        if verdict is not None and changed and wait is None:
+        if ending is not None and changed and wait is None:
             self._wake(race.uid)
             for other in self._races:
                 if other.parent.awaiting and other.parent.board == race.parent.board:
@@ -231,11 +233,11 @@ class Reconciler:
 
     async def _judge_again(self, race: Race) -> None:
         """Brings what an ended race says of regressions up to date, where people or a later job may have changed it."""
-        if race.plan is None or not self.judging.may_differ(race):
+        if race.plan is None or not self.judgement.may_differ(race):
             return
         if await asyncio.to_thread(self._store.job, race.uid) is None:
             return  # its results were deleted: what was said of them stays
-        found = await self.judging.judge(race, race.plan)
+        found = await self.judgement.judge(race, race.plan)
         if race.parent.awaiting and found.reason == AWAITING_CONFIRMATION:
             return  # what was said of it when it ended says more
         await self.writer.update(race, status.judged(race.parent.status, found, race.parent.generation, self._clock()))

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from velodrome.plan import Plan
 from velodrome.results.records import JobInfo, Observed, TrialRecord, TrialResult
-from velodrome_operator.missing import MissingResult
+from velodrome_operator.missing_results import MissingResult
 from velodrome_operator.races import Race
 
 _UNSEEN = Observed(executor="kubernetes")

@@ -29,7 +29,7 @@ REASON = "ResultsRemoved"
 log = logging.getLogger("velodrome.operator")
 
 
-class Retaining:
+class Pruner:
     """Rounds over all boards. `removed` counts the jobs whose results were deleted.
 
     Where the operator watches one namespace, the jobs of others are left to who watches those.

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from prometheus_client import Metric
 
 from velodrome.monitoring.telemetry import Family
-from velodrome_operator import wording
+from velodrome_operator import texts
 
 
 class Series(NamedTuple):
@@ -33,7 +33,7 @@ def metrics(families: Iterable[Family], rows: Iterable[Series]) -> Iterator[Metr
         suffix = {"counter": "_total", "info": "_info"}.get(family.type, "")
         told = set()  # two series of the same labels would make Prometheus refuse all of them
         for row in ours:
-            labels = {name: wording.label(value) for name, value in row.labels.items()}
+            labels = {name: texts.label(value) for name, value in row.labels.items()}
             series = (row.suffix, *labels.values())
             if series not in told:
                 told.add(series)

@@ -29,7 +29,7 @@ from velodrome_operator.operator_facts import OperatorFacts
 from velodrome_operator.page import RaceReport
 from velodrome_operator.pushgateway import Cleaner, Gateway, ends, running
 from velodrome_operator.race_facts import Facts
-from velodrome_operator.retention import Retaining
+from velodrome_operator.retention import Pruner
 from velodrome_operator.supervision import Supervision
 from velodrome_operator.sweep import RESYNC_SECONDS, Sweep
 from velodrome_operator.watches import Watches
@@ -89,7 +89,7 @@ class Service:
         self.exporter = Exporter(
             store, self._race_report, self._operator_facts, self._marked, options.series_limit, cluster.now
         )
-        self.retaining = Retaining(deleter, races, cluster, options.retention, namespace, cluster.now)
+        self.pruner = Pruner(deleter, races, cluster, options.retention, namespace, cluster.now)
         gateway = options.settings.pushgateway
         self.cleaner = gateway and Cleaner(Gateway(gateway), lambda: running(races), namespace, RESYNC_SECONDS)
 
@@ -156,12 +156,12 @@ class Service:
             judged_at=self.exporter.judged_at,
             task_failures=self._tasks.failures,
             unreadable=self.controller.races.unreadable,
-            removed=self.retaining.removed,
+            removed=self.pruner.removed,
         )
 
     def _marked(self, board: str, times: int) -> None:
         """Wakes the races that ended on the board: what people said of results may change what is said of them."""
-        self.controller.judging.marks[board] = times
+        self.controller.judgement.marks[board] = times
         for race in self.controller.races:
             if race.parent.ended and race.parent.board == board:
                 self.controller.wakeups.wake(race.uid)
@@ -180,4 +180,4 @@ class Service:
     async def _retain(self) -> None:
         """Deletes results that are past the retention, once it is known which races go on."""
         await self.sweep.listed()
-        await self.retaining.work()
+        await self.pruner.work()

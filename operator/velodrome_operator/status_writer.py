@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from velodrome.errors import VelodromeError
-from velodrome_operator import status, wording
+from velodrome_operator import status, texts
 from velodrome_operator.cluster import Cluster
 from velodrome_operator.races import Race, Races
 
@@ -65,7 +65,7 @@ class StatusWriter:
 
     async def show(self, race: Race, message: str) -> None:
         """Puts into the message what holds the race up, as far as that can be written."""
-        message, present = wording.summary(message), race.parent.status
+        message, present = texts.summary(message), race.parent.status
         if race.parent.ended or present.get("message") == message:
             return
         try:

@@ -13,7 +13,7 @@ from velodrome.store import Store
 from velodrome_operator.access import Access
 from velodrome_operator.cluster import Cluster
 from velodrome_operator.controller import Controller
-from velodrome_operator.listing import take_in
+from velodrome_operator.inventory import take_in
 from velodrome_operator.watches import Watches
 
 RESYNC_SECONDS = 60.0

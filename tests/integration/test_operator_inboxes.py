@@ -28,7 +28,8 @@ from velodrome_operator.children import ChildSettings, children
 from velodrome_operator.cluster import Cluster, Unavailable
 from velodrome_operator.collection import Collection
 from velodrome_operator.controller import Controller
-from velodrome_operator.decision import Observation, decide
+from velodrome_operator.decision import decide
+from velodrome_operator.pass_input import Observation
 from velodrome_operator.poison import UNLIMITED_BYTES, Poison, poison
 from velodrome_operator.races import Races
 from velodrome_operator.sweep import Sweep
@@ -276,7 +277,7 @@ def test_what_ended_a_race_is_its_condition(race: Race) -> None:
         plan=race.plan, uid=race.uid, generation=1, suspended=False, jobs={}, pods=(), finished={}, status={}, now=now,
         poison=Poison("InboxOverflow", "too much"),
     )  # fmt: skip
-    verdict = decide(seen, (), {}).verdict
+    verdict = decide(seen, (), {}).ending
     assert verdict is not None
     assert (verdict.type, verdict.reason, verdict.message) == ("Failed", "InboxOverflow", "too much")
 

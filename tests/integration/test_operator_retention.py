@@ -25,7 +25,7 @@ from velodrome_operator.access import Access
 from velodrome_operator.children import ChildSettings
 from velodrome_operator.controller import Controller
 from velodrome_operator.races import Races
-from velodrome_operator.retention import Retaining
+from velodrome_operator.retention import Pruner
 from velodrome_operator.service import Options
 
 if TYPE_CHECKING:
@@ -56,12 +56,12 @@ def test_jobs_past_the_number_go_and_what_they_were_is_told(store: Store, delete
     made = [run(LEVELS) for _ in range(4)]
     cluster, races = ApiServer(), Races()
     races.saw_parent(parent(made[0], "Complete"))
-    retaining = Retaining(deleter, races, cluster, Retention(jobs=2), clock=lambda: NOW)
+    pruner = Pruner(deleter, races, cluster, Retention(jobs=2), clock=lambda: NOW)
 
-    awaited(retaining.round())
+    awaited(pruner.round())
 
     assert uids(store) == ["job-3", "job-4"]
-    assert retaining.removed == 2
+    assert pruner.removed == 2
     assert [(uid, reason) for uid, reason, _ in cluster.events] == [("job-1", "ResultsRemoved")]
     assert "night-1 (job-1) left board digits" in cluster.events[0][2]
 
@@ -78,7 +78,7 @@ def test_what_goes_on_is_pinned_or_holds_an_entry_stays(store: Store, deleter: D
     races.saw_parent(parent(going))
     races.saw_parent(parent(over, "Failed"))
 
-    awaited(Retaining(deleter, races, ApiServer(), Retention(age=timedelta(days=1)), clock=lambda: NOW).round())
+    awaited(Pruner(deleter, races, ApiServer(), Retention(age=timedelta(days=1)), clock=lambda: NOW).round())
 
     assert uids(store) == [one.uid for one in (alone, pinned, going, named, valued, failed)]
 
@@ -90,11 +90,11 @@ def test_a_round_is_bounded_and_the_next_goes_on(
     for board in ("digits", "other"):
         for _ in range(3):
             run(LEVELS, board=board)
-    retaining = Retaining(deleter, Races(), ApiServer(), Retention(jobs=1), clock=lambda: NOW)
+    pruner = Pruner(deleter, Races(), ApiServer(), Retention(jobs=1), clock=lambda: NOW)
 
     left = []
     for _ in range(3):
-        awaited(retaining.round())
+        awaited(pruner.round())
         left.append(len(uids(store)))
 
     assert left == [4, 2, 2]
@@ -103,17 +103,17 @@ def test_a_round_is_bounded_and_the_next_goes_on(
 def test_a_later_job_is_found_past_the_limit_after_a_quiet_round(store: Store, deleter: Deleter, run: Run) -> None:
     run(LEVELS)
     now = [START + timedelta(days=1)]
-    retaining = Retaining(deleter, Races(), ApiServer(), Retention(2, timedelta(days=30)), clock=lambda: now[0])
-    awaited(retaining.round())
+    pruner = Pruner(deleter, Races(), ApiServer(), Retention(2, timedelta(days=30)), clock=lambda: now[0])
+    awaited(pruner.round())
     assert uids(store) == ["job-1"]
 
     run(LEVELS)
     run(LEVELS)
-    awaited(retaining.round())
+    awaited(pruner.round())
     assert uids(store) == ["job-2", "job-3"]
 
     now[0] += timedelta(days=60)
-    awaited(retaining.round())
+    awaited(pruner.round())
     assert uids(store) == ["job-3"]
 
 
@@ -121,9 +121,9 @@ def test_a_namespaced_operator_leaves_the_jobs_of_others(store: Store, deleter: 
     run(LEVELS)
     run(LEVELS)  # of namespace default
 
-    awaited(Retaining(deleter, Races(), ApiServer(), Retention(jobs=1), "team", lambda: NOW).round())
+    awaited(Pruner(deleter, Races(), ApiServer(), Retention(jobs=1), "team", lambda: NOW).round())
     assert uids(store) == ["job-1", "job-2"]
-    awaited(Retaining(deleter, Races(), ApiServer(), Retention(jobs=1), "default", lambda: NOW).round())
+    awaited(Pruner(deleter, Races(), ApiServer(), Retention(jobs=1), "default", lambda: NOW).round())
     assert uids(store) == ["job-2"]
 
 
@@ -135,10 +135,10 @@ def test_an_api_server_or_a_redis_that_is_away_ends_nothing(
     races.saw_parent(parent(made[0], "Complete"))
     cluster.away = True
     with open_deleter("redis://127.0.0.1:1") as nowhere:
-        awaited(Retaining(nowhere, races, cluster, Retention(jobs=1), clock=lambda: NOW).round())
+        awaited(Pruner(nowhere, races, cluster, Retention(jobs=1), clock=lambda: NOW).round())
     assert uids(store) == ["job-1", "job-2"]
 
-    awaited(Retaining(deleter, races, cluster, Retention(jobs=1), clock=lambda: NOW).round())
+    awaited(Pruner(deleter, races, cluster, Retention(jobs=1), clock=lambda: NOW).round())
     assert uids(store) == ["job-2"]
 
 
@@ -154,7 +154,7 @@ def test_an_ended_race_whose_results_are_gone_says_what_it_said(
             access = Access(client, "secret", "redis:6379")
             controller = Controller(cluster, store, access, ChildSettings(), lambda: NOW)
             controller.races.saw_parent(parent(race, "Complete"))
-            controller.judging.marks["digits"] = 7
+            controller.judgement.marks["digits"] = 7
             await controller.pass_over(race.uid)
             assert controller.passes["Succeeded"] == 1
 
@@ -181,11 +181,11 @@ def test_an_operator_keeps_its_retention_and_brings_nothing_back(
                 return {race.uid for race in service.controller.races if race.logbook.passed}
 
             deadline = time.monotonic() + 60
-            while not service.retaining.removed or ended.uid not in passed():
+            while not service.pruner.removed or ended.uid not in passed():
                 assert time.monotonic() < deadline
                 await asyncio.sleep(0.05)
             await service.sweep.once()
-            service.controller.judging.marks["digits"] = 5
+            service.controller.judgement.marks["digits"] = 5
             await service.controller.pass_over(ended.uid)
             assert "velodrome_operator_jobs_removed_total 1.0" in (await service.exporter.scrape(""))[0].decode()
 

@@ -136,8 +136,8 @@ def test_each_end_either_costs_an_attempt_or_is_a_disruption(kinds: list[Any], a
 
 
 def test_a_race_bears_the_disruptions_that_it_declares_and_names_the_number() -> None:
-    assert decided(disrupted=10).verdict is None
-    verdict = decided(disrupted=11).verdict
+    assert decided(disrupted=10).ending is None
+    verdict = decided(disrupted=11).ending
     assert verdict is not None
     assert (verdict.type, verdict.reason) == ("Failed", "TooManyDisruptions")
     assert verdict.message.startswith("11 pods were")
@@ -145,13 +145,13 @@ def test_a_race_bears_the_disruptions_that_it_declares_and_names_the_number() ->
 
 
 def test_a_race_with_all_its_results_is_complete_whatever_was_lost() -> None:
-    verdict = decided(disrupted=99, finished=dict.fromkeys(range(25), True)).verdict
+    verdict = decided(disrupted=99, finished=dict.fromkeys(range(25), True)).ending
     assert verdict is not None
     assert verdict.type == "Complete"
 
 
 def test_disruptions_that_an_earlier_operator_counted_count() -> None:
-    verdict = decided(status={"trials": {"disrupted": 11}}).verdict
+    verdict = decided(status={"trials": {"disrupted": 11}}).ending
     assert verdict is not None
     assert verdict.reason == "TooManyDisruptions"
 

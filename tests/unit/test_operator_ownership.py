@@ -19,9 +19,10 @@ from tests.owned import by_job, by_parent, owned_job, owned_pod
 from tests.unit.test_operator_shapes import json_values
 from velodrome import keys
 from velodrome_operator.children import Names, groups
-from velodrome_operator.decision import Observation, decide
+from velodrome_operator.decision import decide
 from velodrome_operator.observation import started_facts
 from velodrome_operator.ownership import Orphans
+from velodrome_operator.pass_input import Observation
 from velodrome_operator.pushgateway import ends, running
 from velodrome_operator.race_facts import race_facts
 from velodrome_operator.races import Race, Races

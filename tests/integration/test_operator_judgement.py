@@ -150,7 +150,7 @@ def test_what_people_accept_is_said_of_races_that_ended_before(operator: Operato
         board="digits", entry="cnn", metric_key=LATENCY, job_uid=second.uid, at=second.info.created_at
     )
     store.mark(mark)
-    operator.controller.judging.marks["digits"] = 1  # as the exporter tells
+    operator.controller.judgement.marks["digits"] = 1  # as the exporter tells
     operator.passes(first, second)
     assert operator.says(second) == ("False", "RegressionAccepted")
     assert operator.says(first) == ("Unknown", "NoBaseline")
@@ -161,7 +161,7 @@ def test_what_people_accept_is_said_of_races_that_ended_before(operator: Operato
         assert known is not None
         restarted.controller.races.saw_parent(known.parent.raw)
     store.unmark(mark)
-    restarted.controller.judging.marks["digits"] = 2
+    restarted.controller.judgement.marks["digits"] = 2
     restarted.passes(first, second)
     assert restarted.says(second) == ("True", "SignificantlyWorse")
     assert operator.objects.events.count(("night-2", "Regressed")) == 1, "it was told before"

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from velodrome_operator.disruptions import spent
-from velodrome_operator.observation import PodFacts
+from velodrome_operator.observation import JobFacts, PodFacts
+from velodrome_operator.pass_input import Observation
 
 if TYPE_CHECKING:  # values alone: a decision is made of these, and nothing here talks to a store
     from velodrome.store import Rejection
-    from velodrome_operator.decision import Observation
 
+# How long a pod's end may be known before its result: reports travel by Redis, ends by the API server.
+RESULT_GRACE = timedelta(seconds=60)
 # How long after a pod failed its inbox is read: it reported before it ended, or never; only the clocks may disagree.
 _READ_GRACE = timedelta(seconds=10)
 _UNAVAILABLE = "MetricsUnavailable"  # why a trial has no result, where nothing more is known
@@ -51,6 +53,63 @@ def out_of_attempts(
         else:
             found.append(MissingResult(index, final, *why(final, succeeded=False)))
     return tuple(found), min(waits, default=None)
+
+
+def missing_results(
+    seen: Observation, groups: Mapping[str, Sequence[int]]
+) -> tuple[tuple[MissingResult, ...], timedelta | None]:
+    """Trials whose index has ended in its Job and that have no result after the grace; and when to look again.
+
+    A result may wait in an inbox that could not be read for long, so that has to have been read to its end since.
+    """
+    last = _newest(seen.pods)
+    found: list[MissingResult] = []
+    waits: list[timedelta] = []
+    for name, job in seen.jobs.items():
+        for index, completion in trials_ended(job, groups[name], seen.plan.job.spec.runner.nodes):
+            if index in seen.finished:
+                continue
+            final = last.get((name, completion))
+            ended = job.created_at if final is None else final.finished_at or job.created_at
+            ended = max(ended, seen.unseen_ends.get(index, ended))
+            left = ended + RESULT_GRACE - seen.now
+            if left > timedelta(0):
+                waits.append(left)
+            elif seen.collected_at is None or seen.collected_at < ended + RESULT_GRACE:
+                waits.append(timedelta(seconds=1))
+            else:
+                found.append(MissingResult(index, final, *why(final, succeeded=completion in job.completed)))
+    return tuple(found), min(waits, default=None)
+
+
+def _newest(pods: Sequence[PodFacts]) -> dict[tuple[str, int], PodFacts]:
+    """The newest pod of each completion index, by Job name and index."""
+    return {(pod.job, pod.index): pod for pod in sorted(pods, key=lambda pod: pod.created_at)}
+
+
+def ended_unseen(seen: Observation, groups: Mapping[str, Sequence[int]]) -> frozenset[int]:
+    """Trials without a result whose index has ended, and of which no pod that ended is there to say when."""
+    last = _newest(seen.pods)
+    return frozenset(
+        index
+        for name, job in seen.jobs.items()
+        for index, completion in trials_ended(job, groups.get(name, ()), seen.plan.job.spec.runner.nodes)
+        if index not in seen.finished and getattr(last.get((name, completion)), "finished_at", None) is None
+    )
+
+
+def trials_ended(job: JobFacts, trials: Sequence[int], nodes: int) -> Iterator[tuple[int, int]]:
+    """Trials that no pod works on any more, each with the completion index that tells how it ended.
+
+    Of several pods that train together, one that failed ends the trial, and else the last to complete.
+    """
+    for first in range(0, len(trials), nodes):
+        completions = range(first, first + nodes)
+        failed = [completion for completion in completions if completion in job.failed]
+        if failed:
+            yield trials[first], failed[0]
+        elif all(completion in job.completed for completion in completions):
+            yield trials[first], first
 
 
 def why(pod: PodFacts | None, *, succeeded: bool) -> tuple[str, str]:

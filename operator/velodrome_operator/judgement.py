@@ -10,7 +10,7 @@ from velodrome.errors import ActionNeeded, TryAgain, VelodromeError
 from velodrome.plan import Plan
 from velodrome.store import Store
 from velodrome_operator.cluster import Cluster
-from velodrome_operator.decision import Verdict
+from velodrome_operator.outcome import Ending
 from velodrome_operator.races import Race, Races
 from velodrome_operator.regressed import Regressed, confirming, regressed
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("velodrome.operator")
 
 
-class Judging:
+class Judgement:
     """Judges races that have ended. `marks` is, by board, how often people pinned or accepted results there."""
 
     def __init__(self, cluster: Cluster, store: Store, races: Races) -> None:
@@ -33,8 +33,8 @@ class Judging:
         """Whether something may be said of it now that was not when it ended."""
         return race.parent.awaiting or self.marks.get(race.parent.board, 0) != race.logbook.judged_marks
 
-    async def judge(self, race: Race, planned: Plan, verdict: Verdict | None = None) -> Regressed:
-        """What is to be said of the race; `verdict` is how it ends where it does so now.
+    async def judge(self, race: Race, planned: Plan, ending: Ending | None = None) -> Regressed:
+        """What is to be said of the race; `ending` is how it ends where it does so now.
 
         One that ends complete, with a regression that a second job has to confirm, gets that job. Results that can't be
         compared are told, and hold up no end.
@@ -52,7 +52,7 @@ class Judging:
             reason = error.reason if isinstance(error, VelodromeError) else "NotJudged"
             return Regressed("Unknown", reason, str(error)[:1000])
         words = ""
-        complete = verdict is not None and verdict.type == "Complete"
+        complete = ending is not None and ending.type == "Complete"
         if complete and race.parent.confirms is None and any(one.awaits_confirmation for one in found):
             words = await self._confirm(race, planned)
         race.logbook.judged_marks = marks

@@ -13,9 +13,10 @@ import pytest
 from velodrome.monitoring import telemetry
 from velodrome.plan import plan
 from velodrome.spec import read_jobs
-from velodrome_operator import wording
-from velodrome_operator.decision import Observation, Verdict
+from velodrome_operator import texts
 from velodrome_operator.observation import PodFacts
+from velodrome_operator.outcome import Ending
+from velodrome_operator.pass_input import Observation
 from velodrome_operator.regressed import Regressed
 from velodrome_operator.series import Series, metrics
 from velodrome_operator.status import invalid, judged, news, status
@@ -27,12 +28,12 @@ LONG = f"{HOSTILE}{'é' * 100_000}"
 (JOB,) = read_jobs(Path(__file__).parents[2] / "deploy/examples/digits.yaml")
 
 
-def texts(value: Any) -> list[str]:
+def strings(value: Any) -> list[str]:
     """All strings in a document."""
     if isinstance(value, dict):
-        return [found for item in value.values() for found in texts(item)]
+        return [found for item in value.values() for found in strings(item)]
     if isinstance(value, list):
-        return [found for item in value for found in texts(item)]
+        return [found for item in value for found in strings(item)]
     return [value] if isinstance(value, str) else []
 
 
@@ -45,7 +46,7 @@ STATUSES = {
     "pod": status(_seen(pods=(PodFacts("p", "u", "j", 0, NOW, "Pending", trouble=LONG),)), None, [], None),
     "store": status(_seen(trouble=LONG), None, [], None),
     "refused": status(_seen(refused={"digits-0": LONG}), None, [], None),
-    "verdict": status(_seen(), Verdict("Failed", "TooManyFailedTrials", LONG), [], None),
+    "verdict": status(_seen(), Ending("Failed", "TooManyFailedTrials", LONG), [], None),
     "invalid": invalid(1, LONG, {}, NOW),
     "regressed": judged({"conditions": []}, Regressed("True", "SignificantlyWorse", LONG), 1, NOW),
 }
@@ -54,9 +55,9 @@ STATUSES = {
 @pytest.mark.parametrize("which", STATUSES)
 def test_a_status_holds_nothing_harmful_and_fits(which: str) -> None:
     found = STATUSES[which]
-    assert not [text for text in texts(found) if FORBIDDEN.search(text)]
-    assert any("\\x1b]0;owned" in text for text in texts(found))
-    assert all(len(text) <= 32_768 for text in texts(found))
+    assert not [text for text in strings(found) if FORBIDDEN.search(text)]
+    assert any("\\x1b]0;owned" in text for text in strings(found))
+    assert all(len(text) <= 32_768 for text in strings(found))
     assert len(found.get("message", "")) <= 4096
 
 
@@ -68,7 +69,7 @@ def test_the_same_trouble_makes_the_same_status() -> None:
 
 def test_an_events_note_fits_in_bytes() -> None:
     (item,) = [one for one in news({}, STATUSES["verdict"]) if one.reason == "TooManyFailedTrials"]
-    told = wording.note(item.message)
+    told = texts.note(item.message)
     assert len(told.encode()) <= 1024
     assert told.endswith("…")
     assert not FORBIDDEN.search(told)
@@ -76,7 +77,7 @@ def test_an_events_note_fits_in_bytes() -> None:
 
 def test_ordinary_words_stay() -> None:
     words = "2 of 25 trials failed; cnn/0 Verlust: größer als 1 µs, 損失"
-    assert {wording.condition(words), wording.summary(words), wording.note(words), wording.phrase(words)} == {words}
+    assert {texts.condition(words), texts.summary(words), texts.note(words), texts.phrase(words)} == {words}
 
 
 def test_labels_are_harmless_and_two_that_look_alike_do_not_end_the_scrape() -> None:
