@@ -7,12 +7,13 @@ Every child is owned by its BenchmarkJob, so garbage collection removes it; no f
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any
 
 from velodrome import keys
 from velodrome.canonical import canonical, digest
-from velodrome.plan import Plan
+from velodrome.plan import Plan, write_spans
 from velodrome.spec import BenchmarkJob
 from velodrome_operator.disruptions import retries
 
@@ -43,10 +44,12 @@ class Group:
     command: tuple[str, ...] | None
     entries: tuple[int, ...]
 
-    def trials(self, plan: Plan) -> tuple[int, ...]:
-        """Trial index by completion index; pods that train a trial together have indexes in a row."""
+    def trials(self, plan: Plan, taken_over: AbstractSet[int] = frozenset()) -> tuple[int, ...]:
+        """Trial index by completion index, without those `taken_over`; pods that train a trial together have indexes in
+        a row.
+        """
         nodes = plan.job.spec.runner.nodes
-        return tuple(index for index in plan.indexes(self.entries) for _ in range(nodes))
+        return tuple(index for index in plan.indexes(self.entries, taken_over) for _ in range(nodes))
 
 
 def groups(job: BenchmarkJob) -> tuple[Group, ...]:
@@ -96,13 +99,23 @@ def labels(job: BenchmarkJob, uid: str) -> dict[str, str]:
     }
 
 
-def children(job: BenchmarkJob, plan: Plan, uid: str, redis_url: str, settings: Settings) -> tuple[Manifest, ...]:
-    """Everything that a race needs, in the order in which to create it."""
+def children(
+    job: BenchmarkJob,
+    plan: Plan,
+    uid: str,
+    redis_url: str,
+    settings: Settings,
+    taken_over: AbstractSet[int] = frozenset(),
+) -> tuple[Manifest, ...]:
+    """Everything that a race needs, in the order in which to create it; nothing for trials that were `taken_over`."""
     names = Names.of(job, uid)
     made: list[Manifest] = [_config_map(job, uid, names), _secret(job, uid, names, redis_url)]
     if job.spec.runner.nodes > 1:
         made.append(_service(job, uid, names))
-    made += [_job(job, plan, uid, names, settings, group) for group in groups(job)]
+    left = [(group, trials) for group in groups(job) if (trials := group.trials(plan, taken_over))]
+    for number, (group, trials) in enumerate(left):
+        parallelism = min(job.spec.execution.parallelism * job.spec.runner.nodes, len(trials)) if number == 0 else 0
+        made.append(_job(job, uid, names, settings, group, len(trials), parallelism, taken_over))
     return tuple(made)
 
 
@@ -172,8 +185,16 @@ def _service(job: BenchmarkJob, uid: str, names: Names) -> Manifest:
     }
 
 
-def _job(job: BenchmarkJob, plan: Plan, uid: str, names: Names, settings: Settings, group: Group) -> Manifest:
-    completions = len(group.trials(plan))
+def _job(
+    job: BenchmarkJob,
+    uid: str,
+    names: Names,
+    settings: Settings,
+    group: Group,
+    completions: int,
+    parallelism: int,
+    taken_over: AbstractSet[int],
+) -> Manifest:
     kueue = {key: value for key, value in job.metadata.labels.items() if key.startswith(_KUEUE_PREFIX)}
     nodes = job.spec.runner.nodes
     return {
@@ -183,14 +204,14 @@ def _job(job: BenchmarkJob, plan: Plan, uid: str, names: Names, settings: Settin
         "spec": {
             "completionMode": "Indexed",
             "completions": completions,
-            "parallelism": min(job.spec.execution.parallelism * nodes, completions) if group.number == 0 else 0,
+            "parallelism": parallelism,
             "suspend": job.spec.suspend or is_kueue(job),
             # Kubernetes counts a pod that somebody deleted as failed; `disruptions` decides what costs an attempt.
             "backoffLimitPerIndex": retries(nodes) + job.spec.execution.max_disruptions,
             "maxFailedIndexes": completions,
             "podReplacementPolicy": "Failed",
             "podFailurePolicy": {"rules": _FAILURE_RULES},
-            "template": _template(job, uid, names, settings, group),
+            "template": _template(job, uid, names, settings, group, taken_over),
         },
     }
 
@@ -209,7 +230,9 @@ _FAILURE_RULES: Sequence[Manifest] = (
 )
 
 
-def _template(job: BenchmarkJob, uid: str, names: Names, settings: Settings, group: Group) -> Manifest:
+def _template(
+    job: BenchmarkJob, uid: str, names: Names, settings: Settings, group: Group, taken_over: AbstractSet[int]
+) -> Manifest:
     runner = job.spec.runner
     pod: Manifest = {
         "restartPolicy": "Never",
@@ -225,7 +248,7 @@ def _template(job: BenchmarkJob, uid: str, names: Names, settings: Settings, gro
             "fsGroup": _NOBODY,
             "seccompProfile": {"type": "RuntimeDefault"},
         },
-        "containers": [_container(job, uid, names, settings, group)],
+        "containers": [_container(job, uid, names, settings, group, taken_over)],
         "volumes": _volumes(job, names),
         "nodeSelector": dict(runner.node_selector),
         "tolerations": list(runner.tolerations),
@@ -240,7 +263,9 @@ def _template(job: BenchmarkJob, uid: str, names: Names, settings: Settings, gro
     }
 
 
-def _container(job: BenchmarkJob, uid: str, names: Names, settings: Settings, group: Group) -> Manifest:
+def _container(
+    job: BenchmarkJob, uid: str, names: Names, settings: Settings, group: Group, taken_over: AbstractSet[int]
+) -> Manifest:
     resources = job.spec.runner.resources.model_dump(mode="json", by_alias=True)
     environment: list[Manifest] = [{"name": item.name, "value": item.value} for item in job.spec.runner.env]
     environment += [
@@ -257,6 +282,8 @@ def _container(job: BenchmarkJob, uid: str, names: Names, settings: Settings, gr
         },
         {"name": "HOME", "value": _SCRATCH_FOLDER},
     ]
+    if taken_over:
+        environment.append({"name": keys.ENV_TAKEN_OVER, "value": write_spans(taken_over)})
     if settings.pushgateway:
         environment.append({"name": keys.ENV_PUSHGATEWAY, "value": settings.pushgateway})
     if job.spec.runner.nodes > 1:

@@ -19,7 +19,7 @@ from velodrome.monitoring import telemetry
 from velodrome.plan import Plan
 from velodrome.store import Store, TrialSummary
 from velodrome.trends.verdicts import AWAITING_CONFIRMATION
-from velodrome_operator import status, wording
+from velodrome_operator import status, takeover, wording
 from velodrome_operator.access import Access
 from velodrome_operator.children import Manifest, Settings, children, is_kueue
 from velodrome_operator.cluster import Cluster, Conflict, NameTaken, Refused, Unavailable
@@ -177,6 +177,8 @@ class Controller:
                 problems = "; ".join(str(problem) for problem in error.problems)
                 await self._write(race, status.invalid(race.generation, problems, race.status, self._clock()))
             return None
+        if takeover.is_due(race.status, planned, ended=race.ended, begun=bool(race.jobs)):
+            await self._take_over(race, planned)
         seen = await self._observe(race, planned)
         decision = decide(seen, self._wanted(race, planned), race.indexes)
         await self._carry_out(race, planned, decision)
@@ -195,7 +197,16 @@ class Controller:
         """The children, where a Job is missing; making their manifests takes longer than all the rest of a pass."""
         if race.ended or race.indexes.keys() <= race.jobs.keys():
             return ()
-        return children(planned.job, planned, race.uid, self._access.url(race.uid), self._settings)
+        url, taken_over = self._access.url(race.uid), race.taken_over(planned)
+        return children(planned.job, planned, race.uid, url, self._settings, taken_over)
+
+    async def _take_over(self, race: Race, planned: Plan) -> None:
+        """Has the race take over what another job measured, and says so before anything is made for the rest."""
+        info, now = job_info(race, planned), self._clock()
+        found = await asyncio.to_thread(takeover.take, self._store, info, planned, now)
+        await self._write(race, {**race.status, "takenOver": found})
+        race.lay_out(planned, race.generation)
+        await self._cluster.event(race.raw, takeover.EVENT, found["message"], warning=found["count"] == 0, at=now)
 
     def _consult(self, race: Race, planned: Plan) -> tuple[dict[int, bool], str | None]:
         """What Redis knows of a race that goes on: the trials with a result, by whether they succeeded, and what the

@@ -14,7 +14,7 @@ from velodrome.plan import Plan, plan
 from velodrome.results.records import Observed
 from velodrome.spec import Execution, validate
 from velodrome.trends.verdicts import AWAITING_CONFIRMATION
-from velodrome_operator import shapes
+from velodrome_operator import shapes, takeover
 from velodrome_operator.children import Names, groups
 from velodrome_operator.disruptions import disruptions
 from velodrome_operator.observation import (
@@ -151,12 +151,18 @@ class Race:
         """
         self.plan, self.planned_generation, self.laid_out = planned, generation, True
         names = Names.of(planned.job, self.uid)
-        self.indexes = {names.job(group): group.trials(planned) for group in groups(planned.job)}
+        taken_over = self.taken_over(planned)
+        by_job = {names.job(group): group.trials(planned, taken_over) for group in groups(planned.job)}
+        self.indexes = {name: trials for name, trials in by_job.items() if trials}
         self.names = frozenset(self.indexes)
         self.jobs = {name: job for name, job in self.jobs.items() if name in self.names}
         self.owned = {uid: name for uid, name in self.owned.items() if name in self.names}
         self.pods = {uid: pod for uid, pod in self.pods.items() if pod.job in self.names}
         self.gone = {uid: pod for uid, pod in self.gone.items() if pod.job in self.names}
+
+    def taken_over(self, planned: Plan) -> frozenset[int]:
+        """The trials of the plan that another job measured, by the status."""
+        return takeover.indexes(self.status, len(planned)) if planned.job.spec.trials.taken_from else frozenset()
 
     def may_own(self, name: str) -> bool:
         """Whether a Job of that name, whose owner it is said to be, can be its own.
