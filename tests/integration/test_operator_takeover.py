@@ -36,6 +36,9 @@ class Kept(Objects):
         self.order.append("status")
         return await super().write_status(parent, status)
 
+    async def job(self, namespace: str, name: str) -> dict[str, Any] | None:
+        return self.created.get(("Job", name))
+
     async def patch_job(self, namespace: str, name: str, spec: Mapping[str, Any]) -> None: ...
 
     @property
@@ -66,7 +69,7 @@ def made(make_race: type[Race], uid: str, repeats: int, source: str | None = Non
         name=f"race-{uid}",
         repeats=repeats,
         created=len(uid),
-        spec={"objectives": ACCURACY, "trials": trials} | spec,
+        spec={"objectives": ACCURACY, "evaluation": {"metrics": ["accuracy"]}, "trials": trials} | spec,
     )
 
 

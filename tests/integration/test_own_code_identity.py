@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from tests.integration.conftest import Race, RedisServer
 
 OLD, NEW = "a" * 16, "b" * 16
-SPEC = {"objectives": [{"name": "accuracy", "metric": "accuracy"}], "regression": {"minSamples": 2}}
+SPEC = {"regression": {"minSamples": 2}}
+ASKED: dict[str, Any] = {"spec": {"evaluation": {"metrics": ["accuracy"]}}}
 
 
 def records(race: Race, codes: Sequence[str | None], **facts: Any) -> list[TrialRecord]:
@@ -102,8 +103,8 @@ def taken(store: Store, giver: Race, taker: Race, code: dict[str, str | None]) -
 
 
 def test_more_repeats_take_over_what_there_is(store: Store, make_race: type[Race]) -> None:
-    few = make_race(uid="few", entries=("own", "mlp"), repeats=2)
-    many = make_race(uid="many", entries=("own", "mlp"), repeats=4, created=200)
+    few = make_race(uid="few", entries=("own", "mlp"), repeats=2, **ASKED)
+    many = make_race(uid="many", entries=("own", "mlp"), repeats=4, created=200, **ASKED)
     store.register(few.info)
     store.accept(few.uid, 0, records(few, (OLD, None, OLD, None)))
     code = {"own": OLD, "mlp": None}
@@ -115,7 +116,7 @@ def test_more_repeats_take_over_what_there_is(store: Store, make_race: type[Race
     assert (record.taken_from.job_uid, record.taken_from.job_name, record.taken_from.index) == ("few", "race", 2)
     assert len(store.curves("many", 2)) == 2
     assert taken(store, few, many, code).sentence == "", "again it is a no-op"
-    more = make_race(uid="more", entries=("own", "mlp"), repeats=5, created=300)
+    more = make_race(uid="more", entries=("own", "mlp"), repeats=5, created=300, **ASKED)
     assert taken(store, many, more, code).taken == 4
     again = store.trial("more", 2)
     assert again is not None
@@ -124,8 +125,8 @@ def test_more_repeats_take_over_what_there_is(store: Store, make_race: type[Race
 
 
 def test_a_trial_that_does_not_fit_is_left_with_the_reason(store: Store, make_race: type[Race]) -> None:
-    giver = make_race(uid="giver", entries=("own", "mlp", "gru"), repeats=2)
-    taker = make_race(uid="taker", entries=("own", "mlp"), repeats=3, created=9)
+    giver = make_race(uid="giver", entries=("own", "mlp", "gru"), repeats=2, **ASKED)
+    taker = make_race(uid="taker", entries=("own", "mlp"), repeats=3, created=9, **ASKED)
     store.register(giver.info)
     sent = records(giver, (OLD, None, None, NEW, None, None))
     sent[1] = giver.record(1, failed="OutOfMemory")
@@ -142,8 +143,8 @@ def test_a_trial_that_does_not_fit_is_left_with_the_reason(store: Store, make_ra
 def test_without_the_code_at_hand_one_code_is_taken_as_it_is_and_a_mixture_is_not(
     store: Store, make_race: type[Race]
 ) -> None:
-    giver = make_race(uid="giver", entries=("own", "mixed"), repeats=2)
-    taker = make_race(uid="taker", entries=("own", "mixed"), repeats=3, created=9)
+    giver = make_race(uid="giver", entries=("own", "mixed"), repeats=2, **ASKED)
+    taker = make_race(uid="taker", entries=("own", "mixed"), repeats=3, created=9, **ASKED)
     store.register(giver.info)
     store.accept("giver", 0, records(giver, (OLD, OLD, OLD, NEW)))
     assert taken(store, giver, taker, {}).left == {"ran other code": 2}
@@ -177,7 +178,8 @@ def test_a_job_is_named_by_uid_or_by_the_newest_of_its_name_and_never_of_another
 def test_code_and_provenance_travel_with_an_export(
     store: Store, make_race: type[Race], redis_server: RedisServer
 ) -> None:
-    few, many = make_race(uid="few", entries=("own",)), make_race(uid="many", entries=("own",), repeats=3, created=9)
+    few = make_race(uid="few", entries=("own",), **ASKED)
+    many = make_race(uid="many", entries=("own",), repeats=3, created=9, **ASKED)
     store.register(few.info)
     store.accept("few", 0, records(few, (OLD, NEW)))
     store.register(many.info)
