@@ -26,6 +26,11 @@ def state(job: Raw) -> str:
     return "Running" if "Reconciling" in held else "Pending"
 
 
+def taken_over(job: Raw) -> str:
+    """What it took over from another job, in a sentence; empty where it was not to."""
+    return str(job.get("status", {}).get("takenOver", {}).get("message", ""))
+
+
 def regression(job: Raw) -> str:
     """What the condition Regressed says, in a sentence; empty before the race has ended, or without a regression."""
     found = next((c for c in job.get("status", {}).get("conditions") or () if c["type"] == "Regressed"), None)
