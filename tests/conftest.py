@@ -30,7 +30,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture(autouse=True, scope="module")
 def _collected() -> Iterator[None]:
-    """Collects what a module's tests left in cycles, so that what they left open fails there and not in a later test."""
+    """Collects what a module's tests left in cycles, so that an open socket fails there and not in a later test."""
     yield
     gc.collect()
 

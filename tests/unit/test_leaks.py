@@ -1,4 +1,4 @@
-"""A test that leaves a socket open in a cycle fails in its own module, and not in whichever runs when it is collected."""
+"""A test that leaves a socket open in a cycle fails in its own module, and not in one that runs later."""
 
 from __future__ import annotations
 
