@@ -30,17 +30,11 @@ from velodrome.results.marks import Acknowledgement
 from velodrome.store import Store, open_store
 from velodrome.trends.regressions import judge
 from velodrome.trends.timeline import timeline
-<<<<<<< HEAD
-from velodrome_leaderboard.data import Source
+from velodrome_leaderboard.data import ResultSource
 from velodrome_operator.exporter import Exporter
 from velodrome_operator.families import Exposed
 from velodrome_operator.operator_facts import OperatorFacts
 from velodrome_operator.page import RaceReport
-=======
-from velodrome_leaderboard.data import ResultSource
-from velodrome_operator.exporter import Exporter, RaceReport
-from velodrome_operator.families import Exposed, OperatorFacts
->>>>>>> 015e37d (Hold every public class name of the project to one meaning)
 from velodrome_operator.regressed import regressed
 from velodrome_operator.standings import standings
 
