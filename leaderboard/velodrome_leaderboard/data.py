@@ -1,6 +1,6 @@
 """What pages read: the store's answers, kept for a moment, so that many viewers cost Redis little more than one.
 
-Everything a `Source` returns is frozen or not to be changed: viewers share it.
+Everything a `ResultSource` returns is frozen or not to be changed: viewers share it.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _SECONDS = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class ResultSource:
     """The Redis that the leaderboard reads. Every method raises what the store's of the same name does."""
 
     url: str
@@ -108,7 +108,7 @@ class Source:
             yield from _store(self.url).records(job.uid, start, 100)
 
 
-def source() -> Source:
+def source() -> ResultSource:
     """The Redis that the environment names.
 
     Raises:
@@ -117,7 +117,7 @@ def source() -> Source:
     url = os.environ.get(keys.ENV_REDIS_URL, "")
     if not url:
         raise LocalError(f"{keys.ENV_REDIS_URL} is not set, so there is nothing to show: start `velodrome leaderboard`")
-    return Source(url)
+    return ResultSource(url)
 
 
 @st.cache_resource(show_spinner=False)

@@ -10,10 +10,10 @@ import streamlit as st
 
 from velodrome.errors import ActionNeeded, TryAgain, VelodromeError
 from velodrome_leaderboard import links, markup
-from velodrome_leaderboard.data import Source, source
+from velodrome_leaderboard.data import ResultSource, source
 from velodrome_leaderboard.views import board, boards, history, job, run
 
-Render = Callable[[Source], None]
+Render = Callable[[ResultSource], None]
 
 PAGES: dict[str, tuple[str, Render]] = {
     links.BOARDS: ("Boards", boards.render),

@@ -30,7 +30,7 @@ from velodrome.results.marks import Acknowledgement
 from velodrome.store import Store, open_store
 from velodrome.trends.regressions import judge
 from velodrome.trends.timeline import timeline
-from velodrome_leaderboard.data import Source
+from velodrome_leaderboard.data import ResultSource
 from velodrome_operator.exporter import Exporter
 from velodrome_operator.families import Exposed
 from velodrome_operator.operator_facts import OperatorFacts
@@ -71,7 +71,7 @@ class Viewers:
         """What the leaderboard's pages are drawn from, as documents; verdicts as its badges have them."""
         st.cache_data.clear()
         st.cache_resource.clear()
-        source = Source(self.server.url)
+        source = ResultSource(self.server.url)
         found = []
         for objective in source.objectives(self.board):
             document = objective_document(source.objective(self.board, objective)).model_dump(mode="json")

@@ -26,15 +26,11 @@ def classes() -> dict[str, list[str]]:
     return found
 
 
-def test_each_public_class_name_of_the_operator_stands_once_in_the_project() -> None:
+def test_each_public_class_name_stands_once_in_the_project() -> None:
     found = classes()
 
-    assert {"Race", "Ending", "JobProgress", "RaceReport"} <= found.keys()
-    assert {
-        name: places
-        for name, places in found.items()
-        if len(places) > 1 and any(place.startswith("operator/") for place in places)
-    } == {}
+    assert {"Race", "Ledger", "LiveState", "RunningJob", "TrialReport"} <= found.keys()
+    assert {name: places for name, places in found.items() if len(places) > 1} == {}
 
 
 def test_modules_of_the_operator_are_called_by_nouns() -> None:

@@ -13,7 +13,7 @@ from velodrome.results.records import JobInfo, Progress
 from velodrome.store import Counts
 from velodrome.text import counted
 from velodrome_leaderboard import links, markup
-from velodrome_leaderboard.data import Source
+from velodrome_leaderboard.data import ResultSource
 from velodrome_leaderboard.viewer import now, zone
 
 _LOOK_SECONDS = 3.0
@@ -60,7 +60,7 @@ class RunningJob:
         return min(1.0, (self.done + sum(trial.fraction for trial in self.trials)) / self.job.trials)
 
 
-def unfinished(source: Source, jobs: Sequence[JobInfo]) -> list[RunningJob]:
+def unfinished(source: ResultSource, jobs: Sequence[JobInfo]) -> list[RunningJob]:
     """The jobs among these that still lack results."""
     found = []
     for job in jobs:
@@ -75,7 +75,7 @@ def unfinished(source: Source, jobs: Sequence[JobInfo]) -> list[RunningJob]:
 
 
 @st.fragment(run_every=_PROGRESS_SECONDS)
-def progress(source: Source, jobs: Sequence[JobInfo]) -> None:
+def progress(source: ResultSource, jobs: Sequence[JobInfo]) -> None:
     """The unfinished ones of these jobs, kept up to date."""
     try:
         for running in unfinished(source, jobs):

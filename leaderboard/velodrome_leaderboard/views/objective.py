@@ -16,14 +16,14 @@ from velodrome.store import Board, CohortSummary
 from velodrome.text import counted, line
 from velodrome.units import Scale, column_scale, quantity
 from velodrome_leaderboard import charts, links, markup
-from velodrome_leaderboard.data import Source
+from velodrome_leaderboard.data import ResultSource
 from velodrome_leaderboard.viewer import now, palette, zone
 from velodrome_leaderboard.views.trend import badge
 
 PAGE = 25
 
 
-def objective_tab(source: Source, board: Board, objective: BoardObjective) -> None:
+def objective_tab(source: ResultSource, board: Board, objective: BoardObjective) -> None:
     """The tab of an objective, in the cohort that the URL names."""
     reading = source.objective(board.name, objective, st.query_params.get("cohort"))
     cohorts, cohort, ranking = reading.cohorts, reading.cohort, reading.ranking
@@ -74,7 +74,7 @@ def _other_cohorts(cohort: CohortSummary, cohorts: Sequence[CohortSummary]) -> N
                     )
 
 
-def _ranked(source: Source, board: str, reading: ObjectiveReading) -> None:
+def _ranked(source: ResultSource, board: str, reading: ObjectiveReading) -> None:
     ranking, objective = reading.ranking, reading.objective
     rows: Sequence[RankedRow] = ranking.ranked
     pages = 1
@@ -119,7 +119,7 @@ def _inverted(ranking: ObjectiveRanking) -> bool:
 
 
 def _badges(
-    source: Source, board: str, rows: Sequence[RankedRow], reading: ObjectiveReading
+    source: ResultSource, board: str, rows: Sequence[RankedRow], reading: ObjectiveReading
 ) -> Mapping[str, markup.Cell]:
     """For each entry, how it compares with its baseline: as it was kept with the reading, else as its job is judged."""
     found = reading.verdicts

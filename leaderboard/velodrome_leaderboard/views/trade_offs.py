@@ -12,13 +12,13 @@ from velodrome.store import Board
 from velodrome.text import line
 from velodrome.units import column_scale
 from velodrome_leaderboard import charts, links, markup
-from velodrome_leaderboard.data import Source
+from velodrome_leaderboard.data import ResultSource
 from velodrome_leaderboard.viewer import palette
 
 _PAGE = 25
 
 
-def trade_off_tab(source: Source, board: Board, objectives: Sequence[BoardObjective]) -> None:
+def trade_off_tab(source: ResultSource, board: Board, objectives: Sequence[BoardObjective]) -> None:
     """The tab of two or three objectives at once, those that the URL names."""
     by_name = {objective.name: objective for objective in objectives}
     chosen, bound = links.several("by", list(by_name), list(by_name)[:2])
