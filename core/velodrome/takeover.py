@@ -19,6 +19,7 @@ from velodrome.store import Reader, Store
 from velodrome.text import counted
 
 _PAGE = 100
+_RECORDS = 20  # at once: one may have two thousand epochs, and Redis may limit what a command has
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,11 +134,14 @@ def take_over(
     code = {**code, **dict.fromkeys(mixed - code.keys())}
     here = {(trial.entry, trial.id) for trial in job.trials if trial.index in done}
     taken, left = 0, Counter[str]()
-    for start in range(0, giver.trials, _PAGE):
+    for start in range(0, giver.trials, _RECORDS):
         found = [
-            one for one in store.records(giver.uid, start, _PAGE) if (one.result.entry, one.result.trial_id) not in here
+            one
+            for one in store.records(giver.uid, start, _RECORDS)
+            if (one.result.entry, one.result.trial_id) not in here
         ]
         records, other = fitting(job, uid, giver, found, missing, code, at)
-        store.accept(uid, 0, records)
+        if records:
+            store.accept(uid, 0, records)
         taken, left = taken + len(records), left + other
     return Takeover(wanted, job.job.board, giver, taken, left)

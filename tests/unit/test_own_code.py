@@ -209,6 +209,8 @@ def test_much_code_is_bounded_and_still_seen_to_change(project: Path, monkeypatc
     for name in names:
         (project / f"{name}.py").write_text("X = 1\n")
     before = command(project, "python", "train.py")
+    (project / "part_9.py").write_text("X = 2\n")
+    assert command(project, "python", "train.py") == before, "behind the limit the size alone counts"
     (project / "part_9.py").write_text("X = 22\n")
     assert command(project, "python", "train.py") != before
 
@@ -221,4 +223,4 @@ def test_a_folder_full_of_others_is_not_read(project: Path) -> None:
 
 
 def test_paths_that_no_file_can_have_stop_nothing(project: Path) -> None:
-    assert command(project, "trainer", "x" * 5000, "a\0b", "", "=", os.sep) is None
+    assert command(project, "trainer", "x" * 4000, "a\0b", "", "=", os.sep) is None
