@@ -221,8 +221,8 @@ def night(
     return race
 
 
-# Clearly slower, for one comparison at 99 %; no longer so for one of thirty.
-DOUBTFUL = (1.06, 1.20, 1.11, 1.19, 1.09)
+# Clearly slower for a comparison that stands alone, by 7.6 to 18.4 %; no longer so for one of thirty.
+DOUBTFUL = (1.10, 1.16, 1.13, 1.15, 1.11)
 
 
 def test_a_verdict_is_corrected_for_its_family_wherever_it_is_shown(
@@ -235,7 +235,7 @@ def test_a_verdict_is_corrected_for_its_family_wherever_it_is_shown(
         one = next(one for one in judge(store, race.uid) if one.entry == "entry-07")
         assert (one.verdict, one.reason) == ("Unchanged", "NotSignificant")
         assert one.p_value is not None
-        assert one.p_value > 0.01
+        assert one.p_value / 30 < 0.01 < one.p_value, "its own p-value alone would say otherwise"
         assert one.low is not None
         assert one.high is not None
         assert one.low < 0 < one.high, "the interval agrees with the verdict"
