@@ -112,8 +112,9 @@ class BoardReader:
         """What `velodrome.trends.regressions.judge` says of that job."""
         if uid not in self._verdicts:
             place = next((place for place in self.history.window if self.history.jobs[place].uid == uid), None)
-            known = place is not None
-            self._verdicts[uid] = judge_at(self._reader, self.history, place) if known else judge(self._reader, uid)
+            self._verdicts[uid] = (
+                judge(self._reader, uid) if place is None else judge_at(self._reader, self.history, place)
+            )
         return self._verdicts[uid]
 
     def _differing(self, rows: Sequence[Row]) -> dict[tuple[str, str], str]:
