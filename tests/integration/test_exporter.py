@@ -20,7 +20,7 @@ from velodrome import keys
 from velodrome.board.latest import Latest
 from velodrome.monitoring import telemetry
 from velodrome.results.marks import Acknowledgement
-from velodrome.store import Reader, Store
+from velodrome.store import Store
 from velodrome.trends.regressions import judge
 from velodrome_operator import exporter
 from velodrome_operator.endpoint import endpoint
@@ -292,7 +292,7 @@ def test_only_boards_that_changed_are_judged_again(told: Told, run: Run, monkeyp
     judged: list[str] = []
     real = exporter._latest
 
-    def noted(store: Reader, board: str) -> tuple[Latest, ...]:
+    def noted(store: Store, board: str) -> tuple[Latest, ...]:
         judged.append(board)
         return real(store, board)
 
