@@ -28,6 +28,7 @@ from velodrome.board.viewing import read_objectives
 from velodrome.cli.app import app
 from velodrome.results.marks import Acknowledgement
 from velodrome.store import Store, open_store
+from velodrome.store.deletion import DeletionTarget, open_deleter
 from velodrome.trends.regressions import judge
 from velodrome.trends.timeline import timeline
 from velodrome_leaderboard.data import Source
@@ -468,3 +469,17 @@ def test_every_viewer_gives_the_same_answer(
         viewers.pages()
         assert redis_server.contents() == before, "viewers never write"
         assert (keys.board_reading("digits").encode() in before) == keeps
+
+
+def test_deleting_a_board_deletes_what_was_kept_and_exports_do_without(
+    store: Store, run: Run, redis_server: RedisServer
+) -> None:
+    run({"cnn": (0.9, 0.010)})
+    lines = list(store.export_lines())
+    keep(store, "digits")
+    where = keys.board_reading("digits").encode()
+    assert where in redis_server.contents()
+    assert list(store.export_lines()) == lines
+    with open_deleter(redis_server.url) as deleter:
+        deleter.delete(DeletionTarget("digits"))
+    assert where not in redis_server.contents()
