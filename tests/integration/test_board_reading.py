@@ -358,10 +358,17 @@ def test_a_reading_of_a_board_that_changed_meanwhile_is_not_kept(store: Store, r
     assert not store.keep_reading("nosuch", store.board_version("nosuch"), {"objectives": b"{}"})
 
 
-def test_what_another_version_kept_is_not_read(store: Store, run: Run) -> None:
+@pytest.mark.parametrize("part", [b'{"form": "0", "objectives": [], "names": []}', b"[]", b"{", b"\xff"])
+def test_what_another_version_kept_or_nobody_can_read_is_worked_out(
+    viewers: Viewers, store: Store, run: Run, part: bytes
+) -> None:
     run({"cnn": (0.9, 0.010)})
-    store.keep_reading("digits", store.board_version("digits"), {"objectives": b'{"form": "0", "objectives": []}'})
+    documents = viewers.documents()
+    parts = {"objectives": part, "head:accuracy": part, f"head:{LATENCY}": part}
+    assert store.keep_reading("digits", store.board_version("digits"), parts)
     assert kept_objectives(store, "digits") is None
+    assert kept_page(store, "digits", "accuracy") is None
+    assert viewers.documents() == documents
 
 
 # All of it, on boards that nobody thought of
