@@ -42,7 +42,7 @@ log = logging.getLogger("velodrome")
 def keep(store: Store, board: str) -> tuple[Latest, ...]:
     """Reads a board, and keeps it where it did not change meanwhile; what each of its entries has now.
 
-    Where the store holds a ranking that can't be read, or no room, nothing is kept: viewers then look for themselves.
+    Where the store holds a ranking that can't be read, or has no room, nothing is kept: viewers then compute it.
 
     Raises:
         As the store does.
