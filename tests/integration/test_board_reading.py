@@ -479,14 +479,15 @@ def test_every_viewer_gives_the_same_answer(
 
 
 def test_deleting_a_board_deletes_what_was_kept_and_exports_do_without(
-    store: Store, run: Run, redis_server: RedisServer
+    viewers: Viewers, store: Store, run: Run, redis_server: RedisServer
 ) -> None:
     run({"cnn": (0.9, 0.010)})
-    lines = list(store.export_lines())
+    exported = viewers.terminal("export")
+    assert exported
     keep(store, "digits")
     where = keys.board_reading("digits").encode()
     assert where in redis_server.contents()
-    assert list(store.export_lines()) == lines
+    assert viewers.terminal("export") == exported
     with open_deleter(redis_server.url) as deleter:
         deleter.delete(DeletionTarget("digits"))
     assert where not in redis_server.contents()
