@@ -18,9 +18,11 @@ from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import redis
 
+from velodrome import keys
 from velodrome.board.kept import keep, kept_objective, kept_page
 from velodrome.board.reading import BoardReader
 from velodrome.store import Store, decoding, open_store
@@ -43,14 +45,16 @@ def anew(store: Store, board: str) -> object:
 
 def kept_size(client: redis.Redis, board: str) -> int:
     """Bytes of Redis' memory for what is kept of a board."""
-    return int(client.memory_usage(f"velodrome:board:{board}:reading", samples=0) or 0)
+    size: Any = client.memory_usage(keys.board_reading(board), samples=0)
+    return int(size or 0)
 
 
 def trips(client: redis.Redis, work: Callable[[], object]) -> int:
     """How often Redis had something to read, this question left out."""
-    before = client.info("stats")["total_reads_processed"]
+    before: Any = client.info("stats")
     work()
-    return int(client.info("stats")["total_reads_processed"]) - before - 1
+    after: Any = client.info("stats")
+    return int(after["total_reads_processed"]) - int(before["total_reads_processed"]) - 1
 
 
 def main() -> None:

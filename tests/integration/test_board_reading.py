@@ -28,6 +28,7 @@ from velodrome.board.viewing import read_objectives
 from velodrome.cli.app import app
 from velodrome.results.marks import Acknowledgement
 from velodrome.store import Store, open_store
+from velodrome.store.deletion import DeletionTarget, open_deleter
 from velodrome.trends.regressions import judge
 from velodrome.trends.timeline import timeline
 from velodrome_leaderboard.data import ResultSource
@@ -119,7 +120,7 @@ def viewers(redis_server: RedisServer, store: Store) -> Viewers:
 
 def race_with(
     store: Store, make_race: type[Race], number: int, objectives: Sequence[Mapping[str, Any]], cpu: str = "Ryzen",
-    entries: Mapping[str, float] | None = None, **values: float,
+    entries: Mapping[str, float] | None = None, values: Mapping[str, float] | None = None,
 ) -> Race:  # fmt: skip
     """A job of two trials an entry, with these objectives, which measures what they ask for."""
     levels = entries or {"cnn": 0.9}
@@ -130,7 +131,7 @@ def race_with(
     store.register(race.info)
     records = []
     for index in range(race.info.trials):
-        wanted = {"accuracy": levels[race.plan.trial(index).entry] - index / 1000, **values}
+        wanted = {"accuracy": levels[race.plan.trial(index).entry] - index / 1000, **(values or {})}
         records.append(race.record(index, cpu=cpu, values=wanted, accepted=100.0 + number))
     store.accept(race.uid, 1, records)
     return race
@@ -144,7 +145,7 @@ def test_every_viewer_finds_the_same_objectives_however_many_jobs_lack_one(
     viewers: Viewers, store: Store, make_race: type[Race], others: int
 ) -> None:
     for number in range(2):
-        race_with(store, make_race, number, [ACCURACY, SPEED], **{LATENCY: 0.01})
+        race_with(store, make_race, number, [ACCURACY, SPEED], values={LATENCY: 0.01})
     for number in range(2, 2 + others):
         race_with(store, make_race, number, [ACCURACY])
 
@@ -164,7 +165,7 @@ def test_a_name_that_two_keys_share_is_the_same_everywhere(
 ) -> None:
     race_with(store, make_race, 0, [{"name": "quality", "metric": "accuracy"}])
     for number in range(1, 25):
-        race_with(store, make_race, number, [{"name": "quality", "metric": "f1"}], f1=0.8)
+        race_with(store, make_race, number, [{"name": "quality", "metric": "f1"}], values={"f1": 0.8})
 
     names = [one["name"] for one in viewers.documents()]
 
@@ -178,8 +179,8 @@ def test_an_entry_without_a_value_has_one_reason_whoever_asks(
 ) -> None:
     """Values of the metric exist under other conditions, and a trial says why it has none here."""
     energy = {"name": "energy", "metric": "energy_joules"}
-    race_with(store, make_race, 0, [energy], cpu="Xeon", entries={"old": 0.5}, energy_joules=3.0)
-    race_with(store, make_race, 1, [energy], cpu="Ryzen", entries={"new": 0.5}, energy_joules=3.0)
+    race_with(store, make_race, 0, [energy], cpu="Xeon", entries={"old": 0.5}, values={"energy_joules": 3.0})
+    race_with(store, make_race, 1, [energy], cpu="Ryzen", entries={"new": 0.5}, values={"energy_joules": 3.0})
     race = make_race(uid="job-2", name="night-2", created=2, entries=("cnn",), spec={"objectives": [energy]})
     store.register(race.info)
     for index in range(race.info.trials):
@@ -223,8 +224,8 @@ def night(
     return race
 
 
-# Clearly slower, for one comparison at 99 %; no longer so for one of thirty.
-DOUBTFUL = (1.06, 1.20, 1.11, 1.19, 1.09)
+# Clearly slower for a comparison that stands alone, by 7.6 to 18.4 %; no longer so for one of thirty.
+DOUBTFUL = (1.10, 1.16, 1.13, 1.15, 1.11)
 
 
 def test_a_verdict_is_corrected_for_its_family_wherever_it_is_shown(
@@ -237,7 +238,7 @@ def test_a_verdict_is_corrected_for_its_family_wherever_it_is_shown(
         one = next(one for one in judge(store, race.uid) if one.entry == "entry-07")
         assert (one.verdict, one.reason) == ("Unchanged", "NotSignificant")
         assert one.p_value is not None
-        assert one.p_value > 0.01
+        assert one.p_value / 30 < 0.01 < one.p_value, "its own p-value alone would say otherwise"
         assert one.low is not None
         assert one.high is not None
         assert one.low < 0 < one.high, "the interval agrees with the verdict"
@@ -339,10 +340,11 @@ def test_a_page_is_read_in_one_round_trip(store: Store, make_race: type[Race], r
     whole = kept_objective(store, "digits", "accuracy")
     assert whole is not None
     with closing(redis_server.client()) as client:
-        reads = [client.info("stats")["total_reads_processed"]]
+        before: Any = client.info("stats")
         pages = [kept_page(store, "digits", "accuracy", number) for number in (1, 2, 3, 4)]
-        reads.append(client.info("stats")["total_reads_processed"])
-    assert reads[1] - reads[0] == len(pages) + 1, "one for each page, and the question itself"
+        after: Any = client.info("stats")
+    reads = after["total_reads_processed"] - before["total_reads_processed"]
+    assert reads == len(pages) + 1, "one for each page, and the question itself"
     rows = [row for page in pages if page is not None for row in page.document.ranked]
     assert tuple(rows) == objective_document(whole).ranked
     assert {(page.ranked, page.unranked) for page in pages if page} == {(len(levels), 0)}
@@ -358,10 +360,17 @@ def test_a_reading_of_a_board_that_changed_meanwhile_is_not_kept(store: Store, r
     assert not store.keep_reading("nosuch", store.board_version("nosuch"), {"objectives": b"{}"})
 
 
-def test_what_another_version_kept_is_not_read(store: Store, run: Run) -> None:
+@pytest.mark.parametrize("part", [b'{"form": "0", "objectives": [], "names": []}', b"[]", b"{", b"\xff"])
+def test_what_another_version_kept_or_nobody_can_read_is_worked_out(
+    viewers: Viewers, store: Store, run: Run, part: bytes
+) -> None:
     run({"cnn": (0.9, 0.010)})
-    store.keep_reading("digits", store.board_version("digits"), {"objectives": b'{"form": "0", "objectives": []}'})
+    documents = viewers.documents()
+    parts = {"objectives": part, "head:accuracy": part, f"head:{LATENCY}": part}
+    assert store.keep_reading("digits", store.board_version("digits"), parts)
     assert kept_objectives(store, "digits") is None
+    assert kept_page(store, "digits", "accuracy") is None
+    assert viewers.documents() == documents
 
 
 # All of it, on boards that nobody thought of
@@ -408,7 +417,7 @@ def fill(store: Store, make_race: type[Race], jobs: Sequence[Mapping[str, Any]],
 
 
 @settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 @given(jobs=some.lists(JOB, min_size=1, max_size=6), accepted=some.booleans())
 def test_every_viewer_gives_the_same_answer(
@@ -469,3 +478,18 @@ def test_every_viewer_gives_the_same_answer(
         viewers.pages()
         assert redis_server.contents() == before, "viewers never write"
         assert (keys.board_reading("digits").encode() in before) == keeps
+
+
+def test_deleting_a_board_deletes_what_was_kept_and_exports_do_without(
+    viewers: Viewers, store: Store, run: Run, redis_server: RedisServer
+) -> None:
+    run({"cnn": (0.9, 0.010)})
+    exported = viewers.terminal("export")
+    assert exported
+    keep(store, "digits")
+    where = keys.board_reading("digits").encode()
+    assert where in redis_server.contents()
+    assert viewers.terminal("export") == exported
+    with open_deleter(redis_server.url) as deleter:
+        deleter.delete(DeletionTarget("digits"))
+    assert where not in redis_server.contents()

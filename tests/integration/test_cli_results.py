@@ -157,7 +157,7 @@ def test_an_unmeasurable_metric_is_unranked_with_the_runners_reason(velodrome: C
         finish(store, race("green", NOW, name="green", objectives=(energy,)))
     shown = velodrome("results").output
     assert "Nothing can be ranked yet." in shown
-    assert "not ranked: cnn: this device has no energy counter" in shown
+    assert "not ranked: cnn: energy_joules was not measured: this device has no energy counter" in shown
 
 
 def test_nothing_yet_says_how_to_begin(velodrome: Command) -> None:

@@ -33,6 +33,9 @@ PAGE = 25
 _FORM = f"1 {__version__}"
 _OBJECTIVES = "objectives"
 
+# What others wrote there raises one of these; it is as good as nothing, since the results are still there.
+_UNREADABLE = (AttributeError, LookupError, TypeError, ValueError)
+
 log = logging.getLogger("velodrome")
 
 
@@ -91,7 +94,7 @@ class Page:
 def kept_page(reader: Reader, board: str, key: str, page: int = 1) -> Page | None:
     """A page of an objective by its metric key, in one round trip; pages count from 1.
 
-    None where nothing is kept of it, or what is kept is of another version.
+    None where nothing is kept of it that can be read, or what is kept is of another version.
 
     Raises:
         As the store does.
@@ -128,13 +131,23 @@ def kept_objectives(reader: Reader, board: str) -> tuple[BoardObjective, ...] | 
         As the store does.
     """
     found = reader.kept_reading(board, [_OBJECTIVES])
-    content = _content(found)
-    if content is None:
+    try:
+        content = _content(found)
+        if content is None:
+            return None
+        return tuple(BoardObjective(name, MetricKey.parse(key)) for name, key in content["objectives"])
+    except _UNREADABLE:
         return None
-    return tuple(BoardObjective(name, MetricKey.parse(key)) for name, key in content["objectives"])
 
 
 def _page(found: KeptReading) -> Page | None:
+    try:
+        return _parsed(found)
+    except _UNREADABLE:
+        return None
+
+
+def _parsed(found: KeptReading) -> Page | None:
     content = _content(found)
     if content is None:
         return None

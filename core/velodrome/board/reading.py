@@ -117,14 +117,16 @@ class BoardReader:
             )
         return self._verdicts[uid]
 
+    @cached_property
+    def _deterministic(self) -> list[tuple[str, str]]:
+        """The metric keys and cohorts that an entry's seeds agree in."""
+        keys = [str(MetricKey.of(name)) for name in _DETERMINISTIC]
+        return [(key, cohort.cohort_id) for key in keys for cohort in self._reader.cohorts(self.board, key)]
+
     def _differing(self, rows: Sequence[Row]) -> dict[tuple[str, str], str]:
-        cohorts = {
-            str(key): [cohort.cohort_id for cohort in self._reader.cohorts(self.board, str(key))]
-            for key in map(MetricKey.of, _DETERMINISTIC)
-        }
         wanted: dict[str, list[tuple[str, str, str]]] = {}
         for row in rows:
-            places = [(key, cohort_id, row.entry) for key, ids in cohorts.items() for cohort_id in ids]
+            places = [(key, cohort_id, row.entry) for key, cohort_id in self._deterministic]
             wanted.setdefault(row.job_uid, []).extend(places)
         return differing(self._reader.some_samples(wanted))
 

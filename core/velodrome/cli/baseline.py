@@ -141,12 +141,12 @@ def clear(
     redis: RedisUrl = None,
 ) -> None:
     """Compare with the newest job that was not worse again."""
-    from velodrome.cli.board import chosen_board
+    from velodrome.cli.board import chosen_board, chosen_objectives
     from velodrome.cli.connection import results_store
 
     with results_store(redis) as store:
         board = chosen_board(store, board)
-        key = None if objective is None else _key(store.jobs(board, limit=1)[0], objective)
+        key = None if objective is None else str(chosen_objectives(store, board, objective)[0].key)
         pinned = [mark for mark in store.baselines(board) if mark.entry == entry and key in (None, mark.metric_key)]
         if not pinned:
             raise typer.BadParameter(

@@ -115,7 +115,7 @@ def chosen_board(store: Reader, wanted: str | None) -> str:
     return boards[0] if wanted is None else wanted
 
 
-def _objectives(store: Store, board: str, wanted: str | None) -> list[BoardObjective]:
+def chosen_objectives(store: Store, board: str, wanted: str | None) -> list[BoardObjective]:
     """The board's objectives, or the one of that name or metric key; a usage error where there is none."""
     from velodrome.board.viewing import objectives_of
 
@@ -135,7 +135,7 @@ def _readings(
     """The board's objectives, or those that have that cohort; a usage error where there is none."""
     from velodrome.board.viewing import read_objectives
 
-    found = read_objectives(store, board, _objectives(store, board, objective), cohort, verdicts=verdicts)
+    found = read_objectives(store, board, chosen_objectives(store, board, objective), cohort, verdicts=verdicts)
     if cohort is None:
         return found
     found = tuple(one for one in found if one.cohort and one.cohort.cohort_id == cohort)
@@ -159,7 +159,7 @@ def _print_cohorts(store: Store, board: str, objective: str | None, *, form: Lit
     from velodrome.board.cohorts import cohort_labels
     from velodrome.cli.console import output, table
 
-    found = {one: store.cohorts(board, str(one.key)) for one in _objectives(store, board, objective)}
+    found = {one: store.cohorts(board, str(one.key)) for one in chosen_objectives(store, board, objective)}
     if form == "json":
         write_json(
             {

@@ -193,7 +193,7 @@ def _unranked(ranking: ObjectiveRanking) -> None:
     cells = [
         [
             markup.Cell(row.entry, links.job(row.job_uid, row.entry)),
-            markup.Cell(row.reason, tone="bad" if row.why == "Failed" else ""),
+            markup.Cell(row.reason, tone="bad" if row.why in ("Failed", "SeedsDiffer") else ""),
             markup.Cell(quantity(ranking.unit, _mean(row.samples.values())) if row.samples else "", tone="quiet"),
             markup.Cell(f"{len(row.samples)} / {row.planned}"),
             markup.Cell(row.job_name, links.job(row.job_uid), tone="quiet"),
