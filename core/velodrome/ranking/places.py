@@ -272,7 +272,7 @@ def listed(names: Sequence[str], most: int = 3) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
+class FrontPoint:
     """An entry in a trade-off: its interval for each objective, in their order, and whether none dominates it."""
 
     entry: str
@@ -289,7 +289,7 @@ class TradeOff:
     """
 
     keys: tuple[MetricKey, ...]
-    points: tuple[Point, ...]
+    points: tuple[FrontPoint, ...]
     left_out: Mapping[str, str]
 
     @property
@@ -326,7 +326,7 @@ def pareto(rankings: Sequence[ObjectiveRanking]) -> TradeOff:
     means = {name: [row.interval.mean for row in rows] for name, rows in taking_part.items()}
     front = pareto_front(means, [key.metric.direction for key in keys])
     points = [
-        Point(name, rows[0].job_uid, tuple(row.interval for row in rows), name in front)
+        FrontPoint(name, rows[0].job_uid, tuple(row.interval for row in rows), name in front)
         for name, rows in taking_part.items()
     ]
     sign = 1 if keys[0].metric.direction == "lower" else -1
