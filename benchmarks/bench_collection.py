@@ -60,6 +60,10 @@ class Pods(Cluster):
     def __init__(self) -> None:
         pass
 
+    async def jobs(self, *_: Any) -> AsyncIterator[dict[str, Any]]:
+        for raw in list[dict[str, Any]]():
+            yield raw
+
     async def pods(self, *_: Any) -> AsyncIterator[dict[str, Any]]:
         await asyncio.sleep(9)
         for raw in list[dict[str, Any]]():
