@@ -13,6 +13,7 @@ KIND = "BenchmarkJob"
 ENV_SPEC = "VELODROME_SPEC"  # path of the canonical BenchmarkJob, JSON
 ENV_INDEX = "JOB_COMPLETION_INDEX"  # Kubernetes sets this one for Indexed Jobs
 ENV_ENTRIES = "VELODROME_ENTRIES"  # positions of the entries whose trials the index counts; all of them without it
+ENV_TAKEN_OVER = "VELODROME_TAKEN_OVER"  # trials that another job measured, which the index leaves out: 0-3,7
 ENV_JOB_UID = "VELODROME_JOB_UID"
 ENV_NODES = "VELODROME_NODES"  # pods that train one trial together; then so many indexes in a row are one trial
 ENV_HOSTS = "VELODROME_HOSTS"  # name of the pod of a completion index, with {index} in it

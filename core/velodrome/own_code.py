@@ -104,7 +104,7 @@ def _take_command(sources: _Sources, command: Sequence[str], here: Path) -> None
     program, *arguments = command
     name = Path(program).name
     if "/" in program and not _INTERPRETER.fullmatch(name):
-        _take_named(sources, here / program, always=True)
+        _take_named(sources, here, program, always=True)
     before = ""
     for argument in arguments:
         if before == "-m":
@@ -114,7 +114,7 @@ def _take_command(sources: _Sources, command: Sequence[str], here: Path) -> None
         elif before == "-c" and _SHELL.fullmatch(name):
             _take_line(sources, argument, here)
         else:
-            _take_named(sources, here / argument.rpartition("=")[2])
+            _take_named(sources, here, argument.rpartition("=")[2])
         before = argument
 
 
@@ -125,11 +125,14 @@ def _take_line(sources: _Sources, line: str, here: Path) -> None:
             if before == "-m":
                 sources.take_module(word, folder=here, named=True)
             else:
-                _take_named(sources, here / word.strip(";&|"))
+                _take_named(sources, here, word.strip(";&|"))
 
 
-def _take_named(sources: _Sources, path: Path, *, always: bool = False) -> None:
+def _take_named(sources: _Sources, here: Path, word: str, *, always: bool = False) -> None:
     """Takes a file that a command names, if it is a program or a configuration; a folder, if Python can run it."""
+    path = here / word
+    if not word:
+        return
     try:
         if path.is_dir():
             path /= "__main__.py"

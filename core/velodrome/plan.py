@@ -6,7 +6,8 @@ drifts during the race drifts for all. Repeat r of every entry has the seed `bas
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -79,10 +80,14 @@ class Plan:
             for name, config in self.configs.items()
         )
 
-    def indexes(self, entries: Sequence[int]) -> tuple[int, ...]:
-        """The trials of the entries at these positions: repeat 0 of each, then repeat 1 …, as in the whole plan."""
+    def indexes(self, entries: Sequence[int], without: AbstractSet[int] = frozenset()) -> tuple[int, ...]:
+        """The trials of the entries at these positions: repeat 0 of each, then repeat 1 …, as in the whole plan.
+
+        Those of the indexes `without` are left out.
+        """
         repeats = range(self.job.spec.trials.repeats)
-        return tuple(repeat * len(self.configs) + entry for repeat in repeats for entry in entries)
+        all_ = (repeat * len(self.configs) + entry for repeat in repeats for entry in entries)
+        return tuple(index for index in all_ if index not in without)
 
     def trial(self, index: int) -> Trial:
         """The trial of that index.
@@ -151,6 +156,32 @@ def quality_keys(job: BenchmarkJob) -> tuple[str, ...]:
     keys = {str(MetricKey.of(name)) for name in job.spec.evaluation.metrics}
     keys |= {str(objective_key(o)) for o in job.spec.objectives if CATALOGUE[o.metric].kind == "quality"}
     return tuple(sorted(keys))
+
+
+def write_spans(indexes: Iterable[int]) -> str:
+    """Indexes as Kubernetes writes them: `0,3-5` for 0, 3, 4 and 5."""
+    spans: list[list[int]] = []
+    for index in sorted(set(indexes)):
+        if spans and index == spans[-1][1] + 1:
+            spans[-1][1] = index
+        else:
+            spans.append([index, index])
+    return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in spans)
+
+
+def read_spans(text: str, limit: int) -> frozenset[int]:
+    """The indexes below `limit` that `write_spans` wrote.
+
+    Raises:
+        ValueError: it wrote no such text.
+    """
+    found: set[int] = set()
+    for part in text.split(",") if text else ():
+        first, _, last = part.partition("-")
+        if not all(number.isascii() and number.isdecimal() for number in (first, last or first)):
+            raise ValueError(f"{text!r} are no indexes such as 0-3,7")
+        found.update(range(int(first), min(int(last or first), limit - 1) + 1))
+    return frozenset(found)
 
 
 # What uids of runs on one machine begin with; no uid of an object on a cluster does.

@@ -84,22 +84,24 @@ def fitting(
     """Of another job's records, those that are results of the trials `missing`, as they are kept of this job; and how
     many of the others there are by reason. Pure.
 
+    A trial has each metric that is an objective, and of the others the value or why there is none.
+
     `missing` is by entry and trial id. `code` is the digest of each entry's own code; of an entry that it lacks, the
     code that its results ran is taken as it is.
     """
     taken: list[TrialRecord] = []
     left: Counter[str] = Counter()
-    asked = {str(objective_key(objective)) for objective in job.job.spec.objectives}
+    objectives = {str(objective_key(objective)) for objective in job.job.spec.objectives}
     for record in records:
         result = record.result
-        trial = missing.get((result.entry, result.trial_id))
+        trial, known = missing.get((result.entry, result.trial_id)), result.metrics.keys() | result.unavailable.keys()
         if trial is None:
             left["of other entries, conditions or seeds"] += 1
         elif result.outcome == "Failed":
             left["failed"] += 1
         elif result.entry in code and code[result.entry] != result.code:
             left["ran other code"] += 1
-        elif not asked.union(trial.config.quality) <= result.metrics.keys():
+        elif not (objectives <= result.metrics.keys() and known.issuperset(trial.config.quality)):
             left["lack a metric that is asked for"] += 1
         else:
             taken.append(_as_of(record, uid, trial, giver, at))

@@ -123,7 +123,7 @@ def _shares(seen: Observation, groups: Mapping[str, Sequence[int]]) -> dict[str,
     repeats = seen.plan.job.spec.trials.repeats
     progress = [
         JobProgress(
-            entries=len(groups[name]) // nodes // repeats,
+            entries=math.ceil(len(groups[name]) / nodes / repeats),  # fewer where trials were taken over
             done=sum(1 for _ in trials_ended(seen.jobs[name], groups[name], nodes)),
             total=len(groups[name]) // nodes,
             active=math.ceil(seen.jobs[name].active / nodes),

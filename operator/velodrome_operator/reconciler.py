@@ -16,7 +16,7 @@ from velodrome.errors import SpecError
 from velodrome.plan import Plan
 from velodrome.store import Store, TrialSummary
 from velodrome.trends.verdicts import AWAITING_CONFIRMATION
-from velodrome_operator import status, texts
+from velodrome_operator import status, takeover, texts
 from velodrome_operator.access import Access
 from velodrome_operator.children import ChildSettings, Manifest, children, is_kueue
 from velodrome_operator.cluster import Cluster, Conflict, NameTaken
@@ -86,6 +86,8 @@ class Reconciler:
                 wanted = status.invalid(parent.generation, problems, parent.status, self._clock())
                 await self.writer.replace(race, wanted)
             return None
+        if takeover.is_due(race.parent.status, planned, ended=race.parent.ended, begun=bool(race.workload.jobs)):
+            await self._take_over(race, planned)
         seen = await self._observe(race, planned)
         decision = decide(seen, self._wanted(race, planned), race.indexes)
         await self._carry_out(race, planned, decision)
@@ -104,7 +106,18 @@ class Reconciler:
         """The children, where a Job is missing; making their manifests takes longer than all the rest of a pass."""
         if race.parent.ended or race.indexes.keys() <= race.workload.jobs.keys():
             return ()
-        return children(planned.job, planned, race.uid, self._access.url(race.uid), self._settings)
+        url, taken_over = self._access.url(race.uid), race.taken_over(planned)
+        return children(planned.job, planned, race.uid, url, self._settings, taken_over)
+
+    async def _take_over(self, race: Race, planned: Plan) -> None:
+        """Has the race take over what another job measured, and says so before anything is made for the rest."""
+        info, now = job_info(race, planned), self._clock()
+        found = await asyncio.to_thread(takeover.take, self._store, info, planned, now)
+        await self.writer.replace(race, {**race.parent.status, "takenOver": found})
+        race.lay_out(planned, race.parent.generation)
+        await self._cluster.event(
+            race.parent.raw, takeover.EVENT, found["message"], warning=found["count"] == 0, at=now
+        )
 
     def _consult(self, race: Race, planned: Plan) -> tuple[dict[int, bool], str | None]:
         """What Redis knows of a race that goes on: the trials with a result, by whether they succeeded, and what the

@@ -84,6 +84,7 @@ def confirming(raw: Mapping[str, Any], job: BenchmarkJob, uid: str) -> Manifest:
     shows is wanted though the first job is deleted.
     """
     metadata, seed = raw["metadata"], job.spec.trials.fresh_seed
+    trials = {name: value for name, value in (raw["spec"].get("trials") or {}).items() if name != "from"}
     found: Manifest = {
         "apiVersion": keys.API_VERSION,
         "kind": keys.KIND,
@@ -93,6 +94,6 @@ def confirming(raw: Mapping[str, Any], job: BenchmarkJob, uid: str) -> Manifest:
             "labels": dict(metadata.get("labels") or {}),
             "annotations": {keys.ANNOTATION_CONFIRMS: uid},
         },
-        "spec": {**raw["spec"], "trials": {**(raw["spec"].get("trials") or {}), "baseSeed": seed}},
+        "spec": {**raw["spec"], "trials": {**trials, "baseSeed": seed}},
     }
     return found

@@ -66,6 +66,7 @@ def status(
         "entries": entries,
         "entriesOmitted": omitted or None,
         "leaders": {s.objective: s.ranking.ranked[0].entry for s in standings if s.ranking.ranked},
+        "takenOver": seen.status.get("takenOver"),
         "message": texts.summary(message),
         "image": image,
         "cohort": standings[0].cohort if standings else None,

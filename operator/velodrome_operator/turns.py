@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class JobProgress:
-    """How far one Job is: `entries` of its trials make a round, `done` of `total` have ended, `active` pods run."""
+    """How far one Job is: `entries` of its trials, at least 1, make a round; `done` of `total` ended, `active` run."""
 
     entries: int
     done: int

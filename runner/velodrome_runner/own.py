@@ -247,10 +247,11 @@ def _follow(text: str, reported: Reported, reporter: Reporter) -> str:
 
 
 def _pump(stream: IO[bytes]) -> None:
-    """Passes the command's output on; this process's streams remember its end."""
-    for line in stream:
-        sys.stdout.write(line.decode("utf-8", "backslashreplace"))
-        sys.stdout.flush()
+    """Passes the command's output on to its end; this process's streams remember the last of it."""
+    with stream:
+        for line in stream:
+            sys.stdout.write(line.decode("utf-8", "backslashreplace"))
+            sys.stdout.flush()
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -18,8 +18,9 @@ _DEADLINE_SECONDS = 600.0
 class Settings:
     """One trial's orders, as the environment gives them. `deadline` is in seconds after the end of the trial.
 
-    `index` counts the trials of the entries at the positions `entries`, or of all where there are none; `ranks` says
-    which of the pods that train it together this is. `pushgateway` is the URL that live metrics are pushed to.
+    `index` counts the trials of the entries at the positions `entries`, or of all where there are none, but for those
+    that were `taken_over` (such as `0-3,7`, counted over the whole job); `ranks` says which of the pods that train it
+    together this is. `pushgateway` is the URL that live metrics are pushed to.
     """
 
     spec: Path
@@ -32,6 +33,7 @@ class Settings:
     concurrent: int
     deadline: float
     entries: tuple[int, ...] = ()
+    taken_over: str = ""
     ranks: Ranks = ALONE
     pushgateway: str | None = None
 
@@ -61,6 +63,7 @@ class Settings:
             concurrent=_whole(environ, keys.ENV_CONCURRENT, 1, least=1),
             deadline=_seconds(environ, keys.ENV_DEADLINE, _DEADLINE_SECONDS),
             entries=_positions(environ, keys.ENV_ENTRIES),
+            taken_over=environ.get(keys.ENV_TAKEN_OVER, ""),
             ranks=ranks(completion, nodes, hosts),
             pushgateway=environ.get(keys.ENV_PUSHGATEWAY) or None,
         )

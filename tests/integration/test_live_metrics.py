@@ -25,7 +25,7 @@ from prometheus_client import push_to_gateway
 
 from velodrome import keys
 from velodrome.monitoring import telemetry
-from velodrome.monitoring.pushgateway import YOUNG_SECONDS, RunningTrials, grouping
+from velodrome.monitoring.pushgateway import YOUNG_SECONDS, Group, RunningTrials, grouping
 from velodrome.results.records import REPORT, ResultReport
 from velodrome.spec import BenchmarkJob
 from velodrome_operator import pushgateway as cleaning
@@ -417,10 +417,18 @@ def test_the_operator_deletes_what_a_restarted_gateway_had_on_its_disk(
         return [(group["labels"]["job"], group["labels"].get("entry")) for group in listed]
 
     async def watched() -> None:
-        cleaner = Cleaner(Gateway(pushgateway.url), lambda: RunningTrials({("team", "race", "runs", "0")}), None, 0.05)
+        asked = asyncio.Event()
+
+        class Asked(Gateway):
+            async def groups(self) -> tuple[list[Group], float]:
+                asked.set()
+                return await super().groups()
+
+        cleaner = Cleaner(Asked(pushgateway.url), lambda: RunningTrials({("team", "race", "runs", "0")}), None, 0.05)
         work = asyncio.create_task(cleaner.work())
-        await asyncio.to_thread(wait_until, lambda: len(caplog.records) > 0)
-        await asyncio.sleep(0.3)
+        for _ in range(3):  # it has asked, been refused and begun to ask again, so often
+            asked.clear()
+            await asyncio.wait_for(asked.wait(), PATIENCE)
         await asyncio.to_thread(pushgateway.start)
         await asyncio.to_thread(wait_until, lambda: cleaner.deleted >= 3)
         work.cancel()

@@ -544,7 +544,7 @@ def test_the_spec_that_runners_read_is_the_job_itself() -> None:
 def test_generations_are_counted_from_what_is_registered(track: Track) -> None:
     made = job()
     with track.store() as store:
-        assert choose_uid(store, made, fresh=False) == choose_uid(store, made, fresh=True) == local_uid(made, 0)
+        assert choose_uid(store, made, {}, fresh=False) == choose_uid(store, made, {}, fresh=True) == local_uid(made, 0)
         store.register(job_info(made, local_uid(made, 0), 0.0))
-        assert choose_uid(store, made, fresh=False) == local_uid(made, 0)
-        assert choose_uid(store, made, fresh=True) == local_uid(made, 1)
+        assert choose_uid(store, made, {}, fresh=False) == local_uid(made, 0)
+        assert choose_uid(store, made, {}, fresh=True) == local_uid(made, 1)

@@ -100,6 +100,20 @@ def test_the_index_counts_the_trials_of_the_named_entries(spec: str, positions: 
         planned(Settings.read({**environ, keys.ENV_INDEX: str(count)}))
 
 
+@pytest.mark.parametrize(("taken", "left"), [("0-2", [3, 4, 5]), ("1,4", [0, 2, 3, 5]), ("", [0, 1, 2, 3, 4, 5])])
+def test_trials_that_were_taken_over_have_no_index(spec: str, taken: str, left: list[int]) -> None:
+    environ = {**LEAST, keys.ENV_SPEC: spec, keys.ENV_TAKEN_OVER: taken}
+    found = [planned(Settings.read({**environ, keys.ENV_INDEX: str(index)}))[1].index for index in range(len(left))]
+    assert found == left
+    of_one = {**environ, keys.ENV_ENTRIES: "1", keys.ENV_INDEX: "0"}
+    assert planned(Settings.read(of_one))[1].index == next(index for index in left if index % 3 == 1)
+
+
+def test_trials_taken_over_that_can_not_be_read_are_refused(spec: str) -> None:
+    with pytest.raises(ConfigurationError, match="'0;3' are no indexes such as 0-3,7"):
+        planned(Settings.read({**LEAST, keys.ENV_SPEC: spec, keys.ENV_TAKEN_OVER: "0;3"}))
+
+
 def test_an_entry_that_the_job_lacks_is_no_other_entry(spec: str) -> None:
     environ = {**LEAST, keys.ENV_SPEC: spec, keys.ENV_ENTRIES: "0,3", keys.ENV_INDEX: "1"}
     with pytest.raises(ConfigurationError, match=f"{keys.ENV_ENTRIES} names position 3, .* 3 entries: use 0 to 2"):

@@ -163,9 +163,9 @@ def _pages(rows: int) -> int:
 
 
 def _spans(places: Iterable[int]) -> list[tuple[int, int]]:
-    """Places as spans, each from its first to the one behind its last."""
+    """Places in their order as spans, each from its first to the one behind its last."""
     found: list[tuple[int, int]] = []
-    for place in sorted(places):
+    for place in places:
         if found and found[-1][1] == place:
             found[-1] = found[-1][0], place + 1
         else:

@@ -107,6 +107,10 @@ def _outcome_lines(record: TrialRecord) -> Iterator[str]:
     if record.observed.retries:
         words += f", {text.counted(record.observed.retries, 'try', 'tries')} before"
     yield text.line(words)
+    source = record.taken_from
+    if source is not None:
+        where = f"{source.job_uid}/{source.index}"
+        yield text.line(f"Taken over from job {source.job_name}, which measured it: velodrome show {where}")
     claimed = record.observed.claimed
     if claimed is not None:
         said = f"{claimed.started_at.isoformat()} to {claimed.finished_at.isoformat()}"
@@ -132,6 +136,8 @@ def _metric_pairs(record: TrialRecord) -> Iterator[tuple[str, str]]:
 def _parameter_pairs(record: TrialRecord) -> Iterator[tuple[str, str]]:
     config = record.config.model_dump(mode="json", by_alias=True, exclude_none=True)
     yield from _leaves({name: config[name] for name in ("model", "command", "training") if name in config})
+    if record.result.code is not None:
+        yield "code", record.result.code
 
 
 def _machine_pairs(record: TrialRecord) -> Iterator[tuple[str, str]]:

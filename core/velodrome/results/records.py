@@ -123,6 +123,11 @@ def write_curves(curves: tuple[EpochPoint, ...]) -> bytes:
     return CURVES.dump_json(curves, exclude_defaults=True)
 
 
+def _absent(value: object) -> bool:
+    """What is not there is not written, so that records of older versions are written as they were read."""
+    return value is None
+
+
 class TrialResult(Data):
     """The one final report of a trial, as the runner makes it.
 
@@ -139,7 +144,10 @@ class TrialResult(Data):
     trial_id: str
     attempt: str = Field(description="Unique for each process that tried this trial.")
     code: str | None = Field(
-        default=None, pattern=r"^[a-f0-9]{16}$", description="Digest of the entry's own code; None where it has none."
+        default=None,
+        pattern=r"^[a-f0-9]{16}$",
+        description="Digest of the entry's own code; None where it has none.",
+        exclude_if=_absent,
     )
     outcome: Outcome
     reason: str | None = Field(
@@ -221,11 +229,6 @@ class ResultReport(Data):
 
 Report = Annotated[ProgressReport | ResultReport, Field(discriminator="type")]
 REPORT: TypeAdapter[ProgressReport | ResultReport] = TypeAdapter(Report)
-
-
-def _absent(value: object) -> bool:
-    """What is not there is not written, so that records of older versions are written as they were read."""
-    return value is None
 
 
 class ClaimedTimes(Data):

@@ -80,8 +80,11 @@ def parse_progress(index: int, text: bytes) -> Progress:
 
 def parse_trial(index: int, text: bytes) -> TrialSummary:
     """A trial in short."""
-    entry, seed, reason, seconds = from_json(text[_SUMMARY])
-    return TrialSummary(index, entry, seed, _OUTCOMES[text[:1]], reason or None, seconds, int(text[_RETRIES]))
+    entry, seed, reason, seconds, *taken_over = from_json(text[_SUMMARY])
+    retries = int(text[_RETRIES])
+    return TrialSummary(
+        index, entry, seed, _OUTCOMES[text[:1]], reason or None, seconds, retries, taken_over=bool(taken_over)
+    )
 
 
 def parse_changes(fields: Mapping[bytes, bytes]) -> dict[str, Changes]:

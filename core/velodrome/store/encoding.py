@@ -210,11 +210,12 @@ def _result(item: Item) -> tuple[Argument, ...]:
 
 
 def _summary(record: TrialRecord) -> str:
-    """What a list of trials shows, JSON: entry, seed, reason, run time in seconds."""
+    """What a list of trials shows, JSON: entry, seed, reason, run time in seconds, and whether it was taken over."""
     result, seconds = record.result, record.observed.run_seconds
     if seconds is None:
         seconds = max(0.0, (result.finished_at - result.started_at).total_seconds())
-    return json.dumps([result.entry, result.seed, result.reason or "", seconds])
+    taken_over = [] if record.taken_from is None else [True]
+    return json.dumps([result.entry, result.seed, result.reason or "", seconds, *taken_over])
 
 
 def row_head(job: JobInfo, entry: str, identity: str, *, mixed: bool = False) -> str:

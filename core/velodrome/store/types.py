@@ -65,7 +65,9 @@ class Changes(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class TrialSummary:
-    """One line of a list of trials. `retries` counts the failed attempts before the result that stands."""
+    """One line of a list of trials. `retries` counts the failed attempts before the result that stands; `taken_over`
+    says that another job measured it.
+    """
 
     index: int
     entry: str
@@ -74,6 +76,7 @@ class TrialSummary:
     reason: str | None
     run_seconds: float
     retries: int
+    taken_over: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 
 from velodrome import keys
-from velodrome.plan import Plan
 from velodrome.spec import BenchmarkJob
 from velodrome_operator.children.names import (
     KUEUE_PREFIX,
@@ -34,10 +34,16 @@ _FAILURE_RULES: Sequence[Manifest] = (
 
 
 def trial_job(
-    job: BenchmarkJob, plan: Plan, uid: str, names: Names, settings: ChildSettings, group: TrialGroup
+    job: BenchmarkJob,
+    uid: str,
+    names: Names,
+    settings: ChildSettings,
+    group: TrialGroup,
+    completions: int,
+    parallelism: int,
+    taken_over: AbstractSet[int],
 ) -> Manifest:
     """The Job of a group of trials. Only the first group's begins to run: a pass gives the others their share."""
-    completions = len(group.trials(plan))
     kueue = {key: value for key, value in job.metadata.labels.items() if key.startswith(KUEUE_PREFIX)}
     nodes = job.spec.runner.nodes
     return {
@@ -47,13 +53,13 @@ def trial_job(
         "spec": {
             "completionMode": "Indexed",
             "completions": completions,
-            "parallelism": min(job.spec.execution.parallelism * nodes, completions) if group.number == 0 else 0,
+            "parallelism": parallelism,
             "suspend": job.spec.suspend or is_kueue(job),
             # Kubernetes counts a pod that somebody deleted as failed; `disruptions` decides what costs an attempt.
             "backoffLimitPerIndex": retries(nodes) + job.spec.execution.max_disruptions,
             "maxFailedIndexes": completions,
             "podReplacementPolicy": "Failed",
             "podFailurePolicy": {"rules": _FAILURE_RULES},
-            "template": pod_template(job, uid, names, settings, group),
+            "template": pod_template(job, uid, names, settings, group, taken_over),
         },
     }

@@ -7,6 +7,7 @@ Every child is owned by its BenchmarkJob, so garbage collection removes it; no f
 from __future__ import annotations
 
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,10 +39,13 @@ class TrialGroup:
     command: tuple[str, ...] | None
     entries: tuple[int, ...]
 
-    def trials(self, plan: Plan) -> tuple[int, ...]:
-        """Trial index by completion index; pods that train a trial together have indexes in a row."""
+    def trials(self, plan: Plan, taken_over: AbstractSet[int] = frozenset()) -> tuple[int, ...]:
+        """Trial index by completion index, without those `taken_over`.
+
+        Pods that train a trial together have indexes in a row.
+        """
         nodes = plan.job.spec.runner.nodes
-        return tuple(index for index in plan.indexes(self.entries) for _ in range(nodes))
+        return tuple(index for index in plan.indexes(self.entries, taken_over) for _ in range(nodes))
 
 
 def groups(job: BenchmarkJob) -> tuple[TrialGroup, ...]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Set as AbstractSet
+
 from velodrome import keys
+from velodrome.plan import write_spans
 from velodrome.spec import BenchmarkJob
 from velodrome_operator.children.names import ChildSettings, Manifest, Names, TrialGroup, labels
 
@@ -12,7 +15,9 @@ _DATA_FOLDER = "/data"
 _SCRATCH_FOLDER = "/scratch"
 
 
-def pod_template(job: BenchmarkJob, uid: str, names: Names, settings: ChildSettings, group: TrialGroup) -> Manifest:
+def pod_template(
+    job: BenchmarkJob, uid: str, names: Names, settings: ChildSettings, group: TrialGroup, taken_over: AbstractSet[int]
+) -> Manifest:
     """The pod template of a group of trials: no rights, no service account, and a file system that is read-only."""
     runner = job.spec.runner
     pod: Manifest = {
@@ -29,7 +34,7 @@ def pod_template(job: BenchmarkJob, uid: str, names: Names, settings: ChildSetti
             "fsGroup": _NOBODY,
             "seccompProfile": {"type": "RuntimeDefault"},
         },
-        "containers": [_container(job, uid, names, settings, group)],
+        "containers": [_container(job, uid, names, settings, group, taken_over)],
         "volumes": _volumes(job, names),
         "nodeSelector": dict(runner.node_selector),
         "tolerations": list(runner.tolerations),
@@ -44,7 +49,9 @@ def pod_template(job: BenchmarkJob, uid: str, names: Names, settings: ChildSetti
     }
 
 
-def _container(job: BenchmarkJob, uid: str, names: Names, settings: ChildSettings, group: TrialGroup) -> Manifest:
+def _container(
+    job: BenchmarkJob, uid: str, names: Names, settings: ChildSettings, group: TrialGroup, taken_over: AbstractSet[int]
+) -> Manifest:
     resources = job.spec.runner.resources.model_dump(mode="json", by_alias=True)
     environment: list[Manifest] = [{"name": item.name, "value": item.value} for item in job.spec.runner.env]
     environment += [
@@ -61,6 +68,8 @@ def _container(job: BenchmarkJob, uid: str, names: Names, settings: ChildSetting
         },
         {"name": "HOME", "value": _SCRATCH_FOLDER},
     ]
+    if taken_over:
+        environment.append({"name": keys.ENV_TAKEN_OVER, "value": write_spans(taken_over)})
     if settings.pushgateway:
         environment.append({"name": keys.ENV_PUSHGATEWAY, "value": settings.pushgateway})
     if job.spec.runner.nodes > 1:

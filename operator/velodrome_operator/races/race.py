@@ -9,7 +9,7 @@ from typing import Any
 from velodrome.plan import Plan, plan
 from velodrome.results.records import Observed
 from velodrome.spec import Execution, validate
-from velodrome_operator import shapes
+from velodrome_operator import shapes, takeover
 from velodrome_operator.children import Names, groups
 from velodrome_operator.observation import OddObject, namespace_of, uid_of
 from velodrome_operator.occupancy import Occupancy
@@ -63,8 +63,15 @@ class Race:
         """Keeps the plan of that generation; from now on it is known which Jobs are the race's own."""
         self.plan, self.planned_generation, self.laid_out = planned, generation, True
         names = Names.of(planned.job, self.uid)
-        self.indexes = {names.job(group): group.trials(planned) for group in groups(planned.job)}
+        taken_over = self.taken_over(planned)
+        by_job = {names.job(group): group.trials(planned, taken_over) for group in groups(planned.job)}
+        self.indexes = {name: trials for name, trials in by_job.items() if trials}
         self.workload.call(frozenset(self.indexes))
+
+    def taken_over(self, planned: Plan) -> frozenset[int]:
+        """The trials of the plan that another job measured, by the status."""
+        named = planned.job.spec.trials.taken_from
+        return takeover.indexes(self.parent.status, len(planned)) if named else frozenset()
 
     def planned(self) -> Plan:
         """The plan of the object as it is now, made anew where it is not at hand.

@@ -221,6 +221,8 @@ def _tell(kubectl: Kubectl, raw: dict[str, Any]) -> None:
     say(f"{line(name)}: {report.state(raw)}", bold=True)
     if found.get("message"):
         say(f"  {indented(found['message'])}")
+    if taken_over := report.taken_over(raw):
+        say(f"  {line(taken_over)}")
     if regression := report.regression(raw):
         say(f"  {indented(regression)}", colour="red" if regression.startswith("Regressed") else None)
     if trials:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from velodrome.keys import ENV_ENTRIES, ENV_NODES
+from velodrome.keys import ENV_ENTRIES, ENV_NODES, ENV_TAKEN_OVER
 from velodrome.metrics import MetricKey
-from velodrome.plan import Plan, Trial, objective_key
+from velodrome.plan import Plan, Trial, objective_key, read_spans
 from velodrome.spec import BenchmarkJob
 from velodrome.units import quantity
 
@@ -24,6 +24,11 @@ def state(job: Raw) -> str:
         if kind in held:
             return kind
     return "Running" if "Reconciling" in held else "Pending"
+
+
+def taken_over(job: Raw) -> str:
+    """What it took over from another job, in a sentence; empty where it was not to."""
+    return str(job.get("status", {}).get("takenOver", {}).get("message", ""))
 
 
 def regression(job: Raw) -> str:
@@ -116,7 +121,8 @@ def attempts(plan: Plan, pods: Sequence[Raw]) -> list[TrialPod]:
         environment = {item["name"]: item.get("value", "") for item in pod["spec"]["containers"][0].get("env", ())}
         nodes = int(environment.get(ENV_NODES) or 1)
         entries = tuple(int(part) for part in environment.get(ENV_ENTRIES, "").split(",") if part)
-        indexes = plan.indexes(entries) if entries else tuple(range(len(plan)))
+        taken_over = read_spans(environment.get(ENV_TAKEN_OVER, ""), len(plan))
+        indexes = plan.indexes(entries or range(len(plan.configs)), taken_over)
         trial = plan.trial(indexes[int(index) // nodes])
         phase = pod.get("status", {}).get("phase", "Pending")
         found.append(TrialPod(metadata["name"], trial, int(index) % nodes, phase, metadata["creationTimestamp"]))
