@@ -15,13 +15,12 @@ import asyncio
 import contextlib
 import json
 import multiprocessing
-import os
 import random
 import shutil
-import subprocess
-import tempfile
+import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import redis
@@ -29,14 +28,9 @@ import redis
 from velodrome import keys
 from velodrome.plan import Plan, plan
 from velodrome.results.records import (
-    DatasetFacts,
-    Environment,
     EpochPoint,
-    GrantedResources,
-    Hardware,
     JobInfo,
     ResultReport,
-    Software,
     TrialResult,
     utc,
 )
@@ -49,16 +43,14 @@ from velodrome_operator.cluster import Cluster
 from velodrome_operator.collection import Collection
 from velodrome_operator.races import Races
 
+sys.path.append(str(Path(__file__).parents[1]))
+
+from benchmarks.fixtures import DATASET, ENVIRONMENT, redis_server
+
 GOAL = 1.2
 TRIALS = 500
 TROUBLED = "troubled"
-FACTS = DatasetFacts(name="digits", digest="sha256:" + "0" * 64, train_samples=1294, validation_samples=143,
-                     test_samples=360, shape=(1, 8, 8), classes=tuple("0123456789"))  # fmt: skip
-ENVIRONMENT = Environment(
-    hardware=Hardware(cpu_model="AMD EPYC 7763 64-Core Processor", cpu_count=64),
-    software=Software(velodrome="0.1.0", python="3.11.7", framework="torch 2.15.0"),
-    resources=GrantedResources(cpus=2),
-)
+DURABLE = ("--appendonly", "yes", "--appendfsync", "always")
 METRICS = dict.fromkeys(("accuracy", "top5_accuracy", "precision", "recall", "f1", "loss", "parameters"), 0.5)
 
 
@@ -67,6 +59,10 @@ class Pods(Cluster):
 
     def __init__(self) -> None:
         pass
+
+    async def jobs(self, *_: Any) -> AsyncIterator[dict[str, Any]]:
+        for raw in list[dict[str, Any]]():
+            yield raw
 
     async def pods(self, *_: Any) -> AsyncIterator[dict[str, Any]]:
         await asyncio.sleep(9)
@@ -104,7 +100,7 @@ def result(of: Plan, uid: str, index: int, epochs: int = 15, attempt: str | None
     )  # fmt: skip
     found = TrialResult(
         job_uid=uid, index=index, entry=trial.entry, repeat=trial.repeat, seed=trial.seed, trial_id=trial.id,
-        attempt=attempt or f"{uid}-{index}", outcome="Succeeded", metrics=METRICS, curves=curves, dataset=FACTS,
+        attempt=attempt or f"{uid}-{index}", outcome="Succeeded", metrics=METRICS, curves=curves, dataset=DATASET,
         environment=ENVIRONMENT, started_at=now, finished_at=now,
     )  # fmt: skip
     return ResultReport(result=found).model_dump_json()
@@ -183,22 +179,6 @@ CASES: dict[str, Callable[[redis.Redis, str, float], None]] = {
 }  # fmt: skip
 
 
-@contextlib.contextmanager
-def server(binary: str) -> Iterator[str]:
-    """The URL of an empty Redis."""
-    with tempfile.TemporaryDirectory(prefix="vd-") as folder:
-        options = ("--port", "0", "--unixsocket", f"{folder}/s", "--dir", folder, "--save", "", "--appendonly", "yes")
-        process = subprocess.Popen([binary, *options, "--appendfsync", "always"], stdout=subprocess.DEVNULL)
-        url = f"unix://{folder}/s"
-        try:
-            while not os.path.exists(f"{folder}/s"):  # noqa: PTH110 - it is a socket
-                time.sleep(0.01)
-            yield url
-        finally:
-            process.terminate()
-            process.wait()
-
-
 def watched(store: Store, of: Plan, uids: Sequence[str]) -> Races:
     """The races, with a pod for each trial."""
     races = Races()
@@ -228,7 +208,11 @@ def watched(store: Store, of: Plan, uids: Sequence[str]) -> Races:
 def run(binary: str, count: int, seconds: float, spoil: Callable[[redis.Redis, str, float], None]) -> list[float]:
     """Seconds from report to acceptance, of every result of the honest races."""
     uids = [f"race-{number}" for number in range(count)]
-    with server(binary) as url, contextlib.closing(redis.Redis.from_url(url)) as client, Timed(connect(url)) as store:
+    with (
+        redis_server(binary, "--appendonly", "yes", "--appendfsync", "always") as url,
+        contextlib.closing(redis.Redis.from_url(url)) as client,
+        Timed(connect(url)) as store,
+    ):
         races = watched(store, planned(), [*uids, TROUBLED])
         access = Access(connect(url), "secret", "redis:6379")
         collection = Collection(races, store, Pods(), lambda _: None, access.probe, seal=access.remove)

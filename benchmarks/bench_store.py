@@ -16,36 +16,35 @@ import random
 import shutil
 import statistics
 import subprocess
-import tempfile
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import redis
 
 from velodrome import keys
 from velodrome.collector import Collector
-from velodrome.errors import StoreUnavailable
 from velodrome.metrics import MetricKey
 from velodrome.plan import Plan, plan
 from velodrome.results.cohorts import cohort_of
 from velodrome.results.records import (
-    DatasetFacts,
-    Environment,
     EpochPoint,
-    GrantedResources,
-    Hardware,
     JobInfo,
     Observed,
     ResultReport,
-    Software,
     TrialRecord,
     TrialResult,
 )
 from velodrome.spec import BenchmarkJob
 from velodrome.store import Store, open_store
 from velodrome.store.decoding import forget
+
+sys.path.append(str(Path(__file__).parents[1]))
+
+from benchmarks.fixtures import DATASET, ENVIRONMENT, redis_server
 
 BATCH = 500
 READS = 1000
@@ -58,20 +57,6 @@ METRICS = (
     "latency_p99_seconds{batch_size=1}", "latency_p99_seconds{batch_size=64}",
     "inference_samples_per_second{batch_size=64}",
 )  # fmt: skip
-DATASET = DatasetFacts(
-    name="digits", digest="sha256:" + "0" * 64, train_samples=1294, validation_samples=143, test_samples=360,
-    shape=(1, 8, 8), classes=tuple("0123456789"),
-)  # fmt: skip
-ENVIRONMENT = Environment(
-    hardware=Hardware(cpu_model="AMD EPYC 7763 64-Core Processor", cpu_count=64),
-    software=Software(
-        velodrome="0.1.0",
-        python="3.11.7",
-        framework="torch 2.15.0",
-        libraries={"numpy": "2.4.6", "scikit-learn": "1.8.0", "torchmetrics": "1.9.0", "torchvision": "0.27.0"},
-    ),
-    resources=GrantedResources(cpus=2, memory_limit_bytes=2**33),
-)
 OBSERVED = Observed(executor="local", node="bench", run_seconds=3.5)
 
 
@@ -154,27 +139,6 @@ class Job:
             yield [self.record(index) for index in range(first, min(first + BATCH, len(self.plan)))]
 
 
-@contextlib.contextmanager
-def server(binary: str, *options: str) -> Iterator[str]:
-    """The URL of a server that runs inside the block."""
-    with tempfile.TemporaryDirectory(prefix="vd-") as folder:
-        socket = f"{folder}/redis.sock"
-        base = (binary, "--port", "0", "--unixsocket", socket, "--dir", folder, "--save", "")
-        process = subprocess.Popen((*base, *options), stdout=subprocess.DEVNULL)
-        try:
-            with open_store(f"unix://{socket}") as store:
-                for _ in range(200):
-                    try:
-                        store.ping()
-                        break
-                    except StoreUnavailable:
-                        time.sleep(0.05)
-            yield f"unix://{socket}"
-        finally:
-            process.terminate()
-            process.wait()
-
-
 def accept_all(store: Store, job: Job) -> list[float]:
     """Accepts every record of the job; the seconds of each batch."""
     store.register(job.info)
@@ -196,13 +160,13 @@ def bench_accept(binary: str) -> None:
         ("appendfsync everysec", ("--appendonly", "yes")),
         ("appendfsync always", ("--appendonly", "yes", "--appendfsync", "always")),
     ):
-        with server(binary, *options) as url, open_store(url) as store:
+        with redis_server(binary, *options) as url, open_store(url) as store:
             report(f"accept, {name}", [second for job in jobs for second in accept_all(store, job)])
     for name, options in (
         ("everysec", ("--appendonly", "yes")),
         ("always", ("--appendonly", "yes", "--appendfsync", "always")),
     ):
-        with server(binary, *options) as url, open_store(url) as store:
+        with redis_server(binary, *options) as url, open_store(url) as store:
             report(f"read, judge and accept, appendfsync {name}", [collect(store, url, job) for job in jobs])
 
 
@@ -231,7 +195,7 @@ def report(what: str, seconds: list[float]) -> None:
 
 def bench_ranking(binary: str, entries: int, repeats: int, jobs: int) -> None:
     """Reading a ranking's values from a board of entries x repeats x jobs records."""
-    with server(binary, "--appendonly", "no") as url, open_store(url) as store:
+    with redis_server(binary, "--appendonly", "no") as url, open_store(url) as store:
         seconds = [second for number in range(jobs) for second in accept_all(store, Job.make(number, entries, repeats))]
         records = entries * repeats * jobs
         print(f"\n{entries:,} entries x {repeats} seeds x {jobs} jobs = {records:,} records on one board")

@@ -91,7 +91,9 @@ class Service:
         )
         self.pruner = Pruner(deleter, races, cluster, options.retention, namespace, cluster.now)
         gateway = options.settings.pushgateway
-        self.cleaner = gateway and Cleaner(Gateway(gateway), lambda: running(races), namespace, RESYNC_SECONDS)
+        self.cleaner: Cleaner | None = None
+        if gateway:
+            self.cleaner = Cleaner(Gateway(gateway), lambda: running(races), namespace, RESYNC_SECONDS)
 
     def workers(self) -> Iterator[Coroutine[Any, Any, None]]:
         """What runs until it is cancelled, whatever happens in it."""

@@ -24,6 +24,7 @@ import pytest
 from prometheus_client import push_to_gateway
 
 from velodrome import keys
+from velodrome.errors import TryAgain
 from velodrome.monitoring import telemetry
 from velodrome.monitoring.pushgateway import YOUNG_SECONDS, Group, RunningTrials, grouping
 from velodrome.results.records import REPORT, ResultReport
@@ -447,7 +448,7 @@ def test_a_gateway_that_lists_without_end_is_read_no_further(
 ) -> None:
     monkeypatch.setattr(cleaning, "_LIST_BYTES", 100)
     push(pushgateway, "team", "race", "a", 0)
-    with pytest.raises(ValueError, match="it lists more than"):
+    with pytest.raises(TryAgain, match="it lists more than"):
         in_a_loop(cleaned(pushgateway, RunningTrials()))
 
 

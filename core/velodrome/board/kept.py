@@ -19,7 +19,7 @@ from velodrome import __version__
 from velodrome.board.document import ObjectiveDocument, objective_document, reading_of
 from velodrome.board.latest import Latest, latest_of
 from velodrome.board.reading import BoardReader, ObjectiveReading
-from velodrome.errors import SchemaUnsupported, StoreRefused
+from velodrome.errors import ActionNeeded
 from velodrome.metrics import MetricKey
 from velodrome.results.objectives import BoardObjective
 from velodrome.store.readings import KeptReading
@@ -53,7 +53,7 @@ def keep(store: Store, board: str) -> tuple[Latest, ...]:
     try:
         readings = [reader.judged(reader.objective(objective)) for objective in reader.objectives]
         store.keep_reading(board, version, parts(readings))
-    except (StoreRefused, SchemaUnsupported) as error:
+    except ActionNeeded as error:
         log.info("board %s is not kept as it was read: %s", board, error)
     return found
 
