@@ -98,11 +98,14 @@ def _lines(
 
 
 def _outcome_lines(record: TrialRecord) -> Iterator[str]:
-    from velodrome.units import clock_time, duration
+    from datetime import UTC, datetime
+
+    from velodrome.units import clock_time, duration, from_the_future
 
     result = record.result
     seconds = (result.finished_at - result.started_at).total_seconds()
-    when = clock_time(result.finished_at)
+    at = result.finished_at
+    when = f"{clock_time(at)}{from_the_future(at, datetime.now(UTC))}"
     words = f"{result.outcome} at {when} after {duration(seconds)}, seed {result.seed}, attempt {result.attempt}"
     if record.observed.retries:
         words += f", {text.counted(record.observed.retries, 'try', 'tries')} before"
