@@ -150,7 +150,7 @@ def ago(seconds: float) -> str:
     ahead = seconds < -_CLOCKS_DIFFER
     for size, one, many in ((86400, "day", "days"), (3600, "h", "h"), (60, "min", "min")):
         if abs(seconds) >= size and (ahead or seconds > 0):
-            count = int(abs(seconds) // size)
+            count = round(-seconds / size) if ahead else int(seconds // size)
             words = f"{count} {one if count == 1 else many}"
             return f"in {words}" if ahead else f"{words} ago"
     return "just now" if seconds < 10 else f"{int(seconds)} s ago"

@@ -29,7 +29,7 @@ from velodrome.machine.race.race import choose_uid, race
 from velodrome.machine.redis.server import OwnRedis
 from velodrome.plan import Plan, local_uid, plan
 from velodrome.results.records import TrialRecord, utc
-from velodrome.results.registration import job_document, job_info
+from velodrome.results.registration import job_info, stored_document
 from velodrome.spec import validate
 from velodrome.store import Store, TrialSummary, open_store
 from velodrome.store.edge import connect
@@ -536,7 +536,7 @@ def test_the_spec_that_runners_read_is_the_job_itself() -> None:
             {"name": "b", "model": {"name": "velodrome/mlp", "args": {"hidden": 8}}},
         ],
     )
-    again = plan(validate(json.loads(json.dumps(job_document(made.job)))))
+    again = plan(validate(json.loads(json.dumps(stored_document(made.job)))))
     assert again.configs == made.configs
     assert local_uid(again) == local_uid(made)
     assert again.configs["a"].training.early_stopping is None

@@ -10,7 +10,7 @@ import pytest
 
 from velodrome.plan import entry_id, plan
 from velodrome.results.records import JobInfo, Observed, TrialRecord, TrialResult
-from velodrome.results.registration import job_document
+from velodrome.results.registration import stored_document
 from velodrome.spec import parse_jobs
 from velodrome_leaderboard.documents import job_yaml, trials_csv
 
@@ -30,7 +30,7 @@ spec:
 (SPEC,) = parse_jobs(JOB)
 INFO = JobInfo(
     uid="u", name="tiny", namespace="default", board="digits", created_at=AT, trials=4, repeats=2,
-    entries=("plain", "007"), document=job_document(SPEC),
+    entries=("plain", "007"), document=stored_document(SPEC),
 )  # fmt: skip
 
 
@@ -40,7 +40,7 @@ def test_the_file_of_a_job_is_that_job() -> None:
 
 def test_what_an_entry_turns_off_stays_off() -> None:
     (spec,) = parse_jobs(JOB.replace("training: {batchSize: 32}", "training: {earlyStopping: null}"))
-    info = INFO.model_copy(update={"document": job_document(spec)})
+    info = INFO.model_copy(update={"document": stored_document(spec)})
     assert plan(parse_jobs(job_yaml(info))[0]).configs == plan(spec).configs
     assert "earlyStopping: null" in job_yaml(info, "007")
 

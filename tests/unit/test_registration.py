@@ -10,7 +10,7 @@ import pytest
 
 from velodrome.plan import local_uid, plan
 from velodrome.results.records import parse_job
-from velodrome.results.registration import failed_result, job_document, job_info
+from velodrome.results.registration import failed_result, job_info, stored_document
 from velodrome.spec import parse_jobs, validate
 
 AT = datetime(2026, 5, 4, tzinfo=UTC)
@@ -35,17 +35,17 @@ TINY = {
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_the_document_is_the_same_job(path: Path) -> None:
     for job in parse_jobs(path.read_text(encoding="utf-8")):
-        again = validate(json.loads(json.dumps(job_document(job))))
+        again = validate(json.loads(json.dumps(stored_document(job))))
         assert plan(again).configs == plan(job).configs
         assert local_uid(plan(again)) == local_uid(plan(job))
-        assert job_document(again) == job_document(job)
+        assert stored_document(again) == stored_document(job)
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_the_document_of_a_file_is_the_same_on_one_machine_and_on_a_cluster(path: Path) -> None:
     for job in parse_jobs(path.read_text(encoding="utf-8")):
         applied = as_an_api_server_has_it(job.model_dump(mode="json", by_alias=True, exclude_unset=True))
-        assert job_document(validate(applied)) == job_document(job)
+        assert stored_document(validate(applied)) == stored_document(job)
 
 
 def as_an_api_server_has_it(document: dict[str, object]) -> dict[str, object]:
@@ -67,7 +67,7 @@ def as_an_api_server_has_it(document: dict[str, object]) -> dict[str, object]:
 
 def test_an_entry_that_turns_something_off_does_so_again() -> None:
     job = validate(TINY)
-    document = job_document(job)
+    document = stored_document(job)
     assert document["spec"]["entries"][1]["training"] == {"earlyStopping": None}
     assert plan(validate(document)).configs["b"].training.early_stopping is None
 
@@ -86,7 +86,7 @@ def test_documents_of_version_0_1_0_are_read_as_the_jobs_that_they_are() -> None
     assert jobs
     for info in jobs:
         job = validate(info.document)
-        assert plan(validate(job_document(job))).configs == plan(job).configs
+        assert plan(validate(stored_document(job))).configs == plan(job).configs
 
 
 def test_a_trial_whose_process_said_nothing_is_recorded_as_it_was_planned() -> None:

@@ -26,11 +26,11 @@ def job_info(plan: Plan, uid: str, created_at: datetime) -> JobInfo:
         trials=len(plan),
         repeats=job.spec.trials.repeats,
         entries=tuple(plan.configs),
-        document=job_document(job),
+        document=stored_document(job),
     )
 
 
-def job_document(job: BenchmarkJob) -> dict[str, Any]:
+def stored_document(job: BenchmarkJob) -> dict[str, Any]:
     """The job in its shortest form: what differs from the defaults of its API version. Reading it gives the same job.
 
     An API server writes defaults, its uid and notes of its clients into an object. None of that is in here, so a file

@@ -18,7 +18,7 @@ from velodrome.machine.race.past import changed_code, taken_over
 from velodrome.own_code import plan_code
 from velodrome.plan import Plan, local_uid
 from velodrome.results.records import utc
-from velodrome.results.registration import job_document, job_info
+from velodrome.results.registration import job_info, stored_document
 from velodrome.store import Store
 
 
@@ -43,7 +43,7 @@ def race(
     uid = connection.ask(lambda store: choose_uid(store, plan, code, fresh=fresh))
     lock = lock_job(home, uid, plan.job.metadata.name)
     try:
-        write_private(home.job(uid) / "spec.json", json.dumps(job_document(plan.job)).encode())
+        write_private(home.job(uid) / "spec.json", json.dumps(stored_document(plan.job)).encode())
         said = connection.ask(lambda store: changed_code(store, plan, uid, code))
         connection.ask(lambda store: store.register(job_info(plan, uid, utc(clock()))))
         if not fresh and uid == local_uid(plan, 0, code):
