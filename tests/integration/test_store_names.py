@@ -10,6 +10,7 @@ from unittest.mock import patch
 import pytest
 
 from velodrome import keys
+from velodrome.board.latest import latest
 from velodrome.errors import SchemaUnsupported
 from velodrome.metrics import MetricKey
 from velodrome.results.cohorts import cohort_of
@@ -17,7 +18,6 @@ from velodrome.results.marks import Baseline
 from velodrome.store import Store, export_lines, import_lines, open_store
 from velodrome.store.deletion import DeletionTarget, open_deleter
 from velodrome.trends.history import read_history
-from velodrome.trends.latest import latest
 
 if TYPE_CHECKING:
     from tests.integration.conftest import Race, RedisServer

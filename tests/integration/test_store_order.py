@@ -11,12 +11,12 @@ import pytest
 
 from tests.integration.conftest import START
 from velodrome import keys
+from velodrome.board.latest import latest
 from velodrome.metrics import MetricKey
 from velodrome.results.cohorts import cohort_of
 from velodrome.store import Store, export_lines, import_lines, open_store
 from velodrome.store.deletion import DeletionTarget, open_deleter
 from velodrome.trends.history import read_history
-from velodrome.trends.latest import latest
 
 if TYPE_CHECKING:
     from tests.integration.conftest import Race, RedisServer
