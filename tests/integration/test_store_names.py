@@ -114,6 +114,7 @@ def test_a_document_that_boards_can_not_read_is_refused_and_costs_itself_where_i
     assert [job.uid for job in store.jobs()] == ["good"]
     assert [job.uid for job in read_history(store, "digits").jobs] == ["good"]
     assert {one.comparison.job_uid for one in latest(store, "digits")} == {"good"}
+    assert store.board_entries("digits") == []  # the broken job is the newest that has them
     assert any("velodrome:job:bad:info" in words for words in store.left_out)
     assert import_lines(other, export_lines(store)).rejected_count == 0
 

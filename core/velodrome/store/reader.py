@@ -206,12 +206,12 @@ class Reader:
             text_of(entry): text_of(text.rpartition(b"\n")[2])
             for entry, text in sorted(self._redis.fields(keys.board_entries(board)).items())
         }
-        jobs = {job.uid: job for job in self._jobs_of(sorted(set(newest.values()))) if job is not None}
+        jobs = {job.uid: job for job in self._readable_jobs(sorted(set(newest.values())))}
         states = {uid: self._entries(job) for uid, job in jobs.items()}
         return [(jobs[uid], states[uid][entry]) for entry, uid in newest.items() if entry in states.get(uid, {})]
 
     def cohorts(self, board: str, key: str) -> list[CohortSummary]:
-        """The cohorts in which a board has values of a metric key, the one with the newest value first."""
+        """The cohorts in which a board has values of a metric key, the one of the newest job first."""
         where = keys.board_cohorts(board, key)
         fields = self._redis.fields(where)
         ids = self._redis.parsed(decoding.cohort_ids, fields, where)
