@@ -112,8 +112,8 @@ def _outcome_lines(record: TrialRecord) -> Iterator[str]:
     yield text.line(words)
     source = record.taken_from
     if source is not None:
-        where = f"{source.job_uid}/{source.index}"
-        yield text.line(f"Taken over from job {source.job_name}, which measured it: velodrome show {where}")
+        look = text.command("velodrome", "show", f"{source.job_uid}/{source.index}")
+        yield text.line(f"Taken over from job {source.job_name}, which measured it: {look}")
     claimed = record.observed.claimed
     if claimed is not None:
         said = f"{claimed.started_at.isoformat()} to {claimed.finished_at.isoformat()}"
