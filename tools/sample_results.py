@@ -256,27 +256,28 @@ def accept(store: Store, made: Race, records: Sequence[TrialRecord], progress: S
 
 def fill(store: Store, now: datetime) -> None:
     """Several boards: one done with a tie and failures, one running, one on two machines, one with many entries."""
-    more = dict(DIGITS) | {"lstm-wide": Rider("velodrome/lstm", 0.95, 0.0011, 520e6, spread=0.01)}
-    nan = ("LossNotFinite", "the loss became nan in epoch 4: lower training.optimizer.learningRate")
-    done = race("sample-digits", now - timedelta(minutes=7), riders=more)
-    finish(store, done, {"lstm-wide": nan})
-    accept(store, done, [done.record(done.trials[3], attempt="sample-2")])
+    for made in nights(now):
+        finish(store, made)
 
     old = race("sample-old", now - timedelta(days=3), name="digits-laptop", board="digits", machine="Sample laptop CPU")
     finish(store, old)
-
-    running = race("sample-running", now - timedelta(seconds=50), name="fashion", board="fashion-mnist")
-    store.register(running.info)
-    at_work = [running.progress(trial, 0.2 + 0.3 * place, now) for place, trial in enumerate(running.trials[11:13])]
-    accept(store, running, [running.record(trial) for trial in running.trials[:11]], at_work)
 
     stopped = race("sample-stopped", now - timedelta(hours=5), name="night-run", board="sweep")
     store.register(stopped.info)
     accept(store, stopped, [stopped.record(trial) for trial in stopped.trials[:7]])
 
     finish(store, many(now - timedelta(hours=1), 120))
-    for made in nights(now):
-        finish(store, made)
+
+    more = dict(DIGITS) | {"lstm-wide": Rider("velodrome/lstm", 0.95, 0.0011, 520e6, spread=0.01)}
+    nan = ("LossNotFinite", "the loss became nan in epoch 4: lower training.optimizer.learningRate")
+    done = race("sample-digits", now - timedelta(minutes=7), riders=more)
+    finish(store, done, {"lstm-wide": nan})
+    accept(store, done, [done.record(done.trials[3], attempt="sample-2")])
+
+    running = race("sample-running", now - timedelta(seconds=50), name="fashion", board="fashion-mnist")
+    store.register(running.info)
+    at_work = [running.progress(trial, 0.2 + 0.3 * place, now) for place, trial in enumerate(running.trials[11:13])]
+    accept(store, running, [running.record(trial) for trial in running.trials[:11]], at_work)
 
 
 def nights(now: datetime, jobs: int = 44) -> Iterable[Race]:

@@ -69,8 +69,11 @@ INBOX_MAXIMUM = 20_000
 
 # What the collector keeps, in one Redis database (no Redis Cluster: a batch is accepted by one script over many keys).
 # Times are whole microseconds since 1970.
-JOBS = f"{PREFIX}:jobs"  # sorted set of uids by creation
-BOARDS = f"{PREFIX}:boards"  # sorted set of names by their newest job or result
+# A place is a number that orders: what was registered or accepted later has a larger one, whatever clocks said. It is a
+# time as long as clocks only go forward, and was always one in version 0.1.0: docs/decisions/0025.
+JOBS = f"{PREFIX}:jobs"  # sorted set of uids by place
+BOARDS = f"{PREFIX}:boards"  # sorted set of names by the place of their newest job or result
+BOARD_TIMES = f"{PREFIX}:boards:times"  # hash: board -> when it last got a job or a result
 CHANGES = f"{PREFIX}:changes"  # hash: results:BOARD and marks:BOARD -> how often they changed
 COHORTS = f"{PREFIX}:cohorts"  # hash: cohort id -> its conditions, JSON
 
@@ -103,17 +106,19 @@ def of_job(uid: str) -> tuple[str, ...]:
 
 
 def board_jobs(board: str) -> str:
-    """Sorted set of the uids of a board's jobs by creation."""
+    """Sorted set of the uids of a board's jobs by place."""
     return f"{PREFIX}:board:{board}:jobs"
 
 
 def board_entries(board: str) -> str:
-    """Hash: entry name -> age and uid of the newest job that has it."""
+    """Hash: entry name -> age (place and uid, hexadecimal) and uid of the newest job that has it."""
     return f"{PREFIX}:board:{board}:entries"
 
 
 def board_cohorts(board: str, key: str) -> str:
-    """Hash of a metric key's cohorts: samples:ID counts values that rank, last:ID is when the newest was accepted."""
+    """Hash of a metric key's cohorts: samples:ID counts values that rank, last:ID is when the newest was accepted, and
+    order:ID is the place of the newest job that has any, hexadecimal; version 0.1.0 wrote none.
+    """
     return f"{PREFIX}:board:{board}:cohorts:{key}"
 
 

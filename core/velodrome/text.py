@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import unicodedata
 from collections.abc import Iterator
 from functools import lru_cache
@@ -74,6 +75,11 @@ def within(text: str, octets: int) -> str:
     if len(encoded) <= octets:
         return text
     return encoded[: octets - len(_CUT.encode())].decode("utf-8", "ignore") + _CUT
+
+
+def command(*words: object) -> str:
+    """A command for people to copy: each word quoted for a shell where it has to be."""
+    return line(shlex.join(map(str, words)))
 
 
 def counted(number: int, one: str, many: str | None = None) -> str:

@@ -136,10 +136,21 @@ def _zone(at: datetime) -> str:
     return f"UTC{sign}{minutes // 60:02}:{minutes % 60:02}" if ahead else "UTC"
 
 
+_CLOCKS_DIFFER = 300.0  # seconds: clocks that are kept by NTP differ by less
+
+
+def from_the_future(at: datetime, now: datetime) -> str:
+    """What stands behind a time that can't be yet, such as ` (in 40 days)`; nothing behind all others."""
+    words = ago((now - at).total_seconds())
+    return f" ({words})" if words.startswith("in ") else ""
+
+
 def ago(seconds: float) -> str:
-    """How long ago, roughly: `just now`, `5 min ago`, `3 days ago`."""
+    """How long ago, roughly: `just now`, `5 min ago`, `3 days ago`; `in 40 days` where a clock was far ahead."""
+    ahead = seconds < -_CLOCKS_DIFFER
     for size, one, many in ((86400, "day", "days"), (3600, "h", "h"), (60, "min", "min")):
-        if seconds >= size:
-            count = int(seconds // size)
-            return f"{count} {one if count == 1 else many} ago"
+        if abs(seconds) >= size and (ahead or seconds > 0):
+            count = round(-seconds / size) if ahead else int(seconds // size)
+            words = f"{count} {one if count == 1 else many}"
+            return f"in {words}" if ahead else f"{words} ago"
     return "just now" if seconds < 10 else f"{int(seconds)} s ago"

@@ -98,6 +98,10 @@ class ResultSource:
     def rejections(self, uid: str) -> list[Rejection]:
         return _rejections(self.url, uid)
 
+    def left_out(self) -> tuple[str, ...]:
+        """What this process could not read so far, one sentence for each."""
+        return _store(self.url).left_out
+
     def export(self, uid: str) -> str:
         """The job's JSON lines, read now."""
         return "".join(f"{line}\n" for line in export_lines(_store(self.url), uid=uid))

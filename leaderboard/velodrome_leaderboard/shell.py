@@ -43,6 +43,8 @@ def show(render: Render) -> None:
     st.html(_STYLE)
     try:
         render(source())
+        if left_out := source().left_out():
+            st.html(markup.alert("Some of what is stored is left out, as it can't be read.", left_out))
     except TryAgain as error:
         st.html(markup.alert("The results can't be read right now.", [str(error)], "busy"))
         _wait()

@@ -14,6 +14,7 @@ from typing import Any
 
 from velodrome.errors import SpecError
 from velodrome.plan import Plan
+from velodrome.results.registration import job_info
 from velodrome.store import Store, TrialSummary
 from velodrome.trends.verdicts import AWAITING_CONFIRMATION
 from velodrome_operator import status, takeover, texts
@@ -27,7 +28,7 @@ from velodrome_operator.outcome import Ending, jobs_without_pods
 from velodrome_operator.ownership import parent_uid
 from velodrome_operator.pass_input import Observation
 from velodrome_operator.races import Race, Races
-from velodrome_operator.records import job_info, missing_record
+from velodrome_operator.records import missing_record
 from velodrome_operator.refusals import Refusals
 from velodrome_operator.standings import standings
 from velodrome_operator.status_writer import StatusWriter
@@ -124,7 +125,7 @@ class Reconciler:
         first failed one said. Sees to it that the job is registered and has its user. Called off the event loop.
         """
         if race.uid not in self._registered:
-            self._store.register(job_info(race, planned))
+            self._store.register(job_info(planned, race.uid, race.parent.created_at))
             self._registered.add(race.uid)
         if race.logbook.poison is None:
             self._access.grant(race.uid)

@@ -11,6 +11,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import redis
@@ -197,6 +198,26 @@ def test_a_server_that_can_not_start_says_why(home: Home, program: Program) -> N
     assert "Bad file format" in str(caught.value)
     assert str(home.redis) in str(caught.value)
     assert OwnRedis(home, program).pid() is None
+
+
+def test_on_a_full_disk_results_can_be_read_and_nothing_is_written(
+    home: Home, program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with OwnRedis(home, program) as own, client(own) as asked:
+        asked.set("key", "value")
+
+    def files() -> dict[Path, bytes]:
+        """What there is but for the server's log, and for who holds a lock."""
+        kept = (path for path in home.folder.rglob("*") if path.is_file() and path.suffix not in (".log", ".lock"))
+        return {path: path.read_bytes() for path in kept}
+
+    before = files()
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=0))
+    with pytest.raises(LocalError, match="0 MiB left"), OwnRedis(home, program):
+        pass
+    with OwnRedis(home, program, writes=False) as own, client(own) as asked:
+        assert asked.get("key") == b"value"
+    assert files() == before
 
 
 def test_results_of_a_newer_server_are_refused_by_an_older_one(home: Home, redis_binary: str) -> None:

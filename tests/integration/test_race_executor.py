@@ -25,10 +25,11 @@ from velodrome.machine.processes.stop import Stop
 from velodrome.machine.race import events, executor, running
 from velodrome.machine.race.connection import Connection
 from velodrome.machine.race.executor import Finish, RaceSettings
-from velodrome.machine.race.race import choose_uid, document, job_info, race
+from velodrome.machine.race.race import choose_uid, race
 from velodrome.machine.redis.server import OwnRedis
 from velodrome.plan import Plan, local_uid, plan
-from velodrome.results.records import TrialRecord
+from velodrome.results.records import TrialRecord, utc
+from velodrome.results.registration import job_info, stored_document
 from velodrome.spec import validate
 from velodrome.store import Store, TrialSummary, open_store
 from velodrome.store.edge import connect
@@ -535,7 +536,7 @@ def test_the_spec_that_runners_read_is_the_job_itself() -> None:
             {"name": "b", "model": {"name": "velodrome/mlp", "args": {"hidden": 8}}},
         ],
     )
-    again = plan(validate(json.loads(json.dumps(document(made.job)))))
+    again = plan(validate(json.loads(json.dumps(stored_document(made.job)))))
     assert again.configs == made.configs
     assert local_uid(again) == local_uid(made)
     assert again.configs["a"].training.early_stopping is None
@@ -545,6 +546,6 @@ def test_generations_are_counted_from_what_is_registered(track: Track) -> None:
     made = job()
     with track.store() as store:
         assert choose_uid(store, made, {}, fresh=False) == choose_uid(store, made, {}, fresh=True) == local_uid(made, 0)
-        store.register(job_info(made, local_uid(made, 0), 0.0))
+        store.register(job_info(made, local_uid(made, 0), utc(0.0)))
         assert choose_uid(store, made, {}, fresh=False) == local_uid(made, 0)
         assert choose_uid(store, made, {}, fresh=True) == local_uid(made, 1)

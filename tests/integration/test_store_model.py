@@ -74,7 +74,10 @@ class Trial:
 
 
 class StoreMachine(RuleBasedStateMachine):
-    """Three jobs share a board, of which two are of one moment; results come early, late, twice and contradictory."""
+    """Three jobs share a board, of which two are of one moment; they are registered in any order.
+
+    Results come early, late, twice and contradictory.
+    """
 
     server: RedisServer
     make_race: type[Race]
@@ -209,12 +212,12 @@ class StoreMachine(RuleBasedStateMachine):
             if record.result.outcome == "Succeeded" and cohort is not None:
                 by_entry = values.setdefault(cohort.id, {})
                 by_entry.setdefault(record.result.entry, {}).setdefault(race.uid, []).append(record)
-        created = {race.uid: race.created for race in self.races}
+        registered = {uid: number for number, uid in enumerate(self.trials)}
         expected = {}
         for cohort_id, by_entry in values.items():
             rows: dict[str, Ranked] = {}
             for entry, by_uid in by_entry.items():
-                newest = max(by_uid, key=lambda uid: (created[uid], uid))
+                newest = max(by_uid, key=registered.__getitem__)
                 samples = {record.result.seed: record.result.metrics[key] for record in by_uid[newest]}
                 rows[entry] = (newest, samples, max(record.accepted_at for record in by_uid[newest]))
             last = max(r.accepted_at for by_uid in by_entry.values() for records in by_uid.values() for r in records)

@@ -7,6 +7,7 @@ import shutil
 import stat
 import subprocess
 import sys
+import tempfile
 from collections import namedtuple
 from pathlib import Path
 
@@ -58,6 +59,13 @@ def test_a_disk_that_is_nearly_full_is_told_before_a_race(tmp_path: Path, monkey
         open_home({"VELODROME_HOME": str(tmp_path)})
 
 
+def test_reading_asks_for_no_room_and_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = namedtuple("usage", "total used free")  # noqa: PYI024 -- shutil's own answer is one
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(100, 100, 0))
+    monkeypatch.setattr(tempfile, "TemporaryFile", lambda **_: pytest.fail("nothing is to be written"))
+    assert open_home({"VELODROME_HOME": str(tmp_path)}, writes=False).folder == tmp_path
+
+
 @pytest.mark.parametrize("below", ["", "home"], ids=["it", "the folder around it"])
 def test_a_home_that_can_only_be_read(tmp_path: Path, below: str) -> None:
     folder = tmp_path / "locked"
@@ -74,7 +82,8 @@ def test_a_home_that_can_only_be_read(tmp_path: Path, below: str) -> None:
         check=False,
     )
     assert done.returncode == 3, done.stderr
-    assert f"{home}: can't be written (Permission denied)" in done.stderr
+    missing = home if below else home / "redis"
+    assert f"{missing}: can't be written (Permission denied)" in done.stderr
     assert "VELODROME_HOME=FOLDER" in done.stderr
     assert "Traceback" not in done.stderr
 

@@ -58,6 +58,18 @@ def test_what_may_change_in_a_race_changes_no_name() -> None:
     assert Names.of(job(), UID) == Names.of(changed, UID)
 
 
+def test_runners_plan_what_an_entry_turns_off_as_the_operator_does() -> None:
+    entries = [
+        {"name": "a", "model": {"name": "velodrome/mlp"}, "training": {"earlyStopping": None}},
+        {"name": "b", "model": {"name": "velodrome/mlp"}},
+    ]
+    given = job(training={"earlyStopping": {"patience": 2}}, entries=entries)
+    (config_map,) = made(given)["ConfigMap"]
+    (read,) = parse_jobs(config_map["data"]["job.json"])
+    assert plan(read).configs == plan(given).configs
+    assert plan(read).configs["a"].training.early_stopping is None
+
+
 def test_every_child_is_owned_and_none_blocks_deletion() -> None:
     for kind in made(job()).values():
         for child in kind:

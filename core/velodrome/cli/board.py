@@ -8,7 +8,7 @@ import typer
 
 from velodrome.cli.console import say, write_json, write_rows
 from velodrome.cli.options import Json, RedisUrl
-from velodrome.text import line
+from velodrome.text import command, line
 
 if TYPE_CHECKING:
     from velodrome.board.reading import ObjectiveReading
@@ -140,7 +140,8 @@ def _readings(
         return found
     found = tuple(one for one in found if one.cohort and one.cohort.cohort_id == cohort)
     if not found:
-        said = f"{board} has no values in cohort {cohort!r}; `velodrome results {board} --cohorts` lists what there is"
+        look = command("velodrome", "results", board, "--cohorts")
+        said = f"{board} has no values in cohort {cohort!r}; {look} lists what there is"
         raise typer.BadParameter(line(said), param_hint="--cohort")
     return found
 
@@ -185,12 +186,15 @@ def _print_cohorts(store: Store, board: str, objective: str | None, *, form: Lit
 
 
 def _print_jobs(found: list[tuple[JobInfo, Counts]]) -> None:
-    from velodrome.cli.console import output, table
-    from velodrome.units import clock_time
+    from datetime import UTC, datetime
 
+    from velodrome.cli.console import output, table
+    from velodrome.units import clock_time, from_the_future
+
+    now = datetime.now(UTC)
     shown = table("job", "board", "started", "trials", "succeeded", "failed", "uid")
     for job, counts in found:
-        started = clock_time(job.created_at, "%Y-%m-%d %H:%M")
+        started = f"{clock_time(job.created_at, '%Y-%m-%d %H:%M')}{from_the_future(job.created_at, now)}"
         numbers = (str(job.trials), str(counts.succeeded), str(counts.failed))
         shown.add_row(job.name, job.board, started, *numbers, job.uid)
     output().print(shown)

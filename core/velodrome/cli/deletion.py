@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from velodrome.cli.console import ask, say
-from velodrome.text import counted, line
+from velodrome.text import command, counted, line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -86,7 +86,7 @@ def saved(file: Path, lines: Iterator[str]) -> None:
     from velodrome.cli.transfer import write_file
 
     count = write_file(file, lines)
-    say(line(f"{file}: {counted(count, 'line')}; velodrome import {file} brings them back."))
+    say(line(f"{file}: {counted(count, 'line')}; {command('velodrome', 'import', file)} brings them back."))
 
 
 def all_lines(deleter: Deleter, uids: Sequence[str]) -> Iterator[str]:

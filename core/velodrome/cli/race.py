@@ -15,7 +15,7 @@ from velodrome.cli.console import complain, write_json_line, write_record
 from velodrome.cli.exit_codes import FAILED, OK
 from velodrome.cli.options import JobFile, RedisUrl
 from velodrome.cli.outlet import going_on
-from velodrome.text import counted
+from velodrome.text import command, counted, line
 
 EXAMPLES = """\
   velodrome run deploy/examples/digits.yaml
@@ -184,18 +184,18 @@ def _tell_end(plan: Plan, finish: Finish, file: Path) -> None:
     failed = f", {finish.failed} failed" if finish.failed else ""
     counts = f"{finish.succeeded} of {counted(total, 'trial')} succeeded{failed}"
     was, is_ = ("was", "is") if finish.missing == 1 else ("were", "are")
+    again = command("velodrome", "run", file)
     match finish.halt:
         case "maxFailed":
             allowed = plan.job.spec.trials.max_failed
             complain(
                 f"{name} was stopped: {counted(finish.failed, 'trial')} failed and trials.maxFailed is {allowed}; "
-                f"{counts}, {finish.missing} {was} not run.\n  `velodrome show {finish.uid}/INDEX` shows why; "
-                f"once that is mended: velodrome run {file} --retry-failed"
+                f"{counts}, {finish.missing} {was} not run.\n"
+                f"  {command('velodrome', 'show', f'{finish.uid}/INDEX')} shows why; "
+                f"once that is mended: {again} --retry-failed"
             )
         case "interrupted":
-            complain(
-                f"{name} was interrupted; {counts}, {finish.missing} {is_} left.\n  Carry on: velodrome run {file}"
-            )
+            complain(f"{name} was interrupted; {counts}, {finish.missing} {is_} left.\n  Carry on: {again}")
         case None:
             complain(f"{name}: {counts}.")
 
@@ -216,7 +216,8 @@ def _show_rankings(plan: Plan, source: OwnRedis | str, *, json: bool) -> None:
         return
     print_board(board, readings)
     complain(
-        f"\nAgain: velodrome results {board}.   One trial: velodrome show {plan.job.metadata.name}/ENTRY/REPEAT.   "
+        f"\nAgain: {command('velodrome', 'results', board)}   "
+        f"One trial: {command('velodrome', 'show', f'{plan.job.metadata.name}/ENTRY/REPEAT')}   "
         "In a browser: velodrome leaderboard"
     )
 
@@ -234,5 +235,5 @@ def _tell_regressions(plan: Plan, source: OwnRedis | str, uid: str, file: Path) 
     if awaiting:
         complain(
             "One more run with seeds of its own confirms this or does not: set spec.trials.baseSeed to "
-            f"{plan.job.spec.trials.fresh_seed} in {file}, then: velodrome run {file}"
+            f"{plan.job.spec.trials.fresh_seed} in {line(file)}, then: {command('velodrome', 'run', file)}"
         )

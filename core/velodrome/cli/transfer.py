@@ -63,7 +63,7 @@ def import_(
     """Take jobs and results from JSON lines. Importing the same lines again changes nothing."""
     from velodrome.cli.connection import results_store
 
-    with results_store(redis) as store:
+    with results_store(redis, writes=True) as store:
         report = _read(store, file)
     if report.rejected and not report.known_lines:
         first = report.rejected[0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from velodrome import keys
 from velodrome.errors import Problem, SpecError
-from velodrome.spec.document import parse, parse_json
+from velodrome.spec.document import Document, parse, parse_json
 from velodrome.spec.explain import explained
 from velodrome.spec.generated import is_generated, named
 from velodrome.spec.job import BenchmarkJob
@@ -55,7 +55,9 @@ def decode_jobs(content: bytes, source: str) -> tuple[BenchmarkJob, ...]:
 
 
 def parse_jobs(text: str, source: str = "BenchmarkJob") -> tuple[BenchmarkJob, ...]:
-    """Every BenchmarkJob of a text of one or more YAML documents, or of one JSON object.
+    """Every BenchmarkJob of a text of one or more YAML documents, or of one JSON object, as kubectl takes them.
+
+    A List stands for its items. Beside BenchmarkJobs there may be objects of other kinds, which are left out.
 
     Raises:
         SpecError: with the problems of all documents, in the order of the text.
@@ -64,6 +66,7 @@ def parse_jobs(text: str, source: str = "BenchmarkJob") -> tuple[BenchmarkJob, .
         return (validate(parse_json(text), source=source),)
     except (ValueError, RecursionError, SpecError):
         documents, problems = parse(text)  # whatever is wrong is told with its line
+    documents = _benchmark_jobs([one for document in documents for one in _unfolded(document)])
     if not documents and not problems:
         problems.append(Problem("file", "holds no BenchmarkJob", "it starts with apiVersion, kind, metadata and spec"))
     jobs: dict[tuple[str, str], BenchmarkJob] = {}
@@ -81,6 +84,35 @@ def parse_jobs(text: str, source: str = "BenchmarkJob") -> tuple[BenchmarkJob, .
     if problems:
         raise SpecError(tuple(sorted(problems, key=lambda problem: problem.line or 0)), source)
     return tuple(jobs.values())
+
+
+def _unfolded(document: Document) -> Iterator[Document]:
+    """The document itself, or the items of a List, each with its lines."""
+    value = document.value
+    if not isinstance(value, dict) or value.get("kind") != "List" or not isinstance(value.get("items"), list):
+        yield document
+        return
+    lines: dict[Location, dict[Location, int]] = {}
+    for location, line in document.lines.items():
+        if location[:1] == ("items",) and len(location) > 1:
+            lines.setdefault(location[:2], {})[location[2:]] = line
+    for place, item in enumerate(value["items"]):
+        yield from _unfolded(Document(item, lines.get(("items", place), {})))
+
+
+def _benchmark_jobs(documents: list[Document]) -> list[Document]:
+    """Those that are not plainly something else; all, where every one is."""
+    return [one for one in documents if not _is_of_others(one.value)] or documents
+
+
+def _is_of_others(value: Any) -> bool:
+    """Whether it is an object of others: of another kind, and of another group than Velodrome's."""
+    if not isinstance(value, dict):
+        return False
+    kind, version = value.get("kind"), value.get("apiVersion")
+    if not isinstance(kind, str) or not isinstance(version, str) or version.startswith(f"{keys.GROUP}/"):
+        return False
+    return close_match(kind, [keys.KIND]) is None
 
 
 def validate(document: Any, lines: Mapping[Location, int] | None = None, source: str = "BenchmarkJob") -> BenchmarkJob:

@@ -66,14 +66,15 @@ class Store(Reader):
 
     # Jobs
 
-    def register(self, job: JobInfo) -> None:
+    def register(self, job: JobInfo, place: int | None = None) -> None:
         """Remembers a job. The first registration of a uid wins; another is a no-op.
+
+        It is newer than all jobs so far, whatever its time says; but what is imported has a `place` of its own.
 
         Raises:
             ValueError: the job contradicts itself, or its uid or board can't be part of a key.
         """
         check_job(job)
-        facts = RegisteredJob(job)
         names = (
             keys.job(job.uid, "info"),
             keys.JOBS,
@@ -81,9 +82,10 @@ class Store(Reader):
             keys.BOARDS,
             keys.board_entries(job.board),
             keys.job(job.uid, "position"),
+            keys.BOARD_TIMES,
         )
-        created = microseconds(job.created_at)
-        self._register(names, (job.uid, job.model_dump_json(), created, facts.age, job.board, *job.entries))
+        created, given = microseconds(job.created_at), "" if place is None else place
+        self._register(names, (job.uid, job.model_dump_json(), created, given, job.board, *job.entries))
 
     # Regressions
 
@@ -206,10 +208,12 @@ class Store(Reader):
         items: Sequence[Item],
         progress: Sequence[Progress] = (),
         rejected: Sequence[Rejection] = (),
+        *,
+        imported: bool = False,
     ) -> list[Acceptance]:
-        """`accept`, of records that are on their way already."""
+        """`accept`, of records that are on their way already. What is `imported` is as new as its times say."""
         facts = self._facts(uid)
-        names, arguments = encode(facts, position, items, progress, rejected, self._shapes)
+        names, arguments = encode(facts, position, items, progress, rejected, self._shapes, imported=imported)
         letters = self._accept(names, arguments)
         if letters is None:
             self._jobs.pop(uid, None)

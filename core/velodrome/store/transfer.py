@@ -1,13 +1,13 @@
 """Backup as JSON lines: each line a job, a result or a conflict, with the schema version of what it holds.
 
-    {"type": "job", "job": {…}}
+    {"type": "job", "place": 1, "job": {…}}                a job that was registered later has a larger place
     {"type": "record", "retries": 0, "record": {…}}        the result that stands for a trial, with its curves
     {"type": "conflict", "record": {…}}                    a result that was set aside
     {"type": "baseline", "mark": {…}}                      a result of this job that was pinned to compare with
     {"type": "acknowledgement", "mark": {…}}               a change, first seen in this job, that was accepted
 
-A job comes before its results. Importing registers and accepts as a running race does, so it may be repeated, and
-files may be imported one after another in any order.
+A job comes before its results, and newer jobs come first. Importing registers and accepts as a running race does, so
+it may be repeated, and files may be imported one after another in any order.
 """
 
 from __future__ import annotations
@@ -27,8 +27,10 @@ from velodrome.keys import SCHEMA_VERSION
 from velodrome.results.bounds import impossible_result
 from velodrome.results.clocks import believed_job, believed_record
 from velodrome.results.marks import Acknowledgement, Baseline
+from velodrome.results.names import check_entry
 from velodrome.results.records import JobInfo, TrialRecord, parse_job, parse_record, utc
-from velodrome.store.encoding import Item, RegisteredJob, check_record
+from velodrome.store.encoding import Item, RegisteredJob, check_record, microseconds
+from velodrome.store.merging import MARGIN, Ahead, SourceOrder, among
 from velodrome.store.types import Acceptance, ImportReport, RejectedLine
 
 if TYPE_CHECKING:
@@ -58,7 +60,8 @@ def export_lines(
     for job in _jobs(store, board, uid):
         if entry is not None and entry not in job.entries:
             continue
-        yield f'{{"type":"job","job":{job.model_dump_json()}}}'
+        place = store.places([job.uid]).get(job.uid, microseconds(job.created_at))
+        yield f'{{"type":"job","place":{place},"job":{job.model_dump_json()}}}'
         retries = {index: summary.retries for index, summary in store.trials(job.uid).items()}
         for start in range(0, job.trials, _PAGE):
             for record in store.records(job.uid, start, _PAGE):
@@ -91,10 +94,7 @@ def _jobs(store: Reader, board: str | None, uid: str | None) -> Iterator[JobInfo
         if job is not None and board in (None, job.board):
             yield job
         return
-    offset = 0
-    while page := store.jobs(board, _PAGE, offset):
-        yield from page
-        offset += len(page)
+    yield from store.each_job(board)
 
 
 def import_lines(store: Store, lines: Iterable[str], clock: Callable[[], float] = time.time) -> ImportReport:
@@ -125,6 +125,7 @@ class _Import:
     def __init__(self, store: Store, now: datetime) -> None:
         self._store = store
         self._now = now
+        self._order = SourceOrder()
         self._job: RegisteredJob | None = None
         self._waiting: list[Item] = []
         self._bytes = 0
@@ -144,7 +145,7 @@ class _Import:
         kind = document.get("type") if isinstance(document, dict) else None
         self._known_lines += kind in _KINDS
         if kind == "job":
-            self._take_job(parse_job(json.dumps(document.get("job"))))
+            self._take_job(parse_job(json.dumps(document.get("job"))), _place(document))
         elif kind in ("record", "conflict"):
             record = parse_record(json.dumps(document.get("record")))
             self._take_record(record, _retries(document), aside=kind == "conflict")
@@ -155,13 +156,24 @@ class _Import:
                 f"a line must be an object of type job, record, conflict, baseline or acknowledgement, not {kind!r}"
             )
 
-    def _take_job(self, job: JobInfo) -> None:
+    def _take_job(self, job: JobInfo, there: int | None) -> None:
         known, believed = self._store.job(job.uid), believed_job(job, self._now)
         if known is not None and believed is not job:  # taken in before, as of then
             job = believed = job.model_copy(update={"created_at": known.created_at})
         if known in (None, job):  # of one that is known, deleted entries come back
-            self._store.register(believed)
+            self._store.register(believed, self._place(believed, there))
+        if there is not None:
+            self._order.note(there, self._store.places([job.uid])[job.uid])
         self._taken["accepted" if known is None else "duplicate" if known == job else "conflict"] += 1
+
+    def _place(self, job: JobInfo, there: int | None) -> int:
+        """Where the job belongs among those that are here; without a place in its source, by its time."""
+        created = microseconds(job.created_at)
+        uids = self._store.placed_from(microseconds(self._now) + MARGIN)
+        places = self._store.places(uids)
+        known = {uid: self._store.job(uid) for uid in uids}
+        ahead = [Ahead(places[uid], microseconds(one.created_at)) for uid, one in known.items() if one is not None]
+        return among(created, ahead) if there is None else self._order.place(there, created, ahead)
 
     def _take_record(self, record: TrialRecord, retries: int, *, aside: bool) -> None:
         uid = record.result.job_uid
@@ -184,7 +196,11 @@ class _Import:
     def _take_mark(self, mark: Mark) -> None:
         if mark.schema_version > SCHEMA_VERSION:
             raise SchemaUnsupported(f"the mark has schema version {mark.schema_version}: update this Velodrome")
-        if self._store.job(mark.job_uid) is None:
+        check_entry(mark.entry)
+        job = self._store.job(mark.job_uid)
+        if job is not None and job.board != mark.board:
+            raise ValueError(f"the mark is of board {mark.board!r}, but its job {job.uid} of board {job.board!r}")
+        if job is None:
             raise ValueError(f"the job {mark.job_uid!r} of this mark is neither in an earlier line nor in the store")
         self._taken[self._store.keep_mark(mark)] += 1
 
@@ -197,7 +213,7 @@ class _Import:
     def flush(self) -> None:
         """Accepts what waits."""
         if self._job is not None and self._waiting:
-            self._taken.update(self._store.accept_items(self._job.info.uid, 0, self._waiting))
+            self._taken.update(self._store.accept_items(self._job.info.uid, 0, self._waiting, imported=True))
             self._waiting, self._bytes = [], 0
 
     def report(self) -> ImportReport:
@@ -212,6 +228,13 @@ class _Import:
             self._rejected_count,
             self._known_lines,
         )
+
+
+def _place(document: dict[str, Any]) -> int | None:
+    place = document.get("place")
+    if place is not None and (not isinstance(place, int) or not 0 <= place < 2**63):
+        raise ValueError(f"place is {place!r}, not a number that orders jobs")
+    return place
 
 
 def _retries(document: dict[str, Any]) -> int:

@@ -113,13 +113,12 @@ class BoardHistory:
 def read_history(reader: Reader, board: str, until: str | None = None, limit: int = JOBS_BACK) -> BoardHistory:
     """The board's newest jobs, the one of the uid `until` and up to `limit` before it. Raises as the store does."""
     jobs: list[JobInfo] = []
-    offset = 0
-    while len(jobs) <= limit and (page := reader.jobs(board, limit + 1, offset)):
-        started = until is None or bool(jobs)
-        first = 0 if started else next((place for place, job in enumerate(page) if job.uid == until), len(page))
-        jobs += page[first:]
-        offset += len(page)
-    jobs = jobs[: limit + 1][::-1]
+    for job in reader.each_job(board, limit + 1):
+        if until is None or jobs or job.uid == until:
+            jobs.append(job)
+        if len(jobs) > limit:
+            break
+    jobs.reverse()
     uids = [job.uid for job in jobs]
     by_name: list[Mapping[tuple[str, str], tuple[JobSamples, ...]]] = []
     for samples in reader.samples(uids):

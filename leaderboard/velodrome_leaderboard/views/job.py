@@ -9,7 +9,7 @@ import streamlit as st
 from velodrome.ranking.places import failed_text
 from velodrome.results.records import JobInfo
 from velodrome.store import EntryState, TrialSummary
-from velodrome.text import counted, line
+from velodrome.text import command, counted, line
 from velodrome.units import duration, quantity
 from velodrome_leaderboard import documents, links, markup
 from velodrome_leaderboard.data import ResultSource
@@ -143,7 +143,7 @@ def _again(job: JobInfo, entry: str | None) -> None:
     text = documents.job_yaml(job, entry)
     st.html(markup.note("Save this file and, on a machine that has Velodrome, run:"))
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.code(f"velodrome run {name}", language=None, width=520)
+        st.code(command("velodrome", "run", name), language=None, width=520)
         st.download_button(
             "Save the file", text, name, "application/yaml", icon=":material/download:", on_click="ignore"
         )

@@ -103,6 +103,9 @@ def job_document(job: BenchmarkJob) -> dict[str, Any]:
     """
     document = job.model_dump(mode="json", by_alias=True, exclude_none=True)
     document["metadata"] = {"name": job.metadata.name, "namespace": job.namespace}
+    for written, entry in zip(document["spec"]["entries"], job.spec.entries, strict=True):
+        if entry.training is not None:  # a null there turns off what the entry would inherit
+            written["training"] = entry.training.model_dump(mode="json", by_alias=True)
     for field in ("suspend", "ttlSecondsAfterFinished"):
         document["spec"].pop(field, None)
     for field in ("parallelism", "maxDisruptions"):

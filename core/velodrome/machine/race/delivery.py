@@ -12,7 +12,8 @@ from velodrome.machine.race.connection import Connection
 from velodrome.machine.race.decisions import ProcessFailure, refused
 from velodrome.machine.race.events import Note, Watch
 from velodrome.plan import Plan, Trial
-from velodrome.results.records import Progress, ResultReport, TrialRecord, TrialResult, utc
+from velodrome.results.records import Progress, ResultReport, TrialRecord, utc
+from velodrome.results.registration import failed_result
 from velodrome.store import Acceptance, Store, TrialSummary
 
 Accepted = tuple[TrialRecord, Acceptance]
@@ -71,20 +72,15 @@ class Delivery:
 
     def record(self, trial: Trial, attempt: Attempt, failure: ProcessFailure) -> None:
         """Reports a failure that the trial's own process could not, by the way that every result takes."""
-        result = TrialResult(
-            job_uid=self._uid,
-            index=trial.index,
-            entry=trial.entry,
-            repeat=trial.repeat,
-            seed=trial.seed,
-            trial_id=trial.id,
-            attempt=attempt.name,
-            outcome="Failed",
-            reason=failure.reason,
-            message=failure.message,
+        result = failed_result(
+            self._uid,
+            trial,
+            attempt.name,
+            failure.reason,
+            failure.message,
+            utc(attempt.began),
+            utc(self._clock()),
             log_tail=attempt.log_tail(),
-            started_at=utc(attempt.began),
-            finished_at=utc(self._clock()),
         )
         self._append(ResultReport(result=result))
 
