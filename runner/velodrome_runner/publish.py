@@ -87,7 +87,7 @@ class Publisher:
         self._stop()
 
     def progress(self, progress: Progress) -> None:
-        """Takes a progress report; returns within microseconds. Without an epoch's point, it replaces the last such report."""
+        """Takes a progress report within microseconds. Without an epoch's point, it replaces the last such report."""
         if progress.point is None:
             with contextlib.suppress(IndexError):  # empty, or the thread has just emptied it
                 if self._waiting[-1].point is None:
