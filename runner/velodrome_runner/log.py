@@ -32,7 +32,7 @@ def words(error: BaseException) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of what an exception says."""
+    """The first line of an exception's message."""
     return words(error).splitlines()[0][:500]
 
 

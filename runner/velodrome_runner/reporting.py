@@ -109,7 +109,7 @@ class Reporter:
 
 
 def who(trial: Trial, settings: Settings, code: str | None, started: float, finished: float) -> dict[str, object]:
-    """What a result says of its trial, however it ended; `code` is the digest of the entry's own code."""
+    """The fields of a result that don't depend on how the trial ended; `code` is the digest of the entry's own code."""
     return {
         "job_uid": settings.job_uid,
         "index": trial.index,

@@ -18,9 +18,9 @@ _DEADLINE_SECONDS = 600.0
 class Settings:
     """One trial's instructions, from the environment. `deadline` is in seconds after the end of the trial.
 
-    `index` counts the trials of the entries at the positions `entries`, or of all where there are none, but for those
-    that were `taken_over` (such as `0-3,7`, counted over the whole job); `ranks` says which of the pods that train it
-    together this is. `pushgateway` is the URL that live metrics are pushed to.
+    `index` counts the trials of the entries at the positions `entries`, or of all entries if that is empty, without the
+    trials that were `taken_over` (such as `0-3,7`, counted over the whole job). `ranks` says which of the pods that
+    train together this is. `pushgateway` is the URL for live metrics.
     """
 
     spec: Path
