@@ -47,7 +47,7 @@ def flops(model: nn.Module, sample: Tensor) -> int:
         probe = copy.deepcopy(model).cpu().float().eval()
         with torch.no_grad(), _without_onednn(), seen, counter:
             probe(sample.cpu().float())
-    # Your own model may be tied to its device, or contain tensors with a gradient history or parts that can't be copied.
+    # Your own model may be tied to its device, or contain tensors with a gradient history, or uncopyable parts.
     except Exception as error:
         raise Unmeasurable(
             f"a copy of the model does not run on the CPU: {type(error).__name__}: {words(error)[:200]}"
