@@ -94,7 +94,7 @@ class Trials(Strict):
         alias="from",
         min_length=1,
         max_length=253,
-        description="Job whose results are taken over where they are of the same trials, by name or uid; null: none.",
+        description="Job, by name or uid, whose results are taken over for the same trials; null: none.",
     )
     max_failed: int = Field(
         default=0, ge=0, le=100_000, description="Largest number of failed trials of the whole job; more fail it."
