@@ -1,11 +1,11 @@
-"""How long an operator takes from a report to its acceptance, beside one troubled race and without. Prints figures.
+"""Measures the time from a report to its acceptance, with and without a race in trouble beside it. Prints figures.
 
     python benchmarks/bench_collection.py [--seconds 15] [--races 50] [--server PATH] [--only flooded]
 
-A real Redis on a Unix socket, and the operator's rounds (`velodrome_operator.collection`) in this process. A process
-of its own sends results to 50 inboxes, one to each about twice a second; what is timed is from just before its RPUSH
-to the answer of the script that accepts. Each case has an undisturbed run just before and just after it, and is held
-against both: the goal is at most 1.2 times as long.
+A real Redis on a Unix socket, and the operator's rounds (`velodrome_operator.collection`) in this process. A separate
+process sends results to 50 inboxes, one to each about twice a second. The time runs from just before its RPUSH to the
+answer of the script that accepts. Each case is compared with an undisturbed run just before and one just after it: the
+goal is at most 1.2 times as long.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ METRICS = dict.fromkeys(("accuracy", "top5_accuracy", "precision", "recall", "f1
 
 
 class Pods(Cluster):
-    """An API server that takes as long as one that is troubled, and never says anything new."""
+    """An API server that is as slow as one in trouble, and never reports anything new."""
 
     def __init__(self) -> None:
         pass
@@ -91,7 +91,7 @@ def planned() -> Plan:
 
 
 def result(of: Plan, uid: str, index: int, epochs: int = 15, attempt: str | None = None) -> str:
-    """A report of a trial, by the pod that the operator knows of it."""
+    """A report of a trial, from the pod that the operator knows."""
     trial, now = of.trial(index), utc(time.time())
     curves = tuple(
         EpochPoint(epoch=epoch, seconds=1.0, train_loss=1 / 3, learning_rate=0.1, samples_per_second=1e4 / 3,
@@ -122,7 +122,7 @@ class Timed(Store):
 
 
 def send(url: str, uids: Sequence[str], seconds: float, told: Any) -> None:
-    """The honest runners, in a process of their own: tells when each result was sent."""
+    """The honest runners, in a separate process. Reports when each result was sent."""
     of, client, luck = planned(), redis.Redis.from_url(url), random.Random(1)  # noqa: S311 - it opens nothing
     sent: dict[tuple[str, int], float] = {}
     begun, indices = time.monotonic(), dict.fromkeys(uids, 0)
@@ -141,7 +141,7 @@ def send(url: str, uids: Sequence[str], seconds: float, told: Any) -> None:
 
 
 def flood(url: str, seconds: float) -> None:
-    """An entry that sends whatever Redis takes, without end."""
+    """An entry that sends as much as Redis takes, without end."""
     client, end, junk = redis.Redis.from_url(url), time.monotonic() + seconds, ["junk" * 50] * 100
     while time.monotonic() < end:
         client.rpush(keys.inbox(TROUBLED), *junk)
@@ -153,12 +153,12 @@ def nothing(_: redis.Redis, __: str, ___: float) -> None:
 
 
 def poisoned(client: redis.Redis, _: str, __: float) -> None:
-    """Something else lies in the place of the inbox."""
+    """A value of another type is in the place of the inbox."""
     client.set(keys.inbox(TROUBLED), "no list")
 
 
 def flooded(_: redis.Redis, url: str, seconds: float) -> None:
-    """Reports come faster than they are judged."""
+    """Reports arrive faster than they are judged."""
     multiprocessing.get_context("spawn").Process(target=flood, args=(url, seconds), daemon=True).start()
 
 
@@ -241,7 +241,7 @@ def wait_for(done: Callable[[], bool]) -> None:
 
 
 def quantiles(seconds: Sequence[float]) -> tuple[float, float]:
-    """p50 and p99 of sorted values."""
+    """The 50th and 99th percentile of sorted values."""
     return seconds[len(seconds) // 2], seconds[len(seconds) * 99 // 100]
 
 

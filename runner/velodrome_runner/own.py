@@ -1,8 +1,9 @@
-"""A trial that a command of one's own trains: `velodrome-runner exec -- COMMAND`. Imports no torch.
+"""A trial that your own command trains: `velodrome-runner exec -- COMMAND`. Does not import torch.
 
-The command gets its trial by environment and a JSON file, reports by lines of JSON (`lines`), and is told nothing of
-Redis or a Pushgateway: this process delivers, with the same retries and exit codes as for Velodrome's own training, and
-the command can't see into it (`privacy`, which `__main__` sees to before anything of the trial runs).
+The command gets its trial through environment variables and a JSON file, and reports by lines of JSON (`lines`). It
+gets no address of Redis or a Pushgateway. This process delivers the result, with the same retries and exit codes as for
+Velodrome's own training. The command can't read this process's memory (`privacy`, which `__main__` applies before
+anything of the trial runs).
 """
 
 from __future__ import annotations
@@ -42,16 +43,16 @@ from velodrome_runner.reporting import Failure, Reporter, TrainingState, exit_co
 from velodrome_runner.settings import Settings
 
 _POLL_SECONDS = 0.2
-# A command that is told to end has this long before it is killed; a pod has 30 s in all.
+# The time between asking a command to end and killing it. A pod has 30 s in all.
 _GRACE_SECONDS = 15.0
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How the command ended: its exit code, or minus the signal that ended it, and the last that it wrote.
+    """How the command ended: its exit code, or minus the signal that ended it, and the end of its output.
 
-    `for_memory` says that the kernel ended a process of this trial meanwhile, since its memory ran out. `place` is the
-    line of its own code that the last traceback in its log ends in, where it is a program in Python that wrote one.
+    `for_memory` says that the kernel killed a process of this trial meanwhile because its memory ran out. `place` is
+    the line of its own code that the last traceback in its log ends in, where it is a program in Python that wrote one.
     """
 
     code: int
@@ -73,7 +74,7 @@ def run(
     """Runs the trial's command, or the one given, reports its result, and returns the exit code of `velodrome.keys`.
 
     Raises:
-        ConfigurationError: it has no command.
+        ConfigurationError: there is no command.
     """
     line = tuple(command or trial.config.command or ())
     if not line:
@@ -110,7 +111,7 @@ def run(
 
 
 def conclude(plan: Plan, trial: Trial, reported: Reported, ended: Ended) -> Failure | dict[str, object]:
-    """What the lines and the command's end come to: why the trial failed, or its result's fields. Pure."""
+    """Turns the lines and the command's end into the reason of a failure, or the result's fields. Pure."""
     bad = _ended_badly(ended)
     if bad is not None:
         return bad
@@ -164,14 +165,14 @@ def _last(ended: Ended) -> str:
 
 
 def _wanted(plan: Plan, trial: Trial) -> tuple[str, ...]:
-    """Keys of everything that the race ranks or shows, without repetition."""
+    """Keys of everything that the race ranks or shows, each once."""
     objectives = (str(objective_key(objective)) for objective in plan.job.spec.objectives)
     return tuple(dict.fromkeys((*trial.config.quality, *objectives)))
 
 
 @dataclass(frozen=True, slots=True)
 class _Files:
-    """The trial as the command reads it, and where it reports."""
+    """The files of the trial: what the command reads, and where it reports."""
 
     trial: Path
     report: Path
@@ -203,7 +204,7 @@ class _Files:
 
 
 def _train(line: Sequence[str], files: _Files, reported: Reported, reporter: Reporter, ranks: Ranks) -> int | Failure:
-    """Runs the command to its end, passing its epochs on while it runs; its return code, as subprocess has it."""
+    """Runs the command to its end and passes its epochs on meanwhile. Returns its code, as in subprocess."""
     variables = {**os.environ, **ranks.environment()}
     variables |= {keys.ENV_TRIAL: str(files.trial), keys.ENV_REPORT: str(files.report)}
     sys.stdout.flush()
@@ -237,7 +238,7 @@ def _train(line: Sequence[str], files: _Files, reported: Reported, reporter: Rep
 
 
 def _follow(text: str, reported: Reported, reporter: Reporter) -> str:
-    """Takes the whole lines of a text; what is left of it."""
+    """Takes the complete lines of a text, and returns the rest."""
     *whole, rest = text.split("\n")
     for line in whole:
         point = reported.take(line)
@@ -255,7 +256,7 @@ def _pump(stream: IO[bytes]) -> None:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """Ends what the command started: asked first, then killed."""
+    """Ends the command's processes: asks first, and kills later."""
     for number, seconds in ((signal.SIGTERM, _GRACE_SECONDS), (signal.SIGKILL, _GRACE_SECONDS)):
         try:
             os.killpg(process.pid, number)
@@ -268,7 +269,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def _environment(trial: Trial, reported: Reported, threads: int, concurrent: int, nodes: int) -> Environment:
-    """Where it ran, as this process sees it; the framework is what the command says."""
+    """The environment as this process sees it, with the framework that the command reported."""
     accelerators = nvidia()
     first = accelerators[0] if accelerators else None
     software = reported.software

@@ -1,4 +1,4 @@
-"""One trial as a process: from its orders to a delivered result and an exit code."""
+"""One trial as a process: from its instructions to a delivered result and an exit code."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def run(
 ) -> int:
     """Runs the trial, reports it, and returns the exit code of `velodrome.keys`.
 
-    Whatever goes wrong in the trial becomes its result.
+    Every error in the trial becomes its result.
     """
     started, code = wall(), config_code(trial.config)
     client = None if settings.redis_url is None else connect(settings.redis_url)
@@ -65,7 +65,7 @@ def run(
 
 
 def explain(error: BaseException) -> Failure:
-    """A trial's exception as the reason of its record."""
+    """The reason for the trial's record, from its exception."""
     if isinstance(error, ConfigurationError):
         return Failure(error.reason, words(error), final=True)
     if isinstance(error, TrialFailed):

@@ -8,7 +8,7 @@ from tests.campaign.model import Fault, Summary
 
 
 def table(found: Summary, faults: Sequence[Fault]) -> str:
-    """The summary that a campaign ends with."""
+    """The summary at the end of a campaign."""
     parts = sorted(found.kills, key=lambda part: (-found.kills[part], part))
     lines = [f"{'killed':<22} {'times':>6} {'longest recovery':>18}"]
     lines += [f"{part:<22} {found.kills[part]:>6} {_seconds(found.recoveries.get(part)):>18}" for part in parts]
@@ -23,7 +23,7 @@ def table(found: Summary, faults: Sequence[Fault]) -> str:
 
 
 def progress(done: int, wanted: int, accepted: int, going: int, ended: int, seconds: float) -> str:
-    """Where the campaign stands, on a line."""
+    """The campaign's progress, in one line."""
     left = f"{seconds / done * (wanted - done) / 60:.0f} min" if done else "unknown"
     return f"kills {done}/{wanted}, races {going} on and {ended} ended, {accepted} results, left: {left}"
 

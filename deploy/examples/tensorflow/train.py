@@ -1,7 +1,7 @@
-"""Velodrome's small convolutional network in TensorFlow's Keras, that races under a BenchmarkJob's conditions.
+"""Velodrome's small convolutional network in TensorFlow's Keras, which races under a BenchmarkJob's conditions.
 
-By hand, `python deploy/examples/tensorflow/train.py` trains one epoch with seed 0 and reports on standard output; in a
-race, `velodrome run deploy/examples/tensorflow.yaml` runs it for each seed.
+Run it by hand with `python deploy/examples/tensorflow/train.py`: it trains one epoch with seed 0 and reports on
+standard output. In a race, `velodrome run deploy/examples/tensorflow.yaml` runs it for each seed.
 """
 
 from __future__ import annotations
@@ -59,11 +59,11 @@ def race(
     validation: tuple[Values, Values],
     test: tuple[Values, Values],
 ) -> None:
-    """Trains on the training split, and reports what the test split says of the network."""
+    """Trains on the training split, and reports the network's values on the test split."""
     mean, deviation = images.mean(), images.std()
 
     def scaled(raw: Values) -> Values:
-        moved: Values = np.moveaxis((raw - mean) / deviation, 1, -1).astype(np.float32)  # Keras wants channels last
+        moved: Values = np.moveaxis((raw - mean) / deviation, 1, -1).astype(np.float32)  # Keras uses channels last
         return moved
 
     model = network(trial, classes=len(np.unique(labels)))
@@ -78,12 +78,12 @@ def race(
 
 
 def fifth_of_each_class(labels: Values) -> Values:
-    """Velodrome's test split of scikit-learn's digits: of each class, every fifth sample."""
+    """Velodrome's test split of scikit-learn's digits: every fifth sample of each class."""
     return np.array([np.sum(labels[: i + 1] == label) % 5 == 0 for i, label in enumerate(labels)])
 
 
 def batch_sizes(trial: report.TrialReport) -> list[int]:
-    """Those that the race times."""
+    """The batch sizes that the race times."""
     sizes: list[int] = trial.conditions.get("evaluation", {}).get("inference", {}).get("batchSizes", [1])
     return sizes
 

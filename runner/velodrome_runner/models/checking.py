@@ -1,4 +1,4 @@
-"""Whether a network reads such images and answers with one output for each class."""
+"""Checks that a network accepts the images and returns one output for each class."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SAMPLES = 2
 def check_output(network: nn.Module, name: str, shape: tuple[int, int, int], classes: int) -> None:
     """Sends two black images through the network in evaluation mode, and leaves it in training mode.
 
-    Neither the network's running statistics nor torch's random state change.
+    Changes neither the network's running statistics nor torch's random state.
 
     Raises:
         ConfigurationError: reason ModelForwardFailed or ModelOutputShape.
@@ -26,7 +26,7 @@ def check_output(network: nn.Module, name: str, shape: tuple[int, int, int], cla
             output = network(images)
     except (MemoryError, torch.OutOfMemoryError):
         raise
-    except (Exception, SystemExit) as error:  # whatever a person's model raises is the reason of that person's trial
+    except (Exception, SystemExit) as error:  # any exception of a model is the reason of its trial
         said = words(error)
         hint = ". Batches are in channels-last memory: use reshape where view fails" if "view" in said else ""
         batch = f"(n, {', '.join(map(str, shape))})"
