@@ -113,12 +113,12 @@ class Timed(Store):
         super().__init__(client)
         self.accepted: dict[tuple[str, int], float] = {}
 
-    def accept_items(self, uid: str, position: int, items: Sequence[Any], *rest: Any) -> list[Any]:
-        verdicts = super().accept_items(uid, position, items, *rest)
+    def accept_items(self, uid: str, position: int, items: Sequence[Any], *rest: Any, imported: bool = False) -> Any:
+        verdicts = super().accept_items(uid, position, items, *rest, imported=imported)
         now = time.monotonic()
         for item in items:
             self.accepted.setdefault((uid, item.record.result.index), now)
-        return list(verdicts)
+        return verdicts
 
 
 def send(url: str, uids: Sequence[str], seconds: float, told: Any) -> None:

@@ -112,7 +112,7 @@ class Reconciler:
 
     async def _take_over(self, race: Race, planned: Plan) -> None:
         """Has the race take over what another job measured, and says so before anything is made for the rest."""
-        info, now = job_info(race, planned), self._clock()
+        info, now = job_info(planned, race.uid, race.parent.created_at), self._clock()
         found = await asyncio.to_thread(takeover.take, self._store, info, planned, now)
         await self.writer.replace(race, {**race.parent.status, "takenOver": found})
         race.lay_out(planned, race.parent.generation)

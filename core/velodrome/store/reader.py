@@ -256,8 +256,10 @@ class Reader:
         answers = self._redis.ask_all([("HMGET", keys.job(uid, "samples"), *names) for uid, names in asked.items()])
         found = {}
         for (uid, names), texts in zip(asked.items(), answers, strict=True):
-            fields = {name.encode(): text for name, text in zip(names, texts, strict=True) if text is not None}
-            found[uid] = self._redis.parsed(decoding.parse_samples, fields, keys.job(uid, "samples"))
+            items = [(name.encode(), text) for name, text in zip(names, texts, strict=True) if text is not None]
+            fields = [name for name, _ in items]
+            samples = self._redis.readable(decoding.parse_samples, items, keys.job(uid, "samples"), fields)
+            found[uid] = tuple(sorted(samples, key=_NAMES))
         return found
 
     # Regressions
