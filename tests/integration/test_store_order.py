@@ -192,7 +192,9 @@ def test_a_store_that_ordered_by_time_keeps_its_order(
     client = redis_server.client()
     client.delete(keys.BOARD_TIMES)
     for key in client.keys("velodrome:board:*:cohorts:*"):
-        client.hdel(key, *(field for field in client.hkeys(key) if bytes(field).startswith(b"order:")))
+        client.hdel(
+            key, *(field for field in client.hkeys(key) if isinstance(field, bytes) and field.startswith(b"order:"))
+        )
     last_at = START + timedelta(seconds=130)
     assert store.boards()[0].last_at == last_at
     assert store.cohorts("digits", "accuracy")[0].last_at == last_at
