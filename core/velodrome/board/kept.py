@@ -9,7 +9,7 @@ have half a million pairs.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -51,20 +51,21 @@ def keep(store: Store, board: str) -> tuple[Latest, ...]:
     reader = BoardReader(store, board)
     found = latest_of(store, reader)
     try:
-        readings = [reader.judged(reader.objective(objective)) for objective in reader.objectives]
+        readings = (reader.judged(reader.objective(objective)) for objective in reader.objectives)
         store.keep_reading(board, version, parts(readings))
     except ActionNeeded as error:
         log.info("board %s is not kept as it was read: %s", board, error)
     return found
 
 
-def parts(readings: Sequence[ObjectiveReading]) -> dict[str, bytes]:
-    """What is kept of a board's objectives, by field."""
-    names = [(one.objective.name, str(one.objective.key)) for one in readings]
-    found = {_OBJECTIVES: to_json({"form": _FORM, "objectives": names})}
+def parts(readings: Iterable[ObjectiveReading]) -> dict[str, bytes]:
+    """What is kept of a board's objectives, by field. Holds one reading at a time."""
+    names: list[tuple[str, str]] = []
+    found: dict[str, bytes] = {}
     for reading in readings:
+        names.append((reading.objective.name, str(reading.objective.key)))
         found |= _objective_parts(objective_document(reading))
-    return found
+    return {_OBJECTIVES: to_json({"form": _FORM, "objectives": names}), **found}
 
 
 def _objective_parts(document: ObjectiveDocument) -> dict[str, bytes]:
