@@ -1,4 +1,4 @@
-# Everything that is done in this repository has a target here; `make help` lists them.
+# Every task in this repository has a target here; `make help` lists them.
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 MAKEFLAGS += --no-builtin-rules --warn-undefined-variables
@@ -31,16 +31,16 @@ unit: $(SYNCED) ## Run the unit tests: no server, no network
 	$(BIN)/python -m pytest tests/unit $(ARGS)
 
 .PHONY: integration
-integration: system $(SYNCED) ## Run the tests against a real Redis, real processes and a real browser
+integration: system $(SYNCED) ## Run the tests that use a real Redis, real processes and a real browser
 	$(BIN)/python -m pytest tests/integration $(ARGS)
 
 .PHONY: cluster
-cluster: $(SYNCED) ## Start a real one-node Kubernetes for the tests; built at first, and says how long that takes
+cluster: $(SYNCED) ## Start a real one-node Kubernetes for the tests; the first start builds it, and says how long that takes
 	$(BIN)/python -m tests.cluster up
 	@$(BIN)/python -m tests.cluster env
 
 .PHONY: cluster-down
-cluster-down: $(SYNCED) ## Stop that Kubernetes; what was built stays
+cluster-down: $(SYNCED) ## Stop that Kubernetes; keep what was built
 	$(BIN)/python -m tests.cluster down
 
 .PHONY: e2e
@@ -48,7 +48,7 @@ e2e: system $(SYNCED) ## Race on a real Kubernetes, from the manifests to a page
 	$(BIN)/python -m pytest tests/e2e $(ARGS)
 
 .PHONY: smoke
-smoke: ## Of those, the few that CI runs: the API server's answers, one race, its page
+smoke: ## Run the few e2e tests that CI runs: the API server's answers, one race, its page
 	@$(MAKE) --no-print-directory e2e ARGS='-m smoke $(ARGS)'
 
 .PHONY: campaign
@@ -56,7 +56,7 @@ campaign: $(SYNCED) ## Kill parts of a real Kubernetes at random while races run
 	$(BIN)/python -m tests.campaign $(ARGS)
 
 .PHONY: lint
-lint: $(SYNCED) ## Check the lock, style, types and the direction of imports
+lint: $(SYNCED) ## Check the lock file, style, types and the direction of imports
 	tools/uv lock --check --quiet
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -64,34 +64,34 @@ lint: $(SYNCED) ## Check the lock, style, types and the direction of imports
 	$(BIN)/lint-imports --no-logo
 
 .PHONY: fmt
-fmt: $(SYNCED) ## Format, and fix what can be fixed safely
+fmt: $(SYNCED) ## Format the code, and fix what can be fixed safely
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
 .PHONY: bench
-bench: $(SYNCED) ## Run the benchmarks; each prints its figure
+bench: $(SYNCED) ## Run the benchmarks; each prints its figures
 	@for file in $$(grep -l __main__ benchmarks/*.py); do echo "== $$file"; $(BIN)/python "$$file" $(ARGS); done
 
 .PHONY: bench-cluster
-bench-cluster: $(SYNCED) ## Measure the operator on a cluster of simulated nodes that this starts: about 20 minutes
+bench-cluster: $(SYNCED) ## Start a cluster of simulated nodes and measure the operator there: about 20 minutes
 	$(BIN)/python -m benchmarks.cluster $(ARGS)
 
 .PHONY: generate
-generate: $(SYNCED) ## Write what is made from other files: the lock, the reference pages
+generate: $(SYNCED) ## Write the generated files: the lock file, the reference pages, the CRD, the dashboards
 	tools/uv lock
 	$(BIN)/python tools/generate.py
 
 .PHONY: verify
-verify: generate ## Generate everything; fail where the tree is not clean after it
+verify: generate ## Generate everything; fail if the tree is not clean after that
 	@test -z "$$(git status --porcelain)" || { git status --short; echo "verify: the tree is not clean"; exit 1; }
 
 .PHONY: clean
-clean: ## Remove caches and built files; the environment stays (rm -r .venv .uv removes it)
+clean: ## Remove caches and built files, but not the environment (rm -r .venv .uv removes that)
 	rm -rf .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist test-results
 	find . -path ./.venv -prune -o -name __pycache__ -prune -exec rm -rf {} +
 
 .PHONY: system
-system: ## Install the servers and the browser that the tests need, or say how
+system: ## Install the servers and the browser that the tests need, or print the command
 	@tools/system redis-server prometheus prometheus-alertmanager prometheus-pushgateway chromium
 
 $(SYNCED): pyproject.toml uv.lock

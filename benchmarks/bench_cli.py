@@ -1,9 +1,9 @@
-"""How long `velodrome --help` takes, beside an interpreter that does nothing. Prints its figures.
+"""Measures `velodrome --help` beside an interpreter that does nothing. Prints its figures.
 
     python benchmarks/bench_cli.py [--rounds 20]
 
-Both are processes of their own and take turns, so that a busy machine slows both; a first round that warms the disk's
-cache is not counted. The target is 0.3 s; the ratio is what to watch on a machine that is busy.
+Both run as separate processes and take turns, so that a busy machine slows both. A first round warms the disk's cache
+and does not count. The target is 0.3 s. On a busy machine, look at the ratio.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ TARGET_SECONDS = 0.3
 
 
 def seconds(arguments: list[str]) -> float:
-    """How long a process with these arguments takes from its start to its end."""
+    """The time of a process with these arguments, from its start to its end."""
     started = time.perf_counter()
     subprocess.run([sys.executable, *arguments], check=True, stdout=subprocess.DEVNULL)
     return time.perf_counter() - started
 
 
 def main() -> None:
-    """Prints the median and the quickest of each, and what they cost beside doing nothing."""
+    """Prints the median and the fastest of each, and the ratio to doing nothing."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=20)
     rounds = parser.parse_args().rounds

@@ -1,11 +1,11 @@
-"""How long an operator takes from a report to its acceptance, beside one troubled race and without. Prints figures.
+"""Measures the time from a report to its acceptance, with and without a race in trouble beside it. Prints figures.
 
     python benchmarks/bench_collection.py [--seconds 15] [--races 50] [--server PATH] [--only flooded]
 
-A real Redis on a Unix socket, and the operator's rounds (`velodrome_operator.collection`) in this process. A process
-of its own sends results to 50 inboxes, one to each about twice a second; what is timed is from just before its RPUSH
-to the answer of the script that accepts. Each case has an undisturbed run just before and just after it, and is held
-against both: the goal is at most 1.2 times as long.
+A real Redis on a Unix socket, and the operator's rounds (`velodrome_operator.collection`) in this process. A separate
+process sends results to 50 inboxes, one to each about twice a second. The time runs from just before its RPUSH to the
+answer of the script that accepts. Each case is compared with an undisturbed run just before and one just after it: the
+goal is at most 1.2 times as long.
 """
 
 from __future__ import annotations
@@ -15,13 +15,12 @@ import asyncio
 import contextlib
 import json
 import multiprocessing
-import os
 import random
 import shutil
-import subprocess
-import tempfile
+import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import redis
@@ -29,14 +28,9 @@ import redis
 from velodrome import keys
 from velodrome.plan import Plan, plan
 from velodrome.results.records import (
-    DatasetFacts,
-    Environment,
     EpochPoint,
-    GrantedResources,
-    Hardware,
     JobInfo,
     ResultReport,
-    Software,
     TrialResult,
     utc,
 )
@@ -49,24 +43,26 @@ from velodrome_operator.cluster import Cluster
 from velodrome_operator.collection import Collection
 from velodrome_operator.races import Races
 
+sys.path.append(str(Path(__file__).parents[1]))
+
+from benchmarks.fixtures import DATASET, ENVIRONMENT, redis_server
+
 GOAL = 1.2
 TRIALS = 500
 TROUBLED = "troubled"
-FACTS = DatasetFacts(name="digits", digest="sha256:" + "0" * 64, train_samples=1294, validation_samples=143,
-                     test_samples=360, shape=(1, 8, 8), classes=tuple("0123456789"))  # fmt: skip
-ENVIRONMENT = Environment(
-    hardware=Hardware(cpu_model="AMD EPYC 7763 64-Core Processor", cpu_count=64),
-    software=Software(velodrome="0.1.0", python="3.11.7", framework="torch 2.15.0"),
-    resources=GrantedResources(cpus=2),
-)
+DURABLE = ("--appendonly", "yes", "--appendfsync", "always")
 METRICS = dict.fromkeys(("accuracy", "top5_accuracy", "precision", "recall", "f1", "loss", "parameters"), 0.5)
 
 
 class Pods(Cluster):
-    """An API server that takes as long as one that is troubled, and never says anything new."""
+    """An API server that is as slow as one in trouble, and never reports anything new."""
 
     def __init__(self) -> None:
         pass
+
+    async def jobs(self, *_: Any) -> AsyncIterator[dict[str, Any]]:
+        for raw in list[dict[str, Any]]():
+            yield raw
 
     async def pods(self, *_: Any) -> AsyncIterator[dict[str, Any]]:
         await asyncio.sleep(9)
@@ -95,7 +91,7 @@ def planned() -> Plan:
 
 
 def result(of: Plan, uid: str, index: int, epochs: int = 15, attempt: str | None = None) -> str:
-    """A report of a trial, by the pod that the operator knows of it."""
+    """A report of a trial, from the pod that the operator knows."""
     trial, now = of.trial(index), utc(time.time())
     curves = tuple(
         EpochPoint(epoch=epoch, seconds=1.0, train_loss=1 / 3, learning_rate=0.1, samples_per_second=1e4 / 3,
@@ -104,7 +100,7 @@ def result(of: Plan, uid: str, index: int, epochs: int = 15, attempt: str | None
     )  # fmt: skip
     found = TrialResult(
         job_uid=uid, index=index, entry=trial.entry, repeat=trial.repeat, seed=trial.seed, trial_id=trial.id,
-        attempt=attempt or f"{uid}-{index}", outcome="Succeeded", metrics=METRICS, curves=curves, dataset=FACTS,
+        attempt=attempt or f"{uid}-{index}", outcome="Succeeded", metrics=METRICS, curves=curves, dataset=DATASET,
         environment=ENVIRONMENT, started_at=now, finished_at=now,
     )  # fmt: skip
     return ResultReport(result=found).model_dump_json()
@@ -117,16 +113,16 @@ class Timed(Store):
         super().__init__(client)
         self.accepted: dict[tuple[str, int], float] = {}
 
-    def accept_items(self, uid: str, position: int, items: Sequence[Any], *rest: Any) -> list[Any]:
-        verdicts = super().accept_items(uid, position, items, *rest)
+    def accept_items(self, uid: str, position: int, items: Sequence[Any], *rest: Any, imported: bool = False) -> Any:
+        verdicts = super().accept_items(uid, position, items, *rest, imported=imported)
         now = time.monotonic()
         for item in items:
             self.accepted.setdefault((uid, item.record.result.index), now)
-        return list(verdicts)
+        return verdicts
 
 
 def send(url: str, uids: Sequence[str], seconds: float, told: Any) -> None:
-    """The honest runners, in a process of their own: tells when each result was sent."""
+    """The honest runners, in a separate process. Reports when each result was sent."""
     of, client, luck = planned(), redis.Redis.from_url(url), random.Random(1)  # noqa: S311 - it opens nothing
     sent: dict[tuple[str, int], float] = {}
     begun, indices = time.monotonic(), dict.fromkeys(uids, 0)
@@ -145,7 +141,7 @@ def send(url: str, uids: Sequence[str], seconds: float, told: Any) -> None:
 
 
 def flood(url: str, seconds: float) -> None:
-    """An entry that sends whatever Redis takes, without end."""
+    """An entry that sends as much as Redis takes, without end."""
     client, end, junk = redis.Redis.from_url(url), time.monotonic() + seconds, ["junk" * 50] * 100
     while time.monotonic() < end:
         client.rpush(keys.inbox(TROUBLED), *junk)
@@ -157,12 +153,12 @@ def nothing(_: redis.Redis, __: str, ___: float) -> None:
 
 
 def poisoned(client: redis.Redis, _: str, __: float) -> None:
-    """Something else lies in the place of the inbox."""
+    """A value of another type is in the place of the inbox."""
     client.set(keys.inbox(TROUBLED), "no list")
 
 
 def flooded(_: redis.Redis, url: str, seconds: float) -> None:
-    """Reports come faster than they are judged."""
+    """Reports arrive faster than they are judged."""
     multiprocessing.get_context("spawn").Process(target=flood, args=(url, seconds), daemon=True).start()
 
 
@@ -181,22 +177,6 @@ def silent(client: redis.Redis, _: str, __: float) -> None:
 CASES: dict[str, Callable[[redis.Redis, str, float], None]] = {
     "poisoned": poisoned, "flooded": flooded, "500 large reports": large, "slow API server": silent,
 }  # fmt: skip
-
-
-@contextlib.contextmanager
-def server(binary: str) -> Iterator[str]:
-    """The URL of an empty Redis."""
-    with tempfile.TemporaryDirectory(prefix="vd-") as folder:
-        options = ("--port", "0", "--unixsocket", f"{folder}/s", "--dir", folder, "--save", "", "--appendonly", "yes")
-        process = subprocess.Popen([binary, *options, "--appendfsync", "always"], stdout=subprocess.DEVNULL)
-        url = f"unix://{folder}/s"
-        try:
-            while not os.path.exists(f"{folder}/s"):  # noqa: PTH110 - it is a socket
-                time.sleep(0.01)
-            yield url
-        finally:
-            process.terminate()
-            process.wait()
 
 
 def watched(store: Store, of: Plan, uids: Sequence[str]) -> Races:
@@ -228,7 +208,11 @@ def watched(store: Store, of: Plan, uids: Sequence[str]) -> Races:
 def run(binary: str, count: int, seconds: float, spoil: Callable[[redis.Redis, str, float], None]) -> list[float]:
     """Seconds from report to acceptance, of every result of the honest races."""
     uids = [f"race-{number}" for number in range(count)]
-    with server(binary) as url, contextlib.closing(redis.Redis.from_url(url)) as client, Timed(connect(url)) as store:
+    with (
+        redis_server(binary, "--appendonly", "yes", "--appendfsync", "always") as url,
+        contextlib.closing(redis.Redis.from_url(url)) as client,
+        Timed(connect(url)) as store,
+    ):
         races = watched(store, planned(), [*uids, TROUBLED])
         access = Access(connect(url), "secret", "redis:6379")
         collection = Collection(races, store, Pods(), lambda _: None, access.probe, seal=access.remove)
@@ -257,7 +241,7 @@ def wait_for(done: Callable[[], bool]) -> None:
 
 
 def quantiles(seconds: Sequence[float]) -> tuple[float, float]:
-    """p50 and p99 of sorted values."""
+    """The 50th and 99th percentile of sorted values."""
     return seconds[len(seconds) // 2], seconds[len(seconds) * 99 // 100]
 
 

@@ -1,9 +1,9 @@
-"""How fast training batches come, beside a torch DataLoader over torchvision's CIFAR10 with transforms of PIL images.
+"""Measures training batches a second, beside a torch DataLoader over torchvision's CIFAR10 with PIL transforms.
 
-Both pad by 4, crop, flip and normalise the same files, which are random images in CIFAR-10's real format (five pickled
-batches), made here in a temporary folder. Passes over the training split run in turn, so that the machine's other load
-hits both; the ratio is that of the medians. Reading the files is not timed for either. Torch has one thread, so that
-the figures are of one core: where more threads than cores are busy, they mostly wait for each other.
+Both pad by 4, crop, flip and normalise the same files: random images in CIFAR-10's real format (five pickled batches),
+made here in a temporary folder. Passes over the training split take turns, so that other load of the machine affects
+both. The ratio is that of the medians. Reading the files is not timed. Torch has one thread, so that the figures are
+for one core: if more threads than cores are busy, they mostly wait for each other.
 
     python benchmarks/bench_data.py [--rounds 5] [--samples 10000] [--workers 0,2] [--threads 1]
 """
@@ -36,7 +36,7 @@ AUGMENTATIONS = [{"name": "RandomCrop", "args": {"padding": 4}}, {"name": "Rando
 
 
 def write_files(root: Path, samples: int) -> None:
-    """Random images in CIFAR-10's files; torchvision's class is told their checksums, which it would refuse else."""
+    """Random images in CIFAR-10's files. torchvision's class gets their checksums; otherwise it would refuse them."""
     kind: Any = datasets.CIFAR10
     random = np.random.default_rng(0)
     folder = root / kind.base_folder
@@ -58,7 +58,7 @@ def write_files(root: Path, samples: int) -> None:
 
 
 def loader(root: Path, prepared: Prepared, samples: int, workers: int) -> DataLoader[Any]:
-    """What one would write by hand, over as many samples as Velodrome's training split has."""
+    """The usual loader, over as many samples as Velodrome's training split has."""
     transform = v2.Compose(
         [
             v2.RandomCrop(32, padding=4),
@@ -75,7 +75,7 @@ def loader(root: Path, prepared: Prepared, samples: int, workers: int) -> DataLo
 
 
 def rate(batches: Callable[[], Iterable[Any]]) -> float:
-    """Samples a second in one pass."""
+    """Samples per second in one pass."""
     started = time.perf_counter()
     samples = sum(len(labels) for _, labels in batches())
     return samples / (time.perf_counter() - started)
@@ -104,7 +104,7 @@ def main() -> None:
             theirs = loader(root, prepared, given.samples, int(workers))
             passes[f"DataLoader, {workers} workers"] = partial(iter, theirs)
         for each in passes.values():
-            rate(each)  # starts workers, and fills caches
+            rate(each)  # starts the workers and fills caches
         rates: dict[str, list[float]] = {name: [] for name in passes}
         for _ in range(given.rounds):
             for name, each in passes.items():

@@ -1,10 +1,10 @@
-"""How long a scrape of the operator's /metrics takes, beside plain gauges of the client library. Prints its figures.
+"""Measures a scrape of the operator's /metrics, beside plain gauges of the client library. Prints its figures.
 
     python benchmarks/bench_exporter.py [--series 10000] [--scrapes 30]
 
-Results of a real Redis on a Unix socket, asked for over HTTP on the loopback interface as Prometheus asks. The peer is
-what one would write first: gauges of prometheus-client, of the same names and labels with the same values, behind its
-own HTTP server. The two take turns, each in a process of its own, so that a busy machine slows both.
+The results are in a real Redis on a Unix socket. Requests use HTTP on the loopback interface, as Prometheus does. The
+peer is the simplest solution: gauges of prometheus-client with the same names, labels and values, behind its own HTTP
+server. The two take turns, each in a separate process, so that a busy machine slows both.
 """
 
 from __future__ import annotations
@@ -25,12 +25,14 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry, Gauge, start_http_server
 from prometheus_client.parser import text_string_to_metric_families
 
+from velodrome.board.latest import latest
 from velodrome.direct import open_directly
 from velodrome.store import Store, open_store
-from velodrome.trends.latest import latest
 from velodrome_operator.endpoint import endpoint
-from velodrome_operator.exporter import Exporter, Told
-from velodrome_operator.families import Exposed, OperatorFacts
+from velodrome_operator.exporter import Exporter
+from velodrome_operator.families import Exposed
+from velodrome_operator.operator_facts import OperatorFacts
+from velodrome_operator.page import RaceReport
 
 sys.path.append(str(Path(__file__).parents[1]))
 
@@ -38,7 +40,7 @@ from benchmarks.bench_leaderboard import redis_server
 from tools.sample_results import Rider, finish, race
 
 BOARDS, NIGHTS = 10, 60
-# Of an entry: three objectives, each with its values, its baseline's, the change and five verdicts.
+# For an entry: three objectives, each with its values, its baseline's values, the change and five verdicts.
 SERIES_OF_AN_ENTRY = 3 * 16
 FORMATS = {
     "text": "text/plain; version=0.0.4",
@@ -47,7 +49,7 @@ FORMATS = {
 
 
 def fill(store: Store, series: int) -> None:
-    """Boards with two jobs each, of as many entries as make the series; and one with a long history."""
+    """Boards with two jobs each, with enough entries for the number of series; and one board with a long history."""
     now = datetime.now(UTC)
     entries = -(-series // (BOARDS * SERIES_OF_AN_ENTRY))
     riders = {f"entry-{number}": Rider("velodrome/mlp", 0.9, 0.0003, 4e8) for number in range(entries)}
@@ -61,7 +63,7 @@ def fill(store: Store, series: int) -> None:
 
 
 def serve_ours(url: str, pipe: Connection) -> None:
-    """Judges and serves until the other end of the pipe says something; tells it the port and how long things took."""
+    """Judges and serves until a message arrives from the pipe. Sends the port and the durations through it."""
     limit = 1_000_000
 
     def facts(shown: Exposed) -> OperatorFacts:
@@ -69,8 +71,8 @@ def serve_ours(url: str, pipe: Connection) -> None:
 
     async def serve() -> None:
         with open_store(url) as store:
-            exporter = Exporter(store, Told, facts, lambda _board, _times: None, limit)
-            await exporter.scrape("")  # from now on both formats are written out
+            exporter = Exporter(store, RaceReport, facts, lambda _board, _times: None, limit)
+            await exporter.scrape("")  # from now on both formats are written
             await exporter.scrape(FORMATS["OpenMetrics"])
             began = time.perf_counter()
             await exporter.round()
@@ -104,7 +106,7 @@ def serve_peer(text: str, pipe: Connection) -> None:
 
 @contextlib.contextmanager
 def process(target: Callable[..., None], what: str) -> Iterator[tuple[int, float, float]]:
-    """Runs a server in a process of its own; gives what it tells when it is ready."""
+    """Runs a server in a separate process. Yields the message that it sends when it is ready."""
     ours, theirs = multiprocessing.Pipe()
     child = multiprocessing.get_context("spawn").Process(target=target, args=(what, theirs))
     child.start()
@@ -153,7 +155,7 @@ def main() -> None:
 
 
 def compare(port: int, peer_port: int, scrapes: int) -> None:
-    """Scrapes in turns."""
+    """Scrapes both in turns."""
     for name, accept in FORMATS.items():
         ours, peers = [], []
         for _ in range(scrapes):

@@ -1,10 +1,10 @@
-"""How long the leaderboard takes to draw its pages, with 10 and with 1,000 entries on a board. Prints its figures.
+"""Measures how long the leaderboard draws its pages, with 10 and 1,000 entries on a board. Prints its figures.
 
     python benchmarks/bench_leaderboard.py [--entries 10,1000] [--repeats 5] [--runs 7]
 
-Streamlit's own test runner draws each page, over a real Redis on a Unix socket. Cold means that nothing is cached, as
-after a new result; warm that another viewer has just looked. The sizes take turns, so that a busy machine slows all of
-them. What the browser then needs to show a page comes on top and doesn't grow: a page holds 25 rows at most.
+Streamlit's own test runner draws each page from a real Redis on a Unix socket. Cold means that nothing is cached, as
+after a new result. Warm means that another viewer has just opened the page. The sizes take turns, so that a busy
+machine slows all of them. The browser's time is additional and does not grow, because a page has at most 25 rows.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from tools.sample_results import finish, many
 
 @contextlib.contextmanager
 def redis_server() -> Iterator[str]:
-    """A Redis of its own; gives its URL."""
+    """Runs a Redis of its own, and yields its URL."""
     binary = shutil.which("redis-server") or shutil.which("valkey-server")
     if binary is None:
         sys.exit("no redis-server or valkey-server on PATH: apt-get install redis-server")
@@ -65,14 +65,14 @@ def _await(store: Store) -> None:
 
 
 def script(page: str) -> None:
-    """What the test runner executes: one page as the app shows it."""
+    """The test runner's script: one page, as the app shows it."""
     from velodrome_leaderboard.shell import PAGES, show
 
     show(PAGES[page][1])
 
 
 def drawn(page: str, query: dict[str, str]) -> float:
-    """Seconds that drawing the page takes."""
+    """Seconds to draw the page."""
     app = AppTest.from_function(script, kwargs={"page": page}, default_timeout=300)
     for name, value in query.items():
         app.query_params[name] = value
@@ -85,7 +85,7 @@ def drawn(page: str, query: dict[str, str]) -> float:
 
 
 def pages(entries: int) -> dict[str, tuple[str, dict[str, str]]]:
-    """The pages to draw, by what they are called here."""
+    """The pages to draw, by their names here."""
     board, uid = f"sweep-{entries}", f"sample-many-{entries}"
     return {
         "board, accuracy": ("board", {"name": board}),
@@ -106,18 +106,18 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=7, help="how often each page is drawn")
     given = parser.parse_args()
     sizes = [int(size) for size in given.entries.split(",")]
-    logging.disable(logging.WARNING)  # the test runner's remarks on running without a server
+    logging.disable(logging.WARNING)  # the test runner's messages about running without a server
     with redis_server() as url:
         os.environ[keys.ENV_REDIS_URL] = url
         with open_store(url) as store:
             for size in sizes:
                 finish(store, many(datetime.now(UTC), size, given.repeats))
-        drawn("boards", {})  # imports and the like
+        drawn("boards", {})  # for imports and so on
         measure(sizes, given.runs)
 
 
 def measure(sizes: list[int], runs: int) -> None:
-    """Draws every page of every size by turns, and prints the medians."""
+    """Draws every page of every size in turns, and prints the medians."""
     cold: dict[tuple[str, int], list[float]] = defaultdict(list)
     warm: dict[tuple[str, int], list[float]] = defaultdict(list)
     for _ in range(runs):

@@ -1,18 +1,18 @@
-"""How often the detector is wrong, how soon it is right and how long it takes, beside what else is in use.
+"""Measures the detector's errors, its delay and its speed, beside other detectors.
 
-Every detector sees the same series, made in this run. The peers are installed apart from the project, so that it
-does not depend on them:
+Every detector gets the same series, made in this run. The peers are installed separately, so that the project does not
+depend on them:
 
     python -m venv peers && peers/bin/pip install apache-otava ruptures
     python benchmarks/bench_regressions.py --peers peers/bin/python [--series 60]
 
 Noise has a standard deviation of 2 % of the level: normal; skewed (exponential); bimodal (two modes, 1.8 standard
-deviations apart); AR(1) with ρ = 0.6. A step is 4 %, at a random place of the middle third. It is found if a change
-point lies within 5 points of it; every other change point is a false one.
+deviations apart); AR(1) with ρ = 0.6. A step is 4 %, at a random place in the middle third. It counts as found if a
+change point lies within 5 points of it. Every other change point is false.
 
-Beside the delay of the watch stands that of Page's CUSUM (1954) where it knows everything but the place of the step:
-level, size, direction, memory, and the whole density of the noise. Its bound is simulated, for 0.1 false alarms per
-1,000 points. It is no detector that one could have; it tells what any could hope for.
+The delay of the watch is compared with that of Page's CUSUM (1954), which here knows everything except the place of the
+step: level, size, direction, correlation, and the whole density of the noise. Its bound is simulated for 0.1 false
+alarms per 1,000 points. No real detector can know this much: it shows the best delay that is possible.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ from velodrome.stats.changepoints import Watch, change_points_of
 from velodrome.stats.regression import change, holm, verdict
 
 POINTS, LEVEL, NOISE, STEP, NEAR = 120, 100.0, 2.0, 4.0, 5
-SEED = 20_261_124  # not one that the bounds were calibrated with
-_WATCHED_FROM = 30  # values that a watch waits for
-_SIMULATED = 40_000  # series that the CUSUM's bound and delay are of
+SEED = 20_261_124  # a seed that was not used to calibrate the bounds
+_WATCHED_FROM = 30  # number of values before a watch begins
+_SIMULATED = 40_000  # number of series for the CUSUM's bound and delay
 _COMPARISONS = 12  # four entries by three objectives
 KINDS = ("normal", "skewed", "bimodal", "AR(1)")
 
@@ -46,7 +46,7 @@ Found = list[list[int]]
 
 
 def noise(kind: str, rng: np.random.Generator, series: int, points: int) -> NDArray[np.float64]:
-    """Mean 0 and variance 1."""
+    """Noise with mean 0 and variance 1."""
     shape = (series, points)
     if kind == "skewed":
         skewed: NDArray[np.float64] = rng.exponential(size=shape) - 1
@@ -68,12 +68,12 @@ def ours(series: Series) -> Found:
 
 
 def jump(series: Series) -> Found:
-    """A value that differs from the one before by more than 7 %."""
+    """Finds values that differ from the previous one by more than 7 %."""
     return [[place for place in range(1, len(one)) if abs(one[place] / one[place - 1] - 1) > 0.07] for one in series]
 
 
 def lookback(series: Series) -> Found:
-    """A value more than 5 standard deviations from the mean of the 20 before it."""
+    """Finds values more than 5 standard deviations from the mean of the previous 20."""
     found = []
     for one in series:
         windows = [(place, one[place - 20 : place]) for place in range(20, len(one))]
@@ -107,7 +107,7 @@ json.dump(answer, sys.stdout)
 
 
 def peers(python: Path | None, series: Series) -> dict[str, tuple[Found, float]]:
-    """What the peers find, and their seconds; nothing where they are not installed."""
+    """The peers' change points and seconds; nothing if they are not installed."""
     if python is None:
         return {}
     done = subprocess.run(
@@ -117,7 +117,7 @@ def peers(python: Path | None, series: Series) -> dict[str, tuple[Found, float]]
 
 
 def detected(python: Path | None, series: Series) -> dict[str, Found]:
-    """Every detector's answer."""
+    """The change points of every detector."""
     own: Mapping[str, Callable[[Series], Found]] = {"Velodrome": ours, "7 % jump": jump, "z > 5": lookback}
     return {name: detect(series) for name, detect in own.items()} | {
         name: found for name, (found, _) in peers(python, series).items()
@@ -125,14 +125,14 @@ def detected(python: Path | None, series: Series) -> dict[str, Found]:
 
 
 def score(found: Found, places: Sequence[int]) -> float:
-    """F1 of the steps."""
+    """The F1 score for the steps."""
     hits = sum(any(abs(one - place) <= NEAR for one in ones) for ones, place in zip(found, places, strict=True))
     claims = sum(map(len, found))
     return 2 * hits / (claims + len(places)) if claims else 0.0
 
 
 def delays(series: Series, places: Sequence[int]) -> tuple[list[int], int]:
-    """Runs from the first changed one to the alarm, of the series without an alarm before it; and how many had one."""
+    """Delays from the step to the alarm, for series without an earlier alarm; and how many series had one."""
     waited, early = [], 0
     for one, place in zip(series, places, strict=True):
         watch = Watch()
@@ -145,9 +145,9 @@ def delays(series: Series, places: Sequence[int]) -> tuple[list[int], int]:
 
 
 def ratios(kind: str, values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Logarithm of each value's likelihood ratio, where the step is at it and where it was before it.
+    """Logarithm of each value's likelihood ratio, for a step at the value and for an earlier step.
 
-    `values` are in standard deviations from the level. Of noise with memory, what is new in a value counts.
+    `values` are in standard deviations from the level. For autocorrelated noise, only the innovation of a value counts.
     """
     step = STEP / NOISE
     if kind == "AR(1)":
@@ -160,7 +160,7 @@ def ratios(kind: str, values: NDArray[np.float64]) -> tuple[NDArray[np.float64],
 
 
 def _log_density(kind: str, values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Of the noise, but for a constant."""
+    """Logarithm of the noise's density, up to a constant."""
     if kind == "skewed":
         return np.where(values >= -1, -values, -np.inf)
     if kind == "bimodal":
@@ -220,7 +220,7 @@ def accuracy(python: Path | None, count: int) -> None:
 
 
 def any_alarm(values: list[float]) -> bool:
-    """Whether a watch is ever alarmed by the series."""
+    """Whether a watch ever raises an alarm in the series."""
     watch = Watch()
     return any(watch.append(value) is not None for value in values)
 
@@ -246,7 +246,7 @@ def equal_models(races: int) -> None:
 
 
 def speed(python: Path | None) -> None:
-    """1,000 series of 500 points, and one more value for a series that is watched."""
+    """The time for 1,000 series of 500 points, and for one more value of a watched series."""
     series = (LEVEL + NOISE * np.random.default_rng(SEED + 2).normal(size=(1000, 500))).tolist()
     took = []
     for _ in range(3):

@@ -1,16 +1,24 @@
-"""What reporting and pushing cost a training step, with servers that are there and not. Prints its figures.
+"""Measures what reporting and pushing cost a training step, with and without reachable servers. Prints its figures.
 
     python benchmarks/bench_reporting.py [--rounds 9] [--epochs 12] [--repeat 40]
 
-The trial's own training loop trains the digits' MLP, one thread, in ways that take turns: without reports; with reports
-to a real Redis on a Unix socket; to a socket that nobody listens on; and with reports to that Redis and live metrics to
-a real Pushgateway, to a port that nobody listens on, and to one that takes connections and never answers. Reports are
-those of a real trial: one an epoch and one a second. The digits are repeated until an epoch takes about a second.
+The trial's own training loop trains the digits' MLP with one thread. These ways take turns:
 
-Two figures for each. What is spent: the CPU time of the publisher's and the pusher's threads, from their start on, and
-of the reports' making in the thread that trains, over the CPU time of training; this one is exact on a machine that
-others use too. And what is seen: the whole training's time over that without reports, the median of the rounds' ratios,
-by the wall and by the CPU time of the process.
+- without reports;
+- with reports to a real Redis on a Unix socket;
+- with reports to a socket without a listener;
+- with reports to that Redis, and live metrics to a real Pushgateway, to a port without a listener, and to a server that
+  accepts connections and never answers.
+
+Reports are those of a real trial: one per epoch and one per second. The digits are repeated until an epoch takes about
+a second.
+
+Each way has two figures:
+
+- The spent time: the CPU time of the publisher's and the pusher's threads, and of making reports in the training
+  thread, divided by the CPU time of training. This figure is exact even on a shared machine.
+- The visible time: the time of the whole training, divided by that without reports. It is the median of the rounds'
+  ratios, by wall time and by CPU time of the process.
 """
 
 from __future__ import annotations
@@ -42,7 +50,7 @@ from velodrome_runner import data, models, preprocessing, threads
 from velodrome_runner.data import Split
 from velodrome_runner.live import Pusher
 from velodrome_runner.publish import Publisher, connect
-from velodrome_runner.reporting import Moment, Reporter
+from velodrome_runner.reporting import Reporter, TrainingState
 from velodrome_runner.settings import Settings
 from velodrome_runner.training import train
 
@@ -52,7 +60,7 @@ TARGET = 0.005
 
 
 class Cost(NamedTuple):
-    """Seconds of a training: by the wall, of the CPU, and of the CPU what reporting spent in each thread."""
+    """Seconds of a training: wall time, CPU time, and the CPU time that reporting spent in each thread."""
 
     wall: float
     cpu: float
@@ -62,12 +70,12 @@ class Cost(NamedTuple):
 
     @property
     def spent(self) -> float:
-        """The share of the training's CPU time that reporting takes."""
+        """The share of the training's CPU time that reporting spends."""
         return (self.reporter + self.publisher + self.pusher) / self.cpu
 
 
 class Ways(NamedTuple):
-    """Where a trial's reports and its live metrics go."""
+    """The destinations of a trial's reports and live metrics."""
 
     redis: str
     gateway: str | None = None
@@ -75,7 +83,7 @@ class Ways(NamedTuple):
 
 @contextlib.contextmanager
 def redis_server() -> Iterator[str]:
-    """A Redis of its own; gives its URL."""
+    """Runs a Redis of its own, and yields its URL."""
     binary = shutil.which("redis-server") or shutil.which("valkey-server")
     if binary is None:
         sys.exit("no redis-server or valkey-server on PATH: apt-get install redis-server")
@@ -93,7 +101,7 @@ def redis_server() -> Iterator[str]:
 
 @contextlib.contextmanager
 def pushgateway() -> Iterator[str]:
-    """A Pushgateway of its own; gives its URL."""
+    """Runs a Pushgateway of its own, and yields its URL."""
     binary = shutil.which("prometheus-pushgateway") or shutil.which("pushgateway")
     if binary is None:
         sys.exit("no prometheus-pushgateway on PATH: apt-get install prometheus-pushgateway")
@@ -115,7 +123,7 @@ def pushgateway() -> Iterator[str]:
 
 @contextlib.contextmanager
 def deaf() -> Iterator[str]:
-    """The URL of a server that takes connections and never answers."""
+    """The URL of a server that accepts connections and never answers."""
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         listening.listen(64)
@@ -133,7 +141,7 @@ def _await(url: str) -> None:
 
 
 def planned(epochs: int) -> Trial:
-    """The digits' MLP at a batch size that small races have."""
+    """The digits' MLP with a batch size that is usual for small races."""
     spec = {
         "dataset": {"name": "digits"},
         "budget": {"maxEpochs": epochs},
@@ -145,23 +153,23 @@ def planned(epochs: int) -> Trial:
 
 
 def settings(url: str) -> Settings:
-    """The orders of a trial that reports to that URL."""
+    """The instructions of a trial that reports to that URL."""
     return Settings(Path("job"), 0, UID, "bench", url, Path(), Path(), concurrent=1, deadline=1.0)
 
 
 def repeated(prepared: preprocessing.Prepared, times: int) -> preprocessing.Prepared:
-    """The same data, the training split that many times over."""
+    """The same data, with the training split repeated that many times."""
     images = prepared.train.images.repeat(times, 1, 1, 1).contiguous(memory_format=torch.channels_last)
     return dataclasses.replace(prepared, train=Split(images, prepared.train.labels.repeat(times)))
 
 
 def unreported(trial: Trial, prepared: preprocessing.Prepared) -> Cost:
-    """What a whole training takes without reports."""
+    """The cost of a whole training without reports."""
     return trained(trial, prepared, lambda _: None)
 
 
 def reported(trial: Trial, prepared: preprocessing.Prepared, to: Ways) -> Cost:
-    """What it takes with a trial's reports; the lines of its log are made too, and go to memory."""
+    """The cost with a trial's reports. The lines of its log are made too, and go to memory."""
     spent = 0.0
     key = grouping("default", "bench", trial.entry, trial.repeat)
     with (
@@ -171,7 +179,7 @@ def reported(trial: Trial, prepared: preprocessing.Prepared, to: Ways) -> Cost:
     ):
         reporter = Reporter(trial, settings(to.redis), publisher, pusher, time.time)
 
-        def report(moment: Moment) -> None:
+        def report(moment: TrainingState) -> None:
             nonlocal spent
             before = time.thread_time()
             reporter("Training", moment)
@@ -182,13 +190,13 @@ def reported(trial: Trial, prepared: preprocessing.Prepared, to: Ways) -> Cost:
 
 
 def _used(name: str) -> float:
-    """CPU seconds of the thread of that name; 0 where there is none."""
+    """CPU seconds of the thread of that name; 0 if there is none."""
     found = [thread.ident for thread in threading.enumerate() if thread.name == name and thread.ident]
     return sum(time.clock_gettime(time.pthread_getcpuclockid(ident)) for ident in found)
 
 
-def trained(trial: Trial, prepared: preprocessing.Prepared, on_progress: Callable[[Moment], None]) -> Cost:
-    """Times a whole training; the threads of the publisher and the pusher are in its CPU time."""
+def trained(trial: Trial, prepared: preprocessing.Prepared, on_progress: Callable[[TrainingState], None]) -> Cost:
+    """Times a whole training. Its CPU time includes the threads of the publisher and the pusher."""
     config = trial.config
     assert config.model is not None
     torch.manual_seed(0)
@@ -199,7 +207,7 @@ def trained(trial: Trial, prepared: preprocessing.Prepared, on_progress: Callabl
 
 
 def main() -> None:
-    """Runs all ways in turns and prints what reporting spends and what is seen of it."""
+    """Runs all ways in turns, and prints both figures of each."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--epochs", type=int, default=12)

@@ -1,18 +1,18 @@
-"""How fast trials train, against a loop written by hand and against torch's DataLoader. Prints its figures.
+"""Measures training speed, beside a loop written by hand and beside torch's DataLoader. Prints its figures.
 
     python benchmarks/bench_runner.py [--rounds 15] [--samples 2048] [--threads 1]
 
-The same small CNN, optimizer, batch size and images, shaped like CIFAR-10 and written in its real format by this
-benchmark. Three loops take turns, each timed from its first batch to its last step:
+All use the same small CNN, optimizer, batch size and images. This benchmark writes the images in CIFAR-10's real shape
+and format. Three loops take turns, each timed from its first batch to its last step:
 
 - the runner's own `train`, by its own stopwatch;
-- bare: the shortest loop over tensors that are in memory already: shuffle, take, forward, backward, step;
+- bare: the shortest loop over tensors in memory: shuffle, take, forward, backward, step;
 - DataLoader: torchvision's CIFAR10 with PIL's transforms (crop, flip, to tensor, normalize), as tutorials write it:
   images and weights in torch's own memory format, not channels last.
 
-Against bare both sides leave augmentation out, so that it is the loop that is compared; against DataLoader both crop
-and flip, and their input is timed without a model too, since what the loop gains by it depends on the model's own time.
-Samples are counted by second of CPU time. Ratios are of samples a second, the median of the rounds' own.
+Against bare, both sides leave out augmentation, so that only the loops are compared. Against DataLoader, both crop and
+flip. There the input is also timed without a model, because its effect on the whole loop depends on the model's own
+time. Figures are samples per second of CPU time. A ratio is the median of the rounds' ratios.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from velodrome_runner import data, models, preprocessing, threads
 from velodrome_runner.data import Split, Splits
 from velodrome_runner.training import train
 
-# CPU time of the whole process, which a machine that others use too distorts less than the wall's.
+# CPU time of the whole process, because a shared machine distorts it less than wall time.
 CLOCK = time.process_time
 CPU = torch.device("cpu")
 BATCH = 128
@@ -54,9 +54,9 @@ TARGET_BARE, TARGET_LOADER = 0.97, 2.0
 
 
 def write_cifar10(folder: Path, samples: int) -> None:
-    """Random images as CIFAR-10's files hold them: six pickled batches, rows of 3,072 bytes, and the names of classes.
+    """Random images in CIFAR-10's files: six pickled batches with rows of 3,072 bytes, and the names of classes.
 
-    There are `samples` for training, over five files, and a fifth of that for testing.
+    There are `samples` images for training, in five files, and a fifth of that for testing.
     """
     generator = np.random.default_rng(0)
     (folder / FOLDER).mkdir()
@@ -71,7 +71,7 @@ def write_cifar10(folder: Path, samples: int) -> None:
 
 
 class Made(CIFAR10):  # type: ignore[misc]
-    """torchvision's CIFAR10 over the files that were made: it checks their digests, which are others' than the real."""
+    """torchvision's CIFAR10 over the made files, with their digests, because torchvision checks those."""
 
     def __init__(self, folder: Path, transform: Any) -> None:
         made = {path.name: hashlib.md5(path.read_bytes()).hexdigest() for path in (folder / FOLDER).iterdir()}  # noqa: S324 - it is torchvision's check
@@ -84,7 +84,7 @@ class Made(CIFAR10):  # type: ignore[misc]
 def configured() -> TrialConfig:
     """One epoch of plain SGD."""
     spec = {
-        "dataset": {"name": "digits"},  # the benchmark hands its own images over
+        "dataset": {"name": "digits"},  # the benchmark passes its own images
         "budget": {"maxEpochs": 1},
         "training": {"batchSize": BATCH, "optimizer": {"name": "SGD", "learningRate": 0.01, "momentum": 0.9}},
         "entries": [{"name": "cnn", "model": {"name": "velodrome/cnn", "args": {"width": WIDTH}}}],
@@ -94,7 +94,7 @@ def configured() -> TrialConfig:
 
 
 def network(*, channels_last: bool = True) -> nn.Module:
-    """The same weights each time, in the memory format that the runner uses or in torch's own."""
+    """The same weights each time, in the runner's memory format or in torch's own."""
     torch.manual_seed(0)
     model = Model.model_validate({"name": "velodrome/cnn", "args": {"width": WIDTH}})
     made = models.build(model, shape=SHAPE, classes=CLASSES, dropout=0.0)
@@ -102,7 +102,7 @@ def network(*, channels_last: bool = True) -> nn.Module:
 
 
 def splits(images: torch.Tensor, labels: torch.Tensor) -> Splits:
-    """All images to train on, and a handful for the evaluation that is not timed."""
+    """All images for training, and a few for the evaluation, which is not timed."""
     few = Split(images[:64], labels[:64])
     made = data.load(configured().dataset, folder=Path(), seed=0)
     facts = made.facts.model_copy(update={"shape": SHAPE, "classes": tuple(map(str, range(CLASSES)))})
@@ -110,13 +110,13 @@ def splits(images: torch.Tensor, labels: torch.Tensor) -> Splits:
 
 
 def runner(config: TrialConfig, prepared: preprocessing.Prepared) -> float:
-    """Samples a second of the runner's loop."""
+    """Samples per second of the runner's loop."""
     trained = train(config, prepared, network(), seed=0, device=CPU, clock=CLOCK)
     return trained.samples / trained.seconds
 
 
 def bare(images: torch.Tensor, labels: torch.Tensor) -> float:
-    """Samples a second of the shortest loop; `images` are float32, on the device, channels last."""
+    """Samples per second of the shortest loop. `images` are float32, on the device, channels last."""
     model = network().train()
     optimizer = SGD(model.parameters(), lr=0.01, momentum=0.9, fused=True)
     begin = CLOCK()
@@ -129,7 +129,7 @@ def bare(images: torch.Tensor, labels: torch.Tensor) -> float:
 
 
 def loader(dataset: CIFAR10) -> float:
-    """Samples a second of the loop that tutorials write, images and weights in torch's own memory format."""
+    """Samples per second of the usual loop of tutorials, with images and weights in torch's own memory format."""
     model = network(channels_last=False).train()
     optimizer = SGD(model.parameters(), lr=0.01, momentum=0.9)
     batches = DataLoader(dataset, BATCH, shuffle=True)
@@ -143,7 +143,7 @@ def loader(dataset: CIFAR10) -> float:
 
 
 def batches(prepared: preprocessing.Prepared) -> float:
-    """Samples a second of the runner's input alone."""
+    """Samples per second of the runner's input alone."""
     generator = torch.Generator().manual_seed(0)
     begin = CLOCK()
     seen = sum(len(labels) for _, labels in prepared.batches(BATCH, generator))
@@ -151,7 +151,7 @@ def batches(prepared: preprocessing.Prepared) -> float:
 
 
 def loaded(dataset: CIFAR10) -> float:
-    """Samples a second of the DataLoader's input alone."""
+    """Samples per second of the DataLoader's input alone."""
     begin = CLOCK()
     seen = sum(len(labels) for _, labels in DataLoader(dataset, BATCH, shuffle=True))
     return seen / (CLOCK() - begin)
@@ -168,7 +168,7 @@ def report(name: str, ours: list[float], theirs: list[float], target: float) -> 
 
 
 def main() -> None:
-    """Runs the loops in turns and prints their ratios."""
+    """Runs the loops in turns, and prints their ratios."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--samples", type=int, default=2048)

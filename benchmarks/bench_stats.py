@@ -1,7 +1,7 @@
-"""How long rank() takes, beside the loop that one would write with scipy.stats: one t test for each pair, then Holm.
+"""Measures rank(), beside a simple loop with scipy.stats: one t test for each pair, then Holm's correction.
 
-Both run in turn, round by round, so that the machine's other load hits both; the ratio is that of the medians. For
-1,000 entries the loop runs on a random sample of the pairs and its time is scaled up, which is printed with it.
+Both take turns, round by round, so that other load of the machine affects both. The ratio is that of the medians. For
+1,000 entries, the loop runs on a random sample of the pairs and its time is scaled up. The output says so.
 
     python benchmarks/bench_stats.py [--rounds 5]
 """
@@ -21,25 +21,25 @@ from scipy.stats import ttest_rel
 from velodrome.stats import Sample, rank
 
 SEEDS = 20
-LOOPED_PAIRS = 2000  # of the 499,500 that 1,000 entries have
+LOOPED_PAIRS = 2000  # of the 499,500 pairs of 1,000 entries
 
 
 def seconds(work: Callable[[], object]) -> float:
-    """How long `work` takes, on a monotonic clock."""
+    """The duration of `work`, by a monotonic clock."""
     started = time.perf_counter()
     work()
     return time.perf_counter() - started
 
 
 def race(entries: int) -> list[Sample]:
-    """Normal noise of variance 1 around means that are evenly spread over three standard deviations."""
+    """Normal noise with variance 1 around means that are evenly spread over three standard deviations."""
     rng = np.random.default_rng(0)
     values = rng.normal(size=(entries, SEEDS)) + np.linspace(0, 3, entries)[:, None]
     return [Sample(f"entry-{row:04}", dict(enumerate(values[row].tolist()))) for row in range(entries)]
 
 
 def loop(samples: list[Sample], pairs: list[tuple[int, int]]) -> list[float]:
-    """The p-values of the pairs as one would get them by hand, corrected by Holm's procedure."""
+    """The p-values of the pairs from a simple loop, corrected by Holm's procedure."""
     values = [list(sample.values.values()) for sample in samples]
     p_values = sorted(float(ttest_rel(values[a], values[b]).pvalue) for a, b in pairs)
     return [min(1.0, p_value * (len(pairs) - index)) for index, p_value in enumerate(p_values)]

@@ -1,11 +1,12 @@
-"""How fast results are accepted, and how fast a ranking's values are read. Prints its figures.
+"""Measures how fast results are accepted, and how fast a ranking's values are read. Prints its figures.
 
     python benchmarks/bench_store.py [--records 100000] [--server PATH]
 
-A real Redis on a Unix socket, realistic records (20 metrics, curves of 15 epochs, a full environment), batches of 500.
-Records are made before the clock starts; what is timed is everything from pydantic models to Redis' answer, and for the
-whole way also reading the inbox and judging each report. The peer of `ranking_rows` is what one would write first: read
-every record of the board, keep those of the cohort, and of each entry the newest job. Both must give the same rows.
+It uses a real Redis on a Unix socket, realistic records (20 metrics, curves of 15 epochs, a full environment) and
+batches of 500. Records are made before the clock starts. The time covers everything from pydantic models to Redis'
+answer. For the whole way, it also covers reading the inbox and judging each report. The peer of `ranking_rows` is the
+simplest solution: read every record of the board, keep those of the cohort, and the newest job of each entry. Both must
+give the same rows.
 """
 
 from __future__ import annotations
@@ -16,30 +17,25 @@ import random
 import shutil
 import statistics
 import subprocess
-import tempfile
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import redis
 
 from velodrome import keys
 from velodrome.collector import Collector
-from velodrome.errors import StoreUnavailable
 from velodrome.metrics import MetricKey
 from velodrome.plan import Plan, plan
 from velodrome.results.cohorts import cohort_of
 from velodrome.results.records import (
-    DatasetFacts,
-    Environment,
     EpochPoint,
-    GrantedResources,
-    Hardware,
     JobInfo,
     Observed,
     ResultReport,
-    Software,
     TrialRecord,
     TrialResult,
 )
@@ -47,9 +43,13 @@ from velodrome.spec import BenchmarkJob
 from velodrome.store import Store, open_store
 from velodrome.store.decoding import forget
 
+sys.path.append(str(Path(__file__).parents[1]))
+
+from benchmarks.fixtures import DATASET, ENVIRONMENT, redis_server
+
 BATCH = 500
 READS = 1000
-ROUNDS = 5  # on a machine that others use, the quietest round says most
+ROUNDS = 5  # on a shared machine, the quietest round is the best measure
 START = datetime(2026, 1, 1, tzinfo=UTC)
 METRICS = (
     "accuracy", "top5_accuracy", "precision", "recall", "f1", "mean_average_precision", "loss", "validation_loss",
@@ -58,26 +58,12 @@ METRICS = (
     "latency_p99_seconds{batch_size=1}", "latency_p99_seconds{batch_size=64}",
     "inference_samples_per_second{batch_size=64}",
 )  # fmt: skip
-DATASET = DatasetFacts(
-    name="digits", digest="sha256:" + "0" * 64, train_samples=1294, validation_samples=143, test_samples=360,
-    shape=(1, 8, 8), classes=tuple("0123456789"),
-)  # fmt: skip
-ENVIRONMENT = Environment(
-    hardware=Hardware(cpu_model="AMD EPYC 7763 64-Core Processor", cpu_count=64),
-    software=Software(
-        velodrome="0.1.0",
-        python="3.11.7",
-        framework="torch 2.15.0",
-        libraries={"numpy": "2.4.6", "scikit-learn": "1.8.0", "torchmetrics": "1.9.0", "torchvision": "0.27.0"},
-    ),
-    resources=GrantedResources(cpus=2, memory_limit_bytes=2**33),
-)
 OBSERVED = Observed(executor="local", node="bench", run_seconds=3.5)
 
 
 @dataclass(frozen=True)
 class Job:
-    """A race of `entries` entries; its records are made up as they are asked for."""
+    """A race of `entries` entries. Its records are made up on demand."""
 
     number: int
     entries: int
@@ -154,29 +140,8 @@ class Job:
             yield [self.record(index) for index in range(first, min(first + BATCH, len(self.plan)))]
 
 
-@contextlib.contextmanager
-def server(binary: str, *options: str) -> Iterator[str]:
-    """The URL of a server that runs inside the block."""
-    with tempfile.TemporaryDirectory(prefix="vd-") as folder:
-        socket = f"{folder}/redis.sock"
-        base = (binary, "--port", "0", "--unixsocket", socket, "--dir", folder, "--save", "")
-        process = subprocess.Popen((*base, *options), stdout=subprocess.DEVNULL)
-        try:
-            with open_store(f"unix://{socket}") as store:
-                for _ in range(200):
-                    try:
-                        store.ping()
-                        break
-                    except StoreUnavailable:
-                        time.sleep(0.05)
-            yield f"unix://{socket}"
-        finally:
-            process.terminate()
-            process.wait()
-
-
 def accept_all(store: Store, job: Job) -> list[float]:
-    """Accepts every record of the job; the seconds of each batch."""
+    """Accepts every record of the job. Returns the seconds of each batch."""
     store.register(job.info)
     seconds = []
     for batch in job.batches():
@@ -189,25 +154,25 @@ def accept_all(store: Store, job: Job) -> list[float]:
 
 
 def bench_accept(binary: str) -> None:
-    """Accepting under each way to keep data, and the whole way from the inbox."""
+    """Measures accepting with each way of keeping data, and the whole way from the inbox."""
     jobs = [Job.make(number, entries=20, repeats=25) for number in range(20)]
     for name, options in (
         ("no append-only file", ("--appendonly", "no")),
         ("appendfsync everysec", ("--appendonly", "yes")),
         ("appendfsync always", ("--appendonly", "yes", "--appendfsync", "always")),
     ):
-        with server(binary, *options) as url, open_store(url) as store:
+        with redis_server(binary, *options) as url, open_store(url) as store:
             report(f"accept, {name}", [second for job in jobs for second in accept_all(store, job)])
     for name, options in (
         ("everysec", ("--appendonly", "yes")),
         ("always", ("--appendonly", "yes", "--appendfsync", "always")),
     ):
-        with server(binary, *options) as url, open_store(url) as store:
+        with redis_server(binary, *options) as url, open_store(url) as store:
             report(f"read, judge and accept, appendfsync {name}", [collect(store, url, job) for job in jobs])
 
 
 def collect(store: Store, url: str, job: Job) -> float:
-    """Puts the reports of a job's trials into its inbox; the seconds that collecting them takes."""
+    """Puts the reports of a job's trials into its inbox. Returns the seconds to collect them."""
     store.register(job.info)
     with contextlib.closing(redis.Redis.from_url(url)) as client, client.pipeline(transaction=False) as pipe:
         for index in range(BATCH):
@@ -224,14 +189,14 @@ def collect(store: Store, url: str, job: Job) -> float:
 
 
 def report(what: str, seconds: list[float]) -> None:
-    """One line: records per second over all batches, and in the median batch."""
+    """Prints one line: records per second over all batches, and in the median batch."""
     mean, median = BATCH * len(seconds) / sum(seconds), BATCH / statistics.median(seconds)
     print(f"{what:46s} {mean:8,.0f} records/s, median batch {median:8,.0f} (target: 5,000)")
 
 
 def bench_ranking(binary: str, entries: int, repeats: int, jobs: int) -> None:
-    """Reading a ranking's values from a board of entries x repeats x jobs records."""
-    with server(binary, "--appendonly", "no") as url, open_store(url) as store:
+    """Measures reading a ranking's values from a board of entries x repeats x jobs records."""
+    with redis_server(binary, "--appendonly", "no") as url, open_store(url) as store:
         seconds = [second for number in range(jobs) for second in accept_all(store, Job.make(number, entries, repeats))]
         records = entries * repeats * jobs
         print(f"\n{entries:,} entries x {repeats} seeds x {jobs} jobs = {records:,} records on one board")
@@ -249,7 +214,7 @@ def bench_ranking(binary: str, entries: int, repeats: int, jobs: int) -> None:
 
 
 def read(which: str, before: Callable[[], None], store: Store, cohort_id: str) -> float:
-    """Reads the rows again and again, after `before` each time; the median of the seconds."""
+    """Reads the rows repeatedly, after `before` each time. Returns the median of the seconds."""
     rounds = []
     for _ in range(ROUNDS):
         seconds = []

@@ -1,9 +1,9 @@
-"""How often rank() calls equal models different, and how often it finds a gap: the tables of
+"""Simulates how often rank() calls equal models different, and how often it finds a gap: the tables of
 docs/decisions/0002-ranks-and-significance.md.
 
     python benchmarks/simulate_ranks.py [--races 10000]
 
-Beside rank(), what two alternatives would have said of the same races: Holm's correction of the same tests, and
+It compares rank() with two alternatives on the same races: Holm's correction of the same tests, and
 Tukey's range test with one variance for all entries, pooled over the race (two-way analysis of variance).
 """
 
@@ -51,9 +51,9 @@ NOISES: dict[str, Noise] = {
 
 
 def signs(values: Floats, *, own_seeds: bool = False) -> Floats:
-    """What rank() says of each pair of rows: 1 or -1 where the first is better or worse, 0 where they are tied.
+    """rank()'s answer for each pair of rows: 1 or -1 if the first is better or worse, 0 if they are tied.
 
-    All rows have the same seeds, or each has its own, so that no pair can be formed.
+    Either all rows have the same seeds, or each row has its own, so that values can't be paired.
     """
     shift = values.shape[1] if own_seeds else 0
     samples = [Sample(f"{row:03}", dict(enumerate(values[row].tolist(), row * shift))) for row in range(len(values))]
@@ -64,13 +64,13 @@ def signs(values: Floats, *, own_seeds: bool = False) -> Floats:
 
 
 def paired(values: Floats) -> Claims:
-    """Which pairs rank() calls different, seeds in common."""
+    """Which pairs rank() calls different, with common seeds."""
     different: Claims = signs(values) != 0
     return different
 
 
 def welch(values: Floats) -> Claims:
-    """Which pairs rank() calls different, no seeds in common."""
+    """Which pairs rank() calls different, without common seeds."""
     different: Claims = signs(values, own_seeds=True) != 0
     return different
 
@@ -99,7 +99,7 @@ def pooled(values: Floats) -> Claims:
 
 @cache
 def critical_range(entries: int, seeds: int) -> float:
-    """The studentized range that equal entries exceed at rate α; scipy integrates it for most of a second."""
+    """The studentized range that equal entries exceed at rate α. scipy needs most of a second to integrate it."""
     return float(studentized_range.isf(ALPHA, entries, (entries - 1) * (seeds - 1)))
 
 

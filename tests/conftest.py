@@ -1,7 +1,8 @@
-"""What every test may use: golden files, and no silent skips in CI."""
+"""What every test may use: golden files, no silent skips in CI, and leaks that are reported where they are."""
 
 from __future__ import annotations
 
+import gc
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Iterator
 
 # A test says nothing about time, so a slow machine must not fail one; in CI the same examples are tried every time.
 settings.register_profile(
@@ -25,6 +26,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="write what the tests compute into their golden files; read the difference before you commit it",
     )
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _collected() -> Iterator[None]:
+    """Collects what a module's tests left in cycles, so that an open socket fails there and not in a later test."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture

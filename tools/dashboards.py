@@ -1,7 +1,7 @@
-"""The Grafana dashboards, built by Grafana's own typed builders: what is not of its schema does not type-check here.
+"""The Grafana dashboards, built with Grafana's own typed builders, so that mypy checks them against its schema.
 
-`make generate` writes them to deploy/monitoring/dashboards; tests hold each query to
-`velodrome.monitoring.telemetry` and to a real Prometheus' parser.
+`make generate` writes them to deploy/monitoring/dashboards. Tests check each query against
+`velodrome.monitoring.telemetry` and against a real Prometheus' parser.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ _GREEN, _ORANGE, _RED, _BLUE, _GREY = "green", "orange", "red", "blue", "#808080
 
 
 def dashboards() -> dict[str, str]:
-    """The file name and the JSON of each."""
+    """The file name and the JSON of each dashboard."""
     return {f"{name}.json": _text(made) for name, made in (("operator", operator()), ("races", races()))}
 
 
 def _text(made: dashboard.Dashboard) -> str:
     numbers = count(1)
     for panel in made.panels or []:
-        panel.id_val = next(numbers)  # else Grafana gives them some, and a link to one panel holds until then
+        panel.id_val = next(numbers)  # otherwise Grafana assigns ids, and a link to a panel breaks at the next import
     return json.dumps(made, cls=JSONEncoder, indent=2, ensure_ascii=False) + "\n"
 
 
 def operator() -> dashboard.Dashboard:
-    """Whether the operator does its work, and what goes through it."""
+    """The operator's dashboard: whether it does its work, and how much."""
     board = _dashboard("velodrome-operator", "Velodrome / Operator", "now-6h")
     board.with_variable(_variable("installation", "job", "velodrome_operator_info", multi=False))
     of = 'job="$installation"'
@@ -131,7 +131,7 @@ def operator() -> dashboard.Dashboard:
 
 
 def races() -> dashboard.Dashboard:
-    """What entries reach, whether it is still so, and how what trains now goes."""
+    """The races' dashboard: the values of entries, their verdicts, and the progress of running trials."""
     board = _dashboard("velodrome-races", "Velodrome / Races", "now-7d")
     for name, label, series in (
         ("board", "board", "velodrome_result_mean"),
@@ -158,7 +158,7 @@ def races() -> dashboard.Dashboard:
         .datasource(_SOURCE)
         .with_target(
             _query(
-                # One number for each verdict: a state timeline has one row for each series.
+                # One number for each verdict, because a state timeline has one row for each series.
                 " or ".join(
                     f"max by ({', '.join(facts)}) "
                     f'((velodrome_result_verdict{{verdict="{verdict}", {of}}} == 1) * {place})'
@@ -304,7 +304,7 @@ def _quantiles(buckets: str, label: str) -> list[tuple[str, str]]:
 
 
 def _words(meanings: dict[str, tuple[str, str]]) -> dashboard.ValueMap:
-    """What a value is shown as, and in which colour."""
+    """The text and the colour of a value."""
     return dashboard.ValueMap(
         {value: dashboard.ValueMappingResult(text=text, color=colour) for value, (text, colour) in meanings.items()}
     )

@@ -1,7 +1,7 @@
-"""Writes what is made from code and from other files: reference pages, the CRD, dashboards, the PrometheusRule.
+"""Writes the generated files: reference pages, the CRD, dashboards, the PrometheusRule.
 
 python tools/generate.py           write them
-python tools/generate.py --check   write nothing; fail where a committed page is not what the code says
+python tools/generate.py --check   write nothing; fail if a committed file is out of date
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from velodrome.spec import BenchmarkJob
 from velodrome_operator.crd import crd
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.append(str(ROOT))  # a script has only its own folder there
+sys.path.append(str(ROOT))  # a script's path has only its own folder
 
 from tools.dashboards import dashboards  # noqa: E402
 
@@ -35,7 +35,7 @@ Schema = Mapping[str, Any]
 
 
 class _Plain(yaml.SafeDumper):
-    """Writes equal values out each time, without anchors."""
+    """Writes equal values each time in full, without anchors."""
 
     def ignore_aliases(self, data: object) -> bool:  # noqa: ARG002 - the base class's signature
         return True
@@ -58,7 +58,7 @@ def pages() -> dict[Path, str]:
 
 
 def benchmark_job_page(schema: Schema) -> str:
-    """One table for each part of the object, in the order in which a reader meets the parts."""
+    """One table for each part of the object, in reading order."""
     lines = [
         NOTICE.format(source="core/velodrome/spec"),
         "# BenchmarkJob v1alpha1",
@@ -88,7 +88,7 @@ def crd_file() -> str:
 
 
 def prometheus_rule_file() -> str:
-    """The alert rules as the Prometheus Operator takes them."""
+    """The alert rules in the form for the Prometheus Operator."""
     rule = {
         "apiVersion": "monitoring.coreos.com/v1",
         "kind": "PrometheusRule",
@@ -100,7 +100,7 @@ def prometheus_rule_file() -> str:
 
 
 def metrics_page() -> str:
-    """The catalogue, a table for each kind."""
+    """The catalogue, with a table for each kind of metric."""
     lines = [
         NOTICE.format(source="core/velodrome/metrics.py"),
         "# Metrics",
@@ -119,7 +119,7 @@ def metrics_page() -> str:
 
 
 def prometheus_page() -> str:
-    """Every series that Prometheus can have, a table for each who tells it."""
+    """Every series that Prometheus can get, with a table for each source."""
     lines = [
         NOTICE.format(source="core/velodrome/monitoring/telemetry.py"),
         "# What Prometheus gets",
@@ -143,7 +143,7 @@ def prometheus_page() -> str:
 
 
 def command_line_page() -> str:
-    """What `--help` says, of the command and of each of its commands."""
+    """The output of `--help`, for the program and for each of its commands."""
     names = [[command.name or ""] for command in app.registered_commands]
     for group in app.registered_groups:
         inner = group.typer_instance.registered_commands if group.typer_instance else []
@@ -166,7 +166,7 @@ def _metric_row(metric: Metric) -> str:
 
 
 def _parts(schema: Schema) -> Iterator[tuple[str, Schema]]:
-    """The object and, depth first, each part of it that has fields; an override has those of its original."""
+    """The object and, depth first, each part with fields. An override has the fields of its original."""
     seen: set[str] = set()
 
     def visit(title: str, part: Schema) -> Iterator[tuple[str, Schema]]:
@@ -196,7 +196,7 @@ def _name(reference: str) -> str:
 
 
 def _kind(field: Schema) -> str:
-    """What may be written, in words: `integer (≥ 1, ≤ 65,536)`, `list of [Entry](#entry) or null`."""
+    """The allowed values, in words: `integer (≥ 1, ≤ 65,536)`, `list of [Entry](#entry) or null`."""
     if "anyOf" in field:
         return " or ".join(_kind(option) for option in field["anyOf"])
     if "$ref" in field:
@@ -232,7 +232,7 @@ def _scalar(field: Schema) -> str:
 
 
 def _default(field: Schema, definitions: Schema) -> str:
-    """The default, unless it is a part whose own table says what its fields default to."""
+    """The default. For a part with its own table, that table has the defaults of its fields."""
     default = field.get("default")
     if default in (None, {}, []):
         return {"None": "null", "{}": "none", "[]": "none"}[str(default)]
@@ -248,13 +248,13 @@ def _without_nulls(value: Any) -> Any:
 
 
 def _meaning(field: Schema, definitions: Schema) -> str:
-    """The field's sentence; pydantic leaves it out where it equals the part's own."""
+    """The field's description; pydantic leaves it out if it equals the part's own."""
     text = field.get("description") or (definitions[_name(field["$ref"])]["description"] if "$ref" in field else "")
     return str(text).replace("|", "\\|")
 
 
 def main(arguments: list[str]) -> int:
-    """Write or check; the exit code is 1 where a check found a stale page."""
+    """Writes or checks the files. The exit code is 1 if a check found a file out of date."""
     stale = [(path, text) for path, text in pages().items() if not path.exists() or path.read_text("utf-8") != text]
     for path, text in stale:
         name = path.relative_to(ROOT)

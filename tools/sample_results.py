@@ -1,6 +1,6 @@
-"""Fills a Redis with made-up results, to look at the leaderboard without a race: sample_results.py REDIS_URL.
+"""Fills a Redis with made-up results, to show the leaderboard without a race: sample_results.py REDIS_URL.
 
-Nothing in them was measured: the machines are called after their purpose. Tests and benchmarks use the parts.
+Nothing in them was measured. The names of the machines say their purpose. Tests and benchmarks use parts of this.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ OBJECTIVES: tuple[Mapping[str, Any], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Rider:
-    """What an entry's made-up trials centre on."""
+    """The typical values of an entry's made-up trials."""
 
     model: str
     accuracy: float
@@ -56,7 +56,7 @@ DIGITS: Mapping[str, Rider] = {
 }
 
 
-# So far apart that no luck changes their order.
+# So far apart that chance can't change their order.
 CLEAR: Mapping[str, Rider] = {
     "slow": Rider("velodrome/lstm", 0.98, 0.009, 5e8, 0.001),
     "quick": Rider("velodrome/mlp", 0.9, 0.0012, 3e8, 0.001),
@@ -132,7 +132,7 @@ class Race:
         }
 
     def curve(self, rider: Rider, epochs: int) -> Iterable[EpochPoint]:
-        """A loss that falls and levels out."""
+        """A loss that falls and then stays level."""
         for epoch in range(1, epochs + 1):
             left = 0.72**epoch
             yield EpochPoint(
@@ -148,7 +148,7 @@ class Race:
             )
 
     def progress(self, trial: Trial, fraction: float, at: datetime, attempt: str = "sample-1") -> Progress:
-        """A trial that is training."""
+        """The progress of a trial that is training."""
         epochs = trial.config.budget.max_epochs
         epoch = max(1, round(fraction * epochs))
         return Progress(
@@ -178,7 +178,7 @@ DIGITS_FACTS = DatasetFacts(
 
 
 def environment(machine: str) -> Environment:
-    """A machine that doesn't exist."""
+    """The environment of a machine that doesn't exist."""
     return Environment(
         hardware=Hardware(cpu_model=machine, cpu_count=8),
         software=Software(
@@ -202,7 +202,7 @@ def race(
     objectives: Sequence[Mapping[str, Any]] = OBJECTIVES,
     machine: str = "Sample CPU @ 2.00GHz",
 ) -> Race:
-    """A job of these entries, not yet registered."""
+    """A job with these entries, before its registration."""
     job = validate(
         {
             "apiVersion": "velodrome.dev/v1alpha1",
@@ -224,7 +224,7 @@ def race(
 
 
 def info_of(job: BenchmarkJob, uid: str, created_at: datetime) -> JobInfo:
-    """What the store remembers of the job."""
+    """The store's description of the job."""
     entries = tuple(entry.name for entry in job.spec.entries)
     return JobInfo(
         uid=uid,
@@ -240,7 +240,7 @@ def info_of(job: BenchmarkJob, uid: str, created_at: datetime) -> JobInfo:
 
 
 def finish(store: Store, made: Race, failures: Mapping[str, tuple[str, str]] | None = None) -> None:
-    """Registers the race and gives every trial a result; the odd repeats of the entries in `failures` fail."""
+    """Registers the race and gives every trial a result. The odd repeats of the entries in `failures` fail."""
     store.register(made.info)
     records = [
         made.record(trial, (failures or {}).get(trial.entry) if trial.repeat % 2 else None) for trial in made.trials
@@ -250,37 +250,38 @@ def finish(store: Store, made: Race, failures: Mapping[str, tuple[str, str]] | N
 
 
 def accept(store: Store, made: Race, records: Sequence[TrialRecord], progress: Sequence[Progress] = ()) -> None:
-    """Takes these as a collector would, one batch after the other."""
+    """Accepts these records as a collector does, batch by batch."""
     store.accept(made.info.uid, store.position(made.info.uid) + 1, records, progress)
 
 
 def fill(store: Store, now: datetime) -> None:
     """Several boards: one done with a tie and failures, one running, one on two machines, one with many entries."""
-    more = dict(DIGITS) | {"lstm-wide": Rider("velodrome/lstm", 0.95, 0.0011, 520e6, spread=0.01)}
-    nan = ("LossNotFinite", "the loss became nan in epoch 4: lower training.optimizer.learningRate")
-    done = race("sample-digits", now - timedelta(minutes=7), riders=more)
-    finish(store, done, {"lstm-wide": nan})
-    accept(store, done, [done.record(done.trials[3], attempt="sample-2")])
+    for made in nights(now):
+        finish(store, made)
 
     old = race("sample-old", now - timedelta(days=3), name="digits-laptop", board="digits", machine="Sample laptop CPU")
     finish(store, old)
-
-    running = race("sample-running", now - timedelta(seconds=50), name="fashion", board="fashion-mnist")
-    store.register(running.info)
-    at_work = [running.progress(trial, 0.2 + 0.3 * place, now) for place, trial in enumerate(running.trials[11:13])]
-    accept(store, running, [running.record(trial) for trial in running.trials[:11]], at_work)
 
     stopped = race("sample-stopped", now - timedelta(hours=5), name="night-run", board="sweep")
     store.register(stopped.info)
     accept(store, stopped, [stopped.record(trial) for trial in stopped.trials[:7]])
 
     finish(store, many(now - timedelta(hours=1), 120))
-    for made in nights(now):
-        finish(store, made)
+
+    more = dict(DIGITS) | {"lstm-wide": Rider("velodrome/lstm", 0.95, 0.0011, 520e6, spread=0.01)}
+    nan = ("LossNotFinite", "the loss became nan in epoch 4: lower training.optimizer.learningRate")
+    done = race("sample-digits", now - timedelta(minutes=7), riders=more)
+    finish(store, done, {"lstm-wide": nan})
+    accept(store, done, [done.record(done.trials[3], attempt="sample-2")])
+
+    running = race("sample-running", now - timedelta(seconds=50), name="fashion", board="fashion-mnist")
+    store.register(running.info)
+    at_work = [running.progress(trial, 0.2 + 0.3 * place, now) for place, trial in enumerate(running.trials[11:13])]
+    accept(store, running, [running.record(trial) for trial in running.trials[:11]], at_work)
 
 
 def nights(now: datetime, jobs: int = 44) -> Iterable[Race]:
-    """A race that runs every night: one entry gets slower for good, and one night the machine is another."""
+    """A race that runs every night: one entry becomes slower for good, and one night the machine is another."""
     quick = Rider("velodrome/cnn", 0.98, 0.00031, 412e6, 0.001)
     steady = Rider("velodrome/mlp", 0.97, 0.00009, 371e6, 0.001)
     for night in range(jobs):
@@ -295,7 +296,7 @@ def nights(now: datetime, jobs: int = 44) -> Iterable[Race]:
 
 
 def many(created_at: datetime, entries: int, repeats: int = 5) -> Race:
-    """A sweep of many entries on one board."""
+    """A job with many entries on one board."""
     source = _luck(entries)
     riders = {
         f"sweep-{number:04}": Rider(
@@ -307,7 +308,7 @@ def many(created_at: datetime, entries: int, repeats: int = 5) -> Race:
 
 
 def main() -> None:
-    """Fills the Redis at the URL given."""
+    """Fills the Redis at the given URL."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("url", help="redis://:PASSWORD@HOST:PORT or unix:///PATH, a Redis for nothing else")
     with open_store(parser.parse_args().url) as store:

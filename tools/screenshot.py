@@ -1,4 +1,4 @@
-"""A picture of a page in headless Chromium: screenshot.py URL OUT.png [--wait-for TEXT] [--width 390] [--dark]."""
+"""Photographs a page in headless Chromium: screenshot.py URL OUT.png [--wait-for TEXT] [--width 390] [--dark]."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from playwright.sync_api import Error, Page, sync_playwright
 
-CHROMIUM = shutil.which("chromium")  # without one, Playwright takes the one that it has installed itself
+CHROMIUM = shutil.which("chromium")  # without a path, Playwright uses the browser that it has installed itself
 ARGUMENTS = (
     "--no-sandbox",
     "--disable-gpu",
@@ -20,13 +20,13 @@ ARGUMENTS = (
     "--force-color-profile=srgb",
 )
 
-# Streamlit marks the app while its script runs; what it draws after that takes another moment.
+# Streamlit marks the app while its script runs. Drawing takes a moment longer.
 _IDLE = '[data-testid="stApp"][data-test-script-state="notRunning"]'
 _SETTLE_MS = 700
 
 
 def settle(page: Page, text: str | None = None, seconds: float = 30.0) -> None:
-    """Returns when the app has drawn the page, and shows the text where one is given."""
+    """Returns when the app has drawn the page, and shows the given text, if any."""
     page.locator(_IDLE).wait_for(timeout=1000 * seconds)
     if text is not None:
         page.get_by_text(text).first.wait_for(timeout=1000 * seconds)
@@ -34,14 +34,14 @@ def settle(page: Page, text: str | None = None, seconds: float = 30.0) -> None:
 
 
 def whole_height(page: Page) -> int:
-    """The height that shows all of the page: the app scrolls inside of itself."""
+    """The height that shows the whole page, because the app scrolls inside itself."""
     return int(
         page.evaluate("document.querySelector('[data-testid=stMain]')?.scrollHeight ?? document.body.scrollHeight")
     )
 
 
 def main() -> int:
-    """Takes the picture that the arguments describe; 1 where the page never came."""
+    """Takes the picture that the arguments describe. Returns 1 if the page never came."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("url")
     parser.add_argument("out", type=Path)

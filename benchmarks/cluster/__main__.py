@@ -1,15 +1,15 @@
-"""What the operator adds to Kubernetes' own cost, on a cluster of simulated nodes that this starts itself.
+"""Measures what the operator adds to Kubernetes' own cost, on a cluster of simulated nodes that it starts itself.
 
     python -m benchmarks.cluster [race] [latency] [idle] [--trials 1000] [--idle 1000] [--keep]
 
 race     1,000 trials from apply to Complete, beside the bare Indexed Job of the same pod template and beside as many
-         single Jobs, all at the Job controller's default rate limits; the operator's API writes by the API server's
-         own count; and how long after the Job the BenchmarkJob is Complete.
-latency  From sending a BenchmarkJob to seeing its Job, at 20 a second.
-idle     1,000 BenchmarkJobs that nothing happens to: the operator's memory, CPU, writes, and a restart.
+         single Jobs, all at the Job controller's default rate limits. Also the operator's API writes, as the API
+         server counts them, and the time from the Job's end until the BenchmarkJob is Complete.
+latency  The time from sending a BenchmarkJob until its Job is visible, at 20 a second.
+idle     1,000 BenchmarkJobs without changes: the operator's memory, CPU, writes, and a restart.
 
-etcd, the API server, the Job controller, the scheduler, Redis and the operator are real and run on this machine. The
-nodes are kwok's: pods start and succeed by themselves, and `benchmarks.cluster.standin` reports in their place.
+etcd, the API server, the Job controller, the scheduler, Redis and the operator are real and run on this machine. kwok
+simulates the nodes: pods start and succeed by themselves, and `benchmarks.cluster.standin` reports in their place.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ async def measure(given: argparse.Namespace, kubeconfig: Path, text: str) -> Non
 
 
 def main() -> int:
-    """0 when everything was measured; figures are printed, not judged."""
+    """Returns 0 when everything was measured. It prints figures, and does not judge them."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.cluster", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -78,7 +78,7 @@ def main() -> int:
         while "condition met" not in cluster.kubectl(
             "wait", "--for=condition=Established", "crd/benchmarkjobs.velodrome.dev", check=False
         ):
-            time.sleep(0.2)  # it has no conditions at all for a moment
+            time.sleep(0.2)  # for a moment it has no status conditions
         print(f"{_machine()}, Kubernetes {KUBERNETES}, Python {platform.python_version()}", flush=True)
         asyncio.run(measure(given, kubeconfig, kubeconfig.read_text()))
     finally:

@@ -1,4 +1,4 @@
-"""The Kubernetes API as the benchmark uses it: plain requests, watches with the time at which each event arrived."""
+"""The Kubernetes API for the benchmark: plain requests, and watches with the arrival time of each event."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ WRITES = ("POST", "PUT", "PATCH", "DELETE", "DELETECOLLECTION", "APPLY")
 
 
 class Kind(NamedTuple):
-    """What a request is about."""
+    """The kind of object of a request."""
 
     group: str
     resource: str
@@ -35,12 +35,12 @@ class Api:
     @classmethod
     @asynccontextmanager
     async def connected(cls, kubeconfig: str) -> AsyncIterator[Api]:
-        """A connection as a kubeconfig (its text, JSON) says; it carries a client certificate."""
+        """A connection for a kubeconfig (its text, JSON), with its client certificate."""
         document = json.loads(kubeconfig)
         cluster, user = document["clusters"][0]["cluster"], document["users"][0]["user"]
         authority = base64.b64decode(cluster["certificate-authority-data"]).decode()
         context = ssl.create_default_context(cadata=authority)
-        with tempfile.NamedTemporaryFile() as file:  # OpenSSL loads a client certificate from a file alone
+        with tempfile.NamedTemporaryFile() as file:  # OpenSSL loads a client certificate only from a file
             for part in ("client-certificate-data", "client-key-data"):
                 file.write(base64.b64decode(user[part]))
             file.flush()
@@ -54,7 +54,7 @@ class Api:
         """An answer's JSON.
 
         Raises:
-            aiohttp.ClientResponseError: it is no success.
+            aiohttp.ClientResponseError: the answer is an error.
         """
         async with self._session.request(method, f"{self._server}/{path}", json=body) as response:
             if response.status >= 400:
@@ -63,7 +63,7 @@ class Api:
             return found
 
     async def writes(self) -> dict[Kind, int]:
-        """How many requests that change something the API server has answered, by what they were about."""
+        """The number of writing requests that the API server has answered, by kind."""
         async with self._session.get(f"{self._server}/metrics") as response:
             text = await response.text()
         found: dict[Kind, int] = {}
@@ -81,9 +81,9 @@ class Api:
         return found
 
     async def watch(self, path: str) -> AsyncIterator[tuple[float, str, dict[str, Any]]]:
-        """Every event from now on, for ever: when it came, its type and the object. Objects that are there come first.
+        """Every event from now on: its arrival time, its type and the object. Existing objects come first.
 
-        A watch that ends is taken up again from where it was.
+        A watch that ends continues where it was.
         """
         mark = "&" if "?" in path else "?"
         listed = await self.call("GET", path)

@@ -1,4 +1,4 @@
-"""What the operator costs while nothing happens, and how soon it is back after a restart."""
+"""Measures the operator's cost while nothing happens, and the time of a restart."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _AT_ONCE = 8
 async def measure(api: Api, operator: Operator, namespace: str, count: int, seconds: float) -> None:
     """Prints memory, CPU and writes over `seconds` with `count` BenchmarkJobs in all, then the time of a restart.
 
-    Those that other parts left are Complete; the rest are suspended ones, which the operator must keep an eye on.
+    BenchmarkJobs from other parts are Complete. The rest are suspended, and the operator must watch them.
     """
     await operator.ready()
     complete = await _fill(api, namespace, count)
@@ -49,7 +49,7 @@ async def _rest(api: Api, operator: Operator, namespace: str, seconds: float, wh
 
 
 async def _fill(api: Api, namespace: str, count: int) -> int:
-    """Makes suspended BenchmarkJobs until there are `count`; how many were there, all Complete."""
+    """Makes suspended BenchmarkJobs until there are `count`. Returns how many existed before, all Complete."""
     path = PARENTS.format(namespace)
     present = (await api.call("GET", path))["items"]
     gate = asyncio.Semaphore(_AT_ONCE)
@@ -63,7 +63,7 @@ async def _fill(api: Api, namespace: str, count: int) -> int:
 
 
 async def _quiet(operator: Operator) -> float:
-    """Waits until the operator used little CPU for five seconds, two minutes at most; the seconds that took."""
+    """Waits, two minutes at most, until the operator used little CPU for five seconds. Returns the waiting time."""
     start = time.monotonic()
     while time.monotonic() - start < 120:
         cpu = operator.cpu_seconds()

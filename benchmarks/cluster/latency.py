@@ -1,4 +1,4 @@
-"""How long it takes from sending a BenchmarkJob to seeing its Job, beside the least that any operator could take."""
+"""Measures the time from sending a BenchmarkJob until its Job is visible, beside the least possible time."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from benchmarks.cluster.standin import StandIn
 from velodrome import keys
 from velodrome.plan import plan
 from velodrome.spec import validate
-from velodrome_operator.children import Settings, children
+from velodrome_operator.children import ChildSettings, children
 
 PER_SECOND = 20
 _BASES = {"ConfigMap": "api/v1", "Secret": "api/v1", "Job": "apis/batch/v1"}
@@ -24,24 +24,24 @@ _BASES = {"ConfigMap": "api/v1", "Secret": "api/v1", "Job": "apis/batch/v1"}
 
 @dataclass(frozen=True)
 class Waits:
-    """Milliseconds: from sending a BenchmarkJob until a watch brings its Job, and the median time of sending alone."""
+    """Milliseconds from sending a BenchmarkJob until a watch shows its Job, and the median of sending alone."""
 
     seen: list[float]
     missing: int
     answered: float
 
     def quantile(self, share: float) -> float:
-        """As many of the waits are shorter."""
+        """The wait that this share of the waits is shorter than."""
         waits = sorted(self.seen)
         return waits[min(len(waits) - 1, int(len(waits) * share))]
 
 
 async def measure(api: Api, operator: Operator, namespace: str, applies: int) -> None:
-    """Prints p50 and p99 over `applies` BenchmarkJobs of one trial each, all of which run to their end meanwhile.
+    """Prints p50 and p99 over `applies` BenchmarkJobs of one trial each, which all run to their end meanwhile.
 
-    The clock runs from before the request is sent until a watch brings the Job: it holds the API server's own time,
-    which depends on the machine far more than on the operator. So a peer runs first: it makes the same Jobs, as soon as
-    a watch brings it the object, and does nothing else.
+    The clock runs from before the request until a watch shows the Job. So it includes the API server's own time, which
+    depends on the machine far more than on the operator. Therefore a peer runs first: it makes the same Jobs as soon as
+    a watch shows it the object, and does nothing else.
     """
     await operator.ready()
     least = await _least(api, f"{namespace}-least", applies)
@@ -65,7 +65,7 @@ def _tell(what: str, applies: int, waits: Waits) -> None:
 
 
 async def _apply(api: Api, namespace: str, applies: int) -> Waits:
-    """Sends the BenchmarkJobs, and waits until every Job was seen, or for a minute."""
+    """Sends the BenchmarkJobs, and waits at most a minute until every Job was seen."""
     seen: dict[str, float] = {}
     watching = asyncio.create_task(_watch(api, namespace, seen))
     await asyncio.sleep(1)
@@ -102,7 +102,7 @@ async def _watch(api: Api, namespace: str, seen: dict[str, float]) -> None:
 
 
 async def _least(api: Api, namespace: str, applies: int) -> Waits:
-    """What the same takes where every object is answered with its ConfigMap, its Secret and its Job, and no more."""
+    """The same with a peer that only makes the ConfigMap, the Secret and the Job of every object."""
     await api.call("POST", "api/v1/namespaces", {"metadata": {"name": namespace}})
     async with asyncio.TaskGroup() as group:
         answering = group.create_task(_answer_all(api, namespace, group))
@@ -120,7 +120,7 @@ async def _answer_all(api: Api, namespace: str, group: asyncio.TaskGroup) -> Non
 
 async def _answer(api: Api, namespace: str, item: dict[str, Any]) -> None:
     planned, uid = plan(validate(item, source="latency")), item["metadata"]["uid"]
-    *before, job = children(planned.job, planned, uid, "redis://redis", Settings(runner_image=RUNNER_IMAGE))
+    *before, job = children(planned.job, planned, uid, "redis://redis", ChildSettings(runner_image=RUNNER_IMAGE))
     await asyncio.gather(*(_create(api, namespace, manifest) for manifest in before))
     await _create(api, namespace, job)
 

@@ -1,4 +1,4 @@
-"""A thousand trials: the BenchmarkJob, the bare Indexed Job of the same template, and as many single Jobs."""
+"""Measures a thousand trials: as a BenchmarkJob, as a bare Indexed Job, and as single Kubernetes Jobs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from benchmarks.cluster.standin import StandIn
 from velodrome import keys
 from velodrome.plan import plan
 from velodrome.spec import validate
-from velodrome_operator.children import Settings, children
+from velodrome_operator.children import ChildSettings, children
 from velodrome_operator.crd import PLURAL
 
 PARENTS = f"apis/{keys.GROUP}/{keys.VERSION}/namespaces/{{}}/{PLURAL}"
@@ -22,7 +22,7 @@ _AT_ONCE = 16
 
 
 def document(name: str, entries: int, repeats: int, **spec: Any) -> dict[str, Any]:
-    """A BenchmarkJob; what it trains is no matter here."""
+    """A BenchmarkJob. It does not matter what it trains."""
     return {
         "apiVersion": keys.API_VERSION,
         "kind": keys.KIND,
@@ -42,7 +42,7 @@ def document(name: str, entries: int, repeats: int, **spec: Any) -> dict[str, An
 
 
 async def measure(api: Api, operator: Operator, namespace: str, trials: int, *, singles: bool) -> None:
-    """Prints the race's figures. The peers run first, while no operator does."""
+    """Prints the race's figures. The peers run first, without an operator."""
     wanted = document("race", _ENTRIES, trials // _ENTRIES)
     bare = await _jobs(api, namespace, [_bare(wanted, namespace)])
     print(f"bare Indexed Job of {trials} completions: {bare:.1f} s", flush=True)
@@ -66,9 +66,9 @@ async def measure(api: Api, operator: Operator, namespace: str, trials: int, *, 
 
 
 def counted(before: Mapping[Kind, int], after: Mapping[Kind, int], *, applied: int) -> int:
-    """Writes of kinds that nobody but the operator writes, less the benchmark's own applies.
+    """Writes of kinds that only the operator writes, minus the benchmark's own applies.
 
-    Jobs' statuses are the Job controller's; Events are counted by who reported them.
+    The Job controller writes Jobs' statuses. Events are counted by their reporter.
     """
     kinds = {Kind("", "configmaps"), Kind("", "secrets"), Kind("batch", "jobs")}
     kinds |= {Kind(keys.GROUP, PLURAL), Kind(keys.GROUP, PLURAL, "status")}
@@ -76,13 +76,13 @@ def counted(before: Mapping[Kind, int], after: Mapping[Kind, int], *, applied: i
 
 
 async def events_of(api: Api, namespace: str) -> int:
-    """How many Events of a namespace the operator reported."""
+    """The number of Events of a namespace that the operator reported."""
     events = await api.call("GET", f"apis/events.k8s.io/v1/namespaces/{namespace}/events")
     return sum(1 for event in events["items"] if event.get("reportingController") == f"{keys.GROUP}/operator")
 
 
 async def _race(api: Api, wanted: dict[str, Any], namespace: str) -> tuple[float, float]:
-    """Seconds from apply to Complete, and how long after its Job's that was."""
+    """Seconds from apply to Complete, and from the Job's completion to Complete."""
     standin = asyncio.create_task(StandIn(api, namespace).work())
     jobs = f"apis/batch/v1/namespaces/{namespace}/jobs?labelSelector={keys.LABEL_JOB_UID}"
     job = asyncio.create_task(complete(api, jobs, 1))
@@ -98,11 +98,11 @@ async def _race(api: Api, wanted: dict[str, Any], namespace: str) -> tuple[float
 
 
 async def settled(api: Api, namespace: str, seconds: float = 180) -> int:
-    """Waits until every BenchmarkJob is Complete or Suspended; how many are Complete.
+    """Waits until every BenchmarkJob is Complete or Suspended. Returns how many are Complete.
 
     Raises:
         RuntimeError: one failed.
-        TimeoutError: they take longer than that.
+        TimeoutError: they take longer than the time limit.
     """
     deadline = time.monotonic() + seconds
     while True:
@@ -119,7 +119,7 @@ async def settled(api: Api, namespace: str, seconds: float = 180) -> int:
 
 
 async def complete(api: Api, path: str, count: int) -> float:
-    """When the last of `count` objects was seen to be Complete."""
+    """The time at which the last of `count` objects was seen as Complete."""
     done: set[str] = set()
     async for at, _, item in api.watch(path):
         if condition(item, "Failed"):
@@ -132,7 +132,7 @@ async def complete(api: Api, path: str, count: int) -> float:
 
 
 async def _jobs(api: Api, namespace: str, manifests: list[dict[str, Any]]) -> float:
-    """Creates Jobs and waits for all of them; the seconds that took. They are gone afterwards."""
+    """Creates Jobs, waits for all of them, and deletes them. Returns the seconds until all were done."""
     path = f"apis/batch/v1/namespaces/{namespace}/jobs"
     done = asyncio.create_task(complete(api, path, len(manifests)))
     await asyncio.sleep(1)
@@ -152,9 +152,9 @@ async def _jobs(api: Api, namespace: str, manifests: list[dict[str, Any]]) -> fl
 
 
 def _bare(wanted: dict[str, Any], namespace: str) -> dict[str, Any]:
-    """The very Job that the operator would make, without an owner and without its labels."""
+    """The Job that the operator would make, without an owner and without its labels."""
     job = validate({**wanted, "metadata": {"name": "bare", "namespace": namespace}}, source="bare")
-    manifest = children(job, plan(job), "bare", "", Settings(runner_image=RUNNER_IMAGE))[-1]
+    manifest = children(job, plan(job), "bare", "", ChildSettings(runner_image=RUNNER_IMAGE))[-1]
     spec = {**manifest["spec"], "template": {"metadata": {}, "spec": manifest["spec"]["template"]["spec"]}}
     return {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "bare"}, "spec": spec}
 

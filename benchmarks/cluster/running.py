@@ -1,4 +1,4 @@
-"""The operator as a process of this machine, with a Redis of its own, and what the kernel says that it uses."""
+"""Runs the operator as a process of this machine with its own Redis, and reads its resources from the kernel."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 
 @contextmanager
 def redis_server(folder: Path) -> Iterator[str]:
-    """The URL of a Redis that keeps what it accepts as the project's own manifests tell it to."""
+    """The URL of a Redis with the same persistence settings as in the project's manifests."""
     binary = shutil.which("redis-server") or shutil.which("valkey-server")
     if binary is None:
         raise FileNotFoundError("no redis-server on PATH: apt-get install redis-server")
@@ -45,10 +45,10 @@ def redis_server(folder: Path) -> Iterator[str]:
 
 @dataclass
 class Operator:
-    """`python -m velodrome_operator`, started and stopped as often as one likes.
+    """`python -m velodrome_operator`, which can be started and stopped repeatedly.
 
-    `bytecode` is a folder for compiled modules: the operator's image holds them, while an environment may not, and
-    compiling takes a second and leaves 10 MiB of a process' memory in pieces.
+    `bytecode` is a folder for compiled modules. The operator's image contains them, but an environment may not.
+    Compiling takes a second and fragments 10 MiB of a process' memory.
     """
 
     kubeconfig: Path
@@ -60,7 +60,7 @@ class Operator:
     process: subprocess.Popen[bytes] | None = None
 
     def compile(self) -> None:
-        """Compiles what an operator imports, at once and when it ranks."""
+        """Compiles the modules that an operator imports, at its start and when it ranks."""
         code = "import velodrome_operator.__main__, velodrome.ranking.places"
         subprocess.run([sys.executable, "-c", code], env=os.environ | self._compiled, check=True)
 
@@ -69,7 +69,7 @@ class Operator:
         return {"PYTHONPYCACHEPREFIX": str(self.bytecode), "PYTHONDONTWRITEBYTECODE": ""}
 
     def start(self) -> float:
-        """Starts it; the time of that, by the monotonic clock."""
+        """Starts it. Returns the start time by the monotonic clock."""
         self.port = self.port or free_port()
         line = [
             *(sys.executable, "-m", "velodrome_operator", "--namespace", self.namespace),
@@ -89,14 +89,14 @@ class Operator:
             await asyncio.sleep(0.2)
 
     def stop(self, number: int = signal.SIGTERM) -> None:
-        """Ends it and waits for that."""
+        """Stops it, and waits until it has ended."""
         if self.process is not None:
             self.process.send_signal(number)
             self.process.wait(30)
             self.process = None
 
     def health(self) -> dict[str, Any]:
-        """What its probe tells; empty as long as it does not answer or is not well."""
+        """The answer of its probe; empty while it does not answer or is not healthy."""
         try:
             with open_directly(f"http://127.0.0.1:{self.port}/healthz", timeout=5) as answer:
                 found = json.loads(answer.read())
@@ -123,17 +123,17 @@ class Operator:
 
 
 def free_port() -> int:
-    """A port of the loopback interface that nobody has now."""
+    """A free port of the loopback interface."""
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         return int(one.getsockname()[1])
 
 
 def await_port(port: int, seconds: float = 10) -> None:
-    """Waits until somebody listens there.
+    """Waits until a server listens there.
 
     Raises:
-        TimeoutError: nobody does.
+        TimeoutError: no server does.
     """
     deadline = time.monotonic() + seconds
     while True:

@@ -1,9 +1,10 @@
-"""What stands in for the runners: kwok's pods run nothing, so somebody must report what they would have.
+"""Reports in place of the runners, because kwok's pods run nothing.
 
-It watches the pods that kwok plays. As soon as one has succeeded it sends that trial's result, a valid report made from
-the runner's own records with this pod as the attempt, to the job's inbox, as the job's Redis user whose password it
-reads from the job's Secret. A real runner reports before its pod ends, so a result is rather late here than early. How
-the operator attributes, judges, accepts and counts results is all real; what is not measured is a runner.
+It watches the pods that kwok simulates. As soon as a pod has succeeded, it sends that trial's result to the job's
+inbox: a valid report, made from the runner's own records, with this pod as the attempt. It sends as the job's Redis
+user, whose password it reads from the job's Secret. A real runner reports before its pod ends, so results here are late
+rather than early. The operator really attributes, judges, accepts and counts the results. Only the runner is not
+measured.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ class StandIn:
         """By job uid: when the last of its pods was seen to have ended."""
 
     async def work(self) -> None:
-        """Until it is cancelled."""
+        """Reports until it is cancelled."""
         try:
             await self._watch()
         finally:
@@ -99,7 +100,7 @@ class StandIn:
         self.sent += 1
 
     async def _job(self, pod: dict[str, Any]) -> tuple[Plan, redis.asyncio.Redis]:
-        """What the pod would read: the job from its ConfigMap, and where to report from its Secret."""
+        """What the pod would read: the job from its ConfigMap, and the address for reports from its Secret."""
         [name] = (v["configMap"]["name"] for v in pod["spec"]["volumes"] if "configMap" in v)
         base = f"api/v1/namespaces/{self._namespace}"
         config = await self._api.call("GET", f"{base}/configmaps/{name}")

@@ -1,4 +1,4 @@
-"""What is wrong with the URL of a Redis, in words that quote no part of it: any part may be the password. Pure."""
+"""Explains what is wrong with the URL of a Redis. Quotes no part of it, because any part may be the password. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _HOST: Final = re.compile(r"(\[[0-9a-fA-F:.]+(%[\w.-]+)?\]|[\w.-]*)(:[0-9]{0,5})
 
 
 def wrong_url(url: str) -> str:
-    """What keeps this from being the URL of a Redis, and how one looks; empty where nothing does."""
+    """What is wrong with this URL of a Redis, and how a right one looks; empty if it is right."""
     why = _fault(url)
     return no_url(why) if why else ""
 
@@ -39,7 +39,7 @@ def _fault(url: str) -> str:
 
 
 def _is_cut(scheme: str, authority: str, rest: str) -> bool:
-    """Whether a reserved character of the password seems to have ended the part that holds it."""
+    """Whether a reserved character in the password seems to have cut it off."""
     path, _, query = rest.partition("?")
     if "@" in path:
         return scheme != "unix" or (bool(authority) and "@" not in authority)

@@ -1,4 +1,4 @@
-"""One spelling for equal values, so that a hash of it identifies them on any machine. Pure."""
+"""One canonical text for equal values, so that its hash identifies them on any machine. Pure."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from collections.abc import Mapping
 def canonical(value: object) -> str:
     """JSON with sorted keys, no spaces, and integral floats written as integers.
 
-    A Kubernetes API server may hand `1.0` back as `1`; both are the same number and get the same spelling.
+    A Kubernetes API server may return `1.0` as `1`. Both are the same number and get the same text.
 
     Raises:
-        ValueError: the value holds NaN or an infinity.
-        TypeError: the value is not made of JSON's types.
+        ValueError: the value contains NaN or an infinity.
+        TypeError: the value contains something else than JSON's types.
     """
     return json.dumps(_plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
 def digest(value: object, length: int = 12) -> str:
-    """The first `length` hexadecimal digits of the SHA-256 of the canonical spelling. Raises as `canonical` does."""
+    """The first `length` hexadecimal digits of the SHA-256 of the canonical text. Raises as `canonical` does."""
     return hashlib.sha256(canonical(value).encode()).hexdigest()[:length]
 
 

@@ -29,7 +29,7 @@ from velodrome.results.records import (
     parse_result,
     utc,
 )
-from velodrome.store import Item, Rejection, Store, Verdict
+from velodrome.store import Acceptance, Item, Rejection, Store
 from velodrome.store.store import ENOUGH_BYTES
 
 # What the executor saw of an attempt at a trial (index, attempt); None where it started no such attempt at that trial.
@@ -97,7 +97,7 @@ class Collected:
     `last` says that the inbox held no more when it was read.
     """
 
-    verdicts: tuple[tuple[TrialRecord, Verdict], ...] = ()
+    verdicts: tuple[tuple[TrialRecord, Acceptance], ...] = ()
     progress: tuple[Progress, ...] = ()
     rejected: tuple[Rejection, ...] = ()
     last: bool = True

@@ -1,7 +1,7 @@
 """Metrics that come from counts of samples, each by one division of whole numbers in double precision. Pure.
 
-Whoever computes such a metric computes it here: two entries with the same counts then have the same value to the last
-bit, and a target that is reached exactly is reached. The standard library alone.
+Every such metric is computed here. So two entries with the same counts have exactly the same value, and a target that
+is reached exactly counts as reached. Uses only the standard library.
 """
 
 from __future__ import annotations
@@ -15,18 +15,20 @@ from velodrome.metrics import MetricKey
 
 @dataclass(frozen=True, slots=True)
 class ClassCounts:
-    """Numbers of samples by class: called rightly so (`hits`), called so at all (`guessed`), and of it (`there`)."""
+    """Numbers of samples by class: predicted correctly (`hits`), predicted (`guessed`), and occurring (`there`)."""
 
     hits: Sequence[int]
     guessed: Sequence[int]
     there: Sequence[int]
 
     def score(self, key: MetricKey) -> float | None:
-        """The value of `precision`, `recall` or `f1`, as the key's `average` or `label` asks.
+        """The value of `precision`, `recall` or `f1`, for the key's `average` or `label`.
 
-        Macro: the mean over classes, without those that neither occur nor are called. Weighted: by how often a class
-        occurs. Micro: the share of samples that are called rightly. A ratio without a denominator is 0; a label that
-        does not occur has no value: None.
+        - Macro: the mean over classes, without those that neither occur nor are predicted.
+        - Weighted: the mean, weighted by how often a class occurs.
+        - Micro: the share of samples that are predicted correctly.
+
+        A ratio with the denominator 0 is 0. A label that does not occur has no value: None.
         """
         parameters = dict(key.parameters)
         if "label" in parameters:
@@ -34,7 +36,7 @@ class ClassCounts:
             return self._of(key.name, label) if self.there[label] else None
         average = parameters.get("average", "macro")
         samples = sum(self.there)
-        # Each class's recall, weighted by how often it occurs, is its hits.
+        # The recall of a class, multiplied by how often the class occurs, is its number of hits.
         if average == "micro" or (average == "weighted" and key.name == "recall"):
             return share(sum(self.hits), samples)
         classes = [label for label in range(len(self.there)) if self.there[label] or self.guessed[label]]
@@ -50,5 +52,5 @@ class ClassCounts:
 
 
 def share(part: int, whole: int) -> float:
-    """Part over whole, 0 where there is nothing of either."""
+    """Part divided by whole; 0 if both are 0."""
     return part / whole if whole else 0.0

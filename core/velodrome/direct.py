@@ -1,7 +1,7 @@
-"""HTTP without a proxy: for servers of this machine, and for those that are reached as Redis is.
+"""HTTP without a proxy: for servers of this machine, and for those that are reached directly, like Redis.
 
-HTTP_PROXY, HTTPS_PROXY and ALL_PROXY name a proxy for the world outside. A proxy can't reach this machine's loopback
-interface: what it answers about `127.0.0.1` is about itself.
+HTTP_PROXY, HTTPS_PROXY and ALL_PROXY name a proxy for other machines. A proxy can't reach this machine's loopback
+interface: for the proxy, `127.0.0.1` is the proxy itself.
 """
 
 from __future__ import annotations
@@ -10,16 +10,16 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-if TYPE_CHECKING:  # importing them costs each start of a trial
+if TYPE_CHECKING:  # importing them would slow each start of a trial
     from http.client import HTTPResponse
     from urllib.request import Request
 
 
 def open_directly(request: str | Request, timeout: float) -> HTTPResponse:
-    """The answer to an HTTP request that goes to its server and by no proxy, whatever the environment says.
+    """The answer to an HTTP request that goes directly to its server, even if the environment names a proxy.
 
     Raises:
-        OSError: there is no answer within `timeout` seconds, or it is none of success (`urllib.error.HTTPError`).
+        OSError: there is no answer within `timeout` seconds, or the answer is an error (`urllib.error.HTTPError`).
     """
     from urllib.request import ProxyHandler, build_opener
 
@@ -28,7 +28,7 @@ def open_directly(request: str | Request, timeout: float) -> HTTPResponse:
 
 
 def is_loopback(url: str) -> bool:
-    """Whether the URL's host is this machine by its loopback interface: 127.0.0.0/8, ::1 or localhost."""
+    """Whether the URL's host is this machine's loopback interface: 127.0.0.0/8, ::1 or localhost."""
     host = (urlsplit(url if "://" in url else f"//{url}").hostname or "").rstrip(".")
     if host == "localhost" or host.endswith(".localhost"):
         return True

@@ -1,18 +1,21 @@
 """Every error that Velodrome raises on purpose.
 
     VelodromeError
-    ├── SpecError            the BenchmarkJob is not valid; carries every problem, with its path and line
-    ├── ConfigurationError   this trial can never run as written (no such model, wrong data folder): never try again
-    ├── TrialFailed          the trial ran and failed by itself (NaN loss, wrong output shape): its result is a failure
-    ├── StoreUnavailable     Redis does not answer: try again
-    ├── StoreRefused         Redis answers and will not take it (full, read-only, no permission): a person must act
-    ├── SchemaUnsupported    a record was written by a newer Velodrome than this one
-    ├── ClusterError         the cluster can't be asked, or says no (no kubectl, no such object, no right to it)
-    ├── LocalError           this machine can't do it (no Redis server, a data folder that can't be written)
-    └── OutputLost           what a command answers can't be written: its reader went away, or the disk is full
+    ├── TryAgain                 the same call may go well later, without anybody's help
+    │   └── StoreUnavailable     Redis does not answer
+    └── ActionNeeded             it goes wrong again until a person acts
+        ├── SpecError            the BenchmarkJob is not valid; carries every problem, with its path and line
+        ├── ConfigurationError   this trial can't run as written (no such model, wrong data folder)
+        ├── TrialFailed          the trial ran and failed by itself (NaN loss, wrong output shape): its result says so
+        ├── StoreRefused         Redis answers and will not take it (full, read-only, no permission)
+        ├── SchemaUnsupported    a record was written by a newer Velodrome than this one
+        ├── ClusterError         the cluster can't be asked, or says no (no kubectl, no such object, no right to it)
+        ├── LocalError           this machine can't do it (no Redis server, a data folder that can't be written)
+        └── OutputLost           what a command answers can't be written: its reader went away, or the disk is full
 
-The message of each names the thing at fault and the fix. `reason` is the CamelCase word that conditions, records and
-exit codes carry.
+Components add leaves of their own under the same two branches, so whoever calls an edge catches `TryAgain`,
+`ActionNeeded` or, for both, `VelodromeError`. The message of each names the thing at fault and the fix. `reason` is the
+CamelCase word that conditions, records and exit codes carry.
 """
 
 from __future__ import annotations
@@ -21,9 +24,21 @@ from dataclasses import dataclass
 
 
 class VelodromeError(Exception):
-    """The root: catch it where every error of this project must be told to a person."""
+    """The root: catch it where every error of this project must be shown to a person. Raise one of the two below it."""
 
     reason = "Error"
+
+
+class TryAgain(VelodromeError):
+    """It can't be done now. The same call may go well later, without anybody's help."""
+
+    reason = "TryAgain"
+
+
+class ActionNeeded(VelodromeError):
+    """It can't be done as things are. The same call goes wrong again until a person acts; the message says how."""
+
+    reason = "ActionNeeded"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +60,7 @@ class Problem:
         return f"{where}{self.path}: {self.message}{hint}"
 
 
-class SpecError(VelodromeError):
+class SpecError(ActionNeeded):
     """The BenchmarkJob is not valid. `problems` holds everything that was found, in the order of the file; the text
     tells the first hundred.
     """
@@ -62,7 +77,7 @@ class SpecError(VelodromeError):
         super().__init__("\n".join([f"{source}: {count}", *lines]))
 
 
-class ConfigurationError(VelodromeError):
+class ConfigurationError(ActionNeeded):
     """The trial can't run as it is written; running it again would end the same way."""
 
     reason = "InvalidConfiguration"
@@ -73,39 +88,41 @@ class ConfigurationError(VelodromeError):
             self.reason = reason
 
 
-class TrialFailed(VelodromeError):
+class TrialFailed(ActionNeeded):
     """The trial ran, and failed for a reason of its own, such as `LossNotFinite`."""
+
+    reason = "TrialFailed"
 
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
         self.reason = reason
 
 
-class StoreUnavailable(VelodromeError):
+class StoreUnavailable(TryAgain):
     """Redis does not answer for now."""
 
     reason = "StoreUnavailable"
 
 
-class StoreRefused(VelodromeError):
+class StoreRefused(ActionNeeded):
     """Redis answers, and refuses: it is full, read-only, or this user may not do it."""
 
     reason = "StoreRefused"
 
 
-class SchemaUnsupported(VelodromeError):
+class SchemaUnsupported(ActionNeeded):
     """The record's schema version is newer than this program knows."""
 
     reason = "SchemaUnsupported"
 
 
-class LocalError(VelodromeError):
+class LocalError(ActionNeeded):
     """This machine lacks something that a local run needs."""
 
     reason = "LocalError"
 
 
-class ClusterError(VelodromeError):
+class ClusterError(ActionNeeded):
     """The cluster can't be asked, or says no: `said` has its words, `fix` what to do about it, where that is known."""
 
     reason = "ClusterError"
@@ -115,7 +132,7 @@ class ClusterError(VelodromeError):
         super().__init__(f"{said}\n  fix: {fix}" if fix else said)
 
 
-class OutputLost(VelodromeError):
+class OutputLost(ActionNeeded):
     """Standard output can't be written any more; `cause` is the system's error."""
 
     reason = "OutputLost"

@@ -1,8 +1,8 @@
-"""What the kernel grants to this process: CPUs and memory, by its scheduler and its control groups; names of signals.
+"""What the kernel grants to this process: CPUs and memory, from its scheduler and control groups. Names of signals.
 
-Control groups come as version 2, one tree for all controllers; as version 1, a tree for each; and as a hybrid, where
-version 2's tree stands in `unified` beside those of version 1. A limit of a group holds for all groups below it, so the
-least of a process's own group and of every one above it counts. The standard library alone; no torch.
+Control groups exist as version 2, with one tree for all controllers; as version 1, with a tree for each controller; and
+as a hybrid, with version 2's tree in `unified` beside the trees of version 1. A limit of a group applies to all groups
+below it. So the smallest limit of a process's own group and its parents counts. Uses only the standard library.
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
-# Version 1 says "no limit" as the largest multiple of the page size below 2^63.
+# Version 1 writes "no limit" as the largest multiple of the page size below 2^63.
 _NO_MEMORY_LIMIT = 2**62
 
 
 def cpu_limit(root: Path = Path("/")) -> int:
-    """CPUs that this process may compute with at once, 1 or more.
+    """Number of CPUs that this process may use at once, 1 or more.
 
-    The least of the CPUs that it may be scheduled on (its affinity, which the kernel keeps within its cpuset) and of
-    the quotas of its control groups, rounded down: a thread that shares a fraction of a CPU is throttled, which a
-    latency's percentiles would show. `root` is where `proc` and `sys` are.
+    The smallest of two numbers, rounded down: the CPUs that it may be scheduled on (its affinity, which the kernel
+    keeps within its cpuset), and the quotas of its control groups. Rounded up, a thread would share a fraction of a CPU
+    and be throttled, and a latency's percentiles would show that. `root` is the folder that holds `proc` and `sys`.
     """
     return max(1, int(min([_schedulable(), *_quotas(root)])))
 
 
 def memory_limit(root: Path = Path("/")) -> int | None:
-    """The least memory limit of this process's control groups, in bytes; None where there is none."""
+    """The smallest memory limit of this process's control groups, in bytes; None without a limit."""
     texts = (
         _read(group / name) for group in _groups("memory", root) for name in ("memory.max", "memory.limit_in_bytes")
     )
@@ -37,7 +37,7 @@ def memory_limit(root: Path = Path("/")) -> int | None:
 
 
 def memory_kills(root: Path = Path("/")) -> int:
-    """How many processes the kernel has killed for memory in this process's control group; 0 where it can't say."""
+    """How many processes the kernel has killed for memory in this process's control group; 0 if unknown."""
     for group in _groups("memory", root):
         for name in ("memory.events", "memory.oom_control"):
             for line in _read(group / name).splitlines():
@@ -53,12 +53,12 @@ def cpus_for_each(cpus: int, parallel: int) -> int:
 
 
 def host() -> str:
-    """The machine's name, as records note it."""
+    """The machine's name, as it stands in records."""
     return socket.gethostname()
 
 
 def signal_name(number: int) -> str:
-    """`SIGKILL`; `signal 40` for one that has no name."""
+    """`SIGKILL`, for example; `signal 40` for a signal without a name."""
     try:
         return signal.Signals(number).name
     except ValueError:
@@ -76,7 +76,7 @@ def _quotas(root: Path) -> Iterator[float]:
     for group in _groups("cpu", root):
         for text in (_read(group / "cpu.max"), f"{_read(group / 'cpu.cfs_quota_us')} {_period(group)}"):
             quota, _, period = text.partition(" ")
-            if quota.isdecimal() and period.isdecimal() and int(quota) and int(period):  # no limit is "max", or -1
+            if quota.isdecimal() and period.isdecimal() and int(quota) and int(period):  # "max" or -1 means no limit
                 yield int(quota) / int(period)
 
 
@@ -85,10 +85,10 @@ def _period(group: Path) -> str:
 
 
 def _groups(controller: str, root: Path) -> Iterator[Path]:
-    """This process's own control group for the controller, then those above it, as far as they can be seen.
+    """This process's control group for the controller, then its parents, as far as they are visible.
 
-    In a container, /proc/self/cgroup may give a path as the host sees it, while what is mounted begins at the
-    container's own group: so where the whole path isn't there, its ends are looked for below the mount too.
+    In a container, /proc/self/cgroup may have the host's path, while the mount begins at the container's own group. If
+    the whole path does not exist, its last parts are looked for below the mount too.
     """
     mount = root / "sys/fs/cgroup"
     for line in _read(root / "proc/self/cgroup").splitlines():
@@ -100,14 +100,14 @@ def _groups(controller: str, root: Path) -> Iterator[Path]:
             trees = list(dict.fromkeys([mount / controllers, mount / controller]))
         else:
             continue
-        # A path that begins with /.. is outside of what this process may see.
+        # A path that begins with /.. is outside the part that this process may see.
         parts = () if path.startswith("/..") else Path(path).parts[1:]
         for tree in trees:
             yield from _visible(tree, parts)
 
 
 def _visible(tree: Path, parts: tuple[str, ...]) -> Iterator[Path]:
-    """Each folder of the tree on the way to that path, from the innermost; and to its ends where it isn't there."""
+    """Each existing folder on the way to that path, or to its last parts, beginning with the innermost."""
     seen: dict[Path, None] = {}
     for begin in range(len(parts) + 1):
         end = parts[begin:]
@@ -119,6 +119,8 @@ def _visible(tree: Path, parts: tuple[str, ...]) -> Iterator[Path]:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8", errors="surrogateescape").strip()  # a group's name may be any bytes
+        return path.read_text(
+            encoding="utf-8", errors="surrogateescape"
+        ).strip()  # a group's name may contain any bytes
     except OSError:
         return ""

@@ -9,38 +9,40 @@ VERSION = "v1alpha1"
 API_VERSION = f"{GROUP}/{VERSION}"
 KIND = "BenchmarkJob"
 
-# What a runner process is told, by environment variable.
+# The instructions of a runner process, as environment variables.
 ENV_SPEC = "VELODROME_SPEC"  # path of the canonical BenchmarkJob, JSON
-ENV_INDEX = "JOB_COMPLETION_INDEX"  # Kubernetes sets this one for Indexed Jobs
-ENV_ENTRIES = "VELODROME_ENTRIES"  # positions of the entries whose trials the index counts; all of them without it
+ENV_INDEX = "JOB_COMPLETION_INDEX"  # set by Kubernetes for Indexed Jobs
+ENV_ENTRIES = "VELODROME_ENTRIES"  # positions of the entries whose trials the index counts; without it, all entries
 ENV_TAKEN_OVER = "VELODROME_TAKEN_OVER"  # trials that another job measured, which the index leaves out: 0-3,7
 ENV_JOB_UID = "VELODROME_JOB_UID"
-ENV_NODES = "VELODROME_NODES"  # pods that train one trial together; then so many indexes in a row are one trial
+ENV_NODES = (
+    "VELODROME_NODES"  # number of pods that train one trial together; that many consecutive indexes are one trial
+)
 ENV_HOSTS = "VELODROME_HOSTS"  # name of the pod of a completion index, with {index} in it
-ENV_ATTEMPT = "VELODROME_ATTEMPT"  # unique for each process that tries a trial: the pod's name, or pid and start
-ENV_REDIS_URL = "VELODROME_REDIS_URL"  # may be absent: reports then go to the spool folder alone
-ENV_DATA = "VELODROME_DATA"  # folder below which dataset.source paths lie
-ENV_SCRATCH = "VELODROME_SCRATCH"  # folder for the report spool and other files of this trial
+ENV_ATTEMPT = "VELODROME_ATTEMPT"  # unique for each attempt at a trial: the pod's name, or pid and start time
+ENV_REDIS_URL = "VELODROME_REDIS_URL"  # may be absent: then reports go only to the spool folder
+ENV_DATA = "VELODROME_DATA"  # folder to which dataset.source paths are relative
+ENV_SCRATCH = "VELODROME_SCRATCH"  # folder for the spooled report and other files of this trial
 ENV_CPUS = "VELODROME_CPUS"  # threads for this trial; without it, the cgroup's CPU limit
-ENV_CONCURRENT = "VELODROME_CONCURRENT_TRIALS"  # trials that share this machine at once, this one included
-ENV_DEADLINE = "VELODROME_REPORT_DEADLINE_SECONDS"  # how long the runner keeps trying to deliver its result
+ENV_CONCURRENT = "VELODROME_CONCURRENT_TRIALS"  # number of trials that share this machine, this one included
+ENV_DEADLINE = "VELODROME_REPORT_DEADLINE_SECONDS"  # how long the runner tries to deliver its result
 
-ENV_PUSHGATEWAY = "VELODROME_PUSHGATEWAY"  # URL of a Pushgateway that live metrics go to; none are pushed without it
+ENV_PUSHGATEWAY = "VELODROME_PUSHGATEWAY"  # URL of the Pushgateway for live metrics; without it, none are pushed
 
-# What a command of one's own is told besides, by the runner that it runs under (`velodrome.report` reads them).
+# What the runner passes to a command of your own in addition (`velodrome.report` reads it).
 ENV_TRIAL = "VELODROME_TRIAL"  # path of the trial, JSON
 ENV_REPORT = "VELODROME_REPORT"  # path of the file to append reports to, one JSON document a line
 
-# How a runner process ends. Kubernetes' podFailurePolicy and the local executor read these alike.
+# Exit codes of a runner process. Kubernetes' podFailurePolicy and the local executor both use them.
 EXIT_OK = 0
-# Not 1, which every program may end with, and a container runtime for one that it never started.
+# Not 1: any program may end with 1, and a container runtime reports 1 for a program that it never started.
 EXIT_FAILED = 70  # sysexits' EX_SOFTWARE: the trial failed; its record was delivered
-EXIT_CONFIGURATION = 78  # sysexits' EX_CONFIG: running it again can't help; its record was delivered
-EXIT_PEER_LOST = 76  # sysexits' EX_PROTOCOL: another pod of this trial is gone, all are to start again; no record
-EXIT_INTERRUPTED = 143  # 128 + SIGTERM: the trial was told to end, which says nothing about it; no record
+EXIT_CONFIGURATION = 78  # sysexits' EX_CONFIG: another attempt can't help; its record was delivered
+EXIT_PEER_LOST = 76  # sysexits' EX_PROTOCOL: another pod of this trial is gone, and all must start again; no record
+EXIT_INTERRUPTED = 143  # 128 + SIGTERM: the trial was asked to end, which is no fault of its own; no record
 EXIT_UNDELIVERED = 75  # sysexits' EX_TEMPFAIL: a record waits in the spool folder
 
-# Redis. One prefix; `{uid}` is the BenchmarkJob's.
+# Redis keys, with one prefix. `{uid}` is the BenchmarkJob's uid.
 PREFIX = "velodrome"
 SCHEMA_VERSION = 1
 
@@ -51,7 +53,7 @@ def inbox(uid: str) -> str:
 
 
 def inbox_stream(uid: str) -> str:
-    """The stream that took the place of the inbox in version 0.1.0; what it still gets is moved to the inbox."""
+    """The stream that version 0.1.0 used as the inbox. Reports that still arrive there are moved to the inbox."""
     return f"{PREFIX}:inbox:{uid}"
 
 
@@ -62,22 +64,25 @@ def instructions(uid: str) -> str:
 
 # Field of an entry of `inbox_stream` that holds the report.
 STREAM_FIELD = "report"
-# A report that is longer is refused, and not read further than to here.
+# A longer report is refused, and read only up to this length.
 REPORT_BYTES = 1024 * 1024
-# An inbox that holds this many reports takes no more progress until it is collected; results it always takes.
+# An inbox with this many reports accepts no more progress until it is collected. It always accepts results.
 INBOX_MAXIMUM = 20_000
 
 # What the collector keeps, in one Redis database (no Redis Cluster: a batch is accepted by one script over many keys).
 # Times are whole microseconds since 1970.
-JOBS = f"{PREFIX}:jobs"  # sorted set of uids by creation
-BOARDS = f"{PREFIX}:boards"  # sorted set of names by their newest job or result
+# A place is a number that orders: what was registered or accepted later has a larger one, whatever clocks said. It is a
+# time as long as clocks only go forward, and was always one in version 0.1.0: docs/decisions/0025.
+JOBS = f"{PREFIX}:jobs"  # sorted set of uids by place
+BOARDS = f"{PREFIX}:boards"  # sorted set of names by the place of their newest job or result
+BOARD_TIMES = f"{PREFIX}:boards:times"  # hash: board -> when it last got a job or a result
 CHANGES = f"{PREFIX}:changes"  # hash: results:BOARD and marks:BOARD -> how often they changed
 COHORTS = f"{PREFIX}:cohorts"  # hash: cohort id -> its conditions, JSON
 
 JobPart = Literal[
     "info",  # string: the JobInfo, JSON
     "position",  # string: how many reports of the inbox were collected; in a job of 0.1.0, the stream id of the last
-    "trials",  # hash: index -> what decides about later results, and the trial in short
+    "trials",  # hash: index -> what decides about later results, and a summary of the trial
     "records",  # hash: index -> the accepted TrialRecord without curves, JSON
     "curves",  # hash: index -> its curves, JSON
     "conflicts",  # hash: index:digest -> a TrialRecord that differs from the accepted one, JSON
@@ -92,28 +97,30 @@ JobPart = Literal[
 
 
 def job(uid: str, part: JobPart) -> str:
-    """A part of what is kept about a job."""
+    """The key of one part of what is kept about a job."""
     return f"{PREFIX}:job:{uid}:{part}"
 
 
 def of_job(uid: str) -> tuple[str, ...]:
-    """Every key that there may be of a job, reports that were not collected included."""
+    """Every key that a job may have, including its uncollected reports."""
     waiting = (inbox(uid), f"{PREFIX}:inbox:{uid}", f"{PREFIX}:reports:{uid}")
     return tuple(dict.fromkeys((*(job(uid, part) for part in get_args(JobPart)), *waiting, instructions(uid))))
 
 
 def board_jobs(board: str) -> str:
-    """Sorted set of the uids of a board's jobs by creation."""
+    """Sorted set of the uids of a board's jobs by place."""
     return f"{PREFIX}:board:{board}:jobs"
 
 
 def board_entries(board: str) -> str:
-    """Hash: entry name -> age and uid of the newest job that has it."""
+    """Hash: entry name -> age (place and uid, hexadecimal) and uid of the newest job that has it."""
     return f"{PREFIX}:board:{board}:entries"
 
 
 def board_cohorts(board: str, key: str) -> str:
-    """Hash of a metric key's cohorts: samples:ID counts values that rank, last:ID is when the newest was accepted."""
+    """Hash of a metric key's cohorts: samples:ID counts values that rank, last:ID is when the newest was accepted, and
+    order:ID is the place of the newest job that has any, hexadecimal; version 0.1.0 wrote none.
+    """
     return f"{PREFIX}:board:{board}:cohorts:{key}"
 
 
@@ -132,9 +139,14 @@ def board_acknowledgements(board: str) -> str:
     return f"{PREFIX}:board:{board}:acknowledgements"
 
 
-# Labels of what the operator makes. A job's uid is the selector that finds its children.
+def board_reading(board: str) -> str:
+    """Hash: the board as it was last read, in parts, and `version`: what of the board that is of."""
+    return f"{PREFIX}:board:{board}:reading"
+
+
+# Labels of the objects that the operator makes. The label with a job's uid selects its children.
 LABEL_JOB_UID = f"{GROUP}/job-uid"
 LABEL_JOB_NAME = f"{GROUP}/job-name"
 LABEL_ROLE = f"{GROUP}/role"
 ROLE_RUNNER = "runner"
-ANNOTATION_CONFIRMS = f"{GROUP}/confirms"  # uid of the BenchmarkJob whose regression this one was made to confirm
+ANNOTATION_CONFIRMS = f"{GROUP}/confirms"  # uid of the BenchmarkJob whose regression this one confirms

@@ -1,8 +1,8 @@
 """The catalogue: every metric that Velodrome knows, its unit, its good direction and what its value depends on. Pure.
 
-A measured value is named by a *key*: the metric's name, and its parameters in braces where it has any, sorted:
-`accuracy`, `f1{average=micro}`, `f1{label=3}`, `latency_p50_seconds{batch_size=1}`. The key is what records, stores and
-rankings carry. `precision`, `recall` and `f1` without parameters are macro averages: the unweighted mean over classes.
+A *key* names a measured value: the metric's name, and its parameters, if any, sorted and in braces: `accuracy`,
+`f1{average=micro}`, `f1{label=3}`, `latency_p50_seconds{batch_size=1}`. Records, stores and rankings use keys.
+`precision`, `recall` and `f1` without parameters are macro averages: the unweighted mean over classes.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Direction = Literal["higher", "lower"]
 Kind = Literal["quality", "speed", "efficiency"]
 Parameter = Literal["average", "label", "batch_size"]
 
-# Squares of values inside these bounds neither overflow nor vanish, and no metric of a trial lies outside.
+# Squares of values inside these bounds neither overflow nor vanish. Every metric of a trial lies inside.
 SMALLEST, LARGEST = 1e-100, 1e100
 
 
@@ -28,8 +28,8 @@ def measurable(value: float) -> bool:
     return value == 0 or SMALLEST <= abs(value) <= LARGEST
 
 
-# What no honest measurement lies outside, by unit: (least, most), both included. A clock counts nanoseconds, the
-# longest training budget is a year, and no machine has an exbibyte.
+# The range of every honest measurement, by unit: (least, most), both included. A clock counts nanoseconds, the longest
+# training budget is a year, and no machine has an exbibyte.
 LONGEST_SECONDS = 366 * 86_400.0
 _RANGES: Mapping[str, tuple[float, float]] = {
     "ratio": (0.0, 1.0),
@@ -40,12 +40,12 @@ _RANGES: Mapping[str, tuple[float, float]] = {
     "count": (0.0, 1e18),
     "joules": (0.0, 1e15),
 }
-_WHOLE = frozenset({"bytes", "count"})  # units of which there are no fractions
-# What a ratio may pass 1 by, where sums in float32 are rounded.
+_WHOLE = frozenset({"bytes", "count"})  # units without fractions
+# By how much a ratio may exceed 1 because sums in float32 are rounded.
 RATIO_ROUNDING = 1e-6
 
 
-# What a value depends on. Two values compare only where all of these agree, as the runner observed them.
+# What a value depends on. Two values can be compared only if all of these agree, as the runner observed them.
 QUALITY_CONDITIONS = ("dataset", "preprocessing", "evaluation", "budget")
 SPEED_CONDITIONS = (*QUALITY_CONDITIONS, "hardware", "software", "resources")
 # A model's own size follows from the data's shape alone.
@@ -57,9 +57,9 @@ class Metric:
     """One line of the catalogue.
 
     `unit` is Prometheus's (seconds, bytes, ratio, …); `depends_on` names the conditions that make its cohort;
-    `parameters` are those that a key of this metric may carry; `per_epoch` says that it is also measured on the
+    `parameters` are those that a key of this metric may have; `per_epoch` says that it is also measured on the
     validation split at the end of each epoch, so that early stopping and targets may use it. `deterministic` says that
-    the value follows from the model alone, whatever the seed: two that differ are different, without a test.
+    the value follows from the model alone, whatever the seed: two values that differ are different, without a test.
     """
 
     name: str
@@ -84,7 +84,7 @@ class Metric:
         return self.unit in _WHOLE
 
     def impossible(self, value: float) -> str | None:
-        """Why no measurement gives this value, and what to write instead; None where one may."""
+        """Why this value is impossible, and what to write instead; None if it is possible."""
         least, most = _RANGES[self.unit]
         if least <= value <= most:
             return f"{value:g} is no whole number of {self.unit}" if self.whole and value % 1 else None
@@ -231,7 +231,7 @@ CATALOGUE: Mapping[str, Metric] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True, order=True)
 class MetricKey:
-    """A metric's name with its parameters, sorted by name; `str()` and `parse` are each other's inverse."""
+    """A metric's name with its parameters, sorted by name. `parse` is the inverse of `str()`."""
 
     name: str
     parameters: tuple[tuple[str, str], ...] = ()
@@ -250,7 +250,7 @@ class MetricKey:
     def of(
         cls, name: str, *, average: str | None = None, label: int | None = None, batch_size: int | None = None
     ) -> MetricKey:
-        """The key of a metric; `average="macro"` is the default and leaves no mark."""
+        """The key of a metric. The default `average="macro"` is left out of the key."""
         given = {"average": None if average == "macro" else average, "batch_size": batch_size, "label": label}
         return cls(name, tuple((key, str(value)) for key, value in sorted(given.items()) if value is not None))
 
@@ -273,7 +273,7 @@ class MeasuredKeys:
 
     @cached_property
     def ranges(self) -> Mapping[str, tuple[float, float, bool]]:
-        """Every key with the least and the most that it can be, and whether it is whole."""
+        """Every key with its least and largest value, and whether values are whole numbers."""
         found: dict[str, tuple[float, float, bool]] = {}
         for metric in CATALOGUE.values():
             keys = [] if metric.requires else [MetricKey.of(metric.name)]
@@ -287,7 +287,7 @@ class MeasuredKeys:
         return found
 
     def impossible(self, text: str, value: float) -> str | None:
-        """Why no trial of the job can have this value of this key, with what to write instead; None where one may."""
+        """Why no trial of the job can have this value for this key, and what to write instead; None if one can."""
         least, most, whole = self.ranges.get(text, _NOTHING)
         if least <= value <= most and not (whole and value % 1):
             return None
@@ -304,16 +304,16 @@ class MeasuredKeys:
         return f"batch size {given} is none of evaluation.inference.batchSizes: {sizes}"
 
 
-_NOTHING = (1.0, 0.0, False)  # the range of what has no value
-_QUOTED = 200  # characters of an error that quotes a stranger's text
+_NOTHING = (1.0, 0.0, False)  # the range of a key without values
+_QUOTED = 200  # length of an error that quotes text of others
 _AVERAGES = ("micro", "weighted")
 
 
 def without_rounding(text: str, value: float, samples: int | None = None) -> float:
-    """The value as double precision has it, where the rounding of float32 alone made it another; else the value itself.
+    """The value without the rounding of float32; unchanged if rounding does not explain the difference.
 
-    A ratio that passes 1 is 1. A share of `samples`, where their number is known, is a whole number of them divided by
-    it: 0.97222221 of 360 is 350 / 360.
+    A ratio slightly above 1 becomes 1. A share of `samples`, if their number is known, becomes a whole number divided
+    by that number: 0.97222221 of 360 is 350 / 360.
     """
     name, _, parameters = text.partition("{")
     if name not in CATALOGUE or CATALOGUE[name].unit != "ratio":

@@ -1,7 +1,8 @@
 """From a BenchmarkJob to its trials. Pure and deterministic: the same job gives the same plan on every machine.
 
-Trials are numbered so that entries interleave: repeat 0 of each entry, then repeat 1 of each, so that a machine that
-drifts during the race drifts for all. Repeat r of every entry has the seed `baseSeed + r`: trials are paired by seed.
+Trials are numbered so that entries take turns: repeat 0 of each entry, then repeat 1 of each. So a machine whose speed
+drifts during the race affects all entries alike. Repeat r of every entry has the seed `baseSeed + r`: trials are paired
+by seed.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from velodrome.vocabulary import OPTIMIZER_FIELDS, SCHEDULE_FIELDS
 
 
 class TrialConfig(Strict):
-    """All that decides what a trial does, but for its seed: the conditions and the entry, resolved."""
+    """Everything that determines a trial, except its seed: the conditions and the resolved entry."""
 
     dataset: Dataset
     preprocessing: Preprocessing
@@ -50,8 +51,8 @@ class Trial:
     """One run of one entry.
 
     `index` counts from 0 over the whole job and is the pod's JOB_COMPLETION_INDEX. `id` is the identity of what is run:
-    equal for equal configurations and seeds, whatever the job is called. Where the data lie is no part of it; which
-    data they are, the record's dataset digest says.
+    equal for equal configurations and seeds, whatever the job's name. It does not include where the data are stored;
+    the record's dataset digest says which data were read.
     """
 
     index: int
@@ -74,7 +75,7 @@ class Plan:
 
     @cached_property
     def _entries(self) -> tuple[tuple[str, TrialConfig, str], ...]:
-        """Each entry with the digest of what its trials have in common: it takes far longer than a seed to spell."""
+        """Each entry with the digest of what its trials share, computed once because it is slow."""
         return tuple(
             (name, config, digest(_identity(config, exclude={"dataset": {"source": True}}), 64))
             for name, config in self.configs.items()
@@ -109,7 +110,7 @@ class Plan:
 
 
 def plan(job: BenchmarkJob) -> Plan:
-    """The job's trials: every entry resolved, none left out. A valid job always has a plan."""
+    """The job's trials, of all entries, resolved. A valid job always has a plan."""
     spec = job.spec
     quality = quality_keys(job)
     configs = {
@@ -130,9 +131,9 @@ def plan(job: BenchmarkJob) -> Plan:
 
 
 def resolve(defaults: Training, entry: Entry) -> Training:
-    """The job's training with the entry's overrides laid over it, part by part.
+    """The job's training with the entry's overrides applied, part by part.
 
-    An entry that names another optimizer or schedule drops the fields that only the default's name uses: an Adam does
+    If an entry names another optimizer or schedule, it drops the fields that only the default's name uses: Adam does
     not inherit SGD's momentum.
     """
     if entry.training is None:
@@ -184,16 +185,17 @@ def read_spans(text: str, limit: int) -> frozenset[int]:
     return frozenset(found)
 
 
-# What uids of runs on one machine begin with; no uid of an object on a cluster does.
+# The prefix of the uids of runs on one machine. No uid of an object on a cluster begins with it.
 LOCAL_PREFIX = "local-"
 
 
 def local_uid(plan: Plan, generation: int = 0, code: Mapping[str, str] | None = None) -> str:
-    """The uid of a run on one machine: the same race gives the same uid, so that running it again carries on.
+    """The uid of a run on one machine: the same race gives the same uid, so running it again continues it.
 
-    What may change during a race (parallelism, suspend, the time to live, how many failures it bears) is left out, as
-    are the pods' settings and images, which a run on one machine ignores; `generation` tells deliberate repetitions of
-    one race apart. `code` has the digest of the code of each entry that brings its own (`velodrome.own_code`).
+    The uid leaves out what may change during a race (parallelism, suspend, the time to live, how many failures are
+    allowed), and the pods' settings and images, which a run on one machine ignores. `generation` distinguishes
+    deliberate repetitions of one race. `code` has the digest of the code of each entry that brings its own
+    (`velodrome.own_code`).
     """
     trials = plan.job.spec.trials
     race = {**_race(plan), "trials": [trials.repeats, trials.base_seed], "generation": generation}
@@ -214,12 +216,12 @@ def _race(plan: Plan) -> dict[str, Any]:
 
 
 def entry_id(config: TrialConfig) -> str:
-    """Identity of an entry: what it is and how it trains, whatever it is called and under whichever conditions."""
+    """Identity of an entry: what it is and how it trains, independent of its name and of the shared conditions."""
     return digest(_identity(config, include={"model": True, "training": True, "command": True, "image": True}))
 
 
 def _identity(config: TrialConfig, **parts: Any) -> dict[str, Any]:
-    """What identities are hashed from. Nulls are left out, so that a field that comes to be later, null by default,
+    """The value that an identity is the hash of. Nulls are left out, so that a later field that is null by default
     changes no identity.
     """
     return config.model_dump(mode="json", exclude_none=True, **parts)

@@ -1,4 +1,4 @@
-"""What a training program of one's own tells Velodrome. The standard library alone: any image and framework will do.
+"""How your own training program reports to Velodrome. Uses only the standard library: any image and framework works.
 
     from velodrome import report
 
@@ -10,8 +10,8 @@
         trial.epoch(epoch, train_loss=loss, samples=len(x), validation={"accuracy": 0.97})
     trial.result({"accuracy": 0.98})
 
-Each call appends a line of JSON to the file that VELODROME_REPORT names, or writes it to standard output where nothing
-is set: the program runs by itself too. docs/own-code.md says what the lines hold, for programs in other languages.
+Each call appends a line of JSON to the file that VELODROME_REPORT names. Without that variable, it writes the line to
+standard output, so that the program also runs by itself. docs/own-code.md describes the lines, for other languages.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ Whole = SupportsIndex | SupportsFloat  # of any library; a fraction is refused
 
 
 class Array(Protocol):
-    """A NumPy array, as far as it is used here."""
+    """The part of a NumPy array that this module uses."""
 
     @property
     def shape(self) -> tuple[int, ...]: ...
@@ -48,11 +48,11 @@ class Array(Protocol):
 
 
 @dataclass
-class Trial:
-    """One trial and its stopwatch. Everything that is not told stays at the default of a run by hand.
+class TrialReport:
+    """One trial and its stopwatch. Without instructions, each field has the default for a run by hand.
 
-    `data` is the folder below which the data set's files lie, `cpus` the threads to compute with, `metrics` the keys of
-    what the race measures; `conditions` has dataset, preprocessing, budget, training and evaluation as in the
+    `data` is the folder that holds the data set's files, `cpus` the number of threads to compute with, `metrics` the
+    keys that the race measures. `conditions` has dataset, preprocessing, budget, training and evaluation, as in the
     BenchmarkJob.
     """
 
@@ -74,12 +74,12 @@ class Trial:
 
     @property
     def training_parameters(self) -> Mapping[str, Any]:
-        """What `spec.training` says: batchSize, optimizer, regularization and the like."""
+        """The values of `spec.training`: batchSize, optimizer, regularization and so on."""
         found: Mapping[str, Any] = self.conditions.get("training", {})
         return found
 
     def epochs(self) -> Iterator[int]:
-        """1, 2, … up to `budget.maxEpochs`; ends before where `budget.maxSeconds` of training are over."""
+        """1, 2, … up to `budget.maxEpochs`; ends earlier once `budget.maxSeconds` of training are over."""
         budget = self.conditions.get("budget", {})
         most = budget.get("maxSeconds")
         for epoch in range(1, budget.get("maxEpochs", 1) + 1):
@@ -89,7 +89,7 @@ class Trial:
 
     @contextmanager
     def training(self) -> Iterator[None]:
-        """What is done inside is training time; load data and evaluate outside."""
+        """Times the code inside as training time. Load data and evaluate outside."""
         begin = self.clock()
         try:
             yield
@@ -107,10 +107,10 @@ class Trial:
         shape: Sequence[Whole],
         classes: Sequence[str],
     ) -> None:
-        """Tells which data were read; values are ranked together only where the digests agree (`digest`).
+        """Reports which data were read. Values are ranked together only if the digests agree (`digest`).
 
         Raises:
-            ValueError: a count is no whole number; nothing was told.
+            ValueError: a count is not a whole number; nothing was reported.
         """
         validation, test = whole(validation_samples, "validation_samples"), whole(test_samples, "test_samples")
         self._write(
@@ -126,7 +126,7 @@ class Trial:
         self.validation_samples, self.test_samples = validation, test
 
     def software(self, framework: str, libraries: Mapping[str, str] | None = None) -> None:
-        """Tells what computes, such as `numpy 2.4.1`: speed is ranked only where it agrees."""
+        """Reports the framework, such as `numpy 2.4.1`. Speeds are ranked together only if it agrees."""
         self._write(type="software", framework=framework, libraries=dict(libraries or {}))
 
     def epoch(
@@ -138,12 +138,12 @@ class Trial:
         learning_rate: SupportsFloat = 0.0,
         validation: Mapping[str, SupportsFloat] | None = None,
     ) -> None:
-        """Tells of an epoch that has ended, with the samples that it trained on and values on the validation split.
+        """Reports an epoch that has ended, with its number of samples and its values on the validation split.
 
-        Numbers may be of any library: what has one value, such as a NumPy scalar or a tensor without axes, is taken.
+        Numbers may come from any library: a single value, such as a NumPy scalar or a tensor without axes, is accepted.
 
         Raises:
-            ValueError: a value is no finite number, or outside its metric's range; nothing was told.
+            ValueError: a value is not a finite number, or outside its metric's range; nothing was reported.
         """
         values = _possible(validation or {}, "validation", self.conditions, self.validation_samples)
         done, more = whole(epoch, "epoch"), whole(samples, "samples")
@@ -164,8 +164,8 @@ class Trial:
     def time_inference(self, predict: Callable[[int], object]) -> dict[str, float]:
         """Latency and throughput of `predict(batch_size)`, for the batch sizes of the race, by metric key.
 
-        `predict` classifies one batch and waits for the answer. It is called once before anything is timed; then as
-        long and as often as Velodrome times its own models.
+        `predict` classifies one batch and waits for the answer. It is called once before the timing starts, and then as
+        long and as often as for Velodrome's own models.
         """
         inference = self.conditions.get("evaluation", {}).get("inference", {})
         found: dict[str, float] = {}
@@ -180,11 +180,12 @@ class Trial:
         return found
 
     def result(self, metrics: Mapping[str, SupportsFloat], unavailable: Mapping[str, str] | None = None) -> None:
-        """Tells the final values, by metric key; training time and throughput are added from the stopwatch.
+        """Reports the final values, by metric key. Training time and throughput are added from the stopwatch.
 
         Raises:
-            ValueError: a value is no finite number, or outside its metric's range, or no trial of the race has such a
-                key; nothing was told.
+            ValueError: a value is not a finite number, or outside its metric's range, or no trial of the race has such
+            a
+                key; nothing was reported.
         """
         values = _possible(metrics, "metrics", self.conditions, self.test_samples)
         if self.seconds:
@@ -212,22 +213,25 @@ class Trial:
             file.write(f"{text}\n")
 
 
-def trial(environ: Mapping[str, str] = os.environ) -> Trial:
-    """The trial that this process is to run; one with seed 0 and one epoch where it was started by hand."""
+Trial = TrialReport  # its name in programs that were written for version 0.1.0
+
+
+def trial(environ: Mapping[str, str] = os.environ) -> TrialReport:
+    """The trial of this process. In a run by hand, a trial with seed 0 and one epoch."""
     path = environ.get(ENV_TRIAL)
     if not path:
-        return Trial()
+        return TrialReport()
     with open(path, encoding="utf-8") as file:  # noqa: PTH123 - pathlib costs an import
         told = json.load(file)
     names = ("entry", "repeat", "seed", "cpus", "data", "metrics", "conditions")
-    return Trial(path=environ.get(ENV_REPORT), **{name: told[name] for name in names})
+    return TrialReport(path=environ.get(ENV_REPORT), **{name: told[name] for name in names})
 
 
 def digest(*, train: tuple[Array, Array], test: tuple[Array, Array]) -> str:
     """The digest of a data set, as Velodrome computes it: each split is (images, labels) as NumPy arrays.
 
-    Images are n x channels x height x width of 8-bit values, before any preprocessing; `train` is the training split
-    as it was published, before a validation split is taken out of it.
+    Images are 8-bit values of shape n x channels x height x width, before any preprocessing. `train` is the training
+    split as it was published, before a validation split is taken out of it.
     """
     hasher = hashlib.sha256()
     for name, (images, labels) in (("train", train), ("test", test)):
@@ -245,7 +249,7 @@ def digest(*, train: tuple[Array, Array], test: tuple[Array, Array]) -> str:
 def classification(labels: Sequence[int], predicted: Sequence[int]) -> dict[str, float]:
     """Accuracy, and macro-averaged precision, recall and F1, as the catalogue of metrics defines them.
 
-    Classes that are in neither are left out of the averages.
+    Classes that occur neither in the labels nor in the predictions are left out of the averages.
     """
     pairs = [(int(label), int(guess)) for label, guess in zip(labels, predicted, strict=True)]
     if not pairs:
@@ -263,10 +267,10 @@ def classification(labels: Sequence[int], predicted: Sequence[int]) -> dict[str,
 def _possible(
     values: Mapping[str, SupportsFloat], where: str, conditions: Mapping[str, Any], samples: int | None
 ) -> dict[str, float]:
-    """The values as floats, without the rounding of float32 where it shows.
+    """The values as floats, without visible rounding of float32.
 
     Raises:
-        ValueError: a key is no metric's, or a value is no finite number, or outside its metric's range.
+        ValueError: a key names no metric, or a value is not a finite number, or outside its metric's range.
     """
     found: dict[str, float] = {}
     sizes = conditions.get("evaluation", {}).get("inference", {}).get("batchSizes")

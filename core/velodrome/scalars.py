@@ -1,4 +1,4 @@
-"""One number out of a value of any library. The standard library alone: no library's types are named here."""
+"""Converts a value of any library to one number. Uses only the standard library, and names no library's types."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ _QUOTED = 100  # characters of an error that quotes a value
 
 
 def number(value: Any, where: str) -> float:
-    """The finite number that a value of any library is: every number that is reported comes through here.
+    """The value as a finite number, from any library. Every reported number goes through this function.
 
     Raises:
-        ValueError: it is none: a text, a truth value, an array of several values, NaN or an infinity.
+        ValueError: it is something else: a text, a boolean, an array of several values, NaN or an infinity.
     """
     one = _scalar(value, where)
     try:
@@ -29,10 +29,10 @@ def number(value: Any, where: str) -> float:
 
 
 def whole(value: Any, where: str) -> int:
-    """The whole number that a value of any library is; exact, however large.
+    """The value as a whole number, from any library; exact, however large.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is something else.
     """
     one = _scalar(value, where)
     with suppress(TypeError):  # TensorFlow's tensors of fractions have an index that raises
@@ -44,7 +44,7 @@ def whole(value: Any, where: str) -> int:
 
 
 def _scalar(value: Any, where: str) -> Any:
-    """What has `__float__` or `__index__`, and is no truth value; out of its array or tensor where it stands in one."""
+    """A value with `__float__` or `__index__` that is not a boolean, taken out of an array or tensor if necessary."""
     try:
         one = value.item() if callable(getattr(value, "item", None)) else value
     except (TypeError, ValueError, RuntimeError) as error:

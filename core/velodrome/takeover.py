@@ -51,10 +51,8 @@ class Takeover:
 
 def earlier_jobs(reader: Reader, job: Plan, uid: str) -> Iterator[JobInfo]:
     """The other jobs of its namespace on its board, newest first. Raises as the store does."""
-    offset = 0
-    while page := reader.jobs(job.job.board, _PAGE, offset):
-        yield from (one for one in page if one.uid != uid and one.namespace == job.job.namespace)
-        offset += len(page)
+    jobs = reader.each_job(job.job.board, _PAGE)
+    return (one for one in jobs if one.uid != uid and one.namespace == job.job.namespace)
 
 
 def named_job(reader: Reader, job: Plan, uid: str) -> JobInfo | None:

@@ -1,31 +1,37 @@
-r"""The one door for text of others on its way to a terminal, a page, a condition, an Event or a CSV file. Pure.
+r"""The one door for text of others to a terminal, a page, a status condition, an Event or a CSV file. Pure.
 
-Names, messages, logs and conditions come from runners, from users and from other teams. What leaves here can't move a
-cursor, change a title, turn a line's direction round, hide a character or forge a line: each such character is shown
-as an escape that people can read (`\x1b`, `\u202e`), and none is dropped. Ordinary text of every language stays as it
-is, emoji and accents as well. What went through once goes through again unchanged.
+Names, messages, logs and conditions come from runners, from users and from other teams. Text that leaves this module
+can't move a cursor, change a title, change a line's direction, hide a character or imitate a line. Each such character
+is shown as a readable escape (`\x1b`, `\u202e`), and none is dropped. Ordinary text of every language stays as it is,
+including emoji and accents. A second time through changes nothing.
 
-What is escaped: control characters (C0, C1, DEL), the ends of lines and paragraphs of Unicode, format characters (marks
-that turn directions round, zero-width ones, tags), lone surrogates, what is not assigned or is for private use, letters
-that draw nothing, and combining marks from the sixth on one base. What is kept though it draws nothing by itself:
-joiners inside a script that is written with them (Arabic, the Indic scripts, Khmer, Mongolian) and between emoji, and
-the selector that follows a symbol. A backslash stays one: whoever wants the value itself takes `--json`.
+These characters are escaped:
+
+- control characters (C0, C1, DEL), and Unicode's ends of lines and paragraphs;
+- format characters: marks that change directions, zero-width characters, tags;
+- lone surrogates, unassigned characters, and characters for private use;
+- letters that draw nothing, and combining marks from the sixth on one base.
+
+These are kept although they draw nothing by themselves: joiners inside a script that needs them (Arabic, the Indic
+scripts, Khmer, Mongolian) and between emoji, and the selector that follows a symbol. A backslash stays as it is: use
+`--json` to get the value itself.
 """
 
 from __future__ import annotations
 
 import json
 import re
+import shlex
 import unicodedata
 from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any, Final
 
-# Code points at most, where nothing else is said.
+# The default limit, in code points.
 MOST_IN_LINE: Final = 4096
 MOST_IN_LINES: Final = 262_144
 
-# Hebrew with its points and accents has the most: five.
+# Hebrew with its points and accents has the most marks on one base: five.
 _MOST_MARKS: Final = 5
 
 _ESCAPED_CATEGORIES: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
@@ -64,28 +70,33 @@ def lines(text: object, most: int = MOST_IN_LINES) -> str:
 
 
 def indented(text: object, most: int = MOST_IN_LINE) -> str:
-    """Several lines inside somebody else's: all but the first are indented, so that none passes for a line of ours."""
+    """Several lines within other text. All but the first are indented, so that none imitates a line of Velodrome's."""
     return lines(text, most).strip("\n").replace("\n", "\n    ")
 
 
 def within(text: str, octets: int) -> str:
-    """The text cut so that it takes at most so many bytes of UTF-8; what is cut ends with `…`."""
+    """The text, cut to at most this many bytes of UTF-8. Cut text ends with `…`."""
     encoded = text.encode("utf-8", "backslashreplace")
     if len(encoded) <= octets:
         return text
     return encoded[: octets - len(_CUT.encode())].decode("utf-8", "ignore") + _CUT
 
 
+def command(*words: object) -> str:
+    """A command for people to copy: each word quoted for a shell where it has to be."""
+    return line(shlex.join(map(str, words)))
+
+
 def counted(number: int, one: str, many: str | None = None) -> str:
-    """A number of things: `1 trial`, `6 trials`, `1,200 entries`."""
+    """A number with its noun: `1 trial`, `6 trials`, `1,200 entries`."""
     return f"{number:,} {one if number == 1 else many or f'{one}s'}"
 
 
 def cell(value: object) -> object:
     """A cell of a CSV file, which people open in a spreadsheet.
 
-    Text goes through `line`, and gets an apostrophe in front where a spreadsheet would take it for a formula. Numbers,
-    and text that is nothing but a number, stay what they are.
+    Text goes through `line`, and gets an apostrophe in front if a spreadsheet would read it as a formula. Numbers, and
+    text that is only a number, stay as they are.
     """
     if not isinstance(value, str):
         return value
@@ -100,12 +111,12 @@ _NUMBER: Final = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?|[+-]?(inf|
 
 
 def json_line(value: Any, *, indent: int | None = None) -> str:
-    """JSON that reads back as the very same value, and that a terminal may show."""
+    """JSON that reads back as the same value and is safe on a terminal."""
     return escaped_json(json.dumps(value, ensure_ascii=False, indent=indent))
 
 
 def escaped_json(document: str) -> str:
-    """The same JSON with each character that a terminal should not be given as JSON's own escape."""
+    """The same JSON, with JSON's own escape for each character that is unsafe on a terminal."""
     if document.isascii() and "\x7f" not in document:
         return document  # JSON escapes the control characters below a space by itself
     return "".join(
@@ -115,7 +126,7 @@ def escaped_json(document: str) -> str:
 
 
 def ascii_json(document: str) -> str:
-    """The same JSON in ASCII: each other character as JSON's own escape."""
+    """The same JSON in ASCII, with JSON's own escape for each other character."""
     return _BEYOND_ASCII.sub(lambda found: json.dumps(found[0])[1:-1], document)
 
 
@@ -128,7 +139,7 @@ def is_clean(text: str) -> bool:
 
 
 def _passed(text: str, most: int, *, kept: str) -> str:
-    cut = text[: most + 1]  # an escape is longer than what it stands for, so nothing beyond is needed
+    cut = text[: most + 1]  # an escape is longer than its character, so this many characters are enough
     if not (cut.isascii() and cut.isprintable()):
         cut = "".join(character if shown is None else shown for character, shown in _judged(cut, kept))
     if len(cut) <= most:
@@ -138,9 +149,9 @@ def _passed(text: str, most: int, *, kept: str) -> str:
 
 
 def _judged(text: str, kept: str) -> Iterator[tuple[str, str | None]]:
-    """Each character with the escape that stands for it, None where it stays as it is."""
+    """Each character with its escape, or None if it stays as it is."""
     marks = 0
-    before = ""  # the last character, where it stays
+    before = ""  # the last character, if it stays as it is
     for position, character in enumerate(text):
         if character in kept:
             stays = True
@@ -170,7 +181,7 @@ def _is_symbol(character: str) -> bool:
 
 
 def _joins(before: str, after: str) -> bool:
-    """Whether a joiner between these two does what joiners are for."""
+    """Whether a joiner has a purpose between these two characters."""
     if not before or not after:
         return False
     if _is_joining(before) and _is_joining(after):

@@ -1,6 +1,6 @@
-"""Numbers for people: seconds as ms, bytes as MiB, ratios as %, with as many digits as are known. Pure.
+"""Numbers for people: seconds as ms, bytes as MiB, ratios as %, with only significant digits. Pure.
 
-A column has one scale and one number of decimals, so that its numbers can be compared by eye.
+All numbers of a column have the same scale and the same number of decimals, so that people can compare them.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from statistics import median
 
 from velodrome.stats import Interval
 
-# By unit of the catalogue: symbol and size, the smallest first. A value gets the largest that it reaches.
+# By unit of the catalogue: symbol and size, the smallest first. A value gets the largest size that it reaches.
 _SCALES: dict[str, tuple[tuple[str, float], ...]] = {
     "seconds": (("ns", 1e-9), ("µs", 1e-6), ("ms", 1e-3), ("s", 1.0)),
     "bytes": (("B", 1.0), ("KiB", 2.0**10), ("MiB", 2.0**20), ("GiB", 2.0**30), ("TiB", 2.0**40)),
@@ -24,19 +24,19 @@ _SCALES: dict[str, tuple[tuple[str, float], ...]] = {
     "joules": (("J", 1.0), ("kJ", 1e3), ("MJ", 1e6)),
 }
 _MOST_DECIMALS = 6
-_LONG = 1e15  # from here on digits say less than an exponent
+_LONG = 1e15  # from here on, an exponent is easier to read than digits
 
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """How a column's values are written: divided by `size`, with `decimals`, and `symbol` in the heading."""
+    """How to write a column's values: divided by `size`, with `decimals` decimals, and with `symbol` in the heading."""
 
     symbol: str
     size: float
     decimals: int
 
     def number(self, value: float) -> str:
-        """The value in this scale, without the symbol: `1,234.5`, and `1.2e+99` where it would fill the page."""
+        """The value in this scale, without the symbol: `1,234.5`, or `1.2e+99` for a very large one."""
         scaled = value / self.size
         return f"{scaled:,.{self.decimals}f}" if abs(scaled) < _LONG else f"{scaled:.4g}"
 
@@ -45,20 +45,20 @@ class Scale:
         return f"{self.number(value)} {self.symbol}".rstrip()
 
     def margin(self, interval: Interval) -> str:
-        """Half the width of the interval, as in `± 0.31`; empty where one value says nothing of spread."""
+        """Half the width of the interval, as in `± 0.31`; empty for a single value, which has no spread."""
         return "" if interval.high is None else f"± {self.number(interval.high - interval.mean)}"
 
     def interval(self, interval: Interval) -> str:
-        """The mean with its margin and symbol: `97.42 ± 0.31 %`; the mean alone where there is no margin."""
+        """The mean with its margin and symbol: `97.42 ± 0.31 %`; only the mean if there is no margin."""
         margin = self.margin(interval)
         parts = (self.number(interval.mean), margin, self.symbol)
         return " ".join(part for part in parts if part)
 
 
 def column_scale(unit: str, intervals: Iterable[Interval]) -> Scale:
-    """The scale for a column of means: fit for the typical mean, with two significant digits of the smaller margins.
+    """The scale for a column of means: fits the typical mean, and shows two significant digits of the smaller margins.
 
-    A quarter of the margins may be too small for that, and the typical one gets three digits at most.
+    A quarter of the margins may be too small for that. The typical margin gets three digits at most.
     """
     intervals = list(intervals)
     symbol, size = _fit(unit, [interval.mean for interval in intervals])
@@ -72,16 +72,16 @@ def column_scale(unit: str, intervals: Iterable[Interval]) -> Scale:
 
 
 def value_scale(unit: str, value: float) -> Scale:
-    """The scale for a value that stands alone: four significant digits; a whole number of things stays whole."""
+    """The scale for a single value: four significant digits. Whole numbers stay whole."""
     symbol, size = _fit(unit, [value])
     scaled = abs(value) / size
     return Scale(symbol, size, 0 if _whole(scaled) else _decimals(scaled, 4))
 
 
 def quantity(unit: str, value: float) -> str:
-    """A value that stands alone, with its symbol: `1.234 ms`, `21,840`, `97.42 %`."""
+    """A single value with its symbol: `1.234 ms`, `21,840`, `97.42 %`."""
     scale = value_scale(unit, value)
-    if not math.isfinite(value / scale.size):  # no measurement, yet it may lie in a store
+    if not math.isfinite(value / scale.size):  # no measurement has this value, but a store may contain it
         return f"{value:.4g} {unit}"
     return scale.text(value)
 
@@ -105,7 +105,7 @@ def _decimals(value: float, digits: int) -> int:
 
 
 def duration(seconds: float) -> str:
-    """A stretch of time as a person says it: `0.8 s`, `42 s`, `3 min 5 s`, `2 h 10 min`, `3 d 4 h`."""
+    """A duration, as people write it: `0.8 s`, `42 s`, `3 min 5 s`, `2 h 10 min`, `3 d 4 h`."""
     if not abs(seconds) < _LONG:
         return f"{seconds:.4g} s"
     if seconds < 10:
@@ -119,14 +119,14 @@ def duration(seconds: float) -> str:
 
 
 def clock_time(at: datetime, pattern: str = "%Y-%m-%d %H:%M:%S", zone: tzinfo | None = None) -> str:
-    """A moment by the clock of a zone, this machine's without one; in UTC where that clock does not go so far.
+    """A time in a time zone, by default this machine's. In UTC if the zone's clock does not reach that far.
 
-    The zone stands behind it as its distance from UTC, `UTC` or `UTC+05:30`: names such as IST mean several.
+    The zone follows as its distance from UTC, `UTC` or `UTC+05:30`, because names such as IST mean several zones.
     """
     try:
         local = at.astimezone(zone)
         return f"{local.strftime(pattern)} {_zone(local)}"
-    except (OverflowError, ValueError, OSError):  # the years 1 and 9999 have an end in other zones
+    except (OverflowError, ValueError, OSError):  # the years 1 and 9999 end earlier in other zones
         return f"{at:{pattern}} UTC"
 
 
@@ -136,10 +136,21 @@ def _zone(at: datetime) -> str:
     return f"UTC{sign}{minutes // 60:02}:{minutes % 60:02}" if ahead else "UTC"
 
 
+_CLOCKS_DIFFER = 300.0  # seconds: clocks that are kept by NTP differ by less
+
+
+def from_the_future(at: datetime, now: datetime) -> str:
+    """What stands behind a time that can't be yet, such as ` (in 40 days)`; nothing behind all others."""
+    words = ago((now - at).total_seconds())
+    return f" ({words})" if words.startswith("in ") else ""
+
+
 def ago(seconds: float) -> str:
-    """How long ago, roughly: `just now`, `5 min ago`, `3 days ago`."""
+    """How long ago, roughly: `just now`, `5 min ago`, `3 days ago`; `in 40 days` where a clock was far ahead."""
+    ahead = seconds < -_CLOCKS_DIFFER
     for size, one, many in ((86400, "day", "days"), (3600, "h", "h"), (60, "min", "min")):
-        if seconds >= size:
-            count = int(seconds // size)
-            return f"{count} {one if count == 1 else many} ago"
+        if abs(seconds) >= size and (ahead or seconds > 0):
+            count = round(-seconds / size) if ahead else int(seconds // size)
+            words = f"{count} {one if count == 1 else many}"
+            return f"in {words}" if ahead else f"{words} ago"
     return "just now" if seconds < 10 else f"{int(seconds)} s ago"

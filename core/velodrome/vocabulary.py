@@ -1,7 +1,7 @@
-"""The names that a BenchmarkJob may use for datasets, models and augmentations, once, each with what it means.
+"""The names that a BenchmarkJob may use for datasets, models and augmentations, with their meanings.
 
-No I/O and no imports of the libraries behind the names: the spec checks against these tables, the runner implements
-them, and a test holds the two together.
+No I/O, and no imports of the libraries behind the names. The spec checks against these tables, and the runner
+implements them. A test checks that the two agree.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ DATASETS: Mapping[str, str] = {
 # How many classes each has.
 CLASSES: Mapping[str, int] = {"digits": 10, "MNIST": 10, "FashionMNIST": 10, "CIFAR10": 10, "CIFAR100": 100}
 
-# Arguments that each augmentation takes, beside those that every one takes (none today).
+# Arguments of each augmentation, in addition to arguments of all augmentations (there are none today).
 AUGMENTATION_ARGS: Mapping[str, frozenset[str]] = {
     "RandomCrop": frozenset({"size", "padding"}),
     "RandomHorizontalFlip": frozenset({"p"}),
@@ -39,7 +39,7 @@ AUGMENTATION_ARGS: Mapping[str, frozenset[str]] = {
     "TrivialAugment": frozenset({"bins"}),
 }
 
-# Velodrome's own models and the arguments that each takes (dropout comes from training.regularization).
+# Velodrome's own models and the arguments of each (dropout comes from training.regularization).
 MODEL_ARGS: Mapping[str, frozenset[str]] = {
     "velodrome/mlp": frozenset({"hidden", "layers"}),
     "velodrome/cnn": frozenset({"width"}),

@@ -1,5 +1,5 @@
-# The leaderboard: streamlit and the store; no torch.
-# Built from the repository's root. BASE is any Debian or Ubuntu image with Python 3.11 or newer and its venv module.
+# The leaderboard: streamlit and the store, without torch.
+# Build it in the repository's root. BASE is any Debian or Ubuntu image with Python 3.11 or newer and its venv module.
 ARG BASE=docker.io/library/python:3.11-slim
 FROM ${BASE} AS uv
 ENV UV_SYSTEM_CERTS=1 UV_LINK_MODE=copy
@@ -22,7 +22,7 @@ RUN --mount=type=cache,target=/root/.cache/uv \
     && sed -i '1s|.*|#!/opt/libraries/bin/python|' /opt/velodrome/bin/*
 
 FROM ${BASE}
-# The libraries are large and change seldom: a layer of their own, made anew only where the list of them changed.
+# The libraries are large and seldom change. They have a layer of their own, which is rebuilt only when their list changes.
 COPY --from=locked /src/requirements.txt /opt/requirements.txt
 COPY --from=uv /opt/uv /opt/uv
 RUN --mount=type=cache,target=/root/.cache/uv \

@@ -1,36 +1,42 @@
 """What pages read: the store's answers, kept for a moment, so that many viewers cost Redis little more than one.
 
-Everything a `Source` returns is frozen or not to be changed: viewers share it.
+Everything a `ResultSource` returns is frozen or not to be changed: viewers share it.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import streamlit as st
 
 from velodrome import keys
+from velodrome.board.reading import ObjectiveReading
+from velodrome.board.viewing import objectives_of, read_objectives
 from velodrome.errors import LocalError
-from velodrome.ranking.places import ObjectiveRanking, rank_objective
-from velodrome.results.objectives import BoardObjective, board_objectives
+from velodrome.results.objectives import BoardObjective
 from velodrome.results.records import EpochPoint, JobInfo, Progress, TrialRecord
-from velodrome.store import Board, CohortSummary, Counts, EntryState, Rejection, Row, Store, TrialSummary, open_store
+from velodrome.store import (
+    Board,
+    CohortSummary,
+    Counts,
+    EntryState,
+    Rejection,
+    Store,
+    TrialSummary,
+    export_lines,
+    open_store,
+)
 from velodrome.trends.regressions import Comparison, judge
 from velodrome.trends.timeline import Timeline, timeline
 
 # Long enough to share an answer between viewers, short enough that nobody waits for a result.
 _SECONDS = 2
 
-# A board's objectives come from this many of its newest jobs, and change seldom.
-_JOBS_WITH_OBJECTIVES = 20
-_OBJECTIVES_SECONDS = 10
-
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class ResultSource:
     """The Redis that the leaderboard reads. Every method raises what the store's of the same name does."""
 
     url: str
@@ -50,22 +56,15 @@ class Source:
         return _job(self.url, uid)
 
     def objectives(self, board: str) -> tuple[BoardObjective, ...]:
-        """The objectives of the board's newest jobs."""
-        return _objectives(self.url, board)
+        """The objectives of the board."""
+        return _objectives(self.url, board, _version(self.url, board))
 
     def cohorts(self, board: str, key: str) -> list[CohortSummary]:
         return _cohorts(self.url, board, key)
 
-    def states(self, board: str) -> list[tuple[JobInfo, EntryState]]:
-        """How each entry stands in its newest job, the job without its document."""
-        return _states(self.url, board)
-
-    def ranking(self, board: str, key: str, cohort: CohortSummary | None) -> ObjectiveRanking:
-        """The ranking in one cohort, computed once for the same values; without a cohort, the entries all unranked."""
-        rows = _rows(self.url, board, key, cohort.cohort_id) if cohort is not None else []
-        states = self.states(board)
-        cohorts = len(self.cohorts(board, key))
-        return _ranking(_fingerprint(key, rows, states, cohorts), key, rows, states, cohorts)
+    def objective(self, board: str, objective: BoardObjective, cohort_id: str | None = None) -> ObjectiveReading:
+        """The objective in the cohort of that id, else in the newest; worked out once for each state of the board."""
+        return _objective(self.url, board, _version(self.url, board), objective, cohort_id)
 
     def verdicts(self, uid: str) -> tuple[Comparison, ...]:
         """What the job made worse or better."""
@@ -99,9 +98,13 @@ class Source:
     def rejections(self, uid: str) -> list[Rejection]:
         return _rejections(self.url, uid)
 
+    def left_out(self) -> tuple[str, ...]:
+        """What this process could not read so far, one sentence for each."""
+        return _store(self.url).left_out
+
     def export(self, uid: str) -> str:
         """The job's JSON lines, read now."""
-        return "".join(f"{line}\n" for line in _store(self.url).export_lines(uid=uid))
+        return "".join(f"{line}\n" for line in export_lines(_store(self.url), uid=uid))
 
     def records(self, job: JobInfo) -> Iterator[TrialRecord]:
         """All results of the job, read now, a hundred at a time."""
@@ -109,7 +112,7 @@ class Source:
             yield from _store(self.url).records(job.uid, start, 100)
 
 
-def source() -> Source:
+def source() -> ResultSource:
     """The Redis that the environment names.
 
     Raises:
@@ -118,7 +121,7 @@ def source() -> Source:
     url = os.environ.get(keys.ENV_REDIS_URL, "")
     if not url:
         raise LocalError(f"{keys.ENV_REDIS_URL} is not set, so there is nothing to show: start `velodrome leaderboard`")
-    return Source(url)
+    return ResultSource(url)
 
 
 @st.cache_resource(show_spinner=False)
@@ -144,9 +147,28 @@ def _in_short(job: JobInfo) -> JobInfo:
     return job.model_copy(update={"document": {}})
 
 
-@st.cache_data(ttl=_OBJECTIVES_SECONDS, max_entries=200, show_spinner=False)
-def _objectives(url: str, board: str) -> tuple[BoardObjective, ...]:
-    return board_objectives(_store(url).jobs(board, _JOBS_WITH_OBJECTIVES))
+@_kept
+def _version(url: str, board: str) -> str:
+    return _store(url).board_version(board)
+
+
+# By the board's version, which is read before what it is the version of: what is newer than it is read again soon.
+@st.cache_data(max_entries=200, show_spinner=False)
+def _objectives(url: str, board: str, version: str) -> tuple[BoardObjective, ...]:  # noqa: ARG001
+    return objectives_of(_store(url), board)
+
+
+# A resource, not data: a large ranking is shared as it is, where data would be copied for each viewer.
+@st.cache_resource(max_entries=64, show_spinner=False)
+def _objective(
+    url: str,
+    board: str,
+    version: str,  # noqa: ARG001 - what the cache goes by
+    objective: BoardObjective,
+    cohort_id: str | None,
+) -> ObjectiveReading:
+    (found,) = read_objectives(_store(url), board, [objective], cohort_id)
+    return found
 
 
 @_kept
@@ -171,18 +193,6 @@ def _verdicts(url: str, uid: str) -> tuple[Comparison, ...]:
 @st.cache_data(ttl=_VERDICT_SECONDS, max_entries=100, show_spinner=False)
 def _timeline(url: str, board: str, entry: str, metric_key: str) -> Timeline:
     return timeline(_store(url), board, entry, metric_key)
-
-
-@_kept
-def _states(url: str, board: str) -> list[tuple[JobInfo, EntryState]]:
-    found = _store(url).board_entries(board)
-    jobs = {job.uid: _in_short(job) for job, _ in found}
-    return [(jobs[job.uid], state) for job, state in found]
-
-
-@_kept
-def _rows(url: str, board: str, key: str, cohort_id: str) -> list[Row]:
-    return _store(url).ranking_rows(board, key, cohort_id)
 
 
 @_kept
@@ -223,21 +233,3 @@ def _conflicts(url: str, uid: str) -> list[TrialRecord]:
 @_kept
 def _rejections(url: str, uid: str) -> list[Rejection]:
     return _store(url).rejections(uid)
-
-
-def _fingerprint(key: str, rows: Sequence[Row], states: Sequence[tuple[JobInfo, EntryState]], cohorts: int) -> str:
-    """Equal for equal input of a ranking. Ranking a thousand entries takes half a second; this a few milliseconds."""
-    content = repr((key, cohorts > 1, rows, [(job.uid, job.name, state) for job, state in states]))
-    return hashlib.sha256(content.encode()).hexdigest()
-
-
-# A resource, not data: a large ranking is shared as it is, where data would be copied for each viewer.
-@st.cache_resource(max_entries=64, show_spinner=False)
-def _ranking(
-    fingerprint: str,  # noqa: ARG001 - what the cache goes by
-    _key: str,
-    _rows: Sequence[Row],
-    _states: Sequence[tuple[JobInfo, EntryState]],
-    _cohorts: int,
-) -> ObjectiveRanking:
-    return rank_objective(_key, _rows, _states, other_cohorts=_cohorts > 1)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 import yaml
 
 from velodrome.results.records import JobInfo, TrialRecord
+from velodrome.spec.nulls import without_nulls
 from velodrome.text import cell, is_clean
 
 _FACTS = ("index", "entry", "repeat", "seed", "outcome", "reason", "epochs", "best_epoch", "stopped_by")
@@ -18,11 +19,11 @@ _TIMES = ("started_at", "finished_at", "run_seconds")
 
 
 def job_yaml(job: JobInfo, entry: str | None = None) -> str:
-    """The job as it was run, with all of its entries or with one alone. Values that are null are left out.
+    """The job as it was run, with all of its entries or with one alone. Nulls that say nothing are left out.
 
     Where a value holds a character that can't be seen, every one that is not ASCII is written as YAML's escape.
     """
-    document = _without_nulls(job.document)
+    document = without_nulls(dict(job.document))
     if entry is not None:
         entries = [item for item in document["spec"]["entries"] if item["name"] == entry]
         document = {**document, "spec": {**document["spec"], "entries": entries}}
@@ -30,14 +31,6 @@ def job_yaml(job: JobInfo, entry: str | None = None) -> str:
     if is_clean(text):
         return text
     return yaml.safe_dump(document, sort_keys=False, allow_unicode=False, width=100)
-
-
-def _without_nulls(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _without_nulls(item) for key, item in value.items() if item is not None}
-    if isinstance(value, list | tuple):
-        return [_without_nulls(item) for item in value]
-    return value
 
 
 def trials_csv(records: Iterable[TrialRecord]) -> str:

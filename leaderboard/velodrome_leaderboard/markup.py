@@ -14,7 +14,7 @@ from typing import Literal
 
 from velodrome.text import MOST_IN_LINE, line
 from velodrome.text import lines as lines_of_text
-from velodrome.units import ago, clock_time
+from velodrome.units import ago, clock_time, from_the_future
 
 Tone = Literal["", "good", "bad", "busy", "quiet", "code"]
 
@@ -46,9 +46,10 @@ class Column:
 
 
 def moment(at: datetime, now: datetime, zone: tzinfo) -> Cell:
-    """A time as people say it, and to the second on hover."""
-    hint = clock_time(at, zone=zone)
-    return Cell(ago((now - at).total_seconds()), hint=hint, tone="quiet")
+    """A time as people say it, and to the second on hover. One that can't be yet is marked: a clock was ahead."""
+    hint, ahead = clock_time(at, zone=zone), from_the_future(at, now)
+    words = ago((now - at).total_seconds())
+    return Cell(words, hint=f"{hint}: a clock was ahead" if ahead else hint, tone="bad" if ahead else "quiet")
 
 
 def heading(title: str, parents: Sequence[tuple[str, str]] = (), facts: Sequence[Part] = ()) -> str:

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import streamlit as st
 
-from velodrome.errors import LocalError, StoreRefused, StoreUnavailable, VelodromeError
+from velodrome.errors import ActionNeeded, TryAgain, VelodromeError
 from velodrome_leaderboard import links, markup
-from velodrome_leaderboard.data import Source, source
+from velodrome_leaderboard.data import ResultSource, source
 from velodrome_leaderboard.views import board, boards, history, job, run
 
-Render = Callable[[Source], None]
+Render = Callable[[ResultSource], None]
 
 PAGES: dict[str, tuple[str, Render]] = {
     links.BOARDS: ("Boards", boards.render),
@@ -43,10 +43,12 @@ def show(render: Render) -> None:
     st.html(_STYLE)
     try:
         render(source())
-    except StoreUnavailable as error:
+        if left_out := source().left_out():
+            st.html(markup.alert("Some of what is stored is left out, as it can't be read.", left_out))
+    except TryAgain as error:
         st.html(markup.alert("The results can't be read right now.", [str(error)], "busy"))
         _wait()
-    except (StoreRefused, LocalError) as error:
+    except ActionNeeded as error:
         st.html(markup.alert("The results can't be read before somebody changes something.", [str(error)]))
 
 

@@ -8,14 +8,15 @@ import logging
 import os
 import sys
 from datetime import timedelta
+from functools import partial
 
 import kopf
 
 from velodrome.board.retention import Retention
 from velodrome_operator import memory
-from velodrome_operator.children import Settings
+from velodrome_operator.children import ChildSettings
 from velodrome_operator.handlers import registry
-from velodrome_operator.service import SERIES_LIMIT, Options, Service
+from velodrome_operator.service import SERIES_LIMIT, Options, connected
 
 _MOST_DAYS = 36_500
 _DESCRIPTION = """\
@@ -93,7 +94,7 @@ def main(arguments: list[str] | None = None) -> int:
         redis_url=url,
         redis_address=given.redis_address,
         namespace=given.namespace,
-        settings=Settings(runner_image=given.runner_image, pushgateway=given.pushgateway),
+        settings=ChildSettings(runner_image=given.runner_image, pushgateway=given.pushgateway),
         dry_run=given.dry_run,
         listen=(host, int(port)),
         leaderboard_url=given.leaderboard_url.rstrip("/"),
@@ -103,7 +104,7 @@ def main(arguments: list[str] | None = None) -> int:
     memory.keep_small()
     asyncio.run(
         kopf.operator(
-            registry=registry(Service(options)),
+            registry=registry(partial(connected, options)),
             standalone=True,
             clusterwide=given.namespace is None,
             namespaces=[given.namespace] if given.namespace else [],

@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable
 
-from velodrome.errors import StoreUnavailable
+from velodrome.errors import StoreUnavailable, VelodromeError
 from velodrome.results.records import Observed
-from velodrome_operator.cluster import Cluster, Refused, Unavailable
-from velodrome_operator.race import Race
-from velodrome_operator.races import Races
+from velodrome_operator.cluster import Cluster
+from velodrome_operator.races import Race, Races
 
 _LOOKUP_SECONDS = 10.0
 _AT_ONCE = 8
@@ -75,5 +74,5 @@ async def _in_time(question: Awaitable[None]) -> None:
     try:
         async with asyncio.timeout(_LOOKUP_SECONDS):
             await question
-    except (Unavailable, Refused, TimeoutError) as error:
+    except (VelodromeError, TimeoutError) as error:
         raise Unattributed(f"a report can't be attributed: {str(error) or 'the API server does not answer'}") from error

@@ -1,7 +1,7 @@
 """The Kubernetes API, as far as the operator uses it: the only module that calls it.
 
-Every call has a deadline. What went wrong is one of two things: `Unavailable`, to be tried again by a later pass, or
-`Refused`, which a person must act on and which the status tells.
+Every call has a deadline. What went wrong is one of two kinds: `TryAgain` (`Unavailable`, `Conflict`), which a later
+pass tries again, or `ActionNeeded` (`Refused`, `NameTaken`), which a person must act on and which the status shows.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from pydantic_core import from_json
 from velodrome import keys
 from velodrome.canonical import digest
 from velodrome.direct import is_loopback
-from velodrome.errors import VelodromeError
-from velodrome_operator import shapes, wording
+from velodrome.errors import ActionNeeded, TryAgain
+from velodrome_operator import shapes, texts
 from velodrome_operator.children import Manifest
 from velodrome_operator.crd import PLURAL
 
@@ -36,25 +36,25 @@ LISTED_AT_ONCE = 100
 _VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 
 
-class Unavailable(VelodromeError):
+class Unavailable(TryAgain):
     """The API server does not answer, or asks to be tried later."""
 
     reason = "ApiUnavailable"
 
 
-class Refused(VelodromeError):
+class Refused(ActionNeeded):
     """The API server answers and will not do it: forbidden, invalid, over quota."""
 
     reason = "ApiRefused"
 
 
-class Conflict(VelodromeError):
+class Conflict(TryAgain):
     """The object changed meanwhile: the next pass sees it as it is."""
 
     reason = "ApiConflict"
 
 
-class NameTaken(VelodromeError):
+class NameTaken(ActionNeeded):
     """An object that the operator is to make is there already, and is somebody else's."""
 
     reason = "NameTaken"
@@ -173,7 +173,7 @@ class Cluster:
             "type": "Warning" if warning else "Normal",
             "reason": reason,
             "action": "Reconcile",
-            "note": wording.note(message),
+            "note": texts.note(message),
             "reportingController": f"{keys.GROUP}/operator",
             "reportingInstance": "velodrome-operator",
             "regarding": {

@@ -14,14 +14,13 @@ from datetime import UTC, datetime
 from typing import get_args
 
 from velodrome.collector import REASONS, Collected, Collector, Slice
-from velodrome.errors import SpecError, StoreRefused, StoreUnavailable
-from velodrome.store import InboxSize, Room, Store, Verdict
+from velodrome.errors import ActionNeeded, TryAgain, VelodromeError
+from velodrome.store import Acceptance, InboxSize, Room, Store
 from velodrome_operator.attribution import Attribution, Unattributed, Witness
 from velodrome_operator.cluster import Cluster
-from velodrome_operator.families import Durations
+from velodrome_operator.histograms import Durations
 from velodrome_operator.poison import poison
-from velodrome_operator.race import Race
-from velodrome_operator.races import Races
+from velodrome_operator.races import Race, Races
 
 # How often inboxes are looked into; a report waits half of it on average.
 ROUND_SECONDS = 0.3
@@ -61,7 +60,7 @@ class Collection:
         *,
         seal: Callable[[str], None],
     ) -> None:
-        self._races = races
+        self.races = races
         self._store = store
         self._attribution = Attribution(races, cluster)
         self._wake = wake
@@ -69,7 +68,7 @@ class Collection:
         self._clock = clock
         self._seal = seal
         self._probed_at: float | None = None
-        self.results = dict.fromkeys(get_args(Verdict), 0)
+        self.results = dict.fromkeys(get_args(Acceptance), 0)
         self.rejected = dict.fromkeys(REASONS, 0)
         self.durations = Durations()
         self.waiting = 0
@@ -86,7 +85,7 @@ class Collection:
         pause = ROUND_SECONDS
         try:
             while True:
-                pause = ROUND_SECONDS if await self._round() else min(pause * 2, _LONGEST_PAUSE)
+                pause = ROUND_SECONDS if await self.round() else min(pause * 2, _LONGEST_PAUSE)
                 await asyncio.sleep(pause)
         finally:
             for turn in self._turns.values():
@@ -98,31 +97,35 @@ class Collection:
             await asyncio.wait(list(self._turns.values()))
             await asyncio.sleep(0)
 
-    async def _round(self) -> bool:
+    async def round(self) -> bool:
         """Looks at what waits in every inbox and begins turns; whether Redis answered and takes writes.
 
         Which of them hold anything is asked in one round trip, so that a thousand quiet races cost next to nothing.
         """
         everyone = self._rounds % _ROUNDS_WITHOUT_PODS == 0
         self._rounds += 1
-        going = {race.uid: race for race in self._races if race.laid_out and not race.ended}
-        asked = [uid for uid, race in going.items() if everyone or race.pods or race.gone or race.trouble]
+        going = {race.uid: race for race in self.races if race.laid_out and not race.parent.ended}
+        asked = [
+            uid
+            for uid, race in going.items()
+            if everyone or race.workload.pods or race.workload.gone or race.logbook.trouble
+        ]
         began = self._clock()
         try:
             waiting = await asyncio.to_thread(self._store.waiting, asked) if asked else {}
             if waiting:  # before Redis is probed: one that an inbox has filled takes nothing until that is gone
                 await self._end_poisoned(going, waiting, await asyncio.to_thread(self._store.room))
             await self._probe_now_and_then()
-        except (StoreUnavailable, StoreRefused) as error:
+        except VelodromeError as error:
             return self._note_all(error)
         self.waiting = len(waiting)
         self.last_round, self.collected_at, self.redis_up = time.monotonic(), self._clock(), True
         for uid in set(asked).difference(waiting, self._turns):
-            going[uid].collected_at = began
+            going[uid].logbook.collected_at = began
             self._note(going[uid], "")
         self._pauses = {uid: pause for uid, pause in self._pauses.items() if uid in going}
         for uid in sorted(waiting, key=lambda uid: waiting[uid].size or 0):
-            if going[uid].poison is None:
+            if going[uid].logbook.poison is None:
                 self._begin(going[uid], waiting[uid])
         return True
 
@@ -131,11 +134,11 @@ class Collection:
         for uid, size in waiting.items():
             race = going[uid]
             found = poison(size, room)
-            if found is None and race.poison is None:
+            if found is None and race.logbook.poison is None:
                 continue
-            race.poison = race.poison or found
-            assert race.poison is not None
-            self._note(race, f"{race.poison.reason}: {race.poison.message}")
+            race.logbook.poison = race.logbook.poison or found
+            assert race.logbook.poison is not None
+            self._note(race, f"{race.logbook.poison.reason}: {race.logbook.poison.message}")
             if uid in self._turns:
                 self._turns[uid].cancel()
             await asyncio.to_thread(self._seal, uid)
@@ -155,13 +158,13 @@ class Collection:
         try:
             while not await self._slice(race, self._lanes if small else self._slow_lane, rest=not small):
                 small = False
-                if race.ended or race.poison is not None:
+                if race.parent.ended or race.logbook.poison is not None:
                     return
-        except StoreUnavailable as error:
+        except TryAgain as error:
             self._note(race, str(error))
             if isinstance(error, Unattributed):
                 self._pause(race)
-        except (StoreRefused, SpecError) as error:
+        except ActionNeeded as error:
             self._note(race, str(error))
             self._pause(race)
         except Exception as error:  # whatever is odd about one race, the others' results come
@@ -211,7 +214,7 @@ class Collection:
                     collected = await asyncio.to_thread(take, read, surely=last)
         assert collected is not None
         if collected.last:
-            race.collected_at = began
+            race.logbook.collected_at = began
         self._tell(race, collected, began)
         return collected.last or not known  # forged reports make one question a round, however many they are
 
@@ -219,7 +222,7 @@ class Collection:
         """Counts what a slice had, and wakes the race where that changes something."""
         self._count(race, collected)
         if collected.verdicts or collected.progress:
-            race.reported_at = at
+            race.logbook.reported_at = at
         if collected.verdicts or collected.rejected:
             self._wake(race.uid)
 
@@ -233,17 +236,17 @@ class Collection:
     def _note_all(self, error: Exception) -> bool:
         """What holds up every race; False, as the round's answer. The next round probes again."""
         self._probed_at, self.redis_up = None, False
-        for race in self._races:
-            if race.laid_out and not race.ended:
+        for race in self.races:
+            if race.laid_out and not race.parent.ended:
                 self._note(race, str(error))
         return False
 
     def _note(self, race: Race, trouble: str) -> bool:
         """Keeps what holds a race's results up; where that changed, a pass tells it, and sees to the job's user."""
-        if race.trouble != trouble:
+        if race.logbook.trouble != trouble:
             log.warning("%s", trouble or "collecting goes on", extra={"benchmarkjob": race.name, "uid": race.uid})
-            race.troubled_at = None if not trouble else race.troubled_at or self._clock()
-            race.trouble = trouble
+            race.logbook.troubled_at = None if not trouble else race.logbook.troubled_at or self._clock()
+            race.logbook.trouble = trouble
             self._wake(race.uid)
         return bool(trouble)
 
@@ -254,7 +257,7 @@ class Collection:
                 seen, result = record.observed, record.result
                 ran = max(0.0, (result.finished_at - result.started_at).total_seconds())
                 self.durations.observe(
-                    race.board, seen.queued_seconds, ran if seen.run_seconds is None else seen.run_seconds
+                    race.parent.board, seen.queued_seconds, ran if seen.run_seconds is None else seen.run_seconds
                 )
         for rejection in collected.rejected:
             self.rejected[rejection.reason] = self.rejected.get(rejection.reason, 0) + 1

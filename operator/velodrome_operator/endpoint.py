@@ -8,7 +8,9 @@ from typing import Any
 
 from aiohttp import web
 
-# What is told of one question: facts, or a RuntimeError that says what is wrong.
+from velodrome.errors import TryAgain
+
+# The answer to one probe: facts, or a `TryAgain` that says what is wrong.
 Answer = Callable[[], Mapping[str, Any]]
 # What /metrics answers to an Accept header: a body and its content type.
 Scrape = Callable[[str], Awaitable[tuple[bytes, str]]]
@@ -38,7 +40,7 @@ def _handler(answer: Answer) -> Callable[[web.Request], Any]:
     async def handle(_: web.Request) -> web.Response:
         try:
             return web.json_response(dict(answer()))
-        except RuntimeError as error:
+        except TryAgain as error:
             return web.json_response({"problem": str(error)}, status=503)
 
     return handle

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import kopf
@@ -20,18 +22,21 @@ _JOBS = ("batch", "v1", "jobs")
 _PODS = ("", "v1", "pods")
 
 
-def registry(service: Service) -> kopf.OperatorRegistry:
-    """The handlers of one operator."""
+def registry(connected: Callable[[], AbstractAsyncContextManager[Service]]) -> kopf.OperatorRegistry:
+    """The handlers of one operator, which is `connected` when kopf starts and closed when it stops."""
     found = kopf.OperatorRegistry()
     tasks: list[asyncio.Task[None]] = []
+    connections = contextlib.AsyncExitStack()
+    running: list[Service] = []
 
     @kopf.on.startup(registry=found)
     async def start(settings: kopf.OperatorSettings, **_: Any) -> None:
         configure(settings)
-        await service.open()
-        await service.try_first()
+        service = await connections.enter_async_context(connected())
+        running.append(service)
+        await service.sweep.try_first()
         tasks.extend(asyncio.create_task(work) for work in service.workers())
-        await service.listed()  # kopf looks once which kinds there are, so BenchmarkJobs have to be one by then
+        await service.sweep.listed()  # kopf looks once which kinds there are, so BenchmarkJobs have to be one by then
 
     @kopf.on.login(registry=found)
     def login(**kwargs: Any) -> kopf.ConnectionInfo | None:
@@ -44,19 +49,19 @@ def registry(service: Service) -> kopf.OperatorRegistry:
         for task in tasks:
             with contextlib.suppress(asyncio.CancelledError):
                 await task
-        await service.close()
+        await connections.aclose()
 
     @kopf.on.event(keys.GROUP, keys.VERSION, PLURAL, registry=found)
     async def benchmarkjob(type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002 - kopf's name
-        service.saw("parent", _raw(body), gone=type == "DELETED")
+        running[0].saw("parent", _raw(body), gone=type == "DELETED")
 
     @kopf.on.event(*_JOBS, labels={keys.LABEL_JOB_UID: kopf.PRESENT}, registry=found)
     async def job(type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002 - kopf's name
-        service.saw("job", _raw(body), gone=type == "DELETED")
+        running[0].saw("job", _raw(body), gone=type == "DELETED")
 
     @kopf.on.event(*_PODS, labels={keys.LABEL_JOB_UID: kopf.PRESENT}, registry=found)
     async def pod(type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002 - kopf's name
-        service.saw("pod", _raw(body), gone=type == "DELETED")
+        running[0].saw("pod", _raw(body), gone=type == "DELETED")
 
     return found
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from velodrome.errors import VelodromeError
+from velodrome.errors import ActionNeeded
 from velodrome_operator import shapes
 
 Raw = Mapping[str, Any]
@@ -20,7 +20,7 @@ MOST_COMPLETIONS = 1_000_000
 _A_DAY = timedelta(days=1)
 
 
-class OddObject(VelodromeError):
+class OddObject(ActionNeeded):
     """The API server shows an object that is not what it should be: it counts for nothing."""
 
     reason = "OddObject"

@@ -40,6 +40,10 @@ class Occupancy:
     def __init__(self) -> None:
         self._nodes: defaultdict[str, dict[str, Stay]] = defaultdict(dict)
 
+    def stays(self) -> dict[str, int]:
+        """How many stays are remembered of each node."""
+        return {node: len(stays) for node, stays in self._nodes.items()}
+
     def saw(self, race: str, pod: PodFacts, *, gone: bool = False) -> None:
         """Keeps what is known of a pod now; `gone` says that it is there no more."""
         stay = stay_of(race, pod, gone=gone)

@@ -11,16 +11,17 @@ import contextlib
 import json
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from email.utils import parsedate_to_datetime
 from typing import Any, Self
 
 import aiohttp
 
-from velodrome.monitoring.pushgateway import LIST_PATH, Group, JobKey, Running, TrialKey, groups, stale
+from velodrome.errors import TryAgain
+from velodrome.monitoring.pushgateway import LIST_PATH, Group, JobKey, RunningTrials, TrialKey, groups, stale
 from velodrome.plan import Trial
 from velodrome_operator import shapes
-from velodrome_operator.race import Race
+from velodrome_operator.races import Race
 
 log = logging.getLogger("velodrome.operator")
 
@@ -31,8 +32,14 @@ _LIST_BYTES = 64 * 1024 * 1024
 _REST_SECONDS = 1.0
 
 
+class PushgatewayUnavailable(TryAgain):
+    """The Pushgateway does not answer, or not as one does."""
+
+    reason = "PushgatewayUnavailable"
+
+
 class Gateway:
-    """A Pushgateway at a URL. Every call raises `OSError`, `aiohttp.ClientError`, `TimeoutError` or `ValueError`."""
+    """A Pushgateway at a URL. Every call raises `PushgatewayUnavailable` where it does not answer as it should."""
 
     def __init__(self, url: str) -> None:
         self._url = (url if "://" in url else f"http://{url}").rstrip("/")
@@ -46,16 +53,18 @@ class Gateway:
 
     async def groups(self) -> tuple[list[Group], float]:
         """The groups of runners, and the time by the gateway's clock."""
-        async with self._session.get(self._at(LIST_PATH), raise_for_status=True) as answer:
-            body = await _read(answer.content)
-            date = answer.headers.get("Date")
-        now = parsedate_to_datetime(date).timestamp() if date else time.time()
-        return await asyncio.to_thread(lambda: groups(json.loads(body))), now
+        with _translated():
+            async with self._session.get(self._at(LIST_PATH), raise_for_status=True) as answer:
+                body = await _read(answer.content)
+                date = answer.headers.get("Date")
+            now = parsedate_to_datetime(date).timestamp() if date else time.time()
+            return await asyncio.to_thread(lambda: groups(json.loads(body))), now
 
     async def delete(self, group: Group) -> None:
         """Deletes a group; one that is gone already is no error."""
-        async with self._session.delete(self._at(group.path), raise_for_status=True):
-            pass
+        with _translated():
+            async with self._session.delete(self._at(group.path), raise_for_status=True):
+                pass
 
     def _at(self, path: str) -> str:
         return self._url + path
@@ -67,7 +76,7 @@ class Cleaner:
     """
 
     def __init__(
-        self, gateway: Gateway, running: Callable[[], Running], namespace: str | None, period: float = 60.0
+        self, gateway: Gateway, running: Callable[[], RunningTrials], namespace: str | None, period: float = 60.0
     ) -> None:
         self._gateway = gateway
         self._running = running
@@ -80,6 +89,11 @@ class Cleaner:
     def wake(self) -> None:
         """A trial may have ended."""
         self._woken.set()
+
+    @property
+    def due(self) -> bool:
+        """Whether a trial may have ended since the last look."""
+        return self._woken.is_set()
 
     async def work(self) -> None:
         """Cleans for ever, whatever the gateway does."""
@@ -95,12 +109,12 @@ class Cleaner:
                         await asyncio.wait_for(self._woken.wait(), self._period)
 
     async def _try(self) -> float | None:
-        """`clean`; a gateway that is away is told once, and asked again after the period."""
+        """`clean`; that a gateway is away is logged once, and it is asked again after the period."""
         try:
             again = await self.clean()
-        except (OSError, aiohttp.ClientError, ValueError) as error:  # TimeoutError is an OSError
+        except TryAgain as error:
             if not self._away:
-                log.warning("the Pushgateway can't be cleaned up: %s: %s", type(error).__name__, error)
+                log.warning("the Pushgateway can't be cleaned up: %s", error)
             self._away = True
             return self._period
         self._away = False
@@ -117,22 +131,30 @@ class Cleaner:
         return cleaning.again
 
 
-def running(races: Iterable[Race]) -> Running:
+def running(races: Iterable[Race]) -> RunningTrials:
     """What runs, by the pods that were seen last. Of a race that has no plan yet, any trial may."""
     trials: set[TrialKey] = set()
     jobs: set[JobKey] = set()
     for race in races:
-        going = [pod for pod in race.pods.values() if pod.phase == "Running"]
+        going = [pod for pod in race.workload.pods.values() if pod.phase == "Running"]
         if going and race.plan is None:
             jobs.add((race.namespace, race.name))
         elif race.plan is not None:
             indexes = {race.indexes.get(pod.job, ())[pod.index : pod.index + 1] for pod in going if pod.index >= 0}
             trials |= {_key(race, race.plan.trial(index)) for found in indexes for index in found}
-    return Running(trials, jobs)
+    return RunningTrials(trials, jobs)
 
 
 def _key(race: Race, trial: Trial) -> TrialKey:
     return race.namespace, race.name, trial.entry, str(trial.repeat)
+
+
+@contextlib.contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except (OSError, aiohttp.ClientError, ValueError) as error:  # TimeoutError is an OSError
+        raise PushgatewayUnavailable(f"{type(error).__name__}: {error}") from error
 
 
 async def _read(content: aiohttp.StreamReader) -> bytes:

@@ -28,7 +28,7 @@ class Refusals:
         """The message for each of these Jobs of which a pod was refused since the moment that is named for it.
 
         Raises:
-            Unavailable, Refused: as the API server answers.
+            TryAgain, ActionNeeded: as the API server answers.
         """
         if not since:
             return {}

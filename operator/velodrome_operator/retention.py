@@ -12,9 +12,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from velodrome.board.retention import Retention, overdue_of
-from velodrome.errors import StoreRefused, StoreUnavailable
+from velodrome.errors import VelodromeError
 from velodrome.store.deletion import Deleter, DeletionTarget
-from velodrome_operator.cluster import Cluster, Refused, Unavailable
+from velodrome_operator.cluster import Cluster
 from velodrome_operator.races import Races
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ REASON = "ResultsRemoved"
 log = logging.getLogger("velodrome.operator")
 
 
-class Retaining:
+class Pruner:
     """Rounds over all boards. `removed` counts the jobs whose results were deleted.
 
     Where the operator watches one namespace, the jobs of others are left to who watches those.
@@ -61,15 +61,15 @@ class Retaining:
 
     async def round(self) -> None:
         """Deletes what is past the retention, `JOBS_A_ROUND` jobs at most; a Redis that is away is waited for."""
-        going = frozenset(race.uid for race in self._races if not race.ended)
+        going = frozenset(race.uid for race in self._races if not race.parent.ended)
         try:
             for job in (await asyncio.to_thread(self._overdue, going))[:JOBS_A_ROUND]:
                 race = self._races.get(job.uid)
-                if race is not None and not race.ended:
+                if race is not None and not race.parent.ended:
                     continue  # it came to be, or was seen, since
                 await asyncio.to_thread(self._deleter.delete, DeletionTarget(job.board, uid=job.uid))
                 await self._tell(job)
-        except (StoreUnavailable, StoreRefused) as error:
+        except VelodromeError as error:
             log.warning("the retention waits: %s", error)
 
     def _overdue(self, going: frozenset[str]) -> list[JobInfo]:
@@ -97,6 +97,6 @@ class Retaining:
         if race is None:
             return
         try:
-            await self._cluster.event(race.raw, REASON, message, warning=False, at=self._clock())
-        except (Unavailable, Refused) as error:
+            await self._cluster.event(race.parent.raw, REASON, message, warning=False, at=self._clock())
+        except VelodromeError as error:
             log.info("the Event can't be written: %s", error, extra={"benchmarkjob": job.name, "uid": job.uid})

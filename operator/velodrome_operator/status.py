@@ -13,8 +13,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from velodrome.text import counted
-from velodrome_operator import wording
-from velodrome_operator.decision import Observation, Verdict
+from velodrome_operator import texts
+from velodrome_operator.outcome import Ending
+from velodrome_operator.pass_input import Observation
 from velodrome_operator.regressed import Regressed
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ MOST_VALUES = 2000
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class ObjectiveStanding:
     """An objective of the job with the ranking of the job's own entries."""
 
     objective: str
@@ -37,8 +38,8 @@ class Standing:
 
 def status(
     seen: Observation,
-    verdict: Verdict | None,
-    standings: Sequence[Standing],
+    ending: Ending | None,
+    standings: Sequence[ObjectiveStanding],
     image: str | None,
     regressed: Regressed | None = None,
 ) -> dict[str, Any]:
@@ -46,17 +47,17 @@ def status(
     succeeded = sum(seen.finished.values())
     failed = len(seen.finished) - succeeded
     total = len(seen.plan)
-    message = verdict.message if verdict else _message(seen)
+    message = ending.message if ending else _message(seen)
     entries, omitted = _entries(seen, standings)
     result: dict[str, Any] = {
         "observedGeneration": seen.generation,
         "conditions": [
-            *_conditions(seen, verdict, message),
+            *_conditions(seen, ending, message),
             *([_regressed(regressed, seen.generation, seen.status, seen.now)] if regressed else []),
         ],
         "trials": {
             "total": total,
-            "active": 0 if verdict else sum(1 for pod in seen.pods if not pod.ended),
+            "active": 0 if ending else sum(1 for pod in seen.pods if not pod.ended),
             "succeeded": succeeded,
             "failed": failed,
             "disrupted": seen.lost,
@@ -66,12 +67,12 @@ def status(
         "entriesOmitted": omitted or None,
         "leaders": {s.objective: s.ranking.ranked[0].entry for s in standings if s.ranking.ranked},
         "takenOver": seen.status.get("takenOver"),
-        "message": wording.summary(message),
+        "message": texts.summary(message),
         "image": image,
         "cohort": standings[0].cohort if standings else None,
         "startTime": seen.status.get("startTime")
         or (_text(min(job.created_at for job in seen.jobs.values())) if seen.jobs else None),
-        "completionTime": seen.status.get("completionTime") or (_text(seen.now) if verdict else None),
+        "completionTime": seen.status.get("completionTime") or (_text(seen.now) if ending else None),
     }
     if standings and standings[0].ranking.ranked:
         result["leader"] = standings[0].ranking.ranked[0].entry
@@ -87,7 +88,7 @@ def invalid(generation: int, problems: str, before: Mapping[str, Any], now: date
         )
         for kind, holds in wanted
     ]
-    return {"observedGeneration": generation, "conditions": conditions, "message": wording.summary(problems)}
+    return {"observedGeneration": generation, "conditions": conditions, "message": texts.summary(problems)}
 
 
 def stalled(before: Mapping[str, Any], reason: str, message: str, generation: int, now: datetime) -> dict[str, Any]:
@@ -155,15 +156,15 @@ def _message(seen: Observation) -> str:
     return f"{told}, {seen.lost} of {seen.plan.job.spec.execution.max_disruptions} disruptions" if seen.lost else told
 
 
-def _conditions(seen: Observation, verdict: Verdict | None, message: str) -> list[Condition]:
-    kind = verdict.type if verdict else None
-    reason = verdict.reason if verdict else ("Suspended" if seen.suspended else "TrialsRemain")
+def _conditions(seen: Observation, ending: Ending | None, message: str) -> list[Condition]:
+    kind = ending.type if ending else None
+    reason = ending.reason if ending else ("Suspended" if seen.suspended else "TrialsRemain")
     stalled = kind == "Failed"
     wanted = [
         ("Complete", kind == "Complete"),
         ("Failed", kind == "Failed"),
-        ("Suspended", seen.suspended and verdict is None),
-        ("Reconciling", verdict is None and not seen.suspended),
+        ("Suspended", seen.suspended and ending is None),
+        ("Reconciling", ending is None and not seen.suspended),
         ("Stalled", stalled),
     ]
     return [
@@ -188,7 +189,7 @@ def _condition(
         "type": kind,
         "status": text,
         "reason": reason,
-        "message": wording.condition(message) if holds else "",
+        "message": texts.condition(message) if holds else "",
         "lastTransitionTime": _since(kind, text, before, now),
         "observedGeneration": generation,
     }
@@ -199,7 +200,7 @@ def _regressed(found: Regressed, generation: int, before: Mapping[str, Any], now
         "type": "Regressed",
         "status": found.status,
         "reason": found.reason,
-        "message": wording.condition(found.message),
+        "message": texts.condition(found.message),
         "lastTransitionTime": _since("Regressed", found.status, before, now),
         "observedGeneration": generation,
     }
@@ -211,7 +212,7 @@ def _since(kind: str, status: str, before: Mapping[str, Any], now: datetime) -> 
     return str(old["lastTransitionTime"]) if old is not None and old["status"] == status else _text(now)
 
 
-def _entries(seen: Observation, standings: Sequence[Standing]) -> tuple[list[dict[str, Any]], int]:
+def _entries(seen: Observation, standings: Sequence[ObjectiveStanding]) -> tuple[list[dict[str, Any]], int]:
     """The entries with values, in the order of the spec, and how many were left out for want of room: not the best."""
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in seen.plan.configs}
     for standing in standings:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from velodrome.plan import Plan, write_spans
 from velodrome.takeover import named_job, take_over
-from velodrome_operator import shapes, wording
+from velodrome_operator import shapes, texts
 
 if TYPE_CHECKING:
     from velodrome.results.records import JobInfo
@@ -44,6 +44,6 @@ def take(store: Store, info: JobInfo, planned: Plan, now: datetime) -> dict[str,
     said: dict[str, Any] = {
         "count": len(taken),
         "trials": write_spans(taken),
-        "message": wording.summary(found.sentence or f"{len(taken)} trials were taken over"),
+        "message": texts.summary(found.sentence or f"{len(taken)} trials were taken over"),
     }
     return said if giver is None else {"job": giver.name, "uid": giver.uid, **said}

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class JobProgress:
     """How far one Job is: `entries` of its trials, at least 1, make a round; `done` of `total` ended, `active` run."""
 
     entries: int
@@ -16,28 +16,28 @@ class Standing:
     active: int = 0
 
 
-def turns(standings: Sequence[Standing], parallelism: int) -> list[int]:
+def turns(jobs: Sequence[JobProgress], parallelism: int) -> list[int]:
     """The `parallelism` that each Job gets now, summing to at most the race's.
 
     The Jobs that are fewest rounds ahead come first, each with no more than is left of its round, so that the repeats
     of all entries interleave; what is running keeps its place, since lowering a Job's parallelism would end its pods.
     """
-    granted = [min(standing.active, parallelism) for standing in standings]
+    granted = [min(job.active, parallelism) for job in jobs]
     free = parallelism - sum(granted)
     behind = sorted(
-        (index for index, standing in enumerate(standings) if standing.done < standing.total),
-        key=lambda index: (_round(standings[index]), index),
+        (index for index, job in enumerate(jobs) if job.done < job.total),
+        key=lambda index: (_round(jobs[index]), index),
     )
     for index in behind:
-        standing = standings[index]
-        if free <= 0 or (behind and _round(standing) > _round(standings[behind[0]])):
+        job = jobs[index]
+        if free <= 0 or (behind and _round(job) > _round(jobs[behind[0]])):
             break
-        left = standing.entries - standing.done % standing.entries - granted[index]
-        more = max(0, min(free, left, standing.total - standing.done - granted[index]))
+        left = job.entries - job.done % job.entries - granted[index]
+        more = max(0, min(free, left, job.total - job.done - granted[index]))
         granted[index] += more
         free -= more
     return granted
 
 
-def _round(standing: Standing) -> int:
-    return standing.done // standing.entries
+def _round(job: JobProgress) -> int:
+    return job.done // job.entries

@@ -1,4 +1,4 @@
-"""`velodrome-runner`: one trial. `serve`: many, each in a process of its own."""
+"""`velodrome-runner` runs one trial. `serve` runs many, each in a process of its own."""
 
 from __future__ import annotations
 

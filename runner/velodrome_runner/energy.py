@@ -1,4 +1,4 @@
-"""The energy of training, read from the counters that GPUs and processors keep themselves. Never an estimate."""
+"""The energy of training, from the counters of GPUs and processors. Never an estimate."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Counter:
-    """A counter of joules; it starts again from 0 at `wraps_at`, if that is set."""
+    """A counter of joules. It starts again from 0 at `wraps_at`, if that is set."""
 
     read: Callable[[], float]
     wraps_at: float | None = None
@@ -30,21 +30,21 @@ class EnergyMeter:
         self.joules = 0.0
 
     def start(self) -> None:
-        """Notes the counters."""
+        """Notes the values of the counters."""
         self._from = [counter.read() for counter in self._counters]
 
     def stop(self) -> None:
-        """Adds what the counters have grown by; one that wrapped did so once."""
+        """Adds the growth of the counters. A counter that wrapped is assumed to have wrapped once."""
         for counter, begin in zip(self._counters, self._from, strict=True):
             used = counter.read() - begin
             self.joules += used + (counter.wraps_at or 0.0) if used < 0 else used
 
 
 def energy_meter(device: torch.device, *, concurrent: int, powercap: Path = Path("/sys/class/powercap")) -> EnergyMeter:
-    """The meter of what trains: the GPU's own total (NVML), or the processor packages' (RAPL).
+    """The meter of the training device: the GPU's own total (NVML), or that of the processor packages (RAPL).
 
     Raises:
-        Unmeasurable: there is no counter, it may not be read, or other trials share what it counts.
+        Unmeasurable: there is no counter, it can't be read, or other trials share the device.
     """
     if concurrent > 1:
         raise Unmeasurable(f"{concurrent} trials share the machine, and its energy counter can't tell them apart")
@@ -65,7 +65,7 @@ def _gpu(device: torch.device) -> Counter:
 
 
 def _packages(powercap: Path) -> list[Counter]:
-    """One for each of the machine's processor packages: zones `intel-rapl:0`, `intel-rapl:1`, …, on AMD too."""
+    """One counter for each processor package of the machine: zones `intel-rapl:0`, `intel-rapl:1`, …, on AMD too."""
     zones = sorted(zone for zone in powercap.glob("intel-rapl:*") if zone.name.count(":") == 1)
     if not zones:
         raise Unmeasurable("the system shows no energy counter of this machine's processor (RAPL)")

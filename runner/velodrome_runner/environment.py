@@ -1,4 +1,4 @@
-"""The fingerprint of where a trial runs: what its speed depends on, as this process sees it."""
+"""The fingerprint of a trial's environment: everything that its speed depends on, as this process sees it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from velodrome.spec import Training
 
-# Libraries that a measurement passes through, beside torch.
+# Libraries that take part in a measurement, in addition to torch.
 _LIBRARIES = ("numpy", "scikit-learn", "torchmetrics", "torchvision")
 
 
@@ -33,7 +33,7 @@ def fingerprint(
 ) -> Environment:
     """The machine, the software and the share of the machine that this trial has.
 
-    `threads` is what torch computes with; `concurrent` the trials that share the machine, this one included.
+    `threads` is the number of torch's threads. `concurrent` is the number of trials on the machine, this one included.
     """
     return environment(
         _hardware(device, cpuinfo),
@@ -56,7 +56,7 @@ def environment(
     nodes: int,
     training: Training,
 ) -> Environment:
-    """The fingerprint of a trial that computes with these, whoever trains it."""
+    """The fingerprint of a trial that computes with these, for Velodrome's training and for own code."""
     return Environment(
         hardware=hardware,
         software=software,

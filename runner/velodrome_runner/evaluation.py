@@ -1,4 +1,4 @@
-"""How good a model is: the quality metrics of the catalogue, from counts, by torch and by torchmetrics."""
+"""The quality of a model: the quality metrics of the catalogue, from counts, torch and torchmetrics."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def evaluate(
     where: str = "the test split",
     context: Autocast = nullcontext,
 ) -> dict[str, float]:
-    """The value of each quality metric on those batches; the model is left in evaluation mode.
+    """The value of each quality metric on these batches. Leaves the model in evaluation mode.
 
-    Forward passes run inside `context`, without gradients. A key that no sample says anything about is left out: see
-    `measure`. `where` names the samples in messages.
+    Forward passes run inside `context`, without gradients. A key without any sample is left out: see `measure`.
+    Messages name the samples by `where`.
 
     Raises:
         TrialFailed: `OutputNotFinite`, the model gave NaN or an infinity.
@@ -59,10 +59,10 @@ def predict(
 
 
 def check_keys(keys: Iterable[str], classes: int) -> None:
-    """Refuses keys that this data set can't have, before an hour of training.
+    """Refuses keys that this data set can't have, before the training starts.
 
     Raises:
-        ConfigurationError: `LabelOutOfRange`, a key names a class that there isn't.
+        ConfigurationError: `LabelOutOfRange`, a key names a class that does not exist.
     """
     for text in keys:
         label = dict(MetricKey.parse(text).parameters).get("label")
@@ -78,16 +78,16 @@ def measure(logits: Tensor, labels: Tensor, *, classes: int, keys: Iterable[str]
     """The value of each key from outputs (n, classes) and labels (n,) of 0 to classes - 1.
 
     - `loss` and `validation_loss`: mean cross-entropy in nats, without label smoothing.
-    - `accuracy`: the share whose largest output is the right class. `top5_accuracy`: among the five largest; where
-      there are fewer than five classes, among all of them.
-    - `precision`, `recall`, `f1`: macro (a class that neither occurs nor is predicted is left out of the mean, as in
+    - `accuracy`: the share of samples whose largest output is the right class. `top5_accuracy`: the share with the
+      right class among the five largest outputs, or among all outputs if there are fewer than five classes.
+    - `precision`, `recall`, `f1`: macro (the mean leaves out a class that neither occurs nor is predicted, as in
       scikit-learn), `average=micro`, `average=weighted` (by how often a class occurs), or of one class by `label`. A
-      ratio without a denominator is 0.
+      ratio with the denominator 0 is 0.
     - `mean_average_precision`: each class's average precision (the sum of precision x the step in recall over all
       thresholds, no interpolation), averaged over the classes that occur.
 
     All but the losses and `mean_average_precision` are divisions of counts in double precision (`velodrome.counts`).
-    A `label` key of a class that does not occur in `labels` is left out of the answer.
+    The answer leaves out the `label` key of a class that does not occur in `labels`.
 
     Raises:
         ConfigurationError: `LabelOutOfRange`, a label or a key's class is not below `classes`.
@@ -132,7 +132,7 @@ def _counts(logits: Tensor, labels: Tensor, classes: int) -> ClassCounts:
 
 def _mean_average_precision(logits: Tensor, labels: Tensor, classes: int) -> float:
     occur = labels.bincount(minlength=classes) > 0
-    # Each class's own value, since torchmetrics' mean warns about the classes that don't occur before it skips them.
+    # Takes each class's value, because torchmetrics' mean warns about classes that don't occur before it skips them.
     each = classification.multiclass_average_precision(
         logits.softmax(1), labels, classes, average="none", validate_args=False
     )

@@ -1,4 +1,4 @@
-"""What the machine calls itself. Imports no torch."""
+"""The names of the machine's hardware. Does not import torch."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Accelerator:
-    """One NVIDIA GPU, as its driver tells."""
+    """One NVIDIA GPU, as its driver reports it."""
 
     name: str
     memory_bytes: int
@@ -17,7 +17,7 @@ class Accelerator:
 
 
 def cpu_model(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
-    """What the processor calls itself, `EPYC 9555` for example; the architecture where it doesn't say."""
+    """The name of the processor, `EPYC 9555` for example; the architecture if it has no name."""
     try:
         text = cpuinfo.read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -29,13 +29,13 @@ def cpu_model(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
             fields.setdefault(name.strip(), value.strip())
     if fields.get("model name"):
         return fields["model name"]
-    if "CPU part" in fields:  # Arm's kernels print numbers: the implementer and the part together name the core
+    if "CPU part" in fields:  # kernels on Arm show numbers: the implementer and the part together identify the core
         return f"{platform.machine()} {fields.get('CPU implementer', '?')}/{fields['CPU part']}"
     return platform.processor() or platform.machine() or "unknown"
 
 
 def nvidia() -> tuple[Accelerator, ...]:
-    """The NVIDIA GPUs that this process may see; none where there is no driver, or no library to ask it with."""
+    """The NVIDIA GPUs that this process may see. None without a driver, or without a library to ask it."""
     try:
         import pynvml
     except ImportError:

@@ -1,4 +1,4 @@
-"""What the operator lets a job's runners read: which trials have an accepted result. Imports no torch."""
+"""Reads what the operator publishes for a job's runners: which trials have an accepted result. No torch."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _CODES: dict[bytes, tuple[Outcome, int]] = {
 
 
 def earned(settings: Settings, index: int) -> int | None:
-    """How this process should end where its trial has an accepted result already; None where it is to run.
+    """The exit code for this process if its trial already has an accepted result; None if it must run.
 
-    A pod may be lost after its report and before its end was seen: Kubernetes then makes another, which need not train
-    again. Redis is asked once; one that does not answer, or that this user may not read, holds no trial up.
+    A pod may be lost after its report and before its end was seen. Kubernetes then makes another pod, which does not
+    need to train again. This asks Redis once. If Redis does not answer, or refuses this user, the trial runs.
     """
     if settings.redis_url is None:
         return None

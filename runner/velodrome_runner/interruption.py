@@ -1,9 +1,10 @@
-"""The signals that ask a trial to end, kept from being lost in the code that it runs. Imports no torch.
+"""Signals that ask a trial to end, and can't get lost in the code that it runs. Does not import torch.
 
-A signal becomes an exception in the main thread, wherever that is at the time. The code there may swallow it, or make
-another error of it: an import does, and a model's factory may. A trial that was only interrupted would then be recorded
-as failed. So the signal is noted as well, and the note decides: `check` raises it again where this project's own code
-comes by, `guarded` ends the process by it whatever came of the exception, and a process that gets to neither is ended.
+A signal becomes an exception in the main thread, wherever that is at the time. The code there may swallow it or turn it
+into another error: an import does, and a model's factory may. Then a trial that was only interrupted would be recorded
+as failed. So the signal is also noted, and the note decides. `check` raises it again at points in this project's own
+code. `guarded` ends the process by the signal, whatever happened to the exception. A process that reaches neither is
+ended.
 """
 
 from __future__ import annotations
@@ -17,12 +18,12 @@ from dataclasses import dataclass, field
 from types import FrameType
 
 _ASKING = (signal.SIGTERM, signal.SIGINT)
-# A pod has 30 s between SIGTERM and SIGKILL, and a command of one's own has 15 of them to end.
+# A pod has 30 s between SIGTERM and SIGKILL, and a command of your own has 15 of them to end.
 _PATIENCE_SECONDS = 25.0
 
 
 class Interrupted(BaseException):
-    """A signal asks this process to end. It is no `SystemExit`, which a model's factory might raise by itself."""
+    """A signal asks this process to end. Not a `SystemExit`, because a model's factory might raise that itself."""
 
     def __init__(self, number: int) -> None:
         super().__init__(f"signal {number}")
@@ -30,10 +31,10 @@ class Interrupted(BaseException):
 
 
 def guarded(run: Callable[[], int], *, patience: float = _PATIENCE_SECONDS) -> int:
-    """What `run` returns; where SIGTERM or SIGINT came meanwhile, 128 and its number, whatever `run` made of it.
+    """The value of `run`. After a SIGTERM or SIGINT: 128 plus its number, whatever `run` returned or raised.
 
-    The first signal raises `Interrupted` in `run`, once: what cleans up after it is not disturbed by a second. A
-    process that is still there so many seconds later ends at once. Main thread only.
+    Only the first signal raises `Interrupted` in `run`, so that a second one does not disturb the cleaning up. If the
+    process still exists this many seconds later, it ends at once. Main thread only.
     """
     global _noted  # noqa: PLW0603 - a process has one set of signal handlers, and this is what they note
     noted = _noted = _Noted()
@@ -52,10 +53,10 @@ def guarded(run: Callable[[], int], *, patience: float = _PATIENCE_SECONDS) -> i
 
 
 def check() -> None:
-    """To be called where a trial's work has come a step further, and before its result is told.
+    """Call this after each step of a trial's work, and before its result is reported.
 
     Raises:
-        Interrupted: a signal came, and the exception that it became is lost.
+        Interrupted: a signal came, and its exception was lost.
     """
     if _noted is not None and _noted.number is not None:
         raise Interrupted(_noted.number)
@@ -63,7 +64,7 @@ def check() -> None:
 
 @dataclass(slots=True)
 class _Noted:
-    """What the handler noted. A lock is all that it touches: it may run in the middle of anything in this thread."""
+    """The signal that the handler noted. Uses only a lock: the handler may interrupt any code of this thread."""
 
     number: int | None = None
     raises: bool = True
@@ -81,7 +82,7 @@ class _Noted:
             raise Interrupted(number)
 
     def end_process(self, patience: float) -> None:
-        """The thread's: waits for a signal, then for the process to end by itself."""
+        """Body of the thread: waits for a signal, and then for the process to end by itself."""
         with self._unasked:
             time.sleep(patience)
         os._exit(128 + (self.number or signal.SIGTERM))

@@ -1,6 +1,7 @@
-"""The lines that a command of one's own reports with, and what they come to. Pure; imports no torch.
+"""The lines with which your own command reports, and what they add up to. Pure; does not import torch.
 
-A line is a JSON document with a `type`: epoch, dataset, software or result. docs/own-code.md is for its writers.
+A line is a JSON document with a `type`: epoch, dataset, software or result. docs/own-code.md describes them for authors
+of such commands.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ _Text = Annotated[str, Field(max_length=TEXT_LIMIT)]
 
 
 class Line(BaseModel):
-    """Strict: a field that is misspelt is told, not dropped."""
+    """Strict: a misspelt field is reported instead of dropped."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -38,7 +39,7 @@ class EpochLine(Line):
 
 
 class DatasetLine(Line):
-    """Which data were read; needed once."""
+    """Which data were read; required once."""
 
     type: Literal["dataset"]
     name: str
@@ -51,7 +52,7 @@ class DatasetLine(Line):
 
 
 class SoftwareLine(Line):
-    """What computes."""
+    """The framework that computes."""
 
     type: Literal["software"]
     framework: str = Field(min_length=1, max_length=100, description="Name and version, such as `numpy 2.4.1`.")
@@ -61,7 +62,7 @@ class SoftwareLine(Line):
 
 
 class ResultLine(Line):
-    """The final values; needed once."""
+    """The final values; required once."""
 
     type: Literal["result"]
     metrics: Mapping[str, float] = Field(description="By metric key, such as `latency_p50_seconds{batch_size=1}`.")
@@ -83,9 +84,9 @@ LINE: TypeAdapter[EpochLine | DatasetLine | SoftwareLine | ResultLine] = TypeAda
 
 @dataclass(slots=True)
 class Reported:
-    """What the lines so far have told. `problem` is the first line that could not be read or is of no possible value.
+    """What the lines have reported so far. `problem` is the first line that is unreadable or has an impossible value.
 
-    `config` is the trial's, which says what values can be; `reason` says of what kind the problem is.
+    `config` is the trial's and says which values are possible; `reason` is the kind of the problem.
     """
 
     config: TrialConfig | None = None
@@ -98,7 +99,7 @@ class Reported:
     reason: str = "InvalidReport"
 
     def take(self, text: str) -> EpochPoint | None:
-        """Adds a line; the epoch's point if it ended one. A line that can't be read changes nothing but `problem`."""
+        """Adds a line, and returns the epoch's point if it ended an epoch. An unreadable line only sets `problem`."""
         self.lines += 1
         if not text.strip():
             return None
@@ -138,7 +139,7 @@ class Reported:
         return point
 
     def _look(self, wrong: str | None) -> None:
-        """Notes a value that can't be."""
+        """Notes an impossible value."""
         if wrong is not None and self.problem is None:
             self.reason = "ImpossibleValue"
             self._complain(wrong)
@@ -148,12 +149,12 @@ class Reported:
 
 
 def _rounded(values: Mapping[str, float], samples: int | None) -> dict[str, float]:
-    """The values, without what the rounding of float32 alone made of shares of that many samples."""
+    """The values, without the rounding of float32 in shares of that many samples."""
     return {key: without_rounding(key, value, samples) for key, value in values.items()}
 
 
 def _words(error: ValidationError) -> str:
-    """The first thing that is wrong, by its field."""
+    """The first problem, with its field."""
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"][1:])
     return f"{where}: {first['msg']}" if where else str(first["msg"])

@@ -1,7 +1,7 @@
-"""Live metrics of a trial to a Pushgateway, where one is configured (docs/monitoring/live-metrics.md).
+"""Pushes live metrics of a trial to a Pushgateway, if one is configured (docs/monitoring/live-metrics.md).
 
-They are pushed from a thread of their own, so that no training step waits for them, and whatever a gateway does, no
-trial fails by it. Results never travel this way: a push is neither attributed nor kept.
+A separate thread pushes them, so no training step waits, and no trial fails because of a gateway. Results never travel
+this way, because a push is neither attributed nor kept.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from velodrome_runner.usage import Use
 if TYPE_CHECKING:
     from prometheus_client import Metric
 
-# A push this often tells the gateway that the trial lives; a new phase is told at once, but for this gap.
+# A push this often shows that the trial is alive. A new phase is pushed at once, but at least this gap later.
 _PERIOD_SECONDS = 5.0
 _GAP_SECONDS = 1.0
-# How long one attempt may take, and the longest pause after several that failed.
+# The time limit of one attempt, and the longest pause after several failed attempts.
 _TIMEOUT_SECONDS = 2.0
 _LONGEST_PAUSE = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """Where a trial stands, as it is shown. While inference is timed nothing is to disturb it: then it is `quiet`."""
+class LiveState:
+    """The shown state of a trial. It is `quiet` while inference is timed, because pushing would disturb that."""
 
     phase: str = ""
     fraction: float = 0.0
@@ -44,21 +44,21 @@ class Standing:
     samples_per_second: float | None = None
     quiet: bool = False
 
-    def after(self, progress: Progress) -> Standing:
-        """What is to be shown once that was reported: what training came to stays, its speed does not. Pure."""
+    def after(self, progress: Progress) -> LiveState:
+        """The state to show after this report. The results of training stay; its speed does not. Pure."""
         phase = progress.phase
         if phase == "Training":
-            return Standing(phase, progress.fraction, progress.epoch, progress.loss, progress.samples_per_second)
+            return LiveState(phase, progress.fraction, progress.epoch, progress.loss, progress.samples_per_second)
         if phase in ("Starting", "Loading"):
-            return Standing(phase)
+            return LiveState(phase)
         return replace(self, phase=phase, fraction=1.0, samples_per_second=None, quiet=phase == "Timing")
 
 
 class Readings:
-    """A standing and what is used, as prometheus-client collects them."""
+    """Where a trial stands and what it uses, as prometheus-client collects them."""
 
-    def __init__(self, standing: Standing, uses: Sequence[Use]) -> None:
-        self._standing = standing
+    def __init__(self, state: LiveState, uses: Sequence[Use]) -> None:
+        self._state = state
         self._uses = uses
 
     def collect(self) -> Iterator[Metric]:
@@ -73,12 +73,12 @@ class Readings:
                 yield metric
 
     def _samples(self) -> dict[telemetry.Family, list[tuple[list[str], float]]]:
-        standing, uses = self._standing, self._uses
+        state, uses = self._state, self._uses
         alone: dict[telemetry.Family, float | None] = {
-            telemetry.TRIAL_FRACTION: standing.fraction,
-            telemetry.TRIAL_EPOCH: float(standing.epoch),
-            telemetry.TRIAL_LOSS: standing.loss,
-            telemetry.TRIAL_THROUGHPUT: standing.samples_per_second,
+            telemetry.TRIAL_FRACTION: state.fraction,
+            telemetry.TRIAL_EPOCH: float(state.epoch),
+            telemetry.TRIAL_LOSS: state.loss,
+            telemetry.TRIAL_THROUGHPUT: state.samples_per_second,
         }
         samples: dict[telemetry.Family, list[tuple[list[str], float]]] = {
             family: [([], value)] for family, value in alone.items() if value is not None
@@ -89,10 +89,10 @@ class Readings:
 
 
 class Pusher:
-    """Pushes where one trial stands, every few seconds, as the group `key` of the Pushgateway at `url`.
+    """Pushes the state of one trial every few seconds, as the group `key` of the Pushgateway at `url`.
 
-    `show` returns at once. Used as a context manager, it deletes the group at the end; how long that takes is bounded,
-    and where the gateway is away it is left to whoever runs trials. Without a URL it does nothing at all.
+    `show` returns at once. As a context manager, it deletes the group at the end, within a bounded time. If the gateway
+    is away, the operator or `velodrome run` deletes the group later. Without a URL, the pusher does nothing.
     """
 
     def __init__(
@@ -108,7 +108,7 @@ class Pusher:
         self._key = dict(key)
         self._log = log
         self._period, self._gap = period, gap
-        self._standing = Standing()
+        self._state = LiveState()
         self._work = threading.Event()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="velodrome-pusher", daemon=True)
@@ -117,7 +117,7 @@ class Pusher:
         if self._url is not None:
             try:
                 import prometheus_client  # noqa: F401 - here rather than in the thread, while training is timed
-            except ImportError:  # an image of one's own need not have it
+            except ImportError:  # your own image may lack it
                 self._log("live metrics are not pushed: install prometheus-client in this image")
             else:
                 self._thread.start()
@@ -129,13 +129,13 @@ class Pusher:
             self._thread.join(_TIMEOUT_SECONDS + 1)
 
     def show(self, progress: Progress) -> None:
-        """Takes over where the trial stands; takes microseconds."""
-        before, self._standing = self._standing, self._standing.after(progress)
-        if before.phase != self._standing.phase:
+        """Takes the new state of the trial; returns within microseconds."""
+        before, self._state = self._state, self._state.after(progress)
+        if before.phase != self._state.phase:
             self._work.set()
 
     def end(self) -> None:
-        """The trial is over: the thread deletes its group and ends, meanwhile its result may be delivered."""
+        """The trial is over: the thread deletes its group and ends. Meanwhile the result can be delivered."""
         self._ended.set()
         self._work.set()
 
@@ -145,11 +145,11 @@ class Pusher:
             self._work.wait()
             while not self._ended.is_set():
                 self._work.clear()
-                standing = self._standing
-                if standing.quiet:
+                state = self._state
+                if state.quiet:
                     self._work.wait()
                     continue
-                problem = self._push(Readings(standing, gauges.read()))
+                problem = self._push(Readings(state, gauges.read()))
                 if problem is None:
                     pushed, failures = True, 0
                     self._ended.wait(self._gap)
@@ -163,7 +163,7 @@ class Pusher:
             self._delete()
 
     def _push(self, readings: Readings) -> str | None:
-        """Puts the group in the place of what was pushed before; what went wrong, or None."""
+        """Replaces the group that was pushed before. Returns what went wrong, or None."""
         from prometheus_client import push_to_gateway
 
         assert self._url is not None
@@ -184,14 +184,14 @@ class Pusher:
 
 
 def pusher(settings: Settings, plan: Plan, trial: Trial) -> Pusher:
-    """The pusher of a trial; one that does nothing where no gateway is configured, or another pod tells of it."""
+    """The pusher of a trial. It does nothing if no gateway is configured, or if another pod pushes for this trial."""
     job = plan.job
     key = grouping(job.namespace, job.metadata.name, trial.entry, trial.repeat)
     return Pusher(settings.pushgateway if settings.ranks.leads else None, key)
 
 
 def _direct(url: str, method: str, timeout: float | None, headers: Any, data: bytes) -> Callable[[], None]:
-    """A handler of prometheus-client that goes by no proxy, as Redis is reached, and closes what it opened."""
+    """A handler of prometheus-client that uses no proxy, like the connection to Redis, and closes what it opened."""
     from urllib.request import Request
 
     def send() -> None:

@@ -1,4 +1,4 @@
-"""What a trial writes, as it is written, and the end of it kept for the result of one that fails."""
+"""Passes on what a trial writes, and keeps the end of it for the result of a failed trial."""
 
 from __future__ import annotations
 
@@ -17,18 +17,27 @@ def say(line: str) -> None:
 
 
 def complain(line: str) -> None:
-    """Writes a line about something that went wrong to the log at once."""
+    """Writes a line about a problem to the log at once."""
     sys.stderr.write(f"{line}\n")
     sys.stderr.flush()
 
 
-def first_line(error: Exception) -> str:
-    """The first line of what an exception says, or its name where it says nothing."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:500]
+def words(error: BaseException) -> str:
+    """What an exception says; its name where it says nothing, or raises another one when it is asked."""
+    try:
+        said = str(error).strip()
+    except Exception:  # it may be a person's
+        said = ""
+    return said or type(error).__name__
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an exception's message."""
+    return words(error).splitlines()[0][:500]
 
 
 class Tail:
-    """The last `limit` characters of everything that the wrapped streams are given."""
+    """The last `limit` characters that were written to the wrapped streams."""
 
     def __init__(self, limit: int = LOG_TAIL_LIMIT) -> None:
         self._limit = limit
@@ -36,18 +45,18 @@ class Tail:
         self._length = 0
 
     def wrap(self, stream: TextIO) -> TextIO:
-        """A stream that passes everything on to `stream` and is remembered here."""
+        """A stream that passes everything on to `stream`, and whose end is kept here."""
         return cast("TextIO", _Tee(stream, self))
 
     def note(self, text: str) -> None:
-        """Remembers a piece."""
+        """Adds a piece of text."""
         self._pieces.append(text)
         self._length += len(text)
         while self._length - len(self._pieces[0]) >= self._limit:
             self._length -= len(self._pieces.popleft())
 
     def text(self) -> str:
-        """What is remembered, `limit` characters at most, from the start of a line where it was cut."""
+        """The kept text, at most `limit` characters. If it was cut, it begins at the start of a line."""
         whole = "".join(self._pieces)
         if len(whole) <= self._limit:
             return whole
@@ -56,7 +65,7 @@ class Tail:
 
 
 class _Tee(io.TextIOBase):
-    """A text stream over another one; whatever else is asked of it, that one answers."""
+    """A text stream over another one, which answers all other calls."""
 
     def __init__(self, stream: TextIO, tail: Tail) -> None:
         self._stream = stream

@@ -1,4 +1,4 @@
-"""One trial from data to figures: load, train, evaluate, time. What it returns is everything that was measured."""
+"""One trial from data to figures: load, train, evaluate, time. Returns everything that was measured."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from velodrome.errors import ConfigurationError
 from velodrome.metrics import MetricKey
 from velodrome.plan import Trial, TrialConfig
 from velodrome.results.records import DatasetFacts, Environment, Phase
-from velodrome_runner import data, evaluation, models, preprocessing, timing
+from velodrome_runner import causes, data, evaluation, models, preprocessing, timing
 from velodrome_runner.energy import EnergyMeter, energy_meter
 from velodrome_runner.environment import fingerprint
 from velodrome_runner.footprint import flops, model_bytes, parameters
 from velodrome_runner.peak import MemoryPeak, Unmeasurable, memory_peak
 from velodrome_runner.precision import Autocast, autocast
 from velodrome_runner.preprocessing import Prepared
-from velodrome_runner.reporting import Moment
+from velodrome_runner.reporting import TrainingState
 from velodrome_runner.settings import Settings
 from velodrome_runner.training import Trained, train
 
-# Told at each phase, and during training with where it stands.
-OnPhase = Callable[[Phase, Moment | None], None]
+# Called at each phase, and during training with the progress.
+OnPhase = Callable[[Phase, TrainingState | None], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +51,12 @@ def measure(
     on_phase: OnPhase,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Measured | None:
-    """Runs the trial on `device`; None on a rank that leaves it to the first to report.
+    """Runs the trial on `device`. Returns None on every rank but the first, which reports.
 
     The same seed on the same machine gives the same data, weights and quality on a CPU.
 
     Raises:
-        ConfigurationError: the trial can't run as it is written.
+        ConfigurationError: the trial can't run with this configuration.
         TrialFailed: it ran and failed.
     """
     config = trial.config
@@ -90,10 +90,10 @@ def measure(
         classes=prepared.classes,
         dropout=config.training.regularization.dropout,
     )
-    # torch's annotations know `to` with a device or with a memory format, not with both.
+    # torch's annotations allow `to` with a device or with a memory format, but not with both.
     model = model.to(device).to(memory_format=torch.channels_last)
 
-    def on_progress(moment: Moment) -> None:
+    def on_progress(moment: TrainingState) -> None:
         memory.lap()
         on_phase("Training", moment)
 
@@ -119,11 +119,17 @@ def measure(
     return Measured(splits.facts, environment, trained, metrics, unavailable)
 
 
-def libraries(config: TrialConfig) -> list[str]:
-    """The modules that this trial will need and that are imported where they are used.
+def own_module(config: TrialConfig) -> str:
+    """The module of the entry's own factory; empty where the model is one of Velodrome's or torchvision's."""
+    module, colon, _ = config.model.name.partition(":") if config.model is not None else ("", "", "")
+    return module if colon else ""
 
-    They are brought in before anything is measured: a library's memory is not the trial's, and a warm process has them
-    already.
+
+def libraries(config: TrialConfig) -> list[str]:
+    """Imports the modules that this trial will need, which otherwise are imported at their first use.
+
+    They are imported before anything is measured, because a library's memory is not the trial's, and a warm process has
+    imported them already.
     """
     preprocessing = config.preprocessing
     names = ["sklearn.model_selection"]
@@ -138,16 +144,16 @@ def libraries(config: TrialConfig) -> list[str]:
 
 
 def seed_everything(seed: int) -> None:
-    """Seeds every generator that a trial may draw from."""
+    """Seeds every random generator that a trial may use."""
     random.seed(seed)
     np.random.seed(seed)  # noqa: NPY002 - models of other packages may draw from the global generator
     torch.manual_seed(seed)
 
 
 def be_deterministic(deterministic: bool) -> None:  # noqa: FBT001 - it is the field's value
-    """Has torch use deterministic algorithms only, or lets cuDNN try which of its algorithms is fastest here.
+    """Makes torch use only deterministic algorithms, or lets cuDNN search for its fastest algorithm here.
 
-    CUBLAS_WORKSPACE_CONFIG, which cuBLAS reads when CUDA starts and needs for determinism, is set by `__main__`.
+    `__main__` sets CUBLAS_WORKSPACE_CONFIG, which cuBLAS reads when CUDA starts and needs for determinism.
     """
     torch.use_deterministic_algorithms(deterministic)
     torch.backends.cudnn.benchmark = not deterministic
@@ -228,5 +234,5 @@ def _costs(
     try:
         metrics["flops"] = float(flops(model, images[:1]))
     except Unmeasurable as error:
-        unavailable["flops"] = str(error)
+        unavailable["flops"] = str(error) + causes.record(error, own_module(config))
     return metrics

@@ -1,4 +1,4 @@
-"""How much memory data may take."""
+"""How much memory the data may take."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import torch
 
 from velodrome.kernel import memory_limit
 
-# The rest is for the model, its gradients, the optimizer's state and what else runs on the machine.
+# The rest is for the model, its gradients, the optimizer's state and other programs on the machine.
 _SHARE = 0.5
 
 
 def fits(size: int, device: torch.device) -> bool:
-    """Whether so many bytes should stay on the device for a whole trial: if they take at most half of what is free."""
+    """Whether this many bytes should stay on the device for a whole trial: at most half of its free memory."""
     return size <= _SHARE * available(device)
 
 
 def available(device: torch.device, *, meminfo: Path = Path("/proc/meminfo")) -> float:
-    """Bytes that are free on the device; on a CPU, within the machine's memory and the control group's limit."""
+    """Free bytes on the device. On a CPU, within the machine's memory and the control group's limit."""
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         return float(free)

@@ -1,4 +1,4 @@
-"""The optimizer and the learning-rate schedule that a BenchmarkJob names, as torch makes them."""
+"""torch's optimizer and learning-rate schedule for a BenchmarkJob."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from velodrome.spec import Training
 
 
 def weights(model: nn.Module) -> list[nn.Parameter]:
-    """The parameters that L1 and L2 regularise: matrices and kernels, not biases and not the gains of norms.
+    """The parameters that L1 and L2 regularise: matrices and kernels, without biases and the gains of norms.
 
-    A bias or a gain has one dimension; shrinking it costs fit and restrains nothing.
+    A bias or a gain has one dimension. Shrinking it makes the fit worse and does not regularise.
     """
     return [parameter for parameter in model.parameters() if parameter.requires_grad and parameter.ndim > 1]
 
 
 def make_optimizer(model: nn.Module, training: Training) -> Optimizer:
-    """The optimizer over the model's trainable parameters, with weight decay (`l2`) on `weights(model)` alone.
+    """The optimizer of the model's trainable parameters, with weight decay (`l2`) only on `weights(model)`.
 
-    The decay is coupled in SGD and Adam (added to the gradient) and decoupled in AdamW, as in torch. torch's fused
-    implementations are used: one pass over a tensor instead of one for each operation.
+    The decay is coupled in SGD and Adam (added to the gradient) and decoupled in AdamW, as in torch. It uses torch's
+    fused implementations: one pass over a tensor instead of one for each operation.
     """
     spec, groups = training.optimizer, _groups(model, training.regularization.l2)
     if spec.name == "SGD":
@@ -34,7 +34,7 @@ def make_optimizer(model: nn.Module, training: Training) -> Optimizer:
 
 
 def _groups(model: nn.Module, l2: float) -> list[dict[str, Any]]:
-    """The parameters by their weight decay; one group where nothing decays, since each group costs a call a step."""
+    """The parameters by weight decay. One group if nothing decays, because each group costs one call per step."""
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
     if l2 == 0:
         return [{"params": trainable, "weight_decay": 0.0}]
@@ -45,11 +45,11 @@ def _groups(model: nn.Module, l2: float) -> list[dict[str, Any]]:
     return [group for group in groups if group["params"]]
 
 
-class Schedule:
+class RateSchedule:
     """The learning rate over a budget of `epochs` epochs of `steps` steps each.
 
-    `Step` falls at the ends of epochs, `Cosine` and `OneCycle` move after every step. `OneCycle` leaves momentum as the
-    BenchmarkJob says it.
+    `Step` changes at the ends of epochs, `Cosine` and `OneCycle` after every step. `OneCycle` does not change the
+    BenchmarkJob's momentum.
     """
 
     def __init__(self, optimizer: Optimizer, training: Training, *, epochs: int, steps: int) -> None:
@@ -79,12 +79,12 @@ class Schedule:
         return float(self._optimizer.param_groups[0]["lr"])
 
     def after_step(self) -> None:
-        """To be called after each step of the optimizer."""
+        """Call this after each step of the optimizer."""
         if self._by_step is not None:
             self._by_step.step()
 
     def after_epoch(self) -> None:
-        """To be called after the last step of each epoch."""
+        """Call this after the last step of each epoch."""
         if self._by_epoch is not None:
             self._by_epoch.step()
 

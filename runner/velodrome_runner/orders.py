@@ -1,4 +1,4 @@
-"""Which trial a runner process is to run. Imports no torch."""
+"""Finds the trial that a runner process must run. Does not import torch."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def planned(settings: Settings) -> tuple[Plan, Trial]:
     """The job's plan, and the trial of it that the settings name.
 
     Raises:
-        ConfigurationError: the file is missing or no BenchmarkJob, or it has no trial of that index.
+        ConfigurationError: the file is missing or not a BenchmarkJob, or it has no trial of that index.
     """
     try:
         text = settings.spec.read_text(encoding="utf-8")

@@ -1,8 +1,9 @@
-"""A trial that a command of one's own trains: `velodrome-runner exec -- COMMAND`. Imports no torch.
+"""A trial that your own command trains: `velodrome-runner exec -- COMMAND`. Does not import torch.
 
-The command gets its trial by environment and a JSON file, reports by lines of JSON (`lines`), and is told nothing of
-Redis or a Pushgateway: this process delivers, with the same retries and exit codes as for Velodrome's own training, and
-the command can't see into it (`privacy`, which `__main__` sees to before anything of the trial runs).
+The command gets its trial through environment variables and a JSON file, and reports by lines of JSON (`lines`). It
+gets no address of Redis or a Pushgateway. This process delivers the result, with the same retries and exit codes as for
+Velodrome's own training. The command can't read this process's memory (`privacy`, which `__main__` applies before
+anything of the trial runs).
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from velodrome.plan import Plan, Trial, objective_key
 from velodrome.results.bounds import impossible_metrics, keys_of
 from velodrome.results.records import Environment, Hardware, Software, TrialResult
 from velodrome_runner import interruption
+from velodrome_runner.causes import printed_place
 from velodrome_runner.environment import environment
 from velodrome_runner.hardware import cpu_model, nvidia
 from velodrome_runner.lines import Reported
@@ -37,24 +39,26 @@ from velodrome_runner.live import pusher
 from velodrome_runner.log import Tail, complain
 from velodrome_runner.publish import Publisher, connect
 from velodrome_runner.ranks import Ranks
-from velodrome_runner.reporting import Failure, Moment, Reporter, exit_code, failed, thinned, who
+from velodrome_runner.reporting import Failure, Reporter, TrainingState, exit_code, failed, thinned, who
 from velodrome_runner.settings import Settings
 
 _POLL_SECONDS = 0.2
-# A command that is told to end has this long before it is killed; a pod has 30 s in all.
+# The time between asking a command to end and killing it. A pod has 30 s in all.
 _GRACE_SECONDS = 15.0
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How the command ended: its exit code, or minus the signal that ended it, and the last that it wrote.
+    """How the command ended: its exit code, or minus the signal that ended it, and the end of its output.
 
-    `for_memory` says that the kernel ended a process of this trial meanwhile, since its memory ran out.
+    `for_memory` says that the kernel killed a process of this trial meanwhile because its memory ran out. `place` is
+    the line of its own code that the last traceback in its log ends in, where it is a program in Python that wrote one.
     """
 
     code: int
     last_line: str = ""
     for_memory: bool = False
+    place: str = ""
 
 
 def run(
@@ -70,7 +74,7 @@ def run(
     """Runs the trial's command, or the one given, reports its result, and returns the exit code of `velodrome.keys`.
 
     Raises:
-        ConfigurationError: it has no command.
+        ConfigurationError: there is no command.
     """
     line = tuple(command or trial.config.command or ())
     if not line:
@@ -87,9 +91,11 @@ def run(
         if ended == 0 and not settings.ranks.leads:
             return keys.EXIT_OK
         if isinstance(ended, int):
-            written = [line for line in tail.text().splitlines() if line.strip()]
+            log = tail.text()
+            written = [line for line in log.splitlines() if line.strip()]
             last = written[-1] if len(written) > 1 else ""
-            found = conclude(plan, trial, reported, Ended(ended, last, for_memory=memory_kills() > killed))
+            kills = memory_kills() > killed
+            found = conclude(plan, trial, reported, Ended(ended, last, for_memory=kills, place=printed_place(log)))
         else:
             found = ended
         if isinstance(found, Failure):
@@ -105,7 +111,7 @@ def run(
 
 
 def conclude(plan: Plan, trial: Trial, reported: Reported, ended: Ended) -> Failure | dict[str, object]:
-    """What the lines and the command's end come to: why the trial failed, or its result's fields. Pure."""
+    """Turns the lines and the command's end into the reason of a failure, or the result's fields. Pure."""
     bad = _ended_badly(ended)
     if bad is not None:
         return bad
@@ -149,7 +155,8 @@ def _ended_badly(ended: Ended) -> Failure | None:
     if ended.code < 0:
         return Failure("CommandKilled", f"the command was ended by {signal_name(-ended.code)}: {_last(ended)}")
     if ended.code > 0:
-        return Failure("CommandFailed", f"the command ended with exit code {ended.code}: {_last(ended)}")
+        where = f" (at {ended.place})" if ended.place else ""
+        return Failure("CommandFailed", f"the command ended with exit code {ended.code}: {_last(ended)}{where}")
     return None
 
 
@@ -158,14 +165,14 @@ def _last(ended: Ended) -> str:
 
 
 def _wanted(plan: Plan, trial: Trial) -> tuple[str, ...]:
-    """Keys of everything that the race ranks or shows, without repetition."""
+    """Keys of everything that the race ranks or shows, each once."""
     objectives = (str(objective_key(objective)) for objective in plan.job.spec.objectives)
     return tuple(dict.fromkeys((*trial.config.quality, *objectives)))
 
 
 @dataclass(frozen=True, slots=True)
 class _Files:
-    """The trial as the command reads it, and where it reports."""
+    """The files of the trial: what the command reads, and where it reports."""
 
     trial: Path
     report: Path
@@ -197,7 +204,7 @@ class _Files:
 
 
 def _train(line: Sequence[str], files: _Files, reported: Reported, reporter: Reporter, ranks: Ranks) -> int | Failure:
-    """Runs the command to its end, passing its epochs on while it runs; its return code, as subprocess has it."""
+    """Runs the command to its end and passes its epochs on meanwhile. Returns its code, as in subprocess."""
     variables = {**os.environ, **ranks.environment()}
     variables |= {keys.ENV_TRIAL: str(files.trial), keys.ENV_REPORT: str(files.report)}
     sys.stdout.flush()
@@ -231,24 +238,25 @@ def _train(line: Sequence[str], files: _Files, reported: Reported, reporter: Rep
 
 
 def _follow(text: str, reported: Reported, reporter: Reporter) -> str:
-    """Takes the whole lines of a text; what is left of it."""
+    """Takes the complete lines of a text, and returns the rest."""
     *whole, rest = text.split("\n")
     for line in whole:
         point = reported.take(line)
         if point is not None:
-            reporter("Training", Moment.at(point, reporter.epochs))
+            reporter("Training", TrainingState.at(point, reporter.epochs))
     return rest
 
 
 def _pump(stream: IO[bytes]) -> None:
-    """Passes the command's output on; this process's streams remember its end."""
-    for line in stream:
-        sys.stdout.write(line.decode("utf-8", "backslashreplace"))
-        sys.stdout.flush()
+    """Passes the command's output on to its end; this process's streams remember the last of it."""
+    with stream:
+        for line in stream:
+            sys.stdout.write(line.decode("utf-8", "backslashreplace"))
+            sys.stdout.flush()
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """Ends what the command started: asked first, then killed."""
+    """Ends the command's processes: asks first, and kills later."""
     for number, seconds in ((signal.SIGTERM, _GRACE_SECONDS), (signal.SIGKILL, _GRACE_SECONDS)):
         try:
             os.killpg(process.pid, number)
@@ -261,7 +269,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def _environment(trial: Trial, reported: Reported, threads: int, concurrent: int, nodes: int) -> Environment:
-    """Where it ran, as this process sees it; the framework is what the command says."""
+    """The environment as this process sees it, with the framework that the command reported."""
     accelerators = nvidia()
     first = accelerators[0] if accelerators else None
     software = reported.software

@@ -1,29 +1,33 @@
-"""The most memory that a trial held at once: of the device where it has its own, else resident in this process."""
+"""The peak memory of a trial: of the device if it has its own memory, else of this process."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from velodrome.errors import ActionNeeded
+
 if TYPE_CHECKING:
     import torch
 
 
-class Unmeasurable(Exception):
-    """A quantity can't be measured here. The message says why; it ends in a result's `unavailable`."""
+class Unmeasurable(ActionNeeded):
+    """A quantity can't be measured here. The message says why, and goes into the result's `unavailable`."""
+
+    reason = "Unmeasurable"
 
 
 class MemoryPeak(Protocol):
-    """Follows memory from when it is made, which is after the imports and before data are loaded."""
+    """Follows memory from its creation on, which is after the imports and before data are loaded."""
 
     def lap(self) -> None:
-        """To be called now and then outside timed regions, at the end of each epoch for example."""
+        """Call this regularly outside timed regions, for example at the end of each epoch."""
 
     def read(self) -> int:
-        """The most bytes held at once since this was made, beyond what was held then.
+        """The largest number of bytes held at once since the creation, minus the bytes held at the creation.
 
         Raises:
-            Unmeasurable: this system does not tell.
+            Unmeasurable: this system does not report it.
         """
 
 
@@ -33,7 +37,7 @@ def memory_peak(device: torch.device) -> MemoryPeak:
 
 
 class DevicePeak:
-    """What torch's allocator had handed out on a CUDA device at most; its cache and the context are not in it."""
+    """The peak of torch's allocations on a CUDA device, without its cache and the context."""
 
     def __init__(self, device: torch.device) -> None:
         import torch
@@ -42,7 +46,7 @@ class DevicePeak:
         torch.cuda.reset_peak_memory_stats(device)
 
     def lap(self) -> None:
-        """The allocator keeps the peak by itself."""
+        """Nothing to do: the allocator keeps the peak."""
 
     def read(self) -> int:
         """Bytes, from `torch.cuda.max_memory_allocated`."""
@@ -52,12 +56,12 @@ class DevicePeak:
 
 
 class ResidentPeak:
-    """Growth of this process's resident memory, less the pages of files (libraries) that it merely maps.
+    """Growth of this process's resident memory, without the pages of files (libraries) that it only maps.
 
     Linux keeps the peak of a process's resident size (VmHWM) and resets it when 5 is written to clear_refs. That peak
-    includes pages of libraries, which come in as their code is first used and are shared by every process, so each lap
-    takes off those that are there at its end. A lap in which many of them came in is therefore a little low; the laps
-    that repeat the same work after it are not, and the highest lap counts.
+    includes pages of libraries, which are loaded when their code is first used and are shared by all processes. So each
+    lap subtracts the library pages that exist at its end. A lap that loads many of them is therefore a little too low.
+    Later laps repeat the same work and are not, and the highest lap counts.
     """
 
     def __init__(self, proc: Path = Path("/proc/self")) -> None:
@@ -73,14 +77,14 @@ class ResidentPeak:
             self._reason = f"this system does not tell a process's peak resident memory: {error!r}"
 
     def lap(self) -> None:
-        """Takes the peak since the last lap and starts a new one."""
+        """Takes the peak since the last lap, and starts a new lap."""
         if self._reason is None:
             status = self._status()
             self._highest = max(self._highest, status["VmHWM"] - status["RssFile"])
             self._reset()
 
     def read(self) -> int:
-        """Bytes beyond those at the start."""
+        """Bytes, minus those at the start."""
         self.lap()
         if self._reason is not None:
             raise Unmeasurable(self._reason)

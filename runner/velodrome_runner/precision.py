@@ -1,4 +1,4 @@
-"""Numbers that a trial computes in: float32, or mixed precision where the hardware has it."""
+"""The precision of a trial: float32, or mixed precision if the hardware supports it."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import torch
 from velodrome.errors import ConfigurationError
 from velodrome.vocabulary import Precision
 
-# Makes a fresh context for one forward pass.
+# Makes a new context for one forward pass.
 Autocast = Callable[[], contextlib.AbstractContextManager[object]]
 
 _DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 def autocast(precision: Precision, device: torch.device) -> Autocast:
-    """The context that forward passes run in: nothing for float32, else `torch.autocast`.
+    """The context of forward passes: an empty one for float32, else `torch.autocast`.
 
     Raises:
         ConfigurationError: `PrecisionUnsupported`, with what this device supports.
@@ -35,7 +35,7 @@ def autocast(precision: Precision, device: torch.device) -> Autocast:
 
 
 def supported(device: torch.device) -> tuple[Precision, ...]:
-    """Precisions that the device has instructions for; what torch would merely emulate is left out.
+    """The precisions that the device has instructions for, without those that torch would only emulate.
 
     float16 on a CPU is left out too: its range needs loss scaling, and few CPUs multiply in it.
     """

@@ -1,8 +1,13 @@
 """From raw splits to batches: scaling, augmentation, normalisation and feature selection.
 
-What a model sees is, in this order: raw values over `peak` (0 to 1); the augmentations, for training alone; the
-normalisation by mean and deviation of the training split; 0, which is the mean, for features that the selection drops.
-Everything that is learned here is learned from the training split, after the validation split has been taken out.
+The steps, in this order:
+
+1. raw values divided by `peak` (0 to 1);
+2. the augmentations, only for training;
+3. the normalisation by mean and deviation of the training split;
+4. 0, which is the mean, for features that the selection drops.
+
+Everything is learned from the training split, after the validation split has been taken out.
 """
 
 from __future__ import annotations
@@ -26,13 +31,13 @@ SplitName = Literal["train", "validation", "test"]
 Augment = Callable[[torch.Tensor, torch.Generator], torch.Tensor]
 Batch = tuple[torch.Tensor, torch.Tensor]
 
-# Images that are converted at once, so that reading a large data set needs little more memory than the result.
+# Number of images to convert at once, so that reading a large data set needs little more memory than the result.
 _CHUNK = 4096
 
 
 @dataclass(frozen=True)
 class _Conversion:
-    """Raw images (n, c, h, w) uint8 to what a model sees, on the device: float32, channels last."""
+    """Converts raw images (n, c, h, w) uint8 to a model's input on the device: float32, channels last."""
 
     peak: int
     normalization: Normalization
@@ -41,12 +46,12 @@ class _Conversion:
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
         scaled = images.to(self.normalization.mean.device, non_blocking=True).float() / self.peak
         images = self.masked(self.normalization.apply(scaled))
-        # `contiguous` takes grey images for channels-last as they are; in `all` they have that layout's strides, by
-        # which convolutions choose their algorithm.
+        # `contiguous` treats grey images as channels-last already. In `all` they have that layout's strides, by which
+        # convolutions choose their algorithm.
         return torch.empty_like(images, memory_format=torch.channels_last).copy_(images)
 
     def masked(self, images: torch.Tensor) -> torch.Tensor:
-        """With 0 for each feature that was not selected."""
+        """The images, with 0 for each feature that was not selected."""
         return images if self.keep is None else images * self.keep
 
     def all(self, split: Split) -> Split:
@@ -62,9 +67,9 @@ class _Conversion:
 class Prepared:
     """A trial's data, ready to iterate.
 
-    Where `in_memory`, the splits hold what a model sees, float32 on the device (training images before augmentation);
-    else they hold the raw bytes on the CPU, and batches are converted as they are needed. `batches` yields the same
-    either way. `shape` is channels, height and width of its images.
+    If `in_memory`, the splits contain a model's input, float32 on the device (training images before augmentation).
+    Else they contain the raw bytes on the CPU, and batches are converted when needed. `batches` yields the same in both
+    cases. `shape` is channels, height and width of its images.
     """
 
     train: Split
@@ -88,15 +93,15 @@ class Prepared:
     ) -> Iterator[Batch]:
         """One pass over a split: images (n, c, h, w) float32 channels-last and labels (n,) int64, on the device.
 
-        The training split is shuffled and augmented by `generator`, which it needs (on the CPU or on the device; the
-        same state gives the same batches), and comes in batches of `lengths(batch_size)`. The others come in their own
-        order and unaugmented, and must not be written to. The last batch may be smaller: no sample is left out.
+        The training split requires a `generator`, which shuffles and augments it (on the CPU or on the device; the same
+        state gives the same batches). Its batches have the sizes `lengths(batch_size)`. The other splits keep their
+        order, are not augmented, and must not be modified. The last batch may be smaller: no sample is left out.
 
-        Of several `ranks` with generators of the same state, each gets its share of every batch, which may be empty,
-        and the generators stay alike.
+        If several `ranks` have generators of the same state, each gets its share of every batch, which may be empty.
+        The generators keep equal states.
 
         Raises:
-            ValueError: the training split was asked for without a generator.
+            ValueError: the training split has no generator.
         """
         if split != "train":
             return self._in_order(self.validation if split == "validation" else self.test, batch_size)
@@ -109,13 +114,13 @@ class Prepared:
         return self._augmented(tuple(ranks.share(batch) for batch in whole), _own(generator, ranks.rank))
 
     def lengths(self, batch_size: int, ranks: int = 1) -> list[int]:
-        """The samples of each batch in one pass over the training split.
+        """The number of samples of each batch in one pass over the training split.
 
-        What would leave a rank a single sample in the last batch joins the batch before it: batch normalisation can't
+        A last batch that would leave a rank a single sample joins the previous batch, because batch normalisation can't
         learn from one sample.
 
         Raises:
-            ConfigurationError: the batch is too small for so many ranks.
+            ConfigurationError: the batch is too small for this many ranks.
         """
         if ranks > 1 and min(batch_size, len(self.train)) < 2 * ranks:
             raise ConfigurationError(
@@ -139,7 +144,7 @@ class Prepared:
             yield (images if self.augment is None else self.augment(images, generator)), labels
 
     def _taken(self, order: tuple[torch.Tensor, ...]) -> Iterator[Batch]:
-        # Taken from a view with the channels last, each image is one piece of memory.
+        # In a view with the channels last, each image is one contiguous piece of memory.
         images = self.train.images.permute(0, 2, 3, 1)
         for indices in order:
             chosen = indices.to(self.device)
@@ -153,7 +158,7 @@ class Prepared:
             batch_sampler=[indices.tolist() for indices in order],
             collate_fn=_unchanged,
             pin_memory=self.device.type == "cuda",
-            # It draws a seed for worker processes. From the global generator, that would move the model's dropout.
+            # It draws a seed for worker processes. With the global generator, that would change the model's dropout.
             generator=torch.Generator(),
         )
         for images, labels in loader:
@@ -161,7 +166,7 @@ class Prepared:
 
 
 def _own(generator: torch.Generator, rank: int) -> torch.Generator:
-    """A generator for this rank's augmentations, which leaves the one that all ranks share as it is."""
+    """A generator for this rank's augmentations, which does not change the one that all ranks share."""
     copy = torch.Generator(generator.device)
     copy.set_state(generator.get_state())
     drawn = torch.randint(2**62, (1,), generator=copy, device=generator.device)
@@ -191,8 +196,8 @@ def prepare(
 ) -> Prepared:
     """Learns the preprocessing from the training split and applies it to all three.
 
-    Data are kept on the device where they take at most half of its free memory, unless `in_memory` decides. `seed` is
-    for a random feature selection. Validation and test images get the crops' sizes by a central crop.
+    Data stay on the device if they take at most half of its free memory, unless `in_memory` decides. `seed` is for a
+    random feature selection. A central crop gives validation and test images the crops' size.
 
     Raises:
         ConfigurationError: an augmentation or the feature selection does not fit these images.
@@ -206,7 +211,7 @@ def prepare(
     if selection is not None:
         keep = selected(selection, _cropped(train, pipeline), peak=peak, seed=seed).to(device)
     convert = _Conversion(peak, normalization, keep)
-    # Where images are augmented first, the selection comes last: its features are places in what the model sees.
+    # If images are augmented first, the selection comes last, because its features are positions in the model's input.
     convert_train = _Conversion(peak, normalization, None) if pipeline.steps else convert
     if in_memory is None:
         values = sum(split.images.numel() for split in (train, validation, test))
@@ -231,7 +236,7 @@ def normalization_of(train: Split, peak: int) -> Normalization:
     """Mean and standard deviation of each channel over all its values, scaled to 0 to 1.
 
     They come from exact counts of the raw values, so they don't depend on the order of summation or on the machine. A
-    channel that never changes is only centred.
+    constant channel is only centred.
     """
     values = torch.arange(256, dtype=torch.float64) / peak
     means, deviations = [], []
@@ -251,7 +256,7 @@ def _identity(train: Split) -> Normalization:
 
 
 def _cropped(split: Split, pipeline: Pipeline) -> Split:
-    """The split with the centre of each image, where crops change the size."""
+    """The split with only the centre of each image, if crops change the size."""
     images = split.images
     for size in pipeline.crops:
         if tuple(images.shape[2:]) != size:

@@ -1,4 +1,4 @@
-"""The trial of this process, from its environment to its exit code."""
+"""Runs the trial of this process, from its environment to its exit code."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from velodrome_runner import interruption, privacy
 
 
 def run_one(command: tuple[str, ...] | None = None, *, own: bool = False) -> int:
-    """Runs the trial of this process's environment: by Velodrome's training, or by the `command` of one's own.
+    """Runs the trial of this process's environment: with Velodrome's training, or with your own `command`.
 
-    An entry that has a command needs none given.
+    `command` may be absent if the entry has one.
 
-    SIGTERM and SIGINT end it at the next Python instruction with 128 and the signal's number; it then reports nothing,
-    and is run again later.
+    SIGTERM and SIGINT end it at the next Python instruction, with 128 plus the signal's number. It then reports
+    nothing, and is run again later.
     """
     return interruption.guarded(lambda: _run_one(command, own=own))
 
@@ -28,7 +28,7 @@ def _run_one(command: tuple[str, ...] | None, *, own: bool) -> int:
 
     tail = Tail()
     sys.stdout, sys.stderr = tail.wrap(sys.stdout), tail.wrap(sys.stderr)
-    # cuBLAS reads this when CUDA starts; without it, it may refuse to be deterministic.
+    # cuBLAS reads this when CUDA starts, and may refuse deterministic operation without it.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     try:
         settings = Settings.read(privacy.withdrawn(os.environ))

@@ -1,7 +1,7 @@
-"""Reports from a trial to its job's inbox, from a thread of their own, so that no training step waits for Redis.
+"""Sends a trial's reports to its job's inbox from a separate thread, so that no training step waits for Redis.
 
-Progress is worth little once newer progress came: at most a few reports wait, and the oldest go first. The result is
-worth everything: it is on the disk before it is sent, and it is sent until Redis has taken it or the deadline is over.
+Old progress is worth little: at most a few reports wait, and the oldest are dropped first. The result must arrive: it
+is written to the disk before it is sent, and it is sent until Redis has taken it or the deadline is over.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ from velodrome.addresses import no_url, wrong_url
 from velodrome.results.records import Progress, ProgressReport, ResultReport, TrialResult
 from velodrome_runner.log import complain
 
-# How long one attempt to reach Redis may take, and the pauses between attempts.
+# The time limit of one attempt to reach Redis, and the pauses between attempts.
 _TIMEOUT_SECONDS = 5.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 10.0
-# Progress is sent at most this often, whatever has come together by then in one round trip.
+# Progress is sent at most this often: everything that waits by then, in one round trip.
 _PROGRESS_SECONDS = 0.25
-# Epochs that may wait for a Redis that is away. The result carries all of them.
+# Number of epochs that may wait while Redis is away. The result contains all of them.
 _WAITING = 64
 
 
 def connect(url: str) -> redis.Redis:
-    """A client that gives up quickly: retrying is the publisher's own affair.
+    """A client that gives up quickly, because the publisher itself retries.
 
     Raises:
-        ValueError: the URL is none of Redis; the words quote no password.
+        ValueError: the URL is not one of a Redis; the message quotes no password.
     """
     if why := wrong_url(url):
         raise ValueError(why)
@@ -57,8 +57,8 @@ def connect(url: str) -> redis.Redis:
 class Publisher:
     """Sends one trial's reports to the inbox of the job `uid`; without a client it only spools the result.
 
-    `progress` returns at once, whatever Redis does. `deliver` waits. Used as a context manager, it stops its thread at
-    the end; progress that is still waiting then is dropped.
+    `progress` returns at once, whatever Redis does. `deliver` waits. As a context manager, it stops its thread at the
+    end and drops progress that still waits.
     """
 
     def __init__(
@@ -87,9 +87,9 @@ class Publisher:
         self._stop()
 
     def progress(self, progress: Progress) -> None:
-        """Hands over a progress report; takes microseconds. One without an epoch's point replaces another such."""
+        """Takes a progress report within microseconds. Without an epoch's point, it replaces the last such report."""
         if progress.point is None:
-            with contextlib.suppress(IndexError):  # empty, or emptied by the thread just now
+            with contextlib.suppress(IndexError):  # empty, or the thread has just emptied it
                 if self._waiting[-1].point is None:
                     self._waiting.pop()
         self._waiting.append(progress)
@@ -98,14 +98,14 @@ class Publisher:
     def deliver(self, result: TrialResult, spool: Path, *, deadline: float) -> bool:
         """Writes the result to the file `spool`, then sends it until Redis takes it, for at most `deadline` seconds.
 
-        Returns whether it was delivered; the file is removed then and stays otherwise. A disk that is full does not
-        stop the sending. Without a client it is True once the file is written.
+        Returns whether it was delivered. If so, the file is removed, else it stays. The result is sent even if the disk
+        is full. Without a client, returns True once the file is written.
         """
         document = ResultReport(result=result).model_dump_json()
         spooled = self._spool(document, spool)
         if self._client is None:
             return spooled
-        # One thread uses the client at a time, and nothing follows the result.
+        # Only one thread uses the client at a time, and nothing is sent after the result.
         self._stop()
         if self._thread.is_alive():
             self._thread.join(2 * _TIMEOUT_SECONDS + 1)
@@ -145,12 +145,12 @@ class Publisher:
             pause = min(2 * pause, _LONGEST_PAUSE)
 
     def _send(self, documents: list[str], *, within: int | None = None) -> str | None:
-        """Appends the documents in one round trip, unless `within` reports are there; what went wrong, or None."""
+        """Appends the documents in one round trip if fewer than `within` reports wait. Returns an error, or None."""
         assert self._client is not None
         try:
             if within is not None and self._length() >= within:
                 return f"{within:,} reports wait to be collected"
-            # All or none, and no argument of it can do harm to reports of others.
+            # Appends all or none, and none of its arguments can harm reports of others.
             self._client.rpush(self._inbox, *documents)
         except redis.RedisError as error:
             return f"{type(error).__name__}: {error}"
@@ -160,7 +160,7 @@ class Publisher:
         assert self._client is not None
         try:
             return int(self._client.llen(self._inbox))
-        except NoPermissionError:  # this user may append and nothing else
+        except NoPermissionError:  # this user may only append
             return 0
 
     def _run(self) -> None:
@@ -190,10 +190,10 @@ class Publisher:
 
 
 def write_durably(path: Path, text: str) -> None:
-    """Writes a file that is there as a whole, after a loss of power too, or not at all.
+    """Writes a file whole or not at all, even after a loss of power.
 
     Raises:
-        OSError: the folder can't be written, or the disk is full; nothing is left behind then.
+        OSError: the folder can't be written, or the disk is full; no file is left behind.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.part")

@@ -1,8 +1,8 @@
-"""Trials that several pods train together: who this process is among them, and what they do in common.
+"""Trials that several pods train together: the rank of this process, and the operations of all ranks together.
 
-The pods of a trial are consecutive indexes of one Indexed Job; the first is rank 0, which alone evaluates, times and
-reports a success. Any of them reports its own failure. Meeting needs the names that the pods have in their Job's
-headless Service; the environment is torchrun's.
+The pods of a trial are consecutive indexes of one Indexed Job. The first is rank 0: only this rank evaluates, times and
+reports a success. Every rank reports its own failure. The pods find each other by their names in the Job's headless
+Service. The environment is torchrun's.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from velodrome.errors import VelodromeError
+from velodrome.errors import TryAgain
 from velodrome_runner.log import first_line
 
 if TYPE_CHECKING:
@@ -24,21 +24,22 @@ if TYPE_CHECKING:
     from torch import nn
 
 PORT = 29500
-# How long the first waits for the last to start, and each for the others' next word. Rank 0 may evaluate for so long.
+# How long the first rank waits for the last to start, and each rank for messages of the others. Rank 0 may evaluate for
+# this long.
 MEETING_SECONDS = 1800.0
 
 
-class PeerLost(VelodromeError):
-    """Another pod of this trial is gone: all of them are to start again together."""
+class PeerLost(TryAgain):
+    """Another pod of this trial is gone: all pods must start again together."""
 
     reason = "PeerLost"
 
 
 @dataclass(frozen=True, slots=True)
 class Ranks:
-    """This process's place among the `size` that train one model; alone by default.
+    """This process's rank among the `size` processes that train one model; alone by default.
 
-    `hosts` is the name of the pod of an index, with `{index}` in it; `first` is the index of rank 0.
+    `hosts` is the pattern of a pod's name, with `{index}` in it; `first` is the index of rank 0.
     """
 
     rank: int = 0
@@ -48,11 +49,11 @@ class Ranks:
 
     @property
     def leads(self) -> bool:
-        """Whether this one evaluates and reports."""
+        """Whether this rank evaluates and reports."""
         return self.rank == 0
 
     def environment(self) -> dict[str, str]:
-        """What torchrun would set, for a process a pod; empty where there is one alone."""
+        """The variables that torchrun would set with one process per pod; empty for a single process."""
         if self.size == 1:
             return {}
         return {
@@ -70,10 +71,10 @@ class Ranks:
 
     @contextmanager
     def joined(self, device: torch.device, seconds: float = MEETING_SECONDS) -> Iterator[None]:
-        """Inside, all ranks are connected: by NCCL on GPUs, by gloo on CPUs.
+        """Connects all ranks inside this context: by NCCL on GPUs, by gloo on CPUs.
 
         Raises:
-            PeerLost: they did not meet in that time, or one was lost later.
+            PeerLost: they did not all connect in time, or one was lost later.
         """
         if self.size == 1:
             yield
@@ -96,7 +97,7 @@ class Ranks:
                 distributed.destroy_process_group()
 
     def wrap(self, model: nn.Module, device: torch.device) -> nn.Module:
-        """The model whose backward passes average gradients over all ranks; `model` itself where it is alone."""
+        """The model whose backward passes average gradients over all ranks; `model` itself for a single rank."""
         if self.size == 1:
             return model
         from torch.nn.parallel import DistributedDataParallel
@@ -116,7 +117,7 @@ class Ranks:
         return value
 
     def agreed(self, value: Any) -> Any:
-        """What rank 0 says, whatever the others think."""
+        """The value of rank 0, on every rank."""
         if self.size == 1:
             return value
         from torch import distributed
@@ -130,7 +131,7 @@ ALONE = Ranks()
 
 
 def ranks(index: int, nodes: int, hosts: str) -> Ranks:
-    """Who the pod of a completion index is, where trials take so many pods each."""
+    """The rank of the pod of a completion index, if trials have this many pods each."""
     if nodes == 1:
         return ALONE
     rank = index % nodes
@@ -138,7 +139,7 @@ def ranks(index: int, nodes: int, hosts: str) -> Ranks:
 
 
 def _await_name(host: str, seconds: float) -> None:
-    """Waits until the first pod has its name: the Service knows it some seconds after it has started."""
+    """Waits until the first pod's name can be resolved: the Service has it some seconds after the pod's start."""
     end = time.monotonic() + seconds
     while True:
         try:
@@ -152,6 +153,6 @@ def _await_name(host: str, seconds: float) -> None:
 
 
 def _is_of_gloo(error: RuntimeError) -> bool:
-    """Gloo's own errors are plain RuntimeErrors that name its source files or the connection."""
+    """Whether this is an error of gloo: a plain RuntimeError that names gloo's source files or the connection."""
     text = str(error)
     return any(word in text for word in ("gloo", "Gloo", "Connection closed by peer", "Connection reset by peer"))

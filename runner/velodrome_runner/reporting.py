@@ -1,4 +1,4 @@
-"""What a runner process tells of its trial, whoever trains: progress, failure, exit code. Imports no torch."""
+"""How a runner process reports on its trial: progress, failure, exit code. Does not import torch."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from velodrome_runner.log import Tail, say
 from velodrome_runner.publish import Publisher
 from velodrome_runner.settings import Settings
 
-# Epochs of a result's curves: well below what the collector takes, and more than a screen has pixels.
+# Number of epochs in a result's curves: well below the collector's limit, and more than a screen has pixels.
 MOST_POINTS = 2000
-_MESSAGE = 4096  # characters of why it failed: a log has the rest
+_MESSAGE = 4096  # length of a failure's message: the log has the rest
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
-    """Where training stands: `fraction` of the budget is used; `point` is there when an epoch has just ended."""
+class TrainingState:
+    """The progress of training: the used `fraction` of the budget, and the `point` of an epoch that just ended."""
 
     epoch: int
     fraction: float
@@ -31,22 +31,26 @@ class Moment:
     point: EpochPoint | None = None
 
     @classmethod
-    def at(cls, point: EpochPoint, epochs: int) -> Moment:
-        """The end of an epoch, where the budget is so many of them."""
+    def at(cls, point: EpochPoint, epochs: int) -> TrainingState:
+        """The end of an epoch, for a budget of this many epochs."""
         return cls(point.epoch, min(1.0, point.epoch / epochs), point.train_loss, point.samples_per_second, point)
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a trial failed, in the words of its record; `final` says that running it again can't help."""
+    """Why a trial failed, in the words of its record. `final`: another attempt can't help."""
 
     reason: str
     message: str
     final: bool = False
 
+    def at(self, place: str) -> Failure:
+        """The same with the place at the end of its message, which is cut before that where it is too long."""
+        return Failure(self.reason, self.message[: _MESSAGE - len(place)] + place, self.final)
+
 
 def exit_code(failure: Failure | None, *, delivered: bool) -> int:
-    """How a runner process ends, by `velodrome.keys`."""
+    """The exit code of a runner process, from `velodrome.keys`."""
     if not delivered:
         return keys.EXIT_UNDELIVERED
     if failure is None:
@@ -55,7 +59,7 @@ def exit_code(failure: Failure | None, *, delivered: bool) -> int:
 
 
 class Reporter:
-    """Writes each step of a trial to the log and hands it to the publisher, and to the pusher of live metrics."""
+    """Writes each step of a trial to the log, and passes it to the publisher and to the pusher of live metrics."""
 
     def __init__(
         self, trial: Trial, settings: Settings, publisher: Publisher, pusher: Pusher, wall: Callable[[], float]
@@ -68,10 +72,10 @@ class Reporter:
 
     @property
     def epochs(self) -> int:
-        """The budget's."""
+        """The epochs of the budget."""
         return self._trial.config.budget.max_epochs
 
-    def __call__(self, phase: Phase, moment: Moment | None) -> None:
+    def __call__(self, phase: Phase, moment: TrainingState | None) -> None:
         interruption.check()
         epochs = self.epochs
         say(self._line(phase, moment, epochs))
@@ -94,7 +98,7 @@ class Reporter:
         self._publisher.progress(progress)
         self._pusher.show(progress)
 
-    def _line(self, phase: Phase, moment: Moment | None, epochs: int) -> str:
+    def _line(self, phase: Phase, moment: TrainingState | None, epochs: int) -> str:
         if moment is None:
             trial = self._trial
             return f"{phase}: {trial.entry}, seed {trial.seed}" if phase == "Starting" else f"{phase}"
@@ -105,7 +109,7 @@ class Reporter:
 
 
 def who(trial: Trial, settings: Settings, code: str | None, started: float, finished: float) -> dict[str, object]:
-    """What a result says of its trial, however it ended; `code` is the digest of the entry's own code."""
+    """The fields of a result that don't depend on how the trial ended; `code` is the digest of the entry's own code."""
     return {
         "job_uid": settings.job_uid,
         "index": trial.index,
@@ -121,9 +125,9 @@ def who(trial: Trial, settings: Settings, code: str | None, started: float, fini
 
 
 def thinned(curves: Sequence[EpochPoint], best_epoch: int | None, most: int = MOST_POINTS) -> tuple[EpochPoint, ...]:
-    """The points of at most about `most` epochs, evenly spread; the first, the last and the best are among them.
+    """The points of at most about `most` epochs, evenly spread, including the first, the last and the best.
 
-    A long training would else make a report that is too large to be accepted.
+    Otherwise a long training would make a report that is too large to be accepted.
     """
     if len(curves) <= most:
         return tuple(curves)
@@ -146,5 +150,5 @@ def failed(failure: Failure, tail: Tail, who: dict[str, object]) -> TrialResult:
 
 
 def _writable(text: str) -> str:
-    """The text with escapes for what UTF-8 can't write, such as the odd bytes of a file's name."""
+    """The text with escapes for what UTF-8 can't encode, such as invalid bytes in a file's name."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -1,4 +1,4 @@
-"""Feature selection by scikit-learn: which input values a model gets to see, learned from the training split."""
+"""Feature selection by scikit-learn: which input values a model gets, learned from the training split."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from velodrome_runner.data import Split
 
 
 def selected(selection: FeatureSelection, train: Split, *, peak: int, seed: int) -> torch.Tensor:
-    """Which features are kept: a boolean tensor (channels, height, width), True where a value stays.
+    """The kept features: a boolean tensor (channels, height, width), True where a value is kept.
 
     A feature is one channel of one pixel, scaled to 0 to 1 (a variance threshold is in that unit, squared). Only
-    `mutual_info_classif` is random, and it takes `seed`.
+    `mutual_info_classif` is random, and it uses `seed`.
 
     Raises:
-        ConfigurationError: more features are asked for than there are, or none would be left.
+        ConfigurationError: there are fewer features than requested, or none would be left.
     """
     features = train.images.flatten(1).numpy() / np.float64(peak)
     if selection.k is not None and selection.k > features.shape[1]:
@@ -31,7 +31,7 @@ def selected(selection: FeatureSelection, train: Split, *, peak: int, seed: int)
     selector = _selector(selection, seed)
     try:
         with warnings.catch_warnings(), np.errstate(divide="ignore", invalid="ignore"):
-            # A pixel that never changes, as in the corners of digits, scores worst: that is what should happen to it.
+            # A constant pixel, as in the corners of digits, gets the worst score, which is right.
             warnings.filterwarnings("ignore", message="Features .* are constant", category=UserWarning)
             selector.fit(features, train.labels.numpy())
             kept = selector.get_support()

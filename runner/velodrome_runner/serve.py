@@ -1,17 +1,18 @@
-"""The warm starter of one machine: it imports everything once, and forks a process for each trial.
+"""The warm starter of one machine: imports everything once, and forks a process for each trial.
 
-Importing torch and its companions takes longer than a small trial. A fork after the imports costs milliseconds and is
-safe as long as this process has no thread of its own, computes nothing and never touches a GPU; so it only reads lines,
-forks and waits. Each trial is still a process of its own, which fails alone. Where an import did touch a GPU, CUDA
-can't be used after a fork any more, and the trial starts cold instead: slower, and right.
+Importing torch and related libraries takes longer than a small trial. A fork after the imports takes milliseconds. It
+is safe as long as this process has no other thread, computes nothing and never uses a GPU. So this process only reads
+lines, forks and waits. Each trial is still a separate process, and its failure affects no other. If an import did use a
+GPU, CUDA can't be used after a fork. Then the trial starts cold instead, which is slower but correct.
 
-The protocol is one JSON document a line. In: `{"id": "...", "env": {...}, "log": "path"}`, where `env` is laid over
-this process's own environment and the trial's output is appended to the file `log`. Out: `{"event": "ready"}`, then
+The protocol is one JSON document a line. In: `{"id": "...", "env": {...}, "log": "path"}`, where `env` overrides
+this process's own environment, and the trial's output is appended to the file `log`. Out: `{"event": "ready"}`, then
 `{"id", "event": "started", "pid"}` and `{"id", "event": "exited", "code"}` (or `"signal"`), and
-`{"id", "event": "refused", "message"}` for a line that makes no sense.
+`{"id", "event": "refused", "message"}` for an invalid line.
 
-The end of standard input lets running trials finish. SIGTERM, or the death of the process that started this one, ends
-them with SIGTERM. SIGINT is ignored: in a terminal Ctrl-C reaches every process, and who started this one decides.
+After the end of standard input, running trials finish. SIGTERM, or the death of the process that started this one, ends
+them with SIGTERM. SIGINT is ignored: in a terminal Ctrl-C reaches every process, and the process that started this one
+decides.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from typing import BinaryIO, TextIO
 
 from velodrome_runner import threads
 
-# Everything that a trial needs: what is not here is imported by every trial anew.
+# Everything that a trial needs. Each trial imports other modules again by itself.
 _WARM = (
     "prometheus_client",
     "redis",
@@ -41,10 +42,10 @@ _WARM = (
     "torchvision.transforms.v2",
     "velodrome_runner.trial",
 )
-# How long a child has between SIGTERM and SIGKILL.
+# The time between SIGTERM and SIGKILL for a child.
 _GRACE_SECONDS = 10.0
 _HANDLED = (signal.SIGCHLD, signal.SIGTERM)
-# With standard input closed, how often to look whether the process that started this one is still there.
+# How often to check, after standard input is closed, whether the process that started this one still exists.
 _PARENT_SECONDS = 1.0
 
 
@@ -61,7 +62,7 @@ class Order:
         """Reads one line.
 
         Raises:
-            ValueError: it is not such a document; the message says what is wrong.
+            ValueError: it is not a valid document; the message says what is wrong.
         """
         document = json.loads(line)
         if not isinstance(document, dict) or not isinstance(document.get("id"), str):
@@ -75,10 +76,11 @@ class Order:
 
 
 def serve(stdin: BinaryIO | None = None, stdout: BinaryIO | None = None) -> int:
-    """Serves until standard input ends and all trials have; the exit code is 0, or 143 after SIGTERM."""
-    # Numeric libraries may start threads when they are loaded, and threads don't survive a fork. Trials set their own.
+    """Serves until standard input and all trials have ended. The exit code is 0, or 143 after SIGTERM."""
+    # Numeric libraries may start threads when they are loaded, and threads don't survive a fork. Each trial sets its
+    # own number of threads.
     threads.use(1)
-    # Has torch ask NVML whether there is a GPU, rather than CUDA, which can't be started in a fork of who asked it.
+    # Makes torch ask NVML whether there is a GPU. Asking CUDA would prevent every fork of this process from using CUDA.
     os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
     parent = os.getppid()
     for name in _WARM:
@@ -87,7 +89,7 @@ def serve(stdin: BinaryIO | None = None, stdout: BinaryIO | None = None) -> int:
 
 
 class Server:
-    """The loop: lines in, children out, events back. `parent` is the process id that this server belongs to."""
+    """The loop: reads lines, forks children, writes events. `parent` is the id of the server's parent process."""
 
     def __init__(self, stdin: BinaryIO, stdout: BinaryIO, parent: int) -> None:
         self._stdin = stdin
@@ -103,7 +105,7 @@ class Server:
         wake_read, wake_write = os.pipe()
         os.set_blocking(wake_write, False)
         os.set_blocking(wake_read, False)
-        # A handler must exist for the signal to reach the pipe; what it means is decided in the loop.
+        # The signal reaches the pipe only if a handler exists. The loop decides what the signal means.
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.signal(signal.SIGTERM, self._on_terminate)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -131,7 +133,7 @@ class Server:
         self._terminated = True
 
     def _read(self) -> bool:
-        """Takes the lines that are there; False at the end of the input."""
+        """Reads the available lines. False at the end of the input."""
         chunk = os.read(self._stdin.fileno(), 65536)
         *lines, self._rest = (self._rest + chunk).split(b"\n")
         for line in lines:
@@ -151,7 +153,7 @@ class Server:
             self._tell(id=None, event="refused", message=f"the line is no JSON document: {error}")
             return
         server = os.getpid()
-        # A signal that came before the child has its own handlers would be taken for one to this process, and lost.
+        # A signal that arrives before the child has its own handlers would count as one for this process, and be lost.
         signal.pthread_sigmask(signal.SIG_BLOCK, _HANDLED)
         try:
             pid = os.fork()
@@ -167,7 +169,7 @@ class Server:
         self._tell(id=order.id, event="started", pid=pid)
 
     def _child(self, order: Order, log: int, server: int) -> int:
-        """What the forked process does: it becomes `python -m velodrome_runner` with that environment."""
+        """The forked process: it behaves like `python -m velodrome_runner` with that environment."""
         code = 1
         try:
             signal.set_wakeup_fd(-1)
@@ -191,7 +193,7 @@ class Server:
         except SystemExit as error:
             code = error.code if isinstance(error.code, int) else 1
         except BaseException:
-            # Whatever this is, it must not go on as a second server.
+            # Whatever the error is, the child must not continue as a second server.
             import traceback
 
             traceback.print_exc()
@@ -216,7 +218,7 @@ class Server:
             self._tell(id=name, event="exited", code=code)
 
     def _terminate(self) -> None:
-        """Ends the children: SIGTERM, and SIGKILL for those that are still there after a while."""
+        """Ends the children: with SIGTERM, and later with SIGKILL those that still exist."""
         import time
 
         for number, seconds in ((signal.SIGTERM, _GRACE_SECONDS), (signal.SIGKILL, _GRACE_SECONDS)):
@@ -231,33 +233,33 @@ class Server:
         try:
             self._stdout.write(json.dumps(event).encode() + b"\n")
             self._stdout.flush()
-        except BrokenPipeError:  # nobody listens any more
+        except BrokenPipeError:  # nobody reads the events any more
             self._terminated = True
 
 
 def _cuda_is_spoilt() -> bool:
-    """Whether this process was forked from one that had started CUDA: it can't be used here then."""
+    """Whether this process was forked from one that had started CUDA, so that CUDA can't be used here."""
     torch = sys.modules.get("torch")
     return torch is not None and bool(torch.cuda._is_in_bad_fork())  # noqa: SLF001 - torch has no other word for it
 
 
 def _leave(number: int, _: object) -> None:
-    """A child that is told to end before it has begun."""
+    """Ends a child that gets a signal to end before it has begun."""
     os._exit(128 + number)
 
 
 def _writer(descriptor: int) -> TextIO:
-    """A text stream that takes whatever a person's model prints, and writes each line at once."""
+    """A text stream that accepts whatever a model prints, and writes each line at once."""
     return open(descriptor, "w", encoding="utf-8", errors="backslashreplace", buffering=1, closefd=False)
 
 
 def _die_with(parent: int) -> None:
-    """Has Linux send SIGTERM to this process when `parent` dies, however it dies."""
+    """Makes Linux send SIGTERM to this process when `parent` dies, however it dies."""
     if sys.platform != "linux":
         return
     import ctypes
 
     pr_set_pdeathsig = 1
     ctypes.CDLL(None, use_errno=True).prctl(pr_set_pdeathsig, signal.SIGTERM)
-    if os.getppid() != parent:  # it died before it was asked for
+    if os.getppid() != parent:  # the parent died before this call
         raise SystemExit(128 + signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""What a runner process is told, all of it by environment variables. Imports no torch."""
+"""The instructions of a runner process, all from environment variables. Does not import torch."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _DEADLINE_SECONDS = 600.0
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """One trial's orders, as the environment gives them. `deadline` is in seconds after the end of the trial.
+    """One trial's instructions, from the environment. `deadline` is in seconds after the end of the trial.
 
-    `index` counts the trials of the entries at the positions `entries`, or of all where there are none, but for those
-    that were `taken_over` (such as `0-3,7`, counted over the whole job); `ranks` says which of the pods that train it
-    together this is. `pushgateway` is the URL that live metrics are pushed to.
+    `index` counts the trials of the entries at the positions `entries`, or of all entries if that is empty, without the
+    trials that were `taken_over` (such as `0-3,7`, counted over the whole job). `ranks` says which of the pods that
+    train together this is. `pushgateway` is the URL for live metrics.
     """
 
     spec: Path
@@ -39,7 +39,7 @@ class Settings:
 
     @property
     def spool(self) -> Path:
-        """Where the result is kept until it is delivered; no two attempts share it."""
+        """The file that keeps the result until it is delivered. Each attempt has its own."""
         return self.scratch / f"result-{self.index}-{self.attempt}.json"
 
     @classmethod
@@ -47,7 +47,7 @@ class Settings:
         """Reads the variables of `velodrome.keys`.
 
         Raises:
-            ConfigurationError: one is missing or makes no sense; the message names it.
+            ConfigurationError: one is missing or invalid; the message names it.
         """
         completion = _whole(environ, keys.ENV_INDEX, None, least=0)
         nodes = _whole(environ, keys.ENV_NODES, 1, least=1)
@@ -77,7 +77,7 @@ def _text(environ: Mapping[str, str], name: str, what: str) -> str:
 
 
 def _file_name(environ: Mapping[str, str], name: str) -> str:
-    """The attempt, which becomes a part of a file's name."""
+    """The attempt's name, which becomes part of a file's name."""
     value = _text(environ, name, "a name that no other attempt at this trial has, such as the pod's")
     if "/" in value or "\0" in value or len(value) > 200:
         raise ConfigurationError(f"{name} is {value!r}: use a name without / of 200 characters or fewer")

@@ -1,4 +1,4 @@
-"""When training has done enough: early stopping and the target of time-to-target. Pure."""
+"""Decides when training is done: early stopping, and the target of time-to-target. Pure."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from velodrome.spec import EarlyStopping, Target
 class EarlyStopper:
     """Follows one metric over epochs and says when it stopped improving.
 
-    An epoch improves if its value is better than the best so far, by `minDelta` or more. `exhausted` turns true when
-    `patience` epochs in a row did not. `best_epoch` is the last one that improved; epochs count from 1.
+    An epoch improves if its value is better than the best so far by `minDelta` or more. `exhausted` becomes true when
+    `patience` epochs in a row did not improve. `best_epoch` is the last epoch that improved; epochs count from 1.
     """
 
     def __init__(self, spec: EarlyStopping) -> None:
@@ -21,7 +21,7 @@ class EarlyStopper:
         self.best_epoch = 0
 
     def improves(self, value: float) -> bool:
-        """Notes the value of the next epoch; whether it is the best so far."""
+        """Notes the value of the next epoch, and returns whether it is the best so far."""
         self._epoch += 1
         gain = None if self._best is None else self._sign * (value - self._best)
         if gain is not None and not (gain > 0 and gain >= self._spec.min_delta):
@@ -31,10 +31,10 @@ class EarlyStopper:
 
     @property
     def exhausted(self) -> bool:
-        """Whether patience has run out."""
+        """Whether `patience` epochs in a row did not improve."""
         return self._epoch - self.best_epoch >= self._spec.patience
 
 
 def reached(target: Target, value: float) -> bool:
-    """Whether the value is as good as the target or better."""
+    """Whether the value reaches the target or is better."""
     return value >= target.value if CATALOGUE[target.metric].direction == "higher" else value <= target.value

@@ -1,4 +1,4 @@
-"""A stopwatch for work on a device, which may run behind the process that queued it."""
+"""A stopwatch for work on a device, which may finish later than the process that queued it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 
 
 class Meter(Protocol):
-    """Something that counts while the stopwatch runs, such as an energy counter."""
+    """A counter that runs while the stopwatch runs, such as an energy counter."""
 
     def start(self) -> None:
         """Called when the stopwatch starts."""
@@ -19,7 +19,7 @@ class Meter(Protocol):
 
 
 class Stopwatch:
-    """Seconds of work between `start` and `stop`, summed; the device is idle at each of these moments.
+    """Seconds of work between `start` and `stop`, summed. The device is idle at each of these moments.
 
     `clock` gives monotonic seconds. `meter` runs exactly while the stopwatch does.
     """
@@ -32,14 +32,14 @@ class Stopwatch:
         self._started: float | None = None
 
     def start(self) -> None:
-        """Waits until the device has done what was queued, then counts."""
+        """Waits until the device has done its queued work, then starts counting."""
         self._synchronize()
         if self._meter is not None:
             self._meter.start()
         self._started = self._clock()
 
     def stop(self) -> float:
-        """Waits until the device has done what was queued, stops counting, and returns all seconds so far."""
+        """Waits until the device has done its queued work, stops counting, and returns all seconds so far."""
         self._synchronize()
         self._before = self.seconds
         self._started = None
@@ -49,9 +49,9 @@ class Stopwatch:
 
     @property
     def seconds(self) -> float:
-        """All seconds so far; while it runs, work that the device has yet to do is not among them."""
+        """All seconds so far. While it runs, queued work of the device is not included."""
         return self._before + (0.0 if self._started is None else self._clock() - self._started)
 
 
 def _nothing() -> None:
-    """A CPU has done its work when a call returns."""
+    """Nothing to wait for: a CPU has done its work when a call returns."""

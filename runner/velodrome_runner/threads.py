@@ -1,7 +1,7 @@
-"""How many threads a trial computes with, settled before torch starts.
+"""Sets the number of threads of a trial before torch starts.
 
-A container that may use 2 CPUs of a 64-core machine still sees 64 of them, and a torch that starts 64 threads there
-loses several times its speed. So the count comes from what the process may really use. This module imports no torch.
+A container that may use 2 CPUs of a 64-core machine still sees 64 CPUs. If torch starts 64 threads there, it becomes
+several times slower. So the number comes from the CPUs that the process may really use. Does not import torch.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from velodrome import keys
 from velodrome.errors import ConfigurationError
 from velodrome.kernel import cpu_limit
 
-# The libraries below torch and scikit-learn read these when they are loaded.
+# The libraries that torch and scikit-learn use read these when they are loaded.
 _COUNTS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 _WAITING = "OMP_WAIT_POLICY"
 
 
 def thread_count(environ: Mapping[str, str], root: Path = Path("/")) -> int:
-    """Threads that this trial may compute with, 1 or more: `cpu_limit`, or VELODROME_CPUS where that is less.
+    """The number of threads for this trial, 1 or more: `cpu_limit`, or VELODROME_CPUS if that is smaller.
 
     Raises:
         ConfigurationError: VELODROME_CPUS is not a number above 0.
@@ -32,11 +32,11 @@ def thread_count(environ: Mapping[str, str], root: Path = Path("/")) -> int:
 
 
 def use(threads: int) -> None:
-    """Makes every library that is loaded from now on, and torch if it is loaded already, compute with that many.
+    """Sets the number of threads for all libraries that are loaded later, and for torch if it is already loaded.
 
-    Threads that wait for each other sleep, unless OMP_WAIT_POLICY says otherwise. OpenMP has them spin, which is a
-    little faster while each has a CPU to itself, and slower by ten times and more as soon as anything else wants one:
-    the thread that all wait for is the one that has no CPU.
+    Threads that wait for each other sleep, unless OMP_WAIT_POLICY says otherwise. By default OpenMP lets them spin.
+    That is a little faster while each thread has a CPU to itself. But it is slower by ten times and more as soon as
+    another program needs a CPU, because then all threads wait for the one without a CPU.
     """
     os.environ.update(dict.fromkeys(_COUNTS, str(threads)))
     os.environ.setdefault(_WAITING, "PASSIVE")

@@ -1,4 +1,4 @@
-"""How fast a model classifies: the times of single calls and the throughput of calls in a row."""
+"""The speed of classification: the times of single calls, and the throughput of consecutive calls."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from velodrome_runner.precision import Autocast
 
 @dataclass(frozen=True, slots=True)
 class Timed:
-    """What was measured, by key, and why the rest was not."""
+    """The measured values by key, and why the others are missing."""
 
     metrics: dict[str, float]
     unavailable: dict[str, str]
@@ -33,16 +33,16 @@ def time_inference(
     context: Autocast = nullcontext,
     clock: Callable[[], float] = timer,
 ) -> Timed:
-    """Latency and throughput of classifying batches that are on the device already, in evaluation mode.
+    """Latency and throughput of classifying batches that are already on the device, in evaluation mode.
 
     For each batch size, `torch.utils.benchmark.Timer` warms up and then measures blocks of calls for at least
-    `min_run_seconds`: throughput is samples over the mean time of a call. A percentile of such blocks would be one of
-    averages, so latencies come from calls that are timed one by one, with the same clock (it waits for the device), for
-    at least as long again and at least 100 calls; a model that is too slow for 100 calls in ten times that stops
-    there, and percentiles that so few calls can't show are unavailable. Percentiles interpolate linearly. Threads are
-    those of the trial.
+    `min_run_seconds`. Throughput is the number of samples divided by the mean time of a call. A percentile of such
+    blocks would be a percentile of averages. So latencies come from calls that are timed one by one, with the same
+    clock (it waits for the device), for at least as long again and at least 100 calls. A model that is too slow for 100
+    calls stops after ten times that time, and percentiles that need more calls are unavailable. Percentiles interpolate
+    linearly. The number of threads is the trial's.
 
-    `images` are samples (n, channels, height, width) to make batches from, repeated where n is too small.
+    `images` are samples (n, channels, height, width) for the batches, repeated if n is too small.
     """
     model.eval()
     metrics: dict[str, float] = {}

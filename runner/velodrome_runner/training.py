@@ -15,26 +15,26 @@ from velodrome.errors import TrialFailed
 from velodrome.plan import TrialConfig
 from velodrome.results.records import EpochPoint
 from velodrome_runner.evaluation import evaluate
-from velodrome_runner.optimization import Schedule, l1_norm, make_optimizer, weights
+from velodrome_runner.optimization import RateSchedule, l1_norm, make_optimizer, weights
 from velodrome_runner.precision import autocast
 from velodrome_runner.preprocessing import Prepared
 from velodrome_runner.ranks import ALONE, Ranks
-from velodrome_runner.reporting import Moment
+from velodrome_runner.reporting import TrainingState
 from velodrome_runner.stopping import EarlyStopper, reached
 from velodrome_runner.stopwatch import Meter, Stopwatch
 
-# Seconds between two looks at the loss inside an epoch. A look makes a GPU finish what is queued, which costs well
-# under a thousandth of that.
+# Seconds between two readings of the loss inside an epoch. A reading makes a GPU finish its queued work, which costs
+# well under a thousandth of that.
 _LOOK_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """What training did; the model that was passed in holds the weights that were kept.
+    """The outcome of training. The model that was passed in contains the kept weights.
 
-    `seconds` is the time of all training steps, evaluation left out; `samples` those that the steps saw. `best_epoch`
-    is the epoch whose weights were kept, where early stopping chose it, else None and the last epoch's were kept.
-    `time_to_target` is None where there was no target or it was not reached. `validation` belongs to the kept weights.
+    `seconds` is the time of all training steps, without evaluation; `samples` is the number of samples in these steps.
+    `best_epoch` is the epoch whose weights early stopping kept; it is None if the last epoch's weights were kept.
+    `time_to_target` is None if there was no target or it was not reached. `validation` belongs to the kept weights.
     """
 
     curves: tuple[EpochPoint, ...]
@@ -55,19 +55,19 @@ def train(  # noqa: PLR0913, PLR0915, C901 - a training loop is read in one piec
     seed: int,
     device: torch.device,
     clock: Callable[[], float] = time.perf_counter,
-    on_progress: Callable[[Moment], None] = lambda _: None,
+    on_progress: Callable[[TrainingState], None] = lambda _: None,
     meter: Meter | None = None,
     ranks: Ranks = ALONE,
 ) -> Trained:
-    """Trains `model`, which is on `device`, until the budget is used or early stopping ends it.
+    """Trains `model`, which is on `device`, until the budget is used or early stopping ends the training.
 
     The same seed, data, model, threads and machine give the same weights on a CPU. Only training steps are timed, with
-    the device idle at both ends; batches are made inside them, evaluation and `on_progress` happen outside.
-    `maxSeconds` is that time; a step that has begun is finished. `train_loss` is the mean over the epoch of what was
-    minimised, label smoothing and L1 included.
+    the device idle at both ends. Making batches is part of them; evaluation and `on_progress` are not. `maxSeconds`
+    limits that time; a step that has begun is finished. `train_loss` is the mean over the epoch of the minimised loss,
+    including label smoothing and L1.
 
-    Of several `ranks`, each trains on its share of every batch and steps by the mean gradient over the whole of it; the
-    first evaluates, and all go by what it finds. Batch normalisation sees a rank's own share.
+    If there are several `ranks`, each trains on its share of every batch, and steps by the mean gradient over the whole
+    batch. The first rank evaluates, and all ranks use its values. Batch normalisation uses a rank's own share.
 
     Raises:
         TrialFailed: `LossNotFinite` or `OutputNotFinite`, with the epoch.
@@ -85,9 +85,9 @@ def train(  # noqa: PLR0913, PLR0915, C901 - a training loop is read in one piec
     context = autocast(training.precision, device)
     generator = torch.Generator(device).manual_seed(seed)
     optimizer = make_optimizer(model, training)
-    schedule = Schedule(optimizer, training, epochs=budget.max_epochs, steps=len(lengths))
+    schedule = RateSchedule(optimizer, training, epochs=budget.max_epochs, steps=len(lengths))
     criterion = nn.CrossEntropyLoss(label_smoothing=smoothing)
-    # float16 can't hold small gradients: they are scaled up, and steps whose gradients overflow are left out.
+    # float16 can't represent small gradients: they are scaled up, and steps whose gradients overflow are skipped.
     scaler = torch.amp.GradScaler(device.type, enabled=training.precision == "float16")
     penalised = weights(model) if l1 else []
 
@@ -114,7 +114,7 @@ def train(  # noqa: PLR0913, PLR0915, C901 - a training loop is read in one piec
         for length, (images, labels) in zip(lengths, prepared.batches(batch_size, generator, ranks=ranks), strict=True):
             with context():
                 loss = criterion(together(images).float(), labels)
-            if ranks.size > 1:  # gradients are averaged over ranks, whose shares may differ by a sample
+            if ranks.size > 1:  # gradients are averaged over ranks, whose shares may differ by one sample
                 loss = loss * (len(labels) * ranks.size / length)
             if penalised:
                 loss = loss + l1 * l1_norm(penalised)
@@ -133,7 +133,7 @@ def train(  # noqa: PLR0913, PLR0915, C901 - a training loop is read in one piec
                 now = watch.stop()
                 mean = _finite(loss_sum.item() * ranks.size / seen, epoch)
                 fraction = max((epoch - 1 + seen / samples_per_epoch) / budget.max_epochs, now / max_seconds)
-                on_progress(Moment(epoch, fraction, mean, seen / (now - before)))
+                on_progress(TrainingState(epoch, fraction, mean, seen / (now - before)))
                 next_look = now + _LOOK_SECONDS
                 watch.start()
         seconds = watch.stop()
@@ -172,7 +172,7 @@ def train(  # noqa: PLR0913, PLR0915, C901 - a training loop is read in one piec
         if stopped_by is None and stopper and stopper.exhausted:
             stopped_by = "earlyStopping"
         fraction = 1.0 if stopped_by else max(epoch / budget.max_epochs, seconds / max_seconds)
-        on_progress(Moment(epoch, fraction, mean, curves[-1].samples_per_second, curves[-1]))
+        on_progress(TrainingState(epoch, fraction, mean, curves[-1].samples_per_second, curves[-1]))
 
     if stopper:
         model.load_state_dict(kept)

@@ -1,24 +1,23 @@
-"""One trial as a process: from its orders to a delivered result and an exit code."""
+"""One trial as a process: from its instructions to a delivered result and an exit code."""
 
 from __future__ import annotations
 
 import errno
 import time
-import traceback
 from collections.abc import Callable
 
 import torch
 
 from velodrome import keys
-from velodrome.errors import ConfigurationError, TrialFailed, VelodromeError
+from velodrome.errors import ConfigurationError, TrialFailed
 from velodrome.own_code import config_code
 from velodrome.plan import Plan, Trial
 from velodrome.results.bounds import TEXT_LIMIT
 from velodrome.results.records import TrialResult
-from velodrome_runner import interruption
+from velodrome_runner import causes, interruption
 from velodrome_runner.live import pusher
-from velodrome_runner.log import Tail, complain, first_line
-from velodrome_runner.measuring import Measured, measure
+from velodrome_runner.log import Tail, complain, first_line, words
+from velodrome_runner.measuring import Measured, measure, own_module
 from velodrome_runner.publish import Publisher, connect
 from velodrome_runner.ranks import PeerLost
 from velodrome_runner.reporting import Failure, Reporter, exit_code, failed, thinned, who
@@ -36,7 +35,7 @@ def run(
 ) -> int:
     """Runs the trial, reports it, and returns the exit code of `velodrome.keys`.
 
-    Whatever goes wrong in the trial becomes its result.
+    Every error in the trial becomes its result.
     """
     started, code = wall(), config_code(trial.config)
     client = None if settings.redis_url is None else connect(settings.redis_url)
@@ -54,11 +53,10 @@ def run(
         except PeerLost as error:
             complain(f"{error.reason}: {error}")
             return keys.EXIT_PEER_LOST
-        except Exception as error:  # whatever a model, a data set or torch raises is this trial's result
+        # Whatever a model, a data set or torch raises is this trial's result; a model may even end the process.
+        except (Exception, SystemExit) as error:
             interruption.check()
-            failure = explain(error)
-            if not isinstance(error, VelodromeError):
-                traceback.print_exc()
+            failure = explain(error).at(causes.record(error, own_module(trial.config)))
             complain(f"{failure.reason}: {failure.message}")
             result = failed(failure, tail, who(trial, settings, code, started, wall()))
         live.end()
@@ -66,20 +64,20 @@ def run(
     return exit_code(failure, delivered=delivered)
 
 
-def explain(error: Exception) -> Failure:
-    """A trial's exception as the reason of its record."""
+def explain(error: BaseException) -> Failure:
+    """The reason for the trial's record, from its exception."""
     if isinstance(error, ConfigurationError):
-        return Failure(error.reason, str(error), final=True)
+        return Failure(error.reason, words(error), final=True)
     if isinstance(error, TrialFailed):
-        return Failure(error.reason, str(error))
-    if isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error):
+        return Failure(error.reason, words(error))
+    if isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in words(error):
         return Failure(
             "OutOfMemory", f"memory ran out: use a smaller training.batchSize or model ({first_line(error)})"
         )
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         place = f" in {error.filename}" if error.filename else ""
         return Failure("OutOfDisk", f"the disk is full{place}: make room there ({error.strerror})")
-    if isinstance(error, RuntimeError) and "deterministic" in str(error):
+    if isinstance(error, RuntimeError) and "deterministic" in words(error):
         return Failure(
             "DeterminismUnsupported",
             f"an operation of this model has no deterministic form: set training.deterministic to false "

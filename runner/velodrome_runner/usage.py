@@ -1,4 +1,4 @@
-"""What a trial uses now: memory of its processes and of its GPUs, and how busy those are. Imports no torch."""
+"""The current use of a trial: memory of its processes and GPUs, and the GPUs' utilisation. Does not import torch."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """Of one device: bytes, and the share of time in which it computed, where it tells."""
+    """The use of one device: bytes, and the share of time in which it computed, if known."""
 
     device: str
     memory_bytes: int
@@ -20,7 +20,7 @@ class Use:
 
 
 class Gauges:
-    """Reads them; `handles` are NVML's of the GPUs that this process sees."""
+    """Reads the use of each device. `handles` are NVML's handles of the GPUs that this process sees."""
 
     def __init__(self, handles: list[Any] | None = None, proc: Path = Path("/proc")) -> None:
         self._handles = handles or []
@@ -29,7 +29,7 @@ class Gauges:
     def read(self) -> list[Use]:
         """The processes' resident memory as that of the device `cpu`, then `gpu0` and those after it.
 
-        What can't be read is not there. Of a GPU, memory and time are those that its driver counts, whoever uses them.
+        Unreadable values are left out. The driver of a GPU counts memory and time of all its users together.
         """
         resident = resident_bytes(os.getpid(), self._proc)
         gpus = [_gpu(f"gpu{number}", handle) for number, handle in enumerate(self._handles)]
@@ -38,7 +38,7 @@ class Gauges:
 
 @contextmanager
 def opened() -> Iterator[Gauges]:
-    """The gauges of this process; without those of GPUs where there is no driver, or no library to ask it with."""
+    """The gauges of this process. Without a driver, or a library to ask it, they leave out GPUs."""
     try:
         import pynvml
     except ImportError:
@@ -60,9 +60,9 @@ def opened() -> Iterator[Gauges]:
 
 
 def resident_bytes(pid: int, proc: Path = Path("/proc")) -> int:
-    """Resident memory of a process and all that it started; 0 where the system does not tell.
+    """Resident memory of a process and all processes that it started; 0 if the system does not report it.
 
-    Pages that several of them share are counted for each.
+    Pages that several of them share count once for each.
     """
     try:
         pages = int((proc / str(pid) / "statm").read_text(encoding="ascii").split()[1])
@@ -71,7 +71,7 @@ def resident_bytes(pid: int, proc: Path = Path("/proc")) -> int:
             for listed in (proc / str(pid) / "task").glob("*/children")
             for child in listed.read_text(encoding="ascii").split()
         ]
-    except (OSError, ValueError, IndexError):  # it is gone, or this is no Linux
+    except (OSError, ValueError, IndexError):  # the process is gone, or this is not Linux
         return 0
     return pages * os.sysconf("SC_PAGE_SIZE") + sum(resident_bytes(child, proc) for child in children)
 
@@ -84,6 +84,6 @@ def _gpu(name: str, handle: Any) -> Use | None:
     except pynvml.NVMLError:
         return None
     busy = None
-    with suppress(pynvml.NVMLError):  # a slice of a GPU (MIG) does not tell
+    with suppress(pynvml.NVMLError):  # a slice of a GPU (MIG) does not report it
         busy = pynvml.nvmlDeviceGetUtilizationRates(handle).gpu / 100
     return Use(name, memory, busy)

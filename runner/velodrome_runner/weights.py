@@ -1,7 +1,7 @@
-"""Pretrained weights: found by name or path, read without running what is in them, and fitted to a network.
+"""Pretrained weights: found by name or path, read without running code in them, and copied into a network.
 
-A pickle can run any program, so nothing here unpickles one: every file is read with `weights_only=True`. torchvision's
-builders would not do that for the weights that they download, which is why they are not asked to load any.
+A pickle can run any program. So every file is read with `weights_only=True`, and no pickle is loaded in full.
+torchvision's builders don't do that for the weights that they download, so they are not used to load any.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ from velodrome.errors import ConfigurationError, TrialFailed
 from velodrome.spec.wording import suggestion
 
 State = Mapping[str, torch.Tensor]
-# Heads for training only, which networks are built without.
+# Heads only for training; networks are built without them.
 _AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")
-# Files from before torch 0.4.1, torchvision's among them, lack the counters of batch normalisation; so torch allows it.
+# Files from before torch 0.4.1, such as torchvision's, lack the counters of batch normalisation. torch allows that.
 _COUNTER = "num_batches_tracked"
-# torchvision's files for DenseNet have a dot in these names, which modules may no longer have: norm.1 is norm1 now.
+# torchvision's files for DenseNet have a dot in these names. Modules may no longer have one: norm.1 is now norm1.
 _DENSE = re.compile(r"(\.denselayer\d+\.(?:norm|conv))\.([12]\.)")
 
 
 def find(weights: object, model: str) -> State:
-    """The state dict that `weights` means for torchvision's model of that name.
+    """The state dict that `weights` names, for torchvision's model of that name.
 
-    A name of torchvision's, such as DEFAULT, is downloaded once into torch's cache and its hash checked; anything with
-    a slash or a dot is the path of a file.
+    Weights with a name of torchvision's, such as DEFAULT, are downloaded once into torch's cache, and their hash is
+    checked. A value with a slash or a dot is the path of a file.
 
     Raises:
-        ConfigurationError: reason WeightsRefused: no such name or file, or no state dict.
+        ConfigurationError: reason WeightsRefused: no such name or file, or it is not a state dict.
         TrialFailed: reason WeightsDownloadFailed.
     """
     from torchvision import models
@@ -66,13 +66,15 @@ def read_state(path: Path) -> State:
     """The state dict in that file, on the CPU.
 
     Raises:
-        ConfigurationError: reason WeightsRefused: no such file, or something else than tensors by name in it.
+        ConfigurationError: reason WeightsRefused: no such file, or it contains something else than tensors by name.
     """
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (MemoryError, torch.OutOfMemoryError):
         raise
-    except Exception as error:  # a damaged file makes torch raise a dozen kinds, UnicodeDecodeError and KeyError too
+    except (
+        Exception
+    ) as error:  # for a damaged file, torch raises a dozen kinds of errors, including UnicodeDecodeError and KeyError
         raise _refused(
             f"{path} can't be read as weights ({str(error).splitlines()[0] if str(error) else type(error).__name__}): "
             "save them by torch.save(model.state_dict(), PATH)"
@@ -85,10 +87,10 @@ def read_state(path: Path) -> State:
 
 
 def load_into(network: nn.Module, state: State, name: str) -> None:
-    """Copies the weights into the network; a head of another size keeps the network's fresh weights.
+    """Copies the weights into the network. A head of another size keeps the network's new weights.
 
     Raises:
-        ConfigurationError: reason WeightsRefused: the weights are not those of such a network.
+        ConfigurationError: reason WeightsRefused: the weights do not fit this network.
     """
     state = {_DENSE.sub(r"\1\2", key): value for key, value in state.items() if not key.startswith(_AUXILIARY)}
     own = network.state_dict()

@@ -1,4 +1,4 @@
-"""`python -m tests.campaign`: kills parts of a real cluster at random while races run, and checks what they say."""
+"""`python -m tests.campaign`: kills parts of a real cluster at random while races run, and checks the races."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pathlib import Path
 
 from tests.campaign.history import read
 from tests.campaign.model import check, summary
+from tests.campaign.report import table
 from tests.campaign.run import Wanted, campaign
-from tests.campaign.telling import table
 from tests.cluster.build import BuildError
 from tests.cluster.control import Cluster, ClusterError
 from tests.e2e.conftest import Kube, install, serve
@@ -77,7 +77,7 @@ def _run(given: argparse.Namespace) -> int:
     seed = secrets.randbelow(1_000_000) if given.seed is None else given.seed
     file = given.history or Path(f"campaign-{seed}.jsonl")
     print(f"seed {seed}; the history goes to {file}", flush=True)
-    kube = Kube(Cluster())  # whatever KUBECONFIG says: parts are killed only of a cluster of its own
+    kube = Kube(Cluster())  # ignores KUBECONFIG, because parts are killed only of this project's own cluster
     serve(kube)
     install(kube)
     image = kube.cluster.load_image("numpy")

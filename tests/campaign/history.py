@@ -1,4 +1,4 @@
-"""A campaign's history, as JSON lines in a file: written from several threads, read whole."""
+"""A campaign's history, as JSON lines in a file. Several threads write it; it is read as a whole."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.campaign.model import Event
 
 
 class History:
-    """Appends events to a file, each with the seconds since it was opened; `events` are those so far."""
+    """Appends events to a file, each with the seconds since the file was opened. `events` has all so far."""
 
     def __init__(self, file: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
         self._file, self._clock, self._began = file, clock, clock()
@@ -21,7 +21,7 @@ class History:
         self.events: list[dict[str, Any]] = []
 
     def note(self, kind: str, **facts: Any) -> None:
-        """Writes an event; it is in the file when this returns."""
+        """Writes an event, which is in the file when this returns."""
         with self._lock:
             event = {"at": round(self._clock() - self._began, 3), "kind": kind, **facts}
             self.events.append(event)

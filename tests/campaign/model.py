@@ -1,18 +1,18 @@
-"""What a campaign's history may say: a model of races, and the faults of a history that breaks it. Pure.
+"""A model of races, and the faults of a campaign's history that contradicts it. Pure.
 
 A history is a sequence of events, each a JSON object with `at` (seconds since the campaign began) and `kind`:
 
-| kind | says |
+| kind | meaning |
 |---|---|
 | `race` | a race was applied: `race` (its uid), `name`, `trials`, and `repeats` by entry |
 | `stroke` | something was killed or disturbed: `number`, `part`, `way`, `target`, `kill` (or disturbance) |
-| `over` | what stroke `number` did has an end: the part runs again, the network is whole |
+| `over` | stroke `number` is over: the part runs again, or the network is whole |
 | `kept` | what Redis has of a race, read in one transaction: `records` (index to digest), `counted`, `failed` |
 | `status` | the API server's status of a race: `version`, `total`, `succeeded`, `failed`, `ended`, `message` |
 | `ranked` | how many values rank each entry of a race that has ended: `samples` |
-| `quiet` | the last disturbance is over: from here on nothing may take longer than the patience |
+| `quiet` | the last disturbance is over: from here on nothing may take longer than `patience` |
 | `strays` | what is left after all races were deleted: `objects`, `keys`, `users` |
-| `finish` | nothing more was observed |
+| `finish` | the observation ended |
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ FAULT_KINDS: tuple[FaultKind, ...] = ("Lost", "Doubled", "Replaced", "Backwards"
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Something that a history must not say. `at` is when it was seen, in seconds since the campaign began."""
+    """An event that must not occur in a history. `at` is its time, in seconds since the campaign began."""
 
     kind: FaultKind
     race: str
@@ -38,7 +38,7 @@ class Fault:
 
 @dataclass(slots=True)
 class _Race:
-    """What the model knows of one race: what it may only add to."""
+    """What the model knows about one race. It may only grow."""
 
     uid: str
     name: str
@@ -54,11 +54,14 @@ class _Race:
 
 
 def check(history: Iterable[Event], patience: float) -> list[Fault]:
-    """The faults of a history, in the order in which they show; none if the races went as the model says.
+    """The faults of a history, in the order of their appearance; none if all races followed the model.
 
-    Each trial is accepted once, and the first result stands; counts never go down, and a race that has ended stays
-    so; every race ends Complete with a result for each trial, within `patience` seconds of the last disturbance; and
-    when all races are deleted, nothing of them is left but their results.
+    The model says:
+
+    - Each trial is accepted once, and the first result stands.
+    - Counts never go down, and a race that has ended stays ended.
+    - Every race ends Complete with a result for each trial, within `patience` seconds of the last disturbance.
+    - When all races are deleted, only their results remain.
     """
     checker = _Checker(patience)
     for event in history:
@@ -93,7 +96,7 @@ class _Checker:
                 self._finished = self._last
 
     def end(self) -> None:
-        """What only the whole history tells."""
+        """Checks what only the whole history can show."""
         if self._finished is None:
             self._fault("Stuck", "", "the history breaks off: nobody knows how the races ended")
         for race in self._races.values():
@@ -123,7 +126,7 @@ class _Checker:
 
     def _status(self, race: _Race, event: Event) -> None:
         if event["version"] < race.version:
-            return  # a watch that begins again may tell first what was already known
+            return  # a watch that begins again may first repeat what was already known
         race.version = event["version"]
         if event["total"] not in (0, race.trials):
             self._fault("Backwards", race.name, f"the status counts {event['total']} trials of {race.trials}")
@@ -185,7 +188,7 @@ class Summary:
 
 
 def summary(history: Sequence[Event], faults: Sequence[Fault]) -> Summary:
-    """The figures of a history and of what was found in it."""
+    """The figures of a history and its faults."""
     kills: dict[str, int] = {}
     disturbances: dict[str, int] = {}
     for event in history:
@@ -207,7 +210,7 @@ def summary(history: Sequence[Event], faults: Sequence[Fault]) -> Summary:
 
 
 def recoveries(history: Sequence[Event]) -> dict[str, float]:
-    """By part: the longest time from a stroke to the next result that was accepted, in any race."""
+    """By part: the longest time from a stroke to the next accepted result of any race."""
     found: dict[str, float] = {}
     waiting: list[tuple[str, float]] = []
     known: dict[str, int] = {}

@@ -1,4 +1,4 @@
-"""Who watches while parts are killed: what Redis has of each race twice a second, and every status as it is written."""
+"""Observers of a campaign: the content of Redis for each race, twice a second, and every status as it is written."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _STATUS = '{.metadata.uid}{" "}{.metadata.resourceVersion}{" "}{.status}{"\\n"}'
 
 
 class _Thread:
-    """Something that is done over and over in a thread of its own until it is left."""
+    """Repeats an action in a thread of its own until the context ends."""
 
     def __init__(self) -> None:
         self.over = threading.Event()
@@ -42,19 +42,19 @@ class _Thread:
         self._thread.join(30)
 
     def interrupt(self) -> None:
-        """Ends what the thread waits for."""
+        """Ends the thread's waiting."""
 
     def sees(self) -> None:
         """Returns as long as the thread does its work.
 
         Raises:
-            RuntimeError: an error that nobody expected ended it: what it did not see is not known.
+            RuntimeError: an unexpected error ended it, so its later observations are missing.
         """
         if self._error is not None:
             raise RuntimeError(f"{type(self).__name__} ended, and nobody watched from then on") from self._error
 
     def once(self) -> None:
-        """What is done over and over."""
+        """The repeated action."""
         raise NotImplementedError
 
     def _work(self) -> None:
@@ -62,12 +62,12 @@ class _Thread:
             while not self.over.is_set():
                 self.once()
                 self.over.wait(_POLL_SECONDS)
-        except Exception as error:  # whatever it is: `sees` tells it where it is heard
+        except Exception as error:  # any error: `sees` raises it in the main thread
             self._error = error
 
 
 class Records(_Thread):
-    """Notes what Redis has of each race whenever that changed: the records by a digest, and what counts them."""
+    """Notes the content of Redis for each race whenever it changed: the records by digest, and their counts."""
 
     def __init__(self, kube: Kube, history: History) -> None:
         super().__init__()
@@ -78,21 +78,21 @@ class Records(_Thread):
         self.client = administrator(kube)
 
     def follow(self, uid: str) -> None:
-        """From now on this race too; what it has is not forgotten when the race is deleted."""
+        """Observes this race from now on. Its content stays known after the race is deleted."""
         self._races.add(uid)
 
     @property
     def accepted(self) -> int:
-        """How many results were seen."""
+        """The number of observed results."""
         return sum(len(said["records"]) for said in list(self._said.values()))
 
     def once(self) -> None:
         for uid in list(self._races):
-            with contextlib.suppress(redis.RedisError):  # Redis is killed now and then: the next look finds it
+            with contextlib.suppress(redis.RedisError):  # Redis is killed sometimes; the next look finds it again
                 self.look(uid)
 
     def look(self, uid: str) -> None:
-        """Reads one race in one transaction, and notes it where it changed.
+        """Reads one race in one transaction, and notes it if it changed.
 
         Raises:
             redis.RedisError: Redis does not answer.
@@ -119,7 +119,7 @@ class Records(_Thread):
 
 
 class Statuses(_Thread):
-    """Notes every status of a race as the API server tells it; a watch that breaks off is begun again."""
+    """Notes every status of a race that the API server reports. Starts a broken watch again."""
 
     def __init__(self, kube: Kube, history: History) -> None:
         super().__init__()
@@ -141,7 +141,9 @@ class Statuses(_Thread):
             for line in process.stdout:
                 uid, _, rest = line.partition(" ")
                 version, _, text = rest.partition(" ")
-                if uid in self.known and text.strip() and line.endswith("\n"):  # a watch may break off in a line
+                if (
+                    uid in self.known and text.strip() and line.endswith("\n")
+                ):  # a watch may break in the middle of a line
                     self._note(uid, int(version), json.loads(text))
             process.terminate()
 
@@ -150,7 +152,7 @@ class Statuses(_Thread):
             self._process.terminate()
 
     def ended(self, uid: str) -> str:
-        """How a race has ended by the statuses that were told: Complete, Failed, or nothing yet."""
+        """How a race has ended, by its statuses: Complete, Failed, or nothing yet."""
         return str(self._said.get(uid, {}).get("ended", ""))
 
     def _note(self, uid: str, version: int, status: dict[str, Any]) -> None:
@@ -170,17 +172,17 @@ class Statuses(_Thread):
 
 
 def administrator(kube: Kube) -> redis.Redis:
-    """Redis of the installation by its Service's address, as the operator sees it; a kill does not change that."""
+    """The installation's Redis, by its Service's address, which a kill does not change."""
     secret = kube("-n", "velodrome", "get", "secret", "velodrome-redis", "-o", "jsonpath={.data.password}")
     host = kube("-n", "velodrome", "get", "service", "velodrome-redis", "-o", "jsonpath={.spec.clusterIP}")
     return redis.Redis(host, password=base64.b64decode(secret).decode(), socket_timeout=5, socket_connect_timeout=5)
 
 
 def ranked(client: redis.Redis, uid: str, board: str, seconds: float = 60) -> dict[str, int]:
-    """How many values of a race rank each of its entries by accuracy, over all cohorts.
+    """The number of values by which each entry of a race is ranked for accuracy, over all cohorts.
 
     Raises:
-        VelodromeError: Redis did not answer for so many seconds.
+        VelodromeError: Redis did not answer in time.
     """
     end = time.monotonic() + seconds
     while True:
@@ -202,7 +204,7 @@ def _ranked(store: Store, uid: str, board: str) -> dict[str, int]:
 
 
 def left_in_redis(client: redis.Redis, races: set[str]) -> tuple[list[str], list[str]]:
-    """What is left of races that were deleted: keys that hold no results, and users.
+    """What is left of deleted races: keys without results, and users.
 
     Raises:
         redis.RedisError: Redis does not answer.

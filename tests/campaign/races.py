@@ -1,4 +1,4 @@
-"""The races of a campaign: short trials in real pods, as many races at once as were asked for, until it is enough."""
+"""The races of a campaign: short trials in real pods, with a given number of races at once."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from velodrome import keys
 
 NAMESPACE = "campaign"
 ENTRIES = ("one", "two")
-# Half a second to two and a half, by the seed alone; the result follows from the seed alone too.
+# Half a second to two and a half, which depends only on the seed, as does the result.
 _PROGRAM = """
 import time
 from velodrome import report
@@ -25,12 +25,12 @@ trial.result({"accuracy": 0.5 + trial.seed % 100 / 1000})
 
 
 def document(name: str, image: str, trials: int) -> dict[str, Any]:
-    """A race of two programs, each in a Job of its own."""
+    """A race of two programs, each in a Kubernetes Job of its own."""
     entries = [
         {"name": entry, "image": image, "command": ["python", "-c", f"# {entry}{_PROGRAM}"]} for entry in ENTRIES
     ]
-    # Pods may wait long for a node whose kubelet was killed, or for a runtime: that is no fault of the race.
-    # More disruptions than any campaign strikes: what is tried is that none costs an attempt.
+    # Pods may wait long for a node whose kubelet was killed, or for a runtime. That is not the race's fault.
+    # More disruptions than any campaign makes, because the campaign tests that none costs an attempt.
     execution = {"isolation": "None", "parallelism": 2, "startupDeadlineSeconds": 900, "maxDisruptions": 1000}
     found = race(name, entries=entries, trials={"repeats": trials // len(ENTRIES)}, execution=execution)
     found["metadata"]["namespace"] = NAMESPACE
@@ -38,7 +38,7 @@ def document(name: str, image: str, trials: int) -> dict[str, Any]:
 
 
 class Races:
-    """Applies races, and deletes those that have ended, as somebody would who watches them; both are in the history."""
+    """Applies races, and deletes those that have ended, as a person would. Both are in the history."""
 
     def __init__(self, kube: Kube, history: History, image: str, trials: int) -> None:
         self._kube, self._history = kube, history
@@ -52,7 +52,7 @@ class Races:
         """One more race.
 
         Raises:
-            ClusterError: the API server does not answer; nothing happened, or a later call finds it.
+            ClusterError: the API server does not answer. Nothing happened, or a later call finds the race.
         """
         name = f"race-{self._applied}"
         self._kube.apply(document(name, self._image, self._trials))
@@ -70,7 +70,7 @@ class Races:
 
 
 def left_objects(kube: Kube) -> list[str]:
-    """Objects of races that are still there, by kind and name; none when all races were deleted long enough ago."""
+    """Remaining objects of races, by kind and name; none some time after all races were deleted."""
     kinds = "benchmarkjobs,jobs,pods,secrets,configmaps,services"
     listed = json.loads(kube("-n", NAMESPACE, "get", kinds, "-o", "json"))["items"]
     return [
@@ -81,7 +81,7 @@ def left_objects(kube: Kube) -> list[str]:
 
 
 def cleared(kube: Kube) -> None:
-    """A namespace for the campaign that has nothing of an earlier one."""
+    """A namespace for the campaign without objects of an earlier one."""
     kube("delete", "namespace", NAMESPACE, "--ignore-not-found", "--wait=true", "--timeout=180s")
     try:
         kube("create", "namespace", NAMESPACE)

@@ -1,4 +1,4 @@
-"""One campaign from beginning to end: races are kept going while the schedule strikes, then all must end and go."""
+"""One whole campaign: races run while the schedule strikes; then all must end and be deleted."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from tests.campaign.history import History
 from tests.campaign.model import Fault, Summary, check, summary
 from tests.campaign.observers import Records, Statuses, left_in_redis, ranked
 from tests.campaign.races import Races, cleared, left_objects
+from tests.campaign.report import progress
 from tests.campaign.schedule import Stroke, schedule
 from tests.campaign.strikes import Striker, Undo, Unfinished
-from tests.campaign.telling import progress
 from tests.cluster.control import ClusterError
 from tests.e2e.conftest import Kube
 
 T = TypeVar("T")
 
-# How long a part of the cluster may be away because of a stroke before that is no stroke any more but a broken test.
+# How long a part of the cluster may be away after a stroke. If it is away longer, the test is broken.
 _PATIENCE_WITH_THE_CLUSTER = 240.0
 _STRAY_SECONDS = 300.0
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What a campaign is to do. `patience` is how long races may take to end after the last disturbance, in seconds."""
+    """Settings of a campaign. `patience` is how long races may take to end after the last disturbance, in seconds."""
 
     kills: int
     seed: int
@@ -44,7 +44,7 @@ class Wanted:
 
 @dataclass(slots=True)
 class _Pending:
-    """A stroke that is not over: what ends it, and when."""
+    """A stroke that is not over yet: how to end it, and when."""
 
     stroke: Stroke
     due: float
@@ -53,7 +53,7 @@ class _Pending:
 
 @dataclass
 class Campaign:
-    """`run` does it all once; what happened is in `history`."""
+    """`run` runs the campaign once, and notes what happened in `history`."""
 
     kube: Kube
     wanted: Wanted
@@ -63,22 +63,22 @@ class Campaign:
     _races_known: set[str] = field(default_factory=set)
 
     def run(self) -> tuple[Summary, list[Fault]]:
-        """Strikes, waits, clears up, and judges.
+        """Strikes, waits, cleans up, and judges.
 
         Raises:
-            ClusterError: the cluster itself did not come back.
+            ClusterError: the cluster did not come back.
         """
         wanted = self.wanted
         cleared(self.kube)
         self.history.note("start", seed=wanted.seed, kills=wanted.kills, races=wanted.races, trials=wanted.trials)
         self.races = Races(self.kube, self.history, wanted.image, wanted.trials)
         self.records = Records(self.kube, self.history)
-        with self.records.client:  # strays are looked for when nothing is noted any more
+        with self.records.client:  # look for strays after the last observation
             with self.records, Statuses(self.kube, self.history) as self.statuses:
                 try:
                     self._strike_all()
                 finally:
-                    self._end_all(time.monotonic() + 3600)  # whatever happened, the cluster is whole again
+                    self._end_all(time.monotonic() + 3600)  # make the cluster whole again, whatever happened
                 self.history.note("quiet")
                 self._await_races()
             self._look_for_strays()
@@ -102,13 +102,13 @@ class Campaign:
             self.say(f"{stands}; {stroke.way} of {stroke.part}")
 
     def _until_trials_run(self, striker: Striker) -> None:
-        """The first stroke falls when there is a runner to hit."""
+        """Waits until there is a runner, before the first stroke."""
         end = time.monotonic() + _PATIENCE_WITH_THE_CLUSTER
         while not striker.runs("runner") and time.monotonic() < end:
             time.sleep(0.5)
 
     def _one(self, striker: Striker, stroke: Stroke) -> None:
-        """Strikes; where nobody of the part is there just now, a little later."""
+        """Strikes. If the part has no target now, tries again a little later."""
         target, undo = "", None
         end = time.monotonic() + 30
         while not target and time.monotonic() < end:
@@ -122,7 +122,7 @@ class Campaign:
             self._pending.append(_Pending(stroke, time.monotonic() + stroke.lasts, undo))
 
     def _keep_going(self) -> None:
-        """Deletes races that have ended, as far as their results were seen, and applies others in their place."""
+        """Deletes ended races whose results were observed, and applies new ones in their place."""
         self._see()
         for uid, name in list(self.races.going.items()):
             if self.statuses.ended(uid) == "Complete":
@@ -143,7 +143,7 @@ class Campaign:
             self.statuses.known.add(uid)
 
     def _see_the_end(self, uid: str, name: str) -> None:
-        """Notes what a race that is Complete has in Redis, before it is deleted."""
+        """Notes the content of Redis for a Complete race before it is deleted."""
         end = time.monotonic() + _PATIENCE_WITH_THE_CLUSTER
         while True:
             self._end_due()
@@ -185,7 +185,7 @@ class Campaign:
         self.kube.cluster.up()
 
     def _persist(self, act: Callable[[], T]) -> T:
-        """Does what the API server may refuse while it, or etcd, is away: until it comes back."""
+        """Repeats a call to the API server until it succeeds, because the API server or etcd may be away."""
         end = time.monotonic() + _PATIENCE_WITH_THE_CLUSTER
         while True:
             try:
@@ -212,8 +212,8 @@ class Campaign:
             time.sleep(1)
 
     def _look_for_strays(self) -> None:
-        """What is left when the races are gone, after as long as sweeps and garbage collection may take."""
-        for uid in list(self.races.going):  # those that did not end
+        """Notes what is left of deleted races, after the time that sweeps and garbage collection may take."""
+        for uid in list(self.races.going):  # races that did not end
             self._persist(partial(self.races.delete, uid))
         end = time.monotonic() + _STRAY_SECONDS
         objects: Sequence[str]

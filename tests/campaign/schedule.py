@@ -1,7 +1,7 @@
-"""What is done to whom, and when: a schedule that follows from a seed alone. Pure.
+"""The schedule of strokes: what hits which part, and when. It depends only on a seed. Pure.
 
-Whom a stroke hits depends on what is there when it falls: `pick` chooses among those, so that a second campaign of the
-same seed does the same things in the same order, though not to pods of the same names.
+The target of a stroke depends on what exists at that time: `pick` chooses among the existing targets. So a second
+campaign with the same seed does the same things in the same order, but the pods have other names.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-# Parts that are pods of the installation or of a race, and how each is killed, with how often relative to the others.
-# `SIGKILL` ends the container's process; `delete` and `force` delete the pod, with its grace and without.
+# Parts that are pods of the installation or of a race: how each is killed, and its relative frequency.
+# `SIGKILL` ends the container's process. `delete` and `force` delete the pod, with and without its grace period.
 _PODS = {
     ("runner", "SIGKILL"): 14, ("runner", "delete"): 9, ("runner", "force"): 9, ("runner", "evict"): 6,
     ("operator", "SIGKILL"): 12, ("operator", "delete"): 6, ("operator", "force"): 10,
     ("redis", "SIGKILL"): 14, ("redis", "delete"): 3,
 }  # fmt: skip
-# Processes of the cluster itself: killed, and started again a little later.
+# Processes of the cluster itself. They are killed, and started again a little later.
 _PROCESSES = {
     ("kubelet", "SIGKILL"): 5, ("apiserver", "SIGKILL"): 3, ("etcd", "SIGKILL"): 2, ("containerd", "SIGKILL"): 3,
     ("controller-manager", "SIGKILL"): 3, ("scheduler", "SIGKILL"): 2, ("kube-proxy", "SIGKILL"): 1,
@@ -25,17 +25,17 @@ _PROCESSES = {
 KILLS = _PODS | _PROCESSES
 PROCESSES = tuple(part for part, _ in _PROCESSES)
 
-# `partition` drops every packet between two parts; `loss` drops three of ten, which TCP sends again: so it delays.
-# `clock` is a second operator whose clock is off and steps, behind proxies that delay what it says.
+# `partition` drops every packet between two parts. `loss` drops three of ten, which TCP sends again: that delays.
+# `clock` is a second operator with a wrong clock that steps, behind proxies that delay its requests.
 _LINKS = ("operator-redis", "operator-apiserver", "runner-redis")
 DISTURBANCES = {
     **{(link, "partition"): 2 for link in _LINKS},
     **{(link, "loss"): 2 for link in _LINKS},
     ("operator", "clock"): 3,
 }
-# One disturbance to so many kills.
+# The number of kills for each disturbance.
 _KILLS_TO_A_DISTURBANCE = 4
-# A short campaign has one of each of these before anything comes twice.
+# A short campaign has one of each of these before it repeats any.
 _FIRST = (
     ("runner", "SIGKILL"), ("operator", "SIGKILL"), ("redis", "SIGKILL"), ("runner", "force"), ("kubelet", "SIGKILL"),
     ("operator", "force"), ("runner", "delete"), ("apiserver", "SIGKILL"), ("runner", "evict"),
@@ -45,7 +45,7 @@ _FIRST = (
 
 @dataclass(frozen=True, slots=True)
 class Stroke:
-    """One kill or disturbance, `pause` seconds after the one before it, which `lasts` so many seconds."""
+    """One kill or disturbance, `pause` seconds after the previous one. It `lasts` this many seconds."""
 
     number: int
     part: str
@@ -57,7 +57,7 @@ class Stroke:
 
 
 def schedule(seed: int, kills: int, *, pause: float = 3.0) -> Iterator[Stroke]:
-    """So many kills, and disturbances between them; the same for the same arguments. `pause` is the mean."""
+    """This many kills, with disturbances between them. Equal arguments give equal schedules. `pause` is a mean."""
     luck = random.Random(seed)  # noqa: S311 - it opens nothing
     first = list(_FIRST)
     luck.shuffle(first)

@@ -1,6 +1,6 @@
-"""Carries out what the schedule says, on a real cluster: kills, deletions, nftables rules, an operator of another time.
+"""Carries out the schedule on a real cluster: kills, deletions, nftables rules, an operator with a wrong clock.
 
-Every process that is ended here is one of the test cluster's own, by the id that the cluster or its containerd tells.
+It only ends processes of the test cluster, by the ids that the cluster or its containerd reports.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Pod = dict[str, Any]
 
 _INSTALLED = {"operator": "app.kubernetes.io/component=operator", "redis": "app.kubernetes.io/component=redis"}
 _INDEX = "batch.kubernetes.io/job-completion-index"
-# An index fails at its third failure, and a runner that was killed may fail by itself as well: so each is hit once.
+# An index fails at its third failure, and a killed runner may also fail by itself. So each index is hit only once.
 COSTLY_HITS = 1
 _TABLE = "campaign"
 _FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1")
@@ -36,7 +36,7 @@ _STEPS = ("+10m", "-7m", "+2h", "-30s")
 
 
 class Striker:
-    """Strikes; each answers whom it hit, empty where nobody was there, and what is to be done when it is over."""
+    """Strikes. Each stroke returns its target (empty if there was none) and how to end the stroke."""
 
     def __init__(self, kube: Kube) -> None:
         self._kube = kube
@@ -44,7 +44,7 @@ class Striker:
         self._visited = False
 
     def strike(self, stroke: Stroke) -> tuple[str, Undo]:
-        """Does what a stroke says.
+        """Carries out a stroke.
 
         Raises:
             ClusterError: the API server does not answer.
@@ -89,7 +89,7 @@ class Striker:
         return pod
 
     def _pods(self, part: str) -> list[Pod]:
-        """Pods of a part that run, in the order of their names."""
+        """Running pods of a part, in the order of their names."""
         where = ("-n", "velodrome", "-l", _INSTALLED[part]) if part in _INSTALLED else ("-n", NAMESPACE)
         listed = json.loads(self._kube("get", "pods", *where, "-o", "json"))["items"]
         running = [
@@ -107,10 +107,11 @@ class Striker:
                 pid = self._pid(pod)
                 if pid is None:
                     return ""
-                with contextlib.suppress(ProcessLookupError):  # it ended meanwhile, by itself
+                with contextlib.suppress(ProcessLookupError):  # it has ended by itself meanwhile
                     os.kill(pid, signal.SIGKILL)
                 if pod["status"]["containerStatuses"][0].get("restartCount", 0):
-                    # The kubelet waits ever longer before it starts a container again; a new pod begins anew.
+                    # The kubelet waits longer each time before it restarts a container. A new pod starts without that
+                    # wait.
                     self._kube(*delete, "--grace-period=0", "--force")
             case "delete":
                 self._kube(*delete)
@@ -127,7 +128,7 @@ class Striker:
         return str(name)
 
     def _pid(self, pod: Pod) -> int | None:
-        """The process of a pod's container; None where it runs no more, or containerd does not answer."""
+        """The process of a pod's container; None if it no longer runs, or containerd does not answer."""
         lines = images.ctr(self._kube.cluster.at, "tasks", "ls", check=False).stdout.splitlines()[1:]
         found = {task: int(pid) for task, pid, state in (line.split() for line in lines) if state == "RUNNING"}
         return found.get(_id(pod))
@@ -135,9 +136,9 @@ class Striker:
     # -- the network ------------------------------------------------------------------------------------------------
 
     def _link(self, stroke: Stroke) -> tuple[str, Undo]:
-        """Drops packets between two parts, all or three of ten, in the network namespace of the pods of one of them."""
+        """Drops packets between two parts, all or three of ten, in the network namespace of one part's pods."""
         near, _, far = stroke.part.partition("-")
-        if near == "runner":  # every runner at once: the rule is in Redis' namespace, and spares the operator
+        if near == "runner":  # for every runner at once: the rule is in Redis' namespace, and leaves out the operator
             near, far = "redis", "runner"
         pod = next(iter(self._pods(near)), None)
         pid = self._pid(pod) if pod else None
@@ -153,15 +154,15 @@ class Striker:
         if said:
             if Path(f"/proc/{pid}").exists():
                 raise RuntimeError(f"nft does not take the rules: {said}")
-            return "", _nothing  # the pod ended meanwhile
+            return "", _nothing  # the pod has ended meanwhile
 
         def whole() -> None:
-            _nft(pid, f"delete table inet {_TABLE}\n")  # it may be gone with its pod
+            _nft(pid, f"delete table inet {_TABLE}\n")  # the rule may be gone with its pod
 
         return f"{pod['metadata']['name']} and {far}", whole
 
     def _far(self, part: str) -> tuple[str, str] | None:
-        """What tells packets from and to a part, for nft."""
+        """nft's expression for packets from and to a part."""
         if part == "apiserver":
             port = self._kube.cluster.at.port(6443)
             return f"tcp sport {{ 443, {port} }}", f"tcp dport {{ 443, {port} }}"
@@ -173,9 +174,9 @@ class Striker:
     # -- the clock --------------------------------------------------------------------------------------------------
 
     def _visitor(self, stroke: Stroke) -> tuple[str, Undo]:
-        """A second operator, beside the cluster, whose clock is off and whose requests are late; killed in the end.
+        """A second operator beside the cluster, with a wrong clock and late requests. It is killed in the end.
 
-        There is one at a time: it has addresses of its own.
+        Only one can run at a time, because its addresses are fixed.
         """
         if self._visited:
             return "", _nothing
@@ -200,7 +201,7 @@ class Striker:
 
 
 def _stepping(clock: Path, step: str, last: Undo) -> Undo:
-    """Steps the clock when it is asked first, and does the last thing when it is asked again."""
+    """Steps the clock at the first call, and runs the last action at the second call."""
     asked: list[None] = []
 
     def undo() -> None:
@@ -215,7 +216,7 @@ def _stepping(clock: Path, step: str, last: Undo) -> Undo:
 
 
 class Unfinished(Exception):
-    """A stroke has another half: it is to be undone again after as long as it lasted."""
+    """A stroke has a second half: end it again after the same time."""
 
 
 def _nothing() -> None:
@@ -228,13 +229,13 @@ def _id(pod: Pod) -> str:
 
 
 def _trial(pod: Pod) -> tuple[str, str]:
-    """The Job of a runner's pod, and its index there."""
+    """The Kubernetes Job of a runner's pod, and the pod's index there."""
     owners = pod["metadata"].get("ownerReferences") or [{}]
     return str(owners[0].get("uid", "")), str(pod["metadata"].get("labels", {}).get(_INDEX, ""))
 
 
 def _nft(pid: int, text: str) -> str:
-    """Has nft read rules inside the network namespace of a process; what it complains of, empty where it took them."""
+    """Lets nft read rules inside the network namespace of a process. Returns its complaint, empty on success."""
     line = ["nsenter", f"--net=/proc/{pid}/ns/net", "nft", "-f", "-"]
     done = subprocess.run(line, input=text, text=True, capture_output=True, check=False)
     return "" if done.returncode == 0 else done.stderr or f"exit code {done.returncode}"

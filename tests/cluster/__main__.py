@@ -15,7 +15,7 @@ from tests.cluster.parts import PARTS
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs one verb; 0 when it is done, 2 when it can't be."""
+    """Runs one verb. Returns 0 on success, and 2 if it is impossible."""
     parser = argparse.ArgumentParser(prog="python -m tests.cluster", description=__doc__)
     verbs = parser.add_subparsers(dest="verb", required=True)
     up = verbs.add_parser("up", help="build what is missing, start it, print the kubeconfig's path")

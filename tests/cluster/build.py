@@ -1,4 +1,4 @@
-"""Builds the programs of the test cluster, once: Debian's packages and Go modules, at pinned versions."""
+"""Builds the programs of the test cluster once, from Debian's packages and Go modules at pinned versions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PACKAGES = (
 KUBERNETES_PROGRAMS = (
     "kube-apiserver", "kubectl", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy",
 )  # fmt: skip
-# Modules without replace directives, which `go install` takes as they are.
+# Modules without replace directives, which `go install` accepts directly.
 INSTALLED = {
     "coredns": "github.com/coredns/coredns@v1.15.0",
     "crane": "github.com/google/go-containerregistry/cmd/crane@v0.22.1",
@@ -29,14 +29,14 @@ KWOK = {"kwok": "sigs.k8s.io/kwok/cmd/kwok@v0.8.0"}
 
 
 class BuildError(Exception):
-    """Something that building needs is not on this machine; the message says how to get it."""
+    """The build needs something that this machine lacks. The message says how to get it."""
 
 
 def build(at: Layout, *, api_only: bool = False) -> None:
-    """Makes whatever is missing. `api_only` leaves out what runs pods: etcd, the API server and kubectl remain.
+    """Makes the missing programs. `api_only` makes only etcd, the API server and kubectl, which can't run pods.
 
     Raises:
-        BuildError: no Go, or not root and packages are missing.
+        BuildError: Go is missing, or packages are missing and only root may install them.
     """
     go = _go()
     at.bin.mkdir(parents=True, exist_ok=True)
@@ -50,10 +50,10 @@ def build(at: Layout, *, api_only: bool = False) -> None:
 
 
 def build_simulation(at: Layout) -> None:
-    """Makes what a cluster of simulated nodes lacks: no containers are run, so root is not needed.
+    """Makes the missing programs of a cluster with simulated nodes. It runs no containers, so it needs no root.
 
     Raises:
-        BuildError: no Go, or OpenSSL is missing and only root may install it.
+        BuildError: Go is missing, or OpenSSL is missing and only root may install it.
     """
     go = _go()
     at.bin.mkdir(parents=True, exist_ok=True)
@@ -67,7 +67,7 @@ def build_simulation(at: Layout) -> None:
 
 @dataclass(frozen=True, slots=True)
 class BuildStep:
-    """A part of the test cluster that is made once: what for, in about how many minutes, and whether it is there."""
+    """One part of the test cluster: its purpose, about how many minutes it takes, and whether it exists."""
 
     name: str
     purpose: str
@@ -75,8 +75,8 @@ class BuildStep:
     done: bool
 
 
-# What each is for, and how many minutes it takes on four cores with nothing cached; the first of Kubernetes' programs
-# compiles what the others share.
+# The purpose of each, and the minutes that it takes on four cores without caches. The first of Kubernetes' programs
+# also compiles what the others share.
 _PURPOSES = {
     "etcd": ("keeps the API server's objects", 1.0),
     "kube-apiserver": ("the API server", 4.0),
@@ -94,7 +94,7 @@ _PURPOSES = {
 def steps(
     at: Layout, packages: Sequence[str], kubernetes: Sequence[str], modules: Mapping[str, str]
 ) -> list[BuildStep]:
-    """All that the cluster is made of, in the order in which it is made."""
+    """All parts of the cluster, in the order in which they are made."""
     programs = ["etcd", *kubernetes, *modules]
     missing = lacking(packages)
     debian = BuildStep("Debian's packages", ", ".join(missing or packages), 1.0, done=not missing)
@@ -102,7 +102,7 @@ def steps(
 
 
 def announcement(at: Layout, planned: Sequence[BuildStep]) -> str:
-    """What will be made now, what each part does, and about how long it takes; empty where all is there."""
+    """The parts that will be made now, with their purpose and about how long each takes; empty if all exist."""
     left = [step for step in planned if not step.done]
     if not left:
         return ""
@@ -120,13 +120,13 @@ def announcement(at: Layout, planned: Sequence[BuildStep]) -> str:
 
 
 def announce(at: Layout, planned: Sequence[BuildStep]) -> None:
-    """Says so, where anything is to be made."""
+    """Prints the announcement, if anything will be made."""
     if text := announcement(at, planned):
         commands.tell(text)
 
 
 def _install_modules(at: Layout, go: str, modules: Mapping[str, str]) -> None:
-    """Makes the programs that are missing, by name, from their modules."""
+    """Makes the missing programs, by name, from their modules."""
     for program, module in modules.items():
         if not (at.bin / program).exists():
             commands.tell(f"building {program}")
@@ -162,10 +162,10 @@ def _environment() -> dict[str, str]:
 
 
 def install(packages: tuple[str, ...]) -> None:
-    """Sees to it that Debian's packages are there.
+    """Installs the missing ones of Debian's packages.
 
     Raises:
-        BuildError: some are missing and only root may install them, or this is no Debian.
+        BuildError: some are missing and only root may install them, or this is not Debian.
         CommandFailed: apt-get failed, or another program kept it locked.
     """
     missing = lacking(packages)
@@ -179,10 +179,10 @@ def install(packages: tuple[str, ...]) -> None:
 
 
 def lacking(packages: Sequence[str]) -> list[str]:
-    """Those of Debian's packages that are not installed.
+    """The Debian packages that are not installed.
 
     Raises:
-        BuildError: this is no Debian.
+        BuildError: this is not Debian.
     """
     if shutil.which("dpkg-query") is None:
         raise BuildError(f"this machine has no dpkg: install {', '.join(packages)} by other means, or use Debian")

@@ -1,4 +1,4 @@
-"""Programs that the test cluster runs to be made: patient with apt's locks, and every failure is a sentence."""
+"""Runs the programs that build the test cluster. Waits for apt's locks, and reports each failure in a sentence."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-# What apt-get and dpkg say while another program of theirs is at work.
+# The messages of apt-get and dpkg while another program holds their lock.
 _LOCKED = ("Could not get lock", "Unable to lock", "Unable to acquire the dpkg", "is locked by another process")
 PATIENCE_SECONDS = 900.0
 _LOOK_SECONDS = 3.0
@@ -18,19 +18,19 @@ Say = Callable[[str], None]
 
 
 def tell(text: str) -> None:
-    """Writes a line now, though it may go to a pipe."""
+    """Writes a line at once, even to a pipe."""
     print(text, flush=True)
 
 
 class CommandFailed(RuntimeError):
-    """A program failed or is not there; the message is a sentence for whoever started all this."""
+    """A program failed or is missing. The message is a sentence for the person who started the build."""
 
 
 def run(line: Sequence[str], *, cwd: Path | None = None, environment: Mapping[str, str] | None = None) -> None:
-    """Runs a program to its end; what it says is seen as it comes.
+    """Runs a program to its end, and shows its output at once.
 
     Raises:
-        CommandFailed: it failed, or is not on this machine.
+        CommandFailed: it failed, or is missing on this machine.
     """
     try:
         done = subprocess.run(line, cwd=cwd, env=environment, check=False)
@@ -41,15 +41,15 @@ def run(line: Sequence[str], *, cwd: Path | None = None, environment: Mapping[st
 
 
 def failure(line: Sequence[str], code: int) -> str:
-    """How a program ended, in words."""
+    """A sentence on how a program ended."""
     how = f"ended with exit code {code}" if code >= 0 else f"was killed by signal {-code}"
     return f"`{shlex.join(map(str, line))}` {how}"
 
 
 def apt_get(*arguments: str, patience: float = PATIENCE_SECONDS, look: float = _LOOK_SECONDS, say: Say = tell) -> None:
-    """Runs apt-get; while another program holds apt's or dpkg's lock it says which, and tries again.
+    """Runs apt-get. While another program holds apt's or dpkg's lock, it names that program and tries again.
 
-    apt's own DPkg::Lock::Timeout is of no help here: it leaves out the lock of `apt-get update`.
+    apt's own DPkg::Lock::Timeout does not help here, because it ignores the lock of `apt-get update`.
 
     Raises:
         CommandFailed: it failed for another reason, or the lock was held for all of `patience`, in seconds.
@@ -78,6 +78,6 @@ def apt_get(*arguments: str, patience: float = PATIENCE_SECONDS, look: float = _
 
 
 def lock_held(words: str) -> str | None:
-    """Apt's own sentence on the lock that it could not get, with who holds it; None where no lock is the trouble."""
+    """Apt's own sentence on the lock that it could not get, with its holder; None if the problem is another."""
     found = [line for line in words.splitlines() if any(sign in line for sign in _LOCKED)]
     return found[0].removeprefix("E: ").removeprefix("W: ").strip(" .") if found else None

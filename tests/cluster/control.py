@@ -1,4 +1,4 @@
-"""Starts, kills and stops the parts of the test cluster. Every process it ends is one whose id it wrote down itself."""
+"""Starts, kills and stops the parts of the test cluster. It only ends processes whose ids it wrote down itself."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.cluster.parts import CONTROL_PLANE, WORKERS, command, settings
 
 
 class ClusterError(Exception):
-    """The cluster can't do what was asked; the message says where to look."""
+    """The cluster can't do this. The message says where to look."""
 
 
 class Cluster:
@@ -28,14 +28,14 @@ class Cluster:
 
     @property
     def has_volumes(self) -> bool:
-        """Whether it provides volumes by itself; this one has none but those that a test makes."""
+        """Whether it provides volumes by itself. This one has only the volumes that a test makes."""
         return False
 
     def build(self, *, api_only: bool = False) -> None:
-        """Makes the programs that are missing: some minutes at first, nothing after.
+        """Makes the missing programs. That takes some minutes the first time, and no time later.
 
         Raises:
-            BuildError: no Go, or packages are missing and only root may install them.
+            BuildError: Go is missing, or packages are missing and only root may install them.
         """
         build(self.at, api_only=api_only)
 
@@ -44,13 +44,13 @@ class Cluster:
         return recipes.load_all(self.at)
 
     def load_image(self, component: str) -> str:
-        """One image by digest: a component's, or that of an example with a program of its own."""
+        """One image by digest: that of a component, or of an example with its own program."""
         return recipes.load(self.at, component)
 
     # -- one part ---------------------------------------------------------------------------------------------------
 
     def pid(self, part: str) -> int | None:
-        """The id of a part's running process, if it is still the process that was started."""
+        """The id of a part's running process, if it is still the started one."""
         note = self.at.pids / part
         if not note.exists():
             return None
@@ -63,7 +63,8 @@ class Cluster:
             return
         note = self.at.pids / part
         note.unlink(missing_ok=True)
-        # The part outlives this program and is nobody's child: a shell writes down its id and becomes it.
+        # The part must outlive this program and have no parent: a shell writes down its own id and then becomes the
+        # part.
         script = f'echo $$ > "{note}.new"; mv "{note}.new" "{note}"; exec "$@"'
         with (self.at.logs / part).open("ab") as log:
             subprocess.run(
@@ -76,7 +77,7 @@ class Cluster:
         note.write_text(f"{pid} {_start_time(pid)}")
 
     def kill(self, part: str, number: int = signal.SIGKILL) -> None:
-        """Ends a part; its data stay, so that `start` brings it back as a restart would."""
+        """Ends a part and keeps its data, so that a later `start` is like a restart."""
         pid = self.pid(part)
         if pid is None:
             return
@@ -92,10 +93,10 @@ class Cluster:
     # -- the whole --------------------------------------------------------------------------------------------------
 
     def up(self, *, api_only: bool = False) -> Path:
-        """Starts what is not running and waits until it is ready; returns the kubeconfig's path. Idempotent.
+        """Starts the missing parts and waits until they are ready. Returns the kubeconfig's path. Idempotent.
 
         Raises:
-            ClusterError: a part did not become ready; its log is named.
+            ClusterError: a part did not become ready; the message names its log.
         """
         missing = [name for name in ("etcd", "kube-apiserver", "kubectl") if not (self.at.bin / name).exists()]
         if missing:
@@ -109,10 +110,10 @@ class Cluster:
         return self.at.kubeconfig
 
     def down(self) -> None:
-        """Stops everything, removes its containers, mounts and network, and forgets its data.
+        """Stops everything, and removes its containers, mounts, network and data.
 
-        The network and containerd's socket are the node's, and there is one node on a machine: a cluster that never
-        started one leaves them to the cluster that did.
+        The network and containerd's socket belong to the node, and a machine has one node. A cluster that never started
+        a node leaves them to the cluster that did.
         """
         had_node = (self.at.pids / "containerd").exists()
         for part in reversed(WORKERS):
@@ -130,7 +131,7 @@ class Cluster:
             shutil.rmtree(self.at.socket.parent, ignore_errors=True)
 
     def kubectl(self, *arguments: str, stdin: str | None = None, check: bool = True) -> str:
-        """What kubectl prints.
+        """The output of kubectl.
 
         Raises:
             ClusterError: it failed, and `check` is set.
@@ -182,11 +183,11 @@ class Cluster:
             if time.monotonic() > deadline:
                 raise ClusterError(f"{part} is not ready after {seconds:.0f} s: see {self.at.logs / part}")
             time.sleep(0.3)
-            self.start(part)  # an earlier one may have held the port for a moment
+            self.start(part)  # an earlier process may have held the port for a moment
 
 
 def _start_time(pid: int) -> str | None:
-    """The kernel's start time of a process, which tells it from a later one of the same id; None if it is gone."""
+    """The kernel's start time of a process, to distinguish it from a later one with its id; None if it is gone."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except FileNotFoundError:

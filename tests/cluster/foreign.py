@@ -1,6 +1,6 @@
-"""Clusters that this package did not build: the one that KUBECONFIG names, or kind where Docker and kind are there.
+"""Clusters that this package did not build: the one that KUBECONFIG names, or kind if Docker and kind exist.
 
-Nothing of such a cluster is started, killed or stopped by a test; a test that has to is skipped.
+Tests start, kill and stop nothing of such a cluster. A test that needs that is skipped.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def choose() -> Cluster:
 
 
 class Foreign(Cluster):
-    """A cluster that somebody runs. Its images are those of VELODROME_IMAGES: `operator=NAME@sha256:…,runner=…`."""
+    """A cluster that somebody else runs. VELODROME_IMAGES names its images: `operator=NAME@sha256:…,runner=…`."""
 
     def __init__(self, kubeconfig: Path) -> None:
         super().__init__(Layout(Path(tempfile.mkdtemp(prefix="velodrome-cluster-"))))
@@ -52,10 +52,10 @@ class Foreign(Cluster):
         return True
 
     def build(self, *, api_only: bool = False) -> None:
-        """Nothing is to be built."""
+        """Builds nothing."""
 
     def up(self, *, api_only: bool = False) -> Path:
-        """Checks that it answers."""
+        """Checks that the cluster answers."""
         self.kubectl("get", "--raw", "/readyz")
         return self.at.kubeconfig
 
@@ -76,7 +76,7 @@ class Foreign(Cluster):
         pytest.skip(f"{part} of this cluster is not the test's to kill")
 
     def load_image(self, component: str) -> str:
-        """The image that VELODROME_IMAGES names; skips the test where it names none."""
+        """The image that VELODROME_IMAGES names; skips the test if it names none."""
         found = _named().get(component)
         if found is None:
             pytest.skip(f"{ENV_IMAGES} names no image for {component}")
@@ -99,7 +99,7 @@ class Foreign(Cluster):
 
 
 class Kind(Foreign):
-    """A cluster of kind's, made at first and kept; `kind delete cluster --name velodrome-tests` removes it."""
+    """A cluster of kind, made at the first use and kept; `kind delete cluster --name velodrome-tests` removes it."""
 
     def __init__(self) -> None:
         kubeconfig = Path(tempfile.mkdtemp(prefix="velodrome-kind-")) / "kubeconfig"
@@ -109,7 +109,7 @@ class Kind(Foreign):
         super().__init__(kubeconfig)
 
     def load_images(self) -> dict[str, str]:
-        """Builds each image with Docker and imports it into the node under a name by digest, which pods can pin."""
+        """Builds each image with Docker and imports it into the node, under a name with digest that pods can pin."""
         return {component: self.load_image(component) for component in COMPONENTS}
 
     def load_image(self, component: str) -> str:

@@ -1,4 +1,4 @@
-"""Images in the test cluster's containerd: imported from archives, known by digest, so that pods can pin them."""
+"""Imports images from archives into the test cluster's containerd, under their digests, so that pods can pin them."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ def ctr(at: Layout, *arguments: str, check: bool = True) -> subprocess.Completed
 
 
 def load(at: Layout, archive: Path) -> dict[str, str]:
-    """Imports an OCI or docker archive; returns each image's name with its digest, `name@sha256:…`, by its tag.
+    """Imports an OCI or docker archive. Returns each image's name with its digest, `name@sha256:…`, by its tag.
 
-    A pod that pins a digest starts from a local image only if containerd knows the image by that name too, so each is
-    tagged with it.
+    A pod that pins a digest starts from a local image only if containerd also has the image under that name. So each
+    image gets it as a tag.
     """
     ctr(at, "images", "import", "--all-platforms", str(archive))
     pinned = {}
@@ -43,7 +43,7 @@ def load(at: Layout, archive: Path) -> dict[str, str]:
 
 
 def pinned(at: Layout, name: str) -> str | None:
-    """The reference by digest of an image that is loaded already; None where it is not."""
+    """The reference by digest of a loaded image; None if it is not loaded."""
     for line in ctr(at, "images", "ls").stdout.splitlines()[1:]:
         found, _, digest = line.split()[:3]
         if found == name:
@@ -52,7 +52,7 @@ def pinned(at: Layout, name: str) -> str | None:
 
 
 def load_pause(at: Layout) -> None:
-    """The sandbox image: one program that sleeps."""
+    """Loads the sandbox image: one program that sleeps."""
     if PAUSE in ctr(at, "images", "ls", "-q").stdout.split():
         return
     busybox = shutil.which("busybox")
@@ -61,12 +61,12 @@ def load_pause(at: Layout) -> None:
     archive = at.run / "pause.tar"
     archive.write_bytes(pause_archive(Path(busybox).read_bytes()))
     load(at, archive)
-    # A kubelet that runs short of disk would remove it: no pod uses it in the kubelet's eyes.
+    # A kubelet that is short of disk would remove it, because the kubelet sees no pod that uses it.
     ctr(at, "images", "label", PAUSE, "io.cri-containerd.pinned=pinned")
 
 
 def pause_archive(program: bytes) -> bytes:
-    """An OCI archive of an image with busybox as its only file, that sleeps for ever."""
+    """An OCI archive of an image that sleeps forever, with busybox as its only file."""
     layer = _tar({"bin/busybox": program}, links={"bin/sleep": "busybox", "bin/sh": "busybox"})
     config = json.dumps(
         {

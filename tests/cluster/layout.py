@@ -1,4 +1,4 @@
-"""Where the test cluster keeps its files, and which versions it is made of."""
+"""The test cluster's folders, ports and versions."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ SOURCES = Path(__file__).parent / "modules"
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """`bin` outlives the cluster; everything below `run` goes when it is taken down.
+    """`bin` outlives the cluster. Everything below `run` is removed with it.
 
-    Clusters of different `name` and `offset` share the programs and run beside one another: `offset` is added to every
-    port that a part of it listens on.
+    Clusters with different `name` and `offset` share the programs and can run at the same time. `offset` is added to
+    every port that a part listens on.
     """
 
     home: Path
@@ -29,7 +29,7 @@ class Layout:
 
     @classmethod
     def default(cls) -> Layout:
-        """$VELODROME_CLUSTER_HOME, else a folder of the user's cache."""
+        """The layout in $VELODROME_CLUSTER_HOME, else in a folder of the user's cache."""
         home = os.environ.get("VELODROME_CLUSTER_HOME") or Path.home() / ".cache/velodrome-cluster"
         return cls(Path(home))
 
@@ -46,7 +46,7 @@ class Layout:
         return self.home / self.name
 
     def port(self, usual: int) -> int:
-        """Where this cluster listens instead of the usual port."""
+        """The port of this cluster instead of the usual one."""
         return usual + self.offset
 
     @property
@@ -72,7 +72,7 @@ class Layout:
 
     @property
     def socket(self) -> Path:
-        """containerd's; a Unix socket's path may have 107 bytes."""
+        """containerd's socket. A Unix socket's path may have at most 107 bytes."""
         return Path("/run/velodrome-cluster/containerd.sock")
 
     @property

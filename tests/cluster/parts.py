@@ -1,4 +1,4 @@
-"""The processes of the test cluster: which they are, how each is started, which files each reads. Pure."""
+"""The processes of the test cluster, their command lines, and the files that they read. Pure."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import json
 
 from tests.cluster.layout import API_SERVICE, GATEWAY, NODE, POD_CIDR, SERVICE_CIDR, Layout
 
-# In the order in which they start; they stop in the opposite one.
+# In the order of their start. They stop in the reverse order.
 CONTROL_PLANE = ("etcd", "apiserver")
 WORKERS = ("containerd", "controller-manager", "scheduler", "kubelet", "kube-proxy", "coredns")
 PARTS = (*CONTROL_PLANE, *WORKERS)
-# What runs pods that are only pretended, instead of the WORKERS: see tests.cluster.simulated.
+# Simulates the running of pods, in place of the WORKERS: see tests.cluster.simulated.
 SIMULATION = ("controller-manager", "scheduler", "kwok")
 SIMULATED_NODE = "velodrome.test/simulated"  # annotation of the nodes that kwok plays
 
@@ -85,7 +85,7 @@ def command(part: str, at: Layout) -> list[str]:
 
 
 def settings(at: Layout) -> dict[str, str]:
-    """The files that the parts read, by path below `run`. JSON is YAML, so kubelet's and kube-proxy's are JSON."""
+    """The files that the parts read, by path below `run`. Those of kubelet and kube-proxy are JSON, which is YAML."""
     run = at.run
     network = {
         "cniVersion": "0.4.0",
@@ -113,7 +113,7 @@ def settings(at: Layout) -> dict[str, str]:
         "authorization": {"mode": "Webhook"},
         "containerRuntimeEndpoint": f"unix://{at.socket}",
         "cgroupDriver": "cgroupfs",
-        "failCgroupV1": False,  # some kernels still have the first hierarchy only
+        "failCgroupV1": False,  # some kernels have only version 1 of control groups
         "failSwapOn": False,
         "clusterDomain": "cluster.local",
         "clusterDNS": [GATEWAY],

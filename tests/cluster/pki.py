@@ -11,7 +11,7 @@ from tests.cluster.parts import CERTIFICATES, CLIENTS
 
 
 def issue_all(at: Layout) -> None:
-    """Makes whatever does not exist yet; the authority's certificate is the last file of its kind to appear."""
+    """Makes the missing files. The authority's certificate appears last of its kind."""
     if not (at.pki / "ca.crt").exists():
         _openssl(at, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "ca.key", "-out", "ca.crt",
                  "-days", "365", "-subj", "/CN=velodrome-tests",

@@ -1,7 +1,7 @@
-"""The project's own images for the test cluster, from its Dockerfiles: buildah instead of Docker, Debian as the base.
+"""Builds the project's images for the test cluster from its Dockerfiles, with buildah, on a base of Debian.
 
-Each is built when its sources, its Dockerfile or the lock changed, and kept as an archive named after their digest. The
-base is made by debootstrap, since no registry need be at hand.
+An image is built when its sources, its Dockerfile or the lock changed, and kept as an archive named after their digest.
+debootstrap makes the base, so that no registry is needed.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ COMPONENTS = ("operator", "runner", "leaderboard", "redis")
 
 
 def load_all(at: Layout) -> dict[str, str]:
-    """Builds what changed and loads it; the reference pinned by digest of each component's image."""
+    """Builds and loads what changed. Returns the reference by digest of each component's image."""
     return {component: load(at, component) for component in COMPONENTS}
 
 
@@ -61,14 +61,14 @@ def load(at: Layout, component: str) -> str:
 
 
 def dockerfile(component: str) -> tuple[str, ...]:
-    """The options of a build that name its Dockerfile: a component's of the installation, or that of the examples."""
+    """The build options that name the Dockerfile: that of a component, or that of the examples."""
     if (ROOT / f"deploy/images/{component}.Dockerfile").is_file():
         return "--file", f"deploy/images/{component}.Dockerfile"
     return "--file", "deploy/examples/Dockerfile", "--build-arg", f"PROGRAM={component}"
 
 
 def _key(component: str) -> str:
-    """A digest of everything that the image is made from."""
+    """A digest of all sources of the image."""
     found = hashlib.sha256()
     files = [ROOT / dockerfile(component)[1], ROOT / "tools/uv.txt"]
     if _SOURCES[component]:

@@ -1,7 +1,7 @@
-"""A control plane of its own whose nodes are played by kwok: pods start and succeed, and nothing runs in them.
+"""A separate control plane with nodes that kwok simulates: pods start and succeed, and nothing runs in them.
 
-For measuring what the operator and Kubernetes' controllers do, a thousand pods at a time. It runs beside the cluster of
-`python -m tests.cluster up`, on other ports and in another folder, and needs neither root nor a container runtime.
+It measures the operator and Kubernetes' controllers with a thousand pods at a time. It runs beside the cluster of
+`python -m tests.cluster up`, on other ports and in another folder. It needs no root and no container runtime.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tests.cluster.control import Cluster
 from tests.cluster.layout import Layout
 from tests.cluster.parts import CONTROL_PLANE, SIMULATED_NODE, SIMULATION
 
-# Pods that stay apart from one another by `isolation: Node` are no matter here; these take a thousand at once.
+# `isolation: Node` is not used here, so one node can take a thousand pods at once.
 NODES = 10
 PODS_PER_NODE = 250
 TRIAL_SECONDS = 1
@@ -26,20 +26,20 @@ _NOW = "{{ Now | Quote }}"
 
 
 class SimulatedCluster(Cluster):
-    """etcd, an API server, the controllers, the scheduler, and nodes that kwok plays.
+    """etcd, an API server, the controllers, the scheduler, and nodes that kwok simulates.
 
-    Those of different `name` and `offset` do not disturb one another.
+    Clusters with different `name` and `offset` do not disturb each other.
     """
 
     def __init__(self, name: str = "simulated", offset: int = 1000) -> None:
         super().__init__(Layout(Layout.default().home, name, offset))
 
     def build(self, *, api_only: bool = False) -> None:
-        """Makes the programs that are missing."""
+        """Makes the missing programs."""
         build_simulation(self.at)
 
     def up(self, *, api_only: bool = False) -> Path:
-        """Starts it and waits until pods can run; returns the kubeconfig's path."""
+        """Starts the cluster and waits until pods can run. Returns the kubeconfig's path."""
         super().up(api_only=True)
         if api_only:
             return self.at.kubeconfig
@@ -55,14 +55,14 @@ class SimulatedCluster(Cluster):
         return self.at.kubeconfig
 
     def down(self) -> None:
-        """Stops everything and forgets its data; the other cluster is not touched."""
+        """Stops everything and removes its data. Does not touch the other cluster."""
         for part in (*reversed(SIMULATION), *reversed(CONTROL_PLANE)):
             self.kill(part, signal.SIGTERM)
         shutil.rmtree(self.at.run, ignore_errors=True)
 
 
 def _schedulable(nodes: list[dict[str, Any]]) -> bool:
-    """Whether all nodes are ready and no controller has a taint on them any more."""
+    """Whether all nodes are ready and have no more taints of a controller."""
     return len(nodes) == NODES and all(
         not node["spec"].get("taints")
         and any(one["type"] == "Ready" and one["status"] == "True" for one in node["status"].get("conditions", ()))
@@ -71,7 +71,7 @@ def _schedulable(nodes: list[dict[str, Any]]) -> bool:
 
 
 def stages() -> list[dict[str, Any]]:
-    """What kwok does: a node becomes ready, a pod runs as soon as it is bound and has succeeded a second later."""
+    """kwok's stages: a node becomes ready; a pod runs as soon as it is bound, and succeeds a second later."""
     container = "{name: {{ $c.name | Quote }}, image: {{ $c.image | Quote }}, imageID: simulated, restartCount: 0, "
     each = "{{ range $c := .spec.containers }}- " + container
     conditions = "".join(

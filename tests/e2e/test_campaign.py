@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.campaign.report import table
 from tests.campaign.run import Wanted, campaign
-from tests.campaign.telling import table
 from tests.e2e.conftest import Kube
 
 KILLS = 12

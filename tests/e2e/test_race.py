@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from functools import partial
 from typing import Any
@@ -108,22 +109,31 @@ def test_the_time_to_live_deletes_the_object(kube: Kube, name: str) -> None:
     kube.wait("it to finish and to go", lambda: not kube.get("bmj", name), 240)
 
 
+OPERATORS = ("-n", "velodrome", "pods", "-l", "app.kubernetes.io/component=operator")
+
+
+def ready_operators(kube: Kube) -> set[str]:
+    """The uids of the operator's pods that are ready."""
+    return {
+        pod["metadata"]["uid"]
+        for pod in json.loads(kube("get", *OPERATORS, "-o", "json"))["items"]
+        if any(container["ready"] for container in pod["status"].get("containerStatuses", ()))
+    }
+
+
+def kill_operator(kube: Kube) -> None:
+    """Kills it, and returns when another one is ready."""
+    killed = ready_operators(kube)
+    kube("delete", *OPERATORS, "--grace-period=0", "--force")
+    kube.wait("another operator to be ready", lambda: ready_operators(kube) - killed)
+
+
 @pytest.mark.smoke
 def test_the_operator_killed_in_a_race_loses_and_repeats_nothing(kube: Kube, name: str) -> None:
     kube.apply(race(name, trials={"repeats": 3}))
     kube.wait("a pod to run", lambda: [p for p in pods(kube, name) if p["status"]["phase"] == "Running"])
     for _ in range(2):
-        kube(
-            "-n",
-            "velodrome",
-            "delete",
-            "pod",
-            "-l",
-            "app.kubernetes.io/component=operator",
-            "--grace-period=0",
-            "--force",
-        )
-        time.sleep(6)
+        kill_operator(kube)
     kube("wait", "--for=condition=Complete", f"bmj/{name}", "--timeout=300s")
     assert kube.get("bmj", name)["status"]["trials"]["succeeded"] == 6
     assert all(entry["objectives"][0]["samples"] == 3 for entry in results(kube, name))

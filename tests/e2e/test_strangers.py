@@ -28,7 +28,7 @@ from tests.monitors import unused_port
 from tests.owned import by_job, by_parent
 from velodrome import keys
 from velodrome.direct import open_directly
-from velodrome_operator.race import Race
+from velodrome_operator.races import Race
 
 pytestmark = pytest.mark.smoke
 TEAM, OTHERS = "strangers", "strangers-others"

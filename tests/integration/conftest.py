@@ -70,13 +70,21 @@ class RedisServer:
     folder: Path
     options: tuple[str, ...] = ()
     process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
+    clients: list[redis.Redis] = field(default_factory=list, repr=False)
 
     @property
     def url(self) -> str:
         return f"unix://{self.folder}/redis.sock"
 
     def client(self, database: int = 0) -> redis.Redis:
-        return redis.Redis.from_url(self.url, db=database)
+        """A client that is closed at the end of the test, if not before."""
+        made = redis.Redis.from_url(self.url, db=database)
+        self.clients.append(made)
+        return made
+
+    def close_clients(self) -> None:
+        while self.clients:
+            self.clients.pop().close()
 
     def contents(self, database: int = 0) -> dict[bytes, object]:
         """All that a database holds, by key."""
@@ -119,6 +127,7 @@ class RedisServer:
 
     def stop(self) -> None:
         """Ends the server, by force if it can't save what it was told to save."""
+        self.close_clients()
         if self.process is not None and self.process.poll() is None:
             self.process.terminate()
             try:
@@ -153,7 +162,7 @@ def _shared_redis(redis_binary: str, _short_folder: Path) -> Iterator[RedisServe
 
 
 @pytest.fixture
-def redis_server(_shared_redis: RedisServer) -> RedisServer:
+def redis_server(_shared_redis: RedisServer) -> Iterator[RedisServer]:
     """A running server of each kind, empty. Tests share it: one that breaks it takes `start_redis` instead."""
     with contextlib.closing(_shared_redis.client()) as client:
         client.flushall()
@@ -161,7 +170,8 @@ def redis_server(_shared_redis: RedisServer) -> RedisServer:
         for user in client.execute_command("ACL", "USERS"):  # flushing leaves them
             if user != b"default":
                 client.execute_command("ACL", "DELUSER", user)
-    return _shared_redis
+    yield _shared_redis
+    _shared_redis.close_clients()
 
 
 @pytest.fixture

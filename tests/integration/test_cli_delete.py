@@ -24,7 +24,7 @@ from velodrome.machine.processes.lock import lock_job
 from velodrome.machine.redis.server import OwnRedis
 from velodrome.results.marks import Baseline
 from velodrome.results.records import Progress
-from velodrome.store import Store, open_store
+from velodrome.store import Store, export_lines, open_store
 
 if TYPE_CHECKING:
     from tests.integration.conftest import Race, RedisServer
@@ -63,7 +63,7 @@ def uids(store: Store) -> list[str]:
 def test_a_job_goes_with_what_it_frees_told_and_an_export_that_brings_it_back(
     velodrome: Command, store: Store, races: list[Race], tmp_path: Path
 ) -> None:
-    before, file = list(store.export_lines()), tmp_path / "gone.jsonl"
+    before, file = list(export_lines(store)), tmp_path / "gone.jsonl"
 
     done = velodrome("delete", "job", "night-3", "--yes", "--export", str(file))
 
@@ -71,7 +71,7 @@ def test_a_job_goes_with_what_it_frees_told_and_an_export_that_brings_it_back(
     assert "job night-3 (c) of board digits: 1 job, 4 results, 0 marks; about " in done.output
     assert uids(store) == ["a", "b", "d"]
     assert velodrome("import", str(file)).exit_code == 0
-    assert list(store.export_lines()) == before
+    assert list(export_lines(store)) == before
 
 
 def test_an_entry_and_a_board_go(velodrome: Command, store: Store, races: list[Race]) -> None:
@@ -108,13 +108,13 @@ def test_what_cannot_be_deleted_is_refused_with_the_fix(
     progress = Progress(job_uid="d", index=0, attempt="a9", phase="Training", at=datetime.now(UTC))
     with closing(store._redis._client) as client:  # as of a race that began again
         client.hset(f"velodrome:job:{other.uid}:progress", "0", progress.model_dump_json())
-    before = list(store.export_lines())
+    before = list(export_lines(store))
 
     done = velodrome(*arguments)
 
     assert done.exit_code == 2
     assert says in " ".join(done.output.replace("│", " ").split())
-    assert list(store.export_lines()) == before
+    assert list(export_lines(store)) == before
 
 
 def test_nothing_goes_where_the_export_cannot_be_written(

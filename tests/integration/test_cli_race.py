@@ -303,11 +303,13 @@ def test_the_leaderboard_is_up_while_the_race_runs_and_until_ctrl_c(machine: Mac
     assert address.startswith("The leaderboard is at http://127.0.0.1:")
     until(process, "started", index=0)
     url = address.split()[-1]
-    assert open_directly(f"{url}/_stcore/health", timeout=30).status == 200
+    with open_directly(f"{url}/_stcore/health", timeout=30) as answer:
+        assert answer.status == 200
     until(process, "rankings")
     while "(Ctrl-C ends it)" not in process.stderr.readline():
         pass
-    assert open_directly(url, timeout=30).status == 200
+    with open_directly(url, timeout=30) as answer:
+        assert answer.status == 200
     process.send_signal(signal.SIGINT)
     assert process.wait(60) == 0
     assert OwnRedis(machine.home).pid() is None

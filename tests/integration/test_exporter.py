@@ -17,15 +17,18 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from velodrome import keys
+from velodrome.board.latest import Latest
 from velodrome.monitoring import telemetry
 from velodrome.results.marks import Acknowledgement
-from velodrome.store import Reader, Store
-from velodrome.trends.latest import Latest
+from velodrome.store import Store
 from velodrome.trends.regressions import judge
 from velodrome_operator import exporter
 from velodrome_operator.endpoint import endpoint
 from velodrome_operator.exporter import Exporter
-from velodrome_operator.families import Buckets, Durations, OperatorFacts, RaceFacts
+from velodrome_operator.histograms import Durations, histogram
+from velodrome_operator.operator_facts import OperatorFacts
+from velodrome_operator.page import RaceReport
+from velodrome_operator.race_facts import RaceFacts
 
 if TYPE_CHECKING:
     from tests.integration.conftest import Race
@@ -44,6 +47,7 @@ class Told:
     store: Store
     races: tuple[RaceFacts, ...] = ()
     limit: int = 20_000
+    seconds: float = 0.0
     now: datetime = START + timedelta(days=1)
     durations: Durations = field(default_factory=Durations)
     marked: list[tuple[str, int]] = field(default_factory=list)
@@ -52,22 +56,22 @@ class Told:
     def __post_init__(self) -> None:
         self.exporter = Exporter(
             self.store,
-            lambda: exporter.Told(self.races, self.durations.rows(), START),
+            lambda: RaceReport(self.races, self.durations.series(), START),
             lambda shown: OperatorFacts(
                 "0.1.0", "https://board", True, shown.series, self.limit, shown.dropped, {"Succeeded": 3},
-                Buckets((1,)), {"create": 2}, {"accepted": 7}, {"TooLarge": 1},
+                histogram(telemetry.PASS_SECONDS, (1,)), {"create": 2}, {"accepted": 7}, {"TooLarge": 1},
                 collected_at=START, swept_at=self.exporter.swept_at, judged_at=self.exporter.judged_at,
                 task_failures={"sweep": 1}, unreadable={"Pod": 1},
             ),
             lambda board, times: self.marked.append((board, times)),
             self.limit,
             lambda: self.now,
+            lambda: self.seconds,
         )  # fmt: skip
 
     def round(self) -> None:
         """A round, with nothing resting."""
-        self.exporter._resting.clear()
-        self.exporter._build_rest = 0.0
+        self.seconds += 1_000.0
         in_a_loop(self.exporter.round())
 
     def answer(self, accept: str = "") -> tuple[str, str]:
@@ -266,11 +270,9 @@ def test_entries_of_older_jobs_stay_until_they_are_too_old(told: Told, run: Run)
     told.round()
     assert told.verdicts()["cnn", "speed"] == "Regressed"
     told.now = START + timedelta(days=29)
-    told.exporter._built_at = -1e9
     told.round()
     assert len(told.verdicts()) == 4
     told.now = START + timedelta(days=31)
-    told.exporter._built_at = -1e9
     told.round()
     assert told.verdicts() == {}
 
@@ -292,7 +294,7 @@ def test_only_boards_that_changed_are_judged_again(told: Told, run: Run, monkeyp
     judged: list[str] = []
     real = exporter._latest
 
-    def noted(store: Reader, board: str) -> tuple[Latest, ...]:
+    def noted(store: Store, board: str) -> tuple[Latest, ...]:
         judged.append(board)
         return real(store, board)
 
@@ -352,19 +354,28 @@ def test_beyond_the_limit_what_matters_least_is_left_out(told: Told, store: Stor
     assert one.verdicts() == {("e2", "speed"): "Regressed"}
 
 
-def test_the_times_that_alerts_wait_for_come_no_sooner_than_what_they_are_of(told: Told, run: Run) -> None:
+def test_the_times_that_alerts_wait_for_come_no_sooner_than_what_they_are_of(
+    told: Told, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run({"cnn": (0.9, 0.010)})
     told.races = (race_of("going"),)
     times = ("velodrome_exporter_judged_timestamp_seconds", "velodrome_operator_swept_timestamp_seconds")
     assert not told.series().keys() & {"velodrome_result_mean", "velodrome_benchmarkjob_state", *times}
-    in_a_loop(told.exporter._judge_changed())
+    latest = exporter._latest
+
+    def slowly(store: Any, board: str) -> tuple[Latest, ...]:
+        told.seconds += 5.0
+        return latest(store, board)
+
+    monkeypatch.setattr(exporter, "_latest", slowly)
+    in_a_loop(told.exporter.results.judge_changed())
     assert not told.series().keys() & {"velodrome_result_mean", "velodrome_benchmarkjob_state", *times}
-    told.round()
+    in_a_loop(told.exporter.round())
     assert told.series().keys() >= {"velodrome_result_mean", "velodrome_benchmarkjob_state", *times}
 
     run({"cnn": (0.9, 0.012)})
     told.now += timedelta(minutes=1)
-    told.exporter._resting["digits"] = float("inf")  # as if it were too soon to judge it again
+    told.seconds += 30.0  # too soon to judge it again
     in_a_loop(told.exporter.round())
     assert told.verdicts()["cnn", "speed"] == "Unknown"
     assert told.series()[times[0]][()] == told.now.timestamp() - 60
@@ -378,29 +389,27 @@ def test_a_time_is_not_later_than_the_results_of_the_first_scrape(told: Told, mo
 
         def encode_slowly(registry: Any) -> bytes:
             text = encode(registry)
-            if registry is told.exporter._big:  # meanwhile a round comes to its end
+            if b"process_" not in text:  # that of results: meanwhile a round comes to its end
                 told.exporter.judged_at = START
             return text
 
         return encode_slowly, content_type
 
-    monkeypatch.setattr("velodrome_operator.exporter.choose_encoder", choose_slowly)
+    monkeypatch.setattr("velodrome_operator.page.choose_encoder", choose_slowly)
     assert "velodrome_exporter_judged_timestamp_seconds" not in told.series()
     assert "velodrome_exporter_judged_timestamp_seconds" in told.series()
 
 
 def test_a_board_does_not_rest_for_what_was_imported(told: Told, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    now = 1000.0
-
     def load() -> None:
-        nonlocal now
-        now += 5.0
+        told.seconds += 5.0
 
     monkeypatch.setattr(exporter, "_load", load)
-    monkeypatch.setattr("velodrome_operator.exporter.time.monotonic", lambda: now)
-    run({"cnn": (0.9, 0.010)})
-    in_a_loop(told.exporter.round())
-    assert told.exporter._resting == {"digits": now}
+    for seconds in (0.010, 0.012):
+        run({"cnn": (0.9, seconds)})
+        in_a_loop(told.exporter.round())
+    assert told.verdicts()["cnn", "speed"] == "Regressed"
+    assert told.exporter.judged_at == told.now
 
 
 def test_a_board_that_cannot_be_judged_holds_up_no_other_and_tells_no_time(told: Told, store: Store, run: Run) -> None:

@@ -24,14 +24,14 @@ import pytest
 from prometheus_client import push_to_gateway
 
 from velodrome import keys
-from velodrome.monitoring import pushgateway as pushed
+from velodrome.errors import TryAgain
 from velodrome.monitoring import telemetry
-from velodrome.monitoring.pushgateway import Running, grouping
+from velodrome.monitoring.pushgateway import YOUNG_SECONDS, Group, RunningTrials, grouping
 from velodrome.results.records import REPORT, ResultReport
 from velodrome.spec import BenchmarkJob
 from velodrome_operator import pushgateway as cleaning
 from velodrome_operator.pushgateway import Cleaner, Gateway
-from velodrome_runner.live import Readings, Standing
+from velodrome_runner.live import LiveState, Readings
 from velodrome_runner.usage import Use
 
 if TYPE_CHECKING:
@@ -246,7 +246,7 @@ def epoch(gateway: Pushgateway, repeat: int = 0, entry: str = "held.v2") -> floa
 def push(gateway: Pushgateway, *key: Any) -> None:
     """Pushes as a runner does, for any trial."""
     labels = grouping(*key) if len(key) == len(telemetry.GROUPING) else {}
-    push_to_gateway(gateway.url, telemetry.PUSH_JOB, Readings(Standing(), [Use("cpu", 1)]), labels)
+    push_to_gateway(gateway.url, telemetry.PUSH_JOB, Readings(LiveState(), [Use("cpu", 1)]), labels)
 
 
 def in_a_loop(what: Any) -> Any:
@@ -254,7 +254,7 @@ def in_a_loop(what: Any) -> Any:
         return thread.submit(asyncio.run, what).result()
 
 
-async def cleaned(gateway: Pushgateway, running: Running, namespace: str | None = None) -> float | None:
+async def cleaned(gateway: Pushgateway, running: RunningTrials, namespace: str | None = None) -> float | None:
     async with Gateway(gateway.url) as edge:
         return await Cleaner(edge, lambda: running, namespace).clean()
 
@@ -305,14 +305,18 @@ def test_what_a_killed_runner_left_is_deleted_by_the_operator(
     key = ("team", "race", "held.v2", "0")
     assert list(pushgateway.groups()) == [key]
 
-    again = in_a_loop(cleaned(pushgateway, Running()))
+    again = in_a_loop(cleaned(pushgateway, RunningTrials()))
     assert again is not None, "it was pushed just now, its pod may have to be seen yet"
-    assert 0 < again < pushed.YOUNG_SECONDS + 2, "the gateway tells its time in whole seconds"
-    monkeypatch.setattr(pushed, "YOUNG_SECONDS", 0.0)
-    for running, namespace in ((Running({key}), None), (Running(jobs={key[:2]}), None), (Running(), "others")):
+    assert 0 < again < YOUNG_SECONDS + 2, "the gateway tells its time in whole seconds"
+    monkeypatch.setattr("velodrome.monitoring.pushgateway.YOUNG_SECONDS", 0.0)
+    for running, namespace in (
+        (RunningTrials({key}), None),
+        (RunningTrials(jobs={key[:2]}), None),
+        (RunningTrials(), "others"),
+    ):
         assert in_a_loop(cleaned(pushgateway, running, namespace)) is None
         assert list(pushgateway.groups()) == [key], "it runs, or is not ours"
-    assert in_a_loop(cleaned(pushgateway, Running())) is None
+    assert in_a_loop(cleaned(pushgateway, RunningTrials())) is None
     wait_until(lambda: pushgateway.groups() == {})
 
 
@@ -398,13 +402,13 @@ def test_the_operator_deletes_what_a_restarted_gateway_had_on_its_disk(
     pushgateway: Pushgateway, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """And forged and odd keys with it, while groups of other jobs stay; a gateway that is away is told once."""
-    monkeypatch.setattr(pushed, "YOUNG_SECONDS", 0.0)
+    monkeypatch.setattr("velodrome.monitoring.pushgateway.YOUNG_SECONDS", 0.0)
     monkeypatch.setattr(cleaning, "_REST_SECONDS", 0.01)
     push(pushgateway, "team", "race", "runs", 0)
     push(pushgateway, "team", "race", "ended", 0)
     push(pushgateway, "team", "race", "odd/ name ü", 1)
     push(pushgateway)
-    push_to_gateway(pushgateway.url, "backup", Readings(Standing(), []))
+    push_to_gateway(pushgateway.url, "backup", Readings(LiveState(), []))
     wait_until((pushgateway.folder / "data").exists)
     wait_until(lambda: b"backup" in (pushgateway.folder / "data").read_bytes())
     pushgateway.kill()
@@ -414,10 +418,18 @@ def test_the_operator_deletes_what_a_restarted_gateway_had_on_its_disk(
         return [(group["labels"]["job"], group["labels"].get("entry")) for group in listed]
 
     async def watched() -> None:
-        cleaner = Cleaner(Gateway(pushgateway.url), lambda: Running({("team", "race", "runs", "0")}), None, 0.05)
+        asked = asyncio.Event()
+
+        class Asked(Gateway):
+            async def groups(self) -> tuple[list[Group], float]:
+                asked.set()
+                return await super().groups()
+
+        cleaner = Cleaner(Asked(pushgateway.url), lambda: RunningTrials({("team", "race", "runs", "0")}), None, 0.05)
         work = asyncio.create_task(cleaner.work())
-        await asyncio.to_thread(wait_until, lambda: len(caplog.records) > 0)
-        await asyncio.sleep(0.3)
+        for _ in range(3):  # it has asked, been refused and begun to ask again, so often
+            asked.clear()
+            await asyncio.wait_for(asked.wait(), PATIENCE)
         await asyncio.to_thread(pushgateway.start)
         await asyncio.to_thread(wait_until, lambda: cleaner.deleted >= 3)
         work.cancel()
@@ -436,8 +448,8 @@ def test_a_gateway_that_lists_without_end_is_read_no_further(
 ) -> None:
     monkeypatch.setattr(cleaning, "_LIST_BYTES", 100)
     push(pushgateway, "team", "race", "a", 0)
-    with pytest.raises(ValueError, match="it lists more than"):
-        in_a_loop(cleaned(pushgateway, Running()))
+    with pytest.raises(TryAgain, match="it lists more than"):
+        in_a_loop(cleaned(pushgateway, RunningTrials()))
 
 
 @pytest.mark.timeout(300)  # a race, from importing torch on

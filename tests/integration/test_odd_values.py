@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from velodrome.cli.app import app
-from velodrome.store import Store
+from velodrome.store import Store, export_lines, import_lines
 
 sys.path.append(str(Path(__file__).parents[2]))  # what fills the store is shared with the tests of pages
 
@@ -85,9 +85,9 @@ def test_an_odd_value_is_shown_as_it_is(store: Store, redis_server: RedisServer,
 
 def test_an_export_of_odd_values_says_line_by_line_what_is_not_taken(store: Store, redis_server: RedisServer) -> None:
     odd.fill(store, redis_server.client())
-    lines = list(store.export_lines())
+    lines = list(export_lines(store))
     with Store(redis_server.client(6)) as other:
-        report = other.import_lines(lines)
+        report = import_lines(other, lines)
     assert report.rejected_count > 0
     assert all("ImpossibleValue" in line.why for line in report.rejected)
     assert json.loads(lines[0])["type"] == "job"

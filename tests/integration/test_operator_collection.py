@@ -7,6 +7,7 @@ import json
 import logging
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -20,12 +21,13 @@ from velodrome.monitoring import telemetry
 from velodrome.results.records import ResultReport
 from velodrome.store import Store
 from velodrome_operator.access import Access, password, user_name
-from velodrome_operator.children import Names, Settings, groups
+from velodrome_operator.children import ChildSettings, Names, groups
 from velodrome_operator.cluster import Cluster, Unavailable
 from velodrome_operator.collection import Collection
 from velodrome_operator.controller import Controller
 from velodrome_operator.races import Races
-from velodrome_operator.service import Options, Service
+from velodrome_operator.sweep import Sweep
+from velodrome_operator.watches import Watches
 
 if TYPE_CHECKING:
     from tests.integration.conftest import Race, RedisServer
@@ -92,9 +94,9 @@ def round_of(found: Collection) -> bool:
     """One round and all turns that it began; whether it met no trouble."""
 
     async def one() -> bool:
-        answered = await found._round()
+        answered = await found.round()
         await found.settled()
-        return answered and not any(race.trouble for race in found._races)
+        return answered and not any(race.logbook.trouble for race in found.races)
 
     with ThreadPoolExecutor(1) as thread:  # the tests' own may have a loop already, that of a browser
         return thread.submit(asyncio.run, one()).result()
@@ -117,8 +119,8 @@ def test_a_report_that_overtook_its_pods_event_is_attributed_by_asking_once(stor
     assert woken == [race.uid]
     known = races.get(race.uid)
     assert known is not None
-    assert known.collected_at is not None
-    assert before <= known.collected_at <= datetime.now(UTC)
+    assert known.logbook.collected_at is not None
+    assert before <= known.logbook.collected_at <= datetime.now(UTC)
 
 
 def start_event(race: Race, index: int, uid: str, job: str | None = None) -> dict[str, Any]:
@@ -150,7 +152,7 @@ def test_a_report_of_a_pod_that_came_and_went_unseen_is_attributed_by_its_event(
     assert (cluster.asked, cluster.looked_back) == (1, 1)
     known = races.get(race.uid)
     assert known is not None
-    assert known.gone.keys() == {"p0", "p1"}
+    assert known.workload.gone.keys() == {"p0", "p1"}
 
 
 def test_what_was_collected_is_counted_once(store: Store, race: Race) -> None:
@@ -172,10 +174,10 @@ def test_what_was_collected_is_counted_once(store: Store, race: Race) -> None:
 
     assert found.results == {"accepted": 1, "duplicate": 1, "conflict": 0, "superseded": 0}
     assert again.results["accepted"] == 0
-    rows = found.durations.rows()["digits"]
+    rows = found.durations.series()["digits"]
     assert [(row.family, row.value) for row in rows if row.suffix in ("_sum", "_count")] == [
-        (telemetry.QUEUE_SECONDS, 7), (telemetry.QUEUE_SECONDS, 1),
-        (telemetry.RUN_SECONDS, 60), (telemetry.RUN_SECONDS, 1),
+        (telemetry.QUEUE_SECONDS, 1), (telemetry.QUEUE_SECONDS, 7),
+        (telemetry.RUN_SECONDS, 1), (telemetry.RUN_SECONDS, 60),
     ]  # fmt: skip
 
 
@@ -207,12 +209,12 @@ def test_one_races_trouble_holds_up_no_other(store: Store, race: Race, make_race
     assert not round_of(found)
 
     assert store.trials(honest.uid).keys() == {0}
-    troubles = {known.uid: known.trouble for known in races}
+    troubles = {known.uid: known.logbook.trouble for known in races}
     assert "register it before" in troubles["a-lost"]
     assert "can't be attributed" in troubles["b-asked"]
     assert troubles[honest.uid] == ""
     assert set(woken) == {"a-lost", "b-asked", honest.uid}
-    assert [known.collected_at is None for known in races] == [True, True, False]
+    assert [known.logbook.collected_at is None for known in races] == [True, True, False]
 
 
 def test_a_redis_that_is_away_is_told_to_every_race_and_its_return_wakes_them(
@@ -227,22 +229,22 @@ def test_a_redis_that_is_away_is_told_to_every_race_and_its_return_wakes_them(
         server.kill()
 
         assert not round_of(found)
-        assert all("does not answer" in known.trouble for known in races)
+        assert all("does not answer" in known.logbook.trouble for known in races)
         assert sorted(woken) == ["a", "b"]
         assert [found.redis_up] == [False]
-        since = [known.troubled_at for known in races]
+        since = [known.logbook.troubled_at for known in races]
         assert None not in since
         for known in races:
-            known.trouble = "it was told otherwise before"
+            known.logbook.trouble = "it was told otherwise before"
         assert not round_of(found)
-        assert [known.troubled_at for known in races] == since, "it is trouble since then, by whatever name"
+        assert [known.logbook.troubled_at for known in races] == since, "it is trouble since then, by whatever name"
         woken.clear()
 
         server.start()
         assert round_of(found)
         assert [found.redis_up] == [True]
-        assert [known.troubled_at for known in races] == [None, None]
-        assert [known.trouble for known in races] == ["", ""]
+        assert [known.logbook.troubled_at for known in races] == [None, None]
+        assert [known.logbook.trouble for known in races] == ["", ""]
         assert sorted(woken) == ["a", "b"]
 
 
@@ -261,34 +263,36 @@ def test_only_inboxes_that_hold_something_new_are_collected(store: Store, make_r
 
 
 def test_a_sweep_wakes_what_differs_from_what_its_last_pass_saw_and_nothing_else(
-    store: Store, make_race: type[Race]
+    start_redis: Any, make_race: type[Race]
 ) -> None:
-    race = make_race(uid="a")
-    store.register(race.info)
-    client = store._redis._client
-    service = Service(Options("redis://unused"))
-    service._store, service._access = store, Access(client, "secret", "redis:6379")
-    service.controller = Controller(Pods(), store, service._access, Settings())
-    races = service.controller.races
-    races.saw_parent(parent(race))
-    known = races.get("a")
-    assert known is not None
-    assert service._unpassed() == ["a"], "no pass has seen it"
-    service._access._run_id = str(client.info("server")["run_id"])
-    known.passed = known.news
-    assert service._unpassed() == []
-    races.saw_job(owned_job(race.uid, job_name(race)))
-    known.passed = known.news
-    races.saw_pod(pod(race, 0, "p0"))
-    assert service._unpassed() == ["a"], "a pod came"
-    known.passed = known.news
-    store.append("a", ResultReport(result=race.result(0, attempt="p0")))
-    assert round_of(collection(store, Pods(pod(race, 0, "p0")), race)[0])
-    assert service._unpassed() == ["a"], "another collector accepted a result"
-    known.results = 1
-    assert service._unpassed() == []
-    service._access._run_id = "another"
-    assert service._unpassed() == ["a"], "Redis was started again, and the job's user is gone"
+    race, server = make_race(uid="a"), start_redis("--appendonly", "yes", "--appendfsync", "always")
+    with server.client() as client, Store(client) as store:
+        store.register(race.info)
+        access = Access(client, "secret", "redis:6379")
+        controller = Controller(Pods(), store, access, ChildSettings())
+        sweep = Sweep(Pods(), store, access, controller, Watches())
+        races = controller.races
+        races.saw_parent(parent(race))
+        known = races.get("a")
+        assert known is not None
+        assert sweep.unpassed() == ["a"], "no pass has seen it"
+        with suppress(StoreRefused):  # users who may only read some keys need Redis 7
+            access.grant("a")
+        known.logbook.passed = known.logbook.news
+        assert sweep.unpassed() == []
+        races.saw_job(owned_job(race.uid, job_name(race)))
+        known.logbook.passed = known.logbook.news
+        races.saw_pod(pod(race, 0, "p0"))
+        assert sweep.unpassed() == ["a"], "a pod came"
+        known.logbook.passed = known.logbook.news
+        store.append("a", ResultReport(result=race.result(0, attempt="p0")))
+        assert round_of(collection(store, Pods(pod(race, 0, "p0")), race)[0])
+        assert sweep.unpassed() == ["a"], "another collector accepted a result"
+        known.logbook.results = 1
+        assert sweep.unpassed() == []
+        server.kill()
+        server.start()
+        assert sweep.unpassed() == ["a"], "Redis was started again, and the job's user is gone"
 
 
 @pytest.mark.parametrize(
@@ -304,10 +308,10 @@ def test_a_redis_that_takes_nothing_is_told_though_there_is_nothing_to_collect(
         found, races, woken = collection(store, Pods(), race, client=client)
         client.config_set(setting, value)
         assert not round_of(found)
-        assert [words in known.trouble for known in races] == [True]
+        assert [words in known.logbook.trouble for known in races] == [True]
         client.config_set(setting, "0")
         assert round_of(found)
-        assert [known.trouble for known in races] == [""]
+        assert [known.logbook.trouble for known in races] == [""]
         assert woken == [race.uid, race.uid]
 
 
@@ -371,15 +375,13 @@ def test_the_status_of_a_new_race_is_written_once_and_whole(
     monkeypatch.setattr(Access, "grant", lambda *_: None)  # users who may only read some keys need Redis 7
     client, cluster = redis_server.client(), Writable()
     with Store(client) as store:
-        settings = Settings(runner_image="registry.example/runner@sha256:" + "a" * 64)
+        settings = ChildSettings(runner_image="registry.example/runner@sha256:" + "a" * 64)
         controller = Controller(cluster, store, Access(client, "secret", "redis:6379"), settings)
         controller.races.saw_parent(parent(race))
-        known = controller.races.get(race.uid)
-        assert known is not None
 
         async def passes() -> None:
             for _ in range(2):
-                await controller._pass(known)
+                await controller.pass_over(race.uid)
 
         with ThreadPoolExecutor(1) as thread:
             thread.submit(asyncio.run, passes()).result()

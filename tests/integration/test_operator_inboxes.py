@@ -7,7 +7,8 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,6 +16,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from tests.apiserver import ApiServer
 from tests.integration.test_operator_collection import job_name, parent, pod
 from tests.owned import owned_job
 from velodrome import keys
@@ -22,14 +24,16 @@ from velodrome.results.records import ProgressReport, ResultReport
 from velodrome.store import InboxSize, Room, Store
 from velodrome.store.store import INBOX_REPORTS
 from velodrome_operator.access import Access, password, user_name
-from velodrome_operator.children import Settings, children
+from velodrome_operator.children import ChildSettings, children
 from velodrome_operator.cluster import Cluster, Unavailable
 from velodrome_operator.collection import Collection
 from velodrome_operator.controller import Controller
-from velodrome_operator.decision import Observation, decide
+from velodrome_operator.decision import decide
+from velodrome_operator.pass_input import Observation
 from velodrome_operator.poison import UNLIMITED_BYTES, Poison, poison
 from velodrome_operator.races import Races
-from velodrome_operator.service import Options, Service
+from velodrome_operator.sweep import Sweep
+from velodrome_operator.watches import Watches
 
 if TYPE_CHECKING:
     from tests.integration.conftest import Race, RedisServer
@@ -89,7 +93,7 @@ def in_a_loop(work: Callable[[], Awaitable[Any]]) -> Any:
 
 def round_of(found: Collection) -> None:
     async def one() -> None:
-        await found._round()
+        await found.round()
         await found.settled()
 
     in_a_loop(one)
@@ -199,7 +203,7 @@ def test_nothing_that_other_pods_may_read_tells_an_attempt(
     attempt = "0b5f7a52-3b0e-4f39-9a6e-1f0e6b0f7a11"
     store.append(race.uid, ProgressReport(progress=race.progress(1, attempt=attempt)))
     store.accept(race.uid, 1, [race.record(0, attempt=attempt)], [race.progress(1, attempt=attempt)])
-    made = children(race.plan.job, race.plan, race.uid, "redis://x", Settings(runner_image="image"))
+    made = children(race.plan.job, race.plan, race.uid, "redis://x", ChildSettings(runner_image="image"))
     containers = [
         container
         for child in made
@@ -273,7 +277,7 @@ def test_what_ended_a_race_is_its_condition(race: Race) -> None:
         plan=race.plan, uid=race.uid, generation=1, suspended=False, jobs={}, pods=(), finished={}, status={}, now=now,
         poison=Poison("InboxOverflow", "too much"),
     )  # fmt: skip
-    verdict = decide(seen, (), {}).verdict
+    verdict = decide(seen, (), {}).ending
     assert verdict is not None
     assert (verdict.type, verdict.reason, verdict.message) == ("Failed", "InboxOverflow", "too much")
 
@@ -324,10 +328,10 @@ def test_a_poisoned_inbox_ends_its_race_and_no_other_notices(
 
         assert client.exists(keys.inbox("bad")) == 0
         known = {race.uid: race for race in races}
-        assert known["bad"].poison is not None
-        assert known["bad"].poison.reason == reason
-        assert known["bad"].trouble.startswith(f"{reason}: ")
-        assert known["good"].trouble == ""
+        assert known["bad"].logbook.poison is not None
+        assert known["bad"].logbook.poison.reason == reason
+        assert known["bad"].logbook.trouble.startswith(f"{reason}: ")
+        assert known["good"].logbook.trouble == ""
         assert store.trials("good").keys() == {0}
         assert found.redis_up
         assert set(woken) == {"bad", "good"}
@@ -338,15 +342,18 @@ def test_a_pass_makes_no_new_user_for_a_race_whose_inbox_was_sealed(
 ) -> None:
     granted: list[str] = []
     monkeypatch.setattr(Access, "grant", lambda _, uid: granted.append(uid))  # making one needs Redis 7
-    controller = Controller(Pods(), store, Access(admin, SECRET, "redis:6379"), Settings())
+    cluster = ApiServer()
+    controller = Controller(cluster, store, Access(admin, SECRET, "redis:6379"), ChildSettings())
     controller.races.saw_parent(parent(race))
     known = controller.races.get(race.uid)
     assert known is not None
-    controller._consult(known, race.plan)
+    in_a_loop(partial(controller.pass_over, race.uid))
     assert granted == [race.uid]
-    known.poison = Poison("InboxOverflow", "too much")
-    controller._consult(known, race.plan)
+    known.logbook.poison = Poison("InboxOverflow", "too much")
+    in_a_loop(partial(controller.pass_over, race.uid))
     assert granted == [race.uid]
+    assert controller.passes["Succeeded"] == 2
+    assert known.parent.state == "Failed"
 
 
 def test_a_race_that_the_api_server_is_silent_about_holds_up_no_other(
@@ -373,7 +380,7 @@ def test_a_race_that_the_api_server_is_silent_about_holds_up_no_other(
     assert (cluster.asked, store.trials("a-slow")) == (1, {}), "it is still being asked about"
     known = races.get("b-quick")
     assert known is not None
-    assert known.trouble == ""
+    assert known.logbook.trouble == ""
 
 
 def test_each_race_rests_for_its_own_trouble(store: Store, admin: redis.Redis, make_race: type[Race]) -> None:
@@ -394,7 +401,10 @@ def test_each_race_rests_for_its_own_trouble(store: Store, admin: redis.Redis, m
         round_of(found)
         assert len(store.trials("b-quick")) == index + 1
     assert cluster.asked == 1, "it rests meanwhile"
-    assert {race.uid: "can't be attributed" in race.trouble for race in races} == {"a-troubled": True, "b-quick": False}
+    assert {race.uid: "can't be attributed" in race.logbook.trouble for race in races} == {
+        "a-troubled": True,
+        "b-quick": False,
+    }
 
 
 def test_a_large_inbox_is_taken_in_slices_while_others_come_first(
@@ -419,7 +429,7 @@ def test_a_large_inbox_is_taken_in_slices_while_others_come_first(
     assert order.count("a-large") == 3
     assert order.index("b-small") < 2
     assert store.waiting(["a-large", "b-small"]) == {}
-    assert all(race.collected_at is not None for race in races)
+    assert all(race.logbook.collected_at is not None for race in races)
 
 
 def test_a_late_report_leaves_no_key_behind(redis_server: RedisServer, admin: redis.Redis) -> None:
@@ -436,28 +446,34 @@ def test_a_late_report_leaves_no_key_behind(redis_server: RedisServer, admin: re
     assert admin.keys() == []
 
 
+def sweeping(
+    store: Store, admin: redis.Redis, *parents: dict[str, Any], namespace: str | None = None
+) -> tuple[Sweep, Races]:
+    """A sweep over these BenchmarkJobs."""
+    cluster, access = ApiServer(*parents), Access(admin, SECRET, "redis:6379")
+    controller = Controller(cluster, store, access, ChildSettings())
+    return Sweep(cluster, store, access, controller, Watches(), namespace), controller.races
+
+
 def test_a_sweep_finds_what_races_left_in_redis_though_it_was_started_again(
     store: Store, admin: redis.Redis, make_race: type[Race]
 ) -> None:
     """Users are gone with a restart, the keys are not."""
     going, ended = make_race(uid="going"), make_race(uid="ended")
-    service = Service(Options("redis://unused"))
-    service._store, service._access = store, Access(admin, SECRET, "redis:6379")
-    service._cluster = Listed(parent(going), parent(ended))
-    service.controller = Controller(service._cluster, store, service._access, Settings())
+    sweep, races = sweeping(store, admin, parent(going), parent(ended))
     for race in (going, ended):
         store.register(race.info)
-        service.controller.races.saw_parent(parent(race))
-    cleared = service.controller.races.get("ended")
+        races.saw_parent(parent(race))
+    cleared = races.get("ended")
     assert cleared is not None
-    cleared.cleared = True
+    cleared.logbook.cleared = True
     for uid in ("going", "ended", "deleted", "local-0123"):
         admin.rpush(keys.inbox(uid), "x")
         admin.hset(keys.instructions(uid), "0", "Succeeded")
         admin.xadd(keys.inbox_stream(uid), {"x": "y"})
     store.accept("ended", 0, [ended.record(0)])
 
-    in_a_loop(service._sweep_once)
+    in_a_loop(sweep.once)
 
     for uid, kept in (("going", 3), ("ended", 0), ("deleted", 0), ("local-0123", 3)):
         assert admin.exists(keys.inbox(uid), keys.inbox_stream(uid), keys.instructions(uid)) == kept, uid
@@ -467,10 +483,7 @@ def test_a_sweep_finds_what_races_left_in_redis_though_it_was_started_again(
 def test_a_sweep_of_one_namespace_leaves_what_is_of_others(
     store: Store, admin: redis.Redis, make_race: type[Race]
 ) -> None:
-    service = Service(Options("redis://unused", namespace="elsewhere"))
-    service._store, service._access = store, Access(admin, SECRET, "redis:6379")
-    service._cluster = Listed()
-    service.controller = Controller(service._cluster, store, service._access, Settings())
+    sweep, _ = sweeping(store, admin, namespace="elsewhere")
     of_another = make_race(uid="of-default")
     mine = of_another.info.model_copy(update={"uid": "mine", "namespace": "elsewhere"})
     store.register(of_another.info)
@@ -478,7 +491,7 @@ def test_a_sweep_of_one_namespace_leaves_what_is_of_others(
     for uid in ("of-default", "unknown", "mine"):
         admin.rpush(keys.inbox(uid), "x")
 
-    in_a_loop(service._sweep_once)
+    in_a_loop(sweep.once)
 
     assert [bool(admin.exists(keys.inbox(uid))) for uid in ("of-default", "unknown", "mine")] == [True, True, False]
 
@@ -497,22 +510,3 @@ def test_a_sweep_looks_at_a_part_of_a_large_redis_and_at_the_next_part_next_time
         found |= look
     assert found == wanted
     assert max(map(len, looks)) < 60
-
-
-class Listed(Pods):
-    """An API server that lists these BenchmarkJobs and nothing else."""
-
-    def __init__(self, *parents: dict[str, Any]) -> None:
-        super().__init__()
-        self._parents = parents
-
-    async def parents(self, namespace: str | None) -> AsyncIterator[dict[str, Any]]:
-        for raw in self._parents:
-            yield raw
-
-    async def jobs(self, namespace: str | None, uid: str | None = None) -> AsyncIterator[dict[str, Any]]:
-        for raw in self._parents[:0]:
-            yield raw
-
-    def now(self) -> datetime:
-        return datetime.now(UTC) - timedelta(0)

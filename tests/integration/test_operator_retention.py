@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.apiserver import ApiServer, parent
 from tests.integration.conftest import START
+from tests.integration.test_operator_service import reach, running
 from tests.monitors import unused_port
 from velodrome.board.retention import Retention
 from velodrome.results.marks import Baseline
@@ -20,11 +21,12 @@ from velodrome.store import Store
 from velodrome.store.deletion import Deleter, DeletionTarget, open_deleter
 from velodrome_operator import retention
 from velodrome_operator.__main__ import main
-from velodrome_operator.cluster import Cluster, Unavailable
+from velodrome_operator.access import Access
+from velodrome_operator.children import ChildSettings
 from velodrome_operator.controller import Controller
 from velodrome_operator.races import Races
-from velodrome_operator.retention import Retaining
-from velodrome_operator.service import Options, Service
+from velodrome_operator.retention import Pruner
+from velodrome_operator.service import Options
 
 if TYPE_CHECKING:
     from tests.integration.conftest import Race, RedisServer
@@ -40,31 +42,6 @@ def awaited(work: Coroutine[Any, Any, None]) -> None:
         thread.submit(asyncio.run, work).result()
 
 
-class Events(Cluster):
-    """An API server that takes Events, unless it is away."""
-
-    def __init__(self) -> None:
-        super().__init__(None)  # type: ignore[arg-type]  # nothing is called
-        self.told: list[tuple[str, str, str]] = []
-        self.away = False
-
-    async def event(self, parent: Any, reason: str, message: str, *, warning: bool, at: datetime) -> None:
-        if self.away:
-            raise Unavailable("it is away")
-        self.told.append((parent["metadata"]["uid"], reason, message))
-
-
-def parent(race: Race, *held: str) -> dict[str, Any]:
-    document: dict[str, Any] = race.plan.job.model_dump(mode="json", by_alias=True, exclude_none=True)
-    document["metadata"] |= {"uid": race.uid, "namespace": "team", "resourceVersion": "1"}
-    document["metadata"]["creationTimestamp"] = race.info.created_at.isoformat()
-    conditions = [
-        {"type": kind, "status": "True", "reason": "R", "message": "", "lastTransitionTime": START.isoformat()}
-        for kind in held
-    ]
-    return dict(document, status={"conditions": conditions})
-
-
 @pytest.fixture
 def deleter(store: Store, redis_server: RedisServer) -> Iterator[Deleter]:
     with open_deleter(redis_server.url) as opened:
@@ -77,16 +54,16 @@ def uids(store: Store) -> list[str]:
 
 def test_jobs_past_the_number_go_and_what_they_were_is_told(store: Store, deleter: Deleter, run: Run) -> None:
     made = [run(LEVELS) for _ in range(4)]
-    cluster, races = Events(), Races()
+    cluster, races = ApiServer(), Races()
     races.saw_parent(parent(made[0], "Complete"))
-    retaining = Retaining(deleter, races, cluster, Retention(jobs=2), clock=lambda: NOW)
+    pruner = Pruner(deleter, races, cluster, Retention(jobs=2), clock=lambda: NOW)
 
-    awaited(retaining.round())
+    awaited(pruner.round())
 
     assert uids(store) == ["job-3", "job-4"]
-    assert retaining.removed == 2
-    assert [(uid, reason) for uid, reason, _ in cluster.told] == [("job-1", "ResultsRemoved")]
-    assert "night-1 (job-1) left board digits" in cluster.told[0][2]
+    assert pruner.removed == 2
+    assert [(uid, reason) for uid, reason, _ in cluster.events] == [("job-1", "ResultsRemoved")]
+    assert "night-1 (job-1) left board digits" in cluster.events[0][2]
 
 
 def test_what_goes_on_is_pinned_or_holds_an_entry_stays(store: Store, deleter: Deleter, run: Run) -> None:
@@ -101,7 +78,7 @@ def test_what_goes_on_is_pinned_or_holds_an_entry_stays(store: Store, deleter: D
     races.saw_parent(parent(going))
     races.saw_parent(parent(over, "Failed"))
 
-    awaited(Retaining(deleter, races, Events(), Retention(age=timedelta(days=1)), clock=lambda: NOW).round())
+    awaited(Pruner(deleter, races, ApiServer(), Retention(age=timedelta(days=1)), clock=lambda: NOW).round())
 
     assert uids(store) == [one.uid for one in (alone, pinned, going, named, valued, failed)]
 
@@ -113,11 +90,11 @@ def test_a_round_is_bounded_and_the_next_goes_on(
     for board in ("digits", "other"):
         for _ in range(3):
             run(LEVELS, board=board)
-    retaining = Retaining(deleter, Races(), Events(), Retention(jobs=1), clock=lambda: NOW)
+    pruner = Pruner(deleter, Races(), ApiServer(), Retention(jobs=1), clock=lambda: NOW)
 
     left = []
     for _ in range(3):
-        awaited(retaining.round())
+        awaited(pruner.round())
         left.append(len(uids(store)))
 
     assert left == [4, 2, 2]
@@ -126,17 +103,17 @@ def test_a_round_is_bounded_and_the_next_goes_on(
 def test_a_later_job_is_found_past_the_limit_after_a_quiet_round(store: Store, deleter: Deleter, run: Run) -> None:
     run(LEVELS)
     now = [START + timedelta(days=1)]
-    retaining = Retaining(deleter, Races(), Events(), Retention(2, timedelta(days=30)), clock=lambda: now[0])
-    awaited(retaining.round())
+    pruner = Pruner(deleter, Races(), ApiServer(), Retention(2, timedelta(days=30)), clock=lambda: now[0])
+    awaited(pruner.round())
     assert uids(store) == ["job-1"]
 
     run(LEVELS)
     run(LEVELS)
-    awaited(retaining.round())
+    awaited(pruner.round())
     assert uids(store) == ["job-2", "job-3"]
 
     now[0] += timedelta(days=60)
-    awaited(retaining.round())
+    awaited(pruner.round())
     assert uids(store) == ["job-3"]
 
 
@@ -144,9 +121,9 @@ def test_a_namespaced_operator_leaves_the_jobs_of_others(store: Store, deleter: 
     run(LEVELS)
     run(LEVELS)  # of namespace default
 
-    awaited(Retaining(deleter, Races(), Events(), Retention(jobs=1), "team", lambda: NOW).round())
+    awaited(Pruner(deleter, Races(), ApiServer(), Retention(jobs=1), "team", lambda: NOW).round())
     assert uids(store) == ["job-1", "job-2"]
-    awaited(Retaining(deleter, Races(), Events(), Retention(jobs=1), "default", lambda: NOW).round())
+    awaited(Pruner(deleter, Races(), ApiServer(), Retention(jobs=1), "default", lambda: NOW).round())
     assert uids(store) == ["job-2"]
 
 
@@ -154,109 +131,68 @@ def test_an_api_server_or_a_redis_that_is_away_ends_nothing(
     store: Store, deleter: Deleter, run: Run, redis_server: RedisServer
 ) -> None:
     made = [run(LEVELS) for _ in range(2)]
-    cluster, races = Events(), Races()
+    cluster, races = ApiServer(), Races()
     races.saw_parent(parent(made[0], "Complete"))
     cluster.away = True
     with open_deleter("redis://127.0.0.1:1") as nowhere:
-        awaited(Retaining(nowhere, races, cluster, Retention(jobs=1), clock=lambda: NOW).round())
+        awaited(Pruner(nowhere, races, cluster, Retention(jobs=1), clock=lambda: NOW).round())
     assert uids(store) == ["job-1", "job-2"]
 
-    awaited(Retaining(deleter, races, cluster, Retention(jobs=1), clock=lambda: NOW).round())
+    awaited(Pruner(deleter, races, cluster, Retention(jobs=1), clock=lambda: NOW).round())
     assert uids(store) == ["job-2"]
 
 
-def test_an_ended_race_whose_results_are_gone_says_what_it_said(store: Store, deleter: Deleter, run: Run) -> None:
+def test_an_ended_race_whose_results_are_gone_says_what_it_said(
+    store: Store, deleter: Deleter, run: Run, redis_server: RedisServer
+) -> None:
     race = run(LEVELS)
 
-    class Untouched(Events):
-        async def write_status(self, parent: Any, status: Any) -> dict[str, Any] | None:
-            raise AssertionError(status)
+    cluster = ApiServer()
 
     async def passed() -> None:
-        controller = Controller(Untouched(), store, None, None, lambda: NOW)  # type: ignore[arg-type]
-        seen = controller.races.get(controller.races.saw_parent(parent(race, "Complete")) or "")
-        assert seen is not None
-        seen.lay_out(seen.planned(), 1)
-        controller.judging.marks["digits"] = 7
-        await controller._judge_again(seen)
+        with redis_server.client() as client:
+            access = Access(client, "secret", "redis:6379")
+            controller = Controller(cluster, store, access, ChildSettings(), lambda: NOW)
+            controller.races.saw_parent(parent(race, "Complete"))
+            controller.judgement.marks["digits"] = 7
+            await controller.pass_over(race.uid)
+            assert controller.passes["Succeeded"] == 1
 
-    with pytest.raises(AssertionError):
-        awaited(passed())
+    awaited(passed())
+    assert cluster.statuses == [race.uid], "it says what is to be said of regressions now"
     deleter.delete(DeletionTarget("digits"))
     awaited(passed())
+    assert cluster.statuses == [race.uid]
     assert store.jobs() == []
-
-
-class Listed(Events):
-    """An API server that lists these BenchmarkJobs and takes what is written."""
-
-    def __init__(self, *parents: dict[str, Any]) -> None:
-        super().__init__()
-        self.listed = parents
-        self.statuses: list[str] = []
-
-    def parents(self, namespace: str | None) -> AsyncIterator[dict[str, Any]]:
-        return self._items(*self.listed)
-
-    def jobs(self, namespace: str | None, uid: str | None = None) -> AsyncIterator[dict[str, Any]]:
-        return self._items()
-
-    def pods(self, namespace: str | None, uid: str | None = None) -> AsyncIterator[dict[str, Any]]:
-        return self._items()
-
-    async def _items(self, *items: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
-        for item in items:
-            yield item
-
-    async def create(self, manifest: dict[str, Any]) -> dict[str, Any] | None:
-        return manifest
-
-    async def write_status(self, parent: Any, status: Any) -> dict[str, Any] | None:
-        self.statuses.append(parent["metadata"]["uid"])
-        version = str(int(parent["metadata"]["resourceVersion"]) + 1)
-        return {**parent, "metadata": {**parent["metadata"], "resourceVersion": version}, "status": dict(status)}
 
 
 def test_an_operator_keeps_its_retention_and_brings_nothing_back(
     redis_server: RedisServer, store: Store, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ended, going, newest = run(LEVELS), run(LEVELS, done=2), run(LEVELS)
-    cluster = Listed(parent(ended, "Complete"), parent(going, "Reconciling"), parent(newest, "Complete"))
-
-    @asynccontextmanager
-    async def connected(*, dry_run: bool = False) -> AsyncIterator[Cluster]:
-        yield cluster
-
-    monkeypatch.setattr(Cluster, "connected", connected)
-    service = Service(Options(redis_server.url, listen=("127.0.0.1", unused_port()), retention=Retention(jobs=1)))
-
-    def passed() -> set[str]:
-        return {race.uid for race in service.controller.races if race.passed}
+    cluster = ApiServer(parent(ended, "Complete"), parent(going, "Reconciling"), parent(newest, "Complete"))
+    reach(monkeypatch, cluster)
+    options = Options(redis_server.url, listen=("127.0.0.1", unused_port()), retention=Retention(jobs=1))
 
     async def work() -> None:
-        await service.open()
-        await service.list_first()
-        tasks = [asyncio.create_task(each) for each in service.workers()]
-        try:
+        async with running(options) as service:
+
+            def passed() -> set[str]:
+                return {race.uid for race in service.controller.races if race.logbook.passed}
+
             deadline = time.monotonic() + 60
-            while not service.retaining.removed or ended.uid not in passed():
+            while not service.pruner.removed or ended.uid not in passed():
                 assert time.monotonic() < deadline
                 await asyncio.sleep(0.05)
-            await service._sweep_once()
-            service.controller.judging.marks["digits"] = 5
-            await service.controller._guarded(ended.uid)
+            await service.sweep.once()
+            service.controller.judgement.marks["digits"] = 5
+            await service.controller.pass_over(ended.uid)
             assert "velodrome_operator_jobs_removed_total 1.0" in (await service.exporter.scrape(""))[0].decode()
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            await service.close()
-            service.retaining._deleter.close()
 
     awaited(work())
 
     assert uids(store) == [going.uid, newest.uid]
-    assert [(uid, reason) for uid, reason, _ in cluster.told if reason == "ResultsRemoved"] == [
+    assert [(uid, reason) for uid, reason, _ in cluster.events if reason == "ResultsRemoved"] == [
         (ended.uid, "ResultsRemoved")
     ]
     assert ended.uid not in cluster.statuses

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
@@ -15,13 +14,14 @@ import aiohttp
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.apiserver import ApiServer, parent
 from tests.monitors import unused_port
 from velodrome import __version__
 from velodrome.results.marks import Acknowledgement
 from velodrome.store import Store
 from velodrome_operator.access import Access
 from velodrome_operator.cluster import Cluster
-from velodrome_operator.service import Options, Service
+from velodrome_operator.service import Options, Service, connected
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -33,44 +33,29 @@ Series = dict[tuple[str, tuple[str, ...]], float]
 SUCCEEDED = "velodrome_trials", ("digits", "team", "Succeeded")
 
 
-class Listed(Cluster):
-    """An API server that lists these BenchmarkJobs and takes what is written."""
-
-    def __init__(self, *parents: dict[str, Any]) -> None:
-        super().__init__(None)  # type: ignore[arg-type]  # nothing is called
-        self.listed = list(parents)
-
-    def parents(self, namespace: str | None) -> AsyncIterator[dict[str, Any]]:
-        return self._items(*self.listed)
-
-    def jobs(self, namespace: str | None, uid: str | None = None) -> AsyncIterator[dict[str, Any]]:
-        return self._items()
-
-    def pods(self, namespace: str | None, uid: str | None = None) -> AsyncIterator[dict[str, Any]]:
-        return self._items()
-
-    async def _items(self, *items: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
-        for item in items:
-            yield item
-
-    async def create(self, manifest: dict[str, Any]) -> dict[str, Any] | None:
-        self.writes["create"] += 1
-        made = {"uid": manifest["metadata"]["name"], "creationTimestamp": "2026-01-01T00:00:00Z"}
-        return {**manifest, "metadata": {**manifest["metadata"], **made}}
-
-    async def write_status(self, parent: Mapping[str, Any], status: Mapping[str, Any]) -> dict[str, Any] | None:
-        self.writes["update"] += 1
-        version = str(int(parent["metadata"]["resourceVersion"]) + 1)
-        return {**parent, "metadata": {**parent["metadata"], "resourceVersion": version}, "status": dict(status)}
+@asynccontextmanager
+async def running(options: Options) -> AsyncIterator[Service]:
+    """An operator that has listed everything, and works."""
+    async with connected(options) as service:
+        await service.sweep.list_first()
+        tasks = [asyncio.create_task(each) for each in service.workers()]
+        try:
+            yield service
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def parent(race: Race, *held: str) -> dict[str, Any]:
-    document = json.loads(race.plan.job.model_dump_json(by_alias=True, exclude_none=True))
-    document["metadata"] |= {"uid": race.uid, "namespace": "team", "resourceVersion": "1"}
-    document["metadata"]["creationTimestamp"] = race.info.created_at.isoformat()
-    conditions = [{"type": kind, "status": "True", "reason": "R", "message": "", "lastTransitionTime":
-                   race.info.created_at.isoformat()} for kind in held]  # fmt: skip
-    return dict(document, status={"conditions": conditions, "trials": {"total": 5, "succeeded": 5, "failed": 0}})
+def reach(monkeypatch: pytest.MonkeyPatch, cluster: Cluster) -> None:
+    """From now on an operator that connects reaches this API server."""
+
+    @asynccontextmanager
+    async def connected(*, dry_run: bool = False) -> AsyncIterator[Cluster]:
+        yield cluster
+
+    monkeypatch.setattr(Cluster, "connected", connected)
+    monkeypatch.setattr(Access, "grant", lambda *_: None)  # users who may only read some keys need Redis 7
 
 
 async def until(port: int, ready: Callable[[Series], bool]) -> Series:
@@ -98,22 +83,14 @@ def test_an_operator_tells_what_it_saw_and_hears_of_what_people_accept(
     first, second = run({"cnn": (0.9, 0.010)}), run({"cnn": (0.9, 0.012)})
     going = run({"cnn": (0.9, 0.010)}, done=2)
     port = unused_port()
-    cluster = Listed(parent(first, "Complete"), parent(second, "Complete"), parent(going, "Reconciling"))
-
-    @asynccontextmanager
-    async def connected(*, dry_run: bool = False) -> AsyncIterator[Cluster]:
-        yield cluster
-
-    monkeypatch.setattr(Cluster, "connected", connected)
-    monkeypatch.setattr(Access, "grant", lambda *_: None)  # users who may only read some keys need Redis 7
+    cluster = ApiServer(parent(first, "Complete"), parent(second, "Complete"), parent(going, "Reconciling"))
+    reach(monkeypatch, cluster)
     monkeypatch.setattr("velodrome_operator.families.LOOK_BACK", timedelta(days=36_500))
     mark = Acknowledgement(
         board="digits", entry="cnn", metric_key="latency_p50_seconds{batch_size=1}", job_uid=second.uid,
         at=second.info.created_at,
     )  # fmt: skip
-    service = Service(
-        Options(redis_server.url, listen=("127.0.0.1", port), leaderboard_url="https://board", series_limit=500)
-    )
+    options = Options(redis_server.url, listen=("127.0.0.1", port), leaderboard_url="https://board", series_limit=500)
 
     def told(found: Series, verdict: str) -> bool:
         return any(
@@ -121,32 +98,24 @@ def test_an_operator_tells_what_it_saw_and_hears_of_what_people_accept(
             for (name, labels), value in found.items()
         )
 
-    async def work() -> tuple[Series, Series]:
-        await service.open()
-        await service.list_first()
-        tasks = [asyncio.create_task(each) for each in service.workers()]
-        try:
+    async def work() -> tuple[Series, Series, dict[str, Any]]:
+        async with running(options) as service:
             before = await until(port, lambda found: told(found, "Regressed") and found["velodrome_redis_up", ()] == 1)
             await asyncio.to_thread(store.mark, mark)
             after = await until(port, lambda found: told(found, "Accepted") and found[SUCCEEDED] == 5 + 5 + 2)
             deadline = time.monotonic() + 60
-            while not condition(second):
+            while not condition(service, second):
                 assert time.monotonic() < deadline
                 await asyncio.sleep(0.1)
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            await service.close()
-        return before, after
+            return before, after, condition(service, second)
 
-    def condition(race: Race) -> dict[str, Any]:
+    def condition(service: Service, race: Race) -> dict[str, Any]:
         known = service.controller.races.get(race.uid)
         assert known is not None
-        return next((one for one in known.status["conditions"] if one["type"] == "Regressed"), {})
+        return next((one for one in known.parent.status["conditions"] if one["type"] == "Regressed"), {})
 
     with ThreadPoolExecutor(1) as thread:  # the tests' own may have a loop already, that of a browser
-        before, after = thread.submit(asyncio.run, work()).result()
+        before, after, said = thread.submit(asyncio.run, work()).result()
 
     assert before["velodrome_operator_info", ("https://board", __version__)] == 1
     assert before["velodrome_exporter_series_limit", ()] == 500
@@ -158,4 +127,4 @@ def test_an_operator_tells_what_it_saw_and_hears_of_what_people_accept(
         assert after[name, ()] > 0
     assert after["velodrome_operator_pass_duration_seconds_count", ()] >= 3
     assert after["velodrome_operator_api_writes_total", ("delete",)] == 0
-    assert (condition(second)["status"], condition(second)["reason"]) == ("False", "RegressionAccepted")
+    assert (said["status"], said["reason"]) == ("False", "RegressionAccepted")

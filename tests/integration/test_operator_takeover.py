@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.integration.test_operator_judging import Objects, Operator
+from tests.integration.test_operator_judgement import Objects, Operator
 from velodrome import keys
 from velodrome.cli.cluster.report import attempts
 from velodrome.store import Store
@@ -42,7 +42,7 @@ class Kept(Objects):
     async def patch_job(self, namespace: str, name: str, spec: Mapping[str, Any]) -> None: ...
 
     @property
-    def jobs(self) -> list[dict[str, Any]]:
+    def made_jobs(self) -> list[dict[str, Any]]:
         return [manifest for (kind, _), manifest in self.created.items() if kind == "Job"]
 
 
@@ -76,7 +76,8 @@ def made(make_race: type[Race], uid: str, repeats: int, source: str | None = Non
 def status(operator: Operator, race: Race) -> dict[str, Any]:
     known = operator.controller.races.get(race.uid)
     assert known is not None
-    return known.status
+    found: dict[str, Any] = known.parent.status
+    return found
 
 
 def environment(job: Mapping[str, Any]) -> dict[str, str]:
@@ -90,7 +91,7 @@ def test_no_pod_is_made_for_trials_that_another_job_measured(
     race = made(make_race, "many", 3, "race-few")
     operator.sees(race)
     operator.passes(race)
-    (job,) = objects.jobs
+    (job,) = objects.made_jobs
     assert job["spec"]["completions"] == 4
     assert environment(job)[keys.ENV_TAKEN_OVER] == "0-3,5"
     assert objects.order.index("status") < objects.order.index("Job"), (
@@ -114,8 +115,8 @@ def test_no_pod_is_made_for_trials_that_another_job_measured(
     assert [attempt.trial.index for attempt in attempts(race.plan, [pod])] == [4], "and `velodrome logs` finds it"
 
     again = Operator(store, objects)
-    operator.objects.order.clear()
-    again.controller.races.saw_parent(known.raw)
+    objects.order.clear()
+    again.controller.races.saw_parent(known.parent.raw)
     store.accept(race.uid, 0, [race.record(4)])
     again.passes(race)
     restarted = again.controller.races.get(race.uid)
@@ -131,7 +132,7 @@ def test_a_race_of_which_everything_was_measured_is_complete_without_a_job(
     race = made(make_race, "fewer", 2, "more")
     operator.sees(race)
     operator.passes(race)
-    assert objects.jobs == []
+    assert objects.made_jobs == []
     (complete,) = [one for one in status(operator, race)["conditions"] if one["type"] == "Complete"]
     assert (complete["status"], complete["message"]) == ("True", "6 of 6 trials succeeded")
 
@@ -142,7 +143,7 @@ def test_a_job_that_is_not_there_is_named_and_everything_is_measured(
     race = made(make_race, "alone", 2, "nosuch")
     operator.sees(race)
     operator.passes(race)
-    (job,) = objects.jobs
+    (job,) = objects.made_jobs
     assert job["spec"]["completions"] == 6
     assert keys.ENV_TAKEN_OVER not in environment(job)
     assert status(operator, race)["takenOver"] == {
@@ -159,9 +160,9 @@ def test_a_status_that_could_not_be_written_is_written_before_anything_is_made(
     operator.sees(race)
     objects.fail["status"] = Unavailable("it is away")
     operator.passes(race)
-    assert objects.jobs == []
+    assert objects.made_jobs == []
     operator.passes(race)
-    (job,) = objects.jobs
+    (job,) = objects.made_jobs
     assert environment(job)[keys.ENV_TAKEN_OVER] == "0-5"
     assert status(operator, race)["takenOver"]["count"] == 6
 
@@ -178,7 +179,7 @@ def test_jobs_of_several_images_leave_out_what_was_taken_over(
     race = made(make_race, "many", 2, "few", entries=entries)
     operator.sees(race)
     operator.passes(race)
-    (job,) = objects.jobs
+    (job,) = objects.made_jobs
     assert (job["spec"]["completions"], job["spec"]["parallelism"]) == (2, 1)
     assert environment(job)[keys.ENV_ENTRIES] == "1"
     known = operator.controller.races.get(race.uid)
@@ -188,4 +189,4 @@ def test_jobs_of_several_images_leave_out_what_was_taken_over(
     third = made(make_race, "third", 3, "few", entries=entries)
     operator.sees(third)
     operator.passes(third)
-    assert [job["spec"]["completions"] for job in objects.jobs[1:]] == [2, 3]
+    assert [job["spec"]["completions"] for job in objects.made_jobs[1:]] == [2, 3]

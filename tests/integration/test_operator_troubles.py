@@ -7,30 +7,30 @@ import logging
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import pytest
 
+from tests.apiserver import ApiServer
 from tests.integration.test_operator_collection import Pods, Writable, collection, job_name, parent, pod, round_of
-from tests.integration.test_operator_service import Listed, until
+from tests.integration.test_operator_service import reach, running, until
 from tests.monitors import unused_port
 from tests.owned import owned_job
 from velodrome.collector import Collector
 from velodrome.results.records import ResultReport
 from velodrome.store import Store
-from velodrome_operator import controller as controllers
-from velodrome_operator import decision
+from velodrome_operator import decision, reconciler
 from velodrome_operator.access import Access
-from velodrome_operator.children import Settings
-from velodrome_operator.cluster import Cluster, Refused
+from velodrome_operator.children import ChildSettings
+from velodrome_operator.cluster import Refused
 from velodrome_operator.controller import Controller
-from velodrome_operator.service import Options, Service
+from velodrome_operator.exporter import Exporter
+from velodrome_operator.service import Options
+from velodrome_operator.status_writer import STATUS_SECONDS
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from tests.integration.conftest import Race, RedisServer
 
 
@@ -40,6 +40,13 @@ class Named(Writable):
     def __init__(self) -> None:
         super().__init__()
         self.there: dict[str, Any] | None = None
+        self.ahead = timedelta(0)
+
+    def now(self) -> datetime:
+        return datetime.now(UTC) + self.ahead
+
+    def later(self, seconds: float) -> None:
+        self.ahead += timedelta(seconds=seconds)
 
     async def create(self, manifest: dict[str, Any]) -> dict[str, Any] | None:
         taken = self.there is not None and manifest["metadata"]["name"] == self.there["metadata"]["name"]
@@ -57,14 +64,14 @@ def cluster() -> Named:
 @pytest.fixture
 def controller(redis_server: RedisServer, store: Store, cluster: Named, monkeypatch: pytest.MonkeyPatch) -> Controller:
     monkeypatch.setattr(Access, "grant", lambda *_: None)  # users who may only read some keys need Redis 7
-    settings = Settings(runner_image="registry.example/runner@sha256:" + "a" * 64)
-    return Controller(cluster, store, Access(redis_server.client(), "secret", "redis:6379"), settings)
+    settings = ChildSettings(runner_image="registry.example/runner@sha256:" + "a" * 64)
+    return Controller(cluster, store, Access(redis_server.client(), "secret", "redis:6379"), settings, cluster.now)
 
 
 def passes(controller: Controller, *uids: str) -> None:
     async def work() -> None:
         for uid in uids:
-            await controller._guarded(uid)
+            await controller.pass_over(uid)
 
     with ThreadPoolExecutor(1) as thread:  # the tests' own may have a loop already, that of a browser
         thread.submit(asyncio.run, work()).result()
@@ -73,12 +80,16 @@ def passes(controller: Controller, *uids: str) -> None:
 def condition(controller: Controller, uid: str, kind: str) -> tuple[str, str, str]:
     race = controller.races.get(uid)
     assert race is not None
-    found = next(one for one in race.status["conditions"] if one["type"] == kind)
+    found = next(one for one in race.parent.status["conditions"] if one["type"] == kind)
     return found["status"], found["reason"], found["message"]
 
 
 def test_a_bug_that_one_object_meets_costs_its_own_race_a_condition(
-    controller: Controller, make_race: type[Race], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    controller: Controller,
+    cluster: Named,
+    make_race: type[Race],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     odd, bystander = make_race(uid="odd"), make_race(uid="bystander")
     for race in (odd, bystander):
@@ -90,7 +101,7 @@ def test_a_bug_that_one_object_meets_costs_its_own_race_a_condition(
             raise KeyError("secret of somebody")
         return decide(seen, *rest)
 
-    monkeypatch.setattr(controllers, "decide", bug)
+    monkeypatch.setattr(reconciler, "decide", bug)
     with caplog.at_level(logging.ERROR):
         passes(controller, "odd", "bystander", "odd")
     assert (controller.passes["Unexpected"], controller.passes["Succeeded"]) == (2, 1)
@@ -99,21 +110,25 @@ def test_a_bug_that_one_object_meets_costs_its_own_race_a_condition(
     assert (status, reason, "KeyError" in message) == ("True", "UnexpectedError", True)
     assert "secret" not in message
     assert condition(controller, "bystander", "Stalled")[0] == "False"
-    monkeypatch.setattr(controllers, "decide", decide)
-    controller._written.clear()  # it is not too early to write the status again
+    monkeypatch.setattr(reconciler, "decide", decide)
+    cluster.later(STATUS_SECONDS)  # it is not too early to write the status again
     passes(controller, "odd")
     assert condition(controller, "odd", "Stalled")[0] == "False"
 
 
 def test_that_a_bug_can_not_be_told_stops_nothing(
-    controller: Controller, race: Race, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    controller: Controller,
+    cluster: Named,
+    race: Race,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     controller.races.saw_parent(parent(race))
 
     async def refuses(*_: Any) -> None:
         raise TypeError("an object that can't be written")
 
-    monkeypatch.setattr(controller._cluster, "write_status", refuses)
+    monkeypatch.setattr(cluster, "write_status", refuses)
     passes(controller, race.uid, race.uid)
     assert controller.passes["Unexpected"] == 2
     assert "the status can't be written" in caplog.text
@@ -129,12 +144,12 @@ def test_a_job_of_somebody_else_under_the_races_name_is_told_and_not_taken(
     passes(controller, race.uid)
     status, reason, message = condition(controller, race.uid, "Stalled")
     assert (status, reason, job_name(race) in message) == ("True", "NameTaken", True)
-    assert known.jobs == {}
+    assert known.workload.jobs == {}
     cluster.there = owned_job(race.uid, job_name(race))  # its own, whose event has not come
-    controller._written.clear()
+    cluster.later(STATUS_SECONDS)
     passes(controller, race.uid)
     assert condition(controller, race.uid, "Stalled")[0] == "False"
-    assert known.jobs.keys() == {job_name(race)}
+    assert known.workload.jobs.keys() == {job_name(race)}
 
 
 def test_a_child_that_the_api_server_refuses_is_told_in_a_condition(
@@ -151,7 +166,7 @@ def test_a_child_that_the_api_server_refuses_is_told_in_a_condition(
     assert condition(controller, race.uid, "Stalled") == (
         "True", "ApiRefused", "spec.template.spec.tolerations[0].operator: Invalid value",
     )  # fmt: skip
-    controller._written.clear()
+    cluster.later(STATUS_SECONDS)
     passes(controller, race.uid)
     assert condition(controller, race.uid, "Stalled")[0] == "False"
 
@@ -175,44 +190,30 @@ def test_an_error_at_one_inbox_holds_up_no_other(
     monkeypatch.setattr(Collector, "read", bug)
     assert not round_of(found)
     assert store.trials("bystander").keys() == {0}
-    assert {race.uid: race.trouble for race in races}["bystander"] == ""
-    assert "ZeroDivisionError" in {race.uid: race.trouble for race in races}["a-odd"]
+    assert {race.uid: race.logbook.trouble for race in races}["bystander"] == ""
+    assert "ZeroDivisionError" in {race.uid: race.logbook.trouble for race in races}["a-odd"]
     assert "Traceback" in caplog.text
 
 
 def test_a_task_that_keeps_ending_is_counted_and_fails_liveness_while_the_others_work(
     redis_server: RedisServer, race: Race, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    port, cluster = unused_port(), Listed(parent(race))
+    port = unused_port()
+    reach(monkeypatch, ApiServer(parent(race)))
 
-    @asynccontextmanager
-    async def connected(*, dry_run: bool = False) -> AsyncIterator[Cluster]:
-        yield cluster
-
-    monkeypatch.setattr(Cluster, "connected", connected)
-    monkeypatch.setattr(Access, "grant", lambda *_: None)
-    service = Service(Options(redis_server.url, listen=("127.0.0.1", port)))
-
-    async def bug() -> bool:
+    async def bug(_: Exporter) -> bool:
         raise KeyError("race-0")
 
+    monkeypatch.setattr(Exporter, "round", bug)
+
     async def work() -> tuple[int, dict[str, Any], Any]:
-        await service.open()
-        monkeypatch.setattr(service.exporter, "round", bug)
-        await service.try_first()
-        tasks = [asyncio.create_task(each) for each in service.workers()]
-        try:
+        async with running(Options(redis_server.url, listen=("127.0.0.1", port))) as service:
             failures = "velodrome_operator_task_failures_total"
             series = await until(port, lambda found: found.get((failures, ("exporter",)), 0) >= 3)
             async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{port}/healthz") as answer:
                 told = answer.status, await answer.json()
             await happens(lambda: service.controller.passes["Succeeded"] > 0)
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            await service.close()
-        return *told, series
+            return *told, series
 
     with ThreadPoolExecutor(1) as thread:
         status, body, series = thread.submit(asyncio.run, work()).result()

@@ -10,7 +10,7 @@ import pytest
 
 from velodrome.ranking.places import rank_objective
 from velodrome.results.records import TrialRecord
-from velodrome.store import Store
+from velodrome.store import Store, export_lines, import_lines
 from velodrome.store.deletion import DeletionTarget, open_deleter
 from velodrome.takeover import Takeover, named_job, take_over
 from velodrome.trends.regressions import judge
@@ -184,8 +184,8 @@ def test_code_and_provenance_travel_with_an_export(
     store.accept("few", 0, records(few, (OLD, NEW)))
     store.register(many.info)
     take_over(store, many.plan, "many", few.info, {"own": OLD}, many.info.created_at)
-    lines = list(store.export_lines())
+    lines = list(export_lines(store))
     kept = store.records("many"), store.entry_facts(["few", "many"])
     redis_server.client().flushdb()
-    assert store.import_lines(lines).rejected == ()
+    assert import_lines(store, lines).rejected == ()
     assert (store.records("many"), store.entry_facts(["few", "many"])) == kept

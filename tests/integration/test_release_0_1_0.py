@@ -17,7 +17,7 @@ from velodrome.collector import Collector
 from velodrome.plan import plan
 from velodrome.results.records import Observed
 from velodrome.spec import BenchmarkJob
-from velodrome.store import Store, open_store
+from velodrome.store import Store, import_lines, open_store
 
 if TYPE_CHECKING:
     from tests.integration.conftest import RedisServer
@@ -81,7 +81,7 @@ def test_its_store_answers_as_it_did(restored: Store) -> None:
 
 def test_its_export_answers_as_it_did(store: Store) -> None:
     with (FOLDER / "export.jsonl").open(encoding="utf-8") as lines:
-        report = store.import_lines(lines)
+        report = import_lines(store, lines)
 
     assert report.rejected == ()
     assert_same(json.loads(json.dumps(answers(store))), EXPECTED)
@@ -89,7 +89,7 @@ def test_its_export_answers_as_it_did(store: Store) -> None:
 
 def test_its_store_takes_its_own_export_as_known(restored: Store) -> None:
     with (FOLDER / "export.jsonl").open(encoding="utf-8") as lines:
-        report = restored.import_lines(lines)
+        report = import_lines(restored, lines)
 
     assert (report.imported, report.conflicts, report.rejected) == (0, 0, ())
     assert report.duplicates > 0

@@ -108,7 +108,8 @@ def test_prometheus_parses_every_query_of_the_dashboards(tmp_path: Path) -> None
         for query in queries:
             written = query.replace("$__rate_interval", "1m")
             prometheus.query(re.sub(r"\$\w+", ".*", written))
-        with pytest.raises(urllib.error.HTTPError, match="400"):
+        with pytest.raises(urllib.error.HTTPError, match="400") as caught:
             prometheus.query("sum by (")
+        caught.value.close()
     finally:
         prometheus.stop()

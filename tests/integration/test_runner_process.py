@@ -75,11 +75,59 @@ def raising(shape, classes):
     raise ValueError("no such thing \\udcff")
 
 
-def telling(shape, classes):
+def chatty(shape, classes):
     import os, sys
 
     print("started as", sys.orig_argv[1:], os.environ.get("PYTORCH_NVML_BASED_CUDA_CHECK"))
     return nn.Sequential(nn.Flatten(), nn.Linear(shape[0] * shape[1] * shape[2], classes))
+
+
+class Deep(nn.Module):
+    """Fails far inside, when the runner does what `stage` names: a function of the runner on the way here."""
+
+    def __init__(self, shape, classes, stage):
+        super().__init__()
+        self.stage = stage
+        self.head = nn.Linear(shape[0] * shape[1] * shape[2], classes)
+        self.perhaps()
+
+    def forward(self, images):
+        self.perhaps()
+        return self.head(images.flatten(1))
+
+    def to(self, *args, **kwargs):
+        self.perhaps()
+        return super().to(*args, **kwargs)
+
+    def parameters(self, recurse=True):
+        self.perhaps()
+        return super().parameters(recurse)
+
+    def perhaps(self):
+        import traceback
+
+        if self.stage in {frame.name for frame in traceback.extract_stack()}:
+            max([{}], key=look_up)
+
+
+def look_up(table):
+    return table["missing"]
+
+
+class Leaving(Held):
+    def forward(self, images):
+        if self.training:
+            raise SystemExit("I give up")
+        return self.head(images.flatten(1))
+
+
+class Unreadable(Held):
+    def forward(self, images):
+        class Mute(Exception):
+            def __str__(self):
+                raise KeyError("no words")
+
+        raise Mute
 
 
 class Exploding(Held):
@@ -331,7 +379,7 @@ def test_the_same_trial_again_has_the_same_quality(tmp_path: Path, warm: Process
 
 def test_a_fork_in_which_cuda_cannot_start_becomes_a_cold_process(home: Path, tmp_path: Path) -> None:
     """No fork of a machine without a GPU is ever spoilt, so it is said to be."""
-    write_job(tmp_path, "persons_models:telling")
+    write_job(tmp_path, "persons_models:chatty")
     program = BARE[-1].replace("serve._WARM", "serve._cuda_is_spoilt = lambda: True\nserve._WARM")
     with Process([*BARE[:-1], program], home) as server:
         attempt = Attempt(tmp_path, server, None, next(names))
@@ -473,6 +521,66 @@ def test_a_model_that_is_no_good_is_a_failed_result(
     assert result.log_tail
     assert f"{reason}: " in result.log_tail
     assert ("about to go wrong" in result.log_tail) == model.endswith("raising")
+
+
+DEEP = next(number for number, line in enumerate(MODELS.splitlines(), 1) if 'table["missing"]' in line)
+
+
+@pytest.mark.parametrize(
+    ("stage", "reason"),
+    [
+        ("run_factory", "ModelFactoryFailed"),
+        ("check_output", "ModelForwardFailed"),
+        ("to", "UnexpectedError"),
+        ("train", "UnexpectedError"),
+        ("predict", "UnexpectedError"),
+        ("time_inference", "UnexpectedError"),
+        ("model_bytes", "UnexpectedError"),
+    ],
+)
+def test_what_an_entrys_code_raises_deep_inside_is_shown_with_its_place(
+    tmp_path: Path, warm: Process, stage: str, reason: str
+) -> None:
+    write_job(tmp_path, "persons_models:Deep", stage=stage)
+    attempt = Attempt(tmp_path, warm, None, next(names))
+    attempt.start()
+    attempt.end()
+    result = attempt.spooled
+    assert result.reason == reason
+    assert "KeyError: 'missing'" in (result.message or "")
+    assert (result.message or "").endswith(f"(at persons_models.py:{DEEP})")
+    for log in (attempt.log, result.log_tail or ""):
+        assert "Traceback (most recent call last):" in log
+        assert f'persons_models.py", line {DEEP}, in look_up' in log
+
+
+@pytest.mark.parametrize(
+    ("model", "reason", "words"),
+    [
+        ("persons_models:Leaving", "UnexpectedError", "SystemExit: I give up"),
+        ("persons_models:Unreadable", "ModelForwardFailed", "Mute: Mute"),
+    ],
+)
+def test_a_model_that_ends_the_process_or_has_no_words_is_a_failed_result(
+    tmp_path: Path, warm: Process, model: str, reason: str, words: str
+) -> None:
+    write_job(tmp_path, model, gate="/")
+    attempt = Attempt(tmp_path, warm, None, next(names))
+    attempt.start()
+    attempt.end()
+    result = attempt.spooled
+    assert result.reason == reason
+    assert words in (result.message or "")
+
+
+def test_a_place_is_given_where_one_figure_alone_fails(tmp_path: Path, warm: Process) -> None:
+    write_job(tmp_path, "persons_models:Deep", stage="flops")
+    attempt = Attempt(tmp_path, warm, None, next(names))
+    attempt.start()
+    assert attempt.end() == keys.EXIT_OK, attempt.log
+    why = attempt.spooled.unavailable["flops"]
+    assert why.endswith(f"KeyError: 'missing' (at persons_models.py:{DEEP})")
+    assert f'persons_models.py", line {DEEP}, in look_up' in attempt.log
 
 
 def test_data_that_are_not_there_are_a_failed_result(tmp_path: Path, warm: Process, inbox: RedisServer) -> None:

@@ -16,7 +16,7 @@ from velodrome import keys
 from velodrome.errors import StoreRefused
 from velodrome.results.marks import Acknowledgement, Baseline
 from velodrome.results.records import ResultReport, TrialRecord
-from velodrome.store import Reader, Store, open_store
+from velodrome.store import Reader, Store, export_lines, import_lines, open_store
 from velodrome.store.deletion import Deleter, DeletionTarget, Pinned, open_deleter
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ def test_what_is_left_answers_as_if_it_had_never_been_there(
         for raced in made:
             raced.into(store)
         before = seen(store)
-        lines = list(deleter.export_lines(target.board, target.uid, target.entry))
+        lines = list(export_lines(deleter, target.board, target.uid, target.entry))
         footprint = deleter.footprint(target)
 
         deleter.delete(target, with_baselines=True)
@@ -174,7 +174,7 @@ def test_what_is_left_answers_as_if_it_had_never_been_there(
             len(one[1]) for one in after["of jobs"].values()
         )
 
-        assert store.import_lines(lines).rejected == ()
+        assert import_lines(store, lines).rejected == ()
         assert seen(store) == before
 
     check()
@@ -298,7 +298,7 @@ def test_a_full_redis_lets_go_and_then_takes_results_again(
         client.config_set("maxmemory", client.info("memory")["used_memory"] - 100_000)
         with pytest.raises(StoreRefused, match="is full"):
             store.append(new.uid, ResultReport(result=new.result(0)))
-        assert len(list(deleter.export_lines("digits"))) == 302
+        assert len(list(export_lines(deleter, "digits"))) == 302
         assert deleter.footprint(target).bytes > 100_000
 
         deleter.delete(target)

@@ -23,7 +23,7 @@ from velodrome.errors import SchemaUnsupported, StoreRefused, StoreUnavailable, 
 from velodrome.metrics import MetricKey
 from velodrome.results.cohorts import cohort_of
 from velodrome.results.records import ResultReport, TrialRecord
-from velodrome.store import Rejection, Store, open_store
+from velodrome.store import Rejection, Store, export_lines, open_store
 from velodrome.store.edge import translate
 
 if TYPE_CHECKING:
@@ -156,7 +156,7 @@ def test_a_server_that_is_away_is_unavailable_and_comes_back(start_redis: StartR
             store.boards,
             lambda: store.accept(race.uid, 0, [race.record(0)]),
             lambda: store.cohorts("digits", "accuracy"),
-            lambda: list(store.export_lines()),
+            lambda: list(export_lines(store)),
         ):
             with pytest.raises(StoreUnavailable, match=r"redis\.sock does not answer: is it running\?"):
                 call()
@@ -306,7 +306,7 @@ def reads(store: Store, race: Race) -> list[Callable[[], object]]:
         lambda: store.board_entries(race.board),
         lambda: store.cohorts(race.board, "accuracy"),
         lambda: store.ranking_rows(race.board, "accuracy", cohort.id),
-        lambda: list(store.export_lines()),
+        lambda: list(export_lines(store)),
     ]
 
 

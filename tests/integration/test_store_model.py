@@ -19,7 +19,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from velodrome.metrics import MetricKey
 from velodrome.results.cohorts import cohort_of
 from velodrome.results.records import TrialRecord
-from velodrome.store import Store, Verdict, open_store
+from velodrome.store import Acceptance, Store, export_lines, import_lines, open_store
 
 if TYPE_CHECKING:
     from tests.integration.conftest import Race, RedisServer
@@ -37,7 +37,7 @@ class Trial:
     failures: dict[str, TrialRecord] = field(default_factory=dict)  # by attempt
     conflicts: list[TrialRecord] = field(default_factory=list)
 
-    def accept(self, record: TrialRecord) -> Verdict:
+    def accept(self, record: TrialRecord) -> Acceptance:
         result, standing = record.result, self.standing
         if standing is not None and standing.result == result:
             return "duplicate"
@@ -56,12 +56,12 @@ class Trial:
         self.retries += 1
         return "superseded"
 
-    def _stand(self, record: TrialRecord) -> Verdict:
+    def _stand(self, record: TrialRecord) -> Acceptance:
         self.retries += self.standing is not None
         self.standing = record
         return "accepted"
 
-    def _conflict(self, record: TrialRecord) -> Verdict:
+    def _conflict(self, record: TrialRecord) -> Acceptance:
         if any(other.result == record.result for other in self.conflicts):
             return "duplicate"
         self.conflicts.append(record)
@@ -74,7 +74,10 @@ class Trial:
 
 
 class StoreMachine(RuleBasedStateMachine):
-    """Three jobs share a board, of which two are of one moment; results come early, late, twice and contradictory."""
+    """Three jobs share a board, of which two are of one moment; they are registered in any order.
+
+    Results come early, late, twice and contradictory.
+    """
 
     server: RedisServer
     make_race: type[Race]
@@ -134,7 +137,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule()
     def import_what_was_exported(self) -> None:
-        report = self.store.import_lines(self.store.export_lines())
+        report = import_lines(self.store, export_lines(self.store))
         assert (report.imported, report.rejected_count) == (0, 0)
 
     @rule()
@@ -142,9 +145,9 @@ class StoreMachine(RuleBasedStateMachine):
         url = f"{self.server.url}?db=1"
         with open_store(url) as other, closing(redis.Redis.from_url(url)) as client:
             client.flushdb()
-            report = other.import_lines(self.store.export_lines())
+            report = import_lines(other, export_lines(self.store))
             assert (report.duplicates, report.superseded, report.rejected_count) == (0, 0, 0)
-            assert sorted(other.export_lines()) == sorted(self.store.export_lines())
+            assert sorted(export_lines(other)) == sorted(export_lines(self.store))
             for key in KEYS:
                 assert self.rankings(other, key) == self.rankings(self.store, key)
 
@@ -209,12 +212,12 @@ class StoreMachine(RuleBasedStateMachine):
             if record.result.outcome == "Succeeded" and cohort is not None:
                 by_entry = values.setdefault(cohort.id, {})
                 by_entry.setdefault(record.result.entry, {}).setdefault(race.uid, []).append(record)
-        created = {race.uid: race.created for race in self.races}
+        registered = {uid: number for number, uid in enumerate(self.trials)}
         expected = {}
         for cohort_id, by_entry in values.items():
             rows: dict[str, Ranked] = {}
             for entry, by_uid in by_entry.items():
-                newest = max(by_uid, key=lambda uid: (created[uid], uid))
+                newest = max(by_uid, key=registered.__getitem__)
                 samples = {record.result.seed: record.result.metrics[key] for record in by_uid[newest]}
                 rows[entry] = (newest, samples, max(record.accepted_at for record in by_uid[newest]))
             last = max(r.accepted_at for by_uid in by_entry.values() for records in by_uid.values() for r in records)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from velodrome.store import ImportReport, Store, open_store, transfer
+from velodrome.store import ImportReport, Store, export_lines, import_lines, open_store, transfer
 
 if TYPE_CHECKING:
     from tests.integration.conftest import Race, RedisServer
@@ -77,23 +77,23 @@ def state(store: Store, races: list[Race]) -> dict[str, Any]:
 def test_an_export_brings_everything_across(store: Store, other: Store, make_race: type[Race]) -> None:
     races = fill(store, make_race)
 
-    report = other.import_lines(store.export_lines())
+    report = import_lines(other, export_lines(store))
 
     # Three jobs of four results and three conflicts each, one of them with a failure that a success then replaced.
     assert report == ImportReport(imported=15, duplicates=0, conflicts=9, superseded=0, rejected=(), rejected_count=0)
     assert state(other, races) == state(store, races)
-    assert list(other.export_lines()) == list(store.export_lines())
+    assert list(export_lines(other)) == list(export_lines(store))
 
 
 def test_an_import_may_be_repeated(
     store: Store, other: Store, make_race: type[Race], redis_server: RedisServer
 ) -> None:
     fill(store, make_race)
-    lines = list(store.export_lines())
-    other.import_lines(lines)
+    lines = list(export_lines(store))
+    import_lines(other, lines)
     before = redis_server.contents(database=1)
 
-    report = other.import_lines(lines)
+    report = import_lines(other, lines)
 
     assert report == ImportReport(imported=0, duplicates=24, conflicts=0, superseded=0, rejected=(), rejected_count=0)
     assert redis_server.contents(database=1) == before
@@ -103,7 +103,7 @@ def test_an_export_may_be_of_a_board_or_a_job(store: Store, make_race: type[Race
     fill(store, make_race)
 
     def uids(**which: str) -> set[str]:
-        lines = [json.loads(line) for line in store.export_lines(**which)]
+        lines = [json.loads(line) for line in export_lines(store, **which)]
         return {line["job"]["uid"] if line["type"] == "job" else line["record"]["result"]["job_uid"] for line in lines}
 
     assert uids() == {"one", "two", "three"}
@@ -115,7 +115,7 @@ def test_an_export_may_be_of_a_board_or_a_job(store: Store, make_race: type[Race
 
 def test_lines_are_strict_json_each_on_one_line(store: Store, make_race: type[Race]) -> None:
     fill(store, make_race)
-    for line in store.export_lines():
+    for line in export_lines(store):
         assert len(line.splitlines()) == 1
         json.loads(line, parse_constant=pytest.fail)
 
@@ -129,12 +129,12 @@ def test_two_stores_that_disagree_keep_their_own_and_note_the_conflict(
         each.register(race.info)
         each.accept(race.uid, 0, [record])
 
-    report = other.import_lines(store.export_lines())
+    report = import_lines(other, export_lines(store))
 
     assert (report.imported, report.conflicts) == (0, 1)
     assert other.records(race.uid) == [there]
     assert other.conflicts(race.uid) == [here]
-    assert store.import_lines(other.export_lines()).conflicts == 1
+    assert import_lines(store, export_lines(other)).conflicts == 1
     assert store.records(race.uid) == [here]
 
 
@@ -142,7 +142,7 @@ def test_a_job_that_is_known_differently_is_a_conflict(store: Store, other: Stor
     store.register(make_race().info)
     other.register(make_race(created=9).info)
 
-    report = other.import_lines(store.export_lines())
+    report = import_lines(other, export_lines(store))
 
     assert (report.imported, report.conflicts) == (0, 1)
     assert other.job("race-1") == make_race(created=9).info
@@ -152,7 +152,7 @@ def test_bad_lines_are_named_and_the_good_ones_taken(store: Store, other: Store,
     race = make_race()
     store.register(race.info)
     store.accept(race.uid, 0, [race.record(0), race.record(1)])
-    job, first, second = store.export_lines()
+    job, first, second = export_lines(store)
     newer = json.loads(second)
     newer["record"]["schema_version"] = 2
     strange = json.loads(first)
@@ -179,7 +179,7 @@ def test_bad_lines_are_named_and_the_good_ones_taken(store: Store, other: Store,
         second,
     ]
 
-    report = other.import_lines(lines)
+    report = import_lines(other, lines)
 
     assert (report.imported, report.rejected_count) == (3, 13)
     assert other.records(race.uid) == store.records(race.uid)
@@ -196,7 +196,7 @@ def test_bad_lines_are_named_and_the_good_ones_taken(store: Store, other: Store,
 
 
 def test_a_file_of_rubbish_gives_a_short_report(other: Store) -> None:
-    report = other.import_lines("rubbish" for _ in range(5000))
+    report = import_lines(other, ("rubbish" for _ in range(5000)))
 
     assert report.rejected_count == 5000
     assert len(report.rejected) == 1000
@@ -204,9 +204,9 @@ def test_a_file_of_rubbish_gives_a_short_report(other: Store) -> None:
 
 def test_a_job_whose_line_is_bad_takes_its_results_with_it(store: Store, other: Store, make_race: type[Race]) -> None:
     fill(store, make_race)
-    lines = list(store.export_lines(uid="one"))
+    lines = list(export_lines(store, uid="one"))
 
-    report = other.import_lines(["{}", *lines[1:]])
+    report = import_lines(other, ["{}", *lines[1:]])
 
     assert (report.imported, report.rejected_count) == (0, 8)
     assert other.boards() == []
@@ -224,7 +224,7 @@ def test_memory_does_not_grow_with_the_number_of_results(
         for first in range(0, trials, 50):
             store.accept(race.uid, 0, [race.record(index, epochs=10) for index in range(first, first + 50)])
         tracemalloc.start()
-        other.import_lines(store.export_lines(uid=race.uid))
+        import_lines(other, export_lines(store, uid=race.uid))
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
 
@@ -237,8 +237,8 @@ def test_a_line_whose_values_no_trial_can_have_is_not_taken(store: Store, other:
     store.register(race.info)
     odd = {"accuracy": 1.7}, {"accuracy": 1.0000001}, {"accuracy": 97.3}, {"parameters": -1.0}
     store.accept(race.uid, 0, [race.record(index, values=values) for index, values in enumerate(odd)])
-    lines = list(store.export_lines())
-    report = other.import_lines(lines)
+    lines = list(export_lines(store))
+    report = import_lines(other, lines)
     assert (report.imported, report.rejected_count) == (2, 3)
     assert [rejected.why.partition(":")[0] for rejected in report.rejected] == ["ImpossibleValue"] * 3
     assert "metrics.accuracy: 97.3" in report.rejected[1].why
@@ -252,8 +252,8 @@ def test_what_is_of_the_future_is_taken_as_of_now(store: Store, other: Store, ma
     record = race.record(0)
     result = record.result.model_copy(update={"finished_at": late})
     store.accept(race.uid, 0, [record.model_copy(update={"result": result, "accepted_at": late})])
-    lines = list(store.export_lines())
-    assert other.import_lines(lines).imported == 2
+    lines = list(export_lines(store))
+    assert import_lines(other, lines).imported == 2
     taken, job = other.trial(race.uid, 0), other.job(race.uid)
     assert taken is not None
     assert job is not None
@@ -263,5 +263,5 @@ def test_what_is_of_the_future_is_taken_as_of_now(store: Store, other: Store, ma
     assert taken.result.finished_at <= now
     assert taken.accepted_at <= now
     assert job.created_at <= now
-    again = other.import_lines(lines)
+    again = import_lines(other, lines)
     assert (again.duplicates, again.conflicts) == (2, 0)

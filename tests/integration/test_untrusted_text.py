@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
+from unittest.mock import patch
 
 import pytest
 
@@ -98,7 +99,8 @@ def fill(url: str) -> None:
     made = hostile_race()
     names = {entry: f"{entry}{HOSTILE}" for entry in CLEAR}
     with open_store(url) as store:
-        store.register(made.info)
+        with patch("velodrome.store.encoding.check_names"):  # as a store that let it in has it
+            store.register(made.info)
         accept(store, made, [hostile_record(made, trial) for trial in made.trials])
         accept(store, made, [hostile_record(made, made.trials[-1], "another")])
         store.mark(

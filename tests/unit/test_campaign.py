@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from tests.campaign.model import FAULT_KINDS, check, recoveries, summary
+from tests.campaign.report import progress, table
 from tests.campaign.schedule import DISTURBANCES, KILLS, schedule
-from tests.campaign.telling import progress, table
 
 PATIENCE = 100.0
 

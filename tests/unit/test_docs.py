@@ -115,3 +115,11 @@ def test_each_threat_has_a_test_or_says_why_it_has_none() -> None:
     assert len(rows) > 20
     for claim, tried in rows:
         assert re.search(r"`test_\w+(?:\.py)?`|^none: \w", tried), claim
+
+
+def test_the_architecture_names_every_package() -> None:
+    text = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    for component in ("core", "operator", "runner", "leaderboard"):
+        for file in sorted((ROOT / component).glob("velodrome*/**/__init__.py")):
+            package = ".".join(file.parent.relative_to(ROOT / component).parts)
+            assert package == "velodrome" or f"`{package}`" in text, package

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from velodrome.kernel import cpu_limit, memory_kills, memory_limit
+from velodrome.kernel import cpu_limit, cpus_for_each, memory_kills, memory_limit
 
 NO_LIMIT_V1 = str(2**63 - 4096)
 
@@ -204,3 +204,8 @@ def test_the_first_version_of_control_groups_counts_kills_too(system: System) ->
     system.belongs("4:memory:/pod")
     system.group("memory/pod", memory__oom_control="oom_kill_disable 0\nunder_oom 0\noom_kill 2")
     assert memory_kills(system.root) == 2
+
+
+@pytest.mark.parametrize(("cpus", "parallel", "each"), [(8, 1, 8), (8, 3, 2), (2, 4, 1)])
+def test_trials_that_run_at_once_share_the_cpus(cpus: int, parallel: int, each: int) -> None:
+    assert cpus_for_each(cpus, parallel) == each

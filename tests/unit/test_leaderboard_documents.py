@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from velodrome.machine.race.race import document
 from velodrome.plan import entry_id, plan
 from velodrome.results.records import JobInfo, Observed, TrialRecord, TrialResult
+from velodrome.results.registration import stored_document
 from velodrome.spec import parse_jobs
 from velodrome_leaderboard.documents import job_yaml, trials_csv
 
@@ -21,7 +21,7 @@ kind: BenchmarkJob
 metadata: {name: tiny}
 spec:
   dataset: {name: digits}
-  training: {optimizer: {name: AdamW, learningRate: 1e-5}}
+  training: {optimizer: {name: AdamW, learningRate: 1e-5}, earlyStopping: {patience: 2}}
   entries:
   - {name: plain, model: {name: velodrome/mlp}}
   - {name: "007", model: {name: velodrome/mlp, args: {hidden: 64}}, training: {batchSize: 32}}
@@ -30,12 +30,19 @@ spec:
 (SPEC,) = parse_jobs(JOB)
 INFO = JobInfo(
     uid="u", name="tiny", namespace="default", board="digits", created_at=AT, trials=4, repeats=2,
-    entries=("plain", "007"), document=document(SPEC),
+    entries=("plain", "007"), document=stored_document(SPEC),
 )  # fmt: skip
 
 
 def test_the_file_of_a_job_is_that_job() -> None:
     assert parse_jobs(job_yaml(INFO)) == (SPEC,)
+
+
+def test_what_an_entry_turns_off_stays_off() -> None:
+    (spec,) = parse_jobs(JOB.replace("training: {batchSize: 32}", "training: {earlyStopping: null}"))
+    info = INFO.model_copy(update={"document": stored_document(spec)})
+    assert plan(parse_jobs(job_yaml(info))[0]).configs == plan(spec).configs
+    assert "earlyStopping: null" in job_yaml(info, "007")
 
 
 @pytest.mark.parametrize("entry", ["plain", "007"])

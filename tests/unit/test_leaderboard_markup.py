@@ -91,6 +91,13 @@ def test_a_time_says_how_long_ago_and_the_second_on_hover() -> None:
     assert cell.hint == "2026-05-04 21:30:05 UTC+09:00"
 
 
+def test_a_time_from_the_future_is_marked() -> None:
+    at = datetime(2026, 5, 4, 12, 30, 5, tzinfo=UTC)
+    cell = markup.moment(at, at - timedelta(days=40), ZoneInfo("UTC"))
+    assert (cell.text, cell.tone) == ("in 40 days", "bad")
+    assert cell.hint == "2026-05-04 12:30:05 UTC: a clock was ahead"
+
+
 def test_numbers_are_right_aligned_with_their_unit_in_the_heading() -> None:
     html = markup.table([Column("Mean", "ms", numeric=True)], [[Cell("1.5")]], "Ranking")
     assert '<th scope="col" class="number">Mean <span class="unit">ms</span></th>' in html

@@ -13,7 +13,7 @@ from tests.owned import owned_job, owned_pod
 from velodrome import keys
 from velodrome.plan import Plan, plan
 from velodrome.spec import BenchmarkJob, parse_jobs, read_jobs
-from velodrome_operator.children import Names, Settings, children, groups
+from velodrome_operator.children import ChildSettings, Names, children, groups
 from velodrome_operator.observation import job_facts, pod_facts
 from velodrome_operator.races import Races
 
@@ -33,7 +33,7 @@ def job(**spec: Any) -> BenchmarkJob:
 
 def made(given: BenchmarkJob) -> dict[str, list[Any]]:
     found: dict[str, list[Any]] = {}
-    for child in children(given, plan(given), UID, URL, Settings(PINNED.format("runner"))):
+    for child in children(given, plan(given), UID, URL, ChildSettings(PINNED.format("runner"))):
         found.setdefault(child["kind"], []).append(child)
     return found
 
@@ -47,7 +47,7 @@ def test_children_are_the_same_whenever_they_are_made() -> None:
 
 
 def test_children_are_named_after_the_object_and_not_after_another_of_the_same_name() -> None:
-    again = children(job(), plan(job()), UID[:-1] + "2", URL, Settings())
+    again = children(job(), plan(job()), UID[:-1] + "2", URL, ChildSettings())
     assert {child["metadata"]["name"] for child in again}.isdisjoint(
         child["metadata"]["name"] for kind in made(job()).values() for child in kind
     )
@@ -56,6 +56,18 @@ def test_children_are_named_after_the_object_and_not_after_another_of_the_same_n
 def test_what_may_change_in_a_race_changes_no_name() -> None:
     changed = job(suspend=True, ttlSecondsAfterFinished=5, execution={"parallelism": 3})
     assert Names.of(job(), UID) == Names.of(changed, UID)
+
+
+def test_runners_plan_what_an_entry_turns_off_as_the_operator_does() -> None:
+    entries = [
+        {"name": "a", "model": {"name": "velodrome/mlp"}, "training": {"earlyStopping": None}},
+        {"name": "b", "model": {"name": "velodrome/mlp"}},
+    ]
+    given = job(training={"earlyStopping": {"patience": 2}}, entries=entries)
+    (config_map,) = made(given)["ConfigMap"]
+    (read,) = parse_jobs(config_map["data"]["job.json"])
+    assert plan(read).configs == plan(given).configs
+    assert plan(read).configs["a"].training.early_stopping is None
 
 
 def test_every_child_is_owned_and_none_blocks_deletion() -> None:
@@ -154,7 +166,7 @@ def test_a_job_cannot_set_the_variables_that_its_trials_are_told_by() -> None:
 
 def test_pods_are_told_of_a_pushgateway_where_there_is_one() -> None:
     assert keys.ENV_PUSHGATEWAY not in json.dumps(made(job()))
-    settings = Settings(PINNED.format("runner"), pushgateway="http://pushgateway:9091")
+    settings = ChildSettings(PINNED.format("runner"), pushgateway="http://pushgateway:9091")
     (told,) = [child for child in children(job(), plan(job()), UID, URL, settings) if child["kind"] == "Job"]
     environment = told["spec"]["template"]["spec"]["containers"][0]["env"]
     assert {"name": keys.ENV_PUSHGATEWAY, "value": "http://pushgateway:9091"} in environment
@@ -235,7 +247,7 @@ def test_an_older_version_of_an_object_changes_nothing() -> None:
     races.saw_parent(parent("9", message="old"))
     race = races.get(UID)
     assert race is not None
-    assert race.status == {"message": "new"}
+    assert race.parent.status == {"message": "new"}
 
 
 def test_an_event_that_tells_nothing_new_concerns_nobody() -> None:
@@ -244,18 +256,18 @@ def test_an_event_that_tells_nothing_new_concerns_nobody() -> None:
     race = races.get(UID)
     assert race is not None
     assert [races.saw_job(seen_job()), races.saw_job(seen_job())] == [UID, None]
-    before = race.news
+    before = race.logbook.news
     assert [races.saw_pod(pod(3)), races.saw_pod(pod(3))] == [UID, None]
-    assert race.news == before + 1
+    assert race.logbook.news == before + 1
     assert races.saw_pod(pod(3, phase="Running")) == UID
     assert races.saw_pod(pod(3), gone=True) == UID
     races.saw_pod(pod(4))
-    before = race.news
+    before = race.logbook.news
     assert races.children() == (frozenset({seen_job()["metadata"]["uid"]}), frozenset({"u-4"}))
     races.forget_absent(set(), {"u-5"})
-    assert race.news == before
+    assert race.logbook.news == before
     races.forget_absent(set(), {"u-4"})
-    assert race.news == before + 1
+    assert race.logbook.news == before + 1
 
 
 def test_a_jobs_facts() -> None:

@@ -14,27 +14,21 @@ from hypothesis import strategies as st
 from velodrome.plan import plan
 from velodrome.spec import read_jobs
 from velodrome.store import Rejection
-from velodrome_operator.children import Names, Settings, children, groups
-from velodrome_operator.decision import (
-    RESULT_GRACE,
-    Decision,
-    Observation,
-    decide,
-    ended_unseen,
-    podless,
-    trials_ended,
-)
-from velodrome_operator.missing import MissingResult, with_rejection
+from velodrome_operator.children import ChildSettings, Names, children, groups
+from velodrome_operator.decision import Decision, decide
+from velodrome_operator.missing_results import RESULT_GRACE, MissingResult, ended_unseen, trials_ended, with_rejection
 from velodrome_operator.observation import JobFacts, PodFacts
+from velodrome_operator.outcome import jobs_without_pods
+from velodrome_operator.pass_input import Observation
 from velodrome_operator.shapes import indexes
-from velodrome_operator.turns import Standing, turns
+from velodrome_operator.turns import JobProgress, turns
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 UID = "3f1c2d54-0000-4000-8000-000000000001"
 (JOB,) = read_jobs(Path(__file__).parents[2] / "deploy/examples/digits.yaml")
 PLAN = plan(JOB)
 NAME = Names.of(JOB, UID).job(groups(JOB)[0])
-WANTED = children(JOB, PLAN, UID, "redis://user:secret@redis:6379/0", Settings("runner@sha256:" + "0" * 64))
+WANTED = children(JOB, PLAN, UID, "redis://user:secret@redis:6379/0", ChildSettings("runner@sha256:" + "0" * 64))
 GROUPS = {NAME: groups(JOB)[0].trials(PLAN)}
 
 
@@ -83,7 +77,7 @@ def test_a_failed_race_stays_stopped_and_a_complete_one_keeps_its_pods() -> None
 
 
 def test_all_trials_finished_is_complete() -> None:
-    verdict = decided(finished=dict.fromkeys(range(25), True)).verdict
+    verdict = decided(finished=dict.fromkeys(range(25), True)).ending
     assert verdict is not None
     assert (verdict.type, verdict.reason, verdict.message) == (
         "Complete", "AllTrialsFinished", "25 of 25 trials succeeded",
@@ -92,16 +86,16 @@ def test_all_trials_finished_is_complete() -> None:
 
 def test_more_failures_than_the_race_bears_fail_it_and_stop_its_job() -> None:
     decision = decided(finished={0: False})
-    assert decision.verdict is not None
-    assert decision.verdict.reason == "TooManyFailedTrials"
+    assert decision.ending is not None
+    assert decision.ending.reason == "TooManyFailedTrials"
     assert decision.stop == (NAME,)
 
 
 def test_failures_that_the_race_bears_do_not() -> None:
     spec = JOB.spec.model_copy(update={"trials": JOB.spec.trials.model_copy(update={"max_failed": 1})})
     bearing = plan(JOB.model_copy(update={"spec": spec}))
-    assert decided(plan=bearing, finished={0: False}).verdict is None
-    verdict = decided(plan=bearing, finished={0: False} | dict.fromkeys(range(1, 25), True)).verdict
+    assert decided(plan=bearing, finished={0: False}).ending is None
+    verdict = decided(plan=bearing, finished={0: False} | dict.fromkeys(range(1, 25), True)).ending
     assert verdict is not None
     assert verdict.message == "24 of 25 trials succeeded, 1 failed"
 
@@ -110,9 +104,9 @@ def test_failures_that_the_race_bears_do_not() -> None:
 def test_a_pod_that_does_not_start_fails_the_race_in_the_clusters_words(early: timedelta, late: timedelta) -> None:
     trouble = "ErrImagePull: no such host"
     waiting = pod_facts(0, "Pending", trouble=trouble, created_at=NOW - early)
-    assert decided(pods=(waiting,)).verdict is None
+    assert decided(pods=(waiting,)).ending is None
     assert decided(pods=(waiting,)).again == timedelta(seconds=1)
-    verdict = decided(pods=(replace(waiting, created_at=NOW - late),)).verdict
+    verdict = decided(pods=(replace(waiting, created_at=NOW - late),)).ending
     assert verdict is not None
     assert verdict.reason == "StartupDeadlineExceeded"
     assert trouble in verdict.message
@@ -121,7 +115,7 @@ def test_a_pod_that_does_not_start_fails_the_race_in_the_clusters_words(early: t
 def test_a_suspended_race_waits_without_a_deadline() -> None:
     late = pod_facts(0, "Pending", created_at=NOW - timedelta(days=1))
     decision = decided(suspended=True, pods=(late,))
-    assert decision.verdict is None
+    assert decision.ending is None
     assert decision.suspend == {NAME: True}
 
 
@@ -145,7 +139,7 @@ def test_a_result_that_may_wait_in_an_unread_inbox_is_not_missing(collected_at: 
     ended = pod_facts(3, "Succeeded", exit_code=0, finished_at=NOW - timedelta(minutes=50))
     decision = decided(jobs={NAME: job_facts(completed=frozenset({3}))}, pods=(ended,), collected_at=collected_at)
     assert decision.missing == ()
-    assert decision.verdict is None
+    assert decision.ending is None
     assert decision.again == timedelta(seconds=1)
 
 
@@ -157,16 +151,16 @@ def test_a_job_that_gets_no_pod_fails_the_race_in_the_api_servers_words() -> Non
         jobs = {NAME: job_facts(active=0, created_at=NOW - timedelta(seconds=ago))}
         return decided(**{"jobs": jobs, "refused": {NAME: QUOTA}, **changes})
 
-    assert found(899).verdict is None
+    assert found(899).ending is None
     assert found(899).again is not None
-    verdict = found(900).verdict
+    verdict = found(900).ending
     assert verdict is not None
     assert (verdict.type, verdict.reason) == ("Failed", "StartupDeadlineExceeded")
     assert QUOTA in verdict.message
-    assert found(900, refused={}).verdict is None, "nobody said no: the Job's controller may be away"
-    assert found(900, suspended=True).verdict is None
+    assert found(900, refused={}).ending is None, "nobody said no: the Job's controller may be away"
+    assert found(900, suspended=True).ending is None
     lately = pod_facts(0, "Failed", finished_at=NOW - timedelta(seconds=60))
-    assert found(900, pods=(lately,)).verdict is None, "it has had a pod since"
+    assert found(900, pods=(lately,)).ending is None, "it has had a pod since"
 
 
 @pytest.mark.parametrize(
@@ -182,7 +176,7 @@ def test_a_job_that_gets_no_pod_fails_the_race_in_the_api_servers_words() -> Non
     ],
 )
 def test_which_jobs_are_without_a_pod(changes: dict[str, Any], *, without: bool) -> None:
-    assert bool(podless(observation(jobs={NAME: job_facts(**changes)}))) is without
+    assert bool(jobs_without_pods(observation(jobs={NAME: job_facts(**changes)}))) is without
 
 
 @pytest.mark.parametrize(
@@ -219,33 +213,35 @@ def test_completion_indexes_as_kubernetes_writes_them(text: str, expected: set[i
 
 
 @st.composite
-def standings(draw: st.DrawFn) -> list[Standing]:
+def standings(draw: st.DrawFn) -> list[JobProgress]:
     repeats = draw(st.integers(1, 5))
     found = []
     for entries in draw(st.lists(st.integers(1, 4), min_size=1, max_size=5)):
         total = entries * repeats
         done = draw(st.integers(0, total))
-        found.append(Standing(entries, done, total, draw(st.integers(0, min(2, total - done)))))
+        found.append(JobProgress(entries, done, total, draw(st.integers(0, min(2, total - done)))))
     return found
 
 
 @given(standings(), st.integers(1, 12))
-def test_turns_never_pass_the_races_parallelism_by_more_than_what_runs(found: list[Standing], parallelism: int) -> None:
+def test_turns_never_pass_the_races_parallelism_by_more_than_what_runs(
+    found: list[JobProgress], parallelism: int
+) -> None:
     granted = turns(found, parallelism)
     assert sum(granted) <= max(parallelism, sum(standing.active for standing in found))
     assert all(share >= min(standing.active, parallelism) for share, standing in zip(granted, found, strict=True))
 
 
 @given(standings(), st.integers(1, 12))
-def test_turns_leave_nobody_waiting_for_ever(found: list[Standing], parallelism: int) -> None:
+def test_turns_leave_nobody_waiting_for_ever(found: list[JobProgress], parallelism: int) -> None:
     if any(standing.done < standing.total for standing in found) or any(standing.active for standing in found):
         assert sum(turns(found, parallelism)) > 0
 
 
 def test_turns_go_round_by_round() -> None:
-    assert turns([Standing(2, 2, 10), Standing(1, 0, 5)], 4) == [0, 1]
-    assert turns([Standing(2, 2, 10), Standing(1, 1, 5)], 4) == [2, 1]
-    assert turns([Standing(2, 2, 10, active=1), Standing(1, 0, 5)], 1) == [1, 0]
+    assert turns([JobProgress(2, 2, 10), JobProgress(1, 0, 5)], 4) == [0, 1]
+    assert turns([JobProgress(2, 2, 10), JobProgress(1, 1, 5)], 4) == [2, 1]
+    assert turns([JobProgress(2, 2, 10, active=1), JobProgress(1, 0, 5)], 1) == [1, 0]
 
 
 @pytest.mark.parametrize(

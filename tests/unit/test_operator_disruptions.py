@@ -136,8 +136,8 @@ def test_each_end_either_costs_an_attempt_or_is_a_disruption(kinds: list[Any], a
 
 
 def test_a_race_bears_the_disruptions_that_it_declares_and_names_the_number() -> None:
-    assert decided(disrupted=10).verdict is None
-    verdict = decided(disrupted=11).verdict
+    assert decided(disrupted=10).ending is None
+    verdict = decided(disrupted=11).ending
     assert verdict is not None
     assert (verdict.type, verdict.reason) == ("Failed", "TooManyDisruptions")
     assert verdict.message.startswith("11 pods were")
@@ -145,13 +145,13 @@ def test_a_race_bears_the_disruptions_that_it_declares_and_names_the_number() ->
 
 
 def test_a_race_with_all_its_results_is_complete_whatever_was_lost() -> None:
-    verdict = decided(disrupted=99, finished=dict.fromkeys(range(25), True)).verdict
+    verdict = decided(disrupted=99, finished=dict.fromkeys(range(25), True)).ending
     assert verdict is not None
     assert verdict.type == "Complete"
 
 
 def test_disruptions_that_an_earlier_operator_counted_count() -> None:
-    verdict = decided(status={"trials": {"disrupted": 11}}).verdict
+    verdict = decided(status={"trials": {"disrupted": 11}}).ending
     assert verdict is not None
     assert verdict.reason == "TooManyDisruptions"
 
@@ -261,9 +261,9 @@ def test_pods_that_a_suspended_job_let_go_of_are_no_disruptions() -> None:
     races.saw_pod(raw(finalizers=TRACKED))
     races.saw_pod(raw("Failed", **gone))  # what was between was not told
     races.saw_pod(raw("Failed", **gone), gone=True)
-    assert race.disrupted() == 0
+    assert race.workload.disrupted() == 0
     races.saw_pod(raw(finalizers=TRACKED, uid="q"))
     races.saw_pod(raw(finalizers=TRACKED, uid="q", **gone))
     races.saw_pod(raw("Failed", uid="q", **gone))
     races.saw_pod(raw("Failed", uid="q", **gone), gone=True)
-    assert race.disrupted() == 1
+    assert race.workload.disrupted() == 1

@@ -9,13 +9,15 @@ from typing import Any
 
 import pytest
 
+from velodrome.board.latest import Latest
 from velodrome.monitoring import telemetry
 from velodrome.stats import Interval
-from velodrome.trends.latest import Latest
 from velodrome.trends.regressions import Comparison
-from velodrome_operator.families import TRIAL_BOUNDS, Buckets, Durations, RaceFacts, exposed, race_facts
+from velodrome_operator.families import exposed
+from velodrome_operator.histograms import TRIAL_BOUNDS, Durations, histogram, series_of
 from velodrome_operator.observation import JobFacts, PodFacts
-from velodrome_operator.race import Race
+from velodrome_operator.race_facts import RaceFacts, race_facts
+from velodrome_operator.races import Race
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -48,7 +50,7 @@ def job(name: str = "j", *, suspended: bool = False, finished: bool = False) -> 
     ],
 )
 def test_a_races_state(seen: Race, jobs: list[JobFacts], state: str) -> None:
-    seen.jobs = {one.name: one for one in jobs}
+    seen.workload.jobs = {one.name: one for one in jobs}
     facts = race_facts(seen)
     assert facts.state == state
     assert (facts.progress_at is None) == (state != "Running")
@@ -57,40 +59,55 @@ def test_a_races_state(seen: Race, jobs: list[JobFacts], state: str) -> None:
 
 def test_trials_by_state() -> None:
     seen = race("Reconciling")
-    seen.pods = {str(n): PodFacts(f"p{n}", str(n), "j", n, NOW, "Running" if n else "Pending") for n in range(3)}
+    seen.workload.pods = {
+        str(n): PodFacts(f"p{n}", str(n), "j", n, NOW, "Running" if n else "Pending") for n in range(3)
+    }
     assert race_facts(seen).trials == {"Pending": 3, "Running": 2, "Succeeded": 3, "Failed": 1}
     ended = race("Failed")
-    ended.pods = seen.pods
+    ended.workload.pods = seen.workload.pods
     assert race_facts(ended).trials == {"Pending": 0, "Running": 0, "Succeeded": 3, "Failed": 1}, "none is to come"
 
 
 def test_progress_is_what_came_last_of_starts_ends_and_reports() -> None:
     seen = race("Reconciling")
-    assert race_facts(seen).progress_at == seen.created_at
+    assert race_facts(seen).progress_at == seen.parent.created_at
     pod = PodFacts("p", "p", "j", 0, NOW, "Running", started_at=NOW)
-    seen.pods = {"p": pod}
+    seen.workload.pods = {"p": pod}
     assert race_facts(seen).progress_at == NOW
-    seen.gone = {"q": replace(pod, finished_at=NOW + timedelta(minutes=1))}
+    seen.workload.gone = {"q": replace(pod, finished_at=NOW + timedelta(minutes=1))}
     assert race_facts(seen).progress_at == NOW + timedelta(minutes=1)
-    seen.reported_at = NOW + timedelta(minutes=2)
+    seen.logbook.reported_at = NOW + timedelta(minutes=2)
     assert race_facts(seen).progress_at == NOW + timedelta(minutes=2)
 
 
 def test_results_wait_only_where_a_race_goes_on() -> None:
     for seen, since in ((race("Reconciling"), NOW), (race("Complete"), None)):
-        seen.troubled_at = NOW
+        seen.logbook.troubled_at = NOW
         assert race_facts(seen).waiting_since == since
 
 
 def test_buckets_count_what_is_at_most_their_bound() -> None:
-    found = Buckets((1.0, 5.0))
-    for seconds in (-0.5, 1.0, 1.1, 5.0, 99.0):
+    found = histogram(telemetry.PASS_SECONDS, (1.0, 5.0))
+    for seconds in (0.0, 1.0, 1.1, 5.0, 99.0):
         found.observe(seconds)
-    rows = found.rows(telemetry.PASS_SECONDS)
+    rows = series_of(telemetry.PASS_SECONDS, found)
     assert [(row.labels["le"], row.value) for row in rows if row.suffix == "_bucket"] == [
         ("1.0", 2), ("5.0", 4), ("+Inf", 5),
     ]  # fmt: skip
     assert {row.suffix: row.value for row in rows[-2:]} == {"_sum": pytest.approx(106.1), "_count": 5}
+
+
+def test_a_time_that_two_clocks_make_negative_counts_as_none() -> None:
+    found = Durations()
+    found.observe("a", -0.5, 2.0)
+    found.observe("b", None, -1.0)
+    values = {board: {one.family.name + one.suffix: one.value for one in rows if one.suffix in ("_sum", "_count")}
+              for board, rows in found.series().items()}  # fmt: skip
+    queued, ran = telemetry.QUEUE_SECONDS.name, telemetry.RUN_SECONDS.name
+    assert values == {
+        "a": {f"{queued}_count": 1, f"{queued}_sum": 0, f"{ran}_count": 1, f"{ran}_sum": 2},
+        "b": {f"{queued}_count": 0, f"{queued}_sum": 0, f"{ran}_count": 1, f"{ran}_sum": 0},
+    }
 
 
 def latest(entry: str, verdict: str = "Unchanged", days: float = 1) -> Latest:
@@ -135,7 +152,7 @@ def test_what_matters_least_is_left_out_first_whatever_the_order(
     for _ in range(5):
         dice.shuffle(results)
         dice.shuffle(told)
-        found = exposed(results, told, durations.rows(), NOW, limit)
+        found = exposed(results, told, durations.series(), NOW, limit)
         samples = [sample for family in found.families for sample in family.samples]
         assert found.series == len(samples) <= limit
         assert found.series + found.dropped == 3 * 16 + 2 * 4 + 4 + 2 * (len(TRIAL_BOUNDS) + 3)

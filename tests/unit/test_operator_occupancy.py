@@ -18,8 +18,7 @@ from velodrome.spec import read_jobs, validate
 from velodrome_operator.children import Names, groups
 from velodrome_operator.observation import PodFacts
 from velodrome_operator.occupancy import _REMEMBERED, Occupancy, Stay, peak
-from velodrome_operator.race import Race
-from velodrome_operator.races import Races
+from velodrome_operator.races import Race, Races
 
 AT = datetime(2026, 3, 1, 11, tzinfo=UTC)
 
@@ -98,7 +97,7 @@ def test_pods_that_train_together_are_one_trial_wherever_they_run() -> None:
 def test_what_is_remembered_is_bounded_and_keeps_what_runs() -> None:
     runs = pod(0, 0, None)
     occupancy = seen(runs, *(pod(number, number, number + 1) for number in range(1, 4 * _REMEMBERED)))
-    assert len(occupancy._nodes["n"]) <= _REMEMBERED
+    assert occupancy.stays()["n"] <= _REMEMBERED
     assert occupancy.concurrent("r", runs) == 2
 
 
@@ -106,7 +105,7 @@ def test_nodes_where_nothing_ran_for_a_day_are_let_go_of() -> None:
     day = 24 * 3600
     occupancy = seen(pod(0, 0, 5, node="old"), pod(1, 0, None, node="busy"), pod(2, day, day + 9, node="newer"))
     occupancy.saw("r", pod(3, day + 60, None, node="new"))
-    assert set(occupancy._nodes) == {"busy", "newer", "new"}
+    assert set(occupancy.stays()) == {"busy", "newer", "new"}
 
 
 MOMENTS = st.integers(0, 12)

@@ -6,6 +6,7 @@ import json
 import logging
 from collections.abc import Callable
 from copy import deepcopy
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,13 @@ from tests.owned import by_job, by_parent, owned_job, owned_pod
 from tests.unit.test_operator_shapes import json_values
 from velodrome import keys
 from velodrome_operator.children import Names, groups
-from velodrome_operator.decision import Observation, decide
-from velodrome_operator.families import race_facts
+from velodrome_operator.decision import decide
 from velodrome_operator.observation import started_facts
 from velodrome_operator.ownership import Orphans
+from velodrome_operator.pass_input import Observation
 from velodrome_operator.pushgateway import ends, running
-from velodrome_operator.race import NEVER, Race
-from velodrome_operator.races import Races
+from velodrome_operator.race_facts import race_facts
+from velodrome_operator.races import Race, Races
 
 UID = "3f1c2d54-0000-4000-8000-000000000001"
 DIGITS = Path(__file__).parents[2] / "deploy/examples/digits.yaml"
@@ -52,7 +53,7 @@ def test_a_child_is_known_by_its_owner_whatever_its_labels_say() -> None:
     job["metadata"]["labels"] = pod["metadata"]["labels"][keys.LABEL_JOB_UID] = None  # as nobody writes them
     pod["metadata"]["labels"] = {"batch.kubernetes.io/job-completion-index": "0"}
     assert [races.saw_job(job), races.saw_pod(pod)] == [UID, UID]
-    assert [*race.jobs, *race.pods] == [name, "p0"]
+    assert [*race.workload.jobs, *race.workload.pods] == [name, "p0"]
 
 
 STRANGE_JOBS: dict[str, dict[str, Any]] = {
@@ -84,10 +85,10 @@ def test_a_job_that_only_looks_like_a_races_is_none(change: dict[str, Any], *, p
         races.saw_job({**stranger, "status": {"active": version}})
     races.saw_pod(owned_pod(UID, stranger["metadata"]["name"], 0, "p0"))
     race.planned()
-    assert (race.jobs, race.pods, race.owned) == ({}, {}, {})
+    assert (race.workload.jobs, race.workload.pods, race.workload.owned) == ({}, {}, {})
     races.saw_job(owned_job(UID, name))
     races.saw_job({**stranger, "metadata": {**stranger["metadata"], "uid": "other"}}, gone=True)
-    assert race.jobs.keys() == {name}, "its end is not that of the race's own"
+    assert race.workload.jobs.keys() == {name}, "its end is not that of the race's own"
 
 
 @pytest.mark.parametrize("change", STRANGE_PODS.values(), ids=STRANGE_PODS)
@@ -98,7 +99,7 @@ def test_a_pod_that_only_looks_like_a_races_is_none(change: dict[str, Any]) -> N
     stranger["metadata"] |= change
     assert races.saw_pod(stranger) is None
     assert races.saw_pod(stranger, gone=True) is None
-    assert (race.pods, race.gone) == ({}, {})
+    assert (race.workload.pods, race.workload.gone) == ({}, {})
     assert race.observed(0, "bystander") is None
 
 
@@ -110,7 +111,7 @@ def test_a_pod_of_no_completion_index_is_told_counted_and_no_more(caplog: pytest
     assert races.unreadable == {"BenchmarkJob": 0, "Job": 0, "Pod": 1}
     assert "no completion index" in caplog.text
     assert races.saw_pod(owned_pod(UID, name, 1, "p1")) == UID
-    assert race.pods.keys() == {"p1"}
+    assert race.workload.pods.keys() == {"p1"}
 
 
 def test_an_object_that_nobody_foresaw_is_told_with_a_traceback_and_stands_in_no_others_way(
@@ -128,7 +129,7 @@ def test_a_job_that_its_owner_let_go_is_the_races_no_more() -> None:
     races.saw_job(owned_job(UID, name))
     free = put(owned_job(UID, name), ("metadata", "ownerReferences"), [])
     assert [races.saw_job(free), races.saw_job(free)] == [UID, None]
-    assert race.jobs == {}
+    assert race.workload.jobs == {}
 
 
 def test_a_pod_that_its_job_lets_go_is_the_races_no_more_and_still_known() -> None:
@@ -138,7 +139,7 @@ def test_a_pod_that_its_job_lets_go_is_the_races_no_more_and_still_known() -> No
     races.saw_pod(pod)
     pod["metadata"]["ownerReferences"] = []
     assert races.saw_pod(pod) == UID
-    assert ([*race.pods], [*race.gone]) == ([], ["p0"])
+    assert ([*race.workload.pods], [*race.workload.gone]) == ([], ["p0"])
 
 
 def test_children_are_taken_in_whatever_order_they_come_in() -> None:
@@ -157,7 +158,7 @@ def test_children_are_taken_in_whatever_order_they_come_in() -> None:
         race = races.get(UID)
         assert race is not None
         race.planned()
-        assert {uid: (pod.job, pod.index) for uid, pod in race.pods.items()} == {"p2": (name, 2)}, order
+        assert {uid: (pod.job, pod.index) for uid, pod in race.workload.pods.items()} == {"p2": (name, 2)}, order
 
 
 def test_jobs_of_other_names_are_let_go_when_the_names_are_known() -> None:
@@ -165,13 +166,13 @@ def test_jobs_of_other_names_are_let_go_when_the_names_are_known() -> None:
     for number in range(1_100):
         races.saw_job(owned_job(UID, f"forged-{number}"))
     races.saw_pod(owned_pod(UID, "forged-0", 0, "forged"))
-    assert len(race.jobs) == 1_000
-    assert race.pods.keys() == {"forged"}
+    assert len(race.workload.jobs) == 1_000
+    assert race.workload.pods.keys() == {"forged"}
     race.planned()
-    assert (race.jobs, race.pods, race.owned) == ({}, {}, {})
+    assert (race.workload.jobs, race.workload.pods, race.workload.owned) == ({}, {}, {})
     races.saw_pod(owned_pod(UID, "forged-0", 0, "forged"))
     races.saw_job(owned_job(UID, name))
-    assert ([*race.jobs], [*race.pods]) == ([name], [])
+    assert ([*race.workload.jobs], [*race.workload.pods]) == ([name], [])
 
 
 def test_orphans_are_bounded_and_one_namespaces_make_no_room_in_another() -> None:
@@ -253,9 +254,9 @@ def use(races: Races) -> None:
         race_facts(race)
         found = Race.of(PARENT).planned()
         names = {name: groups(found.job)[0].trials(found) for name in (seen()[2],)}
-        observation = Observation(found, race.uid, race.generation, suspended=False, jobs=race.jobs,
-                                  pods=tuple(race.pods.values()), finished={}, status=race.status,
-                                  now=race.created_at)  # fmt: skip
+        observation = Observation(found, race.uid, race.parent.generation, suspended=False, jobs=race.workload.jobs,
+                                  pods=tuple(race.workload.pods.values()), finished={}, status=race.parent.status,
+                                  now=race.parent.created_at)  # fmt: skip
         decide(observation, (), names)
 
 
@@ -287,4 +288,4 @@ def test_any_field_may_hold_anything(kind: str, data: st.DataObject, value: Any)
         see[kind](odd, gone=True)
     use(races)
     assert races.get("other") is not None
-    assert race.created_at > NEVER
+    assert race.parent.created_at > datetime(1970, 1, 1, tzinfo=UTC)

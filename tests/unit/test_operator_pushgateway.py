@@ -1,16 +1,22 @@
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
+import redis
 
+from tests.apiserver import ApiServer
 from tests.owned import owned_job, owned_pod
 from velodrome import keys
-from velodrome.monitoring.pushgateway import Running
+from velodrome.monitoring.pushgateway import RunningTrials
 from velodrome.plan import plan
 from velodrome.spec import BenchmarkJob
-from velodrome_operator.children import Names, groups
-from velodrome_operator.pushgateway import Cleaner, Gateway, ends, running
+from velodrome.store import Store
+from velodrome.store.deletion import Deleter
+from velodrome_operator.access import Access
+from velodrome_operator.children import ChildSettings, Names, groups
+from velodrome_operator.pushgateway import ends, running
 from velodrome_operator.races import Races
 from velodrome_operator.service import Options, Service
 
@@ -50,17 +56,17 @@ def test_what_runs_are_the_trials_of_running_pods() -> None:
         races.saw_pod(pod(number, phase))
     race = races.get(UID)
     assert race is not None
-    assert running(races) == Running(set(), {("ns", "race")}), "without a plan it is not known which of them run"
+    assert running(races) == RunningTrials(set(), {("ns", "race")}), "without a plan it is not known which of them run"
     race.lay_out(plan(JOB), 1)
     # Entries take turns: a/0, b.2/0, a/1, b.2/1.
-    assert running(races) == Running({("ns", "race", "b.2", "0"), ("ns", "race", "b.2", "1")}, set())
+    assert running(races) == RunningTrials({("ns", "race", "b.2", "0"), ("ns", "race", "b.2", "1")}, set())
     races.saw_pod(pod(9))
     assert len(running(races).trials) == 2, "no trial has such an index"
     for number in (1, 3, 9):
         races.saw_pod(pod(number), gone=True)
-    assert running(races) == Running(set(), set())
+    assert running(races) == RunningTrials(set(), set())
     race.let_go()
-    assert running(races) == Running(set(), set()), "a race without pods protects nothing"
+    assert running(races) == RunningTrials(set(), set()), "a race without pods protects nothing"
 
 
 @pytest.mark.parametrize(
@@ -74,17 +80,16 @@ def test_what_runs_are_the_trials_of_running_pods() -> None:
     ],
 )
 def test_what_ends_a_trial_has_its_group_looked_for(kind: Any, raw: dict[str, Any], *, gone: bool, wakes: bool) -> None:
-    service = Service(Options("redis://unused"))
-    cleaner = service._cleaner = Cleaner(Gateway("gateway:9091"), Running, None)
+    async def look() -> bool:
+        options = Options("redis://unused", settings=ChildSettings(pushgateway="gateway:9091"))
+        client = redis.Redis()  # nothing is sent
+        access = Access(client, "secret", "redis:6379")
+        service = Service(options, Store(client), ApiServer(), access, Deleter(client))
+        service.saw(kind, raw, gone=gone)
+        assert service.cleaner
+        return service.cleaner.due
 
-    class Controller:
-        races = Races()
-        wakeups = type("Wakeups", (), {"wake": staticmethod(lambda _: None)})
-        forget = staticmethod(lambda _: None)
-
-    service.controller = Controller()  # type: ignore[assignment]
-    service.saw(kind, raw, gone=gone)
-    assert cleaner._woken.is_set() == wakes
+    assert asyncio.run(look()) == wakes
 
 
 def test_a_pod_without_a_status_has_not_ended() -> None:

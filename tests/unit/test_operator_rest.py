@@ -11,9 +11,8 @@ import yaml
 
 from tests.owned import owned_job, owned_pod
 from velodrome_operator.children import Names, groups
-from velodrome_operator.families import Facts
-from velodrome_operator.race import Race
-from velodrome_operator.races import Races
+from velodrome_operator.race_facts import Facts
+from velodrome_operator.races import Race, Races
 
 UID = "3f1c2d54-0000-4000-8000-000000000001"
 CREATED = "2026-03-01T12:00:00Z"
@@ -84,9 +83,9 @@ def test_what_is_told_of_a_race_is_made_anew_only_when_the_race_changed(races: R
     races.saw_pod(pod(race, 0))
     (second,) = facts.of(races)
     assert second.trials["Running"] == 1
-    race.troubled_at = race.created_at
-    assert facts.of(races)[0].waiting_since == race.created_at
-    raw = race.raw
+    race.logbook.troubled_at = race.parent.created_at
+    assert facts.of(races)[0].waiting_since == race.parent.created_at
+    raw = race.parent.raw
     races.saw_parent(raw, gone=True)
     assert facts.of(races) == ()
     races.saw_parent(raw)

@@ -16,16 +16,17 @@ from velodrome.plan import plan
 from velodrome.ranking.places import ObjectiveRanking, RankedRow
 from velodrome.spec import BenchmarkJob, read_jobs
 from velodrome.stats import Interval
-from velodrome_operator.decision import Observation, Verdict
 from velodrome_operator.observation import JobFacts, PodFacts
+from velodrome_operator.outcome import Ending
+from velodrome_operator.pass_input import Observation
 from velodrome_operator.regressed import Regressed
-from velodrome_operator.status import Standing, invalid, judged, news, status
+from velodrome_operator.status import ObjectiveStanding, invalid, judged, news, status
 from velodrome_operator.wakeups import Wakeups
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 (JOB,) = read_jobs(Path(__file__).parents[2] / "deploy/examples/digits.yaml")
-COMPLETE = Verdict("Complete", "AllTrialsFinished", "25 of 25 trials succeeded")
-FAILED = Verdict("Failed", "TooManyFailedTrials", "1 of 25 trials failed; maxFailed is 0")
+COMPLETE = Ending("Complete", "AllTrialsFinished", "25 of 25 trials succeeded")
+FAILED = Ending("Failed", "TooManyFailedTrials", "1 of 25 trials failed; maxFailed is 0")
 
 
 def observation(**changes: Any) -> Observation:
@@ -37,7 +38,7 @@ def observation(**changes: Any) -> Observation:
     return replace(seen, **changes)
 
 
-def made(verdict: Verdict | None = None, **changes: Any) -> dict[str, Any]:
+def made(verdict: Ending | None = None, **changes: Any) -> dict[str, Any]:
     return status(observation(**changes), verdict, [], "runner@sha256:0")
 
 
@@ -54,7 +55,7 @@ def true(found: dict[str, Any]) -> list[str]:
         (FAILED, {}, ["Failed", "Stalled"]),
     ],
 )
-def test_which_conditions_hold(verdict: Verdict | None, changes: dict[str, Any], conditions: list[str]) -> None:
+def test_which_conditions_hold(verdict: Ending | None, changes: dict[str, Any], conditions: list[str]) -> None:
     assert true(made(verdict, **changes)) == conditions
 
 
@@ -168,7 +169,7 @@ def largest(names: list[str]) -> Observation:
     return observation(plan=plan(BenchmarkJob.model_validate(document)))
 
 
-def standings(names: list[str], objectives: int) -> list[Standing]:
+def standings(names: list[str], objectives: int) -> list[ObjectiveStanding]:
     """Each later entry is better, and each number has all its digits."""
     ranked = tuple(
         RankedRow(
@@ -177,7 +178,7 @@ def standings(names: list[str], objectives: int) -> list[Standing]:
         for n, name in reversed(list(enumerate(names)))
     )
     ranking = ObjectiveRanking(MetricKey.of("accuracy"), 0.05, ranked, ())
-    return [Standing(f"{number:02d}-" + "o" * 60, ranking, "a cohort") for number in range(objectives)]
+    return [ObjectiveStanding(f"{number:02d}-" + "o" * 60, ranking, "a cohort") for number in range(objectives)]
 
 
 def test_an_invalid_object_fails_at_once_with_every_problem() -> None:

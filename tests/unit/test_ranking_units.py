@@ -105,6 +105,9 @@ def test_durations(seconds: float, text: str) -> None:
     ("seconds", "text"),
     [
         (-5, "just now"),
+        (-299, "just now"),
+        (-7300, "in 2 h"),
+        (-40 * 86400 + 60, "in 40 days"),
         (3, "just now"),
         (42, "42 s ago"),
         (300, "5 min ago"),

@@ -29,7 +29,7 @@ def lines(path: Path) -> list[dict[str, Any]]:
 
 
 @pytest.fixture
-def trial(tmp_path: Path) -> report.Trial:
+def trial(tmp_path: Path) -> report.TrialReport:
     told = {
         "entry": "mine", "index": 3, "repeat": 1, "seed": 8, "cpus": 2, "data": "/data", "metrics": ["accuracy"],
         "conditions": {"budget": {"maxEpochs": 3, "target": {"metric": "accuracy", "value": 0.5}},
@@ -46,13 +46,13 @@ def test_it_imports_no_library() -> None:
     assert not {"numpy", "pydantic", "redis", "scipy", "torch", "kopf", "typer"} & set(eval(done.stdout))  # noqa: S307
 
 
-def test_a_trial_is_what_it_was_told(trial: report.Trial) -> None:
+def test_a_trial_is_what_it_was_told(trial: report.TrialReport) -> None:
     assert (trial.entry, trial.seed, trial.cpus, trial.data) == ("mine", 8, 2, "/data")
     assert trial.training_parameters["batchSize"] == 16
     assert list(trial.epochs()) == [1, 2, 3]
 
 
-def test_training_time_is_that_of_the_blocks_alone(trial: report.Trial, tmp_path: Path) -> None:
+def test_training_time_is_that_of_the_blocks_alone(trial: report.TrialReport, tmp_path: Path) -> None:
     ticks = iter([10.0, 12.0, 100.0, 103.0])
     trial.clock = lambda: next(ticks)
     for epoch, accuracy in ((1, 0.4), (2, 0.6)):
@@ -69,7 +69,7 @@ def test_training_time_is_that_of_the_blocks_alone(trial: report.Trial, tmp_path
     assert last["epochs"] == 2
 
 
-def test_a_budget_of_seconds_ends_the_epochs(trial: report.Trial) -> None:
+def test_a_budget_of_seconds_ends_the_epochs(trial: report.TrialReport) -> None:
     trial.conditions = {"budget": {"maxEpochs": 9, "maxSeconds": 4.0}}
     seen = []
     for epoch in trial.epochs():
@@ -79,7 +79,7 @@ def test_a_budget_of_seconds_ends_the_epochs(trial: report.Trial) -> None:
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
-def test_what_is_no_number_is_refused_by_name(trial: report.Trial, value: float) -> None:
+def test_what_is_no_number_is_refused_by_name(trial: report.TrialReport, value: float) -> None:
     with pytest.raises(ValueError, match=r"metrics\.accuracy = "):
         trial.result({"accuracy": value})
 
@@ -96,20 +96,20 @@ def test_what_is_no_number_is_refused_by_name(trial: report.Trial, value: float)
     ],
 )
 def test_what_can_not_be_is_refused_where_it_is_said(
-    trial: report.Trial, tmp_path: Path, metrics: dict[str, float], says: str
+    trial: report.TrialReport, tmp_path: Path, metrics: dict[str, float], says: str
 ) -> None:
     with pytest.raises(ValueError, match=says):
         trial.result(metrics)
     assert not (tmp_path / "report").exists()
 
 
-def test_what_can_not_be_on_the_validation_split_is_refused_too(trial: report.Trial) -> None:
+def test_what_can_not_be_on_the_validation_split_is_refused_too(trial: report.TrialReport) -> None:
     with pytest.raises(ValueError, match=r"validation\.accuracy: 81"):
         trial.epoch(1, train_loss=0.1, samples=1, validation={"accuracy": 81})
     assert trial.done == 0
 
 
-def test_a_ratio_that_rounding_put_above_1_is_1(trial: report.Trial, tmp_path: Path) -> None:
+def test_a_ratio_that_rounding_put_above_1_is_1(trial: report.TrialReport, tmp_path: Path) -> None:
     trial.result({"accuracy": float(np.float32(1) + np.finfo(np.float32).eps)})
     assert lines(tmp_path / "report")[0]["metrics"]["accuracy"] == 1.0
 
@@ -147,7 +147,7 @@ def test_quality_is_as_torchmetrics_computes_it(pairs: list[tuple[int, int]]) ->
         assert own[name] == pytest.approx(float(theirs(guesses, target, num_classes=5, average="macro")), abs=1e-6)
 
 
-def test_inference_is_timed_for_each_batch_size_of_the_race(trial: report.Trial) -> None:
+def test_inference_is_timed_for_each_batch_size_of_the_race(trial: report.TrialReport) -> None:
     calls: list[int] = []
     found = trial.time_inference(calls.append)
     assert set(calls) == {1, 4}
@@ -173,7 +173,7 @@ NO_NUMBERS: list[Any] = [
 
 @pytest.mark.parametrize("value", NUMBERS, ids=repr)
 def test_a_number_of_any_library_is_taken_wherever_one_is_reported(
-    trial: report.Trial, tmp_path: Path, value: Any
+    trial: report.TrialReport, tmp_path: Path, value: Any
 ) -> None:
     trial.epoch(1, train_loss=value, samples=10, learning_rate=value, validation={"accuracy": value})
     trial.result({"accuracy": value})
@@ -183,7 +183,9 @@ def test_a_number_of_any_library_is_taken_wherever_one_is_reported(
 
 
 @pytest.mark.parametrize("value", NO_NUMBERS, ids=lambda value: repr(value)[:30])
-def test_what_is_no_number_is_refused_wherever_one_is_reported(trial: report.Trial, tmp_path: Path, value: Any) -> None:
+def test_what_is_no_number_is_refused_wherever_one_is_reported(
+    trial: report.TrialReport, tmp_path: Path, value: Any
+) -> None:
     with pytest.raises(ValueError, match="train_loss"):
         trial.epoch(1, train_loss=value, samples=10)
     with pytest.raises(ValueError, match="learning_rate"):
@@ -200,7 +202,7 @@ def test_what_is_no_number_is_refused_wherever_one_is_reported(trial: report.Tri
     "value", [np.int64(7), np.uint8(7), np.array(7), torch.tensor(7), Decimal(7), Fraction(7), np.float32(7), 7.0],
     ids=repr,
 )  # fmt: skip
-def test_a_whole_number_of_any_library_is_taken(trial: report.Trial, tmp_path: Path, value: Any) -> None:
+def test_a_whole_number_of_any_library_is_taken(trial: report.TrialReport, tmp_path: Path, value: Any) -> None:
     sizes = {"train_samples": value, "validation_samples": value, "test_samples": value}
     trial.dataset("digits", digest=f"sha256:{'0' * 64}", shape=[value, value], classes=[value], **sizes)
     trial.epoch(value, train_loss=1, samples=value)
@@ -213,7 +215,7 @@ def test_a_whole_number_of_any_library_is_taken(trial: report.Trial, tmp_path: P
 
 
 @pytest.mark.parametrize("value", [7.5, np.float32(7.5), True, "7", None, math.nan, np.array([1, 2])])
-def test_what_is_no_whole_number_is_refused(trial: report.Trial, tmp_path: Path, value: Any) -> None:
+def test_what_is_no_whole_number_is_refused(trial: report.TrialReport, tmp_path: Path, value: Any) -> None:
     sizes: dict[str, Any] = {"train_samples": 1, "validation_samples": 1, "test_samples": 1}
     for name in sizes:
         with pytest.raises(ValueError, match=name):
@@ -229,7 +231,7 @@ def test_whole_numbers_stay_exact() -> None:
     assert whole(np.int64(2**62 + 1), "x") == 2**62 + 1
 
 
-def test_a_share_in_float32_is_the_share_in_float64(trial: report.Trial, tmp_path: Path) -> None:
+def test_a_share_in_float32_is_the_share_in_float64(trial: report.TrialReport, tmp_path: Path) -> None:
     trial.dataset(
         "digits", digest=f"sha256:{'0' * 64}", train_samples=1, validation_samples=6000, test_samples=355, shape=[1],
         classes=["0"],

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from velodrome.errors import SchemaUnsupported
 from velodrome.keys import SCHEMA_VERSION
-from velodrome.results import records as results
+from velodrome.results import records
 from velodrome.results.records import (
     REPORT,
     JobInfo,
@@ -111,8 +111,8 @@ def test_an_old_document_is_brought_up_step_by_step(monkeypatch: pytest.MonkeyPa
         assert found["schema_version"] == 2
         return found | {"entry": found["entry"] + "-3"}
 
-    monkeypatch.setattr(results, "SCHEMA_VERSION", 3)
-    monkeypatch.setattr(results, "MIGRATIONS", {"result": {1: second, 2: third}})
+    monkeypatch.setattr(records, "SCHEMA_VERSION", 3)
+    monkeypatch.setattr(records, "MIGRATIONS", {"result": {1: second, 2: third}})
     parsed = parse_result(text("v1-result.json"))
     assert (parsed.entry, parsed.schema_version) == ("cnn-2-3", 3)
     later = parse_result(written(document(schema_version=2)))
@@ -121,7 +121,7 @@ def test_an_old_document_is_brought_up_step_by_step(monkeypatch: pytest.MonkeyPa
 
 def test_every_step_between_versions_has_a_migration() -> None:
     for what in ("record", "job", "result"):
-        assert set(results.MIGRATIONS[what]) == set(range(1, SCHEMA_VERSION))
+        assert set(records.MIGRATIONS[what]) == set(range(1, SCHEMA_VERSION))
 
 
 def test_what_a_newer_writer_adds_is_dropped() -> None:

@@ -16,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from velodrome.monitoring import telemetry
 from velodrome.monitoring.pushgateway import Group, grouping
 from velodrome.results.records import Phase, Progress
-from velodrome_runner.live import Pusher, Readings, Standing
+from velodrome_runner.live import LiveState, Pusher, Readings
 from velodrome_runner.usage import Gauges, Use, opened, resident_bytes
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def collected(readings: Readings) -> dict[str, dict[tuple[str, ...], float]]:
 
 
 def test_what_training_came_to_stays_after_it_and_its_speed_does_not() -> None:
-    standing = Standing().after(progress("Starting")).after(progress("Loading"))
+    standing = LiveState().after(progress("Starting")).after(progress("Loading"))
     assert (standing.fraction, standing.epoch, standing.loss) == (0.0, 0, None)
     standing = standing.after(progress("Training", 3, loss=0.5, samples_per_second=7.0))
     assert (standing.fraction, standing.epoch, standing.loss, standing.samples_per_second) == (0.75, 3, 0.5, 7.0)
@@ -54,7 +54,7 @@ def test_what_training_came_to_stays_after_it_and_its_speed_does_not() -> None:
 
 
 def test_a_family_has_the_samples_that_are_known_and_no_others() -> None:
-    standing = Standing("Training", 0.5, 2, 0.25, 1000.0)
+    standing = LiveState("Training", 0.5, 2, 0.25, 1000.0)
     uses = [Use("cpu", 10), Use("gpu0", 20, 0.75), Use("gpu1", 30)]
     assert collected(Readings(standing, uses)) == {
         telemetry.TRIAL_FRACTION.name: {(): 0.5},
@@ -64,7 +64,7 @@ def test_a_family_has_the_samples_that_are_known_and_no_others() -> None:
         telemetry.TRIAL_MEMORY.name: {("cpu",): 10.0, ("gpu0",): 20.0, ("gpu1",): 30.0},
         telemetry.TRIAL_GPU.name: {("gpu0",): 0.75},
     }
-    assert collected(Readings(Standing("Loading"), [])).keys() == {
+    assert collected(Readings(LiveState("Loading"), [])).keys() == {
         telemetry.TRIAL_FRACTION.name,
         telemetry.TRIAL_EPOCH.name,
     }

@@ -13,10 +13,10 @@ from velodrome.errors import ConfigurationError, TrialFailed
 from velodrome.plan import TrialConfig, plan
 from velodrome.spec import BenchmarkJob, EarlyStopping, Training
 from velodrome_runner.data import Split
-from velodrome_runner.optimization import Schedule, l1_norm, make_optimizer, weights
+from velodrome_runner.optimization import RateSchedule, l1_norm, make_optimizer, weights
 from velodrome_runner.precision import autocast, supported
 from velodrome_runner.preprocessing import Prepared
-from velodrome_runner.reporting import Moment
+from velodrome_runner.reporting import TrainingState
 from velodrome_runner.stopping import EarlyStopper
 from velodrome_runner.training import Trained, train
 
@@ -83,7 +83,7 @@ class Steps:
 
 
 def test_a_network_learns_and_every_epoch_has_a_point() -> None:
-    moments: list[Moment] = []
+    moments: list[TrainingState] = []
     result = trained(configured(budget={"maxEpochs": 20}), network(), on_progress=moments.append)
     assert result.validation["accuracy"] > 0.8
     assert result.curves[-1].train_loss < result.curves[0].train_loss / 2
@@ -232,7 +232,7 @@ def test_a_schedule_is_torchs(spec: dict[str, Any]) -> None:
     epochs, steps = 6, 5
     optimizer = SGD(network().parameters(), lr=0.4, momentum=0.9)
     training = Training.model_validate({"optimizer": {"learningRate": 0.4, "momentum": 0.9}, "schedule": spec})
-    schedule = Schedule(optimizer, training, epochs=epochs, steps=steps)
+    schedule = RateSchedule(optimizer, training, epochs=epochs, steps=steps)
     peer = SGD(network().parameters(), lr=0.4, momentum=0.9)
     theirs = torchs(spec["name"], peer, epochs, steps)
     for _ in range(epochs):
@@ -251,7 +251,7 @@ def test_a_schedule_is_torchs(spec: dict[str, Any]) -> None:
 def test_one_cycle_fits_the_shortest_budgets(total: int, warmup: float) -> None:
     optimizer = SGD(network().parameters(), lr=0.4)
     training = Training.model_validate({"schedule": {"name": "OneCycle", "warmupFraction": warmup}})
-    schedule = Schedule(optimizer, training, epochs=total, steps=1)
+    schedule = RateSchedule(optimizer, training, epochs=total, steps=1)
     for _ in range(total):
         assert 0 < schedule.rate <= 0.05
         optimizer.step()
@@ -318,7 +318,7 @@ def test_without_early_stopping_the_last_weights_stay() -> None:
 
 def test_a_budget_of_seconds_ends_training_after_the_step_that_uses_it_up() -> None:
     config = configured(budget={"maxEpochs": 1000, "maxSeconds": 60})
-    moments: list[Moment] = []
+    moments: list[TrainingState] = []
     result = trained(config, network(), clock=Steps(), on_progress=moments.append)
     assert result.stopped_by == "maxSeconds"
     assert result.seconds >= 60
@@ -408,7 +408,7 @@ def test_outputs_that_are_not_finite_fail_with_their_epoch() -> None:
 
 
 def test_progress_comes_inside_an_epoch_about_once_a_second() -> None:
-    moments: list[Moment] = []
+    moments: list[TrainingState] = []
     trained(configured(budget={"maxEpochs": 1}), network(), clock=Steps(), on_progress=moments.append)
     inside = [moment for moment in moments if moment.point is None]
     assert inside

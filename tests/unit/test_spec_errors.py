@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 
 from velodrome.errors import SpecError
 from velodrome.spec import parse_jobs, read_jobs
@@ -47,3 +49,59 @@ def test_every_problem_names_its_line_and_speaks_no_pydantic(path: Path) -> None
     for problem in caught.value.problems:
         assert problem.line is not None or path.stem == "empty"
         assert "Input should" not in problem.message
+
+
+TINY = """\
+apiVersion: velodrome.dev/v1alpha1
+kind: BenchmarkJob
+metadata: {name: tiny}
+spec:
+  dataset: {name: digits}
+  entries: [{name: a, model: {name: velodrome/mlp}}]
+  trials: {repeats: null}
+"""
+NAMESPACE = "apiVersion: v1\nkind: Namespace\nmetadata: {name: team}\n"
+
+
+def listed(*objects: str) -> str:
+    """A List of objects, as kubectl writes it."""
+    items = ["- " + text.rstrip().replace("\n", "\n  ") for text in objects]
+    return "\n".join(["apiVersion: v1", "kind: List", "items:", *items, ""])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"{NAMESPACE}---\n{TINY}",
+        f"{TINY}---\n{NAMESPACE}",
+        listed(TINY),
+        listed(NAMESPACE, TINY),
+        listed(listed(TINY), NAMESPACE),
+        TINY.replace("{repeats: null}", ""),
+        json.dumps({"apiVersion": "v1", "kind": "List", "items": [yaml.safe_load(NAMESPACE), yaml.safe_load(TINY)]}),
+    ],
+    ids=["behind-a-namespace", "before-one", "list", "list-with-a-namespace", "lists", "empty-trials", "json"],
+)
+def test_a_file_that_kubectl_takes_is_taken(text: str) -> None:
+    assert parse_jobs(text) == parse_jobs(TINY)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (listed(NAMESPACE, TINY.replace("null", "many")), "line 13: spec.trials.repeats: must be a whole number"),
+        (listed(TINY, TINY), "metadata.name: another document is called tiny too"),
+        (NAMESPACE, 'kind: "Namespace" is another kind of object'),
+        (listed(NAMESPACE), 'line 5: kind: "Namespace" is another kind of object'),
+        ("apiVersion: v1\nkind: List\nitems: []\n", "holds no BenchmarkJob"),
+        (
+            f"{NAMESPACE}---\n{TINY.replace('BenchmarkJob', 'BenchmarkJobs')}",
+            'kind: "BenchmarkJobs" is not allowed here',
+        ),
+        (f"{NAMESPACE}---\n{TINY.replace('v1alpha1', 'v9')}", 'apiVersion: "velodrome.dev/v9" is not allowed here'),
+    ],
+)
+def test_what_is_wrong_beside_other_objects_is_told_with_its_line(text: str, says: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        parse_jobs(text)
+    assert says in str(caught.value)

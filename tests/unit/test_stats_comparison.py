@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 from statsmodels.stats.weightstats import CompareMeans, DescrStatsW
 
-from velodrome.stats import Comparison, Sample, compare
+from velodrome.stats import PairComparison, Sample, compare
 
 
 def sample(name: str, *values: float, first_seed: int = 0) -> Sample:
@@ -81,7 +81,7 @@ def test_pairing_needs_half_of_the_seeds_in_common(seeds_a: set[int], seeds_b: s
 @pytest.mark.parametrize("n", [2, 5])
 def test_deterministic_metrics_that_differ_are_different(n: int) -> None:
     parameters = compare(sample("a", *[11_173_962] * n), sample("b", *[11_173_963] * n), deterministic=True)
-    assert parameters == Comparison("a", "b", -1.0, -1.0, -1.0, 0.0, 0.0, n, "paired")
+    assert parameters == PairComparison("a", "b", -1.0, -1.0, -1.0, 0.0, 0.0, n, "paired")
     thirds = compare(sample("a", *[1 / 3] * n), sample("b", *[0.1] * n, first_seed=50), deterministic=True)
     assert (thirds.p_value, thirds.method) == (0.0, "welch")
 
@@ -138,7 +138,7 @@ def test_constant_side_of_a_varying_metric_is_as_good_as_its_steps() -> None:
 
 
 def test_one_value_can_not_be_told_apart() -> None:
-    single = Comparison("a", "b", -1.0, None, None, None, None, 1, "welch")
+    single = PairComparison("a", "b", -1.0, None, None, None, None, 1, "welch")
     assert compare(sample("a", 1), sample("b", 2)) == single
     assert compare(sample("a", 1), sample("b", 1.5, 2.5)).p_value is None
     assert compare(sample("a", 1.5, 2.5), sample("b", 1)).n == 1

@@ -125,3 +125,17 @@ def test_jobs_that_drift_by_themselves_seldom_look_like_a_regression() -> None:
             called[known] += verdict(found.relative or 0, found.p_value or 0, "higher", 0.01, 0.02) == "Regressed"
     assert called[True] <= 8  # of 400, at a level of 1 % for both directions together
     assert called[False] > 50
+
+
+@pytest.mark.parametrize("unchanged", [(), (1.0, 1.02, 0.99, 1.01)])
+def test_bounds_exclude_zero_exactly_where_the_p_value_is_below_the_level(unchanged: tuple[float, ...]) -> None:
+    new = Sample("new", dict(enumerate((1.06, 1.20, 1.11, 1.19, 1.09))))
+    old = Sample("old", dict(enumerate((1.0, 1.02, 0.98, 1.01, 0.99))))
+    found = change(new, old, unchanged)
+    assert found.p_value is not None
+    for share, excludes in ((0.9, True), (1.1, False)):
+        bounded = found.bounded(1 - found.p_value / share)
+        assert bounded.low is not None
+        assert bounded.high is not None
+        assert (bounded.low > 0 or bounded.high < 0) == excludes
+        assert bounded.p_value == found.p_value

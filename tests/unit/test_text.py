@@ -175,3 +175,16 @@ def test_a_module_that_prints_is_found(tmp_path: Path) -> None:
     path = tmp_path / "bad.py"
     path.write_text("import sys, typer\nprint(1)\ntyper.echo(2)\nsys.stdout.write('3')\nfrom rich.live import Live\n")
     assert len(_prints(path)) == 4
+
+
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        (("velodrome", "results", "digits"), "velodrome results digits"),
+        (("velodrome", "run", "my jobs/a;b.yaml"), "velodrome run 'my jobs/a;b.yaml'"),
+        (("velodrome", "show", "x/INDEX"), "velodrome show x/INDEX"),
+        (("velodrome", "run", "$(reboot)\x1b.yaml"), "velodrome run '$(reboot)\\x1b.yaml'"),
+    ],
+)
+def test_a_command_to_copy_is_quoted_for_a_shell(words: tuple[str, ...], shown: str) -> None:
+    assert text.command(*words) == shown

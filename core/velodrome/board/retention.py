@@ -61,9 +61,7 @@ def overdue_of(store: Reader, board: str, rules: Retention, going: Iterable[str]
     Raises:
         As the store does.
     """
-    jobs: list[JobInfo] = []
-    while page := store.jobs(board, limit=_JOBS_AT_ONCE, offset=len(jobs)):
-        jobs += page
+    jobs = list(store.each_job(board, _JOBS_AT_ONCE))
     if not any(rules.past(place, job.created_at, now) for place, job in enumerate(jobs)):
         return []
     pinned = {mark.job_uid for mark in store.baselines(board)}

@@ -93,7 +93,7 @@ def set_(
     from velodrome.cli.lookup import typed
     from velodrome.results.marks import Baseline
 
-    with results_store(redis) as store:
+    with results_store(redis, writes=True) as store:
         chosen = _job(store, job)
         key = "" if objective is None else _key(chosen, objective)
         _require_entry(chosen, entry)
@@ -141,12 +141,12 @@ def clear(
     redis: RedisUrl = None,
 ) -> None:
     """Compare with the newest job that was not worse again."""
-    from velodrome.cli.board import chosen_board
+    from velodrome.cli.board import chosen_board, chosen_objectives
     from velodrome.cli.connection import results_store
 
-    with results_store(redis) as store:
+    with results_store(redis, writes=True) as store:
         board = chosen_board(store, board)
-        key = None if objective is None else _key(store.jobs(board, limit=1)[0], objective)
+        key = None if objective is None else str(chosen_objectives(store, board, objective)[0].key)
         pinned = [mark for mark in store.baselines(board) if mark.entry == entry and key in (None, mark.metric_key)]
         if not pinned:
             raise typer.BadParameter(
@@ -173,7 +173,7 @@ def ack(
     from velodrome.results.marks import Acknowledgement
     from velodrome.results.objectives import board_objectives
 
-    with results_store(redis) as store:
+    with results_store(redis, writes=True) as store:
         chosen = _job(store, job)
         _require_entry(chosen, entry)
         all_keys = [str(one.key) for one in board_objectives([chosen])]

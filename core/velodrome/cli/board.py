@@ -8,10 +8,11 @@ import typer
 
 from velodrome.cli.console import say, write_json, write_rows
 from velodrome.cli.options import Json, RedisUrl
-from velodrome.text import line
+from velodrome.text import command, line
 
 if TYPE_CHECKING:
-    from velodrome.cli.rankings import Ranked
+    from velodrome.board.reading import ObjectiveReading
+    from velodrome.results.objectives import BoardObjective
     from velodrome.results.records import JobInfo
     from velodrome.store import Counts, Reader, Store
 
@@ -61,19 +62,17 @@ def results(
         if cohorts:
             _print_cohorts(store, chosen, objective, form="json" if json else "csv" if csv else "table")
             return
-        from velodrome.cli.rankings import board_rankings
-
-        rankings = board_rankings(store, chosen, objective, cohort)
+        readings = _readings(store, chosen, objective, cohort, verdicts=json)
     if csv:
         from velodrome.cli.ranking_output import csv_rows
 
-        write_rows(csv_rows(chosen, rankings))
+        write_rows(csv_rows(chosen, readings))
     elif json:
-        from velodrome.cli.ranking_output import rankings_document
+        from velodrome.board.document import board_document
 
-        write_json(rankings_document(chosen, rankings))
+        write_json(board_document(chosen, readings).model_dump(mode="json"))
     else:
-        print_board(chosen, rankings)
+        print_board(chosen, readings)
 
 
 def jobs(
@@ -116,25 +115,52 @@ def chosen_board(store: Reader, wanted: str | None) -> str:
     return boards[0] if wanted is None else wanted
 
 
-def print_board(board: str, rankings: tuple[Ranked, ...]) -> None:
+def chosen_objectives(store: Store, board: str, wanted: str | None) -> list[BoardObjective]:
+    """The board's objectives, or the one of that name or metric key; a usage error where there is none."""
+    from velodrome.board.viewing import objectives_of
+
+    known = objectives_of(store, board)
+    chosen = [found for found in known if wanted in (None, found.name, str(found.key))]
+    if not chosen:
+        names = ", ".join(found.name for found in known) or "none"
+        raise typer.BadParameter(
+            line(f"{board} has no objective {wanted!r}; it has: {names}"), param_hint="--objective"
+        )
+    return chosen
+
+
+def _readings(
+    store: Store, board: str, objective: str | None, cohort: str | None, *, verdicts: bool
+) -> tuple[ObjectiveReading, ...]:
+    """The board's objectives, or those that have that cohort; a usage error where there is none."""
+    from velodrome.board.viewing import read_objectives
+
+    found = read_objectives(store, board, chosen_objectives(store, board, objective), cohort, verdicts=verdicts)
+    if cohort is None:
+        return found
+    found = tuple(one for one in found if one.cohort and one.cohort.cohort_id == cohort)
+    if not found:
+        look = command("velodrome", "results", board, "--cohorts")
+        said = f"{board} has no values in cohort {cohort!r}; {look} lists what there is"
+        raise typer.BadParameter(line(said), param_hint="--cohort")
+    return found
+
+
+def print_board(board: str, readings: tuple[ObjectiveReading, ...]) -> None:
     """The rankings of a board, for people."""
     from velodrome.cli.console import output
     from velodrome.cli.ranking_output import print_rankings
 
     console = output()
     console.print(f"board {line(board)}", style="bold", markup=False)
-    print_rankings(console, rankings)
+    print_rankings(console, readings)
 
 
 def _print_cohorts(store: Store, board: str, objective: str | None, *, form: Literal["table", "json", "csv"]) -> None:
     from velodrome.board.cohorts import cohort_labels
     from velodrome.cli.console import output, table
-    from velodrome.cli.rankings import board_rankings
 
-    found = {
-        ranked.objective: store.cohorts(board, str(ranked.objective.key))
-        for ranked in board_rankings(store, board, objective)
-    }
+    found = {one: store.cohorts(board, str(one.key)) for one in chosen_objectives(store, board, objective)}
     if form == "json":
         write_json(
             {
@@ -160,12 +186,15 @@ def _print_cohorts(store: Store, board: str, objective: str | None, *, form: Lit
 
 
 def _print_jobs(found: list[tuple[JobInfo, Counts]]) -> None:
-    from velodrome.cli.console import output, table
-    from velodrome.units import clock_time
+    from datetime import UTC, datetime
 
+    from velodrome.cli.console import output, table
+    from velodrome.units import clock_time, from_the_future
+
+    now = datetime.now(UTC)
     shown = table("job", "board", "started", "trials", "succeeded", "failed", "uid")
     for job, counts in found:
-        started = clock_time(job.created_at, "%Y-%m-%d %H:%M")
+        started = f"{clock_time(job.created_at, '%Y-%m-%d %H:%M')}{from_the_future(job.created_at, now)}"
         numbers = (str(job.trials), str(counts.succeeded), str(counts.failed))
         shown.add_row(job.name, job.board, started, *numbers, job.uid)
     output().print(shown)

@@ -7,22 +7,26 @@ from contextlib import contextmanager
 
 import typer
 
+from velodrome.cli.console import complain
 from velodrome.errors import StoreRefused
 from velodrome.machine.home import open_home
 from velodrome.machine.redis.server import OwnRedis
 from velodrome.store import Store, open_store
+from velodrome.text import line
 
 
 @contextmanager
-def redis_for(url: str | None) -> Iterator[OwnRedis | str]:
+def redis_for(url: str | None, *, writes: bool = True) -> Iterator[OwnRedis | str]:
     """The named Redis, shown to answer, or Velodrome's own, running for as long as the context lasts.
+
+    Who `writes` needs room for results on the own one's disk; who reads does not.
 
     Raises:
         StoreUnavailable: the named one does not answer.
         LocalError: the own one can't be started.
     """
     if url is None:
-        with OwnRedis(open_home()) as own:
+        with OwnRedis(open_home(writes=writes), writes=writes) as own:
             yield own
     else:
         with checked_store(url) as store:
@@ -31,15 +35,17 @@ def redis_for(url: str | None) -> Iterator[OwnRedis | str]:
 
 
 @contextmanager
-def results_store(url: str | None) -> Iterator[Store]:
-    """The store in that Redis.
+def results_store(url: str | None, *, writes: bool = False) -> Iterator[Store]:
+    """The store in that Redis. What had to be left out, as it can't be read, is said in the end.
 
     Raises:
         StoreUnavailable: the named one does not answer.
         LocalError: the own one can't be started.
     """
-    with redis_for(url) as redis, checked_store(redis if isinstance(redis, str) else redis.url) as store:
+    with redis_for(url, writes=writes) as redis, checked_store(redis if isinstance(redis, str) else redis.url) as store:
         yield store
+        for words in store.left_out:
+            complain(line(f"left out: {words}"))
 
 
 def checked_store(url: str) -> Store:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from velodrome.cli.console import ask, say
-from velodrome.text import counted, line
+from velodrome.text import command, counted, line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -43,7 +43,9 @@ def delete_results(
         )
     confirmed(yes, "Delete it?")
     if export is not None:
-        saved(export, place.deleter.export_lines(target.board, target.uid, target.entry))
+        from velodrome.store import export_lines
+
+        saved(export, export_lines(place.deleter, target.board, target.uid, target.entry))
     place.deleter.delete(target, with_baselines=with_baselines)
     place.forget(() if target.entry is not None else jobs)
     say("Deleted.")
@@ -84,10 +86,12 @@ def saved(file: Path, lines: Iterator[str]) -> None:
     from velodrome.cli.transfer import write_file
 
     count = write_file(file, lines)
-    say(line(f"{file}: {counted(count, 'line')}; velodrome import {file} brings them back."))
+    say(line(f"{file}: {counted(count, 'line')}; {command('velodrome', 'import', file)} brings them back."))
 
 
 def all_lines(deleter: Deleter, uids: Sequence[str]) -> Iterator[str]:
     """The export of several jobs."""
+    from velodrome.store import export_lines
+
     for uid in uids:
-        yield from deleter.export_lines(uid=uid)
+        yield from export_lines(deleter, uid=uid)

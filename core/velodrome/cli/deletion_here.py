@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from velodrome.errors import LocalError
+from velodrome.text import command
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -118,6 +119,6 @@ def _going_there(kubectl: Kubectl, jobs: Iterable[JobInfo]) -> dict[str, str]:
             job = uids[uid]
             found[uid] = (
                 f"it is {report.state(raw)}: wait for it, or stop it with "
-                f"velodrome delete {job.name} -n {job.namespace}"
+                f"{command('velodrome', 'delete', job.name, '-n', job.namespace)}"
             )
     return found

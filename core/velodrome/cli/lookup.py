@@ -19,12 +19,11 @@ def found_job(store: Reader, name: str, hint: str = "JOB") -> JobInfo:
     """The job of that uid, or the newest of that name; a usage error where there is none."""
     name = typed(name)
     job = store.job(name)
-    offset = 0
     known: dict[str, None] = {}
-    while job is None and (page := store.jobs(limit=_PAGE, offset=offset)):
-        job = next((one for one in page if one.name == name), None)
-        known.update(dict.fromkeys(one.name for one in page))
-        offset += _PAGE
+    for one in store.each_job(at_once=_PAGE) if job is None else ():
+        known[one.name] = None
+        if one.name == name:
+            return one
     if job is None:
         names = f"there are: {line(', '.join(list(known)[:10]))}" if known else "nothing has been raced here yet"
         raise typer.BadParameter(f"there is no job {shown(name)}: {names}", param_hint=hint)

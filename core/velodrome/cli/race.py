@@ -15,7 +15,7 @@ from velodrome.cli.console import complain, write_json_line, write_record
 from velodrome.cli.exit_codes import FAILED, OK
 from velodrome.cli.options import JobFile, RedisUrl
 from velodrome.cli.outlet import going_on
-from velodrome.text import counted
+from velodrome.text import command, counted, line
 
 EXAMPLES = """\
   velodrome run deploy/examples/digits.yaml
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from velodrome.machine.leaderboard import Leaderboard
     from velodrome.machine.processes.stop import Stop
     from velodrome.machine.race.events import Watch
-    from velodrome.machine.race.executor import Finish, Settings
+    from velodrome.machine.race.executor import Finish, RaceSettings
     from velodrome.machine.redis.server import OwnRedis
     from velodrome.plan import Plan
 
@@ -115,11 +115,11 @@ def run(
         raise typer.Exit(code)
 
 
-def _settings(home: Home, parallel: int, cpus: int | None, data: Path | None, *, retry_failed: bool) -> Settings:
+def _settings(home: Home, parallel: int, cpus: int | None, data: Path | None, *, retry_failed: bool) -> RaceSettings:
     from velodrome.kernel import cpu_limit, cpus_for_each
-    from velodrome.machine.race.executor import Settings
+    from velodrome.machine.race.executor import RaceSettings
 
-    return Settings(
+    return RaceSettings(
         parallel=parallel,
         cpus=cpus_for_each(cpus or cpu_limit(), parallel),
         data=(data or home.data).absolute(),
@@ -147,7 +147,7 @@ def _race(
     plan: Plan,
     home: Home,
     source: OwnRedis | str,
-    settings: Settings,
+    settings: RaceSettings,
     stop: Stop,
     *,
     fresh: bool,
@@ -184,39 +184,40 @@ def _tell_end(plan: Plan, finish: Finish, file: Path) -> None:
     failed = f", {finish.failed} failed" if finish.failed else ""
     counts = f"{finish.succeeded} of {counted(total, 'trial')} succeeded{failed}"
     was, is_ = ("was", "is") if finish.missing == 1 else ("were", "are")
+    again = command("velodrome", "run", file)
     match finish.halt:
         case "maxFailed":
             allowed = plan.job.spec.trials.max_failed
             complain(
                 f"{name} was stopped: {counted(finish.failed, 'trial')} failed and trials.maxFailed is {allowed}; "
-                f"{counts}, {finish.missing} {was} not run.\n  `velodrome show {finish.uid}/INDEX` shows why; "
-                f"once that is mended: velodrome run {file} --retry-failed"
+                f"{counts}, {finish.missing} {was} not run.\n"
+                f"  {command('velodrome', 'show', f'{finish.uid}/INDEX')} shows why; "
+                f"once that is mended: {again} --retry-failed"
             )
         case "interrupted":
-            complain(
-                f"{name} was interrupted; {counts}, {finish.missing} {is_} left.\n  Carry on: velodrome run {file}"
-            )
+            complain(f"{name} was interrupted; {counts}, {finish.missing} {is_} left.\n  Carry on: {again}")
         case None:
             complain(f"{name}: {counts}.")
 
 
 def _show_rankings(plan: Plan, source: OwnRedis | str, *, json: bool) -> None:
     """The board as it stands now, and where to look further."""
+    from velodrome.board.viewing import objectives_of, read_objectives
     from velodrome.cli.board import print_board
-    from velodrome.cli.rankings import board_rankings
     from velodrome.store import open_store
 
     board = plan.job.board
     with open_store(source if isinstance(source, str) else source.url) as store:
-        rankings = board_rankings(store, board)
+        readings = read_objectives(store, board, objectives_of(store, board), verdicts=json)
     if json:
-        from velodrome.cli.ranking_output import rankings_document
+        from velodrome.board.document import board_document
 
-        write_json_line({"event": "rankings", **rankings_document(board, rankings)})
+        write_json_line({"event": "rankings", **board_document(board, readings).model_dump(mode="json")})
         return
-    print_board(board, rankings)
+    print_board(board, readings)
     complain(
-        f"\nAgain: velodrome results {board}.   One trial: velodrome show {plan.job.metadata.name}/ENTRY/REPEAT.   "
+        f"\nAgain: {command('velodrome', 'results', board)}   "
+        f"One trial: {command('velodrome', 'show', f'{plan.job.metadata.name}/ENTRY/REPEAT')}   "
         "In a browser: velodrome leaderboard"
     )
 
@@ -234,5 +235,5 @@ def _tell_regressions(plan: Plan, source: OwnRedis | str, uid: str, file: Path) 
     if awaiting:
         complain(
             "One more run with seeds of its own confirms this or does not: set spec.trials.baseSeed to "
-            f"{plan.job.spec.trials.fresh_seed} in {file}, then: velodrome run {file}"
+            f"{plan.job.spec.trials.fresh_seed} in {line(file)}, then: {command('velodrome', 'run', file)}"
         )

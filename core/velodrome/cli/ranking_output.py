@@ -1,13 +1,11 @@
-"""Rankings as a table for people, and as JSON and CSV for programs. Pure but for printing."""
+"""Rankings as a table for people, and as CSV for programs. Pure but for printing."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from velodrome.cli.console import table
-from velodrome.cli.rankings import Ranked
-from velodrome.ranking.places import summary
 from velodrome.text import line
 from velodrome.units import column_scale
 
@@ -15,21 +13,23 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+    from velodrome.board.reading import ObjectiveReading
+
 CSV_COLUMNS = (
     "board", "objective", "metric", "unit", "direction", "cohort", "rank", "shared", "entry", "mean", "low", "high",
     "n", "job", "job_uid", "unranked",
 )  # fmt: skip
 
 
-def print_rankings(console: Console, rankings: Iterable[Ranked]) -> None:
+def print_rankings(console: Console, readings: Iterable[ObjectiveReading]) -> None:
     """Each objective: what it ranks, the table, who is best, and under which conditions that holds."""
-    for ranked in rankings:
+    for ranked in readings:
         ranking = ranked.ranking
         console.print(f"\n{line(ranked.objective.name)}", style="bold", markup=False, end="")
         console.print(f"  {ranking.key}, {ranking.direction} is better", markup=False)
         if ranking.ranked:
             console.print(ranking_table(ranked))
-        console.print(f"  {line(summary(ranking))}", markup=False)
+        console.print(f"  {line(ranked.summary)}", markup=False)
         for held in ranking.unranked:
             console.print(f"  not ranked: {line(held.entry)}: {line(held.reason)}", markup=False)
         for row in ranking.ranked:
@@ -40,7 +40,7 @@ def print_rankings(console: Console, rankings: Iterable[Ranked]) -> None:
             console.print(f"  Holds for: {line(ranked.cohort.words)}{others}", markup=False, style="dim")
 
 
-def ranking_table(ranked: Ranked) -> Table:
+def ranking_table(ranked: ObjectiveReading) -> Table:
     """Rank, entry, mean with its interval, and the number of trials."""
     ranking = ranked.ranking
     scale = column_scale(ranking.unit, [row.interval for row in ranking.ranked])
@@ -56,58 +56,10 @@ def ranking_table(ranked: Ranked) -> Table:
     return shown
 
 
-def rankings_document(board: str, rankings: Iterable[Ranked]) -> dict[str, Any]:
-    """All that `--json` writes. Numbers are in the unit that stands beside them, not scaled."""
-    return {"board": board, "objectives": [_objective(ranked) for ranked in rankings]}
-
-
-def _objective(ranked: Ranked) -> dict[str, Any]:
-    ranking, cohort = ranked.ranking, ranked.cohort
-    return {
-        "name": ranked.objective.name,
-        "metric": str(ranking.key),
-        "unit": ranking.unit,
-        "direction": ranking.direction,
-        "confidence": 1 - ranking.alpha,
-        "summary": summary(ranking),
-        "cohort": None if cohort is None else {"id": cohort.cohort_id, "words": cohort.words},
-        "ranked": [
-            {
-                "rank": row.rank,
-                "shared": row.shared,
-                "entry": row.entry,
-                "mean": row.interval.mean,
-                "low": row.interval.low,
-                "high": row.interval.high,
-                "n": row.interval.n,
-                "standard_deviation": row.interval.standard_deviation,
-                "indistinguishable_from": list(row.indistinguishable_from),
-                "samples": {str(seed): value for seed, value in sorted(row.samples.items())},
-                "job": row.job_name,
-                "job_uid": row.job_uid,
-                "note": row.note,
-            }
-            for row in ranking.ranked
-        ],
-        "unranked": [
-            {
-                "entry": row.entry,
-                "why": row.why,
-                "reason": row.reason,
-                "samples": {str(seed): value for seed, value in sorted(row.samples.items())},
-                "planned": row.planned,
-                "job": row.job_name,
-                "job_uid": row.job_uid,
-            }
-            for row in ranking.unranked
-        ],
-    }
-
-
-def csv_rows(board: str, rankings: Iterable[Ranked]) -> Iterator[tuple[object, ...]]:
+def csv_rows(board: str, readings: Iterable[ObjectiveReading]) -> Iterator[tuple[object, ...]]:
     """The heading, and one line for each entry of each objective; an unranked one has no rank and says why."""
     yield CSV_COLUMNS
-    for ranked in rankings:
+    for ranked in readings:
         ranking = ranked.ranking
         cohort = "" if ranked.cohort is None else ranked.cohort.cohort_id
         start = (board, ranked.objective.name, ranking.key, ranking.unit, ranking.direction, cohort)

@@ -40,9 +40,9 @@ def leaderboard(
     from velodrome.machine.leaderboard import Leaderboard
     from velodrome.machine.processes.stop import stopped_by_signals
 
-    with stopped_by_signals() as stop, redis_for(redis) as source:
+    with stopped_by_signals() as stop, redis_for(redis, writes=False) as source:
         url = source if isinstance(source, str) else source.url
-        with Leaderboard(open_home(), url, port, address) as served:
+        with Leaderboard(open_home(writes=False), url, port, address) as served:
             served.await_up()
             say(f"The leaderboard is at {served.url} (Ctrl-C ends it)")
             if open_:

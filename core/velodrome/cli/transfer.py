@@ -40,13 +40,14 @@ def export(
     from velodrome.cli.board import chosen_board
     from velodrome.cli.connection import results_store
     from velodrome.cli.lookup import found_job
+    from velodrome.store import export_lines
 
     with results_store(redis) as store:
         chosen = None if board is None else chosen_board(store, board)
         found = None if job is None else found_job(store, job)
         if found is not None and chosen not in (None, found.board):
             raise typer.BadParameter(text.line(f"{found.name} is of board {found.board}"), param_hint="--job")
-        lines = store.export_lines(chosen, None if found is None else found.uid)
+        lines = export_lines(store, chosen, None if found is None else found.uid)
         if str(file) == "-":
             for line in lines:
                 write_record(line)
@@ -62,7 +63,7 @@ def import_(
     """Take jobs and results from JSON lines. Importing the same lines again changes nothing."""
     from velodrome.cli.connection import results_store
 
-    with results_store(redis) as store:
+    with results_store(redis, writes=True) as store:
         report = _read(store, file)
     if report.rejected and not report.known_lines:
         first = report.rejected[0]
@@ -83,11 +84,13 @@ def import_(
 
 
 def _read(store: Store, file: Path) -> ImportReport:
+    from velodrome.store import import_lines
+
     try:
         if str(file) == "-":
-            return store.import_lines(_decoded(standard_input()))
+            return import_lines(store, _decoded(standard_input()))
         with file.open("rb") as lines:
-            return store.import_lines(_decoded(lines))
+            return import_lines(store, _decoded(lines))
     except OSError as error:
         raise typer.BadParameter(f"{file} can't be read: {error.strerror or error}", param_hint="FILE") from error
 

@@ -98,19 +98,22 @@ def _lines(
 
 
 def _outcome_lines(record: TrialRecord) -> Iterator[str]:
-    from velodrome.units import clock_time, duration
+    from datetime import UTC, datetime
+
+    from velodrome.units import clock_time, duration, from_the_future
 
     result = record.result
     seconds = (result.finished_at - result.started_at).total_seconds()
-    when = clock_time(result.finished_at)
+    at = result.finished_at
+    when = f"{clock_time(at)}{from_the_future(at, datetime.now(UTC))}"
     words = f"{result.outcome} at {when} after {duration(seconds)}, seed {result.seed}, attempt {result.attempt}"
     if record.observed.retries:
         words += f", {text.counted(record.observed.retries, 'try', 'tries')} before"
     yield text.line(words)
     source = record.taken_from
     if source is not None:
-        where = f"{source.job_uid}/{source.index}"
-        yield text.line(f"Taken over from job {source.job_name}, which measured it: velodrome show {where}")
+        look = text.command("velodrome", "show", f"{source.job_uid}/{source.index}")
+        yield text.line(f"Taken over from job {source.job_name}, which measured it: {look}")
     claimed = record.observed.claimed
     if claimed is not None:
         said = f"{claimed.started_at.isoformat()} to {claimed.finished_at.isoformat()}"

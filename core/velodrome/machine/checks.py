@@ -101,7 +101,7 @@ def named_redis(url: str) -> Check:
         with open_store(url) as store:
             store.ping()
             address = store.address
-    except (VelodromeError, ValueError) as error:
+    except VelodromeError as error:
         return Check("Redis", "missing", str(error), "start it, or leave --redis and VELODROME_REDIS_URL out")
     return Check("Redis", "ok", f"answers at {address}")
 

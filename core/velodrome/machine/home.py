@@ -73,14 +73,18 @@ def locate_home(environ: Mapping[str, str] = os.environ) -> Home:
         ) from error
 
 
-def open_home(environ: Mapping[str, str] = os.environ) -> Home:
-    """The data folder, made where it is missing and proven to take a file.
+def open_home(environ: Mapping[str, str] = os.environ, *, writes: bool = True) -> Home:
+    """The data folder, made where it is missing; for who `writes` results, proven to take them.
+
+    Reading asks for no room: results can be looked at and exported from a disk that is full.
 
     Raises:
-        LocalError: it can't be made or written, or its disk is full.
+        LocalError: it can't be made; or it can't be written or its disk is nearly full, for who writes.
     """
     home = locate_home(environ)
     home.make(home.folder)
+    if not writes:
+        return home
     try:
         with tempfile.TemporaryFile(dir=home.folder) as probe:
             probe.write(b"velodrome")

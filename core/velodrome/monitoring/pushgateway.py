@@ -64,7 +64,7 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True)
-class Running:
+class RunningTrials:
     """What runs: trials, and jobs of which it is not known which of their trials do."""
 
     trials: Collection[TrialKey] = frozenset()
@@ -95,7 +95,7 @@ def groups(document: Any) -> list[Group]:
     return [group for group in listed if group.is_ours]
 
 
-def stale(found: Iterable[Group], running: Running, now: float, *, namespace: str | None = None) -> Cleaning:
+def stale(found: Iterable[Group], running: RunningTrials, now: float, *, namespace: str | None = None) -> Cleaning:
     """Which groups go: those whose trial does not run, and those that were not pushed for long.
 
     `now` is by the gateway's clock. With a `namespace` groups of others are left alone: they are somebody else's. One

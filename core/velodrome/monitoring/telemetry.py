@@ -46,8 +46,16 @@ BASELINE_SAMPLES = Family("velodrome_result_baseline_samples", "Trials that the 
 CHANGE = Family(
     "velodrome_result_change_ratio", "(mean - baseline) / |baseline|: its good sign is the metric's.", RESULT_LABELS
 )
-CHANGE_LOW = Family("velodrome_result_change_low_ratio", "Lower bound of the change, at 1 - alpha.", RESULT_LABELS)
-CHANGE_HIGH = Family("velodrome_result_change_high_ratio", "Upper bound of the change, at 1 - alpha.", RESULT_LABELS)
+CHANGE_LOW = Family(
+    "velodrome_result_change_low_ratio",
+    "Lower bound of the change, at 1 - alpha, corrected as its verdict is.",
+    RESULT_LABELS,
+)
+CHANGE_HIGH = Family(
+    "velodrome_result_change_high_ratio",
+    "Upper bound of the change, at 1 - alpha, corrected as its verdict is.",
+    RESULT_LABELS,
+)
 VERDICTS = ("Regressed", "Accepted", "Improved", "Unchanged", "Unknown")
 VERDICT = Family(
     "velodrome_result_verdict",

@@ -7,13 +7,14 @@ has a value under the same conditions, and is listed with the reason otherwise.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 
 from velodrome.metrics import Direction, Metric, MetricKey
 from velodrome.stats import Interval, RankedEntry, Sample, pareto_front, rank
+from velodrome.units import quantity
 
 if TYPE_CHECKING:  # the store imports redis, which nothing here needs
     from velodrome.results.records import JobInfo
@@ -21,7 +22,7 @@ if TYPE_CHECKING:  # the store imports redis, which nothing here needs
 
 ALPHA = 0.05
 
-Why = Literal["Failed", "Incomplete", "DifferentCode", "OtherConditions", "NotMeasured"]
+Why = Literal["Failed", "DifferentCode", "SeedsDiffer", "Incomplete", "OtherConditions", "NotMeasured"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,13 +110,15 @@ def rank_objective(
     *,
     other_cohorts: bool = False,
     unavailable: Mapping[str, str] | None = None,
+    differing: Mapping[tuple[str, str], str] | None = None,
     alpha: float = ALPHA,
 ) -> ObjectiveRanking:
     """Rank the entries of one cohort by one metric.
 
     `rows` has one row for each entry with a value in the cohort, `entry_states` how the newest job of each entry of the
     board went. `other_cohorts` says that values of the metric exist under other conditions too; `unavailable` says, by
-    entry, why a finished one has no value. Neither the order of `rows` nor of `entry_states` matters.
+    entry, why a finished one has no value; `differing` says, by job uid and entry, why its seeds are not trials of one
+    model (`seeds_differ`). Neither the order of `rows` nor of `entry_states` matters.
 
     Raises:
         ValueError: the key names no metric of the catalogue, or two rows are of one entry.
@@ -123,7 +126,12 @@ def rank_objective(
     key = MetricKey.parse(key) if isinstance(key, str) else key
     rows = list(rows)
     states = {state.entry: (job, state) for job, state in entry_states}
-    unranked = [held_back for row in rows if (held_back := _held_back(row, states.get(row.entry)))]
+    apart = differing or {}
+    unranked = [
+        held_back
+        for row in rows
+        if (held_back := _held_back(row, states.get(row.entry), apart.get((row.job_uid, row.entry))))
+    ]
     absent = states.keys() - {row.entry for row in rows}
     for job, state in (states[entry] for entry in absent):
         why, reason = _absence(key, state, other_cohorts, (unavailable or {}).get(state.entry))
@@ -136,12 +144,24 @@ def rank_objective(
     return ObjectiveRanking(key, alpha, ranked, tuple(sorted(unranked, key=_severity)))
 
 
-def _held_back(row: Row, newest: tuple[JobInfo, EntryState] | None) -> UnrankedRow | None:
+def seeds_differ(key: MetricKey, values: Collection[float]) -> str | None:
+    """Why an entry with these values of several seeds is not one model: the catalogue calls the metric deterministic,
+    and they differ. None where all is well, and for every other metric, whatever the values.
+    """
+    if not key.metric.deterministic or len(set(values)) < 2:
+        return None
+    low, high = (quantity(key.metric.unit, value) for value in (min(values), max(values)))
+    return f"its seeds did not train the same model: {key} is {low} for one and {high} for another"
+
+
+def _held_back(row: Row, newest: tuple[JobInfo, EntryState] | None, differing: str | None = None) -> UnrankedRow | None:
     """Why an entry that has values in the cohort is not ranked; None where it is."""
     done = len(row.samples)
     why: Why = "NotMeasured"
     if row.mixed_code:
         why, reason = "DifferentCode", "its trials ran different code"
+    elif differing is not None:
+        why, reason = "SeedsDiffer", differing
     elif done < row.planned:
         own = newest[1] if newest is not None and newest[0].uid == row.job_uid else None
         why, reason = _shortfall(row, own)
@@ -155,7 +175,7 @@ def _held_back(row: Row, newest: tuple[JobInfo, EntryState] | None) -> UnrankedR
     return UnrankedRow(row.entry, row.job_uid, row.job_name, why, reason, row.samples, row.planned)
 
 
-_ORDER: tuple[Why, ...] = ("Failed", "DifferentCode", "Incomplete", "NotMeasured", "OtherConditions")
+_ORDER: tuple[Why, ...] = ("Failed", "DifferentCode", "SeedsDiffer", "Incomplete", "NotMeasured", "OtherConditions")
 
 
 def _severity(row: UnrankedRow) -> tuple[int, str]:
@@ -252,7 +272,7 @@ def listed(names: Sequence[str], most: int = 3) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
+class FrontPoint:
     """An entry in a trade-off: its interval for each objective, in their order, and whether none dominates it."""
 
     entry: str
@@ -269,7 +289,7 @@ class TradeOff:
     """
 
     keys: tuple[MetricKey, ...]
-    points: tuple[Point, ...]
+    points: tuple[FrontPoint, ...]
     left_out: Mapping[str, str]
 
     @property
@@ -306,7 +326,7 @@ def pareto(rankings: Sequence[ObjectiveRanking]) -> TradeOff:
     means = {name: [row.interval.mean for row in rows] for name, rows in taking_part.items()}
     front = pareto_front(means, [key.metric.direction for key in keys])
     points = [
-        Point(name, rows[0].job_uid, tuple(row.interval for row in rows), name in front)
+        FrontPoint(name, rows[0].job_uid, tuple(row.interval for row in rows), name in front)
         for name, rows in taking_part.items()
     ]
     sign = 1 if keys[0].metric.direction == "lower" else -1

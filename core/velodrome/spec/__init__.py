@@ -1,6 +1,6 @@
 """BenchmarkJob v1alpha1: the models, the rules that span fields, and reading them from files.
 
-Pure but for `read_jobs`, which reads one file. Imports pydantic and PyYAML, nothing heavier.
+Pure, except that `read_jobs` reads one file. Imports only pydantic and PyYAML.
 """
 
 from velodrome.spec.base import Strict

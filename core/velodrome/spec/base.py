@@ -7,7 +7,7 @@ from pydantic.alias_generators import to_camel
 
 
 class Strict(BaseModel):
-    """Frozen; unknown fields are refused; NaN and infinities are no numbers."""
+    """Frozen. Refuses unknown fields, NaN and infinities."""
 
     model_config = ConfigDict(
         frozen=True,

@@ -13,17 +13,17 @@ from velodrome.vocabulary import AugmentationName, DatasetName, FeatureSelection
 
 
 class PersistentVolumeClaim(Strict):
-    """Where a data set lies on a cluster."""
+    """The volume that holds a data set on a cluster."""
 
     claim_name: Name = Field(description="Name of a PersistentVolumeClaim in the job's namespace, mounted read-only.")
     path: str = Field(default="", max_length=1024, description="Folder inside the volume that holds the data set.")
 
 
 class Source(Strict):
-    """Where the data set's files come from; exactly one place."""
+    """Where the data set's files come from: exactly one place."""
 
     persistent_volume_claim: PersistentVolumeClaim | None = Field(
-        default=None, description="A volume of the cluster; on one machine `path` is looked up below --data."
+        default=None, description="A volume of the cluster; on one machine, its `path` is a folder below --data."
     )
     path: str | None = Field(
         default=None,
@@ -31,9 +31,7 @@ class Source(Strict):
         max_length=1024,
         description="A folder of the runner's image, or of this machine (relative to --data).",
     )
-    download: bool = Field(
-        default=False, description="Whether the runner may download the files where they are missing."
-    )
+    download: bool = Field(default=False, description="Whether the runner may download missing files.")
 
 
 class Dataset(Strict):
@@ -41,19 +39,19 @@ class Dataset(Strict):
 
     name: DatasetName = Field(description="Name of a data set that the runner can read.")
     source: Source | None = Field(
-        default=None, description="Where its files are; not needed for data that ships with a library."
+        default=None, description="Where its files are; data that ships with a library needs none."
     )
     digest: str | None = Field(
         default=None,
         pattern=DIGEST,
         max_length=71,
-        description="Pin: a trial whose data has another digest fails; what was read is always digested and recorded.",
+        description="Pins the data: a trial that reads other data fails; every record has the digest of its data.",
     )
     validation_fraction: Finite = Field(
         default=0.1,
         gt=0,
         le=0.5,
-        description="Share of the training split that is held out for early stopping and targets.",
+        description="Share of the training split that becomes the validation split, for early stopping and targets.",
     )
 
 
@@ -61,19 +59,25 @@ AspectRatio = Annotated[Finite, Field(gt=0, le=100)]
 
 
 class AugmentationArgs(Strict):
-    """Arguments of the augmentations; each takes its own."""
+    """Arguments of the augmentations; each augmentation has its own."""
 
     size: int | None = Field(
-        default=None, ge=1, le=4096, description="RandomCrop: side of the crop; the image's own if absent."
+        default=None,
+        ge=1,
+        le=4096,
+        description="RandomCrop: side of the crop, in pixels; the image's own side if absent.",
     )
     padding: int | None = Field(
-        default=None, ge=0, le=1024, description="RandomCrop: zero padding on each side, 0 if absent."
+        default=None, ge=0, le=1024, description="RandomCrop: zero padding on each side, in pixels; 0 if absent."
     )
     p: Fraction | None = Field(
         default=None, description="RandomHorizontalFlip, RandomErasing: probability, 0.5 if absent."
     )
     degrees: Finite | None = Field(
-        default=None, gt=0, le=180, description="RandomRotation: largest angle either way, 15 if absent."
+        default=None,
+        gt=0,
+        le=180,
+        description="RandomRotation: largest angle in both directions, in degrees; 15 if absent.",
     )
     brightness: Fraction | None = Field(default=None, description="ColorJitter: largest relative change, 0 if absent.")
     contrast: Fraction | None = Field(default=None, description="ColorJitter: largest relative change, 0 if absent.")
@@ -100,16 +104,21 @@ class Augmentation(Strict):
 
 
 class FeatureSelection(Strict):
-    """Which input features are kept, learned from the training split; the others are set to 0 in every split."""
+    """Which input features are kept, learned from the training split; all others are set to 0 in every split."""
 
-    method: FeatureSelectionMethod = Field(description="Method, as scikit-learn names it.")
-    k: int | None = Field(default=None, ge=1, le=100_000_000, description="SelectKBest: how many features are kept.")
-    percentile: int | None = Field(default=None, ge=1, le=100, description="SelectPercentile: percentage that is kept.")
+    method: FeatureSelectionMethod = Field(description="Method, by its name in scikit-learn.")
+    k: int | None = Field(default=None, ge=1, le=100_000_000, description="SelectKBest: number of features to keep.")
+    percentile: int | None = Field(
+        default=None, ge=1, le=100, description="SelectPercentile: percentage of features to keep."
+    )
     threshold: Finite | None = Field(
-        default=None, ge=0, le=1e12, description="VarianceThreshold: features of no more variance go, 0 if absent."
+        default=None,
+        ge=0,
+        le=1e12,
+        description="VarianceThreshold: features with at most this variance are dropped; 0 if absent.",
     )
     score: Literal["f_classif", "mutual_info_classif", "chi2"] | None = Field(
-        default=None, description="SelectKBest, SelectPercentile: the score, f_classif if absent."
+        default=None, description="SelectKBest, SelectPercentile: the score; f_classif if absent."
     )
 
 
@@ -117,16 +126,19 @@ class Preprocessing(Strict):
     """What is done to the data, the same for every entry."""
 
     normalize: bool = Field(
-        default=True, description="Whether each channel gets mean 0 and deviation 1, from the training split."
+        default=True,
+        description="Whether to normalise each channel by the mean and the deviation of the training split.",
     )
     augmentations: tuple[Augmentation, ...] = Field(
         default=(), max_length=16, description="Random changes of the training images, in this order."
     )
-    feature_selection: FeatureSelection | None = Field(default=None, description="Feature selection; null keeps all.")
+    feature_selection: FeatureSelection | None = Field(
+        default=None, description="Feature selection; null keeps all features."
+    )
 
 
 class Target(Strict):
-    """The quality whose reaching is timed, measured on the validation split at the end of each epoch."""
+    """A quality to reach; the training time until then is measured, on the validation split after each epoch."""
 
     metric: MetricName = Field(description="A metric that is measured each epoch.")
     value: Finite = Field(ge=0, le=1e6, description="The value to reach, in the metric's good direction.")
@@ -135,12 +147,14 @@ class Target(Strict):
 class Budget(Strict):
     """How long every entry may train."""
 
-    max_epochs: int = Field(default=10, ge=1, le=100_000, description="Most passes over the training split.")
+    max_epochs: int = Field(
+        default=10, ge=1, le=100_000, description="Largest number of passes over the training split."
+    )
     max_seconds: Finite | None = Field(
-        default=None, gt=0, le=31_536_000, description="Most seconds of training; null: no limit."
+        default=None, gt=0, le=31_536_000, description="Largest training time in seconds; null: no limit."
     )
     target: Target | None = Field(
-        default=None, description="Records the training time until it is reached; does not stop."
+        default=None, description="A target: records the training time until it is reached, and does not stop training."
     )
 
 
@@ -154,7 +168,7 @@ class Inference(Strict):
         description="Batch sizes at which latency and throughput are measured.",
     )
     min_run_seconds: Finite = Field(
-        default=1.0, gt=0, le=3600, description="Least time spent measuring each batch size."
+        default=1.0, gt=0, le=3600, description="Shortest time to measure each batch size, in seconds."
     )
 
 
@@ -165,6 +179,6 @@ class Evaluation(Strict):
         default=("accuracy", "precision", "recall", "f1"),
         min_length=1,
         max_length=len(CATALOGUE),
-        description="Quality metrics to measure, beside those that objectives name.",
+        description="Quality metrics to measure, in addition to those of the objectives.",
     )
     inference: Inference = Field(default=Inference(), description="How inference is timed.")

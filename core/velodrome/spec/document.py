@@ -1,8 +1,8 @@
-"""YAML or JSON text as plain values that know their lines. Pure.
+"""Parses YAML or JSON text into plain values, with the line of each. Pure.
 
 The text is read as kubectl reads it: `yes`, `no`, `on`, `off`, `y` and `n` are booleans, `1e-3` is a number, dates are
-text, a JSON object is YAML too. Three things are errors here and not there: a key that is written twice, a value that
-JSON has no form for, and a document that unfolds to far more than was written.
+text, and a JSON object is YAML too. Three things are errors here, although kubectl accepts them: a key that is written
+twice, a value that JSON can't express, and a document whose aliases unfold to far more than was written.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Document:
 
 
 def parse(text: str) -> tuple[list[Document], list[Problem]]:
-    """The documents of a text, and what kept others from being read; documents that hold nothing are left out."""
+    """The documents of a text, and the problems of those that can't be read. Empty documents are left out."""
     documents: list[Document] = []
     problems: list[Problem] = []
     try:
@@ -81,17 +81,17 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _as_yaml(text: str) -> str:
-    """JSON with what YAML can't read written otherwise, line by line the same: tabs, and characters it doesn't know."""
+    """The same JSON, line by line, with escapes for what YAML can't read: tabs, and characters unknown to YAML."""
     try:
         json.loads(text)
     except (ValueError, RecursionError):
         return text
-    # Tabs stand between values alone, what is not ASCII in strings alone: there an escape means the same.
+    # Tabs occur only between values, and non-ASCII characters only in strings, where an escape means the same.
     return re.sub(r"[^\n\r -~]", lambda match: json.dumps(match[0])[1:-1], text.replace("\t", " "))
 
 
 class _Unreadable(Exception):
-    """The document can't be read on from here."""
+    """The rest of the document can't be read."""
 
     def __init__(self, problem: Problem) -> None:
         super().__init__(str(problem))
@@ -99,7 +99,7 @@ class _Unreadable(Exception):
 
 
 class _Loader(yaml.SafeLoader):
-    """PyYAML's parser with the scalars of kubectl's."""
+    """PyYAML's parser, with kubectl's rules for scalars."""
 
 
 _WORDS = "|".join(f"{word}|{word.title()}|{word.upper()}" for word in ("yes", "no", "true", "false", "on", "off"))
@@ -129,7 +129,7 @@ def _nodes(text: str) -> Iterator[yaml.Node]:
         loader.dispose()
 
 
-# The fields of a mapping by name, each with the line that its key is on.
+# The fields of a mapping by name, each with the line of its key.
 _Fields = dict[str, tuple[yaml.Node, int]]
 
 
@@ -165,7 +165,7 @@ class _Builder:
             raise _Unreadable(Problem("YAML", message, line=line))
 
     def _fields(self, node: yaml.MappingNode, here: Location, depth: int = 0) -> _Fields:
-        """The mapping's own fields, and before them those that it merges in and does not have itself."""
+        """The fields that the mapping merges in and does not have itself, and then its own fields."""
         own: _Fields = {}
         merged: _Fields = {}
         for key, item in node.value:
@@ -181,7 +181,7 @@ class _Builder:
         return merged | own
 
     def _merged(self, node: yaml.Node, here: Location, depth: int) -> _Fields:
-        """The fields of the mapping, or list of mappings, after `<<`; the first that has a field gives it."""
+        """The fields of the mapping, or of the list of mappings, after `<<`. The first mapping with a field counts."""
         sources = node.value if isinstance(node, yaml.SequenceNode) else [node]
         fields: _Fields = {}
         for source in sources:
@@ -235,6 +235,6 @@ def _integer(text: str) -> int:
 
 
 def _float(text: str) -> float | int:
-    """A number; a whole one is an integer, as it is once kubectl has sent it."""
+    """A number. A whole number becomes an integer, as when kubectl sends it."""
     value = float(re.sub(r"(?i)\.(inf|nan)", r"\1", text))
     return int(value) if value.is_integer() and abs(value) < 2**53 else value

@@ -13,7 +13,7 @@ from velodrome.spec.rules import Broken
 from velodrome.spec.types import PATTERNS
 from velodrome.spec.wording import Location, shown, suggestion
 
-# By the type of pydantic's error; braces are filled from its context and from what was given.
+# By the type of pydantic's error. Braces are filled from its context and from the given value.
 _MESSAGES = {
     "bool_type": "must be true or false, not {given}",
     "dict_type": "must be a mapping, not {given}",
@@ -45,7 +45,7 @@ _IN_ENTRY = 4
 
 
 def explained(detail: ErrorDetails) -> Broken:
-    """An error of the model, told like a rule that is broken."""
+    """An error of the model, in the form of a broken rule."""
     location: Location = tuple(detail["loc"])
     if detail["type"] == "extra_forbidden" and location[:2] == ("spec", "entries") and len(location) == _IN_ENTRY:
         field = str(location[-1])
@@ -59,7 +59,7 @@ def explained(detail: ErrorDetails) -> Broken:
 
 
 def _hint(location: Location, detail: ErrorDetails) -> str:
-    """What to write instead, where the error itself tells."""
+    """What to write instead, if the error itself shows it."""
     given, context = detail["input"], detail.get("ctx", {})
     if given is None and location[:2] == ("spec", "entries") and location[_IN_ENTRY - 1 : _IN_ENTRY] == ("training",):
         return "null turns off what an entry inherits, and this can't be off: leave it out to inherit it"
@@ -82,7 +82,7 @@ def _hint(location: Location, detail: ErrorDetails) -> str:
 
 
 def _elsewhere(location: Location) -> str:
-    """Where a field belongs that was written one level too far out."""
+    """The right place of a field that was written one level too far out."""
     for field in _fields(location[:-1]):
         if location[-1] in _fields((*location[:-1], field)):
             return f"it belongs in {field}"
@@ -90,13 +90,13 @@ def _elsewhere(location: Location) -> str:
 
 
 def _fields(location: Location) -> list[str]:
-    """The names that the mapping at a location may hold."""
+    """The field names that the mapping at a location may have."""
     model = _model_at(location)
     return [field.alias or name for name, field in model.model_fields.items()] if model else []
 
 
 def _description(location: Location) -> str:
-    """What the field at a location, or the list that the location is in, means."""
+    """The description of the field at a location, or of the list that contains the location."""
     while location and isinstance(location[-1], int):
         location = location[:-1]
     model = _model_at(location[:-1])
@@ -115,7 +115,7 @@ def _model_at(location: Location) -> type[BaseModel] | None:
 
 
 def _model_in(annotation: Any) -> type[BaseModel] | None:
-    """The model that a type holds, inside of unions and lists too."""
+    """The model within a type, also inside unions and lists."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     return next((model for arg in get_args(annotation) if (model := _model_in(arg))), None)

@@ -1,9 +1,9 @@
-"""BenchmarkJobs from files, texts and plain values, with every problem reported at once, each with its line."""
+"""BenchmarkJobs from files, texts and plain values. Reports every problem at once, each with its line."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from velodrome import keys
 from velodrome.errors import Problem, SpecError
-from velodrome.spec.document import parse, parse_json
+from velodrome.spec.document import Document, parse, parse_json
 from velodrome.spec.explain import explained
 from velodrome.spec.generated import is_generated, named
 from velodrome.spec.job import BenchmarkJob
@@ -41,7 +41,7 @@ def decode_jobs(content: bytes, source: str) -> tuple[BenchmarkJob, ...]:
     """Every BenchmarkJob of a file's content, whatever encoding this machine prefers.
 
     Raises:
-        SpecError: it is no UTF-8 or too large, or anything in it is wrong.
+        SpecError: it is not UTF-8 or too large, or anything in it is wrong.
     """
     if len(content) > _LARGEST_FILE:
         raise SpecError((Problem("file", f"is larger than {_LARGEST_FILE // 1024**2} MiB"),), source)
@@ -55,7 +55,9 @@ def decode_jobs(content: bytes, source: str) -> tuple[BenchmarkJob, ...]:
 
 
 def parse_jobs(text: str, source: str = "BenchmarkJob") -> tuple[BenchmarkJob, ...]:
-    """Every BenchmarkJob of a text of one or more YAML documents, or of one JSON object.
+    """Every BenchmarkJob of a text of one or more YAML documents, or of one JSON object, as kubectl takes them.
+
+    A List stands for its items. Beside BenchmarkJobs there may be objects of other kinds, which are left out.
 
     Raises:
         SpecError: with the problems of all documents, in the order of the text.
@@ -63,7 +65,8 @@ def parse_jobs(text: str, source: str = "BenchmarkJob") -> tuple[BenchmarkJob, .
     try:
         return (validate(parse_json(text), source=source),)
     except (ValueError, RecursionError, SpecError):
-        documents, problems = parse(text)  # whatever is wrong is told with its line
+        documents, problems = parse(text)  # every problem is reported with its line
+    documents = _benchmark_jobs([one for document in documents for one in _unfolded(document)])
     if not documents and not problems:
         problems.append(Problem("file", "holds no BenchmarkJob", "it starts with apiVersion, kind, metadata and spec"))
     jobs: dict[tuple[str, str], BenchmarkJob] = {}
@@ -83,13 +86,42 @@ def parse_jobs(text: str, source: str = "BenchmarkJob") -> tuple[BenchmarkJob, .
     return tuple(jobs.values())
 
 
-def validate(document: Any, lines: Mapping[Location, int] | None = None, source: str = "BenchmarkJob") -> BenchmarkJob:
-    """One BenchmarkJob from plain values; `lines` tells where each location was written.
+def _unfolded(document: Document) -> Iterator[Document]:
+    """The document itself, or the items of a List, each with its lines."""
+    value = document.value
+    if not isinstance(value, dict) or value.get("kind") != "List" or not isinstance(value.get("items"), list):
+        yield document
+        return
+    lines: dict[Location, dict[Location, int]] = {}
+    for location, line in document.lines.items():
+        if location[:1] == ("items",) and len(location) > 1:
+            lines.setdefault(location[:2], {})[location[2:]] = line
+    for place, item in enumerate(value["items"]):
+        yield from _unfolded(Document(item, lines.get(("items", place), {})))
 
-    A field that is null and may be absent is absent (`nulls`); a name may be left to be made (`generated`).
+
+def _benchmark_jobs(documents: list[Document]) -> list[Document]:
+    """Those that are not plainly something else; all, where every one is."""
+    return [one for one in documents if not _is_of_others(one.value)] or documents
+
+
+def _is_of_others(value: Any) -> bool:
+    """Whether it is an object of others: of another kind, and of another group than Velodrome's."""
+    if not isinstance(value, dict):
+        return False
+    kind, version = value.get("kind"), value.get("apiVersion")
+    if not isinstance(kind, str) or not isinstance(version, str) or version.startswith(f"{keys.GROUP}/"):
+        return False
+    return close_match(kind, [keys.KIND]) is None
+
+
+def validate(document: Any, lines: Mapping[Location, int] | None = None, source: str = "BenchmarkJob") -> BenchmarkJob:
+    """One BenchmarkJob from plain values; `lines` has the line of each location.
+
+    A null field that may be absent counts as absent (`nulls`). A name may be generated (`generated`).
 
     Raises:
-        SpecError: with every problem of the document, in the order of the file, or of the fields where it has no lines.
+        SpecError: with every problem of the document, in the order of the file, or of the fields if it has no lines.
     """
     lines = lines or {}
     generated = is_generated(document)
@@ -99,11 +131,11 @@ def validate(document: Any, lines: Mapping[Location, int] | None = None, source:
     except (TypeError, ValueError, RecursionError) as error:
         raise SpecError((Problem("document", f"is not JSON: {error}"),), source) from error
     try:
-        # Names as Kubernetes has them: the Python names of fields are no part of the object.
+        # Names as in Kubernetes: the Python names of fields are not part of the object.
         return BenchmarkJob.model_validate_json(text, strict=True, by_alias=True, by_name=False)
     except ValidationError as error:
         found = _found(document, error)
-    if generated:  # what is wrong with the name is wrong with what it was made of
+    if generated:  # a problem of the generated name is a problem of `generateName`
         of_name, prefix = ("metadata", "name"), ("metadata", "generateName")
         found = [broken._replace(location=prefix) if broken.location == of_name else broken for broken in found]
     problems = [Problem(dotted(at), message, hint, _line(at, lines)) for at, message, hint in found]
@@ -111,7 +143,7 @@ def validate(document: Any, lines: Mapping[Location, int] | None = None, source:
 
 
 def _found(document: Any, error: ValidationError) -> list[Broken]:
-    """Everything that is wrong with a document that the model refused."""
+    """All problems of a document that the model refused."""
     details = error.errors(include_url=False)
     if details[0]["type"] == "json_invalid":
         return [Broken((), f"can't be read as JSON: {details[0]['ctx']['error']}")]
@@ -123,13 +155,13 @@ def _found(document: Any, error: ValidationError) -> list[Broken]:
     for detail in details:
         location = tuple(detail["loc"])
         if not location and detail["type"] == "value_error":
-            continue  # the model's own word for broken rules
+            continue  # the model's own error for broken rules
         if detail["type"] == "too_short" and detail["input"]:
-            continue  # a list whose items are all wrong is also called too short; the items are the news
+            continue  # pydantic also calls a list too short when all its items are wrong; report the items
         found.append(explained(detail))
     return found + broken
 
 
 def _line(location: Location, lines: Mapping[Location, int]) -> int | None:
-    """The line of the location, or of the closest thing around it that was written."""
+    """The line of the location, or of the closest surrounding part that was written."""
     return next((lines[location[:end]] for end in range(len(location), -1, -1) if location[:end] in lines), None)

@@ -1,7 +1,7 @@
-"""A name for a job that has `metadata.generateName` and no name, as an API server would make one. Pure.
+"""Makes a name for a job that has `metadata.generateName` and no name, as an API server does. Pure.
 
 An API server takes a new suffix each time, so that `kubectl create` makes a new job each time. Here the suffix follows
-from the job's spec: the same file is the same job, which a second `velodrome run` carries on with.
+from the job's spec: the same file is the same job, and a second `velodrome run` continues it.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ import hashlib
 import json
 from typing import Any
 
-# As in Kubernetes: no vowels, so that no words come of it; 5 of these, and 63 characters in all.
+# As in Kubernetes: no vowels, so that a suffix forms no words; 5 characters, and 63 in the whole name.
 _LETTERS = "bcdfghjklmnpqrstvwxz2456789"
 _SUFFIX = 5
 _LONGEST_PREFIX = 63 - _SUFFIX
 
 
 def is_generated(document: Any) -> bool:
-    """Whether the document leaves its name to be made; a name that is written counts, whatever stands beside it."""
+    """Whether the name must be generated. A written name counts, with or without `generateName`."""
     metadata = document.get("metadata") if isinstance(document, dict) else None
     if not isinstance(metadata, dict) or metadata.get("name"):
         return False
@@ -26,7 +26,7 @@ def is_generated(document: Any) -> bool:
 
 
 def named(document: Any) -> Any:
-    """The document with a name; as it is where it has one, or where nothing says what to make one of."""
+    """The document with a name. Unchanged if it has one, or if it has no `generateName`."""
     if not is_generated(document):
         return document
     metadata = document["metadata"]

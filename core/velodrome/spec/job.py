@@ -1,10 +1,10 @@
 """The BenchmarkJob v1alpha1, strict and frozen.
 
-Everything outside `entries` is a condition that all entries share. The description of each field is its text in
-`kubectl explain`, in the reference page and in error messages, so each is one sentence. Field names in YAML are
-camelCase; `None` as a value means what the field's description says, never "unset by accident".
+All entries share everything outside `entries`. The description of each field is its text in `kubectl explain`, on the
+reference page and in error messages, so each is one sentence. Field names in YAML are camelCase. `None` as a value
+means what the field's description says.
 
-Nothing here reads files or imports more than pydantic; rules that span fields live in `velodrome.spec.rules`.
+This module reads no files and imports only pydantic. Rules that span fields are in `velodrome.spec.rules`.
 """
 
 from __future__ import annotations
@@ -23,30 +23,33 @@ from velodrome.spec.types import Annotations, EntryName, Finite, Image, JsonObje
 
 
 class ObjectMeta(Strict):
-    """The part of Kubernetes' ObjectMeta that Velodrome reads; the rest is let through."""
+    """The part of Kubernetes' ObjectMeta that Velodrome reads; other fields are allowed and ignored."""
 
     model_config = ConfigDict(extra="ignore")
 
     name: Name = Field(description="Name of the job, a DNS label.")
     namespace: Name | None = Field(default=None, description="Namespace; a run on one machine uses `default`.")
-    labels: Labels = Field(default={}, description="Labels; those of Kueue are copied to the Jobs.")
-    annotations: Annotations = Field(default={}, description="Annotations, free for people and tools.")
+    labels: Labels = Field(default={}, description="Labels; those of Kueue are copied to the Kubernetes Jobs.")
+    annotations: Annotations = Field(default={}, description="Annotations, for people and tools.")
     uid: str | None = Field(default=None, max_length=128, description="Set by the API server.")
 
 
 class Objective(Strict):
-    """One thing to be best at: one ranking of the leaderboard."""
+    """One thing to be best at; each objective has one ranking on the leaderboard."""
 
-    name: Name = Field(description="What the objective is called on the leaderboard, unique in the job.")
-    metric: MetricName = Field(description="Metric of the catalogue; its direction and unit come from there.")
+    name: Name = Field(description="Name of the objective on the leaderboard, unique in the job.")
+    metric: MetricName = Field(description="A metric of the catalogue, which defines its direction and unit.")
     batch_size: int | None = Field(
         default=None, ge=1, le=65536, description="Batch size at which latency or inference throughput is ranked."
     )
     average: Literal["macro", "micro", "weighted"] | None = Field(
-        default=None, description="How precision, recall and f1 are averaged over classes: macro where absent."
+        default=None, description="How precision, recall and f1 are averaged over classes; macro if absent."
     )
     label: int | None = Field(
-        default=None, ge=0, le=999_999, description="Rank one class's precision, recall or f1, by index."
+        default=None,
+        ge=0,
+        le=999_999,
+        description="Index of a class: ranks the precision, recall or f1 of that class alone.",
     )
 
 
@@ -58,12 +61,10 @@ class Model(Strict):
 
 
 class Entry(Strict):
-    """One rider: what is allowed to differ from the others, and nothing else."""
+    """One competitor: everything that may differ between entries."""
 
     name: EntryName = Field(description="Name on the leaderboard, unique in the job.")
-    model: Model | None = Field(
-        default=None, description="The model to train; leave it out where `command` brings its own."
-    )
+    model: Model | None = Field(default=None, description="The model to train; absent if the entry has a `command`.")
     training: TrainingOverride | None = Field(
         default=None, description="Overrides parts of spec.training for this entry."
     )
@@ -72,7 +73,7 @@ class Entry(Strict):
         default=None,
         min_length=1,
         max_length=256,
-        description="Your own training program, run instead of Velodrome's.",
+        description="Your own training program, which runs instead of Velodrome's.",
     )
 
 
@@ -80,9 +81,11 @@ LARGEST_SEED = 2**31 - 1
 
 
 class Trials(Strict):
-    """How often each entry races."""
+    """How many trials each entry has."""
 
-    repeats: int = Field(default=5, ge=1, le=10_000, description="Trials of each entry, each with its own seed.")
+    repeats: int = Field(
+        default=5, ge=1, le=10_000, description="Number of trials of each entry, each with its own seed."
+    )
     base_seed: int = Field(
         default=0, ge=0, le=LARGEST_SEED, description="Seed of repeat 0; repeat r has baseSeed + r, for all entries."
     )
@@ -91,61 +94,68 @@ class Trials(Strict):
         alias="from",
         min_length=1,
         max_length=253,
-        description="Job whose results are taken over where they are of the same trials, by name or uid; null: none.",
+        description="Job, by name or uid, whose results are taken over for the same trials; null: none.",
     )
-    max_failed: int = Field(default=0, ge=0, le=100_000, description="Failed trials that the job as a whole can bear.")
+    max_failed: int = Field(
+        default=0, ge=0, le=100_000, description="Largest number of failed trials of the whole job; more fail it."
+    )
 
     @property
     def fresh_seed(self) -> int:
-        """The base seed of as many trials, none of which has a seed that one of these had."""
+        """A base seed for the same number of trials, so that no seed is used again."""
         seed = self.base_seed + self.repeats
         return seed if seed <= LARGEST_SEED else max(0, self.base_seed - self.repeats)
 
 
 class Regression(Strict):
-    """When a change for the worse is called a regression."""
+    """When a change for the worse counts as a regression."""
 
     alpha: Finite = Field(default=0.01, gt=0, lt=0.5, description="Significance level.")
-    min_relative_change: Finite = Field(default=0.02, ge=0, le=10, description="Smallest relative change that matters.")
-    min_samples: int = Field(default=3, ge=2, le=10_000, description="Fewest samples on each side.")
+    min_relative_change: Finite = Field(default=0.02, ge=0, le=10, description="Smallest relative change that counts.")
+    min_samples: int = Field(
+        default=3, ge=2, le=10_000, description="Smallest number of trials on each side of the comparison."
+    )
     baseline: str | None = Field(
         default=None,
         max_length=253,
-        description="Job to compare with, by uid or name; null: what `velodrome baseline` pinned, else the last one.",
+        description="Job to compare with, by uid or name; null: the pinned job (`velodrome baseline`), else the last.",
     )
     confirm: bool = Field(
         default=False,
-        description="Whether a second job has to show a regression before it counts; a cluster makes that job.",
+        description="Whether a second job must show a regression before it counts; a cluster makes that job.",
     )
 
 
 class BenchmarkJobSpec(Strict):
-    """What races, under which conditions."""
+    """What races, and under which conditions."""
 
     board: Name | None = Field(
-        default=None, description="Leaderboard that results go to: the data set's name in lower case if absent."
+        default=None, description="Board that results go to; the data set's name in lower case if absent."
     )
     objectives: tuple[Objective, ...] = Field(
         default=(Objective(name="accuracy", metric="accuracy"),),
         min_length=1,
         max_length=16,
-        description="What to be best at: one ranking each.",
+        description="What to be best at; each objective has one ranking.",
     )
     dataset: Dataset = Field(description="The data.")
     preprocessing: Preprocessing = Field(default=Preprocessing(), description="What is done to the data.")
     budget: Budget = Field(default=Budget(), description="How long every entry may train.")
     training: Training = Field(default=Training(), description="Defaults that an entry may override.")
     evaluation: Evaluation = Field(default=Evaluation(), description="What is measured after training.")
-    entries: tuple[Entry, ...] = Field(min_length=1, max_length=1000, description="The riders.")
-    trials: Trials = Field(default=Trials(), description="How often each entry races.")
+    entries: tuple[Entry, ...] = Field(min_length=1, max_length=1000, description="The competitors.")
+    trials: Trials = Field(default=Trials(), description="How many trials each entry has.")
     runner: Runner = Field(default=Runner(), description="The pods that trials run in.")
-    execution: Execution = Field(default=Execution(), description="How trials are spread over time and nodes.")
-    suspend: bool = Field(default=False, description="Holds trials back, and stops running ones, while true.")
+    execution: Execution = Field(default=Execution(), description="How trials are distributed over time and nodes.")
+    suspend: bool = Field(default=False, description="While true, no trial starts, and running trials are stopped.")
     ttl_seconds_after_finished: int | None = Field(
-        default=None, ge=0, le=31_536_000, description="Deletes the objects this long after the end, never the results."
+        default=None,
+        ge=0,
+        le=31_536_000,
+        description="Seconds after the end of the race until its objects are deleted; its results stay.",
     )
     regression: Regression = Field(
-        default=Regression(), description="When a change for the worse is called a regression."
+        default=Regression(), description="When a change for the worse counts as a regression."
     )
 
 
@@ -155,12 +165,14 @@ class BenchmarkJob(Strict):
     api_version: Literal["velodrome.dev/v1alpha1"] = Field(description=f"Always {keys.API_VERSION}.")
     kind: Literal["BenchmarkJob"] = Field(description=f"Always {keys.KIND}.")
     metadata: ObjectMeta = Field(description="Standard metadata of a Kubernetes object.")
-    spec: BenchmarkJobSpec = Field(description="What races, under which conditions.")
-    status: JsonObject | None = Field(default=None, exclude=True, description="Written by the operator; not read here.")
+    spec: BenchmarkJobSpec = Field(description="What races, and under which conditions.")
+    status: JsonObject | None = Field(
+        default=None, exclude=True, description="Written by the operator; ignored in files."
+    )
 
     @model_validator(mode="after")
     def _rules(self) -> BenchmarkJob:
-        """Holds objects made in Python to the rules that files are held to."""
+        """Applies the rules for files to objects that are made in Python."""
         problems = broken_rules(self.model_dump(mode="json"))
         if problems:
             raise ValueError("; ".join(f"{problem.path}: {problem.message}" for problem in problems))

@@ -1,8 +1,8 @@
-"""Nulls that are written out: what they say, and what is left of a document without those that say nothing. Pure.
+"""Nulls in a document: which ones mean something, and the document without the others. Pure.
 
-To an API server a field that is written as null is one that is not written, wherever it may be left out. Two kinds of
-null are values: those in objects of the user's own (the arguments of a model), and those that an entry overrides. There
-null turns off what the entry would inherit.
+An API server treats a null field as absent wherever the field may be absent. Two kinds of null are values: those in
+objects of the user's own (the arguments of a model), and those in an entry's overrides, where null turns off what the
+entry would inherit.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from velodrome.spec.wording import Location
 
 
 def without_nulls(document: Any) -> Any:
-    """The document without the fields that are null and may be left out; all else stays, for the model to judge."""
+    """The document without null fields that may be absent. Everything else stays, and the model checks it."""
     return _without(document, BenchmarkJob)
 
 
 def turned_off(job: BenchmarkJob) -> Iterator[Location]:
-    """Where an entry's null turns something off that `spec.training` has.
+    """Locations where an entry's null turns off something that `spec.training` has.
 
-    `kubectl apply` leaves such a null out of what it sends; `create`, `replace` and `apply --server-side` send it.
+    `kubectl apply` does not send such a null; `create`, `replace` and `apply --server-side` do.
     """
     defaults = job.spec.training.model_dump(mode="json", by_alias=True)
     for index, entry in enumerate(job.spec.entries):
@@ -62,7 +62,7 @@ def _without(value: Any, model: type[BaseModel]) -> Any:
 
 
 def _model_of(annotation: Any) -> type[BaseModel] | None:
-    """The model that a field's type holds, inside of unions and lists too; no type holds two."""
+    """The model within a field's type, also inside unions and lists. No type contains two models."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     return next((model for inner in get_args(annotation) if (model := _model_of(inner))), None)

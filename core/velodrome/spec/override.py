@@ -1,4 +1,4 @@
-"""What an entry overrides: the model of a part of Training, and laying one over the defaults. Pure."""
+"""Overrides of an entry: the model of a part of Training, and how to apply one to the defaults. Pure."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from pydantic_core import MISSING
 
 
 def partial(model: type[BaseModel]) -> type[BaseModel]:
-    """The same fields as `model`, none of them required and none of them filled in, down to the nested parts.
+    """A model with the same fields, all of them optional and without defaults, down to the nested parts.
 
-    A field that was not written is absent from dumps; one that was written must be valid, and null counts as written.
+    A field that was not written is absent from dumps. A written field must be valid. Null counts as written.
     """
     fields: dict[str, Any] = {}
     for name, field in model.model_fields.items():
@@ -37,7 +37,7 @@ def _overridable(annotation: Any) -> Any:
 
 
 def overlay(base: Mapping[str, Any], override: Mapping[str, Any]) -> dict[str, Any]:
-    """`base` with `override` laid over it: mappings field by field, everything else replaced whole."""
+    """`base` with the values of `override`: mappings are merged field by field, everything else is replaced."""
     result = dict(base)
     for field, value in override.items():
         below = result.get(field)

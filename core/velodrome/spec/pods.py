@@ -1,4 +1,4 @@
-"""What Kubernetes is told about the pods that trials run in; a run on one machine ignores these parts."""
+"""Settings for the pods that trials run in. A run on one machine ignores them."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ class EnvVar(Strict):
 
 
 class Runner(Strict):
-    """The pods that trials run in, the same for every entry; a run on one machine ignores this part."""
+    """The pods that trials run in, the same for every entry; ignored on one machine."""
 
     image: Image | None = Field(
-        default=None, description="Image, pinned by digest; the operator's own runner image if absent."
+        default=None, description="Image, pinned by digest; the operator's runner image if absent."
     )
     resources: Resources = Field(default=Resources(), description="Resource requests and limits of each pod.")
     node_selector: Labels = Field(default={}, description="Labels that a node must have.")
@@ -49,21 +49,26 @@ class Runner(Strict):
         default=(), max_length=256, description="Environment variables, the same for every entry."
     )
     nodes: int = Field(
-        default=1, ge=1, le=1024, description="Pods that train one model together, each on its share of every batch."
+        default=1,
+        ge=1,
+        le=1024,
+        description="Number of pods that train one model together, each on its share of every batch.",
     )
 
 
 class Execution(Strict):
-    """How trials are spread over time and nodes."""
+    """How trials are distributed over time and nodes."""
 
-    parallelism: int = Field(default=1, ge=1, le=10_000, description="Trials that run at once.")
+    parallelism: int = Field(default=1, ge=1, le=10_000, description="Number of trials that run at once.")
     isolation: Literal["Node", "None"] = Field(
-        default="Node", description="Node: never two trials on one node at once."
+        default="Node", description="Node: at most one trial runs on a node at once."
     )
     startup_deadline_seconds: int = Field(
-        default=900, ge=1, le=604_800, description="A pod that has not started by then fails."
+        default=900, ge=1, le=604_800, description="Seconds until a pod must have started; a later one fails."
     )
-    trial_deadline_seconds: int = Field(default=7200, ge=1, le=2_592_000, description="A trial that runs longer fails.")
+    trial_deadline_seconds: int = Field(
+        default=7200, ge=1, le=2_592_000, description="Largest duration of a trial, in seconds; a longer trial fails."
+    )
     max_disruptions: int = Field(
         default=10,
         ge=0,

@@ -1,7 +1,8 @@
 """Rules that span fields. Pure.
 
-Each rule reads the raw document, as it came from YAML or JSON, and says what breaks it; it passes over parts that are
-missing or of the wrong type, since the model reports those. So one reading of a file reports every problem at once.
+Each rule reads the raw document, as it came from YAML or JSON, and reports what breaks the rule. It skips parts that
+are missing or have the wrong type, because the model reports those. So one reading of a file reports every problem at
+once.
 """
 
 from __future__ import annotations
@@ -22,10 +23,10 @@ from velodrome.vocabulary import (
     SCHEDULE_FIELDS,
 )
 
-# An Indexed Job of Kubernetes with a backoff limit for each index has at most so many completions.
+# The largest number of completions of a Kubernetes Indexed Job with a backoff limit for each index.
 MOST_TRIALS = 100_000
 
-# What Kubernetes keeps in an object's metadata, beside the fields that Velodrome reads.
+# Fields of Kubernetes' object metadata that Velodrome does not read.
 _METADATA = (
     *("name", "namespace", "labels", "annotations", "uid", "creationTimestamp", "deletionGracePeriodSeconds"),
     *("deletionTimestamp", "finalizers", "generateName", "generation", "managedFields", "ownerReferences"),
@@ -34,7 +35,7 @@ _METADATA = (
 
 
 class Broken(NamedTuple):
-    """A rule that a document breaks: where, what is wrong, and what to write instead."""
+    """One broken rule: where, what is wrong, and what to write instead."""
 
     location: Location
     message: str
@@ -42,7 +43,7 @@ class Broken(NamedTuple):
 
     @property
     def path(self) -> str:
-        """The location as a person writes it."""
+        """The location, as people write it."""
         return dotted(self.location)
 
 
@@ -66,7 +67,7 @@ def _items(value: Any) -> Iterator[tuple[int, Mapping[str, Any]]]:
 
 
 def _text(value: Any) -> str:
-    """A string as it is; of anything else nothing, so that it is found in no table."""
+    """The value if it is a string, else an empty string, which no table contains."""
     return value if isinstance(value, str) else ""
 
 
@@ -152,7 +153,7 @@ def _preprocessing(spec: Mapping[str, Any]) -> Iterator[Broken]:
 def _foreign_fields(
     here: Location, part: Mapping[str, Any], name: str, table: Mapping[str, frozenset[str]]
 ) -> Iterator[Broken]:
-    """Fields that only other names of the table use: an Adam has no momentum."""
+    """Fields that belong to other names of the table: Adam has no momentum, for example."""
     for field, value in part.items():
         users = sorted(user for user, fields in table.items() if field in fields)
         if value is not None and users and name in table and name not in users:
@@ -177,7 +178,7 @@ def _not_each_epoch(location: Location, name: Any) -> Iterator[Broken]:
 
 
 def _trainings(spec: Mapping[str, Any]) -> Iterator[Broken]:
-    """The defaults, and what each entry makes of them."""
+    """The default training, and the resolved training of each entry."""
     defaults = _mapping(spec.get("training"))
     yield from _training(("spec", "training"), defaults, {})
     for index, entry in _items(spec.get("entries")):
@@ -192,7 +193,7 @@ def _trainings(spec: Mapping[str, Any]) -> Iterator[Broken]:
 
 
 def _training(here: Location, training: Mapping[str, Any], defaults: Mapping[str, Any]) -> Iterator[Broken]:
-    """What is wrong in `training` once it is laid over `defaults`; what is inherited is its own place's affair."""
+    """The problems of `training` on top of `defaults`. Problems of inherited values are reported at the defaults."""
     resolved = overlay(defaults, training)
     for field, table, default in (
         ("optimizer", OPTIMIZER_FIELDS, "SGD"),
@@ -238,7 +239,7 @@ def _model_arguments(here: Location, model: str, arguments: Mapping[str, Any]) -
 
 
 def _repetitions(spec: Mapping[str, Any]) -> Iterator[Broken]:
-    """Names and values that are written twice where each must be one of its kind."""
+    """Names and values that occur twice where each must be unique."""
     evaluation, runner = _mapping(spec.get("evaluation")), _mapping(spec.get("runner"))
     named: tuple[tuple[Location, Any], ...] = (
         (("spec", "objectives"), spec.get("objectives")),
@@ -259,7 +260,7 @@ def _repetitions(spec: Mapping[str, Any]) -> Iterator[Broken]:
 
 
 def _repeated(values: list[tuple[int, Any]]) -> Iterator[tuple[int, Any]]:
-    """The text and numbers that have come before in the list, with their positions."""
+    """The texts and numbers that occur earlier in the list, with their positions."""
     seen: set[Any] = set()
     for index, value in values:
         if isinstance(value, str | int):

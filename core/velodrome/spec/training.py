@@ -17,17 +17,17 @@ Decay = Annotated[Finite, Field(ge=0, lt=1)]
 class Optimizer(Strict):
     """How weights are updated."""
 
-    name: OptimizerName = Field(default="SGD", description="Optimizer, as torch.optim names it.")
+    name: OptimizerName = Field(default="SGD", description="Optimizer, by its name in torch.optim.")
     learning_rate: Finite = Field(
-        default=0.05, gt=0, le=1000, description="Learning rate; the peak of a schedule that has one."
+        default=0.05, gt=0, le=1000, description="Learning rate; for a schedule with a peak, the peak."
     )
-    momentum: Decay | None = Field(default=None, description="SGD: momentum, 0 if absent.")
-    nesterov: bool | None = Field(default=None, description="SGD: Nesterov's momentum, false if absent.")
+    momentum: Decay | None = Field(default=None, description="SGD: momentum; 0 if absent.")
+    nesterov: bool | None = Field(default=None, description="SGD: whether to use Nesterov's momentum; false if absent.")
     betas: tuple[Decay, Decay] | None = Field(
-        default=None, description="Adam, AdamW: decay of the two moments, [0.9, 0.999] if absent."
+        default=None, description="Adam, AdamW: decay of the two moments; [0.9, 0.999] if absent."
     )
     eps: Finite | None = Field(
-        default=None, gt=0, le=1, description="Adam, AdamW: added to the denominator, 1e-8 if absent."
+        default=None, gt=0, le=1, description="Adam, AdamW: value added to the denominator; 1e-8 if absent."
     )
 
 
@@ -36,36 +36,40 @@ class Schedule(Strict):
 
     name: ScheduleName = Field(default="Constant", description="Constant, Step, Cosine or OneCycle.")
     step_epochs: int | None = Field(
-        default=None, ge=1, le=100_000, description="Step: epochs between two drops, a third of maxEpochs if absent."
+        default=None, ge=1, le=100_000, description="Step: epochs between two drops; a third of maxEpochs if absent."
     )
-    gamma: Finite | None = Field(default=None, gt=0, le=1, description="Step: factor of each drop, 0.1 if absent.")
+    gamma: Finite | None = Field(default=None, gt=0, le=1, description="Step: factor of each drop; 0.1 if absent.")
     final_factor: Fraction | None = Field(
-        default=None, description="Cosine: last over first learning rate, 0 if absent."
+        default=None, description="Cosine: last learning rate divided by the first; 0 if absent."
     )
     warmup_fraction: Finite | None = Field(
-        default=None, gt=0, lt=1, description="OneCycle: share of steps that rise, 0.3 if absent."
+        default=None, gt=0, lt=1, description="OneCycle: share of the steps during which the rate rises; 0.3 if absent."
     )
 
 
 class Regularization(Strict):
-    """What keeps a model from learning its training data by heart."""
+    """What works against overfitting."""
 
-    l1: Finite = Field(default=0.0, ge=0, le=10, description="Weight of the sum of absolute weights in the loss.")
+    l1: Finite = Field(default=0.0, ge=0, le=10, description="Factor of the sum of absolute weights in the loss.")
     l2: Finite = Field(
         default=0.0, ge=0, le=10, description="Weight decay: coupled in SGD and Adam, decoupled in AdamW."
     )
     dropout: Finite = Field(
-        default=0.0, ge=0, lt=1, description="Probability of dropping a unit, where the model has dropout."
+        default=0.0, ge=0, lt=1, description="Probability of dropping a unit, if the model has dropout."
     )
-    label_smoothing: Finite = Field(default=0.0, ge=0, lt=1, description="Share of the target spread over all classes.")
+    label_smoothing: Finite = Field(
+        default=0.0, ge=0, lt=1, description="Share of the target that is spread over all classes."
+    )
 
 
 class EarlyStopping(Strict):
-    """Stop when the validation split says that more training does not help; the best epoch's weights are kept."""
+    """Stops training when a metric on the validation split no longer improves; the best epoch's weights are kept."""
 
     metric: MetricName = Field(default="validation_loss", description="A metric that is measured each epoch.")
-    patience: int = Field(default=3, ge=1, le=100_000, description="Epochs without improvement before it stops.")
-    min_delta: Finite = Field(default=0.0, ge=0, le=1e6, description="Smallest change that counts as improvement.")
+    patience: int = Field(
+        default=3, ge=1, le=100_000, description="Number of epochs without improvement before training stops."
+    )
+    min_delta: Finite = Field(default=0.0, ge=0, le=1e6, description="Smallest change that counts as an improvement.")
 
 
 class Training(Strict):
@@ -76,19 +80,19 @@ class Training(Strict):
     schedule: Schedule = Field(default=Schedule(), description="How the learning rate changes.")
     regularization: Regularization = Field(default=Regularization(), description="What works against overfitting.")
     early_stopping: EarlyStopping | None = Field(
-        default=None, description="When to stop before the budget; null: never."
+        default=None, description="When to stop before the budget is used; null: never."
     )
     precision: Precision = Field(
-        default="float32", description="float32, or mixed precision where the hardware has it."
+        default="float32", description="float32, or mixed precision if the hardware supports it."
     )
     deterministic: bool = Field(
-        default=False, description="Whether torch must use deterministic algorithms, slower or not."
+        default=False, description="Whether torch must use deterministic algorithms, even if they are slower."
     )
 
 
 if TYPE_CHECKING:
 
     class TrainingOverride(BaseModel):
-        """Parts of Training; those that were not written are absent from dumps."""
+        """Parts of Training. Fields that were not written are absent from dumps."""
 else:
     TrainingOverride = partial(Training)

@@ -1,4 +1,4 @@
-"""The field types of a BenchmarkJob: each has limits, and says in its error what to write instead. Pure."""
+"""The field types of a BenchmarkJob. Each has limits, and its error says what to write instead. Pure."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ VARIABLE = r"^[A-Za-z_][A-Za-z0-9_]*$"
 IMAGE = r"^[^\s@]+@sha256:[a-f0-9]{64}$"
 QUANTITY = r"^[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]+|[numkMGTPE]|[KMGTPE]i)?$"
 
-# What the patterns ask for, in words.
+# What the patterns require, in words.
 PATTERNS = {
     DNS_LABEL: "lower-case letters, digits and -, with a letter or digit at both ends",
     ENTRY_NAME: "letters, digits, -, . and _, with a letter or digit at both ends",
@@ -36,7 +36,7 @@ _MODEL_NAMES = (
 
 
 def _refused(message: str, given: object, hint: str) -> PydanticCustomError:
-    """The error of a value that no bound or pattern explains; the hint says what to write."""
+    """The error for a value that no bound or pattern describes. The hint says what to write."""
     return PydanticCustomError("refused", "{text}", {"text": f"{shown(given)} {message}", "hint": hint})
 
 
@@ -74,7 +74,7 @@ def _quantity(value: Any) -> int | str:
 
 
 def _storable(value: Any) -> Any:
-    """The value, once it is known to survive JSON and every number of it fits in 64 bits."""
+    """The value, after checking that JSON can hold it and that each of its numbers fits in 64 bits."""
     if isinstance(value, float) and not math.isfinite(value):
         raise _refused("is no finite number", value, "write a number, or null")
     if isinstance(value, int) and not -(2**63) <= value < 2**63:

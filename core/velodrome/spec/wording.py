@@ -1,4 +1,4 @@
-"""How a problem is put into words: where it is, and which name was probably meant. Pure."""
+"""The wording of a problem: where it is, and which name was probably meant. Pure."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ def _step(part: str | int) -> str:
 
 
 def shown(value: object) -> str:
-    """A value as it might have been written, shortened to one line."""
+    """A value as people write it, shortened to one line."""
     text = json.dumps(value, ensure_ascii=False, default=str)
     return text if len(text) <= 60 else f"{text[:57]}…"
 
 
 def close_match(given: str, allowed: Iterable[str]) -> str | None:
-    """The allowed name that `given` was probably meant to be, letter case aside; None where none is close."""
+    """The allowed name that is closest to `given`, ignoring case. None if no name is close."""
     by_folded = {name.casefold(): name for name in allowed}
     found = difflib.get_close_matches(given.casefold()[:200], by_folded, n=1, cutoff=0.6)
     return by_folded[found[0]] if found else None
 
 
 def suggestion(given: str, allowed: Iterable[str]) -> str:
-    """`did you mean "x"?` where one is close, else the whole list."""
+    """`did you mean "x"?` if a name is close, else the whole list."""
     names = sorted(allowed)
     close = close_match(given, names)
     return f'did you mean "{close}"?' if close else f"one of: {', '.join(names)}"

@@ -1,14 +1,14 @@
-"""What counts as better: intervals, comparisons over paired seeds, ranks shared by what can't be told apart, fronts.
+"""What counts as better: intervals, comparisons over paired seeds, shared ranks, Pareto fronts.
 
-Pure: numbers in, frozen records out; no I/O, no clock, no random numbers, so equal input gives equal output on every
-machine. Depends on numpy and on scipy.special alone (scipy.stats takes a second longer to import). Which procedure,
-why, and how much it can see: docs/decisions/0002-ranks-and-significance.md.
+Pure: numbers in, frozen records out. No I/O, no clock and no random numbers, so equal input gives equal output on every
+machine. Depends only on numpy and scipy.special (scipy.stats takes a second longer to import).
+docs/decisions/0002-ranks-and-significance.md says which procedures are used, why, and what they can detect.
 """
 
 from __future__ import annotations
 
 from velodrome.metrics import Direction
-from velodrome.stats.comparison import Comparison, compare
+from velodrome.stats.comparison import PairComparison, compare
 from velodrome.stats.intervals import Interval, mean_interval
 from velodrome.stats.pareto import pareto_front
 from velodrome.stats.ranking import Comparisons, RankedEntry, Ranking, rank
@@ -19,6 +19,7 @@ __all__ = [
     "Comparisons",
     "Direction",
     "Interval",
+    "PairComparison",
     "RankedEntry",
     "Ranking",
     "Sample",

@@ -1,14 +1,14 @@
-"""Where a history changed its level, told from noise that is skewed, has two modes or remembers the run before. Pure.
+"""Finds where a history changed its level, in noise that is skewed, has two modes, or is autocorrelated. Pure.
 
 One test, applied by bisection (Vostrikova 1981) as E-divisive does it (Matteson and James 2014): is there a step
-somewhere in this stretch? Values become normal scores of their ranks (van der Waerden 1952), so that nothing depends
-on the shape of the noise, and a single wild run weighs little. The scores are taken for an autoregression of order one
-around a level that steps once; for each place of the step its size is estimated by generalised least squares (Prais
+somewhere in this stretch? Values become normal scores of their ranks (van der Waerden 1952). So nothing depends on the
+shape of the noise, and a single outlier has little weight. The model of the scores is an autoregression of order one
+around a level that steps once. For each place of the step, its size is estimated by generalised least squares (Prais
 and Winsten 1954) and divided by its standard error. The largest of these ratios is the evidence. The correlation is
-that of what the likeliest step leaves over, corrected for its bias (Kendall 1954; about -(2 + 4ρ)/n with two means).
+that of the residuals of the likeliest step, corrected for its bias (Kendall 1954; about -(2 + 4ρ)/n with two means).
 
-The ratio is held against a bound that was calibrated by simulation, with the number of independent values that the
-stretch is worth, n (1 - ρ) / (1 + ρ): docs/decisions/0012-regressions-and-change-points.md.
+The ratio is compared with a bound that was calibrated by simulation. The bound depends on the number of independent
+values in the stretch, n (1 - ρ) / (1 + ρ): docs/decisions/0012-regressions-and-change-points.md.
 """
 
 from __future__ import annotations
@@ -23,20 +23,21 @@ from scipy.special import ndtri
 
 from velodrome.stats.samples import ROUNDING, Floats, Integers
 
-# The bound is base + slope / sqrt(independent values): one stretch of 120 unchanged values passes it once in 500.
+# The bound is base + slope / sqrt(independent values). Of 500 stretches of 120 unchanged values, one passes it.
 _BASE, _SLOPE = 3.8, 6.0
-# While values come in, each is a look of its own, at a step that is a few values old; there it goes by evidence too.
-# This bound is for values that remember each other by `_WATCH_MEMORY` or more; where they remember less it is lower.
+# `Watch` tests again at each new value, for a step that is a few values old. It also requires evidence of its own.
+# This bound is for values with a correlation of `_WATCH_MEMORY` or more; for a smaller correlation it is lower.
 _WATCH_BASE, _WATCH_SLOPE = 3.6, 4.0
 _WATCH_LEAST, _WATCH_MEMORY = 2.4, 0.3
-# The bound for the logarithm of the evidence, calibrated by simulation. It is for steps of two kinds, with weights: of
-# so many normal scores; or to values of which all but a few are among this share of the best, or of the worst, so far.
+# The bound for the logarithm of the evidence, calibrated by simulation. It covers two kinds of step, with weights: a
+# step by this many normal scores, and a step to values almost all of which are among this share of the best, or worst,
+# so far.
 _EVIDENCE = 8.75
 _WEIGHTS = (0.85, 0.15)
-_SHIFT, _MOST_SCORE = 2.0, 2.5  # a value says no more than this, however wild it is
+_SHIFT, _MOST_SCORE = 2.0, 2.5  # the largest evidence of one value, however extreme it is
 _SHARE, _ODD = 0.15, 0.02
-_UNSEEN = 5  # the newest values, that the next one is not compared with: they may be of the new level
-_SHORTEST = 12  # values below which nothing is looked for
+_UNSEEN = 5  # the newest values are not compared with the next one, because they may belong to the new level
+_SHORTEST = 12  # with fewer values, nothing is searched
 _SIDE = 4  # independent values on each side of a step
 _WATCH_SIDE = 3
 _WATCH_FROM = 30
@@ -49,7 +50,7 @@ _ROUNDS = 2
 class ChangePoint:
     """The level changed between values `index` - 1 and `index`, from `before` to `after` (means up to the next change).
 
-    `strength` is the size of the step in standard errors; `bound` is what it had to pass.
+    `strength` is the size of the step in standard errors; `bound` is the limit that it passed.
     """
 
     index: int
@@ -60,12 +61,12 @@ class ChangePoint:
 
     @property
     def relative(self) -> float | None:
-        """(after - before) / |before|; None where before is 0."""
+        """(after - before) / |before|; None if before is 0."""
         return None if self.before == 0 else (self.after - self.before) / abs(self.before)
 
 
 def change_points(values: Sequence[float], min_relative_change: float = 0.0) -> tuple[ChangePoint, ...]:
-    """The steps in one history, oldest first; steps that are relatively smaller than asked for are left out.
+    """The steps in one history, oldest first, without steps whose relative size is below the given limit.
 
     Raises:
         ValueError: a value is not finite.
@@ -76,7 +77,7 @@ def change_points(values: Sequence[float], min_relative_change: float = 0.0) -> 
 def change_points_of(
     histories: Sequence[Sequence[float]], min_relative_change: float = 0.0
 ) -> list[tuple[ChangePoint, ...]]:
-    """`change_points` of many histories at once, in their order; those of one length cost little more than one.
+    """`change_points` of many histories, in their order. Many histories of the same length cost little more than one.
 
     Raises:
         ValueError: a value is not finite.
@@ -106,7 +107,7 @@ def change_points_of(
 
 
 def _described(array: Floats, cuts: dict[int, tuple[float, float]], least: float) -> tuple[ChangePoint, ...]:
-    """The steps with the levels on their sides; a step that is too small goes, and its neighbours' levels widen."""
+    """The steps with the levels on both sides. A step that is too small is dropped, and its neighbours' levels grow."""
     kept = sorted(cuts)
     while kept:
         edges = [0, *kept, len(array)]
@@ -122,12 +123,15 @@ def _described(array: Floats, cuts: dict[int, tuple[float, float]], least: float
 class Watch:
     """Looks at a history value by value. Remembers the values of the present level, 500 at most.
 
-    `append` tells of a change as soon as the newest values show one, and starts anew from it. Two things must say so.
-    The evidence of Shiryaev (1963) and Roberts (1966): the likelihood ratio of a step at each value so far, summed,
-    where a value is known by its rank among those before it. It is a mixture of two kinds of step, up and down, so that
-    skewed noise is seen as soon as normal noise; and how often it errs does not depend on the shape of the noise. And
-    the test of `change_points` with a bound of its own, since evidence takes memory for steps. It is sooner than
-    `change_points`, and wrong more often. What a page shows of the past comes from `change_points`.
+    `append` reports a change as soon as the newest values show one, and starts again from there. Two tests must agree:
+
+    - the evidence of Shiryaev (1963) and Roberts (1966): the likelihood ratio of a step at each value so far, summed. A
+      value is represented by its rank among the values before it. The ratio is a mixture of two kinds of step, up and
+      down, so that steps in skewed noise are found as soon as in normal noise. Its rate of errors does not depend on
+      the shape of the noise.
+    - the test of `change_points`, with a bound of its own, because the evidence mistakes autocorrelation for steps.
+
+    A watch is faster than `change_points`, and wrong more often. Pages show the past by `change_points`.
     """
 
     def __init__(self, values: Sequence[float] = ()) -> None:
@@ -138,12 +142,12 @@ class Watch:
             self.append(value)
 
     def append(self, value: float) -> ChangePoint | None:
-        """The change that this value shows, if it shows one. Its index counts from the very first value.
+        """The change that this value shows, or None. Its index counts from the first value of all.
 
         Takes time in proportion to the values remembered, and more of it while there is evidence.
 
         Raises:
-            ValueError: the value is not finite; it was not taken.
+            ValueError: the value is not finite; it was not added.
         """
         if not np.isfinite(value):
             raise ValueError(f"{value} is not finite")
@@ -169,7 +173,7 @@ class Watch:
         return found
 
     def _take(self, value: float) -> None:
-        """Adds a value to those remembered, and what it says to the evidence."""
+        """Adds a value to the remembered ones, and its part to the evidence."""
         if self._values:
             known = np.asarray(self._values[: max(1, len(self._values) - _UNSEEN)])
             tied = np.abs(known - value) <= ROUNDING * np.maximum(np.abs(known), abs(value))
@@ -184,7 +188,7 @@ _NO_EVIDENCE: Floats = np.full(len(_LOG_WEIGHTS), -np.inf)
 
 
 def _gains(rank: float) -> Floats:
-    """Logarithm of the likelihood ratio of each kind of step, up and then down, by the rank of a value from 0 to 1."""
+    """Logarithm of the likelihood ratio of each kind of step, up and then down, for a value's rank from 0 to 1."""
     score = float(np.clip(ndtri(rank), -_MOST_SCORE, _MOST_SCORE))
     gains = []
     for sign, best in ((1, rank > 1 - _SHARE), (-1, rank < _SHARE)):
@@ -195,7 +199,7 @@ def _gains(rank: float) -> Floats:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Steps:
-    """For each row: where a step is likeliest, its strength (0 where no place is allowed), and the bound for it.
+    """For each row: the likeliest place of a step, its strength (0 if no place is allowed), and its bound.
 
     `correlation` is that of neighbours beside the step.
     """
@@ -212,7 +216,8 @@ def _steps(values: Floats, side: int, base: float, slope: float) -> _Steps:
     scores = _normal_scores(values)
     places = np.arange(1, count)
     allowed = (places >= side) & (count - places >= side)
-    # The likeliest place for independent values gives a first idea of what is noise; then once more with its memory.
+    # The likeliest place for independent values gives a first estimate of the noise; a second search uses its
+    # correlation.
     sums = np.cumsum(scores, axis=1)[:, :-1]
     index = 1 + np.where(allowed, sums**2 * (count / (places * (count - places))), -1.0).argmax(axis=1)
     strength, correlation = np.zeros(len(values)), np.zeros(len(values))
@@ -227,9 +232,9 @@ def _steps(values: Floats, side: int, base: float, slope: float) -> _Steps:
 
 
 def _normal_scores(values: Floats) -> Floats:
-    """Normal quantiles of the ranks of each row, tied values sharing one, with mean 0.
+    """Normal quantiles of the ranks of each row, with mean 0. Tied values share one quantile.
 
-    Values that rounding alone tells apart are tied.
+    Values that differ only by rounding are tied.
     """
     count = values.shape[1]
     order = np.argsort(values, axis=1, kind="stable")
@@ -237,7 +242,7 @@ def _normal_scores(values: Floats) -> Floats:
     tolerance = ROUNDING * np.maximum(np.abs(ordered[:, 1:]), np.abs(ordered[:, :-1]))
     new = np.ones(values.shape, dtype=np.bool_)
     new[:, 1:] = np.diff(ordered, axis=1) > tolerance
-    # The first and the last place of each group of ties, spread over the group.
+    # The first and the last place of each group of ties, for each value of the group.
     place = np.arange(count)
     first = np.maximum.accumulate(np.where(new, place, 0), axis=1)
     ends = np.concatenate([new[:, 1:], np.ones((len(values), 1), dtype=np.bool_)], axis=1)
@@ -249,7 +254,7 @@ def _normal_scores(values: Floats) -> Floats:
 
 
 def _correlation(scores: Floats, index: Integers) -> Floats:
-    """Correlation of neighbours around the two levels of each row, corrected for its bias; none that is negative."""
+    """Correlation of neighbours around the two levels of each row, corrected for its bias, and at least 0."""
     count = scores.shape[1]
     before: NDArray[np.bool_] = np.arange(count) < index[:, None]
     levels = np.where(
@@ -268,8 +273,8 @@ def _correlation(scores: Floats, index: Integers) -> Floats:
 def _ratios(scores: Floats, correlation: Floats) -> Floats:
     """|step| / its standard error, for a step before each place from 1 on, by generalised least squares.
 
-    Each value less ρ times the one before, over √(1 - ρ²), is independent of the others. What a step at k becomes by
-    the same: `jump` at k and `plain` after it; and a constant: 1 at first and `plain` after it.
+    Each value minus ρ times the previous value, divided by √(1 - ρ²), is independent of the others. The same operation
+    turns a step at k into `jump` at k and `plain` after it, and a constant into 1 at first and `plain` after it.
     """
     count = scores.shape[1]
     scale = np.sqrt(1 - correlation**2)[:, None]
@@ -284,7 +289,7 @@ def _ratios(scores: Floats, correlation: Floats) -> Floats:
     steps = jump**2 + plain**2 * left - both**2 / constants
     explained = (step - both * constant / constants) ** 2 / np.maximum(steps, ROUNDING)
     total = np.einsum("ij,ij->i", fresh, fresh)[:, None] - constant**2 / constants
-    # Where a step explains everything, a millionth of the whole stands in for what is left over.
+    # If a step explains everything, a millionth of the whole replaces the residuals.
     rest = np.maximum(total - explained, 1e-6 * np.maximum(total, ROUNDING))
     ratios: Floats = np.sqrt((count - 3) * explained / rest)
     return ratios

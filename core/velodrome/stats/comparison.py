@@ -18,15 +18,15 @@ _CHUNK = 1 << 18
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class PairComparison:
     """Entry `a` against entry `b`: the difference of their means (a minus b, in the metric's unit) and its evidence.
 
     `low` and `high` bound the difference at the confidence that was asked for, for this pair alone. `p_value` is
-    two-sided and for this pair alone; `adjusted_p_value` is corrected for the whole family of pairs that was asked
-    about: below α, the two are different, and at most a share α of families holds any false such claim. All four are
-    None where a side has a single value: such a pair can't be told apart.
+    two-sided and for this pair alone. `adjusted_p_value` is corrected for the whole family of pairs: below α, the two
+    are different, and at most a share α of families contains any false claim of this kind. All four are None if a side
+    has a single value: such a pair can't be distinguished.
 
-    `n` counts the seeds that both have where the method is paired, else the values of the shorter side.
+    `n` counts the common seeds if the method is paired, else the values of the shorter side.
     """
 
     a: str
@@ -39,8 +39,8 @@ class Comparison:
     n: int
     method: Method
 
-    def reversed(self) -> Comparison:
-        """The same evidence, told as `b` against `a`."""
+    def reversed(self) -> PairComparison:
+        """The same evidence, as `b` against `a`."""
         low, high = (None, None) if self.low is None or self.high is None else (-self.high, -self.low)
         return replace(self, a=self.b, b=self.a, difference=-self.difference, low=low, high=high)
 
@@ -50,7 +50,7 @@ class PairTests:
     """The tests of many pairs, one element of each array for each pair.
 
     `difference` and its `standard_error` are in the metric's unit; `freedom` is the degrees of freedom of Student's t.
-    `standard_error`, `freedom` and `p_value` (two-sided, of the pair alone) are NaN where a side has a single value.
+    `standard_error`, `freedom` and `p_value` (two-sided, of the pair alone) are NaN if a side has a single value.
     """
 
     difference: Floats
@@ -60,31 +60,33 @@ class PairTests:
     n: Integers
     paired: NDArray[np.bool_]
 
-    def comparison(self, pair: int, names: tuple[str, str], adjusted: float, confidence: float) -> Comparison:
-        """The pair as a record, with the corrected p-value `adjusted` (NaN where there is none)."""
+    def comparison(self, pair: int, names: tuple[str, str], adjusted: float, confidence: float) -> PairComparison:
+        """The pair as a record, with the corrected p-value `adjusted` (NaN if there is none)."""
         difference = float(self.difference[pair])
         n = int(self.n[pair])
         method: Method = "paired" if self.paired[pair] else "welch"
         p_value = float(self.p_value[pair])
         if np.isnan(p_value):
-            return Comparison(*names, difference, None, None, None, None, n, method)
+            return PairComparison(*names, difference, None, None, None, None, n, method)
         margin = float(stdtrit(self.freedom[pair], (1 + confidence) / 2) * self.standard_error[pair])
-        return Comparison(*names, difference, difference - margin, difference + margin, p_value, adjusted, n, method)
+        return PairComparison(
+            *names, difference, difference - margin, difference + margin, p_value, adjusted, n, method
+        )
 
 
-def compare(a: Sample, b: Sample, confidence: float = 0.95, *, deterministic: bool = False) -> Comparison:
-    """Test whether `a` and `b` have the same mean: the race of these two alone, so that both p-values are the same.
+def compare(a: Sample, b: Sample, confidence: float = 0.95, *, deterministic: bool = False) -> PairComparison:
+    """Test whether `a` and `b` have the same mean, as a family of this one pair: so both p-values are the same.
 
-    - **paired**: Student's t test of the differences at the seeds that both have, where these are at least two and at
-      least half of the seeds that either has: the same plan, apart from failures. A seed that only one of them has
-      says nothing about the difference within a seed and takes no part.
+    - **paired**: Student's t test of the differences at the common seeds, if these are at least two and at least half
+      of the seeds of either side: that is the same plan, apart from failures. A seed of only one side has no difference
+      within a seed, and is left out.
     - **welch**: Welch's t test of all values, otherwise.
 
-    Where the samples have no spread the tests have no answer of their own. Of a metric that is `deterministic`, as the
-    catalogue says and never the values, different values are different (p = 0) and equal ones are not (p = 1).
-    Differences without spread of any other are a coincidence of a coarse metric (an accuracy on 100 images moves in
-    steps of 0.01), so the smallest spread that the steps allow, s² = step² / n, stands in; the same for a constant side
-    of a Welch test. Equal values are not different (p = 1).
+    The tests have no answer for samples without spread. The catalogue says whether a metric is `deterministic`; the
+    values never decide that. If it is, different values are different (p = 0) and equal values are not (p = 1). For any
+    other metric, differences without spread are a coincidence of a coarse metric: an accuracy on 100 images moves in
+    steps of 0.01. Then the smallest spread that the steps allow is used, s² = step² / n, also for a constant side of a
+    Welch test. Equal values are not different (p = 1).
 
     Sources: Student (1908), "The probable error of a mean", Biometrika 6(1); Welch (1947), "The generalization of
     'Student's' problem when several different population variances are involved", Biometrika 34(1-2).
@@ -123,7 +125,7 @@ def compare_rows(table: Table, first: Integers, second: Integers) -> PairTests:
 
 
 def _paired(table: Table, first: Integers, second: Integers) -> tuple[Floats, Floats]:
-    """Mean and standard error of the differences at the seeds that both rows have."""
+    """Mean and standard error of the differences at the common seeds of both rows."""
     differences = table.values[first] - table.values[second]
     present = table.present[first] & table.present[second]
     count = present.sum(axis=1)
@@ -139,7 +141,7 @@ def _welch(table: Table, first: Integers, second: Integers) -> PairTests:
     share = variance / table.count  # each row's part of the squared standard error
     squared_error = share[first] + share[second]
     terms = np.divide(share**2, table.count - 1, out=np.full(len(share), np.nan), where=table.count > 1)
-    # Without any spread every number of degrees of freedom gives the same answer.
+    # Without spread, any number of degrees of freedom gives the same answer.
     fallback = np.where(np.isnan(squared_error), np.nan, table.count[first] + table.count[second] - 2.0)
     freedom = np.divide(squared_error**2, terms[first] + terms[second], out=fallback, where=squared_error > 0)
     return PairTests(
@@ -153,7 +155,7 @@ def _welch(table: Table, first: Integers, second: Integers) -> PairTests:
 
 
 def _two_sided(difference: Floats, standard_error: Floats, freedom: Floats, rounding: Floats) -> Floats:
-    """P(|T| >= |difference| / standard error); without an error, whether there is a difference at all."""
+    """P(|T| >= |difference| / standard error). If the error is 0: whether there is any difference."""
     exact = np.where(np.abs(difference) > rounding, 0.0, 1.0)
     ratio = np.divide(np.abs(difference), standard_error, out=np.zeros_like(difference), where=standard_error > 0)
     p_value: Floats = np.where(standard_error == 0, exact, 2 * stdtr(freedom, -ratio))

@@ -1,4 +1,4 @@
-"""Correction of the p-values of all pairs of a race, so that the whole family holds a false claim at most at rate α."""
+"""Corrects the p-values of all pairs of a race, so that at most a share α of families contains a false claim."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numpy as np
 
 from velodrome.stats.samples import Floats, Integers
 
-# Families up to this many entries are counted exactly; above, groups that leave out more entries than _MOST_LEFT_OUT
-# are not told apart any more, and every count up to the largest that these could give is taken as possible.
+# Families of up to this many entries are counted exactly. For larger families, groups that leave out more entries than
+# _MOST_LEFT_OUT are treated alike: every count up to their largest one is taken as possible.
 _EXACT = 100
 _MOST_LEFT_OUT = 40
 
@@ -18,11 +18,11 @@ _MOST_LEFT_OUT = 40
 def shaffer(p_values: Floats, entries: int) -> Floats:
     """The adjusted p-values of all entries · (entries - 1) / 2 pairs, in the order given.
 
-    Shaffer's static (S1) step-down procedure: as Holm's, but a p-value is multiplied by the number of equalities that
-    can still hold together once the smaller ones are refuted. Equality is transitive, so that of three entries either
-    all three pairs are equal, one is, or none: after a first refutation only one can be left, where Holm counts two.
-    The family-wise error rate is at most α, in the strong sense (whichever entries are equal) and whatever the
-    dependence between the tests. Equal p-values get equal adjusted ones, so the order of the pairs doesn't matter.
+    Shaffer's static (S1) step-down procedure works like Holm's. But it multiplies a p-value by the number of equalities
+    that can still hold together once the smaller ones are refuted. Equality is transitive: of three entries, all three
+    pairs are equal, or one pair, or none. So after a first refutation only one equality can be left, where Holm counts
+    two. The family-wise error rate is at most α, in the strong sense (whichever entries are equal), for any dependence
+    between the tests. Equal p-values get equal adjusted ones, so the order of the pairs doesn't matter.
 
     Source: Shaffer (1986), "Modified sequentially rejective multiple test procedures", Journal of the American
     Statistical Association 81(395), procedure S1.
@@ -37,8 +37,8 @@ def shaffer(p_values: Floats, entries: int) -> Floats:
 def most_equalities(entries: int) -> Integers:
     """Element i: how many of all pairs can be equal together when i of them are known to be different.
 
-    Exact up to 100 entries. Above it is exact at first and then sometimes larger (never above Holm's count), which
-    only errs on the safe side.
+    Exact up to 100 entries. For more entries, the first counts are exact and later ones may be too large, but never
+    above Holm's count. That errs only on the safe side.
     """
     pairs = comb(entries, 2)
     possible = _possible_counts(entries)
@@ -50,9 +50,9 @@ def most_equalities(entries: int) -> Integers:
 
 @cache
 def _possible_counts(entries: int) -> int:
-    """An integer whose bit c is set where some partition of the entries into groups of equals has c equal pairs.
+    """An integer. Its bit c is set if some partition of the entries into groups of equals has c equal pairs.
 
-    A partition's largest group of size g has comb(g, 2) of them, and the entries left out make up a partition too.
+    A partition's largest group, of size g, has comb(g, 2) equal pairs. The other entries form a partition too.
     """
     if entries <= 1:
         return 1

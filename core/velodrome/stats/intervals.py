@@ -1,4 +1,4 @@
-"""The mean of a few trials, and how well they know it."""
+"""The mean of a few trials, and its confidence interval."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from velodrome.stats.samples import require_measurable
 class Interval:
     """A mean with its confidence interval, in the unit of the samples.
 
-    `low`, `high` and `standard_deviation` (n - 1 in the denominator) are None where one sample says nothing of spread.
+    `low`, `high` and `standard_deviation` (n - 1 in the denominator) are None for a single sample, which has no spread.
     """
 
     mean: float
@@ -28,8 +28,8 @@ class Interval:
 def mean_interval(samples: Sequence[float], confidence: float = 0.95) -> Interval:
     """Student's t interval of the mean: mean ± t(1 - (1 - confidence) / 2; n - 1) · s / √n.
 
-    It covers the true mean with probability `confidence` for independent normal samples, and about so for others as n
-    grows. The order of the samples doesn't matter. Samples that are all equal give low = high = mean.
+    It contains the true mean with probability `confidence` for independent normal samples, and approximately for others
+    as n grows. The order of the samples doesn't matter. Samples that are all equal give low = high = mean.
 
     Source: Student (1908), "The probable error of a mean", Biometrika 6(1); also the NIST/SEMATECH e-Handbook of
     Statistical Methods, section 1.3.5.2.

@@ -1,4 +1,4 @@
-"""The entries that no other entry beats at everything."""
+"""The Pareto front: the entries that no other entry dominates."""
 
 from __future__ import annotations
 
@@ -14,33 +14,34 @@ from velodrome.metrics import Direction
 def pareto_front(points: Mapping[str, Sequence[float | None]], directions: Sequence[Direction]) -> frozenset[str]:
     """The names of the points that none dominates.
 
-    A point dominates another when it is at least as good in every objective and better in one; so points that are
-    equal in all of them are on the front together. `points` gives each entry one value for each of `directions`, in
-    their order. The front of no points is empty, of any others it is not. The points are compared as they are: give
-    means, and show their intervals beside.
+    A point dominates another if it is at least as good in every objective and better in one. So points that are equal
+    in all objectives are on the front together. `points` gives each entry one value for each of `directions`, in the
+    same order. The front is empty only if there are no points. The points are compared as they are: pass means, and
+    show their intervals beside them.
 
     Takes O(n log n + n · f) for n points of which f are on the front.
 
     Raises:
-        ValueError: there is no objective, a direction is unknown, or an entry misses an objective, has one too many or
-            a value that is NaN. An infinite value is worst or best, as its sign and the direction say.
+        ValueError: there is no objective, a direction is unknown, or an entry has too few or too many values, or a
+        value
+            that is NaN. An infinite value is the worst or the best, depending on its sign and the direction.
     """
     costs = _costs(points, directions)
     names = np.array(list(points), dtype=object)
-    # In lexicographic order nothing later dominates anything earlier, so the first of what remains is on the front.
+    # In lexicographic order, no later point dominates an earlier one. So the first remaining point is on the front.
     order = np.lexsort(costs.T[::-1])
     names, costs = names[order], costs[order]
     front: list[str] = []
     while len(costs):
         front.append(names[0])
         beaten = (costs[0] <= costs).all(axis=1) & (costs[0] < costs).any(axis=1)
-        beaten[0] = True  # it is placed: only the others remain
+        beaten[0] = True  # this point is done; the others remain
         names, costs = names[~beaten], costs[~beaten]
     return frozenset(front)
 
 
 def _costs(points: Mapping[str, Sequence[float | None]], directions: Sequence[Direction]) -> NDArray[np.float64]:
-    """One row for each point, one column for each objective, less is better."""
+    """One row for each point and one column for each objective; less is better."""
     if not directions:
         raise ValueError("directions: there are none; a front needs at least one objective")
     for direction in directions:

@@ -1,4 +1,4 @@
-"""The ranking of a race: who is better than whom, and who can't be told apart."""
+"""The ranking of a race: which entries are better than others, and which can't be distinguished."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from velodrome.metrics import Direction
-from velodrome.stats.comparison import Comparison, PairTests, compare_rows
+from velodrome.stats.comparison import PairComparison, PairTests, compare_rows
 from velodrome.stats.correction import shaffer
 from velodrome.stats.intervals import Interval, mean_interval
 from velodrome.stats.samples import Floats, Sample, tabulate
@@ -22,8 +22,8 @@ class RankedEntry:
     """An entry's place in a race.
 
     `rank` is 1 + the number of entries that are significantly better. `shares_rank_with` names the entries of the same
-    rank, `indistinguishable_from` those that are neither significantly better nor significantly worse, both in the
-    order of the ranking. The two can differ: being told apart is not transitive.
+    rank. `indistinguishable_from` names the entries that are neither significantly better nor significantly worse. Both
+    are in the order of the ranking. The two can differ, because being indistinguishable is not transitive.
     """
 
     name: str
@@ -35,7 +35,7 @@ class RankedEntry:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Comparisons:
-    """Every pair of a race with p-values corrected for all of them; each record is made when it is asked for.
+    """Every pair of a race, with p-values corrected for all pairs. A record is made only on demand.
 
     Iterating gives the pairs in order of the names, the earlier name as `a`.
     """
@@ -49,14 +49,14 @@ class Comparisons:
     def __len__(self) -> int:
         return comb(len(self.names), 2)
 
-    def __iter__(self) -> Iterator[Comparison]:
+    def __iter__(self) -> Iterator[PairComparison]:
         return (self.between(a, b) for row, a in enumerate(self.names) for b in self.names[row + 1 :])
 
-    def between(self, a: str, b: str) -> Comparison:
+    def between(self, a: str, b: str) -> PairComparison:
         """`a` against `b`, the difference being a minus b.
 
         Raises:
-            ValueError: one of them took no part, or they are the same.
+            ValueError: one of them is not in the race, or they are the same.
         """
         for name in (a, b):
             if name not in self._rows:
@@ -90,15 +90,15 @@ def rank(
     """Rank the entries of one race by the means of their samples.
 
     Every pair is tested as `compare` does, with the steps of the metric taken from the whole race and `deterministic`
-    from the catalogue, and the p-values
-    are corrected by Shaffer's procedure for the whole family. An entry is significantly better than another when
-    their adjusted p-value is at most `alpha` and both its mean and the pair's difference are on the good side (with
-    unequal seeds these two could disagree; then neither is better). So in at most a share `alpha` of races any two
-    entries that are equal are called different, however many they are and whichever others do differ.
+    from the catalogue. Shaffer's procedure corrects the p-values for the whole family. An entry is significantly better
+    than another if their adjusted p-value is at most `alpha` and both its mean and the pair's difference are on the
+    good side. (With unequal seeds these two could disagree; then neither is better.) So in at most a share `alpha` of
+    races, any two equal entries are called different, however many entries there are and whichever others differ.
 
-    An entry with a single value is ranked and can't be told apart from any; it makes the correction no stricter.
-    Intervals are at confidence 1 - `alpha`, each for itself. The result doesn't depend on the order of `samples` or
-    of their seeds. What the procedure assumes and how much it sees: docs/decisions/0002-ranks-and-significance.md.
+    An entry with a single value is ranked, and is indistinguishable from all others. It does not make the correction
+    stricter. Each interval has the confidence 1 - `alpha` by itself. The result doesn't depend on the order of
+    `samples` or of their seeds. docs/decisions/0002-ranks-and-significance.md says what the procedure assumes and can
+    detect.
 
     Takes O(entries² · seeds); no entries give an empty ranking.
 
@@ -128,7 +128,7 @@ def rank(
 
 
 def _better(different: NDArray[np.bool_], difference: Floats, gap: Floats) -> NDArray[np.bool_]:
-    """Where the pair is different and its difference agrees with the gap of the means that a reader sees."""
+    """True for each pair that is different, and whose difference agrees with the visible gap of the means."""
     return different & (difference > 0) & (gap > 0)
 
 
@@ -137,7 +137,7 @@ def _entries(
 ) -> tuple[RankedEntry, ...]:
     """The entries, best first; `better[i, j]` says that row i is significantly better than row j."""
     ranks = 1 + better.sum(axis=0)
-    order = np.lexsort((np.arange(len(names)), -goodness, ranks))  # the rows are in order of their names
+    order = np.lexsort((np.arange(len(names)), -goodness, ranks))  # the rows are in the order of their names
     ordered = np.array(names, dtype=object)[order]
     alike = ~(better | better.T)
     np.fill_diagonal(alike, False)

@@ -1,10 +1,10 @@
-"""Is this job's entry worse than its baseline? One comparison, with the noise that only other jobs show. Pure."""
+"""Is this job's entry worse than its baseline? One comparison, which includes the noise between jobs. Pure."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -16,17 +16,18 @@ from velodrome.stats.samples import ROUNDING, Sample, tabulate
 
 Verdict = Literal["Regressed", "Improved", "Unchanged"]
 
-# How many jobs' worth of evidence the spread over seeds is for the spread between jobs, until jobs have shown theirs.
+# For the spread between jobs, the spread over seeds counts as evidence from this many jobs.
 _PRIOR_JOBS = 4
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What became of a mean: `relative` is (new - old) / |old|, `low` and `high` bound it at the level asked for.
+    """The change of a mean: `relative` is (new - old) / |old|, and `low` and `high` bound it at the given level.
 
-    `p_value` is two-sided, of this comparison alone. `floor` says that the spread between jobs that changed nothing
-    decided, not the spread over seeds. All but `relative` are None where a side has a single value; `relative` and its
-    bounds are None where the old mean is 0.
+    `p_value` is two-sided, for this comparison alone. `floor` says that the spread between unchanged jobs decided,
+    instead of the spread over seeds. All but `relative` are None if a side has a single value. `relative` and its
+    bounds are None if the old mean is 0. `difference` is new - old in the metric's unit, and each of `errors` a
+    standard error of it with its degrees of freedom: the test whose answer is the most careful one counts.
     """
 
     mean: float
@@ -36,6 +37,22 @@ class Change:
     high: float | None
     p_value: float | None
     floor: bool
+    difference: float = 0.0
+    errors: tuple[tuple[float, float], ...] = ()
+
+    def bounded(self, confidence: float) -> Change:
+        """The same change with its bounds at another level (0 < confidence < 1); without errors they stay unknown.
+
+        They exclude 0 exactly where `p_value` is less than 1 - `confidence`.
+        """
+        if not self.errors:
+            return self
+        margin = max(
+            float(stdtrit(freedom, (1 + confidence) / 2)) * error if error > 0 else 0.0
+            for error, freedom in self.errors
+        )
+        low = _relative(self.difference - margin, self.baseline_mean)
+        return replace(self, low=low, high=_relative(self.difference + margin, self.baseline_mean))
 
 
 def change(
@@ -46,14 +63,15 @@ def change(
     *,
     deterministic: bool = False,
 ) -> Change:
-    """The change from `old` to `new`, tested on the same seeds where both have them, else by Welch's test.
+    """The change from `old` to `new`, tested at their common seeds if possible, else by Welch's test.
 
-    The trials of one job share a node, a temperature and a moment, which their seeds don't show. `unchanged` are the
-    means of earlier jobs of this entry between which nothing changed (A/A runs, the baseline among them). Their
-    variance s² has m - 1 degrees of freedom; what the seeds alone make of it, v, counts as 4 more (an empirical Bayes
-    estimate: Smyth 2004, "Linear models and empirical Bayes methods", section 4, with the prior's weight fixed). The
-    difference of two jobs then has the variance 2 · (4 · v + (m - 1) · s²) / (4 + m - 1) and 4 + m - 1 degrees of
-    freedom. The larger of the two p-values and the wider of the two intervals count. `deterministic`: see `compare`.
+    The trials of one job share a node, a temperature and a time, and the spread over seeds does not show those effects.
+    `unchanged` are the means of earlier jobs of this entry between which nothing changed (A/A runs, the baseline
+    included). Their variance s² has m - 1 degrees of freedom. The variance that the seeds alone predict, v, counts as 4
+    more (an empirical Bayes estimate: Smyth 2004, "Linear models and empirical Bayes methods", section 4, with the
+    prior's weight fixed). So the difference of two jobs has the variance 2 · (4 · v + (m - 1) · s²) / (4 + m - 1) and
+    4 + m - 1 degrees of freedom. The larger of the two p-values and the wider of the two intervals count.
+    `deterministic`: see `compare`.
 
     Raises:
         ValueError: `confidence` is not between 0 and 1.
@@ -63,12 +81,12 @@ def change(
     table = tabulate([Sample("new", new.values), Sample("old", old.values)], deterministic=deterministic)
     test = compare_rows(table, np.array([0]), np.array([1]))
     mean, before = float(table.mean[0]), float(table.mean[1])
-    # The means of all values, and the difference of those that have a partner: where seeds are missing they differ.
+    # The means of all values, and the difference at common seeds: the two disagree if seeds are missing.
     difference, error, freedom = float(test.difference[0]), float(test.standard_error[0]), float(test.freedom[0])
     p_value = float(test.p_value[0])
     if math.isnan(p_value):
         return Change(mean, before, _relative(difference, before), None, None, None, floor=False)
-    margin = float(stdtrit(freedom, (1 + confidence) / 2)) * error if error > 0 else 0.0
+    errors = [(error, freedom)]
     floored = False
     if len(unchanged) >= 2:
         jobs = len(unchanged) - 1
@@ -79,9 +97,10 @@ def change(
             floor_p = float(2 * stdtr(degrees, -abs(difference) / floor))
             floored = floor_p > p_value
             p_value = max(p_value, floor_p)
-            margin = max(margin, float(stdtrit(degrees, (1 + confidence) / 2)) * floor)
-    low, high = _relative(difference - margin, before), _relative(difference + margin, before)
-    return Change(mean, before, _relative(difference, before), low, high, p_value, floored)
+            errors.append((floor, degrees))
+    relative = _relative(difference, before)
+    found = Change(mean, before, relative, None, None, p_value, floored, difference, tuple(errors))
+    return found.bounded(confidence)
 
 
 def _relative(difference: float, before: float) -> float | None:
@@ -91,14 +110,14 @@ def _relative(difference: float, before: float) -> float | None:
 def verdict(
     relative: float, adjusted_p_value: float, direction: Direction, alpha: float, min_relative_change: float
 ) -> Verdict:
-    """What a change is called: significant, and at least as large as what matters; else Unchanged."""
+    """The verdict: Regressed or Improved if the change is significant and large enough, else Unchanged."""
     if adjusted_p_value > alpha or abs(relative) < min_relative_change or relative == 0:
         return "Unchanged"
     return "Improved" if (relative > 0) == (direction == "higher") else "Regressed"
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Adjusted p-values, in the order given: the family holds a false claim at most at rate α, however they depend.
+    """Adjusted p-values, in the given order. For any dependence, at most a share α of families contains a false claim.
 
     Source: Holm (1979), "A simple sequentially rejective multiple test procedure", Scandinavian Journal of
     Statistics 6(2).

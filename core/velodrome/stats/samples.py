@@ -1,4 +1,4 @@
-"""What is compared: an entry's values by seed, and the table that several entries make."""
+"""The values to compare: an entry's values by seed, and the table of several entries."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from velodrome.metrics import LARGEST, SMALLEST, measurable
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
-# Values that differ by less than this share of their magnitude differ by rounding alone.
+# Values that differ by less than this share of their magnitude differ only by rounding.
 ROUNDING = 8 * float(np.finfo(np.float64).eps)
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One entry's values of one metric, by the seed of the trial that gave each.
+    """One entry's values of one metric, by the seed of their trials.
 
     Raises:
         ValueError: there is no value, or one is not finite, or is too large or small to be squared (outside 1e±100).
@@ -38,11 +38,12 @@ class Sample:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Table:
-    """Several samples as one array: a row for each entry, a column for each seed that any entry has, NaN where missing.
+    """Several samples as one array: a row for each entry, a column for each seed of any entry, NaN where missing.
 
-    `mean` and `variance` (n - 1 in the denominator; NaN where n is 1) have one element for each row, as has `count`.
+    `mean`, `variance` (n - 1 in the denominator; NaN if n is 1) and `count` have one element for each row.
     `rounding` is the largest difference that rounding alone can make in a row. `resolution` is the smallest step
-    between two different values of the table; 0 where there are none, and where the metric is deterministic.
+    between two different values of the table. It is 0 if there are no different values, or if the metric is
+    deterministic.
     """
 
     values: Floats
@@ -57,7 +58,7 @@ class Table:
 def tabulate(samples: Sequence[Sample], *, deterministic: bool = False) -> Table:
     """The table of `samples`, rows in their order, columns in order of the seeds.
 
-    `deterministic` is what the catalogue says of the metric: its values follow from the model, whatever the seed.
+    `deterministic` comes from the catalogue: the metric's values follow from the model, whatever the seed.
     """
     seeds = sorted({seed for sample in samples for seed in sample.values})
     column = {seed: index for index, seed in enumerate(seeds)}
@@ -75,7 +76,7 @@ def tabulate(samples: Sequence[Sample], *, deterministic: bool = False) -> Table
 
 
 def moments(values: Floats, present: NDArray[np.bool_], count: Integers) -> tuple[Floats, Floats, Floats]:
-    """Of each row: its mean, its variance (NaN where `count` is 1), and the largest distance from its mean."""
+    """For each row: its mean, its variance (NaN if `count` is 1), and the largest distance from its mean."""
     mean = values.sum(axis=1, where=present) / count
     deviation = np.where(present, values - mean[:, None], 0.0)
     squares = np.einsum("ij,ij->i", deviation, deviation)
@@ -84,10 +85,10 @@ def moments(values: Floats, present: NDArray[np.bool_], count: Integers) -> tupl
 
 
 def require_measurable(value: float, where: str) -> None:
-    """Refuse what has no mean: NaN, an infinity, or a magnitude whose square overflows or vanishes.
+    """Refuses values without a mean: NaN, infinities, and magnitudes whose square overflows or vanishes.
 
     Raises:
-        ValueError: it is one of these; the message starts with `where`.
+        ValueError: the value is one of these; the message starts with `where`.
     """
     if not math.isfinite(value):
         raise ValueError(f"{where}: {value} is not finite: record the trial as failed instead")
@@ -96,9 +97,10 @@ def require_measurable(value: float, where: str) -> None:
 
 
 def _smallest_step(values: Floats, *, varies: bool) -> float:
-    """The smallest difference between neighbours in order of size that rounding can't explain.
+    """The smallest difference between neighbours, in order of size, that rounding can't explain.
 
-    Where there is none: 0, or the largest of those that it can explain if some row `varies` by several of them.
+    Without such a difference: 0, or the largest difference that rounding can explain, if some row `varies` by several
+    of them.
     """
     ordered = np.sort(values)
     steps = np.diff(ordered)

@@ -3,7 +3,9 @@
 from velodrome.store.encoding import Item
 from velodrome.store.reader import Reader
 from velodrome.store.store import Store, open_store
+from velodrome.store.transfer import export_lines, import_lines
 from velodrome.store.types import (
+    Acceptance,
     Board,
     Changes,
     CohortSummary,
@@ -18,10 +20,10 @@ from velodrome.store.types import (
     Room,
     Row,
     TrialSummary,
-    Verdict,
 )
 
 __all__ = [
+    "Acceptance",
     "Board",
     "Changes",
     "CohortSummary",
@@ -39,6 +41,7 @@ __all__ = [
     "Row",
     "Store",
     "TrialSummary",
-    "Verdict",
+    "export_lines",
+    "import_lines",
     "open_store",
 ]

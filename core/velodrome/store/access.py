@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import redis
 
+from velodrome.errors import SchemaUnsupported, StoreRefused
 from velodrome.store.edge import address_of, foreign, translated
 from velodrome.store.largest import Largest
 
@@ -17,11 +18,15 @@ Raw = TypeVar("Raw")
 Parsed = TypeVar("Parsed")
 
 Argument = str | bytes | int
+_MOST_LEFT_OUT = 100
 Script = Callable[[Sequence[str], Iterable[Argument]], Any]
 
 
-class Access:
-    """A Redis that answers in bytes. `address` is where it is, without the password."""
+class StoreAccess:
+    """A Redis that answers in bytes. `address` is where it is, without the password.
+
+    `left_out` has, by where it stands, why something was left out of a list: it can't be read.
+    """
 
     def __init__(self, client: redis.Redis) -> None:
         if client.get_encoder().decode_responses:
@@ -29,6 +34,7 @@ class Access:
         self._client = client
         self.address = address_of(client)
         self._largest = Largest(client)
+        self.left_out: dict[str, str] = {}
 
     def close(self) -> None:
         """Closes the connections; a later question opens them again."""
@@ -83,6 +89,29 @@ class Access:
         except (AttributeError, LookupError, TypeError, ValueError, struct.error) as error:
             place = key if field is None else f"{key} field {text_of(field) if isinstance(field, bytes) else field}"
             raise foreign(f"{place} holds what can't be read ({error})", self.address) from error
+
+    def readable(
+        self,
+        parse: Callable[[Raw], Parsed],
+        raws: Sequence[Raw],
+        key: str | Sequence[str],
+        fields: Sequence[object] | None = None,
+    ) -> list[Parsed]:
+        """What those of the answers mean that can be read; the others are noted in `left_out`.
+
+        All of them stand in one key, or each in one of its own; `fields` says where in it.
+        """
+        found = []
+        for place, raw in enumerate(raws):
+            where = key if isinstance(key, str) else key[place]
+            field = None if fields is None else fields[place]
+            try:
+                found.append(self.parsed(parse, raw, where, field))
+            except (SchemaUnsupported, StoreRefused) as error:
+                at = f"{where} {field}"
+                if len(self.left_out) < _MOST_LEFT_OUT:
+                    self.left_out[at] = str(error) if isinstance(error, StoreRefused) else f"{where}: {error}"
+        return found
 
 
 def text_of(raw: bytes | str) -> str:

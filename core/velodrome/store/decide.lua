@@ -8,7 +8,7 @@
 -- they came as: a number that passed through Lua would lose digits.
 
 local JOB, POSITION, TRIALS, RECORDS, CURVES, CONFLICTS, FAILURES, PROGRESS, LIVE, ENTRIES, REJECTED, REJECTIONS,
-  INBOX, BOARDS, COHORTS, SAMPLES, CHANGES = unpack(KEYS, 1, 17)
+  INBOX, BOARDS, COHORTS, SAMPLES, CHANGES, JOBS, BOARD_TIMES = unpack(KEYS, 1, 19)
 local RESULT_ARGUMENTS, PROGRESS_ARGUMENTS, REJECTION_ARGUMENTS = 12, 4, 3
 local CHUNK = 1000 -- of a command's arguments: Lua passes less than 8000
 local STAMP = ('%x'):rep(16) -- a time in microseconds, hexadecimal: compares as text
@@ -16,7 +16,7 @@ local TRIAL = '^[SF]' .. STAMP .. ('%x'):rep(32) .. ('%d'):rep(6) .. '%['
 
 local wrong = wrong_type({
   'string', 'string', 'hash', 'hash', 'hash', 'hash', 'hash', 'hash', 'hash', 'hash', 'hash', 'list',
-  'list', 'zset', 'hash',
+  'list', 'zset', 'hash', 'hash', 'hash', 'zset', 'hash',
 })
 if wrong then
   return refuse(wrong)
@@ -25,6 +25,7 @@ if redis.call('EXISTS', JOB) == 0 then
   return false
 end
 local batch = cjson.decode(ARGV[1])
+batch.age = age_of(tonumber(redis.call('ZSCORE', JOBS, batch.uid) or '0'), batch.uid)
 local garbage -- the text of the first stored value that can't be understood
 
 local function later(a, b)

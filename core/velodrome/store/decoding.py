@@ -12,12 +12,12 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from operator import attrgetter
 
 from pydantic_core import from_json
 
-from velodrome.results import records as results
+from velodrome.results import records
 from velodrome.results.cohorts import Cohort
+from velodrome.results.names import check_document
 from velodrome.results.records import CURVES, EpochPoint, JobInfo, Outcome, Progress, TrialRecord, parse_record
 from velodrome.store.types import (
     Changes,
@@ -52,6 +52,12 @@ def parse_conflict(text: bytes) -> TrialRecord:
     """A result that was set aside, with its curves."""
     record, curves = from_json(text)
     return with_curves(parse_record(json.dumps(record)), parse_curves(json.dumps(curves).encode()))
+
+
+def parse_with_curves(kept: tuple[bytes, bytes]) -> TrialRecord:
+    """An accepted result, from its record and its curves."""
+    record, curves = kept
+    return with_curves(parse_record(record), parse_curves(curves))
 
 
 def with_curves(record: TrialRecord, curves: tuple[EpochPoint, ...]) -> TrialRecord:
@@ -98,11 +104,17 @@ def parse_changes(fields: Mapping[bytes, bytes]) -> dict[str, Changes]:
 
 def parse_job(text: bytes) -> JobInfo:
     """A job as it was registered, which nobody may change: others may get the same."""
-    return _remembered_job(text) if len(text) <= _JOB_REMEMBERED else results.parse_job(text)
+    return _remembered_job(text) if len(text) <= _JOB_REMEMBERED else _job(text)
+
+
+def _job(text: bytes) -> JobInfo:
+    job = records.parse_job(text)
+    check_document(job)
+    return job
 
 
 # Each race that ends is judged beside the same older jobs of its board, and equal bytes are an equal job: some 10 MB.
-_remembered_job = lru_cache(maxsize=256)(results.parse_job)
+_remembered_job = lru_cache(maxsize=256)(_job)
 
 
 def parse_rejection(text: bytes) -> Rejection:
@@ -110,10 +122,9 @@ def parse_rejection(text: bytes) -> Rejection:
     return Rejection(*from_json(text))
 
 
-def parse_rows(texts: Iterable[bytes]) -> list[Row]:
-    """Ranking rows, by entry name."""
-    rows = [_remembered_row(text) if len(text) <= _ROW_REMEMBERED else _row(text) for text in texts]
-    return sorted(rows, key=attrgetter("entry"))
+def parse_row(text: bytes) -> Row:
+    """A ranking row, which nobody may change: others may get the same."""
+    return _remembered_row(text) if len(text) <= _ROW_REMEMBERED else _row(text)
 
 
 def _row(text: bytes) -> Row:
@@ -129,18 +140,21 @@ _remembered_row = lru_cache(maxsize=4096)(_row)
 
 
 def forget() -> None:
-    """Empties what `parse_rows` and `parse_job` remember, for who wants to measure them."""
+    """Empties what `parse_row` and `parse_job` remember, for who wants to measure them."""
     _remembered_row.cache_clear()
     _remembered_job.cache_clear()
 
 
-def parse_samples(fields: Mapping[bytes, bytes]) -> tuple[JobSamples, ...]:
-    """All values of a job, by entry and metric key."""
-    found = []
-    for field, packed in fields.items():
-        key, cohort_id, entry = field.decode().split("\n")
-        found.append(JobSamples(entry, key, cohort_id, dict(_SAMPLE.iter_unpack(packed))))
-    return tuple(sorted(found, key=attrgetter("entry", "metric_key", "cohort_id")))
+def parse_samples(item: tuple[bytes, bytes]) -> JobSamples:
+    """Values of a job: the field that names them, and the values."""
+    field, packed = item
+    return JobSamples(*samples_field(field), dict(_SAMPLE.iter_unpack(packed)))
+
+
+def samples_field(field: bytes) -> tuple[str, str, str]:
+    """Entry, metric key and cohort that a field of a job's samples names."""
+    key, cohort_id, entry = field.decode().split("\n", 2)
+    return entry, key, cohort_id
 
 
 def seeds(packed: bytes) -> frozenset[int]:
@@ -148,18 +162,22 @@ def seeds(packed: bytes) -> frozenset[int]:
     return frozenset(seed for seed, _ in _SAMPLE.iter_unpack(packed))
 
 
-def parse_cohorts(fields: Mapping[bytes, bytes], found: Mapping[str, tuple[bytes, int]]) -> list[CohortSummary]:
-    """A metric key's cohorts, from the hash of them, and the conditions and number of ranking rows of each."""
-    summaries = []
-    for cohort_id, (conditions, entries) in found.items():
-        cohort = Cohort(cohort_id, from_json(conditions))
-        if not isinstance(cohort.conditions, dict):
-            raise TypeError(f"the conditions of cohort {cohort_id} are no object")
-        samples, last = fields[b"samples:" + cohort_id.encode()], fields[b"last:" + cohort_id.encode()]
-        summaries.append(
-            CohortSummary(cohort_id, cohort.conditions, cohort.words, entries, int(samples), moment(int(last, 16)))
-        )
-    return sorted(summaries, key=lambda summary: summary.last_at, reverse=True)
+def parse_cohort(kept: tuple[str, bytes, int], fields: Mapping[bytes, bytes]) -> CohortSummary:
+    """A metric key's cohort: from its id, conditions and number of ranking rows, and the hash of the key's cohorts."""
+    cohort_id, conditions, entries = kept
+    cohort = Cohort(cohort_id, from_json(conditions))
+    if not isinstance(cohort.conditions, dict):
+        raise TypeError(f"the conditions of cohort {cohort_id} are no object")
+    samples, last = fields[b"samples:" + cohort_id.encode()], fields[b"last:" + cohort_id.encode()]
+    return CohortSummary(cohort_id, cohort.conditions, cohort.words, entries, int(samples), moment(int(last, 16)))
+
+
+def place_of(fields: Mapping[bytes, bytes], cohort: CohortSummary) -> str:
+    """What orders a cohort among those of its metric key: the place of its newest job, hexadecimal; in what version
+    0.1.0 wrote, the time of its newest value.
+    """
+    own = cohort.cohort_id.encode()
+    return fields.get(b"order:" + own, fields[b"last:" + own]).decode(errors="replace")
 
 
 def cohort_ids(fields: Iterable[bytes]) -> list[str]:

@@ -6,7 +6,7 @@ cut off anywhere is carried on by asking for it again. Nothing here asks whether
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,9 +15,10 @@ import redis
 from velodrome import keys
 from velodrome.errors import StoreRefused, StoreUnavailable
 from velodrome.results.marks import Baseline
-from velodrome.store import removal
+from velodrome.store import decoding, removal
 from velodrome.store.access import Argument, text_of
 from velodrome.store.edge import connect
+from velodrome.store.encoding import age
 from velodrome.store.reader import Reader
 from velodrome.store.successors import cohort_changes, entry_heirs
 
@@ -125,21 +126,23 @@ class Deleter(Reader):
         for _ in range(_TRIES):
             seen = self._seen(job.board)
             uids = [text_of(uid) for uid in self._redis.ask("ZREVRANGE", keys.board_jobs(job.board), 0, -1)]
-            if job.uid not in uids:
+            ages = {uid: age(place, uid) for uid, place in self.places(uids).items()}
+            if job.uid not in ages:
                 return  # somebody else deleted it meanwhile
             if not with_baselines:
                 self._refuse_pinned(target)
-            removed = self._removal(job, target, uids)
-            arguments = (job.board, *seen, len(uids), *removal.flat(removal.commands(removed)))
+            removed = self._removal(job, target, ages)
+            arguments = (job.board, *seen, len(ages), *removal.flat(removal.commands(removed)))
             if self._do((keys.CHANGES, keys.board_jobs(job.board)), arguments) == 1:
                 return
         raise StoreUnavailable(f"board {job.board} changes all the time: delete when fewer races go on there")
 
-    def _removal(self, job: JobInfo, target: DeletionTarget, uids: list[str]) -> Removal:
-        """What goes, as the board is now; `uids` are all its jobs, newest first."""
+    def _removal(self, job: JobInfo, target: DeletionTarget, ages: Mapping[str, str]) -> Removal:
+        """What goes, as the board is now; `ages` has those of all its jobs by uid, newest first."""
+        uids = list(ages)
         older = uids[uids.index(job.uid) + 1 :]
         samples = self._redis.ask("HKEYS", keys.job(job.uid, "samples"))
-        places = [(key, cohort, entry) for key, cohort, entry in (text_of(name).split("\n") for name in samples)]
+        places = [(key, cohort, entry) for entry, key, cohort in map(decoding.samples_field, samples)]
         whole = target.entry is None or len(job.entries) == 1
         entries = job.entries if target.entry is None else (target.entry,)
         fields = {}
@@ -149,8 +152,8 @@ class Deleter(Reader):
         own = DeletionTarget(job.board, job.uid, target.entry)
         return removal.Removal(
             job,
-            cohort_changes(self._redis, job, older, places),
-            entry_heirs(self._redis, job, older, entries, inherit=target.entry is None),
+            cohort_changes(self._redis, job, ages, older, places),
+            entry_heirs(self._redis, job, ages, older, entries, inherit=target.entry is None),
             tuple(self._marks_on(own)),
             last=whole and len(uids) == 1,
             fields=fields,

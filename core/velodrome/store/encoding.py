@@ -16,6 +16,7 @@ from functools import cached_property
 
 from velodrome import keys
 from velodrome.plan import entry_id
+from velodrome.results.names import check_document, check_names
 from velodrome.results.records import JobInfo, Progress, TrialRecord, write_curves
 from velodrome.store.access import Argument
 from velodrome.store.rankings import Rankings, Shapes
@@ -42,16 +43,16 @@ def stamp(moment: datetime) -> str:
     return f"{microseconds(moment):016x}"
 
 
+def age(place: int, uid: str) -> str:
+    """Sorts jobs from old to new, as the scripts do; those of one place by uid, so that there is always a newer one."""
+    return f"{place:016x}{uid.encode().hex()}"
+
+
 @dataclass(frozen=True)
-class JobFacts:
+class RegisteredJob:
     """What accepting a record needs to know of its job."""
 
     info: JobInfo
-
-    @cached_property
-    def age(self) -> str:
-        """Sorts jobs from old to new; jobs of the same microsecond by uid, so that there is always a newer one."""
-        return stamp(self.info.created_at) + self.info.uid.encode().hex()
 
     @cached_property
     def entries(self) -> frozenset[str]:
@@ -59,21 +60,22 @@ class JobFacts:
 
 
 def check_job(job: JobInfo) -> None:
-    """Holds a job to what the keys in Redis rely on.
+    """Holds a job to what the keys in Redis and all readers rely on.
 
     Raises:
         ValueError: it breaks one of them; the message names the field.
     """
-    for field, text in (("uid", job.uid), ("board", job.board)):
-        if not _PART_OF_KEY.fullmatch(text):
-            raise ValueError(f"the job's {field} {text!r} must be letters, digits, dots, dashes and underscores")
+    if not _PART_OF_KEY.fullmatch(job.uid):
+        raise ValueError(f"the job's uid {job.uid!r} must be letters, digits, dots, dashes and underscores")
+    check_document(job)
+    check_names(job)
     if not job.entries or len(set(job.entries)) != len(job.entries):
         raise ValueError(f"the job {job.uid} must have entries, each with a name of its own")
     if job.trials != job.repeats * len(job.entries):
         raise ValueError(f"the job {job.uid} has {job.trials} trials, but {len(job.entries)} entries x {job.repeats}")
 
 
-def check_record(job: JobFacts, record: TrialRecord) -> None:
+def check_record(job: RegisteredJob, record: TrialRecord) -> None:
     """Holds a record to its job.
 
     Raises:
@@ -136,12 +138,14 @@ _PARTS: tuple[keys.JobPart, ...] = (
 
 
 def encode(
-    job: JobFacts,
+    job: RegisteredJob,
     position: int,
     items: Sequence[Item],
     progress: Sequence[Progress],
     rejected: Sequence[Rejection],
     shapes: Shapes,
+    *,
+    imported: bool = False,
 ) -> tuple[list[str], list[Argument]]:
     """The keys and arguments of the script that accepts.
 
@@ -154,7 +158,7 @@ def encode(
     """
     info = job.info
     names = [*(keys.job(info.uid, part) for part in _PARTS), keys.inbox(info.uid), keys.BOARDS, keys.COHORTS]
-    names += [keys.job(info.uid, "samples"), keys.CHANGES]
+    names += [keys.job(info.uid, "samples"), keys.CHANGES, keys.JOBS, keys.BOARD_TIMES]
     rankings = Rankings(info.board, names)
     arguments: list[Argument] = [""]
     ids: dict[str, str] = {}
@@ -173,7 +177,8 @@ def encode(
         arguments += (check_number(int(rejection.id)), rejection.reason, _rejection(rejection))
     head = {
         "board": info.board,
-        "age": job.age,
+        "uid": info.uid,
+        "imported": imported,
         "position": check_number(position),
         "results": len(items),
         "progress": len(progress),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
+from operator import attrgetter
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -13,8 +14,9 @@ from pydantic_core import from_json
 from velodrome import keys
 from velodrome.results.marks import Acknowledgement, Baseline
 from velodrome.results.records import EpochPoint, JobInfo, Progress, TrialRecord, parse_record
-from velodrome.store import decoding, transfer
-from velodrome.store.access import Access, Argument, text_of
+from velodrome.store import decoding, readings
+from velodrome.store.access import Argument, StoreAccess, text_of
+from velodrome.store.readings import KeptReading
 from velodrome.store.types import (
     Board,
     Changes,
@@ -28,6 +30,8 @@ from velodrome.store.types import (
     TrialSummary,
 )
 
+_NAMES = attrgetter("entry", "metric_key", "cohort_id")
+
 Mark = TypeVar("Mark", Baseline, Acknowledgement)
 
 _RECORDS_AT_ONCE = 1000  # Lua passes less than 8000 arguments
@@ -38,11 +42,12 @@ class Reader:
 
     `records` and exports also need the right to call a script (+evalsha +script|load).
 
-    Its methods raise as those of `velodrome.store.Store` do.
+    Its methods raise as those of `velodrome.store.Store` do. Where a list is asked for, one thing in it that can't be
+    read costs itself alone: it is left out, and `left_out` says so.
     """
 
     def __init__(self, client: redis.Redis) -> None:
-        self._redis = Access(client)
+        self._redis = StoreAccess(client)
         self._read_records = self._redis.script("records.lua")
 
     def __enter__(self) -> Self:
@@ -62,6 +67,11 @@ class Reader:
         """Where Redis is, without the password."""
         return self._redis.address
 
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """What was left out of lists so far, as it can't be read: one sentence for each, with the key."""
+        return tuple(self._redis.left_out.values())
+
     def ping(self) -> None:
         """Returns if Redis answers, else raises as every method does."""
         self._redis.ask("PING")
@@ -73,10 +83,24 @@ class Reader:
         return self._jobs_of([uid])[0]
 
     def jobs(self, board: str | None = None, limit: int = 50, offset: int = 0) -> list[JobInfo]:
-        """Jobs of one board or of all, newest first."""
-        key = keys.JOBS if board is None else keys.board_jobs(board)
-        uids = self._redis.ask("ZREVRANGE", key, offset, offset + limit - 1) if limit > 0 else []
-        return [job for job in self._jobs_of([text_of(uid) for uid in uids]) if job is not None]
+        """The `limit` jobs from place `offset` on, of a board or of all, as far as they can be read; newest first."""
+        return self._readable_jobs(self._newest(board, limit, offset))
+
+    def each_job(self, board: str | None = None, at_once: int = 100) -> Iterator[JobInfo]:
+        """Every job of one board or of all, newest first; one that is registered meanwhile makes others come twice."""
+        offset = 0
+        while uids := self._newest(board, at_once, offset):
+            yield from self._readable_jobs(uids)
+            offset += len(uids)
+
+    def places(self, uids: Sequence[str]) -> dict[str, int]:
+        """Numbers that order these jobs: a later one was registered later. Without those that are not known."""
+        scores = self._redis.ask_all([("ZSCORE", keys.JOBS, uid) for uid in uids])
+        return {uid: int(score) for uid, score in zip(uids, scores, strict=True) if score is not None}
+
+    def placed_from(self, place: int) -> list[str]:
+        """The uids of the jobs from that place on, oldest first."""
+        return [text_of(uid) for uid in self._redis.ask("ZRANGEBYSCORE", keys.JOBS, place, "+inf")]
 
     def boards(self) -> list[Board]:
         """All boards, the one with the newest job or result first."""
@@ -87,12 +111,14 @@ class Reader:
                 ("ZCARD", keys.board_jobs(name)),
                 ("HLEN", keys.board_entries(name)),
                 ("ZSCORE", keys.BOARDS, name),
+                ("HGET", keys.BOARD_TIMES, name),
             )
         numbers = self._redis.ask_all(questions)
+        rows = zip(*(numbers[start::4] for start in range(4)), strict=True)
         return [
-            Board(name, jobs, entries, decoding.moment(last))
-            for name, jobs, entries, last in zip(names, numbers[::3], numbers[1::3], numbers[2::3], strict=True)
-            if last is not None
+            Board(name, jobs, entries, decoding.moment(place if last is None else float(last)))
+            for name, (jobs, entries, place, last) in zip(names, rows, strict=True)
+            if place is not None
         ]
 
     def changes(self) -> dict[str, Changes]:
@@ -108,16 +134,17 @@ class Reader:
         return None if text is None else self._redis.parsed(parse_record, text, keys.job(uid, "records"), index)
 
     def records(self, uid: str, start: int = 0, count: int = 100) -> list[TrialRecord]:
-        """The results of the `count` trials from index `start` on, with their curves; a trial may have none yet."""
+        """The results of the `count` trials from index `start` on that can be read, with their curves; a trial may have
+        none yet.
+        """
         where = keys.job(uid, "records"), keys.job(uid, "curves")
         found: list[TrialRecord] = []
         for first in range(start, start + count, _RECORDS_AT_ONCE):
             indices = range(first, min(first + _RECORDS_AT_ONCE, start + count))
-            for index, record, curves in zip(indices, *self._read_records(where, indices), strict=True):
-                if record is not None:
-                    parsed = self._redis.parsed(parse_record, record, where[0], index)
-                    points = self._redis.parsed(decoding.parse_curves, curves, where[1], index)
-                    found.append(decoding.with_curves(parsed, points))
+            kept = zip(indices, *self._read_records(where, indices), strict=True)
+            there = [(index, (record, curves)) for index, record, curves in kept if record is not None]
+            some = [index for index, _ in there]
+            found += self._redis.readable(decoding.parse_with_curves, [pair for _, pair in there], where[0], some)
         return found
 
     def trials(self, uid: str) -> dict[int, TrialSummary]:
@@ -143,8 +170,8 @@ class Reader:
     def conflicts(self, uid: str) -> list[TrialRecord]:
         """Results that differ from the one that stands for their trial, curves included."""
         key = keys.job(uid, "conflicts")
-        kept = self._redis.fields(key).items()
-        found = [self._redis.parsed(decoding.parse_conflict, text, key, field) for field, text in kept]
+        kept = self._redis.fields(key)
+        found = self._redis.readable(decoding.parse_conflict, list(kept.values()), key, list(kept))
         return sorted(found, key=lambda record: (record.result.index, record.accepted_at))
 
     def counts(self, uid: str) -> Counts:
@@ -159,7 +186,7 @@ class Reader:
         """The newest reports that were rejected, newest first: samples, as `counts` has their number."""
         key = keys.job(uid, "rejections")
         texts = self._redis.ask("LRANGE", key, 0, -1)
-        return [self._redis.parsed(decoding.parse_rejection, text, key) for text in texts]
+        return self._redis.readable(decoding.parse_rejection, texts, key)
 
     def entries(self, uid: str) -> dict[str, EntryState]:
         """How each entry of a job stands, in the order of the job; empty for an unknown job."""
@@ -179,12 +206,12 @@ class Reader:
             text_of(entry): text_of(text.rpartition(b"\n")[2])
             for entry, text in sorted(self._redis.fields(keys.board_entries(board)).items())
         }
-        jobs = {job.uid: job for job in self._jobs_of(sorted(set(newest.values()))) if job is not None}
+        jobs = {job.uid: job for job in self._readable_jobs(sorted(set(newest.values())))}
         states = {uid: self._entries(job) for uid, job in jobs.items()}
         return [(jobs[uid], states[uid][entry]) for entry, uid in newest.items() if entry in states.get(uid, {})]
 
     def cohorts(self, board: str, key: str) -> list[CohortSummary]:
-        """The cohorts in which a board has values of a metric key, the one with the newest value first."""
+        """The cohorts in which a board has values of a metric key, the one of the newest job first."""
         where = keys.board_cohorts(board, key)
         fields = self._redis.fields(where)
         ids = self._redis.parsed(decoding.cohort_ids, fields, where)
@@ -192,13 +219,48 @@ class Reader:
             return []
         rows = [("HLEN", keys.board_rows(board, key, cohort_id)) for cohort_id in ids]
         conditions, *entries = self._redis.ask_all([("HMGET", keys.COHORTS, *ids), *rows])
-        found = dict(zip(ids, zip(conditions, entries, strict=True), strict=True))
-        return self._redis.parsed(partial(decoding.parse_cohorts, found=found), fields, where)
+        kept = list(zip(ids, conditions, entries, strict=True))
+        found = self._redis.readable(partial(decoding.parse_cohort, fields=fields), kept, where, ids)
+        return sorted(found, key=lambda one: (decoding.place_of(fields, one), one.last_at), reverse=True)
 
     def ranking_rows(self, board: str, key: str, cohort_id: str) -> list[Row]:
         """The values that a ranking is made of: for each entry name, in order, those of the newest job that has any."""
         where = keys.board_rows(board, key, cohort_id)
-        return self._redis.parsed(decoding.parse_rows, self._redis.ask("HVALS", where), where)
+        rows = self._redis.readable(decoding.parse_row, self._redis.ask("HVALS", where), where)
+        return sorted(rows, key=attrgetter("entry"))
+
+    # Boards as they were read
+
+    def board_version(self, board: str) -> str:
+        """Changes with everything that a board's rankings and verdicts are made of. Compare it, nothing else."""
+        return readings.version(self._redis.ask_all(readings.questions(board)))
+
+    def kept_reading(self, board: str, fields: Sequence[str]) -> KeptReading:
+        """Parts of what was kept of the board, beside its version then and now, in one round trip."""
+        wanted = ("HMGET", keys.board_reading(board), readings.VERSION, *fields)
+        (of, *parts), *numbers = self._redis.ask_all([wanted, *readings.questions(board)])
+        return KeptReading(None if of is None else text_of(of), readings.version(numbers), tuple(parts))
+
+    def some_trials(self, uid: str, indices: Sequence[int]) -> list[TrialRecord | None]:
+        """The results of these trials of a job, without curves, in one round trip."""
+        key = keys.job(uid, "records")
+        texts = self._redis.ask("HMGET", key, *indices) if indices else []
+        return [
+            None if text is None else self._redis.parsed(parse_record, text, key, index)
+            for index, text in zip(indices, texts, strict=True)
+        ]
+
+    def some_samples(self, wanted: Mapping[str, Sequence[tuple[str, str, str]]]) -> dict[str, tuple[JobSamples, ...]]:
+        """By job uid, its values of these metric keys, cohorts and entries, where it has any; in one round trip."""
+        asked = {uid: ["\n".join(place) for place in places] for uid, places in wanted.items() if places}
+        answers = self._redis.ask_all([("HMGET", keys.job(uid, "samples"), *names) for uid, names in asked.items()])
+        found = {}
+        for (uid, names), texts in zip(asked.items(), answers, strict=True):
+            items = [(name.encode(), text) for name, text in zip(names, texts, strict=True) if text is not None]
+            fields = [name for name, _ in items]
+            samples = self._redis.readable(decoding.parse_samples, items, keys.job(uid, "samples"), fields)
+            found[uid] = tuple(sorted(samples, key=_NAMES))
+        return found
 
     # Regressions
 
@@ -207,7 +269,11 @@ class Reader:
         names = [keys.job(uid, "samples") for uid in uids]
         answers = self._redis.ask_all([("HGETALL", name) for name in names])
         return [
-            self._redis.parsed(decoding.parse_samples, fields, name)
+            tuple(
+                sorted(
+                    self._redis.readable(decoding.parse_samples, list(fields.items()), name, list(fields)), key=_NAMES
+                )
+            )
             for name, fields in zip(names, answers, strict=True)
         ]
 
@@ -234,19 +300,8 @@ class Reader:
         return self._marks(keys.board_acknowledgements(board), Acknowledgement)
 
     def _marks(self, where: str, kind: type[Mark]) -> list[Mark]:
-        fields = sorted(self._redis.fields(where).items())
-        return [self._redis.parsed(kind.model_validate_json, text, where, field) for field, text in fields]
-
-    # Backup
-
-    def export_lines(self, board: str | None = None, uid: str | None = None, entry: str | None = None) -> Iterator[str]:
-        """Jobs, results with curves, and conflicts, as JSON lines without the line end: of all, a board, or one job.
-
-        With `entry`, of the jobs that have it, and of their results those of that entry alone.
-
-        Memory stays that of one job's description and a hundred results, however many there are.
-        """
-        return transfer.export_lines(self, board, uid, entry)
+        kept = dict(sorted(self._redis.fields(where).items()))
+        return self._redis.readable(kind.model_validate_json, list(kept.values()), where, list(kept))
 
     def _jobs_of(self, uids: Sequence[str]) -> list[JobInfo | None]:
         names = [keys.job(uid, "info") for uid in uids]
@@ -255,3 +310,14 @@ class Reader:
             None if text is None else self._redis.parsed(decoding.parse_job, text, name)
             for name, text in zip(names, texts, strict=True)
         ]
+
+    def _newest(self, board: str | None, limit: int, offset: int) -> list[str]:
+        key = keys.JOBS if board is None else keys.board_jobs(board)
+        uids = self._redis.ask("ZREVRANGE", key, offset, offset + limit - 1) if limit > 0 else []
+        return [text_of(uid) for uid in uids]
+
+    def _readable_jobs(self, uids: Sequence[str]) -> list[JobInfo]:
+        names = [keys.job(uid, "info") for uid in uids]
+        kept = zip(names, self._redis.ask("MGET", *names) if names else [], strict=True)
+        there = {name: text for name, text in kept if text is not None}
+        return self._redis.readable(decoding.parse_job, list(there.values()), list(there))

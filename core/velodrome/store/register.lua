@@ -1,13 +1,13 @@
 -- Remembers a job, unless its uid is known. Returns 1 if it is new, else 0. Of a job that is known, entries that were
 -- deleted from the board take their place on it again: it is raced once more, or imported.
--- KEYS: job, all jobs, the board's jobs, boards, the board's entries, position in the inbox
--- ARGV: uid, job as JSON, created_at in seconds, age (see writing.py), board, entry names …
+-- KEYS: job, all jobs, the board's jobs, boards, the board's entries, position in the inbox, times of boards
+-- ARGV: uid, job as JSON, created_at in microseconds, its place or nothing for the next one, board, entry names …
 
-local wrong = wrong_type({'string', 'zset', 'zset', 'zset', 'hash', 'string'})
+local wrong = wrong_type({'string', 'zset', 'zset', 'zset', 'hash', 'string', 'hash'})
 if wrong then
   return refuse(wrong)
 end
-local uid, document, created, age, board = unpack(ARGV, 1, 5)
+local uid, document, created, place, board = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
 local known = redis.call('GET', KEYS[1])
 local own = {} -- the entries that the job was registered with, where it is known
 if known then
@@ -15,19 +15,24 @@ if known then
   if stored.board ~= board then
     return 0
   end
-  age = ('%016x'):format(redis.call('ZSCORE', KEYS[2], uid) or created) .. uid:gsub('.', function(letter)
-    return ('%02x'):format(letter:byte())
-  end)
+  place = tonumber(redis.call('ZSCORE', KEYS[2], uid) or created)
   for _, entry in ipairs(stored.entries) do
     own[entry] = true
   end
 else
+  local of_board = place or place_after(top_of(KEYS[4]), created)
+  if not place or created > tonumber(redis.call('HGET', KEYS[7], board) or '0') then
+    redis.call('HSET', KEYS[7], board, ('%.0f'):format(created))
+  end
+  place = place or place_after(top_of(KEYS[2]), created)
+  local score = ('%.0f'):format(place)
   redis.call('SET', KEYS[1], document)
   redis.call('SETNX', KEYS[6], '0')
-  redis.call('ZADD', KEYS[2], created, uid)
-  redis.call('ZADD', KEYS[3], created, uid)
-  redis.call('ZADD', KEYS[4], 'GT', created, board)
+  redis.call('ZADD', KEYS[2], score, uid)
+  redis.call('ZADD', KEYS[3], score, uid)
+  redis.call('ZADD', KEYS[4], 'GT', ('%.0f'):format(of_board), board)
 end
+local age = age_of(place, uid)
 for position = 6, #ARGV do
   local newest = redis.call('HGET', KEYS[5], ARGV[position])
   if (not known or own[ARGV[position]]) and (not newest or newest:match('^%x*') < age) then

@@ -93,7 +93,7 @@ def _deleting(removal: Removal) -> Iterator[Command]:
         yield from _chunks("HDEL", keys.board_rows(board, one.metric_key, one.cohort_id), gone)
         if one.changed and not one.rows:
             known = keys.board_cohorts(board, one.metric_key)
-            yield "HDEL", known, f"samples:{one.cohort_id}", f"last:{one.cohort_id}"
+            yield "HDEL", known, f"samples:{one.cohort_id}", f"last:{one.cohort_id}", f"order:{one.cohort_id}"
     without = [entry for entry, heir in removal.heirs.items() if heir is None]
     yield from _chunks("HDEL", keys.board_entries(board), without)
     for mark in removal.marks:
@@ -105,12 +105,14 @@ def _deleting(removal: Removal) -> Iterator[Command]:
 def board_leftovers(board: str) -> Iterator[Command]:
     """What there may be of a board without jobs. Its counters stay, and go up: who watches them sees that it went."""
     yield "ZREM", keys.BOARDS, board
+    yield "HDEL", keys.BOARD_TIMES, board
     yield (
         "UNLINK",
         keys.board_jobs(board),
         keys.board_entries(board),
         keys.board_baselines(board),
         keys.board_acknowledgements(board),
+        keys.board_reading(board),
     )
 
 
@@ -124,8 +126,10 @@ def _writing(removal: Removal) -> Iterator[Command]:
         if one.changed and one.rows:
             values = sum(row.values for row in one.rows.values())
             last = max(row.stamp for row in one.rows.values())
+            order = max(row.age for row in one.rows.values())[:_STAMP]
             known = keys.board_cohorts(board, one.metric_key)
-            yield "HSET", known, f"samples:{one.cohort_id}", values, f"last:{one.cohort_id}", last
+            kept: tuple[Argument, ...] = (f"last:{one.cohort_id}", last, f"order:{one.cohort_id}", order)
+            yield "HSET", known, f"samples:{one.cohort_id}", values, *kept
     for name, heir in removal.heirs.items():
         if heir is not None:
             yield "HSET", keys.board_entries(board), name, heir
@@ -169,7 +173,7 @@ def _is_of(part: keys.JobPart, name: bytes, indices: set[bytes], entry: bytes) -
     if part == "entries":
         return _counts(name) == entry
     if part == "samples":
-        return name.split(b"\n")[2:] == [entry]
+        return name.split(b"\n", 2)[2:] == [entry]
     return name.partition(b":")[0] in indices
 
 

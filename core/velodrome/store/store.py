@@ -1,9 +1,8 @@
-"""What writes: registering jobs, the inbox, accepting, importing."""
+"""What writes: registering jobs, the inbox, accepting."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import redis
@@ -17,23 +16,21 @@ from velodrome.results.records import (
     ProgressReport,
     ResultReport,
     TrialRecord,
-    utc,
 )
-from velodrome.store import transfer
+from velodrome.store import readings
 from velodrome.store.access import text_of
 from velodrome.store.edge import connect
-from velodrome.store.encoding import Item, JobFacts, check_job, encode, microseconds
+from velodrome.store.encoding import Item, RegisteredJob, check_job, encode, microseconds
 from velodrome.store.rankings import Shapes
 from velodrome.store.reader import Reader
 from velodrome.store.types import (
-    ImportReport,
+    Acceptance,
     InboxSize,
     Rejection,
     Room,
-    Verdict,
 )
 
-_VERDICTS: dict[str, Verdict] = {"A": "accepted", "D": "duplicate", "C": "conflict", "S": "superseded"}
+_ACCEPTANCES: dict[str, Acceptance] = {"A": "accepted", "D": "duplicate", "C": "conflict", "S": "superseded"}
 _JOBS_REMEMBERED = 256
 # Reports are read until there are this many bytes of them: 500 of the longest would be more than an operator may hold.
 ENOUGH_BYTES = 16 * 1024 * 1024
@@ -60,22 +57,24 @@ class Store(Reader):
         self._register = self._redis.script("register.lua")
         self._accept = self._redis.script("decide.lua", "rank.lua", "write.lua")
         self._inbox = self._redis.script("inbox.lua")
+        self._keep = self._redis.script("keep.lua")
         self._mark = self._redis.script("mark.lua")
         self._stream = self._redis.script("stream.lua")
         self._waiting = self._redis.script("waiting.lua")
-        self._jobs: dict[str, JobFacts] = {}
+        self._jobs: dict[str, RegisteredJob] = {}
         self._shapes = Shapes()
 
     # Jobs
 
-    def register(self, job: JobInfo) -> None:
+    def register(self, job: JobInfo, place: int | None = None) -> None:
         """Remembers a job. The first registration of a uid wins; another is a no-op.
+
+        It is newer than all jobs so far, whatever its time says; but what is imported has a `place` of its own.
 
         Raises:
             ValueError: the job contradicts itself, or its uid or board can't be part of a key.
         """
         check_job(job)
-        facts = JobFacts(job)
         names = (
             keys.job(job.uid, "info"),
             keys.JOBS,
@@ -83,9 +82,10 @@ class Store(Reader):
             keys.BOARDS,
             keys.board_entries(job.board),
             keys.job(job.uid, "position"),
+            keys.BOARD_TIMES,
         )
-        created = microseconds(job.created_at)
-        self._register(names, (job.uid, job.model_dump_json(), created, facts.age, job.board, *job.entries))
+        created, given = microseconds(job.created_at), "" if place is None else place
+        self._register(names, (job.uid, job.model_dump_json(), created, given, job.board, *job.entries))
 
     # Regressions
 
@@ -97,7 +97,7 @@ class Store(Reader):
         """Forgets it; whether there was one."""
         return self._change(mark, "HDEL")
 
-    def _import_mark(self, mark: Baseline | Acknowledgement) -> Verdict:
+    def keep_mark(self, mark: Baseline | Acknowledgement) -> Acceptance:
         """Keeps an exported mark, unless one of the same is there: what was said here stays."""
         return "accepted" if self._change(mark, "HSETNX") else "duplicate"
 
@@ -105,6 +105,11 @@ class Store(Reader):
         """Whether a mark came to be or ceased to be."""
         text = () if command == "HDEL" else (mark.model_dump_json(),)
         return bool(self._mark((_marks_of(mark), keys.CHANGES), (command, mark.board, mark.field, *text)))
+
+    def keep_reading(self, board: str, version: str, parts: Mapping[str, bytes]) -> bool:
+        """Keeps a board as it was read at that `board_version`; whether it did: not where the board changed."""
+        names = (keys.board_reading(board), keys.CHANGES, keys.board_jobs(board), keys.board_entries(board))
+        return bool(self._keep(names, (board, *readings.keeping(version, parts))))
 
     # The inbox
 
@@ -181,9 +186,9 @@ class Store(Reader):
         records: Sequence[TrialRecord],
         progress: Sequence[Progress] = (),
         rejected: Sequence[Rejection] = (),
-    ) -> list[Verdict]:
-        """Takes what was read of the inbox up to report number `position`, whole or not at all; a verdict for each
-        record, in order. 0 is the position of what came another way.
+    ) -> list[Acceptance]:
+        """Takes what was read of the inbox up to report number `position`, whole or not at all; what became of
+        each record, in order. 0 is the position of what came another way.
 
         The first success of a trial stands; the same again is a duplicate, another a conflict. A success takes the
         place of a failure, and of two attempts' failures the one that finished last stands. The same batch again
@@ -203,32 +208,26 @@ class Store(Reader):
         items: Sequence[Item],
         progress: Sequence[Progress] = (),
         rejected: Sequence[Rejection] = (),
-    ) -> list[Verdict]:
-        """`accept`, of records that are on their way already."""
+        *,
+        imported: bool = False,
+    ) -> list[Acceptance]:
+        """`accept`, of records that are on their way already. What is `imported` is as new as its times say."""
         facts = self._facts(uid)
-        names, arguments = encode(facts, position, items, progress, rejected, self._shapes)
+        names, arguments = encode(facts, position, items, progress, rejected, self._shapes, imported=imported)
         letters = self._accept(names, arguments)
         if letters is None:
             self._jobs.pop(uid, None)
             raise _unregistered(uid, self._redis.address)
-        return [_VERDICTS[letter] for letter in letters.decode()]
+        return [_ACCEPTANCES[letter] for letter in letters.decode()]
 
-    def import_lines(self, lines: Iterable[str], clock: Callable[[], float] = time.time) -> ImportReport:
-        """Takes what `export_lines` wrote. Doing it again changes nothing; lines that can't be taken are reported.
-
-        A result that no trial can have is such a line. What is of the future by `clock` is taken as of now.
-        """
-        now = utc(clock())
-        return transfer.import_lines(lines, self.register, self.job, self.accept_items, self._import_mark, now)
-
-    def _facts(self, uid: str) -> JobFacts:
+    def _facts(self, uid: str) -> RegisteredJob:
         if uid not in self._jobs:
             job = self.job(uid)
             if job is None:
                 raise _unregistered(uid, self._redis.address)
             if len(self._jobs) >= _JOBS_REMEMBERED:
                 self._jobs.clear()
-            self._jobs[uid] = JobFacts(job)
+            self._jobs[uid] = RegisteredJob(job)
         return self._jobs[uid]
 
 

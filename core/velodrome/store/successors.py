@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from velodrome import keys
 from velodrome.results.records import parse_record
 from velodrome.store import decoding
-from velodrome.store.access import Access, text_of
-from velodrome.store.encoding import JobFacts, row_head, stamp
+from velodrome.store.access import StoreAccess, text_of
+from velodrome.store.encoding import row_head, stamp
 from velodrome.store.removal import CohortChange, KeptRow
 
 if TYPE_CHECKING:
@@ -21,14 +21,18 @@ _FIELDS_AT_ONCE = 1000
 Field = tuple[str, str, str]  # metric key, cohort and entry, as a job's samples are named
 
 
-def cohort_changes(redis: Access, job: JobInfo, older: Sequence[str], fields: Sequence[Field]) -> list[CohortChange]:
-    """What becomes of the rows of these samples of a job, where it is their newest; `older` jobs are newest first."""
-    age = JobFacts(job).age.encode()
+def cohort_changes(
+    redis: StoreAccess, job: JobInfo, ages: Mapping[str, str], older: Sequence[str], fields: Sequence[Field]
+) -> list[CohortChange]:
+    """What becomes of the rows of these samples of a job, where it is their newest; `older` jobs are newest first, and
+    `ages` has the age of each job by uid.
+    """
+    age = ages[job.uid].encode()
     places = sorted({(key, cohort) for key, cohort, _ in fields})
     kept = redis.ask_all([("HGETALL", keys.board_rows(job.board, *place)) for place in places])
     ranked = dict(zip(places, kept, strict=True))
     leaving = [one for one in fields if KeptRow(ranked[one[:2]].get(one[2].encode(), b"")).age == age]
-    heirs = _heirs(redis, older, leaving)
+    heirs = _heirs(redis, ages, older, leaving)
     changes = []
     for place in places:
         rows = {entry: KeptRow(text) for entry, text in ranked[place].items()}
@@ -42,7 +46,13 @@ def cohort_changes(redis: Access, job: JobInfo, older: Sequence[str], fields: Se
 
 
 def entry_heirs(
-    redis: Access, job: JobInfo, older: Sequence[str], entries: Sequence[str], *, inherit: bool = True
+    redis: StoreAccess,
+    job: JobInfo,
+    ages: Mapping[str, str],
+    older: Sequence[str],
+    entries: Sequence[str],
+    *,
+    inherit: bool = True,
 ) -> dict[str, bytes | None]:
     """For each of these entries that the board has from this job: the age and uid of the next newest that has it."""
     held = redis.ask("HMGET", keys.board_entries(job.board), *entries)
@@ -59,18 +69,20 @@ def entry_heirs(
         for other in _jobs(redis, older[start : start + _JOBS_AT_ONCE]):
             for entry in missing.intersection(other.entries):
                 if found[entry] is None:
-                    found[entry] = f"{JobFacts(other).age}\n{other.uid}".encode()
+                    found[entry] = f"{ages[other.uid]}\n{other.uid}".encode()
     return found
 
 
-def _jobs(redis: Access, uids: Sequence[str]) -> Iterator[JobInfo]:
+def _jobs(redis: StoreAccess, uids: Sequence[str]) -> Iterator[JobInfo]:
     names = [keys.job(uid, "info") for uid in uids]
     for name, text in zip(names, redis.ask("MGET", *names), strict=True):
         if text is not None:
             yield redis.parsed(decoding.parse_job, text, name)
 
 
-def _heirs(redis: Access, older: Sequence[str], fields: Sequence[Field]) -> dict[Field, bytes]:
+def _heirs(
+    redis: StoreAccess, ages: Mapping[str, str], older: Sequence[str], fields: Sequence[Field]
+) -> dict[Field, bytes]:
     """The rows that take the place of those, as far as an older job has values there."""
     found: dict[Field, tuple[str, bytes]] = {}
     left = list(fields)
@@ -86,11 +98,11 @@ def _heirs(redis: Access, older: Sequence[str], fields: Sequence[Field]) -> dict
     for uid in sorted({uid for uid, _ in found.values()}):
         own = {one: packed for one, (giver, packed) in found.items() if giver == uid}
         for job in _jobs(redis, [uid]):
-            rows.update(_rows_of(redis, job, own))
+            rows.update(_rows_of(redis, job, ages[uid], own))
     return rows
 
 
-def _samples(redis: Access, uids: Sequence[str], fields: Sequence[Field]) -> list[dict[Field, bytes]]:
+def _samples(redis: StoreAccess, uids: Sequence[str], fields: Sequence[Field]) -> list[dict[Field, bytes]]:
     """Of each job, what it has of these samples."""
     found: list[dict[Field, bytes]] = [{} for _ in uids]
     for start in range(0, len(fields), _FIELDS_AT_ONCE):
@@ -102,9 +114,11 @@ def _samples(redis: Access, uids: Sequence[str], fields: Sequence[Field]) -> lis
     return found
 
 
-def _rows_of(redis: Access, job: JobInfo, samples: Mapping[Field, bytes]) -> Iterator[tuple[Field, bytes]]:
+def _rows_of(
+    redis: StoreAccess, job: JobInfo, age: str, samples: Mapping[Field, bytes]
+) -> Iterator[tuple[Field, bytes]]:
     """The job's samples as rows of the board."""
-    facts, entries = JobFacts(job), sorted({entry for _, _, entry in samples})
+    entries = sorted({entry for _, _, entry in samples})
     names = [f"{kind}:{entry}" for entry in entries for kind in ("id", "mixed")]
     told = redis.ask("HMGET", keys.job(job.uid, "entries"), *names)
     for entry, identity, mixed in zip(entries, told[::2], told[1::2], strict=True):
@@ -115,10 +129,10 @@ def _rows_of(redis: Access, job: JobInfo, samples: Mapping[Field, bytes]) -> Ite
                 seeds = decoding.seeds(packed)
                 moments = [at for seed, metrics, at in accepted if seed in seeds and one[0] in metrics]
                 last = max(moments, default=stamp(job.created_at))
-                yield one, f"{facts.age}\n{head}\n{last}".encode() + packed
+                yield one, f"{age}\n{head}\n{last}".encode() + packed
 
 
-def _accepted(redis: Access, job: JobInfo, entry: str) -> list[tuple[int, frozenset[str], str]]:
+def _accepted(redis: StoreAccess, job: JobInfo, entry: str) -> list[tuple[int, frozenset[str], str]]:
     """Of the entry's results: the seed, the metrics that have a value, and when it was accepted."""
     where = keys.job(job.uid, "records")
     indices = range(job.entries.index(entry), job.trials, len(job.entries))  # trials interleave entries

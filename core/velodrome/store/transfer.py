@@ -1,20 +1,21 @@
 """Backup as JSON lines: each line a job, a result or a conflict, with the schema version of what it holds.
 
-    {"type": "job", "job": {…}}
+    {"type": "job", "place": 1, "job": {…}}                a job that was registered later has a larger place
     {"type": "record", "retries": 0, "record": {…}}        the result that stands for a trial, with its curves
     {"type": "conflict", "record": {…}}                    a result that was set aside
     {"type": "baseline", "mark": {…}}                      a result of this job that was pinned to compare with
     {"type": "acknowledgement", "mark": {…}}               a change, first seen in this job, that was accepted
 
-A job comes before its results. Importing registers and accepts as a running race does, so it may be repeated, and
-files may be imported one after another in any order.
+A job comes before its results, and newer jobs come first. Importing registers and accepts as a running race does, so
+it may be repeated, and files may be imported one after another in any order.
 """
 
 from __future__ import annotations
 
 import json
+import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -26,12 +27,15 @@ from velodrome.keys import SCHEMA_VERSION
 from velodrome.results.bounds import impossible_result
 from velodrome.results.clocks import believed_job, believed_record
 from velodrome.results.marks import Acknowledgement, Baseline
-from velodrome.results.records import JobInfo, TrialRecord, parse_job, parse_record
-from velodrome.store.encoding import Item, JobFacts, check_record
-from velodrome.store.types import ImportReport, RejectedLine, Verdict
+from velodrome.results.names import check_entry
+from velodrome.results.records import JobInfo, TrialRecord, parse_job, parse_record, utc
+from velodrome.store.encoding import Item, RegisteredJob, check_record, microseconds
+from velodrome.store.merging import MARGIN, Ahead, SourceOrder, among
+from velodrome.store.types import Acceptance, ImportReport, RejectedLine
 
 if TYPE_CHECKING:
     from velodrome.store.reader import Reader
+    from velodrome.store.store import Store
 
 Mark = Baseline | Acknowledgement
 
@@ -44,13 +48,20 @@ _MARKS: dict[str, type[Mark]] = {"baseline": Baseline, "acknowledgement": Acknow
 _KINDS = ("job", "record", "conflict", *_MARKS)
 
 
-def export_lines(store: Reader, board: str | None, uid: str | None, entry: str | None = None) -> Iterator[str]:
-    """See `Store.export_lines`."""
+def export_lines(
+    store: Reader, board: str | None = None, uid: str | None = None, entry: str | None = None
+) -> Iterator[str]:
+    """Jobs, results with curves, and conflicts, as JSON lines without the line end: of all, a board, or one job.
+
+    With `entry`, of the jobs that have it, and of their results those of that entry alone. Memory stays that of one
+    job's description and a hundred results, however many there are. Raises as the store does.
+    """
     marks = partial(_marks, store, {})
     for job in _jobs(store, board, uid):
         if entry is not None and entry not in job.entries:
             continue
-        yield f'{{"type":"job","job":{job.model_dump_json()}}}'
+        place = store.places([job.uid]).get(job.uid, microseconds(job.created_at))
+        yield f'{{"type":"job","place":{place},"job":{job.model_dump_json()}}}'
         retries = {index: summary.retries for index, summary in store.trials(job.uid).items()}
         for start in range(0, job.trials, _PAGE):
             for record in store.records(job.uid, start, _PAGE):
@@ -83,22 +94,18 @@ def _jobs(store: Reader, board: str | None, uid: str | None) -> Iterator[JobInfo
         if job is not None and board in (None, job.board):
             yield job
         return
-    offset = 0
-    while page := store.jobs(board, _PAGE, offset):
-        yield from page
-        offset += len(page)
+    yield from store.each_job(board)
 
 
-def import_lines(
-    lines: Iterable[str],
-    register: Callable[[JobInfo], None],
-    job_of: Callable[[str], JobInfo | None],
-    take: Callable[[str, int, Sequence[Item]], list[Verdict]],
-    keep: Callable[[Mark], Verdict],
-    now: datetime,
-) -> ImportReport:
-    """See `Store.import_lines`; `now` is the latest moment that anything can be of."""
-    importing = _Import(register, job_of, take, keep, now)
+def import_lines(store: Store, lines: Iterable[str], clock: Callable[[], float] = time.time) -> ImportReport:
+    """Takes what `export_lines` wrote. Doing it again changes nothing; lines that can't be taken are reported.
+
+    A result that no trial can have is such a line. What is of the future by `clock` is taken as of now.
+
+    Raises:
+        As the store does.
+    """
+    importing = _Import(store, utc(clock()))
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
@@ -115,23 +122,14 @@ def import_lines(
 class _Import:
     """An import under way: results wait until there are enough of one job to accept them as one batch."""
 
-    def __init__(
-        self,
-        register: Callable[[JobInfo], None],
-        job_of: Callable[[str], JobInfo | None],
-        take: Callable[[str, int, Sequence[Item]], list[Verdict]],
-        keep: Callable[[Mark], Verdict],
-        now: datetime,
-    ) -> None:
-        self._register = register
-        self._job_of = job_of
-        self._take = take
-        self._keep = keep
+    def __init__(self, store: Store, now: datetime) -> None:
+        self._store = store
         self._now = now
-        self._job: JobFacts | None = None
+        self._order = SourceOrder()
+        self._job: RegisteredJob | None = None
         self._waiting: list[Item] = []
         self._bytes = 0
-        self._verdicts: Counter[Verdict] = Counter()
+        self._taken: Counter[Acceptance] = Counter()
         self._rejected: list[RejectedLine] = []
         self._rejected_count = 0
         self._known_lines = 0
@@ -147,7 +145,7 @@ class _Import:
         kind = document.get("type") if isinstance(document, dict) else None
         self._known_lines += kind in _KINDS
         if kind == "job":
-            self._take_job(parse_job(json.dumps(document.get("job"))))
+            self._take_job(parse_job(json.dumps(document.get("job"))), _place(document))
         elif kind in ("record", "conflict"):
             record = parse_record(json.dumps(document.get("record")))
             self._take_record(record, _retries(document), aside=kind == "conflict")
@@ -158,22 +156,33 @@ class _Import:
                 f"a line must be an object of type job, record, conflict, baseline or acknowledgement, not {kind!r}"
             )
 
-    def _take_job(self, job: JobInfo) -> None:
-        known, believed = self._job_of(job.uid), believed_job(job, self._now)
+    def _take_job(self, job: JobInfo, there: int | None) -> None:
+        known, believed = self._store.job(job.uid), believed_job(job, self._now)
         if known is not None and believed is not job:  # taken in before, as of then
             job = believed = job.model_copy(update={"created_at": known.created_at})
         if known in (None, job):  # of one that is known, deleted entries come back
-            self._register(believed)
-        self._verdicts["accepted" if known is None else "duplicate" if known == job else "conflict"] += 1
+            self._store.register(believed, self._place(believed, there))
+        if there is not None:
+            self._order.note(there, self._store.places([job.uid])[job.uid])
+        self._taken["accepted" if known is None else "duplicate" if known == job else "conflict"] += 1
+
+    def _place(self, job: JobInfo, there: int | None) -> int:
+        """Where the job belongs among those that are here; without a place in its source, by its time."""
+        created = microseconds(job.created_at)
+        uids = self._store.placed_from(microseconds(self._now) + MARGIN)
+        places = self._store.places(uids)
+        known = {uid: self._store.job(uid) for uid in uids}
+        ahead = [Ahead(places[uid], microseconds(one.created_at)) for uid, one in known.items() if one is not None]
+        return among(created, ahead) if there is None else self._order.place(there, created, ahead)
 
     def _take_record(self, record: TrialRecord, retries: int, *, aside: bool) -> None:
         uid = record.result.job_uid
         if self._job is None or self._job.info.uid != uid:
             self.flush()
-            job = self._job_of(uid)
+            job = self._store.job(uid)
             if job is None:
                 raise ValueError(f"the job {uid!r} of this result is neither in an earlier line nor in the store")
-            self._job = JobFacts(job)
+            self._job = RegisteredJob(job)
         check_record(self._job, record)
         wrong = impossible_result(record.result, record.config, kept=True)
         if wrong is not None:
@@ -187,9 +196,13 @@ class _Import:
     def _take_mark(self, mark: Mark) -> None:
         if mark.schema_version > SCHEMA_VERSION:
             raise SchemaUnsupported(f"the mark has schema version {mark.schema_version}: update this Velodrome")
-        if self._job_of(mark.job_uid) is None:
+        check_entry(mark.entry)
+        job = self._store.job(mark.job_uid)
+        if job is not None and job.board != mark.board:
+            raise ValueError(f"the mark is of board {mark.board!r}, but its job {job.uid} of board {job.board!r}")
+        if job is None:
             raise ValueError(f"the job {mark.job_uid!r} of this mark is neither in an earlier line nor in the store")
-        self._verdicts[self._keep(mark)] += 1
+        self._taken[self._store.keep_mark(mark)] += 1
 
     def reject(self, number: int, why: str) -> None:
         """Notes a line that was not taken."""
@@ -200,12 +213,12 @@ class _Import:
     def flush(self) -> None:
         """Accepts what waits."""
         if self._job is not None and self._waiting:
-            self._verdicts.update(self._take(self._job.info.uid, 0, self._waiting))
+            self._taken.update(self._store.accept_items(self._job.info.uid, 0, self._waiting, imported=True))
             self._waiting, self._bytes = [], 0
 
     def report(self) -> ImportReport:
         """What was done so far."""
-        count = self._verdicts
+        count = self._taken
         return ImportReport(
             count["accepted"],
             count["duplicate"],
@@ -215,6 +228,13 @@ class _Import:
             self._rejected_count,
             self._known_lines,
         )
+
+
+def _place(document: dict[str, Any]) -> int | None:
+    place = document.get("place")
+    if place is not None and (not isinstance(place, int) or not 0 <= place < 2**63):
+        raise ValueError(f"place is {place!r}, not a number that orders jobs")
+    return place
 
 
 def _retries(document: dict[str, Any]) -> int:

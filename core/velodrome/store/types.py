@@ -13,7 +13,7 @@ from velodrome.results.records import Outcome
 # duplicate   this very content is already held: nothing changed
 # conflict    the trial has another result: kept beside it, shown, never ranked
 # superseded  a failure that a success or a newer failure of the same trial outweighs
-Verdict = Literal["accepted", "duplicate", "conflict", "superseded"]
+Acceptance = Literal["accepted", "duplicate", "conflict", "superseded"]
 
 
 @dataclass(frozen=True, slots=True)

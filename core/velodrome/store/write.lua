@@ -109,6 +109,10 @@ for _, cohort in pairs(cohorts) do
   if not last or last < stamp then
     redis.call('HSET', key, 'last:' .. id, stamp)
   end
+  local order, own = redis.call('HGET', key, 'order:' .. id), batch.age:sub(1, 16)
+  if not order or order < own then
+    redis.call('HSET', key, 'order:' .. id, own)
+  end
   redis.call('HSETNX', COHORTS, id, batch.cohorts[id])
 end
 for key, fields in pairs(counted) do
@@ -121,7 +125,12 @@ for key, fields in pairs(counted) do
   end
 end
 if newest ~= '' then
-  redis.call('ZADD', BOARDS, 'GT', ('%.0f'):format(tonumber(newest, 16)), batch.board)
+  local time = tonumber(newest, 16)
+  local place = batch.imported and time or place_after(top_of(BOARDS), time)
+  redis.call('ZADD', BOARDS, 'GT', ('%.0f'):format(place), batch.board)
+  if not batch.imported or time > tonumber(redis.call('HGET', BOARD_TIMES, batch.board) or '0') then
+    redis.call('HSET', BOARD_TIMES, batch.board, ('%.0f'):format(time))
+  end
 end
 for _, item in ipairs(progress) do
   redis.call('HSET', PROGRESS, item.index, item.report)

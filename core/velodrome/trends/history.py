@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
 from math import fsum
@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING
 from velodrome.metrics import measurable
 
 if TYPE_CHECKING:
+    from velodrome.results.marks import Acknowledgement, Baseline
     from velodrome.results.records import JobInfo
     from velodrome.store import EntryFacts, JobSamples, Reader
 
-# Jobs that are looked back at. What changed longer ago is history, and a walk over it would cost every new job.
+# How many of a board's newest jobs its objectives, its verdicts and the baselines of those come from, whoever asks.
+# What changed longer ago is history, and a walk over it would cost every new job.
 JOBS_BACK = 60
 
 
@@ -49,16 +51,26 @@ class Point:
 
 @dataclass(frozen=True)
 class BoardHistory:
-    """The newest jobs of a board, oldest first, with their values and the identities of their entries."""
+    """The newest jobs of a board, oldest first, with their values and the identities of their entries.
+
+    `baselines` and `accepted` are what people said of the board's results.
+    """
 
     jobs: tuple[JobInfo, ...]
     samples: Sequence[Mapping[tuple[str, str], tuple[JobSamples, ...]]]
     facts: Sequence[EntryFacts]
+    baselines: Sequence[Baseline] = ()
+    accepted: Sequence[Acknowledgement] = ()
 
     @property
     def ids(self) -> list[Mapping[str, str]]:
         """The identities of each job's entries."""
         return [facts.ids for facts in self.facts]
+
+    @property
+    def window(self) -> range:
+        """The places of the jobs that the board looks back at."""
+        return range(max(0, len(self.jobs) - JOBS_BACK), len(self.jobs))
 
     def points(self, entry: str, metric_key: str) -> tuple[Point, ...]:
         """The entry's values of the metric, oldest first, in whichever cohorts.
@@ -95,19 +107,18 @@ class BoardHistory:
     def until(self, place: int, limit: int = JOBS_BACK) -> BoardHistory:
         """The history that ended with the job at that place: it and up to `limit` before it."""
         part = slice(max(0, place - limit), place + 1)
-        return BoardHistory(self.jobs[part], self.samples[part], self.facts[part])
+        return replace(self, jobs=self.jobs[part], samples=self.samples[part], facts=self.facts[part])
 
 
 def read_history(reader: Reader, board: str, until: str | None = None, limit: int = JOBS_BACK) -> BoardHistory:
     """The board's newest jobs, the one of the uid `until` and up to `limit` before it. Raises as the store does."""
     jobs: list[JobInfo] = []
-    offset = 0
-    while len(jobs) <= limit and (page := reader.jobs(board, limit + 1, offset)):
-        started = until is None or bool(jobs)
-        first = 0 if started else next((place for place, job in enumerate(page) if job.uid == until), len(page))
-        jobs += page[first:]
-        offset += len(page)
-    jobs = jobs[: limit + 1][::-1]
+    for job in reader.each_job(board, limit + 1):
+        if until is None or jobs or job.uid == until:
+            jobs.append(job)
+        if len(jobs) > limit:
+            break
+    jobs.reverse()
     uids = [job.uid for job in jobs]
     by_name: list[Mapping[tuple[str, str], tuple[JobSamples, ...]]] = []
     for samples in reader.samples(uids):
@@ -116,4 +127,5 @@ def read_history(reader: Reader, board: str, until: str | None = None, limit: in
             where = one.entry, one.metric_key
             grouped[where] = (*grouped.get(where, ()), one)
         by_name.append(grouped)
-    return BoardHistory(tuple(jobs), by_name, reader.entry_facts(uids))
+    marks = reader.baselines(board), reader.acknowledgements(board)
+    return BoardHistory(tuple(jobs), by_name, reader.entry_facts(uids), *marks)

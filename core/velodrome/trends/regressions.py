@@ -32,10 +32,10 @@ _FACTS_NAMED = 3
 class Comparison:
     """One entry's objective in one job against its baseline.
 
-    `relative_change` is (new - old) / |old|, so its good sign is the metric's; `low` and `high` bound it at confidence
-    1 - alpha, for this comparison alone. `p_value` is corrected for all comparisons of the job (Holm). Where there is
-    nothing to compare with, the verdict is Unknown and what is not known is None. `acknowledged` says that a person
-    accepted the change: no alarm.
+    `relative_change` is (new - old) / |old|, so its good sign is the metric's. `p_value` is corrected for all
+    comparisons of the job (Holm), and `low` and `high` bound the change at the level that the correction left for this
+    one: they exclude 0 exactly where `p_value` is less than alpha. Where there is nothing to compare with, the verdict
+    is Unknown and what is not known is None. `acknowledged` says that a person accepted the change: no alarm.
     """
 
     board: str
@@ -81,32 +81,61 @@ def judge(reader: Reader, uid: str) -> tuple[Comparison, ...]:
     if job is None:
         return ()
     found = judge_in(reader, read_history(reader, job.board, uid))
-    awaiting = any(one.reason == verdicts.AWAITING_CONFIRMATION for one in found)
-    return _confirmed(reader, found) if awaiting else found
+    if not _awaiting(found):
+        return found
+    history = read_history(reader, job.board, limit=2 * JOBS_BACK)
+    own = next((place for place, other in enumerate(history.jobs) if other.uid == uid), len(history.jobs))
+    return _confirmed(reader, history, own, found)
+
+
+def judge_at(reader: Reader, history: BoardHistory, place: int) -> tuple[Comparison, ...]:
+    """`judge` of the job at that place of a history, which has `JOBS_BACK` jobs before it, or all that there are."""
+    found = judge_in(reader, history.until(place))
+    return _confirmed(reader, history, place, found) if _awaiting(found) else found
+
+
+def _awaiting(found: tuple[Comparison, ...]) -> bool:
+    return any(one.reason == verdicts.AWAITING_CONFIRMATION for one in found)
 
 
 def judge_in(reader: Reader, history: BoardHistory) -> tuple[Comparison, ...]:
     """`judge` as it was when the last job of a history was the newest: what a later one confirms is open."""
     job = history.jobs[-1]
-    rules, marks = rules_of(job), marks_of(reader, job, history)
+    rules, marks = rules_of(job), marks_of(job, history)
     found = [
         (objective.name, compared)
         for objective in board_objectives([job])
         for entry in job.entries
-        if (compared := _compare(history, job, entry, objective.key, rules, marks)) is not None
+        if (compared := compare_last(history, entry, objective.key, rules, marks)) is not None
     ]
     # A comparison that is still to come counts already: a verdict of a race in progress is not taken back for it.
     to_come = sum(step.reason == verdicts.INCOMPLETE for _, step in found)
-    adjusted = iter(holm([*(step.p_value for _, step in found if step.p_value is not None), *[1.0] * to_come]))
-    return tuple(
-        _told(reader, job, name, step, None if step.p_value is None else next(adjusted), rules) for name, step in found
-    )
+    family = [*(step.p_value for _, step in found if step.p_value is not None), *[1.0] * to_come]
+    adjusted = iter(holm(family))
+    corrected = [_Corrected(step, None if step.p_value is None else next(adjusted), len(family)) for _, step in found]
+    return tuple(_told(reader, job, name, one, rules) for (name, _), one in zip(found, corrected, strict=True))
 
 
-def _confirmed(reader: Reader, found: tuple[Comparison, ...]) -> tuple[Comparison, ...]:
+@dataclass(frozen=True, slots=True)
+class _Corrected:
+    """A step with its p-value corrected for a family of so many comparisons; None where it can't be tested."""
+
+    step: Compared
+    adjusted: float | None
+    family: int
+
+    def change(self, alpha: float) -> Change | None:
+        """The change, bounded at the level that the correction left for it: its bounds agree with the verdict."""
+        found, adjusted = self.step.change, self.adjusted
+        if found is None or adjusted is None or not found.p_value:
+            return found and found.bounded(1 - alpha / max(1, self.family))
+        return found.bounded(1 - alpha * found.p_value / adjusted)
+
+
+def _confirmed(
+    reader: Reader, history: BoardHistory, own: int, found: tuple[Comparison, ...]
+) -> tuple[Comparison, ...]:
     """The comparisons of a job, with what the next job that has the values made of those that it had to confirm."""
-    history = read_history(reader, found[0].board, limit=2 * JOBS_BACK)
-    own = next((place for place, job in enumerate(history.jobs) if job.uid == found[0].job_uid), len(history.jobs))
     final = {(one.entry, one.metric_key): one for one in found}
     for place in range(own + 1, len(history.jobs)):
         awaiting = {where for where, one in final.items() if one.reason == verdicts.AWAITING_CONFIRMATION}
@@ -132,29 +161,27 @@ def rules_of(job: JobInfo) -> Regression:
     return Regression.model_validate(job.document.get("spec", {}).get("regression") or {})
 
 
-def marks_of(reader: Reader, job: JobInfo, history: BoardHistory) -> Marks:
+def marks_of(job: JobInfo, history: BoardHistory) -> Marks:
     """What people said about the job's board; the spec's baseline is a uid, or the newest older job of that name."""
     named = rules_of(job).baseline
     if named is not None:
         older = [other for other in history.jobs if other.uid != job.uid]
         named = next((other.uid for other in reversed(older) if named in (other.uid, other.name)), named)
-    return Marks.of(reader.baselines(job.board), reader.acknowledgements(job.board), named)
+    return Marks.of(history.baselines, history.accepted, named)
 
 
-def _compare(
-    history: BoardHistory, job: JobInfo, entry: str, key: MetricKey, rules: Regression, marks: Marks
-) -> Compared | None:
-    points = history.points(entry, str(key))
+def compare_last(history: BoardHistory, entry: str, key: MetricKey, rules: Regression, marks: Marks) -> Compared | None:
+    """The entry's values in the last job of a history against their baseline; None where the job has none."""
+    job, points = history.jobs[-1], history.points(entry, str(key))
     if not points or points[-1].job_uid != job.uid:
         return None
     return walk(points, key, rules, marks, last_alone=True)[-1]
 
 
-def _told(
-    reader: Reader, job: JobInfo, objective: str, step: Compared, adjusted: float | None, rules: Regression
-) -> Comparison:
-    verdict, reason = outcome(step, rules, adjusted)
-    found, baseline = step.change, step.baseline
+def _told(reader: Reader, job: JobInfo, objective: str, one: _Corrected, rules: Regression) -> Comparison:
+    step = one.step
+    verdict, reason = outcome(step, rules, one.adjusted)
+    found, baseline = one.change(rules.alpha), step.baseline
     return Comparison(
         board=job.board,
         entry=step.point.entry,
@@ -166,14 +193,14 @@ def _told(
         relative_change=found.relative if found else None,
         low=found.low if found else None,
         high=found.high if found else None,
-        p_value=adjusted,
+        p_value=one.adjusted,
         samples=len(step.point.values),
         baseline_samples=len(baseline.values) if baseline else 0,
         mean=step.point.mean,
         baseline_mean=baseline.mean if baseline else None,
         baseline_uid=baseline.job_uid if baseline else None,
         job_uid=job.uid,
-        sentence=f"{step.point.entry}, {objective}: {_words(reader, step, reason, rules)}",
+        sentence=f"{step.point.entry}, {objective}: {_words(reader, one, reason, rules)}",
         acknowledged=step.acknowledged,
     )
 
@@ -192,15 +219,16 @@ def outcome(step: Compared, rules: Regression, adjusted: float | None) -> tuple[
     return verdict, verdicts.SIGNIFICANTLY_WORSE if verdict == "Regressed" else verdicts.SIGNIFICANTLY_BETTER
 
 
-def _words(reader: Reader, step: Compared, reason: str, rules: Regression) -> str:
-    point, found = step.point, step.change
+def _words(reader: Reader, one: _Corrected, reason: str, rules: Regression) -> str:
+    step, found = one.step, one.change(rules.alpha)
+    point = step.point
     if found is not None and step.baseline is not None and reason in _VERDICT_WORDS:
         unit = step.key.metric.unit
         floor = "; the spread between earlier jobs decided" if found.floor else ""
+        numbers = f"n {len(step.baseline.values)} and {len(point.values)}"
         return (
             f"{_VERDICT_WORDS[reason]}: {quantity(unit, found.baseline_mean)} in job {step.baseline.job_name}, now "
-            f"{quantity(unit, found.mean)} ({_change_words(found, rules)}, n {len(step.baseline.values)} and "
-            f"{len(point.values)}{floor})."
+            f"{quantity(unit, found.mean)} ({_change_words(found, rules, one.family)}, {numbers}{floor})."
         )
     if reason == verdicts.NEW_COHORT and step.previous_cohort is not None:
         apart = differences(reader.conditions(point.cohort_id), reader.conditions(step.previous_cohort))
@@ -228,8 +256,9 @@ _VERDICT_WORDS = {
 }
 
 
-def _change_words(found: Change, rules: Regression) -> str:
+def _change_words(found: Change, rules: Regression, family: int) -> str:
     if found.relative is None or found.low is None or found.high is None:
         return "change unknown"
-    level = f"{100 * (1 - rules.alpha):g} %"
-    return f"{100 * found.relative:+.2g} %, {level} interval {100 * found.low:+.2g} to {100 * found.high:+.2g} %"
+    level = f"{100 * (1 - rules.alpha):g} % interval"
+    corrected = f" corrected for {family} comparisons" if family > 1 else ""
+    return f"{100 * found.relative:+.2g} %, {level}{corrected} {100 * found.low:+.2g} to {100 * found.high:+.2g} %"

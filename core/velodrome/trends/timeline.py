@@ -7,22 +7,24 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from velodrome.metrics import MetricKey
+from velodrome.results.objectives import board_objectives
 from velodrome.stats import Interval, mean_interval
 from velodrome.stats.changepoints import ChangePoint, change_points
-from velodrome.trends.baselines import walk
-from velodrome.trends.history import Point, read_history
-from velodrome.trends.regressions import marks_of, outcome, rules_of
+from velodrome.trends import verdicts
+from velodrome.trends.history import JOBS_BACK, BoardHistory, Point, read_history
+from velodrome.trends.regressions import Comparison, compare_last, judge_at, marks_of, outcome, rules_of
 from velodrome.trends.verdicts import Verdict
 
 if TYPE_CHECKING:
     from velodrome.store import Reader
 
-_JOBS_SHOWN = 200
+# A point costs little, so that there are more of them than jobs that are judged.
+JOBS_SHOWN = 200
 
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """One job's values, and how they compare with the baseline that they had, without correction for other entries."""
+    """One job's values, and the verdict that they have wherever it is shown: corrected for the whole of the job."""
 
     point: Point
     interval: Interval
@@ -55,28 +57,57 @@ class Timeline:
         )
 
 
-def timeline(reader: Reader, board: str, entry: str, metric_key: str, limit: int = _JOBS_SHOWN) -> Timeline:
-    """The entry's newest values on the board. Rules are those of the newest job. Raises as the store does.
+def timeline(reader: Reader, board: str, entry: str, metric_key: str, limit: int = JOBS_SHOWN) -> Timeline:
+    """The entry's values in the board's newest jobs; those that boards look back at have the verdicts of `judge`.
+
+    Levels are told apart by the rules of the newest job. Raises as the store does.
 
     Raises:
         ValueError: it is no metric key.
     """
     key = MetricKey.parse(metric_key)
-    history = read_history(reader, board, limit=limit)
-    points = history.points(entry, metric_key)
+    history = read_history(reader, board, limit=max(limit, 2 * JOBS_BACK))
+    points = history.points(entry, metric_key)[-limit:]
     if not points:
         return Timeline(key, (), {})
-    newest = next(job for job in reversed(history.jobs) if job.uid == points[-1].job_uid)
-    rules, marks = rules_of(newest), marks_of(reader, newest, history)
-    moments = []
-    for step in walk(points, key, rules, marks):
-        verdict, reason = outcome(step, rules, step.p_value)
-        baseline = step.baseline.job_uid if step.baseline is not None else None
-        interval = mean_interval(list(step.point.values.values()))
-        moments.append(Moment(step.point, interval, verdict, reason, step.acknowledged, baseline))
+    places = {job.uid: place for place, job in enumerate(history.jobs)}
+    judged = _Judged(reader, history)
+    moments = tuple(judged.moment(places[point.job_uid], point, key) for point in points)
+    least = rules_of(history.jobs[places[points[-1].job_uid]]).min_relative_change
     changes = {}
     for cohort_id in dict.fromkeys(point.cohort_id for point in points):
         level = [point for point in points if point.cohort_id == cohort_id and point.complete]
-        for found in change_points([point.mean for point in level], rules.min_relative_change):
+        for found in change_points([point.mean for point in level], least):
             changes[level[found.index].job_uid] = found
-    return Timeline(key, tuple(moments), changes)
+    return Timeline(key, moments, changes)
+
+
+class _Judged:
+    """Verdicts of a history's jobs. A whole job is judged only where its family can decide."""
+
+    def __init__(self, reader: Reader, history: BoardHistory) -> None:
+        self._reader = reader
+        self._history = history
+        self._of_job: dict[int, dict[tuple[str, str], Comparison]] = {}
+
+    def moment(self, place: int, point: Point, key: MetricKey) -> Moment:
+        interval = mean_interval(list(point.values.values()))
+        if place not in self._history.window:
+            return Moment(point, interval, "Unknown", verdicts.TOO_LONG_AGO, acknowledged=False, baseline_uid=None)
+        part, job = self._history.until(place), self._history.jobs[place]
+        rules = rules_of(job)
+        step = compare_last(part, point.entry, key, rules, marks_of(job, part))
+        if step is None or key not in {objective.key for objective in board_objectives([job])}:
+            return Moment(point, interval, "Unknown", verdicts.NO_OBJECTIVE, acknowledged=False, baseline_uid=None)
+        verdict, reason = outcome(step, rules, step.p_value)
+        if step.p_value is not None and step.p_value <= rules.alpha:
+            found = self._comparisons(place)[point.entry, str(key)]
+            verdict, reason = found.verdict, found.reason
+        baseline = step.baseline.job_uid if step.baseline is not None else None
+        return Moment(point, interval, verdict, reason, step.acknowledged, baseline)
+
+    def _comparisons(self, place: int) -> dict[tuple[str, str], Comparison]:
+        if place not in self._of_job:
+            found = judge_at(self._reader, self._history, place)
+            self._of_job[place] = {(one.entry, one.metric_key): one for one in found}
+        return self._of_job[place]

@@ -19,3 +19,5 @@ BASELINE_MISSING = "BaselineMissing"
 BASELINE_ZERO = "BaselineZero"
 AWAITING_CONFIRMATION = "AwaitingConfirmation"
 NOT_CONFIRMED = "NotConfirmed"
+NO_OBJECTIVE = "NoObjective"  # of that job, which measured it nevertheless
+TOO_LONG_AGO = "TooLongAgo"  # boards look back at newer jobs only

@@ -1,7 +1,7 @@
-"""A network of one hidden layer in plain NumPy, that races under a BenchmarkJob's conditions.
+"""A network of one hidden layer in plain NumPy, which races under a BenchmarkJob's conditions.
 
-By hand, `python deploy/examples/numpy/train.py` trains one epoch with seed 0 and reports on standard output; in a race,
-`velodrome run deploy/examples/numpy.yaml` runs it for each seed.
+Run it by hand with `python deploy/examples/numpy/train.py`: it trains one epoch with seed 0 and reports on standard
+output. In a race, `velodrome run deploy/examples/numpy.yaml` runs it for each seed.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def main() -> None:
 
 
 def digits() -> tuple[tuple[Values, Values], tuple[Values, Values], list[str]]:
-    """Velodrome's splits of scikit-learn's digits: of each class, every fifth sample is a test sample."""
+    """Velodrome's splits of scikit-learn's digits: every fifth sample of each class is a test sample."""
     found = load_digits()
     images, labels = found.images.astype(np.uint8)[:, None], found.target
     nth = np.array([np.sum(labels[: i + 1] == label) for i, label in enumerate(labels)])
@@ -62,13 +62,13 @@ def digits() -> tuple[tuple[Values, Values], tuple[Values, Values], list[str]]:
 
 
 def refuse(preprocessing: dict[str, Any]) -> None:
-    """Ends where the race asks for what this program does not do: a result under other conditions would be unfair."""
+    """Ends the program if it can't keep a condition of the race: a result under other conditions would be unfair."""
     if preprocessing.get("augmentations") or preprocessing.get("featureSelection"):
         raise SystemExit("this program can't augment or select features: leave both out of spec.preprocessing")
 
 
 class Scale:
-    """Images as rows with the mean 0 and the deviation 1 that the training split has."""
+    """Scales images to rows, so that the training split has mean 0 and deviation 1."""
 
     def __init__(self, images: Values) -> None:
         self.mean, self.deviation = images.mean(), images.std()
@@ -79,7 +79,7 @@ class Scale:
 
 
 class Network:
-    """Inputs, `HIDDEN` rectified units, a softmax over classes."""
+    """A network of inputs, `HIDDEN` rectified units, and a softmax over classes."""
 
     def __init__(self, random: np.random.Generator, *, inputs: int, classes: int) -> None:
         sizes = ((inputs, HIDDEN), (HIDDEN, classes))
@@ -100,7 +100,7 @@ class Network:
         return classes
 
     def step(self, x: Values, y: Values, rate: float, momentum: float, decay: float) -> float:
-        """One step of gradient descent; the batch's mean cross-entropy before it."""
+        """Makes one step of gradient descent. Returns the batch's mean cross-entropy before the step."""
         hidden, probabilities = self.forward(x)
         loss = -np.log(probabilities[np.arange(len(y)), y] + 1e-12).mean()
         error = probabilities
@@ -115,7 +115,7 @@ class Network:
 
 
 def learn(
-    trial: report.Trial, network: Network, random: np.random.Generator, x: Values, y: Values,
+    trial: report.TrialReport, network: Network, random: np.random.Generator, x: Values, y: Values,
     validation: tuple[Values, Values],
 ) -> None:  # fmt: skip
     """Trains for the race's epochs with its batch size, learning rate, momentum and weight decay."""

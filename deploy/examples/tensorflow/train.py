@@ -1,7 +1,7 @@
-"""Velodrome's small convolutional network in TensorFlow's Keras, that races under a BenchmarkJob's conditions.
+"""Velodrome's small convolutional network in TensorFlow's Keras, which races under a BenchmarkJob's conditions.
 
-By hand, `python deploy/examples/tensorflow/train.py` trains one epoch with seed 0 and reports on standard output; in a
-race, `velodrome run deploy/examples/tensorflow.yaml` runs it for each seed.
+Run it by hand with `python deploy/examples/tensorflow/train.py`: it trains one epoch with seed 0 and reports on
+standard output. In a race, `velodrome run deploy/examples/tensorflow.yaml` runs it for each seed.
 """
 
 from __future__ import annotations
@@ -53,13 +53,17 @@ def main() -> None:
 
 
 def race(
-    trial: report.Trial, images: Values, labels: Values, validation: tuple[Values, Values], test: tuple[Values, Values]
+    trial: report.TrialReport,
+    images: Values,
+    labels: Values,
+    validation: tuple[Values, Values],
+    test: tuple[Values, Values],
 ) -> None:
-    """Trains on the training split, and reports what the test split says of the network."""
+    """Trains on the training split, and reports the network's values on the test split."""
     mean, deviation = images.mean(), images.std()
 
     def scaled(raw: Values) -> Values:
-        moved: Values = np.moveaxis((raw - mean) / deviation, 1, -1).astype(np.float32)  # Keras wants channels last
+        moved: Values = np.moveaxis((raw - mean) / deviation, 1, -1).astype(np.float32)  # Keras uses channels last
         return moved
 
     model = network(trial, classes=len(np.unique(labels)))
@@ -74,17 +78,17 @@ def race(
 
 
 def fifth_of_each_class(labels: Values) -> Values:
-    """Velodrome's test split of scikit-learn's digits: of each class, every fifth sample."""
+    """Velodrome's test split of scikit-learn's digits: every fifth sample of each class."""
     return np.array([np.sum(labels[: i + 1] == label) % 5 == 0 for i, label in enumerate(labels)])
 
 
-def batch_sizes(trial: report.Trial) -> list[int]:
-    """Those that the race times."""
+def batch_sizes(trial: report.TrialReport) -> list[int]:
+    """The batch sizes that the race times."""
     sizes: list[int] = trial.conditions.get("evaluation", {}).get("inference", {}).get("batchSizes", [1])
     return sizes
 
 
-def network(trial: report.Trial, *, classes: int) -> Any:
+def network(trial: report.TrialReport, *, classes: int) -> Any:
     """Three convolutions of 32, 64 and 128 channels, each halving the image; the layers of `velodrome/cnn`."""
     layers = tf.keras.layers
     body: list[Any] = []
@@ -95,7 +99,9 @@ def network(trial: report.Trial, *, classes: int) -> Any:
     return tf.keras.Sequential([*body, layers.GlobalAveragePooling2D(), layers.Dropout(dropout), layers.Dense(classes)])
 
 
-def train(trial: report.Trial, model: Any, x: Values, y: Values, validation_x: Values, validation_y: Values) -> None:
+def train(
+    trial: report.TrialReport, model: Any, x: Values, y: Values, validation_x: Values, validation_y: Values
+) -> None:
     """Trains for the race's epochs with its batch size, learning rate and weight decay, by AdamW."""
     parameters = trial.training_parameters
     rate = parameters.get("optimizer", {}).get("learningRate", 0.003)

@@ -11,7 +11,7 @@ from velodrome.spec.wording import close_match
 from velodrome.store import Board, Counts
 from velodrome.text import line
 from velodrome_leaderboard import links, markup
-from velodrome_leaderboard.data import Source
+from velodrome_leaderboard.data import ResultSource
 from velodrome_leaderboard.viewer import now, zone
 from velodrome_leaderboard.views import live
 from velodrome_leaderboard.views.boards import board_facts
@@ -22,7 +22,7 @@ _JOBS = 10
 _TRADE_OFF = "Trade-offs"  # no objective can have this name: theirs are lower case
 
 
-def render(source: Source) -> None:
+def render(source: ResultSource) -> None:
     """The page of the board that the URL names."""
     name = st.query_params.get("name", "")
     boards = {board.name: board for board in source.boards()}
@@ -39,7 +39,7 @@ def render(source: Source) -> None:
     _jobs(source, board)
 
 
-def _version(source: Source, name: str) -> Board | None:
+def _version(source: ResultSource, name: str) -> Board | None:
     """Changes whenever the board has something new."""
     return next((board for board in source.boards() if board.name == name), None)
 
@@ -52,7 +52,7 @@ def _unknown(name: str, known: Sequence[str]) -> None:
     st.html(markup.alert("There is no such board.", [text, *hint]))
 
 
-def _objectives(source: Source, board: Board) -> None:
+def _objectives(source: ResultSource, board: Board) -> None:
     objectives = {objective.name: objective for objective in source.objectives(board.name)}
     if not objectives:
         st.text("The jobs of this board name no objective that this version of Velodrome knows.")
@@ -68,7 +68,7 @@ def _objectives(source: Source, board: Board) -> None:
                     trade_off_tab(source, board, list(objectives.values()))
 
 
-def _jobs(source: Source, board: Board) -> None:
+def _jobs(source: ResultSource, board: Board) -> None:
     pages = -(-board.jobs // _JOBS)
     page, bound = links.page_number(pages, "jobs")
     columns = [

@@ -11,7 +11,7 @@ from velodrome.store import Board
 from velodrome.text import counted
 from velodrome.units import column_scale
 from velodrome_leaderboard import links, markup
-from velodrome_leaderboard.data import Source
+from velodrome_leaderboard.data import ResultSource
 from velodrome_leaderboard.viewer import now, zone
 from velodrome_leaderboard.views import live
 
@@ -22,7 +22,7 @@ _SHOWN_OBJECTIVES = 4
 _RANKED_AT_MOST = 250
 
 
-def render(source: Source) -> None:
+def render(source: ResultSource) -> None:
     """The page of all boards."""
     boards = source.boards()
     live.watch(source.boards, boards)
@@ -53,7 +53,7 @@ def _empty() -> None:
     st.html(markup.note("This page shows results as soon as there are any."))
 
 
-def _card(source: Source, board: Board) -> markup.Card:
+def _card(source: ResultSource, board: Board) -> markup.Card:
     objectives = source.objectives(board.name)
     leaders = {objective.name: _leader(source, board, objective) for objective in objectives[:_SHOWN_OBJECTIVES]}
     if len(objectives) > _SHOWN_OBJECTIVES:
@@ -72,7 +72,7 @@ def board_facts(board: Board) -> list[markup.Part]:
     ]
 
 
-def _leader(source: Source, board: Board, objective: BoardObjective) -> markup.Cell:
+def _leader(source: ResultSource, board: Board, objective: BoardObjective) -> markup.Cell:
     key = str(objective.key)
     href = links.board(board.name, objective=objective.name)
     cohort = chosen_cohort(source.cohorts(board.name, key))
@@ -80,7 +80,7 @@ def _leader(source: Source, board: Board, objective: BoardObjective) -> markup.C
         return markup.Cell("no result yet", tone="quiet")
     if cohort.entries > _RANKED_AT_MOST:
         return markup.Cell(counted(cohort.entries, "entry", "entries"), href)
-    return leader(source.ranking(board.name, key, cohort), href)
+    return leader(source.objective(board.name, objective).ranking, href)
 
 
 def leader(ranking: ObjectiveRanking, href: str) -> markup.Cell:

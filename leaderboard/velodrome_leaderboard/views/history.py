@@ -12,14 +12,14 @@ from velodrome.text import line
 from velodrome.trends.timeline import Moment, Timeline
 from velodrome.units import column_scale
 from velodrome_leaderboard import links, markup, trend_chart
-from velodrome_leaderboard.data import Source
+from velodrome_leaderboard.data import ResultSource
 from velodrome_leaderboard.viewer import now, palette, zone
 from velodrome_leaderboard.views.trend import TREND_TONES, trend_words
 
 _ROWS = 25
 
 
-def render(source: Source) -> None:
+def render(source: ResultSource) -> None:
     """The page of the board, entry and objective that the URL names."""
     board, entry = st.query_params.get("board", ""), st.query_params.get("entry", "")
     name = st.query_params.get("objective", "")
@@ -66,7 +66,7 @@ _EXPLANATION = (
 )
 
 
-def _verdict(source: Source, found: Timeline, moment: Moment, name: str) -> None:
+def _verdict(source: ResultSource, found: Timeline, moment: Moment, name: str) -> None:
     """What is said of one job's values, as an alert where they are worse and nobody accepted it."""
     point = moment.point
     for one in source.verdicts(point.job_uid):
@@ -77,7 +77,7 @@ def _verdict(source: Source, found: Timeline, moment: Moment, name: str) -> None
                 st.html(markup.lines(("lead", [one.sentence])))
 
 
-def _at(source: Source, found: Timeline, at: int, name: str, labels: dict[str, str]) -> None:
+def _at(source: ResultSource, found: Timeline, at: int, name: str, labels: dict[str, str]) -> None:
     """The comparison of the job that was created at `at`, both runs as links: what an alert leads to."""
     moment = min(found.moments, key=lambda one: abs(one.point.at.timestamp() - at))
     if abs(moment.point.at.timestamp() - at) > 1:

@@ -9,10 +9,10 @@ import streamlit as st
 from velodrome.ranking.places import failed_text
 from velodrome.results.records import JobInfo
 from velodrome.store import EntryState, TrialSummary
-from velodrome.text import counted, line
+from velodrome.text import command, counted, line
 from velodrome.units import duration, quantity
 from velodrome_leaderboard import documents, links, markup
-from velodrome_leaderboard.data import Source
+from velodrome_leaderboard.data import ResultSource
 from velodrome_leaderboard.viewer import now, zone
 from velodrome_leaderboard.views import live
 from velodrome_leaderboard.views.board import job_state
@@ -22,7 +22,7 @@ _RUNS = 25
 _SYMBOLS: dict[str, tuple[str, markup.Tone]] = {"Succeeded": ("✓", "good"), "Failed": ("✕", "bad")}
 
 
-def render(source: Source) -> None:
+def render(source: ResultSource) -> None:
     """The page of the job, and the entry, that the URL names."""
     uid, entry = st.query_params.get("uid", ""), st.query_params.get("entry")
     job = source.job(uid)
@@ -58,7 +58,7 @@ def board_steps(job: JobInfo) -> list[tuple[str, str]]:
     return [("Leaderboards", links.HOME), (job.board, links.board(job.board))]
 
 
-def _whole(source: Source, job: JobInfo) -> None:
+def _whole(source: ResultSource, job: JobInfo) -> None:
     facts: list[markup.Part] = [
         f"{counted(len(job.entries), 'entry', 'entries')} × {counted(job.repeats, 'seed', 'seeds')}",
         job_state(job, source.counts(job.uid)),
@@ -74,7 +74,7 @@ def _whole(source: Source, job: JobInfo) -> None:
     _downloads(source, job)
 
 
-def _notices(source: Source, job: JobInfo) -> None:
+def _notices(source: ResultSource, job: JobInfo) -> None:
     counts = source.counts(job.uid)
     if counts.conflicts:
         places = sorted({record.result.index for record in source.conflicts(job.uid)})[:_RUNS]
@@ -90,7 +90,7 @@ def _notices(source: Source, job: JobInfo) -> None:
             )
 
 
-def _grid(source: Source, job: JobInfo) -> None:
+def _grid(source: ResultSource, job: JobInfo) -> None:
     """A row for each entry, a square for each repeat, in the order of the job."""
     each = max(1, _SQUARES // job.repeats)
     pages = -(-len(job.entries) // each)
@@ -143,7 +143,7 @@ def _again(job: JobInfo, entry: str | None) -> None:
     text = documents.job_yaml(job, entry)
     st.html(markup.note("Save this file and, on a machine that has Velodrome, run:"))
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.code(f"velodrome run {name}", language=None, width=520)
+        st.code(command("velodrome", "run", name), language=None, width=520)
         st.download_button(
             "Save the file", text, name, "application/yaml", icon=":material/download:", on_click="ignore"
         )
@@ -156,7 +156,7 @@ def _file_name(name: str, ending: str) -> str:
     return f"{re.sub(r'[^A-Za-z0-9._-]+', '_', name).lstrip('-.')[:100] or 'job'}.{ending}"
 
 
-def _downloads(source: Source, job: JobInfo) -> None:
+def _downloads(source: ResultSource, job: JobInfo) -> None:
     st.subheader("Take the results away", anchor=False)
     with st.container(horizontal=True):
         st.download_button(
@@ -179,7 +179,7 @@ def _downloads(source: Source, job: JobInfo) -> None:
     st.html(markup.note("JSON lines hold curves and environments too; ", back, " takes them back."))
 
 
-def _one_entry(source: Source, job: JobInfo, entry: str) -> None:
+def _one_entry(source: ResultSource, job: JobInfo, entry: str) -> None:
     state = source.entries(job.uid).get(entry)
     facts: list[markup.Part] = [f"entry of job {job.name}"]
     if state is not None:
@@ -191,7 +191,7 @@ def _one_entry(source: Source, job: JobInfo, entry: str) -> None:
     _again(job, entry)
 
 
-def _runs(source: Source, job: JobInfo, entry: str) -> None:
+def _runs(source: ResultSource, job: JobInfo, entry: str) -> None:
     pages = -(-job.repeats // _RUNS)
     page, bound = links.page_number(pages)
     objectives = source.objectives(job.board)

@@ -13,7 +13,7 @@ from velodrome.results.records import JobInfo, Progress
 from velodrome.store import Counts
 from velodrome.text import counted
 from velodrome_leaderboard import links, markup
-from velodrome_leaderboard.data import Source
+from velodrome_leaderboard.data import ResultSource
 from velodrome_leaderboard.viewer import now, zone
 
 _LOOK_SECONDS = 3.0
@@ -36,7 +36,7 @@ def watch(read: Callable[[], object], seen: object) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Running:
+class RunningJob:
     """A job that is not done: how far it is, and the trials that reported lately, the furthest first."""
 
     job: JobInfo
@@ -60,7 +60,7 @@ class Running:
         return min(1.0, (self.done + sum(trial.fraction for trial in self.trials)) / self.job.trials)
 
 
-def unfinished(source: Source, jobs: Sequence[JobInfo]) -> list[Running]:
+def unfinished(source: ResultSource, jobs: Sequence[JobInfo]) -> list[RunningJob]:
     """The jobs among these that still lack results."""
     found = []
     for job in jobs:
@@ -70,12 +70,12 @@ def unfinished(source: Source, jobs: Sequence[JobInfo]) -> list[Running]:
             fresh = [trial for trial in reported.values() if now() - trial.at < _SILENT and trial.phase != "Finished"]
             fresh.sort(key=lambda trial: (-trial.fraction, trial.index))
             last = max((trial.at for trial in reported.values()), default=None)
-            found.append(Running(job, counts, tuple(fresh), last))
+            found.append(RunningJob(job, counts, tuple(fresh), last))
     return found
 
 
 @st.fragment(run_every=_PROGRESS_SECONDS)
-def progress(source: Source, jobs: Sequence[JobInfo]) -> None:
+def progress(source: ResultSource, jobs: Sequence[JobInfo]) -> None:
     """The unfinished ones of these jobs, kept up to date."""
     try:
         for running in unfinished(source, jobs):
@@ -84,7 +84,7 @@ def progress(source: Source, jobs: Sequence[JobInfo]) -> None:
         st.rerun()
 
 
-def _show(running: Running) -> None:
+def _show(running: RunningJob) -> None:
     job = running.job
     parts: list[markup.Part] = [markup.Cell(job.name, links.job(job.uid)), markup.Cell(running.words, tone="busy")]
     with st.container(border=True):
@@ -101,7 +101,7 @@ def _show(running: Running) -> None:
         st.progress(running.share)
 
 
-def _table(running: Running) -> str:
+def _table(running: RunningJob) -> str:
     columns = [
         markup.Column("Trial"),
         markup.Column("Phase"),

@@ -7,42 +7,44 @@ from itertools import pairwise
 
 import streamlit as st
 
-from velodrome.board.cohorts import chosen_cohort, cohort_labels
-from velodrome.ranking.places import ObjectiveRanking, RankedRow, UnrankedRow, listed, summary
+from velodrome.board.cohorts import cohort_labels
+from velodrome.board.reading import ObjectiveReading
+from velodrome.ranking.places import ObjectiveRanking, RankedRow, listed
 from velodrome.results.conditions import differences
 from velodrome.results.objectives import BoardObjective
 from velodrome.store import Board, CohortSummary
 from velodrome.text import counted, line
 from velodrome.units import Scale, column_scale, quantity
 from velodrome_leaderboard import charts, links, markup
-from velodrome_leaderboard.data import Source
+from velodrome_leaderboard.data import ResultSource
 from velodrome_leaderboard.viewer import now, palette, zone
 from velodrome_leaderboard.views.trend import badge
 
 PAGE = 25
 
 
-def objective_tab(source: Source, board: Board, objective: BoardObjective) -> None:
+def objective_tab(source: ResultSource, board: Board, objective: BoardObjective) -> None:
     """The tab of an objective, in the cohort that the URL names."""
-    key = str(objective.key)
-    cohorts = source.cohorts(board.name, key)
-    cohort = chosen_cohort(cohorts, st.query_params.get("cohort"))
-    ranking = source.ranking(board.name, key, cohort)
+    reading = source.objective(board.name, objective, st.query_params.get("cohort"))
+    cohorts, cohort, ranking = reading.cohorts, reading.cohort, reading.ranking
     metric = objective.key.metric
     conditions = f"Measured under: {cohort.words}" if cohort is not None else "Nothing was measured yet."
     st.html(
         markup.lines(
-            ("lead", [summary(ranking)]),
-            ("meta", [markup.Cell(key, tone="code"), metric.description, f"{metric.direction} is better"]),
+            ("lead", [reading.summary]),
+            (
+                "meta",
+                [markup.Cell(str(objective.key), tone="code"), metric.description, f"{metric.direction} is better"],
+            ),
             ("note", [conditions]),
         )
     )
     if cohort is not None and len(cohorts) > 1:
         _other_cohorts(cohort, cohorts)
     if ranking.ranked:
-        _ranked(source, board.name, ranking, objective)
+        _ranked(source, board.name, reading)
     if ranking.unranked:
-        _unranked(source, ranking)
+        _unranked(ranking)
 
 
 def _other_cohorts(cohort: CohortSummary, cohorts: Sequence[CohortSummary]) -> None:
@@ -72,7 +74,8 @@ def _other_cohorts(cohort: CohortSummary, cohorts: Sequence[CohortSummary]) -> N
                     )
 
 
-def _ranked(source: Source, board: str, ranking: ObjectiveRanking, objective: BoardObjective) -> None:
+def _ranked(source: ResultSource, board: str, reading: ObjectiveReading) -> None:
+    ranking, objective = reading.ranking, reading.objective
     rows: Sequence[RankedRow] = ranking.ranked
     pages = 1
     if len(rows) > PAGE:
@@ -85,7 +88,7 @@ def _ranked(source: Source, board: str, ranking: ObjectiveRanking, objective: Bo
     scale = column_scale(ranking.unit, [row.interval for row in rows])
     left, right = st.columns([11, 9], gap="medium")
     with left:
-        st.html(_table(rows, scale, ranking, _badges(source, board, rows, objective)))
+        st.html(_table(rows, scale, ranking, _badges(source, board, rows, reading)))
         if pages > 1:
             st.pagination(pages, **bound)
     with right:
@@ -116,17 +119,22 @@ def _inverted(ranking: ObjectiveRanking) -> bool:
 
 
 def _badges(
-    source: Source, board: str, rows: Sequence[RankedRow], objective: BoardObjective
+    source: ResultSource, board: str, rows: Sequence[RankedRow], reading: ObjectiveReading
 ) -> Mapping[str, markup.Cell]:
-    """For each entry, how it compares with its baseline."""
-    key = str(objective.key)
-    found = {
-        (one.job_uid, one.entry): one
-        for uid in dict.fromkeys(row.job_uid for row in rows)
-        for one in source.verdicts(uid)
-        if one.metric_key == key
-    }
-    return {row.entry: badge(found.get((row.job_uid, row.entry)), board, row.entry, objective.name) for row in rows}
+    """For each entry, how it compares with its baseline: as it was kept with the reading, else as its job is judged."""
+    found = reading.verdicts
+    if found is None:
+        key = str(reading.objective.key)
+        judged = {
+            (one.job_uid, one.entry): one
+            for uid in dict.fromkeys(row.job_uid for row in rows)
+            for one in source.verdicts(uid)
+            if one.metric_key == key
+        }
+        places = [(row.job_uid, row.entry) for row in rows]
+        found = {entry: judged[uid, entry] for uid, entry in places if (uid, entry) in judged}
+    name = reading.objective.name
+    return {row.entry: badge(found.get(row.entry), board, row.entry, name) for row in rows}
 
 
 def _table(
@@ -169,7 +177,7 @@ def _rank_hint(row: RankedRow) -> str:
     return f"Can't be told apart from {listed(row.indistinguishable_from, most=6)}"
 
 
-def _unranked(source: Source, ranking: ObjectiveRanking) -> None:
+def _unranked(ranking: ObjectiveRanking) -> None:
     rows = ranking.unranked
     st.subheader(f"Not ranked ({len(rows)})", anchor=False)
     pages = -(-len(rows) // PAGE)
@@ -185,7 +193,7 @@ def _unranked(source: Source, ranking: ObjectiveRanking) -> None:
     cells = [
         [
             markup.Cell(row.entry, links.job(row.job_uid, row.entry)),
-            markup.Cell(_reason(source, row, str(ranking.key)), tone="bad" if row.why == "Failed" else ""),
+            markup.Cell(row.reason, tone="bad" if row.why in ("Failed", "SeedsDiffer") else ""),
             markup.Cell(quantity(ranking.unit, _mean(row.samples.values())) if row.samples else "", tone="quiet"),
             markup.Cell(f"{len(row.samples)} / {row.planned}"),
             markup.Cell(row.job_name, links.job(row.job_uid), tone="quiet"),
@@ -200,11 +208,3 @@ def _unranked(source: Source, ranking: ObjectiveRanking) -> None:
 def _mean(values: Collection[float]) -> float:
     """The mean of whatever values lie in a store: their sum may be more than a double holds."""
     return sum(value / len(values) for value in values)
-
-
-def _reason(source: Source, row: UnrankedRow, key: str) -> str:
-    """Why the entry is not ranked; where its finished trials lack the metric, what its runner said of that."""
-    job = source.job(row.job_uid) if row.why == "NotMeasured" else None
-    record = source.trial(job.uid, job.entries.index(row.entry)) if job is not None else None
-    told = record.result.unavailable.get(key) if record is not None else None
-    return row.reason if told is None else f"{key} was not measured: {told}"

@@ -13,7 +13,7 @@ from velodrome.results.records import EpochPoint, JobInfo, TrialRecord
 from velodrome.text import counted, line, lines
 from velodrome.units import duration, quantity
 from velodrome_leaderboard import charts, links, markup
-from velodrome_leaderboard.data import Source
+from velodrome_leaderboard.data import ResultSource
 from velodrome_leaderboard.viewer import now, palette, zone
 from velodrome_leaderboard.views import live
 from velodrome_leaderboard.views.job import board_steps, unknown_job
@@ -21,7 +21,7 @@ from velodrome_leaderboard.views.job import board_steps, unknown_job
 _CONFLICTS = 5
 
 
-def render(source: Source) -> None:
+def render(source: ResultSource) -> None:
     """The page of the trial that the URL names."""
     uid, wanted = st.query_params.get("job", ""), st.query_params.get("trial", "")
     job = source.job(uid)
@@ -48,7 +48,7 @@ def render(source: Source) -> None:
         _finished(source, job, record)
 
 
-def _unfinished(source: Source, job: JobInfo, index: int, title: str, steps: Sequence[tuple[str, str]]) -> None:
+def _unfinished(source: ResultSource, job: JobInfo, index: int, title: str, steps: Sequence[tuple[str, str]]) -> None:
     running = source.progress(job.uid).get(index)
     points = source.curves(job.uid, index)
     live.watch(lambda: (source.trial(job.uid, index), source.progress(job.uid).get(index)), (None, running))
@@ -62,7 +62,7 @@ def _unfinished(source: Source, job: JobInfo, index: int, title: str, steps: Seq
     _curves(points, None)
 
 
-def _finished(source: Source, job: JobInfo, record: TrialRecord) -> None:
+def _finished(source: ResultSource, job: JobInfo, record: TrialRecord) -> None:
     result = record.result
     conflicts = [found for found in source.conflicts(job.uid) if found.result.index == result.index]
     if conflicts:

@@ -6,20 +6,19 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from velodrome.board.cohorts import chosen_cohort
-from velodrome.ranking.places import ObjectiveRanking, TradeOff, listed, pareto
+from velodrome.ranking.places import TradeOff, listed, pareto
 from velodrome.results.objectives import BoardObjective
 from velodrome.store import Board
 from velodrome.text import line
 from velodrome.units import column_scale
 from velodrome_leaderboard import charts, links, markup
-from velodrome_leaderboard.data import Source
+from velodrome_leaderboard.data import ResultSource
 from velodrome_leaderboard.viewer import palette
 
 _PAGE = 25
 
 
-def trade_off_tab(source: Source, board: Board, objectives: Sequence[BoardObjective]) -> None:
+def trade_off_tab(source: ResultSource, board: Board, objectives: Sequence[BoardObjective]) -> None:
     """The tab of two or three objectives at once, those that the URL names."""
     by_name = {objective.name: objective for objective in objectives}
     chosen, bound = links.several("by", list(by_name), list(by_name)[:2])
@@ -27,7 +26,8 @@ def trade_off_tab(source: Source, board: Board, objectives: Sequence[BoardObject
     if not 2 <= len(chosen) <= 3:
         st.html(markup.note("Choose two or three objectives."))
         return
-    found = pareto([_newest_ranking(source, board, by_name[name]) for name in chosen])
+    cohort_id = st.query_params.get("cohort")
+    found = pareto([source.objective(board.name, by_name[name], cohort_id).ranking for name in chosen])
     if not found.points:
         st.html(markup.lines(("lead", ["No entry is ranked by each of these objectives yet."])))
         return
@@ -43,12 +43,6 @@ _FRONT_EXPLANATION = (
     "An entry is on the front when no other one is at least as good at all of these and better at one. The front is "
     "made of means: look at the intervals before you drop an entry that lies close to it."
 )
-
-
-def _newest_ranking(source: Source, board: Board, objective: BoardObjective) -> ObjectiveRanking:
-    key = str(objective.key)
-    cohort = chosen_cohort(source.cohorts(board.name, key), st.query_params.get("cohort"))
-    return source.ranking(board.name, key, cohort)
 
 
 def _front_words(found: TradeOff) -> str:

@@ -17,6 +17,8 @@ _UNKNOWN = {
     verdicts.INCOMPLETE: "incomplete",
     verdicts.BASELINE_MISSING: "no baseline",
     verdicts.AWAITING_CONFIRMATION: "to be confirmed",
+    verdicts.NO_OBJECTIVE: "no objective",
+    verdicts.TOO_LONG_AGO: "too long ago",
 }
 
 

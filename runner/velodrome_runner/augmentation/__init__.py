@@ -1,7 +1,7 @@
-"""Random changes of whole batches, on the device that the batch is on, different for every image. See `compose`.
+"""Random changes of whole batches, on the batch's device, different for every image. See `compose`.
 
-Each augmentation does what torchvision.transforms.v2 does with the same parameters, to float images from 0 to 1 (to
-8-bit images, TrivialAugment), before they are normalised. What comes into an image from outside is black: raw 0.
+Each augmentation does the same as torchvision.transforms.v2 with the same parameters. It works on float images from 0
+to 1 before the normalisation (TrivialAugment works on 8-bit images). Pixels from outside an image are black: raw 0.
 """
 
 from __future__ import annotations

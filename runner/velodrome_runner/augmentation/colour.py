@@ -1,4 +1,4 @@
-"""Augmentations that change colours: ColorJitter, and the blending that TrivialAugment shares."""
+"""Augmentations that change colours: ColorJitter, and the blending that TrivialAugment also uses."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Jitter(NamedTuple):
 
 @dataclass(frozen=True)
 class ColorJitter(Step):
-    """Brightness, contrast, saturation and hue changed by up to that much, in an order that each image has its own."""
+    """Changes brightness, contrast, saturation and hue by up to these amounts, in a random order for each image."""
 
     brightness: float = 0.0
     contrast: float = 0.0
@@ -85,7 +85,7 @@ def grey(images: torch.Tensor) -> torch.Tensor:
 
 
 def hue(images: torch.Tensor, turns: torch.Tensor) -> torch.Tensor:
-    """Turns the colour circle by that many turns (n, 1, 1, 1), for RGB images from 0 to 1.
+    """Rotates the colour circle by this many turns (n, 1, 1, 1), for RGB images from 0 to 1.
 
     The hexagonal model of A. R. Smith, "Color Gamut Transform Pairs", SIGGRAPH 1978, in the closed form of
     https://en.wikipedia.org/wiki/HSL_and_HSV#HSV_to_RGB_alternative.

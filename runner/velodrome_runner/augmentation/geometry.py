@@ -1,4 +1,4 @@
-"""Augmentations that move pixels: crop, flip, rotation, and erasing, which removes some."""
+"""Augmentations that move pixels (crop, flip, rotation), and erasing."""
 
 from __future__ import annotations
 
@@ -36,19 +36,19 @@ class RandomCrop(Step):
 
     def apply(self, images: torch.Tensor, parameters: Corner, black: torch.Tensor) -> torch.Tensor:
         padded = pad(images, self.padding, black)
-        # A view of every crop there is, of which one is copied for each image: no index for each pixel.
+        # A view of every possible crop. One of them is copied for each image, without an index for each pixel.
         windows = padded.unfold(2, self.size[0], 1).unfold(3, self.size[1], 1)
         top, left = (corner.to(images.device) for corner in parameters)
         return windows[torch.arange(len(images), device=images.device), :, top, left]
 
 
 def pad(images: torch.Tensor, padding: int, black: torch.Tensor) -> torch.Tensor:
-    """The images with that many black pixels on each side."""
+    """The images with this many black pixels on each side."""
     if padding == 0:
         return images
     count, channels, height, width = images.shape
     rows, columns = height + 2 * padding, width + 2 * padding
-    # Whole rows of black are written several times faster than black pixels of a few channels each.
+    # Writing whole black rows is several times faster than writing black pixels of a few channels each.
     padded = images.new_empty((count, rows, columns * channels))
     padded.copy_(black.expand(1, channels, 1, 1).flatten().repeat(columns))
     pixels = padded.view(count, rows, columns, channels).permute(0, 3, 1, 2)
@@ -66,7 +66,8 @@ class RandomHorizontalFlip(Step):
         return uniform(count, 0, 1, generator) < self.p
 
     def apply(self, images: torch.Tensor, parameters: torch.Tensor, black: torch.Tensor) -> torch.Tensor:  # noqa: ARG002
-        # Found where they were drawn, so that a GPU need not be waited for; only they are read and written again.
+        # Selected on the device that drew them, so that nothing waits for a GPU. Only these images are read and
+        # written.
         (members,) = torch.where(parameters)
         members = members.to(images.device)
         pixels = images.permute(0, 2, 3, 1)
@@ -76,7 +77,7 @@ class RandomHorizontalFlip(Step):
 
 @dataclass(frozen=True)
 class RandomRotation(Step):
-    """A rotation about the centre by up to `degrees` either way, to the nearest pixel."""
+    """A rotation about the centre by up to `degrees` in both directions, to the nearest pixel."""
 
     degrees: float = 15.0
 
@@ -88,17 +89,17 @@ class RandomRotation(Step):
 
 
 def rotation(degrees: torch.Tensor) -> torch.Tensor:
-    """For `move`: counter-clockwise by that many degrees, as it is seen on a screen; (n, 2, 3)."""
+    """For `move`: a rotation by this many degrees, counter-clockwise on a screen; (n, 2, 3)."""
     radians = torch.deg2rad(degrees)
     cos, sin, zero = radians.cos(), radians.sin(), torch.zeros_like(radians)
     return torch.stack((cos, -sin, zero, sin, cos, zero), dim=1).view(-1, 2, 3)
 
 
 def move(images: torch.Tensor, matrices: torch.Tensor, black: torch.Tensor) -> torch.Tensor:
-    """Each pixel is fetched from where its image's matrix (n, 2, 3) sends it, to the nearest pixel, black from outside.
+    """Takes each pixel from the place that its image's matrix (n, 2, 3) gives, to the nearest pixel; outside is black.
 
-    Coordinates are x and y in pixels from the image's centre. This is torchvision's affine grid, with a matrix for
-    each image; a fourth channel of ones tells what came from outside.
+    Coordinates are x and y in pixels from the image's centre. This is torchvision's affine grid, with a matrix for each
+    image. A fourth channel of ones shows which pixels are from outside.
     """
     count, _, height, width = images.shape
     device = images.device
@@ -116,7 +117,7 @@ def move(images: torch.Tensor, matrices: torch.Tensor, black: torch.Tensor) -> t
 
 
 class Box(NamedTuple):
-    """A rectangle in each image, in pixels: (n,) each; of no height where nothing is erased."""
+    """A rectangle in each image, in pixels: (n,) each. Its height is 0 if nothing is erased."""
 
     top: torch.Tensor
     left: torch.Tensor
@@ -126,10 +127,10 @@ class Box(NamedTuple):
 
 @dataclass(frozen=True)
 class RandomErasing(Step):
-    """With probability `p`, a rectangle made black, of a share `scale` of the area and an aspect ratio in `ratio`.
+    """Makes a rectangle black with probability `p`. Its share of the area is in `scale`, its aspect ratio in `ratio`.
 
-    As in torchvision, ten rectangles are tried; where none is smaller than the image both ways, nothing is erased.
-    Source: Z. Zhong et al., "Random Erasing Data Augmentation", AAAI 2020.
+    As in torchvision, ten rectangles are tried. If none is smaller than the image in both directions, nothing is
+    erased. Source: Z. Zhong et al., "Random Erasing Data Augmentation", AAAI 2020.
     """
 
     shape: Shape
@@ -146,7 +147,7 @@ class RandomErasing(Step):
         ratio = uniform(tries, math.log(self.ratio[0]), math.log(self.ratio[1]), generator).exp()
         height, width = (area * ratio).sqrt().round(), (area / ratio).sqrt().round()
         fits = ((height < rows) & (width < columns)).view(count, self._TRIES)
-        # argmax finds the first that fits, or 0, which does not.
+        # argmax finds the first that fits, or 0 if none fits.
         first = fits.to(torch.uint8).argmax(1, keepdim=True)
         chosen = uniform(count, 0, 1, generator) < self.p
         erased = fits.gather(1, first).squeeze(1) & chosen

@@ -18,7 +18,7 @@ from velodrome_runner.augmentation.trivial import TrivialAugment
 
 @dataclass(frozen=True)
 class Normalization:
-    """The affine map from values 0 to 1 to what a model sees: mean and deviation of each channel, (1, c, 1, 1)."""
+    """The affine map from values 0 to 1 to a model's input: mean and deviation of each channel, (1, c, 1, 1)."""
 
     mean: torch.Tensor
     deviation: torch.Tensor
@@ -35,7 +35,7 @@ class Normalization:
 
 @dataclass(frozen=True)
 class Pipeline:
-    """Augmentations in their order. `crops` are the sizes that crops leave, in order; `shape` is what comes out."""
+    """Augmentations in order. `crops` are the sizes after each crop, in order; `shape` is the shape of the output."""
 
     steps: tuple[Step, ...]
     normalization: Normalization
@@ -43,9 +43,10 @@ class Pipeline:
     crops: tuple[tuple[int, int], ...]
 
     def __call__(self, images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        """Augments normalised images (n, c, h, w); each step sees them as if they were not yet normalised.
+        """Augments normalised images (n, c, h, w). Each step gets them as if they were not yet normalised.
 
-        Steps that only move pixels work on normalised values as well, so only the others cost the way back and forth.
+        Steps that only move pixels also work on normalised values. So only the other steps need the conversion in both
+        directions.
         """
         normalization = self.normalization
         normalized = True
@@ -59,7 +60,7 @@ class Pipeline:
 
 
 def compose(augmentations: Sequence[Augmentation], shape: Shape, normalization: Normalization) -> Pipeline:
-    """The pipeline for images of that shape.
+    """The pipeline for images of this shape.
 
     Raises:
         ConfigurationError: an augmentation can't be applied to such images.

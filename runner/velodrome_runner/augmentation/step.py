@@ -1,4 +1,4 @@
-"""What every augmentation is: parameters drawn for each image, and their pure application to the batch."""
+"""The base of every augmentation: drawing parameters for each image, and applying them to the batch purely."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ Shape = tuple[int, int, int]
 
 
 class Step(ABC):
-    """One augmentation of images of one shape.
+    """One augmentation, for images of one shape.
 
-    Drawing and applying are apart, so that what is drawn can be given to torchvision's own function and compared.
+    Drawing and applying are separate, so that tests can pass the drawn parameters to torchvision's function and
+    compare.
     """
 
-    # Whether `apply` needs values from 0 to 1; else it only moves and blackens pixels, whatever their scale.
+    # Whether `apply` needs values from 0 to 1. Otherwise it only moves and blackens pixels, on any scale.
     needs_unit_range: ClassVar[bool] = False
 
     @abstractmethod
@@ -25,7 +26,7 @@ class Step(ABC):
 
     @abstractmethod
     def apply(self, images: torch.Tensor, parameters: Any, black: torch.Tensor) -> torch.Tensor:
-        """The changed images, new memory or not; `black` (1, c, 1, 1) is what raw 0 is in them."""
+        """The changed images, in new memory or not. `black` (1, c, 1, 1) is the value of raw 0 in them."""
 
     def __call__(self, images: torch.Tensor, black: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """Draws and applies."""
@@ -33,11 +34,11 @@ class Step(ABC):
 
 
 def uniform(count: int, low: float, high: float, generator: torch.Generator) -> torch.Tensor:
-    """That many doubles, uniform between low and high."""
+    """This many doubles, uniform between low and high."""
     unit = torch.rand(count, generator=generator, device=generator.device, dtype=torch.float64)
     return low + (high - low) * unit
 
 
 def column(values: torch.Tensor, like: torch.Tensor, dtype: torch.dtype | None = None) -> torch.Tensor:
-    """One value for each image, shaped (n, 1, 1, 1), on the device of the images and in their type or the given one."""
+    """One value for each image, of shape (n, 1, 1, 1), on the images' device, in their type or the given one."""
     return values.to(like.device, dtype or like.dtype).view(-1, 1, 1, 1)

@@ -1,4 +1,4 @@
-"""TrivialAugment: for each image one operation of a list, at a random strength.
+"""TrivialAugment: one operation of a list for each image, with a random strength.
 
 Source: S. G. Müller, F. Hutter, "TrivialAugment: Tuning-free Yet State-of-the-Art Data Augmentation", ICCV 2021, the
 variant "Wide", with torchvision's strengths and torchvision's 8-bit arithmetic.
@@ -31,7 +31,7 @@ OPERATIONS = (
     "AutoContrast",
     "Equalize",
 )
-# The largest strength of the operations whose strength has a sign.
+# The largest strength of the operations with a signed strength.
 _SIGNED = {
     "ShearX": 0.99,
     "ShearY": 0.99,
@@ -54,9 +54,9 @@ class Choice(NamedTuple):
 
 @dataclass(frozen=True)
 class TrivialAugment(Step):
-    """One operation of fourteen for each image, at one of `bins` strengths; values are rounded to 8 bits for it.
+    """One of fourteen operations for each image, with one of `bins` strengths. Values are rounded to 8 bits for it.
 
-    A grey image has no colour to change: there, as in torchvision, `Color` leaves it as it is.
+    A grey image has no colour: `Color` does not change it, as in torchvision.
     """
 
     bins: int = 31
@@ -94,7 +94,7 @@ def _magnitudes(name: str, bins: int) -> torch.Tensor:
 
 
 def change(name: str, images: torch.Tensor, magnitude: torch.Tensor) -> torch.Tensor:
-    """The 8-bit images (n, 1 or 3, h, w), each changed by that operation with its own magnitude (n,)."""
+    """The 8-bit images (n, 1 or 3, h, w), each changed by this operation with its own magnitude (n,)."""
     if name in ("ShearX", "ShearY", "TranslateX", "TranslateY", "Rotate"):
         matrices = _matrices(name, magnitude, images.shape[2], images.shape[3])
         return move(images.float(), matrices, torch.zeros((), device=images.device)).to(torch.uint8)
@@ -114,7 +114,7 @@ def change(name: str, images: torch.Tensor, magnitude: torch.Tensor) -> torch.Te
             return torch.where(images >= column(255 * magnitude, images, torch.float32), 255 - images, images)
     from torchvision.transforms.v2 import functional
 
-    # These two have no strength, so torchvision's own functions take whole batches.
+    # These two have no strength, so torchvision's functions can process whole batches.
     whole: torch.Tensor = functional.autocontrast(images) if name == "AutoContrast" else functional.equalize(images)
     return whole
 
@@ -122,17 +122,17 @@ def change(name: str, images: torch.Tensor, magnitude: torch.Tensor) -> torch.Te
 def _sharpness(images: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
     from torchvision.transforms.v2 import functional
 
-    # At factor 0 torchvision returns the blurred image itself; blending with it is what other factors mean. Written as
-    # a difference, as torchvision does, flat areas stay as they are: a blend's rounding would darken them by one.
+    # At factor 0 torchvision returns the blurred image; other factors blend with it. It is written as a difference, as
+    # in torchvision, so that flat areas stay as they are: a blend's rounding would darken them by one.
     sharp, blurred = images.float(), functional.adjust_sharpness(images, 0.0).float()
     mixed: torch.Tensor = sharp + (blurred - sharp) * (1 - factor).float()
     return mixed.clamp_(0, 255).to(torch.uint8)
 
 
 def _matrices(name: str, magnitude: torch.Tensor, height: int, width: int) -> torch.Tensor:
-    """For `move`: the inverse of the operation, since it says where a pixel comes from; (n, 2, 3).
+    """For `move`: the inverse of the operation, because it gives the origin of a pixel; (n, 2, 3).
 
-    Shears leave the image's upper left corner where it is, rotations its centre.
+    Shears fix the image's upper left corner, rotations its centre.
     """
     if name == "Rotate":
         return rotation(magnitude)

@@ -1,12 +1,12 @@
 """MNIST, FashionMNIST, CIFAR10 and CIFAR100 in torchvision's folder layout.
 
-The layout, the checksums, the download and the reading of CIFAR are torchvision's. Two things are done here because
-torchvision does not do them: each message says which file is at fault, and MNIST's files, which torchvision checks only
-while it downloads them, are checked on every reading.
+The layout, the checksums, the download and the reading of CIFAR are torchvision's. This module adds two things that
+torchvision lacks. Each message names the file with the problem. And MNIST's files are checked on every reading, whereas
+torchvision checks them only while it downloads them.
 
-CIFAR's files are pickles, and unpickling a file can run any program. They are only ever opened after their MD5 agreed
-with the one that torchvision publishes, so what is unpickled is the official file and nothing else: data of one's own
-in CIFAR's format are refused as corrupt.
+CIFAR's files are pickles, and unpickling a file can run any program. So a file is opened only after its MD5 agreed with
+the one that torchvision publishes. Only the official files are unpickled: your own data in CIFAR's format are refused
+as corrupt.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from velodrome_runner.data.samples import Raw, Split
 
 
 def read_files(name: str, root: Path, *, download: bool) -> Raw:
-    """Reads the data set of that name from `root`, the folder that torchvision calls so, downloading it if it may.
+    """Reads the data set of that name from `root` (torchvision's name for the folder). Downloads it if allowed.
 
     Raises:
         ConfigurationError: reason DatasetMissing or DatasetCorrupt; the message names the file and the fix.
@@ -98,11 +98,11 @@ class _Pickles:
                     "get it again, by spec.dataset.source.download: true for example",
                     "DatasetCorrupt",
                 )
-        # torchvision would take every checksum twice more, once for each split.
+        # torchvision would compute every checksum twice more, once for each split.
         checked = type(self.kind.__name__, (self.kind,), {"_check_integrity": lambda _: True})
         parts: list[Any] = [checked(self.root, train=train) for train in (True, False)]
         train, test = (
-            # torchvision hands out a view with channels last; behind it lie the images as they were stored.
+            # torchvision returns a view with channels last. The memory behind it has the images as they were stored.
             Split(torch.from_numpy(part.data.transpose(0, 3, 1, 2)), torch.tensor(part.targets, dtype=torch.int64))
             for part in parts
         )
@@ -115,7 +115,7 @@ def _idx_file(file: Path) -> Path | None:
 
 
 def _check(what: str, split: Split, raw: Raw) -> None:
-    """Refuses splits that are readable and make no sense."""
+    """Refuses splits that are readable but invalid."""
     problem = None
     if len(split.images) != len(split.labels):
         problem = f"it has {len(split.images)} images and {len(split.labels)} labels"
@@ -133,7 +133,7 @@ def _download(kind: Any, root: Path, layout: _Idx | _Pickles) -> None:
     try:
         root.mkdir(parents=True, exist_ok=True)
         with _alone(root):
-            if layout.missing():  # another trial may have finished meanwhile
+            if layout.missing():  # another trial may have finished the download meanwhile
                 kind(root, download=True)
     # URLError is an OSError; torchvision raises RuntimeError for a wrong MD5.
     except (OSError, RuntimeError, EOFError, HTTPException) as error:
@@ -146,7 +146,7 @@ def _download(kind: Any, root: Path, layout: _Idx | _Pickles) -> None:
 
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """Holds every other process that downloads to the folder back, so that none reads a half-written file."""
+    """Lets only one process download to the folder, so that no other reads a half-written file."""
     descriptor = os.open(folder / ".velodrome-download.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o644)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)

@@ -23,7 +23,7 @@ def read_idx(path: Path, *, dimensions: int) -> torch.Tensor:
     """The values of an IDX file of unsigned bytes, plain or (by its suffix .gz) compressed, as a uint8 tensor.
 
     Raises:
-        ConfigurationError: reason DatasetCorrupt: the file can't be read, is no such file, or is not whole.
+        ConfigurationError: reason DatasetCorrupt: the file can't be read, is not an IDX file, or is incomplete.
     """
     content = _content(path)
     header = 4 + 4 * dimensions
@@ -42,7 +42,7 @@ def read_idx(path: Path, *, dimensions: int) -> torch.Tensor:
 
 
 def _content(path: Path) -> bytearray:
-    """A bytearray, since torch wants memory that it could write to."""
+    """The content as a bytearray, because torch requires writable memory."""
     try:
         content = path.read_bytes()
         return bytearray(gzip.decompress(content) if path.suffix == ".gz" else content)

@@ -16,12 +16,12 @@ from velodrome_runner.data.samples import Raw, Split, Splits, content_digest
 def load(dataset: Dataset, *, folder: Path, seed: int) -> Splits:
     """Reads the data set, checks it, digests it, and takes the validation split out of the training split.
 
-    Files are looked for in the source's folder below `folder`. The validation split is stratified and drawn by `seed`;
-    the test split never depends on it (docs/decisions/0003-validation-split.md).
+    The files are in the source's folder below `folder`. The validation split is stratified and drawn by `seed`. The
+    test split never depends on the seed (docs/decisions/0003-validation-split.md).
 
     Raises:
         ConfigurationError: with reason DatasetMissing, DatasetCorrupt, DatasetDigestMismatch or DatasetTooSmall.
-        TrialFailed: with reason DatasetDownloadFailed, where a download was asked for and did not succeed.
+        TrialFailed: with reason DatasetDownloadFailed, if a requested download failed.
     """
     raw = read(dataset, folder)
     found = content_digest(raw)
@@ -45,7 +45,7 @@ def load(dataset: Dataset, *, folder: Path, seed: int) -> Splits:
 
 
 def read(dataset: Dataset, folder: Path) -> Raw:
-    """The data set as it was published, before any seed plays a part; raises as `load` does."""
+    """The data set as it was published, independent of any seed. Raises as `load` does."""
     if dataset.name == "digits":
         return read_digits()
     from velodrome_runner.data.files import read_files
@@ -58,10 +58,10 @@ def read(dataset: Dataset, folder: Path) -> Raw:
 
 
 def source_folder(source: Source, folder: Path) -> Path:
-    """Where a source's files are: below `folder`, but for a `path` that is absolute.
+    """The folder of a source's files: below `folder`, unless `path` is absolute.
 
     Raises:
-        ConfigurationError: the path leads out of the volume that it is a path in.
+        ConfigurationError: the path leads out of its volume.
     """
     claim = source.persistent_volume_claim
     if claim is None:
@@ -76,10 +76,10 @@ def source_folder(source: Source, folder: Path) -> Path:
 
 
 def split_validation(train: Split, fraction: float, seed: int) -> tuple[Split, Split]:
-    """The training split less a stratified share of it, and that share; both in their original order.
+    """The training split without a stratified share of it, and that share; both in their original order.
 
     Raises:
-        ConfigurationError: reason DatasetTooSmall, where a class has too few samples for that.
+        ConfigurationError: reason DatasetTooSmall, if a class has too few samples for that.
     """
     from sklearn.model_selection import train_test_split
 

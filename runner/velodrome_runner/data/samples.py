@@ -1,4 +1,4 @@
-"""What a data set is once it is read, and the digest of its content. Pure."""
+"""The content of a data set after reading, and its digest. Pure."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ class Split:
 
 @dataclass(frozen=True, slots=True)
 class Raw:
-    """A data set as it was published: its two splits, its classes in the order of the labels.
+    """A data set as it was published: its two splits, and its classes in the order of the labels.
 
-    `peak` is the raw value that stands for full intensity: 255 for 8-bit images, 16 for scikit-learn's digits.
+    `peak` is the raw value of full intensity: 255 for 8-bit images, 16 for scikit-learn's digits.
     """
 
     train: Split
@@ -47,7 +47,7 @@ class Raw:
 
 @dataclass(frozen=True, slots=True)
 class Splits:
-    """A data set ready for one trial: validation samples were taken out of the training split, not the test split."""
+    """A data set for one trial. Its validation samples come from the training split, and not from the test split."""
 
     train: Split
     validation: Split
@@ -57,11 +57,11 @@ class Splits:
 
 
 def content_digest(raw: Raw) -> str:
-    """`sha256:` and the SHA-256 of all samples and labels; the same wherever, whenever and however they are stored.
+    """`sha256:` and the SHA-256 of all samples and labels, which does not depend on how and where they are stored.
 
-    What is hashed, for the training split and then the test split: the name (`train` or `test`) in ASCII; n, channels,
-    height and width as little-endian 64-bit integers; the images as n x channels x height x width bytes in that order;
-    the labels as n little-endian 64-bit integers.
+    The hash covers these parts, first of the training split and then of the test split: the name (`train` or `test`) in
+    ASCII; n, channels, height and width as little-endian 64-bit integers; the images as n x channels x height x width
+    bytes in that order; the labels as n little-endian 64-bit integers.
     """
     hasher = hashlib.sha256()
     for name, split in (("train", raw.train), ("test", raw.test)):

@@ -1,4 +1,4 @@
-"""From a BenchmarkJob's `model` to a network that is known to fit the data."""
+"""Builds the network for a BenchmarkJob's `model`, and checks that it fits the data."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ _LARGEST = 65536
 
 
 def build(model: Model, *, shape: Shape, classes: int, dropout: float) -> nn.Module:
-    """A fresh network for images of `shape` (channels, height, width) with one output for each class.
+    """A new network for images of `shape` (channels, height, width) with one output for each class.
 
     Weights come from torch's global random generator: seed it first. The network is on the CPU, in training mode.
 
-    `dropout` goes to the model's parameter of that name where it has one: Velodrome's own models do, and a factory may.
-    In any other model, 0 leaves everything as its maker built it; more is given to all its Dropout layers, or, where it
-    has none, to one put before its last Linear layer.
+    `dropout` goes to the model's parameter of that name, if it has one: Velodrome's own models do, and a factory may.
+    In any other model, 0 changes nothing. A larger value is set in all its Dropout layers, or, if it has none, in a new
+    one before its last Linear layer.
 
     Raises:
-        ConfigurationError: there is no such model, it does not take these arguments (`ModelArguments`), its factory
+        ConfigurationError: there is no such model, it does not accept these arguments (`ModelArguments`), its factory
             raised (`ModelFactoryFailed`), it can't read such images (`ModelForwardFailed`), or its output does not have
             the shape (n, classes) (`ModelOutputShape`).
         TrialFailed: pretrained weights could not be downloaded (`WeightsDownloadFailed`).

@@ -1,4 +1,4 @@
-"""Whether a network reads such images and answers with one output for each class."""
+"""Checks that a network accepts the images and returns one output for each class."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from velodrome.errors import ConfigurationError
+from velodrome_runner.log import words
 
 _SAMPLES = 2
 
@@ -13,7 +14,7 @@ _SAMPLES = 2
 def check_output(network: nn.Module, name: str, shape: tuple[int, int, int], classes: int) -> None:
     """Sends two black images through the network in evaluation mode, and leaves it in training mode.
 
-    Neither the network's running statistics nor torch's random state change.
+    Changes neither the network's running statistics nor torch's random state.
 
     Raises:
         ConfigurationError: reason ModelForwardFailed or ModelOutputShape.
@@ -25,11 +26,12 @@ def check_output(network: nn.Module, name: str, shape: tuple[int, int, int], cla
             output = network(images)
     except (MemoryError, torch.OutOfMemoryError):
         raise
-    except Exception as error:  # whatever a person's model raises is its fault, and is told to that person
-        hint = ". Batches are in channels-last memory: use reshape where view fails" if "view" in str(error) else ""
+    except (Exception, SystemExit) as error:  # any exception of a model is the reason of its trial
+        said = words(error)
+        hint = ". Batches are in channels-last memory: use reshape where view fails" if "view" in said else ""
         batch = f"(n, {', '.join(map(str, shape))})"
         raise ConfigurationError(
-            f"{name} does not take batches of shape {batch}: {type(error).__name__}: {error}{hint}",
+            f"{name} does not take batches of shape {batch}: {type(error).__name__}: {said}{hint}",
             "ModelForwardFailed",
         ) from error
     network.train()

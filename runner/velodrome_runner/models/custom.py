@@ -1,4 +1,4 @@
-"""Models of one's own: `package.module:factory`."""
+"""Your own models: `package.module:factory`."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from torch import nn
 from velodrome.errors import ConfigurationError, VelodromeError
 from velodrome.spec import Model
 from velodrome.spec.wording import close_match
+from velodrome_runner.log import words
 
 _FROM_TRIAL = {
     "shape": "it comes from the data set",
@@ -25,7 +26,7 @@ def find(name: str) -> Callable[..., Any]:
     """The factory that `package.module:factory` names.
 
     Raises:
-        ConfigurationError: reason ModelNotFound, or ModelFactoryFailed where importing it raises.
+        ConfigurationError: reason ModelNotFound, or ModelFactoryFailed if importing it raises.
     """
     module_name, _, path = name.partition(":")
     found: Any = _imported(module_name, name)
@@ -47,7 +48,8 @@ def call(
 ) -> tuple[nn.Module, bool]:
     """The factory's network, and whether the factory took `dropout`.
 
-    The factory gets the model's args, and those of `shape`, `classes` and `dropout` that it has parameters for.
+    The factory gets the model's args. It also gets `shape`, `classes` and `dropout`, as far as it has parameters for
+    them.
 
     Raises:
         ConfigurationError: reason ModelArguments or ModelFactoryFailed.
@@ -65,24 +67,26 @@ def call(
         raise ConfigurationError(
             f"{model.name} does not take these args: {error} (args it takes: {own})", "ModelArguments"
         ) from error
-    except ValueError:  # a builtin that does not tell its signature: it will say so itself
+    except ValueError:  # a builtin without a signature: the call itself will raise if the arguments are wrong
         pass
     return run_factory(model.name, factory, {**model.args, **passed}), "dropout" in passed
 
 
 def run_factory(name: str, factory: Callable[..., Any], arguments: Mapping[str, Any]) -> nn.Module:
-    """What the factory makes of the arguments.
+    """The network that the factory makes from the arguments.
 
     Raises:
-        ConfigurationError: reason ModelFactoryFailed: it raised, or made something else than a network.
+        ConfigurationError: reason ModelFactoryFailed: it raised, or returned something else than a network.
     """
     try:
         network = factory(**arguments)
     except (MemoryError, torch.OutOfMemoryError, VelodromeError):
         raise
-    # Whatever a person's factory raises is told to that person; if it ended the process, no record would say why.
+    # Every exception of a factory goes into the trial's record. If it ended the process, no record would say why.
     except (Exception, SystemExit) as error:
-        raise ConfigurationError(f"{name} raised {type(error).__name__}: {error}", "ModelFactoryFailed") from error
+        raise ConfigurationError(
+            f"{name} raised {type(error).__name__}: {words(error)}", "ModelFactoryFailed"
+        ) from error
     if not isinstance(network, nn.Module):
         raise ConfigurationError(
             f"{name} returned {type(network).__name__} instead of a torch.nn.Module", "ModelFactoryFailed"
@@ -111,7 +115,7 @@ def _imported(module: str, name: str) -> Any:
         ) from error
     except (MemoryError, torch.OutOfMemoryError):
         raise
-    except (Exception, SystemExit) as error:  # importing runs a person's code, which may raise anything
+    except (Exception, SystemExit) as error:  # importing runs the user's code, which may raise anything
         raise ConfigurationError(
-            f"{name}: importing {module} raised {type(error).__name__}: {error}", "ModelFactoryFailed"
+            f"{name}: importing {module} raised {type(error).__name__}: {words(error)}", "ModelFactoryFailed"
         ) from error

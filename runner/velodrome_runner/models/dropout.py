@@ -1,4 +1,4 @@
-"""Dropout for models that have no parameter for it."""
+"""Dropout for models without a parameter for it."""
 
 from __future__ import annotations
 
@@ -8,17 +8,18 @@ from velodrome.errors import ConfigurationError
 
 
 def set_dropout(network: nn.Module, dropout: float, name: str) -> None:
-    """Gives all Dropout layers that probability; where there are none, puts one before the last Linear layer.
+    """Sets this probability in all Dropout layers. If there are none, puts one before the last Linear layer.
 
     Raises:
-        ConfigurationError: the network has neither.
+        ConfigurationError: the network has no Dropout and no Linear layer.
     """
     layers = [module for module in network.modules() if isinstance(module, nn.Dropout)]
     for layer in layers:
         layer.p = dropout
     if layers:
         return
-    # Attention keeps a Linear of its own kind and reads its weights past its forward: only plain ones can be wrapped.
+    # Attention has a special Linear and uses its weights without calling it. So only plain Linear layers can be
+    # wrapped.
     linear = [(path, module) for path, module in network.named_modules() if type(module) is nn.Linear]
     if not linear or linear[-1][0] == "":
         raise ConfigurationError(

@@ -1,7 +1,7 @@
 """Velodrome's own models: a multilayer perceptron, a small CNN, ResNet-9, and recurrent networks over an image's rows.
 
-Each takes the shape of an image, the number of classes, the dropout, and the arguments that
-`velodrome.vocabulary.MODEL_ARGS` lists for it.
+Each accepts the shape of an image, the number of classes, the dropout, and its arguments in
+`velodrome.vocabulary.MODEL_ARGS`.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ def mlp(shape: Shape, classes: int, dropout: float, hidden: int = 256, layers: i
 
 
 def cnn(shape: Shape, classes: int, dropout: float, width: int = 32) -> nn.Module:
-    """Three convolutions of width, 2 and 4 times width, each halving the image; then the mean over what is left."""
+    """Three convolutions with 1, 2 and 4 times `width` channels, each halving the image; then a mean over the rest."""
     sizes = [shape[0], width, 2 * width, 4 * width]
     body: list[nn.Module] = []
     for before, after in pairwise(sizes):
-        # Rounding up keeps a pixel of an image that is smaller than three halvings.
+        # Rounding up keeps at least one pixel of an image that is too small for three halvings.
         body += [_convolution(before, after), nn.MaxPool2d(2, ceil_mode=True)]
     return nn.Sequential(
         *body, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(dropout), nn.Linear(4 * width, classes)
@@ -66,7 +66,7 @@ def resnet9(shape: Shape, classes: int, dropout: float, width: int = 64) -> nn.M
     """ResNet-9: eight convolutions and a linear layer, its outputs times 0.125.
 
     Source: D. Page, "How to train your ResNet" (2018), the network of the fast DAWNBench entries. Its last pooling is
-    written as a maximum over the whole image, which on 32x32 is the same and works for every size.
+    written as a maximum over the whole image, which is the same for 32x32 and works for every size.
     """
     return nn.Sequential(
         _convolution(shape[0], width),
@@ -87,7 +87,7 @@ def resnet9(shape: Shape, classes: int, dropout: float, width: int = 64) -> nn.M
 
 
 class _OverRows(nn.Module):
-    """An image as a sequence: each row, all channels of it, is one step."""
+    """An image as a sequence: each row, with all channels, is one step."""
 
     def __init__(self, network: nn.LSTM | nn.GRU, dropout: float, classes: int) -> None:
         super().__init__()
@@ -100,7 +100,7 @@ class _OverRows(nn.Module):
         rows = images.permute(0, 2, 1, 3).flatten(2)
         _, state = self.network(rows)
         hidden = state[0] if isinstance(state, tuple) else state
-        # The last layer's state after its last row: the bottom one, and for the way back the top one.
+        # The last layer's state after its last row: the bottom row, and for the backward direction the top row.
         last = hidden[-self.directions :].transpose(0, 1).flatten(1)
         output: torch.Tensor = self.head(self.dropout(last))
         return output
@@ -129,7 +129,7 @@ def _recurrent(
         hidden,
         layers,
         batch_first=True,
-        # torch warns of a dropout between layers where there is one layer.
+        # torch warns about dropout between layers if there is only one layer.
         dropout=dropout if layers > 1 else 0.0,
         bidirectional=both,
     )

@@ -12,16 +12,17 @@ from velodrome.spec.wording import suggestion
 from velodrome_runner import weights
 from velodrome_runner.models.custom import run_factory
 
-# Both would return a tuple in training mode, for losses at heads that Velodrome's one loss has no place for.
+# Both would return a tuple in training mode, for losses at several heads. Velodrome uses one loss.
 _OWN_DEFAULTS = {name: {"aux_logits": False, "init_weights": True} for name in ("googlenet", "inception_v3")}
 
 
 def build_torchvision(name: str, args: dict[str, Any], shape: tuple[int, int, int], classes: int) -> nn.Module:
-    """`torchvision/NAME` with its head for that many classes, for RGB images or for grey ones.
+    """`torchvision/NAME` with a head for this many classes, for RGB or grey images.
 
-    `args` go to torchvision's builder, but for `weights`: a name such as DEFAULT or IMAGENET1K_V1, or the path of a
-    state dict. A head that was trained for another number of classes starts afresh. For grey images the first
-    convolution's weights are summed over the colours: it answers to a grey image as it would to the same in RGB.
+    `args` go to torchvision's builder, except `weights`: a name such as DEFAULT or IMAGENET1K_V1, or the path of a
+    state dict. A head that was trained for another number of classes gets new weights. For grey images, the first
+    convolution's weights are summed over the colours: so its output for a grey image is the same as for that image in
+    RGB.
 
     Raises:
         ConfigurationError: reason ModelNotFound, ModelArguments, ModelFactoryFailed or WeightsRefused.

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 import yaml
@@ -54,7 +55,8 @@ def made(store: Store) -> Race:
     document = {**plain.info.document, "spec": spec}
     info = plain.info.model_copy(update={"name": HOSTILE, "entries": tuple(names.values()), "document": document})
     made = Race(plain.plan, info, plain.riders)
-    store.register(info)
+    with patch("velodrome.store.encoding.check_names"):  # as a store that let it in has it
+        store.register(info)
     records = [
         made.record(trial, ("LossNotFinite", HOSTILE) if trial.entry == "middle" and trial.repeat % 2 else None)
         for trial in made.trials

@@ -14,8 +14,10 @@ from datetime import UTC, datetime
 from velodrome.store import Store
 from velodrome.store.edge import connect
 from velodrome_operator.endpoint import endpoint
-from velodrome_operator.exporter import ROUND_SECONDS, Exporter, Told
-from velodrome_operator.families import Exposed, OperatorFacts
+from velodrome_operator.exporter import ROUND_SECONDS, Exporter
+from velodrome_operator.families import Exposed
+from velodrome_operator.operator_facts import OperatorFacts
+from velodrome_operator.page import RaceReport
 
 LIMIT = 20_000
 
@@ -31,7 +33,7 @@ async def serve(redis_url: str, port: int) -> None:
             swept_at=now, judged_at=exporter.judged_at,
         )  # fmt: skip
 
-    exporter = Exporter(Store(connect(redis_url)), Told, facts, lambda _board, _marks: None, LIMIT)
+    exporter = Exporter(Store(connect(redis_url)), RaceReport, facts, lambda _board, _marks: None, LIMIT)
     async with endpoint("127.0.0.1", port, healthz=dict, readyz=dict, scrape=exporter.scrape):
         while True:
             answered = await exporter.round()

@@ -11,7 +11,7 @@ from velodrome.cli.cluster.kubectl import BENCHMARKJOBS, Kubectl
 from velodrome.errors import ClusterError
 from velodrome.keys import VERSION
 from velodrome.machine.checks import Check
-from velodrome.text import counted
+from velodrome.text import command, counted
 
 _INSTALL = "install Velodrome: deploy/README.md"
 # What a person needs to race, beside reading.
@@ -152,7 +152,7 @@ def restricted(at: Installation) -> Check:
     found = at.kubectl.json("get", "namespace", at.namespace)
     level = found["metadata"].get("labels", {}).get("pod-security.kubernetes.io/enforce")
     if level != "restricted":
-        fix = f"kubectl label namespace {at.namespace} pod-security.kubernetes.io/enforce=restricted"
+        fix = command("kubectl", "label", "namespace", at.namespace, "pod-security.kubernetes.io/enforce=restricted")
         return Check("pod security", "warning", f"{at.namespace} enforces {level or 'nothing'}", fix)
     return Check("pod security", "ok", f"{at.namespace} enforces restricted")
 

@@ -11,7 +11,7 @@ from velodrome.cli.console import complain, say, write_json
 from velodrome.cli.exit_codes import BAD_INPUT, ENDED_OTHERWISE, TIMED_OUT
 from velodrome.cli.options import Json
 from velodrome.errors import ClusterError
-from velodrome.text import indented, line
+from velodrome.text import command, indented, line
 
 if TYPE_CHECKING:
     from velodrome.cli.cluster.kubectl import Kubectl
@@ -129,7 +129,8 @@ def logs(
     found = report.chosen(report.attempts(plan, pods), entry, repeat)
     found = [attempt for attempt in found if attempt.phase != "Pending"]
     if not found:
-        say(f"No pod of {name}{f'/{trial}' if trial else ''} has begun or is still there: velodrome status {name}")
+        look = command("velodrome", "status", name)
+        say(f"No pod of {name}{f'/{trial}' if trial else ''} has begun or is still there: {look}")
         raise typer.Exit(BAD_INPUT)
     for attempt in found[-1:] if follow else found:
         who = f"{attempt.trial.entry}/{attempt.trial.repeat}"

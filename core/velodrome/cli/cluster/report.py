@@ -100,7 +100,7 @@ def _value(name: str, key: MetricKey, entry: str, item: Raw, *, leads: bool) -> 
 
 
 @dataclass(frozen=True, slots=True)
-class Attempt:
+class TrialPod:
     """A pod, and the trial that it runs."""
 
     pod: str
@@ -110,7 +110,7 @@ class Attempt:
     created: str
 
 
-def attempts(plan: Plan, pods: Sequence[Raw]) -> list[Attempt]:
+def attempts(plan: Plan, pods: Sequence[Raw]) -> list[TrialPod]:
     """The pods of a race by the trial that each runs, the newest of a trial last."""
     found = []
     for pod in pods:
@@ -125,11 +125,11 @@ def attempts(plan: Plan, pods: Sequence[Raw]) -> list[Attempt]:
         indexes = plan.indexes(entries or range(len(plan.configs)), taken_over)
         trial = plan.trial(indexes[int(index) // nodes])
         phase = pod.get("status", {}).get("phase", "Pending")
-        found.append(Attempt(metadata["name"], trial, int(index) % nodes, phase, metadata["creationTimestamp"]))
+        found.append(TrialPod(metadata["name"], trial, int(index) % nodes, phase, metadata["creationTimestamp"]))
     return sorted(found, key=lambda attempt: (attempt.trial.index, attempt.rank, attempt.created))
 
 
-def chosen(found: Sequence[Attempt], entry: str | None, repeat: int | None) -> list[Attempt]:
+def chosen(found: Sequence[TrialPod], entry: str | None, repeat: int | None) -> list[TrialPod]:
     """The attempts at an entry's trials, or at one of them; all where neither is named."""
     return [
         attempt for attempt in found if entry in (None, attempt.trial.entry) and repeat in (None, attempt.trial.repeat)

@@ -1,6 +1,7 @@
 """The client of the runner's warm starter: a process that has imported everything and forks a child for each trial.
 
-A `Starter` is one such process; a `Keeper` starts it when a trial first wants it, and anew when it died, within bounds.
+A `StarterProcess` is one such process. A `Starter` starts it when a trial first wants it, and again, within bounds,
+when it died.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ class Exited:
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class StartRefused:
     """It could not start a trial's process: the machine is at fault, and `message` says how."""
 
     id: str
@@ -65,10 +66,10 @@ class Gone:
     returncode: int
 
 
-Event = Ready | Started | Exited | Refused | Gone
+Event = Ready | Started | Exited | StartRefused | Gone
 
 
-class Starter:
+class StarterProcess:
     """One starter process. Make it in the main thread: it ends with the thread that made it.
 
     It has a session of its own, so that Ctrl-C in the terminal reaches this process alone, which then decides.
@@ -161,21 +162,21 @@ def parse_event(line: bytes) -> Event | None:
                 code, by = words.get("code"), words.get("signal")
                 return Exited(str(words["id"]), None if code is None else int(code), None if by is None else int(by))
             case "refused":
-                return Refused(str(words["id"]), str(words["message"]))
+                return StartRefused(str(words["id"]), str(words["message"]))
             case _:
                 return None
     except (ValueError, KeyError, TypeError):
         return None
 
 
-class Keeper:
+class Starter:
     """The starter of one race, whichever process it is at the moment."""
 
     def __init__(self, command: Sequence[str], environ: Mapping[str, str], log: Path) -> None:
         self._command = command
         self._environ = environ
         self._log = log
-        self._starter: Starter | None = None
+        self._starter: StarterProcess | None = None
         self._ready = False
         self._ready_by = float("inf")
         self._deaths = 0
@@ -190,7 +191,7 @@ class Keeper:
         if self._fatal is not None:
             raise self._fatal
         if self._starter is None:
-            self._starter = Starter(self._command, self._environ, self._log)
+            self._starter = StarterProcess(self._command, self._environ, self._log)
             self._ready_by = time.monotonic() + READY_SECONDS
         if not self._ready and time.monotonic() > self._ready_by:
             raise LocalError(f"the runner is not ready after {READY_SECONDS:g} s:\n{self._starter.last_words()}")
@@ -233,7 +234,7 @@ class Keeper:
             self._starter.close(grace_seconds)
             self._starter = None
 
-    def _lose(self, starter: Starter, gone: Gone) -> None:
+    def _lose(self, starter: StarterProcess, gone: Gone) -> None:
         starter.close(0)
         # It ended by itself before it was ready: the next one would do the same.
         hopeless = not self._ready and gone.returncode >= 0

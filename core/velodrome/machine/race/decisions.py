@@ -18,7 +18,7 @@ _CRASHES = {signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
+class ProcessFailure:
     """Why a trial that left no result is recorded as failed."""
 
     reason: str
@@ -30,29 +30,31 @@ def is_interruption(exited: Exited) -> bool:
     return exited.code == keys.EXIT_INTERRUPTED or exited.signal == signal.SIGTERM
 
 
-def failure_of(exited: Exited) -> Failure:
+def failure_of(exited: Exited) -> ProcessFailure:
     """What to record of a process that is gone and left no result."""
     if exited.signal is not None:
         name = signal_name(exited.signal)
         if exited.signal in _CRASHES:
-            return Failure("RunnerCrashed", f"the trial's process crashed with {name}")
+            return ProcessFailure("RunnerCrashed", f"the trial's process crashed with {name}")
         hint = ": out of memory (the kernel's log tells), or kill -9" if exited.signal == signal.SIGKILL else ""
-        return Failure("RunnerKilled", f"the trial's process was ended from outside by {name}{hint}")
+        return ProcessFailure("RunnerKilled", f"the trial's process was ended from outside by {name}{hint}")
     if exited.code in (keys.EXIT_OK, keys.EXIT_UNDELIVERED):
-        return Failure("MetricsUnavailable", f"the trial's process ended with code {exited.code} and left no result")
-    return Failure("RunnerCrashed", f"the trial's process ended with code {exited.code} and left no result")
+        return ProcessFailure(
+            "MetricsUnavailable", f"the trial's process ended with code {exited.code} and left no result"
+        )
+    return ProcessFailure("RunnerCrashed", f"the trial's process ended with code {exited.code} and left no result")
 
 
-def too_long(deadline_seconds: int) -> Failure:
+def too_long(deadline_seconds: int) -> ProcessFailure:
     """What to record of a trial that was ended for running too long."""
-    return Failure(
+    return ProcessFailure(
         "TrialDeadlineExceeded", f"the trial ran longer than execution.trialDeadlineSeconds ({deadline_seconds} s)"
     )
 
 
-def refused(rejection: Rejection) -> Failure:
+def refused(rejection: Rejection) -> ProcessFailure:
     """What to record of a trial whose result is none, such as one with an accuracy above 1."""
-    return Failure(rejection.reason, f"the result was rejected: {rejection.message}")
+    return ProcessFailure(rejection.reason, f"the result was rejected: {rejection.message}")
 
 
 def to_run(plan: Plan, standing: Mapping[int, TrialSummary], *, retry_failed: bool) -> list[int]:

@@ -9,16 +9,17 @@ from velodrome.collector import Collector
 from velodrome.errors import LocalError
 from velodrome.machine.race.attempts import Attempt, Attempts, read_spool
 from velodrome.machine.race.connection import Connection
-from velodrome.machine.race.decisions import Failure, refused
+from velodrome.machine.race.decisions import ProcessFailure, refused
 from velodrome.machine.race.events import Note, Watch
 from velodrome.plan import Plan, Trial
-from velodrome.results.records import Progress, ResultReport, TrialRecord, TrialResult, utc
-from velodrome.store import Store, TrialSummary, Verdict
+from velodrome.results.records import Progress, ResultReport, TrialRecord, utc
+from velodrome.results.registration import failed_result
+from velodrome.store import Acceptance, Store, TrialSummary
 
-Accepted = tuple[TrialRecord, Verdict]
+Accepted = tuple[TrialRecord, Acceptance]
 
 
-class Intake:
+class Delivery:
     """Everything that one race hears.
 
     `heard` is the record of each attempt that has reported its result, `refused` why that of others is none.
@@ -40,7 +41,7 @@ class Intake:
         self._watch = watch
         self._clock = clock
         self.heard: dict[str, TrialRecord] = {}
-        self.refused: dict[str, Failure] = {}
+        self.refused: dict[str, ProcessFailure] = {}
 
     def collect(self) -> tuple[list[Accepted], list[Progress]]:
         """Takes all that the inbox holds."""
@@ -69,22 +70,17 @@ class Intake:
             self._append(report)
             path.unlink(missing_ok=True)
 
-    def record(self, trial: Trial, attempt: Attempt, failure: Failure) -> None:
+    def record(self, trial: Trial, attempt: Attempt, failure: ProcessFailure) -> None:
         """Reports a failure that the trial's own process could not, by the way that every result takes."""
-        result = TrialResult(
-            job_uid=self._uid,
-            index=trial.index,
-            entry=trial.entry,
-            repeat=trial.repeat,
-            seed=trial.seed,
-            trial_id=trial.id,
-            attempt=attempt.name,
-            outcome="Failed",
-            reason=failure.reason,
-            message=failure.message,
+        result = failed_result(
+            self._uid,
+            trial,
+            attempt.name,
+            failure.reason,
+            failure.message,
+            utc(attempt.began),
+            utc(self._clock()),
             log_tail=attempt.log_tail(),
-            started_at=utc(attempt.began),
-            finished_at=utc(self._clock()),
         )
         self._append(ResultReport(result=result))
 

@@ -19,15 +19,15 @@ from velodrome.errors import LocalError
 from velodrome.kernel import host
 from velodrome.machine.home import Home
 from velodrome.machine.processes.lock import Track
-from velodrome.machine.processes.starter import Event, Exited, Gone, Keeper, Refused, Started
+from velodrome.machine.processes.starter import Event, Exited, Gone, Started, Starter, StartRefused
 from velodrome.machine.processes.stop import Stop
 from velodrome.machine.race import decisions, events
 from velodrome.machine.race.attempts import Attempt, Attempts
 from velodrome.machine.race.connection import Connection, Stopped
-from velodrome.machine.race.delivery import Intake
-from velodrome.machine.race.ledger import Standing
-from velodrome.machine.race.live_metrics import Gateway
-from velodrome.machine.race.running import GRACE_SECONDS, Running
+from velodrome.machine.race.delivery import Delivery
+from velodrome.machine.race.ledger import Ledger
+from velodrome.machine.race.live_metrics import LiveMetrics
+from velodrome.machine.race.running import GRACE_SECONDS, RunningTrial
 from velodrome.monitoring.pushgateway import TrialKey
 from velodrome.plan import Plan
 
@@ -41,7 +41,7 @@ Halt = Literal["interrupted", "maxFailed"]
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class RaceSettings:
     """How to run: `parallel` trials at once, each with `cpus` threads, data sets below `data`; `starter` is the
     command of the runner's warm starter, `pushgateway` the URL that live metrics are pushed to.
     """
@@ -74,7 +74,7 @@ class Executor:
         uid: str,
         home: Home,
         connection: Connection,
-        settings: Settings,
+        settings: RaceSettings,
         watch: events.Watch,
         stop: Stop,
         clock: Callable[[], float] = time.time,
@@ -88,13 +88,13 @@ class Executor:
         self._stop = stop
         self._clock = clock
         self._attempts = Attempts(home.make(self._folder / "attempts"), host(), settings.parallel)
-        self._intake = Intake(plan, uid, connection, self._attempts, watch, clock)
-        self._standing = Standing(plan, retry_failed=settings.retry_failed)
+        self._delivery = Delivery(plan, uid, connection, self._attempts, watch, clock)
+        self._ledger = Ledger(plan, retry_failed=settings.retry_failed)
         self._track = Track(home, f"{plan.job.metadata.name} (process {os.getpid()})")
-        self._running: dict[str, Running] = {}
-        self._keeper = Keeper(settings.starter, _environ(settings), self._folder / "starter.log")
+        self._running: dict[str, RunningTrial] = {}
+        self._starter = Starter(settings.starter, _environ(settings), self._folder / "starter.log")
         job = plan.job
-        self._gateway = Gateway(settings.pushgateway, job.namespace, job.metadata.name, self._shown)
+        self._live_metrics = LiveMetrics(settings.pushgateway, job.namespace, job.metadata.name, self._shown)
         self._halt: Halt | None = None
         self._outages = 0
         self._waiting = False
@@ -108,11 +108,11 @@ class Executor:
         """
         try:
             self._recover()
-            self._gateway.look()
-            while self._running or (self._standing.pending and self._halt is None):
+            self._live_metrics.look()
+            while self._running or (self._ledger.pending and self._halt is None):
                 self._heed_stop()
                 self._start_trials()
-                for event in self._keeper.events(TICK_SECONDS):
+                for event in self._starter.events(TICK_SECONDS):
                     self._handle(event)
                 self._collect()
                 for running in self._running.values():
@@ -122,21 +122,21 @@ class Executor:
             self._halt = "interrupted"
         finally:
             self._track.leave()
-            self._keeper.close(0.0 if self._stop.urgent else GRACE_SECONDS)
+            self._starter.close(0.0 if self._stop.urgent else GRACE_SECONDS)
             self._running.clear()
-            self._gateway.close()
-        if self._gateway.problem is not None:
-            self._watch(events.Note(f"{self._gateway.problem}; live metrics of this race may be left there"))
-        counts = Counter(self._standing.outcomes.values())
+            self._live_metrics.close()
+        if self._live_metrics.problem is not None:
+            self._watch(events.Note(f"{self._live_metrics.problem}; live metrics of this race may be left there"))
+        counts = Counter(self._ledger.outcomes.values())
         missing = len(self._plan) - counts.total()
         return Finish(self._uid, counts["Succeeded"], counts["Failed"], missing, self._halt)
 
     def _recover(self) -> None:
         """Takes what earlier executors left in the inbox and in the spool."""
-        self._intake.deliver(self._attempts.spooled())
-        self._intake.collect()
+        self._delivery.deliver(self._attempts.spooled())
+        self._delivery.collect()
         self._refresh()
-        pending = tuple(self._standing.pending)
+        pending = tuple(self._ledger.pending)
         self._watch(events.Opened(self._uid, self._plan, pending, self._settings.parallel, self._settings.cpus))
         self._judge_failures()
 
@@ -144,18 +144,18 @@ class Executor:
         """Asks the store where the race stands."""
         self._outages = self._connection.outages
         running = {running.trial.index for running in self._running.values()}
-        self._standing.update(self._intake.summaries(), running)
-        self._attempts.discard_all(self._standing.succeeded() - running)
+        self._ledger.update(self._delivery.summaries(), running)
+        self._attempts.discard_all(self._ledger.succeeded() - running)
 
     def _heed_stop(self) -> None:
         if self._stop.requested and self._halt is None:
             self._watch(events.Waiting("stopping; Ctrl-C again kills what runs"))
             self._halt_race("interrupted")
         if self._stop.urgent:
-            self._keeper.kill()
+            self._starter.kill()
 
     def _judge_failures(self) -> None:
-        if self._halt is None and self._standing.failed_too_often():
+        if self._halt is None and self._ledger.failed_too_often():
             self._halt_race("maxFailed")
 
     def _halt_race(self, why: Halt) -> None:
@@ -166,24 +166,24 @@ class Executor:
     # Starting
 
     def _start_trials(self) -> None:
-        if self._halt or not self._standing.pending or len(self._running) >= self._settings.parallel:
+        if self._halt or not self._ledger.pending or len(self._running) >= self._settings.parallel:
             return
         if self._running and self._track.wanted():
             return  # another race waits: this one lets its trials end, then gives way
         if not self._track.try_enter():
             self._say_waiting(f"{self._track.occupant()} has the track: trials of different races take turns")
             return
-        if not self._keeper.ready():
+        if not self._starter.ready():
             self._say_waiting("the runner is warming up (importing torch takes some seconds)")
             return
         self._say_resumed()
-        while self._standing.pending and len(self._running) < self._settings.parallel:
-            self._launch(self._standing.take())
+        while self._ledger.pending and len(self._running) < self._settings.parallel:
+            self._launch(self._ledger.take())
 
     def _launch(self, index: int) -> None:
         attempt = self._attempts.begin(index, self._clock())
-        self._running[attempt.name] = Running(self._plan.trial(index), attempt)
-        self._keeper.launch(attempt.name, self._trial_environ(attempt), attempt.log)
+        self._running[attempt.name] = RunningTrial(self._plan.trial(index), attempt)
+        self._starter.launch(attempt.name, self._trial_environ(attempt), attempt.log)
 
     def _trial_environ(self, attempt: Attempt) -> Mapping[str, str]:
         return {
@@ -211,7 +211,7 @@ class Executor:
                     running.end("halt")
             case Exited(id=name) if name in self._running:
                 self._settle(self._running[name], event)
-            case Refused(message=message):
+            case StartRefused(message=message):
                 raise LocalError(f"a trial's process can't be started: {message}")
             case Gone(returncode=returncode):
                 self._watch(events.Note(f"the runner's starter ended ({returncode})"))
@@ -221,10 +221,10 @@ class Executor:
                 pass
 
     def _collect(self) -> None:
-        verdicts, progress = self._intake.collect()
+        verdicts, progress = self._delivery.collect()
         for record, verdict in verdicts:
             if verdict in ("accepted", "duplicate"):
-                self._standing.finish(record.result.index, record.result.outcome)
+                self._ledger.finish(record.result.index, record.result.outcome)
         for report in progress:
             if report.attempt in self._running:
                 self._watch(events.TrialProgressed(self._running[report.attempt].trial, report))
@@ -233,44 +233,44 @@ class Executor:
 
     # Ending
 
-    def _settle(self, running: Running, exited: Exited | None) -> None:
+    def _settle(self, running: RunningTrial, exited: Exited | None) -> None:
         """A trial's process is gone (`exited` is None where the starter went first): finds what became of it."""
         self._attempts.ended(running.attempt, self._clock(), running.seconds)
-        self._intake.deliver(self._attempts.spooled_by(running.attempt))
+        self._delivery.deliver(self._attempts.spooled_by(running.attempt))
         self._collect()
-        if not self._intake.has_heard(running.attempt):
+        if not self._delivery.has_heard(running.attempt):
             failure = self._failure(running, exited)
             if failure is None:
                 self._withdraw(running)
                 return
-            self._intake.record(running.trial, running.attempt, failure)
+            self._delivery.record(running.trial, running.attempt, failure)
             self._collect()
         self._conclude(running)
 
-    def _failure(self, running: Running, exited: Exited | None) -> decisions.Failure | None:
+    def _failure(self, running: RunningTrial, exited: Exited | None) -> decisions.ProcessFailure | None:
         """What to record of a trial without a result; None where it is to run again, now or some other day."""
         if running.ending == "deadline":
             return decisions.too_long(self._plan.job.spec.execution.trial_deadline_seconds)
         if running.ending == "halt" or exited is None:
             return None
-        if running.attempt.name in self._intake.refused:
-            return self._intake.refused[running.attempt.name]
-        withdrawals = self._standing.withdrawals(running.trial.index)
+        if running.attempt.name in self._delivery.refused:
+            return self._delivery.refused[running.attempt.name]
+        withdrawals = self._ledger.withdrawals(running.trial.index)
         if decisions.is_interruption(exited) and withdrawals < MOST_WITHDRAWALS:
             return None
         return decisions.failure_of(exited)
 
-    def _withdraw(self, running: Running) -> None:
+    def _withdraw(self, running: RunningTrial) -> None:
         self._forget(running)
-        self._standing.put_back(running.trial.index)
+        self._ledger.put_back(running.trial.index)
         self._attempts.discard(running.attempt)
         self._give_way()
         self._watch(events.TrialWithdrawn(running.trial))
 
-    def _conclude(self, running: Running) -> None:
-        result = self._intake.of(running.attempt).result
+    def _conclude(self, running: RunningTrial) -> None:
+        result = self._delivery.of(running.attempt).result
         self._forget(running)
-        self._keeper.finished_a_trial()
+        self._starter.finished_a_trial()
         if result.outcome == "Succeeded":
             self._attempts.discard(running.attempt)
         self._give_way()
@@ -279,15 +279,15 @@ class Executor:
                 trial=running.trial,
                 result=result,
                 log=str(running.attempt.log),
-                done=len(self._standing.outcomes),
+                done=len(self._ledger.outcomes),
                 total=len(self._plan),
             )
         )
         self._judge_failures()
 
-    def _forget(self, running: Running) -> None:
+    def _forget(self, running: RunningTrial) -> None:
         del self._running[running.attempt.name]
-        self._gateway.look()
+        self._live_metrics.look()
 
     def _shown(self) -> frozenset[TrialKey]:
         """The trials whose live metrics belong in the Pushgateway; asked from another thread."""
@@ -296,7 +296,7 @@ class Executor:
         return frozenset((job.namespace, job.metadata.name, trial.entry, str(trial.repeat)) for trial in trials)
 
     def _give_way(self) -> None:
-        if not self._running and (not self._standing.pending or self._track.wanted()):
+        if not self._running and (not self._ledger.pending or self._track.wanted()):
             self._track.leave()
 
     def _say_waiting(self, why: str) -> None:
@@ -310,7 +310,7 @@ class Executor:
             self._watch(events.Resumed())
 
 
-def _environ(settings: Settings) -> dict[str, str]:
+def _environ(settings: RaceSettings) -> dict[str, str]:
     """The starter's: this process's, without what belongs to one trial."""
     of_a_trial = (keys.ENV_SPEC, keys.ENV_INDEX, keys.ENV_JOB_UID, keys.ENV_ATTEMPT, keys.ENV_REDIS_URL)
     environ = {name: value for name, value in os.environ.items() if name not in (*of_a_trial, keys.ENV_PUSHGATEWAY)}

@@ -13,7 +13,7 @@ from velodrome.results.records import Outcome
 from velodrome.store import TrialSummary
 
 
-class Standing:
+class Ledger:
     """The trials of one race, by index. What is neither finished nor pending is running."""
 
     def __init__(self, plan: Plan, *, retry_failed: bool) -> None:

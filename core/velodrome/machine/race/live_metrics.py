@@ -19,7 +19,7 @@ _TIMEOUT_SECONDS = 2.0
 _REST_SECONDS = 0.5
 
 
-class Gateway:
+class LiveMetrics:
     """Looks, each time it is told that a trial of this job ended, for groups of those that don't run, and deletes them.
 
     `running` gives the trials that run now; it is called from the thread. `problem` is why it could not be asked, if it

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from velodrome.machine.files import write_private
 from velodrome.machine.home import Home
@@ -14,12 +13,12 @@ from velodrome.machine.processes.stop import Stop
 from velodrome.machine.race.connection import Connection
 from velodrome.machine.race.decisions import ignored_here
 from velodrome.machine.race.events import Note, Watch
-from velodrome.machine.race.executor import Executor, Finish, Settings
+from velodrome.machine.race.executor import Executor, Finish, RaceSettings
 from velodrome.machine.race.past import changed_code, taken_over
 from velodrome.own_code import plan_code
 from velodrome.plan import Plan, local_uid
-from velodrome.results.records import JobInfo, utc
-from velodrome.spec import BenchmarkJob
+from velodrome.results.records import utc
+from velodrome.results.registration import job_info, stored_document
 from velodrome.store import Store
 
 
@@ -27,7 +26,7 @@ def race(
     plan: Plan,
     home: Home,
     connection: Connection,
-    settings: Settings,
+    settings: RaceSettings,
     watch: Watch,
     stop: Stop,
     *,
@@ -44,9 +43,9 @@ def race(
     uid = connection.ask(lambda store: choose_uid(store, plan, code, fresh=fresh))
     lock = lock_job(home, uid, plan.job.metadata.name)
     try:
-        write_private(home.job(uid) / "spec.json", json.dumps(document(plan.job)).encode())
+        write_private(home.job(uid) / "spec.json", json.dumps(stored_document(plan.job)).encode())
         said = connection.ask(lambda store: changed_code(store, plan, uid, code))
-        connection.ask(lambda store: store.register(job_info(plan, uid, clock())))
+        connection.ask(lambda store: store.register(job_info(plan, uid, utc(clock()))))
         if not fresh and uid == local_uid(plan, 0, code):
             said += connection.ask(lambda store: taken_over(store, plan, uid, code, utc(clock())))
         for text in said:
@@ -66,28 +65,7 @@ def choose_uid(store: Store, plan: Plan, code: Mapping[str, str], *, fresh: bool
     return local_uid(plan, generation if fresh else max(0, generation - 1), code)
 
 
-def document(job: BenchmarkJob) -> dict[str, Any]:
-    """The job as it was written, without defaults: reading it again gives the same job."""
-    return job.model_dump(mode="json", by_alias=True, exclude_unset=True)
-
-
-def job_info(plan: Plan, uid: str, now: float) -> JobInfo:
-    """What results remember of the job."""
-    job = plan.job
-    return JobInfo(
-        uid=uid,
-        name=job.metadata.name,
-        namespace=job.namespace,
-        board=job.board,
-        created_at=utc(now),
-        trials=len(plan),
-        repeats=job.spec.trials.repeats,
-        entries=tuple(plan.configs),
-        document=document(job),
-    )
-
-
-def notes(plan: Plan, settings: Settings, connection: Connection, uid: str) -> list[str]:
+def notes(plan: Plan, settings: RaceSettings, connection: Connection, uid: str) -> list[str]:
     """What the person should know before it starts."""
     said = []
     ignored = ignored_here(plan)

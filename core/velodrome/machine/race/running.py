@@ -19,7 +19,7 @@ Ending = Literal["deadline", "halt"]
 
 
 @dataclass(slots=True)
-class Running:
+class RunningTrial:
     """Its `pid` is known once the process has started. `ending` says why it was told to end, if it was.
 
     `asked` is when its process was asked for, by the monotonic clock.

@@ -57,7 +57,9 @@ def choose_endpoint(folder: Path) -> Endpoint:
     if endpoint.socket is not None:
         return endpoint
     chosen = Endpoint(port=free_port(endpoint.port), password=endpoint.password or secrets.token_urlsafe(32))
-    write_private(folder / "endpoint.json", json.dumps({"port": chosen.port, "password": chosen.password}).encode())
+    if chosen != endpoint:
+        noted = {"port": chosen.port, "password": chosen.password}
+        write_private(folder / "endpoint.json", json.dumps(noted).encode())
     return chosen
 
 

@@ -22,7 +22,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from velodrome.errors import LocalError
-from velodrome.machine.files import tail, write_private
+from velodrome.machine.files import tail
 from velodrome.machine.home import Home, cannot_write, require_room
 from velodrome.machine.processes.lock import FileLock
 from velodrome.machine.redis.endpoint import choose_endpoint, configuration, endpoint_of
@@ -40,11 +40,17 @@ class OwnRedis:
 
     What was acknowledged outlives a SIGKILL of the server and a loss of power: it is in the append-only file, synced,
     before the reply is sent.
+
+    Who only reads (`writes` is False) needs no room on the disk: a server that nobody writes to loads its file, and
+    writes a few lines of its log if it can.
     """
 
-    def __init__(self, home: Home, find_program: Callable[[], ServerProgram] = find_server) -> None:
+    def __init__(
+        self, home: Home, find_program: Callable[[], ServerProgram] = find_server, *, writes: bool = True
+    ) -> None:
         self._folder = home.make(home.redis)
         self._find_program = find_program
+        self._writes = writes
         self._users: int | None = None
 
     def __enter__(self) -> Self:
@@ -131,14 +137,13 @@ class OwnRedis:
         return started
 
     def _launch(self, server_lock: int, said: int) -> None:
-        require_room(self._folder)  # a Redis that can't append to its file ends
+        if self._writes:
+            require_room(self._folder)  # a Redis that can't append to its file ends
         program = self._find_program()
         refuse_newer_data(self._folder, program)
-        settings = self._folder / "redis.conf"
-        write_private(settings, configuration(self._folder, choose_endpoint(self._folder)))
         launched = subprocess.run(
-            [program.path, settings],
-            stdin=subprocess.DEVNULL,
+            [program.path, "-"],  # its configuration, which holds a password, from standard input
+            input=configuration(self._folder, choose_endpoint(self._folder)),
             capture_output=True,
             pass_fds=[server_lock],
             # Redis refuses to start under a locale that this machine does not have.

@@ -1,0 +1,197 @@
+"""A reading as a document, and back: what `results --json` writes and what is kept beside the results. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict
+
+from velodrome.board.reading import ObjectiveReading
+from velodrome.metrics import Direction, MetricKey
+from velodrome.ranking.places import ObjectiveRanking, RankedRow, UnrankedRow, Why
+from velodrome.results.objectives import BoardObjective
+from velodrome.stats import Interval
+from velodrome.store.types import CohortSummary
+from velodrome.trends.regressions import Comparison
+
+
+class _Document(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class CohortDocument(_Document):
+    """One set of conditions that there are values for; `last_at` is when the newest was accepted."""
+
+    id: str
+    words: str
+    conditions: dict[str, Any]
+    entries: int
+    samples: int
+    last_at: AwareDatetime
+
+
+class RankedDocument(_Document):
+    """An entry with a rank. `mean`, `low` and `high` are in the objective's unit; `samples` is by seed.
+
+    `verdict` says how the entry's job compares with its baseline, as `velodrome regressions --json` has it.
+    """
+
+    rank: int
+    shared: bool
+    entry: str
+    entry_id: str
+    mean: float
+    low: float | None
+    high: float | None
+    n: int
+    standard_deviation: float | None
+    indistinguishable_from: tuple[str, ...]
+    samples: dict[int, float]
+    job: str
+    job_uid: str
+    last_at: AwareDatetime
+    note: str
+    verdict: Comparison | None
+
+
+class UnrankedDocument(_Document):
+    """An entry without a rank: `why` for programs, `reason` for people."""
+
+    entry: str
+    why: Why
+    reason: str
+    samples: dict[int, float]
+    planned: int
+    job: str
+    job_uid: str
+
+
+class ObjectiveDocument(_Document):
+    """One objective in one cohort. Numbers are in `unit`, not scaled; `confidence` is that of tests and intervals."""
+
+    name: str
+    metric: str
+    unit: str
+    direction: Direction
+    confidence: float
+    summary: str
+    cohort: CohortDocument | None
+    cohorts: tuple[CohortDocument, ...]
+    ranked: tuple[RankedDocument, ...]
+    unranked: tuple[UnrankedDocument, ...]
+
+
+class BoardDocument(_Document):
+    """A board with its objectives, the ones of its newest jobs."""
+
+    board: str
+    objectives: tuple[ObjectiveDocument, ...]
+
+
+def board_document(board: str, readings: Iterable[ObjectiveReading]) -> BoardDocument:
+    """The document of a board."""
+    return BoardDocument(board=board, objectives=tuple(map(objective_document, readings)))
+
+
+def objective_document(reading: ObjectiveReading) -> ObjectiveDocument:
+    """The document of one objective."""
+    ranking, verdicts = reading.ranking, reading.verdicts or {}
+    return ObjectiveDocument(
+        name=reading.objective.name,
+        metric=str(ranking.key),
+        unit=ranking.unit,
+        direction=ranking.direction,
+        confidence=1 - ranking.alpha,
+        summary=reading.summary,
+        cohort=None if reading.cohort is None else _cohort(reading.cohort),
+        cohorts=tuple(map(_cohort, reading.cohorts)),
+        ranked=tuple(_ranked(row, verdicts) for row in ranking.ranked),
+        unranked=tuple(_unranked(row) for row in ranking.unranked),
+    )
+
+
+def reading_of(document: ObjectiveDocument) -> ObjectiveReading:
+    """The reading that a document is of."""
+    ranking = ObjectiveRanking(
+        MetricKey.parse(document.metric),
+        round(1 - document.confidence, 12),
+        tuple(map(_ranked_row, document.ranked)),
+        tuple(map(_unranked_row, document.unranked)),
+    )
+    return ObjectiveReading(
+        BoardObjective(document.name, ranking.key),
+        tuple(map(_summary, document.cohorts)),
+        None if document.cohort is None else _summary(document.cohort),
+        ranking,
+        {row.entry: row.verdict for row in document.ranked if row.verdict is not None},
+    )
+
+
+def _cohort(one: CohortSummary) -> CohortDocument:
+    return CohortDocument(
+        id=one.cohort_id,
+        words=one.words,
+        conditions=dict(one.conditions),
+        entries=one.entries,
+        samples=one.samples,
+        last_at=one.last_at,
+    )
+
+
+def _summary(one: CohortDocument) -> CohortSummary:
+    return CohortSummary(one.id, one.conditions, one.words, one.entries, one.samples, one.last_at)
+
+
+def _ranked(row: RankedRow, verdicts: Mapping[str, Comparison]) -> RankedDocument:
+    interval = row.interval
+    return RankedDocument(
+        rank=row.rank,
+        shared=row.shared,
+        entry=row.entry,
+        entry_id=row.entry_id,
+        mean=interval.mean,
+        low=interval.low,
+        high=interval.high,
+        n=interval.n,
+        standard_deviation=interval.standard_deviation,
+        indistinguishable_from=row.indistinguishable_from,
+        samples=dict(sorted(row.samples.items())),
+        job=row.job_name,
+        job_uid=row.job_uid,
+        last_at=row.last_at,
+        note=row.note,
+        verdict=verdicts.get(row.entry),
+    )
+
+
+def _ranked_row(row: RankedDocument) -> RankedRow:
+    return RankedRow(
+        rank=row.rank,
+        shared=row.shared,
+        entry=row.entry,
+        entry_id=row.entry_id,
+        job_uid=row.job_uid,
+        job_name=row.job,
+        interval=Interval(row.mean, row.low, row.high, row.n, row.standard_deviation),
+        samples=row.samples,
+        last_at=row.last_at,
+        indistinguishable_from=row.indistinguishable_from,
+        note=row.note,
+    )
+
+
+def _unranked(row: UnrankedRow) -> UnrankedDocument:
+    return UnrankedDocument(
+        entry=row.entry,
+        why=row.why,
+        reason=row.reason,
+        samples=dict(sorted(row.samples.items())),
+        planned=row.planned,
+        job=row.job_name,
+        job_uid=row.job_uid,
+    )
+
+
+def _unranked_row(row: UnrankedDocument) -> UnrankedRow:
+    return UnrankedRow(row.entry, row.job_uid, row.job, row.why, row.reason, row.samples, row.planned)

@@ -1,0 +1,220 @@
+"""The one reading of a board: what its objectives are, who is where at each and why, and what became of each entry.
+
+Terminal, browser, /metrics and a race's status show what is answered here, and work out none of it themselves. All of
+it comes from the store, so whoever asks, and whenever they began to, gets the same answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from velodrome.board.cohorts import chosen_cohort
+from velodrome.metrics import CATALOGUE, MetricKey
+from velodrome.ranking.places import ObjectiveRanking, rank_objective, seeds_differ, summary
+from velodrome.results.cohorts import Cohort
+from velodrome.results.objectives import BoardObjective, board_objectives
+from velodrome.store.types import CohortSummary, Row
+from velodrome.trends.history import JOBS_BACK, BoardHistory, read_history
+from velodrome.trends.regressions import Comparison, judge, judge_at
+
+if TYPE_CHECKING:
+    from velodrome.results.records import JobInfo
+    from velodrome.store import EntryState, JobSamples, Reader
+
+_DETERMINISTIC = tuple(name for name, metric in CATALOGUE.items() if metric.deterministic)
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectiveReading:
+    """One objective of a board in one of its cohorts.
+
+    `cohorts` are all of the objective's, newest first, and `cohort` the one that is shown: None where nothing has a
+    value. `verdicts` has, by entry, how each ranked row compares with its baseline; None where nobody asked for that.
+    """
+
+    objective: BoardObjective
+    cohorts: tuple[CohortSummary, ...]
+    cohort: CohortSummary | None
+    ranking: ObjectiveRanking
+    verdicts: Mapping[str, Comparison] | None = None
+
+    @property
+    def summary(self) -> str:
+        """Who is best, in a sentence."""
+        return summary(self.ranking)
+
+    @property
+    def others(self) -> int:
+        """How many cohorts are not shown."""
+        return max(0, len(self.cohorts) - 1)
+
+
+class BoardReader:
+    """Reads a board, each part of it once. For one moment: who looks again makes another one.
+
+    Its methods raise as the store does.
+    """
+
+    def __init__(self, reader: Reader, board: str) -> None:
+        self.board = board
+        self._reader = reader
+        self._verdicts: dict[str, tuple[Comparison, ...]] = {}
+
+    @cached_property
+    def objectives(self) -> tuple[BoardObjective, ...]:
+        """Those of the board's newest `JOBS_BACK` jobs."""
+        return board_objectives(self._reader.jobs(self.board, limit=JOBS_BACK))
+
+    @cached_property
+    def states(self) -> list[tuple[JobInfo, EntryState]]:
+        """How each entry stands in its newest job."""
+        return self._reader.board_entries(self.board)
+
+    @cached_property
+    def history(self) -> BoardHistory:
+        """The jobs that are looked back at, each with what its own verdicts look back at."""
+        return read_history(self._reader, self.board, limit=2 * JOBS_BACK)
+
+    def objective(self, objective: BoardObjective, cohort_id: str | None = None) -> ObjectiveReading:
+        """The objective in the cohort of that id, else in the newest."""
+        key = str(objective.key)
+        cohorts = self._reader.cohorts(self.board, key)
+        cohort = chosen_cohort(cohorts, cohort_id)
+        rows = self._reader.ranking_rows(self.board, key, cohort.cohort_id) if cohort else []
+        ranked = {row.entry for row in rows}
+        absent = [(job, state) for job, state in self.states if state.entry not in ranked]
+        ranking = rank_objective(
+            objective.key,
+            rows,
+            self.states,
+            other_cohorts=len(cohorts) > 1,
+            unavailable=unavailable(self._reader, key, absent),
+            differing=self._differing(rows),
+        )
+        return ObjectiveReading(objective, tuple(cohorts), cohort, ranking)
+
+    def judged(self, reading: ObjectiveReading) -> ObjectiveReading:
+        """The reading with the verdicts of its ranked rows."""
+        key = str(reading.objective.key)
+        found = {
+            (one.job_uid, one.entry): one
+            for uid in dict.fromkeys(row.job_uid for row in reading.ranking.ranked)
+            for one in self.verdicts(uid)
+            if one.metric_key == key
+        }
+        rows = [(row.entry, found.get((row.job_uid, row.entry))) for row in reading.ranking.ranked]
+        return replace(reading, verdicts={entry: one for entry, one in rows if one is not None})
+
+    def verdicts(self, uid: str) -> tuple[Comparison, ...]:
+        """What `velodrome.trends.regressions.judge` says of that job."""
+        if uid not in self._verdicts:
+            place = next((place for place in self.history.window if self.history.jobs[place].uid == uid), None)
+            self._verdicts[uid] = (
+                judge(self._reader, uid) if place is None else judge_at(self._reader, self.history, place)
+            )
+        return self._verdicts[uid]
+
+    @cached_property
+    def _deterministic(self) -> list[tuple[str, str]]:
+        """The metric keys and cohorts that an entry's seeds agree in."""
+        keys = [str(MetricKey.of(name)) for name in _DETERMINISTIC]
+        return [(key, cohort.cohort_id) for key in keys for cohort in self._reader.cohorts(self.board, key)]
+
+    def _differing(self, rows: Sequence[Row]) -> dict[tuple[str, str], str]:
+        wanted: dict[str, list[tuple[str, str, str]]] = {}
+        for row in rows:
+            places = [(key, cohort_id, row.entry) for key, cohort_id in self._deterministic]
+            wanted.setdefault(row.job_uid, []).extend(places)
+        return differing(self._reader.some_samples(wanted))
+
+
+def differing(samples: Mapping[str, Iterable[JobSamples]]) -> dict[tuple[str, str], str]:
+    """By job uid and entry, why its seeds are not trials of one model, where a deterministic metric says so. Pure."""
+    return {
+        (uid, one.entry): why
+        for uid, found in samples.items()
+        for one in found
+        if (why := seeds_differ(MetricKey.parse(one.metric_key), one.values.values())) is not None
+    }
+
+
+def unavailable(reader: Reader, key: str, absent: Iterable[tuple[JobInfo, EntryState]]) -> dict[str, str]:
+    """By entry, why finished entries have no value of a metric, in the words of one of their trials.
+
+    Raises:
+        As the store does.
+    """
+    wanted: dict[str, tuple[JobInfo, set[str]]] = {}
+    for job, state in absent:
+        if state.succeeded and not state.failed:
+            wanted.setdefault(job.uid, (job, set()))[1].add(state.entry)
+    reasons: dict[str, str] = {}
+    for uid, (_, entries) in wanted.items():
+        first: dict[str, int] = {}
+        for index, trial in reader.trials(uid).items():
+            if trial.entry in entries:
+                first.setdefault(trial.entry, index)
+        for record in reader.some_trials(uid, list(first.values())):
+            if record is not None and key in record.result.unavailable:
+                reasons[record.result.entry] = f"{key} was not measured: {record.result.unavailable[key]}"
+    return reasons
+
+
+@dataclass(frozen=True, slots=True)
+class JobReading:
+    """One objective of a job's own values: on the board, a newer job's take their place. `words` are the conditions."""
+
+    key: MetricKey
+    ranking: ObjectiveRanking
+    words: str
+
+
+def read_job(reader: Reader, uid: str, keys: Collection[MetricKey]) -> tuple[JobReading, ...]:
+    """One reading for each of these keys that the job has a value of, in their order; none for an unknown job.
+
+    Where its trials saw different conditions, those of most values count.
+
+    Raises:
+        As the store does.
+    """
+    job = reader.job(uid)
+    if job is None:
+        return ()
+    (samples,), entries = reader.samples([uid]), reader.entries(uid)
+    states = [(job, state) for state in entries.values()]
+    apart = differing({uid: [one for one in samples if one.entry in entries]})
+    found = []
+    for key in keys:
+        of_key = [one for one in samples if one.metric_key == str(key)]
+        own = _of_most_values(of_key)
+        if not own:
+            continue
+        rows = [
+            Row(one.entry, entries[one.entry].entry_id or "", uid, job.name, job.repeats, one.values, job.created_at)
+            for one in own
+        ]  # fmt: skip
+        ranked = {row.entry for row in rows}
+        absent = [(job, state) for job, state in states if state.entry not in ranked]
+        ranking = rank_objective(
+            key,
+            rows,
+            states,
+            other_cohorts=len(own) < len(of_key),
+            unavailable=unavailable(reader, str(key), absent),
+            differing=apart,
+        )
+        cohort_id = own[0].cohort_id
+        found.append(JobReading(key, ranking, Cohort(cohort_id, reader.conditions(cohort_id)).words))
+    return tuple(found)
+
+
+def _of_most_values(samples: Sequence[JobSamples]) -> list[JobSamples]:
+    """Those of the cohort that has most values."""
+    sizes: dict[str, int] = {}
+    for one in samples:
+        sizes[one.cohort_id] = sizes.get(one.cohort_id, 0) + len(one.values)
+    chosen = max(sizes, key=lambda cohort_id: (sizes[cohort_id], cohort_id), default=None)
+    return [one for one in samples if one.cohort_id == chosen]

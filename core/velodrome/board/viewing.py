@@ -1,0 +1,46 @@
+"""What a viewer asks for: a board as it was kept, or else as it is worked out here. Nothing is written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from velodrome.board.kept import kept_objective, kept_objectives
+from velodrome.board.reading import BoardReader, ObjectiveReading
+from velodrome.results.objectives import BoardObjective
+
+if TYPE_CHECKING:
+    from velodrome.store import Reader
+
+
+def objectives_of(reader: Reader, board: str) -> tuple[BoardObjective, ...]:
+    """The board's objectives. Raises as the store does."""
+    kept = kept_objectives(reader, board)
+    return BoardReader(reader, board).objectives if kept is None else kept
+
+
+def read_objectives(
+    reader: Reader,
+    board: str,
+    chosen: Iterable[BoardObjective],
+    cohort_id: str | None = None,
+    *,
+    verdicts: bool = False,
+) -> tuple[ObjectiveReading, ...]:
+    """Objectives of a board, each in the cohort of that id where it has one, else in the newest.
+
+    With `verdicts` they say how each ranked entry compares with its baseline; what was kept says so anyway.
+
+    Raises:
+        As the store does.
+    """
+    here = BoardReader(reader, board)
+    found = []
+    for objective in chosen:
+        reading = kept_objective(reader, board, str(objective.key))
+        shown = reading.cohort.cohort_id if reading and reading.cohort else None
+        if reading is None or cohort_id not in (None, shown):
+            reading = here.objective(objective, cohort_id)
+            reading = here.judged(reading) if verdicts else reading
+        found.append(reading)
+    return tuple(found)

@@ -1,0 +1,77 @@
+"""What is recorded of a race by whoever runs it, on one machine and on a cluster alike. Pure."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from velodrome.plan import Plan, Trial
+from velodrome.results.records import JobInfo, TrialResult
+from velodrome.spec import BenchmarkJob
+
+# What kubectl keeps of its own in an object that it applied: the file once more.
+_LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+_ORDINARY_NAMESPACE = "default"
+
+
+def job_info(plan: Plan, uid: str, created_at: datetime) -> JobInfo:
+    """What results remember of the job."""
+    job = plan.job
+    return JobInfo(
+        uid=uid,
+        name=job.metadata.name,
+        namespace=job.namespace,
+        board=job.board,
+        created_at=created_at,
+        trials=len(plan),
+        repeats=job.spec.trials.repeats,
+        entries=tuple(plan.configs),
+        document=stored_document(job),
+    )
+
+
+def stored_document(job: BenchmarkJob) -> dict[str, Any]:
+    """The job in its shortest form: what differs from the defaults of its API version. Reading it gives the same job.
+
+    An API server writes defaults, its uid and notes of its clients into an object. None of that is in here, so a file
+    has the same document wherever it is raced.
+    """
+    document = job.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    metadata = document["metadata"]
+    metadata.pop("uid", None)
+    if metadata.get("namespace") == _ORDINARY_NAMESPACE:
+        del metadata["namespace"]
+    if "annotations" in metadata:
+        metadata["annotations"].pop(_LAST_APPLIED, None)
+        if not metadata["annotations"]:
+            del metadata["annotations"]
+    return document
+
+
+def failed_result(
+    uid: str,
+    trial: Trial,
+    attempt: str,
+    reason: str,
+    message: str,
+    started_at: datetime,
+    finished_at: datetime,
+    *,
+    log_tail: str | None = None,
+) -> TrialResult:
+    """The result of a trial whose own process could not report that it failed; `uid` is the job's."""
+    return TrialResult(
+        job_uid=uid,
+        index=trial.index,
+        entry=trial.entry,
+        repeat=trial.repeat,
+        seed=trial.seed,
+        trial_id=trial.id,
+        attempt=attempt,
+        outcome="Failed",
+        reason=reason,
+        message=message,
+        log_tail=log_tail,
+        started_at=started_at,
+        finished_at=finished_at,
+    )

@@ -1,0 +1,18 @@
+"""The ConfigMap of a race: the job that its runners read. Pure."""
+
+from __future__ import annotations
+
+from velodrome.canonical import canonical
+from velodrome.spec import BenchmarkJob
+from velodrome_operator.children.names import Manifest, Names, job_document, metadata
+
+
+def config_map(job: BenchmarkJob, uid: str, names: Names) -> Manifest:
+    """The job as its runners read it; immutable, since a job that changes is another race."""
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": metadata(job, uid, names.base),
+        "immutable": True,
+        "data": {"job.json": canonical(job_document(job))},
+    }

@@ -1,0 +1,142 @@
+"""The pod of a trial, as its Job's template: the runner, what is mounted, and where it may run. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Set as AbstractSet
+
+from velodrome import keys
+from velodrome.plan import write_spans
+from velodrome.spec import BenchmarkJob
+from velodrome_operator.children.names import ChildSettings, Manifest, Names, TrialGroup, labels
+
+_NOBODY = 65532  # any number but 0 does; distroless images call this one "nonroot"
+_SPEC_FOLDER = "/etc/velodrome"
+_DATA_FOLDER = "/data"
+_SCRATCH_FOLDER = "/scratch"
+
+
+def pod_template(
+    job: BenchmarkJob, uid: str, names: Names, settings: ChildSettings, group: TrialGroup, taken_over: AbstractSet[int]
+) -> Manifest:
+    """The pod template of a group of trials: no rights, no service account, and a file system that is read-only."""
+    runner = job.spec.runner
+    pod: Manifest = {
+        "restartPolicy": "Never",
+        "subdomain": names.service if runner.nodes > 1 else None,
+        "activeDeadlineSeconds": job.spec.execution.trial_deadline_seconds,
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "terminationGracePeriodSeconds": 30,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": _NOBODY,
+            "runAsGroup": _NOBODY,
+            "fsGroup": _NOBODY,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "containers": [_container(job, uid, names, settings, group, taken_over)],
+        "volumes": _volumes(job, names),
+        "nodeSelector": dict(runner.node_selector),
+        "tolerations": list(runner.tolerations),
+        "imagePullSecrets": [{"name": secret.name} for secret in runner.image_pull_secrets],
+        "priorityClassName": runner.priority_class_name,
+        "runtimeClassName": runner.runtime_class_name,
+        "affinity": _affinity(job),
+    }
+    return {
+        "metadata": {"labels": {**labels(job, uid), keys.LABEL_ROLE: keys.ROLE_RUNNER}},
+        "spec": {key: value for key, value in pod.items() if value not in (None, [], {})},
+    }
+
+
+def _container(
+    job: BenchmarkJob, uid: str, names: Names, settings: ChildSettings, group: TrialGroup, taken_over: AbstractSet[int]
+) -> Manifest:
+    resources = job.spec.runner.resources.model_dump(mode="json", by_alias=True)
+    environment: list[Manifest] = [{"name": item.name, "value": item.value} for item in job.spec.runner.env]
+    environment += [
+        {"name": keys.ENV_SPEC, "value": f"{_SPEC_FOLDER}/job.json"},
+        {"name": keys.ENV_JOB_UID, "value": uid},
+        {"name": keys.ENV_ENTRIES, "value": ",".join(map(str, group.entries))},
+        {"name": keys.ENV_ATTEMPT, "valueFrom": {"fieldRef": {"fieldPath": "metadata.uid"}}},
+        {"name": keys.ENV_DATA, "value": _DATA_FOLDER},
+        {"name": keys.ENV_SCRATCH, "value": _SCRATCH_FOLDER},
+        {"name": keys.ENV_DEADLINE, "value": str(settings.report_deadline_seconds)},
+        {
+            "name": keys.ENV_REDIS_URL,
+            "valueFrom": {"secretKeyRef": {"name": names.base, "key": keys.ENV_REDIS_URL}},
+        },
+        {"name": "HOME", "value": _SCRATCH_FOLDER},
+    ]
+    if taken_over:
+        environment.append({"name": keys.ENV_TAKEN_OVER, "value": write_spans(taken_over)})
+    if settings.pushgateway:
+        environment.append({"name": keys.ENV_PUSHGATEWAY, "value": settings.pushgateway})
+    if job.spec.runner.nodes > 1:
+        environment += [
+            {"name": keys.ENV_NODES, "value": str(job.spec.runner.nodes)},
+            {"name": keys.ENV_HOSTS, "value": f"{names.job(group)}-{{index}}.{names.service}"},
+        ]
+    # An image of one's own has its own entry point, which is passed by.
+    own = {"command": ["velodrome-runner", "exec", "--", *group.command]} if group.command else {}
+    return {
+        "name": "runner",
+        "image": group.image or settings.runner_image,
+        **own,
+        "imagePullPolicy": "IfNotPresent",
+        "env": environment,
+        "resources": {key: value for key, value in resources.items() if value},
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "volumeMounts": _mounts(job),
+    }
+
+
+def _mounts(job: BenchmarkJob) -> list[Manifest]:
+    mounts: list[Manifest] = [
+        {"name": "spec", "mountPath": _SPEC_FOLDER, "readOnly": True},
+        {"name": "scratch", "mountPath": _SCRATCH_FOLDER},
+        {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - the pod's own, not this machine's
+        {"name": "shm", "mountPath": "/dev/shm"},  # noqa: S108 - as above
+    ]
+    source = job.spec.dataset.source
+    if source is not None and source.persistent_volume_claim is not None:
+        mounts.append({"name": "data", "mountPath": _DATA_FOLDER, "readOnly": True})
+    elif source is not None:
+        mounts.append({"name": "data", "mountPath": _DATA_FOLDER})
+    return mounts
+
+
+def _volumes(job: BenchmarkJob, names: Names) -> list[Manifest]:
+    volumes: list[Manifest] = [
+        {"name": "spec", "configMap": {"name": names.base}},
+        {"name": "scratch", "emptyDir": {}},
+        {"name": "tmp", "emptyDir": {}},
+        {"name": "shm", "emptyDir": {"medium": "Memory"}},
+    ]
+    source = job.spec.dataset.source
+    if source is not None and source.persistent_volume_claim is not None:
+        claim = {"claimName": source.persistent_volume_claim.claim_name, "readOnly": True}
+        volumes.append({"name": "data", "persistentVolumeClaim": claim})
+    elif source is not None:
+        volumes.append({"name": "data", "emptyDir": {}})
+    return volumes
+
+
+def _affinity(job: BenchmarkJob) -> Manifest | None:
+    """The job's affinity, and with `isolation: Node` that no other trial of any race is on the node."""
+    affinity: Manifest = dict(job.spec.runner.affinity or {})
+    if job.spec.execution.isolation == "Node":
+        apart = {
+            "labelSelector": {"matchLabels": {keys.LABEL_ROLE: keys.ROLE_RUNNER}},
+            "namespaceSelector": {},
+            "topologyKey": "kubernetes.io/hostname",
+        }
+        own: Manifest = dict(affinity.get("podAntiAffinity") or {})
+        required = "requiredDuringSchedulingIgnoredDuringExecution"
+        affinity["podAntiAffinity"] = {**own, required: [*(own.get(required) or ()), apart]}
+    return affinity or None

@@ -1,0 +1,59 @@
+"""Takes in everything that the API server has, which finds what no event told."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from velodrome import keys
+from velodrome_operator import memory, shapes
+from velodrome_operator.cluster import Cluster
+from velodrome_operator.controller import Controller
+from velodrome_operator.observation import version_of
+from velodrome_operator.watches import Watches
+
+
+async def take_in(cluster: Cluster, controller: Controller, watches: Watches, namespace: str | None) -> frozenset[str]:
+    """Takes in all objects as the API server has them now; the uids of the BenchmarkJobs.
+
+    What comes to be during the listing may be in no list, so only what was known before it can be found to be gone.
+    Jobs come before pods: a pod is known by its Job.
+
+    Raises:
+        TryAgain, ActionNeeded: as the API server answers.
+    """
+    races, told = controller.races, watches.known
+    known, (known_jobs, known_pods) = {race.uid for race in races}, races.children()
+    listed: dict[str, int] = {}
+    async for raw in cluster.parents(namespace):
+        listed[_uid(raw)] = version_of(raw)
+        races.saw_parent({**raw, "apiVersion": keys.API_VERSION, "kind": keys.KIND})
+    present, jobs, pods = frozenset(listed), set[str](), set[str]()
+    async for raw in cluster.jobs(namespace):
+        jobs.add(_uid(raw))
+        if _is_news(raw, listed, watches):
+            races.saw_job(raw)
+    async for raw in cluster.pods(namespace):
+        pods.add(_uid(raw))
+        if _is_news(raw, listed, watches):
+            races.saw_pod(raw)
+    watches.compare(told, listed, time.monotonic())
+    for race in races:
+        if race.uid in known - present:
+            races.saw_parent(race.parent.raw, gone=True)
+            controller.forget(race.uid)
+    races.forget_absent(known_jobs - jobs, known_pods - pods)
+    memory.give_back()
+    return present
+
+
+def _is_news(raw: Mapping[str, Any], listed: dict[str, int], watches: Watches) -> bool:
+    """Notes a child that was listed; False where an event came meanwhile that shows it as it was later."""
+    uid, version = _uid(raw), version_of(raw)
+    listed[uid] = version
+    return watches.version(uid) <= version
+
+
+def _uid(raw: Mapping[str, Any]) -> str:
+    return shapes.text(shapes.at(raw, "metadata", "uid"))

@@ -1,0 +1,77 @@
+"""What is to be said of regressions when a race has ended. A thin edge around `velodrome.trends.regressions`."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from velodrome.errors import ActionNeeded, TryAgain, VelodromeError
+from velodrome.plan import Plan
+from velodrome.store import Store
+from velodrome_operator.cluster import Cluster
+from velodrome_operator.outcome import Ending
+from velodrome_operator.races import Race, Races
+from velodrome_operator.regressed import Regressed, confirming, regressed
+
+if TYPE_CHECKING:
+    from velodrome.trends.regressions import Comparison
+
+log = logging.getLogger("velodrome.operator")
+
+
+class Judgement:
+    """Judges races that have ended. `marks` is, by board, how often people pinned or accepted results there."""
+
+    def __init__(self, cluster: Cluster, store: Store, races: Races) -> None:
+        self.marks: dict[str, int] = {}
+        self._cluster = cluster
+        self._store = store
+        self._races = races
+
+    def may_differ(self, race: Race) -> bool:
+        """Whether something may be said of it now that was not when it ended."""
+        return race.parent.awaiting or self.marks.get(race.parent.board, 0) != race.logbook.judged_marks
+
+    async def judge(self, race: Race, planned: Plan, ending: Ending | None = None) -> Regressed:
+        """What is to be said of the race; `ending` is how it ends where it does so now.
+
+        One that ends complete, with a regression that a second job has to confirm, gets that job. Results that can't be
+        compared are told, and hold up no end.
+
+        Raises:
+            TryAgain: as Redis or the API server answers.
+        """
+        marks = self.marks.get(race.parent.board, 0)
+        try:
+            found = await asyncio.to_thread(_comparisons, self._store, race.uid)
+        except TryAgain:
+            raise
+        except Exception as error:  # whatever is wrong with the board's history, this race is over
+            log.warning("it can't be judged: %r", error, extra={"benchmarkjob": race.name, "uid": race.uid})
+            reason = error.reason if isinstance(error, VelodromeError) else "NotJudged"
+            return Regressed("Unknown", reason, str(error)[:1000])
+        words = ""
+        complete = ending is not None and ending.type == "Complete"
+        if complete and race.parent.confirms is None and any(one.awaits_confirmation for one in found):
+            words = await self._confirm(race, planned)
+        race.logbook.judged_marks = marks
+        return regressed(found, words)
+
+    async def _confirm(self, race: Race, planned: Plan) -> str:
+        """Makes the job that confirms a race's regressions, or does not; what is to be said of it."""
+        manifest = confirming(race.parent.raw, planned.job, race.uid)
+        name = manifest["metadata"]["name"]
+        try:
+            if await self._cluster.create(manifest) is not None:
+                log.info("created BenchmarkJob %s", name, extra={"benchmarkjob": race.name, "uid": race.uid})
+        except ActionNeeded as error:
+            return f"The job that would confirm it can't be made: {error}"
+        return f"BenchmarkJob {name} runs to confirm it."
+
+
+def _comparisons(store: Store, uid: str) -> tuple[Comparison, ...]:
+    """Every comparison of a job. SciPy is imported when there is something to judge."""
+    from velodrome.trends.regressions import judge
+
+    return judge(store, uid)

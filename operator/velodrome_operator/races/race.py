@@ -1,0 +1,137 @@
+"""One BenchmarkJob as the operator remembers it between events. All of it can be had again from the API."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from velodrome.plan import Plan, plan
+from velodrome.results.records import Observed
+from velodrome.spec import Execution, validate
+from velodrome_operator import shapes, takeover
+from velodrome_operator.children import Names, groups
+from velodrome_operator.observation import OddObject, namespace_of, uid_of
+from velodrome_operator.occupancy import Occupancy
+from velodrome_operator.races.logbook import Logbook
+from velodrome_operator.races.parent import ParentObject
+from velodrome_operator.races.workload import Workload, starts_in
+
+Raw = Mapping[str, Any]
+
+
+@dataclass(slots=True)
+class Race:
+    """One BenchmarkJob: its object (`parent`), its Jobs and pods (`workload`), what is noted of it (`logbook`), and its
+    plan.
+
+    `plan` and `indexes` are at hand while somebody may need them soon; `indexes` is, by Job name, the trial index of
+    each completion index. `laid_out` is whether there is a plan, so that its inbox is to be looked into, until the race
+    was cleared up after. `occupancy` knows which pods of all races ran on one node at once.
+    """
+
+    uid: str
+    namespace: str
+    name: str
+    parent: ParentObject
+    occupancy: Occupancy = field(default_factory=Occupancy)
+    workload: Workload = field(default_factory=Workload)
+    logbook: Logbook = field(default_factory=Logbook)
+    plan: Plan | None = None
+    planned_generation: int | None = None
+    indexes: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    laid_out: bool = False
+
+    @classmethod
+    def of(cls, raw: Raw) -> Race:
+        """What a first sight of the object shows.
+
+        Raises:
+            OddObject: it is no object that a race can be of.
+        """
+        namespace, name = namespace_of(raw), shapes.text(shapes.at(raw, "metadata", "name"))
+        if not namespace or not name:
+            raise OddObject("a BenchmarkJob has no name or no namespace")
+        return cls(uid_of(raw), namespace, name, ParentObject.read(raw))
+
+    @property
+    def log_fields(self) -> dict[str, str]:
+        """What every line of the log about the race carries."""
+        return {"namespace": self.namespace, "benchmarkjob": self.name, "uid": self.uid}
+
+    def lay_out(self, planned: Plan, generation: int) -> None:
+        """Keeps the plan of that generation; from now on it is known which Jobs are the race's own."""
+        self.plan, self.planned_generation, self.laid_out = planned, generation, True
+        names = Names.of(planned.job, self.uid)
+        taken_over = self.taken_over(planned)
+        by_job = {names.job(group): group.trials(planned, taken_over) for group in groups(planned.job)}
+        self.indexes = {name: trials for name, trials in by_job.items() if trials}
+        self.workload.call(frozenset(self.indexes))
+
+    def taken_over(self, planned: Plan) -> frozenset[int]:
+        """The trials of the plan that another job measured, by the status."""
+        named = planned.job.spec.trials.taken_from
+        return takeover.indexes(self.parent.status, len(planned)) if named else frozenset()
+
+    def planned(self) -> Plan:
+        """The plan of the object as it is now, made anew where it is not at hand.
+
+        Raises:
+            SpecError: the object is no valid job.
+        """
+        if self.plan is None or self.planned_generation != self.parent.generation:
+            generation = self.parent.generation
+            document = {key: value for key, value in self.parent.raw.items() if key != "status"}
+            self.lay_out(plan(validate(document, source=self.name)), generation)
+        assert self.plan is not None
+        return self.plan
+
+    def rest(self) -> None:
+        """Forgets the plan, most of what a race takes, where nothing runs or ran that could need it soon."""
+        if self.workload.at_rest:
+            self.plan, self.planned_generation, self.indexes = None, None, {}
+
+    def let_go(self) -> None:
+        """Forgets what only a race that goes on needs; a later pass finds it again."""
+        self.plan, self.planned_generation, self.indexes, self.laid_out = None, None, {}, False
+        self.logbook.instructed = {}
+        self.workload.let_go()
+
+    def saw_started(self, event: Raw) -> None:
+        """Keeps a pod that no operator saw while it was there, if the Event is of one of its pods."""
+        if starts_in(event, self.namespace):
+            self.workload.saw_started(event, self.indexes)
+
+    def observed(self, index: int, attempt: str) -> Observed | None:
+        """What was seen of the pod whose uid is `attempt`; None where no such pod ran that trial."""
+        pod = self.workload.pod(attempt)
+        if pod is not None and not self.indexes:
+            self.planned()
+        trials = self.indexes.get(pod.job, ()) if pod is not None else ()
+        if pod is None or not 0 <= pod.index < len(trials) or trials[pod.index] != index:
+            return None
+        started = pod.started_at
+        queued = max(0.0, (started - pod.created_at).total_seconds()) if started else None
+        run = max(0.0, (pod.finished_at - started).total_seconds()) if started and pod.finished_at else None
+        spec = (self.plan or self.planned()).job.spec
+        concurrent = self.occupancy.concurrent(self.uid, pod, spec.runner.nodes)
+        return Observed(
+            executor="kubernetes",
+            node=pod.node,
+            pod=pod.name,
+            image_id=pod.image_id,
+            queued_seconds=queued,
+            run_seconds=run,
+            started_at=started,
+            finished_at=pod.finished_at,
+            concurrent_trials=concurrent,
+            shared=may_share(spec.execution) or (None if concurrent is None else concurrent > 1),
+        )
+
+
+def may_share(execution: Execution) -> bool:
+    """Whether trials of a race may share a node with each other.
+
+    Then none of them counts as alone, whatever the luck of the scheduler was, so that they stay comparable.
+    """
+    return execution.isolation == "None" and execution.parallelism > 1

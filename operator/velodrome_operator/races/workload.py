@@ -1,0 +1,78 @@
+"""The Jobs and pods of one race, as they were last seen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from velodrome_operator import shapes
+from velodrome_operator.disruptions import disruptions
+from velodrome_operator.observation import JobFacts, PodFacts, started_facts
+
+# Of Jobs whose names can't be checked yet so many are kept; the next sweep shows the others again.
+_MOST_UNPLANNED = 1_000
+
+
+@dataclass(slots=True)
+class Workload:
+    """Jobs by name and pods by uid. `gone` keeps pods that were deleted, for attribution.
+
+    `names` are those that the race gives to its Jobs, None until there was a plan, and `owned` the names of the Jobs
+    that were seen to be its own, by uid. `unseen_ends` is, by trial, when it was first seen that its index had ended of
+    which no pod is there.
+    """
+
+    jobs: dict[str, JobFacts] = field(default_factory=dict)
+    pods: dict[str, PodFacts] = field(default_factory=dict)
+    gone: dict[str, PodFacts] = field(default_factory=dict)
+    names: frozenset[str] | None = None
+    owned: dict[str, str] = field(default_factory=dict)
+    unseen_ends: dict[int, datetime] = field(default_factory=dict)
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether none of its Jobs is to run, and no pod was ever seen."""
+        jobs = self.jobs.values()
+        return bool(jobs) and all(job.suspended for job in jobs) and not self.pods and not self.gone
+
+    def pod(self, uid: str) -> PodFacts | None:
+        """The pod of that uid, be it gone or not; None where none was seen."""
+        return self.pods.get(uid) or self.gone.get(uid)
+
+    def may_own(self, name: str) -> bool:
+        """Whether a Job of that name, whose owner the race is said to be, can be its own.
+
+        Without a plan the names are not known yet; then any may be, until there is one.
+        """
+        if self.names is not None:
+            return name in self.names
+        return name in self.jobs or len(self.jobs) < _MOST_UNPLANNED
+
+    def call(self, names: frozenset[str]) -> None:
+        """From now on it is known how its Jobs are called: those of other names go, and what belongs to them."""
+        self.names = names
+        self.jobs = {name: job for name, job in self.jobs.items() if name in names}
+        self.owned = {uid: name for uid, name in self.owned.items() if name in names}
+        self.pods = {uid: pod for uid, pod in self.pods.items() if pod.job in names}
+        self.gone = {uid: pod for uid, pod in self.gone.items() if pod.job in names}
+
+    def disrupted(self) -> int:
+        """How many pods were lost to a disruption, as far as this operator can know."""
+        return disruptions(self.pods.values(), self.gone.values())
+
+    def saw_started(self, event: Mapping[str, Any], indexes: Mapping[str, object]) -> None:
+        """Keeps a pod that no operator saw while it was there, if the Event is of a pod of one of these Jobs."""
+        facts = started_facts(event, indexes)
+        if facts is not None and facts.uid not in self.pods:
+            self.gone.setdefault(facts.uid, facts)
+
+    def let_go(self) -> None:
+        """Forgets what only a race that goes on needs."""
+        self.gone, self.unseen_ends = {}, {}
+
+
+def starts_in(event: Mapping[str, Any], namespace: str) -> bool:
+    """Whether an Event can be of a pod in that namespace."""
+    return shapes.at(event, "involvedObject", "namespace") in (None, namespace)

@@ -1,0 +1,257 @@
+"""One pass over one BenchmarkJob: looks at the whole state, has `decision` decide, and carries that out.
+
+The edge between what the pure modules decide, the Kubernetes API and the store.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from velodrome.errors import SpecError
+from velodrome.plan import Plan
+from velodrome.results.registration import job_info
+from velodrome.store import Store, TrialSummary
+from velodrome.trends.verdicts import AWAITING_CONFIRMATION
+from velodrome_operator import status, takeover, texts
+from velodrome_operator.access import Access
+from velodrome_operator.children import ChildSettings, Manifest, children, is_kueue
+from velodrome_operator.cluster import Cluster, Conflict, NameTaken
+from velodrome_operator.decision import Decision, decide
+from velodrome_operator.judgement import Judgement
+from velodrome_operator.missing_results import ended_unseen, with_rejection
+from velodrome_operator.outcome import Ending, jobs_without_pods
+from velodrome_operator.ownership import parent_uid
+from velodrome_operator.pass_input import Observation
+from velodrome_operator.races import Race, Races
+from velodrome_operator.records import missing_record
+from velodrome_operator.refusals import Refusals
+from velodrome_operator.standings import standings
+from velodrome_operator.status_writer import StatusWriter
+
+log = logging.getLogger("velodrome.operator")
+
+
+class Reconciler:
+    """Makes a race's objects, results and status as they should be. Doing it twice changes nothing more."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        store: Store,
+        access: Access,
+        settings: ChildSettings,
+        races: Races,
+        wake: Callable[[str], None],
+        clock: Callable[[], datetime],
+    ) -> None:
+        self.judgement = Judgement(cluster, store, races)
+        self.writer = StatusWriter(cluster, races, clock)
+        self._cluster = cluster
+        self._store = store
+        self._access = access
+        self._settings = settings
+        self._races = races
+        self._wake = wake
+        self._clock = clock
+        self._refusals = Refusals(cluster)
+        self._registered: set[str] = set()
+
+    def forget(self, uid: str) -> None:
+        """The race is gone."""
+        self._registered.discard(uid)
+        self.writer.forget(uid)
+
+    async def reconcile(self, race: Race) -> timedelta | None:
+        """One pass; when to look again at the latest, None if only an event matters.
+
+        Raises:
+            TryAgain, ActionNeeded: as the API server or Redis answers.
+        """
+        if race.parent.deleting:
+            return None
+        with race.parent.parsed():
+            return await self._reconcile(race)
+
+    async def _reconcile(self, race: Race) -> timedelta | None:
+        news = race.logbook.news
+        try:
+            planned = race.planned()
+        except SpecError as error:
+            if not race.parent.ended:
+                problems, parent = "; ".join(str(problem) for problem in error.problems), race.parent
+                wanted = status.invalid(parent.generation, problems, parent.status, self._clock())
+                await self.writer.replace(race, wanted)
+            return None
+        if takeover.is_due(race.parent.status, planned, ended=race.parent.ended, begun=bool(race.workload.jobs)):
+            await self._take_over(race, planned)
+        seen = await self._observe(race, planned)
+        decision = decide(seen, self._wanted(race, planned), race.indexes)
+        await self._carry_out(race, planned, decision)
+        if decision.create:  # the events of what was just made show nothing new of it
+            seen = replace(seen, jobs=dict(race.workload.jobs))
+        wait = await self._report(race, seen, decision.ending)
+        race.logbook.passed, race.logbook.results = news, len(seen.finished)
+        waits = [pause for pause in (decision.again, wait) if pause is not None]
+        if race.logbook.cleared:
+            race.let_go()
+        elif not waits:
+            race.rest()
+        return min(waits, default=None)
+
+    def _wanted(self, race: Race, planned: Plan) -> tuple[Manifest, ...]:
+        """The children, where a Job is missing; making their manifests takes longer than all the rest of a pass."""
+        if race.parent.ended or race.indexes.keys() <= race.workload.jobs.keys():
+            return ()
+        url, taken_over = self._access.url(race.uid), race.taken_over(planned)
+        return children(planned.job, planned, race.uid, url, self._settings, taken_over)
+
+    async def _take_over(self, race: Race, planned: Plan) -> None:
+        """Has the race take over what another job measured, and says so before anything is made for the rest."""
+        info, now = job_info(planned, race.uid, race.parent.created_at), self._clock()
+        found = await asyncio.to_thread(takeover.take, self._store, info, planned, now)
+        await self.writer.replace(race, {**race.parent.status, "takenOver": found})
+        race.lay_out(planned, race.parent.generation)
+        await self._cluster.event(
+            race.parent.raw, takeover.EVENT, found["message"], warning=found["count"] == 0, at=now
+        )
+
+    def _consult(self, race: Race, planned: Plan) -> tuple[dict[int, bool], str | None]:
+        """What Redis knows of a race that goes on: the trials with a result, by whether they succeeded, and what the
+        first failed one said. Sees to it that the job is registered and has its user. Called off the event loop.
+        """
+        if race.uid not in self._registered:
+            self._store.register(job_info(planned, race.uid, race.parent.created_at))
+            self._registered.add(race.uid)
+        if race.logbook.poison is None:
+            self._access.grant(race.uid)
+        trials = self._store.trials(race.uid)
+        finished = {index: trial.outcome == "Succeeded" for index, trial in trials.items()}
+        self._instruct(race, finished)
+        return finished, self._first_failure(race.uid, trials)
+
+    async def _observe(self, race: Race, planned: Plan) -> Observation:
+        parent, load, notes = race.parent, race.workload, race.logbook
+        finished, failure = ({}, None) if parent.ended else await asyncio.to_thread(self._consult, race, planned)
+        parent = race.parent
+        seen = Observation(
+            plan=planned,
+            uid=race.uid,
+            generation=parent.generation,
+            suspended=planned.job.spec.suspend,
+            jobs=dict(load.jobs),
+            pods=tuple(load.pods.values()),
+            finished=finished,
+            status=parent.status,
+            now=self._clock(),
+            kueue=is_kueue(planned.job),
+            first_failure=failure,
+            collected_at=notes.collected_at,
+            trouble=notes.trouble,
+            disrupted=load.disrupted(),
+            poison=notes.poison,
+            gone=tuple(load.gone.values()),
+        )
+        if parent.ended:
+            return seen
+        known = load.unseen_ends
+        load.unseen_ends = {index: known.get(index, seen.now) for index in ended_unseen(seen, race.indexes)}
+        refused = await self._refusals.of(race.namespace, jobs_without_pods(seen))
+        return replace(seen, refused=refused, unseen_ends=dict(load.unseen_ends))
+
+    def _instruct(self, race: Race, finished: Mapping[int, bool]) -> None:
+        """Shows runners that are still to start which trials have a result: a pod that was lost late is made again."""
+        known = race.logbook.instructed
+        news = {index: succeeded for index, succeeded in finished.items() if known.get(index) != succeeded}
+        if news:
+            self._access.instruct(race.uid, news)
+            race.logbook.instructed |= news
+
+    def _first_failure(self, uid: str, trials: Mapping[int, TrialSummary]) -> str | None:
+        first = min((index for index, trial in trials.items() if trial.outcome == "Failed"), default=None)
+        record = None if first is None else self._store.trial(uid, first)
+        if record is None:
+            return None
+        result = record.result
+        return texts.phrase(f"{result.entry}/{result.repeat} {result.reason}: {result.message}")
+
+    async def _carry_out(self, race: Race, planned: Plan, decision: Decision) -> None:
+        # What a Job's pods read comes first; nothing else has an order.
+        await asyncio.gather(*(self._create(race, child) for child in decision.create if child["kind"] != "Job"))
+        for child in decision.create:
+            if child["kind"] == "Job":
+                await self._create(race, child)
+        for name, share in decision.parallelism.items():
+            await self._cluster.patch_job(race.namespace, name, {"parallelism": share})
+        for name, suspended in decision.suspend.items():
+            await self._cluster.patch_job(race.namespace, name, {"suspend": suspended})
+        if decision.missing:
+            rejections = await asyncio.to_thread(self._store.rejections, race.uid)
+            lost = (with_rejection(missing, rejections) for missing in decision.missing)
+            records = [missing_record(race, planned, each, self._clock()) for each in lost]
+            await asyncio.to_thread(self._store.accept, race.uid, 0, records)
+            self._wake(race.uid)
+        if decision.delete_parent:
+            await self._cluster.delete_parent(race.namespace, race.name, race.uid)
+        elif race.parent.ended:
+            for name in decision.stop:
+                await self._cluster.delete_job(race.namespace, name)
+            if not race.logbook.cleared:
+                await asyncio.to_thread(self._access.revoke, race.uid)
+                race.logbook.cleared = True
+
+    async def _create(self, race: Race, manifest: Manifest) -> None:
+        made, name = await self._cluster.create(manifest), manifest["metadata"]["name"]
+        if made is not None:
+            log.info("created %s %s", manifest["kind"], name, extra=race.log_fields)
+        if manifest["kind"] == "Job":
+            self._races.made_job(made if made is not None else await self._made_before(race, name))
+
+    async def _made_before(self, race: Race, name: str) -> Mapping[str, Any]:
+        """The Job that was there already, whose event has not come yet.
+
+        Raises:
+            NameTaken: it is somebody else's.
+            Conflict: it is gone again.
+        """
+        found = await self._cluster.job(race.namespace, name)
+        if found is None:
+            raise Conflict(f"Job {name} was there and is gone")
+        if parent_uid(found) != race.uid:
+            raise NameTaken(
+                f"Job {name} is there already and is not this BenchmarkJob's: delete it, and the trials begin"
+            )
+        return found
+
+    async def _report(self, race: Race, seen: Observation, ending: Ending | None) -> timedelta | None:
+        """Writes the status if it changed; returns how long to wait where it is too early to."""
+        if race.parent.ended:
+            await self._judge_again(race)
+            return None
+        places = await asyncio.to_thread(standings, self._store, seen.plan, race.uid) if seen.finished else []
+        judged = await self.judgement.judge(race, seen.plan, ending) if ending is not None else None
+        image = seen.plan.job.spec.runner.image or self._settings.runner_image
+        wanted = status.status(seen, ending, places, image, judged)
+        changed = wanted != race.parent.status
+        wait = await self.writer.update(race, wanted, seen.now)
+        if ending is not None and changed and wait is None:
+            self._wake(race.uid)
+            for other in self._races:
+                if other.parent.awaiting and other.parent.board == race.parent.board:
+                    self._wake(other.uid)
+        return wait
+
+    async def _judge_again(self, race: Race) -> None:
+        """Brings what an ended race says of regressions up to date, where people or a later job may have changed it."""
+        if race.plan is None or not self.judgement.may_differ(race):
+            return
+        if await asyncio.to_thread(self._store.job, race.uid) is None:
+            return  # its results were deleted: what was said of them stays
+        found = await self.judgement.judge(race, race.plan)
+        if race.parent.awaiting and found.reason == AWAITING_CONFIRMATION:
+            return  # what was said of it when it ended says more
+        await self.writer.update(race, status.judged(race.parent.status, found, race.parent.generation, self._clock()))
