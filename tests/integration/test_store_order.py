@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -189,7 +189,7 @@ def test_a_store_that_ordered_by_time_keeps_its_order(
     """What version 0.1.0 wrote: places are times, and neither boards nor cohorts have more than times."""
     for created in (10, 20, 30):
         run(store, make_race(uid=f"at-{created}", created=created), cpu=f"CPU {created}")
-    client = redis_server.client()
+    client: Any = redis_server.client()
     client.delete(keys.BOARD_TIMES)
     for key in client.keys("velodrome:board:*:cohorts:*"):
         client.hdel(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -48,11 +49,11 @@ def test_the_document_of_a_file_is_the_same_on_one_machine_and_on_a_cluster(path
         assert stored_document(validate(applied)) == stored_document(job)
 
 
-def as_an_api_server_has_it(document: dict[str, object]) -> dict[str, object]:
+def as_an_api_server_has_it(document: dict[str, Any]) -> dict[str, Any]:
     """The object with every default written out, and with what the API server and kubectl note in it."""
     job = validate(document)
     full = job.model_dump(mode="json", by_alias=True, exclude={"metadata"})
-    metadata = {
+    metadata: dict[str, Any] = {
         "namespace": "default",
         **job.model_dump(mode="json", by_alias=True, exclude_unset=True)["metadata"],
         "uid": "5f0c7b7e-2f0e-4b60-9d4e-8f5a3c1d2e4f",

@@ -20,6 +20,7 @@ from velodrome.results.cohorts import Cohort
 from velodrome.results.names import check_document
 from velodrome.results.records import CURVES, EpochPoint, JobInfo, Outcome, Progress, TrialRecord, parse_record
 from velodrome.store.types import (
+    Board,
     Changes,
     CohortSummary,
     Counts,
@@ -91,6 +92,14 @@ def parse_trial(index: int, text: bytes) -> TrialSummary:
     return TrialSummary(
         index, entry, seed, _OUTCOMES[text[:1]], reason or None, seconds, retries, taken_over=bool(taken_over)
     )
+
+
+def parse_board(kept: tuple[str, int, int, float, bytes | None]) -> Board:
+    """A board: name, numbers of jobs and of entries, place, and when it last got something, which version 0.1.0
+    did not write.
+    """
+    name, jobs, entries, place, last = kept
+    return Board(name, jobs, entries, moment(place if last is None else int(last)))
 
 
 def parse_changes(fields: Mapping[bytes, bytes]) -> dict[str, Changes]:

@@ -114,12 +114,9 @@ class Reader:
                 ("HGET", keys.BOARD_TIMES, name),
             )
         numbers = self._redis.ask_all(questions)
-        rows = zip(*(numbers[start::4] for start in range(4)), strict=True)
-        return [
-            Board(name, jobs, entries, decoding.moment(place if last is None else float(last)))
-            for name, (jobs, entries, place, last) in zip(names, rows, strict=True)
-            if place is not None
-        ]
+        kept = zip(names, *(numbers[start::4] for start in range(4)), strict=True)
+        there = [one for one in kept if one[3] is not None]
+        return self._redis.readable(decoding.parse_board, there, keys.BOARD_TIMES, [one[0] for one in there])
 
     def changes(self) -> dict[str, Changes]:
         """How often each board changed, in one round trip; a board without any result or mark may be absent."""

@@ -21,7 +21,7 @@ if known then
   end
 else
   local of_board = place or place_after(top_of(KEYS[4]), created)
-  if not place or created > tonumber(redis.call('HGET', KEYS[7], board) or '0') then
+  if not place or created > (tonumber(redis.call('HGET', KEYS[7], board) or '0') or 0) then
     redis.call('HSET', KEYS[7], board, ('%.0f'):format(created))
   end
   place = place or place_after(top_of(KEYS[2]), created)

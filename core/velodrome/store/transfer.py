@@ -232,7 +232,9 @@ class _Import:
 
 def _place(document: dict[str, Any]) -> int | None:
     place = document.get("place")
-    if place is not None and (not isinstance(place, int) or not 0 <= place < 2**63):
+    if place is None:
+        return None
+    if not isinstance(place, int) or not 0 <= place < 2**63:
         raise ValueError(f"place is {place!r}, not a number that orders jobs")
     return place
 

@@ -128,7 +128,7 @@ if newest ~= '' then
   local time = tonumber(newest, 16)
   local place = batch.imported and time or place_after(top_of(BOARDS), time)
   redis.call('ZADD', BOARDS, 'GT', ('%.0f'):format(place), batch.board)
-  if not batch.imported or time > tonumber(redis.call('HGET', BOARD_TIMES, batch.board) or '0') then
+  if not batch.imported or time > (tonumber(redis.call('HGET', BOARD_TIMES, batch.board) or '0') or 0) then
     redis.call('HSET', BOARD_TIMES, batch.board, ('%.0f'):format(time))
   end
 end
