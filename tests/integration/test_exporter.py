@@ -414,12 +414,13 @@ def test_a_board_does_not_rest_for_what_was_imported(told: Told, run: Run, monke
 
 def test_a_board_that_cannot_be_judged_holds_up_no_other_and_tells_no_time(told: Told, store: Store, run: Run) -> None:
     broken, _ = run({"cnn": (0.9, 0.010)}, board="broken"), run({"cnn": (0.9, 0.010)}, board="whole")
-    document = store._redis.ask("GET", keys.job(broken.uid, "info"))
-    store._redis.ask("SET", keys.job(broken.uid, "info"), document.replace(b'"alpha":0.01', b'"alpha":"often"'))
+    samples, elsewhere = keys.job(broken.uid, "samples"), "elsewhere"
+    store._redis.ask("RENAME", samples, elsewhere)
+    store._redis.ask("SET", samples, "no hash")
     told.round()
     assert {labels[0] for labels in told.series()["velodrome_result_verdict"]} == {"whole"}
     assert told.exporter.judged_at is None
-    store._redis.ask("SET", keys.job(broken.uid, "info"), document)
+    store._redis.ask("RENAME", elsewhere, samples)
     told.round()
     assert {labels[0] for labels in told.series()["velodrome_result_verdict"]} == {"broken", "whole"}
     assert told.exporter.judged_at == told.now
