@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import redis
 
-from velodrome.errors import SchemaUnsupported, StoreRefused
+from velodrome.errors import ActionNeeded, StoreRefused
 from velodrome.store.edge import address_of, foreign, translated
 from velodrome.store.largest import Largest
 
@@ -107,7 +107,7 @@ class StoreAccess:
             field = None if fields is None else fields[place]
             try:
                 found.append(self.parsed(parse, raw, where, field))
-            except (SchemaUnsupported, StoreRefused) as error:
+            except ActionNeeded as error:
                 at = f"{where} {field}"
                 if len(self.left_out) < _MOST_LEFT_OUT:
                     self.left_out[at] = str(error) if isinstance(error, StoreRefused) else f"{where}: {error}"
