@@ -62,7 +62,7 @@ class Attribution:
             await _in_time(self._look_back(race))
 
     async def _look(self, race: Race) -> None:
-        async for raw in self._cluster.jobs(race.namespace, race.uid):  # the Job of a pod makes the pod known
+        async for raw in self._cluster.jobs(race.namespace, race.uid):  # a pod is known by its Job alone
             self._races.saw_job(raw)
         async for raw in self._cluster.pods(race.namespace, race.uid):
             self._races.saw_pod(raw)

@@ -22,9 +22,9 @@ from velodrome_operator.histograms import Durations
 from velodrome_operator.poison import poison
 from velodrome_operator.races import Race, Races
 
-# Seconds between two looks into the inboxes. A report waits half of it on average.
+# Seconds between two looks into the inboxes. A report waits half of this time on average.
 ROUND_SECONDS = 0.3
-# A race without known pods probably has nobody who reports. Its inbox is read only once in so many rounds.
+# A race without known pods probably gets no reports. Its inbox is read only once in so many rounds.
 _ROUNDS_WITHOUT_PODS = 10
 _LONGEST_PAUSE = 10.0
 _PROBE_SECONDS = 5.0

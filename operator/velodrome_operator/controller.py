@@ -29,7 +29,7 @@ RETRY_SECONDS = (1.0, 2.0, 5.0, 10.0, 30.0)
 REST_SECONDS = 0.25
 _REST_SHARE = 4.0
 _LONGEST_REST = 2.0
-# So many tries fail before the status shows that Redis is away: no person needs to know about a restart of Redis.
+# After so many failed tries the status shows that Redis is away: a mere restart of Redis needs no person.
 _QUIET_TRIES = 3
 _UNEXPECTED = (
     "the operator met an error that it did not expect ({}): what runs goes on, and it tries again; its log has more"

@@ -36,8 +36,8 @@ def retries(nodes: int) -> int:
 def is_disruption(pod: PodFacts, *, gone: bool = False) -> bool:
     """Whether the pod was lost to a disruption. `gone` says that it no longer exists.
 
-    A pod that still runs is not lost yet, no matter who deletes it. A pod does not count if nobody saw
-    its end or its deletion.
+    A pod that still runs is not lost yet, no matter who deletes it. A pod does not count if nobody saw its end or
+    its deletion.
     """
     if pod.phase in ("Succeeded", "Unknown"):
         return False

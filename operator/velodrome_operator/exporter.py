@@ -1,7 +1,7 @@
 """/metrics: keeps what is exposed up to date, beside all other work, so that a scrape only fetches it.
 
-Threads judge boards, and make and write out their families. Without Redis the last results stay exposed, with their
-age.
+Threads judge boards, and make and write out their families. Without Redis, the last results and their age stay
+exposed.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ log = logging.getLogger("velodrome.operator")
 class BoardResults:
     """What is exposed of each board's results. `stale` says that they changed since they were last `taken`.
 
-    `marked` is called when a board's marks changed since the last call for it, with the board
-    and with how often its marks have changed.
+    `marked` is called when a board's marks changed since the last call for it. It gets the board and how often its
+    marks have changed.
     """
 
     def __init__(

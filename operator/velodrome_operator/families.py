@@ -1,8 +1,8 @@
 """From what the operator knows to the families of `velodrome.monitoring.telemetry`. Pure.
 
-A family has no bound of its own if people choose its labels' values (boards, entries, names of objects). So what is
-exposed has a bound: series come in groups, a group is exposed whole or not at all, and the least important ones are
-left out.
+A family whose labels' values people choose (boards, entries, names of objects) has no bound of its own. So there is a
+bound for all that is exposed: series come in groups, each exposed whole or not at all, and the least important groups
+are left out.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from velodrome_operator.series import Series, metrics
 if TYPE_CHECKING:
     from velodrome.board.latest import Latest
 
-# Entries whose newest job is older race no more. Their results are in the store and in Prometheus' history.
+# Entries whose newest job is older take part in no race now. Their results are in the store and in Prometheus' history.
 LOOK_BACK = timedelta(days=30)
 
 

@@ -67,7 +67,7 @@ def registry(connected: Callable[[], AbstractAsyncContextManager[Service]]) -> k
 
 
 def configure(settings: kopf.OperatorSettings) -> None:
-    """Sets watches of our own objects alone, which end by themselves when they are silent, and no Events by kopf."""
+    """Watches only our own objects, ends watches that become silent, and turns off kopf's own Events."""
     settings.posting.enabled = False
     # The API server leaves out other people's Jobs and pods. A handler's labels only make kopf discard what it got.
     for shared in (_JOBS, _PODS):

@@ -48,7 +48,7 @@ class Health:
         """The answer to the readiness probe.
 
         Raises:
-            NotReady: no sweep has finished yet, Redis has not answered lately, or the operator is not live.
+            NotReady: not everything has been listed yet, Redis has not answered lately, or the operator is not live.
         """
         if not self._sweep.has_listed:
             raise NotReady("BenchmarkJobs have not been listed yet")

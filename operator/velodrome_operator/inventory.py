@@ -18,7 +18,7 @@ async def take_in(cluster: Cluster, controller: Controller, watches: Watches, na
     """Takes in all objects as the API server has them now. Returns the uids of the BenchmarkJobs.
 
     An object that is made during the listing may be in no list. So only objects that were known before can be found to
-    be gone. Jobs come before pods, since its Job makes a pod known.
+    be gone. Jobs come before pods, since a pod is known by its Job.
 
     Raises:
         TryAgain, ActionNeeded: as the API server answers.

@@ -1,4 +1,4 @@
-"""Keeps the process as small as its content. Only glibc has these settings: elsewhere nothing happens."""
+"""Keeps the process as small as what it remembers. Only glibc has these settings: elsewhere nothing happens."""
 
 from __future__ import annotations
 

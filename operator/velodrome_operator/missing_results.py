@@ -34,7 +34,7 @@ class MissingResult:
 def out_of_attempts(
     seen: Observation, groups: Mapping[str, Sequence[int]]
 ) -> tuple[tuple[MissingResult, ...], timedelta | None]:
-    """Trials whose pods failed by themselves once too often, and when to look again.
+    """Trials whose pods failed by themselves more often than allowed, and when to look again.
 
     Their reports were in the inbox before they ended. The result is recorded before Kubernetes makes the next pod. Then
     that pod finds that its trial has a result.

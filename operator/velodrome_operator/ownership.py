@@ -16,7 +16,7 @@ from velodrome_operator import shapes
 Facts = TypeVar("Facts")
 Raw = Mapping[str, Any]
 
-# The limit for one namespace, so that nobody who fills one harms others. The next sweep finds what found no room.
+# The limit for each namespace: who fills one must not harm the others. The next sweep finds what had no room.
 MOST_ORPHANS = 2_000
 
 

@@ -60,7 +60,10 @@ class Pruner:
             await asyncio.sleep(ROUND_SECONDS)
 
     async def round(self) -> None:
-        """Deletes what is past the retention, `JOBS_A_ROUND` jobs at most. If Redis is away, the next round tries."""
+        """Deletes what is past the retention, `JOBS_A_ROUND` jobs at most.
+
+        If Redis is away, the next round tries again.
+        """
         going = frozenset(race.uid for race in self._races if not race.parent.ended)
         try:
             for job in (await asyncio.to_thread(self._overdue, going))[:JOBS_A_ROUND]:

@@ -169,7 +169,7 @@ class Service:
                 self.controller.wakeups.wake(race.uid)
 
     async def _work(self) -> None:
-        """Makes passes once everything was listed: a pass that has not seen a race's Jobs would make them again."""
+        """Makes passes, but only after a full listing: a pass that has not seen a race's Jobs would make them again."""
         await self.sweep.listed()
         await self.controller.work()
 

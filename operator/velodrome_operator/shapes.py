@@ -66,7 +66,7 @@ def decimal(value: object, most: int = MOST_COUNT) -> int | None:
 
 
 def moment(value: object) -> datetime | None:
-    """A time as Kubernetes writes it, in UTC. None if it is no time, or of a year in which no cluster runs."""
+    """A time as Kubernetes writes it, in UTC. None for anything else, and for years in which no cluster runs."""
     try:
         found = datetime.fromisoformat(value) if isinstance(value, str) else None
         found = found.astimezone(UTC) if found is not None and found.tzinfo is not None else None

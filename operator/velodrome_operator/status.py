@@ -118,7 +118,7 @@ class News:
 def news(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[News]:
     """The conditions that became True. A change of counts alone is no news.
 
-    News are also written at once, and do not wait for the next second.
+    News is also written at once, and does not wait for the next second.
     """
     held = {condition["type"] for condition in before.get("conditions") or () if condition["status"] == "True"}
     kinds = {"Complete": False, "Failed": True, "Suspended": False, "Reconciling": False, "Regressed": True}

@@ -12,8 +12,8 @@ from velodrome_operator import status, texts
 from velodrome_operator.cluster import Cluster
 from velodrome_operator.races import Race, Races
 
-# How often a status is written at most if only its counts changed. The API server takes longer for these writes than
-# for all others, and everybody else waits for the API server.
+# The least time between two writes of a status if only its counts changed. The API server takes longer for a status
+# than for any other write, and everybody else waits for the API server.
 STATUS_SECONDS = 2.0
 
 log = logging.getLogger("velodrome.operator")

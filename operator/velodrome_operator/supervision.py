@@ -1,4 +1,4 @@
-"""Keeps the operator's tasks running. A task that ends is logged, counted and started again, and is never just lost."""
+"""Keeps the operator's tasks running. A task that ends is logged, counted and started again."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ def trial_job(
     parallelism: int,
     taken_over: AbstractSet[int],
 ) -> Manifest:
-    """The Job of a group of trials. Only the first group's starts by itself: a pass gives the others their share."""
+    """The Job of a group of trials. Only the first group's runs at first: a pass gives the others their share."""
     kueue = {key: value for key, value in job.metadata.labels.items() if key.startswith(KUEUE_PREFIX)}
     nodes = job.spec.runner.nodes
     return {

@@ -1,8 +1,7 @@
 """What all children of a race share: their names, labels and owner, and the trials that each Job runs. Pure.
 
 Every child's name contains a hash of what it was made from. To create it a second time is answered with 409 and
-changes nothing.
-Every child is owned by its BenchmarkJob, so garbage collection removes it. No child has a finalizer.
+changes nothing. Every child is owned by its BenchmarkJob, so garbage collection removes it. No child has a finalizer.
 """
 
 from __future__ import annotations

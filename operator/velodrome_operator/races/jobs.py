@@ -31,7 +31,7 @@ class JobSightings:
         """A Job exists, as it is now."""
         owner = parent_uid(raw)
         if owner is None:
-            return self.lost(raw)  # nobody owns it, or the race does no longer
+            return self.lost(raw)  # nobody owns it, or the race owns it no longer
         namespace, race, facts = namespace_of(raw), self._register.get(owner), job_facts(raw)
         if race is None:
             self._orphans.put(namespace, owner, facts.uid, facts)

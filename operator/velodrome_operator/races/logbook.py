@@ -18,8 +18,8 @@ class Logbook:
     `collected_at` is when the race's inbox was last found empty. `trouble` says why it can't be collected now, and
     `troubled_at` since when. `poison` says why the inbox ends the race. `reported_at` is when a runner last reported.
     `instructed` is what runners can read about accepted trials: by index, whether each succeeded. `cleared` says that
-    the race has ended and was cleaned up. `judged_marks` is how many marks people had made on its board when the race
-    was last judged.
+    the race has ended and was cleaned up. `judged_marks` is how often people had marked its board's results when the
+    race was last judged.
     """
 
     news: int = 1

@@ -97,7 +97,7 @@ class Race:
         self.workload.let_go()
 
     def saw_started(self, event: Raw) -> None:
-        """Keeps a pod that came and went unseen by any operator, if the Event is about one of the race's pods."""
+        """Keeps a pod that no operator saw while it existed, if the Event is about one of the race's pods."""
         if starts_in(event, self.namespace):
             self.workload.saw_started(event, self.indexes)
 

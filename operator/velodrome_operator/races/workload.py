@@ -44,7 +44,7 @@ class Workload:
     def may_own(self, name: str) -> bool:
         """Whether a Job of that name can be the race's own. The Job's owner is already known to be the race.
 
-        Without a plan the names are not known yet. Until there is one, any name will do.
+        Without a plan the names are not known yet. Until there is one, any name may be right.
         """
         if self.names is not None:
             return name in self.names
@@ -63,7 +63,7 @@ class Workload:
         return disruptions(self.pods.values(), self.gone.values())
 
     def saw_started(self, event: Mapping[str, Any], indexes: Mapping[str, object]) -> None:
-        """Keeps a pod that came and went unseen by any operator, if the Event is about a pod of one of these Jobs."""
+        """Keeps a pod that no operator saw while it existed, if the Event is about a pod of one of these Jobs."""
         facts = started_facts(event, indexes)
         if facts is not None and facts.uid not in self.pods:
             self.gone.setdefault(facts.uid, facts)
