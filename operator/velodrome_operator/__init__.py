@@ -1,1 +1,1 @@
-"""The operator: makes Indexed Jobs of BenchmarkJobs, and results and a status of what their pods report."""
+"""The operator: makes Indexed Jobs from BenchmarkJobs, and makes results and a status from their pods' reports."""

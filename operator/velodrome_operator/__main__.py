@@ -1,4 +1,4 @@
-"""`python -m velodrome_operator`: watches BenchmarkJobs until it is told to stop."""
+"""`python -m velodrome_operator` watches BenchmarkJobs until somebody stops it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ else to the one of KUBECONFIG.
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs until SIGTERM or SIGINT; 0 after an orderly stop, 2 for bad arguments."""
+    """Runs until SIGTERM or SIGINT. Returns 0 after an orderly stop, and 2 for bad arguments."""
     parser = argparse.ArgumentParser(
         prog="python -m velodrome_operator",
         description=_DESCRIPTION,
@@ -79,7 +79,7 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(f"--runner-image: {given.runner_image} is not pinned by digest: write NAME@sha256:DIGEST")
     kopf.configure(log_format=kopf.LogFormat.JSON)
     logging.getLogger("velodrome").setLevel(given.log_level)
-    logging.getLogger("kopf.objects").setLevel(logging.WARNING)  # else two lines for every event of every pod
+    logging.getLogger("kopf.objects").setLevel(logging.WARNING)  # otherwise every event of every pod logs two lines
     host, _, port = given.listen.rpartition(":")
     if not port.isdecimal():
         parser.error(f"--listen: {given.listen} is no HOST:PORT")

@@ -1,7 +1,7 @@
-"""A Redis user for each BenchmarkJob, who may append to its inbox, read its instructions, and nothing else.
+"""Gives each BenchmarkJob a Redis user, which may append to its inbox and read its instructions, and nothing else.
 
-The password follows from the operator's own secret and the job's uid, so that an operator that was killed anywhere
-makes the same user again, and nothing needs to be remembered.
+The password follows from the operator's own secret and the job's uid. So an operator that was killed at any moment
+makes the same user again, and has nothing to remember.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _SCANS, _SCANNED_AT_ONCE = 200, 1000
 
 
 def user_name(uid: str) -> str:
-    """Name of a job's Redis user."""
+    """The name of a job's Redis user."""
     return f"{keys.PREFIX}-{uid}"
 
 
@@ -34,10 +34,10 @@ def password(secret: str, uid: str) -> str:
 
 
 def rules(secret: str, uid: str, *, stream: bool = False) -> list[str]:
-    """The ACL rules of a job's user. `%R~` and `%W~`, which tell reading from writing, need Redis 7.
+    """The ACL rules of a job's user. `%R~` and `%W~`, which separate reading from writing, need Redis 7.
 
-    No argument of these commands does harm: RPUSH adds behind what others sent, and LLEN tells how much waits. Runners
-    of version 0.1.0 append to a `stream`, and only among themselves can they harm what lies there.
+    No argument makes these commands harmful: RPUSH appends behind the reports of others, and LLEN only counts. Runners
+    of version 0.1.0 append to a `stream`. There they can harm only the reports of the same job.
     """
     commands = ["rpush", "llen", "hget", "ping", "hello", "auth", "client|setname"]
     patterns = [f"%W~{keys.inbox(uid)}", f"%R~{keys.instructions(uid)}"]
@@ -50,7 +50,7 @@ def rules(secret: str, uid: str, *, stream: bool = False) -> list[str]:
 class Access:
     """Makes and removes the users of jobs. `address` is host:port as pods reach Redis.
 
-    `appends_to_a_stream` says of a job whether its runners may be of version 0.1.0, and is asked off the event loop.
+    `appends_to_a_stream` says whether a job's runners may be of version 0.1.0. It is called outside of the event loop.
     """
 
     def __init__(
@@ -71,11 +71,11 @@ class Access:
         self._largest = Largest(client)
 
     def url(self, uid: str) -> str:
-        """Where and as whom a job's runners report."""
+        """The URL to which a job's runners report, with their user."""
         return f"redis://{quote(user_name(uid))}:{password(self._secret, uid)}@{self._address}/0"
 
     def grant(self, uid: str) -> None:
-        """Makes the job's user where it is missing: at first, and after a Redis restarted without it.
+        """Makes the job's user if it is missing: at first, and after Redis restarted without it.
 
         Raises:
             StoreUnavailable: Redis does not answer.
@@ -93,43 +93,43 @@ class Access:
                 self._revoked.discard(uid)
 
     def renewed(self) -> bool:
-        """Whether Redis was started again since users were last made: then they are gone."""
+        """Whether Redis restarted after the last user was made. The users are gone then."""
         with translated(self._address):
             return self._present_run() != self._run_id
 
     def _present_run(self) -> str:
-        """What a Redis calls itself from one start to the next."""
+        """The identifier of Redis' present run. Each start of Redis has a new one."""
         return str(self._client.info("server")["run_id"])
 
     def instruct(self, uid: str, outcomes: Mapping[int, bool]) -> None:
-        """Lets the job's runners read that these trials have an accepted result, and whether that is a success."""
+        """Shows the job's runners which trials have an accepted result, and whether each of them succeeded."""
         words: Mapping[bool, Outcome] = {True: "Succeeded", False: "Failed"}
         fields = [word for index, succeeded in outcomes.items() for word in (index, words[succeeded])]
         with translated(self._address):
             self._client.execute_command("HSET", keys.instructions(uid), *fields)
 
     def revoke(self, uid: str) -> None:
-        """Removes the job's user, which closes its connections, its instructions and its inbox. Idempotent.
+        """Removes the job's user, which closes its connections, and the job's instructions and inbox. Idempotent.
 
-        For jobs that have ended or are gone: what is left in the inbox is collected no more. Redis is asked once.
+        For jobs that have ended or are gone: nobody collects what is left in the inbox. Only the first call asks Redis.
         """
         if uid not in self._revoked:
             self.remove(uid)
             self._revoked.add(uid)
 
     def remove(self, uid: str) -> None:
-        """`revoke`, though it was done before."""
+        """Does what `revoke` does, even if it was done before."""
         with translated(self._address):
             self._client.execute_command("ACL", "DELUSER", user_name(uid))
             self._client.unlink(keys.instructions(uid), keys.inbox(uid), keys.inbox_stream(uid))
         self._granted.discard(uid)
 
     def probe(self) -> None:
-        """Writes something, since a Redis that is full or read-only still answers who only reads.
+        """Writes something, since a Redis that is full or read-only still answers those that only read.
 
         Raises:
-            StoreUnavailable: it takes nothing for now.
-            StoreRefused: it takes nothing until a person acts.
+            StoreUnavailable: Redis refuses writes for now.
+            StoreRefused: Redis refuses writes until a person acts.
         """
         with translated(self._address, self._largest):
             self._client.execute_command("SET", _PROBE, "1", "EX", 600)
@@ -141,10 +141,10 @@ class Access:
         return _uids(names, user_name(""))
 
     def holders(self) -> frozenset[str]:
-        """The uids of jobs that have a user, an inbox or instructions now, whoever made them.
+        """The uids of jobs that have a user, an inbox or instructions now, no matter who made them.
 
-        Users are all looked at. Of a large Redis' keys a part is, and the next part by the next call. Races on one
-        machine, which no API server knows, are left out.
+        Each call looks at all users. In a large Redis it looks at some of the keys, and the next call at the next ones.
+        Races on one machine are left out, since no API server knows them.
         """
         found = set(self.users())
         with translated(self._address):
@@ -160,6 +160,6 @@ class Access:
 
 
 def _uids(names: Iterable[bytes | str], prefix: str) -> frozenset[str]:
-    """The uids in those of the names that begin so."""
+    """The uids in the names that begin with `prefix`."""
     texts = (name.decode(errors="replace") if isinstance(name, bytes) else name for name in names)
     return frozenset(text.removeprefix(prefix) for text in texts if text.startswith(prefix))

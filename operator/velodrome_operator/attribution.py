@@ -1,4 +1,4 @@
-"""Who sent a report, where it overtook its pod's event: the API server is asked, beside the rounds over inboxes."""
+"""Who sent a report that arrived before its pod's event. The API server is asked, outside of the collector's rounds."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _AT_ONCE = 8
 
 
 class Unattributed(StoreUnavailable):
-    """The API server does not say which pod sent a report: later, then."""
+    """The API server does not say which pod sent a report. A later try may succeed."""
 
 
 class Witness:
-    """What is known of attempts at a race's trials. `missed` says that somebody asked for one that is not known."""
+    """What is known about attempts at a race's trials. `missed` says that somebody asked for an unknown attempt."""
 
     def __init__(self, race: Race) -> None:
         self._race = race
@@ -32,8 +32,10 @@ class Witness:
 
 
 class Attribution:
-    """Asks the API server for a race's pods. Every pod that reported was there before the inbox was read, so one
-    question after that is enough, however many reports are forged.
+    """Asks the API server for a race's pods.
+
+    Every pod that reported existed before the inbox was read. So one question after the reading is enough, no matter
+    how many reports are forged.
     """
 
     def __init__(self, races: Races, cluster: Cluster) -> None:
@@ -42,16 +44,16 @@ class Attribution:
         self._turn = asyncio.Semaphore(_AT_ONCE)
 
     async def look(self, race: Race) -> None:
-        """Learns of the race's pods as the API server has them now.
+        """Notes the race's pods as the API server has them now.
 
         Raises:
-            Unattributed: it does not answer in time, or refuses.
+            Unattributed: the API server does not answer in time, or refuses.
         """
         async with self._turn:
             await _in_time(self._look(race))
 
     async def look_back(self, race: Race) -> None:
-        """Learns of the race's pods that came and went while no operator was there, as far as Events tell.
+        """Notes the race's pods that came and went while no operator ran, as far as Events show them.
 
         Raises:
             Unattributed: the API server does not answer in time, or refuses.
@@ -60,7 +62,7 @@ class Attribution:
             await _in_time(self._look_back(race))
 
     async def _look(self, race: Race) -> None:
-        async for raw in self._cluster.jobs(race.namespace, race.uid):  # a pod is known by the Job that it is of
+        async for raw in self._cluster.jobs(race.namespace, race.uid):  # a pod is known by its Job alone
             self._races.saw_job(raw)
         async for raw in self._cluster.pods(race.namespace, race.uid):
             self._races.saw_pod(raw)

@@ -1,7 +1,7 @@
-"""The Kubernetes API, as far as the operator uses it: the only module that calls it.
+"""The Kubernetes API, as far as the operator uses it. No other module calls it.
 
-Every call has a deadline. What went wrong is one of two kinds: `TryAgain` (`Unavailable`, `Conflict`), which a later
-pass tries again, or `ActionNeeded` (`Refused`, `NameTaken`), which a person must act on and which the status shows.
+Every call has a deadline. There are two kinds of errors. A later pass retries after a `TryAgain` (`Unavailable`,
+`Conflict`). An `ActionNeeded` (`Refused`, `NameTaken`) needs a person, and the status shows it.
 """
 
 from __future__ import annotations
@@ -32,36 +32,36 @@ _PATHS = {"ConfigMap": ("api/v1", "configmaps"), "Secret": ("api/v1", "secrets")
           "Service": ("api/v1", "services"), "Event": ("apis/events.k8s.io/v1", "events"),
           keys.KIND: (_PARENT, PLURAL)}  # fmt: skip
 LISTED_AT_ONCE = 100
-# What the API calls the methods that change something.
+# The API's names for the methods that change something.
 _VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 
 
 class Unavailable(TryAgain):
-    """The API server does not answer, or asks to be tried later."""
+    """The API server does not answer, or asks for a later try."""
 
     reason = "ApiUnavailable"
 
 
 class Refused(ActionNeeded):
-    """The API server answers and will not do it: forbidden, invalid, over quota."""
+    """The API server answers and refuses: the request is forbidden, invalid or over quota."""
 
     reason = "ApiRefused"
 
 
 class Conflict(TryAgain):
-    """The object changed meanwhile: the next pass sees it as it is."""
+    """The object changed in the meantime. The next pass sees it as it is."""
 
     reason = "ApiConflict"
 
 
 class NameTaken(ActionNeeded):
-    """An object that the operator is to make is there already, and is somebody else's."""
+    """The operator is to make an object whose name is taken by an object of somebody else."""
 
     reason = "NameTaken"
 
 
 class Refusal(NamedTuple):
-    """A pod that the API server did not take: when that was, and what it said."""
+    """The API server refused to create a pod: when that was, and what it said."""
 
     at: datetime
     message: str
@@ -79,14 +79,14 @@ class Cluster:
     @classmethod
     @asynccontextmanager
     async def connected(cls, *, dry_run: bool = False) -> AsyncIterator[Cluster]:
-        """A connection to the cluster that this process runs in, else to the one of KUBECONFIG."""
+        """A connection to the cluster that this process runs in, or else to the cluster of KUBECONFIG."""
         try:
             config.load_incluster_config()
         except config.ConfigException:
             await config.load_kube_config()
         settings = client.Configuration.get_default_copy()
         if is_loopback(settings.host):
-            settings.client_session_kwargs = {"trust_env": False}  # no proxy stands before this machine
+            settings.client_session_kwargs = {"trust_env": False}  # requests to this machine need no proxy
         api = client.ApiClient(settings)
         try:
             yield cls(api, dry_run=dry_run)
@@ -94,35 +94,35 @@ class Cluster:
             await api.close()
 
     def now(self) -> datetime:
-        """The time by the API server's clock, to a second or two: its objects carry the times that passes compare."""
+        """The API server's time, to a second or two: passes compare it with times in the server's objects."""
         return datetime.now(UTC) - self._ahead
 
     async def parent(self, namespace: str, name: str) -> dict[str, Any] | None:
-        """The BenchmarkJob, or None if there is none."""
+        """The BenchmarkJob, or None if it does not exist."""
         return await self._call("GET", f"{_PARENT}/namespaces/{namespace}/{PLURAL}/{name}", missing_ok=True)
 
     def parents(self, namespace: str | None) -> AsyncIterator[dict[str, Any]]:
-        """All BenchmarkJobs, of one namespace or of all."""
+        """All BenchmarkJobs of one namespace, or of all namespaces."""
         return self._list(_PARENT, PLURAL, namespace)
 
     def jobs(self, namespace: str | None, uid: str | None = None) -> AsyncIterator[dict[str, Any]]:
-        """All Jobs with the label of those that BenchmarkJobs made, or with that of one BenchmarkJob."""
+        """All Jobs with the label that BenchmarkJobs' Jobs have, or with the label of one BenchmarkJob."""
         selector = f"{keys.LABEL_JOB_UID}={uid}" if uid else keys.LABEL_JOB_UID
         return self._list("apis/batch/v1", "jobs", namespace, labelSelector=selector)
 
     async def job(self, namespace: str, name: str) -> dict[str, Any] | None:
-        """The Job of that name, whosever it is; None where there is none. Listed: that needs no right of its own."""
+        """The Job of that name, no matter who owns it, or None. It is listed, since a list needs no further right."""
         async for raw in self._list("apis/batch/v1", "jobs", namespace, fieldSelector=f"metadata.name={name}"):
             return raw
         return None
 
     def pods(self, namespace: str | None, uid: str | None = None) -> AsyncIterator[dict[str, Any]]:
-        """All pods with the label of runners, or with that of one BenchmarkJob."""
+        """All pods with the label of runners, or with the label of one BenchmarkJob."""
         selector = f"{keys.LABEL_JOB_UID}={uid}" if uid else keys.LABEL_JOB_UID
         return self._list("api/v1", "pods", namespace, labelSelector=selector)
 
     async def pod_refusals(self, namespace: str) -> dict[str, Refusal]:
-        """By Job name, why the API server did not take the newest pod that it refused."""
+        """By Job name, why the API server refused the newest of the pods that it refused."""
         found: dict[str, Refusal] = {}
         fields = "involvedObject.kind=Job,reason=FailedCreate"
         async for event in self._list("api/v1", "events", namespace, fieldSelector=fields):
@@ -133,11 +133,11 @@ class Cluster:
         return found
 
     def started_pods(self, namespace: str) -> AsyncIterator[dict[str, Any]]:
-        """The Events by which kubelets told that they started containers; they outlast the pods for an hour."""
+        """The Events in which kubelets reported started containers. They outlast the pods by an hour."""
         return self._list("api/v1", "events", namespace, fieldSelector="involvedObject.kind=Pod,reason=Started")
 
     async def create(self, manifest: Manifest) -> dict[str, Any] | None:
-        """Creates an object; the object as it is then, None if there was one of that name already."""
+        """Creates an object. Returns it as it is then, or None if an object of that name exists already."""
         group, plural = _PATHS[manifest["kind"]]
         try:
             return await self._call(
@@ -147,22 +147,22 @@ class Cluster:
             return None
 
     async def patch_job(self, namespace: str, name: str, spec: Mapping[str, Any]) -> None:
-        """Changes fields of a Job's spec; one that is gone is left gone."""
+        """Changes fields of a Job's spec. Does nothing if the Job is gone."""
         path = f"apis/batch/v1/namespaces/{namespace}/jobs/{name}"
         await self._call("PATCH", path, {"spec": spec}, missing_ok=True)
 
     async def delete_job(self, namespace: str, name: str) -> None:
-        """Deletes a Job and, behind it, its pods."""
+        """Deletes a Job and, in the background, its pods."""
         path = f"apis/batch/v1/namespaces/{namespace}/jobs/{name}"
         await self._call("DELETE", path, {"propagationPolicy": "Background"}, missing_ok=True)
 
     async def delete_parent(self, namespace: str, name: str, uid: str) -> None:
-        """Deletes the BenchmarkJob, if it is still the one of that uid."""
+        """Deletes the BenchmarkJob, if it still has that uid."""
         path = f"{_PARENT}/namespaces/{namespace}/{PLURAL}/{name}"
         await self._call("DELETE", path, {"preconditions": {"uid": uid}}, missing_ok=True)
 
     async def event(self, parent: Mapping[str, Any], reason: str, message: str, *, warning: bool, at: datetime) -> None:
-        """Tells of a transition where `kubectl describe` shows it; once, since its name is made of what it tells."""
+        """Reports a transition once, where `kubectl describe` shows it: the Event's name follows from its content."""
         metadata = parent["metadata"]
         told = digest([metadata["uid"], reason, shapes.at(parent, "status", "observedGeneration")], 16)
         manifest = {
@@ -187,10 +187,10 @@ class Cluster:
         await self.create(manifest)
 
     async def write_status(self, parent: Mapping[str, Any], status: Mapping[str, Any]) -> dict[str, Any] | None:
-        """Replaces the status, unless the object changed since it was read; the object as it is then, None if gone.
+        """Replaces the status, unless the object changed since it was read. Returns the new object, or None.
 
         Raises:
-            Conflict: it did.
+            Conflict: the object changed.
         """
         metadata = parent["metadata"]
         path = f"{_PARENT}/namespaces/{metadata['namespace']}/{PLURAL}/{metadata['name']}/status"
@@ -199,7 +199,7 @@ class Cluster:
     async def _list(
         self, group: str, plural: str, namespace: str | None, **selectors: str
     ) -> AsyncIterator[dict[str, Any]]:
-        """Every object, one page of them unfolded at a time: all at once are memory that a process never gives back."""
+        """Every object. Parses one page at a time: a process never gives back the memory that all pages would take."""
         where = f"{group}/namespaces/{namespace}/{plural}" if namespace else f"{group}/{plural}"
         token = ""
         while True:
@@ -245,7 +245,7 @@ class Cluster:
         return _answer(f"{method} {path}", code, text, missing_ok=missing_ok)
 
     def _set_clock(self, told: str | None) -> None:
-        """Notes how far this machine's clock is ahead of the server's, where that is more than an answer's age."""
+        """Notes how far this machine's clock is ahead of the server's, if that is more than an answer's age."""
         if not told:
             return
         try:
@@ -256,14 +256,14 @@ class Cluster:
 
 
 def _told_at(event: Mapping[str, Any]) -> datetime | None:
-    """When an Event last happened; where its times are empty, when it was made."""
+    """When an Event last happened. If its times are empty, when it was made."""
     moments = (shapes.at(event, "series", "lastObservedTime"), event.get("lastTimestamp"), event.get("eventTime"),
                shapes.at(event, "metadata", "creationTimestamp"))  # fmt: skip
     return next(filter(None, map(shapes.moment, moments)), None)
 
 
 def _answer(what: str, code: int, text: bytes | str, *, missing_ok: bool) -> dict[str, Any] | None:
-    """The answer's JSON, or the kind of error that it is."""
+    """The JSON of an answer. Raises the kind of error that the answer means."""
     try:
         document = from_json(text, cache_strings="keys") if text else {}
     except ValueError:

@@ -1,7 +1,7 @@
-"""The collector's rounds over all races that can still report. Redis is asked in threads: the loop never waits.
+"""The collector's rounds over all races that can still report. Threads ask Redis, so the event loop never waits.
 
-A round sees what waits where and gives each race that has reports a turn, beside all others' turns. What holds up one
-race is its own affair: its pauses, its questions to the API server, and the time that its many reports take.
+A round sees how much waits in which inbox. It gives each race that has reports a turn, and all turns run side by side.
+A race's pauses, its questions to the API server and the time for its many reports hold up that race alone.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from velodrome_operator.histograms import Durations
 from velodrome_operator.poison import poison
 from velodrome_operator.races import Race, Races
 
-# How often inboxes are looked into; a report waits half of it on average.
+# Seconds between two looks into the inboxes. A report waits half of this time on average.
 ROUND_SECONDS = 0.3
-# Where no pod is known nobody reports, so far as is known: such inboxes are looked into every so many rounds.
+# A race without known pods probably gets no reports. Its inbox is read only once in so many rounds.
 _ROUNDS_WITHOUT_PODS = 10
 _LONGEST_PAUSE = 10.0
 _PROBE_SECONDS = 5.0
-# A slice of an inbox. Who has no more than that waiting is done in one, as soon as one of a few lanes is free. All
-# others share a lane of their own, which rests for so many times as long as each slice took: judging takes the
-# interpreter's time, which those that have little waiting need too.
+# A slice of an inbox. One that fits into a slice is collected as soon as one of a few lanes is free. All others share
+# a slow lane. After each slice, that lane rests for a multiple of the slice's time: judging takes the interpreter's
+# time, and the small inboxes need that time too.
 _SLICE_REPORTS, _SLICE_BYTES = 50, 128 * 1024
 _LANES = 4
 _REST_SHARE, _LONGEST_REST = 4.0, 2.0
@@ -39,14 +39,14 @@ log = logging.getLogger("velodrome.operator")
 
 
 class Collection:
-    """Collects every race's inbox and wakes those that got something.
+    """Collects every race's inbox, and wakes the races that got something.
 
-    `last_round` is when Redis last answered, by the monotonic clock, and `collected_at` the same by `clock`; `redis_up`
-    is whether it does now and takes writes. `results` counts what became of results, `rejected` reports by reason, and
-    `waiting` is how many inboxes held anything in the last round.
+    `last_round` is when Redis last answered, by the monotonic clock, and `collected_at` is the same by `clock`.
+    `redis_up` is whether Redis answers now and takes writes. `results` counts results by verdict, and `rejected` counts
+    reports by reason. `waiting` is how many inboxes held anything in the last round.
 
-    `clock` is the one that passes go by: when an inbox was read is held against when pods ended. `seal` ends what a
-    job's runners may do and removes their inbox; that is done where it is poisoned, before the race's status says so.
+    `clock` is the clock of the passes: they compare when an inbox was read with when pods ended. `seal` ends the rights
+    of a job's runners and removes their inbox. A poisoned inbox is sealed before the race's status says so.
     """
 
     def __init__(
@@ -77,11 +77,11 @@ class Collection:
         self.collected_at: datetime | None = None
         self._rounds = 0
         self._turns: dict[str, asyncio.Task[None]] = {}
-        self._pauses: dict[str, tuple[float, float]] = {}  # by uid: until when, and how long that is
+        self._pauses: dict[str, tuple[float, float]] = {}  # by uid: when the pause ends, and how long it is
         self._lanes, self._slow_lane = asyncio.Semaphore(_LANES), asyncio.Semaphore(1)
 
     async def work(self) -> None:
-        """Rounds for ever; a Redis that is away is waited for."""
+        """Rounds without end. If Redis is away, this waits for it."""
         pause = ROUND_SECONDS
         try:
             while True:
@@ -92,15 +92,15 @@ class Collection:
                 turn.cancel()
 
     async def settled(self) -> None:
-        """Waits until all turns that were begun have ended."""
+        """Waits until all turns that have begun are over."""
         while self._turns:
             await asyncio.wait(list(self._turns.values()))
             await asyncio.sleep(0)
 
     async def round(self) -> bool:
-        """Looks at what waits in every inbox and begins turns; whether Redis answered and takes writes.
+        """Looks at what waits in every inbox, and begins turns. Returns whether Redis answered and takes writes.
 
-        Which of them hold anything is asked in one round trip, so that a thousand quiet races cost next to nothing.
+        One round trip asks about all inboxes, so that a thousand quiet races cost next to nothing.
         """
         everyone = self._rounds % _ROUNDS_WITHOUT_PODS == 0
         self._rounds += 1
@@ -113,7 +113,7 @@ class Collection:
         began = self._clock()
         try:
             waiting = await asyncio.to_thread(self._store.waiting, asked) if asked else {}
-            if waiting:  # before Redis is probed: one that an inbox has filled takes nothing until that is gone
+            if waiting:  # before Redis is probed: one that an inbox has filled takes no write until that inbox is gone
                 await self._end_poisoned(going, waiting, await asyncio.to_thread(self._store.room))
             await self._probe_now_and_then()
         except VelodromeError as error:
@@ -130,7 +130,7 @@ class Collection:
         return True
 
     async def _end_poisoned(self, going: Mapping[str, Race], waiting: Mapping[str, InboxSize], room: Room) -> None:
-        """Seals what nobody can collect, or what takes too much memory; a pass then ends those races."""
+        """Seals inboxes that nobody can collect or that take too much memory. A pass then ends those races."""
         for uid, size in waiting.items():
             race = going[uid]
             found = poison(size, room)
@@ -145,7 +145,7 @@ class Collection:
             self._wake(uid)
 
     def _begin(self, race: Race, size: InboxSize) -> None:
-        """Begins the race's turn, unless it has one or rests."""
+        """Begins the race's turn, unless a turn runs or the race pauses."""
         if race.uid in self._turns or self._pauses.get(race.uid, (0.0, 0.0))[0] > time.monotonic():
             return
         small = (size.reports or 0) <= _SLICE_REPORTS and (size.size or 0) <= _SLICE_BYTES
@@ -154,7 +154,7 @@ class Collection:
         turn.add_done_callback(lambda _: self._turns.pop(race.uid, None))
 
     async def _turn(self, race: Race, *, small: bool) -> None:
-        """Collects the race's inbox to its end; what holds it up is noted, and earns this race a pause."""
+        """Collects the race's inbox to its end. Notes what holds it up, and then gives this race a pause."""
         try:
             while not await self._slice(race, self._lanes if small else self._slow_lane, rest=not small):
                 small = False
@@ -167,7 +167,7 @@ class Collection:
         except ActionNeeded as error:
             self._note(race, str(error))
             self._pause(race)
-        except Exception as error:  # whatever is odd about one race, the others' results come
+        except Exception as error:  # an odd race must not hold up the results of the others
             log.exception("collecting ended by an error that nobody expected", extra={"uid": race.uid})
             self._note(race, f"the operator met an error that it did not expect: {type(error).__name__}")
             self._pause(race)
@@ -181,10 +181,10 @@ class Collection:
         self._pauses[race.uid] = time.monotonic() + pause, pause
 
     async def _slice(self, race: Race, lane: asyncio.Semaphore, *, rest: bool) -> bool:
-        """Takes some of what the inbox holds; whether the turn is over.
+        """Takes some of what the inbox holds. Returns whether the turn is over.
 
-        A report may overtake its pod's event: then the API server is asked, once for all reports that were read, while
-        others have the lane. Or its pod came and went while no operator was there: then Events tell.
+        A report may arrive before its pod's event. Then the API server is asked once for all reports that were read,
+        while other races use the lane. A pod may also have come and gone while no operator ran. Then Events show it.
         """
         began = self._clock()
         witness = Witness(race)
@@ -216,10 +216,10 @@ class Collection:
         if collected.last:
             race.logbook.collected_at = began
         self._tell(race, collected, began)
-        return collected.last or not known  # forged reports make one question a round, however many they are
+        return collected.last or not known  # at most one question a round, no matter how many reports are forged
 
     def _tell(self, race: Race, collected: Collected, at: datetime) -> None:
-        """Counts what a slice had, and wakes the race where that changes something."""
+        """Counts what a slice had, and wakes the race if that changes something."""
         self._count(race, collected)
         if collected.verdicts or collected.progress:
             race.logbook.reported_at = at
@@ -227,14 +227,14 @@ class Collection:
             self._wake(race.uid)
 
     async def _probe_now_and_then(self) -> None:
-        """Sees whether Redis takes anything: runners that can't report leave nothing to collect that would tell."""
+        """Checks whether Redis takes writes: if runners can't report, no report in an inbox shows that."""
         now = time.monotonic()
         if self._probed_at is None or now - self._probed_at >= _PROBE_SECONDS:
             await asyncio.to_thread(self._probe)
             self._probed_at = now
 
     def _note_all(self, error: Exception) -> bool:
-        """What holds up every race; False, as the round's answer. The next round probes again."""
+        """Notes what holds up every race. Returns False, as the round's answer. The next round probes again."""
         self._probed_at, self.redis_up = None, False
         for race in self.races:
             if race.laid_out and not race.parent.ended:
@@ -242,7 +242,7 @@ class Collection:
         return False
 
     def _note(self, race: Race, trouble: str) -> bool:
-        """Keeps what holds a race's results up; where that changed, a pass tells it, and sees to the job's user."""
+        """Keeps what holds up a race's results. If that changed, a pass shows it, and makes the job's user again."""
         if race.logbook.trouble != trouble:
             log.warning("%s", trouble or "collecting goes on", extra={"benchmarkjob": race.name, "uid": race.uid})
             race.logbook.troubled_at = None if not trouble else race.logbook.troubled_at or self._clock()

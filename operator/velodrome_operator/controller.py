@@ -1,7 +1,7 @@
-"""Passes over BenchmarkJobs: which one is next, and what becomes of a pass that does not succeed.
+"""Passes over BenchmarkJobs: which race is next, and what follows a pass that fails.
 
-Any event only wakes a pass over one BenchmarkJob; a pass looks at the whole state and is repeated until it succeeds. A
-slow sweep looks at everything afresh, so that an event that never came costs time and nothing else.
+An event only wakes a pass over one BenchmarkJob. A pass looks at the whole state, and is repeated until it succeeds.
+A slow sweep looks at everything again, so that a lost event costs time and nothing else.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from velodrome_operator.reconciler import Reconciler
 from velodrome_operator.wakeups import Wakeups
 
 RETRY_SECONDS = (1.0, 2.0, 5.0, 10.0, 30.0)
-# Passes over one race leave this much time to what happens meanwhile, so that one pass sees to all of it; and a race
-# whose passes take long rests longer, but not for long: on a busy machine a pass mostly waits.
+# The rest between two passes over one race, so that one pass handles all that happens meanwhile. A race whose passes
+# take long rests longer, up to a limit: on a busy machine a pass mostly waits.
 REST_SECONDS = 0.25
 _REST_SHARE = 4.0
 _LONGEST_REST = 2.0
-# A Redis that is only being started again is nothing that a person must know of.
+# After so many failed tries the status shows that Redis is away: a mere restart of Redis needs no person.
 _QUIET_TRIES = 3
 _UNEXPECTED = (
     "the operator met an error that it did not expect ({}): what runs goes on, and it tries again; its log has more"
@@ -39,7 +39,7 @@ log = logging.getLogger("velodrome.operator")
 
 
 class Controller:
-    """Passes over BenchmarkJobs. `passes` counts them by outcome, `pass_seconds` how long they took."""
+    """Passes over BenchmarkJobs. `passes` counts them by outcome, and `pass_seconds` holds how long they took."""
 
     def __init__(
         self,
@@ -58,7 +58,7 @@ class Controller:
         self._tries: dict[str, int] = {}
 
     async def work(self) -> None:
-        """Passes over whatever wakes up, for ever."""
+        """Passes over whatever wakes up, without end."""
         while True:
             uid = await self.wakeups.next()
             began = time.monotonic()
@@ -68,19 +68,20 @@ class Controller:
                 self.wakeups.done(uid, min(_LONGEST_REST, max(REST_SECONDS, _REST_SHARE * (time.monotonic() - began))))
 
     def _is_new(self, uid: str) -> bool:
-        """Whether nothing runs yet for it: somebody has just applied it and looks."""
+        """Whether nothing runs for it yet: somebody has just applied it and waits for it."""
         race = self.races.get(uid)
         return race is not None and race.logbook.passed == 0
 
     def forget(self, uid: str) -> None:
-        """Lets go of what is remembered of a BenchmarkJob that is gone."""
+        """Forgets a BenchmarkJob that is gone."""
         self.wakeups.forget(uid)
         self._reconciler.forget(uid)
         self._tries.pop(uid, None)
 
     async def pass_over(self, uid: str) -> None:
-        """One pass over the BenchmarkJob of that uid, whatever comes of it: a later pass is woken where one is needed,
-        and what a person must act on stands in the status.
+        """Makes one pass over the BenchmarkJob of that uid, and handles every outcome.
+
+        Wakes a later pass if one is needed. Writes into the status what a person must act on.
         """
         race = self.races.get(uid)
         if race is None:
@@ -99,7 +100,7 @@ class Controller:
             outcome = error.reason
             self._retry(race, error, logging.WARNING)
             await writer.stall(race, error.reason, texts.summary(str(error)))
-        except Exception as error:  # whatever is odd about one object, it costs its own race a condition
+        except Exception as error:  # an odd object costs only its own race a condition
             outcome = "Unexpected"
             log.exception("a pass ended by an error that nobody expected", extra=race.log_fields)
             self._retry(race, error, logging.ERROR)

@@ -1,7 +1,7 @@
 """The CustomResourceDefinition of BenchmarkJob, made from the pydantic model. Pure.
 
-`crd()` is the model's schema with the rules that CEL can say laid over it, and the status that the operator writes.
-What it returns is committed as `deploy/crd/benchmarkjobs.yaml` and checked for drift.
+`crd()` is the model's schema, with the rules that CEL can express and with the status that the operator writes. Its
+return value is committed as `deploy/crd/benchmarkjobs.yaml`, and a check finds any difference.
 """
 
 from __future__ import annotations
@@ -190,7 +190,7 @@ def _entry_rules() -> list[Schema]:
 
 
 def _own_fields(selector: str, table: Any, at: str = "self") -> Iterable[Schema]:
-    """Rules for fields that only some names use: an Adam has no momentum."""
+    """Rules for fields that apply to some names only: Adam, for example, has no momentum."""
     for field in sorted(frozenset().union(*table.values())):
         users = sorted(name for name, fields in table.items() if field in fields)
         guard = "" if at == "self" else f"!has({at}) || "

@@ -1,7 +1,7 @@
-"""One pass over a BenchmarkJob: from what was observed to what shall be done. Pure: no API, no store, no clock.
+"""One pass over a BenchmarkJob: from what was observed to what is to be done. Pure: no API, no store, no clock.
 
-Every pass looks at the whole state, whatever woke it, and says everything that is to be done; doing it twice, or being
-killed anywhere in between, ends in the same state. Terminal is what the status says: once Complete or Failed is True
+Every pass looks at the whole state, no matter what woke it, and lists everything that is to be done. To do it twice, or
+to be killed in between, ends in the same state. The status says when a race is over: once Complete or Failed is True,
 nothing is started again.
 """
 
@@ -25,13 +25,13 @@ from velodrome_operator.outcome import Ending, ending_of, jobs_without_pods, sta
 from velodrome_operator.pass_input import Observation
 from velodrome_operator.turns import JobProgress, turns
 
-# How often a Job is asked about that has no pod.
+# How often to ask about a Job that has no pod.
 _LOOK_AGAIN = timedelta(seconds=5)
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What is to be done, in this order; `again` is when to look again at the latest, None if only an event matters."""
+    """What is to be done, in this order. `again` is the longest wait for a next pass, None if only events matter."""
 
     create: tuple[Manifest, ...] = ()
     parallelism: Mapping[str, int] = field(default_factory=dict)
@@ -44,9 +44,9 @@ class Decision:
 
 
 def decide(seen: Observation, wanted: Sequence[Manifest], groups: Mapping[str, Sequence[int]]) -> Decision:
-    """What a pass does.
+    """Decides what a pass does.
 
-    `wanted` are the manifests of all children; `groups` gives, by Job name, the trial index of each completion index.
+    `wanted` are the manifests of all children. `groups` has, by Job name, the trial index of each completion index.
     """
     end = _end(seen.status)
     if end is not None:
@@ -70,7 +70,7 @@ def decide(seen: Observation, wanted: Sequence[Manifest], groups: Mapping[str, S
 
 
 def _end(status: Mapping[str, Any]) -> tuple[str, datetime] | None:
-    """How and when the race ended, by its status."""
+    """How and when the race ended, by its status. None if it has not ended."""
     for condition in status.get("conditions") or ():
         if condition["type"] in ("Complete", "Failed") and condition["status"] == "True":
             return condition["type"], datetime.fromisoformat(condition["lastTransitionTime"])
@@ -78,10 +78,10 @@ def _end(status: Mapping[str, Any]) -> tuple[str, datetime] | None:
 
 
 def _after_the_end(seen: Observation, how: str, ended: datetime, groups: Mapping[str, Sequence[int]]) -> Decision:
-    """A failed race's Jobs are stopped; a complete one's have nothing left to do, and keep their pods' logs.
+    """Stops a failed race's Jobs. A complete race's Jobs have nothing left to do, and keep their pods' logs.
 
-    A pod that was lost after its report would be made again: its Job may make none any more, and what runs a minute
-    after the end has nothing left to report.
+    A Job would replace a pod that was lost after its report. So a Job may make no pods any more, and what still runs a
+    minute after the end has nothing left to report.
     """
     running = [name for name, job in seen.jobs.items() if not job.finished and not job.deleting]
     stop = tuple(running) if how == "Failed" else ()
@@ -105,7 +105,7 @@ def _after_the_end(seen: Observation, how: str, ended: datetime, groups: Mapping
 
 
 def _suspensions(seen: Observation) -> dict[str, bool]:
-    """Jobs whose suspend is to change; where Kueue queues them, suspend is Kueue's."""
+    """The Jobs whose `suspend` is to change. If Kueue queues the Jobs, Kueue alone sets it."""
     if seen.kueue:
         return {}
     return {
@@ -114,7 +114,7 @@ def _suspensions(seen: Observation) -> dict[str, bool]:
 
 
 def _shares(seen: Observation, groups: Mapping[str, Sequence[int]]) -> dict[str, int]:
-    """Each Job's parallelism now."""
+    """The parallelism that each Job gets now."""
     names = [name for name in groups if name in seen.jobs and not seen.jobs[name].finished]
     nodes = seen.plan.job.spec.runner.nodes
     if len(groups) == 1:
@@ -123,7 +123,7 @@ def _shares(seen: Observation, groups: Mapping[str, Sequence[int]]) -> dict[str,
     repeats = seen.plan.job.spec.trials.repeats
     progress = [
         JobProgress(
-            entries=math.ceil(len(groups[name]) / nodes / repeats),  # fewer where trials were taken over
+            entries=math.ceil(len(groups[name]) / nodes / repeats),  # fewer if trials were taken over
             done=sum(1 for _ in trials_ended(seen.jobs[name], groups[name], nodes)),
             total=len(groups[name]) // nodes,
             active=math.ceil(seen.jobs[name].active / nodes),

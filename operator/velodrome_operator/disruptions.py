@@ -1,9 +1,9 @@
-"""Whose fault a pod's end was: a disruption costs its trial no attempt, an end of the pod's own does. Pure.
+"""Why a pod ended: a disruption costs its trial no attempt, and an end of the pod's own costs one. Pure.
 
-A disruption is what the pod's program had no part in: eviction, preemption, a drained or lost node, and deletion by
-anyone. Kubernetes marks most of these and counts none of the marked; a pod that somebody deleted is not marked and
-counts as failed, by an exit code (143, 137) that a pod killed for memory can have too. So the Job allows for both, and
-the attempts are counted here.
+The pod's program has no part in a disruption: an eviction, a preemption, a drained or lost node, or a deletion by
+anyone. Kubernetes marks most of these, and counts no marked pod as failed. It does not mark a pod that somebody
+deleted. It counts that pod as failed, with an exit code (143, 137) that a pod killed for memory can have too. So the
+Job's limit allows for both, and this module counts the attempts.
 """
 
 from __future__ import annotations
@@ -15,29 +15,29 @@ from typing import TYPE_CHECKING
 
 from velodrome import keys
 
-if TYPE_CHECKING:  # what the children are is made of `retries`, and observation needs neither
+if TYPE_CHECKING:  # the children need `retries`, and observation needs neither
     from velodrome_operator.observation import PodFacts
 
 _ENDED_BY_SIGTERM = 143
-# How far a node's clock may be behind the API server's.
+# How far a node's clock may be behind the API server's clock.
 _SKEW = timedelta(seconds=60)
-# A pod that ends with these has reported how its trial went, whatever was done to it at the end.
+# A pod that ends with one of these has reported how its trial went, even if something else ended it.
 _REPORTED = (keys.EXIT_OK, keys.EXIT_FAILED, keys.EXIT_CONFIGURATION)
 
 
 def retries(nodes: int) -> int:
-    """How often a trial is tried again after ends of its own pods.
+    """How often a trial is tried again after its own pods ended.
 
-    Where several pods train together, one that is lost costs each of the others an attempt.
+    If several pods train together, the loss of one costs each of the others an attempt.
     """
     return 2 if nodes == 1 else 6
 
 
 def is_disruption(pod: PodFacts, *, gone: bool = False) -> bool:
-    """Whether the pod was lost to a disruption; `gone` says that it is there no more.
+    """Whether the pod was lost to a disruption. `gone` says that it no longer exists.
 
-    A pod that still runs was not lost yet, whoever deletes it. Of a pod that nobody saw end or be deleted nothing is
-    said.
+    A pod that still runs is not lost yet, no matter who deletes it. A pod does not count if nobody saw its end or
+    its deletion.
     """
     if pod.phase in ("Succeeded", "Unknown"):
         return False
@@ -55,7 +55,7 @@ def is_disruption(pod: PodFacts, *, gone: bool = False) -> bool:
 
 
 def _deleted_before_its_end(pod: PodFacts) -> bool:
-    """By the clocks of the API server and of the node; where the pod was told to end, they need not agree."""
+    """Compares the API server's clock with the node's. If the pod was asked to end, the clocks may differ a little."""
     if pod.deleted_at is None or pod.finished_at is None:
         return pod.deleted_at is not None
     slack = _SKEW if pod.exit_code == _ENDED_BY_SIGTERM else timedelta(0)
@@ -63,10 +63,11 @@ def _deleted_before_its_end(pod: PodFacts) -> bool:
 
 
 def disruptions(pods: Iterable[PodFacts], gone: Iterable[PodFacts]) -> int:
-    """How many pods of a race were lost to disruptions: those seen, or more where Kubernetes counted more meanwhile.
+    """How many pods of a race were lost to disruptions: those that were seen, or more if Kubernetes counted more.
 
-    Kubernetes writes on each pod how many failed before it at its index. Those that were not seen to end by themselves
-    were disrupted while nobody looked. A pod that may have been let go of is none until then.
+    Kubernetes writes on each pod how many pods failed before it at its index. If a failed pod was not seen to end by
+    itself, it was disrupted while nobody looked. A pod that its Job may have released does not count until Kubernetes
+    counts it.
     """
     told: dict[tuple[str, int], list[tuple[PodFacts, bool]]] = defaultdict(list)
     for found, away in ((pods, False), (gone, True)):
@@ -86,10 +87,9 @@ def _failed_by_itself(pod: PodFacts, *, disrupted: bool) -> bool:
 
 
 def spent(pods: Iterable[PodFacts], gone: Iterable[PodFacts], nodes: int) -> dict[tuple[str, int], PodFacts]:
-    """Trials that have no attempt left, by Job name and first completion index, with the pod that took the last one.
+    """Trials without attempts left, by Job name and first completion index, with the pod of the last attempt.
 
-    `nodes` pods train one trial together. A pod that ended because another of them was lost to a disruption costs
-    nothing either.
+    `nodes` pods train one trial together. A pod that ended because a disruption took another of them costs no attempt.
     """
     trials: dict[tuple[str, int], list[tuple[PodFacts, bool]]] = defaultdict(list)
     for found, away in ((pods, False), (gone, True)):
@@ -103,7 +103,7 @@ def spent(pods: Iterable[PodFacts], gone: Iterable[PodFacts], nodes: int) -> dic
 
 
 def _costly(ends: Sequence[tuple[PodFacts, bool]], nodes: int) -> list[PodFacts]:
-    """The failed pods of the index that used up its attempts; none while every index has one left."""
+    """The failed pods of the index that used up its attempts. Empty while every index has an attempt left."""
     excused = sum(disrupted for _, disrupted in ends)
     by_index: dict[int, list[PodFacts]] = defaultdict(list)
     for pod, disrupted in ends:

@@ -1,4 +1,4 @@
-"""Answers over HTTP: /healthz, whether a restart would help; /readyz, whether it does its work now; and /metrics."""
+"""The HTTP endpoint: /healthz (whether a restart would help), /readyz (whether it does its work now) and /metrics."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from aiohttp import web
 
 from velodrome.errors import TryAgain
 
-# The answer to one probe: facts, or a `TryAgain` that says what is wrong.
+# Answers one probe: with facts, or with a `TryAgain` that says what is wrong.
 Answer = Callable[[], Mapping[str, Any]]
 # What /metrics answers to an Accept header: a body and its content type.
 Scrape = Callable[[str], Awaitable[tuple[bytes, str]]]
@@ -18,7 +18,7 @@ Scrape = Callable[[str], Awaitable[tuple[bytes, str]]]
 
 @asynccontextmanager
 async def endpoint(host: str, port: int, *, healthz: Answer, readyz: Answer, scrape: Scrape) -> AsyncIterator[int]:
-    """Answers while it is open, on the port that it gives: on one that is free where `port` is 0.
+    """Answers while it is open. Yields its port, which is a free one if `port` is 0.
 
     Probes get 200 with the facts as JSON, or 503 with what is wrong.
     """

@@ -1,7 +1,7 @@
-"""/metrics: keeps what is exposed up to date beside everything else, so that a scrape only picks it up.
+"""/metrics: keeps what is exposed up to date, beside all other work, so that a scrape only fetches it.
 
-Boards are judged, and their families made and written out, in threads. Without Redis the last results stay exposed, and
-their age with them.
+Threads judge boards, and make and write out their families. Without Redis, the last results and their age stay
+exposed.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from velodrome.board.latest import Latest
 
 ROUND_SECONDS = 1.0
-# What takes long is done more seldom: it rests for so many times as long as it took.
+# Slow work is done less often: the rest is so many times as long as the work took.
 _REST_SHARE = 10.0
 _LONGEST_PAUSE = 10.0
-# A board that can't be judged for what it holds is tried again after this long.
+# If a board's content can't be judged, it is tried again after this long.
 _REFUSED_SECONDS = 30.0
 
 log = logging.getLogger("velodrome.operator")
@@ -35,7 +35,8 @@ log = logging.getLogger("velodrome.operator")
 class BoardResults:
     """What is exposed of each board's results. `stale` says that they changed since they were last `taken`.
 
-    `marked` is called with a board whose marks changed since it was last called for it, and how often they did.
+    `marked` is called when a board's marks changed since the last call for it. It gets the board and how often its
+    marks have changed.
     """
 
     def __init__(
@@ -61,7 +62,7 @@ class BoardResults:
         return [one for found in self._results.values() for one in found]
 
     async def judge_changed(self) -> datetime | None:
-        """Judges the boards that changed; when they were as they are now known to be, None where some are to come.
+        """Judges the boards that changed. Returns when all were read, or None if some are to come.
 
         Raises:
             TryAgain, ActionNeeded: as Redis answers.
@@ -86,7 +87,7 @@ class BoardResults:
             self._results[board] = await asyncio.to_thread(_latest, self._store, board)
         except TryAgain:
             raise
-        except Exception as error:  # whatever is wrong with one board holds up no other
+        except Exception as error:  # an error in one board must not hold up the others
             log.warning("the results of board %s can't be judged: %r", board, error)
             self._resting[board] = self._timer() + _REFUSED_SECONDS
             return False
@@ -100,14 +101,14 @@ class BoardResults:
 
 
 class Exporter:
-    """What /metrics answers.
+    """Answers /metrics.
 
-    `judged_at` is when the results that are exposed were last known to be up to date, and `swept_at` when all was last
-    listed that is exposed of races. Alerts hold on to what they know until both are there, so neither is exposed
-    before what it is about can be scraped.
+    `judged_at` is when the exposed results were last known to be up to date. `swept_at` is when everything that is
+    exposed about races was last listed. Alerts keep what they know until both are there. So each is exposed only when a
+    scrape can also get what it describes.
 
-    `races` and `operator` report what there is to expose, and are called in the event loop; `marked` is as that of
-    `BoardResults`. `clock` gives times, and `timer` seconds that only grow.
+    `races` and `operator` report what there is to expose, and are called in the event loop. `marked` is as in
+    `BoardResults`. `clock` gives times, and `timer` gives seconds that only grow.
     """
 
     def __init__(
@@ -126,14 +127,14 @@ class Exporter:
         self._page = MetricsPage(operator, limit, clock, timer)
 
     async def work(self) -> None:
-        """Rounds for ever."""
+        """Rounds without end."""
         pause = ROUND_SECONDS
         while True:
             pause = ROUND_SECONDS if await self.round() else min(2 * pause, _LONGEST_PAUSE)
             await asyncio.sleep(pause)
 
     async def round(self) -> bool:
-        """Judges what changed, and makes anew what is exposed where something did; whether Redis answered."""
+        """Judges what changed, and makes again what is exposed if something did. Returns whether Redis answered."""
         try:
             read_at = await self.results.judge_changed()
         except VelodromeError as error:
@@ -146,7 +147,7 @@ class Exporter:
         return True
 
     async def scrape(self, accept: str) -> tuple[bytes, str]:
-        """The answer and its content type: OpenMetrics where that is asked for, else the text format."""
+        """The answer and its content type: OpenMetrics if the Accept header asks for it, else the text format."""
         return await self._page.scrape(accept)
 
     @property
@@ -158,15 +159,15 @@ class Exporter:
 
 
 def _load() -> None:
-    """Imports what judges, when there is something to judge: an operator without results is small.
+    """Imports what judges, once there is something to judge. An operator without results stays small.
 
-    Before judging is timed: SciPy takes a second, and the first board would rest for ten times as long.
+    This happens before the timing starts: SciPy takes a second, and the first board would rest for ten times as long.
     """
     import velodrome.board.kept  # noqa: F401
 
 
 def _latest(store: Store, board: str) -> tuple[Latest, ...]:
-    """What each entry has now; the board as it was read for that is kept for those who look at it."""
+    """What each entry has now. The parsed board is kept for those who look at it."""
     from velodrome.board.kept import keep
 
     return keep(store, board)

@@ -1,7 +1,8 @@
 """From what the operator knows to the families of `velodrome.monitoring.telemetry`. Pure.
 
-A family with labels whose values people choose (boards, entries, names of objects) has no bound of its own, so what is
-exposed has one: series come in groups that stand or fall together, and those that matter least are left out.
+A family whose labels' values people choose (boards, entries, names of objects) has no bound of its own. So there is a
+bound for all that is exposed: series come in groups, each exposed whole or not at all, and the least important groups
+are left out.
 """
 
 from __future__ import annotations
@@ -22,13 +23,13 @@ from velodrome_operator.series import Series, metrics
 if TYPE_CHECKING:
     from velodrome.board.latest import Latest
 
-# Entries whose newest job is older are raced no more: what became of them is in the store and in Prometheus' history.
+# Entries whose newest job is older take part in no race now. Their results are in the store and in Prometheus' history.
 LOOK_BACK = timedelta(days=30)
 
 
 @dataclass(frozen=True, slots=True)
 class _Group:
-    """Series that are exposed together or not at all; groups of a lower rank are kept first."""
+    """Series that are exposed together or not at all. Groups of a lower rank are kept first."""
 
     rank: tuple[Any, ...]
     rows: tuple[Series, ...]
@@ -36,7 +37,7 @@ class _Group:
 
 @dataclass(frozen=True, slots=True)
 class Exposed:
-    """The families of results and BenchmarkJobs, how many series they have, and how many were left out."""
+    """The families of results and BenchmarkJobs, the number of their series, and the number that was left out."""
 
     families: tuple[Metric, ...]
     series: int
@@ -50,10 +51,10 @@ def exposed(
     now: datetime,
     limit: int,
 ) -> Exposed:
-    """What `telemetry.RESULTS` and `telemetry.RACES` hold, of at most `limit` series.
+    """What `telemetry.RESULTS` and `telemetry.RACES` hold, with at most `limit` series.
 
-    Where there are more, what is regressed is kept first, then sums over races, races that go on, the newest results
-    and the newest races that ended: which series are left out follows from what is known, not from its order.
+    If there are more, the order of importance is: regressions, sums over races, races that go on, the newest results,
+    the newest races that ended. So the choice depends on what is known, and not on its order.
     """
     races = list(races)
     groups = [_result(one) for one in results if now - one.at <= LOOK_BACK]

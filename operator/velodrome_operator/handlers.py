@@ -1,6 +1,6 @@
-"""What kopf calls: every event is noted and wakes a pass, nothing more. The only module that imports kopf.
+"""What kopf calls: each event is noted and wakes a pass, and nothing more. No other module imports kopf.
 
-No handler waits, and none but `on.event` is used: so kopf adds no finalizer and no annotation to anybody's object.
+No handler waits, and all of them are `on.event`. So kopf adds no finalizer and no annotation to any object.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _PODS = ("", "v1", "pods")
 
 
 def registry(connected: Callable[[], AbstractAsyncContextManager[Service]]) -> kopf.OperatorRegistry:
-    """The handlers of one operator, which is `connected` when kopf starts and closed when it stops."""
+    """The handlers of one operator. `connected` makes it when kopf starts, and it is closed when kopf stops."""
     found = kopf.OperatorRegistry()
     tasks: list[asyncio.Task[None]] = []
     connections = contextlib.AsyncExitStack()
@@ -36,7 +36,7 @@ def registry(connected: Callable[[], AbstractAsyncContextManager[Service]]) -> k
         running.append(service)
         await service.sweep.try_first()
         tasks.extend(asyncio.create_task(work) for work in service.workers())
-        await service.sweep.listed()  # kopf looks once which kinds there are, so BenchmarkJobs have to be one by then
+        await service.sweep.listed()  # kopf looks once which kinds exist, so the kind BenchmarkJob must exist by then
 
     @kopf.on.login(registry=found)
     def login(**kwargs: Any) -> kopf.ConnectionInfo | None:
@@ -67,13 +67,13 @@ def registry(connected: Callable[[], AbstractAsyncContextManager[Service]]) -> k
 
 
 def configure(settings: kopf.OperatorSettings) -> None:
-    """Watches of our own objects alone that end by themselves when they fall silent, and no events of kopf's own."""
+    """Watches only our own objects, ends watches that become silent, and turns off kopf's own Events."""
     settings.posting.enabled = False
-    # Other people's Jobs and pods are left out by the API server; a handler's labels only tell kopf what to throw away.
+    # The API server leaves out other people's Jobs and pods. A handler's labels only make kopf discard what it got.
     for shared in (_JOBS, _PODS):
         settings.watching.label_selectors[shared] = keys.LABEL_JOB_UID
     settings.watching.chunk_size = LISTED_AT_ONCE
-    # The namespace is named and the kinds are known: nothing is to be found out by what the account may not list.
+    # The namespace and the kinds are known: kopf must not list what the operator's account may not list.
     settings.scanning.disabled = True
     settings.watching.server_timeout = 300
     settings.watching.client_timeout = 330
@@ -85,7 +85,7 @@ def configure(settings: kopf.OperatorSettings) -> None:
 
 
 class _NoDifferences(kopf.DiffBaseStorage):
-    """What changed of an object is asked by nobody here, and to keep copies for it took half of kopf's time."""
+    """Keeps no copies. Nobody here asks what changed in an object, and the copies took half of kopf's time."""
 
     def build(self, **_: Any) -> kopf.BodyEssence:
         return kopf.BodyEssence()

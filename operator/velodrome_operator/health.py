@@ -1,4 +1,4 @@
-"""What the kubelet's probes are answered."""
+"""The answers to the kubelet's probes."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from velodrome_operator.supervision import Supervision
 from velodrome_operator.sweep import RESYNC_SECONDS, Sweep
 from velodrome_operator.watches import Watches
 
-# Redis is asked several times a second; an answer this old is none.
+# Redis is asked several times a second. If the last answer is this old, Redis does not answer.
 _REDIS_SECONDS = 15.0
-# Without a finished sweep for this long, something hangs and a restart is the cure.
+# If no sweep has ended for this long, something hangs, and a restart is the cure.
 _STUCK_SECONDS = 5 * RESYNC_SECONDS
 
 
 class NotReady(TryAgain):
-    """The operator can't do its work now; the message says why."""
+    """The operator can't do its work now. The message says why."""
 
     reason = "NotReady"
 
 
 class Health:
-    """Whether one operator does its work, and whether a restart would help."""
+    """Whether the operator does its work, and whether a restart would help."""
 
     def __init__(
         self,
@@ -45,10 +45,10 @@ class Health:
         self._cluster = cluster
 
     def readiness(self) -> dict[str, Any]:
-        """What the readiness probe is answered.
+        """The answer to the readiness probe.
 
         Raises:
-            NotReady: it has not yet looked at everything, or Redis has not answered lately; or it is not live.
+            NotReady: not everything has been listed yet, Redis has not answered lately, or the operator is not live.
         """
         if not self._sweep.has_listed:
             raise NotReady("BenchmarkJobs have not been listed yet")
@@ -58,11 +58,10 @@ class Health:
         return self.liveness()
 
     def liveness(self) -> dict[str, Any]:
-        """What the liveness probe is answered.
+        """The answer to the liveness probe.
 
         Raises:
-            NotReady: no look at everything has come to its end for long, a watch shows nothing any more, or a task
-            keeps ending.
+            NotReady: no sweep has ended for long, a watch shows nothing any more, or a task keeps ending.
         """
         now = time.monotonic()
         idle = now - self._sweep.tried_at

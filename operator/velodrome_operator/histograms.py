@@ -1,4 +1,4 @@
-"""How long things took, in the client library's histograms. Bounds are upper ones, in seconds."""
+"""How long things took, in the client library's histograms. Bounds are upper bounds, in seconds."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ TRIAL_BOUNDS = (1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 1800.0, 3600.0, 14_400.0, 43
 
 
 def histogram(family: Family, bounds: Sequence[float]) -> Histogram:
-    """An empty histogram of the family. It is in no registry: its series are asked for by `series_of`."""
+    """An empty histogram of the family. No registry has it: `series_of` reads its series."""
     return Histogram(family.name, family.help, family.labels, registry=None, buckets=bounds)
 
 
 def series_of(family: Family, found: Histogram) -> tuple[Series, ...]:
-    """The series as they are now, without the times at which each was made."""
+    """The series as they are now, without the times at which they were created."""
     (metric,) = found.collect()
     suffixed = ((sample.name.removeprefix(family.name), sample) for sample in metric.samples)
     return tuple(Series(family, one.labels, one.value, suffix) for suffix, one in suffixed if suffix != "_created")
@@ -34,9 +34,9 @@ class Durations:
         self._ran = histogram(telemetry.RUN_SECONDS, TRIAL_BOUNDS)
 
     def observe(self, board: str, queued: float | None, ran: float) -> None:
-        """Counts one accepted trial, in seconds; `queued` is None where nobody saw it wait.
+        """Counts one accepted trial, in seconds. `queued` is None if nobody saw the trial wait.
 
-        Clocks of two machines may make a time negative, which counts as none.
+        The clocks of two machines may make a time negative. That counts as 0.
         """
         waiting, running = self._queued.labels(board), self._ran.labels(board)
         if queued is not None:
@@ -44,7 +44,7 @@ class Durations:
         running.observe(max(0.0, ran))
 
     def series(self) -> dict[str, tuple[Series, ...]]:
-        """By board, the series as they are now."""
+        """The series as they are now, by board."""
         found: dict[str, tuple[Series, ...]] = {}
         for family, each in ((telemetry.QUEUE_SECONDS, self._queued), (telemetry.RUN_SECONDS, self._ran)):
             for one in series_of(family, each):

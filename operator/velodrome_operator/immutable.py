@@ -1,8 +1,8 @@
-"""What of a BenchmarkJob can't change once it exists, as CEL says it. Pure.
+"""Which fields of a BenchmarkJob can't change once it exists, in CEL. Pure.
 
-A field that is written as null is one that is not written: the API server keeps the null of a `nullable` field, CEL's
-`has` calls it absent, and CEL's `==` tells the two apart. So a part of the spec is compared by its `value`, in which
-every field that may be absent stands as null where it is; then a file that spells its nulls out is no change.
+A field that is written as null means the same as an absent field. The API server keeps the null of a `nullable` field.
+For CEL's `has` that field is absent, but CEL's `==` distinguishes null from absent. So a part of the spec is compared
+by its `value`, in which every absent field stands as null. Then a file that writes its nulls out is no change.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ from typing import Any
 
 Schema = dict[str, Any]
 
-# What may change while a race runs; everything else was measured, or is about to be.
+# What may change while a race runs. Everything else was measured, or will be.
 MUTABLE = ("suspend", "ttlSecondsAfterFinished", "execution")
 _MUTABLE_EXECUTION = ("parallelism",)
-# In an override null is a value: it turns off what the entry would inherit, and an absent field inherits it.
+# In an override, null is a value: it turns off what the entry would inherit. An absent field inherits it.
 _OVERRIDES = ("entries.training",)
 
 
 def frozen(spec: Schema) -> list[Schema]:
-    """The rules of `spec`, by its structural schema: a rule for each field, so that the message names it."""
+    """The rules of `spec`, from its structural schema. Each field has a rule of its own, so the message names it."""
     fields = spec["properties"]
     execution = fields["execution"]
     parts = [
@@ -37,7 +37,7 @@ def _rule(prefix: str, name: str, within: Schema) -> Schema:
 
 
 def _of_field(holder: str, name: str, within: Schema, path: str) -> str:
-    """The value of a field, null where it may be absent and is."""
+    """The value of a field, or null if it is absent."""
     schema = within["properties"][name]
     value = _value(f"{holder}.{name}", schema, path)
     if "default" in schema or name in within.get("required", ()):
@@ -46,7 +46,7 @@ def _of_field(holder: str, name: str, within: Schema, path: str) -> str:
 
 
 def _value(expression: str, schema: Schema, path: str) -> str:
-    """The value that `expression` has, by which two of them compare."""
+    """The value of `expression`, in a form that `==` compares."""
     if path in _OVERRIDES or not _has_absent(schema):
         return expression
     if "items" in schema:

@@ -1,4 +1,4 @@
-"""Takes in everything that the API server has, which finds what no event told."""
+"""Reads everything that the API server has, which finds what no event reported."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from velodrome_operator.watches import Watches
 
 
 async def take_in(cluster: Cluster, controller: Controller, watches: Watches, namespace: str | None) -> frozenset[str]:
-    """Takes in all objects as the API server has them now; the uids of the BenchmarkJobs.
+    """Takes in all objects as the API server has them now. Returns the uids of the BenchmarkJobs.
 
-    What comes to be during the listing may be in no list, so only what was known before it can be found to be gone.
-    Jobs come before pods: a pod is known by its Job.
+    An object that is made during the listing may be in no list. So only objects that were known before can be found to
+    be gone. Jobs come before pods, since a pod is known by its Job.
 
     Raises:
         TryAgain, ActionNeeded: as the API server answers.
@@ -49,7 +49,7 @@ async def take_in(cluster: Cluster, controller: Controller, watches: Watches, na
 
 
 def _is_news(raw: Mapping[str, Any], listed: dict[str, int], watches: Watches) -> bool:
-    """Notes a child that was listed; False where an event came meanwhile that shows it as it was later."""
+    """Notes a child that was listed. Returns False if an event showed a later version of it in the meantime."""
     uid, version = _uid(raw), version_of(raw)
     listed[uid] = version
     return watches.version(uid) <= version

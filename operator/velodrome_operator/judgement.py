@@ -1,4 +1,4 @@
-"""What is to be said of regressions when a race has ended. A thin edge around `velodrome.trends.regressions`."""
+"""What to say about regressions when a race has ended. A thin edge around `velodrome.trends.regressions`."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ class Judgement:
         self._races = races
 
     def may_differ(self, race: Race) -> bool:
-        """Whether something may be said of it now that was not when it ended."""
+        """Whether the judgement may differ now from the one when the race ended."""
         return race.parent.awaiting or self.marks.get(race.parent.board, 0) != race.logbook.judged_marks
 
     async def judge(self, race: Race, planned: Plan, ending: Ending | None = None) -> Regressed:
-        """What is to be said of the race; `ending` is how it ends where it does so now.
+        """Judges the race. `ending` is how it ends, if it ends now.
 
-        One that ends complete, with a regression that a second job has to confirm, gets that job. Results that can't be
-        compared are told, and hold up no end.
+        A race that ends complete gets a second job if a regression needs that job's confirmation. If results can't be
+        compared, the condition says so, and the race ends all the same.
 
         Raises:
             TryAgain: as Redis or the API server answers.
@@ -47,7 +47,7 @@ class Judgement:
             found = await asyncio.to_thread(_comparisons, self._store, race.uid)
         except TryAgain:
             raise
-        except Exception as error:  # whatever is wrong with the board's history, this race is over
+        except Exception as error:  # an error in the board's history must not keep this race from its end
             log.warning("it can't be judged: %r", error, extra={"benchmarkjob": race.name, "uid": race.uid})
             reason = error.reason if isinstance(error, VelodromeError) else "NotJudged"
             return Regressed("Unknown", reason, str(error)[:1000])
@@ -59,7 +59,7 @@ class Judgement:
         return regressed(found, words)
 
     async def _confirm(self, race: Race, planned: Plan) -> str:
-        """Makes the job that confirms a race's regressions, or does not; what is to be said of it."""
+        """Makes the job that confirms a race's regressions. Returns what to say about it, also if it can't be made."""
         manifest = confirming(race.parent.raw, planned.job, race.uid)
         name = manifest["metadata"]["name"]
         try:
@@ -71,7 +71,7 @@ class Judgement:
 
 
 def _comparisons(store: Store, uid: str) -> tuple[Comparison, ...]:
-    """Every comparison of a job. SciPy is imported when there is something to judge."""
+    """Every comparison of a job. SciPy is imported only when there is something to judge."""
     from velodrome.trends.regressions import judge
 
     return judge(store, uid)

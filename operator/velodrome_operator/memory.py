@@ -1,11 +1,11 @@
-"""Keeps the process as small as what it remembers. glibc alone has these settings; elsewhere nothing happens."""
+"""Keeps the process as small as what it remembers. Only glibc has these settings: elsewhere nothing happens."""
 
 from __future__ import annotations
 
 import ctypes
 import gc
 
-# mallopt's names for its settings, from glibc's malloc.h.
+# The names of mallopt's settings, from glibc's malloc.h.
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
 _LARGE = 128 * 1024
 
@@ -13,10 +13,10 @@ _LIBC = ctypes.CDLL(None)
 
 
 def keep_small() -> None:
-    """To be called before anything is listed.
+    """Sets glibc and the garbage collector to use little memory. Call it before anything is listed.
 
-    glibc by itself learns from large blocks to keep them, and gives each thread an arena of its own. What was imported
-    is never garbage, and looking through it took half of what a sweep did.
+    By itself, glibc learns from large blocks to keep them, and gives each thread an arena of its own. Imported modules
+    are never garbage, and to look through them took half of a sweep's time.
     """
     mallopt = getattr(_LIBC, "mallopt", None)
     if mallopt is not None:
@@ -31,7 +31,7 @@ def keep_small() -> None:
 
 
 def give_back() -> None:
-    """To be called after something large was looked through: what it left free between other blocks is given back."""
+    """Gives free memory between used blocks back to the system. Call it after something large was read."""
     trim = getattr(_LIBC, "malloc_trim", None)
     if trim is not None:
         trim(0)

@@ -11,19 +11,19 @@ from velodrome_operator.disruptions import spent
 from velodrome_operator.observation import JobFacts, PodFacts
 from velodrome_operator.pass_input import Observation
 
-if TYPE_CHECKING:  # values alone: a decision is made of these, and nothing here talks to a store
+if TYPE_CHECKING:  # for types alone: a decision follows from these values, and nothing here talks to a store
     from velodrome.store import Rejection
 
-# How long a pod's end may be known before its result: reports travel by Redis, ends by the API server.
+# How long to wait for a result after a pod's end is known: reports go through Redis, ends through the API server.
 RESULT_GRACE = timedelta(seconds=60)
-# How long after a pod failed its inbox is read: it reported before it ended, or never; only the clocks may disagree.
+# The inbox is read this long after a pod failed. The pod reported before it ended, or never; only clocks may differ.
 _READ_GRACE = timedelta(seconds=10)
-_UNAVAILABLE = "MetricsUnavailable"  # why a trial has no result, where nothing more is known
+_UNAVAILABLE = "MetricsUnavailable"  # the reason of a missing result if nothing more is known
 
 
 @dataclass(frozen=True, slots=True)
 class MissingResult:
-    """A trial whose pods have ended for good without a result: it is to be recorded as failed."""
+    """A trial whose pods have ended for good without a result. It is to be recorded as failed."""
 
     index: int
     pod: PodFacts | None
@@ -34,10 +34,10 @@ class MissingResult:
 def out_of_attempts(
     seen: Observation, groups: Mapping[str, Sequence[int]]
 ) -> tuple[tuple[MissingResult, ...], timedelta | None]:
-    """Trials whose pods failed by themselves once too often, and when to look again.
+    """Trials whose pods failed by themselves more often than allowed, and when to look again.
 
-    What they reported was in the inbox before they ended. It is told before Kubernetes makes the next pod: that one
-    finds that its trial has a result.
+    Their reports were in the inbox before they ended. The result is recorded before Kubernetes makes the next pod. Then
+    that pod finds that its trial has a result.
     """
     found: list[MissingResult] = []
     waits: list[timedelta] = []
@@ -58,9 +58,9 @@ def out_of_attempts(
 def missing_results(
     seen: Observation, groups: Mapping[str, Sequence[int]]
 ) -> tuple[tuple[MissingResult, ...], timedelta | None]:
-    """Trials whose index has ended in its Job and that have no result after the grace; and when to look again.
+    """Trials whose index has ended in its Job and that have no result after the grace time, and when to look again.
 
-    A result may wait in an inbox that could not be read for long, so that has to have been read to its end since.
+    A result may wait in an inbox that could not be read for long. So the inbox must have been read to its end since.
     """
     last = _newest(seen.pods)
     found: list[MissingResult] = []
@@ -88,7 +88,7 @@ def _newest(pods: Sequence[PodFacts]) -> dict[tuple[str, int], PodFacts]:
 
 
 def ended_unseen(seen: Observation, groups: Mapping[str, Sequence[int]]) -> frozenset[int]:
-    """Trials without a result whose index has ended, and of which no pod that ended is there to say when."""
+    """Trials without a result whose index has ended, if no ended pod remains that shows when."""
     last = _newest(seen.pods)
     return frozenset(
         index
@@ -99,9 +99,9 @@ def ended_unseen(seen: Observation, groups: Mapping[str, Sequence[int]]) -> froz
 
 
 def trials_ended(job: JobFacts, trials: Sequence[int], nodes: int) -> Iterator[tuple[int, int]]:
-    """Trials that no pod works on any more, each with the completion index that tells how it ended.
+    """Trials on which no pod works any more, each with the completion index that shows how it ended.
 
-    Of several pods that train together, one that failed ends the trial, and else the last to complete.
+    If several pods train together, a failed pod ends the trial. Otherwise the trial ends when all have completed.
     """
     for first in range(0, len(trials), nodes):
         completions = range(first, first + nodes)
@@ -113,7 +113,7 @@ def trials_ended(job: JobFacts, trials: Sequence[int], nodes: int) -> Iterator[t
 
 
 def why(pod: PodFacts | None, *, succeeded: bool) -> tuple[str, str]:
-    """Reason and message of a trial that ended without a result."""
+    """The reason and the message of a trial that ended without a result."""
     if pod is None:
         return _UNAVAILABLE, "the trial's pod is gone and reported nothing"
     if pod.reason == "OOMKilled":
@@ -127,7 +127,7 @@ def why(pod: PodFacts | None, *, succeeded: bool) -> tuple[str, str]:
 
 
 def with_rejection(lost: MissingResult, rejections: Sequence[Rejection]) -> MissingResult:
-    """Why the trial really has no result, where it did report one that was rejected; the newest is first."""
+    """Adds the real reason if the trial reported a result that was rejected. The newest rejection is first."""
     said = next((one for one in rejections if one.index == lost.index), None)
     if said is None or lost.reason != _UNAVAILABLE:
         return lost

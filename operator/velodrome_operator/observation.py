@@ -1,4 +1,4 @@
-"""What the operator sees of a job's children, reduced to what it decides by. Pure."""
+"""What the operator sees of a job's children, reduced to what its decisions need. Pure."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ Raw = Mapping[str, Any]
 _INDEX_LABEL = "batch.kubernetes.io/job-completion-index"
 _TRACKED = "batch.kubernetes.io/job-tracking"
 _FAILURE_COUNTS = ("batch.kubernetes.io/job-index-failure-count", "batch.kubernetes.io/job-index-ignored-failure-count")
-# Ten times as many trials as a job may have; a stranger's Job may claim any number, and each takes memory.
+# Ten times as many trials as a job may have. A stranger's Job may claim any number, and each index takes memory.
 MOST_COMPLETIONS = 1_000_000
 _A_DAY = timedelta(days=1)
 
 
 class OddObject(ActionNeeded):
-    """The API server shows an object that is not what it should be: it counts for nothing."""
+    """The API server shows an object that is not as it should be. It is ignored."""
 
     reason = "OddObject"
 
 
 @dataclass(frozen=True, slots=True)
 class JobFacts:
-    """A batch/v1 Job. `completed` and `failed` hold completion indexes; `message` is its controller's complaint.
+    """A Kubernetes Job. `completed` and `failed` hold completion indexes; `message` is its controller's complaint.
 
-    `started_at` is when it was last told to run: a suspended Job has none.
+    `started_at` is when the Job was last started. A suspended Job has none.
     """
 
     name: str
@@ -51,9 +51,9 @@ class JobFacts:
 class PodFacts:
     """A runner pod. `trouble` is why it has not started, in the words of the scheduler or the kubelet.
 
-    `deleted_at` is when its deletion was asked for. `released` says that its Job's controller had let go of it when it
-    was first seen to be deleted, as it does before it deletes pods itself, for a suspended Job: that is no loss.
-    `failures` is how many pods Kubernetes counts as failed at this index before it, disruptions included.
+    `deleted_at` is when its deletion was requested. `released` says that the Job's controller had released the pod when
+    its deletion was first seen. The controller does this before it deletes the pods of a suspended Job, which is no
+    loss. `failures` is how many failed pods Kubernetes counts before it at this index, with disruptions.
     """
 
     name: str
@@ -78,12 +78,12 @@ class PodFacts:
 
     @property
     def ended(self) -> bool:
-        """Whether its container runs no more."""
+        """Whether its container no longer runs."""
         return self.phase in ("Succeeded", "Failed")
 
 
 def job_facts(raw: Raw) -> JobFacts:
-    """The facts of a Job as the API serves it.
+    """The facts of a Job as the API server shows it.
 
     Raises:
         OddObject: it has no name, or does not say when it was made.
@@ -110,7 +110,7 @@ def job_facts(raw: Raw) -> JobFacts:
 
 
 def pod_facts(raw: Raw, job: str) -> PodFacts:
-    """The facts of a pod of that Job as the API serves it.
+    """The facts of a pod of that Job as the API server shows it.
 
     Raises:
         OddObject: it has no name, uid or completion index, or does not say when it was made.
@@ -136,7 +136,7 @@ def pod_facts(raw: Raw, job: str) -> PodFacts:
         phase=shapes.text(status.get("phase"), "Pending"),
         node=shapes.text_or_none(shapes.at(raw, "spec", "nodeName")),
         image_id=shapes.text_or_none(shapes.at(container, "imageID")),
-        # A runtime that was killed before it started a container says that it ran from 1970 on.
+        # A runtime that was killed before it started a container reports 1970 as the container's start.
         started_at=started if started is not None and started > created - _A_DAY else None,
         finished_at=shapes.moment(shapes.at(ended, "finishedAt")),
         exit_code=shapes.count(exit_code) if shapes.count(exit_code, -1) >= 0 else None,
@@ -152,7 +152,7 @@ def pod_facts(raw: Raw, job: str) -> PodFacts:
 
 
 def _deleted_at(metadata: Raw) -> datetime | None:
-    """When deletion was asked for: Kubernetes writes when the grace is over."""
+    """When deletion was requested: Kubernetes writes when the grace period ends."""
     over, grace = shapes.moment(metadata.get("deletionTimestamp")), metadata.get("deletionGracePeriodSeconds")
     try:
         return over and over - timedelta(seconds=shapes.count(grace))
@@ -161,14 +161,15 @@ def _deleted_at(metadata: Raw) -> datetime | None:
 
 
 def _failures(text: object) -> int:
-    """A count in an annotation; 0 for what is none."""
+    """A count in an annotation, or 0 if there is none."""
     return shapes.decimal(text, MOST_COMPLETIONS) or 0
 
 
 def started_facts(event: Raw, jobs: Iterable[str]) -> PodFacts | None:
-    """A pod that is gone, as far as the Event tells by which a kubelet said that it started; None for others' pods.
+    """A pod that is gone, as far as the kubelet's Event about its start shows it. None for the pods of others.
 
-    `jobs` are the names of the Jobs whose pods are wanted. A Job's pods are called after it and their completion index.
+    `jobs` are the names of the wanted pods' Jobs. The name of a Job's pod begins with the Job's name and the pod's
+    completion index.
     """
     name, uid = (shapes.text(shapes.at(event, "involvedObject", part)) for part in ("name", "uid"))
     told = (event.get("firstTimestamp"), event.get("eventTime"), shapes.at(event, "metadata", "creationTimestamp"))
@@ -182,7 +183,7 @@ def started_facts(event: Raw, jobs: Iterable[str]) -> PodFacts | None:
 
 
 def _trouble(status: Raw, conditions: Mapping[str, Raw], state: object) -> str:
-    """The cluster's own words for why a pod has not started; empty where nothing is wrong, or it has."""
+    """The cluster's own words for why a pod has not started. Empty if nothing is wrong or the pod has started."""
     if shapes.text(status.get("phase"), "Pending") != "Pending":
         return ""
     waiting, scheduled = shapes.at(state, "waiting"), conditions.get("PodScheduled", {})
@@ -222,10 +223,10 @@ def uid_of(raw: Raw) -> str:
 
 
 def namespace_of(raw: Raw) -> str:
-    """The namespace that an object lies in."""
+    """The namespace of an object."""
     return shapes.text(shapes.at(raw, "metadata", "namespace"))
 
 
 def version_of(raw: Raw) -> int:
-    """The resource version, which from Kubernetes 1.35 on is specified to be a growing number; 0 where it is none."""
+    """The resource version, or 0 if there is none. From Kubernetes 1.35 on it is specified to be a growing number."""
     return shapes.decimal(shapes.at(raw, "metadata", "resourceVersion"), 2**64) or 0

@@ -1,4 +1,4 @@
-"""Which trials' pods ran on a node at the same time. Pure: it holds what it was told, and asks nobody."""
+"""Which trials' pods ran on a node at the same time. Pure: it keeps what it gets, and asks nobody."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from velodrome_operator.observation import PodFacts
 
-# Of pods that ended, so many of each node are remembered: more than one node runs at once.
+# How many ended pods of each node are remembered. No node runs more than this at once.
 _REMEMBERED = 256
 _A_DAY = timedelta(days=1)
-# Times are in whole seconds: what began and ended in one was there for a moment.
+# Times are whole seconds. A pod that began and ended in the same second was there for a moment.
 _MOMENT = timedelta(microseconds=1)
 _NOT_YET = datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
 class Stay:
-    """When a pod ran on its node; `until` is None while it does. `race` is the uid of its BenchmarkJob."""
+    """When a pod ran on its node. `until` is None while the pod runs. `race` is the uid of its BenchmarkJob."""
 
     race: str
     job: str
@@ -30,7 +30,7 @@ class Stay:
     until: datetime | None = None
 
     def overlaps(self, other: Stay) -> bool:
-        """Whether both ran at some moment. One that ends in the second in which the other starts was over before."""
+        """Whether both ran at one moment. If one ends in the second in which the other starts, it was over before."""
         return self.since < (other.until or _NOT_YET) and other.since < (self.until or _NOT_YET)
 
 
@@ -41,11 +41,11 @@ class Occupancy:
         self._nodes: defaultdict[str, dict[str, Stay]] = defaultdict(dict)
 
     def stays(self) -> dict[str, int]:
-        """How many stays are remembered of each node."""
+        """How many stays are remembered for each node."""
         return {node: len(stays) for node, stays in self._nodes.items()}
 
     def saw(self, race: str, pod: PodFacts, *, gone: bool = False) -> None:
-        """Keeps what is known of a pod now; `gone` says that it is there no more."""
+        """Keeps what is known about a pod now. `gone` says that it no longer exists."""
         stay = stay_of(race, pod, gone=gone)
         if pod.node is None or stay is None:
             return
@@ -57,17 +57,16 @@ class Occupancy:
             self._forget_some(stays)
 
     def left(self, pod: PodFacts) -> None:
-        """A pod of which only its absence was noticed: it may have ended at any time since it started."""
+        """A pod is absent, and nobody saw its end. It may have ended at any time since it started."""
         stays = self._nodes.get(pod.node or "", {})
         stay = stays.get(pod.uid)
         if stay is not None and stay.until is None:
             stays[pod.uid] = Stay(stay.race, stay.job, stay.index, stay.since, stay.since)
 
     def concurrent(self, race: str, pod: PodFacts, nodes: int = 1) -> int | None:
-        """The most trials that ran at once on the nodes of a trial while it ran, itself included; None where that is
-        not known, for want of a node or a start.
+        """The most trials that ran at once on a trial's nodes while it ran, itself included.
 
-        `pod` is one of the trial's, which `nodes` pods train together.
+        None if the node or the start is unknown. `pod` is one of the `nodes` pods that train the trial together.
         """
         mine = self._nodes.get(pod.node or "", {}).get(pod.uid) or stay_of(race, pod)
         if mine is None or pod.node is None:
@@ -82,7 +81,7 @@ class Occupancy:
         return 1 + max(peaks, default=0)
 
     def _forget_nodes(self, now: datetime) -> None:
-        """Nodes come and go: those where nothing ran for a day are let go of."""
+        """Forgets nodes on which nothing ran for a day, since nodes come and go."""
         for name, stays in list(self._nodes.items()):
             if all(stay.until is not None and stay.until < now - _A_DAY for stay in stays.values()):
                 del self._nodes[name]
@@ -99,7 +98,7 @@ def _is_of(stay: Stay, race: str, job: str, indexes: Sequence[int]) -> bool:
 
 
 def stay_of(race: str, pod: PodFacts, *, gone: bool = False) -> Stay | None:
-    """A pod's stay; None while it has not started."""
+    """The stay of a pod. None while the pod has not started."""
     if pod.started_at is None:
         return None
     until = pod.finished_at
@@ -116,7 +115,7 @@ def peak(stay: Stay, others: Iterable[Stay]) -> int:
             since, until = max(other.since, stay.since), other.until or _NOT_YET
             moments += [(since, 1), (max(until, since + _MOMENT), -1)]
     most = now = 0
-    for _, change in sorted(moments):  # of one moment, ends come first
+    for _, change in sorted(moments):  # at the same moment, ends come first
         now += change
         most = max(most, now)
     return most

@@ -1,4 +1,4 @@
-"""What is exposed of the operator itself. Pure."""
+"""What is exposed about the operator itself. Pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from velodrome_operator.series import Series, metrics
 
 @dataclass(frozen=True, slots=True)
 class OperatorFacts:
-    """How the operator itself does. Moments are None until they first come."""
+    """The state of the operator itself. A time is None until it first comes."""
 
     version: str
     leaderboard: str
@@ -38,7 +38,7 @@ class OperatorFacts:
 
 
 def operator_families(facts: OperatorFacts) -> Iterator[Metric]:
-    """What `telemetry.OPERATOR` holds."""
+    """The families of `telemetry.OPERATOR`."""
     rows = [Series(telemetry.BUILD, {"version": facts.version, "leaderboard": facts.leaderboard}, 1)]
     for family, counted in (
         (telemetry.PASSES, facts.passes),

@@ -9,13 +9,13 @@ from velodrome.text import counted
 from velodrome_operator.observation import PodFacts
 from velodrome_operator.pass_input import Observation
 
-# A Job that has had no pod for this long is asked about.
+# The API server is asked about a Job that has had no pod for this long.
 NO_POD_AFTER = timedelta(seconds=3)
 
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How a race ended, or that it is held up: the condition's type, reason and message."""
+    """How a race ended, or what holds it up: the status condition's type, reason and message."""
 
     type: str
     reason: str
@@ -23,7 +23,7 @@ class Ending:
 
 
 def ending_of(seen: Observation) -> Ending | None:
-    """Complete, or failed for good; None while there is still something to wait for."""
+    """Complete, or failed for good. None while there is still something to wait for."""
     trials, spec = len(seen.plan), seen.plan.job.spec
     failed = sum(1 for succeeded in seen.finished.values() if not succeeded)
     if failed > spec.trials.max_failed:
@@ -60,7 +60,7 @@ def ending_of(seen: Observation) -> Ending | None:
 
 
 def _never_started(seen: Observation) -> PodFacts | None:
-    """A pod that has waited to start for longer than the startup deadline; Kueue's queue is no part of that."""
+    """A pod that has waited to start for longer than the startup deadline. Time in Kueue's queue does not count."""
     deadline = timedelta(seconds=seen.plan.job.spec.execution.startup_deadline_seconds)
     waiting = [pod for pod in seen.pods if pod.phase == "Pending" and not pod.deleting]
     late = [pod for pod in waiting if seen.now - pod.created_at >= deadline]
@@ -68,7 +68,7 @@ def _never_started(seen: Observation) -> PodFacts | None:
 
 
 def jobs_without_pods(seen: Observation) -> dict[str, datetime]:
-    """Jobs that should run and have had no pod for a while, by since when: their pods may be refused, as by a quota."""
+    """Jobs that should run and have had no pod for a while, and since when. A quota, say, may refuse their pods."""
     if seen.suspended:
         return {}
     found = {}
@@ -83,7 +83,7 @@ def jobs_without_pods(seen: Observation) -> dict[str, datetime]:
 
 
 def _never_made(seen: Observation) -> Ending | None:
-    """The ending where the API server has refused a Job's pods for longer than the startup deadline."""
+    """The ending if the API server has refused a Job's pods for longer than the startup deadline."""
     seconds = seen.plan.job.spec.execution.startup_deadline_seconds
     for name, since in jobs_without_pods(seen).items():
         if name in seen.refused and seen.now - since >= timedelta(seconds=seconds):
@@ -93,7 +93,7 @@ def _never_made(seen: Observation) -> Ending | None:
 
 
 def startup_left(seen: Observation) -> timedelta | None:
-    """How long the pods that have not started may still take, None where there is none."""
+    """How long pods that have not started may still take. None if there are no such pods."""
     deadline = timedelta(seconds=seen.plan.job.spec.execution.startup_deadline_seconds)
     waiting = [pod.created_at + deadline - seen.now for pod in seen.pods if pod.phase == "Pending" and not pod.deleting]
     return max(timedelta(0), min(waiting)) if waiting else None

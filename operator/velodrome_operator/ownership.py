@@ -1,8 +1,8 @@
-"""Whose an object is, by its controlling ownerReference. Pure.
+"""Who owns an object, by its controlling ownerReference. Pure.
 
-A label is what a watch is filtered by, and anybody's to write in any namespace; the API server holds no label to
-anything. An ownerReference names one object by its uid, and garbage collection goes by it too. What a user of the same
-namespace can still make is in docs/decisions/0018.
+Labels are what a watch filters by. Anybody may write any label in any namespace, and the API server checks none of
+them. An ownerReference names one object by its uid, and garbage collection uses it too. docs/decisions/0018 says what a
+user of the same namespace can still make.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from velodrome_operator import shapes
 Facts = TypeVar("Facts")
 Raw = Mapping[str, Any]
 
-# Of one namespace, so that whoever fills one harms nobody elsewhere. What finds no room is found by the next sweep.
+# The limit for each namespace: who fills one must not harm the others. The next sweep finds what had no room.
 MOST_ORPHANS = 2_000
 
 
 def parent_uid(raw: Raw) -> str | None:
-    """The uid of the BenchmarkJob that controls an object; None where none does."""
+    """The uid of the BenchmarkJob that controls an object. None if no BenchmarkJob does."""
     return _controller(raw, keys.GROUP, keys.KIND)
 
 
 def job_uid(raw: Raw) -> str | None:
-    """The uid of the Job that controls a pod; None where none does."""
+    """The uid of the Job that controls a pod. None if no Job does."""
     return _controller(raw, "batch", "Job")
 
 
@@ -46,9 +46,9 @@ class _Orphan(NamedTuple):
 
 
 class Orphans(Generic[Facts]):
-    """Children that were seen before what owns them, until that comes: at most so many of each namespace.
+    """Children that were seen before their owner. They are kept until the owner comes, with a limit for each namespace.
 
-    The oldest make room: who fills a namespace with objects that nobody owns has the others there found later.
+    The oldest make room. If somebody fills a namespace with objects without owners, others there are found later.
     """
 
     def __init__(self, most: int = MOST_ORPHANS) -> None:
@@ -68,17 +68,17 @@ class Orphans(Generic[Facts]):
             del here[next(iter(here))]
 
     def take(self, namespace: str, owner: str) -> list[Facts]:
-        """The children of an owner that is known now; they are kept here no more."""
+        """The children of an owner that is known now. They are removed from here."""
         here = self._of.get(namespace, {})
         uids = [uid for uid, orphan in here.items() if orphan.owner == owner]
         return [here.pop(uid).facts for uid in uids]
 
     def drop(self, namespace: str, uid: str) -> None:
-        """A child is gone."""
+        """Drops a child that is gone."""
         self._of.get(namespace, {}).pop(uid, None)
 
     def grow_old(self) -> None:
-        """To be called after each full listing: drops those that nothing has shown since the call before."""
+        """Call this after each full listing: drops children that nothing has shown since the call before."""
         for namespace, here in list(self._of.items()):
             self._of[namespace] = {uid: orphan for uid, orphan in here.items() if orphan.age == self._age}
             if not self._of[namespace]:

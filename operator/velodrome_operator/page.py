@@ -1,4 +1,4 @@
-"""What a scrape of /metrics answers: bytes that lie ready, and the operator's own few series."""
+"""The answer to a scrape of /metrics: bytes that are ready, and the operator's own few series."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from velodrome_operator.series import Series
 if TYPE_CHECKING:
     from velodrome.board.latest import Latest
 
-# What takes long is done more seldom: it rests for so many times as long as it took.
+# Slow work is done less often: the rest is so many times as long as the work took.
 _REST_SHARE = 10.0
-# Results leave by age, and no event shows when.
+# Results leave when they are old, and no event shows when.
 _REBUILD_SECONDS = 60.0
 
 _OPENMETRICS = "application/openmetrics-text; version=1.0.0"
@@ -31,7 +31,7 @@ _END = b"# EOF\n"
 
 @dataclass(frozen=True, slots=True)
 class RaceReport:
-    """What is exposed of races: the facts of each, by board how long trials took, and when all were last listed."""
+    """What is exposed about races: their facts, how long trials took by board, and when everything was last listed."""
 
     races: tuple[RaceFacts, ...] = ()
     durations: Mapping[str, tuple[Series, ...]] = field(default_factory=dict)
@@ -39,7 +39,7 @@ class RaceReport:
 
 
 class _Families(Collector):
-    """Families that are made elsewhere."""
+    """Exposes families that are made elsewhere."""
 
     def __init__(self, collect: Callable[[], Iterable[Metric]]) -> None:
         self._collect = collect
@@ -52,7 +52,7 @@ class _Families(Collector):
 
 
 class MetricsPage:
-    """Makes and writes out families in threads, at most every so often, so that a scrape only picks them up."""
+    """Makes and writes out families in threads, with rests in between, so that a scrape only fetches them."""
 
     def __init__(
         self,
@@ -76,13 +76,13 @@ class MetricsPage:
 
     @property
     def swept_at(self) -> datetime | None:
-        """When all was last listed that the page shows of races."""
+        """When everything that the page shows about races was last listed."""
         return self._report.swept_at
 
     async def build(self, results: Callable[[], Sequence[Latest]], report: RaceReport, *, stale: bool) -> None:
         """Makes and writes out the families, unless nothing changed or they were just made.
 
-        `stale` says that results changed since the last time. They are taken only if they are needed.
+        `stale` says that results changed since the last time. `results` is called only if it is needed.
         """
         now = self._timer()
         old = self._built_at is None or now - self._built_at > _REBUILD_SECONDS
@@ -94,12 +94,12 @@ class MetricsPage:
         self._rests_until = self._built_at + _REST_SHARE * (self._built_at - now)
 
     async def scrape(self, accept: str) -> tuple[bytes, str]:
-        """The answer and its content type: OpenMetrics where that is asked for, else the text format."""
+        """The answer and its content type: OpenMetrics if the Accept header asks for it, else the text format."""
         wanted = _OPENMETRICS if _OPENMETRICS.partition(";")[0] in accept else ""
         encode, content_type = choose_encoder(wanted)
         body = self._written.get(wanted)
-        own = encode(self._own)  # first: its times must not be later than what they are of
-        if body is None:  # the first time: from then on it lies ready
+        own = encode(self._own)  # first: its times must not be later than what they describe
+        if body is None:  # only the first time: later ones find it ready
             families = self._exposed
             body = await asyncio.to_thread(encode, self._big)
             if families is self._exposed:

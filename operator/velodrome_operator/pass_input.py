@@ -1,4 +1,4 @@
-"""Everything that one pass over a BenchmarkJob decides by. Pure."""
+"""All input of one pass over a BenchmarkJob. Pure."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from velodrome_operator.poison import Poison
 class Observation:
     """Everything that a pass decides by.
 
-    `finished` holds the indexes of trials with an accepted result, by whether they succeeded; `status` is the object's
-    present one; `first_failure` is what the failed trial of the lowest index said; `collected_at` is when the inbox was
-    last found to hold no more, and `trouble` why it can't be read or results can't be accepted; `refused` says, by Job
-    name, why the API server did not let it have a pod; `gone` are pods that are there no more, and `disrupted` counts
-    the pods that were lost to a disruption; `poison` is why its inbox ends it. `unseen_ends` is, by trial, when it was
-    first seen that its index had ended of which no pod is there.
+    `finished` has, by index, the trials with an accepted result, and whether they succeeded. `status` is the object's
+    present status. `first_failure` is the message of the failed trial with the lowest index. `collected_at` is when the
+    inbox was last found empty. `trouble` is why it can't be read, or why results can't be accepted. `refused` is, by
+    Job name, why the API server refused it a pod. `gone` are pods that no longer exist, and `disrupted` counts the pods
+    that were lost to a disruption. `poison` is why its inbox ends the race. `unseen_ends` has trials whose index has
+    ended and whose pod is no longer there: by trial, when this was first seen.
     """
 
     plan: Plan
@@ -46,5 +46,5 @@ class Observation:
 
     @property
     def lost(self) -> int:
-        """How many pods were lost to disruptions, with those that an operator before this one counted."""
+        """How many pods were lost to disruptions, with those that an earlier operator counted."""
         return max(self.disrupted, shapes.count(shapes.at(self.status, "trials", "disrupted")))

@@ -1,8 +1,8 @@
-"""When what lies in an inbox ends its race, so that it can harm no other. Pure.
+"""When the content of an inbox ends its race, so that it harms no other race. Pure.
 
-What an inbox holds is its race's affair, but the memory that it takes is everybody's. A Redis without a limit gives an
-inbox `UNLIMITED_BYTES`, one with a limit a share of that. When Redis is nearly full the share is smaller: then the
-inboxes that take most of the memory end their races, before the reports of all others are refused.
+The content of an inbox concerns its race alone, but its memory concerns all races. A Redis without a memory limit gives
+an inbox `UNLIMITED_BYTES`. A Redis with a limit gives it a share of the limit, and a smaller share when Redis is nearly
+full. Then the inboxes that take most of the memory end their races, before Redis refuses the reports of all others.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ CROWDED = 3 / 4
 
 @dataclass(frozen=True, slots=True)
 class Poison:
-    """Why a race's inbox ends it: the condition's reason and message."""
+    """Why a race's inbox ends the race: the status condition's reason and message."""
 
     reason: str
     message: str
 
 
 def poison(found: InboxSize, room: Room) -> Poison | None:
-    """Whether what an inbox holds ends its race."""
+    """Why the content of an inbox ends its race. None if it does not."""
     if found.reports is None:
         return Poison("InboxUnreadable", "what lies in Redis in the place of the inbox is none that runners filled")
     if found.reports >= INBOX_REPORTS:

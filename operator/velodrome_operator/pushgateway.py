@@ -1,7 +1,7 @@
-"""Deletes from the Pushgateway what trials left there that run no more, as `monitoring.pushgateway` decides.
+"""Deletes the live metrics of trials that run no more from the Pushgateway, as `monitoring.pushgateway` decides.
 
-By level: whatever woke it, a look lists all groups and holds them against what runs now. So nothing stale outlives a
-crash, be it of the runner, the operator or the gateway; and a gateway that is away costs nothing but a line of the log.
+Each look lists all groups and compares them with what runs now, no matter what woke it. So no stale group outlives a
+crash of the runner, the operator or the gateway. If the gateway is away, that only costs a line in the log.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ from velodrome_operator.races import Race
 log = logging.getLogger("velodrome.operator")
 
 _TIMEOUT = aiohttp.ClientTimeout(total=10.0)
-# A list that is longer is none of ours: a thousand trials have two MiB.
+# No list of ours is longer: a thousand trials have two MiB.
 _LIST_BYTES = 64 * 1024 * 1024
-# Many trials may end at once: one look sees to all of them.
+# Many trials may end at once: one look handles all of them.
 _REST_SECONDS = 1.0
 
 
 class PushgatewayUnavailable(TryAgain):
-    """The Pushgateway does not answer, or not as one does."""
+    """The Pushgateway does not answer, or its answer is not one of a Pushgateway."""
 
     reason = "PushgatewayUnavailable"
 
 
 class Gateway:
-    """A Pushgateway at a URL. Every call raises `PushgatewayUnavailable` where it does not answer as it should."""
+    """A Pushgateway at a URL. Every call raises `PushgatewayUnavailable` if the answer is not as it should be."""
 
     def __init__(self, url: str) -> None:
         self._url = (url if "://" in url else f"http://{url}").rstrip("/")
@@ -61,7 +61,7 @@ class Gateway:
             return await asyncio.to_thread(lambda: groups(json.loads(body))), now
 
     async def delete(self, group: Group) -> None:
-        """Deletes a group; one that is gone already is no error."""
+        """Deletes a group. It is no error if the group is gone already."""
         with _translated():
             async with self._session.delete(self._at(group.path), raise_for_status=True):
                 pass
@@ -71,8 +71,9 @@ class Gateway:
 
 
 class Cleaner:
-    """Cleans when woken, and every `period` seconds. `running` says what runs now; `namespace` is the one that is
-    watched, None for all. `deleted` counts.
+    """Deletes stale groups when woken, and every `period` seconds.
+
+    `running` returns what runs now. `namespace` is the watched namespace, or None for all. `deleted` counts groups.
     """
 
     def __init__(
@@ -87,7 +88,7 @@ class Cleaner:
         self.deleted = 0
 
     def wake(self) -> None:
-        """A trial may have ended."""
+        """Notes that a trial may have ended."""
         self._woken.set()
 
     @property
@@ -96,7 +97,7 @@ class Cleaner:
         return self._woken.is_set()
 
     async def work(self) -> None:
-        """Cleans for ever, whatever the gateway does."""
+        """Cleans without end, no matter what the gateway does."""
         async with self._gateway:
             while True:
                 self._woken.clear()
@@ -109,7 +110,7 @@ class Cleaner:
                         await asyncio.wait_for(self._woken.wait(), self._period)
 
     async def _try(self) -> float | None:
-        """`clean`; that a gateway is away is logged once, and it is asked again after the period."""
+        """Calls `clean`. If the gateway is away, this is logged once, and `clean` runs again after the period."""
         try:
             again = await self.clean()
         except TryAgain as error:
@@ -121,7 +122,7 @@ class Cleaner:
         return again
 
     async def clean(self) -> float | None:
-        """Deletes what is stale; in how many seconds a group that is too young to be told is old enough."""
+        """Deletes stale groups. Returns in how many seconds the groups that are too young to judge are old enough."""
         found, now = await self._gateway.groups()
         cleaning = stale(found, self._running(), now, namespace=self._namespace)
         for group in cleaning.delete:
@@ -132,7 +133,7 @@ class Cleaner:
 
 
 def running(races: Iterable[Race]) -> RunningTrials:
-    """What runs, by the pods that were seen last. Of a race that has no plan yet, any trial may."""
+    """What runs, by the pods that were seen last. If a race has no plan yet, any of its trials may run."""
     trials: set[TrialKey] = set()
     jobs: set[JobKey] = set()
     for race in races:
@@ -158,7 +159,7 @@ def _translated() -> Iterator[None]:
 
 
 async def _read(content: aiohttp.StreamReader) -> bytes:
-    """All of an answer, if it is not too long: whoever may push may make it as long as they like."""
+    """The whole answer, if it is not too long: whoever may push can make it as long as they like."""
     body = bytearray()
     async for chunk in content.iter_chunked(65536):
         body += chunk
@@ -168,5 +169,5 @@ async def _read(content: aiohttp.StreamReader) -> bytes:
 
 
 def ends(raw: dict[str, Any], *, gone: bool) -> bool:
-    """Whether what an event shows of a pod is that it runs no more."""
+    """Whether an event shows that a pod runs no more."""
     return gone or shapes.at(raw, "status", "phase") in ("Succeeded", "Failed")

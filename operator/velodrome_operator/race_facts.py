@@ -1,4 +1,4 @@
-"""What is exposed of each BenchmarkJob, from what the operator remembers of it. Pure."""
+"""What is exposed about each BenchmarkJob, from what the operator remembers. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from velodrome_operator.races import Race
 
 @dataclass(frozen=True, slots=True)
 class RaceFacts:
-    """What is told of one BenchmarkJob. `trials` is by state; `progress_at` is None unless it runs."""
+    """What is exposed about one BenchmarkJob. `trials` counts by state. `progress_at` is None unless it runs."""
 
     namespace: str
     name: str
@@ -25,11 +25,11 @@ class RaceFacts:
 
 
 def race_facts(race: Race) -> RaceFacts:
-    """What is told of a race as the operator remembers it."""
+    """The facts of a race as the operator remembers it."""
     state = race.parent.state
     unfinished = [job for job in race.workload.jobs.values() if not job.finished]
     if state == "Running" and unfinished and all(job.suspended for job in unfinished):
-        state = "Suspended"  # by Kueue, until there is room for it
+        state = "Suspended"  # by Kueue, until there is room for the Jobs
     total, succeeded, failed = race.parent.counts
     total = total or (len(race.plan) if race.plan is not None else 0)
     active = 0
@@ -58,13 +58,13 @@ def race_facts(race: Race) -> RaceFacts:
 
 
 class Facts:
-    """Keeps the facts of every race, which are asked for every second: they are made anew when the race changed."""
+    """Keeps the facts of every race, since they are asked for every second. If a race changed, makes them again."""
 
     def __init__(self) -> None:
         self._of: dict[str, tuple[Race, tuple[object, ...], RaceFacts]] = {}
 
     def of(self, races: Iterable[Race]) -> tuple[RaceFacts, ...]:
-        """What is told of these, in their order."""
+        """The facts of these races, in their order."""
         found = {}
         for race in races:
             seen = (race.logbook.news, race.logbook.troubled_at, race.logbook.reported_at, race.laid_out)

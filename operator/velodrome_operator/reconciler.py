@@ -1,6 +1,6 @@
-"""One pass over one BenchmarkJob: looks at the whole state, has `decision` decide, and carries that out.
+"""One pass over one BenchmarkJob: looks at the whole state, calls `decision`, and carries out what it decides.
 
-The edge between what the pure modules decide, the Kubernetes API and the store.
+This is the edge between the pure modules, the Kubernetes API and the store.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ log = logging.getLogger("velodrome.operator")
 
 
 class Reconciler:
-    """Makes a race's objects, results and status as they should be. Doing it twice changes nothing more."""
+    """Brings a race's objects, results and status to what they should be. To do it twice changes nothing more."""
 
     def __init__(
         self,
@@ -62,12 +62,12 @@ class Reconciler:
         self._registered: set[str] = set()
 
     def forget(self, uid: str) -> None:
-        """The race is gone."""
+        """Forgets a race that is gone."""
         self._registered.discard(uid)
         self.writer.forget(uid)
 
     async def reconcile(self, race: Race) -> timedelta | None:
-        """One pass; when to look again at the latest, None if only an event matters.
+        """Makes one pass. Returns when to look again at the latest, or None if only an event matters.
 
         Raises:
             TryAgain, ActionNeeded: as the API server or Redis answers.
@@ -92,7 +92,7 @@ class Reconciler:
         seen = await self._observe(race, planned)
         decision = decide(seen, self._wanted(race, planned), race.indexes)
         await self._carry_out(race, planned, decision)
-        if decision.create:  # the events of what was just made show nothing new of it
+        if decision.create:  # the events of these new objects show nothing new
             seen = replace(seen, jobs=dict(race.workload.jobs))
         wait = await self._report(race, seen, decision.ending)
         race.logbook.passed, race.logbook.results = news, len(seen.finished)
@@ -104,14 +104,14 @@ class Reconciler:
         return min(waits, default=None)
 
     def _wanted(self, race: Race, planned: Plan) -> tuple[Manifest, ...]:
-        """The children, where a Job is missing; making their manifests takes longer than all the rest of a pass."""
+        """The children, if a Job is missing. To make their manifests takes longer than all the rest of a pass."""
         if race.parent.ended or race.indexes.keys() <= race.workload.jobs.keys():
             return ()
         url, taken_over = self._access.url(race.uid), race.taken_over(planned)
         return children(planned.job, planned, race.uid, url, self._settings, taken_over)
 
     async def _take_over(self, race: Race, planned: Plan) -> None:
-        """Has the race take over what another job measured, and says so before anything is made for the rest."""
+        """Takes over what another job measured. Writes this into the status before any child is made for the rest."""
         info, now = job_info(planned, race.uid, race.parent.created_at), self._clock()
         found = await asyncio.to_thread(takeover.take, self._store, info, planned, now)
         await self.writer.replace(race, {**race.parent.status, "takenOver": found})
@@ -121,8 +121,10 @@ class Reconciler:
         )
 
     def _consult(self, race: Race, planned: Plan) -> tuple[dict[int, bool], str | None]:
-        """What Redis knows of a race that goes on: the trials with a result, by whether they succeeded, and what the
-        first failed one said. Sees to it that the job is registered and has its user. Called off the event loop.
+        """What Redis knows about a race that goes on. Called outside of the event loop.
+
+        Returns, by index, whether the trials with a result succeeded, and the message of the first failed trial. Makes
+        sure that the job is registered and has its user.
         """
         if race.uid not in self._registered:
             self._store.register(job_info(planned, race.uid, race.parent.created_at))
@@ -164,7 +166,7 @@ class Reconciler:
         return replace(seen, refused=refused, unseen_ends=dict(load.unseen_ends))
 
     def _instruct(self, race: Race, finished: Mapping[int, bool]) -> None:
-        """Shows runners that are still to start which trials have a result: a pod that was lost late is made again."""
+        """Shows future runners which trials have a result: Kubernetes replaces a pod that was lost after its report."""
         known = race.logbook.instructed
         news = {index: succeeded for index, succeeded in finished.items() if known.get(index) != succeeded}
         if news:
@@ -180,7 +182,7 @@ class Reconciler:
         return texts.phrase(f"{result.entry}/{result.repeat} {result.reason}: {result.message}")
 
     async def _carry_out(self, race: Race, planned: Plan, decision: Decision) -> None:
-        # What a Job's pods read comes first; nothing else has an order.
+        # What a Job's pods read is made first. The rest needs no order.
         await asyncio.gather(*(self._create(race, child) for child in decision.create if child["kind"] != "Job"))
         for child in decision.create:
             if child["kind"] == "Job":
@@ -212,11 +214,11 @@ class Reconciler:
             self._races.made_job(made if made is not None else await self._made_before(race, name))
 
     async def _made_before(self, race: Race, name: str) -> Mapping[str, Any]:
-        """The Job that was there already, whose event has not come yet.
+        """The Job that exists already, and whose event has not come yet.
 
         Raises:
-            NameTaken: it is somebody else's.
-            Conflict: it is gone again.
+            NameTaken: the Job belongs to somebody else.
+            Conflict: the Job is gone again.
         """
         found = await self._cluster.job(race.namespace, name)
         if found is None:
@@ -228,7 +230,7 @@ class Reconciler:
         return found
 
     async def _report(self, race: Race, seen: Observation, ending: Ending | None) -> timedelta | None:
-        """Writes the status if it changed; returns how long to wait where it is too early to."""
+        """Writes the status if it changed. Returns how long to wait if it is too early to write."""
         if race.parent.ended:
             await self._judge_again(race)
             return None
@@ -246,12 +248,12 @@ class Reconciler:
         return wait
 
     async def _judge_again(self, race: Race) -> None:
-        """Brings what an ended race says of regressions up to date, where people or a later job may have changed it."""
+        """Updates the condition Regressed of an ended race, if people or a later job may have changed the judgement."""
         if race.plan is None or not self.judgement.may_differ(race):
             return
         if await asyncio.to_thread(self._store.job, race.uid) is None:
-            return  # its results were deleted: what was said of them stays
+            return  # its results were deleted: the condition stays as it is
         found = await self.judgement.judge(race, race.plan)
         if race.parent.awaiting and found.reason == AWAITING_CONFIRMATION:
-            return  # what was said of it when it ended says more
+            return  # the condition from the race's end says more
         await self.writer.update(race, status.judged(race.parent.status, found, race.parent.generation, self._clock()))

@@ -1,4 +1,4 @@
-"""What the operator writes into Redis of a race by itself. Pure."""
+"""The records that the operator itself writes into Redis. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Why Jobs get no pod, as the API server told the Job controller."""
+"""Why Jobs get no pod, as the API server answered the Job controller."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from datetime import datetime
 
 from velodrome_operator.cluster import Cluster, Refusal
 
-# Only Events tell, and the API server looks through all of a namespace's to find these: with hundreds of Jobs that wait
-# for a busy Job controller, a question for each was most of what the API server did.
+# Only Events show this, and the API server looks through all Events of a namespace to find these. With hundreds of Jobs
+# that wait for a busy Job controller, one question for each Job was most of the API server's work.
 _FRESH_SECONDS = 3.0
 
 
 class Refusals:
-    """What was refused, by namespace: asked once for all races that wonder within some seconds."""
+    """What was refused, by namespace. One question serves all races that ask within a few seconds."""
 
     def __init__(self, cluster: Cluster, clock: Callable[[], float] = time.monotonic) -> None:
         self._cluster = cluster
@@ -25,7 +25,7 @@ class Refusals:
         self._asking: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def of(self, namespace: str, since: Mapping[str, datetime]) -> dict[str, str]:
-        """The message for each of these Jobs of which a pod was refused since the moment that is named for it.
+        """The messages, by Job name, for those Jobs of which a pod was refused since the moment in `since`.
 
         Raises:
             TryAgain, ActionNeeded: as the API server answers.

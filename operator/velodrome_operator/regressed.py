@@ -1,4 +1,4 @@
-"""The condition Regressed of a BenchmarkJob that has ended, and the job that confirms it. Pure."""
+"""The status condition Regressed of a BenchmarkJob that has ended, and the job that confirms it. Pure."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ NO_REGRESSION = "NoRegression"
 ACCEPTED = "RegressionAccepted"
 NOTHING_MEASURED = "NothingMeasured"
 
-# How many comparisons a message names, and how long it may be: an Event's note has 1,024 characters.
+# How many comparisons a message names, and how long the message may be: an Event's note has 1,024 characters.
 _NAMED = 3
 _LONGEST = 900
 
 
 @dataclass(frozen=True, slots=True)
 class Regressed:
-    """What the condition says."""
+    """The content of the condition."""
 
     status: Literal["True", "False", "Unknown"]
     reason: str
@@ -35,10 +35,10 @@ class Regressed:
 
 
 def regressed(found: Sequence[Comparison], confirming: str = "") -> Regressed:
-    """The condition for a job's comparisons; `confirming` says what becomes of those that a second job has to confirm.
+    """The condition for a job's comparisons. `confirming` says what follows for those that need a second job.
 
-    True where any regressed and no person accepted that. Else Unknown where one waits for a second job, or where
-    nothing could be compared; its reason is then what most comparisons lack.
+    True if any entry regressed and no person accepted that. Otherwise Unknown if one waits for a second job, or if
+    nothing could be compared. In the last case the reason is the most frequent one among the comparisons.
     """
     worse = sorted((one for one in found if one.verdict == "Regressed" and not one.acknowledged), key=_size)
     if worse:
@@ -62,7 +62,7 @@ def regressed(found: Sequence[Comparison], confirming: str = "") -> Regressed:
 
 
 def _size(one: Comparison) -> tuple[float, str, str]:
-    """Orders by how much worse, the worst first."""
+    """A key that sorts by how much worse a comparison is, the worst first."""
     return -abs(one.relative_change or 0.0), one.entry, one.objective
 
 
@@ -73,15 +73,15 @@ def _message(named: Sequence[Comparison]) -> str:
 
 
 def confirms(annotations: Mapping[str, Any] | None) -> str | None:
-    """The uid of the job that one with these annotations was made to confirm."""
+    """The uid of the job that a job with these annotations was made to confirm."""
     return shapes.text_or_none((annotations or {}).get(keys.ANNOTATION_CONFIRMS))
 
 
 def confirming(raw: Mapping[str, Any], job: BenchmarkJob, uid: str) -> Manifest:
-    """The BenchmarkJob that runs the same again with seeds that no trial of this one had.
+    """A BenchmarkJob that runs the same again, with seeds that no trial of this job had.
 
-    Its name follows from the job's, so that making it a second time changes nothing. It is nobody's child: what it
-    shows is wanted though the first job is deleted.
+    Its name follows from the job's, so that to make it a second time changes nothing. It has no owner: its results are
+    wanted even if the first job is deleted.
     """
     metadata, seed = raw["metadata"], job.spec.trials.fresh_seed
     trials = {name: value for name, value in (raw["spec"].get("trials") or {}).items() if name != "from"}

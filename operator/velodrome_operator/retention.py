@@ -1,6 +1,6 @@
-"""Deletes the results of jobs that are past the retention, a few at a time, and tells of each.
+"""Deletes the results of jobs that are past the retention, a few at a time, and reports each deletion.
 
-The BenchmarkJob of such a job stays as it is, with its status, where it still exists.
+If the BenchmarkJob of such a job still exists, it stays as it is, with its status.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from velodrome.results.records import JobInfo
 
 ROUND_SECONDS = 60.0
-# So that a first retention of years of results keeps Redis from nothing else for long.
+# A limit, so that the first retention of years of results does not block Redis for long.
 JOBS_A_ROUND = 20
 _HOUR = 3600
 REASON = "ResultsRemoved"
@@ -32,7 +32,7 @@ log = logging.getLogger("velodrome.operator")
 class Pruner:
     """Rounds over all boards. `removed` counts the jobs whose results were deleted.
 
-    Where the operator watches one namespace, the jobs of others are left to who watches those.
+    If the operator watches one namespace, it leaves the jobs of other namespaces to the operators of those.
     """
 
     def __init__(
@@ -54,27 +54,31 @@ class Pruner:
         self._settled: dict[str, tuple[object, ...]] = {}
 
     async def work(self) -> None:
-        """Rounds for ever."""
+        """Rounds without end."""
         while True:
             await self.round()
             await asyncio.sleep(ROUND_SECONDS)
 
     async def round(self) -> None:
-        """Deletes what is past the retention, `JOBS_A_ROUND` jobs at most; a Redis that is away is waited for."""
+        """Deletes what is past the retention, `JOBS_A_ROUND` jobs at most.
+
+        If Redis is away, the next round tries again.
+        """
         going = frozenset(race.uid for race in self._races if not race.parent.ended)
         try:
             for job in (await asyncio.to_thread(self._overdue, going))[:JOBS_A_ROUND]:
                 race = self._races.get(job.uid)
                 if race is not None and not race.parent.ended:
-                    continue  # it came to be, or was seen, since
+                    continue  # the job has come, or was first seen, in the meantime
                 await asyncio.to_thread(self._deleter.delete, DeletionTarget(job.board, uid=job.uid))
                 await self._tell(job)
         except VelodromeError as error:
             log.warning("the retention waits: %s", error)
 
     def _overdue(self, going: frozenset[str]) -> list[JobInfo]:
-        """The jobs that go, board by board, oldest first. A board on which nothing was past the retention is looked at
-        again once it changed, a race ended, or an hour has passed.
+        """The jobs to delete, board by board, oldest first.
+
+        A board that had nothing past the retention is read again after it changed, a race ended, or an hour passed.
         """
         changes, now = self._deleter.changes(), self._clock()
         found: list[JobInfo] = []

@@ -1,4 +1,4 @@
-"""Series, and how they become what the client library exposes. Pure."""
+"""Series, and how they become the metrics of the client library. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from velodrome_operator import texts
 
 
 class Series(NamedTuple):
-    """One series: of a family, with the suffix of its name and its labels."""
+    """One series of a family, with the suffix of its name and its labels."""
 
     family: Family
     labels: Mapping[str, str]
@@ -21,9 +21,9 @@ class Series(NamedTuple):
 
 
 def metrics(families: Iterable[Family], rows: Iterable[Series]) -> Iterator[Metric]:
-    """The families as the client library has them, each with its series, in the order of their labels.
+    """The families as the client library has them. Each has its series, in the order of their labels.
 
-    A set of states is exposed as gauges: its label would otherwise have to be called as the family is.
+    A set of states is exposed as gauges, since a StateSet's label must have the family's name.
     """
     found: dict[Family, list[Series]] = {family: [] for family in families}
     for row in rows:
@@ -31,7 +31,7 @@ def metrics(families: Iterable[Family], rows: Iterable[Series]) -> Iterator[Metr
     for family, ours in found.items():
         metric = Metric(family.name, family.help, "gauge" if family.type == "stateset" else family.type)
         suffix = {"counter": "_total", "info": "_info"}.get(family.type, "")
-        told = set()  # two series of the same labels would make Prometheus refuse all of them
+        told = set()  # two series with the same labels would make Prometheus refuse all of them
         for row in ours:
             labels = {name: texts.label(value) for name, value in row.labels.items()}
             series = (row.suffix, *labels.values())

@@ -1,4 +1,4 @@
-"""One running operator: its parts, put together, and the tasks that keep it going."""
+"""One running operator: its parts, and the tasks that keep it running."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ _WORKERS = 8
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What an operator is started with. `redis_address` is host:port as pods reach Redis; None for the URL's own.
+    """The operator's settings. `redis_address` is host:port as pods reach Redis, or None for the address in the URL.
 
-    `listen` is where /healthz, /readyz and /metrics are answered, `leaderboard_url` where people find the leaderboard.
+    `listen` is where /healthz, /readyz and /metrics answer. `leaderboard_url` is where people find the leaderboard.
     """
 
     redis_url: str
@@ -58,7 +58,7 @@ class Options:
 
 @asynccontextmanager
 async def connected(options: Options) -> AsyncIterator[Service]:
-    """An operator with connections of its own. Nothing is asked through them yet: what they reach may come later."""
+    """An operator with connections of its own. It sends nothing yet, so the other sides may start later."""
     client = connect(options.redis_url)
     where = client.connection_pool.connection_kwargs
     address = options.redis_address or f"{where.get('host', 'localhost')}:{where.get('port', 6379)}"
@@ -70,7 +70,7 @@ async def connected(options: Options) -> AsyncIterator[Service]:
 
 
 class Service:
-    """Made inside the event loop that it then works in."""
+    """One operator. Make it inside the event loop in which it then works."""
 
     def __init__(self, options: Options, store: Store, cluster: Cluster, access: Access, deleter: Deleter) -> None:
         namespace = options.namespace
@@ -96,7 +96,7 @@ class Service:
             self.cleaner = Cleaner(Gateway(gateway), lambda: running(races), namespace, RESYNC_SECONDS)
 
     def workers(self) -> Iterator[Coroutine[Any, Any, None]]:
-        """What runs until it is cancelled, whatever happens in it."""
+        """The tasks that run until they are cancelled, no matter what happens in them."""
         for _ in range(_WORKERS):
             yield self._tasks.keep("passes", self._work)
         yield self._tasks.keep("collection", self.collection.work)
@@ -133,13 +133,13 @@ class Service:
             await asyncio.Event().wait()
 
     def _race_report(self) -> RaceReport:
-        """What is exposed of races."""
+        """What is exposed about races."""
         return RaceReport(
             self._facts.of(self.controller.races), self.collection.durations.series(), self.sweep.swept_at
         )
 
     def _operator_facts(self, shown: Exposed) -> OperatorFacts:
-        """What is exposed of the operator itself."""
+        """What is exposed about the operator itself."""
         return OperatorFacts(
             version=__version__,
             leaderboard=self._options.leaderboard_url,
@@ -162,19 +162,19 @@ class Service:
         )
 
     def _marked(self, board: str, times: int) -> None:
-        """Wakes the races that ended on the board: what people said of results may change what is said of them."""
+        """Wakes the races that ended on the board: marks may change their condition Regressed."""
         self.controller.judgement.marks[board] = times
         for race in self.controller.races:
             if race.parent.ended and race.parent.board == board:
                 self.controller.wakeups.wake(race.uid)
 
     async def _work(self) -> None:
-        """Passes, but none before everything was listed: one that has not seen a race's Jobs would make them again."""
+        """Makes passes, but only after a full listing: a pass that has not seen a race's Jobs would make them again."""
         await self.sweep.listed()
         await self.controller.work()
 
     async def _clean(self) -> None:
-        """Deletes live metrics of trials that run no more, once it is known which do."""
+        """Deletes live metrics of trials that run no more, once it is known which trials run."""
         if self.cleaner:
             await self.sweep.listed()
             await self.cleaner.work()

@@ -12,7 +12,7 @@ from velodrome_operator.cluster import Cluster
 
 
 async def make_secret(cluster: Cluster, namespace: str, name: str) -> bool:
-    """Creates the Secret with a random password; False if it was there, and was left as it is."""
+    """Creates the Secret with a random password. Returns False if it existed, and then changes nothing."""
     manifest = {
         "apiVersion": "v1",
         "kind": "Secret",
@@ -30,7 +30,7 @@ async def _run(namespace: str, name: str) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """0 when the Secret is there, 1 when it could not be made: the message says why."""
+    """Returns 0 if the Secret exists now, and 1 if it could not be made. The message says why."""
     parser = argparse.ArgumentParser(prog="python -m velodrome_operator.setup", description=__doc__)
     parser.add_argument("--namespace", required=True)
     parser.add_argument("--name", required=True)

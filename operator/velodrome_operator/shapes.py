@@ -1,7 +1,7 @@
-"""Reads what the API server says as a stranger's: any JSON goes in, and the wanted type comes out. Pure; never raises.
+"""Reads the API server's answers as a stranger's: takes any JSON, and returns the wanted type. Pure; never raises.
 
-The API server holds some fields to a schema and others to none, and who may write an object is not the operator's to
-say. So nothing here trusts a type, a length or a range: what is not as it should be reads as if it were not there.
+The API server checks some fields against a schema and others not at all. The operator can't choose who may write an
+object. So nothing here trusts a type, a length or a range: a value that is not as it should be reads as absent.
 """
 
 from __future__ import annotations
@@ -11,53 +11,53 @@ from datetime import UTC, datetime
 from typing import Any
 
 _NOTHING: Mapping[str, Any] = {}
-# The API's own counts are 32 bits wide.
+# The API's own counts have 32 bits.
 MOST_COUNT = 2**31 - 1
-# What no clock of a cluster says: further off, sums with durations would leave what a time can be.
+# No clock of a cluster is outside of these years. Further away, sums with durations could overflow.
 _FIRST_YEAR, _LAST_YEAR = 1970, 2199
-# As long as the longest text of an object that is kept in memory or told to people.
+# The longest text of an object that is kept in memory or shown to people.
 _LONGEST = 32_768
 
 
 def mapping(value: object) -> Mapping[str, Any]:
-    """The value where it is an object, else an empty one."""
+    """The value if it is an object, else an empty object."""
     return value if isinstance(value, Mapping) else _NOTHING
 
 
 def at(value: object, *path: str) -> Any:
-    """What lies at the end of the path of fields; None where any of them is missing or no object."""
+    """The value at the end of the path of fields. None if any of them is missing or is no object."""
     for name in path:
         value = mapping(value).get(name)
     return value
 
 
 def items(value: object) -> Sequence[Any]:
-    """The value where it is a list, else an empty one."""
+    """The value if it is a list, else an empty list."""
     return value if isinstance(value, list | tuple) else ()
 
 
 def text(value: object, default: str = "") -> str:
-    """The value where it is a text, at most so long as the API lets a message be."""
+    """The value if it is a text, cut to the length that the API allows for a message. Else the default."""
     return value[:_LONGEST] if isinstance(value, str) else default
 
 
 def text_or_none(value: object) -> str | None:
-    """The value where it is a text that is not empty."""
+    """The value if it is a text that is not empty, else None."""
     return text(value) or None
 
 
 def flag(value: object, *, default: bool = False) -> bool:
-    """The value where it is true or false."""
+    """The value if it is true or false, else the default."""
     return value if isinstance(value, bool) else default
 
 
 def count(value: object, default: int = 0, most: int = MOST_COUNT) -> int:
-    """The value where it is a whole number from 0 to `most`."""
+    """The value if it is a whole number from 0 to `most`, else the default."""
     return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= most else default
 
 
 def decimal(value: object, most: int = MOST_COUNT) -> int | None:
-    """The number that a text of ASCII digits writes, from 0 to `most`; None where it writes none."""
+    """The number from 0 to `most` that a text of ASCII digits writes, else None."""
     digits = value if isinstance(value, str) else ""
     if not digits.isascii() or not digits.isdecimal() or len(digits) > len(str(most)):
         return None
@@ -66,7 +66,7 @@ def decimal(value: object, most: int = MOST_COUNT) -> int | None:
 
 
 def moment(value: object) -> datetime | None:
-    """A time as Kubernetes writes it, in UTC; None where it is none, or of no year in which a cluster runs."""
+    """A time as Kubernetes writes it, in UTC. None for anything else, and for years in which no cluster runs."""
     try:
         found = datetime.fromisoformat(value) if isinstance(value, str) else None
         found = found.astimezone(UTC) if found is not None and found.tzinfo is not None else None
@@ -87,7 +87,7 @@ def indexes(value: object, limit: int) -> frozenset[int]:
 
 
 def conditions(value: object) -> list[dict[str, Any]]:
-    """The conditions that have all that one has: texts for type, status, reason and message, and a time."""
+    """The complete conditions: those with texts for type, status, reason and message, and with a time."""
     return [dict(one) for one in items(value) if _is_condition(one)]
 
 
@@ -98,7 +98,7 @@ def _is_condition(value: object) -> bool:
 
 
 def by_type(value: object) -> dict[str, Mapping[str, Any]]:
-    """Conditions of a Job or a pod by their type; the last one of a type counts."""
+    """Conditions of a Job or a pod by their type. The last one of a type counts."""
     return {one["type"]: one for one in map(mapping, items(value)) if isinstance(one.get("type"), str)}
 
 
@@ -108,7 +108,7 @@ def held(found: Mapping[str, Mapping[str, Any]]) -> frozenset[str]:
 
 
 def status(value: object) -> dict[str, Any]:
-    """A BenchmarkJob's status as passes go by it: without what can't be read, which the next status replaces."""
+    """A BenchmarkJob's status as passes use it, without unreadable parts. The next status replaces those."""
     found = dict(mapping(value))
     readable: dict[str, Any] = {
         "conditions": conditions(found.get("conditions")),

@@ -1,8 +1,8 @@
-"""The status of a BenchmarkJob, whole, from what a pass observed. Pure.
+"""The whole status of a BenchmarkJob, from what a pass observed. Pure.
 
-Conditions follow Kubernetes' Job and kstatus: Complete, Failed and Suspended are as a Job's; Reconciling is True
-while trials are still to come, Stalled where a person must act. A condition's lastTransitionTime changes with its
-status only, so a pass that finds nothing new makes the same status, and nothing is written.
+Conditions follow Kubernetes' Job and kstatus. Complete, Failed and Suspended are as those of a Job. Reconciling is True
+while trials are still to come, and Stalled is True if a person must act. A condition's lastTransitionTime changes only
+with its status. So a pass that finds nothing new makes the same status, and writes nothing.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 
 Condition = dict[str, Any]
 
-# An object may have 1.5 MB in all, a value (name, mean, interval, n) takes up to 200 bytes: what is more stays out.
+# An object may have 1.5 MB in all, and a value (name, mean, interval, n) takes up to 200 bytes. The rest is left out.
 MOST_VALUES = 2000
 
 
 @dataclass(frozen=True, slots=True)
 class ObjectiveStanding:
-    """An objective of the job with the ranking of the job's own entries."""
+    """An objective of the job, with the ranking of the job's own entries."""
 
     objective: str
     ranking: ObjectiveRanking
@@ -43,7 +43,7 @@ def status(
     image: str | None,
     regressed: Regressed | None = None,
 ) -> dict[str, Any]:
-    """The status that the object should have now; `regressed` is None until it has ended."""
+    """The status that the object should have now. `regressed` is None until the race has ended."""
     succeeded = sum(seen.finished.values())
     failed = len(seen.finished) - succeeded
     total = len(seen.plan)
@@ -80,7 +80,7 @@ def status(
 
 
 def invalid(generation: int, problems: str, before: Mapping[str, Any], now: datetime) -> dict[str, Any]:
-    """The status of an object that the API server let through and the operator can't plan."""
+    """The status of an object that the API server accepted and the operator can't plan."""
     wanted = [("Complete", False), ("Failed", True), ("Suspended", False), ("Reconciling", False), ("Stalled", True)]
     conditions = [
         _condition(
@@ -92,7 +92,7 @@ def invalid(generation: int, problems: str, before: Mapping[str, Any], now: date
 
 
 def stalled(before: Mapping[str, Any], reason: str, message: str, generation: int, now: datetime) -> dict[str, Any]:
-    """The status as it was, with a condition Stalled that says what a person must see to; the same if it says so."""
+    """The status with a condition Stalled that says what a person must do. Unchanged if it says so already."""
     rest = [condition for condition in before.get("conditions") or () if condition["type"] != "Stalled"]
     told = _condition(
         "Stalled", holds=True, reason=reason, message=message, generation=generation, before=before, now=now
@@ -101,14 +101,14 @@ def stalled(before: Mapping[str, Any], reason: str, message: str, generation: in
 
 
 def judged(before: Mapping[str, Any], regressed: Regressed, generation: int, now: datetime) -> dict[str, Any]:
-    """The status of a job that ended before, with what is to be said of regressions now."""
+    """The status of a job that ended before, with what is known about regressions now."""
     rest = [condition for condition in before.get("conditions") or () if condition["type"] != "Regressed"]
     return {**before, "conditions": [*rest, _regressed(regressed, generation, before, now)]}
 
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """A transition that is worth an Event."""
+    """A transition that deserves an Event."""
 
     reason: str
     message: str
@@ -116,9 +116,9 @@ class News:
 
 
 def news(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[News]:
-    """The conditions that became True; what only counts on is no news.
+    """The conditions that became True. A change of counts alone is no news.
 
-    Such news also does not wait for the next second to be written.
+    News is also written at once, and does not wait for the next second.
     """
     held = {condition["type"] for condition in before.get("conditions") or () if condition["status"] == "True"}
     kinds = {"Complete": False, "Failed": True, "Suspended": False, "Reconciling": False, "Regressed": True}
@@ -207,13 +207,13 @@ def _regressed(found: Regressed, generation: int, before: Mapping[str, Any], now
 
 
 def _since(kind: str, status: str, before: Mapping[str, Any], now: datetime) -> str:
-    """When a condition last changed, now where it just does."""
+    """When a condition last changed, or now if it changes now."""
     old = next((item for item in before.get("conditions") or () if item["type"] == kind), None)
     return str(old["lastTransitionTime"]) if old is not None and old["status"] == status else _text(now)
 
 
 def _entries(seen: Observation, standings: Sequence[ObjectiveStanding]) -> tuple[list[dict[str, Any]], int]:
-    """The entries with values, in the order of the spec, and how many were left out for want of room: not the best."""
+    """The entries with values, in the order of the spec, and the number left out for lack of room: never the best."""
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in seen.plan.configs}
     for standing in standings:
         for row in standing.ranking.ranked:

@@ -12,15 +12,15 @@ from velodrome_operator import status, texts
 from velodrome_operator.cluster import Cluster
 from velodrome_operator.races import Race, Races
 
-# A status that only counts on is written this often at most: of all that is written, the API server, which all others
-# wait for, takes longest over it.
+# The least time between two writes of a status if only its counts changed. The API server takes longer for a status
+# than for any other write, and everybody else waits for the API server.
 STATUS_SECONDS = 2.0
 
 log = logging.getLogger("velodrome.operator")
 
 
 class StatusWriter:
-    """Remembers when it last wrote the status of each race. What it wrote counts as seen."""
+    """Remembers when it last wrote the status of each race. A status that it wrote counts as seen."""
 
     def __init__(self, cluster: Cluster, races: Races, clock: Callable[[], datetime]) -> None:
         self._cluster = cluster
@@ -29,7 +29,7 @@ class StatusWriter:
         self._written: dict[str, datetime] = {}
 
     def forget(self, uid: str) -> None:
-        """The race is gone."""
+        """Forgets a race that is gone."""
         self._written.pop(uid, None)
 
     async def replace(self, race: Race, wanted: Mapping[str, Any]) -> None:
@@ -44,9 +44,9 @@ class StatusWriter:
             self._races.saw_parent(written)
 
     async def update(self, race: Race, wanted: Mapping[str, Any], now: datetime | None = None) -> timedelta | None:
-        """Writes this status where it says something new, and an Event for each transition.
+        """Writes this status if it says something new, and writes an Event for each transition.
 
-        With `now`, a status that only counts on waits for its turn; how long is returned then.
+        With `now`, a status that changes only counts waits for its turn. Then this returns how long.
 
         Raises:
             TryAgain, ActionNeeded: as the API server answers.
@@ -64,7 +64,7 @@ class StatusWriter:
         return None
 
     async def show(self, race: Race, message: str) -> None:
-        """Puts into the message what holds the race up, as far as that can be written."""
+        """Writes what holds the race up into the status' message, if that can be written."""
         message, present = texts.summary(message), race.parent.status
         if race.parent.ended or present.get("message") == message:
             return
@@ -74,17 +74,17 @@ class StatusWriter:
             log.info("the status can't be written: %s", error, extra=race.log_fields)
 
     async def stall(self, race: Race, reason: str, message: str) -> None:
-        """Says in the condition Stalled that a person must act; the next pass that succeeds takes that back."""
+        """Says in the condition Stalled that a person must act. The next pass that succeeds takes that back."""
         try:
             present = race.parent.status
             wanted = status.stalled(present, reason, message, race.parent.generation, self._clock())
             if not race.parent.ended and wanted != present:
                 await self.replace(race, wanted)
-        except Exception:  # the object is odd already; that this can't be written must not be what stops the pass
+        except Exception:  # the object is odd already: a status that can't be written must not stop the pass
             log.warning("the status can't be written", exc_info=True, extra=race.log_fields)
 
     async def _events(self, race: Race, news: Sequence[status.News]) -> None:
-        """An Event for each, after the status that says the same was written."""
+        """Writes an Event for each. The status that says the same was written before."""
         parent = race.parent.raw if news else {}
         for item in news:
             level = logging.WARNING if item.warning else logging.INFO

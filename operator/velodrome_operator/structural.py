@@ -8,7 +8,7 @@ from typing import Any
 
 Schema = dict[str, Any]
 
-# Keywords that both kinds of schema have, with one meaning.
+# Keywords that both kinds of schema have, with the same meaning.
 _KEPT = frozenset(
     {
         "type", "format", "pattern", "minimum", "maximum", "enum", "required", "description", "minLength", "maxLength",
@@ -20,11 +20,11 @@ _KEPT = frozenset(
 def structural(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> Schema:
     """The schema without $ref, null types, unions and titles.
 
-    A field that may be null becomes `nullable`; an integer or a string becomes `x-kubernetes-int-or-string`; an object
-    of any content keeps what it holds. Whatever a structural schema has no word for is an error, never dropped.
+    A field that may be null becomes `nullable`. An integer or a string becomes `x-kubernetes-int-or-string`. An object
+    of any content keeps its content. What a structural schema can't express is an error, and is never dropped.
 
     Raises:
-        ValueError: the schema is a union that no structural schema can say.
+        ValueError: the schema is a union that no structural schema can express.
     """
     if "$ref" in schema:
         target = definitions[schema["$ref"].rsplit("/", 1)[-1]]
@@ -40,7 +40,7 @@ def structural(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> Sch
 
 
 def _bounds(schema: Mapping[str, Any]) -> Schema:
-    """Exclusive bounds, which OpenAPI says by a flag beside the bound."""
+    """Exclusive bounds, which OpenAPI marks by a flag beside the bound."""
     result: Schema = {}
     for bound in ("minimum", "maximum"):
         exclusive = f"exclusive{bound.capitalize()}"
@@ -50,7 +50,7 @@ def _bounds(schema: Mapping[str, Any]) -> Schema:
 
 
 def _inside(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> Schema:
-    """What an object or a list may hold."""
+    """The schema of what an object or a list may hold."""
     result: Schema = {}
     if "properties" in schema:
         result["properties"] = {name: structural(item, definitions) for name, item in schema["properties"].items()}
@@ -81,7 +81,7 @@ def _union(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> Schema:
 
 
 def _without_enum(schema: Schema) -> Schema:
-    """The same for a field that may be null: an API server takes no null where an `enum` is, whatever that lists."""
+    """The same without `enum`, for a field that may be null: an API server takes no null there, even a listed one."""
     if "enum" not in schema:
         return schema
     words: list[str] = schema["enum"]
@@ -90,7 +90,7 @@ def _without_enum(schema: Schema) -> Schema:
 
 
 def _written(value: Any) -> Any:
-    """A default without its nulls, which an API server takes for absent."""
+    """A default without its nulls, since an API server treats null as absent."""
     if isinstance(value, Mapping):
         return {key: _written(item) for key, item in value.items() if item is not None}
     return [_written(item) for item in value] if isinstance(value, list | tuple) else value

@@ -1,4 +1,4 @@
-"""Keeps the operator's tasks running: one that ends is told, counted and started again; it never just is no more."""
+"""Keeps the operator's tasks running. A task that ends is logged, counted and started again."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 
-# How long a task that ended waits to be started again: the first time, doubled each time, and at most.
+# How long a task that ended waits for its restart: the first time, doubled each time, and at most.
 FIRST_WAIT_SECONDS = 0.5
 LONGEST_WAIT_SECONDS = 30.0
-# A task that has run for this long is well; what ended it before counts no more. Longer than the rest between two
-# sweeps: one that fails at each is not well.
+# A task that has run for this long is well, and its earlier ends no longer count. This is longer than the rest between
+# two sweeps: a task that fails at each sweep is not well.
 GOOD_SECONDS = 120.0
-# From so many ends in a row on, without having been well between, a restart of the whole process may be the cure.
+# After so many ends in a row, without being well in between, a restart of the whole process may be the cure.
 MOST_ENDS = 3
 
 log = logging.getLogger("velodrome.operator")
@@ -22,7 +22,7 @@ log = logging.getLogger("velodrome.operator")
 
 @dataclass(slots=True)
 class _Run:
-    """How a task does: when its present run began, and how often it has ended since it was last well."""
+    """The state of a task: when its present run began, and how often it has ended since it was last well."""
 
     name: str
     began: float
@@ -31,9 +31,9 @@ class _Run:
 
 
 class Supervision:
-    """Runs tasks that are to run for ever. `failures` counts, by name, how often one of them ended.
+    """Runs tasks without end. `failures` counts, by name, how often one of them ended.
 
-    `names` are all the tasks there will be; several may have one name, and are looked after each by itself.
+    `names` are the names of all tasks to come. Several tasks may have the same name, and each is watched by itself.
     """
 
     def __init__(self, names: Iterable[str], clock: Callable[[], float] = time.monotonic) -> None:
@@ -42,7 +42,7 @@ class Supervision:
         self._runs: list[_Run] = []
 
     async def keep(self, name: str, work: Callable[[], Awaitable[object]]) -> None:
-        """Runs `work` until this is cancelled, again whenever it ends, be it by an error or without one."""
+        """Runs `work` until this is cancelled. Starts it again whenever it ends, with an error or without one."""
         run = _Run(name, self._clock())
         self._runs.append(run)
         try:
@@ -50,7 +50,7 @@ class Supervision:
                 try:
                     await work()
                     self._note(run, "it came to an end, which it never should", None)
-                except Exception as error:  # whatever it is: without the task the operator would be there for nothing
+                except Exception as error:  # any error: without the task the operator would be useless
                     self._note(run, f"{type(error).__name__}: {error}", error)
                 await asyncio.sleep(_wait(run.ends))
                 run.began = self._clock()
@@ -58,7 +58,7 @@ class Supervision:
             self._runs.remove(run)
 
     def problem(self) -> str | None:
-        """What to tell of a task that keeps ending; None where all are well, or may be again."""
+        """What to say about a task that keeps ending. None if all tasks are well, or may be well again."""
         for run in self._runs:
             if run.ends >= MOST_ENDS and self._clock() - run.began < GOOD_SECONDS:
                 return f"task {run.name} has ended {run.ends} times in a row: {run.last}"
@@ -72,5 +72,5 @@ class Supervision:
 
 
 def _wait(ends: int) -> float:
-    """Seconds to wait after that many ends in a row."""
+    """Seconds to wait after so many ends in a row."""
     return min(LONGEST_WAIT_SECONDS, FIRST_WAIT_SECONDS * 2.0 ** min(ends - 1, 10))

@@ -1,4 +1,4 @@
-"""Looks at everything afresh now and then: what no event showed is found here."""
+"""Looks at everything again once in a while, and finds what no event reported."""
 
 from __future__ import annotations
 
@@ -23,9 +23,10 @@ log = logging.getLogger("velodrome.operator")
 
 
 class Sweep:
-    """`swept_at` is when all was last listed, and `tried_at` when that was last tried, by the monotonic clock.
+    """Sweeps over all BenchmarkJobs.
 
-    Where the operator watches one `namespace`, what lies in others is left to who watches those.
+    `swept_at` is when everything was last listed. `tried_at` is when this was last tried, by the monotonic clock. If
+    the operator watches one `namespace`, it leaves other namespaces to the operators of those.
     """
 
     def __init__(
@@ -49,17 +50,17 @@ class Sweep:
 
     @property
     def has_listed(self) -> bool:
-        """Whether everything has been taken in once."""
+        """Whether everything has been listed once."""
         return self._listed.is_set()
 
     async def listed(self) -> None:
-        """Waits until everything has been taken in once."""
+        """Waits until everything has been listed once."""
         await self._listed.wait()
 
     async def list_first(self) -> bool:
-        """Takes in everything and lets passes begin; False where the API server does not answer, to be tried again.
+        """Lists everything and lets passes begin. Returns False if the API server does not answer; then try again.
 
-        Done before kopf lists: it needs some milliseconds for each object, and this only tells apart what is new.
+        This runs before kopf lists: kopf needs some milliseconds for each object, and this only finds out what is new.
         """
         try:
             await self._list()
@@ -73,14 +74,14 @@ class Sweep:
         return True
 
     async def try_first(self) -> None:
-        """`list_first`, before anything else runs. `work` tries again what goes wrong with it."""
+        """Calls `list_first`, before anything else runs. If that fails, `work` tries it again."""
         try:
             await self.list_first()
-        except Exception:  # `work` meets it again, where it is counted
+        except Exception:  # `work` meets it again, and there it is counted
             log.exception("the first listing ended by an error that nobody expected")
 
     async def work(self) -> None:
-        """Sweeps for ever."""
+        """Sweeps without end."""
         listed = self.has_listed
         while not listed:
             await asyncio.sleep(_LISTING_SECONDS)
@@ -99,7 +100,7 @@ class Sweep:
         Raises:
             TryAgain, ActionNeeded: as the API server or Redis answers.
         """
-        # Before the listing: a job that comes to be meanwhile has its user after it, and must not lose that.
+        # Before the listing: a job that comes in the meantime gets its user later, and must not lose it.
         held = await asyncio.to_thread(self._access.holders)
         present = await self._list()
         for uid in await asyncio.to_thread(self.unpassed):
@@ -109,9 +110,9 @@ class Sweep:
         self.swept_at = self._cluster.now()
 
     def unpassed(self) -> list[str]:
-        """The uids of the races that are not as their last successful pass saw them, in the cluster or in Redis.
+        """The uids of the races that changed, in the cluster or in Redis, since their last successful pass.
 
-        A pass over the same state would decide the same again; what only time changes has a timer of its own.
+        A pass over the same state would decide the same again. What only time changes has a timer of its own.
         """
         races = list(self._controller.races)
         going = [race for race in races if not race.parent.ended]
@@ -126,8 +127,9 @@ class Sweep:
         return await take_in(self._cluster, self._controller, self._watches, self._namespace)
 
     def _remove_leftovers(self, absent: AbstractSet[str]) -> None:
-        """Users, inboxes and instructions of races that were deleted while nobody looked, or that ended: a runner may
-        have reported while its race's were removed.
+        """Removes users, inboxes and instructions of races that ended, or that were deleted while nobody looked.
+
+        A runner may have reported while those of its race were removed.
         """
         for uid in absent:
             job = self._store.job(uid)

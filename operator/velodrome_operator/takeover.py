@@ -1,7 +1,6 @@
-"""What a race takes over of the job that `spec.trials.from` names, and how its status remembers that.
+"""What a race takes over from the job that `spec.trials.from` names, and how its status remembers that.
 
-It is done before the first child is made, and written into the status before that too: which trial a pod runs follows
-from what was taken over.
+The takeover is done, and written into the status, before the first child is made: it decides which trial each pod runs.
 """
 
 from __future__ import annotations
@@ -23,19 +22,19 @@ _FIELD = "takenOver"
 
 
 def is_due(status: Mapping[str, Any], planned: Plan, *, ended: bool, begun: bool) -> bool:
-    """Whether the race is still to take over what it is told to; not once it has begun."""
+    """Whether the race still has to take over trials. Once it has begun, it takes over nothing."""
     return planned.job.spec.trials.taken_from is not None and _FIELD not in status and not ended and not begun
 
 
 def indexes(status: Mapping[str, Any], limit: int) -> frozenset[int]:
-    """The trials that were taken over, by a status; of indexes below `limit`."""
+    """The trials that were taken over, as a status says: those with indexes below `limit`."""
     return shapes.indexes(shapes.at(status, _FIELD, "trials"), limit)
 
 
 def take(store: Store, info: JobInfo, planned: Plan, now: datetime) -> dict[str, Any]:
-    """Takes over what fits, and returns what the status is to say of it. Doing it again says the same of the trials.
+    """Takes over what fits, and returns what the status is to say about it. To do it again returns the same trials.
 
-    Raises as the store does.
+    Raises the store's errors.
     """
     store.register(info)
     giver = named_job(store, planned, info.uid)

@@ -1,7 +1,7 @@
-"""Text of others on its way into conditions, Events and metrics: harmless, and within Kubernetes' limits. Pure.
+"""Makes foreign text harmless and short enough for conditions, Events and metrics. Pure.
 
-Whoever looks at a BenchmarkJob does so on a terminal or a page, and the API server refuses a status or an Event that is
-too long: the race would then tell nothing.
+People look at a BenchmarkJob on a terminal or a page. The API server refuses a status or an Event that is too long, and
+then the race would report nothing.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Final
 
 from velodrome.text import line, lines, within
 
-# metav1.Condition, and the schema of this project's status, in code points.
+# The limits of metav1.Condition, and of the schema of this project's status, in code points.
 _CONDITION_MOST: Final = 32_768
 _SUMMARY_MOST: Final = 4096
 # events.k8s.io/v1 counts bytes.
@@ -25,7 +25,7 @@ def condition(text: str) -> str:
 
 
 def summary(text: str) -> str:
-    """The status' message."""
+    """The message of a status."""
     return lines(text, _SUMMARY_MOST)
 
 

@@ -1,4 +1,4 @@
-"""How Jobs of one race share `execution.parallelism` where entries need pod templates of their own. Pure."""
+"""How the Jobs of one race share `execution.parallelism` if entries need pod templates of their own. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class JobProgress:
-    """How far one Job is: `entries` of its trials, at least 1, make a round; `done` of `total` ended, `active` run."""
+    """How far one Job is: `entries` of its trials, at least 1, make a round. `done` of `total` ended; `active` run."""
 
     entries: int
     done: int
@@ -17,10 +17,10 @@ class JobProgress:
 
 
 def turns(jobs: Sequence[JobProgress], parallelism: int) -> list[int]:
-    """The `parallelism` that each Job gets now, summing to at most the race's.
+    """The `parallelism` that each Job gets now. The sum is at most the race's.
 
-    The Jobs that are fewest rounds ahead come first, each with no more than is left of its round, so that the repeats
-    of all entries interleave; what is running keeps its place, since lowering a Job's parallelism would end its pods.
+    The Jobs with the fewest complete rounds come first. None of them gets more than is left of its round, so that the
+    repeats of all entries alternate. What runs keeps its place: a lower `parallelism` of a Job would end its pods.
     """
     granted = [min(job.active, parallelism) for job in jobs]
     free = parallelism - sum(granted)

@@ -1,4 +1,4 @@
-"""Which BenchmarkJobs want a pass, and when. One pass at a time for each; a wake-up during a pass asks for another."""
+"""Which BenchmarkJobs need a pass, and when. Each has one pass at a time; a wake-up during a pass asks for another."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Key = TypeVar("Key", bound=Hashable)
 class Wakeups(Generic[Key]):
     """A queue of keys without repetition, with delays. For one event loop.
 
-    Keys that are `urgent` as they come in overtake all others, in the order of their coming.
+    A key that is `urgent` when it comes in overtakes all others. Urgent keys keep the order in which they came.
     """
 
     def __init__(self, urgent: Callable[[Key], bool] = lambda _: False) -> None:
@@ -30,13 +30,13 @@ class Wakeups(Generic[Key]):
         return len(self._waiting) + len(self._again)
 
     def forget(self, key: Key) -> None:
-        """The key is gone: no pass is asked for any more."""
+        """Forgets a key that is gone. It gets no pass any more."""
         self._rested.pop(key, None)
         if key in self._timers:
             self._timers.pop(key).cancel()
 
     def wake(self, key: Key, after: float = 0.0) -> None:
-        """Asks for a pass in `after` seconds at the latest, but for the rest that the key takes after its last one."""
+        """Asks for a pass in `after` seconds at the latest, or at the end of the key's rest if that is later."""
         loop = asyncio.get_running_loop()
         after = max(after, self._rested.get(key, 0.0) - loop.time())
         timer = self._timers.get(key)
@@ -61,14 +61,14 @@ class Wakeups(Generic[Key]):
         self.wake(key)
 
     async def next(self) -> Key:
-        """The next key to pass over; `done` must follow."""
+        """The next key for a pass. Call `done` after the pass."""
         *_, key = await self._ready.get()
         self._waiting.discard(key)
         self._busy.add(key)
         return key
 
     def done(self, key: Key, rest: float = 0.0) -> None:
-        """The pass is over; the next one begins `rest` seconds from now at the earliest, whatever wakes it."""
+        """Ends the pass. The next one begins in `rest` seconds at the earliest, no matter what wakes it."""
         self._busy.discard(key)
         self._rested.pop(key, None)
         if rest > 0:

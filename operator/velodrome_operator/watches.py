@@ -1,4 +1,4 @@
-"""Whether the watches still tell what happens: a watch can fall silent while its connection stays open. Pure."""
+"""Whether the watches still report changes: a watch can become silent while its connection stays open. Pure."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Set as AbstractSet
 
 
 class Watches:
-    """What events have told, held against what a listing shows.
+    """Compares what events have shown with what a listing shows.
 
-    A watch that is behind for a moment is none that is silent: what counts is how long the oldest change that a listing
-    showed has been owed by any event. Versions are resource versions, which grow.
+    A watch that is late for a moment is not silent. What counts is how long events have lacked the oldest change that a
+    listing showed. Versions are resource versions, which grow.
     """
 
     def __init__(self) -> None:
@@ -22,12 +22,12 @@ class Watches:
         self._told[uid] = max(version, self._told.get(uid, 0))
 
     def gone(self, uid: str) -> None:
-        """An event told that an object is no more."""
+        """An event showed that an object is gone."""
         self._told.pop(uid, None)
         self._owed.pop(uid, None)
 
     def version(self, uid: str) -> int:
-        """The newest version of an object that an event showed; 0 where none did."""
+        """The newest version of an object that an event showed, or 0 if no event showed it."""
         return self._told.get(uid, 0)
 
     @property
@@ -36,9 +36,9 @@ class Watches:
         return frozenset(self._told)
 
     def compare(self, before: AbstractSet[str], listed: Mapping[str, int], now: float) -> None:
-        """Notes what a full listing (uid -> version) shows that no event has told yet.
+        """Notes what a full listing (uid -> version) shows and no event has shown yet.
 
-        `before` is what was `known` when the listing began: what came to be since may be in no list, and is not gone.
+        `before` is what was `known` when the listing began. A newer object may be in no list, and is not gone.
         """
         owed = {uid: change for uid, change in self._owed.items() if uid in listed}
         owed = {uid: change for uid, change in owed.items() if self._told.get(uid, 0) < change[0]}
@@ -50,5 +50,5 @@ class Watches:
             self._told.pop(uid, None)
 
     def silent_for(self, now: float) -> float:
-        """Seconds since a listing first showed what no event has told to this day; 0 where nothing is owed."""
+        """Seconds since a listing first showed a change that no event has shown until now. 0 if there is none."""
         return now - min((since for _, since in self._owed.values()), default=now)

@@ -1,4 +1,4 @@
-"""From a BenchmarkJob to the objects that run it. Pure: no API call, no clock, no randomness. One file a child kind."""
+"""Turns a BenchmarkJob into the objects that run it. Pure: no API call, no clock, no randomness. One file per kind."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def children(
     settings: ChildSettings,
     taken_over: AbstractSet[int] = frozenset(),
 ) -> tuple[Manifest, ...]:
-    """Everything that a race needs, in the order in which to create it; nothing for trials that were `taken_over`."""
+    """Everything that a race needs, in the order in which to create it. Trials that were `taken_over` need nothing."""
     names = Names.of(job, uid)
     made: list[Manifest] = [config_map(job, uid, names), secret(job, uid, names, redis_url)]
     if job.spec.runner.nodes > 1:

@@ -1,4 +1,4 @@
-"""The ConfigMap of a race: the job that its runners read. Pure."""
+"""The ConfigMap of a race: it holds the job that the race's runners read. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from velodrome_operator.children.names import Manifest, Names, job_document, met
 
 
 def config_map(job: BenchmarkJob, uid: str, names: Names) -> Manifest:
-    """The job as its runners read it; immutable, since a job that changes is another race."""
+    """The job as its runners read it. It is immutable, since a changed job is another race."""
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",

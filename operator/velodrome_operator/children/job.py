@@ -19,7 +19,7 @@ from velodrome_operator.children.names import (
 from velodrome_operator.children.pod import pod_template
 from velodrome_operator.disruptions import retries
 
-# What Kubernetes knows as a disruption costs nothing; a trial that reported its own failure would fail again.
+# A pod that Kubernetes marks as disrupted costs no attempt. A trial that reported its own failure would fail again.
 _FAILURE_RULES: Sequence[Manifest] = (
     {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
     {
@@ -43,7 +43,7 @@ def trial_job(
     parallelism: int,
     taken_over: AbstractSet[int],
 ) -> Manifest:
-    """The Job of a group of trials. Only the first group's begins to run: a pass gives the others their share."""
+    """The Job of a group of trials. Only the first group's runs at first: a pass gives the others their share."""
     kueue = {key: value for key, value in job.metadata.labels.items() if key.startswith(KUEUE_PREFIX)}
     nodes = job.spec.runner.nodes
     return {
@@ -55,7 +55,7 @@ def trial_job(
             "completions": completions,
             "parallelism": parallelism,
             "suspend": job.spec.suspend or is_kueue(job),
-            # Kubernetes counts a pod that somebody deleted as failed; `disruptions` decides what costs an attempt.
+            # Kubernetes counts a pod that somebody deleted as failed. `disruptions` decides what costs an attempt.
             "backoffLimitPerIndex": retries(nodes) + job.spec.execution.max_disruptions,
             "maxFailedIndexes": completions,
             "podReplacementPolicy": "Failed",

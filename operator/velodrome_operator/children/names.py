@@ -1,7 +1,7 @@
 """What all children of a race share: their names, labels and owner, and the trials that each Job runs. Pure.
 
-Every child's name ends in a hash of what made it, so creating it a second time is answered 409 and changes nothing.
-Every child is owned by its BenchmarkJob, so garbage collection removes it; no finalizer is set anywhere.
+Every child's name contains a hash of what it was made from. To create it a second time is answered with 409 and
+changes nothing. Every child is owned by its BenchmarkJob, so garbage collection removes it. No child has a finalizer.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ KUEUE_PREFIX = "kueue.x-k8s.io/"
 
 @dataclass(frozen=True, slots=True)
 class ChildSettings:
-    """What the operator was started with that ends up in the children; `pushgateway` is its URL as pods reach it."""
+    """The operator's settings that the children need. `pushgateway` is its URL as pods reach it."""
 
     runner_image: str | None = None
     report_deadline_seconds: int = 600
@@ -32,7 +32,7 @@ class ChildSettings:
 
 @dataclass(frozen=True, slots=True)
 class TrialGroup:
-    """Trials that share a pod template: those of the entries at these positions, all repeats."""
+    """Trials that share a pod template: all repeats of the entries at these positions."""
 
     number: int
     image: str | None
@@ -40,16 +40,16 @@ class TrialGroup:
     entries: tuple[int, ...]
 
     def trials(self, plan: Plan, taken_over: AbstractSet[int] = frozenset()) -> tuple[int, ...]:
-        """Trial index by completion index, without those `taken_over`.
+        """The trial index of each completion index, without the trials that were `taken_over`.
 
-        Pods that train a trial together have indexes in a row.
+        Pods that train a trial together have consecutive indexes.
         """
         nodes = plan.job.spec.runner.nodes
         return tuple(index for index in plan.indexes(self.entries, taken_over) for _ in range(nodes))
 
 
 def groups(job: BenchmarkJob) -> tuple[TrialGroup, ...]:
-    """The job's entries by the pod template that they need, in the order in which they first appear."""
+    """The job's entries, grouped by the pod template that they need, in the order in which they first appear."""
     found: dict[tuple[str | None, tuple[str, ...] | None], list[int]] = {}
     for position, entry in enumerate(job.spec.entries):
         found.setdefault((entry.image or job.spec.runner.image, entry.command), []).append(position)
@@ -58,36 +58,36 @@ def groups(job: BenchmarkJob) -> tuple[TrialGroup, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """What a race's children are called. Made once: in every name is a digest of the whole job.
+    """The names of a race's children. Make it once: every name contains a digest of the whole job.
 
-    `base` is the name of its ConfigMap and of its Secret, and what the others begin with: a DNS label that leaves room
-    for a pod's suffix.
+    `base` is the name of the ConfigMap and of the Secret, and the start of all other names. It is a DNS label that
+    leaves room for a pod's suffix.
     """
 
     base: str
 
     @classmethod
     def of(cls, job: BenchmarkJob, uid: str) -> Names:
-        """The names for that BenchmarkJob, whose uid it is."""
+        """The names for the BenchmarkJob with that uid."""
         return cls(f"{job.metadata.name[:40].rstrip('-')}-{digest([uid, job_document(job)], 8)}")
 
     def job(self, group: TrialGroup) -> str:
-        """Name of a group's Job."""
+        """The name of a group's Job."""
         return f"{self.base}-{group.number}"
 
     @property
     def service(self) -> str:
-        """A Service's name begins with a letter, which a BenchmarkJob's need not."""
+        """A Service's name must begin with a letter. A BenchmarkJob's name may begin with a digit."""
         return f"v-{self.base}"
 
 
 def is_kueue(job: BenchmarkJob) -> bool:
-    """Whether Kueue queues the Jobs: then their suspend is Kueue's."""
+    """Whether Kueue queues the Jobs. Then Kueue alone sets their `suspend`."""
     return f"{KUEUE_PREFIX}queue-name" in job.metadata.labels
 
 
 def labels(job: BenchmarkJob, uid: str) -> dict[str, str]:
-    """Labels of every child; the uid is the selector that finds them."""
+    """The labels of every child. The label with the uid is the selector that finds the children."""
     return {
         "app.kubernetes.io/managed-by": "velodrome",
         keys.LABEL_JOB_UID: uid,
@@ -96,15 +96,15 @@ def labels(job: BenchmarkJob, uid: str) -> dict[str, str]:
 
 
 def job_document(job: BenchmarkJob) -> dict[str, Any]:
-    """The canonical BenchmarkJob: what the runner reads, and nothing that may change during the race.
+    """The canonical BenchmarkJob: what the runner reads, without what may change during the race.
 
-    Every child's name has a digest of it: what came to be after version 0.1.0 and no runner asks for stays out, so that
-    a newer operator finds the children of an older one.
+    Every child's name contains a digest of this document. A newer operator must find the children of an older one, so
+    fields that are newer than version 0.1.0 and that no runner reads are left out.
     """
     document = job.model_dump(mode="json", by_alias=True, exclude_none=True)
     document["metadata"] = {"name": job.metadata.name, "namespace": job.namespace}
     for written, entry in zip(document["spec"]["entries"], job.spec.entries, strict=True):
-        if entry.training is not None:  # a null there turns off what the entry would inherit
+        if entry.training is not None:  # a null in it turns off what the entry would inherit
             written["training"] = entry.training.model_dump(mode="json", by_alias=True)
     for field in ("suspend", "ttlSecondsAfterFinished"):
         document["spec"].pop(field, None)
@@ -114,7 +114,7 @@ def job_document(job: BenchmarkJob) -> dict[str, Any]:
 
 
 def metadata(job: BenchmarkJob, uid: str, name: str, extra: Mapping[str, str] | None = None) -> Manifest:
-    """A child's metadata: its labels, with `extra` ones, and the BenchmarkJob that controls it."""
+    """A child's metadata: its labels, the `extra` labels, and the BenchmarkJob that controls it."""
     owner = {
         "apiVersion": keys.API_VERSION,
         "kind": keys.KIND,

@@ -1,4 +1,4 @@
-"""The pod of a trial, as its Job's template: the runner, what is mounted, and where it may run. Pure."""
+"""The pod of a trial, as the template in its Job: the runner, the mounts, and where it may run. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from velodrome.plan import write_spans
 from velodrome.spec import BenchmarkJob
 from velodrome_operator.children.names import ChildSettings, Manifest, Names, TrialGroup, labels
 
-_NOBODY = 65532  # any number but 0 does; distroless images call this one "nonroot"
+_NOBODY = 65532  # any number except 0 works; distroless images call this one "nonroot"
 _SPEC_FOLDER = "/etc/velodrome"
 _DATA_FOLDER = "/data"
 _SCRATCH_FOLDER = "/scratch"
@@ -18,7 +18,7 @@ _SCRATCH_FOLDER = "/scratch"
 def pod_template(
     job: BenchmarkJob, uid: str, names: Names, settings: ChildSettings, group: TrialGroup, taken_over: AbstractSet[int]
 ) -> Manifest:
-    """The pod template of a group of trials: no rights, no service account, and a file system that is read-only."""
+    """The pod template of a group of trials. It has no rights, no service account, and a read-only file system."""
     runner = job.spec.runner
     pod: Manifest = {
         "restartPolicy": "Never",
@@ -77,7 +77,7 @@ def _container(
             {"name": keys.ENV_NODES, "value": str(job.spec.runner.nodes)},
             {"name": keys.ENV_HOSTS, "value": f"{names.job(group)}-{{index}}.{names.service}"},
         ]
-    # An image of one's own has its own entry point, which is passed by.
+    # A person's own image has an entry point of its own, which this command replaces.
     own = {"command": ["velodrome-runner", "exec", "--", *group.command]} if group.command else {}
     return {
         "name": "runner",
@@ -100,7 +100,7 @@ def _mounts(job: BenchmarkJob) -> list[Manifest]:
     mounts: list[Manifest] = [
         {"name": "spec", "mountPath": _SPEC_FOLDER, "readOnly": True},
         {"name": "scratch", "mountPath": _SCRATCH_FOLDER},
-        {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - the pod's own, not this machine's
+        {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - a folder of the pod, not of this machine
         {"name": "shm", "mountPath": "/dev/shm"},  # noqa: S108 - as above
     ]
     source = job.spec.dataset.source
@@ -128,7 +128,7 @@ def _volumes(job: BenchmarkJob, names: Names) -> list[Manifest]:
 
 
 def _affinity(job: BenchmarkJob) -> Manifest | None:
-    """The job's affinity, and with `isolation: Node` that no other trial of any race is on the node."""
+    """The job's affinity. With `isolation: Node` it also keeps all other trials of any race off the node."""
     affinity: Manifest = dict(job.spec.runner.affinity or {})
     if job.spec.execution.isolation == "Node":
         apart = {

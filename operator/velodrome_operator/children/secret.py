@@ -1,4 +1,4 @@
-"""The Secret of a race: where, and as whom, its runners report. Pure."""
+"""The Secret of a race: the address to which its runners report, and their user. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The headless Service of a race whose trials train on several pods. Pure."""
+"""The headless Service of a race whose trials train on several pods each. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from velodrome_operator.children.names import Manifest, Names, metadata
 
 
 def service(job: BenchmarkJob, uid: str, names: Names) -> Manifest:
-    """Gives the pods of trials that train together their names, before they are ready: so they find each other."""
+    """Names the pods of trials that train together, even before they are ready, so that they find each other."""
     return {
         "apiVersion": "v1",
         "kind": "Service",

@@ -1,6 +1,6 @@
-"""All BenchmarkJobs that the operator knows: each one's object, its Jobs and pods, and what is noted of it.
+"""All BenchmarkJobs that the operator knows: for each, its object, its Jobs and pods, and the notes about it.
 
-All of it can be had again from the API server and Redis: nothing here outlives the process.
+Nothing here outlives the process. All of it can be read again from the API server and Redis.
 """
 
 from __future__ import annotations

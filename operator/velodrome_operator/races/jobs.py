@@ -1,4 +1,4 @@
-"""What events and listings show of Jobs, kept with the race that each is of."""
+"""What events and listings show of Jobs, kept with the race that owns each Job."""
 
 from __future__ import annotations
 
@@ -16,8 +16,7 @@ Raw = Mapping[str, Any]
 
 
 class JobSightings:
-    """Each method that takes a Job returns the uid of the race of which it learned something new, None where there is
-    none.
+    """Each method that takes a Job returns the uid of the race about which it shows something new, or None.
 
     Raises:
         OddObject: a Job can't be read.
@@ -29,10 +28,10 @@ class JobSightings:
         self._orphans: Orphans[JobFacts] = Orphans()
 
     def found(self, raw: Raw) -> str | None:
-        """A Job is there, as it is now."""
+        """A Job exists, as it is now."""
         owner = parent_uid(raw)
         if owner is None:
-            return self.lost(raw)  # nobody's, or no longer the race's
+            return self.lost(raw)  # nobody owns it, or the race owns it no longer
         namespace, race, facts = namespace_of(raw), self._register.get(owner), job_facts(raw)
         if race is None:
             self._orphans.put(namespace, owner, facts.uid, facts)
@@ -42,13 +41,13 @@ class JobSightings:
         return None
 
     def made(self, raw: Raw) -> None:
-        """A Job was just created: that is nothing new, and its event knows more."""
+        """A Job was just created. This is no news, and the Job's own event shows more."""
         race, facts = self._register.get(parent_uid(raw)), job_facts(raw)
         if race is not None and race.namespace == namespace_of(raw) and facts.name not in race.workload.jobs:
             self._add(race, facts)
 
     def lost(self, raw: Raw) -> str | None:
-        """A Job is gone. Its pods may outlast it, and stay the race's."""
+        """A Job is gone. Its pods may outlast it, and they stay the race's."""
         uid = uid_of(raw)
         self._orphans.drop(namespace_of(raw), uid)
         race = self._register.owner(uid)
@@ -67,17 +66,17 @@ class JobSightings:
             self._add(race, job)
 
     def forget_absent(self, race: Race, absent: AbstractSet[str]) -> None:
-        """Lets go of Jobs of the race that a full listing no longer had."""
+        """Forgets those Jobs of the race that the newest full listing lacks."""
         for name in [name for name, job in race.workload.jobs.items() if job.uid in absent]:
             del race.workload.jobs[name]
             race.logbook.news += 1
 
     def grow_old(self) -> None:
-        """To be called after each full listing: drops Jobs that nobody owns and that nothing showed since the last."""
+        """Call this after each full listing: drops Jobs without a known race, unless seen since the last call."""
         self._orphans.grow_old()
 
     def _add(self, race: Race, job: JobFacts) -> bool:
-        """Takes in a Job that its owner says is the race's, if it has one of its names; and its pods."""
+        """Takes in a Job whose owner is the race, if its name is one of the race's, and takes in the Job's pods."""
         if not race.workload.may_own(job.name):
             return False
         race.workload.jobs[job.name] = job

@@ -1,4 +1,4 @@
-"""What the operator notes of one race between passes."""
+"""What the operator notes about one race between passes."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ from velodrome_operator.poison import Poison
 
 @dataclass(slots=True)
 class Logbook:
-    """`news` counts what was seen to change, `passed` is what it was when the last successful pass began, and `results`
-    how many trials had one then.
+    """What is noted about one race.
 
-    `collected_at` is when the race's inbox was last found to hold no more, `trouble` why it can't be collected now, and
-    `troubled_at` since when; `poison` is why it ends the race, and `reported_at` is when a runner last reported.
-    `instructed` is what runners can read of accepted trials: by index, whether they succeeded. `cleared` says that the
-    race has ended and was cleared up after. `judged_marks` is how often people had marked its board's results when the
+    `news` counts the changes that were seen. `passed` is the value of `news` when the last successful pass began, and
+    `results` is how many trials had a result then.
+
+    `collected_at` is when the race's inbox was last found empty. `trouble` says why it can't be collected now, and
+    `troubled_at` since when. `poison` says why the inbox ends the race. `reported_at` is when a runner last reported.
+    `instructed` is what runners can read about accepted trials: by index, whether each succeeded. `cleared` says that
+    the race has ended and was cleaned up. `judged_marks` is how often people had marked its board's results when the
     race was last judged.
     """
 

@@ -21,12 +21,12 @@ Raw = Mapping[str, Any]
 
 @dataclass(slots=True)
 class ParentObject:
-    """One version of the object, and what every pass asks of it.
+    """One version of the object, and what every pass needs of it.
 
-    It is kept as `text`, which takes a tenth of the memory, without who wrote which field: that is not needed to write
-    its status. `ended` is whether its status says that the race is over, and `state` is one of `telemetry.RACE_STATES`.
-    `counts` is how many trials it has, how many succeeded and how many failed, by its status. `confirms` is the uid of
-    the race that it was made to confirm, and `awaiting` says that it waits for a race that confirms it.
+    The object is kept as `text`, which takes a tenth of the memory. `managedFields` are left out, since a write of the
+    status needs none of them. `ended` is whether its status says that the race is over. `state` is one of
+    `telemetry.RACE_STATES`. `counts` is how many trials its status reports: in all, succeeded and failed. `confirms` is
+    the uid of the race that this one was made to confirm. `awaiting` says that it waits for a race that confirms it.
     """
 
     text: bytes
@@ -45,7 +45,7 @@ class ParentObject:
 
     @classmethod
     def read(cls, raw: Raw) -> ParentObject:
-        """The object as an event or a listing shows it.
+        """Reads the object from an event or a listing.
 
         Raises:
             OddObject: it does not say when it was made.
@@ -79,7 +79,7 @@ class ParentObject:
 
     @property
     def raw(self) -> dict[str, Any]:
-        """The object, which nobody may change; it is parsed anew each time but within `parsed`."""
+        """The object, which nobody may change. Outside of `parsed` each call parses it again."""
         found: dict[str, Any] = self._unfolded or from_json(self.text)
         if self._held:
             self._unfolded = found
@@ -87,12 +87,12 @@ class ParentObject:
 
     @property
     def status(self) -> dict[str, Any]:
-        """What can be read of the object's status, empty at first."""
+        """The readable parts of the object's status. It is empty at first."""
         return shapes.status(self.raw.get("status"))
 
     @contextmanager
     def parsed(self) -> Iterator[None]:
-        """For one pass: the object is parsed once at most, and kept until this ends."""
+        """For one pass: parses the object once at most, and keeps it until this context ends."""
         self._held = True
         try:
             yield

@@ -1,4 +1,4 @@
-"""What events and listings show of pods, kept with the race that each is of."""
+"""What events and listings show of pods, kept with the race that owns each pod."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Raw = Mapping[str, Any]
 
 
 class PodSightings:
-    """Each method returns the uid of the race of which it learned something new, None where there is none.
+    """Each public method returns the uid of the race about which it shows something new, or None.
 
     Raises:
         OddObject: a pod can't be read.
@@ -31,7 +31,7 @@ class PodSightings:
         self._orphans: Orphans[PodFacts] = Orphans()
 
     def found(self, raw: Raw) -> str | None:
-        """A pod is there, as it is now."""
+        """A pod exists, as it is now."""
         owner, job = self._register.owner_of_pod(raw), job_uid(raw)
         if owner is None:
             if job is not None and not self._register.owns(job):
@@ -41,7 +41,7 @@ class PodSightings:
         return race.uid if self._keep(race, pod) else None
 
     def lost(self, raw: Raw) -> str | None:
-        """A pod is gone. Where its last state can't be read, the one before stands for it."""
+        """A pod is gone. If its last state can't be read, the state before it counts."""
         uid = uid_of(raw)
         self._orphans.drop(namespace_of(raw), uid)
         owner = self._register.owner_of_pod(raw)
@@ -61,21 +61,21 @@ class PodSightings:
         return race.uid
 
     def adopt(self, race: Race, job: str, name: str) -> None:
-        """Takes in the pods that were seen before their Job (its uid and name), which is the race's."""
+        """Takes in the pods that were seen before their Job. `job` and `name` are the uid and the name of that Job."""
         for pod in self._orphans.take(race.namespace, job):
             self._keep(race, replace(pod, job=name))
 
     def forget_absent(self, race: Race, absent: AbstractSet[str]) -> None:
-        """Lets go of pods of the race that a full listing no longer had."""
+        """Moves those pods of the race that the newest full listing lacks to the pods that are gone."""
         for uid in race.workload.pods.keys() & absent:
             self._let_go(race, uid)
 
     def grow_old(self) -> None:
-        """To be called after each full listing: drops pods that nobody owns and that nothing showed since the last."""
+        """Call this after each full listing: drops pods without a known Job, unless seen since the last call."""
         self._orphans.grow_old()
 
     def _keep(self, race: Race, pod: PodFacts) -> bool:
-        """Whether the pod is another than it was."""
+        """Keeps the pod. Returns whether it differs from what was known."""
         pods = race.workload.pods
         pod = _as_first_released(pod, pods.get(pod.uid))
         if pods.get(pod.uid) == pod:
@@ -86,7 +86,7 @@ class PodSightings:
         return True
 
     def _released(self, raw: Raw) -> str | None:
-        """A pod that its Job let go, as when somebody changes its labels to look into it: the trial runs in another."""
+        """A pod that its Job released, as when somebody changes its labels to inspect it. Another runs the trial."""
         race = self._register.get(shapes.text(shapes.at(raw, "metadata", "labels", keys.LABEL_JOB_UID)))
         if race is None or uid_of(raw) not in race.workload.pods:
             return None
@@ -94,7 +94,7 @@ class PodSightings:
         return race.uid
 
     def _let_go(self, race: Race, uid: str) -> None:
-        """A pod of which only its absence was noticed."""
+        """Notes that a pod is absent, though its end was not seen."""
         pod = race.workload.pods.pop(uid)
         race.workload.gone[uid] = pod
         self._occupancy.left(pod)
@@ -102,5 +102,5 @@ class PodSightings:
 
 
 def _as_first_released(pod: PodFacts, known: PodFacts | None) -> PodFacts:
-    """The pod, released or not as it was when it was first seen to be deleted: later its controller lets go of any."""
+    """Keeps `released` as it was when the deletion was first seen: later the controller releases every deleted pod."""
     return replace(pod, released=known.released) if known is not None and known.deleting else pod

@@ -1,4 +1,4 @@
-"""One BenchmarkJob as the operator remembers it between events. All of it can be had again from the API."""
+"""One BenchmarkJob as the operator remembers it between events. All of it can be read again from the API server."""
 
 from __future__ import annotations
 
@@ -22,12 +22,11 @@ Raw = Mapping[str, Any]
 
 @dataclass(slots=True)
 class Race:
-    """One BenchmarkJob: its object (`parent`), its Jobs and pods (`workload`), what is noted of it (`logbook`), and its
-    plan.
+    """One BenchmarkJob: its object (`parent`), its Jobs and pods (`workload`), notes (`logbook`), and its plan.
 
-    `plan` and `indexes` are at hand while somebody may need them soon; `indexes` is, by Job name, the trial index of
-    each completion index. `laid_out` is whether there is a plan, so that its inbox is to be looked into, until the race
-    was cleared up after. `occupancy` knows which pods of all races ran on one node at once.
+    `plan` and `indexes` are kept in memory while something may need them soon. `indexes` is, by Job name, the trial
+    index of each completion index. `laid_out` is true from the first plan until the race is cleaned up, and while it is
+    true the inbox is read. `occupancy` knows which pods of all races ran on one node at the same time.
     """
 
     uid: str
@@ -44,10 +43,10 @@ class Race:
 
     @classmethod
     def of(cls, raw: Raw) -> Race:
-        """What a first sight of the object shows.
+        """Makes a race from the first sight of its object.
 
         Raises:
-            OddObject: it is no object that a race can be of.
+            OddObject: no race can be made from the object.
         """
         namespace, name = namespace_of(raw), shapes.text(shapes.at(raw, "metadata", "name"))
         if not namespace or not name:
@@ -56,11 +55,11 @@ class Race:
 
     @property
     def log_fields(self) -> dict[str, str]:
-        """What every line of the log about the race carries."""
+        """The fields that every line of the log about the race has."""
         return {"namespace": self.namespace, "benchmarkjob": self.name, "uid": self.uid}
 
     def lay_out(self, planned: Plan, generation: int) -> None:
-        """Keeps the plan of that generation; from now on it is known which Jobs are the race's own."""
+        """Keeps the plan of that generation. From now on it is known which Jobs belong to the race."""
         self.plan, self.planned_generation, self.laid_out = planned, generation, True
         names = Names.of(planned.job, self.uid)
         taken_over = self.taken_over(planned)
@@ -69,12 +68,12 @@ class Race:
         self.workload.call(frozenset(self.indexes))
 
     def taken_over(self, planned: Plan) -> frozenset[int]:
-        """The trials of the plan that another job measured, by the status."""
+        """The trials of the plan that another job measured, as the status says."""
         named = planned.job.spec.trials.taken_from
         return takeover.indexes(self.parent.status, len(planned)) if named else frozenset()
 
     def planned(self) -> Plan:
-        """The plan of the object as it is now, made anew where it is not at hand.
+        """The plan of the object as it is now. It is made again if it is not in memory.
 
         Raises:
             SpecError: the object is no valid job.
@@ -87,23 +86,23 @@ class Race:
         return self.plan
 
     def rest(self) -> None:
-        """Forgets the plan, most of what a race takes, where nothing runs or ran that could need it soon."""
+        """Forgets the plan, which is most of a race's memory, if no Job is to run and no pod was ever seen."""
         if self.workload.at_rest:
             self.plan, self.planned_generation, self.indexes = None, None, {}
 
     def let_go(self) -> None:
-        """Forgets what only a race that goes on needs; a later pass finds it again."""
+        """Forgets what only a race that goes on needs. A later pass finds it again."""
         self.plan, self.planned_generation, self.indexes, self.laid_out = None, None, {}, False
         self.logbook.instructed = {}
         self.workload.let_go()
 
     def saw_started(self, event: Raw) -> None:
-        """Keeps a pod that no operator saw while it was there, if the Event is of one of its pods."""
+        """Keeps a pod that no operator saw while it existed, if the Event is about one of the race's pods."""
         if starts_in(event, self.namespace):
             self.workload.saw_started(event, self.indexes)
 
     def observed(self, index: int, attempt: str) -> Observed | None:
-        """What was seen of the pod whose uid is `attempt`; None where no such pod ran that trial."""
+        """What was seen of the pod whose uid is `attempt`. None if no such pod ran that trial."""
         pod = self.workload.pod(attempt)
         if pod is not None and not self.indexes:
             self.planned()
@@ -132,6 +131,6 @@ class Race:
 def may_share(execution: Execution) -> bool:
     """Whether trials of a race may share a node with each other.
 
-    Then none of them counts as alone, whatever the luck of the scheduler was, so that they stay comparable.
+    If they may, no trial counts as alone, even where the scheduler separated them. So the trials stay comparable.
     """
     return execution.isolation == "None" and execution.parallelism > 1

@@ -24,11 +24,11 @@ log = logging.getLogger("velodrome.operator")
 class Races:
     """All BenchmarkJobs by uid, kept up to date by events.
 
-    `saw_*` return the uid of the race of which an event showed something new, None where there is none. They never
-    raise: an object that can't be read is logged, counted in `unreadable` by its kind, and changes nothing.
+    `saw_*` return the uid of the race about which an event showed something new, or None. They never raise: an object
+    that can't be read is logged, counted in `unreadable` by its kind, and changes nothing.
 
-    A Job is a race's where it lies in the race's namespace, the race's object controls it, and it has a name that the
-    race gives to its Jobs; a pod is one where such a Job controls it. Labels don't matter.
+    A Job belongs to a race if it lies in the race's namespace, the race's object controls it, and its name is one that
+    the race gives to its Jobs. A pod belongs to a race if such a Job controls it. Labels don't matter.
     """
 
     def __init__(self) -> None:
@@ -49,7 +49,7 @@ class Races:
         return self._register.get(uid)
 
     def saw_parent(self, raw: Raw, *, gone: bool = False) -> str | None:
-        """An event of a BenchmarkJob; an older version than the one that is known changes nothing."""
+        """An event of a BenchmarkJob. A version that is older than the known one changes nothing."""
         return self._read("BenchmarkJob", raw, self._lost_parent if gone else self._found_parent)
 
     def saw_job(self, raw: Raw, *, gone: bool = False) -> str | None:
@@ -61,17 +61,17 @@ class Races:
         return self._read("Pod", raw, self._pods.lost if gone else self._pods.found)
 
     def made_job(self, raw: Raw) -> None:
-        """A Job that was just created: a pass before its first event must not make it again. The event knows more."""
+        """A Job was just created: a pass before its first event must not make it again. That event shows more."""
         self._read("Job", raw, self._jobs.made)
 
     def children(self) -> tuple[frozenset[str], frozenset[str]]:
-        """The uids of all Jobs and of all pods that are known."""
+        """The uids of all known Jobs and of all known pods."""
         loads = [race.workload for race in self]
         jobs = frozenset(job.uid for load in loads for job in load.jobs.values())
         return jobs, frozenset(uid for load in loads for uid in load.pods)
 
     def forget_absent(self, jobs: AbstractSet[str], pods: AbstractSet[str]) -> None:
-        """Lets go of children (uids of Jobs and pods) that a full listing no longer had: their end went unseen."""
+        """Drops the Jobs and pods of these uids, which the newest full listing lacks: nobody saw their end."""
         for race in self:
             self._jobs.forget_absent(race, jobs)
             self._pods.forget_absent(race, pods)
@@ -83,7 +83,7 @@ class Races:
             return read(raw)
         except OddObject as error:
             log.warning("%s", error, extra={"kind": kind})
-        except Exception:  # whatever an object is like, it stands in no other's way
+        except Exception:  # an odd object must not hold up the others
             log.exception("a %s can't be read", kind, extra={"kind": kind})
         self.unreadable[kind] += 1
         return None

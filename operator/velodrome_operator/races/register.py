@@ -1,4 +1,4 @@
-"""Which races there are, and which of them a Job or a pod is of."""
+"""Which races exist, and to which of them a Job or a pod belongs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from velodrome_operator.races.race import Race
 
 
 class RaceRegister:
-    """Races by uid, and by the uid of each Job that was seen to be theirs."""
+    """The races, by their uid and by the uid of each Job that was seen to be theirs."""
 
     def __init__(self) -> None:
         self._races: dict[str, Race] = {}
@@ -28,17 +28,17 @@ class RaceRegister:
         return self._races.get(uid or "")
 
     def add(self, race: Race) -> None:
-        """A race whose object was seen for the first time."""
+        """Adds a race whose object was seen for the first time."""
         self._races[race.uid] = race
 
     def drop(self, uid: str) -> None:
-        """A race whose object is gone."""
+        """Drops a race whose object is gone."""
         race = self._races.pop(uid, None)
         for job in race.workload.owned if race is not None else ():
             self._owners.pop(job, None)
 
     def own(self, race: Race, job: str, name: str) -> bool:
-        """Notes that a Job (its uid and name) is the race's; whether that is new."""
+        """Notes that a Job (its uid and name) is the race's. Returns whether that is new."""
         if job in race.workload.owned:
             return False
         race.workload.owned[job] = name
@@ -46,18 +46,18 @@ class RaceRegister:
         return True
 
     def owns(self, job: str) -> bool:
-        """Whether the Job of that uid is one of some race."""
+        """Whether the Job of that uid belongs to some race."""
         return job in self._owners
 
     def owner(self, job: str) -> Race | None:
-        """The race of the Job of that uid. One that the race has let go since is nobody's from now on."""
+        """The race that owns the Job of that uid. Forgets a Job that the race has dropped."""
         race = self._races.get(self._owners.get(job, ""))
         if race is not None and job not in race.workload.owned:
             del self._owners[job]
         return race
 
     def owner_of_pod(self, raw: Mapping[str, Any]) -> tuple[Race, str] | None:
-        """The race that a pod is of, and the name of its Job; None where it is of none that is known."""
+        """The race to which a pod belongs, and the name of its Job. None if no known race owns it."""
         job = job_uid(raw) or ""
         race = self._races.get(self._owners.get(job, ""))
         if race is None or race.namespace != namespace_of(raw) or job not in race.workload.owned:

@@ -11,17 +11,17 @@ from velodrome_operator import shapes
 from velodrome_operator.disruptions import disruptions
 from velodrome_operator.observation import JobFacts, PodFacts, started_facts
 
-# Of Jobs whose names can't be checked yet so many are kept; the next sweep shows the others again.
+# The most Jobs to keep while their names can't be checked yet. The next sweep shows the others again.
 _MOST_UNPLANNED = 1_000
 
 
 @dataclass(slots=True)
 class Workload:
-    """Jobs by name and pods by uid. `gone` keeps pods that were deleted, for attribution.
+    """Jobs by name and pods by uid. `gone` keeps the pods that were deleted, to attribute their reports.
 
-    `names` are those that the race gives to its Jobs, None until there was a plan, and `owned` the names of the Jobs
-    that were seen to be its own, by uid. `unseen_ends` is, by trial, when it was first seen that its index had ended of
-    which no pod is there.
+    `names` are the names that the race gives to its Jobs, or None until there was a plan. `owned` has, by uid, the
+    names of the Jobs that were seen to be the race's own. `unseen_ends` has trials whose index has ended and whose pod
+    is no longer there: by trial, when this was first seen.
     """
 
     jobs: dict[str, JobFacts] = field(default_factory=dict)
@@ -33,25 +33,25 @@ class Workload:
 
     @property
     def at_rest(self) -> bool:
-        """Whether none of its Jobs is to run, and no pod was ever seen."""
+        """Whether all of its Jobs are suspended, and no pod was ever seen."""
         jobs = self.jobs.values()
         return bool(jobs) and all(job.suspended for job in jobs) and not self.pods and not self.gone
 
     def pod(self, uid: str) -> PodFacts | None:
-        """The pod of that uid, be it gone or not; None where none was seen."""
+        """The pod of that uid, whether it is gone or not. None if no such pod was seen."""
         return self.pods.get(uid) or self.gone.get(uid)
 
     def may_own(self, name: str) -> bool:
-        """Whether a Job of that name, whose owner the race is said to be, can be its own.
+        """Whether a Job of that name can be the race's own. The Job's owner is already known to be the race.
 
-        Without a plan the names are not known yet; then any may be, until there is one.
+        Without a plan the names are not known yet. Until there is one, any name may be right.
         """
         if self.names is not None:
             return name in self.names
         return name in self.jobs or len(self.jobs) < _MOST_UNPLANNED
 
     def call(self, names: frozenset[str]) -> None:
-        """From now on it is known how its Jobs are called: those of other names go, and what belongs to them."""
+        """Sets the names of the race's Jobs. Drops the Jobs of other names, with their pods."""
         self.names = names
         self.jobs = {name: job for name, job in self.jobs.items() if name in names}
         self.owned = {uid: name for uid, name in self.owned.items() if name in names}
@@ -63,7 +63,7 @@ class Workload:
         return disruptions(self.pods.values(), self.gone.values())
 
     def saw_started(self, event: Mapping[str, Any], indexes: Mapping[str, object]) -> None:
-        """Keeps a pod that no operator saw while it was there, if the Event is of a pod of one of these Jobs."""
+        """Keeps a pod that no operator saw while it existed, if the Event is about a pod of one of these Jobs."""
         facts = started_facts(event, indexes)
         if facts is not None and facts.uid not in self.pods:
             self.gone.setdefault(facts.uid, facts)
@@ -74,5 +74,5 @@ class Workload:
 
 
 def starts_in(event: Mapping[str, Any], namespace: str) -> bool:
-    """Whether an Event can be of a pod in that namespace."""
+    """Whether an Event can be about a pod in that namespace."""
     return shapes.at(event, "involvedObject", "namespace") in (None, namespace)
