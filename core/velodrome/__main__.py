@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def kubectl() -> None:
-    """The same as a plugin: kubectl finds `kubectl-velodrome` on PATH and runs it for `kubectl velodrome …`."""
+    """The same command as a plugin. For `kubectl velodrome …`, kubectl runs `kubectl-velodrome` from PATH."""
     main("kubectl velodrome")
 
 
@@ -36,13 +36,13 @@ def _explained(error: VelodromeError) -> int:
     from velodrome.cli.exit_codes import READER_GONE, exit_code
 
     code = exit_code(error)
-    if code != READER_GONE:  # whoever went away wants to hear nothing more, as with other commands
+    if code != READER_GONE:  # nobody reads the output any more: say nothing, as other commands do
         complain(f"velodrome: {error}")
     return code
 
 
 def _end(code: int | str | None) -> NoReturn:
-    """Ends the process, after the last of its output is written."""
+    """Writes the rest of the output, then ends the process."""
     from velodrome.cli.exit_codes import OK, UNWRITABLE, final_code
     from velodrome.cli.outlet import lost_output
 
@@ -57,7 +57,7 @@ def _end(code: int | str | None) -> NoReturn:
 
 
 def _told(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """A defect's traceback may quote what a stranger wrote."""
+    """Shows the traceback of a defect as safe text, because it may quote what a stranger wrote."""
     from traceback import format_exception
 
     from velodrome.cli.console import complain

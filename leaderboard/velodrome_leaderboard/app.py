@@ -1,4 +1,4 @@
-"""What `streamlit run` is given; nothing more, as Streamlit puts this file's folder first on sys.path."""
+"""The script for `streamlit run`. It holds nothing else, because Streamlit puts its folder first on sys.path."""
 
 from velodrome_leaderboard.shell import main
 

@@ -1,4 +1,4 @@
-"""Charts from plain values. Pure: values in, Altair specifications out; colours for a light or a dark page."""
+"""Makes charts from plain values, as Altair specifications, in colours for a light or a dark page. Pure."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from velodrome.units import Scale, column_scale
 
 Chart = alt.LayerChart | alt.FacetChart
 
-# Points up to which each gets its name beside it; of more, those of the front.
+# Up to this number of points, each has its name beside it. With more points, only those on the front do.
 _FEW_POINTS = 20
 
-# Points from which a symbol on each epoch helps more than it hides.
+# Up to this number of epochs, each epoch has a symbol. With more epochs, symbols would hide the line.
 _FEW_EPOCHS = 40
 _ROW_HEIGHT = 40
 
 
 @dataclass(frozen=True, slots=True)
 class Palette:
-    """Colours that differ in lightness too, so that they hold for people who see no red or green."""
+    """Colours that also differ in lightness, so that people who can't tell red from green can tell them apart."""
 
     strong: str
     quiet: str
@@ -40,9 +40,9 @@ DARK = Palette(strong="#7fb0ff", quiet="#8792a2", second="#f2a057")
 
 
 def intervals(rows: Sequence[RankedRow], scale: Scale, title: str, direction: Direction, palette: Palette) -> Chart:
-    """Mean and interval of each entry, in rank order from the top, with a tick for each seed's value.
+    """The mean and interval of each entry, in rank order from the top, with a tick for each seed's value.
 
-    A row is as high as one of the table beside it.
+    A row is as high as a row of the table beside the chart.
     """
     frame = pd.DataFrame(
         {
@@ -76,9 +76,9 @@ def intervals(rows: Sequence[RankedRow], scale: Scale, title: str, direction: Di
 
 
 def _span(frame: pd.DataFrame, seeds: pd.DataFrame, scale: Scale) -> list[float]:
-    """From where to where it is drawn: all values, and intervals no further than values can lie.
+    """The range that the chart shows: all values, and the intervals as far as values are possible.
 
-    Two trials can make an interval that reaches far below 0 and above 100 %.
+    With two trials, an interval can reach far below 0 and above 100 %.
     """
     low, high = float(frame["low"].min()), float(frame["high"].max())
     least, most = float(seeds["value"].min()), float(seeds["value"].max())
@@ -91,7 +91,7 @@ _BETTER: Mapping[Direction, str] = {"higher": "higher is better →", "lower": "
 
 
 def _ends(interval: Interval, scale: Scale, axis: int | str = "") -> Mapping[str, float]:
-    """The mean and both ends in the scale; the mean thrice where there is one value."""
+    """The mean and both ends of the interval, in the scale. For a single value, both ends are the mean."""
     low, high = (interval.mean if end is None else end for end in (interval.low, interval.high))
     return {
         f"mean{axis}": interval.mean / scale.size,
@@ -101,7 +101,7 @@ def _ends(interval: Interval, scale: Scale, axis: int | str = "") -> Mapping[str
 
 
 def trade_off(found: TradeOff, titles: Sequence[str], palette: Palette) -> Chart:
-    """Entries by two objectives, the third as the size of the point; those on the front in colour."""
+    """Entries by two objectives. The size of a point shows a third one, and entries on the front are coloured."""
     keys = range(len(found.keys))
     scales = [column_scale(found.keys[k].metric.unit, [point.intervals[k] for point in found.points]) for k in keys]
     titles = [line(title) for title in titles]
@@ -126,7 +126,7 @@ def trade_off(found: TradeOff, titles: Sequence[str], palette: Palette) -> Chart
     if len(keys) == 3:
         points = points.encode(size=alt.Size("mean2:Q", title=labels[2], scale=alt.Scale(range=[60, 600], zero=False)))
     else:
-        # Between two entries of the front, what is reached is what the one that is good enough by x reaches.
+        # Between two entries of the front, the line has the y value of the entry that is good enough in x.
         steps = _STEPS[found.keys[0].metric.direction]
         reached = alt.Chart(front).mark_line(color=palette.strong, strokeDash=[5, 4], opacity=0.7, interpolate=steps)
         layers.append(reached.encode(x=x, y=y, order="mean0:Q"))
@@ -137,7 +137,7 @@ _STEPS: Mapping[Direction, Literal["step-before", "step-after"]] = {"higher": "s
 
 
 def _trade_off_frame(found: TradeOff, scales: Sequence[Scale]) -> pd.DataFrame:
-    """One row for each entry: for each objective its mean, ends and text."""
+    """One row for each entry, with the mean, the ends and the text of each objective."""
     rows = []
     for point in found.points:
         row: dict[str, object] = {"entry": line(point.entry), "front": point.on_front}
@@ -152,12 +152,12 @@ LEARNING_RATE = "learning rate"
 
 
 def is_loss(name: str) -> bool:
-    """Whether a validation metric belongs into the chart of losses."""
+    """Whether a validation metric belongs in the chart of losses."""
     return name in CATALOGUE and CATALOGUE[name].unit == "nats"
 
 
 def curve_frame(points: Sequence[EpochPoint]) -> pd.DataFrame:
-    """One row for each epoch; a column for each thing measured, ratios in percent."""
+    """One row for each epoch, and one column for each measured quantity. Ratios are in percent."""
     return pd.DataFrame(
         {
             "epoch": min(point.epoch, _LAST_EPOCH),
@@ -170,7 +170,7 @@ def curve_frame(points: Sequence[EpochPoint]) -> pd.DataFrame:
     )
 
 
-_LAST_EPOCH = 2**53  # that a chart can hold; whatever lies in a store is drawn
+_LAST_EPOCH = 2**53  # the last that a chart can hold; a store may hold any number
 
 
 def _is_ratio(name: str) -> bool:

@@ -1,6 +1,7 @@
-"""What pages read: the store's answers, kept for a moment, so that many viewers cost Redis little more than one.
+"""What pages read: answers of the store. They are kept for a moment, so that many viewers cost Redis little more than
+one.
 
-Everything a `ResultSource` returns is frozen or not to be changed: viewers share it.
+Viewers share everything that a `ResultSource` returns. It is frozen, or must not be changed.
 """
 
 from __future__ import annotations
@@ -31,13 +32,13 @@ from velodrome.store import (
 from velodrome.trends.regressions import Comparison, judge
 from velodrome.trends.timeline import Timeline, timeline
 
-# Long enough to share an answer between viewers, short enough that nobody waits for a result.
+# Long enough that viewers share an answer, short enough that no one waits for a result.
 _SECONDS = 2
 
 
 @dataclass(frozen=True, slots=True)
 class ResultSource:
-    """The Redis that the leaderboard reads. Every method raises what the store's of the same name does."""
+    """The Redis that the leaderboard reads. Every method raises what the store's method of the same name raises."""
 
     url: str
 
@@ -49,7 +50,7 @@ class ResultSource:
         return _boards(self.url)
 
     def jobs(self, board: str, limit: int, offset: int = 0) -> list[JobInfo]:
-        """Jobs of the board, newest first, without their documents."""
+        """The jobs of the board, newest first, without their documents."""
         return _jobs(self.url, board, limit, offset)
 
     def job(self, uid: str) -> JobInfo | None:
@@ -63,7 +64,7 @@ class ResultSource:
         return _cohorts(self.url, board, key)
 
     def objective(self, board: str, objective: BoardObjective, cohort_id: str | None = None) -> ObjectiveReading:
-        """The objective in the cohort of that id, else in the newest; worked out once for each state of the board."""
+        """The objective in the cohort of that id, or in the newest one. It is computed once for each board version."""
         return _objective(self.url, board, _version(self.url, board), objective, cohort_id)
 
     def verdicts(self, uid: str) -> tuple[Comparison, ...]:
@@ -99,7 +100,7 @@ class ResultSource:
         return _rejections(self.url, uid)
 
     def left_out(self) -> tuple[str, ...]:
-        """What this process could not read so far, one sentence for each."""
+        """What this process could not read so far, one sentence for each case."""
         return _store(self.url).left_out
 
     def export(self, uid: str) -> str:
@@ -116,7 +117,7 @@ def source() -> ResultSource:
     """The Redis that the environment names.
 
     Raises:
-        LocalError: it names none.
+        LocalError: the environment names no Redis.
     """
     url = os.environ.get(keys.ENV_REDIS_URL, "")
     if not url:
@@ -143,7 +144,7 @@ def _jobs(url: str, board: str, limit: int, offset: int) -> list[JobInfo]:
 
 
 def _in_short(job: JobInfo) -> JobInfo:
-    """The job without its document, which may be large and is copied with whatever is kept here."""
+    """The job without its document, which may be large. Streamlit copies everything that is kept here."""
     return job.model_copy(update={"document": {}})
 
 
@@ -152,13 +153,13 @@ def _version(url: str, board: str) -> str:
     return _store(url).board_version(board)
 
 
-# By the board's version, which is read before what it is the version of: what is newer than it is read again soon.
+# Kept by the board's version. The version is read before the objectives, so newer objectives are soon read again.
 @st.cache_data(max_entries=200, show_spinner=False)
 def _objectives(url: str, board: str, version: str) -> tuple[BoardObjective, ...]:  # noqa: ARG001
     return objectives_of(_store(url), board)
 
 
-# A resource, not data: a large ranking is shared as it is, where data would be copied for each viewer.
+# Kept as a resource: viewers share a large ranking. Kept as data, it would be copied for each viewer.
 @st.cache_resource(max_entries=64, show_spinner=False)
 def _objective(
     url: str,
@@ -181,7 +182,7 @@ def _cohorts(url: str, board: str, key: str) -> list[CohortSummary]:
     return _store(url).cohorts(board, key)
 
 
-# Verdicts look back at many jobs, and change when a job ends or a person accepts a change.
+# A verdict needs the values of many jobs. It changes when a job ends or a person accepts a change.
 _VERDICT_SECONDS = 10
 
 

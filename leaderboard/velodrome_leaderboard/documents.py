@@ -1,4 +1,4 @@
-"""Files that people take away: the BenchmarkJob to run again, and a job's trials as a table. Pure."""
+"""Files to download: the BenchmarkJob to run again, and a job's trials as a table. Pure."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _TIMES = ("started_at", "finished_at", "run_seconds")
 
 
 def job_yaml(job: JobInfo, entry: str | None = None) -> str:
-    """The job as it was run, with all of its entries or with one alone. Nulls that say nothing are left out.
+    """The job as it was run, with all of its entries or only one. Nulls without meaning are left out.
 
-    Where a value holds a character that can't be seen, every one that is not ASCII is written as YAML's escape.
+    If a value holds an invisible character, every character outside ASCII is written as a YAML escape.
     """
     document = without_nulls(dict(job.document))
     if entry is not None:
@@ -34,7 +34,7 @@ def job_yaml(job: JobInfo, entry: str | None = None) -> str:
 
 
 def trials_csv(records: Iterable[TrialRecord]) -> str:
-    """A line for each trial: what it is, how it ended, and its metrics in the catalogue's units, digits unrounded."""
+    """One row for each trial: what it is, how it ended, and its metrics, unrounded, in the catalogue's units."""
     rows = [_row(record) for record in records]
     metrics = sorted({name for row in rows for name in row} - {*_FACTS, _ATTEMPT, *_TIMES})
     text = io.StringIO()

@@ -1,4 +1,4 @@
-"""Where pages are, and the part of their state that the URL holds. A link or a reload shows the same thing again."""
+"""The addresses of pages, and the state that is in their URLs. A link or a reload shows the same state again."""
 
 from __future__ import annotations
 
@@ -10,36 +10,36 @@ import streamlit as st
 
 BOARDS, BOARD, JOB, RUN, HISTORY = "boards", "board", "job", "run", "history"
 
-# Relative, so that they hold below a reverse proxy's path too; no page has a slash in its path.
+# Addresses are relative, so that they also work below a reverse proxy's path. No page has a slash in its path.
 HOME = "./"
 
 
 def board(name: str, **state: str) -> str:
-    """A board; `state` may hold its `objective` and `cohort`."""
+    """The link to a board; `state` may hold its `objective` and `cohort`."""
     return f"{BOARD}?{urlencode({'name': name, **state})}"
 
 
 def job(uid: str, entry: str | None = None) -> str:
-    """A job, or one entry's runs in it."""
+    """The link to a job, or to one entry's trials in it."""
     return f"{JOB}?{urlencode({'uid': uid} | ({'entry': entry} if entry is not None else {}))}"
 
 
 def run(uid: str, index: int) -> str:
-    """One trial."""
+    """The link to one trial."""
     return f"{RUN}?{urlencode({'job': uid, 'trial': index})}"
 
 
 def history(board: str, entry: str, objective: str, at: int | None = None) -> str:
-    """An entry's objective over time; `at`, where the job that was created at this Unix time is compared.
+    """The link to an entry's history for an objective. `at` is the Unix time at which the compared job was created.
 
-    Alerts make this link too: deploy/monitoring/rules/velodrome.rules.yaml.
+    Alerts have this link too: deploy/monitoring/rules/velodrome.rules.yaml.
     """
     when = {} if at is None else {"at": at}
     return f"{HISTORY}?{urlencode({'board': board, 'entry': entry, 'objective': objective} | when)}"
 
 
 class Bound(TypedDict):
-    """The arguments that tie a widget to the URL."""
+    """The arguments that connect a widget with the URL."""
 
     key: str
     on_change: Callable[[], None]
@@ -48,11 +48,11 @@ class Bound(TypedDict):
 def choice(
     name: str, options: Sequence[str], default: str, label: Callable[[str], str] = str, resets: Sequence[str] = ()
 ) -> tuple[str, Bound]:
-    """The option that the URL names, or the default where it names none that exists; and the widget's arguments.
+    """The option that the URL names, or the default if there is no such option; and the widget's arguments.
 
-    The URL is the only memory: the widget shows what it says, and writes to it. Streamlit's own `bind` would put an
-    option's label into the URL, and ours hold counts and times. `label` is for widgets whose values are their labels;
-    `resets` names parts of the URL that mean nothing any more once another option is chosen.
+    Only the URL holds the choice: the widget shows it and writes it. Streamlit's own `bind` would put the label of an
+    option into the URL, and our labels hold counts and times. `label` is for widgets whose values are their labels.
+    `resets` names parts of the URL that lose their meaning when another option is chosen.
     """
     wanted = st.query_params.get(name, default)
     value = wanted if wanted in options else default
@@ -61,7 +61,7 @@ def choice(
 
 
 def several(name: str, options: Sequence[str], default: Sequence[str]) -> tuple[list[str], Bound]:
-    """The options that the URL names, in the order of `options`, else the default; and the widget's arguments."""
+    """The options that the URL names, in the order of `options`, or the default; and the widget's arguments."""
     wanted = st.query_params.get_all(name)
     value = [option for option in options if option in wanted] or list(default)
     key = f"url-{name}"
@@ -74,7 +74,7 @@ def several(name: str, options: Sequence[str], default: Sequence[str]) -> tuple[
 
 
 class BoundPage(Bound):
-    """As `Bound`, for `st.pagination`, which insists on a default of its own."""
+    """As `Bound`, for `st.pagination`, which needs its own default."""
 
     default: int
 
@@ -83,7 +83,7 @@ def page_number(pages: int, name: str = "page") -> tuple[int, BoundPage]:
     """The page that the URL names, within 1 to `pages`, and the pagination widget's arguments."""
     wanted = st.query_params.get(name, "1")
     value = min(max(int(wanted), 1), pages) if wanted.isascii() and wanted.isdigit() and len(wanted) < 10 else 1
-    key = f"url-{name}-{value}"  # another page makes it another widget, which starts from its default
+    key = f"url-{name}-{value}"  # for another page this is another widget, which starts from its default
 
     def write() -> None:
         _write(name, str(st.session_state[key]), "1")
@@ -98,13 +98,13 @@ def instant(name: str) -> int | None:
 
 
 def search(name: str, resets: Sequence[str]) -> tuple[str, Bound]:
-    """The text that the URL says is looked for, and the text field's arguments."""
+    """The search text in the URL, and the text field's arguments."""
     value = st.query_params.get(name, "")[:100]
     return value, _bound(name, value, str, "", resets)
 
 
 def _bound(name: str, value: object, read: Callable[[object], str], default: str, resets: Sequence[str] = ()) -> Bound:
-    """Shows `value` in the widget, and writes what becomes of it into the URL, unless it is the default."""
+    """Shows `value` in the widget, and writes a changed value into the URL. The default is left out of the URL."""
     key = f"url-{name}"
     st.session_state[key] = value
 

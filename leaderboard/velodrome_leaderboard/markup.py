@@ -1,7 +1,7 @@
-"""HTML from plain values. Names, messages and reasons come from runners and are never trusted: all text passes the
-door of `velodrome.text`, and is escaped as HTML.
+"""Makes HTML from plain values. Names, messages and reasons come from runners and are never trusted: all text goes
+through `velodrome.text`, and is escaped as HTML.
 
-Pure, and the only module that makes HTML. Streamlit sanitises what it shows a second time.
+Pure. No other module makes HTML. Streamlit sanitises the HTML a second time.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Tone = Literal["", "good", "bad", "busy", "quiet", "code"]
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A piece of text. `detail` is a quieter second line, `hint` shows on hover, `href` comes from `links`."""
+    """A piece of text. `detail` is a less prominent second line, `hint` shows on hover, `href` comes from `links`."""
 
     text: str
     href: str | None = None
@@ -35,7 +35,7 @@ Part = Cell | str
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column. Numbers are right-aligned with their unit in the heading; a minor column is left out on a phone."""
+    """A column. Numbers are right-aligned, with their unit in the heading. A phone does not show minor columns."""
 
     heading: str
     unit: str = ""
@@ -46,14 +46,14 @@ class Column:
 
 
 def moment(at: datetime, now: datetime, zone: tzinfo) -> Cell:
-    """A time as people say it, and to the second on hover. One that can't be yet is marked: a clock was ahead."""
+    """A time in everyday words, and to the second on hover. A future time is marked: some clock was ahead."""
     hint, ahead = clock_time(at, zone=zone), from_the_future(at, now)
     words = ago((now - at).total_seconds())
     return Cell(words, hint=f"{hint}: a clock was ahead" if ahead else hint, tone="bad" if ahead else "quiet")
 
 
 def heading(title: str, parents: Sequence[tuple[str, str]] = (), facts: Sequence[Part] = ()) -> str:
-    """The top of a page: the way to it, its title, and a line of facts."""
+    """The top of a page: links to its parent pages, its title, and a line of facts."""
     links = "<span>/</span>".join(f'<a href="{escape(href)}">{escape(text)}</a>' for text, href in parents)
     way = f'<nav aria-label="Breadcrumbs">{links}</nav>' if parents else ""
     return f'<div class="vd">{way}<h1>{escape(title)}</h1>{_line(facts, "meta") if facts else ""}</div>'
@@ -63,7 +63,7 @@ Kind = Literal["lead", "note", "meta"]
 
 
 def lines(*given: tuple[Kind, Sequence[Part]]) -> str:
-    """Paragraphs: `lead` says the result, `note` explains, `meta` lists facts with dots between them."""
+    """Paragraphs: `lead` has the result, `note` explains, `meta` lists facts with dots between them."""
     return f'<div class="vd">{"".join(_line(parts, kind) for kind, parts in given)}</div>'
 
 
@@ -73,13 +73,13 @@ def note(*parts: Part) -> str:
 
 
 def alert(title: str, parts: Sequence[Part], tone: Literal["bad", "busy"] = "bad") -> str:
-    """A box that must not be missed."""
+    """A box that stands out."""
     text = "".join(map(_inline, parts))
     return f'<div class="vd"><div class="alert {tone}" role="alert"><b>{escape(title)}</b>{text}</div></div>'
 
 
 def facts(pairs: Iterable[tuple[str, Part]]) -> str:
-    """Names and values, two columns."""
+    """Names and values in two columns."""
     rows = "".join(f"<div><dt>{_breakable(name)}</dt><dd>{_inline(value)}</dd></div>" for name, value in pairs)
     return f'<div class="vd facts"><dl>{rows}</dl></div>'
 
@@ -92,9 +92,9 @@ def table(
     *,
     tall: bool = False,
 ) -> str:
-    """A table; `label` names it for screen readers. Neighbouring rows with equal `ties` look like one group.
+    """A table. `label` names it for screen readers. Neighbouring rows with equal `ties` look like one group.
 
-    A `tall` one has a heading as high as the axis of a chart beside it, so that their rows are level.
+    A `tall` table has a heading as high as the axis of the chart beside it, so that the rows of both line up.
     """
     heads = "".join(
         f'<th scope="col" class="{_classes(column)}"{_title(column.hint)}>{escape(column.heading)}'
@@ -118,7 +118,7 @@ def table(
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """A board at a glance; `leaders` is by objective."""
+    """A short view of a board. `leaders` has the leader of each objective."""
 
     title: str
     href: str
@@ -150,7 +150,7 @@ class Square:
 
 
 def grid(rows: Iterable[tuple[Cell, Sequence[Square]]], label: str) -> str:
-    """A row for each entry, a square for each trial. The symbol says what the colour says."""
+    """A row for each entry, a square for each trial. The symbol and the colour of a square say the same."""
     body = "".join(
         f'<tr><th scope="row">{_content(head)}</th><td><div class="squares">'
         f"{''.join(map(_square, row))}</div></td></tr>"
@@ -162,7 +162,7 @@ def grid(rows: Iterable[tuple[Cell, Sequence[Square]]], label: str) -> str:
 
 
 def legend(squares: Iterable[Square]) -> str:
-    """What the squares of a grid mean."""
+    """The legend for the squares of a grid."""
     items = "".join(f'{_square(square)}<span class="label">{escape(square.hint)}</span>' for square in squares)
     return f'<div class="vd"><div class="squares">{items}</div></div>'
 
@@ -198,7 +198,7 @@ def _classes(column: Column) -> str:
 
 
 def _breakable(name: str) -> str:
-    """A metric's key may break before its parameters."""
+    """The name as HTML. A metric key may break before its parameters."""
     return escape(name).replace("{", "<wbr>{")
 
 
@@ -210,10 +210,10 @@ _MARKDOWN = str.maketrans({character: f"\\{character}" for character in r"\`*_{}
 
 
 def plain(text: str) -> str:
-    """The text for a label, which Streamlit reads as Markdown, so that it shows as it is."""
+    """The text for a label. Streamlit reads labels as Markdown, so Markdown in the text is escaped."""
     return " ".join(line(text).translate(_MARKDOWN).split())
 
 
 def escape(text: str) -> str:
-    """Text of others as HTML, in an element or an attribute; a browser shows its newlines as blanks."""
+    """Untrusted text as HTML, for an element or an attribute. A browser shows its newlines as blanks."""
     return html_escape(lines_of_text(text, MOST_IN_LINE))

@@ -1,4 +1,4 @@
-"""The app around the pages: their addresses, the style, and what is shown while Redis is away."""
+"""The app around the pages: their addresses, the style, and what is shown while Redis is unavailable."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ PAGES: dict[str, tuple[str, Render]] = {
 }
 
 _STYLE = Path(__file__).with_name("style.css")
-_ICON = Path(__file__).with_name("icon.svg")  # an icon by name would be fetched from the Internet
+_ICON = Path(__file__).with_name("icon.svg")  # a browser would fetch an icon by name from the Internet
 _RETRY_SECONDS = 3.0
 
 
 def main() -> None:
-    """The whole app, once a browser asks. The first page is the boards."""
+    """Runs the whole app when a browser asks for a page. The first page is the list of boards."""
     st.set_page_config(page_title="Velodrome", page_icon=str(_ICON), layout="wide")
     pages = [
         st.Page(partial(show, render), title=title, url_path=path, default=path == links.BOARDS)
@@ -39,7 +39,7 @@ def main() -> None:
 
 
 def show(render: Render) -> None:
-    """One page, or what is wrong with Redis in words, and the page by itself as soon as it answers again."""
+    """Shows a page. If Redis has a problem, shows what is wrong, and the page again as soon as Redis answers."""
     st.html(_STYLE)
     try:
         render(source())

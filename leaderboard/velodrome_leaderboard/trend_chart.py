@@ -1,4 +1,4 @@
-"""The chart of a history. Pure: a timeline in, an Altair specification out."""
+"""Makes the chart of a history. Pure: a timeline goes in, an Altair specification comes out."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from velodrome_leaderboard.views.trend import trend_words
 
 
 def history(found: Timeline, labels: Mapping[str, str], title: str, palette: Palette) -> Chart:
-    """Means by job with their intervals, a line within each cohort, regressions and changes of level marked."""
+    """The means by job with their intervals, with a line within each cohort. Marks regressions and changes of level."""
     labels = {cohort_id: line(words) for cohort_id, words in labels.items()}
     scale = column_scale(found.key.metric.unit, [moment.interval for moment in found.moments])
     baselines = {moment.baseline_uid for moment in found.moments[-1:]}

@@ -1,4 +1,4 @@
-"""Who looks, and when: the clock, their time zone, and the colours of their theme."""
+"""Facts about the viewer: the time, their time zone, and the colours of their theme."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from velodrome_leaderboard.charts import DARK, LIGHT, Palette
 
 
 def now() -> datetime:
-    """The time that pages count from."""
+    """The present time, for the pages."""
     return datetime.now(UTC)
 
 
 def zone() -> tzinfo:
-    """The browser's time zone; UTC where it names none that this machine knows."""
+    """The browser's time zone; UTC if this machine does not know it."""
     try:
         return ZoneInfo(st.context.timezone or "UTC")
     except (ZoneInfoNotFoundError, ValueError):

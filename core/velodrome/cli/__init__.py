@@ -1,1 +1,1 @@
-"""The command line. A module here that `velodrome --help` needs imports typer and nothing heavier at its top."""
+"""The command line. If `velodrome --help` needs a module, its top imports nothing heavier than typer."""

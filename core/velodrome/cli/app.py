@@ -1,4 +1,4 @@
-"""The velodrome command: its options, its commands, and the help that teaches them."""
+"""The velodrome command: its options, its commands and its help."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ Exit codes:
 {_CODES}
 """
 
-# Plain help: rendering it with rich takes longer than everything else that `velodrome --help` does.
+# Help is plain text: rich takes longer to render it than everything else that `velodrome --help` does.
 
 
 class Commands(TyperGroup):
-    """The commands; what is wrong with how they were called is told as everything else is."""
+    """The group of commands. It shows usage errors in the same way as all other errors."""
 
     def main(self, *arguments: Any, **options: Any) -> Any:
         """As typer's."""
@@ -56,7 +56,7 @@ class Commands(TyperGroup):
             complain("Aborted!")
             sys.exit(FAILED)
         except Exception as error:
-            # typer keeps the class of its usage errors to itself: what can show itself and has an exit code is one.
+            # typer does not export the class of its usage errors. An error with `show` and an exit code is one of them.
             if not hasattr(error, "show") or not hasattr(error, "exit_code"):
                 raise
             told = StringIO()
@@ -91,7 +91,7 @@ def velodrome(
     """The options of the command itself; its help is `HELP`."""
 
 
-# Each with the line that the list of commands has for it, and its examples.
+# Each command with its line in the list of commands, and its examples.
 COMMANDS = (
     (race.run, "Race the BenchmarkJobs of a file on this machine.", race.EXAMPLES),
     (check.validate, "Check BenchmarkJobs; report all that is wrong, by line.", check.VALIDATE_EXAMPLES),

@@ -1,4 +1,4 @@
-"""`regressions`, `baseline` and `ack`: what got worse, compared with what, and which changes are accepted."""
+"""`regressions`, `baseline` and `ack`: what became worse, compared with what, and which changes are accepted."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def regressions(
 ) -> None:
     """Show what a job made worse or better, compared with the jobs before it.
 
-    Ends with 1 where an entry regressed and nobody accepted it. Rules are those of the job's spec.regression.
+    The exit code is 1 if an entry regressed and nobody accepted that. The job's spec.regression sets the rules.
     """
     from velodrome.cli.connection import results_store
     from velodrome.trends.regressions import judge
@@ -87,7 +87,7 @@ def set_(
 ) -> None:
     """Compare this entry's later values with those of JOB, instead of the newest job that was not worse.
 
-    A job whose spec.regression.baseline names another one is compared with that.
+    If a job's spec.regression.baseline names another job, that one is its baseline.
     """
     from velodrome.cli.connection import results_store
     from velodrome.cli.lookup import typed
@@ -140,7 +140,7 @@ def clear(
     ] = None,
     redis: RedisUrl = None,
 ) -> None:
-    """Compare with the newest job that was not worse again."""
+    """Remove a pin: compare again with the newest job that was not worse."""
     from velodrome.cli.board import chosen_board, chosen_objectives
     from velodrome.cli.connection import results_store
 
@@ -167,7 +167,7 @@ def ack(
     note: Note = "",
     redis: RedisUrl = None,
 ) -> None:
-    """Accept a change: no alarm for JOB's values of ENTRY, and later values are compared with these."""
+    """Accept a change: JOB's values of ENTRY raise no alarm, and later values are compared with them."""
     from velodrome.cli.connection import results_store
     from velodrome.cli.lookup import typed
     from velodrome.results.marks import Acknowledgement
@@ -216,7 +216,7 @@ def _require_entry(job: JobInfo, entry: str) -> None:
 
 
 def _key(job: JobInfo, objective: str) -> str:
-    """The metric key of one of the job's objectives, by its name or its key."""
+    """The metric key of the job's objective with that name or metric key."""
     from velodrome.results.objectives import board_objectives
 
     known = board_objectives([job])

@@ -1,4 +1,4 @@
-"""`results` and `jobs`: who is best, and what has been raced."""
+"""`results` and `jobs`: which entry is best, and which jobs were raced."""
 
 from __future__ import annotations
 
@@ -45,11 +45,12 @@ def results(
     csv: Annotated[bool, typer.Option("--csv", help="Write CSV to standard output.")] = False,
     redis: RedisUrl = None,
 ) -> None:
-    """Show who is best at each objective of a board, by how much, and who can't be told apart.
+    """Show who is best at each objective of a board, by how much, and which entries can't be told apart.
 
-    A rank is 1 + the number of entries that are significantly better; `1=` is shared. Values are means over
-    trials with their 95 % interval; they are ranked together only where data, preprocessing and budget agree,
-    and for speed and efficiency also hardware and software. An entry is ranked once all of its trials succeeded.
+    A rank is 1 + the number of entries that are significantly better. `1=` is a shared rank. Values are means
+    over trials with their 95 % interval. They are ranked together only if data, preprocessing and budget agree;
+    speed and efficiency also need the same hardware and software. An entry is ranked once all of its trials
+    succeeded.
     """
     from velodrome.cli.connection import results_store
 
@@ -81,7 +82,7 @@ def jobs(
     json: Json = False,
     redis: RedisUrl = None,
 ) -> None:
-    """List what has been raced, newest first."""
+    """List the jobs that have been raced, newest first."""
     from velodrome.cli.connection import results_store
 
     with results_store(redis) as store:
@@ -99,7 +100,7 @@ NOTHING = "Nothing has been raced here yet. Try: velodrome run deploy/examples/d
 
 
 def chosen_board(store: Reader, wanted: str | None) -> str:
-    """The board of that name, or the newest one; a usage error where there is none."""
+    """The board of that name, or the newest one; a usage error if there is no such board."""
     from velodrome.cli.lookup import shown, typed
 
     wanted = None if wanted is None else typed(wanted)
@@ -116,7 +117,7 @@ def chosen_board(store: Reader, wanted: str | None) -> str:
 
 
 def chosen_objectives(store: Store, board: str, wanted: str | None) -> list[BoardObjective]:
-    """The board's objectives, or the one of that name or metric key; a usage error where there is none."""
+    """The board's objectives, or the one of that name or metric key; a usage error if there is no such objective."""
     from velodrome.board.viewing import objectives_of
 
     known = objectives_of(store, board)
@@ -132,7 +133,7 @@ def chosen_objectives(store: Store, board: str, wanted: str | None) -> list[Boar
 def _readings(
     store: Store, board: str, objective: str | None, cohort: str | None, *, verdicts: bool
 ) -> tuple[ObjectiveReading, ...]:
-    """The board's objectives, or those that have that cohort; a usage error where there is none."""
+    """The board's objectives, or those that have that cohort; a usage error if there is no such objective."""
     from velodrome.board.viewing import read_objectives
 
     found = read_objectives(store, board, chosen_objectives(store, board, objective), cohort, verdicts=verdicts)

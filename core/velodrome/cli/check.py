@@ -1,4 +1,4 @@
-"""`validate` and `plan`: what a file says, without running any of it."""
+"""`validate` and `plan`: what a file says. Neither command runs a trial."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def trials_text(plan: Plan) -> str:
 
 
 def headlines(plan: Plan) -> list[str]:
-    """What all entries share, a line each."""
+    """What all entries share, one fact a line."""
     from velodrome.plan import objective_key
 
     spec = plan.job.spec
@@ -108,7 +108,7 @@ def headlines(plan: Plan) -> list[str]:
 
 
 def entries_table(plan: Plan) -> Table:
-    """What each entry trains, and how."""
+    """A table of what each entry trains, and how."""
     from velodrome.cli.console import table
 
     shown = table("entry", "model", "batch", "optimizer", "schedule", "regularization", "early stopping")
@@ -118,7 +118,7 @@ def entries_table(plan: Plan) -> Table:
 
 
 def plan_document(plan: Plan) -> dict[str, Any]:
-    """All that `plan --json` writes of one job."""
+    """What `plan --json` writes about one job."""
     return {
         "job": plan.job.metadata.name,
         "board": plan.job.board,

@@ -1,4 +1,4 @@
-"""Which Redis a command speaks to: the one that was named, or Velodrome's own."""
+"""Which Redis a command uses: the one that was named, or Velodrome's own."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from velodrome.text import line
 
 @contextmanager
 def redis_for(url: str | None, *, writes: bool = True) -> Iterator[OwnRedis | str]:
-    """The named Redis, shown to answer, or Velodrome's own, running for as long as the context lasts.
+    """The named Redis, after a check that it answers; or Velodrome's own, which runs until the context ends.
 
-    Who `writes` needs room for results on the own one's disk; who reads does not.
+    A command that `writes` needs room for results on the disk of Velodrome's own Redis. One that only reads does not.
 
     Raises:
-        StoreUnavailable: the named one does not answer.
-        LocalError: the own one can't be started.
+        StoreUnavailable: the named Redis does not answer.
+        LocalError: Velodrome's own Redis can't be started.
     """
     if url is None:
         with OwnRedis(open_home(writes=writes), writes=writes) as own:
@@ -36,11 +36,11 @@ def redis_for(url: str | None, *, writes: bool = True) -> Iterator[OwnRedis | st
 
 @contextmanager
 def results_store(url: str | None, *, writes: bool = False) -> Iterator[Store]:
-    """The store in that Redis. What had to be left out, as it can't be read, is said in the end.
+    """The store in that Redis. When the context ends, it reports what was left out because it can't be read.
 
     Raises:
-        StoreUnavailable: the named one does not answer.
-        LocalError: the own one can't be started.
+        StoreUnavailable: the named Redis does not answer.
+        LocalError: Velodrome's own Redis can't be started.
     """
     with redis_for(url, writes=writes) as redis, checked_store(redis if isinstance(redis, str) else redis.url) as store:
         yield store
@@ -49,7 +49,7 @@ def results_store(url: str | None, *, writes: bool = False) -> Iterator[Store]:
 
 
 def checked_store(url: str) -> Store:
-    """A store at the URL; a usage error where that is no URL of a Redis."""
+    """A store at the URL; a usage error if that is not the URL of a Redis."""
     try:
         return open_store(url)
     except StoreRefused as error:

@@ -1,15 +1,15 @@
-"""How words and tables reach the terminal: the only module of the command line that writes to it.
+"""Writes text and tables to the terminal. No other module of the command line writes to it.
 
-    say(text)            standard output: the answer, what a command is for
-    complain(text)       standard error: trouble, and what is told beside the answer
+    say(text)            standard output: the answer of the command
+    complain(text)       standard error: problems, and information besides the answer
     ask(question)        a question that is answered with yes or no
     output(), table()    tables, and words with a style, drawn by rich
-    write_json(value)    JSON for programs; write_json_line(value) for one line of it, write_record(line) for a made one
+    write_json(value)    JSON for programs; write_json_line(value) on one line, write_record(line) for finished JSON
     write_rows(rows)     CSV
 
-All of it passes `velodrome.text`: what a runner or a stranger wrote can't speak to the terminal, and rich's markup in
-it is text. A value that stands inside a sentence and may hold a newline goes through `text.line` first, so that it
-forges no line of its own: say(f"{name} has failed: {line(message)}").
+All text goes through `velodrome.text`: text of a runner or a stranger can't send commands to the terminal, and rich's
+markup in it is shown as text. A value inside a sentence that may hold a newline goes through `text.line` first, so that
+it can't forge a line of its own: say(f"{name} has failed: {line(message)}").
 """
 
 from __future__ import annotations
@@ -24,32 +24,32 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-# Where there is no terminal nobody reads along its width, and a table cut to 80 columns would lose its numbers.
+# Without a terminal there is no width to fit, and a table that is cut to 80 columns would lose numbers.
 _WIDTH_WITHOUT_TERMINAL = 200
 
-# What one call writes at most, in code points: the largest report of a command has far fewer.
+# The most code points that one call writes. The longest output of a command has far fewer.
 _MOST = 4_194_304
 
 
 def say(text: str = "", *, bold: bool = False, colour: str | None = None) -> None:
-    """Writes text and a newline to standard output, in a style where that is a terminal."""
+    """Writes text and a newline to standard output. The style counts only on a terminal."""
     _write(text, err=False, bold=bold, colour=colour)
 
 
 def complain(text: str = "", *, bold: bool = False, colour: str | None = None) -> None:
-    """Writes text and a newline to standard error, in a style where that is a terminal."""
+    """Writes text and a newline to standard error. The style counts only on a terminal."""
     _write(text, err=True, bold=bold, colour=colour)
 
 
 def ask(question: str) -> None:
-    """Asks on the terminal whether to go on; returns for yes, and ends the command with 1 for no."""
+    """Asks on the terminal whether to go on. Returns for yes, and ends the command with 1 for no."""
     import typer
 
     typer.confirm(lines(question), abort=True)
 
 
 def output(stream: TextIO | None = None) -> Console:
-    """A console on standard output, or on `stream`; strings that it prints are text, whatever they hold."""
+    """A console on standard output, or on `stream`. It prints every string as plain text."""
     from velodrome.cli.screen import Screen
 
     stream = stream or sys.stdout
@@ -58,7 +58,7 @@ def output(stream: TextIO | None = None) -> Console:
 
 
 def table(*columns: str, numbers: frozenset[str] = frozenset()) -> Table:
-    """A plain table, whose cells are text; the columns named in `numbers` are aligned at their right."""
+    """A plain table, whose cells are text. The columns in `numbers` are right-aligned."""
     from velodrome.cli.screen import sheet
 
     return sheet(columns, numbers)
@@ -75,9 +75,10 @@ def write_json_line(value: object) -> None:
 
 
 def write_record(record: str) -> None:
-    """Writes JSON that is made already, and a newline, to standard output.
+    """Writes finished JSON and a newline to standard output.
 
-    JSON is UTF-8: in another encoding all but ASCII is written as JSON's own escapes, so that every program reads it.
+    JSON is UTF-8. In another encoding, characters outside ASCII are written as JSON escapes, so that every program can
+    read it.
     """
     shown = escaped_json(record)
     if sys.stdout.encoding.lower().replace("_", "-") not in ("utf-8", "utf8"):
@@ -86,7 +87,7 @@ def write_record(record: str) -> None:
 
 
 def write_rows(rows: Iterable[Iterable[object]]) -> None:
-    """Writes CSV to standard output; no cell of text is a formula in a spreadsheet."""
+    """Writes CSV to standard output. A spreadsheet does not read any text cell as a formula."""
     import csv
 
     writer = csv.writer(sys.stdout, lineterminator="\n")
@@ -94,10 +95,10 @@ def write_rows(rows: Iterable[Iterable[object]]) -> None:
 
 
 def standard_input() -> BinaryIO:
-    """Standard input in bytes: files are UTF-8, whatever the terminal's encoding is.
+    """Standard input in bytes, because files are UTF-8 in every terminal.
 
     Raises:
-        BadParameter: it is closed.
+        BadParameter: standard input is closed.
     """
     if sys.stdin is None:
         import typer
@@ -117,6 +118,6 @@ def _write(text: str, *, err: bool, bold: bool, colour: str | None) -> None:
 
 
 def _put(stream: TextIO, text: str) -> None:
-    """Writes to a stream in its own encoding: click would choose another one for it in the C locale."""
+    """Writes to a stream in its own encoding. In the C locale, click would choose another one."""
     stream.write(text)
     stream.flush()

@@ -1,4 +1,4 @@
-"""`delete` and `prune`: races of a cluster, and results wherever they are kept."""
+"""`delete` and `prune`: delete races of a cluster, and results on this machine or elsewhere."""
 
 from __future__ import annotations
 
@@ -67,9 +67,9 @@ def delete(
 ) -> None:
     """Delete results: of a job, of an entry on its board, or a whole board; or delete a race of the cluster.
 
-    What goes is told first, with the memory that it frees. Entries then rank by the newest job that is left of theirs.
-    A race that goes on is refused. With a NAME alone, the BenchmarkJob of that name goes with its pods, and what has
-    been accepted stays on the leaderboard.
+    The command first shows what it will delete, and the memory that this frees. Then each entry ranks by its newest
+    job that is left. A job whose race still runs is refused. With a NAME alone, the command deletes the BenchmarkJob
+    of that name and its pods, and accepted results stay on the leaderboard.
     """
     from velodrome.cli.cluster.kubectl import Kubectl
 
@@ -91,7 +91,7 @@ def delete(
 
 
 def _target(deleter: Deleter, what: list[str]) -> DeletionTarget:
-    """What is to be deleted; a usage error where there is no such thing."""
+    """What is to be deleted; a usage error if it does not exist."""
     from velodrome.cli.board import chosen_board
     from velodrome.cli.lookup import found_job
     from velodrome.store.deletion import DeletionTarget
@@ -146,8 +146,8 @@ def prune(
 ) -> None:
     """Delete old jobs: those beyond a board's newest N, and those older than an age.
 
-    Whatever the limits, these stay: a board's newest job, pinned baselines, of each entry the newest job that has it
-    and the newest with values, and races that go on.
+    With any limits, these stay: a board's newest job, pinned baselines, each entry's newest job and its newest job
+    with values, and jobs whose race still runs.
     """
     from velodrome.board.retention import Retention as Limits
     from velodrome.cli.cluster.kubectl import Kubectl

@@ -1,4 +1,4 @@
-"""Deleting as a person meets it: what would go is told, then asked, then exported, and only then deleted."""
+"""Deletes results in four steps: show what will be deleted, ask, export it, and only then delete it."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 def delete_results(
     place: Place, target: DeletionTarget, *, yes: bool, export: Path | None, with_baselines: bool
 ) -> None:
-    """Deletes a job, an entry or a board, if nothing of it is being raced.
+    """Deletes a job, an entry or a board, unless one of its races still runs.
 
     Raises:
-        BadParameter: it is raced, pinned, or nobody is there to say yes; nothing was deleted.
+        BadParameter: its race still runs, it is pinned, or there is no terminal to ask on; nothing was deleted.
         Abort: the person said no.
         LocalError: the export can't be written; nothing was deleted.
     """
@@ -69,7 +69,7 @@ def _measured(found: Footprint) -> str:
 
 
 def confirmed(yes: bool, question: str) -> None:
-    """Returns if the person says yes, or said so by --yes; a usage error where nobody is there to ask."""
+    """Returns if the person says yes or gave --yes; a usage error if there is no terminal to ask on."""
     if yes:
         return
     if not sys.stdin.isatty():
@@ -78,10 +78,10 @@ def confirmed(yes: bool, question: str) -> None:
 
 
 def saved(file: Path, lines: Iterator[str]) -> None:
-    """Writes an export, safe on the disk when this returns.
+    """Writes an export. It is safe on the disk when this returns.
 
     Raises:
-        LocalError: it can't be written.
+        LocalError: the export can't be written.
     """
     from velodrome.cli.transfer import write_file
 

@@ -1,4 +1,4 @@
-"""Where results are deleted, and which races go on there: on this machine, in another Redis, or on a cluster."""
+"""Where results are deleted (on this machine, in another Redis or on a cluster), and which races still run there."""
 
 from __future__ import annotations
 
@@ -19,13 +19,16 @@ if TYPE_CHECKING:
     from velodrome.results.records import JobInfo
     from velodrome.store.deletion import Deleter
 
-# A race of which nobody knows more than its reports goes on if it reported within this time.
+# If only a race's reports are known, the race counts as running if it reported within this time.
 _SILENCE = timedelta(minutes=10)
 
 
 @dataclass
 class Place:
-    """A store to delete from. `home` is the data folder whose own Redis it is, `kubectl` reaches the cluster of it."""
+    """A store to delete from.
+
+    `home` is its data folder if it is Velodrome's own Redis. `kubectl` reaches its cluster if it is on one.
+    """
 
     deleter: Deleter
     home: Home | None = None
@@ -33,9 +36,9 @@ class Place:
     _locks: ExitStack = field(default_factory=ExitStack)
 
     def going(self, jobs: Iterable[JobInfo]) -> dict[str, str]:
-        """By uid, the races among these that go on, and what a person does about it.
+        """The races of these jobs that still run, by uid, each with what a person can do.
 
-        On this machine a race that does not go on can't begin until the place is left.
+        On this machine the other races can't start until the place is left.
         """
         if self.kubectl is not None:
             return _going_there(self.kubectl, jobs)
@@ -56,7 +59,7 @@ class Place:
         return found
 
     def forget(self, jobs: Iterable[JobInfo]) -> None:
-        """Takes away what a race left on this machine's disk beside its results; its lock stays."""
+        """Removes what these races left on this machine's disk besides results. Their lock files stay."""
         import shutil
 
         for job in jobs if self.home is not None else ():
@@ -68,7 +71,7 @@ class Place:
                     path.unlink(missing_ok=True)
 
     def leave(self) -> None:
-        """Lets races begin again."""
+        """Lets races start again."""
         self._locks.close()
 
 
@@ -80,7 +83,7 @@ def place(redis: str | None, kubectl: Kubectl | None, installed_in: str) -> Iter
     """The store that the options of a command choose.
 
     Raises:
-        StoreUnavailable, LocalError, ClusterError: it can't be reached.
+        StoreUnavailable, LocalError, ClusterError: the store can't be reached.
     """
     from velodrome.store.deletion import open_deleter
 

@@ -1,4 +1,4 @@
-"""`doctor`: what this machine has, what it lacks, and the fix for each."""
+"""`doctor`: what this machine or a cluster has, what it lacks, and how to fix that."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def doctor(
 
     With --cluster: the API server, the CRD, your rights and the operator's, the images, Redis, the leaderboard.
 
-    MISSING stops a race (exit code 3); WARNING does not. Each comes with its fix.
+    MISSING stops a race (exit code 3), WARNING does not. Each is shown with its fix.
     """
     if cluster:
         from velodrome.cli.cluster.checks import examine as examine_cluster

@@ -1,4 +1,4 @@
-"""How commands end: the exit codes, and which error leads to which. Pure."""
+"""The exit codes of commands, and the errors that lead to them. Pure."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ EXIT_CODES: Final = {
 
 
 def exit_code(error: VelodromeError) -> int:
-    """What the process ends with when this error reaches a person."""
+    """The exit code of the process if this error ends it."""
     if isinstance(error, SpecError | ConfigurationError | SchemaUnsupported):
         return BAD_INPUT
     if isinstance(error, TrialFailed):
@@ -42,13 +42,14 @@ def exit_code(error: VelodromeError) -> int:
 
 
 def output_code(lost: OSError) -> int:
-    """What says that standard output could not be written, and why."""
+    """The exit code that says why standard output could not be written."""
     return READER_GONE if lost.errno == errno.EPIPE else UNWRITABLE
 
 
 def final_code(code: int, lost: OSError | None) -> int:
-    """The exit code of a command that would end with `code`: an answer that was lost on its way is no answer.
+    """The exit code of a command that would end with `code`.
 
-    Bad input, a machine that lacks something and an interruption stay what they are.
+    If the answer was lost, OK and FAILED change to the code for that. The codes for bad input, for a machine that lacks
+    something and for an interruption stay.
     """
     return output_code(lost) if lost is not None and code in (OK, FAILED) else code

@@ -1,4 +1,4 @@
-"""BenchmarkJobs from the files that commands are given."""
+"""Reads BenchmarkJobs from the files of a command."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ def jobs_in(path: Path) -> tuple[BenchmarkJob, ...]:
 
 
 def plans_in(path: Path) -> tuple[Plan, ...]:
-    """Their plans.
+    """The plans of the jobs of a file.
 
     Raises:
-        SpecError: as above, or an entry can't be resolved.
+        SpecError: as `jobs_in` raises it, or an entry can't be resolved.
     """
     return tuple(plan(job) for job in jobs_in(path))

@@ -1,4 +1,4 @@
-"""The job or trial that a person means by what they typed."""
+"""Finds the job or trial that a person typed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _PAGE = 200
 
 
 def found_job(store: Reader, name: str, hint: str = "JOB") -> JobInfo:
-    """The job of that uid, or the newest of that name; a usage error where there is none."""
+    """The job of that uid, or the newest job of that name; a usage error if there is no such job."""
     name = typed(name)
     job = store.job(name)
     known: dict[str, None] = {}
@@ -31,20 +31,20 @@ def found_job(store: Reader, name: str, hint: str = "JOB") -> JobInfo:
 
 
 def typed(name: str) -> str:
-    r"""What a person typed, as text, in every locale: bytes that were no characters of it are read as UTF-8.
+    r"""What a person typed, as text. Bytes that are not characters in the locale's encoding are read as UTF-8.
 
-    What is no UTF-8 either is an escape, as in `\xff`: no name has one.
+    Bytes that are not UTF-8 either become escapes, as in `\xff`, which no name has.
     """
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def shown(name: str) -> str:
-    """A name inside a sentence; one that is empty can be seen."""
+    """A name inside a sentence. An empty name is shown as ''."""
     return line(name) or "''"
 
 
 def found_trial(job: JobInfo, parts: list[str], hint: str = "RUN") -> int:
-    """The index of a trial that is named by ENTRY/REPEAT or by INDEX; a usage error where the job has none such."""
+    """The index of a trial, given as ENTRY/REPEAT or INDEX; a usage error if the job has no such trial."""
     match parts:
         case [index] if index.isdecimal() and int(index) < job.trials:
             return int(index)

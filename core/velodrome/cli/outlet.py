@@ -1,9 +1,9 @@
-"""Where the command line's output leaves the process: it survives a reader that goes away and a disk that is full.
+"""Writes the command line's output, and handles a reader that goes away and a full disk.
 
-Standard output carries the answer. The first write that fails raises OutputLost, which ends the command; within
-`going_on()` the failure is only noted, because a race goes on. Standard error carries what stands beside the answer: a
-write that fails there is dropped. After a failure both drop whatever comes, so that nothing fails again while the
-process ends.
+Standard output has the answer. The first write to it that fails raises OutputLost, which ends the command. Within
+`going_on()` the failure is only noted, because the race continues. Standard error has everything besides the answer. A
+write to it that fails is dropped. After a failure a stream drops all further output, so that nothing fails again while
+the process ends.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ _NONE: Final = -1  # no file has this descriptor: writing to it fails
 
 
 class Outlet(io.RawIOBase):
-    """A file descriptor, written to without a buffer. `lost` is the error of the first write that failed.
+    """A file descriptor, written without a buffer. `lost` is the error of the first write that failed.
 
-    A patient one notes the failure; the other raises OutputLost once.
+    A patient outlet only notes the failure. Another one raises OutputLost once.
     """
 
     def __init__(self, descriptor: int, *, patient: bool) -> None:
@@ -48,10 +48,10 @@ class Outlet(io.RawIOBase):
         return True
 
     def write(self, octets: Any) -> int:
-        """Writes all of what any bytes-like object holds; drops it after a failure.
+        """Writes all bytes of a bytes-like object. After a failure, drops them.
 
         Raises:
-            OutputLost: it can't be written; only the first time, and only if this is not patient.
+            OutputLost: this is the first write that failed, unless the outlet is patient.
         """
         whole = left = memoryview(octets).cast("B")
         try:
@@ -66,7 +66,7 @@ class Outlet(io.RawIOBase):
     def _write_some(self, octets: memoryview) -> int:
         try:
             return os.write(self._descriptor, octets)
-        except BlockingIOError:  # another process that has this pipe too made it so
+        except BlockingIOError:  # another process that shares this pipe made it non-blocking
             import select
 
             select.select([], [self._descriptor], [])
@@ -74,14 +74,14 @@ class Outlet(io.RawIOBase):
 
 
 def open_outlets() -> None:
-    """Puts outlets in place of both streams. A character that their encoding lacks is written as an escape."""
+    """Replaces both streams with outlets. A character that their encoding lacks is written as an escape."""
     _occupy_descriptors()
     sys.stdout = _opened(sys.stdout, _STDOUT, patient=False)
     sys.stderr = _opened(sys.stderr, _STDERR, patient=True)
 
 
 def lost_output() -> OSError | None:
-    """Why not all of standard output could be written; None where all of it was. Call it when nothing more is said."""
+    """Why standard output could not be written in full; None if it was. Call it after the last output."""
     from contextlib import suppress
 
     with suppress(OutputLost):
@@ -92,7 +92,7 @@ def lost_output() -> OSError | None:
 
 @contextmanager
 def going_on() -> Iterator[None]:
-    """While this lasts, output that can't be written ends nothing: what is under way matters more."""
+    """Until the context ends, a failed write to standard output does not end the command: the race matters more."""
     outlet = _outlet()
     if outlet is not None:
         outlet.patient = True
@@ -110,17 +110,19 @@ def _outlet() -> Outlet | None:
 
 
 def _occupy_descriptors() -> None:
-    """Keeps files of later from the numbers of streams that were closed: a child's streams would replace them."""
+    """Opens the null device on the numbers of closed streams. Else files opened later would get these numbers, and
+    a child's streams would replace them.
+    """
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= _STDERR:
         pass
     os.close(descriptor)
 
 
 def _opened(stream: TextIO | None, descriptor: int, *, patient: bool) -> TextIO:
-    if stream is None:  # closed when the process began: what has its descriptor now is something else
+    if stream is None:  # it was closed when the process began, so its descriptor is now something else
         return io.TextIOWrapper(cast("BinaryIO", Outlet(_NONE, patient=patient)), "utf-8", "backslashreplace")
     if not isinstance(stream, io.TextIOWrapper) or _descriptor_of(stream) != descriptor:
-        return stream  # somebody captures what is written
+        return stream  # another program captures the output
     stream.flush()
     return io.TextIOWrapper(
         cast("BinaryIO", Outlet(descriptor, patient=patient)),
@@ -134,5 +136,5 @@ def _opened(stream: TextIO | None, descriptor: int, *, patient: bool) -> TextIO:
 def _descriptor_of(stream: TextIO) -> int:
     try:
         return stream.fileno()
-    except OSError:  # it has none
+    except OSError:  # it has no descriptor
         return _NONE

@@ -1,4 +1,4 @@
-"""Who watches a race: a terminal that is drawn over, a log that is appended to, a program, or nobody."""
+"""Shows the progress of a race: drawn on a terminal, as lines of a log, as JSON for a program, or not at all."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _REDRAW_SECONDS = 0.25
 
 @dataclass
 class Seen:
-    """What events have told so far. Pure bookkeeping, for all that watch."""
+    """What the events have reported so far. Pure bookkeeping for all kinds of output."""
 
     clock: Callable[[], float] = time.monotonic
     plan: Plan | None = None
@@ -37,7 +37,7 @@ class Seen:
     seconds: dict[str, list[float]] = field(default_factory=dict)
 
     def take(self, event: events.Event) -> None:
-        """Learns from an event."""
+        """Notes what an event reports."""
         match event:
             case events.Opened():
                 self.plan, self.parallel, self.waiting = event.plan, event.parallel, set(event.pending)
@@ -59,7 +59,7 @@ class Seen:
                 pass
 
     def left(self) -> float | None:
-        """Seconds to the end of the race, as far as can be known."""
+        """The estimated seconds to the end of the race; None if they can't be estimated."""
         if self.plan is None:
             return None
         now = self.clock()
@@ -68,7 +68,7 @@ class Seen:
         return seconds_left(ahead, under_way, self.seconds, self.parallel)
 
     def is_timing(self) -> bool:
-        """Whether a trial is being timed, so that nothing else should use a CPU."""
+        """Whether a trial is being timed. Then nothing else should use a CPU."""
         return any(self.progress[index].phase == "Timing" for index in self.running if index in self.progress)
 
     def _end(self, trial: Trial) -> tuple[Trial, float]:
@@ -77,7 +77,7 @@ class Seen:
 
 
 class Lines:
-    """Appends a line for everything that matters, as a log wants it."""
+    """Writes one line for each important event, for a log."""
 
     def __init__(self, write: Callable[[str], None]) -> None:
         self._write = write
@@ -109,10 +109,10 @@ class Lines:
 
 
 class Live:
-    """Draws a bar for the race and one for each running trial. A context manager: it leaves the terminal clean.
+    """Draws a bar for the race and one for each running trial. As a context manager, it clears the bars at its end.
 
-    It draws only when an event comes, at most four times a second, and never while a trial is being timed: what is
-    measured on two CPUs must not share them with a moving picture.
+    It draws only when an event comes, at most four times a second, and never while a trial is being timed: drawing
+    would use CPU time that the measurement needs.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -200,11 +200,11 @@ class JsonLines:
 
 
 def silence(event: events.Event) -> None:
-    """Watches and says nothing but what a person must know."""
+    """Shows only what a person must know."""
 
 
 def opening(event: events.Opened) -> str:
-    """The first line: how much there is to do."""
+    """The first line: how many trials there are to run."""
     job, total = event.plan.job.metadata.name, len(event.plan)
     remaining = len(event.pending)
     finished = total - remaining
@@ -223,7 +223,7 @@ def name(trial: Trial) -> str:
 
 
 def outcome(event: events.TrialFinished, plan: Plan | None) -> str:
-    """How a trial went: its objectives' values, or why it failed and where its log is."""
+    """How a trial ended: with its objectives' values, or why it failed and where its log is."""
     result = event.result
     width = max((len(entry) for entry in plan.configs), default=0) if plan else 0
     took = duration((result.finished_at - result.started_at).total_seconds())
@@ -247,7 +247,7 @@ def objective_values(result: TrialResult, plan: Plan | None) -> list[str]:
 
 
 def progress_words(progress: Progress) -> str:
-    """Phase, epoch, loss and speed of a running trial."""
+    """The phase, epoch, loss and speed of a running trial."""
     if progress.phase != "Training":
         return progress.phase.lower()
     words = [f"epoch {progress.epoch}/{progress.epochs}"]
@@ -259,7 +259,7 @@ def progress_words(progress: Progress) -> str:
 
 
 def event_document(event: events.Event) -> dict[str, Any]:
-    """An event for programs."""
+    """An event as a JSON object for programs."""
     match event:
         case events.Opened():
             return {"event": "opened", "job": event.plan.job.metadata.name, "uid": event.uid,

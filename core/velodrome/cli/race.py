@@ -72,10 +72,10 @@ def run(
 ) -> None:
     """Race the BenchmarkJobs of a file on this machine and show who is best.
 
-    Each trial is a process of its own. Running it again carries on: finished trials are not run twice, and
-    Ctrl-C loses only the trials that run at that moment. Trials of different races take turns, so that none
-    disturbs another's timing; with --parallel, trials of one race share the machine, and their speeds are
-    ranked only with speeds that were measured the same way.
+    Each trial runs in its own process. If you run the command again, it continues: finished trials don't run
+    twice, and Ctrl-C loses only the trials that run at that moment. Races take turns, so that they don't disturb
+    each other's timing. With --parallel, trials of one race share the machine, and their speeds are ranked only
+    with speeds that were measured in the same way.
     """
     from velodrome.cli.connection import redis_for
     from velodrome.cli.files import plans_in
@@ -131,7 +131,7 @@ def _settings(home: Home, parallel: int, cpus: int | None, data: Path | None, *,
 
 @contextmanager
 def _served(home: Home, source: OwnRedis | str, *, wanted: bool) -> Iterator[Leaderboard | None]:
-    """The leaderboard, started before the first trial so that its own start disturbs none."""
+    """The leaderboard. It starts before the first trial, so that its start does not disturb a trial."""
     if not wanted:
         yield None
         return
@@ -165,7 +165,7 @@ def _race(
 
 
 def _watcher(*, quiet: bool, json: bool) -> AbstractContextManager[Watch]:
-    """Who watches, on standard error, so that standard output holds the rankings alone; for programs, all on that."""
+    """Shows progress on standard error, and leaves standard output to the rankings. JSON goes to standard output."""
     from contextlib import nullcontext
 
     from velodrome.cli import progress
@@ -201,7 +201,7 @@ def _tell_end(plan: Plan, finish: Finish, file: Path) -> None:
 
 
 def _show_rankings(plan: Plan, source: OwnRedis | str, *, json: bool) -> None:
-    """The board as it stands now, and where to look further."""
+    """Shows the board as it is now, and the commands that show more."""
     from velodrome.board.viewing import objectives_of, read_objectives
     from velodrome.cli.board import print_board
     from velodrome.store import open_store
@@ -223,7 +223,7 @@ def _show_rankings(plan: Plan, source: OwnRedis | str, *, json: bool) -> None:
 
 
 def _tell_regressions(plan: Plan, source: OwnRedis | str, uid: str, file: Path) -> None:
-    """What the race made worse, and how to have that confirmed where the job asks for it."""
+    """Reports what the race made worse, and how to confirm it if the job asks for that."""
     from velodrome.store import open_store
     from velodrome.trends.regressions import judge
 

@@ -1,4 +1,4 @@
-"""Rankings as a table for people, and as CSV for programs. Pure but for printing."""
+"""Rankings as a table for people, and as CSV for programs. Pure, except for the printing."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CSV_COLUMNS = (
 
 
 def print_rankings(console: Console, readings: Iterable[ObjectiveReading]) -> None:
-    """Each objective: what it ranks, the table, who is best, and under which conditions that holds."""
+    """Prints each objective: what it ranks, the table, which entry is best, and the conditions for which that holds."""
     for ranked in readings:
         ranking = ranked.ranking
         console.print(f"\n{line(ranked.objective.name)}", style="bold", markup=False, end="")
@@ -57,7 +57,7 @@ def ranking_table(ranked: ObjectiveReading) -> Table:
 
 
 def csv_rows(board: str, readings: Iterable[ObjectiveReading]) -> Iterator[tuple[object, ...]]:
-    """The heading, and one line for each entry of each objective; an unranked one has no rank and says why."""
+    """The heading, and one row for each entry of each objective. An unranked entry has a reason instead of a rank."""
     yield CSV_COLUMNS
     for ranked in readings:
         ranking = ranked.ranking

@@ -1,4 +1,7 @@
-"""What rich draws for the command line; strings in it are text, never rich's markup or a terminal's commands."""
+"""What rich draws for the command line. Strings in it are text, and never rich's markup or terminal commands.
+
+Every string goes through `velodrome.text`.
+"""
 
 from __future__ import annotations
 
@@ -21,24 +24,24 @@ class Screen(Console):
         super().__init__(file=file, width=width, highlight=False, soft_wrap=False, markup=False, emoji=False)
 
     def print(self, *objects: Any, **options: Any) -> None:
-        """As rich's, but strings pass the door."""
+        """As rich's, but strings go through `velodrome.text`."""
         super().print(*(lines(item) if isinstance(item, str) else item for item in objects), **options)
 
 
 class Sheet(Table):
-    """A table whose cells, where they are strings, are one line of text each."""
+    """A table in which each cell that is a string is one line of text."""
 
     def add_row(self, *cells: Any, **options: Any) -> None:
-        """As rich's, but strings pass the door."""
+        """As rich's, but strings go through `velodrome.text`."""
         super().add_row(*(Text(line(item)) if isinstance(item, str) else item for item in cells), **options)
 
     def add_column(self, header: Any = "", *arguments: Any, **options: Any) -> None:
-        """As rich's, but a string in the heading passes the door."""
+        """As rich's, but a heading that is a string goes through `velodrome.text`."""
         super().add_column(Text(line(header)) if isinstance(header, str) else header, *arguments, **options)
 
 
 class Meters(Progress):
-    """Bars, whose words pass the door."""
+    """Bars, whose words go through `velodrome.text`."""
 
     def add_task(self, description: str, *arguments: Any, **fields: Any) -> TaskID:
         """As rich's."""
@@ -50,7 +53,7 @@ class Meters(Progress):
 
 
 def sheet(columns: Iterable[str], numbers: frozenset[str]) -> Sheet:
-    """A plain table; the columns named in `numbers` are aligned at their right."""
+    """A plain table. The columns in `numbers` are right-aligned."""
     shown = Sheet(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
     for column in columns:
         shown.add_column(column, justify="right" if column in numbers else "left", overflow="fold")
@@ -58,7 +61,7 @@ def sheet(columns: Iterable[str], numbers: frozenset[str]) -> Sheet:
 
 
 def meters(screen: Console, *columns: ProgressColumn) -> Meters:
-    """Bars that are drawn when they are told to be, and are gone at the end."""
+    """Bars that are drawn only on request, and removed at the end."""
     return Meters(*columns, console=screen, auto_refresh=False, transient=True)
 
 

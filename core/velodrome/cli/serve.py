@@ -63,7 +63,7 @@ def serve_until_stopped(served: Leaderboard, redis: OwnRedis | str, stop: Stop) 
     looked = 0.0
     while not stop.requested:
         if not served.is_running():
-            served.await_up()  # says why it ended
+            served.await_up()  # raises the reason why it ended
         if not isinstance(redis, str) and time.monotonic() - looked > _REDIS_SECONDS:
             looked = time.monotonic()
             redis.ensure()

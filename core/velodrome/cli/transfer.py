@@ -1,4 +1,4 @@
-"""`export` and `import`: results as JSON lines, the backup and the way to another machine."""
+"""`export` and `import`: results as JSON lines, for a backup or for another machine."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def export(
     job: Annotated[str | None, typer.Option(metavar="JOB", help="Only this job, by name (the newest) or uid.")] = None,
     redis: RedisUrl = None,
 ) -> None:
-    """Write jobs and results as JSON lines: a backup, or something to import on another machine."""
+    """Write jobs and results as JSON lines, as a backup or to import them on another machine."""
     from velodrome.cli.board import chosen_board
     from velodrome.cli.connection import results_store
     from velodrome.cli.lookup import found_job
@@ -60,7 +60,7 @@ def import_(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="What export wrote; - for standard input.")],
     redis: RedisUrl = None,
 ) -> None:
-    """Take jobs and results from JSON lines. Importing the same lines again changes nothing."""
+    """Import jobs and results from JSON lines. If you import the same lines again, nothing changes."""
     from velodrome.cli.connection import results_store
 
     with results_store(redis, writes=True) as store:
@@ -96,15 +96,15 @@ def _read(store: Store, file: Path) -> ImportReport:
 
 
 def _decoded(lines: Iterable[bytes]) -> Iterator[str]:
-    """Lines as text, whatever encoding this machine prefers; one that is no UTF-8 is refused by itself later."""
+    """Lines as UTF-8 text, in every locale. A line that is not UTF-8 is refused later, and alone."""
     for line in lines:
         yield line.decode("utf-8-sig", "surrogateescape")
 
 
 def write_file(file: Path, lines: Iterable[str]) -> int:
-    """Writes beside the file first: an export that fails half-way leaves an older one as it was.
+    """Writes lines to a file, and returns their number. They are on the disk when this returns.
 
-    How many lines were written; they are on the disk when this returns.
+    It writes to a file beside it first, so that an export that fails half-way does not change an older one.
     """
     import os
 

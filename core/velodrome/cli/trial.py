@@ -1,4 +1,4 @@
-"""`show`: one trial, all that is known of it."""
+"""`show`: everything that is known about one trial."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def show(
     json: Json = False,
     redis: RedisUrl = None,
 ) -> None:
-    """Show one trial: its parameters, metrics, curves and machine; of a failed one, why, and the end of its log."""
+    """Show one trial: its parameters, metrics, curves and machine. If it failed: the reason and the end of its log."""
     from velodrome.cli.connection import results_store
     from velodrome.cli.lookup import found_job, found_trial
 
@@ -186,11 +186,11 @@ def _curve_lines(curves: tuple[EpochPoint, ...]) -> Iterator[str]:
 
 
 def sparkline(values: list[float], width: int = _SPARKLINE_WIDTH) -> str:
-    """The values as a row of bars, low to high; more values than `width` are thinned out evenly."""
+    """The values in order, as a row of bars of 8 heights. Of more than `width` values, an even sample is shown."""
     if len(values) > width:
         values = [values[round(at * (len(values) - 1) / (width - 1))] for at in range(width)]
     low, high = min(values), max(values)
     if high / 2 == low / 2:
         return _BARS[0] * len(values)
-    span = high / 2 - low / 2  # halves, as the difference of two doubles may be none
+    span = high / 2 - low / 2  # halves, because the difference of two large doubles may overflow
     return "".join(_BARS[round((value / 2 - low / 2) / span * (len(_BARS) - 1))] for value in values)

@@ -1,4 +1,4 @@
-"""Racing on one machine: Velodrome's own Redis, and the executor that runs a plan's trials here.
+"""Races on one machine: Velodrome's own Redis, and the executor that runs a plan's trials here.
 
-What the cluster does with pods, this does with processes; plan, runner, collector and store are the same.
+A cluster runs trials in pods, this package runs them in processes. Plan, runner, collector and store are the same.
 """

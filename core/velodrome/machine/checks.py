@@ -1,4 +1,4 @@
-"""What a race needs of this machine, and whether it is there. Changes nothing but a probe file that it removes."""
+"""Checks what a race needs of this machine. Writes only a probe file, and removes it again."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from velodrome.store import open_store
 
 _OLDEST_PYTHON = (3, 11)
 _ROOMY_BYTES = 1024**3
-# In a process of its own: torch takes seconds and hundreds of megabytes, and a broken build ends its process.
+# Runs in its own process: torch takes seconds and hundreds of megabytes, and a broken build ends its process.
 _ASK_TORCH = """
 import json, torch
 accelerators = [torch.cuda.get_device_name(at) for at in range(torch.cuda.device_count())]
@@ -29,7 +29,7 @@ print(json.dumps([torch.__version__, torch.version.cuda, accelerators]))
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that was looked at: `found` says what is there, `fix` what to do where that is not enough."""
+    """One check: `found` says what is there, `fix` says what to do if that is not enough."""
 
     name: str
     status: Literal["ok", "warning", "missing"]
@@ -38,7 +38,7 @@ class Check:
 
 
 def examine(redis_url: str | None = None) -> list[Check]:
-    """Every check, in the order in which a race would meet them."""
+    """The results of all checks, in the order in which a race needs these things."""
     redis = (lambda: named_redis(redis_url)) if redis_url else own_redis
     looks: list[Callable[[], Check]] = [python, torch, runner, cpus, redis, data_folder, disk, leaderboard]
     return [look() for look in looks]
@@ -53,7 +53,7 @@ def python() -> Check:
 
 
 def torch() -> Check:
-    """torch, and what it can compute on."""
+    """torch, and the accelerator that it can use."""
     fix = "pip install 'velodrome[runner]'"
     if importlib.util.find_spec("torch") is None:
         return Check("torch", "missing", "not installed", fix)
@@ -73,7 +73,7 @@ def torch() -> Check:
 
 
 def runner() -> Check:
-    """What trains and measures."""
+    """The runner, which trains and measures."""
     missing = _lacking("velodrome_runner", "torchvision", "torchmetrics", "sklearn")
     if missing:
         return Check("runner", "missing", f"not installed: {', '.join(missing)}", "pip install 'velodrome[runner]'")
@@ -81,7 +81,7 @@ def runner() -> Check:
 
 
 def cpus() -> Check:
-    """How many threads a race gets."""
+    """The number of threads that a race gets."""
     limit = cpu_limit()
     return Check("CPUs", "ok", f"{limit} may be used at once")
 
@@ -107,7 +107,7 @@ def named_redis(url: str) -> Check:
 
 
 def data_folder() -> Check:
-    """Where results are kept."""
+    """The folder in which results are kept."""
     try:
         home = open_home()
     except LocalError as error:
@@ -116,7 +116,7 @@ def data_folder() -> Check:
 
 
 def disk() -> Check:
-    """Room for results, and for data sets."""
+    """The free space for results and for data sets."""
     try:
         folder = locate_home().folder
         while not folder.exists():
@@ -133,7 +133,7 @@ def disk() -> Check:
 
 
 def leaderboard() -> Check:
-    """The rankings in a browser; a race does without."""
+    """The leaderboard, which shows the rankings in a browser. A race does not need it."""
     missing = _lacking("velodrome_leaderboard", "streamlit")
     if missing:
         fix = "pip install 'velodrome[leaderboard]'; without it, `velodrome results` shows the rankings"

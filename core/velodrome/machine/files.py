@@ -9,7 +9,7 @@ from velodrome.machine.home import cannot_write
 
 
 def write_private(path: Path, content: bytes) -> None:
-    """Replaces a file at once, readable by its owner alone.
+    """Replaces a file in one step. Only its owner can read it.
 
     Raises:
         LocalError: it can't be written.
@@ -25,7 +25,7 @@ def write_private(path: Path, content: bytes) -> None:
 
 
 def tail(path: Path, start: int = 0, limit: int = 2000) -> str:
-    """The end of a log, from byte `start` on and at most `limit` bytes; empty where there is none."""
+    """The end of a log: at most `limit` bytes, and only what follows byte `start`. Empty if there is no log."""
     try:
         with path.open("rb") as file:
             size = file.seek(0, os.SEEK_END)

@@ -12,13 +12,13 @@ from pathlib import Path
 from velodrome.errors import LocalError
 
 ENV_HOME = "VELODROME_HOME"
-# An append-only file on a full disk refuses every write, so a race is not started on one that is nearly so.
+# Redis refuses every write when its append-only file is on a full disk, so no race starts on a nearly full disk.
 LEAST_FREE_BYTES = 50 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Home:
-    """The data folder and what lies in it. Only its owner may enter."""
+    """The data folder and the paths in it. Only its owner may enter it."""
 
     folder: Path
 
@@ -29,23 +29,23 @@ class Home:
 
     @property
     def track(self) -> Path:
-        """What the races of this folder take turns by."""
+        """The folder of the locks by which the races of this data folder take turns."""
         return self.folder / "track"
 
     @property
     def data(self) -> Path:
-        """Where data sets are looked up, and downloaded to, unless --data says otherwise."""
+        """Where data sets are looked up and downloaded to, unless --data names another folder."""
         return self.folder / "data"
 
     def job(self, uid: str) -> Path:
-        """What a race on this machine needs beside its results: its lock, its spec, spool files and logs."""
+        """The folder of what a race needs besides its results: its lock, its spec, spool files and logs."""
         return self.folder / "jobs" / uid
 
     def make(self, folder: Path) -> Path:
-        """A folder below this one, made where it is missing.
+        """Makes a folder below the data folder, if it is missing.
 
         Raises:
-            LocalError: it can't be made.
+            LocalError: the folder can't be made.
         """
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -55,10 +55,10 @@ class Home:
 
 
 def locate_home(environ: Mapping[str, str] = os.environ) -> Home:
-    """$VELODROME_HOME, else the platform's folder for this user's data. Touches nothing.
+    """$VELODROME_HOME, else the platform's folder for this user's data. Changes nothing on the disk.
 
     Raises:
-        LocalError: there is neither.
+        LocalError: both are missing.
     """
     chosen = environ.get(ENV_HOME)
     try:
@@ -74,12 +74,13 @@ def locate_home(environ: Mapping[str, str] = os.environ) -> Home:
 
 
 def open_home(environ: Mapping[str, str] = os.environ, *, writes: bool = True) -> Home:
-    """The data folder, made where it is missing; for who `writes` results, proven to take them.
+    """The data folder. Makes it if it is missing; if the caller `writes` results, checks that the folder takes them.
 
-    Reading asks for no room: results can be looked at and exported from a disk that is full.
+    A caller that only reads needs no room: people can show and export results when the disk is full.
 
     Raises:
-        LocalError: it can't be made; or it can't be written or its disk is nearly full, for who writes.
+        LocalError: the folder can't be made; or, for a caller that writes, it can't be written or its disk is nearly
+            full.
     """
     home = locate_home(environ)
     home.make(home.folder)
@@ -99,7 +100,7 @@ def require_room(folder: Path) -> None:
     """Returns if the folder's disk has room for results.
 
     Raises:
-        LocalError: it has not.
+        LocalError: the disk has too little room.
     """
     free = shutil.disk_usage(folder).free
     if free < LEAST_FREE_BYTES:
@@ -110,7 +111,7 @@ def require_room(folder: Path) -> None:
 
 
 def cannot_write(path: Path, error: OSError) -> LocalError:
-    """What to tell of a path below the data folder that can't be made or written."""
+    """The error that reports a path below the data folder that can't be made or written."""
     return LocalError(
         f"{path}: can't be written ({error.strerror or error}): "
         f"choose a folder that can with {ENV_HOME}=FOLDER, or make room in this one"

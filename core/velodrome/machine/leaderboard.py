@@ -23,12 +23,12 @@ from velodrome.machine.home import Home, cannot_write
 USUAL_PORT = 8501
 _PORTS_TO_TRY = 100
 _START_SECONDS = 120.0
-# The leaderboard gives way to what is being measured.
+# The leaderboard has a lower priority than the trials that are measured.
 _NICENESS = 10
 
 
 class Leaderboard:
-    """The leaderboard's process. Make it in the main thread; leaving the context ends it."""
+    """The leaderboard's process. Create it in the main thread. Leaving the context ends the process."""
 
     def __init__(self, home: Home, redis_url: str, port: int | None = None, address: str = "127.0.0.1") -> None:
         app = _app()
@@ -47,7 +47,7 @@ class Leaderboard:
                     stdout=log,
                     stderr=log,
                     env=environ,
-                    start_new_session=True,  # Ctrl-C in the terminal is for this process, which ends that one
+                    start_new_session=True,  # Ctrl-C reaches this process alone, which then ends the child
                 )
         except OSError as error:
             raise cannot_write(self._log, error) from error
@@ -56,7 +56,7 @@ class Leaderboard:
 
     @property
     def url(self) -> str:
-        """What to open in a browser."""
+        """The URL to open in a browser."""
         return url_of(self._address, self.port)
 
     def __enter__(self) -> Self:
@@ -74,7 +74,7 @@ class Leaderboard:
         return self._process.poll() is None
 
     def is_up(self) -> bool:
-        """Whether it serves pages."""
+        """Whether the leaderboard serves pages."""
         try:
             with open_directly(f"{self.url}/_stcore/health", timeout=2):
                 return True
@@ -82,10 +82,10 @@ class Leaderboard:
             return False
 
     def await_up(self) -> None:
-        """Returns once it serves pages.
+        """Returns once the leaderboard serves pages.
 
         Raises:
-            LocalError: it ended, or did not get that far.
+            LocalError: its process ended, or it does not serve pages in time.
         """
         deadline = time.monotonic() + _START_SECONDS
         while not self.is_up():
@@ -95,17 +95,17 @@ class Leaderboard:
 
 
 def url_of(address: str, port: int) -> str:
-    """What to open in this machine's browser where the leaderboard listens on an address; IPv6 stands in brackets."""
+    """The URL for a browser on this machine, if the leaderboard listens on `address`. IPv6 is put in brackets."""
     everywhere = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 -- compared, not bound
     host = everywhere.get(address, address)
     return f"http://[{host.replace('%', '%25')}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def is_free(address: str, port: int) -> bool:
-    """Whether nobody listens there.
+    """Whether the port is free at that address.
 
     Raises:
-        LocalError: nobody could: the address is none of this machine, or the port takes more rights.
+        LocalError: no program could listen there: the address is not this machine's, or the port needs more rights.
     """
     try:
         found = socket.getaddrinfo(address or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
@@ -126,7 +126,7 @@ def is_free(address: str, port: int) -> bool:
             trouble = error
         else:
             usable += 1
-    if trouble is not None and not usable:  # one of a name's addresses is enough
+    if trouble is not None and not usable:  # one usable address of a host name is enough
         raise _no_place(address, port, trouble) from trouble
     return True
 
@@ -147,10 +147,10 @@ def _reason(error: OSError | UnicodeError) -> str:
 
 
 def free_port(address: str) -> int:
-    """Streamlit's usual port, or the next one that is free.
+    """Streamlit's usual port, or the next free port.
 
     Raises:
-        LocalError: none of a hundred is.
+        LocalError: all of a hundred ports are taken.
     """
     for port in range(USUAL_PORT, USUAL_PORT + _PORTS_TO_TRY):
         if is_free(address, port):
@@ -159,10 +159,10 @@ def free_port(address: str) -> int:
 
 
 def _app() -> Path:
-    """The leaderboard's program, found without importing it.
+    """The path of the leaderboard's program, found without importing it.
 
     Raises:
-        LocalError: it is not installed.
+        LocalError: the leaderboard is not installed.
     """
     package = importlib.util.find_spec("velodrome_leaderboard")
     if package is None or not package.submodule_search_locations or importlib.util.find_spec("streamlit") is None:

@@ -1,1 +1,1 @@
-"""One module a page, each with `render(source)`."""
+"""One module for each page, with `render(source)`, and the parts of pages."""

@@ -1,4 +1,4 @@
-"""One board: a ranking for each objective, how they trade off, and the jobs that it is made of."""
+"""One board: a ranking for each objective, the trade-offs between them, and the jobs of the board."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from velodrome_leaderboard.views.objective import objective_tab
 from velodrome_leaderboard.views.trade_offs import trade_off_tab
 
 _JOBS = 10
-_TRADE_OFF = "Trade-offs"  # no objective can have this name: theirs are lower case
+_TRADE_OFF = "Trade-offs"  # no objective can have this name, because their names are lower case
 
 
 def render(source: ResultSource) -> None:
-    """The page of the board that the URL names."""
+    """Shows the page of the board that the URL names."""
     name = st.query_params.get("name", "")
     boards = {board.name: board for board in source.boards()}
     board = boards.get(name)
@@ -40,7 +40,7 @@ def render(source: ResultSource) -> None:
 
 
 def _version(source: ResultSource, name: str) -> Board | None:
-    """Changes whenever the board has something new."""
+    """A value that changes whenever the board changes."""
     return next((board for board in source.boards() if board.name == name), None)
 
 
@@ -94,7 +94,7 @@ def _jobs(source: ResultSource, board: Board) -> None:
 
 
 def job_state(job: JobInfo, counts: Counts) -> markup.Cell:
-    """How a job stands, in words."""
+    """The state of a job, in words."""
     done = counts.succeeded + counts.failed
     failed = f", {counts.failed} failed" if counts.failed else ""
     if done < job.trials:

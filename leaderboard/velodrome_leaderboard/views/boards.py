@@ -1,4 +1,4 @@
-"""All boards: what races where, and who leads."""
+"""All boards: their jobs, and which entries lead."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from velodrome_leaderboard.views import live
 _PAGE = 12
 _SHOWN_OBJECTIVES = 4
 
-# Ranking more entries takes longer than an overview may; the board itself then says who leads.
+# It would take too long to rank more entries for an overview. Then only the board's own page says who leads.
 _RANKED_AT_MOST = 250
 
 
 def render(source: ResultSource) -> None:
-    """The page of all boards."""
+    """Shows the page of all boards."""
     boards = source.boards()
     live.watch(source.boards, boards)
     if not boards:
@@ -64,7 +64,7 @@ def _card(source: ResultSource, board: Board) -> markup.Card:
 
 
 def board_facts(board: Board) -> list[markup.Part]:
-    """How large a board is, and when it last got something."""
+    """How large a board is, and when it last changed."""
     return [
         counted(board.entries, "entry", "entries"),
         counted(board.jobs, "job", "jobs"),
@@ -84,7 +84,7 @@ def _leader(source: ResultSource, board: Board, objective: BoardObjective) -> ma
 
 
 def leader(ranking: ObjectiveRanking, href: str) -> markup.Cell:
-    """Who leads an objective: all who share the first place, and the best of their means."""
+    """Who leads an objective: all entries that share rank 1, and the best of their means."""
     if not ranking.ranked:
         return markup.Cell("nothing ranked yet", tone="quiet")
     best = ranking.ranked[0].interval

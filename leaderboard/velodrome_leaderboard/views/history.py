@@ -1,4 +1,4 @@
-"""One entry's metric over time: its level, what changed it, and from where on conditions were others."""
+"""One entry's metric over time: its level, what changed it, and where the conditions changed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _ROWS = 25
 
 
 def render(source: ResultSource) -> None:
-    """The page of the board, entry and objective that the URL names."""
+    """Shows the page of the board, entry and objective that the URL names."""
     board, entry = st.query_params.get("board", ""), st.query_params.get("entry", "")
     name = st.query_params.get("objective", "")
     objective = next((one for one in source.objectives(board) if one.name == name), None)
@@ -67,7 +67,7 @@ _EXPLANATION = (
 
 
 def _verdict(source: ResultSource, found: Timeline, moment: Moment, name: str) -> None:
-    """What is said of one job's values, as an alert where they are worse and nobody accepted it."""
+    """Shows the verdict on one job's values. It is an alert if they regressed and nobody accepted that."""
     point = moment.point
     for one in source.verdicts(point.job_uid):
         if (one.entry, one.metric_key) == (point.entry, str(found.key)):
@@ -78,7 +78,7 @@ def _verdict(source: ResultSource, found: Timeline, moment: Moment, name: str) -
 
 
 def _at(source: ResultSource, found: Timeline, at: int, name: str, labels: dict[str, str]) -> None:
-    """The comparison of the job that was created at `at`, both runs as links: what an alert leads to."""
+    """Shows the comparison of the job that was created at `at`, with links to both runs. Alerts link to it."""
     moment = min(found.moments, key=lambda one: abs(one.point.at.timestamp() - at))
     if abs(moment.point.at.timestamp() - at) > 1:
         st.html(markup.alert("That job is not here any more.", ["No job in this history is of that time."], "busy"))
@@ -115,7 +115,7 @@ def _at(source: ResultSource, found: Timeline, at: int, name: str, labels: dict[
 
 
 def _labels(known: Sequence[CohortSummary], found: Timeline) -> dict[str, str]:
-    """A text for each cohort of the history: what tells it from the others."""
+    """A text for each cohort of the history: how it differs from the others."""
     labels = cohort_labels([cohort for cohort in known if cohort.cohort_id in found.cohorts])
     return {cohort_id: labels.get(cohort_id, cohort_id) for cohort_id in found.cohorts}
 

@@ -1,4 +1,4 @@
-"""One job: its trials, the file to run it again, and its results to take away; or one entry's part of it."""
+"""One job: its trials, the file to run it again, and its results to download; or one entry's part of this."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _SYMBOLS: dict[str, tuple[str, markup.Tone]] = {"Succeeded": ("✓", "good"), "F
 
 
 def render(source: ResultSource) -> None:
-    """The page of the job, and the entry, that the URL names."""
+    """Shows the page of the job that the URL names, or of one entry in it."""
     uid, entry = st.query_params.get("uid", ""), st.query_params.get("entry")
     job = source.job(uid)
     if job is None:
@@ -43,7 +43,7 @@ def render(source: ResultSource) -> None:
 
 
 def unknown_job(uid: str) -> None:
-    """What a link to a job shows that this Redis doesn't know."""
+    """Shows that this Redis does not have the job of the link."""
     st.html(markup.heading(uid or "Which job?", [("Leaderboards", links.HOME)]))
     text = f"No job {uid} is registered in this Redis." if uid else "The address names no job."
     st.html(markup.alert("There is no such job.", [text]))
@@ -54,7 +54,7 @@ def _steps(job: JobInfo) -> list[tuple[str, str]]:
 
 
 def board_steps(job: JobInfo) -> list[tuple[str, str]]:
-    """The way to the job's board."""
+    """The links to the pages above the job, the last one to its board."""
     return [("Leaderboards", links.HOME), (job.board, links.board(job.board))]
 
 
@@ -91,7 +91,7 @@ def _notices(source: ResultSource, job: JobInfo) -> None:
 
 
 def _grid(source: ResultSource, job: JobInfo) -> None:
-    """A row for each entry, a square for each repeat, in the order of the job."""
+    """Shows a row for each entry and a square for each repeat, in the order of the job."""
     each = max(1, _SQUARES // job.repeats)
     pages = -(-len(job.entries) // each)
     page, bound = links.page_number(pages, "entries")
@@ -152,7 +152,7 @@ def _again(job: JobInfo, entry: str | None) -> None:
 
 
 def _file_name(name: str, ending: str) -> str:
-    """A name that a shell and a file system take as one plain word: people paste it into a command."""
+    """A name that is one plain word for a shell and a file system, because people paste it into a command."""
     return f"{re.sub(r'[^A-Za-z0-9._-]+', '_', name).lstrip('-.')[:100] or 'job'}.{ending}"
 
 

@@ -1,4 +1,4 @@
-"""What changes while one looks: pages that redraw themselves, and the trials that run now."""
+"""Live parts: pages that redraw themselves, and the trials that run now."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ from velodrome_leaderboard.viewer import now, zone
 _LOOK_SECONDS = 3.0
 _PROGRESS_SECONDS = 2.0
 
-# A runner reports every few seconds: one that has been silent for longer than this has ended or lost its way.
+# A runner reports every few seconds. A runner that is silent for longer than this has ended or can't reach Redis.
 _SILENT = timedelta(seconds=90)
 _SHOWN_TRIALS = 8
 
 
 @st.fragment(run_every=_LOOK_SECONDS)
 def watch(read: Callable[[], object], seen: object) -> None:
-    """Draws the page anew when `read` no longer gives what the page was drawn from."""
+    """Draws the page again when `read` returns something other than `seen`, from which the page was drawn."""
     try:
         changed = read() != seen
     except StoreUnavailable:
-        changed = True  # the page itself says so
+        changed = True  # the page itself reports it
     if changed:
         st.rerun()
 
 
 @dataclass(frozen=True, slots=True)
 class RunningJob:
-    """A job that is not done: how far it is, and the trials that reported lately, the furthest first."""
+    """An unfinished job: its progress, and the trials that reported lately, the most advanced first."""
 
     job: JobInfo
     counts: Counts
@@ -46,17 +46,17 @@ class RunningJob:
 
     @property
     def done(self) -> int:
-        """Trials that have a result."""
+        """The number of trials that have a result."""
         return self.counts.succeeded + self.counts.failed
 
     @property
     def words(self) -> str:
-        """What the job does now, in short."""
+        """What the job does now, in a few words."""
         return f"{'running' if self.trials else 'unfinished'}, {self.done} of {counted(self.job.trials, 'trial')} done"
 
     @property
     def share(self) -> float:
-        """How much of the job is done, running trials counted by their share."""
+        """How much of the job is done. A running trial counts by its own share."""
         return min(1.0, (self.done + sum(trial.fraction for trial in self.trials)) / self.job.trials)
 
 
@@ -76,7 +76,7 @@ def unfinished(source: ResultSource, jobs: Sequence[JobInfo]) -> list[RunningJob
 
 @st.fragment(run_every=_PROGRESS_SECONDS)
 def progress(source: ResultSource, jobs: Sequence[JobInfo]) -> None:
-    """The unfinished ones of these jobs, kept up to date."""
+    """Shows the unfinished jobs among these, and keeps them up to date."""
     try:
         for running in unfinished(source, jobs):
             _show(running)

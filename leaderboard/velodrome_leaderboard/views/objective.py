@@ -1,4 +1,4 @@
-"""One objective of a board: who leads it, under which conditions, and who is not ranked and why."""
+"""One objective of a board: who leads it, under which conditions, and which entries are unranked and why."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PAGE = 25
 
 
 def objective_tab(source: ResultSource, board: Board, objective: BoardObjective) -> None:
-    """The tab of an objective, in the cohort that the URL names."""
+    """Shows the tab of an objective, in the cohort that the URL names."""
     reading = source.objective(board.name, objective, st.query_params.get("cohort"))
     cohorts, cohort, ranking = reading.cohorts, reading.cohort, reading.ranking
     metric = objective.key.metric
@@ -121,7 +121,7 @@ def _inverted(ranking: ObjectiveRanking) -> bool:
 def _badges(
     source: ResultSource, board: str, rows: Sequence[RankedRow], reading: ObjectiveReading
 ) -> Mapping[str, markup.Cell]:
-    """For each entry, how it compares with its baseline: as it was kept with the reading, else as its job is judged."""
+    """For each entry, the verdict of its comparison with the baseline: from the reading, or else from its job."""
     found = reading.verdicts
     if found is None:
         key = str(reading.objective.key)
@@ -167,7 +167,7 @@ def _table(
     return markup.table(columns, cells, f"Ranking by {ranking.key}", [row.rank for row in rows], tall=True)
 
 
-# As wide as a digit: it stands where a shared rank has its `=`, so that the ranks stand below each other.
+# A blank as wide as a digit. It replaces the `=` of a shared rank, so that all ranks line up.
 _DIGIT_SPACE = "\u2007"
 
 
@@ -206,5 +206,5 @@ def _unranked(ranking: ObjectiveRanking) -> None:
 
 
 def _mean(values: Collection[float]) -> float:
-    """The mean of whatever values lie in a store: their sum may be more than a double holds."""
+    """The mean of any values from a store. Their sum may be too large for a double."""
     return sum(value / len(values) for value in values)

@@ -1,4 +1,4 @@
-"""One trial: its curves, what it measured, with which parameters, and where."""
+"""One trial: its curves, its metrics, its parameters, and where it ran."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _CONFLICTS = 5
 
 
 def render(source: ResultSource) -> None:
-    """The page of the trial that the URL names."""
+    """Shows the page of the trial that the URL names."""
     uid, wanted = st.query_params.get("job", ""), st.query_params.get("trial", "")
     job = source.job(uid)
     if job is None:
@@ -119,7 +119,7 @@ def _conflicts(record: TrialRecord, others: Sequence[TrialRecord]) -> None:
 
 
 def _in_order(keys: Iterable[str]) -> list[str]:
-    """Metric keys, each once, in the order of the catalogue."""
+    """The metric keys in the order of the catalogue, without repeats."""
     order = {name: place for place, name in enumerate(CATALOGUE)}
     return sorted(set(keys), key=lambda key: (order[MetricKey.parse(key).name], key))
 
@@ -205,7 +205,7 @@ def _environment(record: TrialRecord) -> Iterator[tuple[str, markup.Part]]:
 
 
 def _leaves(value: Mapping[str, Any], before: str = "", *, deep: bool = True) -> Iterator[tuple[str, markup.Part]]:
-    """Nested settings as pairs: `optimizer learningRate` and its value."""
+    """Nested settings as pairs, such as `optimizer learningRate` and its value."""
     for name, item in value.items():
         path = f"{before} {name}".strip() if deep else name.replace("_", " ")
         if isinstance(item, Mapping):

@@ -1,4 +1,4 @@
-"""How a board's entries trade one objective off against another."""
+"""The trade-offs between the objectives of a board's entries."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _PAGE = 25
 
 
 def trade_off_tab(source: ResultSource, board: Board, objectives: Sequence[BoardObjective]) -> None:
-    """The tab of two or three objectives at once, those that the URL names."""
+    """Shows the tab that compares two or three objectives, which the URL names."""
     by_name = {objective.name: objective for objective in objectives}
     chosen, bound = links.several("by", list(by_name), list(by_name)[:2])
     st.pills("Objectives", list(by_name), selection_mode="multi", format_func=markup.plain, **bound)

@@ -1,4 +1,4 @@
-"""How a verdict is told in a word or two, wherever it stands. Pure."""
+"""A verdict in one or two words, the same on all pages. Pure."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def trend_words(verdict: Verdict, reason: str, *, acknowledged: bool) -> str:
 
 
 def badge(found: Comparison | None, board: str, entry: str, objective: str) -> markup.Cell:
-    """The verdict as a link to the history, with the sentence on hover; a regression with the sentence below it."""
+    """The verdict as a link to the history, with its sentence on hover. A regression has the sentence below it."""
     where = links.history(board, entry, objective)
     if found is None:
         return markup.Cell("history", where, tone="quiet")

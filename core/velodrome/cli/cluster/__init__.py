@@ -1,1 +1,1 @@
-"""Races on a cluster, as a person sees them: read through kubectl, told as text. See docs/decisions."""
+"""Shows the races of a cluster as text. Everything is read through kubectl. See docs/decisions."""

@@ -1,4 +1,4 @@
-"""What races need of a cluster, and whether it is there. Changes nothing."""
+"""Checks what races need of a cluster. Changes nothing."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from velodrome.machine.checks import Check
 from velodrome.text import command, counted
 
 _INSTALL = "install Velodrome: deploy/README.md"
-# What a person needs to race, beside reading.
+# The rights that a person needs to race, besides reading.
 _RIGHTS = (("create", BENCHMARKJOBS), ("delete", BENCHMARKJOBS), ("get", "pods/log"), ("list", "pods"))
-# What the operator needs, as deploy/base/operator.yaml grants it.
+# The rights that the operator needs, as deploy/base/operator.yaml grants them.
 _OPERATORS_RIGHTS = (
     ("update", f"{BENCHMARKJOBS} --subresource=status"),
     ("watch", BENCHMARKJOBS),
@@ -32,14 +32,17 @@ _OPERATORS_RIGHTS = (
 
 @dataclass(frozen=True, slots=True)
 class Installation:
-    """The cluster, and the namespace that Velodrome was installed in."""
+    """The cluster, and the namespace in which Velodrome is installed."""
 
     kubectl: Kubectl
     namespace: str = "velodrome"
 
 
 def examine(kubectl: Kubectl, namespace: str = "velodrome") -> list[Check]:
-    """Every check, in the order in which a race would meet them; only the first where no API server answers."""
+    """The results of all checks, in the order in which a race needs these things.
+
+    If no API server answers, only the result of that first check.
+    """
     at = Installation(kubectl, namespace)
     first = api_server(at)
     if first.status == "missing":
@@ -89,12 +92,12 @@ def rights(at: Installation) -> Check:
 
 
 def operator(at: Installation) -> Check:
-    """Whether the operator runs and says that it is ready."""
+    """Whether the operator runs and reports that it is ready."""
     return _workload(at, "operator", "deployment", "velodrome-operator")
 
 
 def operators_rights(at: Installation) -> Check:
-    """Whether the operator's account may do what it has to."""
+    """Whether the operator's account has all rights that it needs."""
     account = f"--as=system:serviceaccount:{at.namespace}:velodrome-operator"
     if not at.kubectl.may("impersonate", "serviceaccounts"):
         return Check("operator's rights", "warning", "you may not ask on its behalf", "ask an administrator to look")
@@ -106,7 +109,7 @@ def operators_rights(at: Installation) -> Check:
 
 
 def images(at: Installation) -> Check:
-    """Whether the runner's image is pinned, and whether nodes get the images that races use."""
+    """Whether the runner's image is pinned, and whether nodes can pull the images that races use."""
     found = at.kubectl.items("configmap", "-n", at.namespace)
     named = [
         item["data"].get("runner", "") for item in found if item["metadata"]["name"].startswith("velodrome-images")
@@ -129,7 +132,7 @@ def _cannot_pull(container: Mapping[str, Any]) -> bool:
 
 
 def redis(at: Installation) -> Check:
-    """Whether Redis is up with its volume bound."""
+    """Whether Redis runs and its volume is bound."""
     found = _workload(at, "Redis", "statefulset", "velodrome-redis")
     if found.status != "ok":
         return found
@@ -143,12 +146,12 @@ def redis(at: Installation) -> Check:
 
 
 def leaderboard(at: Installation) -> Check:
-    """Whether the leaderboard is up."""
+    """Whether the leaderboard runs."""
     return _workload(at, "leaderboard", "deployment", "velodrome-leaderboard")
 
 
 def restricted(at: Installation) -> Check:
-    """Whether the namespace is under Pod Security's restricted profile."""
+    """Whether the namespace enforces Pod Security's restricted profile."""
     found = at.kubectl.json("get", "namespace", at.namespace)
     level = found["metadata"].get("labels", {}).get("pod-security.kubernetes.io/enforce")
     if level != "restricted":
@@ -180,7 +183,7 @@ def _workload(at: Installation, name: str, kind: str, workload: str) -> Check:
 
 
 def _found(at: Installation, *what: str) -> dict[str, Any] | None:
-    """An object; None where there is none of that name."""
+    """An object; None if no object has that name."""
     try:
         return at.kubectl.json("get", *what)
     except ClusterError as error:

@@ -55,7 +55,7 @@ def get(
     context: Context = None,
     kubeconfig: Kubeconfig = None,
 ) -> None:
-    """List the races of a cluster: how far they are, who leads, and what they wait for."""
+    """List the races of a cluster: their progress, who leads, and what they wait for."""
     from velodrome.cli.cluster import report
     from velodrome.cli.cluster.kubectl import BENCHMARKJOBS
     from velodrome.cli.console import output, table
@@ -118,7 +118,7 @@ def logs(
     context: Context = None,
     kubeconfig: Kubeconfig = None,
 ) -> None:
-    """Show what trials wrote, by entry and repeat. A pod that is gone left the end of its log with its result."""
+    """Show what trials wrote, by entry and repeat. If a pod is gone, its result holds the end of its log."""
     from velodrome.cli.cluster import report
     from velodrome.keys import LABEL_JOB_NAME
 
@@ -139,7 +139,7 @@ def logs(
             for told in kubectl.follow(["logs", attempt.pod, *(["--follow"] if follow else [])]):
                 say(told)
         except ClusterError as error:
-            complain(f"{who}: {error}")  # its container has not begun, or its node is away: the others have logs
+            complain(f"{who}: {error}")  # its container has not started, or its node is gone: go on to the others
 
 
 def wait(
@@ -152,7 +152,7 @@ def wait(
     context: Context = None,
     kubeconfig: Kubeconfig = None,
 ) -> None:
-    """Wait for a race. Ends with 4 if it ended otherwise, with 5 if the time is over, with 1 if it failed."""
+    """Wait for a race. The exit code is 4 if it ended in another way, 5 if the time is over, 1 if it failed."""
     import time
     from typing import cast, get_args
 
@@ -194,7 +194,7 @@ def _plan(kubectl: Kubectl, name: str) -> Plan:
 
 
 def _job(raw: dict[str, Any]) -> BenchmarkJob:
-    """What was applied, without the status that the operator gave it."""
+    """The BenchmarkJob as it was applied, without the operator's status."""
     from velodrome.spec import validate
 
     document = {key: value for key, value in raw.items() if key != "status"}

@@ -1,4 +1,4 @@
-"""A way from this machine to the Redis of an installed Velodrome, through kubectl."""
+"""Connects this machine with the Redis of an installed Velodrome, through kubectl."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _STOP_SECONDS = 5.0
 
 @contextmanager
 def forwarded_redis(kubectl: Kubectl, namespace: str) -> Iterator[str]:
-    """The URL of the Redis in that namespace, for as long as the context lasts.
+    """A URL of the Redis in that namespace. It is valid until the context ends.
 
     Raises:
-        ClusterError: nobody may read its password or reach it, or there is none.
+        ClusterError: the person may not read its password or reach it, or there is no Redis.
     """
     secret = kubectl.json("get", "secret", _SECRET, "-n", namespace)
     password = base64.b64decode(secret.get("data", {}).get("password", "")).decode()

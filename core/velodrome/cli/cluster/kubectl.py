@@ -15,10 +15,10 @@ from velodrome.keys import GROUP
 
 BENCHMARKJOBS = f"benchmarkjobs.{GROUP}"
 
-# Of a program's line that never ends, so much is taken at once, in bytes.
+# The most bytes that are read at once of a line that does not end.
 _MOST_AT_ONCE = 65_536
 
-# What kubectl says, and what a person does about it.
+# What kubectl says, and how a person fixes it.
 _FIXES = (
     ("doesn't have a resource type", f"the cluster knows no {BENCHMARKJOBS}: install Velodrome (deploy/README.md)"),
     ("no matches for kind", f"the cluster knows no {BENCHMARKJOBS}: install Velodrome (deploy/README.md)"),
@@ -33,7 +33,7 @@ _FIXES = (
 
 @dataclass(frozen=True, slots=True)
 class Kubectl:
-    """kubectl with the options that choose a cluster and a namespace; None leaves the choice to its configuration."""
+    """kubectl with the options that choose a cluster and a namespace. For None, kubectl's configuration chooses."""
 
     namespace: str | None = None
     context: str | None = None
@@ -55,7 +55,7 @@ class Kubectl:
         """What kubectl prints.
 
         Raises:
-            ClusterError: it failed; the message has its words and the fix.
+            ClusterError: kubectl failed; the message has its words and the fix.
         """
         done = subprocess.run(self.line(*arguments), capture_output=True, text=True, check=False)
         if done.returncode != 0:
@@ -73,17 +73,17 @@ class Kubectl:
         return found
 
     def may(self, verb: str, resource: str, *options: str) -> bool:
-        """Whether whoever asks may do that."""
+        """Whether the caller may do that."""
         done = subprocess.run(
             self.line("auth", "can-i", verb, resource, "--quiet", *options), capture_output=True, check=False
         )
         return done.returncode == 0
 
     def follow(self, arguments: Sequence[str]) -> Iterator[str]:
-        """What kubectl prints, line by line as it comes, without the newlines; a very long line comes in parts.
+        """What kubectl prints, line by line as it comes, without newlines. A very long line comes in parts.
 
         Raises:
-            ClusterError: it failed; the message has its words and the fix.
+            ClusterError: kubectl failed; the message has its words and the fix.
         """
         with (
             TemporaryFile() as complaints,
@@ -97,14 +97,14 @@ class Kubectl:
                 ended = True
             finally:
                 if not ended:
-                    running.terminate()  # whoever stopped reading waits for no more
+                    running.terminate()  # the caller has stopped reading
             if running.wait() != 0:
                 complaints.seek(0)
                 raise explained(complaints.read().decode(errors="backslashreplace"))
 
 
 def explained(words: str) -> ClusterError:
-    """Kubectl's complaint with the fix, where there is one."""
+    """An error with kubectl's words, and with the fix if one is known."""
     lines = words.strip().removeprefix("error: ").removeprefix("Error from server ").splitlines()
     said = lines[-1].strip() if lines else "kubectl failed and said nothing"
     fix = next((fix for sign, fix in _FIXES if sign in words), "")

@@ -18,7 +18,7 @@ _INDEX = "batch.kubernetes.io/job-completion-index"
 
 
 def state(job: Raw) -> str:
-    """In one word: Complete, Failed, Suspended, Running, or Pending before the operator has seen it."""
+    """The state in one word: Complete, Failed, Suspended, Running, or Pending before the operator has seen the job."""
     held = {c["type"] for c in job.get("status", {}).get("conditions") or () if c["status"] == "True"}
     for kind in ("Complete", "Failed", "Suspended"):
         if kind in held:
@@ -27,12 +27,12 @@ def state(job: Raw) -> str:
 
 
 def taken_over(job: Raw) -> str:
-    """What it took over from another job, in a sentence; empty where it was not to."""
+    """What the job took over from another job, in a sentence; empty if it did not ask for a takeover."""
     return str(job.get("status", {}).get("takenOver", {}).get("message", ""))
 
 
 def regression(job: Raw) -> str:
-    """What the condition Regressed says, in a sentence; empty before the race has ended, or without a regression."""
+    """The status condition Regressed in a sentence; empty before the race has ended, or if nothing regressed."""
     found = next((c for c in job.get("status", {}).get("conditions") or () if c["type"] == "Regressed"), None)
     if found is None or found["reason"] == "NoRegression":
         return ""
@@ -55,7 +55,7 @@ def row(job: Raw, now: datetime) -> tuple[str, ...]:
 
 
 def age(since: str, now: datetime) -> str:
-    """How long ago, in the largest unit of which there are two or more: 45s, 12m, 3h, 9d."""
+    """The age, in the largest unit that gives 2 or more: 45s, 12m, 3h, 9d."""
     seconds = max(0, int((now - datetime.fromisoformat(since)).total_seconds()))
     for unit, letter in ((86400, "d"), (3600, "h"), (60, "m")):
         if seconds >= 2 * unit:
@@ -64,7 +64,7 @@ def age(since: str, now: datetime) -> str:
 
 
 def bar(trials: Raw, width: int = 30) -> str:
-    """The share of trials that are done, as a bar: # succeeded, x failed, > running, . to come."""
+    """The progress of the trials as a bar: # succeeded, x failed, > running, . to come."""
     total = max(1, int(trials.get("total", 0)))
     succeeded, failed = trials.get("succeeded", 0), trials.get("failed", 0)
     running = min(trials.get("active", 0), total - succeeded - failed)
@@ -111,7 +111,7 @@ class TrialPod:
 
 
 def attempts(plan: Plan, pods: Sequence[Raw]) -> list[TrialPod]:
-    """The pods of a race by the trial that each runs, the newest of a trial last."""
+    """The pods of a race, each with its trial, ordered by trial; the newest pod of a trial comes last."""
     found = []
     for pod in pods:
         metadata = pod["metadata"]
@@ -130,7 +130,7 @@ def attempts(plan: Plan, pods: Sequence[Raw]) -> list[TrialPod]:
 
 
 def chosen(found: Sequence[TrialPod], entry: str | None, repeat: int | None) -> list[TrialPod]:
-    """The attempts at an entry's trials, or at one of them; all where neither is named."""
+    """The attempts at an entry's trials, or at one of them; all attempts if neither is named."""
     return [
         attempt for attempt in found if entry in (None, attempt.trial.entry) and repeat in (None, attempt.trial.repeat)
     ]
@@ -140,18 +140,18 @@ Awaited = Literal["complete", "failed", "suspended", "running", "done"]
 
 
 def has_come(awaited: Awaited, job: Raw) -> bool:
-    """Whether a job is in the state that is waited for; `done` is Complete or Failed."""
+    """Whether a job has reached the awaited state; `done` is Complete or Failed."""
     now = state(job)
     return now in ("Complete", "Failed") if awaited == "done" else now.lower() == awaited
 
 
 def will_never_come(awaited: Awaited, job: Raw) -> bool:
-    """Whether a job has ended in another way than the one that is waited for."""
+    """Whether a job has ended in another way than the awaited one."""
     return state(job) in ("Complete", "Failed") and not has_come(awaited, job)
 
 
 def event_line(event: Raw, now: datetime) -> str:
-    """One line of a race's events."""
+    """One event of a race as a line."""
     when = event.get("eventTime") or event.get("lastTimestamp") or event["metadata"]["creationTimestamp"]
     message = event.get("note") or event.get("message") or ""
     return f"{age(when, now):>5} ago  {event.get('type', ''):7}  {event['reason']}: {message}"

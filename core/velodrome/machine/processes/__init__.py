@@ -1,1 +1,1 @@
-"""Processes of one machine: their locks, the warm starter that forks trials, and how they are asked to stop."""
+"""Processes on one machine: their locks, the warm starter that forks trials, and the signals that ask to stop."""

@@ -1,4 +1,4 @@
-"""Locks between the processes of one machine. The kernel drops them when their holder ends, however it ends."""
+"""Locks between the processes of one machine. The kernel drops a lock when its holder ends, also after a crash."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from velodrome.machine.home import Home, cannot_write
 
 
 class FileLock:
-    """An exclusive flock(2) on a file, which also says in words who holds it.
+    """An exclusive flock(2) on a file. The file also says in words who holds the lock.
 
-    The file stays when the lock goes: removing it would let two processes lock two files of one name.
+    The file stays after the release: if it were removed, two processes could lock two files of the same name.
     """
 
     def __init__(self, path: Path) -> None:
@@ -23,14 +23,14 @@ class FileLock:
 
     @property
     def held(self) -> bool:
-        """Whether this object holds it."""
+        """Whether this object holds the lock."""
         return self._descriptor is not None
 
     def acquire(self, holder: str, *, wait: bool = False) -> bool:
-        """Takes the lock, writing `holder` into the file; False where another holds it and `wait` is False.
+        """Takes the lock and writes `holder` into the file. False if another holds it and `wait` is False.
 
         Raises:
-            LocalError: the file can't be made, or its file system knows no locks.
+            LocalError: the file can't be made, or its file system does not support locks.
         """
         assert self._descriptor is None, f"{self.path} is held already"
         try:
@@ -51,24 +51,24 @@ class FileLock:
         return True
 
     def holder(self) -> str:
-        """Who wrote last that they hold it; empty where that is not known."""
+        """The last holder that wrote its name into the file; empty if that is unknown."""
         try:
             return self.path.read_text(encoding="utf-8", errors="replace").strip()
         except OSError:
             return ""
 
     def release(self) -> None:
-        """Lets it go; harmless where it is not held."""
+        """Releases the lock. Does nothing if this object does not hold it."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
 
 
 def lock_job(home: Home, uid: str, name: str) -> FileLock:
-    """The lock of one race: only its holder runs trials of it.
+    """Takes the lock of one race. Only its holder runs the race's trials.
 
     Raises:
-        LocalError: another process races this job now.
+        LocalError: another process runs this race now.
     """
     lock = FileLock(home.make(home.job(uid)) / "lock")
     if not lock.acquire(f"process {os.getpid()}"):
@@ -81,10 +81,10 @@ def lock_job(home: Home, uid: str, name: str) -> FileLock:
 
 @dataclass
 class Track:
-    """The right to have trials running: one race of the data folder has it at a time, so that none disturbs another.
+    """The right to run trials. One race of the data folder has it at a time, so that races don't disturb each other.
 
-    Races take turns: who waits for the track holds the queue, so a race that let go of the track can't have it back
-    before the one that waited.
+    Races take turns: a race that waits for the track holds the lock of the queue. So a race that has left the track
+    gets it back only after the race that waited.
     """
 
     home: Home
@@ -102,7 +102,7 @@ class Track:
         return self._track.held
 
     def try_enter(self) -> bool:
-        """One try at the track; keeps the place in the queue where it fails. Call it again until it is True."""
+        """Tries once to get the track. If that fails, keeps the place in the queue. Call it again until it is True."""
         if self._track.held:
             return True
         if not self._queue.held and not self._queue.acquire(self.holder):
@@ -113,7 +113,7 @@ class Track:
         return True
 
     def wanted(self) -> bool:
-        """Whether another race waits, so that this one should finish what runs and let go."""
+        """Whether another race waits. Then this one should finish its running trials and leave the track."""
         if not self._queue.acquire(self.holder):
             return True
         self._queue.release()
@@ -124,6 +124,6 @@ class Track:
         return self._track.holder() or "another race"
 
     def leave(self) -> None:
-        """Lets go of the track and of the place in the queue."""
+        """Gives up the track and the place in the queue."""
         self._track.release()
         self._queue.release()

@@ -1,7 +1,7 @@
 """The client of the runner's warm starter: a process that has imported everything and forks a child for each trial.
 
-A `StarterProcess` is one such process. A `Starter` starts it when a trial first wants it, and again, within bounds,
-when it died.
+A `StarterProcess` is one such process. A `Starter` starts it for the first trial, and starts it again, a limited
+number of times, after it died.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from velodrome.errors import LocalError
 from velodrome.machine.files import tail
 from velodrome.machine.home import cannot_write
 
-# Importing torch and its relatives from a cold, slow disk takes a while; more than this means that it hangs.
+# Importing torch and its dependencies from a slow disk takes a while. A starter that takes longer than this hangs.
 READY_SECONDS = 600.0
-# A starter that dies this often without one trial finished in between is not started again.
+# A starter that dies this often, with no trial finished in between, is not started again.
 MOST_DEATHS = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """It has imported everything; trials start at once from now on."""
+    """The starter has imported everything. From now on trials start at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class Exited:
-    """A trial's process is gone: it ended with `code`, or `signal` ended it."""
+    """A trial's process ended: it exited with `code`, or `signal` ended it."""
 
     id: str
     code: int | None = None
@@ -53,7 +53,7 @@ class Exited:
 
 @dataclass(frozen=True, slots=True)
 class StartRefused:
-    """It could not start a trial's process: the machine is at fault, and `message` says how."""
+    """The starter could not start a trial's process. The cause is the machine, and `message` describes it."""
 
     id: str
     message: str
@@ -61,7 +61,7 @@ class StartRefused:
 
 @dataclass(frozen=True, slots=True)
 class Gone:
-    """The starter itself is gone, and every trial's process with it. `returncode` is as subprocess tells it."""
+    """The starter itself ended, and every trial's process with it. `returncode` is as in subprocess."""
 
     returncode: int
 
@@ -70,9 +70,9 @@ Event = Ready | Started | Exited | StartRefused | Gone
 
 
 class StarterProcess:
-    """One starter process. Make it in the main thread: it ends with the thread that made it.
+    """One starter process. Create it in the main thread: it ends with the thread that created it.
 
-    It has a session of its own, so that Ctrl-C in the terminal reaches this process alone, which then decides.
+    It has a session of its own. So Ctrl-C in the terminal reaches only the executor, which decides what to do.
     """
 
     def __init__(self, command: Sequence[str], environ: Mapping[str, str], log: Path) -> None:
@@ -99,37 +99,37 @@ class StarterProcess:
         return self._process.pid
 
     def launch(self, name: str, environ: Mapping[str, str], log: Path) -> None:
-        """Asks for a trial's process; `Started` or `Gone` follows."""
+        """Asks for a trial's process. `Started` or `Gone` follows."""
         line = json.dumps({"id": name, "env": dict(environ), "log": str(log)})
         assert self._process.stdin is not None
-        with suppress(BrokenPipeError):  # it is gone, and `Gone` says so
+        with suppress(BrokenPipeError):  # the process has ended, and `Gone` will report it
             self._process.stdin.write(line.encode() + b"\n")
             self._process.stdin.flush()
 
     def next_event(self, seconds: float) -> Event | None:
-        """The next event, or None if none comes in that time."""
+        """The next event, or None if no event comes within `seconds`."""
         try:
             return self._events.get(timeout=seconds)
         except queue.Empty:
             return None
 
     def last_words(self) -> str:
-        """The end of what it wrote to its standard error."""
+        """The end of what the starter wrote to its standard error."""
         return tail(self._log)
 
     def terminate(self) -> None:
-        """Tells it to end, and its trials with it."""
+        """Asks the starter to end, and its trials with it."""
         with suppress(ProcessLookupError):
             self._process.terminate()
 
     def kill(self) -> None:
-        """Ends it and its trials at once."""
+        """Kills the starter and its trials."""
         with suppress(ProcessLookupError, PermissionError):
-            # Its session's only process group, whose number stays taken while a trial is left of it.
+            # This is the only process group of its session. Its number stays in use while one of its trials is left.
             os.killpg(self._process.pid, signal.SIGKILL)
 
     def close(self, grace_seconds: float = 10.0) -> None:
-        """Ends it: asks, waits, then kills. Afterwards none of its processes is left."""
+        """Asks the starter to end, waits, then kills it. Afterwards all of its processes are gone."""
         self.terminate()
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(grace_seconds)
@@ -150,7 +150,7 @@ class StarterProcess:
 
 
 def parse_event(line: bytes) -> Event | None:
-    """One line of the starter's standard output; None where it is none of its words (a library's print)."""
+    """Parses one line of the starter's standard output. None if it is not an event, such as a library's print."""
     try:
         words = json.loads(line)
         match words["event"]:
@@ -170,7 +170,7 @@ def parse_event(line: bytes) -> Event | None:
 
 
 class Starter:
-    """The starter of one race, whichever process it is at the moment."""
+    """The starter of one race. Its process can change during the race."""
 
     def __init__(self, command: Sequence[str], environ: Mapping[str, str], log: Path) -> None:
         self._command = command
@@ -183,10 +183,10 @@ class Starter:
         self._fatal: LocalError | None = None
 
     def ready(self) -> bool:
-        """Whether a trial can be launched now; if not, it will be soon.
+        """Whether a trial can be launched now. If not, call it again later.
 
         Raises:
-            LocalError: the starter can't work on this machine, or died again and again, or hangs.
+            LocalError: the starter can't work on this machine, or it died too often, or it hangs.
         """
         if self._fatal is not None:
             raise self._fatal
@@ -198,16 +198,16 @@ class Starter:
         return self._ready
 
     def launch(self, name: str, environ: Mapping[str, str], log: Path) -> None:
-        """Asks for a trial's process. Only where it is ready."""
+        """Asks for a trial's process. Call it only when the starter is ready."""
         assert self._starter is not None, "ask `ready` first"
         self._starter.launch(name, environ, log)
 
     def finished_a_trial(self) -> None:
-        """The starter has proven itself: deaths are counted anew."""
+        """Notes that the starter works, and counts its deaths from 0 again."""
         self._deaths = 0
 
     def events(self, seconds: float) -> list[Event]:
-        """What has happened, waiting up to `seconds` for the first of it. `Gone` is the last of its process."""
+        """The events so far; waits up to `seconds` for the first one. `Gone` is the last event of a process."""
         if self._starter is None:
             time.sleep(seconds)
             return []
@@ -224,19 +224,19 @@ class Starter:
         return found
 
     def kill(self) -> None:
-        """Ends the starter and every trial at once."""
+        """Kills the starter and every trial."""
         if self._starter is not None:
             self._starter.kill()
 
     def close(self, grace_seconds: float) -> None:
-        """Ends the starter and every trial; kills what has not ended by then."""
+        """Ends the starter and every trial, and kills what has not ended after `grace_seconds`."""
         if self._starter is not None:
             self._starter.close(grace_seconds)
             self._starter = None
 
     def _lose(self, starter: StarterProcess, gone: Gone) -> None:
         starter.close(0)
-        # It ended by itself before it was ready: the next one would do the same.
+        # The process ended by itself before it was ready, and the next one would do the same.
         hopeless = not self._ready and gone.returncode >= 0
         self._deaths += 1
         if hopeless or self._deaths >= MOST_DEATHS:
@@ -245,7 +245,7 @@ class Starter:
 
 
 def cannot_start(gone: Gone, words: str) -> LocalError:
-    """Why a starter that died can't work here."""
+    """The error that says why a starter that died can't work on this machine."""
     if "No module named" in words:
         fix = "install what it needs: pip install 'velodrome[runner]'"
     else:

@@ -1,4 +1,4 @@
-"""Being told to stop: Ctrl-C, or a signal of the system."""
+"""Requests to stop: Ctrl-C, or a signal of the system."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from types import FrameType
 
 
 class Stop:
-    """What signals have asked for. `number` is the first signal, None while there was none; `urgent` says that there
-    was another one: do not be gentle.
+    """What signals have asked for. `number` is the first signal, None until it comes. `urgent` says that a second
+    signal came: stop at once.
     """
 
     def __init__(self) -> None:
@@ -22,11 +22,11 @@ class Stop:
         return self.number is not None
 
     def request(self, number: int = signal.SIGINT) -> None:
-        """Asks to stop; the second time, to hurry.
+        """The first call asks to stop, the second one to stop at once.
 
         Raises:
-            KeyboardInterrupt: the third time: whoever should have listened is stuck, such as in writing to a pipe
-                that nobody reads.
+            KeyboardInterrupt: this is the third call. The code that should have reacted is stuck, for example because
+                it writes to a pipe that nobody reads.
         """
         if self.urgent:
             raise KeyboardInterrupt
@@ -36,7 +36,7 @@ class Stop:
 
 @contextmanager
 def stopped_by_signals() -> Iterator[Stop]:
-    """A `Stop` that SIGINT, SIGTERM and SIGHUP set for as long as the context lasts. Main thread only."""
+    """A `Stop` that SIGINT, SIGTERM and SIGHUP set until the context ends. Use it only in the main thread."""
     stop = Stop()
 
     def handle(number: int, _frame: FrameType | None) -> None:

@@ -1,1 +1,1 @@
-"""One race on this machine, from the object to its finish."""
+"""One race on this machine, from the BenchmarkJob to its end."""

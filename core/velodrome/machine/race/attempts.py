@@ -1,7 +1,7 @@
-"""Every try at a trial, each with a folder of its own: its log, its spool, and the proof that this executor began it.
+"""The attempts at trials. Each has a folder with its log, its spool, and the proof that an executor here began it.
 
-The folders outlive a killed executor, so that the next one knows which reports in the inbox are honest and finds what
-was measured but never delivered.
+The folders stay when the executor is killed. So the next executor knows which reports in the inbox are honest, and
+finds results that were measured but not delivered.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from velodrome.results.records import LOG_TAIL_LIMIT, REPORT, Observed, ResultRe
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One try at one trial. `began` is a POSIX time, `number` counts the tries at this trial from 0.
+    """One attempt at one trial. `began` is a POSIX time, `number` counts the attempts at this trial from 0.
 
-    `concurrent` is how many trials may run at once beside it, itself included; None for tries before version 0.2.
+    `concurrent` is the number of trials that may run at once, this one included; None for attempts before version 0.2.
     """
 
     name: str
@@ -44,7 +44,7 @@ class Attempt:
 
 
 class Attempts:
-    """The tries at one job's trials, of this executor and of those before it."""
+    """The attempts at one job's trials, by this executor and by earlier ones."""
 
     def __init__(self, folder: Path, node: str, concurrent: int | None = None) -> None:
         self._folder = folder
@@ -58,10 +58,10 @@ class Attempts:
             self._learn(attempt)
 
     def begin(self, index: int, now: float) -> Attempt:
-        """A new try at a trial.
+        """Begins a new attempt at a trial.
 
         Raises:
-            LocalError: its folder can't be made.
+            LocalError: the attempt's folder can't be made.
         """
         number = self._numbers.get(index, 0)
         name = f"{index}-{number}-{secrets.token_hex(4)}"
@@ -76,12 +76,12 @@ class Attempts:
         return attempt
 
     def ended(self, attempt: Attempt, now: float, seconds: float | None = None) -> None:
-        """Notes when its process was gone, and how long it was there by a clock that does not step, where known."""
+        """Notes when the process ended, and its run time by the monotonic clock (`seconds`) if that is known."""
         self._ended[attempt.name] = now
         self._seconds[attempt.name] = max(0.0, now - attempt.began) if seconds is None else seconds
 
     def observe(self, index: int, name: str) -> Observed | None:
-        """What this machine saw of a try; None where no executor of this folder made such a try at that trial."""
+        """What this machine saw of an attempt; None if no executor of this folder began it for that trial."""
         attempt = self._known.get(name)
         if attempt is None or attempt.index != index:
             return None
@@ -97,20 +97,20 @@ class Attempts:
         )
 
     def spooled(self) -> list[Path]:
-        """Results that runners wrote down and could not deliver, oldest try first."""
+        """The files of results that runners could not deliver, oldest attempt first."""
         known = sorted(self._known.values(), key=lambda attempt: attempt.began)
         return [path for attempt in known for path in sorted(attempt.folder.glob("result-*.json"))]
 
     def spooled_by(self, attempt: Attempt) -> list[Path]:
-        """The same for one try."""
+        """The same for one attempt."""
         return sorted(attempt.folder.glob("result-*.json"))
 
     def discard(self, attempt: Attempt) -> None:
-        """Removes the folder of a try whose result is safe; the try stays known to this executor."""
+        """Removes the folder of an attempt whose result is safe. This executor still knows the attempt."""
         shutil.rmtree(attempt.folder, ignore_errors=True)
 
     def discard_all(self, indices: set[int]) -> None:
-        """Removes the folders of every try at these trials."""
+        """Removes the folders of every attempt at these trials."""
         for attempt in self._known.values():
             if attempt.index in indices:
                 self.discard(attempt)
@@ -121,7 +121,7 @@ class Attempts:
 
 
 def read_spool(path: Path) -> ResultReport | None:
-    """The result in a spool file; None where it is no such thing: then it is set aside as `NAME.corrupt`, for a person.
+    """The result in a spool file. None if it holds no result: then the file is kept as `NAME.corrupt`, for a person.
 
     Raises:
         LocalError: the file can't be read.
@@ -145,8 +145,8 @@ def _noted(folder: Path) -> Iterator[Attempt]:
         try:
             note = json.loads(path.read_bytes())
             index, number = int(note["index"]), int(note["number"])
-            began = utc(float(note["began"])).timestamp()  # a time that can't be is refused
+            began = utc(float(note["began"])).timestamp()  # raises for an impossible time
             concurrent = None if note.get("concurrent") is None else int(note["concurrent"])
             yield Attempt(path.parent.name, index, number, began, path.parent, concurrent)
         except (OSError, ValueError, KeyError, TypeError, OverflowError):
-            continue  # torn by a crash while it was made: nothing had started then
+            continue  # a crash cut the note short: no process had started yet

@@ -1,4 +1,4 @@
-"""The store over outages: a question is asked until Redis answers, and Velodrome's own Redis is started again."""
+"""The store across outages: repeats each question until Redis answers, and restarts Velodrome's own Redis."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from velodrome.store import Store, open_store
 
 Answer = TypeVar("Answer")
 
-# A server of its own that is gone again this often before it has answered one question will not be there the next time.
+# The race gives up if its own server was restarted this often and never answered a question.
 MOST_REVIVALS = 5
-# How long a race waits for a Redis that is somebody else's to start again.
+# How long a race waits for a Redis that it can't restart itself.
 PATIENCE_SECONDS = 600.0
 
 
 class Stopped(Exception):
-    """The person asked to stop while Redis was away."""
+    """The person asked to stop while Redis was unavailable."""
 
 
 class Connection:
-    """One race's store. `outages` counts the times that Redis was away: what it said before may have been lost."""
+    """One race's store. `outages` counts the outages of Redis: an outage may lose what Redis had answered before."""
 
     def __init__(
         self,
@@ -53,13 +53,13 @@ class Connection:
         return self._redis if isinstance(self._redis, str) else self._redis.url
 
     def ask(self, question: Callable[[Store], Answer]) -> Answer:
-        """The answer, after any outage. The question may be asked more than once.
+        """Returns the answer, and waits for the end of any outage. The question may be asked more than once.
 
         Raises:
             StoreUnavailable: Redis has not come back within `patience` seconds.
-            StoreRefused: it answers and will not: waiting does not help.
-            LocalError: the own Redis can't be started again.
-            Stopped: the person lost patience first.
+            StoreRefused: Redis answers and refuses, so waiting does not help.
+            LocalError: Velodrome's own Redis can't be started again.
+            Stopped: the person asked to stop during the outage.
         """
         try:
             return question(self._store)
@@ -93,7 +93,7 @@ class Connection:
             time.sleep(self._pause)
 
     def _revive(self) -> bool:
-        """Starts the own server again where it is gone; whether it had to."""
+        """Starts Velodrome's own server again if it has ended. Returns whether it started one."""
         started = isinstance(self._redis, OwnRedis) and self._redis.ensure()
         if self.url != self._url:  # it was started again at another port
             self._store.close()

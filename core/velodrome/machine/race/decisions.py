@@ -1,4 +1,4 @@
-"""What the executor decides. Pure: what it knows goes in, what to do comes out."""
+"""What the executor decides. Pure: facts go in, decisions come out."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from velodrome.machine.processes.starter import Exited
 from velodrome.plan import Plan
 from velodrome.store import Rejection, TrialSummary
 
-# A process that a signal ended did so by its own fault with one of these, by another's will with the rest.
+# These signals mean that the process itself is at fault. With any other signal, something else ended the process.
 _CRASHES = {signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGTRAP, signal.SIGSYS}
 
 
@@ -26,12 +26,12 @@ class ProcessFailure:
 
 
 def is_interruption(exited: Exited) -> bool:
-    """Whether the trial was told to end, which says nothing about it: it has to run again."""
+    """Whether something else ended the trial. That says nothing about the trial, so it has to run again."""
     return exited.code == keys.EXIT_INTERRUPTED or exited.signal == signal.SIGTERM
 
 
 def failure_of(exited: Exited) -> ProcessFailure:
-    """What to record of a process that is gone and left no result."""
+    """What to record of a process that ended without a result."""
     if exited.signal is not None:
         name = signal_name(exited.signal)
         if exited.signal in _CRASHES:
@@ -46,19 +46,19 @@ def failure_of(exited: Exited) -> ProcessFailure:
 
 
 def too_long(deadline_seconds: int) -> ProcessFailure:
-    """What to record of a trial that was ended for running too long."""
+    """What to record of a trial that was ended because it ran too long."""
     return ProcessFailure(
         "TrialDeadlineExceeded", f"the trial ran longer than execution.trialDeadlineSeconds ({deadline_seconds} s)"
     )
 
 
 def refused(rejection: Rejection) -> ProcessFailure:
-    """What to record of a trial whose result is none, such as one with an accuracy above 1."""
+    """What to record of a trial whose result was rejected, for example for an accuracy above 1."""
     return ProcessFailure(rejection.reason, f"the result was rejected: {rejection.message}")
 
 
 def to_run(plan: Plan, standing: Mapping[int, TrialSummary], *, retry_failed: bool) -> list[int]:
-    """Indices of the trials that have to run, in the order of the plan: what is finished is not run twice."""
+    """The indices of the trials that have to run, in the order of the plan. Finished trials don't run again."""
     return [
         index
         for index in range(len(plan))
@@ -69,11 +69,11 @@ def to_run(plan: Plan, standing: Mapping[int, TrialSummary], *, retry_failed: bo
 def seconds_left(
     waiting: Iterable[str], running: Iterable[tuple[str, float]], seconds: Mapping[str, list[float]], parallel: int
 ) -> float | None:
-    """How long the race will take from here, in seconds; None until a trial has ended.
+    """How many more seconds the race will take; None until a trial has ended.
 
-    `waiting` holds the entry of each trial that has yet to start, `running` the entry and the seconds so far of those
-    that run, `seconds` what each entry's finished trials took. An entry that has finished none is expected to take as
-    long as the others' mean.
+    `waiting` holds the entry of each trial that has not started. `running` holds the entry and the seconds so far of
+    each running trial. `seconds` holds the times of each entry's finished trials. An entry without a finished trial is
+    expected to take the mean of the others.
     """
     known = {entry: fmean(taken) for entry, taken in seconds.items() if taken}
     if not known:
@@ -85,7 +85,7 @@ def seconds_left(
 
 
 def ignored_here(plan: Plan) -> list[str]:
-    """Fields of the job that are set, speak of pods, and mean nothing on one machine."""
+    """The fields of the job that are set, but concern pods and so have no effect on one machine."""
     spec = plan.job.spec
     fields = []
     if "runner" in spec.model_fields_set:

@@ -1,4 +1,4 @@
-"""How results come in: from the inbox, from the spool of a runner that could not deliver, from the executor itself."""
+"""Where results come from: the inbox, the spool of a runner that could not deliver, or the executor itself."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ Accepted = tuple[TrialRecord, Acceptance]
 
 
 class Delivery:
-    """Everything that one race hears.
+    """The reports of one race.
 
-    `heard` is the record of each attempt that has reported its result, `refused` why that of others is none.
+    `heard` holds the record of each attempt whose result was accepted. `refused` says why the result of an attempt
+    was rejected.
     """
 
     def __init__(
@@ -44,7 +45,7 @@ class Delivery:
         self.refused: dict[str, ProcessFailure] = {}
 
     def collect(self) -> tuple[list[Accepted], list[Progress]]:
-        """Takes all that the inbox holds."""
+        """Takes all reports from the inbox."""
         verdicts: list[Accepted] = []
         progress: list[Progress] = []
         while True:
@@ -61,7 +62,7 @@ class Delivery:
         return verdicts, progress
 
     def deliver(self, spooled: Iterable[Path]) -> None:
-        """Puts results that runners wrote down and could not deliver into the inbox."""
+        """Puts results from the spool, which runners could not deliver, into the inbox."""
         for path in spooled:
             report = read_spool(path)
             if report is None:
@@ -71,7 +72,7 @@ class Delivery:
             path.unlink(missing_ok=True)
 
     def record(self, trial: Trial, attempt: Attempt, failure: ProcessFailure) -> None:
-        """Reports a failure that the trial's own process could not, by the way that every result takes."""
+        """Reports a failure for a trial whose process could not report it. It goes through the inbox as all results."""
         result = failed_result(
             self._uid,
             trial,
@@ -85,11 +86,11 @@ class Delivery:
         self._append(ResultReport(result=result))
 
     def summaries(self) -> dict[int, TrialSummary]:
-        """The trials that have a result, as the store has it."""
+        """The trials that have a result in the store."""
         return self._connection.ask(lambda store: store.trials(self._uid))
 
     def has_heard(self, attempt: Attempt) -> bool:
-        """Whether this attempt's result is in, even where the store's reply that said so was lost."""
+        """Whether this attempt's result is stored. Finds it also if the store's reply about it was lost."""
         if attempt.name not in self.heard:
             record = self._connection.ask(lambda store: store.trial(self._uid, attempt.index))
             if record is not None and record.result.attempt == attempt.name:
@@ -97,10 +98,10 @@ class Delivery:
         return attempt.name in self.heard
 
     def of(self, attempt: Attempt) -> TrialRecord:
-        """The record of an attempt that must have been heard.
+        """The record of an attempt whose result must have been accepted.
 
         Raises:
-            LocalError: its report was taken by somebody else.
+            LocalError: there is no such record: another process took the report.
         """
         record = self.heard.pop(attempt.name, None)
         if record is None:

@@ -1,4 +1,4 @@
-"""What a race tells those who watch it. Plain values: a terminal draws them, a script reads them as JSON lines."""
+"""The events that a race reports. Plain values: a terminal draws them, a script reads them as JSON lines."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from velodrome.results.records import Progress, TrialResult
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """The race is about to run the trials `pending`, by index; the others are finished from before."""
+    """The race is about to run the trials `pending`, by index. The other trials were finished before."""
 
     uid: str
     plan: Plan
@@ -22,7 +22,7 @@ class Opened:
 
 @dataclass(frozen=True, slots=True)
 class TrialStarted:
-    """A trial's process runs."""
+    """A trial's process has started."""
 
     trial: Trial
     log: str
@@ -31,7 +31,7 @@ class TrialStarted:
 
 @dataclass(frozen=True, slots=True)
 class TrialProgressed:
-    """A running trial said where it stands."""
+    """A running trial reported its progress."""
 
     trial: Trial
     progress: Progress
@@ -39,7 +39,7 @@ class TrialProgressed:
 
 @dataclass(frozen=True, slots=True)
 class TrialFinished:
-    """A trial has a result that was accepted. `done` of the race's `total` trials are finished now."""
+    """A trial's result was accepted. `done` of the race's `total` trials are finished now."""
 
     trial: Trial
     result: TrialResult
@@ -50,14 +50,14 @@ class TrialFinished:
 
 @dataclass(frozen=True, slots=True)
 class TrialWithdrawn:
-    """A trial's process ended without fault of the trial: it has to run again."""
+    """A trial's process ended, and the trial is not at fault. It has to run again."""
 
     trial: Trial
 
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """Nothing starts until something else has happened."""
+    """The race waits for something, and starts no trial until then."""
 
     why: str
 

@@ -1,7 +1,7 @@
 """Runs a job's trials on this machine: plan, run, collect, until every trial is finished or the race is stopped.
 
-It is level-triggered: which trials are finished is what the store says, asked at the start, after every outage of Redis
-and at the end, so a killed executor or a lost reply costs time and never a result.
+It is level-triggered: the store says which trials are finished. The executor asks it at the start, after every outage
+of Redis and at the end. So a killed executor or a lost reply costs time, and never a result.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ from velodrome.monitoring.pushgateway import TrialKey
 from velodrome.plan import Plan
 
 TICK_SECONDS = 0.2
-# A runner that can't reach Redis leaves its result in the spool after this long; the executor delivers it then.
+# A runner that can't reach Redis for this long puts its result into the spool. Then the executor delivers it.
 REPORT_SECONDS = 15
-# A trial whose process others told to end this often is recorded as failed.
+# A trial is recorded as failed if something else ended its processes more often than this.
 MOST_WITHDRAWALS = 3
 
 Halt = Literal["interrupted", "maxFailed"]
@@ -42,8 +42,8 @@ Halt = Literal["interrupted", "maxFailed"]
 
 @dataclass(frozen=True, slots=True)
 class RaceSettings:
-    """How to run: `parallel` trials at once, each with `cpus` threads, data sets below `data`; `starter` is the
-    command of the runner's warm starter, `pushgateway` the URL that live metrics are pushed to.
+    """How to run: `parallel` trials at once, each with `cpus` threads. Data sets are below `data`. `starter` is the
+    command of the runner's warm starter, `pushgateway` is the URL to which live metrics are pushed.
     """
 
     parallel: int
@@ -56,7 +56,7 @@ class RaceSettings:
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """How a race ended. `missing` counts the trials that have no result; `halt` says why there are any."""
+    """How a race ended. `missing` counts the trials without a result, `halt` says why they are missing."""
 
     uid: str
     succeeded: int
@@ -100,11 +100,11 @@ class Executor:
         self._waiting = False
 
     def run(self) -> Finish:
-        """Runs what is not finished yet.
+        """Runs the trials that are not finished yet.
 
         Raises:
-            StoreUnavailable, StoreRefused: Redis is gone for good, or full; what was measured waits in the spool.
-            LocalError: the runner can't be started here.
+            StoreUnavailable, StoreRefused: Redis stays unavailable, or is full. Results wait in the spool.
+            LocalError: the runner can't be started on this machine.
         """
         try:
             self._recover()
@@ -141,7 +141,7 @@ class Executor:
         self._judge_failures()
 
     def _refresh(self) -> None:
-        """Asks the store where the race stands."""
+        """Asks the store which trials are finished."""
         self._outages = self._connection.outages
         running = {running.trial.index for running in self._running.values()}
         self._ledger.update(self._delivery.summaries(), running)
@@ -169,7 +169,7 @@ class Executor:
         if self._halt or not self._ledger.pending or len(self._running) >= self._settings.parallel:
             return
         if self._running and self._track.wanted():
-            return  # another race waits: this one lets its trials end, then gives way
+            return  # another race waits: this race lets its trials end, then leaves the track
         if not self._track.try_enter():
             self._say_waiting(f"{self._track.occupant()} has the track: trials of different races take turns")
             return
@@ -199,7 +199,7 @@ class Executor:
             keys.ENV_DEADLINE: str(REPORT_SECONDS),
         }
 
-    # Meanwhile
+    # While trials run
 
     def _handle(self, event: Event) -> None:
         match event:
@@ -234,7 +234,7 @@ class Executor:
     # Ending
 
     def _settle(self, running: RunningTrial, exited: Exited | None) -> None:
-        """A trial's process is gone (`exited` is None where the starter went first): finds what became of it."""
+        """Decides about a trial whose process ended (`exited` is None if the starter ended before it)."""
         self._attempts.ended(running.attempt, self._clock(), running.seconds)
         self._delivery.deliver(self._attempts.spooled_by(running.attempt))
         self._collect()
@@ -248,7 +248,7 @@ class Executor:
         self._conclude(running)
 
     def _failure(self, running: RunningTrial, exited: Exited | None) -> decisions.ProcessFailure | None:
-        """What to record of a trial without a result; None where it is to run again, now or some other day."""
+        """What to record of a trial without a result. None if it has to run again, in this race or a later run."""
         if running.ending == "deadline":
             return decisions.too_long(self._plan.job.spec.execution.trial_deadline_seconds)
         if running.ending == "halt" or exited is None:
@@ -290,7 +290,7 @@ class Executor:
         self._live_metrics.look()
 
     def _shown(self) -> frozenset[TrialKey]:
-        """The trials whose live metrics belong in the Pushgateway; asked from another thread."""
+        """The trials whose live metrics belong in the Pushgateway. Another thread calls this."""
         job = self._plan.job
         trials = [running.trial for running in list(self._running.values())]
         return frozenset((job.namespace, job.metadata.name, trial.entry, str(trial.repeat)) for trial in trials)
@@ -311,7 +311,7 @@ class Executor:
 
 
 def _environ(settings: RaceSettings) -> dict[str, str]:
-    """The starter's: this process's, without what belongs to one trial."""
+    """The starter's environment: that of this process, without the variables that belong to one trial."""
     of_a_trial = (keys.ENV_SPEC, keys.ENV_INDEX, keys.ENV_JOB_UID, keys.ENV_ATTEMPT, keys.ENV_REDIS_URL)
     environ = {name: value for name, value in os.environ.items() if name not in (*of_a_trial, keys.ENV_PUSHGATEWAY)}
     pushing = {keys.ENV_PUSHGATEWAY: settings.pushgateway} if settings.pushgateway else {}

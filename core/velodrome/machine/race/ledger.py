@@ -1,4 +1,4 @@
-"""Where a race stands: which trials are finished, which are still to run. Pure bookkeeping."""
+"""The state of a race: which trials are finished, and which still have to run. Pure bookkeeping."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from velodrome.store import TrialSummary
 
 
 class Ledger:
-    """The trials of one race, by index. What is neither finished nor pending is running."""
+    """The trials of one race, by index. A trial that is neither finished nor pending is running."""
 
     def __init__(self, plan: Plan, *, retry_failed: bool) -> None:
         self._plan = plan
@@ -25,9 +25,9 @@ class Ledger:
         self.pending: list[int] = []
 
     def update(self, summaries: Mapping[int, TrialSummary], running: AbstractSet[int] = frozenset()) -> None:
-        """Believes the store: what it has is finished; what it has not, and does not run, is pending.
+        """Takes the state from the store: a trial with a result is finished, another one that does not run is pending.
 
-        A failure that is to be tried again is pending until this race has tried it once.
+        A failed trial that is to be tried again is pending until this race has tried it once.
         """
         self.outcomes = {index: summary.outcome for index, summary in summaries.items()}
         tried = {index for index in self._tried if index in summaries}
@@ -41,27 +41,27 @@ class Ledger:
         return index
 
     def put_back(self, index: int) -> None:
-        """Its process ended without fault of the trial: it runs again, at its place in the order."""
+        """Puts a trial back at its place in the order. Its process ended, and the trial is not at fault."""
         self._withdrawn[index] += 1
         self._tried.discard(index)
         bisect.insort(self.pending, index)
 
     def withdrawals(self, index: int) -> int:
-        """How often that was so."""
+        """How often the trial was put back."""
         return self._withdrawn[index]
 
     def finish(self, index: int, outcome: Outcome) -> None:
-        """It has a result."""
+        """Notes that the trial has a result."""
         self.outcomes[index] = outcome
 
     def succeeded(self) -> set[int]:
         return {index for index, outcome in self.outcomes.items() if outcome == "Succeeded"}
 
     def failed(self) -> int:
-        """Trials whose failure stands: those that are to be tried again do not count."""
+        """The number of failed trials, without those that are to be tried again."""
         waiting = set(self.pending)
         return sum(outcome == "Failed" and index not in waiting for index, outcome in self.outcomes.items())
 
     def failed_too_often(self) -> bool:
-        """Whether more trials failed than the job can bear: as on a cluster, nothing more is run then."""
+        """Whether more trials failed than the job allows. Then no more trials run, as on a cluster."""
         return self.failed() > self._plan.job.spec.trials.max_failed

