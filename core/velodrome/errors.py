@@ -45,8 +45,8 @@ class ActionNeeded(VelodromeError):
 class Problem:
     """One thing that is wrong with a BenchmarkJob.
 
-    `path` is the field as a person writes it (`spec.entries[1].model.name`); `line` counts from 1 and is None where
-    the object did not come from a file; `hint` says what to write instead and may be empty.
+    `path` is the field as a person writes it (`spec.entries[1].model.name`). `line` counts from 1, and is None if the
+    object did not come from a file. `hint` says what to write instead, and may be empty.
     """
 
     path: str

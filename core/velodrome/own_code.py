@@ -1,4 +1,4 @@
-"""The digest of an entry's own code. Trials are the same only if their code is the same. None of the code is run.
+"""The digest of an entry's own code. Trials are the same only if their code is the same. The code is not run.
 
 An entry's own code is
 

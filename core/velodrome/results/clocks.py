@@ -1,7 +1,7 @@
 """Decides which wall times count: the runner's if they fit with what the executor saw, else the executor's. Pure.
 
 Clocks may jump, and a report may contain any time. No report is rejected for its times. Durations that are ranked
-come from monotonic clocks; this module does not concern them.
+come from monotonic clocks; this module does not touch them.
 """
 
 from __future__ import annotations

@@ -195,7 +195,7 @@ def cohort_ids(fields: Iterable[bytes]) -> list[str]:
 
 
 def entry_states(job: JobInfo, fields: Mapping[bytes, bytes], running: Iterable[bytes]) -> dict[str, EntryState]:
-    """How each entry stands, from the counters and the indices of the running trials."""
+    """The state of each entry, from the counters and the indices of the running trials."""
     numbers: dict[str, dict[str, int]] = {"succeeded": {}, "failed": {}}
     reasons: dict[str, dict[str, int]] = {}
     identities: dict[str, str] = {}
@@ -243,7 +243,7 @@ def entry_facts(fields: Mapping[bytes, bytes]) -> EntryFacts:
 
 
 def counts(fields: Mapping[bytes, bytes], conflicts: int, rejected: Mapping[bytes, bytes]) -> Counts:
-    """How a job's trials stand, from its counters."""
+    """The counts of a job's trials, from its counters."""
     total = {
         kind: sum(int(value) for field, value in fields.items() if field.startswith(kind))
         for kind in (b"succeeded:", b"failed:")
