@@ -1,4 +1,6 @@
-"""From a job's inbox to accepted results: `judge` decides about one report, `Collector` carries the decisions out."""
+"""Turns the reports in a job's inbox into accepted results. `judge` decides about one report. `Collector` reads the
+inbox and stores the decisions.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,7 @@ from velodrome.results.records import (
 from velodrome.store import Acceptance, Item, Rejection, Store
 from velodrome.store.store import ENOUGH_BYTES
 
-# What the executor saw of an attempt at a trial (index, attempt); None where it started no such attempt at that trial.
+# What the executor saw of an attempt at a trial (index, attempt). None if it started no such attempt at that trial.
 Observe = Callable[[int, str], Observed | None]
 
 # Why a report is rejected.
@@ -41,29 +43,29 @@ REASONS = (
     "ConditionsMissing", "ImpossibleValue",
 )  # fmt: skip
 
-_MESSAGE_LIMIT = 1000  # it may quote what the report says
+_MESSAGE_LIMIT = 1000  # characters; the message may quote the report
 
 
 @dataclass(frozen=True, slots=True)
 class Accept:
-    """The report is a result to accept."""
+    """The report is a result, and is accepted."""
 
     record: TrialRecord
 
 
 @dataclass(frozen=True, slots=True)
 class ProgressOf:
-    """The report tells of progress."""
+    """The report is progress."""
 
     progress: Progress
 
 
 @dataclass(frozen=True, slots=True)
 class Reject:
-    """The report is of no use. `reason` is one of a few CamelCase words, `message` says what is wrong with this one.
+    """The report is rejected. `reason` is one of `REASONS`; `message` says what is wrong with this report.
 
-    `index` and `attempt` are there where an attempt that the executor started at that trial sent it, so that the run
-    can show why it has no result.
+    `index` and `attempt` are set if the executor started this attempt at this trial. So the trial's page can show why
+    it has no result.
     """
 
     reason: str
@@ -74,7 +76,7 @@ class Reject:
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """Reports as they were read of an inbox, by number; `last` says that it held no more then."""
+    """Reports that were read from an inbox, with their numbers. `last` says that it had no more reports then."""
 
     reports: tuple[tuple[int, bytes], ...]
     last: bool
@@ -82,7 +84,7 @@ class Slice:
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """What is to become of a slice, in the order of the inbox."""
+    """The decisions about a slice, in the order of the inbox."""
 
     read: Slice
     items: tuple[Item, ...]
@@ -92,9 +94,9 @@ class Judged:
 
 @dataclass(frozen=True, slots=True)
 class Collected:
-    """What one round did, in the order of the inbox; records are without their curves.
+    """What one round collected, in the order of the inbox. Records are without their curves.
 
-    `last` says that the inbox held no more when it was read.
+    `last` says that the inbox had no more reports when it was read.
     """
 
     verdicts: tuple[tuple[TrialRecord, Acceptance], ...] = ()
@@ -104,11 +106,17 @@ class Collected:
 
 
 def judge(report: bytes, plan: Plan, job_uid: str, observe: Observe, at: datetime) -> Accept | ProgressOf | Reject:
-    """Decides about one report, which anybody may have written. Pure, but for what `observe` looks up.
+    """Decides about one report, which anybody may have written. Pure, except for what `observe` looks up.
 
-    A result is accepted if it is valid, of this job, of a trial exactly as it was planned, from an attempt that the
-    executor started at that trial, says nothing that no trial of it can have, and, where it succeeded, tells under
-    which conditions. Reasons to reject a report are `REASONS`. Wall times are none: see `velodrome.results.clocks`.
+    A result is accepted if all of this is true:
+
+    - It is valid, and of this job.
+    - Its trial is exactly as planned.
+    - The executor started its attempt at this trial.
+    - All its values are possible for a trial of this job.
+    - If it succeeded, it says under which conditions.
+
+    `REASONS` has the reasons to reject a report. Wall times are no reason: see `velodrome.results.clocks`.
     """
     if len(report) > REPORT_BYTES:
         return Reject("TooLarge", f"the report has more than {REPORT_BYTES} bytes")
@@ -125,14 +133,14 @@ def judge(report: bytes, plan: Plan, job_uid: str, observe: Observe, at: datetim
 
 @dataclass(frozen=True, slots=True)
 class _TooMany:
-    """A result with more metric keys than any job has, which were left out unread; `message` says how many."""
+    """A result with more metric keys than any job has. They were left out and not parsed; `message` says how many."""
 
     result: TrialResult
     message: str
 
 
 def _read(report: bytes) -> Progress | TrialResult | _TooMany:
-    """What the report says, by the present schema.
+    """The content of the report, in the present schema.
 
     Raises:
         SchemaUnsupported: a newer Velodrome wrote it.
@@ -215,10 +223,10 @@ def _unknown_attempt(index: int, attempt: str) -> Reject:
 
 
 class Collector:
-    """Collects one job's inbox. Several at once on one inbox do no harm: each report counts once.
+    """Collects one job's inbox. Several collectors may work on one inbox at once: each report counts once.
 
-    Between reading and accepting nothing is removed, so a collector that dies is followed by one that does the same
-    again. The job must be registered.
+    Nothing is removed between reading and accepting. If a collector dies, the next one does the same work again. The
+    job must be registered.
     """
 
     def __init__(
@@ -240,9 +248,10 @@ class Collector:
         self._enough = enough
 
     def collect_once(self) -> Collected:
-        """Takes what the inbox holds, up to `count` reports.
+        """Takes the reports of the inbox, up to `count`.
 
-        Raises as the store does; nothing was taken then, unless the answer alone was lost, which the next round finds.
+        Raises as the store does. Then nothing was taken, or only the store's answer was lost. The next round is right
+        in both cases.
         """
         return self.take(self.judged(self.read()))
 
@@ -255,7 +264,7 @@ class Collector:
         return Slice(tuple(reports), last=len(reports) < self._count and size < self._enough)
 
     def judged(self, read: Slice) -> Judged:
-        """What is to become of what was read: nothing is taken yet, so that it may be judged again."""
+        """Decides about what was read. Nothing is taken yet, so that it may be judged again."""
         at = utc(self._clock())
         items: list[Item] = []
         progress: list[Progress] = []
@@ -271,7 +280,7 @@ class Collector:
         return Judged(read, tuple(items), tuple(progress), tuple(rejected))
 
     def take(self, judged: Judged) -> Collected:
-        """Has the store take it."""
+        """Stores the decisions."""
         if not judged.read.reports:
             return Collected()
         position, _ = judged.read.reports[-1]

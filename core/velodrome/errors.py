@@ -1,21 +1,21 @@
 """Every error that Velodrome raises on purpose.
 
     VelodromeError
-    ├── TryAgain                 the same call may go well later, without anybody's help
+    ├── TryAgain                 the same call may succeed later, without anybody's help
     │   └── StoreUnavailable     Redis does not answer
-    └── ActionNeeded             it goes wrong again until a person acts
+    └── ActionNeeded             the same call fails again until a person acts
         ├── SpecError            the BenchmarkJob is not valid; carries every problem, with its path and line
         ├── ConfigurationError   this trial can't run as written (no such model, wrong data folder)
         ├── TrialFailed          the trial ran and failed by itself (NaN loss, wrong output shape): its result says so
-        ├── StoreRefused         Redis answers and will not take it (full, read-only, no permission)
-        ├── SchemaUnsupported    a record was written by a newer Velodrome than this one
-        ├── ClusterError         the cluster can't be asked, or says no (no kubectl, no such object, no right to it)
+        ├── StoreRefused         Redis answers and refuses (full, read-only, no permission)
+        ├── SchemaUnsupported    a newer Velodrome than this one wrote the record
+        ├── ClusterError         the cluster can't be asked, or refuses (no kubectl, no such object, no right to it)
         ├── LocalError           this machine can't do it (no Redis server, a data folder that can't be written)
-        └── OutputLost           what a command answers can't be written: its reader went away, or the disk is full
+        └── OutputLost           a command's output can't be written: its reader stopped, or the disk is full
 
-Components add leaves of their own under the same two branches, so whoever calls an edge catches `TryAgain`,
-`ActionNeeded` or, for both, `VelodromeError`. The message of each names the thing at fault and the fix. `reason` is the
-CamelCase word that conditions, records and exit codes carry.
+Components add subclasses under the same two branches. A caller catches `TryAgain`, `ActionNeeded` or, for both,
+`VelodromeError`. Each message names the cause and the fix. `reason` is the CamelCase word in status conditions, records
+and exit codes.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from dataclasses import dataclass
 
 
 class VelodromeError(Exception):
-    """The root: catch it where every error of this project must be shown to a person. Raise one of the two below it."""
+    """The root of all errors. Catch it to show every error of this project to a person. Raise only its subclasses."""
 
     reason = "Error"
 
 
 class TryAgain(VelodromeError):
-    """It can't be done now. The same call may go well later, without anybody's help."""
+    """It can't be done now. The same call may succeed later, without anybody's help."""
 
     reason = "TryAgain"
 
 
 class ActionNeeded(VelodromeError):
-    """It can't be done as things are. The same call goes wrong again until a person acts; the message says how."""
+    """It can't be done until a person acts; the message says how. Before that, the same call fails again."""
 
     reason = "ActionNeeded"
 
@@ -45,8 +45,8 @@ class ActionNeeded(VelodromeError):
 class Problem:
     """One thing that is wrong with a BenchmarkJob.
 
-    `path` is the field as a person writes it (`spec.entries[1].model.name`); `line` counts from 1 and is None where
-    the object did not come from a file; `hint` says what to write instead and may be empty.
+    `path` is the field as a person writes it (`spec.entries[1].model.name`). `line` counts from 1, and is None if the
+    object did not come from a file. `hint` says what to write instead, and may be empty.
     """
 
     path: str
@@ -61,8 +61,8 @@ class Problem:
 
 
 class SpecError(ActionNeeded):
-    """The BenchmarkJob is not valid. `problems` holds everything that was found, in the order of the file; the text
-    tells the first hundred.
+    """The BenchmarkJob is not valid. `problems` has every problem, in the order of the file. The text has the first
+    hundred.
     """
 
     reason = "InvalidSpec"
@@ -78,7 +78,7 @@ class SpecError(ActionNeeded):
 
 
 class ConfigurationError(ActionNeeded):
-    """The trial can't run as it is written; running it again would end the same way."""
+    """The trial can't run as it is written. If it runs again, it ends the same way."""
 
     reason = "InvalidConfiguration"
 
@@ -105,7 +105,7 @@ class StoreUnavailable(TryAgain):
 
 
 class StoreRefused(ActionNeeded):
-    """Redis answers, and refuses: it is full, read-only, or this user may not do it."""
+    """Redis answers and refuses: it is full, it is read-only, or this user may not do it."""
 
     reason = "StoreRefused"
 
@@ -123,7 +123,7 @@ class LocalError(ActionNeeded):
 
 
 class ClusterError(ActionNeeded):
-    """The cluster can't be asked, or says no: `said` has its words, `fix` what to do about it, where that is known."""
+    """The cluster can't be asked, or refuses. `said` has its words; `fix` says what to do, if that is known."""
 
     reason = "ClusterError"
 

@@ -1,16 +1,17 @@
-"""The code that an entry brings, as one digest: trials are the same only where it is the same. Nothing of it is run.
+"""The digest of an entry's own code. Trials are the same only if their code is the same. The code is not run.
 
 An entry's own code is
 
-- of a model that a factory makes: the factory's module and all that it imports, directly or not, by content;
-- of a command: the programs and configurations that it names, and what its Python scripts import, by content;
-- of pretrained weights: the content of the file, or for a name of torchvision's the version of torchvision;
-- of any of these: the versions of the installed distributions that they import.
+- for a model from a factory: the content of the factory's module and of all modules that it imports, directly or not;
+- for a command: the content of the programs and configurations that it names, and of what its Python scripts import;
+- for pretrained weights: the content of the file, or the version of torchvision if the name is torchvision's;
+- for all of these: the versions of the installed distributions that they import.
 
-Modules are found by name on the search path, and imports by reading the source, so that an edit of any of them gives
-another digest. Files are known by the names of their modules: the same code in another folder has the same digest. What
-a program reads or imports by a name that it makes up while it runs, and data, are no part of it. Velodrome itself, the
-standard library and the libraries whose versions every record has are none either.
+Modules are found by name on the search path, and imports are read from the source. So an edit of any module changes the
+digest. Files are identified by the names of their modules, so the same code in another folder has the same digest.
+
+These are not part of it: data; what a program reads or imports by a name that it makes while it runs; Velodrome; the
+standard library; and the libraries whose versions are in every record.
 """
 
 from __future__ import annotations
@@ -34,13 +35,13 @@ from pathlib import Path
 from velodrome.canonical import digest
 from velodrome.plan import Plan, TrialConfig
 
-# So much is read of one entry's code; of what lies behind it, and of a file above the limit, the size alone counts.
+# Limits of what is read of one entry's code. Of a file beyond a limit, only the size counts.
 MOST_FILES = 5_000
 MOST_BYTES = 256 * 1024 * 1024
 LARGEST_FILE = 64 * 1024 * 1024
 
 _UNREADABLE = "can't be read"
-# What is Velodrome's own, and libraries whose versions every record has beside the code.
+# Velodrome's own modules, and the libraries whose versions are in every record.
 _VELODROME = ("velodrome", "velodrome_runner")
 _RECORDED = ("numpy", "sklearn", "torch", "torchmetrics", "torchvision")
 _STANDARD = Path(os.__file__).parent
@@ -58,17 +59,17 @@ _CONFIGURATIONS = (".cfg", ".conf", ".gin", ".ini", ".json", ".toml", ".yaml", "
 
 
 def plan_code(plan: Plan, search: Sequence[str] | None = None, folder: Path | None = None) -> dict[str, str]:
-    """The digest of each entry's own code, by entry name; entries without own code are left out.
+    """The digest of each entry's own code, by entry name. Entries without own code are left out.
 
-    `search` are the folders in which modules are looked for, those of a runner started here by default; relative paths
-    start at `folder`, by default the working folder.
+    `search` has the folders in which modules are searched, by default those of a runner that is started here. Relative
+    paths start at `folder`, by default the working folder.
     """
     found = {name: config_code(config, search, folder) for name, config in plan.configs.items()}
     return {name: code for name, code in found.items() if code is not None}
 
 
 def config_code(config: TrialConfig, search: Sequence[str] | None = None, folder: Path | None = None) -> str | None:
-    """The digest of a trial's own code, 16 hexadecimal digits; None where it has none. Never raises for odd files."""
+    """The digest of a trial's own code, 16 hexadecimal digits. None without own code. Unusual files never raise."""
     importlib.invalidate_caches()
     sources = _Sources(search_path() if search is None else search)
     here = folder or Path.cwd()
@@ -85,7 +86,7 @@ def config_code(config: TrialConfig, search: Sequence[str] | None = None, folder
 
 
 def search_path() -> list[str]:
-    """Where a runner that is started here finds modules: as this process, and in the working folder before."""
+    """The folders in which a runner that is started here finds modules: the working folder, then this process's."""
     own = [str(Path(folder).absolute()) for folder in sys.path]
     here = [] if sys.flags.safe_path else [str(Path.cwd())]
     return list(dict.fromkeys((*here, *own)))
@@ -100,7 +101,7 @@ def _take_weights(sources: _Sources, weights: str, here: Path, *, torchvision: b
 
 
 def _take_command(sources: _Sources, command: Sequence[str], here: Path) -> None:
-    """Takes the files that a command names; `python -m` and `-c` are understood, and so are lines for a shell."""
+    """Takes the files that a command names. It also reads `python -m`, `python -c` and a shell's `-c`."""
     program, *arguments = command
     name = Path(program).name
     if "/" in program and not _INTERPRETER.fullmatch(name):
@@ -119,7 +120,7 @@ def _take_command(sources: _Sources, command: Sequence[str], here: Path) -> None
 
 
 def _take_line(sources: _Sources, line: str, here: Path) -> None:
-    with suppress(ValueError):  # no quotation that ends
+    with suppress(ValueError):  # a quotation does not end
         words = shlex.split(line)
         for before, word in zip(("", *words), words, strict=False):
             if before == "-m":
@@ -129,7 +130,7 @@ def _take_line(sources: _Sources, line: str, here: Path) -> None:
 
 
 def _take_named(sources: _Sources, here: Path, word: str, *, always: bool = False) -> None:
-    """Takes a file that a command names, if it is a program or a configuration; a folder, if Python can run it."""
+    """Takes a file that a command names, if it is a program or a configuration, or a folder that Python can run."""
     path = here / word
     if not word:
         return
@@ -139,7 +140,7 @@ def _take_named(sources: _Sources, here: Path, word: str, *, always: bool = Fals
         if not path.is_file():
             return
         executable = bool(path.stat().st_mode & 0o111)
-    except (OSError, ValueError):  # too long for a path, or no folder that may be entered
+    except (OSError, ValueError):  # too long for a path, or in a folder without access
         return
     suffix = path.suffix.lower()
     if always or executable or suffix in (*_PYTHON_SOURCE, *_PROGRAMS, *_CONFIGURATIONS) or _first_line(path):
@@ -147,7 +148,7 @@ def _take_named(sources: _Sources, here: Path, word: str, *, always: bool = Fals
 
 
 def _first_line(path: Path) -> bytes:
-    """The line that says which program runs the file; empty where there is none."""
+    """The line that says which program runs the file. Empty if there is no such line."""
     try:
         with path.open("rb") as file:
             line = file.readline(256)
@@ -157,7 +158,7 @@ def _first_line(path: Path) -> bytes:
 
 
 class _Sources:
-    """The code that was found so far, followed from each file to what it imports."""
+    """The code that was found so far. Each file leads to the modules that it imports."""
 
     def __init__(self, search: Sequence[str]) -> None:
         self._search = tuple(search)
@@ -168,7 +169,7 @@ class _Sources:
         self._bytes = 0
 
     def facts(self) -> dict[str, list[str]]:
-        """All of it by name: a file's contents as digests, a distribution's version."""
+        """Everything that was found, by name: the digests of files, and the versions of distributions."""
         found = {name: sorted(contents) for name, contents in self._files.items()}
         for name in self._distributions:
             versions = _versions(name)
@@ -177,24 +178,24 @@ class _Sources:
         return found
 
     def take_module(self, name: str, *, folder: Path | None = None, named: bool = False) -> None:
-        """Takes a module by name and what it imports; `named` says that it is the entry's, and not only imported."""
+        """Takes a module by name, and what it imports. `named` says that the entry names it itself."""
         search = self._search if folder is None else (str(folder), *self._search)
         self._follow([(name, search, named), (f"{name}.__main__", search, named)])
 
     def take_script(self, path: Path) -> None:
-        """Takes a program; of one in Python, what it imports too. Its folder is searched first, as Python does."""
+        """Takes a program, and the imports of a Python program. Like Python, it searches the program's folder first."""
         content = self._read(f"file {path.name}", path)
         if path.suffix.lower() in _PYTHON_SOURCE or b"python" in _first_line(path):
             search = (str(_folder(path)), *self._search)
             self._follow([(name, search, False) for name in _imports(content, "")])
 
     def take_text(self, source: str, folder: Path) -> None:
-        """Takes what a program that stands in the command itself imports."""
+        """Takes what the source imports. The source stands in the command itself."""
         search = (str(folder), *self._search)
         self._follow([(name, search, False) for name in _imports(source.encode("utf-8", "replace"), "")])
 
     def take_weights(self, path: Path) -> None:
-        """Takes a file of weights, however large."""
+        """Takes a file of weights of any size."""
         try:
             with path.open("rb") as file:
                 found = hashlib.file_digest(file, "sha256").hexdigest()
@@ -203,7 +204,7 @@ class _Sources:
         self._files.setdefault("weights", set()).add(found)
 
     def take_distribution(self, name: str) -> None:
-        """Takes what is installed as that top-level module."""
+        """Takes the distributions that have this top-level module."""
         self._distributions.add(name)
 
     def _follow(self, names: list[tuple[str, tuple[str, ...], bool]]) -> None:
@@ -227,7 +228,7 @@ class _Sources:
                     names += [(other, search, False) for other in _imports(content, package)]
 
     def _read(self, name: str, path: Path) -> bytes:
-        """The content of a file, which is taken under that name; empty where it was taken before, or is too much."""
+        """Takes a file under this name, and returns its content. Empty if it was taken before or is beyond a limit."""
         if str(path) in self._paths:
             return b""
         self._paths.add(str(path))
@@ -247,7 +248,7 @@ class _Sources:
 
 
 def _folder(path: Path) -> Path:
-    """The folder in which Python looks for what a script imports: where the file is that a link leads to."""
+    """The folder in which Python searches a script's imports. For a link, it is the folder of the link's target."""
     try:
         return path.resolve().parent
     except (OSError, RuntimeError):
@@ -255,10 +256,10 @@ def _folder(path: Path) -> Path:
 
 
 def _imports(source: bytes, package: str) -> Iterator[str]:
-    """The modules that a source imports anywhere, by full name; none where it can't be read as Python."""
+    """The full names of the modules that a source imports anywhere. Empty if it can't be read as Python."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about the source, whose author sees them when it runs
+            warnings.simplefilter("ignore")  # they are about the source; its author sees them when it runs
             tree = ast.parse(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return
@@ -268,14 +269,14 @@ def _imports(source: bytes, package: str) -> Iterator[str]:
         elif isinstance(node, ast.ImportFrom):
             try:
                 base = importlib.util.resolve_name("." * node.level + (node.module or ""), package)
-            except ImportError:  # beyond the package: it fails when it runs
+            except ImportError:  # a relative import beyond the package, which fails when it runs
                 continue
             yield base
             yield from (f"{base}.{alias.name}" for alias in node.names if alias.name != "*")
 
 
 def _specs(name: str, search: Sequence[str]) -> Iterator[tuple[str, ModuleSpec]]:
-    """The packages above a module and the module, outermost first, as far as they are found; nothing is imported."""
+    """The packages of a module, outermost first, and the module, as far as they are found. Nothing is imported."""
     path: Sequence[str] | None = search
     module = ""
     for part in name.split("."):
@@ -290,7 +291,9 @@ def _specs(name: str, search: Sequence[str]) -> Iterator[tuple[str, ModuleSpec]]
 
 
 def _spec(module: str, path: Sequence[str]) -> ModuleSpec | None:
-    """As `PathFinder` finds it, which for a package without `__init__` wants those above it to be imported."""
+    """Finds a module as `PathFinder` does, but without importing the packages above it. For a package without
+    `__init__`, `PathFinder` needs that.
+    """
     portions: list[str] = []
     for folder in path:
         finder = pkgutil.get_importer(folder)
@@ -312,7 +315,7 @@ def _is_installed(origin: Path) -> bool:
 
 
 def _versions(module: str) -> list[str]:
-    """The versions of the distributions that a top-level module is of; mostly one has the module's own name."""
+    """The versions of the distributions that have this top-level module. Mostly it is one with the module's name."""
     try:
         return [metadata.version(module)]
     except metadata.PackageNotFoundError:

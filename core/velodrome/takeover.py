@@ -1,7 +1,7 @@
-"""Results that another job of a board has already: which of them a job may take over, and doing so.
+"""Takeover: decides which results of another job of the board a job may use, and takes them over.
 
-A trial is the same where the entry's name, all that was planned for it and its seed agree, and the code that it ran.
-`fitting` decides and is pure; `take_over` reads and writes.
+Two trials are the same if their entry's name, everything that was planned for them, their seed, and the code that they
+ran are equal. `fitting` decides, and is pure; `take_over` reads and writes.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from velodrome.store import Reader, Store
 from velodrome.text import counted
 
 _PAGE = 100
-_RECORDS = 20  # at once: one may have two thousand epochs, and Redis may limit what a command has
+_RECORDS = 20  # at once: a record may have two thousand epochs, and Redis may limit the size of a command
 
 
 @dataclass(frozen=True, slots=True)
 class Takeover:
-    """What a job took over, from which one; `left` counts, by reason, the results there that it did not take.
+    """How many results a job took over, and from which job. `left` counts the other results of that job, by reason.
 
-    `giver` is None where there is no such job.
+    `giver` is None if there is no such job.
     """
 
     wanted: str
@@ -37,7 +37,7 @@ class Takeover:
 
     @property
     def sentence(self) -> str:
-        """What happened, for people; empty where there was nothing to take."""
+        """What was taken over, for people. Empty if there was nothing to take over."""
         if self.giver is None:
             return f"trials.from: board {self.board} has no other job {self.wanted}: every trial is measured anew"
         source = f"job {self.giver.name} ({self.giver.uid})"
@@ -50,13 +50,13 @@ class Takeover:
 
 
 def earlier_jobs(reader: Reader, job: Plan, uid: str) -> Iterator[JobInfo]:
-    """The other jobs of its namespace on its board, newest first. Raises as the store does."""
+    """The other jobs on the job's board in the same namespace, newest first. Raises as the store does."""
     jobs = reader.each_job(job.job.board, _PAGE)
     return (one for one in jobs if one.uid != uid and one.namespace == job.job.namespace)
 
 
 def named_job(reader: Reader, job: Plan, uid: str) -> JobInfo | None:
-    """The other job that `trials.from` names by uid, or else the newest of that name. Raises as the store does."""
+    """The other job whose uid is in `trials.from`, or else the newest job of that name. Raises as the store does."""
     wanted = job.job.spec.trials.taken_from
     others = list(earlier_jobs(reader, job, uid))
     by_uid = (one for one in others if one.uid == wanted)
@@ -64,7 +64,7 @@ def named_job(reader: Reader, job: Plan, uid: str) -> JobInfo | None:
 
 
 def plan_of(job: JobInfo) -> Plan | None:
-    """The plan of a job as results remember it; None where this Velodrome can't read it."""
+    """The plan of a stored job. None if this Velodrome can't read its document."""
     try:
         return plan(validate(dict(job.document), source=job.name))
     except SpecError:
@@ -80,13 +80,13 @@ def fitting(
     code: Mapping[str, str | None],
     at: datetime,
 ) -> tuple[list[TrialRecord], Counter[str]]:
-    """Of another job's records, those that are results of the trials `missing`, as they are kept of this job; and how
-    many of the others there are by reason. Pure.
+    """The records of another job that are results of `missing` trials, in the form for this job; and the numbers of its
+    other records, by reason. Pure.
 
-    A trial has each metric that is an objective, and of the others the value or why there is none.
+    A fitting record has a value for each objective. For every other metric it has the value, or why it is missing.
 
-    `missing` is by entry and trial id. `code` is the digest of each entry's own code; of an entry that it lacks, the
-    code that its results ran is taken as it is.
+    `missing` is by entry and trial id. `code` has the digests of the entries' own code, where it is known. For an entry
+    that is not in `code`, results with any code fit.
     """
     taken: list[TrialRecord] = []
     left: Counter[str] = Counter()
@@ -118,8 +118,8 @@ def _as_of(record: TrialRecord, uid: str, trial: Trial, giver: JobInfo, at: date
 def take_over(
     store: Store, job: Plan, uid: str, giver: JobInfo | None, code: Mapping[str, str | None], at: datetime
 ) -> Takeover:
-    """Has the registered job of that uid take over what fits of another job's results. Doing it again changes nothing:
-    trials that have a result keep it. Raises as the store does.
+    """Takes over the fitting results of another job, for the registered job with this uid. The same call again changes
+    nothing: trials that have a result keep it. Raises as the store does.
     """
     wanted = job.job.spec.trials.taken_from or ""
     if giver is None:

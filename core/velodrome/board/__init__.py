@@ -1,1 +1,1 @@
-"""A board as every viewer shows it, and how many jobs it keeps."""
+"""A board as every page and command shows it, and how many jobs it keeps."""

@@ -1,4 +1,4 @@
-"""The cohorts that a board offers for one objective: which is shown, and what tells each from the others. Pure."""
+"""The cohorts of one objective on a board: which one is shown, and in what they differ. Pure."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ if TYPE_CHECKING:
 
 
 def chosen_cohort(cohorts: Sequence[CohortSummary], wanted: str | None = None) -> CohortSummary | None:
-    """The cohort that was asked for, else the newest; `cohorts` is newest first. None where there is none."""
+    """The wanted cohort, or else the newest. `cohorts` is newest first. None if there is no cohort."""
     return next((cohort for cohort in cohorts if cohort.cohort_id == wanted), cohorts[0] if cohorts else None)
 
 
 def cohort_labels(cohorts: Sequence[CohortSummary]) -> dict[str, str]:
-    """A text for each cohort id that tells it from the others: the facts that vary among them, and only those.
+    """A text for each cohort id, with exactly the facts in which the cohorts differ.
 
-    A single cohort is called by its words.
+    A single cohort has its words.
     """
     by_cohort = {cohort.cohort_id: dict(facts(cohort.conditions)) for cohort in cohorts}
     paths = dict.fromkeys(path for found in by_cohort.values() for path in found)

@@ -1,4 +1,4 @@
-"""A reading as a document, and back: what `results --json` writes and what is kept beside the results. Pure."""
+"""Turns a reading into a document, and back. `results --json` writes documents, and the store keeps them. Pure."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class _Document(BaseModel):
 
 
 class CohortDocument(_Document):
-    """One set of conditions that there are values for; `last_at` is when the newest was accepted."""
+    """A cohort that has values. `last_at` is when its newest value was accepted."""
 
     id: str
     words: str
@@ -34,7 +34,7 @@ class CohortDocument(_Document):
 class RankedDocument(_Document):
     """An entry with a rank. `mean`, `low` and `high` are in the objective's unit; `samples` is by seed.
 
-    `verdict` says how the entry's job compares with its baseline, as `velodrome regressions --json` has it.
+    `verdict` says how the entry's job compares with its baseline, as in `velodrome regressions --json`.
     """
 
     rank: int
@@ -68,7 +68,7 @@ class UnrankedDocument(_Document):
 
 
 class ObjectiveDocument(_Document):
-    """One objective in one cohort. Numbers are in `unit`, not scaled; `confidence` is that of tests and intervals."""
+    """One objective in one cohort. Numbers are in `unit`, not scaled. `confidence` is that of tests and intervals."""
 
     name: str
     metric: str
@@ -83,7 +83,7 @@ class ObjectiveDocument(_Document):
 
 
 class BoardDocument(_Document):
-    """A board with its objectives, the ones of its newest jobs."""
+    """A board with its objectives, which are those of its newest jobs."""
 
     board: str
     objectives: tuple[ObjectiveDocument, ...]
@@ -112,7 +112,7 @@ def objective_document(reading: ObjectiveReading) -> ObjectiveDocument:
 
 
 def reading_of(document: ObjectiveDocument) -> ObjectiveReading:
-    """The reading that a document is of."""
+    """The reading in a document."""
     ranking = ObjectiveRanking(
         MetricKey.parse(document.metric),
         round(1 - document.confidence, 12),

@@ -1,9 +1,10 @@
-"""A reading kept beside the results, so that the next reader need not work it out again.
+"""Keeps a reading beside the results, which saves the next reader the computation.
 
-Whoever collects keeps it, once for each change; a reader that finds none, or one of another version of the board or of
-Velodrome, works it out in its own memory and keeps nothing. An objective is kept in parts: what stands above its table,
-and its rows by the page, best first. Who can't be told apart from whom is kept as spans of places: a thousand entries
-have half a million pairs.
+The process that collects keeps the reading, once for each change. If a reader finds no reading, or one of another
+version of the board or of Velodrome, it computes the reading in its own memory and keeps nothing.
+
+An objective is kept in parts: the head above its table, and pages of its rows, best first. The entries that are
+indistinguishable from an entry are kept as spans of places, because a thousand entries have half a million pairs.
 """
 
 from __future__ import annotations
@@ -27,22 +28,23 @@ from velodrome.store.readings import KeptReading
 if TYPE_CHECKING:
     from velodrome.store import Reader, Store
 
-# Rows of one page, and of one part.
+# The number of rows in one page, which is one part.
 PAGE = 25
-# Raised where the parts get another meaning; another release may also rank or word something else.
+# The number rises when the meaning of the parts changes. The version is there because a release may change ranks or
+# words.
 _FORM = f"1 {__version__}"
 _OBJECTIVES = "objectives"
 
-# What others wrote there raises one of these; it is as good as nothing, since the results are still there.
+# Errors of parts that Velodrome did not write. Such parts are ignored, because the results are still there.
 _UNREADABLE = (AttributeError, LookupError, TypeError, ValueError)
 
 log = logging.getLogger("velodrome")
 
 
 def keep(store: Store, board: str) -> tuple[Latest, ...]:
-    """Reads a board, and keeps it where it did not change meanwhile; what each of its entries has now.
+    """Reads a board, and keeps the reading unless the board changed meanwhile. Returns the latest of each entry.
 
-    Where the store holds a ranking that can't be read, or has no room, nothing is kept: viewers then compute it.
+    If a ranking can't be read, or the store is full, nothing is kept. Readers compute the reading then.
 
     Raises:
         As the store does.
@@ -59,7 +61,7 @@ def keep(store: Store, board: str) -> tuple[Latest, ...]:
 
 
 def parts(readings: Iterable[ObjectiveReading]) -> dict[str, bytes]:
-    """What is kept of a board's objectives, by field. Holds one reading at a time."""
+    """The parts of a board's objectives, by field. It holds one reading at a time."""
     names: list[tuple[str, str]] = []
     found: dict[str, bytes] = {}
     for reading in readings:
@@ -85,7 +87,7 @@ def _objective_parts(document: ObjectiveDocument) -> dict[str, bytes]:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One page of an objective's rows: `document` has these alone; of all there are `ranked` and `unranked`."""
+    """One page of an objective's rows. `document` has only these rows; `ranked` and `unranked` count all rows."""
 
     document: ObjectiveDocument
     ranked: int
@@ -93,9 +95,9 @@ class Page:
 
 
 def kept_page(reader: Reader, board: str, key: str, page: int = 1) -> Page | None:
-    """A page of an objective by its metric key, in one round trip; pages count from 1.
+    """A page of the objective with this metric key, in one round trip. Pages count from 1.
 
-    None where nothing is kept of it that can be read, or what is kept is of another version.
+    None if no part can be read, or if the parts are of another version.
 
     Raises:
         As the store does.
@@ -105,7 +107,7 @@ def kept_page(reader: Reader, board: str, key: str, page: int = 1) -> Page | Non
 
 
 def kept_objective(reader: Reader, board: str, key: str) -> ObjectiveReading | None:
-    """All of an objective by its metric key, in two round trips; None as for a page.
+    """The whole objective with this metric key, in two round trips. None as for a page.
 
     Raises:
         As the store does.
@@ -126,7 +128,7 @@ def kept_objective(reader: Reader, board: str, key: str) -> ObjectiveReading | N
 
 
 def kept_objectives(reader: Reader, board: str) -> tuple[BoardObjective, ...] | None:
-    """The board's objectives, in one round trip; None as for a page.
+    """The board's objectives, in one round trip. None as for a page.
 
     Raises:
         As the store does.
@@ -162,7 +164,7 @@ def _parsed(found: KeptReading) -> Page | None:
 
 
 def _content(found: KeptReading) -> Any:
-    """The first part, where it is of this version of the board and of Velodrome; else None."""
+    """The first part if it is of this version of the board and of Velodrome, else None."""
     first = found.parts[0] if found.current else None
     content = None if first is None else from_json(first)
     return content if content is not None and content.get("form") == _FORM else None
@@ -177,7 +179,7 @@ def _pages(rows: int) -> int:
 
 
 def _spans(places: Iterable[int]) -> list[tuple[int, int]]:
-    """Places in their order as spans, each from its first to the one behind its last."""
+    """Sorted places as spans: each has its first place, and the place after its last one."""
     found: list[tuple[int, int]] = []
     for place in places:
         if found and found[-1][1] == place:

@@ -1,7 +1,7 @@
-"""What each entry of a board has now: its newest values that say anything, and how they compare with before.
+"""The latest of each entry of a board: its newest complete values, and how they compare with their baseline.
 
-A race that goes on changes nothing here until an entry is through with it: only then is its newer job what counts. All
-of it comes from the store, so whoever asks, and whenever they began to, gets the same answer.
+A running race changes nothing here until all trials of an entry have a value: from then on its newer job counts.
+Everything comes from the store, so every process gets the same answer.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 class Latest:
     """An entry's objective: its newest job's comparison, the mean's 95 % interval, and when that job was created.
 
-    `objective` is the board's name for the metric, which is unique on it; `succeeded_at` is when the newest value under
-    these conditions was accepted, of this job or of one that goes on.
+    `objective` is the board's unique name for the metric. `succeeded_at` is when the newest value in this cohort was
+    accepted, of this job or of a job that still runs.
     """
 
     objective: str
@@ -38,17 +38,17 @@ class Latest:
 
 
 def latest(reader: Reader, board: str) -> tuple[Latest, ...]:
-    """`latest_of` of a board that is read for this alone. Raises as the store does."""
+    """`latest_of` for a board that is read only for this. Raises as the store does."""
     return latest_of(reader, BoardReader(reader, board))
 
 
 def latest_of(reader: Reader, board: BoardReader) -> tuple[Latest, ...]:
-    """One for each entry and objective that the board's newest `JOBS_BACK` jobs have complete values of.
+    """One for each entry and objective with complete values in the board's newest `JOBS_BACK` jobs.
 
-    Of an entry's jobs the newest counts that has a value of every planned trial, and of as many trials as its
-    `spec.regression.minSamples` asks for; where no job has that many, the newest with all that were planned. A job that
-    is still running, whose trials failed, or that tries something out with one trial thus clears no verdict. An entry
-    that newer jobs have under another name is found under that name.
+    For each entry, the newest job counts that has a value for every planned trial, and at least as many values as its
+    `spec.regression.minSamples`. If no job has that many, the newest job with all planned values counts. So a verdict
+    stays if a newer job still runs, has failed trials, or has only one trial as an experiment. If newer jobs have the
+    entry under another name, it is found under that name.
 
     Raises:
         As the store does.
@@ -74,7 +74,7 @@ def latest_of(reader: Reader, board: BoardReader) -> tuple[Latest, ...]:
 
 
 def _newest(history: BoardHistory, first: int) -> dict[tuple[str, str], int]:
-    """By entry and metric key, the place of the job that counts."""
+    """The place of the job that counts, by entry and metric key."""
     enough: dict[tuple[str, str], int] = {}
     few: dict[tuple[str, str], int] = {}
     settled: set[str | None] = set()  # identities of entries that a newer job has values of
@@ -95,6 +95,6 @@ def _newest(history: BoardHistory, first: int) -> dict[tuple[str, str], int]:
 
 
 def _measured(job: JobInfo, history: BoardHistory, place: int) -> Iterator[tuple[str, str]]:
-    """The entries and keys of the job's objectives that it has a value of."""
+    """The entries and metric keys of the job's objectives, if the job has a value of them."""
     keys = {str(objective.key) for objective in board_objectives([job])}
     return (where for where in history.samples[place] if where[1] in keys)

@@ -1,7 +1,7 @@
-"""The one reading of a board: what its objectives are, who is where at each and why, and what became of each entry.
+"""The reading of a board: its objectives, the ranking of each with the reasons, and the verdict of each entry.
 
-Terminal, browser, /metrics and a race's status show what is answered here, and work out none of it themselves. All of
-it comes from the store, so whoever asks, and whenever they began to, gets the same answer.
+Terminal, browser, /metrics and a race's status all show this reading. They compute nothing of it themselves. Everything
+comes from the store, so every process gets the same answer.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ _DETERMINISTIC = tuple(name for name, metric in CATALOGUE.items() if metric.dete
 class ObjectiveReading:
     """One objective of a board in one of its cohorts.
 
-    `cohorts` are all of the objective's, newest first, and `cohort` the one that is shown: None where nothing has a
-    value. `verdicts` has, by entry, how each ranked row compares with its baseline; None where nobody asked for that.
+    `cohorts` are all cohorts of the objective, newest first. `cohort` is the one that is shown, or None without values.
+    `verdicts` says, by entry, how each ranked row compares with its baseline. It is None if they were not asked for.
     """
 
     objective: BoardObjective
@@ -43,7 +43,7 @@ class ObjectiveReading:
 
     @property
     def summary(self) -> str:
-        """Who is best, in a sentence."""
+        """Which entry is best, in a sentence."""
         return summary(self.ranking)
 
     @property
@@ -53,7 +53,7 @@ class ObjectiveReading:
 
 
 class BoardReader:
-    """Reads a board, each part of it once. For one moment: who looks again makes another one.
+    """Reads a board, each part of it once. To read the board again, make a new one.
 
     Its methods raise as the store does.
     """
@@ -65,21 +65,21 @@ class BoardReader:
 
     @cached_property
     def objectives(self) -> tuple[BoardObjective, ...]:
-        """Those of the board's newest `JOBS_BACK` jobs."""
+        """The objectives of the board's newest `JOBS_BACK` jobs."""
         return board_objectives(self._reader.jobs(self.board, limit=JOBS_BACK))
 
     @cached_property
     def states(self) -> list[tuple[JobInfo, EntryState]]:
-        """How each entry stands in its newest job."""
+        """The state of each entry in its newest job."""
         return self._reader.board_entries(self.board)
 
     @cached_property
     def history(self) -> BoardHistory:
-        """The jobs that are looked back at, each with what its own verdicts look back at."""
+        """The jobs that count for the board, and the older jobs on which their verdicts depend."""
         return read_history(self._reader, self.board, limit=2 * JOBS_BACK)
 
     def objective(self, objective: BoardObjective, cohort_id: str | None = None) -> ObjectiveReading:
-        """The objective in the cohort of that id, else in the newest."""
+        """The objective in the cohort with this id, else in the newest cohort."""
         key = str(objective.key)
         cohorts = self._reader.cohorts(self.board, key)
         cohort = chosen_cohort(cohorts, cohort_id)
@@ -109,7 +109,7 @@ class BoardReader:
         return replace(reading, verdicts={entry: one for entry, one in rows if one is not None})
 
     def verdicts(self, uid: str) -> tuple[Comparison, ...]:
-        """What `velodrome.trends.regressions.judge` says of that job."""
+        """The comparisons of this job, as `velodrome.trends.regressions.judge` makes them."""
         if uid not in self._verdicts:
             place = next((place for place in self.history.window if self.history.jobs[place].uid == uid), None)
             self._verdicts[uid] = (
@@ -119,7 +119,7 @@ class BoardReader:
 
     @cached_property
     def _deterministic(self) -> list[tuple[str, str]]:
-        """The metric keys and cohorts that an entry's seeds agree in."""
+        """The metric keys and cohorts in which all seeds of an entry should have the same value."""
         keys = [str(MetricKey.of(name)) for name in _DETERMINISTIC]
         return [(key, cohort.cohort_id) for key in keys for cohort in self._reader.cohorts(self.board, key)]
 
@@ -132,7 +132,7 @@ class BoardReader:
 
 
 def differing(samples: Mapping[str, Iterable[JobSamples]]) -> dict[tuple[str, str], str]:
-    """By job uid and entry, why its seeds are not trials of one model, where a deterministic metric says so. Pure."""
+    """By job uid and entry, why its seeds are not trials of one model, as a deterministic metric shows. Pure."""
     return {
         (uid, one.entry): why
         for uid, found in samples.items()
@@ -142,7 +142,7 @@ def differing(samples: Mapping[str, Iterable[JobSamples]]) -> dict[tuple[str, st
 
 
 def unavailable(reader: Reader, key: str, absent: Iterable[tuple[JobInfo, EntryState]]) -> dict[str, str]:
-    """By entry, why finished entries have no value of a metric, in the words of one of their trials.
+    """By entry, why finished entries have no value of a metric, as one of their trials reported it.
 
     Raises:
         As the store does.
@@ -165,7 +165,7 @@ def unavailable(reader: Reader, key: str, absent: Iterable[tuple[JobInfo, EntryS
 
 @dataclass(frozen=True, slots=True)
 class JobReading:
-    """One objective of a job's own values: on the board, a newer job's take their place. `words` are the conditions."""
+    """One objective, ranked by one job's values, even if the board has newer ones. `words` are the conditions."""
 
     key: MetricKey
     ranking: ObjectiveRanking
@@ -173,9 +173,9 @@ class JobReading:
 
 
 def read_job(reader: Reader, uid: str, keys: Collection[MetricKey]) -> tuple[JobReading, ...]:
-    """One reading for each of these keys that the job has a value of, in their order; none for an unknown job.
+    """One reading for each of these keys of which the job has a value, in their order. Empty for an unknown job.
 
-    Where its trials saw different conditions, those of most values count.
+    If its trials ran under different conditions, the cohort with most values counts.
 
     Raises:
         As the store does.
@@ -212,7 +212,7 @@ def read_job(reader: Reader, uid: str, keys: Collection[MetricKey]) -> tuple[Job
 
 
 def _of_most_values(samples: Sequence[JobSamples]) -> list[JobSamples]:
-    """Those of the cohort that has most values."""
+    """The samples in the cohort that has most values."""
     sizes: dict[str, int] = {}
     for one in samples:
         sizes[one.cohort_id] = sizes.get(one.cohort_id, 0) + len(one.values)

@@ -1,7 +1,12 @@
-"""Which jobs of a board are past its retention. `overdue` decides and is pure; `overdue_of` reads what it needs.
+"""Finds the jobs of a board that its retention deletes. `overdue` decides, and is pure; `overdue_of` reads what it
+needs.
 
-What people still look at stays, however old: the newest job, what is pinned as a baseline or named as one by a job that
-stays, of each entry of the board the newest job that has it and the newest with values, and races that go on.
+These jobs stay, however old they are:
+
+- the newest job;
+- jobs that are pinned as a baseline, or that a job which stays names as its baseline;
+- for each entry of the board, the newest job that has it, and the newest job with values of it;
+- jobs whose races still run.
 """
 
 from __future__ import annotations
@@ -20,22 +25,22 @@ _JOBS_AT_ONCE = 50
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """What a board keeps: so many of its newest jobs, and jobs of no greater age. None: no such limit.
+    """What a board keeps: at most `jobs` of its newest jobs, and no job older than `age`. None means no limit.
 
-    A job that is past either limit goes.
+    A job that is past either limit is deleted.
     """
 
     jobs: int | None = None
     age: timedelta | None = None
 
     def past(self, place: int, created_at: datetime, now: datetime) -> bool:
-        """Whether the job at that place, the newest being 0, is past a limit."""
+        """Whether the job at this place is past a limit. The newest job has the place 0."""
         too_many = self.jobs is not None and place >= self.jobs
         return too_many or (self.age is not None and now - created_at > self.age)
 
 
 def overdue(jobs: Sequence[JobInfo], rules: Retention, stays: Collection[str], now: datetime) -> list[JobInfo]:
-    """The jobs that go, oldest first. `jobs` are all of a board, newest first; `stays` has uids that stay anyway."""
+    """The jobs to delete, oldest first. `jobs` are all jobs of a board, newest first. `stays` has uids to keep."""
     kept = {job.uid for place, job in enumerate(jobs) if place == 0 or not rules.past(place, job.created_at, now)}
     kept.update(stays)
     while more := _named(jobs, kept) - kept:
@@ -44,7 +49,7 @@ def overdue(jobs: Sequence[JobInfo], rules: Retention, stays: Collection[str], n
 
 
 def _named(jobs: Sequence[JobInfo], kept: Collection[str]) -> set[str]:
-    """The jobs that those which stay name as their baseline, by uid or as the newest older job of a name."""
+    """The baselines that the `kept` jobs name, by uid or as the newest older job of a name."""
     found = set()
     for place, job in enumerate(jobs):
         rules = job.document.get("spec", {}).get("regression") or {}
@@ -56,7 +61,7 @@ def _named(jobs: Sequence[JobInfo], kept: Collection[str]) -> set[str]:
 
 
 def overdue_of(store: Reader, board: str, rules: Retention, going: Iterable[str], now: datetime) -> list[JobInfo]:
-    """The jobs of a board that go, oldest first; `going` are the uids of races that are not over.
+    """The jobs of a board to delete, oldest first. `going` has the uids of jobs whose races still run.
 
     Raises:
         As the store does.
@@ -69,7 +74,7 @@ def overdue_of(store: Reader, board: str, rules: Retention, going: Iterable[str]
 
 
 def _holders(store: Reader, board: str, jobs: Sequence[JobInfo]) -> set[str]:
-    """Of each entry of the board, the newest job that has it, and the newest that has values of it."""
+    """For each entry of the board, the newest job that has it, and the newest job with values of it."""
     newest = {state.entry: job.uid for job, state in store.board_entries(board)}
     valued: dict[str, str] = {}
     for start in range(0, len(jobs), _JOBS_AT_ONCE):

@@ -1,4 +1,4 @@
-"""What a viewer asks for: a board as it was kept, or else as it is worked out here. Nothing is written."""
+"""Reads a board for a page or a command: the kept reading, or else one that is computed here. Nothing is written."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def read_objectives(
     *,
     verdicts: bool = False,
 ) -> tuple[ObjectiveReading, ...]:
-    """Objectives of a board, each in the cohort of that id where it has one, else in the newest.
+    """Objectives of a board, each in the cohort with this id if it has it, else in the newest cohort.
 
-    With `verdicts` they say how each ranked entry compares with its baseline; what was kept says so anyway.
+    With `verdicts` they say how each ranked entry compares with its baseline. Kept readings always do.
 
     Raises:
         As the store does.

@@ -1,1 +1,1 @@
-"""What Prometheus is shown: the families of metrics, and the groups of a Pushgateway."""
+"""What Prometheus gets: the families of metrics, and the groups of a Pushgateway."""

@@ -1,8 +1,8 @@
-"""Groups of a Pushgateway: which trial each is of, and which have outlived theirs. Pure.
+"""Groups of a Pushgateway: to which trial each group belongs, and which groups are stale. Pure.
 
-A Pushgateway keeps a group until somebody deletes it. So whoever runs trials lists the groups now and then, by the
-gateway's API (`GET /api/v1/metrics`), and deletes those of trials that don't run: however a runner ended, and whatever
-the gateway had on its disk when it was started again.
+A Pushgateway keeps a group until it is deleted. So the executor lists the groups now and then, through the gateway's
+API (`GET /api/v1/metrics`), and deletes the groups of trials that don't run. This works however a runner ended, and
+also for groups that the gateway read from its disk after a restart.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from typing import Any
 from velodrome.monitoring.telemetry import GROUPING, PUSH_JOB
 
 LIST_PATH = "/api/v1/metrics"
-# A runner pushes every few seconds. A group that is younger may be of a trial whose start was not seen yet.
+# A runner pushes every few seconds. A group younger than this may belong to a trial whose start was not seen yet.
 YOUNG_SECONDS = 20.0
-# And one that is this old says nothing of now, though its trial runs; the next push makes it again.
+# A group older than this says nothing about the present, even if its trial runs. The next push makes it again.
 SILENT_SECONDS = 600.0
 
 # Namespace, BenchmarkJob, entry and repeat, as in the grouping key.
@@ -32,19 +32,19 @@ def grouping(namespace: str, job: str, entry: str, repeat: int) -> dict[str, str
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """A group as the gateway lists it: its whole grouping key, and when it was last pushed by the gateway's clock."""
+    """A group as the gateway lists it: its whole grouping key, and the time of its last push by the gateway's clock."""
 
     labels: tuple[tuple[str, str], ...]
     pushed_at: float = 0.0
 
     @property
     def is_ours(self) -> bool:
-        """Whether a runner, or somebody in its name, pushed it."""
+        """Whether a runner pushed it, or somebody in a runner's name."""
         return dict(self.labels).get("job") == PUSH_JOB
 
     @property
     def trial(self) -> TrialKey | None:
-        """The trial that it is of; None where its key is not that of a trial."""
+        """The trial of the group. None if its key is not a trial's."""
         labels = dict(self.labels)
         if labels.keys() != {"job", *GROUPING}:
             return None
@@ -57,7 +57,7 @@ class Group:
 
     @property
     def path(self) -> str:
-        """Where the group lies below the gateway's URL; values in base64, the form that takes any."""
+        """The group's path below the gateway's URL. Values are in base64, which allows any value."""
         first = [pair for pair in self.labels if pair[0] == "job"]
         rest = sorted(pair for pair in self.labels if pair[0] != "job")
         return "/metrics" + "".join(f"/{name}@base64/{_encoded(value)}" for name, value in (*first, *rest))
@@ -65,7 +65,7 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class RunningTrials:
-    """What runs: trials, and jobs of which it is not known which of their trials do."""
+    """What runs: trials, and jobs whose running trials are not known."""
 
     trials: Collection[TrialKey] = frozenset()
     jobs: Collection[JobKey] = frozenset()
@@ -76,14 +76,14 @@ class RunningTrials:
 
 @dataclass(frozen=True, slots=True)
 class Cleaning:
-    """The groups to delete; and in how many seconds to look again, since some are too young to be told."""
+    """The groups to delete. If some groups are too young to decide, `again` is in how many seconds to look again."""
 
     delete: list[Group] = field(default_factory=list)
     again: float | None = None
 
 
 def groups(document: Any) -> list[Group]:
-    """The groups of runners in an answer of the gateway's API.
+    """The groups that runners pushed, from an answer of the gateway's API.
 
     Raises:
         ValueError: it is not the document that a Pushgateway sends.
@@ -96,10 +96,10 @@ def groups(document: Any) -> list[Group]:
 
 
 def stale(found: Iterable[Group], running: RunningTrials, now: float, *, namespace: str | None = None) -> Cleaning:
-    """Which groups go: those whose trial does not run, and those that were not pushed for long.
+    """The groups to delete: those whose trial does not run, and those without a push for `SILENT_SECONDS`.
 
-    `now` is by the gateway's clock. With a `namespace` groups of others are left alone: they are somebody else's. One
-    that was pushed less than `YOUNG_SECONDS` ago stays for now, whatever is known.
+    `now` is by the gateway's clock. With a `namespace`, groups of other namespaces stay. A group that was pushed less
+    than `YOUNG_SECONDS` ago stays for now.
     """
     delete: list[Group] = []
     waits: list[float] = []
@@ -109,7 +109,7 @@ def stale(found: Iterable[Group], running: RunningTrials, now: float, *, namespa
         age, trial = now - group.pushed_at, group.trial
         if trial is not None and running.has(trial) and age < SILENT_SECONDS:
             continue
-        if -YOUNG_SECONDS < age < YOUNG_SECONDS:  # from further ahead it comes by a clock that was set back meanwhile
+        if -YOUNG_SECONDS < age < YOUNG_SECONDS:  # a push further in the future was before the clock was set back
             waits.append(YOUNG_SECONDS - age)
         else:
             delete.append(group)

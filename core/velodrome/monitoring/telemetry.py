@@ -1,7 +1,7 @@
-"""Every Prometheus series of Velodrome, once: its name, help, type and labels. Pure.
+"""Every Prometheus series of Velodrome: its name, help, type and labels. Pure.
 
-The operator exposes `RESULTS`, `RACES` and `OPERATOR` at /metrics; a runner pushes `LIVE` to a Pushgateway while it
-trains. Alert rules and dashboards use no other name. Labels are bounded: none names a pod, a seed or a run.
+The operator exposes `RESULTS`, `RACES` and `OPERATOR` at /metrics. A runner pushes `LIVE` to a Pushgateway while it
+trains. Alert rules and dashboards use only these names. Labels have few values: no label names a pod, a seed or a run.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ Type = Literal["gauge", "counter", "histogram", "info", "stateset"]
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """A metric family. As in prometheus-client, a counter's `name` is without `_total`, an info's without `_info`."""
+    """A metric family. As in prometheus-client, `name` has no `_total` for a counter, and no `_info` for an info."""
 
     name: str
     help: str
@@ -23,11 +23,11 @@ class Family:
 
     @property
     def exposed(self) -> str:
-        """The name that a query asks for; a histogram's has _bucket, _sum and _count after it."""
+        """The name in a query. For a histogram, _bucket, _sum or _count follows it."""
         return self.name + {"counter": "_total", "info": "_info"}.get(self.type, "")
 
 
-# Results: the newest job of each entry and objective that is complete, in the cohort that it was measured in.
+# Results: for each entry and objective, the newest complete job, in the cohort of its values.
 RESULT_LABELS = ("board", "entry", "objective", "cohort")
 _VALUE_LABELS = (*RESULT_LABELS, "metric", "unit")
 
@@ -68,7 +68,7 @@ RESULTS = (
     CHANGE_HIGH, VERDICT,
 )  # fmt: skip
 
-# BenchmarkJobs that exist as objects, and their trials.
+# BenchmarkJobs that exist in the cluster, and their trials.
 RACE_LABELS = ("namespace", "benchmarkjob")
 RACE_STATES = ("Running", "Suspended", "Complete", "Failed")
 RACE_STATE = Family(
@@ -102,9 +102,9 @@ RUN_SECONDS = Family(
 )
 RACES = (RACE_STATE, RACE_PROGRESS, RESULTS_WAITING, TRIALS, QUEUE_SECONDS, RUN_SECONDS)
 
-# The operator itself. The times are absent until they are known: an exporter that has no JUDGED_AT yet says nothing of
-# results, and one without SWEPT_AT nothing of BenchmarkJobs, so that alerts stay as they were. They move on though
-# nothing changed, at least each minute, as long as the work is done.
+# The operator itself. The times are absent until they are known. An exporter without JUDGED_AT exposes no results yet,
+# and one without SWEPT_AT no BenchmarkJobs, so that alerts stay as they were. While the operator works, the times
+# advance at least once a minute, even if nothing changed.
 BUILD = Family("velodrome_operator", "What runs, and where its leaderboard is.", ("version", "leaderboard"), "info")
 PASS_OUTCOMES = (
     "Succeeded", "ApiConflict", "ApiUnavailable", "ApiRefused", "StoreUnavailable", "StoreRefused", "NameTaken",
@@ -152,7 +152,8 @@ OPERATOR = (
     COLLECTED_AT, SWEPT_AT, REDIS_UP, JUDGED_AT, SERIES, SERIES_LIMIT, SERIES_DROPPED,
 )  # fmt: skip
 
-# What a runner pushes while it trains. The grouping key is the trial's, so that a later trial does not overwrite it.
+# Live metrics, which a runner pushes while it trains. Each trial has its own grouping key, so that a later trial does
+# not overwrite them.
 PUSH_JOB = "velodrome_trial"
 GROUPING = ("namespace", "benchmarkjob", "entry", "repeat")
 TRIAL_FRACTION = Family("velodrome_trial_progress_ratio", "Share of the trial's training that is done.")

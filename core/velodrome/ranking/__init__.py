@@ -1,1 +1,1 @@
-"""Which entry is better at one objective: places, the reasons of those without one, and fronts of two objectives."""
+"""Ranks entries by one objective, with reasons for unranked entries, and finds fronts of several objectives."""

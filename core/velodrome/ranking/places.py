@@ -1,8 +1,8 @@
-"""From the samples of a board to what a person reads: places, reasons, trade-offs, and a sentence. Pure.
+"""Turns the samples of a board into what a person reads: ranks, reasons, trade-offs, and a sentence. Pure.
 
-The command line and the leaderboard both build on this, so that they never disagree about who is first. What counts as
-better is `velodrome.stats`; here it is decided who takes part: an entry is ranked only where every planned trial of it
-has a value under the same conditions, and is listed with the reason otherwise.
+The command line and the leaderboard both use this module, so they always agree. `velodrome.stats` decides which entry
+is better. This module decides which entries take part: an entry is ranked only if every planned trial of it has a value
+in the cohort. Otherwise it is listed as unranked, with the reason.
 """
 
 from __future__ import annotations
@@ -27,11 +27,12 @@ Why = Literal["Failed", "DifferentCode", "SeedsDiffer", "Incomplete", "OtherCond
 
 @dataclass(frozen=True, slots=True)
 class RankedRow:
-    """An entry's place.
+    """A ranked entry.
 
-    `rank` is 1 + the number of entries that are significantly better; `shared` says that another has the same rank.
-    `indistinguishable_from` names, in the order of the ranking, the entries that are neither significantly better nor
-    worse. `note` is empty, or says that a newer job of this entry exists whose values can't be ranked yet.
+    - `rank` is 1 + the number of entries that are significantly better.
+    - `shared` says that another entry has the same rank.
+    - `indistinguishable_from` names the entries without a significant difference, in the order of the ranking.
+    - `note` is empty, or says that a newer job has this entry, and that its values can't be ranked yet.
     """
 
     rank: int
@@ -48,15 +49,15 @@ class RankedRow:
 
     @property
     def place(self) -> str:
-        """The rank as sports tables write it: `1=` where it is shared."""
+        """The rank as sports tables write it: `1=` for a shared rank 1."""
         return f"{self.rank}{'=' if self.shared else ''}"
 
 
 @dataclass(frozen=True, slots=True)
 class UnrankedRow:
-    """An entry without a place: `why` for programs, `reason` for people.
+    """An entry without a rank: `why` for programs, `reason` for people.
 
-    `samples` are the values that it has, by seed; `planned` trials should have one.
+    `samples` has its values by seed. `planned` is how many values it should have.
     """
 
     entry: str
@@ -70,7 +71,7 @@ class UnrankedRow:
 
 @dataclass(frozen=True, slots=True)
 class ObjectiveRanking:
-    """One objective's ranking in one cohort. `ranked` is best first; `unranked` has failures first, then by name."""
+    """One objective's ranking in one cohort. `ranked` is best first. `unranked` has failures first, then by name."""
 
     key: MetricKey
     alpha: float
@@ -79,7 +80,7 @@ class ObjectiveRanking:
 
     @property
     def metric(self) -> Metric:
-        """The metric's line of the catalogue."""
+        """The metric, as the catalogue describes it."""
         return self.key.metric
 
     @property
@@ -94,7 +95,7 @@ class ObjectiveRanking:
 
     @property
     def entries(self) -> tuple[str, ...]:
-        """Every entry, the ranked ones first."""
+        """Every entry, ranked entries first."""
         return (*(row.entry for row in self.ranked), *(row.entry for row in self.unranked))
 
     @property
@@ -113,12 +114,15 @@ def rank_objective(
     differing: Mapping[tuple[str, str], str] | None = None,
     alpha: float = ALPHA,
 ) -> ObjectiveRanking:
-    """Rank the entries of one cohort by one metric.
+    """Ranks the entries of one cohort by one metric.
 
-    `rows` has one row for each entry with a value in the cohort, `entry_states` how the newest job of each entry of the
-    board went. `other_cohorts` says that values of the metric exist under other conditions too; `unavailable` says, by
-    entry, why a finished one has no value; `differing` says, by job uid and entry, why its seeds are not trials of one
-    model (`seeds_differ`). Neither the order of `rows` nor of `entry_states` matters.
+    - `rows` has one row for each entry with a value in the cohort.
+    - `entry_states` has the state of each entry of the board in its newest job.
+    - `other_cohorts` says that values of the metric exist in other cohorts too.
+    - `unavailable` says, by entry, why a finished entry has no value.
+    - `differing` says, by job uid and entry, why its seeds are not trials of one model (`seeds_differ`).
+
+    `rows` and `entry_states` may have any order.
 
     Raises:
         ValueError: the key names no metric of the catalogue, or two rows are of one entry.
@@ -146,7 +150,7 @@ def rank_objective(
 
 def seeds_differ(key: MetricKey, values: Collection[float]) -> str | None:
     """Why an entry with these values of several seeds is not one model: the catalogue calls the metric deterministic,
-    and they differ. None where all is well, and for every other metric, whatever the values.
+    but the values differ. None if they are equal, and for every metric that is not deterministic.
     """
     if not key.metric.deterministic or len(set(values)) < 2:
         return None
@@ -155,7 +159,7 @@ def seeds_differ(key: MetricKey, values: Collection[float]) -> str | None:
 
 
 def _held_back(row: Row, newest: tuple[JobInfo, EntryState] | None, differing: str | None = None) -> UnrankedRow | None:
-    """Why an entry that has values in the cohort is not ranked; None where it is."""
+    """Why an entry with values in the cohort is unranked. None if it is ranked."""
     done = len(row.samples)
     why: Why = "NotMeasured"
     if row.mixed_code:
@@ -204,7 +208,7 @@ def _ranked(place: RankedEntry, row: Row, newest: tuple[JobInfo, EntryState] | N
 
 
 def failed_text(state: EntryState) -> str:
-    """`2 of 5 trials failed: LossNotFinite`, with a count beside each reason where there are several."""
+    """For example `2 of 5 trials failed: LossNotFinite`. Several reasons have a count each."""
     reasons = sorted(state.reasons.items(), key=lambda item: (-item[1], item[0]))
     if len(reasons) > 1:
         words = ", ".join(f"{reason} × {count}" for reason, count in reasons)
@@ -218,9 +222,9 @@ def _trials(count: int) -> str:
 
 
 def _shortfall(row: Row, state: EntryState | None) -> tuple[Why, str]:
-    """Why an entry has some of its values in the cohort, and not all; `state` is of the row's job, where known."""
+    """Why an entry has only a part of its values in the cohort. `state` is its state in the row's job, if known."""
     have = f"{len(row.samples)} of {_trials(row.planned)}"
-    if state is None:  # a newer job of the entry has no value here, and its state is the one that is told
+    if state is None:  # only the state in a newer job is known, which has no value here
         return "Incomplete", f"{have} of {row.job_name} have a value"
     if state.failed:
         return "Failed", failed_text(state)
@@ -243,7 +247,7 @@ def _absence(key: MetricKey, state: EntryState, other_cohorts: bool, unavailable
 
 
 def summary(ranking: ObjectiveRanking) -> str:
-    """Who is best, in one or two sentences that claim no more than the tests do."""
+    """Which entry is best, in a sentence that claims no more than the tests show."""
     if not ranking.ranked:
         return "Nothing can be ranked yet."
     leader, *others = ranking.ranked
@@ -273,7 +277,7 @@ def listed(names: Sequence[str], most: int = 3) -> str:
 
 @dataclass(frozen=True, slots=True)
 class FrontPoint:
-    """An entry in a trade-off: its interval for each objective, in their order, and whether none dominates it."""
+    """An entry in a trade-off: its interval for each objective, in their order, and whether it is on the front."""
 
     entry: str
     job_uid: str
@@ -283,9 +287,10 @@ class FrontPoint:
 
 @dataclass(frozen=True, slots=True)
 class TradeOff:
-    """Entries by two or three objectives at once: those on the front first, each group by the first objective.
+    """Entries by two or three objectives at once. Entries on the front come first, then the others; both are sorted by
+    the first objective.
 
-    `left_out` is by entry: why it has no point.
+    `left_out` says, by entry, why an entry has no point.
     """
 
     keys: tuple[MetricKey, ...]
@@ -294,14 +299,14 @@ class TradeOff:
 
     @property
     def front(self) -> tuple[str, ...]:
-        """The entries that none dominates."""
+        """The entries on the front: no other entry dominates them."""
         return tuple(point.entry for point in self.points if point.on_front)
 
 
 def pareto(rankings: Sequence[ObjectiveRanking]) -> TradeOff:
-    """The entries that no other one beats at two or three objectives at once, by their means.
+    """The trade-off between two or three objectives: the entries that no other entry dominates, by their means.
 
-    An entry takes part where it is ranked for each objective, and by the same job: values of two different runs are
+    An entry takes part only if it is ranked for each objective by values of the same job. So values of two jobs are
     never combined into a point that nobody measured.
 
     Raises:

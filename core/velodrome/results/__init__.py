@@ -1,1 +1,1 @@
-"""What a trial measured and under which conditions: records, cohorts, marks, and the bounds that values keep to."""
+"""What a trial measured and under which conditions: records, cohorts, marks, and the bounds of possible values."""

@@ -1,7 +1,7 @@
-"""What a report can't say, whoever wrote it: values that no measurement gives, and more of anything than a trial has.
+"""Bounds of everything in a report: values that no measurement gives, and more items than a trial has. Pure.
 
-Pure. A metric's own range and keys are the catalogue's (`velodrome.metrics`); here is everything else that a report
-carries. Stored records are never held to this: what is there is shown.
+The catalogue (`velodrome.metrics`) has the range and the keys of each metric. Everything else in a report is here.
+These bounds are not checked when a stored record is read: it is shown as it is.
 """
 
 from __future__ import annotations
@@ -17,56 +17,58 @@ from velodrome.plan import TrialConfig
 from velodrome.results.records import DatasetFacts, Environment, EpochPoint, Progress, TrialResult
 from velodrome.vocabulary import CLASSES
 
-# Points of a result's curves: twice what Velodrome's runners send, however many epochs there were.
+# The most points of a result's curves: twice as many as Velodrome's runners send, whatever the number of epochs.
 MOST_POINTS = 4100
-MESSAGE_LIMIT = 16 * 1024  # characters of why a trial failed
+MESSAGE_LIMIT = 16 * 1024  # characters of the message that says why a trial failed
 TEXT_LIMIT = 1000  # characters of any other text
 MOST_LIBRARIES = 200
 MOST_CLASSES = 10_000
 MOST_SAMPLES = 10**12
 _MOST_AXES = 16
-_LARGEST_BUDGET = 100_000  # epochs, by the spec
+_LARGEST_BUDGET = 100_000  # epochs; the spec allows no more
 _LARGEST_NUMBER = 2.0**63  # of CPUs, bytes and the like
 _FASTEST = CATALOGUE["train_samples_per_second"].range[1]
 _QUOTED = 80  # characters of a key that a message quotes
 
 
 def impossible_result(result: TrialResult, config: TrialConfig, *, kept: bool = False) -> str | None:
-    """The first field of a result that no trial of this configuration can have, and why; None where there is none.
+    """The first field of a result that no trial of this configuration can have, and why. None if all are possible.
 
-    What a store has `kept`, maybe since version 0.1.0, may pass 1 by the rounding of float32, and its budget.
+    A result that a store `kept`, maybe since version 0.1.0, may exceed 1 by the rounding of float32, and its budget.
     """
     return next(_of_result(result, config, kept=kept), None)
 
 
 def impossible_progress(progress: Progress, config: TrialConfig) -> str | None:
-    """The first field of a progress report that no trial of this configuration can have, and why."""
+    """The first field of a progress report that no trial of this configuration can have, and why; or None."""
     return next(_of_progress(progress, config), None)
 
 
 def impossible_metrics(metrics: Mapping[str, float], keys: MeasuredKeys) -> str | None:
-    """The first value or key that no trial has, and why."""
+    """The first metric that no trial can have, by its key or its value, and why; or None."""
     return next(_of_metrics(metrics, keys), None)
 
 
 def impossible_curves(curves: Sequence[EpochPoint], config: TrialConfig) -> str | None:
-    """The first field of a curve that no trial of this configuration gives, as in `curves.0.seconds`, and why."""
+    """The first field of the curves that no trial of this configuration can have, such as `curves.0.seconds`, and why;
+    or None.
+    """
     return next(_of_curves(curves, config.budget.max_epochs, keys_of(config)), None)
 
 
 def impossible_dataset(facts: DatasetFacts) -> str | None:
-    """The first field of a data set that no data set has, and why."""
+    """The first field that no data set can have, and why; or None."""
     return next(_of_dataset(facts), None)
 
 
 def keys_of(config: TrialConfig, facts: DatasetFacts | None = None) -> MeasuredKeys:
-    """The metric keys that trials of this configuration can have, on the data that a result says it read."""
+    """The metric keys that trials of this configuration can have. `facts` are the data that a result says it read."""
     classes = CLASSES[config.dataset.name]
     found = classes if facts is None else min(classes, len(facts.classes))
     return _keys(found, config.evaluation.inference.batch_sizes)
 
 
-_keys = lru_cache(maxsize=64)(MeasuredKeys)  # a job's trials all have the same
+_keys = lru_cache(maxsize=64)(MeasuredKeys)  # all trials of a job have the same keys
 
 
 def _of_result(result: TrialResult, config: TrialConfig, *, kept: bool) -> Iterator[str]:
@@ -104,7 +106,7 @@ def _of_epochs(result: TrialResult, most: int) -> Iterator[str]:
 
 
 def _of_curves(curves: Sequence[EpochPoint], most: int, keys: MeasuredKeys, *, kept: bool = False) -> Iterator[str]:
-    """There are many points, and nearly all are possible: only where one can't be is it looked for."""
+    """Checks all points at once, because there are many, and searches for an impossible one only if a check fails."""
     if len(curves) > MOST_POINTS:
         yield f"curves: {len(curves)} points, and a result has {MOST_POINTS} at most"
     if curves and not _plausible(curves, most):
@@ -120,7 +122,7 @@ def _of_curves(curves: Sequence[EpochPoint], most: int, keys: MeasuredKeys, *, k
 
 
 def _plausible(curves: Sequence[EpochPoint], most: int) -> bool:
-    """Whether every point is within bounds, column by column: a third of the time that it takes point by point."""
+    """Whether every point is within bounds. Checking by column takes a third of the time of checking by point."""
     epochs, seconds = [point.epoch for point in curves], [point.seconds for point in curves]
     losses, rates = [point.train_loss for point in curves], [point.learning_rate for point in curves]
     speeds = [point.samples_per_second for point in curves]
@@ -141,7 +143,7 @@ def _plausible(curves: Sequence[EpochPoint], most: int) -> bool:
 
 
 def _of_points(curves: Sequence[EpochPoint], most: int) -> Iterator[str]:
-    """The same point by point, with the field that is out of bounds."""
+    """The fields that are out of bounds, point by point."""
     epoch, seconds = 0, 0.0
     for place, point in enumerate(curves):
         for field, least, highest in (
@@ -164,7 +166,7 @@ _WHY = {
 
 
 def impossible_validation(name: str, value: float, keys: MeasuredKeys) -> str | None:
-    """Why no epoch has this value on the validation split; None where one may: quality alone is measured there."""
+    """Why no epoch can have this value on the validation split, or None. Only metrics of quality are measured there."""
     metric = CATALOGUE.get(name.partition("{")[0])
     if metric is not None and metric.kind != "quality":
         return "this is not measured on the validation split: only metrics of quality are"
@@ -216,7 +218,7 @@ def _of_environment(environment: Environment) -> Iterator[str]:
 
 
 def _of_fields(where: str, fields: Mapping[str, Any]) -> Iterator[str]:
-    """A machine's numbers are counts, and its texts are names."""
+    """Checks the facts of a machine: numbers are counts, and texts are names."""
     for name, value in fields.items():
         if isinstance(value, str):
             if len(value) > TEXT_LIMIT:

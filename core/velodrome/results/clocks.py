@@ -1,7 +1,7 @@
-"""Which wall times are believed: a runner's as long as they fit with what the executor saw, else the executor's. Pure.
+"""Decides which wall times count: the runner's if they fit with what the executor saw, else the executor's. Pure.
 
-Clocks step, and a report says what it likes. What was measured stands whatever its clock said: nothing is rejected
-for its times. Durations that are ranked come from monotonic clocks and are none of this module's.
+Clocks may jump, and a report may contain any time. No report is rejected for its times. Durations that are ranked
+come from monotonic clocks; this module does not touch them.
 """
 
 from __future__ import annotations
@@ -11,16 +11,17 @@ from datetime import UTC, datetime, timedelta
 from velodrome.metrics import LONGEST_SECONDS
 from velodrome.results.records import ClaimedTimes, JobInfo, Observed, Progress, TrialRecord, TrialResult
 
-# Clocks that are kept by NTP differ by less, and so do a process's start and what is seen of it.
+# Clocks that NTP sets differ by less. So do the start of a process and the time at which the executor sees it.
 MARGIN = timedelta(minutes=5)
 _LONGEST = timedelta(seconds=LONGEST_SECONDS)
 _FIRST = datetime(1970, 1, 1, tzinfo=UTC)  # where clocks count from
 
 
 def believed(result: TrialResult, observed: Observed, at: datetime) -> tuple[TrialResult, Observed]:
-    """The result with times that can be, and the observation with what the runner said where those are not its own.
+    """The result with possible times, and the observation. If the runner's times were replaced, the observation has
+    them as `claimed`.
 
-    `at` is when the result was read, by the clock of who read it.
+    `at` is when the result was read, by the reader's clock.
     """
     if _fits(result, observed, at):
         return result, observed
@@ -39,7 +40,7 @@ def _fits(result: TrialResult, observed: Observed, at: datetime) -> bool:
 
 
 def believed_progress(progress: Progress, observed: Observed, at: datetime) -> Progress:
-    """The report as of a moment that can be: no later than `at`, when it was read, and no earlier than its process."""
+    """The report with a possible time: not after `at`, when it was read, and not before the start of its process."""
     first = _FIRST if observed.started_at is None else observed.started_at - MARGIN
     if first <= progress.at <= at + MARGIN:
         return progress
@@ -47,12 +48,12 @@ def believed_progress(progress: Progress, observed: Observed, at: datetime) -> P
 
 
 def believed_job(job: JobInfo, now: datetime) -> JobInfo:
-    """The job as created no later than now: one of the future would be the newest of its board for ever."""
+    """The job with a creation time that is not after now. A job of the future would stay the newest of its board."""
     return job if job.created_at <= now + MARGIN else job.model_copy(update={"created_at": now})
 
 
 def believed_record(record: TrialRecord, now: datetime) -> TrialRecord:
-    """An exported record with times that can be, where it is taken in at `now`."""
+    """An exported record with possible times, if it is imported at `now`."""
     result, observed = believed(record.result, record.observed, now)
     if result is record.result and record.accepted_at <= now + MARGIN:
         return record

@@ -1,4 +1,4 @@
-"""Which values may be ranked together: those whose conditions agree, as the runner observed them. Pure."""
+"""Which values may be ranked together: values with the same conditions, as the runner observed them. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from velodrome.plan import TrialConfig
 from velodrome.results.records import DatasetFacts, GrantedResources, Observed, TrialRecord
 from velodrome.spec import Strict
 
-# Changes when a metric's definition changes, so that old and new values are not ranked together.
+# This number changes with the definition of any metric, so that old and new values are not ranked together.
 EVALUATION_PROTOCOL = 1
 # Stands for the number of trials that shared a node.
 SEVERAL = "several"
@@ -20,10 +20,7 @@ SEVERAL = "several"
 
 @dataclass(frozen=True, slots=True)
 class Cohort:
-    """Everything that values of a metric must agree on to be ranked together.
-
-    `conditions` is what was observed; `id` its digest. `words` is for people, the shortest text that says it.
-    """
+    """The conditions that all values of a ranking share. `conditions` is what was observed, and `id` its digest."""
 
     id: str
     conditions: Mapping[str, Any]
@@ -35,9 +32,9 @@ class Cohort:
 
 
 def cohort_of(record: TrialRecord, key: MetricKey) -> Cohort | None:
-    """Where a record's value of `key` may be ranked, from what was observed; None if that is too little.
+    """The cohort of a record's value of `key`, from what was observed. None if too little was observed.
 
-    A budget in seconds makes quality depend on speed: then hardware, software and resources belong to every cohort.
+    With a budget in seconds, quality depends on speed. Then hardware, software and resources belong to every cohort.
     """
     metric, result = key.metric, record.result
     if result.dataset is None or result.environment is None:
@@ -59,7 +56,7 @@ def cohort_of(record: TrialRecord, key: MetricKey) -> Cohort | None:
 
 
 def _written(part: Strict) -> dict[str, Any]:
-    """A part of the spec without its nulls, so that a field that comes to be later changes no cohort."""
+    """A part of the spec without its nulls, so that a field which a later version adds changes no cohort."""
     return part.model_dump(mode="json", exclude_none=True)
 
 
@@ -80,7 +77,7 @@ def _evaluation_facts(config: TrialConfig, metric: Metric) -> dict[str, Any]:
 
 
 def _budget_facts(config: TrialConfig, metric: Metric) -> dict[str, Any]:
-    """The budget; its target, which stops nothing, only where reaching it is what is measured."""
+    """The budget. The target stops no training, so it is included only if the time to reach it is measured."""
     facts = _written(config.budget)
     if metric.name != "time_to_target_seconds":
         facts.pop("target", None)
@@ -88,9 +85,9 @@ def _budget_facts(config: TrialConfig, metric: Metric) -> dict[str, Any]:
 
 
 def _resources_facts(resources: GrantedResources, observed: Observed) -> dict[str, Any]:
-    """The share of the machine. How many trials shared it is the executor's to say, as far as it looked.
+    """The share of the machine. If the executor observed how many trials shared it, its number counts.
 
-    On a cluster, how many came together on a node is luck: exclusive or shared is what counts.
+    On a cluster it is chance how many trials ran on one node. So there it counts only whether the node was shared.
     """
     facts = resources.model_dump(mode="json")
     if observed.shared is not None:

@@ -1,4 +1,4 @@
-"""Which conditions a board's values were measured under, and why two cohorts can't be mixed. Pure."""
+"""The conditions under which a board's values were measured, and the differences between two cohorts. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One fact in which two cohorts differ. `condition` is that of the catalogue; `fact` says which part of it."""
+    """One fact in which two cohorts differ. `condition` is its name in the catalogue; `fact` says which part of it."""
 
     condition: str
     fact: str
@@ -64,14 +64,14 @@ _WORDS: Mapping[Path, str] = {
 
 
 def fact_words(path: Path) -> str:
-    """A fact's name for people; an unknown one is named by where it stands."""
+    """A fact's name for people. An unknown fact is named by its path."""
     if path in _WORDS:
         return _WORDS[path]
     return path[-1] if path[:2] == ("software", "libraries") else " ".join(path)
 
 
 def shown(value: object) -> str:
-    """A fact's value for people: a digest in short, a list with commas, an absent one as a word."""
+    """A fact's value for people: a digest is shortened, a list has commas, a missing value is a word."""
     match value:
         case None | () | []:
             return "none"
@@ -92,7 +92,7 @@ def shown(value: object) -> str:
 
 
 def facts(value: Mapping[str, Any], here: Path = ()) -> Iterator[tuple[Path, Any]]:
-    """The leaves of nested conditions with where they stand. Lists count as leaves: their order is a fact too."""
+    """The leaves of nested conditions, with their paths. A list counts as a leaf, because its order is a fact too."""
     for key, item in value.items():
         if isinstance(item, Mapping):
             yield from facts(item, (*here, str(key)))

@@ -1,4 +1,4 @@
-"""What people say about results: which one to compare with, and that a change is accepted."""
+"""Marks: what people say about results. A pin names a baseline, and an acceptance accepts a change."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from pydantic import AwareDatetime, Field
 from velodrome.keys import SCHEMA_VERSION
 from velodrome.results.records import Data
 
-_NAME = r"^[^\n]*$"  # the parts of a Redis field stand on lines of their own
+_NAME = r"^[^\n]*$"  # each part of a Redis field is one line
 
 
 class Baseline(Data):
-    """A job's values of an entry, pinned as what later values are compared with.
+    """A pin: later values of an entry are compared with this job's values.
 
-    `metric_key` is empty where it holds for all of the entry's metrics; a pin for one metric goes before it.
+    An empty `metric_key` means all of the entry's metrics. A pin for one metric takes precedence over it.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -26,12 +26,12 @@ class Baseline(Data):
 
     @property
     def field(self) -> str:
-        """Where the board's hash keeps it: one for each entry and metric."""
+        """The field of the board's hash: one for each entry and metric."""
         return f"{self.entry}\n{self.metric_key}"
 
 
 class Acknowledgement(Data):
-    """The change that a job's values show is accepted: no alarm, and later values are compared with these."""
+    """An acceptance of the change that a job's values show: no alarm, and later values are compared with these."""
 
     schema_version: int = SCHEMA_VERSION
     board: str
@@ -43,5 +43,5 @@ class Acknowledgement(Data):
 
     @property
     def field(self) -> str:
-        """Where the board's hash keeps it: one for each entry, metric and job."""
+        """The field of the board's hash: one for each entry, metric and job."""
         return f"{self.entry}\n{self.metric_key}\n{self.job_uid}"

@@ -1,4 +1,4 @@
-"""Names in a job that comes in: those that the rules of a BenchmarkJob let through. Pure."""
+"""Checks the names in a job that is to be stored by the rules of a BenchmarkJob. Pure."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _ENTRY: TypeAdapter[str] = TypeAdapter(EntryName)
 
 
 def check_names(job: JobInfo) -> None:
-    """Returns if the job, its namespace and board, its entries and its objectives have names that a file may have.
+    """Checks that a file may have the names of the job, its namespace and board, its entries and its objectives.
 
     Raises:
-        ValueError: one of them is not; the message names the field and says what to write.
+        ValueError: a file may not; the message names the field and says what to write.
     """
     for field, text in (("name", job.name), ("namespace", job.namespace), ("board", job.board)):
         _check(_OBJECT, f"the job's {field}", text, DNS_LABEL)
@@ -30,12 +30,12 @@ def check_names(job: JobInfo) -> None:
 
 
 def check_entry(name: str) -> None:
-    """Returns if an entry may be called so. Raises as `check_names` does."""
+    """Checks that an entry may have this name. Raises as `check_names` does."""
     _check(_ENTRY, "an entry", name, ENTRY_NAME)
 
 
 def check_document(job: JobInfo) -> None:
-    """Returns if what is read of the job's document, its objectives and its rules of regressions, can be read.
+    """Checks that the job's document can be read, as far as it is used: its objectives and its rules of regressions.
 
     Raises:
         ValueError: it can't; the message says why.

@@ -1,4 +1,4 @@
-"""What a trial that shared its machine can't have measured of itself alone. Pure."""
+"""Removes what a trial can't measure of itself alone if it shared its machine. Pure."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ _WHY = "other trials may have run on this machine meanwhile, and its energy coun
 
 
 def of_this_trial_alone(result: TrialResult, observed: Observed) -> TrialResult:
-    """The result without energy, where the trial shared its machine: a counter counts for the neighbours too.
+    """The result, without energy if the trial shared its machine: the energy counter includes the neighbours.
 
-    Runners say so themselves where they are told of neighbours; on a cluster they can't know.
+    A runner leaves energy out itself if it knows of neighbours. On a cluster it can't know.
     """
     alone = not observed.shared and (observed.concurrent_trials or 1) == 1
     if alone or _ENERGY not in result.metrics:

@@ -1,4 +1,4 @@
-"""Which objectives a board has: those of its jobs. Pure."""
+"""The objectives of a board, which are those of its jobs. Pure."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class BoardObjective:
-    """One ranking of a board. `name` is unique on it: where two keys were given one name, the key stands behind it."""
+    """One ranking of a board. `name` is unique on the board: if two keys have the same name, it contains the key."""
 
     name: str
     key: MetricKey
 
 
 def board_objectives(jobs: Iterable[JobInfo]) -> tuple[BoardObjective, ...]:
-    """The objectives of a board's jobs, given newest first: each metric key once, under its newest name.
+    """The objectives of a board's jobs: each metric key once, with its newest name. `jobs` are newest first.
 
-    An objective by a metric that this version's catalogue doesn't have is left out.
+    Objectives with a metric that is missing in this version's catalogue are left out.
     """
     names: dict[MetricKey, str] = {}
     for job in jobs:

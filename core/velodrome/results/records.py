@@ -1,7 +1,7 @@
-"""What a trial reports, what is recorded, and which records may be compared. Pure.
+"""What a trial reports, and what is recorded of it. Pure.
 
-Records carry a schema version. A record of an older version is brought up to date by `parse_record`; one of a newer
-version is refused, never guessed at.
+Records have a schema version. `parse_record` updates a record of an older version, and refuses a record of a newer
+version.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ from velodrome.plan import TrialConfig
 
 LOG_TAIL_LIMIT = 16 * 1024
 
-# Validation context of what a stranger wrote, and the type of the error where it has more metric keys than any job.
+# The validation context of a report, which anybody may have written; and the type of the error if it has more metric
+# keys than any job.
 REPORTED: Mapping[str, Any] = MappingProxyType({})
 MOST_KEYS = 1000
 TOO_MANY = "too_many_keys"
@@ -42,7 +43,7 @@ Phase = Literal["Starting", "Loading", "Training", "Evaluating", "Timing", "Fini
 
 
 class Data(BaseModel):
-    """Frozen; unknown fields are dropped, so that an older reader copes with what a newer writer adds.
+    """Frozen. Unknown fields are dropped, so that an older reader can read what a newer writer wrote.
 
     NaN and infinities are refused: JSON has no form for them, and they are no measurements.
     """
@@ -73,7 +74,7 @@ class Software(Data):
 
 
 class GrantedResources(Data):
-    """What this trial was given of the machine."""
+    """The part of the machine that this trial could use."""
 
     cpus: float = Field(gt=0, description="Threads that torch computes with.")
     memory_limit_bytes: int | None = None
@@ -83,7 +84,7 @@ class GrantedResources(Data):
 
 
 class Environment(Data):
-    """The fingerprint of where a trial ran."""
+    """The machine, the software and the settings with which a trial ran."""
 
     hardware: Hardware
     software: Software
@@ -119,20 +120,20 @@ CURVES: TypeAdapter[tuple[EpochPoint, ...]] = TypeAdapter(tuple[EpochPoint, ...]
 
 
 def write_curves(curves: tuple[EpochPoint, ...]) -> bytes:
-    """Curves as JSON, without defaults; `CURVES` reads them."""
+    """Curves as JSON, without defaults. `CURVES` reads them."""
     return CURVES.dump_json(curves, exclude_defaults=True)
 
 
 def _absent(value: object) -> bool:
-    """What is not there is not written, so that records of older versions are written as they were read."""
+    """Whether to leave the field out. So records of older versions are written as they were read."""
     return value is None
 
 
 class TrialResult(Data):
     """The one final report of a trial, as the runner makes it.
 
-    `metrics` is by key (`velodrome.metrics`), every value finite; `unavailable` says why a metric that might have been
-    expected is not there; `curves` has a point for each epoch; times are UTC.
+    `metrics` is by metric key (`velodrome.metrics`), and every value is finite. `unavailable` says why an expected
+    metric is missing. `curves` has a point for each epoch. Times are UTC.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -169,7 +170,7 @@ class TrialResult(Data):
     @field_validator("metrics")
     @classmethod
     def _known(cls, metrics: Mapping[str, float], info: ValidationInfo) -> Mapping[str, float]:
-        """Of a report there may be so many that parsing them is work; a stored record is read however many it has."""
+        """Refuses a report with too many keys before it parses them, to save time. Stored records have no limit."""
         if info.context is REPORTED and len(metrics) > MOST_KEYS:
             text = f"{len(metrics)} keys, and a trial has {MOST_KEYS} at most"
             raise PydanticCustomError(TOO_MANY, "{text}", {"text": text})
@@ -185,20 +186,20 @@ class TrialResult(Data):
 
     @property
     def content(self) -> str:
-        """A digest of what was measured: two copies of one report agree in it, two different results do not.
+        """A digest of what was measured: the same for two copies of one report, and different for different results.
 
         Defaults are left out, so that a field which a later schema adds does not change it.
         """
         return self.content_given(write_curves(self.curves))
 
     def content_given(self, curves: bytes) -> str:
-        """`content`, where `curves` holds this result's curves as `write_curves` writes them."""
+        """`content` of this result with these curves, as `write_curves` writes them."""
         rest = self.model_dump_json(exclude={"schema_version", "curves"}, exclude_defaults=True)
         return hashlib.sha256(rest.encode() + curves).hexdigest()[:32]
 
 
 class Progress(Data):
-    """Where a running trial stands. Sent often; only the newest matters."""
+    """The progress of a running trial. It is sent often, and only the newest counts."""
 
     job_uid: str
     index: int = Field(ge=0)
@@ -214,14 +215,14 @@ class Progress(Data):
 
 
 class ProgressReport(Data):
-    """An inbox entry that tells of progress."""
+    """A report of progress, as it stands in the inbox."""
 
     type: Literal["progress"] = "progress"
     progress: Progress
 
 
 class ResultReport(Data):
-    """An inbox entry that carries a trial's one result."""
+    """The report of a trial's result, as it stands in the inbox."""
 
     type: Literal["result"] = "result"
     result: TrialResult
@@ -232,19 +233,21 @@ REPORT: TypeAdapter[ProgressReport | ResultReport] = TypeAdapter(Report)
 
 
 class ClaimedTimes(Data):
-    """The wall times that a runner told, where the executor's stand in their place."""
+    """The wall times that a runner reported, if the executor's replaced them."""
 
     started_at: AwareDatetime
     finished_at: AwareDatetime
 
 
 class Observed(Data):
-    """What the collector saw itself of the process or pod that ran the trial.
+    """What the executor saw of the process or pod that ran the trial.
 
-    `claimed` is there where the runner's clock disagreed by more than a margin: the result's times are the executor's.
-    `concurrent_trials` counts the most that ran at once where it ran, this one included, and `shared` is whether its
-    speed may depend on neighbours. Both stand over what the runner said; None where the collector did not look, as
-    before version 0.2. On one machine `shared` is None: there the number is the same for a whole race.
+    - `claimed` is set if the runner's clock differed by more than a margin. The result's times are the executor's then.
+    - `concurrent_trials` is the largest number of trials that ran on the machine at once, this one included.
+    - `shared` says whether the trial's speed may depend on neighbours.
+
+    The last two replace what the runner said. They are None if they were not observed, as before version 0.2. On one
+    machine `shared` is None, because the number is the same for a whole race.
     """
 
     executor: Literal["local", "kubernetes"]
@@ -262,7 +265,7 @@ class Observed(Data):
 
 
 class JobInfo(Data):
-    """The job as results remember it, after the object is gone."""
+    """The job as it is stored with its results. It stays when the BenchmarkJob is deleted."""
 
     schema_version: int = SCHEMA_VERSION
     uid: str
@@ -277,7 +280,7 @@ class JobInfo(Data):
 
 
 class TakenFrom(Data):
-    """Where a result was measured that a later job of the same trials took over: the job, and its index there."""
+    """The source of a result that a job took over: the job that measured it, and its index there."""
 
     job_uid: str
     job_name: str
@@ -286,9 +289,9 @@ class TakenFrom(Data):
 
 
 class TrialRecord(Data):
-    """An accepted result: what the runner said, what the collector saw, and the configuration that was planned.
+    """An accepted result: what the runner reported, what the executor saw, and the planned configuration.
 
-    `taken_from` is there where another job measured it; `accepted_at` is when this job took it over.
+    If another job measured it, `taken_from` is set, and `accepted_at` is when this job took it over.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -300,20 +303,22 @@ class TrialRecord(Data):
 
     @property
     def reported(self) -> TrialResult:
-        """The result as the runner told it: copies of one report agree in it, whatever its clock was."""
+        """The result as the runner reported it: the same for all copies of one report, whatever the runner's clock."""
         claimed = self.observed.claimed
         return self.result if claimed is None else self.result.model_copy(update=claimed.__dict__)
 
     @property
     def shown_attempt(self) -> str:
-        """The attempt as pages show it: on a cluster the pod's name, since its uid attributes reports."""
+        """The attempt as pages show it. On a cluster this is the pod's name, because reports are attributed by the
+        pod's uid.
+        """
         if self.observed.executor == "local":
             return self.result.attempt
         return self.observed.pod or "not seen"
 
 
 def parse_record(text: str | bytes) -> TrialRecord:
-    """An accepted result from its JSON, brought up to the present schema.
+    """An accepted result from its JSON, updated to the present schema.
 
     Raises:
         SchemaUnsupported: it was written by a newer Velodrome.
@@ -323,12 +328,12 @@ def parse_record(text: str | bytes) -> TrialRecord:
 
 
 def parse_job(text: str | bytes) -> JobInfo:
-    """A job as results remember it, from its JSON. Raises as `parse_record` does."""
+    """A stored job from its JSON. Raises as `parse_record` does."""
     return _parsed(JobInfo, text, "job")
 
 
 def parse_result(text: str | bytes) -> TrialResult:
-    """A trial's own result from its JSON. Raises as `parse_record` does."""
+    """A trial's result from its JSON. Raises as `parse_record` does."""
     return _parsed(TrialResult, text, "result")
 
 

@@ -1,4 +1,4 @@
-"""What is recorded of a race by whoever runs it, on one machine and on a cluster alike. Pure."""
+"""What every executor records of a race, on one machine and on a cluster. Pure."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from velodrome.plan import Plan, Trial
 from velodrome.results.records import JobInfo, TrialResult
 from velodrome.spec import BenchmarkJob
 
-# What kubectl keeps of its own in an object that it applied: the file once more.
+# The annotation in which kubectl keeps a copy of the file that it applied.
 _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 _ORDINARY_NAMESPACE = "default"
 
 
 def job_info(plan: Plan, uid: str, created_at: datetime) -> JobInfo:
-    """What results remember of the job."""
+    """The job as it is stored with its results."""
     job = plan.job
     return JobInfo(
         uid=uid,
@@ -31,10 +31,11 @@ def job_info(plan: Plan, uid: str, created_at: datetime) -> JobInfo:
 
 
 def stored_document(job: BenchmarkJob) -> dict[str, Any]:
-    """The job in its shortest form: what differs from the defaults of its API version. Reading it gives the same job.
+    """The job in its shortest form: only what differs from the defaults of its API version. Reading it gives the same
+    job.
 
-    An API server writes defaults, its uid and notes of its clients into an object. None of that is in here, so a file
-    has the same document wherever it is raced.
+    An API server adds defaults, a uid and annotations of clients to an object. They are left out here, so a file has
+    the same document wherever its race runs.
     """
     document = job.model_dump(mode="json", by_alias=True, exclude_defaults=True)
     metadata = document["metadata"]
@@ -59,7 +60,7 @@ def failed_result(
     *,
     log_tail: str | None = None,
 ) -> TrialResult:
-    """The result of a trial whose own process could not report that it failed; `uid` is the job's."""
+    """The result of a failed trial whose process could not report the failure. `uid` is the job's."""
     return TrialResult(
         job_uid=uid,
         index=trial.index,

@@ -1,4 +1,4 @@
-"""Results in Redis: registered jobs, the inbox of reports, accepted records, and the aggregates that rankings read."""
+"""Results in Redis: registered jobs, inboxes of reports, accepted records, and the values that rankings read."""
 
 from velodrome.store.encoding import Item
 from velodrome.store.reader import Reader

@@ -1,4 +1,4 @@
-"""Asking Redis and understanding the answer, with this project's errors: nothing else calls the client library."""
+"""Sends commands to Redis, and raises this project's errors. Only this module and `edge` call the client library."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ Script = Callable[[Sequence[str], Iterable[Argument]], Any]
 
 
 class StoreAccess:
-    """A Redis that answers in bytes. `address` is where it is, without the password.
+    """A Redis that answers in bytes. `address` is its address, without the password.
 
-    `left_out` has, by where it stands, why something was left out of a list: it can't be read.
+    `left_out` holds what was left out of lists because it can't be read: the reason, by its place in Redis.
     """
 
     def __init__(self, client: redis.Redis) -> None:
@@ -37,23 +37,23 @@ class StoreAccess:
         self.left_out: dict[str, str] = {}
 
     def close(self) -> None:
-        """Closes the connections; a later question opens them again."""
+        """Closes the connections. The next command opens them again."""
         self._client.close()
 
     def ask(self, *command: Argument) -> Any:
-        """One command's answer, as the client library hands it out."""
+        """The answer to one command, as the client library returns it."""
         with translated(self.address, self._largest):
             return self._client.execute_command(*command)
 
     def ask_all(self, commands: Iterable[tuple[Argument, ...]]) -> list[Any]:
-        """The answers to several commands, in one round trip; others' commands may come in between."""
+        """The answers to several commands, in one round trip. Commands of other clients may run in between."""
         with translated(self.address, self._largest), self._client.pipeline(transaction=False) as pipe:
             for command in commands:
                 pipe.execute_command(*command)
             return pipe.execute()
 
     def script(self, *parts: str) -> Script:
-        """A Lua script of this folder, from its parts and what all scripts share; sent again if Redis forgot it."""
+        """A Lua script of this folder: `common.lua`, then its parts. It is sent again if Redis forgot it."""
         folder = files(__package__)
         text = "\n".join(folder.joinpath(part).read_text(encoding="utf-8") for part in ("common.lua", *parts))
         registered = self._client.register_script(text)
@@ -65,12 +65,12 @@ class StoreAccess:
         return run
 
     def fields(self, key: str) -> dict[bytes, bytes]:
-        """All of a hash."""
+        """All fields of a hash."""
         found: dict[bytes, bytes] = self.ask("HGETALL", key)
         return found
 
     def by_index(self, key: str, parse: Callable[[int, bytes], Parsed]) -> dict[int, Parsed]:
-        """All of a hash whose fields are trials' indices, in their order."""
+        """All fields of a hash, where each field is the index of a trial. Sorted by index."""
         found = {}
         for field, text in self.fields(key).items():
             index = self.parsed(int, field, key, field)
@@ -78,10 +78,10 @@ class StoreAccess:
         return dict(sorted(found.items()))
 
     def parsed(self, parse: Callable[[Raw], Parsed], raw: Raw, key: str, field: object = None) -> Parsed:
-        """What an answer means; `key` and `field` say in the error where it was.
+        """The parsed answer. An error names `key` and `field`, from which the answer came.
 
         Raises:
-            StoreRefused: it is not what Velodrome writes.
+            StoreRefused: Velodrome did not write it.
             SchemaUnsupported: a newer Velodrome wrote it.
         """
         try:
@@ -97,9 +97,9 @@ class StoreAccess:
         key: str | Sequence[str],
         fields: Sequence[object] | None = None,
     ) -> list[Parsed]:
-        """What those of the answers mean that can be read; the others are noted in `left_out`.
+        """The parsed answers, without those that can't be read. `left_out` notes those.
 
-        All of them stand in one key, or each in one of its own; `fields` says where in it.
+        `key` is the key of all answers, or a list with the key of each. `fields` has the field of each answer.
         """
         found = []
         for place, raw in enumerate(raws):
@@ -115,5 +115,5 @@ class StoreAccess:
 
 
 def text_of(raw: bytes | str) -> str:
-    """The text of a name that may not be one."""
+    """The name as text. Bytes that are no text are replaced."""
     return raw.decode(errors="replace") if isinstance(raw, bytes) else raw

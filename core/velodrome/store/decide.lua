@@ -1,17 +1,17 @@
--- Accepting, first chapter: what each result is. Read rank.lua and write.lua after it; the three are one script.
+-- Accepting, part 1 of 3: decides what each result is. Read rank.lua and write.lua next; the three are one script.
 --
--- Takes a batch of one job's results, progress and rejections, whole or not at all, and moves the inbox position: the
--- number of reports that were collected. So many have left the inbox, from its left.
+-- The script takes a batch of one job's results, progress and rejections, as a whole or not at all. It also moves the
+-- inbox position, which is the number of collected reports. That many reports were removed from the inbox's left end.
 -- Returns a letter for each result (A accepted, D duplicate, C conflict, S superseded), or nil for an unknown job.
--- Everything may be sent again: results are written once, and progress and rejections count only while their
--- position in the inbox lies ahead. What the arguments hold, writing.py says. Measured values stay the bytes that
--- they came as: a number that passed through Lua would lose digits.
+-- The same batch may be sent again. A result is written once. Progress and rejections count only while their position
+-- in the inbox lies ahead. encoding.py describes the arguments. Measured values are kept as the bytes that came: a
+-- number loses digits if Lua reads and writes it.
 
 local JOB, POSITION, TRIALS, RECORDS, CURVES, CONFLICTS, FAILURES, PROGRESS, LIVE, ENTRIES, REJECTED, REJECTIONS,
   INBOX, BOARDS, COHORTS, SAMPLES, CHANGES, JOBS, BOARD_TIMES = unpack(KEYS, 1, 19)
 local RESULT_ARGUMENTS, PROGRESS_ARGUMENTS, REJECTION_ARGUMENTS = 12, 4, 3
-local CHUNK = 1000 -- of a command's arguments: Lua passes less than 8000
-local STAMP = ('%x'):rep(16) -- a time in microseconds, hexadecimal: compares as text
+local CHUNK = 1000 -- arguments of one command: Lua passes fewer than 8000
+local STAMP = ('%x'):rep(16) -- a time in microseconds, in hexadecimal, so that it compares as text
 local TRIAL = '^[SF]' .. STAMP .. ('%x'):rep(32) .. ('%d'):rep(6) .. '%['
 
 local wrong = wrong_type({
@@ -26,7 +26,7 @@ if redis.call('EXISTS', JOB) == 0 then
 end
 local batch = cjson.decode(ARGV[1])
 batch.age = age_of(tonumber(redis.call('ZSCORE', JOBS, batch.uid) or '0'), batch.uid)
-local garbage -- the text of the first stored value that can't be understood
+local garbage -- describes the first stored value that can't be read
 
 local function later(a, b)
   return a < b and b or a
@@ -38,7 +38,7 @@ if not position then
 end
 local ahead = position < batch.position
 
-local trials = {} -- index -> what stands for the trial, false if nothing does
+local trials = {} -- index -> the trial's present result, or false
 local function trial_of(index)
   if trials[index] ~= nil then
     return trials[index]
@@ -58,7 +58,7 @@ local function trial_of(index)
   return trials[index]
 end
 
-local failures = {} -- index:attempt -> digest of the failure that the attempt reported, false if it did not
+local failures = {} -- index:attempt -> digest of the failure that the attempt reported, or false
 local function failure_of(field)
   if failures[field] == nil then
     failures[field] = redis.call('HGET', FAILURES, field)
@@ -66,7 +66,7 @@ local function failure_of(field)
   return failures[field]
 end
 
-local counted = {} -- key -> field -> by how much the number there changes
+local counted = {} -- key -> field -> what is added to the number there
 local function count(key, field, change)
   counted[key] = counted[key] or {}
   counted[key][field] = (counted[key][field] or 0) + change
@@ -148,7 +148,8 @@ for number = 1, batch.results do
   verdicts[number] = decide(item)
 end
 
-local codes, mixed = {}, {} -- entry -> the code of its first success; entry -> whether another success ran other code
+-- codes: entry -> the code of its first success; mixed: entry -> whether another success ran other code
+local codes, mixed = {}, {}
 for _, item in ipairs(items) do
   local entry = item.entry
   if trials[item.index] == item then

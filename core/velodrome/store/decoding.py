@@ -1,7 +1,7 @@
-"""From what Redis holds to values. Pure: no I/O here.
+"""Turns what Redis holds into values. Pure: no I/O here.
 
-Every function raises ValueError where the bytes are not what Velodrome writes, and `SchemaUnsupported` where a newer
-Velodrome wrote them.
+Every function raises ValueError if Velodrome did not write the bytes, and `SchemaUnsupported` if a newer Velodrome
+wrote them.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ _SAMPLE = struct.Struct("<qd")
 # A kept trial: outcome (1 character), when it finished (16), digest (32), retries (6), then the summary.
 _RETRIES, _SUMMARY = slice(49, 55), slice(55, None)
 _STAMP = 16
-_ROW_REMEMBERED = 2048  # bytes: rows of more than a hundred values are read anew
-_JOB_REMEMBERED = 8192  # bytes: jobs of more than some twenty entries are read anew
+_ROW_REMEMBERED = 2048  # bytes; rows of more than about a hundred values are parsed each time
+_JOB_REMEMBERED = 8192  # bytes; jobs of more than about twenty entries are parsed each time
 _OUTCOMES: Mapping[bytes, Outcome] = {b"S": "Succeeded", b"F": "Failed"}
 
 
 def moment(microseconds: float) -> datetime:
-    """Microseconds since 1970 as a time; the last there is for what lies behind it, as rounding may put it."""
+    """Microseconds since 1970 as a time. A number beyond the last possible time, as rounding may give, is that time."""
     return _EPOCH + timedelta(0, 0, microseconds) if microseconds < _LAST_MICROSECOND else _LAST
 
 
@@ -62,7 +62,7 @@ def parse_with_curves(kept: tuple[bytes, bytes]) -> TrialRecord:
 
 
 def with_curves(record: TrialRecord, curves: tuple[EpochPoint, ...]) -> TrialRecord:
-    """The record as it was before its curves were put elsewhere."""
+    """The record with its curves, which are stored apart from it."""
     return record.model_copy(update={"result": record.result.model_copy(update={"curves": curves})})
 
 
@@ -72,7 +72,7 @@ def parse_curves(text: bytes) -> tuple[EpochPoint, ...]:
 
 
 def parse_live(text: bytes) -> tuple[EpochPoint, ...]:
-    """A running attempt's curves: an epoch that was reported twice counts once, in the order of epochs."""
+    """A running attempt's curves, sorted by epoch. An epoch that was reported twice is there once."""
     points = (EpochPoint.model_validate_json(line) for line in text.split(b"\n")[1:])
     return tuple(point for _, point in sorted({point.epoch: point for point in points}.items()))
 
@@ -95,8 +95,8 @@ def parse_trial(index: int, text: bytes) -> TrialSummary:
 
 
 def parse_board(kept: tuple[str, int, int, float, bytes | None]) -> Board:
-    """A board: name, numbers of jobs and of entries, place, and when it last got something, which version 0.1.0
-    did not write.
+    """A board, from its name, numbers of jobs and entries, place, and the time of its last job or result. Version
+    0.1.0 did not write that time.
     """
     name, jobs, entries, place, last = kept
     return Board(name, jobs, entries, moment(place if last is None else int(last)))
@@ -112,7 +112,7 @@ def parse_changes(fields: Mapping[bytes, bytes]) -> dict[str, Changes]:
 
 
 def parse_job(text: bytes) -> JobInfo:
-    """A job as it was registered, which nobody may change: others may get the same."""
+    """A job as it was registered. Don't change it: several callers may get the same object."""
     return _remembered_job(text) if len(text) <= _JOB_REMEMBERED else _job(text)
 
 
@@ -122,7 +122,7 @@ def _job(text: bytes) -> JobInfo:
     return job
 
 
-# Each race that ends is judged beside the same older jobs of its board, and equal bytes are an equal job: some 10 MB.
+# Each ended race is compared with the same older jobs of its board, and equal bytes are an equal job. About 10 MB.
 _remembered_job = lru_cache(maxsize=256)(_job)
 
 
@@ -132,30 +132,30 @@ def parse_rejection(text: bytes) -> Rejection:
 
 
 def parse_row(text: bytes) -> Row:
-    """A ranking row, which nobody may change: others may get the same."""
+    """A ranking row. Don't change it: several callers may get the same object."""
     return _remembered_row(text) if len(text) <= _ROW_REMEMBERED else _row(text)
 
 
 def _row(text: bytes) -> Row:
-    """What is kept: the job's age, what the row says beside its values, when the last came, and the values."""
+    """The parts of the text: the job's age, the row's head, when the last value was accepted, and the values."""
     _, head, kept = text.split(b"\n", 2)
     entry, identity, uid, name, planned, *mixed = from_json(head)
     samples = dict(_SAMPLE.iter_unpack(kept[_STAMP:]))
     return Row(entry, identity, uid, name, planned, samples, moment(int(kept[:_STAMP], 16)), bool(mixed))
 
 
-# A page is drawn again and again while few rows change, and equal bytes are an equal row: some 25 MB at most.
+# A page is drawn many times while few rows change, and equal bytes are an equal row. About 25 MB at most.
 _remembered_row = lru_cache(maxsize=4096)(_row)
 
 
 def forget() -> None:
-    """Empties what `parse_row` and `parse_job` remember, for who wants to measure them."""
+    """Empties the caches of `parse_row` and `parse_job`, so that their time can be measured."""
     _remembered_row.cache_clear()
     _remembered_job.cache_clear()
 
 
 def parse_samples(item: tuple[bytes, bytes]) -> JobSamples:
-    """Values of a job: the field that names them, and the values."""
+    """Values of a job, from the field that names them and the packed values."""
     field, packed = item
     return JobSamples(*samples_field(field), dict(_SAMPLE.iter_unpack(packed)))
 
@@ -172,7 +172,7 @@ def seeds(packed: bytes) -> frozenset[int]:
 
 
 def parse_cohort(kept: tuple[str, bytes, int], fields: Mapping[bytes, bytes]) -> CohortSummary:
-    """A metric key's cohort: from its id, conditions and number of ranking rows, and the hash of the key's cohorts."""
+    """A metric key's cohort, from its id, conditions and number of ranking rows, and the hash of the key's cohorts."""
     cohort_id, conditions, entries = kept
     cohort = Cohort(cohort_id, from_json(conditions))
     if not isinstance(cohort.conditions, dict):
@@ -182,20 +182,20 @@ def parse_cohort(kept: tuple[str, bytes, int], fields: Mapping[bytes, bytes]) ->
 
 
 def place_of(fields: Mapping[bytes, bytes], cohort: CohortSummary) -> str:
-    """What orders a cohort among those of its metric key: the place of its newest job, hexadecimal; in what version
-    0.1.0 wrote, the time of its newest value.
+    """What sorts the cohorts of a metric key: the place of the cohort's newest job, in hexadecimal. In what version
+    0.1.0 wrote, it is the time of the newest value.
     """
     own = cohort.cohort_id.encode()
     return fields.get(b"order:" + own, fields[b"last:" + own]).decode(errors="replace")
 
 
 def cohort_ids(fields: Iterable[bytes]) -> list[str]:
-    """The cohorts that a metric key's hash tells of."""
+    """The ids of the cohorts in a metric key's hash."""
     return [field.removeprefix(b"last:").decode() for field in fields if field.startswith(b"last:")]
 
 
 def entry_states(job: JobInfo, fields: Mapping[bytes, bytes], running: Iterable[bytes]) -> dict[str, EntryState]:
-    """How each entry stands, from the counters and the indices of the running trials."""
+    """The state of each entry, from the counters and the indices of the running trials."""
     numbers: dict[str, dict[str, int]] = {"succeeded": {}, "failed": {}}
     reasons: dict[str, dict[str, int]] = {}
     identities: dict[str, str] = {}
@@ -233,7 +233,7 @@ def entry_states(job: JobInfo, fields: Mapping[bytes, bytes], running: Iterable[
 
 
 def entry_facts(fields: Mapping[bytes, bytes]) -> EntryFacts:
-    """What the entries are, from what stands beside their counters."""
+    """The facts of the entries, from the fields beside their counters."""
     found: dict[str, dict[str, str]] = {"id": {}, "code": {}, "mixed": {}}
     for field, value in fields.items():
         kind, _, entry = field.decode().partition(":")
@@ -243,7 +243,7 @@ def entry_facts(fields: Mapping[bytes, bytes]) -> EntryFacts:
 
 
 def counts(fields: Mapping[bytes, bytes], conflicts: int, rejected: Mapping[bytes, bytes]) -> Counts:
-    """How a job's trials stand, from its counters."""
+    """The counts of a job's trials, from its counters."""
     total = {
         kind: sum(int(value) for field, value in fields.items() if field.startswith(kind))
         for kind in (b"succeeded:", b"failed:")

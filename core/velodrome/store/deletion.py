@@ -1,7 +1,7 @@
-"""Deleting: a job, an entry of a board, or a board, with all that is kept about it.
+"""Deletes a job, an entry of a board, or a board, with everything that is stored about it.
 
-A step takes one job, or an entry out of one job, and is done whole or not at all; a deletion of several steps that was
-cut off anywhere is carried on by asking for it again. Nothing here asks whether a race goes on: whoever deletes does.
+One step deletes one job, or one entry of one job, as a whole or not at all. If a deletion of several steps was
+interrupted, the same call again continues it. The caller checks whether a race still runs.
 """
 
 from __future__ import annotations
@@ -35,7 +35,9 @@ class Pinned(StoreRefused):
 
 @dataclass(frozen=True, slots=True)
 class Footprint:
-    """What a deletion takes: jobs, results that stand, what people said of them, and about how much memory it frees."""
+    """What a deletion removes: numbers of jobs and of trials with a result, the marks on them, and about how many
+    bytes of memory it frees.
+    """
 
     jobs: int
     trials: int
@@ -57,12 +59,12 @@ class DeletionTarget:
     entry: str | None = None
 
     def has(self, mark: SaidOfResults) -> bool:
-        """Whether the mark is of what is to be deleted."""
+        """Whether the mark belongs to what is to be deleted."""
         return (self.uid is None or mark.job_uid == self.uid) and (self.entry is None or mark.entry == self.entry)
 
 
 class Deleter(Reader):
-    """Deletes from a store. Works on a Redis whose memory is full: what it takes away comes before what it writes.
+    """Deletes from a store. It works on a Redis whose memory is full, because it deletes before it writes.
 
     Its methods raise as those of `Store` do.
     """
@@ -72,7 +74,7 @@ class Deleter(Reader):
         self._do = self._redis.script("remove.lua")
 
     def footprint(self, target: DeletionTarget) -> Footprint:
-        """What deleting it would take."""
+        """What deleting the target would remove."""
         jobs = self.targets(target)
         trials, size = 0, 0
         for job in jobs:
@@ -85,7 +87,7 @@ class Deleter(Reader):
         return Footprint(len(jobs), trials, tuple(self._marks_on(target)), size)
 
     def targets(self, target: DeletionTarget) -> list[JobInfo]:
-        """The jobs that it concerns, oldest first."""
+        """The jobs from which the deletion removes something, oldest first."""
         found = [job for job in self._all_jobs(target.board) if target.uid in (None, job.uid)]
         if target.entry is not None:
             found = [job for job in found if target.entry in job.entries]
@@ -94,13 +96,14 @@ class Deleter(Reader):
     def delete(
         self, target: DeletionTarget, *, with_baselines: bool = False, each: Callable[[JobInfo], None] | None = None
     ) -> int:
-        """Deletes it; from how many jobs. Entries of the board then rank by the newest job that is left of theirs.
+        """Deletes the target, and returns from how many jobs. Entries of the board then rank by their newest job that
+        is left.
 
-        Acknowledgements of what goes, go with it. An entry's results and its place on the board go, and its name stays
-        in the descriptions of its jobs. `each` is called with a job before anything of it goes.
+        Acceptances of deleted results are deleted too. An entry loses its results and its place on the board; its name
+        stays in the descriptions of its jobs. `each` is called with each job before something of it is deleted.
 
         Raises:
-            Pinned: a person pinned some of it as baseline, and `with_baselines` is not set; nothing was deleted.
+            Pinned: a person pinned a part of it as baseline, and `with_baselines` is not set; nothing was deleted.
         """
         if not with_baselines:
             self._refuse_pinned(target)
@@ -138,7 +141,7 @@ class Deleter(Reader):
         raise StoreUnavailable(f"board {job.board} changes all the time: delete when fewer races go on there")
 
     def _removal(self, job: JobInfo, target: DeletionTarget, ages: Mapping[str, str]) -> Removal:
-        """What goes, as the board is now; `ages` has those of all its jobs by uid, newest first."""
+        """What is to be removed, as the board is now. `ages` has the ages of all its jobs by uid, newest first."""
         uids = list(ages)
         older = uids[uids.index(job.uid) + 1 :]
         samples = self._redis.ask("HKEYS", keys.job(job.uid, "samples"))
@@ -165,12 +168,12 @@ class Deleter(Reader):
         return removal.fields_of_entry(job, entry, dict(zip(parts, names, strict=True)))
 
     def _seen(self, board: str) -> list[bytes]:
-        """How often the board changed, as Redis has it."""
+        """How often the board's results and marks changed, as the bytes of Redis."""
         found = self._redis.ask("HMGET", keys.CHANGES, f"results:{board}", f"marks:{board}")
         return [number or b"0" for number in found]
 
     def _leftovers(self, board: str) -> None:
-        """Takes away what there may be of a board that has no job."""
+        """Removes what is left of a board that has no job."""
         if self._redis.ask("ZCARD", keys.board_jobs(board)) == 0:
             arguments = (board, *self._seen(board), 0, *removal.flat(removal.board_leftovers(board)))
             self._do((keys.CHANGES, keys.board_jobs(board)), arguments)

@@ -1,4 +1,4 @@
-"""What Redis' client raises, as this project's two kinds of error: try again, or a person must act."""
+"""Turns the errors of the Redis client into this project's two kinds: try again, or a person must act."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from velodrome.errors import StoreRefused, StoreUnavailable, VelodromeError
 
 TIMEOUT_SECONDS = 5.0
 
-# Redis' error codes, wherever they stand: a script's error of 6.2 carries the code of the failed command inside.
+# Redis' error codes, anywhere in the text: a script's error of Redis 6.2 contains the code of the failed command.
 _CODE = re.compile(r"(?:^|[\s-])([A-Z]{3,})(?= |$)")
 
 _NO_PASSWORD = re.compile("Authentication required|already authenticated")
@@ -49,9 +49,9 @@ _TYPES: Mapping[type[redis.RedisError], str] = {
     redis.exceptions.BusyLoadingError: "LOADING",
     redis.exceptions.NoScriptError: "NOSCRIPT",
 }
-# A server that does not know a command quotes what came with it, the password too.
+# A server that does not know a command quotes its arguments, and so the password.
 _ARGUMENTS = re.compile(r",? with args beginning with:.*", re.DOTALL)
-_OWN = "VELODROME "  # what the scripts' own refusals start with
+_OWN = "VELODROME "  # the beginning of an error that a script of the store returns
 
 
 def translate(error: redis.RedisError, address: str) -> VelodromeError:
@@ -81,7 +81,7 @@ def _code(error: redis.RedisError, text: str) -> str:
 
 
 def foreign(what: str, address: str) -> StoreRefused:
-    """The error for a key that holds what this program could not have written."""
+    """The error for a key whose content Velodrome did not write."""
     return StoreRefused(
         f"{what}: Velodrome did not write that. Give it a Redis database of its own, or delete this key in the one at "
         f"{address}"
@@ -90,7 +90,7 @@ def foreign(what: str, address: str) -> StoreRefused:
 
 @contextmanager
 def translated(address: str, largest: Callable[[], str] = str) -> Iterator[None]:
-    """Raises this project's errors instead of the client library's. `largest` says what takes most of a full Redis."""
+    """Raises this project's errors instead of the client library's. `largest` says what uses most of a full Redis."""
     try:
         yield
     except redis.RedisError as error:
@@ -103,7 +103,7 @@ def translated(address: str, largest: Callable[[], str] = str) -> Iterator[None]
 def connect(url: str) -> redis.Redis:
     """A client for the URL. Nothing is sent yet.
 
-    A call that gets no answer within five seconds is repeated twice: everything that the store sends may be repeated.
+    A call without an answer within five seconds is repeated twice: everything that the store sends may be repeated.
 
     Raises:
         StoreRefused: it is no URL of a Redis.
@@ -119,7 +119,7 @@ def connect(url: str) -> redis.Redis:
             health_check_interval=30,
             retry=Retry(ExponentialBackoff(cap=0.5, base=0.05), retries=2),
         )
-    except (TypeError, ValueError):  # its words quote the URL, with the password
+    except (TypeError, ValueError):  # the error quotes the URL, with the password
         raise StoreRefused(no_url("its port, or a value behind the question mark, can't be read")) from None
 
 

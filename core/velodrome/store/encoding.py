@@ -1,8 +1,8 @@
-"""From jobs and records to the arguments of the store's scripts. Pure: no I/O here.
+"""Turns jobs and records into the arguments of the store's scripts. Pure: no I/O here.
 
-The scripts compare times and ages as text, so both are written with a fixed number of hexadecimal digits. Measured
-values are packed as IEEE doubles and everything else is JSON that the scripts keep and never write anew: a number that
-passed through Lua would lose digits.
+The scripts compare times and ages as text, so both have a fixed number of hexadecimal digits. Measured values are
+packed as IEEE doubles. Everything else is JSON, which the scripts store unchanged: a number loses digits if Lua reads
+and writes it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from velodrome.store.access import Argument
 from velodrome.store.rankings import Rankings, Shapes
 from velodrome.store.types import Rejection
 
-# A trial's live curve keeps about this much, the newest half and more; the accepted result has all of it.
+# About the largest size of a trial's live curve. When it is full, the older half is dropped. The accepted result has
+# the whole curve.
 LIVE_BYTES = 128 * 1024
 REJECTIONS_KEPT = 100
 
@@ -30,11 +31,11 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _PART_OF_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,252}")
 _LARGEST_SEED = 2**63 - 1
-_LARGEST_NUMBER = 10**15 - 1  # what Lua counts exactly, and more than any inbox will see
+_LARGEST_NUMBER = 10**15 - 1  # Lua counts up to this exactly, and no inbox gets so many reports
 
 
 def microseconds(moment: datetime) -> int:
-    """Whole microseconds since 1970, exactly; earlier moments count as 1970."""
+    """Whole microseconds since 1970, exactly. An earlier moment counts as 1970."""
     return max(0, (moment - _EPOCH) // _MICROSECOND)
 
 
@@ -44,13 +45,15 @@ def stamp(moment: datetime) -> str:
 
 
 def age(place: int, uid: str) -> str:
-    """Sorts jobs from old to new, as the scripts do; those of one place by uid, so that there is always a newer one."""
+    """A text that sorts jobs from old to new, as the scripts do. It sorts jobs with the same place by uid, so that one
+    of them is newer.
+    """
     return f"{place:016x}{uid.encode().hex()}"
 
 
 @dataclass(frozen=True)
 class RegisteredJob:
-    """What accepting a record needs to know of its job."""
+    """What is needed to know of a job to accept its records."""
 
     info: JobInfo
 
@@ -60,10 +63,10 @@ class RegisteredJob:
 
 
 def check_job(job: JobInfo) -> None:
-    """Holds a job to what the keys in Redis and all readers rely on.
+    """Checks the job for everything that the keys in Redis and all readers rely on.
 
     Raises:
-        ValueError: it breaks one of them; the message names the field.
+        ValueError: the job breaks a rule; the message names the field.
     """
     if not _PART_OF_KEY.fullmatch(job.uid):
         raise ValueError(f"the job's uid {job.uid!r} must be letters, digits, dots, dashes and underscores")
@@ -76,10 +79,10 @@ def check_job(job: JobInfo) -> None:
 
 
 def check_record(job: RegisteredJob, record: TrialRecord) -> None:
-    """Holds a record to its job.
+    """Checks that a record belongs to its job.
 
     Raises:
-        ValueError: it does not belong there; the message names the field.
+        ValueError: it does not; the message names the field.
     """
     result, info = record.result, job.info
     if result.job_uid != info.uid:
@@ -95,10 +98,10 @@ def check_record(job: RegisteredJob, record: TrialRecord) -> None:
 
 
 def check_number(number: int) -> int:
-    """The number, if so many reports can have been collected.
+    """Returns the number, if it can be a count of collected reports.
 
     Raises:
-        ValueError: they can't.
+        ValueError: it can't.
     """
     if not 0 <= number <= _LARGEST_NUMBER:
         raise ValueError(f"{number!r} is no count of reports: it must be from 0 to {_LARGEST_NUMBER}")
@@ -107,11 +110,11 @@ def check_number(number: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A record on its way in: itself without its curves, and as JSON what is kept of it.
+    """A record that is to be accepted: the record without its curves, and its stored form as JSON.
 
-    Its curves are kept as text alone, because a batch's thousands of epochs as objects cost more than all the rest.
-    `content` is the result's, curves included. `aside` marks what an export had as a conflict; `retries` is what was
-    counted there.
+    The curves are kept only as text, because thousands of epochs as objects cost more than the rest of a batch.
+    `content` is the digest of the result with its curves. `aside` marks a record that was a conflict in an export.
+    `retries` is the number of retries in the export.
     """
 
     record: TrialRecord
@@ -130,7 +133,7 @@ class Item:
         return cls(bare, bare.model_dump_json(), curves, content, retries, aside)
 
 
-# Keys that every batch names, in the order in which the script that accepts takes them; those of rankings follow.
+# The keys of every batch, in the order of the accepting script. The keys of rankings follow them.
 _PARTS: tuple[keys.JobPart, ...] = (
     "info", "position", "trials", "records", "curves", "conflicts", "failures", "progress", "live", "entries",
     "rejected", "rejections",
@@ -147,11 +150,11 @@ def encode(
     *,
     imported: bool = False,
 ) -> tuple[list[str], list[Argument]]:
-    """The keys and arguments of the script that accepts.
+    """The keys and arguments of the accepting script.
 
-    The first argument is a JSON object: facts of the job, how many results, progress reports and rejections follow, and
-    where values rank. Then come twelve arguments for each result, the values of each group, four arguments for each
-    progress report and three for each rejection.
+    The first argument is a JSON object: facts of the job, the numbers of results, progress reports and rejections, and
+    the rankings of the values. Then come twelve arguments for each result, the values of each group, four arguments for
+    each progress report and three for each rejection.
 
     Raises:
         ValueError: a record does not belong to the job, or a number is no count of reports.
@@ -215,7 +218,7 @@ def _result(item: Item) -> tuple[Argument, ...]:
 
 
 def _summary(record: TrialRecord) -> str:
-    """What a list of trials shows, JSON: entry, seed, reason, run time in seconds, and whether it was taken over."""
+    """What a list of trials shows, as JSON: entry, seed, reason, run time in seconds, and whether it was taken over."""
     result, seconds = record.result, record.observed.run_seconds
     if seconds is None:
         seconds = max(0.0, (result.finished_at - result.started_at).total_seconds())
@@ -224,12 +227,12 @@ def _summary(record: TrialRecord) -> str:
 
 
 def row_head(job: JobInfo, entry: str, identity: str, *, mixed: bool = False) -> str:
-    """What a ranking row says beside its values, JSON without a line end; `mixed` where trials ran different code."""
+    """The part of a ranking row before its values: JSON without a line end. `mixed`: the trials ran different code."""
     return json.dumps([entry, identity, job.uid, job.name, job.repeats, *([True] if mixed else [])])
 
 
 def _rejection(rejection: Rejection) -> str:
-    """What is kept of it, JSON; whose report it was stands behind the rest, where that is known."""
+    """The stored rejection, as JSON. If the sender of the report is known, its index and attempt come last."""
     sender = [] if rejection.attempt is None else [rejection.index, rejection.attempt]
     return json.dumps([rejection.id, rejection.reason, rejection.message, *sender])
 

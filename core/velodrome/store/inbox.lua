@@ -1,7 +1,7 @@
--- Reads reports of an inbox, of bounded size whatever was appended: a report that is too long comes cut, and reading
--- stops behind the one that makes it enough.
+-- Reads reports of an inbox. The answer has a bounded size, whatever was appended: a report that is too long is cut,
+-- and reading stops when there are enough bytes.
 -- KEYS: inbox, position; ARGV: number to read after, most reports, most bytes of a report, bytes that are enough
--- Returns the number of the first report that follows, then the reports. Numbers count from 1.
+-- Returns the number of the first report, then the reports. Numbers count from 1.
 
 local wrong = wrong_type({'list', 'string'})
 if wrong then

@@ -1,7 +1,7 @@
--- Keeps a board as it was read, in place of what was kept before; nothing where the board changed since, or is gone.
--- KEYS: what is kept of the board, changes, the board's jobs, the board's entries
+-- Stores the reading of a board, in place of the stored one. Stores nothing if the board changed since, or is gone.
+-- KEYS: the stored reading, changes, the board's jobs, the board's entries
 -- ARGV: board, its version when it was read, then fields and values
--- Returns 1 if it was kept, else 0.
+-- Returns 1 if it was stored, else 0.
 
 local wrong = wrong_type({'hash', 'hash', 'zset', 'hash'})
 if wrong then

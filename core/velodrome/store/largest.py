@@ -1,4 +1,4 @@
-"""What takes most of a Redis that is full, by name: a look of bounded size at its keys."""
+"""Says what uses most of the memory of a full Redis, by name, from a limited number of its keys."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from velodrome import keys
 
 _SCANS, _SCANNED_AT_ONCE, _NAMED = 20, 500, 3
 _AGAIN_SECONDS = 10.0
-# The part of a key that says whose it is, and what that is called.
+# Patterns of keys that contain their owner's name, with the words for the owner.
 _OWNERS = (
     (re.compile(f"{keys.PREFIX}:(?:reports|inbox):([^:]+)"), "the inbox of job"),
     (re.compile(f"{keys.PREFIX}:job:([^:]+)"), "the results of job"),
@@ -21,9 +21,9 @@ _OWNERS = (
 
 
 class Largest:
-    """Called, it says in words what takes most of the memory; empty where that can't be known.
+    """A call returns in words what uses most of the memory, or an empty text if that can't be known.
 
-    It looks at ten thousand keys, and no more often than every ten seconds: a Redis that is full is asked by many.
+    It looks at ten thousand keys, at most once in ten seconds, because many calls may ask a full Redis at once.
     """
 
     def __init__(self, client: redis.Redis) -> None:
@@ -37,7 +37,7 @@ class Largest:
             self._looked_at = now
             try:
                 self._words = self._look()
-            except redis.RedisError:  # a user who may not ask, or a Redis that is gone meanwhile
+            except redis.RedisError:  # the user may not ask, or Redis does not answer any more
                 self._words = ""
         return self._words
 
@@ -58,7 +58,7 @@ class Largest:
 
 
 def owner_of(name: bytes) -> str:
-    """Whose a key is, in words. Pure."""
+    """The owner of a key, in words. Pure."""
     text = name.decode(errors="replace")
     for pattern, words in _OWNERS:
         match = pattern.match(text)

@@ -1,7 +1,7 @@
--- Keeps or forgets what a person said, and counts that it changed.
+-- Stores or removes a mark, and counts the change.
 -- KEYS: the board's marks of that kind, changes
--- ARGV: HSET, HSETNX or HDEL; board, field, and the mark where it is kept
--- Returns 1 if a mark was put where there was none, or taken away, else 0.
+-- ARGV: HSET, HSETNX or HDEL; board, field, and the mark if it is to be stored
+-- Returns 1 if a mark was added or removed, else 0.
 
 local wrong = wrong_type({})
 if wrong then

@@ -1,7 +1,7 @@
--- Accepting, second chapter: where the values of the accepted results rank. Nothing is written here.
+-- Accepting, part 2 of 3: finds where the values of the accepted results rank. Nothing is written here.
 
-local SAMPLE_BYTES = 16 -- seed and value, as they are kept
--- A kept row: the age of its job, what it says of entry and job, when its last value came, and its values.
+local SAMPLE_BYTES = 16 -- a stored seed and value
+-- A stored row: the age of its job, the facts of entry and job, the time of its last value, and its values.
 local ROW = '^(%x+)\n[^\n]*\n(' .. STAMP .. ')(.*)$'
 
 local function row_from(stored, key, entry)
@@ -16,7 +16,7 @@ local function row_from(stored, key, entry)
   return {age = age, stamp = stamp, values = values}
 end
 
--- Ranking rows as they will be, by position of their key and by entry: groups of one batch may add to the same.
+-- The new ranking rows, by position of their key and by entry. Several groups of one batch may add to one row.
 local rows = {}
 local function rows_of(position, groups)
   local of_key, missing = rows[position] or {}, {}
@@ -33,7 +33,7 @@ local function rows_of(position, groups)
   return of_key
 end
 
--- The groups that have accepted results, by shape. `places` says which of their results those are.
+-- The groups that have accepted results, by shape. `places` has the places of these results in their group.
 local groups = {}
 for _, group in ipairs(batch.groups) do
   group.values, group.places, group.last = ARGV[argument], {}, ''
@@ -51,7 +51,7 @@ for _, group in ipairs(batch.groups) do
   end
 end
 
--- The accepted values of a group for one of its keys.
+-- The accepted values of a group for one of its metric keys.
 local function values_of(group, number)
   local size = #group.results * SAMPLE_BYTES
   local values = group.values:sub((number - 1) * size + 1, number * size)
@@ -65,7 +65,7 @@ local function values_of(group, number)
   return table.concat(parts)
 end
 
--- Adds to a row, unless it is of a newer job; by how many values the cohort grows.
+-- Adds values to a row, unless the row is of a newer job. Returns by how many values the cohort grows.
 local function add_to(row, values, last)
   local change = #values
   if row.age > batch.age then
@@ -78,7 +78,8 @@ local function add_to(row, values, last)
   return change / SAMPLE_BYTES
 end
 
--- When the last value of each cohort was accepted; and what the job's own samples gain, which a newer job leaves alone.
+-- cohorts: the time of each cohort's last accepted value. gained: the values to add to the job's own samples, which
+-- newer jobs don't change.
 local cohorts, gained = {}, {}
 for number, of_shape in pairs(groups) do
   for place, where in ipairs(batch.shapes[number]) do

@@ -1,7 +1,7 @@
-"""Where the values of a batch's results rank. Pure: no I/O here.
+"""Finds where the values of a batch's results rank. Pure: no I/O here.
 
-A value ranks in its metric key's cohort, and hashing the conditions that make a cohort costs more than all the rest of
-accepting a record; so it is done once for records that agree in them.
+A value ranks in a cohort of its metric key. Hashing the conditions of a cohort costs more than everything else in
+accepting a record. So it is done once for all records with the same conditions.
 """
 
 from __future__ import annotations
@@ -18,27 +18,27 @@ from velodrome.metrics import MetricKey
 from velodrome.results.cohorts import Cohort, cohort_of
 from velodrome.results.records import TrialRecord, TrialResult
 
-# What entries of one job may differ in is no condition, so no cohort depends on it.
+# Entries of one job may differ in these fields. They are no conditions, so no cohort depends on them.
 _ENTRYS_OWN = {"model", "training", "command"}
 
 
 @dataclass(frozen=True, eq=False)
 class Shape:
-    """What records of equal conditions and equal metric keys share: where each of their values ranks."""
+    """What records with equal conditions and metric keys have in common: the cohort of each metric key."""
 
     keys: tuple[str, ...]
     cohorts: tuple[Cohort, ...]
 
 
 class Shapes:
-    """Finds the shape of a record. Remembers the ones it made, as hashing conditions costs more than all the rest."""
+    """Finds the shape of a record. It remembers the shapes that it made."""
 
     def __init__(self, size: int = 1024) -> None:
         self._size = size
         self._made: dict[tuple[str, ...], Shape] = {}
 
     def of(self, record: TrialRecord) -> Shape:
-        """The record's shape; the same object for equal conditions. Empty where the conditions were not observed."""
+        """The record's shape: the same object for equal conditions, or an empty one if no conditions were observed."""
         result = record.result
         if result.dataset is None or result.environment is None or result.outcome == "Failed":
             return _NO_SHAPE
@@ -65,7 +65,7 @@ _SHARED = {"concurrent_trials", "shared"}
 
 
 class Rankings:
-    """Where a batch's values rank. A group is the results of one entry that share a shape."""
+    """Where a batch's values rank. A group is the results of one entry with the same shape."""
 
     def __init__(self, board: str, names: list[str]) -> None:
         self.conditions: dict[str, str] = {}
@@ -76,17 +76,17 @@ class Rankings:
         self._groups: dict[tuple[str, Shape], list[tuple[int, TrialResult]]] = {}
 
     def add(self, number: int, result: TrialResult, shape: Shape) -> None:
-        """Adds the values of the batch's result of that number, counted from 1."""
+        """Adds the values of one result of the batch. Its number counts from 1."""
         if shape.keys:
             self._numbers.setdefault(shape, len(self._numbers) + 1)
             self._groups.setdefault((result.entry, shape), []).append((number, result))
 
     def shapes(self) -> list[list[tuple[int, int, str, str]]]:
-        """For the script: where each key of a shape ranks, as positions of two keys, a cohort, and the key itself."""
+        """For the script: for each metric key of a shape, the positions of two Redis keys, the cohort, and the key."""
         return [self._places(shape) for shape in self._numbers]
 
     def groups(self) -> list[dict[str, Any]]:
-        """For the script: entry, number of the shape, and numbers of the results, of each group."""
+        """For the script: the entry, the shape's number and the results' numbers of each group."""
         return [
             {"entry": entry, "shape": self._numbers[shape], "results": [number for number, _ in members]}
             for (entry, shape), members in self._groups.items()
@@ -110,7 +110,7 @@ class Rankings:
         return places
 
     def _position(self, name: str) -> int:
-        """Where Lua finds the key, counted from 1."""
+        """The position of the key in Lua's KEYS, counted from 1."""
         if name not in self._positions:
             self._keys.append(name)
             self._positions[name] = len(self._keys)

@@ -1,4 +1,4 @@
-"""What reads: jobs and boards, how trials stand, and the values that rankings are made of."""
+"""The reading half of the store: jobs, boards, the state of trials, and the values that are ranked."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ _NAMES = attrgetter("entry", "metric_key", "cohort_id")
 
 Mark = TypeVar("Mark", Baseline, Acknowledgement)
 
-_RECORDS_AT_ONCE = 1000  # Lua passes less than 8000 arguments
+_RECORDS_AT_ONCE = 1000  # Lua passes fewer than 8000 arguments
 
 
 class Reader:
-    """The half of the store that changes nothing: a replica will do, and a user who may only read (+@read).
+    """The half of the store that changes nothing. It works on a replica, and for a user who may only read (+@read).
 
     `records` and exports also need the right to call a script (+evalsha +script|load).
 
-    Its methods raise as those of `velodrome.store.Store` do. Where a list is asked for, one thing in it that can't be
-    read costs itself alone: it is left out, and `left_out` says so.
+    Its methods raise as those of `velodrome.store.Store` do. If an item of a list can't be read, only this item is left
+    out, and `left_out` says so.
     """
 
     def __init__(self, client: redis.Redis) -> None:
@@ -59,7 +59,7 @@ class Reader:
         self.close()
 
     def close(self) -> None:
-        """Closes the connections; a later call opens them again."""
+        """Closes the connections. The next call opens them again."""
         self._redis.close()
 
     @property
@@ -69,11 +69,11 @@ class Reader:
 
     @property
     def left_out(self) -> tuple[str, ...]:
-        """What was left out of lists so far, as it can't be read: one sentence for each, with the key."""
+        """What was left out of lists so far because it can't be read: one sentence for each item, with the key."""
         return tuple(self._redis.left_out.values())
 
     def ping(self) -> None:
-        """Returns if Redis answers, else raises as every method does."""
+        """Returns if Redis answers. Otherwise it raises as every method does."""
         self._redis.ask("PING")
 
     # Jobs
@@ -83,23 +83,23 @@ class Reader:
         return self._jobs_of([uid])[0]
 
     def jobs(self, board: str | None = None, limit: int = 50, offset: int = 0) -> list[JobInfo]:
-        """The `limit` jobs from place `offset` on, of a board or of all, as far as they can be read; newest first."""
+        """Up to `limit` readable jobs of one board, or of all boards, from place `offset` on. Newest first."""
         return self._readable_jobs(self._newest(board, limit, offset))
 
     def each_job(self, board: str | None = None, at_once: int = 100) -> Iterator[JobInfo]:
-        """Every job of one board or of all, newest first; one that is registered meanwhile makes others come twice."""
+        """Every job of one board, or of all, newest first. If a job is registered meanwhile, others may come twice."""
         offset = 0
         while uids := self._newest(board, at_once, offset):
             yield from self._readable_jobs(uids)
             offset += len(uids)
 
     def places(self, uids: Sequence[str]) -> dict[str, int]:
-        """Numbers that order these jobs: a later one was registered later. Without those that are not known."""
+        """Numbers that order these jobs: a newer job has a larger number. Unknown jobs are left out."""
         scores = self._redis.ask_all([("ZSCORE", keys.JOBS, uid) for uid in uids])
         return {uid: int(score) for uid, score in zip(uids, scores, strict=True) if score is not None}
 
     def placed_from(self, place: int) -> list[str]:
-        """The uids of the jobs from that place on, oldest first."""
+        """The uids of the jobs from this place on, oldest first."""
         return [text_of(uid) for uid in self._redis.ask("ZRANGEBYSCORE", keys.JOBS, place, "+inf")]
 
     def boards(self) -> list[Board]:
@@ -119,7 +119,7 @@ class Reader:
         return self._redis.readable(decoding.parse_board, there, keys.BOARD_TIMES, [one[0] for one in there])
 
     def changes(self) -> dict[str, Changes]:
-        """How often each board changed, in one round trip; a board without any result or mark may be absent."""
+        """How often each board changed, in one round trip. A board without results and marks may be absent."""
         found = self._redis.fields(keys.CHANGES)
         return self._redis.parsed(decoding.parse_changes, found, keys.CHANGES)
 
@@ -131,8 +131,8 @@ class Reader:
         return None if text is None else self._redis.parsed(parse_record, text, keys.job(uid, "records"), index)
 
     def records(self, uid: str, start: int = 0, count: int = 100) -> list[TrialRecord]:
-        """The results of the `count` trials from index `start` on that can be read, with their curves; a trial may have
-        none yet.
+        """The readable results of the `count` trials from index `start` on, with their curves. Trials without a result
+        are left out.
         """
         where = keys.job(uid, "records"), keys.job(uid, "curves")
         found: list[TrialRecord] = []
@@ -153,7 +153,9 @@ class Reader:
         return self._redis.ask_all([("HLEN", keys.job(uid, "trials")) for uid in uids])
 
     def curves(self, uid: str, index: int) -> tuple[EpochPoint, ...]:
-        """A trial's curves: of the attempt that is running, as far as reported and kept, else of its result."""
+        """A trial's curves. While an attempt runs, they are what it reported and what is still kept of that. Otherwise
+        they are the result's.
+        """
         live, accepted = keys.job(uid, "live"), keys.job(uid, "curves")
         running, result = self._redis.ask_all((("HGET", live, index), ("HGET", accepted, index)))
         if running is not None:
@@ -161,18 +163,18 @@ class Reader:
         return () if result is None else self._redis.parsed(decoding.parse_curves, result, accepted, index)
 
     def progress(self, uid: str) -> dict[int, Progress]:
-        """The newest progress of each trial that reported any and has no result since, by index."""
+        """The newest progress of each trial that reported some and got no result since then, by index."""
         return self._redis.by_index(keys.job(uid, "progress"), decoding.parse_progress)
 
     def conflicts(self, uid: str) -> list[TrialRecord]:
-        """Results that differ from the one that stands for their trial, curves included."""
+        """Results that differ from the accepted result of their trial, with curves."""
         key = keys.job(uid, "conflicts")
         kept = self._redis.fields(key)
         found = self._redis.readable(decoding.parse_conflict, list(kept.values()), key, list(kept))
         return sorted(found, key=lambda record: (record.result.index, record.accepted_at))
 
     def counts(self, uid: str) -> Counts:
-        """How the job's trials stand."""
+        """Counts of the job's trials by outcome, of its conflicts, and of its rejected reports by reason."""
         key = keys.job(uid, "entries")
         entries, conflicts, rejected = self._redis.ask_all(
             (("HGETALL", key), ("HLEN", keys.job(uid, "conflicts")), ("HGETALL", keys.job(uid, "rejected")))
@@ -180,13 +182,13 @@ class Reader:
         return self._redis.parsed(partial(decoding.counts, conflicts=conflicts, rejected=rejected), entries, key)
 
     def rejections(self, uid: str) -> list[Rejection]:
-        """The newest reports that were rejected, newest first: samples, as `counts` has their number."""
+        """The last rejections, newest first. Older ones are dropped; `counts` has the number of all."""
         key = keys.job(uid, "rejections")
         texts = self._redis.ask("LRANGE", key, 0, -1)
         return self._redis.readable(decoding.parse_rejection, texts, key)
 
     def entries(self, uid: str) -> dict[str, EntryState]:
-        """How each entry of a job stands, in the order of the job; empty for an unknown job."""
+        """The state of each entry of a job, in the order of the job. Empty for an unknown job."""
         job = self.job(uid)
         return {} if job is None else self._entries(job)
 
@@ -198,7 +200,7 @@ class Reader:
     # Rankings
 
     def board_entries(self, board: str) -> list[tuple[JobInfo, EntryState]]:
-        """Each entry name of a board, as it stands in the newest job that has it; by entry name."""
+        """For each entry name of a board, the newest job that has it and its state there. Sorted by entry name."""
         newest = {
             text_of(entry): text_of(text.rpartition(b"\n")[2])
             for entry, text in sorted(self._redis.fields(keys.board_entries(board)).items())
@@ -221,7 +223,7 @@ class Reader:
         return sorted(found, key=lambda one: (decoding.place_of(fields, one), one.last_at), reverse=True)
 
     def ranking_rows(self, board: str, key: str, cohort_id: str) -> list[Row]:
-        """The values that a ranking is made of: for each entry name, in order, those of the newest job that has any."""
+        """The values of a ranking: for each entry name, those of the newest job that has some. Sorted by entry name."""
         where = keys.board_rows(board, key, cohort_id)
         rows = self._redis.readable(decoding.parse_row, self._redis.ask("HVALS", where), where)
         return sorted(rows, key=attrgetter("entry"))
@@ -229,11 +231,11 @@ class Reader:
     # Boards as they were read
 
     def board_version(self, board: str) -> str:
-        """Changes with everything that a board's rankings and verdicts are made of. Compare it, nothing else."""
+        """A text that changes with everything on which the board's rankings and verdicts depend. Only compare it."""
         return readings.version(self._redis.ask_all(readings.questions(board)))
 
     def kept_reading(self, board: str, fields: Sequence[str]) -> KeptReading:
-        """Parts of what was kept of the board, beside its version then and now, in one round trip."""
+        """Parts of the board's stored reading, with its version then and now, in one round trip."""
         wanted = ("HMGET", keys.board_reading(board), readings.VERSION, *fields)
         (of, *parts), *numbers = self._redis.ask_all([wanted, *readings.questions(board)])
         return KeptReading(None if of is None else text_of(of), readings.version(numbers), tuple(parts))
@@ -248,7 +250,7 @@ class Reader:
         ]
 
     def some_samples(self, wanted: Mapping[str, Sequence[tuple[str, str, str]]]) -> dict[str, tuple[JobSamples, ...]]:
-        """By job uid, its values of these metric keys, cohorts and entries, where it has any; in one round trip."""
+        """By job uid, the job's values of these metric keys, cohorts and entries, in one round trip."""
         asked = {uid: ["\n".join(place) for place in places] for uid, places in wanted.items() if places}
         answers = self._redis.ask_all([("HMGET", keys.job(uid, "samples"), *names) for uid, names in asked.items()])
         found = {}
@@ -262,7 +264,7 @@ class Reader:
     # Regressions
 
     def samples(self, uids: Sequence[str]) -> list[tuple[JobSamples, ...]]:
-        """All values of each of these jobs; newer jobs leave them alone. Empty for an unknown job."""
+        """All values of each of these jobs. Newer jobs don't change them. Empty for an unknown job."""
         names = [keys.job(uid, "samples") for uid in uids]
         answers = self._redis.ask_all([("HGETALL", name) for name in names])
         return [
@@ -275,25 +277,25 @@ class Reader:
         ]
 
     def entry_ids(self, uids: Sequence[str]) -> list[Mapping[str, str]]:
-        """For each of these jobs, the identity (`velodrome.plan.entry_id`) of its entries that have any result."""
+        """For each of these jobs, the identities (`velodrome.plan.entry_id`) of its entries that have a result."""
         return [facts.ids for facts in self.entry_facts(uids)]
 
     def entry_facts(self, uids: Sequence[str]) -> list[EntryFacts]:
-        """For each of these jobs, what its entries that have any result are, and which code they ran."""
+        """For each of these jobs, the identities of its entries that have a result, and which code they ran."""
         answers = self._redis.ask_all([("HGETALL", keys.job(uid, "entries")) for uid in uids])
         return [decoding.entry_facts(fields) for fields in answers]
 
     def conditions(self, cohort_id: str) -> Mapping[str, Any]:
-        """The conditions that make a cohort; empty for an unknown one."""
+        """The conditions of a cohort. Empty for an unknown cohort."""
         text = self._redis.ask("HGET", keys.COHORTS, cohort_id)
         return {} if text is None else self._redis.parsed(from_json, text, keys.COHORTS, cohort_id)
 
     def baselines(self, board: str) -> list[Baseline]:
-        """What was pinned on this board, by entry and metric."""
+        """The pins on this board, by entry and metric."""
         return self._marks(keys.board_baselines(board), Baseline)
 
     def acknowledgements(self, board: str) -> list[Acknowledgement]:
-        """The changes on this board that were accepted."""
+        """The acceptances on this board."""
         return self._marks(keys.board_acknowledgements(board), Acknowledgement)
 
     def _marks(self, where: str, kind: type[Mark]) -> list[Mark]:

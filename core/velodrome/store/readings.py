@@ -1,6 +1,6 @@
-"""What is kept of a board as it was read, so that the next reader need not work it out again. Pure: no I/O here.
+"""The stored reading of a board, which saves the next reader the computation. Pure: no I/O here.
 
-What the parts mean is `velodrome.board`'s affair. They count only while the board has the version that they are of.
+`velodrome.board` defines what the parts mean. They are valid only while the board has the version of the reading.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ VERSION = "version"
 
 @dataclass(frozen=True, slots=True)
 class KeptReading:
-    """Parts that were kept of a board, None for those that were not; `of` is the version that they are of, if any."""
+    """Parts of a stored reading, None for each missing part. `of` is the board's version then, if there is a reading,
+    and `now` its version now.
+    """
 
     of: str | None
     now: str
@@ -24,12 +26,12 @@ class KeptReading:
 
     @property
     def current(self) -> bool:
-        """Whether the board is still as it was."""
+        """Whether the board still has the version of the reading."""
         return self.of == self.now
 
 
 def questions(board: str) -> tuple[tuple[str, ...], ...]:
-    """What to ask Redis for a board's version."""
+    """The commands that ask Redis for a board's version."""
     return (
         ("HMGET", keys.CHANGES, f"results:{board}", f"marks:{board}"),
         ("ZCARD", keys.board_jobs(board)),
@@ -38,13 +40,13 @@ def questions(board: str) -> tuple[tuple[str, ...], ...]:
 
 
 def version(answers: Sequence[Any]) -> str:
-    """From the answers to `questions`: how often results and marks changed, and how many jobs and entries there are."""
+    """From the answers to `questions`: how often results and marks changed, and the numbers of jobs and entries."""
     (results, marks), jobs, entries = answers
     return ".".join(str(int(number or 0)) for number in (results, marks, jobs, entries))
 
 
 def keeping(version: str, parts: Mapping[str, bytes]) -> Iterator[str | bytes]:
-    """Arguments of `keep.lua` behind the board's name."""
+    """Arguments of `keep.lua` after the board's name."""
     yield version
     for name, part in parts.items():
         yield name

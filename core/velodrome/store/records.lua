@@ -1,5 +1,5 @@
--- Results with their curves, of one moment: a success that takes a failure's place changes both.
--- Not a transaction, because a Redis that is full refuses every one, and then an export is what is needed.
+-- Reads results with their curves at one moment: a success that replaces a failure changes both.
+-- This is a script, since a full Redis refuses every transaction, and an export must work then.
 -- KEYS: records, curves; ARGV: indices
 
 local wrong = wrong_type({})

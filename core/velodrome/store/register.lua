@@ -1,5 +1,5 @@
--- Remembers a job, unless its uid is known. Returns 1 if it is new, else 0. Of a job that is known, entries that were
--- deleted from the board take their place on it again: it is raced once more, or imported.
+-- Stores a job, unless its uid is known. Returns 1 if it is new, else 0. If the job is known, its entries that were
+-- deleted from the board come back to it: the job is raced again, or imported.
 -- KEYS: job, all jobs, the board's jobs, boards, the board's entries, position in the inbox, times of boards
 -- ARGV: uid, job as JSON, created_at in microseconds, its place or nothing for the next one, board, entry names …
 
@@ -9,7 +9,7 @@ if wrong then
 end
 local uid, document, created, place, board = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
 local known = redis.call('GET', KEYS[1])
-local own = {} -- the entries that the job was registered with, where it is known
+local own = {} -- the entries with which a known job was registered
 if known then
   local stored = cjson.decode(known)
   if stored.board ~= board then

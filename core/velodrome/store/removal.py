@@ -1,7 +1,7 @@
-"""From what is to go to the commands that take it away. Pure: no I/O here.
+"""Makes the commands that remove something from a board. Pure: no I/O here.
 
-Commands that only delete come first: they are what a Redis that is full still takes, and once one of them was done,
-the script that they belong to may write what follows from it.
+Commands that only delete come first, because a full Redis still accepts them. After one of them was done, Redis lets
+the same script write too.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 SaidOfResults = Baseline | Acknowledgement
 
-_FIELDS_AT_ONCE = 1000  # Lua passes less than 8000 arguments
+_FIELDS_AT_ONCE = 1000  # Lua passes fewer than 8000 arguments
 _SAMPLE_BYTES = 16
 _STAMP = 16
 
 
 @dataclass(frozen=True, slots=True)
 class KeptRow:
-    """A ranking row as Redis has it: its bytes and the parts of them that removal reads."""
+    """A ranking row as Redis has it: its bytes, and the parts that a removal reads."""
 
     text: bytes
 
@@ -48,7 +48,7 @@ class KeptRow:
 
 @dataclass(frozen=True, slots=True)
 class CohortChange:
-    """The rows of one metric key in one cohort: as they will be, and which entries' rows differ from before."""
+    """The rows of one metric key in one cohort after the removal, and the entries whose rows change."""
 
     metric_key: str
     cohort_id: str
@@ -58,11 +58,11 @@ class CohortChange:
 
 @dataclass(frozen=True, slots=True)
 class Removal:
-    """What one step takes from a board.
+    """What one step removes from a board.
 
-    `fields` are those to delete of the job's hashes, by key; without any, the whole job goes. `heirs` has, for each
-    entry that the board's list of entries has from this job, the value that takes its place; None where nothing does.
-    `last` says that the board has no other job.
+    `fields` are the fields to delete from the job's hashes, by key. If it is empty, the whole job is removed. `heirs`
+    has an item for each entry that the board's list of entries has from this job: the new value, or None to remove the
+    entry. `last` says that the board has no other job.
     """
 
     job: JobInfo
@@ -74,7 +74,7 @@ class Removal:
 
 
 def commands(removal: Removal) -> Iterator[Command]:
-    """All that is to be done, in its order."""
+    """All commands of the removal, in order."""
     yield from _deleting(removal)
     yield from _writing(removal)
 
@@ -103,7 +103,9 @@ def _deleting(removal: Removal) -> Iterator[Command]:
 
 
 def board_leftovers(board: str) -> Iterator[Command]:
-    """What there may be of a board without jobs. Its counters stay, and go up: who watches them sees that it went."""
+    """Commands that delete what may be left of a board without jobs. Its counters stay and go up, so that everyone who
+    watches them sees that the board was deleted.
+    """
     yield "ZREM", keys.BOARDS, board
     yield "HDEL", keys.BOARD_TIMES, board
     yield (
@@ -144,7 +146,7 @@ def _chunks(command: str, key: str, arguments: Sequence[Argument]) -> Iterator[C
 
 
 def flat(found: Iterable[Command]) -> Iterator[Argument]:
-    """The commands as arguments of the script that does them: each behind the number of its words."""
+    """The commands as arguments of `remove.lua`: the number of its words before each command."""
     for command in found:
         yield len(command)
         yield from command
@@ -153,9 +155,9 @@ def flat(found: Iterable[Command]) -> Iterator[Argument]:
 def fields_of_entry(
     job: JobInfo, entry: str, hashes: Mapping[keys.JobPart, Iterable[bytes]]
 ) -> dict[str, list[Argument]]:
-    """What a job's hashes hold of one entry, by key.
+    """The fields of one entry in a job's hashes, by key.
 
-    `hashes` has the fields of failures, conflicts, entries and samples, where an entry's are told by their names.
+    `hashes` has the fields of failures, conflicts, entries and samples. Their names show to which entry they belong.
     """
     indices = range(job.entries.index(entry), job.trials, len(job.entries))  # trials interleave entries
     found: dict[str, list[Argument]] = {}
@@ -169,7 +171,7 @@ def fields_of_entry(
 
 
 def _is_of(part: keys.JobPart, name: bytes, indices: set[bytes], entry: bytes) -> bool:
-    """Whether a field of that part is of the entry, or of one of its trials."""
+    """Whether a field of that part belongs to the entry, or to one of its trials."""
     if part == "entries":
         return _counts(name) == entry
     if part == "samples":
@@ -178,11 +180,11 @@ def _is_of(part: keys.JobPart, name: bytes, indices: set[bytes], entry: bytes) -
 
 
 def marks_key(mark: SaidOfResults) -> str:
-    """Where the board keeps it."""
+    """The key of the board's marks of this kind."""
     return keys.board_baselines(mark.board) if isinstance(mark, Baseline) else keys.board_acknowledgements(mark.board)
 
 
 def _counts(name: bytes) -> bytes:
-    """The entry that a counter is of."""
+    """The entry of a counter."""
     kind, _, rest = name.partition(b":")
     return rest.partition(b":")[2] if kind == b"reason" else rest

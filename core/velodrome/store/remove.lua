@@ -1,9 +1,9 @@
--- Does what was decided about a board, whole or not at all: nothing where the board changed since it was read.
--- The first command deletes something: Redis lets a script that has begun to write go on where its memory is full.
+-- Runs the commands of a removal, all or none of them. It runs none if the board changed since it was read.
+-- The first command deletes something: if Redis' memory is full, a script that has begun to write may go on.
 -- KEYS: changes, the board's jobs
--- ARGV: board, and as they were read: changes of results, changes of marks, number of jobs; then the commands, each
---       behind the number of its words
--- Returns 1 if it was done, else 0.
+-- ARGV: board, and as they were read: changes of results, changes of marks, number of jobs; then the commands, with
+--       the number of its words before each
+-- Returns 1 if the commands ran, else 0.
 
 local wrong = wrong_type({'hash', 'zset'})
 if wrong then

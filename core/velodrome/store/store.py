@@ -1,4 +1,4 @@
-"""What writes: registering jobs, the inbox, accepting."""
+"""The writing half of the store: it registers jobs, has their inboxes, and accepts results."""
 
 from __future__ import annotations
 
@@ -32,24 +32,27 @@ from velodrome.store.types import (
 
 _ACCEPTANCES: dict[str, Acceptance] = {"A": "accepted", "D": "duplicate", "C": "conflict", "S": "superseded"}
 _JOBS_REMEMBERED = 256
-# Reports are read until there are this many bytes of them: 500 of the longest would be more than an operator may hold.
+# Reading stops when there are this many bytes of reports: 500 reports of the largest size would not fit into the
+# operator's memory.
 ENOUGH_BYTES = 16 * 1024 * 1024
 _INBOXES_AT_ONCE = 1000
 _MOVED_BYTES = 1024 * 1024
-# An inbox with so many reports is none that honest runners leave behind.
+# Honest runners don't fill an inbox with so many reports.
 INBOX_REPORTS = 100_000
 
 
 class Store(Reader):
     """Results in Redis 6.2 or newer, or Valkey; not in a Redis Cluster.
 
-    Every method raises `StoreUnavailable` where Redis does not answer (try again: every method may be repeated) and
-    `StoreRefused` where it answers and will not, or where it holds what Velodrome did not write (a person must act);
-    never an error of the client library. `SchemaUnsupported` says that a newer Velodrome wrote what was asked for.
+    Every method raises only errors of this project:
 
-    What was accepted when `accept` returns is as safe as Redis makes it. With `appendfsync always` it survives a kill
-    of the server and a loss of power. With `everysec` a loss of power takes the last second or two, and so does a kill
-    while the disk is so slow that the previous sync still runs: Redis then answers before it has written.
+    - `StoreUnavailable`: Redis does not answer. Try again: every method may be repeated.
+    - `StoreRefused`: Redis refuses, or holds something that Velodrome did not write. A person must act.
+    - `SchemaUnsupported`: a newer Velodrome wrote what was asked for.
+
+    When `accept` returns, the results are as safe as Redis makes them. With `appendfsync always` they survive a kill of
+    the server and a loss of power. With `everysec` a loss of power loses the last second or two. So does a kill while
+    the disk is so slow that the previous sync still runs, because Redis then answers before it has written.
     """
 
     def __init__(self, client: redis.Redis) -> None:
@@ -67,9 +70,9 @@ class Store(Reader):
     # Jobs
 
     def register(self, job: JobInfo, place: int | None = None) -> None:
-        """Remembers a job. The first registration of a uid wins; another is a no-op.
+        """Stores a job. Only the first registration of a uid counts.
 
-        It is newer than all jobs so far, whatever its time says; but what is imported has a `place` of its own.
+        The job is newer than all earlier jobs, whatever its time is. An imported job has a `place` of its own.
 
         Raises:
             ValueError: the job contradicts itself, or its uid or board can't be part of a key.
@@ -90,34 +93,34 @@ class Store(Reader):
     # Regressions
 
     def mark(self, mark: Baseline | Acknowledgement) -> None:
-        """Keeps what a person said, in place of what they said of the same before."""
+        """Stores a mark, in place of an earlier one with the same `field`."""
         self._change(mark, "HSET")
 
     def unmark(self, mark: Baseline | Acknowledgement) -> bool:
-        """Forgets it; whether there was one."""
+        """Removes a mark. Returns whether there was one."""
         return self._change(mark, "HDEL")
 
     def keep_mark(self, mark: Baseline | Acknowledgement) -> Acceptance:
-        """Keeps an exported mark, unless one of the same is there: what was said here stays."""
+        """Stores an exported mark, unless this store already has one with the same `field`."""
         return "accepted" if self._change(mark, "HSETNX") else "duplicate"
 
     def _change(self, mark: Baseline | Acknowledgement, command: Literal["HSET", "HSETNX", "HDEL"]) -> bool:
-        """Whether a mark came to be or ceased to be."""
+        """Returns whether a mark was added or removed."""
         text = () if command == "HDEL" else (mark.model_dump_json(),)
         return bool(self._mark((_marks_of(mark), keys.CHANGES), (command, mark.board, mark.field, *text)))
 
     def keep_reading(self, board: str, version: str, parts: Mapping[str, bytes]) -> bool:
-        """Keeps a board as it was read at that `board_version`; whether it did: not where the board changed."""
+        """Stores the reading of a board with that `board_version`, unless the board changed. Returns whether it did."""
         names = (keys.board_reading(board), keys.CHANGES, keys.board_jobs(board), keys.board_entries(board))
         return bool(self._keep(names, (board, *readings.keeping(version, parts))))
 
     # The inbox
 
     def append(self, uid: str, report: ProgressReport | ResultReport) -> int:
-        """Adds a report to the job's inbox; how many wait there then.
+        """Adds a report to the job's inbox. Returns how many reports wait there then.
 
-        An inbox that is not collected takes no progress from `keys.INBOX_MAXIMUM` reports on: it is dropped, and the
-        answer is 0. A result is always taken.
+        If `keys.INBOX_MAXIMUM` reports wait in the inbox, progress is dropped, and the answer is 0. A result is always
+        added.
         """
         inbox = keys.inbox(uid)
         if isinstance(report, ProgressReport) and self._redis.ask("LLEN", inbox) >= keys.INBOX_MAXIMUM:
@@ -127,20 +130,21 @@ class Store(Reader):
     def read_inbox(
         self, uid: str, after: int = 0, count: int = 500, enough: int = ENOUGH_BYTES
     ) -> list[tuple[int, bytes]]:
-        """Up to `count` reports that were not collected, oldest first, as (number, JSON); `after` leaves out others.
+        """Up to `count` reports that were not collected, oldest first, as (number, JSON). Their numbers are larger than
+        `after`.
 
-        The first report that a job's inbox ever got has the number 1, and no report gets another number. Whatever was
-        appended, an answer is of bounded size: of a report that is too long come `keys.REPORT_BYTES` bytes and one
-        more, and behind `enough` bytes the answer ends.
+        The first report of a job's inbox has the number 1, and a report keeps its number. The answer has a bounded
+        size, whatever was appended: it has at most `keys.REPORT_BYTES` bytes and one more of each report, and it ends
+        when it has `enough` bytes.
         """
         names = (keys.inbox(uid), keys.job(uid, "position"))
         first, *found = self._inbox(names, (after, count, keys.REPORT_BYTES + 1, enough))
         return list(enumerate(found, start=first))
 
     def take_over(self, uid: str) -> int:
-        """Moves reports that came the way of version 0.1.0, by a stream, to the inbox; how many, of what there are.
+        """Moves reports from the stream, which was the inbox in version 0.1.0, to the inbox. Returns how many.
 
-        In steps of bounded size: whoever sees that it moved some asks again.
+        One call moves a bounded number of bytes: call again until it returns 0.
         """
         stream = keys.inbox_stream(uid)
         if not self._redis.ask("EXISTS", stream):
@@ -149,14 +153,14 @@ class Store(Reader):
         return int(self._stream(names, (keys.STREAM_FIELD, keys.REPORT_BYTES + 1, _MOVED_BYTES)))
 
     def began_with_a_stream(self, uid: str) -> bool:
-        """Whether the job's first runners may be of version 0.1.0: that registered it, or left a stream."""
+        """Whether the job's first runners may be of version 0.1.0: it registered the job, or left a stream."""
         position, stream = self._redis.ask_all((("GET", keys.job(uid, "position")), ("EXISTS", keys.inbox_stream(uid))))
         return bool(stream) or position is None or b"-" in position
 
     def waiting(self, uids: Sequence[str], too_many: int = INBOX_REPORTS) -> dict[str, InboxSize]:
-        """What waits in the inboxes of those jobs that hold anything, or can't be read; a round trip for each thousand.
+        """What waits in the inboxes of these jobs, by uid, without empty inboxes. One round trip for a thousand jobs.
 
-        From `too_many` reports on they are not weighed: that would take long.
+        The memory of an inbox with `too_many` reports or more is not measured, because that takes long.
         """
         found: dict[str, InboxSize] = {}
         for first in range(0, len(uids), _INBOXES_AT_ONCE):
@@ -170,12 +174,12 @@ class Store(Reader):
         return found
 
     def room(self) -> Room:
-        """How much of its memory Redis uses."""
+        """How much memory Redis uses, and its limit."""
         told = self._redis.ask("INFO", "memory")
         return Room(int(told["used_memory"]), int(told.get("maxmemory", 0)) or None)
 
     def position(self, uid: str) -> int:
-        """How many reports of the inbox were collected."""
+        """How many reports of the inbox were collected so far."""
         stored = text_of(self._redis.ask("GET", keys.job(uid, "position")) or b"0")
         return int(stored) if stored.isdecimal() else 0
 
@@ -187,16 +191,18 @@ class Store(Reader):
         progress: Sequence[Progress] = (),
         rejected: Sequence[Rejection] = (),
     ) -> list[Acceptance]:
-        """Takes what was read of the inbox up to report number `position`, whole or not at all; what became of
-        each record, in order. 0 is the position of what came another way.
+        """Takes what was read from the inbox up to report number `position`, as a whole or not at all. Returns what
+        each record became, in order. Records that did not come from the inbox have the position 0.
 
-        The first success of a trial stands; the same again is a duplicate, another a conflict. A success takes the
-        place of a failure, and of two attempts' failures the one that finished last stands. The same batch again
-        changes nothing, and the position never goes back: a batch of a collector that is behind adds no progress and
-        no rejection. What was taken leaves the inbox.
+        - The first success of a trial is its result. The same result again is a duplicate, a different success is a
+          conflict.
+        - A success replaces a failure. Of the failures of two attempts, the one that finished last counts.
+        - The same batch again changes nothing. The position never goes back: a batch from a collector that is behind
+          adds no progress and no rejections.
+        - The taken reports are removed from the inbox.
 
         Raises:
-            ValueError: a record does not belong to the job, or the position is none; nothing was taken.
+            ValueError: a record does not belong to the job, or the position is no number of reports; nothing was taken.
             StoreRefused: the job is not registered.
         """
         return self.accept_items(uid, position, [Item.of(record) for record in records], progress, rejected)
@@ -211,7 +217,7 @@ class Store(Reader):
         *,
         imported: bool = False,
     ) -> list[Acceptance]:
-        """`accept`, of records that are on their way already. What is `imported` is as new as its times say."""
+        """`accept` for records that are items already. If they are `imported`, their times say how new they are."""
         facts = self._facts(uid)
         names, arguments = encode(facts, position, items, progress, rejected, self._shapes, imported=imported)
         letters = self._accept(names, arguments)

@@ -1,5 +1,5 @@
--- Moves reports from the stream that was the inbox in version 0.1.0 to the inbox: what runners of that version append is
--- collected too. What moved is gone from the stream at once, so no id that somebody gave an entry can do harm.
+-- Moves reports from the stream, which was the inbox in version 0.1.0, to the inbox. So the reports of that version's
+-- runners are collected too. A moved report is deleted from the stream at once, so no id of an entry can do harm.
 -- KEYS: stream, inbox, position; ARGV: field of a report, most bytes of a report, bytes that are enough
 -- Returns how many entries moved.
 
@@ -11,7 +11,7 @@ local stream, inbox = KEYS[1], KEYS[2]
 local field, most, enough = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local position = redis.call('GET', KEYS[3])
 if position and position:match('^%d+%-%d+$') then
-  redis.call('XDEL', stream, position) -- collected, and kept then because something had to say how far that was
+  redis.call('XDEL', stream, position) -- a collected entry, which version 0.1.0 kept to know its position
 end
 local moved, bytes = 0, 0
 while bytes < enough do

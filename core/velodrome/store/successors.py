@@ -1,4 +1,6 @@
-"""What ranks on a board once a job's values are gone: those of the newest job before it that has any. Reads only."""
+"""What ranks on a board after a job's values were deleted: the values of the newest older job that has some. Only
+reads.
+"""
 
 from __future__ import annotations
 
@@ -18,14 +20,14 @@ if TYPE_CHECKING:
 _JOBS_AT_ONCE = 20
 _FIELDS_AT_ONCE = 1000
 
-Field = tuple[str, str, str]  # metric key, cohort and entry, as a job's samples are named
+Field = tuple[str, str, str]  # metric key, cohort and entry, which name a job's samples
 
 
 def cohort_changes(
     redis: StoreAccess, job: JobInfo, ages: Mapping[str, str], older: Sequence[str], fields: Sequence[Field]
 ) -> list[CohortChange]:
-    """What becomes of the rows of these samples of a job, where it is their newest; `older` jobs are newest first, and
-    `ages` has the age of each job by uid.
+    """How the board's rows of these samples change, if they are from this job. `older` jobs are newest first; `ages`
+    has the age of each job by uid.
     """
     age = ages[job.uid].encode()
     places = sorted({(key, cohort) for key, cohort, _ in fields})
@@ -54,7 +56,7 @@ def entry_heirs(
     *,
     inherit: bool = True,
 ) -> dict[str, bytes | None]:
-    """For each of these entries that the board has from this job: the age and uid of the next newest that has it."""
+    """For each of these entries that the board has from this job: age and uid of the newest older job that has it."""
     held = redis.ask("HMGET", keys.board_entries(job.board), *entries)
     own = {
         entry
@@ -83,7 +85,7 @@ def _jobs(redis: StoreAccess, uids: Sequence[str]) -> Iterator[JobInfo]:
 def _heirs(
     redis: StoreAccess, ages: Mapping[str, str], older: Sequence[str], fields: Sequence[Field]
 ) -> dict[Field, bytes]:
-    """The rows that take the place of those, as far as an older job has values there."""
+    """The rows that replace those of these fields, if an older job has values of them."""
     found: dict[Field, tuple[str, bytes]] = {}
     left = list(fields)
     for start in range(0, len(older), _JOBS_AT_ONCE):
@@ -103,7 +105,7 @@ def _heirs(
 
 
 def _samples(redis: StoreAccess, uids: Sequence[str], fields: Sequence[Field]) -> list[dict[Field, bytes]]:
-    """Of each job, what it has of these samples."""
+    """For each job, those of these samples that it has."""
     found: list[dict[Field, bytes]] = [{} for _ in uids]
     for start in range(0, len(fields), _FIELDS_AT_ONCE):
         some = fields[start : start + _FIELDS_AT_ONCE]
@@ -133,7 +135,7 @@ def _rows_of(
 
 
 def _accepted(redis: StoreAccess, job: JobInfo, entry: str) -> list[tuple[int, frozenset[str], str]]:
-    """Of the entry's results: the seed, the metrics that have a value, and when it was accepted."""
+    """For each of the entry's results: the seed, the metrics with a value, and when it was accepted."""
     where = keys.job(job.uid, "records")
     indices = range(job.entries.index(entry), job.trials, len(job.entries))  # trials interleave entries
     found = []

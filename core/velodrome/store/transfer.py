@@ -1,13 +1,13 @@
-"""Backup as JSON lines: each line a job, a result or a conflict, with the schema version of what it holds.
+"""Backup as JSON lines. Each line is a job, a result, a conflict or a mark, with the schema version of its content.
 
-    {"type": "job", "place": 1, "job": {…}}                a job that was registered later has a larger place
-    {"type": "record", "retries": 0, "record": {…}}        the result that stands for a trial, with its curves
-    {"type": "conflict", "record": {…}}                    a result that was set aside
-    {"type": "baseline", "mark": {…}}                      a result of this job that was pinned to compare with
-    {"type": "acknowledgement", "mark": {…}}               a change, first seen in this job, that was accepted
+    {"type": "job", "place": 1, "job": {…}}                a newer job has a larger place
+    {"type": "record", "retries": 0, "record": {…}}        the accepted result of a trial, with its curves
+    {"type": "conflict", "record": {…}}                    a conflict with the accepted result
+    {"type": "baseline", "mark": {…}}                      a pin of a result of this job
+    {"type": "acknowledgement", "mark": {…}}               the acceptance of a change that this job showed first
 
-A job comes before its results, and newer jobs come first. Importing registers and accepts as a running race does, so
-it may be repeated, and files may be imported one after another in any order.
+A job comes before its results, and newer jobs come first. An import registers and accepts as a running race does. So
+it may be repeated, and several files may be imported in any order.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ Mark = Baseline | Acknowledgement
 
 _PAGE = 100
 _BATCH = 200
-_BATCH_BYTES = 8 * 1024 * 1024  # Redis may limit what one command has
+_BATCH_BYTES = 8 * 1024 * 1024  # Redis may limit the size of a command
 _REJECTED_KEPT = 1000
 _MOST_RETRIES = 999_999
 _MARKS: dict[str, type[Mark]] = {"baseline": Baseline, "acknowledgement": Acknowledgement}
@@ -51,10 +51,10 @@ _KINDS = ("job", "record", "conflict", *_MARKS)
 def export_lines(
     store: Reader, board: str | None = None, uid: str | None = None, entry: str | None = None
 ) -> Iterator[str]:
-    """Jobs, results with curves, and conflicts, as JSON lines without the line end: of all, a board, or one job.
+    """Jobs, results with curves, conflicts and marks of all boards, a board, or one job. JSON lines without line ends.
 
-    With `entry`, of the jobs that have it, and of their results those of that entry alone. Memory stays that of one
-    job's description and a hundred results, however many there are. Raises as the store does.
+    With `entry`, only jobs that have this entry, and only its results. The memory is bounded: one job's description and
+    a hundred results. Raises as the store does.
     """
     marks = partial(_marks, store, {})
     for job in _jobs(store, board, uid):
@@ -81,14 +81,14 @@ def export_lines(
 
 
 def _marks(store: Reader, known: dict[str, list[Mark]], job: JobInfo) -> list[Mark]:
-    """What was said of this job's results; `known` remembers what was read, by board."""
+    """The marks on this job's results. `known` remembers the marks of each board that was read."""
     if job.board not in known:
         known[job.board] = [*store.baselines(job.board), *store.acknowledgements(job.board)]
     return [mark for mark in known[job.board] if mark.job_uid == job.uid]
 
 
 def _jobs(store: Reader, board: str | None, uid: str | None) -> Iterator[JobInfo]:
-    """Newest first: a job that is registered meanwhile moves others back, where they come a second time, not never."""
+    """The jobs, newest first. If a job is registered meanwhile, another may come twice, and none is missed."""
     if uid is not None:
         job = store.job(uid)
         if job is not None and board in (None, job.board):
@@ -98,9 +98,9 @@ def _jobs(store: Reader, board: str | None, uid: str | None) -> Iterator[JobInfo
 
 
 def import_lines(store: Store, lines: Iterable[str], clock: Callable[[], float] = time.time) -> ImportReport:
-    """Takes what `export_lines` wrote. Doing it again changes nothing; lines that can't be taken are reported.
+    """Imports what `export_lines` wrote. The same import again changes nothing. Rejected lines are reported.
 
-    A result that no trial can have is such a line. What is of the future by `clock` is taken as of now.
+    A result that no trial can have is rejected. A time in the future, by `clock`, is replaced by the present time.
 
     Raises:
         As the store does.
@@ -120,7 +120,7 @@ def import_lines(store: Store, lines: Iterable[str], clock: Callable[[], float] 
 
 
 class _Import:
-    """An import under way: results wait until there are enough of one job to accept them as one batch."""
+    """A running import. Results wait until one job has enough of them for a batch."""
 
     def __init__(self, store: Store, now: datetime) -> None:
         self._store = store
@@ -135,13 +135,13 @@ class _Import:
         self._known_lines = 0
 
     def line(self, line: str) -> None:
-        """Takes one line.
+        """Imports one line.
 
         Raises:
-            ValueError: it is no line of an export, or fits no job; it was not taken.
+            ValueError: it is no line of an export, or it fits no job; it was not imported.
             SchemaUnsupported: a newer Velodrome wrote it.
         """
-        document = from_json(line.encode("utf-8", "surrogateescape"))  # a byte that is no text is refused
+        document = from_json(line.encode("utf-8", "surrogateescape"))  # a byte that is no text raises ValueError
         kind = document.get("type") if isinstance(document, dict) else None
         self._known_lines += kind in _KINDS
         if kind == "job":
@@ -158,16 +158,16 @@ class _Import:
 
     def _take_job(self, job: JobInfo, there: int | None) -> None:
         known, believed = self._store.job(job.uid), believed_job(job, self._now)
-        if known is not None and believed is not job:  # taken in before, as of then
+        if known is not None and believed is not job:  # it was imported before, with the time of that import
             job = believed = job.model_copy(update={"created_at": known.created_at})
-        if known in (None, job):  # of one that is known, deleted entries come back
+        if known in (None, job):  # deleted entries of a known job come back
             self._store.register(believed, self._place(believed, there))
         if there is not None:
             self._order.note(there, self._store.places([job.uid])[job.uid])
         self._taken["accepted" if known is None else "duplicate" if known == job else "conflict"] += 1
 
     def _place(self, job: JobInfo, there: int | None) -> int:
-        """Where the job belongs among those that are here; without a place in its source, by its time."""
+        """The job's place among the jobs here. If the export has no place for it, its time decides."""
         created = microseconds(job.created_at)
         uids = self._store.placed_from(microseconds(self._now) + MARGIN)
         places = self._store.places(uids)
@@ -205,19 +205,19 @@ class _Import:
         self._taken[self._store.keep_mark(mark)] += 1
 
     def reject(self, number: int, why: str) -> None:
-        """Notes a line that was not taken."""
+        """Notes a rejected line."""
         self._rejected_count += 1
         if len(self._rejected) < _REJECTED_KEPT:
             self._rejected.append(RejectedLine(number, why))
 
     def flush(self) -> None:
-        """Accepts what waits."""
+        """Accepts the results that wait."""
         if self._job is not None and self._waiting:
             self._taken.update(self._store.accept_items(self._job.info.uid, 0, self._waiting, imported=True))
             self._waiting, self._bytes = [], 0
 
     def report(self) -> ImportReport:
-        """What was done so far."""
+        """What was imported so far."""
         count = self._taken
         return ImportReport(
             count["accepted"],

@@ -1,4 +1,4 @@
-"""What the store answers with. Frozen values, no behaviour."""
+"""The values that the store returns. Frozen, without behaviour."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from typing import Any, Literal, NamedTuple
 from velodrome.results.records import Outcome
 
 # accepted    it is now the trial's result
-# duplicate   this very content is already held: nothing changed
-# conflict    the trial has another result: kept beside it, shown, never ranked
-# superseded  a failure that a success or a newer failure of the same trial outweighs
+# duplicate   the same result is already stored: nothing changed
+# conflict    the trial has a different result: this one is stored and shown, and never ranked
+# superseded  a failure of a trial that has a success or a newer failure
 Acceptance = Literal["accepted", "duplicate", "conflict", "superseded"]
 
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """A report that is of no use. `id` is its number in the inbox, so that two collectors count it once.
+    """A rejected report. `id` is its number in the inbox, so that two collectors count it once.
 
-    `index` and `attempt` are there where it is known which attempt at which trial sent it.
+    `index` and `attempt` say which attempt at which trial sent it, if that is known.
     """
 
     id: str
@@ -31,8 +31,8 @@ class Rejection:
 
 
 class InboxSize(NamedTuple):
-    """What waits in an inbox. `reports` is None where it can't be read; `size` is in bytes of Redis' memory, and None
-    where there are too many reports to weigh them.
+    """What waits in an inbox. `reports` is None if the inbox can't be read. `size` is in bytes of Redis' memory, and
+    None if there are too many reports to measure it.
     """
 
     reports: int | None
@@ -40,7 +40,7 @@ class InboxSize(NamedTuple):
 
 
 class Room(NamedTuple):
-    """Redis' memory in bytes: what is used, and how much may be; None where nothing limits it."""
+    """Redis' memory in bytes: how much it uses, and the most that it may use, or None without a limit."""
 
     used: int
     most: int | None
@@ -48,7 +48,7 @@ class Room(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Board:
-    """A leaderboard. `last_at` is when it last got a job or a result."""
+    """A board. `last_at` is when it last got a job or a result."""
 
     name: str
     jobs: int
@@ -57,7 +57,7 @@ class Board:
 
 
 class Changes(NamedTuple):
-    """How often a board's results and its marks changed. Numbers that differ from earlier ones say that they did."""
+    """How often a board's results and its marks changed. If a number differs from an earlier one, they changed."""
 
     results: int
     marks: int
@@ -65,8 +65,8 @@ class Changes(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class TrialSummary:
-    """One line of a list of trials. `retries` counts the failed attempts before the result that stands; `taken_over`
-    says that another job measured it.
+    """One line of a list of trials. `retries` counts the failed attempts before the accepted result; `taken_over` says
+    that another job measured the trial.
     """
 
     index: int
@@ -81,7 +81,7 @@ class TrialSummary:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """How a job's trials stand. `rejected` is by reason; conflicts are results that were kept beside the accepted."""
+    """Counts of a job's trials by outcome, of its conflicts, and of its rejected reports by reason."""
 
     succeeded: int
     failed: int
@@ -91,11 +91,13 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class EntryState:
-    """How an entry's trials stand in one job.
+    """The state of an entry's trials in one job.
 
-    `reasons` counts failed trials by reason; `running` counts trials that reported progress and have no success yet;
-    `entry_id` (`velodrome.plan.entry_id`) is None until the entry's first record; `code` is the digest of the code that
-    its first success ran, None where it has no code of its own; `mixed_code` says that another success ran other code.
+    - `reasons` counts failed trials by reason.
+    - `running` counts trials that reported progress and have no success yet.
+    - `entry_id` (`velodrome.plan.entry_id`) is None until the entry's first record.
+    - `code` is the digest of the own code that the first success ran, or None if the entry has no own code.
+    - `mixed_code` says that another success ran different code.
     """
 
     entry: str
@@ -111,8 +113,8 @@ class EntryState:
 
 @dataclass(frozen=True, slots=True)
 class EntryFacts:
-    """What is known of a job's entries that have any result: by entry name, the identity (`velodrome.plan.entry_id`),
-    and the digest of the code of its own that it ran; `mixed_code` are those whose trials ran different code.
+    """Facts of a job's entries that have a result. By entry name: `ids` has the identity (`velodrome.plan.entry_id`),
+    `codes` the digest of the own code that it ran. `mixed_code` has the entries whose trials ran different code.
     """
 
     ids: Mapping[str, str]
@@ -122,7 +124,7 @@ class EntryFacts:
 
 @dataclass(frozen=True, slots=True)
 class CohortSummary:
-    """One set of conditions under which a board's entries have values of a metric key."""
+    """One cohort in which a board's entries have values of a metric key."""
 
     cohort_id: str
     conditions: Mapping[str, Any]
@@ -133,10 +135,10 @@ class CohortSummary:
 
 
 class Row(NamedTuple):
-    """An entry's values of one metric key in one cohort, from the newest job that has any. `samples` is by seed.
+    """An entry's values of one metric key in one cohort, from the newest job that has some. `samples` is by seed.
 
-    A tuple, as boards have thousands of rows and a tuple is made in a third of a dataclass's time. Rows are shared by
-    all who read them: nothing in them may be changed. `mixed_code` says that the entry's trials ran different code.
+    `mixed_code` says that the entry's trials ran different code. Don't change a row: all readers share it. It is a
+    tuple because boards have thousands of rows, and making a tuple takes a third of a dataclass's time.
     """
 
     entry: str
@@ -161,7 +163,7 @@ class JobSamples:
 
 @dataclass(frozen=True, slots=True)
 class RejectedLine:
-    """A line that was not imported; lines count from 1."""
+    """A line that was not imported. Lines count from 1."""
 
     line: int
     why: str
@@ -169,9 +171,9 @@ class RejectedLine:
 
 @dataclass(frozen=True, slots=True)
 class ImportReport:
-    """What an import did. `rejected` has the first thousand lines that were refused, `rejected_count` their number.
+    """What an import did. `rejected` has the first thousand rejected lines; `rejected_count` counts all of them.
 
-    `known_lines` counts the lines that are of an export, taken or not: a file without any is something else.
+    `known_lines` counts the lines of an export, imported or not. A file without such lines is no export.
     """
 
     imported: int

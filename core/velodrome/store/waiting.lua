@@ -1,6 +1,6 @@
--- What waits in inboxes. Nothing is written here, and no report leaves.
--- KEYS: inbox, stream of version 0.1.0, inbox, stream …; ARGV: how many reports are too many to weigh
--- Returns for each pair how many reports wait and how many bytes of memory they take; -1 and 0 where that can't be read.
+-- Counts what waits in inboxes. Nothing is changed here.
+-- KEYS: inbox, stream of version 0.1.0, inbox, stream …; ARGV: the number of reports that is too many to measure
+-- Returns for each pair how many reports wait and how many bytes of memory they use, or -1 and 0 if that can't be read.
 
 local found, too_many = {}, tonumber(ARGV[1])
 for number = 1, #KEYS, 2 do

@@ -1,4 +1,4 @@
--- Accepting, third chapter: progress, rejections, the last checks, and then all the writing.
+-- Accepting, part 3 of 3: reads progress and rejections, does the last checks, and then writes everything.
 
 local progress = {}
 for _ = 1, batch.progress do
@@ -36,7 +36,7 @@ if garbage then
   return refuse(garbage)
 end
 
--- From here on it writes, and nothing can fail.
+-- Everything below writes, and can't fail.
 
 -- Calls the command once for each CHUNK of its further arguments.
 local function call_in_chunks(command, key, arguments)
@@ -137,7 +137,7 @@ for _, item in ipairs(progress) do
   local live = redis.call('HGET', LIVE, item.index)
   if not live or live:match('^[^\n]*') ~= item.attempt then
     live = item.attempt
-  elseif #live + #item.point > batch.live_bytes then -- the older half goes
+  elseif #live + #item.point > batch.live_bytes then -- drops the older half
     live = item.attempt .. live:sub(live:find('\n', #live / 2, true) or #live + 1)
   end
   if item.point ~= '' then

@@ -1,1 +1,1 @@
-"""What became of an entry from job to job: its history, its baseline, and whether it regressed."""
+"""How an entry changes from job to job: its history, its baseline, and whether it regressed."""

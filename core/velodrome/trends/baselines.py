@@ -1,6 +1,6 @@
-"""What each of an entry's jobs is compared with, and how it came out. Pure.
+"""Finds the baseline of each of an entry's jobs, and compares the job with it. Pure.
 
-The baseline is what a person chose, or the newest job before that was not worse: docs/decisions/0012.
+The baseline is the job that a person chose, or else the newest older job that was not worse: docs/decisions/0012.
 """
 
 from __future__ import annotations
@@ -20,7 +20,10 @@ from velodrome.trends.verdicts import Verdict
 
 @dataclass(frozen=True, slots=True)
 class Marks:
-    """What people said: pinned jobs by entry and metric key, and accepted changes by entry, metric key and job."""
+    """What people said: pins by entry and metric key, and acceptances by entry, metric key and job.
+
+    `everywhere` is a job that is the baseline of all entries and metrics.
+    """
 
     pinned: Mapping[tuple[str, str], str] = field(default_factory=dict)
     acknowledged: frozenset[tuple[str, str, str]] = frozenset()
@@ -28,7 +31,7 @@ class Marks:
 
     @classmethod
     def of(cls, baselines: Sequence[Baseline], accepted: Sequence[Acknowledgement], everywhere: str | None) -> Marks:
-        """A board's; `everywhere` is the uid of the job that a spec names, which goes before what was pinned."""
+        """A board's marks. `everywhere` is the uid of the job that a spec names; it takes precedence over pins."""
         return cls(
             {(mark.entry, mark.metric_key): mark.job_uid for mark in baselines},
             frozenset((mark.entry, mark.metric_key, mark.job_uid) for mark in accepted),
@@ -36,13 +39,13 @@ class Marks:
         )
 
     def baseline(self, entry: str, metric_key: str) -> str | None:
-        """The job that a person chose to compare with."""
+        """The uid of the job that a person chose to compare with."""
         return self.everywhere or self.pinned.get((entry, metric_key)) or self.pinned.get((entry, ""))
 
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """A point against its baseline. Without a change, `reason` says why there is none."""
+    """A point, compared with its baseline. If `change` is None, `reason` says why."""
 
     key: MetricKey
     point: Point
@@ -55,16 +58,19 @@ class Compared:
 
     @property
     def p_value(self) -> float | None:
-        """Of this comparison alone; None where it can't be tested, or is relative to nothing."""
+        """The p-value of this comparison alone. None if it can't be tested, or if the change is relative to nothing."""
         return None if self.change is None or self.change.relative is None else self.change.p_value
 
 
 def walk(
     points: Sequence[Point], key: MetricKey, rules: Regression, marks: Marks, *, last_alone: bool = False
 ) -> list[Compared]:
-    """Each point against the baseline that it had. Within a cohort the baseline moves on with every job that is not
-    worse; a regression leaves it where it is, until a person accepts it. Jobs between which nothing changed tell how
-    much jobs differ by themselves, those among them that looked worse until the next one came back.
+    """Compares each point with its own baseline.
+
+    Within a cohort, every job that is not worse is the next baseline. After a regression the baseline stays as it is,
+    until a person accepts the regression. Jobs between which nothing changed show how much jobs differ by themselves.
+    These include jobs that looked worse, if the next job was good again. With `last_alone` only the last point counts,
+    and earlier points that are plainly unchanged are not compared.
     """
     levels: dict[str, _Level] = {}
     steps: list[Compared] = []
@@ -93,8 +99,8 @@ def walk(
 
 
 def _plainly_unchanged(point: Point, baseline: Point | None, rules: Regression) -> bool:
-    """Whether the change is too small to be called one, whatever a test says. Seeds must be the same: then the mean of
-    the differences is the difference of the means.
+    """Whether the change is too small to count, whatever a test says. Both points must have the same seeds: then the
+    mean of the differences is the difference of the means.
     """
     if baseline is None or not point.complete or len(point.values) < rules.min_samples:
         return False
@@ -106,8 +112,8 @@ def _plainly_unchanged(point: Point, baseline: Point | None, rules: Regression) 
 
 @dataclass(slots=True)
 class _Level:
-    """The level that an entry holds in a cohort: its newest good point, the means of the jobs on it, and those after
-    it that looked worse and may yet turn out to be noise.
+    """The present level of an entry in a cohort: its newest good point, and the means of the jobs at this level.
+    `pending` has the means of later jobs that looked worse, which may prove to be noise.
     """
 
     baseline: Point | None = None
@@ -130,7 +136,7 @@ def _no_baseline(point: Point, previous: Point | None) -> str:
 
 
 def _pinned(points: Sequence[Point], uid: str, point: Point) -> tuple[Point | None, str]:
-    """The point of the chosen job, or why it can't be compared with."""
+    """The point of the chosen job, or the reason why it can't be the baseline."""
     found = next((other for other in points if other.job_uid == uid), None)
     if found is None:
         return None, verdicts.BASELINE_MISSING
@@ -153,7 +159,7 @@ def _step(
         return Compared(key, point, baseline, None, verdicts.TOO_FEW_SAMPLES, accepted)
     if baseline is None:
         return Compared(key, point, None, None, reason, accepted)
-    if len(baseline.values) < rules.min_samples:  # a pinned one: others were held to it
+    if len(baseline.values) < rules.min_samples:  # only a pinned baseline: others were checked before
         return Compared(key, point, baseline, None, verdicts.TOO_FEW_SAMPLES, accepted)
     if baseline.mean == 0:
         return Compared(key, point, baseline, None, verdicts.BASELINE_ZERO, accepted)
@@ -163,7 +169,7 @@ def _step(
 
 
 def called(step: Compared, rules: Regression, adjusted: float | None = None) -> Verdict:
-    """What a step is called: by its own p-value, or by the one that is corrected for others."""
+    """The verdict of a step, by its own p-value or by the corrected one."""
     found = step.change
     if found is None or found.relative is None or found.p_value is None:
         return "Unknown"

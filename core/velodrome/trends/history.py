@@ -1,4 +1,4 @@
-"""An entry's values of one metric, job after job: what regressions and change points are looked for in."""
+"""An entry's values of one metric, job after job. Regressions and change points are found in these."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ if TYPE_CHECKING:
     from velodrome.results.records import JobInfo
     from velodrome.store import EntryFacts, JobSamples, Reader
 
-# How many of a board's newest jobs its objectives, its verdicts and the baselines of those come from, whoever asks.
-# What changed longer ago is history, and a walk over it would cost every new job.
+# The number of a board's newest jobs that give its objectives, its verdicts and their baselines, for every caller.
+# Older changes don't count, because every new job would take the time to go through them.
 JOBS_BACK = 60
 
 
 @dataclass(frozen=True)
 class Point:
-    """What one job measured of an entry's metric, in one cohort: `values` by seed, of `planned` ones.
+    """A job's values of an entry's metric in one cohort: `values` by seed, where `planned` values were planned.
 
-    `code` is the digest of the entry's own code, None where it has none; `mixed_code` says that its trials
-    ran different code.
+    `code` is the digest of the entry's own code, or None without own code. `mixed_code` says that its trials ran
+    different code.
     """
 
     job_uid: str
@@ -45,7 +45,7 @@ class Point:
 
     @property
     def complete(self) -> bool:
-        """Whether every planned trial gave a value under these conditions, and all ran the same code."""
+        """Whether every planned trial has a value in this cohort, and all trials ran the same code."""
         return len(self.values) == self.planned and not self.mixed_code
 
 
@@ -53,7 +53,7 @@ class Point:
 class BoardHistory:
     """The newest jobs of a board, oldest first, with their values and the identities of their entries.
 
-    `baselines` and `accepted` are what people said of the board's results.
+    `baselines` and `accepted` are the marks on the board's results.
     """
 
     jobs: tuple[JobInfo, ...]
@@ -69,14 +69,14 @@ class BoardHistory:
 
     @property
     def window(self) -> range:
-        """The places of the jobs that the board looks back at."""
+        """The places of the jobs that count for the board."""
         return range(max(0, len(self.jobs) - JOBS_BACK), len(self.jobs))
 
     def points(self, entry: str, metric_key: str) -> tuple[Point, ...]:
-        """The entry's values of the metric, oldest first, in whichever cohorts.
+        """The entry's values of the metric in all cohorts, oldest first.
 
-        A job has the entry under its name; or, where it has none of that name, one that is the same by identity: the
-        same model and training, called otherwise. A job whose trials saw different conditions gives those of most.
+        If a job has no entry of this name, its entry with the same identity counts: the same model and training with a
+        different name. If a job's trials ran under different conditions, the cohort with most values counts.
         """
         identity = next((ids[entry] for ids in reversed(self.ids) if entry in ids), None)
         found = []
@@ -88,9 +88,9 @@ class BoardHistory:
         return tuple(point for point in found if point is not None)
 
     def point(self, place: int, entry: str, metric_key: str) -> Point | None:
-        """What the job at that place has of the metric, under the entry's very name; None where it has nothing.
+        """The values of the metric in the job at this place, for an entry of exactly this name. None without values.
 
-        A value that is too large or too small to have a mean is as good as none.
+        A value that is too large or too small to have a mean is left out.
         """
         job, choice = self.jobs[place], self.samples[place].get((entry, metric_key))
         if not choice:
@@ -105,13 +105,15 @@ class BoardHistory:
         return Point(job.uid, job.name, job.created_at, entry, most.cohort_id, values, job.repeats, code, mixed)
 
     def until(self, place: int, limit: int = JOBS_BACK) -> BoardHistory:
-        """The history that ended with the job at that place: it and up to `limit` before it."""
+        """The history up to the job at this place: the job and up to `limit` jobs before it."""
         part = slice(max(0, place - limit), place + 1)
         return replace(self, jobs=self.jobs[part], samples=self.samples[part], facts=self.facts[part])
 
 
 def read_history(reader: Reader, board: str, until: str | None = None, limit: int = JOBS_BACK) -> BoardHistory:
-    """The board's newest jobs, the one of the uid `until` and up to `limit` before it. Raises as the store does."""
+    """The job with the uid `until`, or else the board's newest, and up to `limit` jobs before it. Raises as the store
+    does.
+    """
     jobs: list[JobInfo] = []
     for job in reader.each_job(board, limit + 1):
         if until is None or jobs or job.uid == until:

@@ -1,6 +1,7 @@
-"""Did a job make anything worse? From accepted results to a verdict for each entry and objective, with its reason.
+"""Says whether a job is worse than before: from accepted results to a verdict, with its reason, for each entry and
+objective.
 
-What is compared with what is `velodrome.trends.baselines`; whether it differs, `velodrome.stats.regression`. Why so:
+`velodrome.trends.baselines` decides what is compared, and `velodrome.stats.regression` whether it differs. Reasons:
 docs/decisions/0012-regressions-and-change-points.md.
 """
 
@@ -24,18 +25,21 @@ if TYPE_CHECKING:
     from velodrome.results.records import JobInfo
     from velodrome.store import Reader
 
-# How many of the facts in which two cohorts differ a sentence names.
+# A sentence names at most this many of the facts in which two cohorts differ.
 _FACTS_NAMED = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """One entry's objective in one job against its baseline.
+    """One entry's objective in one job, compared with its baseline.
 
-    `relative_change` is (new - old) / |old|, so its good sign is the metric's. `p_value` is corrected for all
-    comparisons of the job (Holm), and `low` and `high` bound the change at the level that the correction left for this
-    one: they exclude 0 exactly where `p_value` is less than alpha. Where there is nothing to compare with, the verdict
-    is Unknown and what is not known is None. `acknowledged` says that a person accepted the change: no alarm.
+    - `relative_change` is (new - old) / |old|. Whether a positive change is good depends on the metric.
+    - `p_value` is corrected for all comparisons of the job (Holm).
+    - `low` and `high` bound the change, at the level that the correction leaves for this comparison. They exclude 0
+      exactly if `p_value` is less than alpha.
+    - `acknowledged` says that a person accepted the change: no alarm.
+
+    If there is nothing to compare with, the verdict is Unknown, and what is not known is None.
     """
 
     board: str
@@ -60,19 +64,22 @@ class Comparison:
 
     @property
     def awaits_confirmation(self) -> bool:
-        """Whether a second job has to confirm this."""
+        """Whether a second job must confirm this."""
         return self.reason == verdicts.AWAITING_CONFIRMATION and not self.acknowledged
 
 
 def judge(reader: Reader, uid: str) -> tuple[Comparison, ...]:
-    """A verdict for each entry and objective of the job that has values; none for an unknown job.
+    """A verdict for each entry and objective of the job that has values. Empty for an unknown job.
 
-    The rules are those of the job's `spec.regression`. Baselines are older jobs of the same board: the one that the
-    spec names, else the one that was pinned, else the newest whose values are complete, of the same cohort, and not
-    themselves a regression that nobody accepted: a bad level does not become normal by lasting.
+    The rules are those of the job's `spec.regression`. The baseline is an older job of the same board:
 
-    Where the rules want a regression confirmed, the next job that has the values decides; until there is one the
-    verdict is Unknown, AwaitingConfirmation.
+    1. the job that the spec names;
+    2. else the pinned job;
+    3. else the newest job with complete values in the same cohort that is no regression, or an accepted one. So a bad
+       level never becomes normal by itself.
+
+    If the rules ask to confirm regressions, the next job that has the values decides. Until then the verdict is
+    Unknown, AwaitingConfirmation.
 
     Raises:
         As the store does.
@@ -89,7 +96,7 @@ def judge(reader: Reader, uid: str) -> tuple[Comparison, ...]:
 
 
 def judge_at(reader: Reader, history: BoardHistory, place: int) -> tuple[Comparison, ...]:
-    """`judge` of the job at that place of a history, which has `JOBS_BACK` jobs before it, or all that there are."""
+    """`judge` for the job at this place of a history. The history has `JOBS_BACK` jobs before it, or all that exist."""
     found = judge_in(reader, history.until(place))
     return _confirmed(reader, history, place, found) if _awaiting(found) else found
 
@@ -99,7 +106,7 @@ def _awaiting(found: tuple[Comparison, ...]) -> bool:
 
 
 def judge_in(reader: Reader, history: BoardHistory) -> tuple[Comparison, ...]:
-    """`judge` as it was when the last job of a history was the newest: what a later one confirms is open."""
+    """`judge` as if the last job of a history were the newest job: no later job confirms anything."""
     job = history.jobs[-1]
     rules, marks = rules_of(job), marks_of(job, history)
     found = [
@@ -108,7 +115,7 @@ def judge_in(reader: Reader, history: BoardHistory) -> tuple[Comparison, ...]:
         for entry in job.entries
         if (compared := compare_last(history, entry, objective.key, rules, marks)) is not None
     ]
-    # A comparison that is still to come counts already: a verdict of a race in progress is not taken back for it.
+    # A comparison that is not complete yet counts already. So it can't change the verdicts of a running race later.
     to_come = sum(step.reason == verdicts.INCOMPLETE for _, step in found)
     family = [*(step.p_value for _, step in found if step.p_value is not None), *[1.0] * to_come]
     adjusted = iter(holm(family))
@@ -118,14 +125,14 @@ def judge_in(reader: Reader, history: BoardHistory) -> tuple[Comparison, ...]:
 
 @dataclass(frozen=True, slots=True)
 class _Corrected:
-    """A step with its p-value corrected for a family of so many comparisons; None where it can't be tested."""
+    """A step with its p-value, corrected for `family` comparisons. `adjusted` is None if the step can't be tested."""
 
     step: Compared
     adjusted: float | None
     family: int
 
     def change(self, alpha: float) -> Change | None:
-        """The change, bounded at the level that the correction left for it: its bounds agree with the verdict."""
+        """The change, bounded at the level that the correction leaves for it. So its bounds agree with the verdict."""
         found, adjusted = self.step.change, self.adjusted
         if found is None or adjusted is None or not found.p_value:
             return found and found.bounded(1 - alpha / max(1, self.family))
@@ -135,7 +142,7 @@ class _Corrected:
 def _confirmed(
     reader: Reader, history: BoardHistory, own: int, found: tuple[Comparison, ...]
 ) -> tuple[Comparison, ...]:
-    """The comparisons of a job, with what the next job that has the values made of those that it had to confirm."""
+    """The comparisons of a job. Those that await confirmation are decided by the next job that has the values."""
     final = {(one.entry, one.metric_key): one for one in found}
     for place in range(own + 1, len(history.jobs)):
         awaiting = {where for where, one in final.items() if one.reason == verdicts.AWAITING_CONFIRMATION}
@@ -162,7 +169,7 @@ def rules_of(job: JobInfo) -> Regression:
 
 
 def marks_of(job: JobInfo, history: BoardHistory) -> Marks:
-    """What people said about the job's board; the spec's baseline is a uid, or the newest older job of that name."""
+    """The marks on the job's board. The spec's baseline is a uid, or a name, which means the newest older job of it."""
     named = rules_of(job).baseline
     if named is not None:
         older = [other for other in history.jobs if other.uid != job.uid]
@@ -171,7 +178,7 @@ def marks_of(job: JobInfo, history: BoardHistory) -> Marks:
 
 
 def compare_last(history: BoardHistory, entry: str, key: MetricKey, rules: Regression, marks: Marks) -> Compared | None:
-    """The entry's values in the last job of a history against their baseline; None where the job has none."""
+    """Compares the entry's values in the last job of a history with their baseline. None if the job has no values."""
     job, points = history.jobs[-1], history.points(entry, str(key))
     if not points or points[-1].job_uid != job.uid:
         return None
@@ -206,7 +213,7 @@ def _told(reader: Reader, job: JobInfo, objective: str, one: _Corrected, rules: 
 
 
 def outcome(step: Compared, rules: Regression, adjusted: float | None) -> tuple[Verdict, str]:
-    """The verdict with its reason, by the corrected p-value (None where there is none)."""
+    """The verdict with its reason, by the corrected p-value, which may be None."""
     verdict = called(step, rules, adjusted)
     if verdict == "Unknown" or step.change is None:
         return "Unknown", step.reason

@@ -1,4 +1,4 @@
-"""How an entry's metric went, job after job: verdicts, levels that changed for good, and where conditions did."""
+"""An entry's metric, job after job: its verdicts, where its level changed for good, and where conditions changed."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from velodrome.trends.verdicts import Verdict
 if TYPE_CHECKING:
     from velodrome.store import Reader
 
-# A point costs little, so that there are more of them than jobs that are judged.
+# The number of jobs that are shown. It is larger than the number of judged jobs, because a point costs little.
 JOBS_SHOWN = 200
 
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """One job's values, and the verdict that they have wherever it is shown: corrected for the whole of the job."""
+    """One job's values with their verdict, which is the same everywhere: corrected for all comparisons of the job."""
 
     point: Point
     interval: Interval
@@ -36,7 +36,7 @@ class Moment:
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """Moments oldest first; and the jobs, by uid, from which on the level of their cohort is another."""
+    """`moments` are oldest first. `changes` has, by uid, the jobs at which the level of their cohort changes."""
 
     key: MetricKey
     moments: tuple[Moment, ...]
@@ -49,7 +49,7 @@ class Timeline:
 
     @property
     def new_code(self) -> frozenset[str]:
-        """The uids of the jobs in which the entry's own code is another than in the job before."""
+        """The uids of the jobs in which the entry's own code differs from the job before."""
         return frozenset(
             moment.point.job_uid
             for before, moment in pairwise(self.moments)
@@ -58,9 +58,9 @@ class Timeline:
 
 
 def timeline(reader: Reader, board: str, entry: str, metric_key: str, limit: int = JOBS_SHOWN) -> Timeline:
-    """The entry's values in the board's newest jobs; those that boards look back at have the verdicts of `judge`.
+    """The entry's values in the board's newest jobs. The newest `JOBS_BACK` jobs have the verdicts of `judge`.
 
-    Levels are told apart by the rules of the newest job. Raises as the store does.
+    The rules of the newest job decide which levels differ. Raises as the store does.
 
     Raises:
         ValueError: it is no metric key.
@@ -83,7 +83,7 @@ def timeline(reader: Reader, board: str, entry: str, metric_key: str, limit: int
 
 
 class _Judged:
-    """Verdicts of a history's jobs. A whole job is judged only where its family can decide."""
+    """Verdicts of a history's jobs. A whole job is judged only if the correction for its comparisons can matter."""
 
     def __init__(self, reader: Reader, history: BoardHistory) -> None:
         self._reader = reader

@@ -1,4 +1,4 @@
-"""What a comparison is called, and the reasons beside that. Pure, and light: reading them needs no statistics."""
+"""The verdicts of comparisons, and their reasons. Pure, and light: importing this module imports no statistics."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Literal
 
 Verdict = Literal["Regressed", "Improved", "Unchanged", "Unknown"]
 
-# Reasons, beside the verdict: CamelCase, as conditions of Kubernetes have them.
+# Reasons of verdicts, in CamelCase as in status conditions of Kubernetes.
 SIGNIFICANTLY_WORSE = "SignificantlyWorse"
 SIGNIFICANTLY_BETTER = "SignificantlyBetter"
 NOT_SIGNIFICANT = "NotSignificant"
@@ -19,5 +19,5 @@ BASELINE_MISSING = "BaselineMissing"
 BASELINE_ZERO = "BaselineZero"
 AWAITING_CONFIRMATION = "AwaitingConfirmation"
 NOT_CONFIRMED = "NotConfirmed"
-NO_OBJECTIVE = "NoObjective"  # of that job, which measured it nevertheless
-TOO_LONG_AGO = "TooLongAgo"  # boards look back at newer jobs only
+NO_OBJECTIVE = "NoObjective"  # the job measured the metric, but it is no objective of the job
+TOO_LONG_AGO = "TooLongAgo"  # only newer jobs count for boards
