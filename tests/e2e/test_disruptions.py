@@ -9,6 +9,7 @@ import pytest
 from tests.e2e.conftest import Kube, race, uid_of
 from tests.e2e.faults import administrator, running
 from tests.e2e.test_own_code import PROGRAM
+from velodrome import keys
 from velodrome.store import Store
 
 # Long enough for a pod to be found and deleted before it ends.
@@ -24,6 +25,12 @@ def slow(name: str, own_image: str, **spec: Any) -> dict[str, Any]:
     """A race whose trials run for some seconds each, in a pod that starts in one or two."""
     entry = {"name": "slow", "image": own_image, "command": ["python", "-c", SLOW]}
     return race(name, **{"entries": [entry], "trials": {"repeats": 1}, **spec})
+
+
+def unfinished(kube: Kube) -> list[dict[str, Any]]:
+    """The runner pods of all races that have not ended, or are still there though their race was deleted."""
+    runners = kube.items("pods", f"{keys.LABEL_ROLE}={keys.ROLE_RUNNER}")
+    return [pod for pod in runners if pod["status"]["phase"] not in ("Succeeded", "Failed")]
 
 
 def delete_by_force(kube: Kube, name: str, times: int) -> None:
@@ -65,6 +72,8 @@ def test_a_suspended_race_is_not_disrupted(kube: Kube, name: str, own_image: str
 
 def test_trials_that_share_a_node_are_recorded_as_such(kube: Kube, name: str, own_image: str) -> None:
     execution = {"parallelism": 2, "isolation": "None"}
+    # A pod that meets another race's isolated pod is looked at again by the scheduler after up to five minutes.
+    kube.wait("the node to be free", lambda: not unfinished(kube), 120)
     kube.apply(slow(name, own_image, trials={"repeats": 2}, execution=execution))
     kube("wait", "--for=condition=Complete", f"bmj/{name}", "--timeout=300s")
     with administrator(kube) as client, Store(client) as store:
