@@ -28,8 +28,8 @@ def changed_code(reader: Reader, plan: Plan, uid: str, code: Mapping[str, str]) 
 def taken_over(store: Store, plan: Plan, uid: str, code: Mapping[str, str], at: datetime) -> list[str]:
     """Takes over results, and returns a sentence that says what was taken over.
 
-    They come from the job that `trials.from` names, or else from the newest race that is like this one, if that has
-    another number of repeats.
+    They come from the job that `trials.from` names, or else from the newest race that is like this one and has results
+    of the same code, if that has another number of repeats.
     """
     trials = plan.job.spec.trials
     if len(store.trials(uid)) == len(plan):
@@ -37,12 +37,18 @@ def taken_over(store: Store, plan: Plan, uid: str, code: Mapping[str, str], at: 
     if trials.taken_from is not None:
         giver = named_job(store, plan, uid)
     else:
-        giver = next(_alike(store, plan, uid), None)
+        giver = next((job for job in _alike(store, plan, uid) if _has_results_of(store, job, code)), None)
         if giver is None or giver.repeats == trials.repeats:
             return []
     expected = {entry: code.get(entry) for entry in plan.configs}
     found = take_over(store, plan, uid, giver, expected, at)
     return [found.sentence] if found.sentence else []
+
+
+def _has_results_of(reader: Reader, job: JobInfo, code: Mapping[str, str]) -> bool:
+    """Whether a race has any result, and each of its entries with results ran this code."""
+    (facts,) = reader.entry_facts([job.uid])
+    return bool(facts.ids) and all(facts.codes.get(entry, digest) == digest for entry, digest in code.items())
 
 
 def _alike(reader: Reader, plan: Plan, uid: str) -> Iterator[JobInfo]:
