@@ -220,7 +220,7 @@ def test_a_race_that_failed_is_judged_by_what_it_has_and_confirmed_by_none(opera
 
 def test_results_that_cannot_be_judged_hold_up_no_end(operator: Operator, store: Store, run: Run) -> None:
     ended(operator, run({"cnn": (0.9, 0.010)}))
-    store._redis.ask("HSET", keys.job("job-1", "samples"), "not a field", "of samples")
+    store._redis.ask("SET", keys.job("job-1", "samples"), "no hash")
     second = ended(operator, run({"cnn": (0.9, 0.012)}))
     assert operator.says(second) == ("Unknown", "StoreRefused")
 
