@@ -26,7 +26,8 @@ from velodrome.results.records import (
     TrialRecord,
     TrialResult,
 )
-from velodrome.spec import BenchmarkJob, validate
+from velodrome.results.registration import job_info
+from velodrome.spec import validate
 from velodrome.store import Store, open_store
 
 OBJECTIVES: tuple[Mapping[str, Any], ...] = (
@@ -220,23 +221,8 @@ def race(
             },
         }
     )
-    return Race(plan(job), info_of(job, uid, created_at), riders, machine, _luck(uid))
-
-
-def info_of(job: BenchmarkJob, uid: str, created_at: datetime) -> JobInfo:
-    """The store's description of the job."""
-    entries = tuple(entry.name for entry in job.spec.entries)
-    return JobInfo(
-        uid=uid,
-        name=job.metadata.name,
-        namespace=job.namespace,
-        board=job.board,
-        created_at=created_at,
-        trials=len(entries) * job.spec.trials.repeats,
-        repeats=job.spec.trials.repeats,
-        entries=entries,
-        document=job.model_dump(mode="json", by_alias=True, exclude_unset=True),
-    )
+    planned = plan(job)
+    return Race(planned, job_info(planned, uid, created_at), riders, machine, _luck(uid))
 
 
 def finish(store: Store, made: Race, failures: Mapping[str, tuple[str, str]] | None = None) -> None:

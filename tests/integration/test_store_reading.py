@@ -372,7 +372,7 @@ def test_a_jobs_samples_stay_whatever_other_jobs_come(store: Store, make_race: t
     assert job_samples(store, "old") == job_samples(store, "new")
     assert len(job_samples(store, "old")) == 9
     assert store.samples(["nowhere"]) == [()]
-    assert set(store.entry_ids(["old"])[0]) == {"cnn", "mlp", "gru"}
+    assert set(store.entry_facts(["old"])[0].ids) == {"cnn", "mlp", "gru"}
 
 
 def test_a_jobs_samples_keep_conditions_apart(store: Store, make_race: type[Race]) -> None:

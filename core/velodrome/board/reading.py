@@ -147,12 +147,12 @@ def unavailable(reader: Reader, key: str, absent: Iterable[tuple[JobInfo, EntryS
     Raises:
         As the store does.
     """
-    wanted: dict[str, tuple[JobInfo, set[str]]] = {}
+    wanted: dict[str, set[str]] = {}
     for job, state in absent:
         if state.succeeded and not state.failed:
-            wanted.setdefault(job.uid, (job, set()))[1].add(state.entry)
+            wanted.setdefault(job.uid, set()).add(state.entry)
     reasons: dict[str, str] = {}
-    for uid, (_, entries) in wanted.items():
+    for uid, entries in wanted.items():
         first: dict[str, int] = {}
         for index, trial in reader.trials(uid).items():
             if trial.entry in entries:

@@ -255,10 +255,8 @@ class Reader:
         answers = self._redis.ask_all([("HMGET", keys.job(uid, "samples"), *names) for uid, names in asked.items()])
         found = {}
         for (uid, names), texts in zip(asked.items(), answers, strict=True):
-            items = [(name.encode(), text) for name, text in zip(names, texts, strict=True) if text is not None]
-            fields = [name for name, _ in items]
-            samples = self._redis.readable(decoding.parse_samples, items, keys.job(uid, "samples"), fields)
-            found[uid] = tuple(sorted(samples, key=_NAMES))
+            fields = {name.encode(): text for name, text in zip(names, texts, strict=True) if text is not None}
+            found[uid] = self._samples_in(keys.job(uid, "samples"), fields)
         return found
 
     # Regressions
@@ -267,18 +265,12 @@ class Reader:
         """All values of each of these jobs. Newer jobs don't change them. Empty for an unknown job."""
         names = [keys.job(uid, "samples") for uid in uids]
         answers = self._redis.ask_all([("HGETALL", name) for name in names])
-        return [
-            tuple(
-                sorted(
-                    self._redis.readable(decoding.parse_samples, list(fields.items()), name, list(fields)), key=_NAMES
-                )
-            )
-            for name, fields in zip(names, answers, strict=True)
-        ]
+        return [self._samples_in(name, fields) for name, fields in zip(names, answers, strict=True)]
 
-    def entry_ids(self, uids: Sequence[str]) -> list[Mapping[str, str]]:
-        """For each of these jobs, the identities (`velodrome.plan.entry_id`) of its entries that have a result."""
-        return [facts.ids for facts in self.entry_facts(uids)]
+    def _samples_in(self, name: str, fields: Mapping[bytes, bytes]) -> tuple[JobSamples, ...]:
+        """Those of a hash's fields that can be read, in order."""
+        found = self._redis.readable(decoding.parse_samples, list(fields.items()), name, list(fields))
+        return tuple(sorted(found, key=_NAMES))
 
     def entry_facts(self, uids: Sequence[str]) -> list[EntryFacts]:
         """For each of these jobs, the identities of its entries that have a result, and which code they ran."""

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from velodrome.plan import LOCAL_PREFIX, Plan, lineage
 from velodrome.results.records import JobInfo
-from velodrome.store import Reader, Store
+from velodrome.store import EntryFacts, Reader, Store
 from velodrome.takeover import earlier_jobs, named_job, plan_of, take_over
 
 
@@ -16,8 +16,7 @@ def changed_code(reader: Reader, plan: Plan, uid: str, code: Mapping[str, str]) 
     if not code or reader.job(uid) is not None:
         return []
     before = next(_alike(reader, plan, uid), None)
-    known = {} if before is None else reader.entry_facts([before.uid])[0].codes
-    changed = [entry for entry, digest in code.items() if known.get(entry, digest) != digest]
+    changed = [] if before is None else _changed(reader.entry_facts([before.uid])[0], code)
     if before is None or not changed:
         return []
     names = ", ".join(changed)
@@ -48,7 +47,12 @@ def taken_over(store: Store, plan: Plan, uid: str, code: Mapping[str, str], at: 
 def _has_results_of(reader: Reader, job: JobInfo, code: Mapping[str, str]) -> bool:
     """Whether a race has any result, and each of its entries with results ran this code."""
     (facts,) = reader.entry_facts([job.uid])
-    return bool(facts.ids) and all(facts.codes.get(entry, digest) == digest for entry, digest in code.items())
+    return bool(facts.ids) and not _changed(facts, code)
+
+
+def _changed(facts: EntryFacts, code: Mapping[str, str]) -> list[str]:
+    """The entries whose results ran other code than this."""
+    return [entry for entry, digest in code.items() if facts.codes.get(entry, digest) != digest]
 
 
 def _alike(reader: Reader, plan: Plan, uid: str) -> Iterator[JobInfo]:
