@@ -70,7 +70,7 @@ def objects(helm: str, *values: Mapping[str, Any], **how: Any) -> Objects:
 
 
 @functools.cache
-def _rendered(helm: str, values: str, apis: tuple[str, ...], how: tuple[tuple[str, str], ...]) -> Objects:
+def _rendered(helm: str, values: str, apis: tuple[str, ...], how: tuple[tuple[str, Any], ...]) -> Objects:
     text = chart.template(helm, json.loads(values), hooks=True, apis=apis, **dict(how))
     found: Objects = {}
     for one in yaml.load_all(text, Loader=yaml.CSafeLoader):
@@ -153,7 +153,7 @@ class TestPods:
             assert all(source["items"] for source in given), name
             seen[name] = {item["key"] for source in given for item in source["items"]}
         assert seen == {
-            "velodrome-operator": {"operator-password", "marks-password", "job-key", "ca.crt"},
+            "velodrome-operator": {"operator-password", "job-key", "ca.crt"},
             "velodrome-leaderboard": {"leaderboard-password", "ca.crt"},
             "velodrome-test": {"leaderboard-password", "ca.crt"},
             "velodrome-redis": {"users.acl", "ca.crt", "tls.crt", "tls.key"},
@@ -460,7 +460,7 @@ class TestNetwork:
         assert [{"ipBlock": {"cidr": "10.1.2.3/32"}}] in [rule["to"] for rule in rules]
 
 
-OPTIONAL = {
+OPTIONAL: dict[str, tuple[str, Mapping[str, Any]]] = {
     "monitoring.coreos.com/v1/PodMonitor": ("PodMonitor", {}),
     "monitoring.coreos.com/v1/ServiceMonitor": (
         "ServiceMonitor",
@@ -519,6 +519,12 @@ class TestOptionalParts:
         values = {"operator": {"boards": "owned", "boardRules": [{"boards": "team-a-*", "namespaces": ["a", "b"]}]}}
         arguments = dict(pods(objects(helm, values)))["velodrome-operator"]["containers"][0]["args"]
         assert {"--boards=owned", "--board=team-a-*=a,b"} <= set(arguments)
+
+    def test_a_leaderboard_of_some_boards(self, helm: str) -> None:
+        (container,) = dict(pods(objects(helm, {"leaderboard": {"boards": ["a-*", "digits"]}})))[
+            "velodrome-leaderboard"
+        ]["containers"]
+        assert {"name": "VELODROME_BOARDS", "value": "a-*,digits"} in container["env"]
 
     def test_a_quota_for_each_namespace_of_races(self, helm: str) -> None:
         found = objects(helm, EVERYTHING, apis=APIS)

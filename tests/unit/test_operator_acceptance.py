@@ -24,7 +24,8 @@ def test_the_crd_of_this_version_is_good() -> None:
 
 
 def test_a_cluster_without_the_kind_is_told_to_install_it() -> None:
-    for document in (None, {}, {"components": {"schemas": {}}}):
+    documents: list[dict[str, Any] | None] = [None, {}, {"components": {"schemas": {}}}]
+    for document in documents:
         with pytest.raises(InstallationFaulty, match="knows no BenchmarkJob: install the CRD"):
             check_schema(document)
 
