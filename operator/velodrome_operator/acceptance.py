@@ -1,7 +1,7 @@
 """`python -m velodrome_operator.acceptance`: races a small BenchmarkJob to a row of the leaderboard.
 
-It says what is wrong if anything is. `helm test` runs it in a pod. The pod's service account may make, see and delete this
-one BenchmarkJob, and its Redis user may read.
+It says what is wrong if anything is. `helm test` runs it in a pod. The pod's service account may make, see and delete
+this one BenchmarkJob, and its Redis user may read.
 """
 
 from __future__ import annotations

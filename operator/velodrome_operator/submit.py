@@ -1,7 +1,7 @@
 """`python -m velodrome_operator.submit FILE`: makes the BenchmarkJobs of a file in the namespace of this pod.
 
-For a CronJob that races every night (deploy/nightly): no image has kubectl. It needs the right to create BenchmarkJobs, and no
-other. A job with `generateName` gets a new name each time. A job whose name is taken is left as it is.
+For a CronJob that races every night (deploy/nightly): no image has kubectl. It needs the right to create BenchmarkJobs,
+and no other. A job with `generateName` gets a new name each time. A job whose name is taken is left as it is.
 """
 
 from __future__ import annotations
@@ -46,8 +46,7 @@ async def submit(cluster: Cluster, jobs: Sequence[Mapping[str, Any]], tell: Call
         tell(f"{job['metadata']['namespace']}/{name} {'made' if made else 'is there already, and stays as it is'}")
 
 
-async def _run(path: Path, namespace: str) -> None:
-    jobs = documents(path.read_text(encoding="utf-8"), namespace)
+async def _run(jobs: Sequence[Mapping[str, Any]]) -> None:
     async with Cluster.connected() as cluster:
         await submit(cluster, jobs, lambda text: print(text, flush=True))  # noqa: T201 - the log of its Job
 
@@ -61,7 +60,8 @@ def main(arguments: list[str] | None = None) -> int:
     if given.namespace is None and not _POD_NAMESPACE.exists():
         parser.error("--namespace: this is no pod with a service account, so name a namespace")
     try:
-        asyncio.run(_run(given.file, given.namespace or _POD_NAMESPACE.read_text(encoding="utf-8").strip()))
+        namespace = given.namespace or _POD_NAMESPACE.read_text(encoding="utf-8").strip()
+        asyncio.run(_run(documents(given.file.read_text(encoding="utf-8"), namespace)))
     except (VelodromeError, OSError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
