@@ -351,7 +351,7 @@ def test_a_page_is_read_in_one_round_trip(store: Store, make_race: type[Race], r
     assert tuple(rows) == whole.ranking.ranked
     assert kept_page(store, "digits", "loss") is None
 
-    cohort = whole.cohort and whole.cohort.cohort_id
+    cohort = None if whole.cohort is None else whole.cohort.cohort_id
     with closing(redis_server.client()) as client:
         for number, wanted in ((1, None), (2, cohort), (3, None)):
             before: Any = client.info("stats")

@@ -31,7 +31,7 @@ from velodrome_operator.page import RaceReport
 from velodrome_operator.race_facts import RaceFacts
 
 if TYPE_CHECKING:
-    from tests.integration.conftest import Race
+    from tests.integration.conftest import Race, RedisServer
 
 START = datetime(2026, 1, 1, tzinfo=UTC)  # when the first job is created
 LATENCY = "latency_p50_seconds{batch_size=1}"
@@ -326,6 +326,38 @@ def test_without_redis_results_stay_and_tell_their_age(start_redis: Any, make_ra
         server.start()
         told.round()
         assert told.series()[age][()] == told.now.timestamp()
+
+
+def test_what_can_not_be_read_is_logged_once_with_the_reason(
+    told: Told, store: Store, run: Run, redis_server: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(5):
+        run({"cnn": (0.9, 0.010)})
+    infos = [keys.job(job.uid, "info") for job in store.jobs()]
+    client = redis_server.client()
+
+    def logged() -> list[str]:
+        told.round()
+        told.round()  # what one round reads, the next one logs
+        told.round()
+        found = [record.getMessage() for record in caplog.records if "can't be read in Redis" in record.getMessage()]
+        caplog.clear()
+        return found
+
+    assert logged() == []
+    client.set(infos[0], "{")
+    run({"cnn": (0.9, 0.010)})
+    (first,) = logged()
+    assert "left out: 1 new item, 1 so far: " in first
+    assert infos[0] in first
+    assert logged() == []
+    for info in infos[1:]:
+        client.set(info, "{")
+    run({"cnn": (0.9, 0.010)})
+    (second,) = logged()
+    assert "left out: 4 new items, 5 so far: " in second
+    assert second.endswith("; and 1 more")
+    assert infos[0] not in second
 
 
 def test_beyond_the_limit_what_matters_least_is_left_out(told: Told, store: Store, run: Run) -> None:
