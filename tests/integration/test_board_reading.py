@@ -253,8 +253,8 @@ def test_a_verdict_is_corrected_for_its_family_wherever_it_is_shown(
         assert {row["verdict"]["verdict"] for row in document["ranked"]} == {"Unchanged"}
     assert set(viewers.metrics().values()) == {"Unchanged"}
     assert regressed(judge(store, races[-1].uid)).status == "False"
-    told = json.loads(viewers.terminal("regressions", races[-1].uid, "--json"))
-    assert {row["entry"]: row["verdict"] for row in terminal["ranked"]} == {one["entry"]: one for one in told}
+    reported = json.loads(viewers.terminal("regressions", races[-1].uid, "--json"))
+    assert {row["entry"]: row["verdict"] for row in terminal["ranked"]} == {one["entry"]: one for one in reported}
 
 
 def test_one_comparison_of_the_same_values_is_a_regression_wherever_it_is_shown(
@@ -481,13 +481,13 @@ def test_every_viewer_gives_the_same_answer(
         names = {one["metric"]: one["name"] for one in documents}
         assert {name for _, name, _ in exposed} <= set(names.values())
         for race in races:
-            told = {(one.entry, one.metric_key): one for one in judge(store, race.uid)}
+            reported = {(one.entry, one.metric_key): one for one in judge(store, race.uid)}
             for document in documents:
                 for row in document["ranked"]:
                     if row["job_uid"] == race.uid:
-                        one = told.get((row["entry"], document["metric"]))
+                        one = reported.get((row["entry"], document["metric"]))
                         assert row["verdict"] == (None if one is None else plain(one))
-            for (entry, key), one in told.items():
+            for (entry, key), one in reported.items():
                 moment = next(
                     found for found in timeline(store, "digits", entry, key).moments if found.point.job_uid == race.uid
                 )

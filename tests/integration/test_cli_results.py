@@ -237,7 +237,7 @@ def test_a_trial_as_json(filled: Command) -> None:
         ("digits/cnn/0/1", "is no trial of digits"),
     ],
 )
-def test_a_trial_that_is_not_there_is_told_what_there_is(filled: Command, run: str, says: str) -> None:
+def test_a_trial_that_is_not_there_is_answered_with_what_there_is(filled: Command, run: str, says: str) -> None:
     done = filled("show", run)
     assert done.exit_code == 2
     assert says in " ".join(done.stderr.split())

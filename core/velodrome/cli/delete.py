@@ -136,7 +136,7 @@ def prune(
         str | None, typer.Option("--older-than", metavar="AGE", help="Delete what is older, as 90d, 12w or 36h.")
     ] = None,
     board: Annotated[str | None, typer.Option(metavar="BOARD", help="Only this board.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Tell what would go, and delete nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be deleted, and delete nothing.")] = False,
     yes: Yes = False,
     export: Export = None,
     cluster: OnCluster = False,

@@ -117,7 +117,7 @@ _EXPLANATION = (
 
 _INVERSION = (
     " Here an entry stands above one with a better mean: its values scatter more, so fewer entries are significantly "
-    "better than it. More trials would tell."
+    "better than it. More trials would decide that."
 )
 
 

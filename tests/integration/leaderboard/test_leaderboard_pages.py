@@ -252,7 +252,7 @@ def test_a_running_trial_shows_its_live_curve(store: Store, page_of: Draw) -> No
     assert "not started yet" in text_of(waiting)
 
 
-def test_a_conflict_is_told_on_the_job_and_on_the_run(store: Store, page_of: Draw) -> None:
+def test_a_conflict_is_shown_on_the_job_and_on_the_run(store: Store, page_of: Draw) -> None:
     made = race("done", AT)
     finish(store, made)
     accept(store, made, [made.record(made.trials[3], attempt="second")])
@@ -268,7 +268,7 @@ def test_a_conflict_is_told_on_the_job_and_on_the_run(store: Store, page_of: Dra
     assert "differ" not in text_of(page_of("run", job="done", trial="4"))
 
 
-def test_no_page_tells_a_pods_uid(store: Store, page_of: Draw) -> None:
+def test_no_page_shows_a_pods_uid(store: Store, page_of: Draw) -> None:
     """Whoever knows the uid of a pod can report in its name."""
     made = race("done", AT)
     store.register(made.info)
@@ -287,7 +287,7 @@ def test_no_page_tells_a_pods_uid(store: Store, page_of: Draw) -> None:
 
 
 @pytest.mark.parametrize(
-    ("page", "query", "told"),
+    ("page", "query", "reported"),
     [
         ("board", {"name": "digit"}, ["There is no such board.", "Did you mean", "digits"]),
         ("board", {}, ["The address names no board."]),
@@ -301,11 +301,11 @@ def test_no_page_tells_a_pods_uid(store: Store, page_of: Draw) -> None:
     ],
 )
 def test_an_address_that_leads_nowhere_says_so(
-    store: Store, page_of: Draw, page: str, query: dict[str, str], told: Sequence[str]
+    store: Store, page_of: Draw, page: str, query: dict[str, str], reported: Sequence[str]
 ) -> None:
     finish(store, race("done", AT))
     found = text_of(page_of(page, **query))
-    for part in told:
+    for part in reported:
         assert part in found
 
 
@@ -339,7 +339,7 @@ def nightly(store: Store) -> list[Race]:
     return made
 
 
-def test_a_row_tells_what_regressed_and_leads_to_its_history(store: Store, page_of: Draw) -> None:
+def test_a_row_shows_what_regressed_and_leads_to_its_history(store: Store, page_of: Draw) -> None:
     nightly(store)
     app = page_of("board", name="digits", objective="speed")
     trend = {row[1].split()[0]: row[5] for row in table_of(app, "Ranking by latency_p50_seconds{batch_size=1}")}

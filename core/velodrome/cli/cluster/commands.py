@@ -137,8 +137,8 @@ def logs(
         who = f"{attempt.trial.entry}/{attempt.trial.repeat}"
         complain(f"== {who}  seed {attempt.trial.seed}  pod {line(attempt.pod)}  {line(attempt.phase)}", bold=True)
         try:
-            for told in kubectl.follow(["logs", attempt.pod, *(["--follow"] if follow else [])]):
-                say(told)
+            for reported in kubectl.follow(["logs", attempt.pod, *(["--follow"] if follow else [])]):
+                say(reported)
         except ClusterError as error:
             complain(f"{who}: {error}")  # its container has not started, or its node is gone: go on to the others
 
