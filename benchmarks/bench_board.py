@@ -32,7 +32,7 @@ from velodrome.store import Store, decoding, open_store
 
 sys.path.append(str(Path(__file__).parents[1]))
 
-from benchmarks.bench_leaderboard import redis_server
+from benchmarks.fixtures import redis_server
 from tools.sample_results import finish, many, race
 
 KEY = "accuracy"
