@@ -76,6 +76,26 @@ bench: $(SYNCED) ## Run the benchmarks; each prints its figures
 bench-cluster: $(SYNCED) ## Start a cluster of simulated nodes and measure the operator there: about 20 minutes
 	$(BIN)/python -m benchmarks.cluster $(ARGS)
 
+REGISTRY ?=
+ENGINE ?= docker
+BASE ?=
+SIZES ?=
+TORCH_INDEX ?=
+
+.PHONY: images
+images: $(SYNCED) ## Build the images: make images [push] REGISTRY=registry.example/team [ENGINE=docker|podman|buildah] [BASE=…]
+	$(BIN)/python tools/images.py build --engine '$(ENGINE)' $(if $(REGISTRY),--registry '$(REGISTRY)') \
+		$(if $(BASE),--base '$(BASE)') $(if $(SIZES),--sizes) $(if $(filter push,$(MAKECMDGOALS)),--push) $(ARGS)
+
+.PHONY: push
+push: ## With images: push them too, and write their digests where the chart reads them
+	@[ -n "$(filter images,$(MAKECMDGOALS))" ] || { echo "push what? make images push REGISTRY=…"; exit 1; }
+	@[ -n "$(REGISTRY)" ] || { echo "push to where? make images push REGISTRY=registry.example/team"; exit 1; }
+
+.PHONY: lock-cpu
+lock-cpu: $(SYNCED) ## Lock PyTorch for CPUs, for a runner's image without CUDA: make lock-cpu TORCH_INDEX=…
+	$(BIN)/python tools/images.py lock-cpu --index '$(TORCH_INDEX)'
+
 .PHONY: generate
 generate: $(SYNCED) ## Write the generated files: the lock file, the reference pages, the CRD, the dashboards
 	tools/uv lock

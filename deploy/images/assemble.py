@@ -32,7 +32,9 @@ ELF = b"\x7fELF"
 LIBRARIES = Path("/opt/libraries")
 DPKG = Path("/var/lib/dpkg")
 # Parts of Python's own library that no program of an image imports: tests, editors, installers, build files.
-LEFT_OUT = {"__pycache__", "ensurepip", "idlelib", "lib2to3", "pydoc_data", "site-packages", "test", "tkinter", "turtledemo"}
+LEFT_OUT = {
+    "__pycache__", "ensurepip", "idlelib", "lib2to3", "pydoc_data", "site-packages", "test", "tkinter", "turtledemo",
+}  # fmt: skip
 # What libraries bring for their developers: tests, headers, and sources of what is compiled.
 TRIMMED_FOLDERS = {"__pycache__", "include", "test", "tests"}
 TRIMMED_FILES = {".a", ".h", ".hpp", ".pxd", ".pyi", ".pyx"}
@@ -80,7 +82,9 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--root", type=Path, default=Path("/image"), help="the folder to fill")
     made.add_argument("--python", action="store_true", help="take this Python and its own library")
     made.add_argument("--program", type=Path, action="append", default=[], help="take this program (repeatable)")
-    made.add_argument("--scan", type=Path, action="append", default=[], help="take what the files below load (repeatable)")
+    made.add_argument(
+        "--scan", type=Path, action="append", default=[], help="take what the files there load (repeatable)"
+    )
     made.add_argument("--compile", type=Path, action="append", default=[], help="compile this folder (repeatable)")
     made.add_argument("--trim", action="store_true", help="first drop the folder's tests, headers and sources")
     made.add_argument("--list-only", type=Path, metavar="ROOT", help="copy nothing, and list all packages of the base")
@@ -183,7 +187,7 @@ def canonical(name: str) -> str:
 
 def owners() -> dict[str, str]:
     """Which of Debian's packages each file of the base belongs to."""
-    found = {}
+    found: dict[str, str] = {}
     for file in sorted((DPKG / "info").glob("*.list")):
         package = file.name.removesuffix(".list").partition(":")[0]
         found.update((canonical(name), package) for name in file.read_text().splitlines())
@@ -225,7 +229,7 @@ def python_packages() -> Iterator[dict[str, str]]:
             yield {
                 "name": about["Name"],
                 "version": found.version,
-                "licence": about.get("License-Expression") or "",
+                "licence": about["License-Expression"] or "" if "License-Expression" in about else "",
             }
 
 

@@ -41,9 +41,9 @@ def lists() -> dict[Path, str]:
         for name, (what, options) in _LISTS.items()
     }
     whole = _exported("--extra", "runner")
-    found[FOLDER / "triton.txt"] = (
-        _NOTICE.format(what="What torch.compile needs on a GPU, and trains without it don't.") + requirement(whole, _TRITON)
-    )
+    found[FOLDER / "triton.txt"] = _NOTICE.format(
+        what="What torch.compile needs on a GPU, for the runner's image with TORCH_COMPILE."
+    ) + requirement(whole, _TRITON)
     return found
 
 
