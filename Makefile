@@ -90,7 +90,6 @@ images: $(SYNCED) ## Build the images: make images [push] REGISTRY=registry.exam
 .PHONY: push
 push: ## With images: push them too, and write their digests where the chart reads them
 	@[ -n "$(filter images,$(MAKECMDGOALS))" ] || { echo "push what? make images push REGISTRY=…"; exit 1; }
-	@[ -n "$(REGISTRY)" ] || { echo "push to where? make images push REGISTRY=registry.example/team"; exit 1; }
 
 .PHONY: lock-cpu
 lock-cpu: $(SYNCED) ## Lock PyTorch for CPUs, for a runner's image without CUDA: make lock-cpu TORCH_INDEX=…

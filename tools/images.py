@@ -27,6 +27,7 @@ OUT = ROOT / "build" / "images"
 # The most that an image may take in a registry, in units of 1,000,000 bytes.
 LIMITS = {"operator": 120.0, "leaderboard": 250.0}
 
+_LOCAL = "localhost"
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None)
 
 
@@ -51,7 +52,7 @@ def build(  # noqa: PLR0913 - typer makes an option of each parameter
     *,
     registry: Annotated[
         str, typer.Option(help="Where the images are named and pushed to, such as registry.example/team.")
-    ] = "localhost",
+    ] = _LOCAL,
     push: Annotated[
         bool, typer.Option("--push", help="Push each image, and write its digest where the chart reads it.")
     ] = False,
@@ -83,6 +84,8 @@ def build(  # noqa: PLR0913 - typer makes an option of each parameter
 
     The same sources give the same digest. An image's inputs are its own: `images inputs` lists them.
     """
+    if push and registry == _LOCAL:
+        raise typer.BadParameter("--push needs --registry, such as --registry registry.example/team")
     order = Order(
         Engine(_known(engine, ENGINES, "engine"), tuple(engine_arg or ())), registry.rstrip("/"), source or _origin(),
         base, torch_index, torch_compile, insecure,
