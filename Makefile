@@ -63,6 +63,10 @@ lint: $(SYNCED) ## Check the lock file, style, types and the direction of import
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
+.PHONY: security
+security: $(SYNCED) ## Look for weak spots: the code, the manifests and what races get, the locked libraries
+	$(BIN)/python tools/security.py code manifests audit
+
 .PHONY: fmt
 fmt: $(SYNCED) ## Format the code, and fix what can be fixed safely
 	$(BIN)/ruff check --fix
