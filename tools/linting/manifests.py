@@ -33,10 +33,7 @@ _NAMED_IMAGES = ("operator", "leaderboard", "redis", "runner", "pushgateway")
 
 
 def installation() -> dict[str, list[Manifest]]:
-    """The objects of an installation, by the values of the chart; of `deploy` where there is no chart."""
-    if not CHART.exists():
-        files = sorted((ROOT / "deploy").glob("base/*.yaml"))
-        return {"deploy": [made for path in files for made in _loaded(path.read_text())]}
+    """The objects of an installation, by the values that the chart is given."""
     found = {"chart with its defaults": _rendered({})}
     for path in sorted((CHART / "ci").glob("*-values.yaml")):
         found[f"chart with {path.name}"] = _rendered({}, str(path))
@@ -59,7 +56,10 @@ def races() -> dict[str, list[Manifest]]:
                 "limits": {"memory": "16Gi", "nvidia.com/gpu": "1"},
             }
         },
-        "distributed": {"nodes": 2, "resources": {"requests": {"cpu": "1"}, "limits": {"memory": "2Gi"}}},
+        "distributed": {
+            "nodes": 2,
+            "resources": {"requests": {"cpu": "1", "memory": "2Gi"}, "limits": {"memory": "2Gi"}},
+        },
     }.items():
         (job,) = parse_jobs(json.dumps({**digits, "spec": {**digits["spec"], "runner": runner}}))
         found[f"race {name}"] = _children(job)
