@@ -99,6 +99,15 @@ push: ## With images: push them too, and write their digests where the chart rea
 lock-cpu: $(SYNCED) ## Lock PyTorch for CPUs, for a runner's image without CUDA: make lock-cpu TORCH_INDEX=…
 	$(BIN)/python tools/images.py lock-cpu --index '$(TORCH_INDEX)'
 
+.PHONY: gpu-check
+gpu-check: $(SYNCED) ## Race one trial on one GPU and one on two, on the cluster that kubectl reaches (docs/gpu.md)
+	kubectl apply -f deploy/examples/gpu/one.yaml
+	$(BIN)/velodrome wait gpu-one --for complete --timeout 1800
+	kubectl apply -f deploy/examples/gpu/two.yaml
+	$(BIN)/velodrome wait gpu-two --for complete --timeout 1800
+	$(BIN)/velodrome status gpu-one
+	$(BIN)/velodrome status gpu-two
+
 .PHONY: generate
 generate: $(SYNCED) ## Write the generated files: the lock file, the reference pages, the CRD, the dashboards
 	tools/uv lock
