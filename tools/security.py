@@ -39,7 +39,7 @@ def audit() -> int:
     worst = 0
     for lock in sorted((ROOT / "deploy/images/locks").glob("*.txt")):
         print(f"== {lock.name}", flush=True)
-        line = [programs.python_program("pip-audit"), "--strict", "--disable-pip", "--requirement", lock]
+        line = [programs.python_program("pip-audit"), "--strict", "--disable-pip", "--requirement", str(lock)]
         worst = max(worst, subprocess.run(line, cwd=ROOT, check=False).returncode)
     return worst
 
@@ -109,7 +109,7 @@ def _group_and_version(text: str) -> tuple[str, str]:
     return group, version
 
 
-def _said(line: list[str | Path]) -> str:
+def _said(line: list[str]) -> str:
     return subprocess.run(line, cwd=ROOT, check=False, text=True, stdout=subprocess.PIPE).stdout
 
 

@@ -17,7 +17,9 @@ from tools.imaging import components
 
 ROOT = Path(__file__).resolve().parents[2]
 _BASE = "localhost/velodrome-base:1"
-_PACKAGES = ("buildah", "debootstrap")
+# How buildah builds without a registry, a daemon or namespaces of its own.
+BUILD_ARGUMENTS = ("--isolation=chroot", "--pull-never", "--volume=/etc/ssl/certs:/etc/ssl/certs:ro")
+PACKAGES = ("buildah", "debootstrap")
 # Every file is given one time: what is in an image decides its digest, and not when it was built.
 _TIMESTAMP = "1700000000"
 COMPONENTS = ("operator", "runner", "leaderboard", "redis")
@@ -35,15 +37,13 @@ def load(at: Layout, component: str) -> str:
     present = images.pinned(at, name)
     if present is not None:
         return present
-    install(_PACKAGES)
+    install(PACKAGES)
     archive = at.images / f"{component}-{key}.tar"
     if not archive.exists():
         at.images.mkdir(parents=True, exist_ok=True)
-        _make_base()
         _buildah(
-            "bud", "--quiet", "--layers", "--isolation", "chroot", "--pull-never", "--timestamp", _TIMESTAMP,
-            "--volume", "/etc/ssl/certs:/etc/ssl/certs:ro", "--build-arg", f"BASE={_BASE}",
-            *dockerfile(component), "--tag", name, ".",
+            "bud", "--quiet", "--layers", *BUILD_ARGUMENTS, "--timestamp", _TIMESTAMP,
+            "--build-arg", f"BASE={base()}", *dockerfile(component), "--tag", name, ".",
         )  # fmt: skip
         for old in at.images.glob(f"{component}-*.tar"):
             old.unlink()
@@ -71,9 +71,10 @@ def inputs(component: str) -> tuple[str, ...]:
     return ("deploy/examples/Dockerfile", *runner, *locks, f"{folder}/train.py", f"{folder}/requirements.txt")
 
 
-def _make_base() -> None:
+def base() -> str:
+    """The name of the base image, which is made if it does not exist."""
     if subprocess.run(["buildah", "images", "-q", _BASE], capture_output=True, check=False).returncode == 0:
-        return
+        return _BASE
     container = _buildah("from", "scratch")
     root = _buildah("mount", container)
     commands.tell("making the base image of the project's own images: about 2 minutes, once")
@@ -84,12 +85,17 @@ def _make_base() -> None:
         raise commands.CommandFailed(f"{commands.failure(line, done.returncode)}; its messages stand above")
     _buildah("umount", container)
     _buildah("commit", "--quiet", "--rm", container, _BASE)
+    return _BASE
+
+
+def environment() -> dict[str, str]:
+    """What buildah is told on machines of every kind."""
+    return os.environ | {"STORAGE_DRIVER": "overlay", "BUILDAH_ISOLATION": "chroot"}
 
 
 def _buildah(*arguments: str) -> str:
     line = ["buildah", *arguments]
-    environment = os.environ | {"STORAGE_DRIVER": "overlay", "BUILDAH_ISOLATION": "chroot"}
-    done = subprocess.run(line, cwd=ROOT, env=environment, check=False, text=True, stdout=subprocess.PIPE)
+    done = subprocess.run(line, cwd=ROOT, env=environment(), check=False, text=True, stdout=subprocess.PIPE)
     if done.returncode != 0:
         raise commands.CommandFailed(f"{commands.failure(line, done.returncode)}; its messages stand above")
     return done.stdout.strip()

@@ -108,6 +108,6 @@ def test_an_audit_fails_if_one_list_of_libraries_does(
     stand_in = tmp_path / "pip-audit"
     stand_in.write_text(f"#!{sys.executable}\nimport sys\n'triton' in sys.argv[-1] and {program}\n")
     stand_in.chmod(0o755)
-    given: Callable[[str], Path] = lambda _: stand_in  # noqa: E731 - a stand-in of one line
+    given: Callable[[str], str] = lambda _: str(stand_in)  # noqa: E731 - a stand-in of one line
     monkeypatch.setattr(programs, "python_program", given)
     assert security.audit() == code

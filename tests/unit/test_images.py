@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from tools import images
 from tools.imaging import digests, layouts, locks, provenance, sbom
-from tools.imaging.components import COMPONENTS, Component, NoRevisionError, key, revision
+from tools.imaging.components import COMPONENTS, Component, NoRevisionError, Revision, key, revision
 from tools.imaging.engines import ENGINES, Recipe, build_line, push_line
 
 ROOT = Path(__file__).parents[2]
@@ -235,7 +235,7 @@ def test_a_wrong_word_is_refused_with_the_right_ones(words: list[str], said: str
 
 
 def test_an_engine_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(images, "revision", lambda _: images.Revision("c0ffee", 0, edited=False))
+    monkeypatch.setattr(images, "revision", lambda _: Revision("c0ffee", 0, edited=False))
     monkeypatch.setenv("PATH", "/nonexistent")
     done = CliRunner().invoke(
         images.app, ["build", "redis", "--engine", "podman", "--source", "https://registry.example/v"]

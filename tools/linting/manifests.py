@@ -88,7 +88,7 @@ def _children(job: BenchmarkJob) -> list[Manifest]:
 def _rendered(values: dict[str, str], *files: str) -> list[Manifest]:
     named = {f"images.{name}.digest": _DIGEST for name in _NAMED_IMAGES} | {"images.registry": "registry.example"}
     line = [
-        str(go_program("helm")), "template", "velodrome", str(CHART), "--namespace", "velodrome",
+        go_program("helm"), "template", "velodrome", str(CHART), "--namespace", "velodrome",
         *_each("--api-versions", _APIS), *_each("--values", files),
         *_each("--set", (f"{key}={value}" for key, value in (named | values).items())),
     ]  # fmt: skip

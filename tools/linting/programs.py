@@ -33,7 +33,7 @@ def home() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "velodrome-linters"
 
 
-def python_program(name: str) -> Path:
+def python_program(name: str) -> str:
     """A program of tools/security.txt: bandit, checkov or pip-audit.
 
     Raises:
@@ -47,10 +47,10 @@ def python_program(name: str) -> Path:
         _run([uv, "venv", "--quiet", "--clear", str(made)])
         _run([uv, "pip", "install", "--quiet", "--require-hashes", "--python", python, "--requirement", str(LOCK)])
         (made / ".complete").touch()
-    return made / "bin" / name
+    return str(made / "bin" / name)
 
 
-def go_program(name: str) -> Path:
+def go_program(name: str) -> str:
     """One of GO_PROGRAMS.
 
     Raises:
@@ -61,7 +61,7 @@ def go_program(name: str) -> Path:
     if not (folder / name).exists():
         print(f"building {name}: a few minutes, once", flush=True)
         _run([_go(), "install", module], {"CGO_ENABLED": "0", "GOFLAGS": "-buildvcs=false", "GOBIN": str(folder)})
-    return folder / name
+    return str(folder / name)
 
 
 def openapi() -> Path:
