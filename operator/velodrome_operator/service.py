@@ -50,7 +50,7 @@ class Options:
     namespace: str | None = None
     settings: ChildSettings = field(default_factory=ChildSettings)
     dry_run: bool = False
-    listen: tuple[str, int] = ("0.0.0.0", 8080)  # noqa: S104 - the kubelet and Prometheus ask from outside of the pod
+    listen: tuple[str, int] = ("0.0.0.0", 8080)  # noqa: S104 - the kubelet and Prometheus ask from outside of the pod # nosec B104
     leaderboard_url: str = ""
     series_limit: int = SERIES_LIMIT
     retention: Retention = field(default_factory=Retention)

@@ -65,6 +65,17 @@ def build_simulation(at: Layout) -> None:
     _install_modules(at, go, KWOK)
 
 
+def build_registry(at: Layout) -> Path:
+    """Makes crane, which also serves a registry, if it is missing. Returns the program.
+
+    Raises:
+        BuildError: Go is missing.
+    """
+    at.bin.mkdir(parents=True, exist_ok=True)
+    _install_modules(at, _go(), {"crane": INSTALLED["crane"]})
+    return at.bin / "crane"
+
+
 @dataclass(frozen=True, slots=True)
 class BuildStep:
     """One part of the test cluster: its purpose, about how many minutes it takes, and whether it exists."""

@@ -100,8 +100,8 @@ def _mounts(job: BenchmarkJob) -> list[Manifest]:
     mounts: list[Manifest] = [
         {"name": "spec", "mountPath": _SPEC_FOLDER, "readOnly": True},
         {"name": "scratch", "mountPath": _SCRATCH_FOLDER},
-        {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - a folder of the pod, not of this machine
-        {"name": "shm", "mountPath": "/dev/shm"},  # noqa: S108 - as above
+        {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - a folder of the pod, not of this machine # nosec B108
+        {"name": "shm", "mountPath": "/dev/shm"},  # noqa: S108 - as above # nosec B108
     ]
     source = job.spec.dataset.source
     if source is not None and source.persistent_volume_claim is not None:
