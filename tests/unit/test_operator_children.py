@@ -11,6 +11,7 @@ import yaml
 
 from tests.owned import owned_job, owned_pod
 from velodrome import keys
+from velodrome.errors import SpecError
 from velodrome.plan import Plan, plan
 from velodrome.spec import BenchmarkJob, parse_jobs, read_jobs
 from velodrome_operator.children import ChildSettings, Names, children, groups
@@ -148,20 +149,21 @@ def test_pods_get_what_the_job_asks_of_the_cluster() -> None:
         "priorityClassName": "low",
         "imagePullSecrets": [{"name": "pull"}],
         "env": [{"name": "NCCL_DEBUG", "value": "INFO"}],
-        "resources": {"limits": {"nvidia.com/gpu": 1}},
+        "resources": {"requests": {"cpu": 4, "memory": "8Gi"}, "limits": {"nvidia.com/gpu": 1}},
     }
     pod = pod_spec(job(runner=runner))
     assert pod["nodeSelector"] == {"gpu": "h200"}
     assert pod["tolerations"] == [{"key": "gpu", "operator": "Exists"}]
     assert (pod["priorityClassName"], pod["imagePullSecrets"]) == ("low", [{"name": "pull"}])
     assert {"name": "NCCL_DEBUG", "value": "INFO"} in pod["containers"][0]["env"]
-    assert pod["containers"][0]["resources"] == {"limits": {"nvidia.com/gpu": 1}}
+    wanted = {"requests": {"cpu": 4, "memory": "8Gi"}, "limits": {"nvidia.com/gpu": 1}}
+    assert pod["containers"][0]["resources"] == wanted
 
 
-def test_a_job_cannot_set_the_variables_that_its_trials_are_told_by() -> None:
-    environment = pod_spec(job(runner={"env": [{"name": keys.ENV_JOB_UID, "value": "forged"}]}))["containers"][0]["env"]
-    last = [item for item in environment if item["name"] == keys.ENV_JOB_UID][-1]  # Kubernetes takes the last
-    assert last["value"] == UID
+@pytest.mark.parametrize("name", [keys.ENV_JOB_UID, keys.ENV_INDEX, keys.ENV_TAKEN_OVER])
+def test_a_job_cannot_set_the_variables_that_its_trials_are_told_by(name: str) -> None:
+    with pytest.raises(SpecError, match=rf"spec.runner.env\[0\].name: {name} is set by Velodrome"):
+        job(runner={"env": [{"name": name, "value": "forged"}]})
 
 
 def test_pods_are_told_of_a_pushgateway_where_there_is_one() -> None:
