@@ -78,7 +78,9 @@ def _volumes(spec: Mapping[str, Any], runner: Mapping[str, Any]) -> Iterator[Bro
             for place, item in numbered(as_mapping(volume.get(source)).get("items")):
                 path = as_text(item.get("path"))
                 if ".." in path.split("/") or path.startswith("/"):
-                    yield Broken((*at, source, "items", place, "path"), f"{shown(path)} leaves the mount", "without / and ..")
+                    yield Broken(
+                        (*at, source, "items", place, "path"), f"{shown(path)} leaves the mount", "without / and .."
+                    )
         yield from _mount((*at, "mountPath"), as_text(volume.get("mountPath")), spec)
     paths = [(index, as_text(volume.get("mountPath"))) for index, volume in numbered(runner.get("volumes"))]
     for index, path in repeated(paths):
@@ -101,7 +103,9 @@ def _mount(location: Location, path: str, spec: Mapping[str, Any]) -> Iterator[B
     if ".." in steps or "." in steps:
         yield Broken(location, f"{shown(path)} has . or .. in it", "write the path without them")
     elif hidden == DATA_FOLDER and path == DATA_FOLDER:
-        yield Broken(location, f"{path} is the data set's", "write spec.dataset.source, or mount it elsewhere, as /models")
+        yield Broken(
+            location, f"{path} is the data set's", "write spec.dataset.source, or mount it elsewhere, as /models"
+        )
     elif hidden is not None:
         yield Broken(location, f"would hide {hidden}, which the runner needs", "mount it elsewhere, such as at /models")
     elif path.startswith(f"{DATA_FOLDER}/") and source.get("persistentVolumeClaim") is not None:
@@ -199,4 +203,3 @@ def _pinned(location: Location, image: Any) -> Iterator[Broken]:
 
 def _one_of(names: list[Any]) -> str:
     return f"one of: {', '.join(map(str, names))}" if names else "describe it in runner.volumes"
-

@@ -12,7 +12,6 @@ from velodrome.spec.template import PodTemplate
 from velodrome.spec.types import Annotations, Image, JsonObject, Labels, Name, ObjectName, Quantities, Quantity
 from velodrome.spec.volumes import SCRATCH_FOLDER, SHARED_MEMORY_FOLDER, TEMPORARY_FOLDER, EnvFrom, EnvVar, Volume
 
-
 # What a pod gets where the job says nothing about it. Nothing here limits CPUs: that would change what is measured.
 DEFAULT_REQUESTS: Final[Mapping[str, str]] = {"cpu": "100m", "memory": "512Mi"}
 DEFAULT_LIMITS: Final[Mapping[str, str]] = {"memory": "16Gi"}
@@ -36,9 +35,7 @@ class Resources(Strict):
     requests: Quantities = Field(
         default={}, description=f"Requested amounts by resource name; {_AT_LEAST} where neither names these."
     )
-    limits: Quantities = Field(
-        default={}, description=f"Limits by resource name; {_AT_MOST} where neither names it."
-    )
+    limits: Quantities = Field(default={}, description=f"Limits by resource name; {_AT_MOST} where neither names it.")
     claims: tuple[ClaimUse, ...] | None = Field(
         default=None, max_length=32, description="Claims of runner.resourceClaims to use; all of them if absent."
     )
@@ -46,8 +43,8 @@ class Resources(Strict):
     def effective(self) -> dict[str, dict[str, int | str]]:
         """The requests and limits that a pod gets: the job's own, with a default for what it does not name at all."""
         named = self.requests.keys() | self.limits.keys()
-        found = {
-            kind: {name: amount for name, amount in defaults.items() if name not in named} | dict(own)
+        found: dict[str, dict[str, int | str]] = {
+            kind: {**{name: amount for name, amount in defaults.items() if name not in named}, **own}
             for kind, defaults, own in (
                 ("requests", DEFAULT_REQUESTS, self.requests),
                 ("limits", DEFAULT_LIMITS, self.limits),
@@ -107,11 +104,12 @@ class Runner(Strict):
         default=None, max_length=32, description="Claims of Dynamic Resource Allocation, such as for a part of a GPU."
     )
     shm_size: Quantity | None = Field(
-        default=None, description=f"Size of {SHARED_MEMORY_FOLDER}, which counts as memory; {DEFAULT_SHM_SIZE} if absent."
+        default=None,
+        description=f"Size of {SHARED_MEMORY_FOLDER}, which counts as memory; {DEFAULT_SHM_SIZE} if absent.",
     )
     scratch_size: Quantity | None = Field(
         default=None,
-        description=f"Size of each of {SCRATCH_FOLDER}, {TEMPORARY_FOLDER} and downloads; {DEFAULT_SCRATCH_SIZE} if absent.",
+        description=f"Size of {SCRATCH_FOLDER}, of {TEMPORARY_FOLDER} and of downloads; {DEFAULT_SCRATCH_SIZE} if absent.",
     )
     nodes: int = Field(
         default=1,

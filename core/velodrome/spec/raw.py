@@ -69,4 +69,3 @@ def one_of(here: Location, part: Mapping[str, Any], names: tuple[str, ...]) -> I
         yield Broken(here, f"needs {all_names}", "write one of them")
     elif len(found) > 1:
         yield Broken((*here, found[1]), f"is written beside {found[0]}", f"write one of {', '.join(names)}")
-

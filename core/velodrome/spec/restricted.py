@@ -33,7 +33,7 @@ def violations(spec: Mapping[str, Any], here: Location, *, whole: bool = False) 
 
     If it is `whole`, also what must be written and is missing.
     """
-    for field in ("hostNetwork", "hostPID", "hostIPC"):
+    for field in ("hostNetwork", "hostPID", "hostIPC") if whole else ():  # no part of a pod has these
         if spec.get(field):
             yield _broken((*here, field), f"{field} is refused", "leave it out")
     pod = as_mapping(spec.get("securityContext"))
@@ -45,18 +45,23 @@ def violations(spec: Mapping[str, Any], here: Location, *, whole: bool = False) 
     for index, volume in numbered(spec.get("volumes")):
         for source in sorted(volume.keys() - {"name", *_VOLUMES}):
             if volume[source] is not None:
-                yield _broken((*here, "volumes", index, source), f"{source} is refused", f"one of: {', '.join(_VOLUMES)}")
+                yield _broken(
+                    (*here, "volumes", index, source), f"{source} is refused", f"one of: {', '.join(_VOLUMES)}"
+                )
     for kind in _CONTAINERS:
         for index, container in numbered(spec.get(kind)):
             yield from _container(container, pod, (*here, kind, index), whole=whole)
 
 
-def _container(container: Mapping[str, Any], pod: Mapping[str, Any], here: Location, *, whole: bool) -> Iterator[Broken]:
+def _container(
+    container: Mapping[str, Any], pod: Mapping[str, Any], here: Location, *, whole: bool
+) -> Iterator[Broken]:
     own, at = as_mapping(container.get("securityContext")), (*here, "securityContext")
     yield from _identity(own, at)
     if own.get("privileged"):
         yield _broken((*at, "privileged"), "a privileged container is refused", "leave it out")
-    if own.get("allowPrivilegeEscalation", not whole) is not False and ("allowPrivilegeEscalation" in own or whole):
+    escalates = own.get("allowPrivilegeEscalation")
+    if escalates or (whole and escalates is not False):
         yield _broken((*at, "allowPrivilegeEscalation"), "must be false", "leave it out")
     if own.get("procMount") not in (None, "Default"):
         yield _broken((*at, "procMount"), f"{shown(own['procMount'])} is refused", "leave it out")
@@ -70,7 +75,9 @@ def _container(container: Mapping[str, Any], pod: Mapping[str, Any], here: Locat
             yield _broken((*at, "runAsNonRoot"), "must be true", "write it")
         profile = as_mapping(own.get("seccompProfile")) or as_mapping(pod.get("seccompProfile"))
         if profile.get("type") not in _PROFILES:
-            yield _broken((*at, "seccompProfile"), "must be RuntimeDefault or Localhost", "write {type: RuntimeDefault}")
+            yield _broken(
+                (*at, "seccompProfile"), "must be RuntimeDefault or Localhost", "write {type: RuntimeDefault}"
+            )
 
 
 def _identity(context: Mapping[str, Any], at: Location) -> Iterator[Broken]:
@@ -81,7 +88,9 @@ def _identity(context: Mapping[str, Any], at: Location) -> Iterator[Broken]:
         yield _broken((*at, "runAsUser"), "root is refused", "write another number, such as 65532")
     profile = as_mapping(context.get("seccompProfile"))
     if profile and profile.get("type") not in _PROFILES:
-        yield _broken((*at, "seccompProfile", "type"), f"{shown(profile.get('type'))} is refused", "write RuntimeDefault")
+        yield _broken(
+            (*at, "seccompProfile", "type"), f"{shown(profile.get('type'))} is refused", "write RuntimeDefault"
+        )
     if as_mapping(context.get("appArmorProfile")).get("type") == "Unconfined":
         yield _broken((*at, "appArmorProfile", "type"), '"Unconfined" is refused', "write RuntimeDefault")
     selinux = as_mapping(context.get("seLinuxOptions"))

@@ -14,7 +14,7 @@ from velodrome.metrics import CATALOGUE, Metric
 from velodrome.spec.override import overlay
 from velodrome.spec.pod_rules import pod_rules
 from velodrome.spec.raw import Broken, as_list, as_mapping, as_text, numbered, repeated, taken_names
-from velodrome.spec.wording import Location, dotted, shown, suggestion
+from velodrome.spec.wording import Location, shown, suggestion
 from velodrome.vocabulary import (
     AUGMENTATION_ARGS,
     CLASSES,

@@ -12,7 +12,7 @@ from typing import Final, Literal
 from pydantic import Field
 
 from velodrome.spec.base import Strict
-from velodrome.spec.types import JsonObject, Name
+from velodrome.spec.types import JsonObject
 
 
 class ContainerTemplate(Strict):
@@ -49,7 +49,9 @@ class PodSpecTemplate(Strict):
         default=None, max_length=1, description="The container called runner, and no other."
     )
     volumes: tuple[JsonObject, ...] | None = Field(
-        default=None, max_length=64, description="Kubernetes volumes that runner.volumes has no source for, such as csi."
+        default=None,
+        max_length=64,
+        description="Kubernetes volumes that runner.volumes has no source for, such as csi.",
     )
     security_context: JsonObject | None = Field(
         default=None, description="Merged into that of the pod, which stays within Pod Security restricted."

@@ -85,9 +85,7 @@ class EnvFrom(Strict):
         default=None, pattern=VARIABLE, max_length=256, description="Put in front of each key, such as AWS_."
     )
     config_map_ref: ObjectReference | None = Field(default=None, description="A ConfigMap.")
-    secret_ref: ObjectReference | None = Field(
-        default=None, description="A Secret; Velodrome never reads its values."
-    )
+    secret_ref: ObjectReference | None = Field(default=None, description="A Secret; Velodrome never reads its values.")
 
 
 class KeyPath(Strict):

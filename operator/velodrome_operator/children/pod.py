@@ -9,7 +9,7 @@ from velodrome.plan import write_spans
 from velodrome.spec import BenchmarkJob
 from velodrome.spec.base import Strict
 from velodrome.spec.pods import Runner
-from velodrome.spec.volumes import EnvVar, DATA_FOLDER, SCRATCH_FOLDER, SPEC_FOLDER
+from velodrome.spec.volumes import DATA_FOLDER, SCRATCH_FOLDER, SPEC_FOLDER, EnvVar
 from velodrome_operator.children.names import ChildSettings, Manifest, Names, TrialGroup, labels
 from velodrome_operator.children.template import RESTRICTED_CONTAINER, merged
 from velodrome_operator.children.volumes import mounts, volumes

@@ -27,7 +27,7 @@ def merged(pod: Manifest, template: PodTemplate | None) -> Manifest:
         return pod
     written: Manifest = _without_nulls(template.spec.model_dump(mode="json", by_alias=True, exclude_none=True))
     (runner,) = pod["containers"]
-    own = next(iter(written.pop("containers", ())), {})
+    own: Manifest = next(iter(written.pop("containers", ())), {})
     init = [_restricted(container) for container in written.pop("initContainers", ())]
     return {
         **_overlaid(pod, written),
@@ -57,7 +57,10 @@ def _restricted(container: Mapping[str, Any]) -> Manifest:
         "resources": {"requests": dict(DEFAULT_REQUESTS), "limits": dict(DEFAULT_LIMITS)},
         **container,
     }
-    return {**filled, "securityContext": _overlaid(RESTRICTED_CONTAINER, container.get("securityContext") or {})}
+    own = container.get("securityContext")
+    if own is None or isinstance(own, Mapping):  # anything else is for the API server to refuse
+        filled["securityContext"] = _overlaid(RESTRICTED_CONTAINER, own or {})
+    return filled
 
 
 def _without_nulls(value: Any) -> Any:
