@@ -18,6 +18,7 @@ DEFAULT_LIMITS: Final[Mapping[str, str]] = {"memory": "16Gi"}
 DEFAULT_SHM_SIZE: Final = "2Gi"
 DEFAULT_SCRATCH_SIZE: Final = "20Gi"
 
+_SCRATCHES = f"{SCRATCH_FOLDER}, {TEMPORARY_FOLDER} and downloads"
 _AT_LEAST = " and ".join(f"{amount} of {name}" for name, amount in DEFAULT_REQUESTS.items())
 _AT_MOST = " and ".join(f"{amount} of {name}" for name, amount in DEFAULT_LIMITS.items())
 
@@ -109,7 +110,7 @@ class Runner(Strict):
     )
     scratch_size: Quantity | None = Field(
         default=None,
-        description=f"Size of {SCRATCH_FOLDER}, of {TEMPORARY_FOLDER} and of downloads; {DEFAULT_SCRATCH_SIZE} if absent.",
+        description=f"Size of each of {_SCRATCHES}; {DEFAULT_SCRATCH_SIZE} if absent.",
     )
     nodes: int = Field(
         default=1,
