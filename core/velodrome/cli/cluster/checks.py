@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from velodrome.cli.cluster.installation import Installation
 from velodrome.cli.cluster.kubectl import BENCHMARKJOBS, Kubectl
 from velodrome.errors import ClusterError
 from velodrome.keys import VERSION
@@ -28,14 +28,6 @@ _OPERATORS_RIGHTS = (
     ("create", "services"),
     ("create", "events.events.k8s.io"),
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Installation:
-    """The cluster, and the namespace in which Velodrome is installed."""
-
-    kubectl: Kubectl
-    namespace: str = "velodrome"
 
 
 def examine(kubectl: Kubectl, namespace: str = "velodrome") -> list[Check]:
@@ -71,7 +63,7 @@ def api_server(at: Installation) -> Check:
 
 def definition(at: Installation) -> Check:
     """Whether the cluster knows BenchmarkJobs of this version."""
-    found = _found(at, "crd", BENCHMARKJOBS)
+    found = at.kubectl.found("crd", BENCHMARKJOBS)
     if found is None:
         return Check("CRD", "missing", "the cluster knows no BenchmarkJob", "kubectl apply --server-side -k deploy/crd")
     served = [version["name"] for version in found["spec"]["versions"] if version["served"]]
@@ -171,7 +163,7 @@ def gpus(at: Installation) -> Check:
 
 
 def _workload(at: Installation, name: str, kind: str, workload: str) -> Check:
-    found = _found(at, kind, workload, "-n", at.namespace)
+    found = at.kubectl.found(kind, workload, "-n", at.namespace)
     if found is None:
         return Check(name, "missing", f"there is no {kind} {workload} in {at.namespace}", _INSTALL)
     ready, wanted = found.get("status", {}).get("readyReplicas", 0), found["spec"].get("replicas", 1)
@@ -180,13 +172,3 @@ def _workload(at: Installation, name: str, kind: str, workload: str) -> Check:
         fix = f"kubectl -n {at.namespace} describe {kind} {workload}, and the log of its pod"
         return Check(name, "missing", why, fix)
     return Check(name, "ok", found["spec"]["template"]["spec"]["containers"][0]["image"])
-
-
-def _found(at: Installation, *what: str) -> dict[str, Any] | None:
-    """An object; None if no object has that name."""
-    try:
-        return at.kubectl.json("get", *what)
-    except ClusterError as error:
-        if "NotFound" not in error.said:
-            raise
-        return None
