@@ -17,7 +17,8 @@ Raw = Mapping[str, Any]
 
 _NAMES = {"configmap": "ConfigMap", "secret": "Secret"}
 # Prints the names of the keys alone: no value of a Secret is shown or kept.
-_KEYS = '{{range $key, $value := .data}}{{$key}}{{"\\n"}}{{end}}{{range $key, $value := .binaryData}}{{$key}}{{"\\n"}}{{end}}'
+_KEYS_OF = '{{range $key, $value := .PART}}{{$key}}{{"\\n"}}{{end}}'
+_KEYS = "".join(_KEYS_OF.replace("PART", part) for part in ("data", "binaryData"))
 
 
 def volume_checks(kubectl: Kubectl, namespace: str, needs: PodNeeds) -> Iterator[Check]:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from velodrome.cli.cluster.preflight.needs import PodNeeds
 from velodrome.cli.cluster.preflight.quantities import amounts, shown
+from velodrome.text import counted
 
 Raw = Mapping[str, Any]
 
@@ -61,7 +62,7 @@ def _of_quota(quota: Raw, needs: PodNeeds, of_pod: Mapping[str, Decimal]) -> Ite
         elif everything > free:
             count = int(free // trial)
             fix = f"write spec.execution.parallelism: {count}, or raise the quota"
-            yield QuotaFinding(False, f"{words}: {count} trials run at once, and the others wait", fix)
+            yield QuotaFinding(False, f"{words}: {counted(count, 'trial runs', 'trials run')} at once", fix)
 
 
 def _amount(key: str, needs: PodNeeds, of_pod: Mapping[str, Decimal], pods: int) -> Decimal:
