@@ -23,11 +23,11 @@ from velodrome.spec.types import IMAGE
 from velodrome.spec.volumes import DATA_FOLDER, OWN_VOLUMES, READ_ONLY_SOURCES, VOLUME_SOURCES, hides
 from velodrome.spec.wording import Location, shown
 
-# What the operator writes into each pod. HOME, which it writes too, is the job's if the job names it.
-OWN_VARIABLES: Final = (
-    *(keys.ENV_SPEC, keys.ENV_INDEX, keys.ENV_ENTRIES, keys.ENV_TAKEN_OVER, keys.ENV_JOB_UID, keys.ENV_NODES),
-    *(keys.ENV_HOSTS, keys.ENV_ATTEMPT, keys.ENV_REDIS_URL, keys.ENV_DATA, keys.ENV_SCRATCH, keys.ENV_DEADLINE),
-    keys.ENV_PUSHGATEWAY,
+# What the operator or the runner writes. HOME, which the operator writes too, is the job's if the job names it.
+OWN_VARIABLES: Final = tuple(
+    value
+    for name, value in vars(keys).items()
+    if name.startswith("ENV_") and value not in (keys.ENV_CPUS, keys.ENV_CONCURRENT)
 )
 # Labels and annotations with these prefixes belong to Velodrome, to Kubernetes' Job controller and to Kueue.
 OWN_PREFIXES: Final = (f"{keys.GROUP}/", "batch.kubernetes.io/", "kueue.x-k8s.io/")

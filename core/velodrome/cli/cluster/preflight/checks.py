@@ -134,10 +134,11 @@ def _operator(at: Preflight) -> Iterator[Check]:
         fix = "velodrome doctor --cluster says what is wrong; --installed-in names another namespace"
         yield Check("operator", "missing", f"no operator is ready in {where}", fix)
         return
-    watched = at.installation.argument("--namespace")
-    if watched and watched != at.namespace:
-        found_words = f"the operator of {at.installation.namespace} watches {watched} alone"
-        yield Check("operator", "missing", found_words, f"race in {watched}, or install one for {at.namespace}")
+    watched = at.installation.arguments("--namespace")
+    if watched and at.namespace not in watched:
+        names = ", ".join(watched)
+        found_words = f"the operator of {at.installation.namespace} watches {names} alone"
+        yield Check("operator", "missing", found_words, f"race in {names}, or have it watch {at.namespace}")
         return
     if init_containers(at.job) and at.installation.argument("--allow-init-containers") is None:
         fix = "put what they do into the image, or ask for an operator with --allow-init-containers"
