@@ -32,7 +32,7 @@ def gpus(at: Installation) -> Check:
     slices = [each for each in _listed(at, "resourceslice") if each.get("spec", {}).get("driver") in _DRIVERS]
     if offered or slices:
         words = [f"{amount} {name}" for name, amount in sorted(offered.items())]
-        words += [f"{len(slices)} resource slices of {slices[0]['spec']['driver']}"] if slices else []
+        words += [f"{counted(len(slices), 'resource slice')} of {slices[0]['spec']['driver']}"] if slices else []
         return Check("GPUs", "ok", f"{', '.join(words)} on {counted(len(nodes), 'node')}")
     marked = [node["metadata"]["name"] for node in nodes if _is_marked(node)]
     lacking = ["none offers nvidia.com/gpu"]
