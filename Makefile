@@ -124,7 +124,7 @@ clean: ## Remove caches and built files, but not the environment (rm -r .venv .u
 
 .PHONY: system
 system: ## Install the servers and the browser that the tests need, or print the command
-	@tools/system redis-server prometheus prometheus-alertmanager prometheus-pushgateway chromium
+	@tools/system redis-server prometheus prometheus-alertmanager prometheus-pushgateway docker-registry chromium
 
 $(SYNCED): pyproject.toml uv.lock
 	@tools/sync

@@ -42,6 +42,11 @@ def main(arguments: list[str] | None = None) -> int:
         "--pushgateway", help="URL of a Pushgateway for runners' live metrics; without it none are pushed"
     )
     parser.add_argument(
+        "--allow-init-containers",
+        action="store_true",
+        help="run the init containers of spec.runner.template; without it, jobs that have any fail with InvalidSpec",
+    )
+    parser.add_argument(
         "--listen", default="0.0.0.0:8080", help="HOST:PORT where /healthz, /readyz and /metrics are answered"
     )
     parser.add_argument(
@@ -94,7 +99,11 @@ def main(arguments: list[str] | None = None) -> int:
         redis_url=url,
         redis_address=given.redis_address,
         namespace=given.namespace,
-        settings=ChildSettings(runner_image=given.runner_image, pushgateway=given.pushgateway),
+        settings=ChildSettings(
+            runner_image=given.runner_image,
+            pushgateway=given.pushgateway,
+            init_containers=given.allow_init_containers,
+        ),
         dry_run=given.dry_run,
         listen=(host, int(port)),
         leaderboard_url=given.leaderboard_url.rstrip("/"),
