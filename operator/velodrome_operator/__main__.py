@@ -20,7 +20,7 @@ from velodrome_operator.service import SERIES_LIMIT, Options, connected
 
 _MOST_DAYS = 36_500
 _DESCRIPTION = """\
-Watches BenchmarkJobs, runs their trials as Indexed Jobs, accepts what the runners report, and tells Prometheus, at
+Watches BenchmarkJobs, runs their trials as Indexed Jobs, accepts what the runners report, and shows Prometheus, at
 /metrics, what the results are, which of them regressed, and how races and the operator itself do.
 
 Reads VELODROME_REDIS_URL: a Redis 7 (or Valkey) user that may manage users. Talks to the cluster that it runs in,
@@ -47,6 +47,11 @@ def main(arguments: list[str] | None = None) -> int:
         "--pushgateway", help="URL of a Pushgateway for runners' live metrics; without it none are pushed"
     )
     parser.add_argument(
+        "--allow-init-containers",
+        action="store_true",
+        help="run the init containers of spec.runner.template; without it, jobs that have any fail with InvalidSpec",
+    )
+    parser.add_argument(
         "--listen", default="0.0.0.0:8080", help="HOST:PORT where /healthz, /readyz and /metrics are answered"
     )
     parser.add_argument(
@@ -59,7 +64,7 @@ def main(arguments: list[str] | None = None) -> int:
         type=int,
         default=SERIES_LIMIT,
         help="how many series of results and BenchmarkJobs /metrics has at most (default: %(default)s): what regressed "
-        "is kept first, then what is newest; velodrome_exporter_series_dropped tells how many were left out",
+        "is kept first, then what is newest; velodrome_exporter_series_dropped counts how many were left out",
     )
     parser.add_argument(
         "--retain-jobs",
@@ -99,7 +104,11 @@ def main(arguments: list[str] | None = None) -> int:
         redis_url=url,
         redis_address=given.redis_address,
         namespaces=frozenset(given.namespace),
-        settings=ChildSettings(runner_image=given.runner_image, pushgateway=given.pushgateway),
+        settings=ChildSettings(
+            runner_image=given.runner_image,
+            pushgateway=given.pushgateway,
+            init_containers=given.allow_init_containers,
+        ),
         dry_run=given.dry_run,
         listen=(host, int(port)),
         leaderboard_url=given.leaderboard_url.rstrip("/"),

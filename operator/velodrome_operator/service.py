@@ -51,7 +51,7 @@ class Options:
     namespaces: frozenset[str] = frozenset()
     settings: ChildSettings = field(default_factory=ChildSettings)
     dry_run: bool = False
-    listen: tuple[str, int] = ("0.0.0.0", 8080)  # noqa: S104 - the kubelet and Prometheus ask from outside of the pod
+    listen: tuple[str, int] = ("0.0.0.0", 8080)  # noqa: S104 - the kubelet and Prometheus ask from outside of the pod # nosec B104
     leaderboard_url: str = ""
     series_limit: int = SERIES_LIMIT
     retention: Retention = field(default_factory=Retention)
@@ -115,7 +115,7 @@ class Service:
         if gone:
             self._watches.gone(shown)
         else:
-            self._watches.told(shown, version_of(raw))
+            self._watches.reported(shown, version_of(raw))
         races = self.controller.races
         see = {"parent": races.saw_parent, "job": races.saw_job, "pod": races.saw_pod}[kind]
         uid = see(raw, gone=gone)

@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from velodrome import __version__
-from velodrome.cli import baseline, board, check, delete, doctor, race, serve, transfer, trial
+from velodrome.cli import baseline, board, check, delete, doctor, pin, preflight, race, serve, transfer, trial
 from velodrome.cli.cluster import commands as cluster
 from velodrome.cli.console import complain, say
 from velodrome.cli.exit_codes import EXIT_CODES, FAILED, OK
@@ -59,9 +59,9 @@ class Commands(TyperGroup):
             # typer does not export the class of its usage errors. An error with `show` and an exit code is one of them.
             if not hasattr(error, "show") or not hasattr(error, "exit_code"):
                 raise
-            told = StringIO()
-            error.show(told)
-            complain(told.getvalue().rstrip("\n"))
+            shown = StringIO()
+            error.show(shown)
+            complain(shown.getvalue().rstrip("\n"))
             sys.exit(error.exit_code)
         sys.exit(code if isinstance(code, int) else OK)
 
@@ -96,6 +96,8 @@ COMMANDS = (
     (race.run, "Race the BenchmarkJobs of a file on this machine.", race.EXAMPLES),
     (check.validate, "Check BenchmarkJobs; report all that is wrong, by line.", check.VALIDATE_EXAMPLES),
     (check.plan, "Show what would run: entries, parameters, trials, seeds.", check.PLAN_EXAMPLES),
+    (preflight.check, "Check a file, and what a cluster lacks for its jobs.", preflight.EXAMPLES),
+    (pin.pin, "Write the digests of a file's images into it.", pin.EXAMPLES),
     (board.results, "Show who is best at each objective, and by how much.", board.RESULTS_EXAMPLES),
     (trial.show, "Show one trial: curves, metrics, or why it failed.", trial.EXAMPLES),
     (

@@ -15,7 +15,7 @@ from velodrome.errors import ClusterError
 if TYPE_CHECKING:
     from velodrome.cli.cluster.kubectl import Kubectl
 
-_SECRET = "velodrome-redis"  # noqa: S105 - the name of an object
+_SECRET = "velodrome-redis"  # noqa: S105 - the name of an object # nosec B105
 _SERVICE = "service/velodrome-redis"
 _FORWARDED = re.compile(r"127\.0\.0\.1:(\d+)")
 _STOP_SECONDS = 5.0
