@@ -9,10 +9,13 @@ import os
 import sys
 from datetime import timedelta
 from functools import partial
+from pathlib import Path
 
 import kopf
 
+from velodrome import keys
 from velodrome.board.retention import Retention
+from velodrome.connections import RedisLogin
 from velodrome_operator import memory
 from velodrome_operator.children import ChildSettings
 from velodrome_operator.handlers import registry
@@ -23,8 +26,15 @@ _DESCRIPTION = """\
 Watches BenchmarkJobs, runs their trials as Indexed Jobs, accepts what the runners report, and tells Prometheus, at
 /metrics, what the results are, which of them regressed, and how races and the operator itself do.
 
-Reads VELODROME_REDIS_URL: a Redis 7 (or Valkey) user that may manage users. Talks to the cluster that it runs in,
-else to the one of KUBECONFIG.
+Reads from the environment:
+  VELODROME_REDIS_URL            redis:// or rediss:// URL of a Redis 7 (or Valkey)
+  VELODROME_REDIS_USERNAME       a user that may manage users, if the URL names none
+  VELODROME_REDIS_PASSWORD_FILE  file with its password, read again at each new connection
+  VELODROME_REDIS_CA_FILE        certificates that Redis' certificate must come from; runners get them too
+  VELODROME_JOB_KEY_FILE         file with the key that the passwords of races derive from (default: the file job-key
+                                 beside the password's file, or the password in the URL)
+
+Talks to the cluster that it runs in, else to the one of KUBECONFIG.
 """
 
 
@@ -74,7 +84,7 @@ def main(arguments: list[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     url = os.environ.get("VELODROME_REDIS_URL")
     if not url:
-        parser.error("set VELODROME_REDIS_URL, for example redis://:PASSWORD@redis:6379/0")
+        parser.error("set VELODROME_REDIS_URL, for example rediss://redis:6379/0, and VELODROME_REDIS_PASSWORD_FILE")
     if given.runner_image and "@sha256:" not in given.runner_image:
         parser.error(f"--runner-image: {given.runner_image} is not pinned by digest: write NAME@sha256:DIGEST")
     kopf.configure(log_format=kopf.LogFormat.JSON)
@@ -90,11 +100,16 @@ def main(arguments: list[str] | None = None) -> int:
     if given.retain_days is not None and not 0 < given.retain_days <= _MOST_DAYS:
         parser.error(f"--retain-days: {given.retain_days} is not between 0 and {_MOST_DAYS}")
     age = None if given.retain_days is None else timedelta(days=given.retain_days)
+    login, job_key = RedisLogin.read(os.environ), os.environ.get(keys.ENV_JOB_KEY_FILE)
     options = Options(
         redis_url=url,
+        login=login,
+        job_key_file=Path(job_key) if job_key else None,
         redis_address=given.redis_address,
         namespace=given.namespace,
-        settings=ChildSettings(runner_image=given.runner_image, pushgateway=given.pushgateway),
+        settings=ChildSettings(
+            runner_image=given.runner_image, pushgateway=given.pushgateway, authority=_authority(parser, url, login)
+        ),
         dry_run=given.dry_run,
         listen=(host, int(port)),
         leaderboard_url=given.leaderboard_url.rstrip("/"),
@@ -111,6 +126,16 @@ def main(arguments: list[str] | None = None) -> int:
         )
     )
     return 0
+
+
+def _authority(parser: argparse.ArgumentParser, url: str, login: RedisLogin) -> str | None:
+    """The certificates that Redis' certificate must come from, for the runners; None without TLS."""
+    if login.ca_file is None or not url.startswith("rediss://"):
+        return None
+    try:
+        return login.ca_file.read_text(encoding="utf-8")
+    except OSError as error:
+        parser.error(f"{keys.ENV_REDIS_CA_FILE}: {login.ca_file} can't be read ({error.strerror})")
 
 
 if __name__ == "__main__":

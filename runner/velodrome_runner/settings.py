@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from velodrome import keys
@@ -38,7 +38,7 @@ class Settings:
     taken_over: str = ""
     ranks: Ranks = ALONE
     pushgateway: str | None = None
-    login: RedisLogin = RedisLogin()
+    login: RedisLogin = field(default_factory=RedisLogin)
 
     @property
     def spool(self) -> Path:

@@ -36,8 +36,8 @@ _ACT: Mapping[str, str] = {
     "NOPERM": "does not let this user do it: give the user the rights that the documentation lists",
     "NOAUTH": "wants a password: put it into the URL, redis://:PASSWORD@HOST:PORT, or into a file that "
     f"{keys.ENV_REDIS_PASSWORD_FILE} names",
-    "WRONGPASS": f"refuses the user name or the password: correct those of the URL, or {keys.ENV_REDIS_USERNAME} and the "
-    f"file of {keys.ENV_REDIS_PASSWORD_FILE}",
+    "WRONGPASS": f"refuses the user name or the password: correct those of the URL, or {keys.ENV_REDIS_USERNAME} and "
+    f"the file of {keys.ENV_REDIS_PASSWORD_FILE}",
     "WRONGTYPE": "holds something in this database that Velodrome did not write: use another database",
     "CROSSSLOT": "is a Redis Cluster, which can't accept a batch as one: give a server or a Sentinel-managed primary",
     "MOVED": "is a Redis Cluster, which can't accept a batch as one: give a server or a Sentinel-managed primary",
@@ -54,13 +54,13 @@ _TYPES: Mapping[type[redis.RedisError], str] = {
 }
 # What OpenSSL says about a connection with TLS, with the cause and the fix; the first that fits counts.
 _TLS: Mapping[str, str] = {
-    "Hostname mismatch|IP address mismatch|is not valid for": "shows a certificate for other names than this one: write "
-    "the host as the certificate has it, or make a certificate that has this name (docs/redis.md)",
+    "Hostname mismatch|IP address mismatch|is not valid for": "shows a certificate for other names than this one: "
+    "write the host as the certificate has it, or make a certificate that has this name (docs/redis.md)",
     "certificate has expired": "shows a certificate that has expired: renew it (docs/redis.md)",
-    "CERTIFICATE_VERIFY_FAILED": f"shows a certificate of an authority that is not trusted here: set "
+    "CERTIFICATE_VERIFY_FAILED": "shows a certificate of an authority that is not trusted here: set "
     f"{keys.ENV_REDIS_CA_FILE} to the ca.crt of Redis' certificate",
-    "WRONG_VERSION_NUMBER|RECORD_LAYER_FAILURE|record layer failure": "speaks no TLS at this port: write redis:// instead "
-    "of rediss://, or give the port with TLS",
+    "WRONG_VERSION_NUMBER|RECORD_LAYER_FAILURE|record layer failure": "speaks no TLS at this port: write redis:// "
+    "instead of rediss://, or give the port with TLS",
 }
 _CUT = re.compile("closed by server|reset by peer")
 # A server that does not know a command quotes its arguments, and so the password.

@@ -23,11 +23,15 @@ KUEUE_PREFIX = "kueue.x-k8s.io/"
 
 @dataclass(frozen=True, slots=True)
 class ChildSettings:
-    """The operator's settings that the children need. `pushgateway` is its URL as pods reach it."""
+    """The operator's settings that the children need. `pushgateway` is its URL as pods reach it.
+
+    `authority` has the certificates, PEM, that Redis' certificate must come from. None if Redis is reached without TLS.
+    """
 
     runner_image: str | None = None
     report_deadline_seconds: int = 600
     pushgateway: str | None = None
+    authority: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,12 +7,14 @@ from collections.abc import Set as AbstractSet
 from velodrome import keys
 from velodrome.plan import write_spans
 from velodrome.spec import BenchmarkJob
+from velodrome.store.roles import AUTHORITY
 from velodrome_operator.children.names import ChildSettings, Manifest, Names, TrialGroup, labels
 
 _NOBODY = 65532  # any number except 0 works; distroless images call this one "nonroot"
 _SPEC_FOLDER = "/etc/velodrome"
 _DATA_FOLDER = "/data"
 _SCRATCH_FOLDER = "/scratch"
+_AUTHORITY_FOLDER = "/etc/velodrome-redis"
 
 
 def pod_template(
@@ -35,7 +37,7 @@ def pod_template(
             "seccompProfile": {"type": "RuntimeDefault"},
         },
         "containers": [_container(job, uid, names, settings, group, taken_over)],
-        "volumes": _volumes(job, names),
+        "volumes": _volumes(job, names, settings),
         "nodeSelector": dict(runner.node_selector),
         "tolerations": list(runner.tolerations),
         "imagePullSecrets": [{"name": secret.name} for secret in runner.image_pull_secrets],
@@ -68,6 +70,8 @@ def _container(
         },
         {"name": "HOME", "value": _SCRATCH_FOLDER},
     ]
+    if settings.authority is not None:
+        environment.append({"name": keys.ENV_REDIS_CA_FILE, "value": f"{_AUTHORITY_FOLDER}/{AUTHORITY}"})
     if taken_over:
         environment.append({"name": keys.ENV_TAKEN_OVER, "value": write_spans(taken_over)})
     if settings.pushgateway:
@@ -92,17 +96,19 @@ def _container(
             "capabilities": {"drop": ["ALL"]},
         },
         "terminationMessagePolicy": "FallbackToLogsOnError",
-        "volumeMounts": _mounts(job),
+        "volumeMounts": _mounts(job, settings),
     }
 
 
-def _mounts(job: BenchmarkJob) -> list[Manifest]:
+def _mounts(job: BenchmarkJob, settings: ChildSettings) -> list[Manifest]:
     mounts: list[Manifest] = [
         {"name": "spec", "mountPath": _SPEC_FOLDER, "readOnly": True},
         {"name": "scratch", "mountPath": _SCRATCH_FOLDER},
         {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - a folder of the pod, not of this machine
         {"name": "shm", "mountPath": "/dev/shm"},  # noqa: S108 - as above
     ]
+    if settings.authority is not None:
+        mounts.append({"name": "redis-ca", "mountPath": _AUTHORITY_FOLDER, "readOnly": True})
     source = job.spec.dataset.source
     if source is not None and source.persistent_volume_claim is not None:
         mounts.append({"name": "data", "mountPath": _DATA_FOLDER, "readOnly": True})
@@ -111,13 +117,18 @@ def _mounts(job: BenchmarkJob) -> list[Manifest]:
     return mounts
 
 
-def _volumes(job: BenchmarkJob, names: Names) -> list[Manifest]:
+def _volumes(job: BenchmarkJob, names: Names, settings: ChildSettings) -> list[Manifest]:
     volumes: list[Manifest] = [
         {"name": "spec", "configMap": {"name": names.base}},
         {"name": "scratch", "emptyDir": {}},
         {"name": "tmp", "emptyDir": {}},
         {"name": "shm", "emptyDir": {"medium": "Memory"}},
     ]
+    if settings.authority is not None:
+        # Only the certificates: the same Secret has the password, which entries' code must not find in a file. An
+        # older operator's Secret may lack them.
+        items = [{"key": AUTHORITY, "path": AUTHORITY}]
+        volumes.append({"name": "redis-ca", "secret": {"secretName": names.base, "items": items, "optional": True}})
     source = job.spec.dataset.source
     if source is not None and source.persistent_volume_claim is not None:
         claim = {"claimName": source.persistent_volume_claim.claim_name, "readOnly": True}
