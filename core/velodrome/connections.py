@@ -8,6 +8,7 @@ program runs. `VELODROME_REDIS_CA_FILE` says whose certificates a rediss:// serv
 from __future__ import annotations
 
 import os
+import socket
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from redis.credentials import CredentialProvider
 
 from velodrome import keys
 from velodrome.addresses import names_a_user, no_url, wrong_url
+
+SILENT_TO_TLS = "no answer in TLS"
 
 
 class PasswordUnreadable(redis.AuthenticationError):
@@ -45,6 +48,17 @@ class RedisLogin:
             Path(password) if password else None,
             Path(authority) if authority else None,
         )
+
+
+class TlsConnection(redis.SSLConnection):
+    """A connection with TLS, which says so when the server does not answer in TLS: a plain Redis waits in silence."""
+
+    def _wrap_socket_with_ssl(self, sock: socket.socket) -> ssl.SSLSocket:
+        try:
+            wrapped: ssl.SSLSocket = super()._wrap_socket_with_ssl(sock)
+        except TimeoutError:
+            raise redis.TimeoutError(SILENT_TO_TLS) from None
+        return wrapped
 
 
 class PasswordFile(CredentialProvider):
@@ -82,6 +96,8 @@ def build(url: str, login: RedisLogin | None = None, **options: Any) -> redis.Re
     if url.startswith("rediss://") and login.ca_file is not None and "ssl_ca_certs=" not in url:
         _check_certificates(login.ca_file)
         options["ssl_ca_certs"] = str(login.ca_file)
+    if url.startswith("rediss://"):
+        options["connection_class"] = TlsConnection
     if not url.startswith("unix://") and not names_a_user(url):
         options |= _credentials(login)
     try:

@@ -11,7 +11,7 @@ from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 
 from velodrome import keys
-from velodrome.connections import PasswordUnreadable, RedisLogin, build
+from velodrome.connections import SILENT_TO_TLS, PasswordUnreadable, RedisLogin, build
 from velodrome.errors import StoreRefused, StoreUnavailable, VelodromeError
 
 TIMEOUT_SECONDS = 5.0
@@ -85,6 +85,8 @@ def translate(error: redis.RedisError, address: str) -> VelodromeError:
         return foreign(text.partition(_OWN)[2], address)
     if isinstance(error, (redis.ConnectionError, redis.TimeoutError)):
         tls = " And does it expect TLS, rediss://?" if _CUT.search(text) else ""
+        if SILENT_TO_TLS in text:
+            tls = " And does this port speak TLS? If not, write redis://"
         return StoreUnavailable(f"Redis at {address} does not answer: is it running?{tls} ({text})")
     if isinstance(error, redis.exceptions.InvalidResponse):
         return StoreRefused(f"what answers at {address} is no Redis: check the URL ({text})")
