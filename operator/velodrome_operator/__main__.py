@@ -7,6 +7,8 @@ import asyncio
 import logging
 import os
 import sys
+import time
+from collections.abc import Sequence
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -22,6 +24,7 @@ from velodrome_operator.handlers import registry
 from velodrome_operator.service import SERIES_LIMIT, Options, connected
 
 _MOST_DAYS = 36_500
+FILES_SECONDS = 90.0
 _DESCRIPTION = """\
 Watches BenchmarkJobs, runs their trials as Indexed Jobs, accepts what the runners report, and tells Prometheus, at
 /metrics, what the results are, which of them regressed, and how races and the operator itself do.
@@ -101,6 +104,7 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(f"--retain-days: {given.retain_days} is not between 0 and {_MOST_DAYS}")
     age = None if given.retain_days is None else timedelta(days=given.retain_days)
     login, job_key = RedisLogin.read(os.environ), os.environ.get(keys.ENV_JOB_KEY_FILE)
+    _await([path for path in (login.password_file, login.ca_file, job_key and Path(job_key)) if path])
     options = Options(
         redis_url=url,
         login=login,
@@ -126,6 +130,19 @@ def main(arguments: list[str] | None = None) -> int:
         )
     )
     return 0
+
+
+def _await(files: Sequence[Path], seconds: float = FILES_SECONDS) -> None:
+    """Returns when the files are there, or when the time is up: what needs them then says which is missing.
+
+    At the very first start an init container makes the Secret, and the kubelet shows it in the pod a little later.
+    """
+    end, told = time.monotonic() + seconds, False
+    while (missing := [str(path) for path in files if not path.exists()]) and time.monotonic() < end:
+        if not told:
+            sys.stderr.write(f"waiting for {', '.join(missing)}\n")
+            told = True
+        time.sleep(0.2)
 
 
 def _authority(parser: argparse.ArgumentParser, url: str, login: RedisLogin) -> str | None:

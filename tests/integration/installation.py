@@ -50,6 +50,12 @@ elif "replace" in arguments:
     given["metadata"]["resourceVersion"] = str(int(given["metadata"]["resourceVersion"]) + 1)
     path.with_suffix(".new").write_text(json.dumps(given))
     path.with_suffix(".new").rename(path)
+elif "statefulset" in arguments:
+    volumes = pathlib.Path({tls!r})
+    found = json.loads(volumes.read_text()) if volumes.exists() else []
+    print(json.dumps({{"spec": {{"template": {{"spec": {{"volumes": found}}}}}}}}))
+elif "of-another" in arguments:
+    print(path.with_name("another.json").read_text())
 elif "secret" in arguments:
     print(path.read_text())
 else:
@@ -145,7 +151,7 @@ class InstalledRedis:
         program.write_text(
             KUBECTL.format(
                 python=sys.executable, secret=str(self.secret), port=self.port, log=str(self.folder / "kubectl.log"),
-                refuse=str(self.folder / "refuse"),
+                refuse=str(self.folder / "refuse"), tls=str(self.folder / "volumes.json"),
             )
         )  # fmt: skip
         program.chmod(0o755)

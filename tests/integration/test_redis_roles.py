@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -15,9 +16,9 @@ from streamlit.testing.v1 import AppTest
 from typer.testing import CliRunner
 
 from tests.integration.conftest import Race
-from tests.integration.installation import InstalledRedis, install
+from tests.integration.installation import InstalledRedis, install, kept
 from tests.integration.test_operator_inboxes import commands
-from velodrome import keys
+from velodrome import certificates, keys
 from velodrome.board.viewing import objectives_of, read_objectives
 from velodrome.cli.app import app
 from velodrome.results.records import ResultReport
@@ -256,3 +257,19 @@ def test_a_deletion_says_about_how_much_it_frees(installed: InstalledRedis, fini
         found = deleter.footprint(DeletionTarget("mine", uid=finished.uid))
     assert found.bytes > 1000
     assert found.trials == len(finished.plan)
+
+
+def test_a_certificate_from_another_secret_is_checked_against_that_ones_authority(
+    installed: InstalledRedis, cli: Callable[..., tuple[int, str]]
+) -> None:
+    """Redis may have its certificate from cert-manager: then the Secret of the users has an authority of no use."""
+    volumes, another = installed.folder / "volumes.json", installed.folder / "another.json"
+    foreign = certificates.make(("elsewhere",), datetime.now(UTC)).authority
+    volumes.write_text(json.dumps([{"name": "tls", "secret": {"secretName": "of-another"}}]))
+    another.write_text(json.dumps(kept({roles.AUTHORITY: foreign})))
+    code, output = cli("baseline", "show", "--cluster")
+    assert code != 0
+    assert "an authority that is not trusted here" in output
+    another.write_text(json.dumps(kept({roles.AUTHORITY: installed.data[roles.AUTHORITY]})))
+    assert cli("baseline", "show", "--cluster")[0] == 0
+    volumes.unlink()
