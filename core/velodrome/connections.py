@@ -55,7 +55,7 @@ class TlsConnection(redis.SSLConnection):
 
     def _wrap_socket_with_ssl(self, sock: socket.socket) -> ssl.SSLSocket:
         try:
-            wrapped: ssl.SSLSocket = super()._wrap_socket_with_ssl(sock)
+            wrapped: ssl.SSLSocket = super()._wrap_socket_with_ssl(sock)  # type: ignore[no-untyped-call]
         except TimeoutError:
             raise redis.TimeoutError(SILENT_TO_TLS) from None
         return wrapped

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.conftest import ROOT, Kube, race, uid_of
+from tests.e2e.redis_access import RedisAccess
 from velodrome.store import roles
 
 pytestmark = pytest.mark.smoke
@@ -35,8 +36,8 @@ def with_users(installed: Kube) -> Kube:
 
 def in_redis(kube: Kube, *words: str, password: str | None = None, user: str = "operator", tls: bool = True) -> str:
     """What Redis answers to redis-cli in its own pod; the password comes by standard input."""
-    options = ["--tls", "--cacert", "/etc/redis-tls/ca.crt"] if tls else []
-    line = ["-n", NAMESPACE, "exec", "-i", "velodrome-redis-0", "--", "redis-cli", *options]
+    line = RedisAccess.of(kube).bare_cli()
+    line = line if tls else [word for word in line if word not in ("--tls", "--cacert", "/etc/redis-tls/ca.crt")]
     if password is None:
         return kube(*line, *words, check=False)
     return kube(*line, stdin=f"AUTH {user} {password}\n{' '.join(words)}\n", check=False)

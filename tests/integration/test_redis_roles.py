@@ -86,7 +86,7 @@ def test_each_page_is_whole_for_the_user_who_may_only_read(
     pages = {}
     before = written(installed)
     for role in ("operator", "leaderboard"):
-        for name, value in installed.environ(role).items():  # type: ignore[arg-type]
+        for name, value in installed.environ(role).items():
             monkeypatch.setenv(name, value)
         shown = []
         for page, query in queries:
@@ -118,7 +118,7 @@ def test_all_that_a_viewer_reads_is_read_and_nothing_is_written(installed: Insta
     before = written(installed)
     answers = []
     for role in ("operator", "leaderboard", "marks"):
-        with Store(installed.client(role)) as store:  # type: ignore[arg-type]
+        with Store(installed.client(role)) as store:
             found: list[object] = [store.boards(), store.changes(), store.jobs(limit=1000), list(store.each_job())]
             for board in store.boards():
                 objectives = objectives_of(store, board.name)
