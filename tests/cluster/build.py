@@ -60,7 +60,7 @@ def build_helm(at: Layout) -> Path:
     go = _go()
     at.bin.mkdir(parents=True, exist_ok=True)
     if not (at.bin / "helm").exists():
-        commands.tell(f"helm takes about {_PURPOSES['helm'][1]:g} minutes on four cores")
+        commands.write_line(f"helm takes about {_PURPOSES['helm'][1]:g} minutes on four cores")
         _install_modules(at, go, HELM)
     return at.bin / "helm"
 

@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from velodrome import __version__
-from velodrome.cli import baseline, board, check, delete, doctor, pin, preflight, race, serve, transfer, trial
+from velodrome.cli import baseline, board, check, delete, doctor, pin, preflight, race, rotate, serve, transfer, trial
 from velodrome.cli.cluster import commands as cluster
 from velodrome.cli.console import complain, say
 from velodrome.cli.exit_codes import EXIT_CODES, FAILED, OK
@@ -116,6 +116,7 @@ COMMANDS = (
     (cluster.wait, "On a cluster: wait until a race has ended.", cluster.WAIT_EXAMPLES),
     (delete.delete, "Delete a job's, an entry's or a board's results, or a race.", delete.DELETE_EXAMPLES),
     (delete.prune, "Delete jobs that are past a number or an age.", delete.PRUNE_EXAMPLES),
+    (rotate.rotate, "On a cluster: new passwords for Redis, while races go on.", rotate.EXAMPLES),
     (doctor.doctor, "Show what this machine has, what it lacks, and the fix.", doctor.EXAMPLES),
 )
 for command, short, examples in COMMANDS:
