@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from velodrome import __version__
 from velodrome.board.retention import Retention
+from velodrome.board.tenancy import BoardPolicy
 from velodrome.monitoring import telemetry
 from velodrome.store import Store
 from velodrome.store.deletion import Deleter
@@ -43,6 +44,7 @@ class Options:
     """The operator's settings. `redis_address` is host:port as pods reach Redis, or None for the address in the URL.
 
     `listen` is where /healthz, /readyz and /metrics answer. `leaderboard_url` is where people find the leaderboard.
+    `boards` says which namespaces may write to which board.
     """
 
     redis_url: str
@@ -54,6 +56,7 @@ class Options:
     leaderboard_url: str = ""
     series_limit: int = SERIES_LIMIT
     retention: Retention = field(default_factory=Retention)
+    boards: BoardPolicy = field(default_factory=BoardPolicy)
 
 
 @asynccontextmanager
@@ -79,7 +82,7 @@ class Service:
         self._watches = Watches()
         self._tasks = Supervision(telemetry.TASKS)
         self._facts = Facts()
-        self.controller = Controller(cluster, store, access, options.settings, cluster.now)
+        self.controller = Controller(cluster, store, access, options.settings, cluster.now, options.boards)
         races = self.controller.races
         self.sweep = Sweep(cluster, store, access, self.controller, self._watches, namespace)
         self.collection = Collection(

@@ -118,6 +118,15 @@ class Reader:
         there = [one for one in kept if one[3] is not None]
         return self._redis.readable(decoding.parse_board, there, keys.BOARD_TIMES, [one[0] for one in there])
 
+    def owners(self) -> dict[str, str]:
+        """By board, the namespace to which it belongs. Boards that only an older Velodrome wrote to may be absent."""
+        return {text_of(board): text_of(owner) for board, owner in self._redis.fields(keys.BOARD_OWNERS).items()}
+
+    def owner(self, board: str) -> str | None:
+        """The namespace to which a board belongs, if that is known."""
+        found = self._redis.ask("HGET", keys.BOARD_OWNERS, board)
+        return None if found is None else text_of(found)
+
     def changes(self) -> dict[str, Changes]:
         """How often each board changed, in one round trip. A board without results and marks may be absent."""
         found = self._redis.fields(keys.CHANGES)
