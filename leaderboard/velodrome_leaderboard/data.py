@@ -16,8 +16,8 @@ from dataclasses import dataclass
 import streamlit as st
 
 from velodrome import keys
-from velodrome.board.tenancy import ShownBoards
 from velodrome.board.reading import ObjectiveReading
+from velodrome.board.tenancy import ShownBoards
 from velodrome.board.viewing import objectives_of, read_objectives
 from velodrome.errors import LocalError, StoreRefused
 from velodrome.results.objectives import BoardObjective

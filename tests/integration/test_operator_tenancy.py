@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import redis
 
 from tests.integration.test_operator_judgement import NoUsers, Operator
 from tests.integration.test_operator_takeover import Kept

@@ -20,7 +20,7 @@ from velodrome_operator.observation import JobFacts, PodFacts
 from velodrome_operator.outcome import Ending
 from velodrome_operator.pass_input import Observation
 from velodrome_operator.regressed import Regressed
-from velodrome_operator.status import ObjectiveStanding, refused, judged, news, status
+from velodrome_operator.status import ObjectiveStanding, judged, news, refused, status
 from velodrome_operator.wakeups import Wakeups
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
