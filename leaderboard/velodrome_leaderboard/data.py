@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import streamlit as st
 
@@ -47,7 +47,7 @@ class ResultSource:
     """
 
     url: str
-    shown: ShownBoards = ShownBoards()
+    shown: ShownBoards = field(default_factory=ShownBoards)
 
     def ping(self) -> None:
         """Returns if Redis answers now."""

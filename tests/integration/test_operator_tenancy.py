@@ -1,4 +1,4 @@
-"""Boards of one namespace and boards of several, on a whole operator with a real Redis; the API server keeps objects."""
+"""Boards of one namespace and of several, in a whole operator with a real Redis. The API server keeps objects."""
 
 from __future__ import annotations
 
@@ -115,8 +115,9 @@ def test_a_race_under_way_goes_on_when_the_policy_changes(
     assert list(stricter.held(race)) == ["Reconciling/TrialsRemain"]
 
 
+@pytest.mark.usefixtures("_knows_users")
 def test_a_race_is_registered_again_when_redis_lost_everything(
-    store: Store, make_race: type[Race], redis_server: RedisServer, users_redis: bool
+    store: Store, make_race: type[Race], redis_server: RedisServer
 ) -> None:
     access = Access(store._redis._client, "secret", "redis:6379")
     operator = Team(store, Kept(), OWNED, access)
@@ -134,13 +135,12 @@ def test_a_race_is_registered_again_when_redis_lost_everything(
 
 
 @pytest.fixture
-def users_redis(redis_server: RedisServer) -> bool:
+def _knows_users(redis_server: RedisServer) -> None:
     """A Redis that knows the users of races: version 7."""
     with redis_server.client() as client:
         info = client.info("server")
     if int(str(info["redis_version"]).partition(".")[0]) < 7:
         pytest.xfail("Redis 6.2 knows no users of that kind")
-    return True
 
 
 @pytest.mark.parametrize(

@@ -113,7 +113,7 @@ def check_pattern(pattern: str) -> str:
     """
     if not _PATTERN.fullmatch(pattern):
         raise ValueError(
-            f"{pattern!r} is no pattern of boards: write a board's name, with * for any letters and ? for any one letter"
+            f"{pattern!r} is no pattern of boards: write a name, with * for any letters and ? for any one letter"
         )
     return pattern
 

@@ -39,7 +39,7 @@ def leaderboard(
             "--boards",
             metavar="PATTERN",
             envvar=ENV_BOARDS,
-            help="Show these boards alone, such as team-a-*; repeat it, or use commas, for more. All boards without it.",
+            help="Show these boards alone, such as team-a-*; repeat it, or use commas. Without it, all boards.",
         ),
     ] = None,
     open_: Annotated[bool, typer.Option("--open", help="Open it in this machine's browser.")] = False,
