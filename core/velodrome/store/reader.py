@@ -34,6 +34,7 @@ _NAMES = attrgetter("entry", "metric_key", "cohort_id")
 
 Mark = TypeVar("Mark", Baseline, Acknowledgement)
 
+_EVERY_JOB = 2**31
 _RECORDS_AT_ONCE = 1000  # Lua passes fewer than 8000 arguments
 
 
@@ -87,11 +88,10 @@ class Reader:
         return self._readable_jobs(self._newest(board, limit, offset))
 
     def each_job(self, board: str | None = None, at_once: int = 100) -> Iterator[JobInfo]:
-        """Every job of one board, or of all, newest first. If a job is registered meanwhile, others may come twice."""
-        offset = 0
-        while uids := self._newest(board, at_once, offset):
-            yield from self._readable_jobs(uids)
-            offset += len(uids)
+        """Every job that one board, or all, have now, newest first. Those deleted meanwhile may be left out."""
+        uids = self._newest(board, _EVERY_JOB, 0)
+        for first in range(0, len(uids), at_once):
+            yield from self._readable_jobs(uids[first : first + at_once])
 
     def places(self, uids: Sequence[str]) -> dict[str, int]:
         """Numbers that order these jobs: a newer job has a larger number. Unknown jobs are left out."""

@@ -45,7 +45,7 @@ _BATCH_BYTES = 8 * 1024 * 1024  # Redis may limit the size of a command
 _REJECTED_KEPT = 1000
 _MOST_RETRIES = 999_999
 _MARKS: dict[str, type[Mark]] = {"baseline": Baseline, "acknowledgement": Acknowledgement}
-_KINDS = ("job", "record", "conflict", *_MARKS)
+_KINDS = ("job", "record", "conflict", "end", *_MARKS)
 
 
 def export_lines(
@@ -89,7 +89,7 @@ def _marks(store: Reader, known: dict[str, list[Mark]], job: JobInfo) -> list[Ma
 
 
 def _jobs(store: Reader, board: str | None, uid: str | None) -> Iterator[JobInfo]:
-    """The jobs, newest first. If a job is registered meanwhile, another may come twice, and none is missed."""
+    """The jobs that are there now, newest first."""
     if uid is not None:
         job = store.job(uid)
         if job is not None and board in (None, job.board):
@@ -150,6 +150,8 @@ class _Import:
         elif kind in ("record", "conflict"):
             record = parse_record(json.dumps(document.get("record")))
             self._take_record(record, _retries(document), aside=kind == "conflict")
+        elif kind == "end":
+            pass  # the seal of a backup, which `velodrome restore` checks
         elif kind in _MARKS:
             self._take_mark(_MARKS[kind].model_validate(document.get("mark")))
         else:
