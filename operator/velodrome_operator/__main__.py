@@ -36,7 +36,12 @@ def main(arguments: list[str] | None = None) -> int:
         description=_DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--namespace", help="watch this namespace alone; the whole cluster without it")
+    parser.add_argument(
+        "--namespace",
+        action="append",
+        default=[],
+        help="watch this namespace alone; repeat it for more; the whole cluster without it",
+    )
     parser.add_argument("--runner-image", help="image of the runners where a job names none, pinned by digest")
     parser.add_argument("--redis-address", help="host:port of Redis as pods reach it; that of the URL without it")
     parser.add_argument(
@@ -111,7 +116,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = Options(
         redis_url=url,
         redis_address=given.redis_address,
-        namespace=given.namespace,
+        namespaces=frozenset(given.namespace),
         settings=ChildSettings(runner_image=given.runner_image, pushgateway=given.pushgateway),
         dry_run=given.dry_run,
         listen=(host, int(port)),
@@ -125,8 +130,8 @@ def main(arguments: list[str] | None = None) -> int:
         kopf.operator(
             registry=registry(partial(connected, options)),
             standalone=True,
-            clusterwide=given.namespace is None,
-            namespaces=[given.namespace] if given.namespace else [],
+            clusterwide=not given.namespace,
+            namespaces=given.namespace,
         )
     )
     return 0

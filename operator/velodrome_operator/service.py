@@ -43,13 +43,14 @@ _WORKERS = 8
 class Options:
     """The operator's settings. `redis_address` is host:port as pods reach Redis, or None for the address in the URL.
 
-    `listen` is where /healthz, /readyz and /metrics answer. `leaderboard_url` is where people find the leaderboard.
+    `namespaces` are those that it watches; none means all. `listen` is where /healthz, /readyz and /metrics answer.
+    `leaderboard_url` is where people find the leaderboard.
     `boards` says which namespaces may write to which board.
     """
 
     redis_url: str
     redis_address: str | None = None
-    namespace: str | None = None
+    namespaces: frozenset[str] = frozenset()
     settings: ChildSettings = field(default_factory=ChildSettings)
     dry_run: bool = False
     listen: tuple[str, int] = ("0.0.0.0", 8080)  # noqa: S104 - the kubelet and Prometheus ask from outside of the pod
@@ -76,7 +77,7 @@ class Service:
     """One operator. Make it inside the event loop in which it then works."""
 
     def __init__(self, options: Options, store: Store, cluster: Cluster, access: Access, deleter: Deleter) -> None:
-        namespace = options.namespace
+        namespaces = options.namespaces
         self._options = options
         self._cluster = cluster
         self._watches = Watches()
@@ -84,7 +85,7 @@ class Service:
         self._facts = Facts()
         self.controller = Controller(cluster, store, access, options.settings, cluster.now, options.boards)
         races = self.controller.races
-        self.sweep = Sweep(cluster, store, access, self.controller, self._watches, namespace)
+        self.sweep = Sweep(cluster, store, access, self.controller, self._watches, namespaces)
         self.collection = Collection(
             races, store, cluster, self.controller.wakeups.wake, access.probe, cluster.now, seal=access.remove
         )
@@ -92,11 +93,11 @@ class Service:
         self.exporter = Exporter(
             store, self._race_report, self._operator_facts, self._marked, options.series_limit, cluster.now
         )
-        self.pruner = Pruner(deleter, races, cluster, options.retention, namespace, cluster.now)
+        self.pruner = Pruner(deleter, races, cluster, options.retention, namespaces, cluster.now)
         gateway = options.settings.pushgateway
         self.cleaner: Cleaner | None = None
         if gateway:
-            self.cleaner = Cleaner(Gateway(gateway), lambda: running(races), namespace, RESYNC_SECONDS)
+            self.cleaner = Cleaner(Gateway(gateway), lambda: running(races), namespaces, RESYNC_SECONDS)
 
     def workers(self) -> Iterator[Coroutine[Any, Any, None]]:
         """The tasks that run until they are cancelled, no matter what happens in them."""
