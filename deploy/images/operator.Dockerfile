@@ -9,7 +9,7 @@ RUN python3 -m venv /opt/uv && /opt/uv/bin/pip install --no-cache-dir --require-
 
 FROM uv AS locked
 COPY pyproject.toml uv.lock ./
-RUN /opt/uv/bin/uv export --quiet --frozen --no-dev --no-emit-project --extra operator > requirements.txt
+RUN /opt/uv/bin/uv export --quiet --frozen --no-dev --no-emit-project --extra operator --extra backup > requirements.txt
 
 FROM uv AS package
 COPY pyproject.toml README.md LICENSE ./

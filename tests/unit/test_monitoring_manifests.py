@@ -126,7 +126,9 @@ def test_the_gateways_pod_is_restricted_and_bounded() -> None:
     }
     assert container["resources"]["limits"]["memory"]
     assert {"livenessProbe", "readinessProbe"} <= container.keys()
-    assert (DEPLOY / "images" / f"{container['image'].partition('@')[0].removeprefix('velodrome-')}.Dockerfile").is_file()
+    assert (
+        DEPLOY / "images" / f"{container['image'].partition('@')[0].removeprefix('velodrome-')}.Dockerfile"
+    ).is_file()
 
 
 def test_runners_the_operator_and_prometheus_alone_reach_the_gateway() -> None:
