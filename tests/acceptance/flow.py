@@ -145,13 +145,13 @@ class Acceptance:
                 raise StepFailed(f"alerts before {name}: {fired}")
             self.night(name, accuracy)
             self.completes(name)
-        (fired, *_) = until(lambda: self._alerts(prometheus), "the alert VelodromeRegression")
+        alert = until(lambda: self._alerts(prometheus), "the alert VelodromeRegression")[0]
         reason = next(
             one["reason"]
             for one in self.at.get("bmj", "night-3", space=TEAM)["status"]["conditions"]
             if one["type"] == "Regressed"
         )
-        return f"VelodromeRegression of {fired['entry']}, {fired['objective']}; condition Regressed: {reason}"
+        return f"VelodromeRegression of {alert['entry']}, {alert['objective']}; condition Regressed: {reason}"
 
     @staticmethod
     def _alerts(prometheus: Prometheus) -> list[dict[str, str]]:

@@ -25,7 +25,7 @@ def other(redis_server: RedisServer) -> Iterator[Store]:
         yield opened
 
 
-def of(make_race: type[Race], uid: str, namespace: str, created: float = 0.0) -> JobInfo:
+def of(make_race: type[Race], uid: str, namespace: str, created: int = 0) -> JobInfo:
     return make_race(uid=uid, created=created).info.model_copy(update={"namespace": namespace})
 
 
