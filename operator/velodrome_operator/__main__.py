@@ -17,6 +17,7 @@ import kopf
 
 from velodrome import keys
 from velodrome.board.retention import Retention
+from velodrome.board.tenancy import BoardPolicy, BoardRule, parse_rule
 from velodrome.connections import RedisLogin
 from velodrome_operator import memory
 from velodrome_operator.children import ChildSettings
@@ -92,6 +93,23 @@ def main(arguments: list[str] | None = None) -> int:
         help="delete the results of jobs that are older; without it, of none. Whatever the limits, these stay: each "
         "board's newest job, pinned baselines, what runs, and the newest jobs that have, and have values of, an entry",
     )
+    parser.add_argument(
+        "--boards",
+        choices=["shared", "owned"],
+        default="shared",
+        help="who may write to a board that no --board names: every namespace, or only the one whose race wrote to it "
+        "first (default: %(default)s). The races of others end as Failed, with the reason BoardRefused and no pod",
+    )
+    parser.add_argument(
+        "--board",
+        dest="board_rules",
+        action="append",
+        type=_rule,
+        default=[],
+        metavar="PATTERN=NAMESPACE[,NAMESPACE...]",
+        help="the boards that match take results of these namespaces alone, or of all with *; repeat it for more "
+        "boards: the first that matches counts. For example --board=digits=team-a,team-b --board='team-a-*=team-a'",
+    )
     parser.add_argument("--dry-run", action="store_true", help="ask the API server to check every write and keep none")
     parser.add_argument("--log-level", default="INFO", choices=["DEBUG", "INFO", "WARNING", "ERROR"])
     given = parser.parse_args(arguments)
@@ -132,6 +150,7 @@ def main(arguments: list[str] | None = None) -> int:
         leaderboard_url=given.leaderboard_url.rstrip("/"),
         series_limit=given.series_limit,
         retention=Retention(given.retain_jobs, age),
+        boards=BoardPolicy(given.boards, tuple(given.board_rules)),
     )
     memory.keep_small()
     asyncio.run(
@@ -166,6 +185,13 @@ def _authority(parser: argparse.ArgumentParser, url: str, login: RedisLogin) -> 
         return login.ca_file.read_text(encoding="utf-8")
     except OSError as error:
         parser.error(f"{keys.ENV_REDIS_CA_FILE}: {login.ca_file} can't be read ({error.strerror})")
+
+
+def _rule(text: str) -> BoardRule:
+    try:
+        return parse_rule(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from velodrome import __version__, keys
 from velodrome.board.retention import Retention
+from velodrome.board.tenancy import BoardPolicy
 from velodrome.connections import RedisLogin
 from velodrome.errors import StoreRefused
 from velodrome.monitoring import telemetry
@@ -49,6 +50,7 @@ class Options:
     `job_key_file` has what the passwords of races' users derive from. Without it, that is the file `job-key` beside the
     password's file, or the password in the URL. `namespaces` are those that it watches; none means all. `listen` is
     where /healthz, /readyz and /metrics answer. `leaderboard_url` is where people find the leaderboard.
+    `boards` says which namespaces may write to which board.
     """
 
     redis_url: str
@@ -62,6 +64,7 @@ class Options:
     leaderboard_url: str = ""
     series_limit: int = SERIES_LIMIT
     retention: Retention = field(default_factory=Retention)
+    boards: BoardPolicy = field(default_factory=BoardPolicy)
 
 
 @asynccontextmanager
@@ -115,7 +118,7 @@ class Service:
         self._watches = Watches()
         self._tasks = Supervision(telemetry.TASKS)
         self._facts = Facts()
-        self.controller = Controller(cluster, store, access, options.settings, cluster.now)
+        self.controller = Controller(cluster, store, access, options.settings, cluster.now, options.boards)
         races = self.controller.races
         self.sweep = Sweep(cluster, store, access, self.controller, self._watches, namespaces)
         self.collection = Collection(
