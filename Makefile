@@ -51,6 +51,10 @@ e2e: system $(SYNCED) ## Race on a real Kubernetes, from the manifests to a page
 smoke: ## Run the few e2e tests that CI runs: the API server's answers, one race, its page
 	@$(MAKE) --no-print-directory e2e ARGS='-m smoke $(ARGS)'
 
+.PHONY: acceptance
+acceptance: system $(SYNCED) ## Install the packaged chart on a real Kubernetes; race, upgrade, back up, restore; ARGS=--keep
+	$(BIN)/python -m tests.acceptance $(ARGS)
+
 .PHONY: campaign
 campaign: $(SYNCED) ## Kill parts of a real Kubernetes at random while races run; ARGS='--kills 12' is a short one
 	$(BIN)/python -m tests.campaign $(ARGS)

@@ -1,4 +1,4 @@
-"""Writes the generated files: reference pages, the CRD, dashboards, images' libraries, the chart and what it renders.
+"""Writes the generated files: reference pages, CRD, dashboards, images' libraries, the chart and what it renders to.
 
 python tools/generate.py           write them
 python tools/generate.py --check   write nothing; fail if a committed file is out of date

@@ -183,6 +183,35 @@ def test_the_password_is_in_the_secret_alone() -> None:
         assert ("secret@redis" in json.dumps(found)) == (kind == "Secret")
 
 
+def test_the_secret_is_the_races_own_in_its_namespace_and_nobody_can_change_it() -> None:
+    (secret,) = made(job())["Secret"]
+    assert secret["immutable"] is True
+    assert secret["metadata"]["namespace"] == job().namespace
+    (owner,) = secret["metadata"]["ownerReferences"]
+    assert (owner["kind"], owner["uid"], owner["controller"]) == (keys.KIND, UID, True)
+    for found in made(job()).values():
+        for child in found:
+            assert child["metadata"]["namespace"] == job().namespace
+
+
+def test_pods_get_the_authority_of_redis_and_no_file_with_a_password() -> None:
+    settings = ChildSettings(runner_image=PINNED.format("runner"), authority="PEM")
+    found = children(job(), plan(job()), UID, URL, settings)
+    (secret,) = [child for child in found if child["kind"] == "Secret"]
+    (told,) = [child for child in found if child["kind"] == "Job"]
+    assert secret["stringData"] == {keys.ENV_REDIS_URL: URL, "ca.crt": "PEM"}
+    spec = told["spec"]["template"]["spec"]
+    (volume,) = [each for each in spec["volumes"] if "secret" in each]
+    assert volume["secret"]["items"] == [{"key": "ca.crt", "path": "ca.crt"}]
+    (mount,) = [each for each in spec["containers"][0]["volumeMounts"] if each["name"] == volume["name"]]
+    assert mount["readOnly"] is True
+    environment = {item["name"]: item.get("value") for item in spec["containers"][0]["env"]}
+    assert environment[keys.ENV_REDIS_CA_FILE] == f"{mount['mountPath']}/ca.crt"
+    without = pod_spec(job())
+    assert not [each for each in without["volumes"] if "secret" in each]
+    assert keys.ENV_REDIS_CA_FILE not in [item["name"] for item in without["containers"][0]["env"]]
+
+
 def pod(index: int, **status: Any) -> dict[str, Any]:
     name = Names.of(job(), UID).job(groups(job())[0])
     return owned_pod(UID, name, index, f"u-{index}", status=status)
