@@ -25,8 +25,8 @@ class Listing(Cluster):
 
     async def _nothing(self, kind: str, namespace: str | None) -> AsyncIterator[dict[str, Any]]:
         self.asked.append((kind, namespace))
-        return
-        yield {}
+        for one in list[dict[str, Any]]():
+            yield one
 
     def parents(self, namespace: str | None) -> AsyncIterator[dict[str, Any]]:
         return self._nothing("parents", namespace)
@@ -71,7 +71,7 @@ def test_kopf_watches_the_same(
 
     monkeypatch.setattr(kopf, "operator", operator)
     monkeypatch.setattr(kopf, "configure", lambda **_: None)
-    monkeypatch.setattr(program.memory, "keep_small", lambda: None)
+    monkeypatch.setattr("velodrome_operator.memory.keep_small", lambda: None)
     monkeypatch.setenv("VELODROME_REDIS_URL", "redis://unused")
     assert program.main(arguments) == 0
     assert (given["clusterwide"], list(given["namespaces"])) == (not namespaces, namespaces)
