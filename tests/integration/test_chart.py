@@ -26,6 +26,7 @@ Objects = dict[tuple[str, str], dict[str, Any]]
 
 EVERYTHING = {
     "pushgateway": {"enabled": True},
+    "backup": {"enabled": True},
     "leaderboard": {
         "replicas": 2,
         "ingress": {"enabled": True, "host": "velodrome.example.org", "tlsSecret": "board"},
@@ -689,7 +690,7 @@ class TestRefusals:
             for name, inner in part.get("properties", {}).items():
                 yield from leaves(inner, (*path, name))
 
-        free = {("global",), ("backup",), ("redis", "tls", "issuerRef"), ("operator", "boardRules")}
+        free = {("global",), ("redis", "tls", "issuerRef"), ("operator", "boardRules")}
         for path in leaves(schema, ()):
             inside = path[-1:] == ("tag",) or any(path[: len(one)] == one for one in free) or "resources" in path[:-1]
             assert not path or inside or path in known, f"values.yaml does not show {'.'.join(path)}"
