@@ -82,6 +82,12 @@ def main(arguments: list[str] | None = None) -> int:
         help="delete the results of jobs that are older; without it, of none. Whatever the limits, these stay: each "
         "board's newest job, pinned baselines, what runs, and the newest jobs that have, and have values of, an entry",
     )
+    parser.add_argument(
+        "--no-report-keys",
+        action="store_true",
+        help="make no report keys: runners of version 0.1.0 in images of entries can report then, and code of an entry "
+        "that learns the uid of another pod of its race can report for it",
+    )
     parser.add_argument("--dry-run", action="store_true", help="ask the API server to check every write and keep none")
     parser.add_argument("--log-level", default="INFO", choices=["DEBUG", "INFO", "WARNING", "ERROR"])
     given = parser.parse_args(arguments)
@@ -112,7 +118,10 @@ def main(arguments: list[str] | None = None) -> int:
         redis_address=given.redis_address,
         namespace=given.namespace,
         settings=ChildSettings(
-            runner_image=given.runner_image, pushgateway=given.pushgateway, authority=_authority(parser, url, login)
+            runner_image=given.runner_image,
+            pushgateway=given.pushgateway,
+            authority=_authority(parser, url, login),
+            report_keys=not given.no_report_keys,
         ),
         dry_run=given.dry_run,
         listen=(host, int(port)),

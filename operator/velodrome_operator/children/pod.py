@@ -8,13 +8,14 @@ from velodrome import keys
 from velodrome.plan import write_spans
 from velodrome.spec import BenchmarkJob
 from velodrome.store.roles import AUTHORITY
-from velodrome_operator.children.names import ChildSettings, Manifest, Names, TrialGroup, labels
+from velodrome_operator.children.names import ChildSettings, Manifest, Names, TrialGroup, labels, report_key_name
 
 _NOBODY = 65532  # any number except 0 works; distroless images call this one "nonroot"
 _SPEC_FOLDER = "/etc/velodrome"
 _DATA_FOLDER = "/data"
 _SCRATCH_FOLDER = "/scratch"
 _AUTHORITY_FOLDER = "/etc/velodrome-redis"
+_REPORT_KEY_FILE = "/etc/velodrome-report/key"
 
 
 def pod_template(
@@ -72,6 +73,8 @@ def _container(
     ]
     if settings.authority is not None:
         environment.append({"name": keys.ENV_REDIS_CA_FILE, "value": f"{_AUTHORITY_FOLDER}/{AUTHORITY}"})
+    if settings.report_keys:
+        environment.append({"name": keys.ENV_REPORT_KEY_FILE, "value": _REPORT_KEY_FILE})
     if taken_over:
         environment.append({"name": keys.ENV_TAKEN_OVER, "value": write_spans(taken_over)})
     if settings.pushgateway:
@@ -96,11 +99,11 @@ def _container(
             "capabilities": {"drop": ["ALL"]},
         },
         "terminationMessagePolicy": "FallbackToLogsOnError",
-        "volumeMounts": _mounts(job, settings),
+        "volumeMounts": _mounts(job, settings, group),
     }
 
 
-def _mounts(job: BenchmarkJob, settings: ChildSettings) -> list[Manifest]:
+def _mounts(job: BenchmarkJob, settings: ChildSettings, group: TrialGroup) -> list[Manifest]:
     mounts: list[Manifest] = [
         {"name": "spec", "mountPath": _SPEC_FOLDER, "readOnly": True},
         {"name": "scratch", "mountPath": _SCRATCH_FOLDER},
@@ -109,6 +112,12 @@ def _mounts(job: BenchmarkJob, settings: ChildSettings) -> list[Manifest]:
     ]
     if settings.authority is not None:
         mounts.append({"name": "redis-ca", "mountPath": _AUTHORITY_FOLDER, "readOnly": True})
+    if settings.report_keys:
+        # Kubernetes sets this variable in each pod of an Indexed Job. The pod is shown this one file.
+        own = report_key_name(group, "$(JOB_COMPLETION_INDEX)")
+        mounts.append(
+            {"name": keys.VOLUME_REPORT_KEYS, "mountPath": _REPORT_KEY_FILE, "subPathExpr": own, "readOnly": True}
+        )
     source = job.spec.dataset.source
     if source is not None and source.persistent_volume_claim is not None:
         mounts.append({"name": "data", "mountPath": _DATA_FOLDER, "readOnly": True})
@@ -129,6 +138,8 @@ def _volumes(job: BenchmarkJob, names: Names, settings: ChildSettings) -> list[M
         # older operator's Secret may lack them.
         items = [{"key": AUTHORITY, "path": AUTHORITY}]
         volumes.append({"name": "redis-ca", "secret": {"secretName": names.base, "items": items, "optional": True}})
+    if settings.report_keys:
+        volumes.append({"name": keys.VOLUME_REPORT_KEYS, "secret": {"secretName": names.report_keys}})
     source = job.spec.dataset.source
     if source is not None and source.persistent_volume_claim is not None:
         claim = {"claimName": source.persistent_volume_claim.claim_name, "readOnly": True}
