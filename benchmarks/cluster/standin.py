@@ -101,7 +101,7 @@ class StandIn:
         self.sent += 1
 
     async def _job(self, pod: dict[str, Any]) -> tuple[Plan, redis.asyncio.Redis, dict[str, str]]:
-        """What pods would read: the job from its ConfigMap, the address for reports and the report keys from Secrets."""
+        """What pods would read: the job from its ConfigMap, the address and keys of reports from Secrets."""
         [name] = (v["configMap"]["name"] for v in pod["spec"]["volumes"] if "configMap" in v)
         base = f"api/v1/namespaces/{self._namespace}"
         config = await self._api.call("GET", f"{base}/configmaps/{name}")
