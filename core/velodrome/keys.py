@@ -34,6 +34,8 @@ ENV_CPUS = "VELODROME_CPUS"  # threads for this trial; without it, the cgroup's 
 ENV_CONCURRENT = "VELODROME_CONCURRENT_TRIALS"  # number of trials that share this machine, this one included
 ENV_DEADLINE = "VELODROME_REPORT_DEADLINE_SECONDS"  # how long the runner tries to deliver its result
 
+ENV_BOARDS = "VELODROME_BOARDS"  # patterns of the boards that a leaderboard shows, with commas; without it, all boards
+
 ENV_PUSHGATEWAY = "VELODROME_PUSHGATEWAY"  # URL of the Pushgateway for live metrics; without it, none are pushed
 
 # What the runner passes to a command of your own in addition (`velodrome.report` reads it).
@@ -83,6 +85,7 @@ INBOX_MAXIMUM = 20_000
 JOBS = f"{PREFIX}:jobs"  # sorted set of uids by place
 BOARDS = f"{PREFIX}:boards"  # sorted set of names by the place of their newest job or result
 BOARD_TIMES = f"{PREFIX}:boards:times"  # hash: board -> when it last got a job or a result
+BOARD_OWNERS = f"{PREFIX}:boards:owners"  # hash: board -> the namespace whose job came first
 CHANGES = f"{PREFIX}:changes"  # hash: results:BOARD and marks:BOARD -> how often they changed
 COHORTS = f"{PREFIX}:cohorts"  # hash: cohort id -> its conditions, JSON
 

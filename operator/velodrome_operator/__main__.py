@@ -17,6 +17,7 @@ import kopf
 
 from velodrome import keys
 from velodrome.board.retention import Retention
+from velodrome.board.tenancy import BoardPolicy, BoardRule, parse_rule
 from velodrome.connections import RedisLogin
 from velodrome_operator import memory
 from velodrome_operator.children import ChildSettings
@@ -26,7 +27,7 @@ from velodrome_operator.service import SERIES_LIMIT, Options, connected
 _MOST_DAYS = 36_500
 FILES_SECONDS = 90.0
 _DESCRIPTION = """\
-Watches BenchmarkJobs, runs their trials as Indexed Jobs, accepts what the runners report, and tells Prometheus, at
+Watches BenchmarkJobs, runs their trials as Indexed Jobs, accepts what the runners report, and shows Prometheus, at
 /metrics, what the results are, which of them regressed, and how races and the operator itself do.
 
 Reads from the environment:
@@ -48,11 +49,21 @@ def main(arguments: list[str] | None = None) -> int:
         description=_DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--namespace", help="watch this namespace alone; the whole cluster without it")
+    parser.add_argument(
+        "--namespace",
+        action="append",
+        default=[],
+        help="watch this namespace alone; repeat it for more; the whole cluster without it",
+    )
     parser.add_argument("--runner-image", help="image of the runners where a job names none, pinned by digest")
     parser.add_argument("--redis-address", help="host:port of Redis as pods reach it; that of the URL without it")
     parser.add_argument(
         "--pushgateway", help="URL of a Pushgateway for runners' live metrics; without it none are pushed"
+    )
+    parser.add_argument(
+        "--allow-init-containers",
+        action="store_true",
+        help="run the init containers of spec.runner.template; without it, jobs that have any fail with InvalidSpec",
     )
     parser.add_argument(
         "--listen", default="0.0.0.0:8080", help="HOST:PORT where /healthz, /readyz and /metrics are answered"
@@ -67,7 +78,7 @@ def main(arguments: list[str] | None = None) -> int:
         type=int,
         default=SERIES_LIMIT,
         help="how many series of results and BenchmarkJobs /metrics has at most (default: %(default)s): what regressed "
-        "is kept first, then what is newest; velodrome_exporter_series_dropped tells how many were left out",
+        "is kept first, then what is newest; velodrome_exporter_series_dropped counts how many were left out",
     )
     parser.add_argument(
         "--retain-jobs",
@@ -87,6 +98,23 @@ def main(arguments: list[str] | None = None) -> int:
         action="store_true",
         help="make no report keys: runners of version 0.1.0 in images of entries can report then, and code of an entry "
         "that learns the uid of another pod of its race can report for it",
+    )
+    parser.add_argument(
+        "--boards",
+        choices=["shared", "owned"],
+        default="shared",
+        help="who may write to a board that no --board names: every namespace, or only the one whose race wrote to it "
+        "first (default: %(default)s). The races of others end as Failed, with the reason BoardRefused and no pod",
+    )
+    parser.add_argument(
+        "--board",
+        dest="board_rules",
+        action="append",
+        type=_rule,
+        default=[],
+        metavar="PATTERN=NAMESPACE[,NAMESPACE...]",
+        help="the boards that match take results of these namespaces alone, or of all with *; repeat it for more "
+        "boards: the first that matches counts. For example --board=digits=team-a,team-b --board='team-a-*=team-a'",
     )
     parser.add_argument("--dry-run", action="store_true", help="ask the API server to check every write and keep none")
     parser.add_argument("--log-level", default="INFO", choices=["DEBUG", "INFO", "WARNING", "ERROR"])
@@ -116,10 +144,11 @@ def main(arguments: list[str] | None = None) -> int:
         login=login,
         job_key_file=Path(job_key) if job_key else None,
         redis_address=given.redis_address,
-        namespace=given.namespace,
+        namespaces=frozenset(given.namespace),
         settings=ChildSettings(
             runner_image=given.runner_image,
             pushgateway=given.pushgateway,
+            init_containers=given.allow_init_containers,
             authority=_authority(parser, url, login),
             report_keys=not given.no_report_keys,
         ),
@@ -128,14 +157,15 @@ def main(arguments: list[str] | None = None) -> int:
         leaderboard_url=given.leaderboard_url.rstrip("/"),
         series_limit=given.series_limit,
         retention=Retention(given.retain_jobs, age),
+        boards=BoardPolicy(given.boards, tuple(given.board_rules)),
     )
     memory.keep_small()
     asyncio.run(
         kopf.operator(
             registry=registry(partial(connected, options)),
             standalone=True,
-            clusterwide=given.namespace is None,
-            namespaces=[given.namespace] if given.namespace else [],
+            clusterwide=not given.namespace,
+            namespaces=given.namespace,
         )
     )
     return 0
@@ -162,6 +192,13 @@ def _authority(parser: argparse.ArgumentParser, url: str, login: RedisLogin) -> 
         return login.ca_file.read_text(encoding="utf-8")
     except OSError as error:
         parser.error(f"{keys.ENV_REDIS_CA_FILE}: {login.ca_file} can't be read ({error.strerror})")
+
+
+def _rule(text: str) -> BoardRule:
+    try:
+        return parse_rule(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 if __name__ == "__main__":

@@ -73,6 +73,7 @@ class Access:
         self._secret = secret
         self._address = address
         self._granted: set[str] = set()
+        self._lost: set[str] = set()
         self._revoked: set[str] = set()
         self._run_id: str | None = None
         self._cursor: int | bytes | str = 0
@@ -86,8 +87,10 @@ class Access:
         """What reports of the job's trial must show."""
         return report_key(self._secret, uid, index)
 
-    def grant(self, uid: str) -> None:
+    def grant(self, uid: str) -> bool:
         """Makes the job's user if it is missing: at first, and after Redis restarted without it.
+
+        Returns whether this made it again, because Redis was started again since the user was made.
 
         Raises:
             StoreUnavailable: Redis does not answer.
@@ -96,13 +99,17 @@ class Access:
         with translated(self._address):
             run_id = self._present_run()
             if run_id != self._run_id:
+                self._lost |= self._granted
                 self._granted.clear()
                 self._run_id = run_id
+            again = uid in self._lost
             if uid not in self._granted:
                 allowed = rules(self._secret, uid, stream=self._appends_to_a_stream(uid))
                 self._client.execute_command("ACL", "SETUSER", user_name(uid), *allowed)
                 self._granted.add(uid)
                 self._revoked.discard(uid)
+                self._lost.discard(uid)
+        return again
 
     def renewed(self) -> bool:
         """Whether Redis restarted after the last user was made. The users are gone then."""
@@ -135,6 +142,7 @@ class Access:
             self._client.execute_command("ACL", "DELUSER", user_name(uid))
             self._client.unlink(keys.instructions(uid), keys.inbox(uid), keys.inbox_stream(uid))
         self._granted.discard(uid)
+        self._lost.discard(uid)
 
     def probe(self) -> None:
         """Writes something, since a Redis that is full or read-only still answers those that only read.

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from velodrome import __version__, keys
 from velodrome.board.retention import Retention
+from velodrome.board.tenancy import BoardPolicy
 from velodrome.connections import RedisLogin
 from velodrome.errors import StoreRefused
 from velodrome.monitoring import telemetry
@@ -47,21 +48,23 @@ class Options:
     """The operator's settings. `redis_address` is host:port as pods reach Redis, or None for the address in the URL.
 
     `job_key_file` has what the passwords of races' users derive from. Without it, that is the file `job-key` beside the
-    password's file, or the password in the URL.
-    `listen` is where /healthz, /readyz and /metrics answer. `leaderboard_url` is where people find the leaderboard.
+    password's file, or the password in the URL. `namespaces` are those that it watches; none means all. `listen` is
+    where /healthz, /readyz and /metrics answer. `leaderboard_url` is where people find the leaderboard.
+    `boards` says which namespaces may write to which board.
     """
 
     redis_url: str
     login: RedisLogin = field(default_factory=RedisLogin)
     job_key_file: Path | None = None
     redis_address: str | None = None
-    namespace: str | None = None
+    namespaces: frozenset[str] = frozenset()
     settings: ChildSettings = field(default_factory=ChildSettings)
     dry_run: bool = False
-    listen: tuple[str, int] = ("0.0.0.0", 8080)  # noqa: S104 - the kubelet and Prometheus ask from outside of the pod
+    listen: tuple[str, int] = ("0.0.0.0", 8080)  # noqa: S104 - the kubelet and Prometheus ask from outside of the pod # nosec B104
     leaderboard_url: str = ""
     series_limit: int = SERIES_LIMIT
     retention: Retention = field(default_factory=Retention)
+    boards: BoardPolicy = field(default_factory=BoardPolicy)
 
 
 @asynccontextmanager
@@ -109,15 +112,15 @@ class Service:
     """One operator. Make it inside the event loop in which it then works."""
 
     def __init__(self, options: Options, store: Store, cluster: Cluster, access: Access, deleter: Deleter) -> None:
-        namespace = options.namespace
+        namespaces = options.namespaces
         self._options = options
         self._cluster = cluster
         self._watches = Watches()
         self._tasks = Supervision(telemetry.TASKS)
         self._facts = Facts()
-        self.controller = Controller(cluster, store, access, options.settings, cluster.now)
+        self.controller = Controller(cluster, store, access, options.settings, cluster.now, options.boards)
         races = self.controller.races
-        self.sweep = Sweep(cluster, store, access, self.controller, self._watches, namespace)
+        self.sweep = Sweep(cluster, store, access, self.controller, self._watches, namespaces)
         self.collection = Collection(
             races,
             store,
@@ -132,11 +135,11 @@ class Service:
         self.exporter = Exporter(
             store, self._race_report, self._operator_facts, self._marked, options.series_limit, cluster.now
         )
-        self.pruner = Pruner(deleter, races, cluster, options.retention, namespace, cluster.now)
+        self.pruner = Pruner(deleter, races, cluster, options.retention, namespaces, cluster.now)
         gateway = options.settings.pushgateway
         self.cleaner: Cleaner | None = None
         if gateway:
-            self.cleaner = Cleaner(Gateway(gateway), lambda: running(races), namespace, RESYNC_SECONDS)
+            self.cleaner = Cleaner(Gateway(gateway), lambda: running(races), namespaces, RESYNC_SECONDS)
 
     def workers(self) -> Iterator[Coroutine[Any, Any, None]]:
         """The tasks that run until they are cancelled, no matter what happens in them."""
@@ -157,7 +160,7 @@ class Service:
         if gone:
             self._watches.gone(shown)
         else:
-            self._watches.told(shown, version_of(raw))
+            self._watches.reported(shown, version_of(raw))
         races = self.controller.races
         see = {"parent": races.saw_parent, "job": races.saw_job, "pod": races.saw_pod}[kind]
         uid = see(raw, gone=gone)

@@ -35,6 +35,7 @@ _NAMES = attrgetter("entry", "metric_key", "cohort_id")
 
 Mark = TypeVar("Mark", Baseline, Acknowledgement)
 
+_EVERY_JOB = 2**31
 _RECORDS_AT_ONCE = 1000
 _READS_AGAIN = 100
 
@@ -87,11 +88,10 @@ class Reader:
         return self._readable_jobs(self._newest(board, limit, offset))
 
     def each_job(self, board: str | None = None, at_once: int = 100) -> Iterator[JobInfo]:
-        """Every job of one board, or of all, newest first. If a job is registered meanwhile, others may come twice."""
-        offset = 0
-        while uids := self._newest(board, at_once, offset):
-            yield from self._readable_jobs(uids)
-            offset += len(uids)
+        """Every job that one board, or all, have now, newest first. Those deleted meanwhile may be left out."""
+        uids = self._newest(board, _EVERY_JOB, 0)
+        for first in range(0, len(uids), at_once):
+            yield from self._readable_jobs(uids[first : first + at_once])
 
     def places(self, uids: Sequence[str]) -> dict[str, int]:
         """Numbers that order these jobs: a newer job has a larger number. Unknown jobs are left out."""
@@ -117,6 +117,15 @@ class Reader:
         kept = zip(names, *(numbers[start::4] for start in range(4)), strict=True)
         there = [one for one in kept if one[3] is not None]
         return self._redis.readable(decoding.parse_board, there, keys.BOARD_TIMES, [one[0] for one in there])
+
+    def owners(self) -> dict[str, str]:
+        """By board, the namespace to which it belongs. Boards that only an older Velodrome wrote to may be absent."""
+        return {text_of(board): text_of(owner) for board, owner in self._redis.fields(keys.BOARD_OWNERS).items()}
+
+    def owner(self, board: str) -> str | None:
+        """The namespace to which a board belongs, if that is known."""
+        found = self._redis.ask("HGET", keys.BOARD_OWNERS, board)
+        return None if found is None else text_of(found)
 
     def changes(self) -> dict[str, Changes]:
         """How often each board changed, in one round trip. A board without results and marks may be absent."""

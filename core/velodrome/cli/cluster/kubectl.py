@@ -73,6 +73,24 @@ class Kubectl:
         found: list[dict[str, Any]] = self.json("get", *arguments).get("items", [])
         return found
 
+    def found(self, *what: str) -> dict[str, Any] | None:
+        """An object; None if no object has that name, or no kind does. Raises as `text` does."""
+        try:
+            return self.json("get", *what)
+        except ClusterError as error:
+            if "NotFound" not in error.said and "doesn't have a resource type" not in error.said:
+                raise
+            return None
+
+    def found_text(self, *arguments: str) -> str | None:
+        """What kubectl prints about an object; None if no object has that name. Raises as `text` does."""
+        try:
+            return self.text(*arguments)
+        except ClusterError as error:
+            if "NotFound" not in error.said:
+                raise
+            return None
+
     def may(self, verb: str, resource: str, *options: str) -> bool:
         """Whether the caller may do that."""
         done = subprocess.run(
