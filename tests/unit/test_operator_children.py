@@ -457,7 +457,10 @@ def test_pods_get_their_environment_from_secrets_and_config_maps() -> None:
 
 def test_no_key_of_a_secret_tells_a_trial_which_it_is() -> None:
     container = pod_spec(job(runner=RICH))["containers"][0]
-    told = {keys.ENV_TAKEN_OVER, keys.ENV_PUSHGATEWAY, keys.ENV_NODES, keys.ENV_HOSTS}
+    told = {
+        keys.ENV_TAKEN_OVER, keys.ENV_PUSHGATEWAY, keys.ENV_NODES, keys.ENV_HOSTS, keys.ENV_REDIS_CA_FILE,
+        keys.ENV_REPORT_KEY_FILE,
+    }  # fmt: skip
     assert {name for name, item in named(container["env"]).items() if item == {"value": ""}} == told
     assert told.isdisjoint(named(pod_spec(job())["containers"][0]["env"]))
 

@@ -85,7 +85,7 @@ def certificate(at: Installation) -> Check:
     try:
         left = (ends_at(content) - datetime.now(UTC)).days
     except ImportError:
-        return Check(name, "ok", "not looked at: that needs pip install 'velodrome[operator]'")
+        return Check(name, "ok", "not looked at: that needs pip install 'velodrome[certificates]'")
     if left < _DAYS_LEFT:
         fix = command("velodrome", "rotate", "--cluster", "--certificate", "-n", at.namespace)
         return Check(name, "warning", f"Redis' certificate is valid for {max(left, 0)} more days", fix)
