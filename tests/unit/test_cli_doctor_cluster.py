@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import base64
 import copy
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
 from tests.unit.recorded import World
+from velodrome import certificates
 from velodrome.cli.app import app
 from velodrome.cli.cluster import kubectl
 
@@ -118,8 +121,8 @@ def test_an_installation_that_is_hardened_is_all_ok(doctor: Doctor) -> None:
     found = doctor(installation())
     assert {name: each for name, each in found.items() if each["status"] != "ok"} == {}
     assert {
-        "network policies", "trials' network", "Redis' users", "encryption", "disruption budgets", "resources",
-        "quotas", "results", "operator's reach", "GPUs", "pod security",
+        "network policies", "trials' network", "Redis' users", "encryption", "certificate", "disruption budgets",
+        "resources", "quotas", "results", "operator's reach", "GPUs", "pod security",
     } <= found.keys()  # fmt: skip
 
 
@@ -175,6 +178,18 @@ def test_a_redis_without_tls_is_told(doctor: Doctor) -> None:
     objects = installation()
     container(objects, "Deployment", "race-operator")["env"][0]["value"] = "redis://:$(PASSWORD)@race-redis:6379/0"
     only(doctor(objects), "encryption", "travel to race-redis in clear")
+
+
+@pytest.mark.parametrize(("age", "warned"), [(0, False), (3500, False), (3600, True), (4000, True)])
+def test_a_certificate_that_ends_soon_is_told_in_time(doctor: Doctor, age: int, *, warned: bool) -> None:
+    made = certificates.make(("race-redis",), datetime.now(UTC) - timedelta(days=age))
+    content = {"tls.crt": base64.b64encode(made.certificate.encode()).decode()}
+    found = doctor([*installation(), thing("Secret", "race-redis", data=content)])
+    if warned:
+        only(found, "certificate", "is valid for")
+        assert "velodrome rotate --cluster --certificate" in found["certificate"]["fix"]
+    else:
+        assert found["certificate"]["status"] == "ok"
 
 
 def test_a_component_without_a_limit_is_told(doctor: Doctor) -> None:
