@@ -24,6 +24,8 @@ INSTALLED = {
     "coredns": "github.com/coredns/coredns@v1.15.0",
     "crane": "github.com/google/go-containerregistry/cmd/crane@v0.22.1",
 }
+# Renders and installs the chart.
+HELM = {"helm": "helm.sh/helm/v4/cmd/helm@v4.3.0"}
 # Only for simulated nodes: see tests.cluster.simulated.
 KWOK = {"kwok": "sigs.k8s.io/kwok/cmd/kwok@v0.8.0"}
 
@@ -49,6 +51,20 @@ def build(at: Layout, *, api_only: bool = False) -> None:
     _install_modules(at, go, {} if api_only else INSTALLED)
 
 
+def build_helm(at: Layout) -> Path:
+    """Makes Helm if it is missing: it needs no cluster. Returns its path.
+
+    Raises:
+        BuildError: Go is missing.
+    """
+    go = _go()
+    at.bin.mkdir(parents=True, exist_ok=True)
+    if not (at.bin / "helm").exists():
+        commands.write_line(f"helm takes about {_PURPOSES['helm'][1]:g} minutes on four cores")
+        _install_modules(at, go, HELM)
+    return at.bin / "helm"
+
+
 def build_simulation(at: Layout) -> None:
     """Makes the missing programs of a cluster with simulated nodes. It runs no containers, so it needs no root.
 
@@ -63,6 +79,17 @@ def build_simulation(at: Layout) -> None:
     for program in KUBERNETES_PROGRAMS[:4]:
         _build(go, at, SOURCES / "kubernetes", program, f"k8s.io/kubernetes/cmd/{program}", flags=_version_flags())
     _install_modules(at, go, KWOK)
+
+
+def build_registry(at: Layout) -> Path:
+    """Makes crane, which also serves a registry, if it is missing. Returns the program.
+
+    Raises:
+        BuildError: Go is missing.
+    """
+    at.bin.mkdir(parents=True, exist_ok=True)
+    _install_modules(at, _go(), {"crane": INSTALLED["crane"]})
+    return at.bin / "crane"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +114,7 @@ _PURPOSES = {
     "kube-proxy": ("leads Services to pods", 1.0),
     "coredns": ("names of Services", 2.0),
     "crane": ("copies images", 0.5),
+    "helm": ("renders and installs the chart", 2.0),
     "kwok": ("pretends nodes and pods", 1.0),
 }
 
@@ -122,14 +150,14 @@ def announcement(at: Layout, planned: Sequence[BuildStep]) -> str:
 def announce(at: Layout, planned: Sequence[BuildStep]) -> None:
     """Prints the announcement, if anything will be made."""
     if text := announcement(at, planned):
-        commands.tell(text)
+        commands.write_line(text)
 
 
 def _install_modules(at: Layout, go: str, modules: Mapping[str, str]) -> None:
     """Makes the missing programs, by name, from their modules."""
     for program, module in modules.items():
         if not (at.bin / program).exists():
-            commands.tell(f"building {program}")
+            commands.write_line(f"building {program}")
             commands.run([go, "install", module], environment=_environment() | {"GOBIN": str(at.bin)})
 
 
@@ -150,7 +178,7 @@ def _version_flags() -> str:
 def _build(go: str, at: Layout, source: Path, program: str, package: str, *, flags: str) -> None:
     if (at.bin / program).exists():
         return
-    commands.tell(f"building {program}")
+    commands.write_line(f"building {program}")
     partial = at.bin / f".{program}.partial"
     line = [go, "build", "-ldflags", flags, "-o", str(partial), package]
     commands.run(line, cwd=source, environment=_environment())
@@ -173,7 +201,7 @@ def install(packages: tuple[str, ...]) -> None:
         return
     if os.geteuid() != 0:
         raise BuildError(f"install these first: sudo apt-get install -y {' '.join(missing)}")
-    commands.tell(f"installing {', '.join(missing)}")
+    commands.write_line(f"installing {', '.join(missing)}")
     commands.apt_get("update", "-qq")
     commands.apt_get("install", "-y", "-qq", "--no-install-recommends", *missing)
 

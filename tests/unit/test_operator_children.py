@@ -164,23 +164,52 @@ def test_pods_get_what_the_job_asks_of_the_cluster() -> None:
 
 
 @pytest.mark.parametrize("name", [keys.ENV_JOB_UID, keys.ENV_INDEX, keys.ENV_TAKEN_OVER])
-def test_a_job_cannot_set_the_variables_that_its_trials_are_told_by(name: str) -> None:
+def test_a_job_cannot_set_the_variables_that_instruct_its_trials(name: str) -> None:
     with pytest.raises(SpecError, match=rf"spec.runner.env\[0\].name: {name} is set by Velodrome"):
         job(runner={"env": [{"name": name, "value": "forged"}]})
 
 
-def test_pods_are_told_of_a_pushgateway_where_there_is_one() -> None:
+def test_pods_get_the_address_of_a_pushgateway_where_there_is_one() -> None:
     assert keys.ENV_PUSHGATEWAY not in json.dumps(made(job()))
     settings = ChildSettings(PINNED.format("runner"), pushgateway="http://pushgateway:9091")
-    (told,) = [child for child in children(job(), plan(job()), UID, URL, settings) if child["kind"] == "Job"]
-    environment = told["spec"]["template"]["spec"]["containers"][0]["env"]
+    (indexed,) = [child for child in children(job(), plan(job()), UID, URL, settings) if child["kind"] == "Job"]
+    environment = indexed["spec"]["template"]["spec"]["containers"][0]["env"]
     assert {"name": keys.ENV_PUSHGATEWAY, "value": "http://pushgateway:9091"} in environment
-    assert told["metadata"] == made(job())["Job"][0]["metadata"], "switching it on makes no race run again"
+    assert indexed["metadata"] == made(job())["Job"][0]["metadata"], "switching it on makes no race run again"
 
 
 def test_the_password_is_in_the_secret_alone() -> None:
     for kind, found in made(job()).items():
         assert ("secret@redis" in json.dumps(found)) == (kind == "Secret")
+
+
+def test_the_secret_is_the_races_own_in_its_namespace_and_nobody_can_change_it() -> None:
+    (secret,) = made(job())["Secret"]
+    assert secret["immutable"] is True
+    assert secret["metadata"]["namespace"] == job().namespace
+    (owner,) = secret["metadata"]["ownerReferences"]
+    assert (owner["kind"], owner["uid"], owner["controller"]) == (keys.KIND, UID, True)
+    for found in made(job()).values():
+        for child in found:
+            assert child["metadata"]["namespace"] == job().namespace
+
+
+def test_pods_get_the_authority_of_redis_and_no_file_with_a_password() -> None:
+    settings = ChildSettings(runner_image=PINNED.format("runner"), authority="PEM")
+    found = children(job(), plan(job()), UID, URL, settings)
+    (secret,) = [child for child in found if child["kind"] == "Secret"]
+    (told,) = [child for child in found if child["kind"] == "Job"]
+    assert secret["stringData"] == {keys.ENV_REDIS_URL: URL, "ca.crt": "PEM"}
+    spec = told["spec"]["template"]["spec"]
+    (volume,) = [each for each in spec["volumes"] if "secret" in each]
+    assert volume["secret"]["items"] == [{"key": "ca.crt", "path": "ca.crt"}]
+    (mount,) = [each for each in spec["containers"][0]["volumeMounts"] if each["name"] == volume["name"]]
+    assert mount["readOnly"] is True
+    environment = {item["name"]: item.get("value") for item in spec["containers"][0]["env"]}
+    assert environment[keys.ENV_REDIS_CA_FILE] == f"{mount['mountPath']}/ca.crt"
+    without = pod_spec(job())
+    assert not [each for each in without["volumes"] if "secret" in each]
+    assert keys.ENV_REDIS_CA_FILE not in [item["name"] for item in without["containers"][0]["env"]]
 
 
 def pod(index: int, **status: Any) -> dict[str, Any]:
@@ -255,7 +284,7 @@ def test_an_older_version_of_an_object_changes_nothing() -> None:
     assert race.parent.status == {"message": "new"}
 
 
-def test_an_event_that_tells_nothing_new_concerns_nobody() -> None:
+def test_an_event_with_nothing_new_concerns_nobody() -> None:
     races = Races()
     assert [races.saw_parent(parent("5")), races.saw_parent(parent("5"))] == [UID, None]
     race = races.get(UID)

@@ -10,7 +10,21 @@ import typer
 from typer.core import TyperGroup
 
 from velodrome import __version__
-from velodrome.cli import baseline, board, check, delete, doctor, pin, preflight, race, serve, transfer, trial
+from velodrome.cli import (
+    backup,
+    baseline,
+    board,
+    check,
+    delete,
+    doctor,
+    pin,
+    preflight,
+    race,
+    rotate,
+    serve,
+    transfer,
+    trial,
+)
 from velodrome.cli.cluster import commands as cluster
 from velodrome.cli.console import complain, say
 from velodrome.cli.exit_codes import EXIT_CODES, FAILED, OK
@@ -59,9 +73,9 @@ class Commands(TyperGroup):
             # typer does not export the class of its usage errors. An error with `show` and an exit code is one of them.
             if not hasattr(error, "show") or not hasattr(error, "exit_code"):
                 raise
-            told = StringIO()
-            error.show(told)
-            complain(told.getvalue().rstrip("\n"))
+            shown = StringIO()
+            error.show(shown)
+            complain(shown.getvalue().rstrip("\n"))
             sys.exit(error.exit_code)
         sys.exit(code if isinstance(code, int) else OK)
 
@@ -110,12 +124,15 @@ COMMANDS = (
     (serve.leaderboard, "Serve the leaderboard until Ctrl-C.", serve.EXAMPLES),
     (transfer.export, "Write jobs and results as JSON lines.", transfer.EXPORT_EXAMPLES),
     (transfer.import_, "Take jobs and results from JSON lines.", transfer.IMPORT_EXAMPLES),
+    (backup.backup, "Write all results into one checked file, and keep the newest.", backup.BACKUP_EXAMPLES),
+    (backup.restore, "Import a backup, if it is whole; or list and check all.", backup.RESTORE_EXAMPLES),
     (cluster.get, "On a cluster: list races, how far they are, who leads.", cluster.GET_EXAMPLES),
     (cluster.status, "On a cluster: a race's story, its values, what it waits for.", cluster.STATUS_EXAMPLES),
     (cluster.logs, "On a cluster: what trials wrote, by entry and repeat.", cluster.LOGS_EXAMPLES),
     (cluster.wait, "On a cluster: wait until a race has ended.", cluster.WAIT_EXAMPLES),
     (delete.delete, "Delete a job's, an entry's or a board's results, or a race.", delete.DELETE_EXAMPLES),
     (delete.prune, "Delete jobs that are past a number or an age.", delete.PRUNE_EXAMPLES),
+    (rotate.rotate, "On a cluster: new passwords for Redis, while races go on.", rotate.EXAMPLES),
     (doctor.doctor, "Show what this machine has, what it lacks, and the fix.", doctor.EXAMPLES),
 )
 for command, short, examples in COMMANDS:

@@ -10,13 +10,14 @@ from velodrome.spec.base import Strict
 from velodrome.spec.types import KEY, MOUNT_PATH, VARIABLE, Image, Name, ObjectName, Quantity
 
 SPEC_FOLDER: Final = "/etc/velodrome"
+AUTHORITY_FOLDER: Final = "/etc/velodrome-redis"
 DATA_FOLDER: Final = "/data"
 SCRATCH_FOLDER: Final = "/scratch"
 TEMPORARY_FOLDER: Final = "/tmp"  # noqa: S108 - a folder of the pod, not of this machine
 SHARED_MEMORY_FOLDER: Final = "/dev/shm"  # noqa: S108 - as above
 
 # The volumes that each pod has anyway, by name.
-OWN_VOLUMES: Final = ("spec", "scratch", "tmp", "shm", "data")
+OWN_VOLUMES: Final = ("spec", "scratch", "tmp", "shm", "data", "redis-ca")
 # A mount at one of these, or above it, would hide what the runner needs. A mount below it hides nothing.
 KEPT_FOLDERS: Final = (
     *(DATA_FOLDER, SCRATCH_FOLDER, TEMPORARY_FOLDER, "/bin", "/lib", "/lib64", "/sbin"),
@@ -24,7 +25,17 @@ KEPT_FOLDERS: Final = (
 )
 # Neither may a mount lie below one of these: they are read-only, or the system's.
 CLOSED_FOLDERS: Final = (
-    *(SPEC_FOLDER, "/dev", "/proc", "/sys", "/opt/libraries", "/opt/velodrome", "/run/secrets", "/var/run/secrets"),
+    *(
+        SPEC_FOLDER,
+        AUTHORITY_FOLDER,
+        "/dev",
+        "/proc",
+        "/sys",
+        "/opt/libraries",
+        "/opt/velodrome",
+        "/run/secrets",
+        "/var/run/secrets",
+    ),
 )
 
 

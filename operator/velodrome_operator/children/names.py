@@ -26,12 +26,14 @@ class ChildSettings:
     """The operator's settings that the children need. `pushgateway` is its URL as pods reach it.
 
     `init_containers` is whether jobs may bring init containers.
+    `authority` has the certificates, PEM, that Redis' certificate must come from. None if Redis is reached without TLS.
     """
 
     runner_image: str | None = None
     report_deadline_seconds: int = 600
     pushgateway: str | None = None
     init_containers: bool = False
+    authority: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

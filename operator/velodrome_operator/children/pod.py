@@ -9,7 +9,8 @@ from velodrome.plan import write_spans
 from velodrome.spec import BenchmarkJob
 from velodrome.spec.base import Strict
 from velodrome.spec.pods import Runner
-from velodrome.spec.volumes import DATA_FOLDER, SCRATCH_FOLDER, SPEC_FOLDER, EnvVar
+from velodrome.spec.volumes import AUTHORITY_FOLDER, DATA_FOLDER, SCRATCH_FOLDER, SPEC_FOLDER, EnvVar
+from velodrome.store.roles import AUTHORITY
 from velodrome_operator.children.names import ChildSettings, Manifest, Names, TrialGroup, labels
 from velodrome_operator.children.template import RESTRICTED_CONTAINER, merged
 from velodrome_operator.children.volumes import mounts, volumes
@@ -37,7 +38,7 @@ def pod_template(
             "seccompProfile": {"type": "RuntimeDefault"},
         },
         "containers": [_container(job, uid, names, settings, group, taken_over)],
-        "volumes": volumes(job, names),
+        "volumes": volumes(job, names, settings),
         "nodeSelector": dict(runner.node_selector),
         "tolerations": list(runner.tolerations),
         "imagePullSecrets": [{"name": secret.name} for secret in runner.image_pull_secrets],
@@ -95,6 +96,7 @@ def _container(
     if all(item.name != "HOME" for item in runner.env):
         environment.append({"name": "HOME", "value": SCRATCH_FOLDER})
     optional = {
+        keys.ENV_REDIS_CA_FILE: f"{AUTHORITY_FOLDER}/{AUTHORITY}" if settings.authority is not None else "",
         keys.ENV_TAKEN_OVER: write_spans(taken_over) if taken_over else "",
         keys.ENV_PUSHGATEWAY: settings.pushgateway or "",
         keys.ENV_NODES: str(runner.nodes) if runner.nodes > 1 else "",
@@ -114,7 +116,7 @@ def _container(
         "resources": _resources(runner),
         "securityContext": dict(RESTRICTED_CONTAINER),
         "terminationMessagePolicy": "FallbackToLogsOnError",
-        "volumeMounts": mounts(job),
+        "volumeMounts": mounts(job, settings),
     }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from velodrome.spec import BenchmarkJob
 from velodrome.spec.pods import DEFAULT_SCRATCH_SIZE, DEFAULT_SHM_SIZE
 from velodrome.spec.volumes import (
+    AUTHORITY_FOLDER,
     DATA_FOLDER,
     SCRATCH_FOLDER,
     SHARED_MEMORY_FOLDER,
@@ -12,10 +13,11 @@ from velodrome.spec.volumes import (
     TEMPORARY_FOLDER,
     Volume,
 )
-from velodrome_operator.children.names import Manifest, Names
+from velodrome.store.roles import AUTHORITY
+from velodrome_operator.children.names import ChildSettings, Manifest, Names
 
 
-def mounts(job: BenchmarkJob) -> list[Manifest]:
+def mounts(job: BenchmarkJob, settings: ChildSettings) -> list[Manifest]:
     """The mounts of the runner's container: Velodrome's own, then the job's."""
     made: list[Manifest] = [
         {"name": "spec", "mountPath": SPEC_FOLDER, "readOnly": True},
@@ -23,6 +25,8 @@ def mounts(job: BenchmarkJob) -> list[Manifest]:
         {"name": "tmp", "mountPath": TEMPORARY_FOLDER},
         {"name": "shm", "mountPath": SHARED_MEMORY_FOLDER},
     ]
+    if settings.authority is not None:
+        made.append({"name": "redis-ca", "mountPath": AUTHORITY_FOLDER, "readOnly": True})
     source = job.spec.dataset.source
     if source is not None and source.persistent_volume_claim is not None:
         made.append({"name": "data", "mountPath": DATA_FOLDER, "readOnly": True})
@@ -31,7 +35,7 @@ def mounts(job: BenchmarkJob) -> list[Manifest]:
     return [*made, *(_mount(volume) for volume in job.spec.runner.volumes or ())]
 
 
-def volumes(job: BenchmarkJob, names: Names) -> list[Manifest]:
+def volumes(job: BenchmarkJob, names: Names, settings: ChildSettings) -> list[Manifest]:
     """The volumes of the pod: Velodrome's own, then the job's."""
     runner = job.spec.runner
     scratch = {"sizeLimit": _default(runner.scratch_size, DEFAULT_SCRATCH_SIZE)}
@@ -42,6 +46,11 @@ def volumes(job: BenchmarkJob, names: Names) -> list[Manifest]:
         {"name": "tmp", "emptyDir": scratch},
         {"name": "shm", "emptyDir": memory},
     ]
+    if settings.authority is not None:
+        # Only the certificates: the same Secret has the password, which entries' code must not find in a file. An
+        # older operator's Secret may lack them.
+        items = [{"key": AUTHORITY, "path": AUTHORITY}]
+        made.append({"name": "redis-ca", "secret": {"secretName": names.base, "items": items, "optional": True}})
     source = job.spec.dataset.source
     if source is not None and source.persistent_volume_claim is not None:
         claim = {"claimName": source.persistent_volume_claim.claim_name, "readOnly": True}

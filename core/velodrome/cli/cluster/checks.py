@@ -95,7 +95,8 @@ def operators_rights(at: Installation) -> Check:
     account = f"--as={at.account}"
     if not at.kubectl.may("impersonate", "serviceaccounts"):
         return Check("operator's rights", "warning", "you may not ask on its behalf", "ask an administrator to look")
-    places: list[tuple[str, ...]] = [("-n", name) for name in at.arguments("--namespace")] or [("--all-namespaces",)]
+    named = at.arguments("--namespace")
+    places: list[tuple[str, ...]] = [("-n", name) for name in named] or [("--all-namespaces",)]
     lacking = [
         f"{verb} {what}"
         for verb, what in _OPERATORS_RIGHTS

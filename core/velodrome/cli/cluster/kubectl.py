@@ -27,6 +27,7 @@ _FIXES = (
     ("connection refused", "no API server answers there: is the cluster up, and the context the right one?"),
     ("no such host", "no API server answers there: is the cluster up, and the context the right one?"),
     ("i/o timeout", "no API server answers there: is the cluster up, and the network that leads to it?"),
+    ("object has been modified", "somebody else changed it meanwhile: run the command again"),
     ("context was not found", "kubectl config get-contexts shows the contexts that there are"),
 )
 
@@ -52,7 +53,7 @@ class Kubectl:
         return [program, *(f"{option}={value}" for option, value in chosen.items() if value), *arguments]
 
     def text(self, *arguments: str, stdin: str | None = None) -> str:
-        """What kubectl prints, given `stdin`.
+        """What kubectl prints. It reads `stdin`, which no list of processes shows.
 
         Raises:
             ClusterError: kubectl failed; the message has its words and the fix.
