@@ -165,7 +165,7 @@ class Volume(Strict):
     config_map: ConfigMapVolume | None = Field(default=None, description="A ConfigMap.")
     secret: SecretVolume | None = Field(default=None, description="A Secret; Velodrome never reads its values.")
     empty_dir: EmptyDirVolume | None = Field(default=None, description="An empty folder, which ends with the pod.")
-    image: ImageVolume | None = Field(default=None, description="The files of an image; needs Kubernetes 1.33.")
+    image: ImageVolume | None = Field(default=None, description="The files of an image; needs Kubernetes 1.35.")
 
 
 VOLUME_SOURCES: Final = ("persistentVolumeClaim", "configMap", "secret", "emptyDir", "image")
