@@ -20,7 +20,7 @@ from velodrome_operator.service import SERIES_LIMIT, Options, connected
 
 _MOST_DAYS = 36_500
 _DESCRIPTION = """\
-Watches BenchmarkJobs, runs their trials as Indexed Jobs, accepts what the runners report, and tells Prometheus, at
+Watches BenchmarkJobs, runs their trials as Indexed Jobs, accepts what the runners report, and shows Prometheus, at
 /metrics, what the results are, which of them regressed, and how races and the operator itself do.
 
 Reads VELODROME_REDIS_URL: a Redis 7 (or Valkey) user that may manage users. Talks to the cluster that it runs in,
@@ -54,7 +54,7 @@ def main(arguments: list[str] | None = None) -> int:
         type=int,
         default=SERIES_LIMIT,
         help="how many series of results and BenchmarkJobs /metrics has at most (default: %(default)s): what regressed "
-        "is kept first, then what is newest; velodrome_exporter_series_dropped tells how many were left out",
+        "is kept first, then what is newest; velodrome_exporter_series_dropped counts how many were left out",
     )
     parser.add_argument(
         "--retain-jobs",

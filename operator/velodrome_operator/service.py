@@ -114,7 +114,7 @@ class Service:
         if gone:
             self._watches.gone(shown)
         else:
-            self._watches.told(shown, version_of(raw))
+            self._watches.reported(shown, version_of(raw))
         races = self.controller.races
         see = {"parent": races.saw_parent, "job": races.saw_job, "pod": races.saw_pod}[kind]
         uid = see(raw, gone=gone)

@@ -14,7 +14,7 @@ usage: python -m velodrome_runner          run one trial and report its result
 
 `velodrome-runner` and `python -m velodrome_runner` are the same.
 
-One trial is told what to do by environment variables:
+Environment variables say what one trial has to do:
   {keys.ENV_SPEC:36}path of the BenchmarkJob as JSON
   {keys.ENV_INDEX:36}index of the trial in the job's plan
   {keys.ENV_JOB_UID:36}uid of the BenchmarkJob

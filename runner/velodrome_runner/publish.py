@@ -129,14 +129,14 @@ class Publisher:
 
     def _send_until(self, document: str, end: float) -> bool:
         pause = _FIRST_PAUSE
-        told = ""
+        logged = ""
         while True:
             problem = self._send([document])
             if problem is None:
                 return True
-            if problem != told:
+            if problem != logged:
                 self._log(f"the result is not delivered yet: {problem}")
-                told = problem
+                logged = problem
             left = end - self._clock()
             if left <= 0:
                 self._log(f"the result is not delivered, and the deadline is over: {problem}")
@@ -166,7 +166,7 @@ class Publisher:
     def _run(self) -> None:
         """The thread: sends what waits, at most every `_PROGRESS_SECONDS`, and less often while Redis is away."""
         pending: deque[Progress] = deque(maxlen=_WAITING)
-        pause, told = _PROGRESS_SECONDS, False
+        pause, logged = _PROGRESS_SECONDS, False
         while True:
             if not pending:
                 self._work.wait()
@@ -181,11 +181,11 @@ class Publisher:
             problem = self._send(documents, within=keys.INBOX_MAXIMUM)
             if problem is None:
                 pending.clear()
-                pause, told = _PROGRESS_SECONDS, False
+                pause, logged = _PROGRESS_SECONDS, False
             else:
-                if not told:
+                if not logged:
                     self._log(f"progress is not delivered, training goes on: {problem}")
-                pause, told = min(2 * pause, _LONGEST_PAUSE), True
+                pause, logged = min(2 * pause, _LONGEST_PAUSE), True
             self._stopped.wait(pause)
 
 

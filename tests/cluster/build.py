@@ -133,14 +133,14 @@ def announcement(at: Layout, planned: Sequence[BuildStep]) -> str:
 def announce(at: Layout, planned: Sequence[BuildStep]) -> None:
     """Prints the announcement, if anything will be made."""
     if text := announcement(at, planned):
-        commands.tell(text)
+        commands.write_line(text)
 
 
 def _install_modules(at: Layout, go: str, modules: Mapping[str, str]) -> None:
     """Makes the missing programs, by name, from their modules."""
     for program, module in modules.items():
         if not (at.bin / program).exists():
-            commands.tell(f"building {program}")
+            commands.write_line(f"building {program}")
             commands.run([go, "install", module], environment=_environment() | {"GOBIN": str(at.bin)})
 
 
@@ -161,7 +161,7 @@ def _version_flags() -> str:
 def _build(go: str, at: Layout, source: Path, program: str, package: str, *, flags: str) -> None:
     if (at.bin / program).exists():
         return
-    commands.tell(f"building {program}")
+    commands.write_line(f"building {program}")
     partial = at.bin / f".{program}.partial"
     line = [go, "build", "-ldflags", flags, "-o", str(partial), package]
     commands.run(line, cwd=source, environment=_environment())
@@ -184,7 +184,7 @@ def install(packages: tuple[str, ...]) -> None:
         return
     if os.geteuid() != 0:
         raise BuildError(f"install these first: sudo apt-get install -y {' '.join(missing)}")
-    commands.tell(f"installing {', '.join(missing)}")
+    commands.write_line(f"installing {', '.join(missing)}")
     commands.apt_get("update", "-qq")
     commands.apt_get("install", "-y", "-qq", "--no-install-recommends", *missing)
 

@@ -77,7 +77,7 @@ def base() -> str:
         return _BASE
     container = _buildah("from", "scratch")
     root = _buildah("mount", container)
-    commands.tell("making the base image of the project's own images: about 2 minutes, once")
+    commands.write_line("making the base image of the project's own images: about 2 minutes, once")
     wanted = "--include=python3,python3-venv,ca-certificates"
     line = ["debootstrap", "--variant=minbase", wanted, "bookworm", root]
     done = subprocess.run(line, check=False, stdout=subprocess.DEVNULL)

@@ -62,8 +62,8 @@ def shipped(tmp_path: Path, limit: int) -> Iterator[tuple[subprocess.Popen[bytes
         pytest.fail("the manifest starts redis-server: install it")
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    made, told = container(), {"$(REDIS_PASSWORD)": PASSWORD, "/data": str(tmp_path)}
-    words = [told.get(word, word) for word in made["args"]]
+    made, reported = container(), {"$(REDIS_PASSWORD)": PASSWORD, "/data": str(tmp_path)}
+    words = [reported.get(word, word) for word in made["args"]]
     line = [*made["command"], *words, "--bind", "127.0.0.1", "--port", str(port)]
     environ = {**os.environ, "MEMORY_LIMIT": str(limit), "LC_ALL": "C"}
     with (tmp_path / "log").open("wb") as log:
@@ -113,8 +113,8 @@ def test_the_limit_follows_the_containers_and_leaves_half_of_it(
     shipped: tuple[subprocess.Popen[bytes], str], limit: int
 ) -> None:
     _, url = shipped
-    (told,) = [item for item in container()["env"] if item["name"] == "MEMORY_LIMIT"]
-    assert told["valueFrom"]["resourceFieldRef"] == {"containerName": "redis", "resource": "limits.memory"}
+    (reported,) = [item for item in container()["env"] if item["name"] == "MEMORY_LIMIT"]
+    assert reported["valueFrom"]["resourceFieldRef"] == {"containerName": "redis", "resource": "limits.memory"}
     with answering(url) as client:
         config = client.config_get("*")
     assert 0.40 * limit < int(config["maxmemory"]) < 0.5 * limit

@@ -158,19 +158,19 @@ def test_pods_get_what_the_job_asks_of_the_cluster() -> None:
     assert pod["containers"][0]["resources"] == {"limits": {"nvidia.com/gpu": 1}}
 
 
-def test_a_job_cannot_set_the_variables_that_its_trials_are_told_by() -> None:
+def test_a_job_cannot_set_the_variables_that_instruct_its_trials() -> None:
     environment = pod_spec(job(runner={"env": [{"name": keys.ENV_JOB_UID, "value": "forged"}]}))["containers"][0]["env"]
     last = [item for item in environment if item["name"] == keys.ENV_JOB_UID][-1]  # Kubernetes takes the last
     assert last["value"] == UID
 
 
-def test_pods_are_told_of_a_pushgateway_where_there_is_one() -> None:
+def test_pods_get_the_address_of_a_pushgateway_where_there_is_one() -> None:
     assert keys.ENV_PUSHGATEWAY not in json.dumps(made(job()))
     settings = ChildSettings(PINNED.format("runner"), pushgateway="http://pushgateway:9091")
-    (told,) = [child for child in children(job(), plan(job()), UID, URL, settings) if child["kind"] == "Job"]
-    environment = told["spec"]["template"]["spec"]["containers"][0]["env"]
+    (indexed,) = [child for child in children(job(), plan(job()), UID, URL, settings) if child["kind"] == "Job"]
+    environment = indexed["spec"]["template"]["spec"]["containers"][0]["env"]
     assert {"name": keys.ENV_PUSHGATEWAY, "value": "http://pushgateway:9091"} in environment
-    assert told["metadata"] == made(job())["Job"][0]["metadata"], "switching it on makes no race run again"
+    assert indexed["metadata"] == made(job())["Job"][0]["metadata"], "switching it on makes no race run again"
 
 
 def test_the_password_is_in_the_secret_alone() -> None:
@@ -250,7 +250,7 @@ def test_an_older_version_of_an_object_changes_nothing() -> None:
     assert race.parent.status == {"message": "new"}
 
 
-def test_an_event_that_tells_nothing_new_concerns_nobody() -> None:
+def test_an_event_with_nothing_new_concerns_nobody() -> None:
     races = Races()
     assert [races.saw_parent(parent("5")), races.saw_parent(parent("5"))] == [UID, None]
     race = races.get(UID)

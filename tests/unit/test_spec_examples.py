@@ -23,7 +23,7 @@ def test_an_example_is_valid_and_can_be_planned(path: Path) -> None:
     assert job.metadata.name == path.stem
     made = plan(job)
     assert len({trial.id for trial in made.trials}) == len(made)
-    assert job.spec.trials.repeats >= 5, "fewer seeds tell little apart"
+    assert job.spec.trials.repeats >= 5, "fewer seeds separate few entries"
     assert len(job.spec.objectives) >= 3
 
 

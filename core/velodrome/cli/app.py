@@ -59,9 +59,9 @@ class Commands(TyperGroup):
             # typer does not export the class of its usage errors. An error with `show` and an exit code is one of them.
             if not hasattr(error, "show") or not hasattr(error, "exit_code"):
                 raise
-            told = StringIO()
-            error.show(told)
-            complain(told.getvalue().rstrip("\n"))
+            shown = StringIO()
+            error.show(shown)
+            complain(shown.getvalue().rstrip("\n"))
             sys.exit(error.exit_code)
         sys.exit(code if isinstance(code, int) else OK)
 

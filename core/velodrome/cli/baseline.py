@@ -210,9 +210,10 @@ def _job(store: Store, name: str | None) -> JobInfo:
 
 def _require_entry(job: JobInfo, entry: str) -> None:
     if entry not in job.entries:
-        raise typer.BadParameter(
-            line(f"{job.name} has no entry {entry}; it has: {', '.join(job.entries[:20])}"), param_hint="ENTRY"
-        )
+        from velodrome.cli.lookup import listing
+
+        said = f"{line(job.name)} has no entry {line(entry)}; it has: {listing(entry, job.entries)}"
+        raise typer.BadParameter(said, param_hint="ENTRY")
 
 
 def _key(job: JobInfo, objective: str) -> str:
