@@ -51,6 +51,10 @@ e2e: system $(SYNCED) ## Race on a real Kubernetes, from the manifests to a page
 smoke: ## Run the few e2e tests that CI runs: the API server's answers, one race, its page
 	@$(MAKE) --no-print-directory e2e ARGS='-m smoke $(ARGS)'
 
+.PHONY: acceptance
+acceptance: system $(SYNCED) ## Install the packaged chart on a real Kubernetes; race, upgrade, back up, restore; ARGS=--keep
+	$(BIN)/python -m tests.acceptance $(ARGS)
+
 .PHONY: campaign
 campaign: $(SYNCED) ## Kill parts of a real Kubernetes at random while races run; ARGS='--kills 12' is a short one
 	$(BIN)/python -m tests.campaign $(ARGS)
@@ -124,7 +128,7 @@ clean: ## Remove caches and built files, but not the environment (rm -r .venv .u
 
 .PHONY: system
 system: ## Install the servers and the browser that the tests need, or print the command
-	@tools/system redis-server prometheus prometheus-alertmanager prometheus-pushgateway chromium
+	@tools/system redis-server prometheus prometheus-alertmanager prometheus-pushgateway docker-registry chromium
 
 $(SYNCED): pyproject.toml uv.lock
 	@tools/sync

@@ -1,7 +1,7 @@
 # The operator: kopf and the Kubernetes client, without torch and streamlit.
 # Build it in the repository's root; `make images` builds all. BASE is any Debian or Ubuntu image with Python 3.11 or
 # newer and its venv module. The one below is the official Python image, by the digest of its index of platforms.
-ARG BASE=docker.io/library/python:3.11-slim-bookworm@sha256:a36c24f9cbdf4fd0f52d67f0823eeac19c2028c637cecc392d97f980d4fec56b
+ARG BASE=python:3.11-slim-bookworm@sha256:a36c24f9cbdf4fd0f52d67f0823eeac19c2028c637cecc392d97f980d4fec56b
 FROM ${BASE} AS built
 # The same sources give the same bytes: sets are compiled in one order.
 ENV PYTHONHASHSEED=0 UV_SYSTEM_CERTS=1 UV_LINK_MODE=copy

@@ -1,7 +1,7 @@
 # Debian's Pushgateway, for clusters without one.
 # Build it in the repository's root; `make images` builds all. BASE is any Debian or Ubuntu image with Python 3.11 or
 # newer and its venv module. The one below is the official Python image, by the digest of its index of platforms.
-ARG BASE=docker.io/library/python:3.11-slim-bookworm@sha256:a36c24f9cbdf4fd0f52d67f0823eeac19c2028c637cecc392d97f980d4fec56b
+ARG BASE=python:3.11-slim-bookworm@sha256:a36c24f9cbdf4fd0f52d67f0823eeac19c2028c637cecc392d97f980d4fec56b
 FROM ${BASE} AS built
 RUN apt-get update && apt-get install -y --no-install-recommends prometheus-pushgateway
 COPY deploy/images/assemble.py ./

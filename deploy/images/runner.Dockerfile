@@ -1,7 +1,7 @@
 # The runner: torch and the libraries for training, without kopf and streamlit.
 # Build it in the repository's root; `make images` builds all. BASE is any Debian or Ubuntu image with Python 3.11 or
 # newer and its venv module. The one below is the official Python image, by the digest of its index of platforms.
-ARG BASE=docker.io/library/python:3.11-slim-bookworm@sha256:a36c24f9cbdf4fd0f52d67f0823eeac19c2028c637cecc392d97f980d4fec56b
+ARG BASE=python:3.11-slim-bookworm@sha256:a36c24f9cbdf4fd0f52d67f0823eeac19c2028c637cecc392d97f980d4fec56b
 # TORCH_INDEX names an index with PyTorch's builds for CPUs: the image then has no CUDA. First run
 # `make lock-cpu TORCH_INDEX=…`, which writes that PyTorch's hashes into deploy/images/locks/torch-cpu.txt.
 # TORCH_COMPILE=yes adds what torch.compile needs: Triton (1 GB) and a compiler.

@@ -2,21 +2,25 @@
 one.
 
 Viewers share everything that a `ResultSource` returns. It is frozen, or must not be changed.
+
+A leaderboard may be limited to some boards. What is of another board is then absent, as if it had never been stored:
+every question about a job asks for its board first.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import streamlit as st
 
 from velodrome import keys
 from velodrome.board.page import ObjectivePage
 from velodrome.board.reading import ObjectiveReading
+from velodrome.board.tenancy import ShownBoards
 from velodrome.board.viewing import objectives_of, read_objectives, read_page
-from velodrome.errors import LocalError
+from velodrome.errors import LocalError, StoreRefused
 from velodrome.results.objectives import BoardObjective
 from velodrome.results.records import EpochPoint, JobInfo, Progress, TrialRecord
 from velodrome.store import (
@@ -39,97 +43,131 @@ _SECONDS = 2
 
 @dataclass(frozen=True, slots=True)
 class ResultSource:
-    """The Redis that the leaderboard reads. Every method raises what the store's method of the same name raises."""
+    """The Redis that the leaderboard reads, and the boards of it that it shows. Every method raises what the store's
+    method of the same name raises.
+    """
 
     url: str
+    shown: ShownBoards = field(default_factory=ShownBoards)
 
     def ping(self) -> None:
         """Returns if Redis answers now."""
         _store(self.url).ping()
 
     def boards(self) -> list[Board]:
-        return _boards(self.url)
+        return [board for board in _boards(self.url) if board.name in self.shown]
 
     def jobs(self, board: str, limit: int, offset: int = 0) -> list[JobInfo]:
         """The jobs of the board, newest first, without their documents."""
-        return _jobs(self.url, board, limit, offset)
+        return _jobs(self.url, board, limit, offset) if board in self.shown else []
 
     def job(self, uid: str) -> JobInfo | None:
-        return _job(self.url, uid)
+        found = _job(self.url, uid)
+        return found if found is not None and found.board in self.shown else None
 
     def objectives(self, board: str) -> tuple[BoardObjective, ...]:
         """The objectives of the board."""
-        return _objectives(self.url, board, _version(self.url, board))
+        return _objectives(self.url, board, _version(self.url, board)) if board in self.shown else ()
 
     def cohorts(self, board: str, key: str) -> list[CohortSummary]:
-        return _cohorts(self.url, board, key)
+        return _cohorts(self.url, board, key) if board in self.shown else []
 
     def objective(self, board: str, objective: BoardObjective, cohort_id: str | None = None) -> ObjectiveReading:
-        """The objective in the cohort of that id, or in the newest one. It is computed once for each board version."""
+        """The objective in the cohort of that id, or in the newest one. It is computed once for each board version.
+
+        Raises:
+            StoreRefused: this leaderboard doesn't show the board.
+        """
+        if board not in self.shown:
+            raise StoreRefused(f"there is no board {board}")
         return _objective(self.url, board, _version(self.url, board), objective, cohort_id)
 
     def page(
         self, board: str, objective: BoardObjective, cohort_id: str | None = None, pages: tuple[int, int] = (1, 1)
     ) -> ObjectivePage:
-        """One page of the objective's ranking and one of its unranked entries, in the cohort as `objective` has it."""
+        """One page of the objective's ranking and one of its unranked entries, in the cohort as `objective` has it.
+
+        Raises:
+            StoreRefused: this leaderboard doesn't show the board.
+        """
+        if board not in self.shown:
+            raise StoreRefused(f"there is no board {board}")
         return _page(self.url, board, _version(self.url, board), objective, cohort_id, pages)
 
     def verdicts(self, uid: str) -> tuple[Comparison, ...]:
         """What the job made worse or better."""
-        return _verdicts(self.url, uid)
+        return _verdicts(self.url, uid) if self._shows(uid) else ()
 
     def timeline(self, board: str, entry: str, metric_key: str) -> Timeline:
-        """The entry's values of the metric, job after job."""
+        """The entry's values of the metric, job after job.
+
+        Raises:
+            StoreRefused: this leaderboard doesn't show the board.
+        """
+        if board not in self.shown:
+            raise StoreRefused(f"there is no board {board}")
         return _timeline(self.url, board, entry, metric_key)
 
     def entries(self, uid: str) -> dict[str, EntryState]:
-        return _entries(self.url, uid)
+        return _entries(self.url, uid) if self._shows(uid) else {}
 
     def counts(self, uid: str) -> Counts:
-        return _counts(self.url, uid)
+        return _counts(self.url, uid) if self._shows(uid) else Counts(0, 0)
 
     def trials(self, uid: str) -> dict[int, TrialSummary]:
-        return _trials(self.url, uid)
+        return _trials(self.url, uid) if self._shows(uid) else {}
 
     def trial(self, uid: str, index: int) -> TrialRecord | None:
-        return _trial(self.url, uid, index)
+        return _trial(self.url, uid, index) if self._shows(uid) else None
 
     def curves(self, uid: str, index: int) -> tuple[EpochPoint, ...]:
-        return _curves(self.url, uid, index)
+        return _curves(self.url, uid, index) if self._shows(uid) else ()
 
     def progress(self, uid: str) -> dict[int, Progress]:
-        return _progress(self.url, uid)
+        return _progress(self.url, uid) if self._shows(uid) else {}
 
     def conflicts(self, uid: str) -> list[TrialRecord]:
-        return _conflicts(self.url, uid)
+        return _conflicts(self.url, uid) if self._shows(uid) else []
 
     def rejections(self, uid: str) -> list[Rejection]:
-        return _rejections(self.url, uid)
+        return _rejections(self.url, uid) if self._shows(uid) else []
 
     def left_out(self) -> tuple[str, ...]:
-        """What this process could not read so far, one sentence for each case."""
-        return _store(self.url).left_out
+        """What this process could not read so far, one sentence for each case. The keys in it name boards and jobs, so
+        a leaderboard of some boards leaves them out.
+        """
+        found = _store(self.url).left_out
+        return (
+            found if not self.shown.patterns else ("whoever runs Redis finds it with `velodrome jobs`",) * bool(found)
+        )
 
     def export(self, uid: str) -> str:
         """The job's JSON lines, read now."""
-        return "".join(f"{line}\n" for line in export_lines(_store(self.url), uid=uid))
+        return "".join(f"{line}\n" for line in export_lines(_store(self.url), uid=uid)) if self._shows(uid) else ""
 
     def records(self, job: JobInfo) -> Iterator[TrialRecord]:
         """All results of the job, read now, a hundred at a time."""
-        for start in range(0, job.trials, 100):
+        for start in range(0, job.trials if self._shows(job.uid) else 0, 100):
             yield from _store(self.url).records(job.uid, start, 100)
+
+    def _shows(self, uid: str) -> bool:
+        """Whether the job is of a board that is shown. Without a limit nobody asks for the job."""
+        return not self.shown.patterns or self.job(uid) is not None
 
 
 def source() -> ResultSource:
-    """The Redis that the environment names.
+    """The Redis and the boards that the environment names.
 
     Raises:
-        LocalError: the environment names no Redis.
+        LocalError: the environment names no Redis, or what can be no board.
     """
     url = os.environ.get(keys.ENV_REDIS_URL, "")
     if not url:
         raise LocalError(f"{keys.ENV_REDIS_URL} is not set, so there is nothing to show: start `velodrome leaderboard`")
-    return ResultSource(url)
+    try:
+        return ResultSource(url, ShownBoards.parse([os.environ.get(keys.ENV_BOARDS, "")]))
+    except ValueError as error:
+        raise LocalError(f"{keys.ENV_BOARDS}: {error}") from error
 
 
 @st.cache_resource(show_spinner=False)

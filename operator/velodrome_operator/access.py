@@ -48,7 +48,7 @@ def rules(secret: str, uid: str, *, stream: bool = False) -> list[str]:
 
 
 class Access:
-    """Makes and removes the users of jobs. `address` is host:port as pods reach Redis.
+    """Makes and removes the users of jobs. `address` is host:port as pods reach Redis, with TLS if that is `encrypted`.
 
     `appends_to_a_stream` says whether a job's runners may be of version 0.1.0. It is called outside of the event loop.
     """
@@ -59,12 +59,16 @@ class Access:
         secret: str,
         address: str,
         appends_to_a_stream: Callable[[str], bool] = lambda _: False,
+        *,
+        encrypted: bool = False,
     ) -> None:
+        self._scheme = "rediss" if encrypted else "redis"
         self._appends_to_a_stream = appends_to_a_stream
         self._client = client
         self._secret = secret
         self._address = address
         self._granted: set[str] = set()
+        self._lost: set[str] = set()
         self._revoked: set[str] = set()
         self._run_id: str | None = None
         self._cursor: int | bytes | str = 0
@@ -72,10 +76,12 @@ class Access:
 
     def url(self, uid: str) -> str:
         """The URL to which a job's runners report, with their user."""
-        return f"redis://{quote(user_name(uid))}:{password(self._secret, uid)}@{self._address}/0"
+        return f"{self._scheme}://{quote(user_name(uid))}:{password(self._secret, uid)}@{self._address}/0"
 
-    def grant(self, uid: str) -> None:
+    def grant(self, uid: str) -> bool:
         """Makes the job's user if it is missing: at first, and after Redis restarted without it.
+
+        Returns whether this made it again, because Redis was started again since the user was made.
 
         Raises:
             StoreUnavailable: Redis does not answer.
@@ -84,13 +90,17 @@ class Access:
         with translated(self._address):
             run_id = self._present_run()
             if run_id != self._run_id:
+                self._lost |= self._granted
                 self._granted.clear()
                 self._run_id = run_id
+            again = uid in self._lost
             if uid not in self._granted:
                 allowed = rules(self._secret, uid, stream=self._appends_to_a_stream(uid))
                 self._client.execute_command("ACL", "SETUSER", user_name(uid), *allowed)
                 self._granted.add(uid)
                 self._revoked.discard(uid)
+                self._lost.discard(uid)
+        return again
 
     def renewed(self) -> bool:
         """Whether Redis restarted after the last user was made. The users are gone then."""
@@ -123,6 +133,7 @@ class Access:
             self._client.execute_command("ACL", "DELUSER", user_name(uid))
             self._client.unlink(keys.instructions(uid), keys.inbox(uid), keys.inbox_stream(uid))
         self._granted.discard(uid)
+        self._lost.discard(uid)
 
     def probe(self) -> None:
         """Writes something, since a Redis that is full or read-only still answers those that only read.

@@ -101,6 +101,10 @@ class Cluster:
         """The BenchmarkJob, or None if it does not exist."""
         return await self._call("GET", f"{_PARENT}/namespaces/{namespace}/{PLURAL}/{name}", missing_ok=True)
 
+    async def openapi(self) -> dict[str, Any] | None:
+        """What the API server says of the kinds of our group: OpenAPI 3. None if it knows none. Everybody may ask."""
+        return await self._call("GET", f"openapi/v3/{_PARENT}", missing_ok=True)
+
     def parents(self, namespace: str | None) -> AsyncIterator[dict[str, Any]]:
         """All BenchmarkJobs of one namespace, or of all namespaces."""
         return self._list(_PARENT, PLURAL, namespace)

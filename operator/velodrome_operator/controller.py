@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 
+from velodrome.board.tenancy import BoardPolicy
 from velodrome.errors import ActionNeeded, StoreUnavailable, TryAgain
 from velodrome.monitoring import telemetry
 from velodrome.store import Store
@@ -48,12 +49,15 @@ class Controller:
         access: Access,
         settings: ChildSettings,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        boards: BoardPolicy | None = None,
     ) -> None:
         self.races = Races()
         self.wakeups: Wakeups[str] = Wakeups(self._is_new)
         self.passes = dict.fromkeys(telemetry.PASS_OUTCOMES, 0)
         self.pass_seconds = histogram(telemetry.PASS_SECONDS, PASS_BOUNDS)
-        self._reconciler = Reconciler(cluster, store, access, settings, self.races, self.wakeups.wake, clock)
+        self._reconciler = Reconciler(
+            cluster, store, access, settings, self.races, self.wakeups.wake, clock, boards or BoardPolicy()
+        )
         self.judgement = self._reconciler.judgement
         self._tries: dict[str, int] = {}
 

@@ -12,6 +12,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Set as AbstractSet
 from email.utils import parsedate_to_datetime
 from typing import Any, Self
 
@@ -73,15 +74,19 @@ class Gateway:
 class Cleaner:
     """Deletes stale groups when woken, and every `period` seconds.
 
-    `running` returns what runs now. `namespace` is the watched namespace, or None for all. `deleted` counts groups.
+    `running` returns what runs now. `namespaces` are those that are watched; none means all. `deleted` counts groups.
     """
 
     def __init__(
-        self, gateway: Gateway, running: Callable[[], RunningTrials], namespace: str | None, period: float = 60.0
+        self,
+        gateway: Gateway,
+        running: Callable[[], RunningTrials],
+        namespaces: AbstractSet[str] = frozenset(),
+        period: float = 60.0,
     ) -> None:
         self._gateway = gateway
         self._running = running
-        self._namespace = namespace
+        self._namespaces = namespaces
         self._period = period
         self._woken = asyncio.Event()
         self._away = False
@@ -124,7 +129,7 @@ class Cleaner:
     async def clean(self) -> float | None:
         """Deletes stale groups. Returns in how many seconds the groups that are too young to judge are old enough."""
         found, now = await self._gateway.groups()
-        cleaning = stale(found, self._running(), now, namespace=self._namespace)
+        cleaning = stale(found, self._running(), now, namespaces=self._namespaces)
         for group in cleaning.delete:
             await self._gateway.delete(group)
             self.deleted += 1

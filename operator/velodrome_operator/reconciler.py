@@ -12,13 +12,15 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from velodrome.board.tenancy import BoardPolicy
 from velodrome.errors import SpecError
 from velodrome.plan import Plan
 from velodrome.results.registration import job_info
 from velodrome.store import Store, TrialSummary
 from velodrome.trends.verdicts import AWAITING_CONFIRMATION
-from velodrome_operator import status, takeover, texts
+from velodrome_operator import policy, status, takeover, texts
 from velodrome_operator.access import Access
+from velodrome_operator.admission import BoardRefused, admit
 from velodrome_operator.children import ChildSettings, Manifest, children, is_kueue
 from velodrome_operator.cluster import Cluster, Conflict, NameTaken
 from velodrome_operator.decision import Decision, decide
@@ -48,6 +50,7 @@ class Reconciler:
         races: Races,
         wake: Callable[[str], None],
         clock: Callable[[], datetime],
+        boards: BoardPolicy,
     ) -> None:
         self.judgement = Judgement(cluster, store, races)
         self.writer = StatusWriter(cluster, races, clock)
@@ -58,6 +61,7 @@ class Reconciler:
         self._races = races
         self._wake = wake
         self._clock = clock
+        self._boards = boards
         self._refusals = Refusals(cluster)
         self._registered: set[str] = set()
 
@@ -81,15 +85,22 @@ class Reconciler:
         news = race.logbook.news
         try:
             planned = race.planned()
+            if not race.parent.ended and not race.workload.jobs:  # settings that changed end no race that runs
+                policy.enforce(planned.job, self._settings)
         except SpecError as error:
             if not race.parent.ended:
                 problems, parent = "; ".join(str(problem) for problem in error.problems), race.parent
-                wanted = status.invalid(parent.generation, problems, parent.status, self._clock())
+                wanted = status.refused(parent.generation, error.reason, problems, parent.status, self._clock())
                 await self.writer.replace(race, wanted)
             return None
-        if takeover.is_due(race.parent.status, planned, ended=race.parent.ended, begun=bool(race.workload.jobs)):
-            await self._take_over(race, planned)
-        seen = await self._observe(race, planned)
+        try:
+            if takeover.is_due(race.parent.status, planned, ended=race.parent.ended, begun=bool(race.workload.jobs)):
+                await self._take_over(race, planned)
+            seen = await self._observe(race, planned)
+        except BoardRefused as error:
+            wanted = status.refused(race.parent.generation, error.reason, str(error), race.parent.status, self._clock())
+            await self.writer.update(race, wanted)
+            return None
         decision = decide(seen, self._wanted(race, planned), race.indexes)
         await self._carry_out(race, planned, decision)
         if decision.create:  # the events of these new objects show nothing new
@@ -112,8 +123,9 @@ class Reconciler:
 
     async def _take_over(self, race: Race, planned: Plan) -> None:
         """Takes over what another job measured. Writes this into the status before any child is made for the rest."""
-        info, now = job_info(planned, race.uid, race.parent.created_at), self._clock()
-        found = await asyncio.to_thread(takeover.take, self._store, info, planned, now)
+        now = self._clock()
+        await asyncio.to_thread(self._register, race, planned)
+        found = await asyncio.to_thread(takeover.take, self._store, race.uid, planned, now)
         await self.writer.replace(race, {**race.parent.status, "takenOver": found})
         race.lay_out(planned, race.parent.generation)
         await self._cluster.event(
@@ -127,14 +139,20 @@ class Reconciler:
         sure that the job is registered and has its user.
         """
         if race.uid not in self._registered:
-            self._store.register(job_info(planned, race.uid, race.parent.created_at))
-            self._registered.add(race.uid)
-        if race.logbook.poison is None:
-            self._access.grant(race.uid)
+            self._register(race, planned)
+        if race.logbook.poison is None and self._access.grant(race.uid):
+            # Redis was started again since: it may be another one, or may have lost what this operator told it.
+            self._register(race, planned)
+            race.logbook.instructed = {}
         trials = self._store.trials(race.uid)
         finished = {index: trial.outcome == "Succeeded" for index, trial in trials.items()}
         self._instruct(race, finished)
         return finished, self._first_failure(race.uid, trials)
+
+    def _register(self, race: Race, planned: Plan) -> None:
+        """Registers the race. Called outside of the event loop. Raises BoardRefused, or as the store does."""
+        admit(self._store, self._boards, job_info(planned, race.uid, race.parent.created_at))
+        self._registered.add(race.uid)
 
     async def _observe(self, race: Race, planned: Plan) -> Observation:
         parent, load, notes = race.parent, race.workload, race.logbook

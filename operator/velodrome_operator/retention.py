@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -32,7 +33,7 @@ log = logging.getLogger("velodrome.operator")
 class Pruner:
     """Rounds over all boards. `removed` counts the jobs whose results were deleted.
 
-    If the operator watches one namespace, it leaves the jobs of other namespaces to the operators of those.
+    If the operator watches some namespaces alone, it leaves the jobs of other namespaces to the operators of those.
     """
 
     def __init__(
@@ -41,7 +42,7 @@ class Pruner:
         races: Races,
         cluster: Cluster,
         rules: Retention,
-        namespace: str | None = None,
+        namespaces: AbstractSet[str] = frozenset(),
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self.removed = 0
@@ -49,7 +50,7 @@ class Pruner:
         self._races = races
         self._cluster = cluster
         self._rules = rules
-        self._namespace = namespace
+        self._namespaces = namespaces
         self._clock = clock
         self._settled: dict[str, tuple[object, ...]] = {}
 
@@ -87,7 +88,7 @@ class Pruner:
             if self._settled.get(board.name) == seen:
                 continue
             jobs = overdue_of(self._deleter, board.name, self._rules, going, now)
-            own = [job for job in jobs if self._namespace in (None, job.namespace)]
+            own = [job for job in jobs if not self._namespaces or job.namespace in self._namespaces]
             found += own
             if not own:
                 self._settled[board.name] = seen

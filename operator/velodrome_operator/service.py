@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
-from velodrome import __version__
+from velodrome import __version__, keys
 from velodrome.board.retention import Retention
+from velodrome.board.tenancy import BoardPolicy
+from velodrome.connections import RedisLogin
+from velodrome.errors import StoreRefused
 from velodrome.monitoring import telemetry
 from velodrome.store import Store
 from velodrome.store.deletion import Deleter
 from velodrome.store.edge import connect
+from velodrome.store.roles import JOB_KEY
 from velodrome_operator import shapes
 from velodrome_operator.access import Access
 from velodrome_operator.children import ChildSettings
@@ -42,46 +47,80 @@ _WORKERS = 8
 class Options:
     """The operator's settings. `redis_address` is host:port as pods reach Redis, or None for the address in the URL.
 
-    `listen` is where /healthz, /readyz and /metrics answer. `leaderboard_url` is where people find the leaderboard.
+    `job_key_file` has what the passwords of races' users derive from. Without it, that is the file `job-key` beside the
+    password's file, or the password in the URL. `namespaces` are those that it watches; none means all. `listen` is
+    where /healthz, /readyz and /metrics answer. `leaderboard_url` is where people find the leaderboard.
+    `boards` says which namespaces may write to which board.
     """
 
     redis_url: str
+    login: RedisLogin = field(default_factory=RedisLogin)
+    job_key_file: Path | None = None
     redis_address: str | None = None
-    namespace: str | None = None
+    namespaces: frozenset[str] = frozenset()
     settings: ChildSettings = field(default_factory=ChildSettings)
     dry_run: bool = False
     listen: tuple[str, int] = ("0.0.0.0", 8080)  # noqa: S104 - the kubelet and Prometheus ask from outside of the pod # nosec B104
     leaderboard_url: str = ""
     series_limit: int = SERIES_LIMIT
     retention: Retention = field(default_factory=Retention)
+    boards: BoardPolicy = field(default_factory=BoardPolicy)
 
 
 @asynccontextmanager
 async def connected(options: Options) -> AsyncIterator[Service]:
-    """An operator with connections of its own. It sends nothing yet, so the other sides may start later."""
-    client = connect(options.redis_url)
+    """An operator with connections of its own. It sends nothing yet, so the other sides may start later.
+
+    Raises:
+        StoreRefused: the URL or a file of the login can't be used.
+    """
+    client = connect(options.redis_url, options.login)
     where = client.connection_pool.connection_kwargs
     address = options.redis_address or f"{where.get('host', 'localhost')}:{where.get('port', 6379)}"
-    store, secret = Store(client), str(where.get("password") or options.redis_url)
-    access = Access(client, secret, address, store.began_with_a_stream)
+    encrypted = options.redis_url.startswith("rediss://")
+    store = Store(client)
+    access = Access(client, _job_key(options, where), address, store.began_with_a_stream, encrypted=encrypted)
     with store:
         async with Cluster.connected(dry_run=options.dry_run) as cluster:
             yield Service(options, store, cluster, access, Deleter(client))
+
+
+def _job_key(options: Options, where: Mapping[str, Any]) -> str:
+    """What the passwords of races' users derive from. In version 0.1.0 it was the password in the URL.
+
+    Raises:
+        StoreRefused: the file that has it can't be read.
+    """
+    path = options.job_key_file
+    if path is None and options.login.password_file is not None:
+        path = options.login.password_file.with_name(JOB_KEY)
+    if path is None:
+        return str(where.get("password") or options.redis_url)
+    try:
+        found = path.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise StoreRefused(
+            f"{keys.ENV_JOB_KEY_FILE}: {path} can't be read ({error.strerror}): mount the key {JOB_KEY} of the Secret "
+            "there"
+        ) from None
+    if not found:
+        raise StoreRefused(f"{keys.ENV_JOB_KEY_FILE}: {path} is empty: it must have the key {JOB_KEY} of the Secret")
+    return found
 
 
 class Service:
     """One operator. Make it inside the event loop in which it then works."""
 
     def __init__(self, options: Options, store: Store, cluster: Cluster, access: Access, deleter: Deleter) -> None:
-        namespace = options.namespace
+        namespaces = options.namespaces
         self._options = options
         self._cluster = cluster
         self._watches = Watches()
         self._tasks = Supervision(telemetry.TASKS)
         self._facts = Facts()
-        self.controller = Controller(cluster, store, access, options.settings, cluster.now)
+        self.controller = Controller(cluster, store, access, options.settings, cluster.now, options.boards)
         races = self.controller.races
-        self.sweep = Sweep(cluster, store, access, self.controller, self._watches, namespace)
+        self.sweep = Sweep(cluster, store, access, self.controller, self._watches, namespaces)
         self.collection = Collection(
             races, store, cluster, self.controller.wakeups.wake, access.probe, cluster.now, seal=access.remove
         )
@@ -89,11 +128,11 @@ class Service:
         self.exporter = Exporter(
             store, self._race_report, self._operator_facts, self._marked, options.series_limit, cluster.now
         )
-        self.pruner = Pruner(deleter, races, cluster, options.retention, namespace, cluster.now)
+        self.pruner = Pruner(deleter, races, cluster, options.retention, namespaces, cluster.now)
         gateway = options.settings.pushgateway
         self.cleaner: Cleaner | None = None
         if gateway:
-            self.cleaner = Cleaner(Gateway(gateway), lambda: running(races), namespace, RESYNC_SECONDS)
+            self.cleaner = Cleaner(Gateway(gateway), lambda: running(races), namespaces, RESYNC_SECONDS)
 
     def workers(self) -> Iterator[Coroutine[Any, Any, None]]:
         """The tasks that run until they are cancelled, no matter what happens in them."""

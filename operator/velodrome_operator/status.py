@@ -79,16 +79,14 @@ def status(
     return {key: value for key, value in result.items() if value not in (None, [], {})}
 
 
-def invalid(generation: int, problems: str, before: Mapping[str, Any], now: datetime) -> dict[str, Any]:
-    """The status of an object that the API server accepted and the operator can't plan."""
+def refused(generation: int, reason: str, message: str, before: Mapping[str, Any], now: datetime) -> dict[str, Any]:
+    """The status of an object that the API server accepted and the operator refuses: no pod was made for it."""
     wanted = [("Complete", False), ("Failed", True), ("Suspended", False), ("Reconciling", False), ("Stalled", True)]
     conditions = [
-        _condition(
-            kind, holds=holds, reason="InvalidSpec", message=problems, generation=generation, before=before, now=now
-        )
+        _condition(kind, holds=holds, reason=reason, message=message, generation=generation, before=before, now=now)
         for kind, holds in wanted
     ]
-    return {"observedGeneration": generation, "conditions": conditions, "message": texts.summary(problems)}
+    return {"observedGeneration": generation, "conditions": conditions, "message": texts.summary(message)}
 
 
 def stalled(before: Mapping[str, Any], reason: str, message: str, generation: int, now: datetime) -> dict[str, Any]:

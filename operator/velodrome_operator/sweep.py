@@ -26,7 +26,7 @@ class Sweep:
     """Sweeps over all BenchmarkJobs.
 
     `swept_at` is when everything was last listed. `tried_at` is when this was last tried, by the monotonic clock. If
-    the operator watches one `namespace`, it leaves other namespaces to the operators of those.
+    the operator watches some `namespaces` alone, it leaves other namespaces to the operators of those.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class Sweep:
         access: Access,
         controller: Controller,
         watches: Watches,
-        namespace: str | None = None,
+        namespaces: AbstractSet[str] = frozenset(),
     ) -> None:
         self.swept_at: datetime | None = None
         self.tried_at = time.monotonic()
@@ -45,7 +45,7 @@ class Sweep:
         self._access = access
         self._controller = controller
         self._watches = watches
-        self._namespace = namespace
+        self._namespaces = namespaces
         self._listed = asyncio.Event()
 
     @property
@@ -124,7 +124,7 @@ class Sweep:
         return [race.uid for race in races if race.logbook.passed != race.logbook.news or race.uid in changed]
 
     async def _list(self) -> frozenset[str]:
-        return await take_in(self._cluster, self._controller, self._watches, self._namespace)
+        return await take_in(self._cluster, self._controller, self._watches, self._namespaces)
 
     def _remove_leftovers(self, absent: AbstractSet[str]) -> None:
         """Removes users, inboxes and instructions of races that ended, or that were deleted while nobody looked.
@@ -133,5 +133,5 @@ class Sweep:
         """
         for uid in absent:
             job = self._store.job(uid)
-            if self._namespace is None or (job is not None and job.namespace == self._namespace):
+            if not self._namespaces or (job is not None and job.namespace in self._namespaces):
                 self._access.remove(uid)

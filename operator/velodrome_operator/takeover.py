@@ -14,7 +14,6 @@ from velodrome.takeover import named_job, take_over
 from velodrome_operator import shapes, texts
 
 if TYPE_CHECKING:
-    from velodrome.results.records import JobInfo
     from velodrome.store import Store
 
 EVENT = "TakenOver"
@@ -31,15 +30,16 @@ def indexes(status: Mapping[str, Any], limit: int) -> frozenset[int]:
     return shapes.indexes(shapes.at(status, _FIELD, "trials"), limit)
 
 
-def take(store: Store, info: JobInfo, planned: Plan, now: datetime) -> dict[str, Any]:
+def take(store: Store, uid: str, planned: Plan, now: datetime) -> dict[str, Any]:
     """Takes over what fits, and returns what the status is to say about it. To do it again returns the same trials.
+
+    The job is registered.
 
     Raises the store's errors.
     """
-    store.register(info)
-    giver = named_job(store, planned, info.uid)
-    found = take_over(store, planned, info.uid, giver, {}, now)
-    taken = sorted(index for index, trial in store.trials(info.uid).items() if trial.taken_over)
+    giver = named_job(store, planned, uid)
+    found = take_over(store, planned, uid, giver, {}, now)
+    taken = sorted(index for index, trial in store.trials(uid).items() if trial.taken_over)
     said: dict[str, Any] = {
         "count": len(taken),
         "trials": write_spans(taken),

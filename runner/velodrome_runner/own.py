@@ -81,7 +81,7 @@ def run(
         raise ConfigurationError(f"entry {trial.entry} has no command: give one, `velodrome-runner exec -- COMMAND …`")
     started = wall()
     code = config_code(trial.config.model_copy(update={"command": line}))
-    client = None if settings.redis_url is None else connect(settings.redis_url)
+    client = None if settings.redis_url is None else connect(settings.redis_url, settings.login)
     with Publisher(client, settings.job_uid) as publisher, pusher(settings, plan, trial) as live:
         reporter = Reporter(trial, settings, publisher, live, wall)
         reporter("Starting", None)

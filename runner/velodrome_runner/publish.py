@@ -21,7 +21,7 @@ from redis.exceptions import NoPermissionError
 from redis.retry import Retry
 
 from velodrome import keys
-from velodrome.addresses import no_url, wrong_url
+from velodrome.connections import RedisLogin, build
 from velodrome.results.records import Progress, ProgressReport, ResultReport, TrialResult
 from velodrome_runner.log import complain
 
@@ -34,24 +34,20 @@ _PROGRESS_SECONDS = 0.25
 _WAITING = 64
 
 
-def connect(url: str) -> redis.Redis:
+def connect(url: str, login: RedisLogin | None = None) -> redis.Redis:
     """A client that gives up quickly, because the publisher itself retries.
 
     Raises:
-        ValueError: the URL is not one of a Redis; the message quotes no password.
+        ValueError: the URL is not one of a Redis, or a file of the login can't be used; the message quotes no password.
     """
-    if why := wrong_url(url):
-        raise ValueError(why)
-    try:
-        return redis.Redis.from_url(
-            url,
-            socket_timeout=_TIMEOUT_SECONDS,
-            socket_connect_timeout=_TIMEOUT_SECONDS,
-            retry=Retry(NoBackoff(), 0),
-            health_check_interval=0,
-        )
-    except ValueError:
-        raise ValueError(no_url("its port, or a value behind the question mark, can't be read")) from None
+    return build(
+        url,
+        login,
+        socket_timeout=_TIMEOUT_SECONDS,
+        socket_connect_timeout=_TIMEOUT_SECONDS,
+        retry=Retry(NoBackoff(), 0),
+        health_check_interval=0,
+    )
 
 
 class Publisher:

@@ -1,4 +1,4 @@
-"""`python -m tests.cluster up|down|status|kill PART|start PART|load ARCHIVE|env`: a real Kubernetes for the tests."""
+"""`python -m tests.cluster up|down|status|kill PART|start PART|load ARCHIVE|env|helm`: a real Kubernetes for tests."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from tests.cluster import images
-from tests.cluster.build import BuildError
+from tests.cluster.build import BuildError, build_helm
 from tests.cluster.commands import CommandFailed, failure
 from tests.cluster.control import Cluster, ClusterError
 from tests.cluster.parts import PARTS
@@ -25,6 +25,7 @@ def main(arguments: list[str] | None = None) -> int:
     for verb, text in (("kill", "SIGKILL a part; its data stay"), ("start", "start a part again")):
         verbs.add_parser(verb, help=text).add_argument("part", choices=PARTS)
     verbs.add_parser("load", help="import an image archive").add_argument("archive", type=Path)
+    verbs.add_parser("helm", help="build Helm if it is missing, and print its path")
     verbs.add_parser("env", help="print shell commands that point kubectl at it")
     given = parser.parse_args(arguments)
     try:
@@ -42,6 +43,12 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
+def _show(cluster: Cluster) -> None:
+    for part in PARTS:
+        pid = cluster.pid(part)
+        print(f"{part:20} {'is not running' if pid is None else f'runs as {pid}'}")
+
+
 def _carry_out(given: argparse.Namespace, cluster: Cluster) -> None:
     match given.verb:
         case "up":
@@ -50,9 +57,7 @@ def _carry_out(given: argparse.Namespace, cluster: Cluster) -> None:
         case "down":
             cluster.down()
         case "status":
-            for part in PARTS:
-                pid = cluster.pid(part)
-                print(f"{part:20} {'is not running' if pid is None else f'runs as {pid}'}")
+            _show(cluster)
         case "kill":
             cluster.kill(given.part)
         case "start":
@@ -60,6 +65,8 @@ def _carry_out(given: argparse.Namespace, cluster: Cluster) -> None:
         case "load":
             for name, reference in images.load(cluster.at, given.archive).items():
                 print(f"{name} is {reference}")
+        case "helm":
+            print(build_helm(cluster.at))
         case "env":
             print(f"export KUBECONFIG={cluster.at.kubeconfig} PATH={cluster.at.bin}:$PATH")
 

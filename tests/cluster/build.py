@@ -24,6 +24,8 @@ INSTALLED = {
     "coredns": "github.com/coredns/coredns@v1.15.0",
     "crane": "github.com/google/go-containerregistry/cmd/crane@v0.22.1",
 }
+# Renders and installs the chart.
+HELM = {"helm": "helm.sh/helm/v4/cmd/helm@v4.3.0"}
 # Only for simulated nodes: see tests.cluster.simulated.
 KWOK = {"kwok": "sigs.k8s.io/kwok/cmd/kwok@v0.8.0"}
 
@@ -47,6 +49,20 @@ def build(at: Layout, *, api_only: bool = False) -> None:
     for program in KUBERNETES_PROGRAMS[: 2 if api_only else None]:
         _build(go, at, SOURCES / "kubernetes", program, f"k8s.io/kubernetes/cmd/{program}", flags=_version_flags())
     _install_modules(at, go, {} if api_only else INSTALLED)
+
+
+def build_helm(at: Layout) -> Path:
+    """Makes Helm if it is missing: it needs no cluster. Returns its path.
+
+    Raises:
+        BuildError: Go is missing.
+    """
+    go = _go()
+    at.bin.mkdir(parents=True, exist_ok=True)
+    if not (at.bin / "helm").exists():
+        commands.write_line(f"helm takes about {_PURPOSES['helm'][1]:g} minutes on four cores")
+        _install_modules(at, go, HELM)
+    return at.bin / "helm"
 
 
 def build_simulation(at: Layout) -> None:
@@ -98,6 +114,7 @@ _PURPOSES = {
     "kube-proxy": ("leads Services to pods", 1.0),
     "coredns": ("names of Services", 2.0),
     "crane": ("copies images", 0.5),
+    "helm": ("renders and installs the chart", 2.0),
     "kwok": ("pretends nodes and pods", 1.0),
 }
 

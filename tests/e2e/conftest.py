@@ -19,6 +19,7 @@ from tests.cluster.control import Cluster
 from tests.cluster.foreign import choose
 
 ROOT = Path(__file__).resolve().parents[2]
+NETWORK = ROOT / "tests/e2e/network"
 
 
 @dataclass(frozen=True)
@@ -126,6 +127,7 @@ def install(kube: Kube) -> None:
     overlay = cluster.at.run / "overlay"
     overlay.mkdir(exist_ok=True)
     (overlay / "kustomization.yaml").write_text(yaml.safe_dump(overlay_of(references, overlay)))
+    kube("apply", "-f", str(ROOT / "deploy/namespace.yaml"))
     kube("apply", "-k", str(overlay))
     for workload in (
         "deployment/velodrome-operator",
@@ -152,7 +154,7 @@ def overlay_of(references: Mapping[str, str], folder: Path) -> dict[str, Any]:
         "apiVersion": "kustomize.config.k8s.io/v1beta1",
         "kind": "Kustomization",
         "namespace": "velodrome",
-        "resources": [os.path.relpath(ROOT / "deploy", folder.resolve())],
+        "resources": [os.path.relpath(path, folder.resolve()) for path in (ROOT / "deploy", NETWORK)],
         "images": images,
         "configMapGenerator": [
             {"name": "velodrome-images", "behavior": "merge", "literals": [f"runner={references['runner']}"]}

@@ -256,7 +256,7 @@ def in_a_loop(what: Any) -> Any:
 
 async def cleaned(gateway: Pushgateway, running: RunningTrials, namespace: str | None = None) -> float | None:
     async with Gateway(gateway.url) as edge:
-        return await Cleaner(edge, lambda: running, namespace).clean()
+        return await Cleaner(edge, lambda: running, {namespace} if namespace else set()).clean()
 
 
 def test_trials_are_seen_while_they_train_and_leave_nothing(
@@ -425,7 +425,7 @@ def test_the_operator_deletes_what_a_restarted_gateway_had_on_its_disk(
                 asked.set()
                 return await super().groups()
 
-        cleaner = Cleaner(Asked(pushgateway.url), lambda: RunningTrials({("team", "race", "runs", "0")}), None, 0.05)
+        cleaner = Cleaner(Asked(pushgateway.url), lambda: RunningTrials({("team", "race", "runs", "0")}), period=0.05)
         work = asyncio.create_task(cleaner.work())
         for _ in range(3):  # it has asked, been refused and begun to ask again, so often
             asked.clear()

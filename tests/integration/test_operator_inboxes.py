@@ -447,12 +447,12 @@ def test_a_late_report_leaves_no_key_behind(redis_server: RedisServer, admin: re
 
 
 def sweeping(
-    store: Store, admin: redis.Redis, *parents: dict[str, Any], namespace: str | None = None
+    store: Store, admin: redis.Redis, *parents: dict[str, Any], namespaces: frozenset[str] = frozenset()
 ) -> tuple[Sweep, Races]:
     """A sweep over these BenchmarkJobs."""
     cluster, access = ApiServer(*parents), Access(admin, SECRET, "redis:6379")
     controller = Controller(cluster, store, access, ChildSettings())
-    return Sweep(cluster, store, access, controller, Watches(), namespace), controller.races
+    return Sweep(cluster, store, access, controller, Watches(), namespaces), controller.races
 
 
 def test_a_sweep_finds_what_races_left_in_redis_though_it_was_started_again(
@@ -483,7 +483,7 @@ def test_a_sweep_finds_what_races_left_in_redis_though_it_was_started_again(
 def test_a_sweep_of_one_namespace_leaves_what_is_of_others(
     store: Store, admin: redis.Redis, make_race: type[Race]
 ) -> None:
-    sweep, _ = sweeping(store, admin, namespace="elsewhere")
+    sweep, _ = sweeping(store, admin, namespaces=frozenset({"elsewhere"}))
     of_another = make_race(uid="of-default")
     mine = of_another.info.model_copy(update={"uid": "mine", "namespace": "elsewhere"})
     store.register(of_another.info)

@@ -59,7 +59,8 @@ class Objects(Cluster):
 class NoUsers(Access):
     """Makes no users: Redis 6.2 has none of the kind, and nobody reports here."""
 
-    def grant(self, uid: str) -> None: ...
+    def grant(self, uid: str) -> bool:
+        return False
 
     def revoke(self, uid: str) -> None: ...
 

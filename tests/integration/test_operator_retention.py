@@ -121,9 +121,9 @@ def test_a_namespaced_operator_leaves_the_jobs_of_others(store: Store, deleter: 
     run(LEVELS)
     run(LEVELS)  # of namespace default
 
-    awaited(Pruner(deleter, Races(), ApiServer(), Retention(jobs=1), "team", lambda: NOW).round())
+    awaited(Pruner(deleter, Races(), ApiServer(), Retention(jobs=1), {"team"}, lambda: NOW).round())
     assert uids(store) == ["job-1", "job-2"]
-    awaited(Pruner(deleter, Races(), ApiServer(), Retention(jobs=1), "default", lambda: NOW).round())
+    awaited(Pruner(deleter, Races(), ApiServer(), Retention(jobs=1), {"default"}, lambda: NOW).round())
     assert uids(store) == ["job-2"]
 
 

@@ -10,11 +10,13 @@ import os
 import re
 import shutil
 import socket
+import ssl
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import redis
@@ -49,6 +51,26 @@ def bytes_of(quantity: str) -> int:
     return int(match[1]) * {"M": MIB, "G": 1024 * MIB}[match[2]]
 
 
+def placed(word: str, folders: Mapping[str, Path]) -> str:
+    """The argument with a folder of this test in place of the container's."""
+    start = next((start for start in folders if word.startswith(start)), None)
+    return word if start is None else str(folders[start] / word.removeprefix(start))
+
+
+def memory_share(made: Mapping[str, Any]) -> int:
+    """The bytes above which the manifest has Redis refuse writes."""
+    return int(made["args"][made["args"].index("--maxmemory") + 1])
+
+
+def certificate(folder: Path) -> None:
+    """A certificate for the loopback address that is its own authority: ca.crt, tls.crt and tls.key."""
+    names = "subjectAltName=IP:127.0.0.1"
+    line = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    line += ["-subj", "/CN=redis", "-addext", names, "-days", "2", "-keyout", str(folder / "tls.key")]
+    subprocess.run([*line, "-out", str(folder / "tls.crt")], check=True, capture_output=True)
+    shutil.copy(folder / "tls.crt", folder / "ca.crt")
+
+
 @pytest.fixture(scope="module")
 def limit() -> int:
     """The memory that the container may have, in bytes."""
@@ -62,13 +84,18 @@ def shipped(tmp_path: Path, limit: int) -> Iterator[tuple[subprocess.Popen[bytes
         pytest.fail("the manifest starts redis-server: install it")
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    made, reported = container(), {"$(REDIS_PASSWORD)": PASSWORD, "/data": str(tmp_path)}
-    words = [reported.get(word, word) for word in made["args"]]
-    line = [*made["command"], *words, "--bind", "127.0.0.1", "--port", str(port)]
-    environ = {**os.environ, "MEMORY_LIMIT": str(limit), "LC_ALL": "C"}
+    (tmp_path / "users.acl").write_text(
+        f"user default off\nuser operator on >{PASSWORD} ~* &* +@all\nuser probe on nopass resetkeys -@all +ping\n"
+    )
+    certificate(tmp_path)
+    folders = {"/data": tmp_path, "/etc/redis-users/": tmp_path, "/etc/redis-tls/": tmp_path}
+    made = container()
+    words = [placed(word, folders) for word in made["args"]]
+    quarter = ["--maxmemory", str(memory_share(made) // 4)]
+    line = [*made["command"], *words, "--bind", "127.0.0.1", "--tls-port", str(port), *quarter]
     with (tmp_path / "log").open("wb") as log:
-        process = subprocess.Popen(line, env=environ, stdout=log, stderr=log)
-    yield process, f"redis://:{PASSWORD}@127.0.0.1:{port}/0"
+        process = subprocess.Popen(line, env={**os.environ, "LC_ALL": "C"}, stdout=log, stderr=log)
+    yield process, f"rediss://operator:{PASSWORD}@127.0.0.1:{port}/0?ssl_ca_certs={tmp_path}/ca.crt"
     process.kill()
     process.wait()
 
@@ -113,8 +140,6 @@ def test_the_limit_follows_the_containers_and_leaves_half_of_it(
     shipped: tuple[subprocess.Popen[bytes], str], limit: int
 ) -> None:
     _, url = shipped
-    (reported,) = [item for item in container()["env"] if item["name"] == "MEMORY_LIMIT"]
-    assert reported["valueFrom"]["resourceFieldRef"] == {"containerName": "redis", "resource": "limits.memory"}
     with answering(url) as client:
         config = client.config_get("*")
     assert 0.40 * limit < int(config["maxmemory"]) < 0.5 * limit
@@ -160,15 +185,38 @@ def test_no_clients_commands_and_unread_answers_fill_it(
 ) -> None:
     process, url = shipped
     with answering(url) as client:
-        host, port = url.rpartition("@")[2].removesuffix("/0").split(":")
-        senders = [socket.create_connection((host, int(port)), timeout=10) for _ in range(24)]
+        where = urlsplit(url)
+        assert where.hostname
+        assert where.port
+        context = ssl.create_default_context(cafile=where.query.partition("=")[2])
+        plain = [socket.create_connection((where.hostname, where.port), timeout=10) for _ in range(24)]
+        senders = [context.wrap_socket(one, server_hostname=where.hostname) for one in plain]
         half = b"*2\r\n$4\r\nPING\r\n$%d\r\n" % (30 * MIB) + b"x" * (29 * MIB)
         for sender in senders:
             with contextlib.suppress(OSError):  # it is cut off, as it should be
-                sender.sendall(b"AUTH %s\r\n" % PASSWORD.encode() + half)
+                sender.sendall(b"AUTH operator %s\r\n" % PASSWORD.encode() + half)
         assert client.set("key", "value")
         assert client.info("memory")["used_memory"] < 0.45 * limit
         assert client.info("stats")["evicted_clients"] > 0
         for sender in senders:
             sender.close()
         assert process.poll() is None
+
+
+def test_its_probes_answer_while_strangers_learn_nothing(
+    shipped: tuple[subprocess.Popen[bytes], str], tmp_path: Path
+) -> None:
+    _, url = shipped
+    with answering(url):
+        port = str(urlsplit(url).port)
+    made = container()
+    for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
+        words = [placed(word, {"/etc/redis-tls/": tmp_path}) for word in made[probe]["exec"]["command"]]
+        done = subprocess.run([words[0], "-p", port, *words[1:]], capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout) == (0, "PONG\n"), done.stderr
+        for asked in (["info"], ["acl", "list"], ["get", "x"], ["flushall"]):
+            line = [words[0], "-p", port, *words[1:-1], *asked]
+            refused = subprocess.run(line, capture_output=True, text=True, check=False)
+            assert refused.returncode != 0, asked
+    plain = subprocess.run(["redis-cli", "-e", "-p", port, "ping"], capture_output=True, text=True, check=False)
+    assert plain.returncode != 0, "without TLS"

@@ -65,7 +65,7 @@ def test_a_pod_monitor_finds_the_pods_and_their_port(name: str) -> None:
 
 def test_the_example_scrapes_the_services_that_there_are() -> None:
     config = yaml.safe_load((MONITORING / "examples/prometheus.yaml").read_text(encoding="utf-8"))
-    services = {**GATEWAY, **documents(MONITORING / "rules/service.yaml")}
+    services = {**GATEWAY, **documents(DEPLOY / "base/operator.yaml")}
     addresses = {
         f"{name}.{NAMESPACE}.svc:{service['spec']['ports'][0]['port']}"
         for (kind, name), service in services.items()
@@ -126,7 +126,9 @@ def test_the_gateways_pod_is_restricted_and_bounded() -> None:
     }
     assert container["resources"]["limits"]["memory"]
     assert {"livenessProbe", "readinessProbe"} <= container.keys()
-    assert (DEPLOY / "images" / f"{container['image'].removeprefix('velodrome-')}.Dockerfile").is_file()
+    assert (
+        DEPLOY / "images" / f"{container['image'].partition('@')[0].removeprefix('velodrome-')}.Dockerfile"
+    ).is_file()
 
 
 def test_runners_the_operator_and_prometheus_alone_reach_the_gateway() -> None:

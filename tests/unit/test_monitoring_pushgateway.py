@@ -97,7 +97,8 @@ def test_a_running_trial_that_fell_silent_is_shown_no_more() -> None:
 def test_namespaces_that_others_watch_are_left_alone() -> None:
     forged = Group((("job", PUSH_JOB),))
     found = [group(namespace="ours"), group(namespace="theirs"), forged]
-    assert stale(found, RunningTrials(), NOW, namespace="ours").delete == [found[0]]
+    assert stale(found, RunningTrials(), NOW, namespaces={"ours"}).delete == [found[0]]
+    assert stale(found, RunningTrials(), NOW, namespaces={"ours", "theirs"}).delete == found[:2]
     assert stale(found, RunningTrials(), NOW).delete == found, "nobody else watches the whole cluster"
 
 

@@ -20,7 +20,7 @@ from velodrome_operator.observation import JobFacts, PodFacts
 from velodrome_operator.outcome import Ending
 from velodrome_operator.pass_input import Observation
 from velodrome_operator.regressed import Regressed
-from velodrome_operator.status import ObjectiveStanding, invalid, judged, news, status
+from velodrome_operator.status import ObjectiveStanding, judged, news, refused, status
 from velodrome_operator.wakeups import Wakeups
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -182,7 +182,7 @@ def standings(names: list[str], objectives: int) -> list[ObjectiveStanding]:
 
 
 def test_an_invalid_object_fails_at_once_with_every_problem() -> None:
-    found = invalid(1, "spec.a: is wrong; spec.b: too", {}, NOW)
+    found = refused(1, "InvalidSpec", "spec.a: is wrong; spec.b: too", {}, NOW)
     assert true(found) == ["Failed", "Stalled"]
     assert found["conditions"][1]["reason"] == "InvalidSpec"
 

@@ -19,7 +19,7 @@ from velodrome_operator.outcome import Ending
 from velodrome_operator.pass_input import Observation
 from velodrome_operator.regressed import Regressed
 from velodrome_operator.series import Series, metrics
-from velodrome_operator.status import invalid, judged, news, status
+from velodrome_operator.status import judged, news, refused, status
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 HOSTILE = "\x1b]0;owned\x07\x1b[2J\x00\u202egnp.exe\u2066\r\x9b31m\ud800"
@@ -47,7 +47,7 @@ STATUSES = {
     "store": status(_seen(trouble=LONG), None, [], None),
     "refused": status(_seen(refused={"digits-0": LONG}), None, [], None),
     "verdict": status(_seen(), Ending("Failed", "TooManyFailedTrials", LONG), [], None),
-    "invalid": invalid(1, LONG, {}, NOW),
+    "invalid": refused(1, "InvalidSpec", LONG, {}, NOW),
     "regressed": judged({"conditions": []}, Regressed("True", "SignificantlyWorse", LONG), 1, NOW),
 }
 

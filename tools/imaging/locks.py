@@ -21,7 +21,7 @@ _NOTICE = "# {what}\n# Generated from uv.lock by `make generate`.\n"
 # A list's name, what it holds, and how `uv export` is asked for it.
 _LISTS = {
     "core": ("The libraries of velodrome itself, for images with a training program of one's own.", ()),
-    "operator": ("The libraries of the operator's image.", ("--extra", "operator")),
+    "operator": ("The libraries of the operator's image.", ("--extra", "operator", "--extra", "backup")),
     "leaderboard": ("The libraries of the leaderboard's image.", ("--extra", "leaderboard")),
     "runner": (
         "The libraries of the runner's image, with CUDA and without Triton.",

@@ -10,7 +10,21 @@ import typer
 from typer.core import TyperGroup
 
 from velodrome import __version__
-from velodrome.cli import baseline, board, check, delete, doctor, race, serve, transfer, trial
+from velodrome.cli import (
+    backup,
+    baseline,
+    board,
+    check,
+    delete,
+    doctor,
+    pin,
+    preflight,
+    race,
+    rotate,
+    serve,
+    transfer,
+    trial,
+)
 from velodrome.cli.cluster import commands as cluster
 from velodrome.cli.console import complain, say
 from velodrome.cli.exit_codes import EXIT_CODES, FAILED, OK
@@ -96,6 +110,8 @@ COMMANDS = (
     (race.run, "Race the BenchmarkJobs of a file on this machine.", race.EXAMPLES),
     (check.validate, "Check BenchmarkJobs; report all that is wrong, by line.", check.VALIDATE_EXAMPLES),
     (check.plan, "Show what would run: entries, parameters, trials, seeds.", check.PLAN_EXAMPLES),
+    (preflight.check, "Check a file, and what a cluster lacks for its jobs.", preflight.EXAMPLES),
+    (pin.pin, "Write the digests of a file's images into it.", pin.EXAMPLES),
     (board.results, "Show who is best at each objective, and by how much.", board.RESULTS_EXAMPLES),
     (trial.show, "Show one trial: curves, metrics, or why it failed.", trial.EXAMPLES),
     (
@@ -108,12 +124,15 @@ COMMANDS = (
     (serve.leaderboard, "Serve the leaderboard until Ctrl-C.", serve.EXAMPLES),
     (transfer.export, "Write jobs and results as JSON lines.", transfer.EXPORT_EXAMPLES),
     (transfer.import_, "Take jobs and results from JSON lines.", transfer.IMPORT_EXAMPLES),
+    (backup.backup, "Write all results into one checked file, and keep the newest.", backup.BACKUP_EXAMPLES),
+    (backup.restore, "Import a backup, if it is whole; or list and check all.", backup.RESTORE_EXAMPLES),
     (cluster.get, "On a cluster: list races, how far they are, who leads.", cluster.GET_EXAMPLES),
     (cluster.status, "On a cluster: a race's story, its values, what it waits for.", cluster.STATUS_EXAMPLES),
     (cluster.logs, "On a cluster: what trials wrote, by entry and repeat.", cluster.LOGS_EXAMPLES),
     (cluster.wait, "On a cluster: wait until a race has ended.", cluster.WAIT_EXAMPLES),
     (delete.delete, "Delete a job's, an entry's or a board's results, or a race.", delete.DELETE_EXAMPLES),
     (delete.prune, "Delete jobs that are past a number or an age.", delete.PRUNE_EXAMPLES),
+    (rotate.rotate, "On a cluster: new passwords for Redis, while races go on.", rotate.EXAMPLES),
     (doctor.doctor, "Show what this machine has, what it lacks, and the fix.", doctor.EXAMPLES),
 )
 for command, short, examples in COMMANDS:

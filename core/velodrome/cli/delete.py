@@ -11,7 +11,7 @@ import typer
 
 from velodrome.cli.cluster.commands import Context, Kubeconfig, Namespace
 from velodrome.cli.console import ask, say
-from velodrome.cli.options import RedisUrl
+from velodrome.cli.options import InstalledIn, OnCluster, RedisUrl
 from velodrome.text import line
 
 if TYPE_CHECKING:
@@ -36,12 +36,6 @@ PRUNE_EXAMPLES = """\
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")]
 Export = Annotated[
     Path | None, typer.Option("--export", metavar="FILE", help="First write what goes to this file, for import.")
-]
-OnCluster = Annotated[
-    bool, typer.Option("--cluster", help="Results of the cluster that kubectl reaches, instead of this machine's.")
-]
-InstalledIn = Annotated[
-    str, typer.Option("--installed-in", metavar="NS", help="With --cluster: where Velodrome was installed.")
 ]
 
 _AGE = re.compile(r"(\d{1,6})([dhw])")

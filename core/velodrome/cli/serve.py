@@ -8,6 +8,7 @@ import typer
 
 from velodrome.cli.console import say
 from velodrome.cli.options import RedisUrl
+from velodrome.keys import ENV_BOARDS
 
 if TYPE_CHECKING:
     from velodrome.machine.leaderboard import Leaderboard
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 EXAMPLES = """\
   velodrome leaderboard --open
   velodrome leaderboard --redis redis://results.example:6379 --port 9000
+  velodrome leaderboard --boards 'team-a-*' --boards digits
 """
 
 _LOOK_SECONDS = 0.5
@@ -31,18 +33,32 @@ def leaderboard(
     address: Annotated[
         str, typer.Option(metavar="ADDRESS", help="Address to listen on; 0.0.0.0 lets other machines in.")
     ] = "127.0.0.1",
+    boards: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--boards",
+            metavar="PATTERN",
+            envvar=ENV_BOARDS,
+            help="Show these boards alone, such as team-a-*; repeat it, or use commas. Without it, all boards.",
+        ),
+    ] = None,
     open_: Annotated[bool, typer.Option("--open", help="Open it in this machine's browser.")] = False,
     redis: RedisUrl = None,
 ) -> None:
     """Serve the leaderboard until Ctrl-C."""
+    from velodrome.board.tenancy import ShownBoards
     from velodrome.cli.connection import redis_for
     from velodrome.machine.home import open_home
     from velodrome.machine.leaderboard import Leaderboard
     from velodrome.machine.processes.stop import stopped_by_signals
 
+    try:
+        shown = ShownBoards.parse(boards or [])
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--boards") from error
     with stopped_by_signals() as stop, redis_for(redis, writes=False) as source:
         url = source if isinstance(source, str) else source.url
-        with Leaderboard(open_home(writes=False), url, port, address) as served:
+        with Leaderboard(open_home(writes=False), url, port, address, str(shown)) as served:
             served.await_up()
             say(f"The leaderboard is at {served.url} (Ctrl-C ends it)")
             if open_:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -23,8 +25,10 @@ EXPORT_EXAMPLES = """\
 """
 IMPORT_EXAMPLES = """\
   velodrome import backup.jsonl
+  velodrome import /backups/velodrome-20260301T020000Z.jsonl.gz
 """
 
+_GZIP = b"\x1f\x8b"  # how a backup begins
 _SHOWN_REJECTIONS = 20
 
 
@@ -90,9 +94,13 @@ def _read(store: Store, file: Path) -> ImportReport:
         if str(file) == "-":
             return import_lines(store, _decoded(standard_input()))
         with file.open("rb") as lines:
-            return import_lines(store, _decoded(lines))
-    except OSError as error:
-        raise typer.BadParameter(f"{file} can't be read: {error.strerror or error}", param_hint="FILE") from error
+            packed = lines.read(len(_GZIP)) == _GZIP
+            lines.seek(0)
+            with gzip.open(lines) if packed else lines as unpacked:
+                return import_lines(store, _decoded(unpacked))
+    except (OSError, EOFError, zlib.error) as error:
+        why = getattr(error, "strerror", None) or error
+        raise typer.BadParameter(f"{file} can't be read: {why}", param_hint="FILE") from error
 
 
 def _decoded(lines: Iterable[bytes]) -> Iterator[str]:

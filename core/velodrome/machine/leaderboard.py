@@ -28,9 +28,20 @@ _NICENESS = 10
 
 
 class Leaderboard:
-    """The leaderboard's process. Create it in the main thread. Leaving the context ends the process."""
+    """The leaderboard's process. Create it in the main thread. Leaving the context ends the process.
 
-    def __init__(self, home: Home, redis_url: str, port: int | None = None, address: str = "127.0.0.1") -> None:
+    `boards` has patterns of the boards that it shows, with commas; "" shows all boards. Without it, the environment
+    says which.
+    """
+
+    def __init__(
+        self,
+        home: Home,
+        redis_url: str,
+        port: int | None = None,
+        address: str = "127.0.0.1",
+        boards: str | None = None,
+    ) -> None:
         app = _app()
         self._log = home.make(home.folder) / "leaderboard.log"
         self._address = address = address.removeprefix("[").removesuffix("]")
@@ -39,6 +50,8 @@ class Leaderboard:
             raise LocalError(f"port {port} on {address} is taken: choose another with --port, or leave it out")
         command = [sys.executable, "-m", "streamlit", "run", str(app), *_options(self.port, address)]
         environ = {**os.environ, keys.ENV_REDIS_URL: redis_url}
+        if boards is not None:
+            environ[keys.ENV_BOARDS] = boards
         try:
             with self._log.open("wb") as log:
                 self._process = subprocess.Popen(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Collection, Iterable
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -95,16 +96,18 @@ def groups(document: Any) -> list[Group]:
     return [group for group in listed if group.is_ours]
 
 
-def stale(found: Iterable[Group], running: RunningTrials, now: float, *, namespace: str | None = None) -> Cleaning:
+def stale(
+    found: Iterable[Group], running: RunningTrials, now: float, *, namespaces: AbstractSet[str] = frozenset()
+) -> Cleaning:
     """The groups to delete: those whose trial does not run, and those without a push for `SILENT_SECONDS`.
 
-    `now` is by the gateway's clock. With a `namespace`, groups of other namespaces stay. A group that was pushed less
+    `now` is by the gateway's clock. With `namespaces`, groups of other namespaces stay. A group that was pushed less
     than `YOUNG_SECONDS` ago stays for now.
     """
     delete: list[Group] = []
     waits: list[float] = []
     for group in found:
-        if namespace is not None and group.namespace != namespace:
+        if namespaces and group.namespace not in namespaces:
             continue
         age, trial = now - group.pushed_at, group.trial
         if trial is not None and running.has(trial) and age < SILENT_SECONDS:

@@ -34,6 +34,11 @@ def check_entry(name: str) -> None:
     _check(_ENTRY, "an entry", name, ENTRY_NAME)
 
 
+def check_namespace(name: object) -> None:
+    """Checks that the owner of a board may have this name. Raises as `check_names` does."""
+    _check(_OBJECT, "the owner of a board", name, DNS_LABEL)
+
+
 def check_document(job: JobInfo) -> None:
     """Checks that the job's document can be read, as far as it is used: its objectives and its rules of regressions.
 

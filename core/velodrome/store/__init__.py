@@ -2,7 +2,7 @@
 
 from velodrome.store.encoding import Item
 from velodrome.store.reader import Reader
-from velodrome.store.store import Store, open_store
+from velodrome.store.store import BoardTaken, Store, open_store
 from velodrome.store.transfer import export_lines, import_lines
 from velodrome.store.types import (
     Acceptance,
@@ -25,6 +25,7 @@ from velodrome.store.types import (
 __all__ = [
     "Acceptance",
     "Board",
+    "BoardTaken",
     "Changes",
     "CohortSummary",
     "Counts",

@@ -12,6 +12,7 @@ import redis
 from pydantic_core import from_json
 
 from velodrome import keys
+from velodrome.errors import StoreUnavailable
 from velodrome.results.marks import Acknowledgement, Baseline
 from velodrome.results.records import EpochPoint, JobInfo, Progress, TrialRecord, parse_record
 from velodrome.store import decoding, readings
@@ -34,13 +35,14 @@ _NAMES = attrgetter("entry", "metric_key", "cohort_id")
 
 Mark = TypeVar("Mark", Baseline, Acknowledgement)
 
-_RECORDS_AT_ONCE = 1000  # Lua passes fewer than 8000 arguments
+_EVERY_JOB = 2**31
+_RECORDS_AT_ONCE = 1000
+_READS_AGAIN = 100
 
 
 class Reader:
-    """The half of the store that changes nothing. It works on a replica, and for a user who may only read (+@read).
-
-    `records` and exports also need the right to call a script (+evalsha +script|load).
+    """The half of the store that changes nothing. It works on a replica, and for a user who may only read: the commands
+    and keys of `velodrome.store.roles`, or +@read.
 
     Its methods raise as those of `velodrome.store.Store` do. If an item of a list can't be read, only this item is left
     out, and `left_out` says so.
@@ -48,7 +50,6 @@ class Reader:
 
     def __init__(self, client: redis.Redis) -> None:
         self._redis = StoreAccess(client)
-        self._read_records = self._redis.script("records.lua")
 
     def __enter__(self) -> Self:
         return self
@@ -87,11 +88,10 @@ class Reader:
         return self._readable_jobs(self._newest(board, limit, offset))
 
     def each_job(self, board: str | None = None, at_once: int = 100) -> Iterator[JobInfo]:
-        """Every job of one board, or of all, newest first. If a job is registered meanwhile, others may come twice."""
-        offset = 0
-        while uids := self._newest(board, at_once, offset):
-            yield from self._readable_jobs(uids)
-            offset += len(uids)
+        """Every job that one board, or all, have now, newest first. Those deleted meanwhile may be left out."""
+        uids = self._newest(board, _EVERY_JOB, 0)
+        for first in range(0, len(uids), at_once):
+            yield from self._readable_jobs(uids[first : first + at_once])
 
     def places(self, uids: Sequence[str]) -> dict[str, int]:
         """Numbers that order these jobs: a newer job has a larger number. Unknown jobs are left out."""
@@ -118,6 +118,15 @@ class Reader:
         there = [one for one in kept if one[3] is not None]
         return self._redis.readable(decoding.parse_board, there, keys.BOARD_TIMES, [one[0] for one in there])
 
+    def owners(self) -> dict[str, str]:
+        """By board, the namespace to which it belongs. Boards that only an older Velodrome wrote to may be absent."""
+        return {text_of(board): text_of(owner) for board, owner in self._redis.fields(keys.BOARD_OWNERS).items()}
+
+    def owner(self, board: str) -> str | None:
+        """The namespace to which a board belongs, if that is known."""
+        found = self._redis.ask("HGET", keys.BOARD_OWNERS, board)
+        return None if found is None else text_of(found)
+
     def changes(self) -> dict[str, Changes]:
         """How often each board changed, in one round trip. A board without results and marks may be absent."""
         found = self._redis.fields(keys.CHANGES)
@@ -134,15 +143,30 @@ class Reader:
         """The readable results of the `count` trials from index `start` on, with their curves. Trials without a result
         are left out.
         """
-        where = keys.job(uid, "records"), keys.job(uid, "curves")
+        key = keys.job(uid, "records")
         found: list[TrialRecord] = []
         for first in range(start, start + count, _RECORDS_AT_ONCE):
             indices = range(first, min(first + _RECORDS_AT_ONCE, start + count))
-            kept = zip(indices, *self._read_records(where, indices), strict=True)
+            kept = zip(indices, *self._records_and_curves(uid, indices), strict=True)
             there = [(index, (record, curves)) for index, record, curves in kept if record is not None]
             some = [index for index, _ in there]
-            found += self._redis.readable(decoding.parse_with_curves, [pair for _, pair in there], where[0], some)
+            found += self._redis.readable(decoding.parse_with_curves, [pair for _, pair in there], key, some)
         return found
+
+    def _records_and_curves(self, uid: str, indices: Sequence[int]) -> tuple[list[Any], list[Any]]:
+        """The stored records and curves of these trials, as they were at one moment.
+
+        A result that replaces another one changes both, and what decides about the trial. So they belong together if
+        that did not change from before they were read until after. This needs no script and no transaction: a full
+        Redis refuses the latter, and a user who may only read should run no script.
+        """
+        parts: tuple[keys.JobPart, ...] = ("trials", "records", "curves")
+        questions: list[tuple[Argument, ...]] = [("HMGET", keys.job(uid, part), *indices) for part in parts]
+        for _ in range(_READS_AGAIN):
+            before, found, points, after = self._redis.ask_all([*questions, questions[0]])
+            if before == after:
+                return found, points
+        raise StoreUnavailable(f"the results of job {uid} change all the time: read them again later")
 
     def trials(self, uid: str) -> dict[int, TrialSummary]:
         """All results of a job in short, by index."""

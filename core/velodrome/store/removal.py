@@ -108,6 +108,7 @@ def board_leftovers(board: str) -> Iterator[Command]:
     """
     yield "ZREM", keys.BOARDS, board
     yield "HDEL", keys.BOARD_TIMES, board
+    yield "HDEL", keys.BOARD_OWNERS, board
     yield (
         "UNLINK",
         keys.board_jobs(board),

@@ -41,6 +41,14 @@ _MOVED_BYTES = 1024 * 1024
 INBOX_REPORTS = 100_000
 
 
+class BoardTaken(StoreRefused):
+    """The board belongs to the namespace `owner`, and the job is of another one."""
+
+    def __init__(self, board: str, owner: str) -> None:
+        self.board, self.owner = board, owner
+        super().__init__(f"board {board} belongs to namespace {owner}")
+
+
 class Store(Reader):
     """Results in Redis 6.2 or newer, or Valkey; not in a Redis Cluster.
 
@@ -69,12 +77,18 @@ class Store(Reader):
 
     # Jobs
 
-    def register(self, job: JobInfo, place: int | None = None) -> None:
+    def register(
+        self, job: JobInfo, place: int | None = None, *, owner: str | None = None, exclusive: bool = False
+    ) -> None:
         """Stores a job. Only the first registration of a uid counts.
 
         The job is newer than all earlier jobs, whatever its time is. An imported job has a `place` of its own.
 
+        The first job of a board decides to which namespace the board belongs: to the job's own one or, if it is given,
+        to `owner` (to none, if that is empty).
+
         Raises:
+            BoardTaken: the job is `exclusive`, and its board belongs to another namespace; nothing was stored.
             ValueError: the job contradicts itself, or its uid or board can't be part of a key.
         """
         check_job(job)
@@ -86,9 +100,14 @@ class Store(Reader):
             keys.board_entries(job.board),
             keys.job(job.uid, "position"),
             keys.BOARD_TIMES,
+            keys.BOARD_OWNERS,
         )
         created, given = microseconds(job.created_at), "" if place is None else place
-        self._register(names, (job.uid, job.model_dump_json(), created, given, job.board, *job.entries))
+        of = job.namespace if owner is None else owner
+        facts = (job.uid, job.model_dump_json(), created, given, job.board, of, "1" if exclusive else "")
+        answer = self._register(names, (*facts, *job.entries))
+        if isinstance(answer, (bytes, str)):
+            raise BoardTaken(job.board, text_of(answer))
 
     # Regressions
 

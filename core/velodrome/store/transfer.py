@@ -1,6 +1,6 @@
 """Backup as JSON lines. Each line is a job, a result, a conflict or a mark, with the schema version of its content.
 
-    {"type": "job", "place": 1, "job": {…}}                a newer job has a larger place
+    {"type": "job", "place": 1, "owner": "…", "job": {…}}  a newer job has a larger place; who owns the job's board
     {"type": "record", "retries": 0, "record": {…}}        the accepted result of a trial, with its curves
     {"type": "conflict", "record": {…}}                    a conflict with the accepted result
     {"type": "baseline", "mark": {…}}                      a pin of a result of this job
@@ -27,7 +27,7 @@ from velodrome.keys import SCHEMA_VERSION
 from velodrome.results.bounds import impossible_result
 from velodrome.results.clocks import believed_job, believed_record
 from velodrome.results.marks import Acknowledgement, Baseline
-from velodrome.results.names import check_entry
+from velodrome.results.names import check_entry, check_namespace
 from velodrome.results.records import JobInfo, TrialRecord, parse_job, parse_record, utc
 from velodrome.store.encoding import Item, RegisteredJob, check_record, microseconds
 from velodrome.store.merging import MARGIN, Ahead, SourceOrder, among
@@ -45,7 +45,7 @@ _BATCH_BYTES = 8 * 1024 * 1024  # Redis may limit the size of a command
 _REJECTED_KEPT = 1000
 _MOST_RETRIES = 999_999
 _MARKS: dict[str, type[Mark]] = {"baseline": Baseline, "acknowledgement": Acknowledgement}
-_KINDS = ("job", "record", "conflict", *_MARKS)
+_KINDS = ("job", "record", "conflict", "end", *_MARKS)
 
 
 def export_lines(
@@ -56,12 +56,13 @@ def export_lines(
     With `entry`, only jobs that have this entry, and only its results. The memory is bounded: one job's description and
     a hundred results. Raises as the store does.
     """
-    marks = partial(_marks, store, {})
+    marks, owners = partial(_marks, store, {}), store.owners()
     for job in _jobs(store, board, uid):
         if entry is not None and entry not in job.entries:
             continue
         place = store.places([job.uid]).get(job.uid, microseconds(job.created_at))
-        yield f'{{"type":"job","place":{place},"job":{job.model_dump_json()}}}'
+        owner = f',"owner":{json.dumps(owners[job.board])}' if job.board in owners else ""
+        yield f'{{"type":"job","place":{place}{owner},"job":{job.model_dump_json()}}}'
         retries = {index: summary.retries for index, summary in store.trials(job.uid).items()}
         for start in range(0, job.trials, _PAGE):
             for record in store.records(job.uid, start, _PAGE):
@@ -88,7 +89,7 @@ def _marks(store: Reader, known: dict[str, list[Mark]], job: JobInfo) -> list[Ma
 
 
 def _jobs(store: Reader, board: str | None, uid: str | None) -> Iterator[JobInfo]:
-    """The jobs, newest first. If a job is registered meanwhile, another may come twice, and none is missed."""
+    """The jobs that are there now, newest first."""
     if uid is not None:
         job = store.job(uid)
         if job is not None and board in (None, job.board):
@@ -145,10 +146,12 @@ class _Import:
         kind = document.get("type") if isinstance(document, dict) else None
         self._known_lines += kind in _KINDS
         if kind == "job":
-            self._take_job(parse_job(json.dumps(document.get("job"))), _place(document))
+            self._take_job(parse_job(json.dumps(document.get("job"))), _place(document), _owner(document))
         elif kind in ("record", "conflict"):
             record = parse_record(json.dumps(document.get("record")))
             self._take_record(record, _retries(document), aside=kind == "conflict")
+        elif kind == "end":
+            pass  # the seal of a backup, which `velodrome restore` checks
         elif kind in _MARKS:
             self._take_mark(_MARKS[kind].model_validate(document.get("mark")))
         else:
@@ -156,12 +159,12 @@ class _Import:
                 f"a line must be an object of type job, record, conflict, baseline or acknowledgement, not {kind!r}"
             )
 
-    def _take_job(self, job: JobInfo, there: int | None) -> None:
+    def _take_job(self, job: JobInfo, there: int | None, owner: str) -> None:
         known, believed = self._store.job(job.uid), believed_job(job, self._now)
         if known is not None and believed is not job:  # it was imported before, with the time of that import
             job = believed = job.model_copy(update={"created_at": known.created_at})
         if known in (None, job):  # deleted entries of a known job come back
-            self._store.register(believed, self._place(believed, there))
+            self._store.register(believed, self._place(believed, there), owner=owner)
         if there is not None:
             self._order.note(there, self._store.places([job.uid])[job.uid])
         self._taken["accepted" if known is None else "duplicate" if known == job else "conflict"] += 1
@@ -237,6 +240,14 @@ def _place(document: dict[str, Any]) -> int | None:
     if not isinstance(place, int) or not 0 <= place < 2**63:
         raise ValueError(f"place is {place!r}, not a number that orders jobs")
     return place
+
+
+def _owner(document: dict[str, Any]) -> str:
+    """The namespace that owns the job's board. Empty if the export doesn't say: then the board's oldest job decides."""
+    owner = document.get("owner", "")
+    if owner:
+        check_namespace(owner)
+    return str(owner)
 
 
 def _retries(document: dict[str, Any]) -> int:
