@@ -15,7 +15,7 @@ from velodrome.text import command
 
 Raw = Mapping[str, Any]
 
-_NAMES = {"configmap": "ConfigMap", "secret": "Secret"}
+_NAMES = {"configmap": "ConfigMap", "secret": "Secret"}  # the names of kinds # nosec B105
 # Prints the names of the keys alone: no value of a Secret is shown or kept.
 _KEYS_OF = '{{range $key, $value := .PART}}{{$key}}{{"\\n"}}{{end}}'
 _KEYS = "".join(_KEYS_OF.replace("PART", part) for part in ("data", "binaryData"))
