@@ -67,6 +67,10 @@ lint: $(SYNCED) ## Check the lock file, style, types and the direction of import
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
+.PHONY: security
+security: $(SYNCED) ## Look for weak spots: the code, the manifests and what races get, the locked libraries
+	$(BIN)/python tools/security.py code manifests audit
+
 .PHONY: fmt
 fmt: $(SYNCED) ## Format the code, and fix what can be fixed safely
 	$(BIN)/ruff check --fix
@@ -79,6 +83,34 @@ bench: $(SYNCED) ## Run the benchmarks; each prints its figures
 .PHONY: bench-cluster
 bench-cluster: $(SYNCED) ## Start a cluster of simulated nodes and measure the operator there: about 20 minutes
 	$(BIN)/python -m benchmarks.cluster $(ARGS)
+
+REGISTRY ?=
+ENGINE ?= docker
+BASE ?=
+SIZES ?=
+TORCH_INDEX ?=
+
+.PHONY: images
+images: $(SYNCED) ## Build the images: make images [push] REGISTRY=registry.example/team [ENGINE=docker|podman|buildah] [BASE=…]
+	$(BIN)/python tools/images.py build --engine '$(ENGINE)' $(if $(REGISTRY),--registry '$(REGISTRY)') \
+		$(if $(BASE),--base '$(BASE)') $(if $(SIZES),--sizes) $(if $(filter push,$(MAKECMDGOALS)),--push) $(ARGS)
+
+.PHONY: push
+push: ## With images: push them too, and write their digests where the chart reads them
+	@[ -n "$(filter images,$(MAKECMDGOALS))" ] || { echo "push what? make images push REGISTRY=…"; exit 1; }
+
+.PHONY: lock-cpu
+lock-cpu: $(SYNCED) ## Lock PyTorch for CPUs, for a runner's image without CUDA: make lock-cpu TORCH_INDEX=…
+	$(BIN)/python tools/images.py lock-cpu --index '$(TORCH_INDEX)'
+
+.PHONY: gpu-check
+gpu-check: $(SYNCED) ## Race one trial on one GPU and one on two, on the cluster that kubectl reaches (docs/gpu.md)
+	kubectl apply -f deploy/examples/gpu/one.yaml
+	$(BIN)/velodrome wait gpu-one --for complete --timeout 1800
+	kubectl apply -f deploy/examples/gpu/two.yaml
+	$(BIN)/velodrome wait gpu-two --for complete --timeout 1800
+	$(BIN)/velodrome status gpu-one
+	$(BIN)/velodrome status gpu-two
 
 .PHONY: generate
 generate: $(SYNCED) ## Write the generated files: the lock file, the reference pages, the CRD, the dashboards
@@ -96,7 +128,7 @@ clean: ## Remove caches and built files, but not the environment (rm -r .venv .u
 
 .PHONY: system
 system: ## Install the servers and the browser that the tests need, or print the command
-	@tools/system redis-server prometheus prometheus-alertmanager prometheus-pushgateway chromium
+	@tools/system redis-server prometheus prometheus-alertmanager prometheus-pushgateway docker-registry chromium
 
 $(SYNCED): pyproject.toml uv.lock
 	@tools/sync

@@ -23,16 +23,20 @@ from typing import Any
 import redis
 
 from velodrome import keys
-from velodrome.board.kept import keep, kept_objective, kept_page
-from velodrome.board.reading import BoardReader
+from velodrome.board.kept import keep, kept_objective
+from velodrome.board.reading import BoardReader, ObjectiveReading
+from velodrome.board.viewing import read_page
+from velodrome.metrics import MetricKey
+from velodrome.results.objectives import BoardObjective
 from velodrome.store import Store, decoding, open_store
 
 sys.path.append(str(Path(__file__).parents[1]))
 
-from benchmarks.bench_leaderboard import redis_server
+from benchmarks.fixtures import redis_server
 from tools.sample_results import finish, many, race
 
 KEY = "accuracy"
+OBJECTIVE = BoardObjective(KEY, MetricKey.parse(KEY))
 
 
 def anew(store: Store, board: str) -> object:
@@ -41,6 +45,11 @@ def anew(store: Store, board: str) -> object:
     reader = BoardReader(store, board)
     objective = next(one for one in reader.objectives if str(one.key) == KEY)
     return reader.judged(reader.objective(objective))
+
+
+def nothing_kept() -> ObjectiveReading:
+    """Ends the benchmark, which measures pages that were kept."""
+    sys.exit("nothing was kept")
 
 
 def kept_size(client: redis.Redis, board: str) -> int:
@@ -79,7 +88,7 @@ def measure(store: Store, client: redis.Redis, size: int, runs: int) -> None:
     keep(store, board)
     keeping = time.perf_counter() - began
     ways: dict[str, Callable[[], object]] = {
-        "one page, kept": lambda: kept_page(store, board, KEY),
+        "one page, kept": lambda: read_page(store, board, OBJECTIVE, None, (1, 1), nothing_kept),
         "the objective, kept": lambda: kept_objective(store, board, KEY),
         "the objective, anew": lambda: anew(store, board),
     }

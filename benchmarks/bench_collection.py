@@ -121,7 +121,7 @@ class Timed(Store):
         return verdicts
 
 
-def send(url: str, uids: Sequence[str], seconds: float, told: Any) -> None:
+def send(url: str, uids: Sequence[str], seconds: float, pipe: Any) -> None:
     """The honest runners, in a separate process. Reports when each result was sent."""
     of, client, luck = planned(), redis.Redis.from_url(url), random.Random(1)  # noqa: S311 - it opens nothing
     sent: dict[tuple[str, int], float] = {}
@@ -137,7 +137,7 @@ def send(url: str, uids: Sequence[str], seconds: float, told: Any) -> None:
         if at + 0.5 < begun + seconds and indices[uid] < TRIALS:
             due.append((at + luck.uniform(0.3, 0.7), uid))
             due.sort()
-    told.send(sent)
+    pipe.send(sent)
 
 
 def flood(url: str, seconds: float) -> None:

@@ -36,7 +36,7 @@ from velodrome_operator.page import RaceReport
 
 sys.path.append(str(Path(__file__).parents[1]))
 
-from benchmarks.bench_leaderboard import redis_server
+from benchmarks.fixtures import redis_server
 from tools.sample_results import Rider, finish, race
 
 BOARDS, NIGHTS = 10, 60

@@ -10,17 +10,12 @@ machine slows all of them. The browser's time is additional and does not grow, b
 from __future__ import annotations
 
 import argparse
-import contextlib
 import logging
 import os
-import shutil
 import statistics
-import subprocess
 import sys
-import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -28,40 +23,12 @@ import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from velodrome import keys
-from velodrome.errors import StoreUnavailable
-from velodrome.store import Store, open_store
+from velodrome.store import open_store
 
 sys.path.append(str(Path(__file__).parents[1]))
 
+from benchmarks.fixtures import redis_server
 from tools.sample_results import finish, many
-
-
-@contextlib.contextmanager
-def redis_server() -> Iterator[str]:
-    """Runs a Redis of its own, and yields its URL."""
-    binary = shutil.which("redis-server") or shutil.which("valkey-server")
-    if binary is None:
-        sys.exit("no redis-server or valkey-server on PATH: apt-get install redis-server")
-    folder = tempfile.mkdtemp(prefix="vd-")
-    options = ("--port", "0", "--unixsocket", f"{folder}/redis.sock", "--dir", folder, "--save", "")
-    process = subprocess.Popen([binary, *options], stdout=subprocess.DEVNULL)
-    try:
-        with open_store(f"unix://{folder}/redis.sock") as store:
-            _await(store)
-        yield f"unix://{folder}/redis.sock"
-    finally:
-        process.terminate()
-        process.wait()
-        shutil.rmtree(folder)
-
-
-def _await(store: Store) -> None:
-    for _ in range(200):
-        with contextlib.suppress(StoreUnavailable):
-            store.ping()
-            return
-        time.sleep(0.05)
-    sys.exit("Redis did not start")
 
 
 def script(page: str) -> None:

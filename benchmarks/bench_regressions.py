@@ -92,7 +92,7 @@ def otava(one):
 
 def pelt(one):
     values = np.asarray(one)
-    # The usual penalty: 2 log n of the noise's variance, which the differences of neighbours tell.
+    # The usual penalty: 2 log n of the noise's variance, which the differences of neighbours show.
     variance = np.median(np.abs(np.diff(values))) ** 2 / (2 * 0.6745**2)
     found = ruptures.Pelt(model="l2", min_size=2, jump=1).fit(values).predict(2 * np.log(len(values)) * variance)
     return found[:-1]

@@ -54,6 +54,10 @@ from velodrome_runner.reporting import Reporter, TrainingState
 from velodrome_runner.settings import Settings
 from velodrome_runner.training import train
 
+sys.path.append(str(Path(__file__).parents[1]))
+
+from benchmarks.fixtures import redis_server
+
 UID = "bench"
 CPU = torch.device("cpu")
 TARGET = 0.005
@@ -79,24 +83,6 @@ class Ways(NamedTuple):
 
     redis: str
     gateway: str | None = None
-
-
-@contextlib.contextmanager
-def redis_server() -> Iterator[str]:
-    """Runs a Redis of its own, and yields its URL."""
-    binary = shutil.which("redis-server") or shutil.which("valkey-server")
-    if binary is None:
-        sys.exit("no redis-server or valkey-server on PATH: apt-get install redis-server")
-    folder = tempfile.mkdtemp(prefix="vd-")
-    options = ("--port", "0", "--unixsocket", f"{folder}/redis.sock", "--dir", folder, "--save", "")
-    process = subprocess.Popen([binary, *options], stdout=subprocess.DEVNULL)
-    try:
-        _await(f"unix://{folder}/redis.sock")
-        yield f"unix://{folder}/redis.sock"
-    finally:
-        process.terminate()
-        process.wait()
-        shutil.rmtree(folder)
 
 
 @contextlib.contextmanager
@@ -128,16 +114,6 @@ def deaf() -> Iterator[str]:
         listening.bind(("127.0.0.1", 0))
         listening.listen(64)
         yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-
-
-def _await(url: str) -> None:
-    with contextlib.closing(connect(url)) as client:
-        for _ in range(200):
-            with contextlib.suppress(redis.RedisError):
-                client.ping()
-                return
-            time.sleep(0.05)
-    sys.exit("Redis did not start")
 
 
 def planned(epochs: int) -> Trial:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -29,8 +31,11 @@ ENVIRONMENT = Environment(
 
 
 @contextlib.contextmanager
-def redis_server(binary: str, *options: str) -> Iterator[str]:
-    """The URL of an empty server that runs inside the block, and answers."""
+def redis_server(binary: str | None = None, *options: str) -> Iterator[str]:
+    """The URL of an empty server that runs inside the block, and answers. `binary` is the one on PATH by default."""
+    binary = binary or shutil.which("redis-server") or shutil.which("valkey-server")
+    if binary is None:
+        sys.exit("no redis-server or valkey-server on PATH: apt-get install redis-server")
     with tempfile.TemporaryDirectory(prefix="vd-") as folder:
         socket = f"{folder}/redis.sock"
         base = (binary, "--port", "0", "--unixsocket", socket, "--dir", folder, "--save", "")

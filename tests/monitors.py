@@ -92,7 +92,7 @@ class Program:
         return bool(fetch(self.url + self.ready) is not None)
 
     def kill(self) -> None:
-        """SIGKILL: no chance to write or to tell anything."""
+        """SIGKILL: no chance to write or to send anything."""
         assert self.process is not None
         self.process.kill()
         self.process.wait()
@@ -110,12 +110,12 @@ class Program:
 class Prometheus(Program):
     """A Prometheus that scrapes and evaluates twice a second, as deploy/monitoring/examples has it, by its rules.
 
-    Among them is a heartbeat, in the group that regressions are told by: a series with one sample for each evaluation.
+    Among them is a heartbeat, in the group that reports regressions: a series with one sample for each evaluation.
     """
 
     @classmethod
     def of(cls, folder: Path, targets: Mapping[str, str], alertmanager: str, interval: str = "500ms") -> Self:
-        """Scrapes the addresses HOST:PORT that are given for jobs of the example; tells the Alertmanager at another."""
+        """Scrapes the addresses HOST:PORT that are given for jobs of the example; alerts go to an Alertmanager."""
         rules = yaml.safe_load(RULES.read_text(encoding="utf-8"))
         rules["groups"][0]["rules"].append({"record": HEARTBEAT, "expr": "vector(1)"})
         (folder / "rules.yaml").write_text(yaml.safe_dump(rules), encoding="utf-8")
@@ -163,11 +163,11 @@ class Prometheus(Program):
 
 
 class Alertmanager(Program):
-    """An Alertmanager that tells each alert by itself, at once, and when it resolves."""
+    """An Alertmanager that reports each alert by itself, at once, and when it resolves."""
 
     @classmethod
     def of(cls, folder: Path, webhook: str) -> Self:
-        """Tells the URL of a webhook."""
+        """Reports to the URL of a webhook."""
         route = {"receiver": "webhook", "group_by": ["..."], "group_wait": "0s", "group_interval": "1s",
                  "repeat_interval": "24h"}  # fmt: skip
         receiver = {"name": "webhook", "webhook_configs": [{"url": webhook, "send_resolved": True}]}
@@ -198,7 +198,7 @@ class Pushgateway(Program):
 
 @dataclass(frozen=True)
 class Message:
-    """One alert as the webhook was told it: `firing` or `resolved`."""
+    """One alert as the webhook got it: `firing` or `resolved`."""
 
     status: str
     labels: dict[str, str]
@@ -206,7 +206,7 @@ class Message:
 
 
 class Webhook:
-    """Takes what Alertmanager tells, in `messages`."""
+    """Keeps what Alertmanager reports, in `messages`."""
 
     def __init__(self) -> None:
         self.messages: list[Message] = []
@@ -214,8 +214,8 @@ class Webhook:
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
-                told = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                messages.extend(Message(one["status"], one["labels"], one["annotations"]) for one in told["alerts"])
+                reported = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                messages.extend(Message(one["status"], one["labels"], one["annotations"]) for one in reported["alerts"])
                 self.send_response(200)
                 self.end_headers()
 

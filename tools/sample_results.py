@@ -66,7 +66,7 @@ CLEAR: Mapping[str, Rider] = {
 
 
 def _luck(seed: str | int) -> Random:
-    return Random(seed)  # noqa: S311 - it opens nothing
+    return Random(seed)  # noqa: S311 - it opens nothing # nosec B311
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ def main(name: str = "velodrome") -> None:
     from velodrome.cli.outlet import open_outlets
 
     open_outlets()
-    sys.excepthook = _told
+    sys.excepthook = _reported
     try:
         app(prog_name=name)
     except VelodromeError as error:
@@ -56,7 +56,7 @@ def _end(code: int | str | None) -> NoReturn:
     sys.exit(final)
 
 
-def _told(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+def _reported(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     """Shows the traceback of a defect as safe text, because it may quote what a stranger wrote."""
     from traceback import format_exception
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
+_USERINFO: Final = re.compile(r"[?&](username|password)=")
 _SCHEMES: Final = ("redis", "rediss", "unix")
 _HOST: Final = re.compile(r"(\[[0-9a-fA-F:.]+(%[\w.-]+)?\]|[\w.-]*)(:[0-9]{0,5})?", re.ASCII)
 
@@ -21,6 +22,12 @@ def no_url(why: str) -> str:
         f"the Redis URL can't be used: {why}; write redis://:PASSWORD@HOST:PORT/DATABASE, the same with rediss:// for "
         "TLS, or unix:///PATH?db=DATABASE, and reserved characters of the password percent-encoded"
     )
+
+
+def names_a_user(url: str) -> bool:
+    """Whether the URL has a user or a password of its own."""
+    authority = re.split(r"[/?#]", url.partition("://")[2], maxsplit=1)[0]
+    return "@" in authority or _USERINFO.search(url) is not None
 
 
 def _fault(url: str) -> str:

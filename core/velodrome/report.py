@@ -222,9 +222,9 @@ def trial(environ: Mapping[str, str] = os.environ) -> TrialReport:
     if not path:
         return TrialReport()
     with open(path, encoding="utf-8") as file:  # noqa: PTH123 - pathlib costs an import
-        told = json.load(file)
+        facts = json.load(file)
     names = ("entry", "repeat", "seed", "cpus", "data", "metrics", "conditions")
-    return TrialReport(path=environ.get(ENV_REPORT), **{name: told[name] for name in names})
+    return TrialReport(path=environ.get(ENV_REPORT), **{name: facts[name] for name in names})
 
 
 def digest(*, train: tuple[Array, Array], test: tuple[Array, Array]) -> str:

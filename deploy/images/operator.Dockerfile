@@ -1,38 +1,36 @@
 # The operator: kopf and the Kubernetes client, without torch and streamlit.
-# Build it in the repository's root. BASE is any Debian or Ubuntu image with Python 3.11 or newer and its venv module.
-ARG BASE=docker.io/library/python:3.11-slim
-FROM ${BASE} AS uv
-ENV UV_SYSTEM_CERTS=1 UV_LINK_MODE=copy
+# Build it in the repository's root; `make images` builds all. BASE is any Debian or Ubuntu image with Python 3.11 or
+# newer and its venv module. The one below is the official Python image, by the digest of its index of platforms.
+ARG BASE=python:3.11-slim-bookworm@sha256:a36c24f9cbdf4fd0f52d67f0823eeac19c2028c637cecc392d97f980d4fec56b
+FROM ${BASE} AS built
+# The same sources give the same bytes: sets are compiled in one order.
+ENV PYTHONHASHSEED=0 UV_SYSTEM_CERTS=1 UV_LINK_MODE=copy
 WORKDIR /src
-COPY tools/uv.txt tools/uv.txt
-RUN python3 -m venv /opt/uv && /opt/uv/bin/pip install --no-cache-dir --require-hashes -r tools/uv.txt
-
-FROM uv AS locked
-COPY pyproject.toml uv.lock ./
-RUN /opt/uv/bin/uv export --quiet --frozen --no-dev --no-emit-project --extra operator --extra backup > requirements.txt
-
-FROM uv AS package
-COPY pyproject.toml README.md LICENSE ./
-COPY core core
-COPY operator operator
-COPY runner runner
-COPY leaderboard leaderboard
-RUN --mount=type=cache,target=/root/.cache/uv \
-    /opt/uv/bin/uv pip install --no-deps --compile-bytecode --python /opt/uv/bin/python --target /opt/velodrome . \
-    && sed -i '1s|.*|#!/opt/libraries/bin/python|' /opt/velodrome/bin/*
-
-FROM ${BASE}
-# The libraries are large and seldom change. They have a layer of their own, which is rebuilt only when their list changes.
-COPY --from=locked /src/requirements.txt /opt/requirements.txt
-COPY --from=uv /opt/uv /opt/uv
+COPY tools/uv.txt ./
+RUN python3 -m venv /opt/uv && /opt/uv/bin/pip install --no-cache-dir --require-hashes -r uv.txt
+COPY deploy/images/assemble.py ./
+# The libraries are large and seldom change. They have a layer of their own.
+COPY deploy/images/locks/operator.txt ./
 RUN --mount=type=cache,target=/root/.cache/uv \
     python3 -m venv --without-pip /opt/libraries \
-    && UV_SYSTEM_CERTS=1 UV_LINK_MODE=copy /opt/uv/bin/uv pip install --compile-bytecode --require-hashes \
-    --python /opt/libraries/bin/python -r /opt/requirements.txt \
-    && rm -r /opt/uv
-COPY --from=package /opt/velodrome /opt/velodrome
-ENV PATH=/opt/libraries/bin:/usr/local/bin:/usr/bin:/bin PYTHONPATH=/opt/velodrome PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
-# kopf reads the user's name, and the image has no entry for this user.
-ENV USER=velodrome
+    && /opt/uv/bin/uv pip install --no-deps --require-hashes --python /opt/libraries/bin/python -r operator.txt \
+    && python3 assemble.py --trim --compile /opt/libraries/lib
+COPY deploy/images/package /opt/velodrome
+COPY core/velodrome /opt/velodrome/velodrome
+COPY operator/velodrome_operator /opt/velodrome/velodrome_operator
+RUN chmod 755 /opt/velodrome/bin/* && python3 assemble.py --compile /opt/velodrome \
+    && python3 assemble.py --root /image --python --scan /opt/libraries/lib
+
+# Python, the libraries, the code and what they load: no shell, no package manager, nothing else of the base.
+FROM scratch
+ARG BASE
+COPY --from=built /image/ /
+COPY --from=built /opt/libraries /opt/libraries
+COPY --from=built /opt/velodrome /opt/velodrome
+ENV PATH=/opt/libraries/bin:/opt/velodrome/bin PYTHONPATH=/opt/velodrome PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 HOME=/tmp
+LABEL org.opencontainers.image.title="velodrome-operator" \
+      org.opencontainers.image.description="Runs BenchmarkJobs on Kubernetes" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.base.name="${BASE}"
 USER 65532:65532
 ENTRYPOINT ["python", "-m", "velodrome_operator"]

@@ -1,7 +1,20 @@
-# Debian's Redis 7, for clusters without one. BASE is a Debian or Ubuntu image.
-ARG BASE=docker.io/library/debian:bookworm-slim
-FROM ${BASE}
-RUN apt-get update && apt-get install -y --no-install-recommends redis-server && rm -rf /var/lib/apt/lists/*
+# Debian's Redis 7, for clusters without one.
+# Build it in the repository's root; `make images` builds all. BASE is any Debian or Ubuntu image with Python 3.11 or
+# newer and its venv module. The one below is the official Python image, by the digest of its index of platforms.
+ARG BASE=python:3.11-slim-bookworm@sha256:a36c24f9cbdf4fd0f52d67f0823eeac19c2028c637cecc392d97f980d4fec56b
+FROM ${BASE} AS built
+RUN apt-get update && apt-get install -y --no-install-recommends redis-server
+COPY deploy/images/assemble.py ./
+RUN python3 assemble.py --root /image --program /usr/bin/redis-server --program /usr/bin/redis-cli && mkdir /image/data && chown 65532:65532 /image/data
+
+# The programs and what they load: no shell, no package manager, nothing else of the base.
+FROM scratch
+ARG BASE
+COPY --from=built /image/ /
+ENV PATH=/usr/bin
+LABEL org.opencontainers.image.title="velodrome-redis" \
+      org.opencontainers.image.description="Debian's Redis, as Velodrome's charts start it" \
+      org.opencontainers.image.base.name="${BASE}"
 USER 65532:65532
 WORKDIR /data
 ENTRYPOINT ["redis-server"]

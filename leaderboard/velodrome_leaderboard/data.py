@@ -16,9 +16,10 @@ from dataclasses import dataclass, field
 import streamlit as st
 
 from velodrome import keys
+from velodrome.board.page import ObjectivePage
 from velodrome.board.reading import ObjectiveReading
 from velodrome.board.tenancy import ShownBoards
-from velodrome.board.viewing import objectives_of, read_objectives
+from velodrome.board.viewing import objectives_of, read_objectives, read_page
 from velodrome.errors import LocalError, StoreRefused
 from velodrome.results.objectives import BoardObjective
 from velodrome.results.records import EpochPoint, JobInfo, Progress, TrialRecord
@@ -80,6 +81,18 @@ class ResultSource:
         if board not in self.shown:
             raise StoreRefused(f"there is no board {board}")
         return _objective(self.url, board, _version(self.url, board), objective, cohort_id)
+
+    def page(
+        self, board: str, objective: BoardObjective, cohort_id: str | None = None, pages: tuple[int, int] = (1, 1)
+    ) -> ObjectivePage:
+        """One page of the objective's ranking and one of its unranked entries, in the cohort as `objective` has it.
+
+        Raises:
+            StoreRefused: this leaderboard doesn't show the board.
+        """
+        if board not in self.shown:
+            raise StoreRefused(f"there is no board {board}")
+        return _page(self.url, board, _version(self.url, board), objective, cohort_id, pages)
 
     def verdicts(self, uid: str) -> tuple[Comparison, ...]:
         """What the job made worse or better."""
@@ -202,6 +215,16 @@ def _objective(
 ) -> ObjectiveReading:
     (found,) = read_objectives(_store(url), board, [objective], cohort_id)
     return found
+
+
+@st.cache_resource(max_entries=200, show_spinner=False)
+def _page(
+    url: str, board: str, version: str, objective: BoardObjective, cohort_id: str | None, pages: tuple[int, int]
+) -> ObjectivePage:
+    def whole() -> ObjectiveReading:
+        return _objective(url, board, version, objective, cohort_id)
+
+    return read_page(_store(url), board, objective, cohort_id, pages, whole)
 
 
 @_kept

@@ -79,10 +79,15 @@ class BoundPage(Bound):
     default: int
 
 
+def wanted_page(name: str = "page") -> int:
+    """The page that the URL names, at least 1. There may be fewer pages."""
+    wanted = st.query_params.get(name, "1")
+    return max(int(wanted), 1) if wanted.isascii() and wanted.isdigit() and len(wanted) < 10 else 1
+
+
 def page_number(pages: int, name: str = "page") -> tuple[int, BoundPage]:
     """The page that the URL names, within 1 to `pages`, and the pagination widget's arguments."""
-    wanted = st.query_params.get(name, "1")
-    value = min(max(int(wanted), 1), pages) if wanted.isascii() and wanted.isdigit() and len(wanted) < 10 else 1
+    value = min(wanted_page(name), pages)
     key = f"url-{name}-{value}"  # for another page this is another widget, which starts from its default
 
     def write() -> None:

@@ -48,7 +48,7 @@ def rules(secret: str, uid: str, *, stream: bool = False) -> list[str]:
 
 
 class Access:
-    """Makes and removes the users of jobs. `address` is host:port as pods reach Redis.
+    """Makes and removes the users of jobs. `address` is host:port as pods reach Redis, with TLS if that is `encrypted`.
 
     `appends_to_a_stream` says whether a job's runners may be of version 0.1.0. It is called outside of the event loop.
     """
@@ -59,7 +59,10 @@ class Access:
         secret: str,
         address: str,
         appends_to_a_stream: Callable[[str], bool] = lambda _: False,
+        *,
+        encrypted: bool = False,
     ) -> None:
+        self._scheme = "rediss" if encrypted else "redis"
         self._appends_to_a_stream = appends_to_a_stream
         self._client = client
         self._secret = secret
@@ -73,7 +76,7 @@ class Access:
 
     def url(self, uid: str) -> str:
         """The URL to which a job's runners report, with their user."""
-        return f"redis://{quote(user_name(uid))}:{password(self._secret, uid)}@{self._address}/0"
+        return f"{self._scheme}://{quote(user_name(uid))}:{password(self._secret, uid)}@{self._address}/0"
 
     def grant(self, uid: str) -> bool:
         """Makes the job's user if it is missing: at first, and after Redis restarted without it.

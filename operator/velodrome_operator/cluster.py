@@ -132,8 +132,8 @@ class Cluster:
         async for event in self._list("api/v1", "events", namespace, fieldSelector=fields):
             at, name = _told_at(event), shapes.text(shapes.at(event, "involvedObject", "name"))
             if at is not None:
-                told = Refusal(at, shapes.text(event.get("message")))
-                found[name] = max(found.get(name, told), told)
+                refusal = Refusal(at, shapes.text(event.get("message")))
+                found[name] = max(found.get(name, refusal), refusal)
         return found
 
     def started_pods(self, namespace: str) -> AsyncIterator[dict[str, Any]]:
@@ -168,11 +168,11 @@ class Cluster:
     async def event(self, parent: Mapping[str, Any], reason: str, message: str, *, warning: bool, at: datetime) -> None:
         """Reports a transition once, where `kubectl describe` shows it: the Event's name follows from its content."""
         metadata = parent["metadata"]
-        told = digest([metadata["uid"], reason, shapes.at(parent, "status", "observedGeneration")], 16)
+        suffix = digest([metadata["uid"], reason, shapes.at(parent, "status", "observedGeneration")], 16)
         manifest = {
             "apiVersion": "events.k8s.io/v1",
             "kind": "Event",
-            "metadata": {"name": f"{metadata['name']}.{told}", "namespace": metadata["namespace"]},
+            "metadata": {"name": f"{metadata['name']}.{suffix}", "namespace": metadata["namespace"]},
             "eventTime": at.isoformat(timespec="microseconds"),
             "type": "Warning" if warning else "Normal",
             "reason": reason,
@@ -205,7 +205,7 @@ class Cluster:
     ) -> AsyncIterator[dict[str, Any]]:
         """Every object. Parses one page at a time: a process never gives back the memory that all pages would take."""
         where = f"{group}/namespaces/{namespace}/{plural}" if namespace else f"{group}/{plural}"
-        token = ""
+        token = ""  # the place in a list, and no secret # nosec B105
         while True:
             query = {"limit": str(LISTED_AT_ONCE), "continue": token, **selectors}
             page = await self._call("GET", where, query={key: value for key, value in query.items() if value}) or {}
@@ -248,12 +248,12 @@ class Cluster:
             raise Unavailable(f"{method} {path}: {str(error) or type(error).__name__}") from error
         return _answer(f"{method} {path}", code, text, missing_ok=missing_ok)
 
-    def _set_clock(self, told: str | None) -> None:
+    def _set_clock(self, date: str | None) -> None:
         """Notes how far this machine's clock is ahead of the server's, if that is more than an answer's age."""
-        if not told:
+        if not date:
             return
         try:
-            ahead = datetime.now(UTC) - parsedate_to_datetime(told)
+            ahead = datetime.now(UTC) - parsedate_to_datetime(date)
         except ValueError:
             return
         self._ahead = ahead if abs(ahead) > _CLOCK_TOLERANCE else timedelta(0)

@@ -21,6 +21,7 @@ from velodrome.vocabulary import (
     SCHEDULE_FIELDS,
 )
 from velodrome_operator.immutable import frozen
+from velodrome_operator.pod_cel import add_pod_rules
 from velodrome_operator.structural import Schema, structural
 
 PLURAL = "benchmarkjobs"
@@ -125,6 +126,7 @@ def spec_schema() -> Schema:
         ),
     ]
     training["schedule"]["x-kubernetes-validations"] = [*_own_fields("name", SCHEDULE_FIELDS)]
+    add_pod_rules(part["runner"])
     per_epoch = [metric.name for metric in CATALOGUE.values() if metric.per_epoch]
     override = part["entries"]["items"]["properties"]["training"]["properties"]["earlyStopping"]
     for field in (training["earlyStopping"], part["budget"]["properties"]["target"], override):

@@ -69,11 +69,11 @@ def disruptions(pods: Iterable[PodFacts], gone: Iterable[PodFacts]) -> int:
     itself, it was disrupted while nobody looked. A pod that its Job may have released does not count until Kubernetes
     counts it.
     """
-    told: dict[tuple[str, int], list[tuple[PodFacts, bool]]] = defaultdict(list)
+    sightings: dict[tuple[str, int], list[tuple[PodFacts, bool]]] = defaultdict(list)
     for found, away in ((pods, False), (gone, True)):
         for pod in found:
-            told[pod.job, pod.index].append((pod, is_disruption(pod, gone=away)))
-    return sum(_at_index(index) for index in told.values())
+            sightings[pod.job, pod.index].append((pod, is_disruption(pod, gone=away)))
+    return sum(_at_index(index) for index in sightings.values())
 
 
 def _at_index(found: Sequence[tuple[PodFacts, bool]]) -> int:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from velodrome.errors import TryAgain, VelodromeError
 from velodrome.store import Changes, Store
 from velodrome_operator.families import Exposed
+from velodrome_operator.omissions import Omissions
 from velodrome_operator.operator_facts import OperatorFacts
 from velodrome_operator.page import MetricsPage, RaceReport
 from velodrome_operator.ranker import Ranker, RankerLost
@@ -138,6 +139,7 @@ class Exporter:
         self.judged_at: datetime | None = None
         self.results = BoardResults(store, marked, clock, timer, ranker)
         self._races = races
+        self._omissions = Omissions(lambda: store.left_out)
         self._page = MetricsPage(operator, limit, clock, timer)
 
     async def work(self) -> None:
@@ -148,7 +150,11 @@ class Exporter:
             await asyncio.sleep(pause)
 
     async def round(self) -> bool:
-        """Judges what changed, and makes again what is exposed if something did. Returns whether Redis answered."""
+        """Judges what changed, and makes again what is exposed if something did. Returns whether Redis answered.
+
+        Logs what the operator could not read of Redis since the last round, here or elsewhere.
+        """
+        self._omissions.log_new()
         try:
             read_at = await self.results.judge_changed()
         except VelodromeError as error:

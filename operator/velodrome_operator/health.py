@@ -69,7 +69,7 @@ class Health:
             raise NotReady(f"no sweep has been tried for {idle:.0f} s")
         silent = self._watches.silent_for(now)
         if silent > _STUCK_SECONDS:
-            raise NotReady(f"no event has told for {silent:.0f} s what the API server shows")
+            raise NotReady(f"for {silent:.0f} s, no event has reported what the API server shows")
         problem = self._tasks.problem()
         if problem is not None:
             raise NotReady(problem)

@@ -26,7 +26,7 @@ async def take_in(
     Raises:
         TryAgain, ActionNeeded: as the API server answers.
     """
-    races, told = controller.races, watches.known
+    races, shown = controller.races, watches.known
     known, (known_jobs, known_pods) = {race.uid for race in races}, races.children()
     listed: dict[str, int] = {}
     async for raw in _each(cluster.parents, namespaces):
@@ -41,7 +41,7 @@ async def take_in(
         pods.add(_uid(raw))
         if _is_news(raw, listed, watches):
             races.saw_pod(raw)
-    watches.compare(told, listed, time.monotonic())
+    watches.compare(shown, listed, time.monotonic())
     for race in races:
         if race.uid in known - present:
             races.saw_parent(race.parent.raw, gone=True)

@@ -172,8 +172,8 @@ def started_facts(event: Raw, jobs: Iterable[str]) -> PodFacts | None:
     completion index.
     """
     name, uid = (shapes.text(shapes.at(event, "involvedObject", part)) for part in ("name", "uid"))
-    told = (event.get("firstTimestamp"), event.get("eventTime"), shapes.at(event, "metadata", "creationTimestamp"))
-    at = next(filter(None, map(shapes.moment, told)), None)
+    times = (event.get("firstTimestamp"), event.get("eventTime"), shapes.at(event, "metadata", "creationTimestamp"))
+    at = next(filter(None, map(shapes.moment, times)), None)
     for job in jobs:
         index = shapes.decimal(name.removeprefix(f"{job}-").partition("-")[0], MOST_COMPLETIONS)
         if name.startswith(f"{job}-") and index is not None and uid and at is not None:
@@ -192,8 +192,8 @@ def _trouble(status: Raw, conditions: Mapping[str, Raw], state: object) -> str:
     return _words(scheduled) if scheduled.get("status") == "False" else ""
 
 
-def _words(told: object) -> str:
-    return ": ".join(filter(None, (shapes.text(shapes.at(told, part)) for part in ("reason", "message"))))
+def _words(state: object) -> str:
+    return ": ".join(filter(None, (shapes.text(shapes.at(state, part)) for part in ("reason", "message"))))
 
 
 def _name(metadata: Raw, kind: str) -> str:

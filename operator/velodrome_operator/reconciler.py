@@ -18,7 +18,7 @@ from velodrome.plan import Plan
 from velodrome.results.registration import job_info
 from velodrome.store import Store, TrialSummary
 from velodrome.trends.verdicts import AWAITING_CONFIRMATION
-from velodrome_operator import status, takeover, texts
+from velodrome_operator import policy, status, takeover, texts
 from velodrome_operator.access import Access
 from velodrome_operator.admission import BoardRefused, admit
 from velodrome_operator.children import ChildSettings, Manifest, children, is_kueue
@@ -86,6 +86,8 @@ class Reconciler:
         news = race.logbook.news
         try:
             planned = race.planned()
+            if not race.parent.ended and not race.workload.jobs:  # settings that changed end no race that runs
+                policy.enforce(planned.job, self._settings)
         except SpecError as error:
             if not race.parent.ended:
                 problems, parent = "; ".join(str(problem) for problem in error.problems), race.parent

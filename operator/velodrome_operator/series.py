@@ -31,11 +31,11 @@ def metrics(families: Iterable[Family], rows: Iterable[Series]) -> Iterator[Metr
     for family, ours in found.items():
         metric = Metric(family.name, family.help, "gauge" if family.type == "stateset" else family.type)
         suffix = {"counter": "_total", "info": "_info"}.get(family.type, "")
-        told = set()  # two series with the same labels would make Prometheus refuse all of them
+        seen = set()  # two series with the same labels would make Prometheus refuse all of them
         for row in ours:
             labels = {name: texts.label(value) for name, value in row.labels.items()}
             series = (row.suffix, *labels.values())
-            if series not in told:
-                told.add(series)
+            if series not in seen:
+                seen.add(series)
                 metric.add_sample(family.name + (row.suffix or suffix), labels, row.value)
         yield metric

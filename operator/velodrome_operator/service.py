@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
-from velodrome import __version__
+from velodrome import __version__, keys
 from velodrome.board.retention import Retention
 from velodrome.board.tenancy import BoardPolicy
+from velodrome.connections import RedisLogin
+from velodrome.errors import StoreRefused
 from velodrome.monitoring import telemetry
 from velodrome.store import Store
 from velodrome.store.deletion import Deleter
 from velodrome.store.edge import connect
+from velodrome.store.roles import JOB_KEY
 from velodrome_operator import shapes
 from velodrome_operator.access import Access
 from velodrome_operator.children import ChildSettings
@@ -44,17 +48,20 @@ _WORKERS = 8
 class Options:
     """The operator's settings. `redis_address` is host:port as pods reach Redis, or None for the address in the URL.
 
-    `namespaces` are those that it watches; none means all. `listen` is where /healthz, /readyz and /metrics answer.
-    `leaderboard_url` is where people find the leaderboard.
+    `job_key_file` has what the passwords of races' users derive from. Without it, that is the file `job-key` beside the
+    password's file, or the password in the URL. `namespaces` are those that it watches; none means all. `listen` is
+    where /healthz, /readyz and /metrics answer. `leaderboard_url` is where people find the leaderboard.
     `boards` says which namespaces may write to which board.
     """
 
     redis_url: str
+    login: RedisLogin = field(default_factory=RedisLogin)
+    job_key_file: Path | None = None
     redis_address: str | None = None
     namespaces: frozenset[str] = frozenset()
     settings: ChildSettings = field(default_factory=ChildSettings)
     dry_run: bool = False
-    listen: tuple[str, int] = ("0.0.0.0", 8080)  # noqa: S104 - the kubelet and Prometheus ask from outside of the pod
+    listen: tuple[str, int] = ("0.0.0.0", 8080)  # noqa: S104 - the kubelet and Prometheus ask from outside of the pod # nosec B104
     leaderboard_url: str = ""
     series_limit: int = SERIES_LIMIT
     retention: Retention = field(default_factory=Retention)
@@ -63,12 +70,17 @@ class Options:
 
 @asynccontextmanager
 async def connected(options: Options) -> AsyncIterator[Service]:
-    """An operator with connections of its own. It sends nothing yet, so the other sides may start later."""
-    client = connect(options.redis_url)
+    """An operator with connections of its own. It sends nothing yet, so the other sides may start later.
+
+    Raises:
+        StoreRefused: the URL or a file of the login can't be used.
+    """
+    client = connect(options.redis_url, options.login)
     where = client.connection_pool.connection_kwargs
     address = options.redis_address or f"{where.get('host', 'localhost')}:{where.get('port', 6379)}"
-    store, secret = Store(client), str(where.get("password") or options.redis_url)
-    access = Access(client, secret, address, store.began_with_a_stream)
+    encrypted = options.redis_url.startswith("rediss://")
+    store = Store(client)
+    access = Access(client, _job_key(options, where), address, store.began_with_a_stream, encrypted=encrypted)
     with store:
         async with Cluster.connected(dry_run=options.dry_run) as cluster:
             service = Service(options, store, cluster, access, Deleter(client))
@@ -77,6 +89,29 @@ async def connected(options: Options) -> AsyncIterator[Service]:
             finally:
                 for ranker in service.rankers:
                     ranker.end()
+
+
+def _job_key(options: Options, where: Mapping[str, Any]) -> str:
+    """What the passwords of races' users derive from. In version 0.1.0 it was the password in the URL.
+
+    Raises:
+        StoreRefused: the file that has it can't be read.
+    """
+    path = options.job_key_file
+    if path is None and options.login.password_file is not None:
+        path = options.login.password_file.with_name(JOB_KEY)
+    if path is None:
+        return str(where.get("password") or options.redis_url)
+    try:
+        found = path.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise StoreRefused(
+            f"{keys.ENV_JOB_KEY_FILE}: {path} can't be read ({error.strerror}): mount the key {JOB_KEY} of the Secret "
+            "there"
+        ) from None
+    if not found:
+        raise StoreRefused(f"{keys.ENV_JOB_KEY_FILE}: {path} is empty: it must have the key {JOB_KEY} of the Secret")
+    return found
 
 
 class Service:
@@ -133,7 +168,7 @@ class Service:
         if gone:
             self._watches.gone(shown)
         else:
-            self._watches.told(shown, version_of(raw))
+            self._watches.reported(shown, version_of(raw))
         races = self.controller.races
         see = {"parent": races.saw_parent, "job": races.saw_job, "pod": races.saw_pod}[kind]
         uid = see(raw, gone=gone)

@@ -92,10 +92,10 @@ def refused(generation: int, reason: str, message: str, before: Mapping[str, Any
 def stalled(before: Mapping[str, Any], reason: str, message: str, generation: int, now: datetime) -> dict[str, Any]:
     """The status with a condition Stalled that says what a person must do. Unchanged if it says so already."""
     rest = [condition for condition in before.get("conditions") or () if condition["type"] != "Stalled"]
-    told = _condition(
+    said = _condition(
         "Stalled", holds=True, reason=reason, message=message, generation=generation, before=before, now=now
     )
-    return {**before, "conditions": [*rest, told], "message": message[:4096]}
+    return {**before, "conditions": [*rest, said], "message": message[:4096]}
 
 
 def judged(before: Mapping[str, Any], regressed: Regressed, generation: int, now: datetime) -> dict[str, Any]:
@@ -150,8 +150,8 @@ def _message(seen: Observation) -> str:
     active = sum(1 for pod in seen.pods if pod.phase == "Running")
     if seen.kueue and any(job.suspended for job in seen.jobs.values()):
         return "waiting for Kueue to admit the job"
-    told = f"{len(seen.finished)} of {counted(len(seen.plan), 'trial')} finished, {active} running"
-    return f"{told}, {seen.lost} of {seen.plan.job.spec.execution.max_disruptions} disruptions" if seen.lost else told
+    said = f"{len(seen.finished)} of {counted(len(seen.plan), 'trial')} finished, {active} running"
+    return f"{said}, {seen.lost} of {seen.plan.job.spec.execution.max_disruptions} disruptions" if seen.lost else said
 
 
 def _conditions(seen: Observation, ending: Ending | None, message: str) -> list[Condition]:

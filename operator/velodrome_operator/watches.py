@@ -14,26 +14,26 @@ class Watches:
     """
 
     def __init__(self) -> None:
-        self._told: dict[str, int] = {}
+        self._reported: dict[str, int] = {}
         self._owed: dict[str, tuple[int, float]] = {}
 
-    def told(self, uid: str, version: int) -> None:
+    def reported(self, uid: str, version: int) -> None:
         """An event showed an object at that version."""
-        self._told[uid] = max(version, self._told.get(uid, 0))
+        self._reported[uid] = max(version, self._reported.get(uid, 0))
 
     def gone(self, uid: str) -> None:
         """An event showed that an object is gone."""
-        self._told.pop(uid, None)
+        self._reported.pop(uid, None)
         self._owed.pop(uid, None)
 
     def version(self, uid: str) -> int:
         """The newest version of an object that an event showed, or 0 if no event showed it."""
-        return self._told.get(uid, 0)
+        return self._reported.get(uid, 0)
 
     @property
     def known(self) -> frozenset[str]:
         """The uids of the objects that events showed."""
-        return frozenset(self._told)
+        return frozenset(self._reported)
 
     def compare(self, before: AbstractSet[str], listed: Mapping[str, int], now: float) -> None:
         """Notes what a full listing (uid -> version) shows and no event has shown yet.
@@ -41,13 +41,13 @@ class Watches:
         `before` is what was `known` when the listing began. A newer object may be in no list, and is not gone.
         """
         owed = {uid: change for uid, change in self._owed.items() if uid in listed}
-        owed = {uid: change for uid, change in owed.items() if self._told.get(uid, 0) < change[0]}
+        owed = {uid: change for uid, change in owed.items() if self._reported.get(uid, 0) < change[0]}
         for uid, version in listed.items():
-            if self._told.get(uid, 0) < version:
+            if self._reported.get(uid, 0) < version:
                 owed.setdefault(uid, (version, now))
         self._owed = owed
         for uid in before - listed.keys():
-            self._told.pop(uid, None)
+            self._reported.pop(uid, None)
 
     def silent_for(self, now: float) -> float:
         """Seconds since a listing first showed a change that no event has shown until now. 0 if there is none."""

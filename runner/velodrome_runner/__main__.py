@@ -14,13 +14,16 @@ usage: python -m velodrome_runner          run one trial and report its result
 
 `velodrome-runner` and `python -m velodrome_runner` are the same.
 
-One trial is told what to do by environment variables:
+Environment variables say what one trial has to do:
   {keys.ENV_SPEC:36}path of the BenchmarkJob as JSON
   {keys.ENV_INDEX:36}index of the trial in the job's plan
   {keys.ENV_JOB_UID:36}uid of the BenchmarkJob
   {keys.ENV_ATTEMPT:36}name that no other attempt at this trial has
   {keys.ENV_SCRATCH:36}folder where the result is kept until Redis has it
-  {keys.ENV_REDIS_URL:36}redis:// or unix:// URL; without it the result stays in that folder
+  {keys.ENV_REDIS_URL:36}redis://, rediss:// or unix:// URL; without it the result stays in that folder
+  {keys.ENV_REDIS_USERNAME:36}user of Redis, if the URL names none
+  {keys.ENV_REDIS_PASSWORD_FILE:36}file with that user's password
+  {keys.ENV_REDIS_CA_FILE:36}certificates that Redis' certificate must come from, for rediss://
   {keys.ENV_PUSHGATEWAY:36}URL of a Pushgateway for live metrics (default: none are pushed)
   {keys.ENV_DATA:36}folder below which dataset.source paths lie (default: the current one)
   {keys.ENV_CPUS:36}threads to compute with (default: the CPUs that this process may use)

@@ -22,12 +22,16 @@ _VELODROME = tuple(f"{Path(file).parent}/" for file in (velodrome.__file__, __fi
 # A line of a traceback that Python printed.
 _FRAME = re.compile(r'^\s+File "(?P<file>[^"\n]+)", line (?P<line>\d+)', re.MULTILINE)
 _HEADING = "Traceback (most recent call last):"
+# What torch.compile did not find, by the name of the error that it raises for that.
+_COMPILERS = {"TritonMissing": "Triton", "InvalidCxxCompiler": "a C++ compiler"}
 # Characters of one piece of a traceback: an exception may print a tensor, and the log's end must still hold its frames.
 _PIECE = 2000
 
 
 def record(error: BaseException, package: str = "") -> str:
     """Logs the traceback of what an entry's code raised, and returns the place, as ` (at own.py:12)`, for the reason.
+
+    Where the image lacks what torch.compile needs, that and the fix follow the place.
 
     `package` is the entry's own module or its package. Where the entry's code has no part in it, the place is empty,
     and only an error that this project did not raise on purpose is logged.
@@ -39,7 +43,15 @@ def record(error: BaseException, package: str = "") -> str:
             cause = cause.__cause__
         pieces = traceback.TracebackException.from_exception(cause).format()
         complain("".join(_shortened(piece) for piece in pieces).rstrip("\n"))
-    return f" (at {where})" if where else ""
+    words = [word for word in (f"at {where}" if where else "", lacking(error)) if word]
+    return f" ({'; '.join(words)})" if words else ""
+
+
+def lacking(error: BaseException) -> str:
+    """What the image lacks, if the error is torch.compile's word for that; else empty."""
+    names = [type(each).__name__ for each in _chain(error)]
+    found = next((_COMPILERS[name] for name in names if name in _COMPILERS), "")
+    return f"torch.compile needs {found}: build the runner's image with TORCH_COMPILE=yes" if found else ""
 
 
 def place(error: BaseException, package: str = "") -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -10,7 +11,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import FlopCounterMode
 
 from velodrome_runner.log import words
 from velodrome_runner.peak import Unmeasurable
@@ -42,6 +42,10 @@ def flops(model: nn.Module, sample: Tensor) -> int:
     Raises:
         Unmeasurable: torch has no formula for an operation of the model, or the model can't be copied or run there.
     """
+    # Without Triton, which only torch.compile needs, torch says so at this import: in the log of each trial.
+    logging.getLogger("torch.utils.flop_counter").setLevel(logging.ERROR)
+    from torch.utils.flop_counter import FlopCounterMode
+
     counter, seen = FlopCounterMode(display=False), _Operations()
     try:
         probe = copy.deepcopy(model).cpu().float().eval()

@@ -27,7 +27,7 @@ def earned(settings: Settings, index: int) -> int | None:
     if settings.redis_url is None:
         return None
     try:
-        with contextlib.closing(connect(settings.redis_url)) as client:
+        with contextlib.closing(connect(settings.redis_url, settings.login)) as client:
             answer = client.hget(keys.instructions(settings.job_uid), str(index))
     except (redis.RedisError, ValueError) as error:
         complain(f"whether trial {index} has a result is not known, so it runs: {type(error).__name__}: {error}")

@@ -140,7 +140,7 @@ class Pusher:
         self._work.set()
 
     def _run(self) -> None:
-        pushed, failures, told = False, 0, False
+        pushed, failures, logged = False, 0, False
         with usage.opened() as gauges:
             self._work.wait()
             while not self._ended.is_set():
@@ -155,9 +155,9 @@ class Pusher:
                     self._ended.wait(self._gap)
                     self._work.wait(self._period - self._gap)
                     continue
-                if not told:
+                if not logged:
                     self._log(f"live metrics are not pushed, the trial goes on: {problem}")
-                failures, told = failures + 1, True
+                failures, logged = failures + 1, True
                 self._ended.wait(min(self._period * 2 ** min(failures, 10), _LONGEST_PAUSE))
         if pushed and not failures:
             self._delete()

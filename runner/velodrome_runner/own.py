@@ -81,13 +81,13 @@ def run(
         raise ConfigurationError(f"entry {trial.entry} has no command: give one, `velodrome-runner exec -- COMMAND …`")
     started = wall()
     code = config_code(trial.config.model_copy(update={"command": line}))
-    client = None if settings.redis_url is None else connect(settings.redis_url)
+    client = None if settings.redis_url is None else connect(settings.redis_url, settings.login)
     with Publisher(client, settings.job_uid) as publisher, pusher(settings, plan, trial) as live:
         reporter = Reporter(trial, settings, publisher, live, wall)
         reporter("Starting", None)
         reported, killed = Reported(trial.config), memory_kills()
         ended = _train(line, _Files.of(trial, settings, threads), reported, reporter, settings.ranks)
-        told = who(trial, settings, code, started, wall())
+        facts = who(trial, settings, code, started, wall())
         if ended == 0 and not settings.ranks.leads:
             return keys.EXIT_OK
         if isinstance(ended, int):
@@ -100,10 +100,10 @@ def run(
             found = ended
         if isinstance(found, Failure):
             complain(f"{found.reason}: {found.message}")
-            result = failed(found, tail, told)
+            result = failed(found, tail, facts)
         else:
             where = _environment(trial, reported, threads, settings.concurrent, settings.ranks.size)
-            result = TrialResult.model_validate(told | found | {"environment": where})
+            result = TrialResult.model_validate(facts | found | {"environment": where})
         interruption.check()
         live.end()
         delivered = publisher.deliver(result, settings.spool, deadline=settings.deadline)

@@ -74,7 +74,7 @@ class ResidentPeak:
             self._base = status["RssAnon"] + status["RssShmem"]
             self._reset()
         except (OSError, KeyError) as error:
-            self._reason = f"this system does not tell a process's peak resident memory: {error!r}"
+            self._reason = f"this system does not show a process's peak resident memory: {error!r}"
 
     def lap(self) -> None:
         """Takes the peak since the last lap, and starts a new lap."""

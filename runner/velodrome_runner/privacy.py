@@ -19,8 +19,8 @@ from pathlib import Path
 
 from velodrome import keys
 
-# Both URLs may contain a password.
-_SECRET = (keys.ENV_REDIS_URL, keys.ENV_PUSHGATEWAY)
+# Both URLs may contain a password, and the file does.
+_SECRET = (keys.ENV_REDIS_URL, keys.ENV_REDIS_USERNAME, keys.ENV_REDIS_PASSWORD_FILE, keys.ENV_PUSHGATEWAY)
 _PR_SET_DUMPABLE = 4
 # Positions of env_start and env_end after the program's name: fields 50 and 51 of proc(5)'s /proc/PID/stat.
 _ENV_START, _ENV_END = 47, 48

@@ -21,7 +21,7 @@ from redis.exceptions import NoPermissionError
 from redis.retry import Retry
 
 from velodrome import keys
-from velodrome.addresses import no_url, wrong_url
+from velodrome.connections import RedisLogin, build
 from velodrome.results.records import Progress, ProgressReport, ResultReport, TrialResult
 from velodrome_runner.log import complain
 
@@ -34,24 +34,20 @@ _PROGRESS_SECONDS = 0.25
 _WAITING = 64
 
 
-def connect(url: str) -> redis.Redis:
+def connect(url: str, login: RedisLogin | None = None) -> redis.Redis:
     """A client that gives up quickly, because the publisher itself retries.
 
     Raises:
-        ValueError: the URL is not one of a Redis; the message quotes no password.
+        ValueError: the URL is not one of a Redis, or a file of the login can't be used; the message quotes no password.
     """
-    if why := wrong_url(url):
-        raise ValueError(why)
-    try:
-        return redis.Redis.from_url(
-            url,
-            socket_timeout=_TIMEOUT_SECONDS,
-            socket_connect_timeout=_TIMEOUT_SECONDS,
-            retry=Retry(NoBackoff(), 0),
-            health_check_interval=0,
-        )
-    except ValueError:
-        raise ValueError(no_url("its port, or a value behind the question mark, can't be read")) from None
+    return build(
+        url,
+        login,
+        socket_timeout=_TIMEOUT_SECONDS,
+        socket_connect_timeout=_TIMEOUT_SECONDS,
+        retry=Retry(NoBackoff(), 0),
+        health_check_interval=0,
+    )
 
 
 class Publisher:
@@ -129,14 +125,14 @@ class Publisher:
 
     def _send_until(self, document: str, end: float) -> bool:
         pause = _FIRST_PAUSE
-        told = ""
+        logged = ""
         while True:
             problem = self._send([document])
             if problem is None:
                 return True
-            if problem != told:
+            if problem != logged:
                 self._log(f"the result is not delivered yet: {problem}")
-                told = problem
+                logged = problem
             left = end - self._clock()
             if left <= 0:
                 self._log(f"the result is not delivered, and the deadline is over: {problem}")
@@ -166,7 +162,7 @@ class Publisher:
     def _run(self) -> None:
         """The thread: sends what waits, at most every `_PROGRESS_SECONDS`, and less often while Redis is away."""
         pending: deque[Progress] = deque(maxlen=_WAITING)
-        pause, told = _PROGRESS_SECONDS, False
+        pause, logged = _PROGRESS_SECONDS, False
         while True:
             if not pending:
                 self._work.wait()
@@ -181,11 +177,11 @@ class Publisher:
             problem = self._send(documents, within=keys.INBOX_MAXIMUM)
             if problem is None:
                 pending.clear()
-                pause, told = _PROGRESS_SECONDS, False
+                pause, logged = _PROGRESS_SECONDS, False
             else:
-                if not told:
+                if not logged:
                     self._log(f"progress is not delivered, training goes on: {problem}")
-                pause, told = min(2 * pause, _LONGEST_PAUSE), True
+                pause, logged = min(2 * pause, _LONGEST_PAUSE), True
             self._stopped.wait(pause)
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from velodrome import keys
+from velodrome.connections import RedisLogin
 from velodrome.errors import ConfigurationError
 from velodrome_runner.ranks import ALONE, Ranks, ranks
 
@@ -20,7 +21,8 @@ class Settings:
 
     `index` counts the trials of the entries at the positions `entries`, or of all entries if that is empty, without the
     trials that were `taken_over` (such as `0-3,7`, counted over the whole job). `ranks` says which of the pods that
-    train together this is. `pushgateway` is the URL for live metrics.
+    train together this is. `pushgateway` is the URL for live metrics. `login` says who connects to Redis, where the URL
+    does not.
     """
 
     spec: Path
@@ -36,6 +38,7 @@ class Settings:
     taken_over: str = ""
     ranks: Ranks = ALONE
     pushgateway: str | None = None
+    login: RedisLogin = field(default_factory=RedisLogin)
 
     @property
     def spool(self) -> Path:
@@ -66,6 +69,7 @@ class Settings:
             taken_over=environ.get(keys.ENV_TAKEN_OVER, ""),
             ranks=ranks(completion, nodes, hosts),
             pushgateway=environ.get(keys.ENV_PUSHGATEWAY) or None,
+            login=RedisLogin.read(environ),
         )
 
 

@@ -38,7 +38,7 @@ def run(
     Every error in the trial becomes its result.
     """
     started, code = wall(), config_code(trial.config)
-    client = None if settings.redis_url is None else connect(settings.redis_url)
+    client = None if settings.redis_url is None else connect(settings.redis_url, settings.login)
     with Publisher(client, settings.job_uid) as publisher, pusher(settings, plan, trial) as live:
         reporter = Reporter(trial, settings, publisher, live, wall)
         failure: Failure | None = None

@@ -46,7 +46,9 @@ def main(arguments: list[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--kills", type=int, default=200, help="how many kills (default: %(default)s)")
-    parser.add_argument("--seed", type=int, help="what the schedule follows from; drawn and told where it is not given")
+    parser.add_argument(
+        "--seed", type=int, help="what the schedule follows from; drawn and shown where it is not given"
+    )
     parser.add_argument("--races", type=int, default=4, help="races at once (default: %(default)s)")
     parser.add_argument(
         "--trials", type=int, default=30, help="trials of a race, an even number (default: %(default)s)"

@@ -136,8 +136,8 @@ class _Checker:
                 self._fault("Backwards", race.name, f"status.trials.{count} went from {before} to {now}")
             setattr(race, count, now)
         if race.succeeded + race.failed > race.trials:
-            told = race.succeeded + race.failed
-            self._fault("Doubled", race.name, f"the status counts {told} results of {race.trials} trials")
+            reported = race.succeeded + race.failed
+            self._fault("Doubled", race.name, f"the status counts {reported} results of {race.trials} trials")
         if race.ended and event["ended"] != race.ended:
             self._fault("Backwards", race.name, f"it was {race.ended}, and is {event['ended'] or 'going on'} again")
         if event["ended"] and not race.ended:

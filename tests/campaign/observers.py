@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import hashlib
 import json
@@ -16,6 +15,7 @@ import redis
 from tests.campaign.history import History
 from tests.campaign.races import NAMESPACE
 from tests.e2e.conftest import Kube
+from tests.e2e.redis_access import RedisAccess
 from velodrome import keys
 from velodrome.errors import VelodromeError
 from velodrome.store import Store
@@ -173,9 +173,9 @@ class Statuses(_Thread):
 
 def administrator(kube: Kube) -> redis.Redis:
     """The installation's Redis, by its Service's address, which a kill does not change."""
-    secret = kube("-n", "velodrome", "get", "secret", "velodrome-redis", "-o", "jsonpath={.data.password}")
     host = kube("-n", "velodrome", "get", "service", "velodrome-redis", "-o", "jsonpath={.spec.clusterIP}")
-    return redis.Redis(host, password=base64.b64decode(secret).decode(), socket_timeout=5, socket_connect_timeout=5)
+    url = RedisAccess.of(kube).url(host.strip(), 6379)
+    return redis.Redis.from_url(url, socket_timeout=5, socket_connect_timeout=5)
 
 
 def ranked(client: redis.Redis, uid: str, board: str, seconds: float = 60) -> dict[str, int]:

@@ -199,15 +199,15 @@ class Campaign:
 
     def _await_races(self) -> None:
         end = time.monotonic() + self.wanted.patience
-        told = 0.0
+        logged = 0.0
         while self.races.going and time.monotonic() < end:
             self._see()
             for uid, name in list(self.races.going.items()):
                 if self.statuses.ended(uid):
                     self._see_the_end(uid, name)
                     self._persist(partial(self.races.delete, uid))
-            if time.monotonic() > told + 10:
-                told = time.monotonic()
+            if time.monotonic() > logged + 10:
+                logged = time.monotonic()
                 self.say(f"no more strokes; races {len(self.races.going)} on and {self.races.ended} ended")
             time.sleep(1)
 

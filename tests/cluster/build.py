@@ -60,7 +60,7 @@ def build_helm(at: Layout) -> Path:
     go = _go()
     at.bin.mkdir(parents=True, exist_ok=True)
     if not (at.bin / "helm").exists():
-        commands.tell(f"helm takes about {_PURPOSES['helm'][1]:g} minutes on four cores")
+        commands.write_line(f"helm takes about {_PURPOSES['helm'][1]:g} minutes on four cores")
         _install_modules(at, go, HELM)
     return at.bin / "helm"
 
@@ -79,6 +79,17 @@ def build_simulation(at: Layout) -> None:
     for program in KUBERNETES_PROGRAMS[:4]:
         _build(go, at, SOURCES / "kubernetes", program, f"k8s.io/kubernetes/cmd/{program}", flags=_version_flags())
     _install_modules(at, go, KWOK)
+
+
+def build_registry(at: Layout) -> Path:
+    """Makes crane, which also serves a registry, if it is missing. Returns the program.
+
+    Raises:
+        BuildError: Go is missing.
+    """
+    at.bin.mkdir(parents=True, exist_ok=True)
+    _install_modules(at, _go(), {"crane": INSTALLED["crane"]})
+    return at.bin / "crane"
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,14 +150,14 @@ def announcement(at: Layout, planned: Sequence[BuildStep]) -> str:
 def announce(at: Layout, planned: Sequence[BuildStep]) -> None:
     """Prints the announcement, if anything will be made."""
     if text := announcement(at, planned):
-        commands.tell(text)
+        commands.write_line(text)
 
 
 def _install_modules(at: Layout, go: str, modules: Mapping[str, str]) -> None:
     """Makes the missing programs, by name, from their modules."""
     for program, module in modules.items():
         if not (at.bin / program).exists():
-            commands.tell(f"building {program}")
+            commands.write_line(f"building {program}")
             commands.run([go, "install", module], environment=_environment() | {"GOBIN": str(at.bin)})
 
 
@@ -167,7 +178,7 @@ def _version_flags() -> str:
 def _build(go: str, at: Layout, source: Path, program: str, package: str, *, flags: str) -> None:
     if (at.bin / program).exists():
         return
-    commands.tell(f"building {program}")
+    commands.write_line(f"building {program}")
     partial = at.bin / f".{program}.partial"
     line = [go, "build", "-ldflags", flags, "-o", str(partial), package]
     commands.run(line, cwd=source, environment=_environment())
@@ -190,7 +201,7 @@ def install(packages: tuple[str, ...]) -> None:
         return
     if os.geteuid() != 0:
         raise BuildError(f"install these first: sudo apt-get install -y {' '.join(missing)}")
-    commands.tell(f"installing {', '.join(missing)}")
+    commands.write_line(f"installing {', '.join(missing)}")
     commands.apt_get("update", "-qq")
     commands.apt_get("install", "-y", "-qq", "--no-install-recommends", *missing)
 

@@ -17,7 +17,7 @@ _LOOK_SECONDS = 3.0
 Say = Callable[[str], None]
 
 
-def tell(text: str) -> None:
+def write_line(text: str) -> None:
     """Writes a line at once, even to a pipe."""
     print(text, flush=True)
 
@@ -46,7 +46,9 @@ def failure(line: Sequence[str], code: int) -> str:
     return f"`{shlex.join(map(str, line))}` {how}"
 
 
-def apt_get(*arguments: str, patience: float = PATIENCE_SECONDS, look: float = _LOOK_SECONDS, say: Say = tell) -> None:
+def apt_get(
+    *arguments: str, patience: float = PATIENCE_SECONDS, look: float = _LOOK_SECONDS, say: Say = write_line
+) -> None:
     """Runs apt-get. While another program holds apt's or dpkg's lock, it names that program and tries again.
 
     apt's own DPkg::Lock::Timeout does not help here, because it ignores the lock of `apt-get update`.
@@ -56,7 +58,7 @@ def apt_get(*arguments: str, patience: float = PATIENCE_SECONDS, look: float = _
     """
     line = ["apt-get", *arguments]
     environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C"}
-    end, told = time.monotonic() + patience, ""
+    end, named = time.monotonic() + patience, ""
     while True:
         try:
             done = subprocess.run(line, env=environment, check=False, text=True, stderr=subprocess.PIPE)
@@ -71,9 +73,9 @@ def apt_get(*arguments: str, patience: float = PATIENCE_SECONDS, look: float = _
             raise CommandFailed(
                 f"apt was busy for {patience:.0f} s: {held}. Let that program end, or end it, and start again"
             )
-        if held != told:
+        if held != named:
             say(f"apt is busy, this waits up to {patience / 60:.0f} minutes for it: {held}")
-            told = held
+            named = held
         time.sleep(look)
 
 

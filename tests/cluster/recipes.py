@@ -1,12 +1,11 @@
 """Builds the project's images for the test cluster from its Dockerfiles, with buildah, on a base of Debian.
 
-An image is built when its sources, its Dockerfile or the lock changed, and kept as an archive named after their digest.
-debootstrap makes the base, so that no registry is needed.
+An image is built when one of its own inputs changed (`tools.imaging.components`), and kept as an archive named after
+their digest. debootstrap makes the base, so that no registry is needed.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
 import subprocess
 from pathlib import Path
@@ -14,19 +13,15 @@ from pathlib import Path
 from tests.cluster import commands, images
 from tests.cluster.build import install
 from tests.cluster.layout import Layout
+from tools.imaging import components
 
 ROOT = Path(__file__).resolve().parents[2]
 _BASE = "localhost/velodrome-base:1"
-_PACKAGES = ("buildah", "debootstrap")
-_SOURCES = {
-    "operator": ("core", "operator"),
-    "runner": ("core", "runner"),
-    "leaderboard": ("core", "leaderboard"),
-    "redis": (),
-    "pushgateway": (),
-    "numpy": ("core", "runner", "deploy/examples/numpy"),
-    "tensorflow": ("core", "runner", "deploy/examples/tensorflow"),
-}
+# How buildah builds without a registry, a daemon or namespaces of its own.
+BUILD_ARGUMENTS = ("--isolation=chroot", "--pull-never", "--volume=/etc/ssl/certs:/etc/ssl/certs:ro")
+PACKAGES = ("buildah", "debootstrap")
+# Every file is given one time: what is in an image decides its digest, and not when it was built.
+_TIMESTAMP = "1700000000"
 COMPONENTS = ("operator", "runner", "leaderboard", "redis")
 
 
@@ -37,19 +32,18 @@ def load_all(at: Layout) -> dict[str, str]:
 
 def load(at: Layout, component: str) -> str:
     """Builds a component's image if it changed, loads it into the cluster, and returns its reference by digest."""
-    name = f"localhost/velodrome-{component}:{_key(component)}"
+    key = components.key(inputs(component))
+    name = f"localhost/velodrome-{component}:{key}"
     present = images.pinned(at, name)
     if present is not None:
         return present
-    install(_PACKAGES)
-    archive = at.images / f"{component}-{_key(component)}.tar"
+    install(PACKAGES)
+    archive = at.images / f"{component}-{key}.tar"
     if not archive.exists():
         at.images.mkdir(parents=True, exist_ok=True)
-        _make_base()
         _buildah(
-            "bud", "--quiet", "--layers", "--isolation", "chroot", "--pull-never",
-            "--volume", "/etc/ssl/certs:/etc/ssl/certs:ro", "--build-arg", f"BASE={_BASE}",
-            *dockerfile(component), "--tag", name, ".",
+            "bud", "--quiet", "--layers", *BUILD_ARGUMENTS, "--timestamp", _TIMESTAMP,
+            "--build-arg", f"BASE={base()}", *dockerfile(component), "--tag", name, ".",
         )  # fmt: skip
         for old in at.images.glob(f"{component}-*.tar"):
             old.unlink()
@@ -67,28 +61,23 @@ def dockerfile(component: str) -> tuple[str, ...]:
     return "--file", "deploy/examples/Dockerfile", "--build-arg", f"PROGRAM={component}"
 
 
-def _key(component: str) -> str:
-    """A digest of all sources of the image."""
-    found = hashlib.sha256()
-    files = [ROOT / dockerfile(component)[1], ROOT / "tools/uv.txt"]
-    if _SOURCES[component]:
-        files += [ROOT / name for name in ("pyproject.toml", "uv.lock")]
-    for folder in _SOURCES[component]:
-        files += sorted(
-            path for path in (ROOT / folder).rglob("*") if path.is_file() and "__pycache__" not in path.parts
-        )
-    for path in files:
-        found.update(f"{path.relative_to(ROOT)}\0".encode())
-        found.update(path.read_bytes())
-    return found.hexdigest()[:16]
+def inputs(component: str) -> tuple[str, ...]:
+    """Every file and folder that the image is built from. Those of the examples start from the runner's code."""
+    if component in components.COMPONENTS:
+        return components.COMPONENTS[component].inputs
+    folder = f"deploy/examples/{component}"
+    locks = tuple(f"deploy/images/locks/{name}.txt" for name in ("core", "runner"))
+    runner = components.COMPONENTS["runner"].sources
+    return ("deploy/examples/Dockerfile", *runner, *locks, f"{folder}/train.py", f"{folder}/requirements.txt")
 
 
-def _make_base() -> None:
+def base() -> str:
+    """The name of the base image, which is made if it does not exist."""
     if subprocess.run(["buildah", "images", "-q", _BASE], capture_output=True, check=False).returncode == 0:
-        return
+        return _BASE
     container = _buildah("from", "scratch")
     root = _buildah("mount", container)
-    commands.tell("making the base image of the project's own images: about 2 minutes, once")
+    commands.write_line("making the base image of the project's own images: about 2 minutes, once")
     wanted = "--include=python3,python3-venv,ca-certificates"
     line = ["debootstrap", "--variant=minbase", wanted, "bookworm", root]
     done = subprocess.run(line, check=False, stdout=subprocess.DEVNULL)
@@ -96,12 +85,17 @@ def _make_base() -> None:
         raise commands.CommandFailed(f"{commands.failure(line, done.returncode)}; its messages stand above")
     _buildah("umount", container)
     _buildah("commit", "--quiet", "--rm", container, _BASE)
+    return _BASE
+
+
+def environment() -> dict[str, str]:
+    """What buildah is told on machines of every kind."""
+    return os.environ | {"STORAGE_DRIVER": "overlay", "BUILDAH_ISOLATION": "chroot"}
 
 
 def _buildah(*arguments: str) -> str:
     line = ["buildah", *arguments]
-    environment = os.environ | {"STORAGE_DRIVER": "overlay", "BUILDAH_ISOLATION": "chroot"}
-    done = subprocess.run(line, cwd=ROOT, env=environment, check=False, text=True, stdout=subprocess.PIPE)
+    done = subprocess.run(line, cwd=ROOT, env=environment(), check=False, text=True, stdout=subprocess.PIPE)
     if done.returncode != 0:
         raise commands.CommandFailed(f"{commands.failure(line, done.returncode)}; its messages stand above")
     return done.stdout.strip()

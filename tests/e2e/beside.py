@@ -6,7 +6,6 @@ installed one is scaled to nothing meanwhile.
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 import signal
@@ -23,6 +22,7 @@ from typing import Any
 
 from tests.e2e.conftest import ROOT, Kube
 from tests.e2e.proxy import ApiProxy, RedisProxy
+from tests.e2e.redis_access import RedisAccess
 
 ADDRESS = "127.0.0.9"  # another operator's would be another
 _SECRETS = "/run/secrets"
@@ -42,6 +42,7 @@ class Beside:
     kube: Kube
     api: ApiProxy
     redis: RedisProxy
+    access: RedisAccess
     folder: Path
     namespace: str
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -77,7 +78,7 @@ class Beside:
         environment = os.environ | {
             "KUBERNETES_SERVICE_HOST": "kubernetes.default.svc",
             "KUBERNETES_SERVICE_PORT": "443",
-            "VELODROME_REDIS_URL": f"redis://:{self._password()}@127.0.0.1:{self.redis.port}/0",
+            **self.access.environ(self.redis.port, self.folder / "job-key"),
         }
         environment |= self.environment
         environment.pop("KUBECONFIG", None)
@@ -108,10 +109,6 @@ class Beside:
         path.write_text(self.kube("-n", "velodrome", "create", "token", "velodrome-operator", "--duration=1h").strip())
         return before
 
-    def _password(self) -> str:
-        secret = self.kube("-n", "velodrome", "get", "secret", "velodrome-redis", "-o", "jsonpath={.data.password}")
-        return base64.b64decode(secret).decode()
-
 
 @contextmanager
 def beside(
@@ -120,17 +117,19 @@ def beside(
     """An operator for one namespace, stopped at the end."""
     pki = kube.cluster.at.pki
     host = kube("-n", "velodrome", "get", "service", "velodrome-redis", "-o", "jsonpath={.spec.clusterIP}")
+    access = RedisAccess.of(kube)
     with (
         tempfile.TemporaryDirectory(prefix="velodrome-beside-") as name,
         ApiProxy("https://127.0.0.1:6443", address, 443, pki) as api,
-        RedisProxy(host, 6379, accept_script()) as redis,
+        RedisProxy(host, 6379, accept_script(), access.authority, access.certificate) as redis,
     ):
         folder = Path(name)
+        (folder / "job-key").write_text(access.job_key)
         (folder / "serviceaccount").mkdir()
         (folder / "serviceaccount/ca.crt").write_bytes((pki / "ca.crt").read_bytes())
         (folder / "serviceaccount/namespace").write_text("velodrome")
         (folder / "hosts").write_text(f"127.0.0.1 localhost\n{address} kubernetes.default.svc\n")
-        found = Beside(kube, api, redis, folder, namespace, environment, prefix)
+        found = Beside(kube, api, redis, access, folder, namespace, environment, prefix)
         found.rotate_token()
         found.start()
         try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from typing import Any
 import redis
 
 from tests.e2e.conftest import Kube, race, uid_of
+from tests.e2e.redis_access import RedisAccess, of_runners
 from velodrome.store import Store
 from velodrome.store.edge import connect
 
@@ -33,11 +33,9 @@ def running(kube: Kube, name: str) -> list[dict[str, Any]]:
 
 def redis_cli(kube: Kube, *words: str, user: str | None = None, password: str | None = None) -> str:
     """What redis-cli prints, run in Redis' own pod; as the administrator, or as the user given."""
-    login = (
-        'REDISCLI_AUTH="$REDIS_PASSWORD" redis-cli' if user is None else f"redis-cli --user {user} --pass {password}"
-    )
-    line = " ".join([login, "--no-auth-warning", *(f"'{word}'" for word in words)])
-    return kube("-n", NAMESPACE, "exec", "velodrome-redis-0", "--", "sh", "-c", line)
+    line, told = RedisAccess.of(kube).cli(*words, user=user, password=password)
+    answer = kube(*line, stdin=told)
+    return answer.removeprefix("OK\n")  # the answer to AUTH
 
 
 @contextmanager
@@ -57,19 +55,16 @@ def forwarded(kube: Kube, target: str, port: int) -> Iterator[str]:
 @contextmanager
 def administrator(kube: Kube) -> Iterator[redis.Redis]:
     """Redis of the installation, as the operator sees it."""
-    secret = kube("-n", NAMESPACE, "get", "secret", "velodrome-redis", "-o", "jsonpath={.data.password}")
     with forwarded(kube, "pod/velodrome-redis-0", 6379) as address:
         host, _, port = address.partition(":")
-        with redis.Redis(host, int(port), password=base64.b64decode(secret).decode(), socket_timeout=60) as client:
+        with redis.Redis.from_url(RedisAccess.of(kube).url(host, int(port)), socket_timeout=60) as client:
             yield client
 
 
 def credentials(kube: Kube, name: str) -> tuple[str, str]:
     """User and password of a job's runners, as their Secret has them."""
     (secret,) = kube.wait("the job's secret", lambda: kube.items("secrets", f"velodrome.dev/job-name={name}"))
-    decoded = base64.b64decode(secret["data"]["VELODROME_REDIS_URL"]).decode()
-    user, _, password = decoded.removeprefix("redis://").partition("@")[0].partition(":")
-    return user, password
+    return of_runners(secret["data"])
 
 
 @contextmanager
@@ -78,7 +73,7 @@ def as_a_runner(kube: Kube, name: str) -> Iterator[redis.Redis]:
     user, password = credentials(kube, name)
     with (
         forwarded(kube, "pod/velodrome-redis-0", 6379) as address,
-        connect(f"redis://{user}:{password}@{address}/0") as client,
+        connect(RedisAccess.of(kube).url("127.0.0.1", int(address.rpartition(":")[2]), user, password)) as client,
     ):
         yield client
 

@@ -160,10 +160,21 @@ def _status(code: int) -> web.Response:
 class RedisProxy(Looped):
     """Passes bytes on to a Redis, after `delay` seconds. Calls of the script of that text are counted from 1, and
     struck as writes are.
+
+    If there is an `authority` of Redis' certificate, it speaks TLS to Redis and to its own clients, with that
+    `certificate` and key.
     """
 
-    def __init__(self, host: str, port: int, script: str) -> None:
+    def __init__(
+        self, host: str, port: int, script: str, authority: Path | None = None, certificate: Path | None = None
+    ) -> None:
         super().__init__()
+        self._to_redis = self._to_clients = None
+        if authority is not None and certificate is not None:
+            self._to_redis = ssl.create_default_context(cafile=str(authority))
+            self._to_redis.check_hostname = False  # it is reached by its Service's address
+            self._to_clients = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+            self._to_clients.load_cert_chain(certificate)
         self._host, self._port = host, port
         self._script = hashlib.sha1(script.encode()).hexdigest().encode()  # noqa: S324 - as Redis names scripts
         self.calls = 0
@@ -173,7 +184,7 @@ class RedisProxy(Looped):
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def open(self) -> None:
-        self._listener = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        self._listener = await asyncio.start_server(self._accept, "127.0.0.1", 0, ssl=self._to_clients)
         self.port = self._listener.sockets[0].getsockname()[1]
 
     async def close(self) -> None:
@@ -183,7 +194,7 @@ class RedisProxy(Looped):
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there, back = await asyncio.open_connection(self._host, self._port)
+        there, back = await asyncio.open_connection(self._host, self._port, ssl=self._to_redis)
         pending: list[int] = []
         pumps = [
             asyncio.create_task(self._requests(reader, back, pending)),

@@ -80,17 +80,17 @@ def retold(draw: st.DrawFn, document: Json) -> Json:
     """A document whose texts all begin with what may harm who looks at them, but for its identities and times."""
     harm = draw(st.sampled_from(("\x1b]0;title\x07", "\x1b[2J", "\u202e", "\x00\x1b", "\x9b31m\x1b")))
 
-    def told(value: Json, name: str = "") -> Json:
+    def harmed(value: Json, name: str = "") -> Json:
         if name in _PLANNED:
             return value
         if isinstance(value, dict):
-            return {key: told(inner, key) for key, inner in value.items()}
+            return {key: harmed(inner, key) for key, inner in value.items()}
         if isinstance(value, list):
-            return [told(inner) for inner in value]
+            return [harmed(inner) for inner in value]
         kept = not isinstance(value, str) or name in _IDENTITIES or name.endswith(("_at", "digest", "uid", "id"))
         return value if kept else harm + value
 
-    return told(document)
+    return harmed(document)
 
 
 # What a record is known and filed by; the rest is anybody's words.

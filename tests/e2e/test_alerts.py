@@ -39,7 +39,7 @@ MONITORING = ROOT / "deploy/monitoring"
 # The schemas of PodMonitor and PrometheusRule come from here: CRDs lie in this Go module, and in no package of Python.
 CRD_MODULE = "github.com/prometheus-operator/prometheus-operator@v0.85.0"
 LEADERBOARD = "https://leaderboard.example"
-# Classifying takes as long as it is told; what is measured of that has the clock's and the machine's own noise.
+# Classifying takes as long as it is set to; what is measured of that has the clock's and the machine's own noise.
 PROGRAM = """
 import random, time
 from velodrome import report
@@ -145,7 +145,7 @@ class Forward:
 
 @dataclass
 class Watch:
-    """Who watches the cluster, and what they told."""
+    """Who watches the cluster, and what they reported."""
 
     kube: Kube
     prometheus: Prometheus
@@ -194,8 +194,8 @@ class Watch:
         for part in ("operator", "redis", "prometheus", "pushgateway"):
             self.kill(part)
 
-    def told(self, board: str) -> list[tuple[str, str]]:
-        """What the webhook was told of regressions on the board: status and objective."""
+    def reported(self, board: str) -> list[tuple[str, str]]:
+        """What the webhook got about regressions on the board: status and objective."""
         return [(one.status, one.labels["objective"]) for one in self.webhook.messages
                 if one.labels["alertname"] == "VelodromeRegression" and one.labels["board"] == board]  # fmt: skip
 
@@ -243,30 +243,30 @@ def test_the_prometheus_operators_definitions_take_the_component(defined: Kube) 
     )
 
 
-def test_regressions_of_real_races_are_told_once_and_resolved(
+def test_regressions_of_real_races_are_sent_once_and_resolved(
     watch: Watch, nights: tuple[str, list[str]], own_image: str
 ) -> None:
     board, names = nights
     watch.races(names[0], board, own_image, GOOD)
-    assert watch.told(board) == []
+    assert watch.reported(board) == []
 
     watch.races(names[1], board, own_image, SLOWER, disturbed="operator")
-    until(lambda: watch.told(board), "the first alert")
+    until(lambda: watch.reported(board), "the first alert")
     watch.kill_each()
-    assert watch.told(board) == [("firing", "speed")]
+    assert watch.reported(board) == [("firing", "speed")]
 
     watch.races(names[2], board, own_image, WORSE, disturbed="redis")
-    until(lambda: len(watch.told(board)) > 1, "the second alert")
+    until(lambda: len(watch.reported(board)) > 1, "the second alert")
     watch.kill_each()
-    assert watch.told(board) == [("firing", "speed"), ("firing", "accuracy")]
+    assert watch.reported(board) == [("firing", "speed"), ("firing", "accuracy")]
 
     watch.races(names[3], board, own_image, WORSE, disturbed="prometheus")  # as bad as before, and no worse
-    assert len(watch.told(board)) == 2
+    assert len(watch.reported(board)) == 2
 
     watch.races(names[4], board, own_image, GOOD, disturbed="pushgateway")
-    until(lambda: len(watch.told(board)) > 3, "both to resolve")
+    until(lambda: len(watch.reported(board)) > 3, "both to resolve")
     watch.kill_each()
-    assert sorted(watch.told(board)[2:]) == [("resolved", "accuracy"), ("resolved", "speed")]
+    assert sorted(watch.reported(board)[2:]) == [("resolved", "accuracy"), ("resolved", "speed")]
 
     fired = {one.labels["objective"]: one for one in watch.webhook.messages if one.labels.get("board") == board}
     for objective, message in fired.items():

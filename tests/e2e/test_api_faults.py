@@ -98,12 +98,12 @@ def pods(kube: Kube, name: str) -> str:
 
 
 def settled(kube: Kube, operator: Beside, name: str, undisturbed: dict[str, Any]) -> None:
-    """Waits for the end, and holds it to the undisturbed race's; an Event may be missing, and none is told twice."""
+    """Waits for the end and holds it to the undisturbed race's. An Event may be missing; none is reported twice."""
     until_complete(kube, operator, name)
     found = end_state(kube, NAMESPACE, name)
-    told, expected = found.pop("events"), undisturbed["events"]
-    assert set(told) <= set(expected)
-    assert len(told) == len(set(told))
+    reported, expected = found.pop("events"), undisturbed["events"]
+    assert set(reported) <= set(expected)
+    assert len(reported) == len(set(reported))
     assert found == {key: value for key, value in undisturbed.items() if key != "events"}
 
 
@@ -177,7 +177,7 @@ def test_a_watch_goes_silent_without_closing(kube: Kube, image: str, name: str, 
         assert operator.api.swallowed
 
 
-def test_what_a_silent_watch_does_not_tell_is_found(
+def test_what_a_silent_watch_does_not_show_is_found(
     kube: Kube, image: str, name: str, undisturbed: dict[str, Any]
 ) -> None:
     with beside(kube, NAMESPACE) as operator:

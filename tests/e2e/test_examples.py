@@ -1,4 +1,4 @@
-"""The examples of deploy/examples as a user applies them, each until it has told what it is expected to tell."""
+"""The examples of deploy/examples as a user applies them, each until it has shown what it is expected to show."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ from velodrome.errors import VelodromeError
 
 pytestmark = pytest.mark.smoke
 
-# Shrinking would send the same hostile objects again and again: what an operator logs tells which one it was.
+# Shrinking would send the same hostile objects again and again: what an operator logs says which one it was.
 FUZZ = settings(
     deadline=None, phases=[Phase.explicit, Phase.generate], suppress_health_check=list(HealthCheck), database=None
 )
@@ -220,9 +220,9 @@ def test_viewers_survive_whatever_is_stored(at: Edge) -> None:
     hostile = json.loads(first)
     hostile["result"] |= {"outcome": "Failed", "reason": "Odd", "message": "\x1b]0;title\x07\u202e"}
     client.hset(records, "0", json.dumps(hostile))
-    told = runner.invoke(app, ["show", f"{board}/mlp/0", "--redis", at.redis_url])
-    assert clean(told.output)
-    assert "\\x1b]0;title\\x07\\u202e" in told.output, "what is shown here is what is changed below"
+    reported = runner.invoke(app, ["show", f"{board}/mlp/0", "--redis", at.redis_url])
+    assert clean(reported.output)
+    assert "\\x1b]0;title\\x07\\u202e" in reported.output, "what is shown here is what is changed below"
     client.restore(records, 0, saved[records], replace=True)
 
     @given(data=st.data())

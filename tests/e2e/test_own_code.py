@@ -44,7 +44,7 @@ def test_a_program_that_fails_says_why_in_the_status(installed: Kube, name: str,
     )
 
 
-def test_an_image_without_velodrome_is_told(installed: Kube, name: str) -> None:
+def test_an_image_without_velodrome_is_reported(installed: Kube, name: str) -> None:
     installed.apply(own(name, installed.cluster.load_image("redis"), "redis-server", "--version"))
     failed = installed.wait("Failed", lambda: installed.condition(name, "Failed"), 240)
     assert "velodrome-runner" in failed["message"]
@@ -60,7 +60,7 @@ def test_small_programs_finish_and_are_ranked(installed: Kube, name: str, own_im
     }  # fmt: skip
 
 
-def test_a_program_that_runs_out_of_memory_is_told_so(installed: Kube, name: str, own_image: str) -> None:
+def test_a_program_that_runs_out_of_memory_is_reported_as_such(installed: Kube, name: str, own_image: str) -> None:
     hungry = "kept = []\nwhile True:\n    kept.append(bytearray(16 << 20))"
     runner = {"resources": {"limits": {"memory": "256Mi"}}}
     installed.apply(own(name, own_image, "python", "-c", hungry, runner=runner))

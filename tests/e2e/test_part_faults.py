@@ -111,7 +111,7 @@ def test_a_runner_pod_evicted_costs_no_attempt(kube: Kube, name: str, undisturbe
     }
     path = f"/api/v1/namespaces/default/pods/{pod['metadata']['name']}/eviction"
     kube("create", "--raw", path, "-f", "-", stdin=json.dumps(eviction))
-    kube.wait("it to be told", lambda: kube.get("bmj", name)["status"]["trials"]["disrupted"] == 1)
+    kube.wait("it to be reported", lambda: kube.get("bmj", name)["status"]["trials"]["disrupted"] == 1)
     ends_like(kube, name, undisturbed)
     assert kube.get("bmj", name)["status"]["trials"]["disrupted"] == 1
     (job,) = kube.items("jobs", f"velodrome.dev/job-name={name}")
@@ -183,9 +183,9 @@ def redis_set(kube: Kube, setting: str, value: str, back: str) -> Iterator[None]
 
 
 def waits_and_says(kube: Kube, name: str, words: str) -> None:
-    """The status says what holds the results up, in words that tell what to do."""
-    told = kube.wait("the status to say it", lambda: words in kube.get("bmj", name)["status"]["message"], 180)
-    assert told
+    """The status says what holds the results up, in words that say what to do."""
+    reported = kube.wait("the status to say it", lambda: words in kube.get("bmj", name)["status"]["message"], 180)
+    assert reported
 
 
 def logs(kube: Kube, name: str) -> list[str]:

@@ -47,7 +47,7 @@ def test_a_race_runs_to_its_end(kube: Kube, name: str) -> None:
     assert "finalizers" not in kube.get("bmj", name)["metadata"]
 
 
-def test_an_image_that_cannot_be_pulled_is_told_in_the_clusters_words(kube: Kube, name: str) -> None:
+def test_an_image_that_cannot_be_pulled_is_reported_in_the_clusters_words(kube: Kube, name: str) -> None:
     image = "registry.invalid/runner@sha256:" + "0" * 64
     kube.apply(race(name, runner={"image": image}, execution={"isolation": "None", "startupDeadlineSeconds": 5}))
     failed = kube.wait("Failed", lambda: kube.condition(name, "Failed"))
@@ -56,14 +56,14 @@ def test_an_image_that_cannot_be_pulled_is_told_in_the_clusters_words(kube: Kube
     kube.wait("its pods to go", lambda: not pods(kube, name))
 
 
-def test_a_pod_that_fits_no_node_is_told(kube: Kube, name: str) -> None:
+def test_a_pod_that_fits_no_node_is_reported(kube: Kube, name: str) -> None:
     runner = {"resources": {"requests": {"cpu": "1000"}}}
     kube.apply(race(name, runner=runner, execution={"isolation": "None", "startupDeadlineSeconds": 5}))
     failed = kube.wait("Failed", lambda: kube.condition(name, "Failed"))
     assert "Insufficient cpu" in failed["message"]
 
 
-def test_a_missing_claim_is_told(kube: Kube, name: str) -> None:
+def test_a_missing_claim_is_reported(kube: Kube, name: str) -> None:
     dataset = {"name": "MNIST", "source": {"persistentVolumeClaim": {"claimName": "nowhere"}}}
     kube.apply(race(name, dataset=dataset, execution={"isolation": "None", "startupDeadlineSeconds": 5}))
     failed = kube.wait("Failed", lambda: kube.condition(name, "Failed"))

@@ -288,15 +288,15 @@ def test_an_operator_starts_though_there_are_pods_that_it_cannot_read(team: Team
     assert team.operator.counted('velodrome_operator_objects_unreadable_total{kind="Pod"}') >= 6
 
 
-def test_a_name_that_is_taken_is_told_and_used_when_it_is_free(team: Team, name: str) -> None:
+def test_a_name_that_is_taken_is_reported_and_used_when_it_is_free(team: Team, name: str) -> None:
     like = team.job(team.race(f"{name}-like"))
     team.operator.stop()
     parent = team.race(name)
     (taken,) = names(parent)
     team.make(copied(like, taken, TEAM, ownerReferences=[]))
     team.operator.start()
-    told = team.wait("the race to say so", lambda: stalled(team, name))
-    assert (told["reason"], taken in told["message"]) == ("NameTaken", True)
+    reported = team.wait("the race to say so", lambda: stalled(team, name))
+    assert (reported["reason"], taken in reported["message"]) == ("NameTaken", True)
     assert team.get("job", taken)["metadata"].get("ownerReferences") is None, "it is left as it is"
     team.is_served(f"{name}-next")
     team("delete", "job", taken)

@@ -126,7 +126,7 @@ class RedisServer:
         self.process.wait()
 
     def stop(self) -> None:
-        """Ends the server, by force if it can't save what it was told to save."""
+        """Ends the server, by force if it can't save what it has to save."""
         self.close_clients()
         if self.process is not None and self.process.poll() is None:
             self.process.terminate()

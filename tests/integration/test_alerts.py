@@ -1,4 +1,4 @@
-"""From results in Redis to a message at a webhook: told once, resolved once, whatever is killed in between.
+"""From results in Redis to a message at a webhook: sent once, resolved once, whatever is killed in between.
 
 All of it is real, but for the operator, whose exporter runs without a cluster (standins/exporter.py).
 """
@@ -79,10 +79,10 @@ class Setting:
     webhook: Webhook
     make_race: type[Race]
     made: int = 0
-    told: list[Message] = field(init=False)
+    reported: list[Message] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.told = self.webhook.messages
+        self.reported = self.webhook.messages
 
     @property
     def parts(self) -> dict[str, Any]:
@@ -192,38 +192,38 @@ def labels_of(setting: Setting, race: Race, objective: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("victim", ["nobody", "exporter", "redis", "prometheus", "pushgateway"])
-def test_each_regression_is_told_once_and_resolved_whatever_is_killed(setting: Setting, victim: str) -> None:
-    told = setting.told
+def test_each_regression_is_sent_once_and_resolved_whatever_is_killed(setting: Setting, victim: str) -> None:
+    reported = setting.reported
     setting.forge()
     setting.shows(setting.race(GOOD))
     setting.shows(setting.race(GOOD, board="harmless"))
-    assert not told
+    assert not reported
 
     slower = setting.upset(victim, lambda: setting.race(SLOWER))
-    until(lambda: told, "the first alert")
+    until(lambda: reported, "the first alert")
     worse = setting.upset(victim, lambda: setting.race(WORSE))
-    until(lambda: len(told) > 1, "the second alert")
+    until(lambda: len(reported) > 1, "the second alert")
     assert slower is not None
     assert worse is not None
     speed, accuracy = labels_of(setting, slower, "speed"), labels_of(setting, worse, "accuracy")
-    assert [(one.status, one.labels) for one in told] == [("firing", speed), ("firing", accuracy)]
+    assert [(one.status, one.labels) for one in reported] == [("firing", speed), ("firing", accuracy)]
 
     setting.shows(setting.race(WORSE))  # as bad as before, and no worse
     setting.shows(setting.race(GOOD, board="harmless"))
     setting.upset(victim)
-    assert len(told) == 2
+    assert len(reported) == 2
 
     setting.upset(victim, lambda: setting.race(GOOD))
-    until(lambda: len(told) > 3, "both to resolve")
+    until(lambda: len(reported) > 3, "both to resolve")
     setting.upset(victim)
-    assert {one.status for one in told[2:]} == {"resolved"}
-    assert sorted(one.labels["objective"] for one in told[2:]) == ["accuracy", "speed"]
-    assert {one.labels["objective"]: one.labels for one in told[2:]} == {"speed": speed, "accuracy": accuracy}
+    assert {one.status for one in reported[2:]} == {"resolved"}
+    assert sorted(one.labels["objective"] for one in reported[2:]) == ["accuracy", "speed"]
+    assert {one.labels["objective"]: one.labels for one in reported[2:]} == {"speed": speed, "accuracy": accuracy}
     assert setting.prometheus.firing() == []
     for labels in (speed, accuracy):
         assert_it_fired_all_the_time(setting.prometheus, labels)
-    _assert_the_message_says_all(told[0], slower, "speed", r"\+[456]\.\d+%")
-    _assert_the_message_says_all(told[1], worse, "accuracy", r"-3\.\d+%")
+    _assert_the_message_says_all(reported[0], slower, "speed", r"\+[456]\.\d+%")
+    _assert_the_message_says_all(reported[1], worse, "accuracy", r"-3\.\d+%")
 
 
 def _assert_the_message_says_all(message: Message, race: Race, objective: str, change: str) -> None:

@@ -21,10 +21,11 @@ from prometheus_client.parser import text_string_to_metric_families as parse
 from typer.testing import CliRunner
 
 from velodrome import keys
-from velodrome.board.document import objective_document, reading_of
-from velodrome.board.kept import PAGE, keep, kept_objective, kept_objectives, kept_page
-from velodrome.board.reading import BoardReader
-from velodrome.board.viewing import read_objectives
+from velodrome.board.document import objective_document
+from velodrome.board.kept import keep, kept_objective, kept_objectives, kept_page
+from velodrome.board.page import PAGE, page_of
+from velodrome.board.reading import BoardReader, ObjectiveReading
+from velodrome.board.viewing import read_objectives, read_page
 from velodrome.cli.app import app
 from velodrome.results.marks import Acknowledgement
 from velodrome.store import Store, open_store
@@ -252,8 +253,8 @@ def test_a_verdict_is_corrected_for_its_family_wherever_it_is_shown(
         assert {row["verdict"]["verdict"] for row in document["ranked"]} == {"Unchanged"}
     assert set(viewers.metrics().values()) == {"Unchanged"}
     assert regressed(judge(store, races[-1].uid)).status == "False"
-    told = json.loads(viewers.terminal("regressions", races[-1].uid, "--json"))
-    assert {row["entry"]: row["verdict"] for row in terminal["ranked"]} == {one["entry"]: one for one in told}
+    reported = json.loads(viewers.terminal("regressions", races[-1].uid, "--json"))
+    assert {row["entry"]: row["verdict"] for row in terminal["ranked"]} == {one["entry"]: one for one in reported}
 
 
 def test_one_comparison_of_the_same_values_is_a_regression_wherever_it_is_shown(
@@ -318,7 +319,6 @@ def test_what_is_kept_is_what_would_be_worked_out_until_the_board_changes(
     for reading in expected:
         key = str(reading.objective.key)
         assert kept_objective(store, "digits", key) == reading
-        assert reading_of(objective_document(reading)) == reading
     assert read_objectives(store, "digits", here.objectives, verdicts=True) == tuple(expected)
 
     for change in (
@@ -337,18 +337,55 @@ def test_a_page_is_read_in_one_round_trip(store: Store, make_race: type[Race], r
     levels = {f"entry-{place:03}": 0.9 - place / 200 for place in range(2 * PAGE + 3)}
     race_with(store, make_race, 0, [ACCURACY], entries=levels)
     keep(store, "digits")
+    waiting = tuple(f"waiting-{place}" for place in range(PAGE + 1))
+    store.register(make_race(uid="job-1", name="night-1", created=1, entries=waiting).info)
+    keep(store, "digits")
     whole = kept_objective(store, "digits", "accuracy")
     assert whole is not None
-    with closing(redis_server.client()) as client:
-        before: Any = client.info("stats")
-        pages = [kept_page(store, "digits", "accuracy", number) for number in (1, 2, 3, 4)]
-        after: Any = client.info("stats")
-    reads = after["total_reads_processed"] - before["total_reads_processed"]
-    assert reads == len(pages) + 1, "one for each page, and the question itself"
-    rows = [row for page in pages if page is not None for row in page.document.ranked]
-    assert tuple(rows) == objective_document(whole).ranked
-    assert {(page.ranked, page.unranked) for page in pages if page} == {(len(levels), 0)}
+    pages = [kept_page(store, "digits", "accuracy", number, number) for number in (1, 2, 3, 4, 99)]
+    assert pages == [page_of(whole, number, number) for number in (1, 2, 3, 4, 99)]
+    assert pages[2] == pages[3] == pages[4], "behind the last page is the last one"
+    assert [len(page.ranked) for page in pages[:3] if page] == [PAGE, PAGE, 3]
+    assert [len(page.unranked) for page in pages[:3] if page] == [PAGE, 1, 1]
+    rows = [row for page in pages[:3] if page is not None for row in page.ranked]
+    assert tuple(rows) == whole.ranking.ranked
     assert kept_page(store, "digits", "loss") is None
+
+    cohort = None if whole.cohort is None else whole.cohort.cohort_id
+    with closing(redis_server.client()) as client:
+        for number, wanted in ((1, None), (2, cohort), (3, None)):
+            before: Any = client.info("stats")
+            page = read_page(store, "digits", whole.objective, wanted, (number, 1), never)
+            after: Any = client.info("stats")
+            assert page == page_of(whole, number)
+            reads = after["total_reads_processed"] - before["total_reads_processed"]
+            assert reads == 2, "one for the page, and the question itself"
+    st.cache_data.clear()
+    st.cache_resource.clear()
+    assert ResultSource(redis_server.url).page("digits", whole.objective, None, (2, 1)) == page_of(whole, 2)
+
+
+def never() -> ObjectiveReading:
+    raise AssertionError("all of the objective is read for a page of it")
+
+
+def test_a_page_of_other_conditions_is_cut_from_the_whole(store: Store, make_race: type[Race]) -> None:
+    levels = {f"entry-{place:03}": 0.9 - place / 200 for place in range(PAGE + 3)}
+    for number, cpu in enumerate(("Ryzen", "EPYC")):
+        race_with(store, make_race, number, [SPEED], cpu=cpu, entries=levels, values={LATENCY: 0.01})
+    keep(store, "digits")
+    here = BoardReader(store, "digits")
+    (objective,) = here.objectives
+    newest, older = here.objective(objective).cohorts
+    assert newest.cohort_id != older.cohort_id
+
+    def whole() -> ObjectiveReading:
+        return here.objective(objective, older.cohort_id)
+
+    page = read_page(store, "digits", objective, older.cohort_id, (2, 1), whole)
+    assert page.head.cohort == older
+    assert page.ranked == whole().ranking.ranked[PAGE:]
+    assert page.verdicts is None
 
 
 def test_a_reading_of_a_board_that_changed_meanwhile_is_not_kept(store: Store, run: Run) -> None:
@@ -444,13 +481,13 @@ def test_every_viewer_gives_the_same_answer(
         names = {one["metric"]: one["name"] for one in documents}
         assert {name for _, name, _ in exposed} <= set(names.values())
         for race in races:
-            told = {(one.entry, one.metric_key): one for one in judge(store, race.uid)}
+            reported = {(one.entry, one.metric_key): one for one in judge(store, race.uid)}
             for document in documents:
                 for row in document["ranked"]:
                     if row["job_uid"] == race.uid:
-                        one = told.get((row["entry"], document["metric"]))
+                        one = reported.get((row["entry"], document["metric"]))
                         assert row["verdict"] == (None if one is None else plain(one))
-            for (entry, key), one in told.items():
+            for (entry, key), one in reported.items():
                 moment = next(
                     found for found in timeline(store, "digits", entry, key).moments if found.point.job_uid == race.uid
                 )

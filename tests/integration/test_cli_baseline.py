@@ -104,7 +104,7 @@ def test_a_pin_is_set_shown_and_cleared(velodrome: Command) -> None:
         (("baseline", "clear", "nowhere", "cnn", "--objective", "speed"), "no board nowhere"),
     ],
 )
-def test_what_is_not_there_is_told_with_what_is(velodrome: Command, arguments: tuple[str, ...], words: str) -> None:
+def test_what_is_not_there_is_named_with_what_is(velodrome: Command, arguments: tuple[str, ...], words: str) -> None:
     result = velodrome(*arguments)
     assert result.exit_code == 2
     assert words in " ".join(result.output.split())

@@ -60,7 +60,7 @@ def uids(store: Store) -> list[str]:
     return sorted(job.uid for job in store.jobs())
 
 
-def test_a_job_goes_with_what_it_frees_told_and_an_export_that_brings_it_back(
+def test_a_job_goes_with_what_it_frees_shown_and_an_export_that_brings_it_back(
     velodrome: Command, store: Store, races: list[Race], tmp_path: Path
 ) -> None:
     before, file = list(export_lines(store)), tmp_path / "gone.jsonl"

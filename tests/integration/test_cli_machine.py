@@ -61,7 +61,7 @@ def test_what_is_missing_comes_with_its_fix_and_an_exit_code(monkeypatch: pytest
     ]
 
 
-def test_a_torch_that_is_broken_is_told_from_one_that_is_not_there(
+def test_a_torch_that_is_broken_differs_from_one_that_is_not_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "torch.py").write_text("raise ImportError('libcudart.so.13: cannot open shared object file')")
@@ -75,7 +75,7 @@ def test_a_torch_that_is_broken_is_told_from_one_that_is_not_there(
     assert checks.leaderboard().status == "warning"  # a race does without
 
 
-def test_a_machine_without_a_redis_is_told_how_to_get_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_on_a_machine_without_a_redis_the_error_says_how_to_get_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     check = checks.own_redis()
@@ -93,7 +93,7 @@ def test_a_named_redis_is_asked(home: Home) -> None:
     assert "secret" not in checks.named_redis("redis://:secret@127.0.0.1:1").found
 
 
-def test_a_folder_or_disk_that_is_no_good_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_or_disk_that_is_no_good_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("VELODROME_HOME", str(tmp_path / "file" / "below"))
     assert checks.data_folder().status == "missing"
@@ -131,7 +131,7 @@ def test_it_is_served_beside_the_own_redis_until_ctrl_c(home: Home) -> None:
         open_directly(url, timeout=5)
 
 
-def test_a_port_that_is_taken_is_told_and_otherwise_the_next_one_is_used(home: Home) -> None:
+def test_a_port_that_is_taken_is_reported_and_otherwise_the_next_one_is_used(home: Home) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()

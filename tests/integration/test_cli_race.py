@@ -156,7 +156,7 @@ def test_one_command_races_and_the_results_stay(machine: Machine, tmp_path: Path
 
 
 @pytest.mark.timeout(300)
-def test_a_regression_is_told_and_what_would_confirm_it(machine: Machine) -> None:
+def test_a_regression_is_reported_and_what_would_confirm_it(machine: Machine) -> None:
     def night(name: str, level: float) -> str:
         path = machine.folder / f"{name}.yaml"
         text = OWN.replace("PYTHON", sys.executable).replace("NAME", name)

@@ -237,7 +237,7 @@ def test_a_trial_as_json(filled: Command) -> None:
         ("digits/cnn/0/1", "is no trial of digits"),
     ],
 )
-def test_a_trial_that_is_not_there_is_told_what_there_is(filled: Command, run: str, says: str) -> None:
+def test_a_trial_that_is_not_there_is_answered_with_what_there_is(filled: Command, run: str, says: str) -> None:
     done = filled("show", run)
     assert done.exit_code == 2
     assert says in " ".join(done.stderr.split())
@@ -341,7 +341,7 @@ def test_results_that_arrive_meanwhile_are_there_the_next_time(velodrome: Comman
     ],
     ids=" ".join,
 )
-def test_a_board_that_is_not_there_is_told_with_those_that_are(filled: Command, arguments: tuple[str, ...]) -> None:
+def test_a_board_that_is_not_there_is_named_with_those_that_are(filled: Command, arguments: tuple[str, ...]) -> None:
     before = filled("export").output
     done = filled(*arguments)
     assert done.exit_code == 2
@@ -350,6 +350,16 @@ def test_a_board_that_is_not_there_is_told_with_those_that_are(filled: Command, 
     assert "there is no board" in said
     assert "there are: fashion-mnist, digits" in said
     assert filled("export").output == before
+
+
+@pytest.mark.parametrize("arguments", [("results", "zzzz"), ("show", "zzzz/cnn/0")], ids=["boards", "jobs"])
+def test_of_many_names_a_few_are_offered(velodrome: Command, redis_server: Server, arguments: tuple[str, ...]) -> None:
+    with open_store(redis_server.url) as store:
+        for number in range(30):
+            store.register(race(f"sample-{number}", NOW, name=f"job-{number}", board=f"job-{number}").info)
+    said = " ".join(velodrome(*arguments).stderr.split())
+    assert said.count("job-") == 10
+    assert "and 20 more" in said
 
 
 @pytest.mark.parametrize(

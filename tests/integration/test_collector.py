@@ -185,10 +185,10 @@ def test_two_collectors_at_one_inbox_count_everything_once(
         assert worker.stdin is not None
         worker.stdin.write("\n")
         worker.stdin.flush()
-    told = [json.loads(worker.communicate(timeout=60)[0]) for worker in workers]
+    reported = [json.loads(worker.communicate(timeout=60)[0]) for worker in workers]
 
-    verdicts = Counter(verdict for each in told for verdict in each)
-    assert min(len(each) for each in told) > 0  # else they did not compete
+    verdicts = Counter(verdict for each in reported for verdict in each)
+    assert min(len(each) for each in reported) > 0  # else they did not compete
     assert verdicts["accepted"] == 600 + 200
     assert verdicts["conflict"] == 86
     assert store.counts(race.uid) == Counts(600, 0, 86, {"UnknownAttempt": 120})

@@ -31,7 +31,7 @@ from velodrome_operator.page import RaceReport
 from velodrome_operator.race_facts import RaceFacts
 
 if TYPE_CHECKING:
-    from tests.integration.conftest import Race
+    from tests.integration.conftest import Race, RedisServer
 
 START = datetime(2026, 1, 1, tzinfo=UTC)  # when the first job is created
 LATENCY = "latency_p50_seconds{batch_size=1}"
@@ -41,8 +41,8 @@ Run = Callable[..., "Race"]
 
 
 @dataclass
-class Told:
-    """An exporter with what it is told."""
+class Exposition:
+    """An exporter with what it gets."""
 
     store: Store
     races: tuple[RaceFacts, ...] = ()
@@ -91,8 +91,8 @@ class Told:
 
     def verdicts(self) -> dict[tuple[str, str], str]:
         """The verdict of each entry and objective."""
-        told = self.series().get("velodrome_result_verdict", {})
-        return {(entry, objective): name for (_, _, entry, objective, name), value in told.items() if value == 1}
+        values = self.series().get("velodrome_result_verdict", {})
+        return {(entry, objective): name for (_, _, entry, objective, name), value in values.items() if value == 1}
 
 
 def in_a_loop(work: Coroutine[Any, Any, Any]) -> Any:
@@ -111,8 +111,8 @@ async def fetched(exporter: Exporter, accept: str) -> tuple[str, str]:
 
 
 @pytest.fixture
-def told(store: Store) -> Told:
-    return Told(store)
+def page(store: Store) -> Exposition:
+    return Exposition(store)
 
 
 def race_of(name: str, state: str = "Running", **facts: Any) -> RaceFacts:
@@ -120,14 +120,14 @@ def race_of(name: str, state: str = "Running", **facts: Any) -> RaceFacts:
     return RaceFacts("team", name, "digits", state, START, trials, **facts)
 
 
-def test_every_family_is_exposed_and_promtool_finds_nothing_to_say(told: Told, run: Run) -> None:
+def test_every_family_is_exposed_and_promtool_finds_nothing_to_say(page: Exposition, run: Run) -> None:
     run({"cnn": (0.9, 0.010)})
     run({"cnn": (0.9, 0.012)})
-    told.races = (race_of("going", progress_at=START, waiting_since=START),)
-    told.durations.observe("digits", 3.0, 70.0)
-    told.round()
+    page.races = (race_of("going", progress_at=START, waiting_since=START),)
+    page.durations.observe("digits", 3.0, 70.0)
+    page.round()
 
-    text, content_type = told.answer()
+    text, content_type = page.answer()
 
     assert content_type.startswith("text/plain")
     done = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, text=True, check=False)
@@ -141,27 +141,27 @@ def test_every_family_is_exposed_and_promtool_finds_nothing_to_say(told: Told, r
             assert sample.labels.keys() - {"le"} == set(wanted.labels), sample.name
 
 
-def test_the_same_is_told_in_openmetrics(told: Told, run: Run) -> None:
+def test_the_same_is_exposed_in_openmetrics(page: Exposition, run: Run) -> None:
     run({"cnn": (0.9, 0.010)})
-    told.durations.observe("digits", 3.0, 70.0)
-    told.round()
-    text, content_type = told.answer(OPENMETRICS)
+    page.durations.observe("digits", 3.0, 70.0)
+    page.round()
+    text, content_type = page.answer(OPENMETRICS)
     assert content_type.startswith("application/openmetrics-text; version=1.0.0")
-    told_so = {family.name for family in parse_openmetrics(text)}
-    assert {wanted.name for wanted in (*telemetry.RESULTS, *telemetry.RACES, *telemetry.OPERATOR)} <= told_so
-    told.round()
-    assert {family.name for family in parse_openmetrics(told.answer(OPENMETRICS)[0])} == told_so
+    names = {family.name for family in parse_openmetrics(text)}
+    assert {wanted.name for wanted in (*telemetry.RESULTS, *telemetry.RACES, *telemetry.OPERATOR)} <= names
+    page.round()
+    assert {family.name for family in parse_openmetrics(page.answer(OPENMETRICS)[0])} == names
 
 
-def test_a_regression_shows_with_its_values_and_an_improvement_is_none(told: Told, run: Run) -> None:
+def test_a_regression_shows_with_its_values_and_an_improvement_is_none(page: Exposition, run: Run) -> None:
     run({"cnn": (0.9, 0.010), "mlp": (0.8, 0.010)})
     run({"cnn": (0.9, 0.012), "mlp": (0.8, 0.008)})
-    told.round()
-    assert told.verdicts() == {
+    page.round()
+    assert page.verdicts() == {
         ("cnn", "accuracy"): "Unchanged", ("cnn", "speed"): "Regressed",
         ("mlp", "accuracy"): "Unchanged", ("mlp", "speed"): "Improved",
     }  # fmt: skip
-    found = told.series()
+    found = page.series()
     [(labels, mean)] = [(labels, value) for labels, value in found["velodrome_result_mean"].items()
                         if labels[2] == "cnn" and LATENCY in labels]  # fmt: skip
     assert labels[0] == "digits"
@@ -175,22 +175,22 @@ def test_a_regression_shows_with_its_values_and_an_improvement_is_none(told: Tol
     assert set(found["velodrome_result_samples"].values()) == {5}
     assert set(found["velodrome_result_timestamp_seconds"].values()) == {START.timestamp() + 2}
     assert set(found["velodrome_result_last_success_timestamp_seconds"].values()) == {START.timestamp() + 100}
-    assert told.exporter.judged_at == told.now
+    assert page.exporter.judged_at == page.now
 
 
-def test_a_race_in_progress_changes_nothing_until_an_entry_is_through_with_it(told: Told, run: Run) -> None:
+def test_a_race_in_progress_changes_nothing_until_an_entry_is_through_with_it(page: Exposition, run: Run) -> None:
     run({"cnn": (0.9, 0.010), "mlp": (0.8, 0.010)})
     run({"cnn": (0.9, 0.012), "mlp": (0.8, 0.010)})
     run({"cnn": (0.9, 0.010), "mlp": (0.8, 0.010)}, done=8)
-    told.round()
-    assert told.verdicts()["cnn", "speed"] == "Regressed"
-    times = told.series()["velodrome_result_timestamp_seconds"]
+    page.round()
+    assert page.verdicts()["cnn", "speed"] == "Regressed"
+    times = page.series()["velodrome_result_timestamp_seconds"]
     assert set(times.values()) == {START.timestamp() + 2}
 
     run({"cnn": (0.9, 0.010), "mlp": (0.8, 0.010)}, done=9)  # the last trial of mlp is still to come
-    told.round()
-    assert told.verdicts()["cnn", "speed"] == "Unchanged"
-    times = told.series()["velodrome_result_timestamp_seconds"]
+    page.round()
+    assert page.verdicts()["cnn", "speed"] == "Unchanged"
+    times = page.series()["velodrome_result_timestamp_seconds"]
     assert times[told_of(times, "cnn")] == START.timestamp() + 4
     assert times[told_of(times, "mlp")] == START.timestamp() + 2
 
@@ -217,80 +217,80 @@ def test_what_is_to_come_in_a_race_takes_no_verdict_back(store: Store, run: Run)
     assert 0 < p_value() <= early < 1
 
 
-def test_jobs_that_failed_or_only_tried_something_clear_nothing(told: Told, run: Run) -> None:
+def test_jobs_that_failed_or_only_tried_something_clear_nothing(page: Exposition, run: Run) -> None:
     run({"cnn": (0.9, 0.010)})
     run({"cnn": (0.9, 0.012)})
     run({"cnn": (0.9, 0.010)}, failed="cnn")
     run({"cnn": (0.9, 0.010)}, repeats=1)
-    told.round()
-    assert told.verdicts()["cnn", "speed"] == "Regressed"
+    page.round()
+    assert page.verdicts()["cnn", "speed"] == "Regressed"
     run({"mlp": (0.9, 0.010)}, repeats=1)
-    told.round()
-    assert told.verdicts()["mlp", "speed"] == "Unknown", "of an entry that has nothing better this is told"
+    page.round()
+    assert page.verdicts()["mlp", "speed"] == "Unknown", "an entry that has nothing better is shown so"
 
 
-def test_a_new_cohort_is_no_alarm_and_the_only_one_that_is_exposed(told: Told, run: Run) -> None:
+def test_a_new_cohort_is_no_alarm_and_the_only_one_that_is_exposed(page: Exposition, run: Run) -> None:
     run({"cnn": (0.9, 0.010)})
     run({"cnn": (0.9, 0.012)})
     run({"cnn": (0.9, 0.020)}, cpu="Xeon")
-    told.round()
-    assert told.verdicts() == {("cnn", "accuracy"): "Unchanged", ("cnn", "speed"): "Unknown"}
-    assert len(told.series()["velodrome_result_mean"]) == 2
+    page.round()
+    assert page.verdicts() == {("cnn", "accuracy"): "Unchanged", ("cnn", "speed"): "Unknown"}
+    assert len(page.series()["velodrome_result_mean"]) == 2
 
 
-def test_a_regression_that_was_accepted_is_told_as_such(told: Told, store: Store, run: Run) -> None:
+def test_a_regression_that_was_accepted_is_reported_as_such(page: Exposition, store: Store, run: Run) -> None:
     run({"cnn": (0.9, 0.010)})
     second = run({"cnn": (0.9, 0.012)})
-    told.round()
-    assert told.marked == []
+    page.round()
+    assert page.marked == []
     mark = Acknowledgement(board="digits", entry="cnn", metric_key=LATENCY, job_uid=second.uid, at=START)
     store.mark(mark)
-    told.round()
-    assert told.verdicts()["cnn", "speed"] == "Accepted"
-    assert told.marked == [("digits", 1)]
+    page.round()
+    assert page.verdicts()["cnn", "speed"] == "Accepted"
+    assert page.marked == [("digits", 1)]
     assert store.unmark(mark)
-    told.round()
-    assert told.verdicts()["cnn", "speed"] == "Regressed"
-    assert told.marked == [("digits", 1), ("digits", 2)]
+    page.round()
+    assert page.verdicts()["cnn", "speed"] == "Regressed"
+    assert page.marked == [("digits", 1), ("digits", 2)]
 
 
-def test_an_entry_that_was_renamed_is_told_under_its_new_name_alone(told: Told, run: Run) -> None:
+def test_an_entry_that_was_renamed_is_shown_under_its_new_name_alone(page: Exposition, run: Run) -> None:
     run({"cnn": (0.9, 0.010)})
     run({"cnn": (0.9, 0.012)})
     run({"convnet": (0.9, 0.010)})
-    told.round()
-    assert told.verdicts() == {("convnet", "accuracy"): "Unchanged", ("convnet", "speed"): "Unchanged"}
+    page.round()
+    assert page.verdicts() == {("convnet", "accuracy"): "Unchanged", ("convnet", "speed"): "Unchanged"}
 
 
-def test_entries_of_older_jobs_stay_until_they_are_too_old(told: Told, run: Run) -> None:
+def test_entries_of_older_jobs_stay_until_they_are_too_old(page: Exposition, run: Run) -> None:
     run({"mlp": (0.8, 0.010), "cnn": (0.9, 0.010)})
     run({"mlp": (0.8, 0.010), "cnn": (0.9, 0.012)})
     for _ in range(3):
         run({"mlp": (0.8, 0.010)})
-    told.round()
-    assert told.verdicts()["cnn", "speed"] == "Regressed"
-    told.now = START + timedelta(days=29)
-    told.round()
-    assert len(told.verdicts()) == 4
-    told.now = START + timedelta(days=31)
-    told.round()
-    assert told.verdicts() == {}
+    page.round()
+    assert page.verdicts()["cnn", "speed"] == "Regressed"
+    page.now = START + timedelta(days=29)
+    page.round()
+    assert len(page.verdicts()) == 4
+    page.now = START + timedelta(days=31)
+    page.round()
+    assert page.verdicts() == {}
 
 
-def test_a_restarted_operator_tells_the_same(told: Told, store: Store, run: Run) -> None:
+def test_a_restarted_operator_shows_the_same(page: Exposition, store: Store, run: Run) -> None:
     run({"cnn": (0.9, 0.010), "mlp": (0.8, 0.010)})
     run({"cnn": (0.9, 0.012), "mlp": (0.8, 0.008)})
-    told.round()
+    page.round()
     run({"cnn": (0.9, 0.010), "mlp": (0.8, 0.010)}, done=4)
-    told.round()
-    again = Told(store)
+    page.round()
+    again = Exposition(store)
     again.round()
     results = {family.name for family in telemetry.RESULTS}
-    of_results = [{name: values for name, values in one.series().items() if name in results} for one in (told, again)]
+    of_results = [{name: values for name, values in one.series().items() if name in results} for one in (page, again)]
     assert of_results[0] == of_results[1]
 
 
-def test_only_boards_that_changed_are_judged_again(told: Told, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_boards_that_changed_are_judged_again(page: Exposition, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     judged: list[str] = []
     real = exporter._latest
 
@@ -301,43 +301,75 @@ def test_only_boards_that_changed_are_judged_again(told: Told, run: Run, monkeyp
     monkeypatch.setattr(exporter, "_latest", noted)
     run({"cnn": (0.9, 0.010)}, board="one")
     run({"cnn": (0.9, 0.010)}, board="two")
-    told.round()
-    told.round()
+    page.round()
+    page.round()
     assert judged == ["one", "two"]
     run({"cnn": (0.9, 0.010)}, board="two")
-    told.round()
+    page.round()
     assert judged == ["one", "two", "two"]
 
 
-def test_without_redis_results_stay_and_tell_their_age(start_redis: Any, make_race: type[Race]) -> None:
+def test_without_redis_results_stay_and_show_their_age(start_redis: Any, make_race: type[Race]) -> None:
     server, race = start_redis("--appendonly", "yes", "--appendfsync", "always"), make_race()
     with Store(server.client()) as store:
         store.register(race.info)
         store.accept(race.uid, 1, [race.record(index) for index in range(race.info.trials)])
-        told = Told(store)
-        told.round()
-        before = told.series()
+        page = Exposition(store)
+        page.round()
+        before = page.series()
         server.kill()
-        told.now += timedelta(hours=1)
-        told.round()
-        assert told.series()["velodrome_result_mean"] == before["velodrome_result_mean"]
+        page.now += timedelta(hours=1)
+        page.round()
+        assert page.series()["velodrome_result_mean"] == before["velodrome_result_mean"]
         age = "velodrome_exporter_judged_timestamp_seconds"
-        assert told.series()[age] == before[age]
+        assert page.series()[age] == before[age]
         server.start()
-        told.round()
-        assert told.series()[age][()] == told.now.timestamp()
+        page.round()
+        assert page.series()[age][()] == page.now.timestamp()
 
 
-def test_beyond_the_limit_what_matters_least_is_left_out(told: Told, store: Store, run: Run) -> None:
+def test_what_can_not_be_read_is_logged_once_with_the_reason(
+    page: Exposition, store: Store, run: Run, redis_server: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(5):
+        run({"cnn": (0.9, 0.010)})
+    infos = [keys.job(job.uid, "info") for job in store.jobs()]
+    client = redis_server.client()
+
+    def logged() -> list[str]:
+        page.round()
+        page.round()  # what one round reads, the next one logs
+        page.round()
+        found = [record.getMessage() for record in caplog.records if "can't be read in Redis" in record.getMessage()]
+        caplog.clear()
+        return found
+
+    assert logged() == []
+    client.set(infos[0], "{")
+    run({"cnn": (0.9, 0.010)})
+    (first,) = logged()
+    assert "left out: 1 new item, 1 so far: " in first
+    assert infos[0] in first
+    assert logged() == []
+    for info in infos[1:]:
+        client.set(info, "{")
+    run({"cnn": (0.9, 0.010)})
+    (second,) = logged()
+    assert "left out: 4 new items, 5 so far: " in second
+    assert second.endswith("; and 1 more")
+    assert infos[0] not in second
+
+
+def test_beyond_the_limit_what_matters_least_is_left_out(page: Exposition, store: Store, run: Run) -> None:
     run({f"e{number}": (0.9, 0.010) for number in range(4)})
     run({"e2": (0.9, 0.012)})
-    told.round()
-    everything = told.series()
+    page.round()
+    everything = page.series()
     results = sum(len(values) for name, values in everything.items() if name.startswith("velodrome_result_"))
     assert everything["velodrome_exporter_series"][()] == results
     assert everything["velodrome_exporter_series_dropped"][()] == 0
 
-    small = Told(store, limit=results - 1)
+    small = Exposition(store, limit=results - 1)
     small.round()
     told_now = small.series()
     assert small.verdicts()["e2", "speed"] == "Regressed"
@@ -345,43 +377,45 @@ def test_beyond_the_limit_what_matters_least_is_left_out(told: Told, store: Stor
     assert told_now["velodrome_exporter_series"][()] == kept <= results - 1
     assert told_now["velodrome_exporter_series_dropped"][()] == results - kept
     assert told_now["velodrome_exporter_series_limit"][()] == results - 1
-    again = Told(store, limit=results - 1)
+    again = Exposition(store, limit=results - 1)
     again.round()
     assert again.verdicts() == small.verdicts()
 
-    one = Told(store, limit=16)
+    one = Exposition(store, limit=16)
     one.round()
     assert one.verdicts() == {("e2", "speed"): "Regressed"}
 
 
 def test_the_times_that_alerts_wait_for_come_no_sooner_than_what_they_are_of(
-    told: Told, run: Run, monkeypatch: pytest.MonkeyPatch
+    page: Exposition, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run({"cnn": (0.9, 0.010)})
-    told.races = (race_of("going"),)
+    page.races = (race_of("going"),)
     times = ("velodrome_exporter_judged_timestamp_seconds", "velodrome_operator_swept_timestamp_seconds")
-    assert not told.series().keys() & {"velodrome_result_mean", "velodrome_benchmarkjob_state", *times}
+    assert not page.series().keys() & {"velodrome_result_mean", "velodrome_benchmarkjob_state", *times}
     latest = exporter._latest
 
     def slowly(store: Any, board: str) -> tuple[Latest, ...]:
-        told.seconds += 5.0
+        page.seconds += 5.0
         return latest(store, board)
 
     monkeypatch.setattr(exporter, "_latest", slowly)
-    in_a_loop(told.exporter.results.judge_changed())
-    assert not told.series().keys() & {"velodrome_result_mean", "velodrome_benchmarkjob_state", *times}
-    in_a_loop(told.exporter.round())
-    assert told.series().keys() >= {"velodrome_result_mean", "velodrome_benchmarkjob_state", *times}
+    in_a_loop(page.exporter.results.judge_changed())
+    assert not page.series().keys() & {"velodrome_result_mean", "velodrome_benchmarkjob_state", *times}
+    in_a_loop(page.exporter.round())
+    assert page.series().keys() >= {"velodrome_result_mean", "velodrome_benchmarkjob_state", *times}
 
     run({"cnn": (0.9, 0.012)})
-    told.now += timedelta(minutes=1)
-    told.seconds += 30.0  # too soon to judge it again
-    in_a_loop(told.exporter.round())
-    assert told.verdicts()["cnn", "speed"] == "Unknown"
-    assert told.series()[times[0]][()] == told.now.timestamp() - 60
+    page.now += timedelta(minutes=1)
+    page.seconds += 30.0  # too soon to judge it again
+    in_a_loop(page.exporter.round())
+    assert page.verdicts()["cnn", "speed"] == "Unknown"
+    assert page.series()[times[0]][()] == page.now.timestamp() - 60
 
 
-def test_a_time_is_not_later_than_the_results_of_the_first_scrape(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_time_is_not_later_than_the_results_of_the_first_scrape(
+    page: Exposition, monkeypatch: pytest.MonkeyPatch
+) -> None:
     choose = prometheus_client.exposition.choose_encoder
 
     def choose_slowly(accept: str) -> Any:
@@ -390,37 +424,41 @@ def test_a_time_is_not_later_than_the_results_of_the_first_scrape(told: Told, mo
         def encode_slowly(registry: Any) -> bytes:
             text = encode(registry)
             if b"process_" not in text:  # that of results: meanwhile a round comes to its end
-                told.exporter.judged_at = START
+                page.exporter.judged_at = START
             return text
 
         return encode_slowly, content_type
 
     monkeypatch.setattr("velodrome_operator.page.choose_encoder", choose_slowly)
-    assert "velodrome_exporter_judged_timestamp_seconds" not in told.series()
-    assert "velodrome_exporter_judged_timestamp_seconds" in told.series()
+    assert "velodrome_exporter_judged_timestamp_seconds" not in page.series()
+    assert "velodrome_exporter_judged_timestamp_seconds" in page.series()
 
 
-def test_a_board_does_not_rest_for_what_was_imported(told: Told, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_board_does_not_rest_for_what_was_imported(
+    page: Exposition, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def load() -> None:
-        told.seconds += 5.0
+        page.seconds += 5.0
 
     monkeypatch.setattr(exporter, "_load", load)
     for seconds in (0.010, 0.012):
         run({"cnn": (0.9, seconds)})
-        in_a_loop(told.exporter.round())
-    assert told.verdicts()["cnn", "speed"] == "Regressed"
-    assert told.exporter.judged_at == told.now
+        in_a_loop(page.exporter.round())
+    assert page.verdicts()["cnn", "speed"] == "Regressed"
+    assert page.exporter.judged_at == page.now
 
 
-def test_a_board_that_cannot_be_judged_holds_up_no_other_and_tells_no_time(told: Told, store: Store, run: Run) -> None:
+def test_a_board_that_cannot_be_judged_holds_up_no_other_and_shows_no_time(
+    page: Exposition, store: Store, run: Run
+) -> None:
     broken, _ = run({"cnn": (0.9, 0.010)}, board="broken"), run({"cnn": (0.9, 0.010)}, board="whole")
     samples, elsewhere = keys.job(broken.uid, "samples"), "elsewhere"
     store._redis.ask("RENAME", samples, elsewhere)
     store._redis.ask("SET", samples, "no hash")
-    told.round()
-    assert {labels[0] for labels in told.series()["velodrome_result_verdict"]} == {"whole"}
-    assert told.exporter.judged_at is None
+    page.round()
+    assert {labels[0] for labels in page.series()["velodrome_result_verdict"]} == {"whole"}
+    assert page.exporter.judged_at is None
     store._redis.ask("RENAME", elsewhere, samples)
-    told.round()
-    assert {labels[0] for labels in told.series()["velodrome_result_verdict"]} == {"broken", "whole"}
-    assert told.exporter.judged_at == told.now
+    page.round()
+    assert {labels[0] for labels in page.series()["velodrome_result_verdict"]} == {"broken", "whole"}
+    assert page.exporter.judged_at == page.now

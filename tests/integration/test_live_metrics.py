@@ -72,7 +72,7 @@ trial.dataset("digits", digest="sha256:" + "a" * 64, train_samples=9, validation
               shape=[1, 8, 8], classes=["a", "b"])
 trial.seconds = 2.0
 trial.epoch(1, train_loss=0.75, samples=10)
-print("told", os.environ.get({name!r}))
+print("seen", os.environ.get({name!r}))
 while not os.path.exists({gate!r}):
     time.sleep(0.01)
 trial.result({{"accuracy": 0.9}})
@@ -307,7 +307,7 @@ def test_what_a_killed_runner_left_is_deleted_by_the_operator(
 
     again = in_a_loop(cleaned(pushgateway, RunningTrials()))
     assert again is not None, "it was pushed just now, its pod may have to be seen yet"
-    assert 0 < again < YOUNG_SECONDS + 2, "the gateway tells its time in whole seconds"
+    assert 0 < again < YOUNG_SECONDS + 2, "the gateway gives its time in whole seconds"
     monkeypatch.setattr("velodrome.monitoring.pushgateway.YOUNG_SECONDS", 0.0)
     for running, namespace in (
         (RunningTrials({key}), None),
@@ -349,7 +349,7 @@ def test_a_gateway_that_was_away_is_pushed_to_when_it_is_back(tmp_path: Path, pu
     gate.touch()
     code, output = trial.end()
     assert code == keys.EXIT_OK
-    assert "live metrics are not pushed" not in output, "it is told once"
+    assert "live metrics are not pushed" not in output, "it is logged once"
     wait_until(lambda: pushgateway.groups() == {})
 
 
@@ -394,14 +394,14 @@ def test_a_program_of_ones_own_is_seen_too(tmp_path: Path, pushgateway: Pushgate
     gate.touch()
     code, output = trial.end()
     assert code == keys.EXIT_OK, output
-    assert "told None" in output
+    assert "seen None" in output
     wait_until(lambda: pushgateway.groups() == {})
 
 
 def test_the_operator_deletes_what_a_restarted_gateway_had_on_its_disk(
     pushgateway: Pushgateway, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """And forged and odd keys with it, while groups of other jobs stay; a gateway that is away is told once."""
+    """And forged and odd keys with it, while groups of other jobs stay; a gateway that is away is logged once."""
     monkeypatch.setattr("velodrome.monitoring.pushgateway.YOUNG_SECONDS", 0.0)
     monkeypatch.setattr(cleaning, "_REST_SECONDS", 0.01)
     push(pushgateway, "team", "race", "runs", 0)

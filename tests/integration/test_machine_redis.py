@@ -50,7 +50,7 @@ def client(own: OwnRedis) -> contextlib.AbstractContextManager[redis.Redis]:
     return contextlib.closing(connect(own.url))
 
 
-def test_it_runs_while_it_is_used_and_keeps_what_it_was_told(home: Home, program: Program) -> None:
+def test_it_runs_while_it_is_used_and_keeps_what_it_was_given(home: Home, program: Program) -> None:
     with OwnRedis(home, program) as own:
         with client(own) as asked:
             asked.set("key", "value")

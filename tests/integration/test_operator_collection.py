@@ -124,7 +124,7 @@ def test_a_report_that_overtook_its_pods_event_is_attributed_by_asking_once(stor
 
 
 def start_event(race: Race, index: int, uid: str, job: str | None = None) -> dict[str, Any]:
-    """The Event by which a kubelet told that it started that pod's container."""
+    """The Event by which a kubelet reported that it started that pod's container."""
     job = job or Names.of(race.plan.job, race.uid).job(groups(race.plan.job)[0])
     return {
         "metadata": {"creationTimestamp": "2026-01-01T00:00:09Z"},
@@ -217,7 +217,7 @@ def test_one_races_trouble_holds_up_no_other(store: Store, race: Race, make_race
     assert [known.logbook.collected_at is None for known in races] == [True, True, False]
 
 
-def test_a_redis_that_is_away_is_told_to_every_race_and_its_return_wakes_them(
+def test_every_race_says_that_redis_is_away_and_its_return_wakes_them(
     start_redis: Any, make_race: type[Race], caplog: pytest.LogCaptureFixture
 ) -> None:
     server = start_redis("--appendonly", "yes", "--appendfsync", "always")
@@ -235,7 +235,7 @@ def test_a_redis_that_is_away_is_told_to_every_race_and_its_return_wakes_them(
         since = [known.logbook.troubled_at for known in races]
         assert None not in since
         for known in races:
-            known.logbook.trouble = "it was told otherwise before"
+            known.logbook.trouble = "it was reported otherwise before"
         assert not round_of(found)
         assert [known.logbook.troubled_at for known in races] == since, "it is trouble since then, by whatever name"
         woken.clear()
@@ -299,7 +299,7 @@ def test_a_sweep_wakes_what_differs_from_what_its_last_pass_saw_and_nothing_else
     ("setting", "value", "words"),
     [("maxmemory", "1", "is full"), ("min-replicas-to-write", "1", "too few replicas")],
 )
-def test_a_redis_that_takes_nothing_is_told_though_there_is_nothing_to_collect(
+def test_a_redis_that_takes_nothing_is_reported_though_there_is_nothing_to_collect(
     start_redis: Any, make_race: type[Race], setting: str, value: str, words: str
 ) -> None:
     race = make_race()

@@ -126,15 +126,15 @@ def as_job(server: RedisServer, uid: str) -> Iterator[redis.Redis]:
 def commands(client: redis.Redis) -> Iterator[tuple[str, list[str]]]:
     """Every command and subcommand that this Redis knows, as a user would write it with as few words as it may have."""
 
-    def each(told: list[Any]) -> Iterator[tuple[str, list[str]]]:
-        for name, arity, *_, subcommands in told:
+    def each(reported: list[Any]) -> Iterator[tuple[str, list[str]]]:
+        for name, arity, *_, subcommands in reported:
             if subcommands:
                 yield from each(subcommands)
             else:
                 words = name.decode().split("|")
                 yield name.decode(), [*words, *["1"] * (abs(arity) - len(words))]
 
-    with client.client() as connection:  # as told, not as the client library sees fit
+    with client.client() as connection:  # as given, not as the client library sees fit
         connection.response_callbacks.clear()
         yield from each(connection.execute_command("COMMAND"))
 
@@ -196,10 +196,10 @@ def test_no_argument_of_what_a_jobs_user_may_do_reads_or_harms_anything(
     assert admin.lrange(other, 0, -1) == [b"first"]
 
 
-def test_nothing_that_other_pods_may_read_tells_an_attempt(
+def test_nothing_that_other_pods_may_read_names_an_attempt(
     store: Store, redis_server: RedisServer, admin: redis.Redis, race: Race
 ) -> None:
-    """A report counts as that of the pod whose uid it tells, and who is told a pod's uid is that pod alone."""
+    """A report counts as that of the pod whose uid it names, and only that pod knows its uid."""
     attempt = "0b5f7a52-3b0e-4f39-9a6e-1f0e6b0f7a11"
     store.append(race.uid, ProgressReport(progress=race.progress(1, attempt=attempt)))
     store.accept(race.uid, 1, [race.record(0, attempt=attempt)], [race.progress(1, attempt=attempt)])
@@ -212,8 +212,8 @@ def test_nothing_that_other_pods_may_read_tells_an_attempt(
     ]
     assert containers
     for container in containers:
-        (told,) = [item for item in container["env"] if item["name"] == keys.ENV_ATTEMPT]
-        assert told == {"name": keys.ENV_ATTEMPT, "valueFrom": {"fieldRef": {"fieldPath": "metadata.uid"}}}
+        (reported,) = [item for item in container["env"] if item["name"] == keys.ENV_ATTEMPT]
+        assert reported == {"name": keys.ENV_ATTEMPT, "valueFrom": {"fieldRef": {"fieldPath": "metadata.uid"}}}
     if needs_redis_7(admin):
         return
     access = Access(admin, SECRET, "redis:6379")

@@ -151,7 +151,7 @@ def test_what_people_accept_is_said_of_races_that_ended_before(operator: Operato
         board="digits", entry="cnn", metric_key=LATENCY, job_uid=second.uid, at=second.info.created_at
     )
     store.mark(mark)
-    operator.controller.judgement.marks["digits"] = 1  # as the exporter tells
+    operator.controller.judgement.marks["digits"] = 1  # as the exporter says
     operator.passes(first, second)
     assert operator.says(second) == ("False", "RegressionAccepted")
     assert operator.says(first) == ("Unknown", "NoBaseline")
@@ -165,7 +165,7 @@ def test_what_people_accept_is_said_of_races_that_ended_before(operator: Operato
     restarted.controller.judgement.marks["digits"] = 2
     restarted.passes(first, second)
     assert restarted.says(second) == ("True", "SignificantlyWorse")
-    assert operator.objects.events.count(("night-2", "Regressed")) == 1, "it was told before"
+    assert operator.objects.events.count(("night-2", "Regressed")) == 1, "it was reported before"
 
 
 def test_a_regression_that_is_to_be_confirmed_gets_one_more_job_which_decides(operator: Operator, run: Run) -> None:
@@ -185,8 +185,8 @@ def test_a_regression_that_is_to_be_confirmed_gets_one_more_job_which_decides(op
     assert operator.says(third) == ("True", "SignificantlyWorse")
     assert operator.says(second) == ("True", "SignificantlyWorse")
     assert "as job night-3 confirmed" in operator.condition(second)["message"]
-    told = [name for name, reason in operator.objects.events if reason == "Regressed"]
-    assert sorted(told) == ["night-2", "night-3"]
+    reported = [name for name, reason in operator.objects.events if reason == "Regressed"]
+    assert sorted(reported) == ["night-2", "night-3"]
     assert len(operator.objects.confirming) == 1
 
 

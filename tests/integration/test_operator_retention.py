@@ -1,4 +1,4 @@
-"""The operator's retention: what is past it goes a few at a time and is told, and nothing brings it back."""
+"""The operator's retention: what is past it goes a few at a time and is logged, and nothing brings it back."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def uids(store: Store) -> list[str]:
     return [job.uid for job in reversed(store.jobs(limit=1000))]
 
 
-def test_jobs_past_the_number_go_and_what_they_were_is_told(store: Store, deleter: Deleter, run: Run) -> None:
+def test_jobs_past_the_number_go_and_what_they_were_is_logged(store: Store, deleter: Deleter, run: Run) -> None:
     made = [run(LEVELS) for _ in range(4)]
     cluster, races = ApiServer(), Races()
     races.saw_parent(parent(made[0], "Complete"))

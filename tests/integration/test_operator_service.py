@@ -77,7 +77,7 @@ async def until(port: int, ready: Callable[[Series], bool]) -> Series:
             await asyncio.sleep(0.1)
 
 
-def test_an_operator_tells_what_it_saw_and_hears_of_what_people_accept(
+def test_an_operator_shows_what_it_saw_and_notices_what_people_accept(
     redis_server: RedisServer, store: Store, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, second = run({"cnn": (0.9, 0.010)}), run({"cnn": (0.9, 0.012)})
@@ -92,7 +92,7 @@ def test_an_operator_tells_what_it_saw_and_hears_of_what_people_accept(
     )  # fmt: skip
     options = Options(redis_server.url, listen=("127.0.0.1", port), leaderboard_url="https://board", series_limit=500)
 
-    def told(found: Series, verdict: str) -> bool:
+    def exposes(found: Series, verdict: str) -> bool:
         return any(
             name == "velodrome_result_verdict" and labels[3:] == ("speed", verdict) and value == 1
             for (name, labels), value in found.items()
@@ -100,9 +100,11 @@ def test_an_operator_tells_what_it_saw_and_hears_of_what_people_accept(
 
     async def work() -> tuple[Series, Series, dict[str, Any]]:
         async with running(options) as service:
-            before = await until(port, lambda found: told(found, "Regressed") and found["velodrome_redis_up", ()] == 1)
+            before = await until(
+                port, lambda found: exposes(found, "Regressed") and found["velodrome_redis_up", ()] == 1
+            )
             await asyncio.to_thread(store.mark, mark)
-            after = await until(port, lambda found: told(found, "Accepted") and found[SUCCEEDED] == 5 + 5 + 2)
+            after = await until(port, lambda found: exposes(found, "Accepted") and found[SUCCEEDED] == 5 + 5 + 2)
             deadline = time.monotonic() + 60
             while not condition(service, second):
                 assert time.monotonic() < deadline

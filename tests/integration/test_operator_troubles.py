@@ -116,7 +116,7 @@ def test_a_bug_that_one_object_meets_costs_its_own_race_a_condition(
     assert condition(controller, "odd", "Stalled")[0] == "False"
 
 
-def test_that_a_bug_can_not_be_told_stops_nothing(
+def test_that_a_bug_can_not_be_reported_stops_nothing(
     controller: Controller,
     cluster: Named,
     race: Race,
@@ -134,7 +134,7 @@ def test_that_a_bug_can_not_be_told_stops_nothing(
     assert "the status can't be written" in caplog.text
 
 
-def test_a_job_of_somebody_else_under_the_races_name_is_told_and_not_taken(
+def test_a_job_of_somebody_else_under_the_races_name_is_reported_and_not_taken(
     controller: Controller, cluster: Named, race: Race
 ) -> None:
     controller.races.saw_parent(parent(race))
@@ -152,7 +152,7 @@ def test_a_job_of_somebody_else_under_the_races_name_is_told_and_not_taken(
     assert known.workload.jobs.keys() == {job_name(race)}
 
 
-def test_a_child_that_the_api_server_refuses_is_told_in_a_condition(
+def test_a_child_that_the_api_server_refuses_is_reported_in_a_condition(
     controller: Controller, cluster: Named, race: Race, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     controller.races.saw_parent(parent(race))
@@ -211,9 +211,9 @@ def test_a_task_that_keeps_ending_is_counted_and_fails_liveness_while_the_others
             failures = "velodrome_operator_task_failures_total"
             series = await until(port, lambda found: found.get((failures, ("exporter",)), 0) >= 3)
             async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{port}/healthz") as answer:
-                told = answer.status, await answer.json()
+                reported = answer.status, await answer.json()
             await happens(lambda: service.controller.passes["Succeeded"] > 0)
-            return *told, series
+            return *reported, series
 
     with ThreadPoolExecutor(1) as thread:
         status, body, series = thread.submit(asyncio.run, work()).result()

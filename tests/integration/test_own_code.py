@@ -76,7 +76,7 @@ class Own:
         self, *arguments: str, redis_url: str | None = None, before: Sequence[str] = (), **environ: str
     ) -> subprocess.Popen[str]:
         clean = {name: value for name, value in os.environ.items() if not name.startswith("VELODROME_")}
-        told = {
+        variables = {
             keys.ENV_SPEC: str(self.folder / "job.json"),
             keys.ENV_INDEX: "1",
             keys.ENV_JOB_UID: "uid",
@@ -86,7 +86,7 @@ class Own:
         }
         line = [sys.executable, *before, "-m", "velodrome_runner", *arguments]
         return subprocess.Popen(
-            line, env=clean | told | environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            line, env=clean | variables | environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
 
     def run(self, *arguments: str, before: Sequence[str] = (), **environ: str) -> tuple[int, str]:
@@ -103,7 +103,7 @@ class Own:
         return found
 
 
-def test_a_program_is_told_its_trial_and_its_result_is_delivered(tmp_path: Path, redis_server: RedisServer) -> None:
+def test_a_program_gets_its_trial_and_its_result_is_delivered(tmp_path: Path, redis_server: RedisServer) -> None:
     own = Own(tmp_path, redis_server, GOOD)
     code, output = own.run(VELODROME_CPUS="1")
     assert code == keys.EXIT_OK, output
@@ -144,18 +144,18 @@ trial.result({{"accuracy": 0.9}})
     assert process.returncode == keys.EXIT_OK
 
 
-def test_it_is_told_nothing_of_redis(tmp_path: Path, redis_server: RedisServer) -> None:
-    own = Own(tmp_path, redis_server, HEAD + f"print('told', os.environ.get({keys.ENV_REDIS_URL!r}))\nsys.exit(4)\n")
+def test_it_learns_nothing_of_redis(tmp_path: Path, redis_server: RedisServer) -> None:
+    own = Own(tmp_path, redis_server, HEAD + f"print('seen', os.environ.get({keys.ENV_REDIS_URL!r}))\nsys.exit(4)\n")
     code, output = own.run()
     assert code == keys.EXIT_FAILED
-    assert "told None" in output
+    assert "seen None" in output
     result = own.result()
     assert result.reason == "CommandFailed"
     assert "exit code 4" in str(result.message)
-    assert "told None" in str(result.log_tail)
+    assert "seen None" in str(result.log_tail)
 
 
-# Looks for a password of Redis in all that the kernel tells of the process above, and writes down where it found one.
+# Looks for a password of Redis in all that the kernel shows of the process above, and writes down where it found one.
 THIEF = """
 import os, re, sys
 from pathlib import Path
@@ -208,8 +208,8 @@ def secret_url(redis_server: RedisServer) -> str:
 
 def test_it_finds_no_password_of_redis(tmp_path: Path, redis_server: RedisServer, secret_url: str) -> None:
     own = Own(tmp_path, redis_server, THIEF + GOOD)
-    told = {keys.ENV_REDIS_URL: secret_url, keys.ENV_PUSHGATEWAY: secret_url.replace("unix", "http")}
-    code, output = own.run("exec", before=("-c", ORDINARY), **told)
+    variables = {keys.ENV_REDIS_URL: secret_url, keys.ENV_PUSHGATEWAY: secret_url.replace("unix", "http")}
+    code, output = own.run("exec", before=("-c", ORDINARY), **variables)
     assert code == keys.EXIT_OK, output
     assert own.result().outcome == "Succeeded"
     found = [line for line in output.splitlines() if line.startswith("thief")]
@@ -269,7 +269,7 @@ def test_what_goes_wrong_is_the_result(
     assert ended == code
 
 
-def test_a_value_that_can_not_be_is_told_with_its_field(tmp_path: Path, redis_server: RedisServer) -> None:
+def test_a_value_that_can_not_be_is_reported_with_its_field(tmp_path: Path, redis_server: RedisServer) -> None:
     for program in (HEAD + IMPOSSIBLE, HEAD + "dataset(); trial.result({'accuracy': 1.7})"):
         redis_server.client().flushall()
         own = Own(tmp_path, redis_server, program)
@@ -277,7 +277,7 @@ def test_a_value_that_can_not_be_is_told_with_its_field(tmp_path: Path, redis_se
         assert "metrics.accuracy: 1.7 is not between 0 and 1" in str(own.result().message)
 
 
-def test_a_command_that_is_not_there_is_told(tmp_path: Path, redis_server: RedisServer) -> None:
+def test_a_command_that_is_not_there_is_named(tmp_path: Path, redis_server: RedisServer) -> None:
     own = Own(tmp_path, redis_server, GOOD)
     code, _ = own.run("exec", "--", "no-such-program")
     assert code == keys.EXIT_CONFIGURATION

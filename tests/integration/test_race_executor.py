@@ -91,14 +91,14 @@ class Track:
         finally:
             connection.close()
 
-    def told(self, kind: type[events.Event]) -> list[Any]:
+    def events_of(self, kind: type[events.Event]) -> list[Any]:
         return [event for event in self.seen if isinstance(event, kind)]
 
     def started(self) -> list[int]:
-        return [event.trial.index for event in self.told(events.TrialStarted)]
+        return [event.trial.index for event in self.events_of(events.TrialStarted)]
 
     def finished(self) -> list[int]:
-        return [event.trial.index for event in self.told(events.TrialFinished)]
+        return [event.trial.index for event in self.events_of(events.TrialFinished)]
 
     def store(self) -> Store:
         return open_store(self.redis.url)
@@ -138,7 +138,7 @@ def test_a_trial_whose_result_can_not_be_fails_and_says_which_field(track: Track
     result = track.record(finish.uid, 1).result
     assert (result.outcome, result.reason, dict(result.metrics)) == ("Failed", "ImpossibleValue", {})
     assert "metrics.accuracy: 1.7 is not between 0 and 1" in str(result.message)
-    assert any("ImpossibleValue: metrics.accuracy" in note.text for note in track.told(events.Note))
+    assert any("ImpossibleValue: metrics.accuracy" in note.text for note in track.events_of(events.Note))
     with track.store() as store:
         assert store.counts(finish.uid).rejected == {"ImpossibleValue": 1}
         (rejection,) = store.rejections(finish.uid)
@@ -279,7 +279,7 @@ def test_a_torn_spool_file_is_kept_for_a_person_and_the_trial_fails(track: Track
     assert finish.failed == 1
     assert track.record(finish.uid, 1).result.reason == "MetricsUnavailable"
     assert len(list(track.home.folder.rglob("result-*.json.corrupt"))) == 1
-    assert any("corrupt" in event.text for event in track.told(events.Note))
+    assert any("corrupt" in event.text for event in track.events_of(events.Note))
 
 
 def test_a_trial_that_runs_too_long_is_ended(track: Track) -> None:
@@ -289,13 +289,13 @@ def test_a_trial_that_runs_too_long_is_ended(track: Track) -> None:
     assert track.record(finish.uid, 1).result.reason == "TrialDeadlineExceeded"
 
 
-def test_a_trial_that_others_told_to_end_runs_again(track: Track) -> None:
+def test_a_trial_that_others_ended_runs_again(track: Track) -> None:
     finish = track.race(job(), script={1: ["terminated", "terminated", "succeed"]})
     assert finish.succeeded == 4
     assert track.started() == [0, 1, 1, 1, 2, 3]
 
 
-def test_a_trial_that_others_always_tell_to_end_fails_at_last(track: Track) -> None:
+def test_a_trial_that_others_always_end_fails_at_last(track: Track) -> None:
     finish = track.race(job(), script={1: ["terminated"]})
     assert finish.failed == 1
     assert Counter(track.started())[1] == executor.MOST_WITHDRAWALS + 1
@@ -305,7 +305,7 @@ def test_a_starter_that_dies_is_started_again_and_its_trial_too(track: Track) ->
     finish = track.race(job(), script={1: ["orphan", "succeed"]})
     assert finish.succeeded == 4
     assert track.started() == [0, 1, 1, 2, 3]
-    orphan = track.told(events.TrialStarted)[1]
+    orphan = track.events_of(events.TrialStarted)[1]
     assert not runs(orphan.pid)  # it would measure beside the one that took its place
 
 
@@ -330,7 +330,7 @@ def test_stopping_ends_the_running_trial_and_the_next_race_carries_on(track: Tra
 
     finish = track.race(job(), interrupt, stop, script={1: ["hang"]})
     assert (finish.succeeded, finish.failed, finish.missing, finish.halt) == (1, 0, 3, "interrupted")
-    assert not runs(track.told(events.TrialStarted)[-1].pid)
+    assert not runs(track.events_of(events.TrialStarted)[-1].pid)
     resumed = track.race(job())
     assert track.started() == [1, 2, 3]
     assert resumed.succeeded == 4
@@ -362,7 +362,7 @@ def test_hurrying_kills_a_trial_that_does_not_listen(track: Track) -> None:
 
     finish = track.race(job(), hurry, stop, script={0: ["deaf"]})
     assert (finish.halt, finish.missing) == ("interrupted", 4)
-    until_gone(track.told(events.TrialStarted)[-1].pid)
+    until_gone(track.events_of(events.TrialStarted)[-1].pid)
 
 
 def kill_redis(track: Track) -> None:
@@ -379,7 +379,7 @@ def test_redis_killed_in_mid_race_loses_and_doubles_nothing(track: Track) -> Non
     finish = track.race(job(repeats=3), kill)
     assert (finish.succeeded, finish.failed, finish.missing) == (6, 0, 0)
     assert track.started() == [0, 1, 2, 3, 4, 5]
-    assert track.told(events.Waiting)
+    assert track.events_of(events.Waiting)
     with track.store() as store:
         counts = store.counts(finish.uid)
     assert (counts.succeeded, counts.conflicts, dict(counts.rejected)) == (6, 0, {})
@@ -455,13 +455,13 @@ class Forgetful(Store):
         return verdicts
 
 
-def test_a_result_whose_acceptance_was_never_told_counts_all_the_same(track: Track) -> None:
+def test_a_result_whose_acceptance_was_never_reported_counts_all_the_same(track: Track) -> None:
     Forgetful.lost = 0
     finish = track.race(job(), waits={"opener": lambda url: Forgetful(connect(url))})
     assert Forgetful.lost == 1
     assert (finish.succeeded, finish.failed) == (4, 0)
     assert track.started() == track.finished() == [0, 1, 2, 3]
-    assert {event.result.outcome for event in track.told(events.TrialFinished)} == {"Succeeded"}
+    assert {event.result.outcome for event in track.events_of(events.TrialFinished)} == {"Succeeded"}
     with track.store() as store:
         assert store.counts(finish.uid).conflicts == 0
 
@@ -469,7 +469,7 @@ def test_a_result_whose_acceptance_was_never_told_counts_all_the_same(track: Tra
 def test_a_redis_that_stays_away_ends_the_race(track: Track, folder: Path) -> None:
     with pytest.raises(StoreUnavailable, match="gave up"):
         track.race(job(), redis=f"unix://{folder}/nobody.sock", waits={"patience": 0.2})
-    assert track.told(events.Waiting)
+    assert track.events_of(events.Waiting)
 
 
 def await_file(folder: Path, pattern: str) -> None:
@@ -517,15 +517,15 @@ def test_a_race_waits_for_the_track_and_then_runs(track: Track) -> None:
 
     finish = track.race(job(), leave)
     assert finish.succeeded == 4
-    assert any("another race" in event.why for event in track.told(events.Waiting))
+    assert any("another race" in event.why for event in track.events_of(events.Waiting))
 
 
-def test_the_person_is_told_what_is_ignored_here_and_what_is_not_comparable(track: Track) -> None:
+def test_what_is_ignored_here_and_what_is_not_comparable_is_said(track: Track) -> None:
     made = job(execution={"parallelism": 4})
     track.race(made, script={0: ["succeed"]})
-    assert any("spec.execution.parallelism" in event.text for event in track.told(events.Note))
+    assert any("spec.execution.parallelism" in event.text for event in track.events_of(events.Note))
     track.race(made, parallel=2)
-    assert any("--fresh" in event.text for event in track.told(events.Note))
+    assert any("--fresh" in event.text for event in track.events_of(events.Note))
 
 
 def test_the_spec_that_runners_read_is_the_job_itself() -> None:

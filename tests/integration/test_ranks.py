@@ -56,7 +56,7 @@ class Ranks:
 
     def start(self, completion: int, nodes: int) -> subprocess.Popen[str]:
         clean = {name: value for name, value in os.environ.items() if not name.startswith("VELODROME_")}
-        told = {
+        variables = {
             keys.ENV_SPEC: str(self.folder / "job.json"),
             keys.ENV_INDEX: str(completion),
             keys.ENV_NODES: str(nodes),
@@ -70,7 +70,9 @@ class Ranks:
             "PYTHONPATH": str(self.folder),
         }
         line = [sys.executable, "-m", "velodrome_runner"]
-        return subprocess.Popen(line, env=clean | told, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        return subprocess.Popen(
+            line, env=clean | variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
 
     def run(self, *completions: int, nodes: int) -> list[tuple[int, str]]:
         processes = [self.start(completion, nodes) for completion in completions]
@@ -120,14 +122,14 @@ def test_a_rank_that_is_killed_ends_the_other_which_reports_nothing(tmp_path: Pa
     assert race.results() == []
 
 
-def test_a_batch_that_is_too_small_to_share_is_told(tmp_path: Path, port: int) -> None:
+def test_a_batch_that_is_too_small_to_share_is_reported(tmp_path: Path, port: int) -> None:
     race = Ranks(tmp_path, port, epochs=1, training={"batchSize": 3})
     for code, output in race.run(0, 1, nodes=2):
         assert code == keys.EXIT_CONFIGURATION, output
         assert "write 4 or more" in output
 
 
-def test_a_program_of_ones_own_is_told_its_rank(tmp_path: Path, port: int) -> None:
+def test_a_program_of_ones_own_gets_its_rank(tmp_path: Path, port: int) -> None:
     code = (
         "import os, sys; print('rank', os.environ['RANK'], 'of', os.environ['WORLD_SIZE'], os.environ['MASTER_ADDR'])"
     )

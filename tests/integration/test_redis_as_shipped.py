@@ -66,8 +66,8 @@ def certificate(folder: Path) -> None:
     """A certificate for the loopback address that is its own authority: ca.crt, tls.crt and tls.key."""
     names = "subjectAltName=IP:127.0.0.1"
     line = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
-    line += ["-subj", "/CN=redis", "-addext", names, "-days", "2", "-keyout", folder / "tls.key"]
-    subprocess.run([*line, "-out", folder / "tls.crt"], check=True, capture_output=True)
+    line += ["-subj", "/CN=redis", "-addext", names, "-days", "2", "-keyout", str(folder / "tls.key")]
+    subprocess.run([*line, "-out", str(folder / "tls.crt")], check=True, capture_output=True)
     shutil.copy(folder / "tls.crt", folder / "ca.crt")
 
 

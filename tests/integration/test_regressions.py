@@ -142,7 +142,7 @@ def test_pinned_baselines_go_before_the_newest_and_the_specs_before_those(store:
     assert of(store, third).baseline_uid == second.uid
 
 
-def test_a_pinned_job_that_is_gone_is_told_and_not_passed_over(store: Store, run: Run) -> None:
+def test_a_pinned_job_that_is_gone_is_reported_and_not_passed_over(store: Store, run: Run) -> None:
     run({"cnn": (0.9, 0.010)})
     second = run({"cnn": (0.9, 0.020)}, baseline="nowhere")
     assert of(store, second).reason == "BaselineMissing"

@@ -29,7 +29,7 @@ from velodrome import keys
 if TYPE_CHECKING:
     from tests.integration.conftest import RedisServer
 
-# A module that is told to end in the midst of its import, and makes something else of it.
+# A module that has to end in the midst of its import, and makes something else of it.
 IMPORTED = """
 import pathlib, time
 try:

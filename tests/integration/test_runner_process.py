@@ -478,9 +478,9 @@ def test_a_trial_that_has_a_result_is_not_run_again(
         command = [sys.executable, "-m", "velodrome_runner"]
         return subprocess.run(command, env=environ, capture_output=True, text=True, timeout=PATIENCE, check=False)
 
-    told = ran("0")
-    assert told.returncode == code, told.stderr
-    assert f"trial 0 has an accepted result already ({outcome})" in told.stdout
+    reported = ran("0")
+    assert reported.returncode == code, reported.stderr
+    assert f"trial 0 has an accepted result already ({outcome})" in reported.stdout
     assert reports(inbox) == []
     assert "torch was imported" in ran("1").stderr, "a trial without a result runs"
 

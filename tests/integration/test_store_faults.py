@@ -112,7 +112,7 @@ def test_a_redis_that_cannot_save_refuses(start_redis: StartRedis, make_race: ty
         client.config_set("save", "")  # or it would not end
 
 
-def test_a_user_without_rights_is_told_so(start_redis: StartRedis, make_race: type[Race]) -> None:
+def test_a_user_without_rights_gets_an_error_that_says_so(start_redis: StartRedis, make_race: type[Race]) -> None:
     server = start_redis()
     race = make_race()
     client = server.client()
@@ -202,7 +202,7 @@ def test_a_server_that_loads_is_unavailable(start_redis: StartRedis) -> None:
     assert any("is still loading its data: try again" in text for text in heard), set(heard)
 
 
-def test_something_else_at_the_address_is_told_so() -> None:
+def test_something_else_at_the_address_is_reported() -> None:
     with (
         answering(b"HTTP/1.1 400 Bad Request\r\n\r\n") as port,
         open_store(f"redis://127.0.0.1:{port}") as store,

@@ -127,4 +127,4 @@ def test_a_full_redis_says_what_fills_it(start_redis: Callable[..., RedisServer]
         pytest.raises(StoreRefused, match=r"is full \(maxmemory") as caught,
     ):
         store.append(race.uid, ResultReport(result=race.result(1)))
-    assert "most of it" not in str(caught.value), "who may not look is told that it is full all the same"
+    assert "most of it" not in str(caught.value), "who may not look learns all the same that it is full"

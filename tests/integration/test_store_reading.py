@@ -71,7 +71,7 @@ def test_jobs_are_listed_newest_first_page_by_page(store: Store, make_race: type
     assert store.jobs(limit=0) == []
 
 
-def test_boards_tell_of_jobs_entries_and_the_last_news(store: Store, make_race: type[Race]) -> None:
+def test_boards_show_jobs_entries_and_the_last_news(store: Store, make_race: type[Race]) -> None:
     old, new = make_race(uid="a", board="one"), make_race(uid="b", board="two", created=50)
     again = make_race(uid="c", board="one", created=10, entries=("cnn", "lstm"))
     for race in (old, new, again):
@@ -311,11 +311,11 @@ def test_large_seeds_and_odd_names_come_back(store: Store, make_race: type[Race]
 def test_logs_and_messages_keep_every_character(store: Store, race: Race) -> None:
     text = 'Zeile\n\0\x1b[31mü 🙂 "quoted" \\ %s \u2028'
     record = race.record(0, failed="OutOfMemory")
-    told = record.model_copy(update={"result": record.result.model_copy(update={"log_tail": text, "message": text})})
+    changed = record.model_copy(update={"result": record.result.model_copy(update={"log_tail": text, "message": text})})
 
-    store.accept(race.uid, 0, [told])
+    store.accept(race.uid, 0, [changed])
 
-    assert store.records(race.uid) == [told]
+    assert store.records(race.uid) == [changed]
 
 
 def test_run_time_without_an_observer_is_the_runners(store: Store, race: Race) -> None:

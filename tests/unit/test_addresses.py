@@ -47,9 +47,9 @@ UNANSWERED = [
 def test_a_url_that_can_not_be_used_is_refused_without_its_password(url: str) -> None:
     with pytest.raises(StoreRefused, match="the Redis URL can't be used") as refused:
         open_store(url)
-    with pytest.raises(ValueError, match="the Redis URL can't be used") as told:
+    with pytest.raises(ValueError, match="the Redis URL can't be used") as caught:
         connect(url)
-    for words in (str(refused.value), str(told.value)):
+    for words in (str(refused.value), str(caught.value)):
         assert "hunter2" not in words
         assert "redis://:PASSWORD@HOST:PORT" in words
     assert refused.value.__cause__ is None
@@ -58,9 +58,9 @@ def test_a_url_that_can_not_be_used_is_refused_without_its_password(url: str) ->
 @pytest.mark.parametrize("url", UNANSWERED)
 def test_a_redis_that_does_not_answer_is_named_without_its_password(url: str) -> None:
     assert wrong_url(url) == ""
-    with open_store(url) as store, pytest.raises(VelodromeError) as told:
+    with open_store(url) as store, pytest.raises(VelodromeError) as caught:
         store.ping()
-    assert "hunter2" not in str(told.value)
+    assert "hunter2" not in str(caught.value)
     found = named_redis(url)
     assert found.status == "missing"
     assert "hunter2" not in f"{found}"

@@ -94,7 +94,7 @@ def test_there_is_a_bad_history_for_every_kind_of_fault() -> None:
     assert {kind for _, kind in mark.args[1]} == set(FAULT_KINDS)
 
 
-def test_a_watch_that_tells_an_old_status_again_is_no_step_back() -> None:
+def test_a_watch_that_shows_an_old_status_again_is_no_step_back() -> None:
     assert found(*with_(status(5.5, 0, version=1))) == []
 
 
@@ -115,7 +115,7 @@ def test_the_table_has_each_figure() -> None:
     assert "FAULT at 9 s: Replaced: race-0: the record of trial 0" in text
 
 
-def test_progress_tells_what_is_left() -> None:
+def test_progress_shows_what_is_left() -> None:
     assert "kills 10/20" in progress(10, 20, 5, 2, 1, 60)
     assert "left: 1 min" in progress(10, 20, 5, 2, 1, 60)
     assert "left: unknown" in progress(0, 20, 0, 2, 0, 1)

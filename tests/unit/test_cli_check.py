@@ -44,7 +44,7 @@ def test_valid_files_are_named_with_what_is_in_them(good: Path) -> None:
     assert done.output == f"{good}: first is valid, 2 entries × 3 = 6 trials, seeds 7 to 9 for each entry\n"
 
 
-def test_every_problem_of_every_file_is_told_with_its_line(good: Path, tmp_path: Path) -> None:
+def test_every_problem_of_every_file_is_reported_with_its_line(good: Path, tmp_path: Path) -> None:
     bad = tmp_path / "bad.yaml"
     bad.write_text(BAD)
     done = velodrome("validate", bad, good, tmp_path / "missing.yaml")
@@ -63,7 +63,7 @@ def test_standard_input_is_a_file_too() -> None:
     assert "standard input" in done.stderr
 
 
-def test_the_plan_tells_what_would_run(good: Path) -> None:
+def test_the_plan_shows_what_would_run(good: Path) -> None:
     shown = velodrome("plan", good).output
     for words in (
         "first: 2 entries × 3 = 6 trials, seeds 7 to 9 for each entry",

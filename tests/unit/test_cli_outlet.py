@@ -52,7 +52,7 @@ def test_a_full_disk_has_an_exit_code_and_a_sentence(arguments: list[str]) -> No
 
 
 @pytest.mark.parametrize("arguments", WAYS, ids=" ".join)
-def test_a_reader_that_went_away_is_told_nothing_more(arguments: list[str]) -> None:
+def test_a_reader_that_went_away_gets_nothing_more(arguments: list[str]) -> None:
     done = shell(f"velodrome {' '.join(arguments)} | true")
     assert (done.returncode, done.stderr) == (READER_GONE, "")
 

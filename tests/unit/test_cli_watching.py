@@ -91,7 +91,7 @@ def test_a_log_gets_a_line_for_everything_that_matters(made: Plan) -> None:
     assert lines[0] == "digits: 23 of 25 trials to run, 2 are finished already; one at a time, 2 CPUs"
     assert lines[1] == "waiting: the runner is warming up"
     assert lines[2].startswith("[3/25] mlp    seed 0     2.9 s  accuracy 97.42 %, speed 123 µs   about ")
-    assert lines[3] == "lstm seed 0: its process was told to end; it has to run again"
+    assert lines[3] == "lstm seed 0: its process had to end; it has to run again"
     assert lines[4] == "note: the starter ended"
     assert lines[5].startswith("[4/25] lstm   seed 0  failed after 2.9 s: LossNotFinite: the loss became nan\n")
     assert "log-3" in lines[5]
@@ -109,12 +109,12 @@ def test_programs_get_every_event_as_json(made: Plan) -> None:
     watch = JsonLines(lines.append)
     for event in race(made):
         watch(event)
-    told = [json.loads(line) for line in lines]
-    assert [one["event"] for one in told] == [
+    reported = [json.loads(line) for line in lines]
+    assert [one["event"] for one in reported] == [
         "opened", "waiting", "resumed", "started", "progress", "finished", "waiting", "started", "withdrawn", "note",
         "started", "finished",
     ]  # fmt: skip
-    assert told[3] == {
+    assert reported[3] == {
         "event": "started",
         "index": 2,
         "entry": "mlp",
@@ -123,9 +123,9 @@ def test_programs_get_every_event_as_json(made: Plan) -> None:
         "log": "log-2",
         "pid": 1002,
     }
-    assert told[4]["loss"] == 0.51239
-    assert told[5]["metrics"]["accuracy"] == 0.9742
-    assert told[-1]["reason"] == "LossNotFinite"
+    assert reported[4]["loss"] == 0.51239
+    assert reported[5]["metrics"]["accuracy"] == 0.9742
+    assert reported[-1]["reason"] == "LossNotFinite"
 
 
 class Terminal(io.StringIO):

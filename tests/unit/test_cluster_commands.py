@@ -51,15 +51,15 @@ def lists(tmp_path: Path) -> Iterator[Lists]:
         made.holder.kill()
 
 
-def test_a_held_lock_is_waited_for_and_told(lists: Lists) -> None:
-    told: list[str] = []
+def test_a_held_lock_is_waited_for_and_named(lists: Lists) -> None:
+    reported: list[str] = []
 
     def say(text: str) -> None:
-        told.append(text)
+        reported.append(text)
         lists.release()
 
     apt_get("update", "-qq", *lists.options, look=0.01, say=say)
-    (text,) = told
+    (text,) = reported
     assert text.startswith("apt is busy, this waits up to 15 minutes for it: Could not get lock")
     assert f"It is held by process {lists.holder.pid} (" in text
 
@@ -90,7 +90,7 @@ def test_another_failure_of_apt_is_not_waited_for(lists: Lists) -> None:
         ("", False),
     ],
 )
-def test_which_words_tell_of_a_lock(words: str, *, held: bool) -> None:
+def test_which_words_mean_a_lock(words: str, *, held: bool) -> None:
     assert (lock_held(words) is not None) == held
 
 

@@ -47,7 +47,7 @@ def test_the_state_is_one_word(held: tuple[str, ...], word: str) -> None:
      ("Unknown", "NoBaseline", "Regression unknown (NoBaseline): cnn is slower"), ("False", "NoRegression", ""),
      ("False", "RegressionAccepted", "No regression (RegressionAccepted): cnn is slower")],
 )  # fmt: skip
-def test_what_is_known_of_regressions_is_told(status: str, reason: str, words: str) -> None:
+def test_what_is_known_of_regressions_is_reported(status: str, reason: str, words: str) -> None:
     condition = {"type": "Regressed", "status": status, "reason": reason, "message": "cnn is slower"}
     assert regression({"status": {"conditions": [condition]}}) == words
     assert regression(raw("Reconciling")) == ""

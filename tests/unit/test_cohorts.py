@@ -168,7 +168,7 @@ def test_cohorts_are_the_same_in_every_version(golden: Callable[[str, str], None
         ),
     ],
 )  # fmt: skip
-def test_a_cohort_is_told_in_words(changes: dict[str, Any], key: str, words: str) -> None:
+def test_a_cohort_is_described_in_words(changes: dict[str, Any], key: str, words: str) -> None:
     assert words in cohort(key, changes).words
 
 

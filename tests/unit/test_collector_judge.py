@@ -152,10 +152,10 @@ def test_a_failure_needs_no_conditions() -> None:
 
 
 def test_progress_is_told_apart() -> None:
-    told = judged(progress())
+    reported = judged(progress())
 
-    assert isinstance(told, ProgressOf)
-    assert told.progress.epoch == 3
+    assert isinstance(reported, ProgressOf)
+    assert reported.progress.epoch == 3
 
 
 @pytest.mark.parametrize(

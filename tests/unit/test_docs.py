@@ -109,7 +109,7 @@ def test_decisions_are_numbered_once_each() -> None:
 
 
 def test_each_threat_has_a_test_or_says_why_it_has_none() -> None:
-    """Whoever reads that somebody can't do a thing is told where that was tried."""
+    """Whoever reads that somebody can't do a thing can read where that was tried."""
     text = (ROOT / "docs/threat-model.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| (?!(?:it|they) can't \|)(\w.*) \| (.*) \|$", text, flags=re.MULTILINE)
     assert len(rows) > 20

@@ -313,9 +313,9 @@ def test_no_time_is_a_reason_to_reject(started: datetime, finished: datetime) ->
 
 @given(st.datetimes(timezones=st.just(UTC)))
 def test_progress_is_of_a_moment_that_can_be(at: datetime) -> None:
-    told = progress(at=at.isoformat())
-    assert isinstance(told, ProgressOf)
-    assert BEGAN - clocks.MARGIN <= told.progress.at <= AT + clocks.MARGIN
+    said = progress(at=at.isoformat())
+    assert isinstance(said, ProgressOf)
+    assert BEGAN - clocks.MARGIN <= said.progress.at <= AT + clocks.MARGIN
 
 
 def test_a_record_keeps_its_mark_through_json() -> None:

@@ -44,7 +44,7 @@ def test_it_is_made_where_it_is_missing_and_only_its_owner_may_enter(tmp_path: P
     assert list(home.folder.iterdir()) == []  # the probe is gone
 
 
-def test_a_file_in_its_place_is_told_with_the_fix(tmp_path: Path) -> None:
+def test_a_file_in_its_place_is_reported_with_the_fix(tmp_path: Path) -> None:
     (tmp_path / "home").write_text("a file")
     with pytest.raises(LocalError, match=r"home: can't be written .*VELODROME_HOME=FOLDER"):
         open_home({"VELODROME_HOME": str(tmp_path / "home")})
@@ -52,7 +52,7 @@ def test_a_file_in_its_place_is_told_with_the_fix(tmp_path: Path) -> None:
         open_home({"VELODROME_HOME": str(tmp_path / "home" / "below")})
 
 
-def test_a_disk_that_is_nearly_full_is_told_before_a_race(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_that_is_nearly_full_is_reported_before_a_race(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = namedtuple("usage", "total used free")  # noqa: PYI024 -- shutil's own answer is one
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(100, 99, 1))
     with pytest.raises(LocalError, match="0 MiB left"):
@@ -88,7 +88,7 @@ def test_a_home_that_can_only_be_read(tmp_path: Path, below: str) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_a_user_without_a_home_is_told_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_home_the_error_says_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
     import pwd
 
     def nobody(_: int) -> pwd.struct_passwd:

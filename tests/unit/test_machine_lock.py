@@ -63,7 +63,7 @@ def test_where_no_file_can_be_made_the_folder_is_named(tmp_path: Path) -> None:
         FileLock(tmp_path / "missing" / "lock").acquire("me")
 
 
-def test_a_second_race_of_one_job_is_refused_and_told_who_runs_it(tmp_path: Path) -> None:
+def test_a_second_race_of_one_job_is_refused_with_who_runs_it(tmp_path: Path) -> None:
     home = Home(tmp_path)
     lock = lock_job(home, "uid", "digits")
     with pytest.raises(LocalError, match=f"digits is being raced by process {os.getpid()}"):

@@ -101,7 +101,7 @@ def test_the_rules_ask_for_the_job_that_the_pod_monitor_gives() -> None:
     assert set(re.findall(r'up\{job="([^"]+)"\}', rules)) == {given["job"]}
 
 
-def test_the_operator_is_told_the_gateways_address() -> None:
+def test_the_operator_gets_the_gateways_address() -> None:
     component = yaml.safe_load((MONITORING / "pushgateway/kustomization.yaml").read_text(encoding="utf-8"))
     (patch,) = component["patches"]
     assert (patch["target"]["kind"], patch["target"]["name"]) == (OPERATOR["kind"], OPERATOR["metadata"]["name"])

@@ -56,7 +56,7 @@ def test_a_key_that_is_no_trials_is_ours_and_of_no_trial() -> None:
     "answer",
     [[], {}, None, {"data": 3}, {"data": ["x"]}, {"data": [listed({"job": PUSH_JOB}, at="soon")]}, {"data": [{}]}],
 )
-def test_an_answer_of_something_else_is_told(answer: object) -> None:
+def test_an_answer_of_something_else_is_reported(answer: object) -> None:
     with pytest.raises(ValueError, match="not a Pushgateway's"):
         groups(answer)
 
@@ -103,5 +103,5 @@ def test_namespaces_that_others_watch_are_left_alone() -> None:
 
 
 @pytest.mark.parametrize("at", [0.0, -1.0, NOW + 3600, math.nan, math.inf, -math.inf])
-def test_no_time_that_a_gateway_may_tell_keeps_what_is_stale(at: float) -> None:
+def test_no_time_that_a_gateway_may_report_keeps_what_is_stale(at: float) -> None:
     assert [each.labels for each in stale([group(at=at)], RunningTrials(), NOW).delete] == [group().labels]

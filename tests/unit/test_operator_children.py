@@ -11,10 +11,14 @@ import yaml
 
 from tests.owned import owned_job, owned_pod
 from velodrome import keys
+from velodrome.errors import SpecError
 from velodrome.plan import Plan, plan
 from velodrome.spec import BenchmarkJob, parse_jobs, read_jobs
+from velodrome.spec.pods import DEFAULT_LIMITS, DEFAULT_REQUESTS, DEFAULT_SCRATCH_SIZE, DEFAULT_SHM_SIZE
+from velodrome.spec.restricted import violations
 from velodrome_operator.children import ChildSettings, Names, children, groups
 from velodrome_operator.observation import job_facts, pod_facts
+from velodrome_operator.policy import enforce
 from velodrome_operator.races import Races
 
 EXAMPLES = Path(__file__).parents[2] / "deploy/examples"
@@ -148,34 +152,64 @@ def test_pods_get_what_the_job_asks_of_the_cluster() -> None:
         "priorityClassName": "low",
         "imagePullSecrets": [{"name": "pull"}],
         "env": [{"name": "NCCL_DEBUG", "value": "INFO"}],
-        "resources": {"limits": {"nvidia.com/gpu": 1}},
+        "resources": {"requests": {"cpu": 4, "memory": "8Gi"}, "limits": {"nvidia.com/gpu": 1}},
     }
     pod = pod_spec(job(runner=runner))
     assert pod["nodeSelector"] == {"gpu": "h200"}
     assert pod["tolerations"] == [{"key": "gpu", "operator": "Exists"}]
     assert (pod["priorityClassName"], pod["imagePullSecrets"]) == ("low", [{"name": "pull"}])
     assert {"name": "NCCL_DEBUG", "value": "INFO"} in pod["containers"][0]["env"]
-    assert pod["containers"][0]["resources"] == {"limits": {"nvidia.com/gpu": 1}}
+    wanted = {"requests": {"cpu": 4, "memory": "8Gi"}, "limits": {"nvidia.com/gpu": 1}}
+    assert pod["containers"][0]["resources"] == wanted
 
 
-def test_a_job_cannot_set_the_variables_that_its_trials_are_told_by() -> None:
-    environment = pod_spec(job(runner={"env": [{"name": keys.ENV_JOB_UID, "value": "forged"}]}))["containers"][0]["env"]
-    last = [item for item in environment if item["name"] == keys.ENV_JOB_UID][-1]  # Kubernetes takes the last
-    assert last["value"] == UID
+@pytest.mark.parametrize("name", [keys.ENV_JOB_UID, keys.ENV_INDEX, keys.ENV_TAKEN_OVER])
+def test_a_job_cannot_set_the_variables_that_instruct_its_trials(name: str) -> None:
+    with pytest.raises(SpecError, match=rf"spec.runner.env\[0\].name: {name} is set by Velodrome"):
+        job(runner={"env": [{"name": name, "value": "forged"}]})
 
 
-def test_pods_are_told_of_a_pushgateway_where_there_is_one() -> None:
+def test_pods_get_the_address_of_a_pushgateway_where_there_is_one() -> None:
     assert keys.ENV_PUSHGATEWAY not in json.dumps(made(job()))
     settings = ChildSettings(PINNED.format("runner"), pushgateway="http://pushgateway:9091")
-    (told,) = [child for child in children(job(), plan(job()), UID, URL, settings) if child["kind"] == "Job"]
-    environment = told["spec"]["template"]["spec"]["containers"][0]["env"]
+    (indexed,) = [child for child in children(job(), plan(job()), UID, URL, settings) if child["kind"] == "Job"]
+    environment = indexed["spec"]["template"]["spec"]["containers"][0]["env"]
     assert {"name": keys.ENV_PUSHGATEWAY, "value": "http://pushgateway:9091"} in environment
-    assert told["metadata"] == made(job())["Job"][0]["metadata"], "switching it on makes no race run again"
+    assert indexed["metadata"] == made(job())["Job"][0]["metadata"], "switching it on makes no race run again"
 
 
 def test_the_password_is_in_the_secret_alone() -> None:
     for kind, found in made(job()).items():
         assert ("secret@redis" in json.dumps(found)) == (kind == "Secret")
+
+
+def test_the_secret_is_the_races_own_in_its_namespace_and_nobody_can_change_it() -> None:
+    (secret,) = made(job())["Secret"]
+    assert secret["immutable"] is True
+    assert secret["metadata"]["namespace"] == job().namespace
+    (owner,) = secret["metadata"]["ownerReferences"]
+    assert (owner["kind"], owner["uid"], owner["controller"]) == (keys.KIND, UID, True)
+    for found in made(job()).values():
+        for child in found:
+            assert child["metadata"]["namespace"] == job().namespace
+
+
+def test_pods_get_the_authority_of_redis_and_no_file_with_a_password() -> None:
+    settings = ChildSettings(runner_image=PINNED.format("runner"), authority="PEM")
+    found = children(job(), plan(job()), UID, URL, settings)
+    (secret,) = [child for child in found if child["kind"] == "Secret"]
+    (told,) = [child for child in found if child["kind"] == "Job"]
+    assert secret["stringData"] == {keys.ENV_REDIS_URL: URL, "ca.crt": "PEM"}
+    spec = told["spec"]["template"]["spec"]
+    (volume,) = [each for each in spec["volumes"] if "secret" in each]
+    assert volume["secret"]["items"] == [{"key": "ca.crt", "path": "ca.crt"}]
+    (mount,) = [each for each in spec["containers"][0]["volumeMounts"] if each["name"] == volume["name"]]
+    assert mount["readOnly"] is True
+    environment = {item["name"]: item.get("value") for item in spec["containers"][0]["env"]}
+    assert environment[keys.ENV_REDIS_CA_FILE] == f"{mount['mountPath']}/ca.crt"
+    without = pod_spec(job())
+    assert not [each for each in without["volumes"] if "secret" in each]
+    assert keys.ENV_REDIS_CA_FILE not in [item["name"] for item in without["containers"][0]["env"]]
 
 
 def pod(index: int, **status: Any) -> dict[str, Any]:
@@ -250,7 +284,7 @@ def test_an_older_version_of_an_object_changes_nothing() -> None:
     assert race.parent.status == {"message": "new"}
 
 
-def test_an_event_that_tells_nothing_new_concerns_nobody() -> None:
+def test_an_event_with_nothing_new_concerns_nobody() -> None:
     races = Races()
     assert [races.saw_parent(parent("5")), races.saw_parent(parent("5"))] == [UID, None]
     race = races.get(UID)
@@ -319,3 +353,168 @@ def test_a_command_of_ones_own_runs_under_the_runner_in_a_job_of_its_own() -> No
     assert container["command"] == ["velodrome-runner", "exec", "--", "python", "a.py"]
     assert "command" not in second["spec"]["template"]["spec"]["containers"][0]
     assert first["spec"]["completions"] == 2 * second["spec"]["completions"]
+
+
+RICH: dict[str, Any] = {
+    "env": [
+        {"name": "TOKEN", "valueFrom": {"secretKeyRef": {"name": "hub", "key": "token"}}},
+        {"name": "HOME", "value": "/home/me"},
+    ],
+    "envFrom": [{"prefix": "AWS_", "secretRef": {"name": "aws", "optional": True}}],
+    "volumes": [
+        {"name": "imagenet", "mountPath": "/imagenet", "persistentVolumeClaim": {"claimName": "imagenet"}},
+        {"name": "out", "mountPath": "/out", "readOnly": False, "persistentVolumeClaim": {"claimName": "out"}},
+        {"name": "tuning", "mountPath": "/tuning", "subPath": "a", "configMap": {"name": "tuning"}},
+        {"name": "keys", "mountPath": "/keys", "secret": {"secretName": "keys", "items": [{"key": "a", "path": "b"}]}},
+        {"name": "cache", "mountPath": "/cache", "emptyDir": {}},
+        {"name": "fast", "mountPath": "/fast", "emptyDir": {"medium": "Memory", "sizeLimit": "1Gi"}},
+        {"name": "weights", "mountPath": "/weights", "image": {"reference": PINNED.format("weights")}},
+    ],
+    "labels": {"team": "vision"},
+    "annotations": {"example.com/ticket": "7"},
+    "serviceAccountName": "trainer",
+    "resourceClaims": [{"name": "gpu", "resourceClaimTemplateName": "half"}],
+    "shmSize": "8Gi",
+    "scratchSize": "50Gi",
+    "template": {
+        "spec": {
+            "terminationGracePeriodSeconds": 60,
+            "securityContext": {"runAsUser": 1000, "supplementalGroups": [2000], "fsGroup": None},
+            "volumes": [{"name": "local", "csi": {"driver": "local.example"}}],
+            "initContainers": [{"name": "fetch", "image": PINNED.format("fetch"), "securityContext": {"runAsUser": 7}}],
+            "containers": [
+                {
+                    "name": "runner",
+                    "workingDir": "/local",
+                    "volumeMounts": [{"name": "local", "mountPath": "/local"}],
+                    "securityContext": {"capabilities": {"add": ["NET_BIND_SERVICE"]}},
+                }
+            ],
+        }
+    },
+}
+
+
+def named(items: Any) -> dict[str, Any]:
+    return {item["name"]: {key: value for key, value in item.items() if key != "name"} for item in items}
+
+
+def test_pods_get_their_environment_from_secrets_and_config_maps() -> None:
+    container = pod_spec(job(runner=RICH))["containers"][0]
+    variables = named(container["env"])
+    assert variables["TOKEN"] == {"valueFrom": {"secretKeyRef": {"name": "hub", "key": "token", "optional": False}}}
+    assert variables["HOME"] == {"value": "/home/me"}
+    assert container["envFrom"] == [{"prefix": "AWS_", "secretRef": {"name": "aws", "optional": True}}]
+
+
+def test_no_key_of_a_secret_tells_a_trial_which_it_is() -> None:
+    container = pod_spec(job(runner=RICH))["containers"][0]
+    told = {keys.ENV_TAKEN_OVER, keys.ENV_PUSHGATEWAY, keys.ENV_NODES, keys.ENV_HOSTS}
+    assert {name for name, item in named(container["env"]).items() if item == {"value": ""}} == told
+    assert told.isdisjoint(named(pod_spec(job())["containers"][0]["env"]))
+
+
+def test_pods_get_volumes_which_are_read_only_unless_they_say_otherwise() -> None:
+    pod = pod_spec(job(runner=RICH))
+    volumes = named(pod["volumes"])
+    assert volumes["imagenet"] == {"persistentVolumeClaim": {"claimName": "imagenet", "readOnly": True}}
+    assert volumes["out"] == {"persistentVolumeClaim": {"claimName": "out"}}
+    assert volumes["keys"] == {
+        "secret": {"secretName": "keys", "items": [{"key": "a", "path": "b"}], "optional": False}
+    }
+    assert volumes["cache"] == {"emptyDir": {"sizeLimit": "50Gi"}}
+    assert volumes["fast"] == {"emptyDir": {"medium": "Memory", "sizeLimit": "1Gi"}}
+    assert volumes["weights"] == {"image": {"reference": PINNED.format("weights"), "pullPolicy": "IfNotPresent"}}
+    mounts = named(pod["containers"][0]["volumeMounts"])
+    assert mounts["tuning"] == {"mountPath": "/tuning", "subPath": "a", "readOnly": True}
+    writable = {"scratch", "tmp", "shm", "out", "cache", "fast", "local"}
+    assert {name for name, mount in mounts.items() if not mount.get("readOnly")} == writable
+
+
+def test_memory_and_scratch_have_sizes() -> None:
+    usual, given = (named(pod_spec(each)["volumes"]) for each in (job(), job(runner=RICH)))
+    assert usual["shm"] == {"emptyDir": {"medium": "Memory", "sizeLimit": DEFAULT_SHM_SIZE}}
+    assert usual["scratch"] == usual["tmp"] == {"emptyDir": {"sizeLimit": DEFAULT_SCRATCH_SIZE}}
+    assert given["shm"]["emptyDir"]["sizeLimit"] == "8Gi"
+    assert given["scratch"] == given["tmp"] == {"emptyDir": {"sizeLimit": "50Gi"}}
+
+
+def test_a_pod_has_requests_and_limits_even_if_its_job_names_none() -> None:
+    resources = pod_spec(job())["containers"][0]["resources"]
+    assert resources == {"requests": dict(DEFAULT_REQUESTS), "limits": dict(DEFAULT_LIMITS)}
+
+
+def test_labels_of_a_job_never_take_the_place_of_velodromes_own() -> None:
+    (child,) = made(job(runner=RICH))["Job"]
+    metadata = child["spec"]["template"]["metadata"]
+    assert metadata["annotations"] == {"example.com/ticket": "7"}
+    assert {"team": "vision", keys.LABEL_JOB_UID: UID, keys.LABEL_ROLE: keys.ROLE_RUNNER}.items() <= metadata[
+        "labels"
+    ].items()
+    assert "team" not in child["metadata"]["labels"]
+
+
+def test_a_service_account_comes_without_its_token() -> None:
+    pod = pod_spec(job(runner=RICH))
+    assert (pod["serviceAccountName"], pod["automountServiceAccountToken"]) == ("trainer", False)
+
+
+def test_a_claim_is_of_the_pod_and_of_the_container() -> None:
+    pod = pod_spec(job(runner=RICH))
+    assert pod["resourceClaims"] == [{"name": "gpu", "resourceClaimTemplateName": "half"}]
+    assert pod["containers"][0]["resources"]["claims"] == [{"name": "gpu"}]
+
+
+def test_a_template_is_merged_and_overrides_nothing() -> None:
+    plain = pod_spec(job(runner={key: value for key, value in RICH.items() if key != "template"}))
+    pod = pod_spec(job(runner=RICH))
+    assert pod["terminationGracePeriodSeconds"] == 60
+    assert pod["securityContext"] == plain["securityContext"] | {"runAsUser": 1000, "supplementalGroups": [2000]}
+    (container,), (below,) = pod["containers"], plain["containers"]
+    assert container["volumeMounts"] == [*below["volumeMounts"], {"name": "local", "mountPath": "/local"}]
+    assert container["workingDir"] == "/local"
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"], "add": ["NET_BIND_SERVICE"]},
+    }
+    untouched = container.keys() - {"volumeMounts", "workingDir", "securityContext"}
+    assert {name: container[name] for name in untouched} == {name: below[name] for name in untouched}
+    assert pod["volumes"][:-1] == plain["volumes"]
+
+
+def test_init_containers_are_restricted_too() -> None:
+    (init,) = pod_spec(job(runner=RICH))["initContainers"]
+    assert init["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+        "runAsUser": 7,
+    }
+    assert "env" not in init, "it gets no password of Redis"
+
+
+@pytest.mark.parametrize("runner", [{}, RICH], ids=["plain", "rich"])
+def test_every_pod_passes_pod_security_restricted(runner: dict[str, Any]) -> None:
+    assert list(violations(pod_spec(job(runner=runner)), (), whole=True)) == []
+
+
+def test_an_operator_allows_init_containers_only_if_it_was_told_to() -> None:
+    enforce(job(), ChildSettings())
+    enforce(job(runner=RICH), ChildSettings(init_containers=True))
+    with pytest.raises(SpecError) as caught:
+        enforce(job(runner=RICH), ChildSettings())
+    (problem,) = caught.value.problems
+    assert problem.path == "spec.runner.template.spec.initContainers"
+    assert "--allow-init-containers" in problem.hint
+
+
+def test_what_pods_need_of_the_cluster_is_in_no_name_and_in_no_file_of_a_runner() -> None:
+    """A newer operator finds the children of an older one, and an older runner reads the file."""
+    plain = job(runner={"env": [{"name": "TOKEN"}, {"name": "HOME", "value": "/home/me"}]})
+    assert Names.of(job(runner=RICH), UID) == Names.of(plain, UID)
+    assert made(job(runner=RICH))["ConfigMap"] == made(plain)["ConfigMap"]
+
+
+def test_the_names_of_children_stay_as_they_were() -> None:
+    assert Names.of(job(), UID).base == "digits-1aabc016"

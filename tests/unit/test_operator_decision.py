@@ -289,9 +289,9 @@ def test_a_trial_whose_result_was_rejected_says_so_and_no_other_does() -> None:
     lost = MissingResult(3, None, "MetricsUnavailable", "the trial's pod is gone and reported nothing")
     newest = Rejection("2-0", "ImpossibleValue", "metrics.accuracy: 1.7 is not between 0 and 1", 3, "pod-uid")
     rejections = [Rejection("3-0", "InvalidReport", "junk"), newest, Rejection("1-0", "TooLarge", "", 3, "pod-uid")]
-    told = with_rejection(lost, rejections)
-    assert (told.index, told.reason) == (3, "ImpossibleValue")
-    assert told.message == "the result was rejected: metrics.accuracy: 1.7 is not between 0 and 1"
+    reported = with_rejection(lost, rejections)
+    assert (reported.index, reported.reason) == (3, "ImpossibleValue")
+    assert reported.message == "the result was rejected: metrics.accuracy: 1.7 is not between 0 and 1"
     other = replace(lost, index=2)
     assert with_rejection(other, rejections) == other
     killed = replace(lost, reason="OutOfMemory")

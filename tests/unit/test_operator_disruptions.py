@@ -156,12 +156,12 @@ def test_disruptions_that_an_earlier_operator_counted_count() -> None:
     assert verdict.reason == "TooManyDisruptions"
 
 
-def test_the_status_tells_disruptions_while_the_race_goes_on() -> None:
+def test_the_status_counts_disruptions_while_the_race_goes_on() -> None:
     assert "2 of 10 disruptions" in made(disrupted=2)["message"]
     assert "disruptions" not in made(disrupted=0)["message"]
 
 
-def test_a_trial_that_failed_too_often_by_itself_is_told_before_its_next_pod() -> None:
+def test_a_trial_that_failed_too_often_by_itself_is_reported_before_its_next_pod() -> None:
     last = NOW - timedelta(seconds=11)
     own = [killed_for_memory(0), killed_for_memory(1), killed_for_memory(2, finished_at=last)]
     (missing,) = decided(pods=own).missing
@@ -259,7 +259,7 @@ def test_pods_that_a_suspended_job_let_go_of_are_no_disruptions() -> None:
     assert race is not None
     races.saw_job(owned_job("u", NAME, "n"))
     races.saw_pod(raw(finalizers=TRACKED))
-    races.saw_pod(raw("Failed", **gone))  # what was between was not told
+    races.saw_pod(raw("Failed", **gone))  # what was between was not reported
     races.saw_pod(raw("Failed", **gone), gone=True)
     assert race.workload.disrupted() == 0
     races.saw_pod(raw(finalizers=TRACKED, uid="q"))

@@ -144,15 +144,15 @@ def test_what_matters_least_is_left_out_first_whatever_the_order(
         latest("worse", "Regressed", days=3),
         latest("gone", days=31),
     ]
-    told = [ended_or_not("done", "Complete"), ended_or_not("going", "Suspended")]
+    reported = [ended_or_not("done", "Complete"), ended_or_not("going", "Suspended")]
     durations = Durations()
     durations.observe("b", 1.0, 2.0)
     dice = random.Random(limit)  # noqa: S311 - it opens nothing
     answers = []
     for _ in range(5):
         dice.shuffle(results)
-        dice.shuffle(told)
-        found = exposed(results, told, durations.series(), NOW, limit)
+        dice.shuffle(reported)
+        found = exposed(results, reported, durations.series(), NOW, limit)
         samples = [sample for family in found.families for sample in family.samples]
         assert found.series == len(samples) <= limit
         assert found.series + found.dropped == 3 * 16 + 2 * 4 + 4 + 2 * (len(TRIAL_BOUNDS) + 3)

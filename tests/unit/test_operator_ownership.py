@@ -103,7 +103,7 @@ def test_a_pod_that_only_looks_like_a_races_is_none(change: dict[str, Any]) -> N
     assert race.observed(0, "bystander") is None
 
 
-def test_a_pod_of_no_completion_index_is_told_counted_and_no_more(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_pod_of_no_completion_index_is_logged_counted_and_no_more(caplog: pytest.LogCaptureFixture) -> None:
     races, race, name = seen()
     races.saw_job(owned_job(UID, name))
     with caplog.at_level(logging.WARNING):
@@ -114,7 +114,7 @@ def test_a_pod_of_no_completion_index_is_told_counted_and_no_more(caplog: pytest
     assert race.workload.pods.keys() == {"p1"}
 
 
-def test_an_object_that_nobody_foresaw_is_told_with_a_traceback_and_stands_in_no_others_way(
+def test_an_object_that_nobody_foresaw_is_logged_with_a_traceback_and_stands_in_no_others_way(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     races = Races()

@@ -13,8 +13,8 @@ NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
 
 
-class Told:
-    """An API server that tells of one refused pod; `asked` are the namespaces of the questions."""
+class RefusingServer:
+    """An API server that reports one refused pod; `asked` are the namespaces of the questions."""
 
     def __init__(self) -> None:
         self.asked: list[str] = []
@@ -27,14 +27,14 @@ class Told:
 
 
 def test_races_that_wonder_together_ask_once_and_a_later_one_again() -> None:
-    told, clock = Told(), [100.0]
+    server, clock = RefusingServer(), [100.0]
 
     async def ask() -> list[dict[str, str]]:
-        refusals = Refusals(cast("Cluster", told), lambda: clock[0])
+        refusals = Refusals(cast("Cluster", server), lambda: clock[0])
         waiting = {"digits-0": NOW - SECOND, "other-0": NOW}
         together = await asyncio.gather(*(refusals.of("team", waiting) for _ in range(5)))
         clock[0] += 2.9
-        told.refusals = {}
+        server.refusals = {}
         still = await refusals.of("team", waiting)
         clock[0] += 0.2
         return [*together, still, await refusals.of("team", waiting), await refusals.of("other", waiting)]
@@ -42,20 +42,20 @@ def test_races_that_wonder_together_ask_once_and_a_later_one_again() -> None:
     *same, later, elsewhere = asyncio.run(ask())
     assert same == [{"digits-0": "exceeded quota: none"}] * 6
     assert (later, elsewhere) == ({}, {})
-    assert told.asked == ["team", "team", "other"]
+    assert server.asked == ["team", "team", "other"]
 
 
-def test_a_pod_that_was_refused_before_the_job_had_its_last_one_tells_nothing() -> None:
-    told = Told()
+def test_a_pod_that_was_refused_before_the_job_had_its_last_one_means_nothing() -> None:
+    server = RefusingServer()
 
     async def ask(since: datetime) -> dict[str, str]:
-        return await Refusals(cast("Cluster", told)).of("team", {"digits-0": since})
+        return await Refusals(cast("Cluster", server)).of("team", {"digits-0": since})
 
     assert asyncio.run(ask(NOW)) == {"digits-0": "exceeded quota: none"}
     assert asyncio.run(ask(NOW + SECOND)) == {}
 
 
 def test_nobody_is_asked_where_no_job_waits() -> None:
-    told = Told()
-    assert asyncio.run(Refusals(cast("Cluster", told)).of("team", {})) == {}
-    assert told.asked == []
+    server = RefusingServer()
+    assert asyncio.run(Refusals(cast("Cluster", server)).of("team", {})) == {}
+    assert server.asked == []

@@ -63,7 +63,7 @@ def test_the_worst_are_named_and_no_more_than_a_message_bears() -> None:
     assert regressed(long).message.endswith("… And 2 more.")
 
 
-def test_what_confirms_is_told() -> None:
+def test_what_confirms_is_reported() -> None:
     assert regressed([AWAITING], "BenchmarkJob x runs.").message == "cnn, speed: looks worse. BenchmarkJob x runs."
 
 

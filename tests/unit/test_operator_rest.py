@@ -75,7 +75,7 @@ def test_a_race_that_something_may_happen_to_soon_keeps_its_plan(races: Races, r
     assert race.plan is planned
 
 
-def test_what_is_told_of_a_race_is_made_anew_only_when_the_race_changed(races: Races, race: Race) -> None:
+def test_what_is_shown_of_a_race_is_made_anew_only_when_the_race_changed(races: Races, race: Race) -> None:
     facts = Facts()
     races.saw_job(job(race, suspended=False))
     (first,) = facts.of(races)

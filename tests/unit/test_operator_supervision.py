@@ -1,4 +1,4 @@
-"""Tasks that end are told, counted and started again."""
+"""Tasks that end are logged, counted and started again."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Enough(BaseException):
 
 
 def kept(time: Time, lasts: list[float], error: Exception | None) -> Supervision:
-    """A task that runs so long each time before it ends; what its supervision says after each end is in `told`."""
+    """A task that runs so long each time before it ends; what its supervision says after each end is in `reported`."""
     tasks = Supervision(("sweep",), time)
     left = list(lasts)
 
@@ -64,7 +64,7 @@ def kept(time: Time, lasts: list[float], error: Exception | None) -> Supervision
     return tasks
 
 
-def test_a_task_that_ends_is_told_with_its_traceback_counted_and_started_again(
+def test_a_task_that_ends_is_logged_with_its_traceback_counted_and_started_again(
     time: Time, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.ERROR):
@@ -90,13 +90,13 @@ def test_it_waits_longer_each_time_and_not_too_long_and_anew_after_it_was_well(t
 )  # fmt: skip
 def test_a_task_that_keeps_ending_is_a_problem_until_it_runs_well(time: Time, lasts: list[float], *, ill: bool) -> None:
     tasks = Supervision(("sweep",), time)
-    left, told = list(lasts), list[str | None]()
+    left, reported = list(lasts), list[str | None]()
 
     async def work() -> None:
         if not left:
-            told.append(tasks.problem())
+            reported.append(tasks.problem())
             time.now += GOOD_SECONDS
-            told.append(tasks.problem())
+            reported.append(tasks.problem())
             raise Enough
         time.now += left.pop(0)
         raise ValueError("x")
@@ -106,7 +106,7 @@ def test_a_task_that_keeps_ending_is_a_problem_until_it_runs_well(time: Time, la
             await tasks.keep("sweep", work)
 
     run(keep)
-    assert told == [f"task sweep has ended {len(lasts)} times in a row: ValueError: x" if ill else None, None]
+    assert reported == [f"task sweep has ended {len(lasts)} times in a row: ValueError: x" if ill else None, None]
     assert tasks.problem() is None, "it is there no more"
 
 

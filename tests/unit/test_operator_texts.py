@@ -69,10 +69,10 @@ def test_the_same_trouble_makes_the_same_status() -> None:
 
 def test_an_events_note_fits_in_bytes() -> None:
     (item,) = [one for one in news({}, STATUSES["verdict"]) if one.reason == "TooManyFailedTrials"]
-    told = texts.note(item.message)
-    assert len(told.encode()) <= 1024
-    assert told.endswith("…")
-    assert not FORBIDDEN.search(told)
+    reported = texts.note(item.message)
+    assert len(reported.encode()) <= 1024
+    assert reported.endswith("…")
+    assert not FORBIDDEN.search(reported)
 
 
 def test_ordinary_words_stay() -> None:

@@ -72,11 +72,11 @@ def test_a_process_without_a_result_failed_for_a_reason(exited: Exited, reason: 
         (Exited("x", code=1), "no"),
     ],
 )
-def test_only_being_told_to_end_is_an_interruption(exited: Exited, so: str) -> None:
+def test_only_a_signal_to_end_is_an_interruption(exited: Exited, so: str) -> None:
     assert is_interruption(exited) is (so == "yes")
 
 
-def test_a_trial_that_takes_too_long_is_told_which_field_says_so() -> None:
+def test_a_trial_that_takes_too_long_names_the_field_that_says_so() -> None:
     assert too_long(60).reason == "TrialDeadlineExceeded"
     assert "execution.trialDeadlineSeconds (60 s)" in too_long(60).message
 

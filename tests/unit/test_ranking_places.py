@@ -148,21 +148,21 @@ def test_the_order_of_the_rows_does_not_matter(order: list[int]) -> None:
 
 
 def test_the_summary_claims_no_more_than_the_tests_do() -> None:
-    def told(*rows: Row) -> str:
+    def sentence(*rows: Row) -> str:
         return summary(rank_objective("accuracy", rows))
 
-    assert told() == "Nothing can be ranked yet."
-    assert told(row("a", 0.9, 0.8)) == "a is the only complete entry."
-    assert told(*CLEAR) == "best is best: significantly better than each of the other 2 entries at 95 %."
-    assert told(*CLEAR[:2]) == "best is best: significantly better than slow at 95 %."
+    assert sentence() == "Nothing can be ranked yet."
+    assert sentence(row("a", 0.9, 0.8)) == "a is the only complete entry."
+    assert sentence(*CLEAR) == "best is best: significantly better than each of the other 2 entries at 95 %."
+    assert sentence(*CLEAR[:2]) == "best is best: significantly better than slow at 95 %."
     tie = row("a", 0.9, 0.8, 0.7), row("b", 0.81, 0.89, 0.7)
-    assert told(*tie) == "a has the best mean; b can't be told apart from it at 95 %."
-    assert told(*tie, row("c", 0.1, 0.12, 0.1)) == "a has the best mean; b can't be told apart from it at 95 %."
+    assert sentence(*tie) == "a has the best mean; b can't be told apart from it at 95 %."
+    assert sentence(*tie, row("c", 0.1, 0.12, 0.1)) == "a has the best mean; b can't be told apart from it at 95 %."
     assert (
-        told(*tie, row("c", 0.9, 0.7, 0.75))
+        sentence(*tie, row("c", 0.9, 0.7, 0.75))
         == "a has the best mean, but no other entry can be told apart from it at 95 %."
     )
-    assert "raise trials.repeats" in told(row("a", 0.9), row("b", 0.5))
+    assert "raise trials.repeats" in sentence(row("a", 0.9), row("b", 0.5))
 
 
 @pytest.mark.parametrize(

@@ -30,13 +30,13 @@ def lines(path: Path) -> list[dict[str, Any]]:
 
 @pytest.fixture
 def trial(tmp_path: Path) -> report.TrialReport:
-    told = {
+    facts = {
         "entry": "mine", "index": 3, "repeat": 1, "seed": 8, "cpus": 2, "data": "/data", "metrics": ["accuracy"],
         "conditions": {"budget": {"maxEpochs": 3, "target": {"metric": "accuracy", "value": 0.5}},
                        "evaluation": {"inference": {"batchSizes": [1, 4], "minRunSeconds": 0.05}},
                        "training": {"batchSize": 16}},
     }  # fmt: skip
-    (tmp_path / "trial.json").write_text(json.dumps(told))
+    (tmp_path / "trial.json").write_text(json.dumps(facts))
     return report.trial({ENV_TRIAL: str(tmp_path / "trial.json"), ENV_REPORT: str(tmp_path / "report")})
 
 
@@ -46,7 +46,7 @@ def test_it_imports_no_library() -> None:
     assert not {"numpy", "pydantic", "redis", "scipy", "torch", "kopf", "typer"} & set(eval(done.stdout))  # noqa: S307
 
 
-def test_a_trial_is_what_it_was_told(trial: report.TrialReport) -> None:
+def test_a_trial_is_what_its_file_says(trial: report.TrialReport) -> None:
     assert (trial.entry, trial.seed, trial.cpus, trial.data) == ("mine", 8, 2, "/data")
     assert trial.training_parameters["batchSize"] == 16
     assert list(trial.epochs()) == [1, 2, 3]

@@ -400,7 +400,7 @@ def test_later_augmentations_see_the_size_that_crops_leave() -> None:
         ({"name": "ColorJitter", "args": {"hue": 0.1}}, (1, 8, 8), "no saturation and no hue"),
     ],
 )
-def test_augmentations_that_these_images_do_not_allow_are_told(
+def test_augmentations_that_these_images_do_not_allow_are_reported(
     augmentation: dict[str, Any], shape: tuple[int, int, int], message: str
 ) -> None:
     with pytest.raises(ConfigurationError, match=message):

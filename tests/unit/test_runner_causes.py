@@ -138,3 +138,40 @@ def test_the_place_is_read_from_what_a_command_printed(tmp_path: Path) -> None:
 )
 def test_a_log_without_own_lines_has_no_place(log: str) -> None:
     assert causes.printed_place(log) == ""
+
+
+def test_a_compiler_that_the_image_lacks_is_named_with_the_fix() -> None:
+    from torch._inductor.exc import InvalidCxxCompiler, TritonMissing
+
+    wrapped = RuntimeError("the backend failed")
+    wrapped.__cause__ = InvalidCxxCompiler()
+    assert causes.record(wrapped) == (
+        " (torch.compile needs a C++ compiler: build the runner's image with TORCH_COMPILE=yes)"
+    )
+    assert "torch.compile needs Triton: build" in causes.record(TritonMissing(None))
+    assert causes.record(RuntimeError("another")) == ""
+
+
+WITHOUT_TRITON = """
+import sys
+
+sys.modules["triton"] = None  # as where it is not installed
+import torch
+from torch import nn
+from velodrome_runner.footprint import flops
+
+model = nn.Linear(4, 2)
+before = model(torch.ones(1, 4)).sum()
+before.backward()
+torch.optim.SGD(model.parameters(), 0.1).step()
+assert model(torch.ones(1, 4)).sum() < before
+print(flops(model, torch.ones(1, 4)))
+"""
+
+
+def test_training_and_counting_need_no_triton_and_say_nothing_of_it() -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", WITHOUT_TRITON], check=False, text=True, capture_output=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert float(done.stdout) == 16

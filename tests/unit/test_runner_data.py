@@ -84,7 +84,7 @@ def test_the_validation_split_is_a_stratified_part_of_the_training_split(fractio
         assert torch.equal(validation.labels, whole.labels[validation.images.flatten().long()])
 
 
-def test_too_few_samples_of_a_class_are_told() -> None:
+def test_too_few_samples_of_a_class_are_reported() -> None:
     with pytest.raises(ConfigurationError, match=r"validationFraction") as caught:
         split_validation(samples(9, [0] * 8 + [1]), 0.1, 0)
     assert caught.value.reason == "DatasetTooSmall"

@@ -50,7 +50,7 @@ def write_mnist(root: Path, name: str = "MNIST", *, packed: bool = False) -> Pat
 
 
 def write_cifar(root: Path, kind: Any, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The class's own file list with small files, whose checksums it is then told."""
+    """The class's own file list with small files, whose checksums it then gets."""
     random = np.random.default_rng(1)
     folder: Path = root / kind.base_folder
     folder.mkdir(parents=True)
@@ -122,7 +122,7 @@ def test_packing_and_place_do_not_change_the_digest(tmp_path: Path) -> None:
     assert plain == packed
 
 
-def test_a_missing_folder_is_told_with_the_files_and_the_way_to_get_them(tmp_path: Path) -> None:
+def test_a_missing_folder_is_reported_with_the_files_and_the_way_to_get_them(tmp_path: Path) -> None:
     error = refusal(tmp_path)
     assert error.reason == "DatasetMissing"
     assert str(tmp_path / "here" / "MNIST" / "raw" / IDX[0]) in str(error)
@@ -325,7 +325,7 @@ def test_a_download_that_fails_can_be_tried_again(
     assert reads(tmp_path, download=True).facts.test_samples == 20
 
 
-def test_a_download_into_a_folder_that_cannot_be_made_is_told(tmp_path: Path, mirror: Mirror) -> None:
+def test_a_download_into_a_folder_that_cannot_be_made_is_reported(tmp_path: Path, mirror: Mirror) -> None:
     (tmp_path / "here").write_text("a file where the folder should be")
     with pytest.raises(TrialFailed, match="permissions") as caught:
         reads(tmp_path, download=True)

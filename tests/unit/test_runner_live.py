@@ -68,8 +68,8 @@ def test_a_family_has_the_samples_that_are_known_and_no_others() -> None:
         telemetry.TRIAL_FRACTION.name,
         telemetry.TRIAL_EPOCH.name,
     }
-    told = {metric.name: (metric.documentation, metric.type) for metric in Readings(standing, uses).collect()}
-    assert told == {family.name: (family.help, family.type) for family in telemetry.LIVE}
+    reported = {metric.name: (metric.documentation, metric.type) for metric in Readings(standing, uses).collect()}
+    assert reported == {family.name: (family.help, family.type) for family in telemetry.LIVE}
 
 
 def test_memory_is_that_of_the_process_and_of_all_that_it_started() -> None:
@@ -88,7 +88,7 @@ def test_memory_is_that_of_the_process_and_of_all_that_it_started() -> None:
     assert resident_bytes(child.pid) == 0, "it is gone"
 
 
-def test_where_nothing_can_be_read_nothing_is_told(tmp_path: Path) -> None:
+def test_where_nothing_can_be_read_nothing_is_shown(tmp_path: Path) -> None:
     assert Gauges(proc=tmp_path).read() == []
     with opened() as gauges:
         (own, *_) = gauges.read()
@@ -96,7 +96,7 @@ def test_where_nothing_can_be_read_nothing_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.gpu
-def test_a_gpu_tells_its_memory_and_how_busy_it_is() -> None:
+def test_a_gpu_shows_its_memory_and_how_busy_it_is() -> None:
     torch = pytest.importorskip("torch")
     if not torch.cuda.is_available():
         pytest.skip("no GPU")
@@ -203,33 +203,33 @@ def test_a_trial_that_showed_nothing_leaves_nothing(gateway: Gateway) -> None:
     assert gateway.asked == []
 
 
-def test_a_gateway_that_refuses_is_told_once_and_tried_again(gateway: Gateway) -> None:
-    told: list[str] = []
+def test_a_gateway_that_refuses_is_logged_once_and_tried_again(gateway: Gateway) -> None:
+    reported: list[str] = []
     gateway.code = 500
-    with Pusher(gateway.url, KEY, log=told.append, period=0.01, gap=0.0) as pusher:
+    with Pusher(gateway.url, KEY, log=reported.append, period=0.01, gap=0.0) as pusher:
         pusher.show(progress("Starting"))
         gateway.await_asked(3)
         gateway.code = 202
         gateway.await_asked(8)
         gateway.code = 500
         gateway.await_asked(len(gateway.asked) + 2)
-    assert len(told) == 1
-    assert told[0].startswith("live metrics are not pushed, the trial goes on: HTTPError: HTTP Error 500")
+    assert len(reported) == 1
+    assert reported[0].startswith("live metrics are not pushed, the trial goes on: HTTPError: HTTP Error 500")
     assert {asked[0] for asked in gateway.asked} == {"PUT"}, "a gateway that is away is asked no more at the end"
 
 
 @pytest.mark.parametrize(
     "url", ["http://127.0.0.1:1", "127.0.0.1:1", "", "http://", "http://[", "ftp://x/", "http://a b"]
 )
-def test_a_url_that_leads_nowhere_is_told(url: str) -> None:
-    told: list[str] = []
-    with Pusher(url, KEY, log=told.append) as pusher:
+def test_a_url_that_leads_nowhere_is_logged(url: str) -> None:
+    reported: list[str] = []
+    with Pusher(url, KEY, log=reported.append) as pusher:
         pusher.show(progress("Starting"))
         end = time.monotonic() + PATIENCE
-        while not told and time.monotonic() < end:
+        while not reported and time.monotonic() < end:
             time.sleep(0.01)
-    assert len(told) == 1
-    assert "live metrics are not pushed" in told[0]
+    assert len(reported) == 1
+    assert "live metrics are not pushed" in reported[0]
 
 
 def test_without_a_gateway_there_is_no_thread() -> None:

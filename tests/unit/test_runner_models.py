@@ -127,7 +127,7 @@ def test_recurrent_networks_answer_from_the_last_state_of_the_last_layer() -> No
         ("velodrome/gru", {"bidirectional": 1}, "true or false as bidirectional, not 1"),
     ],
 )
-def test_arguments_that_own_models_do_not_take_are_told(name: str, args: dict[str, Any], message: str) -> None:
+def test_arguments_that_own_models_do_not_take_are_reported(name: str, args: dict[str, Any], message: str) -> None:
     error = refusal(name, args)
     assert error.reason == "ModelArguments"
     assert message in str(error)
@@ -218,7 +218,7 @@ def test_a_grey_image_is_seen_as_its_three_channel_twin() -> None:
         ("torchvision/alexnet", {}, "ModelForwardFailed", "(n, 3, 32, 32)"),
     ],
 )
-def test_what_torchvision_can_not_build_is_told(name: str, args: dict[str, Any], reason: str, message: str) -> None:
+def test_what_torchvision_can_not_build_is_reported(name: str, args: dict[str, Any], reason: str, message: str) -> None:
     error = refusal(name, args)
     assert error.reason == reason
     assert message in str(error)
@@ -300,7 +300,7 @@ FAILING: dict[str, tuple[str, dict[str, Any], str, str]] = {
 
 
 @pytest.mark.parametrize("fault", FAILING)
-def test_a_factory_that_fails_is_told_with_its_reason(fault: str, module: WriteModule) -> None:
+def test_a_factory_that_fails_is_reported_with_its_reason(fault: str, module: WriteModule) -> None:
     source, args, reason, message = FAILING[fault]
     name = f"{module(source)}:make"
     error = refusal(name, args)
@@ -309,13 +309,13 @@ def test_a_factory_that_fails_is_told_with_its_reason(fault: str, module: WriteM
     assert name in str(error)
 
 
-def test_a_path_into_a_value_without_attributes_is_told(module: WriteModule) -> None:
+def test_a_path_into_a_value_without_attributes_is_reported(module: WriteModule) -> None:
     error = refusal(f"{module('size = 5')}:size.make")
     assert error.reason == "ModelNotFound"
 
 
 @pytest.mark.parametrize("name", ["own_model_of_nobody:make", "own_model_of_nobody.inner:make"])
-def test_a_module_that_is_not_there_is_told(name: str) -> None:
+def test_a_module_that_is_not_there_is_reported(name: str) -> None:
     error = refusal(name)
     assert error.reason == "ModelNotFound"
     assert "there is no module own_model_of_nobody" in str(error)
@@ -454,7 +454,7 @@ FAULTY_FILES: dict[str, tuple[Callable[[Path], object], str]] = {
 
 
 @pytest.mark.parametrize("fault", FAULTY_FILES)
-def test_a_file_that_holds_no_such_weights_is_told(tmp_path: Path, fault: str) -> None:
+def test_a_file_that_holds_no_such_weights_is_reported(tmp_path: Path, fault: str) -> None:
     write, message = FAULTY_FILES[fault]
     file = tmp_path / "weights.pt"
     write(file)
@@ -467,7 +467,7 @@ def test_a_file_that_holds_no_such_weights_is_told(tmp_path: Path, fault: str) -
     ("given", "message"),
     [("DEFALT", 'did you mean "DEFAULT"?'), (5, "must be a name or a path, not 5"), (True, "not True")],
 )
-def test_weights_that_torchvision_does_not_have_are_told(given: object, message: str) -> None:
+def test_weights_that_torchvision_does_not_have_are_reported(given: object, message: str) -> None:
     error = refusal("torchvision/resnet18", {"weights": given})
     assert error.reason == "WeightsRefused"
     assert message in str(error)

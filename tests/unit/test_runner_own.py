@@ -82,21 +82,21 @@ def test_a_result_has_what_was_reported_and_why_the_rest_is_missing() -> None:
         ),
     ],
 )
-def test_what_is_wrong_is_told(documents: list[Any], code: int, reason: str, words: str) -> None:
+def test_what_is_wrong_is_reported(documents: list[Any], code: int, reason: str, words: str) -> None:
     found = conclude(*made(), reported(*documents), Ended(code))
     assert isinstance(found, Failure)
     assert found.reason == reason
     assert words in found.message
 
 
-def test_a_command_that_the_kernel_ended_for_memory_is_told_so() -> None:
+def test_a_command_that_the_kernel_ended_for_memory_says_so() -> None:
     found = conclude(*made(), reported(DATASET, RESULT), Ended(-9, for_memory=True))
     assert isinstance(found, Failure)
     assert found.reason == "OutOfMemory"
     assert isinstance(conclude(*made(), reported(DATASET, RESULT), Ended(0, for_memory=True)), dict)
 
 
-def test_the_first_wrong_line_is_the_one_that_is_told() -> None:
+def test_the_first_wrong_line_is_the_one_that_is_reported() -> None:
     found = reported("junk", DATASET, "more junk")
     assert found.problem is not None
     assert found.problem.startswith("line 1:")

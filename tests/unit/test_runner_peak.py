@@ -69,7 +69,7 @@ def test_a_process_that_shrinks_held_nothing_more(process: Process) -> None:
 def test_a_system_that_keeps_no_peak_says_so(tmp_path: Path) -> None:
     peak = ResidentPeak(tmp_path / "nothing")
     peak.lap()
-    with pytest.raises(Unmeasurable, match="does not tell a process's peak resident memory"):
+    with pytest.raises(Unmeasurable, match="does not show a process's peak resident memory"):
         peak.read()
 
 

@@ -50,12 +50,12 @@ def colours(train: int = 45, size: int = 6) -> Splits:
 
 
 def classified(count: int = 120) -> Splits:
-    """Grey images of ten classes of which each pixel tells a different amount, and some never change."""
+    """Grey images of ten classes of which each pixel carries a different amount, and some never change."""
     random = torch.Generator().manual_seed(1)
     labels = torch.arange(count) % 10
     noise = torch.randint(0, 100, (count, 1, 5, 5), generator=random)
-    told = torch.arange(25).view(1, 1, 5, 5) % 7 * labels.view(-1, 1, 1, 1)
-    images = (noise + told).clamp(0, 255).to(torch.uint8)
+    signal = torch.arange(25).view(1, 1, 5, 5) % 7 * labels.view(-1, 1, 1, 1)
+    images = (noise + signal).clamp(0, 255).to(torch.uint8)
     images[:, :, 0, :2] = 0
     images[:, :, 1, 1] = 200
     whole = Split(images, labels)
@@ -194,7 +194,7 @@ def test_dropped_features_stay_0_where_augmentation_moves_pixels() -> None:
         ({"method": "VarianceThreshold", "threshold": 1}, "VarianceThreshold selects nothing here"),
     ],
 )
-def test_a_selection_that_these_images_do_not_allow_is_told(selection: dict[str, Any], message: str) -> None:
+def test_a_selection_that_these_images_do_not_allow_is_reported(selection: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
         prepared(classified(), featureSelection=selection)
 

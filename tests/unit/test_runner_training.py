@@ -259,7 +259,7 @@ def test_one_cycle_fits_the_shortest_budgets(total: int, warmup: float) -> None:
         schedule.after_epoch()
 
 
-def test_the_curve_tells_the_rate_that_its_epoch_began_with() -> None:
+def test_the_curve_shows_the_rate_that_its_epoch_began_with() -> None:
     result = trained(configured(schedule={"name": "Step", "stepEpochs": 1, "gamma": 0.5}), network())
     assert [point.learning_rate for point in result.curves] == pytest.approx([0.1, 0.05, 0.025])
 

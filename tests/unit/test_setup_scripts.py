@@ -133,7 +133,7 @@ def test_a_user_whose_sudo_needs_no_password_installs_with_it(machine: Machine) 
     assert "sudo apt-get -qq --yes install --no-install-recommends redis-server" in machine.calls()
 
 
-def test_a_user_without_rights_is_told_the_command_for_what_is_missing_alone(machine: Machine) -> None:
+def test_a_user_without_rights_sees_the_command_for_what_is_missing_alone(machine: Machine) -> None:
     machine.has("id", "echo 1000")
     machine.has("sudo", "exit 1")
     machine.has("apt-get")
@@ -184,7 +184,7 @@ def test_where_apt_stays_locked_it_gives_up_in_words(machine: Machine) -> None:
     assert "this machine still lacks: redis-server" in done.stderr
 
 
-def test_a_machine_without_apt_is_told_what_it_lacks(machine: Machine) -> None:
+def test_a_machine_without_apt_says_what_it_lacks(machine: Machine) -> None:
     machine.has("id", "echo 0")
     done = machine.run("tools/system", "redis-server")
     assert done.returncode == 1

@@ -150,16 +150,16 @@ def test_a_mapping_that_was_merged_in_may_merge_itself() -> None:
     assert one(text).value["c"] == {"u": 1, "v": 2, "w": 3}
 
 
-def test_a_key_written_twice_is_told_with_the_line_of_the_second() -> None:
+def test_a_key_written_twice_is_reported_with_the_line_of_the_second() -> None:
     assert problem("a:\n  b: 1\n  c: 2\n  b: 3\n") == "line 4: a.b: is written twice (keep one)"
     assert problem("y: 1\ntrue: 2\n") == "line 2: true: is written twice (keep one)"
 
 
-def test_a_key_written_twice_is_told_once_however_often_it_is_merged() -> None:
+def test_a_key_written_twice_is_reported_once_however_often_it_is_merged() -> None:
     assert problem("a: &a {u: 1, u: 2}\nb: {<<: *a}\nc: {<<: *a}\n") == "line 1: a.u: is written twice (keep one)"
 
 
-def test_each_key_written_twice_is_told() -> None:
+def test_each_key_written_twice_is_reported() -> None:
     _, problems = parse("a: 1\na: 2\nb: {c: 1, c: 2}\n")
     assert [found.path for found in problems] == ["a", "b.c"]
 
@@ -174,11 +174,11 @@ def test_json_is_read_too_tabs_and_escapes_included(indent: int | str | None) ->
         assert one(json.dumps(value, indent=indent, ensure_ascii=ascii_only)).value == value
 
 
-def test_json_tells_lines() -> None:
+def test_problems_of_json_have_lines() -> None:
     assert one('{\n\t"a": {\n\t\t"b": 1\n\t}\n}').lines[("a", "b")] == 3
 
 
-def test_json_is_told_off_with_lines_too() -> None:
+def test_json_is_refused_with_lines_too() -> None:
     with pytest.raises(SpecError, match='line 3: kind: "BenchmarkJo" is not allowed here'):
         parse_jobs('{\n"apiVersion": "velodrome.dev/v1alpha1",\n"kind": "BenchmarkJo"\n}')
     with pytest.raises(SpecError, match="line 2: a: is written twice"):

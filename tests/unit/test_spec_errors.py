@@ -33,7 +33,7 @@ def test_there_is_no_text_without_its_file() -> None:
     assert [path.stem for path in FILES] == sorted(path.stem for path in texts)
 
 
-def test_a_flood_of_problems_is_told_in_part_and_kept_whole() -> None:
+def test_a_flood_of_problems_is_shown_in_part_and_kept_whole() -> None:
     job = (BAD / "misspelt-metadata.yaml").read_text(encoding="utf-8")
     with pytest.raises(SpecError) as caught:
         parse_jobs("---\n".join([job] * 150))
@@ -101,7 +101,7 @@ def test_a_file_that_kubectl_takes_is_taken(text: str) -> None:
         (f"{NAMESPACE}---\n{TINY.replace('v1alpha1', 'v9')}", 'apiVersion: "velodrome.dev/v9" is not allowed here'),
     ],
 )
-def test_what_is_wrong_beside_other_objects_is_told_with_its_line(text: str, says: str) -> None:
+def test_what_is_wrong_beside_other_objects_is_reported_with_its_line(text: str, says: str) -> None:
     with pytest.raises(SpecError) as caught:
         parse_jobs(text)
     assert says in str(caught.value)

@@ -123,7 +123,7 @@ def patterns(schema: Any) -> Iterator[str]:
             yield from patterns(part)
 
 
-def test_every_pattern_is_told_in_words() -> None:
+def test_every_pattern_is_described_in_words() -> None:
     own_words = {IMAGE, QUANTITY}  # their validators say what to write
     assert set(patterns(BenchmarkJob.model_json_schema())) - own_words == set(PATTERNS)
 

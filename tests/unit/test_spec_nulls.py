@@ -19,7 +19,11 @@ from velodrome.spec.nulls import turned_off, without_nulls
 
 FULL = yaml.safe_load((Path(__file__).parent / "jobs/full.yaml").read_text(encoding="utf-8"))
 # Objects of the user's own, in which null is a value, and what entries override.
-THEIRS = ("args", "tolerations", "affinity", "labels", "annotations", "nodeSelector", "limits", "requests")
+THEIRS = (
+    *("args", "tolerations", "affinity", "labels", "annotations", "nodeSelector", "limits", "requests"),
+    *("schedulingGates", "topologySpreadConstraints", "hostAliases", "dnsConfig", "securityContext", "initContainers"),
+    *("volumeMounts", "volumeDevices", "ports", "lifecycle", "startupProbe", "livenessProbe", "readinessProbe", "csi"),
+)
 
 
 def fields(value: Any, here: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:

@@ -190,7 +190,7 @@ def test_neither_the_order_of_fields_nor_a_way_through_json_changes_an_identity(
 # Everything else
 
 
-def told(document: Any) -> bool:
+def is_reported(document: Any) -> bool:
     """Whether a document is a job; where it is none, every problem has a place, a message and a readable text."""
     problems: tuple[Problem, ...] | None = None
     try:
@@ -211,7 +211,7 @@ def told(document: Any) -> bool:
 @example({"spec": {"evaluation": {"inference": {"batchSizes": 3}}, "entries": [{"name": []}, {"name": {}}]}})
 @example({"spec": {"trials": {"repeats": 10**400}, "budget": {"target": {"metric": "accuracy", "value": 10**400}}}})
 def test_no_json_raises_anything_but_a_spec_error(document: Any) -> None:
-    told(document)
+    is_reported(document)
     broken_rules(document)
 
 
@@ -247,17 +247,19 @@ def at(value: Any, place: tuple[str | int, ...]) -> Any:
 
 
 @given(documents(), JSON, st.data())
-def test_a_job_with_anything_in_any_place_is_read_or_told_there(
+def test_a_job_with_anything_in_any_place_is_read_or_refused_there(
     document: dict[str, Any], value: Any, data: st.DataObject
 ) -> None:
     place = data.draw(st.sampled_from([place for place in places(document) if place]))
     spoilt = copy.deepcopy(document)
     at(spoilt, place[:-1])[place[-1]] = value
-    told(spoilt)
+    is_reported(spoilt)
 
 
 @given(documents(), st.text(st.characters(codec="utf-8"), min_size=1, max_size=12), st.data())
-def test_a_field_that_does_not_exist_is_always_told(document: dict[str, Any], name: str, data: st.DataObject) -> None:
+def test_a_field_that_does_not_exist_is_always_reported(
+    document: dict[str, Any], name: str, data: st.DataObject
+) -> None:
     spoilt = copy.deepcopy(document)  # parts of what is generated are shared between examples
     mappings = [
         inside
@@ -265,7 +267,7 @@ def test_a_field_that_does_not_exist_is_always_told(document: dict[str, Any], na
         if place[:1] == ("spec",) and "args" not in place and isinstance(inside := at(spoilt, place), dict)
     ]
     data.draw(st.sampled_from(mappings))["x " + name] = None
-    assert not told(spoilt)
+    assert not is_reported(spoilt)
 
 
 @given(JSON)

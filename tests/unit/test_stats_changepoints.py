@@ -47,7 +47,7 @@ def test_a_clear_step_is_found_where_it_is_with_its_size() -> None:
     assert found.strength > found.bound
 
 
-def test_several_steps_are_found_and_told_oldest_first() -> None:
+def test_several_steps_are_found_and_listed_oldest_first() -> None:
     values = history(2, 120)
     values[40:] += 12
     values[80:] -= 20

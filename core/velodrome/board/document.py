@@ -1,4 +1,4 @@
-"""Turns a reading into a document, and back. `results --json` writes documents, and the store keeps them. Pure."""
+"""Turns a reading into the document that `results --json` writes. Pure."""
 
 from __future__ import annotations
 
@@ -8,10 +8,8 @@ from typing import Any
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from velodrome.board.reading import ObjectiveReading
-from velodrome.metrics import Direction, MetricKey
-from velodrome.ranking.places import ObjectiveRanking, RankedRow, UnrankedRow, Why
-from velodrome.results.objectives import BoardObjective
-from velodrome.stats import Interval
+from velodrome.metrics import Direction
+from velodrome.ranking.places import RankedRow, UnrankedRow, Why
 from velodrome.store.types import CohortSummary
 from velodrome.trends.regressions import Comparison
 
@@ -111,23 +109,6 @@ def objective_document(reading: ObjectiveReading) -> ObjectiveDocument:
     )
 
 
-def reading_of(document: ObjectiveDocument) -> ObjectiveReading:
-    """The reading in a document."""
-    ranking = ObjectiveRanking(
-        MetricKey.parse(document.metric),
-        round(1 - document.confidence, 12),
-        tuple(map(_ranked_row, document.ranked)),
-        tuple(map(_unranked_row, document.unranked)),
-    )
-    return ObjectiveReading(
-        BoardObjective(document.name, ranking.key),
-        tuple(map(_summary, document.cohorts)),
-        None if document.cohort is None else _summary(document.cohort),
-        ranking,
-        {row.entry: row.verdict for row in document.ranked if row.verdict is not None},
-    )
-
-
 def _cohort(one: CohortSummary) -> CohortDocument:
     return CohortDocument(
         id=one.cohort_id,
@@ -137,10 +118,6 @@ def _cohort(one: CohortSummary) -> CohortDocument:
         samples=one.samples,
         last_at=one.last_at,
     )
-
-
-def _summary(one: CohortDocument) -> CohortSummary:
-    return CohortSummary(one.id, one.conditions, one.words, one.entries, one.samples, one.last_at)
 
 
 def _ranked(row: RankedRow, verdicts: Mapping[str, Comparison]) -> RankedDocument:
@@ -165,22 +142,6 @@ def _ranked(row: RankedRow, verdicts: Mapping[str, Comparison]) -> RankedDocumen
     )
 
 
-def _ranked_row(row: RankedDocument) -> RankedRow:
-    return RankedRow(
-        rank=row.rank,
-        shared=row.shared,
-        entry=row.entry,
-        entry_id=row.entry_id,
-        job_uid=row.job_uid,
-        job_name=row.job,
-        interval=Interval(row.mean, row.low, row.high, row.n, row.standard_deviation),
-        samples=row.samples,
-        last_at=row.last_at,
-        indistinguishable_from=row.indistinguishable_from,
-        note=row.note,
-    )
-
-
 def _unranked(row: UnrankedRow) -> UnrankedDocument:
     return UnrankedDocument(
         entry=row.entry,
@@ -191,7 +152,3 @@ def _unranked(row: UnrankedRow) -> UnrankedDocument:
         job=row.job_name,
         job_uid=row.job_uid,
     )
-
-
-def _unranked_row(row: UnrankedDocument) -> UnrankedRow:
-    return UnrankedRow(row.entry, row.job_uid, row.job, row.why, row.reason, row.samples, row.planned)

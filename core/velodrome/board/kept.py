@@ -11,29 +11,33 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pydantic import TypeAdapter
 from pydantic_core import from_json, to_json
 
 from velodrome import __version__
-from velodrome.board.document import ObjectiveDocument, objective_document, reading_of
 from velodrome.board.latest import Latest, latest_of
+from velodrome.board.page import PAGE, ObjectiveHead, ObjectivePage, head_of
 from velodrome.board.reading import BoardReader, ObjectiveReading
 from velodrome.errors import ActionNeeded
 from velodrome.metrics import MetricKey
+from velodrome.ranking.places import ObjectiveRanking, RankedRow, UnrankedRow
 from velodrome.results.objectives import BoardObjective
 from velodrome.store.readings import KeptReading
+from velodrome.trends.regressions import Comparison
 
 if TYPE_CHECKING:
     from velodrome.store import Reader, Store
 
-# The number of rows in one page, which is one part.
-PAGE = 25
 # The number rises when the meaning of the parts changes. The version is there because a release may change ranks or
 # words.
-_FORM = f"1 {__version__}"
+_FORM = f"2 {__version__}"
 _OBJECTIVES = "objectives"
+
+_HEAD: TypeAdapter[ObjectiveHead] = TypeAdapter(ObjectiveHead)
+_RANKED: TypeAdapter[list[tuple[RankedRow, Comparison | None]]] = TypeAdapter(list[tuple[RankedRow, Comparison | None]])
+_UNRANKED: TypeAdapter[list[UnrankedRow]] = TypeAdapter(list[UnrankedRow])
 
 # Errors of parts that Velodrome did not write. Such parts are ignored, because the results are still there.
 _UNREADABLE = (AttributeError, LookupError, TypeError, ValueError)
@@ -66,44 +70,45 @@ def parts(readings: Iterable[ObjectiveReading]) -> dict[str, bytes]:
     found: dict[str, bytes] = {}
     for reading in readings:
         names.append((reading.objective.name, str(reading.objective.key)))
-        found |= _objective_parts(objective_document(reading))
+        found |= _objective_parts(reading)
     return {_OBJECTIVES: to_json({"form": _FORM, "objectives": names}), **found}
 
 
-def _objective_parts(document: ObjectiveDocument) -> dict[str, bytes]:
-    key, names = document.metric, [row.entry for row in document.ranked]
-    content = document.model_dump(mode="json")
-    ranked, unranked = content.pop("ranked"), content.pop("unranked")
-    places = {name: place for place, name in enumerate(names)}
-    for row in ranked:
-        row["indistinguishable_from"] = _spans([places[name] for name in row["indistinguishable_from"]])
-    head = {"form": _FORM, "head": content, "names": names, "unranked": len(unranked)}
-    found = {_field("head", key): to_json(head)}
+def _objective_parts(reading: ObjectiveReading) -> dict[str, bytes]:
+    head, verdicts = head_of(reading), reading.verdicts or {}
+    key, places = str(head.objective.key), {name: place for place, name in enumerate(head.names)}
+    judged = [(row, verdicts.get(row.entry)) for row in reading.ranking.ranked]
+    ranked = _RANKED.dump_python(judged, mode="json")
+    for row, _ in ranked:
+        row["indistinguishable_from"] = _spans(places[name] for name in row["indistinguishable_from"])
+    unranked = _UNRANKED.dump_python(list(reading.ranking.unranked), mode="json")
+    found = {_field("head", key): to_json({"form": _FORM, "head": _HEAD.dump_python(head, mode="json")})}
     for kind, rows in (("ranked", ranked), ("unranked", unranked)):
-        for page in range(_pages(len(rows))):
-            found[_field(kind, key, page)] = to_json(rows[page * PAGE : (page + 1) * PAGE])
+        for start in range(0, len(rows), PAGE):
+            found[_field(kind, key, start // PAGE + 1)] = to_json(rows[start : start + PAGE])
     return found
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
-    """One page of an objective's rows. `document` has only these rows; `ranked` and `unranked` count all rows."""
+def kept_page(reader: Reader, board: str, key: str, ranked: int = 1, unranked: int = 1) -> ObjectivePage | None:
+    """These pages of the objective with this metric key, in one round trip. Pages count from 1.
 
-    document: ObjectiveDocument
-    ranked: int
-    unranked: int
-
-
-def kept_page(reader: Reader, board: str, key: str, page: int = 1) -> Page | None:
-    """A page of the objective with this metric key, in one round trip. Pages count from 1.
-
-    None if no part can be read, or if the parts are of another version.
+    Behind the last page is the last one again, which takes a second round trip. None if a part can't be read, or if the
+    parts are of another version.
 
     Raises:
         As the store does.
     """
-    names = [_field("head", key), _field("ranked", key, page - 1), _field("unranked", key, page - 1)]
-    return _page(reader.kept_reading(board, names))
+    names = [_field("head", key), _field("ranked", key, ranked), _field("unranked", key, unranked)]
+    found = reader.kept_reading(board, names)
+    try:
+        head = _head(found)
+        if head is None:
+            return None
+        if ranked <= head.pages and unranked <= head.unranked_pages:
+            return _page(head, found.parts[1:2], found.parts[2:])
+    except _UNREADABLE:
+        return None
+    return kept_page(reader, board, key, min(ranked, head.pages), min(unranked, head.unranked_pages))
 
 
 def kept_objective(reader: Reader, board: str, key: str) -> ObjectiveReading | None:
@@ -113,18 +118,22 @@ def kept_objective(reader: Reader, board: str, key: str) -> ObjectiveReading | N
         As the store does.
     """
     first = reader.kept_reading(board, [_field("head", key)])
-    found = _page(KeptReading(first.of, first.now, (*first.parts, None, None)))
-    if found is None:
+    try:
+        head = _head(first)
+        if head is None:
+            return None
+        ranked = [_field("ranked", key, page) for page in range(1, head.pages + 1)]
+        unranked = [_field("unranked", key, page) for page in range(1, head.unranked_pages + 1)]
+        rest = reader.kept_reading(board, [*ranked, *unranked])
+        if rest.of != first.of:
+            return None
+        page = _page(head, rest.parts[: len(ranked)], rest.parts[len(ranked) :])
+    except _UNREADABLE:
         return None
-    ranked = [_field("ranked", key, page) for page in range(_pages(found.ranked))]
-    unranked = [_field("unranked", key, page) for page in range(_pages(found.unranked))]
-    rest = reader.kept_reading(board, [*ranked, *unranked])
-    if rest.of != first.of or None in rest.parts:
+    if (len(page.ranked), len(page.unranked)) != (len(head.names), head.unranked):
         return None
-    rows = [b"[" + b",".join(part[1:-1] for part in some if part) + b"]" for some in
-            (rest.parts[: len(ranked)], rest.parts[len(ranked) :])]  # fmt: skip
-    whole = _page(KeptReading(first.of, first.now, (*first.parts, *rows)))
-    return None if whole is None else reading_of(whole.document)
+    ranking = ObjectiveRanking(head.objective.key, head.alpha, page.ranked, page.unranked)
+    return ObjectiveReading(head.objective, head.cohorts, head.cohort, ranking, page.verdicts)
 
 
 def kept_objectives(reader: Reader, board: str) -> tuple[BoardObjective, ...] | None:
@@ -143,24 +152,24 @@ def kept_objectives(reader: Reader, board: str) -> tuple[BoardObjective, ...] | 
         return None
 
 
-def _page(found: KeptReading) -> Page | None:
-    try:
-        return _parsed(found)
-    except _UNREADABLE:
-        return None
-
-
-def _parsed(found: KeptReading) -> Page | None:
+def _head(found: KeptReading) -> ObjectiveHead | None:
     content = _content(found)
     if content is None:
         return None
-    _, ranked, unranked = (from_json(part) if part else [] for part in found.parts)
-    names = content["names"]
-    for row in ranked:
+    head = _HEAD.validate_python(content["head"])
+    MetricKey.parse(str(head.objective.key))  # the catalogue has it
+    return head
+
+
+def _page(head: ObjectiveHead, ranked: Iterable[bytes | None], unranked: Iterable[bytes | None]) -> ObjectivePage:
+    rows = [row for part in ranked if part for row in from_json(part)]
+    for row, _ in rows:
         spans = row["indistinguishable_from"]
-        row["indistinguishable_from"] = [name for first, behind in spans for name in names[first:behind]]
-    document = ObjectiveDocument.model_validate({**content["head"], "ranked": ranked, "unranked": unranked})
-    return Page(document, len(names), content["unranked"])
+        row["indistinguishable_from"] = [name for first, behind in spans for name in head.names[first:behind]]
+    judged = _RANKED.validate_python(rows)
+    others = _UNRANKED.validate_python([row for part in unranked if part for row in from_json(part)])
+    verdicts = {row.entry: verdict for row, verdict in judged if verdict is not None}
+    return ObjectivePage(head, tuple(row for row, _ in judged), tuple(others), verdicts)
 
 
 def _content(found: KeptReading) -> Any:
@@ -172,10 +181,6 @@ def _content(found: KeptReading) -> Any:
 
 def _field(kind: str, key: str, page: int | None = None) -> str:
     return f"{kind}:{key}" if page is None else f"{kind}:{page}:{key}"
-
-
-def _pages(rows: int) -> int:
-    return -(-rows // PAGE)
 
 
 def _spans(places: Iterable[int]) -> list[tuple[int, int]]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from velodrome.board.kept import kept_objective, kept_objectives
+from velodrome.board.kept import kept_objective, kept_objectives, kept_page
+from velodrome.board.page import ObjectivePage, page_of
 from velodrome.board.reading import BoardReader, ObjectiveReading
 from velodrome.results.objectives import BoardObjective
 
@@ -44,3 +45,26 @@ def read_objectives(
             reading = here.judged(reading) if verdicts else reading
         found.append(reading)
     return tuple(found)
+
+
+def read_page(
+    reader: Reader,
+    board: str,
+    objective: BoardObjective,
+    cohort_id: str | None,
+    pages: tuple[int, int],
+    whole: Callable[[], ObjectiveReading],
+) -> ObjectivePage:
+    """One page of an objective's ranking and one of its unranked entries, in the cohort as `read_objectives` has it.
+
+    `pages` are their numbers, from 1. `whole` reads all of the objective, and is called only if no page of this cohort
+    is kept. A kept page takes one round trip.
+
+    Raises:
+        As the store does.
+    """
+    found = kept_page(reader, board, str(objective.key), *pages)
+    shown = found.head.cohort.cohort_id if found and found.head.cohort else None
+    if found is None or cohort_id not in (None, shown):
+        return page_of(whole(), *pages)
+    return found

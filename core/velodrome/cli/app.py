@@ -10,7 +10,21 @@ import typer
 from typer.core import TyperGroup
 
 from velodrome import __version__
-from velodrome.cli import backup, baseline, board, check, delete, doctor, race, serve, transfer, trial
+from velodrome.cli import (
+    backup,
+    baseline,
+    board,
+    check,
+    delete,
+    doctor,
+    pin,
+    preflight,
+    race,
+    rotate,
+    serve,
+    transfer,
+    trial,
+)
 from velodrome.cli.cluster import commands as cluster
 from velodrome.cli.console import complain, say
 from velodrome.cli.exit_codes import EXIT_CODES, FAILED, OK
@@ -59,9 +73,9 @@ class Commands(TyperGroup):
             # typer does not export the class of its usage errors. An error with `show` and an exit code is one of them.
             if not hasattr(error, "show") or not hasattr(error, "exit_code"):
                 raise
-            told = StringIO()
-            error.show(told)
-            complain(told.getvalue().rstrip("\n"))
+            shown = StringIO()
+            error.show(shown)
+            complain(shown.getvalue().rstrip("\n"))
             sys.exit(error.exit_code)
         sys.exit(code if isinstance(code, int) else OK)
 
@@ -96,6 +110,8 @@ COMMANDS = (
     (race.run, "Race the BenchmarkJobs of a file on this machine.", race.EXAMPLES),
     (check.validate, "Check BenchmarkJobs; report all that is wrong, by line.", check.VALIDATE_EXAMPLES),
     (check.plan, "Show what would run: entries, parameters, trials, seeds.", check.PLAN_EXAMPLES),
+    (preflight.check, "Check a file, and what a cluster lacks for its jobs.", preflight.EXAMPLES),
+    (pin.pin, "Write the digests of a file's images into it.", pin.EXAMPLES),
     (board.results, "Show who is best at each objective, and by how much.", board.RESULTS_EXAMPLES),
     (trial.show, "Show one trial: curves, metrics, or why it failed.", trial.EXAMPLES),
     (
@@ -116,6 +132,7 @@ COMMANDS = (
     (cluster.wait, "On a cluster: wait until a race has ended.", cluster.WAIT_EXAMPLES),
     (delete.delete, "Delete a job's, an entry's or a board's results, or a race.", delete.DELETE_EXAMPLES),
     (delete.prune, "Delete jobs that are past a number or an age.", delete.PRUNE_EXAMPLES),
+    (rotate.rotate, "On a cluster: new passwords for Redis, while races go on.", rotate.EXAMPLES),
     (doctor.doctor, "Show what this machine has, what it lacks, and the fix.", doctor.EXAMPLES),
 )
 for command, short, examples in COMMANDS:

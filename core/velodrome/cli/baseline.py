@@ -6,14 +6,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from velodrome.cli.cluster.commands import Context, Kubeconfig
 from velodrome.cli.console import say, write_json
 from velodrome.cli.exit_codes import FAILED
-from velodrome.cli.options import Json, RedisUrl
+from velodrome.cli.options import InstalledIn, Json, OnCluster, RedisUrl
 from velodrome.text import line
 
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from velodrome.cli.cluster.kubectl import Kubectl
     from velodrome.results.records import JobInfo
     from velodrome.store import Store
     from velodrome.trends.regressions import Comparison
@@ -36,6 +38,7 @@ CLEAR_EXAMPLES = """\
 ACK_EXAMPLES = """\
   velodrome ack digits cnn --objective speed --note "traded for accuracy"
   velodrome ack digits cnn --objective speed --undo
+  velodrome ack night-3 cnn --cluster     # where the cluster keeps its results
 """
 
 JobArgument = Annotated[str, typer.Argument(metavar="JOB", help="A job, by name (the newest) or uid.")]
@@ -53,6 +56,10 @@ def regressions(
     ] = None,
     json: Json = False,
     redis: RedisUrl = None,
+    cluster: OnCluster = False,
+    installed_in: InstalledIn = "velodrome",
+    context: Context = None,
+    kubeconfig: Kubeconfig = None,
 ) -> None:
     """Show what a job made worse or better, compared with the jobs before it.
 
@@ -61,7 +68,8 @@ def regressions(
     from velodrome.cli.connection import results_store
     from velodrome.trends.regressions import judge
 
-    with results_store(redis) as store:
+    there = _kubectl(context, kubeconfig) if cluster else None
+    with results_store(redis, kubectl=there, installed_in=installed_in) as store:
         found = judge(store, _job(store, job).uid)
     if json:
         from dataclasses import asdict
@@ -79,11 +87,16 @@ def regressions(
 def set_(
     job: JobArgument,
     entry: EntryArgument,
+    *,
     objective: Annotated[
         str | None, typer.Option(metavar="NAME", help="Only for this objective; for all where it is left out.")
     ] = None,
     note: Note = "",
     redis: RedisUrl = None,
+    cluster: OnCluster = False,
+    installed_in: InstalledIn = "velodrome",
+    context: Context = None,
+    kubeconfig: Kubeconfig = None,
 ) -> None:
     """Compare this entry's later values with those of JOB, instead of the newest job that was not worse.
 
@@ -93,7 +106,8 @@ def set_(
     from velodrome.cli.lookup import typed
     from velodrome.results.marks import Baseline
 
-    with results_store(redis, writes=True) as store:
+    there = _kubectl(context, kubeconfig) if cluster else None
+    with results_store(redis, writes=True, kubectl=there, installed_in=installed_in) as store:
         chosen = _job(store, job)
         key = "" if objective is None else _key(chosen, objective)
         _require_entry(chosen, entry)
@@ -108,12 +122,17 @@ def show(
     board: Annotated[str | None, typer.Option(metavar="BOARD", help="Only this board.")] = None,
     json: Json = False,
     redis: RedisUrl = None,
+    cluster: OnCluster = False,
+    installed_in: InstalledIn = "velodrome",
+    context: Context = None,
+    kubeconfig: Kubeconfig = None,
 ) -> None:
     """List pinned baselines."""
     from velodrome.cli.board import chosen_board
     from velodrome.cli.connection import results_store
 
-    with results_store(redis) as store:
+    there = _kubectl(context, kubeconfig) if cluster else None
+    with results_store(redis, kubectl=there, installed_in=installed_in) as store:
         boards = [chosen_board(store, board)] if board is not None else sorted(one.name for one in store.boards())
         found = [mark for name in boards for mark in store.baselines(name)]
     if json:
@@ -139,12 +158,17 @@ def clear(
         str | None, typer.Option(metavar="NAME", help="Only this objective's pin; all of the entry's otherwise.")
     ] = None,
     redis: RedisUrl = None,
+    cluster: OnCluster = False,
+    installed_in: InstalledIn = "velodrome",
+    context: Context = None,
+    kubeconfig: Kubeconfig = None,
 ) -> None:
     """Remove a pin: compare again with the newest job that was not worse."""
     from velodrome.cli.board import chosen_board, chosen_objectives
     from velodrome.cli.connection import results_store
 
-    with results_store(redis, writes=True) as store:
+    there = _kubectl(context, kubeconfig) if cluster else None
+    with results_store(redis, writes=True, kubectl=there, installed_in=installed_in) as store:
         board = chosen_board(store, board)
         key = None if objective is None else str(chosen_objectives(store, board, objective)[0].key)
         pinned = [mark for mark in store.baselines(board) if mark.entry == entry and key in (None, mark.metric_key)]
@@ -160,12 +184,17 @@ def clear(
 def ack(
     job: JobArgument,
     entry: EntryArgument,
+    *,
     objective: Annotated[
         str | None, typer.Option(metavar="NAME", help="Only this objective; all of them where it is left out.")
     ] = None,
     undo: Annotated[bool, typer.Option("--undo", help="No longer accept it.")] = False,
     note: Note = "",
     redis: RedisUrl = None,
+    cluster: OnCluster = False,
+    installed_in: InstalledIn = "velodrome",
+    context: Context = None,
+    kubeconfig: Kubeconfig = None,
 ) -> None:
     """Accept a change: JOB's values of ENTRY raise no alarm, and later values are compared with them."""
     from velodrome.cli.connection import results_store
@@ -173,7 +202,8 @@ def ack(
     from velodrome.results.marks import Acknowledgement
     from velodrome.results.objectives import board_objectives
 
-    with results_store(redis, writes=True) as store:
+    there = _kubectl(context, kubeconfig) if cluster else None
+    with results_store(redis, writes=True, kubectl=there, installed_in=installed_in) as store:
         chosen = _job(store, job)
         _require_entry(chosen, entry)
         all_keys = [str(one.key) for one in board_objectives([chosen])]
@@ -196,6 +226,12 @@ def ack(
     say(line(f"{chosen.board}: {entry}'s {', '.join(keys)} in job {chosen.name} ({chosen.uid}): {done}"))
 
 
+def _kubectl(context: str | None, kubeconfig: str | None) -> Kubectl:
+    from velodrome.cli.cluster.kubectl import Kubectl
+
+    return Kubectl(None, context, kubeconfig)
+
+
 def _job(store: Store, name: str | None) -> JobInfo:
     from velodrome.cli.board import NOTHING
     from velodrome.cli.lookup import found_job
@@ -210,9 +246,10 @@ def _job(store: Store, name: str | None) -> JobInfo:
 
 def _require_entry(job: JobInfo, entry: str) -> None:
     if entry not in job.entries:
-        raise typer.BadParameter(
-            line(f"{job.name} has no entry {entry}; it has: {', '.join(job.entries[:20])}"), param_hint="ENTRY"
-        )
+        from velodrome.cli.lookup import listing
+
+        said = f"{line(job.name)} has no entry {line(entry)}; it has: {listing(entry, job.entries)}"
+        raise typer.BadParameter(said, param_hint="ENTRY")
 
 
 def _key(job: JobInfo, objective: str) -> str:

@@ -101,7 +101,7 @@ NOTHING = "Nothing has been raced here yet. Try: velodrome run deploy/examples/d
 
 def chosen_board(store: Reader, wanted: str | None) -> str:
     """The board of that name, or the newest one; a usage error if there is no such board."""
-    from velodrome.cli.lookup import shown, typed
+    from velodrome.cli.lookup import listing, shown, typed
 
     wanted = None if wanted is None else typed(wanted)
     boards = [board.name for board in store.boards()]
@@ -111,7 +111,7 @@ def chosen_board(store: Reader, wanted: str | None) -> str:
         from difflib import get_close_matches
 
         close = get_close_matches(wanted, boards, 1)
-        hint = f"did you mean {line(close[0])}?" if close else f"there are: {line(', '.join(boards))}"
+        hint = f"did you mean {line(close[0])}?" if close else f"there are: {listing(wanted, boards)}"
         raise typer.BadParameter(f"there is no board {shown(wanted)}: {hint}", param_hint="BOARD")
     return boards[0] if wanted is None else wanted
 

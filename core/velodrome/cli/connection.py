@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -13,6 +14,10 @@ from velodrome.machine.home import open_home
 from velodrome.machine.redis.server import OwnRedis
 from velodrome.store import Store, open_store
 from velodrome.text import line
+
+if TYPE_CHECKING:
+    from velodrome.cli.cluster.kubectl import Kubectl
+    from velodrome.store.roles import Role
 
 
 @contextmanager
@@ -35,14 +40,28 @@ def redis_for(url: str | None, *, writes: bool = True) -> Iterator[OwnRedis | st
 
 
 @contextmanager
-def results_store(url: str | None, *, writes: bool = False) -> Iterator[Store]:
-    """The store in that Redis. When the context ends, it reports what was left out because it can't be read.
+def results_store(
+    url: str | None, *, writes: bool = False, kubectl: Kubectl | None = None, installed_in: str = "velodrome"
+) -> Iterator[Store]:
+    """The store in that Redis, or in that of the cluster which `kubectl` reaches. When the context ends, it reports
+    what was left out because it can't be read.
+
+    On a cluster, a command that only reads connects as a user who may only read.
 
     Raises:
         StoreUnavailable: the named Redis does not answer.
         LocalError: Velodrome's own Redis can't be started.
+        ClusterError: the cluster's Redis can't be reached.
     """
-    with redis_for(url, writes=writes) as redis, checked_store(redis if isinstance(redis, str) else redis.url) as store:
+    with ExitStack() as stack:
+        if kubectl is not None:
+            from velodrome.cli.cluster.forwarding import forwarded_redis
+
+            role: Role = "marks" if writes else "leaderboard"
+            found: OwnRedis | str = stack.enter_context(forwarded_redis(kubectl, installed_in, role))
+        else:
+            found = stack.enter_context(redis_for(url, writes=writes))
+        store = stack.enter_context(checked_store(found if isinstance(found, str) else found.url))
         yield store
         for words in store.left_out:
             complain(line(f"left out: {words}"))

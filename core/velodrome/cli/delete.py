@@ -11,7 +11,7 @@ import typer
 
 from velodrome.cli.cluster.commands import Context, Kubeconfig, Namespace
 from velodrome.cli.console import ask, say
-from velodrome.cli.options import RedisUrl
+from velodrome.cli.options import InstalledIn, OnCluster, RedisUrl
 from velodrome.text import line
 
 if TYPE_CHECKING:
@@ -36,12 +36,6 @@ PRUNE_EXAMPLES = """\
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")]
 Export = Annotated[
     Path | None, typer.Option("--export", metavar="FILE", help="First write what goes to this file, for import.")
-]
-OnCluster = Annotated[
-    bool, typer.Option("--cluster", help="Results of the cluster that kubectl reaches, instead of this machine's.")
-]
-InstalledIn = Annotated[
-    str, typer.Option("--installed-in", metavar="NS", help="With --cluster: where Velodrome was installed.")
 ]
 
 _AGE = re.compile(r"(\d{1,6})([dhw])")
@@ -93,7 +87,7 @@ def delete(
 def _target(deleter: Deleter, what: list[str]) -> DeletionTarget:
     """What is to be deleted; a usage error if it does not exist."""
     from velodrome.cli.board import chosen_board
-    from velodrome.cli.lookup import found_job
+    from velodrome.cli.lookup import found_job, listing
     from velodrome.store.deletion import DeletionTarget
 
     match what:
@@ -103,8 +97,9 @@ def _target(deleter: Deleter, what: list[str]) -> DeletionTarget:
         case ["entry", board, entry]:
             target = DeletionTarget(chosen_board(deleter, board), entry=entry)
             if not deleter.targets(target):
-                names = ", ".join(state.entry for _, state in deleter.board_entries(board)) or "none"
-                raise typer.BadParameter(f"board {board} has no entry {entry}; it has: {names}", param_hint="WHAT")
+                names = listing(entry, [state.entry for _, state in deleter.board_entries(board)]) or "none"
+                said = f"board {line(board)} has no entry {line(entry)}; it has: {names}"
+                raise typer.BadParameter(said, param_hint="WHAT")
             return target
         case ["board", board]:
             return DeletionTarget(chosen_board(deleter, board))
@@ -135,7 +130,7 @@ def prune(
         str | None, typer.Option("--older-than", metavar="AGE", help="Delete what is older, as 90d, 12w or 36h.")
     ] = None,
     board: Annotated[str | None, typer.Option(metavar="BOARD", help="Only this board.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Tell what would go, and delete nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be deleted, and delete nothing.")] = False,
     yes: Yes = False,
     export: Export = None,
     cluster: OnCluster = False,

@@ -91,7 +91,7 @@ def place(redis: str | None, kubectl: Kubectl | None, installed_in: str) -> Iter
         if kubectl is not None:
             from velodrome.cli.cluster.forwarding import forwarded_redis
 
-            url = stack.enter_context(forwarded_redis(kubectl, installed_in))
+            url = stack.enter_context(forwarded_redis(kubectl, installed_in, "marks"))
             found = Place(stack.enter_context(open_deleter(url)), kubectl=kubectl)
         else:
             from velodrome.cli.connection import redis_for

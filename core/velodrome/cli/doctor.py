@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,6 +12,9 @@ from velodrome.cli.console import say, write_json
 from velodrome.cli.exit_codes import NOT_HERE
 from velodrome.cli.options import Json, RedisUrl
 from velodrome.text import line
+
+if TYPE_CHECKING:
+    from velodrome.machine.checks import Check
 
 EXAMPLES = """\
   velodrome doctor
@@ -53,10 +57,15 @@ def doctor(
 
         write_json([asdict(check) for check in checks])
     else:
-        width = max(len(check.name) for check in checks)
-        for check in checks:
-            say(f"{_MARKS[check.status]}  {check.name:{width}}  {line(check.found)}")
-            if check.fix:
-                say(f"         {'':{width}}  fix: {line(check.fix)}")
+        show_checks(checks)
     if any(check.status == "missing" for check in checks):
         raise typer.Exit(NOT_HERE)
+
+
+def show_checks(checks: Sequence[Check]) -> None:
+    """Shows the results of checks, one a line, each with its fix below it."""
+    width = max(len(check.name) for check in checks)
+    for check in checks:
+        say(f"{_MARKS[check.status]}  {check.name:{width}}  {line(check.found)}")
+        if check.fix:
+            say(f"         {'':{width}}  fix: {line(check.fix)}")

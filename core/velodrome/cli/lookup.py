@@ -9,10 +9,14 @@ import typer
 from velodrome.text import line
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from velodrome.results.records import JobInfo
     from velodrome.store import Reader
 
 _PAGE = 200
+_MOST_NAMES = 10
+_MOST_COMPARED = 200  # characters of what was typed; no name is that long
 
 
 def found_job(store: Reader, name: str, hint: str = "JOB") -> JobInfo:
@@ -25,9 +29,19 @@ def found_job(store: Reader, name: str, hint: str = "JOB") -> JobInfo:
         if one.name == name:
             return one
     if job is None:
-        names = f"there are: {line(', '.join(list(known)[:10]))}" if known else "nothing has been raced here yet"
+        names = f"there are: {listing(name, list(known))}" if known else "nothing has been raced here yet"
         raise typer.BadParameter(f"there is no job {shown(name)}: {names}", param_hint=hint)
     return job
+
+
+def listing(wanted: str, known: Sequence[str]) -> str:
+    """Names to choose from, in one line: all of them in their order, or the ten nearest to `wanted` and `990 more`."""
+    if len(known) <= _MOST_NAMES:
+        return line(", ".join(known))
+    from difflib import get_close_matches
+
+    nearest = get_close_matches(wanted[:_MOST_COMPARED], known, _MOST_NAMES, cutoff=0)
+    return f"{line(', '.join(nearest))} and {len(known) - len(nearest):,} more"
 
 
 def typed(name: str) -> str:
@@ -52,9 +66,9 @@ def found_trial(job: JobInfo, parts: list[str], hint: str = "RUN") -> int:
             return int(repeat) * len(job.entries) + job.entries.index(entry)
     named = line(job.name)
     what = f"{shown('/'.join(parts))} is no trial of {named}" if parts else f"{named} is a job, and no trial is named"
+    entries = listing(parts[0] if parts else "", job.entries)
     raise typer.BadParameter(
-        f"{what}: write {named}/ENTRY/REPEAT with an entry of "
-        f"{line(', '.join(job.entries))} and a repeat of 0 to {job.repeats - 1}, or {named}/INDEX with an index of "
-        f"0 to {job.trials - 1}",
+        f"{what}: write {named}/ENTRY/REPEAT with an entry of {entries} and a repeat of 0 to {job.repeats - 1}, "
+        f"or {named}/INDEX with an index of 0 to {job.trials - 1}",
         param_hint=hint,
     )

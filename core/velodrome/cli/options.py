@@ -15,8 +15,15 @@ RedisUrl = Annotated[
         "--redis",
         metavar="URL",
         envvar=ENV_REDIS_URL,
-        help="Use this Redis (redis://, rediss:// or unix://) instead of the one that Velodrome starts by itself.",
+        help="Use this Redis (redis://, rediss:// or unix://) instead of the one that Velodrome starts by itself. "
+        "Where it names no user, VELODROME_REDIS_USERNAME and VELODROME_REDIS_PASSWORD_FILE do.",
     ),
+]
+OnCluster = Annotated[
+    bool, typer.Option("--cluster", help="Results of the cluster that kubectl reaches, instead of this machine's.")
+]
+InstalledIn = Annotated[
+    str, typer.Option("--installed-in", metavar="NS", help="With --cluster: where Velodrome was installed.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Write JSON to standard output, for programs.")]
 JobFile = Annotated[

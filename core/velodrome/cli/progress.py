@@ -86,10 +86,10 @@ class Lines:
 
     def __call__(self, event: events.Event) -> None:
         self._seen.take(event)
-        for told in self._told(event):
-            self._write(told)
+        for sentence in self._sentences(event):
+            self._write(sentence)
 
-    def _told(self, event: events.Event) -> Iterable[str]:
+    def _sentences(self, event: events.Event) -> Iterable[str]:
         match event:
             case events.Opened():
                 yield opening(event)
@@ -98,7 +98,7 @@ class Lines:
                 eta = f"   about {duration(left)} left" if left and event.done < event.total else ""
                 yield f"[{event.done}/{event.total}] {outcome(event, self._seen.plan)}{eta}"
             case events.TrialWithdrawn():
-                yield f"{name(event.trial)}: its process was told to end; it has to run again"
+                yield f"{name(event.trial)}: its process had to end; it has to run again"
             case events.Waiting() if event.why not in self._waits:
                 self._waits.add(event.why)
                 yield f"waiting: {indented(event.why)}"

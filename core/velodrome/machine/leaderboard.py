@@ -109,7 +109,7 @@ class Leaderboard:
 
 def url_of(address: str, port: int) -> str:
     """The URL for a browser on this machine, if the leaderboard listens on `address`. IPv6 is put in brackets."""
-    everywhere = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 -- compared, not bound
+    everywhere = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 -- compared, not bound # nosec B104
     host = everywhere.get(address, address)
     return f"http://[{host.replace('%', '%25')}]:{port}" if ":" in host else f"http://{host}:{port}"
 

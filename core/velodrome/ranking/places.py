@@ -255,7 +255,7 @@ def summary(ranking: ObjectiveRanking) -> str:
         return f"{leader.entry} is the only complete entry."
     level = f"{100 * (1 - ranking.alpha):g} %"
     if all(row.interval.n == 1 for row in ranking.ranked):
-        return f"{leader.entry} has the best value, but one trial each tells nothing apart: raise trials.repeats."
+        return f"{leader.entry} has the best value, but one trial each separates no entries: raise trials.repeats."
     rivals = leader.indistinguishable_from
     if len(rivals) == len(others) > 1:
         return f"{leader.entry} has the best mean, but no other entry can be told apart from it at {level}."

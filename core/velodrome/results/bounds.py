@@ -77,8 +77,8 @@ def _of_result(result: TrialResult, config: TrialConfig, *, kept: bool) -> Itera
         if len(found) > len(keys.ranges):
             yield f"{field}: {len(found)} keys, and a trial of this job has {len(keys.ranges)} at most"
     yield from _of_metrics(result.metrics, keys, kept=kept)
-    for key, told in result.unavailable.items():
-        yield from _long(f"unavailable.{key[:_QUOTED]}", told)
+    for key, reported in result.unavailable.items():
+        yield from _long(f"unavailable.{key[:_QUOTED]}", reported)
         yield from _long("unavailable", key)
     most = _LARGEST_BUDGET if kept else config.budget.max_epochs
     yield from _of_curves(result.curves, most, keys, kept=kept)

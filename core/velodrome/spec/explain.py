@@ -9,7 +9,8 @@ from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
 from velodrome.spec.job import BenchmarkJob
-from velodrome.spec.rules import Broken
+from velodrome.spec.raw import Broken
+from velodrome.spec.template import refusal
 from velodrome.spec.types import PATTERNS
 from velodrome.spec.wording import Location, shown, suggestion
 
@@ -51,6 +52,9 @@ def explained(detail: ErrorDetails) -> Broken:
         field = str(location[-1])
         if field in _fields(("spec",)):
             return Broken(location, f"{field} is a condition that all entries share", f"set spec.{field}")
+    refused = refusal(location) if detail["type"] == "extra_forbidden" else None
+    if refused is not None:
+        return Broken(location, *refused)
     words = {name: f"{value:g}" if isinstance(value, float) else value for name, value in detail.get("ctx", {}).items()}
     words |= {"given": shown(detail["input"]), "name": shown(location[-1] if location else "")}
     template = _MESSAGES.get(detail["type"])

@@ -16,7 +16,8 @@ from velodrome.spec.explain import explained
 from velodrome.spec.generated import is_generated, named
 from velodrome.spec.job import BenchmarkJob
 from velodrome.spec.nulls import without_nulls
-from velodrome.spec.rules import Broken, broken_rules
+from velodrome.spec.raw import Broken
+from velodrome.spec.rules import broken_rules
 from velodrome.spec.wording import Location, close_match, dotted, shown
 
 # A Kubernetes object can't be larger than about 1.5 MiB; a file may hold several.

@@ -8,11 +8,13 @@ once.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple, TypeGuard
+from typing import Any, TypeGuard
 
 from velodrome.metrics import CATALOGUE, Metric
 from velodrome.spec.override import overlay
-from velodrome.spec.wording import Location, dotted, shown, suggestion
+from velodrome.spec.pod_rules import pod_rules
+from velodrome.spec.raw import Broken, as_list, as_mapping, as_text, numbered, repeated, taken_names
+from velodrome.spec.wording import Location, shown, suggestion
 from velodrome.vocabulary import (
     AUGMENTATION_ARGS,
     CLASSES,
@@ -34,41 +36,11 @@ _METADATA = (
 )
 
 
-class Broken(NamedTuple):
-    """One broken rule: where, what is wrong, and what to write instead."""
-
-    location: Location
-    message: str
-    hint: str = ""
-
-    @property
-    def path(self) -> str:
-        """The location, as people write it."""
-        return dotted(self.location)
-
-
 def broken_rules(document: Any) -> list[Broken]:
     """Every rule that the document breaks; never raises, whatever the document is made of."""
-    document = _mapping(document)
-    spec = _mapping(document.get("spec"))
-    return [*_metadata(_mapping(document.get("metadata"))), *(broken for rule in _RULES for broken in rule(spec))]
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
-
-
-def _list(value: Any) -> list[Any]:
-    return list(value) if isinstance(value, list | tuple) else []
-
-
-def _items(value: Any) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    return ((index, item) for index, item in enumerate(_list(value)) if isinstance(item, Mapping))
-
-
-def _text(value: Any) -> str:
-    """The value if it is a string, else an empty string, which no table contains."""
-    return value if isinstance(value, str) else ""
+    document = as_mapping(document)
+    spec = as_mapping(document.get("spec"))
+    return [*_metadata(as_mapping(document.get("metadata"))), *(broken for rule in _RULES for broken in rule(spec))]
 
 
 def _is_number(value: Any) -> TypeGuard[int | float]:
@@ -82,9 +54,9 @@ def _metadata(metadata: Mapping[str, Any]) -> Iterator[Broken]:
 
 
 def _objectives(spec: Mapping[str, Any]) -> Iterator[Broken]:
-    sizes = _list(_mapping(_mapping(spec.get("evaluation")).get("inference")).get("batchSizes", [1, 64]))
-    for index, objective in _items(spec.get("objectives")):
-        metric = CATALOGUE.get(_text(objective.get("metric")))
+    sizes = as_list(as_mapping(as_mapping(spec.get("evaluation")).get("inference")).get("batchSizes", [1, 64]))
+    for index, objective in numbered(spec.get("objectives")):
+        metric = CATALOGUE.get(as_text(objective.get("metric")))
         if metric is None:
             continue
         here: Location = ("spec", "objectives", index)
@@ -95,9 +67,9 @@ def _objectives(spec: Mapping[str, Any]) -> Iterator[Broken]:
             yield Broken(here, f"{metric.name} needs a batchSize", measured)
         elif "batch_size" in metric.requires and size not in sizes:
             yield Broken((*here, "batchSize"), f"batch size {shown(size)} is not measured", measured)
-        if metric.name == "time_to_target_seconds" and not _mapping(spec.get("budget")).get("target"):
+        if metric.name == "time_to_target_seconds" and not as_mapping(spec.get("budget")).get("target"):
             yield Broken((*here, "metric"), "time_to_target_seconds needs a target", "set spec.budget.target")
-        classes = CLASSES.get(_text(_mapping(spec.get("dataset")).get("name")))
+        classes = CLASSES.get(as_text(as_mapping(spec.get("dataset")).get("name")))
         label = objective.get("label")
         if classes is not None and _is_number(label) and label >= classes:
             yield Broken((*here, "label"), f"there is no class {label}", f"classes are 0 to {classes - 1}")
@@ -114,8 +86,8 @@ def _parameters(here: Location, objective: Mapping[str, Any], metric: Metric) ->
 
 
 def _source(spec: Mapping[str, Any]) -> Iterator[Broken]:
-    dataset = _mapping(spec.get("dataset"))
-    source, name = _mapping(dataset.get("source")), _text(dataset.get("name"))
+    dataset = as_mapping(spec.get("dataset"))
+    source, name = as_mapping(dataset.get("source")), as_text(dataset.get("name"))
     volume, path, download = (source.get(field) for field in ("persistentVolumeClaim", "path", "download"))
     here: Location = ("spec", "dataset", "source")
     if name == "digits" and source:
@@ -126,26 +98,26 @@ def _source(spec: Mapping[str, Any]) -> Iterator[Broken]:
         yield Broken(here, "names two places", "write persistentVolumeClaim or path, not both")
     if volume is not None and download is True:
         yield Broken((*here, "download"), "a volume is mounted read-only", "put the files there, or leave out one")
-    folder = _text(_mapping(volume).get("path"))
+    folder = as_text(as_mapping(volume).get("path"))
     if folder.startswith("/") or ".." in folder.split("/"):
         yield Broken((*here, "persistentVolumeClaim", "path"), f"{shown(folder)} leaves the volume", "without / and ..")
 
 
 def _preprocessing(spec: Mapping[str, Any]) -> Iterator[Broken]:
-    preprocessing = _mapping(spec.get("preprocessing"))
+    preprocessing = as_mapping(spec.get("preprocessing"))
     here: Location = ("spec", "preprocessing")
-    selection = _mapping(preprocessing.get("featureSelection"))
-    method = _text(selection.get("method"))
+    selection = as_mapping(preprocessing.get("featureSelection"))
+    method = as_text(selection.get("method"))
     yield from _foreign_fields((*here, "featureSelection"), selection, method, FEATURE_SELECTION_FIELDS)
     for field, user in (("k", "SelectKBest"), ("percentile", "SelectPercentile")):
         if method == user and selection.get(field) is None:
             yield Broken((*here, "featureSelection"), f"{method} needs {field}", f"write {field}: NUMBER")
-    for index, augmentation in _items(preprocessing.get("augmentations")):
+    for index, augmentation in numbered(preprocessing.get("augmentations")):
         location: Location = (*here, "augmentations", index, "args")
-        args = _mapping(augmentation.get("args"))
-        yield from _foreign_fields(location, args, _text(augmentation.get("name")), AUGMENTATION_ARGS)
+        args = as_mapping(augmentation.get("args"))
+        yield from _foreign_fields(location, args, as_text(augmentation.get("name")), AUGMENTATION_ARGS)
         for field in ("scale", "ratio"):
-            pair = _list(args.get(field))
+            pair = as_list(args.get(field))
             if len(pair) == 2 and all(map(_is_number, pair)) and pair[0] > pair[1]:
                 yield Broken((*location, field), f"{shown(pair)} runs from high to low", "write the lower one first")
 
@@ -161,10 +133,10 @@ def _foreign_fields(
 
 
 def _target(spec: Mapping[str, Any]) -> Iterator[Broken]:
-    target = _mapping(_mapping(spec.get("budget")).get("target"))
+    target = as_mapping(as_mapping(spec.get("budget")).get("target"))
     here: Location = ("spec", "budget", "target")
     yield from _not_each_epoch((*here, "metric"), target.get("metric"))
-    metric, value = CATALOGUE.get(_text(target.get("metric"))), target.get("value")
+    metric, value = CATALOGUE.get(as_text(target.get("metric"))), target.get("value")
     if metric is not None and metric.unit == "ratio" and _is_number(value) and value > 1:
         yield Broken(
             (*here, "value"), f"{metric.name} never passes 1, so it can't reach {shown(value)}", "0.94 is 94 %"
@@ -172,20 +144,20 @@ def _target(spec: Mapping[str, Any]) -> Iterator[Broken]:
 
 
 def _not_each_epoch(location: Location, name: Any) -> Iterator[Broken]:
-    if _text(name) in CATALOGUE and not CATALOGUE[name].per_epoch:
+    if as_text(name) in CATALOGUE and not CATALOGUE[name].per_epoch:
         allowed = ", ".join(metric.name for metric in CATALOGUE.values() if metric.per_epoch)
         yield Broken(location, f"{name} is not measured each epoch", f"one of: {allowed}")
 
 
 def _trainings(spec: Mapping[str, Any]) -> Iterator[Broken]:
     """The default training, and the resolved training of each entry."""
-    defaults = _mapping(spec.get("training"))
+    defaults = as_mapping(spec.get("training"))
     yield from _training(("spec", "training"), defaults, {})
-    for index, entry in _items(spec.get("entries")):
+    for index, entry in numbered(spec.get("entries")):
         here: Location = ("spec", "entries", index, "training")
-        override = _mapping(entry.get("training"))
+        override = as_mapping(entry.get("training"))
         yield from _training(here, override, defaults)
-        optimizer, inherited = _mapping(override.get("optimizer")), _mapping(defaults.get("optimizer"))
+        optimizer, inherited = as_mapping(override.get("optimizer")), as_mapping(defaults.get("optimizer"))
         other = optimizer.get("name", inherited.get("name", "SGD")) != inherited.get("name", "SGD")
         if other and "learningRate" not in optimizer:
             message = f"another optimizer than the default {shown(inherited.get('name', 'SGD'))} needs its own rate"
@@ -199,34 +171,34 @@ def _training(here: Location, training: Mapping[str, Any], defaults: Mapping[str
         ("optimizer", OPTIMIZER_FIELDS, "SGD"),
         ("schedule", SCHEDULE_FIELDS, "Constant"),
     ):
-        name = _text(_mapping(resolved.get(field)).get("name", default))
-        yield from _foreign_fields((*here, field), _mapping(training.get(field)), name, table)
-    optimizer = _mapping(resolved.get("optimizer"))
-    written = _mapping(training.get("optimizer"))
+        name = as_text(as_mapping(resolved.get(field)).get("name", default))
+        yield from _foreign_fields((*here, field), as_mapping(training.get(field)), name, table)
+    optimizer = as_mapping(resolved.get("optimizer"))
+    written = as_mapping(training.get("optimizer"))
     if optimizer.get("nesterov") is True and not optimizer.get("momentum") and {"nesterov", "momentum"} & set(written):
         yield Broken((*here, "optimizer"), "nesterov needs momentum", "for example momentum: 0.9")
     yield from _not_each_epoch(
-        (*here, "earlyStopping", "metric"), _mapping(training.get("earlyStopping")).get("metric")
+        (*here, "earlyStopping", "metric"), as_mapping(training.get("earlyStopping")).get("metric")
     )
 
 
 def _quality_metrics(spec: Mapping[str, Any]) -> Iterator[Broken]:
-    for index, name in enumerate(_list(_mapping(spec.get("evaluation")).get("metrics"))):
-        if _text(name) in CATALOGUE and CATALOGUE[name].kind != "quality":
+    for index, name in enumerate(as_list(as_mapping(spec.get("evaluation")).get("metrics"))):
+        if as_text(name) in CATALOGUE and CATALOGUE[name].kind != "quality":
             allowed = ", ".join(metric.name for metric in CATALOGUE.values() if metric.kind == "quality")
             here: Location = ("spec", "evaluation", "metrics", index)
             yield Broken(here, f"{name} is measured for every trial anyway", f"list quality metrics here: {allowed}")
 
 
 def _entries(spec: Mapping[str, Any]) -> Iterator[Broken]:
-    for index, entry in _items(spec.get("entries")):
+    for index, entry in numbered(spec.get("entries")):
         here: Location = ("spec", "entries", index)
         if (entry.get("model") is None) == (entry.get("command") is None):
             yield Broken(here, "needs a model or a command, and not both", "write model: {name: …} or command: […]")
         if entry.get("command") is not None and entry.get("training"):
             yield Broken((*here, "training"), "has no effect on an own command", "pass settings in the command")
-        model = _mapping(entry.get("model"))
-        yield from _model_arguments((*here, "model", "args"), _text(model.get("name")), _mapping(model.get("args")))
+        model = as_mapping(entry.get("model"))
+        yield from _model_arguments((*here, "model", "args"), as_text(model.get("name")), as_mapping(model.get("args")))
 
 
 def _model_arguments(here: Location, model: str, arguments: Mapping[str, Any]) -> Iterator[Broken]:
@@ -240,37 +212,27 @@ def _model_arguments(here: Location, model: str, arguments: Mapping[str, Any]) -
 
 def _repetitions(spec: Mapping[str, Any]) -> Iterator[Broken]:
     """Names and values that occur twice where each must be unique."""
-    evaluation, runner = _mapping(spec.get("evaluation")), _mapping(spec.get("runner"))
+    evaluation, runner = as_mapping(spec.get("evaluation")), as_mapping(spec.get("runner"))
     named: tuple[tuple[Location, Any], ...] = (
         (("spec", "objectives"), spec.get("objectives")),
         (("spec", "entries"), spec.get("entries")),
         (("spec", "runner", "env"), runner.get("env")),
+        (("spec", "runner", "volumes"), runner.get("volumes")),
+        (("spec", "runner", "resourceClaims"), runner.get("resourceClaims")),
     )
     for here, items in named:
-        for index, name in _repeated([(index, item.get("name")) for index, item in _items(items)]):
-            message = f"{shown(name)} is taken by another of {dotted(here)}"
-            yield Broken((*here, index, "name"), message, "names are unique")
+        yield from taken_names(here, items)
     plain: tuple[tuple[Location, Any], ...] = (
         (("spec", "evaluation", "metrics"), evaluation.get("metrics")),
-        (("spec", "evaluation", "inference", "batchSizes"), _mapping(evaluation.get("inference")).get("batchSizes")),
+        (("spec", "evaluation", "inference", "batchSizes"), as_mapping(evaluation.get("inference")).get("batchSizes")),
     )
     for here, items in plain:
-        for index, value in _repeated(list(enumerate(_list(items)))):
+        for index, value in repeated(list(enumerate(as_list(items)))):
             yield Broken((*here, index), f"{shown(value)} is in the list twice", "leave one out")
 
 
-def _repeated(values: list[tuple[int, Any]]) -> Iterator[tuple[int, Any]]:
-    """The texts and numbers that occur earlier in the list, with their positions."""
-    seen: set[Any] = set()
-    for index, value in values:
-        if isinstance(value, str | int):
-            if value in seen:
-                yield index, value
-            seen.add(value)
-
-
 def _size(spec: Mapping[str, Any]) -> Iterator[Broken]:
-    repeats, entries = _mapping(spec.get("trials")).get("repeats", 5), len(_list(spec.get("entries")))
+    repeats, entries = as_mapping(spec.get("trials")).get("repeats", 5), len(as_list(spec.get("entries")))
     if _is_number(repeats) and repeats * entries > MOST_TRIALS:
         message = f"{shown(repeats)} repeats of {entries} entries are more than {MOST_TRIALS:,} trials"
         yield Broken(("spec", "trials", "repeats"), message, "split the job")
@@ -286,4 +248,5 @@ _RULES = (
     _entries,
     _repetitions,
     _size,
+    pod_rules,
 )

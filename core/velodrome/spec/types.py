@@ -19,6 +19,9 @@ ENTRY_NAME = r"^[A-Za-z0-9]([-A-Za-z0-9._]*[A-Za-z0-9])?$"
 DIGEST = r"^sha256:[a-f0-9]{64}$"
 VARIABLE = r"^[A-Za-z_][A-Za-z0-9_]*$"
 IMAGE = r"^[^\s@]+@sha256:[a-f0-9]{64}$"
+SUBDOMAIN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
+KEY = r"^[-._a-zA-Z0-9]+$"
+MOUNT_PATH = r"^(/[^/:\s]+)+$"
 QUANTITY = r"^[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]+|[numkMGTPE]|[KMGTPE]i)?$"
 
 # What the patterns require, in words.
@@ -27,6 +30,9 @@ PATTERNS = {
     ENTRY_NAME: "letters, digits, -, . and _, with a letter or digit at both ends",
     DIGEST: "sha256: and 64 hexadecimal digits, in lower case",
     VARIABLE: "letters, digits and _, without a digit in front",
+    SUBDOMAIN: "lower-case letters, digits, - and ., with a letter or digit at both ends of each part",
+    KEY: "letters, digits, -, . and _",
+    MOUNT_PATH: "an absolute path without : and spaces, and without / at its end, such as /models",
 }
 
 _MODEL_NAMES = (
@@ -88,6 +94,7 @@ Finite = Annotated[float, Field(allow_inf_nan=False)]
 Fraction = Annotated[float, Field(allow_inf_nan=False, ge=0, le=1)]
 
 Name = Annotated[str, Field(min_length=1, max_length=63, pattern=DNS_LABEL)]
+ObjectName = Annotated[str, Field(min_length=1, max_length=253, pattern=SUBDOMAIN)]
 EntryName = Annotated[str, Field(min_length=1, max_length=63, pattern=ENTRY_NAME)]
 MetricName = Annotated[str, AfterValidator(_metric), WithJsonSchema({"type": "string", "enum": list(CATALOGUE)})]
 ModelName = Annotated[str, Field(min_length=1, max_length=253), AfterValidator(_model)]

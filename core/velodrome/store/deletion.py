@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import redis
 
@@ -78,7 +78,8 @@ class Deleter(Reader):
         jobs = self.targets(target)
         trials, size = 0, 0
         for job in jobs:
-            sizes = self._redis.ask_all([("MEMORY", "USAGE", key) for key in keys.of_job(job.uid)])
+            stored = [keys.job(job.uid, part) for part in get_args(keys.JobPart)]
+            sizes = self._redis.ask_all([("MEMORY", "USAGE", key) for key in stored])
             entries = [trial.entry for trial in self.trials(job.uid).values()]
             own = len(entries) if target.entry is None else entries.count(target.entry)
             share = 1.0 if target.entry is None else own / max(1, len(entries))

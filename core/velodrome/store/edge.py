@@ -10,7 +10,8 @@ import redis
 from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 
-from velodrome.addresses import no_url, wrong_url
+from velodrome import keys
+from velodrome.connections import SILENT_TO_TLS, PasswordUnreadable, RedisLogin, build
 from velodrome.errors import StoreRefused, StoreUnavailable, VelodromeError
 
 TIMEOUT_SECONDS = 5.0
@@ -33,8 +34,10 @@ _ACT: Mapping[str, str] = {
     "READONLY": "is a read-only replica: give the URL of its primary",
     "MISCONF": "can't write to its disk and takes no more writes: free space in its data folder (its log says which)",
     "NOPERM": "does not let this user do it: give the user the rights that the documentation lists",
-    "NOAUTH": "wants a password: put it into the URL, redis://:PASSWORD@HOST:PORT",
-    "WRONGPASS": "refuses the user name or the password of the URL",
+    "NOAUTH": "wants a password: put it into the URL, redis://:PASSWORD@HOST:PORT, or into a file that "
+    f"{keys.ENV_REDIS_PASSWORD_FILE} names",
+    "WRONGPASS": f"refuses the user name or the password: correct those of the URL, or {keys.ENV_REDIS_USERNAME} and "
+    f"the file of {keys.ENV_REDIS_PASSWORD_FILE}",
     "WRONGTYPE": "holds something in this database that Velodrome did not write: use another database",
     "CROSSSLOT": "is a Redis Cluster, which can't accept a batch as one: give a server or a Sentinel-managed primary",
     "MOVED": "is a Redis Cluster, which can't accept a batch as one: give a server or a Sentinel-managed primary",
@@ -49,6 +52,17 @@ _TYPES: Mapping[type[redis.RedisError], str] = {
     redis.exceptions.BusyLoadingError: "LOADING",
     redis.exceptions.NoScriptError: "NOSCRIPT",
 }
+# What OpenSSL says about a connection with TLS, with the cause and the fix; the first that fits counts.
+_TLS: Mapping[str, str] = {
+    "Hostname mismatch|IP address mismatch|is not valid for": "shows a certificate for other names than this one: "
+    "write the host as the certificate has it, or make a certificate that has this name (docs/redis.md)",
+    "certificate has expired": "shows a certificate that has expired: renew it (docs/redis.md)",
+    "CERTIFICATE_VERIFY_FAILED": "shows a certificate of an authority that is not trusted here: set "
+    f"{keys.ENV_REDIS_CA_FILE} to the ca.crt of Redis' certificate",
+    "WRONG_VERSION_NUMBER|RECORD_LAYER_FAILURE|record layer failure": "speaks no TLS at this port: write redis:// "
+    "instead of rediss://, or give the port with TLS",
+}
+_CUT = re.compile("closed by server|reset by peer")
 # A server that does not know a command quotes its arguments, and so the password.
 _ARGUMENTS = re.compile(r",? with args beginning with:.*", re.DOTALL)
 _OWN = "VELODROME "  # the beginning of an error that a script of the store returns
@@ -57,6 +71,11 @@ _OWN = "VELODROME "  # the beginning of an error that a script of the store retu
 def translate(error: redis.RedisError, address: str) -> VelodromeError:
     """The error to raise instead. Pure."""
     text = _ARGUMENTS.sub("", str(error))
+    if isinstance(error, PasswordUnreadable):
+        return StoreRefused(text)
+    fault = next((fault for signs, fault in _TLS.items() if re.search(signs, text)), "")
+    if fault:
+        return StoreRefused(f"Redis at {address} {fault} ({text})")
     code = _code(error, text)
     if code in _WAIT:
         return StoreUnavailable(f"Redis at {address} {_WAIT[code]}: try again ({text})")
@@ -65,7 +84,10 @@ def translate(error: redis.RedisError, address: str) -> VelodromeError:
     if _OWN in text:
         return foreign(text.partition(_OWN)[2], address)
     if isinstance(error, (redis.ConnectionError, redis.TimeoutError)):
-        return StoreUnavailable(f"Redis at {address} does not answer: is it running? ({text})")
+        tls = " And does it expect TLS, rediss://?" if _CUT.search(text) else ""
+        if SILENT_TO_TLS in text:
+            tls = " And does this port speak TLS? If not, write redis://"
+        return StoreUnavailable(f"Redis at {address} does not answer: is it running?{tls} ({text})")
     if isinstance(error, redis.exceptions.InvalidResponse):
         return StoreRefused(f"what answers at {address} is no Redis: check the URL ({text})")
     return StoreRefused(f"Redis at {address} refuses; it must be Redis 6.2 or newer, or Valkey ({text})")
@@ -100,27 +122,25 @@ def translated(address: str, largest: Callable[[], str] = str) -> Iterator[None]
         raise found from error
 
 
-def connect(url: str) -> redis.Redis:
-    """A client for the URL. Nothing is sent yet.
+def connect(url: str, login: RedisLogin | None = None) -> redis.Redis:
+    """A client for the URL, with the login of this process's environment where none is given. Nothing is sent yet.
 
     A call without an answer within five seconds is repeated twice: everything that the store sends may be repeated.
 
     Raises:
-        StoreRefused: it is no URL of a Redis.
+        StoreRefused: it is no URL of a Redis, or a file of the login can't be used.
     """
-    why = wrong_url(url)
     try:
-        if why:
-            raise StoreRefused(why)
-        return redis.Redis.from_url(
+        return build(
             url,
+            login,
             socket_timeout=TIMEOUT_SECONDS,
             socket_connect_timeout=TIMEOUT_SECONDS,
             health_check_interval=30,
             retry=Retry(ExponentialBackoff(cap=0.5, base=0.05), retries=2),
         )
-    except (TypeError, ValueError):  # the error quotes the URL, with the password
-        raise StoreRefused(no_url("its port, or a value behind the question mark, can't be read")) from None
+    except ValueError as error:
+        raise StoreRefused(str(error)) from None
 
 
 def address_of(client: redis.Redis) -> str:

@@ -12,6 +12,7 @@ import redis
 from pydantic_core import from_json
 
 from velodrome import keys
+from velodrome.errors import StoreUnavailable
 from velodrome.results.marks import Acknowledgement, Baseline
 from velodrome.results.records import EpochPoint, JobInfo, Progress, TrialRecord, parse_record
 from velodrome.store import decoding, readings
@@ -35,13 +36,13 @@ _NAMES = attrgetter("entry", "metric_key", "cohort_id")
 Mark = TypeVar("Mark", Baseline, Acknowledgement)
 
 _EVERY_JOB = 2**31
-_RECORDS_AT_ONCE = 1000  # Lua passes fewer than 8000 arguments
+_RECORDS_AT_ONCE = 1000
+_READS_AGAIN = 100
 
 
 class Reader:
-    """The half of the store that changes nothing. It works on a replica, and for a user who may only read (+@read).
-
-    `records` and exports also need the right to call a script (+evalsha +script|load).
+    """The half of the store that changes nothing. It works on a replica, and for a user who may only read: the commands
+    and keys of `velodrome.store.roles`, or +@read.
 
     Its methods raise as those of `velodrome.store.Store` do. If an item of a list can't be read, only this item is left
     out, and `left_out` says so.
@@ -49,7 +50,6 @@ class Reader:
 
     def __init__(self, client: redis.Redis) -> None:
         self._redis = StoreAccess(client)
-        self._read_records = self._redis.script("records.lua")
 
     def __enter__(self) -> Self:
         return self
@@ -143,15 +143,30 @@ class Reader:
         """The readable results of the `count` trials from index `start` on, with their curves. Trials without a result
         are left out.
         """
-        where = keys.job(uid, "records"), keys.job(uid, "curves")
+        key = keys.job(uid, "records")
         found: list[TrialRecord] = []
         for first in range(start, start + count, _RECORDS_AT_ONCE):
             indices = range(first, min(first + _RECORDS_AT_ONCE, start + count))
-            kept = zip(indices, *self._read_records(where, indices), strict=True)
+            kept = zip(indices, *self._records_and_curves(uid, indices), strict=True)
             there = [(index, (record, curves)) for index, record, curves in kept if record is not None]
             some = [index for index, _ in there]
-            found += self._redis.readable(decoding.parse_with_curves, [pair for _, pair in there], where[0], some)
+            found += self._redis.readable(decoding.parse_with_curves, [pair for _, pair in there], key, some)
         return found
+
+    def _records_and_curves(self, uid: str, indices: Sequence[int]) -> tuple[list[Any], list[Any]]:
+        """The stored records and curves of these trials, as they were at one moment.
+
+        A result that replaces another one changes both, and what decides about the trial. So they belong together if
+        that did not change from before they were read until after. This needs no script and no transaction: a full
+        Redis refuses the latter, and a user who may only read should run no script.
+        """
+        parts: tuple[keys.JobPart, ...] = ("trials", "records", "curves")
+        questions: list[tuple[Argument, ...]] = [("HMGET", keys.job(uid, part), *indices) for part in parts]
+        for _ in range(_READS_AGAIN):
+            before, found, points, after = self._redis.ask_all([*questions, questions[0]])
+            if before == after:
+                return found, points
+        raise StoreUnavailable(f"the results of job {uid} change all the time: read them again later")
 
     def trials(self, uid: str) -> dict[int, TrialSummary]:
         """All results of a job in short, by index."""

@@ -194,8 +194,8 @@ class Store(Reader):
 
     def room(self) -> Room:
         """How much memory Redis uses, and its limit."""
-        told = self._redis.ask("INFO", "memory")
-        return Room(int(told["used_memory"]), int(told.get("maxmemory", 0)) or None)
+        memory = self._redis.ask("INFO", "memory")
+        return Room(int(memory["used_memory"]), int(memory.get("maxmemory", 0)) or None)
 
     def position(self, uid: str) -> int:
         """How many reports of the inbox were collected so far."""

@@ -122,8 +122,8 @@ def _rows_of(
     """The job's samples as rows of the board."""
     entries = sorted({entry for _, _, entry in samples})
     names = [f"{kind}:{entry}" for entry in entries for kind in ("id", "mixed")]
-    told = redis.ask("HMGET", keys.job(job.uid, "entries"), *names)
-    for entry, identity, mixed in zip(entries, told[::2], told[1::2], strict=True):
+    stored = redis.ask("HMGET", keys.job(job.uid, "entries"), *names)
+    for entry, identity, mixed in zip(entries, stored[::2], stored[1::2], strict=True):
         head = row_head(job, entry, text_of(identity or b""), mixed=mixed is not None)
         accepted = _accepted(redis, job, entry)
         for one, packed in samples.items():

@@ -120,7 +120,7 @@ def judge_in(reader: Reader, history: BoardHistory) -> tuple[Comparison, ...]:
     family = [*(step.p_value for _, step in found if step.p_value is not None), *[1.0] * to_come]
     adjusted = iter(holm(family))
     corrected = [_Corrected(step, None if step.p_value is None else next(adjusted), len(family)) for _, step in found]
-    return tuple(_told(reader, job, name, one, rules) for (name, _), one in zip(found, corrected, strict=True))
+    return tuple(_comparison(reader, job, name, one, rules) for (name, _), one in zip(found, corrected, strict=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +185,7 @@ def compare_last(history: BoardHistory, entry: str, key: MetricKey, rules: Regre
     return walk(points, key, rules, marks, last_alone=True)[-1]
 
 
-def _told(reader: Reader, job: JobInfo, objective: str, one: _Corrected, rules: Regression) -> Comparison:
+def _comparison(reader: Reader, job: JobInfo, objective: str, one: _Corrected, rules: Regression) -> Comparison:
     step = one.step
     verdict, reason = outcome(step, rules, one.adjusted)
     found, baseline = one.change(rules.alpha), step.baseline

@@ -5,7 +5,8 @@ from __future__ import annotations
 import streamlit as st
 
 from velodrome.board.cohorts import chosen_cohort
-from velodrome.ranking.places import ObjectiveRanking, listed
+from velodrome.board.page import ObjectivePage
+from velodrome.ranking.places import listed
 from velodrome.results.objectives import BoardObjective
 from velodrome.store import Board
 from velodrome.text import counted
@@ -80,14 +81,15 @@ def _leader(source: ResultSource, board: Board, objective: BoardObjective) -> ma
         return markup.Cell("no result yet", tone="quiet")
     if cohort.entries > _RANKED_AT_MOST:
         return markup.Cell(counted(cohort.entries, "entry", "entries"), href)
-    return leader(source.objective(board.name, objective).ranking, href)
+    return _leader_of(source.page(board.name, objective), href)
 
 
-def leader(ranking: ObjectiveRanking, href: str) -> markup.Cell:
+def _leader_of(page: ObjectivePage, href: str) -> markup.Cell:
     """Who leads an objective: all entries that share rank 1, and the best of their means."""
-    if not ranking.ranked:
+    if not page.ranked:
         return markup.Cell("nothing ranked yet", tone="quiet")
-    best = ranking.ranked[0].interval
-    shared = "" if len(ranking.leaders) == 1 else "best mean "
-    text = listed(ranking.leaders, most=2)
-    return markup.Cell(text, href, detail=f"{shared}{column_scale(ranking.unit, [best]).interval(best)}")
+    best, leaders = page.ranked[0].interval, page.head.names[: page.head.leading]
+    shared = "" if len(leaders) == 1 else "best mean "
+    text = listed(leaders, most=2)
+    unit = page.head.objective.key.metric.unit
+    return markup.Cell(text, href, detail=f"{shared}{column_scale(unit, [best]).interval(best)}")

@@ -130,8 +130,8 @@ def _square(job: JobInfo, index: int, repeat: int, trial: TrialSummary | None, p
     href = links.run(job.uid, index)
     if trial is not None:
         symbol, tone = _SYMBOLS[trial.outcome]
-        told = trial.reason or trial.outcome.lower()
-        return markup.Square(symbol, f"seed {trial.seed}: {told}, {duration(trial.run_seconds)}", tone, href)
+        outcome_words = trial.reason or trial.outcome.lower()
+        return markup.Square(symbol, f"seed {trial.seed}: {outcome_words}, {duration(trial.run_seconds)}", tone, href)
     if phase is not None:
         return markup.Square("►", f"repeat {repeat + 1}: {phase.lower()}", "busy", href)
     return markup.Square("·", f"repeat {repeat + 1}: not yet", "")

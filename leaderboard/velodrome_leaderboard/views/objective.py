@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from itertools import pairwise
+from dataclasses import replace
 
 import streamlit as st
 
 from velodrome.board.cohorts import cohort_labels
-from velodrome.board.reading import ObjectiveReading
-from velodrome.ranking.places import ObjectiveRanking, RankedRow, listed
+from velodrome.board.page import PAGE, ObjectivePage, pages
+from velodrome.metrics import MetricKey
+from velodrome.ranking.places import RankedRow, listed
 from velodrome.results.conditions import differences
 from velodrome.results.objectives import BoardObjective
 from velodrome.store import Board, CohortSummary
@@ -20,18 +21,17 @@ from velodrome_leaderboard.data import ResultSource
 from velodrome_leaderboard.viewer import now, palette, zone
 from velodrome_leaderboard.views.trend import badge
 
-PAGE = 25
-
 
 def objective_tab(source: ResultSource, board: Board, objective: BoardObjective) -> None:
     """Shows the tab of an objective, in the cohort that the URL names."""
-    reading = source.objective(board.name, objective, st.query_params.get("cohort"))
-    cohorts, cohort, ranking = reading.cohorts, reading.cohort, reading.ranking
+    wanted = links.wanted_page(), links.wanted_page("unranked")
+    page = source.page(board.name, objective, st.query_params.get("cohort"), wanted)
+    cohorts, cohort = page.head.cohorts, page.head.cohort
     metric = objective.key.metric
     conditions = f"Measured under: {cohort.words}" if cohort is not None else "Nothing was measured yet."
     st.html(
         markup.lines(
-            ("lead", [reading.summary]),
+            ("lead", [page.head.summary]),
             (
                 "meta",
                 [markup.Cell(str(objective.key), tone="code"), metric.description, f"{metric.direction} is better"],
@@ -41,10 +41,10 @@ def objective_tab(source: ResultSource, board: Board, objective: BoardObjective)
     )
     if cohort is not None and len(cohorts) > 1:
         _other_cohorts(cohort, cohorts)
-    if ranking.ranked:
-        _ranked(source, board.name, reading)
-    if ranking.unranked:
-        _unranked(ranking)
+    if page.head.names:
+        _ranked(source, board.name, page)
+    if page.head.unranked:
+        _unranked(page)
 
 
 def _other_cohorts(cohort: CohortSummary, cohorts: Sequence[CohortSummary]) -> None:
@@ -63,7 +63,7 @@ def _other_cohorts(cohort: CohortSummary, cohorts: Sequence[CohortSummary]) -> N
         )
         with st.popover("Why not all together?", icon=":material/balance:"):
             for other in cohorts:
-                if other is not cohort:
+                if other.cohort_id != cohort.cohort_id:
                     apart = [str(found) for found in differences(cohort.conditions, other.conditions)]
                     age = markup.moment(other.last_at, now(), zone())
                     st.html(
@@ -74,28 +74,37 @@ def _other_cohorts(cohort: CohortSummary, cohorts: Sequence[CohortSummary]) -> N
                     )
 
 
-def _ranked(source: ResultSource, board: str, reading: ObjectiveReading) -> None:
-    ranking, objective = reading.ranking, reading.objective
-    rows: Sequence[RankedRow] = ranking.ranked
-    pages = 1
-    if len(rows) > PAGE:
+def _ranked(source: ResultSource, board: str, page: ObjectivePage) -> None:
+    objective, count = page.head.objective, page.head.pages
+    metric = objective.key.metric
+    if count > 1:
         looked_for, bound = links.search("find", ("page",))
         st.text_input("Find an entry", placeholder="part of its name", width=360, **bound)
-        rows = [row for row in rows if looked_for.casefold() in row.entry.casefold()]
-        pages = max(1, -(-len(rows) // PAGE))
-    page, bound = links.page_number(pages)
-    rows = rows[(page - 1) * PAGE : page * PAGE]
-    scale = column_scale(ranking.unit, [row.interval for row in rows])
+        if looked_for:
+            page, count = _found(source, board, page, looked_for)
+    _, bound = links.page_number(count)
+    rows = page.ranked
+    scale = column_scale(metric.unit, [row.interval for row in rows])
     left, right = st.columns([11, 9], gap="medium")
     with left:
-        st.html(_table(rows, scale, ranking, _badges(source, board, rows, reading)))
-        if pages > 1:
-            st.pagination(pages, **bound)
+        st.html(_table(rows, scale, objective.key, _badges(source, board, page)))
+        if count > 1:
+            st.pagination(count, **bound)
     with right:
         title = f"{objective.name}, {scale.symbol}" if scale.symbol else objective.name
-        chart = charts.intervals(rows, scale, title, ranking.direction, palette())
+        chart = charts.intervals(rows, scale, title, metric.direction, palette())
         st.altair_chart(chart, width="stretch", alt=line(f"Means and intervals by {objective.name}"))
-    st.html(markup.note(_EXPLANATION, _INVERSION if _inverted(ranking) else ""))
+    st.html(markup.note(_EXPLANATION, _INVERSION if page.head.inverted else ""))
+
+
+def _found(source: ResultSource, board: str, page: ObjectivePage, looked_for: str) -> tuple[ObjectivePage, int]:
+    """A page of the rows whose names contain the text, and how many pages these have."""
+    cohort = page.head.cohort.cohort_id if page.head.cohort else None
+    whole = source.objective(board, page.head.objective, cohort)
+    rows = [row for row in whole.ranking.ranked if looked_for.casefold() in row.entry.casefold()]
+    number, _ = links.page_number(pages(len(rows)))
+    shown = tuple(rows[(number - 1) * PAGE : number * PAGE])
+    return replace(page, ranked=shown, verdicts=whole.verdicts), pages(len(rows))
 
 
 _EXPLANATION = (
@@ -108,23 +117,15 @@ _EXPLANATION = (
 
 _INVERSION = (
     " Here an entry stands above one with a better mean: its values scatter more, so fewer entries are significantly "
-    "better than it. More trials would tell."
+    "better than it. More trials would decide that."
 )
 
 
-def _inverted(ranking: ObjectiveRanking) -> bool:
-    sign = 1 if ranking.direction == "higher" else -1
-    means = [sign * row.interval.mean for row in ranking.ranked]
-    return any(above < below for above, below in pairwise(means))
-
-
-def _badges(
-    source: ResultSource, board: str, rows: Sequence[RankedRow], reading: ObjectiveReading
-) -> Mapping[str, markup.Cell]:
-    """For each entry, the verdict of its comparison with the baseline: from the reading, or else from its job."""
-    found = reading.verdicts
+def _badges(source: ResultSource, board: str, page: ObjectivePage) -> Mapping[str, markup.Cell]:
+    """For each entry, the verdict of its comparison with the baseline: as it was kept, or else from its job."""
+    found, rows = page.verdicts, page.ranked
     if found is None:
-        key = str(reading.objective.key)
+        key = str(page.head.objective.key)
         judged = {
             (one.job_uid, one.entry): one
             for uid in dict.fromkeys(row.job_uid for row in rows)
@@ -133,13 +134,11 @@ def _badges(
         }
         places = [(row.job_uid, row.entry) for row in rows]
         found = {entry: judged[uid, entry] for uid, entry in places if (uid, entry) in judged}
-    name = reading.objective.name
+    name = page.head.objective.name
     return {row.entry: badge(found.get(row.entry), board, row.entry, name) for row in rows}
 
 
-def _table(
-    rows: Sequence[RankedRow], scale: Scale, ranking: ObjectiveRanking, badges: Mapping[str, markup.Cell]
-) -> str:
+def _table(rows: Sequence[RankedRow], scale: Scale, key: MetricKey, badges: Mapping[str, markup.Cell]) -> str:
     columns = [
         markup.Column("Rank", numeric=True, short=True),
         markup.Column("Entry"),
@@ -164,7 +163,7 @@ def _table(
         ]
         for row in rows
     ]
-    return markup.table(columns, cells, f"Ranking by {ranking.key}", [row.rank for row in rows], tall=True)
+    return markup.table(columns, cells, f"Ranking by {key}", [row.rank for row in rows], tall=True)
 
 
 # A blank as wide as a digit. It replaces the `=` of a shared rank, so that all ranks line up.
@@ -177,11 +176,10 @@ def _rank_hint(row: RankedRow) -> str:
     return f"Can't be told apart from {listed(row.indistinguishable_from, most=6)}"
 
 
-def _unranked(ranking: ObjectiveRanking) -> None:
-    rows = ranking.unranked
-    st.subheader(f"Not ranked ({len(rows)})", anchor=False)
-    pages = -(-len(rows) // PAGE)
-    page, bound = links.page_number(pages, "unranked")
+def _unranked(page: ObjectivePage) -> None:
+    st.subheader(f"Not ranked ({page.head.unranked})", anchor=False)
+    count, unit = page.head.unranked_pages, page.head.objective.key.metric.unit
+    _, bound = links.page_number(count, "unranked")
     so_far = "Mean of the values that there are; what is missing might change it a lot"
     columns = [
         markup.Column("Entry"),
@@ -194,15 +192,15 @@ def _unranked(ranking: ObjectiveRanking) -> None:
         [
             markup.Cell(row.entry, links.job(row.job_uid, row.entry)),
             markup.Cell(row.reason, tone="bad" if row.why in ("Failed", "SeedsDiffer") else ""),
-            markup.Cell(quantity(ranking.unit, _mean(row.samples.values())) if row.samples else "", tone="quiet"),
+            markup.Cell(quantity(unit, _mean(row.samples.values())) if row.samples else "", tone="quiet"),
             markup.Cell(f"{len(row.samples)} / {row.planned}"),
             markup.Cell(row.job_name, links.job(row.job_uid), tone="quiet"),
         ]
-        for row in rows[(page - 1) * PAGE : page * PAGE]
+        for row in page.unranked
     ]
     st.html(markup.table(columns, cells, "Entries without a rank"))
-    if pages > 1:
-        st.pagination(pages, **bound)
+    if count > 1:
+        st.pagination(count, **bound)
 
 
 def _mean(values: Collection[float]) -> float:

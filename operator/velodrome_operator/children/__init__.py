@@ -25,7 +25,10 @@ def children(
 ) -> tuple[Manifest, ...]:
     """Everything that a race needs, in the order in which to create it. Trials that were `taken_over` need nothing."""
     names = Names.of(job, uid)
-    made: list[Manifest] = [config_map(job, uid, names), secret(job, uid, names, redis_url)]
+    made: list[Manifest] = [
+        config_map(job, uid, names),
+        secret(job, uid, names, redis_url, settings.authority),
+    ]
     if job.spec.runner.nodes > 1:
         made.append(service(job, uid, names))
     left = [(group, trials) for group in groups(job) if (trials := group.trials(plan, taken_over))]

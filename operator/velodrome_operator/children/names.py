@@ -23,11 +23,17 @@ KUEUE_PREFIX = "kueue.x-k8s.io/"
 
 @dataclass(frozen=True, slots=True)
 class ChildSettings:
-    """The operator's settings that the children need. `pushgateway` is its URL as pods reach it."""
+    """The operator's settings that the children need. `pushgateway` is its URL as pods reach it.
+
+    `init_containers` is whether jobs may bring init containers.
+    `authority` has the certificates, PEM, that Redis' certificate must come from. None if Redis is reached without TLS.
+    """
 
     runner_image: str | None = None
     report_deadline_seconds: int = 600
     pushgateway: str | None = None
+    init_containers: bool = False
+    authority: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +116,23 @@ def job_document(job: BenchmarkJob) -> dict[str, Any]:
         document["spec"].pop(field, None)
     for field in ("parallelism", "maxDisruptions"):
         document["spec"]["execution"].pop(field, None)
+    _leave_out_pods(document["spec"]["runner"])
     return document
+
+
+# Fields of the runner's section that are newer than version 0.1.0. An older runner would refuse them.
+_NEWER = (
+    *("envFrom", "volumes", "labels", "annotations", "serviceAccountName", "resourceClaims", "shmSize", "scratchSize"),
+    "template",
+)
+
+
+def _leave_out_pods(runner: dict[str, Any]) -> None:
+    for field in _NEWER:
+        runner.pop(field, None)
+    runner["resources"].pop("claims", None)
+    for variable in runner["env"]:
+        variable.pop("valueFrom", None)
 
 
 def metadata(job: BenchmarkJob, uid: str, name: str, extra: Mapping[str, str] | None = None) -> Manifest:

@@ -7,12 +7,15 @@ from collections.abc import Set as AbstractSet
 from velodrome import keys
 from velodrome.plan import write_spans
 from velodrome.spec import BenchmarkJob
+from velodrome.spec.base import Strict
+from velodrome.spec.pods import Runner
+from velodrome.spec.volumes import AUTHORITY_FOLDER, DATA_FOLDER, SCRATCH_FOLDER, SPEC_FOLDER, EnvVar
+from velodrome.store.roles import AUTHORITY
 from velodrome_operator.children.names import ChildSettings, Manifest, Names, TrialGroup, labels
+from velodrome_operator.children.template import RESTRICTED_CONTAINER, merged
+from velodrome_operator.children.volumes import mounts, volumes
 
 _NOBODY = 65532  # any number except 0 works; distroless images call this one "nonroot"
-_SPEC_FOLDER = "/etc/velodrome"
-_DATA_FOLDER = "/data"
-_SCRATCH_FOLDER = "/scratch"
 
 
 def pod_template(
@@ -35,48 +38,72 @@ def pod_template(
             "seccompProfile": {"type": "RuntimeDefault"},
         },
         "containers": [_container(job, uid, names, settings, group, taken_over)],
-        "volumes": _volumes(job, names),
+        "volumes": volumes(job, names, settings),
         "nodeSelector": dict(runner.node_selector),
         "tolerations": list(runner.tolerations),
         "imagePullSecrets": [{"name": secret.name} for secret in runner.image_pull_secrets],
         "priorityClassName": runner.priority_class_name,
         "runtimeClassName": runner.runtime_class_name,
         "affinity": _affinity(job),
+        "serviceAccountName": runner.service_account_name,
+        "resourceClaims": [_plain(claim) for claim in runner.resource_claims or ()],
     }
-    return {
-        "metadata": {"labels": {**labels(job, uid), keys.LABEL_ROLE: keys.ROLE_RUNNER}},
-        "spec": {key: value for key, value in pod.items() if value not in (None, [], {})},
-    }
+    own = {**labels(job, uid), keys.LABEL_ROLE: keys.ROLE_RUNNER}
+    metadata: Manifest = {"labels": {**(runner.labels or {}), **own}}
+    if runner.annotations:
+        metadata["annotations"] = dict(runner.annotations)
+    written = {key: value for key, value in pod.items() if value not in (None, [], {})}
+    return {"metadata": metadata, "spec": merged(written, runner.template)}
+
+
+def _plain(part: Strict) -> Manifest:
+    """A part of the spec as Kubernetes spells it. The model has the same field names."""
+    made: Manifest = part.model_dump(mode="json", by_alias=True, exclude_none=True)
+    return made
+
+
+def _variable(item: EnvVar) -> Manifest:
+    if item.value_from is None:
+        return {"name": item.name, "value": item.value}
+    return {"name": item.name, "valueFrom": _plain(item.value_from)}
+
+
+def _resources(runner: Runner) -> Manifest:
+    made: Manifest = dict(runner.resources.effective())
+    if runner.claims:
+        made["claims"] = [_plain(use) for use in runner.claims]
+    return made
 
 
 def _container(
     job: BenchmarkJob, uid: str, names: Names, settings: ChildSettings, group: TrialGroup, taken_over: AbstractSet[int]
 ) -> Manifest:
-    resources = job.spec.runner.resources.model_dump(mode="json", by_alias=True)
-    environment: list[Manifest] = [{"name": item.name, "value": item.value} for item in job.spec.runner.env]
+    runner = job.spec.runner
+    environment: list[Manifest] = [_variable(item) for item in runner.env]
     environment += [
-        {"name": keys.ENV_SPEC, "value": f"{_SPEC_FOLDER}/job.json"},
+        {"name": keys.ENV_SPEC, "value": f"{SPEC_FOLDER}/job.json"},
         {"name": keys.ENV_JOB_UID, "value": uid},
         {"name": keys.ENV_ENTRIES, "value": ",".join(map(str, group.entries))},
         {"name": keys.ENV_ATTEMPT, "valueFrom": {"fieldRef": {"fieldPath": "metadata.uid"}}},
-        {"name": keys.ENV_DATA, "value": _DATA_FOLDER},
-        {"name": keys.ENV_SCRATCH, "value": _SCRATCH_FOLDER},
+        {"name": keys.ENV_DATA, "value": DATA_FOLDER},
+        {"name": keys.ENV_SCRATCH, "value": SCRATCH_FOLDER},
         {"name": keys.ENV_DEADLINE, "value": str(settings.report_deadline_seconds)},
         {
             "name": keys.ENV_REDIS_URL,
             "valueFrom": {"secretKeyRef": {"name": names.base, "key": keys.ENV_REDIS_URL}},
         },
-        {"name": "HOME", "value": _SCRATCH_FOLDER},
     ]
-    if taken_over:
-        environment.append({"name": keys.ENV_TAKEN_OVER, "value": write_spans(taken_over)})
-    if settings.pushgateway:
-        environment.append({"name": keys.ENV_PUSHGATEWAY, "value": settings.pushgateway})
-    if job.spec.runner.nodes > 1:
-        environment += [
-            {"name": keys.ENV_NODES, "value": str(job.spec.runner.nodes)},
-            {"name": keys.ENV_HOSTS, "value": f"{names.job(group)}-{{index}}.{names.service}"},
-        ]
+    if all(item.name != "HOME" for item in runner.env):
+        environment.append({"name": "HOME", "value": SCRATCH_FOLDER})
+    optional = {
+        keys.ENV_REDIS_CA_FILE: f"{AUTHORITY_FOLDER}/{AUTHORITY}" if settings.authority is not None else "",
+        keys.ENV_TAKEN_OVER: write_spans(taken_over) if taken_over else "",
+        keys.ENV_PUSHGATEWAY: settings.pushgateway or "",
+        keys.ENV_NODES: str(runner.nodes) if runner.nodes > 1 else "",
+        keys.ENV_HOSTS: f"{names.job(group)}-{{index}}.{names.service}" if runner.nodes > 1 else "",
+    }
+    # An empty value counts as none. It is written where a key of a ConfigMap or of a Secret would count instead.
+    environment += [{"name": name, "value": value} for name, value in optional.items() if value or runner.env_from]
     # A person's own image has an entry point of its own, which this command replaces.
     own = {"command": ["velodrome-runner", "exec", "--", *group.command]} if group.command else {}
     return {
@@ -85,46 +112,12 @@ def _container(
         **own,
         "imagePullPolicy": "IfNotPresent",
         "env": environment,
-        "resources": {key: value for key, value in resources.items() if value},
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
+        **({"envFrom": [_plain(source) for source in runner.env_from]} if runner.env_from else {}),
+        "resources": _resources(runner),
+        "securityContext": dict(RESTRICTED_CONTAINER),
         "terminationMessagePolicy": "FallbackToLogsOnError",
-        "volumeMounts": _mounts(job),
+        "volumeMounts": mounts(job, settings),
     }
-
-
-def _mounts(job: BenchmarkJob) -> list[Manifest]:
-    mounts: list[Manifest] = [
-        {"name": "spec", "mountPath": _SPEC_FOLDER, "readOnly": True},
-        {"name": "scratch", "mountPath": _SCRATCH_FOLDER},
-        {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - a folder of the pod, not of this machine
-        {"name": "shm", "mountPath": "/dev/shm"},  # noqa: S108 - as above
-    ]
-    source = job.spec.dataset.source
-    if source is not None and source.persistent_volume_claim is not None:
-        mounts.append({"name": "data", "mountPath": _DATA_FOLDER, "readOnly": True})
-    elif source is not None:
-        mounts.append({"name": "data", "mountPath": _DATA_FOLDER})
-    return mounts
-
-
-def _volumes(job: BenchmarkJob, names: Names) -> list[Manifest]:
-    volumes: list[Manifest] = [
-        {"name": "spec", "configMap": {"name": names.base}},
-        {"name": "scratch", "emptyDir": {}},
-        {"name": "tmp", "emptyDir": {}},
-        {"name": "shm", "emptyDir": {"medium": "Memory"}},
-    ]
-    source = job.spec.dataset.source
-    if source is not None and source.persistent_volume_claim is not None:
-        claim = {"claimName": source.persistent_volume_claim.claim_name, "readOnly": True}
-        volumes.append({"name": "data", "persistentVolumeClaim": claim})
-    elif source is not None:
-        volumes.append({"name": "data", "emptyDir": {}})
-    return volumes
 
 
 def _affinity(job: BenchmarkJob) -> Manifest | None:

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 from velodrome import keys
 from velodrome.spec import BenchmarkJob
+from velodrome.store.roles import AUTHORITY
 from velodrome_operator.children.names import Manifest, Names, metadata
 
 
-def secret(job: BenchmarkJob, uid: str, names: Names, redis_url: str) -> Manifest:
-    """The URL of Redis with the password of the job's own user."""
+def secret(job: BenchmarkJob, uid: str, names: Names, redis_url: str, authority: str | None = None) -> Manifest:
+    """The URL of Redis with the password of the job's own user, and the certificates that Redis' must come from.
+
+    Nobody can change it: whoever could would choose to which server a race's results go.
+    """
+    data = {keys.ENV_REDIS_URL: redis_url}
+    if authority is not None:
+        data[AUTHORITY] = authority
     return {
         "apiVersion": "v1",
         "kind": "Secret",
         "metadata": metadata(job, uid, names.base),
         "type": "Opaque",
-        "stringData": {keys.ENV_REDIS_URL: redis_url},
+        "immutable": True,
+        "stringData": data,
     }

@@ -106,7 +106,7 @@ def test_a_long_ranking_turns_pages(tab: Page, filled: str) -> None:
     assert [row[1] for row in cells(tab, RANKING)] == [row[1] for row in last]
 
 
-def test_times_are_told_in_the_viewers_zone_on_hover(tab: Page, filled: str) -> None:
+def test_times_are_shown_in_the_viewers_zone_on_hover(tab: Page, filled: str) -> None:
     tab.goto(f"{filled}/job?uid=sample-digits")
     settle(tab, "Job digits")
     hint = tab.locator(".meta [title]").first.get_attribute("title")
@@ -215,7 +215,7 @@ def test_what_a_runner_writes_is_never_run_in_the_browser(
         assert tab.title() != "taken"
 
 
-def test_the_page_tells_that_redis_is_away_and_comes_back_by_itself(
+def test_the_page_says_that_redis_is_away_and_comes_back_by_itself(
     tab: Page, start_redis: Callable[..., Any], serve: Callable[[str], str]
 ) -> None:
     server = start_redis("--requirepass", "sesame", "--appendonly", "yes", "--appendfsync", "always")

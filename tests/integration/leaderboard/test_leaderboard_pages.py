@@ -11,6 +11,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from tools.sample_results import CLEAR, DIGITS, OBJECTIVES, Race, Rider, accept, finish, many, race
+from velodrome.board.kept import keep
 from velodrome.results.marks import Acknowledgement
 from velodrome.results.records import Observed
 from velodrome.spec import parse_jobs
@@ -124,13 +125,21 @@ def test_a_metric_that_cannot_be_measured_here_says_why(store: Store, page_of: D
     }
 
 
-def test_results_of_two_machines_are_never_in_one_table(store: Store, page_of: Draw) -> None:
+# Pages show the same, whether the operator has kept what it read of the board, or nobody has.
+as_kept = pytest.mark.parametrize("kept", [False, True], ids=["anew", "kept"])
+
+
+@as_kept
+def test_results_of_two_machines_are_never_in_one_table(store: Store, page_of: Draw, *, kept: bool) -> None:
     finish(store, race("old", AT - timedelta(days=1), machine="Old CPU", riders={"first": DIGITS["cnn"]}))
     finish(store, race("new", AT, machine="New CPU", riders={"second": DIGITS["mlp"]}))
+    if kept:
+        keep(store, "digits")
     app = page_of("board", name="digits", objective="speed")
     label = "Ranking by latency_p50_seconds{batch_size=1}"
     assert [row[1] for row in table_of(app, label)] == ["second"]
     assert "CPU differs: New CPU here, Old CPU there" in text_of(app)
+    assert text_of(app).count("can't be compared with these") == 1
     (choice,) = app.selectbox
     assert choice.options == ["CPU: New CPU (1 entry)", "CPU: Old CPU (1 entry)"]
     choice.select_index(1).run()
@@ -157,8 +166,11 @@ def test_trade_offs_name_the_front(store: Store, page_of: Draw) -> None:
     assert table_of(three, "Entries by accuracy, speed and efficiency")
 
 
-def test_a_long_ranking_comes_in_pages_and_can_be_searched(store: Store, page_of: Draw) -> None:
+@as_kept
+def test_a_long_ranking_comes_in_pages_and_can_be_searched(store: Store, page_of: Draw, *, kept: bool) -> None:
     finish(store, many(AT, 60, repeats=2))
+    if kept:
+        keep(store, "sweep-60")
     app = page_of("board", name="sweep-60")
     first = table_of(app, "Ranking by accuracy")
     assert len(first) == 25
@@ -170,6 +182,17 @@ def test_a_long_ranking_comes_in_pages_and_can_be_searched(store: Store, page_of
     field.set_value("0042").run()
     assert [row[1] for row in table_of(app, "Ranking by accuracy")] == ["sweep-0042"]
     assert app.query_params["find"] == "0042"
+
+
+def test_an_entry_that_was_found_has_its_kept_verdict(store: Store, page_of: Draw) -> None:
+    first = many(AT - timedelta(days=1), 27, repeats=5)
+    finish(store, first)
+    finish(store, race("again", AT, name="sweep-27", riders=first.riders, repeats=5))
+    keep(store, "sweep-27")
+    (_, last) = table_of(page_of("board", name="sweep-27", page="2"), "Ranking by accuracy")
+    (found,) = table_of(page_of("board", name="sweep-27", find=last[1]), "Ranking by accuracy")
+    assert found == last
+    assert last[5] == "unchanged"
 
 
 def test_a_running_job_shows_its_trials(store: Store, page_of: Draw) -> None:
@@ -229,7 +252,7 @@ def test_a_running_trial_shows_its_live_curve(store: Store, page_of: Draw) -> No
     assert "not started yet" in text_of(waiting)
 
 
-def test_a_conflict_is_told_on_the_job_and_on_the_run(store: Store, page_of: Draw) -> None:
+def test_a_conflict_is_shown_on_the_job_and_on_the_run(store: Store, page_of: Draw) -> None:
     made = race("done", AT)
     finish(store, made)
     accept(store, made, [made.record(made.trials[3], attempt="second")])
@@ -245,7 +268,7 @@ def test_a_conflict_is_told_on_the_job_and_on_the_run(store: Store, page_of: Dra
     assert "differ" not in text_of(page_of("run", job="done", trial="4"))
 
 
-def test_no_page_tells_a_pods_uid(store: Store, page_of: Draw) -> None:
+def test_no_page_shows_a_pods_uid(store: Store, page_of: Draw) -> None:
     """Whoever knows the uid of a pod can report in its name."""
     made = race("done", AT)
     store.register(made.info)
@@ -264,7 +287,7 @@ def test_no_page_tells_a_pods_uid(store: Store, page_of: Draw) -> None:
 
 
 @pytest.mark.parametrize(
-    ("page", "query", "told"),
+    ("page", "query", "reported"),
     [
         ("board", {"name": "digit"}, ["There is no such board.", "Did you mean", "digits"]),
         ("board", {}, ["The address names no board."]),
@@ -278,11 +301,11 @@ def test_no_page_tells_a_pods_uid(store: Store, page_of: Draw) -> None:
     ],
 )
 def test_an_address_that_leads_nowhere_says_so(
-    store: Store, page_of: Draw, page: str, query: dict[str, str], told: Sequence[str]
+    store: Store, page_of: Draw, page: str, query: dict[str, str], reported: Sequence[str]
 ) -> None:
     finish(store, race("done", AT))
     found = text_of(page_of(page, **query))
-    for part in told:
+    for part in reported:
         assert part in found
 
 
@@ -316,7 +339,7 @@ def nightly(store: Store) -> list[Race]:
     return made
 
 
-def test_a_row_tells_what_regressed_and_leads_to_its_history(store: Store, page_of: Draw) -> None:
+def test_a_row_shows_what_regressed_and_leads_to_its_history(store: Store, page_of: Draw) -> None:
     nightly(store)
     app = page_of("board", name="digits", objective="speed")
     trend = {row[1].split()[0]: row[5] for row in table_of(app, "Ranking by latency_p50_seconds{batch_size=1}")}

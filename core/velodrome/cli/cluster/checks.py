@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from velodrome.cli.cluster.devices import gpus
+from velodrome.cli.cluster.hardening import HARDENING
+from velodrome.cli.cluster.installation import KINDS, Installation, containers
 from velodrome.cli.cluster.kubectl import BENCHMARKJOBS, Kubectl
 from velodrome.errors import ClusterError
 from velodrome.keys import VERSION
@@ -30,14 +32,6 @@ _OPERATORS_RIGHTS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Installation:
-    """The cluster, and the namespace in which Velodrome is installed."""
-
-    kubectl: Kubectl
-    namespace: str = "velodrome"
-
-
 def examine(kubectl: Kubectl, namespace: str = "velodrome") -> list[Check]:
     """The results of all checks, in the order in which a race needs these things.
 
@@ -48,7 +42,7 @@ def examine(kubectl: Kubectl, namespace: str = "velodrome") -> list[Check]:
     if first.status == "missing":
         return [first]
     looks: Sequence[Callable[[Installation], Check]] = (
-        definition, rights, operator, operators_rights, images, redis, leaderboard, restricted, gpus,
+        definition, rights, operator, operators_rights, images, redis, leaderboard, restricted, *HARDENING, gpus,
     )  # fmt: skip
     return [first, *(_guarded(look, at) for look in looks)]
 
@@ -71,7 +65,7 @@ def api_server(at: Installation) -> Check:
 
 def definition(at: Installation) -> Check:
     """Whether the cluster knows BenchmarkJobs of this version."""
-    found = _found(at, "crd", BENCHMARKJOBS)
+    found = at.kubectl.found("crd", BENCHMARKJOBS)
     if found is None:
         return Check("CRD", "missing", "the cluster knows no BenchmarkJob", "kubectl apply --server-side -k deploy/crd")
     served = [version["name"] for version in found["spec"]["versions"] if version["served"]]
@@ -93,15 +87,21 @@ def rights(at: Installation) -> Check:
 
 def operator(at: Installation) -> Check:
     """Whether the operator runs and reports that it is ready."""
-    return _workload(at, "operator", "deployment", "velodrome-operator")
+    return _workload(at, "operator", "operator")
 
 
 def operators_rights(at: Installation) -> Check:
-    """Whether the operator's account has all rights that it needs."""
-    account = f"--as=system:serviceaccount:{at.namespace}:velodrome-operator"
+    """Whether the operator's account has all rights that it needs, wherever it watches."""
+    account = f"--as={at.account}"
     if not at.kubectl.may("impersonate", "serviceaccounts"):
         return Check("operator's rights", "warning", "you may not ask on its behalf", "ask an administrator to look")
-    lacking = [f"{verb} {what}" for verb, what in _OPERATORS_RIGHTS if not at.kubectl.may(verb, *what.split(), account)]
+    named = at.arguments("--namespace")
+    places: list[tuple[str, ...]] = [("-n", name) for name in named] or [("--all-namespaces",)]
+    lacking = [
+        f"{verb} {what}"
+        for verb, what in _OPERATORS_RIGHTS
+        if not all(at.kubectl.may(verb, *what.split(), account, *place) for place in places)
+    ]
     if lacking:
         fix = "apply deploy/ of this version: its ClusterRole grants them"
         return Check("operator's rights", "missing", f"it may not {', '.join(lacking)}", fix)
@@ -110,11 +110,8 @@ def operators_rights(at: Installation) -> Check:
 
 def images(at: Installation) -> Check:
     """Whether the runner's image is pinned, and whether nodes can pull the images that races use."""
-    found = at.kubectl.items("configmap", "-n", at.namespace)
-    named = [
-        item["data"].get("runner", "") for item in found if item["metadata"]["name"].startswith("velodrome-images")
-    ]
-    if not any("@sha256:" in image for image in named):
+    image = at.argument("--runner-image") or ""
+    if "@sha256:" not in image:
         fix = f"name it by digest in the ConfigMap velodrome-images of {at.namespace}: deploy/README.md"
         return Check("images", "missing", "no runner's image by digest", fix)
     pods = at.kubectl.items("pods", "--all-namespaces", "-l", "velodrome.dev/role=runner")
@@ -124,7 +121,7 @@ def images(at: Installation) -> Check:
         fix = f"kubectl -n {stuck[0]['metadata']['namespace']} describe pod {name}: the image's name, or a pull secret"
         others = f" and {counted(len(stuck) - 1, 'other pod')}" if len(stuck) > 1 else ""
         return Check("images", "warning", f"no image can be pulled for pod {name}{others}", fix)
-    return Check("images", "ok", next(image for image in named if "@sha256:" in image))
+    return Check("images", "ok", image)
 
 
 def _cannot_pull(container: Mapping[str, Any]) -> bool:
@@ -132,8 +129,12 @@ def _cannot_pull(container: Mapping[str, Any]) -> bool:
 
 
 def redis(at: Installation) -> Check:
-    """Whether Redis runs and its volume is bound."""
-    found = _workload(at, "Redis", "statefulset", "velodrome-redis")
+    """Whether Redis runs and its volume is bound. One that others run is left to the operator, which is not ready
+    without it.
+    """
+    if at.workload("redis") is None and at.redis_host and at.redis_host.partition(".")[0] not in at.services():
+        return Check("Redis", "ok", f"{at.redis_host}, which others run")
+    found = _workload(at, "Redis", "redis")
     if found.status != "ok":
         return found
     claims = at.kubectl.items("persistentvolumeclaim", "-n", at.namespace)
@@ -147,7 +148,7 @@ def redis(at: Installation) -> Check:
 
 def leaderboard(at: Installation) -> Check:
     """Whether the leaderboard runs."""
-    return _workload(at, "leaderboard", "deployment", "velodrome-leaderboard")
+    return _workload(at, "leaderboard", "leaderboard")
 
 
 def restricted(at: Installation) -> Check:
@@ -160,33 +161,14 @@ def restricted(at: Installation) -> Check:
     return Check("pod security", "ok", f"{at.namespace} enforces restricted")
 
 
-def gpus(at: Installation) -> Check:
-    """How many GPUs the nodes offer."""
-    nodes = at.kubectl.items("nodes")
-    count = sum(int(node["status"].get("allocatable", {}).get("nvidia.com/gpu", 0)) for node in nodes)
-    if not count:
-        fix = "install NVIDIA's device plugin, if there are GPUs; races on CPUs need none"
-        return Check("GPUs", "warning", f"{counted(len(nodes), 'node')}, none offers nvidia.com/gpu", fix)
-    return Check("GPUs", "ok", f"{count} on {counted(len(nodes), 'node')}")
-
-
-def _workload(at: Installation, name: str, kind: str, workload: str) -> Check:
-    found = _found(at, kind, workload, "-n", at.namespace)
+def _workload(at: Installation, name: str, component: str) -> Check:
+    found, kind = at.workload(component), KINDS[component]
     if found is None:
-        return Check(name, "missing", f"there is no {kind} {workload} in {at.namespace}", _INSTALL)
+        return Check(name, "missing", f"there is no {kind} of the {component} in {at.namespace}", _INSTALL)
+    workload = found["metadata"]["name"]
     ready, wanted = found.get("status", {}).get("readyReplicas", 0), found["spec"].get("replicas", 1)
     if not ready:
         why = "it is scaled to 0" if not wanted else "none of its pods is ready"
         fix = f"kubectl -n {at.namespace} describe {kind} {workload}, and the log of its pod"
         return Check(name, "missing", why, fix)
-    return Check(name, "ok", found["spec"]["template"]["spec"]["containers"][0]["image"])
-
-
-def _found(at: Installation, *what: str) -> dict[str, Any] | None:
-    """An object; None if no object has that name."""
-    try:
-        return at.kubectl.json("get", *what)
-    except ClusterError as error:
-        if "NotFound" not in error.said:
-            raise
-        return None
+    return Check(name, "ok", containers(found)[0]["image"])

@@ -9,6 +9,7 @@ import typer
 
 from velodrome.cli.console import complain, say, write_json
 from velodrome.cli.exit_codes import BAD_INPUT, ENDED_OTHERWISE, TIMED_OUT
+from velodrome.cli.lookup import listing
 from velodrome.cli.options import Json
 from velodrome.errors import ClusterError
 from velodrome.text import command, indented, line
@@ -136,8 +137,8 @@ def logs(
         who = f"{attempt.trial.entry}/{attempt.trial.repeat}"
         complain(f"== {who}  seed {attempt.trial.seed}  pod {line(attempt.pod)}  {line(attempt.phase)}", bold=True)
         try:
-            for told in kubectl.follow(["logs", attempt.pod, *(["--follow"] if follow else [])]):
-                say(told)
+            for reported in kubectl.follow(["logs", attempt.pod, *(["--follow"] if follow else [])]):
+                say(reported)
         except ClusterError as error:
             complain(f"{who}: {error}")  # its container has not started, or its node is gone: go on to the others
 
@@ -207,7 +208,8 @@ def _named(plan: Plan, trial: str | None) -> tuple[str | None, int | None]:
         return None, None
     entry, slash, repeat = trial.rpartition("/") if trial.rpartition("/")[0] in plan.configs else (trial, "", "")
     if entry not in plan.configs:
-        raise typer.BadParameter(f"no entry {entry}: there are {', '.join(plan.configs)}", param_hint="ENTRY[/REPEAT]")
+        said = f"no entry {line(entry)}: there are {listing(entry, list(plan.configs))}"
+        raise typer.BadParameter(said, param_hint="ENTRY[/REPEAT]")
     if slash and not repeat.isdecimal():
         raise typer.BadParameter(f"{repeat} is no repeat: 0, 1, …", param_hint="ENTRY[/REPEAT]")
     return entry, int(repeat) if slash else None

@@ -5,31 +5,93 @@ from __future__ import annotations
 import base64
 import re
 import subprocess
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from velodrome.errors import ClusterError
+from velodrome.store import roles
 
 if TYPE_CHECKING:
     from velodrome.cli.cluster.kubectl import Kubectl
+    from velodrome.store.roles import Role
 
-_SECRET = "velodrome-redis"  # noqa: S105 - the name of an object
 _SERVICE = "service/velodrome-redis"
 _FORWARDED = re.compile(r"127\.0\.0\.1:(\d+)")
 _STOP_SECONDS = 5.0
 
 
 @contextmanager
-def forwarded_redis(kubectl: Kubectl, namespace: str) -> Iterator[str]:
-    """A URL of the Redis in that namespace. It is valid until the context ends.
+def forwarded_redis(kubectl: Kubectl, namespace: str, role: Role) -> Iterator[str]:
+    """A URL of the Redis in that namespace, with the user of the role. It is valid until the context ends.
+
+    In an installation of version 0.1.0 there is one user for all roles.
 
     Raises:
-        ClusterError: the person may not read its password or reach it, or there is no Redis.
+        ClusterError: the person may not read the passwords or reach it, or there is no Redis.
     """
-    secret = kubectl.json("get", "secret", _SECRET, "-n", namespace)
-    password = base64.b64decode(secret.get("data", {}).get("password", "")).decode()
+    data = decoded(redis_secret(kubectl, namespace))
+    with forwarded(kubectl, namespace, data) as address:
+        yield address.url(*login_of(data, role))
+
+
+def redis_secret(kubectl: Kubectl, namespace: str) -> dict[str, Any]:
+    """The Secret with Redis' users.
+
+    Raises:
+        ClusterError: there is none, or the person may not read it.
+    """
+    return kubectl.json("get", "secret", roles.SECRET_NAME, "-n", namespace)
+
+
+def decoded(secret: Mapping[str, Any]) -> dict[str, str]:
+    """The content of a Secret as text."""
+    return {key: base64.b64decode(value).decode() for key, value in (secret.get("data") or {}).items()}
+
+
+def login_of(data: Mapping[str, str], role: Role) -> tuple[str, str]:
+    """The user and the password of a role. The user is empty in an installation of version 0.1.0.
+
+    Raises:
+        ClusterError: the Secret has no password for the role.
+    """
+    if roles.is_former(data):
+        return "", data[roles.FORMER_PASSWORD]
+    key = roles.password_key(role)
+    if not data.get(key):
+        raise ClusterError(
+            f"the Secret {roles.SECRET_NAME} has no {key}", "restore the Secret, or reinstall Velodrome (docs/redis.md)"
+        )
+    return role, data[key]
+
+
+class ForwardedAddress:
+    """Where this machine reaches the cluster's Redis: a port, and the file of certificates; None without TLS."""
+
+    def __init__(self, port: int, authority: Path | None) -> None:
+        self._port = port
+        self._authority = authority
+
+    def url(self, user: str, password: str) -> str:
+        """The URL for this user."""
+        who = f"{quote(user, safe='')}:{quote(password, safe='')}"
+        if self._authority is None:
+            return f"redis://{who}@127.0.0.1:{self._port}/0"
+        # kubectl has chosen the pod. A certificate of one's own need not name this machine.
+        options = f"ssl_ca_certs={quote(str(self._authority))}&ssl_check_hostname=false"
+        return f"rediss://{who}@127.0.0.1:{self._port}/0?{options}"
+
+
+@contextmanager
+def forwarded(kubectl: Kubectl, namespace: str, data: Mapping[str, str]) -> Iterator[ForwardedAddress]:
+    """A port of this machine that leads to Redis until the context ends. `data` is the content of its Secret.
+
+    Raises:
+        ClusterError: Redis can't be reached.
+    """
     line = kubectl.line("port-forward", "-n", namespace, "--address=127.0.0.1", _SERVICE, ":6379")
     process = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
@@ -42,7 +104,12 @@ def forwarded_redis(kubectl: Kubectl, namespace: str) -> Iterator[str]:
             raise ClusterError(
                 f"Redis can't be reached: {said or 'kubectl port-forward ended'}", "velodrome doctor --cluster"
             )
-        yield f"redis://:{quote(password, safe='')}@127.0.0.1:{found[1]}/0"
+        with tempfile.TemporaryDirectory(prefix="velodrome-") as folder:
+            authority = None
+            if roles.AUTHORITY in data:
+                authority = Path(folder, roles.AUTHORITY)
+                authority.write_text(_authority(kubectl, namespace, data))
+            yield ForwardedAddress(int(found[1]), authority)
     finally:
         process.terminate()
         try:
@@ -50,3 +117,19 @@ def forwarded_redis(kubectl: Kubectl, namespace: str) -> Iterator[str]:
         except subprocess.TimeoutExpired:
             process.kill()
             process.communicate()
+
+
+def _authority(kubectl: Kubectl, namespace: str, data: Mapping[str, str]) -> str:
+    """The authority of the certificate that Redis shows: of another Secret, if Redis has its certificate from there."""
+    try:
+        pod = kubectl.json("get", "statefulset", roles.SECRET_NAME, "-n", namespace)["spec"]["template"]["spec"]
+        mounted = [
+            each["secret"]["secretName"] for each in pod["volumes"] if "secret" in each and each["name"] == "tls"
+        ]
+        others = [name for name in mounted if name != roles.SECRET_NAME]
+        if others:
+            other = decoded(kubectl.json("get", "secret", others[0], "-n", namespace))
+            return other.get(roles.AUTHORITY, data[roles.AUTHORITY])
+    except (ClusterError, KeyError):  # the person may read the users' Secret alone: it has the authority then
+        pass
+    return data[roles.AUTHORITY]

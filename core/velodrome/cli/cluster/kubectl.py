@@ -27,6 +27,7 @@ _FIXES = (
     ("connection refused", "no API server answers there: is the cluster up, and the context the right one?"),
     ("no such host", "no API server answers there: is the cluster up, and the context the right one?"),
     ("i/o timeout", "no API server answers there: is the cluster up, and the network that leads to it?"),
+    ("object has been modified", "somebody else changed it meanwhile: run the command again"),
     ("context was not found", "kubectl config get-contexts shows the contexts that there are"),
 )
 
@@ -51,13 +52,13 @@ class Kubectl:
         chosen = {"--namespace": self.namespace, "--context": self.context, "--kubeconfig": self.kubeconfig}
         return [program, *(f"{option}={value}" for option, value in chosen.items() if value), *arguments]
 
-    def text(self, *arguments: str) -> str:
-        """What kubectl prints.
+    def text(self, *arguments: str, stdin: str | None = None) -> str:
+        """What kubectl prints. It reads `stdin`, which no list of processes shows.
 
         Raises:
             ClusterError: kubectl failed; the message has its words and the fix.
         """
-        done = subprocess.run(self.line(*arguments), capture_output=True, text=True, check=False)
+        done = subprocess.run(self.line(*arguments), input=stdin, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise explained(done.stderr)
         return done.stdout
@@ -71,6 +72,24 @@ class Kubectl:
         """The objects of a list; raises as `text` does."""
         found: list[dict[str, Any]] = self.json("get", *arguments).get("items", [])
         return found
+
+    def found(self, *what: str) -> dict[str, Any] | None:
+        """An object; None if no object has that name, or no kind does. Raises as `text` does."""
+        try:
+            return self.json("get", *what)
+        except ClusterError as error:
+            if "NotFound" not in error.said and "doesn't have a resource type" not in error.said:
+                raise
+            return None
+
+    def found_text(self, *arguments: str) -> str | None:
+        """What kubectl prints about an object; None if no object has that name. Raises as `text` does."""
+        try:
+            return self.text(*arguments)
+        except ClusterError as error:
+            if "NotFound" not in error.said:
+                raise
+            return None
 
     def may(self, verb: str, resource: str, *options: str) -> bool:
         """Whether the caller may do that."""

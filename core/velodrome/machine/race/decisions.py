@@ -36,7 +36,7 @@ def failure_of(exited: Exited) -> ProcessFailure:
         name = signal_name(exited.signal)
         if exited.signal in _CRASHES:
             return ProcessFailure("RunnerCrashed", f"the trial's process crashed with {name}")
-        hint = ": out of memory (the kernel's log tells), or kill -9" if exited.signal == signal.SIGKILL else ""
+        hint = ": out of memory (the kernel's log says so), or kill -9" if exited.signal == signal.SIGKILL else ""
         return ProcessFailure("RunnerKilled", f"the trial's process was ended from outside by {name}{hint}")
     if exited.code in (keys.EXIT_OK, keys.EXIT_UNDELIVERED):
         return ProcessFailure(
