@@ -6,8 +6,9 @@ The operator's own parts run in this process with a real Redis. The API server i
 after some milliseconds and sends the events of what was written; another process reports for the pods. So no cluster is
 needed, and the figure is the operator's own share: from the event that shows the object until its Job is asked for.
 
-Each line adds one part to those of the line above: first passes alone, then races that also report, then their ranking for
-the status, then their judgement at the end, then the boards that /metrics shows. The last line is the whole operator.
+Each line adds one part to those of the line above: first passes alone, then races that also report, then their ranking
+for the status, then their judgement at the end, then the boards that /metrics shows, all in threads of one process. The
+last line is the operator as it is: a process for each of the last two parts.
 """
 
 from __future__ import annotations
@@ -47,10 +48,12 @@ from velodrome_operator.regressed import Regressed
 from velodrome_operator.service import Options, Service
 
 DURABLE = ("--appendonly", "yes", "--appendfsync", "always")
+_INDEX = "batch.kubernetes.io/job-completion-index"
 IMAGE = "localhost/simulated@sha256:" + "0" * 64
 # How long the stand-in takes to answer, and a trial to run, in seconds.
 ANSWER, EVENT, START, RUN = 0.006, 0.003, 0.05, 0.4
 PARTS = ("passes alone", "reports", "ranking for the status", "judgement at the end", "boards for /metrics")
+PROCESSES = "the last two in processes"
 
 
 @dataclass
@@ -69,19 +72,19 @@ class StandIn(Cluster):
     def now(self) -> datetime:
         return datetime.now(UTC)
 
-    def parents(self, namespace: str | None) -> AsyncIterator[dict[str, Any]]:
+    def parents(self, *_: Any) -> AsyncIterator[dict[str, Any]]:
         return _nothing()
 
-    def jobs(self, namespace: str | None, uid: str | None = None) -> AsyncIterator[dict[str, Any]]:
+    def jobs(self, *_: Any) -> AsyncIterator[dict[str, Any]]:
         return _nothing()
 
-    def pods(self, namespace: str | None, uid: str | None = None) -> AsyncIterator[dict[str, Any]]:
+    def pods(self, *_: Any) -> AsyncIterator[dict[str, Any]]:
         return _nothing()
 
-    def started_pods(self, namespace: str) -> AsyncIterator[dict[str, Any]]:
+    def started_pods(self, *_: Any) -> AsyncIterator[dict[str, Any]]:
         return _nothing()
 
-    async def pod_refusals(self, namespace: str) -> dict[str, Refusal]:
+    async def pod_refusals(self, *_: Any) -> dict[str, Refusal]:
         return {}
 
     async def create(self, manifest: dict[str, Any]) -> dict[str, Any] | None:
@@ -95,13 +98,13 @@ class StandIn(Cluster):
             self._later(self._run(raw, uid))
         return raw
 
-    async def patch_job(self, namespace: str, name: str, spec: Mapping[str, Any]) -> None:
+    async def patch_job(self, *_: Any) -> None:
         await asyncio.sleep(ANSWER)
 
-    async def delete_job(self, namespace: str, name: str) -> None:
+    async def delete_job(self, *_: Any) -> None:
         await asyncio.sleep(ANSWER)
 
-    async def event(self, parent: Mapping[str, Any], reason: str, message: str, *, warning: bool, at: datetime) -> None:
+    async def event(self, *_: Any, **__: Any) -> None:
         await asyncio.sleep(ANSWER)
 
     async def write_status(self, parent: Mapping[str, Any], status: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -119,7 +122,7 @@ class StandIn(Cluster):
             return
         meta = {
             "name": f"pod-{uid}", "namespace": "bench", "uid": f"pod-{uid}", "creationTimestamp": _now(),
-            "labels": {**job["spec"]["template"]["metadata"]["labels"], "batch.kubernetes.io/job-completion-index": "0"},
+            "labels": {**job["spec"]["template"]["metadata"]["labels"], _INDEX: "0"},
             "ownerReferences": [{"kind": "Job", "apiVersion": "batch/v1", "name": job["metadata"]["name"],
                                  "uid": job["metadata"]["uid"], "controller": True}],
         }  # fmt: skip
@@ -214,20 +217,23 @@ def without(parts: frozenset[str]) -> Iterator[None]:
 def measure(server: str, applies: int, per_second: float, level: int) -> Figures:
     """One run with the parts up to this level."""
     out = frozenset(PARTS[level + 1 :])
+    threads = level < len(PARTS)
     spawn = multiprocessing.get_context("spawn")
     with redis_server(server, *DURABLE) as url, without(out):
         there, here = spawn.Pipe(duplex=False)
         process = spawn.Process(target=send, args=(url, there), daemon=True)
         process.start()
         try:
-            return asyncio.run(_measure(url, applies, per_second, out, here))
+            return asyncio.run(_measure(url, applies, per_second, out, here, threads=threads))
         finally:
             here.close()
             process.terminate()
             process.join()
 
 
-async def _measure(url: str, applies: int, per_second: float, out: frozenset[str], sender: Connection) -> Figures:
+async def _measure(
+    url: str, applies: int, per_second: float, out: frozenset[str], sender: Connection, *, threads: bool
+) -> Figures:
     client = connect(url)
     store = Store(client)
     cluster = StandIn(None if "reports" in out else sender)
@@ -236,6 +242,8 @@ async def _measure(url: str, applies: int, per_second: float, out: frozenset[str
     cluster.service = service
     if "judgement at the end" in out:
         service.controller.judgement.judge = _unjudged  # type: ignore[method-assign]
+    if threads:
+        service.exporter.results._ranker = service.controller.judgement._ranker = None  # noqa: SLF001 - as it was once
     await service.sweep.list_first()
     works = [service.controller.work() for _ in range(8)]
     works += [service.collection.work()] if "reports" not in out else []
@@ -248,7 +256,7 @@ async def _measure(url: str, applies: int, per_second: float, out: frozenset[str
         raw = parent(number)
         cluster.seen[raw["metadata"]["uid"]] = time.monotonic()
         service.saw("parent", raw, gone=False)
-    while len(cluster.made) < applies:
+    while len(cluster.made) < applies:  # noqa: ASYNC110 - the stand-in counts it
         await asyncio.sleep(0.05)
     cpu, taken = time.process_time() - cpu, time.monotonic() - start
     if "reports" not in out:
@@ -259,6 +267,8 @@ async def _measure(url: str, applies: int, per_second: float, out: frozenset[str
     for task in (*tasks, *cluster.tasks):
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+    for ranker in service.rankers:
+        ranker.end()
     return Figures(sorted(1000 * (cluster.made[uid] - at) for uid, at in cluster.seen.items()), cpu / taken)
 
 
@@ -277,12 +287,13 @@ def main() -> None:
     parser.add_argument("--applies", type=int, default=300)
     parser.add_argument("--per-second", type=float, default=20.0)
     parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--only", choices=PARTS, help="this part and those above it, alone")
+    parser.add_argument("--only", choices=[*PARTS, PROCESSES], help="this part and those above it, alone")
     parser.add_argument("--server", default=shutil.which("redis-server") or shutil.which("valkey-server"))
     given = parser.parse_args()
     if given.server is None:
         sys.exit("no redis-server or valkey-server on PATH: apt-get install redis-server")
-    levels = [PARTS.index(given.only)] if given.only else list(range(len(PARTS)))
+    names = [*PARTS, PROCESSES]
+    levels = [names.index(given.only)] if given.only else list(range(len(names)))
     found: dict[int, list[Figures]] = {level: [] for level in levels}
     for _ in range(given.rounds):
         for level in levels:
@@ -294,9 +305,8 @@ def main() -> None:
         all_waits = Figures(sorted(wait for run in runs for wait in run.waits), sum(r.cpu for r in runs) / len(runs))
         now50, now99 = all_waits.quantile(0.5), all_waits.quantile(0.99)
         plus = f"  {now50 - p50:+7.1f} {now99 - p99:+7.1f}" if p50 else ""
-        print(
-            f"{'+ ' if level else ''}{PARTS[level]:24s} p50 {now50:6.1f} ms  p99 {now99:6.1f} ms  cpu {all_waits.cpu:4.0%}{plus}"
-        )
+        part = f"{'+ ' if 0 < level < len(PARTS) else ''}{names[level]}"
+        print(f"{part:26s} p50 {now50:6.1f} ms  p99 {now99:6.1f} ms  cpu {all_waits.cpu:4.0%}{plus}")
         p50, p99 = now50, now99
 
 

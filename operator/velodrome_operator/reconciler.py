@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from velodrome.board.tenancy import BoardPolicy
@@ -30,6 +31,7 @@ from velodrome_operator.outcome import Ending, jobs_without_pods
 from velodrome_operator.ownership import parent_uid
 from velodrome_operator.pass_input import Observation
 from velodrome_operator.races import Race, Races
+from velodrome_operator.ranker import Ranker
 from velodrome_operator.records import missing_record
 from velodrome_operator.refusals import Refusals
 from velodrome_operator.standings import standings
@@ -47,18 +49,18 @@ class Reconciler:
         store: Store,
         access: Access,
         settings: ChildSettings,
-        races: Races,
         wake: Callable[[str], None],
         clock: Callable[[], datetime],
         boards: BoardPolicy,
+        ranker: Ranker | None,
     ) -> None:
-        self.judgement = Judgement(cluster, store, races)
-        self.writer = StatusWriter(cluster, races, clock)
+        self.races = Races()
+        self.judgement = Judgement(cluster, store, self.races, ranker)
+        self.writer = StatusWriter(cluster, self.races, clock)
         self._cluster = cluster
         self._store = store
         self._access = access
         self._settings = settings
-        self._races = races
         self._wake = wake
         self._clock = clock
         self._boards = boards
@@ -119,7 +121,8 @@ class Reconciler:
         if race.parent.ended or race.indexes.keys() <= race.workload.jobs.keys():
             return ()
         url, taken_over = self._access.url(race.uid), race.taken_over(planned)
-        return children(planned.job, planned, race.uid, url, self._settings, taken_over)
+        key_of = partial(self._access.report_key, race.uid)
+        return children(planned.job, planned, race.uid, url, self._settings, taken_over, key_of)
 
     async def _take_over(self, race: Race, planned: Plan) -> None:
         """Takes over what another job measured. Writes this into the status before any child is made for the rest."""
@@ -229,7 +232,7 @@ class Reconciler:
         if made is not None:
             log.info("created %s %s", manifest["kind"], name, extra=race.log_fields)
         if manifest["kind"] == "Job":
-            self._races.made_job(made if made is not None else await self._made_before(race, name))
+            self.races.made_job(made if made is not None else await self._made_before(race, name))
 
     async def _made_before(self, race: Race, name: str) -> Mapping[str, Any]:
         """The Job that exists already, and whose event has not come yet.
@@ -260,7 +263,7 @@ class Reconciler:
         wait = await self.writer.update(race, wanted, seen.now)
         if ending is not None and changed and wait is None:
             self._wake(race.uid)
-            for other in self._races:
+            for other in self.races:
                 if other.parent.awaiting and other.parent.board == race.parent.board:
                     self._wake(other.uid)
         return wait

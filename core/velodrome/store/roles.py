@@ -43,7 +43,7 @@ _READING = (
 _MARKING = (
     "evalsha", "script|load", "type", "memory|usage", "hset", "hdel", "hincrby", "unlink", "zrem",
 )  # fmt: skip
-_SHARED = (keys.JOBS, keys.BOARDS, keys.BOARD_TIMES, keys.CHANGES)
+_SHARED = (keys.JOBS, keys.BOARDS, keys.BOARD_TIMES, keys.BOARD_OWNERS, keys.CHANGES)
 _OF_JOBS, _OF_BOARDS = f"{keys.PREFIX}:job:*", f"{keys.PREFIX}:board:*"
 _ABOUT_RESULTS = (*_SHARED, _OF_JOBS, _OF_BOARDS)
 # `delete` removes these with a job. What is in them is no affair of people: reports name pods by their uids.
