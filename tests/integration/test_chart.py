@@ -631,6 +631,7 @@ class TestRefusals:
             ({"runner": {"egress": [{"ports": [{"port": 443}]}]}}, r"runner\.egress has a rule without `to`"),
             ({"runner": {"egress": [{"to": [{"ipBlock": {"cidr": "0.0.0.0/0"}}]}]}}, r"contains the metadata address"),
             ({"runner": {"egress": [{"to": [{"ipBlock": {"cidr": "169.254.169.254/32"}}]}]}}, r"the metadata address"),
+            ({"runner": {"egress": [{"to": [{"ipBlock": {"cidr": "::/0"}}]}]}}, r"except: \[fd00:ec2::254/128\]"),
             ({"replicas": 2}, r"additional properties 'replicas' not allowed"),
             ({"operator": {"replicas": 2}}, r"additional properties 'replicas' not allowed"),
             ({"redis": {"persistence": {"size": "much"}}}, r"/redis/persistence/size"),
@@ -655,6 +656,8 @@ class TestRefusals:
         block = {"cidr": "0.0.0.0/0", "except": ["169.254.0.0/16"]}
         objects(helm, {"runner": {"egress": [{"to": [{"ipBlock": block}]}]}})
         objects(helm, {"runner": {"egress": [{"to": [{"ipBlock": {"cidr": "10.0.0.0/8"}}]}]}})
+        block = {"cidr": "::/0", "except": ["fd00:ec2::254/128"]}
+        objects(helm, {"runner": {"egress": [{"to": [{"ipBlock": block}]}]}})
 
     def test_every_object_of_the_schema_is_closed(self) -> None:
         schema = json.loads((chart.CHART / "values.schema.json").read_text(encoding="utf-8"))
