@@ -305,6 +305,13 @@ class TestAdmission:
             binding = found["ValidatingAdmissionPolicyBinding", name]["spec"]
             assert binding == {"policyName": name, "validationActions": ["Deny"]}
 
+    def test_they_look_at_each_container_of_a_runner(self, helm: str) -> None:
+        spec = objects(helm, apis=[chart.ADMISSION])["ValidatingAdmissionPolicy", "velodrome-operator-jobs"]["spec"]
+        variables = {one["name"]: one["expression"] for one in spec["variables"]}
+        assert "initContainers" in variables["containers"]
+        (rule,) = (one for one in spec["validations"] if "privileged" in one["expression"])
+        assert rule["expression"].startswith("variables.containers.all(")
+
     def test_they_are_absent_where_nobody_serves_or_wants_them(self, helm: str) -> None:
         off = {"rbac": {"admissionPolicy": {"enabled": False}}}
         assert not [name for kind, name in objects(helm, off, apis=[chart.ADMISSION]) if "Admission" in kind]
