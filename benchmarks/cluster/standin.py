@@ -49,7 +49,7 @@ class StandIn:
     def __init__(self, api: Api, namespace: str) -> None:
         self._api = api
         self._namespace = namespace
-        self._jobs: dict[str, asyncio.Task[tuple[Plan, redis.asyncio.Redis]]] = {}
+        self._jobs: dict[str, asyncio.Task[tuple[Plan, redis.asyncio.Redis, dict[str, str]]]] = {}
         self._reported: set[str] = set()
         self.sent = 0
         self.last_end: dict[str, float] = {}
@@ -61,7 +61,7 @@ class StandIn:
             await self._watch()
         finally:
             for job in self._jobs.values():
-                _, client = await job
+                _, client, _ = await job
                 await client.aclose()
 
     async def _watch(self) -> None:
@@ -78,8 +78,9 @@ class StandIn:
         job_uid = pod["metadata"]["labels"][keys.LABEL_JOB_UID]
         if job_uid not in self._jobs:
             self._jobs[job_uid] = asyncio.create_task(self._job(pod))
-        planned, client = await self._jobs[job_uid]
-        trial, now = planned.trial(int(pod["metadata"]["labels"][_INDEX])), datetime.now(UTC)
+        planned, client, report_keys = await self._jobs[job_uid]
+        completion = int(pod["metadata"]["labels"][_INDEX])
+        trial, now = planned.trial(completion), datetime.now(UTC)
         result = TrialResult(
             job_uid=job_uid,
             index=trial.index,
@@ -95,16 +96,19 @@ class StandIn:
             started_at=now,
             finished_at=now,
         )
-        report = ResultReport(result=result).model_dump_json()
+        report = ResultReport(result=result, proof=report_keys.get(f"report-key-0-{completion}")).model_dump_json()
         await client.rpush(keys.inbox(job_uid), report)
         self.sent += 1
 
-    async def _job(self, pod: dict[str, Any]) -> tuple[Plan, redis.asyncio.Redis]:
-        """What the pod would read: the job from its ConfigMap, and the address for reports from its Secret."""
+    async def _job(self, pod: dict[str, Any]) -> tuple[Plan, redis.asyncio.Redis, dict[str, str]]:
+        """What pods would read: the job from its ConfigMap, the address and keys of reports from Secrets."""
         [name] = (v["configMap"]["name"] for v in pod["spec"]["volumes"] if "configMap" in v)
         base = f"api/v1/namespaces/{self._namespace}"
         config = await self._api.call("GET", f"{base}/configmaps/{name}")
         secret = await self._api.call("GET", f"{base}/secrets/{name}")
         url = base64.b64decode(secret["data"][keys.ENV_REDIS_URL]).decode()
         planned = plan(validate(json.loads(config["data"]["job.json"]), source=name))
-        return planned, redis.asyncio.Redis.from_url(url)
+        shown = [v["secret"]["secretName"] for v in pod["spec"]["volumes"] if v["name"] == keys.VOLUME_REPORT_KEYS]
+        told = [await self._api.call("GET", f"{base}/secrets/{each}") for each in shown]
+        report_keys = {key: base64.b64decode(text).decode() for one in told for key, text in one["data"].items()}
+        return planned, redis.asyncio.Redis.from_url(url), report_keys

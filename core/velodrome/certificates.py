@@ -45,7 +45,7 @@ def make(hosts: Sequence[str], now: datetime, renewed: ServerCertificate | None 
         from cryptography.hazmat.primitives import serialization
         from cryptography.hazmat.primitives.asymmetric import ec
     except ImportError:
-        raise LocalError("certificates need a library: pip install 'velodrome[operator]'") from None
+        raise LocalError("certificates need a library: pip install 'velodrome[certificates]'") from None
     if renewed is None:
         owner = ec.generate_private_key(ec.SECP256R1())
         authority = _signed("Velodrome Redis CA", owner, None, now, AUTHORITY_DAYS, ())

@@ -4,8 +4,9 @@ inbox and stores the decisions.
 
 from __future__ import annotations
 
+import hmac
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -36,10 +37,12 @@ from velodrome.store.store import ENOUGH_BYTES
 
 # What the executor saw of an attempt at a trial (index, attempt). None if it started no such attempt at that trial.
 Observe = Callable[[int, str], Observed | None]
+# The report key that reports of an attempt at a trial (index, attempt) must show. None if they need not show any.
+KeyOf = Callable[[int, str], str | None]
 
 # Why a report is rejected.
 REASONS = (
-    "TooLarge", "InvalidReport", "SchemaUnsupported", "WrongJob", "UnplannedTrial", "UnknownAttempt",
+    "TooLarge", "InvalidReport", "SchemaUnsupported", "WrongJob", "UnplannedTrial", "UnknownAttempt", "UnprovenReport",
     "ConditionsMissing", "ImpossibleValue",
 )  # fmt: skip
 
@@ -105,14 +108,21 @@ class Collected:
     last: bool = True
 
 
-def judge(report: bytes, plan: Plan, job_uid: str, observe: Observe, at: datetime) -> Accept | ProgressOf | Reject:
+def _needs_no_key(_index: int, _attempt: str) -> str | None:
+    return None
+
+
+def judge(
+    report: bytes, plan: Plan, job_uid: str, observe: Observe, at: datetime, key_of: KeyOf = _needs_no_key
+) -> Accept | ProgressOf | Reject:
     """Decides about one report, which anybody may have written. Pure, except for what `observe` looks up.
 
     A result is accepted if all of this is true:
 
     - It is valid, and of this job.
     - Its trial is exactly as planned.
-    - The executor started its attempt at this trial.
+    - The executor started its attempt at this trial, and the report shows the key that only this trial's runner has,
+      where runners have one.
     - All its values are possible for a trial of this job.
     - If it succeeded, it says under which conditions.
 
@@ -121,14 +131,21 @@ def judge(report: bytes, plan: Plan, job_uid: str, observe: Observe, at: datetim
     if len(report) > REPORT_BYTES:
         return Reject("TooLarge", f"the report has more than {REPORT_BYTES} bytes")
     try:
-        message = _read(report)
+        message, proof = _read(report)
     except SchemaUnsupported as error:
         return Reject(error.reason, str(error))
     except ValueError as error:
         return Reject("InvalidReport", str(error))
     if isinstance(message, Progress):
-        return _judge_progress(message, plan, job_uid, observe, at)
-    return _judge_result(message, plan, job_uid, observe, at)
+        judged: Accept | ProgressOf | Reject = _judge_progress(message, plan, job_uid, observe, at)
+        index, attempt = message.index, message.attempt
+    else:
+        judged = _judge_result(message, plan, job_uid, observe, at)
+        result = message if isinstance(message, TrialResult) else message.result
+        index, attempt = result.index, result.attempt
+    if isinstance(judged, Reject) and judged.index is None:
+        return judged
+    return _unproven(index, key_of(index, attempt), proof) or judged
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,8 +156,8 @@ class _TooMany:
     message: str
 
 
-def _read(report: bytes) -> Progress | TrialResult | _TooMany:
-    """The content of the report, in the present schema.
+def _read(report: bytes) -> tuple[Progress | TrialResult | _TooMany, str | None]:
+    """The content of the report, in the present schema, and its proof.
 
     Raises:
         SchemaUnsupported: a newer Velodrome wrote it.
@@ -148,22 +165,39 @@ def _read(report: bytes) -> Progress | TrialResult | _TooMany:
     """
     try:
         match REPORT.validate_json(report, context=REPORTED):
-            case ProgressReport(progress=progress):
-                return progress
-            case ResultReport(result=result) if result.schema_version == SCHEMA_VERSION:
-                return result
+            case ProgressReport(progress=progress, proof=proof):
+                return progress, proof
+            case ResultReport(result=result, proof=proof) if result.schema_version == SCHEMA_VERSION:
+                return result, proof
     except ValidationError as error:
         first = error.errors()[0]
         if first["type"] == TOO_MANY:
-            bare = {**from_json(report)["result"], "metrics": {}}
-            return _TooMany(parse_result(json.dumps(bare)), f"metrics: {first['msg']}")
+            document = from_json(report)
+            bare = {**document["result"], "metrics": {}}
+            return _TooMany(parse_result(json.dumps(bare)), f"metrics: {first['msg']}"), _proof(document)
         problem = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
     else:
         problem = "schema_version"
     document = from_json(report)
     if isinstance(document, dict) and document.get("type") == "result":
-        return parse_result(json.dumps(document.get("result")))
+        return parse_result(json.dumps(document.get("result"))), _proof(document)
     raise ValueError(f"the report is not valid: {problem}")
+
+
+def _proof(document: Mapping[str, object]) -> str | None:
+    proof = document.get("proof")
+    return proof if isinstance(proof, str) else None
+
+
+def _unproven(index: int, wanted: str | None, proof: str | None) -> Reject | None:
+    """Why the report does not count as one of this trial's runner; None if it does."""
+    if wanted is None or (proof is not None and hmac.compare_digest(proof.encode(), wanted.encode())):
+        return None
+    if proof is None:
+        why = "shows no key: its runner is older than the operator, so build the image with the operator's version"
+    else:
+        why = "shows the key of another trial"
+    return Reject("UnprovenReport", f"the report of trial {index} {why}")
 
 
 def _judge_progress(
@@ -238,7 +272,9 @@ class Collector:
         clock: Callable[[], float],
         count: int = 500,
         enough: int = ENOUGH_BYTES,
+        key_of: KeyOf = _needs_no_key,
     ) -> None:
+        self._key_of = key_of
         self._store = store
         self._plan = plan
         self._uid = uid
@@ -270,7 +306,7 @@ class Collector:
         progress: list[Progress] = []
         rejected: list[Rejection] = []
         for number, report in read.reports:
-            match judge(report, self._plan, self._uid, self._observe, at):
+            match judge(report, self._plan, self._uid, self._observe, at, self._key_of):
                 case Accept(record):
                     items.append(Item.of(record))
                 case ProgressOf(news):

@@ -94,6 +94,12 @@ def main(arguments: list[str] | None = None) -> int:
         "board's newest job, pinned baselines, what runs, and the newest jobs that have, and have values of, an entry",
     )
     parser.add_argument(
+        "--no-report-keys",
+        action="store_true",
+        help="make no report keys: runners of version 0.1.0 in images of entries can report then, and code of an entry "
+        "that learns the uid of another pod of its race can report for it",
+    )
+    parser.add_argument(
         "--boards",
         choices=["shared", "owned"],
         default="shared",
@@ -144,6 +150,7 @@ def main(arguments: list[str] | None = None) -> int:
             pushgateway=given.pushgateway,
             init_containers=given.allow_init_containers,
             authority=_authority(parser, url, login),
+            report_keys=not given.no_report_keys,
         ),
         dry_run=given.dry_run,
         listen=(host, int(port)),

@@ -33,6 +33,11 @@ def password(secret: str, uid: str) -> str:
     return hmac.new(secret.encode(), f"{keys.PREFIX}:{uid}".encode(), hashlib.sha256).hexdigest()
 
 
+def report_key(secret: str, uid: str, index: int) -> str:
+    """What reports of a job's trial must show: an HMAC-SHA-256 of both under the operator's secret, cut to 128 bits."""
+    return hmac.new(secret.encode(), f"{keys.PREFIX}:{uid}:trial:{index}".encode(), hashlib.sha256).hexdigest()[:32]
+
+
 def rules(secret: str, uid: str, *, stream: bool = False) -> list[str]:
     """The ACL rules of a job's user. `%R~` and `%W~`, which separate reading from writing, need Redis 7.
 
@@ -77,6 +82,10 @@ class Access:
     def url(self, uid: str) -> str:
         """The URL to which a job's runners report, with their user."""
         return f"{self._scheme}://{quote(user_name(uid))}:{password(self._secret, uid)}@{self._address}/0"
+
+    def report_key(self, uid: str, index: int) -> str:
+        """What reports of the job's trial must show."""
+        return report_key(self._secret, uid, index)
 
     def grant(self, uid: str) -> bool:
         """Makes the job's user if it is missing: at first, and after Redis restarted without it.

@@ -11,6 +11,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from typing import get_args
 
 from velodrome.collector import REASONS, Collected, Collector, Slice
@@ -47,6 +48,7 @@ class Collection:
 
     `clock` is the clock of the passes: they compare when an inbox was read with when pods ended. `seal` ends the rights
     of a job's runners and removes their inbox. A poisoned inbox is sealed before the race's status says so.
+    `report_key` gives the key that reports of a job's trial must show, where its pods have one.
     """
 
     def __init__(
@@ -59,7 +61,9 @@ class Collection:
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         *,
         seal: Callable[[str], None],
+        report_key: Callable[[str, int], str] | None = None,
     ) -> None:
+        self._report_key = report_key
         self.races = races
         self._store = store
         self._attribution = Attribution(races, cluster)
@@ -189,7 +193,8 @@ class Collection:
         began = self._clock()
         witness = Witness(race)
         plan = race.plan or race.planned()
-        collector = Collector(self._store, plan, race.uid, witness, time.time, _SLICE_REPORTS, _SLICE_BYTES)
+        key_of = partial(self._key_of, race)
+        collector = Collector(self._store, plan, race.uid, witness, time.time, _SLICE_REPORTS, _SLICE_BYTES, key_of)
 
         def take(read: Slice, *, surely: bool = False) -> Collected | None:
             witness.missed = False
@@ -217,6 +222,10 @@ class Collection:
             race.logbook.collected_at = began
         self._tell(race, collected, began)
         return collected.last or not known  # at most one question a round, no matter how many reports are forged
+
+    def _key_of(self, race: Race, index: int, attempt: str) -> str | None:
+        """The key that reports of this attempt must show; None for pods without one, as version 0.1.0 made them."""
+        return self._report_key(race.uid, index) if self._report_key and race.needs_key(attempt) else None
 
     def _tell(self, race: Race, collected: Collected, at: datetime) -> None:
         """Counts what a slice had, and wakes the race if that changes something."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from velodrome import keys
 from velodrome.errors import ActionNeeded
 from velodrome_operator import shapes
 
@@ -30,7 +31,8 @@ class OddObject(ActionNeeded):
 class JobFacts:
     """A Kubernetes Job. `completed` and `failed` hold completion indexes; `message` is its controller's complaint.
 
-    `started_at` is when the Job was last started. A suspended Job has none.
+    `started_at` is when the Job was last started. A suspended Job has none. `keyed` says that its pods have report
+    keys, so that their reports must show them.
     """
 
     name: str
@@ -45,6 +47,7 @@ class JobFacts:
     message: str = ""
     started_at: datetime | None = None
     uid: str = ""
+    keyed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +109,10 @@ def job_facts(raw: Raw) -> JobFacts:
         message=shapes.text(troubled.get("message")),
         started_at=shapes.moment(status.get("startTime")),
         uid=shapes.text(metadata.get("uid")),
+        keyed=any(
+            shapes.at(volume, "name") == keys.VOLUME_REPORT_KEYS
+            for volume in shapes.items(shapes.at(spec, "template", "spec", "volumes"))
+        ),
     )
 
 

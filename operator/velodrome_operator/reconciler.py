@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from velodrome.board.tenancy import BoardPolicy
@@ -121,7 +122,8 @@ class Reconciler:
         if race.parent.ended or race.indexes.keys() <= race.workload.jobs.keys():
             return ()
         url, taken_over = self._access.url(race.uid), race.taken_over(planned)
-        return children(planned.job, planned, race.uid, url, self._settings, taken_over)
+        key_of = partial(self._access.report_key, race.uid)
+        return children(planned.job, planned, race.uid, url, self._settings, taken_over, key_of)
 
     async def _take_over(self, race: Race, planned: Plan) -> None:
         """Takes over what another job measured. Writes this into the status before any child is made for the rest."""

@@ -131,7 +131,14 @@ class Service:
         races = self.controller.races
         self.sweep = Sweep(cluster, store, access, self.controller, self._watches, namespaces)
         self.collection = Collection(
-            races, store, cluster, self.controller.wakeups.wake, access.probe, cluster.now, seal=access.remove
+            races,
+            store,
+            cluster,
+            self.controller.wakeups.wake,
+            access.probe,
+            cluster.now,
+            seal=access.remove,
+            report_key=access.report_key,
         )
         self.health = Health(self.sweep, self._watches, self._tasks, self.collection, self.controller, cluster)
         self.exporter = Exporter(

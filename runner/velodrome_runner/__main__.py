@@ -23,6 +23,7 @@ Environment variables say what one trial has to do:
   {keys.ENV_REDIS_URL:36}redis://, rediss:// or unix:// URL; without it the result stays in that folder
   {keys.ENV_REDIS_USERNAME:36}user of Redis, if the URL names none
   {keys.ENV_REDIS_PASSWORD_FILE:36}file with that user's password
+  {keys.ENV_REPORT_KEY_FILE:36}file with what the trial's reports must show (default: they show nothing)
   {keys.ENV_REDIS_CA_FILE:36}certificates that Redis' certificate must come from, for rediss://
   {keys.ENV_PUSHGATEWAY:36}URL of a Pushgateway for live metrics (default: none are pushed)
   {keys.ENV_DATA:36}folder below which dataset.source paths lie (default: the current one)

@@ -82,7 +82,7 @@ def run(
     started = wall()
     code = config_code(trial.config.model_copy(update={"command": line}))
     client = None if settings.redis_url is None else connect(settings.redis_url, settings.login)
-    with Publisher(client, settings.job_uid) as publisher, pusher(settings, plan, trial) as live:
+    with Publisher(client, settings.job_uid, settings.report_key) as publisher, pusher(settings, plan, trial) as live:
         reporter = Reporter(trial, settings, publisher, live, wall)
         reporter("Starting", None)
         reported, killed = Reported(trial.config), memory_kills()

@@ -53,6 +53,8 @@ def connect(url: str, login: RedisLogin | None = None) -> redis.Redis:
 class Publisher:
     """Sends one trial's reports to the inbox of the job `uid`; without a client it only spools the result.
 
+    The reports show the trial's report `key`, if it has one.
+
     `progress` returns at once, whatever Redis does. `deliver` waits. As a context manager, it stops its thread at the
     end and drops progress that still waits.
     """
@@ -61,12 +63,14 @@ class Publisher:
         self,
         client: redis.Redis | None,
         uid: str,
+        key: str | None = None,
         *,
         clock: Callable[[], float] = time.monotonic,
         log: Callable[[str], None] = complain,
     ) -> None:
         self._client = client
         self._inbox = keys.inbox(uid)
+        self._key = key
         self._clock = clock
         self._log = log
         self._waiting: deque[Progress] = deque(maxlen=_WAITING)
@@ -97,7 +101,7 @@ class Publisher:
         Returns whether it was delivered. If so, the file is removed, else it stays. The result is sent even if the disk
         is full. Without a client, returns True once the file is written.
         """
-        document = ResultReport(result=result).model_dump_json()
+        document = ResultReport(result=result, proof=self._key).model_dump_json()
         spooled = self._spool(document, spool)
         if self._client is None:
             return spooled
@@ -173,7 +177,7 @@ class Publisher:
                 return
             newest = pending[-1] if pending else None
             worth = [progress for progress in pending if progress.point is not None or progress is newest]
-            documents = [ProgressReport(progress=progress).model_dump_json() for progress in worth]
+            documents = [ProgressReport(progress=progress, proof=self._key).model_dump_json() for progress in worth]
             problem = self._send(documents, within=keys.INBOX_MAXIMUM)
             if problem is None:
                 pending.clear()

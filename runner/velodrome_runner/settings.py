@@ -22,7 +22,7 @@ class Settings:
     `index` counts the trials of the entries at the positions `entries`, or of all entries if that is empty, without the
     trials that were `taken_over` (such as `0-3,7`, counted over the whole job). `ranks` says which of the pods that
     train together this is. `pushgateway` is the URL for live metrics. `login` says who connects to Redis, where the URL
-    does not.
+    does not. `report_key` is what reports of this trial must show, or None.
     """
 
     spec: Path
@@ -39,6 +39,7 @@ class Settings:
     ranks: Ranks = ALONE
     pushgateway: str | None = None
     login: RedisLogin = field(default_factory=RedisLogin)
+    report_key: str | None = None
 
     @property
     def spool(self) -> Path:
@@ -70,6 +71,7 @@ class Settings:
             ranks=ranks(completion, nodes, hosts),
             pushgateway=environ.get(keys.ENV_PUSHGATEWAY) or None,
             login=RedisLogin.read(environ),
+            report_key=_content(environ, keys.ENV_REPORT_KEY_FILE),
         )
 
 
@@ -78,6 +80,18 @@ def _text(environ: Mapping[str, str], name: str, what: str) -> str:
     if not value:
         raise ConfigurationError(f"{name} is not set: set it to {what}")
     return value
+
+
+def _content(environ: Mapping[str, str], name: str) -> str | None:
+    """What the named file holds; None if none is named."""
+    path = environ.get(name)
+    if not path:
+        return None
+    try:
+        return Path(path).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is no text"
+        raise ConfigurationError(f"{name}: {path} can't be read ({why})") from error
 
 
 def _file_name(environ: Mapping[str, str], name: str) -> str:

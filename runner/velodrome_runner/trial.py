@@ -39,7 +39,7 @@ def run(
     """
     started, code = wall(), config_code(trial.config)
     client = None if settings.redis_url is None else connect(settings.redis_url, settings.login)
-    with Publisher(client, settings.job_uid) as publisher, pusher(settings, plan, trial) as live:
+    with Publisher(client, settings.job_uid, settings.report_key) as publisher, pusher(settings, plan, trial) as live:
         reporter = Reporter(trial, settings, publisher, live, wall)
         failure: Failure | None = None
         reporter("Starting", None)

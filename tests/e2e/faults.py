@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ import redis
 
 from tests.e2e.conftest import Kube, race, uid_of
 from tests.e2e.redis_access import RedisAccess, of_runners
+from velodrome import keys
 from velodrome.store import Store
 from velodrome.store.edge import connect
 
@@ -63,8 +65,24 @@ def administrator(kube: Kube) -> Iterator[redis.Redis]:
 
 def credentials(kube: Kube, name: str) -> tuple[str, str]:
     """User and password of a job's runners, as their Secret has them."""
-    (secret,) = kube.wait("the job's secret", lambda: kube.items("secrets", f"velodrome.dev/job-name={name}"))
-    return of_runners(secret["data"])
+    return of_runners(_secret_with(kube, name, keys.ENV_REDIS_URL))
+
+
+def report_key(kube: Kube, name: str, completion: int = 0, group: int = 0) -> str:
+    """What reports of the pods with that completion index of a job's Kubernetes Job of that number must show."""
+    key = f"report-key-{group}-{completion}"
+    return base64.b64decode(_secret_with(kube, name, key)[key]).decode()
+
+
+def _secret_with(kube: Kube, name: str, key: str) -> dict[str, str]:
+    """The content of that of a job's Secrets which has this key."""
+
+    def found() -> dict[str, str] | None:
+        secrets = kube.items("secrets", f"velodrome.dev/job-name={name}")
+        return next((each["data"] for each in secrets if key in each["data"]), None)
+
+    data: dict[str, str] = kube.wait(f"the job's secret with {key}", found)
+    return data
 
 
 @contextmanager

@@ -99,6 +99,7 @@ class Open:
     plan: Plan
     job: Document
     client: redis.Redis
+    secrets: dict[str, str]
     pods: dict[int, str] = field(default_factory=dict)
     """The uids of its pods by trial index."""
 
@@ -119,7 +120,8 @@ class Open:
 
     def report(self, index: int) -> Document:
         """The same, as the JSON that is sent."""
-        found: Document = json.loads(ResultReport(result=self.result(index)).model_dump_json())
+        report = ResultReport(result=self.result(index), proof=self.secrets[f"report-key-0-{index}"])
+        found: Document = json.loads(report.model_dump_json())
         return found
 
     def send(self, *reports: bytes) -> None:
@@ -225,10 +227,11 @@ class Edge:
         uid = made["metadata"]["uid"]
         job = self.until(f"the Job of {name}", lambda: self._job(namespace, uid))
         listed = self.api.done("GET", f"api/v1/namespaces/{namespace}/secrets")["items"]
-        secret = next(item for item in listed if _owned(item, uid))
-        url = base64.b64decode(secret["data"][keys.ENV_REDIS_URL]).decode()
+        content = {name: base64.b64decode(text).decode() for item in listed if _owned(item, uid)
+                   for name, text in item["data"].items()}  # fmt: skip
+        url = content[keys.ENV_REDIS_URL]
         made = {key: value for key, value in made.items() if key != "status"}
-        return Open(namespace, name, uid, plan(validate(made, source=name)), job, self.client(url))
+        return Open(namespace, name, uid, plan(validate(made, source=name)), job, self.client(url), content)
 
     def _job(self, namespace: str, uid: str) -> Document | None:
         listed = self.api.done("GET", jobs_of(namespace))["items"]

@@ -16,13 +16,15 @@ import pytest
 import redis
 
 from tests.e2e.conftest import Kube, race, uid_of
-from tests.e2e.faults import administrator, as_a_runner, ends_like, has_result, outcome
+from tests.e2e.faults import administrator, as_a_runner, ends_like, has_result, outcome, report_key
 from tests.e2e.test_own_code import PROGRAM
 from velodrome import keys
 from velodrome.results.records import ResultReport, TrialResult
 from velodrome.store import Store
 
 TRIALS = 3
+# Stands for the key of the first trial until a report is sent.
+PROOF = "the key of the first trial"
 # The later trials take so long that the race can be suspended before it is over.
 SLOWLY = f"{PROGRAM}\nimport time\ntime.sleep(10 if trial.repeat else 0)\n"
 
@@ -56,6 +58,8 @@ class Inbox:
         self.first: TrialResult = record.result
 
     def send(self, *reports: str | bytes) -> None:
+        key = report_key(self._kube, self._name)  # all but one of these tests are about reports of the first trial
+        reports = tuple(report.replace(PROOF, key) if isinstance(report, str) else report for report in reports)
         with as_a_runner(self._kube, self._name) as client:
             client.rpush(keys.inbox(self.uid), *reports)
         self._kube.wait("the reports to be judged", lambda: self.store.waiting([self.uid]) == {})
@@ -81,7 +85,7 @@ def opened(kube: Kube, name: str, image: str) -> Iterator[Inbox]:
 
 def written(result: TrialResult, **changes: Any) -> str:
     """A report of the result, with some of its fields as they should not be."""
-    return ResultReport(result=result.model_copy(update=changes)).model_dump_json()
+    return ResultReport(result=result.model_copy(update=changes), proof=PROOF).model_dump_json()
 
 
 def test_a_result_that_is_delivered_twice_counts_once(

@@ -87,8 +87,8 @@ def test_an_entry_that_is_not_there_is_reported(installed: Kube, name: str) -> N
 
 # What a security review looks at: whether it is content depends on how the installation was made.
 REVIEWED = {
-    "network policies", "trials' network", "Redis' users", "encryption", "disruption budgets", "resources", "quotas",
-    "results", "operator's reach",
+    "network policies", "trials' network", "Redis' users", "encryption", "certificate", "disruption budgets",
+    "resources", "quotas", "results", "operator's reach",
 }  # fmt: skip
 
 

@@ -126,7 +126,7 @@ def test_reports_are_taken_or_rejected_with_a_reason(at: Edge) -> None:
     opened = at.begun(TEAM, trials=3, bears=3)  # a result that can't be ends its trial as failed
     at.run_pods(opened)
     valid, last = opened.report(0), len(opened.plan) - 1
-    progress = {"type": "progress", "progress": {
+    progress = {"type": "progress", "proof": opened.secrets["report-key-0-1"], "progress": {
         "job_uid": opened.uid, "index": 1, "attempt": opened.pods[1], "phase": "Training", "epoch": 1, "epochs": 3,
         "fraction": 0.5, "loss": 1.0, "samples_per_second": 10.0, "at": "2026-01-01T00:00:00Z",
     }}  # fmt: skip
@@ -151,7 +151,10 @@ def test_reports_are_taken_or_rejected_with_a_reason(at: Edge) -> None:
     one()
     hostile = {f'f1{{label="{number}"}}': 0.5 for number in range(5000)}
     many = {**opened.result(1).model_dump(mode="json"), "metrics": hostile}
-    opened.send(json.dumps({"type": "result", "result": many}).encode(), b"[" * 100_000, b"\x00" * 2_000_000)
+    proof = opened.secrets["report-key-0-1"]
+    opened.send(
+        json.dumps({"type": "result", "proof": proof, "result": many}).encode(), b"[" * 100_000, b"\x00" * 2_000_000
+    )
     opened.send(json.dumps(opened.report(last)).encode())  # behind all of them
     with at.store() as store:
         at.until("the reports to be judged", lambda: store.trial(opened.uid, last) is not None)

@@ -7,13 +7,20 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from tests.e2e.conftest import ROOT, Kube, race, uid_of
+from tests.e2e.faults import administrator, as_a_runner, report_key
 from tests.e2e.redis_access import RedisAccess
-from velodrome.store import roles
+from tests.e2e.test_own_code import PROGRAM
+from velodrome import keys
+from velodrome.plan import plan
+from velodrome.results.records import ResultReport, TrialResult
+from velodrome.spec import validate
+from velodrome.store import Store, roles
 
 pytestmark = pytest.mark.smoke
 
@@ -89,21 +96,21 @@ def test_the_secret_of_a_race_is_in_its_namespace_alone(installed: Kube, name: s
         text = installed("get", "secret", "--all-namespaces", "-l", selector, "-o", "json")
         return list(json.loads(text)["items"])
 
-    (found,) = installed.wait("the race's Secret", secrets, 60)
-    assert found["metadata"]["namespace"] == installed.get("bmj", name)["metadata"]["namespace"]
-    assert found["immutable"] is True
-    (owner,) = found["metadata"]["ownerReferences"]
-    assert (owner["kind"], owner["uid"], owner["controller"]) == ("BenchmarkJob", uid_of(installed, name), True)
-    said = installed("patch", "secret", found["metadata"]["name"], "-p", '{"stringData": {"x": "y"}}', check=False)
-    assert "patched" not in said
+    installed.wait("the race's pod", lambda: installed.items("pods", selector), 60)
+    assert len(secrets()) == 2, "the login of its runners, and their report keys"
+    for found in secrets():
+        assert found["metadata"]["namespace"] == installed.get("bmj", name)["metadata"]["namespace"]
+        assert found["immutable"] is True
+        (owner,) = found["metadata"]["ownerReferences"]
+        assert (owner["kind"], owner["uid"], owner["controller"]) == ("BenchmarkJob", uid_of(installed, name), True)
+        said = installed("patch", "secret", found["metadata"]["name"], "-p", '{"stringData": {"x": "y"}}', check=False)
+        assert "patched" not in said
     installed("delete", "bmj", name, "--wait=true")
     installed.wait("the Secret to go with its race", lambda: not secrets(), 60)
 
 
 def test_passwords_change_under_a_race(with_users: Kube, name: str, own_image: str) -> None:
     """Every trial succeeds at its first attempt, no pod is restarted, and the former passwords count no more."""
-    from tests.e2e.test_own_code import PROGRAM
-
     before, pods = secret(with_users), restarts(with_users)
     entry = {"name": "own", "image": own_image, "command": ["python", "-c", SLOW + PROGRAM]}
     with_users.apply(race(name, entries=[entry], trials={"repeats": 40}))
@@ -141,8 +148,6 @@ def restarts(kube: Kube) -> dict[str, int]:
 
 
 def test_marks_are_set_through_kubectl(with_users: Kube, name: str, own_image: str) -> None:
-    from tests.e2e.test_own_code import PROGRAM
-
     entry = {"name": "own", "image": own_image, "command": ["python", "-c", PROGRAM]}
     with_users.apply(race(name, entries=[entry], trials={"repeats": 1}))
     ended: Callable[[], dict[str, Any]] = lambda: with_users.condition(name, "Complete")  # noqa: E731
@@ -152,3 +157,62 @@ def test_marks_are_set_through_kubectl(with_users: Kube, name: str, own_image: s
     assert "compared with job" in velodrome(with_users, "baseline", "set", uid, "own", "--cluster")
     assert name in velodrome(with_users, "baseline", "show", "--cluster")
     velodrome(with_users, "delete", "job", uid, "--yes", "--with-baselines", "--cluster")
+
+
+# Looks for the keys of other trials. Its own is all that it may find.
+FORGER = """
+import os, pathlib
+key = pathlib.Path(os.environ["VELODROME_REPORT_KEY_FILE"])
+assert len(key.read_text()) == 32
+found = [folder for top in ("/etc", "/run", "/var", "/tmp", "/scratch") for folder, _, files in os.walk(top)
+         if any(file.startswith("report-key-") for file in files)]
+mounted = [line for line in open("/proc/self/mountinfo") if "/velodrome-report" in line]
+if found or len(mounted) != 1:
+    raise SystemExit(f"found {found} {mounted}")
+"""
+HELD = "import time\ntime.sleep(20)\n"
+
+
+def test_an_entry_reports_for_its_own_trial_alone(installed: Kube, name: str, own_image: str) -> None:
+    """Whoever has the race's Redis user and knows the uid of another trial's pod lacks the key of that trial."""
+    victim = {"name": "victim", "image": own_image, "command": ["python", "-c", HELD + PROGRAM]}
+    forger = {"name": "forger", "image": own_image, "command": ["python", "-c", FORGER + HELD + PROGRAM]}
+    sharing = {"isolation": "None", "parallelism": 4}
+    installed.apply(race(name, entries=[victim, forger], trials={"repeats": 2}, execution=sharing))
+
+    def running() -> dict[str, str]:
+        """The uids of the race's pods that run, by Job and completion index."""
+        labels = [(pod["metadata"]["labels"], pod) for pod in installed.items("pods", f"velodrome.dev/job-name={name}")]
+        return {
+            f"{own['batch.kubernetes.io/job-name']}/{own['batch.kubernetes.io/job-completion-index']}": pod["metadata"][
+                "uid"
+            ]
+            for own, pod in labels
+            if pod["status"]["phase"] == "Running"
+        }
+
+    def first() -> str:
+        return next((uid for place, uid in running().items() if place.endswith("-0/0")), "")
+
+    attempt, uid = installed.wait("the pod of the first trial", first, 240), uid_of(installed, name)
+    with administrator(installed) as admin, Store(admin) as store:
+        job = store.job(uid)
+        assert job is not None
+        trial, now = plan(validate(dict(job.document), source=name)).trial(0), datetime.now(UTC)
+        forged = TrialResult(
+            job_uid=uid, index=0, entry=trial.entry, repeat=trial.repeat, seed=trial.seed, trial_id=trial.id,
+            attempt=attempt, outcome="Failed", reason="LossNotFinite", message="forged", started_at=now,
+            finished_at=now,
+        )  # fmt: skip
+        reports = [
+            ResultReport(result=forged, proof=proof).model_dump_json()
+            for proof in (None, report_key(installed, name, 0, group=1), report_key(installed, name, 1))
+        ]
+        with as_a_runner(installed, name) as client:
+            client.rpush(keys.inbox(uid), *reports)
+        installed.wait("the forgeries to be judged", lambda: store.waiting([uid]) == {}, 60)
+        assert store.counts(uid).rejected == {"UnprovenReport": 3}
+    installed.wait("the race's end", lambda: installed.condition(name, "Complete"), 300)
+    with administrator(installed) as admin, Store(admin) as store:
+        counts = store.counts(uid)
+        assert (counts.succeeded, counts.failed, counts.conflicts) == (4, 0, 0)

@@ -53,7 +53,8 @@ elif "replace" in arguments:
 elif "statefulset" in arguments:
     volumes = pathlib.Path({tls!r})
     found = json.loads(volumes.read_text()) if volumes.exists() else []
-    print(json.dumps({{"spec": {{"template": {{"spec": {{"volumes": found}}}}}}}}))
+    template = {{"metadata": {{"labels": {{"app.kubernetes.io/component": "redis"}}}}, "spec": {{"volumes": found}}}}
+    print(json.dumps({{"items": [{{"metadata": {{"name": "velodrome-redis"}}, "spec": {{"template": template}}}}]}}))
 elif "of-another" in arguments:
     print(path.with_name("another.json").read_text())
 elif "secret" in arguments:

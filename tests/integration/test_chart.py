@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import re
+import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
@@ -713,6 +714,12 @@ class TestNotes:
         assert "deletes all results" in self.notes(helm, {"redis": {"persistence": {"keep": False}}})
 
 
+def owned(release: str, namespace: str) -> dict[str, Any]:
+    """The metadata of an object that a release has."""
+    notes = {"meta.helm.sh/release-name": release, "meta.helm.sh/release-namespace": namespace}
+    return {"metadata": {"annotations": notes, "labels": {"app.kubernetes.io/managed-by": "Helm"}}}
+
+
 class TestCrd:
     def test_it_is_the_one_of_deploy(self, helm: str) -> None:
         made = objects(helm)["CustomResourceDefinition", "benchmarkjobs.velodrome.dev"]
@@ -725,6 +732,38 @@ class TestCrd:
         assert not [name for kind, name in objects(helm, {"crds": {"enabled": False}}) if kind.startswith("Custom")]
         made = objects(helm, {"crds": {"keep": False}})["CustomResourceDefinition", "benchmarkjobs.velodrome.dev"]
         assert "annotations" not in made["metadata"]
+
+    @pytest.mark.parametrize(
+        ("found", "words"),
+        [
+            ({}, ""),
+            (
+                {"metadata": {}},
+                "was installed without Helm.*kubectl label .*managed-by=Helm && kubectl annotate .*=velodrome",
+            ),
+            (owned("velodrome", "velodrome"), ""),
+            (owned("old", "velodrome"), "belongs to the release old in the namespace velodrome.*crds.enabled=false"),
+            (owned("velodrome", "other"), "belongs to the release velodrome in the namespace other.*kubectl annotate"),
+        ],
+    )
+    def test_one_of_another_release_is_told_with_the_way_out(
+        self, helm: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, found: Mapping[str, Any], words: str
+    ) -> None:
+        """Without a cluster, `lookup` finds nothing: here a value stands for what it finds."""
+        copied = tmp_path / "velodrome"
+        shutil.copytree(chart.CHART, copied)
+        checks = copied / "templates/_checks.tpl"
+        asked = re.compile(r'lookup "apiextensions\.k8s\.io/v1" "CustomResourceDefinition" "" "\S+"')
+        text, replaced = asked.subn(".Values.global.found", checks.read_text(encoding="utf-8"))
+        assert replaced == 1
+        checks.write_text(text, encoding="utf-8")
+        monkeypatch.setattr(chart, "CHART", copied)
+        if words:
+            assert re.search(words, refusal(helm, {"global": {"found": found}}))
+            assert refusal(helm, {"global": {"found": found}}).count("\n  - ") == 1
+            chart.template(helm, merged(chart.images(), {"global": {"found": found}, "crds": {"enabled": False}}))
+        else:
+            chart.template(helm, merged(chart.images(), {"global": {"found": found}}))
 
 
 class TestUpgrades:

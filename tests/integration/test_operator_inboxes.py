@@ -510,3 +510,73 @@ def test_a_sweep_looks_at_a_part_of_a_large_redis_and_at_the_next_part_next_time
         found |= look
     assert found == wanted
     assert max(map(len, looks)) < 60
+
+
+def test_an_entry_reports_for_its_own_trial_alone(
+    store: Store, redis_server: RedisServer, admin: redis.Redis, race: Race
+) -> None:
+    """It has the Redis user of its race, knows the uids of all pods, and has the key of its own trial."""
+    if needs_redis_7(admin):
+        return
+    access = Access(admin, SECRET, "redis:6379")
+    access.grant(race.uid)
+    made = children(
+        race.plan.job, race.plan, race.uid, access.url(race.uid), ChildSettings(runner_image="image"),
+        key_of=partial(access.report_key, race.uid),
+    )  # fmt: skip
+    (job,) = (child for child in made if child["kind"] == "Job")
+    shown = next(child["stringData"] for child in made if child["metadata"]["name"].endswith("-keys"))
+    keys_of = [shown[f"report-key-0-{index}"] for index in range(len(race.plan))]
+    assert len(set(keys_of)) == len(race.plan)
+    other = [access.report_key("another", index) for index in range(len(race.plan))]
+    assert not set(keys_of) & set(other)
+
+    races = Races()
+    races.saw_parent(parent(race))
+    known = races.get(race.uid)
+    assert known is not None
+    known.lay_out(race.plan, 1)
+    races.saw_job(owned_job(race.uid, job_name(race), spec=job["spec"]))
+    pods = [pod(race, index, f"p{index}") for index in range(len(race.plan))]
+    found = Collection(
+        races, store, Pods(*pods), lambda _: None, access.probe, seal=access.remove, report_key=access.report_key
+    )
+
+    def told(index: int, proof: str | None, failed: str | None = None) -> str:
+        result = race.result(index, attempt=f"p{index}", failed=failed)
+        return ResultReport(result=result, proof=proof).model_dump_json()
+
+    forger, victim = 1, 2
+    with as_job(redis_server, race.uid) as client:
+        for proof in (None, keys_of[forger], other[victim], keys_of[victim][:-1], ""):
+            client.rpush(keys.inbox(race.uid), told(victim, proof))
+            client.rpush(keys.inbox(race.uid), told(victim, proof, failed="LossNotFinite"))
+        client.rpush(keys.inbox(race.uid), told(forger, keys_of[forger]))
+        news = ProgressReport(progress=race.progress(victim, attempt=f"p{victim}"), proof=keys_of[forger])
+        client.rpush(keys.inbox(race.uid), news.model_dump_json())
+    round_of(found)
+    assert {reason: count for reason, count in found.rejected.items() if count} == {"UnprovenReport": 11}
+    assert store.trials(race.uid).keys() == {forger}
+    assert store.progress(race.uid) == {}
+
+    with as_job(redis_server, race.uid) as client:  # the runner of the trial itself is as free as before
+        client.rpush(keys.inbox(race.uid), told(victim, keys_of[victim]))
+    round_of(found)
+    assert store.trials(race.uid).keys() == {forger, victim}
+
+
+def test_pods_of_an_operator_without_report_keys_report_as_before(store: Store, admin: redis.Redis, race: Race) -> None:
+    access = Access(admin, SECRET, "redis:6379")
+    races = Races()
+    races.saw_parent(parent(race))
+    known = races.get(race.uid)
+    assert known is not None
+    known.lay_out(race.plan, 1)
+    races.saw_job(owned_job(race.uid, job_name(race)))  # a Job of version 0.1.0 mounts no keys
+    cluster = Pods(pod(race, 0, "p0"))
+    found = Collection(
+        races, store, cluster, lambda _: None, access.probe, seal=access.remove, report_key=access.report_key
+    )
+    store.append(race.uid, ResultReport(result=race.result(0, attempt="p0")))
+    round_of(found)
+    assert store.trials(race.uid).keys() == {0}

@@ -232,3 +232,58 @@ def test_a_report_with_any_field_replaced_is_judged(field: str, value: Any) -> N
 
 def test_reports_nest_no_deeper_than_the_parser_bears() -> None:
     assert isinstance(judged(b'{"type":"result","result":' + b"[" * 100_000), Reject)
+
+
+def key_of(index: int, attempt: str) -> str | None:
+    """The attempt `again` at trial 1 is of an executor that gives no keys."""
+    return None if attempt == "again" else f"key-{index}"
+
+
+@pytest.mark.parametrize("proof", [None, "", "key-1", "key-22", "Schlüssel", "\ud83d"])
+def test_a_report_without_its_trials_key_is_rejected(proof: str | None) -> None:
+    for text in (report(), progress(index=1)):
+        document = json.loads(text) | ({} if proof is None else {"proof": proof})
+        if document["type"] == "progress" and proof == "key-1":
+            continue
+        found = judge(json.dumps(document).encode("utf-8", "surrogatepass"), PLAN, "uid", observe, AT, key_of)
+        assert isinstance(found, Reject)
+        assert found.reason in ("UnprovenReport", "InvalidReport")
+        assert (found.reason == "InvalidReport") == (proof == "\ud83d")
+        assert (found.index, found.attempt) == (None, None), "nothing is said of the trial that it names"
+
+
+def test_a_report_with_its_trials_key_counts() -> None:
+    accepted = judge(json.dumps(json.loads(report()) | {"proof": "key-2"}).encode(), PLAN, "uid", observe, AT, key_of)
+    assert isinstance(accepted, Accept)
+    assert accepted.record.result == result()
+    assert "key-2" not in accepted.record.model_dump_json(), "it is kept nowhere"
+    seen = judge(json.dumps(json.loads(progress()) | {"proof": "key-1"}).encode(), PLAN, "uid", observe, AT, key_of)
+    assert isinstance(seen, ProgressOf)
+
+
+def test_attempts_without_a_key_need_none() -> None:
+    text = ResultReport(result=result(1, attempt="again")).model_dump_json().encode()
+    assert b"proof" not in text, "readers of version 0.1.0 know no such field"
+    assert isinstance(judge(text, PLAN, "uid", observe, AT, key_of), Accept)
+
+
+def test_a_forgery_with_an_impossible_value_says_nothing_of_the_trial() -> None:
+    text = report(metrics={"accuracy": 1.7})
+    assert judge(text, PLAN, "uid", observe, AT, key_of) == Reject(
+        "UnprovenReport",
+        "the report of trial 2 shows no key: its runner is older than the operator, so build the image with the "
+        "operator's version",
+    )
+    known = judge(json.dumps(json.loads(text) | {"proof": "key-2"}).encode(), PLAN, "uid", observe, AT, key_of)
+    assert isinstance(known, Reject)
+    assert (known.reason, known.index) == ("ImpossibleValue", 2)
+
+
+def test_a_result_of_an_older_schema_or_with_too_many_keys_shows_its_key_too() -> None:
+    many = {f'f1{{label="{number}"}}': 0.5 for number in range(5000)}
+    for change in ({"schema_version": 0}, {"metrics": many}):
+        text = report(**change)
+        found = judge(text, PLAN, "uid", observe, AT, key_of)
+        assert isinstance(found, Reject)
+        with_key = judge(json.dumps(json.loads(text) | {"proof": "key-2"}).encode(), PLAN, "uid", observe, AT, key_of)
+        assert not isinstance(with_key, Reject) or with_key.reason != "UnprovenReport"

@@ -14,9 +14,10 @@ from velodrome import keys
 from velodrome.errors import SpecError
 from velodrome.plan import Plan, plan
 from velodrome.spec import BenchmarkJob, parse_jobs, read_jobs
+from velodrome.spec.pod_rules import OWN_VARIABLES
 from velodrome.spec.pods import DEFAULT_LIMITS, DEFAULT_REQUESTS, DEFAULT_SCRATCH_SIZE, DEFAULT_SHM_SIZE
 from velodrome.spec.restricted import violations
-from velodrome_operator.children import ChildSettings, Names, children, groups
+from velodrome_operator.children import MOST_REPORT_KEYS, ChildSettings, Names, children, groups
 from velodrome_operator.observation import job_facts, pod_facts
 from velodrome_operator.policy import enforce
 from velodrome_operator.races import Races
@@ -210,6 +211,54 @@ def test_pods_get_the_authority_of_redis_and_no_file_with_a_password() -> None:
     without = pod_spec(job())
     assert not [each for each in without["volumes"] if "secret" in each]
     assert keys.ENV_REDIS_CA_FILE not in [item["name"] for item in without["containers"][0]["env"]]
+
+
+def test_each_pod_is_shown_the_report_key_of_its_own_trial_alone() -> None:
+    entries = [
+        {"name": "a", "model": {"name": "velodrome/cnn"}},
+        {"name": "b", "model": {"name": "velodrome/cnn"}, "image": PINNED.format("other")},
+        {"name": "c", "model": {"name": "velodrome/mlp"}},
+    ]
+    given = job(entries=entries, trials={"repeats": 2})
+    settings = ChildSettings(runner_image=PINNED.format("runner"))
+    found = children(given, plan(given), UID, URL, settings, frozenset({0}), lambda index: f"key of {index}")
+    _, secret = (child for child in found if child["kind"] == "Secret")
+    assert secret["immutable"] is True
+    assert secret["metadata"]["ownerReferences"][0]["uid"] == UID
+    assert secret["stringData"] == {
+        "report-key-0-0": "key of 2", "report-key-0-1": "key of 3", "report-key-0-2": "key of 5",
+        "report-key-1-0": "key of 1", "report-key-1-1": "key of 4",
+    }  # fmt: skip
+    for number, told in enumerate(child for child in found if child["kind"] == "Job"):
+        spec = told["spec"]["template"]["spec"]
+        (mount,) = [each for each in spec["containers"][0]["volumeMounts"] if each["name"] == "report-keys"]
+        assert mount["subPathExpr"] == f"report-key-{number}-$(JOB_COMPLETION_INDEX)"
+        assert mount["readOnly"] is True
+        environment = {item["name"]: item.get("value") for item in spec["containers"][0]["env"]}
+        assert environment[keys.ENV_REPORT_KEY_FILE] == mount["mountPath"]
+        (volume,) = [each for each in spec["volumes"] if each["name"] == "report-keys"]
+        assert volume["secret"] == {"secretName": secret["metadata"]["name"]}
+        assert "key of" not in json.dumps(told)
+        assert job_facts({**told, "metadata": {**told["metadata"], "creationTimestamp": "2026-01-01T00:00:00Z"}}).keyed
+
+
+def test_all_pods_of_a_trial_have_its_key() -> None:
+    given = job(runner={"nodes": 2}, trials={"repeats": 1})
+    found = children(given, plan(given), UID, URL, ChildSettings(runner_image=PINNED.format("x")), key_of=str)
+    _, secret = (child for child in found if child["kind"] == "Secret")
+    kept = [secret["stringData"][f"report-key-0-{completion}"] for completion in range(2 * len(given.spec.entries))]
+    assert kept == [str(index) for index in range(len(given.spec.entries)) for _ in range(2)]
+
+
+def test_without_report_keys_nothing_shows_any() -> None:
+    settings = ChildSettings(runner_image=PINNED.format("runner"), report_keys=False)
+    many = job(trials={"repeats": MOST_REPORT_KEYS // len(job().spec.entries) + 1})
+    for given, chosen in ((job(), settings), (many, ChildSettings(runner_image=PINNED.format("runner")))):
+        found = children(given, plan(given), UID, URL, chosen, key_of=str)
+        assert [child["kind"] for child in found] == ["ConfigMap", "Secret", "Job"]
+        assert "report-key" not in json.dumps(found)
+        assert keys.ENV_REPORT_KEY_FILE not in json.dumps(found)
+    assert not job_facts(seen_job()).keyed
 
 
 def pod(index: int, **status: Any) -> dict[str, Any]:
@@ -409,9 +458,21 @@ def test_pods_get_their_environment_from_secrets_and_config_maps() -> None:
 
 def test_no_key_of_a_secret_tells_a_trial_which_it_is() -> None:
     container = pod_spec(job(runner=RICH))["containers"][0]
-    told = {keys.ENV_TAKEN_OVER, keys.ENV_PUSHGATEWAY, keys.ENV_NODES, keys.ENV_HOSTS}
+    told = {
+        *(keys.ENV_TAKEN_OVER, keys.ENV_PUSHGATEWAY, keys.ENV_NODES, keys.ENV_HOSTS),
+        *(keys.ENV_REDIS_USERNAME, keys.ENV_REDIS_PASSWORD_FILE, keys.ENV_REDIS_CA_FILE, keys.ENV_REPORT_KEY_FILE),
+    }
     assert {name for name, item in named(container["env"]).items() if item == {"value": ""}} == told
     assert told.isdisjoint(named(pod_spec(job())["containers"][0]["env"]))
+
+
+def test_every_variable_of_velodromes_is_written_or_nobodys_to_set() -> None:
+    """A variable that is new in `keys` is written beside envFrom, or it stands here with the reason."""
+    set_by_the_runner = {keys.ENV_TRIAL, keys.ENV_REPORT}
+    set_by_kubernetes = {keys.ENV_INDEX}
+    read_by_no_runner = {keys.ENV_BOARDS, keys.ENV_JOB_KEY_FILE}
+    written = named(pod_spec(job(runner=RICH))["containers"][0]["env"]).keys()
+    assert set(OWN_VARIABLES) - written == set_by_the_runner | set_by_kubernetes | read_by_no_runner
 
 
 def test_pods_get_volumes_which_are_read_only_unless_they_say_otherwise() -> None:

@@ -214,18 +214,25 @@ class Progress(Data):
     point: EpochPoint | None = Field(default=None, description="The epoch that just ended, for live curves.")
 
 
+def _is_none(value: object) -> bool:
+    """Whether to leave a field out: readers of version 0.1.0 refuse fields that they don't know."""
+    return value is None
+
+
 class ProgressReport(Data):
-    """A report of progress, as it stands in the inbox."""
+    """A report of progress, as it stands in the inbox. `proof` is the trial's report key, where its runner has one."""
 
     type: Literal["progress"] = "progress"
     progress: Progress
+    proof: str | None = Field(default=None, max_length=100, exclude_if=_is_none)
 
 
 class ResultReport(Data):
-    """The report of a trial's result, as it stands in the inbox."""
+    """The report of a trial's result, as it stands in the inbox. `proof` is as in `ProgressReport`."""
 
     type: Literal["result"] = "result"
     result: TrialResult
+    proof: str | None = Field(default=None, max_length=100, exclude_if=_is_none)
 
 
 Report = Annotated[ProgressReport | ResultReport, Field(discriminator="type")]

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from collections.abc import Set as AbstractSet
+from dataclasses import replace
 
 from velodrome.plan import Plan
 from velodrome.spec import BenchmarkJob
 from velodrome_operator.children.config_map import config_map
 from velodrome_operator.children.job import trial_job
 from velodrome_operator.children.names import ChildSettings, Manifest, Names, TrialGroup, groups, is_kueue, labels
-from velodrome_operator.children.secret import secret
+from velodrome_operator.children.secret import report_keys, secret
 from velodrome_operator.children.service import service
 
 __all__ = ["ChildSettings", "Manifest", "Names", "TrialGroup", "children", "groups", "is_kueue", "labels"]
+
+
+# More keys would take too much of a node's memory: each is a file in the memory of each pod's node.
+MOST_REPORT_KEYS = 2_000
 
 
 def children(
@@ -22,17 +28,25 @@ def children(
     redis_url: str,
     settings: ChildSettings,
     taken_over: AbstractSet[int] = frozenset(),
+    key_of: Callable[[int], str] | None = None,
 ) -> tuple[Manifest, ...]:
-    """Everything that a race needs, in the order in which to create it. Trials that were `taken_over` need nothing."""
+    """Everything that a race needs, in the order in which to create it. Trials that were `taken_over` need nothing.
+
+    `key_of` gives the report key of a trial. A race of very many trials has none.
+    """
     names = Names.of(job, uid)
+    left = {group: trials for group in groups(job) if (trials := group.trials(plan, taken_over))}
     made: list[Manifest] = [
         config_map(job, uid, names),
         secret(job, uid, names, redis_url, settings.authority),
     ]
+    keyed = key_of is not None and settings.report_keys and sum(map(len, left.values())) <= MOST_REPORT_KEYS
+    if key_of is not None and keyed:
+        made.append(report_keys(job, uid, names, left, key_of))
     if job.spec.runner.nodes > 1:
         made.append(service(job, uid, names))
-    left = [(group, trials) for group in groups(job) if (trials := group.trials(plan, taken_over))]
-    for number, (group, trials) in enumerate(left):
+    own = replace(settings, report_keys=keyed)
+    for number, (group, trials) in enumerate(left.items()):
         parallelism = min(job.spec.execution.parallelism * job.spec.runner.nodes, len(trials)) if number == 0 else 0
-        made.append(trial_job(job, uid, names, settings, group, len(trials), parallelism, taken_over))
+        made.append(trial_job(job, uid, names, own, group, len(trials), parallelism, taken_over))
     return tuple(made)

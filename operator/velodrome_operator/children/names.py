@@ -27,6 +27,7 @@ class ChildSettings:
 
     `init_containers` is whether jobs may bring init containers.
     `authority` has the certificates, PEM, that Redis' certificate must come from. None if Redis is reached without TLS.
+    `report_keys` says whether each trial gets a key that its reports must show.
     """
 
     runner_image: str | None = None
@@ -34,6 +35,7 @@ class ChildSettings:
     pushgateway: str | None = None
     init_containers: bool = False
     authority: str | None = None
+    report_keys: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +84,19 @@ class Names:
         return f"{self.base}-{group.number}"
 
     @property
+    def report_keys(self) -> str:
+        """The name of the Secret with the report keys."""
+        return f"{self.base}-keys"
+
+    @property
     def service(self) -> str:
         """A Service's name must begin with a letter. A BenchmarkJob's name may begin with a digit."""
         return f"v-{self.base}"
+
+
+def report_key_name(group: TrialGroup, completion: int | str) -> str:
+    """The key of the Secret that has the report key of this completion index."""
+    return f"report-key-{group.number}-{completion}"
 
 
 def is_kueue(job: BenchmarkJob) -> bool:

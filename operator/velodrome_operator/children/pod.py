@@ -9,7 +9,7 @@ from velodrome.plan import write_spans
 from velodrome.spec import BenchmarkJob
 from velodrome.spec.base import Strict
 from velodrome.spec.pods import Runner
-from velodrome.spec.volumes import AUTHORITY_FOLDER, DATA_FOLDER, SCRATCH_FOLDER, SPEC_FOLDER, EnvVar
+from velodrome.spec.volumes import AUTHORITY_FOLDER, DATA_FOLDER, REPORT_KEY_FILE, SCRATCH_FOLDER, SPEC_FOLDER, EnvVar
 from velodrome.store.roles import AUTHORITY
 from velodrome_operator.children.names import ChildSettings, Manifest, Names, TrialGroup, labels
 from velodrome_operator.children.template import RESTRICTED_CONTAINER, merged
@@ -97,6 +97,9 @@ def _container(
         environment.append({"name": "HOME", "value": SCRATCH_FOLDER})
     optional = {
         keys.ENV_REDIS_CA_FILE: f"{AUTHORITY_FOLDER}/{AUTHORITY}" if settings.authority is not None else "",
+        keys.ENV_REPORT_KEY_FILE: REPORT_KEY_FILE if settings.report_keys else "",
+        keys.ENV_REDIS_USERNAME: "",  # the URL names the race's user, and has its password
+        keys.ENV_REDIS_PASSWORD_FILE: "",
         keys.ENV_TAKEN_OVER: write_spans(taken_over) if taken_over else "",
         keys.ENV_PUSHGATEWAY: settings.pushgateway or "",
         keys.ENV_NODES: str(runner.nodes) if runner.nodes > 1 else "",
@@ -116,7 +119,7 @@ def _container(
         "resources": _resources(runner),
         "securityContext": dict(RESTRICTED_CONTAINER),
         "terminationMessagePolicy": "FallbackToLogsOnError",
-        "volumeMounts": mounts(job, settings),
+        "volumeMounts": mounts(job, settings, group),
     }
 
 

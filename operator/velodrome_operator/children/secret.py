@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
+
 from velodrome import keys
 from velodrome.spec import BenchmarkJob
 from velodrome.store.roles import AUTHORITY
-from velodrome_operator.children.names import Manifest, Names, metadata
+from velodrome_operator.children.names import Manifest, Names, TrialGroup, metadata, report_key_name
 
 
 def secret(job: BenchmarkJob, uid: str, names: Names, redis_url: str, authority: str | None = None) -> Manifest:
@@ -20,6 +22,25 @@ def secret(job: BenchmarkJob, uid: str, names: Names, redis_url: str, authority:
         "apiVersion": "v1",
         "kind": "Secret",
         "metadata": metadata(job, uid, names.base),
+        "type": "Opaque",
+        "immutable": True,
+        "stringData": data,
+    }
+
+
+def report_keys(
+    job: BenchmarkJob, uid: str, names: Names, trials: Mapping[TrialGroup, Sequence[int]], key_of: Callable[[int], str]
+) -> Manifest:
+    """The report key of each trial, by the completion index of its pods: a pod is shown that of its own trial alone."""
+    data = {
+        report_key_name(group, completion): key_of(index)
+        for group, indexes in trials.items()
+        for completion, index in enumerate(indexes)
+    }
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": metadata(job, uid, names.report_keys),
         "type": "Opaque",
         "immutable": True,
         "stringData": data,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from velodrome import keys
 from velodrome.spec import BenchmarkJob
 from velodrome.spec.pods import DEFAULT_SCRATCH_SIZE, DEFAULT_SHM_SIZE
 from velodrome.spec.volumes import (
     AUTHORITY_FOLDER,
     DATA_FOLDER,
+    REPORT_KEY_FILE,
     SCRATCH_FOLDER,
     SHARED_MEMORY_FOLDER,
     SPEC_FOLDER,
@@ -14,10 +16,10 @@ from velodrome.spec.volumes import (
     Volume,
 )
 from velodrome.store.roles import AUTHORITY
-from velodrome_operator.children.names import ChildSettings, Manifest, Names
+from velodrome_operator.children.names import ChildSettings, Manifest, Names, TrialGroup, report_key_name
 
 
-def mounts(job: BenchmarkJob, settings: ChildSettings) -> list[Manifest]:
+def mounts(job: BenchmarkJob, settings: ChildSettings, group: TrialGroup) -> list[Manifest]:
     """The mounts of the runner's container: Velodrome's own, then the job's."""
     made: list[Manifest] = [
         {"name": "spec", "mountPath": SPEC_FOLDER, "readOnly": True},
@@ -27,6 +29,12 @@ def mounts(job: BenchmarkJob, settings: ChildSettings) -> list[Manifest]:
     ]
     if settings.authority is not None:
         made.append({"name": "redis-ca", "mountPath": AUTHORITY_FOLDER, "readOnly": True})
+    if settings.report_keys:
+        # Kubernetes sets this variable in each pod of an Indexed Job. The pod is shown this one file.
+        own = report_key_name(group, "$(JOB_COMPLETION_INDEX)")
+        made.append(
+            {"name": keys.VOLUME_REPORT_KEYS, "mountPath": REPORT_KEY_FILE, "subPathExpr": own, "readOnly": True}
+        )
     source = job.spec.dataset.source
     if source is not None and source.persistent_volume_claim is not None:
         made.append({"name": "data", "mountPath": DATA_FOLDER, "readOnly": True})
@@ -51,6 +59,8 @@ def volumes(job: BenchmarkJob, names: Names, settings: ChildSettings) -> list[Ma
         # older operator's Secret may lack them.
         items = [{"key": AUTHORITY, "path": AUTHORITY}]
         made.append({"name": "redis-ca", "secret": {"secretName": names.base, "items": items, "optional": True}})
+    if settings.report_keys:
+        made.append({"name": keys.VOLUME_REPORT_KEYS, "secret": {"secretName": names.report_keys}})
     source = job.spec.dataset.source
     if source is not None and source.persistent_volume_claim is not None:
         claim = {"claimName": source.persistent_volume_claim.claim_name, "readOnly": True}

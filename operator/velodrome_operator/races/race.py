@@ -101,6 +101,12 @@ class Race:
         if starts_in(event, self.namespace):
             self.workload.saw_started(event, self.indexes)
 
+    def needs_key(self, attempt: str) -> bool:
+        """Whether reports of the pod with that uid must show their trial's key: the pod's Job gave it one."""
+        pod = self.workload.pod(attempt)
+        job = None if pod is None else self.workload.jobs.get(pod.job)
+        return job is not None and job.keyed
+
     def observed(self, index: int, attempt: str) -> Observed | None:
         """What was seen of the pod whose uid is `attempt`. None if no such pod ran that trial."""
         pod = self.workload.pod(attempt)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from velodrome.cli.cluster.installation import Installation, volumes_of
 from velodrome.errors import ClusterError
 from velodrome.store import roles
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from velodrome.cli.cluster.kubectl import Kubectl
     from velodrome.store.roles import Role
 
-_SERVICE = "service/velodrome-redis"
 _FORWARDED = re.compile(r"127\.0\.0\.1:(\d+)")
 _STOP_SECONDS = 5.0
 
@@ -44,7 +44,7 @@ def redis_secret(kubectl: Kubectl, namespace: str) -> dict[str, Any]:
     Raises:
         ClusterError: there is none, or the person may not read it.
     """
-    return kubectl.json("get", "secret", roles.SECRET_NAME, "-n", namespace)
+    return kubectl.json("get", "secret", _redis_name(kubectl, namespace), "-n", namespace)
 
 
 def decoded(secret: Mapping[str, Any]) -> dict[str, str]:
@@ -92,7 +92,8 @@ def forwarded(kubectl: Kubectl, namespace: str, data: Mapping[str, str]) -> Iter
     Raises:
         ClusterError: Redis can't be reached.
     """
-    line = kubectl.line("port-forward", "-n", namespace, "--address=127.0.0.1", _SERVICE, ":6379")
+    service = f"service/{_redis_name(kubectl, namespace)}"
+    line = kubectl.line("port-forward", "-n", namespace, "--address=127.0.0.1", service, ":6379")
     process = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
@@ -119,14 +120,20 @@ def forwarded(kubectl: Kubectl, namespace: str, data: Mapping[str, str]) -> Iter
             process.communicate()
 
 
+def _redis_name(kubectl: Kubectl, namespace: str) -> str:
+    """The name of Redis' Service and Secret, which follows from the name of the chart's release."""
+    try:
+        return Installation(kubectl, namespace).redis_name
+    except ClusterError:  # the person may not list StatefulSets: it is the usual name then
+        return roles.SECRET_NAME
+
+
 def _authority(kubectl: Kubectl, namespace: str, data: Mapping[str, str]) -> str:
     """The authority of the certificate that Redis shows: of another Secret, if Redis has its certificate from there."""
     try:
-        pod = kubectl.json("get", "statefulset", roles.SECRET_NAME, "-n", namespace)["spec"]["template"]["spec"]
-        mounted = [
-            each["secret"]["secretName"] for each in pod["volumes"] if "secret" in each and each["name"] == "tls"
-        ]
-        others = [name for name in mounted if name != roles.SECRET_NAME]
+        redis = Installation(kubectl, namespace).workload("redis") or {}
+        mounted = [each["secret"]["secretName"] for each in volumes_of(redis) if each["name"] == "tls"]
+        others = [name for name in mounted if name != redis["metadata"]["name"]]
         if others:
             other = decoded(kubectl.json("get", "secret", others[0], "-n", namespace))
             return other.get(roles.AUTHORITY, data[roles.AUTHORITY])

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from velodrome import keys
+from velodrome.certificates import ends_at
+from velodrome.cli.cluster.forwarding import decoded
 from velodrome.cli.cluster.installation import Installation, containers, pod_labels, variables, volumes_of
 from velodrome.cli.cluster.kubectl import BENCHMARKJOBS
 from velodrome.machine.checks import Check
+from velodrome.store.roles import CERTIFICATE
 from velodrome.text import command, counted
 
 Raw = Mapping[str, Any]
@@ -16,6 +20,7 @@ Raw = Mapping[str, Any]
 _COMPONENTS: Final = ("operator", "leaderboard", "redis")
 _CHART: Final = "install the chart charts/velodrome, which brings"
 _MOST_NAMES: Final = 3
+_DAYS_LEFT: Final = 90
 # What no operator needs: with one of these rights, whoever takes it over owns more than the races.
 _EXCESSIVE: Final = (
     *(("get", "secrets"), ("list", "secrets"), ("create", "pods"), ("create", "pods/exec")),
@@ -70,6 +75,23 @@ def encryption(at: Installation) -> Check:
     return Check("encryption", "ok", f"{at.redis_host} is reached over TLS")
 
 
+def certificate(at: Installation) -> Check:
+    """Whether Redis' certificate, if it is Velodrome's own, is valid for a while."""
+    name = "certificate"
+    secret = None if at.workload("redis") is None else at.kubectl.found("secret", at.redis_name, "-n", at.namespace)
+    content = decoded(secret or {}).get(CERTIFICATE)
+    if content is None:
+        return Check(name, "ok", "none of Velodrome's own")
+    try:
+        left = (ends_at(content) - datetime.now(UTC)).days
+    except ImportError:
+        return Check(name, "ok", "not looked at: that needs pip install 'velodrome[certificates]'")
+    if left < _DAYS_LEFT:
+        fix = command("velodrome", "rotate", "--cluster", "--certificate", "-n", at.namespace)
+        return Check(name, "warning", f"Redis' certificate is valid for {max(left, 0)} more days", fix)
+    return Check(name, "ok", f"Redis' is valid for {left} more days")
+
+
 def disruption_budgets(at: Installation) -> Check:
     """Whether a drained node takes a component away unasked."""
     budgets = at.kubectl.items("poddisruptionbudget", "-n", at.namespace)
@@ -104,7 +126,8 @@ def quotas(at: Installation) -> Check:
     if bare:
         fix = command("kubectl", "create", "quota", "races", "-n", bare[0], "--hard=pods=20,requests.cpu=64")
         return Check("quotas", "warning", f"races may take the whole cluster, in {_named(bare)}", fix)
-    return Check("quotas", "ok", f"{counted(len(racing), 'namespace')} with races, each has one")
+    each = f"{counted(len(racing), 'namespace')} with races, each has one"
+    return Check("quotas", "ok", each if racing else "nobody races yet")
 
 
 def durability(at: Installation) -> Check:
@@ -156,7 +179,8 @@ def reach(at: Installation) -> Check:
 
 
 HARDENING: Sequence[Callable[[Installation], Check]] = (
-    network_policies, runner_network, redis_users, encryption, disruption_budgets, resources, quotas, durability, reach,
+    network_policies, runner_network, redis_users, encryption, certificate, disruption_budgets, resources, quotas,
+    durability, reach,
 )  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from velodrome.cli.cluster.kubectl import Kubectl
 from velodrome.keys import ENV_REDIS_URL
+from velodrome.store.roles import SECRET_NAME
 
 Raw = Mapping[str, Any]
 
@@ -37,6 +38,12 @@ class Installation:
     def redis_host(self) -> str:
         """The host of that address."""
         return self.redis_url.rpartition("://")[2].rpartition("@")[2].partition("/")[0].partition(":")[0]
+
+    @property
+    def redis_name(self) -> str:
+        """The name that Redis' StatefulSet, its Service and the Secret with its users have in common."""
+        found = self.workload("redis")
+        return SECRET_NAME if found is None else str(found["metadata"]["name"])
 
     def services(self) -> set[str]:
         """The names of the Services in the namespace."""

@@ -97,7 +97,7 @@ def completed(secret: Mapping[str, Any], namespace: str, now: datetime) -> dict[
     data = decoded(secret)
     if not roles.is_former(data):
         raise ClusterError(f"the Secret {roles.SECRET_NAME} is complete", "leave --complete out")
-    made = certificates.make(roles.host_names(roles.SECRET_NAME, namespace), now)
+    made = certificates.make(roles.host_names(secret["metadata"]["name"], namespace), now)
     return _written(secret, {**data, **roles.new_users(data[roles.FORMER_PASSWORD]), **_files(made)}, {})
 
 

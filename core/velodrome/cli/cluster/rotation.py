@@ -105,11 +105,10 @@ class Rotation:
 
     def renew(self) -> None:
         """Gives Redis a new certificate of the same authority, which it shows when it is started again."""
-        self._replace(passwords.renewed(self._secret(), self.clock()))
-        self.tell(
-            "the Secret has a new certificate. Redis shows it when it is started again: kubectl -n "
-            f"{self.namespace} rollout restart statefulset/velodrome-redis"
-        )
+        secret = self._secret()
+        self._replace(passwords.renewed(secret, self.clock()))
+        restart = f"kubectl -n {self.namespace} rollout restart statefulset/{secret['metadata']['name']}"
+        self.tell(f"the Secret has a new certificate. Redis shows it when it is started again: {restart}")
 
     def _secret(self) -> dict[str, Any]:
         return redis_secret(self.kubectl, self.namespace)
