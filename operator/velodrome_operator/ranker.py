@@ -17,16 +17,19 @@ import pickle
 import struct
 import subprocess
 import sys
+from collections.abc import Sequence
 from typing import IO, Any, Literal
 
 from velodrome import keys
 from velodrome.errors import TryAgain
+from velodrome.metrics import MetricKey
 from velodrome.store import Store
 from velodrome.store.edge import connect
 
 # load: nothing, but what answers is imported. board: the latest of each entry of a board, whose reading is then kept.
 # comparisons: how each value of a job compares with its baseline.
-Question = Literal["load", "board", "comparisons"]
+# standings: how a job's own entries rank by each of some metric keys.
+Question = Literal["load", "board", "comparisons", "standings"]
 
 QUIET_SECONDS = 60.0
 _LENGTH = struct.Struct(">Q")
@@ -39,7 +42,7 @@ class RankerLost(TryAgain):
     reason = "RankerLost"
 
 
-def answer(store: Store, question: Question, name: str) -> Any:
+def answer(store: Store, question: Question, name: str, keys_of: Sequence[str] = ()) -> Any:
     """The answer to a question about a board or a job. Raises as the store does."""
     # SciPy takes a second and 25 MiB, so it is imported only when there is something to judge.
     match question:
@@ -53,6 +56,10 @@ def answer(store: Store, question: Question, name: str) -> Any:
             from velodrome.trends.regressions import judge
 
             return judge(store, name)
+        case "standings":
+            from velodrome.board.reading import read_job
+
+            return read_job(store, name, [MetricKey.parse(key) for key in keys_of])
     return None
 
 
@@ -74,7 +81,7 @@ class Ranker:
         """The id of the process. None while there is none."""
         return None if self._process is None else self._process.pid
 
-    async def ask(self, question: Question, name: str = "") -> Any:
+    async def ask(self, question: Question, name: str = "", keys_of: Sequence[str] = ()) -> Any:
         """The answer of `answer`.
 
         Raises:
@@ -85,7 +92,7 @@ class Ranker:
             if self._timer is not None:
                 self._timer.cancel()
             try:
-                failed, found = await asyncio.to_thread(self._exchange, (question, name))
+                failed, found = await asyncio.to_thread(self._exchange, (question, name, keys_of))
             except (EOFError, OSError) as error:
                 raise RankerLost(
                     f"the process that ranks ended by {self.end()} at {question} {name}; if it is killed again and "
@@ -114,7 +121,7 @@ class Ranker:
                 stream.close()
         return code
 
-    def _exchange(self, question: tuple[Question, str]) -> tuple[bool, Any]:
+    def _exchange(self, question: tuple[Question, str, Sequence[str]]) -> tuple[bool, Any]:
         """Asks, in a thread, and waits for the answer."""
         process = self._process = self._process or self._start()
         assert process.stdin is not None
@@ -147,9 +154,9 @@ def _packed(item: object) -> bytes:
 def serve(store: Store, questions: IO[bytes], answers: IO[bytes]) -> None:
     """Answers questions until there are no more. Whatever goes wrong with one is its answer."""
     while head := questions.read(_LENGTH.size):
-        question, name = pickle.loads(questions.read(_LENGTH.unpack(head)[0]))  # noqa: S301 - our own parent
+        question, name, keys_of = pickle.loads(questions.read(_LENGTH.unpack(head)[0]))  # noqa: S301 - our own parent
         try:
-            found: tuple[bool, Any] = False, answer(store, question, name)
+            found: tuple[bool, Any] = False, answer(store, question, name, keys_of)
         except Exception as error:
             found = True, _travelling(error)
         answers.write(_packed(found))

@@ -34,7 +34,7 @@ from velodrome_operator.races import Race, Races
 from velodrome_operator.ranker import Ranker
 from velodrome_operator.records import missing_record
 from velodrome_operator.refusals import Refusals
-from velodrome_operator.standings import standings
+from velodrome_operator.standings import standings, standings_beside
 from velodrome_operator.status_writer import StatusWriter
 
 log = logging.getLogger("velodrome.operator")
@@ -64,6 +64,7 @@ class Reconciler:
         self._wake = wake
         self._clock = clock
         self._boards = boards
+        self._ranker = ranker
         self._refusals = Refusals(cluster)
         self._registered: set[str] = set()
 
@@ -255,7 +256,7 @@ class Reconciler:
         if race.parent.ended:
             await self._judge_again(race)
             return None
-        places = await asyncio.to_thread(standings, self._store, seen.plan, race.uid) if seen.finished else []
+        places = await self._standings(race, seen.plan) if seen.finished else []
         judged = await self.judgement.judge(race, seen.plan, ending) if ending is not None else None
         image = seen.plan.job.spec.runner.image or self._settings.runner_image
         wanted = status.status(seen, ending, places, image, judged)
@@ -267,6 +268,12 @@ class Reconciler:
                 if other.parent.awaiting and other.parent.board == race.parent.board:
                     self._wake(other.uid)
         return wait
+
+    async def _standings(self, race: Race, planned: Plan) -> list[status.ObjectiveStanding]:
+        """How the race's entries rank, by another process if there is one."""
+        if self._ranker is not None:
+            return await standings_beside(self._ranker, planned, race.uid)
+        return await asyncio.to_thread(standings, self._store, planned, race.uid)
 
     async def _judge_again(self, race: Race) -> None:
         """Updates the condition Regressed of an ended race, if people or a later job may have changed the judgement."""

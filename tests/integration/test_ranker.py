@@ -23,6 +23,7 @@ from velodrome.store import Store
 from velodrome.trends.regressions import judge
 from velodrome_operator.exporter import BoardResults
 from velodrome_operator.ranker import Ranker, RankerLost
+from velodrome_operator.standings import standings, standings_beside
 
 if TYPE_CHECKING:
     from tests.integration.conftest import Race, RedisServer
@@ -69,7 +70,11 @@ def test_it_answers_as_this_process_does(run: Run, store: Store, redis_server: R
     async def work() -> Any:
         ranker = Ranker(redis_server.url)
         try:
-            return await ranker.ask("board", "digits"), await ranker.ask("comparisons", last.uid), ranker.pid
+            found = await ranker.ask("board", "digits"), await ranker.ask("comparisons", last.uid)
+            ranked = await standings_beside(ranker, last.plan, last.uid)
+            assert ranked == standings(store, last.plan, last.uid)
+            assert [one.objective for one in ranked] == ["accuracy", "speed"]
+            return *found, ranker.pid
         finally:
             ranker.end()
 
@@ -189,10 +194,10 @@ def test_a_board_that_ends_it_holds_up_no_other(
     run({"cnn": (0.9, 0.01)}, board="good")
 
     class Fatal(Ranker):
-        async def ask(self, question: Any, name: str = "") -> Any:
+        async def ask(self, question: Any, name: str = "", keys_of: Any = ()) -> Any:
             if name == "fatal":
                 raise RankerLost("the process that ranks ended by -9")
-            return await super().ask(question, name)
+            return await super().ask(question, name, keys_of)
 
     async def work() -> list[Any]:
         ranker = Fatal(redis_server.url)
