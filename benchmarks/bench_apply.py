@@ -5,9 +5,12 @@
 The operator's own parts run in this process with a real Redis. The API server is a stand-in that answers every request
 after some milliseconds and sends the events of what was written; another process reports for the pods. So no cluster is
 needed, and the figure is the operator's own share: from the event that shows the object until its Job is asked for.
+Waits depend on what else the machine does. The CPU time for each BenchmarkJob hardly does. What the operator's process
+spends outside of its event loop holds up the event loop, because Python runs one thread at a time.
 
-Each line adds one part to those of the line above: first passes alone, then races that also report, then their ranking for
-the status, then their judgement at the end, then the boards that /metrics shows. The last line is the whole operator.
+Each line adds one part to those of the line above: first passes alone, then races that also report, then their ranking
+for the status, then their judgement at the end, then the boards that /metrics shows, all in threads of one process. The
+last line is the operator as it is: processes of their own do the last three.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ import argparse
 import asyncio
 import contextlib
 import multiprocessing
+import os
 import shutil
 import sys
 import time
@@ -47,10 +51,13 @@ from velodrome_operator.regressed import Regressed
 from velodrome_operator.service import Options, Service
 
 DURABLE = ("--appendonly", "yes", "--appendfsync", "always")
+_TICKS = os.sysconf("SC_CLK_TCK")
+_INDEX = "batch.kubernetes.io/job-completion-index"
 IMAGE = "localhost/simulated@sha256:" + "0" * 64
 # How long the stand-in takes to answer, and a trial to run, in seconds.
 ANSWER, EVENT, START, RUN = 0.006, 0.003, 0.05, 0.4
 PARTS = ("passes alone", "reports", "ranking for the status", "judgement at the end", "boards for /metrics")
+PROCESSES = "the last three in processes"
 
 
 @dataclass
@@ -69,19 +76,19 @@ class StandIn(Cluster):
     def now(self) -> datetime:
         return datetime.now(UTC)
 
-    def parents(self, namespace: str | None) -> AsyncIterator[dict[str, Any]]:
+    def parents(self, *_: Any) -> AsyncIterator[dict[str, Any]]:
         return _nothing()
 
-    def jobs(self, namespace: str | None, uid: str | None = None) -> AsyncIterator[dict[str, Any]]:
+    def jobs(self, *_: Any) -> AsyncIterator[dict[str, Any]]:
         return _nothing()
 
-    def pods(self, namespace: str | None, uid: str | None = None) -> AsyncIterator[dict[str, Any]]:
+    def pods(self, *_: Any) -> AsyncIterator[dict[str, Any]]:
         return _nothing()
 
-    def started_pods(self, namespace: str) -> AsyncIterator[dict[str, Any]]:
+    def started_pods(self, *_: Any) -> AsyncIterator[dict[str, Any]]:
         return _nothing()
 
-    async def pod_refusals(self, namespace: str) -> dict[str, Refusal]:
+    async def pod_refusals(self, *_: Any) -> dict[str, Refusal]:
         return {}
 
     async def create(self, manifest: dict[str, Any]) -> dict[str, Any] | None:
@@ -95,13 +102,13 @@ class StandIn(Cluster):
             self._later(self._run(raw, uid))
         return raw
 
-    async def patch_job(self, namespace: str, name: str, spec: Mapping[str, Any]) -> None:
+    async def patch_job(self, *_: Any) -> None:
         await asyncio.sleep(ANSWER)
 
-    async def delete_job(self, namespace: str, name: str) -> None:
+    async def delete_job(self, *_: Any) -> None:
         await asyncio.sleep(ANSWER)
 
-    async def event(self, parent: Mapping[str, Any], reason: str, message: str, *, warning: bool, at: datetime) -> None:
+    async def event(self, *_: Any, **__: Any) -> None:
         await asyncio.sleep(ANSWER)
 
     async def write_status(self, parent: Mapping[str, Any], status: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -119,7 +126,7 @@ class StandIn(Cluster):
             return
         meta = {
             "name": f"pod-{uid}", "namespace": "bench", "uid": f"pod-{uid}", "creationTimestamp": _now(),
-            "labels": {**job["spec"]["template"]["metadata"]["labels"], "batch.kubernetes.io/job-completion-index": "0"},
+            "labels": {**job["spec"]["template"]["metadata"]["labels"], _INDEX: "0"},
             "ownerReferences": [{"kind": "Job", "apiVersion": "batch/v1", "name": job["metadata"]["name"],
                                  "uid": job["metadata"]["uid"], "controller": True}],
         }  # fmt: skip
@@ -190,10 +197,14 @@ def send(url: str, orders: Connection) -> None:
 
 @dataclass(frozen=True)
 class Figures:
-    """Milliseconds from the event to the request for the Job, and the process' CPU time as a share of a core."""
+    """Milliseconds from the event to the request for the Job; and milliseconds of CPU time for each BenchmarkJob, until
+    all have ended: of the operator's process, of its event loop alone, and of the processes that rank.
+    """
 
     waits: list[float]
-    cpu: float
+    own: float
+    loop: float
+    beside: float
 
     def quantile(self, share: float) -> float:
         return self.waits[min(len(self.waits) - 1, int(len(self.waits) * share))]
@@ -214,20 +225,23 @@ def without(parts: frozenset[str]) -> Iterator[None]:
 def measure(server: str, applies: int, per_second: float, level: int) -> Figures:
     """One run with the parts up to this level."""
     out = frozenset(PARTS[level + 1 :])
+    threads = level < len(PARTS)
     spawn = multiprocessing.get_context("spawn")
     with redis_server(server, *DURABLE) as url, without(out):
         there, here = spawn.Pipe(duplex=False)
         process = spawn.Process(target=send, args=(url, there), daemon=True)
         process.start()
         try:
-            return asyncio.run(_measure(url, applies, per_second, out, here))
+            return asyncio.run(_measure(url, applies, per_second, out, here, threads=threads))
         finally:
             here.close()
             process.terminate()
             process.join()
 
 
-async def _measure(url: str, applies: int, per_second: float, out: frozenset[str], sender: Connection) -> Figures:
+async def _measure(
+    url: str, applies: int, per_second: float, out: frozenset[str], sender: Connection, *, threads: bool
+) -> Figures:
     client = connect(url)
     store = Store(client)
     cluster = StandIn(None if "reports" in out else sender)
@@ -236,21 +250,26 @@ async def _measure(url: str, applies: int, per_second: float, out: frozenset[str
     cluster.service = service
     if "judgement at the end" in out:
         service.controller.judgement.judge = _unjudged  # type: ignore[method-assign]
+    if threads:
+        # As it was once.
+        service.exporter.results._ranker = service.controller.judgement._ranker = None  # noqa: SLF001
+        service.controller._reconciler._ranker = None  # noqa: SLF001
     await service.sweep.list_first()
     works = [service.controller.work() for _ in range(8)]
     works += [service.collection.work()] if "reports" not in out else []
     works += [service.exporter.work()] if "boards for /metrics" not in out else []
     tasks = [asyncio.create_task(work) for work in works]
     await asyncio.sleep(1)
-    cpu, start = time.process_time(), time.monotonic()
+    if not threads:
+        await asyncio.gather(*(ranker.ask("load") for ranker in service.rankers))
+    before, start = _cpu(service), time.monotonic()
     for number in range(applies):
         await asyncio.sleep(max(0.0, start + number / per_second - time.monotonic()))
         raw = parent(number)
         cluster.seen[raw["metadata"]["uid"]] = time.monotonic()
         service.saw("parent", raw, gone=False)
-    while len(cluster.made) < applies:
+    while len(cluster.made) < applies:  # noqa: ASYNC110 - the stand-in counts it
         await asyncio.sleep(0.05)
-    cpu, taken = time.process_time() - cpu, time.monotonic() - start
     if "reports" not in out:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(_all_ended(cluster, applies), 60)
@@ -259,7 +278,20 @@ async def _measure(url: str, applies: int, per_second: float, out: frozenset[str
     for task in (*tasks, *cluster.tasks):
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
-    return Figures(sorted(1000 * (cluster.made[uid] - at) for uid, at in cluster.seen.items()), cpu / taken)
+    own, loop, beside = (1000 * (now - then) / applies for now, then in zip(_cpu(service), before, strict=True))
+    for ranker in service.rankers:
+        ranker.end()
+    waits = sorted(1000 * (cluster.made[uid] - at) for uid, at in cluster.seen.items())
+    return Figures(waits, own, loop, beside)
+
+
+def _cpu(service: Service) -> tuple[float, float, float]:
+    """Seconds of CPU time so far: of this process, of this thread, and of the processes that rank."""
+    beside = 0.0
+    for pid in (ranker.pid for ranker in service.rankers if ranker.pid is not None):
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+        beside += (int(fields[11]) + int(fields[12])) / _TICKS
+    return time.process_time(), time.thread_time(), beside
 
 
 async def _all_ended(cluster: StandIn, applies: int) -> None:
@@ -277,27 +309,34 @@ def main() -> None:
     parser.add_argument("--applies", type=int, default=300)
     parser.add_argument("--per-second", type=float, default=20.0)
     parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--only", choices=PARTS, help="this part and those above it, alone")
+    parser.add_argument("--only", choices=[*PARTS, PROCESSES], help="this part and those above it, alone")
     parser.add_argument("--server", default=shutil.which("redis-server") or shutil.which("valkey-server"))
     given = parser.parse_args()
     if given.server is None:
         sys.exit("no redis-server or valkey-server on PATH: apt-get install redis-server")
-    levels = [PARTS.index(given.only)] if given.only else list(range(len(PARTS)))
+    names = [*PARTS, PROCESSES]
+    levels = [names.index(given.only)] if given.only else list(range(len(names)))
+    import velodrome.board.kept  # noqa: F401 - SciPy is imported before anything is measured
+
     found: dict[int, list[Figures]] = {level: [] for level in levels}
     for _ in range(given.rounds):
         for level in levels:
             found[level].append(measure(given.server, given.applies, given.per_second, level))
     with open("/proc/loadavg", encoding="utf-8") as load:  # noqa: PTH123 - a file of the kernel
         print(f"{given.applies} BenchmarkJobs at {given.per_second:g} a second, load {load.read().split()[0]}")
-    p50 = p99 = 0.0
+    print("  the wait for the Job           CPU time for each BenchmarkJob: of the process (event loop), of others")
     for level, runs in found.items():
-        all_waits = Figures(sorted(wait for run in runs for wait in run.waits), sum(r.cpu for r in runs) / len(runs))
-        now50, now99 = all_waits.quantile(0.5), all_waits.quantile(0.99)
-        plus = f"  {now50 - p50:+7.1f} {now99 - p99:+7.1f}" if p50 else ""
+        waits = sorted(wait for run in runs for wait in run.waits)
+        whole = Figures(waits, *(_mean([getattr(run, name) for run in runs]) for name in ("own", "loop", "beside")))
+        part = f"{'+ ' if 0 < level < len(PARTS) else ''}{names[level]}"
         print(
-            f"{'+ ' if level else ''}{PARTS[level]:24s} p50 {now50:6.1f} ms  p99 {now99:6.1f} ms  cpu {all_waits.cpu:4.0%}{plus}"
+            f"  p50 {whole.quantile(0.5):7.1f} ms  p99 {whole.quantile(0.99):7.1f} ms  "
+            f"{whole.own:6.1f} ms ({whole.loop:5.1f} ms), {whole.beside:6.1f} ms   {part}"
         )
-        p50, p99 = now50, now99
+
+
+def _mean(values: list[float]) -> float:
+    return sum(values) / len(values)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ ENV_ATTEMPT = "VELODROME_ATTEMPT"  # unique for each attempt at a trial: the pod
 ENV_REDIS_URL = "VELODROME_REDIS_URL"  # may be absent: then reports go only to the spool folder
 ENV_REDIS_USERNAME = "VELODROME_REDIS_USERNAME"  # user of a URL that names none; without it, Redis' default user
 # File with that user's password, read at each connection.
-ENV_REDIS_PASSWORD_FILE = "VELODROME_REDIS_PASSWORD_FILE"  # noqa: S105 - the name of a variable
+ENV_REDIS_PASSWORD_FILE = "VELODROME_REDIS_PASSWORD_FILE"  # noqa: S105 - the name of a variable # nosec B105
 ENV_REDIS_CA_FILE = "VELODROME_REDIS_CA_FILE"  # certificates that a rediss:// server's must come from, PEM
 ENV_JOB_KEY_FILE = "VELODROME_JOB_KEY_FILE"  # file with what the passwords of races' Redis users derive from
 # File with what reports of this trial must show; without it, they show nothing.

@@ -20,7 +20,8 @@ from velodrome_operator.access import Access
 from velodrome_operator.children import ChildSettings
 from velodrome_operator.cluster import Cluster
 from velodrome_operator.histograms import PASS_BOUNDS, histogram
-from velodrome_operator.races import Race, Races
+from velodrome_operator.races import Race
+from velodrome_operator.ranker import Ranker
 from velodrome_operator.reconciler import Reconciler
 from velodrome_operator.wakeups import Wakeups
 
@@ -50,15 +51,15 @@ class Controller:
         settings: ChildSettings,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         boards: BoardPolicy | None = None,
+        ranker: Ranker | None = None,
     ) -> None:
-        self.races = Races()
         self.wakeups: Wakeups[str] = Wakeups(self._is_new)
         self.passes = dict.fromkeys(telemetry.PASS_OUTCOMES, 0)
         self.pass_seconds = histogram(telemetry.PASS_SECONDS, PASS_BOUNDS)
         self._reconciler = Reconciler(
-            cluster, store, access, settings, self.races, self.wakeups.wake, clock, boards or BoardPolicy()
+            cluster, store, access, settings, self.wakeups.wake, clock, boards or BoardPolicy(), ranker
         )
-        self.judgement = self._reconciler.judgement
+        self.races, self.judgement = self._reconciler.races, self._reconciler.judgement
         self._tries: dict[str, int] = {}
 
     async def work(self) -> None:

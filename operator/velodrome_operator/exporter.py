@@ -1,7 +1,7 @@
 """/metrics: keeps what is exposed up to date, beside all other work, so that a scrape only fetches it.
 
-Threads judge boards, and make and write out their families. Without Redis, the last results and their age stay
-exposed.
+A process of its own judges boards. Threads make and write out their families. Without Redis, the last results and
+their age stay exposed.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from velodrome_operator.families import Exposed
 from velodrome_operator.omissions import Omissions
 from velodrome_operator.operator_facts import OperatorFacts
 from velodrome_operator.page import MetricsPage, RaceReport
+from velodrome_operator.ranker import Ranker, RankerLost
 
 if TYPE_CHECKING:
     from velodrome.board.latest import Latest
@@ -37,7 +38,7 @@ class BoardResults:
     """What is exposed of each board's results. `stale` says that they changed since they were last `taken`.
 
     `marked` is called when a board's marks changed since the last call for it. It gets the board and how often its
-    marks have changed.
+    marks have changed. Without a `ranker` threads judge.
     """
 
     def __init__(
@@ -46,12 +47,14 @@ class BoardResults:
         marked: Callable[[str, int], None],
         clock: Callable[[], datetime],
         timer: Callable[[], float],
+        ranker: Ranker | None = None,
     ) -> None:
         self.stale = True
         self._store = store
         self._marked = marked
         self._clock = clock
         self._timer = timer
+        self._ranker = ranker
         self._changes: dict[str, Changes] = {}
         self._marks: dict[str, int] = {}
         self._results: dict[str, tuple[Latest, ...]] = {}
@@ -82,10 +85,20 @@ class BoardResults:
         return None if left else read_at
 
     async def _judge(self, board: str, change: Changes) -> bool:
-        await asyncio.to_thread(_load)
         began = self._timer()
         try:
-            self._results[board] = await asyncio.to_thread(_latest, self._store, board)
+            if self._ranker is None:
+                await asyncio.to_thread(_load)
+                began = self._timer()
+                self._results[board] = await asyncio.to_thread(_latest, self._store, board)
+            else:
+                await self._ranker.ask("load")
+                began = self._timer()
+                self._results[board] = await self._ranker.ask("board", board)
+        except RankerLost as error:
+            log.warning("the results of board %s can't be judged: %s", board, error)
+            self._resting[board] = self._timer() + _REFUSED_SECONDS
+            return False
         except TryAgain:
             raise
         except Exception as error:  # an error in one board must not hold up the others
@@ -121,9 +134,10 @@ class Exporter:
         limit: int,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         timer: Callable[[], float] = time.monotonic,
+        ranker: Ranker | None = None,
     ) -> None:
         self.judged_at: datetime | None = None
-        self.results = BoardResults(store, marked, clock, timer)
+        self.results = BoardResults(store, marked, clock, timer, ranker)
         self._races = races
         self._omissions = Omissions(lambda: store.left_out)
         self._page = MetricsPage(operator, limit, clock, timer)

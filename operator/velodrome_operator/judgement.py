@@ -12,6 +12,7 @@ from velodrome.store import Store
 from velodrome_operator.cluster import Cluster
 from velodrome_operator.outcome import Ending
 from velodrome_operator.races import Race, Races
+from velodrome_operator.ranker import Ranker
 from velodrome_operator.regressed import Regressed, confirming, regressed
 
 if TYPE_CHECKING:
@@ -21,13 +22,17 @@ log = logging.getLogger("velodrome.operator")
 
 
 class Judgement:
-    """Judges races that have ended. `marks` is, by board, how often people pinned or accepted results there."""
+    """Judges races that have ended. `marks` is, by board, how often people pinned or accepted results there.
 
-    def __init__(self, cluster: Cluster, store: Store, races: Races) -> None:
+    Without a `ranker` a thread compares.
+    """
+
+    def __init__(self, cluster: Cluster, store: Store, races: Races, ranker: Ranker | None = None) -> None:
         self.marks: dict[str, int] = {}
         self._cluster = cluster
         self._store = store
         self._races = races
+        self._ranker = ranker
 
     def may_differ(self, race: Race) -> bool:
         """Whether the judgement may differ now from the one when the race ended."""
@@ -44,7 +49,7 @@ class Judgement:
         """
         marks = self.marks.get(race.parent.board, 0)
         try:
-            found = await asyncio.to_thread(_comparisons, self._store, race.uid)
+            found = await self._comparisons(race.uid)
         except TryAgain:
             raise
         except Exception as error:  # an error in the board's history must not keep this race from its end
@@ -57,6 +62,13 @@ class Judgement:
             words = await self._confirm(race, planned)
         race.logbook.judged_marks = marks
         return regressed(found, words)
+
+    async def _comparisons(self, uid: str) -> tuple[Comparison, ...]:
+        """Every comparison of a job."""
+        if self._ranker is not None:
+            found: tuple[Comparison, ...] = await self._ranker.ask("comparisons", uid)
+            return found
+        return await asyncio.to_thread(_comparisons, self._store, uid)
 
     async def _confirm(self, race: Race, planned: Plan) -> str:
         """Makes the job that confirms a race's regressions. Returns what to say about it, also if it can't be made."""

@@ -31,9 +31,10 @@ from velodrome_operator.outcome import Ending, jobs_without_pods
 from velodrome_operator.ownership import parent_uid
 from velodrome_operator.pass_input import Observation
 from velodrome_operator.races import Race, Races
+from velodrome_operator.ranker import Ranker
 from velodrome_operator.records import missing_record
 from velodrome_operator.refusals import Refusals
-from velodrome_operator.standings import standings
+from velodrome_operator.standings import standings, standings_beside
 from velodrome_operator.status_writer import StatusWriter
 
 log = logging.getLogger("velodrome.operator")
@@ -48,21 +49,22 @@ class Reconciler:
         store: Store,
         access: Access,
         settings: ChildSettings,
-        races: Races,
         wake: Callable[[str], None],
         clock: Callable[[], datetime],
         boards: BoardPolicy,
+        ranker: Ranker | None,
     ) -> None:
-        self.judgement = Judgement(cluster, store, races)
-        self.writer = StatusWriter(cluster, races, clock)
+        self.races = Races()
+        self.judgement = Judgement(cluster, store, self.races, ranker)
+        self.writer = StatusWriter(cluster, self.races, clock)
         self._cluster = cluster
         self._store = store
         self._access = access
         self._settings = settings
-        self._races = races
         self._wake = wake
         self._clock = clock
         self._boards = boards
+        self._ranker = ranker
         self._refusals = Refusals(cluster)
         self._registered: set[str] = set()
 
@@ -231,7 +233,7 @@ class Reconciler:
         if made is not None:
             log.info("created %s %s", manifest["kind"], name, extra=race.log_fields)
         if manifest["kind"] == "Job":
-            self._races.made_job(made if made is not None else await self._made_before(race, name))
+            self.races.made_job(made if made is not None else await self._made_before(race, name))
 
     async def _made_before(self, race: Race, name: str) -> Mapping[str, Any]:
         """The Job that exists already, and whose event has not come yet.
@@ -254,7 +256,7 @@ class Reconciler:
         if race.parent.ended:
             await self._judge_again(race)
             return None
-        places = await asyncio.to_thread(standings, self._store, seen.plan, race.uid) if seen.finished else []
+        places = await self._standings(race, seen.plan) if seen.finished else []
         judged = await self.judgement.judge(race, seen.plan, ending) if ending is not None else None
         image = seen.plan.job.spec.runner.image or self._settings.runner_image
         wanted = status.status(seen, ending, places, image, judged)
@@ -262,10 +264,16 @@ class Reconciler:
         wait = await self.writer.update(race, wanted, seen.now)
         if ending is not None and changed and wait is None:
             self._wake(race.uid)
-            for other in self._races:
+            for other in self.races:
                 if other.parent.awaiting and other.parent.board == race.parent.board:
                     self._wake(other.uid)
         return wait
+
+    async def _standings(self, race: Race, planned: Plan) -> list[status.ObjectiveStanding]:
+        """How the race's entries rank, by another process if there is one."""
+        if self._ranker is not None:
+            return await standings_beside(self._ranker, planned, race.uid)
+        return await asyncio.to_thread(standings, self._store, planned, race.uid)
 
     async def _judge_again(self, race: Race) -> None:
         """Updates the condition Regressed of an ended race, if people or a later job may have changed the judgement."""

@@ -34,6 +34,7 @@ from velodrome_operator.operator_facts import OperatorFacts
 from velodrome_operator.page import RaceReport
 from velodrome_operator.pushgateway import Cleaner, Gateway, ends, running
 from velodrome_operator.race_facts import Facts
+from velodrome_operator.ranker import Ranker
 from velodrome_operator.retention import Pruner
 from velodrome_operator.supervision import Supervision
 from velodrome_operator.sweep import RESYNC_SECONDS, Sweep
@@ -82,7 +83,12 @@ async def connected(options: Options) -> AsyncIterator[Service]:
     access = Access(client, _job_key(options, where), address, store.began_with_a_stream, encrypted=encrypted)
     with store:
         async with Cluster.connected(dry_run=options.dry_run) as cluster:
-            yield Service(options, store, cluster, access, Deleter(client))
+            service = Service(options, store, cluster, access, Deleter(client))
+            try:
+                yield service
+            finally:
+                for ranker in service.rankers:
+                    ranker.end()
 
 
 def _job_key(options: Options, where: Mapping[str, Any]) -> str:
@@ -118,7 +124,10 @@ class Service:
         self._watches = Watches()
         self._tasks = Supervision(telemetry.TASKS)
         self._facts = Facts()
-        self.controller = Controller(cluster, store, access, options.settings, cluster.now, options.boards)
+        # Two, so that the end of a race never waits for a large board.
+        self.rankers = Ranker(options.redis_url), Ranker(options.redis_url)
+        of_races, of_boards = self.rankers
+        self.controller = Controller(cluster, store, access, options.settings, cluster.now, options.boards, of_races)
         races = self.controller.races
         self.sweep = Sweep(cluster, store, access, self.controller, self._watches, namespaces)
         self.collection = Collection(
@@ -133,7 +142,13 @@ class Service:
         )
         self.health = Health(self.sweep, self._watches, self._tasks, self.collection, self.controller, cluster)
         self.exporter = Exporter(
-            store, self._race_report, self._operator_facts, self._marked, options.series_limit, cluster.now
+            store,
+            self._race_report,
+            self._operator_facts,
+            self._marked,
+            options.series_limit,
+            cluster.now,
+            ranker=of_boards,
         )
         self.pruner = Pruner(deleter, races, cluster, options.retention, namespaces, cluster.now)
         gateway = options.settings.pushgateway

@@ -37,6 +37,10 @@ def registry(tmp_path: Path) -> Iterator[str]:
             time.sleep(0.1)
         yield f"127.0.0.1:{port}/team"
         process.terminate()
+    named = subprocess.run(
+        ["buildah", "images", "--format", "{{.Name}}:{{.Tag}}"], check=True, text=True, capture_output=True
+    ).stdout.split()
+    subprocess.run(["buildah", "rmi", *(name for name in named if name.startswith(f"127.0.0.1:{port}/"))], check=True)
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import re
+import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
@@ -25,6 +26,7 @@ Objects = dict[tuple[str, str], dict[str, Any]]
 
 EVERYTHING = {
     "pushgateway": {"enabled": True},
+    "backup": {"enabled": True},
     "leaderboard": {
         "replicas": 2,
         "ingress": {"enabled": True, "host": "velodrome.example.org", "tlsSecret": "board"},
@@ -302,6 +304,13 @@ class TestAdmission:
             assert policy["spec"]["failurePolicy"] == "Fail"
             binding = found["ValidatingAdmissionPolicyBinding", name]["spec"]
             assert binding == {"policyName": name, "validationActions": ["Deny"]}
+
+    def test_they_look_at_each_container_of_a_runner(self, helm: str) -> None:
+        spec = objects(helm, apis=[chart.ADMISSION])["ValidatingAdmissionPolicy", "velodrome-operator-jobs"]["spec"]
+        variables = {one["name"]: one["expression"] for one in spec["variables"]}
+        assert "initContainers" in variables["containers"]
+        (rule,) = (one for one in spec["validations"] if "privileged" in one["expression"])
+        assert rule["expression"].startswith("variables.containers.all(")
 
     def test_they_are_absent_where_nobody_serves_or_wants_them(self, helm: str) -> None:
         off = {"rbac": {"admissionPolicy": {"enabled": False}}}
@@ -629,6 +638,7 @@ class TestRefusals:
             ({"runner": {"egress": [{"ports": [{"port": 443}]}]}}, r"runner\.egress has a rule without `to`"),
             ({"runner": {"egress": [{"to": [{"ipBlock": {"cidr": "0.0.0.0/0"}}]}]}}, r"contains the metadata address"),
             ({"runner": {"egress": [{"to": [{"ipBlock": {"cidr": "169.254.169.254/32"}}]}]}}, r"the metadata address"),
+            ({"runner": {"egress": [{"to": [{"ipBlock": {"cidr": "::/0"}}]}]}}, r"except: \[fd00:ec2::254/128\]"),
             ({"replicas": 2}, r"additional properties 'replicas' not allowed"),
             ({"operator": {"replicas": 2}}, r"additional properties 'replicas' not allowed"),
             ({"redis": {"persistence": {"size": "much"}}}, r"/redis/persistence/size"),
@@ -653,6 +663,8 @@ class TestRefusals:
         block = {"cidr": "0.0.0.0/0", "except": ["169.254.0.0/16"]}
         objects(helm, {"runner": {"egress": [{"to": [{"ipBlock": block}]}]}})
         objects(helm, {"runner": {"egress": [{"to": [{"ipBlock": {"cidr": "10.0.0.0/8"}}]}]}})
+        block = {"cidr": "::/0", "except": ["fd00:ec2::254/128"]}
+        objects(helm, {"runner": {"egress": [{"to": [{"ipBlock": block}]}]}})
 
     def test_every_object_of_the_schema_is_closed(self) -> None:
         schema = json.loads((chart.CHART / "values.schema.json").read_text(encoding="utf-8"))
@@ -688,7 +700,7 @@ class TestRefusals:
             for name, inner in part.get("properties", {}).items():
                 yield from leaves(inner, (*path, name))
 
-        free = {("global",), ("backup",), ("redis", "tls", "issuerRef"), ("operator", "boardRules")}
+        free = {("global",), ("redis", "tls", "issuerRef"), ("operator", "boardRules")}
         for path in leaves(schema, ()):
             inside = path[-1:] == ("tag",) or any(path[: len(one)] == one for one in free) or "resources" in path[:-1]
             assert not path or inside or path in known, f"values.yaml does not show {'.'.join(path)}"
@@ -713,6 +725,12 @@ class TestNotes:
         assert "deletes all results" in self.notes(helm, {"redis": {"persistence": {"keep": False}}})
 
 
+def owned(release: str, namespace: str) -> dict[str, Any]:
+    """The metadata of an object that a release has."""
+    notes = {"meta.helm.sh/release-name": release, "meta.helm.sh/release-namespace": namespace}
+    return {"metadata": {"annotations": notes, "labels": {"app.kubernetes.io/managed-by": "Helm"}}}
+
+
 class TestCrd:
     def test_it_is_the_one_of_deploy(self, helm: str) -> None:
         made = objects(helm)["CustomResourceDefinition", "benchmarkjobs.velodrome.dev"]
@@ -725,6 +743,38 @@ class TestCrd:
         assert not [name for kind, name in objects(helm, {"crds": {"enabled": False}}) if kind.startswith("Custom")]
         made = objects(helm, {"crds": {"keep": False}})["CustomResourceDefinition", "benchmarkjobs.velodrome.dev"]
         assert "annotations" not in made["metadata"]
+
+    @pytest.mark.parametrize(
+        ("found", "words"),
+        [
+            ({}, ""),
+            (
+                {"metadata": {}},
+                "was installed without Helm.*kubectl label .*managed-by=Helm && kubectl annotate .*=velodrome",
+            ),
+            (owned("velodrome", "velodrome"), ""),
+            (owned("old", "velodrome"), "belongs to the release old in the namespace velodrome.*crds.enabled=false"),
+            (owned("velodrome", "other"), "belongs to the release velodrome in the namespace other.*kubectl annotate"),
+        ],
+    )
+    def test_one_of_another_release_is_told_with_the_way_out(
+        self, helm: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, found: Mapping[str, Any], words: str
+    ) -> None:
+        """Without a cluster, `lookup` finds nothing: here a value stands for what it finds."""
+        copied = tmp_path / "velodrome"
+        shutil.copytree(chart.CHART, copied)
+        checks = copied / "templates/_checks.tpl"
+        asked = re.compile(r'lookup "apiextensions\.k8s\.io/v1" "CustomResourceDefinition" "" "\S+"')
+        text, replaced = asked.subn(".Values.global.found", checks.read_text(encoding="utf-8"))
+        assert replaced == 1
+        checks.write_text(text, encoding="utf-8")
+        monkeypatch.setattr(chart, "CHART", copied)
+        if words:
+            assert re.search(words, refusal(helm, {"global": {"found": found}}))
+            assert refusal(helm, {"global": {"found": found}}).count("\n  - ") == 1
+            chart.template(helm, merged(chart.images(), {"global": {"found": found}, "crds": {"enabled": False}}))
+        else:
+            chart.template(helm, merged(chart.images(), {"global": {"found": found}}))
 
 
 class TestUpgrades:

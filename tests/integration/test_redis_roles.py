@@ -19,6 +19,8 @@ from tests.integration.conftest import Race
 from tests.integration.installation import InstalledRedis, install, kept
 from tests.integration.test_operator_inboxes import commands
 from velodrome import certificates, keys
+from velodrome.backup.places import FolderPlace
+from velodrome.backup.rotation import make_backup
 from velodrome.board.viewing import objectives_of, read_objectives
 from velodrome.cli.app import app
 from velodrome.results.records import ResultReport
@@ -273,3 +275,12 @@ def test_a_certificate_from_another_secret_is_checked_against_that_ones_authorit
     another.write_text(json.dumps(kept({roles.AUTHORITY: installed.data[roles.AUTHORITY]})))
     assert cli("baseline", "show", "--cluster")[0] == 0
     volumes.unlink()
+
+
+def test_a_backup_is_made_by_the_user_who_reads_alone(installed: InstalledRedis, tmp_path: Path) -> None:
+    """The chart's CronJob connects as that user."""
+    before = refused_of(installed, "leaderboard")
+    with Store(installed.client("leaderboard")) as store:
+        made = make_backup(store, FolderPlace(tmp_path), datetime.now(UTC), keep=1)
+    assert made.contents.jobs > 1
+    assert refused_of(installed, "leaderboard") == before

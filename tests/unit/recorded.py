@@ -25,6 +25,7 @@ class World:
     forbidden: Iterable[str] = ()
     unserved: Iterable[str] = ()
     says: str = ""
+    version: str = "v1.35.4"
     may_as: Mapping[str, Iterable[str]] = field(default_factory=dict)
 
     def kubectl(self, namespace: str | None = None, *_: object) -> Kubectl:
@@ -54,7 +55,8 @@ class _Recorded(Kubectl):
         namespace = options.get("-n", self.namespace)
         match words:
             case ["version"]:
-                return json.dumps({"serverVersion": {"gitVersion": "v1.35.4"}})
+                minor = world.version.split(".")[1]
+                return json.dumps({"serverVersion": {"gitVersion": world.version, "major": "1", "minor": f"{minor}+"}})
             case ["config", "view"]:
                 return world.namespace
             case ["apply"]:

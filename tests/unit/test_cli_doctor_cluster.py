@@ -7,9 +7,11 @@ import copy
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 from tests.unit.recorded import World
@@ -20,6 +22,11 @@ from velodrome.cli.cluster import kubectl
 Objects = list[dict[str, Any]]
 Checks = dict[str, dict[str, str]]
 RUNNER = "registry.example/runner@sha256:" + "a" * 64
+DEPLOY = Path(__file__).parents[2] / "deploy"
+REVIEWED = {
+    "network policies", "trials' network", "Redis' users", "encryption", "disruption budgets", "resources", "quotas",
+    "results", "operator's reach",
+}  # fmt: skip
 ACCOUNT = "system:serviceaccount:velodrome:race-operator"
 RIGHTS = (
     "update benchmarkjobs.velodrome.dev", "watch benchmarkjobs.velodrome.dev", "create jobs.batch", "patch jobs.batch",
@@ -89,8 +96,10 @@ def installation() -> Objects:
 
 @pytest.fixture
 def doctor(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Checks]:
-    def one(objects: Objects, *more: str, rights: tuple[str, ...] = RIGHTS, **options: Any) -> Checks:
-        allowed = {ACCOUNT: [each for right in rights for each in (right, f"{right} -A")] + list(more)}
+    def one(
+        objects: Objects, *more: str, rights: tuple[str, ...] = RIGHTS, account: str = ACCOUNT, **options: Any
+    ) -> Checks:
+        allowed = {account: [each for right in rights for each in (right, f"{right} -A")] + list(more)}
         monkeypatch.setattr(kubectl, "Kubectl", World(objects, may_as=allowed, **options).kubectl)
         done = CliRunner().invoke(app, ["doctor", "--cluster", "--json"])
         assert done.exit_code in (0, 3), (done.output, done.exception)
@@ -120,10 +129,25 @@ def without(objects: Objects, kind: str) -> Objects:
 def test_an_installation_that_is_hardened_is_all_ok(doctor: Doctor) -> None:
     found = doctor(installation())
     assert {name: each for name, each in found.items() if each["status"] != "ok"} == {}
-    assert {
-        "network policies", "trials' network", "Redis' users", "encryption", "certificate", "disruption budgets",
-        "resources", "quotas", "results", "operator's reach", "GPUs", "pod security",
-    } <= found.keys()  # fmt: skip
+    assert {*REVIEWED, "certificate", "GPUs", "pod security"} <= found.keys()
+
+
+def test_what_the_project_ships_is_hardened(doctor: Doctor) -> None:
+    """The doctor and the manifests are held to the same list."""
+    objects = [each for each in yaml.safe_load_all((DEPLOY / "install.yaml").read_text(encoding="utf-8")) if each]
+    for each in objects:
+        if each["kind"] in ("Deployment", "StatefulSet"):
+            each["status"] = {"readyReplicas": 1}
+    volume = {"persistentVolumeReclaimPolicy": "Retain"}
+    name = "data-velodrome-redis-0"
+    objects += [
+        thing("Namespace", "velodrome", None),
+        thing("PersistentVolumeClaim", name, spec={"volumeName": "pv1"}, status={"phase": "Bound"}),
+        thing("PersistentVolume", "pv1", None, spec=volume),
+    ]
+    found = doctor(objects, account="system:serviceaccount:velodrome:velodrome-operator")
+    assert {name: found[name]["found"] for name in REVIEWED if found[name]["status"] != "ok"} == {}
+    assert found["Redis' users"]["found"] == "the leaderboard and the operator have passwords of their own"
 
 
 def only(found: Checks, name: str, says: str) -> None:

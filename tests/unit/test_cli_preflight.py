@@ -338,6 +338,14 @@ def test_a_limit_range_gives_what_a_quota_demands(check: Checker) -> None:
     assert check(objects)["quota"][0]["status"] == "ok"
 
 
+@pytest.mark.parametrize(("version", "status"), [("v1.32.1", "missing"), ("v1.34.0", "warning"), ("v1.35.4", "ok")])
+def test_image_volumes_need_a_cluster_that_has_them(check: Checker, version: str, status: str) -> None:
+    job = copy.deepcopy(JOB)
+    image = {"reference": RUNNER}
+    job["spec"]["runner"]["volumes"].append({"name": "weights", "mountPath": "/weights", "image": image})
+    assert check(world(), job, version=version)["volumes"][0]["status"] == status
+
+
 def test_node_affinity_counts(check: Checker) -> None:
     job = copy.deepcopy(JOB)
     terms = [{"matchExpressions": [{"key": "zone", "operator": "In", "values": ["a"]}]}]

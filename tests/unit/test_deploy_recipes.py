@@ -78,6 +78,9 @@ def test_queues_lead_somewhere() -> None:
                 assert [one["name"] for one in flavor["resources"]] == group["coveredResources"]
     for local in by_kind["LocalQueue"].values():
         assert f"/{local['spec']['clusterQueue']}" in by_kind["ClusterQueue"]
+    used = {flavor["name"] for queue in by_kind["ClusterQueue"].values() for group in queue["spec"]["resourceGroups"]
+            for flavor in group["flavors"]}  # fmt: skip
+    assert {f"/{name}" for name in used} == by_kind["ResourceFlavor"].keys()
     (race,) = documents("kueue/race.yaml")
     queue = race["metadata"]["labels"]["kueue.x-k8s.io/queue-name"]
     assert f"{race['metadata']['namespace']}/{queue}" in by_kind["LocalQueue"]

@@ -100,7 +100,7 @@ def test_a_revision_without_a_commit_is_refused_with_the_fix(tmp_path: Path) -> 
         revision(COMPONENTS["redis"], tmp_path)
 
 
-@pytest.mark.parametrize("component", COMPONENTS.values(), ids=str)
+@pytest.mark.parametrize("component", COMPONENTS.values(), ids=lambda component: component.name)
 def test_a_dockerfile_copies_only_the_inputs_of_its_image(component: Component) -> None:
     for line in re.findall(r"^COPY (?!--from)(.*)$", dockerfile(component), flags=re.MULTILINE):
         for name in line.split()[:-1]:
@@ -108,7 +108,7 @@ def test_a_dockerfile_copies_only_the_inputs_of_its_image(component: Component) 
             assert any(path == each or path.startswith(f"{each}/") for each in component.inputs), name
 
 
-@pytest.mark.parametrize("component", COMPONENTS.values(), ids=str)
+@pytest.mark.parametrize("component", COMPONENTS.values(), ids=lambda component: component.name)
 def test_an_image_has_a_pinned_base_labels_and_no_root(component: Component) -> None:
     text = dockerfile(component)
     assert re.search(r"^ARG BASE=\S+:\S+@sha256:[0-9a-f]{64}$", text, flags=re.MULTILINE)

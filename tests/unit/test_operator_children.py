@@ -14,6 +14,7 @@ from velodrome import keys
 from velodrome.errors import SpecError
 from velodrome.plan import Plan, plan
 from velodrome.spec import BenchmarkJob, parse_jobs, read_jobs
+from velodrome.spec.pod_rules import OWN_VARIABLES
 from velodrome.spec.pods import DEFAULT_LIMITS, DEFAULT_REQUESTS, DEFAULT_SCRATCH_SIZE, DEFAULT_SHM_SIZE
 from velodrome.spec.restricted import violations
 from velodrome_operator.children import MOST_REPORT_KEYS, ChildSettings, Names, children, groups
@@ -458,11 +459,20 @@ def test_pods_get_their_environment_from_secrets_and_config_maps() -> None:
 def test_no_key_of_a_secret_tells_a_trial_which_it_is() -> None:
     container = pod_spec(job(runner=RICH))["containers"][0]
     told = {
-        keys.ENV_TAKEN_OVER, keys.ENV_PUSHGATEWAY, keys.ENV_NODES, keys.ENV_HOSTS, keys.ENV_REDIS_CA_FILE,
-        keys.ENV_REPORT_KEY_FILE,
-    }  # fmt: skip
+        *(keys.ENV_TAKEN_OVER, keys.ENV_PUSHGATEWAY, keys.ENV_NODES, keys.ENV_HOSTS),
+        *(keys.ENV_REDIS_USERNAME, keys.ENV_REDIS_PASSWORD_FILE, keys.ENV_REDIS_CA_FILE, keys.ENV_REPORT_KEY_FILE),
+    }
     assert {name for name, item in named(container["env"]).items() if item == {"value": ""}} == told
     assert told.isdisjoint(named(pod_spec(job())["containers"][0]["env"]))
+
+
+def test_every_variable_of_velodromes_is_written_or_nobodys_to_set() -> None:
+    """A variable that is new in `keys` is written beside envFrom, or it stands here with the reason."""
+    set_by_the_runner = {keys.ENV_TRIAL, keys.ENV_REPORT}
+    set_by_kubernetes = {keys.ENV_INDEX}
+    read_by_no_runner = {keys.ENV_BOARDS, keys.ENV_JOB_KEY_FILE}
+    written = named(pod_spec(job(runner=RICH))["containers"][0]["env"]).keys()
+    assert set(OWN_VARIABLES) - written == set_by_the_runner | set_by_kubernetes | read_by_no_runner
 
 
 def test_pods_get_volumes_which_are_read_only_unless_they_say_otherwise() -> None:

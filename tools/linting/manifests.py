@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -27,18 +28,37 @@ _REDIS = "redis://user:password@velodrome-redis.velodrome.svc.cluster.local:6379
 _APIS = (
     "monitoring.coreos.com/v1", "monitoring.coreos.com/v1/PodMonitor", "monitoring.coreos.com/v1/ServiceMonitor",
     "monitoring.coreos.com/v1/PrometheusRule", "cert-manager.io/v1", "cert-manager.io/v1/Certificate",
-    "gateway.networking.k8s.io/v1", "gateway.networking.k8s.io/v1/HTTPRoute",
+    "admissionregistration.k8s.io/v1/ValidatingAdmissionPolicy", "gateway.networking.k8s.io/v1",
+    "gateway.networking.k8s.io/v1/HTTPRoute",
 )  # fmt: skip
+_GATEWAY = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "gateways"}}}
+_VALUES: dict[str, dict[str, Any]] = {
+    "chart with its defaults": {},
+    "chart with every part": {
+        "pushgateway": {"enabled": True},
+        "backup": {"enabled": True},
+        "leaderboard": {
+            "ingress": {"enabled": True, "host": "velodrome.registry.example", "tlsSecret": "tls"},
+            "httpRoute": {
+                "enabled": True, "parentRefs": [{"name": "public"}], "hostnames": ["velodrome.registry.example"],
+            },
+        },
+        "monitoring": {"monitor": {"kind": "ServiceMonitor"}},
+        "networkPolicies": {"leaderboard": {"from": [_GATEWAY]}},
+        "redis": {"tls": {"source": "certManager", "issuerRef": {"name": "internal", "kind": "ClusterIssuer"}}},
+        "runner": {"namespaces": ["team"], "quota": {"hard": {"pods": "100"}}},
+    },
+    "chart for one namespace and a Redis of one's own": {
+        "rbac": {"namespaces": ["team"]},
+        "redis": {"external": {"url": "rediss://redis.registry.example:6379/0", "existingSecret": "redis"}},
+    },
+}  # fmt: skip
 _NAMED_IMAGES = ("operator", "leaderboard", "redis", "runner", "pushgateway")
 
 
 def installation() -> dict[str, list[Manifest]]:
     """The objects of an installation, by the values that the chart is given."""
-    found = {"chart with its defaults": _rendered({})}
-    for path in sorted((CHART / "ci").glob("*-values.yaml")):
-        found[f"chart with {path.name}"] = _rendered({}, str(path))
-    found["chart with a Pushgateway"] = _rendered({"pushgateway.enabled": "true"})
-    return found
+    return {name: _rendered(values) for name, values in _VALUES.items()}
 
 
 def races() -> dict[str, list[Manifest]]:
@@ -75,7 +95,7 @@ def crd() -> Manifest:
 def written(sources: dict[str, list[Manifest]], folder: Path) -> Iterator[Path]:
     """Writes each source as one file, and returns the files."""
     for name, manifests in sources.items():
-        path = folder / f"{name.replace(' ', '-')}.yaml"
+        path = folder / f"{re.sub(r'[^a-z0-9]+', '-', name.lower())}.yaml"
         path.write_text(yaml.safe_dump_all(manifests, sort_keys=False))
         yield path
 
@@ -85,14 +105,14 @@ def _children(job: BenchmarkJob) -> list[Manifest]:
     return [{**child, "metadata": {**child["metadata"], "namespace": "team"}} for child in made]
 
 
-def _rendered(values: dict[str, str], *files: str) -> list[Manifest]:
-    named = {f"images.{name}.digest": _DIGEST for name in _NAMED_IMAGES} | {"images.registry": "registry.example"}
+def _rendered(values: dict[str, Any]) -> list[Manifest]:
+    images = {"registry": "registry.example", **{name: {"digest": _DIGEST} for name in _NAMED_IMAGES}}
     line = [
         go_program("helm"), "template", "velodrome", str(CHART), "--namespace", "velodrome",
-        *_each("--api-versions", _APIS), *_each("--values", files),
-        *_each("--set", (f"{key}={value}" for key, value in (named | values).items())),
+        *_each("--api-versions", _APIS), "--values", "-",
     ]  # fmt: skip
-    return list(_loaded(subprocess.run(line, check=True, text=True, stdout=subprocess.PIPE).stdout))
+    given = yaml.safe_dump({**values, "images": images})
+    return list(_loaded(subprocess.run(line, check=True, text=True, input=given, stdout=subprocess.PIPE).stdout))
 
 
 def _each(option: str, values: Iterable[str]) -> list[str]:

@@ -21,7 +21,7 @@ EXIT_CODES: Final = {
     OK: "done; for a race: no more trials failed than trials.maxFailed allows",
     FAILED: "more trials failed than that, not everything could be imported, or an entry regressed",
     BAD_INPUT: "bad input: an invalid BenchmarkJob, an unknown board or option",
-    NOT_HERE: "this machine lacks something, Redis does not answer, or the job is being raced by another process",
+    NOT_HERE: "this machine or cluster lacks something, Redis does not answer, or another process races the job",
     ENDED_OTHERWISE: "`wait`: the race ended in another way than the one that was waited for",
     TIMED_OUT: "`wait`: the time was over before that",
     UNWRITABLE: "standard output could not be written, such as to a full disk; a race goes on to its end first",

@@ -88,7 +88,7 @@ def _volumes(spec: Mapping[str, Any], runner: Mapping[str, Any]) -> Iterator[Bro
 
 
 def _a(source: str) -> str:
-    return {"configMap": "a ConfigMap", "secret": "a Secret", "image": "an image"}[source]
+    return {"configMap": "a ConfigMap", "secret": "a Secret", "image": "an image"}[source]  # words # nosec B105
 
 
 def _own_volume(location: Location, name: str) -> Broken:

@@ -16,8 +16,8 @@ REPORT_FOLDER: Final = "/etc/velodrome-report"
 REPORT_KEY_FILE: Final = f"{REPORT_FOLDER}/key"
 DATA_FOLDER: Final = "/data"
 SCRATCH_FOLDER: Final = "/scratch"
-TEMPORARY_FOLDER: Final = "/tmp"  # noqa: S108 - a folder of the pod, not of this machine
-SHARED_MEMORY_FOLDER: Final = "/dev/shm"  # noqa: S108 - as above
+TEMPORARY_FOLDER: Final = "/tmp"  # noqa: S108 - a folder of the pod, not of this machine # nosec B108
+SHARED_MEMORY_FOLDER: Final = "/dev/shm"  # noqa: S108 - as above # nosec B108
 
 # The volumes that each pod has anyway, by name.
 OWN_VOLUMES: Final = ("spec", "scratch", "tmp", "shm", "data", "redis-ca", VOLUME_REPORT_KEYS)
@@ -165,7 +165,7 @@ class Volume(Strict):
     config_map: ConfigMapVolume | None = Field(default=None, description="A ConfigMap.")
     secret: SecretVolume | None = Field(default=None, description="A Secret; Velodrome never reads its values.")
     empty_dir: EmptyDirVolume | None = Field(default=None, description="An empty folder, which ends with the pod.")
-    image: ImageVolume | None = Field(default=None, description="The files of an image; needs Kubernetes 1.33.")
+    image: ImageVolume | None = Field(default=None, description="The files of an image; needs Kubernetes 1.35.")
 
 
 VOLUME_SOURCES: Final = ("persistentVolumeClaim", "configMap", "secret", "emptyDir", "image")

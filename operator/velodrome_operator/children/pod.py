@@ -98,6 +98,8 @@ def _container(
     optional = {
         keys.ENV_REDIS_CA_FILE: f"{AUTHORITY_FOLDER}/{AUTHORITY}" if settings.authority is not None else "",
         keys.ENV_REPORT_KEY_FILE: REPORT_KEY_FILE if settings.report_keys else "",
+        keys.ENV_REDIS_USERNAME: "",  # the URL names the race's user, and has its password
+        keys.ENV_REDIS_PASSWORD_FILE: "",
         keys.ENV_TAKEN_OVER: write_spans(taken_over) if taken_over else "",
         keys.ENV_PUSHGATEWAY: settings.pushgateway or "",
         keys.ENV_NODES: str(runner.nodes) if runner.nodes > 1 else "",

@@ -15,7 +15,7 @@ from velodrome.keys import VERSION
 from velodrome.machine.checks import Check
 from velodrome.text import command, counted
 
-_INSTALL = "install Velodrome: deploy/README.md"
+_INSTALL = "install Velodrome: docs/install.md"
 # The rights that a person needs to race, besides reading.
 _RIGHTS = (("create", BENCHMARKJOBS), ("delete", BENCHMARKJOBS), ("get", "pods/log"), ("list", "pods"))
 # The rights that the operator needs, as deploy/base/operator.yaml grants them.
@@ -112,7 +112,7 @@ def images(at: Installation) -> Check:
     """Whether the runner's image is pinned, and whether nodes can pull the images that races use."""
     image = at.argument("--runner-image") or ""
     if "@sha256:" not in image:
-        fix = f"name it by digest in the ConfigMap velodrome-images of {at.namespace}: deploy/README.md"
+        fix = f"name it by digest in the ConfigMap velodrome-images of {at.namespace}: docs/install.md"
         return Check("images", "missing", "no runner's image by digest", fix)
     pods = at.kubectl.items("pods", "--all-namespaces", "-l", "velodrome.dev/role=runner")
     stuck = [pod for pod in pods if any(map(_cannot_pull, pod.get("status", {}).get("containerStatuses") or ()))]

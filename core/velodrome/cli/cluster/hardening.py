@@ -126,7 +126,8 @@ def quotas(at: Installation) -> Check:
     if bare:
         fix = command("kubectl", "create", "quota", "races", "-n", bare[0], "--hard=pods=20,requests.cpu=64")
         return Check("quotas", "warning", f"races may take the whole cluster, in {_named(bare)}", fix)
-    return Check("quotas", "ok", f"{counted(len(racing), 'namespace')} with races, each has one")
+    each = f"{counted(len(racing), 'namespace')} with races, each has one"
+    return Check("quotas", "ok", each if racing else "nobody races yet")
 
 
 def durability(at: Installation) -> Check:

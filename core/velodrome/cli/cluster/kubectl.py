@@ -20,8 +20,8 @@ _MOST_AT_ONCE = 65_536
 
 # What kubectl says, and how a person fixes it.
 _FIXES = (
-    ("doesn't have a resource type", f"the cluster knows no {BENCHMARKJOBS}: install Velodrome (deploy/README.md)"),
-    ("no matches for kind", f"the cluster knows no {BENCHMARKJOBS}: install Velodrome (deploy/README.md)"),
+    ("doesn't have a resource type", f"the cluster knows no {BENCHMARKJOBS}: install Velodrome (docs/install.md)"),
+    ("no matches for kind", f"the cluster knows no {BENCHMARKJOBS}: install Velodrome (docs/install.md)"),
     ("Unauthorized", "the credentials are not good any more: sign in again, as you do for kubectl"),
     ("must be logged in", "the credentials are not good any more: sign in again, as you do for kubectl"),
     ("connection refused", "no API server answers there: is the cluster up, and the context the right one?"),
@@ -128,5 +128,5 @@ def explained(words: str) -> ClusterError:
     said = lines[-1].strip() if lines else "kubectl failed and said nothing"
     fix = next((fix for sign, fix in _FIXES if sign in words), "")
     if not fix and ("Forbidden" in words or "forbidden" in words):
-        fix = "ask for that right; deploy/README.md says what users of Velodrome need"
+        fix = "ask for that right; docs/install.md says what users of Velodrome need"
     return ClusterError(said, fix)

@@ -68,7 +68,7 @@ def examine_job(plan: Plan, kubectl: Kubectl, installed_in: str, registries: Reg
         ("operator", _operator),
         ("quota", lambda at: quota_checks(at.kubectl, at.namespace, at.job, at.needs)),
         ("nodes", lambda at: node_checks(at.kubectl, at.job, at.needs)),
-        ("volumes", lambda at: volume_checks(at.kubectl, at.namespace, at.needs)),
+        ("volumes", lambda at: volume_checks(at.kubectl, at.namespace, at.job, at.needs)),
         ("ConfigMaps and Secrets", lambda at: object_checks(at.kubectl, at.namespace, at.needs)),
         ("classes", lambda at: class_checks(at.kubectl, at.namespace, at.job)),
         ("device claims", lambda at: device_claim_checks(at.kubectl, at.namespace, at.job)),

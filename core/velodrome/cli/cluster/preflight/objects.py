@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import Any
@@ -15,14 +16,20 @@ from velodrome.text import command
 
 Raw = Mapping[str, Any]
 
-_NAMES = {"configmap": "ConfigMap", "secret": "Secret"}
+# The versions of Kubernetes that have image volumes behind a feature gate, and without.
+_GATED, _USUAL = (1, 33), (1, 35)
+_NAMES = {"configmap": "ConfigMap", "secret": "Secret"}  # the names of kinds # nosec B105
 # Prints the names of the keys alone: no value of a Secret is shown or kept.
 _KEYS_OF = '{{range $key, $value := .PART}}{{$key}}{{"\\n"}}{{end}}'
 _KEYS = "".join(_KEYS_OF.replace("PART", part) for part in ("data", "binaryData"))
 
 
-def volume_checks(kubectl: Kubectl, namespace: str, needs: PodNeeds) -> Iterator[Check]:
-    """Whether the claims are there and bound, and whether all pods may mount them at once."""
+def volume_checks(kubectl: Kubectl, namespace: str, job: BenchmarkJob, needs: PodNeeds) -> Iterator[Check]:
+    """Whether the claims are there and bound, whether all pods may mount them at once, and whether images may be
+    volumes.
+    """
+    if any(volume.image is not None for volume in job.spec.runner.volumes or ()):
+        yield _image_volumes(kubectl)
     for claim in needs.claims:
         found = kubectl.found("persistentvolumeclaim", claim.name, "-n", namespace)
         if found is None:
@@ -30,6 +37,19 @@ def volume_checks(kubectl: Kubectl, namespace: str, needs: PodNeeds) -> Iterator
             yield Check("volumes", "missing", words, "create it, or correct the name")
         else:
             yield _claim(kubectl, claim, found, needs)
+
+
+def _image_volumes(kubectl: Kubectl) -> Check:
+    version = json.loads(kubectl.text("version", "-o", "json"))["serverVersion"]
+    numbers = tuple(int("".join(filter(str.isdigit, str(version.get(part))))) for part in ("major", "minor"))
+    said = f"Kubernetes {version['gitVersion']}"
+    if numbers < _GATED:
+        fix = "upgrade it, or put the files into the runner's image"
+        return Check("volumes", "missing", f"{said} has no image volumes", fix)
+    if numbers < _USUAL:
+        fix = "turn on the feature gate ImageVolume, or put the files into the runner's image"
+        return Check("volumes", "warning", f"{said} has image volumes only behind a feature gate", fix)
+    return Check("volumes", "ok", f"{said} has image volumes")
 
 
 def _claim(kubectl: Kubectl, claim: ClaimedVolume, found: Raw, needs: PodNeeds) -> Check:
