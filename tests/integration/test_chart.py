@@ -26,6 +26,7 @@ Objects = dict[tuple[str, str], dict[str, Any]]
 
 EVERYTHING = {
     "pushgateway": {"enabled": True},
+    "backup": {"enabled": True},
     "leaderboard": {
         "replicas": 2,
         "ingress": {"enabled": True, "host": "velodrome.example.org", "tlsSecret": "board"},
@@ -303,6 +304,13 @@ class TestAdmission:
             assert policy["spec"]["failurePolicy"] == "Fail"
             binding = found["ValidatingAdmissionPolicyBinding", name]["spec"]
             assert binding == {"policyName": name, "validationActions": ["Deny"]}
+
+    def test_they_look_at_each_container_of_a_runner(self, helm: str) -> None:
+        spec = objects(helm, apis=[chart.ADMISSION])["ValidatingAdmissionPolicy", "velodrome-operator-jobs"]["spec"]
+        variables = {one["name"]: one["expression"] for one in spec["variables"]}
+        assert "initContainers" in variables["containers"]
+        (rule,) = (one for one in spec["validations"] if "privileged" in one["expression"])
+        assert rule["expression"].startswith("variables.containers.all(")
 
     def test_they_are_absent_where_nobody_serves_or_wants_them(self, helm: str) -> None:
         off = {"rbac": {"admissionPolicy": {"enabled": False}}}
@@ -630,6 +638,7 @@ class TestRefusals:
             ({"runner": {"egress": [{"ports": [{"port": 443}]}]}}, r"runner\.egress has a rule without `to`"),
             ({"runner": {"egress": [{"to": [{"ipBlock": {"cidr": "0.0.0.0/0"}}]}]}}, r"contains the metadata address"),
             ({"runner": {"egress": [{"to": [{"ipBlock": {"cidr": "169.254.169.254/32"}}]}]}}, r"the metadata address"),
+            ({"runner": {"egress": [{"to": [{"ipBlock": {"cidr": "::/0"}}]}]}}, r"except: \[fd00:ec2::254/128\]"),
             ({"replicas": 2}, r"additional properties 'replicas' not allowed"),
             ({"operator": {"replicas": 2}}, r"additional properties 'replicas' not allowed"),
             ({"redis": {"persistence": {"size": "much"}}}, r"/redis/persistence/size"),
@@ -654,6 +663,8 @@ class TestRefusals:
         block = {"cidr": "0.0.0.0/0", "except": ["169.254.0.0/16"]}
         objects(helm, {"runner": {"egress": [{"to": [{"ipBlock": block}]}]}})
         objects(helm, {"runner": {"egress": [{"to": [{"ipBlock": {"cidr": "10.0.0.0/8"}}]}]}})
+        block = {"cidr": "::/0", "except": ["fd00:ec2::254/128"]}
+        objects(helm, {"runner": {"egress": [{"to": [{"ipBlock": block}]}]}})
 
     def test_every_object_of_the_schema_is_closed(self) -> None:
         schema = json.loads((chart.CHART / "values.schema.json").read_text(encoding="utf-8"))
@@ -689,7 +700,7 @@ class TestRefusals:
             for name, inner in part.get("properties", {}).items():
                 yield from leaves(inner, (*path, name))
 
-        free = {("global",), ("backup",), ("redis", "tls", "issuerRef"), ("operator", "boardRules")}
+        free = {("global",), ("redis", "tls", "issuerRef"), ("operator", "boardRules")}
         for path in leaves(schema, ()):
             inside = path[-1:] == ("tag",) or any(path[: len(one)] == one for one in free) or "resources" in path[:-1]
             assert not path or inside or path in known, f"values.yaml does not show {'.'.join(path)}"

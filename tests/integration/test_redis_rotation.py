@@ -307,6 +307,16 @@ def test_passwords_are_in_no_argument_of_a_program(installed: InstalledRedis) ->
         assert value not in log, key
 
 
+def test_it_gives_roles_the_rights_of_this_version(installed: InstalledRedis) -> None:
+    with installed.client("operator") as admin:
+        before = admin.acl_getuser("leaderboard")
+        admin.execute_command("ACL", "SETUSER", "leaderboard", "resetkeys", "-@all", "+ping", "+flushall", "~old")
+        rotate("--role", "leaderboard", "--no-wait")
+        after = admin.acl_getuser("leaderboard")
+    assert (after["keys"], set(after["commands"])) == (before["keys"], set(before["commands"]))
+    rotate("--role", "leaderboard", "--finish")
+
+
 def test_redis_keeps_no_password_that_can_be_read(installed: InstalledRedis) -> None:
     for key, value in installed.read().items():
         if key.endswith("-password") or key == roles.JOB_KEY:

@@ -79,7 +79,10 @@ What the schema can't say. Every problem is told at once, with the value's name 
 {{- $prefix := regexFind "[0-9]+$" .cidr | int -}}
 {{- $wide := or (lt $prefix 8) (and (lt $prefix 16) (hasPrefix "169." .cidr)) (and (eq $first "169.254")) -}}
 {{- $excluded := false -}}
-{{- range .except }}{{ if has . (list "169.254.169.254/32" "169.254.0.0/16") }}{{ $excluded = true }}{{ end }}{{ end -}}
+{{- range .except }}{{ if has . (list "169.254.169.254/32" "169.254.0.0/16" "fd00:ec2::254/128" "fd00::/8") }}{{ $excluded = true }}{{ end }}{{ end -}}
+{{- if and (contains ":" .cidr) (not $excluded) (or (lt $prefix 8) (hasPrefix "fd00:ec2:" (lower .cidr)) (eq (lower .cidr) "fd00::/8")) -}}
+{{- $problems = append $problems (printf "runner.egress: %s contains the metadata address fd00:ec2::254, which gives away the node's credentials: add `except: [fd00:ec2::254/128]`." .cidr) -}}
+{{- end -}}
 {{- if and $wide (not (contains ":" .cidr)) (not $excluded) -}}
 {{- $problems = append $problems (printf "runner.egress: %s contains the metadata address 169.254.169.254, which gives away the node's credentials: add `except: [169.254.0.0/16]`." .cidr) -}}
 {{- end -}}

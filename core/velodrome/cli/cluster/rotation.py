@@ -60,12 +60,15 @@ class Rotation:
         self.settle(chosen)
 
     def settle(self, chosen: Sequence[Role]) -> None:
-        """Makes Redis take what the Secret has. A Redis that started in between may have read the file before."""
+        """Makes Redis take what the Secret has, and gives each role the rights of this version.
+
+        A Redis that started in between may have read the file before, or one of an older version.
+        """
         users = RedisUsers.read(self._secret())
         with self._admin(users) as (client, address), translated(address):
             for role in chosen:
                 hashes = (f"#{one}" for one in users.hashes[role])
-                client.execute_command("ACL", "SETUSER", role, "on", *hashes)
+                client.execute_command("ACL", "SETUSER", role, "on", *hashes, "resetkeys", *roles.rules(role))
 
     def wait(self, chosen: Sequence[Role], grace: timedelta) -> None:
         """Returns when each of these roles has had its second password for that long. Meanwhile it settles."""
