@@ -44,13 +44,14 @@ from velodrome.store import Store
 from velodrome.store.deletion import Deleter
 from velodrome.store.edge import connect
 from velodrome_operator import reconciler
-from velodrome_operator.access import Access
+from velodrome_operator.access import Access, report_key
 from velodrome_operator.children import ChildSettings
 from velodrome_operator.cluster import Cluster, Refusal
 from velodrome_operator.regressed import Regressed
 from velodrome_operator.service import Options, Service
 
 DURABLE = ("--appendonly", "yes", "--appendfsync", "always")
+SECRET = "secret"  # noqa: S105 - of a Redis that lives for a minute
 _TICKS = os.sysconf("SC_CLK_TCK")
 _INDEX = "batch.kubernetes.io/job-completion-index"
 IMAGE = "localhost/simulated@sha256:" + "0" * 64
@@ -192,7 +193,9 @@ def send(url: str, orders: Connection) -> None:
                 attempt=f"pod-{uid}", outcome="Succeeded", metrics={"accuracy": 0.9 + 0.0001 * (number % 7)},
                 dataset=DATASET, environment=ENVIRONMENT, started_at=now, finished_at=now,
             )  # fmt: skip
-            client.rpush(keys.inbox(uid), ResultReport(result=result).model_dump_json())
+            client.rpush(
+                keys.inbox(uid), ResultReport(result=result, proof=report_key(SECRET, uid, 0)).model_dump_json()
+            )
 
 
 @dataclass(frozen=True)
@@ -246,7 +249,7 @@ async def _measure(
     store = Store(client)
     cluster = StandIn(None if "reports" in out else sender)
     options = Options(redis_url=url, listen=("127.0.0.1", 0), settings=ChildSettings(runner_image=IMAGE))
-    service = Service(options, store, cluster, Access(client, "secret", "redis:6379"), Deleter(client))
+    service = Service(options, store, cluster, Access(client, SECRET, "redis:6379"), Deleter(client))
     cluster.service = service
     if "judgement at the end" in out:
         service.controller.judgement.judge = _unjudged  # type: ignore[method-assign]
