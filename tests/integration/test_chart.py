@@ -618,7 +618,7 @@ class TestRefusals:
             ({"images": {"runner": {"digest": ""}}}, r"images\.runner\.digest is empty.*make images push"),
             ({"images": {"operator": {"repository": "x/operator:1"}}}, r"images\.operator\.repository is x/operator:1"),
             ({"images": {"operator": {"digest": "sha256:12"}}}, r"/images/operator/digest"),
-            ({"redis": {"external": {"url": "redis+sentinel://a:26379/mymaster", "existingSecret": "s"}}},
+            ({"redis": {"external": {"url": "redis+sentinel://a:5000/mymaster", "existingSecret": "s"}}},
              r"address of Sentinel.*address of the server itself"),
             ({"redis": {"external": {"url": "rediss://sentinel:26379", "existingSecret": "s"}}}, r"of Sentinel"),
             ({"redis": {"external": {"url": "rediss://a:6379,b:6379", "existingSecret": "s"}}}, r"cluster mode"),
