@@ -777,6 +777,27 @@ class TestCrd:
             chart.template(helm, merged(chart.images(), {"global": {"found": found}}))
 
 
+class TestLabels:
+    @VARIANTS
+    def test_every_object_has_the_usual_labels(
+        self, helm: str, values: Mapping[str, Any], apis: tuple[str, ...]
+    ) -> None:
+        version = yaml.safe_load((chart.CHART / "Chart.yaml").read_text(encoding="utf-8"))
+        mine = {"commonLabels": {"team": "ml"}}
+        for (_, name), one in objects(helm, values, mine, apis=apis).items():
+            labels = one["metadata"]["labels"]
+            assert labels["app.kubernetes.io/component"], name
+            assert labels.items() >= {
+                "app.kubernetes.io/name": "velodrome",
+                "app.kubernetes.io/instance": "velodrome",
+                "app.kubernetes.io/part-of": "velodrome",
+                "app.kubernetes.io/version": version["appVersion"],
+                "app.kubernetes.io/managed-by": "Helm",
+                "helm.sh/chart": f"velodrome-{version['version']}",
+                "team": "ml",
+            }.items(), name  # fmt: skip
+
+
 class TestUpgrades:
     # What may never change: an upgrade would be refused, or would leave the old object, or the results, behind.
     def test_names_selectors_and_claims_stay(self, helm: str) -> None:
