@@ -618,7 +618,7 @@ class TestRefusals:
             ({"images": {"runner": {"digest": ""}}}, r"images\.runner\.digest is empty.*make images push"),
             ({"images": {"operator": {"repository": "x/operator:1"}}}, r"images\.operator\.repository is x/operator:1"),
             ({"images": {"operator": {"digest": "sha256:12"}}}, r"/images/operator/digest"),
-            ({"redis": {"external": {"url": "redis+sentinel://a:26379/mymaster", "existingSecret": "s"}}},
+            ({"redis": {"external": {"url": "redis+sentinel://a:5000/mymaster", "existingSecret": "s"}}},
              r"address of Sentinel.*address of the server itself"),
             ({"redis": {"external": {"url": "rediss://sentinel:26379", "existingSecret": "s"}}}, r"of Sentinel"),
             ({"redis": {"external": {"url": "rediss://a:6379,b:6379", "existingSecret": "s"}}}, r"cluster mode"),
@@ -775,6 +775,27 @@ class TestCrd:
             chart.template(helm, merged(chart.images(), {"global": {"found": found}, "crds": {"enabled": False}}))
         else:
             chart.template(helm, merged(chart.images(), {"global": {"found": found}}))
+
+
+class TestLabels:
+    @VARIANTS
+    def test_every_object_has_the_usual_labels(
+        self, helm: str, values: Mapping[str, Any], apis: tuple[str, ...]
+    ) -> None:
+        version = yaml.safe_load((chart.CHART / "Chart.yaml").read_text(encoding="utf-8"))
+        mine = {"commonLabels": {"team": "ml"}}
+        for (_, name), one in objects(helm, values, mine, apis=apis).items():
+            labels = one["metadata"]["labels"]
+            assert labels["app.kubernetes.io/component"], name
+            assert labels.items() >= {
+                "app.kubernetes.io/name": "velodrome",
+                "app.kubernetes.io/instance": "velodrome",
+                "app.kubernetes.io/part-of": "velodrome",
+                "app.kubernetes.io/version": version["appVersion"],
+                "app.kubernetes.io/managed-by": "Helm",
+                "helm.sh/chart": f"velodrome-{version['version']}",
+                "team": "ml",
+            }.items(), name  # fmt: skip
 
 
 class TestUpgrades:
