@@ -23,12 +23,13 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import redis
 
@@ -43,7 +44,6 @@ from velodrome.spec import validate
 from velodrome.store import Store
 from velodrome.store.deletion import Deleter
 from velodrome.store.edge import connect
-from velodrome_operator import reconciler
 from velodrome_operator.access import Access, report_key
 from velodrome_operator.children import ChildSettings
 from velodrome_operator.cluster import Cluster, Refusal
@@ -213,16 +213,11 @@ class Figures:
         return self.waits[min(len(self.waits) - 1, int(len(self.waits) * share))]
 
 
-@contextlib.contextmanager
-def without(parts: frozenset[str]) -> Iterator[None]:
+def without(parts: frozenset[str]) -> contextlib.AbstractContextManager[object]:
     """Leaves out the ranking for the status, where that is among the parts."""
-    before = reconciler.standings
     if "ranking for the status" in parts:
-        reconciler.standings = lambda *_: []
-    try:
-        yield
-    finally:
-        reconciler.standings = before
+        return mock.patch("velodrome_operator.reconciler.standings", lambda *_: [])
+    return contextlib.nullcontext()
 
 
 def measure(server: str, applies: int, per_second: float, level: int) -> Figures:
@@ -252,7 +247,7 @@ async def _measure(
     service = Service(options, store, cluster, Access(client, SECRET, "redis:6379"), Deleter(client))
     cluster.service = service
     if "judgement at the end" in out:
-        service.controller.judgement.judge = _unjudged  # type: ignore[method-assign]
+        setattr(service.controller.judgement, "judge", _unjudged)  # noqa: B010 - it stands in for a method
     if threads:
         # As it was once.
         service.exporter.results._ranker = service.controller.judgement._ranker = None  # noqa: SLF001

@@ -109,6 +109,12 @@ def test_an_error_there_is_an_error_here_and_the_next_question_is_answered(
     assert found == ()
 
 
+def running(ranker: Ranker) -> int:
+    """The id of its process, which must be there."""
+    assert ranker.pid is not None
+    return ranker.pid
+
+
 def test_its_end_costs_the_question_alone(run: Run, redis_server: RedisServer, store: Store) -> None:
     run({"cnn": (0.9, 0.01)})
 
@@ -116,8 +122,7 @@ def test_its_end_costs_the_question_alone(run: Run, redis_server: RedisServer, s
         ranker = Ranker(redis_server.url)
         try:
             await ranker.ask("load")
-            assert ranker.pid is not None
-            os.kill(ranker.pid, signal.SIGKILL)
+            os.kill(running(ranker), signal.SIGKILL)
             with pytest.raises(RankerLost, match="raise the memory limit"):
                 await ranker.ask("board", "digits")
             assert ranker.pid is None
