@@ -216,7 +216,7 @@ class Figures:
 def without(parts: frozenset[str]) -> contextlib.AbstractContextManager[object]:
     """Leaves out the ranking for the status, where that is among the parts."""
     if "ranking for the status" in parts:
-        return mock.patch("velodrome_operator.reconciler.standings", lambda *_: [])
+        return mock.patch("velodrome_operator.reconciler.standings", return_value=[])
     return contextlib.nullcontext()
 
 
