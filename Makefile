@@ -23,12 +23,11 @@ demo: $(SYNCED) ## Race small models on handwritten digits, then open the leader
 	$(BIN)/velodrome run deploy/examples/digits.yaml --serve $(ARGS)
 
 .PHONY: test
-test: system lint ## Lint, then run every test
-	$(BIN)/python -m pytest $(ARGS)
+test: system lint unit integration ## Lint, then run every test
 
 .PHONY: unit
 unit: $(SYNCED) ## Run the unit tests: no server, no network
-	$(BIN)/python -m pytest tests/unit $(ARGS)
+	$(BIN)/python -m pytest tests/unit --numprocesses auto --maxprocesses 8 $(ARGS)
 
 .PHONY: integration
 integration: system $(SYNCED) ## Run the tests that use a real Redis, real processes and a real browser
