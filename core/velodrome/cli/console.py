@@ -6,6 +6,7 @@
     output(), table()    tables, and words with a style, drawn by rich
     write_json(value)    JSON for programs; write_json_line(value) on one line, write_record(line) for finished JSON
     write_rows(rows)     CSV
+    write_file(content)  a file, byte for byte
 
 All text goes through `velodrome.text`: text of a runner or a stranger can't send commands to the terminal, and rich's
 markup in it is shown as text. A value inside a sentence that may hold a newline goes through `text.line` first, so that
@@ -84,6 +85,12 @@ def write_record(record: str) -> None:
     if sys.stdout.encoding.lower().replace("_", "-") not in ("utf-8", "utf8"):
         shown = ascii_json(shown)
     _put(sys.stdout, f"{shown}\n")
+
+
+def write_file(content: bytes) -> None:
+    """Writes the content of a file to standard output as it is."""
+    sys.stdout.buffer.write(content)
+    sys.stdout.flush()
 
 
 def write_rows(rows: Iterable[Iterable[object]]) -> None:

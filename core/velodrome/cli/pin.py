@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from velodrome.cli.console import complain, say, standard_input
+from velodrome.cli.console import complain, say, standard_input, write_file
 from velodrome.cli.exit_codes import BAD_INPUT, NOT_HERE
 from velodrome.text import counted
 
@@ -68,8 +67,7 @@ def pin(
         tell(f"{file}: nothing to pin")
     new = replaced(text, {field: value for field, value in found.items() if value != field.value})
     if to_stdout:
-        sys.stdout.buffer.write(new.encode())
-        sys.stdout.flush()
+        write_file(new.encode())
     elif not dry_run and (changed or output is not None):
         _write(output or file, new)
         say(f"{output or file}: {counted(changed, 'image')} pinned")
