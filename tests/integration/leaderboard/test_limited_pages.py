@@ -97,16 +97,17 @@ def test_every_answer_about_a_hidden_job_is_that_of_a_job_that_never_was(
     (objective, *_) = everything.objectives("team-b-secret")
     for ask in (
         lambda: limited.objective("team-b-secret", objective),
+        lambda: limited.page("team-b-secret", objective),
         lambda: limited.timeline("team-b-secret", "cnn", "accuracy"),
     ):
         with pytest.raises(StoreRefused, match="there is no board team-b-secret"):
             ask()
     questions = {name for name in vars(ResultSource) if not name.startswith("_")} - {"url", "shown"}
-    told = {*by_uid, "trial", "curves", "records", "jobs", "objectives", "cohorts", "objective", "timeline", "boards"}
-    assert questions == told | {"ping", "left_out"}, "a new question needs its limit, and its line above"
+    asked = {*by_uid, "trial", "curves", "records", "jobs", "objectives", "cohorts", "objective", "page", "timeline"}
+    assert questions == asked | {"boards", "ping", "left_out"}, "a new question needs its limit, and its line above"
 
 
-def test_what_can_not_be_read_is_told_without_the_names_of_others(
+def test_what_can_not_be_read_is_shown_without_the_names_of_others(
     page_of: Draw, monkeypatch: pytest.MonkeyPatch, redis_server: Any
 ) -> None:
     with redis_server.client() as client:
@@ -118,7 +119,7 @@ def test_what_can_not_be_read_is_told_without_the_names_of_others(
     assert "velodrome:job:theirs" not in page
 
 
-def test_patterns_that_are_none_are_told(page_of: Draw, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_patterns_that_are_none_are_refused(page_of: Draw, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(keys.ENV_BOARDS, "Team A")
     page = shown(page_of("boards"))
     assert "is no pattern of boards" in page
