@@ -63,6 +63,8 @@ class Cluster:
             return
         note = self.at.pids / part
         note.unlink(missing_ok=True)
+        if part == "kube-proxy":
+            _remove_old_rules()
         # The part must outlive this program and have no parent: a shell writes down its own id and then becomes the
         # part.
         script = f'echo $$ > "{note}.new"; mv "{note}.new" "{note}"; exec "$@"'
@@ -193,6 +195,16 @@ def _start_time(pid: int) -> str | None:
     except FileNotFoundError:
         return None
     return None if fields[0] == "Z" else fields[19]
+
+
+def _remove_old_rules() -> None:
+    """Removes the rules that a killed kube-proxy left.
+
+    kube-proxy 1.35 empties the chains of endpoints that aren't ready when it starts. Where one gets ready soon after,
+    its chain stays empty until the next full pass, an hour later, and its Service refuses connections.
+    """
+    for family in ("ip", "ip6"):
+        subprocess.run(["nft", "delete", "table", family, "kube-proxy"], check=False, capture_output=True)
 
 
 def _mounts_below(*folders: Path) -> Sequence[str]:

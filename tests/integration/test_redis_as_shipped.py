@@ -26,7 +26,7 @@ from redis.retry import Retry
 
 from velodrome import keys
 from velodrome.errors import StoreRefused
-from velodrome.store import open_store
+from velodrome.store import open_store, roles
 from velodrome_operator.poison import inbox_bytes
 
 MANIFEST = Path(__file__).parents[2] / "deploy" / "base" / "redis.yaml"
@@ -84,9 +84,8 @@ def shipped(tmp_path: Path, limit: int) -> Iterator[tuple[subprocess.Popen[bytes
         pytest.fail("the manifest starts redis-server: install it")
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    (tmp_path / "users.acl").write_text(
-        f"user default off\nuser operator on >{PASSWORD} ~* &* +@all\nuser probe on nopass resetkeys -@all +ping\n"
-    )
+    users = dict.fromkeys(roles.ROLES, (roles.hashed(PASSWORD),))
+    (tmp_path / "users.acl").write_text(roles.acl_file(users), encoding="utf-8")
     certificate(tmp_path)
     folders = {"/data": tmp_path, "/etc/redis-users/": tmp_path, "/etc/redis-tls/": tmp_path}
     made = container()
@@ -220,3 +219,27 @@ def test_its_probes_answer_while_strangers_learn_nothing(
             assert refused.returncode != 0, asked
     plain = subprocess.run(["redis-cli", "-e", "-p", port, "ping"], capture_output=True, text=True, check=False)
     assert plain.returncode != 0, "without TLS"
+
+
+def test_what_transactions_and_scripts_wrote_is_there_after_a_kill(
+    shipped: tuple[subprocess.Popen[bytes], str],
+) -> None:
+    """Redis reads its file with the rights of the default user, whom nobody may be."""
+    process, url = shipped
+    with answering(url) as client:
+        with client.pipeline(transaction=True) as both:
+            both.set("one", "1").rpush("list", "a", "b").execute()
+        client.eval("redis.call('SET', KEYS[1], '1') redis.call('RPUSH', KEYS[2], 'c')", 2, "two", "list")
+    process.kill()
+    process.wait()
+    again = subprocess.Popen(process.args, env={**os.environ, "LC_ALL": "C"}, stdout=subprocess.DEVNULL)
+    try:
+        with answering(url) as client:
+            assert [client.get("one"), client.get("two")] == [b"1", b"1"]
+            assert client.lrange("list", 0, -1) == [b"a", b"b", b"c"]
+        nobody = re.sub(r"operator:[^@]*@", "", url)
+        with redis.Redis.from_url(nobody) as client, pytest.raises(redis.exceptions.AuthenticationError):
+            client.get("one")
+    finally:
+        again.kill()
+        again.wait()

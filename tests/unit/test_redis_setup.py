@@ -39,7 +39,7 @@ def test_it_makes_what_the_installation_reads() -> None:
     }  # fmt: skip
     assert len({value for key, value in data.items() if key.endswith("password") or key == "job-key"}) == 4
     lines = data["users.acl"].splitlines()
-    assert lines[0] == "user default off resetchannels -@all"
+    assert lines[0] == "user default off ~* &* +@all"
     assert lines[1] == "user probe on nopass resetchannels -@all +ping"
     hashes = roles.hashes_in(data["users.acl"])
     assert hashes == {role: (roles.hashed(data[f"{role}-password"]),) for role in roles.ROLES}
