@@ -27,7 +27,7 @@ from velodrome.keys import SCHEMA_VERSION
 from velodrome.results.bounds import impossible_result
 from velodrome.results.clocks import believed_job, believed_record
 from velodrome.results.marks import Acknowledgement, Baseline
-from velodrome.results.names import check_entry, check_namespace
+from velodrome.results.names import check_entry, check_names, check_namespace
 from velodrome.results.records import JobInfo, TrialRecord, parse_job, parse_record, utc
 from velodrome.store.encoding import Item, RegisteredJob, check_record, microseconds
 from velodrome.store.merging import MARGIN, Ahead, SourceOrder, among
@@ -146,7 +146,9 @@ class _Import:
         kind = document.get("type") if isinstance(document, dict) else None
         self._known_lines += kind in _KINDS
         if kind == "job":
-            self._take_job(parse_job(json.dumps(document.get("job"))), _place(document), _owner(document))
+            job = parse_job(json.dumps(document.get("job")))
+            check_names(job)
+            self._take_job(job, _place(document), _owner(document))
         elif kind in ("record", "conflict"):
             record = parse_record(json.dumps(document.get("record")))
             self._take_record(record, _retries(document), aside=kind == "conflict")
