@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import pickle
+import pickle  # between a parent and its own child alone # nosec B403
 import struct
 import subprocess
 import sys
@@ -129,7 +129,7 @@ class Ranker:
         process.stdin.write(_packed(question))
         process.stdin.flush()
         (size,) = _LENGTH.unpack(_exactly(process.stdout, _LENGTH.size))
-        found: tuple[bool, Any] = pickle.loads(_exactly(process.stdout, size))  # noqa: S301 - our own process
+        found: tuple[bool, Any] = pickle.loads(_exactly(process.stdout, size))  # noqa: S301 - our own process # nosec B301
         return found
 
     def _start(self) -> subprocess.Popen[bytes]:
@@ -154,7 +154,7 @@ def _packed(item: object) -> bytes:
 def serve(store: Store, questions: IO[bytes], answers: IO[bytes]) -> None:
     """Answers questions until there are no more. Whatever goes wrong with one is its answer."""
     while head := questions.read(_LENGTH.size):
-        question, name, keys_of = pickle.loads(questions.read(_LENGTH.unpack(head)[0]))  # noqa: S301 - our own parent
+        question, name, keys_of = pickle.loads(questions.read(_LENGTH.unpack(head)[0]))  # noqa: S301 - our own parent # nosec B301
         try:
             found: tuple[bool, Any] = False, answer(store, question, name, keys_of)
         except Exception as error:
@@ -166,7 +166,7 @@ def serve(store: Store, questions: IO[bytes], answers: IO[bytes]) -> None:
 def _travelling(error: Exception) -> Exception:
     """The error, if it arrives as it is; else one that has its words."""
     try:
-        pickle.loads(pickle.dumps(error))  # noqa: S301 - our own words
+        pickle.loads(pickle.dumps(error))  # noqa: S301 - our own words # nosec B301
     except Exception:
         return RuntimeError(f"{type(error).__name__}: {error}")
     return error

@@ -18,7 +18,7 @@ Raw = Mapping[str, Any]
 
 # The versions of Kubernetes that have image volumes behind a feature gate, and without.
 _GATED, _USUAL = (1, 33), (1, 35)
-_NAMES = {"configmap": "ConfigMap", "secret": "Secret"}
+_NAMES = {"configmap": "ConfigMap", "secret": "Secret"}  # the names of kinds # nosec B105
 # Prints the names of the keys alone: no value of a Secret is shown or kept.
 _KEYS_OF = '{{range $key, $value := .PART}}{{$key}}{{"\\n"}}{{end}}'
 _KEYS = "".join(_KEYS_OF.replace("PART", part) for part in ("data", "binaryData"))
