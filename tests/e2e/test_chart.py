@@ -219,7 +219,7 @@ def test_the_operators_account_makes_what_belongs_to_races_alone(chart: Chart) -
         "type": "kubernetes.io/service-account-token",
         "metadata": {"name": "token", "annotations": {"kubernetes.io/service-account.name": "default"}},
     }
-    plain = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "plain"}, "stringData": {"x": "y"}}
+    plain = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "plain"}, "stringData": {"word": "text"}}
     at = chart.kube.cluster.at
     for document, words in ((token, "must be Opaque"), (plain, "must belong to a BenchmarkJob")):
         line = [str(at.bin / "kubectl"), f"--kubeconfig={at.kubeconfig}", ACCOUNT, "-n", RACES, "create", "-f", "-"]
