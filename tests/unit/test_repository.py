@@ -25,7 +25,7 @@ TARGETS = dict(
 
 def run(*arguments: str | Path, code: int = 0) -> str:
     """The output of a process that starts in the repository's root and ends with `code`."""
-    done = subprocess.run([*arguments], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([*arguments], cwd=ROOT, capture_output=True, text=True, timeout=100, check=False)
     assert done.returncode == code, f"{arguments} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}"
     return done.stdout
 
