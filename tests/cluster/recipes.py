@@ -45,13 +45,21 @@ def load(at: Layout, component: str) -> str:
             "bud", "--quiet", "--layers", *BUILD_ARGUMENTS, "--timestamp", _TIMESTAMP,
             "--build-arg", f"BASE={base()}", *dockerfile(component), "--tag", name, ".",
         )  # fmt: skip
-        for old in at.images.glob(f"{component}-*.tar"):
+        for old in (*at.images.glob(f"{component}-*.tar"), *at.images.glob(f"{component}-*.partial")):
             old.unlink()
+        _forget_older(component, name)
         partial = archive.with_suffix(".partial")
-        partial.unlink(missing_ok=True)
         _buildah("push", "--quiet", "--disable-compression", name, f"oci-archive:{partial}:{name}")
         partial.rename(archive)
     return images.load(at, archive)[name]
+
+
+def _forget_older(component: str, newest: str) -> None:
+    """Removes the component's older images from buildah's storage: those of the runner take gigabytes each."""
+    listed = _buildah("images", "--format", "{{.Name}}:{{.Tag}}").splitlines()
+    old = [name for name in listed if name.startswith(f"localhost/velodrome-{component}:") and name != newest]
+    if old:
+        _buildah("rmi", *old)
 
 
 def dockerfile(component: str) -> tuple[str, ...]:
