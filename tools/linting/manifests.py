@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from tools import chart
 from tools.linting.programs import ROOT, go_program
 from velodrome.plan import plan
 from velodrome.spec import BenchmarkJob, parse_jobs
@@ -18,7 +18,6 @@ from velodrome_operator.children import ChildSettings, children
 
 Manifest = dict[str, Any]
 
-CHART = ROOT / "charts" / "velodrome"
 _DIGEST = "sha256:" + "0123456789abcdef" * 4
 _IMAGE = f"registry.example/velodrome-runner@{_DIGEST}"
 _UID = "3f1c2d54-0000-4000-8000-000000000001"
@@ -53,7 +52,6 @@ _VALUES: dict[str, dict[str, Any]] = {
         "redis": {"external": {"url": "rediss://redis.registry.example:6379/0", "existingSecret": "redis"}},
     },
 }  # fmt: skip
-_NAMED_IMAGES = ("operator", "leaderboard", "redis", "runner", "pushgateway")
 
 
 def installation() -> dict[str, list[Manifest]]:
@@ -106,18 +104,6 @@ def _children(job: BenchmarkJob) -> list[Manifest]:
 
 
 def _rendered(values: dict[str, Any]) -> list[Manifest]:
-    images = {"registry": "registry.example", **{name: {"digest": _DIGEST} for name in _NAMED_IMAGES}}
-    line = [
-        go_program("helm"), "template", "velodrome", str(CHART), "--namespace", "velodrome",
-        *_each("--api-versions", _APIS), "--values", "-",
-    ]  # fmt: skip
-    given = yaml.safe_dump({**values, "images": images})
-    return list(_loaded(subprocess.run(line, check=True, text=True, input=given, stdout=subprocess.PIPE).stdout))
-
-
-def _each(option: str, values: Iterable[str]) -> list[str]:
-    return [word for value in values for word in (option, value)]
-
-
-def _loaded(text: str) -> Iterator[Manifest]:
-    yield from (document for document in yaml.safe_load_all(text) if document)
+    images = {"registry": "registry.example", **{name: {"digest": _DIGEST} for name in chart.COMPONENTS}}
+    text = chart.template(go_program("helm"), {**values, "images": images}, apis=_APIS, hooks=True)
+    return [document for document in yaml.safe_load_all(text) if document]
