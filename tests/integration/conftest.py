@@ -139,6 +139,13 @@ class RedisServer:
 BINARIES = _binaries()
 
 
+def any_redis() -> str:
+    """The path of one server, for tests to which its kind makes no difference."""
+    found = shutil.which("redis-server") or shutil.which("valkey-server")
+    assert found is not None, "no Redis server on PATH"
+    return found
+
+
 @pytest.fixture(scope="session")
 def _short_folder() -> Iterator[Path]:
     """A folder with a short path: that of a Unix socket has 107 characters at most."""

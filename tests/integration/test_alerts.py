@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import random
 import re
-import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.integration.conftest import any_redis
 from tests.monitors import (
     GATEWAY_JOB,
     OPERATOR_JOB,
@@ -63,9 +63,7 @@ velodrome_result_change_ratio{board="forged",entry="cnn",objective="speed",cohor
 @pytest.fixture(scope="session")
 def redis_binary() -> str:
     """One kind of Redis is enough here."""
-    found = shutil.which("redis-server") or shutil.which("valkey-server")
-    assert found is not None, "no Redis server on PATH"
-    return found
+    return any_redis()
 
 
 @dataclass

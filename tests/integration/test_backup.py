@@ -6,7 +6,6 @@ import io
 import json
 import os
 import random
-import shutil
 import signal
 import socket
 import subprocess
@@ -24,6 +23,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from obstore.store import from_url
 
+from tests.integration.conftest import any_redis
 from velodrome.backup import document
 from velodrome.backup.document import BackupDamaged, ResultsDeleted, check_backup, write_backup
 from velodrome.backup.places import FolderPlace, PlaceRefused, PlaceUnavailable, place_at
@@ -47,9 +47,7 @@ Run = Callable[..., "Race"]
 @pytest.fixture(scope="session")
 def redis_binary() -> str:
     """One kind of Redis is enough here: the store's own tests look at every kind."""
-    found = shutil.which("redis-server") or shutil.which("valkey-server")
-    assert found is not None, "no Redis server on PATH"
-    return found
+    return any_redis()
 
 
 @pytest.fixture

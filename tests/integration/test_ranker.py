@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
+from tests.integration.conftest import any_redis
 from velodrome.board.latest import latest
 from velodrome.errors import StoreUnavailable
 from velodrome.store import Store
@@ -35,9 +35,7 @@ Answer = TypeVar("Answer")
 @pytest.fixture(scope="session")
 def redis_binary() -> str:
     """One kind of Redis is enough here."""
-    found = shutil.which("redis-server") or shutil.which("valkey-server")
-    assert found is not None, "no Redis server on PATH"
-    return found
+    return any_redis()
 
 
 def asked(work: Callable[[], Awaitable[Answer]]) -> Answer:

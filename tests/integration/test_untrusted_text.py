@@ -6,7 +6,6 @@ import json
 import os
 import pty
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -17,6 +16,7 @@ from unittest.mock import patch
 
 import pytest
 
+from tests.integration.conftest import any_redis
 from velodrome.plan import Trial
 from velodrome.results.marks import Baseline
 from velodrome.results.records import TrialRecord
@@ -148,9 +148,7 @@ Way = Callable[[Commands, Mapping[str, str]], str]
 @pytest.fixture(scope="session")
 def redis_binary() -> str:
     """One kind of Redis is enough here: how kinds differ is the store's affair, and tested there."""
-    found = shutil.which("redis-server") or shutil.which("valkey-server")
-    assert found is not None, "no Redis server on PATH"
-    return found
+    return any_redis()
 
 
 @pytest.fixture(params=WAYS)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import socket
 import sys
 from collections.abc import Callable, Iterator
@@ -15,6 +14,7 @@ import streamlit as st
 from playwright.sync_api import Browser, Page, sync_playwright
 from streamlit.testing.v1 import AppTest
 
+from tests.integration.conftest import any_redis
 from velodrome import keys
 from velodrome.machine.home import Home
 from velodrome.machine.leaderboard import Leaderboard
@@ -34,9 +34,7 @@ NOW = datetime.now(UTC)
 @pytest.fixture(scope="session")
 def redis_binary() -> str:
     """One kind of Redis is enough here: how kinds differ is the store's affair, and tested there."""
-    found = shutil.which("redis-server") or shutil.which("valkey-server")
-    assert found is not None, "no Redis server on PATH"
-    return found
+    return any_redis()
 
 
 @pytest.fixture
