@@ -47,6 +47,8 @@ sys.path.append(str(Path(__file__).parents[1]))
 
 from benchmarks.fixtures import DATASET, ENVIRONMENT, redis_server
 
+# A forked process imports nothing again: the modules of the operator take seconds.
+PROCESSES = multiprocessing.get_context("fork")
 GOAL = 1.2
 TRIALS = 500
 TROUBLED = "troubled"
@@ -122,7 +124,8 @@ class Timed(Store):
 
 
 def send(url: str, uids: Sequence[str], seconds: float, pipe: Any) -> None:
-    """The honest runners, in a separate process. Reports when each result was sent."""
+    """The honest runners, in a separate process, from the moment that `pipe` says so. Reports when each was sent."""
+    pipe.recv()
     of, client, luck = planned(), redis.Redis.from_url(url), random.Random(1)  # noqa: S311 - it opens nothing
     sent: dict[tuple[str, int], float] = {}
     begun, indices = time.monotonic(), dict.fromkeys(uids, 0)
@@ -159,7 +162,7 @@ def poisoned(client: redis.Redis, _: str, __: float) -> None:
 
 def flooded(_: redis.Redis, url: str, seconds: float) -> None:
     """Reports arrive faster than they are judged."""
-    multiprocessing.get_context("spawn").Process(target=flood, args=(url, seconds), daemon=True).start()
+    PROCESSES.Process(target=flood, args=(url, seconds), daemon=True).start()
 
 
 def large(client: redis.Redis, _: str, __: float) -> None:
@@ -217,13 +220,14 @@ def run(binary: str, count: int, seconds: float, spoil: Callable[[redis.Redis, s
         access = Access(connect(url), "secret", "redis:6379")
         collection = Collection(races, store, Pods(), lambda _: None, access.probe, seal=access.remove)
         spoil(client, url, seconds)
-        spawn = multiprocessing.get_context("spawn")
-        here, there = spawn.Pipe()
-        sender = spawn.Process(target=send, args=(url, uids, seconds, there))
+        here, there = PROCESSES.Pipe()
+        sender = PROCESSES.Process(target=send, args=(url, uids, seconds, there))
+        sender.start()
+        there.close()  # so that its end is noticed
 
         async def work() -> dict[tuple[str, int], float]:
             working = asyncio.create_task(collection.work())
-            sender.start()
+            here.send("go")
             sent: dict[tuple[str, int], float] = await asyncio.to_thread(here.recv)
             await asyncio.to_thread(wait_for, lambda: all(each in store.accepted for each in sent))
             working.cancel()
