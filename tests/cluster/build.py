@@ -26,6 +26,9 @@ INSTALLED = {
 }
 # Renders and installs the chart.
 HELM = {"helm": "helm.sh/helm/v4/cmd/helm@v4.3.0"}
+# Enforces NetworkPolicies, by iptables and ipset.
+FIREWALL = {"kube-router": "github.com/cloudnativelabs/kube-router/v2/cmd/kube-router@v2.1.0"}
+FIREWALL_PACKAGES = ("ipset", "iptables")
 # Only for simulated nodes: see tests.cluster.simulated.
 KWOK = {"kwok": "sigs.k8s.io/kwok/cmd/kwok@v0.8.0"}
 
@@ -63,6 +66,19 @@ def build_helm(at: Layout) -> Path:
         commands.write_line(f"helm takes about {_PURPOSES['helm'][1]:g} minutes on four cores")
         _install_modules(at, go, HELM)
     return at.bin / "helm"
+
+
+def build_firewall(at: Layout) -> None:
+    """Makes the program that enforces NetworkPolicies, if it is missing.
+
+    Raises:
+        BuildError: Go is missing, or packages are missing and only root may install them.
+    """
+    go = _go()
+    at.bin.mkdir(parents=True, exist_ok=True)
+    announce(at, steps(at, FIREWALL_PACKAGES, (), FIREWALL))
+    install(FIREWALL_PACKAGES)
+    _install_modules(at, go, FIREWALL)
 
 
 def build_simulation(at: Layout) -> None:
@@ -115,6 +131,7 @@ _PURPOSES = {
     "coredns": ("names of Services", 2.0),
     "crane": ("copies images", 0.5),
     "helm": ("renders and installs the chart", 2.0),
+    "kube-router": ("enforces NetworkPolicies", 5.0),
     "kwok": ("pretends nodes and pods", 1.0),
 }
 
@@ -123,7 +140,7 @@ def steps(
     at: Layout, packages: Sequence[str], kubernetes: Sequence[str], modules: Mapping[str, str]
 ) -> list[BuildStep]:
     """All parts of the cluster, in the order in which they are made."""
-    programs = ["etcd", *kubernetes, *modules]
+    programs = [*(["etcd"] if kubernetes else []), *kubernetes, *modules]
     missing = lacking(packages)
     debian = BuildStep("Debian's packages", ", ".join(missing or packages), 1.0, done=not missing)
     return [debian, *(BuildStep(name, *_PURPOSES[name], done=(at.bin / name).exists()) for name in programs)]

@@ -9,7 +9,9 @@ from tests.cluster.layout import API_SERVICE, GATEWAY, NODE, POD_CIDR, SERVICE_C
 # In the order of their start. They stop in the reverse order.
 CONTROL_PLANE = ("etcd", "apiserver")
 WORKERS = ("containerd", "controller-manager", "scheduler", "kubelet", "kube-proxy", "coredns")
-PARTS = (*CONTROL_PLANE, *WORKERS)
+# Enforces NetworkPolicies. Only those tests start it that are about them, because it takes minutes to build.
+FIREWALL = "kube-router"
+PARTS = (*CONTROL_PLANE, *WORKERS, FIREWALL)
 # Simulates the running of pods, in place of the WORKERS: see tests.cluster.simulated.
 SIMULATION = ("controller-manager", "scheduler", "kwok")
 SIMULATED_NODE = "velodrome.test/simulated"  # annotation of the nodes that kwok plays
@@ -80,6 +82,11 @@ def command(part: str, at: Layout) -> list[str]:
         ],
         "kube-proxy": [f"{at.bin}/kube-proxy", f"--config={run}/kube-proxy.yaml"],
         "coredns": [f"{at.bin}/coredns", f"-conf={run}/Corefile"],
+        FIREWALL: [
+            f"{at.bin}/kube-router", f"--kubeconfig={run}/admin.kubeconfig", f"--hostname-override={NODE}",
+            "--run-firewall=true", "--run-router=false", "--run-service-proxy=false",
+            f"--service-cluster-ip-range={SERVICE_CIDR}", "--health-port=0",
+        ],
     }  # fmt: skip
     return lines[part]
 
