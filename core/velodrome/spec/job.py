@@ -15,7 +15,8 @@ from pydantic import ConfigDict, Field, model_validator
 
 from velodrome import keys
 from velodrome.spec.base import Strict
-from velodrome.spec.conditions import Budget, Dataset, Evaluation, Preprocessing
+from velodrome.spec.conditions import Budget, Evaluation, Preprocessing
+from velodrome.spec.dataset import Dataset
 from velodrome.spec.pods import Execution, Runner
 from velodrome.spec.rules import broken_rules
 from velodrome.spec.training import Training, TrainingOverride
