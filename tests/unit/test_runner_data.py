@@ -12,7 +12,8 @@ from velodrome.spec import Dataset
 from velodrome.spec import Source as Place
 from velodrome_runner.data import Raw, Source, Split, content_digest, load, whole
 from velodrome_runner.data.contents import images
-from velodrome_runner.data.loading import source_folder, split_validation
+from velodrome_runner.data.loading import source_folder
+from velodrome_runner.data.splitting import split_validation
 
 NOWHERE = Path("/nonexistent")
 DIGITS = "sha256:585a619e50a9b68f40434c4edc960c0ea61d17b3d10d13a10a9d305786006304"

@@ -38,6 +38,7 @@ def job(dataset: dict[str, Any], **spec: Any) -> dict[str, Any]:
         TABLE | {"splits": {"files": {"train": "a.csv", "test": "b.csv"}}},
         {"name": "iris"},
         {"name": "diabetes"},
+        {"name": "breast_cancer"},
         {"name": "ours", "format": "team.data:make", "args": {"size": 3}, "splits": FRACTIONS},
         {"name": "ours", "format": "team.data:Sets.make", "source": {"path": "here"}},
     ],
@@ -47,7 +48,7 @@ def test_data_of_ones_own_are_named_by_their_format(dataset: dict[str, Any]) -> 
     assert read.spec.dataset.model_dump(mode="json", by_alias=True, exclude_defaults=True).items() >= {
         key: value for key, value in dataset.items() if not isinstance(value, dict)
     }.items() - {("validationFraction", 0.1)}
-    assert read.board == dataset["name"].lower()
+    assert read.board == dataset["name"].lower().replace("_", "-")
 
 
 @pytest.mark.parametrize(
@@ -55,7 +56,7 @@ def test_data_of_ones_own_are_named_by_their_format(dataset: dict[str, Any]) -> 
     [
         ({"name": "mnist", "source": {"path": "x"}}, {}, "name", "is no data set that Velodrome knows", "MNIST"),
         ({"name": "ours"}, {}, "name", "no data set that Velodrome knows", "write format: for data of your own"),
-        ({"name": "a_b", "format": "CSV"}, {}, "name", "characters that are not allowed", "letters, digits and -"),
+        ({"name": "a b", "format": "CSV"}, {}, "name", "characters that are not allowed", "letters, digits, - and _"),
         (TABLE | {"format": "csv"}, {}, "format", "is no format that Velodrome reads", 'did you mean "CSV"?'),
         (TABLE | {"format": "a b:c"}, {}, "format", "is no format", "package.module:factory"),
         (TABLE, {}, "", "CSV needs splits", "for example splits: {fractions: {test: 0.2}}"),

@@ -160,6 +160,11 @@ class BenchmarkJobSpec(Strict):
     )
 
 
+def board_of(dataset: str) -> str:
+    """The board of a job that names none: the data set's name as a DNS label."""
+    return dataset.lower().replace("_", "-")
+
+
 class BenchmarkJob(Strict):
     """A race: entries, the conditions that they share, and the objectives that they are ranked by."""
 
@@ -182,7 +187,7 @@ class BenchmarkJob(Strict):
     @property
     def board(self) -> str:
         """The leaderboard that results go to."""
-        return self.spec.board or self.spec.dataset.name.lower()
+        return self.spec.board or board_of(self.spec.dataset.name)
 
     @property
     def namespace(self) -> str:

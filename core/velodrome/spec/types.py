@@ -22,7 +22,7 @@ IMAGE = r"^[^\s@]+@sha256:[a-f0-9]{64}$"
 SUBDOMAIN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
 KEY = r"^[-._a-zA-Z0-9]+$"
 MOUNT_PATH = r"^(/[^/:\s]+)+$"
-TITLE = r"^[A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?$"
+TITLE = r"^[A-Za-z0-9]([-_A-Za-z0-9]*[A-Za-z0-9])?$"
 FACTORY = r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*:[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*"
 QUANTITY = r"^[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]+|[numkMGTPE]|[KMGTPE]i)?$"
 
@@ -30,7 +30,7 @@ QUANTITY = r"^[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]+|[numkMGTPE]|[KMGTPE]i)?$"
 PATTERNS = {
     DNS_LABEL: "lower-case letters, digits and -, with a letter or digit at both ends",
     ENTRY_NAME: "letters, digits, -, . and _, with a letter or digit at both ends",
-    TITLE: "letters, digits and -, with a letter or digit at both ends",
+    TITLE: "letters, digits, - and _, with a letter or digit at both ends",
     DIGEST: "sha256: and 64 hexadecimal digits, in lower case",
     VARIABLE: "letters, digits and _, without a digit in front",
     SUBDOMAIN: "lower-case letters, digits, - and ., with a letter or digit at both ends of each part",
