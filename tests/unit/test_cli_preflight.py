@@ -376,7 +376,7 @@ def test_an_operator_that_watches_another_namespace_is_told(check: Checker) -> N
 
 
 def test_what_a_person_may_not_look_at_is_a_warning(check: Checker) -> None:
-    found = check(world(), forbidden=["node"], refused=["get secret hub"])
+    found = check(world(), forbidden=["node"], refused=["get secret/hub"])
     assert found["nodes"][0]["status"] == "warning"
     assert "can't be looked at" in found["nodes"][0]["found"]
     assert [each["status"] for each in found["Secrets"]] == ["warning", "ok"]
