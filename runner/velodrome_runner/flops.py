@@ -58,9 +58,10 @@ _FREE = frozenset(
         "_to_copy copy _unsafe_view _reshape_copy alias_copy cat stack _stack block_diag repeat repeat_interleave",
         "flip roll rot90 index index_select index_put _index_put_impl index_copy index_fill _unsafe_index",
         "_unsafe_index_put _unsafe_masked_index gather scatter take put masked_select masked_scatter embedding",
-        "embedding_renorm diag_embed constant_pad_nd reflection_pad1d reflection_pad2d reflection_pad3d replication_pad1d",
-        "replication_pad2d replication_pad3d pixel_shuffle pixel_unshuffle channel_shuffle im2col col2im tril triu select_scatter",
-        "slice_scatter diagonal_scatter as_strided_scatter narrow_copy unsafe_split unsafe_split_with_sizes",
+        "embedding_renorm diag_embed constant_pad_nd reflection_pad1d reflection_pad2d reflection_pad3d",
+        "replication_pad1d replication_pad2d replication_pad3d pixel_shuffle pixel_unshuffle channel_shuffle im2col",
+        "col2im tril triu select_scatter slice_scatter diagonal_scatter as_strided_scatter narrow_copy unsafe_split",
+        "unsafe_split_with_sizes",
         "_pack_padded_sequence resize resize_as set detach lift_fresh squeeze unsqueeze t transpose",
         "_local_scalar_dense _pin_memory is_pinned _lazy_clone as_strided",
         # new tensors
