@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -26,6 +27,13 @@ INSTALLED = {
 }
 # Renders and installs the chart.
 HELM = {"helm": "helm.sh/helm/v4/cmd/helm@v4.3.0"}
+# Enforces NetworkPolicies, by iptables and ipset.
+FIREWALL = {"kube-router": "github.com/cloudnativelabs/kube-router/v2/cmd/kube-router@v2.1.0"}
+FIREWALL_PACKAGES = ("ipset", "iptables")
+# Queues Jobs: see tests.cluster.kueue.
+QUEUE_MODULE = "sigs.k8s.io/kueue"
+QUEUE_VERSION = "v0.17.0"
+QUEUE = {"kueue": f"{QUEUE_MODULE}/cmd/kueue@{QUEUE_VERSION}"}
 # Only for simulated nodes: see tests.cluster.simulated.
 KWOK = {"kwok": "sigs.k8s.io/kwok/cmd/kwok@v0.8.0"}
 
@@ -63,6 +71,34 @@ def build_helm(at: Layout) -> Path:
         commands.write_line(f"helm takes about {_PURPOSES['helm'][1]:g} minutes on four cores")
         _install_modules(at, go, HELM)
     return at.bin / "helm"
+
+
+def build_firewall(at: Layout) -> None:
+    """Makes the program that enforces NetworkPolicies, if it is missing.
+
+    Raises:
+        BuildError: Go is missing, or packages are missing and only root may install them.
+    """
+    go = _go()
+    at.bin.mkdir(parents=True, exist_ok=True)
+    announce(at, steps(at, FIREWALL_PACKAGES, (), FIREWALL))
+    install(FIREWALL_PACKAGES)
+    _install_modules(at, go, FIREWALL)
+
+
+def build_queue(at: Layout) -> Path:
+    """Makes Kueue if it is missing. Returns the folder of its module, which has its CRDs.
+
+    Raises:
+        BuildError: Go is missing.
+        CommandFailed: the module can't be fetched.
+    """
+    go = _go()
+    at.bin.mkdir(parents=True, exist_ok=True)
+    announce(at, steps(at, (), (), QUEUE))
+    _install_modules(at, go, QUEUE)
+    told = json.loads(commands.said([go, "mod", "download", "-json", f"{QUEUE_MODULE}@{QUEUE_VERSION}"]))
+    return Path(told["Dir"])
 
 
 def build_simulation(at: Layout) -> None:
@@ -115,6 +151,8 @@ _PURPOSES = {
     "coredns": ("names of Services", 2.0),
     "crane": ("copies images", 0.5),
     "helm": ("renders and installs the chart", 2.0),
+    "kube-router": ("enforces NetworkPolicies", 5.0),
+    "kueue": ("queues Jobs", 4.0),
     "kwok": ("pretends nodes and pods", 1.0),
 }
 
@@ -123,10 +161,13 @@ def steps(
     at: Layout, packages: Sequence[str], kubernetes: Sequence[str], modules: Mapping[str, str]
 ) -> list[BuildStep]:
     """All parts of the cluster, in the order in which they are made."""
-    programs = ["etcd", *kubernetes, *modules]
-    missing = lacking(packages)
+    programs = [*(["etcd"] if kubernetes else []), *kubernetes, *modules]
+    missing = lacking(packages) if packages else []
     debian = BuildStep("Debian's packages", ", ".join(missing or packages), 1.0, done=not missing)
-    return [debian, *(BuildStep(name, *_PURPOSES[name], done=(at.bin / name).exists()) for name in programs)]
+    return [
+        *([debian] if packages else []),
+        *(BuildStep(name, *_PURPOSES[name], done=(at.bin / name).exists()) for name in programs),
+    ]
 
 
 def announcement(at: Layout, planned: Sequence[BuildStep]) -> str:

@@ -417,7 +417,8 @@ def test_a_file_that_is_wrong_ends_before_any_question(tmp_path: Path, monkeypat
 @pytest.mark.parametrize(
     ("written", "number", "back"),
     [("500m", "0.5", "0.5"), ("4Gi", str(4 * 2**30), "4Gi"), (2, "2", "2"), ("1e3", "1000", "1000"), ("odd", "0", "0"),
-     ("1536Mi", str(1536 * 2**20), "1.5Gi")],
+     ("1536Mi", str(1536 * 2**20), "1.5Gi"), ("24731708Ki", str(24731708 * 2**10), "23.6Gi"), ("3k", "3000", "3000"),
+     ("2Ei", str(2**61), ""), ("7M", "7000000", ""), ("9n", "9e-9", ""), ("5u", "5e-6", "")],
 )  # fmt: skip
 def test_quantities(written: Any, number: str, back: str) -> None:
     assert quantity(written) == quantity(number)

@@ -101,6 +101,29 @@ class Environment(Data):
     )
 
 
+_Sentence = Annotated[str, Field(max_length=500)]
+
+
+class Held(Data):
+    """Whether the conditions of a trial held while it was measured. Nothing here is a condition that forms cohorts."""
+
+    changed: tuple[_Sentence, ...] = Field(
+        default=(), max_length=100, description="What the entry's code changed for the process; it was set back."
+    )
+    initial_weights: str | None = Field(
+        default=None, pattern=r"^[a-f0-9]{16}$", description="Digest of the weights that training started from."
+    )
+    pretrained: bool = Field(default=False, description="Whether the model was given pretrained weights.")
+    disturbances: tuple[_Sentence, ...] = Field(
+        default=(), max_length=100, description="What disturbed the machine while the trial was measured."
+    )
+
+    @property
+    def disturbed(self) -> str:
+        """The disturbances in one line of at most 300 characters; empty without any."""
+        return ", ".join(self.disturbances)[:300]
+
+
 class DatasetFacts(Data):
     """The data as they were read."""
 
@@ -164,6 +187,7 @@ class TrialResult(Data):
     curves: tuple[EpochPoint, ...] = ()
     dataset: DatasetFacts | None = None
     environment: Environment | None = None
+    held: Held | None = Field(default=None, exclude_if=_absent)
     epochs: int | None = None
     best_epoch: int | None = None
     stopped_by: Literal["maxEpochs", "maxSeconds", "earlyStopping"] | None = None
