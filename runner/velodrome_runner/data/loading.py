@@ -98,6 +98,10 @@ def open_format(dataset: Dataset, folder: Path, *, task: str | None = None) -> F
         from velodrome_runner.data.tables import read_table
 
         return read_table(dataset, place, task=task)
+    if kind == "TimeSeries":
+        from velodrome_runner.data.time_series import read_time_series
+
+        return read_time_series(dataset, place)
     raise ConfigurationError(f"{kind} can't be read yet: use one of {', '.join(FORMATS)}")
 
 
