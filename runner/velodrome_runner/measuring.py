@@ -11,10 +11,11 @@ import torch
 from torch import nn
 
 from velodrome.errors import ConfigurationError
-from velodrome.metrics import MetricKey
 from velodrome.plan import Trial, TrialConfig
 from velodrome.results.records import DatasetFacts, Environment, Held, Phase
-from velodrome_runner import causes, data, evaluation, models, preprocessing, timing
+from velodrome.tasks import kind_of
+from velodrome.vocabulary import BUNDLED
+from velodrome_runner import causes, checks, data, evaluation, models, preprocessing, tasks, timing
 from velodrome_runner.energy import EnergyMeter, energy_meter
 from velodrome_runner.environment import fingerprint
 from velodrome_runner.footprint import flops, model_bytes, parameters
@@ -83,22 +84,37 @@ def measure(
     energy = _energy(device, settings.concurrent, unavailable)
 
     on_phase("Loading", None)
-    splits = data.load(config.dataset, folder=settings.data, seed=trial.seed)
-    evaluation.check_keys(config.quality, len(splits.facts.classes))
-    prepared = preprocessing.prepare(splits, config.preprocessing, device=device, seed=trial.seed)
+    opened = data.open_contents(config.dataset, folder=settings.data, seed=trial.seed)
+    task = tasks.fit(
+        config.task_name, opened.contents, config.preprocessing, config.training, device=device, seed=trial.seed
+    )
+    task.refuse(config.quality)
+    prepared = preprocessing.prepare(opened.contents, task)
     if own_module(config):
         models.find(config.model.name)
         upheld.restore("importing the entry's code", reseed=True)
     model = models.build(
         config.model,
-        shape=prepared.shape,
-        classes=prepared.classes,
+        shape=task.transform.shape,
+        **task.told,
+        **task.transform.told,
         dropout=config.training.regularization.dropout,
     )
     upheld.restore("building the model")
     weights = initial_weights(model)
     # torch's annotations allow `to` with a device or with a memory format, but not with both.
     model = model.to(device).to(memory_format=torch.channels_last)
+    prepared = prepared.shown_to(model)
+    checks.check_model(
+        model,
+        prepared,
+        name=config.model.name,
+        batch_size=config.training.batch_size,
+        seed=trial.seed,
+        ranks=settings.ranks,
+        context=context,
+    )
+    upheld.restore("checking the model")
 
     def on_progress(moment: TrainingState) -> None:
         memory.lap()
@@ -124,9 +140,9 @@ def measure(
     metrics |= _quality(config, prepared, model, trained, context, unavailable)
     on_phase("Timing", None)
     metrics |= _costs(config, prepared, model, context, unavailable)
-    upheld.restore("classifying")
+    upheld.restore("predicting")
     held = Held(changed=tuple(upheld.changed), initial_weights=weights, pretrained="weights" in config.model.args)
-    return Measured(splits.facts, environment, trained, metrics, unavailable, held)
+    return Measured(opened.facts, environment, trained, metrics, unavailable, held)
 
 
 def own_module(config: TrialConfig) -> str:
@@ -141,11 +157,19 @@ def libraries(config: TrialConfig) -> list[str]:
     They are imported before anything is measured, because a library's memory is not the trial's, and a warm process has
     imported them already.
     """
-    preprocessing = config.preprocessing
+    preprocessing, dataset = config.preprocessing, config.dataset
+    kind = kind_of(dataset.name, dataset.format)
     names = ["sklearn.model_selection"]
-    names.append("sklearn.datasets" if config.dataset.name == "digits" else "torchvision.datasets")
+    if dataset.format is None and dataset.name in BUNDLED:
+        names.append("sklearn.datasets")
+    elif kind == "images":
+        names.append("torchvision.datasets")
+    if kind == "table":
+        names += ["sklearn.impute", "sklearn.preprocessing", "sklearn.decomposition"]
     if preprocessing.feature_selection is not None:
         names.append("sklearn.feature_selection")
+    if not {"auroc", "average_precision"}.isdisjoint(config.quality):
+        names.append("sklearn.metrics")
     if config.model is not None and config.model.name.startswith("torchvision/"):
         names.append("torchvision.models")
     if any(step.name == "TrivialAugment" or step.args.size is not None for step in preprocessing.augmentations):
@@ -208,12 +232,11 @@ def _quality(
     keys = [key for key in config.quality if key != "validation_loss"]
     batch_size = max(config.training.batch_size, 64)
     batches = prepared.batches(batch_size, split="test")
-    metrics = evaluation.evaluate(model, batches, classes=prepared.classes, keys=keys, context=context)
-    for key in keys:
-        if key not in metrics:
-            unavailable[key] = f"no test sample is of class {dict(MetricKey.parse(key).parameters)['label']}"
-    if "validation_loss" in config.quality:
+    metrics = evaluation.evaluate(prepared.task, model, batches, keys=keys, context=context, unavailable=unavailable)
+    if "validation_loss" in trained.validation and "validation_loss" in config.quality:
         metrics["validation_loss"] = trained.validation["validation_loss"]
+    elif "validation_loss" in config.quality:
+        unavailable["validation_loss"] = "there is no validation split: write a spec.dataset.validationFraction"
     return metrics
 
 
@@ -221,10 +244,11 @@ def _costs(
     config: TrialConfig, prepared: Prepared, model: nn.Module, context: Autocast, unavailable: dict[str, str]
 ) -> dict[str, float]:
     inference = config.evaluation.inference
-    images, _ = next(prepared.batches(max(inference.batch_sizes), split="test"))
+    example = prepared.example(max(inference.batch_sizes))
     timed = timing.time_inference(
         model,
-        images,
+        example,
+        call=prepared.task.call,
         batch_sizes=inference.batch_sizes,
         min_run_seconds=inference.min_run_seconds,
         context=context,
@@ -235,7 +259,7 @@ def _costs(
         "parameters": float(parameters(model)),
     }
     try:
-        metrics["flops"] = float(flops(model, images[:1]))
+        metrics["flops"] = float(flops(model, prepared.example(1), call=prepared.task.call))
     except Unmeasurable as error:
         unavailable["flops"] = str(error) + causes.record(error, own_module(config))
     return metrics

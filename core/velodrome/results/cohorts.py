@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from velodrome.canonical import digest
-from velodrome.metrics import CATALOGUE, Metric, MetricKey
+from velodrome.metrics import CATALOGUE, Metric, MetricKey, first_name, present_name
 from velodrome.plan import TrialConfig
 from velodrome.results.records import DatasetFacts, GrantedResources, Observed, TrialRecord
 from velodrome.spec import Strict
@@ -81,6 +81,8 @@ def _budget_facts(config: TrialConfig, metric: Metric) -> dict[str, Any]:
     facts = _written(config.budget)
     if metric.name != "time_to_target_seconds":
         facts.pop("target", None)
+    elif "target" in facts:
+        facts["target"]["metric"] = first_name(facts["target"]["metric"])
     return facts
 
 
@@ -103,12 +105,19 @@ def _dataset_words(facts: Mapping[str, Any]) -> str:
 
 
 def _preprocessing_words(facts: Mapping[str, Any]) -> str:
-    parts = ["normalised" if facts["normalize"] else "not normalised"]
+    parts = [_SCALED[facts.get("scaling")] if facts["normalize"] else "not normalised"]
+    parts += [f"{word} {facts[field]}" for field, word in _PARTS.items() if field in facts]
     parts += [_call(augmentation["name"], augmentation["args"]) for augmentation in facts["augmentations"]]
     if "featureSelection" in facts:
         selection = dict(facts["featureSelection"])
         parts.append(_call(selection.pop("method"), selection))
+    if "reduction" in facts:
+        parts.append(_call(facts["reduction"]["method"], {"components": facts["reduction"]["components"]}))
     return ", ".join(parts)
+
+
+_PARTS = {"imputation": "imputed by", "encoding": "encoded by"}
+_SCALED = {None: "normalised", "StandardScaler": "normalised", "MinMaxScaler": "scaled from 0 to 1"}
 
 
 def _call(name: str, arguments: Mapping[str, Any]) -> str:
@@ -122,7 +131,7 @@ def _budget_words(facts: Mapping[str, Any]) -> str:
     if "maxSeconds" in facts:
         words += f", ≤ {facts['maxSeconds']:g} s"
     if "target" in facts:
-        metric = CATALOGUE[facts["target"]["metric"]]
+        metric = CATALOGUE[present_name(facts["target"]["metric"])]
         words += f", to {metric.name} {'≥' if metric.direction == 'higher' else '≤'} {facts['target']['value']:g}"
     return words
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from velodrome_runner.data.contents import Contents, Kind, Memory, Part, Samples, Schema, Source, part, whole
+from velodrome_runner.data.contents import Contents, Kind, Memory, Part, Samples, Schema, Source, images, part, whole
 from velodrome_runner.data.loading import Opened, load, open_contents
 from velodrome_runner.data.samples import Raw, Split, Splits, content_digest
 
@@ -19,6 +19,7 @@ __all__ = [
     "Split",
     "Splits",
     "content_digest",
+    "images",
     "load",
     "open_contents",
     "part",

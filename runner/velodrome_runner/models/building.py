@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
+from typing import Any
 
 from torch import nn
 
@@ -16,12 +17,19 @@ from velodrome_runner.models.dropout import set_dropout
 from velodrome_runner.models.native import NATIVE
 from velodrome_runner.models.vision import build_torchvision
 
-Shape = tuple[int, int, int]
 _LARGEST = 65536
 
 
-def build(model: Model, *, shape: Shape, classes: int, dropout: float) -> nn.Module:
-    """A new network for images of `shape` (channels, height, width) with one output for each class.
+def build(
+    model: Model,
+    *,
+    shape: tuple[Any, ...],
+    dropout: float,
+    classes: int | None = None,
+    outputs: int | None = None,
+    cardinalities: tuple[int, ...] | None = None,
+) -> nn.Module:
+    """A new network for samples of `shape` with one output for each class, or `outputs` outputs.
 
     Weights come from torch's global random generator: seed it first. The network is on the CPU, in training mode.
 
@@ -35,22 +43,29 @@ def build(model: Model, *, shape: Shape, classes: int, dropout: float) -> nn.Mod
             the shape (n, classes) (`ModelOutputShape`).
         TrialFailed: pretrained weights could not be downloaded (`WeightsDownloadFailed`).
     """
+    needed = classes or outputs or 1
+    given = {"shape": shape, "classes": classes, "outputs": needed, "cardinalities": cardinalities, "dropout": dropout}
     if model.name in NATIVE:
-        network = _native(model, shape, classes, dropout)
-        check_output(network, model.name, shape, classes)
-        return network
-    if model.name.startswith("torchvision/"):
-        network, took_dropout = build_torchvision(model.name, dict(model.args), shape, classes), False
+        network, took_dropout = _native(model, shape, needed, dropout), True
+    elif model.name.startswith("torchvision/"):
+        network, took_dropout = build_torchvision(model.name, dict(model.args), shape, needed), False
     else:
-        network, took_dropout = call(find(model.name), model, shape=shape, classes=classes, dropout=dropout)
-    check_output(network, model.name, shape, classes)
+        told = {name: value for name, value in given.items() if value is not None}
+        network, took_dropout = call(find(model.name), model, told)
+    _check(network, model.name, shape, needed)
     if dropout and not took_dropout:
         set_dropout(network, dropout, model.name)
-        check_output(network, model.name, shape, classes)
+        _check(network, model.name, shape, needed)
     return network
 
 
-def _native(model: Model, shape: Shape, classes: int, dropout: float) -> nn.Module:
+def _check(network: nn.Module, name: str, shape: tuple[Any, ...], outputs: int) -> None:
+    """Checks a network for images; others are checked with real samples (`velodrome_runner.checks`)."""
+    if len(shape) == 3:
+        check_output(network, name, shape, outputs)
+
+
+def _native(model: Model, shape: tuple[Any, ...], classes: int, dropout: float) -> nn.Module:
     factory = NATIVE[model.name]
     defaults = {
         name: parameter.default

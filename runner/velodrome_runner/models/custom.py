@@ -18,6 +18,8 @@ from velodrome_runner.log import words
 _FROM_TRIAL = {
     "shape": "it comes from the data set",
     "classes": "it comes from the data set",
+    "outputs": "it comes from the data set",
+    "cardinalities": "it comes from the data set",
     "dropout": "set training.regularization.dropout",
 }
 
@@ -43,18 +45,15 @@ def find(name: str) -> Callable[..., Any]:
     return factory
 
 
-def call(
-    factory: Callable[..., Any], model: Model, *, shape: tuple[int, int, int], classes: int, dropout: float
-) -> tuple[nn.Module, bool]:
+def call(factory: Callable[..., Any], model: Model, given: Mapping[str, Any]) -> tuple[nn.Module, bool]:
     """The factory's network, and whether the factory took `dropout`.
 
-    The factory gets the model's args. It also gets `shape`, `classes` and `dropout`, as far as it has parameters for
-    them.
+    The factory gets the model's args, and of what is `given` by the trial what it has parameters for: `shape`,
+    `classes`, `outputs`, `cardinalities` and `dropout`.
 
     Raises:
         ConfigurationError: reason ModelArguments or ModelFactoryFailed.
     """
-    given = {"shape": shape, "classes": classes, "dropout": dropout}
     parameters = _parameters(factory)
     for name in model.args:
         if name in _FROM_TRIAL:

@@ -6,6 +6,7 @@ Each accepts the shape of an image, the number of classes, the dropout, and its 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from itertools import pairwise
 
@@ -15,10 +16,9 @@ from torch import nn
 Shape = tuple[int, int, int]
 
 
-def mlp(shape: Shape, classes: int, dropout: float, hidden: int = 256, layers: int = 2) -> nn.Module:
+def mlp(shape: tuple[int, ...], classes: int, dropout: float, hidden: int = 256, layers: int = 2) -> nn.Module:
     """`layers` hidden layers of `hidden` units, ReLU and dropout after each."""
-    channels, height, width = shape
-    sizes = [channels * height * width] + [hidden] * layers
+    sizes = [math.prod(shape)] + [hidden] * layers
     body: list[nn.Module] = [nn.Flatten()]
     for wide, narrow in pairwise(sizes):
         body += [nn.Linear(wide, narrow), nn.ReLU(inplace=True), nn.Dropout(dropout)]
