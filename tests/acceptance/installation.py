@@ -155,7 +155,7 @@ class Installation:
 
     def remove(self) -> str:
         """Removes all of it, as far as it is there."""
-        if RELEASE in self.helm("list", "-n", NAMESPACE, "--all", "-q").split():
+        if RELEASE in self.helm("list", "-n", NAMESPACE, "-q").split():
             self.uninstall()
         for space in (NAMESPACE, TEAM):
             self.kubectl("delete", "namespace", space, "--ignore-not-found", "--wait=true", seconds=600)
