@@ -13,9 +13,10 @@ DataKind = Literal["images", "sequences", "table"]
 AugmentationName = Literal[
     "RandomCrop", "RandomHorizontalFlip", "RandomRotation", "ColorJitter", "RandomErasing", "TrivialAugment"
 ]
-OptimizerName = Literal["SGD", "Adam", "AdamW"]
+OptimizerName = Literal["SGD", "Adam", "AdamW", "RMSprop"]
 ScheduleName = Literal["Constant", "Step", "Cosine", "OneCycle"]
-Precision = Literal["float32", "bfloat16", "float16"]
+Precision = Literal["float32", "tf32", "bfloat16", "float16"]
+DecayRule = Literal["torchvision", "matrices", "all"]
 FeatureSelectionMethod = Literal["SelectKBest", "SelectPercentile", "VarianceThreshold"]
 
 DATASETS: Mapping[str, str] = {
@@ -104,11 +105,12 @@ OPTIMIZER_FIELDS: Mapping[str, frozenset[str]] = {
     "SGD": frozenset({"momentum", "nesterov"}),
     "Adam": frozenset({"betas", "eps"}),
     "AdamW": frozenset({"betas", "eps"}),
+    "RMSprop": frozenset({"momentum", "alpha", "eps"}),
 }
 SCHEDULE_FIELDS: Mapping[str, frozenset[str]] = {
-    "Constant": frozenset(),
-    "Step": frozenset({"stepEpochs", "gamma"}),
-    "Cosine": frozenset({"finalFactor"}),
+    "Constant": frozenset({"linearWarmup"}),
+    "Step": frozenset({"linearWarmup", "stepEpochs", "gamma"}),
+    "Cosine": frozenset({"linearWarmup", "finalFactor"}),
     "OneCycle": frozenset({"warmupFraction"}),
 }
 FEATURE_SELECTION_FIELDS: Mapping[str, frozenset[str]] = {

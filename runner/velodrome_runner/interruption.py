@@ -30,14 +30,19 @@ class Interrupted(BaseException):
         self.number = number
 
 
-def guarded(run: Callable[[], int], *, patience: float = _PATIENCE_SECONDS) -> int:
+def guarded(
+    run: Callable[[], int],
+    *,
+    patience: float = _PATIENCE_SECONDS,
+    last: Callable[[], None] = lambda: None,
+) -> int:
     """The value of `run`. After a SIGTERM or SIGINT: 128 plus its number, whatever `run` returned or raised.
 
     Only the first signal raises `Interrupted` in `run`, so that a second one does not disturb the cleaning up. If the
-    process still exists this many seconds later, it ends at once. Main thread only.
+    process still exists `patience` seconds later, another thread calls `last` and ends it. Main thread only.
     """
     global _noted  # noqa: PLW0603 - a process has one set of signal handlers, and this is what they note
-    noted = _noted = _Noted()
+    noted = _noted = _Noted(last)
     threading.Thread(target=noted.end_process, args=(patience,), name="velodrome-interruption", daemon=True).start()
     for number in _ASKING:
         signal.signal(number, noted.on_signal)
@@ -66,6 +71,7 @@ def check() -> None:
 class _Noted:
     """The signal that the handler noted. Uses only a lock: the handler may interrupt any code of this thread."""
 
+    last: Callable[[], None]
     number: int | None = None
     raises: bool = True
     _unasked: threading.Lock = field(default_factory=threading.Lock)
@@ -85,6 +91,7 @@ class _Noted:
         """Body of the thread: waits for a signal, and then for the process to end by itself."""
         with self._unasked:
             time.sleep(patience)
+        self.last()
         os._exit(128 + (self.number or signal.SIGTERM))
 
 

@@ -3,29 +3,28 @@
 from __future__ import annotations
 
 import importlib
-import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-import numpy as np
 import torch
 from torch import nn
 
 from velodrome.errors import ConfigurationError
 from velodrome.metrics import MetricKey
 from velodrome.plan import Trial, TrialConfig
-from velodrome.results.records import DatasetFacts, Environment, Phase
+from velodrome.results.records import DatasetFacts, Environment, Held, Phase
 from velodrome_runner import causes, data, evaluation, models, preprocessing, timing
 from velodrome_runner.energy import EnergyMeter, energy_meter
 from velodrome_runner.environment import fingerprint
 from velodrome_runner.footprint import flops, model_bytes, parameters
 from velodrome_runner.peak import MemoryPeak, Unmeasurable, memory_peak
-from velodrome_runner.precision import Autocast, autocast
+from velodrome_runner.precision import Autocast, autocast, round_products
 from velodrome_runner.preprocessing import Prepared
 from velodrome_runner.reporting import TrainingState
 from velodrome_runner.settings import Settings
 from velodrome_runner.training import Trained, train
+from velodrome_runner.upheld import Upheld, initial_weights, seed_everything
 
 # Called at each phase, and during training with the progress.
 OnPhase = Callable[[Phase, TrainingState | None], None]
@@ -40,6 +39,7 @@ class Measured:
     trained: Trained
     metrics: dict[str, float] = field(default_factory=dict)
     unavailable: dict[str, str] = field(default_factory=dict)
+    held: Held = field(default_factory=Held)
 
 
 def measure(
@@ -67,6 +67,7 @@ def measure(
     context = autocast(config.training.precision, device)
     seed_everything(trial.seed)
     be_deterministic(config.training.deterministic)
+    round_products(config.training.precision)
     environment = fingerprint(
         device=device,
         threads=threads,
@@ -77,6 +78,7 @@ def measure(
     unavailable: dict[str, str] = {}
     for name in libraries(config):
         importlib.import_module(name)
+    upheld = Upheld(trial.seed)
     memory = memory_peak(device)
     energy = _energy(device, settings.concurrent, unavailable)
 
@@ -84,12 +86,17 @@ def measure(
     splits = data.load(config.dataset, folder=settings.data, seed=trial.seed)
     evaluation.check_keys(config.quality, len(splits.facts.classes))
     prepared = preprocessing.prepare(splits, config.preprocessing, device=device, seed=trial.seed)
+    if own_module(config):
+        models.find(config.model.name)
+        upheld.restore("importing the entry's code", reseed=True)
     model = models.build(
         config.model,
         shape=prepared.shape,
         classes=prepared.classes,
         dropout=config.training.regularization.dropout,
     )
+    upheld.restore("building the model")
+    weights = initial_weights(model)
     # torch's annotations allow `to` with a device or with a memory format, but not with both.
     model = model.to(device).to(memory_format=torch.channels_last)
 
@@ -109,6 +116,7 @@ def measure(
             meter=energy,
             ranks=settings.ranks,
         )
+    upheld.restore("training")
     if not settings.ranks.leads:
         return None
     metrics = _training_metrics(config, trained, memory, energy, unavailable)
@@ -116,7 +124,9 @@ def measure(
     metrics |= _quality(config, prepared, model, trained, context, unavailable)
     on_phase("Timing", None)
     metrics |= _costs(config, prepared, model, context, unavailable)
-    return Measured(splits.facts, environment, trained, metrics, unavailable)
+    upheld.restore("classifying")
+    held = Held(changed=tuple(upheld.changed), initial_weights=weights, pretrained="weights" in config.model.args)
+    return Measured(splits.facts, environment, trained, metrics, unavailable, held)
 
 
 def own_module(config: TrialConfig) -> str:
@@ -141,13 +151,6 @@ def libraries(config: TrialConfig) -> list[str]:
     if any(step.name == "TrivialAugment" or step.args.size is not None for step in preprocessing.augmentations):
         names.append("torchvision.transforms.v2.functional")
     return names
-
-
-def seed_everything(seed: int) -> None:
-    """Seeds every random generator that a trial may use."""
-    random.seed(seed)
-    np.random.seed(seed)  # noqa: NPY002 - models of other packages may draw from the global generator
-    torch.manual_seed(seed)
 
 
 def be_deterministic(deterministic: bool) -> None:  # noqa: FBT001 - it is the field's value

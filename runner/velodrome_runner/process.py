@@ -6,7 +6,11 @@ import os
 import sys
 
 from velodrome import keys
+from velodrome.descendants import adopt, end_below
 from velodrome_runner import interruption, privacy
+
+# What the trial has started gets this many seconds to end when the trial has ended.
+_LEFTOVER_SECONDS = 1.0
 
 
 def run_one(command: tuple[str, ...] | None = None, *, own: bool = False) -> int:
@@ -15,9 +19,22 @@ def run_one(command: tuple[str, ...] | None = None, *, own: bool = False) -> int
     `command` may be absent if the entry has one.
 
     SIGTERM and SIGINT end it at the next Python instruction, with 128 plus the signal's number. It then reports
-    nothing, and is run again later.
+    nothing, and is run again later. Everything that the trial started has ended when this returns, also daemons.
     """
-    return interruption.guarded(lambda: _run_one(command, own=own))
+    adopt()
+    try:
+        return interruption.guarded(lambda: _run_one(command, own=own), last=end_leftovers)
+    finally:
+        end_leftovers()
+
+
+def end_leftovers() -> None:
+    """Ends what this trial started and left running, and says so in its log."""
+    ended = end_below(os.getpid(), grace_seconds=_LEFTOVER_SECONDS)
+    if ended:
+        from velodrome_runner.log import say
+
+        say(f"ended what this trial had left running: {', '.join(map(str, ended))}")
 
 
 def _run_one(command: tuple[str, ...] | None, *, own: bool) -> int:

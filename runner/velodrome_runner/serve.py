@@ -10,6 +10,9 @@ this process's own environment, and the trial's output is appended to the file `
 `{"id", "event": "started", "pid"}` and `{"id", "event": "exited", "code"}` (or `"signal"`), and
 `{"id", "event": "refused", "message"}` for an invalid line.
 
+Each trial has a session of its own, and what it started ends with it: the exit of a trial is told once everything
+below it has ended, also daemons (`velodrome.descendants`). So no process of one trial runs on into the next.
+
 After the end of standard input, running trials finish. SIGTERM, or the death of the process that started this one, ends
 them with SIGTERM. SIGINT is ignored: in a terminal Ctrl-C reaches every process, and the process that started this one
 decides.
@@ -28,6 +31,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, TextIO
 
+from velodrome.descendants import adopt, descendants, end_below
 from velodrome_runner import threads
 
 # Everything that a trial needs. Each trial imports other modules again by itself.
@@ -44,6 +48,8 @@ _WARM = (
 )
 # The time between SIGTERM and SIGKILL for a child.
 _GRACE_SECONDS = 10.0
+# The same for what a trial left running. The trial has ended, so nothing of theirs is still of use.
+_LEFTOVER_SECONDS = 1.0
 _HANDLED = (signal.SIGCHLD, signal.SIGTERM)
 # How often to check, after standard input is closed, whether the process that started this one still exists.
 _PARENT_SECONDS = 1.0
@@ -96,6 +102,7 @@ class Server:
         self._stdout = stdout
         self._parent = parent
         self._children: dict[int, str] = {}
+        self._own: frozenset[int] = frozenset()
         self._terminated = False
         self._open = True
         self._rest = b""
@@ -111,6 +118,9 @@ class Server:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
         self._wake = (wake_read, wake_write)
+        adopt()
+        # What the imports started, which belongs to no trial.
+        self._own = frozenset(process.pid for process in descendants(os.getpid()))
         with selectors.DefaultSelector() as selector:
             selector.register(wake_read, selectors.EVENT_READ)
             selector.register(self._stdin, selectors.EVENT_READ)
@@ -176,6 +186,7 @@ class Server:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             signal.signal(signal.SIGTERM, _leave)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _HANDLED)
+            os.setsid()
             _die_with(server)
             for descriptor in self._wake:
                 os.close(descriptor)
@@ -211,6 +222,8 @@ class Server:
 
     def _exited(self, pid: int, status: int) -> None:
         name = self._children.pop(pid)
+        # What runs below this process and below no trial is what trials that ended have left to it.
+        end_below(os.getpid(), grace_seconds=_LEFTOVER_SECONDS, without=self._own | self._children.keys())
         code = os.waitstatus_to_exitcode(status)
         if code < 0:
             self._tell(id=name, event="exited", signal=-code)

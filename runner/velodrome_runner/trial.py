@@ -98,6 +98,7 @@ def _succeeded(measured: Measured, who: dict[str, object]) -> TrialResult:
             "curves": thinned(trained.curves, trained.best_epoch),
             "dataset": measured.dataset,
             "environment": measured.environment,
+            "held": measured.held,
             "epochs": trained.epochs,
             "best_epoch": trained.best_epoch,
             "stopped_by": trained.stopped_by,

@@ -40,7 +40,7 @@ class Installation:
 
     def __post_init__(self) -> None:
         found = shutil.which("helm")
-        self._helm = Path(found) if found else build_helm(self.cluster.at)
+        self._helm = Path(found) if found else build_helm()
 
     # -- the programs -----------------------------------------------------------------------------------------------
 

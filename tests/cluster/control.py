@@ -11,9 +11,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tests.cluster import commands, images, pki, recipes
-from tests.cluster.build import build
+from tests.cluster.build import build, build_firewall
 from tests.cluster.layout import GATEWAY, NODE, Layout
-from tests.cluster.parts import CONTROL_PLANE, WORKERS, command, settings
+from tests.cluster.parts import CONTROL_PLANE, FIREWALL, WORKERS, command, settings
 
 
 class ClusterError(Exception):
@@ -46,6 +46,22 @@ class Cluster:
     def load_image(self, component: str) -> str:
         """One image by digest: that of a component, or of an example with its own program."""
         return recipes.load(self.at, component)
+
+    def enforce_policies(self) -> None:
+        """Enforces NetworkPolicies from now on, to `relax_policies`.
+
+        Raises:
+            BuildError: Go is missing, or packages are missing and only root may install them.
+        """
+        build_firewall(self.at)
+        self.start(FIREWALL)
+
+    def relax_policies(self) -> None:
+        """Enforces NetworkPolicies no longer."""
+        if self.pid(FIREWALL) is None:
+            return
+        self.kill(FIREWALL, signal.SIGTERM)
+        commands.run([str(self.at.bin / "kube-router"), "--cleanup-config"])
 
     # -- one part ---------------------------------------------------------------------------------------------------
 
@@ -118,6 +134,7 @@ class Cluster:
         a node leaves them to the cluster that did.
         """
         had_node = (self.at.pids / "containerd").exists()
+        self.relax_policies()
         for part in reversed(WORKERS):
             if part != "containerd":
                 self.kill(part, signal.SIGTERM)

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 from velodrome.board.cohorts import chosen_cohort
 from velodrome.metrics import CATALOGUE, MetricKey
 from velodrome.ranking.places import ObjectiveRanking, rank_objective, seeds_differ, summary
+from velodrome.ranking.remarks import remarks
 from velodrome.results.cohorts import Cohort
 from velodrome.results.objectives import BoardObjective, board_objectives
-from velodrome.store.types import CohortSummary, Row
+from velodrome.store.types import CohortSummary, Row, TrialSummary
 from velodrome.trends.history import JOBS_BACK, BoardHistory, read_history
 from velodrome.trends.regressions import Comparison, judge, judge_at
 
@@ -62,6 +63,7 @@ class BoardReader:
         self.board = board
         self._reader = reader
         self._verdicts: dict[str, tuple[Comparison, ...]] = {}
+        self._summaries: dict[str, tuple[TrialSummary, ...]] = {}
 
     @cached_property
     def objectives(self) -> tuple[BoardObjective, ...]:
@@ -93,6 +95,7 @@ class BoardReader:
             other_cohorts=len(cohorts) > 1,
             unavailable=unavailable(self._reader, key, absent),
             differing=self._differing(rows),
+            remarks=remarks(objective.key, rows, {row.job_uid: self._trials(row.job_uid) for row in rows}),
         )
         return ObjectiveReading(objective, tuple(cohorts), cohort, ranking)
 
@@ -122,6 +125,12 @@ class BoardReader:
         """The metric keys and cohorts in which all seeds of an entry should have the same value."""
         keys = [str(MetricKey.of(name)) for name in _DETERMINISTIC]
         return [(key, cohort.cohort_id) for key in keys for cohort in self._reader.cohorts(self.board, key)]
+
+    def _trials(self, uid: str) -> tuple[TrialSummary, ...]:
+        """The trials of a job in short. A board of thousands of trials is read often, so they are read once."""
+        if uid not in self._summaries:
+            self._summaries[uid] = tuple(self._reader.trials(uid).values())
+        return self._summaries[uid]
 
     def _differing(self, rows: Sequence[Row]) -> dict[tuple[str, str], str]:
         wanted: dict[str, list[tuple[str, str, str]]] = {}
@@ -185,6 +194,7 @@ def read_job(reader: Reader, uid: str, keys: Collection[MetricKey]) -> tuple[Job
         return ()
     (samples,), entries = reader.samples([uid]), reader.entries(uid)
     states = [(job, state) for state in entries.values()]
+    trials = {uid: tuple(reader.trials(uid).values())}
     apart = differing({uid: [one for one in samples if one.entry in entries]})
     found = []
     for key in keys:
@@ -205,6 +215,7 @@ def read_job(reader: Reader, uid: str, keys: Collection[MetricKey]) -> tuple[Job
             other_cohorts=len(own) < len(of_key),
             unavailable=unavailable(reader, str(key), absent),
             differing=apart,
+            remarks=remarks(key, rows, trials),
         )
         cohort_id = own[0].cohort_id
         found.append(JobReading(key, ranking, Cohort(cohort_id, reader.conditions(cohort_id)).words))

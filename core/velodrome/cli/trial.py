@@ -120,6 +120,9 @@ def _outcome_lines(record: TrialRecord) -> Iterator[str]:
         yield f"Its clock said {said}: the times are those of who ran it."
     if result.reason:
         yield f"{text.line(result.reason)}: {text.indented(result.message or '')}"
+    if result.held is not None:
+        yield from (f"Conditions: {text.line(one)}" for one in result.held.changed)
+        yield from (f"Disturbed: {text.line(one)}" for one in result.held.disturbances)
     if result.epochs is not None:
         best = "" if result.best_epoch is None else f", the best was epoch {result.best_epoch}"
         stopped = "" if result.stopped_by is None else f", stopped by {result.stopped_by}"
@@ -147,6 +150,8 @@ def _machine_pairs(record: TrialRecord) -> Iterator[tuple[str, str]]:
     result = record.result
     if record.observed.node:
         yield "node", record.observed.node
+    if result.held is not None and result.held.initial_weights is not None:
+        yield "initial weights", result.held.initial_weights + (" (pretrained)" if result.held.pretrained else "")
     if result.environment is not None:
         yield from _leaves(result.environment.model_dump(mode="json", exclude_none=True))
     if result.dataset is not None:

@@ -32,7 +32,8 @@ class RankedRow:
     - `rank` is 1 + the number of entries that are significantly better.
     - `shared` says that another entry has the same rank.
     - `indistinguishable_from` names the entries without a significant difference, in the order of the ranking.
-    - `note` is empty, or says that a newer job has this entry, and that its values can't be ranked yet.
+    - `note` is empty, or says what a reader should know: that a newer job has this entry and its values can't be ranked
+      yet, or that its conditions did not hold.
     """
 
     rank: int
@@ -112,6 +113,7 @@ def rank_objective(
     other_cohorts: bool = False,
     unavailable: Mapping[str, str] | None = None,
     differing: Mapping[tuple[str, str], str] | None = None,
+    remarks: Mapping[tuple[str, str], str] | None = None,
     alpha: float = ALPHA,
 ) -> ObjectiveRanking:
     """Ranks the entries of one cohort by one metric.
@@ -121,6 +123,7 @@ def rank_objective(
     - `other_cohorts` says that values of the metric exist in other cohorts too.
     - `unavailable` says, by entry, why a finished entry has no value.
     - `differing` says, by job uid and entry, why its seeds are not trials of one model (`seeds_differ`).
+    - `remarks` says, by job uid and entry, which of its conditions did not hold (`velodrome.ranking.remarks`).
 
     `rows` and `entry_states` may have any order.
 
@@ -144,7 +147,12 @@ def rank_objective(
     samples = [Sample(row.entry, row.samples) for row in rows if row.entry not in out]
     places = rank(samples, key.metric.direction, alpha, deterministic=key.metric.deterministic)
     by_entry = {row.entry: row for row in rows}
-    ranked = tuple(_ranked(place, by_entry[place.name], states.get(place.name)) for place in places.entries)
+    said = remarks or {}
+    ranked = tuple(
+        _ranked(place, row, states.get(place.name), said.get((row.job_uid, row.entry), ""))
+        for place in places.entries
+        for row in [by_entry[place.name]]
+    )
     return ObjectiveRanking(key, alpha, ranked, tuple(sorted(unranked, key=_severity)))
 
 
@@ -186,12 +194,12 @@ def _severity(row: UnrankedRow) -> tuple[int, str]:
     return _ORDER.index(row.why), row.entry
 
 
-def _ranked(place: RankedEntry, row: Row, newest: tuple[JobInfo, EntryState] | None) -> RankedRow:
-    note = ""
+def _ranked(place: RankedEntry, row: Row, newest: tuple[JobInfo, EntryState] | None, remark: str) -> RankedRow:
+    notes = [remark] if remark else []
     if newest is not None and newest[0].uid != row.job_uid:
         job, state = newest
         failures = f": {failed_text(state)}" if state.failed else ""
-        note = f"from {row.job_name}; the newer job {job.name} has no value here yet{failures}"
+        notes.insert(0, f"from {row.job_name}; the newer job {job.name} has no value here yet{failures}")
     return RankedRow(
         rank=place.rank,
         shared=bool(place.shares_rank_with),
@@ -203,7 +211,7 @@ def _ranked(place: RankedEntry, row: Row, newest: tuple[JobInfo, EntryState] | N
         samples=row.samples,
         last_at=row.last_at,
         indistinguishable_from=place.indistinguishable_from,
-        note=note,
+        note="; ".join(notes),
     )
 
 

@@ -42,6 +42,11 @@ Outcome = Literal["Succeeded", "Failed"]
 Phase = Literal["Starting", "Loading", "Training", "Evaluating", "Timing", "Finished"]
 
 
+def _absent(value: object) -> bool:
+    """Whether to leave the field out. So records of older versions are written as they were read."""
+    return value is None
+
+
 class Data(BaseModel):
     """Frozen. Unknown fields are dropped, so that an older reader can read what a newer writer wrote.
 
@@ -91,6 +96,32 @@ class Environment(Data):
     resources: GrantedResources
     precision: str = "float32"
     deterministic: bool = False
+    decay_rule: str | None = Field(
+        default=None, exclude_if=_absent, description="Which parameters L1 and L2 left alone; null: neither was used."
+    )
+
+
+_Sentence = Annotated[str, Field(max_length=500)]
+
+
+class Held(Data):
+    """Whether the conditions of a trial held while it was measured. Nothing here is a condition that forms cohorts."""
+
+    changed: tuple[_Sentence, ...] = Field(
+        default=(), max_length=100, description="What the entry's code changed for the process; it was set back."
+    )
+    initial_weights: str | None = Field(
+        default=None, pattern=r"^[a-f0-9]{16}$", description="Digest of the weights that training started from."
+    )
+    pretrained: bool = Field(default=False, description="Whether the model was given pretrained weights.")
+    disturbances: tuple[_Sentence, ...] = Field(
+        default=(), max_length=100, description="What disturbed the machine while the trial was measured."
+    )
+
+    @property
+    def disturbed(self) -> str:
+        """The disturbances in one line of at most 300 characters; empty without any."""
+        return ", ".join(self.disturbances)[:300]
 
 
 class DatasetFacts(Data):
@@ -122,11 +153,6 @@ CURVES: TypeAdapter[tuple[EpochPoint, ...]] = TypeAdapter(tuple[EpochPoint, ...]
 def write_curves(curves: tuple[EpochPoint, ...]) -> bytes:
     """Curves as JSON, without defaults. `CURVES` reads them."""
     return CURVES.dump_json(curves, exclude_defaults=True)
-
-
-def _absent(value: object) -> bool:
-    """Whether to leave the field out. So records of older versions are written as they were read."""
-    return value is None
 
 
 class TrialResult(Data):
@@ -161,6 +187,7 @@ class TrialResult(Data):
     curves: tuple[EpochPoint, ...] = ()
     dataset: DatasetFacts | None = None
     environment: Environment | None = None
+    held: Held | None = Field(default=None, exclude_if=_absent)
     epochs: int | None = None
     best_epoch: int | None = None
     stopped_by: Literal["maxEpochs", "maxSeconds", "earlyStopping"] | None = None

@@ -87,10 +87,21 @@ def parse_progress(index: int, text: bytes) -> Progress:
 
 def parse_trial(index: int, text: bytes) -> TrialSummary:
     """A trial in short."""
-    entry, seed, reason, seconds, *taken_over = from_json(text[_SUMMARY])
+    entry, seed, reason, seconds, *more = from_json(text[_SUMMARY])
+    held = more[1] if len(more) > 1 else {}
     retries = int(text[_RETRIES])
     return TrialSummary(
-        index, entry, seed, _OUTCOMES[text[:1]], reason or None, seconds, retries, taken_over=bool(taken_over)
+        index,
+        entry,
+        seed,
+        _OUTCOMES[text[:1]],
+        reason or None,
+        seconds,
+        retries,
+        taken_over=bool(more and more[0]),
+        initial_weights=held.get("weights"),
+        pretrained=bool(held.get("pretrained")),
+        disturbed=held.get("disturbed", ""),
     )
 
 

@@ -218,12 +218,22 @@ def _result(item: Item) -> tuple[Argument, ...]:
 
 
 def _summary(record: TrialRecord) -> str:
-    """What a list of trials shows, as JSON: entry, seed, reason, run time in seconds, and whether it was taken over."""
+    """What a list of trials shows, as JSON: entry, seed, reason, and run time in seconds.
+
+    As far as there is something to say, these follow: whether it was taken over, and how its conditions held.
+    """
     result, seconds = record.result, record.observed.run_seconds
     if seconds is None:
         seconds = max(0.0, (result.finished_at - result.started_at).total_seconds())
-    taken_over = [] if record.taken_from is None else [True]
-    return json.dumps([result.entry, result.seed, result.reason or "", seconds, *taken_over])
+    more: list[object] = [] if record.taken_from is None else [True]
+    if result.held is not None:
+        held = {
+            "weights": result.held.initial_weights,
+            "pretrained": result.held.pretrained,
+            "disturbed": result.held.disturbed,
+        }
+        more = [record.taken_from is not None, {name: value for name, value in held.items() if value}]
+    return json.dumps([result.entry, result.seed, result.reason or "", seconds, *more])
 
 
 def row_head(job: JobInfo, entry: str, identity: str, *, mixed: bool = False) -> str:

@@ -65,8 +65,11 @@ class Changes(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class TrialSummary:
-    """One line of a list of trials. `retries` counts the failed attempts before the accepted result; `taken_over` says
-    that another job measured the trial.
+    """One line of a list of trials.
+
+    `retries` counts the failed attempts before the accepted result; `taken_over` says that another job measured the
+    trial. `initial_weights` is the digest of the weights that it started from, and `pretrained` says that they were
+    given. `disturbed` says in words what disturbed the trial's measuring; it is empty if nothing did.
     """
 
     index: int
@@ -77,6 +80,9 @@ class TrialSummary:
     run_seconds: float
     retries: int
     taken_over: bool = False
+    initial_weights: str | None = None
+    pretrained: bool = False
+    disturbed: str = ""
 
 
 @dataclass(frozen=True, slots=True)

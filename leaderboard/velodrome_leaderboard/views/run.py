@@ -72,6 +72,10 @@ def _finished(source: ResultSource, job: JobInfo, record: TrialRecord) -> None:
         if result.log_tail:
             st.subheader("End of its log", anchor=False)
             st.code(lines(result.log_tail), language=None, wrap_lines=True)
+    if result.held is not None and result.held.disturbances:
+        st.html(markup.alert("The machine was disturbed while this was measured.", result.held.disturbances, "busy"))
+    if result.held is not None and result.held.changed:
+        st.html(markup.alert("The entry's code changed the conditions of the trial.", result.held.changed, "busy"))
     _curves(source.curves(job.uid, result.index), result.best_epoch)
     left, middle, right = st.columns(3, gap="large")
     with left:
@@ -201,6 +205,9 @@ def _environment(record: TrialRecord) -> Iterator[tuple[str, markup.Part]]:
     if environment is None:
         yield "environment", "not observed"
         return
+    held = record.result.held
+    if held is not None and held.initial_weights is not None:
+        yield "initial weights", held.initial_weights + (", pretrained" if held.pretrained else "")
     yield from _leaves(environment.model_dump(mode="json", exclude_none=True), deep=False)
 
 

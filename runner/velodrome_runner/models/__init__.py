@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from velodrome_runner.models.building import build
+from velodrome_runner.models.custom import find
 
-__all__ = ["build"]
+__all__ = ["build", "find"]

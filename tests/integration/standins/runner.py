@@ -98,6 +98,7 @@ def say(**event: Any) -> None:
 
 def child(order: dict[str, Any], script: dict[str, Any]) -> int:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    os.setsid()
     parent = os.getppid()
     log = os.open(order["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(log, 1)

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from velodrome.descendants import end_below
 from velodrome.errors import LocalError
 from velodrome.machine.files import tail
 from velodrome.machine.home import cannot_write
@@ -72,12 +73,14 @@ Event = Ready | Started | Exited | StartRefused | Gone
 class StarterProcess:
     """One starter process. Create it in the main thread: it ends with the thread that created it.
 
-    It has a session of its own. So Ctrl-C in the terminal reaches only the executor, which decides what to do.
+    It has a session of its own, and so has each of its trials. So Ctrl-C in the terminal reaches only the executor,
+    which decides what to do.
     """
 
     def __init__(self, command: Sequence[str], environ: Mapping[str, str], log: Path) -> None:
         self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
         self._log = log
+        self._trials: dict[str, int] = {}
         try:
             with log.open("wb") as errors:
                 self._process = subprocess.Popen(
@@ -123,10 +126,20 @@ class StarterProcess:
             self._process.terminate()
 
     def kill(self) -> None:
-        """Kills the starter and its trials."""
-        with suppress(ProcessLookupError, PermissionError):
-            # This is the only process group of its session. Its number stays in use while one of its trials is left.
-            os.killpg(self._process.pid, signal.SIGKILL)
+        """Kills the starter and its trials, with all that they started.
+
+        If the starter died before, its trials were sent SIGTERM then, and end what they started. They are killed here,
+        if they still run and are what they were: the first processes of their sessions.
+        """
+        if self._process.poll() is None:
+            with suppress(ProcessLookupError):
+                self._process.send_signal(signal.SIGSTOP)  # it starts nothing while what is below it ends
+            end_below(self._process.pid, grace_seconds=0.0)
+            self._process.kill()
+        for pid in tuple(self._trials.values()):
+            with suppress(ProcessLookupError, PermissionError):
+                if os.getsid(pid) == pid:
+                    os.killpg(pid, signal.SIGKILL)
 
     def close(self, grace_seconds: float = 10.0) -> None:
         """Asks the starter to end, waits, then kills it. Afterwards all of its processes are gone."""
@@ -144,6 +157,10 @@ class StarterProcess:
     def _read(self, stdout: IO[bytes]) -> None:
         for line in stdout:
             event = parse_event(line)
+            if isinstance(event, Started):
+                self._trials[event.id] = event.pid
+            elif isinstance(event, Exited):
+                self._trials.pop(event.id, None)
             if event is not None:
                 self._events.put(event)
         self._events.put(Gone(self._process.wait()))

@@ -1,0 +1,56 @@
+"""What a ranking says of conditions that did not hold."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from velodrome.metrics import MetricKey
+from velodrome.ranking.places import rank_objective
+from velodrome.ranking.remarks import remarks
+from velodrome.store.types import Row, TrialSummary
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+ACCURACY, SPEED, SIZE = map(MetricKey.parse, ("accuracy", "train_seconds", "parameters"))
+ROWS = [Row("a", "id-a", "uid", "job", 3, {0: 0.9, 1: 0.8, 2: 0.7}, NOW)]
+
+
+def trials(**each: Any) -> dict[str, list[TrialSummary]]:
+    """Three trials of entry `a`; each argument has a value for each of them."""
+    made = []
+    for seed in range(3):
+        values = {name: value[seed] for name, value in each.items()}
+        made.append(TrialSummary(seed, "a", seed, "Succeeded", None, 1.0, 0, **values))
+    return {"uid": made}
+
+
+def said(key: MetricKey, **each: Any) -> str:
+    found = remarks(key, ROWS, trials(**each))
+    assert set(found) <= {("uid", "a")}
+    return found.get(("uid", "a"), "")
+
+
+def test_weights_that_start_equal_are_said_with_their_reason() -> None:
+    assert said(ACCURACY, initial_weights="xyz") == ""
+    assert said(ACCURACY, initial_weights=[None, None, None]) == ""
+    assert (
+        said(ACCURACY, initial_weights="xxx")
+        == "all 3 seeds started from the same weights: if its code sets a seed, the interval is too narrow"
+    )
+    assert said(ACCURACY, initial_weights="xyx").startswith("2 of 3 seeds started from the same weights")
+    pretrained = said(ACCURACY, initial_weights="xxx", pretrained=[True] * 3)
+    assert pretrained == "all 3 seeds started from the same pretrained weights, and the interval holds for these"
+    assert said(SIZE, initial_weights="xxx") == ""
+
+
+def test_a_disturbance_is_said_where_the_value_depends_on_speed() -> None:
+    disturbed = ["", "the CPU was waited for", "another"]
+    words = "2 of 3 trials were disturbed while they were measured: the CPU was waited for"
+    assert said(SPEED, disturbed=disturbed) == words
+    assert said(ACCURACY, disturbed=disturbed) == ""
+    assert said(SPEED) == ""
+
+
+def test_a_remark_stands_in_the_ranks_note() -> None:
+    ranking = rank_objective(ACCURACY, ROWS, remarks={("uid", "a"): "mind this", ("other", "a"): "not this"})
+    assert ranking.ranked[0].note == "mind this"
