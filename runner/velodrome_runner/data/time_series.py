@@ -46,7 +46,8 @@ def read_time_series(dataset: Dataset, place: Path) -> InMemory:
     Raises:
         ConfigurationError: DatasetMissing, DatasetCorrupt or DatasetInvalid; the message names the file and the line.
     """
-    names, files = [], []
+    names: list[str] = []
+    files: list[_File] = []
     for split, path in _files(dataset, place):
         file = read_ts(path)
         if files and file.header != files[0].header:
