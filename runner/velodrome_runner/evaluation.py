@@ -9,7 +9,6 @@ from contextlib import nullcontext
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchmetrics.functional import classification
 
 from velodrome.counts import ClassCounts, share
 from velodrome.errors import ConfigurationError, TrialFailed
@@ -132,6 +131,8 @@ def _counts(logits: Tensor, labels: Tensor, classes: int) -> ClassCounts:
 
 def _mean_average_precision(logits: Tensor, labels: Tensor, classes: int) -> float:
     occur = labels.bincount(minlength=classes) > 0
+    from torchmetrics.functional import classification  # it imports torchvision, and takes as long as torch
+
     # Takes each class's value, because torchmetrics' mean warns about classes that don't occur before it skips them.
     each = classification.multiclass_average_precision(
         logits.softmax(1), labels, classes, average="none", validate_args=False
