@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
-DatasetName = Literal["digits", "MNIST", "FashionMNIST", "CIFAR10", "CIFAR100"]
+DataKind = Literal["images", "sequences", "table"]
 AugmentationName = Literal[
     "RandomCrop", "RandomHorizontalFlip", "RandomRotation", "ColorJitter", "RandomErasing", "TrivialAugment"
 ]
-OptimizerName = Literal["SGD", "Adam", "AdamW"]
+OptimizerName = Literal["SGD", "Adam", "AdamW", "RMSprop"]
 ScheduleName = Literal["Constant", "Step", "Cosine", "OneCycle"]
-Precision = Literal["float32", "bfloat16", "float16"]
+Precision = Literal["float32", "tf32", "bfloat16", "float16"]
+DecayRule = Literal["torchvision", "matrices", "all"]
 FeatureSelectionMethod = Literal["SelectKBest", "SelectPercentile", "VarianceThreshold"]
 
 DATASETS: Mapping[str, str] = {
@@ -24,10 +25,61 @@ DATASETS: Mapping[str, str] = {
     "FashionMNIST": "70,000 pictures of clothing, 28x28 grey, in torchvision's folder layout.",
     "CIFAR10": "60,000 pictures of 10 classes, 32x32 RGB, in torchvision's folder layout.",
     "CIFAR100": "60,000 pictures of 100 classes, 32x32 RGB, in torchvision's folder layout.",
+    "SVHN": "99,289 pictures of house numbers, 32x32 RGB, in torchvision's folder layout.",
+    "ImageNet": "1.3 million photographs of 1,000 classes (ILSVRC2012), in torchvision's folder layout.",
+    "iris": "150 flowers of 3 classes, 4 numbers each, shipped with scikit-learn: needs no files.",
+    "wine": "178 wines of 3 classes, 13 numbers each, shipped with scikit-learn: needs no files.",
+    "breast_cancer": "569 tumours of 2 classes, 30 numbers each, shipped with scikit-learn: needs no files.",
+    "diabetes": "442 patients, 10 numbers each, a number to predict, shipped with scikit-learn: needs no files.",
 }
 
-# How many classes each has.
-CLASSES: Mapping[str, int] = {"digits": 10, "MNIST": 10, "FashionMNIST": 10, "CIFAR10": 10, "CIFAR100": 100}
+# How many classes each has; a set whose target is a number has none.
+CLASSES: Mapping[str, int] = {
+    "digits": 10,
+    "MNIST": 10,
+    "FashionMNIST": 10,
+    "CIFAR10": 10,
+    "CIFAR100": 100,
+    "SVHN": 10,
+    "ImageNet": 1000,
+    "iris": 3,
+    "wine": 3,
+    "breast_cancer": 2,
+}
+
+# Those that ship with a library of the runner.
+BUNDLED = frozenset({"digits", "iris", "wine", "breast_cancer", "diabetes"})
+
+FORMATS: Mapping[str, str] = {
+    "ImageFolder": "Images in a folder for each class; the folders train, test and maybe val, or declared splits.",
+    "ImageNet": "The folders train and val of ILSVRC2012 and its devkit, as torchvision lays them out.",
+    "SVHN": "train_32x32.mat and test_32x32.mat, or other files of the same form.",
+    "IDX": "Four files as MNIST has them: images and labels, for training and for the test.",
+    "TimeSeries": "The .ts files of the UCR/UEA archive: univariate or multivariate, of equal or unequal lengths.",
+    "CSV": "A table with a header: text, with any usual separator.",
+    "Parquet": "A table whose columns are flat.",
+}
+
+# What a sample is, for each known data set and each format; a factory's datasets say it themselves.
+DATA_KINDS: Mapping[str, DataKind] = {
+    **dict.fromkeys(("digits", "MNIST", "FashionMNIST", "CIFAR10", "CIFAR100", "SVHN", "ImageNet"), "images"),
+    **dict.fromkeys(("iris", "wine", "breast_cancer", "diabetes"), "table"),
+    **dict.fromkeys(("ImageFolder", "IDX"), "images"),
+    "TimeSeries": "sequences",
+    **dict.fromkeys(("CSV", "Parquet"), "table"),
+}
+
+# Fields of `spec.dataset` that only some formats have.
+FORMAT_FIELDS: Mapping[str, frozenset[str]] = {
+    "ImageFolder": frozenset({"splits", "imageSize"}),
+    "ImageNet": frozenset({"imageSize"}),
+    "SVHN": frozenset(),
+    "IDX": frozenset(),
+    "TimeSeries": frozenset({"splits"}),
+    "CSV": frozenset({"target", "columns", "splits"}),
+    "Parquet": frozenset({"target", "columns", "splits"}),
+    "package.module:factory": frozenset({"args", "splits"}),
+}
 
 # Arguments of each augmentation, in addition to arguments of all augmentations (there are none today).
 AUGMENTATION_ARGS: Mapping[str, frozenset[str]] = {
@@ -53,11 +105,12 @@ OPTIMIZER_FIELDS: Mapping[str, frozenset[str]] = {
     "SGD": frozenset({"momentum", "nesterov"}),
     "Adam": frozenset({"betas", "eps"}),
     "AdamW": frozenset({"betas", "eps"}),
+    "RMSprop": frozenset({"momentum", "alpha", "eps"}),
 }
 SCHEDULE_FIELDS: Mapping[str, frozenset[str]] = {
-    "Constant": frozenset(),
-    "Step": frozenset({"stepEpochs", "gamma"}),
-    "Cosine": frozenset({"finalFactor"}),
+    "Constant": frozenset({"linearWarmup"}),
+    "Step": frozenset({"linearWarmup", "stepEpochs", "gamma"}),
+    "Cosine": frozenset({"linearWarmup", "finalFactor"}),
     "OneCycle": frozenset({"warmupFraction"}),
 }
 FEATURE_SELECTION_FIELDS: Mapping[str, frozenset[str]] = {

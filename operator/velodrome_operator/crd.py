@@ -15,7 +15,10 @@ from velodrome.spec import BenchmarkJobSpec
 from velodrome.spec.rules import MOST_TRIALS
 from velodrome.vocabulary import (
     AUGMENTATION_ARGS,
+    BUNDLED,
+    DATASETS,
     FEATURE_SELECTION_FIELDS,
+    FORMAT_FIELDS,
     MODEL_ARGS,
     OPTIMIZER_FIELDS,
     SCHEDULE_FIELDS,
@@ -97,13 +100,12 @@ def spec_schema() -> Schema:
     part["objectives"] |= {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}
     part["entries"]["items"]["x-kubernetes-validations"] = _entry_rules()
     part["entries"] |= {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}
-    part["dataset"]["x-kubernetes-validations"] = [
+    part["dataset"]["x-kubernetes-validations"] = _dataset_rules()
+    part["dataset"]["properties"]["splits"]["x-kubernetes-validations"] = [
         _rule(
-            "self.name == 'digits' || (has(self.source) && (has(self.source.path) || self.source.download"
-            " || has(self.source.persistentVolumeClaim)))",
-            "needs a source: {path: FOLDER}, a persistentVolumeClaim, or {download: true}",
-        ),
-        _rule("self.name != 'digits' || !has(self.source)", "digits comes with scikit-learn and needs no source"),
+            "(has(self.files) ? 1 : 0) + (has(self.column) ? 1 : 0) + (has(self.fractions) ? 1 : 0) == 1",
+            "write one of files, column and fractions",
+        )
     ]
     part["dataset"]["properties"]["source"]["x-kubernetes-validations"] = [
         _rule("!(has(self.path) && has(self.persistentVolumeClaim))", "write persistentVolumeClaim or path, not both")
@@ -162,6 +164,41 @@ def _spec_rules() -> list[Schema]:
             "an entry with another optimizer than the default needs a learningRate of its own",
         ),
     ]
+
+
+def _dataset_rules() -> list[Schema]:
+    bundled, placed = _list(sorted(BUNDLED)), "has(self.source.path) || has(self.source.persistentVolumeClaim)"
+    factory = "self.format.contains(':')"
+    needs = "needs a source: {path: FOLDER}, a persistentVolumeClaim, or {download: true}"
+    rules = [
+        _rule(
+            f"has(self.format) || self.name in {_list(DATASETS)}",
+            "no data set that Velodrome knows: write format for data of your own",
+        ),
+        _rule(
+            f"has(self.format) || self.name in {bundled} || (has(self.source) && ({placed} || self.source.download))",
+            needs,
+        ),
+        _rule(
+            f"has(self.format) || !(self.name in {bundled}) || !has(self.source)",
+            "it comes with scikit-learn and needs no source",
+        ),
+        _rule(f"!has(self.format) || {factory} || (has(self.source) && ({placed}))", "needs a source: {path: FOLDER}"),
+        _rule(
+            "!has(self.format) || !(self.format in ['CSV', 'Parquet']) || (has(self.target) && has(self.splits))",
+            "a table needs a target and splits, for example splits: {fractions: {test: 0.2}}",
+        ),
+        _rule(
+            "(has(self.format) ? self.format : self.name) != 'ImageNet' || has(self.imageSize)",
+            "ImageNet needs an imageSize, for example 256",
+        ),
+    ]
+    for field in ("args", "target", "columns", "splits", "imageSize"):
+        users = sorted(name for name, fields in FORMAT_FIELDS.items() if field in fields)
+        named = [f"(has(self.format) ? self.format : self.name) in {_list(name for name in users if ':' not in name)}"]
+        named += [f"(has(self.format) && {factory})"] if any(":" in name for name in users) else []
+        rules.append(_rule(f"!has(self.{field}) || {' || '.join(named)}", f"{field} belongs to {', '.join(users)}"))
+    return rules
 
 
 def _objective_rules() -> list[Schema]:

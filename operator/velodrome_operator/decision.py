@@ -21,7 +21,7 @@ from velodrome_operator.missing_results import (
     out_of_attempts,
     trials_ended,
 )
-from velodrome_operator.outcome import Ending, ending_of, jobs_without_pods, startup_left
+from velodrome_operator.outcome import Ending, ending_of, podless, startup_left
 from velodrome_operator.pass_input import Observation
 from velodrome_operator.turns import JobProgress, turns
 
@@ -59,7 +59,7 @@ def decide(seen: Observation, wanted: Sequence[Manifest], groups: Mapping[str, S
     missing += tuple(item for item in out if item.index not in {known.index for known in missing})
     create = tuple(child for child in wanted if child["kind"] != "Job" or child["metadata"]["name"] not in seen.jobs)
     shares = _shares(seen, groups)
-    waits = [later, soon, startup_left(seen), _LOOK_AGAIN if jobs_without_pods(seen) else None]
+    waits = [later, soon, startup_left(seen), _LOOK_AGAIN if podless(seen) else None]
     return Decision(
         create=create if any(child["kind"] == "Job" for child in create) else (),
         parallelism={name: share for name, share in shares.items() if seen.jobs[name].parallelism != share},

@@ -69,6 +69,11 @@ def _never_started(seen: Observation) -> PodFacts | None:
 
 def jobs_without_pods(seen: Observation) -> dict[str, datetime]:
     """Jobs that should run and have had no pod for a while, and since when. A quota, say, may refuse their pods."""
+    return {name: since for name, since in podless(seen).items() if seen.now - since >= NO_POD_AFTER}
+
+
+def podless(seen: Observation) -> dict[str, datetime]:
+    """Jobs that should run and have no pod now, and since when. No event may ever come from such a Job."""
     if seen.suspended:
         return {}
     found = {}
@@ -76,9 +81,7 @@ def jobs_without_pods(seen: Observation) -> dict[str, datetime]:
         if job.suspended or job.finished or job.deleting or job.active > 0 or job.parallelism == 0:
             continue
         moments = [pod.finished_at or pod.created_at for pod in seen.pods if pod.job == name]
-        since = max([job.started_at or job.created_at, *moments])
-        if seen.now - since >= NO_POD_AFTER:
-            found[name] = since
+        found[name] = max([job.started_at or job.created_at, *moments])
     return found
 
 

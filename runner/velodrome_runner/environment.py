@@ -33,8 +33,11 @@ def fingerprint(
 ) -> Environment:
     """The machine, the software and the share of the machine that this trial has.
 
-    `threads` is the number of torch's threads. `concurrent` is the number of trials on the machine, this one included.
+    It includes the rule that L1 and L2 follow. `threads` is the number of torch's threads. `concurrent` is the number
+    of trials on the machine, this one included.
     """
+    from velodrome_runner.optimization import decay_rule
+
     return environment(
         _hardware(device, cpuinfo),
         _software(device),
@@ -43,7 +46,7 @@ def fingerprint(
         concurrent=concurrent,
         nodes=nodes,
         training=training,
-    )
+    ).model_copy(update={"decay_rule": decay_rule(training.regularization)})
 
 
 def environment(

@@ -21,7 +21,7 @@ from velodrome_runner.environment import fingerprint
 from velodrome_runner.footprint import flops, model_bytes, parameters
 from velodrome_runner.interference import Interference, gpu_reader
 from velodrome_runner.peak import MemoryPeak, Unmeasurable, memory_peak
-from velodrome_runner.precision import Autocast, autocast
+from velodrome_runner.precision import Autocast, autocast, round_products
 from velodrome_runner.preprocessing import Prepared
 from velodrome_runner.reporting import TrainingState
 from velodrome_runner.settings import Settings
@@ -72,6 +72,7 @@ def measure(
     context = autocast(config.training.precision, device)
     seed_everything(trial.seed)
     be_deterministic(config.training.deterministic)
+    round_products(config.training.precision)
     environment = fingerprint(
         device=device,
         threads=threads,

@@ -1,10 +1,11 @@
-"""The precision of a trial: float32, or mixed precision if the hardware supports it."""
+"""The precision of a trial: float32, TF32, or mixed precision if the hardware supports it."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import torch
 
@@ -18,7 +19,7 @@ _DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 def autocast(precision: Precision, device: torch.device) -> Autocast:
-    """The context of forward passes: an empty one for float32, else `torch.autocast`.
+    """The context of forward passes: an empty one for float32 and tf32, else `torch.autocast`.
 
     Raises:
         ConfigurationError: `PrecisionUnsupported`, with what this device supports.
@@ -29,9 +30,21 @@ def autocast(precision: Precision, device: torch.device) -> Autocast:
             f"training.precision is {precision}, which {_name(device)} does not compute in: use {' or '.join(able)}",
             "PrecisionUnsupported",
         )
-    if precision == "float32":
+    if precision not in _DTYPES:
         return contextlib.nullcontext
     return partial(torch.autocast, device.type, dtype=_DTYPES[precision])
+
+
+def round_products(precision: Precision) -> None:
+    """Lets GPUs round the factors of float32's matrix products and convolutions to TF32 if the trial asks for tf32.
+
+    torch alone would let convolutions and recurrent layers do so by default, which is no float32.
+    """
+    backends = torch.backends
+    # torch's annotations do not know these modules' attributes.
+    places: tuple[Any, ...] = (backends.cuda.matmul, backends.cudnn.conv, backends.cudnn.rnn)  # type: ignore[attr-defined]
+    for operations in places:
+        operations.fp32_precision = "tf32" if precision == "tf32" else "ieee"
 
 
 def supported(device: torch.device) -> tuple[Precision, ...]:
@@ -40,8 +53,9 @@ def supported(device: torch.device) -> tuple[Precision, ...]:
     float16 on a CPU is left out too: its range needs loss scaling, and few CPUs multiply in it.
     """
     if device.type == "cuda":
+        # Ampere brought both.
         has_bfloat16 = torch.cuda.is_bf16_supported(including_emulation=False)
-        return ("float32", "bfloat16", "float16") if has_bfloat16 else ("float32", "float16")
+        return ("float32", "tf32", "bfloat16", "float16") if has_bfloat16 else ("float32", "float16")
     if device.type == "cpu" and torch.backends.mkldnn.is_available() and _mkldnn_has_bfloat16():
         return ("float32", "bfloat16")
     return ("float32",)

@@ -15,10 +15,10 @@ from velodrome.errors import TrialFailed
 from velodrome.plan import TrialConfig
 from velodrome.results.records import EpochPoint
 from velodrome_runner.evaluation import evaluate
-from velodrome_runner.optimization import RateSchedule, l1_norm, make_optimizer, weights
 from velodrome_runner.precision import autocast
 from velodrome_runner.preprocessing import Prepared
 from velodrome_runner.ranks import ALONE, Ranks
+from velodrome_runner.recipe import Recipe
 from velodrome_runner.reporting import TrainingState
 from velodrome_runner.stopping import EarlyStopper, reached
 from velodrome_runner.stopwatch import Meter, Stopwatch
@@ -61,6 +61,8 @@ def train(  # noqa: PLR0913, PLR0915, C901 - a training loop is read in one piec
 ) -> Trained:
     """Trains `model`, which is on `device`, until the budget is used or early stopping ends the training.
 
+    `Recipe` says how weights are updated. With `emaDecay`, the averaged weights are evaluated and kept.
+
     The same seed, data, model, threads and machine give the same weights on a CPU. Only training steps are timed, with
     the device idle at both ends. Making batches is part of them; evaluation and `on_progress` are not. `maxSeconds`
     limits that time; a step that has begun is finished. `train_loss` is the mean over the epoch of the minimised loss,
@@ -74,22 +76,14 @@ def train(  # noqa: PLR0913, PLR0915, C901 - a training loop is read in one piec
         ConfigurationError: `PrecisionUnsupported`.
     """
     training, budget = config.training, config.budget
-    batch_size, smoothing, l1 = (
-        training.batch_size,
-        training.regularization.label_smoothing,
-        training.regularization.l1,
-    )
+    batch_size, smoothing = training.batch_size, training.regularization.label_smoothing
     samples_per_epoch = len(prepared.train)
     lengths = prepared.lengths(batch_size, ranks.size)
     together = ranks.wrap(model, device)
     context = autocast(training.precision, device)
     generator = torch.Generator(device).manual_seed(seed)
-    optimizer = make_optimizer(model, training)
-    schedule = RateSchedule(optimizer, training, epochs=budget.max_epochs, steps=len(lengths))
+    recipe = Recipe(model, training, epochs=budget.max_epochs, batches=len(lengths), device=device)
     criterion = nn.CrossEntropyLoss(label_smoothing=smoothing)
-    # float16 can't represent small gradients: they are scaled up, and steps whose gradients overflow are skipped.
-    scaler = torch.amp.GradScaler(device.type, enabled=training.precision == "float16")
-    penalised = weights(model) if l1 else []
 
     stopper = EarlyStopper(training.early_stopping) if training.early_stopping else None
     watched = {"validation_loss", "accuracy"}
@@ -106,7 +100,7 @@ def train(  # noqa: PLR0913, PLR0915, C901 - a training loop is read in one piec
 
     while stopped_by is None:
         epoch += 1
-        rate, before, seen = schedule.rate, watch.seconds, 0
+        rate, before, seen = recipe.rate, watch.seconds, 0
         loss_sum = torch.zeros((), device=device)
         next_look = before + _LOOK_SECONDS
         model.train()
@@ -116,17 +110,13 @@ def train(  # noqa: PLR0913, PLR0915, C901 - a training loop is read in one piec
                 loss = criterion(together(images).float(), labels)
             if ranks.size > 1:  # gradients are averaged over ranks, whose shares may differ by one sample
                 loss = loss * (len(labels) * ranks.size / length)
-            if penalised:
-                loss = loss + l1 * l1_norm(penalised)
-            optimizer.zero_grad()
-            scaler.scale(loss).backward()
-            scaler.step(optimizer)
-            scaler.update()
-            schedule.after_step()
-            loss_sum.add_(loss.detach(), alpha=length / ranks.size)
+            loss = recipe.backward(loss, length)
+            loss_sum.add_(loss, alpha=length / ranks.size)
             seen += length
             now = watch.seconds
-            if budget.max_seconds is not None and ranks.agreed(now >= max_seconds):
+            used = 0.0 if budget.max_seconds is None else ranks.agreed(now / max_seconds)
+            recipe.advance(used)
+            if used >= 1:
                 stopped_by = "maxSeconds"
                 break
             if now >= next_look and ranks.leads:
@@ -136,8 +126,8 @@ def train(  # noqa: PLR0913, PLR0915, C901 - a training loop is read in one piec
                 on_progress(TrainingState(epoch, fraction, mean, seen / (now - before)))
                 next_look = now + _LOOK_SECONDS
                 watch.start()
+        recipe.flush()
         seconds = watch.stop()
-        schedule.after_epoch()
         samples += seen
         mean = _finite(ranks.total(loss_sum).item() / seen, epoch)
 
@@ -145,7 +135,7 @@ def train(  # noqa: PLR0913, PLR0915, C901 - a training loop is read in one piec
         found = None
         if ranks.leads:
             found = evaluate(
-                model,
+                recipe.evaluated,
                 prepared.batches(max(batch_size, 64), split="validation"),
                 classes=prepared.classes,
                 keys=sorted(watched),
@@ -166,7 +156,7 @@ def train(  # noqa: PLR0913, PLR0915, C901 - a training loop is read in one piec
         if budget.target and time_to_target is None and reached(budget.target, validation[budget.target.metric]):
             time_to_target = seconds
         if stopper and training.early_stopping and stopper.improves(validation[training.early_stopping.metric]):
-            kept = {name: value.clone() for name, value in model.state_dict().items()}
+            kept = {name: value.clone() for name, value in recipe.evaluated.state_dict().items()}
         if stopped_by is None and epoch == budget.max_epochs:
             stopped_by = "maxEpochs"
         if stopped_by is None and stopper and stopper.exhausted:
@@ -174,6 +164,7 @@ def train(  # noqa: PLR0913, PLR0915, C901 - a training loop is read in one piec
         fraction = 1.0 if stopped_by else max(epoch / budget.max_epochs, seconds / max_seconds)
         on_progress(TrainingState(epoch, fraction, mean, curves[-1].samples_per_second, curves[-1]))
 
+    recipe.finish()
     if stopper:
         model.load_state_dict(kept)
     best = stopper.best_epoch if stopper else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -10,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.cluster import commands
-from tests.cluster.layout import KUBERNETES, SOURCES, Layout
+from tests.cluster.layout import SOURCES, Layout
+from tools.linting.programs import KUBERNETES, LinterMissingError, go_program
 
 PACKAGES = (
     "busybox-static", "conntrack", "containerd", "containernetworking-plugins", "iproute2", "iptables", "nftables",
@@ -24,8 +26,13 @@ INSTALLED = {
     "coredns": "github.com/coredns/coredns@v1.15.0",
     "crane": "github.com/google/go-containerregistry/cmd/crane@v0.22.1",
 }
-# Renders and installs the chart.
-HELM = {"helm": "helm.sh/helm/v4/cmd/helm@v4.3.0"}
+# Enforces NetworkPolicies, by iptables and ipset.
+FIREWALL = {"kube-router": "github.com/cloudnativelabs/kube-router/v2/cmd/kube-router@v2.1.0"}
+FIREWALL_PACKAGES = ("ipset", "iptables")
+# Queues Jobs: see tests.cluster.kueue.
+QUEUE_MODULE = "sigs.k8s.io/kueue"
+QUEUE_VERSION = "v0.17.0"
+QUEUE = {"kueue": f"{QUEUE_MODULE}/cmd/kueue@{QUEUE_VERSION}"}
 # Only for simulated nodes: see tests.cluster.simulated.
 KWOK = {"kwok": "sigs.k8s.io/kwok/cmd/kwok@v0.8.0"}
 
@@ -51,18 +58,44 @@ def build(at: Layout, *, api_only: bool = False) -> None:
     _install_modules(at, go, {} if api_only else INSTALLED)
 
 
-def build_helm(at: Layout) -> Path:
-    """Makes Helm if it is missing: it needs no cluster. Returns its path.
+def build_helm() -> Path:
+    """Makes the Helm that renders the chart everywhere, if it is missing: it needs no cluster. Returns its path.
 
     Raises:
-        BuildError: Go is missing.
+        BuildError: Go is missing, or the module could not be built.
+    """
+    try:
+        return Path(go_program("helm"))
+    except LinterMissingError as error:
+        raise BuildError(str(error)) from error
+
+
+def build_firewall(at: Layout) -> None:
+    """Makes the program that enforces NetworkPolicies, if it is missing.
+
+    Raises:
+        BuildError: Go is missing, or packages are missing and only root may install them.
     """
     go = _go()
     at.bin.mkdir(parents=True, exist_ok=True)
-    if not (at.bin / "helm").exists():
-        commands.write_line(f"helm takes about {_PURPOSES['helm'][1]:g} minutes on four cores")
-        _install_modules(at, go, HELM)
-    return at.bin / "helm"
+    announce(at, steps(at, FIREWALL_PACKAGES, (), FIREWALL))
+    install(FIREWALL_PACKAGES)
+    _install_modules(at, go, FIREWALL)
+
+
+def build_queue(at: Layout) -> Path:
+    """Makes Kueue if it is missing. Returns the folder of its module, which has its CRDs.
+
+    Raises:
+        BuildError: Go is missing.
+        CommandFailed: the module can't be fetched.
+    """
+    go = _go()
+    at.bin.mkdir(parents=True, exist_ok=True)
+    announce(at, steps(at, (), (), QUEUE))
+    _install_modules(at, go, QUEUE)
+    told = json.loads(commands.said([go, "mod", "download", "-json", f"{QUEUE_MODULE}@{QUEUE_VERSION}"]))
+    return Path(told["Dir"])
 
 
 def build_simulation(at: Layout) -> None:
@@ -114,7 +147,8 @@ _PURPOSES = {
     "kube-proxy": ("leads Services to pods", 1.0),
     "coredns": ("names of Services", 2.0),
     "crane": ("copies images", 0.5),
-    "helm": ("renders and installs the chart", 2.0),
+    "kube-router": ("enforces NetworkPolicies", 5.0),
+    "kueue": ("queues Jobs", 4.0),
     "kwok": ("pretends nodes and pods", 1.0),
 }
 
@@ -123,10 +157,13 @@ def steps(
     at: Layout, packages: Sequence[str], kubernetes: Sequence[str], modules: Mapping[str, str]
 ) -> list[BuildStep]:
     """All parts of the cluster, in the order in which they are made."""
-    programs = ["etcd", *kubernetes, *modules]
-    missing = lacking(packages)
+    programs = [*(["etcd"] if kubernetes else []), *kubernetes, *modules]
+    missing = lacking(packages) if packages else []
     debian = BuildStep("Debian's packages", ", ".join(missing or packages), 1.0, done=not missing)
-    return [debian, *(BuildStep(name, *_PURPOSES[name], done=(at.bin / name).exists()) for name in programs)]
+    return [
+        *([debian] if packages else []),
+        *(BuildStep(name, *_PURPOSES[name], done=(at.bin / name).exists()) for name in programs),
+    ]
 
 
 def announcement(at: Layout, planned: Sequence[BuildStep]) -> str:

@@ -40,6 +40,20 @@ def run(line: Sequence[str], *, cwd: Path | None = None, environment: Mapping[st
         raise CommandFailed(f"{failure(line, done.returncode)}; its messages stand above")
 
 
+def said(line: Sequence[str]) -> str:
+    """What a program writes to its standard output.
+
+    Raises:
+        CommandFailed: it failed, or is missing on this machine.
+    """
+    try:
+        return subprocess.run(line, check=True, capture_output=True, text=True).stdout
+    except OSError as error:
+        raise CommandFailed(f"{line[0]} can't be run: {error.strerror}") from error
+    except subprocess.CalledProcessError as error:
+        raise CommandFailed(f"{failure(line, error.returncode)}: {error.stderr.strip()}") from error
+
+
 def failure(line: Sequence[str], code: int) -> str:
     """A sentence on how a program ended."""
     how = f"ended with exit code {code}" if code >= 0 else f"was killed by signal {-code}"

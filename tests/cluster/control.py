@@ -11,9 +11,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tests.cluster import commands, images, pki, recipes
-from tests.cluster.build import build
+from tests.cluster.build import build, build_firewall
 from tests.cluster.layout import GATEWAY, NODE, Layout
-from tests.cluster.parts import CONTROL_PLANE, WORKERS, command, settings
+from tests.cluster.parts import CONTROL_PLANE, FIREWALL, WORKERS, command, settings
+
+# What the chains of kube-router, and the comments of its rules, begin with.
+_POLICY_MARKS = ("KUBE-ROUTER", "KUBE-POD-FW", "KUBE-NWPLCY", "kube-router")
 
 
 class ClusterError(Exception):
@@ -46,6 +49,22 @@ class Cluster:
     def load_image(self, component: str) -> str:
         """One image by digest: that of a component, or of an example with its own program."""
         return recipes.load(self.at, component)
+
+    def enforce_policies(self) -> None:
+        """Enforces NetworkPolicies from now on, to `relax_policies`.
+
+        Raises:
+            BuildError: Go is missing, or packages are missing and only root may install them.
+        """
+        build_firewall(self.at)
+        self.start(FIREWALL)
+
+    def relax_policies(self) -> None:
+        """Enforces NetworkPolicies no longer."""
+        if self.pid(FIREWALL) is None:
+            return
+        self.kill(FIREWALL, signal.SIGTERM)
+        _remove_policies()
 
     # -- one part ---------------------------------------------------------------------------------------------------
 
@@ -118,6 +137,7 @@ class Cluster:
         a node leaves them to the cluster that did.
         """
         had_node = (self.at.pids / "containerd").exists()
+        self.relax_policies()
         for part in reversed(WORKERS):
             if part != "containerd":
                 self.kill(part, signal.SIGTERM)
@@ -205,6 +225,19 @@ def _remove_old_rules() -> None:
     """
     for family in ("ip", "ip6"):
         subprocess.run(["nft", "delete", "table", family, "kube-proxy"], check=False, capture_output=True)
+
+
+def _remove_policies() -> None:
+    """Removes the rules and the sets of kube-router. Its own --cleanup-config fails where the kernel has no IPVS."""
+
+    def said(*line: str, given: str | None = None) -> str:
+        return subprocess.run(line, input=given, text=True, capture_output=True, check=True).stdout
+
+    kept = [line for line in said("iptables-save").splitlines() if not any(mark in line for mark in _POLICY_MARKS)]
+    said("iptables-restore", given="\n".join([*kept, ""]))
+    for name in said("ipset", "list", "-name").split():
+        if name.startswith(("KUBE-SRC-", "KUBE-DST-", "kube-router-")):
+            said("ipset", "destroy", name)
 
 
 def _mounts_below(*folders: Path) -> Sequence[str]:

@@ -9,10 +9,16 @@ from tests.cluster.layout import API_SERVICE, GATEWAY, NODE, POD_CIDR, SERVICE_C
 # In the order of their start. They stop in the reverse order.
 CONTROL_PLANE = ("etcd", "apiserver")
 WORKERS = ("containerd", "controller-manager", "scheduler", "kubelet", "kube-proxy", "coredns")
-PARTS = (*CONTROL_PLANE, *WORKERS)
+# Enforces NetworkPolicies. Only those tests start it that are about them, because it takes minutes to build.
+FIREWALL = "kube-router"
+# Queues Jobs. The API server asks it about each Job while it runs: see tests.cluster.kueue.
+QUEUE = "kueue"
+PARTS = (*CONTROL_PLANE, *WORKERS, FIREWALL, QUEUE)
 # Simulates the running of pods, in place of the WORKERS: see tests.cluster.simulated.
 SIMULATION = ("controller-manager", "scheduler", "kwok")
 SIMULATED_NODE = "velodrome.test/simulated"  # annotation of the nodes that kwok plays
+
+QUEUE_PORT = 9443
 
 # Certificates: name -> (subject, alternative names).
 _API_NAMES = (
@@ -31,6 +37,7 @@ CERTIFICATES = {
     "admin": ("/O=system:masters/CN=admin", []),
     "controller-manager": ("/CN=system:kube-controller-manager", []),
     "scheduler": ("/CN=system:kube-scheduler", []),
+    QUEUE: ("/CN=kueue", [f"IP:{GATEWAY}"]),
 }
 CLIENTS = ("admin", "controller-manager", "scheduler", "kubelet")
 
@@ -80,6 +87,15 @@ def command(part: str, at: Layout) -> list[str]:
         ],
         "kube-proxy": [f"{at.bin}/kube-proxy", f"--config={run}/kube-proxy.yaml"],
         "coredns": [f"{at.bin}/coredns", f"-conf={run}/Corefile"],
+        FIREWALL: [
+            f"{at.bin}/kube-router", f"--kubeconfig={run}/admin.kubeconfig", f"--hostname-override={NODE}",
+            "--run-firewall=true", "--run-router=false", "--run-service-proxy=false",
+            f"--service-cluster-ip-range={SERVICE_CIDR}", "--health-port=0",
+        ],
+        QUEUE: [
+            f"{at.bin}/kueue", f"--config={run}/kueue.yaml", f"--kubeconfig={at.kubeconfig}",
+            "--feature-gates=VisibilityOnDemand=false",
+        ],
     }  # fmt: skip
     return lines[part]
 
@@ -136,6 +152,16 @@ def settings(at: Layout) -> dict[str, str]:
         "hostnameOverride": NODE,
         "conntrack": {"maxPerCore": 0, "min": 0},
     }
+    kueue = {
+        "apiVersion": "config.kueue.x-k8s.io/v1beta2",
+        "kind": "Configuration",
+        "health": {"healthProbeBindAddress": f"127.0.0.1:{at.port(8081)}"},
+        "metrics": {"bindAddress": "0"},
+        "webhook": {"host": GATEWAY, "port": at.port(QUEUE_PORT), "certDir": f"{run}/kueue"},
+        "leaderElection": {"leaderElect": False},
+        "internalCertManagement": {"enable": False},
+        "integrations": {"frameworks": ["batch/job"]},
+    }
     # Without restrict_oom_score_adj no pod starts where root lacks CAP_SYS_RESOURCE.
     containerd = f"""\
 version = 2
@@ -164,4 +190,5 @@ cluster.local:53 {{
         "kube-proxy.yaml": json.dumps(proxy),
         "containerd.toml": containerd,
         "Corefile": dns,
+        "kueue.yaml": json.dumps(kueue),
     }

@@ -1,6 +1,6 @@
 """The chart on a real cluster, as a platform engineer meets it: installed, tested, upgraded, removed, installed again.
 
-The steps are in the order of the file. Each needs those before it.
+The steps are in the order of the file. Each needs those before it. NetworkPolicies are enforced meanwhile.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import pytest
 import yaml
 
 from tests.cluster.build import build_helm
-from tests.cluster.layout import GATEWAY, Layout
+from tests.cluster.layout import GATEWAY
 from tests.e2e.conftest import Kube, race
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -31,12 +31,13 @@ ACCOUNT = f"--as=system:serviceaccount:{SPACE}:velodrome-operator"
 
 @dataclass
 class Chart:
-    """The packaged chart, and Helm. `release` is its name now."""
+    """The packaged chart, and Helm. `release` is its name now, and `image` one with Python."""
 
     kube: Kube
     helm: Path
     package: Path
     values: Path
+    image: str
     release: str = "velodrome"
 
     def __call__(self, *arguments: str) -> tuple[int, str]:
@@ -111,11 +112,12 @@ def values(kube: Kube, references: Mapping[str, str]) -> dict[str, Any]:
 def chart(api: Kube, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chart]:
     """The packaged chart on the whole cluster. An operator that is installed already rests meanwhile."""
     folder = tmp_path_factory.mktemp("chart")
-    helm = build_helm(Layout.default())
+    helm = build_helm()
     cluster = api.cluster
     cluster.build()
     cluster.up()
     references = cluster.load_images()
+    cluster.enforce_policies()
     rests = api("-n", "velodrome", "get", "deployment", "velodrome-operator", "--ignore-not-found", check=False)
     if rests:
         api("-n", "velodrome", "scale", "deployment/velodrome-operator", "--replicas=0")
@@ -132,8 +134,9 @@ def chart(api: Kube, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chart
     )
     given = folder / "values.yaml"
     given.write_text(yaml.safe_dump(values(api, references)), encoding="utf-8")
-    found = Chart(api, helm, next(folder.glob("*.tgz")), given)
+    found = Chart(api, helm, next(folder.glob("*.tgz")), given, references["operator"])
     yield found
+    cluster.relax_policies()
     if "VELODROME_KEEP_CLUSTER" not in os.environ or rests:
         found("uninstall", found.release, "--wait")
         remove(api)
@@ -229,6 +232,73 @@ def test_the_operators_account_makes_what_belongs_to_races_alone(chart: Chart) -
     may = ("auth", "can-i", ACCOUNT)
     for verb, what, space in (("list", "secrets", RACES), ("create", "pods", RACES), ("create", "jobs", "default")):
         assert chart.kube(*may, verb, what, "-n", space, check=False).strip() != "yes", (verb, what, space)
+
+
+# A network knows a pod some seconds after it has started: until then, its policies let in and out what they like.
+REACH = """
+import json, socket, sys, time
+time.sleep(20)
+found = {}
+for name, host, port in json.loads(sys.argv[1]):
+    try:
+        socket.create_connection((host, port), timeout=4).close()
+        found[name] = True
+    except OSError as error:
+        found[name] = str(error)
+print(json.dumps(found))
+"""
+
+
+def reached(chart: Chart, name: str, space: str, labels: Mapping[str, str]) -> dict[str, bool]:
+    """What a pod with these labels can connect to."""
+
+    def address(component: str) -> str:
+        selector = f"app.kubernetes.io/component={component}"
+        return chart.kube("-n", SPACE, "get", "pod", "-l", selector, "-o", "jsonpath={.items[0].status.podIP}").strip()
+
+    targets = [
+        ("redis", f"velodrome-redis.{SPACE}.svc.cluster.local", 6379),
+        ("operator", address("operator"), 8080),
+        ("leaderboard", address("leaderboard"), 8501),
+        ("API server", "kubernetes.default.svc.cluster.local", 443),
+        ("metadata", "169.254.169.254", 80),
+    ]
+    container = {
+        "name": "reach",
+        "image": chart.image,
+        "command": ["python", "-c", REACH, json.dumps(targets)],
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+    }
+    security = {"runAsNonRoot": True, "runAsUser": 65532, "seccompProfile": {"type": "RuntimeDefault"}}
+    spec = {
+        "restartPolicy": "Never",
+        "automountServiceAccountToken": False,
+        "securityContext": security,
+        "containers": [container],
+    }
+    metadata = {"name": name, "namespace": space, "labels": dict(labels)}
+    chart.kube.apply({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec})
+    chart.kube("-n", space, "wait", f"pod/{name}", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=120s")
+    said = json.loads(chart.kube("-n", space, "logs", name))
+    chart.kube("-n", space, "delete", "pod", name, "--wait=false")
+    return {what: answer is True for what, answer in said.items()}
+
+
+def test_runners_reach_redis_and_nothing_else(chart: Chart) -> None:
+    found = reached(chart, "runner", RACES, {"velodrome.dev/role": "runner"})
+    assert found == {"redis": True, "operator": False, "leaderboard": False, "API server": False, "metadata": False}
+
+
+def test_strangers_reach_nothing_of_the_installation(chart: Chart) -> None:
+    """A pod that no policy selects reaches the API server: so the network works, and the policies refuse the rest."""
+    for space in (RACES, SPACE):
+        found = reached(chart, "stranger", space, {"app": "other"})
+        assert not any(found[what] for what in ("redis", "operator", "leaderboard")), (space, found)
+        assert found["API server"] is (space == RACES), found
 
 
 def test_an_upgrade_and_a_rollback_under_a_race_run_nothing_again(chart: Chart) -> None:

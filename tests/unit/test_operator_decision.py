@@ -153,6 +153,7 @@ def test_a_job_that_gets_no_pod_fails_the_race_in_the_api_servers_words() -> Non
 
     assert found(899).ending is None
     assert found(899).again is not None
+    assert found(0, refused={}).again is not None, "no event may come: the Job's controller pauses longer and longer"
     verdict = found(900).ending
     assert verdict is not None
     assert (verdict.type, verdict.reason) == ("Failed", "StartupDeadlineExceeded")

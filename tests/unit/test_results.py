@@ -66,9 +66,17 @@ def test_what_every_version_wrote_is_read(name: str, version: int) -> None:
     assert type(parsed).model_validate_json(parsed.model_dump_json()) == parsed
 
 
+def without_nulls(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: without_nulls(item) for name, item in value.items() if item is not None}
+    return [without_nulls(item) for item in value] if isinstance(value, list) else value
+
+
 def test_nothing_of_a_record_is_lost() -> None:
     record = parse_record(text("v1-record-succeeded.json"))
-    assert json.loads(record.model_dump_json()) == document("v1-record-succeeded.json")
+    written = json.loads(record.model_dump_json())
+    # A later version's fields are null where they were not written.
+    assert without_nulls(written) == without_nulls(document("v1-record-succeeded.json"))
     assert record.result.metrics["accuracy"] == 0.9527777777777777
     assert record.result.curves[1].validation == {"validation_loss": 0.25, "accuracy": 0.94}
     assert record.config.model is not None

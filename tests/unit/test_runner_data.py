@@ -8,9 +8,12 @@ import pytest
 import torch
 
 from velodrome.errors import ConfigurationError
-from velodrome.spec import Dataset, Source
-from velodrome_runner.data import Raw, Split, content_digest, load
-from velodrome_runner.data.loading import source_folder, split_validation
+from velodrome.spec import Dataset
+from velodrome.spec import Source as Place
+from velodrome_runner.data import Raw, Source, Split, content_digest, load, whole
+from velodrome_runner.data.contents import images
+from velodrome_runner.data.loading import source_folder
+from velodrome_runner.data.splitting import split_validation
 
 NOWHERE = Path("/nonexistent")
 DIGITS = "sha256:585a619e50a9b68f40434c4edc960c0ea61d17b3d10d13a10a9d305786006304"
@@ -23,6 +26,11 @@ def digits(seed: int = 0, **fields: object) -> Dataset:
 def samples(count: int, labels: list[int] | None = None) -> Split:
     images = torch.arange(count * 12).remainder(256).to(torch.uint8).view(count, 3, 2, 2)
     return Split(images, torch.tensor(labels if labels is not None else [i % 2 for i in range(count)]))
+
+
+def as_split(source: Source) -> Split:
+    taken = whole(source)
+    return Split(taken.inputs["images"], taken.targets)
 
 
 def test_digits_keep_every_value_of_the_library() -> None:
@@ -72,21 +80,21 @@ def test_seeds_move_the_validation_split_and_nothing_else() -> None:
 
 @pytest.mark.parametrize("fraction", [0.1, 0.25, 0.5])
 def test_the_validation_split_is_a_stratified_part_of_the_training_split(fraction: float) -> None:
-    whole = Split(torch.arange(400).to(torch.int32).view(400, 1, 1, 1), torch.arange(400) % 4 // 3)
+    everything = images(torch.arange(400).to(torch.int32).view(400, 1, 1, 1), torch.arange(400) % 4 // 3)
     for seed in range(5):
-        train, validation = split_validation(whole, fraction, seed)
+        train, validation = (as_split(each) for each in split_validation(everything, fraction, seed))
         together = torch.cat((train.images, validation.images)).flatten()
-        assert torch.equal(together.sort()[0], whole.images.flatten())
+        assert torch.equal(together.sort()[0], everything.samples.inputs["images"].flatten())
         assert torch.equal(train.images.flatten(), train.images.flatten().sort()[0])
         assert len(validation) == 400 * fraction
         assert int(validation.labels.sum()) == 100 * fraction
         # Labels follow their images.
-        assert torch.equal(validation.labels, whole.labels[validation.images.flatten().long()])
+        assert torch.equal(validation.labels, everything.targets[validation.images.flatten().long()])
 
 
 def test_too_few_samples_of_a_class_are_reported() -> None:
     with pytest.raises(ConfigurationError, match=r"validationFraction") as caught:
-        split_validation(samples(9, [0] * 8 + [1]), 0.1, 0)
+        split_validation(images(torch.zeros(9, 1, 1, 1), torch.tensor([0] * 8 + [1])), 0.1, 0)
     assert caught.value.reason == "DatasetTooSmall"
 
 
@@ -140,11 +148,11 @@ def test_a_digest_that_is_pinned_is_held_to() -> None:
     ],
 )
 def test_sources_are_folders_below_the_data_folder(source: dict[str, object], expected: str) -> None:
-    assert source_folder(Source.model_validate(source), Path("/data")) == Path(expected)
+    assert source_folder(Place.model_validate(source), Path("/data")) == Path(expected)
 
 
 def test_a_volume_s_path_stays_inside_the_volume() -> None:
-    source = Source.model_validate({"persistentVolumeClaim": {"claimName": "c", "path": "a/../../etc"}})
+    source = Place.model_validate({"persistentVolumeClaim": {"claimName": "c", "path": "a/../../etc"}})
     with pytest.raises(ConfigurationError, match=r"leads out of the volume"):
         source_folder(source, Path("/data"))
 

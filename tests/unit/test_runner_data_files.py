@@ -21,7 +21,7 @@ from torchvision import datasets
 
 from velodrome.errors import ConfigurationError, TrialFailed
 from velodrome.spec import Dataset
-from velodrome_runner.data import Splits, content_digest, load
+from velodrome_runner.data import Splits, load, whole
 from velodrome_runner.data.loading import read
 
 IDX = ["train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"]
@@ -91,13 +91,14 @@ def refusal(folder: Path, name: str = "MNIST") -> ConfigurationError:
 @pytest.mark.parametrize("name", ["MNIST", "FashionMNIST"])
 def test_idx_files_read_as_torchvision_reads_them(tmp_path: Path, name: str) -> None:
     write_mnist(tmp_path / "here", name)
-    raw = read(dataset(name), tmp_path)
-    for split, train in ((raw.train, True), (raw.test, False)):
+    contents = read(dataset(name), tmp_path)
+    for part, train in (("train", True), ("test", False)):
+        split = whole(contents.splits[part])
         theirs = getattr(datasets, name)(tmp_path / "here", train=train)
-        assert torch.equal(split.images, theirs.data.unsqueeze(1))
-        assert torch.equal(split.labels, theirs.targets)
-        assert raw.classes == tuple(theirs.classes)
-    assert raw.peak == 255
+        assert torch.equal(split.inputs["images"], theirs.data.unsqueeze(1))
+        assert torch.equal(split.targets, theirs.targets)
+        assert contents.schema.classes == tuple(theirs.classes)
+    assert contents.schema.peak == 255
 
 
 @pytest.mark.parametrize("name", ["CIFAR10", "CIFAR100"])
@@ -106,19 +107,20 @@ def test_pickled_batches_read_as_torchvision_reads_them(
 ) -> None:
     kind = getattr(datasets, name)
     write_cifar(tmp_path / "here", kind, monkeypatch)
-    raw = read(dataset(name), tmp_path)
-    for split, train in ((raw.train, True), (raw.test, False)):
+    contents = read(dataset(name), tmp_path)
+    for part, train in (("train", True), ("test", False)):
+        split = whole(contents.splits[part])
         theirs = kind(tmp_path / "here", train=train)
-        assert torch.equal(split.images, torch.from_numpy(theirs.data).permute(0, 3, 1, 2))
-        assert split.images.is_contiguous()
-        assert split.labels.tolist() == theirs.targets
-        assert raw.classes == tuple(theirs.classes)
+        assert torch.equal(split.inputs["images"], torch.from_numpy(theirs.data).permute(0, 3, 1, 2))
+        assert split.inputs["images"].is_contiguous()
+        assert split.targets.tolist() == theirs.targets
+        assert contents.schema.classes == tuple(theirs.classes)
 
 
 def test_packing_and_place_do_not_change_the_digest(tmp_path: Path) -> None:
     write_mnist(tmp_path / "a" / "here")
     write_mnist(tmp_path / "b" / "here", packed=True)
-    plain, packed = (content_digest(read(dataset("MNIST"), tmp_path / part)) for part in ("a", "b"))
+    plain, packed = (read(dataset("MNIST"), tmp_path / part).digest for part in ("a", "b"))
     assert plain == packed
 
 

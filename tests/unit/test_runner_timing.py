@@ -9,9 +9,7 @@ from torch import nn
 
 from velodrome.calls import call_times
 from velodrome.spec import Model
-from velodrome_runner.footprint import flops, model_bytes, parameters
 from velodrome_runner.models import build
-from velodrome_runner.peak import Unmeasurable
 from velodrome_runner.timing import time_inference
 
 SHAPE = (1, 8, 8)
@@ -99,74 +97,3 @@ def test_the_garbage_collector_rests_meanwhile_and_is_back_after_a_fault() -> No
         call_times(call, 1.0, Clock(step=0.001))
     assert states == [False] * 3
     assert gc.isenabled()
-
-
-def test_flops_of_a_perceptron_are_its_matrix_products() -> None:
-    model = native("velodrome/mlp", hidden=32, layers=2)
-    assert flops(model, sample()) == 2 * (64 * 32 + 32 * 32 + 32 * 10)
-
-
-def test_flops_of_a_cnn_are_its_convolutions_and_its_head() -> None:
-    model = native("velodrome/cnn", width=4)
-    # 8x8, then 4x4, then 2x2 places, each a 3x3 kernel over the channels that come in.
-    expected = 2 * 9 * (64 * 1 * 4 + 16 * 4 * 8 + 4 * 8 * 16) + 2 * 16 * 10
-    assert flops(model, sample()) == expected
-
-
-@pytest.mark.parametrize(("name", "gates"), [("velodrome/lstm", 4), ("velodrome/gru", 3)])
-@pytest.mark.parametrize("ways", [1, 2])
-def test_flops_of_recurrent_layers_are_those_of_their_gates(name: str, gates: int, ways: int) -> None:
-    hidden, layers = 16, 2
-    model = native(name, hidden=hidden, layers=layers, bidirectional=ways == 2)
-    rows = 8
-    first = 2 * rows * gates * hidden * (8 + hidden)
-    second = 2 * rows * gates * hidden * (ways * hidden + hidden)
-    assert flops(model, sample()) == ways * (first + second) + 2 * ways * hidden * 10
-
-
-def test_counting_changes_neither_the_model_nor_the_backend() -> None:
-    model = native("velodrome/cnn", width=4)
-    model.train()
-    before = {name: value.clone() for name, value in model.state_dict().items()}
-    enabled = torch.backends.mkldnn.enabled
-    flops(model, sample())
-    assert model.training
-    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
-    assert torch.backends.mkldnn.enabled is enabled
-
-
-def test_an_operation_without_a_formula_is_named() -> None:
-    class Fourier(nn.Module):
-        def forward(self, images: torch.Tensor) -> torch.Tensor:
-            transformed: torch.Tensor = torch.fft.rfft(images).real
-            return transformed
-
-    with pytest.raises(Unmeasurable, match="aten::_fft_r2c"):
-        flops(Fourier(), sample())
-
-
-def test_a_model_that_cant_be_copied_has_no_count() -> None:
-    class Historic(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.gain = nn.Parameter(torch.ones(1))
-            self.derived = self.gain * 2
-
-        def forward(self, images: torch.Tensor) -> torch.Tensor:
-            return images * self.derived
-
-    with pytest.raises(Unmeasurable, match="a copy of the model does not run on the CPU"):
-        flops(Historic(), sample())
-
-
-def test_parameters_and_bytes_count_each_tensor_once() -> None:
-    model = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4))
-    # 16 + 4 weights, 2 x 4 of the norm; running mean and variance, and an int64 that counts batches.
-    assert parameters(model) == 28
-    assert model_bytes(model) == 4 * (28 + 8) + 8
-    shared = nn.Sequential(model[0], model[0])
-    assert parameters(shared) == 20
-    assert model_bytes(shared) == 80
-    model[0].weight.requires_grad_(False)
-    assert parameters(model) == 12
-    assert model_bytes(model.half()) == 2 * 36 + 8

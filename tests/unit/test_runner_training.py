@@ -7,13 +7,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torch.optim import SGD, lr_scheduler
+from torch.optim import SGD
 
 from velodrome.errors import ConfigurationError, TrialFailed
 from velodrome.plan import TrialConfig, plan
 from velodrome.spec import BenchmarkJob, EarlyStopping, Training
 from velodrome_runner.data import Split
-from velodrome_runner.optimization import RateSchedule, l1_norm, make_optimizer, weights
+from velodrome_runner.optimization import l1_norm, make_optimizer, weights
 from velodrome_runner.precision import autocast, supported
 from velodrome_runner.preprocessing import Prepared
 from velodrome_runner.reporting import TrainingState
@@ -157,7 +157,7 @@ def test_l1_has_no_slope_at_zero() -> None:
     assert parameter.grad.tolist() == [[-1.0, 0.0, 1.0]]
 
 
-@pytest.mark.parametrize("name", ["SGD", "Adam", "AdamW"])
+@pytest.mark.parametrize("name", ["SGD", "Adam", "AdamW", "RMSprop"])
 def test_l2_leaves_biases_and_norms_alone(name: str) -> None:
     model = network()
     optimizer = make_optimizer(
@@ -196,6 +196,11 @@ def test_a_frozen_parameter_is_not_trained() -> None:
         ({"name": "Adam", "betas": [0.5, 0.9], "eps": 1e-5}, {"betas": (0.5, 0.9), "eps": 1e-5}),
         ({"name": "Adam"}, {"betas": (0.9, 0.999), "eps": 1e-8}),
         ({"name": "AdamW", "betas": [0.0, 0.5]}, {"betas": (0.0, 0.5), "amsgrad": False}),
+        (
+            {"name": "RMSprop", "momentum": 0.9, "alpha": 0.0, "eps": 1e-3},
+            {"momentum": 0.9, "alpha": 0.0, "eps": 1e-3, "centered": False},
+        ),
+        ({"name": "RMSprop"}, {"momentum": 0.0, "alpha": 0.99, "eps": 1e-8}),
     ],
 )
 def test_the_optimizers_arguments_reach_torch(spec: dict[str, Any], expected: dict[str, Any]) -> None:
@@ -205,63 +210,42 @@ def test_the_optimizers_arguments_reach_torch(spec: dict[str, Any], expected: di
         assert {name: group[name] for name in expected} == expected
 
 
-def torchs(name: str, optimizer: SGD, epochs: int, steps: int) -> lr_scheduler.LRScheduler:
-    total = epochs * steps
-    match name:
-        case "Step":
-            return lr_scheduler.StepLR(optimizer, 2 * steps, gamma=0.5)
-        case "Cosine":
-            return lr_scheduler.CosineAnnealingLR(optimizer, total, eta_min=0.4 * 0.1)
-        case "OneCycle":
-            return lr_scheduler.OneCycleLR(optimizer, 0.4, total_steps=total, pct_start=0.25)
-        case _:
-            return lr_scheduler.ConstantLR(optimizer, factor=1.0)
-
-
-@pytest.mark.parametrize(
-    "spec",
-    [
-        {"name": "Constant"},
-        {"name": "Step", "stepEpochs": 2, "gamma": 0.5},
-        {"name": "Cosine", "finalFactor": 0.1},
-        {"name": "OneCycle", "warmupFraction": 0.25},
-    ],
-    ids=lambda spec: spec["name"],
-)
-def test_a_schedule_is_torchs(spec: dict[str, Any]) -> None:
-    epochs, steps = 6, 5
-    optimizer = SGD(network().parameters(), lr=0.4, momentum=0.9)
-    training = Training.model_validate({"optimizer": {"learningRate": 0.4, "momentum": 0.9}, "schedule": spec})
-    schedule = RateSchedule(optimizer, training, epochs=epochs, steps=steps)
-    peer = SGD(network().parameters(), lr=0.4, momentum=0.9)
-    theirs = torchs(spec["name"], peer, epochs, steps)
-    for _ in range(epochs):
-        for _ in range(steps):
-            assert schedule.rate == pytest.approx(peer.param_groups[0]["lr"])
-            optimizer.step()
-            peer.step()
-            schedule.after_step()
-            theirs.step()
-        schedule.after_epoch()
-    assert optimizer.param_groups[0]["momentum"] == 0.9
-
-
-@pytest.mark.parametrize("total", [1, 2, 3, 4, 10])
-@pytest.mark.parametrize("warmup", [0.1, 0.25, 0.3, 0.5])
-def test_one_cycle_fits_the_shortest_budgets(total: int, warmup: float) -> None:
-    optimizer = SGD(network().parameters(), lr=0.4)
-    training = Training.model_validate({"schedule": {"name": "OneCycle", "warmupFraction": warmup}})
-    schedule = RateSchedule(optimizer, training, epochs=total, steps=1)
-    for _ in range(total):
-        assert 0 < schedule.rate <= 0.05
-        optimizer.step()
-        schedule.after_step()
-        schedule.after_epoch()
-
-
 def test_the_curve_shows_the_rate_that_its_epoch_began_with() -> None:
     result = trained(configured(schedule={"name": "Step", "stepEpochs": 1, "gamma": 0.5}), network())
     assert [point.learning_rate for point in result.curves] == pytest.approx([0.1, 0.05, 0.025])
+
+
+def test_one_cycle_completes_when_seconds_end_the_training() -> None:
+    config = configured(budget={"maxEpochs": 1000, "maxSeconds": 300}, schedule={"name": "OneCycle"})
+    result = trained(config, network(), clock=Steps())
+    rates = [point.learning_rate for point in result.curves]
+    assert result.stopped_by == "maxSeconds"
+    assert max(rates) > 0.09
+    assert rates[-1] < 0.01
+
+
+def test_averaged_weights_are_evaluated_and_kept() -> None:
+    data, live, averaged = prepared(), network(), network()
+    trained(configured(), live, data)
+    result = trained(configured(emaDecay=0.99), averaged, data)
+    assert not same(state(live), state(averaged))
+    averaged.eval()
+    with torch.no_grad():
+        loss = F.cross_entropy(averaged(data.validation.images), data.validation.labels).item()
+    assert result.validation["validation_loss"] == pytest.approx(loss)
+
+
+def test_early_stopping_keeps_averaged_weights() -> None:
+    data, model = prepared(), network()
+    config = configured(
+        budget={"maxEpochs": 50}, optimizer={"name": "SGD", "learningRate": 1.5, "momentum": 0.9}, emaDecay=0.9,
+        earlyStopping={"metric": "validation_loss", "patience": 2},
+    )  # fmt: skip
+    result = trained(config, model, data)
+    model.eval()
+    with torch.no_grad():
+        loss = F.cross_entropy(model(data.validation.images), data.validation.labels).item()
+    assert min(point.validation["validation_loss"] for point in result.curves) == pytest.approx(loss)
 
 
 @pytest.mark.parametrize(

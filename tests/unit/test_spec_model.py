@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from velodrome.errors import SpecError
 from velodrome.spec import BenchmarkJob, Dataset, Entry, Model, Objective, Optimizer, Training, parse_jobs, validate
+from velodrome.spec.dataset import FORMAT
 from velodrome.spec.types import IMAGE, PATTERNS, QUANTITY
 
 FULL = (Path(__file__).parent / "jobs" / "full.yaml").read_text(encoding="utf-8")
@@ -124,7 +125,7 @@ def patterns(schema: Any) -> Iterator[str]:
 
 
 def test_every_pattern_is_described_in_words() -> None:
-    own_words = {IMAGE, QUANTITY}  # their validators say what to write
+    own_words = {IMAGE, QUANTITY, FORMAT}  # their validators say what to write
     assert set(patterns(BenchmarkJob.model_json_schema())) - own_words == set(PATTERNS)
 
 

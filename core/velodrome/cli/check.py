@@ -142,9 +142,14 @@ def _cells(config: TrialConfig) -> list[str]:
         str(training.batch_size),
         _named(optimizer.name, optimizer.model_dump(exclude={"name"}, exclude_none=True)),
         _named(schedule.name, schedule.model_dump(exclude={"name"}, exclude_none=True)),
-        ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in regularization.items() if value) or "none",
+        ", ".join(f"{name.replace('_', ' ')} {_short(value)}" for name, value in regularization.items() if value)
+        or "none",
         f"{stopping.metric}, patience {stopping.patience}" if stopping else "none",
     ]
+
+
+def _short(value: float | str) -> str:
+    return value if isinstance(value, str) else f"{value:g}"
 
 
 def _call(name: str, args: Any) -> str:

@@ -42,6 +42,11 @@ Outcome = Literal["Succeeded", "Failed"]
 Phase = Literal["Starting", "Loading", "Training", "Evaluating", "Timing", "Finished"]
 
 
+def _absent(value: object) -> bool:
+    """Whether to leave the field out. So records of older versions are written as they were read."""
+    return value is None
+
+
 class Data(BaseModel):
     """Frozen. Unknown fields are dropped, so that an older reader can read what a newer writer wrote.
 
@@ -91,6 +96,9 @@ class Environment(Data):
     resources: GrantedResources
     precision: str = "float32"
     deterministic: bool = False
+    decay_rule: str | None = Field(
+        default=None, exclude_if=_absent, description="Which parameters L1 and L2 left alone; null: neither was used."
+    )
 
 
 _Sentence = Annotated[str, Field(max_length=500)]
@@ -145,11 +153,6 @@ CURVES: TypeAdapter[tuple[EpochPoint, ...]] = TypeAdapter(tuple[EpochPoint, ...]
 def write_curves(curves: tuple[EpochPoint, ...]) -> bytes:
     """Curves as JSON, without defaults. `CURVES` reads them."""
     return CURVES.dump_json(curves, exclude_defaults=True)
-
-
-def _absent(value: object) -> bool:
-    """Whether to leave the field out. So records of older versions are written as they were read."""
-    return value is None
 
 
 class TrialResult(Data):

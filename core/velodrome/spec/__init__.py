@@ -8,14 +8,13 @@ from velodrome.spec.conditions import (
     Augmentation,
     AugmentationArgs,
     Budget,
-    Dataset,
     Evaluation,
     FeatureSelection,
     Inference,
     Preprocessing,
-    Source,
     Target,
 )
+from velodrome.spec.dataset import Columns, Dataset, DatasetSplits, Source, SplitFiles, SplitFractions
 from velodrome.spec.file import decode_jobs, parse_jobs, read_jobs, validate
 from velodrome.spec.job import BenchmarkJob, BenchmarkJobSpec, Entry, Model, Objective, Regression, Trials
 from velodrome.spec.pods import Execution, Runner
@@ -27,7 +26,9 @@ __all__ = [
     "BenchmarkJob",
     "BenchmarkJobSpec",
     "Budget",
+    "Columns",
     "Dataset",
+    "DatasetSplits",
     "EarlyStopping",
     "Entry",
     "Evaluation",
@@ -43,6 +44,8 @@ __all__ = [
     "Runner",
     "Schedule",
     "Source",
+    "SplitFiles",
+    "SplitFractions",
     "Strict",
     "Target",
     "Training",

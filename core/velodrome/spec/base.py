@@ -18,3 +18,8 @@ class Strict(BaseModel):
         serialize_by_alias=True,
         allow_inf_nan=False,
     )
+
+
+def absent(value: object) -> bool:
+    """Whether a later field is left out of dumps, so that records of older versions are written as they were read."""
+    return value is None

@@ -1,4 +1,4 @@
-"""The conditions that results depend on: data, preprocessing, budget and evaluation, the same for every entry."""
+"""The conditions that results depend on beside the data: preprocessing, budget and evaluation, for every entry."""
 
 from __future__ import annotations
 
@@ -8,52 +8,8 @@ from pydantic import Field
 
 from velodrome.metrics import CATALOGUE
 from velodrome.spec.base import Strict
-from velodrome.spec.types import DIGEST, Finite, Fraction, MetricName, Name
-from velodrome.vocabulary import AugmentationName, DatasetName, FeatureSelectionMethod
-
-
-class PersistentVolumeClaim(Strict):
-    """The volume that holds a data set on a cluster."""
-
-    claim_name: Name = Field(description="Name of a PersistentVolumeClaim in the job's namespace, mounted read-only.")
-    path: str = Field(default="", max_length=1024, description="Folder inside the volume that holds the data set.")
-
-
-class Source(Strict):
-    """Where the data set's files come from: exactly one place."""
-
-    persistent_volume_claim: PersistentVolumeClaim | None = Field(
-        default=None, description="A volume of the cluster; on one machine, its `path` is a folder below --data."
-    )
-    path: str | None = Field(
-        default=None,
-        min_length=1,
-        max_length=1024,
-        description="A folder of the runner's image, or of this machine (relative to --data).",
-    )
-    download: bool = Field(default=False, description="Whether the runner may download missing files.")
-
-
-class Dataset(Strict):
-    """The data that every entry trains and is tested on."""
-
-    name: DatasetName = Field(description="Name of a data set that the runner can read.")
-    source: Source | None = Field(
-        default=None, description="Where its files are; data that ships with a library needs none."
-    )
-    digest: str | None = Field(
-        default=None,
-        pattern=DIGEST,
-        max_length=71,
-        description="Pins the data: a trial that reads other data fails; every record has the digest of its data.",
-    )
-    validation_fraction: Finite = Field(
-        default=0.1,
-        gt=0,
-        le=0.5,
-        description="Share of the training split that becomes the validation split, for early stopping and targets.",
-    )
-
+from velodrome.spec.types import Finite, Fraction, MetricName
+from velodrome.vocabulary import AugmentationName, FeatureSelectionMethod
 
 AspectRatio = Annotated[Finite, Field(gt=0, le=100)]
 

@@ -15,7 +15,8 @@ from pydantic import ConfigDict, Field, model_validator
 
 from velodrome import keys
 from velodrome.spec.base import Strict
-from velodrome.spec.conditions import Budget, Dataset, Evaluation, Preprocessing
+from velodrome.spec.conditions import Budget, Evaluation, Preprocessing
+from velodrome.spec.dataset import Dataset
 from velodrome.spec.pods import Execution, Runner
 from velodrome.spec.rules import broken_rules
 from velodrome.spec.training import Training, TrainingOverride
@@ -159,6 +160,11 @@ class BenchmarkJobSpec(Strict):
     )
 
 
+def board_of(dataset: str) -> str:
+    """The board of a job that names none: the data set's name as a DNS label."""
+    return dataset.lower().replace("_", "-")
+
+
 class BenchmarkJob(Strict):
     """A race: entries, the conditions that they share, and the objectives that they are ranked by."""
 
@@ -181,7 +187,7 @@ class BenchmarkJob(Strict):
     @property
     def board(self) -> str:
         """The leaderboard that results go to."""
-        return self.spec.board or self.spec.dataset.name.lower()
+        return self.spec.board or board_of(self.spec.dataset.name)
 
     @property
     def namespace(self) -> str:

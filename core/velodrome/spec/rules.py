@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, TypeGuard
 
 from velodrome.metrics import CATALOGUE, Metric
+from velodrome.spec.dataset_rules import dataset_rules
 from velodrome.spec.override import overlay
 from velodrome.spec.pod_rules import pod_rules
 from velodrome.spec.raw import Broken, as_list, as_mapping, as_text, numbered, repeated, taken_names
@@ -18,7 +19,6 @@ from velodrome.spec.wording import Location, shown, suggestion
 from velodrome.vocabulary import (
     AUGMENTATION_ARGS,
     CLASSES,
-    DATASETS,
     FEATURE_SELECTION_FIELDS,
     MODEL_ARGS,
     OPTIMIZER_FIELDS,
@@ -69,7 +69,8 @@ def _objectives(spec: Mapping[str, Any]) -> Iterator[Broken]:
             yield Broken((*here, "batchSize"), f"batch size {shown(size)} is not measured", measured)
         if metric.name == "time_to_target_seconds" and not as_mapping(spec.get("budget")).get("target"):
             yield Broken((*here, "metric"), "time_to_target_seconds needs a target", "set spec.budget.target")
-        classes = CLASSES.get(as_text(as_mapping(spec.get("dataset")).get("name")))
+        dataset = as_mapping(spec.get("dataset"))
+        classes = CLASSES.get(as_text(dataset.get("name"))) if dataset.get("format") is None else None
         label = objective.get("label")
         if classes is not None and _is_number(label) and label >= classes:
             yield Broken((*here, "label"), f"there is no class {label}", f"classes are 0 to {classes - 1}")
@@ -83,24 +84,6 @@ def _parameters(here: Location, objective: Mapping[str, Any], metric: Metric) ->
             yield Broken((*here, field), f"{metric.name} takes no {field}", f"metrics that do: {', '.join(takers)}")
     if objective.get("average") is not None and objective.get("label") is not None:
         yield Broken((*here, "label"), "one class has no average", "write average or label, not both")
-
-
-def _source(spec: Mapping[str, Any]) -> Iterator[Broken]:
-    dataset = as_mapping(spec.get("dataset"))
-    source, name = as_mapping(dataset.get("source")), as_text(dataset.get("name"))
-    volume, path, download = (source.get(field) for field in ("persistentVolumeClaim", "path", "download"))
-    here: Location = ("spec", "dataset", "source")
-    if name == "digits" and source:
-        yield Broken(here, "digits comes with scikit-learn and needs no source", "leave it out")
-    elif name in DATASETS and name != "digits" and not (volume or path or download):
-        yield Broken(here, f"{name} needs a source", "for example {path: FOLDER} or {download: true}")
-    if volume is not None and path is not None:
-        yield Broken(here, "names two places", "write persistentVolumeClaim or path, not both")
-    if volume is not None and download is True:
-        yield Broken((*here, "download"), "a volume is mounted read-only", "put the files there, or leave out one")
-    folder = as_text(as_mapping(volume).get("path"))
-    if folder.startswith("/") or ".." in folder.split("/"):
-        yield Broken((*here, "persistentVolumeClaim", "path"), f"{shown(folder)} leaves the volume", "without / and ..")
 
 
 def _preprocessing(spec: Mapping[str, Any]) -> Iterator[Broken]:
@@ -240,7 +223,7 @@ def _size(spec: Mapping[str, Any]) -> Iterator[Broken]:
 
 _RULES = (
     _objectives,
-    _source,
+    dataset_rules,
     _preprocessing,
     _target,
     _trainings,

@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 from velodrome.spec.base import Strict
 from velodrome.spec.override import partial
 from velodrome.spec.types import Finite, Fraction, MetricName
-from velodrome.vocabulary import OptimizerName, Precision, ScheduleName
+from velodrome.vocabulary import DecayRule, OptimizerName, Precision, ScheduleName
 
 Decay = Annotated[Finite, Field(ge=0, lt=1)]
 
@@ -21,18 +21,21 @@ class Optimizer(Strict):
     learning_rate: Finite = Field(
         default=0.05, gt=0, le=1000, description="Learning rate; for a schedule with a peak, the peak."
     )
-    momentum: Decay | None = Field(default=None, description="SGD: momentum; 0 if absent.")
+    momentum: Decay | None = Field(default=None, description="SGD, RMSprop: momentum; 0 if absent.")
     nesterov: bool | None = Field(default=None, description="SGD: whether to use Nesterov's momentum; false if absent.")
     betas: tuple[Decay, Decay] | None = Field(
         default=None, description="Adam, AdamW: decay of the two moments; [0.9, 0.999] if absent."
     )
     eps: Finite | None = Field(
-        default=None, gt=0, le=1, description="Adam, AdamW: value added to the denominator; 1e-8 if absent."
+        default=None, gt=0, le=1, description="Adam, AdamW, RMSprop: value added to the denominator; 1e-8 if absent."
+    )
+    alpha: Decay | None = Field(
+        default=None, description="RMSprop: decay of the mean of squared gradients; 0.99 if absent."
     )
 
 
 class Schedule(Strict):
-    """How the learning rate changes over the budget's epochs."""
+    """How the learning rate changes over the budget: its epochs or its seconds, whichever are used up further."""
 
     name: ScheduleName = Field(default="Constant", description="Constant, Step, Cosine or OneCycle.")
     step_epochs: int | None = Field(
@@ -43,7 +46,17 @@ class Schedule(Strict):
         default=None, description="Cosine: last learning rate divided by the first; 0 if absent."
     )
     warmup_fraction: Finite | None = Field(
-        default=None, gt=0, lt=1, description="OneCycle: share of the steps during which the rate rises; 0.3 if absent."
+        default=None,
+        gt=0,
+        lt=1,
+        description="OneCycle: share of the budget during which the rate rises; 0.3 if absent.",
+    )
+    linear_warmup: Finite | None = Field(
+        default=None,
+        gt=0,
+        lt=1,
+        description="Constant, Step, Cosine: share of the budget during which the rate rises linearly from a hundredth;"
+        " none if absent.",
     )
 
 
@@ -60,6 +73,11 @@ class Regularization(Strict):
     label_smoothing: Finite = Field(
         default=0.0, ge=0, lt=1, description="Share of the target that is spread over all classes."
     )
+    decay_rule: DecayRule | None = Field(
+        default=None,
+        description="Which parameters l1 and l2 shrink: those of torchvision's recipes, all matrices, or all;"
+        " torchvision if absent.",
+    )
 
 
 class EarlyStopping(Strict):
@@ -75,7 +93,7 @@ class EarlyStopping(Strict):
 class Training(Strict):
     """How an entry learns; the job's value is the default, and an entry may override any part."""
 
-    batch_size: int = Field(default=128, ge=1, le=65536, description="Samples in one training step.")
+    batch_size: int = Field(default=128, ge=1, le=65536, description="Samples in one batch.")
     optimizer: Optimizer = Field(default=Optimizer(), description="How weights are updated.")
     schedule: Schedule = Field(default=Schedule(), description="How the learning rate changes.")
     regularization: Regularization = Field(default=Regularization(), description="What works against overfitting.")
@@ -83,10 +101,26 @@ class Training(Strict):
         default=None, description="When to stop before the budget is used; null: never."
     )
     precision: Precision = Field(
-        default="float32", description="float32, or mixed precision if the hardware supports it."
+        default="float32",
+        description="float32; tf32, or mixed precision in bfloat16 or float16, if the hardware supports it.",
     )
     deterministic: bool = Field(
         default=False, description="Whether torch must use deterministic algorithms, even if they are slower."
+    )
+    accumulate_batches: int | None = Field(
+        default=None, ge=1, le=4096, description="Batches whose mean gradient makes one step; 1 if absent."
+    )
+    clip_norm: Finite | None = Field(
+        default=None, gt=0, le=1e6, description="Largest 2-norm of all gradients together; null: no limit."
+    )
+    clip_value: Finite | None = Field(
+        default=None, gt=0, le=1e6, description="Largest absolute value of a gradient's elements; null: no limit."
+    )
+    ema_decay: Finite | None = Field(
+        default=None,
+        gt=0,
+        lt=1,
+        description="Decay of the exponential moving average of the weights, which are evaluated; null: no average.",
     )
 
 

@@ -22,12 +22,15 @@ IMAGE = r"^[^\s@]+@sha256:[a-f0-9]{64}$"
 SUBDOMAIN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
 KEY = r"^[-._a-zA-Z0-9]+$"
 MOUNT_PATH = r"^(/[^/:\s]+)+$"
+TITLE = r"^[A-Za-z0-9]([-_A-Za-z0-9]*[A-Za-z0-9])?$"
+FACTORY = r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*:[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*"
 QUANTITY = r"^[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]+|[numkMGTPE]|[KMGTPE]i)?$"
 
 # What the patterns require, in words.
 PATTERNS = {
     DNS_LABEL: "lower-case letters, digits and -, with a letter or digit at both ends",
     ENTRY_NAME: "letters, digits, -, . and _, with a letter or digit at both ends",
+    TITLE: "letters, digits, - and _, with a letter or digit at both ends",
     DIGEST: "sha256: and 64 hexadecimal digits, in lower case",
     VARIABLE: "letters, digits and _, without a digit in front",
     SUBDOMAIN: "lower-case letters, digits, - and ., with a letter or digit at both ends of each part",
@@ -37,17 +40,17 @@ PATTERNS = {
 
 _MODEL_NAMES = (
     re.compile(r"torchvision/[a-z0-9_]+"),
-    re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", re.ASCII),
+    re.compile(FACTORY),
 )
 
 
-def _refused(message: str, given: object, hint: str) -> PydanticCustomError:
+def refused(message: str, given: object, hint: str) -> PydanticCustomError:
     """The error for a value that no bound or pattern describes. The hint says what to write."""
     return PydanticCustomError("refused", "{text}", {"text": f"{shown(given)} {message}", "hint": hint})
 
 
 def _unknown(what: str, given: str, allowed: Iterable[str]) -> PydanticCustomError:
-    return _refused(f"is no {what} that Velodrome knows", given, suggestion(given, allowed))
+    return refused(f"is no {what} that Velodrome knows", given, suggestion(given, allowed))
 
 
 def _metric(name: str) -> str:
@@ -61,13 +64,13 @@ def _model(name: str) -> str:
         return name
     if name.startswith("velodrome/"):
         raise _unknown("model", name, MODEL_ARGS)
-    raise _refused("is no model name", name, "velodrome/NAME, torchvision/NAME or package.module:factory")
+    raise refused("is no model name", name, "velodrome/NAME, torchvision/NAME or package.module:factory")
 
 
 def _image(reference: str) -> str:
     if not re.fullmatch(IMAGE, reference):
         hint = "write NAME@sha256:DIGEST, so that every trial runs the same image"
-        raise _refused("is not pinned by its digest", reference, hint)
+        raise refused("is not pinned by its digest", reference, hint)
     return reference
 
 
@@ -76,15 +79,15 @@ def _quantity(value: Any) -> int | str:
         return value
     if isinstance(value, str) and len(value) <= 64 and re.fullmatch(QUANTITY, value):
         return value
-    raise _refused("is no quantity", value, "a Kubernetes quantity, such as 2, 500m or 4Gi")
+    raise refused("is no quantity", value, "a Kubernetes quantity, such as 2, 500m or 4Gi")
 
 
 def _storable(value: Any) -> Any:
     """The value, after checking that JSON can hold it and that each of its numbers fits in 64 bits."""
     if isinstance(value, float) and not math.isfinite(value):
-        raise _refused("is no finite number", value, "write a number, or null")
+        raise refused("is no finite number", value, "write a number, or null")
     if isinstance(value, int) and not -(2**63) <= value < 2**63:
-        raise _refused("does not fit in 64 bits", value, "write it as text, or with an exponent")
+        raise refused("does not fit in 64 bits", value, "write it as text, or with an exponent")
     if isinstance(value, Mapping):
         return {key: _storable(item) for key, item in value.items()}
     return [_storable(item) for item in value] if isinstance(value, list) else value

@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic_core import from_json, to_json
 
+from velodrome.spec.job import board_of
 from velodrome.trends.verdicts import AWAITING_CONFIRMATION
 from velodrome_operator import shapes
 from velodrome_operator.observation import OddObject, version_of
@@ -56,7 +57,7 @@ class ParentObject:
             name = shapes.text(metadata.get("name"))
             raise OddObject(f"BenchmarkJob {name}: metadata.creationTimestamp is no time")
         spec, status = shapes.mapping(raw.get("spec")), shapes.status(raw.get("status"))
-        board = shapes.text(spec.get("board")) or shapes.text(shapes.at(spec, "dataset", "name")).lower()
+        board = shapes.text(spec.get("board")) or board_of(shapes.text(shapes.at(spec, "dataset", "name")))
         conditions = shapes.by_type(status.get("conditions"))
         held = shapes.held(conditions)
         end = next((kind for kind in ("Complete", "Failed") if kind in held), None)

@@ -2,7 +2,25 @@
 
 from __future__ import annotations
 
-from velodrome_runner.data.loading import load
+from velodrome_runner.data.contents import Contents, Kind, Memory, Part, Samples, Schema, Source, part, whole
+from velodrome_runner.data.loading import Opened, load, open_contents
 from velodrome_runner.data.samples import Raw, Split, Splits, content_digest
 
-__all__ = ["Raw", "Split", "Splits", "content_digest", "load"]
+__all__ = [
+    "Contents",
+    "Kind",
+    "Memory",
+    "Opened",
+    "Part",
+    "Raw",
+    "Samples",
+    "Schema",
+    "Source",
+    "Split",
+    "Splits",
+    "content_digest",
+    "load",
+    "open_contents",
+    "part",
+    "whole",
+]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -9,52 +10,170 @@ import torch
 from velodrome.errors import ConfigurationError
 from velodrome.results.records import DatasetFacts
 from velodrome.spec import Dataset, Source
+from velodrome.vocabulary import BUNDLED, FORMATS
+from velodrome_runner.data.checks import check
+from velodrome_runner.data.contents import Contents, Memory, Schema, images, whole
 from velodrome_runner.data.digits import read_digits
+from velodrome_runner.data.format import Format, contents_of
 from velodrome_runner.data.samples import Raw, Split, Splits, content_digest
+from velodrome_runner.data.splitting import split_validation
+from velodrome_runner.memory import fits
+
+# Memory that images take as bytes and as float32, in bytes for each byte.
+_BYTES_AND_FLOATS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A data set for one trial: with the splits train and test, validation if there is one, and the facts to record."""
+
+    contents: Contents
+    facts: DatasetFacts
+
+
+def open_contents(dataset: Dataset, *, folder: Path, seed: int, task: str | None = None) -> Opened:
+    """Reads the data set, checks it, digests it, and takes the validation split out of the training split.
+
+    The files are in the source's folder below `folder`. The validation split is the one that the data declare, or it is
+    stratified and drawn by `seed`, and there is none if `validationFraction` is 0. The test split never depends on the
+    seed (docs/decisions/0003-validation-split.md). `task` is `spec.task`: a table's whole numbers may be labels or
+    amounts.
+
+    Raises:
+        ConfigurationError: with reason DatasetMissing, DatasetCorrupt, DatasetInvalid, DatasetDigestMismatch or
+            DatasetTooSmall.
+        TrialFailed: with reason DatasetDownloadFailed, if a requested download failed.
+    """
+    contents = read(dataset, folder, task=task)
+    if dataset.digest is not None and dataset.digest != contents.digest:
+        raise ConfigurationError(
+            f"{dataset.name} has the digest {contents.digest}, but spec.dataset.digest pins {dataset.digest}: use the "
+            "data that were pinned, or write the new digest if the change is meant",
+            "DatasetDigestMismatch",
+        )
+    if "validation" not in contents.splits and dataset.validation_fraction:
+        train, validation = split_validation(
+            contents.splits["train"],
+            dataset.validation_fraction,
+            seed,
+            groups=contents.groups,
+            classes=contents.schema.classes is not None,
+        )
+        contents = contents.with_splits(train=train, validation=validation)
+    facts = DatasetFacts(
+        name=dataset.name,
+        digest=contents.digest,
+        train_samples=len(contents.splits["train"]),
+        validation_samples=len(contents.splits["validation"]) if "validation" in contents.splits else 0,
+        test_samples=len(contents.splits["test"]),
+        shape=contents.schema.shape,
+        classes=contents.schema.classes or (),
+    )
+    return Opened(contents, facts)
 
 
 def load(dataset: Dataset, *, folder: Path, seed: int) -> Splits:
-    """Reads the data set, checks it, digests it, and takes the validation split out of the training split.
-
-    The files are in the source's folder below `folder`. The validation split is stratified and drawn by `seed`. The
-    test split never depends on the seed (docs/decisions/0003-validation-split.md).
-
-    Raises:
-        ConfigurationError: with reason DatasetMissing, DatasetCorrupt, DatasetDigestMismatch or DatasetTooSmall.
-        TrialFailed: with reason DatasetDownloadFailed, if a requested download failed.
-    """
-    raw = read(dataset, folder)
-    found = content_digest(raw)
-    if dataset.digest is not None and dataset.digest != found:
-        raise ConfigurationError(
-            f"{dataset.name} has the digest {found}, but spec.dataset.digest pins {dataset.digest}: use the data that "
-            "were pinned, or write the new digest if the change is meant",
-            "DatasetDigestMismatch",
-        )
-    train, validation = split_validation(raw.train, dataset.validation_fraction, seed)
-    facts = DatasetFacts(
-        name=dataset.name,
-        digest=found,
-        train_samples=len(train),
-        validation_samples=len(validation),
-        test_samples=len(raw.test),
-        shape=raw.train.shape,
-        classes=raw.classes,
+    """A data set of images in memory, for one trial. Raises as `open_contents` does."""
+    opened = open_contents(dataset, folder=folder, seed=seed)
+    train, validation, test = (
+        Split(samples.inputs["images"], samples.targets)
+        for samples in (whole(opened.contents.splits[name]) for name in ("train", "validation", "test"))
     )
-    return Splits(train, validation, raw.test, facts, raw.peak)
+    return Splits(train, validation, test, opened.facts, opened.contents.schema.peak)
 
 
-def read(dataset: Dataset, folder: Path) -> Raw:
-    """The data set as it was published, independent of any seed. Raises as `load` does."""
+def read(dataset: Dataset, folder: Path, *, task: str | None = None) -> Contents:
+    """The data set as it was published, independent of any seed. Raises as `open_contents` does."""
+    kind = dataset.format or dataset.name
+    if dataset.format is None and kind in _PUBLISHED:
+        return _published(dataset, folder)
+    contents = contents_of(open_format(dataset, folder, task=task))
+    check(contents, dataset.name)
+    return _held(contents, dataset)
+
+
+def _held(contents: Contents, dataset: Dataset) -> Contents:
+    """The same data, in memory if they fit there as bytes and once more as numbers."""
+    if all(isinstance(source, Memory) for source in contents.splits.values()):
+        return contents
+    size = sum(source.nbytes for source in contents.splits.values())
+    if not fits(_BYTES_AND_FLOATS * size, torch.device("cpu")):
+        return contents
+    read = whole
+    if (dataset.format or dataset.name) in ("ImageFolder", "ImageNet"):
+        from velodrome_runner.data.image_files import in_memory as read
+    return contents.with_splits(**{name: Memory(read(source)) for name, source in contents.splits.items()})
+
+
+def open_format(dataset: Dataset, folder: Path, *, task: str | None = None) -> Format:
+    """The data set in its format, without any of the checks of `read`. Raises as `open_contents` does."""
+    kind = dataset.format or dataset.name
+    if kind in BUNDLED:
+        from velodrome_runner.data.bundled import read_bundled
+
+        return read_bundled(kind)
+    if ":" in kind:
+        from velodrome_runner.data.factory import read_factory
+
+        return read_factory(dataset, None if dataset.source is None else source_folder(dataset.source, folder))
+    place = _place(dataset, folder)
+    match kind:
+        case "CSV" | "Parquet":
+            from velodrome_runner.data.tables import read_table
+
+            return read_table(dataset, place, task=task)
+        case "TimeSeries":
+            from velodrome_runner.data.time_series import read_time_series
+
+            return read_time_series(dataset, place)
+        case "ImageFolder":
+            from velodrome_runner.data.folders import read_image_folder
+
+            return read_image_folder(dataset, place)
+        case "ImageNet":
+            from velodrome_runner.data.imagenet import read_imagenet
+
+            return read_imagenet(dataset, place)
+        case "IDX":
+            from velodrome_runner.data.own_files import read_own_idx
+
+            return read_own_idx(place)
+        case "SVHN":
+            from velodrome_runner.data.own_files import read_svhn
+
+            return read_svhn(dataset, place)
+    raise ConfigurationError(f"{kind} is no format that this runner reads: use one of {', '.join(FORMATS)}")
+
+
+# Data sets of images that are small enough for memory, and whose digests are older than the formats.
+_PUBLISHED = ("digits", "MNIST", "FashionMNIST", "CIFAR10", "CIFAR100")
+
+
+def _published(dataset: Dataset, folder: Path) -> Contents:
+    raw = _raw(dataset, folder)
+    return Contents(
+        "images",
+        {"train": images(raw.train.images, raw.train.labels), "test": images(raw.test.images, raw.test.labels)},
+        Schema(raw.train.shape, raw.classes, peak=raw.peak),
+        content_digest(raw),
+    )
+
+
+def _raw(dataset: Dataset, folder: Path) -> Raw:
     if dataset.name == "digits":
         return read_digits()
     from velodrome_runner.data.files import read_files
 
+    download = dataset.source is not None and dataset.source.download
+    return read_files(dataset.name, _place(dataset, folder), download=download)
+
+
+def _place(dataset: Dataset, folder: Path) -> Path:
     if dataset.source is None:
         raise ConfigurationError(
             f"{dataset.name} needs files: write spec.dataset.source, for example {{path: DIR}}", "DatasetMissing"
         )
-    return read_files(dataset.name, source_folder(dataset.source, folder), download=dataset.source.download)
+    return source_folder(dataset.source, folder)
 
 
 def source_folder(source: Source, folder: Path) -> Path:
@@ -73,28 +192,3 @@ def source_folder(source: Source, folder: Path) -> Path:
             "path below its root, without .."
         )
     return folder / inside
-
-
-def split_validation(train: Split, fraction: float, seed: int) -> tuple[Split, Split]:
-    """The training split without a stratified share of it, and that share; both in their original order.
-
-    Raises:
-        ConfigurationError: reason DatasetTooSmall, if a class has too few samples for that.
-    """
-    from sklearn.model_selection import train_test_split
-
-    try:
-        kept, held_out = train_test_split(
-            torch.arange(len(train)).numpy(), test_size=fraction, stratify=train.labels.numpy(), random_state=seed
-        )
-    except ValueError as error:
-        raise ConfigurationError(
-            f"no stratified validation split of {fraction:g} can be drawn from {len(train)} samples ({error}): "
-            "change spec.dataset.validationFraction or use more data",
-            "DatasetTooSmall",
-        ) from error
-    return _sorted(train, kept), _sorted(train, held_out)
-
-
-def _sorted(split: Split, indices: object) -> Split:
-    return split.take(torch.as_tensor(indices).sort().values)

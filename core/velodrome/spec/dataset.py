@@ -1,0 +1,156 @@
+"""The data that every entry trains and is tested on: which, in which format, from where, and how they are split."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from pydantic import AfterValidator, Field, WithJsonSchema
+
+from velodrome.spec.base import Strict, absent
+from velodrome.spec.types import DIGEST, FACTORY, TITLE, Finite, JsonObject, Name, refused
+from velodrome.spec.wording import suggestion
+from velodrome.vocabulary import FORMATS
+
+# The most columns that a job may name; a table itself may have more.
+MOST_COLUMNS = 20_000
+FORMAT = f"^({'|'.join(FORMATS)}|{FACTORY})$"
+
+
+def _format(name: str) -> str:
+    if name in FORMATS or re.fullmatch(FACTORY, name):
+        return name
+    hint = "a dataset of your own is package.module:factory" if ":" in name else suggestion(name, FORMATS)
+    raise refused("is no format that Velodrome reads", name, hint)
+
+
+FormatName = Annotated[
+    str,
+    Field(min_length=1, max_length=253),
+    AfterValidator(_format),
+    WithJsonSchema({"type": "string", "maxLength": 253, "pattern": FORMAT}),
+]
+ColumnName = Annotated[str, Field(min_length=1, max_length=1024)]
+ColumnNames = Annotated[tuple[ColumnName, ...], Field(max_length=MOST_COLUMNS)]
+RelativePath = Annotated[str, Field(min_length=1, max_length=1024)]
+
+
+class PersistentVolumeClaim(Strict):
+    """The volume that holds a data set on a cluster."""
+
+    claim_name: Name = Field(description="Name of a PersistentVolumeClaim in the job's namespace, mounted read-only.")
+    path: str = Field(default="", max_length=1024, description="Folder inside the volume that holds the data set.")
+
+
+class Source(Strict):
+    """Where the data set's files come from: exactly one place."""
+
+    persistent_volume_claim: PersistentVolumeClaim | None = Field(
+        default=None, description="A volume of the cluster; on one machine, its `path` is a folder below --data."
+    )
+    path: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=1024,
+        description="A folder of the runner's image, or of this machine (relative to --data).",
+    )
+    download: bool = Field(default=False, description="Whether the runner may download missing files.")
+
+
+class Columns(Strict):
+    """What the columns of a table are; a column that is in none of the lists is told by its values."""
+
+    numeric: ColumnNames = Field(default=(), description="Columns of numbers.")
+    categorical: ColumnNames = Field(default=(), description="Columns of categories, whatever their values look like.")
+    ignore: ColumnNames = Field(default=(), description="Columns that no model may see, such as an id.")
+
+
+class SplitFiles(Strict):
+    """A file, or a folder of images, for each split: paths below the source."""
+
+    train: RelativePath = Field(description="The training split.")
+    validation: RelativePath | None = Field(
+        default=None, description="The validation split; taken from the training split if absent."
+    )
+    test: RelativePath = Field(description="The test split.")
+
+
+class SplitFractions(Strict):
+    """Shares of all samples; a fixed hash of the sample, or of its group, chooses them, whatever the trial's seed."""
+
+    validation: Finite | None = Field(
+        default=None,
+        gt=0,
+        le=0.5,
+        description="Share of the validation split; taken from the training split if absent.",
+    )
+    test: Finite = Field(gt=0, le=0.5, description="Share of the test split.")
+
+
+class DatasetSplits(Strict):
+    """Which samples train, validate and test: one of files, column and fractions."""
+
+    files: SplitFiles | None = Field(default=None, description="A file or a folder for each split.")
+    column: ColumnName | None = Field(
+        default=None, description="A table's column whose values are train, validation or test."
+    )
+    fractions: SplitFractions | None = Field(default=None, description="Shares of all samples, by a fixed hash.")
+    group: ColumnName | None = Field(
+        default=None, description="A table's column: samples with the same value of it are never in two splits."
+    )
+
+
+class Dataset(Strict):
+    """The data that every entry trains and is tested on."""
+
+    name: str = Field(
+        min_length=1,
+        max_length=63,
+        pattern=TITLE,
+        description="Name of a data set that the runner knows; with `format`, your own name for your data.",
+    )
+    format: FormatName | None = Field(
+        default=None,
+        exclude_if=absent,
+        description="The format of your own data: a name, or package.module:factory for torch datasets.",
+    )
+    source: Source | None = Field(
+        default=None, description="Where its files are; data that ships with a library needs none."
+    )
+    args: JsonObject | None = Field(
+        default=None,
+        exclude_if=absent,
+        description="Arguments of your own factory, `root` aside, which is the source's folder.",
+    )
+    target: ColumnName | None = Field(
+        default=None, exclude_if=absent, description="CSV, Parquet: the column to predict."
+    )
+    columns: Columns | None = Field(
+        default=None,
+        exclude_if=absent,
+        description="CSV, Parquet: what the other columns are; told by their values if absent.",
+    )
+    splits: DatasetSplits | None = Field(
+        default=None,
+        exclude_if=absent,
+        description="How your own data are split; if absent, by the format's own files or folders.",
+    )
+    image_size: int | None = Field(
+        default=None,
+        exclude_if=absent,
+        ge=1,
+        le=4096,
+        description="ImageFolder, ImageNet: shorter side to scale to, in pixels; the central square of it is used.",
+    )
+    digest: str | None = Field(
+        default=None,
+        pattern=DIGEST,
+        max_length=71,
+        description="Pins the data: a trial that reads other data fails; every record has the digest of its data.",
+    )
+    validation_fraction: Finite = Field(
+        default=0.1,
+        ge=0,
+        le=0.5,
+        description="Share of the training split to validate on, unless `splits` has its own; 0: nothing is validated.",
+    )

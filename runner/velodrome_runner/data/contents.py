@@ -1,0 +1,171 @@
+"""What every format gives: samples, the sources that are read by index, and the contents of a data set. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Literal, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+Kind = Literal["images", "sequences", "table"]
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """A batch, or a whole split in memory, on the CPU and before preprocessing.
+
+    `inputs` has, by kind:
+
+    - images: `images` (n, channels, height, width) uint8;
+    - sequences: `values` (n, channels, longest) float32, 0 after each sequence's end, and `lengths` (n,) int64;
+    - table: `numeric` (n, p) float64 with NaN for a missing value, and `categorical` (n, q) int64, which are positions
+      in the column's categories, -1 for a missing value.
+
+    `targets` are labels (n,) int64, or values (n,) float64.
+    """
+
+    inputs: Mapping[str, Tensor]
+    targets: Tensor
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the samples take in memory."""
+        return sum(tensor.nbytes for tensor in (*self.inputs.values(), self.targets))
+
+    def take(self, indices: Tensor) -> Samples:
+        """The samples at those indices, in that order."""
+        return Samples({name: tensor[indices] for name, tensor in self.inputs.items()}, self.targets[indices])
+
+
+@runtime_checkable
+class Source(Protocol):
+    """A split that is read by index, and never as a whole unless `nbytes` says that it fits.
+
+    `targets` is known without reading any input. A source can be pickled, so that a worker process can read it.
+    """
+
+    @property
+    def targets(self) -> Tensor:
+        """The targets of all samples, as in `Samples`."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that all samples would take in memory."""
+
+    def __len__(self) -> int: ...
+
+    def take(self, indices: Tensor) -> Samples:
+        """The samples at those indices, in that order.
+
+        Raises:
+            ConfigurationError: a sample can't be read; the message names its file.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """A source whose samples are all in memory."""
+
+    samples: Samples
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    @property
+    def targets(self) -> Tensor:
+        """The targets of all samples."""
+        return self.samples.targets
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the samples take."""
+        return self.samples.nbytes
+
+    def take(self, indices: Tensor) -> Samples:
+        """The samples at those indices, in that order."""
+        return self.samples.take(indices)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The samples of another source at `indices`, in that order."""
+
+    source: Source
+    indices: Tensor
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    @property
+    def targets(self) -> Tensor:
+        """The targets of these samples."""
+        return self.source.targets[self.indices]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that these samples would take, if all samples of the source take the same."""
+        return self.source.nbytes * len(self) // max(len(self.source), 1)
+
+    def take(self, indices: Tensor) -> Samples:
+        """The samples at those indices of this part, in that order."""
+        return self.source.take(self.indices[indices])
+
+
+def part(source: Source, indices: Tensor) -> Source:
+    """The samples of a source at those indices, in that order; copied only if they are in memory."""
+    return Memory(source.take(indices)) if isinstance(source, Memory) else Part(source, indices)
+
+
+def whole(source: Source) -> Samples:
+    """All samples of a source. The caller has made sure that they fit in memory."""
+    return source.samples if isinstance(source, Memory) else source.take(torch.arange(len(source)))
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """What a data set's samples are.
+
+    `shape` is (channels, height, width) of an image, (channels, longest length) of a sequence, (columns,) of a table.
+    `classes` are in the order of the labels, and None where the target is a number. `numeric` and `categorical` name a
+    table's columns in the order of the tensors, the latter with the categories, in the order of their positions. Those
+    are of all splits: what a model may learn of them comes from the training split alone. `target` names what is
+    predicted, and may be empty. `peak` is the raw value of full intensity of an image: 255 for 8-bit images, 16 for
+    scikit-learn's digits. `equal` says whether all sequences have the same length.
+    """
+
+    shape: tuple[int, ...]
+    classes: tuple[str, ...] | None
+    numeric: tuple[str, ...] = ()
+    categorical: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    target: str = ""
+    peak: int = 255
+    equal: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """A data set as it was read: its splits by name, what its samples are, and the digest of all of it.
+
+    It has the splits `train` and `test`, and `validation` where the data declare one. `groups` has an int64 number for
+    each training sample (n,), equal for samples that must stay in one split; None where nothing is grouped.
+    """
+
+    kind: Kind
+    splits: Mapping[str, Source]
+    schema: Schema
+    digest: str
+    groups: Tensor | None = None
+
+    def with_splits(self, **splits: Source) -> Contents:
+        """The same data with some splits replaced."""
+        return replace(self, splits={**self.splits, **splits})
+
+
+def images(pixels: Tensor, labels: Tensor) -> Memory:
+    """A source of images (n, channels, height, width) uint8 with their labels (n,) int64, in memory."""
+    return Memory(Samples({"images": pixels}, labels))

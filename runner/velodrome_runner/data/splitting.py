@@ -1,0 +1,110 @@
+"""Which sample is in which split. Pure.
+
+Declared fractions go by a hash of each sample's identity (or of its group), so a sample keeps its split whatever the
+trial's seed, the machine, the order of the rows and the samples that are added later. The validation split that is
+taken from the training split is drawn by the trial's seed instead (docs/decisions/0003-validation-split.md).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor
+
+from velodrome.errors import ConfigurationError
+from velodrome.spec import SplitFractions
+from velodrome_runner.data.contents import Source, part
+from velodrome_runner.data.format import invalid
+
+_NAMES = ("train", "validation", "test")
+_SALT = b"velodrome split\0"
+
+
+def by_fractions(identities: Iterable[bytes], fractions: SplitFractions) -> list[str]:
+    """The split of each identity: equal identities share one. Each share comes out as chance has it."""
+    return [_drawn(identity, fractions) for identity in identities]
+
+
+def _drawn(identity: bytes, fractions: SplitFractions) -> str:
+    number = int.from_bytes(hashlib.sha256(_SALT + identity).digest()[:8], "big") / 2**64
+    if number < fractions.test:
+        return "test"
+    return "validation" if number < fractions.test + (fractions.validation or 0.0) else "train"
+
+
+def by_column(values: Sequence[object], column: str) -> list[str]:
+    """The split of each row as a column names it.
+
+    Raises:
+        ConfigurationError: DatasetInvalid, a value is none of train, validation and test.
+    """
+    names = [str(value).strip().lower() if value is not None else "" for value in values]
+    for row, name in enumerate(names, start=1):
+        if name not in _NAMES:
+            raise invalid(
+                f"row {row} has {values[row - 1]!r} in the column {column}, which spec.dataset.splits.column names: "
+                "write train, validation or test"
+            )
+    return names
+
+
+def numbered_groups(groups: Sequence[object], names: Sequence[str], column: str) -> Tensor:
+    """A number for the group of each sample (n,) int64.
+
+    Raises:
+        ConfigurationError: DatasetInvalid, a group has samples in two splits, or a sample has no group.
+    """
+    seen: dict[object, tuple[int, str]] = {}
+    numbers = []
+    for row, (group, name) in enumerate(zip(groups, names, strict=True), start=1):
+        if group is None:
+            raise invalid(f"row {row} has no value in the group column {column}: fill it in")
+        number, first = seen.setdefault(group, (len(seen), name))
+        if first != name:
+            raise invalid(
+                f"the group {group!r} of the column {column} is in the splits {first} and {name}: give all of its "
+                "samples one split, or use spec.dataset.splits.fractions, which do that"
+            )
+        numbers.append(number)
+    return torch.tensor(numbers, dtype=torch.int64)
+
+
+def split_validation(
+    train: Source, fraction: float, seed: int, *, groups: Tensor | None = None, classes: bool = True
+) -> tuple[Source, Source]:
+    """The training split without a share of it, and that share, drawn by `seed`; both in their original order.
+
+    The share is stratified by class, except where the target is a number or where there are `groups`, which are never
+    torn apart. Then the share is of the groups.
+
+    Raises:
+        ConfigurationError: reason DatasetTooSmall, if a class has too few samples for that.
+    """
+    from sklearn.model_selection import GroupShuffleSplit, train_test_split
+
+    indices = torch.arange(len(train)).numpy()
+    try:
+        if groups is not None:
+            shuffle = GroupShuffleSplit(n_splits=1, test_size=fraction, random_state=seed)
+            kept, held_out = next(shuffle.split(indices, groups=groups.numpy()))
+        else:
+            kept, held_out = train_test_split(
+                indices,
+                test_size=fraction,
+                stratify=train.targets.numpy() if classes else None,
+                random_state=seed,
+            )
+    except ValueError as error:
+        kind = "validation split" if groups is not None or not classes else "stratified validation split"
+        raise ConfigurationError(
+            f"no {kind} of {fraction:g} can be drawn from {len(train)} samples ({error}): "
+            "change spec.dataset.validationFraction or use more data",
+            "DatasetTooSmall",
+        ) from error
+    return _sorted(train, kept), _sorted(train, held_out)
+
+
+def _sorted(source: Source, indices: object) -> Source:
+    return part(source, torch.as_tensor(indices).sort().values)

@@ -1,0 +1,133 @@
+"""What a job may say of its data, and what it reads when it says something else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from velodrome.errors import SpecError
+from velodrome.plan import plan
+from velodrome.spec import validate
+
+TABLE = {"name": "sales", "format": "CSV", "source": {"path": "sales.csv"}, "target": "price"}
+FRACTIONS = {"fractions": {"test": 0.2}}
+
+
+def job(dataset: dict[str, Any], **spec: Any) -> dict[str, Any]:
+    return {
+        "apiVersion": "velodrome.dev/v1alpha1",
+        "kind": "BenchmarkJob",
+        "metadata": {"name": "race"},
+        "spec": {"dataset": dataset, "entries": [{"name": "a", "model": {"name": "velodrome/mlp"}}], **spec},
+    }
+
+
+@pytest.mark.parametrize(
+    "dataset",
+    [
+        {"name": "flowers", "format": "ImageFolder", "source": {"path": "flowers"}},
+        {"name": "flowers", "format": "ImageFolder", "source": {"path": "f"}, "splits": FRACTIONS, "imageSize": 64},
+        {"name": "ImageNet", "source": {"path": "ilsvrc"}, "imageSize": 256},
+        {"name": "pets", "format": "ImageNet", "source": {"path": "pets"}, "imageSize": 256},
+        {"name": "SVHN", "source": {"download": True}},
+        {"name": "letters", "format": "IDX", "source": {"persistentVolumeClaim": {"claimName": "letters"}}},
+        {"name": "GunPoint", "format": "TimeSeries", "source": {"path": "GunPoint"}, "validationFraction": 0},
+        TABLE | {"splits": FRACTIONS | {"group": "shop"}, "columns": {"categorical": ["shop"], "ignore": ["id"]}},
+        TABLE | {"format": "Parquet", "splits": {"column": "part"}},
+        TABLE | {"splits": {"files": {"train": "a.csv", "test": "b.csv"}}},
+        {"name": "iris"},
+        {"name": "diabetes"},
+        {"name": "breast_cancer"},
+        {"name": "ours", "format": "team.data:make", "args": {"size": 3}, "splits": FRACTIONS},
+        {"name": "ours", "format": "team.data:Sets.make", "source": {"path": "here"}},
+    ],
+)
+def test_data_of_ones_own_are_named_by_their_format(dataset: dict[str, Any]) -> None:
+    read = validate(job(dataset))
+    assert read.spec.dataset.model_dump(mode="json", by_alias=True, exclude_defaults=True).items() >= {
+        key: value for key, value in dataset.items() if not isinstance(value, dict)
+    }.items() - {("validationFraction", 0.1)}
+    assert read.board == dataset["name"].lower().replace("_", "-")
+
+
+@pytest.mark.parametrize(
+    ("dataset", "spec", "where", "words", "fix"),
+    [
+        ({"name": "mnist", "source": {"path": "x"}}, {}, "name", "is no data set that Velodrome knows", "MNIST"),
+        ({"name": "ours"}, {}, "name", "no data set that Velodrome knows", "write format: for data of your own"),
+        ({"name": "a b", "format": "CSV"}, {}, "name", "characters that are not allowed", "letters, digits, - and _"),
+        (TABLE | {"format": "csv"}, {}, "format", "is no format that Velodrome reads", 'did you mean "CSV"?'),
+        (TABLE | {"format": "a b:c"}, {}, "format", "is no format", "package.module:factory"),
+        (TABLE, {}, "", "CSV needs splits", "for example splits: {fractions: {test: 0.2}}"),
+        (TABLE | {"target": None, "splits": FRACTIONS}, {}, "", "CSV needs a target", "write target: COLUMN"),
+        (TABLE | {"splits": {}}, {}, "splits", "needs files, column or fractions", "write one of them"),
+        (TABLE | {"splits": FRACTIONS | {"column": "part"}}, {}, "splits.fractions", "beside column", "write one of"),
+        (TABLE | {"splits": {"column": "price"}}, {}, "splits.column", "is the target", "name another column"),
+        (TABLE | {"splits": {"fractions": {"test": 0}}}, {}, "splits.fractions.test", "must be more than 0", ""),
+        (TABLE | {"splits": {"files": {"train": "/a", "test": "b"}}}, {}, "splits.files.train", "leaves the sou", ""),
+        (
+            TABLE | {"splits": FRACTIONS, "columns": {"numeric": ["a", "b"], "ignore": ["b"]}},
+            {}, "columns.ignore[0]", '"b" is listed twice', "list each column once",
+        ),
+        (
+            TABLE | {"splits": FRACTIONS, "columns": {"numeric": ["price"]}},
+            {}, "columns.numeric[0]", "is the target", "leave it out here",
+        ),
+        (
+            {"name": "f", "format": "ImageFolder", "source": {"path": "f"}, "target": "a"},
+            {}, "target", "ImageFolder takes no target", "formats that do: CSV, Parquet",
+        ),
+        (
+            {"name": "f", "format": "ImageFolder", "source": {"path": "f"}, "splits": FRACTIONS | {"group": "a"}},
+            {}, "splits.group", "ImageFolder has no columns", "CSV and Parquet have",
+        ),
+        ({"name": "f", "format": "IDX"}, {}, "source", "f needs a source", "{path: FOLDER}"),
+        ({"name": "f", "format": "IDX", "source": {"download": True}}, {}, "source.download", "nobody but you", "put"),
+        ({"name": "ImageNet", "source": {"path": "x"}}, {}, "", "ImageNet needs an imageSize", "imageSize: 256"),
+        ({"name": "iris", "source": {"path": "x"}}, {}, "source", "iris comes with scikit-learn", "leave it out"),
+        ({"name": "iris", "splits": FRACTIONS}, {}, "splits", "iris takes no splits", "formats that do"),
+        (
+            {"name": "f", "format": "a.b:c", "splits": {"files": {"train": "a", "test": "b"}}},
+            {}, "splits.files", "a factory reads its own files", "return a dataset for each split",
+        ),
+        (
+            {"name": "digits", "validationFraction": 0}, {"training": {"earlyStopping": {}}},
+            "training.earlyStopping", "needs a validation split", "write a validationFraction",
+        ),
+        (
+            {"name": "digits", "validationFraction": 0}, {"budget": {"target": {"metric": "accuracy", "value": 0.9}}},
+            "budget.target", "on the validation split", "write a validationFraction",
+        ),
+        (
+            {"name": "digits", "validationFraction": 0},
+            {"entries": [{"name": "a", "model": {"name": "velodrome/mlp"}, "training": {"earlyStopping": {}}}]},
+            "entries[0].training.earlyStopping", "needs a validation split", "write a validationFraction",
+        ),
+    ],
+)  # fmt: skip
+def test_what_does_not_go_together_is_refused_with_the_fix(
+    dataset: dict[str, Any], spec: dict[str, Any], where: str, words: str, fix: str
+) -> None:
+    with pytest.raises(SpecError) as caught:
+        validate(job(dataset, **spec))
+    path = (
+        "spec." + where if where.startswith(("training", "budget", "entries")) else f"spec.dataset.{where}".strip(".")
+    )
+    found = [problem for problem in caught.value.problems if problem.path == path and words in problem.message]
+    assert found, str(caught.value)
+    assert fix in found[0].hint
+
+
+def test_a_declared_validation_split_serves_early_stopping_without_a_fraction() -> None:
+    splits = {"fractions": {"test": 0.2, "validation": 0.1}}
+    validate(job(TABLE | {"splits": splits, "validationFraction": 0}, training={"earlyStopping": {}}))
+
+
+def test_where_the_data_lie_changes_no_identity_and_how_they_are_split_does() -> None:
+    def identity(**fields: Any) -> str:
+        return plan(validate(job({**TABLE, "splits": FRACTIONS, **fields}))).trial(0).id
+
+    assert identity() == identity(source={"path": "elsewhere.csv"})
+    assert identity() != identity(splits={"fractions": {"test": 0.3}})
+    assert identity() != identity(columns={"ignore": ["id"]})
