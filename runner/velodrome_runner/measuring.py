@@ -142,8 +142,7 @@ def libraries(config: TrialConfig) -> list[str]:
     imported them already.
     """
     preprocessing = config.preprocessing
-    names = ["sklearn.model_selection"]
-    names.append("sklearn.datasets" if config.dataset.name == "digits" else "torchvision.datasets")
+    names = data.libraries(config.dataset)
     if preprocessing.feature_selection is not None:
         names.append("sklearn.feature_selection")
     if config.model is not None and config.model.name.startswith("torchvision/"):
