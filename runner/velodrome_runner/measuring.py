@@ -15,7 +15,6 @@ from velodrome.errors import ConfigurationError
 from velodrome.plan import Trial, TrialConfig
 from velodrome.results.records import DatasetFacts, Environment, Held, Phase
 from velodrome.tasks import kind_of
-from velodrome.vocabulary import BUNDLED
 from velodrome_runner import causes, checks, data, evaluation, models, preprocessing, tasks, timing
 from velodrome_runner.energy import EnergyMeter, energy_meter
 from velodrome_runner.environment import fingerprint
@@ -173,13 +172,8 @@ def libraries(config: TrialConfig) -> list[str]:
     imports what any trial of a race needs, once. No other module of such weight is imported.
     """
     preprocessing, dataset = config.preprocessing, config.dataset
-    kind = kind_of(dataset.name, dataset.format)
-    names = ["sklearn.model_selection"]
-    if dataset.format is None and dataset.name in BUNDLED:
-        names.append("sklearn.datasets")
-    elif kind == "images":
-        names.append("torchvision.datasets")
-    if kind == "table":
+    names = data.libraries(dataset)
+    if kind_of(dataset.name, dataset.format) == "table":
         names += ["sklearn.impute", "sklearn.preprocessing", "sklearn.decomposition"]
     if preprocessing.feature_selection is not None:
         names.append("sklearn.feature_selection")
