@@ -84,7 +84,7 @@ def measure(
     energy = _energy(device, settings.concurrent, unavailable)
 
     on_phase("Loading", None)
-    opened = data.open_contents(config.dataset, folder=settings.data, seed=trial.seed)
+    opened = data.open_contents(config.dataset, folder=settings.data, seed=trial.seed, task=config.task)
     task = tasks.fit(
         config.task_name, opened.contents, config.preprocessing, config.training, device=device, seed=trial.seed
     )
