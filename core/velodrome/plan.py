@@ -170,6 +170,16 @@ def objective_key(objective: Objective) -> MetricKey:
     )
 
 
+def times_inference(job: BenchmarkJob) -> bool:
+    """Whether the trials time inference: an objective ranks such a time, or `evaluation.inference.measure` says so.
+
+    It is no part of a trial's identity: whether a time was measured changes no other value. A job that ranks one takes
+    over only results that have it.
+    """
+    asked = any("batch_size" in CATALOGUE[objective.metric].requires for objective in job.spec.objectives)
+    return asked or job.spec.evaluation.inference.measure == "always"
+
+
 def quality_keys(job: BenchmarkJob) -> tuple[str, ...]:
     """Keys of the quality metrics that every trial measures on the test split, sorted."""
     keys = {str(MetricKey.of(name)) for name in job.spec.evaluation.metrics}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 import torch
@@ -14,17 +15,18 @@ from velodrome.errors import ConfigurationError
 from velodrome.plan import Trial, TrialConfig
 from velodrome.results.records import DatasetFacts, Environment, Held, Phase
 from velodrome.tasks import kind_of
-from velodrome.vocabulary import BUNDLED
 from velodrome_runner import causes, checks, data, evaluation, models, preprocessing, tasks, timing
 from velodrome_runner.energy import EnergyMeter, energy_meter
 from velodrome_runner.environment import fingerprint
 from velodrome_runner.footprint import flops, model_bytes, parameters
+from velodrome_runner.interference import Interference, gpu_reader
 from velodrome_runner.peak import MemoryPeak, Unmeasurable, memory_peak
 from velodrome_runner.precision import Autocast, autocast, round_products
 from velodrome_runner.preprocessing import Prepared
 from velodrome_runner.reporting import TrainingState
 from velodrome_runner.settings import Settings
 from velodrome_runner.training import Trained, train
+from velodrome_runner.uncompiled import spare_the_compiler
 from velodrome_runner.upheld import Upheld, initial_weights, seed_everything
 
 # Called at each phase, and during training with the progress.
@@ -50,10 +52,12 @@ def measure(
     threads: int,
     device: torch.device,
     on_phase: OnPhase,
+    timed: bool = True,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Measured | None:
     """Runs the trial on `device`. Returns None on every rank but the first, which reports.
 
+    `timed` says whether inference is timed (`velodrome.plan.times_inference`).
     The same seed on the same machine gives the same data, weights and quality on a CPU.
 
     Raises:
@@ -82,6 +86,7 @@ def measure(
     upheld = Upheld(trial.seed)
     memory = memory_peak(device)
     energy = _energy(device, settings.concurrent, unavailable)
+    interference = Interference(concurrent=settings.concurrent, threads=threads, gpu=gpu_reader(device))
 
     on_phase("Loading", None)
     opened = data.open_contents(config.dataset, folder=settings.data, seed=trial.seed, task=config.task)
@@ -101,6 +106,7 @@ def measure(
         dropout=config.training.regularization.dropout,
     )
     upheld.restore("building the model")
+    spare_the_compiler()
     weights = initial_weights(model)
     # torch's annotations allow `to` with a device or with a memory format, but not with both.
     model = model.to(device).to(memory_format=torch.channels_last)
@@ -120,7 +126,7 @@ def measure(
         memory.lap()
         on_phase("Training", moment)
 
-    with settings.ranks.joined(device):
+    with settings.ranks.joined(device), interference.watched("training"):
         trained = train(
             config,
             prepared,
@@ -139,9 +145,17 @@ def measure(
     on_phase("Evaluating", None)
     metrics |= _quality(config, prepared, model, trained, context, unavailable)
     on_phase("Timing", None)
-    metrics |= _costs(config, prepared, model, context, unavailable)
+    with interference.watched("timing") if timed else nullcontext():
+        metrics |= _costs(config, prepared, model, context, unavailable, timed=timed)
+    if config.evaluation.on_interference == "fail":
+        interference.refuse()
     upheld.restore("predicting")
-    held = Held(changed=tuple(upheld.changed), initial_weights=weights, pretrained="weights" in config.model.args)
+    held = Held(
+        changed=tuple(upheld.changed),
+        initial_weights=weights,
+        pretrained="weights" in config.model.args,
+        disturbances=tuple(interference.found),
+    )
     return Measured(opened.facts, environment, trained, metrics, unavailable, held)
 
 
@@ -152,19 +166,14 @@ def own_module(config: TrialConfig) -> str:
 
 
 def libraries(config: TrialConfig) -> list[str]:
-    """Imports the modules that this trial will need, which otherwise are imported at their first use.
+    """The modules that this trial will need, and would otherwise import at their first use.
 
-    They are imported before anything is measured, because a library's memory is not the trial's, and a warm process has
-    imported them already.
+    They are imported before anything is measured, because a library's memory is not the trial's. The warm starter
+    imports what any trial of a race needs, once. No other module of such weight is imported.
     """
     preprocessing, dataset = config.preprocessing, config.dataset
-    kind = kind_of(dataset.name, dataset.format)
-    names = ["sklearn.model_selection"]
-    if dataset.format is None and dataset.name in BUNDLED:
-        names.append("sklearn.datasets")
-    elif kind == "images":
-        names.append("torchvision.datasets")
-    if kind == "table":
+    names = data.libraries(dataset)
+    if kind_of(dataset.name, dataset.format) == "table":
         names += ["sklearn.impute", "sklearn.preprocessing", "sklearn.decomposition"]
     if preprocessing.feature_selection is not None:
         names.append("sklearn.feature_selection")
@@ -182,7 +191,10 @@ def be_deterministic(deterministic: bool) -> None:  # noqa: FBT001 - it is the f
 
     `__main__` sets CUBLAS_WORKSPACE_CONFIG, which cuBLAS reads when CUDA starts and needs for determinism.
     """
-    torch.use_deterministic_algorithms(deterministic)
+    if deterministic:
+        torch.use_deterministic_algorithms(True)  # imports the compiler, to tell it too
+    else:
+        torch.set_deterministic_debug_mode("default")
     torch.backends.cudnn.benchmark = not deterministic
 
 
@@ -241,20 +253,27 @@ def _quality(
 
 
 def _costs(
-    config: TrialConfig, prepared: Prepared, model: nn.Module, context: Autocast, unavailable: dict[str, str]
+    config: TrialConfig,
+    prepared: Prepared,
+    model: nn.Module,
+    context: Autocast,
+    unavailable: dict[str, str],
+    *,
+    timed: bool,
 ) -> dict[str, float]:
     inference = config.evaluation.inference
+    sizes = inference.batch_sizes if timed else ()
     example = prepared.example(max(inference.batch_sizes))
-    timed = timing.time_inference(
+    speeds = timing.time_inference(
         model,
         example,
         call=prepared.task.call,
-        batch_sizes=inference.batch_sizes,
+        batch_sizes=sizes,
         min_run_seconds=inference.min_run_seconds,
         context=context,
     )
-    unavailable |= timed.unavailable
-    metrics = timed.metrics | {
+    unavailable |= speeds.unavailable
+    metrics = speeds.metrics | {
         "model_bytes": float(model_bytes(model)),
         "parameters": float(parameters(model)),
     }

@@ -61,12 +61,15 @@ def _written(part: Strict) -> dict[str, Any]:
 
 
 def _dataset_facts(config: TrialConfig, dataset: DatasetFacts) -> dict[str, Any]:
-    return {
+    facts = {
         "name": dataset.name,
         "digest": dataset.digest,
         "validationFraction": config.dataset.validation_fraction,
         "samples": [dataset.train_samples, dataset.validation_samples, dataset.test_samples],
     }
+    # The digest is of the files, and the size is what a model sees of them.
+    size = config.dataset.image_size
+    return facts if size is None else facts | {"imageSize": size}
 
 
 def _evaluation_facts(config: TrialConfig, metric: Metric) -> dict[str, Any]:
@@ -101,7 +104,8 @@ def _resources_facts(resources: GrantedResources, observed: Observed) -> dict[st
 
 def _dataset_words(facts: Mapping[str, Any]) -> str:
     held_out = f", {facts['validationFraction']:.0%} held out"
-    return f"{facts['name']} {facts['digest'].removeprefix('sha256:')[:8]}{held_out}"
+    size = f" at {facts['imageSize']} pixels" if "imageSize" in facts else ""
+    return f"{facts['name']} {facts['digest'].removeprefix('sha256:')[:8]}{size}{held_out}"
 
 
 def _preprocessing_words(facts: Mapping[str, Any]) -> str:

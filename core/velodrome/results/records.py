@@ -133,7 +133,10 @@ class DatasetFacts(Data):
     validation_samples: int
     test_samples: int
     shape: tuple[int, ...] = Field(description="Of one sample, channels first.")
-    classes: tuple[str, ...]
+    classes: tuple[str, ...] = Field(description="In the order of the labels; empty where a number is predicted.")
+    reading: str | None = Field(
+        default=None, exclude_if=_absent, description="How training read what does not fit in memory; null: it fits."
+    )
 
 
 class EpochPoint(Data):

@@ -155,6 +155,10 @@ class Inference(Strict):
     min_run_seconds: Finite = Field(
         default=1.0, gt=0, le=3600, description="Shortest time to measure each batch size, in seconds."
     )
+    measure: Literal["asked", "always"] | None = Field(
+        default=None,
+        description="When inference is timed: asked (an objective ranks such a time) or always; asked if absent.",
+    )
 
 
 class Evaluation(Strict):
@@ -167,3 +171,8 @@ class Evaluation(Strict):
         description="Quality metrics to measure beside those of the objectives; in regression rmse, mae, r2 if absent.",
     )
     inference: Inference = Field(default=Inference(), description="How inference is timed.")
+    on_interference: Literal["record", "fail"] | None = Field(
+        default=None,
+        description="If other programs disturb a trial's measuring: record (its record says so) or fail (the trial "
+        "fails); record if absent.",
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from velodrome_runner.data.contents import Contents, Kind, Memory, Part, Samples, Schema, Source, images, part, whole
-from velodrome_runner.data.loading import Opened, load, open_contents
+from velodrome_runner.data.loading import Opened, libraries, load, open_contents
 from velodrome_runner.data.samples import Raw, Split, Splits, content_digest
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "Splits",
     "content_digest",
     "images",
+    "libraries",
     "load",
     "open_contents",
     "part",
