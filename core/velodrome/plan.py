@@ -32,7 +32,7 @@ from velodrome.spec import (
 from velodrome.spec.base import absent
 from velodrome.spec.override import overlay
 from velodrome.spec.types import TaskName
-from velodrome.tasks import task_of
+from velodrome.tasks import inferred, task_of
 from velodrome.vocabulary import OPTIMIZER_FIELDS, SCHEDULE_FIELDS
 
 
@@ -133,7 +133,7 @@ def plan(job: BenchmarkJob) -> Plan:
     configs = {
         entry.name: TrialConfig(
             dataset=spec.dataset,
-            task=None if spec.task_name == task_of(None, spec.dataset.name, spec.dataset.format) else spec.task,
+            task=None if spec.task == inferred(spec.dataset.name, spec.dataset.format) else spec.task,
             preprocessing=spec.preprocessing,
             budget=spec.budget,
             evaluation=spec.evaluation,

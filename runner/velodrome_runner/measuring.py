@@ -89,7 +89,7 @@ def measure(
     interference = Interference(concurrent=settings.concurrent, threads=threads, gpu=gpu_reader(device))
 
     on_phase("Loading", None)
-    opened = data.open_contents(config.dataset, folder=settings.data, seed=trial.seed)
+    opened = data.open_contents(config.dataset, folder=settings.data, seed=trial.seed, task=config.task)
     task = tasks.fit(
         config.task_name, opened.contents, config.preprocessing, config.training, device=device, seed=trial.seed
     )
