@@ -26,8 +26,8 @@ from pathlib import Path
 from benchmarks.cluster import idle, latency, race
 from benchmarks.cluster.api import Api
 from benchmarks.cluster.running import Operator, redis_server
-from tests.cluster.layout import KUBERNETES
 from tests.cluster.simulated import SimulatedCluster
+from tools.linting.programs import KUBERNETES
 
 NAMESPACE = "benchmark"
 _CRD = Path(__file__).resolve().parents[2] / "deploy/crd/benchmarkjobs.yaml"

@@ -30,7 +30,9 @@ def cpu_limit(root: Path = Path("/")) -> int:
 def memory_limit(root: Path = Path("/")) -> int | None:
     """The smallest memory limit of this process's control groups, in bytes; None without a limit."""
     texts = (
-        _read(group / name) for group in _groups("memory", root) for name in ("memory.max", "memory.limit_in_bytes")
+        _read(group / name)
+        for group in control_groups("memory", root)
+        for name in ("memory.max", "memory.limit_in_bytes")
     )
     limits = [int(text) for text in texts if text.isdecimal()]
     return min((limit for limit in limits if limit < _NO_MEMORY_LIMIT), default=None)
@@ -38,7 +40,7 @@ def memory_limit(root: Path = Path("/")) -> int | None:
 
 def memory_kills(root: Path = Path("/")) -> int:
     """How many processes the kernel has killed for memory in this process's control group; 0 if unknown."""
-    for group in _groups("memory", root):
+    for group in control_groups("memory", root):
         for name in ("memory.events", "memory.oom_control"):
             for line in _read(group / name).splitlines():
                 word, _, count = line.partition(" ")
@@ -73,7 +75,7 @@ def _schedulable() -> int:
 
 def _quotas(root: Path) -> Iterator[float]:
     """The quota of each control group that has one, in CPUs."""
-    for group in _groups("cpu", root):
+    for group in control_groups("cpu", root):
         for text in (_read(group / "cpu.max"), f"{_read(group / 'cpu.cfs_quota_us')} {_period(group)}"):
             quota, _, period = text.partition(" ")
             if quota.isdecimal() and period.isdecimal() and int(quota) and int(period):  # "max" or -1 means no limit
@@ -84,7 +86,7 @@ def _period(group: Path) -> str:
     return _read(group / "cpu.cfs_period_us")
 
 
-def _groups(controller: str, root: Path) -> Iterator[Path]:
+def control_groups(controller: str, root: Path) -> Iterator[Path]:
     """This process's control group for the controller, then its parents, as far as they are visible.
 
     In a container, /proc/self/cgroup may have the host's path, while the mount begins at the container's own group. If

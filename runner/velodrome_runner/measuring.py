@@ -5,25 +5,28 @@ from __future__ import annotations
 import importlib
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 import torch
 from torch import nn
 
 from velodrome.errors import ConfigurationError
-from velodrome.metrics import MetricKey
 from velodrome.plan import Trial, TrialConfig
 from velodrome.results.records import DatasetFacts, Environment, Held, Phase
-from velodrome_runner import causes, data, evaluation, models, preprocessing, timing
+from velodrome.tasks import kind_of
+from velodrome_runner import causes, checks, data, evaluation, models, preprocessing, tasks, timing
 from velodrome_runner.energy import EnergyMeter, energy_meter
 from velodrome_runner.environment import fingerprint
 from velodrome_runner.footprint import flops, model_bytes, parameters
+from velodrome_runner.interference import Interference, gpu_reader
 from velodrome_runner.peak import MemoryPeak, Unmeasurable, memory_peak
 from velodrome_runner.precision import Autocast, autocast, round_products
 from velodrome_runner.preprocessing import Prepared
 from velodrome_runner.reporting import TrainingState
 from velodrome_runner.settings import Settings
 from velodrome_runner.training import Trained, train
+from velodrome_runner.uncompiled import spare_the_compiler
 from velodrome_runner.upheld import Upheld, initial_weights, seed_everything
 
 # Called at each phase, and during training with the progress.
@@ -49,10 +52,12 @@ def measure(
     threads: int,
     device: torch.device,
     on_phase: OnPhase,
+    timed: bool = True,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Measured | None:
     """Runs the trial on `device`. Returns None on every rank but the first, which reports.
 
+    `timed` says whether inference is timed (`velodrome.plan.times_inference`).
     The same seed on the same machine gives the same data, weights and quality on a CPU.
 
     Raises:
@@ -81,30 +86,47 @@ def measure(
     upheld = Upheld(trial.seed)
     memory = memory_peak(device)
     energy = _energy(device, settings.concurrent, unavailable)
+    interference = Interference(concurrent=settings.concurrent, threads=threads, gpu=gpu_reader(device))
 
     on_phase("Loading", None)
-    splits = data.load(config.dataset, folder=settings.data, seed=trial.seed)
-    evaluation.check_keys(config.quality, len(splits.facts.classes))
-    prepared = preprocessing.prepare(splits, config.preprocessing, device=device, seed=trial.seed)
+    opened = data.open_contents(config.dataset, folder=settings.data, seed=trial.seed)
+    task = tasks.fit(
+        config.task_name, opened.contents, config.preprocessing, config.training, device=device, seed=trial.seed
+    )
+    task.refuse(config.quality)
+    prepared = preprocessing.prepare(opened.contents, task)
     if own_module(config):
         models.find(config.model.name)
         upheld.restore("importing the entry's code", reseed=True)
     model = models.build(
         config.model,
-        shape=prepared.shape,
-        classes=prepared.classes,
+        shape=task.transform.shape,
+        **task.told,
+        **task.transform.told,
         dropout=config.training.regularization.dropout,
     )
     upheld.restore("building the model")
+    spare_the_compiler()
     weights = initial_weights(model)
     # torch's annotations allow `to` with a device or with a memory format, but not with both.
     model = model.to(device).to(memory_format=torch.channels_last)
+    prepared = prepared.shown_to(model)
+    checks.check_model(
+        model,
+        prepared,
+        name=config.model.name,
+        batch_size=config.training.batch_size,
+        seed=trial.seed,
+        ranks=settings.ranks,
+        context=context,
+    )
+    upheld.restore("checking the model")
 
     def on_progress(moment: TrainingState) -> None:
         memory.lap()
         on_phase("Training", moment)
 
-    with settings.ranks.joined(device):
+    with settings.ranks.joined(device), interference.watched("training"):
         trained = train(
             config,
             prepared,
@@ -123,10 +145,18 @@ def measure(
     on_phase("Evaluating", None)
     metrics |= _quality(config, prepared, model, trained, context, unavailable)
     on_phase("Timing", None)
-    metrics |= _costs(config, prepared, model, context, unavailable)
-    upheld.restore("classifying")
-    held = Held(changed=tuple(upheld.changed), initial_weights=weights, pretrained="weights" in config.model.args)
-    return Measured(splits.facts, environment, trained, metrics, unavailable, held)
+    with interference.watched("timing") if timed else nullcontext():
+        metrics |= _costs(config, prepared, model, context, unavailable, timed=timed)
+    if config.evaluation.on_interference == "fail":
+        interference.refuse()
+    upheld.restore("predicting")
+    held = Held(
+        changed=tuple(upheld.changed),
+        initial_weights=weights,
+        pretrained="weights" in config.model.args,
+        disturbances=tuple(interference.found),
+    )
+    return Measured(opened.facts, environment, trained, metrics, unavailable, held)
 
 
 def own_module(config: TrialConfig) -> str:
@@ -136,16 +166,19 @@ def own_module(config: TrialConfig) -> str:
 
 
 def libraries(config: TrialConfig) -> list[str]:
-    """Imports the modules that this trial will need, which otherwise are imported at their first use.
+    """The modules that this trial will need, and would otherwise import at their first use.
 
-    They are imported before anything is measured, because a library's memory is not the trial's, and a warm process has
-    imported them already.
+    They are imported before anything is measured, because a library's memory is not the trial's. The warm starter
+    imports what any trial of a race needs, once. No other module of such weight is imported.
     """
-    preprocessing = config.preprocessing
-    names = ["sklearn.model_selection"]
-    names.append("sklearn.datasets" if config.dataset.name == "digits" else "torchvision.datasets")
+    preprocessing, dataset = config.preprocessing, config.dataset
+    names = data.libraries(dataset)
+    if kind_of(dataset.name, dataset.format) == "table":
+        names += ["sklearn.impute", "sklearn.preprocessing", "sklearn.decomposition"]
     if preprocessing.feature_selection is not None:
         names.append("sklearn.feature_selection")
+    if not {"auroc", "average_precision"}.isdisjoint(config.quality):
+        names.append("sklearn.metrics")
     if config.model is not None and config.model.name.startswith("torchvision/"):
         names.append("torchvision.models")
     if any(step.name == "TrivialAugment" or step.args.size is not None for step in preprocessing.augmentations):
@@ -158,7 +191,10 @@ def be_deterministic(deterministic: bool) -> None:  # noqa: FBT001 - it is the f
 
     `__main__` sets CUBLAS_WORKSPACE_CONFIG, which cuBLAS reads when CUDA starts and needs for determinism.
     """
-    torch.use_deterministic_algorithms(deterministic)
+    if deterministic:
+        torch.use_deterministic_algorithms(True)  # imports the compiler, to tell it too
+    else:
+        torch.set_deterministic_debug_mode("default")
     torch.backends.cudnn.benchmark = not deterministic
 
 
@@ -208,34 +244,41 @@ def _quality(
     keys = [key for key in config.quality if key != "validation_loss"]
     batch_size = max(config.training.batch_size, 64)
     batches = prepared.batches(batch_size, split="test")
-    metrics = evaluation.evaluate(model, batches, classes=prepared.classes, keys=keys, context=context)
-    for key in keys:
-        if key not in metrics:
-            unavailable[key] = f"no test sample is of class {dict(MetricKey.parse(key).parameters)['label']}"
-    if "validation_loss" in config.quality:
+    metrics = evaluation.evaluate(prepared.task, model, batches, keys=keys, context=context, unavailable=unavailable)
+    if "validation_loss" in trained.validation and "validation_loss" in config.quality:
         metrics["validation_loss"] = trained.validation["validation_loss"]
+    elif "validation_loss" in config.quality:
+        unavailable["validation_loss"] = "there is no validation split: write a spec.dataset.validationFraction"
     return metrics
 
 
 def _costs(
-    config: TrialConfig, prepared: Prepared, model: nn.Module, context: Autocast, unavailable: dict[str, str]
+    config: TrialConfig,
+    prepared: Prepared,
+    model: nn.Module,
+    context: Autocast,
+    unavailable: dict[str, str],
+    *,
+    timed: bool,
 ) -> dict[str, float]:
     inference = config.evaluation.inference
-    images, _ = next(prepared.batches(max(inference.batch_sizes), split="test"))
-    timed = timing.time_inference(
+    sizes = inference.batch_sizes if timed else ()
+    example = prepared.example(max(inference.batch_sizes))
+    speeds = timing.time_inference(
         model,
-        images,
-        batch_sizes=inference.batch_sizes,
+        example,
+        call=prepared.task.call,
+        batch_sizes=sizes,
         min_run_seconds=inference.min_run_seconds,
         context=context,
     )
-    unavailable |= timed.unavailable
-    metrics = timed.metrics | {
+    unavailable |= speeds.unavailable
+    metrics = speeds.metrics | {
         "model_bytes": float(model_bytes(model)),
         "parameters": float(parameters(model)),
     }
     try:
-        metrics["flops"] = float(flops(model, images[:1]))
+        metrics["flops"] = float(flops(model, prepared.example(1), call=prepared.task.call))
     except Unmeasurable as error:
         unavailable["flops"] = str(error) + causes.record(error, own_module(config))
     return metrics

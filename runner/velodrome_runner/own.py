@@ -23,17 +23,18 @@ from typing import IO
 
 import velodrome
 from velodrome import keys
-from velodrome.errors import ConfigurationError
+from velodrome.errors import ConfigurationError, TrialFailed
 from velodrome.kernel import memory_kills, signal_name
 from velodrome.metrics import MetricKey
 from velodrome.own_code import config_code
 from velodrome.plan import Plan, Trial, objective_key
 from velodrome.results.bounds import impossible_metrics, keys_of
-from velodrome.results.records import Environment, Hardware, Software, TrialResult
+from velodrome.results.records import Environment, Hardware, Held, Software, TrialResult
 from velodrome_runner import interruption
 from velodrome_runner.causes import printed_place
 from velodrome_runner.environment import environment
 from velodrome_runner.hardware import cpu_model, nvidia
+from velodrome_runner.interference import Interference
 from velodrome_runner.lines import Reported
 from velodrome_runner.live import pusher
 from velodrome_runner.log import Tail, complain
@@ -86,7 +87,9 @@ def run(
         reporter = Reporter(trial, settings, publisher, live, wall)
         reporter("Starting", None)
         reported, killed = Reported(trial.config), memory_kills()
-        ended = _train(line, _Files.of(trial, settings, threads), reported, reporter, settings.ranks)
+        interference = Interference(concurrent=settings.concurrent, threads=threads)
+        with interference.watched("the command"):
+            ended = _train(line, _Files.of(trial, settings, threads), reported, reporter, settings.ranks)
         facts = who(trial, settings, code, started, wall())
         if ended == 0 and not settings.ranks.leads:
             return keys.EXIT_OK
@@ -98,16 +101,28 @@ def run(
             found = conclude(plan, trial, reported, Ended(ended, last, for_memory=kills, place=printed_place(log)))
         else:
             found = ended
+        if not isinstance(found, Failure) and trial.config.evaluation.on_interference == "fail":
+            found = _undisturbed(interference) or found
         if isinstance(found, Failure):
             complain(f"{found.reason}: {found.message}")
             result = failed(found, tail, facts)
         else:
             where = _environment(trial, reported, threads, settings.concurrent, settings.ranks.size)
-            result = TrialResult.model_validate(facts | found | {"environment": where})
+            held = Held(disturbances=tuple(interference.found))
+            result = TrialResult.model_validate(facts | found | {"environment": where, "held": held})
         interruption.check()
         live.end()
         delivered = publisher.deliver(result, settings.spool, deadline=settings.deadline)
     return exit_code(found if isinstance(found, Failure) else None, delivered=delivered)
+
+
+def _undisturbed(interference: Interference) -> Failure | None:
+    """The failure of a trial that something disturbed; None without any disturbance."""
+    try:
+        interference.refuse()
+    except TrialFailed as error:
+        return Failure(error.reason, str(error))
+    return None
 
 
 def conclude(plan: Plan, trial: Trial, reported: Reported, ended: Ended) -> Failure | dict[str, object]:

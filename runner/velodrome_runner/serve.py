@@ -1,6 +1,7 @@
 """The warm starter of one machine: imports everything once, and forks a process for each trial.
 
-Importing torch and related libraries takes longer than a small trial. A fork after the imports takes milliseconds. It
+Importing torch and related libraries takes longer than a small trial. Libraries that only some races need are imported
+when the first trial of such a race is asked for. A fork after the imports takes milliseconds. It
 is safe as long as this process has no other thread, computes nothing and never uses a GPU. So this process only reads
 lines, forks and waits. Each trial is still a separate process, and its failure affects no other. If an import did use a
 GPU, CUDA can't be used after a fork. Then the trial starts cold instead, which is slower but correct.
@@ -31,21 +32,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, TextIO
 
+from velodrome import keys
 from velodrome.descendants import adopt, descendants, end_below
+from velodrome.errors import VelodromeError
 from velodrome_runner import threads
 
-# Everything that a trial needs. Each trial imports other modules again by itself.
-_WARM = (
-    "prometheus_client",
-    "redis",
-    "sklearn.datasets",
-    "sklearn.feature_selection",
-    "sklearn.model_selection",
-    "torch._dynamo",
-    "torchvision",
-    "torchvision.transforms.v2",
-    "velodrome_runner.trial",
-)
+# What every trial needs. What the trials of one race need beside it is imported before the first of them: `_prepare`.
+_WARM = ("redis", "velodrome_runner.trial")
 # The time between SIGTERM and SIGKILL for a child.
 _GRACE_SECONDS = 10.0
 # The same for what a trial left running. The trial has ended, so nothing of theirs is still of use.
@@ -103,6 +96,7 @@ class Server:
         self._parent = parent
         self._children: dict[int, str] = {}
         self._own: frozenset[int] = frozenset()
+        self._prepared: set[str] = set()
         self._terminated = False
         self._open = True
         self._rest = b""
@@ -162,6 +156,7 @@ class Server:
                 return
             self._tell(id=None, event="refused", message=f"the line is no JSON document: {error}")
             return
+        self._prepare(order)
         server = os.getpid()
         # A signal that arrives before the child has its own handlers would count as one for this process, and be lost.
         signal.pthread_sigmask(signal.SIG_BLOCK, _HANDLED)
@@ -177,6 +172,24 @@ class Server:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _HANDLED)
         self._children[pid] = order.id
         self._tell(id=order.id, event="started", pid=pid)
+
+    def _prepare(self, order: Order) -> None:
+        """Imports what the trials of the order's race need, so that each of their forks has it.
+
+        Whatever is wrong with the race or with a library is left to the trial, which reports it. Code of entries is
+        never imported here.
+        """
+        spec = order.env.get(keys.ENV_SPEC, "")
+        if spec in self._prepared or not Path(spec).is_file():
+            return
+        self._prepared.add(spec)
+        if order.env.get(keys.ENV_PUSHGATEWAY) or os.environ.get(keys.ENV_PUSHGATEWAY):
+            importlib.import_module("prometheus_client")
+        with contextlib.suppress(VelodromeError, ValueError, ImportError, OSError):
+            for name in _needed(Path(spec)):
+                importlib.import_module(name)
+        # What an import started runs on for as long as this process.
+        self._own |= {process.pid for process in descendants(os.getpid(), self._children)}
 
     def _child(self, order: Order, log: int, server: int) -> int:
         """The forked process: it behaves like `python -m velodrome_runner` with that environment."""
@@ -248,6 +261,17 @@ class Server:
             self._stdout.flush()
         except BrokenPipeError:  # nobody reads the events any more
             self._terminated = True
+
+
+def _needed(spec: Path) -> list[str]:
+    """The modules that the trials of a race need, each once."""
+    from velodrome.plan import plan
+    from velodrome.spec import parse_jobs
+    from velodrome_runner.measuring import libraries
+
+    (job,) = parse_jobs(spec.read_text(encoding="utf-8"), str(spec))
+    configs = plan(job).configs.values()
+    return list(dict.fromkeys(name for config in configs if config.model for name in libraries(config)))
 
 
 def _cuda_is_spoilt() -> bool:

@@ -11,7 +11,7 @@ import torch
 from velodrome import keys
 from velodrome.errors import ConfigurationError, TrialFailed
 from velodrome.own_code import config_code
-from velodrome.plan import Plan, Trial
+from velodrome.plan import Plan, Trial, times_inference
 from velodrome.results.bounds import TEXT_LIMIT
 from velodrome.results.records import TrialResult
 from velodrome_runner import causes, interruption
@@ -46,7 +46,14 @@ def run(
         reporter("Starting", None)
         try:
             device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-            measured = measure(trial, settings, threads=threads, device=device, on_phase=reporter)
+            measured = measure(
+                trial,
+                settings,
+                threads=threads,
+                device=device,
+                on_phase=reporter,
+                timed=times_inference(plan.job),
+            )
             if measured is None:
                 return keys.EXIT_OK
             result = _succeeded(measured, who(trial, settings, code, started, wall()))

@@ -39,7 +39,11 @@ def _attribute(owner: object, name: str) -> tuple[Callable[[], Any], Callable[[A
 # In the order in which they are set back: the general rule for a precision comes before the rules of its parts.
 _SETTINGS = (
     _Setting("threads", torch.get_num_threads, torch.set_num_threads),
-    _Setting("determinism", torch.get_deterministic_debug_mode, torch.set_deterministic_debug_mode),
+    _Setting(
+        "determinism",
+        torch.get_deterministic_debug_mode,
+        lambda mode: torch.use_deterministic_algorithms(mode > 0, warn_only=mode == 1),
+    ),
     _Setting("cudnn.benchmark", *_attribute(torch.backends.cudnn, "benchmark")),
     _Setting("cudnn.deterministic", *_attribute(torch.backends.cudnn, "deterministic")),
     _Setting("the precision of float32", *_attribute(torch.backends, "fp32_precision")),

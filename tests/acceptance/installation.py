@@ -40,7 +40,7 @@ class Installation:
 
     def __post_init__(self) -> None:
         found = shutil.which("helm")
-        self._helm = Path(found) if found else build_helm(self.cluster.at)
+        self._helm = Path(found) if found else build_helm()
 
     # -- the programs -----------------------------------------------------------------------------------------------
 
@@ -155,7 +155,7 @@ class Installation:
 
     def remove(self) -> str:
         """Removes all of it, as far as it is there."""
-        if RELEASE in self.helm("list", "-n", NAMESPACE, "--all", "-q").split():
+        if RELEASE in self.helm("list", "-n", NAMESPACE, "-q").split():
             self.uninstall()
         for space in (NAMESPACE, TEAM):
             self.kubectl("delete", "namespace", space, "--ignore-not-found", "--wait=true", seconds=600)

@@ -66,7 +66,7 @@ def _carry_out(given: argparse.Namespace, cluster: Cluster) -> None:
             for name, reference in images.load(cluster.at, given.archive).items():
                 print(f"{name} is {reference}")
         case "helm":
-            print(build_helm(cluster.at))
+            print(build_helm())
         case "env":
             print(f"export KUBECONFIG={cluster.at.kubeconfig} PATH={cluster.at.bin}:$PATH")
 

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.cluster import commands
-from tests.cluster.layout import KUBERNETES, SOURCES, Layout
+from tests.cluster.layout import SOURCES, Layout
+from tools.linting.programs import KUBERNETES, LinterMissingError, go_program
 
 PACKAGES = (
     "busybox-static", "conntrack", "containerd", "containernetworking-plugins", "iproute2", "iptables", "nftables",
@@ -25,8 +26,6 @@ INSTALLED = {
     "coredns": "github.com/coredns/coredns@v1.15.0",
     "crane": "github.com/google/go-containerregistry/cmd/crane@v0.22.1",
 }
-# Renders and installs the chart.
-HELM = {"helm": "helm.sh/helm/v4/cmd/helm@v4.3.0"}
 # Enforces NetworkPolicies, by iptables and ipset.
 FIREWALL = {"kube-router": "github.com/cloudnativelabs/kube-router/v2/cmd/kube-router@v2.1.0"}
 FIREWALL_PACKAGES = ("ipset", "iptables")
@@ -59,18 +58,16 @@ def build(at: Layout, *, api_only: bool = False) -> None:
     _install_modules(at, go, {} if api_only else INSTALLED)
 
 
-def build_helm(at: Layout) -> Path:
-    """Makes Helm if it is missing: it needs no cluster. Returns its path.
+def build_helm() -> Path:
+    """Makes the Helm that renders the chart everywhere, if it is missing: it needs no cluster. Returns its path.
 
     Raises:
-        BuildError: Go is missing.
+        BuildError: Go is missing, or the module could not be built.
     """
-    go = _go()
-    at.bin.mkdir(parents=True, exist_ok=True)
-    if not (at.bin / "helm").exists():
-        commands.write_line(f"helm takes about {_PURPOSES['helm'][1]:g} minutes on four cores")
-        _install_modules(at, go, HELM)
-    return at.bin / "helm"
+    try:
+        return Path(go_program("helm"))
+    except LinterMissingError as error:
+        raise BuildError(str(error)) from error
 
 
 def build_firewall(at: Layout) -> None:
@@ -150,7 +147,6 @@ _PURPOSES = {
     "kube-proxy": ("leads Services to pods", 1.0),
     "coredns": ("names of Services", 2.0),
     "crane": ("copies images", 0.5),
-    "helm": ("renders and installs the chart", 2.0),
     "kube-router": ("enforces NetworkPolicies", 5.0),
     "kueue": ("queues Jobs", 4.0),
     "kwok": ("pretends nodes and pods", 1.0),

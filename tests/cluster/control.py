@@ -15,6 +15,9 @@ from tests.cluster.build import build, build_firewall
 from tests.cluster.layout import GATEWAY, NODE, Layout
 from tests.cluster.parts import CONTROL_PLANE, FIREWALL, WORKERS, command, settings
 
+# What the chains of kube-router, and the comments of its rules, begin with.
+_POLICY_MARKS = ("KUBE-ROUTER", "KUBE-POD-FW", "KUBE-NWPLCY", "kube-router")
+
 
 class ClusterError(Exception):
     """The cluster can't do this. The message says where to look."""
@@ -61,7 +64,7 @@ class Cluster:
         if self.pid(FIREWALL) is None:
             return
         self.kill(FIREWALL, signal.SIGTERM)
-        commands.run([str(self.at.bin / "kube-router"), "--cleanup-config"])
+        _remove_policies()
 
     # -- one part ---------------------------------------------------------------------------------------------------
 
@@ -222,6 +225,19 @@ def _remove_old_rules() -> None:
     """
     for family in ("ip", "ip6"):
         subprocess.run(["nft", "delete", "table", family, "kube-proxy"], check=False, capture_output=True)
+
+
+def _remove_policies() -> None:
+    """Removes the rules and the sets of kube-router. Its own --cleanup-config fails where the kernel has no IPVS."""
+
+    def said(*line: str, given: str | None = None) -> str:
+        return subprocess.run(line, input=given, text=True, capture_output=True, check=True).stdout
+
+    kept = [line for line in said("iptables-save").splitlines() if not any(mark in line for mark in _POLICY_MARKS)]
+    said("iptables-restore", given="\n".join([*kept, ""]))
+    for name in said("ipset", "list", "-name").split():
+        if name.startswith(("KUBE-SRC-", "KUBE-DST-", "kube-router-")):
+            said("ipset", "destroy", name)
 
 
 def _mounts_below(*folders: Path) -> Sequence[str]:

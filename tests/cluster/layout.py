@@ -6,7 +6,6 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-KUBERNETES = "v1.35.4"
 POD_CIDR = "10.88.0.0/16"
 GATEWAY = "10.88.0.1"
 SERVICE_CIDR = "10.96.0.0/16"

@@ -16,7 +16,6 @@ import pytest
 import yaml
 
 from tests.cluster.build import build_helm
-from tests.cluster.layout import Layout
 from tools import chart, generate
 from velodrome import keys
 from velodrome.spec import parse_jobs
@@ -53,7 +52,7 @@ EXTERNAL = {"redis": {"external": {"url": "rediss://redis.example:6380/2", "exis
 @pytest.fixture(scope="session")
 def helm() -> str:
     """Helm. The first time, it is built from its Go module."""
-    return str(build_helm(Layout.default()))
+    return str(build_helm())
 
 
 def merged(*parts: Mapping[str, Any]) -> dict[str, Any]:

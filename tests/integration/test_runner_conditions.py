@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +17,7 @@ from velodrome.results.records import TrialResult
 
 # A module that seeds when it is imported, and factories that change what holds for the whole process.
 MODELS = """
+import time
 import torch
 from torch import nn
 
@@ -32,6 +37,15 @@ class Net(nn.Module):
 
 def honest(shape, classes):
     return Net(shape, classes, False)
+
+class Slow(Net):
+    def forward(self, images):
+        if self.training:
+            time.sleep(0.02)
+        return self.head(images.flatten(1))
+
+def slow(shape, classes):
+    return Slow(shape, classes, False)
 
 def meddling(shape, classes):
     torch.set_num_threads(7)
@@ -93,3 +107,35 @@ def test_weights_differ_over_seeds_though_an_import_seeds(tmp_path: Path, warm: 
     assert first.held.initial_weights == again.held.initial_weights
     assert first.held.initial_weights != second.held.initial_weights
     assert first.metrics["accuracy"] == again.metrics["accuracy"]
+
+
+@pytest.fixture
+def neighbours() -> Iterator[None]:
+    """A program for each CPU that only burns it."""
+    burn = [sys.executable, "-c", "while True: pass"]
+    burning = [subprocess.Popen(burn) for _ in range(os.cpu_count() or 1)]
+    yield
+    for process in burning:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.usefixtures("neighbours")
+@pytest.mark.parametrize("answer", ["record", "fail"])
+def test_a_busy_neighbour_is_recorded_or_fails_the_trial(tmp_path: Path, warm: Process, answer: str) -> None:
+    path = write_job(tmp_path, "persons_models:slow")
+    document = json.loads(path.read_text())
+    document["spec"]["evaluation"]["onInterference"] = answer
+    path.write_text(json.dumps(document))
+    attempt = Attempt(tmp_path, warm, None, next(names))
+    attempt.start()
+    code = attempt.end()
+    result = attempt.spooled
+    if answer == "record":
+        assert code == keys.EXIT_OK, attempt.log
+        assert result.held
+        assert any("training: other programs used" in words for words in result.held.disturbances)
+    else:
+        assert code == keys.EXIT_FAILED, attempt.log
+        assert result.reason == "Interference"
+        assert "other programs used" in (result.message or "")

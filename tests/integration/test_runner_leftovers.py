@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
@@ -96,9 +97,9 @@ def runs(note: Path) -> bool:
     return False
 
 
-def attempt(folder: Path, server: Process | None, way: str, **args: object) -> Attempt:
+def attempt(folder: Path, server: Process | None, way: str, **args: Any) -> Attempt:
     write_job(folder, "persons_models:leaving", way=way, note=str(folder / "note"), **args)
-    return Attempt(folder, server, None, next(names))  # type: ignore[arg-type] -- the cold one has no server
+    return Attempt(folder, cast("Process", server), None, next(names))  # a cold one has no server
 
 
 @pytest.mark.parametrize("way", ["plain", "session", "daemon", "deaf"])

@@ -142,7 +142,7 @@ def write_job(folder: Path, model: str = "velodrome/mlp", dataset: dict[str, Any
     spec = {
         "dataset": dataset or {"name": "digits"},
         "budget": {"maxEpochs": 1},
-        "evaluation": {"inference": {"batchSizes": [1], "minRunSeconds": 0.01}},
+        "evaluation": {"inference": {"batchSizes": [1], "minRunSeconds": 0.01, "measure": "always"}},
         "entries": [{"name": "one", "model": {"name": model, "args": args}}],
         "trials": {"repeats": 2},
     }

@@ -75,7 +75,10 @@ class _Recorded(Kubectl):
 
     def may(self, verb: str, resource: str, *options: str) -> bool:
         world: World = self._world  # type: ignore[attr-defined]
-        asked = " ".join((verb, resource, *(word for word in options if not word.startswith(("-", "team")))))
+        words, _ = self._parsed((verb, resource, *options))
+        if len(words) != 2:
+            raise explained("error: you must specify two arguments: verb resource or verb resource/resourceName.")
+        asked = " ".join(words)
         account = next((word.partition("=")[2] for word in options if word.startswith("--as=")), None)
         if account is not None:
             where = " -A" if "--all-namespaces" in options else ""

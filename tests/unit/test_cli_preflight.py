@@ -175,8 +175,8 @@ def test_a_cluster_that_has_everything_is_ok(check: Checker) -> None:
     found = check(world())
     assert [each for checks in found.values() for each in checks if each["status"] != "ok"] == []
     assert set(found) == {
-        "API server", "namespace", "pod security", "object", "operator", "quota", "devices", "nodes", "volumes",
-        "ConfigMaps", "Secrets", "priority class", "runtime class", "service account", "device claims",
+        "API server", "namespace", "pod security", "object", "operator", "board", "quota", "devices", "nodes",
+        "volumes", "ConfigMaps", "Secrets", "priority class", "runtime class", "service account", "device claims",
         "queue", "images",
     }  # fmt: skip
     assert found["images"][0]["found"] == f"{RUNNER}: on 2 nodes"
@@ -367,6 +367,28 @@ def test_init_containers_need_an_operator_that_allows_them(check: Checker) -> No
     assert check(objects, job)["operator"][0]["status"] == "ok"
 
 
+@pytest.mark.parametrize(
+    ("arguments", "status", "says"),
+    [
+        ([], "ok", "open to this namespace"),
+        (["--boards=owned"], "ok", "of the namespace whose race writes to it first"),
+        (["--boards=owned", "--board=*=team"], "ok", "open to this namespace"),
+        (["--board=*=other"], "missing", "takes no results of team"),
+        (["--board=of a later version"], "warning", "can't be read"),
+    ],
+)
+def test_the_board_is_one_that_the_namespace_may_write_to(
+    check: Checker, arguments: list[str], status: str, says: str
+) -> None:
+    objects = world()
+    operator = copy.deepcopy(OPERATOR)
+    operator["spec"]["template"]["spec"]["containers"][0]["args"] += arguments
+    instead(operator)(objects)
+    (found,) = check(objects)["board"]
+    assert found["status"] == status
+    assert says in found["found"]
+
+
 def test_an_operator_that_watches_another_namespace_is_told(check: Checker) -> None:
     objects = world()
     other = copy.deepcopy(OPERATOR)
@@ -376,7 +398,7 @@ def test_an_operator_that_watches_another_namespace_is_told(check: Checker) -> N
 
 
 def test_what_a_person_may_not_look_at_is_a_warning(check: Checker) -> None:
-    found = check(world(), forbidden=["node"], refused=["get secret hub"])
+    found = check(world(), forbidden=["node"], refused=["get secret/hub"])
     assert found["nodes"][0]["status"] == "warning"
     assert "can't be looked at" in found["nodes"][0]["found"]
     assert [each["status"] for each in found["Secrets"]] == ["warning", "ok"]

@@ -93,7 +93,8 @@ def test_the_model_for_tables_embeds_categories() -> None:
 
 def test_the_job_with_a_mounted_module_is_valid() -> None:
     (race,) = parse_jobs(snippets("yaml")[1], PAGE.name)
-    assert race.spec.runner.volumes[0].mount_path in race.spec.runner.env[0].value.split(":")  # type: ignore[union-attr]
+    (volume,), (variable,) = race.spec.runner.volumes or (), race.spec.runner.env or ()
+    assert volume.mount_path in (variable.value or "").split(":")
 
 
 def test_the_image_holds_the_module_where_python_searches() -> None:

@@ -221,7 +221,7 @@ def test_a_value_counts_just_where_it_is_in_the_range_of_its_metric(key: str, va
 def test_every_metric_has_a_range_in_which_squares_are_held() -> None:
     for metric in CATALOGUE.values():
         least, most = metric.range
-        assert 0 <= least < most <= 1e100
+        assert -1e100 <= least < most <= 1e100
 
 
 @given(st.dictionaries(st.sampled_from(["accuracy", "f1", "loss", "validation_loss", "f1{label=2}"]),

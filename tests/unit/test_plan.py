@@ -12,7 +12,16 @@ from typing import Any
 
 import pytest
 
-from velodrome.plan import Plan, entry_id, local_uid, objective_key, plan, quality_keys, resolve
+from velodrome.plan import (
+    Plan,
+    entry_id,
+    local_uid,
+    objective_key,
+    plan,
+    quality_keys,
+    resolve,
+    times_inference,
+)
 from velodrome.spec import BenchmarkJob, Entry, Objective, Training, read_jobs, validate
 
 JOBS = Path(__file__).parent / "jobs"
@@ -257,3 +266,20 @@ def test_an_entrys_identity_is_its_own_and_no_conditions() -> None:
     assert [entry_id(config) for config in first.values()] == [entry_id(config) for config in second.values()]
     other = plan(job(training={"batchSize": 1})).configs
     assert entry_id(other["mlp"]) != entry_id(first["mlp"])
+
+
+@pytest.mark.parametrize(
+    ("objective", "inference", "timed"),
+    [
+        ({"name": "accuracy", "metric": "accuracy"}, {}, False),
+        ({"name": "speed", "metric": "train_seconds"}, {"batchSizes": [1, 8]}, False),
+        ({"name": "speed", "metric": "latency_p99_seconds", "batchSize": 1}, {}, True),
+        ({"name": "speed", "metric": "inference_samples_per_second", "batchSize": 64}, {"measure": "asked"}, True),
+        ({"name": "accuracy", "metric": "accuracy"}, {"measure": "always"}, True),
+    ],
+)
+def test_inference_is_timed_where_an_objective_or_the_field_asks(
+    objective: dict[str, Any], inference: dict[str, Any], *, timed: bool
+) -> None:
+    made = job(objectives=[objective], evaluation={"inference": inference})
+    assert times_inference(made) is timed

@@ -117,7 +117,7 @@ def test_initial_weights_are_the_same_for_equal_trainable_parameters_alone() -> 
     assert first == again
     assert first != other
     assert initial_weights(network(1).to(memory_format=torch.channels_last)) == first
-    renamed = nn.Sequential(nn.Identity(), *network(1))
+    renamed = nn.Sequential(nn.Identity(), *network(1).children())
     assert initial_weights(renamed) != first
     assert initial_weights(network(1).requires_grad_(False)) is None
     assert initial_weights(network(1).to(torch.bfloat16)) is not None

@@ -15,6 +15,7 @@ from velodrome.errors import LocalError, VelodromeError
 from velodrome.kernel import cpu_limit
 from velodrome.machine.home import LEAST_FREE_BYTES, locate_home, open_home
 from velodrome.machine.redis.program import find_server
+from velodrome.pressure import busy_now
 from velodrome.store import open_store
 
 _OLDEST_PYTHON = (3, 11)
@@ -40,7 +41,7 @@ class Check:
 def examine(redis_url: str | None = None) -> list[Check]:
     """The results of all checks, in the order in which a race needs these things."""
     redis = (lambda: named_redis(redis_url)) if redis_url else own_redis
-    looks: list[Callable[[], Check]] = [python, torch, runner, cpus, redis, data_folder, disk, leaderboard]
+    looks: list[Callable[[], Check]] = [python, torch, runner, cpus, quiet, redis, data_folder, disk, leaderboard]
     return [look() for look in looks]
 
 
@@ -84,6 +85,15 @@ def cpus() -> Check:
     """The number of threads that a race gets."""
     limit = cpu_limit()
     return Check("CPUs", "ok", f"{limit} may be used at once")
+
+
+def quiet() -> Check:
+    """What other programs do to this machine right now. A race on a busy machine marks what it measures."""
+    found = busy_now()
+    if found:
+        fix = "stop them before a race that ranks speeds, or measure on a machine of its own"
+        return Check("other programs", "warning", found, fix)
+    return Check("other programs", "ok", "the machine is quiet")
 
 
 def own_redis() -> Check:

@@ -10,8 +10,9 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field, JsonValue, PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from velodrome.metrics import CATALOGUE
+from velodrome.metrics import ALIASES, CATALOGUE, present_name
 from velodrome.spec.wording import shown, suggestion
+from velodrome.tasks import TASKS
 from velodrome.vocabulary import MODEL_ARGS
 
 DNS_LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
@@ -55,8 +56,14 @@ def _unknown(what: str, given: str, allowed: Iterable[str]) -> PydanticCustomErr
 
 
 def _metric(name: str) -> str:
-    if name not in CATALOGUE:
+    if present_name(name) not in CATALOGUE:
         raise _unknown("metric", name, CATALOGUE)
+    return present_name(name)
+
+
+def _task(name: str) -> str:
+    if name not in TASKS:
+        raise _unknown("task", name, TASKS)
     return name
 
 
@@ -100,7 +107,8 @@ Fraction = Annotated[float, Field(allow_inf_nan=False, ge=0, le=1)]
 Name = Annotated[str, Field(min_length=1, max_length=63, pattern=DNS_LABEL)]
 ObjectName = Annotated[str, Field(min_length=1, max_length=253, pattern=SUBDOMAIN)]
 EntryName = Annotated[str, Field(min_length=1, max_length=63, pattern=ENTRY_NAME)]
-MetricName = Annotated[str, AfterValidator(_metric), WithJsonSchema({"type": "string", "enum": list(CATALOGUE)})]
+MetricName = Annotated[str, AfterValidator(_metric), WithJsonSchema({"type": "string", "enum": [*CATALOGUE, *ALIASES]})]
+TaskName = Annotated[str, AfterValidator(_task), WithJsonSchema({"type": "string", "enum": list(TASKS)})]
 ModelName = Annotated[str, Field(min_length=1, max_length=253), AfterValidator(_model)]
 Image = Annotated[
     str,

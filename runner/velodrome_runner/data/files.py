@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.client import HTTPException
 from pathlib import Path
@@ -38,7 +38,7 @@ def read_files(name: str, root: Path, *, download: bool) -> Raw:
     kind = getattr(datasets, name)
     layout = _Idx(kind, root) if issubclass(kind, datasets.MNIST) else _Pickles(kind, root)
     if download and layout.missing():
-        _download(kind, root, layout)
+        download_alone(name, root, lambda place: kind(place, download=True), layout.missing)
     missing = layout.missing()
     if missing:
         raise ConfigurationError(
@@ -62,11 +62,11 @@ class _Idx:
         self.files = [self.folder / name.removesuffix(".gz") for name, _ in kind.resources]
 
     def missing(self) -> list[Path]:
-        return [file for file in self.files if _idx_file(file) is None]
+        return [file for file in self.files if idx_file(file) is None]
 
     def read(self) -> Raw:
         train_images, train_labels, test_images, test_labels = (
-            read_idx(_idx_file(file) or file, dimensions=1 if "labels" in file.name else 3) for file in self.files
+            read_idx(idx_file(file) or file, dimensions=1 if "labels" in file.name else 3) for file in self.files
         )
         return Raw(
             Split(train_images.unsqueeze(1), train_labels.to(torch.int64)),
@@ -109,7 +109,8 @@ class _Pickles:
         return Raw(train, test, tuple(parts[0].classes))
 
 
-def _idx_file(file: Path) -> Path | None:
+def idx_file(file: Path) -> Path | None:
+    """The file as it is or compressed with gzip; None if there is neither."""
     packed = file.with_name(file.name + ".gz")
     return file if file.is_file() else packed if packed.is_file() else None
 
@@ -129,17 +130,24 @@ def _check(what: str, split: Split, raw: Raw) -> None:
         raise ConfigurationError(f"{what} can't be used: {problem}; get its files again", "DatasetCorrupt")
 
 
-def _download(kind: Any, root: Path, layout: _Idx | _Pickles) -> None:
+def download_alone(
+    name: str, root: Path, download: Callable[[Path], object], lacking: Callable[[], list[Path]]
+) -> None:
+    """Downloads a data set to `root` by torchvision, one process at a time.
+
+    Raises:
+        TrialFailed: reason DatasetDownloadFailed.
+    """
     try:
         root.mkdir(parents=True, exist_ok=True)
         with _alone(root):
-            if layout.missing():  # another trial may have finished the download meanwhile
-                kind(root, download=True)
+            if lacking():  # another trial may have finished the download meanwhile
+                download(root)
     # URLError is an OSError; torchvision raises RuntimeError for a wrong MD5.
     except (OSError, RuntimeError, EOFError, HTTPException) as error:
         raise TrialFailed(
             "DatasetDownloadFailed",
-            f"{kind.__name__} could not be downloaded to {root} ({error}): check the network and the folder's "
+            f"{name} could not be downloaded to {root} ({error}): check the network and the folder's "
             "permissions, or put the files there yourself",
         ) from error
 

@@ -5,16 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 from velodrome.errors import ConfigurationError
 from velodrome.results.records import DatasetFacts
 from velodrome.spec import Dataset, Source
 from velodrome.vocabulary import BUNDLED, FORMATS
 from velodrome_runner.data.checks import check
-from velodrome_runner.data.contents import Contents, Schema, images, whole
+from velodrome_runner.data.contents import Contents, Memory, Schema, images, in_memory, whole
 from velodrome_runner.data.digits import read_digits
 from velodrome_runner.data.format import Format, contents_of
 from velodrome_runner.data.samples import Raw, Split, Splits, content_digest
 from velodrome_runner.data.splitting import split_validation
+from velodrome_runner.memory import fits
+
+# Memory that images take as bytes and as float32, in bytes for each byte.
+_BYTES_AND_FLOATS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +68,7 @@ def open_contents(dataset: Dataset, *, folder: Path, seed: int, task: str | None
         test_samples=len(contents.splits["test"]),
         shape=contents.schema.shape,
         classes=contents.schema.classes or (),
+        reading=None if in_memory(contents) else "from files, when it is needed",
     )
     return Opened(contents, facts)
 
@@ -83,7 +90,39 @@ def read(dataset: Dataset, folder: Path, *, task: str | None = None) -> Contents
         return _published(dataset, folder)
     contents = contents_of(open_format(dataset, folder, task=task))
     check(contents, dataset.name)
-    return contents
+    return _held(contents, dataset)
+
+
+def _held(contents: Contents, dataset: Dataset) -> Contents:
+    """The same data, in memory if they fit there as bytes and once more as numbers."""
+    if in_memory(contents):
+        return contents
+    size = sum(source.nbytes for source in contents.splits.values())
+    if not fits(_BYTES_AND_FLOATS * size, torch.device("cpu")):
+        return contents
+    read = whole
+    if (dataset.format or dataset.name) in ("ImageFolder", "ImageNet"):
+        from velodrome_runner.data.image_files import decoded_whole as read
+    return contents.with_splits(**{name: Memory(read(source)) for name, source in contents.splits.items()})
+
+
+# What each format needs beside torch. A format that is not here needs torchvision's datasets.
+_LIBRARIES = {
+    **dict.fromkeys(BUNDLED, ("sklearn.datasets",)),
+    "CSV": ("pyarrow.compute", "pyarrow.csv"),
+    "Parquet": ("pyarrow.compute", "pyarrow.parquet"),
+    "ImageFolder": ("PIL.Image",),
+    "ImageNet": ("PIL.Image", "scipy.io"),
+    "SVHN": ("scipy.io",),
+    **dict.fromkeys(("TimeSeries", "IDX"), ()),
+}
+
+
+def libraries(dataset: Dataset) -> list[str]:
+    """The modules that reading this data set imports at their first use."""
+    kind = dataset.format or dataset.name
+    names = () if ":" in kind else _LIBRARIES.get(kind, ("torchvision.datasets",))
+    return [*(["sklearn.model_selection"] if dataset.validation_fraction else []), *names]
 
 
 def open_format(dataset: Dataset, folder: Path, *, task: str | None = None) -> Format:
@@ -93,12 +132,37 @@ def open_format(dataset: Dataset, folder: Path, *, task: str | None = None) -> F
         from velodrome_runner.data.bundled import read_bundled
 
         return read_bundled(kind)
-    place = _place(dataset, folder)
-    if kind in ("CSV", "Parquet"):
-        from velodrome_runner.data.tables import read_table
+    if ":" in kind:
+        from velodrome_runner.data.factory import read_factory
 
-        return read_table(dataset, place, task=task)
-    raise ConfigurationError(f"{kind} can't be read yet: use one of {', '.join(FORMATS)}")
+        return read_factory(dataset, None if dataset.source is None else source_folder(dataset.source, folder))
+    place = place_of(dataset, folder)
+    match kind:
+        case "CSV" | "Parquet":
+            from velodrome_runner.data.tables import read_table
+
+            return read_table(dataset, place, task=task)
+        case "TimeSeries":
+            from velodrome_runner.data.time_series import read_time_series
+
+            return read_time_series(dataset, place)
+        case "ImageFolder":
+            from velodrome_runner.data.folders import read_image_folder
+
+            return read_image_folder(dataset, place)
+        case "ImageNet":
+            from velodrome_runner.data.imagenet import read_imagenet
+
+            return read_imagenet(dataset, place)
+        case "IDX":
+            from velodrome_runner.data.own_files import read_own_idx
+
+            return read_own_idx(place)
+        case "SVHN":
+            from velodrome_runner.data.own_files import read_svhn
+
+            return read_svhn(dataset, place)
+    raise ConfigurationError(f"{kind} is no format that this runner reads: use one of {', '.join(FORMATS)}")
 
 
 # Data sets of images that are small enough for memory, and whose digests are older than the formats.
@@ -121,10 +185,11 @@ def _raw(dataset: Dataset, folder: Path) -> Raw:
     from velodrome_runner.data.files import read_files
 
     download = dataset.source is not None and dataset.source.download
-    return read_files(dataset.name, _place(dataset, folder), download=download)
+    return read_files(dataset.name, place_of(dataset, folder), download=download)
 
 
-def _place(dataset: Dataset, folder: Path) -> Path:
+def place_of(dataset: Dataset, folder: Path) -> Path:
+    """The folder or file of a data set. Raises ConfigurationError: DatasetMissing, the job names none."""
     if dataset.source is None:
         raise ConfigurationError(
             f"{dataset.name} needs files: write spec.dataset.source, for example {{path: DIR}}", "DatasetMissing"

@@ -92,10 +92,14 @@ class Kubectl:
             return None
 
     def may(self, verb: str, resource: str, *options: str) -> bool:
-        """Whether the caller may do that."""
-        done = subprocess.run(
-            self.line("auth", "can-i", verb, resource, "--quiet", *options), capture_output=True, check=False
-        )
+        """Whether the caller may do that. `resource` is a kind, or `kind/name`. Raises as `text` does.
+
+        kubectl says no by its exit code alone, which an error has too.
+        """
+        line = self.line("auth", "can-i", verb, resource, "--quiet", *options)
+        done = subprocess.run(line, capture_output=True, text=True, check=False)
+        if done.returncode != 0 and "error" in done.stderr.lower():
+            raise explained(done.stderr)
         return done.returncode == 0
 
     def follow(self, arguments: Sequence[str]) -> Iterator[str]:

@@ -17,6 +17,7 @@ from velodrome.machine.race.executor import Executor, Finish, RaceSettings
 from velodrome.machine.race.past import changed_code, taken_over
 from velodrome.own_code import plan_code
 from velodrome.plan import Plan, local_uid
+from velodrome.pressure import busy_now
 from velodrome.results.records import utc
 from velodrome.results.registration import job_info, stored_document
 from velodrome.store import Store
@@ -77,6 +78,12 @@ def notes(plan: Plan, settings: RaceSettings, connection: Connection, uid: str) 
         said.append(
             f"finished trials ran {_words(before)}, the rest will run {_words(now)}: their speeds are not ranked "
             "together. To compare speeds, run it as before, or all of it again with --fresh"
+        )
+    busy = busy_now()
+    if busy:
+        said.append(
+            f"this machine is busy: {busy}. Trials that are measured meanwhile are marked: "
+            "stop what runs here, or race on a machine of its own, if speeds count"
         )
     return said
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from velodrome.board.tenancy import BoardPolicy, parse_rule, refusal
 from velodrome.cli.cluster.checks import api_server
 from velodrome.cli.cluster.installation import Installation
 from velodrome.cli.cluster.kubectl import BENCHMARKJOBS, Kubectl
@@ -66,6 +67,7 @@ def examine_job(plan: Plan, kubectl: Kubectl, installed_in: str, registries: Reg
     looks: Sequence[tuple[str, Look]] = (
         ("object", _object),
         ("operator", _operator),
+        ("board", _board),
         ("quota", lambda at: quota_checks(at.kubectl, at.namespace, at.job, at.needs)),
         ("nodes", lambda at: node_checks(at.kubectl, at.job, at.needs)),
         ("volumes", lambda at: volume_checks(at.kubectl, at.namespace, at.job, at.needs)),
@@ -145,3 +147,23 @@ def _operator(at: Preflight) -> Iterator[Check]:
         yield Check("operator", "missing", "it allows no init containers, and the template has some", fix)
         return
     yield Check("operator", "ok", f"ready in {at.installation.namespace}")
+
+
+def _board(at: Preflight) -> Iterator[Check]:
+    """Whether the operator lets this namespace write to the job's board. Who owns a board, only its Redis knows."""
+    try:
+        rules = tuple(map(parse_rule, at.installation.arguments("--board")))
+    except ValueError as error:  # an operator of another version
+        yield Check("board", "warning", f"the operator's rules can't be read: {error}", "look at its arguments")
+        return
+    owned = at.installation.argument("--boards") == "owned"
+    policy = BoardPolicy("owned" if owned else "shared", rules)
+    board = at.job.board
+    refused = refusal(policy, board, at.namespace, None)
+    if refused is not None:
+        yield Check("board", "missing", f"board {board} takes no results of {at.namespace}", refused.fix)
+        return
+    whose = (
+        "of the namespace whose race writes to it first" if policy.goes_by_owner(board) else "open to this namespace"
+    )
+    yield Check("board", "ok", f"{board} is {whose}")

@@ -84,7 +84,7 @@ def object_checks(kubectl: Kubectl, namespace: str, needs: PodNeeds) -> Iterator
 
 def _object(kubectl: Kubectl, namespace: str, each: NamedObject) -> Check:
     name = f"{_NAMES[each.kind]}s"
-    if not kubectl.may("get", each.kind, each.name, "-n", namespace):
+    if not kubectl.may("get", f"{each.kind}/{each.name}", "-n", namespace):
         words = f"you may not look at {_NAMES[each.kind]} {each.name}, which {each.field} names"
         return Check(name, "warning", words, "ask somebody who may whether it is there")
     found = kubectl.found_text("get", each.kind, each.name, "-n", namespace, "-o", f"go-template={_KEYS}")

@@ -1,0 +1,205 @@
+"""Image files as a source: an image is decoded when it is taken, so a worker process can do that."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from velodrome.kernel import cpu_limit
+from velodrome_runner.data.contents import Samples, Schema, Source
+from velodrome_runner.data.format import Description, corrupt, divided, invalid, one
+from velodrome_runner.data.manifest import MANIFEST, Entry, hashed, kept_manifest, read_bytes
+
+_MODES = {1: "L", 3: "RGB"}
+_CHUNK = 64  # images that one thread decodes at once
+_GAP = 2  # a JPEG may be decoded at a fraction of its size, if that has this many pixels for each that is asked for
+Pixels = np.ndarray[Any, np.dtype[np.uint8]]
+
+
+@dataclass(frozen=True)
+class ImageFiles:
+    """A source of image files below `root`: `names` (n,) as UTF-8, and the SHA-256 of each (n, 32) where it is checked.
+
+    Images come as (channels, size, size), or unscaled in the size `shape`, which all of them must have then. If
+    `convert`, images of other modes are converted to RGB; else they are refused.
+    """
+
+    root: Path
+    names: np.ndarray[Any, Any]
+    labels: Tensor
+    shape: tuple[int, int, int]
+    scale: int | None
+    convert: bool
+    sha256: np.ndarray[Any, Any] | None = None
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def targets(self) -> Tensor:
+        """The label of each image."""
+        return self.labels
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all images and labels in memory."""
+        return len(self) * (int(np.prod(self.shape)) + 8)
+
+    def take(self, indices: Tensor) -> Samples:
+        """Reads and decodes the images at those indices.
+
+        Raises:
+            ConfigurationError: DatasetCorrupt, DatasetInvalid, DatasetMissing or DatasetDigestMismatch, by file.
+        """
+        images = torch.empty((len(indices), *self.shape), dtype=torch.uint8)
+        for row, index in enumerate(indices.tolist()):
+            images[row] = torch.from_numpy(self._image(index))
+        return Samples({"images": images}, self.labels[indices])
+
+    def _image(self, index: int) -> Pixels:
+        path = self.root / self.names[index].decode()
+        content = read_bytes(path)
+        if self.sha256 is not None and hashlib.sha256(content).digest() != bytes(self.sha256[index]):
+            raise corrupt(f"{path} is not the file that {self.root / MANIFEST} lists: run `velodrome data prepare`")
+        return decoded(content, path, self.shape, scale=self.scale, convert=self.convert)
+
+
+@dataclass(frozen=True)
+class Folders:
+    """A data set of image files, opened."""
+
+    schema: Schema
+    parts: Mapping[str, Source]
+    root: Path
+    entries: Callable[[], Mapping[str, Sequence[Entry]]]
+
+    def describe(self) -> Description:
+        """Images, by class."""
+        return Description("images", self.schema)
+
+    def splits(self) -> Mapping[str, Source]:
+        """The splits, which are read from files."""
+        return self.parts
+
+    def digest(self) -> str:
+        """The SHA-256 of the manifest: for each split in the order of the names, a line for each file in that order."""
+        hasher = hashlib.sha256()
+        for split, entries in sorted(self.entries().items()):
+            for entry in sorted(entries, key=lambda entry: entry.name):
+                hasher.update(f"{split}\t{entry.name}\t{entry.size}\t{entry.sha256}\n".encode())
+        return f"sha256:{hasher.hexdigest()}"
+
+    def sample(self, split: str, index: int) -> Samples:
+        """One image."""
+        return one(self.parts[split], index)
+
+
+def opened(
+    root: Path,
+    listed: Mapping[str, list[tuple[str, str]]],
+    classes: tuple[str, ...],
+    *,
+    scale: int | None,
+    convert: bool,
+) -> Folders:
+    """The files of each split with their class, by path below `root`, as a data set.
+
+    Raises:
+        ConfigurationError: DatasetCorrupt, DatasetInvalid or DatasetMissing, by the file.
+    """
+    files = [file for split in listed.values() for file in split]
+    assigned = [split for split, each in listed.items() for _ in each]
+    shape = _shape(root / files[0][0], scale=scale, convert=convert)
+    label = {name: position for position, name in enumerate(classes)}
+    kept = kept_manifest(root, [name for name, _ in files])
+    digests = None
+    if kept is not None:
+        digests = np.frombuffer(b"".join(bytes.fromhex(entry.sha256) for entry in kept), dtype=np.uint8).reshape(-1, 32)
+    source = ImageFiles(
+        root,
+        np.array([name.encode() for name, _ in files]),
+        torch.tensor([label[name] for _, name in files]),
+        shape,
+        scale,
+        convert,
+        digests,
+    )
+
+    def entries() -> Mapping[str, Sequence[Entry]]:
+        found = kept if kept is not None else list(hashed(root, [name for name, _ in files]))
+        by_split: dict[str, list[Entry]] = {}
+        for split, entry in zip(assigned, found, strict=True):
+            by_split.setdefault(split, []).append(entry)
+        return by_split
+
+    return Folders(Schema(shape, classes), divided(source, assigned), root, entries)
+
+
+def _shape(path: Path, *, scale: int | None, convert: bool) -> tuple[int, int, int]:
+    """Channels, height and width of every image, told by the first one."""
+    try:
+        with Image.open(path) as image:
+            channels = 1 if image.mode == "L" and not convert else 3
+            return (channels, scale, scale) if scale is not None else (channels, image.height, image.width)
+    except (OSError, SyntaxError, ValueError) as error:
+        raise corrupt(f"{path} is no image that can be decoded ({error}): replace or remove it") from error
+
+
+def decoded(content: bytes, path: Path, shape: tuple[int, int, int], *, scale: int | None, convert: bool) -> Pixels:
+    """The image (channels, height, width) in a file's content. Raises as `ImageFiles.take` does."""
+    channels, height, width = shape
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            mode = _MODES[channels]
+            if image.mode != mode and not convert:
+                raise invalid(
+                    f"{path} is of the mode {image.mode}, and the other images are {mode}: save it as {mode}, for "
+                    f"example by Pillow's Image.convert({mode!r})"
+                )
+            found: Image.Image = image
+            if scale is not None:
+                shorter = min(image.size)
+                if shorter > _GAP * scale:
+                    # libjpeg decodes at an eighth, a quarter or a half of the size in a fraction of the time.
+                    longer = round(max(image.size) * _GAP * scale / shorter)
+                    image.draft(None, (_GAP * scale if image.width <= image.height else longer,
+                                       longer if image.width <= image.height else _GAP * scale))  # fmt: skip
+                found = _square(image.convert(mode), scale)
+            elif image.size != (width, height):
+                raise invalid(
+                    f"{path} has {image.width} x {image.height} pixels, and the first image {width} x {height}: write "
+                    "spec.dataset.imageSize, to which all are scaled"
+                )
+            else:
+                found = image.convert(mode)
+            pixels = np.array(found, dtype=np.uint8)
+    # Pillow raises SyntaxError for a broken PNG, and ValueError or struct.error for odd headers.
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise corrupt(f"{path} is no image that can be decoded ({error}): replace or remove it") from error
+    return pixels[None] if channels == 1 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
+
+
+def _square(image: Image.Image, side: int) -> Image.Image:
+    """The central square of the image, scaled so that the shorter side is `side`; in one resampling."""
+    shorter = min(image.size)
+    left, top = (image.width - shorter) / 2, (image.height - shorter) / 2
+    box = (left, top, left + shorter, top + shorter)
+    return image.resize((side, side), Image.Resampling.BILINEAR, box=box)
+
+
+def decoded_whole(source: Source) -> Samples:
+    """All images of a source, decoded by as many threads as there are CPUs."""
+    with ThreadPoolExecutor(cpu_limit()) as pool:
+        pieces = list(pool.map(source.take, torch.arange(len(source)).split(_CHUNK)))
+    images = torch.cat([piece.inputs["images"] for piece in pieces])
+    return Samples({"images": images}, source.targets)
