@@ -101,10 +101,8 @@ def _native(
     }
     _check_arguments(model, defaults)
     _check_kind(model.name, shape, TAKES[model.name])
-    if model.name == "velodrome/mlp" and cardinalities:
-        # Without the number of columns: each category but the one for what is missing is a feature.
-        columns = shape[0] - sum(cardinalities) + len(cardinalities) if numeric is None else numeric
-        return embedding_mlp(columns, cardinalities, outputs, dropout, **model.args)  # type: ignore[arg-type]  # checked above
+    if model.name == "velodrome/mlp" and cardinalities and numeric is not None:
+        return embedding_mlp(numeric, cardinalities, outputs, dropout, **model.args)  # type: ignore[arg-type]  # checked above
     return factory(shape, outputs, dropout, **model.args)
 
 
