@@ -70,7 +70,13 @@ DEFAULT = "classification"
 MODEL_KINDS: Mapping[str, tuple[DataKind, ...]] = {
     "velodrome/cnn": ("images",),
     "velodrome/resnet9": ("images",),
+    "velodrome/lstm": ("images", "sequences"),
+    "velodrome/gru": ("images", "sequences"),
+    "velodrome/conv1d": ("sequences",),
+    "velodrome/inceptiontime": ("sequences",),
+    "velodrome/transformer": ("sequences",),
     "torchvision/": ("images",),
+    "timm/": ("images",),
 }
 
 

@@ -101,6 +101,9 @@ MODEL_ARGS: Mapping[str, frozenset[str]] = {
     "velodrome/resnet9": frozenset({"width"}),
     "velodrome/lstm": frozenset({"hidden", "layers", "bidirectional"}),
     "velodrome/gru": frozenset({"hidden", "layers", "bidirectional"}),
+    "velodrome/conv1d": frozenset({"width"}),
+    "velodrome/inceptiontime": frozenset({"width", "depth"}),
+    "velodrome/transformer": frozenset({"width", "layers", "heads"}),
 }
 
 # Fields of training.optimizer and training.schedule that only some names use.

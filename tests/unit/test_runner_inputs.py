@@ -12,9 +12,10 @@ from sklearn import decomposition, feature_selection, impute, linear_model, prep
 from torch import nn
 
 from velodrome.errors import ConfigurationError
-from velodrome.spec import Preprocessing, Training
+from velodrome.spec import Model, Preprocessing, Training
 from velodrome_runner import tasks
 from velodrome_runner.data import Contents, Memory, Samples, Schema
+from velodrome_runner.models import build
 from velodrome_runner.preprocessing import Prepared, Ready, bucketed, prepare
 
 CPU = torch.device("cpu")
@@ -209,6 +210,20 @@ def test_a_model_gets_the_parts_of_a_row_that_its_forward_names() -> None:
     assert set(shown) == {"numeric", "categorical"}
     outputs = ready.task.call(Embedding(), shown)
     assert outputs.shape == (SIZES["test"], 5)
+
+
+def test_a_perceptron_embeds_categories_unless_features_are_selected() -> None:
+    selection = {"featureSelection": {"method": "SelectKBest", "k": 3}}
+    for fields, told in (({}, {"cardinalities": (4,), "numeric": 4}), (selection, {})):
+        ready = prepared(table(), **fields)
+        transform = ready.task.transform
+        assert transform.told == told
+        model = build(
+            Model(name="velodrome/mlp"), shape=transform.shape, **ready.task.told, **transform.told, dropout=0.0
+        )
+        assert any(isinstance(part, nn.Embedding) for part in model.modules()) is bool(told)
+        batch = next(ready.shown_to(model).batches(8, torch.Generator()))
+        assert ready.task.call(model, batch.inputs).shape == (8, 1)
 
 
 def test_embeddings_and_a_selection_of_features_do_not_go_together() -> None:

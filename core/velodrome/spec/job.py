@@ -69,7 +69,7 @@ class Objective(Strict):
 class Model(Strict):
     """A model by name."""
 
-    name: ModelName = Field(description="velodrome/NAME, torchvision/NAME, or package.module:factory.")
+    name: ModelName = Field(description="velodrome/NAME, torchvision/NAME, timm/NAME, or package.module:factory.")
     args: JsonObject = Field(default={}, description="Arguments of the model's constructor.")
 
 

@@ -41,6 +41,7 @@ PATTERNS = {
 
 _MODEL_NAMES = (
     re.compile(r"torchvision/[a-z0-9_]+"),
+    re.compile(r"timm/[A-Za-z0-9_.-]+"),
     re.compile(FACTORY),
 )
 
@@ -71,7 +72,7 @@ def _model(name: str) -> str:
         return name
     if name.startswith("velodrome/"):
         raise _unknown("model", name, MODEL_ARGS)
-    raise refused("is no model name", name, "velodrome/NAME, torchvision/NAME or package.module:factory")
+    raise refused("is no model name", name, "velodrome/NAME, torchvision/NAME, timm/NAME or package.module:factory")
 
 
 def _image(reference: str) -> str:

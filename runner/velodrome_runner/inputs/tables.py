@@ -34,7 +34,8 @@ class Tables(Transform):
     """Converts the columns of a table to features (n, features) float32, and for embeddings to their parts.
 
     `told` has `cardinalities`: for each categorical column the number of its categories and one more, the first, for a
-    category that is missing or that the training split lacks.
+    category that is missing or that the training split lacks; and `numeric`, the number of columns of numbers. It is
+    empty where features are selected or reduced: then there is nothing to embed.
     """
 
     def __init__(  # noqa: PLR0913 - the fitted steps
@@ -47,6 +48,7 @@ class Tables(Transform):
         reducer: Any,
         seen: tuple[NDArray[np.int64], ...],
         cardinalities: tuple[int, ...],
+        numeric: int,
         features: int,
         device: torch.device,
     ) -> None:
@@ -54,7 +56,8 @@ class Tables(Transform):
         self.seen = seen
         self.device = device
         self.shape = (features,)
-        self.told: Mapping[str, Any] = {"cardinalities": cardinalities}
+        self.cardinalities = cardinalities
+        self.numeric = numeric
 
     @classmethod
     def fit(
@@ -90,7 +93,8 @@ class Tables(Transform):
             scaler = None
         made = cls(
             imputer=imputer, encoder=encoder, keep=keep, scaler=scaler, reducer=None, seen=seen,
-            cardinalities=tuple(size + 1 for size in sizes), features=features.shape[1], device=device,
+            cardinalities=tuple(size + 1 for size in sizes), numeric=numeric.shape[1], features=features.shape[1],
+            device=device,
         )  # fmt: skip
         if preprocessing.reduction is not None:
             components = preprocessing.reduction.components
@@ -105,6 +109,13 @@ class Tables(Transform):
         if made.shape == (0,):
             raise ConfigurationError("the table has no columns beside its target: name some", "DatasetCorrupt")
         return made
+
+    @property
+    def told(self) -> Mapping[str, Any]:  # type: ignore[override]  # an attribute of the others
+        """What a factory is told beside the shape."""
+        if self.keep is not None or self.reducer is not None:
+            return {}
+        return {"cardinalities": self.cardinalities, "numeric": self.numeric}
 
     def numbers(self, samples: Samples, *, scaled: bool = True) -> Values:
         """The columns of numbers, without missing values."""
@@ -145,7 +156,7 @@ class Tables(Transform):
         return lambda inputs: {name: inputs[name] for name in ("numeric", "categorical")}  # type: ignore[index]
 
     def nbytes(self, source: Source) -> int:
-        columns = int(self.shape[0]) + len(self.told["cardinalities"])
+        columns = int(self.shape[0]) + len(self.cardinalities)
         return 8 * len(source) * (columns + source.take(torch.tensor([0])).inputs["numeric"].shape[1])
 
 
