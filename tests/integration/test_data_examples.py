@@ -7,7 +7,8 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,10 @@ SMALL = {"repeats": 1, "baseSeed": 0}
 
 def vowels(folder: Path) -> None:
     """The files of the UCR/UEA archive that aeon ships."""
-    import aeon.datasets
-
-    found = Path(aeon.datasets.__file__).parent / "data/JapaneseVowels"
+    aeon = find_spec("aeon")  # its modules need more than is installed: only its files are wanted
+    assert aeon is not None
+    assert aeon.origin is not None
+    found = Path(aeon.origin).parent / "datasets/data/JapaneseVowels"
     (folder / "JapaneseVowels").mkdir()
     for name in ("JapaneseVowels_TRAIN.ts", "JapaneseVowels_TEST.ts"):
         shutil.copy(found / name, folder / "JapaneseVowels" / name)
@@ -70,7 +72,7 @@ EXAMPLES: dict[str, tuple[Callable[[Path], None], dict[str, Any], float]] = {
     "imagenet": (imagenet, {"budget": {"maxEpochs": 3}}, 0.3),
 }
 # Networks that two cores train in seconds, in place of those that need a GPU or a download.
-ENTRIES = {
+ENTRIES: dict[str, Sequence[Any]] = {
     "imagefolder": ["cnn", "resnet9"],
     "imagenet": [
         {"name": "cnn", "model": {"name": "velodrome/cnn"}, "training": {"optimizer": {"learningRate": 0.02}}}
