@@ -54,13 +54,13 @@ def evaluate(
     keys: Iterable[str],
     where: str = "the test split",
     context: Autocast = nullcontext,
-    unavailable: dict[str, str] | None = None,
 ) -> dict[str, float]:
-    """The value of each quality metric on these batches, as `measured` finds it.
+    """The value of each quality metric on these batches, without those that have none. Raises as `measured` does."""
+    return values_of(measured(task, model, batches, keys=keys, where=where, context=context), {})
 
-    A key without a value is left out, and its reason is added to `unavailable`.
-    """
-    reading = measured(task, model, batches, keys=keys, where=where, context=context).read()
-    if unavailable is not None:
-        unavailable |= reading.missing
+
+def values_of(meter: Meter, unavailable: dict[str, str]) -> dict[str, float]:
+    """What a meter found. The reasons of keys without a value are added to `unavailable`."""
+    reading = meter.read()
+    unavailable |= reading.missing
     return {text: without_rounding(text, value) for text, value in reading.values.items()}

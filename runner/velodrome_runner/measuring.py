@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -33,6 +34,10 @@ from velodrome_runner.upheld import Upheld, initial_weights, seed_everything
 OnPhase = Callable[[Phase, TrainingState | None], None]
 
 
+# Samples by right and by predicted class; None for other tasks, and for too many classes.
+Confusion = tuple[tuple[int, ...], ...] | None
+
+
 @dataclass(frozen=True, slots=True)
 class Measured:
     """A trial's figures: `metrics` by key, `unavailable` with the reason for each key that could not be measured."""
@@ -43,6 +48,7 @@ class Measured:
     metrics: dict[str, float] = field(default_factory=dict)
     unavailable: dict[str, str] = field(default_factory=dict)
     held: Held = field(default_factory=Held)
+    confusion: Confusion = None
 
 
 def measure(
@@ -89,12 +95,8 @@ def measure(
     interference = Interference(concurrent=settings.concurrent, threads=threads, gpu=gpu_reader(device))
 
     on_phase("Loading", None)
-    opened = data.open_contents(config.dataset, folder=settings.data, seed=trial.seed, task=config.task)
-    task = tasks.fit(
-        config.task_name, opened.contents, config.preprocessing, config.training, device=device, seed=trial.seed
-    )
-    task.refuse(config.quality)
-    prepared = preprocessing.prepare(opened.contents, task)
+    facts, prepared = _loaded(trial, settings.data, device, threads)
+    task = prepared.task
     if own_module(config):
         models.find(config.model.name)
         upheld.restore("importing the entry's code", reseed=True)
@@ -143,7 +145,8 @@ def measure(
         return None
     metrics = _training_metrics(config, trained, memory, energy, unavailable)
     on_phase("Evaluating", None)
-    metrics |= _quality(config, prepared, model, trained, context, unavailable)
+    quality, confusion = _quality(config, prepared, model, trained, context, unavailable)
+    metrics |= quality
     on_phase("Timing", None)
     with interference.watched("timing") if timed else nullcontext():
         metrics |= _costs(config, prepared, model, context, unavailable, timed=timed)
@@ -156,7 +159,20 @@ def measure(
         pretrained="weights" in config.model.args,
         disturbances=tuple(interference.found),
     )
-    return Measured(opened.facts, environment, trained, metrics, unavailable, held)
+    prepared.close()
+    return Measured(facts, environment, trained, metrics, unavailable, held, confusion)
+
+
+def _loaded(trial: Trial, folder: Path, device: torch.device, threads: int) -> tuple[DatasetFacts, Prepared]:
+    """The data as they were read, and ready for the trial's task."""
+    config = trial.config
+    opened = data.open_contents(config.dataset, folder=folder, seed=trial.seed, task=config.task)
+    task = tasks.fit(
+        config.task_name, opened.contents, config.preprocessing, config.training, device=device, seed=trial.seed
+    )
+    task.refuse(config.quality)
+    prepared = preprocessing.prepare(opened.contents, task, cpus=threads)
+    return opened.facts.model_copy(update={"reading": prepared.reading(config.training.batch_size)}), prepared
 
 
 def own_module(config: TrialConfig) -> str:
@@ -240,16 +256,17 @@ def _quality(
     trained: Trained,
     context: Autocast,
     unavailable: dict[str, str],
-) -> dict[str, float]:
+) -> tuple[dict[str, float], Confusion]:
     keys = [key for key in config.quality if key != "validation_loss"]
     batch_size = max(config.training.batch_size, 64)
     batches = prepared.batches(batch_size, split="test")
-    metrics = evaluation.evaluate(prepared.task, model, batches, keys=keys, context=context, unavailable=unavailable)
+    meter = evaluation.measured(prepared.task, model, batches, keys=keys, context=context)
+    metrics = evaluation.values_of(meter, unavailable)
     if "validation_loss" in trained.validation and "validation_loss" in config.quality:
         metrics["validation_loss"] = trained.validation["validation_loss"]
     elif "validation_loss" in config.quality:
         unavailable["validation_loss"] = "there is no validation split: write a spec.dataset.validationFraction"
-    return metrics
+    return metrics, meter.confusion
 
 
 def _costs(

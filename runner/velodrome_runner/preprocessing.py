@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
 
 from velodrome.errors import ConfigurationError
-from velodrome_runner.data import Contents, Samples, Source
+from velodrome_runner.data import Contents, Source
+from velodrome_runner.data.stream import Stream, way
 from velodrome_runner.inputs.base import Inputs, View, repeated, split, taken, trimmed
 from velodrome_runner.memory import fits
 from velodrome_runner.ranks import ALONE, Ranks
@@ -39,8 +39,9 @@ def _as_it_is(inputs: Inputs) -> Inputs:
 class Prepared:
     """A trial's data, ready to iterate.
 
-    If `in_memory`, the splits are `Ready`. Else they are sources of raw samples, and batches are converted when needed.
-    `batches` yields the same in both cases. `view` makes of a batch's inputs those that the model takes.
+    If `in_memory`, the splits are `Ready`. Else they are sources of raw samples, which up to `cpus` processes read, and
+    batches are converted when needed. `batches` yields the same in both cases. `view` makes of a batch's inputs those
+    that the model takes. `streams` are those that are open, by split.
     """
 
     task: Task
@@ -49,6 +50,8 @@ class Prepared:
     test: Ready | Source
     device: torch.device
     view: View = field(default=_as_it_is)
+    cpus: int = 1
+    streams: dict[str, Stream] = field(default_factory=dict)
 
     @property
     def in_memory(self) -> bool:
@@ -85,7 +88,7 @@ class Prepared:
         """
         if split != "train":
             samples = self.validation if split == "validation" else self.test
-            return self._in_order(samples, batch_size) if samples is not None else iter(())
+            return self._in_order(samples, batch_size, split) if samples is not None else iter(())
         if generator is None:
             raise ValueError("the training split is shuffled: pass a generator")
         order = torch.randperm(len(self.train), generator=generator, device=generator.device)
@@ -120,18 +123,31 @@ class Prepared:
         batch = next(iter(self.batches(size, split="test")))
         return repeated(batch.inputs, size)
 
-    def _in_order(self, samples: Ready | Source, batch_size: int) -> Iterator[Batch]:
+    def reading(self, batch_size: int) -> str | None:
+        """How training reads what does not fit in memory, in words; None if it fits."""
+        if isinstance(self.train, Ready):
+            return None
+        found = way(self.train, batch_size, cpus=self.cpus)
+        return str(found) if found.workers else None
+
+    def close(self) -> None:
+        """Ends the workers that read data."""
+        for stream in self.streams.values():
+            stream.close()
+        self.streams.clear()
+
+    def _in_order(self, samples: Ready | Source, batch_size: int, name: str) -> Iterator[Batch]:
         if isinstance(samples, Ready):
             pairs = zip(split(samples.inputs, batch_size), samples.targets.split(batch_size), strict=True)
             yield from (Batch(inputs, targets) for inputs, targets in pairs)
             return
-        yield from self._loaded(samples, torch.arange(len(samples)).split(batch_size), training=False)
+        yield from self._loaded(samples, torch.arange(len(samples)).split(batch_size), name)
 
     def _augmented(self, order: Sequence[Tensor], generator: torch.Generator) -> Iterator[Batch]:
         if isinstance(self.train, Ready):
             batches = self._taken(self.train, order)
         else:
-            batches = self._loaded(self.train, order, training=True)
+            batches = self._loaded(self.train, order, "train")
         for batch in batches:
             yield self.task.augment(batch, generator)
 
@@ -140,17 +156,12 @@ class Prepared:
             chosen = indices.to(self.device)
             yield Batch(taken(samples.inputs, chosen), samples.targets.index_select(0, chosen))
 
-    def _loaded(self, samples: Source, order: Sequence[Tensor], *, training: bool) -> Iterator[Batch]:
-        loader = DataLoader(
-            _Raw(samples),
-            batch_sampler=[indices.tolist() for indices in order],
-            collate_fn=_unchanged,
-            pin_memory=self.device.type == "cuda",
-            # It draws a seed for worker processes. With the global generator, that would change the model's dropout.
-            generator=torch.Generator(),
-        )
-        for inputs, targets in loader:
-            batch = self.task.collate(Samples(inputs, targets), training=training)
+    def _loaded(self, samples: Source, order: Sequence[Tensor], name: str) -> Iterator[Batch]:
+        if name not in self.streams:
+            found = way(samples, max(map(len, order)), cpus=self.cpus)
+            self.streams[name] = Stream(samples, found, pin=self.device.type == "cuda")
+        for raw in self.streams[name].batches(order):
+            batch = self.task.collate(raw, training=name == "train")
             shown = self.view(batch.inputs)
             if isinstance(shown, dict) and "lengths" in shown:
                 shown = trimmed(shown, shown["lengths"])
@@ -189,35 +200,18 @@ def _own(generator: torch.Generator, rank: int) -> torch.Generator:
     return torch.Generator(generator.device).manual_seed(int(drawn) + rank)
 
 
-class _Raw(Dataset[Any]):
-    """Raw samples, fetched a batch at a time."""
-
-    def __init__(self, samples: Source) -> None:
-        self.samples = samples
-
-    def __len__(self) -> int:
-        return len(self.samples)
-
-    def __getitems__(self, indices: list[int]) -> tuple[dict[str, Tensor], Tensor]:
-        chosen = self.samples.take(torch.tensor(indices))
-        return dict(chosen.inputs), chosen.targets
-
-
-def _unchanged(batch: Any) -> Any:
-    return batch
-
-
-def prepare(contents: Contents, task: Task, *, in_memory: bool | None = None) -> Prepared:
+def prepare(contents: Contents, task: Task, *, in_memory: bool | None = None, cpus: int = 1) -> Prepared:
     """The splits of a data set as batches for the task.
 
-    Data stay on the device if they take at most half of its free memory, unless `in_memory` decides.
+    Data stay on the device if they take at most half of its free memory, unless `in_memory` decides. Else up to `cpus`
+    processes read them, where they are not in memory already.
     """
     train, validation, test = contents.splits["train"], contents.splits.get("validation"), contents.splits["test"]
     transform = task.transform
     if in_memory is None:
         in_memory = fits(sum(map(transform.nbytes, contents.splits.values())), transform.device)
     if not in_memory:
-        return Prepared(task, train, validation, test, transform.device)
+        return Prepared(task, train, validation, test, transform.device, cpus=cpus)
 
     def ready(source: Source, *, training: bool = False) -> Ready:
         return Ready(transform.whole(source, training=training), source.targets.to(transform.device))

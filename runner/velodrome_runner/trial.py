@@ -103,6 +103,7 @@ def _succeeded(measured: Measured, who: dict[str, object]) -> TrialResult:
             "outcome": "Succeeded",
             "metrics": measured.metrics,
             "unavailable": {key: why[:TEXT_LIMIT] for key, why in measured.unavailable.items()},
+            "confusion": measured.confusion,
             "curves": thinned(trained.curves, trained.best_epoch),
             "dataset": measured.dataset,
             "environment": measured.environment,

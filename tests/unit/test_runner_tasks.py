@@ -150,6 +150,19 @@ def test_a_confident_and_right_model_is_calibrated() -> None:
     assert value("calibration_error", logits, labels) == pytest.approx(0.0, abs=1e-12)
 
 
+def test_the_confusion_matrix_is_scikit_learns_where_classes_are_few() -> None:
+    logits, labels = classified()
+    meter = classification().meter(["accuracy"])
+    for batch in zip(logits.split(64), labels.split(64), strict=True):
+        meter.update(*batch)
+    assert meter.confusion is not None
+    assert np.array_equal(meter.confusion, library.confusion_matrix(labels, logits.argmax(1)))
+    many = classification(101).meter(["accuracy"])
+    many.update(torch.zeros(2, 101), torch.tensor([0, 100]))
+    assert many.confusion is None
+    assert regression().meter(["rmse"]).confusion is None
+
+
 # Regression
 
 MEAN, DEVIATION = 1000.0, 20.0

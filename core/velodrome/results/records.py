@@ -194,6 +194,11 @@ class TrialResult(Data):
     log_tail: str | None = Field(default=None, max_length=2 * LOG_TAIL_LIMIT)
     metrics: Mapping[str, float] = {}
     unavailable: Mapping[str, str] = {}
+    confusion: tuple[tuple[int, ...], ...] | None = Field(
+        default=None,
+        description="Test samples by right class (rows) and predicted class (columns), where classes are few.",
+        exclude_if=_absent,
+    )
     curves: tuple[EpochPoint, ...] = ()
     dataset: DatasetFacts | None = None
     environment: Environment | None = None
@@ -235,8 +240,11 @@ class TrialResult(Data):
     def content_given(self, curves: bytes) -> str:
         """`content` of this result with these curves, as `write_curves` writes them."""
         # A metric's first name stands there for ever, so that a copy of an older report has the same digest.
-        metrics = {first_name(key): value for key, value in self.metrics.items()}
-        named = self if metrics.keys() == self.metrics.keys() else self.model_copy(update={"metrics": metrics})
+        parts = {"metrics": self.metrics, "unavailable": self.unavailable}
+        named = self
+        if any(first_name(key) != key for part in parts.values() for key in part):
+            first = {name: {first_name(key): value for key, value in part.items()} for name, part in parts.items()}
+            named = self.model_copy(update=first)
         rest = named.model_dump_json(exclude={"schema_version", "curves"}, exclude_defaults=True)
         return hashlib.sha256(rest.encode() + curves).hexdigest()[:32]
 

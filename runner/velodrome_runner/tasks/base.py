@@ -57,6 +57,11 @@ class Meter(ABC):
     def read(self) -> Reading:
         """The value of each key that was asked for, over everything so far."""
 
+    @property
+    def confusion(self) -> tuple[tuple[int, ...], ...] | None:
+        """Samples by right class (rows) and predicted class (columns); None where there are no or too many classes."""
+        return None
+
     def merge(self, other: Meter) -> None:
         """Takes in what the meter of another rank has gathered for the same keys."""
         for name, value in other.sums.items():

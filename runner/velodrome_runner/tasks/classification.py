@@ -14,6 +14,7 @@ from torch import Tensor
 from velodrome.counts import ClassCounts, share
 from velodrome.errors import ConfigurationError
 from velodrome.metrics import MetricKey
+from velodrome.results.bounds import MOST_CONFUSED
 from velodrome.spec import Training
 from velodrome.tasks import TASKS
 from velodrome_runner.data import Schema, Source
@@ -108,6 +109,9 @@ class ClassificationMeter(Meter):
         guesses = called.cpu()
         for name, values in (("hits", labels[guesses == labels]), ("guessed", guesses), ("there", labels)):
             self.add(name, values.bincount(minlength=self.classes))
+        if self.classes <= MOST_CONFUSED:
+            pairs = (labels * self.classes + guesses).bincount(minlength=self.classes**2)
+            self.add("confusion", pairs.view(self.classes, self.classes))
         if self._names & {"loss", "validation_loss"}:
             self.add("loss", F.cross_entropy(logits.double(), targets, reduction="sum"))
         if "top5_accuracy" in self._names:
@@ -133,6 +137,11 @@ class ClassificationMeter(Meter):
             else:
                 reading.values[text] = found
         return reading
+
+    @property
+    def confusion(self) -> tuple[tuple[int, ...], ...] | None:
+        matrix = self.sums.get("confusion")
+        return None if matrix is None else tuple(map(tuple, matrix.tolist()))
 
     @property
     def counts(self) -> ClassCounts:
