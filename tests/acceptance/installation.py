@@ -26,6 +26,7 @@ CLAIMS = {"data-velodrome-redis-0": "redis", "velodrome-backup": "backup"}
 # The test cluster has no provisioner: its volumes are folders of this machine.
 VOLUMES = Path("/var/tmp/velodrome-acceptance")  # noqa: S108 - it is on the disk, and goes with the test
 _USER = 65532
+_CRD = "benchmarkjobs.velodrome.dev"
 
 
 @dataclass
@@ -108,12 +109,17 @@ class Installation:
 
     def install(self) -> None:
         """Installs the packaged chart, and waits until all of it is ready."""
+        self._take_over_crd()
         words = ["install", RELEASE, str(self.package), "-n", NAMESPACE, "-f", str(self.values())]
-        found = self.get("crd", "benchmarkjobs.velodrome.dev")
-        owner = found.get("metadata", {}).get("annotations", {}).get("meta.helm.sh/release-namespace")
-        if found and owner != NAMESPACE:
-            words.append("--take-ownership")  # other tests installed the CRD without Helm
         self.helm(*words, "--wait", "--timeout", "10m")
+
+    def _take_over_crd(self) -> None:
+        """Hands a CRD that is there already to this release, as the chart's own message says."""
+        if not self.get("crd", _CRD):
+            return
+        mine = (f"meta.helm.sh/release-name={RELEASE}", f"meta.helm.sh/release-namespace={NAMESPACE}")
+        self.kubectl("label", "--overwrite", "crd", _CRD, "app.kubernetes.io/managed-by=Helm")
+        self.kubectl("annotate", "--overwrite", "crd", _CRD, *mine)
 
     def prepare(self) -> str:
         """Removes what an earlier acceptance left, and makes both namespaces and, where needed, the volumes."""
