@@ -156,7 +156,8 @@ def measure(
         pretrained="weights" in config.model.args,
         disturbances=tuple(interference.found),
     )
-    return Measured(opened.facts, environment, trained, metrics, unavailable, held)
+    facts = opened.facts.model_copy(update={"reading": prepared.reading or opened.facts.reading})
+    return Measured(facts, environment, trained, metrics, unavailable, held)
 
 
 def own_module(config: TrialConfig) -> str:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
 
 from velodrome.errors import ConfigurationError
-from velodrome_runner.data import Contents, Samples, Source
+from velodrome_runner.data import Contents, Source
+from velodrome_runner.data.stream import Stream, way
 from velodrome_runner.inputs.base import Inputs, View, repeated, split, taken, trimmed
 from velodrome_runner.memory import fits
 from velodrome_runner.ranks import ALONE, Ranks
@@ -49,6 +49,14 @@ class Prepared:
     test: Ready | Source
     device: torch.device
     view: View = field(default=_as_it_is)
+    # The stream of training, once it has begun; copies of this object share it.
+    streams: list[Stream] = field(default_factory=list, compare=False, repr=False)
+
+    @property
+    def reading(self) -> str | None:
+        """How the batches of training came, where they were not in memory; None before the first and elsewhere."""
+        found = next((stream.way for stream in self.streams if stream.way.workers), None)
+        return None if found is None else str(found)
 
     @property
     def in_memory(self) -> bool:
@@ -141,20 +149,31 @@ class Prepared:
             yield Batch(taken(samples.inputs, chosen), samples.targets.index_select(0, chosen))
 
     def _loaded(self, samples: Source, order: Sequence[Tensor], *, training: bool) -> Iterator[Batch]:
-        loader = DataLoader(
-            _Raw(samples),
-            batch_sampler=[indices.tolist() for indices in order],
-            collate_fn=_unchanged,
-            pin_memory=self.device.type == "cuda",
-            # It draws a seed for worker processes. With the global generator, that would change the model's dropout.
-            generator=torch.Generator(),
-        )
-        for inputs, targets in loader:
-            batch = self.task.collate(Samples(inputs, targets), training=training)
+        if training:
+            yield from self._collated(self._training_stream(samples, order), order, training=True)
+            return
+        # Its workers end with the pass, so that none of them reads ahead while inference is timed.
+        with self._stream(samples, order) as stream:
+            yield from self._collated(stream, order, training=False)
+
+    def _collated(self, stream: Stream, order: Sequence[Tensor], *, training: bool) -> Iterator[Batch]:
+        for raw in stream.batches(order):
+            batch = self.task.collate(raw, training=training)
             shown = self.view(batch.inputs)
             if isinstance(shown, dict) and "lengths" in shown:
                 shown = trimmed(shown, shown["lengths"])
             yield Batch(shown, batch.targets)
+
+    def _training_stream(self, samples: Source, order: Sequence[Tensor]) -> Stream:
+        """The workers that read for training: they stay from epoch to epoch."""
+        if not self.streams:
+            self.streams.append(self._stream(samples, order))
+        return self.streams[0]
+
+    def _stream(self, samples: Source, order: Sequence[Tensor]) -> Stream:
+        largest = max(map(len, order), default=1)
+        found = way(samples, max(largest, 1), cpus=torch.get_num_threads())
+        return Stream(samples, found, pin=self.device.type == "cuda")
 
 
 # How many batches are sorted by length together: enough that a batch needs little padding, and few enough that batches
@@ -187,24 +206,6 @@ def _own(generator: torch.Generator, rank: int) -> torch.Generator:
     copy.set_state(generator.get_state())
     drawn = torch.randint(2**62, (1,), generator=copy, device=generator.device)
     return torch.Generator(generator.device).manual_seed(int(drawn) + rank)
-
-
-class _Raw(Dataset[Any]):
-    """Raw samples, fetched a batch at a time."""
-
-    def __init__(self, samples: Source) -> None:
-        self.samples = samples
-
-    def __len__(self) -> int:
-        return len(self.samples)
-
-    def __getitems__(self, indices: list[int]) -> tuple[dict[str, Tensor], Tensor]:
-        chosen = self.samples.take(torch.tensor(indices))
-        return dict(chosen.inputs), chosen.targets
-
-
-def _unchanged(batch: Any) -> Any:
-    return batch
 
 
 def prepare(contents: Contents, task: Task, *, in_memory: bool | None = None) -> Prepared:
