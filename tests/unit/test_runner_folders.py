@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import struct
 import tarfile
 from collections.abc import Callable
@@ -18,11 +19,14 @@ from torchvision import datasets
 from torchvision.transforms.v2.functional import pil_to_tensor
 
 from velodrome.errors import ConfigurationError
-from velodrome.spec import Dataset
+from velodrome.spec import Dataset, Preprocessing, Training
+from velodrome_runner import tasks
 from velodrome_runner.data import Contents, Memory, loading, open_contents, whole
 from velodrome_runner.data.image_files import ImageFiles
 from velodrome_runner.data.loading import open_format, read
 from velodrome_runner.data.manifest import MANIFEST, hashed, write_manifest
+from velodrome_runner.preprocessing import prepare
+from velodrome_runner.tasks.base import Batch
 
 
 def picture(seed: int, size: tuple[int, int] = (24, 20), mode: str = "RGB") -> Image.Image:
@@ -129,6 +133,30 @@ def test_what_does_not_fit_in_memory_is_read_when_it_is_taken(tmp_path: Path) ->
     first = found.splits["train"].take(torch.tensor([2, 0]))
     assert first.inputs["images"].shape == (2, 3, 20, 24)
     assert len({*map(len, found.splits.values())} | {len(list(kept.iterdir()))}) == 4
+
+
+def test_batches_that_workers_read_are_those_from_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(tmp_path / "pets", count=12)
+
+    def batches(*, stream: bool) -> tuple[list[Batch], str | None]:
+        monkeypatch.setattr(loading, "fits", lambda *_: not stream)
+        found = open_contents(job(validationFraction=0.25), folder=tmp_path, seed=0).contents
+        task = tasks.fit("classification", found, Preprocessing(), Training(), device=torch.device("cpu"), seed=0)
+        ready = prepare(found, task, in_memory=not stream)
+        generator = torch.Generator().manual_seed(1)
+        passes = [ready.batches(5, generator), ready.batches(5, generator), ready.batches(5, split="test")]
+        return [batch for each in passes for batch in each], ready.reading
+
+    (memory, unread), (streamed, reading) = batches(stream=False), batches(stream=True)
+    assert len(memory) == len(streamed) == 4 + 4 + 5
+    for left, right in zip(memory, streamed, strict=True):
+        assert isinstance(left.inputs, torch.Tensor)
+        assert isinstance(right.inputs, torch.Tensor)
+        assert torch.equal(left.targets, right.targets)
+        assert torch.allclose(left.inputs, right.inputs)
+    assert unread is None
+    assert reading is not None
+    assert re.fullmatch(r"read by \d workers?, batches in (shared memory|pipes .*)", reading)
 
 
 def truncated(file: Path) -> None:

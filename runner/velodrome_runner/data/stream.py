@@ -76,6 +76,7 @@ class Stream:
     """
 
     def __init__(self, source: Source, way_: Way, *, pin: bool = False) -> None:
+        self.way = way_
         self._order = _Order()
         self._loader: DataLoader[Any] = DataLoader(
             _Batches(source, plain=bool(way_.workers) and not way_.shared),
