@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from velodrome.errors import ConfigurationError
-from velodrome_runner.data import Contents, Source
+from velodrome_runner.data import Contents, Samples, Source
 from velodrome_runner.data.stream import Stream, way
 from velodrome_runner.inputs.base import Inputs, View, repeated, split, taken, trimmed
 from velodrome_runner.memory import fits
@@ -160,8 +160,15 @@ class Prepared:
         if name not in self.streams:
             found = way(samples, max(map(len, order)), cpus=self.cpus)
             self.streams[name] = Stream(samples, found, pin=self.device.type == "cuda")
-        for raw in self.streams[name].batches(order):
-            batch = self.task.collate(raw, training=name == "train")
+        try:
+            yield from self._collated(self.streams[name].batches(order), training=name == "train")
+        finally:
+            if name != "train":  # its workers would read ahead while inference is timed
+                self.streams.pop(name).close()
+
+    def _collated(self, samples: Iterator[Samples], *, training: bool) -> Iterator[Batch]:
+        for raw in samples:
+            batch = self.task.collate(raw, training=training)
             shown = self.view(batch.inputs)
             if isinstance(shown, dict) and "lengths" in shown:
                 shown = trimmed(shown, shown["lengths"])

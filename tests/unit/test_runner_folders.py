@@ -142,10 +142,13 @@ def test_batches_that_workers_read_are_those_from_memory(tmp_path: Path, monkeyp
         monkeypatch.setattr(loading, "fits", lambda *_: not stream)
         found = open_contents(job(validationFraction=0.25), folder=tmp_path, seed=0).contents
         task = tasks.fit("classification", found, Preprocessing(), Training(), device=torch.device("cpu"), seed=0)
-        ready = prepare(found, task, in_memory=not stream)
+        ready = prepare(found, task, in_memory=not stream, cpus=2)
         generator = torch.Generator().manual_seed(1)
         passes = [ready.batches(5, generator), ready.batches(5, generator), ready.batches(5, split="test")]
-        return [batch for each in passes for batch in each], ready.reading
+        found_batches = [batch for each in passes for batch in each]
+        assert set(ready.streams) == ({"train"} if stream else set()), "nobody reads ahead while inference is timed"
+        ready.close()
+        return found_batches, ready.reading(5)
 
     (memory, unread), (streamed, reading) = batches(stream=False), batches(stream=True)
     assert len(memory) == len(streamed) == 4 + 4 + 5
