@@ -27,8 +27,9 @@ from torch.utils.data import DataLoader
 from torchvision import datasets
 from torchvision.transforms import v2
 
-from velodrome.spec import Dataset, Preprocessing
-from velodrome_runner.data import load
+from velodrome.spec import Dataset, Preprocessing, Training
+from velodrome_runner import tasks
+from velodrome_runner.data import open_contents
 from velodrome_runner.preprocessing import Prepared, prepare
 
 BATCH = 128
@@ -95,9 +96,10 @@ def main() -> None:
         write_files(root, given.samples)
         dataset = Dataset.model_validate({"name": "CIFAR10", "source": {"path": folder}})
         preprocessing = Preprocessing.model_validate({"augmentations": AUGMENTATIONS})
-        prepared = prepare(
-            load(dataset, folder=root, seed=0), preprocessing, device=torch.device("cpu"), seed=0, in_memory=True
-        )
+        contents = open_contents(dataset, folder=root, seed=0).contents
+        device = torch.device("cpu")
+        task = tasks.fit("classification", contents, preprocessing, Training(), device=device, seed=0)
+        prepared = prepare(contents, task, in_memory=True)
         generator = torch.Generator().manual_seed(0)
         passes: dict[str, Callable[[], Iterable[Any]]] = {"Velodrome": lambda: prepared.batches(BATCH, generator)}
         for workers in given.workers.split(","):

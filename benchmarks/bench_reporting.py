@@ -46,8 +46,7 @@ from velodrome import keys
 from velodrome.monitoring.pushgateway import grouping
 from velodrome.plan import Trial, plan
 from velodrome.spec import BenchmarkJob
-from velodrome_runner import data, models, preprocessing, threads
-from velodrome_runner.data import Split
+from velodrome_runner import data, models, preprocessing, tasks, threads
 from velodrome_runner.live import Pusher
 from velodrome_runner.publish import Publisher, connect
 from velodrome_runner.reporting import Reporter, TrainingState
@@ -60,6 +59,7 @@ from benchmarks.fixtures import redis_server
 
 UID = "bench"
 CPU = torch.device("cpu")
+SHAPE, CLASSES = (1, 8, 8), 10  # of digits
 TARGET = 0.005
 
 
@@ -135,8 +135,11 @@ def settings(url: str) -> Settings:
 
 def repeated(prepared: preprocessing.Prepared, times: int) -> preprocessing.Prepared:
     """The same data, with the training split repeated that many times."""
-    images = prepared.train.images.repeat(times, 1, 1, 1).contiguous(memory_format=torch.channels_last)
-    return dataclasses.replace(prepared, train=Split(images, prepared.train.labels.repeat(times)))
+    train = prepared.train
+    assert isinstance(train, preprocessing.Ready)
+    assert isinstance(train.inputs, torch.Tensor)
+    images = train.inputs.repeat(times, 1, 1, 1).contiguous(memory_format=torch.channels_last)
+    return dataclasses.replace(prepared, train=preprocessing.Ready(images, train.targets.repeat(times)))
 
 
 def unreported(trial: Trial, prepared: preprocessing.Prepared) -> Cost:
@@ -176,7 +179,7 @@ def trained(trial: Trial, prepared: preprocessing.Prepared, on_progress: Callabl
     config = trial.config
     assert config.model is not None
     torch.manual_seed(0)
-    model = models.build(config.model, shape=prepared.shape, classes=prepared.classes, dropout=0.0)
+    model = models.build(config.model, shape=SHAPE, classes=CLASSES, dropout=0.0)
     begin, used = time.perf_counter(), time.process_time()
     train(config, prepared, model, seed=0, device=CPU, on_progress=on_progress)
     return Cost(time.perf_counter() - begin, time.process_time() - used)
@@ -191,8 +194,10 @@ def main() -> None:
     arguments = parser.parse_args()
     threads.use(1)
     trial = planned(arguments.epochs)
-    splits = data.load(trial.config.dataset, folder=Path(), seed=0)
-    prepared = preprocessing.prepare(splits, trial.config.preprocessing, device=CPU, seed=0)
+    contents = data.open_contents(trial.config.dataset, folder=Path(), seed=0).contents
+    config = trial.config
+    task = tasks.fit("classification", contents, config.preprocessing, config.training, device=CPU, seed=0)
+    prepared = preprocessing.prepare(contents, task)
     prepared = repeated(prepared, arguments.repeat)
     unreported(planned(1), prepared)  # warm up
     with (

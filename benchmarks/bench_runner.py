@@ -37,8 +37,7 @@ from torchvision.datasets import CIFAR10
 
 from velodrome.plan import TrialConfig, plan
 from velodrome.spec import BenchmarkJob, Model
-from velodrome_runner import data, models, preprocessing, threads
-from velodrome_runner.data import Split, Splits
+from velodrome_runner import data, models, preprocessing, tasks, threads
 from velodrome_runner.training import train
 
 # CPU time of the whole process, because a shared machine distorts it less than wall time.
@@ -101,12 +100,21 @@ def network(*, channels_last: bool = True) -> nn.Module:
     return made.to(memory_format=torch.channels_last if channels_last else torch.contiguous_format)
 
 
-def splits(images: torch.Tensor, labels: torch.Tensor) -> Splits:
-    """All images for training, and a few for the evaluation, which is not timed."""
-    few = Split(images[:64], labels[:64])
-    made = data.load(configured().dataset, folder=Path(), seed=0)
-    facts = made.facts.model_copy(update={"shape": SHAPE, "classes": tuple(map(str, range(CLASSES)))})
-    return Splits(Split(images, labels), few, few, facts, 255)
+def ready(images: torch.Tensor, labels: torch.Tensor, augmentations: list[dict[str, Any]]) -> preprocessing.Prepared:
+    """All images for training, in memory, and a few for the evaluation, which is not timed."""
+    every, few = data.images(images, labels), data.images(images[:64], labels[:64])
+    schema = data.Schema(SHAPE, tuple(map(str, range(CLASSES))))
+    contents = data.Contents("images", {"train": every, "validation": few, "test": few}, schema, "sha256:" + "0" * 64)
+    config = configured()
+    task = tasks.fit(
+        "classification",
+        contents,
+        config.preprocessing.model_validate({"augmentations": augmentations}),
+        config.training,
+        device=CPU,
+        seed=0,
+    )
+    return preprocessing.prepare(contents, task, in_memory=True)
 
 
 def runner(config: TrialConfig, prepared: preprocessing.Prepared) -> float:
@@ -176,7 +184,7 @@ def main() -> None:
     arguments = parser.parse_args()
     threads.use(arguments.threads)
     config = configured()
-    augmented = [{"name": "RandomCrop", "args": {"padding": 4}}, {"name": "RandomHorizontalFlip"}]
+    augmented: list[dict[str, Any]] = [{"name": "RandomCrop", "args": {"padding": 4}}, {"name": "RandomHorizontalFlip"}]
     with tempfile.TemporaryDirectory() as folder:
         write_cifar10(Path(folder), arguments.samples)
         steps = [
@@ -187,21 +195,14 @@ def main() -> None:
         ]
         dataset = Made(Path(folder), transforms.Compose(steps))
         images = torch.from_numpy(dataset.data).permute(0, 3, 1, 2).contiguous()
-        made = splits(images, torch.tensor(dataset.targets))
-        plain, augmenting = (
-            preprocessing.prepare(
-                made,
-                config.preprocessing.model_validate({"augmentations": names}),
-                device=CPU,
-                seed=0,
-                in_memory=True,
-            )
-            for names in ([], augmented)
-        )
+        labels = torch.tensor(dataset.targets)
+        plain, augmenting = ready(images, labels, []), ready(images, labels, augmented)
+        inputs = plain.task.transform.whole(data.images(images, labels))
+        assert isinstance(inputs, torch.Tensor)
         runner(config, plain)  # warm up
         runs = {
             "plain": lambda: runner(config, plain),
-            "bare": lambda: bare(plain.train.images, plain.train.labels),
+            "bare": lambda: bare(inputs, labels),
             "augmenting": lambda: runner(config, augmenting),
             "loader": lambda: loader(dataset),
             "batches": lambda: batches(augmenting),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import mul
 
 from velodrome.metrics import MetricKey
 
@@ -22,14 +23,23 @@ class ClassCounts:
     there: Sequence[int]
 
     def score(self, key: MetricKey) -> float | None:
-        """The value of `precision`, `recall` or `f1`, for the key's `average` or `label`.
+        """The value of a counted metric; of `precision`, `recall` and `f1` for the key's `average` or `label`.
 
         - Macro: the mean over classes, without those that neither occur nor are predicted.
         - Weighted: the mean, weighted by how often a class occurs.
         - Micro: the share of samples that are predicted correctly.
 
+        `balanced_accuracy` is the mean recall of the classes that occur. `mcc` is the correlation of predicted and
+        right classes (J. Gorodkin, "Comparing two K-category assignments by a K-category correlation coefficient",
+        2004).
+
         A ratio with the denominator 0 is 0. A label that does not occur has no value: None.
         """
+        if key.name == "balanced_accuracy":
+            occurring = [label for label, there in enumerate(self.there) if there]
+            return math.fsum(self._of("recall", label) for label in occurring) / len(occurring)
+        if key.name == "mcc":
+            return self._correlation()
         parameters = dict(key.parameters)
         if "label" in parameters:
             label = int(parameters["label"])
@@ -43,6 +53,13 @@ class ClassCounts:
         if average == "weighted":
             return math.fsum(self._of(key.name, label) * self.there[label] for label in classes) / samples
         return math.fsum(self._of(key.name, label) for label in classes) / len(classes)
+
+    def _correlation(self) -> float:
+        samples = sum(self.there)
+        both = samples * sum(self.hits) - sum(map(mul, self.guessed, self.there))
+        guessed, there = (samples**2 - sum(count**2 for count in counts) for counts in (self.guessed, self.there))
+        # Whole numbers up to here. Their product may be too large for a double, so the roots are taken first.
+        return max(-1.0, min(1.0, both / math.sqrt(guessed) / math.sqrt(there))) if guessed and there else 0.0
 
     def _of(self, name: str, label: int) -> float:
         hits, guessed, there = self.hits[label], self.guessed[label], self.there[label]

@@ -40,8 +40,13 @@ _RANGES: Mapping[str, tuple[float, float]] = {
     "count": (0.0, 1e18),
     "joules": (0.0, 1e15),
     "price": (0.0, 1e15),
+    "correlation": (-1.0, 1.0),
+    "determination": (-LARGEST, 1.0),
+    "target": (0.0, LARGEST),  # the unit of the column that is predicted
 }
 _WHOLE = frozenset({"bytes", "count"})  # units without fractions
+# Former names of metrics, which stored records and jobs may have for ever.
+ALIASES: Mapping[str, str] = MappingProxyType({"mean_average_precision": "average_precision"})
 # By how much a ratio may exceed 1 because sums in float32 are rounded.
 RATIO_ROUNDING = 1e-6
 
@@ -58,9 +63,10 @@ class Metric:
     """One line of the catalogue.
 
     `unit` is Prometheus's (seconds, bytes, ratio, …); `depends_on` names the conditions that make its cohort;
-    `parameters` are those that a key of this metric may have; `per_epoch` says that it is also measured on the
-    validation split at the end of each epoch, so that early stopping and targets may use it. `deterministic` says that
-    the value follows from the model alone, whatever the seed: two values that differ are different, without a test.
+    `parameters` are those that a key of this metric may have; `tasks` are those that it belongs to, all if it is empty;
+    `per_epoch` says that it is also measured on the validation split at the end of each epoch, so that early stopping
+    and targets may use it. `deterministic` says that the value follows from the model alone, whatever the
+    seed: two values that differ are different, without a test.
     """
 
     name: str
@@ -73,6 +79,7 @@ class Metric:
     per_epoch: bool = False
     requires: tuple[Parameter, ...] = ()
     deterministic: bool = False
+    tasks: tuple[str, ...] = ()
 
     @property
     def range(self) -> tuple[float, float]:
@@ -91,7 +98,9 @@ class Metric:
             return f"{value:g} is no whole number of {self.unit}" if self.whole and value % 1 else None
         if not math.isfinite(value):
             return f"{value} is not finite"
-        if self.unit == "ratio":
+        if self.unit in ("ratio", "correlation", "determination"):
+            if self.unit != "ratio":
+                return f"{value!r} is not between {least:g} and {most:g}"
             hint = f": write {value / 100:g} for {value:g} %" if 1 < value <= 100 else ""
             return f"{value!r} is not between 0 and 1{hint}"
         where = f"below {least:g}" if value < least else f"above {most:g}"
@@ -106,8 +115,9 @@ def _quality(
     unit: str = "ratio",
     parameters: tuple[Parameter, ...] = (),
     per_epoch: bool = True,
+    tasks: tuple[str, ...] = ("classification",),
 ) -> Metric:
-    return Metric(name, unit, direction, "quality", QUALITY_CONDITIONS, description, parameters, per_epoch)
+    return Metric(name, unit, direction, "quality", QUALITY_CONDITIONS, description, parameters, per_epoch, tasks=tasks)
 
 
 def _cost(
@@ -139,8 +149,25 @@ CATALOGUE: Mapping[str, Metric] = MappingProxyType(
             _quality("recall", "Of a class's samples, the share that are called it.", parameters=_AVERAGED),
             _quality("f1", "Harmonic mean of precision and recall.", parameters=_AVERAGED),
             _quality(
-                "mean_average_precision",
+                "average_precision",
                 "Area under each class's precision-recall curve, averaged over classes.",
+            ),
+            _quality(
+                "auroc",
+                "Area under each class's ROC curve against all others, averaged over classes.",
+            ),
+            _quality(
+                "balanced_accuracy", "Recall, averaged over the classes that occur, so that rare ones count as much."
+            ),
+            _quality(
+                "mcc",
+                "Matthews' correlation of predicted and right classes; 0 is as good as guessing.",
+                unit="correlation",
+            ),
+            _quality(
+                "calibration_error",
+                "Mean distance between confidence and accuracy, over 15 bins of confidence.",
+                direction="lower",
             ),
             _quality(
                 "loss", "Mean cross-entropy on the test split, without label smoothing.",
@@ -150,9 +177,31 @@ CATALOGUE: Mapping[str, Metric] = MappingProxyType(
             ),
             _quality(
                 "validation_loss",
-                "Mean cross-entropy on the validation split, of the weights that were kept.",
+                "Mean loss on the validation split, of the weights that were kept: cross-entropy in nats, or in"
+                " regression the squared error divided by the variance of the training targets.",
                 direction="lower",
                 unit="nats",
+                tasks=("classification", "regression"),
+            ),
+            _quality(
+                "rmse",
+                "Root of the mean squared error, in the target's unit.",
+                direction="lower",
+                unit="target",
+                tasks=("regression",),
+            ),
+            _quality(
+                "mae",
+                "Mean absolute error, in the target's unit.",
+                direction="lower",
+                unit="target",
+                tasks=("regression",),
+            ),
+            _quality(
+                "r2",
+                "Share of the target's variance that is explained; 0 is as good as always predicting the mean.",
+                unit="determination",
+                tasks=("regression",),
             ),
             _cost("train_seconds", "seconds", "lower", "speed", "Time spent in training steps, without evaluation."),
             _cost(
@@ -171,7 +220,7 @@ CATALOGUE: Mapping[str, Metric] = MappingProxyType(
                     "seconds",
                     "lower",
                     "speed",
-                    f"{text} of the time to classify one batch.",
+                    f"{text} of the time to predict one batch.",
                     parameters=("batch_size",),
                 )
                 for percent, text in ((50, "Median"), (90, "90th percentile"), (99, "99th percentile"))
@@ -181,7 +230,7 @@ CATALOGUE: Mapping[str, Metric] = MappingProxyType(
                 "samples_per_second",
                 "higher",
                 "speed",
-                "Samples classified per second, one batch after another.",
+                "Samples predicted per second, one batch after another.",
                 parameters=("batch_size",),
             ),
             _cost(
@@ -214,7 +263,7 @@ CATALOGUE: Mapping[str, Metric] = MappingProxyType(
                 "count",
                 "lower",
                 "efficiency",
-                "Floating-point operations to classify one sample, as torch counts them.",
+                "Floating-point operations to predict one sample, as torch counts them.",
                 depends_on=MODEL_CONDITIONS,
                 deterministic=True,
             ),
@@ -246,7 +295,7 @@ CATALOGUE: Mapping[str, Metric] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True, order=True)
 class MetricKey:
-    """A metric's name with its parameters, sorted by name. `parse` is the inverse of `str()`."""
+    """A metric's name with its parameters, sorted by name. `parse` is the inverse of `str()`, and reads old names."""
 
     name: str
     parameters: tuple[tuple[str, str], ...] = ()
@@ -271,7 +320,7 @@ class MetricKey:
 
     @classmethod
     def parse(cls, text: str) -> MetricKey:
-        """The inverse of `str()`.
+        """The inverse of `str()`; a former name of a metric gives its present key.
 
         Raises:
             ValueError: the metric is not in the catalogue, or it does not take such a parameter.
@@ -303,6 +352,7 @@ class MeasuredKeys:
 
     def impossible(self, text: str, value: float) -> str | None:
         """Why no trial of the job can have this value for this key, and what to write instead; None if one can."""
+        text = present_name(text)
         least, most, whole = self.ranges.get(text, _NOTHING)
         if least <= value <= most and not (whole and value % 1):
             return None
@@ -347,8 +397,22 @@ def without_rounding(text: str, value: float, samples: int | None = None) -> flo
     return value
 
 
+def present_name(text: str) -> str:
+    """A metric's name or key, with its present name in place of a former one."""
+    return ALIASES.get(text, text)
+
+
+def first_name(text: str) -> str:
+    """A metric's name or key, with the name that it had first: identities and digests keep it for ever."""
+    return _FIRST.get(text, text)
+
+
+_FIRST = {present: former for former, present in ALIASES.items()}
+
+
 @lru_cache(maxsize=4096)  # every report repeats the same two dozen keys
 def _parse(text: str) -> MetricKey:
+    text = present_name(text)
     match = re.fullmatch(r"([a-z0-9_]+)(?:\{([a-z0-9_=,]+)\})?", text)
     metric = CATALOGUE.get(match[1]) if match else None
     if match is None or metric is None:

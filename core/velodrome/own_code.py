@@ -77,6 +77,8 @@ def config_code(config: TrialConfig, search: Sequence[str] | None = None, folder
         _take_command(sources, config.command, here)
     elif config.model is not None:
         name, weights = config.model.name, config.model.args.get("weights")
+        if name.startswith("timm/"):  # its models are another library's code
+            sources.take_distribution("timm")
         if ":" in name:
             sources.take_module(name.partition(":")[0], named=True)
         if isinstance(weights, str):

@@ -11,10 +11,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field
 
 from velodrome.canonical import digest
-from velodrome.metrics import CATALOGUE, MetricKey
+from velodrome.metrics import CATALOGUE, MetricKey, first_name, present_name
 from velodrome.spec import (
     BenchmarkJob,
     Budget,
@@ -27,14 +29,24 @@ from velodrome.spec import (
     Strict,
     Training,
 )
+from velodrome.spec.base import absent
 from velodrome.spec.override import overlay
+from velodrome.spec.types import TaskName
+from velodrome.tasks import inferred, task_of
 from velodrome.vocabulary import OPTIMIZER_FIELDS, SCHEDULE_FIELDS
+
+
+def _present(keys: tuple[str, ...]) -> tuple[str, ...]:
+    """Metric keys by their present names: an older version may have written them."""
+    return tuple(map(present_name, keys))
 
 
 class TrialConfig(Strict):
     """Everything that determines a trial, except its seed: the conditions and the resolved entry."""
 
     dataset: Dataset
+    # Where the job names a task that its data do not imply; null otherwise, as in records of older versions.
+    task: TaskName | None = Field(default=None, exclude_if=absent)
     preprocessing: Preprocessing
     budget: Budget
     evaluation: Evaluation
@@ -43,7 +55,12 @@ class TrialConfig(Strict):
     command: tuple[str, ...] | None = None
     image: str | None = None
     # Keys of the quality metrics to measure: those of evaluation.metrics and those of the objectives.
-    quality: tuple[str, ...]
+    quality: Annotated[tuple[str, ...], AfterValidator(_present)]
+
+    @property
+    def task_name(self) -> str:
+        """The task of the trial."""
+        return task_of(self.task, self.dataset.name, self.dataset.format)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +133,7 @@ def plan(job: BenchmarkJob) -> Plan:
     configs = {
         entry.name: TrialConfig(
             dataset=spec.dataset,
+            task=None if spec.task == inferred(spec.dataset.name, spec.dataset.format) else spec.task,
             preprocessing=spec.preprocessing,
             budget=spec.budget,
             evaluation=spec.evaluation,
@@ -220,7 +238,9 @@ def lineage(plan: Plan) -> str:
 def _race(plan: Plan) -> dict[str, Any]:
     return {
         "job": [plan.job.namespace, plan.job.metadata.name, plan.job.board],
-        "objectives": [objective.model_dump(mode="json", exclude_none=True) for objective in plan.job.spec.objectives],
+        "objectives": [
+            _first_named(objective.model_dump(mode="json", exclude_none=True)) for objective in plan.job.spec.objectives
+        ],
         "entries": [[name, _identity(config, exclude={"image": True})] for name, config in plan.configs.items()],
     }
 
@@ -232,6 +252,18 @@ def entry_id(config: TrialConfig) -> str:
 
 def _identity(config: TrialConfig, **parts: Any) -> dict[str, Any]:
     """The value that an identity is the hash of. Nulls are left out, so that a later field that is null by default
-    changes no identity.
+    changes no identity. Metrics have their first names there, so that a new name changes none either.
     """
-    return config.model_dump(mode="json", exclude_none=True, **parts)
+    found: dict[str, Any] = _first_named(config.model_dump(mode="json", exclude_none=True, **parts))
+    if "quality" in found:
+        found["quality"].sort()
+    return found
+
+
+def _first_named(value: Any, field: str = "") -> Any:
+    """The value with the first name of each metric that it names, wherever a part of a job names metrics."""
+    if isinstance(value, dict):
+        return {name: _first_named(item, name) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_first_named(item, field) for item in value]
+    return first_name(value) if field in ("metric", "metrics", "quality") and isinstance(value, str) else value

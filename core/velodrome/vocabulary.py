@@ -17,7 +17,10 @@ OptimizerName = Literal["SGD", "Adam", "AdamW", "RMSprop"]
 ScheduleName = Literal["Constant", "Step", "Cosine", "OneCycle"]
 Precision = Literal["float32", "tf32", "bfloat16", "float16"]
 DecayRule = Literal["torchvision", "matrices", "all"]
-FeatureSelectionMethod = Literal["SelectKBest", "SelectPercentile", "VarianceThreshold"]
+FeatureSelectionMethod = Literal["SelectKBest", "SelectPercentile", "VarianceThreshold", "RFE"]
+FeatureScore = Literal[
+    "f_classif", "mutual_info_classif", "chi2", "f_regression", "mutual_info_regression", "r_regression"
+]
 
 DATASETS: Mapping[str, str] = {
     "digits": "1,797 handwritten digits, 8x8 grey, shipped with scikit-learn: needs no files.",
@@ -98,6 +101,9 @@ MODEL_ARGS: Mapping[str, frozenset[str]] = {
     "velodrome/resnet9": frozenset({"width"}),
     "velodrome/lstm": frozenset({"hidden", "layers", "bidirectional"}),
     "velodrome/gru": frozenset({"hidden", "layers", "bidirectional"}),
+    "velodrome/conv1d": frozenset({"width"}),
+    "velodrome/inceptiontime": frozenset({"width", "depth"}),
+    "velodrome/transformer": frozenset({"width", "layers", "heads"}),
 }
 
 # Fields of training.optimizer and training.schedule that only some names use.
@@ -117,4 +123,15 @@ FEATURE_SELECTION_FIELDS: Mapping[str, frozenset[str]] = {
     "SelectKBest": frozenset({"k", "score"}),
     "SelectPercentile": frozenset({"percentile", "score"}),
     "VarianceThreshold": frozenset({"threshold"}),
+    "RFE": frozenset({"k"}),
+}
+
+# The kinds of data that each part of spec.preprocessing is for.
+PREPROCESSING_KINDS: Mapping[str, frozenset[DataKind]] = {
+    "augmentations": frozenset({"images"}),
+    "featureSelection": frozenset({"images", "table"}),
+    "scaling": frozenset({"sequences", "table"}),
+    "imputation": frozenset({"table"}),
+    "encoding": frozenset({"table"}),
+    "reduction": frozenset({"table"}),
 }

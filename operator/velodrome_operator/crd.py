@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from velodrome import keys
-from velodrome.metrics import CATALOGUE
+from velodrome.metrics import ALIASES, CATALOGUE
 from velodrome.spec import BenchmarkJobSpec
 from velodrome.spec.rules import MOST_TRIALS
 from velodrome.vocabulary import (
@@ -116,7 +116,7 @@ def spec_schema() -> Schema:
     ]
     preprocessing["featureSelection"]["x-kubernetes-validations"] = [
         *_own_fields("method", FEATURE_SELECTION_FIELDS),
-        _rule("self.method != 'SelectKBest' || has(self.k)", "SelectKBest needs k"),
+        _rule("!(self.method in ['SelectKBest', 'RFE']) || has(self.k)", "SelectKBest and RFE need k"),
         _rule("self.method != 'SelectPercentile' || has(self.percentile)", "SelectPercentile needs percentile"),
     ]
     training = part["training"]["properties"]
@@ -129,13 +129,19 @@ def spec_schema() -> Schema:
     ]
     training["schedule"]["x-kubernetes-validations"] = [*_own_fields("name", SCHEDULE_FIELDS)]
     add_pod_rules(part["runner"])
-    per_epoch = [metric.name for metric in CATALOGUE.values() if metric.per_epoch]
+    per_epoch = _names(metric.name for metric in CATALOGUE.values() if metric.per_epoch)
     override = part["entries"]["items"]["properties"]["training"]["properties"]["earlyStopping"]
     for field in (training["earlyStopping"], part["budget"]["properties"]["target"], override):
         field["properties"]["metric"]["enum"] = per_epoch
-    quality = [metric.name for metric in CATALOGUE.values() if metric.kind == "quality"]
+    quality = _names(metric.name for metric in CATALOGUE.values() if metric.kind == "quality")
     part["evaluation"]["properties"]["metrics"]["items"]["enum"] = quality
     return schema
+
+
+def _names(metrics: Iterable[str]) -> list[str]:
+    """The metrics, and the former names of those that have one."""
+    present = list(metrics)
+    return [*present, *(alias for alias, name in ALIASES.items() if name in present)]
 
 
 def _rule(rule: str, message: str) -> Schema:

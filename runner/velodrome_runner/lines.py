@@ -72,9 +72,7 @@ class ResultLine(Line):
     @field_validator("metrics", "unavailable")
     @classmethod
     def _known(cls, named: Mapping[str, object]) -> Mapping[str, object]:
-        for key in named:
-            MetricKey.parse(key)
-        return named
+        return {str(MetricKey.parse(key)): value for key, value in named.items()}
 
 
 LINE: TypeAdapter[EpochLine | DatasetLine | SoftwareLine | ResultLine] = TypeAdapter(

@@ -7,15 +7,17 @@ import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import torch
 from torch import nn
 
 from velodrome.errors import ConfigurationError
-from velodrome.metrics import MetricKey, cost
+from velodrome.metrics import cost
 from velodrome.plan import Trial, TrialConfig
 from velodrome.results.records import DatasetFacts, Environment, Held, Phase
-from velodrome_runner import causes, data, evaluation, models, preprocessing, timing
+from velodrome.tasks import kind_of
+from velodrome_runner import causes, checks, data, evaluation, models, preprocessing, tasks, timing
 from velodrome_runner.energy import EnergyMeter, energy_meter
 from velodrome_runner.environment import fingerprint
 from velodrome_runner.footprint import flops, model_bytes, parameters
@@ -33,6 +35,10 @@ from velodrome_runner.upheld import Upheld, initial_weights, seed_everything
 OnPhase = Callable[[Phase, TrainingState | None], None]
 
 
+# Samples by right and by predicted class; None for other tasks, and for too many classes.
+Confusion = tuple[tuple[int, ...], ...] | None
+
+
 @dataclass(frozen=True, slots=True)
 class Measured:
     """A trial's figures: `metrics` by key, `unavailable` with the reason for each key that could not be measured."""
@@ -43,6 +49,7 @@ class Measured:
     metrics: dict[str, float] = field(default_factory=dict)
     unavailable: dict[str, str] = field(default_factory=dict)
     held: Held = field(default_factory=Held)
+    confusion: Confusion = None
 
 
 def measure(
@@ -89,16 +96,16 @@ def measure(
     interference = Interference(concurrent=settings.concurrent, threads=threads, gpu=gpu_reader(device))
 
     on_phase("Loading", None)
-    splits = data.load(config.dataset, folder=settings.data, seed=trial.seed)
-    evaluation.check_keys(config.quality, len(splits.facts.classes))
-    prepared = preprocessing.prepare(splits, config.preprocessing, device=device, seed=trial.seed)
+    facts, prepared = _loaded(trial, settings.data, device, threads)
+    task = prepared.task
     if own_module(config):
         models.find(config.model.name)
         upheld.restore("importing the entry's code", reseed=True)
     model = models.build(
         config.model,
-        shape=prepared.shape,
-        classes=prepared.classes,
+        shape=task.transform.shape,
+        **task.told,
+        **task.transform.told,
         dropout=config.training.regularization.dropout,
     )
     upheld.restore("building the model")
@@ -106,6 +113,17 @@ def measure(
     weights = initial_weights(model)
     # torch's annotations allow `to` with a device or with a memory format, but not with both.
     model = model.to(device).to(memory_format=torch.channels_last)
+    prepared = prepared.shown_to(model)
+    checks.check_model(
+        model,
+        prepared,
+        name=config.model.name,
+        batch_size=config.training.batch_size,
+        seed=trial.seed,
+        ranks=settings.ranks,
+        context=context,
+    )
+    upheld.restore("checking the model")
 
     def on_progress(moment: TrainingState) -> None:
         memory.lap()
@@ -129,20 +147,34 @@ def measure(
     metrics = _training_metrics(config, trained, memory, energy, unavailable)
     metrics |= _shared(metrics, interference, device, unavailable)
     on_phase("Evaluating", None)
-    metrics |= _quality(config, prepared, model, trained, context, unavailable)
+    quality, confusion = _quality(config, prepared, model, trained, context, unavailable)
+    metrics |= quality
     on_phase("Timing", None)
     with interference.watched("timing") if timed else nullcontext():
         metrics |= _costs(config, prepared, model, context, unavailable, timed=timed)
     if config.evaluation.on_interference == "fail":
         interference.refuse()
-    upheld.restore("classifying")
+    upheld.restore("predicting")
     held = Held(
         changed=tuple(upheld.changed),
         initial_weights=weights,
         pretrained="weights" in config.model.args,
         disturbances=tuple(interference.found),
     )
-    return Measured(splits.facts, environment, trained, metrics, unavailable, held)
+    prepared.close()
+    return Measured(facts, environment, trained, metrics, unavailable, held, confusion)
+
+
+def _loaded(trial: Trial, folder: Path, device: torch.device, threads: int) -> tuple[DatasetFacts, Prepared]:
+    """The data as they were read, and ready for the trial's task."""
+    config = trial.config
+    opened = data.open_contents(config.dataset, folder=folder, seed=trial.seed, task=config.task)
+    task = tasks.fit(
+        config.task_name, opened.contents, config.preprocessing, config.training, device=device, seed=trial.seed
+    )
+    task.refuse(config.quality)
+    prepared = preprocessing.prepare(opened.contents, task, cpus=threads)
+    return opened.facts.model_copy(update={"reading": prepared.reading(config.training.batch_size)}), prepared
 
 
 def own_module(config: TrialConfig) -> str:
@@ -157,13 +189,14 @@ def libraries(config: TrialConfig) -> list[str]:
     They are imported before anything is measured, because a library's memory is not the trial's. The warm starter
     imports what any trial of a race needs, once. No other module of such weight is imported.
     """
-    preprocessing = config.preprocessing
-    names = ["sklearn.model_selection"]
-    names.append("sklearn.datasets" if config.dataset.name == "digits" else "torchvision.datasets")
+    preprocessing, dataset = config.preprocessing, config.dataset
+    names = data.libraries(dataset)
+    if kind_of(dataset.name, dataset.format) == "table":
+        names += ["sklearn.impute", "sklearn.preprocessing", "sklearn.decomposition"]
     if preprocessing.feature_selection is not None:
         names.append("sklearn.feature_selection")
-    if "mean_average_precision" in config.quality:
-        names.append("torchmetrics.functional")
+    if not {"auroc", "average_precision"}.isdisjoint(config.quality):
+        names.append("sklearn.metrics")
     if config.model is not None and config.model.name.startswith("torchvision/"):
         names.append("torchvision.models")
     if any(step.name == "TrivialAugment" or step.args.size is not None for step in preprocessing.augmentations):
@@ -239,17 +272,17 @@ def _quality(
     trained: Trained,
     context: Autocast,
     unavailable: dict[str, str],
-) -> dict[str, float]:
+) -> tuple[dict[str, float], Confusion]:
     keys = [key for key in config.quality if key != "validation_loss"]
     batch_size = max(config.training.batch_size, 64)
     batches = prepared.batches(batch_size, split="test")
-    metrics = evaluation.evaluate(model, batches, classes=prepared.classes, keys=keys, context=context)
-    for key in keys:
-        if key not in metrics:
-            unavailable[key] = f"no test sample is of class {dict(MetricKey.parse(key).parameters)['label']}"
-    if "validation_loss" in config.quality:
+    meter = evaluation.measured(prepared.task, model, batches, keys=keys, context=context)
+    metrics = evaluation.values_of(meter, unavailable)
+    if "validation_loss" in trained.validation and "validation_loss" in config.quality:
         metrics["validation_loss"] = trained.validation["validation_loss"]
-    return metrics
+    elif "validation_loss" in config.quality:
+        unavailable["validation_loss"] = "there is no validation split: write a spec.dataset.validationFraction"
+    return metrics, meter.confusion
 
 
 def _costs(
@@ -263,10 +296,11 @@ def _costs(
 ) -> dict[str, float]:
     inference = config.evaluation.inference
     sizes = inference.batch_sizes if timed else ()
-    images, _ = next(prepared.batches(max(inference.batch_sizes), split="test"))
+    example = prepared.example(max(inference.batch_sizes))
     speeds = timing.time_inference(
         model,
-        images,
+        example,
+        call=prepared.task.call,
         batch_sizes=sizes,
         min_run_seconds=inference.min_run_seconds,
         context=context,
@@ -277,7 +311,7 @@ def _costs(
         "parameters": float(parameters(model)),
     }
     try:
-        metrics["flops"] = float(flops(model, images[:1]))
+        metrics["flops"] = float(flops(model, prepared.example(1), call=prepared.task.call))
     except Unmeasurable as error:
         unavailable["flops"] = str(error) + causes.record(error, own_module(config))
     return metrics

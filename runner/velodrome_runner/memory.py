@@ -18,6 +18,11 @@ def fits(size: int, device: torch.device) -> bool:
     return size <= _SHARE * available(device)
 
 
+def ran_out(error: BaseException) -> bool:
+    """Whether memory ran out. torch says so on a CPU by a RuntimeError without a type of its own."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+
 def available(device: torch.device, *, meminfo: Path = Path("/proc/meminfo")) -> float:
     """Free bytes on the device. On a CPU, within the machine's memory and the control group's limit."""
     if device.type == "cuda":

@@ -1,87 +1,70 @@
-"""From raw splits to batches: scaling, augmentation, normalisation and feature selection.
-
-The steps, in this order:
-
-1. raw values divided by `peak` (0 to 1);
-2. the augmentations, only for training;
-3. the normalisation by mean and deviation of the training split;
-4. 0, which is the mean, for features that the selection drops.
-
-Everything is learned from the training split, after the validation split has been taken out.
-"""
+"""A trial's data as batches: in memory on the device where they fit, else read when needed."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch import Tensor, nn
 
 from velodrome.errors import ConfigurationError
-from velodrome.spec import Preprocessing
-from velodrome_runner.augmentation import Normalization, Pipeline, compose
-from velodrome_runner.data import Split, Splits
+from velodrome_runner.data import Contents, Source
+from velodrome_runner.data.stream import Stream, way
+from velodrome_runner.inputs.base import Inputs, View, repeated, split, taken, trimmed
 from velodrome_runner.memory import fits
 from velodrome_runner.ranks import ALONE, Ranks
-from velodrome_runner.selection import selected
+from velodrome_runner.tasks.base import Batch, Task
 
 SplitName = Literal["train", "validation", "test"]
-Augment = Callable[[torch.Tensor, torch.Generator], torch.Tensor]
-Batch = tuple[torch.Tensor, torch.Tensor]
-
-# Number of images to convert at once, so that reading a large data set needs little more memory than the result.
-_CHUNK = 4096
 
 
 @dataclass(frozen=True)
-class _Conversion:
-    """Converts raw images (n, c, h, w) uint8 to a model's input on the device: float32, channels last."""
+class Ready:
+    """A split as a model takes it, on the device: training images before their augmentation."""
 
-    peak: int
-    normalization: Normalization
-    keep: torch.Tensor | None
+    inputs: Inputs
+    targets: Tensor
 
-    def __call__(self, images: torch.Tensor) -> torch.Tensor:
-        scaled = images.to(self.normalization.mean.device, non_blocking=True).float() / self.peak
-        images = self.masked(self.normalization.apply(scaled))
-        # `contiguous` treats grey images as channels-last already. In `all` they have that layout's strides, by which
-        # convolutions choose their algorithm.
-        return torch.empty_like(images, memory_format=torch.channels_last).copy_(images)
+    def __len__(self) -> int:
+        return len(self.targets)
 
-    def masked(self, images: torch.Tensor) -> torch.Tensor:
-        """The images, with 0 for each feature that was not selected."""
-        return images if self.keep is None else images * self.keep
 
-    def all(self, split: Split) -> Split:
-        """The whole split on the device."""
-        device = self.normalization.mean.device
-        images = torch.empty(split.images.shape, device=device, memory_format=torch.channels_last)
-        for start in range(0, len(split), _CHUNK):
-            images[start : start + _CHUNK] = self(split.images[start : start + _CHUNK])
-        return Split(images, split.labels.to(device))
+def _as_it_is(inputs: Inputs) -> Inputs:
+    return inputs
 
 
 @dataclass(frozen=True)
 class Prepared:
     """A trial's data, ready to iterate.
 
-    If `in_memory`, the splits contain a model's input, float32 on the device (training images before augmentation).
-    Else they contain the raw bytes on the CPU, and batches are converted when needed. `batches` yields the same in both
-    cases. `shape` is channels, height and width of its images.
+    If `in_memory`, the splits are `Ready`. Else they are sources of raw samples, which up to `cpus` processes read, and
+    batches are converted when needed. `batches` yields the same in both cases. `view` makes of a batch's inputs those
+    that the model takes. `streams` are those that are open, by split.
     """
 
-    train: Split
-    validation: Split
-    test: Split
-    shape: tuple[int, int, int]
-    classes: int
-    augment: Augment | None
-    in_memory: bool
+    task: Task
+    train: Ready | Source
+    validation: Ready | Source | None
+    test: Ready | Source
     device: torch.device
-    _convert: Callable[[torch.Tensor], torch.Tensor]
-    _convert_train: Callable[[torch.Tensor], torch.Tensor]
+    view: View = field(default=_as_it_is)
+    cpus: int = 1
+    streams: dict[str, Stream] = field(default_factory=dict)
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether the splits are on the device."""
+        return isinstance(self.train, Ready)
+
+    def shown_to(self, model: nn.Module) -> Prepared:
+        """The same data with only those inputs that this model's forward takes."""
+        view = self.task.transform.view(model)
+        if not self.in_memory:
+            return replace(self, view=view)
+        validation = None if self.validation is None else _viewed(self.validation, view)
+        return replace(self, train=_viewed(self.train, view), validation=validation, test=_viewed(self.test, view))
 
     def batches(
         self,
@@ -91,7 +74,7 @@ class Prepared:
         split: SplitName = "train",
         ranks: Ranks = ALONE,
     ) -> Iterator[Batch]:
-        """One pass over a split: images (n, c, h, w) float32 channels-last and labels (n,) int64, on the device.
+        """One pass over a split: inputs and targets on the device (images float32, channels-last).
 
         The training split requires a `generator`, which shuffles and augments it (on the CPU or on the device; the same
         state gives the same batches). Its batches have the sizes `lengths(batch_size)`. The other splits keep their
@@ -104,11 +87,14 @@ class Prepared:
             ValueError: the training split has no generator.
         """
         if split != "train":
-            return self._in_order(self.validation if split == "validation" else self.test, batch_size)
+            samples = self.validation if split == "validation" else self.test
+            return self._in_order(samples, batch_size, split) if samples is not None else iter(())
         if generator is None:
             raise ValueError("the training split is shuffled: pass a generator")
         order = torch.randperm(len(self.train), generator=generator, device=generator.device)
         whole = order.split(self.lengths(batch_size, ranks.size))
+        if isinstance(self.train, Ready) and isinstance(self.train.inputs, dict) and "lengths" in self.train.inputs:
+            whole = bucketed(whole, self.train.inputs["lengths"].to(order.device), generator)
         if ranks.size == 1:
             return self._augmented(whole, generator)
         return self._augmented(tuple(ranks.share(batch) for batch in whole), _own(generator, ranks.rank))
@@ -132,37 +118,78 @@ class Prepared:
             return [batch_size] * whole + [rest]
         return [batch_size] * (whole - 1) + [batch_size + rest]
 
-    def _in_order(self, samples: Split, batch_size: int) -> Iterator[Batch]:
-        if not self.in_memory:
-            yield from self._loaded(samples, torch.arange(len(samples)).split(batch_size), self._convert)
+    def example(self, size: int) -> Inputs:
+        """A batch of this size of the first test samples, repeated if there are too few."""
+        batch = next(iter(self.batches(size, split="test")))
+        return repeated(batch.inputs, size)
+
+    def reading(self, batch_size: int) -> str | None:
+        """How training reads what does not fit in memory, in words; None if it fits."""
+        if isinstance(self.train, Ready):
+            return None
+        found = way(self.train, batch_size, cpus=self.cpus)
+        return str(found) if found.workers else None
+
+    def close(self) -> None:
+        """Ends the workers that read data."""
+        for stream in self.streams.values():
+            stream.close()
+        self.streams.clear()
+
+    def _in_order(self, samples: Ready | Source, batch_size: int, name: str) -> Iterator[Batch]:
+        if isinstance(samples, Ready):
+            pairs = zip(split(samples.inputs, batch_size), samples.targets.split(batch_size), strict=True)
+            yield from (Batch(inputs, targets) for inputs, targets in pairs)
             return
-        yield from zip(samples.images.split(batch_size), samples.labels.split(batch_size), strict=True)
+        yield from self._loaded(samples, torch.arange(len(samples)).split(batch_size), name)
 
-    def _augmented(self, order: tuple[torch.Tensor, ...], generator: torch.Generator) -> Iterator[Batch]:
-        taken = self._taken(order) if self.in_memory else self._loaded(self.train, order, self._convert_train)
-        for images, labels in taken:
-            yield (images if self.augment is None else self.augment(images, generator)), labels
+    def _augmented(self, order: Sequence[Tensor], generator: torch.Generator) -> Iterator[Batch]:
+        if isinstance(self.train, Ready):
+            batches = self._taken(self.train, order)
+        else:
+            batches = self._loaded(self.train, order, "train")
+        for batch in batches:
+            yield self.task.augment(batch, generator)
 
-    def _taken(self, order: tuple[torch.Tensor, ...]) -> Iterator[Batch]:
-        # In a view with the channels last, each image is one contiguous piece of memory.
-        images = self.train.images.permute(0, 2, 3, 1)
+    def _taken(self, samples: Ready, order: Sequence[Tensor]) -> Iterator[Batch]:
         for indices in order:
             chosen = indices.to(self.device)
-            yield images.index_select(0, chosen).permute(0, 3, 1, 2), self.train.labels.index_select(0, chosen)
+            yield Batch(taken(samples.inputs, chosen), samples.targets.index_select(0, chosen))
 
-    def _loaded(
-        self, samples: Split, order: tuple[torch.Tensor, ...], convert: Callable[[torch.Tensor], torch.Tensor]
-    ) -> Iterator[Batch]:
-        loader = DataLoader(
-            _Samples(samples),
-            batch_sampler=[indices.tolist() for indices in order],
-            collate_fn=_unchanged,
-            pin_memory=self.device.type == "cuda",
-            # It draws a seed for worker processes. With the global generator, that would change the model's dropout.
-            generator=torch.Generator(),
-        )
-        for images, labels in loader:
-            yield convert(images), labels.to(self.device, non_blocking=True)
+    def _loaded(self, samples: Source, order: Sequence[Tensor], name: str) -> Iterator[Batch]:
+        if name not in self.streams:
+            found = way(samples, max(map(len, order)), cpus=self.cpus)
+            self.streams[name] = Stream(samples, found, pin=self.device.type == "cuda")
+        for raw in self.streams[name].batches(order):
+            batch = self.task.collate(raw, training=name == "train")
+            shown = self.view(batch.inputs)
+            if isinstance(shown, dict) and "lengths" in shown:
+                shown = trimmed(shown, shown["lengths"])
+            yield Batch(shown, batch.targets)
+
+
+# How many batches are sorted by length together: enough that a batch needs little padding, and few enough that batches
+# differ from epoch to epoch.
+_POOL = 16
+
+
+def bucketed(batches: Sequence[Tensor], lengths: Tensor, generator: torch.Generator) -> tuple[Tensor, ...]:
+    """The same samples in batches of the same sizes, with samples of similar length together.
+
+    `batches` are indices in a random order, all of one size but the last; `lengths` (n,) are those of all samples.
+    Pools of batches are sorted by length, and then the order of all batches but the last is random again.
+    """
+    *full, last = batches
+    found: list[Tensor] = []
+    for start in range(0, len(full), _POOL):
+        pool = torch.cat(full[start : start + _POOL])
+        found += pool[lengths[pool].argsort(stable=True)].split(len(full[0]))
+    order = torch.randperm(len(found), generator=generator, device=generator.device).tolist()
+    return (*(found[place] for place in order), last)
+
+
+def _viewed(part: Ready | Source, view: View) -> Ready | Source:
+    return Ready(view(part.inputs), part.targets) if isinstance(part, Ready) else part
 
 
 def _own(generator: torch.Generator, rank: int) -> torch.Generator:
@@ -173,101 +200,21 @@ def _own(generator: torch.Generator, rank: int) -> torch.Generator:
     return torch.Generator(generator.device).manual_seed(int(drawn) + rank)
 
 
-class _Samples(Dataset[Batch]):
-    """Raw samples, fetched a batch at a time."""
+def prepare(contents: Contents, task: Task, *, in_memory: bool | None = None, cpus: int = 1) -> Prepared:
+    """The splits of a data set as batches for the task.
 
-    def __init__(self, samples: Split) -> None:
-        self.samples = samples
-
-    def __len__(self) -> int:
-        return len(self.samples)
-
-    def __getitems__(self, indices: list[int]) -> Batch:
-        chosen = self.samples.take(torch.tensor(indices))
-        return chosen.images, chosen.labels
-
-
-def _unchanged(batch: Any) -> Any:
-    return batch
-
-
-def prepare(
-    splits: Splits, preprocessing: Preprocessing, *, device: torch.device, seed: int, in_memory: bool | None = None
-) -> Prepared:
-    """Learns the preprocessing from the training split and applies it to all three.
-
-    Data stay on the device if they take at most half of its free memory, unless `in_memory` decides. `seed` is for a
-    random feature selection. A central crop gives validation and test images the crops' size.
-
-    Raises:
-        ConfigurationError: an augmentation or the feature selection does not fit these images.
+    Data stay on the device if they take at most half of its free memory, unless `in_memory` decides. Else up to `cpus`
+    processes read them, where they are not in memory already.
     """
-    train, peak = splits.train, splits.peak
-    normalization = (normalization_of(train, peak) if preprocessing.normalize else _identity(train)).to(device)
-    pipeline = compose(preprocessing.augmentations, train.shape, normalization)
-    validation, test = (_cropped(split, pipeline) for split in (splits.validation, splits.test))
-    selection = preprocessing.feature_selection
-    keep = None
-    if selection is not None:
-        keep = selected(selection, _cropped(train, pipeline), peak=peak, seed=seed).to(device)
-    convert = _Conversion(peak, normalization, keep)
-    # If images are augmented first, the selection comes last, because its features are positions in the model's input.
-    convert_train = _Conversion(peak, normalization, None) if pipeline.steps else convert
+    train, validation, test = contents.splits["train"], contents.splits.get("validation"), contents.splits["test"]
+    transform = task.transform
     if in_memory is None:
-        values = sum(split.images.numel() for split in (train, validation, test))
-        in_memory = fits(4 * values, device)
-    if in_memory:
-        train, validation, test = convert_train.all(train), convert.all(validation), convert.all(test)
-    return Prepared(
-        train,
-        validation,
-        test,
-        shape=pipeline.shape,
-        classes=len(splits.facts.classes),
-        augment=_augment(pipeline, convert) if pipeline.steps else None,
-        in_memory=in_memory,
-        device=device,
-        _convert=convert,
-        _convert_train=convert_train,
-    )
+        in_memory = fits(sum(map(transform.nbytes, contents.splits.values())), transform.device)
+    if not in_memory:
+        return Prepared(task, train, validation, test, transform.device, cpus=cpus)
 
+    def ready(source: Source, *, training: bool = False) -> Ready:
+        return Ready(transform.whole(source, training=training), source.targets.to(transform.device))
 
-def normalization_of(train: Split, peak: int) -> Normalization:
-    """Mean and standard deviation of each channel over all its values, scaled to 0 to 1.
-
-    They come from exact counts of the raw values, so they don't depend on the order of summation or on the machine. A
-    constant channel is only centred.
-    """
-    values = torch.arange(256, dtype=torch.float64) / peak
-    means, deviations = [], []
-    for channel in train.images.unbind(1):
-        share = torch.bincount(channel.flatten(), minlength=256).double() / channel.numel()
-        mean = (share * values).sum()
-        deviation = (share * (values - mean).square()).sum().sqrt()
-        means.append(mean)
-        deviations.append(torch.where(deviation > 0, deviation, torch.ones_like(deviation)))
-    mean, deviation = (torch.stack(each).float().view(1, -1, 1, 1) for each in (means, deviations))
-    return Normalization(mean, deviation)
-
-
-def _identity(train: Split) -> Normalization:
-    zeros = torch.zeros(1, train.shape[0], 1, 1)
-    return Normalization(zeros, torch.ones_like(zeros))
-
-
-def _cropped(split: Split, pipeline: Pipeline) -> Split:
-    """The split with only the centre of each image, if crops change the size."""
-    images = split.images
-    for size in pipeline.crops:
-        if tuple(images.shape[2:]) != size:
-            from torchvision.transforms.v2 import functional
-
-            images = functional.center_crop(images, list(size))
-    return Split(images, split.labels)
-
-
-def _augment(pipeline: Pipeline, convert: _Conversion) -> Augment:
-    def augment(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        return convert.masked(pipeline(images, generator))
-
-    return augment
+    validated = None if validation is None else ready(validation)
+    return Prepared(task, ready(train, training=True), validated, ready(test), transform.device)

@@ -1,4 +1,4 @@
-"""The speed of classification: the times of single calls, and the throughput of consecutive calls."""
+"""The speed of a model: the times of single calls, and the throughput of consecutive calls."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.benchmark import Timer, timer
 
 from velodrome.calls import call_times, too_few
 from velodrome.metrics import MetricKey
+from velodrome_runner.inputs.base import Inputs, apply, repeated
 from velodrome_runner.precision import Autocast
 
 
@@ -26,14 +27,15 @@ class Timed:
 
 def time_inference(
     model: nn.Module,
-    images: Tensor,
+    example: Inputs,
     *,
+    call: Callable[[nn.Module, Inputs], object] = apply,
     batch_sizes: Sequence[int],
     min_run_seconds: float,
     context: Autocast = nullcontext,
     clock: Callable[[], float] = timer,
 ) -> Timed:
-    """Latency and throughput of classifying batches that are already on the device, in evaluation mode.
+    """Latency and throughput of a model on batches that are already on the device, in evaluation mode.
 
     For each batch size, `torch.utils.benchmark.Timer` warms up and then measures blocks of calls for at least
     `min_run_seconds`. Throughput is the number of samples divided by the mean time of a call. A percentile of such
@@ -42,24 +44,23 @@ def time_inference(
     calls stops after ten times that time, and percentiles that need more calls are unavailable. Percentiles interpolate
     linearly. The number of threads is the trial's.
 
-    `images` are samples (n, channels, height, width) for the batches, repeated if n is too small.
+    `example` has inputs of samples for the batches, repeated if they are too few. `call` is how the task calls a model.
     """
     model.eval()
     metrics: dict[str, float] = {}
     unavailable: dict[str, str] = {}
     for size in batch_sizes:
-        batch = images[torch.arange(size, device=images.device) % len(images)]
-        batch = batch.contiguous(memory_format=torch.channels_last)
+        batch = repeated(example, size)
 
-        def call(batch: Tensor = batch) -> None:
+        def step(batch: Inputs = batch) -> None:
             with context():
-                model(batch)
+                call(model, batch)
 
         with torch.inference_mode():
             measurement = Timer(
-                "call()", globals={"call": call}, num_threads=torch.get_num_threads()
+                "step()", globals={"step": step}, num_threads=torch.get_num_threads()
             ).blocked_autorange(min_run_time=min_run_seconds)
-            times = call_times(call, min_run_seconds, clock)
+            times = call_times(step, min_run_seconds, clock)
         metrics[_key("inference_samples_per_second", size)] = size / measurement.mean
         for percent in (50, 90, 99):
             key = _key(f"latency_p{percent}_seconds", size)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -76,18 +76,17 @@ def train(  # noqa: PLR0913, PLR0915, C901 - a training loop is read in one piec
         ConfigurationError: `PrecisionUnsupported`.
     """
     training, budget = config.training, config.budget
-    batch_size, smoothing = training.batch_size, training.regularization.label_smoothing
+    task, batch_size = prepared.task, training.batch_size
     samples_per_epoch = len(prepared.train)
     lengths = prepared.lengths(batch_size, ranks.size)
     together = ranks.wrap(model, device)
     context = autocast(training.precision, device)
     generator = torch.Generator(device).manual_seed(seed)
     recipe = Recipe(model, training, epochs=budget.max_epochs, batches=len(lengths), device=device)
-    criterion = nn.CrossEntropyLoss(label_smoothing=smoothing)
 
     stopper = EarlyStopper(training.early_stopping) if training.early_stopping else None
-    watched = {"validation_loss", "accuracy"}
-    watched |= {spec.metric for spec in (training.early_stopping, budget.target) if spec is not None}
+    needed = {spec.metric for spec in (training.early_stopping, budget.target) if spec is not None}
+    watched = task.watched | needed
     max_seconds = math.inf if budget.max_seconds is None else budget.max_seconds
 
     curves: list[EpochPoint] = []
@@ -105,11 +104,11 @@ def train(  # noqa: PLR0913, PLR0915, C901 - a training loop is read in one piec
         next_look = before + _LOOK_SECONDS
         model.train()
         watch.start()
-        for length, (images, labels) in zip(lengths, prepared.batches(batch_size, generator, ranks=ranks), strict=True):
+        for length, batch in zip(lengths, prepared.batches(batch_size, generator, ranks=ranks), strict=True):
             with context():
-                loss = criterion(together(images).float(), labels)
+                loss, weight = task.loss(task.call(together, batch.inputs), batch.targets)
             if ranks.size > 1:  # gradients are averaged over ranks, whose shares may differ by one sample
-                loss = loss * (len(labels) * ranks.size / length)
+                loss = loss * (weight * ranks.size / length)
             loss = recipe.backward(loss, length)
             loss_sum.add_(loss, alpha=length / ranks.size)
             seen += length
@@ -132,16 +131,11 @@ def train(  # noqa: PLR0913, PLR0915, C901 - a training loop is read in one piec
         mean = _finite(ranks.total(loss_sum).item() / seen, epoch)
 
         where = f"the validation split after epoch {epoch}"
-        found = None
-        if ranks.leads:
-            found = evaluate(
-                recipe.evaluated,
-                prepared.batches(max(batch_size, 64), split="validation"),
-                classes=prepared.classes,
-                keys=sorted(watched),
-                where=where,
-                context=context,
-            )
+        found: dict[str, float] = {}
+        if ranks.leads and prepared.validation is not None:
+            batches = prepared.batches(max(batch_size, 64), split="validation")
+            found = evaluate(task, recipe.evaluated, batches, keys=sorted(watched), where=where, context=context)
+            _check(needed - found.keys(), where)
         validation = ranks.agreed(found)
         curves.append(
             EpochPoint(
@@ -178,6 +172,15 @@ def train(  # noqa: PLR0913, PLR0915, C901 - a training loop is read in one piec
         time_to_target=time_to_target,
         validation=curves[(best or epoch) - 1].validation,
     )
+
+
+def _check(missing: Collection[str], where: str) -> None:
+    if missing:
+        raise TrialFailed(
+            "MetricsUnavailable",
+            f"{', '.join(sorted(missing))} has no value on {where}, which lacks what it needs, such as a sample of two "
+            "classes: use another metric, or a larger spec.dataset.validationFraction",
+        )
 
 
 def _finite(loss: float, epoch: int) -> float:

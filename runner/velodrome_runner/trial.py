@@ -18,6 +18,7 @@ from velodrome_runner import causes, interruption
 from velodrome_runner.live import pusher
 from velodrome_runner.log import Tail, complain, first_line, words
 from velodrome_runner.measuring import Measured, measure, own_module
+from velodrome_runner.memory import ran_out
 from velodrome_runner.publish import Publisher, connect
 from velodrome_runner.ranks import PeerLost
 from velodrome_runner.reporting import Failure, Reporter, exit_code, failed, thinned, who
@@ -77,7 +78,7 @@ def explain(error: BaseException) -> Failure:
         return Failure(error.reason, words(error), final=True)
     if isinstance(error, TrialFailed):
         return Failure(error.reason, words(error))
-    if isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in words(error):
+    if ran_out(error):
         return Failure(
             "OutOfMemory", f"memory ran out: use a smaller training.batchSize or model ({first_line(error)})"
         )
@@ -102,6 +103,7 @@ def _succeeded(measured: Measured, who: dict[str, object]) -> TrialResult:
             "outcome": "Succeeded",
             "metrics": measured.metrics,
             "unavailable": {key: why[:TEXT_LIMIT] for key, why in measured.unavailable.items()},
+            "confusion": measured.confusion,
             "curves": thinned(trained.curves, trained.best_epoch),
             "dataset": measured.dataset,
             "environment": measured.environment,

@@ -6,16 +6,20 @@ torchvision's builders don't do that for the weights that they download, so they
 
 from __future__ import annotations
 
+import hashlib
 import pickle  # for the name of an error; torch.load reads weights alone # nosec B403
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import torch
 from torch import nn
 
 from velodrome.errors import ConfigurationError, TrialFailed
 from velodrome.spec.wording import suggestion
+from velodrome_runner.memory import ran_out
 
 State = Mapping[str, torch.Tensor]
 # Heads only for training; networks are built without them.
@@ -26,14 +30,51 @@ _COUNTER = "num_batches_tracked"
 _DENSE = re.compile(r"(\.denselayer\d+\.(?:norm|conv))\.([12]\.)")
 
 
-def find(weights: object, model: str) -> State:
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """The weights that a model's args name, and the SHA-256 that their file must have; None: any."""
+
+    weights: object
+    sha256: str | None
+
+    def path(self) -> Path:
+        """The path that `weights` is.
+
+        Raises:
+            ConfigurationError: reason WeightsRefused: it is no text.
+        """
+        if not isinstance(self.weights, str):
+            raise _refused(f"weights must be a name or a path, not {self.weights!r}")
+        return Path(self.weights)
+
+
+def chosen(args: dict[str, Any]) -> Chosen | None:
+    """Takes `weights` and `sha256` out of a model's args; None if there are no weights.
+
+    Raises:
+        ConfigurationError: reason ModelArguments or WeightsRefused: a digest without weights, or that is none.
+    """
+    weights, digest = args.pop("weights", None), args.pop("sha256", None)
+    if digest is not None and weights is None:
+        raise ConfigurationError("args.sha256 is the digest of args.weights: write both", "ModelArguments")
+    if digest is not None and not (isinstance(digest, str) and re.fullmatch(r"[0-9a-fA-F]{64}", digest)):
+        raise ConfigurationError(
+            f"args.sha256: {digest!r} is no SHA-256: write the 64 digits that sha256sum prints", "WeightsRefused"
+        )
+    return None if weights is None else Chosen(weights, None if digest is None else digest.lower())
+
+
+def find(weights: object, model: str, sha256: str | None = None) -> State:
     """The state dict that `weights` names, for torchvision's model of that name.
 
     Weights with a name of torchvision's, such as DEFAULT, are downloaded once into torch's cache, and their hash is
     checked. A value with a slash or a dot is the path of a file.
 
+    With `sha256`, the whole digest of the file is checked too, also of one that was downloaded before.
+
     Raises:
-        ConfigurationError: reason WeightsRefused: no such name or file, or it is not a state dict.
+        ConfigurationError: reason WeightsRefused: no such name or file, or it is not a state dict; or reason
+            WeightsDigestMismatch.
         TrialFailed: reason WeightsDownloadFailed.
     """
     from torchvision import models
@@ -41,7 +82,7 @@ def find(weights: object, model: str) -> State:
     if not isinstance(weights, str):
         raise _refused(f"weights must be a name or a path, not {weights!r}")
     if "/" in weights or "." in weights:
-        return read_state(Path(weights))
+        return read_state(Path(weights), sha256)
     named = models.get_model_weights(model)
     if weights not in named.__members__:
         hint = suggestion(weights, named.__members__)
@@ -59,22 +100,30 @@ def find(weights: object, model: str) -> State:
             f"the file of weights {weights} of {model} in {torch.hub.get_dir()} is not torchvision's: delete it, "
             "so that it is downloaded again"
         ) from error
+    if sha256 is not None:
+        # Read again from where torch keeps it, because only then is the file that was hashed the one that counts.
+        return read_state(Path(torch.hub.get_dir()) / "checkpoints" / Path(named[weights].url).name, sha256)
     return state
 
 
-def read_state(path: Path) -> State:
-    """The state dict in that file, on the CPU.
+def read_state(path: Path, sha256: str | None = None) -> State:
+    """The state dict in that file, on the CPU, if the file has this SHA-256.
 
     Raises:
-        ConfigurationError: reason WeightsRefused: no such file, or it contains something else than tensors by name.
+        ConfigurationError: reason WeightsRefused: no such file, or it contains something else than tensors by name; or
+            reason WeightsDigestMismatch.
     """
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (MemoryError, torch.OutOfMemoryError):
+        with path.open("rb") as file:
+            if sha256 is not None:
+                _check_digest(file, path, sha256)
+            state = torch.load(file, map_location="cpu", weights_only=True)
+    except ConfigurationError:
         raise
-    except (
-        Exception
-    ) as error:  # for a damaged file, torch raises a dozen kinds of errors, including UnicodeDecodeError and KeyError
+    # For a damaged file, torch raises a dozen kinds of errors, including UnicodeDecodeError and KeyError.
+    except Exception as error:
+        if ran_out(error):
+            raise
         raise _refused(
             f"{path} can't be read as weights ({str(error).splitlines()[0] if str(error) else type(error).__name__}): "
             "save them by torch.save(model.state_dict(), PATH)"
@@ -84,6 +133,17 @@ def read_state(path: Path) -> State:
     ):
         raise _refused(f"{path} holds no state dict: save one by torch.save(model.state_dict(), PATH)")
     return state
+
+
+def _check_digest(file: BinaryIO, path: Path, sha256: str) -> None:
+    found = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]  # it takes every binary file
+    file.seek(0)
+    if found != sha256:
+        raise ConfigurationError(
+            f"args.weights: {path} has the SHA-256 {found} instead of args.sha256: put the right file there, or write "
+            "its digest",
+            "WeightsDigestMismatch",
+        )
 
 
 def load_into(network: nn.Module, state: State, name: str) -> None:

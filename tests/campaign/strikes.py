@@ -150,14 +150,21 @@ class Striker:
             f"chain {hook} {{\ntype filter hook {hook} priority 0\n{words} {chance}drop\n}}\n"
             for hook, words in (("input", match[0]), ("output", match[1]))
         )
-        said = _nft(pid, f"table inet {_TABLE} {{\n{rules}}}\n")
-        if said:
-            if Path(f"/proc/{pid}").exists():
-                raise RuntimeError(f"nft does not take the rules: {said}")
+        try:
+            # Held open: the namespace is the pod's, and outlives this container if that is killed meanwhile.
+            network = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
             return "", _nothing  # the pod has ended meanwhile
+        said = _nft(network, f"table inet {_TABLE} {{\n{rules}}}\n")
+        if said:
+            os.close(network)
+            raise RuntimeError(f"nft does not take the rules: {said}")
 
         def whole() -> None:
-            _nft(pid, f"delete table inet {_TABLE}\n")  # the rule may be gone with its pod
+            said = _nft(network, f"delete table inet {_TABLE}\n")
+            os.close(network)
+            if said:
+                raise RuntimeError(f"nft does not remove the rules: {said}")
 
         return f"{pod['metadata']['name']} and {far}", whole
 
@@ -234,8 +241,8 @@ def _trial(pod: Pod) -> tuple[str, str]:
     return str(owners[0].get("uid", "")), str(pod["metadata"].get("labels", {}).get(_INDEX, ""))
 
 
-def _nft(pid: int, text: str) -> str:
-    """Lets nft read rules inside the network namespace of a process. Returns its complaint, empty on success."""
-    line = ["nsenter", f"--net=/proc/{pid}/ns/net", "nft", "-f", "-"]
-    done = subprocess.run(line, input=text, text=True, capture_output=True, check=False)
+def _nft(network: int, text: str) -> str:
+    """Lets nft read rules inside the network namespace of that file. Returns its complaint, empty on success."""
+    line = ["nsenter", f"--net=/proc/self/fd/{network}", "nft", "-f", "-"]
+    done = subprocess.run(line, input=text, text=True, capture_output=True, check=False, pass_fds=(network,))
     return "" if done.returncode == 0 else done.stderr or f"exit code {done.returncode}"

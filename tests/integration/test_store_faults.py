@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import signal
@@ -24,7 +25,7 @@ from velodrome.metrics import MetricKey
 from velodrome.results.cohorts import cohort_of
 from velodrome.results.records import ResultReport, TrialRecord
 from velodrome.store import Rejection, Store, export_lines, open_store
-from velodrome.store.edge import translate
+from velodrome.store.edge import translate, translated
 
 if TYPE_CHECKING:
     from tests.integration.conftest import Race, RedisServer
@@ -491,3 +492,8 @@ def wait_until(happened: Callable[[], bool], seconds: float = 20) -> None:
     while not happened():
         assert time.monotonic() < end
         time.sleep(0.02)
+
+
+def test_what_the_client_library_lets_through_of_a_broken_connection_is_an_error_to_try_again_after() -> None:
+    with pytest.raises(StoreUnavailable, match=r"Redis at here does not answer: .*not connected"), translated("here"):
+        raise OSError(errno.ENOTCONN, "Transport endpoint is not connected")

@@ -68,6 +68,7 @@ CHANGES: list[tuple[dict[str, Any], set[str]]] = [
     ({"observed.shared": False, "result.environment.resources.concurrent_trials": 2}, NONE),
     # What was asked of every entry.
     ({"config.dataset.validationFraction": 0.2}, ALL),
+    ({"config.dataset.imageSize": 64}, ALL),
     ({"config.preprocessing.normalize": False}, ALL),
     ({"config.preprocessing.augmentations": []}, ALL),
     ({"config.budget.maxEpochs": 3}, ALL - {SIZE}),

@@ -221,7 +221,7 @@ def test_a_value_counts_just_where_it_is_in_the_range_of_its_metric(key: str, va
 def test_every_metric_has_a_range_in_which_squares_are_held() -> None:
     for metric in CATALOGUE.values():
         least, most = metric.range
-        assert 0 <= least < most <= 1e100
+        assert -1e100 <= least < most <= 1e100
 
 
 @given(st.dictionaries(st.sampled_from(["accuracy", "f1", "loss", "validation_loss", "f1{label=2}"]),
@@ -324,3 +324,31 @@ def test_a_record_keeps_its_mark_through_json() -> None:
     assert again == record
     assert Item.of(again).content == Item.of(record).content
     assert isinstance(ResultReport(result=again.reported).result, TrialResult)
+
+
+@pytest.mark.parametrize(
+    ("confusion", "says"),
+    [
+        ([[1, 0], [0, 1]], "a row and a column for each of 10 classes"),
+        ([[0] * 10] * 9 + [[0] * 9], "a row and a column for each of 10 classes"),
+        ([], "0 rows"),
+        ([[-1] + [0] * 9] + [[0] * 10] * 9, "below 0"),
+        ([[10**6] + [0] * 9] + [[0] * 10] * 9, "it holds 1000000 samples"),
+    ],
+)
+def test_a_confusion_matrix_that_no_test_split_has_is_rejected(confusion: list[list[int]], says: str) -> None:
+    rejected = judged({"confusion": confusion})
+    assert isinstance(rejected, Reject)
+    assert f"confusion: {says}" in rejected.message or says in rejected.message
+
+
+def test_a_confusion_matrix_of_all_test_samples_is_accepted() -> None:
+    samples = document()["dataset"]["test_samples"]
+    rows = [[samples, *[0] * 9], *[[0] * 10] * 9]
+    assert isinstance(judged({"confusion": rows}), Accept)
+
+
+def test_a_former_name_of_a_metric_is_accepted_and_recorded_as_the_present_one() -> None:
+    accepted = judged({"metrics": {"mean_average_precision": 0.5}, "unavailable": {}})
+    assert isinstance(accepted, Accept)
+    assert accepted.record.result.metrics == {"average_precision": 0.5}

@@ -9,17 +9,28 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from velodrome.metrics import CATALOGUE, QUALITY_CONDITIONS, SPEED_CONDITIONS, Metric, MetricKey, without_rounding
+from velodrome.metrics import (
+    ALIASES,
+    CATALOGUE,
+    QUALITY_CONDITIONS,
+    SPEED_CONDITIONS,
+    Metric,
+    MetricKey,
+    first_name,
+    present_name,
+    without_rounding,
+)
 
 # What every report of a race may count on.
 PROMISED = [
-    *("accuracy", "top5_accuracy", "precision", "recall", "f1", "mean_average_precision", "loss", "validation_loss"),
+    *("accuracy", "top5_accuracy", "precision", "recall", "f1", "average_precision", "auroc"),
+    *("balanced_accuracy", "mcc", "calibration_error", "loss", "validation_loss", "rmse", "mae", "r2"),
     *("train_seconds", "time_to_target_seconds", "train_samples_per_second"),
     *("latency_p50_seconds", "latency_p90_seconds", "latency_p99_seconds", "inference_samples_per_second"),
     *("peak_memory_bytes", "model_bytes", "parameters", "flops", "cpu_seconds", "cost", "energy_joules"),
 ]
 
-LOWER = re.compile(r"loss|_seconds$|_bytes$|parameters|flops|joules|^cost$")
+LOWER = re.compile(r"loss|error|rmse|mae|_seconds$|_bytes$|parameters|flops|joules|^cost$")
 
 
 def test_the_catalogue_has_what_was_promised() -> None:
@@ -42,7 +53,7 @@ def test_a_name_ends_in_the_unit_where_prometheus_would_have_it_so(metric: Metri
     if metric.unit in ("seconds", "bytes", "joules", "samples_per_second"):
         assert metric.name.endswith(f"_{metric.unit}")
     else:
-        assert metric.unit in ("ratio", "nats", "count", "price")
+        assert metric.unit in ("ratio", "nats", "count", "correlation", "determination", "target", "price")
 
 
 def test_quality_depends_on_no_machine_and_speed_does() -> None:
@@ -155,6 +166,14 @@ def test_a_text_that_is_a_key_is_its_own_spelling(text: str) -> None:
     except ValueError:
         return
     assert str(key) == text
+
+
+def test_a_former_name_is_read_as_the_present_one() -> None:
+    assert str(MetricKey.parse("mean_average_precision")) == "average_precision"
+    assert set(ALIASES.values()) <= set(CATALOGUE)
+    assert not set(ALIASES) & set(CATALOGUE)
+    for former, present in ALIASES.items():
+        assert (present_name(former), first_name(present)) == (present, former)
 
 
 def test_keys_sort_by_name_then_parameters() -> None:

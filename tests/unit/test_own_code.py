@@ -156,6 +156,15 @@ def test_weights_count_by_their_content(tmp_path: Path) -> None:
     assert weights_in(tmp_path, "DEFAULT") is not None, "the version of torchvision says which they are"
 
 
+def test_timms_models_are_code_of_its_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = []
+    for version in ("1", "2"):
+        monkeypatch.setattr("velodrome.own_code.metadata.version", lambda _, version=version: version)
+        found.append(code(tmp_path, model={"name": "timm/resnet18"}))
+    assert None not in found
+    assert found[0] != found[1]
+
+
 def install(folder: Path, version: str) -> None:
     (folder / "nets_of_others").mkdir(parents=True, exist_ok=True)
     (folder / "nets_of_others" / "__init__.py").write_text("def net(): ...\n")

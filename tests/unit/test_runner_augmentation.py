@@ -11,6 +11,7 @@ import torch
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional
 
+from tests.prepared import prepared_images
 from velodrome.errors import ConfigurationError
 from velodrome.spec import Augmentation, Preprocessing
 from velodrome_runner.augmentation import Normalization, Pipeline, compose
@@ -18,7 +19,6 @@ from velodrome_runner.augmentation.colour import ColorJitter
 from velodrome_runner.augmentation.geometry import RandomCrop, RandomErasing, RandomHorizontalFlip, RandomRotation
 from velodrome_runner.augmentation.trivial import OPERATIONS, Choice, TrivialAugment
 from velodrome_runner.data import Split, Splits
-from velodrome_runner.preprocessing import prepare
 
 BLACK = torch.zeros(1, 1, 1, 1)
 SHAPES = [(3, 32, 32), (1, 28, 28), (3, 9, 14), (1, 8, 8)]
@@ -353,7 +353,7 @@ def test_labels_stay_with_their_images(augmentation: dict[str, Any]) -> None:
         classes=("one",) * len(images),
     )
     preprocessing = Preprocessing.model_validate({"augmentations": [augmentation], "normalize": False})
-    ready = prepare(Splits(split, split, split, facts), preprocessing, device=torch.device("cpu"), seed=0)
+    ready = prepared_images(Splits(split, split, split, facts), preprocessing)
     ((changed, labels),) = ready.batches(len(images), generator())
     assert torch.equal(labels.sort().values, split.labels)
     assert not torch.equal(labels, split.labels)

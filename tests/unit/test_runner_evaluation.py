@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -9,11 +9,14 @@ import torch
 from sklearn import metrics as library
 from torch import nn
 
+from tests.prepared import untouched
 from velodrome.errors import ConfigurationError, TrialFailed
 from velodrome.report import classification
 from velodrome.spec import Target
-from velodrome_runner.evaluation import check_keys, evaluate, measure, predict
+from velodrome_runner.evaluation import evaluate
 from velodrome_runner.stopping import reached
+from velodrome_runner.tasks.base import Batch
+from velodrome_runner.tasks.classification import Classification
 
 CLASSES = 7
 
@@ -26,6 +29,16 @@ def outputs(seed: int = 0, count: int = 200, classes: int = CLASSES) -> tuple[to
     logits = torch.randn(count, classes, generator=generator)
     logits[torch.arange(count), labels] += 1.5
     return logits, labels
+
+
+def task(classes: int = CLASSES) -> Classification:
+    return Classification(classes, label_smoothing=0.0, transform=untouched())
+
+
+def measure(logits: torch.Tensor, labels: torch.Tensor, *, classes: int, keys: Iterable[str]) -> dict[str, float]:
+    meter = task(classes).meter(keys)
+    meter.update(logits, labels)
+    return meter.read().values
 
 
 def one(key: str, logits: torch.Tensor, labels: torch.Tensor, classes: int = CLASSES) -> float:
@@ -110,9 +123,9 @@ def test_two_classes_are_two_classes() -> None:
 
 
 def test_a_class_that_the_data_lack_is_refused_before_training() -> None:
-    check_keys(["accuracy", "f1{label=9}"], 10)
+    task(10).refuse(["accuracy", "f1{label=9}"])
     with pytest.raises(ConfigurationError, match=r"f1\{label=10\} names class 10, .* use 0 to 9") as refused:
-        check_keys(["f1{label=10}"], 10)
+        task(10).refuse(["f1{label=10}"])
     assert refused.value.reason == "LabelOutOfRange"
 
 
@@ -141,24 +154,17 @@ class Recording(nn.Module):
 def test_every_batch_counts_and_the_model_is_in_evaluation_mode() -> None:
     logits, labels = outputs()
     model = Recording()
-    batches = zip(logits.split(64), labels.split(64), strict=True)
-    values = evaluate(model, batches, classes=CLASSES, keys=["accuracy", "loss"])
-    assert values == measure(logits, labels, classes=CLASSES, keys=["accuracy", "loss"])
+    batches = map(Batch, logits.split(64), labels.split(64))
+    values = evaluate(task(), model, batches, keys=["accuracy", "loss"])
+    assert values == pytest.approx(measure(logits, labels, classes=CLASSES, keys=["accuracy", "loss"]), rel=1e-12)
     assert model.modes == [(False, False)] * 4
-
-
-def test_outputs_are_float32_whatever_they_were_computed_in() -> None:
-    logits, labels = outputs()
-    made, truth = predict(Recording(), [(logits.bfloat16(), labels)])
-    assert made.dtype == torch.float32
-    assert torch.equal(truth, labels)
 
 
 @pytest.mark.parametrize("factor", [float("nan"), float("inf")])
 def test_outputs_that_are_not_finite_fail_and_name_the_split(factor: float) -> None:
     logits, labels = outputs()
     with pytest.raises(TrialFailed, match=r"on the test split .* lower the learning rate") as failed:
-        evaluate(Recording(factor), [(logits, labels)], classes=CLASSES, keys=["accuracy"])
+        evaluate(task(), Recording(factor), [Batch(logits, labels)], keys=["accuracy"])
     assert failed.value.reason == "OutputNotFinite"
 
 

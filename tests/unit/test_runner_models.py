@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import inspect
 import pickle
@@ -21,7 +22,8 @@ from velodrome.spec import Augmentation, Model
 from velodrome_runner.augmentation import Normalization, compose
 from velodrome_runner.data import load
 from velodrome_runner.models import build
-from velodrome_runner.models.native import NATIVE
+from velodrome_runner.models.native import IMAGES, NATIVE, SEQUENCES, TAKES
+from velodrome_runner.trial import explain
 
 Shape = tuple[int, int, int]
 WriteModule = Callable[[str], str]
@@ -29,7 +31,15 @@ RGB = (3, 32, 32)
 SHAPES = [(1, 8, 8), (1, 28, 28), RGB]
 
 
-def network(name: str, shape: Shape = RGB, classes: int = 10, dropout: float = 0.0, **args: Any) -> nn.Module:
+IMAGE_MODELS = sorted(name for name, kinds in TAKES.items() if IMAGES in kinds)
+SEQUENCE_MODELS = sorted(name for name, kinds in TAKES.items() if SEQUENCES in kinds)
+# Those that take sequences of different lengths.
+LENGTH_MODELS = [name for name in SEQUENCE_MODELS if name != "velodrome/mlp"]
+
+
+def network(
+    name: str, shape: tuple[int | None, ...] = RGB, classes: int = 10, dropout: float = 0.0, **args: Any
+) -> nn.Module:
     return build(Model(name=name, args=args), shape=shape, classes=classes, dropout=dropout)
 
 
@@ -62,7 +72,7 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[WriteMod
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("name", sorted(NATIVE))
+@pytest.mark.parametrize("name", IMAGE_MODELS)
 def test_own_models_answer_with_a_logit_for_each_class_and_learn(name: str, shape: Shape) -> None:
     torch.manual_seed(0)
     model = network(name, shape, classes=7, dropout=0.1)
@@ -76,9 +86,10 @@ def test_own_models_answer_with_a_logit_for_each_class_and_learn(name: str, shap
 
 @pytest.mark.parametrize("name", sorted(NATIVE))
 def test_own_models_have_the_dropout_that_is_asked_for(name: str) -> None:
-    assert set(dropouts(network(name, dropout=0.3))) == {0.3}
-    model = network(name, dropout=0.3)
-    images = torch.randn(4, *RGB)
+    shape = RGB if IMAGES in TAKES[name] else (3, 16)
+    assert set(dropouts(network(name, shape, dropout=0.3))) == {0.3}
+    model = network(name, shape, dropout=0.3)
+    images = torch.randn(4, *shape)
     assert not torch.equal(model(images), model(images))
     model.eval()
     assert torch.equal(model(images), model(images))
@@ -115,6 +126,193 @@ def test_recurrent_networks_answer_from_the_last_state_of_the_last_layer() -> No
     torch.testing.assert_close(model(images), list(model.modules())[-1](last))
 
 
+# The weights of Velodrome's own image models for seed 3, as version 0.1.0 made them.
+UNCHANGED = {
+    "velodrome/mlp": "1990196f4edef6f241dc64817982048dcf7987c3c3e53a3c25d7eb5a808747ea",
+    "velodrome/cnn": "69afffbd4317d5a75470e84c141f5a709dba6f549335156ee41f283c473b30e3",
+    "velodrome/resnet9": "b6bc6d24c78a09824c0017fb741b695ed017f03cf6a54b7d20ea480d451bec8e",
+    "velodrome/lstm": "4a589eba1890c7338554ee1a0d704fe0cf42b1f1b50bea3947b3e482038b4602",
+    "velodrome/gru": "ea1bd805e370ecef038eddeec5f6675cb07f71ebecd838d71604782c41a27f7b",
+}
+
+
+@pytest.mark.parametrize("name", UNCHANGED)
+def test_image_models_start_from_the_same_weights_in_every_version(name: str) -> None:
+    torch.manual_seed(3)
+    found = hashlib.sha256()
+    for key, value in network(name, classes=7, dropout=0.1).state_dict().items():
+        found.update(key.encode())
+        found.update(value.contiguous().numpy().tobytes())
+    assert found.hexdigest() == UNCHANGED[name]
+
+
+def padded(values: torch.Tensor, more: int) -> torch.Tensor:
+    """The sequences with more positions, which hold what no model may look at."""
+    return torch.cat([values, torch.full((*values.shape[:2], more), 7.0)], dim=2)
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("name", LENGTH_MODELS)
+def test_padding_changes_no_answer(name: str, *, training: bool) -> None:
+    torch.manual_seed(0)
+    model = network(name, (2, None), classes=4).train(training)
+    values, lengths = torch.randn(3, 2, 30), torch.tensor([30, 1, 17])
+    for row, length in enumerate(lengths):
+        values[row, :, length:] = 0
+    expected = model(values, lengths=lengths)
+    assert expected.shape == (3, 4)
+    torch.testing.assert_close(model(padded(values, 25), lengths=lengths), expected, rtol=1e-4, atol=1e-5)
+    if not training:
+        for row, length in enumerate(lengths):
+            alone = model(values[row : row + 1, :, :length], lengths=lengths[row : row + 1])
+            torch.testing.assert_close(alone, expected[row : row + 1], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", SEQUENCE_MODELS)
+@pytest.mark.parametrize("channels", [1, 5])
+def test_sequence_models_learn_and_use_all_their_weights(name: str, channels: int) -> None:
+    torch.manual_seed(0)
+    model = network(name, (channels, 24), classes=3)
+    values, labels = torch.randn(12, channels, 24), torch.arange(12) % 3
+    values += labels[:, None, None]
+    optimizer = torch.optim.Adam(model.parameters(), 0.01)
+    losses = []
+    for _ in range(15):
+        loss = nn.functional.cross_entropy(model(values), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.8 * losses[0]
+    assert all(part.grad is not None and part.grad.any() for part in model.parameters())
+
+
+@pytest.mark.parametrize("name", LENGTH_MODELS)
+def test_equal_lengths_need_no_mask(name: str) -> None:
+    torch.manual_seed(0)
+    plain = network(name, (2, 9), classes=4).eval()
+    masked = network(name, (2, None), classes=4).eval()
+    masked.load_state_dict(plain.state_dict())
+    values = torch.randn(3, 2, 9)
+    torch.testing.assert_close(masked(values, lengths=torch.full((3,), 9)), plain(values), rtol=1e-4, atol=1e-5)
+
+
+def test_a_convolutions_statistics_are_those_of_real_positions() -> None:
+    model = network("velodrome/conv1d", (1, None), width=4)
+    values, lengths = torch.ones(2, 1, 6), torch.tensor([6, 2])
+    first = model.get_submodule("blocks.0")
+    seen: list[torch.Tensor] = []
+    first.get_submodule("convolution").register_forward_hook(lambda _, inputs, output: seen.append(output))
+    model(values, lengths=lengths)
+    real = torch.cat([seen[0][0], seen[0][1, :, :2]], dim=1)
+    torch.testing.assert_close(first.get_submodule("norm.norm").running_mean, 0.1 * real.mean(1))
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "message"),
+    [
+        ("velodrome/cnn", (2, 9), "takes images, and these data are sequences: use one of velodrome/mlp, velo"),
+        ("velodrome/gru", (9,), "takes images or sequences, and these data are tables: use one of velodrome/mlp"),
+        ("velodrome/inceptiontime", RGB, "takes sequences, and these data are images"),
+        ("torchvision/resnet18", (9,), "takes images, and these data are tables"),
+        ("timm/resnet18", (2, 9), "takes images, and these data are sequences"),
+        ("velodrome/mlp", (2, None), "takes sequences of one length, and these differ"),
+    ],
+)  # fmt: skip
+def test_a_model_for_other_data_is_refused(name: str, shape: tuple[int | None, ...], message: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        network(name, shape)
+    assert caught.value.reason == "ModelForwardFailed"
+    assert message in str(caught.value)
+
+
+def test_heads_that_do_not_divide_the_width_are_refused() -> None:
+    with pytest.raises(ConfigurationError, match="not width 10 and heads 4"):
+        network("velodrome/transformer", (2, 9), width=10)
+
+
+def test_a_table_of_numbers_has_a_perceptron() -> None:
+    model = build(Model(name="velodrome/mlp", args={"hidden": 5}), shape=(7,), outputs=1, dropout=0.0)
+    assert model(torch.randn(3, 7)).shape == (3, 1)
+
+
+@pytest.mark.parametrize("numeric", [2, 0])
+def test_categories_have_embeddings(numeric: int) -> None:
+    torch.manual_seed(0)
+    model = build(
+        Model(name="velodrome/mlp", args={"hidden": 8}), shape=(numeric + 5,), classes=3, dropout=0.1,
+        cardinalities=(4, 3), numeric=numeric,
+    ).eval()  # fmt: skip
+    numbers, categories = torch.randn(4, numeric), torch.tensor([[0, 0], [3, 2], [3, 2], [1, 0]])
+    numbers[2] = numbers[1]
+    output = model(numeric=numbers, categorical=categories)
+    assert output.shape == (4, 3)
+    assert torch.equal(output[1], output[2])
+    changed = categories.clone()
+    changed[2, 1] = 1
+    assert not torch.equal(model(numeric=numbers, categorical=changed)[2], output[2])
+    assert [tuple(part.weight.shape) for part in model.modules() if isinstance(part, nn.Embedding)] == [(4, 2), (3, 2)]
+    model.train()
+    nn.functional.cross_entropy(model(numeric=numbers, categorical=categories), torch.arange(4) % 3).backward()
+    assert all(part.grad is not None for part in model.parameters())
+
+
+def test_a_factory_is_told_what_it_has_parameters_for(module: WriteModule) -> None:
+    name = module("""
+def table(shape, outputs, cardinalities, numeric):
+    net = nn.Linear(*shape, outputs)
+    net.seen = (shape, outputs, cardinalities, numeric)
+    return net
+""")
+    model = build(
+        Model(name=f"{name}:table"), shape=(7,), outputs=1, dropout=0.0, cardinalities=(4, 3), numeric=2
+    )  # fmt: skip
+    assert model.seen == ((7,), 1, (4, 3), 2)
+
+
+@pytest.mark.parametrize("shape", [(1, 32, 32), RGB, (5, 32, 32)])
+def test_timms_models_fit_the_data(shape: Shape) -> None:
+    model = network("timm/test_resnet", shape, classes=4, dropout=0.4)
+    assert model.training
+    assert 0.4 in dropouts(model)
+    assert model(torch.randn(3, *shape)).shape == (3, 4)
+
+
+def test_timms_models_take_a_checked_file_of_weights(tmp_path: Path) -> None:
+    import timm
+
+    file = tmp_path / "weights.pt"
+    state = timm.create_model("test_resnet", num_classes=9).state_dict()
+    torch.save(state, file)
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    loaded = network("timm/test_resnet", weights=str(file), sha256=digest.upper()).state_dict()
+    assert torch.equal(loaded["conv1.0.weight"], state["conv1.0.weight"])
+    assert loaded["fc.weight"].shape[0] == 10
+
+
+@pytest.mark.parametrize(
+    ("name", "args", "reason", "message"),
+    [
+        ("timm/test_resnte", {}, "ModelNotFound", 'did you mean "test_resnet"?'),
+        ("timm/qqq", {}, "ModelNotFound", "timm.list_models()"),
+        ("timm/test_resnet", {"num_classes": 3}, "ModelArguments", "leave num_classes out of args: it comes from"),
+        ("timm/test_resnet", {"pretrained": True}, "ModelArguments", "write weights: PATH and sha256: DIGEST"),
+        ("timm/test_resnet", {"qqq": True}, "ModelFactoryFailed", "qqq"),
+    ],
+)
+def test_what_timm_can_not_build_is_reported(name: str, args: dict[str, Any], reason: str, message: str) -> None:
+    error = refusal(name, args)
+    assert error.reason == reason
+    assert message in str(error)
+
+
+def test_without_timm_its_models_say_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "timm", None)
+    error = refusal("timm/resnet18")
+    assert error.reason == "ModelNotFound"
+    assert "install timm" in str(error)
+
+
 @pytest.mark.parametrize(
     ("name", "args", "message"),
     [
@@ -137,6 +335,7 @@ def test_the_vocabulary_of_models_is_what_the_runner_builds() -> None:
     assert set(vocabulary.MODEL_ARGS) == set(NATIVE)
     for name, factory in NATIVE.items():
         parameters = list(inspect.signature(factory).parameters)
+        assert name in TAKES
         assert parameters[:3] == ["shape", "classes", "dropout"]
         assert set(parameters[3:]) == vocabulary.MODEL_ARGS[name]
 
@@ -310,6 +509,37 @@ def test_a_factory_that_fails_is_reported_with_its_reason(fault: str, module: Wr
     assert name in str(error)
 
 
+@pytest.mark.parametrize(
+    "raising", ["raise MemoryError", "torch.empty(2**60)", 'raise RuntimeError("can\'t allocate memory")']
+)
+@pytest.mark.parametrize("where", ["factory", "forward"])
+def test_memory_that_runs_out_is_no_fault_of_the_factory(raising: str, where: str, module: WriteModule) -> None:
+    source = {
+        "factory": f"def make():\n    {raising}",
+        "forward": f"class make(nn.Module):\n    def forward(self, images):\n        {raising}",
+    }[where]
+    with pytest.raises((MemoryError, RuntimeError)) as caught:
+        network(f"{module(source)}:make")
+    failure = explain(caught.value)
+    assert failure.reason == "OutOfMemory"
+
+
+@pytest.mark.parametrize(("wrong", "near"), [("torc", ""), ("Modul", ""), ("n", ""), ("Nte", "Net"), ("maek", "make")])
+def test_a_suggestion_names_what_the_module_made(wrong: str, near: str, module: WriteModule) -> None:
+    name = module("""
+from torch.nn import Module
+
+class Net(Module):
+    pass
+
+def make():
+    return Net()
+""")
+    error = refusal(f"{name}:{wrong}")
+    assert error.reason == "ModelNotFound"
+    assert (f"did you mean {near}?" if near else "check spec.entries[].model.name") in str(error)
+
+
 def test_a_path_into_a_value_without_attributes_is_reported(module: WriteModule) -> None:
     error = refusal(f"{module('size = 5')}:size.make")
     assert error.reason == "ModelNotFound"
@@ -418,6 +648,36 @@ def test_code_in_weights_is_refused_and_not_run(tmp_path: Path, *, by_torch: boo
     # The attack would have worked where files are trusted.
     torch.load(file, weights_only=False) if by_torch else pickle.loads(file.read_bytes())  # noqa: S301
     assert witness.exists()
+
+
+def test_weights_with_another_digest_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from torchvision.models import ResNet18_Weights
+
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    cached = tmp_path / "hub" / "checkpoints" / Path(ResNet18_Weights.DEFAULT.url).name
+    cached.parent.mkdir(parents=True)
+    state = saved(cached)
+    right = hashlib.sha256(cached.read_bytes()).hexdigest()
+    for weights in (str(cached), "DEFAULT"):
+        loaded = network("torchvision/resnet18", weights=weights, sha256=right).state_dict()
+        assert torch.equal(loaded["conv1.weight"], state["conv1.weight"])
+        error = refusal("torchvision/resnet18", {"weights": weights, "sha256": "0" * 64})
+        assert error.reason == "WeightsDigestMismatch"
+        assert right in str(error)
+
+
+@pytest.mark.parametrize(
+    ("args", "reason", "message"),
+    [
+        ({"sha256": "0" * 64}, "ModelArguments", "the digest of args.weights: write both"),
+        ({"weights": "a.pt", "sha256": "0" * 63}, "WeightsRefused", "is no SHA-256"),
+        ({"weights": "a.pt", "sha256": 5}, "WeightsRefused", "5 is no SHA-256"),
+    ],
+)
+def test_digests_that_are_none_are_refused(args: dict[str, Any], reason: str, message: str) -> None:
+    error = refusal("torchvision/resnet18", args)
+    assert error.reason == reason
+    assert message in str(error)
 
 
 def nothing(file: Path) -> None:

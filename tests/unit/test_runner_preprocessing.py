@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 import torch
 
+from tests.prepared import prepared_images
 from velodrome.errors import ConfigurationError
 from velodrome.results.records import DatasetFacts
 from velodrome.spec import Dataset, Preprocessing
-from velodrome_runner.data import Split, Splits, load
-from velodrome_runner.preprocessing import Batch, Prepared, prepare
+from velodrome_runner.data import Memory, Split, Splits, load
+from velodrome_runner.preprocessing import Prepared, Ready
+from velodrome_runner.tasks.base import Batch
 
 CPU = torch.device("cpu")
 CROP_AND_FLIP = [{"name": "RandomCrop", "args": {"padding": 2}}, {"name": "RandomHorizontalFlip"}]
@@ -63,7 +65,14 @@ def classified(count: int = 120) -> Splits:
 
 
 def prepared(data: Splits, *, seed: int = 0, in_memory: bool | None = None, **fields: Any) -> Prepared:
-    return prepare(data, Preprocessing.model_validate(fields), device=CPU, seed=seed, in_memory=in_memory)
+    return prepared_images(data, Preprocessing.model_validate(fields), seed=seed, in_memory=in_memory)
+
+
+def pixels(part: object) -> torch.Tensor:
+    """The images of a split that is in memory."""
+    assert isinstance(part, Ready)
+    assert isinstance(part.inputs, torch.Tensor)
+    return part.inputs
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -72,7 +81,7 @@ def generator(seed: int = 0) -> torch.Generator:
 
 def whole(batches: Iterable[Batch]) -> Batch:
     images, labels = zip(*batches, strict=True)
-    return torch.cat(images), torch.cat(labels)
+    return Batch(torch.cat(images), torch.cat(labels))
 
 
 def test_normalization_is_learned_from_the_training_split_alone() -> None:
@@ -82,10 +91,11 @@ def test_normalization_is_learned_from_the_training_split_alone() -> None:
     mean, deviation = (values.reshape(1, 3, 1, 1) for values in (raw.mean((0, 2, 3)), raw.std((0, 2, 3))))
     for part, source in ((ready.train, data.train), (ready.validation, data.validation), (ready.test, data.test)):
         expected = (source.images.numpy() / 255 - mean) / deviation
-        np.testing.assert_allclose(part.images.numpy(), expected, rtol=1e-4, atol=1e-5)
-        assert torch.equal(part.labels, source.labels)
-    assert ready.train.images.mean((0, 2, 3)).abs().max() < 1e-5
-    assert (ready.train.images.std((0, 2, 3), correction=0) - 1).abs().max() < 1e-5
+        np.testing.assert_allclose(pixels(part).numpy(), expected, rtol=1e-4, atol=1e-5)
+        assert isinstance(part, Ready)
+        assert torch.equal(part.targets, source.labels)
+    assert pixels(ready.train).mean((0, 2, 3)).abs().max() < 1e-5
+    assert (pixels(ready.train).std((0, 2, 3), correction=0) - 1).abs().max() < 1e-5
 
 
 def test_the_held_out_validation_samples_take_no_part_in_the_statistics() -> None:
@@ -94,24 +104,24 @@ def test_the_held_out_validation_samples_take_no_part_in_the_statistics() -> Non
         ready = prepared(data)
         raw = data.train.images.double() / 16
         expected = (data.test.images.double() / 16 - raw.mean()) / raw.std(correction=0)
-        torch.testing.assert_close(ready.test.images.double(), expected, rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(pixels(ready.test).double(), expected, rtol=1e-5, atol=1e-5)
     # Another seed holds other samples out, so the same test images are seen through other statistics.
-    assert not torch.equal(prepared(first).test.images, prepared(second).test.images)
+    assert not torch.equal(pixels(prepared(first).test), pixels(prepared(second).test))
 
 
 def test_without_normalization_values_are_shares_of_full_intensity() -> None:
     data = load(Dataset(name="digits"), folder=Path(), seed=0)
     ready = prepared(data, normalize=False)
-    assert torch.equal(ready.train.images, data.train.images / 16)
-    assert ready.train.images.max() == 1
+    assert torch.equal(pixels(ready.train), data.train.images / 16)
+    assert pixels(ready.train).max() == 1
 
 
 def test_a_channel_that_never_changes_is_only_centred() -> None:
     data = colours()
     data.train.images[:, 1] = 51
     ready = prepared(data)
-    assert not ready.train.images[:, 1].any()
-    torch.testing.assert_close(ready.test.images[:, 1], data.test.images[:, 1] / 255 - 0.2)
+    assert not pixels(ready.train)[:, 1].any()
+    torch.testing.assert_close(pixels(ready.test)[:, 1], data.test.images[:, 1] / 255 - 0.2)
 
 
 SELECTIONS: dict[str, dict[str, Any]] = {
@@ -169,7 +179,7 @@ def test_features_depend_on_the_training_split_and_on_nothing_else() -> None:
         # Without normalisation a dropped value is 0, and so is black: white images tell the two apart.
         white = Split(torch.full_like(data.test.images, 255), data.test.labels)
         final = Splits(changed.train, changed.validation, white, changed.facts)
-        return prepared(final, normalize=False, featureSelection=selection).test.images[0] > 0
+        return pixels(prepared(final, normalize=False, featureSelection=selection).test)[0] > 0
 
     before = kept(data)
     other = Split(data.validation.images.flip(2), data.validation.labels)
@@ -277,7 +287,7 @@ def test_data_that_do_not_fit_into_memory_give_the_same_batches(fields: dict[str
     data = classified()
     memory, loader = (prepared(data, in_memory=in_memory, **fields) for in_memory in (True, False))
     assert (memory.in_memory, loader.in_memory) == (True, False)
-    assert loader.train.images.dtype == torch.uint8
+    assert isinstance(loader.train, Memory)
     pairs = [(memory.batches(7, generator(4)), loader.batches(7, generator(4)))]
     pairs += [(memory.batches(7, split=name), loader.batches(7, split=name)) for name in ("validation", "test")]
     for ours, theirs in pairs:
@@ -323,7 +333,7 @@ def test_crops_of_another_size_make_central_crops_of_the_other_splits(
     data = colours()
     crop = {"name": "RandomCrop", "args": {"size": size, "padding": padding}}
     ready = prepared(data, in_memory=in_memory, normalize=False, augmentations=[crop])
-    assert ready.shape == (3, size, size)
+    assert ready.task.transform.shape == (3, size, size)
     assert {tuple(images.shape[1:]) for images, _ in ready.batches(16, generator())} == {(3, size, size)}
     for name, source in (("validation", data.validation), ("test", data.test)):
         images, _ = whole(ready.batches(16, split=name))  # type: ignore[arg-type]
@@ -331,9 +341,9 @@ def test_crops_of_another_size_make_central_crops_of_the_other_splits(
 
 
 def test_the_shape_is_the_images_own_without_crops() -> None:
-    assert prepared(colours()).shape == (3, 6, 6)
-    assert prepared(colours(), augmentations=CROP_AND_FLIP).shape == (3, 6, 6)
-    assert prepared(colours()).classes == 10
+    assert prepared(colours()).task.transform.shape == (3, 6, 6)
+    assert prepared(colours(), augmentations=CROP_AND_FLIP).task.transform.shape == (3, 6, 6)
+    assert prepared(colours()).task.told["classes"] == 10
 
 
 def test_the_training_split_needs_a_generator() -> None:

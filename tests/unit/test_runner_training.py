@@ -9,15 +9,16 @@ import torch.nn.functional as F
 from torch import nn
 from torch.optim import SGD
 
+from tests.prepared import untouched
 from velodrome.errors import ConfigurationError, TrialFailed
 from velodrome.plan import TrialConfig, plan
 from velodrome.spec import BenchmarkJob, EarlyStopping, Training
-from velodrome_runner.data import Split
 from velodrome_runner.optimization import l1_norm, make_optimizer, weights
 from velodrome_runner.precision import autocast, supported
-from velodrome_runner.preprocessing import Prepared
+from velodrome_runner.preprocessing import Prepared, Ready
 from velodrome_runner.reporting import TrainingState
 from velodrome_runner.stopping import EarlyStopper
+from velodrome_runner.tasks.classification import Classification
 from velodrome_runner.training import Trained, train
 
 CPU = torch.device("cpu")
@@ -35,24 +36,23 @@ def configured(*, budget: dict[str, Any] | None = None, **training: Any) -> Tria
     return plan(BenchmarkJob.model_validate(document)).trial(0).config
 
 
-def unchanged(images: torch.Tensor) -> torch.Tensor:
-    return images
-
-
-def prepared(train: int = 64, validation: int = 32) -> Prepared:
+def prepared(train: int = 64, validation: int = 32, *, label_smoothing: float = 0.0) -> Prepared:
     """Three classes that a line tells apart, with noise."""
     generator = torch.Generator().manual_seed(7)
 
-    def split(count: int) -> Split:
+    def split(count: int) -> Ready:
         labels = torch.arange(count) % CLASSES
         images = torch.randn(count, 1, 2, 2, generator=generator)
         images[:, 0, 0, 0] += 3.0 * labels
-        return Split(images, labels)
+        return Ready(images, labels)
 
-    return Prepared(
-        split(train), split(validation), split(12), shape=(1, 2, 2), classes=CLASSES, augment=None, in_memory=True,
-        device=CPU, _convert=unchanged, _convert_train=unchanged,
-    )  # fmt: skip
+    task = Classification(CLASSES, label_smoothing, untouched((1, 2, 2)))
+    return Prepared(task, split(train), split(validation), split(12), CPU)
+
+
+def validation_loss(model: nn.Module, data: Prepared) -> float:
+    assert isinstance(data.validation, Ready)
+    return F.cross_entropy(model(data.validation.inputs), data.validation.targets).item()
 
 
 def network(seed: int = 0) -> nn.Module:
@@ -132,12 +132,12 @@ def test_label_smoothing_is_trained_with_and_not_reported() -> None:
     plain, smooth = network(), network()
     once = {"maxEpochs": 1}
     trained(configured(budget=once), plain)
-    data = prepared()
-    result = trained(configured(budget=once, regularization={"labelSmoothing": 0.5}), smooth, data)
+    data = prepared(label_smoothing=0.5)
+    result = trained(configured(budget=once), smooth, data)
     assert not same(state(plain), state(smooth))
     smooth.eval()
     with torch.no_grad():
-        loss = F.cross_entropy(smooth(data.validation.images), data.validation.labels).item()
+        loss = validation_loss(smooth, data)
     assert result.validation["validation_loss"] == pytest.approx(loss)
 
 
@@ -231,7 +231,7 @@ def test_averaged_weights_are_evaluated_and_kept() -> None:
     assert not same(state(live), state(averaged))
     averaged.eval()
     with torch.no_grad():
-        loss = F.cross_entropy(averaged(data.validation.images), data.validation.labels).item()
+        loss = validation_loss(averaged, data)
     assert result.validation["validation_loss"] == pytest.approx(loss)
 
 
@@ -244,7 +244,7 @@ def test_early_stopping_keeps_averaged_weights() -> None:
     result = trained(config, model, data)
     model.eval()
     with torch.no_grad():
-        loss = F.cross_entropy(model(data.validation.images), data.validation.labels).item()
+        loss = validation_loss(model, data)
     assert min(point.validation["validation_loss"] for point in result.curves) == pytest.approx(loss)
 
 

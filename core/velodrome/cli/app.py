@@ -15,6 +15,7 @@ from velodrome.cli import (
     baseline,
     board,
     check,
+    data,
     delete,
     doctor,
     pin,
@@ -138,3 +139,4 @@ COMMANDS = (
 for command, short, examples in COMMANDS:
     app.command(command.__name__.rstrip("_"), short_help=short, epilog=f"\b\nExamples:\n{examples}")(command)
 app.add_typer(baseline.baseline, name="baseline", short_help="Pin the results that later ones are compared with.")
+app.add_typer(data.data, name="data", short_help="List data sets and formats; check and fetch a job's data.")

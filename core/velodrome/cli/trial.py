@@ -23,6 +23,7 @@ EXAMPLES = """\
 
 _BARS = "▁▂▃▄▅▆▇█"
 _SPARKLINE_WIDTH = 40
+_MOST_CONFUSED = 12  # classes of a confusion matrix that a terminal has room for
 
 
 def show(
@@ -89,6 +90,7 @@ def _lines(
         return
     yield from _outcome_lines(record)
     yield from _section("metrics", _metric_pairs(record))
+    yield from _confusion_lines(record)
     yield from _curve_lines(curves)
     yield from _section("parameters", _parameter_pairs(record))
     yield from _section("machine", _machine_pairs(record))
@@ -139,6 +141,18 @@ def _metric_pairs(record: TrialRecord) -> Iterator[tuple[str, str]]:
         yield key, f"not measured: {why}"
 
 
+def _confusion_lines(record: TrialRecord) -> Iterator[str]:
+    """Test samples by right class (rows) and predicted class (columns), if all fit on a line."""
+    matrix, facts = record.result.confusion, record.result.dataset
+    if matrix is None or facts is None or len(matrix) > _MOST_CONFUSED:
+        return
+    width = max(len(str(count)) for row in matrix for count in row) + 2
+    yield "\nright class, and how many were predicted as which"
+    longest = max(len(text.line(name)) for name in facts.classes)
+    for name, row in zip(facts.classes, matrix, strict=False):
+        yield f"  {text.line(name).ljust(longest)}" + "".join(str(count).rjust(width) for count in row)
+
+
 def _parameter_pairs(record: TrialRecord) -> Iterator[tuple[str, str]]:
     config = record.config.model_dump(mode="json", by_alias=True, exclude_none=True)
     yield from _leaves({name: config[name] for name in ("model", "command", "training") if name in config})
@@ -161,6 +175,8 @@ def _machine_pairs(record: TrialRecord) -> Iterator[tuple[str, str]]:
             "samples",
             f"{facts.train_samples} train, {facts.validation_samples} validation, {facts.test_samples} test",
         )
+        if facts.reading is not None:
+            yield "read", facts.reading
 
 
 def _leaves(value: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:

@@ -23,6 +23,7 @@ MESSAGE_LIMIT = 16 * 1024  # characters of the message that says why a trial fai
 TEXT_LIMIT = 1000  # characters of any other text
 MOST_LIBRARIES = 200
 MOST_CLASSES = 10_000
+MOST_CONFUSED = 100  # classes of a confusion matrix: more make a report that is too large
 MOST_SAMPLES = 10**12
 _MOST_AXES = 16
 _LARGEST_BUDGET = 100_000  # epochs; the spec allows no more
@@ -82,6 +83,7 @@ def _of_result(result: TrialResult, config: TrialConfig, *, kept: bool) -> Itera
         yield from _long(f"unavailable.{key[:_QUOTED]}", reported)
         yield from _long("unavailable", key)
     most = _LARGEST_BUDGET if kept else config.budget.max_epochs
+    yield from _of_confusion(result)
     yield from _of_curves(result.curves, most, keys, kept=kept)
     yield from _of_epochs(result, most)
     yield from _long("message", result.message, MESSAGE_LIMIT)
@@ -99,6 +101,21 @@ def _of_metrics(metrics: Mapping[str, float], keys: MeasuredKeys, *, kept: bool 
         why = keys.impossible(key, without_rounding(key, value) if kept else value)
         if why is not None:
             yield f"metrics.{key}: {why}"
+
+
+def _of_confusion(result: TrialResult) -> Iterator[str]:
+    """The matrix has a row and a column for each class, and each test sample is in it once."""
+    if result.confusion is None:
+        return
+    classes = len(result.dataset.classes) if result.dataset is not None else 0
+    if not 1 <= len(result.confusion) <= MOST_CONFUSED:
+        yield f"confusion: {len(result.confusion)} rows, and it has 1 to {MOST_CONFUSED}"
+    elif {len(result.confusion), *map(len, result.confusion)} != {classes}:
+        yield f"confusion: it needs a row and a column for each of {classes} classes"
+    elif min(map(min, result.confusion)) < 0:
+        yield "confusion: a number of samples is below 0"
+    elif result.dataset is not None and sum(map(sum, result.confusion)) != result.dataset.test_samples:
+        yield f"confusion: it holds {sum(map(sum, result.confusion))} samples, not {result.dataset.test_samples}"
 
 
 def _of_epochs(result: TrialResult, most: int) -> Iterator[str]:
@@ -193,6 +210,7 @@ def _of_progress(progress: Progress, config: TrialConfig) -> Iterator[str]:
 
 def _of_dataset(facts: DatasetFacts) -> Iterator[str]:
     yield from _long("dataset.name", facts.name)
+    yield from _long("dataset.reading", facts.reading)
     for field, least in (("train_samples", 1), ("validation_samples", 0), ("test_samples", 1)):
         count = getattr(facts, field)
         if not least <= count <= MOST_SAMPLES:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from velodrome.canonical import digest
-from velodrome.metrics import CATALOGUE, Metric, MetricKey
+from velodrome.metrics import CATALOGUE, Metric, MetricKey, first_name, present_name
 from velodrome.plan import TrialConfig
 from velodrome.results.records import DatasetFacts, GrantedResources, Observed, TrialRecord
 from velodrome.spec import Strict
@@ -61,12 +61,15 @@ def _written(part: Strict) -> dict[str, Any]:
 
 
 def _dataset_facts(config: TrialConfig, dataset: DatasetFacts) -> dict[str, Any]:
-    return {
+    facts = {
         "name": dataset.name,
         "digest": dataset.digest,
         "validationFraction": config.dataset.validation_fraction,
         "samples": [dataset.train_samples, dataset.validation_samples, dataset.test_samples],
     }
+    # The digest is of the files, and the size is what a model sees of them.
+    size = config.dataset.image_size
+    return facts if size is None else facts | {"imageSize": size}
 
 
 def _evaluation_facts(config: TrialConfig, metric: Metric) -> dict[str, Any]:
@@ -83,6 +86,8 @@ def _budget_facts(config: TrialConfig, metric: Metric) -> dict[str, Any]:
     facts = _written(config.budget)
     if metric.name != "time_to_target_seconds":
         facts.pop("target", None)
+    elif "target" in facts:
+        facts["target"]["metric"] = first_name(facts["target"]["metric"])
     return facts
 
 
@@ -101,16 +106,24 @@ def _resources_facts(resources: GrantedResources, observed: Observed) -> dict[st
 
 def _dataset_words(facts: Mapping[str, Any]) -> str:
     held_out = f", {facts['validationFraction']:.0%} held out"
-    return f"{facts['name']} {facts['digest'].removeprefix('sha256:')[:8]}{held_out}"
+    size = f" at {facts['imageSize']} pixels" if "imageSize" in facts else ""
+    return f"{facts['name']} {facts['digest'].removeprefix('sha256:')[:8]}{size}{held_out}"
 
 
 def _preprocessing_words(facts: Mapping[str, Any]) -> str:
-    parts = ["normalised" if facts["normalize"] else "not normalised"]
+    parts = [_SCALED[facts.get("scaling")] if facts["normalize"] else "not normalised"]
+    parts += [f"{word} {facts[field]}" for field, word in _PARTS.items() if field in facts]
     parts += [_call(augmentation["name"], augmentation["args"]) for augmentation in facts["augmentations"]]
     if "featureSelection" in facts:
         selection = dict(facts["featureSelection"])
         parts.append(_call(selection.pop("method"), selection))
+    if "reduction" in facts:
+        parts.append(_call(facts["reduction"]["method"], {"components": facts["reduction"]["components"]}))
     return ", ".join(parts)
+
+
+_PARTS = {"imputation": "imputed by", "encoding": "encoded by"}
+_SCALED = {None: "normalised", "StandardScaler": "normalised", "MinMaxScaler": "scaled from 0 to 1"}
 
 
 def _call(name: str, arguments: Mapping[str, Any]) -> str:
@@ -124,7 +137,7 @@ def _budget_words(facts: Mapping[str, Any]) -> str:
     if "maxSeconds" in facts:
         words += f", ≤ {facts['maxSeconds']:g} s"
     if "target" in facts:
-        metric = CATALOGUE[facts["target"]["metric"]]
+        metric = CATALOGUE[present_name(facts["target"]["metric"])]
         words += f", to {metric.name} {'≥' if metric.direction == 'higher' else '≤'} {facts['target']['value']:g}"
     return words
 

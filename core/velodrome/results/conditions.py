@@ -35,6 +35,7 @@ Path = tuple[str, ...]
 
 _WORDS: Mapping[Path, str] = {
     ("dataset", "digest"): "data",
+    ("dataset", "imageSize"): "image size",
     ("dataset", "name"): "dataset",
     ("dataset", "samples"): "train, validation and test samples",
     ("dataset", "validationFraction"): "validation fraction",

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from velodrome.metrics import CATALOGUE, MetricKey
+from velodrome.metrics import CATALOGUE, MetricKey, present_name
 
 if TYPE_CHECKING:
     from velodrome.results.records import JobInfo
@@ -28,7 +28,7 @@ def board_objectives(jobs: Iterable[JobInfo]) -> tuple[BoardObjective, ...]:
     names: dict[MetricKey, str] = {}
     for job in jobs:
         for objective in job.document["spec"].get("objectives") or _DEFAULT_OBJECTIVES:
-            if objective["metric"] in CATALOGUE:
+            if present_name(objective["metric"]) in CATALOGUE:
                 names.setdefault(_key(objective), str(objective["name"]))
     taken = list(names.values())
     return tuple(
@@ -41,7 +41,7 @@ _DEFAULT_OBJECTIVES: tuple[Mapping[str, Any], ...] = ({"name": "accuracy", "metr
 
 def _key(objective: Mapping[str, Any]) -> MetricKey:
     return MetricKey.of(
-        objective["metric"],
+        present_name(objective["metric"]),
         average=objective.get("average"),
         label=objective.get("label"),
         batch_size=objective.get("batchSize"),

@@ -27,7 +27,7 @@ from pydantic_core import PydanticCustomError, from_json
 
 from velodrome.errors import SchemaUnsupported
 from velodrome.keys import SCHEMA_VERSION
-from velodrome.metrics import MetricKey
+from velodrome.metrics import ALIASES, MetricKey, first_name, present_name
 from velodrome.plan import TrialConfig
 
 LOG_TAIL_LIMIT = 16 * 1024
@@ -133,7 +133,10 @@ class DatasetFacts(Data):
     validation_samples: int
     test_samples: int
     shape: tuple[int, ...] = Field(description="Of one sample, channels first.")
-    classes: tuple[str, ...]
+    classes: tuple[str, ...] = Field(description="In the order of the labels; empty where a number is predicted.")
+    reading: str | None = Field(
+        default=None, exclude_if=_absent, description="How training read what does not fit in memory; null: it fits."
+    )
 
 
 class EpochPoint(Data):
@@ -145,6 +148,13 @@ class EpochPoint(Data):
     learning_rate: float
     samples_per_second: float
     validation: Mapping[str, float] = Field(description="By metric name, such as `validation_loss` and `accuracy`.")
+
+    @field_validator("validation")
+    @classmethod
+    def _present_names(cls, validation: Mapping[str, float]) -> Mapping[str, float]:
+        if ALIASES.keys().isdisjoint(validation):
+            return validation
+        return {present_name(name): value for name, value in validation.items()}
 
 
 CURVES: TypeAdapter[tuple[EpochPoint, ...]] = TypeAdapter(tuple[EpochPoint, ...])
@@ -184,6 +194,11 @@ class TrialResult(Data):
     log_tail: str | None = Field(default=None, max_length=2 * LOG_TAIL_LIMIT)
     metrics: Mapping[str, float] = {}
     unavailable: Mapping[str, str] = {}
+    confusion: tuple[tuple[int, ...], ...] | None = Field(
+        default=None,
+        description="Test samples by right class (rows) and predicted class (columns), where classes are few.",
+        exclude_if=_absent,
+    )
     curves: tuple[EpochPoint, ...] = ()
     dataset: DatasetFacts | None = None
     environment: Environment | None = None
@@ -201,9 +216,12 @@ class TrialResult(Data):
         if info.context is REPORTED and len(metrics) > MOST_KEYS:
             text = f"{len(metrics)} keys, and a trial has {MOST_KEYS} at most"
             raise PydanticCustomError(TOO_MANY, "{text}", {"text": text})
-        for key in metrics:
-            MetricKey.parse(key)
-        return metrics
+        return {str(MetricKey.parse(key)): value for key, value in metrics.items()}
+
+    @field_validator("unavailable")
+    @classmethod
+    def _present_names(cls, unavailable: Mapping[str, str]) -> Mapping[str, str]:
+        return {present_name(key): why for key, why in unavailable.items()}
 
     @model_validator(mode="after")
     def _says_why(self) -> TrialResult:
@@ -221,7 +239,13 @@ class TrialResult(Data):
 
     def content_given(self, curves: bytes) -> str:
         """`content` of this result with these curves, as `write_curves` writes them."""
-        rest = self.model_dump_json(exclude={"schema_version", "curves"}, exclude_defaults=True)
+        # A metric's first name stands there for ever, so that a copy of an older report has the same digest.
+        parts = {"metrics": self.metrics, "unavailable": self.unavailable}
+        named = self
+        if any(first_name(key) != key for part in parts.values() for key in part):
+            first = {name: {first_name(key): value for key, value in part.items()} for name, part in parts.items()}
+            named = self.model_copy(update=first)
+        rest = named.model_dump_json(exclude={"schema_version", "curves"}, exclude_defaults=True)
         return hashlib.sha256(rest.encode() + curves).hexdigest()[:32]
 
 

@@ -7,9 +7,10 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from velodrome.metrics import CATALOGUE
-from velodrome.spec.base import Strict
+from velodrome.spec.base import Strict, absent
 from velodrome.spec.types import Finite, Fraction, MetricName
-from velodrome.vocabulary import AugmentationName, FeatureSelectionMethod
+from velodrome.tasks import DEFAULT, TASKS
+from velodrome.vocabulary import AugmentationName, FeatureScore, FeatureSelectionMethod
 
 AspectRatio = Annotated[Finite, Field(gt=0, le=100)]
 
@@ -60,10 +61,12 @@ class Augmentation(Strict):
 
 
 class FeatureSelection(Strict):
-    """Which input features are kept, learned from the training split; all others are set to 0 in every split."""
+    """Which input features are kept, learned from the training split; others are 0 in images, and gone from tables."""
 
     method: FeatureSelectionMethod = Field(description="Method, by its name in scikit-learn.")
-    k: int | None = Field(default=None, ge=1, le=100_000_000, description="SelectKBest: number of features to keep.")
+    k: int | None = Field(
+        default=None, ge=1, le=100_000_000, description="SelectKBest, RFE: number of features to keep."
+    )
     percentile: int | None = Field(
         default=None, ge=1, le=100, description="SelectPercentile: percentage of features to keep."
     )
@@ -73,9 +76,17 @@ class FeatureSelection(Strict):
         le=1e12,
         description="VarianceThreshold: features with at most this variance are dropped; 0 if absent.",
     )
-    score: Literal["f_classif", "mutual_info_classif", "chi2"] | None = Field(
-        default=None, description="SelectKBest, SelectPercentile: the score; f_classif if absent."
+    score: FeatureScore | None = Field(
+        default=None,
+        description="SelectKBest, SelectPercentile: the score; f_classif, or in regression f_regression, if absent.",
     )
+
+
+class Reduction(Strict):
+    """Fewer features, made of all: principal components, learned from the training split."""
+
+    method: Literal["PCA"] = Field(description="Method, by its name in scikit-learn.")
+    components: int = Field(ge=1, le=100_000, description="Number of components to keep.")
 
 
 class Preprocessing(Strict):
@@ -83,13 +94,31 @@ class Preprocessing(Strict):
 
     normalize: bool = Field(
         default=True,
-        description="Whether to normalise each channel by the mean and the deviation of the training split.",
+        description="Whether to normalise each channel or column by statistics of the training split.",
+    )
+    scaling: Literal["StandardScaler", "MinMaxScaler"] | None = Field(
+        default=None,
+        exclude_if=absent,
+        description="Sequences, tables: how to normalise; by mean and deviation (StandardScaler) if absent.",
+    )
+    imputation: Literal["mean", "median", "most_frequent"] | None = Field(
+        default=None,
+        exclude_if=absent,
+        description="Tables: what stands for a missing number, from the training split; mean if absent.",
+    )
+    encoding: Literal["OneHotEncoder", "OrdinalEncoder"] | None = Field(
+        default=None,
+        exclude_if=absent,
+        description="Tables: how categories become features; OneHotEncoder if absent.",
     )
     augmentations: tuple[Augmentation, ...] = Field(
         default=(), max_length=16, description="Random changes of the training images, in this order."
     )
     feature_selection: FeatureSelection | None = Field(
         default=None, description="Feature selection; null keeps all features."
+    )
+    reduction: Reduction | None = Field(
+        default=None, exclude_if=absent, description="Tables: principal components instead of the features."
     )
 
 
@@ -136,10 +165,10 @@ class Evaluation(Strict):
     """What is measured on the test split, once, after training."""
 
     metrics: tuple[MetricName, ...] = Field(
-        default=("accuracy", "precision", "recall", "f1"),
+        default=TASKS[DEFAULT].metrics,
         min_length=1,
         max_length=len(CATALOGUE),
-        description="Quality metrics to measure, in addition to those of the objectives.",
+        description="Quality metrics to measure beside those of the objectives; in regression rmse, mae, r2 if absent.",
     )
     inference: Inference = Field(default=Inference(), description="How inference is timed.")
     price_per_hour: Finite | None = Field(

@@ -14,13 +14,25 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field, model_validator
 
 from velodrome import keys
-from velodrome.spec.base import Strict
+from velodrome.spec.base import Strict, absent
 from velodrome.spec.conditions import Budget, Evaluation, Preprocessing
 from velodrome.spec.dataset import Dataset
 from velodrome.spec.pods import Execution, Runner
 from velodrome.spec.rules import broken_rules
 from velodrome.spec.training import Training, TrainingOverride
-from velodrome.spec.types import Annotations, EntryName, Finite, Image, JsonObject, Labels, MetricName, ModelName, Name
+from velodrome.spec.types import (
+    Annotations,
+    EntryName,
+    Finite,
+    Image,
+    JsonObject,
+    Labels,
+    MetricName,
+    ModelName,
+    Name,
+    TaskName,
+)
+from velodrome.tasks import DEFAULT, TASKS, task_of
 
 
 class ObjectMeta(Strict):
@@ -57,7 +69,7 @@ class Objective(Strict):
 class Model(Strict):
     """A model by name."""
 
-    name: ModelName = Field(description="velodrome/NAME, torchvision/NAME, or package.module:factory.")
+    name: ModelName = Field(description="velodrome/NAME, torchvision/NAME, timm/NAME, or package.module:factory.")
     args: JsonObject = Field(default={}, description="Arguments of the model's constructor.")
 
 
@@ -133,11 +145,16 @@ class BenchmarkJobSpec(Strict):
     board: Name | None = Field(
         default=None, description="Board that results go to; the data set's name in lower case if absent."
     )
+    task: TaskName | None = Field(
+        default=None,
+        exclude_if=absent,
+        description="What a model has to do; as the data have it if absent, and classification if they leave a choice.",
+    )
     objectives: tuple[Objective, ...] = Field(
-        default=(Objective(name="accuracy", metric="accuracy"),),
+        default=(Objective(name=TASKS[DEFAULT].objective, metric=TASKS[DEFAULT].objective),),
         min_length=1,
         max_length=16,
-        description="What to be best at; each objective has one ranking.",
+        description="What to be best at; each objective has one ranking; in regression rmse if absent.",
     )
     dataset: Dataset = Field(description="The data.")
     preprocessing: Preprocessing = Field(default=Preprocessing(), description="What is done to the data.")
@@ -158,6 +175,24 @@ class BenchmarkJobSpec(Strict):
     regression: Regression = Field(
         default=Regression(), description="When a change for the worse counts as a regression."
     )
+
+    @model_validator(mode="after")
+    def _defaults_of_the_task(self) -> BenchmarkJobSpec:
+        """Puts the task's own objective and metrics in the place of the defaults, which an API server may have written.
+
+        They are metrics that only the default task has, so that no job of another task means them.
+        """
+        row, fields = TASKS[self.task_name], type(self).model_fields
+        if row.name != DEFAULT and self.objectives == fields["objectives"].default:
+            object.__setattr__(self, "objectives", (Objective(name=row.objective, metric=row.objective),))
+        if row.name != DEFAULT and self.evaluation.metrics == TASKS[DEFAULT].metrics:
+            object.__setattr__(self, "evaluation", self.evaluation.model_copy(update={"metrics": row.metrics}))
+        return self
+
+    @property
+    def task_name(self) -> str:
+        """The task: as written, or as the data have it."""
+        return task_of(self.task, self.dataset.name, self.dataset.format)
 
 
 def board_of(dataset: str) -> str:

@@ -10,12 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeGuard
 
-from velodrome.metrics import CATALOGUE, Metric
+from velodrome.metrics import ALIASES, CATALOGUE, Metric
 from velodrome.spec.dataset_rules import dataset_rules
 from velodrome.spec.override import overlay
 from velodrome.spec.pod_rules import pod_rules
 from velodrome.spec.raw import Broken, as_list, as_mapping, as_text, numbered, repeated, taken_names
+from velodrome.spec.task_rules import task_rules
 from velodrome.spec.wording import Location, shown, suggestion
+from velodrome.tasks import metric_named
 from velodrome.vocabulary import (
     AUGMENTATION_ARGS,
     CLASSES,
@@ -56,7 +58,7 @@ def _metadata(metadata: Mapping[str, Any]) -> Iterator[Broken]:
 def _objectives(spec: Mapping[str, Any]) -> Iterator[Broken]:
     sizes = as_list(as_mapping(as_mapping(spec.get("evaluation")).get("inference")).get("batchSizes", [1, 64]))
     for index, objective in numbered(spec.get("objectives")):
-        metric = CATALOGUE.get(as_text(objective.get("metric")))
+        metric = metric_named(objective.get("metric"))
         if metric is None:
             continue
         here: Location = ("spec", "objectives", index)
@@ -94,7 +96,7 @@ def _preprocessing(spec: Mapping[str, Any]) -> Iterator[Broken]:
     selection = as_mapping(preprocessing.get("featureSelection"))
     method = as_text(selection.get("method"))
     yield from _foreign_fields((*here, "featureSelection"), selection, method, FEATURE_SELECTION_FIELDS)
-    for field, user in (("k", "SelectKBest"), ("percentile", "SelectPercentile")):
+    for field, user in (("k", "SelectKBest"), ("k", "RFE"), ("percentile", "SelectPercentile")):
         if method == user and selection.get(field) is None:
             yield Broken((*here, "featureSelection"), f"{method} needs {field}", f"write {field}: NUMBER")
     for index, augmentation in numbered(preprocessing.get("augmentations")):
@@ -121,7 +123,7 @@ def _target(spec: Mapping[str, Any]) -> Iterator[Broken]:
     target = as_mapping(as_mapping(spec.get("budget")).get("target"))
     here: Location = ("spec", "budget", "target")
     yield from _not_each_epoch((*here, "metric"), target.get("metric"))
-    metric, value = CATALOGUE.get(as_text(target.get("metric"))), target.get("value")
+    metric, value = metric_named(target.get("metric")), target.get("value")
     if metric is not None and metric.unit == "ratio" and _is_number(value) and value > 1:
         yield Broken(
             (*here, "value"), f"{metric.name} never passes 1, so it can't reach {shown(value)}", "0.94 is 94 %"
@@ -129,7 +131,8 @@ def _target(spec: Mapping[str, Any]) -> Iterator[Broken]:
 
 
 def _not_each_epoch(location: Location, name: Any) -> Iterator[Broken]:
-    if as_text(name) in CATALOGUE and not CATALOGUE[name].per_epoch:
+    metric = metric_named(name)
+    if metric is not None and not metric.per_epoch:
         allowed = ", ".join(metric.name for metric in CATALOGUE.values() if metric.per_epoch)
         yield Broken(location, f"{name} is not measured each epoch", f"one of: {allowed}")
 
@@ -169,7 +172,8 @@ def _training(here: Location, training: Mapping[str, Any], defaults: Mapping[str
 
 def _quality_metrics(spec: Mapping[str, Any]) -> Iterator[Broken]:
     for index, name in enumerate(as_list(as_mapping(spec.get("evaluation")).get("metrics"))):
-        if as_text(name) in CATALOGUE and CATALOGUE[name].kind != "quality":
+        metric = metric_named(name)
+        if metric is not None and metric.kind != "quality":
             allowed = ", ".join(metric.name for metric in CATALOGUE.values() if metric.kind == "quality")
             here: Location = ("spec", "evaluation", "metrics", index)
             yield Broken(here, f"{name} is measured for every trial anyway", f"list quality metrics here: {allowed}")
@@ -212,7 +216,9 @@ def _repetitions(spec: Mapping[str, Any]) -> Iterator[Broken]:
         (("spec", "evaluation", "inference", "batchSizes"), as_mapping(evaluation.get("inference")).get("batchSizes")),
     )
     for here, items in plain:
-        for index, value in repeated(list(enumerate(as_list(items)))):
+        for index, value in repeated(
+            [(index, ALIASES.get(str(item), item)) for index, item in enumerate(as_list(items))]
+        ):
             yield Broken((*here, index), f"{shown(value)} is in the list twice", "leave one out")
 
 
@@ -226,6 +232,7 @@ def _size(spec: Mapping[str, Any]) -> Iterator[Broken]:
 _RULES = (
     _objectives,
     dataset_rules,
+    task_rules,
     _preprocessing,
     _target,
     _trainings,

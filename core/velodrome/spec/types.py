@@ -10,8 +10,9 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field, JsonValue, PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from velodrome.metrics import CATALOGUE
+from velodrome.metrics import ALIASES, CATALOGUE, present_name
 from velodrome.spec.wording import shown, suggestion
+from velodrome.tasks import TASKS
 from velodrome.vocabulary import MODEL_ARGS
 
 DNS_LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
@@ -40,6 +41,7 @@ PATTERNS = {
 
 _MODEL_NAMES = (
     re.compile(r"torchvision/[a-z0-9_]+"),
+    re.compile(r"timm/[A-Za-z0-9_.-]+"),
     re.compile(FACTORY),
 )
 
@@ -54,8 +56,14 @@ def _unknown(what: str, given: str, allowed: Iterable[str]) -> PydanticCustomErr
 
 
 def _metric(name: str) -> str:
-    if name not in CATALOGUE:
+    if present_name(name) not in CATALOGUE:
         raise _unknown("metric", name, CATALOGUE)
+    return present_name(name)
+
+
+def _task(name: str) -> str:
+    if name not in TASKS:
+        raise _unknown("task", name, TASKS)
     return name
 
 
@@ -64,7 +72,7 @@ def _model(name: str) -> str:
         return name
     if name.startswith("velodrome/"):
         raise _unknown("model", name, MODEL_ARGS)
-    raise refused("is no model name", name, "velodrome/NAME, torchvision/NAME or package.module:factory")
+    raise refused("is no model name", name, "velodrome/NAME, torchvision/NAME, timm/NAME or package.module:factory")
 
 
 def _image(reference: str) -> str:
@@ -99,7 +107,8 @@ Fraction = Annotated[float, Field(allow_inf_nan=False, ge=0, le=1)]
 Name = Annotated[str, Field(min_length=1, max_length=63, pattern=DNS_LABEL)]
 ObjectName = Annotated[str, Field(min_length=1, max_length=253, pattern=SUBDOMAIN)]
 EntryName = Annotated[str, Field(min_length=1, max_length=63, pattern=ENTRY_NAME)]
-MetricName = Annotated[str, AfterValidator(_metric), WithJsonSchema({"type": "string", "enum": list(CATALOGUE)})]
+MetricName = Annotated[str, AfterValidator(_metric), WithJsonSchema({"type": "string", "enum": [*CATALOGUE, *ALIASES]})]
+TaskName = Annotated[str, AfterValidator(_task), WithJsonSchema({"type": "string", "enum": list(TASKS)})]
 ModelName = Annotated[str, Field(min_length=1, max_length=253), AfterValidator(_model)]
 Image = Annotated[
     str,

@@ -120,6 +120,8 @@ def translated(address: str, largest: Callable[[], str] = str) -> Iterator[None]
         if isinstance(found, StoreRefused) and _code(error, str(error)) == "OOM" and (words := largest()):
             found = StoreRefused(f"{found}; {words}")
         raise found from error
+    except OSError as error:  # the client library lets some of a broken connection's own errors through
+        raise StoreUnavailable(f"Redis at {address} does not answer: is it running? ({error})") from error
 
 
 def connect(url: str, login: RedisLogin | None = None) -> redis.Redis:

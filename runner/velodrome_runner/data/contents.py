@@ -166,6 +166,11 @@ class Contents:
         return replace(self, splits={**self.splits, **splits})
 
 
+def in_memory(contents: Contents) -> bool:
+    """Whether all samples of all splits are in memory."""
+    return all(isinstance(source, Memory) for source in contents.splits.values())
+
+
 def images(pixels: Tensor, labels: Tensor) -> Memory:
     """A source of images (n, channels, height, width) uint8 with their labels (n,) int64, in memory."""
     return Memory(Samples({"images": pixels}, labels))

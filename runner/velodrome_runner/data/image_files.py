@@ -197,7 +197,7 @@ def _square(image: Image.Image, side: int) -> Image.Image:
     return image.resize((side, side), Image.Resampling.BILINEAR, box=box)
 
 
-def in_memory(source: Source) -> Samples:
+def decoded_whole(source: Source) -> Samples:
     """All images of a source, decoded by as many threads as there are CPUs."""
     with ThreadPoolExecutor(cpu_limit()) as pool:
         pieces = list(pool.map(source.take, torch.arange(len(source)).split(_CHUNK)))

@@ -12,7 +12,7 @@ from velodrome.results.records import DatasetFacts
 from velodrome.spec import Dataset, Source
 from velodrome.vocabulary import BUNDLED, FORMATS
 from velodrome_runner.data.checks import check
-from velodrome_runner.data.contents import Contents, Memory, Schema, images, whole
+from velodrome_runner.data.contents import Contents, Memory, Schema, images, in_memory, whole
 from velodrome_runner.data.digits import read_digits
 from velodrome_runner.data.format import Format, contents_of
 from velodrome_runner.data.samples import Raw, Split, Splits, content_digest
@@ -68,6 +68,7 @@ def open_contents(dataset: Dataset, *, folder: Path, seed: int, task: str | None
         test_samples=len(contents.splits["test"]),
         shape=contents.schema.shape,
         classes=contents.schema.classes or (),
+        reading=None if in_memory(contents) else "from files, when it is needed",
     )
     return Opened(contents, facts)
 
@@ -94,15 +95,34 @@ def read(dataset: Dataset, folder: Path, *, task: str | None = None) -> Contents
 
 def _held(contents: Contents, dataset: Dataset) -> Contents:
     """The same data, in memory if they fit there as bytes and once more as numbers."""
-    if all(isinstance(source, Memory) for source in contents.splits.values()):
+    if in_memory(contents):
         return contents
     size = sum(source.nbytes for source in contents.splits.values())
     if not fits(_BYTES_AND_FLOATS * size, torch.device("cpu")):
         return contents
     read = whole
     if (dataset.format or dataset.name) in ("ImageFolder", "ImageNet"):
-        from velodrome_runner.data.image_files import in_memory as read
+        from velodrome_runner.data.image_files import decoded_whole as read
     return contents.with_splits(**{name: Memory(read(source)) for name, source in contents.splits.items()})
+
+
+# What each format needs beside torch. A format that is not here needs torchvision's datasets.
+_LIBRARIES = {
+    **dict.fromkeys(BUNDLED, ("sklearn.datasets",)),
+    "CSV": ("pyarrow.compute", "pyarrow.csv"),
+    "Parquet": ("pyarrow.compute", "pyarrow.parquet"),
+    "ImageFolder": ("PIL.Image",),
+    "ImageNet": ("PIL.Image", "scipy.io"),
+    "SVHN": ("scipy.io",),
+    **dict.fromkeys(("TimeSeries", "IDX"), ()),
+}
+
+
+def libraries(dataset: Dataset) -> list[str]:
+    """The modules that reading this data set imports at their first use."""
+    kind = dataset.format or dataset.name
+    names = () if ":" in kind else _LIBRARIES.get(kind, ("torchvision.datasets",))
+    return [*(["sklearn.model_selection"] if dataset.validation_fraction else []), *names]
 
 
 def open_format(dataset: Dataset, folder: Path, *, task: str | None = None) -> Format:
@@ -116,7 +136,7 @@ def open_format(dataset: Dataset, folder: Path, *, task: str | None = None) -> F
         from velodrome_runner.data.factory import read_factory
 
         return read_factory(dataset, None if dataset.source is None else source_folder(dataset.source, folder))
-    place = _place(dataset, folder)
+    place = place_of(dataset, folder)
     match kind:
         case "CSV" | "Parquet":
             from velodrome_runner.data.tables import read_table
@@ -165,10 +185,11 @@ def _raw(dataset: Dataset, folder: Path) -> Raw:
     from velodrome_runner.data.files import read_files
 
     download = dataset.source is not None and dataset.source.download
-    return read_files(dataset.name, _place(dataset, folder), download=download)
+    return read_files(dataset.name, place_of(dataset, folder), download=download)
 
 
-def _place(dataset: Dataset, folder: Path) -> Path:
+def place_of(dataset: Dataset, folder: Path) -> Path:
+    """The folder or file of a data set. Raises ConfigurationError: DatasetMissing, the job names none."""
     if dataset.source is None:
         raise ConfigurationError(
             f"{dataset.name} needs files: write spec.dataset.source, for example {{path: DIR}}", "DatasetMissing"

@@ -8,7 +8,7 @@ preprocessing's affair.
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -332,10 +332,3 @@ def in_order(names: Iterable[str]) -> tuple[str, ...]:
 
 def _short(error: BaseException) -> str:
     return str(error).splitlines()[0][:300]
-
-
-def columns_of(schema: Schema) -> Mapping[str, str]:
-    """What each column is, for people."""
-    return dict.fromkeys(schema.numeric, "numeric") | {
-        name: f"categorical, {len(values)} categories" for name, values in schema.categorical.items()
-    }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
+from typing import Any
 
 from torch import nn
 
@@ -13,15 +14,29 @@ from velodrome.spec.wording import suggestion
 from velodrome_runner.models.checking import check_output
 from velodrome_runner.models.custom import call, find
 from velodrome_runner.models.dropout import set_dropout
-from velodrome_runner.models.native import NATIVE
+from velodrome_runner.models.native import IMAGES, KINDS, NATIVE, TAKES
+from velodrome_runner.models.tables import embedding_mlp
+from velodrome_runner.models.timm import build_timm
 from velodrome_runner.models.vision import build_torchvision
 
-Shape = tuple[int, int, int]
 _LARGEST = 65536
 
 
-def build(model: Model, *, shape: Shape, classes: int, dropout: float) -> nn.Module:
-    """A new network for images of `shape` (channels, height, width) with one output for each class.
+def build(
+    model: Model,
+    *,
+    shape: tuple[Any, ...],
+    dropout: float,
+    classes: int | None = None,
+    outputs: int | None = None,
+    cardinalities: tuple[int, ...] | None = None,
+    numeric: int | None = None,
+) -> nn.Module:
+    """A new network for samples of `shape` with one output for each class, or `outputs` outputs.
+
+    `shape` is (channels, height, width) of images, (channels, length) of sequences with None where lengths differ, or
+    (features,) of tables. `cardinalities` has the number of categories of each categorical column of a table, and
+    `numeric` the number of its other columns.
 
     Weights come from torch's global random generator: seed it first. The network is on the CPU, in training mode.
 
@@ -31,26 +46,53 @@ def build(model: Model, *, shape: Shape, classes: int, dropout: float) -> nn.Mod
 
     Raises:
         ConfigurationError: there is no such model, it does not accept these arguments (`ModelArguments`), its factory
-            raised (`ModelFactoryFailed`), it can't read such images (`ModelForwardFailed`), or its output does not have
-            the shape (n, classes) (`ModelOutputShape`).
+            raised (`ModelFactoryFailed`), it can't read such samples (`ModelForwardFailed`), or its output does not
+            have the shape (n, classes) (`ModelOutputShape`).
         TrialFailed: pretrained weights could not be downloaded (`WeightsDownloadFailed`).
     """
+    needed = classes or outputs or 1
     if model.name in NATIVE:
-        network = _native(model, shape, classes, dropout)
-        check_output(network, model.name, shape, classes)
-        return network
-    if model.name.startswith("torchvision/"):
-        network, took_dropout = build_torchvision(model.name, dict(model.args), shape, classes), False
+        network = _native(model, shape, needed, dropout, cardinalities or (), numeric)
+        took_dropout = True
+    elif model.name.startswith(("torchvision/", "timm/")):
+        _check_kind(model.name, shape, (IMAGES,))
+        make = build_torchvision if model.name.startswith("torchvision/") else build_timm
+        network, took_dropout = make(model.name, dict(model.args), shape, needed), False
     else:
-        network, took_dropout = call(find(model.name), model, shape=shape, classes=classes, dropout=dropout)
-    check_output(network, model.name, shape, classes)
+        facts = {"shape": shape, "classes": classes, "outputs": needed, "cardinalities": cardinalities}
+        told = {name: value for name, value in {**facts, "numeric": numeric}.items() if value is not None}
+        network, took_dropout = call(find(model.name), model, {**told, "dropout": dropout})
+    _check(network, model.name, shape, needed)
     if dropout and not took_dropout:
         set_dropout(network, dropout, model.name)
-        check_output(network, model.name, shape, classes)
+        _check(network, model.name, shape, needed)
     return network
 
 
-def _native(model: Model, shape: Shape, classes: int, dropout: float) -> nn.Module:
+def _check(network: nn.Module, name: str, shape: tuple[Any, ...], outputs: int) -> None:
+    """Checks a network for images; others are checked with real samples (`velodrome_runner.checks`)."""
+    if len(shape) == IMAGES:
+        check_output(network, name, shape, outputs)
+
+
+def _check_kind(name: str, shape: tuple[Any, ...], takes: tuple[int, ...]) -> None:
+    if len(shape) not in takes:
+        able = [other for other, kinds in TAKES.items() if len(shape) in kinds]
+        raise ConfigurationError(
+            f"{name} takes {' or '.join(KINDS[kind] for kind in takes)}, and these data are {KINDS[len(shape)]}: "
+            f"use one of {', '.join(able)}",
+            "ModelForwardFailed",
+        )
+
+
+def _native(
+    model: Model,
+    shape: tuple[Any, ...],
+    outputs: int,
+    dropout: float,
+    cardinalities: tuple[int, ...],
+    numeric: int | None,
+) -> nn.Module:
     factory = NATIVE[model.name]
     defaults = {
         name: parameter.default
@@ -58,7 +100,10 @@ def _native(model: Model, shape: Shape, classes: int, dropout: float) -> nn.Modu
         if parameter.default is not inspect.Parameter.empty
     }
     _check_arguments(model, defaults)
-    return factory(shape, classes, dropout, **model.args)
+    _check_kind(model.name, shape, TAKES[model.name])
+    if model.name == "velodrome/mlp" and cardinalities and numeric is not None:
+        return embedding_mlp(numeric, cardinalities, outputs, dropout, **model.args)  # type: ignore[arg-type]  # checked above
+    return factory(shape, outputs, dropout, **model.args)
 
 
 def _check_arguments(model: Model, defaults: Mapping[str, int | bool]) -> None:

@@ -7,6 +7,7 @@ from torch import nn
 
 from velodrome.errors import ConfigurationError
 from velodrome_runner.log import words
+from velodrome_runner.memory import ran_out
 
 _SAMPLES = 2
 
@@ -24,9 +25,9 @@ def check_output(network: nn.Module, name: str, shape: tuple[int, int, int], cla
     try:
         with torch.no_grad(), torch.random.fork_rng(devices=()):
             output = network(images)
-    except (MemoryError, torch.OutOfMemoryError):
-        raise
     except (Exception, SystemExit) as error:  # any exception of a model is the reason of its trial
+        if ran_out(error):
+            raise
         said = words(error)
         hint = ". Batches are in channels-last memory: use reshape where view fails" if "view" in said else ""
         batch = f"(n, {', '.join(map(str, shape))})"

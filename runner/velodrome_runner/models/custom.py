@@ -7,17 +7,20 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import torch
 from torch import nn
 
 from velodrome.errors import ConfigurationError, VelodromeError
 from velodrome.spec import Model
 from velodrome.spec.wording import close_match
 from velodrome_runner.log import words
+from velodrome_runner.memory import ran_out
 
 _FROM_TRIAL = {
     "shape": "it comes from the data set",
     "classes": "it comes from the data set",
+    "outputs": "it comes from the data set",
+    "cardinalities": "it comes from the data set",
+    "numeric": "it comes from the data set",
     "dropout": "set training.regularization.dropout",
 }
 
@@ -31,7 +34,7 @@ def find(name: str) -> Callable[..., Any]:
     module_name, _, path = name.partition(":")
     found: Any = _imported(module_name, name)
     for part in path.split("."):
-        near = close_match(part, dir(found))
+        near = close_match(part, _own_names(found, module_name))
         try:
             found = getattr(found, part)
         except AttributeError as error:
@@ -43,18 +46,15 @@ def find(name: str) -> Callable[..., Any]:
     return factory
 
 
-def call(
-    factory: Callable[..., Any], model: Model, *, shape: tuple[int, int, int], classes: int, dropout: float
-) -> tuple[nn.Module, bool]:
+def call(factory: Callable[..., Any], model: Model, given: Mapping[str, Any]) -> tuple[nn.Module, bool]:
     """The factory's network, and whether the factory took `dropout`.
 
-    The factory gets the model's args. It also gets `shape`, `classes` and `dropout`, as far as it has parameters for
-    them.
+    The factory gets the model's args, and of what is `given` by the trial what it has parameters for: `shape`,
+    `classes`, `outputs`, `cardinalities` and `dropout`.
 
     Raises:
         ConfigurationError: reason ModelArguments or ModelFactoryFailed.
     """
-    given = {"shape": shape, "classes": classes, "dropout": dropout}
     parameters = _parameters(factory)
     for name in model.args:
         if name in _FROM_TRIAL:
@@ -80,10 +80,10 @@ def run_factory(name: str, factory: Callable[..., Any], arguments: Mapping[str, 
     """
     try:
         network = factory(**arguments)
-    except (MemoryError, torch.OutOfMemoryError, VelodromeError):
-        raise
     # Every exception of a factory goes into the trial's record. If it ended the process, no record would say why.
     except (Exception, SystemExit) as error:
+        if ran_out(error) or isinstance(error, VelodromeError):
+            raise
         raise ConfigurationError(
             f"{name} raised {type(error).__name__}: {words(error)}", "ModelFactoryFailed"
         ) from error
@@ -92,6 +92,17 @@ def run_factory(name: str, factory: Callable[..., Any], arguments: Mapping[str, 
             f"{name} returned {type(network).__name__} instead of a torch.nn.Module", "ModelFactoryFailed"
         )
     return network
+
+
+def _own_names(place: Any, module: str) -> list[str]:
+    """What may be called in a module or class, and was made in the same top-level package: no imported library."""
+    top = module.partition(".")[0]
+    found = {name: getattr(place, name, None) for name in dir(place) if not name.startswith("__")}
+    return [
+        name
+        for name, value in found.items()
+        if callable(value) and str(getattr(value, "__module__", None)).partition(".")[0] == top
+    ]
 
 
 def _parameters(factory: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
@@ -113,9 +124,9 @@ def _imported(module: str, name: str) -> Any:
             f"{name}: there is no module {error.name}: install it for the runner, or put its folder on PYTHONPATH",
             "ModelNotFound",
         ) from error
-    except (MemoryError, torch.OutOfMemoryError):
-        raise
     except (Exception, SystemExit) as error:  # importing runs the user's code, which may raise anything
+        if ran_out(error):
+            raise
         raise ConfigurationError(
             f"{name}: importing {module} raised {type(error).__name__}: {words(error)}", "ModelFactoryFailed"
         ) from error

@@ -1,24 +1,41 @@
-"""Velodrome's own models: a multilayer perceptron, a small CNN, ResNet-9, and recurrent networks over an image's rows.
+"""Velodrome's own models by name, and those for images: a multilayer perceptron, a small CNN, ResNet-9, and recurrent
+networks over an image's rows. `velodrome_runner.models.sequences` and `velodrome_runner.models.tables` have the others.
 
-Each accepts the shape of an image, the number of classes, the dropout, and its arguments in
+Each accepts the shape of a sample, the number of classes (or of outputs), the dropout, and its arguments in
 `velodrome.vocabulary.MODEL_ARGS`.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from itertools import pairwise
 
 import torch
 from torch import nn
 
+from velodrome.errors import ConfigurationError
+from velodrome_runner.models import sequences
+
 Shape = tuple[int, int, int]
+# The shape of a sample of any kind: of an image, of a sequence (None: lengths differ), or of a table's row.
+Sizes = tuple[int | None, ...]
 
 
-def mlp(shape: Shape, classes: int, dropout: float, hidden: int = 256, layers: int = 2) -> nn.Module:
-    """`layers` hidden layers of `hidden` units, ReLU and dropout after each."""
-    channels, height, width = shape
-    sizes = [channels * height * width] + [hidden] * layers
+def mlp(shape: Sizes, classes: int, dropout: float, hidden: int = 256, layers: int = 2) -> nn.Module:
+    """`layers` hidden layers of `hidden` units, ReLU and dropout after each.
+
+    For a table with categorical columns it is `tables.embedding_mlp`, with an embedding of each.
+
+    Raises:
+        ConfigurationError: `ModelForwardFailed`, the sequences have different lengths.
+    """
+    if None in shape:
+        raise ConfigurationError(
+            "velodrome/mlp takes sequences of one length, and these differ: use velodrome/gru or velodrome/conv1d",
+            "ModelForwardFailed",
+        )
+    sizes = [math.prod(size for size in shape if size is not None)] + [hidden] * layers
     body: list[nn.Module] = [nn.Flatten()]
     for wide, narrow in pairwise(sizes):
         body += [nn.Linear(wide, narrow), nn.ReLU(inplace=True), nn.Dropout(dropout)]
@@ -107,23 +124,25 @@ class _OverRows(nn.Module):
 
 
 def lstm(
-    shape: Shape, classes: int, dropout: float, hidden: int = 128, layers: int = 1, *, bidirectional: bool = False
+    shape: Sizes, classes: int, dropout: float, hidden: int = 128, layers: int = 1, *, bidirectional: bool = False
 ) -> nn.Module:
-    """An LSTM over the rows of the image; dropout between layers and before the linear layer at the end."""
+    """An LSTM over a sequence, or over the rows of an image; dropout between layers and before the last, linear one."""
     return _recurrent(nn.LSTM, shape, classes, dropout, hidden, layers, both=bidirectional)
 
 
 def gru(
-    shape: Shape, classes: int, dropout: float, hidden: int = 128, layers: int = 1, *, bidirectional: bool = False
+    shape: Sizes, classes: int, dropout: float, hidden: int = 128, layers: int = 1, *, bidirectional: bool = False
 ) -> nn.Module:
-    """A GRU over the rows of the image; dropout between layers and before the linear layer at the end."""
+    """A GRU over a sequence, or over the rows of an image; dropout between layers and before the last, linear one."""
     return _recurrent(nn.GRU, shape, classes, dropout, hidden, layers, both=bidirectional)
 
 
 def _recurrent(
-    kind: type[nn.LSTM | nn.GRU], shape: Shape, classes: int, dropout: float, hidden: int, layers: int, *, both: bool
+    kind: type[nn.LSTM | nn.GRU], shape: Sizes, classes: int, dropout: float, hidden: int, layers: int, *, both: bool
 ) -> nn.Module:
-    channels, _, width = shape
+    if len(shape) == SEQUENCES:
+        return sequences.recurrent(kind, shape, classes, dropout, hidden, layers, both=both)  # type: ignore[arg-type]
+    channels, _, width = (size or 0 for size in shape)
     network = kind(
         channels * width,
         hidden,
@@ -136,10 +155,28 @@ def _recurrent(
     return _OverRows(network, dropout, classes)
 
 
+# How many dimensions a sample of each kind has.
+IMAGES, SEQUENCES, TABLES = 3, 2, 1
+KINDS: Mapping[int, str] = {IMAGES: "images", SEQUENCES: "sequences", TABLES: "tables"}
+
 NATIVE: Mapping[str, Callable[..., nn.Module]] = {
     "velodrome/mlp": mlp,
     "velodrome/cnn": cnn,
     "velodrome/resnet9": resnet9,
     "velodrome/lstm": lstm,
     "velodrome/gru": gru,
+    "velodrome/conv1d": sequences.conv1d,
+    "velodrome/inceptiontime": sequences.inceptiontime,
+    "velodrome/transformer": sequences.transformer,
+}
+# The kinds of data that each takes.
+TAKES: Mapping[str, tuple[int, ...]] = {
+    "velodrome/mlp": (IMAGES, SEQUENCES, TABLES),
+    "velodrome/cnn": (IMAGES,),
+    "velodrome/resnet9": (IMAGES,),
+    "velodrome/lstm": (IMAGES, SEQUENCES),
+    "velodrome/gru": (IMAGES, SEQUENCES),
+    "velodrome/conv1d": (SEQUENCES,),
+    "velodrome/inceptiontime": (SEQUENCES,),
+    "velodrome/transformer": (SEQUENCES,),
 }

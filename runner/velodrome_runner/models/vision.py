@@ -20,12 +20,13 @@ def build_torchvision(name: str, args: dict[str, Any], shape: tuple[int, int, in
     """`torchvision/NAME` with a head for this many classes, for RGB or grey images.
 
     `args` go to torchvision's builder, except `weights`: a name such as DEFAULT or IMAGENET1K_V1, or the path of a
-    state dict. A head that was trained for another number of classes gets new weights. For grey images, the first
-    convolution's weights are summed over the colours: so its output for a grey image is the same as for that image in
-    RGB.
+    state dict; and `sha256`, the digest of its file. A head that was trained for another number of classes gets new
+    weights. For grey images, the first convolution's weights are summed over the colours: so its output for a grey
+    image is the same as for that image in RGB.
 
     Raises:
-        ConfigurationError: reason ModelNotFound, ModelArguments, ModelFactoryFailed or WeightsRefused.
+        ConfigurationError: reason ModelNotFound, ModelArguments, ModelFactoryFailed, WeightsRefused or
+            WeightsDigestMismatch.
         TrialFailed: reason WeightsDownloadFailed.
     """
     from torchvision import models
@@ -37,11 +38,11 @@ def build_torchvision(name: str, args: dict[str, Any], shape: tuple[int, int, in
     for taken in ("num_classes", "progress"):
         if taken in args:
             raise ConfigurationError(f"{name}: leave {taken} out of args: Velodrome sets it", "ModelArguments")
-    chosen = args.pop("weights", None)
+    chosen = weights.chosen(args)
     builder = partial(models.get_model, short, weights=None, num_classes=classes)
     network = run_factory(name, builder, {**_OWN_DEFAULTS.get(short, {}), **args})
     if chosen is not None:
-        weights.load_into(network, weights.find(chosen, short), name)
+        weights.load_into(network, weights.find(chosen.weights, short, chosen.sha256), name)
     if shape[0] != 3:
         _take_grey(network, name, shape[0])
     return network

@@ -1,0 +1,98 @@
+"""What is in a data set, for people: `velodrome data check` and `prepare` ask for it in a process of their own."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any, TextIO
+
+import torch
+
+from velodrome import keys
+from velodrome.errors import VelodromeError
+from velodrome.spec import Dataset
+from velodrome_runner.data.contents import Contents, Source, whole
+from velodrome_runner.data.format import Format
+from velodrome_runner.data.loading import open_contents, open_format, read
+
+_CHUNK = 256  # samples that are decoded at once
+_MOST_NAMES = 20
+
+
+def answer(asked: TextIO, said: TextIO = sys.stdout) -> int:
+    """Reads {"dataset", "folder", "task", "prepare"} and writes the report, or {"reason", "message"}, as one JSON line.
+
+    Returns the exit code of `velodrome.keys`.
+    """
+    question = json.load(asked)
+    dataset, folder = Dataset.model_validate(question["dataset"]), Path(question["folder"])
+    try:
+        found = report(dataset, folder, task=question.get("task"), prepare=question.get("prepare", False))
+    except VelodromeError as error:
+        said.write(json.dumps({"reason": error.reason, "message": str(error)}) + "\n")
+        return keys.EXIT_CONFIGURATION
+    said.write(json.dumps(found) + "\n")
+    return keys.EXIT_OK
+
+
+def report(dataset: Dataset, folder: Path, *, task: str | None, prepare: bool) -> dict[str, Any]:
+    """The facts of a data set after every sample of it was read, also those that training would read later.
+
+    With `prepare`, missing files are downloaded if the spec allows it, and a folder of images gets its manifest.
+
+    Raises:
+        VelodromeError: what a trial would say of the data.
+    """
+    prepared = _prepared(dataset, folder) if prepare else None
+    if not prepare and dataset.source is not None and dataset.source.download:
+        dataset = dataset.model_copy(update={"source": dataset.source.model_copy(update={"download": False})})
+    contents = read(dataset, folder, task=task)
+    for source in contents.splits.values():
+        _read_all(source)
+    facts = open_contents(dataset, folder=folder, seed=0, task=task).facts
+    return {
+        "kind": contents.kind,
+        "shape": list(contents.schema.shape),
+        "classes": None if contents.schema.classes is None else list(contents.schema.classes),
+        "columns": _columns(contents),
+        "splits": {name: len(source) for name, source in contents.splits.items()},
+        "validation": facts.validation_samples,
+        "bytes": sum(source.nbytes for source in contents.splits.values()),
+        "digest": contents.digest,
+        "reading": facts.reading,
+        "manifest": prepared,
+    }
+
+
+def _prepared(dataset: Dataset, folder: Path) -> str | None:
+    """Writes the manifest of a folder of images anew, and returns its path; None for any other data."""
+    if (dataset.format or dataset.name) not in ("ImageFolder", "ImageNet"):
+        return None
+    from velodrome_runner.data.loading import place_of
+    from velodrome_runner.data.manifest import MANIFEST, write_manifest
+
+    place = place_of(dataset, folder)
+    (place / MANIFEST).unlink(missing_ok=True)
+    opened: Format = open_format(dataset, folder)
+    entries: Any = opened
+    return str(write_manifest(place, [entry for each in entries.entries().values() for entry in each]))
+
+
+def _read_all(source: Source) -> None:
+    for indices in torch.arange(len(source)).split(_CHUNK):
+        source.take(indices)
+
+
+def _columns(contents: Contents) -> dict[str, str]:
+    """What each column of a table is; the first of them, where there are many."""
+    schema = contents.schema
+    found = {}
+    if contents.kind == "table":
+        values = whole(contents.splits["train"]).inputs["numeric"]
+        lacking = values.isnan().sum(0).tolist()
+        for name, missing in list(zip(schema.numeric, lacking, strict=True))[:_MOST_NAMES]:
+            found[name] = "numeric" + (f", {missing} missing in training" if missing else "")
+        for name, categories in list(schema.categorical.items())[:_MOST_NAMES]:
+            found[name] = f"categorical, {len(categories)} categories"
+    return found

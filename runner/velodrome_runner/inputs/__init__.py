@@ -1,0 +1,44 @@
+"""A model's inputs from raw samples, by kind of data. See `fit_transform`."""
+
+from __future__ import annotations
+
+import torch
+
+from velodrome.spec import Preprocessing
+from velodrome_runner.data import Kind, Schema, Source
+from velodrome_runner.inputs.base import Inputs, Transform
+
+__all__ = ["Inputs", "Transform", "fit_transform"]
+
+
+def fit_transform(
+    kind: Kind,
+    train: Source,
+    schema: Schema,
+    preprocessing: Preprocessing,
+    *,
+    scores: tuple[str, ...],
+    device: torch.device,
+    seed: int,
+) -> Transform:
+    """The preprocessing, fitted on the training split alone.
+
+    `scores` are the task's scores for a selection of features, the first one being the default. `seed` is for those
+    that are random.
+
+    Raises:
+        ConfigurationError: the preprocessing does not fit these data.
+    """
+    match kind:
+        case "images":
+            from velodrome_runner.inputs.images import Images
+
+            return Images.fit(train, schema, preprocessing, scores=scores, device=device, seed=seed)
+        case "table":
+            from velodrome_runner.inputs.tables import Tables
+
+            return Tables.fit(train, schema, preprocessing, scores=scores, device=device, seed=seed)
+        case "sequences":
+            from velodrome_runner.inputs.sequences import Sequences
+
+            return Sequences.fit(train, schema, preprocessing, device=device)

@@ -1,0 +1,123 @@
+"""What makes a model's inputs of raw samples: the protocol that each kind of data has one module for."""
+
+from __future__ import annotations
+
+import inspect
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from velodrome_runner.data import Memory, Samples, Source
+
+# One tensor, which is the model's only argument, or tensors by the names of its parameters.
+Inputs = Tensor | Mapping[str, Tensor]
+View = Callable[[Inputs], Inputs]
+
+# Number of samples to convert at once, so that reading a large data set needs little more memory than the result.
+CHUNK = 4096
+
+
+class Transform(ABC):
+    """Preprocessing that was fitted on the training split alone, for any samples of the same kind.
+
+    `shape` is that of one sample as models get it: images (channels, height, width); sequences (channels, longest), and
+    None as the length where sequences differ; tables (features,). `told` is what else a factory is told.
+    """
+
+    device: torch.device
+    shape: tuple[Any, ...]
+    told: Mapping[str, Any]
+    # Whether training samples are changed at random, by `augment`.
+    augments: bool = False
+
+    @abstractmethod
+    def __call__(self, samples: Samples, *, training: bool = False) -> Inputs:
+        """The samples as inputs on the device. `training`: without what `augment` does later."""
+
+    @abstractmethod
+    def nbytes(self, source: Source) -> int:
+        """Bytes of the whole source as inputs."""
+
+    def augment(self, inputs: Inputs, generator: torch.Generator) -> Inputs:
+        """The inputs with random changes."""
+        raise NotImplementedError
+
+    def view(self, model: nn.Module) -> View:  # noqa: ARG002 - kinds with several tensors look at it
+        """What turns inputs into those that this model's forward takes."""
+        return _unchanged
+
+    def whole(self, source: Source, *, training: bool = False) -> Inputs:
+        """The inputs of all samples of a source, which fit on the device."""
+        parts = [self(samples, training=training) for samples in chunks(source)]
+        if isinstance(parts[0], Tensor):
+            return torch.cat(parts)  # type: ignore[arg-type]  # all are tensors, as the first is
+        return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}  # type: ignore[index]
+
+
+def chunks(source: Source, size: int = CHUNK) -> Iterator[Samples]:
+    """All samples of a source in their order, some at a time; without a copy of those in memory."""
+    for start in range(0, len(source), size):
+        if isinstance(source, Memory):
+            samples = source.samples
+            inputs = {name: tensor[start : start + size] for name, tensor in samples.inputs.items()}
+            yield Samples(inputs, samples.targets[start : start + size])
+        else:
+            yield source.take(torch.arange(start, min(start + size, len(source))))
+
+
+def taken(inputs: Inputs, indices: Tensor) -> Inputs:
+    """The samples at those indices, in that order."""
+    if isinstance(inputs, Tensor):
+        return _rows(inputs, indices)
+    if "lengths" in inputs:
+        inputs = trimmed(inputs, inputs["lengths"].index_select(0, indices))
+    return {name: _rows(tensor, indices) for name, tensor in inputs.items()}
+
+
+def trimmed(inputs: Mapping[str, Tensor], lengths: Tensor) -> Mapping[str, Tensor]:
+    """Sequences without the padding after the longest of these lengths."""
+    longest = int(lengths.max())
+    return {name: tensor[..., :longest] if tensor.ndim == 3 else tensor for name, tensor in inputs.items()}
+
+
+def _rows(tensor: Tensor, indices: Tensor) -> Tensor:
+    if tensor.ndim != 4:
+        return tensor.index_select(0, indices)
+    # In a view with the channels last, each image is one contiguous piece of memory.
+    return tensor.permute(0, 2, 3, 1).index_select(0, indices).permute(0, 3, 1, 2)
+
+
+def split(inputs: Inputs, size: int) -> Iterator[Inputs]:
+    """The inputs in batches of this size; the last may be smaller."""
+    if isinstance(inputs, Tensor):
+        yield from inputs.split(size)
+        return
+    names = list(inputs)
+    for tensors in zip(*(inputs[name].split(size) for name in names), strict=True):
+        batch = dict(zip(names, tensors, strict=True))
+        yield trimmed(batch, batch["lengths"]) if "lengths" in batch else batch
+
+
+def repeated(inputs: Inputs, size: int) -> Inputs:
+    """A batch of this size from the first samples, repeated if there are too few; images in channels-last memory."""
+    if isinstance(inputs, Tensor):
+        batch = inputs[torch.arange(size, device=inputs.device) % len(inputs)]
+        return batch.contiguous(memory_format=torch.channels_last) if batch.ndim == 4 else batch
+    return {name: repeated(tensor, size) for name, tensor in inputs.items()}  # type: ignore[misc]
+
+
+def apply(model: nn.Module, inputs: Inputs) -> Any:
+    """The model's outputs: for its only argument, or for arguments by name."""
+    return model(inputs) if isinstance(inputs, Tensor) else model(**inputs)
+
+
+def parameters(model: nn.Module) -> tuple[str, ...]:
+    """The names of the parameters of a model's forward."""
+    return tuple(inspect.signature(model.forward).parameters)
+
+
+def _unchanged(inputs: Inputs) -> Inputs:
+    return inputs

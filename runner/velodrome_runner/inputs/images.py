@@ -1,0 +1,153 @@
+"""Images: scaling, augmentation, normalisation and feature selection.
+
+The steps, in this order:
+
+1. raw values divided by `peak` (0 to 1);
+2. the augmentations, only for training;
+3. the normalisation by mean and deviation of the training split;
+4. 0, which is the mean, for features that the selection drops.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from velodrome.spec import Preprocessing
+from velodrome_runner.augmentation import Normalization, Pipeline, compose
+from velodrome_runner.data import Memory, Part, Samples, Schema, Source
+from velodrome_runner.inputs.base import CHUNK, Inputs, Transform, chunks
+from velodrome_runner.selection import selected
+
+# Statistics of a set that does not fit in memory come from this many images, evenly spaced: reading all of them would
+# cost as much as an epoch.
+_FITTED = 16_384
+
+
+class Images(Transform):
+    """Converts raw images (n, c, h, w) uint8 to a model's input on the device: float32, channels last.
+
+    A central crop gives images that are not for training the size of the crops.
+    """
+
+    def __init__(self, peak: int, pipeline: Pipeline, keep: Tensor | None) -> None:
+        self.peak = peak
+        self.pipeline = pipeline
+        self.keep = keep
+        self.normalization = pipeline.normalization
+        self.device = pipeline.normalization.mean.device
+        self.shape = pipeline.shape
+        self.told = {}
+        self.augments = bool(pipeline.steps)
+
+    @classmethod
+    def fit(
+        cls,
+        train: Source,
+        schema: Schema,
+        preprocessing: Preprocessing,
+        *,
+        scores: tuple[str, ...],
+        device: torch.device,
+        seed: int,
+    ) -> Images:
+        """Learns the normalisation and the selected features. Raises as `fit_transform` does."""
+        channels, height, width = schema.shape
+        few = _few(train)
+        normalization = (
+            normalization_of(few, channels, schema.peak) if preprocessing.normalize else _identity(channels)
+        ).to(device)
+        pipeline = compose(preprocessing.augmentations, (channels, height, width), normalization)
+        selection, keep = preprocessing.feature_selection, None
+        if selection is not None:
+            samples = few.take(torch.arange(len(few)))
+            images = _cropped(samples.inputs["images"], pipeline)
+            features = images.flatten(1).numpy() / float(schema.peak)
+            kept = selected(selection, features, samples.targets.numpy(), scores=scores, seed=seed, sample="an image")
+            keep = kept.view(images.shape[1:]).to(device)
+        return cls(schema.peak, pipeline, keep)
+
+    def __call__(self, samples: Samples, *, training: bool = False) -> Tensor:
+        images = samples.inputs["images"]
+        if not training:
+            images = _cropped(images, self.pipeline)
+        scaled = images.to(self.device, non_blocking=True).float() / self.peak
+        images = self.normalization.apply(scaled)
+        # If images are augmented first, the selection comes last, because its features are positions in the model's
+        # input.
+        if not (training and self.augments):
+            images = self._masked(images)
+        # `contiguous` treats grey images as channels-last already. In `whole` they have that layout's strides, by which
+        # convolutions choose their algorithm.
+        return torch.empty_like(images, memory_format=torch.channels_last).copy_(images)
+
+    def augment(self, inputs: Inputs, generator: torch.Generator) -> Tensor:
+        assert isinstance(inputs, Tensor)
+        return self._masked(self.pipeline(inputs, generator))
+
+    def whole(self, source: Source, *, training: bool = False) -> Tensor:
+        parts = self._parts(source, training=training)
+        first = next(parts)
+        images = torch.empty((len(source), *first.shape[1:]), device=self.device, memory_format=torch.channels_last)
+        images[: len(first)] = first
+        start = len(first)
+        for part in parts:
+            images[start : start + len(part)] = part
+            start += len(part)
+        return images
+
+    def nbytes(self, source: Source) -> int:
+        return 4 * (source.nbytes - source.targets.nbytes)  # float32 instead of bytes
+
+    def _parts(self, source: Source, *, training: bool) -> Iterator[Tensor]:
+        yield from (self(samples, training=training) for samples in chunks(source, CHUNK))
+
+    def _masked(self, images: Tensor) -> Tensor:
+        """The images, with 0 for each feature that was not selected."""
+        return images if self.keep is None else images * self.keep
+
+
+def normalization_of(train: Source, channels: int, peak: int) -> Normalization:
+    """Mean and standard deviation of each channel over all its values, scaled to 0 to 1.
+
+    They come from exact counts of the raw values, so they don't depend on the order of summation or on the machine. A
+    constant channel is only centred.
+    """
+    counts = torch.zeros(channels, 256, dtype=torch.int64)
+    for samples in chunks(train):
+        for channel, images in enumerate(samples.inputs["images"].unbind(1)):
+            counts[channel] += torch.bincount(images.flatten(), minlength=256)
+    values = torch.arange(256, dtype=torch.float64) / peak
+    means, deviations = [], []
+    for count in counts:
+        share = count.double() / int(count.sum())
+        mean = (share * values).sum()
+        deviation = (share * (values - mean).square()).sum().sqrt()
+        means.append(mean)
+        deviations.append(torch.where(deviation > 0, deviation, torch.ones_like(deviation)))
+    mean, deviation = (torch.stack(each).float().view(1, -1, 1, 1) for each in (means, deviations))
+    return Normalization(mean, deviation)
+
+
+def _few(train: Source) -> Source:
+    """The samples that statistics come from: all of those in memory."""
+    if isinstance(train, Memory) or len(train) <= _FITTED:
+        return train
+    return Part(train, torch.arange(_FITTED) * len(train) // _FITTED)
+
+
+def _identity(channels: int) -> Normalization:
+    zeros = torch.zeros(1, channels, 1, 1)
+    return Normalization(zeros, torch.ones_like(zeros))
+
+
+def _cropped(images: Tensor, pipeline: Pipeline) -> Tensor:
+    """Only the centre of each image, if crops change the size."""
+    for size in pipeline.crops:
+        if tuple(images.shape[2:]) != size:
+            from torchvision.transforms.v2 import functional
+
+            images = functional.center_crop(images, list(size))
+    return images

@@ -1,0 +1,149 @@
+"""What a task is to a trial: the protocol that the loop, the timing, the footprint and the evaluation know.
+
+A task says what a sample is, how a batch is made of samples, how a model is called, what the loss is, and which
+metrics belong. `docs/adding-a-task.md` shows how to add one.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, NamedTuple, Self
+
+import torch
+from torch import Tensor, nn
+
+from velodrome.spec import Training
+from velodrome_runner.data import Samples, Schema, Source
+from velodrome_runner.inputs.base import Inputs, Transform, apply
+
+
+class Batch(NamedTuple):
+    """Samples as a model and its loss take them, on the device. The first axis of every tensor is the sample.
+
+    `inputs` are `Inputs`: Any here, because only a kind of data and its models know which.
+    """
+
+    inputs: Any
+    targets: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a meter found: a value for each key, and for each key without a value the reason."""
+
+    values: dict[str, float] = field(default_factory=dict)
+    missing: dict[str, str] = field(default_factory=dict)
+
+
+class Meter(ABC):
+    """The quality of outputs, gathered batch by batch in double precision.
+
+    `sums` are added over batches and over ranks; `kept` are put one after another. Both are on the CPU, so that the
+    meter of another rank can be sent as it is. `finite` says whether all outputs were finite.
+    """
+
+    def __init__(self) -> None:
+        self.sums: dict[str, Tensor] = {}
+        self.kept: dict[str, list[Tensor]] = {}
+        self.finite = True
+
+    @abstractmethod
+    def update(self, outputs: Tensor, targets: Tensor) -> None:
+        """Takes in a batch: the model's outputs, and the targets of the same samples."""
+
+    @abstractmethod
+    def read(self) -> Reading:
+        """The value of each key that was asked for, over everything so far."""
+
+    @property
+    def confusion(self) -> tuple[tuple[int, ...], ...] | None:
+        """Samples by right class (rows) and predicted class (columns); None where there are no or too many classes."""
+        return None
+
+    def merge(self, other: Meter) -> None:
+        """Takes in what the meter of another rank has gathered for the same keys."""
+        for name, value in other.sums.items():
+            self.add(name, value)
+        for name, parts in other.kept.items():
+            self.kept.setdefault(name, []).extend(parts)
+        self.finite = self.finite and other.finite
+
+    def add(self, name: str, value: Tensor) -> None:
+        """Adds to a sum, which begins at 0."""
+        value = value.cpu()
+        self.sums[name] = self.sums[name] + value if name in self.sums else value
+
+    def keep(self, name: str, values: Tensor) -> None:
+        """Keeps the values of a batch, the first axis being the sample."""
+        self.kept.setdefault(name, []).append(values.cpu())
+
+    def all(self, name: str) -> Tensor:
+        """Everything that was kept under this name."""
+        return torch.cat(self.kept[name])
+
+
+class Task(ABC):
+    """A task that has learned what it needs from the training split.
+
+    `transform` makes a model's inputs of raw samples. It too was fitted on the training split alone.
+    """
+
+    name: ClassVar[str]
+    # The names in scikit-learn of the scores that features may be selected by; the first is the default.
+    scores: ClassVar[tuple[str, ...]]
+    # The metrics that are measured on the validation split after each epoch, whatever the job asks for.
+    watched: ClassVar[frozenset[str]]
+
+    def __init__(self, transform: Transform) -> None:
+        self.transform = transform
+
+    @classmethod
+    @abstractmethod
+    def fit(cls, train: Source, schema: Schema, training: Training, transform: Transform) -> Self:
+        """The task for these data, with what it learns from the targets of the training split.
+
+        Raises:
+            ConfigurationError: these data don't belong to such a task.
+        """
+
+    @property
+    @abstractmethod
+    def told(self) -> Mapping[str, Any]:
+        """What a model's factory is told beside the inputs' shape: `outputs`, and `classes` where there are."""
+
+    @abstractmethod
+    def refuse(self, keys: Iterable[str]) -> None:
+        """Refuses metric keys that these data can't have, before the training starts.
+
+        Raises:
+            ConfigurationError: the message names the key.
+        """
+
+    @abstractmethod
+    def problem(self, outputs: Tensor, samples: int) -> str | None:
+        """Why a model's outputs for this many samples can't be used, and what it must return; None if they can."""
+
+    @abstractmethod
+    def loss(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, int]:
+        """The mean loss that training minimises, and its weight: the number of samples (or tokens) in the mean."""
+
+    @abstractmethod
+    def meter(self, keys: Iterable[str]) -> Meter:
+        """A meter for these keys of quality metrics."""
+
+    def call(self, model: nn.Module, inputs: Inputs) -> Any:
+        """The model's outputs for a batch. This is what latency times and what FLOPs are counted of."""
+        return apply(model, inputs)
+
+    def collate(self, samples: Samples, *, training: bool = False) -> Batch:
+        """A batch on the device from raw samples; training images before their augmentation."""
+        inputs = self.transform(samples, training=training)
+        return Batch(inputs, samples.targets.to(self.transform.device, non_blocking=True))
+
+    def augment(self, batch: Batch, generator: torch.Generator) -> Batch:
+        """The batch with random changes of its inputs; tasks whose targets move with them change both."""
+        if not self.transform.augments:
+            return batch
+        return Batch(self.transform.augment(batch.inputs, generator), batch.targets)

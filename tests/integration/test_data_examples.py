@@ -1,0 +1,127 @@
+"""The examples with a team's own data: each raced in a small form, on real files in the format that it names."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from PIL import Image
+
+ROOT = Path(__file__).parents[2]
+SMALL = {"repeats": 1, "baseSeed": 0}
+
+
+def vowels(folder: Path) -> None:
+    """The files of the UCR/UEA archive that aeon ships."""
+    aeon = find_spec("aeon")  # its modules need more than is installed: only its files are wanted
+    assert aeon is not None
+    assert aeon.origin is not None
+    found = Path(aeon.origin).parent / "datasets/data/JapaneseVowels"
+    (folder / "JapaneseVowels").mkdir()
+    for name in ("JapaneseVowels_TRAIN.ts", "JapaneseVowels_TEST.ts"):
+        shutil.copy(found / name, folder / "JapaneseVowels" / name)
+
+
+def picture(path: Path, colour: int, noise: np.random.Generator, size: tuple[int, int] = (80, 64)) -> None:
+    """A JPEG of one colour with noise: classes differ by their colour."""
+    pixels = noise.integers(0, 90, (size[1], size[0], 3))
+    pixels[..., colour] += 150
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels.astype(np.uint8)).save(path, quality=90)
+
+
+def pictures(folder: Path) -> None:
+    noise = np.random.default_rng(7)
+    for part, count in (("train", 20), ("test", 6)):
+        for colour, name in enumerate(("red", "green", "blue")):
+            for index in range(count):
+                picture(folder / "pictures" / part / name / f"{index}.jpg", colour, noise)
+
+
+def imagenet(folder: Path) -> None:
+    """ILSVRC2012 as torchvision lays it out: class folders by WordNet ids, and the meta file of the devkit."""
+    noise = np.random.default_rng(8)
+    ids = ("n01440764", "n01443537", "n01484850")
+    for part, count in (("train", 20), ("val", 6)):
+        for colour, name in enumerate(ids):
+            for index in range(count):
+                picture(folder / "imagenet" / part / name / f"{name}_{index}.JPEG", colour, noise)
+    names = {name: (title,) for name, title in zip(ids, ("tench", "goldfish", "great white shark"), strict=True)}
+    torch.save((names, []), folder / "imagenet" / "meta.bin")
+
+
+def nothing(_: Path) -> None:
+    """The data ship with a library."""
+
+
+EXAMPLES: dict[str, tuple[Callable[[Path], None], dict[str, Any], float]] = {
+    "tabular": (nothing, {"budget": {"maxEpochs": 15}}, 0.9),
+    "sequences": (vowels, {"budget": {"maxEpochs": 12}}, 0.6),
+    "imagefolder": (pictures, {"budget": {"maxEpochs": 4}}, 0.5),
+    "imagenet": (imagenet, {"budget": {"maxEpochs": 3}}, 0.3),
+}
+# Networks that two cores train in seconds, in place of those that need a GPU or a download.
+ENTRIES: dict[str, Sequence[Any]] = {
+    "imagefolder": ["cnn", "resnet9"],
+    "imagenet": [
+        {"name": "cnn", "model": {"name": "velodrome/cnn"}, "training": {"optimizer": {"learningRate": 0.02}}}
+    ],
+}
+
+
+def small(example: str, changes: dict[str, Any]) -> dict[str, Any]:
+    """The example with few epochs, one seed, and networks for a CPU."""
+    document: dict[str, Any] = yaml.safe_load((ROOT / f"deploy/examples/{example}.yaml").read_text(encoding="utf-8"))
+    spec = document["spec"]
+    spec |= {"trials": SMALL} | changes
+    spec["training"].pop("precision", None)
+    spec["training"]["batchSize"] = min(spec["training"]["batchSize"], 16)
+    spec["evaluation"]["inference"] = {
+        "batchSizes": spec["evaluation"]["inference"]["batchSizes"],
+        "minRunSeconds": 0.01,
+    }
+    if example == "imagenet":
+        spec["dataset"] |= {"imageSize": 32, "validationFraction": 0.1}
+        spec["preprocessing"]["augmentations"][0]["args"] = {"padding": 4}
+        spec["evaluation"]["metrics"] = ["accuracy", "loss"]
+    wanted = ENTRIES.get(example)
+    if wanted is not None:
+        named = {entry["name"]: entry for entry in spec["entries"]}
+        spec["entries"] = [named[entry] if isinstance(entry, str) else entry for entry in wanted]
+    return document
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_an_example_races_on_data_in_its_format(example: str, tmp_path: Path) -> None:
+    make, changes, least = EXAMPLES[example]
+    make(tmp_path)
+    path = tmp_path / "race.yaml"
+    document = small(example, changes)
+    path.write_text(yaml.safe_dump(document))
+    environ = os.environ | {"VELODROME_HOME": str(tmp_path / "home"), "OMP_NUM_THREADS": "1"}
+
+    def velodrome(*words: str) -> str:
+        line = [sys.executable, "-m", "velodrome", *words]
+        done = subprocess.run(line, env=environ, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=900)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    velodrome("run", str(path), "--data", str(tmp_path))
+    found = json.loads(velodrome("results", "--json"))
+    assert [part["name"] for part in found["objectives"]] == [each["name"] for each in document["spec"]["objectives"]]
+    for part in found["objectives"]:
+        assert not part["unranked"], part
+    (accuracy,) = [part for part in found["objectives"] if part["name"] == "accuracy"]
+    assert {row["entry"] for row in accuracy["ranked"]} == {entry["name"] for entry in document["spec"]["entries"]}
+    assert max(row["mean"] for row in accuracy["ranked"]) >= least, "it learned something"

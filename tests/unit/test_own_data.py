@@ -1,0 +1,174 @@
+"""The page about own data: each of its jobs reads data made as it says. And what `velodrome data` tells."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import shutil
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import yaml
+from PIL import Image
+from pyarrow import parquet
+from typer.testing import CliRunner
+
+from velodrome import keys
+from velodrome.cli.app import app
+from velodrome.spec import Dataset, validate
+from velodrome.vocabulary import DATASETS, FORMATS
+from velodrome_runner.data import open_contents
+from velodrome_runner.data.manifest import MANIFEST
+from velodrome_runner.data.report import answer
+
+PAGE = (Path(__file__).parents[2] / "docs" / "own-data.md").read_text(encoding="utf-8")
+SNIPPETS = [yaml.safe_load(text)["dataset"] for text in re.findall(r"```yaml\n(dataset:.*?)```", PAGE, flags=re.DOTALL)]
+CODE = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
+
+
+def make_flowers(folder: Path) -> None:
+    for split in ("train", "test"):
+        for number, label in enumerate(("rose", "tulip")):
+            (folder / "flowers" / split / label).mkdir(parents=True)
+            for index in range(10):
+                pixels = np.full((8, 8, 3), 10 * index + number, dtype=np.uint8)
+                Image.fromarray(pixels).save(folder / "flowers" / split / label / f"{index}.png")
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Data for each of the page's jobs, and the page's code as the module `team_data`."""
+    make_flowers(tmp_path)
+    rows = [f"{number % 90},{'web' if number % 3 else 'shop'},{'yes' if number % 4 else 'no'}" for number in range(200)]
+    (tmp_path / "customers.csv").write_text("\n".join(["age,channel,churned", *rows]), encoding="utf-8")
+    columns = {
+        "id": list(range(200)),
+        "patient": [f"p{number // 5}" for number in range(200)],
+        "ward": [number % 4 for number in range(200)],
+        "age": [number % 90 for number in range(200)],
+        "minutes": [number / 7 for number in range(200)],
+    }
+    parquet.write_table(pa.table(columns), tmp_path / "visits.parquet")
+    aeon = find_spec("aeon")
+    assert aeon is not None
+    assert aeon.submodule_search_locations is not None
+    archive = Path(aeon.submodule_search_locations[0]) / "datasets" / "data"
+    shutil.copytree(archive / "GunPoint", tmp_path / "GunPoint")
+    module = ModuleType("team_data")
+    exec(CODE[0], module.__dict__)  # noqa: S102 - the page's own code
+    monkeypatch.setitem(sys.modules, "team_data", module)
+    return tmp_path
+
+
+def job(dataset: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "apiVersion": "velodrome.dev/v1alpha1",
+        "kind": "BenchmarkJob",
+        "metadata": {"name": "race"},
+        "spec": {"dataset": dataset, "entries": [{"name": "a", "model": {"name": "velodrome/mlp"}}]},
+    }
+
+
+@pytest.mark.parametrize("dataset", SNIPPETS, ids=lambda dataset: dataset["name"])
+def test_each_job_of_the_page_reads_such_data(folder: Path, dataset: dict[str, Any]) -> None:
+    spec = validate(job(dataset)).spec.dataset
+    opened = open_contents(spec, folder=folder, seed=0)
+    assert min(opened.facts.train_samples, opened.facts.validation_samples, opened.facts.test_samples) > 1
+    assert set(opened.contents.schema.categorical) <= {"channel", "ward"}
+
+
+def test_the_page_shows_a_folder_of_images_and_a_table_in_a_few_lines() -> None:
+    assert [dataset["name"] for dataset in SNIPPETS] == ["flowers", "customers", "visits", "GunPoint", "ours"]
+    assert len(SNIPPETS[0]) == 3
+    assert len(SNIPPETS[1]) == 5
+    assert all(name in PAGE for name in FORMATS)
+
+
+def asked(folder: Path, *, prepare: bool = False, **dataset: Any) -> tuple[int, dict[str, Any]]:
+    given = {"dataset": Dataset.model_validate(dataset).model_dump(mode="json", by_alias=True), "folder": str(folder)}
+    said = io.StringIO()
+    code = answer(io.StringIO(json.dumps(given | {"prepare": prepare})), said)
+    return code, json.loads(said.getvalue())
+
+
+def test_a_report_tells_what_is_there(folder: Path) -> None:
+    code, found = asked(folder, **SNIPPETS[2])
+    assert code == keys.EXIT_OK
+    assert (found["kind"], found["classes"], sum(found["splits"].values())) == ("table", None, 200)
+    assert found["columns"] == {"age": "numeric", "ward": "categorical, 4 categories"}
+    assert found["digest"] == open_contents(Dataset.model_validate(SNIPPETS[2]), folder=folder, seed=3).facts.digest
+
+
+def test_a_report_says_what_a_trial_would_say(folder: Path) -> None:
+    code, found = asked(folder, **SNIPPETS[1] | {"target": "left"})
+    assert code == keys.EXIT_CONFIGURATION
+    assert found["reason"] == "DatasetInvalid"
+    assert "has no column 'left'" in found["message"]
+
+
+def test_preparing_a_folder_writes_its_manifest_anew(folder: Path) -> None:
+    _, checked = asked(folder, **SNIPPETS[0])
+    manifest = folder / "flowers" / MANIFEST
+    assert not manifest.exists()
+    _, prepared = asked(folder, prepare=True, **SNIPPETS[0])
+    assert prepared["manifest"] == str(manifest)
+    assert prepared["digest"] == checked["digest"]
+    assert len(manifest.read_text(encoding="utf-8").splitlines()) == 40
+    (folder / "flowers" / "train" / "rose" / "0.png").unlink()
+    assert asked(folder, **SNIPPETS[0])[0] == keys.EXIT_CONFIGURATION
+    code, again = asked(folder, prepare=True, **SNIPPETS[0])
+    assert code == keys.EXIT_OK
+    assert again["digest"] != checked["digest"]
+
+
+def test_the_list_has_every_data_set_and_format() -> None:
+    shown = CliRunner().invoke(app, ["data", "list"])
+    assert shown.exit_code == 0
+    assert all(re.search(rf"^  {name} +(images|table|sequences) ", shown.output, re.MULTILINE) for name in DATASETS)
+    assert all(re.search(rf"^  {name} +(images|table|sequences) ", shown.output, re.MULTILINE) for name in FORMATS)
+    document = json.loads(CliRunner().invoke(app, ["data", "list", "--json"]).output)
+    assert document["formats"] == dict(FORMATS)
+
+
+def test_the_commands_ask_a_runner_and_tell_its_answer(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = folder / "job.yaml"
+    file.write_text(yaml.safe_dump(job(SNIPPETS[0])), encoding="utf-8")
+    seen: list[dict[str, Any]] = []
+
+    class Done:
+        returncode = 0
+        stdout = "a library's words\n"
+        stderr = "out of memory\n"
+
+    def run(command: list[str], **options: Any) -> Done:
+        assert command[1:] == ["-m", "velodrome_runner", "data"]
+        seen.append(json.loads(options["input"]))
+        done, said = Done(), io.StringIO()
+        if len(seen) < 4:
+            answer(io.StringIO(options["input"]), said)
+            done.stdout += said.getvalue()
+        return done
+
+    monkeypatch.setattr("subprocess.run", run)
+    tell = CliRunner()
+    checked = tell.invoke(app, ["data", "check", str(file), "--data", str(folder)])
+    assert checked.exit_code == 0
+    assert "race: flowers can be read" in checked.output
+    assert "samples    train 20, test 20 (2 of train for validation)" in checked.output
+    assert "target     2 classes: rose, tulip" in checked.output
+    prepared = tell.invoke(app, ["data", "prepare", str(file), "--data", str(folder), "--json"])
+    assert json.loads(prepared.output)["manifest"] == str(folder / "flowers" / MANIFEST)
+    assert [each["prepare"] for each in seen] == [False, True]
+    shutil.rmtree(folder / "flowers" / "test")
+    refused = tell.invoke(app, ["data", "check", str(file), "--data", str(folder)])
+    assert refused.exit_code == 2
+    assert "race: flowers: DatasetMissing" in refused.output
+    lost = tell.invoke(app, ["data", "check", str(file), "--data", str(folder)])
+    assert "out of memory" in str(lost.exception)

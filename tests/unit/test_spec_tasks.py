@@ -1,0 +1,168 @@
+"""What goes with a task: the defaults of a job, and what the spec refuses by name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from velodrome.errors import SpecError
+from velodrome.plan import plan
+from velodrome.results.records import parse_result
+from velodrome.results.registration import stored_document
+from velodrome.spec import BenchmarkJob, validate
+from velodrome.tasks import TASKS
+
+CSV = {
+    "name": "houses",
+    "format": "CSV",
+    "source": {"path": "."},
+    "target": "price",
+    "splits": {"fractions": {"test": 0.2}},
+}
+MLP = [{"name": "mlp", "model": {"name": "velodrome/mlp"}}]
+
+
+def job(dataset: Any = "digits", **spec: Any) -> BenchmarkJob:
+    named = {"name": dataset} if isinstance(dataset, str) else dataset
+    document = {
+        "apiVersion": "velodrome.dev/v1alpha1", "kind": "BenchmarkJob", "metadata": {"name": "race"},
+        "spec": {"dataset": named, "entries": MLP, **spec},
+    }  # fmt: skip
+    return validate(document)
+
+
+def problems(dataset: Any = "digits", **spec: Any) -> str:
+    with pytest.raises(SpecError) as refused:
+        job(dataset, **spec)
+    return "\n".join(map(str, refused.value.problems))
+
+
+@pytest.mark.parametrize(
+    ("dataset", "task", "expected"),
+    [
+        ("digits", None, "classification"),
+        ("iris", None, "classification"),
+        ("diabetes", None, "regression"),
+        ("diabetes", "regression", "regression"),
+        (CSV, None, "classification"),
+        (CSV, "regression", "regression"),
+    ],
+)
+def test_the_task_is_as_written_or_as_the_data_have_it(dataset: Any, task: str | None, expected: str) -> None:
+    made = job(dataset, **({"task": task} if task else {}))
+    assert made.spec.task_name == expected
+    row = TASKS[expected]
+    assert [objective.metric for objective in made.spec.objectives] == [row.objective]
+    assert made.spec.evaluation.metrics == row.metrics
+    config = plan(made).trial(0).config
+    assert config.task_name == expected
+    assert set(row.metrics) <= set(config.quality)
+
+
+def test_what_an_api_server_writes_as_defaults_becomes_the_tasks_own() -> None:
+    defaults = job("digits").spec
+    filled = {
+        "objectives": [{"name": "accuracy", "metric": "accuracy"}],
+        "evaluation": {"metrics": list(defaults.evaluation.metrics)},
+    }
+    made = job("diabetes", **filled)
+    assert made.spec.objectives == job("diabetes").spec.objectives
+    assert made.spec.evaluation.metrics == ("rmse", "mae", "r2")
+
+
+def test_a_stored_job_is_read_as_the_same_job() -> None:
+    for made in (job("diabetes"), job(CSV, task="regression")):
+        again = validate(stored_document(made))
+        assert again.spec == made.spec
+
+
+def test_a_task_that_the_data_imply_changes_no_identity() -> None:
+    implied, written = job("digits"), job("digits", task="classification")
+    assert plan(implied).trial(0).id == plan(written).trial(0).id
+    assert plan(implied).trial(0).config.task is None
+
+
+@pytest.mark.parametrize(
+    ("dataset", "spec", "says"),
+    [
+        ("digits", {"task": "clasification"}, 'did you mean "classification"?'),
+        ("digits", {"task": "regression"}, "regression is of sequences or a table, and digits is images"),
+        ("iris", {"task": "regression"}, "iris is for classification, not for regression"),
+        ("diabetes", {"task": "classification"}, "diabetes is for regression, not for classification"),
+        (
+            "diabetes",
+            {"objectives": [{"name": "quality", "metric": "accuracy"}]},
+            "spec.objectives[0].metric: accuracy is no metric of regression",
+        ),
+        (
+            "digits",
+            {"evaluation": {"metrics": ["rmse"]}},
+            "spec.evaluation.metrics[0]: rmse is no metric of classification",
+        ),
+        (CSV, {"evaluation": {"metrics": ["rmse"]}}, "or write task: regression"),
+        (
+            "diabetes",
+            {"training": {"earlyStopping": {"metric": "f1"}}},
+            "spec.training.earlyStopping.metric: f1 is no metric of regression",
+        ),
+        ("diabetes", {"budget": {"target": {"metric": "mcc", "value": 0.5}}}, "spec.budget.target.metric: mcc is no"),
+        (
+            "diabetes",
+            {"preprocessing": {"featureSelection": {"method": "SelectKBest", "k": 3, "score": "f_classif"}}},
+            "f_classif is no score of regression (one of: f_regression",
+        ),
+        (
+            "wine",
+            {"preprocessing": {"augmentations": [{"name": "RandomHorizontalFlip"}]}},
+            "augmentations is for images, and wine is a table",
+        ),
+        ("digits", {"preprocessing": {"imputation": "mean"}}, "imputation is for a table, and digits is images"),
+        ("digits", {"preprocessing": {"scaling": "MinMaxScaler"}}, "scaling is for sequences and a table"),
+        (
+            "wine",
+            {"entries": [{"name": "resnet", "model": {"name": "torchvision/resnet18"}}]},
+            "torchvision/resnet18 takes images, and wine is a table",
+        ),
+        ("wine", {"entries": [{"name": "cnn", "model": {"name": "velodrome/cnn"}}]}, "velodrome/cnn takes images"),
+        ("wine", {"preprocessing": {"featureSelection": {"method": "RFE"}}}, "RFE needs k"),
+    ],
+)
+def test_what_does_not_go_with_a_task_or_with_its_data_is_refused_by_name(
+    dataset: Any, spec: dict[str, Any], says: str
+) -> None:
+    assert says in problems(dataset, **spec)
+
+
+# Former names
+
+
+def test_a_spec_with_a_former_name_is_the_same_job() -> None:
+    former, present = (
+        job(objectives=[{"name": "map", "metric": name}], evaluation={"metrics": ["accuracy", name]})
+        for name in ("mean_average_precision", "average_precision")
+    )
+    assert former.spec == present.spec
+    assert plan(former).trial(0).id == plan(present).trial(0).id
+    assert plan(former).trial(0).config.quality == ("accuracy", "average_precision")
+
+
+def test_a_metric_under_both_of_its_names_is_in_the_list_twice() -> None:
+    assert "is in the list twice" in problems(evaluation={"metrics": ["mean_average_precision", "average_precision"]})
+
+
+def test_a_stored_result_with_a_former_name_is_read_and_keeps_its_digest() -> None:
+    text = (
+        '{"schema_version": 1, "job_uid": "u", "index": 0, "entry": "e", "repeat": 0, "seed": 0, "trial_id": "t",'
+        ' "attempt": "a", "outcome": "Succeeded", "metrics": {"NAME": 0.5}, "unavailable": {"NAME": "why"},'
+        ' "started_at": "2026-01-01T00:00:00Z", "finished_at": "2026-01-01T00:00:01Z"}'
+    )
+    names = ("mean_average_precision", "average_precision")
+    former, present = (parse_result(text.replace("NAME", name)) for name in names)
+    assert former == present
+    assert former.metrics == {"average_precision": 0.5}
+    # As version 0.1.0 computed it, whose records have it in Redis.
+    assert former.content == present.content == CONTENT
+
+
+CONTENT = "e7f4a59a99d2a42cf31a102efcfd650f"
