@@ -23,7 +23,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parents[1]
 # In the order in which they happen. "import" is what importing takes wherever it happens; "other" is what is left.
-PHASES = ("start", "import", "load", "digest", "build", "train", "evaluate", "time", "end")
+PHASES = ("start", "import", "plan", "load", "digest", "build", "train", "evaluate", "time", "end")
 
 # A trial in this program, which notes the time and the CPU time at each step. The steps are found by names that every
 # version of the runner has; a step that it lacks counts as part of the one before.
@@ -37,11 +37,12 @@ def note(name):
 def around(owner, name, inside, after):
     real = getattr(owner, name, None)
     def wrapped(*args, **kwargs):
+        before = NOTES[-1][0]
         note(inside)
         try:
             return real(*args, **kwargs)
         finally:
-            note(after)
+            note(after or before)
     if real is not None:
         setattr(owner, name, wrapped)
 
@@ -52,10 +53,10 @@ def run():
     import velodrome_runner.trial
     from velodrome_runner import measuring, reporting
     from velodrome_runner.data import loading
-    note("end")
-    around(loading, "content_digest", "digest", "load")
+    note("plan")
+    around(loading, "content_digest", "digest", "")
     around(measuring.models, "build", "build", "train")
-    around(measuring.importlib, "import_module", "import", "load")
+    around(measuring.importlib, "import_module", "import", "")
     real = reporting.Reporter.__call__
     names = {"Loading": "load", "Evaluating": "evaluate", "Timing": "time"}
     def spoken(self, phase, *rest):

@@ -39,6 +39,7 @@ _RANGES: Mapping[str, tuple[float, float]] = {
     "bytes": (0.0, 2.0**60),
     "count": (0.0, 1e18),
     "joules": (0.0, 1e15),
+    "price": (0.0, 1e15),
     "correlation": (-1.0, 1.0),
     "determination": (-LARGEST, 1.0),
     "target": (0.0, LARGEST),  # the unit of the column that is predicted
@@ -267,6 +268,20 @@ CATALOGUE: Mapping[str, Metric] = MappingProxyType(
                 deterministic=True,
             ),
             _cost(
+                "cpu_seconds",
+                "seconds",
+                "lower",
+                "efficiency",
+                "CPU time of training with its validation: of all threads, and of processes that it started.",
+            ),
+            _cost(
+                "cost",
+                "price",
+                "lower",
+                "efficiency",
+                "Price of the training time, train_seconds, at evaluation.pricePerHour.",
+            ),
+            _cost(
                 "energy_joules",
                 "joules",
                 "lower",
@@ -352,6 +367,11 @@ class MeasuredKeys:
             return f"there is no class {given}: classes are 0 to {self.classes - 1}"
         sizes = ", ".join(map(str, self.batch_sizes))
         return f"batch size {given} is none of evaluation.inference.batchSizes: {sizes}"
+
+
+def cost(train_seconds: float, price_per_hour: float) -> float:
+    """What that training time costs, in the currency of the price."""
+    return train_seconds * price_per_hour / 3600
 
 
 _NOTHING = (1.0, 0.0, False)  # the range of a key without values

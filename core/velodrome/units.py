@@ -24,6 +24,7 @@ _SCALES: dict[str, tuple[tuple[str, float], ...]] = {
     "target": (("", 1.0),),
     "samples_per_second": (("samples/s", 1.0),),
     "count": (("", 1.0), ("million", 1e6), ("billion", 1e9), ("trillion", 1e12)),
+    "price": (("", 1.0),),
     "joules": (("J", 1.0), ("kJ", 1e3), ("MJ", 1e6)),
 }
 _MOST_DECIMALS = 6

@@ -160,6 +160,10 @@ def _spec_rules() -> list[Schema]:
             "time_to_target_seconds needs spec.budget.target",
         ),
         _rule(
+            "has(self.evaluation.pricePerHour) || !self.objectives.exists(o, o.metric == 'cost')",
+            "cost needs spec.evaluation.pricePerHour",
+        ),
+        _rule(
             f"size(self.entries) * self.trials.repeats <= {MOST_TRIALS}",
             f"a job has at most {MOST_TRIALS:,} trials, entries times repeats: split it",
         ),

@@ -49,10 +49,16 @@ class Interference:
         self._gpu = gpu or GpuState
         self._look = look
         self.found: list[str] = []
+        self.cpu_seconds: float | None = None
+        self.others = ""
 
     @contextmanager
     def watched(self, what: str) -> Iterator[None]:
-        """Watches while the context is open. What disturbed it goes to `found`, with `what` it disturbed."""
+        """Watches while the context is open. What disturbed it goes to `found`, with `what` it disturbed.
+
+        Afterwards, `cpu_seconds` is the CPU time that this process and all below it used meanwhile, and `others` says
+        which programs took part in the use of the CPUs, if any did.
+        """
         gpu, before = self._gpu(), self._look()
         try:
             yield
@@ -60,6 +66,9 @@ class Interference:
             after, gpu_after = self._look(), self._gpu()
             said = disturbances(before, after, concurrent=self._concurrent, threads=self._threads)
             said += gpu_disturbances(gpu, gpu_after, after.at - before.at, own=_own())
+            if before.own is not None and after.own is not None:
+                self.cpu_seconds = after.own - before.own
+            self.others = next((one for one in said if one.startswith("other programs")), "")
             self.found += [f"{what}: {one}" for one in said]
 
     def refuse(self) -> None:

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from velodrome.errors import ConfigurationError
+from velodrome.metrics import cost
 from velodrome.plan import Trial, TrialConfig
 from velodrome.results.records import DatasetFacts, Environment, Held, Phase
 from velodrome.tasks import kind_of
@@ -144,6 +145,7 @@ def measure(
     if not settings.ranks.leads:
         return None
     metrics = _training_metrics(config, trained, memory, energy, unavailable)
+    metrics |= _shared(metrics, interference, device, unavailable)
     on_phase("Evaluating", None)
     quality, confusion = _quality(config, prepared, model, trained, context, unavailable)
     metrics |= quality
@@ -239,6 +241,8 @@ def _training_metrics(
         unavailable["peak_memory_bytes"] = str(error)
     if energy is not None:
         metrics["energy_joules"] = energy.joules
+    if config.evaluation.price_per_hour is not None:
+        metrics["cost"] = cost(trained.seconds, config.evaluation.price_per_hour)
     if trained.time_to_target is not None:
         metrics["time_to_target_seconds"] = trained.time_to_target
     elif config.budget.target is not None:
@@ -247,6 +251,18 @@ def _training_metrics(
             f"{target.metric} {target.value:g} was not reached in {trained.epochs} epochs"
         )
     return metrics
+
+
+def _shared(
+    metrics: dict[str, float], interference: Interference, device: torch.device, unavailable: dict[str, str]
+) -> dict[str, float]:
+    """The CPU time of training. Takes away an energy that other programs have a part in: RAPL counts all of them."""
+    if interference.others and device.type == "cpu" and metrics.pop("energy_joules", None) is not None:
+        unavailable["energy_joules"] = f"{interference.others}, and the machine's energy counter includes them"
+    if interference.cpu_seconds:
+        return {"cpu_seconds": interference.cpu_seconds}
+    unavailable["cpu_seconds"] = "this system does not show the CPU time of processes"
+    return {}
 
 
 def _quality(

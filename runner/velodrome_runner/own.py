@@ -16,7 +16,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -25,7 +25,7 @@ import velodrome
 from velodrome import keys
 from velodrome.errors import ConfigurationError, TrialFailed
 from velodrome.kernel import memory_kills, signal_name
-from velodrome.metrics import MetricKey
+from velodrome.metrics import MetricKey, cost
 from velodrome.own_code import config_code
 from velodrome.plan import Plan, Trial, objective_key
 from velodrome.results.bounds import impossible_metrics, keys_of
@@ -145,7 +145,7 @@ def conclude(plan: Plan, trial: Trial, reported: Reported, ended: Ended) -> Fail
     if pinned is not None and pinned != reported.dataset.digest:
         message = f"the command read {reported.dataset.digest}, but spec.dataset.digest pins {pinned}"
         return Failure("DatasetDigestMismatch", message, final=True)
-    metrics, unavailable = dict(reported.result.metrics), dict(reported.result.unavailable)
+    metrics, unavailable = _priced(reported.result.metrics, trial), dict(reported.result.unavailable)
     needed = [str(key) for key in map(objective_key, plan.job.spec.objectives) if key.metric.kind == "quality"]
     missing = [key for key in needed if key not in metrics]
     if missing:
@@ -162,6 +162,12 @@ def conclude(plan: Plan, trial: Trial, reported: Reported, ended: Ended) -> Fail
         "dataset": reported.dataset,
         "epochs": reported.result.epochs or (reported.curves[-1].epoch if reported.curves else None),
     }
+
+
+def _priced(metrics: Mapping[str, float], trial: Trial) -> dict[str, float]:
+    """The metrics, with the cost of the training time if the race has a price and the command reported none."""
+    price, seconds = trial.config.evaluation.price_per_hour, metrics.get("train_seconds")
+    return {**({} if price is None or seconds is None else {"cost": cost(seconds, price)}), **metrics}
 
 
 def _ended_badly(ended: Ended) -> Failure | None:

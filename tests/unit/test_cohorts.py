@@ -186,3 +186,9 @@ def test_the_order_of_fields_makes_no_difference(budget: list[str], environment:
     shuffled["result"]["environment"] = {name: RECORD["result"]["environment"][name] for name in environment}
     for key in ALL:
         assert cohort_of(TrialRecord.model_validate(shuffled), MetricKey.parse(key)) == cohort(key)
+
+
+def test_costs_at_two_prices_are_of_two_cohorts_and_nothing_else_is() -> None:
+    priced = [{"config.evaluation": RECORD["config"]["evaluation"] | {"pricePerHour": price}} for price in (1.0, 2.0)]
+    for key, cohorts in (("cost", 2), (TIME, 1), (QUALITY, 1)):
+        assert len({cohort(key, changes).id for changes in priced}) == cohorts

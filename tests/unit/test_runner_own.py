@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,19 @@ def reported(*documents: Any) -> Reported:
     for document in documents:
         found.take(document if isinstance(document, str) else json.dumps(document))
     return found
+
+
+def test_a_price_makes_a_cost_of_the_training_time() -> None:
+    timed = {"type": "result", "metrics": {"accuracy": 0.9, "train_seconds": 1800.0}}
+    free = conclude(*made(), reported(DATASET, EPOCH, timed), Ended(0))
+    assert isinstance(free, dict)
+    assert free["metrics"] == timed["metrics"]
+    job, trial = made()
+    evaluation = trial.config.evaluation.model_copy(update={"price_per_hour": 3.0})
+    trial = replace(trial, config=trial.config.model_copy(update={"evaluation": evaluation}))
+    priced = conclude(job, trial, reported(DATASET, EPOCH, timed), Ended(0))
+    assert isinstance(priced, dict)
+    assert priced["metrics"] == {"accuracy": 0.9, "train_seconds": 1800.0, "cost": 1.5}
 
 
 def test_a_result_has_what_was_reported_and_why_the_rest_is_missing() -> None:

@@ -76,6 +76,8 @@ def _evaluation_facts(config: TrialConfig, metric: Metric) -> dict[str, Any]:
     facts: dict[str, Any] = {"protocol": EVALUATION_PROTOCOL}
     if "batch_size" in metric.parameters:
         facts["minRunSeconds"] = config.evaluation.inference.min_run_seconds
+    if metric.name == "cost":
+        facts["pricePerHour"] = config.evaluation.price_per_hour
     return facts
 
 

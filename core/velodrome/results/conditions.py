@@ -43,6 +43,7 @@ _WORDS: Mapping[Path, str] = {
     ("preprocessing", "augmentations"): "augmentations",
     ("evaluation", "protocol"): "evaluation protocol",
     ("evaluation", "minRunSeconds"): "seconds of timing",
+    ("evaluation", "pricePerHour"): "price per hour",
     ("budget", "maxEpochs"): "epochs at most",
     ("budget", "maxSeconds"): "training seconds at most",
     ("hardware", "cpu_model"): "CPU",

@@ -171,6 +171,12 @@ class Evaluation(Strict):
         description="Quality metrics to measure beside those of the objectives; in regression rmse, mae, r2 if absent.",
     )
     inference: Inference = Field(default=Inference(), description="How inference is timed.")
+    price_per_hour: Finite | None = Field(
+        default=None,
+        gt=0,
+        le=1e9,
+        description="Price of an hour of what a trial gets of the machine, in any currency; the metric cost needs it.",
+    )
     on_interference: Literal["record", "fail"] | None = Field(
         default=None,
         description="If other programs disturb a trial's measuring: record (its record says so) or fail (the trial "

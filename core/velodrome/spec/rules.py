@@ -71,6 +71,8 @@ def _objectives(spec: Mapping[str, Any]) -> Iterator[Broken]:
             yield Broken((*here, "batchSize"), f"batch size {shown(size)} is not measured", measured)
         if metric.name == "time_to_target_seconds" and not as_mapping(spec.get("budget")).get("target"):
             yield Broken((*here, "metric"), "time_to_target_seconds needs a target", "set spec.budget.target")
+        if metric.name == "cost" and not as_mapping(spec.get("evaluation")).get("pricePerHour"):
+            yield Broken((*here, "metric"), "cost needs a price", "set spec.evaluation.pricePerHour")
         dataset = as_mapping(spec.get("dataset"))
         classes = CLASSES.get(as_text(dataset.get("name"))) if dataset.get("format") is None else None
         label = objective.get("label")
