@@ -24,6 +24,7 @@ from tests.cluster.parts import QUEUE, QUEUE_PORT
 
 _GROUPS = {"kueue.x-k8s.io", "batch"}
 _START_SECONDS = 60.0
+_METRICS = Path("/etc/kueue/metrics/certs")  # Kueue 0.17 reads a certificate from there, however it is configured
 
 
 @contextmanager
@@ -36,10 +37,10 @@ def queues(cluster: Cluster) -> Iterator[None]:
     """
     module = build_queue(cluster.at)
     cluster.up()
-    folder = cluster.at.run / "kueue"
-    folder.mkdir(exist_ok=True)
-    for ending in ("crt", "key"):
-        shutil.copy(cluster.at.pki / f"kueue.{ending}", folder / f"tls.{ending}")
+    for folder in (cluster.at.run / "kueue", _METRICS):
+        folder.mkdir(parents=True, exist_ok=True)
+        for ending in ("crt", "key"):
+            shutil.copy(cluster.at.pki / f"kueue.{ending}", folder / f"tls.{ending}")
     cluster.kubectl("apply", "--server-side", "-f", str(module / "config/components/crd/bases"))
     hooks = webhooks(module, (cluster.at.pki / "ca.crt").read_bytes(), cluster.at.port(QUEUE_PORT))
     cluster.start(QUEUE)
