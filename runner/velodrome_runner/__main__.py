@@ -11,6 +11,7 @@ _USAGE = f"""\
 usage: python -m velodrome_runner          run one trial and report its result
        python -m velodrome_runner serve    run trials as they are asked for, one JSON line each on standard input
        python -m velodrome_runner data     read the data set that a JSON line on standard input names, and tell about it
+      python -m velodrome_runner rehearse build the models of the job on standard input, and step each once
        velodrome-runner exec -- COMMAND    run one trial with a training program of one's own (docs/own-code.md)
 
 `velodrome-runner` and `python -m velodrome_runner` are the same.
@@ -58,6 +59,10 @@ def main(arguments: list[str] | None = None) -> int:
         from velodrome_runner.data.report import answer
 
         return answer(sys.stdin)
+    if arguments == ["rehearse"]:
+        from velodrome_runner.rehearsal import answer as rehearse
+
+        return rehearse(sys.stdin)
     if arguments[:1] == ["exec"]:
         command = arguments[2:] if arguments[1:2] == ["--"] else arguments[1:]
         return run_one(tuple(command) or None, own=True)

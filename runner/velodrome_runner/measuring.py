@@ -96,7 +96,7 @@ def measure(
     interference = Interference(concurrent=settings.concurrent, threads=threads, gpu=gpu_reader(device))
 
     on_phase("Loading", None)
-    facts, prepared = _loaded(trial, settings.data, device, threads)
+    facts, prepared = loaded(trial, settings.data, device, threads)
     task = prepared.task
     if own_module(config):
         models.find(config.model.name)
@@ -165,7 +165,7 @@ def measure(
     return Measured(facts, environment, trained, metrics, unavailable, held, confusion)
 
 
-def _loaded(trial: Trial, folder: Path, device: torch.device, threads: int) -> tuple[DatasetFacts, Prepared]:
+def loaded(trial: Trial, folder: Path, device: torch.device, threads: int) -> tuple[DatasetFacts, Prepared]:
     """The data as they were read, and ready for the trial's task."""
     config = trial.config
     opened = data.open_contents(config.dataset, folder=folder, seed=trial.seed, task=config.task)

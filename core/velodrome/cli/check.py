@@ -9,7 +9,7 @@ import typer
 
 from velodrome.cli.console import complain, say, write_json_line
 from velodrome.cli.exit_codes import BAD_INPUT
-from velodrome.cli.options import JobFile, Json
+from velodrome.cli.options import DataFolder, JobFile, Json
 from velodrome.text import counted
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 VALIDATE_EXAMPLES = """\
   velodrome validate deploy/examples/*.yaml
+  velodrome validate --deep job.yaml --data ~/datasets
 """
 PLAN_EXAMPLES = """\
   velodrome plan deploy/examples/digits.yaml
@@ -31,8 +32,16 @@ _OFF = "null turns this off for the entry; kubectl apply would drop it, kubectl 
 
 def validate(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="YAML files; - for standard input.")],
+    deep: Annotated[
+        bool,
+        typer.Option(
+            "--deep", help="Also read the data, build each model and make one step, and look for each program."
+        ),
+    ] = False,
+    data: DataFolder = None,
 ) -> None:
     """Check BenchmarkJobs and report everything that is wrong, with line numbers."""
+    from velodrome.cli.deep import rehearse
     from velodrome.cli.files import plans_in
     from velodrome.errors import SpecError
     from velodrome.spec.nulls import turned_off
@@ -50,6 +59,8 @@ def validate(
                 say(f"{path}: {plan.job.metadata.name} is valid, {trials_text(plan)}")
                 for location in turned_off(plan.job):
                     say(f"  {dotted(location)}: {_OFF}")
+                if deep:
+                    wrong = not rehearse(plan, data) or wrong
     if wrong:
         raise typer.Exit(BAD_INPUT)
 

@@ -6,13 +6,13 @@ import json as json_
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from velodrome.cli.console import complain, say, write_json, write_json_line
 from velodrome.cli.exit_codes import BAD_INPUT
-from velodrome.cli.options import JobFile, Json
+from velodrome.cli.options import DataFolder, JobFile, Json
 from velodrome.text import line
 
 if TYPE_CHECKING:
@@ -28,16 +28,6 @@ CHECK_EXAMPLES = """\
 PREPARE_EXAMPLES = """\
   velodrome data prepare job.yaml --data ~/datasets
 """
-DataFolder = Annotated[
-    Path | None,
-    typer.Option(
-        "--data",
-        metavar="DIR",
-        envvar="VELODROME_DATA",
-        help="Folder below which dataset.source paths lie [default: data in Velodrome's own folder].",
-    ),
-]
-
 data = typer.Typer(
     help="Show which data sets and formats there are; read, digest and fetch a job's data.",
     no_args_is_help=True,

@@ -29,3 +29,12 @@ Json = Annotated[bool, typer.Option("--json", help="Write JSON to standard outpu
 JobFile = Annotated[
     Path, typer.Argument(metavar="FILE", help="YAML with one or more BenchmarkJobs; - for standard input.")
 ]
+DataFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "--data",
+        metavar="DIR",
+        envvar="VELODROME_DATA",
+        help="Folder below which dataset.source paths lie [default: data in Velodrome's own folder].",
+    ),
+]

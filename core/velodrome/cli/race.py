@@ -13,7 +13,7 @@ import typer
 from velodrome import keys
 from velodrome.cli.console import complain, write_json_line, write_record
 from velodrome.cli.exit_codes import FAILED, OK
-from velodrome.cli.options import JobFile, RedisUrl
+from velodrome.cli.options import DataFolder, JobFile, RedisUrl
 from velodrome.cli.outlet import going_on
 from velodrome.text import command, counted, line
 
@@ -50,14 +50,7 @@ def run(
         int | None,
         typer.Option(metavar="N", min=1, max=4096, help="CPUs to use in all [default: all that it may use]."),
     ] = None,
-    data: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR",
-            envvar="VELODROME_DATA",
-            help="Folder below which dataset.source paths lie [default: data in Velodrome's own folder].",
-        ),
-    ] = None,
+    data: DataFolder = None,
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Run every trial again, beside the results there are.")
     ] = False,
