@@ -68,6 +68,7 @@ DEFAULT = "classification"
 
 # The kinds of data that Velodrome's own models take. A model that is not here is checked by the runner alone.
 MODEL_KINDS: Mapping[str, tuple[DataKind, ...]] = {
+    "velodrome/mlp": ("images", "sequences", "table"),
     "velodrome/cnn": ("images",),
     "velodrome/resnet9": ("images",),
     "velodrome/lstm": ("images", "sequences"),

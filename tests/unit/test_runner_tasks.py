@@ -17,10 +17,12 @@ from torch import nn
 from tests.prepared import untouched
 from velodrome.errors import ConfigurationError
 from velodrome.spec import Training
-from velodrome.tasks import TASKS
+from velodrome.tasks import MODEL_KINDS, TASKS
+from velodrome.vocabulary import MODEL_ARGS, DataKind
 from velodrome_runner import tasks
 from velodrome_runner.checks import check_model
 from velodrome_runner.data import Memory, Samples, Schema
+from velodrome_runner.models.native import IMAGES, SEQUENCES, TABLES, TAKES
 from velodrome_runner.preprocessing import Prepared, Ready
 from velodrome_runner.tasks.base import Meter, Reading, Task
 from velodrome_runner.tasks.classification import Classification, log_odds
@@ -292,6 +294,13 @@ def test_each_task_of_the_table_has_one_module_and_no_module_is_without_its_row(
         assert kind.name == name
         assert kind.scores == TASKS[name].scores
         assert kind.watched <= set(TASKS[name].quality)
+
+
+def test_the_table_of_models_says_which_kinds_of_data_the_runners_models_take() -> None:
+    kinds: dict[int, DataKind] = {IMAGES: "images", SEQUENCES: "sequences", TABLES: "table"}
+    expected = {model: tuple(kinds[axes] for axes in taken) for model, taken in TAKES.items()}
+    assert {model: found for model, found in MODEL_KINDS.items() if not model.endswith("/")} == expected
+    assert set(expected) == set(MODEL_ARGS)
 
 
 # Checks before training

@@ -17,13 +17,14 @@ from velodrome.metrics import CATALOGUE
 from velodrome.plan import TrialConfig, local_uid, plan
 from velodrome.spec import BenchmarkJob, parse_jobs, validate
 from velodrome.spec.rules import broken_rules
+from velodrome.tasks import TASKS
 from velodrome.vocabulary import MODEL_ARGS
 
 Draw = st.DrawFn
 
 NAMES = st.from_regex(r"[a-z0-9]([-a-z0-9]{0,20}[a-z0-9])?", fullmatch=True)
-QUALITY = sorted(name for name, metric in CATALOGUE.items() if metric.kind == "quality")
-EACH_EPOCH = sorted(name for name, metric in CATALOGUE.items() if metric.per_epoch)
+QUALITY = sorted(TASKS["classification"].quality)
+EACH_EPOCH = [name for name in QUALITY if CATALOGUE[name].per_epoch]
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=10),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=10), inner, max_size=4),
