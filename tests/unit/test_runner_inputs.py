@@ -213,7 +213,7 @@ def test_a_model_gets_the_parts_of_a_row_that_its_forward_names() -> None:
 
 
 def test_a_perceptron_embeds_categories_unless_features_are_selected() -> None:
-    selection = {"featureSelection": {"method": "SelectKBest", "k": 3}}
+    selection: dict[str, Any] = {"featureSelection": {"method": "SelectKBest", "k": 3}}
     for fields, told in (({}, {"cardinalities": (4,), "numeric": 4}), (selection, {})):
         ready = prepared(table(), **fields)
         transform = ready.task.transform
