@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -59,6 +61,21 @@ def problems(**changes: Any) -> list[tuple[str, str, str]]:
     with pytest.raises(SpecError) as caught:
         parse_jobs(json.dumps(document(**changes)))
     return [(one.path, one.message, one.hint) for one in caught.value.problems]
+
+
+def snippets() -> dict[str, str]:
+    """The examples of docs/own-code.md on metrics of one's own, by language."""
+    text = (Path(__file__).parents[2] / "docs/own-code.md").read_text(encoding="utf-8")
+    section = text.partition("## Metrics of your own")[2].partition("\n## ")[0]
+    return dict(re.findall(r"```(yaml|python)\n(.*?)```", section, re.DOTALL))
+
+
+def test_the_examples_of_the_documentation_work(tmp_path: Path) -> None:
+    said = yaml.safe_load(snippets()["yaml"])
+    declared = plan(job(**said)).trial(0).config.declared
+    assert declared == (BALANCE_KEY, WORDS_KEY)
+    exec(snippets()["python"], {"trial": trial(tmp_path, declared=declared)})  # noqa: S102 - our own documentation
+    assert json.loads((tmp_path / "report").read_text())["metrics"] == {"word_error_rate": 11.5, "balance": -0.4}
 
 
 def test_a_key_has_the_whole_definition() -> None:
