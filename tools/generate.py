@@ -191,9 +191,11 @@ def _kind(field: Schema) -> str:
         return " or ".join(_kind(option) for option in field["anyOf"])
     if "$ref" in field:
         return _link(field["$ref"])
+    if field.get("examples") == list(CATALOGUE):
+        return "[metric](metrics.md)"
     if "enum" in field:
         names = field["enum"]
-        return "[metric](metrics.md)" if names == list(CATALOGUE) else ", ".join(f"`{name}`" for name in names)
+        return ", ".join(f"`{name}`" for name in names)
     if "const" in field:
         return f"`{field['const']}`"
     return {"array": _list, "object": _map}.get(field["type"], _scalar)(field)

@@ -2,18 +2,21 @@
 
 A *key* names a measured value: the metric's name, and its parameters, if any, sorted and in braces: `accuracy`,
 `f1{average=micro}`, `f1{label=3}`, `latency_p50_seconds{batch_size=1}`. Records, stores and rankings use keys.
-`precision`, `recall` and `f1` without parameters are macro averages: the unweighted mean over classes.
+`precision`, `recall` and `f1` without parameters are macro averages: the unweighted mean over classes. Metrics that a
+team declares have keys that describe themselves (`velodrome.declared`).
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from types import MappingProxyType
 from typing import Literal
+
+from velodrome.declared import NAME, PREFIX, Declared
 
 Direction = Literal["higher", "lower"]
 Kind = Literal["quality", "speed", "efficiency"]
@@ -44,6 +47,8 @@ _RANGES: Mapping[str, tuple[float, float]] = {
     "determination": (-LARGEST, 1.0),
     "target": (0.0, LARGEST),  # the unit of the column that is predicted
 }
+# Units whose 0 does not mean "none", with the length that a change is relative to: for R², from 0 to 1.
+_SPANS: Mapping[str, float] = {"correlation": 2.0, "determination": 1.0}
 _WHOLE = frozenset({"bytes", "count"})  # units without fractions
 # Former names of metrics, which stored records and jobs may have for ever.
 ALIASES: Mapping[str, str] = MappingProxyType({"mean_average_precision": "average_precision"})
@@ -66,7 +71,8 @@ class Metric:
     `parameters` are those that a key of this metric may have; `tasks` are those that it belongs to, all if it is empty;
     `per_epoch` says that it is also measured on the validation split at the end of each epoch, so that early stopping
     and targets may use it. `deterministic` says that the value follows from the model alone, whatever the
-    seed: two values that differ are different, without a test.
+    seed: two values that differ are different, without a test. `limits` and `interval` are those of a declared metric:
+    its range, and whether its scale is one of differences alone.
     """
 
     name: str
@@ -80,11 +86,20 @@ class Metric:
     requires: tuple[Parameter, ...] = ()
     deterministic: bool = False
     tasks: tuple[str, ...] = ()
+    limits: tuple[float, float] | None = None
+    interval: bool = False
 
     @property
     def range(self) -> tuple[float, float]:
         """The least and the most that a value can be, both included."""
-        return _RANGES[self.unit]
+        return self.limits or _RANGES[self.unit]
+
+    @property
+    def span(self) -> float | None:
+        """The length that a change is relative to, where values may be 0 or negative; None: to the earlier value."""
+        if self.limits is None:
+            return _SPANS.get(self.unit)
+        return self.limits[1] - self.limits[0] if self.interval else None
 
     @property
     def whole(self) -> bool:
@@ -93,7 +108,7 @@ class Metric:
 
     def impossible(self, value: float) -> str | None:
         """Why this value is impossible, and what to write instead; None if it is possible."""
-        least, most = _RANGES[self.unit]
+        least, most = self.range
         if least <= value <= most:
             return f"{value:g} is no whole number of {self.unit}" if self.whole and value % 1 else None
         if not math.isfinite(value):
@@ -102,7 +117,7 @@ class Metric:
             if self.unit != "ratio":
                 return f"{value!r} is not between {least:g} and {most:g}"
             hint = f": write {value / 100:g} for {value:g} %" if 1 < value <= 100 else ""
-            return f"{value!r} is not between 0 and 1{hint}"
+            return f"{value!r} is not between {least:g} and {most:g}{hint}"
         where = f"below {least:g}" if value < least else f"above {most:g}"
         return f"{value!r} is {where} {self.unit}"
 
@@ -307,8 +322,13 @@ class MetricKey:
 
     @property
     def metric(self) -> Metric:
-        """The catalogue's line for this key."""
-        return CATALOGUE[self.name]
+        """The catalogue's line for this key, or what the key of a declared metric says itself."""
+        return CATALOGUE.get(self.name) or _declared(self.name, self.parameters)
+
+    @property
+    def label(self) -> str:
+        """The key for people: a declared metric has its plain name."""
+        return self.name.removeprefix(PREFIX) if self.name.startswith(PREFIX) else str(self)
 
     @classmethod
     def of(
@@ -317,6 +337,11 @@ class MetricKey:
         """The key of a metric. The default `average="macro"` is left out of the key."""
         given = {"average": None if average == "macro" else average, "batch_size": batch_size, "label": label}
         return cls(name, tuple((key, str(value)) for key, value in sorted(given.items()) if value is not None))
+
+    @classmethod
+    def declared(cls, definition: Declared) -> MetricKey:
+        """The key of a declared metric."""
+        return cls(PREFIX + definition.name, definition.parameters)
 
     @classmethod
     def parse(cls, text: str) -> MetricKey:
@@ -328,12 +353,41 @@ class MetricKey:
         return _parse(text)
 
 
+def label_of(text: str) -> str:
+    """A key, or any other text, for people: see `MetricKey.label`."""
+    return text.partition("{")[0].removeprefix(PREFIX) if text.startswith(PREFIX) else text
+
+
+def metric_of(text: str) -> Metric | None:
+    """The metric of a key, or of a name of the catalogue whatever its parameters; None if there is none."""
+    if not text.startswith(PREFIX):
+        return CATALOGUE.get(text.partition("{")[0])
+    try:
+        return _parse(text).metric
+    except ValueError:
+        return None
+
+
+def may_be_declared(name: str) -> bool:
+    """Whether a metric may have this name: it is no name, and no former name, of the catalogue."""
+    return re.fullmatch(NAME, name) is not None and present_name(name) not in CATALOGUE
+
+
+def by_name(keys: Iterable[str]) -> dict[str, str]:
+    """The keys of declared metrics by their plain names."""
+    return {label_of(key): key for key in keys}
+
+
 @dataclass(frozen=True)
 class MeasuredKeys:
-    """The metric keys that the trials of a job can have: for labels 0 to `classes` - 1, and at these batch sizes."""
+    """The metric keys that the trials of a job can have: for labels 0 to `classes` - 1, and at these batch sizes.
+
+    `declared` are the keys of the metrics that the job declares.
+    """
 
     classes: int
     batch_sizes: tuple[int, ...]
+    declared: tuple[str, ...] = ()
 
     @cached_property
     def ranges(self) -> Mapping[str, tuple[float, float, bool]]:
@@ -348,6 +402,9 @@ class MeasuredKeys:
             if "batch_size" in metric.parameters:
                 keys += (MetricKey.of(metric.name, batch_size=size) for size in self.batch_sizes)
             found |= dict.fromkeys(map(str, keys), (*metric.range, metric.whole))
+        for key in self.declared:
+            metric = MetricKey.parse(key).metric
+            found[key] = (*metric.range, metric.whole)
         return found
 
     def impossible(self, text: str, value: float) -> str | None:
@@ -362,6 +419,8 @@ class MeasuredKeys:
             return str(error)[:_QUOTED]
         if text in self.ranges:
             return key.metric.impossible(value)
+        if key.name.startswith(PREFIX):
+            return f"spec.metrics of this job does not declare {key.label} so"
         name, given = key.parameters[0]
         if name == "label":
             return f"there is no class {given}: classes are 0 to {self.classes - 1}"
@@ -397,6 +456,11 @@ def without_rounding(text: str, value: float, samples: int | None = None) -> flo
     return value
 
 
+def unit_range(unit: str) -> tuple[float, float] | None:
+    """The range of a unit of the catalogue; None for another word."""
+    return _RANGES.get(unit)
+
+
 def present_name(text: str) -> str:
     """A metric's name or key, with its present name in place of a former one."""
     return ALIASES.get(text, text)
@@ -413,6 +477,8 @@ _FIRST = {present: former for former, present in ALIASES.items()}
 @lru_cache(maxsize=4096)  # every report repeats the same two dozen keys
 def _parse(text: str) -> MetricKey:
     text = present_name(text)
+    if text.startswith(PREFIX):
+        return _parse_declared(text)
     match = re.fullmatch(r"([a-z0-9_]+)(?:\{([a-z0-9_=,]+)\})?", text)
     metric = CATALOGUE.get(match[1]) if match else None
     if match is None or metric is None:
@@ -430,6 +496,41 @@ def _parse(text: str) -> MetricKey:
     return key
 
 
+def _parse_declared(text: str) -> MetricKey:
+    match = re.fullmatch(r"([a-z0-9_]+)\{([a-z0-9_=,.-]+)\}", text)
+    if match is None:
+        raise ValueError(f"{text[:_QUOTED]!r} is no key of a declared metric")
+    key = MetricKey(
+        match[1], tuple((name, value) for name, _, value in (p.partition("=") for p in match[2].split(",")))
+    )
+    _declared(key.name, key.parameters)
+    if str(key) != text or list(key.parameters) != sorted(dict(key.parameters).items()):
+        raise ValueError(f"{text[:_QUOTED]!r} is no key: parameters are sorted, each once")
+    return key
+
+
+@lru_cache(maxsize=256)
+def _declared(name: str, parameters: tuple[tuple[str, str], ...]) -> Metric:
+    """The metric that a key describes.
+
+    Raises:
+        ValueError: the key describes none.
+    """
+    found = Declared.read(name.removeprefix(PREFIX), dict(parameters))
+    least, most = _RANGES.get(found.unit, (0.0, LARGEST))
+    limits = (max(least, 0.0) if found.low is None else found.low, most if found.high is None else found.high)
+    kind, depends_on = _DECLARED_KINDS[found.kind]
+    return Metric(
+        name, found.unit, found.better, kind, depends_on, "Declared by the job, in spec.metrics.",
+        limits=limits, interval=found.interval,
+    )  # fmt: skip
+
+
+_DECLARED_KINDS: Mapping[str, tuple[Kind, tuple[str, ...]]] = {
+    "quality": ("quality", QUALITY_CONDITIONS),
+    "speed": ("speed", SPEED_CONDITIONS),
+    "model": ("efficiency", MODEL_CONDITIONS),
+}
 _PARAMETER_VALUES = {
     "average": re.compile("|".join(_AVERAGES)),
     "label": re.compile(r"0|[1-9][0-9]{0,5}"),

@@ -16,7 +16,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field
 
 from velodrome.canonical import digest
-from velodrome.metrics import CATALOGUE, MetricKey, first_name, present_name
+from velodrome.metrics import MetricKey, first_name, present_name
 from velodrome.spec import (
     BenchmarkJob,
     Budget,
@@ -56,6 +56,8 @@ class TrialConfig(Strict):
     image: str | None = None
     # Keys of the quality metrics to measure: those of evaluation.metrics and those of the objectives.
     quality: Annotated[tuple[str, ...], AfterValidator(_present)]
+    # Keys of the metrics that the job declares, sorted; null where it declares none.
+    declared: tuple[str, ...] | None = Field(default=None, exclude_if=absent)
 
     @property
     def task_name(self) -> str:
@@ -129,7 +131,7 @@ class Plan:
 def plan(job: BenchmarkJob) -> Plan:
     """The job's trials, of all entries, resolved. A valid job always has a plan."""
     spec = job.spec
-    quality = quality_keys(job)
+    quality, declared = quality_keys(job), tuple(sorted(map(str, spec.own_keys.values()))) or None
     configs = {
         entry.name: TrialConfig(
             dataset=spec.dataset,
@@ -142,6 +144,7 @@ def plan(job: BenchmarkJob) -> Plan:
             command=entry.command,
             image=entry.image,
             quality=quality,
+            declared=declared,
         )
         for entry in spec.entries
     }
@@ -163,9 +166,9 @@ def resolve(defaults: Training, entry: Entry) -> Training:
     return Training.model_validate(merged)
 
 
-def objective_key(objective: Objective) -> MetricKey:
-    """The key of the value that an objective ranks."""
-    return MetricKey.of(
+def objective_key(objective: Objective, own: Mapping[str, MetricKey] | None = None) -> MetricKey:
+    """The key of the value that an objective ranks. `own`: the keys of the job's own metrics, by name."""
+    return (own or {}).get(objective.metric) or MetricKey.of(
         objective.metric, average=objective.average, label=objective.label, batch_size=objective.batch_size
     )
 
@@ -176,14 +179,21 @@ def times_inference(job: BenchmarkJob) -> bool:
     It is no part of a trial's identity: whether a time was measured changes no other value. A job that ranks one takes
     over only results that have it.
     """
-    asked = any("batch_size" in CATALOGUE[objective.metric].requires for objective in job.spec.objectives)
+    asked = any("batch_size" in key.metric.requires for key in objective_keys(job).values())
     return asked or job.spec.evaluation.inference.measure == "always"
+
+
+def objective_keys(job: BenchmarkJob) -> dict[str, MetricKey]:
+    """The key of the value that each objective ranks, by the objective's name."""
+    own = job.spec.own_keys
+    return {objective.name: objective_key(objective, own) for objective in job.spec.objectives}
 
 
 def quality_keys(job: BenchmarkJob) -> tuple[str, ...]:
     """Keys of the quality metrics that every trial measures on the test split, sorted."""
-    keys = {str(MetricKey.of(name)) for name in job.spec.evaluation.metrics}
-    keys |= {str(objective_key(o)) for o in job.spec.objectives if CATALOGUE[o.metric].kind == "quality"}
+    own = job.spec.own_keys
+    keys = {str(own.get(name) or MetricKey.of(name)) for name in job.spec.evaluation.metrics}
+    keys |= {str(key) for key in objective_keys(job).values() if key.metric.kind == "quality"}
     return tuple(sorted(keys))
 
 

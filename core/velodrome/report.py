@@ -32,7 +32,7 @@ from typing import Any, Protocol, SupportsFloat, SupportsIndex
 from velodrome.calls import call_times, too_few
 from velodrome.counts import ClassCounts, share
 from velodrome.keys import ENV_REPORT, ENV_TRIAL
-from velodrome.metrics import CATALOGUE, MetricKey, without_rounding
+from velodrome.metrics import MetricKey, by_name, may_be_declared, without_rounding
 from velodrome.scalars import number, whole
 
 Whole = SupportsIndex | SupportsFloat  # of any library; a fraction is refused
@@ -52,8 +52,8 @@ class TrialReport:
     """One trial and its stopwatch. Without instructions, each field has the default for a run by hand.
 
     `data` is the folder that holds the data set's files, `cpus` the number of threads to compute with, `metrics` the
-    keys that the race measures. `conditions` has dataset, preprocessing, budget, training and evaluation, as in the
-    BenchmarkJob.
+    keys that the race measures, and `declared` the keys of the metrics that spec.metrics declares. `conditions` has
+    dataset, preprocessing, budget, training and evaluation, as in the BenchmarkJob.
     """
 
     entry: str = "by-hand"
@@ -71,6 +71,7 @@ class TrialReport:
     time_to_target: float | None = None
     validation_samples: int | None = None
     test_samples: int | None = None
+    declared: Sequence[str] = ()
 
     @property
     def training_parameters(self) -> Mapping[str, Any]:
@@ -145,7 +146,7 @@ class TrialReport:
         Raises:
             ValueError: a value is not a finite number, or outside its metric's range; nothing was reported.
         """
-        values = _possible(validation or {}, "validation", self.conditions, self.validation_samples)
+        values = self._possible(validation or {}, "validation", self.validation_samples)
         done, more = whole(epoch, "epoch"), whole(samples, "samples")
         loss, rate = number(train_loss, "train_loss"), number(learning_rate, "learning_rate")
         self.done = done
@@ -187,7 +188,7 @@ class TrialReport:
             a
                 key; nothing was reported.
         """
-        values = _possible(metrics, "metrics", self.conditions, self.test_samples)
+        values = self._possible(metrics, "metrics", self.test_samples)
         if self.seconds:
             values.setdefault("train_seconds", self.seconds)
             values.setdefault("train_samples_per_second", self.samples / self.seconds)
@@ -200,9 +201,38 @@ class TrialReport:
         if self.time_to_target is not None or not target or target["metric"] not in validation:
             return
         value, wanted = validation[target["metric"]], target["value"]
-        higher = CATALOGUE[target["metric"]].direction == "higher"
+        higher = self._key(target["metric"]).metric.direction == "higher"
         if value >= wanted if higher else value <= wanted:
             self.time_to_target = self.seconds
+
+    def _key(self, name: str) -> MetricKey:
+        """The key of a metric by the name that a program reports it by.
+
+        Raises:
+            ValueError: neither the catalogue nor the job has such a metric.
+        """
+        return MetricKey.parse(by_name(self.declared).get(name, name))
+
+    def _possible(self, values: Mapping[str, SupportsFloat], where: str, samples: int | None) -> dict[str, float]:
+        """The values as floats, without visible rounding of float32. A run by hand may report any name.
+
+        Raises:
+            ValueError: a key names no metric, or a value is not a finite number, or outside its metric's range.
+        """
+        found: dict[str, float] = {}
+        sizes = self.conditions.get("evaluation", {}).get("inference", {}).get("batchSizes")
+        for name, given in values.items():
+            value = found[name] = without_rounding(name, number(given, f"{where}.{name}"), samples)
+            if self.path is None and may_be_declared(name):
+                continue
+            key = self._key(name)
+            why = key.metric.impossible(value)
+            size = dict(key.parameters).get("batch_size")
+            if why is None and sizes and size is not None and int(size) not in sizes:
+                why = f"batch size {size} is none of evaluation.inference.batchSizes: {', '.join(map(str, sizes))}"
+            if why is not None:
+                raise ValueError(f"{where}.{name}: {why}")
+        return found
 
     def _write(self, **line: Any) -> None:
         text = json.dumps(line, allow_nan=False)
@@ -224,7 +254,8 @@ def trial(environ: Mapping[str, str] = os.environ) -> TrialReport:
     with open(path, encoding="utf-8") as file:  # noqa: PTH123 - pathlib costs an import
         facts = json.load(file)
     names = ("entry", "repeat", "seed", "cpus", "data", "metrics", "conditions")
-    return TrialReport(path=environ.get(ENV_REPORT), **{name: facts[name] for name in names})
+    declared = facts.get("declared", ())  # runners before 0.2.0 know no metrics of a job
+    return TrialReport(path=environ.get(ENV_REPORT), declared=declared, **{name: facts[name] for name in names})
 
 
 def digest(*, train: tuple[Array, Array], test: tuple[Array, Array]) -> str:
@@ -261,26 +292,4 @@ def classification(labels: Sequence[int], predicted: Sequence[int]) -> dict[str,
     found = {"accuracy": share(sum(counts.hits), len(pairs))}
     for metric in ("precision", "recall", "f1"):
         found[metric] = counts.score(MetricKey(metric)) or 0.0
-    return found
-
-
-def _possible(
-    values: Mapping[str, SupportsFloat], where: str, conditions: Mapping[str, Any], samples: int | None
-) -> dict[str, float]:
-    """The values as floats, without visible rounding of float32.
-
-    Raises:
-        ValueError: a key names no metric, or a value is not a finite number, or outside its metric's range.
-    """
-    found: dict[str, float] = {}
-    sizes = conditions.get("evaluation", {}).get("inference", {}).get("batchSizes")
-    for name, given in values.items():
-        key = MetricKey.parse(name)
-        value = found[name] = without_rounding(name, number(given, f"{where}.{name}"), samples)
-        why = key.metric.impossible(value)
-        size = dict(key.parameters).get("batch_size")
-        if why is None and sizes and size is not None and int(size) not in sizes:
-            why = f"batch size {size} is none of evaluation.inference.batchSizes: {', '.join(map(str, sizes))}"
-        if why is not None:
-            raise ValueError(f"{where}.{name}: {why}")
     return found

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from velodrome.errors import SpecError
-from velodrome.plan import Plan, Trial, objective_key, plan
+from velodrome.plan import Plan, Trial, objective_keys, plan
 from velodrome.results.records import JobInfo, TakenFrom, TrialRecord
 from velodrome.spec import validate
 from velodrome.store import Reader, Store
@@ -90,7 +90,7 @@ def fitting(
     """
     taken: list[TrialRecord] = []
     left: Counter[str] = Counter()
-    objectives = {str(objective_key(objective)) for objective in job.job.spec.objectives}
+    objectives = set(map(str, objective_keys(job.job).values()))
     for record in records:
         result = record.result
         trial, known = missing.get((result.entry, result.trial_id)), result.metrics.keys() | result.unavailable.keys()

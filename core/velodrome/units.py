@@ -25,6 +25,7 @@ _SCALES: dict[str, tuple[tuple[str, float], ...]] = {
     "samples_per_second": (("samples/s", 1.0),),
     "count": (("", 1.0), ("million", 1e6), ("billion", 1e9), ("trillion", 1e12)),
     "price": (("", 1.0),),
+    "percent": (("%", 1.0),),  # of a declared metric; the catalogue has ratios
     "joules": (("J", 1.0), ("kJ", 1e3), ("MJ", 1e6)),
 }
 _MOST_DECIMALS = 6
@@ -91,7 +92,7 @@ def quantity(unit: str, value: float) -> str:
 
 
 def _fit(unit: str, values: list[float]) -> tuple[str, float]:
-    scales = _SCALES.get(unit, ((unit, 1.0),))
+    scales = _SCALES.get(unit, ((unit.replace("_", " "), 1.0),))
     sizes = [abs(value) for value in values if value]
     typical = median(sizes) if sizes else scales[0][1] if unit == "bytes" else 1.0
     return next((scale for scale in reversed(scales) if typical >= scale[1]), scales[0])

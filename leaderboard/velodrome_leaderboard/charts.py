@@ -9,7 +9,7 @@ from typing import Literal
 import altair as alt
 import pandas as pd
 
-from velodrome.metrics import CATALOGUE, Direction
+from velodrome.metrics import CATALOGUE, Direction, label_of, metric_of
 from velodrome.ranking.places import RankedRow, TradeOff
 from velodrome.results.records import EpochPoint
 from velodrome.stats import Interval
@@ -153,7 +153,7 @@ LEARNING_RATE = "learning rate"
 
 def is_loss(name: str) -> bool:
     """Whether a validation metric belongs in the chart of losses."""
-    return name in CATALOGUE and CATALOGUE[name].unit == "nats"
+    return _unit(name) == "nats" and name in CATALOGUE
 
 
 def curve_frame(points: Sequence[EpochPoint]) -> pd.DataFrame:
@@ -174,14 +174,28 @@ _LAST_EPOCH = 2**53  # the last that a chart can hold; a store may hold any numb
 
 
 def _is_ratio(name: str) -> bool:
-    return name in CATALOGUE and CATALOGUE[name].unit == "ratio"
+    return _unit(name) == "ratio"
+
+
+def _unit(name: str) -> str:
+    metric = metric_of(name)
+    return "" if metric is None else metric.unit
+
+
+def _unit_words(name: str) -> str:
+    """What stands behind a curve's name: the unit of its values."""
+    metric = metric_of(name)
+    if metric is None or (metric.limits is None and metric.unit != "ratio"):
+        return ""
+    symbol = column_scale(metric.unit, []).symbol
+    return f", {symbol}" if symbol else ""
 
 
 def curve(frame: pd.DataFrame, series: Sequence[str], palette: Palette, best_epoch: int | None = None) -> Chart:
     """One or two columns of the frame over epochs; a dashed line marks the epoch whose weights were kept."""
-    names = {column: line(column.replace("_", " ")) for column in series}
+    names = {column: line(label_of(column).replace("_", " ")) for column in series}
     long = frame.rename(columns=names).melt(["epoch", "seconds"], list(names.values()), "series", "value")
-    title = "loss, nats" if TRAINING_LOSS in series else names[series[0]] + (", %" if _is_ratio(series[0]) else "")
+    title = "loss, nats" if TRAINING_LOSS in series else names[series[0]] + _unit_words(series[0])
     colours = [palette.strong, palette.second, palette.quiet][: len(series)]
     legend = alt.Legend(title=None, orient="top-right", symbolType="stroke", offset=4) if len(series) > 1 else None
     epochs = alt.Scale(domain=[int(frame["epoch"].min()), max(2, int(frame["epoch"].max()))], nice=False, zero=False)

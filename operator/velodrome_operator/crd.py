@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from velodrome import keys
-from velodrome.metrics import ALIASES, CATALOGUE
+from velodrome.metrics import ALIASES, CATALOGUE, unit_range
 from velodrome.spec import BenchmarkJobSpec
 from velodrome.spec.rules import MOST_TRIALS
 from velodrome.vocabulary import (
@@ -129,12 +129,11 @@ def spec_schema() -> Schema:
     ]
     training["schedule"]["x-kubernetes-validations"] = [*_own_fields("name", SCHEDULE_FIELDS)]
     add_pod_rules(part["runner"])
-    per_epoch = _names(metric.name for metric in CATALOGUE.values() if metric.per_epoch)
+    # An own command takes no training of its own, and a model reports no declared metric.
     override = part["entries"]["items"]["properties"]["training"]["properties"]["earlyStopping"]
-    for field in (training["earlyStopping"], part["budget"]["properties"]["target"], override):
-        field["properties"]["metric"]["enum"] = per_epoch
-    quality = _names(metric.name for metric in CATALOGUE.values() if metric.kind == "quality")
-    part["evaluation"]["properties"]["metrics"]["items"]["enum"] = quality
+    override["properties"]["metric"]["enum"] = _EACH_EPOCH
+    part["metrics"]["items"]["x-kubernetes-validations"] = _declaration_rules()
+    part["metrics"] |= {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}
     return schema
 
 
@@ -144,12 +143,119 @@ def _names(metrics: Iterable[str]) -> list[str]:
     return [*present, *(alias for alias, name in ALIASES.items() if name in present)]
 
 
+_EACH_EPOCH = _names(metric.name for metric in CATALOGUE.values() if metric.per_epoch)
+_QUALITY = _names(metric.name for metric in CATALOGUE.values() if metric.kind == "quality")
+_ALL = _names(CATALOGUE)
+
+
+def _metric_rules() -> list[Schema]:
+    """Every place that names a metric names one that is known, and that can be there."""
+    target, stopping = "self.budget.target", "self.training.earlyStopping"
+    quality = "(!has(m.dependsOn) || m.dependsOn == 'quality')"
+    each_epoch = "has(m.perEpoch) && m.perEpoch"
+    declare = "is in neither the catalogue nor spec.metrics"
+    rules = [
+        _rule(
+            f"self.objectives.all(o, {_known('o.metric', _ALL)})",
+            f"an objective's metric {declare}",
+        ),
+        _rule(
+            f"self.evaluation.metrics.all(name, {_known('name', _QUALITY, quality)})",
+            "evaluation.metrics lists metrics of quality, of the catalogue or of spec.metrics",
+        ),
+    ]
+    for where, path in (("budget.target", target), ("training.earlyStopping", stopping)):
+        rules.append(
+            _rule(
+                f"!has({path}) || {_known(f'{path}.metric', _EACH_EPOCH, each_epoch)}",
+                f"{where} needs a metric that is measured each epoch: {', '.join(_EACH_EPOCH)}, or one of spec.metrics"
+                " with perEpoch: true",
+            )
+        )
+    named = [
+        f"self.objectives.all(o, o.metric in {_list(_ALL)})",
+        f"self.evaluation.metrics.all(name, name in {_list(_ALL)})",
+        *(f"(!has({path}) || {path}.metric in {_list(_ALL)})" for path in (target, stopping)),
+    ]
+    rules.append(
+        _rule(
+            f"self.entries.all(e, has(e.command)) || ({' && '.join(named)})",
+            "no model of Velodrome reports a metric of spec.metrics: give every entry a command, or name another",
+        )
+    )
+    for kind in dict.fromkeys(metric.range for metric in CATALOGUE.values() if metric.per_epoch):
+        names = _names(metric.name for metric in CATALOGUE.values() if metric.per_epoch and metric.range == kind)
+        least, most = (max(-1e6, kind[0]), min(1e6, kind[1]))
+        rules.append(
+            _rule(
+                f"!has({target}) || !({target}.metric in {_list(names)})"
+                f" || ({target}.value >= {least:.1f} && {target}.value <= {most:.1f})",
+                f"a target of {', '.join(names)} is from {least:g} to {most:g}",
+            )
+        )
+    bounds = "(!has(m.range.least) || {0} >= m.range.least) && (!has(m.range.most) || {0} <= m.range.most)"
+    inside = f"(!has(m.range) || ({bounds}))"
+    rules.append(
+        _rule(
+            f"!has({target}) || !has(self.metrics) || self.metrics.all(m, m.name != {target}.metric || ("
+            f"{inside.format(f'{target}.value')} && ({target}.value >= 0.0 || m.scale == 'interval')))",
+            "the target's value is outside the range of its metric in spec.metrics",
+        )
+    )
+    return rules
+
+
+def _known(name: str, names: Iterable[str], condition: str = "true") -> str:
+    """That a name is in the catalogue's names, or is that of a declared metric which meets a condition."""
+    declared = f"self.metrics.exists(m, m.name == {name} && {condition})"
+    return f"{name} in {_list(names)} || (has(self.metrics) && {declared})"
+
+
+def _declaration_rules() -> list[Schema]:
+    """Rules of one declared metric."""
+    ends = "has(self.range) && has(self.range.{0})"
+    rules = [
+        _rule(f"!(self.name in {_list(_ALL)})", "it is a metric of the catalogue: report it without declaring it"),
+        _rule(
+            "!self.perEpoch || self.dependsOn == 'quality'",
+            "perEpoch is for metrics that depend on what quality does",
+        ),
+        _rule(
+            "self.scale != 'interval' || (has(self.range) && has(self.range.least) && has(self.range.most))",
+            "an interval scale needs a range with both ends: changes are relative to it",
+        ),
+        _rule(
+            "!has(self.range) || !has(self.range.least) || !has(self.range.most) || self.range.least < self.range.most",
+            "the least value is less than the most",
+        ),
+    ]
+    units: dict[tuple[float, float], list[str]] = {}
+    for unit in dict.fromkeys(metric.unit for metric in CATALOGUE.values()):
+        least, most = unit_range(unit) or (0.0, 0.0)
+        units.setdefault((max(least, 0.0), most), []).append(unit)
+    for end in ("least", "most"):
+        free, value = f"!({ends.format(end)}) || self.scale == 'interval'", f"self.range.{end}"
+        rules.append(_rule(f"{free} || {value} >= 0.0", "a ratio scale has no negative values: write scale: interval"))
+        for (least, most), names in units.items():
+            inside = f"({value} >= {_number(least)} && {value} <= {_number(most)})"
+            message = f"on a ratio scale, {', '.join(names)} is from {least:g} to {most:g}"
+            rules.append(_rule(f"{free} || !(self.unit in {_list(names)}) || {inside}", message))
+    return rules
+
+
+def _number(value: float) -> str:
+    """A number as CEL writes a double."""
+    text = repr(float(value))
+    return text if "." in text or "e" not in text else text.replace("e", ".0e")
+
+
 def _rule(rule: str, message: str) -> Schema:
     return {"rule": rule, "message": message}
 
 
 def _spec_rules() -> list[Schema]:
     return [
+        *_metric_rules(),
         _rule(
             "self.objectives.all(o, !(o.metric.startsWith('latency_') || o.metric == 'inference_samples_per_second')"
             " || (has(o.batchSize) && o.batchSize in self.evaluation.inference.batchSizes))",

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from velodrome.metrics import MetricKey
-from velodrome.plan import Plan, objective_key
+from velodrome.plan import Plan, objective_keys
 from velodrome.store import Store
 from velodrome_operator.ranker import Ranker, answer
 from velodrome_operator.status import ObjectiveStanding
@@ -28,7 +28,7 @@ async def standings_beside(ranker: Ranker, plan: Plan, uid: str) -> list[Objecti
 
 
 def _names(plan: Plan) -> dict[MetricKey, str]:
-    return {objective_key(objective): objective.name for objective in plan.job.spec.objectives}
+    return {key: name for name, key in objective_keys(plan.job).items()}
 
 
 def _standings(names: dict[MetricKey, str], found: Iterable[JobReading]) -> list[ObjectiveStanding]:

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, ValidationInfo, field_validator
 
-from velodrome.metrics import MetricKey, without_rounding
+from velodrome.metrics import MetricKey, by_name, without_rounding
 from velodrome.plan import TrialConfig
 from velodrome.results.bounds import MOST_LIBRARIES, TEXT_LIMIT, impossible_curves, impossible_dataset
 from velodrome.results.records import DatasetFacts, EpochPoint
@@ -71,8 +71,9 @@ class ResultLine(Line):
 
     @field_validator("metrics", "unavailable")
     @classmethod
-    def _known(cls, named: Mapping[str, object]) -> Mapping[str, object]:
-        return {str(MetricKey.parse(key)): value for key, value in named.items()}
+    def _known(cls, named: Mapping[str, object], info: ValidationInfo) -> Mapping[str, object]:
+        own: Mapping[str, str] = info.context or {}
+        return {str(MetricKey.parse(own.get(key, key))): value for key, value in named.items()}
 
 
 LINE: TypeAdapter[EpochLine | DatasetLine | SoftwareLine | ResultLine] = TypeAdapter(
@@ -96,13 +97,18 @@ class Reported:
     problem: str | None = None
     reason: str = "InvalidReport"
 
+    @property
+    def _own(self) -> Mapping[str, str]:
+        """The keys of the metrics that the job declares, by the names that programs report."""
+        return by_name((self.config and self.config.declared) or ())
+
     def take(self, text: str) -> EpochPoint | None:
         """Adds a line, and returns the epoch's point if it ended an epoch. An unreadable line only sets `problem`."""
         self.lines += 1
         if not text.strip():
             return None
         try:
-            line = LINE.validate_json(text)
+            line = LINE.validate_json(text, context=self._own)
         except ValidationError as error:
             self._complain(_words(error))
             return None
@@ -126,7 +132,8 @@ class Reported:
             self._complain(f"epoch {line.epoch} after epoch {self.curves[-1].epoch}: count upwards")
             return None
         samples = self.dataset.validation_samples if self.dataset else None
-        validation = _rounded(line.validation, samples)
+        named = {self._own.get(name, name): value for name, value in line.validation.items()}
+        validation = _rounded(named, samples)
         point = EpochPoint.model_validate(line.model_dump() | {"validation": validation})
         before = self.curves[-1:]
         wrong = None if self.config is None else impossible_curves((*before, point), self.config)

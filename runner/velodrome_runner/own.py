@@ -25,9 +25,9 @@ import velodrome
 from velodrome import keys
 from velodrome.errors import ConfigurationError, TrialFailed
 from velodrome.kernel import memory_kills, signal_name
-from velodrome.metrics import MetricKey, cost
+from velodrome.metrics import MetricKey, cost, label_of
 from velodrome.own_code import config_code
-from velodrome.plan import Plan, Trial, objective_key
+from velodrome.plan import Plan, Trial, objective_keys
 from velodrome.results.bounds import impossible_metrics, keys_of
 from velodrome.results.records import Environment, Hardware, Held, Software, TrialResult
 from velodrome_runner import interruption
@@ -146,10 +146,12 @@ def conclude(plan: Plan, trial: Trial, reported: Reported, ended: Ended) -> Fail
         message = f"the command read {reported.dataset.digest}, but spec.dataset.digest pins {pinned}"
         return Failure("DatasetDigestMismatch", message, final=True)
     metrics, unavailable = _priced(reported.result.metrics, trial), dict(reported.result.unavailable)
-    needed = [str(key) for key in map(objective_key, plan.job.spec.objectives) if key.metric.kind == "quality"]
+    needed = [str(key) for key in objective_keys(plan.job).values() if key.metric.kind == "quality"]
     missing = [key for key in needed if key not in metrics]
     if missing:
-        message = f"the command did not report {missing[0]}, an objective of this race: add it to trial.result(…)"
+        message = (
+            f"the command did not report {label_of(missing[0])}, an objective of this race: add it to trial.result(…)"
+        )
         return Failure("MetricsMissing", message, final=True)
     for key in _wanted(plan, trial):
         if key not in metrics:
@@ -187,7 +189,7 @@ def _last(ended: Ended) -> str:
 
 def _wanted(plan: Plan, trial: Trial) -> tuple[str, ...]:
     """Keys of everything that the race ranks or shows, each once."""
-    objectives = (str(objective_key(objective)) for objective in plan.job.spec.objectives)
+    objectives = map(str, objective_keys(plan.job).values())
     return tuple(dict.fromkeys((*trial.config.quality, *objectives)))
 
 
@@ -212,7 +214,8 @@ class _Files:
             "seed": trial.seed,
             "cpus": threads,
             "data": str(settings.data),
-            "metrics": [key for key in trial.config.quality if MetricKey.parse(key).metric.kind == "quality"],
+            "metrics": [label_of(key) for key in trial.config.quality if MetricKey.parse(key).metric.kind == "quality"],
+            "declared": list(trial.config.declared or ()),
             "conditions": {name: config[name] for name in conditions},
         }
         files.trial.write_text(json.dumps(document, indent=2), encoding="utf-8")

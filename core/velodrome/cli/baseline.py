@@ -141,12 +141,13 @@ def show(
         say("Nothing is pinned: values are compared with those of the newest job that was not worse.")
     else:
         from velodrome.cli.console import output, table
+        from velodrome.metrics import label_of
         from velodrome.units import clock_time
 
         shown = table("board", "entry", "metric", "job", "since", "note")
         for mark in found:
             since = clock_time(mark.at, "%Y-%m-%d %H:%M")
-            shown.add_row(mark.board, mark.entry, mark.metric_key or "all", mark.job_uid, since, mark.note)
+            shown.add_row(mark.board, mark.entry, label_of(mark.metric_key) or "all", mark.job_uid, since, mark.note)
         output().print(shown)
 
 
@@ -257,7 +258,7 @@ def _key(job: JobInfo, objective: str) -> str:
     from velodrome.results.objectives import board_objectives
 
     known = board_objectives([job])
-    found = next((str(one.key) for one in known if objective in (one.name, str(one.key))), None)
+    found = next((str(one.key) for one in known if objective in (one.name, str(one.key), one.key.label)), None)
     if found is None:
         names = ", ".join(one.name for one in known)
         raise typer.BadParameter(

@@ -121,7 +121,7 @@ def chosen_objectives(store: Store, board: str, wanted: str | None) -> list[Boar
     from velodrome.board.viewing import objectives_of
 
     known = objectives_of(store, board)
-    chosen = [found for found in known if wanted in (None, found.name, str(found.key))]
+    chosen = [found for found in known if wanted in (None, found.name, str(found.key), found.key.label)]
     if not chosen:
         names = ", ".join(found.name for found in known) or "none"
         raise typer.BadParameter(

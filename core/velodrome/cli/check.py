@@ -94,7 +94,7 @@ def trials_text(plan: Plan) -> str:
 
 def headlines(plan: Plan) -> list[str]:
     """What all entries share, one fact a line."""
-    from velodrome.plan import objective_key
+    from velodrome.plan import objective_keys
 
     spec = plan.job.spec
     target = spec.budget.target
@@ -107,7 +107,7 @@ def headlines(plan: Plan) -> list[str]:
     preprocessing += [augmentation.name for augmentation in spec.preprocessing.augmentations]
     if spec.preprocessing.feature_selection is not None:
         preprocessing.append(spec.preprocessing.feature_selection.method)
-    objectives = (f"{objective.name} ({objective_key(objective)})" for objective in spec.objectives)
+    objectives = (f"{name} ({key.label})" for name, key in objective_keys(plan.job).items())
     return [
         f"{plan.job.metadata.name}: {trials_text(plan)}",
         f"  board        {plan.job.board}",

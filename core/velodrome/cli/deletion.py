@@ -32,10 +32,12 @@ def delete_results(
     for uid, why in place.going(jobs).items():
         name = next(job.name for job in jobs if job.uid == uid)
         raise typer.BadParameter(f"job {name} goes on: {why}", param_hint="WHAT")
+    from velodrome.metrics import label_of
+
     found = place.deleter.footprint(target)
     say(line(f"{words_of(place.deleter, target)}: {_measured(found)}."))
     if found.baselines and not with_baselines:
-        pins = ", ".join(f"{mark.entry} {mark.metric_key or '(all metrics)'}" for mark in found.baselines[:5])
+        pins = ", ".join(f"{mark.entry} {label_of(mark.metric_key) or '(all metrics)'}" for mark in found.baselines[:5])
         raise typer.BadParameter(
             f"it is pinned as the baseline of {pins}: pin another job (velodrome baseline set), or delete the pin with "
             "it (--with-baselines)",

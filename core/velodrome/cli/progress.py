@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self, TextIO
 from velodrome.machine.race import events
 from velodrome.machine.race.decisions import seconds_left
 from velodrome.metrics import MetricKey
-from velodrome.plan import Plan, Trial, objective_key
+from velodrome.plan import Plan, Trial, objective_keys
 from velodrome.results.records import Progress, TrialResult
 from velodrome.text import counted, indented, json_line, line
 from velodrome.units import duration, quantity
@@ -238,7 +238,7 @@ def objective_values(result: TrialResult, plan: Plan | None) -> list[str]:
     """`accuracy 97.42 %` for each objective that was measured."""
     if plan is None:
         return []
-    keys = [(objective.name, str(objective_key(objective))) for objective in plan.job.spec.objectives]
+    keys = [(name, str(key)) for name, key in objective_keys(plan.job).items()]
     return [
         f"{label} {quantity(MetricKey.parse(key).metric.unit, result.metrics[key])}"
         for label, key in keys

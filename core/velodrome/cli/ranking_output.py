@@ -26,7 +26,7 @@ def print_rankings(console: Console, readings: Iterable[ObjectiveReading]) -> No
     for ranked in readings:
         ranking = ranked.ranking
         console.print(f"\n{line(ranked.objective.name)}", style="bold", markup=False, end="")
-        console.print(f"  {ranking.key}, {ranking.direction} is better", markup=False)
+        console.print(f"  {ranking.key.label}, {ranking.direction} is better", markup=False)
         if ranking.ranked:
             console.print(ranking_table(ranked))
         console.print(f"  {line(ranked.summary)}", markup=False)

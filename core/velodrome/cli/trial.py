@@ -132,13 +132,13 @@ def _outcome_lines(record: TrialRecord) -> Iterator[str]:
 
 
 def _metric_pairs(record: TrialRecord) -> Iterator[tuple[str, str]]:
-    from velodrome.metrics import MetricKey
+    from velodrome.metrics import MetricKey, label_of
     from velodrome.units import quantity
 
     for key, value in record.result.metrics.items():
-        yield key, quantity(MetricKey.parse(key).metric.unit, value)
+        yield label_of(key), quantity(MetricKey.parse(key).metric.unit, value)
     for key, why in record.result.unavailable.items():
-        yield key, f"not measured: {why}"
+        yield label_of(key), f"not measured: {why}"
 
 
 def _confusion_lines(record: TrialRecord) -> Iterator[str]:

@@ -251,7 +251,7 @@ def _absence(key: MetricKey, state: EntryState, other_cohorts: bool, unavailable
         return "OtherConditions", "has no result under these conditions"
     if state.succeeded < state.planned:
         return "Incomplete", f"{state.succeeded} of {_trials(state.planned)} done"
-    return "NotMeasured", f"{key} was not measured"
+    return "NotMeasured", f"{key.label} was not measured"
 
 
 def summary(ranking: ObjectiveRanking) -> str:
@@ -329,7 +329,7 @@ def pareto(rankings: Sequence[ObjectiveRanking]) -> TradeOff:
     taking_part: dict[str, tuple[RankedRow, ...]] = {}
     for name in names:
         rows = tuple(found[name] for found in by_entry if name in found)
-        missing = [str(key) for key, found in zip(keys, by_entry, strict=True) if name not in found]
+        missing = [key.label for key, found in zip(keys, by_entry, strict=True) if name not in found]
         if missing:
             left_out[name] = f"not ranked by {listed(missing)}"
         elif len({row.job_uid for row in rows}) > 1:

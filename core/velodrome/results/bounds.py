@@ -12,7 +12,7 @@ from itertools import chain
 from operator import le, lt
 from typing import Any
 
-from velodrome.metrics import CATALOGUE, LARGEST, LONGEST_SECONDS, MeasuredKeys, without_rounding
+from velodrome.metrics import CATALOGUE, LARGEST, LONGEST_SECONDS, MeasuredKeys, metric_of, without_rounding
 from velodrome.plan import TrialConfig
 from velodrome.results.records import DatasetFacts, Environment, EpochPoint, Progress, TrialResult
 from velodrome.vocabulary import CLASSES
@@ -67,7 +67,7 @@ def keys_of(config: TrialConfig, facts: DatasetFacts | None = None) -> MeasuredK
     dataset = config.dataset
     classes = MOST_CLASSES if dataset.format is not None else CLASSES.get(dataset.name, 0)
     found = classes if facts is None else min(classes, len(facts.classes))
-    return _keys(found, config.evaluation.inference.batch_sizes)
+    return _keys(found, config.evaluation.inference.batch_sizes, config.declared or ())
 
 
 _keys = lru_cache(maxsize=64)(MeasuredKeys)  # all trials of a job have the same keys
@@ -187,7 +187,7 @@ _WHY = {
 
 def impossible_validation(name: str, value: float, keys: MeasuredKeys) -> str | None:
     """Why no epoch can have this value on the validation split, or None. Only metrics of quality are measured there."""
-    metric = CATALOGUE.get(name.partition("{")[0])
+    metric = metric_of(name)
     if metric is not None and metric.kind != "quality":
         return "this is not measured on the validation split: only metrics of quality are"
     return keys.impossible(name, value)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from velodrome.canonical import digest
-from velodrome.metrics import CATALOGUE, Metric, MetricKey, first_name, present_name
+from velodrome.metrics import Metric, MetricKey, by_name, first_name, label_of, metric_of, present_name
 from velodrome.plan import TrialConfig
 from velodrome.results.records import DatasetFacts, GrantedResources, Observed, TrialRecord
 from velodrome.spec import Strict
@@ -87,7 +87,8 @@ def _budget_facts(config: TrialConfig, metric: Metric) -> dict[str, Any]:
     if metric.name != "time_to_target_seconds":
         facts.pop("target", None)
     elif "target" in facts:
-        facts["target"]["metric"] = first_name(facts["target"]["metric"])
+        name = facts["target"]["metric"]
+        facts["target"]["metric"] = by_name(config.declared or ()).get(name) or first_name(name)
     return facts
 
 
@@ -137,8 +138,12 @@ def _budget_words(facts: Mapping[str, Any]) -> str:
     if "maxSeconds" in facts:
         words += f", ≤ {facts['maxSeconds']:g} s"
     if "target" in facts:
-        metric = CATALOGUE[present_name(facts["target"]["metric"])]
-        words += f", to {metric.name} {'≥' if metric.direction == 'higher' else '≤'} {facts['target']['value']:g}"
+        name = present_name(facts["target"]["metric"])
+        metric = metric_of(name)
+        words += f", to {label_of(name)}"
+        words += (
+            "" if metric is None else f" {'≥' if metric.direction == 'higher' else '≤'} {facts['target']['value']:g}"
+        )
     return words
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from velodrome.declared import Declared
 from velodrome.metrics import CATALOGUE, MetricKey, present_name
 
 if TYPE_CHECKING:
@@ -23,13 +25,16 @@ class BoardObjective:
 def board_objectives(jobs: Iterable[JobInfo]) -> tuple[BoardObjective, ...]:
     """The objectives of a board's jobs: each metric key once, with its newest name. `jobs` are newest first.
 
-    Objectives with a metric that is missing in this version's catalogue are left out.
+    Objectives with a metric that is missing in this version's catalogue, and in the job's own metrics, are left out.
     """
     names: dict[MetricKey, str] = {}
     for job in jobs:
-        for objective in job.document["spec"].get("objectives") or _DEFAULT_OBJECTIVES:
-            if present_name(objective["metric"]) in CATALOGUE:
-                names.setdefault(_key(objective), str(objective["name"]))
+        spec = job.document["spec"]
+        own = _own_keys(spec.get("metrics") or ())
+        for objective in spec.get("objectives") or _DEFAULT_OBJECTIVES:
+            metric = present_name(objective["metric"])
+            if metric in own or metric in CATALOGUE:
+                names.setdefault(own.get(metric) or _key(objective), str(objective["name"]))
     taken = list(names.values())
     return tuple(
         BoardObjective(name if taken.count(name) == 1 else f"{name} ({key})", key) for key, name in names.items()
@@ -37,6 +42,15 @@ def board_objectives(jobs: Iterable[JobInfo]) -> tuple[BoardObjective, ...]:
 
 
 _DEFAULT_OBJECTIVES: tuple[Mapping[str, Any], ...] = ({"name": "accuracy", "metric": "accuracy"},)
+
+
+def _own_keys(declarations: Iterable[Mapping[str, Any]]) -> dict[str, MetricKey]:
+    """The keys of declared metrics by name, without those that this version can't read."""
+    found = {}
+    for declaration in declarations:
+        with suppress(ValueError):
+            found[str(declaration.get("name"))] = MetricKey.declared(Declared.of(declaration))
+    return found
 
 
 def _key(objective: Mapping[str, Any]) -> MetricKey:

@@ -12,6 +12,9 @@ from velodrome.spec.types import Finite, Fraction, MetricName
 from velodrome.tasks import DEFAULT, TASKS
 from velodrome.vocabulary import AugmentationName, FeatureScore, FeatureSelectionMethod
 
+# Those of the catalogue, and those that a job declares.
+MOST_DECLARED = 16
+MOST_METRICS = len(CATALOGUE) + MOST_DECLARED
 AspectRatio = Annotated[Finite, Field(gt=0, le=100)]
 
 
@@ -126,7 +129,7 @@ class Target(Strict):
     """A quality to reach; the training time until then is measured, on the validation split after each epoch."""
 
     metric: MetricName = Field(description="A metric that is measured each epoch.")
-    value: Finite = Field(ge=0, le=1e6, description="The value to reach, in the metric's good direction.")
+    value: Finite = Field(ge=-1e6, le=1e6, description="The value to reach, in the metric's good direction.")
 
 
 class Budget(Strict):
@@ -167,7 +170,7 @@ class Evaluation(Strict):
     metrics: tuple[MetricName, ...] = Field(
         default=TASKS[DEFAULT].metrics,
         min_length=1,
-        max_length=len(CATALOGUE),
+        max_length=MOST_METRICS,
         description="Quality metrics to measure beside those of the objectives; in regression rmse, mae, r2 if absent.",
     )
     inference: Inference = Field(default=Inference(), description="How inference is timed.")

@@ -14,9 +14,11 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field, model_validator
 
 from velodrome import keys
+from velodrome.metrics import MetricKey
 from velodrome.spec.base import Strict, absent
-from velodrome.spec.conditions import Budget, Evaluation, Preprocessing
+from velodrome.spec.conditions import MOST_DECLARED, Budget, Evaluation, Preprocessing
 from velodrome.spec.dataset import Dataset
+from velodrome.spec.metrics import OwnMetric
 from velodrome.spec.pods import Execution, Runner
 from velodrome.spec.rules import broken_rules
 from velodrome.spec.training import Training, TrainingOverride
@@ -51,7 +53,9 @@ class Objective(Strict):
     """One thing to be best at; each objective has one ranking on the leaderboard."""
 
     name: Name = Field(description="Name of the objective on the leaderboard, unique in the job.")
-    metric: MetricName = Field(description="A metric of the catalogue, which defines its direction and unit.")
+    metric: MetricName = Field(
+        description="A metric of the catalogue or of spec.metrics, which defines its direction and unit."
+    )
     batch_size: int | None = Field(
         default=None, ge=1, le=65536, description="Batch size at which latency or inference throughput is ranked."
     )
@@ -150,6 +154,12 @@ class BenchmarkJobSpec(Strict):
         exclude_if=absent,
         description="What a model has to do; as the data have it if absent, and classification if they leave a choice.",
     )
+    metrics: tuple[OwnMetric, ...] | None = Field(
+        default=None,
+        exclude_if=absent,
+        max_length=MOST_DECLARED,
+        description="Metrics of your own, which the entries' programs report; those of the catalogue need no line.",
+    )
     objectives: tuple[Objective, ...] = Field(
         default=(Objective(name=TASKS[DEFAULT].objective, metric=TASKS[DEFAULT].objective),),
         min_length=1,
@@ -188,6 +198,11 @@ class BenchmarkJobSpec(Strict):
         if row.name != DEFAULT and self.evaluation.metrics == TASKS[DEFAULT].metrics:
             object.__setattr__(self, "evaluation", self.evaluation.model_copy(update={"metrics": row.metrics}))
         return self
+
+    @property
+    def own_keys(self) -> dict[str, MetricKey]:
+        """The keys of the declared metrics, by their names."""
+        return {metric.name: metric.key for metric in self.metrics or ()}
 
     @property
     def task_name(self) -> str:

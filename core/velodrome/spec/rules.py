@@ -12,12 +12,12 @@ from typing import Any, TypeGuard
 
 from velodrome.metrics import ALIASES, CATALOGUE, Metric
 from velodrome.spec.dataset_rules import dataset_rules
+from velodrome.spec.metric_rules import known_metric, metric_rules
 from velodrome.spec.override import overlay
 from velodrome.spec.pod_rules import pod_rules
 from velodrome.spec.raw import Broken, as_list, as_mapping, as_text, numbered, repeated, taken_names
 from velodrome.spec.task_rules import task_rules
 from velodrome.spec.wording import Location, shown, suggestion
-from velodrome.tasks import metric_named
 from velodrome.vocabulary import (
     AUGMENTATION_ARGS,
     CLASSES,
@@ -58,7 +58,7 @@ def _metadata(metadata: Mapping[str, Any]) -> Iterator[Broken]:
 def _objectives(spec: Mapping[str, Any]) -> Iterator[Broken]:
     sizes = as_list(as_mapping(as_mapping(spec.get("evaluation")).get("inference")).get("batchSizes", [1, 64]))
     for index, objective in numbered(spec.get("objectives")):
-        metric = metric_named(objective.get("metric"))
+        metric = known_metric(spec, objective.get("metric"))
         if metric is None:
             continue
         here: Location = ("spec", "objectives", index)
@@ -122,17 +122,26 @@ def _foreign_fields(
 def _target(spec: Mapping[str, Any]) -> Iterator[Broken]:
     target = as_mapping(as_mapping(spec.get("budget")).get("target"))
     here: Location = ("spec", "budget", "target")
-    yield from _not_each_epoch((*here, "metric"), target.get("metric"))
-    metric, value = metric_named(target.get("metric")), target.get("value")
-    if metric is not None and metric.unit == "ratio" and _is_number(value) and value > 1:
+    yield from _not_each_epoch((*here, "metric"), spec, target.get("metric"))
+    metric, value = known_metric(spec, target.get("metric")), target.get("value")
+    if metric is None or not _is_number(value):
+        return
+    least, most = metric.range
+    if metric.unit == "ratio" and value > 1:
         yield Broken(
             (*here, "value"), f"{metric.name} never passes 1, so it can't reach {shown(value)}", "0.94 is 94 %"
         )
+    elif not least <= value <= most:
+        yield Broken((*here, "value"), f"{metric.name} is never {shown(value)}", f"{least:g} to {most:g}")
 
 
-def _not_each_epoch(location: Location, name: Any) -> Iterator[Broken]:
-    metric = metric_named(name)
-    if metric is not None and not metric.per_epoch:
+def _not_each_epoch(location: Location, spec: Mapping[str, Any], name: Any) -> Iterator[Broken]:
+    metric = known_metric(spec, name)
+    if metric is not None and not metric.per_epoch and metric.limits is not None:
+        yield Broken(
+            location, f"{name} is not reported each epoch", f"write perEpoch: true beside {name} in spec.metrics"
+        )
+    elif metric is not None and not metric.per_epoch:
         allowed = ", ".join(metric.name for metric in CATALOGUE.values() if metric.per_epoch)
         yield Broken(location, f"{name} is not measured each epoch", f"one of: {allowed}")
 
@@ -140,11 +149,11 @@ def _not_each_epoch(location: Location, name: Any) -> Iterator[Broken]:
 def _trainings(spec: Mapping[str, Any]) -> Iterator[Broken]:
     """The default training, and the resolved training of each entry."""
     defaults = as_mapping(spec.get("training"))
-    yield from _training(("spec", "training"), defaults, {})
+    yield from _training(("spec", "training"), spec, defaults, {})
     for index, entry in numbered(spec.get("entries")):
         here: Location = ("spec", "entries", index, "training")
         override = as_mapping(entry.get("training"))
-        yield from _training(here, override, defaults)
+        yield from _training(here, spec, override, defaults)
         optimizer, inherited = as_mapping(override.get("optimizer")), as_mapping(defaults.get("optimizer"))
         other = optimizer.get("name", inherited.get("name", "SGD")) != inherited.get("name", "SGD")
         if other and "learningRate" not in optimizer:
@@ -152,7 +161,9 @@ def _trainings(spec: Mapping[str, Any]) -> Iterator[Broken]:
             yield Broken((*here, "optimizer"), message, "write learningRate: NUMBER beside its name")
 
 
-def _training(here: Location, training: Mapping[str, Any], defaults: Mapping[str, Any]) -> Iterator[Broken]:
+def _training(
+    here: Location, spec: Mapping[str, Any], training: Mapping[str, Any], defaults: Mapping[str, Any]
+) -> Iterator[Broken]:
     """The problems of `training` on top of `defaults`. Problems of inherited values are reported at the defaults."""
     resolved = overlay(defaults, training)
     for field, table, default in (
@@ -166,13 +177,13 @@ def _training(here: Location, training: Mapping[str, Any], defaults: Mapping[str
     if optimizer.get("nesterov") is True and not optimizer.get("momentum") and {"nesterov", "momentum"} & set(written):
         yield Broken((*here, "optimizer"), "nesterov needs momentum", "for example momentum: 0.9")
     yield from _not_each_epoch(
-        (*here, "earlyStopping", "metric"), as_mapping(training.get("earlyStopping")).get("metric")
+        (*here, "earlyStopping", "metric"), spec, as_mapping(training.get("earlyStopping")).get("metric")
     )
 
 
 def _quality_metrics(spec: Mapping[str, Any]) -> Iterator[Broken]:
     for index, name in enumerate(as_list(as_mapping(spec.get("evaluation")).get("metrics"))):
-        metric = metric_named(name)
+        metric = known_metric(spec, name)
         if metric is not None and metric.kind != "quality":
             allowed = ", ".join(metric.name for metric in CATALOGUE.values() if metric.kind == "quality")
             here: Location = ("spec", "evaluation", "metrics", index)
@@ -232,6 +243,7 @@ def _size(spec: Mapping[str, Any]) -> Iterator[Broken]:
 _RULES = (
     _objectives,
     dataset_rules,
+    metric_rules,
     task_rules,
     _preprocessing,
     _target,

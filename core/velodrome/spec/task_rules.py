@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from velodrome.metrics import CATALOGUE
+from velodrome.spec.metric_rules import named_metrics
 from velodrome.spec.raw import Broken, as_list, as_mapping, as_text, numbered
 from velodrome.spec.wording import Location, close_match, suggestion
 from velodrome.tasks import DEFAULT, TASKS, TaskRow, inferred, kind_of, metric_named, model_kinds, task_of
@@ -64,20 +65,9 @@ def _named(spec: Mapping[str, Any]) -> Iterator[tuple[Location, Any]]:
     """Every place that names a metric, with what it names; without the defaults of another task."""
     objectives = as_list(spec.get("objectives"))
     given = [{key: value for key, value in as_mapping(each).items() if value is not None} for each in objectives]
-    if given != _OBJECTIVES:
-        for index, objective in numbered(objectives):
-            yield ("spec", "objectives", index, "metric"), objective.get("metric")
     metrics = as_list(as_mapping(spec.get("evaluation")).get("metrics"))
-    if metrics != list(TASKS[DEFAULT].metrics):
-        for index, name in enumerate(metrics):
-            yield ("spec", "evaluation", "metrics", index), name
-    yield ("spec", "budget", "target", "metric"), as_mapping(as_mapping(spec.get("budget")).get("target")).get("metric")
-    trainings: list[tuple[Location, Any]] = [(("spec", "training"), spec.get("training"))]
-    entries = numbered(spec.get("entries"))
-    trainings += [(("spec", "entries", index, "training"), entry.get("training")) for index, entry in entries]
-    for here, training in trainings:
-        stopping = as_mapping(as_mapping(training).get("earlyStopping"))
-        yield (*here, "earlyStopping", "metric"), stopping.get("metric")
+    defaults = {"objectives": given == _OBJECTIVES, "evaluation": metrics == list(TASKS[DEFAULT].metrics)}
+    return (named for named in named_metrics(spec) if not defaults.get(str(named[0][1])))
 
 
 def _scores(spec: Mapping[str, Any], row: TaskRow) -> Iterator[Broken]:

@@ -10,7 +10,8 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field, JsonValue, PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from velodrome.metrics import ALIASES, CATALOGUE, present_name
+from velodrome.declared import LONGEST_NAME
+from velodrome.metrics import CATALOGUE, present_name
 from velodrome.spec.wording import shown, suggestion
 from velodrome.tasks import TASKS
 from velodrome.vocabulary import MODEL_ARGS
@@ -53,12 +54,6 @@ def refused(message: str, given: object, hint: str) -> PydanticCustomError:
 
 def _unknown(what: str, given: str, allowed: Iterable[str]) -> PydanticCustomError:
     return refused(f"is no {what} that Velodrome knows", given, suggestion(given, allowed))
-
-
-def _metric(name: str) -> str:
-    if present_name(name) not in CATALOGUE:
-        raise _unknown("metric", name, CATALOGUE)
-    return present_name(name)
 
 
 def _task(name: str) -> str:
@@ -107,7 +102,12 @@ Fraction = Annotated[float, Field(allow_inf_nan=False, ge=0, le=1)]
 Name = Annotated[str, Field(min_length=1, max_length=63, pattern=DNS_LABEL)]
 ObjectName = Annotated[str, Field(min_length=1, max_length=253, pattern=SUBDOMAIN)]
 EntryName = Annotated[str, Field(min_length=1, max_length=63, pattern=ENTRY_NAME)]
-MetricName = Annotated[str, AfterValidator(_metric), WithJsonSchema({"type": "string", "enum": [*CATALOGUE, *ALIASES]})]
+# A metric of the catalogue or of spec.metrics: `velodrome.spec.metric_rules` looks it up.
+MetricName = Annotated[
+    str,
+    Field(min_length=1, max_length=LONGEST_NAME, examples=[*CATALOGUE]),
+    AfterValidator(present_name),
+]
 TaskName = Annotated[str, AfterValidator(_task), WithJsonSchema({"type": "string", "enum": list(TASKS)})]
 ModelName = Annotated[str, Field(min_length=1, max_length=253), AfterValidator(_model)]
 Image = Annotated[

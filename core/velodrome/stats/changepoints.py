@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
-from velodrome.stats.samples import ROUNDING, Floats, Integers
+from velodrome.stats.samples import ROUNDING, Floats, Integers, relative_change
 
 # The bound is base + slope / sqrt(independent values). Of 500 stretches of 120 unchanged values, one passes it.
 _BASE, _SLOPE = 3.8, 6.0
@@ -50,7 +50,7 @@ _ROUNDS = 2
 class ChangePoint:
     """The level changed between values `index` - 1 and `index`, from `before` to `after` (means up to the next change).
 
-    `strength` is the size of the step in standard errors; `bound` is the limit that it passed.
+    `strength` is the size of the step in standard errors; `bound` is the limit that it passed. `span`: see `Change`.
     """
 
     index: int
@@ -58,24 +58,27 @@ class ChangePoint:
     after: float
     strength: float
     bound: float
+    span: float | None = None
 
     @property
     def relative(self) -> float | None:
-        """(after - before) / |before|; None if before is 0."""
-        return None if self.before == 0 else (self.after - self.before) / abs(self.before)
+        """(after - before) / |before|, or / `span`; None if before is 0 and there is no span."""
+        return relative_change(self.after - self.before, self.before, self.span)
 
 
-def change_points(values: Sequence[float], min_relative_change: float = 0.0) -> tuple[ChangePoint, ...]:
+def change_points(
+    values: Sequence[float], min_relative_change: float = 0.0, span: float | None = None
+) -> tuple[ChangePoint, ...]:
     """The steps in one history, oldest first, without steps whose relative size is below the given limit.
 
     Raises:
         ValueError: a value is not finite.
     """
-    return change_points_of([values], min_relative_change)[0]
+    return change_points_of([values], min_relative_change, span)[0]
 
 
 def change_points_of(
-    histories: Sequence[Sequence[float]], min_relative_change: float = 0.0
+    histories: Sequence[Sequence[float]], min_relative_change: float = 0.0, span: float | None = None
 ) -> list[tuple[ChangePoint, ...]]:
     """`change_points` of many histories, in their order. Many histories of the same length cost little more than one.
 
@@ -103,16 +106,18 @@ def change_points_of(
                 cut = start + int(test.index[place])
                 found[row][cut] = float(test.strength[place]), float(test.bound[place])
                 stretches += [(row, start, cut), (row, cut, end)]
-    return [_described(array, cuts, min_relative_change) for array, cuts in zip(arrays, found, strict=True)]
+    return [_described(array, cuts, min_relative_change, span) for array, cuts in zip(arrays, found, strict=True)]
 
 
-def _described(array: Floats, cuts: dict[int, tuple[float, float]], least: float) -> tuple[ChangePoint, ...]:
+def _described(
+    array: Floats, cuts: dict[int, tuple[float, float]], least: float, span: float | None
+) -> tuple[ChangePoint, ...]:
     """The steps with the levels on both sides. A step that is too small is dropped, and its neighbours' levels grow."""
     kept = sorted(cuts)
     while kept:
         edges = [0, *kept, len(array)]
         means = [float(array[start:end].mean()) for start, end in pairwise(edges)]
-        points = [ChangePoint(cut, means[place], means[place + 1], *cuts[cut]) for place, cut in enumerate(kept)]
+        points = [ChangePoint(cut, means[place], means[place + 1], *cuts[cut], span) for place, cut in enumerate(kept)]
         small = [point for point in points if point.relative is not None and abs(point.relative) < least]
         if not small:
             return tuple(points)

@@ -12,7 +12,7 @@ from scipy.special import stdtr, stdtrit
 
 from velodrome.metrics import Direction
 from velodrome.stats.comparison import compare_rows
-from velodrome.stats.samples import ROUNDING, Sample, tabulate
+from velodrome.stats.samples import ROUNDING, Sample, relative_change, tabulate
 
 Verdict = Literal["Regressed", "Improved", "Unchanged"]
 
@@ -24,10 +24,13 @@ _PRIOR_JOBS = 4
 class Change:
     """The change of a mean: `relative` is (new - old) / |old|, and `low` and `high` bound it at the given level.
 
+    On an interval scale, whose 0 has no meaning, it is relative to `span`, the length of the range.
+
     `p_value` is two-sided, for this comparison alone. `floor` says that the spread between unchanged jobs decided,
     instead of the spread over seeds. All but `relative` are None if a side has a single value. `relative` and its
-    bounds are None if the old mean is 0. `difference` is new - old in the metric's unit, and each of `errors` a
-    standard error of it with its degrees of freedom: the test whose answer is the most careful one counts.
+    bounds are None if the old mean is 0 and there is no `span`. `difference` is new - old in the metric's unit, and
+    each of `errors` a standard error of it with its degrees of freedom: the test whose answer is the most careful one
+    counts.
     """
 
     mean: float
@@ -39,6 +42,7 @@ class Change:
     floor: bool
     difference: float = 0.0
     errors: tuple[tuple[float, float], ...] = ()
+    span: float | None = None
 
     def bounded(self, confidence: float) -> Change:
         """The same change with its bounds at another level (0 < confidence < 1); without errors they stay unknown.
@@ -51,8 +55,8 @@ class Change:
             float(stdtrit(freedom, (1 + confidence) / 2)) * error if error > 0 else 0.0
             for error, freedom in self.errors
         )
-        low = _relative(self.difference - margin, self.baseline_mean)
-        return replace(self, low=low, high=_relative(self.difference + margin, self.baseline_mean))
+        low = relative_change(self.difference - margin, self.baseline_mean, self.span)
+        return replace(self, low=low, high=relative_change(self.difference + margin, self.baseline_mean, self.span))
 
 
 def change(
@@ -62,6 +66,7 @@ def change(
     confidence: float = 0.99,
     *,
     deterministic: bool = False,
+    span: float | None = None,
 ) -> Change:
     """The change from `old` to `new`, tested at their common seeds if possible, else by Welch's test.
 
@@ -71,7 +76,7 @@ def change(
     more (an empirical Bayes estimate: Smyth 2004, "Linear models and empirical Bayes methods", section 4, with the
     prior's weight fixed). So the difference of two jobs has the variance 2 · (4 · v + (m - 1) · s²) / (4 + m - 1) and
     4 + m - 1 degrees of freedom. The larger of the two p-values and the wider of the two intervals count.
-    `deterministic`: see `compare`.
+    `deterministic`: see `compare`. `span`: see `Change`.
 
     Raises:
         ValueError: `confidence` is not between 0 and 1.
@@ -85,7 +90,7 @@ def change(
     difference, error, freedom = float(test.difference[0]), float(test.standard_error[0]), float(test.freedom[0])
     p_value = float(test.p_value[0])
     if math.isnan(p_value):
-        return Change(mean, before, _relative(difference, before), None, None, None, floor=False)
+        return Change(mean, before, relative_change(difference, before, span), None, None, None, floor=False)
     errors = [(error, freedom)]
     floored = False
     if len(unchanged) >= 2:
@@ -98,13 +103,9 @@ def change(
             floored = floor_p > p_value
             p_value = max(p_value, floor_p)
             errors.append((floor, degrees))
-    relative = _relative(difference, before)
-    found = Change(mean, before, relative, None, None, p_value, floored, difference, tuple(errors))
+    relative = relative_change(difference, before, span)
+    found = Change(mean, before, relative, None, None, p_value, floored, difference, tuple(errors), span)
     return found.bounded(confidence)
-
-
-def _relative(difference: float, before: float) -> float | None:
-    return None if before == 0 else difference / abs(before)
 
 
 def verdict(

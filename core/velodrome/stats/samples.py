@@ -18,6 +18,15 @@ Integers = NDArray[np.int64]
 ROUNDING = 8 * float(np.finfo(np.float64).eps)
 
 
+def relative_change(difference: float, before: float, span: float | None = None) -> float | None:
+    """The difference as a share of |before|, or of `span`, the length of the range of an interval scale.
+
+    None if both are missing: `before` is 0, and there is no span.
+    """
+    whole = span or abs(before)
+    return difference / whole if whole else None
+
+
 @dataclass(frozen=True, slots=True)
 class Sample:
     """One entry's values of one metric, by the seed of their trials.

@@ -14,6 +14,7 @@ import redis
 
 from velodrome import keys
 from velodrome.errors import StoreRefused, StoreUnavailable
+from velodrome.metrics import label_of
 from velodrome.results.marks import Baseline
 from velodrome.store import decoding, removal
 from velodrome.store.access import Argument, text_of
@@ -120,7 +121,7 @@ class Deleter(Reader):
     def _refuse_pinned(self, target: DeletionTarget) -> None:
         pinned = [mark for mark in self._marks_on(target) if isinstance(mark, Baseline)]
         if pinned:
-            names = ", ".join(f"{mark.entry} {mark.metric_key or '(all metrics)'}" for mark in pinned[:5])
+            names = ", ".join(f"{mark.entry} {label_of(mark.metric_key) or '(all metrics)'}" for mark in pinned[:5])
             raise Pinned(
                 f"job {pinned[0].job_uid} is pinned on board {target.board} as the baseline of {names}: pin another "
                 "first (velodrome baseline set), or delete the pins with it (--with-baselines)"

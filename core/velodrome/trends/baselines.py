@@ -82,7 +82,7 @@ def walk(
         baseline = level.baseline
         reason = ""
         spared = last_alone and point is not points[-1] and pinned is None and not accepted
-        if spared and _plainly_unchanged(point, baseline, rules):
+        if spared and _plainly_unchanged(key, point, baseline, rules):
             level.take(point, "Unchanged", accepted=False)
             previous = point
             continue
@@ -98,16 +98,14 @@ def walk(
     return steps
 
 
-def _plainly_unchanged(point: Point, baseline: Point | None, rules: Regression) -> bool:
+def _plainly_unchanged(key: MetricKey, point: Point, baseline: Point | None, rules: Regression) -> bool:
     """Whether the change is too small to count, whatever a test says. Both points must have the same seeds: then the
     mean of the differences is the difference of the means.
     """
     if baseline is None or not point.complete or len(point.values) < rules.min_samples:
         return False
-    size = abs(point.mean - baseline.mean)
-    return point.values.keys() == baseline.values.keys() and size < 0.999 * rules.min_relative_change * abs(
-        baseline.mean
-    )
+    size, whole = abs(point.mean - baseline.mean), key.metric.span or abs(baseline.mean)
+    return point.values.keys() == baseline.values.keys() and size < 0.999 * rules.min_relative_change * whole
 
 
 @dataclass(slots=True)
@@ -161,10 +159,11 @@ def _step(
         return Compared(key, point, None, None, reason, accepted)
     if len(baseline.values) < rules.min_samples:  # only a pinned baseline: others were checked before
         return Compared(key, point, baseline, None, verdicts.TOO_FEW_SAMPLES, accepted)
-    if baseline.mean == 0:
+    span = key.metric.span
+    if baseline.mean == 0 and span is None:
         return Compared(key, point, baseline, None, verdicts.BASELINE_ZERO, accepted)
     new, old = Sample("new", point.values), Sample("old", baseline.values)
-    measured = change(new, old, level.means, 1 - rules.alpha, deterministic=key.metric.deterministic)
+    measured = change(new, old, level.means, 1 - rules.alpha, deterministic=key.metric.deterministic, span=span)
     return Compared(key, point, baseline, measured, "", accepted, repeated=bool(level.pending))
 
 

@@ -268,4 +268,6 @@ def _change_words(found: Change, rules: Regression, family: int) -> str:
         return "change unknown"
     level = f"{100 * (1 - rules.alpha):g} % interval"
     corrected = f" corrected for {family} comparisons" if family > 1 else ""
-    return f"{100 * found.relative:+.2g} %, {level}{corrected} {100 * found.low:+.2g} to {100 * found.high:+.2g} %"
+    whole = " of the range" if found.span is not None else ""
+    between = f"{100 * found.low:+.2g} to {100 * found.high:+.2g} %"
+    return f"{100 * found.relative:+.2g} %{whole}, {level}{corrected} {between}"

@@ -77,7 +77,7 @@ def timeline(reader: Reader, board: str, entry: str, metric_key: str, limit: int
     changes = {}
     for cohort_id in dict.fromkeys(point.cohort_id for point in points):
         level = [point for point in points if point.cohort_id == cohort_id and point.complete]
-        for found in change_points([point.mean for point in level], least):
+        for found in change_points([point.mean for point in level], least, key.metric.span):
             changes[level[found.index].job_uid] = found
     return Timeline(key, moments, changes)
 

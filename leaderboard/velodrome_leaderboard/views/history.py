@@ -34,7 +34,7 @@ def render(source: ResultSource) -> None:
     st.set_page_config(page_title=line(f"{entry}, {name} · Velodrome"))
     found = source.timeline(board, entry, str(objective.key))
     facts: list[markup.Part] = [
-        markup.Cell(str(objective.key), tone="code"),
+        markup.Cell(objective.key.label, tone="code", hint=str(objective.key)),
         f"{objective.key.metric.direction} is better",
     ]
     st.html(markup.heading(f"{entry} · {name} over time", steps, facts))
@@ -142,7 +142,9 @@ def _row(found: Timeline, moment: Moment, labels: dict[str, str], mean: str, mar
     change = found.changes.get(point.job_uid)
     level = ""
     if change is not None and change.relative is not None:
-        level = f"a new level from here on: {100 * change.relative:+.2g} %"
+        level = f"a new level from here on: {100 * change.relative:+.2g} %" + (
+            " of the range" if change.span is not None else ""
+        )
     code = "new code from here on" if point.job_uid in found.new_code else ""
     return [
         markup.Cell(point.job_name, links.job(point.job_uid, point.entry), hint=point.job_uid, detail=code),

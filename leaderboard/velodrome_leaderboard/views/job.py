@@ -198,7 +198,7 @@ def _runs(source: ResultSource, job: JobInfo, entry: str) -> None:
     columns = [
         markup.Column("Run"),
         markup.Column("State"),
-        *(markup.Column(objective.name, numeric=True, hint=str(objective.key)) for objective in objectives),
+        *(markup.Column(objective.name, numeric=True, hint=objective.key.label) for objective in objectives),
         markup.Column("Run time", numeric=True, minor=True),
         markup.Column("Finished", minor=True),
     ]

@@ -34,7 +34,11 @@ def objective_tab(source: ResultSource, board: Board, objective: BoardObjective)
             ("lead", [page.head.summary]),
             (
                 "meta",
-                [markup.Cell(str(objective.key), tone="code"), metric.description, f"{metric.direction} is better"],
+                [
+                    markup.Cell(objective.key.label, tone="code", hint=str(objective.key)),
+                    metric.description,
+                    f"{metric.direction} is better",
+                ],
             ),
             ("note", [conditions]),
         )

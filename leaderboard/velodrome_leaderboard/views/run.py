@@ -7,7 +7,7 @@ from typing import Any
 
 import streamlit as st
 
-from velodrome.metrics import CATALOGUE, MetricKey
+from velodrome.metrics import CATALOGUE, MetricKey, label_of
 from velodrome.results.conditions import shown
 from velodrome.results.records import EpochPoint, JobInfo, TrialRecord
 from velodrome.text import counted, line, lines
@@ -115,7 +115,10 @@ def _conflicts(record: TrialRecord, others: Sequence[TrialRecord]) -> None:
     finished = [markup.Cell("finished"), *(markup.moment(other.result.finished_at, now(), zone()) for other in shown)]
     outcomes = [markup.Cell("outcome"), *(markup.Cell(other.result.reason or "Succeeded") for other in shown)]
     values = [
-        [markup.Cell(key), *(markup.Cell(_metric(key, other.result.metrics.get(key))) for other in shown)]
+        [
+            markup.Cell(label_of(key), hint=key),
+            *(markup.Cell(_metric(key, other.result.metrics.get(key))) for other in shown),
+        ]
         for key in _in_order(key for other in shown for key in other.result.metrics)
     ]
     with st.expander("The results side by side"):
@@ -123,9 +126,9 @@ def _conflicts(record: TrialRecord, others: Sequence[TrialRecord]) -> None:
 
 
 def _in_order(keys: Iterable[str]) -> list[str]:
-    """The metric keys in the order of the catalogue, without repeats."""
+    """The metric keys in the order of the catalogue, then declared ones, without repeats."""
     order = {name: place for place, name in enumerate(CATALOGUE)}
-    return sorted(set(keys), key=lambda key: (order[MetricKey.parse(key).name], key))
+    return sorted(set(keys), key=lambda key: (order.get(MetricKey.parse(key).name, len(order)), key))
 
 
 def _curves(points: Sequence[EpochPoint], best_epoch: int | None) -> None:
@@ -138,7 +141,7 @@ def _curves(points: Sequence[EpochPoint], best_epoch: int | None) -> None:
     for start in range(0, len(shown), 3):
         for column, series in zip(st.columns(3, gap="medium"), shown[start : start + 3], strict=False):
             chart = charts.curve(frame, series, palette(), best_epoch)
-            column.altair_chart(chart, width="stretch", alt=line(f"{series[0]} by epoch"))
+            column.altair_chart(chart, width="stretch", alt=line(f"{label_of(series[0])} by epoch"))
 
 
 def _metric(key: str, value: float | None) -> str:
@@ -148,9 +151,9 @@ def _metric(key: str, value: float | None) -> str:
 def _metrics(record: TrialRecord) -> Iterator[tuple[str, markup.Part]]:
     for key in _in_order(record.result.metrics):
         value = record.result.metrics[key]
-        yield key, markup.Cell(_metric(key, value), hint=f"{value!r} {MetricKey.parse(key).metric.unit}")
+        yield label_of(key), markup.Cell(_metric(key, value), hint=f"{value!r} {MetricKey.parse(key).metric.unit}")
     for key, why in record.result.unavailable.items():
-        yield key, markup.Cell(f"not measured: {why}", tone="quiet")
+        yield label_of(key), markup.Cell(f"not measured: {why}", tone="quiet")
 
 
 def _times(record: TrialRecord) -> Iterator[tuple[str, markup.Part]]:

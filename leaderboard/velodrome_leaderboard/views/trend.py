@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from velodrome.metrics import MetricKey
 from velodrome.trends import verdicts
 from velodrome.trends.regressions import Comparison
 from velodrome.trends.verdicts import Verdict
@@ -35,5 +36,7 @@ def badge(found: Comparison | None, board: str, entry: str, objective: str) -> m
     if found is None:
         return markup.Cell("history", where, tone="quiet")
     words = trend_words(found.verdict, found.reason, acknowledged=found.acknowledged)
-    change = f"{100 * found.relative_change:+.2g} %" if words == "regressed" and found.relative_change else ""
+    whole = " of the range" if MetricKey.parse(found.metric_key).metric.span is not None else ""
+    relative = found.relative_change if words == "regressed" else None
+    change = f"{100 * relative:+.2g} %{whole}" if relative else ""
     return markup.Cell(words, where, hint=found.sentence, detail=change, tone=TREND_TONES.get(words, "quiet"))

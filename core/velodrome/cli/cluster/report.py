@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from velodrome.keys import ENV_ENTRIES, ENV_NODES, ENV_TAKEN_OVER
 from velodrome.metrics import MetricKey
-from velodrome.plan import Plan, Trial, objective_key, read_spans
+from velodrome.plan import Plan, Trial, objective_keys, read_spans
 from velodrome.spec import BenchmarkJob
 from velodrome.units import quantity
 
@@ -76,7 +76,7 @@ def bar(trials: Raw, width: int = 30) -> str:
 def values(job: BenchmarkJob, raw: Raw) -> Iterator[tuple[str, ...]]:
     """For each objective and entry that has a value: objective, entry, mean, interval, n, and `leads` for the first."""
     status = raw.get("status", {})
-    keys: dict[str, MetricKey] = {objective.name: objective_key(objective) for objective in job.spec.objectives}
+    keys = objective_keys(job)
     leaders = status.get("leaders") or {}
     for name, key in keys.items():
         for entry in status.get("entries") or ():
