@@ -80,7 +80,7 @@ class Declared:
                 high,
                 fields.get("scale") == "interval",
             )
-        except (AttributeError, KeyError, TypeError) as error:
+        except (AttributeError, KeyError, OverflowError, TypeError) as error:
             raise ValueError(f"an item of spec.metrics is incomplete: {error}") from error
 
     @classmethod
