@@ -17,13 +17,14 @@ from velodrome.metrics import CATALOGUE
 from velodrome.plan import TrialConfig, local_uid, plan
 from velodrome.spec import BenchmarkJob, parse_jobs, validate
 from velodrome.spec.rules import broken_rules
-from velodrome.tasks import TASKS
+from velodrome.tasks import MODEL_KINDS, TASKS
 from velodrome.vocabulary import MODEL_ARGS
 
 Draw = st.DrawFn
 
 NAMES = st.from_regex(r"[a-z0-9]([-a-z0-9]{0,20}[a-z0-9])?", fullmatch=True)
 QUALITY = sorted(TASKS["classification"].quality)
+IMAGE_MODELS = sorted(model for model in MODEL_ARGS if "images" in MODEL_KINDS[model])
 EACH_EPOCH = [name for name in QUALITY if CATALOGUE[name].per_epoch]
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=10),
@@ -69,7 +70,7 @@ TRAININGS = some(
     deterministic=st.booleans(),
 )
 MODELS = st.one_of(
-    st.fixed_dictionaries({"name": st.sampled_from(sorted(MODEL_ARGS))}),
+    st.fixed_dictionaries({"name": st.sampled_from(IMAGE_MODELS)}),
     st.fixed_dictionaries(
         {"name": st.sampled_from(["my.models:net", "torchvision/resnet18"])},
         optional={
