@@ -136,10 +136,10 @@ def settings(url: str) -> Settings:
 def repeated(prepared: preprocessing.Prepared, times: int) -> preprocessing.Prepared:
     """The same data, with the training split repeated that many times."""
     train = prepared.train
-    assert isinstance(train, preprocessing.Ready)
+    assert isinstance(train, preprocessing.ReadySplit)
     assert isinstance(train.inputs, torch.Tensor)
     images = train.inputs.repeat(times, 1, 1, 1).contiguous(memory_format=torch.channels_last)
-    return dataclasses.replace(prepared, train=preprocessing.Ready(images, train.targets.repeat(times)))
+    return dataclasses.replace(prepared, train=preprocessing.ReadySplit(images, train.targets.repeat(times)))
 
 
 def unreported(trial: Trial, prepared: preprocessing.Prepared) -> Cost:

@@ -6,7 +6,7 @@ import torch
 
 from velodrome.spec import Preprocessing, Training
 from velodrome_runner import tasks
-from velodrome_runner.data import Contents, Samples, Schema, Source, Splits
+from velodrome_runner.data import Contents, Samples, SampleSource, Schema, Splits
 from velodrome_runner.data.contents import images
 from velodrome_runner.inputs.base import Inputs, Transform
 from velodrome_runner.preprocessing import Prepared, prepare
@@ -21,7 +21,7 @@ class _Untouched(Transform):
     def __call__(self, samples: Samples, *, training: bool = False) -> Inputs:
         return next(iter(samples.inputs.values()))
 
-    def nbytes(self, source: Source) -> int:
+    def nbytes(self, source: SampleSource) -> int:
         return source.nbytes
 
 

@@ -249,7 +249,7 @@ def _race(plan: Plan) -> dict[str, Any]:
     return {
         "job": [plan.job.namespace, plan.job.metadata.name, plan.job.board],
         "objectives": [
-            _first_named(objective.model_dump(mode="json", exclude_none=True)) for objective in plan.job.spec.objectives
+            first_named(objective.model_dump(mode="json", exclude_none=True)) for objective in plan.job.spec.objectives
         ],
         "entries": [[name, _identity(config, exclude={"image": True})] for name, config in plan.configs.items()],
     }
@@ -264,16 +264,19 @@ def _identity(config: TrialConfig, **parts: Any) -> dict[str, Any]:
     """The value that an identity is the hash of. Nulls are left out, so that a later field that is null by default
     changes no identity. Metrics have their first names there, so that a new name changes none either.
     """
-    found: dict[str, Any] = _first_named(config.model_dump(mode="json", exclude_none=True, **parts))
+    found: dict[str, Any] = first_named(config.model_dump(mode="json", exclude_none=True, **parts))
     if "quality" in found:
         found["quality"].sort()
     return found
 
 
-def _first_named(value: Any, field: str = "") -> Any:
-    """The value with the first name of each metric that it names, wherever a part of a job names metrics."""
+def first_named(value: Any, field: str = "") -> Any:
+    """The value with the first name of each metric that it names, wherever a part of a job names metrics.
+
+    Readers of an older version know that name alone, and digests keep it for ever.
+    """
     if isinstance(value, dict):
-        return {name: _first_named(item, name) for name, item in value.items()}
+        return {name: first_named(item, name) for name, item in value.items()}
     if isinstance(value, list):
-        return [_first_named(item, field) for item in value]
+        return [first_named(item, field) for item in value]
     return first_name(value) if field in ("metric", "metrics", "quality") and isinstance(value, str) else value

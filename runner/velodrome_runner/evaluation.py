@@ -11,7 +11,7 @@ from torch import nn
 from velodrome.errors import TrialFailed
 from velodrome.metrics import without_rounding
 from velodrome_runner.precision import Autocast
-from velodrome_runner.tasks.base import Batch, Meter, Task
+from velodrome_runner.tasks.base import Batch, QualityMeter, Task
 
 
 @torch.inference_mode()
@@ -23,7 +23,7 @@ def measured(
     keys: Iterable[str],
     where: str = "the test split",
     context: Autocast = nullcontext,
-) -> Meter:
+) -> QualityMeter:
     """The task's meter of these keys after these batches. Leaves the model in evaluation mode.
 
     Forward passes run inside `context`, without gradients. Messages name the samples by `where`.
@@ -59,7 +59,7 @@ def evaluate(
     return values_of(measured(task, model, batches, keys=keys, where=where, context=context), {})
 
 
-def values_of(meter: Meter, unavailable: dict[str, str]) -> dict[str, float]:
+def values_of(meter: QualityMeter, unavailable: dict[str, str]) -> dict[str, float]:
     """What a meter found. The reasons of keys without a value are added to `unavailable`."""
     reading = meter.read()
     unavailable |= reading.missing

@@ -28,7 +28,7 @@ from velodrome.kernel import memory_kills, signal_name
 from velodrome.metrics import MetricKey, cost, label_of
 from velodrome.own_code import config_code
 from velodrome.plan import Plan, Trial, objective_keys
-from velodrome.results.bounds import impossible_metrics, keys_of
+from velodrome.results.bounds import impossible_classes, impossible_metrics, keys_of
 from velodrome.results.records import Environment, Hardware, Held, Software, TrialResult
 from velodrome_runner import interruption
 from velodrome_runner.causes import printed_place
@@ -138,7 +138,8 @@ def conclude(plan: Plan, trial: Trial, reported: Reported, ended: Ended) -> Fail
     if reported.dataset is None:
         message = "the command did not say which data it read: call trial.dataset(…), since only equal data compare"
         return Failure("ConditionsMissing", message, final=True)
-    wrong = impossible_metrics(reported.result.metrics, keys_of(trial.config, reported.dataset))
+    wrong = impossible_classes(reported.dataset, trial.config)
+    wrong = wrong or impossible_metrics(reported.result.metrics, keys_of(trial.config, reported.dataset))
     if wrong is not None:
         return Failure("ImpossibleValue", f"the command's report can't be: {wrong}", final=True)
     pinned = trial.config.dataset.digest

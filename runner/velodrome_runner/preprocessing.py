@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from velodrome.errors import ConfigurationError
-from velodrome_runner.data import Contents, Samples, Source
+from velodrome_runner.data import Contents, Samples, SampleSource
 from velodrome_runner.data.stream import Stream, way
 from velodrome_runner.inputs.base import Inputs, View, repeated, split, taken, trimmed
 from velodrome_runner.memory import fits
@@ -21,7 +21,7 @@ SplitName = Literal["train", "validation", "test"]
 
 
 @dataclass(frozen=True)
-class Ready:
+class ReadySplit:
     """A split as a model takes it, on the device: training images before their augmentation."""
 
     inputs: Inputs
@@ -39,15 +39,15 @@ def _as_it_is(inputs: Inputs) -> Inputs:
 class Prepared:
     """A trial's data, ready to iterate.
 
-    If `in_memory`, the splits are `Ready`. Else they are sources of raw samples, which up to `cpus` processes read, and
-    batches are converted when needed. `batches` yields the same in both cases. `view` makes of a batch's inputs those
-    that the model takes. `streams` are those that are open, by split.
+    If `in_memory`, the splits are `ReadySplit`. Else they are sources of raw samples, which up to `cpus` processes
+    read, and batches are converted when needed. `batches` yields the same in both cases. `view` makes of a batch's
+    inputs those that the model takes. `streams` are those that are open, by split.
     """
 
     task: Task
-    train: Ready | Source
-    validation: Ready | Source | None
-    test: Ready | Source
+    train: ReadySplit | SampleSource
+    validation: ReadySplit | SampleSource | None
+    test: ReadySplit | SampleSource
     device: torch.device
     view: View = field(default=_as_it_is)
     cpus: int = 1
@@ -56,7 +56,7 @@ class Prepared:
     @property
     def in_memory(self) -> bool:
         """Whether the splits are on the device."""
-        return isinstance(self.train, Ready)
+        return isinstance(self.train, ReadySplit)
 
     def shown_to(self, model: nn.Module) -> Prepared:
         """The same data with only those inputs that this model's forward takes."""
@@ -93,7 +93,11 @@ class Prepared:
             raise ValueError("the training split is shuffled: pass a generator")
         order = torch.randperm(len(self.train), generator=generator, device=generator.device)
         whole = order.split(self.lengths(batch_size, ranks.size))
-        if isinstance(self.train, Ready) and isinstance(self.train.inputs, dict) and "lengths" in self.train.inputs:
+        if (
+            isinstance(self.train, ReadySplit)
+            and isinstance(self.train.inputs, dict)
+            and "lengths" in self.train.inputs
+        ):
             whole = bucketed(whole, self.train.inputs["lengths"].to(order.device), generator)
         if ranks.size == 1:
             return self._augmented(whole, generator)
@@ -125,7 +129,7 @@ class Prepared:
 
     def reading(self, batch_size: int) -> str | None:
         """How training reads what does not fit in memory, in words; None if it fits."""
-        if isinstance(self.train, Ready):
+        if isinstance(self.train, ReadySplit):
             return None
         found = way(self.train, batch_size, cpus=self.cpus)
         return str(found) if found.workers else None
@@ -136,27 +140,27 @@ class Prepared:
             stream.close()
         self.streams.clear()
 
-    def _in_order(self, samples: Ready | Source, batch_size: int, name: str) -> Iterator[Batch]:
-        if isinstance(samples, Ready):
+    def _in_order(self, samples: ReadySplit | SampleSource, batch_size: int, name: str) -> Iterator[Batch]:
+        if isinstance(samples, ReadySplit):
             pairs = zip(split(samples.inputs, batch_size), samples.targets.split(batch_size), strict=True)
             yield from (Batch(inputs, targets) for inputs, targets in pairs)
             return
         yield from self._loaded(samples, torch.arange(len(samples)).split(batch_size), name)
 
     def _augmented(self, order: Sequence[Tensor], generator: torch.Generator) -> Iterator[Batch]:
-        if isinstance(self.train, Ready):
+        if isinstance(self.train, ReadySplit):
             batches = self._taken(self.train, order)
         else:
             batches = self._loaded(self.train, order, "train")
         for batch in batches:
             yield self.task.augment(batch, generator)
 
-    def _taken(self, samples: Ready, order: Sequence[Tensor]) -> Iterator[Batch]:
+    def _taken(self, samples: ReadySplit, order: Sequence[Tensor]) -> Iterator[Batch]:
         for indices in order:
             chosen = indices.to(self.device)
             yield Batch(taken(samples.inputs, chosen), samples.targets.index_select(0, chosen))
 
-    def _loaded(self, samples: Source, order: Sequence[Tensor], name: str) -> Iterator[Batch]:
+    def _loaded(self, samples: SampleSource, order: Sequence[Tensor], name: str) -> Iterator[Batch]:
         if name not in self.streams:
             found = way(samples, max(map(len, order)), cpus=self.cpus)
             self.streams[name] = Stream(samples, found, pin=self.device.type == "cuda")
@@ -195,8 +199,8 @@ def bucketed(batches: Sequence[Tensor], lengths: Tensor, generator: torch.Genera
     return (*(found[place] for place in order), last)
 
 
-def _viewed(part: Ready | Source, view: View) -> Ready | Source:
-    return Ready(view(part.inputs), part.targets) if isinstance(part, Ready) else part
+def _viewed(part: ReadySplit | SampleSource, view: View) -> ReadySplit | SampleSource:
+    return ReadySplit(view(part.inputs), part.targets) if isinstance(part, ReadySplit) else part
 
 
 def _own(generator: torch.Generator, rank: int) -> torch.Generator:
@@ -220,8 +224,8 @@ def prepare(contents: Contents, task: Task, *, in_memory: bool | None = None, cp
     if not in_memory:
         return Prepared(task, train, validation, test, transform.device, cpus=cpus)
 
-    def ready(source: Source, *, training: bool = False) -> Ready:
-        return Ready(transform.whole(source, training=training), source.targets.to(transform.device))
+    def ready(source: SampleSource, *, training: bool = False) -> ReadySplit:
+        return ReadySplit(transform.whole(source, training=training), source.targets.to(transform.device))
 
     validated = None if validation is None else ready(validation)
     return Prepared(task, ready(train, training=True), validated, ready(test), transform.device)

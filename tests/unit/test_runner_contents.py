@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from velodrome.spec import Dataset
-from velodrome_runner.data import Memory, Part, Samples, Source, open_contents, part, whole
+from velodrome_runner.data import Memory, Part, Samples, SampleSource, open_contents, part, whole
 
 
 def table() -> Samples:
@@ -57,7 +57,7 @@ def test_a_part_of_a_source_in_memory_is_in_memory_and_any_other_reads_only_what
     assert lazy.take(torch.tensor([1])).inputs["numeric"].tolist() == [[4, 5]]
     assert counting.read == 1
     assert whole(lazy).inputs["numeric"].tolist() == [[0, 1], [4, 5]]
-    assert all(isinstance(each, Source) for each in (memory, lazy, counting))
+    assert all(isinstance(each, SampleSource) for each in (memory, lazy, counting))
     assert torch.equal(whole(pickle.loads(pickle.dumps(lazy))).targets, lazy.targets)  # noqa: S301 - made here
 
 

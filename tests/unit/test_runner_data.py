@@ -10,7 +10,7 @@ import torch
 from velodrome.errors import ConfigurationError
 from velodrome.spec import Dataset
 from velodrome.spec import Source as Place
-from velodrome_runner.data import Raw, Source, Split, content_digest, load, whole
+from velodrome_runner.data import Raw, SampleSource, Split, content_digest, load, whole
 from velodrome_runner.data.contents import images
 from velodrome_runner.data.loading import source_folder
 from velodrome_runner.data.splitting import split_validation
@@ -28,7 +28,7 @@ def samples(count: int, labels: list[int] | None = None) -> Split:
     return Split(images, torch.tensor(labels if labels is not None else [i % 2 for i in range(count)]))
 
 
-def as_split(source: Source) -> Split:
+def as_split(source: SampleSource) -> Split:
     taken = whole(source)
     return Split(taken.inputs["images"], taken.targets)
 

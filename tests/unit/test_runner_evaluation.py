@@ -16,7 +16,7 @@ from velodrome.spec import Target
 from velodrome_runner.evaluation import evaluate
 from velodrome_runner.stopping import reached
 from velodrome_runner.tasks.base import Batch
-from velodrome_runner.tasks.classification import Classification
+from velodrome_runner.tasks.classification import ClassificationTask
 
 CLASSES = 7
 
@@ -31,8 +31,8 @@ def outputs(seed: int = 0, count: int = 200, classes: int = CLASSES) -> tuple[to
     return logits, labels
 
 
-def task(classes: int = CLASSES) -> Classification:
-    return Classification(classes, label_smoothing=0.0, transform=untouched())
+def task(classes: int = CLASSES) -> ClassificationTask:
+    return ClassificationTask(classes, label_smoothing=0.0, transform=untouched())
 
 
 def measure(logits: torch.Tensor, labels: torch.Tensor, *, classes: int, keys: Iterable[str]) -> dict[str, float]:

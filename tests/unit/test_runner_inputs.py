@@ -16,7 +16,7 @@ from velodrome.spec import Model, Preprocessing, Training
 from velodrome_runner import tasks
 from velodrome_runner.data import Contents, Memory, Samples, Schema
 from velodrome_runner.models import build
-from velodrome_runner.preprocessing import Prepared, Ready, bucketed, prepare
+from velodrome_runner.preprocessing import Prepared, ReadySplit, bucketed, prepare
 
 CPU = torch.device("cpu")
 CATEGORIES = ("red", "green", "blue")
@@ -72,7 +72,7 @@ def prepared(contents: Contents, task: str = "regression", **fields: Any) -> Pre
 
 
 def inputs(part: object) -> Any:
-    assert isinstance(part, Ready)
+    assert isinstance(part, ReadySplit)
     return part.inputs
 
 

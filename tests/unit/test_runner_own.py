@@ -87,7 +87,7 @@ def test_a_result_has_what_was_reported_and_why_the_rest_is_missing() -> None:
         ([DATASET, {**EPOCH, "epoch": 11}, RESULT], 0, "ImpossibleValue", "line 2: epoch: 11"),
         ([DATASET, {**EPOCH, "validation": {"accuracy": 81}}, RESULT], 0, "ImpossibleValue", "validation.accuracy: 81"),
         ([DATASET, EPOCH, {**EPOCH, "epoch": 2, "seconds": 1}], 0, "ImpossibleValue", "line 3: seconds: 1.0"),
-        ([{**DATASET, "classes": []}, RESULT], 0, "ImpossibleValue", "line 1: dataset.classes: 0"),
+        ([{**DATASET, "classes": []}, RESULT], 0, "ImpossibleValue", "dataset.classes: none, and digits has 10"),
         (
             [{"type": "software", "framework": "numpy", "libraries": {"x": "1" * 2000}}],
             0,

@@ -16,7 +16,7 @@ from velodrome.errors import ConfigurationError
 from velodrome.results.records import DatasetFacts
 from velodrome.spec import Dataset, Preprocessing
 from velodrome_runner.data import Memory, Split, Splits, load
-from velodrome_runner.preprocessing import Prepared, Ready
+from velodrome_runner.preprocessing import Prepared, ReadySplit
 from velodrome_runner.tasks.base import Batch
 
 CPU = torch.device("cpu")
@@ -70,7 +70,7 @@ def prepared(data: Splits, *, seed: int = 0, in_memory: bool | None = None, **fi
 
 def pixels(part: object) -> torch.Tensor:
     """The images of a split that is in memory."""
-    assert isinstance(part, Ready)
+    assert isinstance(part, ReadySplit)
     assert isinstance(part.inputs, torch.Tensor)
     return part.inputs
 
@@ -92,7 +92,7 @@ def test_normalization_is_learned_from_the_training_split_alone() -> None:
     for part, source in ((ready.train, data.train), (ready.validation, data.validation), (ready.test, data.test)):
         expected = (source.images.numpy() / 255 - mean) / deviation
         np.testing.assert_allclose(pixels(part).numpy(), expected, rtol=1e-4, atol=1e-5)
-        assert isinstance(part, Ready)
+        assert isinstance(part, ReadySplit)
         assert torch.equal(part.targets, source.labels)
     assert pixels(ready.train).mean((0, 2, 3)).abs().max() < 1e-5
     assert (pixels(ready.train).std((0, 2, 3), correction=0) - 1).abs().max() < 1e-5

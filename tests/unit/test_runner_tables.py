@@ -15,7 +15,7 @@ from pyarrow import parquet
 
 from velodrome.errors import ConfigurationError
 from velodrome.spec import Dataset
-from velodrome_runner.data import Contents, Opened, Samples, open_contents, whole
+from velodrome_runner.data import Contents, OpenedData, Samples, open_contents, whole
 from velodrome_runner.data.loading import read
 
 FRACTIONS = {"fractions": {"test": 0.25}}
@@ -50,7 +50,7 @@ def write(path: Path, content: Sequence[tuple[object, ...]], header: tuple[str, 
     return path
 
 
-def opened(folder: Path, seed: int = 0, task: str | None = None, **fields: Any) -> Opened:
+def opened(folder: Path, seed: int = 0, task: str | None = None, **fields: Any) -> OpenedData:
     return open_contents(job(**fields), folder=folder, seed=seed, task=task)
 
 

@@ -23,10 +23,10 @@ from velodrome_runner import tasks
 from velodrome_runner.checks import check_model
 from velodrome_runner.data import Memory, Samples, Schema
 from velodrome_runner.models.native import IMAGES, SEQUENCES, TABLES, TAKES
-from velodrome_runner.preprocessing import Prepared, Ready
-from velodrome_runner.tasks.base import Meter, Reading, Task
-from velodrome_runner.tasks.classification import Classification, log_odds
-from velodrome_runner.tasks.regression import Regression
+from velodrome_runner.preprocessing import Prepared, ReadySplit
+from velodrome_runner.tasks.base import QualityMeter, Reading, Task
+from velodrome_runner.tasks.classification import ClassificationTask, log_odds
+from velodrome_runner.tasks.regression import RegressionTask
 
 CLASSES = 5
 
@@ -40,8 +40,8 @@ def classified(seed: int = 0, count: int = 300, classes: int = CLASSES) -> tuple
     return logits, labels
 
 
-def classification(classes: int = CLASSES) -> Classification:
-    return Classification(classes, 0.0, untouched())
+def classification(classes: int = CLASSES) -> ClassificationTask:
+    return ClassificationTask(classes, 0.0, untouched())
 
 
 def read(task: Task, keys: list[str], outputs: torch.Tensor, targets: torch.Tensor, size: int = 64) -> Reading:
@@ -55,7 +55,7 @@ def value(key: str, logits: torch.Tensor, labels: torch.Tensor, classes: int = C
     return read(classification(classes), [key], logits, labels).values[key]
 
 
-# Classification
+# ClassificationTask
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -165,13 +165,13 @@ def test_the_confusion_matrix_is_scikit_learns_where_classes_are_few() -> None:
     assert regression().meter(["rmse"]).confusion is None
 
 
-# Regression
+# RegressionTask
 
 MEAN, DEVIATION = 1000.0, 20.0
 
 
-def regression() -> Regression:
-    return Regression(MEAN, DEVIATION, untouched())
+def regression() -> RegressionTask:
+    return RegressionTask(MEAN, DEVIATION, untouched())
 
 
 def predicted(seed: int = 0, count: int = 200) -> tuple[torch.Tensor, torch.Tensor, np.ndarray[Any, Any]]:
@@ -221,10 +221,12 @@ def source(targets: torch.Tensor) -> Memory:
 
 def test_regression_learns_mean_and_deviation_of_its_training_targets() -> None:
     targets = torch.tensor([1.0, 3.0, 5.0], dtype=torch.float64)
-    task = Regression.fit(source(targets), Schema((1,), None, target="y"), Training(), untouched())
+    task = RegressionTask.fit(source(targets), Schema((1,), None, target="y"), Training(), untouched())
     assert task.mean == 3.0
     assert task.deviation == pytest.approx(targets.std(correction=0).item())
-    constant = Regression.fit(source(torch.ones(3, dtype=torch.float64)), Schema((1,), None), Training(), untouched())
+    constant = RegressionTask.fit(
+        source(torch.ones(3, dtype=torch.float64)), Schema((1,), None), Training(), untouched()
+    )
     assert constant.deviation == 1.0
 
 
@@ -250,9 +252,9 @@ def test_a_target_of_the_other_task_is_refused_with_the_fix(
 
 @pytest.mark.parametrize("task", [classification(), regression()], ids=lambda task: task.name)
 def test_the_meters_of_ranks_together_read_as_one_meter(task: Task) -> None:
-    outputs, targets = classified() if isinstance(task, Classification) else predicted()[:2]
+    outputs, targets = classified() if isinstance(task, ClassificationTask) else predicted()[:2]
     keys = [key for key in TASKS[task.name].quality if key != "f1"]
-    ranks: list[Meter] = [task.meter(keys) for _ in range(3)]
+    ranks: list[QualityMeter] = [task.meter(keys) for _ in range(3)]
     for place, batch in enumerate(zip(outputs.split(16), targets.split(16), strict=True)):
         ranks[place % 3].update(*batch)
     for other in ranks[1:]:
@@ -309,8 +311,8 @@ def test_the_table_of_models_says_which_kinds_of_data_the_runners_models_take() 
 def ready(task: Task, count: int = 40) -> Prepared:
     generator = torch.Generator().manual_seed(0)
     inputs = torch.randn(count, 4, generator=generator)
-    targets = torch.arange(count) % CLASSES if isinstance(task, Classification) else inputs.sum(1).double()
-    part = Ready(inputs, targets)
+    targets = torch.arange(count) % CLASSES if isinstance(task, ClassificationTask) else inputs.sum(1).double()
+    part = ReadySplit(inputs, targets)
     return Prepared(task, part, part, part, torch.device("cpu"))
 
 

@@ -15,10 +15,10 @@ from velodrome.plan import TrialConfig, plan
 from velodrome.spec import BenchmarkJob, EarlyStopping, Training
 from velodrome_runner.optimization import l1_norm, make_optimizer, weights
 from velodrome_runner.precision import autocast, supported
-from velodrome_runner.preprocessing import Prepared, Ready
+from velodrome_runner.preprocessing import Prepared, ReadySplit
 from velodrome_runner.reporting import TrainingState
 from velodrome_runner.stopping import EarlyStopper
-from velodrome_runner.tasks.classification import Classification
+from velodrome_runner.tasks.classification import ClassificationTask
 from velodrome_runner.training import Trained, train
 
 CPU = torch.device("cpu")
@@ -40,18 +40,18 @@ def prepared(train: int = 64, validation: int = 32, *, label_smoothing: float = 
     """Three classes that a line tells apart, with noise."""
     generator = torch.Generator().manual_seed(7)
 
-    def split(count: int) -> Ready:
+    def split(count: int) -> ReadySplit:
         labels = torch.arange(count) % CLASSES
         images = torch.randn(count, 1, 2, 2, generator=generator)
         images[:, 0, 0, 0] += 3.0 * labels
-        return Ready(images, labels)
+        return ReadySplit(images, labels)
 
-    task = Classification(CLASSES, label_smoothing, untouched((1, 2, 2)))
+    task = ClassificationTask(CLASSES, label_smoothing, untouched((1, 2, 2)))
     return Prepared(task, split(train), split(validation), split(12), CPU)
 
 
 def validation_loss(model: nn.Module, data: Prepared) -> float:
-    assert isinstance(data.validation, Ready)
+    assert isinstance(data.validation, ReadySplit)
     return F.cross_entropy(model(data.validation.inputs), data.validation.targets).item()
 
 

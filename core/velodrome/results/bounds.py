@@ -62,6 +62,11 @@ def impossible_dataset(facts: DatasetFacts) -> str | None:
     return next(_of_dataset(facts), None)
 
 
+def impossible_classes(facts: DatasetFacts, config: TrialConfig) -> str | None:
+    """Why a trial of this configuration can't have read such classes; None if it can."""
+    return next(_of_classes(facts, config), None)
+
+
 def keys_of(config: TrialConfig, facts: DatasetFacts | None = None) -> MeasuredKeys:
     """The metric keys that trials of this configuration can have. `facts` are the data that a result says it read."""
     dataset = config.dataset
@@ -90,8 +95,7 @@ def _of_result(result: TrialResult, config: TrialConfig, *, kept: bool) -> Itera
     yield from _long("reason", result.reason)
     if result.dataset is not None:
         yield from _of_dataset(result.dataset)
-        if not result.dataset.classes and CLASSES.get(config.dataset.name) and config.dataset.format is None:
-            yield f"dataset.classes: none, and {config.dataset.name} has {CLASSES[config.dataset.name]}"
+        yield from _of_classes(result.dataset, config)
     if result.environment is not None:
         yield from _of_environment(result.environment)
 
@@ -224,6 +228,12 @@ def _of_dataset(facts: DatasetFacts) -> Iterator[str]:
         yield f"dataset.classes: {len(facts.classes)}, and {MOST_CLASSES} are the most"
     for name in facts.classes:
         yield from _long("dataset.classes", name)
+
+
+def _of_classes(facts: DatasetFacts, config: TrialConfig) -> Iterator[str]:
+    name = config.dataset.name
+    if not facts.classes and CLASSES.get(name) and config.dataset.format is None:
+        yield f"dataset.classes: none, and {name} has {CLASSES[name]}"
 
 
 def _of_environment(environment: Environment) -> Iterator[str]:

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, Field, JsonValue, PlainValidator, WithJsonS
 from pydantic_core import PydanticCustomError
 
 from velodrome.declared import LONGEST_NAME
+from velodrome.declared import NAME as METRIC_NAME
 from velodrome.metrics import CATALOGUE, present_name
 from velodrome.spec.wording import shown, suggestion
 from velodrome.tasks import TASKS
@@ -37,6 +38,7 @@ PATTERNS = {
     VARIABLE: "letters, digits and _, without a digit in front",
     SUBDOMAIN: "lower-case letters, digits, - and ., with a letter or digit at both ends of each part",
     KEY: "letters, digits, -, . and _",
+    METRIC_NAME: "lower-case letters, digits and _, with a letter in front",
     MOUNT_PATH: "an absolute path without : and spaces, and without / at its end, such as /models",
 }
 

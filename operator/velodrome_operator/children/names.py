@@ -13,7 +13,7 @@ from typing import Any
 
 from velodrome import keys
 from velodrome.canonical import digest
-from velodrome.plan import Plan
+from velodrome.plan import Plan, first_named
 from velodrome.spec import BenchmarkJob
 
 Manifest = dict[str, Any]
@@ -117,9 +117,9 @@ def job_document(job: BenchmarkJob) -> dict[str, Any]:
     """The canonical BenchmarkJob: what the runner reads, without what may change during the race.
 
     Every child's name contains a digest of this document. A newer operator must find the children of an older one, so
-    fields that are newer than version 0.1.0 and that no runner reads are left out.
+    fields that are newer than version 0.1.0 and that no runner reads are left out, and metrics have their first names.
     """
-    document = job.model_dump(mode="json", by_alias=True, exclude_none=True)
+    document: dict[str, Any] = first_named(job.model_dump(mode="json", by_alias=True, exclude_none=True))
     document["metadata"] = {"name": job.metadata.name, "namespace": job.namespace}
     for written, entry in zip(document["spec"]["entries"], job.spec.entries, strict=True):
         if entry.training is not None:  # a null in it turns off what the entry would inherit

@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
-from velodrome_runner.data.contents import Contents, Kind, Memory, Part, Samples, Schema, Source, images, part, whole
-from velodrome_runner.data.loading import Opened, libraries, load, open_contents
+from velodrome_runner.data.contents import (
+    Contents,
+    Kind,
+    Memory,
+    Part,
+    Samples,
+    SampleSource,
+    Schema,
+    images,
+    part,
+    whole,
+)
+from velodrome_runner.data.loading import OpenedData, libraries, load, open_contents
 from velodrome_runner.data.samples import Raw, Split, Splits, content_digest
 
 __all__ = [
     "Contents",
     "Kind",
     "Memory",
-    "Opened",
+    "OpenedData",
     "Part",
     "Raw",
+    "SampleSource",
     "Samples",
     "Schema",
-    "Source",
     "Split",
     "Splits",
     "content_digest",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from velodrome_runner.data.contents import Contents, Schema, Source, whole
+from velodrome_runner.data.contents import Contents, SampleSource, Schema, whole
 from velodrome_runner.data.format import invalid
 
 _QUOTED = 5  # names that a message lists
@@ -66,7 +66,9 @@ def _check_values(contents: Contents, name: str) -> None:
 def _check_categories(splits: object, schema: Schema, name: str) -> None:
     assert isinstance(splits, dict)
     codes: dict[str, Tensor] = {
-        split: whole(source).inputs["categorical"] for split, source in splits.items() if isinstance(source, Source)
+        split: whole(source).inputs["categorical"]
+        for split, source in splits.items()
+        if isinstance(source, SampleSource)
     }
     for position, (column, categories) in enumerate(schema.categorical.items()):
         trained = set(codes["train"][:, position].tolist()) | {-1}

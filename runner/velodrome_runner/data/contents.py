@@ -43,7 +43,7 @@ class Samples:
 
 
 @runtime_checkable
-class Source(Protocol):
+class SampleSource(Protocol):
     """A split that is read by index, and never as a whole unless `nbytes` says that it fits.
 
     `targets` is known without reading any input. A source can be pickled, so that a worker process can read it.
@@ -95,7 +95,7 @@ class Memory:
 class Part:
     """The samples of another source at `indices`, in that order."""
 
-    source: Source
+    source: SampleSource
     indices: Tensor
 
     def __len__(self) -> int:
@@ -116,12 +116,12 @@ class Part:
         return self.source.take(self.indices[indices])
 
 
-def part(source: Source, indices: Tensor) -> Source:
+def part(source: SampleSource, indices: Tensor) -> SampleSource:
     """The samples of a source at those indices, in that order; copied only if they are in memory."""
     return Memory(source.take(indices)) if isinstance(source, Memory) else Part(source, indices)
 
 
-def whole(source: Source) -> Samples:
+def whole(source: SampleSource) -> Samples:
     """All samples of a source. The caller has made sure that they fit in memory."""
     return source.samples if isinstance(source, Memory) else source.take(torch.arange(len(source)))
 
@@ -156,12 +156,12 @@ class Contents:
     """
 
     kind: Kind
-    splits: Mapping[str, Source]
+    splits: Mapping[str, SampleSource]
     schema: Schema
     digest: str
     groups: Tensor | None = None
 
-    def with_splits(self, **splits: Source) -> Contents:
+    def with_splits(self, **splits: SampleSource) -> Contents:
         """The same data with some splits replaced."""
         return replace(self, splits={**self.splits, **splits})
 

@@ -29,7 +29,7 @@ from torch import Tensor
 
 from velodrome.errors import ConfigurationError, VelodromeError
 from velodrome.spec import Dataset
-from velodrome_runner.data.contents import Kind, Samples, Schema, Source
+from velodrome_runner.data.contents import Kind, Samples, SampleSource, Schema
 from velodrome_runner.data.format import Description, divided, invalid, missing, one
 from velodrome_runner.data.splitting import by_fractions
 from velodrome_runner.log import words
@@ -89,14 +89,14 @@ class Own:
     """The datasets of a factory, read once from end to end."""
 
     description: Description
-    parts: Mapping[str, Source]
+    parts: Mapping[str, SampleSource]
     found_digest: str
 
     def describe(self) -> Description:
         """What a sample is, as the first item shows it."""
         return self.description
 
-    def splits(self) -> Mapping[str, Source]:
+    def splits(self) -> Mapping[str, SampleSource]:
         """The splits, which are read by index."""
         return self.parts
 
@@ -125,7 +125,7 @@ def read_factory(dataset: Dataset, root: Path | None) -> Own:
     fractions = dataset.splits.fractions if dataset.splits is not None else None
     parts = {"train": returned} if fractions is not None and _is_dataset(returned) else _named(name, returned)
     hasher = hashlib.sha256()
-    sources: dict[str, Source] = {}
+    sources: dict[str, SampleSource] = {}
     identities: list[bytes] = []
     for split, each in parts.items():
         hasher.update(f"{split} {len(each)}\n".encode())
@@ -316,7 +316,7 @@ def _schema(first: Items, dataset: Any, sources: Sequence[Items]) -> Schema:
     return Schema(shape, classes, numeric=columns, equal=equal)
 
 
-def _longest(source: Source, shape: tuple[int, ...]) -> Source:
+def _longest(source: SampleSource, shape: tuple[int, ...]) -> SampleSource:
     assert isinstance(source, Items)
     return Items(source.dataset, source.name, source.kind, shape, source.labels)
 

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from velodrome.errors import ConfigurationError
-from velodrome_runner.data.contents import Contents, Kind, Memory, Samples, Schema, Source, part
+from velodrome_runner.data.contents import Contents, Kind, Memory, Samples, SampleSource, Schema, part
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Format(Protocol):
     def describe(self) -> Description:
         """What a sample is."""
 
-    def splits(self) -> Mapping[str, Source]:
+    def splits(self) -> Mapping[str, SampleSource]:
         """The splits train and test, and validation where the data declare one."""
 
     def digest(self) -> str:
@@ -56,7 +56,7 @@ class InMemory:
         """What a sample is."""
         return self.description
 
-    def splits(self) -> Mapping[str, Source]:
+    def splits(self) -> Mapping[str, SampleSource]:
         """The splits, in memory."""
         return self.parts
 
@@ -70,7 +70,7 @@ class InMemory:
         return one(self.parts[split], index)
 
 
-def one(source: Source, index: int) -> Samples:
+def one(source: SampleSource, index: int) -> Samples:
     """The sample at that index."""
     return source.take(torch.tensor([index]))
 
@@ -108,9 +108,9 @@ def samples_digest(kind: Kind, schema: Schema, splits: Mapping[str, Samples]) ->
     return f"sha256:{hasher.hexdigest()}"
 
 
-def divided(pool: Source, names: list[str]) -> dict[str, Source]:
+def divided(pool: SampleSource, names: list[str]) -> dict[str, SampleSource]:
     """The samples of a pool by the split that `names` gives to each, in their order."""
-    found: dict[str, Source] = {}
+    found: dict[str, SampleSource] = {}
     for name in ("train", "validation", "test"):
         indices = [index for index, given in enumerate(names) if given == name]
         if indices or name != "validation":

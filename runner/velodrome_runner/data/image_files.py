@@ -16,9 +16,9 @@ from PIL import Image
 from torch import Tensor
 
 from velodrome.kernel import cpu_limit
-from velodrome_runner.data.contents import Samples, Schema, Source
+from velodrome_runner.data.contents import Samples, SampleSource, Schema
 from velodrome_runner.data.format import Description, corrupt, divided, invalid, one
-from velodrome_runner.data.manifest import MANIFEST, Entry, hashed, kept_manifest, read_bytes
+from velodrome_runner.data.manifest import MANIFEST, ListedFile, hashed, kept_manifest, read_bytes
 
 _MODES = {1: "L", 3: "RGB"}
 _CHUNK = 64  # images that one thread decodes at once
@@ -79,15 +79,15 @@ class Folders:
     """A data set of image files, opened."""
 
     schema: Schema
-    parts: Mapping[str, Source]
+    parts: Mapping[str, SampleSource]
     root: Path
-    entries: Callable[[], Mapping[str, Sequence[Entry]]]
+    entries: Callable[[], Mapping[str, Sequence[ListedFile]]]
 
     def describe(self) -> Description:
         """Images, by class."""
         return Description("images", self.schema)
 
-    def splits(self) -> Mapping[str, Source]:
+    def splits(self) -> Mapping[str, SampleSource]:
         """The splits, which are read from files."""
         return self.parts
 
@@ -135,9 +135,9 @@ def opened(
         digests,
     )
 
-    def entries() -> Mapping[str, Sequence[Entry]]:
+    def entries() -> Mapping[str, Sequence[ListedFile]]:
         found = kept if kept is not None else list(hashed(root, [name for name, _ in files]))
-        by_split: dict[str, list[Entry]] = {}
+        by_split: dict[str, list[ListedFile]] = {}
         for split, entry in zip(assigned, found, strict=True):
             by_split.setdefault(split, []).append(entry)
         return by_split
@@ -197,7 +197,7 @@ def _square(image: Image.Image, side: int) -> Image.Image:
     return image.resize((side, side), Image.Resampling.BILINEAR, box=box)
 
 
-def decoded_whole(source: Source) -> Samples:
+def decoded_whole(source: SampleSource) -> Samples:
     """All images of a source, decoded by as many threads as there are CPUs."""
     with ThreadPoolExecutor(cpu_limit()) as pool:
         pieces = list(pool.map(source.take, torch.arange(len(source)).split(_CHUNK)))

@@ -24,14 +24,14 @@ _BYTES_AND_FLOATS = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
+class OpenedData:
     """A data set for one trial: with the splits train and test, validation if there is one, and the facts to record."""
 
     contents: Contents
     facts: DatasetFacts
 
 
-def open_contents(dataset: Dataset, *, folder: Path, seed: int, task: str | None = None) -> Opened:
+def open_contents(dataset: Dataset, *, folder: Path, seed: int, task: str | None = None) -> OpenedData:
     """Reads the data set, checks it, digests it, and takes the validation split out of the training split.
 
     The files are in the source's folder below `folder`. The validation split is the one that the data declare, or it is
@@ -70,7 +70,7 @@ def open_contents(dataset: Dataset, *, folder: Path, seed: int, task: str | None
         classes=contents.schema.classes or (),
         reading=None if in_memory(contents) else "from files, when it is needed",
     )
-    return Opened(contents, facts)
+    return OpenedData(contents, facts)
 
 
 def load(dataset: Dataset, *, folder: Path, seed: int) -> Splits:

@@ -19,7 +19,7 @@ MANIFEST = ".velodrome-manifest"
 
 
 @dataclass(frozen=True)
-class Entry:
+class ListedFile:
     """One line of a manifest: the file's path below the folder, its size in bytes and its SHA-256 in hexadecimal."""
 
     name: str
@@ -27,18 +27,18 @@ class Entry:
     sha256: str
 
 
-def hashed(root: Path, names: Iterable[str]) -> Iterator[Entry]:
+def hashed(root: Path, names: Iterable[str]) -> Iterator[ListedFile]:
     """The manifest's entry of each file, in the same order, read by as many threads as there are CPUs."""
 
-    def entry(name: str) -> Entry:
+    def entry(name: str) -> ListedFile:
         content = read_bytes(root / name)
-        return Entry(name, len(content), hashlib.sha256(content).hexdigest())
+        return ListedFile(name, len(content), hashlib.sha256(content).hexdigest())
 
     with ThreadPoolExecutor(cpu_limit()) as pool:
         yield from pool.map(entry, names)
 
 
-def write_manifest(root: Path, entries: Iterable[Entry]) -> Path:
+def write_manifest(root: Path, entries: Iterable[ListedFile]) -> Path:
     """Writes the manifest beside the folders, from which trials then take each file's size and SHA-256."""
     path = root / MANIFEST
     lines = [f"{entry.sha256} {entry.size} {entry.name}\n" for entry in sorted(entries, key=lambda entry: entry.name)]
@@ -48,7 +48,7 @@ def write_manifest(root: Path, entries: Iterable[Entry]) -> Path:
     return path
 
 
-def kept_manifest(root: Path, names: Sequence[str]) -> list[Entry] | None:
+def kept_manifest(root: Path, names: Sequence[str]) -> list[ListedFile] | None:
     """The entries of these files in a manifest that was written before; None if there is none.
 
     Raises:
@@ -58,7 +58,7 @@ def kept_manifest(root: Path, names: Sequence[str]) -> list[Entry] | None:
     if not path.is_file():
         return None
     lines = (line.split(" ", 2) for line in path.read_text(encoding="utf-8").splitlines())
-    known = {name: Entry(name, int(size), sha256) for sha256, size, name in lines}
+    known = {name: ListedFile(name, int(size), sha256) for sha256, size, name in lines}
     fix = "run `velodrome data prepare` again if the change is meant"
     for name in names:
         entry, size = known.get(name), (root / name).stat().st_size

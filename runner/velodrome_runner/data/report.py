@@ -12,7 +12,7 @@ import torch
 from velodrome import keys
 from velodrome.errors import VelodromeError
 from velodrome.spec import Dataset
-from velodrome_runner.data.contents import Contents, Source, whole
+from velodrome_runner.data.contents import Contents, SampleSource, whole
 from velodrome_runner.data.format import Format
 from velodrome_runner.data.loading import open_contents, open_format, read
 
@@ -79,7 +79,7 @@ def _prepared(dataset: Dataset, folder: Path) -> str | None:
     return str(write_manifest(place, [entry for each in entries.entries().values() for entry in each]))
 
 
-def _read_all(source: Source) -> None:
+def _read_all(source: SampleSource) -> None:
     for indices in torch.arange(len(source)).split(_CHUNK):
         source.take(indices)
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from velodrome.errors import ConfigurationError
 from velodrome.spec import SplitFractions
-from velodrome_runner.data.contents import Source, part
+from velodrome_runner.data.contents import SampleSource, part
 from velodrome_runner.data.format import invalid
 
 _NAMES = ("train", "validation", "test")
@@ -72,8 +72,8 @@ def numbered_groups(groups: Sequence[object], names: Sequence[str], column: str)
 
 
 def split_validation(
-    train: Source, fraction: float, seed: int, *, groups: Tensor | None = None, classes: bool = True
-) -> tuple[Source, Source]:
+    train: SampleSource, fraction: float, seed: int, *, groups: Tensor | None = None, classes: bool = True
+) -> tuple[SampleSource, SampleSource]:
     """The training split without a share of it, and that share, drawn by `seed`; both in their original order.
 
     The share is stratified by class, except where the target is a number or where there are `groups`, which are never
@@ -106,5 +106,5 @@ def split_validation(
     return _sorted(train, kept), _sorted(train, held_out)
 
 
-def _sorted(source: Source, indices: object) -> Source:
+def _sorted(source: SampleSource, indices: object) -> SampleSource:
     return part(source, torch.as_tensor(indices).sort().values)

@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from velodrome.errors import ConfigurationError, TrialFailed, VelodromeError
-from velodrome_runner.data.contents import Memory, Part, Samples, Source
+from velodrome_runner.data.contents import Memory, Part, Samples, SampleSource
 
 _SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - where POSIX's shared memory is on Linux
 _AHEAD = 2  # batches that each worker makes before they are asked for
@@ -42,7 +42,7 @@ class Way:
         return f"read by {self.workers} worker{'' if self.workers == 1 else 's'}, batches in {through}"
 
 
-def way(source: Source, batch_size: int, *, cpus: int, shared_bytes: float | None = None) -> Way:
+def way(source: SampleSource, batch_size: int, *, cpus: int, shared_bytes: float | None = None) -> Way:
     """How to read this source in batches: `cpus` workers, unless all of it is in memory already.
 
     `shared_bytes` is the free shared memory; None asks the system.
@@ -75,7 +75,7 @@ class Stream:
     Workers start at the first pass and stay until it is closed. One pass runs at a time: a new one ends the last.
     """
 
-    def __init__(self, source: Source, way_: Way, *, pin: bool = False) -> None:
+    def __init__(self, source: SampleSource, way_: Way, *, pin: bool = False) -> None:
         self.way = way_
         self._order = _Order()
         self._loader: DataLoader[Any] = DataLoader(
@@ -95,7 +95,7 @@ class Stream:
         """One pass: the samples at each of the index tensors, in turn.
 
         Raises:
-            ConfigurationError: what `Source.take` raised in a worker, as if it had been called here.
+            ConfigurationError: what `SampleSource.take` raised in a worker, as if it had been called here.
             TrialFailed: DataWorkerLost, a worker process was ended from outside.
         """
         self._order.batches = order
@@ -145,7 +145,7 @@ class _Order:
 class _Batches(Dataset[Any]):
     """A whole batch for each list of indices, or what went wrong: raised in a worker, it would lose its reason."""
 
-    def __init__(self, source: Source, *, plain: bool) -> None:
+    def __init__(self, source: SampleSource, *, plain: bool) -> None:
         self.source, self.plain = source, plain
 
     def __getitem__(self, indices: list[int]) -> Any:
@@ -167,7 +167,7 @@ def _samples(batch: Any) -> Samples:
     return Samples(tensors, targets)
 
 
-def _is_in_memory(source: Source) -> bool:
+def _is_in_memory(source: SampleSource) -> bool:
     return isinstance(source, Memory) or (isinstance(source, Part) and _is_in_memory(source.source))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from velodrome.spec import Preprocessing
-from velodrome_runner.data import Kind, Schema, Source
+from velodrome_runner.data import Kind, SampleSource, Schema
 from velodrome_runner.inputs.base import Inputs, Transform
 
 __all__ = ["Inputs", "Transform", "fit_transform"]
@@ -13,7 +13,7 @@ __all__ = ["Inputs", "Transform", "fit_transform"]
 
 def fit_transform(
     kind: Kind,
-    train: Source,
+    train: SampleSource,
     schema: Schema,
     preprocessing: Preprocessing,
     *,

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from velodrome_runner.data import Memory, Samples, Source
+from velodrome_runner.data import Memory, Samples, SampleSource
 
 # One tensor, which is the model's only argument, or tensors by the names of its parameters.
 Inputs = Tensor | Mapping[str, Tensor]
@@ -38,7 +38,7 @@ class Transform(ABC):
         """The samples as inputs on the device. `training`: without what `augment` does later."""
 
     @abstractmethod
-    def nbytes(self, source: Source) -> int:
+    def nbytes(self, source: SampleSource) -> int:
         """Bytes of the whole source as inputs."""
 
     def augment(self, inputs: Inputs, generator: torch.Generator) -> Inputs:
@@ -49,7 +49,7 @@ class Transform(ABC):
         """What turns inputs into those that this model's forward takes."""
         return _unchanged
 
-    def whole(self, source: Source, *, training: bool = False) -> Inputs:
+    def whole(self, source: SampleSource, *, training: bool = False) -> Inputs:
         """The inputs of all samples of a source, which fit on the device."""
         parts = [self(samples, training=training) for samples in chunks(source)]
         if isinstance(parts[0], Tensor):
@@ -57,7 +57,7 @@ class Transform(ABC):
         return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}  # type: ignore[index]
 
 
-def chunks(source: Source, size: int = CHUNK) -> Iterator[Samples]:
+def chunks(source: SampleSource, size: int = CHUNK) -> Iterator[Samples]:
     """All samples of a source in their order, some at a time; without a copy of those in memory."""
     for start in range(0, len(source), size):
         if isinstance(source, Memory):

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from velodrome.spec import Preprocessing
 from velodrome_runner.augmentation import Normalization, Pipeline, compose
-from velodrome_runner.data import Memory, Part, Samples, Schema, Source
+from velodrome_runner.data import Memory, Part, Samples, SampleSource, Schema
 from velodrome_runner.inputs.base import CHUNK, Inputs, Transform, chunks
 from velodrome_runner.selection import selected
 
@@ -45,7 +45,7 @@ class Images(Transform):
     @classmethod
     def fit(
         cls,
-        train: Source,
+        train: SampleSource,
         schema: Schema,
         preprocessing: Preprocessing,
         *,
@@ -87,7 +87,7 @@ class Images(Transform):
         assert isinstance(inputs, Tensor)
         return self._masked(self.pipeline(inputs, generator))
 
-    def whole(self, source: Source, *, training: bool = False) -> Tensor:
+    def whole(self, source: SampleSource, *, training: bool = False) -> Tensor:
         parts = self._parts(source, training=training)
         first = next(parts)
         images = torch.empty((len(source), *first.shape[1:]), device=self.device, memory_format=torch.channels_last)
@@ -98,10 +98,10 @@ class Images(Transform):
             start += len(part)
         return images
 
-    def nbytes(self, source: Source) -> int:
+    def nbytes(self, source: SampleSource) -> int:
         return 4 * (source.nbytes - source.targets.nbytes)  # float32 instead of bytes
 
-    def _parts(self, source: Source, *, training: bool) -> Iterator[Tensor]:
+    def _parts(self, source: SampleSource, *, training: bool) -> Iterator[Tensor]:
         yield from (self(samples, training=training) for samples in chunks(source, CHUNK))
 
     def _masked(self, images: Tensor) -> Tensor:
@@ -109,7 +109,7 @@ class Images(Transform):
         return images if self.keep is None else images * self.keep
 
 
-def normalization_of(train: Source, channels: int, peak: int) -> Normalization:
+def normalization_of(train: SampleSource, channels: int, peak: int) -> Normalization:
     """Mean and standard deviation of each channel over all its values, scaled to 0 to 1.
 
     They come from exact counts of the raw values, so they don't depend on the order of summation or on the machine. A
@@ -131,7 +131,7 @@ def normalization_of(train: Source, channels: int, peak: int) -> Normalization:
     return Normalization(mean, deviation)
 
 
-def _few(train: Source) -> Source:
+def _few(train: SampleSource) -> SampleSource:
     """The samples that statistics come from: all of those in memory."""
     if isinstance(train, Memory) or len(train) <= _FITTED:
         return train

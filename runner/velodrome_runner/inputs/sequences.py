@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from velodrome.spec import Preprocessing
-from velodrome_runner.data import Samples, Schema, Source
+from velodrome_runner.data import Samples, SampleSource, Schema
 from velodrome_runner.inputs.base import Transform, View, chunks, parameters
 
 
@@ -33,7 +33,9 @@ class Sequences(Transform):
         self.told = {}
 
     @classmethod
-    def fit(cls, train: Source, schema: Schema, preprocessing: Preprocessing, *, device: torch.device) -> Sequences:
+    def fit(
+        cls, train: SampleSource, schema: Schema, preprocessing: Preprocessing, *, device: torch.device
+    ) -> Sequences:
         """Learns the statistics of each channel."""
         _, longest = schema.shape
         # (channels, positions), NaN outside a sequence and where a value is missing.
@@ -56,7 +58,7 @@ class Sequences(Transform):
         first = next(name for name in names if name != "lengths")
         return lambda inputs: {first: inputs["values"], "lengths": inputs["lengths"]}  # type: ignore[index]
 
-    def nbytes(self, source: Source) -> int:
+    def nbytes(self, source: SampleSource) -> int:
         return len(source) * (4 * int(self.shape[0]) * self.longest + 8)
 
 

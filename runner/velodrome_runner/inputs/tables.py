@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from velodrome.errors import ConfigurationError
 from velodrome.spec import Preprocessing
-from velodrome_runner.data import Samples, Schema, Source, whole
+from velodrome_runner.data import Samples, SampleSource, Schema, whole
 from velodrome_runner.inputs.base import Transform, View, parameters
 from velodrome_runner.selection import selected
 
@@ -62,7 +62,7 @@ class Tables(Transform):
     @classmethod
     def fit(
         cls,
-        train: Source,
+        train: SampleSource,
         schema: Schema,
         preprocessing: Preprocessing,
         *,
@@ -155,7 +155,7 @@ class Tables(Transform):
             )
         return lambda inputs: {name: inputs[name] for name in ("numeric", "categorical")}  # type: ignore[index]
 
-    def nbytes(self, source: Source) -> int:
+    def nbytes(self, source: SampleSource) -> int:
         columns = int(self.shape[0]) + len(self.cardinalities)
         return 8 * len(source) * (columns + source.take(torch.tensor([0])).inputs["numeric"].shape[1])
 

@@ -9,9 +9,9 @@ import torch
 from velodrome.spec import Preprocessing, Training
 from velodrome_runner.data import Contents
 from velodrome_runner.inputs import fit_transform
-from velodrome_runner.tasks.base import Batch, Meter, Reading, Task
+from velodrome_runner.tasks.base import Batch, QualityMeter, Reading, Task
 
-__all__ = ["Batch", "Meter", "Reading", "Task", "fit", "task_class"]
+__all__ = ["Batch", "QualityMeter", "Reading", "Task", "fit", "task_class"]
 
 
 def task_class(name: str) -> type[Task]:

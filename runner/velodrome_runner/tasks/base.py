@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from velodrome.spec import Training
-from velodrome_runner.data import Samples, Schema, Source
+from velodrome_runner.data import Samples, SampleSource, Schema
 from velodrome_runner.inputs.base import Inputs, Transform, apply
 
 
@@ -37,7 +37,7 @@ class Reading:
     missing: dict[str, str] = field(default_factory=dict)
 
 
-class Meter(ABC):
+class QualityMeter(ABC):
     """The quality of outputs, gathered batch by batch in double precision.
 
     `sums` are added over batches and over ranks; `kept` are put one after another. Both are on the CPU, so that the
@@ -62,7 +62,7 @@ class Meter(ABC):
         """Samples by right class (rows) and predicted class (columns); None where there are no or too many classes."""
         return None
 
-    def merge(self, other: Meter) -> None:
+    def merge(self, other: QualityMeter) -> None:
         """Takes in what the meter of another rank has gathered for the same keys."""
         for name, value in other.sums.items():
             self.add(name, value)
@@ -101,7 +101,7 @@ class Task(ABC):
 
     @classmethod
     @abstractmethod
-    def fit(cls, train: Source, schema: Schema, training: Training, transform: Transform) -> Self:
+    def fit(cls, train: SampleSource, schema: Schema, training: Training, transform: Transform) -> Self:
         """The task for these data, with what it learns from the targets of the training split.
 
         Raises:
@@ -130,7 +130,7 @@ class Task(ABC):
         """The mean loss that training minimises, and its weight: the number of samples (or tokens) in the mean."""
 
     @abstractmethod
-    def meter(self, keys: Iterable[str]) -> Meter:
+    def meter(self, keys: Iterable[str]) -> QualityMeter:
         """A meter for these keys of quality metrics."""
 
     def call(self, model: nn.Module, inputs: Inputs) -> Any:

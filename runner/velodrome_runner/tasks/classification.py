@@ -1,4 +1,4 @@
-"""Classification: one label for each sample, whatever kind of data the sample is."""
+"""ClassificationTask: one label for each sample, whatever kind of data the sample is."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from velodrome.metrics import MetricKey
 from velodrome.results.bounds import MOST_CONFUSED
 from velodrome.spec import Training
 from velodrome.tasks import TASKS
-from velodrome_runner.data import Schema, Source
+from velodrome_runner.data import SampleSource, Schema
 from velodrome_runner.inputs import Transform
-from velodrome_runner.tasks.base import Meter, Reading, Task
+from velodrome_runner.tasks.base import QualityMeter, Reading, Task
 
 # Bins of the calibration error, of equal width.
 _BINS = 15
@@ -27,7 +27,7 @@ _BINS = 15
 _ORDERED = frozenset({"average_precision", "auroc"})
 
 
-class Classification(Task):
+class ClassificationTask(Task):
     """Cross-entropy over `classes` classes. A model returns one logit for each class, (n, classes)."""
 
     name = "classification"
@@ -40,7 +40,7 @@ class Classification(Task):
         self.criterion = torch.nn.CrossEntropyLoss(label_smoothing=label_smoothing)
 
     @classmethod
-    def fit(cls, train: Source, schema: Schema, training: Training, transform: Transform) -> Self:
+    def fit(cls, train: SampleSource, schema: Schema, training: Training, transform: Transform) -> Self:
         if schema.classes is None or train.targets.is_floating_point():
             raise ConfigurationError(
                 f"the target {schema.target} is a number, so there are no classes: write spec.task: regression",
@@ -74,7 +74,7 @@ class Classification(Task):
         return ClassificationMeter(self.classes, keys)
 
 
-class ClassificationMeter(Meter):
+class ClassificationMeter(QualityMeter):
     """The quality of logits (n, classes) for labels (n,) of 0 to classes - 1.
 
     - `loss` and `validation_loss`: mean cross-entropy in nats, without label smoothing.
@@ -203,4 +203,4 @@ def log_odds(logits: Tensor) -> Tensor:
     return odds.scatter(1, top, logits.gather(1, top) - others)
 
 
-TASK = Classification
+TASK = ClassificationTask

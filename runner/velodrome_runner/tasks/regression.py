@@ -1,4 +1,4 @@
-"""Regression: one number for each sample."""
+"""RegressionTask: one number for each sample."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from velodrome.errors import ConfigurationError
 from velodrome.metrics import MetricKey
 from velodrome.spec import Training
 from velodrome.tasks import TASKS
-from velodrome_runner.data import Schema, Source
+from velodrome_runner.data import SampleSource, Schema
 from velodrome_runner.inputs import Transform
-from velodrome_runner.tasks.base import Meter, Reading, Task
+from velodrome_runner.tasks.base import QualityMeter, Reading, Task
 
 
-class Regression(Task):
+class RegressionTask(Task):
     """Squared error of the standardised target. A model returns one number for each sample, (n, 1) or (n,).
 
     A model learns (target - `mean`) / `deviation`, with those of the training split, so that one learning rate suits
@@ -36,7 +36,7 @@ class Regression(Task):
         self.deviation = deviation
 
     @classmethod
-    def fit(cls, train: Source, schema: Schema, training: Training, transform: Transform) -> Self:
+    def fit(cls, train: SampleSource, schema: Schema, training: Training, transform: Transform) -> Self:
         if schema.classes is not None or not train.targets.is_floating_point():
             raise ConfigurationError(
                 f"the target{f' {schema.target}' if schema.target else ''} is a class, not a number: "
@@ -75,13 +75,13 @@ class Regression(Task):
         return RegressionMeter(self, keys)
 
 
-class RegressionMeter(Meter):
+class RegressionMeter(QualityMeter):
     """`rmse`, `mae` and `r2` in the target's unit, and the loss, from sums in double precision.
 
     Sums of targets are of their distances from the training mean, so that a large mean costs no digits.
     """
 
-    def __init__(self, task: Regression, keys: Iterable[str]) -> None:
+    def __init__(self, task: RegressionTask, keys: Iterable[str]) -> None:
         super().__init__()
         self.task = task
         self.keys = {text: MetricKey.parse(text) for text in keys}
@@ -125,4 +125,4 @@ class RegressionMeter(Meter):
         return 1 - squares / spread if spread > 0 else "all samples have the same target"
 
 
-TASK = Regression
+TASK = RegressionTask
