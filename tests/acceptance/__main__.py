@@ -41,9 +41,10 @@ def main(arguments: list[str] | None = None) -> int:
         if good:
             own = references.pop("own")
             at = Installation(cluster, references, Path(folder))
-            good = way.take(Acceptance(at, own).steps())
-            if not given.keep and good:
-                good = way.take([Step("clean up", at.remove)])
+            with at.alone():
+                good = way.take(Acceptance(at, own).steps())
+                if not given.keep and good:
+                    good = way.take([Step("clean up", at.remove)])
     console.print(way.table())
     if way.failure is not None:
         console.print(f"{way.failure.name} failed:\n{way.failure.failure}", markup=False, highlight=False, style="red")
