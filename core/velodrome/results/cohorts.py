@@ -106,7 +106,9 @@ def _resources_facts(resources: GrantedResources, observed: Observed) -> dict[st
 
 
 def _dataset_words(facts: Mapping[str, Any]) -> str:
-    held_out = f", {facts['validationFraction']:.0%} held out"
+    train, validation, _ = facts["samples"]
+    # The data may declare their own validation split, so its size says more than the fraction that was asked for.
+    held_out = f", {validation / (train + validation):.0%} held out" if validation else ", nothing held out"
     size = f" at {facts['imageSize']} pixels" if "imageSize" in facts else ""
     return f"{facts['name']} {facts['digest'].removeprefix('sha256:')[:8]}{size}{held_out}"
 
