@@ -167,9 +167,12 @@ def test_a_runner_pod_killed_for_memory(
     assert failed.message is not None
     assert "raise spec.runner.resources.limits.memory" in failed.message
     status = kube.get("bmj", name)["status"]
-    assert (status["trials"]["succeeded"], status["trials"]["failed"]) == (1, 1)
+    assert status["trials"]["failed"] == 1
+    if verdict == "Failed":  # it ends at once, and may stop the other trial
+        assert failed.message in status["message"]
+        return
+    assert status["trials"]["succeeded"] == 1
     assert [entry["name"] for entry in status["entries"]] == ["small"]
-    assert verdict == "Complete" or failed.message in status["message"]
 
 
 @contextlib.contextmanager
