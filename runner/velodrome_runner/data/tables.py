@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from velodrome.spec import Columns, Dataset, DatasetSplits
+from velodrome.text import counted
 from velodrome_runner.data.contents import Memory, Samples, Schema
 from velodrome_runner.data.format import Description, InMemory, corrupt, divided, invalid, missing
 from velodrome_runner.data.splitting import by_column, by_fractions, numbered_groups
@@ -306,8 +307,8 @@ def _targets(column: pa.ChunkedArray, name: str, task: str | None) -> tuple[Tens
     if column.null_count:
         row = pc.index(pc.is_null(column), value=True).as_py() + 1
         raise invalid(
-            f"row {row} has no value in the target column {name} ({column.null_count} rows lack one): fill them in, or "
-            "remove these rows"
+            f"row {row} has no value in the target column {name} ({counted(column.null_count, 'row has', 'rows have')} "
+            "none): fill them in, or remove these rows"
         )
     if task == "regression":
         return torch.from_numpy(_numbers(column, name).copy()), None
