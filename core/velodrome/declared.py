@@ -18,7 +18,7 @@ from typing import Any, Literal, get_args
 PREFIX = "own_"
 NAME = r"^[a-z][a-z0-9_]*$"
 LONGEST_NAME, LONGEST_UNIT = 63, 31
-LARGEST_LIMIT = 1e100
+LARGEST_LIMIT = 1e18  # Helm writes larger numbers with an exponent, which some readers of YAML take for text
 
 Better = Literal["higher", "lower"]
 DependsOn = Literal["quality", "speed", "model"]

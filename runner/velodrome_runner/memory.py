@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from velodrome.kernel import memory_limit
+from velodrome_runner.log import words
 
 # The rest is for the model, its gradients, the optimizer's state and other programs on the machine.
 _SHARE = 0.5
@@ -20,7 +21,7 @@ def fits(size: int, device: torch.device) -> bool:
 
 def ran_out(error: BaseException) -> bool:
     """Whether memory ran out. torch says so on a CPU by a RuntimeError without a type of its own."""
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in words(error)
 
 
 def available(device: torch.device, *, meminfo: Path = Path("/proc/meminfo")) -> float:

@@ -40,7 +40,7 @@ def test_the_doctor_finds_everything_that_this_machine_has(home: Home) -> None:
     assert done.exit_code == 0, done.output
     checks = {check["name"]: check for check in json.loads(done.output)}
     assert list(checks) == [
-        "Python", "torch", "runner", "CPUs", "Redis", "data folder", "free disk", "leaderboard",
+        "Python", "torch", "runner", "CPUs", "other programs", "Redis", "data folder", "free disk", "leaderboard",
     ]  # fmt: skip
     assert {check["status"] for check in checks.values()} <= {"ok", "warning"}
     assert "computing on the CPU" in checks["torch"]["found"] or "with CUDA" in checks["torch"]["found"]

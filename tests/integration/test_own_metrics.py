@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,8 +29,8 @@ spec:
   dataset: {name: digits}
   budget: {maxEpochs: 1}
   entries:
-    - {name: good, command: [python, train.py, "2"]}
-    - {name: bad, command: [python, train.py, "-2"]}
+    - {name: good, command: [PYTHON, train.py, "2"]}
+    - {name: bad, command: [PYTHON, train.py, "-2"]}
   trials: {repeats: 2}
 """
 PROGRAM = """\
@@ -48,7 +49,7 @@ def project() -> Iterator[Project]:
     folder = Path(tempfile.mkdtemp(prefix="vc-"))
     made = Project(folder)
     (folder / "train.py").write_text(PROGRAM)
-    (folder / "race.yaml").write_text(JOB)
+    (folder / "race.yaml").write_text(JOB.replace("PYTHON", sys.executable))
     yield made
     made.close()
     shutil.rmtree(folder)

@@ -89,6 +89,7 @@ def test_what_a_factory_changes_is_set_back_and_recorded(tmp_path: Path, warm: P
         "importing the entry's code seeded torch with 5: seeded again with the trial's seed, 0",
         "building the model set threads to 7: set back to 1",
         "building the model seeded torch with 123: seeded again with the trial's seed, 0",
+        "checking the model set threads to 3: set back to 1",
         "training set threads to 3: set back to 1",
     )
     assert log.count("threads 7 ") == 1  # in the check of the model, which is a part of building it

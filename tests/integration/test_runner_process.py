@@ -533,7 +533,7 @@ DEEP = next(number for number, line in enumerate(MODELS.splitlines(), 1) if 'tab
         ("check_output", "ModelForwardFailed"),
         ("to", "UnexpectedError"),
         ("train", "UnexpectedError"),
-        ("predict", "UnexpectedError"),
+        ("measured", "UnexpectedError"),
         ("time_inference", "UnexpectedError"),
         ("model_bytes", "UnexpectedError"),
     ],
@@ -557,7 +557,7 @@ def test_what_an_entrys_code_raises_deep_inside_is_shown_with_its_place(
 @pytest.mark.parametrize(
     ("model", "reason", "words"),
     [
-        ("persons_models:Leaving", "UnexpectedError", "SystemExit: I give up"),
+        ("persons_models:Leaving", "ModelForwardFailed", "SystemExit: I give up"),
         ("persons_models:Unreadable", "ModelForwardFailed", "Mute: Mute"),
     ],
 )
@@ -574,7 +574,7 @@ def test_a_model_that_ends_the_process_or_has_no_words_is_a_failed_result(
 
 
 def test_a_place_is_given_where_one_figure_alone_fails(tmp_path: Path, warm: Process) -> None:
-    write_job(tmp_path, "persons_models:Deep", stage="flops")
+    write_job(tmp_path, "persons_models:Deep", stage="count_flops")
     attempt = Attempt(tmp_path, warm, None, next(names))
     attempt.start()
     assert attempt.end() == keys.EXIT_OK, attempt.log

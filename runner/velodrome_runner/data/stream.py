@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader, Dataset
 from velodrome.errors import ConfigurationError, TrialFailed, VelodromeError
 from velodrome_runner.data.contents import Memory, Part, Samples, SampleSource
 
-_SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - where POSIX's shared memory is on Linux
+_SHARED_MEMORY = Path("/dev/shm")  # where POSIX shared memory is on Linux # noqa: S108 # nosec B108
 _AHEAD = 2  # batches that each worker makes before they are asked for
 _SAFE_SHARE = 0.8  # of the free shared memory
 _TARGETS = "targets"
