@@ -31,7 +31,7 @@ unit: $(SYNCED) ## Run the unit tests: no server, no network
 
 .PHONY: integration
 integration: system $(SYNCED) ## Run the tests that use a real Redis, real processes and a real browser
-	$(BIN)/python -m pytest tests/integration $(ARGS)
+	$(BIN)/python -m pytest tests/integration --numprocesses auto --maxprocesses 2 --dist loadfile $(ARGS)
 
 .PHONY: cluster
 cluster: $(SYNCED) ## Start a real one-node Kubernetes for the tests; the first start builds it, and says how long that takes

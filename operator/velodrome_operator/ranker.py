@@ -17,6 +17,7 @@ import pickle  # between a parent and its own child alone # nosec B403
 import struct
 import subprocess
 import sys
+import threading
 from collections.abc import Sequence
 from typing import IO, Any, Literal
 
@@ -74,6 +75,7 @@ class Ranker:
         self._quiet = quiet
         self._process: subprocess.Popen[bytes] | None = None
         self._turn = asyncio.Lock()
+        self._starting = threading.Lock()
         self._timer: asyncio.TimerHandle | None = None
 
     @property
@@ -91,14 +93,16 @@ class Ranker:
         async with self._turn:
             if self._timer is not None:
                 self._timer.cancel()
+            given_up = threading.Event()
             try:
-                failed, found = await asyncio.to_thread(self._exchange, (question, name, keys_of))
+                failed, found = await asyncio.to_thread(self._exchange, (question, name, keys_of), given_up)
             except (EOFError, OSError) as error:
                 raise RankerLost(
                     f"the process that ranks ended by {self.end()} at {question} {name}; if it is killed again and "
                     "again, raise the memory limit of the operator"
                 ) from error
             except BaseException:  # cancelled in between: the next answer would be that to this question
+                given_up.set()  # the thread goes on, and must start no process after this
                 self.end()
                 raise
             self._timer = asyncio.get_running_loop().call_later(self._quiet, self.end)
@@ -108,7 +112,8 @@ class Ranker:
 
     def end(self) -> int | None:
         """Ends the process, if there is one. Returns its exit code. A question that waits gets no answer."""
-        process, self._process = self._process, None
+        with self._starting:
+            process, self._process = self._process, None
         if self._timer is not None:
             self._timer.cancel()
         if process is None:
@@ -121,9 +126,12 @@ class Ranker:
                 stream.close()
         return code
 
-    def _exchange(self, question: tuple[Question, str, Sequence[str]]) -> tuple[bool, Any]:
-        """Asks, in a thread, and waits for the answer."""
-        process = self._process = self._process or self._start()
+    def _exchange(self, question: tuple[Question, str, Sequence[str]], given_up: threading.Event) -> tuple[bool, Any]:
+        """Asks, in a thread, and waits for the answer. Raises EOFError if nobody wants it any more."""
+        with self._starting:
+            if given_up.is_set():
+                raise EOFError
+            process = self._process = self._process or self._start()
         assert process.stdin is not None
         assert process.stdout is not None
         process.stdin.write(_packed(question))

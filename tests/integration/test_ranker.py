@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -146,6 +147,38 @@ def test_a_question_that_was_given_up_leaves_no_answer_for_the_next(
             ranker.end()
 
     assert asked(work) == judge(store, race.uid)
+
+
+def test_a_question_that_was_given_up_while_the_process_starts_leaves_no_process(
+    redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+    made: list[subprocess.Popen[bytes]] = []
+    start = subprocess.Popen
+
+    def slow(*arguments: Any, **options: Any) -> subprocess.Popen[bytes]:
+        begun.set()
+        assert go_on.wait(10)
+        made.append(start(*arguments, **options))
+        return made[0]
+
+    monkeypatch.setattr("velodrome_operator.ranker.subprocess.Popen", slow)
+
+    async def work() -> int | None:
+        ranker = Ranker(redis_server.url)
+        asking = asyncio.create_task(ranker.ask("load"))
+        assert await asyncio.to_thread(begun.wait, 10)
+        asking.cancel()
+        threading.Timer(0.2, go_on.set).start()
+        with suppress(asyncio.CancelledError):
+            await asking
+        while not made:  # noqa: ASYNC110 - a thread makes it
+            await asyncio.sleep(0.05)
+        await asyncio.sleep(0)
+        return ranker.pid
+
+    assert asked(work) is None
+    assert made[0].wait(10) == -signal.SIGKILL
 
 
 def test_it_ends_when_it_is_quiet_and_starts_again(redis_server: RedisServer) -> None:
