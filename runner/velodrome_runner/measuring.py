@@ -77,9 +77,7 @@ def measure(
             f"entry {trial.entry} brings its own command: run it with `velodrome-runner exec`", "NoModel"
         )
     context = autocast(config.training.precision, device)
-    seed_everything(trial.seed)
-    be_deterministic(config.training.deterministic)
-    round_products(config.training.precision)
+    settle(trial)
     environment = fingerprint(
         device=device,
         threads=threads,
@@ -96,18 +94,12 @@ def measure(
     interference = Interference(concurrent=settings.concurrent, threads=threads, gpu=gpu_reader(device))
 
     on_phase("Loading", None)
-    facts, prepared = loaded(trial, settings.data, device, threads)
+    facts, prepared = ready(trial, opened(trial, settings.data), device, threads)
     task = prepared.task
     if own_module(config):
         models.find(config.model.name)
         upheld.restore("importing the entry's code", reseed=True)
-    model = models.build(
-        config.model,
-        shape=task.transform.shape,
-        **task.told,
-        **task.transform.told,
-        dropout=config.training.regularization.dropout,
-    )
+    model = built(config, task)
     upheld.restore("building the model")
     spare_the_compiler()
     weights = initial_weights(model)
@@ -165,16 +157,35 @@ def measure(
     return Measured(facts, environment, trained, metrics, unavailable, held, confusion)
 
 
-def loaded(trial: Trial, folder: Path, device: torch.device, threads: int) -> tuple[DatasetFacts, Prepared]:
-    """The data as they were read, and ready for the trial's task."""
+def settle(trial: Trial) -> None:
+    """Gives this process the trial's seed, determinism and precision."""
+    seed_everything(trial.seed)
+    be_deterministic(trial.config.training.deterministic)
+    round_products(trial.config.training.precision)
+
+
+def opened(trial: Trial, folder: Path) -> data.OpenedData:
+    """The data as they were read. They are the same for all entries that have the same seed."""
     config = trial.config
-    opened = data.open_contents(config.dataset, folder=folder, seed=trial.seed, task=config.task)
+    return data.open_contents(config.dataset, folder=folder, seed=trial.seed, task=config.task)
+
+
+def ready(trial: Trial, read: data.OpenedData, device: torch.device, threads: int) -> tuple[DatasetFacts, Prepared]:
+    """The facts of the data, and the data ready for the trial's task."""
+    config = trial.config
     task = tasks.fit(
-        config.task_name, opened.contents, config.preprocessing, config.training, device=device, seed=trial.seed
+        config.task_name, read.contents, config.preprocessing, config.training, device=device, seed=trial.seed
     )
     task.refuse(config.quality)
-    prepared = preprocessing.prepare(opened.contents, task, cpus=threads)
-    return opened.facts.model_copy(update={"reading": prepared.reading(config.training.batch_size)}), prepared
+    prepared = preprocessing.prepare(read.contents, task, cpus=threads)
+    return read.facts.model_copy(update={"reading": prepared.reading(config.training.batch_size)}), prepared
+
+
+def built(config: TrialConfig, task: tasks.Task) -> nn.Module:
+    """The entry's network for the task's data, on the CPU, as `models.build` makes it."""
+    assert config.model is not None
+    dropout = config.training.regularization.dropout
+    return models.build(config.model, shape=task.transform.shape, **task.told, **task.transform.told, dropout=dropout)
 
 
 def own_module(config: TrialConfig) -> str:

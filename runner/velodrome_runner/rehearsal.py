@@ -11,8 +11,9 @@ import json
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from collections.abc import Set as AbstractSet
+from functools import cache
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -21,11 +22,13 @@ import torch
 from velodrome import keys
 from velodrome.plan import Trial, plan
 from velodrome.spec import BenchmarkJob
-from velodrome_runner import checks, models
-from velodrome_runner.measuring import be_deterministic, libraries, loaded
-from velodrome_runner.precision import autocast, round_products
+from velodrome_runner import checks
+from velodrome_runner.data import OpenedData
+from velodrome_runner.measuring import built, libraries, opened, ready, settle
+from velodrome_runner.precision import autocast
 from velodrome_runner.trial import explain
-from velodrome_runner.upheld import seed_everything
+
+Read = Callable[[], OpenedData]
 
 _PYTHON = ("python", "python3")
 
@@ -53,38 +56,35 @@ def rehearse(job: BenchmarkJob, folder: Path, without: AbstractSet[str] = frozen
     well) and `seconds`.
     """
     made = plan(job)
+    read = cache(lambda: opened(made.trial(0), folder))  # each entry's first trial has the same data and seed
     for index, name in enumerate(made.configs):
         if name in without:
             continue
         yield {"entry": name, "begins": True, "reason": None}
         started = time.perf_counter()
-        reason, message = _entry(made.trial(index), folder)
+        reason, message = _entry(made.trial(index), read)
         yield {"entry": name, "reason": reason, "message": message, "seconds": time.perf_counter() - started}
 
 
-def _entry(trial: Trial, folder: Path) -> tuple[str | None, str]:
+def _entry(trial: Trial, read: Read) -> tuple[str | None, str]:
     command = trial.config.command
     try:
-        return _program(command, trial.config.image) if command is not None else (None, _model(trial, folder))
+        return _program(command, trial.config.image) if command is not None else (None, _model(trial, read))
     # Whatever a model or a data set raises is this entry's answer; a model may even end the process.
     except (Exception, SystemExit) as error:
         failure = explain(error)
         return failure.reason, failure.message
 
 
-def _model(trial: Trial, folder: Path) -> str:
-    """Reads the data, builds the model, and makes one training step. Returns a sentence."""
+def _model(trial: Trial, read: Read) -> str:
+    """Builds the model for the data, and makes one training step. Returns a sentence."""
     config, device = trial.config, torch.device("cuda" if torch.cuda.is_available() else "cpu")
     assert config.model is not None
-    seed_everything(trial.seed)
-    be_deterministic(config.training.deterministic)
-    round_products(config.training.precision)
+    settle(trial)
     for name in libraries(config):
         importlib.import_module(name)
-    facts, prepared = loaded(trial, folder, device, torch.get_num_threads())
-    task = prepared.task
-    dropout = config.training.regularization.dropout
-    model = models.build(config.model, shape=task.transform.shape, **task.told, **task.transform.told, dropout=dropout)
+    facts, prepared = ready(trial, read(), device, torch.get_num_threads())
+    model = built(config, prepared.task)
     model = model.to(device).to(memory_format=torch.channels_last)
     shown = prepared.shown_to(model)
     try:
