@@ -2,14 +2,39 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from pathlib import Path
+
 import torch
 
-from velodrome.spec import Preprocessing, Training
+from velodrome.results.records import DatasetFacts
+from velodrome.spec import Dataset, Preprocessing, Training
 from velodrome_runner import tasks
-from velodrome_runner.data import Contents, Samples, SampleSource, Schema, Splits
+from velodrome_runner.data import Contents, Samples, SampleSource, Schema, Split, open_contents, whole
 from velodrome_runner.data.contents import images
 from velodrome_runner.inputs.base import Inputs, Transform
 from velodrome_runner.preprocessing import Prepared, prepare
+
+
+@dataclass(frozen=True, slots=True)
+class Splits:
+    """A data set for one trial. Its validation samples come from the training split, and not from the test split."""
+
+    train: Split
+    validation: Split
+    test: Split
+    facts: DatasetFacts
+    peak: int = 255
+
+
+def load(dataset: Dataset, *, folder: Path, seed: int) -> Splits:
+    """A data set of images in memory, for one trial. Raises as `open_contents` does."""
+    opened = open_contents(dataset, folder=folder, seed=seed)
+    train, validation, test = (
+        Split(samples.inputs["images"], samples.targets)
+        for samples in (whole(opened.contents.splits[name]) for name in ("train", "validation", "test"))
+    )
+    return Splits(train, validation, test, opened.facts, opened.contents.schema.peak)
 
 
 class _Untouched(Transform):

@@ -11,14 +11,14 @@ import torch
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional
 
-from tests.prepared import prepared_images
+from tests.prepared import Splits, prepared_images
 from velodrome.errors import ConfigurationError
 from velodrome.spec import Augmentation, Preprocessing
 from velodrome_runner.augmentation import Normalization, Pipeline, compose
 from velodrome_runner.augmentation.colour import ColorJitter
 from velodrome_runner.augmentation.geometry import RandomCrop, RandomErasing, RandomHorizontalFlip, RandomRotation
 from velodrome_runner.augmentation.trivial import OPERATIONS, Choice, TrivialAugment
-from velodrome_runner.data import Split, Splits
+from velodrome_runner.data import Split
 
 BLACK = torch.zeros(1, 1, 1, 1)
 SHAPES = [(3, 32, 32), (1, 28, 28), (3, 9, 14), (1, 8, 8)]

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.prepared import load
 from velodrome.errors import ConfigurationError
 from velodrome.spec import Dataset
 from velodrome.spec import Source as Place
-from velodrome_runner.data import Raw, SampleSource, Split, content_digest, load, whole
+from velodrome_runner.data import Raw, SampleSource, Split, content_digest, whole
 from velodrome_runner.data.contents import images
 from velodrome_runner.data.loading import source_folder
 from velodrome_runner.data.splitting import split_validation

@@ -19,9 +19,10 @@ import pytest
 import torch
 from torchvision import datasets
 
+from tests.prepared import Splits, load
 from velodrome.errors import ConfigurationError, TrialFailed
 from velodrome.spec import Dataset
-from velodrome_runner.data import Splits, load, whole
+from velodrome_runner.data import whole
 from velodrome_runner.data.loading import read
 
 IDX = ["train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"]

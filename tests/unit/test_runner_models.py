@@ -16,11 +16,11 @@ import pytest
 import torch
 from torch import nn
 
+from tests.prepared import load
 from velodrome import vocabulary
 from velodrome.errors import ConfigurationError
 from velodrome.spec import Augmentation, Model
 from velodrome_runner.augmentation import Normalization, compose
-from velodrome_runner.data import load
 from velodrome_runner.models import build
 from velodrome_runner.models.native import IMAGES, NATIVE, SEQUENCES, TAKES
 from velodrome_runner.trial import explain

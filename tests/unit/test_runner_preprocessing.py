@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import torch
 
-from tests.prepared import prepared_images
+from tests.prepared import Splits, load, prepared_images
 from velodrome.errors import ConfigurationError
 from velodrome.results.records import DatasetFacts
 from velodrome.spec import Dataset, Preprocessing
-from velodrome_runner.data import Memory, Split, Splits, load
+from velodrome_runner.data import Memory, Split
 from velodrome_runner.preprocessing import Prepared, ReadySplit
 from velodrome_runner.tasks.base import Batch
 

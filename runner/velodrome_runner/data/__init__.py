@@ -14,8 +14,8 @@ from velodrome_runner.data.contents import (
     part,
     whole,
 )
-from velodrome_runner.data.loading import OpenedData, libraries, load, open_contents
-from velodrome_runner.data.samples import Raw, Split, Splits, content_digest
+from velodrome_runner.data.loading import OpenedData, libraries, open_contents
+from velodrome_runner.data.samples import Raw, Split, content_digest
 
 __all__ = [
     "Contents",
@@ -28,11 +28,9 @@ __all__ = [
     "Samples",
     "Schema",
     "Split",
-    "Splits",
     "content_digest",
     "images",
     "libraries",
-    "load",
     "open_contents",
     "part",
     "whole",

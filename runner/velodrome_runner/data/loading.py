@@ -15,7 +15,7 @@ from velodrome_runner.data.checks import check
 from velodrome_runner.data.contents import Contents, Memory, Schema, images, in_memory, whole
 from velodrome_runner.data.digits import read_digits
 from velodrome_runner.data.format import Format, contents_of
-from velodrome_runner.data.samples import Raw, Split, Splits, content_digest
+from velodrome_runner.data.samples import Raw, content_digest
 from velodrome_runner.data.splitting import split_validation
 from velodrome_runner.memory import fits
 
@@ -71,16 +71,6 @@ def open_contents(dataset: Dataset, *, folder: Path, seed: int, task: str | None
         reading=None if in_memory(contents) else "from files, when it is needed",
     )
     return OpenedData(contents, facts)
-
-
-def load(dataset: Dataset, *, folder: Path, seed: int) -> Splits:
-    """A data set of images in memory, for one trial. Raises as `open_contents` does."""
-    opened = open_contents(dataset, folder=folder, seed=seed)
-    train, validation, test = (
-        Split(samples.inputs["images"], samples.targets)
-        for samples in (whole(opened.contents.splits[name]) for name in ("train", "validation", "test"))
-    )
-    return Splits(train, validation, test, opened.facts, opened.contents.schema.peak)
 
 
 def read(dataset: Dataset, folder: Path, *, task: str | None = None) -> Contents:

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from velodrome.results.records import DatasetFacts
-
 
 @dataclass(frozen=True, slots=True)
 class Split:
@@ -42,17 +40,6 @@ class Raw:
     train: Split
     test: Split
     classes: tuple[str, ...]
-    peak: int = 255
-
-
-@dataclass(frozen=True, slots=True)
-class Splits:
-    """A data set for one trial. Its validation samples come from the training split, and not from the test split."""
-
-    train: Split
-    validation: Split
-    test: Split
-    facts: DatasetFacts
     peak: int = 255
 
 
