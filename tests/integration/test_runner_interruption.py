@@ -97,7 +97,6 @@ GUARDED = """
 import os, signal, sys, time
 from velodrome_runner import interruption
 def run():
-    print("ready", flush=True)
     {body}
     return 0
 sys.exit(interruption.guarded(run, patience={patience}))
@@ -117,6 +116,7 @@ def guarded(body: str, patience: float = 600.0) -> tuple[int, str]:
 
 def test_a_process_that_loses_the_signal_for_good_is_ended() -> None:
     stubborn = """
+    print("ready", flush=True)
     while True:
         try:
             time.sleep(600)
@@ -129,6 +129,7 @@ def test_a_process_that_loses_the_signal_for_good_is_ended() -> None:
 def test_a_second_signal_does_not_disturb_what_cleans_up() -> None:
     cleaning = """
     try:
+        print("ready", flush=True)
         time.sleep(600)
     finally:
         os.kill(os.getpid(), signal.SIGTERM)

@@ -108,7 +108,9 @@ def _resources_facts(resources: GrantedResources, observed: Observed) -> dict[st
 def _dataset_words(facts: Mapping[str, Any]) -> str:
     train, validation, _ = facts["samples"]
     # The data may declare their own validation split, so its size says more than the fraction that was asked for.
-    held_out = f", {validation / (train + validation):.0%} held out" if validation else ", nothing held out"
+    # Counts that no data can have are excluded elsewhere, and are shown here like all others.
+    some = train >= 0 and validation > 0
+    held_out = f", {validation / (train + validation):.0%} held out" if some else ", nothing held out"
     size = f" at {facts['imageSize']} pixels" if "imageSize" in facts else ""
     return f"{facts['name']} {facts['digest'].removeprefix('sha256:')[:8]}{size}{held_out}"
 
