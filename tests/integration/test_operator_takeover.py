@@ -11,7 +11,7 @@ from tests.integration.test_operator_judgement import Objects, Operator
 from velodrome import keys
 from velodrome.cli.cluster.report import attempts
 from velodrome.store import Store
-from velodrome_operator.cluster import Unavailable
+from velodrome_operator.cluster import Refusal, Unavailable
 
 if TYPE_CHECKING:
     from tests.integration.conftest import Race
@@ -38,6 +38,9 @@ class Kept(Objects):
 
     async def job(self, namespace: str, name: str) -> dict[str, Any] | None:
         return self.created.get(("Job", name))
+
+    async def pod_refusals(self, namespace: str) -> dict[str, Refusal]:
+        return {}
 
     async def patch_job(self, namespace: str, name: str, spec: Mapping[str, Any]) -> None: ...
 
@@ -92,6 +95,7 @@ def test_no_pod_is_made_for_trials_that_another_job_measured(
     operator.sees(race)
     operator.passes(race)
     (job,) = objects.made_jobs
+    operator.passes(race)
     assert job["spec"]["completions"] == 4
     assert environment(job)[keys.ENV_TAKEN_OVER] == "0-3,5"
     assert objects.order.index("status") < objects.order.index("Job"), (

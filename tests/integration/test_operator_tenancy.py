@@ -112,6 +112,7 @@ def test_a_race_under_way_goes_on_when_the_policy_changes(
     team(BoardPolicy()).applied(race, "team-a")
     stricter = team(BoardPolicy("owned", (parse_rule("digits=team-b"),)))
     stricter.applied(race, "team-a")
+    stricter.passes(race)
     assert list(stricter.held(race)) == ["Reconciling/TrialsRemain"]
 
 

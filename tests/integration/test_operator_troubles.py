@@ -103,8 +103,8 @@ def test_a_bug_that_one_object_meets_costs_its_own_race_a_condition(
 
     monkeypatch.setattr(reconciler, "decide", bug)
     with caplog.at_level(logging.ERROR):
-        passes(controller, "odd", "bystander", "odd")
-    assert (controller.passes["Unexpected"], controller.passes["Succeeded"]) == (2, 1)
+        passes(controller, "odd", "bystander", "odd", "bystander")
+    assert (controller.passes["Unexpected"], controller.passes["Succeeded"]) == (2, 2)
     assert "Traceback" in caplog.text
     status, reason, message = condition(controller, "odd", "Stalled")
     assert (status, reason, "KeyError" in message) == ("True", "UnexpectedError", True)
@@ -112,7 +112,7 @@ def test_a_bug_that_one_object_meets_costs_its_own_race_a_condition(
     assert condition(controller, "bystander", "Stalled")[0] == "False"
     monkeypatch.setattr(reconciler, "decide", decide)
     cluster.later(STATUS_SECONDS)  # it is not too early to write the status again
-    passes(controller, "odd")
+    passes(controller, "odd", "odd")  # the first makes the Job, the second writes the status
     assert condition(controller, "odd", "Stalled")[0] == "False"
 
 
@@ -129,7 +129,7 @@ def test_that_a_bug_can_not_be_reported_stops_nothing(
         raise TypeError("an object that can't be written")
 
     monkeypatch.setattr(cluster, "write_status", refuses)
-    passes(controller, race.uid, race.uid)
+    passes(controller, race.uid, race.uid, race.uid)  # the first makes the Job, and writes no status
     assert controller.passes["Unexpected"] == 2
     assert "the status can't be written" in caplog.text
 
@@ -147,7 +147,7 @@ def test_a_job_of_somebody_else_under_the_races_name_is_reported_and_not_taken(
     assert known.workload.jobs == {}
     cluster.there = owned_job(race.uid, job_name(race))  # its own, whose event has not come
     cluster.later(STATUS_SECONDS)
-    passes(controller, race.uid)
+    passes(controller, race.uid, race.uid)
     assert condition(controller, race.uid, "Stalled")[0] == "False"
     assert known.workload.jobs.keys() == {job_name(race)}
 
@@ -167,7 +167,7 @@ def test_a_child_that_the_api_server_refuses_is_reported_in_a_condition(
         "True", "ApiRefused", "spec.template.spec.tolerations[0].operator: Invalid value",
     )  # fmt: skip
     cluster.later(STATUS_SECONDS)
-    passes(controller, race.uid)
+    passes(controller, race.uid, race.uid)
     assert condition(controller, race.uid, "Stalled")[0] == "False"
 
 
