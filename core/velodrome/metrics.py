@@ -278,7 +278,7 @@ CATALOGUE: Mapping[str, Metric] = MappingProxyType(
                 "count",
                 "lower",
                 "efficiency",
-                "Floating-point operations to predict one sample, as torch counts them.",
+                "Floating-point operations of products, convolutions and attention, to predict one sample.",
                 depends_on=MODEL_CONDITIONS,
                 deterministic=True,
             ),
