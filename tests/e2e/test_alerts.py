@@ -231,10 +231,11 @@ def nights(monitored: Kube, name: str) -> Iterator[tuple[str, list[str]]]:
     monitored("delete", "bmj", *names, "--ignore-not-found", "--wait=false")
 
 
+@pytest.mark.usefixtures("installed")  # the component's objects name the installation's namespace
 def test_the_prometheus_operators_definitions_take_the_component(defined: Kube) -> None:
     paths = [str(MONITORING / f"{name}.yaml") for name in ("podmonitors", "prometheusrule")]
     files = [argument for path in paths for argument in ("-f", path)]
-    said = defined("-n", "default", "apply", "--dry-run=server", "--validate=strict", *files)
+    said = defined("apply", "--dry-run=server", "--validate=strict", *files)
     assert said.count("created (server dry run)") == 3
     rule = yaml.safe_load((MONITORING / "prometheusrule.yaml").read_text(encoding="utf-8"))
     rule["spec"]["groups"][0]["rules"][1]["for"] = "a while"
