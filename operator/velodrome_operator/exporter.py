@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from velodrome.errors import TryAgain, VelodromeError
 from velodrome.store import Changes, Store
@@ -19,7 +19,7 @@ from velodrome_operator.families import Exposed
 from velodrome_operator.omissions import Omissions
 from velodrome_operator.operator_facts import OperatorFacts
 from velodrome_operator.page import MetricsPage, RaceReport
-from velodrome_operator.ranker import Ranker, RankerLost
+from velodrome_operator.ranker import Question, Ranker, RankerLost, answer
 
 if TYPE_CHECKING:
     from velodrome.board.latest import Latest
@@ -87,14 +87,10 @@ class BoardResults:
     async def _judge(self, board: str, change: Changes) -> bool:
         began = self._timer()
         try:
-            if self._ranker is None:
-                await asyncio.to_thread(_load)
-                began = self._timer()
-                self._results[board] = await asyncio.to_thread(_latest, self._store, board)
-            else:
-                await self._ranker.ask("load")
-                began = self._timer()
-                self._results[board] = await self._ranker.ask("board", board)
+            # Importing takes a second, and the first board would rest for ten times as long.
+            await self._ask("load")
+            began = self._timer()
+            self._results[board] = await self._ask("board", board)
         except RankerLost as error:
             log.warning("the results of board %s can't be judged: %s", board, error)
             self._resting[board] = self._timer() + _REFUSED_SECONDS
@@ -112,6 +108,11 @@ class BoardResults:
             self._marks[board] = change.marks
             self._marked(board, change.marks)
         return True
+
+    async def _ask(self, question: Question, board: str = "") -> Any:
+        if self._ranker is None:
+            return await asyncio.to_thread(answer, self._store, question, board)
+        return await self._ranker.ask(question, board)
 
 
 class Exporter:
@@ -176,18 +177,3 @@ class Exporter:
 
     async def _build(self) -> None:
         await self._page.build(self.results.taken, self._races(), stale=self.results.stale)
-
-
-def _load() -> None:
-    """Imports what judges, once there is something to judge. An operator without results stays small.
-
-    This happens before the timing starts: SciPy takes a second, and the first board would rest for ten times as long.
-    """
-    import velodrome.board.kept  # noqa: F401
-
-
-def _latest(store: Store, board: str) -> tuple[Latest, ...]:
-    """What each entry has now. The parsed board is kept for those who look at it."""
-    from velodrome.board.kept import keep
-
-    return keep(store, board)

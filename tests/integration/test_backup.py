@@ -176,7 +176,7 @@ def test_any_store_comes_back_as_it_was(redis_server: RedisServer, make_race: ty
 
 
 def test_what_comes_while_a_backup_is_made_harms_nothing(
-    store: Store, other: Store, make_race: type[Race], run: Run
+    store: Store, other: Store, make_race: type[Race], run: Run, redis_server: RedisServer
 ) -> None:
     nights(run, store)
     late = make_race(uid="late", name="late", created=99)
@@ -188,7 +188,7 @@ def test_what_comes_while_a_backup_is_made_harms_nothing(
             store.accept("late", 0, [late.record(0)])
             return super().records(uid, start, count)
 
-    write_backup(Busy(store._redis._client), stream)
+    write_backup(Busy(redis_server.client()), stream)
     stream.seek(0)
     assert import_lines(other, document.read_backup(stream, "b")).rejected_count == 0
     assert len(other.jobs()) >= 5
@@ -217,9 +217,9 @@ def test_what_is_deleted_while_a_backup_is_made_is_not_in_it_by_half(
     stream = io.BytesIO()
     if times == document.TRIES:
         with pytest.raises(ResultsDeleted):
-            write_backup(Deleting(store._redis._client), stream)
+            write_backup(Deleting(redis_server.client()), stream)
         return
-    write_backup(Deleting(store._redis._client), stream)
+    write_backup(Deleting(redis_server.client()), stream)
     stream.seek(0)
     import_lines(other, document.read_backup(stream, "b"))
     assert shown(other) == shown(store)

@@ -101,12 +101,12 @@ def test_an_entry_and_a_board_go(velodrome: Command, store: Store, races: list[R
     ],
 )
 def test_what_cannot_be_deleted_is_refused_with_the_fix(
-    velodrome: Command, store: Store, races: list[Race], arguments: list[str], says: str
+    velodrome: Command, store: Store, races: list[Race], redis_server: RedisServer, arguments: list[str], says: str
 ) -> None:
     store.mark(Baseline(board="digits", entry="cnn", job_uid="a", at=datetime.now(UTC)))
     other = races[3]
     progress = Progress(job_uid="d", index=0, attempt="a9", phase="Training", at=datetime.now(UTC))
-    with closing(store._redis._client) as client:  # as of a race that began again
+    with closing(redis_server.client()) as client:  # as of a race that began again
         client.hset(f"velodrome:job:{other.uid}:progress", "0", progress.model_dump_json())
     before = list(export_lines(store))
 

@@ -98,8 +98,9 @@ def test_a_folder_or_disk_that_is_no_good_is_reported(tmp_path: Path, monkeypatc
     monkeypatch.setenv("VELODROME_HOME", str(tmp_path / "file" / "below"))
     assert checks.data_folder().status == "missing"
     assert checks.disk().status in ("ok", "warning")  # the nearest folder that is there
+    disk = shutil.disk_usage(tmp_path)
     for left, status in ((10, "missing"), (500, "warning"), (5000, "ok")):
-        usage = shutil._ntuple_diskusage(0, 0, left * 2**20)
+        usage = disk._replace(free=left * 2**20)
         monkeypatch.setattr(shutil, "disk_usage", lambda _, usage=usage: usage)
         assert checks.disk().status == status
 

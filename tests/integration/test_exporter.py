@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import subprocess
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -17,18 +17,17 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from velodrome import keys
-from velodrome.board.latest import Latest
 from velodrome.monitoring import telemetry
 from velodrome.results.marks import Acknowledgement
 from velodrome.store import Store
 from velodrome.trends.regressions import judge
-from velodrome_operator import exporter
 from velodrome_operator.endpoint import endpoint
 from velodrome_operator.exporter import Exporter
 from velodrome_operator.histograms import Durations, histogram
 from velodrome_operator.operator_facts import OperatorFacts
 from velodrome_operator.page import RaceReport
 from velodrome_operator.race_facts import RaceFacts
+from velodrome_operator.ranker import Question, Ranker, answer
 
 if TYPE_CHECKING:
     from tests.integration.conftest import Race, RedisServer
@@ -38,6 +37,19 @@ LATENCY = "latency_p50_seconds{batch_size=1}"
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
 Run = Callable[..., "Race"]
+
+
+class Here(Ranker):
+    """It answers in this process. `each` gets each question, and the board that it is about, before that."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__("unix:///nowhere")
+        self.store = store
+        self.each: Callable[[str, str], None] = lambda question, board: None
+
+    async def ask(self, question: Question, name: str = "", keys_of: Sequence[str] = ()) -> Any:
+        self.each(question, name)
+        return answer(self.store, question, name, keys_of)
 
 
 @dataclass
@@ -51,6 +63,7 @@ class Exposition:
     now: datetime = START + timedelta(days=1)
     durations: Durations = field(default_factory=Durations)
     marked: list[tuple[str, int]] = field(default_factory=list)
+    ranker: Ranker | None = None
     exporter: Exporter = field(init=False)
 
     def __post_init__(self) -> None:
@@ -67,6 +80,7 @@ class Exposition:
             self.limit,
             lambda: self.now,
             lambda: self.seconds,
+            self.ranker,
         )  # fmt: skip
 
     def round(self) -> None:
@@ -290,15 +304,15 @@ def test_a_restarted_operator_shows_the_same(page: Exposition, store: Store, run
     assert of_results[0] == of_results[1]
 
 
-def test_only_boards_that_changed_are_judged_again(page: Exposition, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    judged: list[str] = []
-    real = exporter._latest
+def test_only_boards_that_changed_are_judged_again(store: Store, run: Run) -> None:
+    here, judged = Here(store), list[str]()
+    page = Exposition(store, ranker=here)
 
-    def noted(store: Store, board: str) -> tuple[Latest, ...]:
-        judged.append(board)
-        return real(store, board)
+    def note(question: str, board: str) -> None:
+        if question == "board":
+            judged.append(board)
 
-    monkeypatch.setattr(exporter, "_latest", noted)
+    here.each = note
     run({"cnn": (0.9, 0.010)}, board="one")
     run({"cnn": (0.9, 0.010)}, board="two")
     page.round()
@@ -386,20 +400,18 @@ def test_beyond_the_limit_what_matters_least_is_left_out(page: Exposition, store
     assert one.verdicts() == {("e2", "speed"): "Regressed"}
 
 
-def test_the_times_that_alerts_wait_for_come_no_sooner_than_what_they_are_of(
-    page: Exposition, run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_times_that_alerts_wait_for_come_no_sooner_than_what_they_are_of(store: Store, run: Run) -> None:
+    here = Here(store)
+    page = Exposition(store, (race_of("going"),), ranker=here)
+
+    def slowly(question: str, _: str) -> None:
+        if question == "board":
+            page.seconds += 5.0
+
+    here.each = slowly
     run({"cnn": (0.9, 0.010)})
-    page.races = (race_of("going"),)
     times = ("velodrome_exporter_judged_timestamp_seconds", "velodrome_operator_swept_timestamp_seconds")
     assert not page.series().keys() & {"velodrome_result_mean", "velodrome_benchmarkjob_state", *times}
-    latest = exporter._latest
-
-    def slowly(store: Any, board: str) -> tuple[Latest, ...]:
-        page.seconds += 5.0
-        return latest(store, board)
-
-    monkeypatch.setattr(exporter, "_latest", slowly)
     in_a_loop(page.exporter.results.judge_changed())
     assert not page.series().keys() & {"velodrome_result_mean", "velodrome_benchmarkjob_state", *times}
     in_a_loop(page.exporter.round())
@@ -434,13 +446,15 @@ def test_a_time_is_not_later_than_the_results_of_the_first_scrape(
     assert "velodrome_exporter_judged_timestamp_seconds" in page.series()
 
 
-def test_a_board_does_not_rest_for_what_was_imported(
-    page: Exposition, run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def load() -> None:
-        page.seconds += 5.0
+def test_a_board_does_not_rest_for_what_was_imported(store: Store, run: Run) -> None:
+    here = Here(store)
+    page = Exposition(store, ranker=here)
 
-    monkeypatch.setattr(exporter, "_load", load)
+    def slowly(question: str, _: str) -> None:
+        if question == "load":
+            page.seconds += 5.0
+
+    here.each = slowly
     for seconds in (0.010, 0.012):
         run({"cnn": (0.9, seconds)})
         in_a_loop(page.exporter.round())
@@ -449,16 +463,17 @@ def test_a_board_does_not_rest_for_what_was_imported(
 
 
 def test_a_board_that_cannot_be_judged_holds_up_no_other_and_shows_no_time(
-    page: Exposition, store: Store, run: Run
+    page: Exposition, redis_server: RedisServer, run: Run
 ) -> None:
+    client = redis_server.client()
     broken, _ = run({"cnn": (0.9, 0.010)}, board="broken"), run({"cnn": (0.9, 0.010)}, board="whole")
     samples, elsewhere = keys.job(broken.uid, "samples"), "elsewhere"
-    store._redis.ask("RENAME", samples, elsewhere)
-    store._redis.ask("SET", samples, "no hash")
+    client.rename(samples, elsewhere)
+    client.set(samples, "no hash")
     page.round()
     assert {labels[0] for labels in page.series()["velodrome_result_verdict"]} == {"whole"}
     assert page.exporter.judged_at is None
-    store._redis.ask("RENAME", elsewhere, samples)
+    client.rename(elsewhere, samples)
     page.round()
     assert {labels[0] for labels in page.series()["velodrome_result_verdict"]} == {"broken", "whole"}
     assert page.exporter.judged_at == page.now

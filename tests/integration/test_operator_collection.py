@@ -75,9 +75,7 @@ def job_name(race: Race) -> str:
     return Names.of(race.plan.job, race.uid).job(groups(race.plan.job)[0])
 
 
-def collection(
-    store: Store, cluster: Cluster, *seen: Race, client: redis.Redis | None = None
-) -> tuple[Collection, Races, list[str]]:
+def collection(store: Store, cluster: Cluster, client: redis.Redis, *seen: Race) -> tuple[Collection, Races, list[str]]:
     races, woken = Races(), list[str]()
     for race in seen:
         races.saw_parent(parent(race))
@@ -85,9 +83,8 @@ def collection(
         assert known is not None
         known.lay_out(race.plan, 1)
         races.saw_job(owned_job(race.uid, job_name(race)))
-    probe = (lambda: None) if client is None else Access(client, "secret", "redis:6379").probe
-    access = Access(store._redis._client if client is None else client, "secret", "redis:6379")
-    return Collection(races, store, cluster, woken.append, probe, seal=access.remove), races, woken
+    access = Access(client, "secret", "redis:6379")
+    return Collection(races, store, cluster, woken.append, access.probe, seal=access.remove), races, woken
 
 
 def round_of(found: Collection) -> bool:
@@ -102,9 +99,11 @@ def round_of(found: Collection) -> bool:
         return thread.submit(asyncio.run, one()).result()
 
 
-def test_a_report_that_overtook_its_pods_event_is_attributed_by_asking_once(store: Store, race: Race) -> None:
+def test_a_report_that_overtook_its_pods_event_is_attributed_by_asking_once(
+    store: Store, race: Race, redis_server: RedisServer
+) -> None:
     cluster = Pods(pod(race, 0, "p0"), pod(race, 1, "p1"))
-    found, races, woken = collection(store, cluster, race)
+    found, races, woken = collection(store, cluster, redis_server.client(), race)
     for index in (0, 1):
         store.append(race.uid, ResultReport(result=race.result(index, attempt=f"p{index}")))
     for _ in range(40):
@@ -134,10 +133,12 @@ def start_event(race: Race, index: int, uid: str, job: str | None = None) -> dic
     }
 
 
-def test_a_report_of_a_pod_that_came_and_went_unseen_is_attributed_by_its_event(store: Store, race: Race) -> None:
+def test_a_report_of_a_pod_that_came_and_went_unseen_is_attributed_by_its_event(
+    store: Store, race: Race, redis_server: RedisServer
+) -> None:
     events = [start_event(race, 0, "p0"), start_event(race, 1, "p1"), start_event(race, 2, "p2", job="other-0")]
     cluster = Pods(events=events)
-    found, races, _ = collection(store, cluster, race)
+    found, races, _ = collection(store, cluster, redis_server.client(), race)
     for index, attempt in ((0, "p0"), (2, "p1"), (2, "p2"), (3, "never")):
         store.append(race.uid, ResultReport(result=race.result(index, attempt=attempt)))
 
@@ -155,13 +156,13 @@ def test_a_report_of_a_pod_that_came_and_went_unseen_is_attributed_by_its_event(
     assert known.workload.gone.keys() == {"p0", "p1"}
 
 
-def test_what_was_collected_is_counted_once(store: Store, race: Race) -> None:
+def test_what_was_collected_is_counted_once(store: Store, race: Race, redis_server: RedisServer) -> None:
     def report(attempt: str) -> None:
         store.append(race.uid, ResultReport(result=race.result(0, attempt=attempt)))
 
     started = pod(race, 0, "p0")
     started["status"]["containerStatuses"] = [{"state": {"running": {"startedAt": "2026-01-01T00:00:07Z"}}}]
-    found, _, _ = collection(store, Pods(started), race)
+    found, _, _ = collection(store, Pods(started), redis_server.client(), race)
     report("p0")
     assert round_of(found)
     assert found.redis_up
@@ -169,7 +170,7 @@ def test_what_was_collected_is_counted_once(store: Store, race: Race) -> None:
     report("p0")
     report("stranger")
     assert round_of(found)
-    again, _, _ = collection(store, Pods(started), race)  # started anew, it counts from nothing
+    again, _, _ = collection(store, Pods(started), redis_server.client(), race)  # started anew, it counts from nothing
     assert round_of(again)
 
     assert found.results == {"accepted": 1, "duplicate": 1, "conflict": 0, "superseded": 0}
@@ -181,8 +182,8 @@ def test_what_was_collected_is_counted_once(store: Store, race: Race) -> None:
     ]  # fmt: skip
 
 
-def test_a_report_to_a_race_at_rest_is_taken_too(store: Store, race: Race) -> None:
-    found, races, woken = collection(store, Pods(pod(race, 0, "p0")), race)
+def test_a_report_to_a_race_at_rest_is_taken_too(store: Store, race: Race, redis_server: RedisServer) -> None:
+    found, races, woken = collection(store, Pods(pod(race, 0, "p0")), redis_server.client(), race)
     known = races.get(race.uid)
     assert known is not None
     races.saw_job(owned_job(race.uid, job_name(race), spec={"suspend": True}))
@@ -196,10 +197,12 @@ def test_a_report_to_a_race_at_rest_is_taken_too(store: Store, race: Race) -> No
     assert woken == [race.uid]
 
 
-def test_one_races_trouble_holds_up_no_other(store: Store, race: Race, make_race: type[Race]) -> None:
+def test_one_races_trouble_holds_up_no_other(
+    store: Store, race: Race, make_race: type[Race], redis_server: RedisServer
+) -> None:
     unregistered, unknown, honest = make_race(uid="a-lost"), make_race(uid="b-asked"), race
     store.register(unknown.info)
-    found, races, woken = collection(store, Pods(away=True), unregistered, unknown, honest)
+    found, races, woken = collection(store, Pods(away=True), redis_server.client(), unregistered, unknown, honest)
     for each in (unregistered, honest):
         races.saw_pod(pod(each, 0, f"{each.uid}-p0"))
     store.append(unregistered.uid, ResultReport(result=unregistered.result(0, attempt="a-lost-p0")))
@@ -225,7 +228,7 @@ def test_every_race_says_that_redis_is_away_and_its_return_wakes_them(
     with Store(server.client()) as store, caplog.at_level(logging.WARNING):
         for race in (first, second):
             store.register(race.info)
-        found, races, woken = collection(store, Pods(), first, second)
+        found, races, woken = collection(store, Pods(), server.client(), first, second)
         server.kill()
 
         assert not round_of(found)
@@ -248,14 +251,16 @@ def test_every_race_says_that_redis_is_away_and_its_return_wakes_them(
         assert sorted(woken) == ["a", "b"]
 
 
-def test_only_inboxes_that_hold_something_new_are_collected(store: Store, make_race: type[Race]) -> None:
+def test_only_inboxes_that_hold_something_new_are_collected(
+    store: Store, make_race: type[Race], redis_server: RedisServer
+) -> None:
     quiet, loud = make_race(uid="quiet"), make_race(uid="loud")
     for race in (quiet, loud):
         store.register(race.info)
         store.append(race.uid, ResultReport(result=race.result(0, attempt="p0")))
-        assert round_of(collection(store, Pods(pod(race, 0, "p0")), race)[0])
+        assert round_of(collection(store, Pods(pod(race, 0, "p0")), redis_server.client(), race)[0])
     store.append("loud", ResultReport(result=loud.result(1, attempt="p1")))
-    store._redis.ask("SET", keys.inbox("broken"), "no list")
+    redis_server.client().set(keys.inbox("broken"), "no list")
     waiting = store.waiting(["quiet", "loud", "broken", "unknown"])
     assert {uid: size.reports for uid, size in waiting.items()} == {"loud": 1, "broken": None}
     assert store.waiting([]) == {}
@@ -286,7 +291,7 @@ def test_a_sweep_wakes_what_differs_from_what_its_last_pass_saw_and_nothing_else
         assert sweep.unpassed() == ["a"], "a pod came"
         known.logbook.passed = known.logbook.news
         store.append("a", ResultReport(result=race.result(0, attempt="p0")))
-        assert round_of(collection(store, Pods(pod(race, 0, "p0")), race)[0])
+        assert round_of(collection(store, Pods(pod(race, 0, "p0")), client, race)[0])
         assert sweep.unpassed() == ["a"], "another collector accepted a result"
         known.logbook.results = 1
         assert sweep.unpassed() == []
@@ -305,7 +310,7 @@ def test_a_redis_that_takes_nothing_is_reported_though_there_is_nothing_to_colle
     race = make_race()
     with start_redis().client() as client, Store(client) as store:
         store.register(race.info)
-        found, races, woken = collection(store, Pods(), race, client=client)
+        found, races, woken = collection(store, Pods(), client, race)
         client.config_set(setting, value)
         assert not round_of(found)
         assert [words in known.logbook.trouble for known in races] == [True]

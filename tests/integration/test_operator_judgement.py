@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import redis
 
 from velodrome import keys
 from velodrome.results.marks import Acknowledgement
@@ -19,7 +20,7 @@ from velodrome_operator.cluster import Cluster, Refused, Unavailable
 from velodrome_operator.controller import Controller
 
 if TYPE_CHECKING:
-    from tests.integration.conftest import Race
+    from tests.integration.conftest import Race, RedisServer
 
 Run = Callable[..., "Race"]
 LATENCY = "latency_p50_seconds{batch_size=1}"
@@ -70,11 +71,9 @@ class NoUsers(Access):
 class Operator:
     """A controller that sees each race when all of its results are there."""
 
-    def __init__(self, store: Store, objects: Objects) -> None:
+    def __init__(self, store: Store, client: redis.Redis, objects: Objects) -> None:
         self.objects = objects
-        self.controller = Controller(
-            objects, store, NoUsers(store._redis._client, "secret", "redis:6379"), ChildSettings()
-        )
+        self.controller = Controller(objects, store, NoUsers(client, "secret", "redis:6379"), ChildSettings())
 
     def sees(self, race: Race, annotations: Mapping[str, str] | None = None) -> None:
         document = json.loads(race.plan.job.model_dump_json(by_alias=True, exclude_none=True))
@@ -107,8 +106,8 @@ class Operator:
 
 
 @pytest.fixture
-def operator(store: Store) -> Operator:
-    return Operator(store, Objects())
+def operator(store: Store, redis_server: RedisServer) -> Operator:
+    return Operator(store, redis_server.client(), Objects())
 
 
 def ended(operator: Operator, race: Race, annotations: Mapping[str, str] | None = None) -> Race:
@@ -144,7 +143,9 @@ def test_a_status_that_could_not_be_written_is_written_later_with_its_events(ope
     assert operator.objects.events.count(("night-2", "Regressed")) == 1
 
 
-def test_what_people_accept_is_said_of_races_that_ended_before(operator: Operator, store: Store, run: Run) -> None:
+def test_what_people_accept_is_said_of_races_that_ended_before(
+    operator: Operator, store: Store, redis_server: RedisServer, run: Run
+) -> None:
     first = ended(operator, run({"cnn": (0.9, 0.010)}))
     second = ended(operator, run({"cnn": (0.9, 0.012)}))
     mark = Acknowledgement(
@@ -156,7 +157,7 @@ def test_what_people_accept_is_said_of_races_that_ended_before(operator: Operato
     assert operator.says(second) == ("False", "RegressionAccepted")
     assert operator.says(first) == ("Unknown", "NoBaseline")
 
-    restarted = Operator(store, operator.objects)
+    restarted = Operator(store, redis_server.client(), operator.objects)
     for race in (first, second):
         known = operator.controller.races.get(race.uid)
         assert known is not None
@@ -219,9 +220,9 @@ def test_a_race_that_failed_is_judged_by_what_it_has_and_confirmed_by_none(opera
     assert operator.objects.confirming == []
 
 
-def test_results_that_cannot_be_judged_hold_up_no_end(operator: Operator, store: Store, run: Run) -> None:
+def test_results_that_cannot_be_judged_hold_up_no_end(operator: Operator, redis_server: RedisServer, run: Run) -> None:
     ended(operator, run({"cnn": (0.9, 0.010)}))
-    store._redis.ask("SET", keys.job("job-1", "samples"), "no hash")
+    redis_server.client().set(keys.job("job-1", "samples"), "no hash")
     second = ended(operator, run({"cnn": (0.9, 0.012)}))
     assert operator.says(second) == ("Unknown", "StoreRefused")
 

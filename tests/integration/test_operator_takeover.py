@@ -14,7 +14,7 @@ from velodrome.store import Store
 from velodrome_operator.cluster import Refusal, Unavailable
 
 if TYPE_CHECKING:
-    from tests.integration.conftest import Race
+    from tests.integration.conftest import Race, RedisServer
 
 ACCURACY = [{"name": "accuracy", "metric": "accuracy"}]
 IMAGE = "registry.example/own@sha256:" + "a" * 64
@@ -55,8 +55,8 @@ def objects() -> Kept:
 
 
 @pytest.fixture
-def operator(store: Store, objects: Kept) -> Operator:
-    return Operator(store, objects)
+def operator(store: Store, redis_server: RedisServer, objects: Kept) -> Operator:
+    return Operator(store, redis_server.client(), objects)
 
 
 def measured(store: Store, race: Race, *, without: frozenset[int] = frozenset()) -> Race:
@@ -88,7 +88,7 @@ def environment(job: Mapping[str, Any]) -> dict[str, str]:
 
 
 def test_no_pod_is_made_for_trials_that_another_job_measured(
-    operator: Operator, objects: Kept, store: Store, make_race: type[Race]
+    operator: Operator, objects: Kept, store: Store, redis_server: RedisServer, make_race: type[Race]
 ) -> None:
     measured(store, made(make_race, "few", 2), without=frozenset({4}))
     race = made(make_race, "many", 3, "race-few")
@@ -118,7 +118,7 @@ def test_no_pod_is_made_for_trials_that_another_job_measured(
     }
     assert [attempt.trial.index for attempt in attempts(race.plan, [pod])] == [4], "and `velodrome logs` finds it"
 
-    again = Operator(store, objects)
+    again = Operator(store, redis_server.client(), objects)
     objects.order.clear()
     again.controller.races.saw_parent(known.parent.raw)
     store.accept(race.uid, 0, [race.record(4)])

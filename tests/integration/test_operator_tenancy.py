@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import redis
 
 from tests.integration.test_operator_judgement import NoUsers, Operator
 from tests.integration.test_operator_takeover import Kept
@@ -26,10 +27,11 @@ OWNED = BoardPolicy("owned", (parse_rule("common=team-a,team-b"),))
 class Team(Operator):
     """An operator with a policy. It sees each race in a namespace."""
 
-    def __init__(self, store: Store, objects: Kept, policy: BoardPolicy, access: Access | None = None) -> None:
-        super().__init__(store, objects)
-        self.kept, self.store = objects, store
-        access = access or NoUsers(store._redis._client, "secret", "redis:6379")
+    def __init__(self, store: Store, client: redis.Redis, policy: BoardPolicy, kind: type[Access] = NoUsers) -> None:
+        objects = Kept()
+        super().__init__(store, client, objects)
+        self.kept = objects
+        access = kind(client, "secret", "redis:6379")
         self.controller = Controller(objects, store, access, ChildSettings(), boards=policy)
 
     def applied(self, race: Race, namespace: str) -> None:
@@ -48,8 +50,8 @@ class Team(Operator):
 
 
 @pytest.fixture
-def team(store: Store) -> Callable[[BoardPolicy], Team]:
-    return lambda policy: Team(store, Kept(), policy)
+def team(store: Store, redis_server: RedisServer) -> Callable[[BoardPolicy], Team]:
+    return lambda policy: Team(store, redis_server.client(), policy)
 
 
 def test_a_race_of_another_namespace_ends_before_it_has_a_pod(
@@ -120,8 +122,7 @@ def test_a_race_under_way_goes_on_when_the_policy_changes(
 def test_a_race_is_registered_again_when_redis_lost_everything(
     store: Store, make_race: type[Race], redis_server: RedisServer
 ) -> None:
-    access = Access(store._redis._client, "secret", "redis:6379")
-    operator = Team(store, Kept(), OWNED, access)
+    operator = Team(store, redis_server.client(), OWNED, Access)
     race = make_race(uid="one", name="one")
     operator.applied(race, "team-a")
     redis_server.kill()

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from redis import Redis
 
 from velodrome.errors import LocalError, StoreUnavailable
 from velodrome.machine.home import Home
@@ -102,6 +103,9 @@ class Track:
 
     def store(self) -> Store:
         return open_store(self.redis.url)
+
+    def client(self) -> Redis:
+        return Redis.from_url(self.redis.url)
 
     def trials(self, uid: str) -> dict[int, TrialSummary]:
         with self.store() as store:
@@ -399,9 +403,8 @@ def test_results_that_vanished_from_redis_are_measured_again(track: Track) -> No
 
     def wipe(event: events.Event) -> None:
         if isinstance(event, events.TrialFinished) and track.finished() == [0, 1]:
-            with track.store() as store:
-                uid = local_uid(job())
-                store._redis.ask("HDEL", f"velodrome:job:{uid}:trials", "0", "1")
+            with track.client() as client:
+                client.hdel(f"velodrome:job:{local_uid(job())}:trials", "0", "1")
             kill_redis(track)
 
     finish = track.race(job(), wipe)
@@ -415,8 +418,8 @@ def test_a_redis_that_can_not_write_any_more_ends_the_race_and_the_next_one_carr
 
     def fill(event: events.Event) -> None:
         if isinstance(event, events.TrialFinished) and event.trial.index == 0:
-            with track.store() as store:
-                store._redis.ask("SET", "padding", "x" * 200_000)  # so that the log stays far below the limit
+            with track.client() as client:
+                client.set("padding", "x" * 200_000)  # so that the log stays far below the limit
             size = max(path.stat().st_size for path in track.home.redis.rglob("*.aof"))
             resource.setrlimit(resource.RLIMIT_FSIZE, (size + 200, limits[1]))
             kill_redis(track)
@@ -432,9 +435,11 @@ def test_a_redis_that_can_not_write_any_more_ends_the_race_and_the_next_one_carr
 
 
 def test_a_full_disk_is_named_when_redis_ends_for_it(track: Track, monkeypatch: pytest.MonkeyPatch) -> None:
+    full = shutil.disk_usage(track.folder)._replace(free=0)
+
     def fill(event: events.Event) -> None:
         if isinstance(event, events.TrialFinished):
-            monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(0, 0, 0))
+            monkeypatch.setattr(shutil, "disk_usage", lambda _: full)
             kill_redis(track)
 
     with pytest.raises(LocalError, match=rf"{track.home.redis}: its disk has 0 MiB left"):

@@ -15,7 +15,7 @@ import subprocess
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -26,8 +26,12 @@ from redis.retry import Retry
 
 from velodrome import keys
 from velodrome.errors import StoreRefused
+from velodrome.results.records import ResultReport
 from velodrome.store import open_store, roles
 from velodrome_operator.poison import inbox_bytes
+
+if TYPE_CHECKING:
+    from tests.integration.conftest import Race
 
 MANIFEST = Path(__file__).parents[2] / "deploy" / "base" / "redis.yaml"
 MIB = 2**20
@@ -148,9 +152,10 @@ def test_the_limit_follows_the_containers_and_leaves_half_of_it(
 
 
 def test_filled_it_refuses_says_by_what_and_lives_while_its_file_is_rewritten(
-    shipped: tuple[subprocess.Popen[bytes], str], limit: int
+    shipped: tuple[subprocess.Popen[bytes], str], limit: int, make_race: type[Race]
 ) -> None:
     process, url = shipped
+    large = make_race(uid="other").result(0).model_copy(update={"message": "x" * MIB})
     with answering(url) as client, open_store(url) as store:
         room = store.room()
         assert room.most is not None
@@ -160,7 +165,7 @@ def test_filled_it_refuses_says_by_what_and_lives_while_its_file_is_rewritten(
         assert taken > 0.35 * limit / MIB
         client.config_set("appendfsync", "always")
         with pytest.raises(StoreRefused, match=r"is full .*the inbox of job loud"):
-            store._redis.ask("RPUSH", keys.inbox("other"), "x" * MIB)
+            store.append("other", ResultReport(result=large))
         most, written, end = resident(process), 0, time.monotonic() + PATIENCE
         while client.info("persistence")["aof_rewrite_in_progress"]:  # by itself, as the file grew
             assert time.monotonic() < end

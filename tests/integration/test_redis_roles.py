@@ -42,13 +42,13 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InstalledRed
 
     made = install(tmp_path_factory.mktemp("roles"))
     made.start()
-    with Store(made.client("operator")) as store:
+    with made.client("operator") as client, Store(client) as store:
         fill(store, datetime.now(UTC))
         race = Race(uid="going", name="going", board="going")
         store.register(race.info)
         store.accept(race.uid, 0, [race.record(0)], [race.progress(1)])
         store.append(race.uid, ResultReport(result=race.result(1)))
-        Access(store._redis._client, made.data["job-key"], "redis:6379").instruct(race.uid, {0: True})
+        Access(client, made.data["job-key"], "redis:6379").instruct(race.uid, {0: True})
     yield made
     made.kill()
 
@@ -145,7 +145,7 @@ def test_the_leaderboard_may_read_results_and_do_nothing_else(installed: Install
     changed = written(installed)
     with installed.client("leaderboard") as client:
         allowed = permitted(client, known, {"auth", "hello", "quit", "reset"})
-        assert allowed == set(roles._READING) | {"ping", "client|setname"}
+        assert allowed == set(roles.READING) | {"ping", "client|setname"}
         inbox, instructions = keys.inbox("going"), keys.instructions("going")
         assert {inbox, instructions} <= names
         for question in (("LRANGE", inbox, 0, -1), ("HGETALL", instructions), ("EXISTS", inbox), ("GET", "other")):
@@ -220,9 +220,9 @@ def test_results_are_deleted_by_the_user_of_marks(
     assert code == 0, output
     code, output = cli("delete", "board", "mine", "--yes", "--with-baselines", "--cluster")
     assert code == 0, output
-    with Store(installed.client("operator")) as store:
+    with installed.client("operator") as admin, Store(admin) as store:
         assert "mine" not in [board.name for board in store.boards()]
-        assert store._redis.ask("KEYS", "velodrome:*mine*") == []
+        assert admin.keys("velodrome:*mine*") == []
     assert refused_of(installed, "marks") == {}
 
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import redis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -16,7 +15,7 @@ from velodrome import keys
 from velodrome.errors import StoreRefused
 from velodrome.results.marks import Acknowledgement, Baseline
 from velodrome.results.records import ResultReport, TrialRecord
-from velodrome.store import Reader, Store, export_lines, import_lines, open_store
+from velodrome.store import Reader, Store, export_lines, import_lines, open_store, removal
 from velodrome.store.deletion import Deleter, DeletionTarget, Pinned, open_deleter
 
 if TYPE_CHECKING:
@@ -117,19 +116,12 @@ def marks_of(race: Race) -> list[Baseline | Acknowledgement]:
 
 @pytest.fixture
 def stores(redis_server: RedisServer) -> Iterator[Callable[[], tuple[Store, Store, Deleter]]]:
-    """Two empty stores, and a deleter of the first."""
-    with (
-        open_store(redis_server.url) as store,
-        open_store(f"{redis_server.url}?db=1") as other,
-        open_deleter(redis_server.url) as deleter,
-        closing(redis_server.client()) as client,
-    ):
+    """Two empty stores that remember nothing, and a deleter of the first."""
+    with closing(redis_server.client()) as client, closing(redis_server.client(1)) as another:
 
         def emptied() -> tuple[Store, Store, Deleter]:
             client.flushall()
-            store._jobs.clear()
-            other._jobs.clear()
-            return store, other, deleter
+            return Store(client), Store(another), Deleter(client)
 
         yield emptied
 
@@ -235,15 +227,14 @@ def test_a_result_that_came_while_it_was_decided_is_not_lost(
         store.register(race.info)
     store.accept(old.uid, 0, [old.record(0)])
     store.accept(new.uid, 0, [new.record(0)])
-    decide, late = Deleter._removal, [old.record(3)]
+    commands, late = removal.commands, [old.record(3)]
 
-    def interrupted(self: Deleter, *arguments: Any) -> Any:
-        decided = decide(self, *arguments)
+    def interrupted(decided: removal.Removal) -> Any:
         if late:
             store.accept(old.uid, 0, [late.pop()])
-        return decided
+        return commands(decided)
 
-    monkeypatch.setattr(Deleter, "_removal", interrupted)
+    monkeypatch.setattr(removal, "commands", interrupted)
     deleter.delete(DeletionTarget(new.board, uid=new.uid))
 
     [cohort] = store.cohorts("digits", "accuracy")
@@ -335,7 +326,8 @@ def test_an_entry_that_was_deleted_takes_its_place_again_when_it_is_raced_again(
     assert seen(store) == before
 
 
-def test_redis_forgets_the_script_without_harm(store: Store, deleter: Deleter, race: Race) -> None:
-    with closing(redis.Redis(connection_pool=deleter._redis._client.connection_pool)) as client:
-        client.script_flush()
+def test_redis_forgets_the_script_without_harm(
+    store: Store, deleter: Deleter, race: Race, redis_server: RedisServer
+) -> None:
+    redis_server.client().script_flush()
     assert deleter.delete(DeletionTarget(race.board)) == 1

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import redis
 
 from velodrome import keys
 from velodrome.collector import Collector
@@ -28,9 +29,9 @@ def written(race: Race, index: int) -> str:
     return ResultReport(result=race.result(index)).model_dump_json()
 
 
-def of_version_0_1_0(store: Store, race: Race) -> None:
+def of_version_0_1_0(client: redis.Redis, race: Race) -> None:
     """Makes the job one that version 0.1.0 registered: it kept no position before there was something to keep."""
-    store._redis.ask("DEL", keys.job(race.uid, "position"))
+    client.delete(keys.job(race.uid, "position"))
 
 
 def test_what_waits_is_counted_and_weighed(store: Store, race: Race, redis_server: RedisServer) -> None:
@@ -51,7 +52,7 @@ def test_what_waits_is_counted_and_weighed(store: Store, race: Race, redis_serve
 
 
 def test_what_runners_of_0_1_0_report_is_collected_once(store: Store, race: Race, redis_server: RedisServer) -> None:
-    of_version_0_1_0(store, race)
+    of_version_0_1_0(redis_server.client(), race)
     client: Any = redis_server.client()
     stream = keys.inbox_stream(race.uid)
     ids = [client.xadd(stream, {keys.STREAM_FIELD: written(race, index)}).decode() for index in range(3)]
@@ -76,7 +77,7 @@ def test_what_runners_of_0_1_0_report_is_collected_once(store: Store, race: Race
 
 
 def test_no_id_in_a_stream_of_0_1_0_blocks_it(store: Store, race: Race, redis_server: RedisServer) -> None:
-    of_version_0_1_0(store, race)
+    of_version_0_1_0(redis_server.client(), race)
     client: Any = redis_server.client()
     stream = keys.inbox_stream(race.uid)
     client.xadd(stream, {keys.STREAM_FIELD: written(race, 0)})
@@ -91,7 +92,7 @@ def test_no_id_in_a_stream_of_0_1_0_blocks_it(store: Store, race: Race, redis_se
 
 
 def test_a_large_stream_of_0_1_0_is_moved_in_steps(store: Store, race: Race, redis_server: RedisServer) -> None:
-    of_version_0_1_0(store, race)
+    of_version_0_1_0(redis_server.client(), race)
     client: Any = redis_server.client()
     for _ in range(5):
         client.xadd(keys.inbox_stream(race.uid), {keys.STREAM_FIELD: b"x" * (2 * keys.REPORT_BYTES)})

@@ -154,14 +154,14 @@ def test_a_terminal_shows_a_bar_for_the_race_and_one_for_each_running_trial(
 
 def test_nothing_is_drawn_while_a_trial_is_being_timed(made: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm")
-    terminal = Terminal()
-    with Live(terminal) as watch:
+    terminal, now = Terminal(), [0.0]
+    with Live(terminal, lambda: now[0]) as watch:
         watch(events.Opened("u", made, tuple(range(25)), 2, 1))
         for index in (0, 1):
             watch(started(made, index))
         watch(progressed(made, 0, "Timing"))
         before = terminal.getvalue()
-        watch._drawn = -1000  # long ago
+        now[0] = 1000.0
         watch(progressed(made, 1))
         assert terminal.getvalue() == before
         watch(finished(made, 0, 1))

@@ -245,7 +245,7 @@ def test_nothing_is_erased_where_no_rectangle_fits() -> None:
 def test_trivial_augments_operations_are_torchvisions(name: str, shape: tuple[int, int, int]) -> None:
     """Over the whole range of strengths that torchvision's own table has, both ways where it has a sign."""
     transform = v2.TrivialAugmentWide()
-    table, signed = transform._AUGMENTATION_SPACE[name]
+    table, signed = transform._AUGMENTATION_SPACE[name]  # noqa: SLF001 - torchvision has no other way to its table
     strengths = table(31, *shape[1:])
     magnitudes = torch.zeros(31) if strengths is None else strengths.double()
     if signed:
@@ -255,12 +255,12 @@ def test_trivial_augments_operations_are_torchvisions(name: str, shape: tuple[in
     ours = TrivialAugment().apply(images, Choice(operation, magnitudes.double()), BLACK)
 
     def theirs(image: torch.Tensor, index: int) -> torch.Tensor:
-        changed: torch.Tensor = transform._apply_image_or_video_transform(
+        changed: torch.Tensor = transform._apply_image_or_video_transform(  # noqa: SLF001 - torchvision has no other way to its table
             (image * 255).round().to(torch.uint8),
             name,
             float(magnitudes[index]),
             interpolation=transform.interpolation,
-            fill=transform._fill,
+            fill=transform._fill,  # noqa: SLF001 - torchvision has no other way to its table
         )
         return changed / 255
 
@@ -273,10 +273,10 @@ def test_trivial_augments_operations_are_torchvisions(name: str, shape: tuple[in
 
 def test_trivial_augment_draws_each_operation_and_strength_as_torchvision_does() -> None:
     drawn = TrivialAugment(bins=7).draw(30_000, generator())
-    assert tuple(v2.TrivialAugmentWide._AUGMENTATION_SPACE) == OPERATIONS
+    assert tuple(v2.TrivialAugmentWide._AUGMENTATION_SPACE) == OPERATIONS  # noqa: SLF001 - torchvision has no other way to its table
     assert evenly(drawn.operation, list(range(14)))
     for index, name in enumerate(OPERATIONS):
-        table, signed = v2.TrivialAugmentWide._AUGMENTATION_SPACE[name]
+        table, signed = v2.TrivialAugmentWide._AUGMENTATION_SPACE[name]  # noqa: SLF001 - torchvision has no other way to its table
         strengths = table(7, 32, 32)
         magnitudes = drawn.magnitude[drawn.operation == index]
         if strengths is None:

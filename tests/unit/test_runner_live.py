@@ -20,7 +20,7 @@ from velodrome_runner.live import LiveState, Pusher, Readings
 from velodrome_runner.usage import Gauges, Use, opened, resident_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 # Far more than anything here takes: a hang fails, a slow machine does not.
 PATIENCE = 30.0
@@ -137,8 +137,11 @@ class Gateway:
         self.thread.start()
 
     def await_asked(self, number: int) -> None:
+        self.await_that(lambda: len(self.asked) >= number)
+
+    def await_that(self, holds: Callable[[], bool]) -> None:
         with self.arrived:
-            assert self.arrived.wait_for(lambda: len(self.asked) >= number, PATIENCE), self.asked
+            assert self.arrived.wait_for(holds, PATIENCE), self.asked
 
     def close(self) -> None:
         self.server.shutdown()
@@ -170,31 +173,20 @@ def test_a_group_is_pushed_at_each_phase_and_now_and_then_and_deleted_at_the_end
     assert gateway.asked[-1][1] == path
 
 
-class WatchedEvent(threading.Event):
-    """An event that says when a thread waits for it without a limit."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.awaited = threading.Event()
-
-    def wait(self, timeout: float | None = None) -> bool:
-        if timeout is None:
-            self.awaited.set()
-        return super().wait(timeout)
-
-
 def test_nothing_is_pushed_while_inference_is_timed(gateway: Gateway) -> None:
-    pusher = Pusher(gateway.url, KEY, period=0.01, gap=0.0)
-    pusher._work = work = WatchedEvent()
-    with pusher:
+    def own_fractions() -> set[float]:
+        return {values[telemetry.TRIAL_FRACTION.name] for _, path, values in gateway.asked if "/another/" not in path}
+
+    another = Pusher(gateway.url, grouping("ns", "race", "another", 0), period=0.01, gap=0.0)
+    with another, Pusher(gateway.url, KEY, period=0.01, gap=0.0) as pusher:
         pusher.show(progress("Training", 1, loss=0.5, samples_per_second=3.0))
         gateway.await_asked(1)
-        work.awaited.clear()
         pusher.show(progress("Timing"))
-        assert work.awaited.wait(PATIENCE)  # it does nothing until there is another phase
-        assert {asked[2][telemetry.TRIAL_FRACTION.name] for asked in gateway.asked} == {0.25}
+        another.show(progress("Starting"))
+        gateway.await_asked(len(gateway.asked) + 20)  # meanwhile it would have pushed as often
+        assert own_fractions() == {0.25}
         pusher.show(progress("Finished"))
-        gateway.await_asked(len(gateway.asked) + 1)
+        gateway.await_that(lambda: 1.0 in own_fractions())
 
 
 def test_a_trial_that_showed_nothing_leaves_nothing(gateway: Gateway) -> None:

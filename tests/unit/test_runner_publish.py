@@ -150,12 +150,14 @@ def test_a_result_is_on_disk_before_it_is_sent_and_gone_after(server: Server, tm
 
 
 def test_nothing_follows_the_result(server: Server, tmp_path: Path) -> None:
+    before = set(threading.enumerate())
     with publisher(server) as running:
+        (sender,) = set(threading.enumerate()) - before
         running.progress(progress(1, ended=True))
         assert running.deliver(result(), tmp_path / "result.json", deadline=1.0)
         running.progress(progress(2, ended=True))
-        running._thread.join(PATIENCE)
-        assert not running._thread.is_alive()  # nobody is left who could send
+        sender.join(PATIENCE)
+        assert not sender.is_alive()  # nobody is left who could send
     assert isinstance(server.reports[-1], ResultReport)
 
 

@@ -112,10 +112,10 @@ def test_many_at_once_are_as_one_by_one(shapes: list[tuple[int, int]]) -> None:
 def test_the_strength_is_that_of_generalised_least_squares(correlation: float) -> None:
     """Against statsmodels' GLS with the covariance of the autoregression written out."""
     values = history(5, 40, 3.0)
-    scores = changepoints._normal_scores(values[None, :])
+    scores = changepoints.normal_scores(values[None, :])
     expected = norm.ppf((rankdata(values) - 0.5) / 40)
     assert scores[0] == pytest.approx(expected - expected.mean())
-    ratios = changepoints._ratios(scores, np.array([correlation]))[0]
+    ratios = changepoints.step_ratios(scores, np.array([correlation]))[0]
     lags = np.abs(np.subtract.outer(np.arange(40), np.arange(40)))
     for place in (1, 7, 20, 39):
         design = np.column_stack([np.ones(40), np.arange(40) >= place]).astype(float)
@@ -131,8 +131,8 @@ def test_the_correlation_of_noise_is_estimated_beside_a_step() -> None:
     for _ in range(200):
         values = noise(rng, 200, 0.6)
         values[100:] += 3
-        scores = changepoints._normal_scores(values[None, :])
-        found.append(changepoints._correlation(scores, np.array([100]))[0])
+        scores = changepoints.normal_scores(values[None, :])
+        found.append(changepoints.correlation_beside(scores, np.array([100]))[0])
     assert np.mean(found) == pytest.approx(0.6, abs=0.05)
 
 
@@ -213,17 +213,17 @@ def test_the_evidence_is_the_sum_of_the_likelihood_ratios_of_all_places() -> Non
         watch.append(value)
     gains = []
     for place in range(1, 40):
-        known = values[: max(1, place - changepoints._UNSEEN)]
-        gains.append(changepoints._gains(float((np.sum(known < values[place]) + 0.5) / (len(known) + 1))))
+        known = values[: max(1, place - changepoints.UNSEEN)]
+        gains.append(changepoints.log_ratios(float((np.sum(known < values[place]) + 0.5) / (len(known) + 1))))
     sums = np.cumsum(np.array(gains)[::-1], axis=0)
-    expected = np.logaddexp.reduce(sums + changepoints._LOG_WEIGHTS, axis=0)
-    assert watch._evidence == pytest.approx(expected)
+    expected = np.logaddexp.reduce(sums + changepoints.LOG_WEIGHTS, axis=0)
+    assert watch.evidence == pytest.approx(expected)
 
 
 def test_on_average_noise_is_no_evidence() -> None:
     """The mean of a likelihood ratio is 1 where nothing changed; at most that, where scores are bounded."""
     ranks = (np.arange(20_000) + 0.5) / 20_000
-    means = np.exp([changepoints._gains(rank) for rank in ranks]).mean(axis=0)
+    means = np.exp([changepoints.log_ratios(rank) for rank in ranks]).mean(axis=0)
     assert means[[1, 3]] == pytest.approx(1.0, abs=1e-3)
     assert (means <= 1 + 1e-3).all()
     assert (means > 0.6).all()

@@ -115,14 +115,14 @@ class Live:
     would use CPU time that the measurement needs.
     """
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
         from rich.progress import BarColumn, TextColumn
         from rich.table import Column
 
         from velodrome.cli.console import output
         from velodrome.cli.screen import meters
 
-        self._seen = Seen()
+        self._seen = Seen(clock)
         self._console = output(stream)
         self._bars: Bars = meters(
             self._console,

@@ -36,7 +36,7 @@ _EVIDENCE = 8.75
 _WEIGHTS = (0.85, 0.15)
 _SHIFT, _MOST_SCORE = 2.0, 2.5  # the largest evidence of one value, however extreme it is
 _SHARE, _ODD = 0.15, 0.02
-_UNSEEN = 5  # the newest values are not compared with the next one, because they may belong to the new level
+UNSEEN = 5  # the newest values are not compared with the next one, because they may belong to the new level
 _SHORTEST = 12  # with fewer values, nothing is searched
 _SIDE = 4  # independent values on each side of a step
 _WATCH_SIDE = 3
@@ -146,6 +146,11 @@ class Watch:
         for value in values:
             self.append(value)
 
+    @property
+    def evidence(self) -> Floats:
+        """Logarithm of the evidence of each kind of step, in the order of `log_ratios`; -inf where there is none."""
+        return self._evidence
+
     def append(self, value: float) -> ChangePoint | None:
         """The change that this value shows, or None. Its index counts from the first value of all.
 
@@ -180,19 +185,20 @@ class Watch:
     def _take(self, value: float) -> None:
         """Adds a value to the remembered ones, and its part to the evidence."""
         if self._values:
-            known = np.asarray(self._values[: max(1, len(self._values) - _UNSEEN)])
+            known = np.asarray(self._values[: max(1, len(self._values) - UNSEEN)])
             tied = np.abs(known - value) <= ROUNDING * np.maximum(np.abs(known), abs(value))
             below = np.count_nonzero((known < value) & ~tied) + np.count_nonzero(tied) / 2
-            gain = _gains(float((below + 0.5) / (len(known) + 1)))
-            self._evidence = np.logaddexp(self._evidence + gain, _LOG_WEIGHTS + gain)
+            gain = log_ratios(float((below + 0.5) / (len(known) + 1)))
+            self._evidence = np.logaddexp(self._evidence + gain, LOG_WEIGHTS + gain)
         self._values.append(value)
 
 
-_LOG_WEIGHTS = np.log(np.array([*_WEIGHTS, *_WEIGHTS]) / 2)
-_NO_EVIDENCE: Floats = np.full(len(_LOG_WEIGHTS), -np.inf)
+# In the order of `log_ratios`.
+LOG_WEIGHTS: Floats = np.log(np.array([*_WEIGHTS, *_WEIGHTS]) / 2)
+_NO_EVIDENCE: Floats = np.full(len(LOG_WEIGHTS), -np.inf)
 
 
-def _gains(rank: float) -> Floats:
+def log_ratios(rank: float) -> Floats:
     """Logarithm of the likelihood ratio of each kind of step, up and then down, for a value's rank from 0 to 1."""
     score = float(np.clip(ndtri(rank), -_MOST_SCORE, _MOST_SCORE))
     gains = []
@@ -218,7 +224,7 @@ class _Steps:
 def _steps(values: Floats, side: int, base: float, slope: float) -> _Steps:
     """The likeliest step of each row. Rows of a single value have none."""
     count = values.shape[1]
-    scores = _normal_scores(values)
+    scores = normal_scores(values)
     places = np.arange(1, count)
     allowed = (places >= side) & (count - places >= side)
     # The likeliest place for independent values gives a first estimate of the noise; a second search uses its
@@ -227,16 +233,16 @@ def _steps(values: Floats, side: int, base: float, slope: float) -> _Steps:
     index = 1 + np.where(allowed, sums**2 * (count / (places * (count - places))), -1.0).argmax(axis=1)
     strength, correlation = np.zeros(len(values)), np.zeros(len(values))
     for _ in range(_ROUNDS):
-        correlation = _correlation(scores, index)
+        correlation = correlation_beside(scores, index)
         memory = (1 + correlation) / (1 - correlation)
         shortest = np.minimum(side * memory, count / 3)[:, None]
-        ratio = np.where((places >= shortest) & (count - places >= shortest), _ratios(scores, correlation), 0.0)
+        ratio = np.where((places >= shortest) & (count - places >= shortest), step_ratios(scores, correlation), 0.0)
         index, strength = 1 + ratio.argmax(axis=1), ratio.max(axis=1)
     independent = count * (1 - correlation) / (1 + correlation)
     return _Steps(index, strength, base + slope / np.sqrt(independent), correlation)
 
 
-def _normal_scores(values: Floats) -> Floats:
+def normal_scores(values: Floats) -> Floats:
     """Normal quantiles of the ranks of each row, with mean 0. Tied values share one quantile.
 
     Values that differ only by rounding are tied.
@@ -258,7 +264,7 @@ def _normal_scores(values: Floats) -> Floats:
     return centred
 
 
-def _correlation(scores: Floats, index: Integers) -> Floats:
+def correlation_beside(scores: Floats, index: Integers) -> Floats:
     """Correlation of neighbours around the two levels of each row, corrected for its bias, and at least 0."""
     count = scores.shape[1]
     before: NDArray[np.bool_] = np.arange(count) < index[:, None]
@@ -275,7 +281,7 @@ def _correlation(scores: Floats, index: Integers) -> Floats:
     return np.where(known, np.clip((raw * count + 2) / (count - 6), 0.0, _MOST_CORRELATION), 0.0)
 
 
-def _ratios(scores: Floats, correlation: Floats) -> Floats:
+def step_ratios(scores: Floats, correlation: Floats) -> Floats:
     """|step| / its standard error, for a step before each place from 1 on, by generalised least squares.
 
     Each value minus ρ times the previous value, divided by √(1 - ρ²), is independent of the others. The same operation

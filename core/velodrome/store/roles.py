@@ -35,7 +35,8 @@ PRIVATE_KEY: Final = "tls.key"
 FORMER_PASSWORD: Final = "password"  # noqa: S105 - the name of a key
 
 _CONNECTING = ("ping", "hello", "auth", "client|setname")
-_READING = (
+# The commands that read results.
+READING: Final = (
     "get", "exists", "mget", "hget", "hmget", "hgetall", "hkeys", "hvals", "hlen", "lrange",
     "zcard", "zscore", "zrevrange", "zrangebyscore",
 )  # fmt: skip
@@ -63,7 +64,7 @@ def rules(role: Role) -> tuple[str, ...]:
     if role == "operator":
         return ("~*", "&*", "+@all")
     patterns = [f"%R~{pattern}" for pattern in (*_ABOUT_RESULTS, keys.COHORTS)]
-    commands: tuple[str, ...] = (*_CONNECTING, *_READING)
+    commands: tuple[str, ...] = (*_CONNECTING, *READING)
     if role == "marks":
         patterns = [
             *(f"~{pattern}" for pattern in _ABOUT_RESULTS),
