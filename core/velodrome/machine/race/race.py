@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import partial
+from pathlib import Path
 
 from velodrome.machine.files import write_private
 from velodrome.machine.home import Home
@@ -109,13 +110,17 @@ def notes(plan: Plan, settings: RaceSettings, connection: Connection, uid: str) 
             f"finished trials ran {_words(before)}, the rest will run {_words(now)}: their speeds are not ranked "
             "together. To compare speeds, run it as before, or all of it again with --fresh"
         )
-    busy = busy_now()
-    if busy:
-        said.append(
-            f"this machine is busy: {busy}. Trials that are measured meanwhile are marked: "
-            "stop what runs here, or race on a machine of its own, if speeds count"
-        )
-    return said
+    return said + busy_notes()
+
+
+def busy_notes(root: Path = Path("/"), sleep: Callable[[float], None] = time.sleep) -> list[str]:
+    """What other programs do to this machine right now, if that disturbs trials. `root` holds `proc` and `sys`."""
+    busy = busy_now(root, sleep)
+    if not busy:
+        return []
+    meanwhile = "Trials that are measured meanwhile are marked"
+    fix = "stop what runs here, or race on a machine of its own, if speeds count"
+    return [f"this machine is busy: {busy}. {meanwhile}: {fix}"]
 
 
 def _earlier_resources(store: Store, uid: str) -> tuple[float, int] | None:
