@@ -89,6 +89,7 @@ class Race:
         rider = self.riders[trial.entry]
         started = self.info.created_at + timedelta(seconds=4 * trial.index)
         luck = self.luck.gauss(0, 1)
+        metrics = {} if failure else self._metrics(rider, luck)
         result = TrialResult(
             job_uid=self.info.uid,
             index=trial.index,
@@ -101,7 +102,8 @@ class Race:
             reason=failure[0] if failure else None,
             message=failure[1] if failure else None,
             log_tail="Loading: digits\nepoch 1/15: loss 2.3411\nepoch 2/15: loss nan\n" if failure else None,
-            metrics={} if failure else self._metrics(rider, luck),
+            metrics=metrics,
+            confusion=None if failure else confusion(metrics["accuracy"], _luck(f"{self.info.uid}/{trial.index}")),
             unavailable={} if failure else {"energy_joules": "this device has no energy counter"},
             curves=tuple(self.curve(rider, epochs // 4 if failure else epochs)),
             dataset=DIGITS_FACTS,
@@ -176,6 +178,19 @@ DIGITS_FACTS = DatasetFacts(
     shape=(1, 8, 8),
     classes=tuple("0123456789"),
 )
+
+
+def confusion(accuracy: float, luck: Random) -> tuple[tuple[int, ...], ...]:
+    """A matrix of the digits' test split. Most mistakes are between digits that look alike."""
+    each = DIGITS_FACTS.test_samples // 10
+    counts = [[each if right == predicted else 0 for predicted in range(10)] for right in range(10)]
+    for _ in range(round((1 - accuracy) * DIGITS_FACTS.test_samples)):
+        alike = luck.choice(((8, 1), (9, 4), (3, 5), (5, 9), (7, 9)))
+        right, predicted = alike if luck.random() < 0.7 else luck.sample(range(10), 2)
+        if counts[right][right]:
+            counts[right][right] -= 1
+            counts[right][predicted] += 1
+    return tuple(map(tuple, counts))
 
 
 def environment(machine: str) -> Environment:

@@ -34,6 +34,9 @@ ENV_CPUS = "VELODROME_CPUS"  # threads for this trial; without it, the cgroup's 
 ENV_CONCURRENT = "VELODROME_CONCURRENT_TRIALS"  # number of trials that share this machine, this one included
 ENV_DEADLINE = "VELODROME_REPORT_DEADLINE_SECONDS"  # how long the runner tries to deliver its result
 
+# Path of a file: then the process rehearses these entries, writes there what it found, and runs no trial.
+ENV_REHEARSAL = "VELODROME_REHEARSAL"
+
 ENV_BOARDS = "VELODROME_BOARDS"  # patterns of the boards that a leaderboard shows, with commas; without it, all boards
 
 ENV_PUSHGATEWAY = "VELODROME_PUSHGATEWAY"  # URL of the Pushgateway for live metrics; without it, none are pushed

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +28,7 @@ OTHERS = 0.1
 _OTHERS_CPUS = 0.25
 # The kernel counts CPU time in hundredths of a second. In a shorter time, such a count says little.
 _SHORTEST_SECONDS = 0.2
+_LOOK_SECONDS = 0.5
 
 _TICKS = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
 
@@ -124,10 +125,10 @@ def others_cpus(before: Snapshot, after: Snapshot) -> float | None:
     return max(0.0, (after.busy - before.busy) - (after.own - before.own)) / (after.at - before.at)
 
 
-def busy_now(seconds: float = 0.5, root: Path = Path("/")) -> str:
-    """What other programs do to this machine right now, in words; empty if it is quiet. Takes that many seconds."""
+def busy_now(root: Path = Path("/"), sleep: Callable[[float], None] = time.sleep) -> str:
+    """What other programs do to this machine right now, in words; empty if it is quiet. Takes half a second."""
     before = snapshot(root)
-    time.sleep(seconds)
+    sleep(_LOOK_SECONDS)
     return ", ".join(disturbances(before, snapshot(root)))
 
 

@@ -124,22 +124,26 @@ def take_over(
     wanted = job.job.spec.trials.taken_from or ""
     if giver is None:
         return Takeover(wanted, job.job.board)
-    done = store.trials(uid)
-    missing = {(trial.entry, trial.id): trial for trial in job.trials if trial.index not in done}
-    if not missing:
-        return Takeover(wanted, job.job.board, giver)
-    mixed = store.entry_facts([giver.uid])[0].mixed_code
-    code = {**code, **dict.fromkeys(mixed - code.keys())}
-    here = {(trial.entry, trial.id) for trial in job.trials if trial.index in done}
     taken, left = 0, Counter[str]()
-    for start in range(0, giver.trials, _RECORDS):
-        found = [
-            one
-            for one in store.records(giver.uid, start, _RECORDS)
-            if (one.result.entry, one.result.trial_id) not in here
-        ]
-        records, other = fitting(job, uid, giver, found, missing, code, at)
+    for records, other in fitting_pages(store, job, uid, giver, code, at):
         if records:
             store.accept(uid, 0, records)
         taken, left = taken + len(records), left + other
     return Takeover(wanted, job.job.board, giver, taken, left)
+
+
+def fitting_pages(
+    reader: Reader, job: Plan, uid: str, giver: JobInfo, code: Mapping[str, str | None], at: datetime
+) -> Iterator[tuple[list[TrialRecord], Counter[str]]]:
+    """What `fitting` says of the records of another job, some at a time. Raises as the store does."""
+    done = reader.trials(uid)
+    missing = {(trial.entry, trial.id): trial for trial in job.trials if trial.index not in done}
+    if not missing:
+        return
+    mixed = reader.entry_facts([giver.uid])[0].mixed_code
+    code = {**code, **dict.fromkeys(mixed - code.keys())}
+    here = {(trial.entry, trial.id) for trial in job.trials if trial.index in done}
+    for start in range(0, giver.trials, _RECORDS):
+        records = reader.records(giver.uid, start, _RECORDS)
+        found = [one for one in records if (one.result.entry, one.result.trial_id) not in here]
+        yield fitting(job, uid, giver, found, missing, code, at)

@@ -11,6 +11,7 @@ import pandas as pd
 
 from velodrome.metrics import CATALOGUE, Direction, label_of, metric_of
 from velodrome.ranking.places import RankedRow, TradeOff
+from velodrome.results.confusion import Confusion
 from velodrome.results.records import EpochPoint
 from velodrome.stats import Interval
 from velodrome.text import line
@@ -20,6 +21,11 @@ Chart = alt.LayerChart | alt.FacetChart
 
 # Up to this number of points, each has its name beside it. With more points, only those on the front do.
 _FEW_POINTS = 20
+
+# Up to this number of classes, each cell of a confusion matrix has its number of samples in it.
+_FEW_CLASSES = 12
+# From this share of a row on, the text of a cell is on the strong colour. The colour grows with the root of the share.
+_STRONG_SHARE = 0.3
 
 # Up to this number of epochs, each epoch has a symbol. With more epochs, symbols would hide the line.
 _FEW_EPOCHS = 40
@@ -33,10 +39,13 @@ class Palette:
     strong: str
     quiet: str
     second: str
+    faint: str  # hardly stands out from the page
+    on_faint: str  # text
+    on_strong: str
 
 
-LIGHT = Palette(strong="#1d5fc4", quiet="#8a94a3", second="#c2560c")
-DARK = Palette(strong="#7fb0ff", quiet="#8792a2", second="#f2a057")
+LIGHT = Palette("#1d5fc4", "#8a94a3", "#c2560c", faint="#eef3fa", on_faint="#1f2937", on_strong="#ffffff")
+DARK = Palette("#7fb0ff", "#8792a2", "#f2a057", faint="#1c2432", on_faint="#e5e9f0", on_strong="#0b1220")
 
 
 def intervals(rows: Sequence[RankedRow], scale: Scale, title: str, direction: Direction, palette: Palette) -> Chart:
@@ -221,3 +230,44 @@ def curve(frame: pd.DataFrame, series: Sequence[str], palette: Palette, best_epo
     mark = alt.Chart(pd.DataFrame({"epoch": [best_epoch]})).mark_rule(color=palette.quiet, strokeDash=[4, 4])
     kept = mark.encode(x=x, tooltip=alt.value(f"the weights of epoch {best_epoch} were kept"))
     return alt.layer(kept, lines).properties(height=270)
+
+
+def confusion(found: Confusion, palette: Palette) -> Chart:
+    """A cell for each pair of a right class (row) and a predicted class (column), coloured by its share of the row."""
+    names = _distinct(found.classes)
+    size = len(names)
+    cells = zip(((right, predicted) for right in names for predicted in names), found.pairs, strict=True)
+    frame = pd.DataFrame(
+        {"right": right, "predicted": predicted, "count": pair.count, "share": pair.share}
+        for (right, predicted), pair in cells
+    )
+    step = alt.Step(46 if size <= _FEW_CLASSES else max(6, 640 // size))
+    axis = alt.Axis(labelLimit=140, ticks=False, domain=False, grid=False, labelOverlap=True)
+    wide = alt.Axis(**axis.to_dict(), orient="top", labelAngle=0 if max(map(len, names)) <= 4 else -45)
+    root = alt.Scale(type="sqrt", domain=[0, 1], range=[palette.faint, palette.strong])
+    legend = None if size <= _FEW_CLASSES else alt.Legend(title="share", format=".0%", values=[0, 0.1, 0.5, 1])
+    base = alt.Chart(frame).encode(
+        x=alt.X("predicted:N", sort=names, title="predicted class", axis=wide),
+        y=alt.Y("right:N", sort=names, title="right class", axis=axis),
+        tooltip=[
+            alt.Tooltip("right:N", title="right class"),
+            alt.Tooltip("predicted:N", title="predicted class"),
+            alt.Tooltip("count:Q", title="samples", format=","),
+            alt.Tooltip("share:Q", title="of the right class", format=".1%"),
+        ],
+    )
+    layers = [base.mark_rect().encode(color=alt.Color("share:Q", scale=root, legend=legend))]
+    if size <= _FEW_CLASSES:
+        on_cell = alt.condition(
+            f"datum.share > {_STRONG_SHARE}", alt.value(palette.on_strong), alt.value(palette.on_faint)
+        )
+        layers.append(base.mark_text(fontSize=13).encode(text=alt.Text("count:Q", format=","), color=on_cell))
+    return alt.layer(*layers).properties(width=step, height=step)
+
+
+def _distinct(names: Sequence[str]) -> list[str]:
+    """The names on one line each. A second one of the same name has its place behind it: a chart would merge them."""
+    shown: list[str] = []
+    for place, name in enumerate(map(line, names)):
+        shown.append(name if name not in shown else f"{name} ({place})")
+    return shown

@@ -11,7 +11,6 @@ _USAGE = f"""\
 usage: python -m velodrome_runner          run one trial and report its result
        python -m velodrome_runner serve    run trials as they are asked for, one JSON line each on standard input
        python -m velodrome_runner data     read the data set that a JSON line on standard input names, and tell about it
-      python -m velodrome_runner rehearse build the models of the job on standard input, and step each once
        velodrome-runner exec -- COMMAND    run one trial with a training program of one's own (docs/own-code.md)
 
 `velodrome-runner` and `python -m velodrome_runner` are the same.
@@ -31,6 +30,7 @@ Environment variables say what one trial has to do:
   {keys.ENV_DATA:36}folder below which dataset.source paths lie (default: the current one)
   {keys.ENV_CPUS:36}threads to compute with (default: the CPUs that this process may use)
   {keys.ENV_CONCURRENT:36}trials that share this machine, this one included (default: 1)
+  {keys.ENV_REHEARSAL:36}file for what a rehearsal finds of the entries {keys.ENV_ENTRIES}; then no trial runs
   {keys.ENV_DEADLINE:36}seconds to keep trying to deliver the result (default: 600)
 
 A line for `serve` is {{"id": "...", "env": {{...}}, "log": "path"}}; it answers with one JSON line an event:
@@ -59,10 +59,6 @@ def main(arguments: list[str] | None = None) -> int:
         from velodrome_runner.data.report import answer
 
         return answer(sys.stdin)
-    if arguments == ["rehearse"]:
-        from velodrome_runner.rehearsal import answer as rehearse
-
-        return rehearse(sys.stdin)
     if arguments[:1] == ["exec"]:
         command = arguments[2:] if arguments[1:2] == ["--"] else arguments[1:]
         return run_one(tuple(command) or None, own=True)

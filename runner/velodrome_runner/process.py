@@ -1,4 +1,4 @@
-"""Runs the trial of this process, from its environment to its exit code."""
+"""Runs the trial of this process, from its environment to its exit code; or rehearses entries, if that asks for it."""
 
 from __future__ import annotations
 
@@ -48,7 +48,12 @@ def _run_one(command: tuple[str, ...] | None, *, own: bool) -> int:
     # cuBLAS reads this when CUDA starts, and may refuse deterministic operation without it.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     try:
-        settings = Settings.read(privacy.withdrawn(os.environ))
+        environ = privacy.withdrawn(os.environ)
+        if environ.get(keys.ENV_REHEARSAL):
+            from velodrome_runner.rehearsal import answer
+
+            return answer(environ)
+        settings = Settings.read(environ)
         count = threads.thread_count(os.environ)
         threads.use(count)
         from velodrome_runner.instructions import earned

@@ -1,6 +1,7 @@
 """A race before it races: its data read once, each model built and stepped once, each program found.
 
-`velodrome validate --deep` asks for it in a process of its own, and reads a line for each entry as it comes.
+A process of the warm starter does it for `velodrome run` and `velodrome validate --deep`
+(`velodrome.machine.race.rehearsal`), and writes a line for each entry as it comes.
 """
 
 from __future__ import annotations
@@ -9,10 +10,8 @@ import importlib
 import importlib.util
 import json
 import shutil
-import sys
 import time
-from collections.abc import Callable, Iterator
-from collections.abc import Set as AbstractSet
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, TextIO
@@ -20,70 +19,115 @@ from typing import Any, TextIO
 import torch
 
 from velodrome import keys
-from velodrome.plan import Trial, plan
-from velodrome.spec import BenchmarkJob
-from velodrome_runner import checks
+from velodrome.errors import ConfigurationError, VelodromeError
+from velodrome.plan import Plan, Trial, plan
+from velodrome.spec import parse_jobs
+from velodrome_runner import checks, models, threads
 from velodrome_runner.data import OpenedData
-from velodrome_runner.measuring import built, libraries, opened, ready, settle
+from velodrome_runner.measuring import built, libraries, opened, own_module, ready, settle
 from velodrome_runner.precision import autocast
 from velodrome_runner.trial import explain
-
-Read = Callable[[], OpenedData]
 
 _PYTHON = ("python", "python3")
 
 
-def answer(asked: TextIO, said: TextIO = sys.stdout) -> int:
-    """Reads {"job", "folder", "threads", "without"} and writes JSON lines for each entry: see `rehearse`.
+def answer(environ: Mapping[str, str]) -> int:
+    """Rehearses the entries that `environ` names, as `rehearse` does. Appends to the file `VELODROME_REHEARSAL`.
 
+    Of the instructions of a trial, these count: the job, the positions of its entries, the data folder and the CPUs.
     Returns the exit code of `velodrome.keys`.
+
+    Raises:
+        ConfigurationError: the job can't be read.
     """
-    question = json.load(asked)
-    torch.set_num_threads(question["threads"])
+    count = threads.thread_count(environ)
+    threads.use(count)
+    spec = Path(environ[keys.ENV_SPEC])
+    try:
+        (job,) = parse_jobs(spec.read_text(encoding="utf-8"), str(spec))
+    except (OSError, ValueError, VelodromeError) as error:
+        raise ConfigurationError(f"{spec}: {error}") from error
+    positions = [int(one) for one in environ[keys.ENV_ENTRIES].split(",")]
     wrong = False
-    job = BenchmarkJob.model_validate(question["job"])
-    for found in rehearse(job, Path(question["folder"]), without=frozenset(question["without"])):
-        said.write(json.dumps(found) + "\n")
-        said.flush()
-        wrong = wrong or found["reason"] is not None
+    with Path(environ[keys.ENV_REHEARSAL]).open("a", encoding="utf-8") as said:
+        for found in rehearse(plan(job), positions, Path(environ.get(keys.ENV_DATA) or "."), count):
+            _write(said, found)
+            wrong = wrong or bool(found.get("problems"))
     return keys.EXIT_CONFIGURATION if wrong else keys.EXIT_OK
 
 
-def rehearse(job: BenchmarkJob, folder: Path, without: AbstractSet[str] = frozenset()) -> Iterator[dict[str, Any]]:
-    """For each entry that is not in `without`: that it begins, then what a trial of it would meet before it trains.
+def _write(said: TextIO, found: dict[str, Any]) -> None:
+    said.write(json.dumps(found) + "\n")
+    said.flush()
 
-    The first line of an entry has `begins`; the second has `reason` and `message` (None and a sentence where all is
-    well) and `seconds`.
+
+def rehearse(made: Plan, positions: Iterable[int], folder: Path, count: int) -> Iterator[dict[str, Any]]:
+    """For the entry at each position: that it begins, then what a trial of it would meet before it trains.
+
+    The first line of an entry has only its name. The second has `problems` (each with its `path`, `reason` and
+    `message`), `message` (a sentence; empty if there are problems) and `seconds`. `count` threads compute.
     """
-    made = plan(job)
-    read = cache(lambda: opened(made.trial(0), folder))  # each entry's first trial has the same data and seed
-    for index, name in enumerate(made.configs):
-        if name in without:
-            continue
-        yield {"entry": name, "begins": True, "reason": None}
+    read = _Data(lambda: opened(made.trial(0), folder))  # each entry's first trial has the same data and seed
+    for position in positions:
+        trial = made.trial(position)
+        yield {"entry": trial.entry}
         started = time.perf_counter()
-        reason, message = _entry(made.trial(index), read)
-        yield {"entry": name, "reason": reason, "message": message, "seconds": time.perf_counter() - started}
+        message, problems = _entry(trial, f"spec.entries[{position}]", read, count)
+        yield {
+            "entry": trial.entry,
+            "message": message,
+            "problems": problems,
+            "seconds": time.perf_counter() - started,
+        }
 
 
-def _entry(trial: Trial, read: Read) -> tuple[str | None, str]:
-    command = trial.config.command
+class _Data:
+    """The data of all entries, which are read at most once, also if they can't be read."""
+
+    def __init__(self, read: Callable[[], OpenedData]) -> None:
+        self.read = cache(read)
+        self._problem: dict[str, str] | None = None
+
+    def problem(self) -> dict[str, str] | None:
+        """Why the data can't be read; None if they were read."""
+        if self._problem is None:
+            self._problem = _problem_of("spec.dataset", self.read)
+        return self._problem
+
+
+def _entry(trial: Trial, where: str, data: _Data, count: int) -> tuple[str, list[dict[str, str]]]:
+    """A sentence about the entry, and what is wrong with it."""
+    sentence: list[str] = []
+    config = trial.config
+    if config.command is not None:
+        command = config.command
+        found = [_problem_of(f"{where}.command", lambda: sentence.append(_program(command)))]
+    elif (unread := data.problem()) is not None:
+        name = config.model.name if config.model is not None and own_module(config) else None
+        found = [unread, _problem_of(f"{where}.model", lambda: name and models.find(name))]
+    else:
+        found = [_problem_of(f"{where}.model", lambda: sentence.append(_model(trial, data.read(), count)))]
+    return "".join(sentence), [one for one in found if one is not None]
+
+
+def _problem_of(path: str, step: Callable[[], object]) -> dict[str, str] | None:
     try:
-        return _program(command, trial.config.image) if command is not None else (None, _model(trial, read))
-    # Whatever a model or a data set raises is this entry's answer; a model may even end the process.
+        step()
+    # Whatever a model or a data set raises is the answer; a model may even end the process.
     except (Exception, SystemExit) as error:
         failure = explain(error)
-        return failure.reason, failure.message
+        return {"path": path, "reason": failure.reason, "message": failure.message}
+    return None
 
 
-def _model(trial: Trial, read: Read) -> str:
+def _model(trial: Trial, read: OpenedData, count: int) -> str:
     """Builds the model for the data, and makes one training step. Returns a sentence."""
     config, device = trial.config, torch.device("cuda" if torch.cuda.is_available() else "cpu")
     assert config.model is not None
     settle(trial)
     for name in libraries(config):
         importlib.import_module(name)
-    facts, prepared = ready(trial, read(), device, torch.get_num_threads())
+    facts, prepared = ready(trial, read, device, count)
     model = built(config, prepared.task)
     model = model.to(device).to(memory_format=torch.channels_last)
     shown = prepared.shown_to(model)
@@ -102,19 +146,20 @@ def _model(trial: Trial, read: Read) -> str:
     return f"{config.model.name} learns {facts.name} ({facts.train_samples:,} samples) with {weights:,} parameters"
 
 
-def _program(command: tuple[str, ...], image: str | None) -> tuple[str | None, str]:
-    """Whether a program of one's own is here, as far as its command line tells."""
-    if image is not None:
-        return None, f"{command[0]} is in {image}, which is not looked into"
+def _program(command: tuple[str, ...]) -> str:
+    """A sentence about a program of one's own, which is looked for, and is not run.
+
+    Raises:
+        ConfigurationError: it is not here, as far as its command line tells.
+    """
     program, *words = command
     found = shutil.which(program)
     if found is None:
-        return "CommandNotFound", f"there is no program {program}: correct spec.entries[].command, or install it"
-    if Path(program).name in _PYTHON and words:
-        missing = _python(words)
-        if missing:
-            return "CommandNotFound", f"{program} {' '.join(words[:2])}: {missing}"
-    return None, f"{found} is there"
+        raise ConfigurationError(f"there is no program {program}: correct its name, or install it", "CommandNotFound")
+    missing = _python(words) if Path(program).name in _PYTHON and words else ""
+    if missing:
+        raise ConfigurationError(f"{program} {' '.join(words[:2])}: {missing}", "CommandNotFound")
+    return f"{found} is there"
 
 
 def _python(words: list[str]) -> str:

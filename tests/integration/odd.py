@@ -17,6 +17,12 @@ from velodrome.store import Store
 FIRST = datetime.min.replace(tzinfo=UTC)
 LAST = datetime.max.replace(tzinfo=UTC)
 HUGE = 10**400
+# Without classes, with one row, below 0, more than a chart can hold, ragged, with empty rows, of too many classes. The
+# last two are sound, but without samples, and of another number of classes than the record names.
+MATRICES = (
+    (), ((1, 2, 3),), ((-1,) * 10,) * 10, ((HUGE,) * 10,) * 10, ((1, 2), (3,)), ((), ()), ((1,) * 101,) * 101,
+    ((0,) * 10,) * 10, ((2**30,) * 3,) * 3,
+)  # fmt: skip
 # By entry, what each of its trials measured of everything.
 VALUES = {"huge": 1e308, "negative": -5.0, "vanishing": 5e-324, "percent": 97.3, "large": 9e99, "plain": 0.5}
 _MODELS = ("mlp", "cnn", "lstm", "gru", "resnet9", "mlp")
@@ -69,6 +75,7 @@ def records(made: Race) -> Iterator[TrialRecord]:
         assert result.dataset is not None
         odd = {
             "metrics": {} if failed else dict.fromkeys(result.metrics, value) | {"accuracy": value},
+            "confusion": MATRICES[trial.index % len(MATRICES)],
             "curves": tuple(points(value, 3)),
             "epochs": None if failed else HUGE,
             "best_epoch": None if failed else HUGE,

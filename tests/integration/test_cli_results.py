@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -204,6 +205,18 @@ def test_a_trial_is_shown_with_all_that_is_known(filled: Command) -> None:
     ):
         assert words in shown.output
     assert filled("show", "sample-digits/12").output == shown.output
+
+
+def test_the_most_confused_classes_of_a_trial_are_shown(filled: Command) -> None:
+    shown = filled("show", "digits/gru/2").output
+    assert "right class, and how many were predicted as which" in shown
+    section = shown.partition("most confused, right class as predicted class\n")[2].partition("\n\n")[0]
+    pairs = [re.fullmatch(r"  (\d) as (\d)  (\d+) of 36 samples, \d+\.\d %", text) for text in section.split("\n")]
+    assert len(pairs) == 5
+    counts = [int(pair[3]) for pair in pairs if pair and pair[1] != pair[2]]
+    assert len(counts) == 5
+    assert counts == sorted(counts, reverse=True)
+    assert "most confused" not in filled("show", "digits/lstm-wide/1").output  # it failed
 
 
 def test_a_failed_trial_is_shown_with_its_reason_and_the_end_of_its_log(filled: Command) -> None:

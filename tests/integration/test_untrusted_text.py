@@ -25,7 +25,7 @@ from velodrome.store import open_store
 ROOT = Path(__file__).parents[2]
 sys.path.append(str(ROOT))
 
-from tools.sample_results import CLEAR, Race, accept, race  # noqa: E402
+from tools.sample_results import CLEAR, DIGITS_FACTS, Race, accept, race  # noqa: E402
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -87,6 +87,7 @@ def hostile_record(made: Race, trial: Trial, attempt: str = "") -> TrialRecord:
             "entry": f"{trial.entry}{HOSTILE}",
             "log_tail": f"Traceback\n  {HOSTILE}\nend" if failed else None,
             "unavailable": {"energy_joules": HOSTILE},
+            "dataset": DIGITS_FACTS.model_copy(update={"classes": tuple(f"{HOSTILE}{label}" for label in range(10))}),
             "attempt": f"{attempt}{HOSTILE}",
             "stopped_by": None,
         }

@@ -54,7 +54,7 @@ def test_every_entry_is_tried_and_each_fault_has_its_reason(tmp_path: Path) -> N
     assert faults.keys() == {"missing", "wrong", "leaves", "mistyped", "no-file"}
     assert faults["missing"].startswith("ModelNotFound: nowhere.models:make")
     assert faults["wrong"].startswith("ModelForwardFailed: models_to_rehearse:wrong")
-    assert "ended with 9" in faults["leaves"]
+    assert "ended with code 9" in faults["leaves"]
     assert "there is no program pythn" in faults["mistyped"]
     assert "there is no file train.py" in faults["no-file"]
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
+import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from tests.neighbours import burning
+from velodrome.machine import checks
+from velodrome.machine.race.race import busy_notes
 from velodrome.pressure import Snapshot, busy_now, disturbances, others_cpus, snapshot
 
 QUIET = Snapshot(at=0.0, cpus=4, busy=0.0, stolen=0.0, own=0.0, waited=0.0, pressed=0.0, throttled=0.0, overheated=0)
@@ -84,16 +86,43 @@ def test_a_system_without_counters_says_nothing(tmp_path: Path) -> None:
     assert disturbances(found, replace(found, at=found.at + 1)) == []
 
 
+def machine(root: Path, busy: int) -> Path:
+    """The files of a machine whose programs used so many ticks of CPU time, and this process 5 of them."""
+    cpus = f"cpu  {busy} 0 0 9000 0 0 0 0 0 0\n"
+    own = f"{os.getpid()} (pytest) R 1 7 7 0 -1 0 0 0 0 0 5 0 0 0 20 0 1"
+    return write(root, {"proc/stat": cpus, f"proc/{os.getpid()}/stat": own})
+
+
+def growing(root: Path, seconds: int) -> Callable[[float], None]:
+    """Sleeps, and meanwhile the programs of the machine use that many seconds of CPU time."""
+    machine(root, 100)
+
+    def sleep(duration: float) -> None:
+        time.sleep(duration)
+        machine(root, 100 + seconds * os.sysconf("SC_CLK_TCK"))
+
+    return sleep
+
+
+def test_a_busy_machine_is_said_from_the_kernels_files(tmp_path: Path) -> None:
+    found = checks.quiet(tmp_path, growing(tmp_path, 1000))
+    assert found.status == "warning"
+    assert re.fullmatch(r"other programs used \d+\.\d of \d+ CPUs", found.found)
+    assert "race" in found.fix
+    (said,) = busy_notes(tmp_path, growing(tmp_path, 1000))
+    assert re.match(r"this machine is busy: other programs used \d+\.\d of \d+ CPUs\. Trials", said)
+
+
+def test_nothing_is_said_of_a_quiet_machine(tmp_path: Path) -> None:
+    found = checks.quiet(tmp_path, growing(tmp_path, 0))
+    assert found == checks.Check("other programs", "ok", "the machine is quiet")
+    assert busy_notes(tmp_path, growing(tmp_path, 0)) == []
+
+
 @pytest.fixture
 def neighbours() -> Iterator[None]:
-    """A program for each CPU that only burns it. It is no child of this process, as others' programs are not."""
-    start = f"import subprocess, sys\nfor _ in range({os.cpu_count()}):\n"
-    start += " burn = [sys.executable, '-c', 'while True: pass']\n"
-    start += " print(subprocess.Popen(burn, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).pid)"
-    started = subprocess.run([sys.executable, "-c", start], capture_output=True, text=True, check=True)
-    yield
-    for pid in started.stdout.split():
-        os.kill(int(pid), 9)
+    with burning():
+        yield
 
 
 @pytest.mark.usefixtures("neighbours")

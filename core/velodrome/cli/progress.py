@@ -146,7 +146,11 @@ class Live:
         match event:
             case events.Opened():
                 self._console.print(opening(event), markup=False)
+                if self._race is not None:
+                    self._bars.remove_task(self._race)
                 self._race = self._bars.add_task(event.plan.job.metadata.name, total=self._seen.total, words="")
+            case events.Waiting() if self._race is None:
+                self._race = self._bars.add_task("before the race", total=1, words="")
             case events.TrialStarted():
                 task = self._bars.add_task(f"  {name(event.trial)}", total=1.0, words="starting")
                 self._trials[event.trial.index] = task

@@ -57,6 +57,7 @@ def run(
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Run the trials again that have failed.")
     ] = False,
+    no_rehearsal: Annotated[bool, typer.Option("--no-rehearsal", help="Start the first trial at once.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors and the rankings.")] = False,
     json: Annotated[
         bool, typer.Option("--json", help="Write every event as a line of JSON, then the rankings.")
@@ -64,6 +65,9 @@ def run(
     redis: RedisUrl = None,
 ) -> None:
     """Race the BenchmarkJobs of a file on this machine and show who is best.
+
+    Before its first trial, a race is rehearsed: its data are read, each model is built and makes one step, each program
+    is found. If something is wrong with an entry, no trial runs, and all that is wrong is shown.
 
     Each trial runs in its own process. If you run the command again, it continues: finished trials don't run
     twice, and Ctrl-C loses only the trials that run at that moment. Races take turns, so that they don't disturb
@@ -79,7 +83,7 @@ def run(
         raise typer.BadParameter("choose one of --quiet and --json")
     plans = plans_in(file)
     home = open_home()
-    settings = _settings(home, parallel, cpus, data, retry_failed=retry_failed)
+    settings = _settings(home, parallel, cpus, data, retry_failed=retry_failed, rehearse=not no_rehearsal)
     with (
         going_on(),
         stopped_by_signals() as stop,
@@ -108,7 +112,9 @@ def run(
         raise typer.Exit(code)
 
 
-def _settings(home: Home, parallel: int, cpus: int | None, data: Path | None, *, retry_failed: bool) -> RaceSettings:
+def _settings(
+    home: Home, parallel: int, cpus: int | None, data: Path | None, *, retry_failed: bool, rehearse: bool
+) -> RaceSettings:
     from velodrome.kernel import cpu_limit, cpus_for_each
     from velodrome.machine.race.executor import RaceSettings
 
@@ -119,6 +125,7 @@ def _settings(home: Home, parallel: int, cpus: int | None, data: Path | None, *,
         retry_failed=retry_failed,
         starter=(sys.executable, "-m", "velodrome_runner", "serve"),
         pushgateway=os.environ.get(keys.ENV_PUSHGATEWAY) or None,
+        rehearse=rehearse,
     )
 
 

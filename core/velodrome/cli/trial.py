@@ -23,7 +23,8 @@ EXAMPLES = """\
 
 _BARS = "▁▂▃▄▅▆▇█"
 _SPARKLINE_WIDTH = 40
-_MOST_CONFUSED = 12  # classes of a confusion matrix that a terminal has room for
+_FEW_CLASSES = 12  # classes of a confusion matrix that a terminal has room for
+_MOST_PAIRS = 5  # of classes that are confused
 
 
 def show(
@@ -142,15 +143,24 @@ def _metric_pairs(record: TrialRecord) -> Iterator[tuple[str, str]]:
 
 
 def _confusion_lines(record: TrialRecord) -> Iterator[str]:
-    """Test samples by right class (rows) and predicted class (columns), if all fit on a line."""
-    matrix, facts = record.result.confusion, record.result.dataset
-    if matrix is None or facts is None or len(matrix) > _MOST_CONFUSED:
+    """Test samples by right class (rows) and predicted class (columns), if all fit on a line; and the worst pairs."""
+    from velodrome.results.confusion import confusion_of
+
+    found = confusion_of([record])
+    if found is None:
         return
-    width = max(len(str(count)) for row in matrix for count in row) + 2
-    yield "\nright class, and how many were predicted as which"
-    longest = max(len(text.line(name)) for name in facts.classes)
-    for name, row in zip(facts.classes, matrix, strict=False):
-        yield f"  {text.line(name).ljust(longest)}" + "".join(str(count).rjust(width) for count in row)
+    if len(found.classes) <= _FEW_CLASSES:
+        width = max(len(str(count)) for row in found.counts for count in row) + 2
+        yield "\nright class, and how many were predicted as which"
+        names = [text.line(name) for name in found.classes]
+        longest = max(map(len, names))
+        for name, row in zip(names, found.counts, strict=True):
+            yield f"  {name.ljust(longest)}" + "".join(str(count).rjust(width) for count in row)
+    pairs = (
+        (f"{pair.right} as {pair.predicted}", f"{pair.count:,} of {pair.total:,} samples, {100 * pair.share:.1f} %")
+        for pair in found.most_confused(_MOST_PAIRS)
+    )
+    yield from _section("most confused, right class as predicted class", pairs)
 
 
 def _parameter_pairs(record: TrialRecord) -> Iterator[tuple[str, str]]:

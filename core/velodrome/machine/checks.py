@@ -7,8 +7,10 @@ import json
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from velodrome.errors import LocalError, VelodromeError
@@ -87,9 +89,12 @@ def cpus() -> Check:
     return Check("CPUs", "ok", f"{limit} may be used at once")
 
 
-def quiet() -> Check:
-    """What other programs do to this machine right now. A race on a busy machine marks what it measures."""
-    found = busy_now()
+def quiet(root: Path = Path("/"), sleep: Callable[[float], None] = time.sleep) -> Check:
+    """What other programs do to this machine right now. A race on a busy machine marks what it measures.
+
+    `root` is the folder that holds `proc` and `sys`.
+    """
+    found = busy_now(root, sleep)
     if found:
         fix = "stop them before a race that ranks speeds, or measure on a machine of its own"
         return Check("other programs", "warning", found, fix)

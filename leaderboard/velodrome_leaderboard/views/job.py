@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 import streamlit as st
 
 from velodrome.ranking.places import failed_text
-from velodrome.results.records import JobInfo
+from velodrome.results.confusion import confusion_of
+from velodrome.results.records import JobInfo, TrialRecord
 from velodrome.store import EntryState, TrialSummary
 from velodrome.text import command, counted, line
 from velodrome.units import duration, quantity
 from velodrome_leaderboard import documents, links, markup
 from velodrome_leaderboard.data import ResultSource
 from velodrome_leaderboard.viewer import now, zone
-from velodrome_leaderboard.views import live
+from velodrome_leaderboard.views import confusion, live
 from velodrome_leaderboard.views.board import job_state
 
 _SQUARES = 1500
 _RUNS = 25
+_MATRICES = 100  # confusion matrices of one entry that are added up
 _SYMBOLS: dict[str, tuple[str, markup.Tone]] = {"Succeeded": ("✓", "good"), "Failed": ("✕", "bad")}
 
 
@@ -188,7 +191,18 @@ def _one_entry(source: ResultSource, job: JobInfo, entry: str) -> None:
     st.html(markup.heading(entry, _steps(job), facts))
     st.subheader("Runs", anchor=False)
     _runs(source, job, entry)
+    confusion.show(confusion_of(_first_records(source, job, entry)))
     _again(job, entry)
+
+
+def _first_records(source: ResultSource, job: JobInfo, entry: str) -> Iterator[TrialRecord]:
+    """What the entry's first repeats measured, as far as they are finished."""
+    position, finished = job.entries.index(entry), source.trials(job.uid)
+    for repeat in range(min(job.repeats, _MATRICES)):
+        index = repeat * len(job.entries) + position
+        record = source.trial(job.uid, index) if index in finished else None
+        if record is not None:
+            yield record
 
 
 def _runs(source: ResultSource, job: JobInfo, entry: str) -> None:

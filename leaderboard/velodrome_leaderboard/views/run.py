@@ -9,13 +9,14 @@ import streamlit as st
 
 from velodrome.metrics import CATALOGUE, MetricKey, label_of
 from velodrome.results.conditions import shown
+from velodrome.results.confusion import confusion_of
 from velodrome.results.records import EpochPoint, JobInfo, TrialRecord
 from velodrome.text import counted, line, lines
 from velodrome.units import duration, quantity
 from velodrome_leaderboard import charts, links, markup
 from velodrome_leaderboard.data import ResultSource
 from velodrome_leaderboard.viewer import now, palette, zone
-from velodrome_leaderboard.views import live
+from velodrome_leaderboard.views import confusion, live
 from velodrome_leaderboard.views.job import board_steps, unknown_job
 
 _CONFLICTS = 5
@@ -77,6 +78,7 @@ def _finished(source: ResultSource, job: JobInfo, record: TrialRecord) -> None:
     if result.held is not None and result.held.changed:
         st.html(markup.alert("The entry's code changed the conditions of the trial.", result.held.changed, "busy"))
     _curves(source.curves(job.uid, result.index), result.best_epoch)
+    confusion.show(confusion_of([record]))
     left, middle, right = st.columns(3, gap="large")
     with left:
         if result.metrics or result.unavailable:

@@ -48,7 +48,7 @@ def test_from_the_boards_to_a_run_and_back(tab: Page, filled: str) -> None:
     expect(tab.get_by_role("heading", name="mlp", level=1)).to_be_visible()
     tab.get_by_role("link", name="seed 3").click()
     expect(tab.get_by_role("heading", name="mlp · seed 3", level=1)).to_be_visible()
-    expect(tab.locator("[data-testid=stVegaLiteChart] canvas, [data-testid=stVegaLiteChart] svg")).to_have_count(3)
+    expect(tab.locator("[data-testid=stVegaLiteChart] canvas, [data-testid=stVegaLiteChart] svg")).to_have_count(4)
     tab.go_back()
     tab.go_back()
     expect(tab.get_by_role("table", name=label)).to_be_visible()

@@ -15,7 +15,7 @@ import pytest
 import yaml
 from streamlit.testing.v1 import AppTest
 
-from tools.sample_results import CLEAR, Race, accept, finish, race
+from tools.sample_results import CLEAR, DIGITS_FACTS, Race, accept, finish, race
 from velodrome.results.records import TrialRecord
 from velodrome.store import Store
 from velodrome_leaderboard.documents import job_yaml, trials_csv
@@ -37,6 +37,7 @@ def hostile(record: TrialRecord, entry: str) -> TrialRecord:
             "entry": entry,
             "log_tail": HOSTILE if record.result.log_tail else None,
             "unavailable": {"energy_joules": HOSTILE},
+            "dataset": DIGITS_FACTS.model_copy(update={"classes": tuple(f"{HOSTILE}{label}" for label in range(10))}),
             "attempt": f"{HOSTILE}{record.result.attempt}",
         }
     )

@@ -22,7 +22,7 @@ PATIENCE_SECONDS = 600.0
 
 
 class Stopped(Exception):
-    """The person asked to stop while Redis was unavailable."""
+    """The person asked to stop while the race waited: for Redis, for its turn, or for its rehearsal."""
 
 
 class Connection:

@@ -27,6 +27,7 @@ from velodrome.machine.race.connection import Connection, Stopped
 from velodrome.machine.race.delivery import Delivery
 from velodrome.machine.race.ledger import Ledger
 from velodrome.machine.race.live_metrics import LiveMetrics
+from velodrome.machine.race.rehearsal import WARMING_UP
 from velodrome.machine.race.running import GRACE_SECONDS, RunningTrial
 from velodrome.monitoring.pushgateway import TrialKey
 from velodrome.plan import Plan
@@ -43,7 +44,8 @@ Halt = Literal["interrupted", "maxFailed"]
 @dataclass(frozen=True, slots=True)
 class RaceSettings:
     """How to run: `parallel` trials at once, each with `cpus` threads. Data sets are below `data`. `starter` is the
-    command of the runner's warm starter, `pushgateway` is the URL to which live metrics are pushed.
+    command of the runner's warm starter, `pushgateway` is the URL to which live metrics are pushed. `rehearse` says
+    whether entries are rehearsed before the first trial.
     """
 
     parallel: int
@@ -52,6 +54,28 @@ class RaceSettings:
     retry_failed: bool
     starter: Sequence[str]
     pushgateway: str | None = None
+    rehearse: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """What one race has of this machine: its folder, its place among other races, and its starter."""
+
+    folder: Path
+    track: Track
+    starter: Starter
+
+    @classmethod
+    def of(cls, plan: Plan, uid: str, home: Home, settings: RaceSettings) -> Lane:
+        """The lane of a race, whose folder is made if it is missing. The starter starts when it is asked for."""
+        folder = home.make(home.job(uid))
+        starter = Starter(settings.starter, _environ(settings), folder / "starter.log")
+        return cls(folder, Track(home, f"{plan.job.metadata.name} (process {os.getpid()})"), starter)
+
+    def leave(self, grace_seconds: float = 0.0) -> None:
+        """Gives up the track, and ends the starter with everything that it started."""
+        self.track.leave()
+        self.starter.close(grace_seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +90,16 @@ class Finish:
 
 
 class Executor:
-    """One race of one job. The caller holds the job's lock, has registered it, and has written its spec."""
+    """One race of one job. The caller holds the job's lock, has registered it, and has written its spec.
+
+    The executor leaves the lane when it has run.
+    """
 
     def __init__(
         self,
         plan: Plan,
         uid: str,
-        home: Home,
+        lane: Lane,
         connection: Connection,
         settings: RaceSettings,
         watch: events.Watch,
@@ -81,18 +108,18 @@ class Executor:
     ) -> None:
         self._plan = plan
         self._uid = uid
-        self._folder = home.make(home.job(uid))
+        self._lane = lane
         self._connection = connection
         self._settings = settings
         self._watch = watch
         self._stop = stop
         self._clock = clock
-        self._attempts = Attempts(home.make(self._folder / "attempts"), host(), settings.parallel)
+        self._attempts = Attempts(lane.folder / "attempts", host(), settings.parallel)
         self._delivery = Delivery(plan, uid, connection, self._attempts, watch, clock)
         self._ledger = Ledger(plan, retry_failed=settings.retry_failed)
-        self._track = Track(home, f"{plan.job.metadata.name} (process {os.getpid()})")
+        self._track = lane.track
         self._running: dict[str, RunningTrial] = {}
-        self._starter = Starter(settings.starter, _environ(settings), self._folder / "starter.log")
+        self._starter = lane.starter
         job = plan.job
         self._live_metrics = LiveMetrics(settings.pushgateway, job.namespace, job.metadata.name, self._shown)
         self._halt: Halt | None = None
@@ -121,8 +148,7 @@ class Executor:
         except Stopped:
             self._halt = "interrupted"
         finally:
-            self._track.leave()
-            self._starter.close(0.0 if self._stop.urgent else GRACE_SECONDS)
+            self._lane.leave(0.0 if self._stop.urgent else GRACE_SECONDS)
             self._running.clear()
             self._live_metrics.close()
         if self._live_metrics.problem is not None:
@@ -174,7 +200,7 @@ class Executor:
             self._say_waiting(f"{self._track.occupant()} has the track: trials of different races take turns")
             return
         if not self._starter.ready():
-            self._say_waiting("the runner is warming up (importing torch takes some seconds)")
+            self._say_waiting(WARMING_UP)
             return
         self._say_resumed()
         while self._ledger.pending and len(self._running) < self._settings.parallel:
@@ -187,7 +213,7 @@ class Executor:
 
     def _trial_environ(self, attempt: Attempt) -> Mapping[str, str]:
         return {
-            keys.ENV_SPEC: str(self._folder / "spec.json"),
+            keys.ENV_SPEC: str(self._lane.folder / "spec.json"),
             keys.ENV_INDEX: str(attempt.index),
             keys.ENV_JOB_UID: self._uid,
             keys.ENV_ATTEMPT: attempt.name,
@@ -311,8 +337,10 @@ class Executor:
 
 
 def _environ(settings: RaceSettings) -> dict[str, str]:
-    """The starter's environment: that of this process, without the variables that belong to one trial."""
-    of_a_trial = (keys.ENV_SPEC, keys.ENV_INDEX, keys.ENV_JOB_UID, keys.ENV_ATTEMPT, keys.ENV_REDIS_URL)
+    """The environment of the race's starter: that of this process, without the variables that belong to one trial."""
+    of_a_trial = (
+        keys.ENV_SPEC, keys.ENV_INDEX, keys.ENV_JOB_UID, keys.ENV_ATTEMPT, keys.ENV_REDIS_URL, keys.ENV_REHEARSAL
+    )  # fmt: skip
     environ = {name: value for name, value in os.environ.items() if name not in (*of_a_trial, keys.ENV_PUSHGATEWAY)}
     pushing = {keys.ENV_PUSHGATEWAY: settings.pushgateway} if settings.pushgateway else {}
     return {**environ, **pushing, keys.ENV_CPUS: str(settings.cpus)}

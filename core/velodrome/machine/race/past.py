@@ -8,7 +8,7 @@ from datetime import datetime
 from velodrome.plan import LOCAL_PREFIX, Plan, lineage
 from velodrome.results.records import JobInfo
 from velodrome.store import EntryFacts, Reader, Store
-from velodrome.takeover import earlier_jobs, named_job, plan_of, take_over
+from velodrome.takeover import earlier_jobs, fitting_pages, named_job, plan_of, take_over
 
 
 def changed_code(reader: Reader, plan: Plan, uid: str, code: Mapping[str, str]) -> list[str]:
@@ -30,18 +30,34 @@ def taken_over(store: Store, plan: Plan, uid: str, code: Mapping[str, str], at: 
     They come from the job that `trials.from` names, or else from the newest race that is like this one and has results
     of the same code, if that has another number of repeats.
     """
-    trials = plan.job.spec.trials
     if len(store.trials(uid)) == len(plan):
         return []
-    if trials.taken_from is not None:
-        giver = named_job(store, plan, uid)
-    else:
-        giver = next((job for job in _alike(store, plan, uid) if _has_results_of(store, job, code)), None)
-        if giver is None or giver.repeats == trials.repeats:
-            return []
-    expected = {entry: code.get(entry) for entry in plan.configs}
-    found = take_over(store, plan, uid, giver, expected, at)
+    giver = _giver(store, plan, uid, code)
+    if giver is None and plan.job.spec.trials.taken_from is None:
+        return []
+    found = take_over(store, plan, uid, giver, _expected(plan, code), at)
     return [found.sentence] if found.sentence else []
+
+
+def to_take_over(reader: Reader, plan: Plan, uid: str, code: Mapping[str, str], at: datetime) -> set[int]:
+    """The trials that `taken_over` will take over."""
+    giver = _giver(reader, plan, uid, code)
+    if giver is None:
+        return set()
+    pages = fitting_pages(reader, plan, uid, giver, _expected(plan, code), at)
+    return {record.result.index for records, _ in pages for record in records}
+
+
+def _expected(plan: Plan, code: Mapping[str, str]) -> dict[str, str | None]:
+    return {entry: code.get(entry) for entry in plan.configs}
+
+
+def _giver(reader: Reader, plan: Plan, uid: str, code: Mapping[str, str]) -> JobInfo | None:
+    trials = plan.job.spec.trials
+    if trials.taken_from is not None:
+        return named_job(reader, plan, uid)
+    giver = next((job for job in _alike(reader, plan, uid) if _has_results_of(reader, job, code)), None)
+    return None if giver is None or giver.repeats == trials.repeats else giver
 
 
 def _has_results_of(reader: Reader, job: JobInfo, code: Mapping[str, str]) -> bool:

@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import json
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
 
 from velodrome.machine.files import write_private
 from velodrome.machine.home import Home
 from velodrome.machine.processes.lock import lock_job
 from velodrome.machine.processes.stop import Stop
-from velodrome.machine.race.connection import Connection
-from velodrome.machine.race.decisions import ignored_here
+from velodrome.machine.race.connection import Connection, Stopped
+from velodrome.machine.race.decisions import ignored_here, to_run
 from velodrome.machine.race.events import Note, Watch
-from velodrome.machine.race.executor import Executor, Finish, RaceSettings
-from velodrome.machine.race.past import changed_code, taken_over
+from velodrome.machine.race.executor import Executor, Finish, Lane, RaceSettings
+from velodrome.machine.race.past import changed_code, taken_over, to_take_over
+from velodrome.machine.race.rehearsal import Stage, before_race
 from velodrome.own_code import plan_code
 from velodrome.plan import Plan, local_uid
 from velodrome.pressure import busy_now
 from velodrome.results.records import utc
 from velodrome.results.registration import job_info, stored_document
-from velodrome.store import Store
+from velodrome.store import Store, TrialSummary
 
 
 def race(
@@ -36,26 +40,53 @@ def race(
 ) -> Finish:
     """Runs the trials of a plan that are not finished. `fresh` runs all of them again, as a new race.
 
+    If the settings ask for it, each entry with such a trial is rehearsed first. Nothing is stored before that.
+
     Raises:
+        SpecError: the rehearsal found problems.
         LocalError: another process runs this race, or this machine can't run it.
         StoreUnavailable, StoreRefused: Redis stays unavailable, or is full.
     """
     code = plan_code(plan)
     uid = connection.ask(lambda store: choose_uid(store, plan, code, fresh=fresh))
     lock = lock_job(home, uid, plan.job.metadata.name)
+    lane, registered = Lane.of(plan, uid, home, settings), False
+    standing: Mapping[int, TrialSummary] = {}
     try:
+        standing = connection.ask(lambda store: store.trials(uid))
+        registered = connection.ask(lambda store: store.job(uid)) is not None
+        gives = not fresh and uid == local_uid(plan, 0, code)
+        if settings.rehearse:
+            left = set(to_run(plan, standing, retry_failed=settings.retry_failed))
+            if gives:
+                left -= connection.ask(lambda store: to_take_over(store, plan, uid, code, utc(clock())))
+            positions = {index % len(plan.configs) for index in left}
+            stage = Stage(lane.starter, lane.folder / "rehearsal", settings.data, settings.cpus, partial(_heed, stop))
+            before_race(plan, positions, home, lane.track, stage, watch)
+        registered = True
         write_private(home.job(uid) / "spec.json", json.dumps(stored_document(plan.job)).encode())
         said = connection.ask(lambda store: changed_code(store, plan, uid, code))
         connection.ask(lambda store: store.register(job_info(plan, uid, utc(clock()))))
-        if not fresh and uid == local_uid(plan, 0, code):
+        if gives:
             said += connection.ask(lambda store: taken_over(store, plan, uid, code, utc(clock())))
         for text in said:
             watch(Note(text))
         for text in notes(plan, settings, connection, uid):
             watch(Note(text))
-        return Executor(plan, uid, home, connection, settings, watch, stop, clock).run()
+        return Executor(plan, uid, lane, connection, settings, watch, stop, clock).run()
+    except Stopped:
+        done = Counter(summary.outcome for summary in standing.values())
+        return Finish(uid, done["Succeeded"], done["Failed"], len(plan) - done.total(), "interrupted")
     finally:
+        lane.leave()
+        if not registered:
+            (lane.folder / "starter.log").unlink(missing_ok=True)
         lock.release()
+
+
+def _heed(stop: Stop) -> None:
+    if stop.requested:
+        raise Stopped
 
 
 def choose_uid(store: Store, plan: Plan, code: Mapping[str, str], *, fresh: bool) -> str:
@@ -79,13 +110,17 @@ def notes(plan: Plan, settings: RaceSettings, connection: Connection, uid: str) 
             f"finished trials ran {_words(before)}, the rest will run {_words(now)}: their speeds are not ranked "
             "together. To compare speeds, run it as before, or all of it again with --fresh"
         )
-    busy = busy_now()
-    if busy:
-        said.append(
-            f"this machine is busy: {busy}. Trials that are measured meanwhile are marked: "
-            "stop what runs here, or race on a machine of its own, if speeds count"
-        )
-    return said
+    return said + busy_notes()
+
+
+def busy_notes(root: Path = Path("/"), sleep: Callable[[float], None] = time.sleep) -> list[str]:
+    """What other programs do to this machine right now, if that disturbs trials. `root` holds `proc` and `sys`."""
+    busy = busy_now(root, sleep)
+    if not busy:
+        return []
+    meanwhile = "Trials that are measured meanwhile are marked"
+    fix = "stop what runs here, or race on a machine of its own, if speeds count"
+    return [f"this machine is busy: {busy}. {meanwhile}: {fix}"]
 
 
 def _earlier_resources(store: Store, uid: str) -> tuple[float, int] | None:
