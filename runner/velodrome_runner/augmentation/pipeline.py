@@ -48,7 +48,7 @@ class Pipeline:
         return next((place for place, step in enumerate(self.steps) if not step.copies), len(self.steps))
 
     def copied(self, raw: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        """Raw images (n, c, h, w) uint8 after the `copying` steps: a quarter of the memory to move, and all the same."""
+        """Raw images (n, c, h, w) uint8 after the `copying` steps: less memory to move, and the same."""
         black = raw.new_zeros(1, raw.shape[1], 1, 1)
         for step in self.steps[: self.copying]:
             raw = step(raw, black, generator)
