@@ -106,6 +106,7 @@ def measure(
     # torch's annotations allow `to` with a device or with a memory format, but not with both.
     model = model.to(device).to(memory_format=torch.channels_last)
     prepared = prepared.shown_to(model)
+    facts = facts.model_copy(update={"batching": prepared.batching()})
     checks.check_model(
         model,
         prepared,

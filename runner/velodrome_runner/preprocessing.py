@@ -93,12 +93,9 @@ class Prepared:
             raise ValueError("the training split is shuffled: pass a generator")
         order = torch.randperm(len(self.train), generator=generator, device=generator.device)
         whole = order.split(self.lengths(batch_size, ranks.size))
-        if (
-            isinstance(self.train, ReadySplit)
-            and isinstance(self.train.inputs, dict)
-            and "lengths" in self.train.inputs
-        ):
-            whole = bucketed(whole, self.train.inputs["lengths"].to(order.device), generator)
+        lengths = self._sequence_lengths()
+        if lengths is not None:
+            whole = bucketed(whole, lengths.to(order.device), generator)
         if ranks.size == 1:
             return self._augmented(whole, generator)
         return self._augmented(tuple(ranks.share(batch) for batch in whole), _own(generator, ranks.rank))
@@ -134,11 +131,25 @@ class Prepared:
         found = way(self.train, batch_size, cpus=self.cpus)
         return str(found) if found.workers else None
 
+    def batching(self) -> str | None:
+        """How training batches are made, in words, where samples of one batch are no random ones."""
+        return None if self._sequence_lengths() is None else f"by length, within {_POOL} batches of random sequences"
+
     def close(self) -> None:
         """Ends the workers that read data."""
         for stream in self.streams.values():
             stream.close()
         self.streams.clear()
+
+    def _sequence_lengths(self) -> Tensor | None:
+        """The lengths of the training sequences, if the model takes lengths: then short batches need less time."""
+        if isinstance(self.train, ReadySplit):
+            inputs: Inputs = self.train.inputs
+        elif self.train.lengths is None:
+            return None
+        else:
+            inputs = self.view({"values": self.train.lengths, "lengths": self.train.lengths})
+        return None if isinstance(inputs, Tensor) else inputs.get("lengths")
 
     def _in_order(self, samples: ReadySplit | SampleSource, batch_size: int, name: str) -> Iterator[Batch]:
         if isinstance(samples, ReadySplit):

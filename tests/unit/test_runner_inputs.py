@@ -305,6 +305,27 @@ def test_a_model_without_lengths_gets_every_batch_as_long_as_the_longest() -> No
         assert batch.shape == (2, 2, 20)
 
 
+def test_a_batch_has_sequences_of_similar_length_also_where_they_do_not_stay_in_memory() -> None:
+    lengths = torch.randint(1, 90, (70,), generator=torch.Generator().manual_seed(1)).tolist()
+    data = sequences(lengths)
+    task = tasks.fit("classification", data, Preprocessing(), Training(), device=CPU, seed=0)
+    kept, streamed = (prepare(data, task, in_memory=in_memory).shown_to(Recurrent()) for in_memory in (True, False))
+    batches = [list(ready.batches(8, torch.Generator().manual_seed(2))) for ready in (kept, streamed)]
+    for (one, targets), (other, theirs) in zip(*batches, strict=True):
+        assert torch.equal(targets, theirs)
+        assert all(torch.equal(one[name], other[name]) for name in one)
+    spreads = [int(batch["lengths"].max() - batch["lengths"].min()) for batch, _ in batches[1][:-1]]
+    assert max(spreads) < 30
+    assert kept.batching() == streamed.batching() == "by length, within 16 batches of random sequences"
+
+
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_batches_are_of_random_sequences_for_a_model_that_takes_no_lengths(*, in_memory: bool) -> None:
+    data = sequences([3, 20, 4, 19])
+    task = tasks.fit("classification", data, Preprocessing(), Training(), device=CPU, seed=0)
+    assert prepare(data, task, in_memory=in_memory).shown_to(Columns()).batching() is None
+
+
 def padding(batches: tuple[torch.Tensor, ...], lengths: torch.Tensor) -> int:
     return sum(int(len(batch) * lengths[batch].max() - lengths[batch].sum()) for batch in batches)
 

@@ -215,6 +215,7 @@ def _of_progress(progress: Progress, config: TrialConfig) -> Iterator[str]:
 def _of_dataset(facts: DatasetFacts) -> Iterator[str]:
     yield from _long("dataset.name", facts.name)
     yield from _long("dataset.reading", facts.reading)
+    yield from _long("dataset.batching", facts.batching)
     for field, least in (("train_samples", 1), ("validation_samples", 0), ("test_samples", 1)):
         count = getattr(facts, field)
         if not least <= count <= MOST_SAMPLES:

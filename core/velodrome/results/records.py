@@ -137,6 +137,9 @@ class DatasetFacts(Data):
     reading: str | None = Field(
         default=None, exclude_if=_absent, description="How training read what does not fit in memory; null: it fits."
     )
+    batching: str | None = Field(
+        default=None, exclude_if=_absent, description="How training batches were made; null: of random samples."
+    )
 
 
 class EpochPoint(Data):

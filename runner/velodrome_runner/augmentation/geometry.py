@@ -27,6 +27,8 @@ class RandomCrop(Step):
     size: tuple[int, int]
     padding: int = 0
 
+    copies = True
+
     def draw(self, count: int, generator: torch.Generator) -> Corner:
         room = [side + 2 * self.padding - size for side, size in zip(self.shape[1:], self.size, strict=True)]
         top, left = (
@@ -62,6 +64,8 @@ class RandomHorizontalFlip(Step):
 
     p: float = 0.5
 
+    copies = True
+
     def draw(self, count: int, generator: torch.Generator) -> torch.Tensor:
         return uniform(count, 0, 1, generator) < self.p
 
@@ -70,6 +74,8 @@ class RandomHorizontalFlip(Step):
         # written.
         (members,) = torch.where(parameters)
         members = members.to(images.device)
+        if not images.is_contiguous(memory_format=torch.channels_last):
+            return images.index_copy(0, members, images.index_select(0, members).flip(3))
         pixels = images.permute(0, 2, 3, 1)
         flipped = pixels.index_select(0, members).flip(2)
         return pixels.index_copy(0, members, flipped).permute(0, 3, 1, 2)
@@ -138,6 +144,7 @@ class RandomErasing(Step):
     scale: tuple[float, float] = (0.02, 0.33)
     ratio: tuple[float, float] = (0.3, 3.3)
 
+    copies = True
     _TRIES = 10
 
     def draw(self, count: int, generator: torch.Generator) -> Box:

@@ -42,15 +42,29 @@ class Pipeline:
     shape: Shape
     crops: tuple[tuple[int, int], ...]
 
-    def __call__(self, images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    @property
+    def copying(self) -> int:
+        """How many steps at the beginning only copy pixels, so that raw bytes will do."""
+        return next((place for place, step in enumerate(self.steps) if not step.copies), len(self.steps))
+
+    def copied(self, raw: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        """Raw images (n, c, h, w) uint8 after the `copying` steps: less memory to move, and the same."""
+        black = raw.new_zeros(1, raw.shape[1], 1, 1)
+        for step in self.steps[: self.copying]:
+            raw = step(raw, black, generator)
+        return raw
+
+    def __call__(self, images: torch.Tensor, generator: torch.Generator, *, start: int = 0) -> torch.Tensor:
         """Augments normalised images (n, c, h, w). Each step gets them as if they were not yet normalised.
+
+        The first `start` steps are done already.
 
         Steps that only move pixels also work on normalised values. So only the other steps need the conversion in both
         directions.
         """
         normalization = self.normalization
         normalized = True
-        for step in self.steps:
+        for step in self.steps[start:]:
             if step.needs_unit_range and normalized:
                 images, normalized = normalization.invert(images), False
             black = normalization.apply(torch.zeros_like(normalization.mean)) if normalized else 0 * normalization.mean

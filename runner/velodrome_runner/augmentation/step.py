@@ -19,6 +19,8 @@ class Step(ABC):
 
     # Whether `apply` needs values from 0 to 1. Otherwise it only moves and blackens pixels, on any scale.
     needs_unit_range: ClassVar[bool] = False
+    # Whether `apply` only copies pixels and black ones, so that raw bytes will do.
+    copies: ClassVar[bool] = False
 
     @abstractmethod
     def draw(self, count: int, generator: torch.Generator) -> Any:

@@ -46,12 +46,17 @@ class Samples:
 class SampleSource(Protocol):
     """A split that is read by index, and never as a whole unless `nbytes` says that it fits.
 
-    `targets` is known without reading any input. A source can be pickled, so that a worker process can read it.
+    `targets` and `lengths` are known without reading any input. A source can be pickled, so that a worker process can
+    read it.
     """
 
     @property
     def targets(self) -> Tensor:
         """The targets of all samples, as in `Samples`."""
+
+    @property
+    def lengths(self) -> Tensor | None:
+        """The length of each sequence, (n,) int64; None for images and tables."""
 
     @property
     def nbytes(self) -> int:
@@ -82,6 +87,11 @@ class Memory:
         return self.samples.targets
 
     @property
+    def lengths(self) -> Tensor | None:
+        """The length of each sequence."""
+        return self.samples.inputs.get("lengths")
+
+    @property
     def nbytes(self) -> int:
         """Bytes that the samples take."""
         return self.samples.nbytes
@@ -105,6 +115,11 @@ class Part:
     def targets(self) -> Tensor:
         """The targets of these samples."""
         return self.source.targets[self.indices]
+
+    @property
+    def lengths(self) -> Tensor | None:
+        """The length of each of these sequences."""
+        return None if self.source.lengths is None else self.source.lengths[self.indices]
 
     @property
     def nbytes(self) -> int:

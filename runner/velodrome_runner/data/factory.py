@@ -19,7 +19,7 @@ import hashlib
 import importlib
 import inspect
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,7 @@ class Items:
     kind: Kind
     shape: tuple[int, ...]
     labels: Tensor
+    lengths: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -225,6 +226,7 @@ def _item(dataset: Any, name: str, index: int) -> tuple[Any, Any]:
 def _read(name: str, dataset: Any, hasher: Any, identities: list[bytes]) -> Items:
     """One pass over a dataset, for its targets, its longest sequence, its digest and its items' identities."""
     targets: list[int | float] = []
+    lengths: list[int] = []
     kind: Kind | None = None
     shape: tuple[int, ...] = ()
     for index in range(len(dataset)):
@@ -233,7 +235,8 @@ def _read(name: str, dataset: Any, hasher: Any, identities: list[bytes]) -> Item
         if kind is None:
             kind, shape = _KINDS[value.ndim], tuple(value.shape)
         if kind == "sequences":
-            shape = (shape[0], max(shape[1], value.shape[-1]))
+            lengths.append(value.shape[-1])
+            shape = (shape[0], max(shape[1], lengths[-1]))
         _check_shape(name, index, value, kind, shape)
         targets.append(_target(name, index, target))
         content = (
@@ -246,7 +249,7 @@ def _read(name: str, dataset: Any, hasher: Any, identities: list[bytes]) -> Item
         raise invalid(f"{name} has targets that are whole numbers and others that are not: give all of them one type")
     assert kind is not None
     labels = torch.tensor(targets, dtype=torch.int64 if whole == {True} else torch.float64)
-    return Items(dataset, name, kind, shape, labels)
+    return Items(dataset, name, kind, shape, labels, torch.tensor(lengths) if kind == "sequences" else None)
 
 
 def _input(name: str, index: int, given: Any) -> Tensor:
@@ -318,7 +321,7 @@ def _schema(first: Items, dataset: Any, sources: Sequence[Items]) -> Schema:
 
 def _longest(source: SampleSource, shape: tuple[int, ...]) -> SampleSource:
     assert isinstance(source, Items)
-    return Items(source.dataset, source.name, source.kind, shape, source.labels)
+    return replace(source, shape=shape)
 
 
 def _stacked(values: list[Tensor], shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:

@@ -51,6 +51,10 @@ class ImageFiles:
         return self.labels
 
     @property
+    def lengths(self) -> None:
+        """Images are no sequences."""
+
+    @property
     def nbytes(self) -> int:
         """Bytes of all images and labels in memory."""
         return len(self) * (int(np.prod(self.shape)) + 8)

@@ -70,11 +70,25 @@ class Images(Transform):
         return cls(schema.peak, pipeline, keep)
 
     def __call__(self, samples: Samples, *, training: bool = False) -> Tensor:
-        images = samples.inputs["images"]
+        images = samples.inputs["images"].to(self.device, non_blocking=True)
+        # Bytes are cheaper to crop and flip than the numbers that `augment` makes of them afterwards.
+        return images if training and self.pipeline.copying else self._converted(images, training=training)
+
+    def augment(self, inputs: Inputs, generator: torch.Generator) -> Tensor:
+        assert isinstance(inputs, Tensor)
+        done = 0
+        if inputs.dtype == torch.uint8:
+            inputs = self._converted(self.pipeline.copied(inputs, generator), training=True)
+            done = self.pipeline.copying
+        return self._masked(self.pipeline(inputs, generator, start=done))
+
+    def _converted(self, images: Tensor, *, training: bool) -> Tensor:
+        """Raw images on the device as normalised ones. A central crop comes first, unless they are for training."""
         if not training:
             images = _cropped(images, self.pipeline)
-        scaled = images.to(self.device, non_blocking=True).float() / self.peak
-        images = self.normalization.apply(scaled)
+        # In place, because new memory of that size costs more than the arithmetic.
+        images = images.to(torch.float32, copy=True).div_(self.peak)
+        images = images.sub_(self.normalization.mean).div_(self.normalization.deviation)
         # If images are augmented first, the selection comes last, because its features are positions in the model's
         # input.
         if not (training and self.augments):
@@ -82,10 +96,6 @@ class Images(Transform):
         # `contiguous` treats grey images as channels-last already. In `whole` they have that layout's strides, by which
         # convolutions choose their algorithm.
         return torch.empty_like(images, memory_format=torch.channels_last).copy_(images)
-
-    def augment(self, inputs: Inputs, generator: torch.Generator) -> Tensor:
-        assert isinstance(inputs, Tensor)
-        return self._masked(self.pipeline(inputs, generator))
 
     def whole(self, source: SampleSource, *, training: bool = False) -> Tensor:
         parts = self._parts(source, training=training)
@@ -102,7 +112,8 @@ class Images(Transform):
         return 4 * (source.nbytes - source.targets.nbytes)  # float32 instead of bytes
 
     def _parts(self, source: SampleSource, *, training: bool) -> Iterator[Tensor]:
-        yield from (self(samples, training=training) for samples in chunks(source, CHUNK))
+        for samples in chunks(source, CHUNK):
+            yield self._converted(samples.inputs["images"].to(self.device), training=training)
 
     def _masked(self, images: Tensor) -> Tensor:
         """The images, with 0 for each feature that was not selected."""

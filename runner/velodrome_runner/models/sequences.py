@@ -38,13 +38,19 @@ class Recurrent(nn.Module):
         steps = values.transpose(1, 2)
         if lengths is None or self.equal:
             _, state = self.network(steps)
+        elif not self.network.bidirectional:
+            # Forwards, padding comes too late to change what is taken. Packing would skip it, but costs more time.
+            outputs, _ = self.network(steps)
+            return self._answer(outputs[torch.arange(len(outputs), device=outputs.device), lengths - 1])
         else:
             # torch wants the lengths on the CPU.
             packed = nn.utils.rnn.pack_padded_sequence(steps, lengths.cpu(), batch_first=True, enforce_sorted=False)
             _, state = self.network(packed)
         hidden = state[0] if isinstance(state, tuple) else state
         # Forwards the last real position is seen last, backwards the first one.
-        last = hidden[-self.directions :].transpose(0, 1).flatten(1)
+        return self._answer(hidden[-self.directions :].transpose(0, 1).flatten(1))
+
+    def _answer(self, last: Tensor) -> Tensor:
         output: Tensor = self.head(self.dropout(last))
         return output
 
