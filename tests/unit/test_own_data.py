@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import re
 import shutil
 import sys
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
@@ -16,6 +20,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import yaml
+from click.testing import Result
 from PIL import Image
 from pyarrow import parquet
 from typer.testing import CliRunner
@@ -137,38 +142,71 @@ def test_the_list_has_every_data_set_and_format() -> None:
     assert document["formats"] == dict(FORMATS)
 
 
-def test_the_commands_ask_a_runner_and_tell_its_answer(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_commands_ask_a_runner_and_tell_its_answer(folder: Path) -> None:
     file = folder / "job.yaml"
     file.write_text(yaml.safe_dump(job(SNIPPETS[0])), encoding="utf-8")
-    seen: list[dict[str, Any]] = []
-
-    class Done:
-        returncode = 0
-        stdout = "a library's words\n"
-        stderr = "out of memory\n"
-
-    def run(command: list[str], **options: Any) -> Done:
-        assert command[1:] == ["-m", "velodrome_runner", "data"]
-        seen.append(json.loads(options["input"]))
-        done, said = Done(), io.StringIO()
-        if len(seen) < 4:
-            answer(io.StringIO(options["input"]), said)
-            done.stdout += said.getvalue()
-        return done
-
-    monkeypatch.setattr("subprocess.run", run)
     tell = CliRunner()
     checked = tell.invoke(app, ["data", "check", str(file), "--data", str(folder)])
     assert checked.exit_code == 0
     assert "race: flowers can be read" in checked.output
     assert "samples    train 20, test 20 (2 of train for validation)" in checked.output
     assert "target     2 classes: rose, tulip" in checked.output
-    prepared = tell.invoke(app, ["data", "prepare", str(file), "--data", str(folder), "--json"])
-    assert json.loads(prepared.output)["manifest"] == str(folder / "flowers" / MANIFEST)
-    assert [each["prepare"] for each in seen] == [False, True]
+    assert not (folder / "flowers" / MANIFEST).exists()
     shutil.rmtree(folder / "flowers" / "test")
     refused = tell.invoke(app, ["data", "check", str(file), "--data", str(folder)])
     assert refused.exit_code == 2
     assert "race: flowers: DatasetMissing" in refused.output
-    lost = tell.invoke(app, ["data", "check", str(file), "--data", str(folder)])
-    assert "out of memory" in str(lost.exception)
+
+
+FETCHING = """
+import hashlib, os
+from pathlib import Path
+from velodrome_runner.data.fetching import fetch
+from flowers_of_one_pixel import flowers
+
+def make(root, url, md5):
+    print("a library's words")
+    fetch([url], Path(root) / "fetched", md5)
+    return flowers
+
+def lost():
+    os.write(2, b"out of memory\\n")
+    os._exit(9)
+"""
+FLOWERS = """
+import numpy as np
+flowers = {split: [(np.full((1, 2, 2), at, dtype=np.uint8), at % 2) for at in range(40)] for split in ("train", "test")}
+"""
+
+
+class Silent(SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None: ...
+
+
+def test_the_progress_of_a_download_is_told_apart_from_the_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code" / "fetching_team.py").write_text(FETCHING, encoding="utf-8")
+    (tmp_path / "code" / "flowers_of_one_pixel.py").write_text(FLOWERS, encoding="utf-8")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "code"))
+    (tmp_path / "published").write_bytes(b"petals" * 2**18)
+    md5 = hashlib.md5(b"petals" * 2**18, usedforsecurity=False).hexdigest()
+    file = tmp_path / "job.yaml"
+
+    def told(name: str, **args: str) -> Result:
+        dataset = {"name": "own", "format": f"fetching_team:{name}", "source": {"path": "."}, "args": args}
+        file.write_text(yaml.safe_dump(job(dataset)), encoding="utf-8")
+        return CliRunner().invoke(app, ["data", "prepare", str(file), "--data", str(tmp_path), "--json"])
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Silent, directory=str(tmp_path))) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        prepared = told("make", url=f"http://127.0.0.1:{server.server_port}/published", md5=md5)
+        server.shutdown()
+        thread.join()
+    assert "splits" in prepared.stdout, prepared.output
+    assert json.loads(prepared.stdout)["splits"] == {"train": 40, "test": 40}
+    assert prepared.stderr.splitlines()[-1] == "downloading fetched: 1.5 of 1.5 MiB (100%)"
+    assert "a library's words" not in prepared.output
+    assert "out of memory" in str(told("lost").exception)
