@@ -61,6 +61,15 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "minutes": [number / 7 for number in range(200)],
     }
     parquet.write_table(pa.table(columns), tmp_path / "visits.parquet")
+    steps = [
+        f"w{number},{step / 10},m{number // 5},{('Ann', 'Bob')[number % 2]},{step * number % 7},{number},"
+        f"{('none', 'outer')[number % 2]}"
+        for number in range(100)
+        for step in range(3 + number % 4)
+    ]
+    columns_of_steps = "window,second,machine,operator,acceleration,temperature,fault"
+    assert f"    {columns_of_steps}\n" in PAGE
+    (tmp_path / "bearings.csv").write_text("\n".join([columns_of_steps, *steps]), encoding="utf-8")
     aeon = find_spec("aeon")
     assert aeon is not None
     assert aeon.submodule_search_locations is not None
@@ -90,7 +99,8 @@ def test_each_job_of_the_page_reads_such_data(folder: Path, dataset: dict[str, A
 
 
 def test_the_page_shows_a_folder_of_images_and_a_table_in_a_few_lines() -> None:
-    assert [dataset["name"] for dataset in SNIPPETS] == ["flowers", "customers", "visits", "GunPoint", "ours"]
+    names = ["flowers", "customers", "visits", "GunPoint", "bearings", "ours"]
+    assert [dataset["name"] for dataset in SNIPPETS] == names
     assert len(SNIPPETS[0]) == 3
     assert len(SNIPPETS[1]) == 5
     assert all(name in PAGE for name in FORMATS)
@@ -109,6 +119,14 @@ def test_a_report_tells_what_is_there(folder: Path) -> None:
     assert (found["kind"], found["classes"], sum(found["splits"].values())) == ("table", None, 200)
     assert found["columns"] == {"age": "numeric", "ward": "categorical, 4 categories"}
     assert found["digest"] == open_contents(Dataset.model_validate(SNIPPETS[2]), folder=folder, seed=3).facts.digest
+
+
+def test_a_report_names_the_channels_of_sequences(folder: Path) -> None:
+    dataset = next(snippet for snippet in SNIPPETS if snippet["format"] == "SequenceCSV")
+    code, found = asked(folder, **dataset)
+    assert code == keys.EXIT_OK
+    assert (found["kind"], found["shape"], found["classes"]) == ("sequences", [2, 6], ["none", "outer"])
+    assert found["columns"] == {"acceleration": "channel", "temperature": "channel"}
 
 
 def test_a_report_says_what_a_trial_would_say(folder: Path) -> None:
