@@ -20,10 +20,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import yaml
-from click.testing import Result
 from PIL import Image
 from pyarrow import parquet
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from velodrome import keys
 from velodrome.cli.app import app

@@ -109,7 +109,7 @@ def many(count: int = 200) -> list[str]:
 
 def test_fractions_divide_sequences_by_their_values_and_never_cut_one(tmp_path: Path) -> None:
     fields: dict[str, Any] = {"columns": {"ignore": ["machine", "part"]}, "validationFraction": 0}
-    fractions = {"splits": {"fractions": {"validation": 0.2, "test": 0.3}}}
+    fractions: dict[str, Any] = {"splits": {"fractions": {"validation": 0.2, "test": 0.3}}}
     rows = many()
     first = found(written(tmp_path, *rows), **fields, **fractions)
     assert sum(map(len, first.splits.values())) == 200

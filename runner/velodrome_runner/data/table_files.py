@@ -89,9 +89,9 @@ def read_rows(reader: Any, place: Path, splits: DatasetSplits, kind: str) -> Row
         ConfigurationError: DatasetMissing, DatasetCorrupt or DatasetInvalid; the message names the file.
     """
     if splits.files is None:
-        path = _file(place, kind)
-        table = reader(path)
-        return Rows(table, [], [(path, len(table))])
+        only = _file(place, kind)
+        table = reader(only)
+        return Rows(table, [], [(only, len(table))])
     named = {"train": splits.files.train, "validation": splits.files.validation, "test": splits.files.test}
     tables: list[Any] = []
     names: list[str] = []
