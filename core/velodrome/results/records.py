@@ -137,6 +137,11 @@ class DatasetFacts(Data):
     reading: str | None = Field(
         default=None, exclude_if=_absent, description="How training read what does not fit in memory; null: it fits."
     )
+    fitted_samples: int | None = Field(
+        default=None,
+        exclude_if=_absent,
+        description="On how many training samples the preprocessing was fitted, evenly spaced; null: on all.",
+    )
 
 
 class EpochPoint(Data):
