@@ -54,6 +54,9 @@ EXIT_PEER_LOST = 76  # sysexits' EX_PROTOCOL: another pod of this trial is gone,
 EXIT_INTERRUPTED = 143  # 128 + SIGTERM: the trial was asked to end, which is no fault of its own; no record
 EXIT_UNDELIVERED = 75  # sysexits' EX_TEMPFAIL: a record waits in the spool folder
 
+# Lines on the runner's standard error that begin so tell how much of a file has arrived.
+DOWNLOADING = "downloading "
+
 # Redis keys, with one prefix. `{uid}` is the BenchmarkJob's uid.
 PREFIX = "velodrome"
 SCHEMA_VERSION = 1

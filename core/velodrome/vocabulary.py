@@ -59,6 +59,7 @@ FORMATS: Mapping[str, str] = {
     "SVHN": "train_32x32.mat and test_32x32.mat, or other files of the same form.",
     "IDX": "Four files as MNIST has them: images and labels, for training and for the test.",
     "TimeSeries": "The .ts files of the UCR/UEA archive: univariate or multivariate, of equal or unequal lengths.",
+    "SequenceCSV": "Sequences in a CSV file, one row a step; a column names the sequence. Lengths may differ.",
     "CSV": "A table with a header: text, with any usual separator.",
     "Parquet": "A table whose columns are flat.",
 }
@@ -68,7 +69,7 @@ DATA_KINDS: Mapping[str, DataKind] = {
     **dict.fromkeys(("digits", "MNIST", "FashionMNIST", "CIFAR10", "CIFAR100", "SVHN", "ImageNet"), "images"),
     **dict.fromkeys(("iris", "wine", "breast_cancer", "diabetes"), "table"),
     **dict.fromkeys(("ImageFolder", "IDX"), "images"),
-    "TimeSeries": "sequences",
+    **dict.fromkeys(("TimeSeries", "SequenceCSV"), "sequences"),
     **dict.fromkeys(("CSV", "Parquet"), "table"),
 }
 
@@ -79,10 +80,12 @@ FORMAT_FIELDS: Mapping[str, frozenset[str]] = {
     "SVHN": frozenset(),
     "IDX": frozenset(),
     "TimeSeries": frozenset({"splits"}),
-    "CSV": frozenset({"target", "columns", "splits"}),
-    "Parquet": frozenset({"target", "columns", "splits"}),
+    **dict.fromkeys(("CSV", "Parquet", "SequenceCSV"), frozenset({"target", "columns", "splits"})),
     "package.module:factory": frozenset({"args", "splits"}),
 }
+
+# The formats whose files have columns with names.
+COLUMNAR = tuple(name for name, fields in FORMAT_FIELDS.items() if "columns" in fields)
 
 # Arguments of each augmentation, in addition to arguments of all augmentations (there are none today).
 AUGMENTATION_ARGS: Mapping[str, frozenset[str]] = {

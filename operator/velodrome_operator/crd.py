@@ -16,6 +16,7 @@ from velodrome.spec.rules import MOST_TRIALS
 from velodrome.vocabulary import (
     AUGMENTATION_ARGS,
     BUNDLED,
+    COLUMNAR,
     DATASETS,
     FEATURE_SELECTION_FIELDS,
     FORMAT_FIELDS,
@@ -301,8 +302,21 @@ def _dataset_rules() -> list[Schema]:
         ),
         _rule(f"!has(self.format) || {factory} || (has(self.source) && ({placed}))", "needs a source: {path: FOLDER}"),
         _rule(
-            "!has(self.format) || !(self.format in ['CSV', 'Parquet']) || (has(self.target) && has(self.splits))",
-            "a table needs a target and splits, for example splits: {fractions: {test: 0.2}}",
+            f"!has(self.format) || !(self.format in {_list(COLUMNAR)}) || (has(self.target) && has(self.splits))",
+            "a file with columns needs a target and splits, for example splits: {fractions: {test: 0.2}}",
+        ),
+        _rule(
+            "(has(self.format) && self.format == 'SequenceCSV') == (has(self.columns) && has(self.columns.sequence))",
+            "SequenceCSV needs columns: {sequence: COLUMN}, and no other format has it",
+        ),
+        _rule(
+            "(has(self.format) && self.format == 'SequenceCSV') || !has(self.columns) || !has(self.columns.step)",
+            "columns.step belongs to SequenceCSV",
+        ),
+        _rule(
+            "!has(self.format) || self.format != 'SequenceCSV' || !has(self.columns)"
+            " || !has(self.columns.categorical) || size(self.columns.categorical) == 0",
+            "the channels of a sequence are numbers: list no categorical columns",
         ),
         _rule(
             "(has(self.format) ? self.format : self.name) != 'ImageNet' || has(self.imageSize)",

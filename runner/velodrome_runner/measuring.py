@@ -179,7 +179,8 @@ def ready(trial: Trial, read: data.OpenedData, device: torch.device, threads: in
     )
     task.refuse(config.quality)
     prepared = preprocessing.prepare(read.contents, task, cpus=threads)
-    return read.facts.model_copy(update={"reading": prepared.reading(config.training.batch_size)}), prepared
+    observed = {"reading": prepared.reading(config.training.batch_size), "fitted_samples": task.transform.fitted}
+    return read.facts.model_copy(update=observed), prepared
 
 
 def built(config: TrialConfig, task: tasks.Task) -> nn.Module:

@@ -530,7 +530,7 @@ DEEP = next(number for number, line in enumerate(MODELS.splitlines(), 1) if 'tab
     ("stage", "reason"),
     [
         ("run_factory", "ModelFactoryFailed"),
-        ("check_output", "ModelForwardFailed"),
+        ("_outputs", "ModelForwardFailed"),
         ("to", "UnexpectedError"),
         ("train", "UnexpectedError"),
         ("measured", "UnexpectedError"),

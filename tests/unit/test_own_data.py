@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import re
 import shutil
 import sys
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
@@ -18,7 +22,7 @@ import pytest
 import yaml
 from PIL import Image
 from pyarrow import parquet
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from velodrome import keys
 from velodrome.cli.app import app
@@ -56,6 +60,15 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "minutes": [number / 7 for number in range(200)],
     }
     parquet.write_table(pa.table(columns), tmp_path / "visits.parquet")
+    steps = [
+        f"w{number},{step / 10},m{number // 5},{('Ann', 'Bob')[number % 2]},{step * number % 7},{number},"
+        f"{('none', 'outer')[number % 2]}"
+        for number in range(100)
+        for step in range(3 + number % 4)
+    ]
+    columns_of_steps = "window,second,machine,operator,acceleration,temperature,fault"
+    assert f"    {columns_of_steps}\n" in PAGE
+    (tmp_path / "bearings.csv").write_text("\n".join([columns_of_steps, *steps]), encoding="utf-8")
     aeon = find_spec("aeon")
     assert aeon is not None
     assert aeon.submodule_search_locations is not None
@@ -85,7 +98,8 @@ def test_each_job_of_the_page_reads_such_data(folder: Path, dataset: dict[str, A
 
 
 def test_the_page_shows_a_folder_of_images_and_a_table_in_a_few_lines() -> None:
-    assert [dataset["name"] for dataset in SNIPPETS] == ["flowers", "customers", "visits", "GunPoint", "ours"]
+    names = ["flowers", "customers", "visits", "GunPoint", "bearings", "ours"]
+    assert [dataset["name"] for dataset in SNIPPETS] == names
     assert len(SNIPPETS[0]) == 3
     assert len(SNIPPETS[1]) == 5
     assert all(name in PAGE for name in FORMATS)
@@ -104,6 +118,14 @@ def test_a_report_tells_what_is_there(folder: Path) -> None:
     assert (found["kind"], found["classes"], sum(found["splits"].values())) == ("table", None, 200)
     assert found["columns"] == {"age": "numeric", "ward": "categorical, 4 categories"}
     assert found["digest"] == open_contents(Dataset.model_validate(SNIPPETS[2]), folder=folder, seed=3).facts.digest
+
+
+def test_a_report_names_the_channels_of_sequences(folder: Path) -> None:
+    dataset = next(snippet for snippet in SNIPPETS if snippet["format"] == "SequenceCSV")
+    code, found = asked(folder, **dataset)
+    assert code == keys.EXIT_OK
+    assert (found["kind"], found["shape"], found["classes"]) == ("sequences", [2, 6], ["none", "outer"])
+    assert found["columns"] == {"acceleration": "channel", "temperature": "channel"}
 
 
 def test_a_report_says_what_a_trial_would_say(folder: Path) -> None:
@@ -137,38 +159,71 @@ def test_the_list_has_every_data_set_and_format() -> None:
     assert document["formats"] == dict(FORMATS)
 
 
-def test_the_commands_ask_a_runner_and_tell_its_answer(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_commands_ask_a_runner_and_tell_its_answer(folder: Path) -> None:
     file = folder / "job.yaml"
     file.write_text(yaml.safe_dump(job(SNIPPETS[0])), encoding="utf-8")
-    seen: list[dict[str, Any]] = []
-
-    class Done:
-        returncode = 0
-        stdout = "a library's words\n"
-        stderr = "out of memory\n"
-
-    def run(command: list[str], **options: Any) -> Done:
-        assert command[1:] == ["-m", "velodrome_runner", "data"]
-        seen.append(json.loads(options["input"]))
-        done, said = Done(), io.StringIO()
-        if len(seen) < 4:
-            answer(io.StringIO(options["input"]), said)
-            done.stdout += said.getvalue()
-        return done
-
-    monkeypatch.setattr("subprocess.run", run)
     tell = CliRunner()
     checked = tell.invoke(app, ["data", "check", str(file), "--data", str(folder)])
     assert checked.exit_code == 0
     assert "race: flowers can be read" in checked.output
     assert "samples    train 20, test 20 (2 of train for validation)" in checked.output
     assert "target     2 classes: rose, tulip" in checked.output
-    prepared = tell.invoke(app, ["data", "prepare", str(file), "--data", str(folder), "--json"])
-    assert json.loads(prepared.output)["manifest"] == str(folder / "flowers" / MANIFEST)
-    assert [each["prepare"] for each in seen] == [False, True]
+    assert not (folder / "flowers" / MANIFEST).exists()
     shutil.rmtree(folder / "flowers" / "test")
     refused = tell.invoke(app, ["data", "check", str(file), "--data", str(folder)])
     assert refused.exit_code == 2
     assert "race: flowers: DatasetMissing" in refused.output
-    lost = tell.invoke(app, ["data", "check", str(file), "--data", str(folder)])
-    assert "out of memory" in str(lost.exception)
+
+
+FETCHING = """
+import hashlib, os
+from pathlib import Path
+from velodrome_runner.data.fetching import fetch
+from flowers_of_one_pixel import flowers
+
+def make(root, url, md5):
+    print("a library's words")
+    fetch([url], Path(root) / "fetched", md5)
+    return flowers
+
+def lost():
+    os.write(2, b"out of memory\\n")
+    os._exit(9)
+"""
+FLOWERS = """
+import numpy as np
+flowers = {split: [(np.full((1, 2, 2), at, dtype=np.uint8), at % 2) for at in range(40)] for split in ("train", "test")}
+"""
+
+
+class Silent(SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None: ...
+
+
+def test_the_progress_of_a_download_is_told_apart_from_the_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code" / "fetching_team.py").write_text(FETCHING, encoding="utf-8")
+    (tmp_path / "code" / "flowers_of_one_pixel.py").write_text(FLOWERS, encoding="utf-8")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "code"))
+    (tmp_path / "published").write_bytes(b"petals" * 2**18)
+    md5 = hashlib.md5(b"petals" * 2**18, usedforsecurity=False).hexdigest()
+    file = tmp_path / "job.yaml"
+
+    def told(name: str, **args: str) -> Result:
+        dataset = {"name": "own", "format": f"fetching_team:{name}", "source": {"path": "."}, "args": args}
+        file.write_text(yaml.safe_dump(job(dataset)), encoding="utf-8")
+        return CliRunner().invoke(app, ["data", "prepare", str(file), "--data", str(tmp_path), "--json"])
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Silent, directory=str(tmp_path))) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        prepared = told("make", url=f"http://127.0.0.1:{server.server_port}/published", md5=md5)
+        server.shutdown()
+        thread.join()
+    assert "splits" in prepared.stdout, prepared.output
+    assert json.loads(prepared.stdout)["splits"] == {"train": 40, "test": 40}
+    assert prepared.stderr.splitlines()[-1] == "downloading fetched: 1.5 of 1.5 MiB (100%)"
+    assert "a library's words" not in prepared.output
+    assert "out of memory" in str(told("lost").exception)

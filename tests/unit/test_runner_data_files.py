@@ -7,6 +7,7 @@ import hashlib
 import os
 import pickle
 import struct
+import tarfile
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from scipy.io import savemat
 from torchvision import datasets
 
 from tests.prepared import Splits, load
@@ -284,7 +286,8 @@ def mirror(monkeypatch: pytest.MonkeyPatch) -> Iterator[Mirror]:
     checksums = [(f"{name}.gz", hashlib.md5(packed[f"{name}.gz"], usedforsecurity=False).hexdigest()) for name in IDX]
     monkeypatch.setattr(datasets.MNIST, "resources", checksums)
     monkeypatch.setattr(datasets.MNIST, "mirrors", [mirror.url])
-    monkeypatch.setenv("no_proxy", "*")
+    for name in ("HTTP_PROXY", "http_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9/")  # a proxy can't reach this machine's loopback interface
     yield mirror
     mirror.close()
 
@@ -297,6 +300,41 @@ def test_files_are_downloaded_where_that_is_asked_for(tmp_path: Path, mirror: Mi
     mirror.asked.clear()
     assert reads(tmp_path, download=True).facts == reads(tmp_path).facts == first.facts
     assert not mirror.asked
+    raw = tmp_path / "here" / "MNIST" / "raw"
+    assert {file.name for file in raw.iterdir()} == {*IDX, *mirror.files}
+
+
+def test_an_archive_is_downloaded_and_each_file_of_it_gets_its_place(
+    tmp_path: Path, mirror: Mirror, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write_cifar(tmp_path / "here", datasets.CIFAR10, monkeypatch)
+    expected = reads(tmp_path, "CIFAR10").facts
+    with tarfile.open(tmp_path / "packed.tar.gz", "w:gz") as packed:
+        packed.add(folder, folder.name)
+    content = (tmp_path / "packed.tar.gz").read_bytes()
+    mirror.files["cifar.tar.gz"] = content
+    monkeypatch.setattr(datasets.CIFAR10, "url", f"{mirror.url}cifar.tar.gz")
+    monkeypatch.setattr(datasets.CIFAR10, "tgz_md5", hashlib.md5(content, usedforsecurity=False).hexdigest())
+    for lost in (["data_batch_3"], [file.name for file in folder.iterdir()]):
+        for name in lost:
+            (folder / name).unlink()
+        assert reads(tmp_path, "CIFAR10", download=True).facts == expected
+    assert mirror.asked == ["cifar.tar.gz"], "the archive is kept"
+    names = {entry.name for entry in (tmp_path / "here").iterdir()}
+    assert names == {folder.name, datasets.CIFAR10.filename, ".velodrome-download.lock"}
+
+
+def test_the_files_of_svhn_are_downloaded(tmp_path: Path, mirror: Mirror, monkeypatch: pytest.MonkeyPatch) -> None:
+    listed = {}
+    for split in ("train", "test"):
+        file = tmp_path / f"{split}.mat"
+        savemat(file, {"X": np.zeros((32, 32, 3, 200), dtype=np.uint8), "y": np.arange(200).reshape(-1, 1) % 10 + 1})
+        mirror.files[file.name] = file.read_bytes()
+        md5 = hashlib.md5(file.read_bytes(), usedforsecurity=False).hexdigest()
+        listed[split] = [f"{mirror.url}{file.name}", f"{split}_32x32.mat", md5]
+    monkeypatch.setattr(datasets.SVHN, "split_list", listed)
+    assert reads(tmp_path, "SVHN", download=True).facts.test_samples == 200
+    assert sorted(mirror.asked) == ["test.mat", "train.mat"]
 
 
 def test_trials_that_start_together_download_once(tmp_path: Path, mirror: Mirror) -> None:

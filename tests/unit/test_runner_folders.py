@@ -19,14 +19,20 @@ from torchvision import datasets
 from torchvision.transforms.v2.functional import pil_to_tensor
 
 from velodrome.errors import ConfigurationError
-from velodrome.spec import Dataset, Preprocessing, Training
+from velodrome.plan import plan
+from velodrome.results.records import DatasetFacts
+from velodrome.spec import Dataset, Preprocessing, Training, validate
 from velodrome_runner import tasks
 from velodrome_runner.data import Contents, Memory, loading, open_contents, whole
 from velodrome_runner.data.image_files import ImageFiles
 from velodrome_runner.data.loading import open_format, read
 from velodrome_runner.data.manifest import MANIFEST, hashed, write_manifest
+from velodrome_runner.inputs import images
+from velodrome_runner.measuring import opened, ready
 from velodrome_runner.preprocessing import prepare
 from velodrome_runner.tasks.base import Batch
+
+SELECTION = {"method": "VarianceThreshold", "threshold": 0}
 
 
 def picture(seed: int, size: tuple[int, int] = (24, 20), mode: str = "RGB") -> Image.Image:
@@ -160,6 +166,42 @@ def test_batches_that_workers_read_are_those_from_memory(tmp_path: Path, monkeyp
     assert unread is None
     assert reading is not None
     assert re.fullmatch(r"read by \d workers?, batches in (shared memory|pipes .*)", reading)
+
+
+@pytest.mark.parametrize(
+    ("preprocessing", "fitted"),
+    [({}, 5), ({"normalize": False}, None), ({"normalize": False, "featureSelection": SELECTION}, 5)],
+)
+def test_the_record_says_on_how_many_of_the_images_the_preprocessing_was_fitted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, preprocessing: dict[str, Any], fitted: int | None
+) -> None:
+    make(tmp_path / "pets", count=12)
+    monkeypatch.setattr(images, "_FITTED", 5)
+    dataset = {"name": "pets", "format": "ImageFolder", "source": {"path": "pets"}}
+    document = {
+        "apiVersion": "velodrome.dev/v1alpha1",
+        "kind": "BenchmarkJob",
+        "metadata": {"name": "race"},
+        "spec": {
+            "dataset": dataset,
+            "preprocessing": preprocessing,
+            "entries": [{"name": "a", "model": {"name": "velodrome/mlp"}}],
+        },
+    }
+    trial = plan(validate(document)).trial(0)
+
+    def read_and_fitted(*, stream: bool) -> tuple[DatasetFacts, torch.Tensor]:
+        monkeypatch.setattr(loading, "fits", lambda *_: not stream)
+        facts, prepared = ready(trial, opened(trial, tmp_path), torch.device("cpu"), 1)
+        assert isinstance(prepared.task.transform, images.Images)
+        prepared.close()
+        return facts, prepared.task.transform.normalization.mean
+
+    (streamed, few), (memory, all_) = (read_and_fitted(stream=stream) for stream in (True, False))
+    assert (streamed.fitted_samples, memory.fitted_samples) == (fitted, None)
+    assert streamed.train_samples > 5
+    assert torch.equal(few, all_) == (preprocessing.get("normalize") is False)
+    assert "fitted_samples" not in memory.model_dump()
 
 
 def truncated(file: Path) -> None:

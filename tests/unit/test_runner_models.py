@@ -19,10 +19,14 @@ from torch import nn
 from tests.prepared import load
 from velodrome import vocabulary
 from velodrome.errors import ConfigurationError
-from velodrome.spec import Augmentation, Model
+from velodrome.spec import Augmentation, Model, Preprocessing, Training
+from velodrome_runner import tasks
 from velodrome_runner.augmentation import Normalization, compose
+from velodrome_runner.checks import check_model
+from velodrome_runner.data import Contents, Memory, Samples, Schema
 from velodrome_runner.models import build
 from velodrome_runner.models.native import IMAGES, NATIVE, SEQUENCES, TAKES
+from velodrome_runner.preprocessing import prepare
 from velodrome_runner.trial import explain
 
 Shape = tuple[int, int, int]
@@ -46,6 +50,20 @@ def network(
 def refusal(name: str, args: dict[str, Any] | None = None, *, dropout: float = 0.0) -> ConfigurationError:
     with pytest.raises(ConfigurationError) as caught:
         build(Model(name=name, args=args or {}), shape=RGB, classes=10, dropout=dropout)
+    return caught.value
+
+
+def unfit(name: str) -> ConfigurationError:
+    """Why a network that can be built is refused with real images, before it trains."""
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.randint(0, 256, (20, *RGB), dtype=torch.uint8, generator=generator)
+    part = Memory(Samples({"images": pixels}, torch.arange(20) % 10))
+    contents = Contents("images", {"train": part, "test": part}, Schema(RGB, tuple("0123456789")), "sha256:")
+    device = torch.device("cpu")
+    task = tasks.fit("classification", contents, Preprocessing(), Training(), device=device, seed=0)
+    model = network(name).to(memory_format=torch.channels_last)
+    with pytest.raises(ConfigurationError) as caught:
+        check_model(model, prepare(contents, task), name=name, batch_size=4, seed=0)
     return caught.value
 
 
@@ -415,7 +433,6 @@ def test_a_grey_image_is_seen_as_its_three_channel_twin() -> None:
         ("torchvision/qqq", {}, "ModelNotFound", "torchvision.models.list_models()"),
         ("torchvision/resnet18", {"num_classes": 3}, "ModelArguments", "leave num_classes out"),
         ("torchvision/resnet18", {"qqq": 3}, "ModelFactoryFailed", "qqq"),
-        ("torchvision/alexnet", {}, "ModelForwardFailed", "(n, 3, 32, 32)"),
     ],
 )
 def test_what_torchvision_can_not_build_is_reported(name: str, args: dict[str, Any], reason: str, message: str) -> None:
@@ -423,6 +440,12 @@ def test_what_torchvision_can_not_build_is_reported(name: str, args: dict[str, A
     assert error.reason == reason
     assert message in str(error)
     assert name.split("/")[1] in str(error)
+
+
+def test_images_that_are_too_small_for_a_network_are_reported() -> None:
+    error = unfit("torchvision/alexnet")
+    assert error.reason == "ModelForwardFailed"
+    assert "torchvision/alexnet does not take batches of shape (2, 3, 32, 32) in evaluation mode" in str(error)
 
 
 def test_a_factory_gets_what_it_has_parameters_for(module: WriteModule) -> None:
@@ -483,20 +506,71 @@ FAILING: dict[str, tuple[str, dict[str, Any], str, str]] = {
     "argument unknown": ("def make(width):\n    pass", {"widht": 1}, "ModelArguments", "(args it takes: width)"),
     "argument missing": ("def make(shape, width):\n    pass", {}, "ModelArguments", "width"),
     "argument from the trial": ("def make(classes):\n    pass", {"classes": 5}, "ModelArguments", "leave classes out"),
-    "forward raises": ("def make():\n    return nn.Linear(7, 10)", {}, "ModelForwardFailed", "(n, 3, 32, 32)"),
-    "output shape": (
-        "def make():\n    return nn.Sequential(nn.Flatten(), nn.Linear(3072, 9))",
+    "lazy": (
+        "def make():\n    return nn.Sequential(nn.LazyLinear(7), nn.Linear(8, 9))",
         {},
-        "ModelOutputShape",
-        "with (2, 9) instead of (2, 10)",
-    ),
-    "no tensor": (
-        "class make(nn.Module):\n    def forward(self, images):\n        return [images]",
-        {},
-        "ModelOutputShape",
-        "with list instead of (2, 10)",
+        "ModelForwardFailed",
+        "a batch of shape (1, 3, 32, 32), by which its lazy layers get their shapes",
     ),
 }
+OWN_FORWARD = """
+class make(nn.Linear):
+    def __init__(self):
+        super().__init__(3072, 10)
+
+    def forward(self, images):
+        """
+UNFIT = {
+    "forward raises": (
+        "def make():\n    return nn.Linear(7, 10)",
+        "ModelForwardFailed",
+        "does not take batches of shape (2, 3, 32, 32) in evaluation mode: RuntimeError",
+    ),
+    "forward exits": (
+        OWN_FORWARD + "raise SystemExit('bye')",
+        "ModelForwardFailed",
+        "SystemExit: bye",
+    ),
+    "view": (
+        OWN_FORWARD + "return super().forward(images.view(-1, 3072))",
+        "ModelForwardFailed",
+        "Batches are in channels-last memory: use reshape where view fails",
+    ),
+    "output shape": (
+        "def make():\n    return nn.Sequential(nn.Flatten(), nn.Linear(3072, 9))",
+        "ModelOutputShape",
+        "answers 2 samples with the shape (2, 9) in evaluation mode: it must return one logit for each class, (2, 10)",
+    ),
+    "no tensor": (
+        OWN_FORWARD + "return [images]",
+        "ModelOutputShape",
+        "answers 2 samples with a list in evaluation mode: it must return one tensor",
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", UNFIT)
+def test_a_network_that_does_not_fit_the_images_is_reported_before_it_trains(fault: str, module: WriteModule) -> None:
+    source, reason, message = UNFIT[fault]
+    name = f"{module(source)}:make"
+    error = unfit(name)
+    assert error.reason == reason
+    assert message in str(error)
+    assert name in str(error)
+
+
+def test_lazy_layers_have_their_weights_before_anything_is_counted(module: WriteModule) -> None:
+    name = module("""
+def make():
+    return nn.Sequential(nn.LazyConv2d(4, 3), nn.LazyBatchNorm2d(), nn.Flatten(), nn.LazyLinear(10))
+""")
+    torch.manual_seed(3)
+    state = torch.get_rng_state()
+    model = network(f"{name}:make")
+    assert torch.equal(torch.get_rng_state(), state)
+    assert model.training
+    assert sum(parameter.numel() for parameter in model.parameters()) == 3 * 9 * 4 + 4 + 8 + 4 * 900 * 10 + 10
+    assert not model.get_buffer("1.running_mean").any(), "the black image is not learned from"
 
 
 @pytest.mark.parametrize("fault", FAILING)

@@ -12,6 +12,15 @@ from velodrome.spec import validate
 
 TABLE = {"name": "sales", "format": "CSV", "source": {"path": "sales.csv"}, "target": "price"}
 FRACTIONS = {"fractions": {"test": 0.2}}
+WINDOW = {"sequence": "window"}
+SEQUENCES = {
+    "name": "bearings",
+    "format": "SequenceCSV",
+    "source": {"path": "bearings.csv"},
+    "target": "fault",
+    "columns": WINDOW,
+    "splits": FRACTIONS,
+}
 
 
 def job(dataset: dict[str, Any], **spec: Any) -> dict[str, Any]:
@@ -35,6 +44,8 @@ def job(dataset: dict[str, Any], **spec: Any) -> dict[str, Any]:
         {"name": "GunPoint", "format": "TimeSeries", "source": {"path": "GunPoint"}, "validationFraction": 0},
         TABLE | {"splits": FRACTIONS | {"group": "shop"}, "columns": {"categorical": ["shop"], "ignore": ["id"]}},
         TABLE | {"format": "Parquet", "splits": {"column": "part"}},
+        SEQUENCES,
+        SEQUENCES | {"columns": WINDOW | {"step": "second", "numeric": ["x"], "ignore": ["id"]}},
         TABLE | {"splits": {"files": {"train": "a.csv", "test": "b.csv"}}},
         {"name": "iris"},
         {"name": "diabetes"},
@@ -76,11 +87,41 @@ def test_data_of_ones_own_are_named_by_their_format(dataset: dict[str, Any]) -> 
         ),
         (
             {"name": "f", "format": "ImageFolder", "source": {"path": "f"}, "target": "a"},
-            {}, "target", "ImageFolder takes no target", "formats that do: CSV, Parquet",
+            {}, "target", "ImageFolder takes no target", "formats that do: CSV, Parquet, SequenceCSV",
         ),
         (
             {"name": "f", "format": "ImageFolder", "source": {"path": "f"}, "splits": FRACTIONS | {"group": "a"}},
-            {}, "splits.group", "ImageFolder has no columns", "CSV and Parquet have",
+            {}, "splits.group", "ImageFolder has no columns", "CSV, Parquet, SequenceCSV have",
+        ),
+        (
+            SEQUENCES | {"columns": None},
+            {}, "", "SequenceCSV needs columns.sequence", "write columns: {sequence: COLUMN}",
+        ),
+        (SEQUENCES | {"target": None}, {}, "", "SequenceCSV needs a target", "write target: COLUMN"),
+        (SEQUENCES | {"splits": None}, {}, "", "SequenceCSV needs splits", "for example splits: {fractions"),
+        (
+            SEQUENCES | {"columns": WINDOW | {"categorical": ["shop"]}},
+            {}, "columns.categorical", "the channels of a sequence are numbers", "or list it under ignore",
+        ),
+        (
+            SEQUENCES | {"columns": WINDOW | {"step": "window"}},
+            {}, "columns.step", '"window" is listed twice', "list each column once",
+        ),
+        (
+            SEQUENCES | {"columns": {"sequence": "fault"}},
+            {}, "columns.sequence", '"fault" is the target', "leave it out here",
+        ),
+        (
+            TABLE | {"splits": FRACTIONS, "columns": WINDOW},
+            {}, "columns.sequence", "CSV has no sequences of rows", "SequenceCSV reads sequences",
+        ),
+        (
+            TABLE | {"format": "Parquet", "splits": FRACTIONS, "columns": {"step": "second"}},
+            {}, "columns.step", "Parquet has no sequences of rows", "leave it out",
+        ),
+        (
+            SEQUENCES | {"imageSize": 8},
+            {}, "imageSize", "SequenceCSV takes no imageSize", "formats that do: ",
         ),
         ({"name": "f", "format": "IDX"}, {}, "source", "f needs a source", "{path: FOLDER}"),
         ({"name": "f", "format": "IDX", "source": {"download": True}}, {}, "source.download", "nobody but you", "put"),

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json as json_
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
+from velodrome import keys
 from velodrome.cli.console import complain, say, write_json, write_json_line
 from velodrome.cli.exit_codes import BAD_INPUT
 from velodrome.cli.options import DataFolder, JobFile, Json
@@ -98,20 +100,32 @@ def _asked(job: BenchmarkJob, folder: Path, *, prepare: bool) -> dict[str, Any]:
         "task": getattr(job.spec, "task", None),
         "prepare": prepare,
     }
-    done = subprocess.run(
-        [sys.executable, "-m", "velodrome_runner", "data"],
-        input=json_.dumps(question),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    last = (done.stdout.strip().splitlines() or [""])[-1]
+    with tempfile.TemporaryFile("w+") as asked, tempfile.TemporaryFile("w+") as said:
+        asked.write(json_.dumps(question))
+        asked.seek(0)
+        runner = subprocess.Popen(
+            [sys.executable, "-m", "velodrome_runner", "data"],
+            stdin=asked,
+            stdout=said,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+        )
+        problem = ""
+        with runner:
+            for text in runner.stderr or ():
+                if text.startswith(keys.DOWNLOADING):
+                    complain(line(text.rstrip()))
+                elif text.strip():
+                    problem = text
+        said.seek(0)
+        last = (said.read().strip().splitlines() or [""])[-1]
     try:
         found: dict[str, Any] = json_.loads(last)
     except ValueError:
-        said = (done.stderr.strip().splitlines() or [f"it ended with {done.returncode}"])[-1]
+        why = problem.strip() or f"it ended with {runner.returncode}"
         raise LocalError(
-            f"the runner could not read {job.spec.dataset.name} ({said}): pip install 'velodrome[runner]', or look "
+            f"the runner could not read {job.spec.dataset.name} ({why}): pip install 'velodrome[runner]', or look "
             "whether memory ran out"
         ) from None
     return found

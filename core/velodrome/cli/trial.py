@@ -187,6 +187,8 @@ def _machine_pairs(record: TrialRecord) -> Iterator[tuple[str, str]]:
         )
         if facts.reading is not None:
             yield "read", facts.reading
+        if facts.fitted_samples is not None:
+            yield "preprocessing", f"fitted on {facts.fitted_samples} of the training samples"
 
 
 def _leaves(value: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:

@@ -140,6 +140,11 @@ class DatasetFacts(Data):
     batching: str | None = Field(
         default=None, exclude_if=_absent, description="How training batches were made; null: of random samples."
     )
+    fitted_samples: int | None = Field(
+        default=None,
+        exclude_if=_absent,
+        description="On how many training samples the preprocessing was fitted, evenly spaced; null: on all.",
+    )
 
 
 class EpochPoint(Data):

@@ -58,11 +58,23 @@ class Source(Strict):
 
 
 class Columns(Strict):
-    """What the columns of a table are; a column that is in none of the lists is told by its values."""
+    """What the columns are; a table's column that is in none of the lists is told by its values.
+
+    Of sequences, each column that has no other meaning is a channel.
+    """
 
     numeric: ColumnNames = Field(default=(), description="Columns of numbers.")
     categorical: ColumnNames = Field(default=(), description="Columns of categories, whatever their values look like.")
     ignore: ColumnNames = Field(default=(), description="Columns that no model may see, such as an id.")
+    sequence: ColumnName | None = Field(
+        default=None, exclude_if=absent, description="SequenceCSV: the column that names the sequence of each row."
+    )
+    step: ColumnName | None = Field(
+        default=None,
+        exclude_if=absent,
+        description="SequenceCSV: the column of numbers or times by which a sequence's rows must be sorted. "
+        "No model sees it.",
+    )
 
 
 class SplitFiles(Strict):
@@ -123,12 +135,13 @@ class Dataset(Strict):
         description="Arguments of your own factory, `root` aside, which is the source's folder.",
     )
     target: ColumnName | None = Field(
-        default=None, exclude_if=absent, description="CSV, Parquet: the column to predict."
+        default=None, exclude_if=absent, description="CSV, Parquet, SequenceCSV: the column to predict."
     )
     columns: Columns | None = Field(
         default=None,
         exclude_if=absent,
-        description="CSV, Parquet: what the other columns are; told by their values if absent.",
+        description="CSV, Parquet, SequenceCSV: what the other columns are; if absent, those of a table are told by "
+        "their values.",
     )
     splits: DatasetSplits | None = Field(
         default=None,

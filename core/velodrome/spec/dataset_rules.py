@@ -7,12 +7,13 @@ from typing import Any
 
 from velodrome.spec.raw import Broken, as_list, as_mapping, as_text, one_of, repeated
 from velodrome.spec.wording import Location, shown, suggestion
-from velodrome.vocabulary import BUNDLED, DATASETS, FORMAT_FIELDS, FORMATS
+from velodrome.vocabulary import BUNDLED, COLUMNAR, DATASETS, FORMAT_FIELDS, FORMATS
 
 _HERE: Location = ("spec", "dataset")
 # Fields that only some formats have, in the form that FORMAT_FIELDS has.
 _OPTIONAL = ("args", "target", "columns", "splits", "imageSize")
 _FACTORY = "package.module:factory"
+_SEQUENCES = "SequenceCSV"
 
 
 def dataset_rules(spec: Mapping[str, Any]) -> Iterator[Broken]:
@@ -75,22 +76,37 @@ def _fields(dataset: Mapping[str, Any]) -> Iterator[Broken]:
             yield Broken((*_HERE, field), f"{kind} takes no {field}", f"formats that do: {users}")
     if "target" in allowed and dataset.get("target") is None:
         yield Broken(_HERE, f"{kind} needs a target", "write target: COLUMN, the column to predict")
-    if kind in ("CSV", "Parquet") and not as_mapping(dataset.get("splits")):
+    if kind in COLUMNAR and not as_mapping(dataset.get("splits")):
         yield Broken(_HERE, f"{kind} needs splits", "for example splits: {fractions: {test: 0.2}}")
     if kind == "ImageNet" and dataset.get("imageSize") is None:
         yield Broken(_HERE, "ImageNet needs an imageSize", "for example imageSize: 256")
 
 
 def _columns(dataset: Mapping[str, Any]) -> Iterator[Broken]:
-    columns = as_mapping(dataset.get("columns"))
-    lists = ("numeric", "categorical", "ignore")
-    named = [(name, field, at) for field in lists for at, name in enumerate(as_list(columns.get(field)))]
-    for index, name in repeated([(index, name) for index, (name, _, _) in enumerate(named)]):
-        _, field, at = named[index]
-        yield Broken((*_HERE, "columns", field, at), f"{shown(name)} is listed twice", "list each column once")
-    for name, field, at in named:
+    columns, kind = as_mapping(dataset.get("columns")), _kind(dataset)
+    here: Location = (*_HERE, "columns")
+    lists, roles = ("numeric", "categorical", "ignore"), ("sequence", "step")
+    named: list[tuple[Any, Location]] = [
+        (name, (*here, field, at)) for field in lists for at, name in enumerate(as_list(columns.get(field)))
+    ]
+    named += [(columns[role], (*here, role)) for role in roles if columns.get(role) is not None]
+    for index, name in repeated([(index, name) for index, (name, _) in enumerate(named)]):
+        yield Broken(named[index][1], f"{shown(name)} is listed twice", "list each column once")
+    for name, location in named:
         if name == dataset.get("target"):
-            yield Broken((*_HERE, "columns", field, at), f"{shown(name)} is the target", "leave it out here")
+            yield Broken(location, f"{shown(name)} is the target", "leave it out here")
+    if kind == _SEQUENCES:
+        if columns.get("sequence") is None:
+            hint = "write columns: {sequence: COLUMN}, the column that names the sequence of each row"
+            yield Broken(_HERE, f"{kind} needs columns.sequence", hint)
+        if as_list(columns.get("categorical")):
+            hint = "write its categories as numbers, one column each, or list it under ignore"
+            yield Broken((*here, "categorical"), "the channels of a sequence are numbers", hint)
+    elif kind:
+        for role in roles:
+            if columns.get(role) is not None:
+                hint = f"leave it out; {_SEQUENCES} reads sequences, with one row a step"
+                yield Broken((*here, role), f"{kind} has no sequences of rows", hint)
 
 
 def _splits(dataset: Mapping[str, Any]) -> Iterator[Broken]:
@@ -100,8 +116,9 @@ def _splits(dataset: Mapping[str, Any]) -> Iterator[Broken]:
     splits, kind = as_mapping(dataset.get("splits")), _kind(dataset)
     yield from one_of(here, splits, ("files", "column", "fractions"))
     for field in ("column", "group"):
-        if splits.get(field) is not None and kind not in ("", "CSV", "Parquet"):
-            yield Broken((*here, field), f"{kind} has no columns", "CSV and Parquet have; use files or fractions")
+        if splits.get(field) is not None and kind not in ("", *COLUMNAR):
+            hint = f"{', '.join(COLUMNAR)} have; use files or fractions"
+            yield Broken((*here, field), f"{kind} has no columns", hint)
         elif splits.get(field) is not None and splits[field] == dataset.get("target"):
             yield Broken((*here, field), f"{shown(splits[field])} is the target", "name another column")
     if splits.get("files") is not None and kind == _FACTORY:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol, runtime_checkable
 
@@ -148,9 +148,10 @@ class Schema:
     `shape` is (channels, height, width) of an image, (channels, longest length) of a sequence, (columns,) of a table.
     `classes` are in the order of the labels, and None where the target is a number. `numeric` and `categorical` name a
     table's columns in the order of the tensors, the latter with the categories, in the order of their positions. Those
-    are of all splits: what a model may learn of them comes from the training split alone. `target` names what is
-    predicted, and may be empty. `peak` is the raw value of full intensity of an image: 255 for 8-bit images, 16 for
-    scikit-learn's digits. `equal` says whether all sequences have the same length.
+    are of all splits: what a model may learn of them comes from the training split alone. `numeric` also names the
+    channels of sequences, where they have names. `target` names what is predicted, and may be empty. `peak` is the raw
+    value of full intensity of an image: 255 for 8-bit images, 16 for scikit-learn's digits. `equal` says whether all
+    sequences have the same length.
     """
 
     shape: tuple[int, ...]
@@ -189,3 +190,12 @@ def in_memory(contents: Contents) -> bool:
 def images(pixels: Tensor, labels: Tensor) -> Memory:
     """A source of images (n, channels, height, width) uint8 with their labels (n,) int64, in memory."""
     return Memory(Samples({"images": pixels}, labels))
+
+
+def sequences(each: Sequence[Tensor], targets: Tensor) -> Samples:
+    """Sequences (channels, length) float32 with their targets (n,), padded with zeros to the longest."""
+    lengths = torch.tensor([len(sequence[0]) for sequence in each])
+    values = torch.zeros(len(each), len(each[0]), int(lengths.max()))
+    for row, sequence in enumerate(each):
+        values[row, :, : sequence.shape[1]] = sequence
+    return Samples({"values": values, "lengths": lengths}, targets)

@@ -1,8 +1,9 @@
 """MNIST, FashionMNIST, CIFAR10 and CIFAR100 in torchvision's folder layout.
 
-The layout, the checksums, the download and the reading of CIFAR are torchvision's. This module adds two things that
-torchvision lacks. Each message names the file with the problem. And MNIST's files are checked on every reading, whereas
-torchvision checks them only while it downloads them.
+The layout, the addresses, the checksums and the reading of CIFAR are torchvision's. This module adds three things that
+torchvision lacks. Each message names the file with the problem. MNIST's files are checked on every reading, whereas
+torchvision checks them only while it downloads them. And a file gets its name only when it is whole, and a download
+that was broken off goes on (`fetching`).
 
 CIFAR's files are pickles, and unpickling a file can run any program. So a file is opened only after its MD5 agreed with
 the one that torchvision publishes. Only the official files are unpickled: your own data in CIFAR's format are refused
@@ -12,16 +13,18 @@ as corrupt.
 from __future__ import annotations
 
 import fcntl
+import gzip
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from velodrome.errors import ConfigurationError, TrialFailed
+from velodrome_runner.data.fetching import FULL, fetch
 from velodrome_runner.data.idx import read_idx
 from velodrome_runner.data.samples import Raw, Split
 
@@ -38,7 +41,7 @@ def read_files(name: str, root: Path, *, download: bool) -> Raw:
     kind = getattr(datasets, name)
     layout = _Idx(kind, root) if issubclass(kind, datasets.MNIST) else _Pickles(kind, root)
     if download and layout.missing():
-        download_alone(name, root, lambda place: kind(place, download=True), layout.missing)
+        download_alone(name, root, layout.download, layout.missing)
     missing = layout.missing()
     if missing:
         raise ConfigurationError(
@@ -64,6 +67,19 @@ class _Idx:
     def missing(self) -> list[Path]:
         return [file for file in self.files if idx_file(file) is None]
 
+    def download(self) -> None:
+        """Fetches what is missing, compressed as it is published, and unpacks it: reading it then takes less time."""
+        lacking = {file.name for file in self.missing()}
+        for name, md5 in self.kind.resources:
+            if name.removesuffix(".gz") not in lacking:
+                continue
+            packed = self.folder / name
+            fetch([f"{mirror}{name}" for mirror in self.kind.mirrors], packed, md5)
+            part = packed.with_name(f"{name}.unpacked")
+            with gzip.open(packed) as source, part.open("wb") as file:
+                shutil.copyfileobj(source, file)
+            part.replace(packed.with_suffix(""))
+
     def read(self) -> Raw:
         train_images, train_labels, test_images, test_labels = (
             read_idx(idx_file(file) or file, dimensions=1 if "labels" in file.name else 3) for file in self.files
@@ -87,6 +103,22 @@ class _Pickles:
 
     def missing(self) -> list[Path]:
         return [file for file in self.files if not file.is_file()]
+
+    def download(self) -> None:
+        """Fetches the archive, unpacks it beside the folder, and moves each file to its place."""
+        from torchvision.datasets.utils import extract_archive
+
+        archive = self.root / self.kind.filename
+        fetch([self.kind.url], archive, self.kind.tgz_md5)
+        beside = self.root / ".velodrome-unpacked"
+        shutil.rmtree(beside, ignore_errors=True)
+        try:
+            extract_archive(str(archive), str(beside))
+            for file in self.files:
+                file.parent.mkdir(exist_ok=True)
+                (beside / file.relative_to(self.root)).replace(file)
+        finally:
+            shutil.rmtree(beside, ignore_errors=True)
 
     def read(self) -> Raw:
         from torchvision.datasets.utils import check_integrity
@@ -130,10 +162,8 @@ def _check(what: str, split: Split, raw: Raw) -> None:
         raise ConfigurationError(f"{what} can't be used: {problem}; get its files again", "DatasetCorrupt")
 
 
-def download_alone(
-    name: str, root: Path, download: Callable[[Path], object], lacking: Callable[[], list[Path]]
-) -> None:
-    """Downloads a data set to `root` by torchvision, one process at a time.
+def download_alone(name: str, root: Path, download: Callable[[], object], lacking: Callable[[], list[Path]]) -> None:
+    """Downloads what is lacking of a data set to `root`, one process at a time.
 
     Raises:
         TrialFailed: reason DatasetDownloadFailed.
@@ -142,13 +172,18 @@ def download_alone(
         root.mkdir(parents=True, exist_ok=True)
         with _alone(root):
             if lacking():  # another trial may have finished the download meanwhile
-                download(root)
-    # URLError is an OSError; torchvision raises RuntimeError for a wrong MD5.
-    except (OSError, RuntimeError, EOFError, HTTPException) as error:
+                download()
+    # What is fetched has its checksum; unpacking it fails only as the disk does.
+    except (OSError, RuntimeError) as error:
+        full = isinstance(error, OSError) and error.errno in FULL
+        hint = (
+            "make room there, or put the files there yourself"
+            if full
+            else "check the network and the folder's permissions, or put the files there yourself"
+        )
         raise TrialFailed(
             "DatasetDownloadFailed",
-            f"{name} could not be downloaded to {root} ({error}): check the network and the folder's "
-            "permissions, or put the files there yourself",
+            f"{name} could not be downloaded to {root} ({error}): {hint}. The next attempt goes on with what has come",
         ) from error
 
 

@@ -99,7 +99,7 @@ def _held(contents: Contents, dataset: Dataset) -> Contents:
 # What each format needs beside torch. A format that is not here needs torchvision's datasets.
 _LIBRARIES = {
     **dict.fromkeys(BUNDLED, ("sklearn.datasets",)),
-    "CSV": ("pyarrow.compute", "pyarrow.csv"),
+    **dict.fromkeys(("CSV", "SequenceCSV"), ("pyarrow.compute", "pyarrow.csv")),
     "Parquet": ("pyarrow.compute", "pyarrow.parquet"),
     "ImageFolder": ("PIL.Image",),
     "ImageNet": ("PIL.Image", "scipy.io"),
@@ -132,6 +132,10 @@ def open_format(dataset: Dataset, folder: Path, *, task: str | None = None) -> F
             from velodrome_runner.data.tables import read_table
 
             return read_table(dataset, place, task=task)
+        case "SequenceCSV":
+            from velodrome_runner.data.sequence_csv import read_sequence_csv
+
+            return read_sequence_csv(dataset, place, task=task)
         case "TimeSeries":
             from velodrome_runner.data.time_series import read_time_series
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from velodrome.spec import Dataset
 from velodrome_runner.data.contents import Memory, Samples, Schema
+from velodrome_runner.data.fetching import fetch
 from velodrome_runner.data.files import download_alone, idx_file
 from velodrome_runner.data.format import Description, InMemory, corrupt, invalid, missing
 from velodrome_runner.data.idx import read_idx
@@ -55,7 +56,7 @@ def read_svhn(dataset: Dataset, place: Path) -> InMemory:
         return [file for file in files.values() if not file.is_file()]
 
     if lacking() and dataset.source is not None and dataset.source.download:
-        download_alone("SVHN", place, _download_svhn, lacking)
+        download_alone("SVHN", place, lambda: _download_svhn(place), lacking)
     if lacking():
         raise missing(
             f"there is no {lacking()[0]}: put SVHN's files there, or, for SVHN itself, write "
@@ -70,7 +71,8 @@ def _download_svhn(root: Path) -> None:
     from torchvision.datasets import SVHN
 
     for split in ("train", "test"):
-        SVHN(root, split=split, download=True)
+        url, name, md5 = SVHN.split_list[split]
+        fetch([url], root / name, md5)
 
 
 def _mat(file: Path) -> Memory:

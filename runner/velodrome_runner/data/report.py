@@ -85,9 +85,11 @@ def _read_all(source: SampleSource) -> None:
 
 
 def _columns(contents: Contents) -> dict[str, str]:
-    """What each column of a table is; the first of them, where there are many."""
+    """What each column of a table or of a file of sequences is; the first of them, where there are many."""
     schema = contents.schema
     found = {}
+    if contents.kind == "sequences":
+        found.update(dict.fromkeys(schema.numeric[:_MOST_NAMES], "channel"))
     if contents.kind == "table":
         values = whole(contents.splits["train"]).inputs["numeric"]
         lacking = values.isnan().sum(0).tolist()

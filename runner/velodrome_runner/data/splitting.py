@@ -8,7 +8,7 @@ taken from the training split is drawn by the trial's seed instead (docs/decisio
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -34,17 +34,21 @@ def _drawn(identity: bytes, fractions: SplitFractions) -> str:
     return "validation" if number < fractions.test + (fractions.validation or 0.0) else "train"
 
 
-def by_column(values: Sequence[object], column: str) -> list[str]:
-    """The split of each row as a column names it.
+def _row(row: int) -> str:
+    return f"row {row + 1}"
+
+
+def by_column(values: Sequence[object], column: str, where: Callable[[int], str] = _row) -> list[str]:
+    """The split of each sample as a column names it; `where` has words for the place of a sample.
 
     Raises:
         ConfigurationError: DatasetInvalid, a value is none of train, validation and test.
     """
     names = [str(value).strip().lower() if value is not None else "" for value in values]
-    for row, name in enumerate(names, start=1):
+    for row, name in enumerate(names):
         if name not in _NAMES:
             raise invalid(
-                f"row {row} has {values[row - 1]!r} in the column {column}, which spec.dataset.splits.column names: "
+                f"{where(row)} has {values[row]!r} in the column {column}, which spec.dataset.splits.column names: "
                 "write train, validation or test"
             )
     return names

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from velodrome.errors import ConfigurationError
 from velodrome.spec import Dataset
-from velodrome_runner.data.contents import Memory, Samples, Schema
+from velodrome_runner.data.contents import Memory, Schema, sequences
 from velodrome_runner.data.format import Description, InMemory, corrupt, divided, invalid, missing
 from velodrome_runner.data.splitting import by_fractions
 
@@ -58,12 +58,9 @@ def read_time_series(dataset: Dataset, place: Path) -> InMemory:
         names += [split] * len(file.series)
     series = [each for file in files for each in file.series]
     targets = torch.cat([file.targets for file in files])
-    longest = max(each.shape[1] for each in series)
-    values = torch.zeros(len(series), series[0].shape[0], longest)
-    for row, each in enumerate(series):
-        values[row, :, : each.shape[1]] = each
-    lengths = torch.tensor([each.shape[1] for each in series])
-    pool = Memory(Samples({"values": values, "lengths": lengths}, targets))
+    samples = sequences(series, targets)
+    lengths, longest = samples.inputs["lengths"], samples.inputs["values"].shape[2]
+    pool = Memory(samples)
     if dataset.splits is not None and dataset.splits.fractions is not None:
         names = by_fractions(
             (

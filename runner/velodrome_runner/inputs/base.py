@@ -32,6 +32,8 @@ class Transform(ABC):
     told: Mapping[str, Any]
     # Whether training samples are changed at random, by `augment`.
     augments: bool = False
+    # How many training samples it was fitted on, where those are not all.
+    fitted: int | None = None
 
     @abstractmethod
     def __call__(self, samples: Samples, *, training: bool = False) -> Inputs:

@@ -21,8 +21,8 @@ from velodrome_runner.data import Memory, Part, Samples, SampleSource, Schema
 from velodrome_runner.inputs.base import CHUNK, Inputs, Transform, chunks
 from velodrome_runner.selection import selected
 
-# Statistics of a set that does not fit in memory come from this many images, evenly spaced: reading all of them would
-# cost as much as an epoch.
+# Statistics of a set that does not fit in memory come from this many images, evenly spaced. To read all of a large set
+# takes as long as an epoch, and more than all else before its training. The record says that it was so.
 _FITTED = 16_384
 
 
@@ -32,7 +32,7 @@ class Images(Transform):
     A central crop gives images that are not for training the size of the crops.
     """
 
-    def __init__(self, peak: int, pipeline: Pipeline, keep: Tensor | None) -> None:
+    def __init__(self, peak: int, pipeline: Pipeline, keep: Tensor | None, fitted: int | None = None) -> None:
         self.peak = peak
         self.pipeline = pipeline
         self.keep = keep
@@ -41,6 +41,7 @@ class Images(Transform):
         self.shape = pipeline.shape
         self.told = {}
         self.augments = bool(pipeline.steps)
+        self.fitted = fitted
 
     @classmethod
     def fit(
@@ -67,7 +68,8 @@ class Images(Transform):
             features = images.flatten(1).numpy() / float(schema.peak)
             kept = selected(selection, features, samples.targets.numpy(), scores=scores, seed=seed, sample="an image")
             keep = kept.view(images.shape[1:]).to(device)
-        return cls(schema.peak, pipeline, keep)
+        learned = preprocessing.normalize or selection is not None
+        return cls(schema.peak, pipeline, keep, len(few) if learned and len(few) < len(train) else None)
 
     def __call__(self, samples: Samples, *, training: bool = False) -> Tensor:
         images = samples.inputs["images"].to(self.device, non_blocking=True)

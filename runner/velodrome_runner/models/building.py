@@ -1,4 +1,4 @@
-"""Builds the network for a BenchmarkJob's `model`, and checks that it fits the data."""
+"""Builds the network for a BenchmarkJob's `model`. `velodrome_runner.checks` finds out whether it fits the data."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from torch import nn
 from velodrome.errors import ConfigurationError
 from velodrome.spec import Model
 from velodrome.spec.wording import suggestion
-from velodrome_runner.models.checking import check_output
 from velodrome_runner.models.custom import call, find
 from velodrome_runner.models.dropout import set_dropout
+from velodrome_runner.models.lazy import settle_lazy
 from velodrome_runner.models.native import IMAGES, KINDS, NATIVE, TAKES
 from velodrome_runner.models.tables import embedding_mlp
 from velodrome_runner.models.timm import build_timm
@@ -46,8 +46,8 @@ def build(
 
     Raises:
         ConfigurationError: there is no such model, it does not accept these arguments (`ModelArguments`), its factory
-            raised (`ModelFactoryFailed`), it can't read such samples (`ModelForwardFailed`), or its output does not
-            have the shape (n, classes) (`ModelOutputShape`).
+            raised (`ModelFactoryFailed`), or it is for another kind of data (`ModelForwardFailed`).
+            Lazy layers that can't take such images are `ModelForwardFailed` too.
         TrialFailed: pretrained weights could not be downloaded (`WeightsDownloadFailed`).
     """
     needed = classes or outputs or 1
@@ -62,17 +62,11 @@ def build(
         facts = {"shape": shape, "classes": classes, "outputs": needed, "cardinalities": cardinalities}
         told = {name: value for name, value in {**facts, "numeric": numeric}.items() if value is not None}
         network, took_dropout = call(find(model.name), model, {**told, "dropout": dropout})
-    _check(network, model.name, shape, needed)
+    if len(shape) == IMAGES:
+        settle_lazy(network, model.name, shape)
     if dropout and not took_dropout:
         set_dropout(network, dropout, model.name)
-        _check(network, model.name, shape, needed)
-    return network
-
-
-def _check(network: nn.Module, name: str, shape: tuple[Any, ...], outputs: int) -> None:
-    """Checks a network for images; others are checked with real samples (`velodrome_runner.checks`)."""
-    if len(shape) == IMAGES:
-        check_output(network, name, shape, outputs)
+    return network.train()
 
 
 def _check_kind(name: str, shape: tuple[Any, ...], takes: tuple[int, ...]) -> None:
