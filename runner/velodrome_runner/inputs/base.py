@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from velodrome_runner.augmentation import Mixing
 from velodrome_runner.data import Memory, Samples, SampleSource
 
 # One tensor, which is the model's only argument, or tensors by the names of its parameters.
@@ -32,6 +33,8 @@ class Transform(ABC):
     told: Mapping[str, Any]
     # Whether training samples are changed at random, by `augment`.
     augments: bool = False
+    # How the samples of a training batch are mixed with each other, and their labels with them.
+    mixing: Mixing | None = None
 
     @abstractmethod
     def __call__(self, samples: Samples, *, training: bool = False) -> Inputs:

@@ -41,6 +41,7 @@ class Images(Transform):
         self.shape = pipeline.shape
         self.told = {}
         self.augments = bool(pipeline.steps)
+        self.mixing = pipeline.mixing
 
     @classmethod
     def fit(
