@@ -11,7 +11,6 @@ from velodrome.spec.base import Strict, absent
 from velodrome.spec.types import Finite, Fraction, MetricName
 from velodrome.tasks import DEFAULT, TASKS
 from velodrome.vocabulary import (
-    AUGMENTATION_ARGS,
     RAND_BINS,
     RAND_MAGNITUDE,
     AugmentationName,
@@ -24,7 +23,6 @@ MOST_DECLARED = 16
 MOST_METRICS = len(CATALOGUE) + MOST_DECLARED
 Factor = Annotated[Finite, Field(ge=0, le=100)]
 AspectRatio = Annotated[Finite, Field(gt=0, le=100)]
-_BY_CHANCE = ", ".join(name for name, args in AUGMENTATION_ARGS.items() if "p" in args)
 
 
 class AugmentationArgs(Strict):
@@ -41,7 +39,7 @@ class AugmentationArgs(Strict):
     )
     p: Fraction | None = Field(
         default=None,
-        description=f"{_BY_CHANCE}: probability; 0.5 if absent, 0.1 in RandomGrayscale.",
+        description="Probability that an image changes: 0.5 if absent, and 0.1 in RandomGrayscale.",
     )
     degrees: Finite | None = Field(
         default=None,
@@ -75,13 +73,13 @@ class AugmentationArgs(Strict):
     )
     scale: tuple[Factor, Factor] | None = Field(
         default=None,
-        description="Low to high. RandomErasing: erased share of the area, [0.02, 0.33] if absent. RandomResizedCrop: "
-        "kept share of the area, [0.08, 1] if absent. RandomAffine: factor of the size, [1, 1] if absent.",
+        description="Low to high: share of the area in RandomErasing ([0.02, 0.33]) and RandomResizedCrop ([0.08, 1]), "
+        "factor in RandomAffine.",
     )
     ratio: tuple[AspectRatio, AspectRatio] | None = Field(
         default=None,
-        description="Low to high. RandomErasing: height over width, [0.3, 3.3] if absent. RandomResizedCrop: width "
-        "over height, [3/4, 4/3] if absent.",
+        description="Low to high: RandomErasing's height over width ([0.3, 3.3]), or RandomResizedCrop's width over "
+        "height ([3/4, 4/3]).",
     )
     bits: int | None = Field(
         default=None, exclude_if=absent, ge=0, le=8, description="RandomPosterize: bits to keep of each value."
@@ -106,8 +104,8 @@ class AugmentationArgs(Strict):
         exclude_if=absent,
         gt=0,
         le=100,
-        description="GaussianBlur: deviation in pixels, between 0.1 and 2 at random if absent. GaussianNoise: "
-        "deviation of the noise, 0.1 if absent; 1 is the distance from black to white.",
+        description="Deviation: GaussianBlur's in pixels, 0.1 to 2 at random if absent; GaussianNoise's as a share of "
+        "white, 0.1 if absent.",
     )
     mean: Finite | None = Field(
         default=None, exclude_if=absent, ge=-1, le=1, description="GaussianNoise: mean of the noise, 0 if absent."
@@ -173,8 +171,8 @@ class Augmentation(Strict):
     """One random change of the training images; validation and test images are never augmented."""
 
     name: AugmentationName = Field(
-        description="Name in torchvision.transforms.v2 (TrivialAugment is TrivialAugmentWide). MixUp and CutMix mix "
-        "the labels too, and come last; of several, each batch gets one at random."
+        description="Name in torchvision.transforms.v2, where TrivialAugment is TrivialAugmentWide; MixUp and CutMix "
+        "come last."
     )
     args: AugmentationArgs = Field(default=AugmentationArgs(), description="Its arguments.")
 

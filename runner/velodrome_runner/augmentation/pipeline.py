@@ -74,12 +74,11 @@ _MIXES: Mapping[str, type[MixUp | CutMix]] = {"MixUp": MixUp, "CutMix": CutMix}
 # Those that use torchvision, and those that know grey images and RGB alone.
 TORCHVISION = frozenset(
     {
-        "RandomResizedCrop",
         *("RandomAutocontrast", "RandomEqualize", "RandomAdjustSharpness"),
         *("TrivialAugment", "RandAugment", "AutoAugment", "AugMix"),
     }
 )
-_GREY_OR_RGB = (TORCHVISION | {"ColorJitter"}) - {"RandomResizedCrop", "RandomEqualize"}
+_GREY_OR_RGB = (TORCHVISION | {"ColorJitter"}) - {"RandomEqualize"}
 
 
 @dataclass(frozen=True)
