@@ -22,7 +22,7 @@ from velodrome_runner.tasks.classification import ClassificationTask
 from velodrome_runner.training import Trained, train
 
 CLASSES = 7
-BOTH = [{"name": "MixUp", "args": {"alpha": 0.4}}, {"name": "CutMix"}]
+BOTH: list[dict[str, Any]] = [{"name": "MixUp", "args": {"alpha": 0.4}}, {"name": "CutMix"}]
 LABELS = torch.arange(20) % CLASSES
 
 

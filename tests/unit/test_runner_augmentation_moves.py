@@ -89,7 +89,7 @@ def test_perspectives_are_torchvisions(shape: tuple[int, int, int], scale: float
             return image
         try:
             coefficients = _get_perspective_coeffs(rest, corners[index].int().tolist())
-        except torch.linalg.LinAlgError:
+        except RuntimeError:  # LinAlgError
             exact[index] = False
             return image
         exact[index] = torch.allclose(torch.tensor(coefficients).double(), drawn[index], atol=1e-6, rtol=1e-5)
@@ -111,7 +111,7 @@ def test_corners_move_as_often_as_torchvisions() -> None:
     for corner, (x, y) in enumerate([(0, 0), (29, 0), (29, 23), (0, 23)]):
         for axis, low, most in ((0, x, 10), (1, y, 8)):
             values = corners[:, corner, axis]
-            assert (values.min(), values.max()) == (low, low + most)
+            assert (float(values.min()), float(values.max())) == (low, low + most)
             assert values.mean().item() == pytest.approx(low + most / 2, abs=0.2)
 
 
