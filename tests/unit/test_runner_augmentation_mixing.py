@@ -107,7 +107,11 @@ def test_images_are_mixed_with_their_labels() -> None:
 
 
 def test_data_in_memory_and_streamed_data_are_mixed_alike() -> None:
-    augmentations = [{"name": "RandomCrop", "args": {"padding": 1}}, {"name": "RandAugment"}, *BOTH]
+    augmentations: list[dict[str, Any]] = [
+        {"name": "RandomCrop", "args": {"padding": 1}},
+        {"name": "RandAugment"},
+        *BOTH,
+    ]
     batches = [ready(*augmentations, in_memory=in_memory).batches(256, generator()) for in_memory in (True, False)]
     for ours, streamed in zip(*batches, strict=True):
         torch.testing.assert_close(ours.inputs, streamed.inputs)
