@@ -97,7 +97,7 @@ def ours(ready: preprocessing.Prepared, config: TrialConfig, model: Callable[[],
     """An epoch of the runner's own loop, by its own stopwatch."""
 
     def run() -> tuple[int, float]:
-        made = model().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        made = model().to(memory_format=torch.channels_last)
         trained = train(config, ready.shown_to(made), made, seed=0, device=CPU, clock=clock)
         return trained.samples, trained.seconds
 
@@ -348,7 +348,7 @@ def of_lengths(name: str, lengths: Tensor, seconds: float, clock: Clock) -> None
     def padded(samples: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor, Tensor]:
         steps, targets = zip(*samples, strict=True)
         each = torch.tensor([len(one) for one in steps])
-        return pad_sequence(steps, batch_first=True).transpose(1, 2), each, torch.stack(targets)
+        return pad_sequence(list(steps), batch_first=True).transpose(1, 2), each, torch.stack(targets)
 
     by_batch: Any = DataLoader(items, batch, shuffle=True, collate_fn=padded)  # type: ignore[arg-type]
     by_data = DataLoader(TensorDataset(split.inputs["values"], lengths, labels), batch, shuffle=True)

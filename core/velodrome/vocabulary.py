@@ -11,7 +11,30 @@ from typing import Literal
 
 DataKind = Literal["images", "sequences", "table"]
 AugmentationName = Literal[
-    "RandomCrop", "RandomHorizontalFlip", "RandomRotation", "ColorJitter", "RandomErasing", "TrivialAugment"
+    "RandomCrop",
+    "RandomResizedCrop",
+    "RandomHorizontalFlip",
+    "RandomVerticalFlip",
+    "RandomRotation",
+    "RandomAffine",
+    "RandomPerspective",
+    "RandomErasing",
+    "ColorJitter",
+    "RandomGrayscale",
+    "RandomInvert",
+    "RandomPosterize",
+    "RandomSolarize",
+    "RandomAutocontrast",
+    "RandomEqualize",
+    "RandomAdjustSharpness",
+    "GaussianBlur",
+    "GaussianNoise",
+    "TrivialAugment",
+    "RandAugment",
+    "AutoAugment",
+    "AugMix",
+    "MixUp",
+    "CutMix",
 ]
 OptimizerName = Literal["SGD", "Adam", "AdamW", "RMSprop"]
 ScheduleName = Literal["Constant", "Step", "Cosine", "OneCycle"]
@@ -90,12 +113,42 @@ COLUMNAR = tuple(name for name, fields in FORMAT_FIELDS.items() if "columns" in 
 # Arguments of each augmentation, in addition to arguments of all augmentations (there are none today).
 AUGMENTATION_ARGS: Mapping[str, frozenset[str]] = {
     "RandomCrop": frozenset({"size", "padding"}),
+    "RandomResizedCrop": frozenset({"size", "scale", "ratio"}),
     "RandomHorizontalFlip": frozenset({"p"}),
+    "RandomVerticalFlip": frozenset({"p"}),
     "RandomRotation": frozenset({"degrees"}),
-    "ColorJitter": frozenset({"brightness", "contrast", "saturation", "hue"}),
+    "RandomAffine": frozenset({"degrees", "translate", "scale", "shear"}),
+    "RandomPerspective": frozenset({"distortionScale", "p"}),
     "RandomErasing": frozenset({"p", "scale", "ratio"}),
+    "ColorJitter": frozenset({"brightness", "contrast", "saturation", "hue"}),
+    "RandomGrayscale": frozenset({"p"}),
+    "RandomInvert": frozenset({"p"}),
+    "RandomPosterize": frozenset({"bits", "p"}),
+    "RandomSolarize": frozenset({"threshold", "p"}),
+    "RandomAutocontrast": frozenset({"p"}),
+    "RandomEqualize": frozenset({"p"}),
+    "RandomAdjustSharpness": frozenset({"sharpnessFactor", "p"}),
+    "GaussianBlur": frozenset({"kernelSize", "sigma"}),
+    "GaussianNoise": frozenset({"mean", "sigma", "clip"}),
     "TrivialAugment": frozenset({"bins"}),
+    "RandAugment": frozenset({"numOps", "magnitude", "numMagnitudeBins"}),
+    "AutoAugment": frozenset({"policy"}),
+    "AugMix": frozenset({"severity", "mixtureWidth", "chainDepth", "alpha", "allOps"}),
+    "MixUp": frozenset({"alpha"}),
+    "CutMix": frozenset({"alpha"}),
 }
+
+# Arguments without a default.
+AUGMENTATION_NEEDS: Mapping[str, str] = {
+    "RandomPosterize": "bits",
+    "RandomSolarize": "threshold",
+    "RandomAdjustSharpness": "sharpnessFactor",
+    "GaussianBlur": "kernelSize",
+}
+# Those that mix the samples of a batch, and so their labels too: for classification only, after all others.
+MIXES = ("MixUp", "CutMix")
+# The magnitude and the number of magnitudes that RandAugment has by default.
+RAND_MAGNITUDE, RAND_BINS = 9, 31
 
 # Velodrome's own models and the arguments of each (dropout comes from training.regularization).
 MODEL_ARGS: Mapping[str, frozenset[str]] = {

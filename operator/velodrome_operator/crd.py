@@ -15,13 +15,17 @@ from velodrome.spec import BenchmarkJobSpec
 from velodrome.spec.rules import MOST_TRIALS
 from velodrome.vocabulary import (
     AUGMENTATION_ARGS,
+    AUGMENTATION_NEEDS,
     BUNDLED,
     COLUMNAR,
     DATASETS,
     FEATURE_SELECTION_FIELDS,
     FORMAT_FIELDS,
+    MIXES,
     MODEL_ARGS,
     OPTIMIZER_FIELDS,
+    RAND_BINS,
+    RAND_MAGNITUDE,
     SCHEDULE_FIELDS,
 )
 from velodrome_operator.immutable import frozen
@@ -113,7 +117,13 @@ def spec_schema() -> Schema:
     ]
     preprocessing = part["preprocessing"]["properties"]
     preprocessing["augmentations"]["items"]["x-kubernetes-validations"] = [
-        *_own_fields("name", AUGMENTATION_ARGS, at="self.args")
+        *_own_fields("name", AUGMENTATION_ARGS, at="self.args"),
+        *_augmentation_rules(),
+    ]
+    preprocessing["augmentations"]["x-kubernetes-validations"] = [
+        _rule(
+            f"self.map(a, a.name in {_list(MIXES)} ? 1 : 0).isSorted()", f"{' and '.join(MIXES)} come after all others"
+        )
     ]
     preprocessing["featureSelection"]["x-kubernetes-validations"] = [
         *_own_fields("method", FEATURE_SELECTION_FIELDS),
@@ -147,6 +157,24 @@ def _names(metrics: Iterable[str]) -> list[str]:
 _EACH_EPOCH = _names(metric.name for metric in CATALOGUE.values() if metric.per_epoch)
 _QUALITY = _names(metric.name for metric in CATALOGUE.values() if metric.kind == "quality")
 _ALL = _names(CATALOGUE)
+
+
+def _augmentation_rules() -> Iterable[Schema]:
+    """Rules of one augmentation."""
+    for name, field in AUGMENTATION_NEEDS.items():
+        yield _rule(f"self.name != '{name}' || (has(self.args) && has(self.args.{field}))", f"{name} needs {field}")
+    yield _rule(
+        "!has(self.args) || !has(self.args.kernelSize) || self.args.kernelSize % 2 == 1", "kernelSize is an odd number"
+    )
+    pair = "!has(self.args) || !has(self.args.scale) || {0} || self.args.scale.all(each, {1})"
+    areas = _list(("RandomErasing", "RandomResizedCrop"))
+    yield _rule(pair.format(f"!(self.name in {areas})", "each <= 1.0"), "scale has shares of the area, 0 to 1")
+    yield _rule(pair.format("self.name != 'RandomAffine'", "each > 0.0"), "scale has factors above 0")
+    magnitude = f"(has(self.args.magnitude) ? self.args.magnitude : {RAND_MAGNITUDE})"
+    bins = f"(has(self.args.numMagnitudeBins) ? self.args.numMagnitudeBins : {RAND_BINS})"
+    yield _rule(
+        f"!has(self.args) || self.name != 'RandAugment' || {magnitude} < {bins}", "magnitude is below numMagnitudeBins"
+    )
 
 
 def _metric_rules() -> list[Schema]:

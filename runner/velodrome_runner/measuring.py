@@ -18,6 +18,7 @@ from velodrome.plan import Trial, TrialConfig
 from velodrome.results.records import DatasetFacts, Environment, Held, Phase
 from velodrome.tasks import kind_of
 from velodrome_runner import causes, checks, data, evaluation, models, preprocessing, tasks, timing
+from velodrome_runner.augmentation import TORCHVISION
 from velodrome_runner.energy import EnergyMeter, energy_meter
 from velodrome_runner.environment import fingerprint
 from velodrome_runner.footprint import flops, model_bytes, parameters
@@ -212,7 +213,7 @@ def libraries(config: TrialConfig) -> list[str]:
         names.append("sklearn.metrics")
     if config.model is not None and config.model.name.startswith("torchvision/"):
         names.append("torchvision.models")
-    if any(step.name == "TrivialAugment" or step.args.size is not None for step in preprocessing.augmentations):
+    if any(step.name in TORCHVISION or step.args.size is not None for step in preprocessing.augmentations):
         names.append("torchvision.transforms.v2.functional")
     return names
 

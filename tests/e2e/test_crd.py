@@ -32,6 +32,27 @@ def test_every_bad_example_is_refused(api: Kube, path: Path) -> None:
     assert api("apply", "--dry-run=server", "-f", str(path), check=False) == ""
 
 
+@pytest.mark.parametrize(
+    ("augmentations", "says"),
+    [
+        ([{"name": "GaussianBlur", "args": {"kernelSize": 3}}, {"name": "MixUp"}, {"name": "CutMix"}], ""),
+        ([{"name": "RandomAffine", "args": {"scale": [0.5, 2]}}, {"name": "RandAugment"}], ""),
+        ([{"name": "GaussianBlur"}], "GaussianBlur needs kernelSize"),
+        ([{"name": "GaussianBlur", "args": {"kernelSize": 4}}], "kernelSize is an odd number"),
+        ([{"name": "RandomResizedCrop", "args": {"scale": [0.5, 2]}}], "scale has shares of the area"),
+        ([{"name": "RandomAffine", "args": {"scale": [0, 1]}}], "scale has factors above 0"),
+        ([{"name": "RandAugment", "args": {"magnitude": 31}}], "magnitude is below numMagnitudeBins"),
+        ([{"name": "MixUp"}, {"name": "RandomInvert"}], "MixUp and CutMix come after all others"),
+    ],
+)
+def test_augmentations_have_their_rules(api: Kube, name: str, augmentations: list[Any], says: str) -> None:
+    document = race(name, preprocessing={"augmentations": augmentations})
+    if says:
+        assert says in api.refused(document)
+    else:
+        api.apply(document)
+
+
 def test_defaults_are_those_of_the_model(api: Kube, name: str) -> None:
     api.apply(race(name))
     spec = api.get("bmj", name)["spec"]

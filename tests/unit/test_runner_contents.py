@@ -29,6 +29,8 @@ class Counting:
     def targets(self) -> torch.Tensor:
         return self.samples.targets
 
+    lengths = None
+
     @property
     def nbytes(self) -> int:
         return self.samples.nbytes

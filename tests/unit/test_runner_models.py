@@ -14,6 +14,7 @@ from typing import Any, get_args
 
 import pytest
 import torch
+from pydantic.alias_generators import to_camel
 from torch import nn
 
 from tests.prepared import load
@@ -360,13 +361,32 @@ def test_the_vocabulary_of_models_is_what_the_runner_builds() -> None:
 
 def test_the_vocabulary_of_augmentations_is_what_the_runner_applies() -> None:
     assert set(vocabulary.AUGMENTATION_ARGS) == set(get_args(vocabulary.AugmentationName))
-    values = {"scale": (0.1, 0.2), "ratio": (0.5, 0.6), "size": 4, "padding": 2, "bins": 5}
+    values: dict[str, Any] = {
+        "scale": (0.1, 0.2),
+        "ratio": (0.5, 0.6),
+        "size": 4,
+        "padding": 2,
+        "bins": 5,
+        "translate": (0.1, 0.2),
+        "bits": 3,
+        "kernelSize": 3,
+        "numOps": 4,
+        "magnitude": 6,
+        "numMagnitudeBins": 7,
+        "clip": False,
+        "policy": "svhn",
+        "severity": 4,
+        "mixtureWidth": 5,
+        "chainDepth": 2,
+        "allOps": False,
+    }
     plain = Normalization(torch.zeros(1, 3, 1, 1), torch.ones(1, 3, 1, 1))
     for name, args in vocabulary.AUGMENTATION_ARGS.items():
         given = {arg: values.get(arg, 0.25) for arg in args}
-        made = compose([Augmentation.model_validate({"name": name, "args": given})], RGB, plain).steps
+        pipeline = compose([Augmentation.model_validate({"name": name, "args": given})], RGB, plain)
+        made = [*pipeline.steps, *(pipeline.mixing.ways if pipeline.mixing else ())]
         assert [type(step).__name__ for step in made] == [name]
-        kept = vars(made[0])
+        kept = {to_camel(field): value for field, value in vars(made[0]).items()}
         assert {arg: (4, 4) if arg == "size" else given[arg] for arg in args} == {arg: kept[arg] for arg in args}
         assert set(kept) - {"shape"} == args
 

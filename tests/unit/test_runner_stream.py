@@ -27,6 +27,8 @@ class Numbered:
     def targets(self) -> torch.Tensor:
         return torch.arange(self.count)
 
+    lengths = None
+
     @property
     def nbytes(self) -> int:
         return self.count * self.side**2

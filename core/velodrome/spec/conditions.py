@@ -10,34 +10,60 @@ from velodrome.metrics import CATALOGUE
 from velodrome.spec.base import Strict, absent
 from velodrome.spec.types import Finite, Fraction, MetricName
 from velodrome.tasks import DEFAULT, TASKS
-from velodrome.vocabulary import AugmentationName, FeatureScore, FeatureSelectionMethod
+from velodrome.vocabulary import (
+    RAND_BINS,
+    RAND_MAGNITUDE,
+    AugmentationName,
+    FeatureScore,
+    FeatureSelectionMethod,
+)
 
 # Those of the catalogue, and those that a job declares.
 MOST_DECLARED = 16
 MOST_METRICS = len(CATALOGUE) + MOST_DECLARED
+Factor = Annotated[Finite, Field(ge=0, le=100)]
 AspectRatio = Annotated[Finite, Field(gt=0, le=100)]
 
 
 class AugmentationArgs(Strict):
-    """Arguments of the augmentations; each augmentation has its own."""
+    """Arguments of the augmentations, as in torchvision.transforms.v2; each augmentation has its own."""
 
     size: int | None = Field(
         default=None,
         ge=1,
         le=4096,
-        description="RandomCrop: side of the crop, in pixels; the image's own side if absent.",
+        description="RandomCrop, RandomResizedCrop: side of the crop, in pixels; the image's own side if absent.",
     )
     padding: int | None = Field(
         default=None, ge=0, le=1024, description="RandomCrop: zero padding on each side, in pixels; 0 if absent."
     )
     p: Fraction | None = Field(
-        default=None, description="RandomHorizontalFlip, RandomErasing: probability, 0.5 if absent."
+        default=None,
+        description="Probability that an image changes: 0.5 if absent, and 0.1 in RandomGrayscale.",
     )
     degrees: Finite | None = Field(
         default=None,
-        gt=0,
+        ge=0,
         le=180,
-        description="RandomRotation: largest angle in both directions, in degrees; 15 if absent.",
+        description="RandomRotation, RandomAffine: largest angle in both directions, in degrees; 15 if absent, and no "
+        "rotation in RandomAffine.",
+    )
+    translate: tuple[Fraction, Fraction] | None = Field(
+        default=None,
+        exclude_if=absent,
+        description="RandomAffine: largest shifts along x and y, as shares of the image's sides; [0, 0] if absent.",
+    )
+    shear: Finite | None = Field(
+        default=None,
+        exclude_if=absent,
+        ge=0,
+        lt=90,
+        description="RandomAffine: largest shear along x in both directions, in degrees; 0 if absent.",
+    )
+    distortion_scale: Fraction | None = Field(
+        default=None,
+        exclude_if=absent,
+        description="RandomPerspective: how far corners move, as a share of half the image; 0.5 if absent.",
     )
     brightness: Fraction | None = Field(default=None, description="ColorJitter: largest relative change, 0 if absent.")
     contrast: Fraction | None = Field(default=None, description="ColorJitter: largest relative change, 0 if absent.")
@@ -45,21 +71,109 @@ class AugmentationArgs(Strict):
     hue: Finite | None = Field(
         default=None, ge=0, le=0.5, description="ColorJitter: largest change of hue, in turns, 0 if absent."
     )
-    scale: tuple[Fraction, Fraction] | None = Field(
-        default=None, description="RandomErasing: erased share of the area, low to high, [0.02, 0.33] if absent."
+    scale: tuple[Factor, Factor] | None = Field(
+        default=None,
+        description="Low to high: share of the area in RandomErasing ([0.02, 0.33]) and RandomResizedCrop ([0.08, 1]), "
+        "factor in RandomAffine.",
     )
     ratio: tuple[AspectRatio, AspectRatio] | None = Field(
-        default=None, description="RandomErasing: height over width, low to high, [0.3, 3.3] if absent."
+        default=None,
+        description="Low to high: RandomErasing's height over width ([0.3, 3.3]), or RandomResizedCrop's width over "
+        "height ([3/4, 4/3]).",
+    )
+    bits: int | None = Field(
+        default=None, exclude_if=absent, ge=0, le=8, description="RandomPosterize: bits to keep of each value."
+    )
+    threshold: Fraction | None = Field(
+        default=None,
+        exclude_if=absent,
+        description="RandomSolarize: values from here on are inverted; 0 is black and 1 white.",
+    )
+    sharpness_factor: Finite | None = Field(
+        default=None,
+        exclude_if=absent,
+        ge=0,
+        le=100,
+        description="RandomAdjustSharpness: 0 blurs, 1 changes nothing, 2 doubles the sharpness.",
+    )
+    kernel_size: int | None = Field(
+        default=None, exclude_if=absent, ge=1, le=255, description="GaussianBlur: side of the kernel, an odd number."
+    )
+    sigma: Finite | None = Field(
+        default=None,
+        exclude_if=absent,
+        gt=0,
+        le=100,
+        description="Deviation: GaussianBlur's in pixels, 0.1 to 2 at random if absent; GaussianNoise's as a share of "
+        "white, 0.1 if absent.",
+    )
+    mean: Finite | None = Field(
+        default=None, exclude_if=absent, ge=-1, le=1, description="GaussianNoise: mean of the noise, 0 if absent."
+    )
+    clip: bool | None = Field(
+        default=None,
+        exclude_if=absent,
+        description="GaussianNoise: whether values stay between black and white, true if absent.",
     )
     bins: int | None = Field(
         default=None, ge=2, le=1000, description="TrivialAugment: number of magnitude bins, 31 if absent."
+    )
+    num_ops: int | None = Field(
+        default=None, exclude_if=absent, ge=1, le=16, description="RandAugment: operations for each image, 2 if absent."
+    )
+    magnitude: int | None = Field(
+        default=None,
+        exclude_if=absent,
+        ge=0,
+        le=999,
+        description=f"RandAugment: strength of the operations, less than numMagnitudeBins; {RAND_MAGNITUDE} if absent.",
+    )
+    num_magnitude_bins: int | None = Field(
+        default=None,
+        exclude_if=absent,
+        ge=2,
+        le=1000,
+        description=f"RandAugment: number of different strengths, {RAND_BINS} if absent.",
+    )
+    policy: Literal["imagenet", "cifar10", "svhn"] | None = Field(
+        default=None,
+        exclude_if=absent,
+        description="AutoAugment: the data set that the operations were learned on; imagenet if absent.",
+    )
+    severity: int | None = Field(
+        default=None, exclude_if=absent, ge=1, le=10, description="AugMix: strength of the operations, 3 if absent."
+    )
+    mixture_width: int | None = Field(
+        default=None, exclude_if=absent, ge=1, le=16, description="AugMix: number of chains, 3 if absent."
+    )
+    chain_depth: int | None = Field(
+        default=None,
+        exclude_if=absent,
+        ge=1,
+        le=16,
+        description="AugMix: operations of each chain; 1 to 3 at random if absent.",
+    )
+    alpha: Finite | None = Field(
+        default=None,
+        exclude_if=absent,
+        ge=0.01,
+        le=100,
+        description="MixUp, CutMix, AugMix: parameter of the distribution of the shares; 1, all as likely, if absent.",
+    )
+    all_ops: bool | None = Field(
+        default=None,
+        exclude_if=absent,
+        description="AugMix: whether brightness, contrast, colour and sharpness change too, true if absent.",
     )
 
 
 class Augmentation(Strict):
     """One random change of the training images; validation and test images are never augmented."""
 
-    name: AugmentationName = Field(description="Name of the augmentation, as torchvision.transforms calls it.")
+    name: AugmentationName = Field(
+        description="Name in torchvision.transforms.v2, where TrivialAugment is TrivialAugmentWide; MixUp and CutMix "
+        "come last."
+    )
     args: AugmentationArgs = Field(default=AugmentationArgs(), description="Its arguments.")
 
 

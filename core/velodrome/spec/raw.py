@@ -69,3 +69,13 @@ def one_of(here: Location, part: Mapping[str, Any], names: tuple[str, ...]) -> I
         yield Broken(here, f"needs {all_names}", "write one of them")
     elif len(found) > 1:
         yield Broken((*here, found[1]), f"is written beside {found[0]}", f"write one of {', '.join(names)}")
+
+
+def foreign_fields(
+    here: Location, part: Mapping[str, Any], name: str, table: Mapping[str, frozenset[str]]
+) -> Iterator[Broken]:
+    """Fields that belong to other names of the table: Adam has no momentum, for example."""
+    for field, value in part.items():
+        users = sorted(user for user, fields in table.items() if field in fields)
+        if value is not None and users and name in table and name not in users:
+            yield Broken((*here, field), f"{name} has no {field}", f"{field} belongs to {', '.join(users)}")

@@ -11,15 +11,15 @@ from collections.abc import Iterator, Mapping
 from typing import Any, TypeGuard
 
 from velodrome.metrics import ALIASES, CATALOGUE, Metric
+from velodrome.spec.augmentation_rules import augmentation_rules
 from velodrome.spec.dataset_rules import dataset_rules
 from velodrome.spec.metric_rules import known_metric, metric_rules
 from velodrome.spec.override import overlay
 from velodrome.spec.pod_rules import pod_rules
-from velodrome.spec.raw import Broken, as_list, as_mapping, as_text, numbered, repeated, taken_names
+from velodrome.spec.raw import Broken, as_list, as_mapping, as_text, foreign_fields, numbered, repeated, taken_names
 from velodrome.spec.task_rules import task_rules
 from velodrome.spec.wording import Location, shown, suggestion
 from velodrome.vocabulary import (
-    AUGMENTATION_ARGS,
     CLASSES,
     FEATURE_SELECTION_FIELDS,
     MODEL_ARGS,
@@ -95,28 +95,11 @@ def _preprocessing(spec: Mapping[str, Any]) -> Iterator[Broken]:
     here: Location = ("spec", "preprocessing")
     selection = as_mapping(preprocessing.get("featureSelection"))
     method = as_text(selection.get("method"))
-    yield from _foreign_fields((*here, "featureSelection"), selection, method, FEATURE_SELECTION_FIELDS)
+    yield from foreign_fields((*here, "featureSelection"), selection, method, FEATURE_SELECTION_FIELDS)
     for field, user in (("k", "SelectKBest"), ("k", "RFE"), ("percentile", "SelectPercentile")):
         if method == user and selection.get(field) is None:
             yield Broken((*here, "featureSelection"), f"{method} needs {field}", f"write {field}: NUMBER")
-    for index, augmentation in numbered(preprocessing.get("augmentations")):
-        location: Location = (*here, "augmentations", index, "args")
-        args = as_mapping(augmentation.get("args"))
-        yield from _foreign_fields(location, args, as_text(augmentation.get("name")), AUGMENTATION_ARGS)
-        for field in ("scale", "ratio"):
-            pair = as_list(args.get(field))
-            if len(pair) == 2 and all(map(_is_number, pair)) and pair[0] > pair[1]:
-                yield Broken((*location, field), f"{shown(pair)} runs from high to low", "write the lower one first")
-
-
-def _foreign_fields(
-    here: Location, part: Mapping[str, Any], name: str, table: Mapping[str, frozenset[str]]
-) -> Iterator[Broken]:
-    """Fields that belong to other names of the table: Adam has no momentum, for example."""
-    for field, value in part.items():
-        users = sorted(user for user, fields in table.items() if field in fields)
-        if value is not None and users and name in table and name not in users:
-            yield Broken((*here, field), f"{name} has no {field}", f"{field} belongs to {', '.join(users)}")
+    yield from augmentation_rules(spec)
 
 
 def _target(spec: Mapping[str, Any]) -> Iterator[Broken]:
@@ -171,7 +154,7 @@ def _training(
         ("schedule", SCHEDULE_FIELDS, "Constant"),
     ):
         name = as_text(as_mapping(resolved.get(field)).get("name", default))
-        yield from _foreign_fields((*here, field), as_mapping(training.get(field)), name, table)
+        yield from foreign_fields((*here, field), as_mapping(training.get(field)), name, table)
     optimizer = as_mapping(resolved.get("optimizer"))
     written = as_mapping(training.get("optimizer"))
     if optimizer.get("nesterov") is True and not optimizer.get("momentum") and {"nesterov", "momentum"} & set(written):

@@ -1,15 +1,16 @@
-"""Augmentations that move pixels (crop, flip, rotation), and erasing."""
+"""Augmentations that move pixels: crop, flips, rotation, affine and perspective maps."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
 
-from velodrome_runner.augmentation.step import Shape, Step, column, uniform
+from velodrome_runner.augmentation.step import Shape, Sometimes, Step, changed_some, uniform
+
+Interpolation = Literal["nearest", "bilinear"]
 
 
 class Corner(NamedTuple):
@@ -59,26 +60,35 @@ def pad(images: torch.Tensor, padding: int, black: torch.Tensor) -> torch.Tensor
 
 
 @dataclass(frozen=True)
-class RandomHorizontalFlip(Step):
+class RandomHorizontalFlip(Sometimes):
     """The mirror image with probability `p`."""
 
     p: float = 0.5
 
     copies = True
 
-    def draw(self, count: int, generator: torch.Generator) -> torch.Tensor:
-        return uniform(count, 0, 1, generator) < self.p
+    def apply(self, images: torch.Tensor, parameters: torch.Tensor, black: torch.Tensor) -> torch.Tensor:  # noqa: ARG002
+        return _flipped(images, parameters, 3)
+
+
+@dataclass(frozen=True)
+class RandomVerticalFlip(Sometimes):
+    """The image upside down with probability `p`."""
+
+    p: float = 0.5
+
+    copies = True
 
     def apply(self, images: torch.Tensor, parameters: torch.Tensor, black: torch.Tensor) -> torch.Tensor:  # noqa: ARG002
-        # Selected on the device that drew them, so that nothing waits for a GPU. Only these images are read and
-        # written.
-        (members,) = torch.where(parameters)
-        members = members.to(images.device)
-        if not images.is_contiguous(memory_format=torch.channels_last):
-            return images.index_copy(0, members, images.index_select(0, members).flip(3))
-        pixels = images.permute(0, 2, 3, 1)
-        flipped = pixels.index_select(0, members).flip(2)
-        return pixels.index_copy(0, members, flipped).permute(0, 3, 1, 2)
+        return _flipped(images, parameters, 2)
+
+
+def _flipped(images: torch.Tensor, members: torch.Tensor, axis: int) -> torch.Tensor:
+    """The images, of which some are reversed along an axis. Where channels are last in memory, whole pixels move."""
+    if not images.is_contiguous(memory_format=torch.channels_last):
+        return changed_some(images, members, lambda chosen: chosen.flip(axis))
+    pixels = images.permute(0, 2, 3, 1)
+    return changed_some(pixels, members, lambda chosen: chosen.flip(axis - 1)).permute(0, 3, 1, 2)
 
 
 @dataclass(frozen=True)
@@ -101,11 +111,62 @@ def rotation(degrees: torch.Tensor) -> torch.Tensor:
     return torch.stack((cos, -sin, zero, sin, cos, zero), dim=1).view(-1, 2, 3)
 
 
-def move(images: torch.Tensor, matrices: torch.Tensor, black: torch.Tensor) -> torch.Tensor:
-    """Takes each pixel from the place that its image's matrix (n, 2, 3) gives, to the nearest pixel; outside is black.
+class Affine(NamedTuple):
+    """For each image (n,): rotation and shear in degrees, the shifts in pixels, and the factor of the size."""
+
+    angle: torch.Tensor
+    right: torch.Tensor
+    down: torch.Tensor
+    scale: torch.Tensor
+    shear: torch.Tensor
+
+
+@dataclass(frozen=True)
+class RandomAffine(Step):
+    """A rotation, a shift, a scaling and a shear about the centre, to the nearest pixel."""
+
+    shape: Shape
+    degrees: float = 0.0
+    translate: tuple[float, float] = (0.0, 0.0)
+    scale: tuple[float, float] = (1.0, 1.0)
+    shear: float = 0.0
+
+    def draw(self, count: int, generator: torch.Generator) -> Affine:
+        _, height, width = self.shape
+        right, down = (
+            uniform(count, -most, most, generator).round()
+            for most in (self.translate[0] * width, self.translate[1] * height)
+        )
+        return Affine(
+            uniform(count, -self.degrees, self.degrees, generator),
+            right,
+            down,
+            uniform(count, *self.scale, generator),
+            uniform(count, -self.shear, self.shear, generator),
+        )
+
+    def apply(self, images: torch.Tensor, parameters: Affine, black: torch.Tensor) -> torch.Tensor:
+        return move(images, _origins(parameters), black)
+
+
+def _origins(affine: Affine) -> torch.Tensor:
+    """For `move`: the inverse of the affine map, (n, 2, 3). The formulas are torchvision's."""
+    angle, shear = torch.deg2rad(affine.angle), torch.deg2rad(affine.shear)
+    cos, sin, tan = angle.cos(), angle.sin(), shear.tan()
+    rows = [
+        [(cos - sin * tan) / affine.scale, (cos * tan + sin) / affine.scale],
+        [-sin / affine.scale, cos / affine.scale],
+    ]
+    return torch.stack([torch.stack((x, y, -x * affine.right - y * affine.down), dim=1) for x, y in rows], dim=1)
+
+
+def move(
+    images: torch.Tensor, matrices: torch.Tensor, black: torch.Tensor | None, interpolation: Interpolation = "nearest"
+) -> torch.Tensor:
+    """Takes each pixel from the place that its image's matrix (n, 2, 3) gives; outside is black, or 0 for None.
 
     Coordinates are x and y in pixels from the image's centre. This is torchvision's affine grid, with a matrix for each
-    image. A fourth channel of ones shows which pixels are from outside.
+    image.
     """
     count, _, height, width = images.shape
     device = images.device
@@ -117,55 +178,22 @@ def move(images: torch.Tensor, matrices: torch.Tensor, black: torch.Tensor) -> t
     half = torch.tensor([width / 2, height / 2], device=device)
     scaled = matrices.to(device, torch.float32).transpose(1, 2) / half
     grid = places.view(1, -1, 3).expand(count, -1, -1).bmm(scaled).view(count, height, width, 2)
-    marked = torch.cat((images, images.new_ones((count, 1, height, width))), dim=1)
-    moved = F.grid_sample(marked, grid, mode="nearest", padding_mode="zeros", align_corners=False)
-    return torch.where(moved[:, -1:] > 0, moved[:, :-1], black)
+    return sampled(images, grid, black, interpolation)
 
 
-class Box(NamedTuple):
-    """A rectangle in each image, in pixels: (n,) each. Its height is 0 if nothing is erased."""
+def sampled(
+    images: torch.Tensor, grid: torch.Tensor, black: torch.Tensor | None, interpolation: Interpolation
+) -> torch.Tensor:
+    """The images at the places of a grid (n, h, w, 2), from -1 to 1; outside is black, or 0 for None.
 
-    top: torch.Tensor
-    left: torch.Tensor
-    height: torch.Tensor
-    width: torch.Tensor
-
-
-@dataclass(frozen=True)
-class RandomErasing(Step):
-    """Makes a rectangle black with probability `p`. Its share of the area is in `scale`, its aspect ratio in `ratio`.
-
-    As in torchvision, ten rectangles are tried. If none is smaller than the image in both directions, nothing is
-    erased. Source: Z. Zhong et al., "Random Erasing Data Augmentation", AAAI 2020.
+    A further channel of ones shows which pixels are from outside, as in torchvision.
     """
-
-    shape: Shape
-    p: float = 0.5
-    scale: tuple[float, float] = (0.02, 0.33)
-    ratio: tuple[float, float] = (0.3, 3.3)
-
-    copies = True
-    _TRIES = 10
-
-    def draw(self, count: int, generator: torch.Generator) -> Box:
-        _, rows, columns = self.shape
-        tries = count * self._TRIES
-        area = rows * columns * uniform(tries, *self.scale, generator)
-        ratio = uniform(tries, math.log(self.ratio[0]), math.log(self.ratio[1]), generator).exp()
-        height, width = (area * ratio).sqrt().round(), (area / ratio).sqrt().round()
-        fits = ((height < rows) & (width < columns)).view(count, self._TRIES)
-        # argmax finds the first that fits, or 0 if none fits.
-        first = fits.to(torch.uint8).argmax(1, keepdim=True)
-        chosen = uniform(count, 0, 1, generator) < self.p
-        erased = fits.gather(1, first).squeeze(1) & chosen
-        height, width = (side.view(count, -1).gather(1, first).squeeze(1) * erased for side in (height, width))
-        top = (uniform(count, 0, 1, generator) * (rows - height + 1)).floor()
-        left = (uniform(count, 0, 1, generator) * (columns - width + 1)).floor()
-        return Box(*(value.to(torch.int64) for value in (top, left, height, width)))
-
-    def apply(self, images: torch.Tensor, parameters: Box, black: torch.Tensor) -> torch.Tensor:
-        top, left, height, width = (column(value, images, torch.int64) for value in parameters)
-        row = torch.arange(images.shape[2], device=images.device).view(1, 1, -1, 1)
-        place = torch.arange(images.shape[3], device=images.device).view(1, 1, 1, -1)
-        inside = (row >= top) & (row < top + height) & (place >= left) & (place < left + width)
-        return torch.where(inside, black, images)
+    if black is None:
+        return F.grid_sample(images, grid, mode=interpolation, padding_mode="zeros", align_corners=False)
+    count, _, height, width = images.shape
+    marked = torch.cat((images, images.new_ones((count, 1, height, width))), dim=1)
+    moved = F.grid_sample(marked, grid, mode=interpolation, padding_mode="zeros", align_corners=False)
+    pixels, inside = moved[:, :-1], moved[:, -1:]
+    if interpolation == "nearest":
+        return torch.where(inside > 0, pixels, black)
+    return (pixels - black) * inside + black

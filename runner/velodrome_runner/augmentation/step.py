@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import torch
@@ -33,6 +34,25 @@ class Step(ABC):
     def __call__(self, images: torch.Tensor, black: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """Draws and applies."""
         return self.apply(images, self.draw(len(images), generator), black)
+
+
+class Sometimes(Step):
+    """An augmentation of each image with probability `p`. `draw` says which: (n,)."""
+
+    p: float
+
+    def draw(self, count: int, generator: torch.Generator) -> torch.Tensor:
+        return uniform(count, 0, 1, generator) < self.p
+
+
+def changed_some(
+    images: torch.Tensor, chosen: torch.Tensor, change: Callable[[torch.Tensor], torch.Tensor]
+) -> torch.Tensor:
+    """The images, of which those that are chosen (n,) are changed, in new memory. Only these are read and written."""
+    # Selected on the device that drew them, so that nothing waits for a GPU.
+    (members,) = torch.where(chosen)
+    members = members.to(images.device)
+    return images.index_copy(0, members, change(images.index_select(0, members)))
 
 
 def uniform(count: int, low: float, high: float, generator: torch.Generator) -> torch.Tensor:

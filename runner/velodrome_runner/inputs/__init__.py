@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from velodrome.errors import ConfigurationError
 from velodrome.spec import Preprocessing
 from velodrome_runner.data import Kind, SampleSource, Schema
 from velodrome_runner.inputs.base import Inputs, Transform
@@ -29,6 +30,12 @@ def fit_transform(
     Raises:
         ConfigurationError: the preprocessing does not fit these data.
     """
+    if kind != "images" and preprocessing.augmentations:
+        name = preprocessing.augmentations[0].name
+        raise ConfigurationError(
+            f"{name} is for images, and these data are {'a table' if kind == 'table' else kind}: leave it out of "
+            "spec.preprocessing.augmentations"
+        )
     match kind:
         case "images":
             from velodrome_runner.inputs.images import Images

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from velodrome_runner.augmentation import Mixing
 from velodrome_runner.data import Memory, Samples, SampleSource
 
 # One tensor, which is the model's only argument, or tensors by the names of its parameters.
@@ -34,6 +35,8 @@ class Transform(ABC):
     augments: bool = False
     # How many training samples it was fitted on, where those are not all.
     fitted: int | None = None
+    # How the samples of a training batch are mixed with each other, and their labels with them.
+    mixing: Mixing | None = None
 
     @abstractmethod
     def __call__(self, samples: Samples, *, training: bool = False) -> Inputs:

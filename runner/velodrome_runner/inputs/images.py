@@ -42,6 +42,7 @@ class Images(Transform):
         self.told = {}
         self.augments = bool(pipeline.steps)
         self.fitted = fitted
+        self.mixing = pipeline.mixing
 
     @classmethod
     def fit(

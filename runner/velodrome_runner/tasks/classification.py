@@ -19,7 +19,7 @@ from velodrome.spec import Training
 from velodrome.tasks import TASKS
 from velodrome_runner.data import SampleSource, Schema
 from velodrome_runner.inputs import Transform
-from velodrome_runner.tasks.base import QualityMeter, Reading, Task
+from velodrome_runner.tasks.base import Batch, QualityMeter, Reading, Task
 
 # Bins of the calibration error, of equal width.
 _BINS = 15
@@ -28,7 +28,10 @@ _ORDERED = frozenset({"average_precision", "auroc"})
 
 
 class ClassificationTask(Task):
-    """Cross-entropy over `classes` classes. A model returns one logit for each class, (n, classes)."""
+    """Cross-entropy over `classes` classes, also for labels that MixUp and CutMix mixed.
+
+    A model returns one logit for each class, (n, classes).
+    """
 
     name = "classification"
     scores = TASKS["classification"].scores
@@ -67,7 +70,14 @@ class ClassificationTask(Task):
             return None
         return f"it must return one logit for each class, {(samples, self.classes)}"
 
+    def augment(self, batch: Batch, generator: torch.Generator) -> Batch:
+        """The batch with random changes. If samples are mixed, targets are shares of the classes, (n, classes)."""
+        batch = super().augment(batch, generator)
+        mixing = self.transform.mixing
+        return batch if mixing is None else Batch(*mixing(batch.inputs, batch.targets, self.classes, generator))
+
     def loss(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, int]:
+        """The mean cross-entropy for labels (n,), or for shares of the classes (n, classes)."""
         return self.criterion(outputs.float(), targets), len(targets)
 
     def meter(self, keys: Iterable[str]) -> ClassificationMeter:
