@@ -74,7 +74,7 @@ def test_affine_maps_are_drawn_as_torchvisions() -> None:
 @pytest.mark.parametrize("scale", [0.5, 1.0])
 def test_perspectives_are_torchvisions(shape: tuple[int, int, int], scale: float) -> None:
     images, step = pictures(60, shape), RandomPerspective(shape, scale, p=0.8)
-    corners = step._corners(60, generator())  # noqa: SLF001 - torchvision shows it nowhere else
+    corners = step.corners(60, generator())
     drawn = step.draw(60, generator())
     black = torch.full((1, shape[0], 1, 1), 0.6)
     right, bottom = shape[2] - 1, shape[1] - 1
@@ -107,7 +107,7 @@ def test_perspectives_are_torchvisions(shape: tuple[int, int, int], scale: float
 
 def test_corners_move_as_often_as_torchvisions() -> None:
     """By the extremes and the means of each corner, which torchvision turns into coefficients at once."""
-    corners = RandomPerspective((3, 32, 40), 0.5)._corners(6000, generator())  # noqa: SLF001 - torchvision shows it nowhere else
+    corners = RandomPerspective((3, 32, 40), 0.5).corners(6000, generator())
     for corner, (x, y) in enumerate([(0, 0), (29, 0), (29, 23), (0, 23)]):
         for axis, low, most in ((0, x, 10), (1, y, 8)):
             values = corners[:, corner, axis]

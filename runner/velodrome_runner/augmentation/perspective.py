@@ -25,7 +25,7 @@ class RandomPerspective(Step):
 
     def draw(self, count: int, generator: torch.Generator) -> torch.Tensor:
         """The eight coefficients of each image's map (n, 8); those of the identity if it does not change."""
-        corners = self._corners(count, generator)
+        corners = self.corners(count, generator)
         chosen = uniform(count, 0, 1, generator) < self.p
         identity = torch.tensor([1.0, 0, 0, 0, 1, 0, 0, 0], dtype=torch.float64, device=generator.device)
         return torch.where(chosen[:, None], _coefficients(corners, self._at_rest(generator.device)), identity)
@@ -34,7 +34,7 @@ class RandomPerspective(Step):
         right, bottom = self.shape[2] - 1, self.shape[1] - 1
         return torch.tensor([[0, 0], [right, 0], [right, bottom], [0, bottom]], dtype=torch.float64, device=device)
 
-    def _corners(self, count: int, generator: torch.Generator) -> torch.Tensor:
+    def corners(self, count: int, generator: torch.Generator) -> torch.Tensor:
         """Where the upper left, upper right, lower right and lower left corner go: x and y, (n, 4, 2)."""
         _, height, width = self.shape
         reach = [int(self.distortion_scale * (side // 2)) + 1 for side in (width, height)]
