@@ -26,7 +26,7 @@ from velodrome import keys
 from velodrome.board.kept import keep, kept_objective
 from velodrome.board.reading import BoardReader, ObjectiveReading
 from velodrome.board.viewing import read_page
-from velodrome.metrics import MetricKey
+from velodrome.metrics.catalogue import MetricKey
 from velodrome.results.objectives import BoardObjective
 from velodrome.store import Store, decoding, open_store
 

@@ -26,7 +26,7 @@ from prometheus_client import CollectorRegistry, Gauge, start_http_server
 from prometheus_client.parser import text_string_to_metric_families
 
 from velodrome.board.latest import latest
-from velodrome.direct import open_directly
+from velodrome.connections.direct import open_directly
 from velodrome.store import Store, open_store
 from velodrome_operator.endpoint import endpoint
 from velodrome_operator.exporter import Exporter

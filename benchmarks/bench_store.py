@@ -28,7 +28,7 @@ import redis
 
 from velodrome import keys
 from velodrome.collector import Collector
-from velodrome.metrics import MetricKey
+from velodrome.metrics.catalogue import MetricKey
 from velodrome.plan import Plan, plan
 from velodrome.results.cohorts import cohort_of
 from velodrome.results.records import (

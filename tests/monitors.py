@@ -23,7 +23,7 @@ from typing import Any, Self, TypeVar
 
 import yaml
 
-from velodrome.direct import open_directly
+from velodrome.connections.direct import open_directly
 
 ROOT = Path(__file__).resolve().parents[1]
 RULES = ROOT / "deploy/monitoring/rules/velodrome.rules.yaml"

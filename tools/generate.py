@@ -16,7 +16,7 @@ import yaml
 from typer.testing import CliRunner
 
 from velodrome.cli.app import app
-from velodrome.metrics import CATALOGUE, Metric
+from velodrome.metrics.catalogue import CATALOGUE, Metric
 from velodrome.monitoring import telemetry
 from velodrome.spec import BenchmarkJob
 from velodrome_operator.crd import crd
@@ -92,7 +92,7 @@ def crd_file() -> str:
 def metrics_page() -> str:
     """The catalogue, with a table for each kind of metric."""
     lines = [
-        NOTICE.format(source="core/velodrome/metrics.py"),
+        NOTICE.format(source="core/velodrome/metrics/catalogue.py"),
         "# Metrics",
         "",
         "Two values of a metric are ranked together only where everything that the metric depends on agrees, as the",

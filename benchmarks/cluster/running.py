@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from velodrome.direct import open_directly
+from velodrome.connections.direct import open_directly
 
 RUNNER_IMAGE = "localhost/simulated@sha256:" + "0" * 64
 _TICKS = os.sysconf("SC_CLK_TCK")

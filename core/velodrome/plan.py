@@ -16,7 +16,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field
 
 from velodrome.canonical import digest
-from velodrome.metrics import MetricKey, first_name, present_name
+from velodrome.metrics.catalogue import MetricKey, first_name, present_name
 from velodrome.spec import (
     BenchmarkJob,
     Budget,

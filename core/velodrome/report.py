@@ -29,11 +29,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol, SupportsFloat, SupportsIndex
 
-from velodrome.calls import call_times, too_few
-from velodrome.counts import ClassCounts, share
 from velodrome.keys import ENV_REPORT, ENV_TRIAL
-from velodrome.metrics import MetricKey, by_name, may_be_declared, without_rounding
-from velodrome.scalars import number, whole
+from velodrome.metrics.calls import call_times, too_few
+from velodrome.metrics.catalogue import MetricKey, by_name, may_be_declared, without_rounding
+from velodrome.metrics.counts import ClassCounts, share
+from velodrome.metrics.scalars import number, whole
 
 Whole = SupportsIndex | SupportsFloat  # of any library; a fraction is refused
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from velodrome.metrics import CATALOGUE, Metric, present_name
+from velodrome.metrics.catalogue import CATALOGUE, Metric, present_name
 from velodrome.vocabulary import CLASSES, DATA_KINDS, DATASETS, DataKind
 
 

@@ -9,7 +9,7 @@ from typing import Literal
 import altair as alt
 import pandas as pd
 
-from velodrome.metrics import CATALOGUE, Direction, label_of, metric_of
+from velodrome.metrics.catalogue import CATALOGUE, Direction, label_of, metric_of
 from velodrome.ranking.places import RankedRow, TradeOff
 from velodrome.results.confusion import Confusion
 from velodrome.results.records import EpochPoint

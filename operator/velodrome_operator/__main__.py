@@ -18,7 +18,7 @@ import kopf
 from velodrome import keys
 from velodrome.board.retention import Retention
 from velodrome.board.tenancy import BoardPolicy, BoardRule, parse_rule
-from velodrome.connections import RedisLogin
+from velodrome.connections.clients import RedisLogin
 from velodrome_operator import memory
 from velodrome_operator.children import ChildSettings
 from velodrome_operator.handlers import registry

@@ -19,7 +19,7 @@ from pydantic_core import from_json
 
 from velodrome import keys
 from velodrome.canonical import digest
-from velodrome.direct import is_loopback
+from velodrome.connections.direct import is_loopback
 from velodrome.errors import ActionNeeded, TryAgain
 from velodrome_operator import shapes, texts
 from velodrome_operator.children import Manifest

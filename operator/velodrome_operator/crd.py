@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from velodrome import keys
-from velodrome.metrics import ALIASES, CATALOGUE, unit_range
+from velodrome.metrics.catalogue import ALIASES, CATALOGUE, unit_range
 from velodrome.spec import BenchmarkJobSpec
 from velodrome.spec.rules import MOST_TRIALS
 from velodrome.vocabulary import (

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from prometheus_client import Metric
 
-from velodrome.metrics import MetricKey
+from velodrome.metrics.catalogue import MetricKey
 from velodrome.monitoring import telemetry
 from velodrome_operator.race_facts import RaceFacts
 from velodrome_operator.series import Series, metrics

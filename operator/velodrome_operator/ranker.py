@@ -23,7 +23,7 @@ from typing import IO, Any, Literal
 
 from velodrome import keys
 from velodrome.errors import TryAgain
-from velodrome.metrics import MetricKey
+from velodrome.metrics.catalogue import MetricKey
 from velodrome.store import Store
 from velodrome.store.edge import connect
 

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from velodrome import __version__, keys
 from velodrome.board.retention import Retention
 from velodrome.board.tenancy import BoardPolicy
-from velodrome.connections import RedisLogin
+from velodrome.connections.clients import RedisLogin
 from velodrome.errors import StoreRefused
 from velodrome.monitoring import telemetry
 from velodrome.store import Store

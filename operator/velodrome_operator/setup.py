@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from velodrome import certificates
+from velodrome.connections import certificates
 from velodrome.errors import VelodromeError
 from velodrome.store import roles
 from velodrome_operator.children.names import Manifest

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from velodrome.metrics import MetricKey
+from velodrome.metrics.catalogue import MetricKey
 from velodrome.plan import Plan, objective_keys
 from velodrome.store import Store
 from velodrome_operator.ranker import Ranker, answer

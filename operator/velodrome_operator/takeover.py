@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from velodrome.board.takeover import named_job, take_over
 from velodrome.plan import Plan, write_spans
-from velodrome.takeover import named_job, take_over
 from velodrome_operator import shapes, texts
 
 if TYPE_CHECKING:

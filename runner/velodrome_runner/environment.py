@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import velodrome
-from velodrome.kernel import memory_limit
+from velodrome.kernel.limits import memory_limit
 from velodrome.results.records import Environment, GrantedResources, Hardware, Software
 from velodrome_runner.hardware import cpu_model, nvidia
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from velodrome.errors import TrialFailed
-from velodrome.metrics import without_rounding
+from velodrome.metrics.catalogue import without_rounding
 from velodrome_runner.precision import Autocast
 from velodrome_runner.tasks.base import Batch, QualityMeter, Task
 

@@ -8,9 +8,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from velodrome.descendants import descendants
 from velodrome.errors import TrialFailed
-from velodrome.pressure import Snapshot, disturbances, snapshot
+from velodrome.kernel.descendants import descendants
+from velodrome.kernel.pressure import Snapshot, disturbances, snapshot
 
 if TYPE_CHECKING:
     import torch

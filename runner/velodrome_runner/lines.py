@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, ValidationInfo, field_validator
 
-from velodrome.metrics import MetricKey, by_name, without_rounding
+from velodrome.metrics.catalogue import MetricKey, by_name, without_rounding
 from velodrome.plan import TrialConfig
 from velodrome.results.bounds import MOST_LIBRARIES, TEXT_LIMIT, impossible_curves, impossible_dataset
 from velodrome.results.records import DatasetFacts, EpochPoint

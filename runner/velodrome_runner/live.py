@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from http.client import HTTPException
 from typing import TYPE_CHECKING, Any, Self
 
-from velodrome.direct import open_directly
+from velodrome.connections.direct import open_directly
 from velodrome.monitoring import telemetry
 from velodrome.monitoring.pushgateway import grouping
 from velodrome.plan import Plan, Trial

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from velodrome.errors import ConfigurationError
-from velodrome.metrics import cost
+from velodrome.metrics.catalogue import cost
 from velodrome.plan import Trial, TrialConfig
 from velodrome.results.records import DatasetFacts, Environment, Held, Phase
 from velodrome.tasks import kind_of

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from velodrome.kernel import memory_limit
+from velodrome.kernel.limits import memory_limit
 from velodrome_runner.log import words
 
 # The rest is for the model, its gradients, the optimizer's state and other programs on the machine.

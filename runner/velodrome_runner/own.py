@@ -24,8 +24,8 @@ from typing import IO
 import velodrome
 from velodrome import keys
 from velodrome.errors import ConfigurationError, TrialFailed
-from velodrome.kernel import memory_kills, signal_name
-from velodrome.metrics import MetricKey, cost, label_of
+from velodrome.kernel.limits import memory_kills, signal_name
+from velodrome.metrics.catalogue import MetricKey, cost, label_of
 from velodrome.own_code import config_code
 from velodrome.plan import Plan, Trial, objective_keys
 from velodrome.results.bounds import impossible_classes, impossible_metrics, keys_of

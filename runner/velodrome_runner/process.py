@@ -6,7 +6,7 @@ import os
 import sys
 
 from velodrome import keys
-from velodrome.descendants import adopt, end_below
+from velodrome.kernel.descendants import adopt, end_below
 from velodrome_runner import interruption, privacy
 
 # What the trial has started gets this many seconds to end when the trial has ended.

@@ -21,7 +21,7 @@ from redis.exceptions import NoPermissionError
 from redis.retry import Retry
 
 from velodrome import keys
-from velodrome.connections import RedisLogin, build
+from velodrome.connections.clients import RedisLogin, build
 from velodrome.results.records import Progress, ProgressReport, ResultReport, TrialResult
 from velodrome_runner.log import complain
 

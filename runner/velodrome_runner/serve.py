@@ -12,7 +12,7 @@ this process's own environment, and the trial's output is appended to the file `
 `{"id", "event": "refused", "message"}` for an invalid line.
 
 Each trial has a session of its own, and what it started ends with it: the exit of a trial is told once everything
-below it has ended, also daemons (`velodrome.descendants`). So no process of one trial runs on into the next.
+below it has ended, also daemons (`velodrome.kernel.descendants`). So no process of one trial runs on into the next.
 
 After the end of standard input, running trials finish. SIGTERM, or the death of the process that started this one, ends
 them with SIGTERM. SIGINT is ignored: in a terminal Ctrl-C reaches every process, and the process that started this one
@@ -33,8 +33,8 @@ from pathlib import Path
 from typing import BinaryIO, TextIO
 
 from velodrome import keys
-from velodrome.descendants import adopt, descendants, end_below
 from velodrome.errors import VelodromeError
+from velodrome.kernel.descendants import adopt, descendants, end_below
 from velodrome_runner import threads
 
 # What every trial needs. What the trials of one race need beside it is imported before the first of them: `_prepare`.

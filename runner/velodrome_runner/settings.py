@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from velodrome import keys
-from velodrome.connections import RedisLogin
+from velodrome.connections.clients import RedisLogin
 from velodrome.errors import ConfigurationError
 from velodrome_runner.ranks import ALONE, Ranks, ranks
 

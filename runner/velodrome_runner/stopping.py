@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from velodrome.metrics import CATALOGUE
+from velodrome.metrics.catalogue import CATALOGUE
 from velodrome.spec import EarlyStopping, Target
 
 

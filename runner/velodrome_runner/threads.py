@@ -14,7 +14,7 @@ from pathlib import Path
 
 from velodrome import keys
 from velodrome.errors import ConfigurationError
-from velodrome.kernel import cpu_limit
+from velodrome.kernel.limits import cpu_limit
 
 # The libraries that torch and scikit-learn use read these when they are loaded.
 _COUNTS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")

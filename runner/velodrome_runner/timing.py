@@ -11,8 +11,8 @@ import torch
 from torch import nn
 from torch.utils.benchmark import Timer, timer
 
-from velodrome.calls import call_times, too_few
-from velodrome.metrics import MetricKey
+from velodrome.metrics.calls import call_times, too_few
+from velodrome.metrics.catalogue import MetricKey
 from velodrome_runner.inputs.base import Inputs, apply, repeated
 from velodrome_runner.precision import Autocast
 

@@ -30,7 +30,7 @@ from tests.cluster.control import Cluster
 from tests.cluster.layout import Layout
 from tests.e2e.conftest import ROOT, Kube, race
 from velodrome import keys
-from velodrome.direct import open_directly
+from velodrome.connections.direct import open_directly
 from velodrome.plan import Plan, plan
 from velodrome.results.records import ResultReport, TrialResult
 from velodrome.spec import validate

@@ -65,7 +65,7 @@ def in_the_operator(kube: Kube, *arguments: str) -> str:
 
 def verdicts(kube: Kube, board: str) -> set[str]:
     """The verdicts of a board that the operator shows Prometheus."""
-    text = in_the_operator(kube, "-c", "from velodrome.direct import open_directly as ask\n"
+    text = in_the_operator(kube, "-c", "from velodrome.connections.direct import open_directly as ask\n"
                            "print(ask('http://127.0.0.1:8080/metrics', 30).read().decode())")  # fmt: skip
     return {
         sample.labels["verdict"]

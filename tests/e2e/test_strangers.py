@@ -27,7 +27,7 @@ from tests.e2e.conftest import ROOT, Kube, race
 from tests.monitors import unused_port
 from tests.owned import by_job, by_parent
 from velodrome import keys
-from velodrome.direct import open_directly
+from velodrome.connections.direct import open_directly
 from velodrome_operator.races import Race
 
 pytestmark = pytest.mark.smoke

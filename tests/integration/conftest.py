@@ -22,7 +22,7 @@ from typing import Any
 import pytest
 import redis
 
-from velodrome.direct import open_directly
+from velodrome.connections.direct import open_directly
 from velodrome.plan import Plan
 from velodrome.plan import plan as make_plan
 from velodrome.results.records import (

@@ -24,7 +24,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from velodrome import keys
-from velodrome.connections import RedisLogin, build
+from velodrome.connections.clients import RedisLogin, build
 from velodrome.store import roles
 from velodrome.store.roles import Role
 from velodrome_operator.setup import secret_data

@@ -21,7 +21,7 @@ from urllib.request import Request
 
 import yaml
 
-from velodrome.direct import open_directly
+from velodrome.connections.direct import open_directly
 
 START_SECONDS = 20.0
 # The password "secret", by bcrypt.

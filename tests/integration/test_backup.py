@@ -30,7 +30,7 @@ from velodrome.backup.places import FolderPlace, PlaceRefused, PlaceUnavailable,
 from velodrome.backup.rotation import make_backup, newest_backup, restore_backup
 from velodrome.board.kept import keep
 from velodrome.board.viewing import objectives_of, read_objectives
-from velodrome.direct import open_directly
+from velodrome.connections.direct import open_directly
 from velodrome.results.marks import Acknowledgement, Baseline
 from velodrome.store import BoardTaken, Reader, Store, export_lines, import_lines, open_store
 from velodrome.store.deletion import DeletionTarget, open_deleter

@@ -17,7 +17,7 @@ import pytest
 from typer.testing import CliRunner
 
 from velodrome.cli.app import app
-from velodrome.direct import open_directly
+from velodrome.connections.direct import open_directly
 from velodrome.errors import LocalError
 from velodrome.machine import checks, leaderboard
 from velodrome.machine.checks import Check

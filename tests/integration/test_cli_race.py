@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 
-from velodrome.direct import open_directly
+from velodrome.connections.direct import open_directly
 from velodrome.machine.home import Home
 from velodrome.machine.redis.server import OwnRedis
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from velodrome.board.takeover import Takeover, named_job, take_over
 from velodrome.ranking.places import rank_objective
 from velodrome.results.records import TrialRecord
 from velodrome.store import Store, export_lines, import_lines
 from velodrome.store.deletion import DeletionTarget, open_deleter
-from velodrome.takeover import Takeover, named_job, take_over
 from velodrome.trends.regressions import judge
 from velodrome.trends.timeline import timeline
 

@@ -18,11 +18,12 @@ from typer.testing import CliRunner
 from tests.integration.conftest import Race
 from tests.integration.installation import InstalledRedis, install, kept
 from tests.integration.test_operator_inboxes import commands, permitted
-from velodrome import certificates, keys
+from velodrome import keys
 from velodrome.backup.places import FolderPlace
 from velodrome.backup.rotation import make_backup
 from velodrome.board.viewing import objectives_of, read_objectives
 from velodrome.cli.app import app
+from velodrome.connections import certificates
 from velodrome.results.records import ResultReport
 from velodrome.store import Store, export_lines, roles
 from velodrome.store.deletion import Deleter, DeletionTarget

@@ -25,11 +25,11 @@ from typer.testing import CliRunner
 
 from tests.integration.conftest import Race
 from tests.integration.installation import InstalledRedis, install
-from velodrome import certificates
 from velodrome.cli.app import app
 from velodrome.cli.cluster.passwords import RedisUsers
 from velodrome.collector import Collector
-from velodrome.connections import RedisLogin, build
+from velodrome.connections import certificates
+from velodrome.connections.clients import RedisLogin, build
 from velodrome.errors import StoreRefused, TryAgain, VelodromeError
 from velodrome.results.records import Observed, ResultReport
 from velodrome.store import Store, roles

@@ -17,8 +17,9 @@ import redis
 
 from tests.integration.installation import InstalledRedis, install, unused_port
 from tests.integration.test_own_code import GOOD, Own
-from velodrome import certificates, keys
-from velodrome.connections import RedisLogin, build
+from velodrome import keys
+from velodrome.connections import certificates
+from velodrome.connections.clients import RedisLogin, build
 from velodrome.errors import StoreRefused, StoreUnavailable
 from velodrome.results.records import REPORT, ResultReport
 from velodrome.store import open_store, roles

@@ -21,7 +21,7 @@ from redis.retry import Retry
 
 from velodrome import keys
 from velodrome.errors import SchemaUnsupported, StoreRefused, StoreUnavailable, VelodromeError
-from velodrome.metrics import MetricKey
+from velodrome.metrics.catalogue import MetricKey
 from velodrome.results.cohorts import cohort_of
 from velodrome.results.records import ResultReport, TrialRecord
 from velodrome.store import Rejection, Store, export_lines, open_store

@@ -16,7 +16,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from velodrome.metrics import MetricKey
+from velodrome.metrics.catalogue import MetricKey
 from velodrome.results.cohorts import cohort_of
 from velodrome.results.records import TrialRecord
 from velodrome.store import Acceptance, Store, export_lines, import_lines, open_store

@@ -12,7 +12,7 @@ import pytest
 from tests.integration.conftest import START
 from velodrome import keys
 from velodrome.board.latest import latest
-from velodrome.metrics import MetricKey
+from velodrome.metrics.catalogue import MetricKey
 from velodrome.results.cohorts import cohort_of
 from velodrome.store import Store, export_lines, import_lines, open_store
 from velodrome.store.deletion import DeletionTarget, open_deleter

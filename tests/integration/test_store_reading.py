@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from velodrome import keys
-from velodrome.metrics import MetricKey
+from velodrome.metrics.catalogue import MetricKey
 from velodrome.plan import entry_id
 from velodrome.results.cohorts import cohort_of
 from velodrome.store import Store, export_lines

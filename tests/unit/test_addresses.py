@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import redis
 
-from velodrome.addresses import wrong_url
+from velodrome.connections.addresses import wrong_url
 from velodrome.errors import StoreRefused, VelodromeError
 from velodrome.machine.checks import named_redis
 from velodrome.store import open_store

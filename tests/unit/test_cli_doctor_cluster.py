@@ -15,9 +15,9 @@ import yaml
 from typer.testing import CliRunner
 
 from tests.unit.recorded import World
-from velodrome import certificates
 from velodrome.cli.app import app
 from velodrome.cli.cluster import kubectl
+from velodrome.connections import certificates
 
 Objects = list[dict[str, Any]]
 Checks = dict[str, dict[str, str]]

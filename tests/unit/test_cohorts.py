@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from velodrome.metrics import CATALOGUE, MetricKey
+from velodrome.metrics.catalogue import CATALOGUE, MetricKey
 from velodrome.results.cohorts import Cohort, cohort_of
 from velodrome.results.records import TrialRecord
 from velodrome.store.rankings import Shapes

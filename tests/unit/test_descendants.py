@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from velodrome.descendants import Found, descendants
+from velodrome.kernel.descendants import Found, descendants
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux has /proc")
 
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux has 
 # own because a process that adopts orphans does so for ever.
 KEEPER = """
 import json, os, subprocess, sys, time
-from velodrome.descendants import adopt, descendants, end_below
+from velodrome.kernel.descendants import adopt, descendants, end_below
 
 SLEEP = "import signal, time; {0}; print(1, flush=True); time.sleep(600)"
 adopt()

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from velodrome.direct import is_loopback, open_directly
+from velodrome.connections.direct import is_loopback, open_directly
 from velodrome.machine.home import Home
 from velodrome.machine.leaderboard import Leaderboard
 

@@ -12,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from velodrome.collector import Accept, ProgressOf, Reject, judge
-from velodrome.metrics import CATALOGUE, LONGEST_SECONDS, MeasuredKeys, MetricKey
+from velodrome.metrics.catalogue import CATALOGUE, LONGEST_SECONDS, MeasuredKeys, MetricKey
 from velodrome.plan import plan
 from velodrome.results import bounds, clocks
 from velodrome.results.records import (
@@ -197,7 +197,7 @@ def test_more_points_than_any_result_has_are_rejected() -> None:
 
 def test_keys_by_the_ten_thousand_are_counted_and_not_parsed() -> None:
     """None of them is looked at: a thousand more are not remembered as keys that were parsed."""
-    from velodrome.metrics import _parse
+    from velodrome.metrics.catalogue import _parse
 
     before = _parse.cache_info().misses
     rejected = judged({"metrics": {f"f1{{label={label}}}": 0.5 for label in range(20_000, 40_000)}})

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from velodrome.kernel import cpu_limit, cpus_for_each, memory_kills, memory_limit
+from velodrome.kernel.limits import cpu_limit, cpus_for_each, memory_kills, memory_limit
 
 NO_LIMIT_V1 = str(2**63 - 4096)
 
@@ -108,7 +108,7 @@ def test_affinity_counts_where_it_is_less_than_the_quota(system: System, monkeyp
 
 
 def test_affinity_is_asked_of_the_kernel() -> None:
-    code = "from velodrome.kernel import cpu_limit; print(cpu_limit())"
+    code = "from velodrome.kernel.limits import cpu_limit; print(cpu_limit())"
     command = ["taskset", "--cpu-list", str(min(os.sched_getaffinity(0))), sys.executable, "-c", code]
     assert subprocess.run(command, check=True, capture_output=True, text=True).stdout == "1\n"
 

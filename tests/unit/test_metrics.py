@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from velodrome.metrics import (
+from velodrome.metrics.catalogue import (
     ALIASES,
     CATALOGUE,
     QUALITY_CONDITIONS,

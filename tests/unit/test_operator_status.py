@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from velodrome.metrics import MetricKey
+from velodrome.metrics.catalogue import MetricKey
 from velodrome.plan import plan
 from velodrome.ranking.places import ObjectiveRanking, RankedRow
 from velodrome.spec import BenchmarkJob, read_jobs

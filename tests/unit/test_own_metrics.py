@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from velodrome import report
-from velodrome.declared import Declared
 from velodrome.errors import SpecError
 from velodrome.keys import ENV_REPORT, ENV_TRIAL
-from velodrome.metrics import ALIASES, CATALOGUE, MetricKey, label_of
+from velodrome.metrics.catalogue import ALIASES, CATALOGUE, MetricKey, label_of
+from velodrome.metrics.declared import Declared
 from velodrome.plan import objective_keys, plan, quality_keys
 from velodrome.results.bounds import impossible_metrics, impossible_validation, keys_of
 from velodrome.results.objectives import board_objectives

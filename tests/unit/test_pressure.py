@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from tests.neighbours import burning
+from velodrome.kernel.pressure import Snapshot, busy_now, disturbances, others_cpus, snapshot
 from velodrome.machine import checks
 from velodrome.machine.race.race import busy_notes
-from velodrome.pressure import Snapshot, busy_now, disturbances, others_cpus, snapshot
 
 QUIET = Snapshot(at=0.0, cpus=4, busy=0.0, stolen=0.0, own=0.0, waited=0.0, pressed=0.0, throttled=0.0, overheated=0)
 LATER = replace(QUIET, at=10.0, busy=10.1, own=10.0, waited=0.01, pressed=0.1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from velodrome.metrics import MetricKey
+from velodrome.metrics.catalogue import MetricKey
 from velodrome.ranking.places import rank_objective
 from velodrome.ranking.remarks import remarks
 from velodrome.store.types import Row, TrialSummary

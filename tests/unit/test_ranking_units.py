@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from velodrome.metrics import CATALOGUE
+from velodrome.metrics.catalogue import CATALOGUE
 from velodrome.stats import Interval, mean_interval
 from velodrome.text import counted
 from velodrome.units import ago, clock_time, column_scale, duration, quantity

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from velodrome import certificates
+from velodrome.connections import certificates
 from velodrome.store import roles
 from velodrome_operator import setup
 from velodrome_operator.__main__ import _await

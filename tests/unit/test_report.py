@@ -20,7 +20,7 @@ from torchmetrics.functional.classification import multiclass_f1_score, multicla
 
 from velodrome import report
 from velodrome.keys import ENV_REPORT, ENV_TRIAL
-from velodrome.scalars import whole
+from velodrome.metrics.scalars import whole
 from velodrome_runner.data import Raw, Split, content_digest
 
 

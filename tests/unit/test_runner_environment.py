@@ -10,7 +10,7 @@ import torch
 
 from velodrome import keys
 from velodrome.errors import ConfigurationError
-from velodrome.kernel import memory_limit
+from velodrome.kernel.limits import memory_limit
 from velodrome.results.records import Environment
 from velodrome.spec import Training
 from velodrome_runner.environment import fingerprint

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from velodrome.errors import TrialFailed
-from velodrome.pressure import Snapshot
+from velodrome.kernel.pressure import Snapshot
 from velodrome_runner.interference import GpuState, Interference, gpu_disturbances, gpu_reader
 
 START = Snapshot(at=0.0, cpus=2, busy=0.0, own=0.0)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from velodrome.calls import call_times
+from velodrome.metrics.calls import call_times
 from velodrome.spec import Model
 from velodrome_runner.models import build
 from velodrome_runner.timing import time_inference

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from velodrome.metrics import CATALOGUE, MetricKey
+from velodrome.metrics.catalogue import CATALOGUE, MetricKey
 from velodrome.ranking.places import rank_objective, seeds_differ
 from velodrome.store.types import Row
 

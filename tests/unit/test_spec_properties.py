@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from velodrome.canonical import canonical
 from velodrome.errors import Problem, SpecError
-from velodrome.metrics import CATALOGUE
+from velodrome.metrics.catalogue import CATALOGUE
 from velodrome.plan import TrialConfig, local_uid, plan
 from velodrome.spec import BenchmarkJob, parse_jobs, validate
 from velodrome.spec.rules import broken_rules

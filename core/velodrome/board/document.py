@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from velodrome.board.reading import ObjectiveReading
-from velodrome.metrics import Direction
+from velodrome.metrics.catalogue import Direction
 from velodrome.ranking.places import RankedRow, UnrankedRow, Why
 from velodrome.store.types import CohortSummary
 from velodrome.trends.regressions import Comparison

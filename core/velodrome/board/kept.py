@@ -21,7 +21,7 @@ from velodrome.board.latest import Latest, latest_of
 from velodrome.board.page import PAGE, ObjectiveHead, ObjectivePage, head_of
 from velodrome.board.reading import BoardReader, ObjectiveReading
 from velodrome.errors import ActionNeeded
-from velodrome.metrics import MetricKey
+from velodrome.metrics.catalogue import MetricKey
 from velodrome.ranking.places import ObjectiveRanking, RankedRow, UnrankedRow
 from velodrome.results.objectives import BoardObjective
 from velodrome.store.readings import KeptReading

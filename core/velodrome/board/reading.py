@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from velodrome.board.cohorts import chosen_cohort
-from velodrome.metrics import CATALOGUE, MetricKey
+from velodrome.metrics.catalogue import CATALOGUE, MetricKey
 from velodrome.ranking.places import ObjectiveRanking, rank_objective, seeds_differ, summary
 from velodrome.ranking.remarks import remarks
 from velodrome.results.cohorts import Cohort

@@ -141,7 +141,7 @@ def show(
         say("Nothing is pinned: values are compared with those of the newest job that was not worse.")
     else:
         from velodrome.cli.console import output, table
-        from velodrome.metrics import label_of
+        from velodrome.metrics.catalogue import label_of
         from velodrome.units import clock_time
 
         shown = table("board", "entry", "metric", "job", "since", "note")

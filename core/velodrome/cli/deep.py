@@ -23,7 +23,7 @@ def rehearse(plan: Plan, data: Path | None) -> bool:
     Raises:
         LocalError: the runner can't be started on this machine.
     """
-    from velodrome.kernel import cpu_limit
+    from velodrome.kernel.limits import cpu_limit
     from velodrome.machine.home import locate_home
     from velodrome.machine.processes.starter import Starter
     from velodrome.machine.race.rehearsal import Stage

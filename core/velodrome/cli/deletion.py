@@ -32,7 +32,7 @@ def delete_results(
     for uid, why in place.going(jobs).items():
         name = next(job.name for job in jobs if job.uid == uid)
         raise typer.BadParameter(f"job {name} goes on: {why}", param_hint="WHAT")
-    from velodrome.metrics import label_of
+    from velodrome.metrics.catalogue import label_of
 
     found = place.deleter.footprint(target)
     say(line(f"{words_of(place.deleter, target)}: {_measured(found)}."))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self, TextIO
 
 from velodrome.machine.race import events
 from velodrome.machine.race.decisions import seconds_left
-from velodrome.metrics import MetricKey
+from velodrome.metrics.catalogue import MetricKey
 from velodrome.plan import Plan, Trial, objective_keys
 from velodrome.results.records import Progress, TrialResult
 from velodrome.text import counted, indented, json_line, line

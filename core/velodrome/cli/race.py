@@ -115,7 +115,7 @@ def run(
 def _settings(
     home: Home, parallel: int, cpus: int | None, data: Path | None, *, retry_failed: bool, rehearse: bool
 ) -> RaceSettings:
-    from velodrome.kernel import cpu_limit, cpus_for_each
+    from velodrome.kernel.limits import cpu_limit, cpus_for_each
     from velodrome.machine.race.executor import RaceSettings
 
     return RaceSettings(

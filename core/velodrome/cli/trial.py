@@ -133,7 +133,7 @@ def _outcome_lines(record: TrialRecord) -> Iterator[str]:
 
 
 def _metric_pairs(record: TrialRecord) -> Iterator[tuple[str, str]]:
-    from velodrome.metrics import MetricKey, label_of
+    from velodrome.metrics.catalogue import MetricKey, label_of
     from velodrome.units import quantity
 
     for key, value in record.result.metrics.items():

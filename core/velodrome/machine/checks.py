@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Literal
 
 from velodrome.errors import LocalError, VelodromeError
-from velodrome.kernel import cpu_limit
+from velodrome.kernel.limits import cpu_limit
+from velodrome.kernel.pressure import busy_now
 from velodrome.machine.home import LEAST_FREE_BYTES, locate_home, open_home
 from velodrome.machine.redis.program import find_server
-from velodrome.pressure import busy_now
 from velodrome.store import open_store
 
 _OLDEST_PYTHON = (3, 11)

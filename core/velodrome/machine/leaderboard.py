@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Self
 
 from velodrome import keys
-from velodrome.direct import open_directly
+from velodrome.connections.direct import open_directly
 from velodrome.errors import LocalError
 from velodrome.machine.files import tail
 from velodrome.machine.home import Home, cannot_write

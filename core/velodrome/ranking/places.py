@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 
-from velodrome.metrics import Direction, Metric, MetricKey
+from velodrome.metrics.catalogue import Direction, Metric, MetricKey
 from velodrome.stats import Interval, RankedEntry, Sample, pareto_front, rank
 from velodrome.units import quantity
 

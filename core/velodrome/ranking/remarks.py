@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from velodrome.metrics import MetricKey
+from velodrome.metrics.catalogue import MetricKey
 from velodrome.store.types import Row, TrialSummary
 
 Trials = Mapping[str, Iterable[TrialSummary]]

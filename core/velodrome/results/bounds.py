@@ -12,7 +12,7 @@ from itertools import chain
 from operator import le, lt
 from typing import Any
 
-from velodrome.metrics import CATALOGUE, LARGEST, LONGEST_SECONDS, MeasuredKeys, metric_of, without_rounding
+from velodrome.metrics.catalogue import CATALOGUE, LARGEST, LONGEST_SECONDS, MeasuredKeys, metric_of, without_rounding
 from velodrome.plan import TrialConfig
 from velodrome.results.records import DatasetFacts, Environment, EpochPoint, Progress, TrialResult
 from velodrome.vocabulary import CLASSES

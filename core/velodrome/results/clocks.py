@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from velodrome.metrics import LONGEST_SECONDS
+from velodrome.metrics.catalogue import LONGEST_SECONDS
 from velodrome.results.records import ClaimedTimes, JobInfo, Observed, Progress, TrialRecord, TrialResult
 
 # Clocks that NTP sets differ by less. So do the start of a process and the time at which the executor sees it.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from velodrome.canonical import digest
-from velodrome.metrics import Metric, MetricKey, by_name, first_name, label_of, metric_of, present_name
+from velodrome.metrics.catalogue import Metric, MetricKey, by_name, first_name, label_of, metric_of, present_name
 from velodrome.plan import TrialConfig
 from velodrome.results.records import DatasetFacts, GrantedResources, Observed, TrialRecord
 from velodrome.spec import Strict

@@ -7,8 +7,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from velodrome.declared import Declared
-from velodrome.metrics import CATALOGUE, MetricKey, present_name
+from velodrome.metrics.catalogue import CATALOGUE, MetricKey, present_name
+from velodrome.metrics.declared import Declared
 
 if TYPE_CHECKING:
     from velodrome.results.records import JobInfo

@@ -27,7 +27,7 @@ from pydantic_core import PydanticCustomError, from_json
 
 from velodrome.errors import SchemaUnsupported
 from velodrome.keys import SCHEMA_VERSION
-from velodrome.metrics import ALIASES, MetricKey, first_name, present_name
+from velodrome.metrics.catalogue import ALIASES, MetricKey, first_name, present_name
 from velodrome.plan import TrialConfig
 
 LOG_TAIL_LIMIT = 16 * 1024

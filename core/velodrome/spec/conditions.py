@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from velodrome.metrics import CATALOGUE
+from velodrome.metrics.catalogue import CATALOGUE
 from velodrome.spec.base import Strict, absent
 from velodrome.spec.types import Finite, Fraction, MetricName
 from velodrome.tasks import DEFAULT, TASKS

@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field, model_validator
 
 from velodrome import keys
-from velodrome.metrics import MetricKey
+from velodrome.metrics.catalogue import MetricKey
 from velodrome.spec.base import Strict, absent
 from velodrome.spec.conditions import MOST_DECLARED, Budget, Evaluation, Preprocessing
 from velodrome.spec.dataset import Dataset

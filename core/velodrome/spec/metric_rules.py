@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, TypeGuard
 
-from velodrome.declared import LONGEST_NAME, Declared
-from velodrome.metrics import CATALOGUE, Metric, MetricKey, may_be_declared, present_name, unit_range
+from velodrome.metrics.catalogue import CATALOGUE, Metric, MetricKey, may_be_declared, present_name, unit_range
+from velodrome.metrics.declared import LONGEST_NAME, Declared
 from velodrome.spec.raw import Broken, as_list, as_mapping, as_text, numbered, taken_names
 from velodrome.spec.wording import Location, close_match, shown, suggestion
 from velodrome.tasks import metric_named

@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from velodrome.declared import LARGEST_LIMIT, LONGEST_NAME, LONGEST_UNIT, NAME, Declared
-from velodrome.metrics import MetricKey
+from velodrome.metrics.catalogue import MetricKey
+from velodrome.metrics.declared import LARGEST_LIMIT, LONGEST_NAME, LONGEST_UNIT, NAME, Declared
 from velodrome.spec.base import Strict
 from velodrome.spec.types import Finite
 

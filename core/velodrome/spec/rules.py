@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeGuard
 
-from velodrome.metrics import ALIASES, CATALOGUE, Metric
+from velodrome.metrics.catalogue import ALIASES, CATALOGUE, Metric
 from velodrome.spec.augmentation_rules import augmentation_rules
 from velodrome.spec.dataset_rules import dataset_rules
 from velodrome.spec.metric_rules import known_metric, metric_rules

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from velodrome.metrics import CATALOGUE
+from velodrome.metrics.catalogue import CATALOGUE
 from velodrome.spec.metric_rules import named_metrics
 from velodrome.spec.raw import Broken, as_list, as_mapping, as_text, numbered
 from velodrome.spec.wording import Location, close_match, suggestion

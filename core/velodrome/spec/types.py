@@ -10,9 +10,9 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field, JsonValue, PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from velodrome.declared import LONGEST_NAME
-from velodrome.declared import NAME as METRIC_NAME
-from velodrome.metrics import CATALOGUE, present_name
+from velodrome.metrics.catalogue import CATALOGUE, present_name
+from velodrome.metrics.declared import LONGEST_NAME
+from velodrome.metrics.declared import NAME as METRIC_NAME
 from velodrome.spec.wording import shown, suggestion
 from velodrome.tasks import TASKS
 from velodrome.vocabulary import MODEL_ARGS

@@ -7,7 +7,7 @@ docs/decisions/0002-ranks-and-significance.md says which procedures are used, wh
 
 from __future__ import annotations
 
-from velodrome.metrics import Direction
+from velodrome.metrics.catalogue import Direction
 from velodrome.stats.comparison import PairComparison, compare
 from velodrome.stats.intervals import Interval, mean_interval
 from velodrome.stats.pareto import pareto_front

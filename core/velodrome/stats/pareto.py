@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from velodrome.metrics import Direction
+from velodrome.metrics.catalogue import Direction
 
 
 def pareto_front(points: Mapping[str, Sequence[float | None]], directions: Sequence[Direction]) -> frozenset[str]:

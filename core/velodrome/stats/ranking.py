@@ -10,7 +10,7 @@ from math import comb
 import numpy as np
 from numpy.typing import NDArray
 
-from velodrome.metrics import Direction
+from velodrome.metrics.catalogue import Direction
 from velodrome.stats.comparison import PairComparison, PairTests, compare_rows
 from velodrome.stats.correction import shaffer
 from velodrome.stats.intervals import Interval, mean_interval

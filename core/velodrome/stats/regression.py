@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from scipy.special import stdtr, stdtrit
 
-from velodrome.metrics import Direction
+from velodrome.metrics.catalogue import Direction
 from velodrome.stats.comparison import compare_rows
 from velodrome.stats.samples import ROUNDING, Sample, relative_change, tabulate
 

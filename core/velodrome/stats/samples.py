@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from velodrome.metrics import LARGEST, SMALLEST, measurable
+from velodrome.metrics.catalogue import LARGEST, SMALLEST, measurable
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]

@@ -14,7 +14,7 @@ import redis
 
 from velodrome import keys
 from velodrome.errors import StoreRefused, StoreUnavailable
-from velodrome.metrics import label_of
+from velodrome.metrics.catalogue import label_of
 from velodrome.results.marks import Baseline
 from velodrome.store import decoding, removal
 from velodrome.store.access import Argument, text_of

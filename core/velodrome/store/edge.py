@@ -11,7 +11,7 @@ from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 
 from velodrome import keys
-from velodrome.connections import SILENT_TO_TLS, PasswordUnreadable, RedisLogin, build
+from velodrome.connections.clients import SILENT_TO_TLS, PasswordUnreadable, RedisLogin, build
 from velodrome.errors import StoreRefused, StoreUnavailable, VelodromeError
 
 TIMEOUT_SECONDS = 5.0

@@ -14,7 +14,7 @@ from itertools import chain
 from typing import Any
 
 from velodrome import keys
-from velodrome.metrics import MetricKey
+from velodrome.metrics.catalogue import MetricKey
 from velodrome.results.cohorts import Cohort, cohort_of
 from velodrome.results.records import TrialRecord, TrialResult
 

@@ -9,7 +9,7 @@ from functools import cached_property
 from math import fsum
 from typing import TYPE_CHECKING
 
-from velodrome.metrics import measurable
+from velodrome.metrics.catalogue import measurable
 
 if TYPE_CHECKING:
     from velodrome.results.marks import Acknowledgement, Baseline

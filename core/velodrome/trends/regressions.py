@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from velodrome.metrics import MetricKey
+from velodrome.metrics.catalogue import MetricKey
 from velodrome.results.conditions import differences
 from velodrome.results.objectives import board_objectives
 from velodrome.spec import Regression

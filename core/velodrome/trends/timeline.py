@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from velodrome.metrics import MetricKey
+from velodrome.metrics.catalogue import MetricKey
 from velodrome.results.objectives import board_objectives
 from velodrome.stats import Interval, mean_interval
 from velodrome.stats.changepoints import ChangePoint, change_points

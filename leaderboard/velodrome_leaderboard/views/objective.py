@@ -9,7 +9,7 @@ import streamlit as st
 
 from velodrome.board.cohorts import cohort_labels
 from velodrome.board.page import PAGE, ObjectivePage, pages
-from velodrome.metrics import MetricKey
+from velodrome.metrics.catalogue import MetricKey
 from velodrome.ranking.places import RankedRow, listed
 from velodrome.results.conditions import differences
 from velodrome.results.objectives import BoardObjective

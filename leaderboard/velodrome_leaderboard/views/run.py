@@ -7,7 +7,7 @@ from typing import Any
 
 import streamlit as st
 
-from velodrome.metrics import CATALOGUE, MetricKey, label_of
+from velodrome.metrics.catalogue import CATALOGUE, MetricKey, label_of
 from velodrome.results.conditions import shown
 from velodrome.results.confusion import confusion_of
 from velodrome.results.records import EpochPoint, JobInfo, TrialRecord

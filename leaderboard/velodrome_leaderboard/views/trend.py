@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from velodrome.metrics import MetricKey
+from velodrome.metrics.catalogue import MetricKey
 from velodrome.trends import verdicts
 from velodrome.trends.regressions import Comparison
 from velodrome.trends.verdicts import Verdict

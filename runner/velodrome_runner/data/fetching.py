@@ -21,7 +21,7 @@ from urllib.error import HTTPError
 from urllib.request import Request, build_opener
 
 from velodrome import keys
-from velodrome.direct import is_loopback, open_directly
+from velodrome.connections.direct import is_loopback, open_directly
 from velodrome_runner.log import complain
 
 _TIMEOUT_SECONDS = 60.0  # without a byte

@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from velodrome.kernel import cpu_limit
+from velodrome.kernel.limits import cpu_limit
 from velodrome_runner.data.contents import Samples, SampleSource, Schema
 from velodrome_runner.data.format import Description, corrupt, divided, invalid, one
 from velodrome_runner.data.manifest import MANIFEST, ListedFile, hashed, kept_manifest, read_bytes

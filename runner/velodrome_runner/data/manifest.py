@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from velodrome.kernel import cpu_limit
+from velodrome.kernel.limits import cpu_limit
 from velodrome_runner.data.format import corrupt, invalid, missing
 
 MANIFEST = ".velodrome-manifest"

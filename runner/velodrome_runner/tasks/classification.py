@@ -11,9 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from velodrome.counts import ClassCounts, share
 from velodrome.errors import ConfigurationError
-from velodrome.metrics import MetricKey
+from velodrome.metrics.catalogue import MetricKey
+from velodrome.metrics.counts import ClassCounts, share
 from velodrome.results.bounds import MOST_CONFUSED
 from velodrome.spec import Training
 from velodrome.tasks import TASKS
@@ -100,7 +100,7 @@ class ClassificationMeter(QualityMeter):
     - `calibration_error`: the mean distance between confidence and accuracy over 15 bins of confidence, weighted by
       their samples (C. Guo et al., "On calibration of modern neural networks", 2017).
 
-    Counted metrics are divisions of counts in double precision (`velodrome.counts`).
+    Counted metrics are divisions of counts in double precision (`velodrome.metrics.counts`).
     """
 
     def __init__(self, classes: int, keys: Iterable[str]) -> None:

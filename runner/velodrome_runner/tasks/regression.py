@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from velodrome.errors import ConfigurationError
-from velodrome.metrics import MetricKey
+from velodrome.metrics.catalogue import MetricKey
 from velodrome.spec import Training
 from velodrome.tasks import TASKS
 from velodrome_runner.data import SampleSource, Schema

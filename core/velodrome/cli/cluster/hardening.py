@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from velodrome import keys
-from velodrome.certificates import ends_at
 from velodrome.cli.cluster.forwarding import decoded
 from velodrome.cli.cluster.installation import Installation, containers, pod_labels, variables, volumes_of
 from velodrome.cli.cluster.kubectl import BENCHMARKJOBS
+from velodrome.connections.certificates import ends_at
 from velodrome.machine.checks import Check
 from velodrome.store.roles import CERTIFICATE
 from velodrome.text import command, counted

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from velodrome import certificates
 from velodrome.cli.cluster.forwarding import decoded
+from velodrome.connections import certificates
 from velodrome.errors import ClusterError
 from velodrome.keys import GROUP
 from velodrome.store import roles

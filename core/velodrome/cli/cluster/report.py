@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from velodrome.keys import ENV_ENTRIES, ENV_NODES, ENV_TAKEN_OVER
-from velodrome.metrics import MetricKey
+from velodrome.metrics.catalogue import MetricKey
 from velodrome.plan import Plan, Trial, objective_keys, read_spans
 from velodrome.spec import BenchmarkJob
 from velodrome.units import quantity

@@ -15,7 +15,7 @@ from urllib.request import ProxyHandler, Request, build_opener
 
 from velodrome.cli.registry.credentials import RegistryLogin, login_for
 from velodrome.cli.registry.reference import USUAL_TAG, ImageReference
-from velodrome.direct import is_loopback
+from velodrome.connections.direct import is_loopback
 from velodrome.errors import ActionNeeded, TryAgain
 
 _MANIFESTS: Final = (

@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from velodrome.descendants import end_below
 from velodrome.errors import LocalError
+from velodrome.kernel.descendants import end_below
 from velodrome.machine.files import tail
 from velodrome.machine.home import cannot_write
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from velodrome import keys
-from velodrome.kernel import signal_name
+from velodrome.kernel.limits import signal_name
 from velodrome.machine.processes.starter import Exited
 from velodrome.plan import Plan
 from velodrome.store import Rejection, TrialSummary

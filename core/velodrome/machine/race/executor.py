@@ -16,7 +16,7 @@ from typing import Literal
 
 from velodrome import keys
 from velodrome.errors import LocalError
-from velodrome.kernel import host
+from velodrome.kernel.limits import host
 from velodrome.machine.home import Home
 from velodrome.machine.processes.lock import Track
 from velodrome.machine.processes.starter import Event, Exited, Gone, Started, Starter, StartRefused

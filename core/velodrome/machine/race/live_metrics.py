@@ -11,7 +11,7 @@ from collections.abc import Callable
 from http.client import HTTPException
 from urllib.request import Request
 
-from velodrome.direct import open_directly
+from velodrome.connections.direct import open_directly
 from velodrome.monitoring.pushgateway import LIST_PATH, TrialKey, groups
 
 _TIMEOUT_SECONDS = 2.0

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 
+from velodrome.board.takeover import earlier_jobs, fitting_pages, named_job, plan_of, take_over
 from velodrome.plan import LOCAL_PREFIX, Plan, lineage
 from velodrome.results.records import JobInfo
 from velodrome.store import EntryFacts, Reader, Store
-from velodrome.takeover import earlier_jobs, fitting_pages, named_job, plan_of, take_over
 
 
 def changed_code(reader: Reader, plan: Plan, uid: str, code: Mapping[str, str]) -> list[str]:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
+from velodrome.kernel.pressure import busy_now
 from velodrome.machine.files import write_private
 from velodrome.machine.home import Home
 from velodrome.machine.processes.lock import lock_job
@@ -21,7 +22,6 @@ from velodrome.machine.race.past import changed_code, taken_over, to_take_over
 from velodrome.machine.race.rehearsal import Stage, before_race
 from velodrome.own_code import plan_code
 from velodrome.plan import Plan, local_uid
-from velodrome.pressure import busy_now
 from velodrome.results.records import utc
 from velodrome.results.registration import job_info, stored_document
 from velodrome.store import Store, TrialSummary

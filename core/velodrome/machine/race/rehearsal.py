@@ -16,7 +16,7 @@ from typing import Any
 
 from velodrome import keys
 from velodrome.errors import LocalError, Problem, SpecError
-from velodrome.kernel import signal_name
+from velodrome.kernel.limits import signal_name
 from velodrome.machine.files import tail, write_private
 from velodrome.machine.home import Home
 from velodrome.machine.processes.lock import Track

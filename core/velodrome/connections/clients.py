@@ -19,7 +19,7 @@ import redis
 from redis.credentials import CredentialProvider
 
 from velodrome import keys
-from velodrome.addresses import names_a_user, no_url, wrong_url
+from velodrome.connections.addresses import names_a_user, no_url, wrong_url
 
 SILENT_TO_TLS = "no answer in TLS"
 

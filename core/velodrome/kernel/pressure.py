@@ -14,8 +14,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from velodrome.descendants import descendants
-from velodrome.kernel import control_groups
+from velodrome.kernel.descendants import descendants
+from velodrome.kernel.limits import control_groups
 
 # From these shares of the time on, or of the CPUs, a measurement counts as disturbed. Undisturbed machines stay well
 # below: their daemons use a hundredth of a CPU.

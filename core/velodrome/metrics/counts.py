@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from operator import mul
 
-from velodrome.metrics import MetricKey
+from velodrome.metrics.catalogue import MetricKey
 
 
 @dataclass(frozen=True, slots=True)

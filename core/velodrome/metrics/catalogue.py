@@ -3,7 +3,7 @@
 A *key* names a measured value: the metric's name, and its parameters, if any, sorted and in braces: `accuracy`,
 `f1{average=micro}`, `f1{label=3}`, `latency_p50_seconds{batch_size=1}`. Records, stores and rankings use keys.
 `precision`, `recall` and `f1` without parameters are macro averages: the unweighted mean over classes. Metrics that a
-team declares have keys that describe themselves (`velodrome.declared`).
+team declares have keys that describe themselves (`velodrome.metrics.declared`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from functools import cached_property, lru_cache
 from types import MappingProxyType
 from typing import Literal
 
-from velodrome.declared import NAME, PREFIX, Declared
+from velodrome.metrics.declared import NAME, PREFIX, Declared
 
 Direction = Literal["higher", "lower"]
 Kind = Literal["quality", "speed", "efficiency"]

@@ -1,0 +1,1 @@
+"""What the kernel says about this process and this machine: limits, processes below it, and what else runs."""
