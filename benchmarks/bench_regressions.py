@@ -31,8 +31,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from velodrome.stats import Sample
-from velodrome.stats.changepoints import Watch, change_points_of
+from velodrome.stats.changepoints import change_points_of
 from velodrome.stats.regression import change, holm, verdict
+from velodrome.stats.watch import Watch
 
 POINTS, LEVEL, NOISE, STEP, NEAR = 120, 100.0, 2.0, 4.0, 5
 SEED = 20_261_124  # a seed that was not used to calibrate the bounds
