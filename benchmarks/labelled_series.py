@@ -1,17 +1,17 @@
-"""Series whose steps are known: made with several steps, or measured and marked by people. Pure, except that files are read.
+"""Series whose steps are known: made with several steps, or measured and marked by people.
 
 The measured ones are a file of people's marks, which is not part of the project: a JSON list, gzipped, of `{"name",
-"values", "marks", "consensus"}`. `marks` holds, for each person, the indexes at which that person saw a change; `consensus`
-those that three of five agree on. It is made from SAP/performance-regression-data-set (HANA large 2022, CC BY 4.0) and from
-the replication package of "Evaluating Change Point Detection Methods for Software Performance Regression Analysis"
-(mtucci/changepoint-performance-regression-study).
+"values", "marks", "consensus"}`. `marks` holds, for each person, the indexes at which that person saw a change;
+`consensus` those that three of five agree on. It is made from SAP/performance-regression-data-set (HANA large 2022, CC
+BY 4.0) and from the replication package of "Evaluating Change Point Detection Methods for Software Performance
+Regression Analysis" (mtucci/changepoint-performance-regression-study).
 """
 
 from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -139,7 +139,7 @@ def tally(one: Labelled, found: Sequence[int]) -> Tally:
     return Tally(hits, len(found), len(one.consensus), len(found) if one.unmarked else 0)
 
 
-def total(tallies: Iterator[Tally]) -> Tally:
+def total(tallies: Iterable[Tally]) -> Tally:
     """The sum of the tallies."""
     hits, claims, changes, alarms = np.sum(
         [(one.hits, one.claims, one.changes, one.alarms) for one in tallies], axis=0, dtype=int

@@ -1,24 +1,28 @@
-"""Chooses the constants of `change_points` by labelled series, and says how such a choice does on series it did not see.
+"""Tries constants of `change_points` on labelled series, and says how a choice does on series it did not see.
 
     python benchmarks/tune_changepoints.py LABELLED.json.gz [--rounds 20]
 
-`benchmarks/labelled_series.py` describes the file. Constants are allowed if unchanged AR(1) noise with ρ = 0.6 has at most 0.2
-false alarms per 1,000 points. Of these, the F1 score decides, at a precision of 0.45 or more. Cross-validation has five
-folds; the parts of one test's series stay together. The same seeds give the same figures.
+`benchmarks/labelled_series.py` describes the file. Constants are allowed if unchanged AR(1) noise with ρ = 0.6 has at
+most 0.2 false alarms per 1,000 points. Of these, the F1 score decides, at a precision of 0.45 or more.
+Cross-validation has five folds; the parts of one test's series stay together. The same seeds give the same figures.
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
 from collections import Counter
 from itertools import product
 from pathlib import Path
 
 import numpy as np
 
+from velodrome.stats import changepoints
+
+sys.path.append(str(Path(__file__).parents[1]))
+
 from benchmarks.bench_regressions import noise
 from benchmarks.labelled_series import Tally, read_labelled, tally, total
-from velodrome.stats import changepoints
 
 GRID = {"_MANY": (0.75, 1.0, 1.25), "_FEW": (40.0, 60.0, 100.0), "_LEAST_STEP": (0.75, 1.0, 1.25)}
 FOLDS, MOST_FALSE, LEAST_PRECISION = 5, 0.2, 0.45
@@ -63,7 +67,7 @@ def main() -> None:
             best = max(seen, key=lambda setting: worth(seen[setting]))
             chosen[best] += 1
             unseen += [each for each, name in zip(allowed[best], names, strict=True) if fold[name] == held]
-        scores.append(total(iter(unseen)))
+        scores.append(total(unseen))
     middle = sorted(scores, key=lambda one: one.f1)[len(scores) // 2]
     least, most = min(one.f1 for one in scores), max(one.f1 for one in scores)
     print(f"cross-validated: median {middle}; F1 from {least:.3f} to {most:.3f} in {given.rounds} rounds")
