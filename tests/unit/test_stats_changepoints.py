@@ -129,10 +129,12 @@ def test_a_level_that_just_began_is_blamed_on_no_job_before_it(newest: int) -> N
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.integers(0, 10**6), SIZES, st.sampled_from([0.0, 6.0]), st.lists(st.floats(-1e9, 1e9), min_size=3, max_size=3))
+@given(
+    st.integers(0, 10**6), SIZES, st.sampled_from([0.0, 6.0]), st.lists(st.floats(-1e9, 1e9), min_size=3, max_size=3)
+)
 def test_the_newest_three_values_have_no_say(seed: int, size: int, step: float, newest: list[float]) -> None:
     values = history(seed, size, step)
-    assert change_points(values) == change_points([*values[:-3], *newest])
+    assert change_points(values.tolist()) == change_points([*values[:-3].tolist(), *newest])
 
 
 def test_a_step_that_is_taken_back_is_two_steps() -> None:
@@ -154,8 +156,11 @@ def test_several_steps_of_four_standard_deviations_are_found_where_they_are(shap
     size = SEVERAL[shape][-1] + 35
     found: list[list[int]] = []
     for _ in range(60):
-        draws = {"normal": rng.normal, "skewed": rng.exponential}.get(spread)
-        values = draws(size=size) if draws else rng.standard_t(3, size=size) / np.sqrt(3)
+        values = {
+            "normal": rng.normal(size=size),
+            "skewed": rng.exponential(size=size),
+            "heavy": rng.standard_t(3, size=size) / np.sqrt(3),
+        }[spread]
         for order, place in enumerate(SEVERAL[shape]):
             values[place:] += 4 if shape == "staircase" or order % 2 == 0 else -4
         found.append(places(values))

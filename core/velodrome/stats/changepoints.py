@@ -1,10 +1,10 @@
 """Finds where a history changed its level, in noise that is skewed, has two modes, or is autocorrelated. Pure.
 
-Each of many stretches of the history is tested for one step (`velodrome.stats.steps`). The stretches are seeded intervals
-(Kovács, Bühlmann, Li and Munk 2023): the whole history, and shorter and shorter stretches of it, each length √2 times
-shorter than the one before, evenly spread with overlaps. So some stretch holds each step and no other one. The narrowest
-stretch with a step goes first (Baranowski, Chen and Fryzlewicz 2019), and rules out all others that hold its step. So
-memory is estimated beside one step alone, and a step that is taken back is no memory.
+Each of many stretches of the history is tested for one step (`velodrome.stats.steps`). The stretches are seeded
+intervals (Kovács, Bühlmann, Li and Munk 2023): the whole history, and shorter and shorter stretches of it, each length
+√2 times shorter than the one before, evenly spread with overlaps. So some stretch holds each step and no other one.
+The narrowest stretch with a step goes first (Baranowski, Chen and Fryzlewicz 2019), and rules out all others that hold
+its step. So memory is estimated beside one step alone, and a step that is taken back is no memory.
 
 A strength counts if it passes a bound that was calibrated by simulation:
 docs/decisions/0041-steps-are-found-in-many-stretches.md.
@@ -159,9 +159,7 @@ def _placed(values: Floats, index: int) -> int | None:
     return index if min(index, len(values) - index) >= _SIDE else None
 
 
-def _described(
-    array: Floats, cuts: dict[int, _Claim], least: float, span: float | None
-) -> tuple[ChangePoint, ...]:
+def _described(array: Floats, cuts: dict[int, _Claim], least: float, span: float | None) -> tuple[ChangePoint, ...]:
     """The steps with the levels on both sides. Drops the smallest step that is too small, until none is left; then its
     neighbours' levels grow.
     """

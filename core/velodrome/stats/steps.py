@@ -5,9 +5,9 @@ the step, its size is estimated by generalised least squares (Prais and Winsten 
 The largest of these ratios is the strength of the step. The correlation is that of the residuals of the likeliest step,
 corrected for its bias (Kendall 1954; about -(2 + 4ρ)/n with two means).
 
-Scores come in two kinds. Normal scores of the ranks (van der Waerden 1952) don't depend on the shape of the noise, and a
-single outlier has little weight. But ranks don't show how far apart two levels are, so that the strength of a step in few
-values stays small. Clipped scores are the values themselves, without what is far outside.
+Scores come in two kinds. Normal scores of the ranks (van der Waerden 1952) don't depend on the shape of the noise, and
+a single outlier has little weight. But ranks don't show how far apart two levels are, so that the strength of a step in
+few values stays small. Clipped scores are the values themselves, without what is far outside.
 """
 
 from __future__ import annotations
@@ -67,7 +67,8 @@ def strength_without_memory(scores: Floats, side: int) -> Floats:
     explained = np.maximum(_explained(scores, side).max(axis=1), 0.0)
     total = np.einsum("ij,ij->i", scores, scores)
     rest = np.maximum(total - explained, 1e-6 * total)
-    return np.sqrt(np.divide((scores.shape[1] - 3) * explained, rest, out=np.zeros_like(rest), where=rest > 0))
+    squares: Floats = np.divide((scores.shape[1] - 3) * explained, rest, out=np.zeros_like(rest), where=rest > 0)
+    return np.asarray(np.sqrt(squares))
 
 
 def _explained(scores: Floats, side: int) -> Floats:
@@ -174,4 +175,5 @@ def ratios(scores: Floats, correlation: Floats) -> Floats:
     total = np.einsum("ij,ij->i", fresh, fresh)[:, None] - constant**2 / constants
     # If a step explains everything, a millionth of the whole replaces the residuals.
     rest = np.maximum(total - explained, 1e-6 * total)
-    return np.sqrt(np.divide((count - 3) * explained, rest, out=np.zeros_like(rest), where=rest > 0))
+    squares: Floats = np.divide((count - 3) * explained, rest, out=np.zeros_like(rest), where=rest > 0)
+    return np.asarray(np.sqrt(squares))
