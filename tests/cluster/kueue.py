@@ -41,7 +41,11 @@ def queues(cluster: Cluster) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
         for ending in ("crt", "key"):
             shutil.copy(cluster.at.pki / f"kueue.{ending}", folder / f"tls.{ending}")
-    cluster.kubectl("apply", "--server-side", "-f", str(module / "config/components/crd/bases"))
+    kinds = str(module / "config/components/crd/bases")
+    cluster.kubectl("apply", "--server-side", "-f", kinds)
+    # Kueue ends if the API server does not serve all of its kinds yet.
+    cluster.kubectl("wait", "--for=condition=Established", "-f", kinds, "--timeout=60s")
+    _await_kind(cluster, "workloads.v1beta2.kueue.x-k8s.io")
     hooks = webhooks(module, (cluster.at.pki / "ca.crt").read_bytes(), cluster.at.port(QUEUE_PORT))
     cluster.start(QUEUE)
     try:
@@ -71,6 +75,20 @@ def webhooks(module: Path, authority: bytes, port: int) -> list[dict[str, Any]]:
 
 def _at(path: str, authority: bytes, port: int) -> dict[str, str]:
     return {"url": f"https://{GATEWAY}:{port}{path}", "caBundle": base64.b64encode(authority).decode()}
+
+
+def _await_kind(cluster: Cluster, kind: str) -> None:
+    """Waits until the API server lists a kind: some time passes between its definition and its discovery."""
+    deadline = time.monotonic() + _START_SECONDS
+    while True:
+        try:
+            cluster.kubectl("get", kind, "--all-namespaces")
+        except ClusterError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.3)
+        else:
+            return
 
 
 def _await_port(cluster: Cluster) -> None:
