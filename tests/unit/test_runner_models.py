@@ -54,8 +54,8 @@ def refusal(name: str, args: dict[str, Any] | None = None, *, dropout: float = 0
     return caught.value
 
 
-def unfit(name: str) -> ConfigurationError:
-    """Why a network that can be built is refused with real images, before it trains."""
+def checked(name: str) -> None:
+    """Builds a network, and checks it with real images as before training."""
     generator = torch.Generator().manual_seed(0)
     pixels = torch.randint(0, 256, (20, *RGB), dtype=torch.uint8, generator=generator)
     part = Memory(Samples({"images": pixels}, torch.arange(20) % 10))
@@ -63,8 +63,13 @@ def unfit(name: str) -> ConfigurationError:
     device = torch.device("cpu")
     task = tasks.fit("classification", contents, Preprocessing(), Training(), device=device, seed=0)
     model = network(name).to(memory_format=torch.channels_last)
+    check_model(model, prepare(contents, task), name=name, batch_size=4, seed=0)
+
+
+def unfit(name: str) -> ConfigurationError:
+    """Why a network that can be built is refused with real images, before it trains."""
     with pytest.raises(ConfigurationError) as caught:
-        check_model(model, prepare(contents, task), name=name, batch_size=4, seed=0)
+        checked(name)
     return caught.value
 
 
@@ -610,10 +615,11 @@ def test_a_factory_that_fails_is_reported_with_its_reason(fault: str, module: Wr
 def test_memory_that_runs_out_is_no_fault_of_the_factory(raising: str, where: str, module: WriteModule) -> None:
     source = {
         "factory": f"def make():\n    {raising}",
-        "forward": f"class make(nn.Module):\n    def forward(self, images):\n        {raising}",
+        "forward": f"class make(nn.Linear):\n    def __init__(self):\n        super().__init__(1, 1)\n\n"
+        f"    def forward(self, images):\n        {raising}",
     }[where]
     with pytest.raises((MemoryError, RuntimeError)) as caught:
-        network(f"{module(source)}:make")
+        checked(f"{module(source)}:make")
     failure = explain(caught.value)
     assert failure.reason == "OutOfMemory"
 

@@ -58,10 +58,7 @@ class Source(Strict):
 
 
 class Columns(Strict):
-    """What the columns are; a table's column that is in none of the lists is told by its values.
-
-    Of sequences, each column that has no other meaning is a channel.
-    """
+    """What the columns are. The values tell what other columns of a table are; those of sequences are channels."""
 
     numeric: ColumnNames = Field(default=(), description="Columns of numbers.")
     categorical: ColumnNames = Field(default=(), description="Columns of categories, whatever their values look like.")
@@ -72,8 +69,8 @@ class Columns(Strict):
     step: ColumnName | None = Field(
         default=None,
         exclude_if=absent,
-        description="SequenceCSV: the column of numbers or times by which a sequence's rows must be sorted. "
-        "No model sees it.",
+        description="SequenceCSV: the column of numbers or times by which a sequence's rows must be sorted, "
+        "which no model sees.",
     )
 
 

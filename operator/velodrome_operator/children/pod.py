@@ -100,6 +100,7 @@ def _container(
         keys.ENV_REPORT_KEY_FILE: REPORT_KEY_FILE if settings.report_keys else "",
         keys.ENV_REDIS_USERNAME: "",  # the URL names the race's user, and has its password
         keys.ENV_REDIS_PASSWORD_FILE: "",
+        keys.ENV_REHEARSAL: "",  # a pod runs its trial
         keys.ENV_TAKEN_OVER: write_spans(taken_over) if taken_over else "",
         keys.ENV_PUSHGATEWAY: settings.pushgateway or "",
         keys.ENV_NODES: str(runner.nodes) if runner.nodes > 1 else "",
