@@ -91,6 +91,12 @@ class Beside:
         if self.process is not None:
             self.process.send_signal(signal.SIGKILL)
 
+    def restart(self) -> None:
+        """Starts it after its end, for which it waits."""
+        if self.process is not None:
+            self.process.wait(10)
+        self.start()
+
     def stop(self) -> int:
         """SIGTERM; its exit code."""
         if self.process is None:

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Self
+from typing import Self, cast
 
 import aiohttp
 from aiohttp import web
@@ -194,18 +194,22 @@ class RedisProxy(Looped):
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there, back = await asyncio.open_connection(self._host, self._port, ssl=self._to_redis)
-        pending: list[int] = []
-        pumps = [
-            asyncio.create_task(self._requests(reader, back, pending)),
-            asyncio.create_task(self._answers(there, writer, pending)),
-        ]
-        self._tasks.update(pumps)
-        await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
-        for pump in pumps:
-            pump.cancel()
-        for side in (back, writer):
-            side.close()
+        self._tasks.add(cast("asyncio.Task[None]", asyncio.current_task()))
+        sides, pumps, pending = [writer], list[asyncio.Task[None]](), list[int]()
+        try:
+            there, back = await asyncio.open_connection(self._host, self._port, ssl=self._to_redis)
+            sides.append(back)
+            pumps.append(asyncio.create_task(self._requests(reader, back, pending)))
+            pumps.append(asyncio.create_task(self._answers(there, writer, pending)))
+            await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for pump in pumps:
+                pump.cancel()
+            await asyncio.gather(*pumps, return_exceptions=True)
+            # TLS says goodbye first, which a peer that was killed never answers.
+            for side in sides:
+                side.transport.abort()
+            await asyncio.gather(*(side.wait_closed() for side in sides), return_exceptions=True)
 
     async def _requests(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, pending: list[int]) -> None:
         while chunk := await source.read(1 << 20):
