@@ -162,7 +162,7 @@ def test_more_repeats_of_the_same_race_take_over_the_trials_that_there_are(proje
     project.hidden(6)
     process = project.start("run", "--json", "race.yaml")
     assert process.stdout is not None
-    process.stdout.readline()
+    assert any('"opened"' in line for line in process.stdout)
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=100)
     project.hidden(4)  # a race of an edit that was taken back stands between them, and has no result
