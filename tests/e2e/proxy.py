@@ -181,7 +181,8 @@ class RedisProxy(Looped):
         self.strike: Callable[[int, str], None] = lambda _n, _when: None
         self.port = 0
         self.delay = 0.0
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._connections: set[asyncio.Task[None]] = set()
+        self._pumps: set[asyncio.Task[None]] = set()
 
     async def open(self) -> None:
         self._listener = await asyncio.start_server(self._accept, "127.0.0.1", 0, ssl=self._to_clients)
@@ -189,18 +190,23 @@ class RedisProxy(Looped):
 
     async def close(self) -> None:
         self._listener.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        # A connection ends with its pumps. One that is being made is waited for: cancelled, it would stay open.
+        while self._connections:
+            for pump in self._pumps:
+                pump.cancel()
+            await asyncio.wait(self._connections, timeout=0.1)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._tasks.add(cast("asyncio.Task[None]", asyncio.current_task()))
+        this = cast("asyncio.Task[None]", asyncio.current_task())
+        self._connections.add(this)
+        this.add_done_callback(self._connections.discard)
         sides, pumps, pending = [writer], list[asyncio.Task[None]](), list[int]()
         try:
             there, back = await asyncio.open_connection(self._host, self._port, ssl=self._to_redis)
             sides.append(back)
             pumps.append(asyncio.create_task(self._requests(reader, back, pending)))
             pumps.append(asyncio.create_task(self._answers(there, writer, pending)))
+            self._pumps.update(pumps)
             await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for pump in pumps:
