@@ -20,6 +20,9 @@ class Box(NamedTuple):
     width: torch.Tensor
 
 
+_TRIES = 10  # rectangles that are drawn for each image
+
+
 @dataclass(frozen=True)
 class RandomErasing(Step):
     """Makes a rectangle black with probability `p`. Its share of the area is in `scale`, its aspect ratio in `ratio`.
@@ -34,20 +37,13 @@ class RandomErasing(Step):
     ratio: tuple[float, float] = (0.3, 3.3)
 
     copies = True
-    _TRIES = 10
 
     def draw(self, count: int, generator: torch.Generator) -> Box:
         _, rows, columns = self.shape
-        tries = count * self._TRIES
-        area = rows * columns * uniform(tries, *self.scale, generator)
-        ratio = uniform(tries, math.log(self.ratio[0]), math.log(self.ratio[1]), generator).exp()
-        height, width = (area * ratio).sqrt().round(), (area / ratio).sqrt().round()
-        fits = ((height < rows) & (width < columns)).view(count, self._TRIES)
-        # argmax finds the first that fits, or 0 if none fits.
-        first = fits.to(torch.uint8).argmax(1, keepdim=True)
-        chosen = uniform(count, 0, 1, generator) < self.p
-        erased = fits.gather(1, first).squeeze(1) & chosen
-        height, width = (side.view(count, -1).gather(1, first).squeeze(1) * erased for side in (height, width))
+        height, width = _sides(count, self.shape, self.scale, self.ratio, generator)
+        height, width, fits = _first(height, width, (height < rows) & (width < columns))
+        erased = fits & (uniform(count, 0, 1, generator) < self.p)
+        height, width = height * erased, width * erased
         top = (uniform(count, 0, 1, generator) * (rows - height + 1)).floor()
         left = (uniform(count, 0, 1, generator) * (columns - width + 1)).floor()
         return Box(*(value.to(torch.int64) for value in (top, left, height, width)))
@@ -73,20 +69,14 @@ class RandomResizedCrop(Step):
     scale: tuple[float, float] = (0.08, 1.0)
     ratio: tuple[float, float] = (3 / 4, 4 / 3)
 
-    _TRIES = 10
-
     def draw(self, count: int, generator: torch.Generator) -> Box:
         _, rows, columns = self.shape
-        tries = count * self._TRIES
-        area = rows * columns * uniform(tries, *self.scale, generator)
-        ratio = uniform(tries, math.log(self.ratio[0]), math.log(self.ratio[1]), generator).exp()
-        width, height = (area * ratio).sqrt().round(), (area / ratio).sqrt().round()
-        fits = ((width > 0) & (width <= columns) & (height > 0) & (height <= rows)).view(count, self._TRIES)
-        first = fits.to(torch.uint8).argmax(1, keepdim=True)
-        found = fits.gather(1, first).squeeze(1)
+        # Here the ratio is of the width to the height.
+        width, height = _sides(count, self.shape, self.scale, self.ratio, generator)
+        fit = (width > 0) & (width <= columns) & (height > 0) & (height <= rows)
+        height, width, found = _first(height, width, fit)
         height, width = (
-            torch.where(found, side.view(count, -1).gather(1, first).squeeze(1), most)
-            for side, most in zip((height, width), self._middle(), strict=True)
+            torch.where(found, side, most) for side, most in zip((height, width), self._middle(), strict=True)
         )
         top, left = (
             torch.where(found, (uniform(count, 0, 1, generator) * (room + 1)).floor(), (room / 2).floor())
@@ -105,6 +95,27 @@ class RandomResizedCrop(Step):
         down = _resizing(top, height, images.shape[2], self.size[0])
         across = _resizing(left, width, images.shape[3], self.size[1])
         return down[:, None] @ images @ across[:, None].transpose(2, 3)
+
+
+def _sides(
+    count: int, shape: Shape, scale: tuple[float, float], ratio: tuple[float, float], generator: torch.Generator
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Both sides (count, tries) of rectangles, whose share of the area is in `scale`; `ratio` is of first to second."""
+    _, rows, columns = shape
+    area = rows * columns * uniform(count * _TRIES, *scale, generator)
+    factor = uniform(count * _TRIES, math.log(ratio[0]), math.log(ratio[1]), generator).exp()
+    first, second = (side.sqrt().round().view(count, _TRIES) for side in (area * factor, area / factor))
+    return first, second
+
+
+def _first(
+    height: torch.Tensor, width: torch.Tensor, fit: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Height and width (n,) of each row's first rectangle that fits, else of the first, and whether one does."""
+    # argmax finds the first that fits, or 0 if none fits.
+    place = fit.to(torch.uint8).argmax(1, keepdim=True)
+    height, width, fit = (each.gather(1, place).squeeze(1) for each in (height, width, fit))
+    return height, width, fit
 
 
 def _resizing(start: torch.Tensor, length: torch.Tensor, side: int, size: int) -> torch.Tensor:
