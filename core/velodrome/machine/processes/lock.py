@@ -123,6 +123,10 @@ class Track:
         """Who has the track, in words."""
         return self._track.holder() or "another race"
 
+    def why_waiting(self) -> str:
+        """Why a race waits that has not got the track, for people."""
+        return f"{self.occupant()} has the track: trials of different races take turns"
+
     def leave(self) -> None:
         """Gives up the track and the place in the queue."""
         self._track.release()

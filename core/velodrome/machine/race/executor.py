@@ -197,7 +197,7 @@ class Executor:
         if self._running and self._track.wanted():
             return  # another race waits: this race lets its trials end, then leaves the track
         if not self._track.try_enter():
-            self._say_waiting(f"{self._track.occupant()} has the track: trials of different races take turns")
+            self._say_waiting(self._track.why_waiting())
             return
         if not self._starter.ready():
             self._say_waiting(WARMING_UP)

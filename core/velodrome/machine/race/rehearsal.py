@@ -69,7 +69,7 @@ def before_race(plan: Plan, positions: Iterable[int], home: Home, track: Track, 
     while not track.try_enter():
         if not waiting:
             waiting = True
-            watch(Waiting(f"{track.occupant()} has the track: trials of different races take turns"))
+            watch(Waiting(track.why_waiting()))
         stage.heed()
         time.sleep(_TICK_SECONDS)
     watch(Waiting(WARMING_UP))
