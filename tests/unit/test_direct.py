@@ -6,14 +6,14 @@ import json
 import os
 import subprocess
 import sys
-import threading
 import urllib.error
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
 
+from tests.loopback import LoopbackServer
 from velodrome.connections.direct import is_loopback, open_directly
 from velodrome.machine.home import Home
 from velodrome.machine.leaderboard import Leaderboard
@@ -21,7 +21,7 @@ from velodrome.machine.leaderboard import Leaderboard
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy")
 
 
-class Server:
+class Server(LoopbackServer):
     """Answers every request, each with a path of its own in `asked`; as a proxy too, which is asked by full URLs."""
 
     def __init__(self, code: int) -> None:
@@ -38,15 +38,7 @@ class Server:
             def log_message(self, *_: object) -> None: ...
 
         self.asked = asked
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
-        self.thread = threading.Thread(target=self.server.serve_forever)
-        self.thread.start()
-
-    def close(self) -> None:
-        self.server.shutdown()
-        self.server.server_close()
-        self.thread.join()
+        super().__init__(Handler)
 
 
 @pytest.fixture

@@ -8,10 +8,9 @@ import os
 import pickle
 import struct
 import tarfile
-import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ import torch
 from scipy.io import savemat
 from torchvision import datasets
 
+from tests.loopback import LoopbackServer
 from tests.prepared import Splits, load
 from velodrome.errors import ConfigurationError, TrialFailed
 from velodrome.spec import Dataset
@@ -245,7 +245,7 @@ def test_labels_without_a_class_are_refused(tmp_path: Path, monkeypatch: pytest.
     assert "from 0 to 9, for 1 classes" in str(error)
 
 
-class Mirror:
+class Mirror(LoopbackServer):
     """Serves files on the loopback interface and remembers what was asked for."""
 
     def __init__(self, files: dict[str, bytes]) -> None:
@@ -265,18 +265,8 @@ class Mirror:
             def log_message(self, *_: object) -> None:
                 pass
 
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.01,))
-        self.thread.start()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server.server_address[1]}/"
-
-    def close(self) -> None:
-        self.server.shutdown()
-        self.server.server_close()
-        self.thread.join()
+        super().__init__(Handler)
+        self.url += "/"
 
 
 @pytest.fixture

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.loopback import LoopbackServer
 from velodrome import keys
 from velodrome_runner.data.fetching import FULL, fetch
 
@@ -22,7 +22,7 @@ def md5(content: bytes) -> str:
     return hashlib.md5(content, usedforsecurity=False).hexdigest()
 
 
-class Server:
+class Server(LoopbackServer):
     """Serves one file by RFC 9110. `cuts` has, for each answer, after how many of its bytes the connection ends."""
 
     def __init__(self) -> None:
@@ -59,15 +59,8 @@ class Server:
 
             def log_message(self, *_: object) -> None: ...
 
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}/file"
-        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.01,))
-        self.thread.start()
-
-    def close(self) -> None:
-        self.server.shutdown()
-        self.server.server_close()
-        self.thread.join()
+        super().__init__(Handler)
+        self.url += "/file"
 
 
 @pytest.fixture
