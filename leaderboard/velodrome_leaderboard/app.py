@@ -1,5 +1,9 @@
-"""The script for `streamlit run`. It holds nothing else, because Streamlit puts its folder first on sys.path."""
+"""The app that `streamlit run` serves. Streamlit puts the folder of this file first on sys.path."""
 
-from velodrome_leaderboard.shell import main
+from pathlib import Path
 
-main()
+from streamlit.starlette import App
+
+from velodrome_leaderboard import faults
+
+app = App(Path(__file__).with_name("script.py"), on_script_error=faults.show)

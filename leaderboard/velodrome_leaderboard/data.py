@@ -1,5 +1,5 @@
 """What pages read: answers of the store. They are kept for a moment, so that many viewers cost Redis little more than
-one.
+one. While Redis is away, the last answers are shown.
 
 Viewers share everything that a `ResultSource` returns. It is frozen, or must not be changed.
 
@@ -36,6 +36,7 @@ from velodrome.store import (
 )
 from velodrome.trends.regressions import Comparison, judge
 from velodrome.trends.timeline import Timeline, timeline
+from velodrome_leaderboard.memory import Memory, kept, memory_of
 
 # Long enough that viewers share an answer, short enough that no one waits for a result.
 _SECONDS = 2
@@ -53,6 +54,15 @@ class ResultSource:
     def ping(self) -> None:
         """Returns if Redis answers now."""
         _store(self.url).ping()
+
+    @property
+    def memory(self) -> Memory:
+        """When Redis answered last, and its failure if it is away."""
+        return memory_of(self.url)
+
+    def version(self, board: str) -> str:
+        """A text that changes with everything on which the board's rankings and verdicts depend."""
+        return _version(self.url, board) if board in self.shown else ""
 
     def boards(self) -> list[Board]:
         return [board for board in _boards(self.url) if board.name in self.shown]
@@ -96,7 +106,8 @@ class ResultSource:
 
     def verdicts(self, uid: str) -> tuple[Comparison, ...]:
         """What the job made worse or better."""
-        return _verdicts(self.url, uid) if self._shows(uid) else ()
+        job = self.job(uid)
+        return _verdicts(self.url, uid, _version(self.url, job.board)) if job is not None else ()
 
     def timeline(self, board: str, entry: str, metric_key: str) -> Timeline:
         """The entry's values of the metric, job after job.
@@ -106,7 +117,7 @@ class ResultSource:
         """
         if board not in self.shown:
             raise StoreRefused(f"there is no board {board}")
-        return _timeline(self.url, board, entry, metric_key)
+        return _timeline(self.url, board, entry, metric_key, _version(self.url, board))
 
     def entries(self, uid: str) -> dict[str, EntryState]:
         return _entries(self.url, uid) if self._shows(uid) else {}
@@ -175,7 +186,7 @@ def _store(url: str) -> Store:
     return open_store(url)
 
 
-_kept = st.cache_data(ttl=_SECONDS, max_entries=200, show_spinner=False)
+_kept = kept(_SECONDS)
 
 
 @_kept
@@ -237,17 +248,18 @@ def _cohorts(url: str, board: str, key: str) -> list[CohortSummary]:
     return _store(url).cohorts(board, key)
 
 
-# A verdict needs the values of many jobs. It changes when a job ends or a person accepts a change.
-_VERDICT_SECONDS = 10
+# A verdict needs the values of many jobs, so it is kept until the board's version changes. The day also counts: a
+# comparison may be too long ago.
+_VERDICT_SECONDS = 600
 
 
-@st.cache_data(ttl=_VERDICT_SECONDS, max_entries=200, show_spinner=False)
-def _verdicts(url: str, uid: str) -> tuple[Comparison, ...]:
+@kept(_VERDICT_SECONDS)
+def _verdicts(url: str, uid: str, version: str) -> tuple[Comparison, ...]:  # noqa: ARG001 - what the cache goes by
     return judge(_store(url), uid)
 
 
-@st.cache_data(ttl=_VERDICT_SECONDS, max_entries=100, show_spinner=False)
-def _timeline(url: str, board: str, entry: str, metric_key: str) -> Timeline:
+@kept(_VERDICT_SECONDS, 100)
+def _timeline(url: str, board: str, entry: str, metric_key: str, version: str) -> Timeline:  # noqa: ARG001 - as above
     return timeline(_store(url), board, entry, metric_key)
 
 

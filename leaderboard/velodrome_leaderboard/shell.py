@@ -9,7 +9,7 @@ from pathlib import Path
 import streamlit as st
 
 from velodrome.errors import ActionNeeded, TryAgain, VelodromeError
-from velodrome_leaderboard import links, markup
+from velodrome_leaderboard import faults, links, markup
 from velodrome_leaderboard.data import ResultSource, source
 from velodrome_leaderboard.views import board, boards, history, job, run
 
@@ -42,7 +42,8 @@ def show(render: Render) -> None:
     """Shows a page. If Redis has a problem, shows what is wrong, and the page again as soon as Redis answers."""
     st.html(_STYLE)
     try:
-        render(source())
+        with faults.part_of_page():
+            render(source())
         if left_out := source().left_out():
             st.html(markup.alert("Some of what is stored is left out, as it can't be read.", left_out))
     except TryAgain as error:

@@ -13,7 +13,7 @@ FOLDER = Path(velodrome_leaderboard.__path__[0])
 
 
 def test_no_module_is_named_like_one_that_others_import() -> None:
-    """Streamlit puts the folder of app.py first on sys.path."""
+    """Streamlit puts the folder of script.py first on sys.path."""
     names = {path.stem for path in FOLDER.iterdir() if path.suffix == ".py" or path.is_dir()} - {
         "__init__",
         "__pycache__",
@@ -23,7 +23,7 @@ def test_no_module_is_named_like_one_that_others_import() -> None:
 
 
 def test_the_entry_point_only_imports_and_starts() -> None:
-    lines = (FOLDER / "app.py").read_text().splitlines()
+    lines = (FOLDER / "script.py").read_text().splitlines()
     assert [line for line in lines if line and not line.startswith('"""')] == [
         "from velodrome_leaderboard.shell import main",
         "main()",

@@ -12,6 +12,7 @@ from velodrome.store import Board, Counts
 from velodrome.text import line
 from velodrome_leaderboard import links, markup
 from velodrome_leaderboard.data import ResultSource
+from velodrome_leaderboard.faults import part_of_page
 from velodrome_leaderboard.viewer import now, zone
 from velodrome_leaderboard.views import live
 from velodrome_leaderboard.views.boards import board_facts
@@ -29,19 +30,22 @@ def render(source: ResultSource) -> None:
     board = boards.get(name)
     if board is None:
         _unknown(name, list(boards))
+        live.watch(source, lambda: any(other.name == name for other in source.boards()), seen=False)
         return
     st.set_page_config(page_title=f"{line(name)} · Velodrome")
     st.html(markup.heading(name, [("Leaderboards", links.HOME)], board_facts(board)))
-    live.watch(lambda: _version(source, name), _version(source, name))
-    live.progress(source, source.jobs(name, _JOBS))
+    live.watch(source, lambda: _seen(source, name), _seen(source, name))
+    with part_of_page():
+        live.progress(source, source.jobs(name, _JOBS))
     _objectives(source, board)
     st.subheader("Jobs", anchor=False)
-    _jobs(source, board)
+    with part_of_page():
+        _jobs(source, board)
 
 
-def _version(source: ResultSource, name: str) -> Board | None:
-    """A value that changes whenever the board changes."""
-    return next((board for board in source.boards() if board.name == name), None)
+def _seen(source: ResultSource, name: str) -> object:
+    """A value that changes whenever the board, its results or its marks change."""
+    return next((board for board in source.boards() if board.name == name), None), source.version(name)
 
 
 def _unknown(name: str, known: Sequence[str]) -> None:
@@ -58,10 +62,10 @@ def _objectives(source: ResultSource, board: Board) -> None:
         st.text("The jobs of this board name no objective that this version of Velodrome knows.")
         return
     names = [*objectives, *([_TRADE_OFF] if len(objectives) > 1 else [])]
-    _, bound = links.choice("objective", names, names[0], markup.plain, ("page", "unranked", "find"))
+    _, bound = links.choice("objective", names, names[0], markup.plain, ("page", "unranked"))
     for name, tab in zip(names, st.tabs([markup.plain(name) for name in names], **bound), strict=True):
         if tab.open:
-            with tab:
+            with tab, part_of_page():
                 if name in objectives:
                     objective_tab(source, board, objectives[name])
                 else:

@@ -26,7 +26,7 @@ _RANKED_AT_MOST = 250
 def render(source: ResultSource) -> None:
     """Shows the page of all boards."""
     boards = source.boards()
-    live.watch(source.boards, boards)
+    live.watch(source, source.boards, boards)
     if not boards:
         _empty()
         return

@@ -14,6 +14,7 @@ from velodrome.units import column_scale
 from velodrome_leaderboard import links, markup, trend_chart
 from velodrome_leaderboard.data import ResultSource
 from velodrome_leaderboard.viewer import now, palette, zone
+from velodrome_leaderboard.views import live
 from velodrome_leaderboard.views.trend import TREND_TONES, trend_words
 
 _ROWS = 25
@@ -25,6 +26,7 @@ def render(source: ResultSource) -> None:
     name = st.query_params.get("objective", "")
     objective = next((one for one in source.objectives(board) if one.name == name), None)
     steps = [("Leaderboards", links.HOME), (board, links.board(board, objective=name))]
+    live.watch(source, lambda: source.version(board), source.version(board))
     if objective is None:
         st.html(markup.heading("Which history?", steps[:1]))
         st.html(

@@ -30,7 +30,7 @@ def render(source: ResultSource) -> None:
     uid, entry = st.query_params.get("uid", ""), st.query_params.get("entry")
     job = source.job(uid)
     if job is None:
-        unknown_job(uid)
+        unknown_job(source, uid)
         return
     if entry is not None and entry not in job.entries:
         st.html(markup.heading(entry, _steps(job)))
@@ -38,18 +38,19 @@ def render(source: ResultSource) -> None:
         st.html(markup.alert("There is no such entry.", [f"Job {job.name} has none of this name: see ", every, "."]))
         return
     st.set_page_config(page_title=line(f"{entry or job.name} · Velodrome"))
-    live.watch(lambda: source.counts(uid), source.counts(uid))
+    live.watch(source, lambda: source.counts(uid), source.counts(uid))
     if entry is None:
         _whole(source, job)
     else:
         _one_entry(source, job, entry)
 
 
-def unknown_job(uid: str) -> None:
-    """Shows that this Redis does not have the job of the link."""
+def unknown_job(source: ResultSource, uid: str) -> None:
+    """Shows that this Redis does not have the job of the link, and the page as soon as it has."""
     st.html(markup.heading(uid or "Which job?", [("Leaderboards", links.HOME)]))
     text = f"No job {uid} is registered in this Redis." if uid else "The address names no job."
     st.html(markup.alert("There is no such job.", [text]))
+    live.watch(source, lambda: source.job(uid) is not None, seen=False)
 
 
 def _steps(job: JobInfo) -> list[tuple[str, str]]:

@@ -14,6 +14,7 @@ from velodrome.store import Counts
 from velodrome.text import counted
 from velodrome_leaderboard import links, markup
 from velodrome_leaderboard.data import ResultSource
+from velodrome_leaderboard.memory import Memory
 from velodrome_leaderboard.viewer import now, zone
 
 _LOOK_SECONDS = 3.0
@@ -25,14 +26,27 @@ _SHOWN_TRIALS = 8
 
 
 @st.fragment(run_every=_LOOK_SECONDS)
-def watch(read: Callable[[], object], seen: object) -> None:
-    """Draws the page again when `read` returns something other than `seen`, from which the page was drawn."""
+def watch(source: ResultSource, read: Callable[[], object], seen: object) -> None:
+    """Draws the page again when `read` returns something other than `seen`, from which the page was drawn.
+
+    While Redis is away, it says so here, and the page stays as it is.
+    """
     try:
         changed = read() != seen
     except StoreUnavailable:
         changed = True  # the page itself reports it
     if changed:
         st.rerun()
+    if source.memory.error is not None:
+        _away(source.memory)
+
+
+def _away(memory: Memory) -> None:
+    when: list[markup.Part] = []
+    if memory.answered_at is not None:
+        when = [" These are the last results that were read, ", markup.moment(memory.answered_at, now(), zone()), "."]
+    text = str(memory.error).rstrip(".") + "."
+    st.html(markup.alert("Redis does not answer right now.", [text, *when], "busy"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +88,14 @@ def unfinished(source: ResultSource, jobs: Sequence[JobInfo]) -> list[RunningJob
     return found
 
 
-@st.fragment(run_every=_PROGRESS_SECONDS)
 def progress(source: ResultSource, jobs: Sequence[JobInfo]) -> None:
-    """Shows the unfinished jobs among these, and keeps them up to date."""
+    """Shows the unfinished jobs among these, and keeps them up to date. Without any, nothing is looked for."""
+    if unfinished(source, jobs):
+        _progress(source, jobs)
+
+
+@st.fragment(run_every=_PROGRESS_SECONDS)
+def _progress(source: ResultSource, jobs: Sequence[JobInfo]) -> None:
     try:
         for running in unfinished(source, jobs):
             _show(running)

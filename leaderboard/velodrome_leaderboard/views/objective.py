@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 import streamlit as st
 
@@ -20,6 +21,8 @@ from velodrome_leaderboard import charts, links, markup
 from velodrome_leaderboard.data import ResultSource
 from velodrome_leaderboard.viewer import now, palette, zone
 from velodrome_leaderboard.views.trend import badge
+
+T = TypeVar("T")
 
 
 def objective_tab(source: ResultSource, board: Board, objective: BoardObjective) -> None:
@@ -45,8 +48,13 @@ def objective_tab(source: ResultSource, board: Board, objective: BoardObjective)
     )
     if cohort is not None and len(cohorts) > 1:
         _other_cohorts(cohort, cohorts)
-    if page.head.names:
+    looked_for = _looked_for(page)
+    if looked_for:
+        page = _found(source, board.name, page, looked_for)
+    if page.ranked:
         _ranked(source, board.name, page)
+    elif looked_for and not page.head.unranked:
+        st.html(markup.note(f'No entry of this objective has "{looked_for}" in its name.'))
     if page.head.unranked:
         _unranked(page)
 
@@ -81,11 +89,6 @@ def _other_cohorts(cohort: CohortSummary, cohorts: Sequence[CohortSummary]) -> N
 def _ranked(source: ResultSource, board: str, page: ObjectivePage) -> None:
     objective, count = page.head.objective, page.head.pages
     metric = objective.key.metric
-    if count > 1:
-        looked_for, bound = links.search("find", ("page",))
-        st.text_input("Find an entry", placeholder="part of its name", width=360, **bound)
-        if looked_for:
-            page, count = _found(source, board, page, looked_for)
     _, bound = links.page_number(count)
     rows = page.ranked
     scale = column_scale(metric.unit, [row.interval for row in rows])
@@ -101,14 +104,35 @@ def _ranked(source: ResultSource, board: str, page: ObjectivePage) -> None:
     st.html(markup.note(_EXPLANATION, _INVERSION if page.head.inverted else ""))
 
 
-def _found(source: ResultSource, board: str, page: ObjectivePage, looked_for: str) -> tuple[ObjectivePage, int]:
-    """A page of the rows whose names contain the text, and how many pages these have."""
+def _looked_for(page: ObjectivePage) -> str:
+    """The text that entries are looked for by. The field is there where a ranking is long, or the URL has a text."""
+    text, bound = links.search("find", ("page", "unranked"))
+    if not text and page.head.pages <= 1 and page.head.unranked_pages <= 1:
+        return ""
+    st.text_input("Find an entry", placeholder="part of its name", width=360, **bound)
+    return text
+
+
+def _found(source: ResultSource, board: str, page: ObjectivePage, looked_for: str) -> ObjectivePage:
+    """The rows whose names contain the text, in pages like all rows."""
     cohort = page.head.cohort.cohort_id if page.head.cohort else None
     whole = source.objective(board, page.head.objective, cohort)
-    rows = [row for row in whole.ranking.ranked if looked_for.casefold() in row.entry.casefold()]
-    number, _ = links.page_number(pages(len(rows)))
-    shown = tuple(rows[(number - 1) * PAGE : number * PAGE])
-    return replace(page, ranked=shown, verdicts=whole.verdicts), pages(len(rows))
+    wanted = looked_for.casefold()
+    ranked = [row for row in whole.ranking.ranked if wanted in row.entry.casefold()]
+    unranked = [row for row in whole.ranking.unranked if wanted in row.entry.casefold()]
+    head = replace(page.head, names=tuple(row.entry for row in ranked), unranked=len(unranked))
+    return replace(
+        page,
+        head=head,
+        ranked=_one_page(ranked, "page"),
+        unranked=_one_page(unranked, "unranked"),
+        verdicts=whole.verdicts,
+    )
+
+
+def _one_page(rows: Sequence[T], name: str) -> tuple[T, ...]:
+    number, _ = links.page_number(pages(len(rows)), name)
+    return tuple(rows[(number - 1) * PAGE : number * PAGE])
 
 
 _EXPLANATION = (

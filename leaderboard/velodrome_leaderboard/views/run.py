@@ -20,6 +20,7 @@ from velodrome_leaderboard.views import confusion, live
 from velodrome_leaderboard.views.job import board_steps, unknown_job
 
 _CONFLICTS = 5
+_LOG_LINES, _LOG_CHARACTERS, _LOG_PIXELS = 24, 3000, 480
 
 
 def render(source: ResultSource) -> None:
@@ -27,7 +28,7 @@ def render(source: ResultSource) -> None:
     uid, wanted = st.query_params.get("job", ""), st.query_params.get("trial", "")
     job = source.job(uid)
     if job is None:
-        unknown_job(uid)
+        unknown_job(source, uid)
         return
     index = int(wanted) if wanted.isascii() and wanted.isdigit() and len(wanted) < 10 else -1
     steps = [*board_steps(job), (f"job {job.name}", links.job(uid))]
@@ -44,7 +45,7 @@ def render(source: ResultSource) -> None:
     if record is None:
         _unfinished(source, job, index, title, steps)
     else:
-        live.watch(lambda: source.trial(uid, index), record)
+        live.watch(source, lambda: source.trial(uid, index), record)
         st.html(markup.heading(title, steps, _state(record)))
         _finished(source, job, record)
 
@@ -52,7 +53,7 @@ def render(source: ResultSource) -> None:
 def _unfinished(source: ResultSource, job: JobInfo, index: int, title: str, steps: Sequence[tuple[str, str]]) -> None:
     running = source.progress(job.uid).get(index)
     points = source.curves(job.uid, index)
-    live.watch(lambda: (source.trial(job.uid, index), source.progress(job.uid).get(index)), (None, running))
+    live.watch(source, lambda: (source.trial(job.uid, index), source.progress(job.uid).get(index)), (None, running))
     if running is None:
         st.html(markup.heading(title, steps, ["not started yet"]))
         return
@@ -71,8 +72,7 @@ def _finished(source: ResultSource, job: JobInfo, record: TrialRecord) -> None:
     if result.outcome == "Failed":
         st.html(markup.alert(result.reason or "Failed", [result.message or "It left no message."]))
         if result.log_tail:
-            st.subheader("End of its log", anchor=False)
-            st.code(lines(result.log_tail), language=None, wrap_lines=True)
+            _log(result.log_tail, result.index)
     if result.held is not None and result.held.disturbances:
         st.html(markup.alert("The machine was disturbed while this was measured.", result.held.disturbances, "busy"))
     if result.held is not None and result.held.changed:
@@ -94,6 +94,18 @@ def _finished(source: ResultSource, job: JobInfo, record: TrialRecord) -> None:
         st.html(markup.facts(_data(record)))
         st.subheader("Environment", anchor=False)
         st.html(markup.facts(_environment(record)))
+
+
+def _log(text: str, index: int) -> None:
+    """Shows the end of a log: a long one in a box that scrolls, with the whole to download."""
+    st.subheader("End of its log", anchor=False)
+    long = text.count("\n") > _LOG_LINES or len(text) > _LOG_CHARACTERS
+    st.code(lines(text), language=None, wrap_lines=True, height=_LOG_PIXELS if long else "content")
+    if long:
+        size = f"{len(text.encode('utf-8', 'replace')) / 1000:.0f} kB"
+        st.download_button(
+            f"Download it ({size})", text, f"trial-{index}.log", "text/plain", icon=":material/download:"
+        )
 
 
 def _state(record: TrialRecord) -> list[markup.Part]:

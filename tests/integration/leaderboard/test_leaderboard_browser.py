@@ -215,23 +215,73 @@ def test_what_a_runner_writes_is_never_run_in_the_browser(
         assert tab.title() != "taken"
 
 
-def test_the_page_says_that_redis_is_away_and_comes_back_by_itself(
+def test_while_redis_is_away_the_last_results_stay_and_a_first_visit_says_so(
     tab: Page, start_redis: Callable[..., Any], serve: Callable[[str], str]
 ) -> None:
     server = start_redis("--requirepass", "sesame", "--appendonly", "yes", "--appendfsync", "always")
     url = server.url.replace("unix://", "unix://:sesame@")
     with open_store(url) as store:
         finish(store, race("done", datetime.now(UTC), riders=CLEAR))
-    tab.goto(f"{serve(url)}/board?name=digits")
-    expect(tab.get_by_role("table", name=RANKING)).to_be_visible()
+    address = serve(url)
+    tab.goto(f"{address}/board?name=digits")
+    ranking = tab.get_by_role("table", name=RANKING)
+    expect(ranking).to_be_visible()
     server.kill()
-    notice = tab.get_by_text("The results can't be read right now.")
+    notice = tab.get_by_text("Redis does not answer right now.")
     expect(notice).to_be_visible()
+    expect(tab.get_by_text("These are the last results that were read")).to_be_visible()
     assert str(server.folder) in tab.inner_text("body")
     assert "sesame" not in tab.content()
+    expect(ranking).to_be_visible()
+    tab.reload()
+    expect(ranking).to_be_visible()
+    expect(notice).to_be_visible()
+    tab.goto(f"{address}/job?uid=done")  # nobody has asked for this page yet
+    expect(tab.get_by_text("The results can't be read right now.")).to_be_visible()
     server.start()
-    expect(tab.get_by_role("table", name=RANKING)).to_be_visible()
+    expect(tab.get_by_role("table", name="Trials by entry and repeat")).to_be_visible()
+    tab.goto(f"{address}/board?name=digits")
+    expect(ranking).to_be_visible()
     expect(notice).not_to_be_visible()
+
+
+def test_pages_that_had_nothing_to_show_are_drawn_when_there_is(
+    tab: Page, store: Store, redis_server: Any, serve: Callable[[str], str]
+) -> None:
+    address = serve(redis_server.url)
+    tab.goto(f"{address}/board?name=digits")
+    expect(tab.get_by_text("There is no such board.")).to_be_visible()
+    finish(store, race("first", datetime.now(UTC) - timedelta(hours=1), riders=CLEAR))
+    expect(tab.get_by_role("table", name=RANKING)).to_be_visible()
+    tab.goto(f"{address}/history?board=digits&entry={next(iter(CLEAR))}&objective=accuracy")
+    jobs = tab.get_by_role("table", name="Jobs, newest first").get_by_role("row")
+    expect(jobs).to_have_count(2)
+    finish(store, race("second", datetime.now(UTC), board="digits", riders=CLEAR))
+    expect(jobs).to_have_count(3, timeout=30_000)
+
+
+def test_an_unforeseen_error_of_a_part_that_redraws_itself_has_a_reference(
+    tab: Page,
+    store: Store,
+    redis_server: Any,
+    serve: Callable[[str], str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    (broken / "sitecustomize.py").write_text(
+        "import velodrome_leaderboard.views.live as live\n"
+        "def unfinished(*_): raise KeyError('from the inside')\n"
+        "live.unfinished = unfinished\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(broken))
+    finish(store, race("done", datetime.now(UTC), riders=CLEAR))
+    tab.goto(f"{serve(redis_server.url)}/board?name=digits")
+    expect(tab.get_by_role("table", name=RANKING)).to_be_visible()
+    expect(tab.get_by_text("This part of the page could not be shown.")).to_be_visible()
+    assert "from the inside" not in tab.content()
+    assert "from the inside" in (tmp_path / "leaderboard.log").read_text()
 
 
 def test_a_race_is_seen_while_it_runs(tab: Page, store: Store, redis_server: Any, serve: Callable[[str], str]) -> None:

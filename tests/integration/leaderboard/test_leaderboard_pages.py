@@ -184,6 +184,54 @@ def test_a_long_ranking_comes_in_pages_and_can_be_searched(store: Store, page_of
     assert app.query_params["find"] == "0042"
 
 
+def test_a_search_without_a_hit_says_so_and_keeps_its_field(store: Store, page_of: Draw) -> None:
+    finish(store, many(AT, 60, repeats=2))
+    for name, find in (("sweep-60", "zzz"), ("sweep-60", "<b>"), ("sweep-60", " ")):
+        app = page_of("board", name=name, find=find)
+        assert "could not be shown" not in text_of(app)
+        assert f'has "{find}" in its name' in text_of(app) or find == " "
+        assert [field.value for field in app.text_input] == [find]
+
+
+def test_a_search_finds_unranked_entries_too(store: Store, page_of: Draw) -> None:
+    made = many(AT, 60, repeats=2)
+    finish(store, made, {"sweep-0007": NAN})
+    app = page_of("board", name="sweep-60", find="0007")
+    assert [row[0] for row in table_of(app, "Entries without a rank")] == ["sweep-0007"]
+    app = page_of("board", name="sweep-60", find="0042")
+    assert [row[1] for row in table_of(app, "Ranking by accuracy")] == ["sweep-0042"]
+    assert not any("Entries without a rank" in html.body for html in app.html)
+
+
+def test_an_unforeseen_error_shows_a_reference_and_the_rest_of_the_page(
+    store: Store, page_of: Draw, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    finish(store, race("done", AT))
+
+    def broken(*_: object, **__: object) -> None:
+        raise KeyError("names")
+
+    monkeypatch.setattr("velodrome_leaderboard.charts.intervals", broken)
+    app = page_of("board", name="digits")
+    (reference,) = re.findall(r"the reference ([0-9a-f]{8}) :", text_of(app))
+    assert f"reference {reference}" in caplog.text
+    assert "KeyError: 'names'" in caplog.text
+    assert "names" not in text_of(app)
+    assert table_of(app, "Jobs of digits")
+
+
+def test_a_long_log_scrolls_and_can_be_taken_away(store: Store, page_of: Draw) -> None:
+    made = race("done", AT)
+    store.register(made.info)
+    short, long = made.record(made.trials[5], NAN), made.record(made.trials[6], NAN)
+    text = "\n".join(f"step {step}: loss 0.5" for step in range(1200))
+    long = long.model_copy(update={"result": long.result.model_copy(update={"log_tail": text})})
+    accept(store, made, [short, long])
+    assert not page_of("run", job="done", trial="5").download_button
+    app = page_of("run", job="done", trial="6")
+    assert [button.label for button in app.download_button] == [f"Download it ({len(text) / 1000:.0f} kB)"]
+
+
 def test_an_entry_that_was_found_has_its_kept_verdict(store: Store, page_of: Draw) -> None:
     first = many(AT - timedelta(days=1), 27, repeats=5)
     finish(store, first)

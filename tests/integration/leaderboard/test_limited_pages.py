@@ -94,6 +94,7 @@ def test_every_answer_about_a_hidden_job_is_that_of_a_job_that_never_was(
     assert limited.jobs("team-b-secret", 10) == []
     assert limited.objectives("team-b-secret") == ()
     assert limited.cohorts("team-b-secret", "accuracy") == []
+    assert limited.version("team-b-secret") == limited.version("no-such-board") == ""
     (objective, *_) = everything.objectives("team-b-secret")
     for ask in (
         lambda: limited.objective("team-b-secret", objective),
@@ -103,8 +104,22 @@ def test_every_answer_about_a_hidden_job_is_that_of_a_job_that_never_was(
         with pytest.raises(StoreRefused, match="there is no board team-b-secret"):
             ask()
     questions = {name for name in vars(ResultSource) if not name.startswith("_")} - {"url", "shown"}
-    asked = {*by_uid, "trial", "curves", "records", "jobs", "objectives", "cohorts", "objective", "page", "timeline"}
-    assert questions == asked | {"boards", "ping", "left_out"}, "a new question needs its limit, and its line above"
+    asked = {
+        *by_uid,
+        "trial",
+        "curves",
+        "records",
+        "jobs",
+        "objectives",
+        "cohorts",
+        "objective",
+        "page",
+        "timeline",
+        "version",
+    }
+    assert questions == asked | {"boards", "ping", "left_out", "memory"}, (
+        "a new question needs its limit, and its line above"
+    )
 
 
 def test_what_can_not_be_read_is_shown_without_the_names_of_others(

@@ -1,0 +1,109 @@
+"""Answers that outlast Redis: while it is away, pages show the last answers, and say how old they are."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import wraps
+from threading import Lock
+from typing import Any, Concatenate, ParamSpec, TypeVar, cast
+
+import streamlit as st
+
+from velodrome.errors import StoreUnavailable
+from velodrome_leaderboard.viewer import now
+
+_MOST_ANSWERS = 1000
+# After a failure, Redis is asked again when this time is over. Until then a page waits for no timeout.
+_PATIENCE_SECONDS = 2.0
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+@dataclass(slots=True)
+class Memory:
+    """What one Redis answered last, for all viewers. `error` is set from a failure to the next answer."""
+
+    answered_at: datetime | None = None
+    failed_at: datetime | None = None
+    error: StoreUnavailable | None = None
+    _answers: OrderedDict[Hashable, object] = field(default_factory=OrderedDict)
+    _lock: Lock = field(default_factory=Lock)
+
+    def answered(self) -> None:
+        """Redis answered now."""
+        self.answered_at, self.error = now(), None
+
+    def failed(self, error: StoreUnavailable) -> None:
+        """Redis did not answer now."""
+        self.failed_at, self.error = now(), error
+
+    @property
+    def resting(self) -> StoreUnavailable | None:
+        """The failure of a moment ago, after which it is too early to ask again."""
+        if self.error is None or self.failed_at is None:
+            return None
+        return self.error if (now() - self.failed_at).total_seconds() < _PATIENCE_SECONDS else None
+
+    def keep(self, question: Hashable, answer: object) -> None:
+        """Keeps the answer until there are too many newer ones."""
+        with self._lock:
+            self._answers[question] = answer
+            self._answers.move_to_end(question)
+            if len(self._answers) > _MOST_ANSWERS:
+                self._answers.popitem(last=False)
+
+    def last(self, question: Hashable, error: StoreUnavailable) -> object:
+        """The last answer to the question. Raises `error` if there is none."""
+        with self._lock:
+            if question not in self._answers:
+                raise error
+            return self._answers[question]
+
+
+@st.cache_resource(show_spinner=False)
+def memory_of(url: str) -> Memory:  # noqa: ARG001 - what the cache goes by
+    """The memory of the Redis at this URL."""
+    return Memory()
+
+
+def kept(
+    seconds: float, most: int = 200
+) -> Callable[[Callable[Concatenate[str, P], R]], Callable[Concatenate[str, P], R]]:
+    """Viewers share the answer of the decorated function for some seconds. While Redis is away, they get the last one.
+
+    The first argument of the function is the URL of Redis; all arguments must be hashable.
+    """
+
+    def decorate(read: Callable[Concatenate[str, P], R]) -> Callable[Concatenate[str, P], R]:
+        @st.cache_data(ttl=seconds, max_entries=most, show_spinner=False)
+        @wraps(read)
+        def ask(url: str, *args: P.args, **kwargs: P.kwargs) -> R:
+            memory = memory_of(url)
+            if memory.resting is not None:
+                raise memory.resting
+            try:
+                found = read(url, *args, **kwargs)
+            except StoreUnavailable as error:
+                memory.failed(error)
+                raise
+            memory.answered()
+            return found
+
+        @wraps(read)
+        def answer(url: str, *args: P.args, **kwargs: P.kwargs) -> R:
+            memory = memory_of(url)
+            question = (read.__name__, args, tuple(sorted(cast("dict[str, Any]", kwargs).items())))
+            try:
+                found = ask(url, *args, **kwargs)
+            except StoreUnavailable as error:
+                return cast("R", memory.last(question, error))
+            memory.keep(question, found)
+            return found
+
+        return cast("Callable[Concatenate[str, P], R]", answer)
+
+    return decorate
