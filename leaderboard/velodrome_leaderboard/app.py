@@ -1,9 +1,14 @@
-"""The app that `streamlit run` serves. Streamlit puts the folder of this file first on sys.path."""
+"""The app that `streamlit run` serves: the pages, and the API beside them.
+
+Streamlit puts the folder of this file first on sys.path.
+"""
 
 from pathlib import Path
 
+from starlette.routing import Mount
 from streamlit.starlette import App
 
 from velodrome_leaderboard import faults
+from velodrome_leaderboard.api.routes import PREFIX, api
 
-app = App(Path(__file__).with_name("script.py"), on_script_error=faults.show)
+app = App(Path(__file__).with_name("script.py"), routes=[Mount(PREFIX, api)], on_script_error=faults.show)
