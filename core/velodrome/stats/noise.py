@@ -1,0 +1,267 @@
+"""How much do results differ although nothing changed? The noise floor, from entries that were measured twice. Pure.
+
+Twins are two sets of values of the same entry: under two names in one job, or in two jobs. What differs between them is
+chance (an A/A comparison). The estimates are medians, so a slow trial or a real change among them moves them little.
+docs/decisions/0047-noise-floors-and-profiles.md has the reasons and the figures of simulations.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from scipy.special import betaincinv, gammaincinv, nctdtrinc, ndtri, stdtrit
+
+from velodrome.stats.comparison import compare_rows
+from velodrome.stats.samples import Floats, Integers, Sample, tabulate
+
+# relative: values are compared by their logarithms, and a difference of 0.01 is about 1 %. points: as they are.
+Scale = Literal["relative", "points"]
+
+# A 95 % interval of a median needs this many independent values: the chance that all lie on one side is 2 / 2⁶ = 3 %.
+FEWEST = 6
+# The spread over seeds is told from this many degrees of freedom on.
+FEWEST_FREEDOM = 8
+
+_POWER = 0.8
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A figure with its 95 % interval. The ends are None if fewer than `FEWEST` independent values tell them."""
+
+    value: float
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """`hits` of `of`, with the 95 % interval of the share from which they come."""
+
+    hits: int
+    of: int
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Twins:
+    """Two sets of values of one entry, `thing`. Twins of one `occasion` (a job, or a pair of jobs) share its noise."""
+
+    first: Sample
+    second: Sample
+    thing: str
+    occasion: str
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Second twin minus first twin, on the scale. `p_value` is that of the test of ranks for this pair alone.
+
+    `same` says that every seed that both have gave the same value again.
+    """
+
+    value: float
+    p_value: float
+    same: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Tested:
+    """A/A comparisons, in the order of the twins.
+
+    `typical` is the median size of a difference. `called` counts those that the test called different at its level.
+    All but `differences` are None if there are none.
+    """
+
+    differences: tuple[Difference, ...]
+    typical: Estimate | None
+    called: Share | None
+
+    @property
+    def same(self) -> int:
+        """How many gave exactly the same values again."""
+        return sum(one.same for one in self.differences)
+
+
+def scaled(sample: Sample, scale: Scale) -> Sample:
+    """The sample on the scale.
+
+    Raises:
+        ValueError: the scale is relative, and a value is not positive.
+    """
+    if scale == "points":
+        return sample
+    if min(sample.values.values()) <= 0:
+        raise ValueError(f"entry {sample.name!r} has a value that is not positive, so no change is relative to it")
+    return Sample(sample.name, {seed: math.log(value) for seed, value in sample.values.items()})
+
+
+def tested(twins: Sequence[Twins], scale: Scale, alpha: float) -> Tested:
+    """Each A/A comparison, and what they say together. The test is that of `velodrome.stats.compare`.
+
+    Raises:
+        ValueError: as `scaled` does.
+    """
+    found = tuple(_difference(pair, scale) for pair in twins)
+    if not found:
+        return Tested((), None, None)
+    occasions = [pair.occasion for pair in twins]
+    typical = median([abs(one.value) for one in found], occasions)
+    return Tested(found, typical, share([one.p_value <= alpha for one in found], occasions))
+
+
+def _difference(pair: Twins, scale: Scale) -> Difference:
+    first, second = pair.first.values, pair.second.values
+    test = compare_rows(tabulate([pair.second, pair.first]), np.array([0]), np.array([1]))
+    value = _paired(pair, scale)[0]
+    common = first.keys() & second.keys()
+    same = bool(common) and all(first[seed] == second[seed] for seed in common)
+    return Difference(value, float(test.p_value[0]), same)
+
+
+def _paired(pair: Twins, scale: Scale) -> tuple[float, float, float, int]:
+    """The difference on the scale, its standard error, the degrees of freedom, and the number of values of a side."""
+    sides = [scaled(Sample("second", pair.second.values), scale), scaled(Sample("first", pair.first.values), scale)]
+    test = compare_rows(tabulate(sides), np.array([0]), np.array([1]))
+    return float(test.difference[0]), float(test.standard_error[0]), float(test.freedom[0]), int(test.n[0])
+
+
+def over_seeds(samples: Sequence[Sample], scale: Scale) -> Estimate | None:
+    """The standard deviation between the seeds of a job, of the typical entry. Give a sample for each entry and job.
+
+    It is the root of the median of the samples' variances, each divided by what its median would be at a variance of 1
+    (chi-square, n - 1 degrees of freedom). Samples that repeat the values of another count once. A sample without
+    spread counts as tests count it: with the smallest variance that the steps of the metric allow, step² / n. None if
+    there are too few values.
+
+    Raises:
+        ValueError: as `scaled` does.
+    """
+    distinct = {tuple(sorted(sample.values.items())): sample for sample in samples if len(sample.values) > 1}
+    rows = [scaled(sample, scale) for sample in distinct.values()]
+    if sum(len(row.values) - 1 for row in rows) < FEWEST_FREEDOM:
+        return None
+    table = tabulate([Sample(str(number), row.values) for number, row in enumerate(rows)])
+    freedom = table.count - 1
+    variance = np.where(table.variance == 0, table.resolution**2 / table.count, table.variance)
+    return _root(median((variance / _chi_square_median(freedom)).tolist()))
+
+
+def between_jobs(twins: Sequence[Twins], scale: Scale) -> Estimate | None:
+    """The standard deviation that jobs add to what their seeds explain.
+
+    Twins of two jobs differ by d, with the squared standard error e² that the spread at common seeds predicts, pooled
+    over the twins of one entry. Then d² / (2 · b² + e²) is about chi-square, for the variance b² between jobs. So each
+    difference says b² = (d² / m - e²) / 2, where m is the median of Student's t², and the median of these counts. It is
+    a robust form of Paule and Mandel's estimate. None for fewer than `FEWEST` independent differences.
+
+    Source: Paule and Mandel (1982), "Consensus values and weighting factors", Journal of Research of the NBS 87(5).
+
+    Raises:
+        ValueError: as `scaled` does.
+    """
+    parts = [_paired(pair, scale) for pair in twins]
+    pooled: dict[str, list[float]] = {}
+    for pair, (_, error, freedom, n) in zip(twins, parts, strict=True):
+        total = pooled.setdefault(pair.thing, [0.0, 0.0])
+        total[0] += freedom * error**2 * n
+        total[1] += freedom
+    said = []
+    for pair, (difference, _, _, n) in zip(twins, parts, strict=True):
+        squares, freedom = pooled[pair.thing]
+        middle = float(stdtrit(freedom, 0.75)) ** 2
+        said.append((difference**2 / middle - squares / freedom / n) / 2)
+    found = median(said, [pair.occasion for pair in twins]) if said else None
+    return None if found is None or found.low is None else _root(found)
+
+
+def smallest_change(n: int, over_seeds: float, between_jobs: float, alpha: float) -> float | None:
+    """The smallest difference on the scale that a comparison finds in 80 of 100 cases, with `n` seeds on each side.
+
+    Both sides have the variance between_jobs² + over_seeds² / n. The test is Student's, with n - 1 degrees of freedom,
+    at the level `alpha` for this comparison alone; its power follows from the noncentral t distribution. None for one
+    seed, which shows no difference.
+    """
+    if n < 2:
+        return None
+    needed = nctdtrinc(n - 1, 1 - _POWER, stdtrit(n - 1, 1 - alpha / 2))
+    return float(needed) * math.sqrt(2 * (between_jobs**2 + over_seeds**2 / n))
+
+
+def least_change(between_jobs: float, alpha: float) -> float:
+    """What `smallest_change` comes near to as seeds are added: jobs differ, however many seeds they have."""
+    return float(ndtri(1 - alpha / 2) + ndtri(_POWER)) * math.sqrt(2) * between_jobs
+
+
+def shown(difference: float, scale: Scale) -> float:
+    """A difference on the scale as a share of the earlier value (relative), or in the metric's unit (points)."""
+    return math.expm1(difference) if scale == "relative" else difference
+
+
+def median(values: Sequence[float], occasions: Sequence[str] | None = None) -> Estimate:
+    """The median, with an interval that assumes no distribution (Woodruff 1952, "Confidence intervals for medians and
+    other position measures", Journal of the American Statistical Association 47). Values of one occasion may depend on
+    each other. At least one value is needed.
+    """
+    ordered = np.sort(np.array(values))
+    middle = float(np.median(ordered))
+    below = [value < middle for value in values]
+    independent = _independent(below, occasions)
+    if independent < FEWEST - 1e-9:
+        return Estimate(middle, None, None)
+    low, high = _exact(independent / 2, independent)
+    count = len(ordered)
+    return Estimate(middle, float(ordered[int(count * low)]), float(ordered[math.ceil(count * high) - 1]))
+
+
+def share(hits: Sequence[bool], occasions: Sequence[str] | None = None) -> Share:
+    """How many are hits, with Clopper and Pearson's interval. Hits of one occasion may depend on each other: then the
+    interval is that of as many independent ones as tell as much (Korn and Graubard 1998, "Confidence intervals for
+    proportions with small expected number of positive counts estimated from survey data", Survey Methodology 24(2)).
+    """
+    independent = _independent(hits, occasions)
+    low, high = _exact(sum(hits) / len(hits) * independent, independent)
+    return Share(sum(hits), len(hits), low, high)
+
+
+def _independent(hits: Sequence[bool], occasions: Sequence[str] | None) -> float:
+    """How many independent ones tell as much about the share of hits.
+
+    At most all of them. At least as many as if all of an occasion were equal (Kish 1965, "Survey sampling").
+    """
+    total = len(hits)
+    groups: dict[str, list[bool]] = {}
+    for hit, occasion in zip(hits, occasions or map(str, range(total)), strict=True):
+        groups.setdefault(occasion, []).append(hit)
+    sizes = np.array([len(group) for group in groups.values()], dtype=float)
+    least = float(total**2 / (sizes**2).sum())
+    rate = sum(hits) / total
+    if len(groups) < 2 or len(groups) == total or not 0 < rate < 1:
+        return least
+    apart = np.array([sum(group) for group in groups.values()]) - rate * sizes
+    variance = len(groups) / (len(groups) - 1) * float((apart**2).sum()) / total**2
+    found = rate * (1 - rate) / variance if variance > 0 else float(total)
+    few = float(stdtrit(total - 1, 0.975) / stdtrit(len(groups) - 1, 0.975)) ** 2
+    return min(max(found * few, least), float(total))
+
+
+def _exact(hits: float, of: float) -> tuple[float, float]:
+    """Clopper and Pearson's interval; neither number has to be whole."""
+    low = float(betaincinv(hits, of - hits + 1, 0.025)) if hits > 0 else 0.0
+    return low, float(betaincinv(hits + 1, of - hits, 0.975)) if hits < of else 1.0
+
+
+def _chi_square_median(freedom: Integers) -> Floats:
+    """The median of a chi-square variable, divided by its degrees of freedom."""
+    found: Floats = 2 * gammaincinv(freedom / 2, 0.5) / freedom
+    return found
+
+
+def _root(variance: Estimate) -> Estimate:
+    ends = [None if end is None else math.sqrt(max(0.0, end)) for end in (variance.low, variance.high)]
+    return Estimate(math.sqrt(max(0.0, variance.value)), ends[0], ends[1])
