@@ -16,7 +16,10 @@ from dataclasses import dataclass, field
 import streamlit as st
 
 from velodrome import keys
+from velodrome.board.declaration import Declaration
+from velodrome.board.noise import ObjectiveNoise, read_noise
 from velodrome.board.page import ObjectivePage
+from velodrome.board.profile import Profile, read_profile
 from velodrome.board.reading import ObjectiveReading
 from velodrome.board.tenancy import ShownBoards
 from velodrome.board.viewing import objectives_of, read_objectives, read_page
@@ -118,6 +121,20 @@ class ResultSource:
         if board not in self.shown:
             raise StoreRefused(f"there is no board {board}")
         return _timeline(self.url, board, entry, metric_key, _version(self.url, board))
+
+    def noise(self, board: str) -> tuple[ObjectiveNoise, ...]:
+        """The noise floor of each objective of the board, in its newest conditions."""
+        return _noise(self.url, board, _version(self.url, board)) if board in self.shown else ()
+
+    def profile(self, model: str, declaration: Declaration) -> Profile:
+        """The model's profile over the declared boards.
+
+        Raises:
+            ValueError: the declaration makes no scores of this objective.
+        """
+        names = [board.name for board in declaration.boards]
+        versions = tuple(_version(self.url, name) if name in self.shown else "" for name in names)
+        return _profile(self.url, model, declaration.model_dump_json(), versions, self.shown.patterns)
 
     def entries(self, uid: str) -> dict[str, EntryState]:
         return _entries(self.url, uid) if self._shows(uid) else {}
@@ -261,6 +278,24 @@ def _verdicts(url: str, uid: str, version: str) -> tuple[Comparison, ...]:  # no
 @kept(_VERDICT_SECONDS, 100)
 def _timeline(url: str, board: str, entry: str, metric_key: str, version: str) -> Timeline:  # noqa: ARG001 - as above
     return timeline(_store(url), board, entry, metric_key)
+
+
+# Kept as resources, as objectives are.
+@st.cache_resource(max_entries=32, show_spinner=False)
+def _noise(url: str, board: str, version: str) -> tuple[ObjectiveNoise, ...]:  # noqa: ARG001
+    return read_noise(_store(url), board, objectives_of(_store(url), board))
+
+
+@st.cache_resource(max_entries=64, show_spinner=False)
+def _profile(
+    url: str,
+    model: str,
+    declared: str,
+    versions: tuple[str, ...],  # noqa: ARG001 - what the cache goes by
+    patterns: tuple[str, ...],
+) -> Profile:
+    shown = ShownBoards(patterns)
+    return read_profile(_store(url), model, Declaration.model_validate_json(declared), readable=shown.__contains__)
 
 
 @_kept

@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 
 import streamlit as st
 
-BOARDS, BOARD, JOB, RUN, HISTORY = "boards", "board", "job", "run", "history"
+BOARDS, BOARD, JOB, RUN, HISTORY, PROFILE = "boards", "board", "job", "run", "history", "profile"
 
 # Addresses are relative, so that they also work below a reverse proxy's path. No page has a slash in its path.
 HOME = "./"
@@ -36,6 +36,11 @@ def history(board: str, entry: str, objective: str, at: int | None = None) -> st
     """
     when = {} if at is None else {"at": at}
     return f"{HISTORY}?{urlencode({'board': board, 'entry': entry, 'objective': objective} | when)}"
+
+
+def profile(entry: str, boards: Sequence[str], objective: str) -> str:
+    """The link to an entry's profile over boards."""
+    return f"{PROFILE}?{urlencode({'entry': entry, 'boards': list(boards), 'objective': objective}, doseq=True)}"
 
 
 class Bound(TypedDict):

@@ -11,7 +11,7 @@ import streamlit as st
 from velodrome.errors import ActionNeeded, TryAgain, VelodromeError
 from velodrome_leaderboard import faults, links, markup
 from velodrome_leaderboard.data import ResultSource, source
-from velodrome_leaderboard.views import board, boards, history, job, run
+from velodrome_leaderboard.views import board, boards, history, job, profiles, run
 
 Render = Callable[[ResultSource], None]
 
@@ -21,6 +21,7 @@ PAGES: dict[str, tuple[str, Render]] = {
     links.JOB: ("Job", job.render),
     links.RUN: ("Run", run.render),
     links.HISTORY: ("History", history.render),
+    links.PROFILE: ("Profile", profiles.render),
 }
 
 _STYLE = Path(__file__).with_name("style.css")

@@ -12,14 +12,14 @@ from velodrome.metrics.catalogue import MetricKey
 from velodrome.ranking.places import ALPHA
 from velodrome.results.objectives import BoardObjective
 from velodrome.stats.noise import (
+    Differences,
     Estimate,
     Scale,
-    Tested,
     between_jobs,
+    differences,
     least_change,
     over_seeds,
     smallest_change,
-    tested,
 )
 from velodrome.stats.samples import Sample
 from velodrome.trends.history import BoardHistory, read_history
@@ -35,7 +35,7 @@ class Compared:
     """A/A comparisons of one kind: pairs with what was found, in their order."""
 
     pairs: tuple[Pair, ...]
-    tested: Tested
+    tested: Differences
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +130,7 @@ def _noise(
 
 
 def _compared(pairs: list[Pair], scale: Scale) -> Compared:
-    return Compared(tuple(pairs), tested([pair.twins for pair in pairs], scale, ALPHA))
+    return Compared(tuple(pairs), differences([pair.twins for pair in pairs], scale, ALPHA))
 
 
 def _smallest(n: int, seeds: Estimate, jobs: Estimate | None, alpha: float) -> Smallest:

@@ -137,7 +137,7 @@ def _visible(noise: ObjectiveNoise) -> Iterator[str]:
         )
     elif noise.least:
         least = worse(noise, noise.least)
-        yield f"With any number of seeds, a change of less than {least} from job to job is seen less often: jobs differ."
+        yield f"However many seeds, a change of less than {least} from job to job is seen less often: jobs differ."
 
 
 def _digits(value: float) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 # So many other entries are compared where none are named.
 MOST_OTHERS = 9
 _LEVELS = 61
+_NOTHING = "no job has reported to it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,22 +70,27 @@ class Profile:
         return not self.missing
 
     @property
-    def sentences(self) -> tuple[str, ...]:
-        """What was declared, what is missing, and how the model stands to the others, one sentence each."""
-        declared = len(self.declaration.boards)
+    def gaps(self) -> tuple[str, ...]:
+        """Which declared boards do not count, and why, one sentence each."""
+        if self.complete:
+            return ()
+        of = f"{len(self.boards)} of {len(self.declaration.boards)} declared boards count."
+        return (of, *(f"{board} does not count: {why}." for board, why in self.missing.items()))
+
+    @property
+    def findings(self) -> tuple[str, ...]:
+        """How scores are made, which entries are left out, and how the model stands to others, one sentence each."""
         found = [self.score] if self.key else []
-        if self.missing:
-            found.append(f"Incomplete: {len(self.boards)} of {declared} declared boards count.")
-        found += [f"{board} does not count: {why}." for board, why in self.missing.items()]
         found += [f"{name} is left out: {why}." for name, why in self.left_out.items()]
         if self.more:
-            found.append(f"{counted(self.more, 'more entry is', 'more entries are')} on all these boards: name them.")
-        better = [one.entry for one in self.entries if one.improvement is not None and one.improvement.low > 0.5]
-        worse = [one.entry for one in self.entries if one.improvement is not None and one.improvement.high < 0.5]
-        if better:
-            found.append(f"A run of {self.model} is more likely than not better than one of {listed(better)}.")
-        if worse:
-            found.append(f"A run of {self.model} is more likely than not worse than one of {listed(worse)}.")
+            found.append(f"{counted(self.more, 'more entry is', 'more entries are')} on all these boards.")
+        sides = [(one.entry, one.improvement) for one in self.entries if one.improvement is not None]
+        for words, names in (
+            ("better", [name for name, chance in sides if chance.low > 0.5]),
+            ("worse", [name for name, chance in sides if chance.high < 0.5]),
+        ):
+            if names:
+                found.append(f"A run of {self.model} is probably {words} than one of {listed(names)}.")
         return tuple(found)
 
 
@@ -99,11 +105,18 @@ class _Board:
     scores: Mapping[str, Sequence[float]]
 
 
-def read_profile(reader: Reader, model: str, declaration: Declaration, against: Sequence[str] = ()) -> Profile:
+def read_profile(
+    reader: Reader,
+    model: str,
+    declaration: Declaration,
+    against: Sequence[str] = (),
+    readable: Callable[[str], bool] = lambda _: True,
+) -> Profile:
     """The profile of the entry with that name, else with that identity, else of the only entry with that model.
 
     On each board the newest conditions and the ranked entries count. The others are the entries `against` which the
-    model is compared, or else the best `MOST_OTHERS` of those that are ranked on all boards that count.
+    model is compared, or else the best `MOST_OTHERS` of those that are ranked on all boards that count. A board that is
+    not `readable` is one to which nobody has reported.
 
     Raises:
         As the store does.
@@ -112,7 +125,7 @@ def read_profile(reader: Reader, model: str, declaration: Declaration, against: 
     missing: dict[str, str] = {}
     boards: list[_Board] = []
     for declared in declaration.boards:
-        found = _board(reader, declared, declaration, model)
+        found = _board(reader, declared, declaration, model) if readable(declared.name) else _NOTHING
         if isinstance(found, str):
             missing[declared.name] = found
         else:
@@ -169,10 +182,11 @@ def _board(reader: Reader, declared: DeclaredBoard, declaration: Declaration, mo
     """
     wanted = declaration.objective
     known = objectives_of(reader, declared.name)
+    if not known:
+        return _NOTHING
     objective = next((one for one in known if wanted in (one.name, str(one.key), one.key.label)), None)
     if objective is None:
-        names = listed([one.name for one in known]) if known else "none"
-        return f"it has no objective {wanted}; it has: {names}"
+        return f"it has no objective {wanted}; it has {listed([one.name for one in known])}"
     why = declaration.unscored(objective.key.metric)
     if why is not None:
         raise ValueError(why)

@@ -135,7 +135,7 @@ def _kind(noise: ObjectiveNoise, found: Compared) -> dict[str, Any]:
                 "difference": _figure(noise, one.value),
                 "p_value": one.p_value,
             }
-            for pair, one in zip(found.pairs, tested.differences, strict=True)
+            for pair, one in zip(found.pairs, tested.each, strict=True)
         ],
     }
 

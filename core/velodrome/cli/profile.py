@@ -121,7 +121,9 @@ def _print(found: Profile) -> None:
     console.print(
         f"  {key.label if key else line(found.declaration.objective)} on {line(', '.join(boards)) or 'no board'}"
     )
-    for sentence in found.sentences:
+    if found.gaps:
+        console.print("  INCOMPLETE", style="bold", markup=False)
+    for sentence in (*found.gaps, *found.findings):
         console.print(f"  {line(sentence)}", markup=False, soft_wrap=True)
     if key is None:
         return
@@ -158,5 +160,5 @@ def _document(found: Profile) -> dict[str, Any]:
         "entries": [{**asdict(one), "runs": dict(zip(found.boards, one.runs, strict=True))} for one in found.entries],
         "left_out": dict(found.left_out),
         "more": found.more,
-        "sentences": list(found.sentences),
+        "sentences": [*found.gaps, *found.findings],
     }

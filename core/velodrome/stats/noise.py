@@ -71,21 +71,21 @@ class Difference:
 
 
 @dataclass(frozen=True, slots=True)
-class Tested:
+class Differences:
     """A/A comparisons, in the order of the twins.
 
     `typical` is the median size of a difference. `called` counts those that the test called different at its level.
-    All but `differences` are None if there are none.
+    All but `each` are None if there are none.
     """
 
-    differences: tuple[Difference, ...]
+    each: tuple[Difference, ...]
     typical: Estimate | None
     called: Share | None
 
     @property
     def same(self) -> int:
         """How many gave exactly the same values again."""
-        return sum(one.same for one in self.differences)
+        return sum(one.same for one in self.each)
 
 
 def scaled(sample: Sample, scale: Scale) -> Sample:
@@ -101,7 +101,7 @@ def scaled(sample: Sample, scale: Scale) -> Sample:
     return Sample(sample.name, {seed: math.log(value) for seed, value in sample.values.items()})
 
 
-def tested(twins: Sequence[Twins], scale: Scale, alpha: float) -> Tested:
+def differences(twins: Sequence[Twins], scale: Scale, alpha: float) -> Differences:
     """Each A/A comparison, and what they say together. The test is that of `velodrome.stats.compare`.
 
     Raises:
@@ -109,10 +109,10 @@ def tested(twins: Sequence[Twins], scale: Scale, alpha: float) -> Tested:
     """
     found = tuple(_difference(pair, scale) for pair in twins)
     if not found:
-        return Tested((), None, None)
+        return Differences((), None, None)
     occasions = [pair.occasion for pair in twins]
     typical = median([abs(one.value) for one in found], occasions)
-    return Tested(found, typical, share([one.p_value <= alpha for one in found], occasions))
+    return Differences(found, typical, share([one.p_value <= alpha for one in found], occasions))
 
 
 def _difference(pair: Twins, scale: Scale) -> Difference:

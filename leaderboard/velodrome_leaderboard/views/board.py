@@ -16,11 +16,14 @@ from velodrome_leaderboard.faults import part_of_page
 from velodrome_leaderboard.viewer import now, zone
 from velodrome_leaderboard.views import live
 from velodrome_leaderboard.views.boards import board_facts
+from velodrome_leaderboard.views.noise import noise_tab
 from velodrome_leaderboard.views.objective import objective_tab
 from velodrome_leaderboard.views.trade_offs import trade_off_tab
 
 _JOBS = 10
-_TRADE_OFF = "Trade-offs"  # no objective can have this name, because their names are lower case
+# No objective can have these names, because their names are lower case.
+_TRADE_OFF = "Trade-offs"
+_NOISE = "Noise floor"
 
 
 def render(source: ResultSource) -> None:
@@ -61,13 +64,15 @@ def _objectives(source: ResultSource, board: Board) -> None:
     if not objectives:
         st.text("The jobs of this board name no objective that this version of Velodrome knows.")
         return
-    names = [*objectives, *([_TRADE_OFF] if len(objectives) > 1 else [])]
+    names = [*objectives, *([_TRADE_OFF] if len(objectives) > 1 else []), _NOISE]
     _, bound = links.choice("objective", names, names[0], markup.plain, ("page", "unranked"))
     for name, tab in zip(names, st.tabs([markup.plain(name) for name in names], **bound), strict=True):
         if tab.open:
             with tab, part_of_page():
                 if name in objectives:
                     objective_tab(source, board, objectives[name])
+                elif name == _NOISE:
+                    noise_tab(source, board)
                 else:
                     trade_off_tab(source, board, list(objectives.values()))
 

@@ -38,6 +38,7 @@ def render(source: ResultSource) -> None:
     facts: list[markup.Part] = [
         markup.Cell(objective.key.label, tone="code", hint=str(objective.key)),
         f"{objective.key.metric.direction} is better",
+        markup.Cell("profile over several boards", links.profile(entry, [board], name)),
     ]
     st.html(markup.heading(f"{entry} · {name} over time", steps, facts))
     if not found.moments:
