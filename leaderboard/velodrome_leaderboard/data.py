@@ -132,8 +132,7 @@ class ResultSource:
         Raises:
             ValueError: the declaration makes no scores of this objective.
         """
-        names = [board.name for board in declaration.boards]
-        versions = tuple(_version(self.url, name) if name in self.shown else "" for name in names)
+        versions = tuple(self.version(board.name) for board in declaration.boards)
         return _profile(self.url, model, declaration.model_dump_json(), versions, self.shown.patterns)
 
     def entries(self, uid: str) -> dict[str, EntryState]:

@@ -21,25 +21,25 @@ _MOST_BOARDS = 100
 def render(source: ResultSource) -> None:
     """Shows the page of the entry, boards, objective and reference that the URL names."""
     known = [board.name for board in source.boards()]
-    model, bound_model = links.search("entry", ())
-    st.html(markup.heading(f"{model or 'Which entry?'} · over several boards", [("Leaderboards", links.HOME)]))
     chosen, bound_boards = links.several("boards", known, known[:1])
     wanted = list(dict.fromkeys(st.query_params.get_all("boards")))[:_MOST_BOARDS] or chosen
-    objectives = list(dict.fromkeys(one.name for name in chosen for one in source.objectives(name)))
-    if not objectives:
-        st.html(markup.note("No board has an objective yet."))
-        return
-    st.multiselect("Boards that count", known, format_func=line, **bound_boards)
-    objective, bound_objective = links.choice("objective", objectives, objectives[0])
-    reference, bound_reference = links.search("reference", ())
-    with st.container(horizontal=True, vertical_alignment="bottom"):
-        st.text_input("Entry or model", width=260, **bound_model)
-        st.selectbox("Objective", objectives, format_func=line, width=260, **bound_objective)
-        hint = "Scores are relative to this entry's mean on the same board. Empty: the value itself is the score."
-        st.text_input("Relative to", placeholder="an entry", help=hint, width=260, **bound_reference)
+    objectives = {one.name: one for name in chosen for one in source.objectives(name)}
+    objective, bound_objective = links.choice("objective", list(objectives), next(iter(objectives), ""))
+    entries = _ranked(source, chosen, objective)
+    model, bound_model = _entry("entry", entries, entries[0] if entries else "")
+    reference, bound_reference = _entry("reference", ["", *entries], "")
+    st.html(markup.heading(f"{model or 'Which entry?'} · over several boards", [("Leaderboards", links.HOME)]))
+    if known:
+        st.multiselect("Boards that count", known, format_func=line, **bound_boards)
     if not model:
-        st.html(markup.note("Name an entry, or a model that one entry of each board races."))
+        st.html(markup.note("Nothing is ranked on these boards yet."))
         return
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        st.selectbox("Entry", _with(entries, model), format_func=line, width=260, **bound_model)
+        st.selectbox("Objective", list(objectives) or [objective], format_func=line, width=260, **bound_objective)
+        hint = "Scores are relative to this entry's mean on the same board."
+        options = _with(["", *entries], reference)
+        st.selectbox("Score", options, format_func=_score, help=hint, width=260, **bound_reference)
     try:
         boards = tuple(DeclaredBoard(name=name) for name in wanted)
         declaration = Declaration(objective=objective, boards=boards, reference=reference or None)
@@ -48,6 +48,25 @@ def render(source: ResultSource) -> None:
         st.html(markup.alert("This is no profile.", [str(one["msg"]) for one in error.errors()], "busy"))
     except ValueError as error:
         st.html(markup.alert("These values are no scores yet.", [f"{error}."], "busy"))
+
+
+def _score(reference: str) -> str:
+    return f"relative to {line(reference)}" if reference else "the value itself"
+
+
+def _ranked(source: ResultSource, boards: Sequence[str], objective: str) -> list[str]:
+    """The entries that are ranked for the objective on any of the boards, by name."""
+    found = ((name, one) for name in boards for one in source.objectives(name) if one.name == objective)
+    return sorted({entry for name, one in found for entry in source.page(name, one).head.names})
+
+
+def _entry(name: str, entries: Sequence[str], default: str) -> tuple[str, links.Bound]:
+    """The entry that the URL names, whether the boards have it or not, and the arguments of its widget."""
+    return links.choice(name, _with(entries, st.query_params.get(name, default)), default)
+
+
+def _with(entries: Sequence[str], one: str) -> list[str]:
+    return list(dict.fromkeys([*entries, one]))
 
 
 def _show(found: Profile) -> None:

@@ -40,6 +40,8 @@ PAGES: list[tuple[str, dict[str, str]]] = [
     ("job", {"uid": "theirs", "entry": "theirs-mlp"}),
     ("run", {"job": "theirs", "trial": "0"}),
     ("history", {"board": "team-b-secret", "entry": "theirs-mlp", "objective": "accuracy"}),
+    ("board", {"name": "team-b-secret", "objective": "Noise floor"}),
+    ("profile", {"entry": "cnn", "boards": "team-b-secret", "objective": "accuracy"}),
 ]
 
 
@@ -76,6 +78,7 @@ def test_no_link_of_a_shown_page_gives_what_is_hidden(page_of: Draw, monkeypatch
 def test_every_answer_about_a_hidden_job_is_that_of_a_job_that_never_was(
     store: Store, redis_server: Any, make_race: type[Race]
 ) -> None:
+    from velodrome.board.declaration import Declaration, DeclaredBoard
     from velodrome.board.tenancy import ShownBoards
     from velodrome.errors import StoreRefused
     from velodrome_leaderboard.data import ResultSource
@@ -93,6 +96,11 @@ def test_every_answer_about_a_hidden_job_is_that_of_a_job_that_never_was(
     assert list(limited.records(job)) == []
     assert limited.jobs("team-b-secret", 10) == []
     assert limited.objectives("team-b-secret") == ()
+    assert limited.noise("team-b-secret") == ()
+    hidden, absent = (Declaration(boards=(DeclaredBoard(name=name),)) for name in ("team-b-secret", "no-such-board"))
+    assert limited.profile("cnn", hidden).missing == {"team-b-secret": "no job has reported to it"}
+    assert everything.profile("cnn", absent).missing == {"no-such-board": "no job has reported to it"}
+    assert "not ranked there" in everything.profile("cnn", hidden).missing["team-b-secret"]
     assert limited.cohorts("team-b-secret", "accuracy") == []
     assert limited.version("team-b-secret") == limited.version("no-such-board") == ""
     (objective, *_) = everything.objectives("team-b-secret")
@@ -116,6 +124,8 @@ def test_every_answer_about_a_hidden_job_is_that_of_a_job_that_never_was(
         "page",
         "timeline",
         "version",
+        "noise",
+        "profile",
     }
     assert questions == asked | {"boards", "ping", "left_out", "memory"}, (
         "a new question needs its limit, and its line above"

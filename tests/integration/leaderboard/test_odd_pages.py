@@ -33,6 +33,13 @@ def test_the_boards_and_each_ranking_are_drawn(drawn: Draw) -> None:
     for objective in OBJECTIVES:
         drawn("board", name="odd", objective=objective)
     drawn("board", name="odd", objective="accuracy", view="trade-offs")
+    drawn("board", name="odd", objective="Noise floor")
+
+
+def test_each_profile_is_drawn(drawn: Draw) -> None:
+    for entry in odd.VALUES:
+        drawn("profile", entry=entry, boards="odd", objective="accuracy")
+        drawn("profile", entry=entry, boards="odd", objective="speed", reference="plain")
 
 
 def test_each_job_and_its_entries_are_drawn(drawn: Draw) -> None:
