@@ -1,7 +1,8 @@
 """What counts as better: intervals, comparisons over paired seeds, shared ranks, Pareto fronts.
 
-Pure: numbers in, frozen records out. No I/O, no clock and no random numbers, so equal input gives equal output on every
-machine. Depends only on numpy and scipy.special (scipy.stats takes a second longer to import).
+Pure: numbers in, frozen records out. No I/O and no clock, and random numbers only in `velodrome.stats.profile`, from a
+given seed. So equal input gives equal output on every machine. Depends only on numpy and scipy.special (scipy.stats
+takes a second longer to import).
 docs/decisions/0002-ranks-and-significance.md says which procedures are used, why, and what they can detect.
 """
 
