@@ -1,6 +1,6 @@
 """How well noise floors and profiles hold, by simulation on boards whose truth is known. Prints tables.
 
-    python benchmarks/simulate_noise.py [--boards 300] [--part noise|profile]
+    python benchmarks/simulate_noise.py [--boards 150] [--part noise|profile]
 
 A noise floor is judged by its estimates (median, and how often their 95 % interval holds the truth) and by how many A/A
 comparisons were called different. A profile is judged by how often the interval of its mean holds the truth.
@@ -86,7 +86,7 @@ def profile(rng: np.random.Generator, boards: int) -> None:
 def main() -> None:
     """Simulates and prints."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--boards", type=int, default=300)
+    parser.add_argument("--boards", type=int, default=150)
     parser.add_argument("--part", choices=("noise", "profile"))
     given = parser.parse_args()
     for name, part in (("noise", noise), ("profile", profile)):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import altair as alt
 import numpy as np
 import pandas as pd
@@ -21,13 +23,7 @@ def differences(noise: ObjectiveNoise, title: str, palette: Palette) -> Chart:
     values = {kind: _values(noise, found) for kind, found in zip(_KINDS, _compared(noise), strict=True)}
     visible = _visible(noise)
     farthest = max([abs(value) for found in values.values() for value in found] + [visible or 0.0]) or 1.0
-    edges = np.linspace(-farthest, farthest, _BINS + 1)
-    frame = pd.DataFrame(
-        {"kind": kind, "from": float(low), "to": float(high), "count": int(count)}
-        for kind, found in values.items()
-        for low, high, count in zip(edges[:-1], edges[1:], np.histogram(found, edges)[0], strict=True)
-        if count
-    )
+    frame = _bars(values, np.linspace(-farthest, farthest, _BINS + 1))
     label = f"difference of {line(title)}{_unit(noise)}"
     x = alt.X("from:Q", title=label, scale=alt.Scale(domain=[-farthest, farthest], nice=False))
     colour = alt.Color(
@@ -35,20 +31,39 @@ def differences(noise: ObjectiveNoise, title: str, palette: Palette) -> Chart:
         scale=alt.Scale(domain=list(_KINDS), range=[palette.second, palette.strong]),
         legend=alt.Legend(title=None, orient="top"),
     )
-    y = alt.Y("count:Q", title="A/A comparisons", stack="zero", axis=alt.Axis(tickMinStep=1, format="d"))
-    tooltip = [
-        alt.Tooltip("kind:N"),
+    y = alt.Y("base:Q", title="A/A comparisons", axis=alt.Axis(tickMinStep=1, format="d"))
+    tooltip: list[str | alt.Tooltip] = [
+        "kind:N",
         alt.Tooltip("from:Q", format=".3g"),
         alt.Tooltip("to:Q", format=".3g"),
-        alt.Tooltip("count:Q"),
+        "count:Q",
     ]
-    bars = alt.Chart(frame).mark_bar(opacity=0.8).encode(x=x, x2="to:Q", y=y, color=colour, tooltip=tooltip)
+    bars = (
+        alt.Chart(frame).mark_rect(opacity=0.85).encode(x=x, x2="to:Q", y=y, y2="top:Q", color=colour, tooltip=tooltip)
+    )
     if visible is None:
         return alt.layer(bars).properties(height=260)
     says = f"{noise.smallest[0].seeds} seeds see this from job to job"
     ends = pd.DataFrame({"from": [-visible, visible], "says": says})
     rules = alt.Chart(ends).mark_rule(strokeDash=[5, 4], strokeWidth=1.8, color=palette.quiet)
     return alt.layer(bars, rules.encode(x=x, tooltip="says:N")).properties(height=260)
+
+
+def _bars(values: Mapping[str, Sequence[float]], edges: np.ndarray) -> pd.DataFrame:
+    """A row for each bar, from `base` to `top`: the kinds stand on each other."""
+    base = np.zeros(len(edges) - 1, dtype=int)
+    rows = []
+    for kind, found in values.items():
+        counts = np.histogram(found, edges)[0]
+        rows += [
+            {"kind": kind, "from": low, "to": high, "count": count, "base": below, "top": below + count}
+            for low, high, count, below in zip(
+                edges[:-1].tolist(), edges[1:].tolist(), counts.tolist(), base.tolist(), strict=True
+            )
+            if count
+        ]
+        base += counts
+    return pd.DataFrame(rows)
 
 
 def described(noise: ObjectiveNoise, title: str) -> str:

@@ -26,15 +26,20 @@ def shares(found: Profile, palette: Palette) -> Chart:
         for level, share in zip(found.levels, one.shares, strict=True)
     )
     colours = [palette.strong, palette.second, *[palette.quiet] * len(names)][: len(names)]
-    colour = alt.Color(
-        "entry:N", scale=alt.Scale(domain=names, range=colours), legend=alt.Legend(title=None, orient="top", columns=5)
-    )
+    legend = alt.Legend(title=None, orient="top", columns=5, symbolType="stroke", symbolStrokeWidth=2)
+    colour = alt.Color("entry:N", scale=alt.Scale(domain=names, range=colours), legend=legend)
+    dash = alt.StrokeDash("entry:N", scale=alt.Scale(domain=names), legend=legend)
     x = alt.X("score:Q", title="score", scale=alt.Scale(zero=False, nice=False))
-    base = alt.Chart(frame).encode(x=x, color=colour)
-    band = base.mark_area(opacity=0.18).encode(y="low:Q", y2="high:Q").transform_filter("datum.model")
+    y = alt.Y("share:Q", title="share of runs above, %", scale=alt.Scale(domain=[0, 100]))
+    tooltip: list[str | alt.Tooltip] = [
+        "entry:N",
+        alt.Tooltip("score:Q", format=".4g"),
+        alt.Tooltip("share:Q", format=".0f"),
+    ]
+    base = alt.Chart(frame).encode(x=x)
+    band = base.mark_area(opacity=0.18, color=palette.strong, interpolate="step-after").transform_filter("datum.model")
     lines = base.mark_line(interpolate="step-after", strokeWidth=2).encode(
-        y=alt.Y("share:Q", title="share of runs above, %", scale=alt.Scale(domain=[0, 100])),
-        strokeDash=alt.StrokeDash("entry:N", sort=names, legend=None),
-        tooltip=["entry:N", alt.Tooltip("score:Q", format=".4g"), alt.Tooltip("share:Q", format=".0f")],
+        y=y, color=colour, strokeDash=dash, tooltip=tooltip
     )
+    band = band.encode(y=alt.Y("low:Q", title="share of runs above, %"), y2="high:Q")
     return alt.layer(band, lines).properties(height=320)

@@ -85,7 +85,7 @@ def test_an_entry_is_compared_with_itself_in_the_next_job_that_has_it() -> None:
         ("job-1", "mlp", "job-2", "mlp"),
     ]
     assert seen.in_job == []
-    assert len(seen.points) == 5
+    assert len(seen.samples) == 5
     twins = seen.job_to_job[1].twins
     assert (twins.first.values, twins.second.values) == (dict(enumerate(A)), dict(enumerate(C)))
     assert twins.occasion != seen.job_to_job[0].twins.occasion

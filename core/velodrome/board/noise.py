@@ -21,7 +21,6 @@ from velodrome.stats.noise import (
     over_seeds,
     smallest_change,
 )
-from velodrome.stats.samples import Sample
 from velodrome.trends.history import BoardHistory, read_history
 from velodrome.trends.regressions import rules_of
 from velodrome.trends.twins import Measured, Pair, TakenOver, measured, scale_of
@@ -107,8 +106,7 @@ def _noise(
     metric, scale = objective.key.metric, scale_of(objective.key.metric)
     empty = metric.deterministic or cohort[0] is None
     seen = Measured() if empty else measured(history, str(objective.key), cohort[0] or "", scale, taken_over)
-    samples = [Sample(point.entry, point.values) for point in seen.points]
-    seeds, jobs = over_seeds(samples, scale), between_jobs([pair.twins for pair in seen.job_to_job], scale)
+    seeds, jobs = over_seeds(seen.samples, scale), between_jobs([pair.twins for pair in seen.job_to_job], scale)
     newest = history.jobs[-1]
     rules = rules_of(newest)
     numbers = () if seeds is None else (newest.repeats, 2 * newest.repeats)

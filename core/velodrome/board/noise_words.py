@@ -116,7 +116,7 @@ def _left_out(noise: ObjectiveNoise) -> Iterator[str]:
 
 def _visible(noise: ObjectiveNoise) -> Iterator[str]:
     if noise.over_seeds is None:
-        freedom = sum(len(point.values) - 1 for point in noise.measured.points)
+        freedom = sum(len(sample.values) - 1 for sample in noise.measured.samples)
         yield (
             f"The spread over seeds is unknown: it takes {FEWEST_FREEDOM} values beyond the first ones of entries and "
             f"jobs, and there are {freedom}. Set trials.repeats."

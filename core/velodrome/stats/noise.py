@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Literal
 
 import numpy as np
 from scipy.special import betaincinv, gammaincinv, nctdtrinc, ndtri, stdtrit
 
-from velodrome.stats.comparison import compare_rows
+from velodrome.stats.comparison import PairTests, compare_rows
 from velodrome.stats.samples import Floats, Integers, Sample, tabulate
 
 # relative: values are compared by their logarithms, and a difference of 0.01 is about 1 %. points: as they are.
@@ -27,6 +27,7 @@ FEWEST = 6
 FEWEST_FREEDOM = 8
 
 _POWER = 0.8
+_CHUNK = 128  # twins: comparing makes a table of all rows by all rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,46 +108,53 @@ def differences(twins: Sequence[Twins], scale: Scale, alpha: float) -> Differenc
     Raises:
         ValueError: as `scaled` does.
     """
-    found = tuple(_difference(pair, scale) for pair in twins)
-    if not found:
+    if not twins:
         return Differences((), None, None)
+    values = _tests(twins, scale).difference.tolist()
+    p_values = _tests(twins, "points").p_value.tolist()
+    found = tuple(
+        Difference(value, p_value, _same(pair)) for value, p_value, pair in zip(values, p_values, twins, strict=True)
+    )
     occasions = [pair.occasion for pair in twins]
-    typical = median([abs(one.value) for one in found], occasions)
-    return Differences(found, typical, share([one.p_value <= alpha for one in found], occasions))
+    typical = median([abs(value) for value in values], occasions)
+    return Differences(found, typical, share([p_value <= alpha for p_value in p_values], occasions))
 
 
-def _difference(pair: Twins, scale: Scale) -> Difference:
-    first, second = pair.first.values, pair.second.values
-    test = compare_rows(tabulate([pair.second, pair.first]), np.array([0]), np.array([1]))
-    value = _paired(pair, scale)[0]
-    common = first.keys() & second.keys()
-    same = bool(common) and all(first[seed] == second[seed] for seed in common)
-    return Difference(value, float(test.p_value[0]), same)
+def _same(pair: Twins) -> bool:
+    common = pair.first.values.keys() & pair.second.values.keys()
+    return bool(common) and all(pair.first.values[seed] == pair.second.values[seed] for seed in common)
 
 
-def _paired(pair: Twins, scale: Scale) -> tuple[float, float, float, int]:
-    """The difference on the scale, its standard error, the degrees of freedom, and the number of values of a side."""
-    sides = [scaled(Sample("second", pair.second.values), scale), scaled(Sample("first", pair.first.values), scale)]
-    test = compare_rows(tabulate(sides), np.array([0]), np.array([1]))
-    return float(test.difference[0]), float(test.standard_error[0]), float(test.freedom[0]), int(test.n[0])
+def _tests(twins: Sequence[Twins], scale: Scale) -> PairTests:
+    """The tests of all twins on the scale, with the steps of the metric taken from all of their values."""
+    samples = [(scaled(pair.second, scale), scaled(pair.first, scale)) for pair in twins]
+    values = {value for pair in samples for sample in pair for value in sample.values.values()}
+    step = tabulate([Sample("all", dict(enumerate(sorted(values))))]).resolution
+    found = []
+    for start in range(0, len(samples), _CHUNK):
+        part = samples[start : start + _CHUNK]
+        sides = np.arange(len(part))
+        table = tabulate([*(second for second, _ in part), *(first for _, first in part)])
+        found.append(compare_rows(replace(table, resolution=step), sides, sides + len(part)))
+    return PairTests(*(np.concatenate([getattr(one, each.name) for one in found]) for each in fields(PairTests)))
 
 
 def over_seeds(samples: Sequence[Sample], scale: Scale) -> Estimate | None:
     """The standard deviation between the seeds of a job, of the typical entry. Give a sample for each entry and job.
 
     It is the root of the median of the samples' variances, each divided by what its median would be at a variance of 1
-    (chi-square, n - 1 degrees of freedom). Samples that repeat the values of another count once. A sample without
-    spread counts as tests count it: with the smallest variance that the steps of the metric allow, step² / n. None if
-    there are too few values.
+    (chi-square, n - 1 degrees of freedom). Samples that repeat the values of one of the same name count once. A sample
+    without spread counts as tests count it: with the smallest variance that the steps of the metric allow, step² / n.
+    None if there are too few values.
 
     Raises:
         ValueError: as `scaled` does.
     """
-    distinct = {tuple(sorted(sample.values.items())): sample for sample in samples if len(sample.values) > 1}
-    rows = [scaled(sample, scale) for sample in distinct.values()]
-    if sum(len(row.values) - 1 for row in rows) < FEWEST_FREEDOM:
+    distinct = {(one.name, *sorted(one.values.items())): one for one in samples if len(one.values) > 1}
+    rows = [[*scaled(sample, scale).values.values()] for sample in distinct.values()]
+    if sum(len(row) - 1 for row in rows) < FEWEST_FREEDOM:
         return None
-    table = tabulate([Sample(str(number), row.values) for number, row in enumerate(rows)])
+    table = tabulate([Sample(str(number), dict(enumerate(row))) for number, row in enumerate(rows)])
     freedom = table.count - 1
     variance = np.where(table.variance == 0, table.resolution**2 / table.count, table.variance)
     return _root(median((variance / _chi_square_median(freedom)).tolist()))
@@ -165,19 +173,15 @@ def between_jobs(twins: Sequence[Twins], scale: Scale) -> Estimate | None:
     Raises:
         ValueError: as `scaled` does.
     """
-    parts = [_paired(pair, scale) for pair in twins]
-    pooled: dict[str, list[float]] = {}
-    for pair, (_, error, freedom, n) in zip(twins, parts, strict=True):
-        total = pooled.setdefault(pair.thing, [0.0, 0.0])
-        total[0] += freedom * error**2 * n
-        total[1] += freedom
-    said = []
-    for pair, (difference, _, _, n) in zip(twins, parts, strict=True):
-        squares, freedom = pooled[pair.thing]
-        middle = float(stdtrit(freedom, 0.75)) ** 2
-        said.append((difference**2 / middle - squares / freedom / n) / 2)
-    found = median(said, [pair.occasion for pair in twins]) if said else None
-    return None if found is None or found.low is None else _root(found)
+    if not twins:
+        return None
+    tests = _tests(twins, scale)
+    things = np.unique([pair.thing for pair in twins], return_inverse=True)[1]
+    freedom = np.bincount(things, tests.freedom)[things]
+    squares = np.bincount(things, tests.freedom * tests.standard_error**2 * tests.n)[things] / freedom / tests.n
+    said = ((tests.difference**2 / stdtrit(freedom, 0.75) ** 2 - squares) / 2).tolist()
+    found = median(said, [pair.occasion for pair in twins])
+    return None if found.low is None else _root(found)
 
 
 def smallest_change(n: int, over_seeds: float, between_jobs: float, alpha: float) -> float | None:

@@ -29,20 +29,22 @@ class Pair:
     def twins(self) -> Twins:
         """The same for statistics. Pairs of the same two jobs share their noise."""
         samples = Sample("first", self.first.values), Sample("second", self.second.values)
-        return Twins(*samples, f"{self.thing[0]} {self.thing[1]}", f"{self.first.job_uid} {self.second.job_uid}")
+        return Twins(*samples, _name(self.thing), f"{self.first.job_uid} {self.second.job_uid}")
 
 
 @dataclass(slots=True)
 class Measured:
     """What a board's jobs measured of one metric in one cohort.
 
-    `points` are all complete values of at least two seeds. `in_job` has pairs of one job: each name of an entry with
-    the next one. `job_to_job` has each job of an entry with the next job that has it. `copied` counts points that are
-    left out because another job had measured them, `accepted` pairs that are left out because a person accepted the
-    newer job's change, and `not_positive` points that are left out because no change is relative to 0 or less.
+    - `samples` are all complete values of at least two seeds, with the name of what they are of.
+    - `in_job` has pairs of one job: each name of an entry with the next one.
+    - `job_to_job` has each job of an entry with the next job that has it.
+    - `copied` counts points that are left out because another job had measured them, `accepted` pairs that are left out
+      because a person accepted the newer job's change, and `not_positive` points that are left out because no change is
+      relative to 0 or less.
     """
 
-    points: list[Point] = field(default_factory=list)
+    samples: list[Sample] = field(default_factory=list)
     in_job: list[Pair] = field(default_factory=list)
     job_to_job: list[Pair] = field(default_factory=list)
     copied: int = 0
@@ -76,7 +78,7 @@ def measured(history: BoardHistory, metric_key: str, cohort_id: str, scale: Scal
                 here.setdefault(thing, []).append(point)
         for thing, points in here.items():
             seen.setdefault(thing, set()).update(item for point in points for item in point.values.items())
-            found.points += points
+            found.samples += [Sample(_name(thing), point.values) for point in points]
             found.in_job += [Pair(thing, *both) for both in pairwise(points)]
             if thing in newest:
                 pair = Pair(thing, *_of_one_name(newest[thing], points))
@@ -97,6 +99,10 @@ def _points(history: BoardHistory, place: int, metric_key: str, cohort_id: str) 
         if point is not None and point.complete and point.cohort_id == cohort_id and len(point.values) > 1:
             found.append(((facts.ids[entry], point.code), point))
     return found
+
+
+def _name(thing: Thing) -> str:
+    return f"{thing[0]} {thing[1]}"
 
 
 def _copied(point: Point, taken_over: Collection[tuple[str, int]]) -> bool:

@@ -14,6 +14,7 @@ from velodrome.text import line
 from velodrome_leaderboard import links, markup, profile_chart
 from velodrome_leaderboard.data import ResultSource
 from velodrome_leaderboard.viewer import palette
+from velodrome_leaderboard.views import live
 
 _MOST_BOARDS = 100
 
@@ -29,6 +30,7 @@ def render(source: ResultSource) -> None:
     model, bound_model = _entry("entry", entries, entries[0] if entries else "")
     reference, bound_reference = _entry("reference", ["", *entries], "")
     st.html(markup.heading(f"{model or 'Which entry?'} · over several boards", [("Leaderboards", links.HOME)]))
+    live.watch(source, lambda: _versions(source, wanted), _versions(source, wanted))
     if known:
         st.multiselect("Boards that count", known, format_func=line, **bound_boards)
     if not model:
@@ -48,6 +50,11 @@ def render(source: ResultSource) -> None:
         st.html(markup.alert("This is no profile.", [str(one["msg"]) for one in error.errors()], "busy"))
     except ValueError as error:
         st.html(markup.alert("These values are no scores yet.", [f"{error}."], "busy"))
+
+
+def _versions(source: ResultSource, boards: Sequence[str]) -> tuple[str, ...]:
+    """A value that changes whenever one of the boards changes."""
+    return tuple(map(source.version, boards))
 
 
 def _score(reference: str) -> str:

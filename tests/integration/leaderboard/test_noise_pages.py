@@ -51,7 +51,10 @@ def test_a_board_shows_its_noise_floor_with_a_chart_and_its_words(store: Store, 
     (chart,) = charts_of(app)
     assert "14 A/A differences of speed between two jobs: half are" in str(chart)
     spec = json.loads(chart.spec)
-    assert [layer["mark"]["type"] for layer in spec["layer"]] == ["bar", "rule"]
+    assert [layer["mark"]["type"] for layer in spec["layer"]] == ["rect", "rule"]
+    bars = next(iter(spec["datasets"].values()))
+    assert sum(bar["count"] for bar in bars) == 8 + 14
+    assert max(bar["top"] for bar in bars) >= max(bar["count"] for bar in bars)
 
 
 def test_a_board_of_one_job_says_what_is_missing(store: Store, page_of: Draw) -> None:
