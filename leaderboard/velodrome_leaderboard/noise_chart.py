@@ -101,4 +101,4 @@ def _unit(noise: ObjectiveNoise) -> str:
     if noise.scale == "relative":
         return ", %"
     unit = noise.key.metric.unit
-    return ", points" if unit == "ratio" else f", {unit}"
+    return ", points" if unit in ("ratio", "percent") else f", {unit}"

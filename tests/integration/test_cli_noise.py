@@ -90,20 +90,13 @@ def test_the_noise_floor_is_that_of_the_values_in_the_store(store: Store, velodr
     assert speed["over_seeds"]["low"] < 0.03 < speed["over_seeds"]["high"]  # as the sample values are made
     expected = [logs[number, "right"].mean() - logs[number, "left"].mean() for number in range(8)]
     assert [one["difference"] for one in in_job["comparisons"]] == pytest.approx(np.expm1(expected))
-    plain = [
-        stats.ttest_rel(values_of(store, number, "right"), values_of(store, number, "left")).pvalue
-        for number in range(8)
-    ]
+    plain = [stats.ttest_rel(logs[number, "right"], logs[number, "left"]).pvalue for number in range(8)]
     assert [one["p_value"] for one in in_job["comparisons"]] == pytest.approx(plain)
     assert in_job["called"]["hits"] == sum(p_value <= 0.05 for p_value in plain)
     first, second = speed["smallest"]
     assert (first["seeds"], second["seeds"]) == (5, 10)
     assert first["job_to_job"] > second["job_to_job"] > speed["least"]
     assert first["job_to_job"] > first["in_job"] > second["in_job"] > 0
-
-
-def values_of(store: Store, number: int, entry: str) -> list[float]:
-    return [*values(store, f"job-{number}", entry, LATENCY).values()]
 
 
 def test_the_terminal_says_what_a_board_can_see(store: Store, velodrome: Command) -> None:

@@ -94,8 +94,10 @@ def test_each_comparison_is_tested_as_ranks_are_and_its_size_is_on_the_scale() -
     (one,) = found.each
     ratio = np.exp(np.mean(np.log([0.0113, 0.0118, 0.0136])) - np.mean(np.log([0.010, 0.011, 0.012])))
     assert shown(one.value, "relative") == pytest.approx(ratio - 1)
-    named = Sample("a", pair.first.values), Sample("b", pair.second.values)
-    assert one.p_value == compare(*named).p_value
+    first, second = np.log([0.010, 0.011, 0.012]), np.log([0.0113, 0.0118, 0.0136])
+    assert one.p_value == pytest.approx(stats.ttest_rel(first, second).pvalue)
+    plain = differences([pair], "points", 0.05).each[0]
+    assert plain.p_value == compare(Sample("a", pair.first.values), Sample("b", pair.second.values)).p_value
     assert differences([pair], "points", 0.05).each[0].value == pytest.approx(0.0012333333333)
 
 

@@ -174,7 +174,8 @@ def test_to_0_no_change_is_relative_and_points_need_no_such_thing() -> None:
         ("energy_joules", "relative"),
         ("loss", "relative"),
         ("own_temperature{better=lower,high=50,kind=quality,low=-50,scale=interval,unit=celsius}", "points"),
-        ("own_word_error_rate{better=lower,high=100,kind=quality,low=0,unit=percent}", "relative"),
+        ("own_word_error_rate{better=lower,high=100,kind=quality,low=0,unit=percent}", "points"),
+        ("own_overhead{better=lower,high=1000,kind=quality,low=0,unit=percent}", "relative"),
     ],
 )
 def test_shares_are_in_points_and_sizes_are_relative(key: str, scale: Scale) -> None:

@@ -11,13 +11,18 @@ from velodrome.stats.noise import FEWEST, FEWEST_FREEDOM, Estimate, Share
 from velodrome.text import counted
 from velodrome.units import quantity
 
+# By unit, how many points the value 1 is.
+_SHARES = {"ratio": 100.0, "percent": 1.0}
+
 
 def amount(noise: ObjectiveNoise, difference: float) -> str:
     """The size of a difference: `1.8 %` of the value, `0.45 points` of a share, or in the metric's unit."""
     unit = noise.key.metric.unit
     if noise.scale == "relative":
         return f"{_digits(100 * math.expm1(difference))} %"
-    return f"{_digits(100 * difference)} points" if unit == "ratio" else quantity(unit, float(f"{difference:.2g}"))
+    if unit in _SHARES:
+        return f"{_digits(_SHARES[unit] * difference)} points"
+    return quantity(unit, float(f"{difference:.2g}"))
 
 
 def worse(noise: ObjectiveNoise, difference: float) -> str:

@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 from scipy.special import betaincinv, gammaincinv, nctdtrinc, ndtri, stdtrit
 
-from velodrome.stats.comparison import PairTests, compare_rows
+from velodrome.stats.comparison import compare_rows
 from velodrome.stats.samples import Floats, Integers, Sample, tabulate
 
 # relative: values are compared by their logarithms, and a difference of 0.01 is about 1 %. points: as they are.
@@ -61,7 +61,7 @@ class Twins:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Second twin minus first twin, on the scale. `p_value` is that of the test of ranks for this pair alone.
+    """Second twin minus first twin, on the scale. `p_value` is that of the test of entries for this pair alone.
 
     `same` says that every seed that both have gave the same value again.
     """
@@ -103,15 +103,15 @@ def scaled(sample: Sample, scale: Scale) -> Sample:
 
 
 def differences(twins: Sequence[Twins], scale: Scale, alpha: float) -> Differences:
-    """Each A/A comparison, and what they say together. The test is that of `velodrome.stats.compare`.
+    """Each A/A comparison, and what they say together. The test is that of entries, on the scale.
 
     Raises:
         ValueError: as `scaled` does.
     """
     if not twins:
         return Differences((), None, None)
-    values = _tests(twins, scale).difference.tolist()
-    p_values = _tests(twins, "points").p_value.tolist()
+    tests = _tests(twins, scale)
+    values, p_values = tests.difference.tolist(), tests.p_value.tolist()
     found = tuple(
         Difference(value, p_value, _same(pair)) for value, p_value, pair in zip(values, p_values, twins, strict=True)
     )
@@ -125,18 +125,33 @@ def _same(pair: Twins) -> bool:
     return bool(common) and all(pair.first.values[seed] == pair.second.values[seed] for seed in common)
 
 
-def _tests(twins: Sequence[Twins], scale: Scale) -> PairTests:
+@dataclass(frozen=True, slots=True, eq=False)
+class _Tests:
+    """The tests of several twins, one element of each array for each of them, as in `PairTests`."""
+
+    difference: Floats
+    standard_error: Floats
+    freedom: Floats
+    p_value: Floats
+    n: Integers
+
+
+def _tests(twins: Sequence[Twins], scale: Scale) -> _Tests:
     """The tests of all twins on the scale, with the steps of the metric taken from all of their values."""
     samples = [(scaled(pair.second, scale), scaled(pair.first, scale)) for pair in twins]
-    values = {value for pair in samples for sample in pair for value in sample.values.values()}
-    step = tabulate([Sample("all", dict(enumerate(sorted(values))))]).resolution
+    step = _step([value for pair in samples for sample in pair for value in sample.values.values()])
     found = []
     for start in range(0, len(samples), _CHUNK):
         part = samples[start : start + _CHUNK]
         sides = np.arange(len(part))
         table = tabulate([*(second for second, _ in part), *(first for _, first in part)])
         found.append(compare_rows(replace(table, resolution=step), sides, sides + len(part)))
-    return PairTests(*(np.concatenate([getattr(one, each.name) for one in found]) for each in fields(PairTests)))
+    return _Tests(*(np.concatenate([getattr(one, each.name) for one in found]) for each in fields(_Tests)))
+
+
+def _step(values: Sequence[float]) -> float:
+    """The smallest step between two different values; 0 if all are equal."""
+    return tabulate([Sample("all", dict(enumerate(sorted(set(values)))))]).resolution
 
 
 def over_seeds(samples: Sequence[Sample], scale: Scale) -> Estimate | None:
@@ -151,12 +166,12 @@ def over_seeds(samples: Sequence[Sample], scale: Scale) -> Estimate | None:
         ValueError: as `scaled` does.
     """
     distinct = {(one.name, *sorted(one.values.items())): one for one in samples if len(one.values) > 1}
-    rows = [[*scaled(sample, scale).values.values()] for sample in distinct.values()]
-    if sum(len(row) - 1 for row in rows) < FEWEST_FREEDOM:
+    rows = [np.array([*scaled(one, scale).values.values()]) for one in distinct.values()]
+    freedom = np.array([len(row) - 1 for row in rows])
+    if freedom.sum() < FEWEST_FREEDOM:
         return None
-    table = tabulate([Sample(str(number), dict(enumerate(row))) for number, row in enumerate(rows)])
-    freedom = table.count - 1
-    variance = np.where(table.variance == 0, table.resolution**2 / table.count, table.variance)
+    step = _step(np.concatenate(rows).tolist())
+    variance = np.array([row.var(ddof=1) if np.ptp(row) > 0 else step**2 / len(row) for row in rows])
     return _root(median((variance / _chi_square_median(freedom)).tolist()))
 
 

@@ -54,7 +54,8 @@ class Measured:
 
 def scale_of(metric: Metric) -> Scale:
     """Points for shares and for scales whose 0 does not mean none; relative for times, sizes, energies and errors."""
-    return "points" if metric.unit == "ratio" or metric.span is not None else "relative"
+    percent = metric.unit == "percent" and metric.range[1] <= 100
+    return "points" if percent or metric.unit == "ratio" or metric.span is not None else "relative"
 
 
 def measured(history: BoardHistory, metric_key: str, cohort_id: str, scale: Scale, taken_over: TakenOver) -> Measured:
