@@ -112,9 +112,10 @@ gpu-check: $(SYNCED) ## Race one trial on one GPU and one on two, on the cluster
 	$(BIN)/velodrome status gpu-two
 
 .PHONY: generate
-generate: $(SYNCED) ## Write the generated files: the lock file, the reference pages, the CRD, the dashboards
+generate: $(SYNCED) ## Write the generated files: the lock file, the reference pages, the CRD, dashboards, pictures
 	tools/uv lock
 	$(BIN)/python tools/generate.py
+	$(BIN)/python -m tools.plots
 
 .PHONY: verify
 verify: generate ## Generate everything; fail if the tree is not clean after that

@@ -9,7 +9,7 @@ from typing import Literal
 from velodrome.board.noise import Compared, ObjectiveNoise
 from velodrome.stats.noise import FEWEST, FEWEST_FREEDOM, Estimate, Share
 from velodrome.text import counted
-from velodrome.units import quantity
+from velodrome.units import value_scale
 
 # By unit, how many points the value 1 is.
 _SHARES = {"ratio": 100.0, "percent": 1.0}
@@ -22,7 +22,8 @@ def amount(noise: ObjectiveNoise, difference: float) -> str:
         return f"{_digits(100 * math.expm1(difference))} %"
     if unit in _SHARES:
         return f"{_digits(_SHARES[unit] * difference)} points"
-    return quantity(unit, float(f"{difference:.2g}"))
+    scale = value_scale(unit, difference)
+    return f"{_digits(difference / scale.size)} {scale.symbol}".rstrip()
 
 
 def worse(noise: ObjectiveNoise, difference: float) -> str:
