@@ -146,8 +146,9 @@ def test_the_spread_of_one_job_is_the_median_of_its_variances_over_that_of_chi_s
 
 
 def test_values_that_a_job_repeats_are_no_evidence_of_their_own() -> None:
-    row = sample([1.0, 2.0, 3.0, 4.0, 6.0])
-    assert over_seeds([row, row, row], "points") is None
+    values = [1.0, 2.0, 3.0, 4.0, 6.0]
+    assert over_seeds([sample(values) for _ in range(3)], "points") is None
+    assert over_seeds([Sample(name, sample(values).values) for name in "abc"], "points") is not None
     assert over_seeds([], "points") is None
     assert over_seeds([sample([1.0])] * 20, "points") is None
 
