@@ -52,9 +52,6 @@ def test_a_board_shows_its_noise_floor_with_a_chart_and_its_words(store: Store, 
     assert "14 A/A differences of speed between two jobs: half are" in str(chart)
     spec = json.loads(chart.spec)
     assert [layer["mark"]["type"] for layer in spec["layer"]] == ["rect", "rule"]
-    bars = next(iter(spec["datasets"].values()))
-    assert sum(bar["count"] for bar in bars) == 8 + 14
-    assert max(bar["top"] for bar in bars) >= max(bar["count"] for bar in bars)
 
 
 def test_a_board_of_one_job_says_what_is_missing(store: Store, page_of: Draw) -> None:
@@ -111,7 +108,7 @@ def test_a_profile_without_a_name_is_that_of_the_first_entry(store: Store, page_
     assert "gru · over several boards" in text_of(app)
     objective.select("speed").run()
     assert "These values are no scores yet." in text_of(app)
-    app.selectbox[2].select("relative to mlp").run()
+    app.selectbox[2].select("mlp").run()
     assert app.query_params["reference"] == "mlp"
     assert "of mlp, both of the same board" in text_of(app)
 
