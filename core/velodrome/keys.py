@@ -101,6 +101,7 @@ JobPart = Literal[
     "trials",  # hash: index -> what decides about later results, and a summary of the trial
     "records",  # hash: index -> the accepted TrialRecord without curves, JSON
     "curves",  # hash: index -> its curves, JSON
+    "scores",  # hash: index -> what its model did on each test sample, JSON; and set:ID -> a test split, JSON
     "conflicts",  # hash: index:digest -> a TrialRecord that differs from the accepted one, JSON
     "failures",  # hash: index:attempt -> digest of the failure that this attempt reported
     "progress",  # hash: index -> the newest Progress, JSON

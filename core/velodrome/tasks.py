@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from velodrome.metrics.catalogue import CATALOGUE, Metric, present_name
-from velodrome.vocabulary import CLASSES, DATA_KINDS, DATASETS, DataKind
+from velodrome.vocabulary import CLASSES, DATA_KINDS, DATASETS, DataKind, Keeping
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,7 @@ class TaskRow:
 
     `kinds` are those of the data. `objective` is ranked, and `metrics` are measured, where a job names none. `scores`
     are scikit-learn's scores that features may be selected by. `formats` are the known data sets and the formats of
-    data that leave no other choice.
+    data that leave no other choice. `keeps` is what a trial may keep of each test sample, the default first.
     """
 
     name: str
@@ -29,6 +29,7 @@ class TaskRow:
     metrics: tuple[str, ...]
     scores: tuple[str, ...]
     formats: frozenset[str] = frozenset()
+    keeps: tuple[Keeping, ...] = ("none",)
 
     def measures(self, metric: Metric) -> bool:
         """Whether a model of this task has a value of this metric: costs belong to every task."""
@@ -51,6 +52,7 @@ TASKS: Mapping[str, TaskRow] = MappingProxyType(
                 metrics=("accuracy", "precision", "recall", "f1"),
                 scores=("f_classif", "mutual_info_classif", "chi2"),
                 formats=frozenset({"ImageFolder", "ImageNet", "SVHN", "IDX", *CLASSES}),
+                keeps=("correct", "losses", "none"),
             ),
             TaskRow(
                 name="regression",
@@ -59,6 +61,7 @@ TASKS: Mapping[str, TaskRow] = MappingProxyType(
                 metrics=("rmse", "mae", "r2"),
                 scores=("f_regression", "mutual_info_regression", "r_regression"),
                 formats=frozenset(DATASETS) - frozenset(CLASSES),
+                keeps=("none", "losses"),
             ),
         )
     }

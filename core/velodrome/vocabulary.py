@@ -40,6 +40,7 @@ OptimizerName = Literal["SGD", "Adam", "AdamW", "RMSprop"]
 ScheduleName = Literal["Constant", "Step", "Cosine", "OneCycle"]
 Precision = Literal["float32", "tf32", "bfloat16", "float16"]
 DecayRule = Literal["torchvision", "matrices", "all"]
+Keeping = Literal["none", "correct", "losses"]
 FeatureSelectionMethod = Literal["SelectKBest", "SelectPercentile", "VarianceThreshold", "RFE"]
 FeatureScore = Literal[
     "f_classif", "mutual_info_classif", "chi2", "f_regression", "mutual_info_regression", "r_regression"

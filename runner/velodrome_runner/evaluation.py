@@ -10,6 +10,7 @@ from torch import nn
 
 from velodrome.errors import TrialFailed
 from velodrome.metrics.catalogue import without_rounding
+from velodrome.vocabulary import Keeping
 from velodrome_runner.precision import Autocast
 from velodrome_runner.tasks.base import Batch, QualityMeter, Task
 
@@ -23,6 +24,7 @@ def measured(
     keys: Iterable[str],
     where: str = "the test split",
     context: Autocast = nullcontext,
+    keeping: Keeping = "none",
 ) -> QualityMeter:
     """The task's meter of these keys after these batches. Leaves the model in evaluation mode.
 
@@ -33,7 +35,7 @@ def measured(
         ConfigurationError: the targets are none of this task.
     """
     model.eval()
-    meter = task.meter(keys)
+    meter = task.meter(keys, keeping)
     for batch in batches:
         with context():
             outputs = task.call(model, batch.inputs)

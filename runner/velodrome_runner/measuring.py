@@ -16,18 +16,22 @@ from velodrome.errors import ConfigurationError
 from velodrome.metrics.catalogue import cost
 from velodrome.plan import Trial, TrialConfig
 from velodrome.results.records import DatasetFacts, Environment, Held, Phase
+from velodrome.results.scores import SampleScores
 from velodrome.tasks import kind_of
+from velodrome.vocabulary import Keeping
 from velodrome_runner import causes, checks, data, evaluation, models, preprocessing, tasks, timing
 from velodrome_runner.augmentation import TORCHVISION
 from velodrome_runner.energy import EnergyMeter, energy_meter
 from velodrome_runner.environment import fingerprint
 from velodrome_runner.footprint import flops, model_bytes, parameters
 from velodrome_runner.interference import Interference, gpu_reader
+from velodrome_runner.keeping import Keeper
 from velodrome_runner.peak import MemoryPeak, Unmeasurable, memory_peak
 from velodrome_runner.precision import Autocast, autocast, round_products
 from velodrome_runner.preprocessing import Prepared
 from velodrome_runner.reporting import TrainingState
 from velodrome_runner.settings import Settings
+from velodrome_runner.tasks.base import QualityMeter
 from velodrome_runner.training import Trained, train
 from velodrome_runner.uncompiled import spare_the_compiler
 from velodrome_runner.upheld import Upheld, initial_weights, seed_everything
@@ -51,6 +55,7 @@ class Measured:
     unavailable: dict[str, str] = field(default_factory=dict)
     held: Held = field(default_factory=Held)
     confusion: Confusion = None
+    scores: SampleScores | None = None
 
 
 def measure(
@@ -95,7 +100,7 @@ def measure(
     interference = Interference(concurrent=settings.concurrent, threads=threads, gpu=gpu_reader(device))
 
     on_phase("Loading", None)
-    facts, prepared = ready(trial, opened(trial, settings.data), device, threads)
+    facts, prepared, keeper = _loaded(trial, settings.data, device, threads)
     task = prepared.task
     if own_module(config):
         models.find(config.model.name)
@@ -141,8 +146,8 @@ def measure(
     metrics = _training_metrics(config, trained, memory, energy, unavailable)
     metrics |= _shared(metrics, interference, device, unavailable)
     on_phase("Evaluating", None)
-    quality, confusion = _quality(config, prepared, model, trained, context, unavailable)
-    metrics |= quality
+    meter = _tested(config, prepared, model, context, keeper.keeping)
+    metrics |= _quality(config, meter, trained, unavailable)
     on_phase("Timing", None)
     with interference.watched("timing") if timed else nullcontext():
         metrics |= _costs(config, prepared, model, context, unavailable, timed=timed)
@@ -156,7 +161,14 @@ def measure(
         disturbances=tuple(interference.found),
     )
     prepared.close()
-    return Measured(facts, environment, trained, metrics, unavailable, held, confusion)
+    return Measured(facts, environment, trained, metrics, unavailable, held, meter.confusion, keeper.scores(meter))
+
+
+def _loaded(trial: Trial, folder: Path, device: torch.device, threads: int) -> tuple[DatasetFacts, Prepared, Keeper]:
+    """As `ready`, with what to keep of the test samples. What was read is in memory no longer than that takes."""
+    read = opened(trial, folder)
+    facts, prepared = ready(trial, read, device, threads)
+    return facts, prepared, Keeper.made(trial.config, read.contents, facts)
 
 
 def settle(trial: Trial) -> None:
@@ -279,24 +291,24 @@ def _shared(
     return {}
 
 
-def _quality(
-    config: TrialConfig,
-    prepared: Prepared,
-    model: nn.Module,
-    trained: Trained,
-    context: Autocast,
-    unavailable: dict[str, str],
-) -> tuple[dict[str, float], Confusion]:
+def _tested(
+    config: TrialConfig, prepared: Prepared, model: nn.Module, context: Autocast, keeping: Keeping
+) -> QualityMeter:
+    """The meter after the whole test split, in its order."""
     keys = [key for key in config.quality if key != "validation_loss"]
-    batch_size = max(config.training.batch_size, 64)
-    batches = prepared.batches(batch_size, split="test")
-    meter = evaluation.measured(prepared.task, model, batches, keys=keys, context=context)
+    batches = prepared.batches(max(config.training.batch_size, 64), split="test")
+    return evaluation.measured(prepared.task, model, batches, keys=keys, context=context, keeping=keeping)
+
+
+def _quality(
+    config: TrialConfig, meter: QualityMeter, trained: Trained, unavailable: dict[str, str]
+) -> dict[str, float]:
     metrics = evaluation.values_of(meter, unavailable)
     if "validation_loss" in trained.validation and "validation_loss" in config.quality:
         metrics["validation_loss"] = trained.validation["validation_loss"]
     elif "validation_loss" in config.quality:
         unavailable["validation_loss"] = "there is no validation split: write a spec.dataset.validationFraction"
-    return metrics, meter.confusion
+    return metrics
 
 
 def _costs(

@@ -104,6 +104,7 @@ def _succeeded(measured: Measured, who: dict[str, object]) -> TrialResult:
             "metrics": measured.metrics,
             "unavailable": {key: why[:TEXT_LIMIT] for key, why in measured.unavailable.items()},
             "confusion": measured.confusion,
+            "scores": measured.scores,
             "curves": thinned(trained.curves, trained.best_epoch),
             "dataset": measured.dataset,
             "environment": measured.environment,

@@ -15,6 +15,7 @@ from typing import Any
 from velodrome.metrics.catalogue import CATALOGUE, LARGEST, LONGEST_SECONDS, MeasuredKeys, metric_of, without_rounding
 from velodrome.plan import TrialConfig
 from velodrome.results.records import DatasetFacts, Environment, EpochPoint, Progress, TrialResult
+from velodrome.results.score_bounds import impossible_scores
 from velodrome.vocabulary import CLASSES
 
 # The most points of a result's curves: twice as many as Velodrome's runners send, whatever the number of epochs.
@@ -89,6 +90,7 @@ def _of_result(result: TrialResult, config: TrialConfig, *, kept: bool) -> Itera
         yield from _long("unavailable", key)
     most = _LARGEST_BUDGET if kept else config.budget.max_epochs
     yield from _of_confusion(result)
+    yield from impossible_scores(result, config.task_name)
     yield from _of_curves(result.curves, most, keys, kept=kept)
     yield from _of_epochs(result, most)
     yield from _long("message", result.message, MESSAGE_LIMIT)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import AwareDatetime, Field
 
 from velodrome.keys import SCHEMA_VERSION
-from velodrome.results.records import Data
+from velodrome.results.base import Data
 
 _NAME = r"^[^\n]*$"  # each part of a Redis field is one line
 

@@ -14,8 +14,6 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
     AwareDatetime,
-    BaseModel,
-    ConfigDict,
     Field,
     TypeAdapter,
     ValidationError,
@@ -29,6 +27,8 @@ from velodrome.errors import SchemaUnsupported
 from velodrome.keys import SCHEMA_VERSION
 from velodrome.metrics.catalogue import ALIASES, MetricKey, first_name, present_name
 from velodrome.plan import TrialConfig
+from velodrome.results.base import Data, absent
+from velodrome.results.scores import SampleScores
 
 LOG_TAIL_LIMIT = 16 * 1024
 
@@ -40,20 +40,6 @@ TOO_MANY = "too_many_keys"
 
 Outcome = Literal["Succeeded", "Failed"]
 Phase = Literal["Starting", "Loading", "Training", "Evaluating", "Timing", "Finished"]
-
-
-def _absent(value: object) -> bool:
-    """Whether to leave the field out. So records of older versions are written as they were read."""
-    return value is None
-
-
-class Data(BaseModel):
-    """Frozen. Unknown fields are dropped, so that an older reader can read what a newer writer wrote.
-
-    NaN and infinities are refused: JSON has no form for them, and they are no measurements.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
 
 
 class Hardware(Data):
@@ -97,7 +83,7 @@ class Environment(Data):
     precision: str = "float32"
     deterministic: bool = False
     decay_rule: str | None = Field(
-        default=None, exclude_if=_absent, description="Which parameters L1 and L2 left alone; null: neither was used."
+        default=None, exclude_if=absent, description="Which parameters L1 and L2 left alone; null: neither was used."
     )
 
 
@@ -135,14 +121,14 @@ class DatasetFacts(Data):
     shape: tuple[int, ...] = Field(description="Of one sample, channels first.")
     classes: tuple[str, ...] = Field(description="In the order of the labels; empty where a number is predicted.")
     reading: str | None = Field(
-        default=None, exclude_if=_absent, description="How training read what does not fit in memory; null: it fits."
+        default=None, exclude_if=absent, description="How training read what does not fit in memory; null: it fits."
     )
     batching: str | None = Field(
-        default=None, exclude_if=_absent, description="How training batches were made; null: of random samples."
+        default=None, exclude_if=absent, description="How training batches were made; null: of random samples."
     )
     fitted_samples: int | None = Field(
         default=None,
-        exclude_if=_absent,
+        exclude_if=absent,
         description="On how many training samples the preprocessing was fitted, evenly spaced; null: on all.",
     )
 
@@ -192,7 +178,7 @@ class TrialResult(Data):
         default=None,
         pattern=r"^[a-f0-9]{16}$",
         description="Digest of the entry's own code; None where it has none.",
-        exclude_if=_absent,
+        exclude_if=absent,
     )
     outcome: Outcome
     reason: str | None = Field(
@@ -205,12 +191,15 @@ class TrialResult(Data):
     confusion: tuple[tuple[int, ...], ...] | None = Field(
         default=None,
         description="Test samples by right class (rows) and predicted class (columns), where classes are few.",
-        exclude_if=_absent,
+        exclude_if=absent,
+    )
+    scores: SampleScores | None = Field(
+        default=None, description="What the model did on each test sample, as far as it is kept.", exclude_if=absent
     )
     curves: tuple[EpochPoint, ...] = ()
     dataset: DatasetFacts | None = None
     environment: Environment | None = None
-    held: Held | None = Field(default=None, exclude_if=_absent)
+    held: Held | None = Field(default=None, exclude_if=absent)
     epochs: int | None = None
     best_epoch: int | None = None
     stopped_by: Literal["maxEpochs", "maxSeconds", "earlyStopping"] | None = None
@@ -323,11 +312,11 @@ class Observed(Data):
     queued_seconds: float | None = None
     run_seconds: float | None = None
     retries: int = 0
-    started_at: AwareDatetime | None = Field(default=None, exclude_if=_absent)
-    finished_at: AwareDatetime | None = Field(default=None, exclude_if=_absent)
-    claimed: ClaimedTimes | None = Field(default=None, exclude_if=_absent)
-    concurrent_trials: int | None = Field(default=None, ge=1, exclude_if=_absent)
-    shared: bool | None = Field(default=None, exclude_if=_absent)
+    started_at: AwareDatetime | None = Field(default=None, exclude_if=absent)
+    finished_at: AwareDatetime | None = Field(default=None, exclude_if=absent)
+    claimed: ClaimedTimes | None = Field(default=None, exclude_if=absent)
+    concurrent_trials: int | None = Field(default=None, ge=1, exclude_if=absent)
+    shared: bool | None = Field(default=None, exclude_if=absent)
 
 
 class JobInfo(Data):
@@ -365,7 +354,7 @@ class TrialRecord(Data):
     config: TrialConfig
     observed: Observed
     accepted_at: AwareDatetime
-    taken_from: TakenFrom | None = Field(default=None, exclude_if=_absent)
+    taken_from: TakenFrom | None = Field(default=None, exclude_if=absent)
 
     @property
     def reported(self) -> TrialResult:

@@ -16,6 +16,7 @@ from velodrome.vocabulary import (
     AugmentationName,
     FeatureScore,
     FeatureSelectionMethod,
+    Keeping,
 )
 
 # Those of the catalogue, and those that a job declares.
@@ -298,4 +299,10 @@ class Evaluation(Strict):
         default=None,
         description="If other programs disturb a trial's measuring: record (its record says so) or fail (the trial "
         "fails); record if absent.",
+    )
+    keep_samples: Keeping | None = Field(
+        default=None,
+        exclude_if=absent,
+        description="What to keep of each test sample, to compare entries sample by sample: none, correct (right or "
+        "wrong) or losses (in regression: errors) too; if absent, correct in classification and none in regression.",
     )

@@ -38,6 +38,7 @@ def task_rules(spec: Mapping[str, Any]) -> Iterator[Broken]:
         )
     yield from _metrics(spec, row)
     yield from _scores(spec, row)
+    yield from _kept(spec, row)
     if kind is not None:
         yield from _models(spec, kind, what)
         yield from _preprocessing(spec, kind, what)
@@ -76,6 +77,13 @@ def _scores(spec: Mapping[str, Any], row: TaskRow) -> Iterator[Broken]:
     if score in known and score not in row.scores:
         here: Location = ("spec", "preprocessing", "featureSelection", "score")
         yield Broken(here, f"{score} is no score of {row.name}", f"one of: {', '.join(row.scores)}")
+
+
+def _kept(spec: Mapping[str, Any], row: TaskRow) -> Iterator[Broken]:
+    kept = as_mapping(spec.get("evaluation")).get("keepSamples")
+    if kept in {name for each in TASKS.values() for name in each.keeps} and kept not in row.keeps:
+        here: Location = ("spec", "evaluation", "keepSamples")
+        yield Broken(here, f"{row.name} keeps no {kept} of its samples", f"one of: {', '.join(row.keeps)}")
 
 
 def _models(spec: Mapping[str, Any], kind: DataKind, what: str) -> Iterator[Broken]:

@@ -8,15 +8,15 @@
 -- number loses digits if Lua reads and writes it.
 
 local JOB, POSITION, TRIALS, RECORDS, CURVES, CONFLICTS, FAILURES, PROGRESS, LIVE, ENTRIES, REJECTED, REJECTIONS,
-  INBOX, BOARDS, COHORTS, SAMPLES, CHANGES, JOBS, BOARD_TIMES = unpack(KEYS, 1, 19)
-local RESULT_ARGUMENTS, PROGRESS_ARGUMENTS, REJECTION_ARGUMENTS = 12, 4, 3
+  INBOX, BOARDS, COHORTS, SAMPLES, CHANGES, JOBS, BOARD_TIMES, SCORES = unpack(KEYS, 1, 20)
+local RESULT_ARGUMENTS, PROGRESS_ARGUMENTS, REJECTION_ARGUMENTS = 14, 4, 3
 local CHUNK = 1000 -- arguments of one command: Lua passes fewer than 8000
 local STAMP = ('%x'):rep(16) -- a time in microseconds, in hexadecimal, so that it compares as text
 local TRIAL = '^[SF]' .. STAMP .. ('%x'):rep(32) .. ('%d'):rep(6) .. '%['
 
 local wrong = wrong_type({
   'string', 'string', 'hash', 'hash', 'hash', 'hash', 'hash', 'hash', 'hash', 'hash', 'hash', 'list',
-  'list', 'zset', 'hash', 'hash', 'hash', 'zset', 'hash',
+  'list', 'zset', 'hash', 'hash', 'hash', 'zset', 'hash', 'hash',
 })
 if wrong then
   return refuse(wrong)
@@ -136,13 +136,13 @@ end
 
 local items, verdicts, newest, argument = {}, {}, '', 2
 for number = 1, batch.results do
-  local kind, index, token, attempt, entry, reason, retries, stamp, record, curves, summary, code =
+  local kind, index, token, attempt, entry, reason, retries, stamp, record, curves, summary, code, scores, set =
     unpack(ARGV, argument, argument + RESULT_ARGUMENTS - 1)
   argument = argument + RESULT_ARGUMENTS
   local item = {
     outcome = kind:sub(1, 1), aside = #kind > 1, index = index, token = token, digest = token:sub(17),
     attempt = attempt, entry = entry, reason = reason, retries = tonumber(retries), stamp = stamp,
-    record = record, curves = curves, summary = summary, code = code,
+    record = record, curves = curves, summary = summary, code = code, scores = scores, set = set,
   }
   items[number] = item
   verdicts[number] = decide(item)

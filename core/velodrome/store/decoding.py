@@ -19,6 +19,7 @@ from velodrome.results import records
 from velodrome.results.cohorts import Cohort
 from velodrome.results.names import check_document
 from velodrome.results.records import CURVES, EpochPoint, JobInfo, Outcome, Progress, TrialRecord, parse_record
+from velodrome.results.scores import SampleScores, parse_scores
 from velodrome.store.types import (
     Board,
     Changes,
@@ -50,20 +51,33 @@ def moment(microseconds: float) -> datetime:
 
 
 def parse_conflict(text: bytes) -> TrialRecord:
-    """A result that was set aside, with its curves."""
-    record, curves = from_json(text)
-    return with_curves(parse_record(json.dumps(record)), parse_curves(json.dumps(curves).encode()))
+    """A result that was set aside, with its curves and scores."""
+    record, curves, *scores = from_json(text)
+    found = with_curves(parse_record(json.dumps(record)), parse_curves(json.dumps(curves).encode()))
+    return with_scores(found, parse_scores(*(json.dumps(part).encode() for part in scores))) if scores else found
 
 
-def parse_with_curves(kept: tuple[bytes, bytes]) -> TrialRecord:
-    """An accepted result, from its record and its curves."""
-    record, curves = kept
-    return with_curves(parse_record(record), parse_curves(curves))
+def parse_whole(kept: tuple[bytes, bytes, bytes | None, bytes | None]) -> TrialRecord:
+    """An accepted result, from its record, its curves, and its scores with their test split, if there are some."""
+    record, curves, scores, split = kept
+    found = with_curves(parse_record(record), parse_curves(curves))
+    return found if scores is None else with_scores(found, parse_scores(scores, split))
 
 
 def with_curves(record: TrialRecord, curves: tuple[EpochPoint, ...]) -> TrialRecord:
     """The record with its curves, which are stored apart from it."""
     return record.model_copy(update={"result": record.result.model_copy(update={"curves": curves})})
+
+
+def with_scores(record: TrialRecord, scores: SampleScores) -> TrialRecord:
+    """The record with its scores, which are stored apart from it."""
+    return record.model_copy(update={"result": record.result.model_copy(update={"scores": scores})})
+
+
+def parse_numbered_scores(kept: tuple[int, tuple[bytes, bytes | None]]) -> tuple[int, SampleScores]:
+    """The index of a trial, and its scores from their text and the test split that they are of."""
+    index, (scores, split) = kept
+    return index, parse_scores(scores, split)
 
 
 def parse_curves(text: bytes) -> tuple[EpochPoint, ...]:

@@ -18,6 +18,7 @@ from velodrome import keys
 from velodrome.plan import entry_id
 from velodrome.results.names import check_document, check_names
 from velodrome.results.records import JobInfo, Progress, TrialRecord, write_curves
+from velodrome.results.scores import write_scores
 from velodrome.store.access import Argument
 from velodrome.store.rankings import Rankings, Shapes
 from velodrome.store.types import Rejection
@@ -110,9 +111,10 @@ def check_number(number: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A record that is to be accepted: the record without its curves, and its stored form as JSON.
+    """A record that is to be accepted: the record without its curves and scores, and its stored form as JSON.
 
-    The curves are kept only as text, because thousands of epochs as objects cost more than the rest of a batch.
+    The curves are kept only as text, because thousands of epochs as objects cost more than the rest of a batch. So are
+    the scores, apart from the test split that they are of: `split` is its JSON, and `split_id` its digest.
     `content` is the digest of the result with its curves. `aside` marks a record that was a conflict in an export.
     `retries` is the number of retries in the export.
     """
@@ -123,14 +125,23 @@ class Item:
     content: str
     retries: int = 0
     aside: bool = False
+    scores: str = ""
+    split_id: str = ""
+    split: str = ""
+
+    @property
+    def size(self) -> int:
+        """About how many bytes it takes on the way to Redis."""
+        return len(self.text) + len(self.curves) + len(self.scores) + len(self.split)
 
     @classmethod
     def of(cls, record: TrialRecord, retries: int = 0, *, aside: bool = False) -> Item:
         """The item of a record."""
         curves = write_curves(record.result.curves)
         content = record.reported.content_given(curves)
-        bare = record.model_copy(update={"result": record.result.model_copy(update={"curves": ()})})
-        return cls(bare, bare.model_dump_json(), curves, content, retries, aside)
+        bare = record.model_copy(update={"result": record.result.model_copy(update={"curves": (), "scores": None})})
+        kept = write_scores(record.result.scores)
+        return cls(bare, bare.model_dump_json(), curves, content, retries, aside, *kept)
 
 
 # The keys of every batch, in the order of the accepting script. The keys of rankings follow them.
@@ -152,9 +163,9 @@ def encode(
 ) -> tuple[list[str], list[Argument]]:
     """The keys and arguments of the accepting script.
 
-    The first argument is a JSON object: facts of the job, the numbers of results, progress reports and rejections, and
-    the rankings of the values. Then come twelve arguments for each result, the values of each group, four arguments for
-    each progress report and three for each rejection.
+    The first argument is a JSON object: facts of the job, the numbers of results, progress reports and rejections, the
+    rankings of the values, and test splits by digest. Then come fourteen arguments for each result, the values of each
+    group, four arguments for each progress report and three for each rejection.
 
     Raises:
         ValueError: a record does not belong to the job, or a number is no count of reports.
@@ -162,6 +173,7 @@ def encode(
     info = job.info
     names = [*(keys.job(info.uid, part) for part in _PARTS), keys.inbox(info.uid), keys.BOARDS, keys.COHORTS]
     names += [keys.job(info.uid, "samples"), keys.CHANGES, keys.JOBS, keys.BOARD_TIMES]
+    names.append(keys.job(info.uid, "scores"))
     rankings = Rankings(info.board, names)
     arguments: list[Argument] = [""]
     ids: dict[str, str] = {}
@@ -192,6 +204,7 @@ def encode(
         "shapes": rankings.shapes(),
         "groups": rankings.groups(),
         "cohorts": rankings.conditions,
+        "sets": {item.split_id: item.split for item in items if item.split_id},
         "live_bytes": LIVE_BYTES,
         "rejections_kept": REJECTIONS_KEPT,
     }
@@ -214,6 +227,8 @@ def _result(item: Item) -> tuple[Argument, ...]:
         item.curves,
         _summary(record),
         result.code or "",
+        item.scores,
+        item.split_id,
     )
 
 

@@ -15,6 +15,7 @@ from velodrome import keys
 from velodrome.errors import StoreUnavailable
 from velodrome.results.marks import Acknowledgement, Baseline
 from velodrome.results.records import EpochPoint, JobInfo, Progress, TrialRecord, parse_record
+from velodrome.results.scores import SampleScores, set_of
 from velodrome.store import decoding, readings
 from velodrome.store.access import Argument, StoreAccess, text_of
 from velodrome.store.readings import KeptReading
@@ -140,32 +141,51 @@ class Reader:
         return None if text is None else self._redis.parsed(parse_record, text, keys.job(uid, "records"), index)
 
     def records(self, uid: str, start: int = 0, count: int = 100) -> list[TrialRecord]:
-        """The readable results of the `count` trials from index `start` on, with their curves. Trials without a result
-        are left out.
+        """The readable results of the `count` trials from index `start` on, with their curves and scores. Trials
+        without a result are left out.
         """
         key = keys.job(uid, "records")
         found: list[TrialRecord] = []
         for first in range(start, start + count, _RECORDS_AT_ONCE):
             indices = range(first, min(first + _RECORDS_AT_ONCE, start + count))
-            kept = zip(indices, *self._records_and_curves(uid, indices), strict=True)
-            there = [(index, (record, curves)) for index, record, curves in kept if record is not None]
-            some = [index for index, _ in there]
-            found += self._redis.readable(decoding.parse_with_curves, [pair for _, pair in there], key, some)
+            records, curves, scores = self._whole(uid, indices)
+            splits = self._splits(uid, scores)
+            kept = zip(indices, zip(records, curves, scores, splits, strict=True), strict=True)
+            there = {index: parts for index, parts in kept if parts[0] is not None}
+            found += self._redis.readable(decoding.parse_whole, list(there.values()), key, list(there))
         return found
 
-    def _records_and_curves(self, uid: str, indices: Sequence[int]) -> tuple[list[Any], list[Any]]:
-        """The stored records and curves of these trials, as they were at one moment.
+    def scores(self, uid: str, indices: Sequence[int]) -> dict[int, SampleScores]:
+        """What the models of these trials did on each test sample, by index, as far as it was kept and can be read."""
+        key = keys.job(uid, "scores")
+        texts = self._redis.ask("HMGET", key, *indices) if indices else []
+        kept = zip(indices, texts, self._splits(uid, texts), strict=True)
+        there = {index: (text, split) for index, text, split in kept if text is not None}
+        found = self._redis.readable(decoding.parse_numbered_scores, list(there.items()), key, list(there))
+        return dict(found)
 
-        A result that replaces another one changes both, and what decides about the trial. So they belong together if
+    def _splits(self, uid: str, scores: Sequence[bytes | None]) -> list[bytes | None]:
+        """The test split that each of these stored scores is of."""
+        key = keys.job(uid, "scores")
+        of = [None if text is None else set_of(text) for text in scores]
+        names = sorted({one for one in of if one is not None})
+        fields = [f"set:{name}" for name in names]
+        texts = dict(zip(names, self._redis.ask("HMGET", key, *fields) if fields else [], strict=True))
+        return [None if one is None else texts[one] for one in of]
+
+    def _whole(self, uid: str, indices: Sequence[int]) -> tuple[list[Any], list[Any], list[Any]]:
+        """The stored records, curves and scores of these trials, as they were at one moment.
+
+        A result that replaces another one changes all, and what decides about the trial. So they belong together if
         that did not change from before they were read until after. This needs no script and no transaction: a full
         Redis refuses the latter, and a user who may only read should run no script.
         """
-        parts: tuple[keys.JobPart, ...] = ("trials", "records", "curves")
+        parts: tuple[keys.JobPart, ...] = ("trials", "records", "curves", "scores")
         questions: list[tuple[Argument, ...]] = [("HMGET", keys.job(uid, part), *indices) for part in parts]
         for _ in range(_READS_AGAIN):
-            before, found, points, after = self._redis.ask_all([*questions, questions[0]])
+            before, found, points, scores, after = self._redis.ask_all([*questions, questions[0]])
             if before == after:
-                return found, points
+                return found, points, scores
         raise StoreUnavailable(f"the results of job {uid} change all the time: read them again later")
 
     def trials(self, uid: str) -> dict[int, TrialSummary]:

@@ -162,7 +162,7 @@ def fields_of_entry(
     """
     indices = range(job.entries.index(entry), job.trials, len(job.entries))  # trials interleave entries
     found: dict[str, list[Argument]] = {}
-    by_index: tuple[keys.JobPart, ...] = ("trials", "records", "curves", "progress", "live")
+    by_index: tuple[keys.JobPart, ...] = ("trials", "records", "curves", "scores", "progress", "live")
     for part in by_index:
         found[keys.job(job.uid, part)] = list(indices)
     own = {str(index).encode() for index in indices}

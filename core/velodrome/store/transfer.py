@@ -1,7 +1,7 @@
 """Backup as JSON lines. Each line is a job, a result, a conflict or a mark, with the schema version of its content.
 
     {"type": "job", "place": 1, "owner": "…", "job": {…}}  a newer job has a larger place; who owns the job's board
-    {"type": "record", "retries": 0, "record": {…}}        the accepted result of a trial, with its curves
+    {"type": "record", "retries": 0, "record": {…}}        the accepted result of a trial, with its curves and scores
     {"type": "conflict", "record": {…}}                    a conflict with the accepted result
     {"type": "baseline", "mark": {…}}                      a pin of a result of this job
     {"type": "acknowledgement", "mark": {…}}               the acceptance of a change that this job showed first
@@ -194,7 +194,7 @@ class _Import:
             raise ValueError(f"ImpossibleValue: {wrong}")
         item = Item.of(believed_record(record, self._now), retries, aside=aside)
         self._waiting.append(item)
-        self._bytes += len(item.text) + len(item.curves)
+        self._bytes += item.size
         if len(self._waiting) >= _BATCH or self._bytes >= _BATCH_BYTES:
             self.flush()
 

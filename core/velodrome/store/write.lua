@@ -45,7 +45,7 @@ local function call_in_chunks(command, key, arguments)
   end
 end
 
-local trial_fields, record_fields, curve_fields, indices = {}, {}, {}, {}
+local trial_fields, record_fields, curve_fields, score_fields, indices = {}, {}, {}, {}, {}
 local function push(list, index, value)
   list[#list + 1] = index
   list[#list + 1] = value
@@ -57,12 +57,17 @@ for index in pairs(changed) do
   if trial.record then
     push(record_fields, index, trial.record)
     push(curve_fields, index, trial.curves)
+    if trial.scores ~= '' then
+      push(score_fields, index, trial.scores)
+      redis.call('HSETNX', SCORES, 'set:' .. trial.set, batch.sets[trial.set])
+    end
     indices[#indices + 1] = index
   end
 end
 call_in_chunks('HSET', TRIALS, trial_fields)
 call_in_chunks('HSET', RECORDS, record_fields)
 call_in_chunks('HSET', CURVES, curve_fields)
+call_in_chunks('HSET', SCORES, score_fields)
 call_in_chunks('HDEL', PROGRESS, indices)
 call_in_chunks('HDEL', LIVE, indices)
 for entry, identity in pairs(batch.ids) do
@@ -80,7 +85,8 @@ for field, digest in pairs(failures) do
   end
 end
 for field, item in pairs(conflicts) do
-  redis.call('HSETNX', CONFLICTS, field, '[' .. item.record .. ',' .. item.curves .. ']')
+  local scores = item.scores == '' and '' or ',' .. item.scores .. ',' .. batch.sets[item.set]
+  redis.call('HSETNX', CONFLICTS, field, '[' .. item.record .. ',' .. item.curves .. scores .. ']')
 end
 for position, of_key in pairs(rows) do
   local fields = {}

@@ -169,6 +169,7 @@ class Contents:
 
     It has the splits `train` and `test`, and `validation` where the data declare one. `groups` has an int64 number for
     each training sample (n,), equal for samples that must stay in one split; None where nothing is grouped.
+    `test_groups` has the same for the test samples.
     """
 
     kind: Kind
@@ -176,6 +177,7 @@ class Contents:
     schema: Schema
     digest: str
     groups: Tensor | None = None
+    test_groups: Tensor | None = None
 
     def with_splits(self, **splits: SampleSource) -> Contents:
         """The same data with some splits replaced."""

@@ -22,11 +22,14 @@ from velodrome_runner.data.contents import Contents, Kind, Memory, Samples, Samp
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """What a sample is. `groups` numbers the training samples that must stay together (n,), or is None."""
+    """What a sample is. `groups` numbers the training samples that must stay together (n,), or is None; `test_groups`
+    numbers the test samples in the same way.
+    """
 
     kind: Kind
     schema: Schema
     groups: Tensor | None = None
+    test_groups: Tensor | None = None
 
 
 class Format(Protocol):
@@ -78,7 +81,9 @@ def one(source: SampleSource, index: int) -> Samples:
 def contents_of(format_: Format) -> Contents:
     """All that a trial needs of a format."""
     described = format_.describe()
-    return Contents(described.kind, format_.splits(), described.schema, format_.digest(), described.groups)
+    return Contents(
+        described.kind, format_.splits(), described.schema, format_.digest(), described.groups, described.test_groups
+    )
 
 
 def samples_digest(kind: Kind, schema: Schema, splits: Mapping[str, Samples]) -> str:

@@ -79,14 +79,14 @@ def read_sequence_csv(dataset: Dataset, place: Path, *, task: str | None = None)
         names = by_column(given, splits.column, lambda at: cut.where(int(cut.first[at])))
     if splits.fractions is not None:
         names = by_fractions(_identities(groups, each, labels.to_pylist()), splits.fractions)
-    numbered = None
+    numbered: tuple[torch.Tensor | None, torch.Tensor | None] = (None, None)
     if groups is not None and splits.group is not None:
-        numbered = numbered_groups(groups, names, splits.group)[torch.tensor([name == "train" for name in names])]
+        numbered = numbered_groups(groups, names, splits.group)
     shape = (len(channels), int(cut.lengths.max()))
     schema = Schema(shape, classes, numeric=tuple(channels), target=target, equal=bool((cut.lengths == shape[1]).all()))
     parts = divided(Memory(pool), names)
     memories = {name: source for name, source in parts.items() if isinstance(source, Memory)}
-    return InMemory(Description("sequences", schema, numbered), memories)
+    return InMemory(Description("sequences", schema, *numbered), memories)
 
 
 def _identities(groups: list[str] | None, each: list[Any], labels: list[str]) -> list[bytes]:

@@ -54,8 +54,8 @@ def by_column(values: Sequence[object], column: str, where: Callable[[int], str]
     return names
 
 
-def numbered_groups(groups: Sequence[object], names: Sequence[str], column: str) -> Tensor:
-    """A number for the group of each sample (n,) int64.
+def numbered_groups(groups: Sequence[object], names: Sequence[str], column: str) -> tuple[Tensor, Tensor]:
+    """A number for the group of each training sample (n,) int64, and of each test sample.
 
     Raises:
         ConfigurationError: DatasetInvalid, a group has samples in two splits, or a sample has no group.
@@ -72,7 +72,9 @@ def numbered_groups(groups: Sequence[object], names: Sequence[str], column: str)
                 "samples one split, or use spec.dataset.splits.fractions, which do that"
             )
         numbers.append(number)
-    return torch.tensor(numbers, dtype=torch.int64)
+    found = torch.tensor(numbers, dtype=torch.int64)
+    train, test = (found[torch.tensor([name == split for name in names])] for split in ("train", "test"))
+    return train, test
 
 
 def split_validation(

@@ -59,11 +59,11 @@ def read_table(dataset: Dataset, place: Path, *, task: str | None = None) -> InM
         identities = encoded.identities if groups is None else [str(group).encode() for group in groups]
         names = by_fractions(identities, splits.fractions)
     parts = divided(Memory(encoded.samples), names)
-    numbers = None
+    numbers: tuple[torch.Tensor | None, torch.Tensor | None] = (None, None)
     if groups is not None and splits.group is not None:
-        numbers = numbered_groups(groups, names, splits.group)[torch.tensor([name == "train" for name in names])]
+        numbers = numbered_groups(groups, names, splits.group)
     memories = {name: source for name, source in parts.items() if isinstance(source, Memory)}
-    return InMemory(Description("table", encoded.schema, numbers), memories)
+    return InMemory(Description("table", encoded.schema, *numbers), memories)
 
 
 def _declared(columns: Columns | None) -> list[str]:

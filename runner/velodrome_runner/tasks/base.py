@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from velodrome.spec import Training
+from velodrome.vocabulary import Keeping
 from velodrome_runner.data import Samples, SampleSource, Schema
 from velodrome_runner.inputs.base import Inputs, Transform, apply
 
@@ -56,6 +57,11 @@ class QualityMeter(ABC):
     @abstractmethod
     def read(self) -> Reading:
         """The value of each key that was asked for, over everything so far."""
+
+    @property
+    def of_each(self) -> dict[str, Tensor]:
+        """What was kept of each sample, in order: `right` or `losses` of classes, `errors` of numbers."""
+        return {name: self.all(name) for name in ("right", "losses", "errors") if name in self.kept}
 
     @property
     def confusion(self) -> tuple[tuple[int, ...], ...] | None:
@@ -130,8 +136,8 @@ class Task(ABC):
         """The mean loss that training minimises, and its weight: the number of samples (or tokens) in the mean."""
 
     @abstractmethod
-    def meter(self, keys: Iterable[str]) -> QualityMeter:
-        """A meter for these keys of quality metrics."""
+    def meter(self, keys: Iterable[str], keeping: Keeping = "none") -> QualityMeter:
+        """A meter for these keys of quality metrics, which also keeps that of each sample (`of_each`)."""
 
     def call(self, model: nn.Module, inputs: Inputs) -> Any:
         """The model's outputs for a batch. This is what latency times and what FLOPs are counted of."""

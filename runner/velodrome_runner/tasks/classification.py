@@ -17,6 +17,7 @@ from velodrome.metrics.counts import ClassCounts, share
 from velodrome.results.bounds import MOST_CONFUSED
 from velodrome.spec import Training
 from velodrome.tasks import TASKS
+from velodrome.vocabulary import Keeping
 from velodrome_runner.data import SampleSource, Schema
 from velodrome_runner.inputs import Transform
 from velodrome_runner.tasks.base import Batch, QualityMeter, Reading, Task
@@ -80,8 +81,8 @@ class ClassificationTask(Task):
         """The mean cross-entropy for labels (n,), or for shares of the classes (n, classes)."""
         return self.criterion(outputs.float(), targets), len(targets)
 
-    def meter(self, keys: Iterable[str]) -> ClassificationMeter:
-        return ClassificationMeter(self.classes, keys)
+    def meter(self, keys: Iterable[str], keeping: Keeping = "none") -> ClassificationMeter:
+        return ClassificationMeter(self.classes, keys, keeping)
 
 
 class ClassificationMeter(QualityMeter):
@@ -103,9 +104,10 @@ class ClassificationMeter(QualityMeter):
     Counted metrics are divisions of counts in double precision (`velodrome.metrics.counts`).
     """
 
-    def __init__(self, classes: int, keys: Iterable[str]) -> None:
+    def __init__(self, classes: int, keys: Iterable[str], keeping: Keeping = "none") -> None:
         super().__init__()
         self.classes = classes
+        self._keeping = keeping
         self.keys = {text: MetricKey.parse(text) for text in keys}
         self._names = {key.name for key in self.keys.values()}
 
@@ -122,6 +124,10 @@ class ClassificationMeter(QualityMeter):
         if self.classes <= MOST_CONFUSED:
             pairs = (labels * self.classes + guesses).bincount(minlength=self.classes**2)
             self.add("confusion", pairs.view(self.classes, self.classes))
+        if self._keeping != "none":
+            self.keep("right", guesses == labels)
+        if self._keeping == "losses":
+            self.keep("losses", F.cross_entropy(logits.double(), targets, reduction="none"))
         if self._names & {"loss", "validation_loss"}:
             self.add("loss", F.cross_entropy(logits.double(), targets, reduction="sum"))
         if "top5_accuracy" in self._names:

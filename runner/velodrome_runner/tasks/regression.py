@@ -14,6 +14,7 @@ from velodrome.errors import ConfigurationError
 from velodrome.metrics.catalogue import MetricKey
 from velodrome.spec import Training
 from velodrome.tasks import TASKS
+from velodrome.vocabulary import Keeping
 from velodrome_runner.data import SampleSource, Schema
 from velodrome_runner.inputs import Transform
 from velodrome_runner.tasks.base import QualityMeter, Reading, Task
@@ -71,8 +72,8 @@ class RegressionTask(Task):
         wanted = ((targets - self.mean) / self.deviation).float()
         return F.mse_loss(outputs.float().reshape(-1), wanted), len(targets)
 
-    def meter(self, keys: Iterable[str]) -> RegressionMeter:
-        return RegressionMeter(self, keys)
+    def meter(self, keys: Iterable[str], keeping: Keeping = "none") -> RegressionMeter:
+        return RegressionMeter(self, keys, keeping)
 
 
 class RegressionMeter(QualityMeter):
@@ -81,9 +82,10 @@ class RegressionMeter(QualityMeter):
     Sums of targets are of their distances from the training mean, so that a large mean costs no digits.
     """
 
-    def __init__(self, task: RegressionTask, keys: Iterable[str]) -> None:
+    def __init__(self, task: RegressionTask, keys: Iterable[str], keeping: Keeping = "none") -> None:
         super().__init__()
         self.task = task
+        self._keeping = keeping
         self.keys = {text: MetricKey.parse(text) for text in keys}
 
     @torch.inference_mode()
@@ -92,6 +94,8 @@ class RegressionMeter(QualityMeter):
         self.finite = self.finite and bool(standardised.isfinite().all())
         distances = targets.double() - self.task.mean
         errors = standardised * self.task.deviation - distances
+        if self._keeping != "none":
+            self.keep("errors", errors.abs())
         for name, value in (
             ("samples", torch.tensor(len(targets))),
             ("squares", errors.square().sum()),

@@ -1,0 +1,96 @@
+"""Bounds of what a report says of each test sample: it must agree with everything else in the report. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from velodrome.metrics.counts import share
+from velodrome.results.records import TrialResult
+from velodrome.results.scores import LARGEST_LOSS, MOST_CHARACTERS, SampleScores, labels_digest
+
+# How far a mean of the kept numbers may be from the reported one: they are rounded to half precision.
+_RELATIVE, _ABSOLUTE = 0.01, 0.001
+
+
+def impossible_scores(result: TrialResult, task: str) -> Iterator[str]:
+    """Each field of what was kept of the test samples that no trial of this task can have, and why."""
+    scores, facts = result.scores, result.dataset
+    if scores is None:
+        return
+    if result.outcome == "Failed" or facts is None:
+        yield "scores: a trial that failed, or that names no data set, has none"
+        return
+    if scores.of.samples != facts.test_samples:
+        yield f"scores.of.samples: {scores.of.samples}, and dataset.test_samples is {facts.test_samples}"
+    if scores.of.dataset != facts.digest:
+        yield f"scores.of.dataset: {scores.of.dataset} is not the digest of the data set, {facts.digest}"
+    if scores.characters > MOST_CHARACTERS:
+        yield f"scores: {scores.characters} characters, and {MOST_CHARACTERS} are the most"
+    try:
+        if task == "classification":
+            yield from _of_classification(result, scores, len(facts.classes))
+        else:
+            yield from _of_regression(result, scores)
+        scores.of.group_of_each()
+    except ValueError as error:
+        yield f"scores.{error}"
+
+
+def _of_classification(result: TrialResult, scores: SampleScores, classes: int) -> Iterator[str]:
+    bits, labels = scores.right_bits(), scores.of.class_of_each()
+    if bits is None or labels is None or scores.errors is not None:
+        yield "scores: in classification it has right and of.labels, and no errors"
+        return
+    samples, hits = scores.of.samples, int.from_bytes(bits, "big").bit_count()
+    accuracy = result.metrics.get("accuracy")
+    if accuracy is not None and accuracy != share(hits, samples):
+        yield (
+            f"scores.right: {hits} of {samples} samples are right, which is an accuracy of {share(hits, samples)!r}, "
+            f"and metrics.accuracy is {accuracy!r}: report both of the same predictions"
+        )
+    if max(labels) >= classes:
+        yield f"scores.of.labels: there is a class {max(labels)}: classes are 0 to {classes - 1}"
+        return
+    if labels_digest(labels) != scores.of.targets:
+        yield "scores.of.targets: it is not the digest of the labels"
+    if result.confusion is not None:
+        yield from _of_confusion(result.confusion, labels, bits)
+    losses = scores.loss_of_each()
+    if losses is not None:
+        yield from _sizes("losses", losses)
+        if max(losses) < LARGEST_LOSS:
+            yield from _mean("losses", math.fsum(losses) / samples, result, "loss")
+
+
+def _of_confusion(confusion: Sequence[Sequence[int]], labels: Sequence[int], bits: bytes) -> Iterator[str]:
+    right = Counter(label for place, label in enumerate(labels) if bits[place // 8] >> (7 - place % 8) & 1)
+    there = Counter(labels)
+    for label, row in enumerate(confusion):
+        if (sum(row), row[label]) != (there[label], right[label]):
+            yield (
+                f"scores.right: {right[label]} of {there[label]} samples of class {label} are right, and confusion has "
+                f"{row[label]} of {sum(row)}"
+            )
+
+
+def _of_regression(result: TrialResult, scores: SampleScores) -> Iterator[str]:
+    errors = scores.error_of_each()
+    if errors is None or scores.right is not None or scores.losses is not None or scores.of.labels is not None:
+        yield "scores: in regression it has errors alone"
+        return
+    yield from _sizes("errors", errors)
+    yield from _mean("errors", math.fsum(errors) / len(errors), result, "mae")
+
+
+def _sizes(field: str, values: Sequence[float]) -> Iterator[str]:
+    wrong = next((place for place, value in enumerate(values) if not 0 <= value < math.inf), None)
+    if wrong is not None:
+        yield f"scores.{field}: that of sample {wrong} is {values[wrong]!r}, and none is below 0 or not finite"
+
+
+def _mean(field: str, mean: float, result: TrialResult, metric: str) -> Iterator[str]:
+    reported = result.metrics.get(metric)
+    if reported is not None and not math.isclose(mean, reported, rel_tol=_RELATIVE, abs_tol=_ABSOLUTE):
+        yield f"scores.{field}: their mean is {mean:g}, and metrics.{metric} is {reported:g}"
