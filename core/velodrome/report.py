@@ -8,6 +8,7 @@
         with trial.training():
             …
         trial.epoch(epoch, train_loss=loss, samples=len(x), validation={"accuracy": 0.97})
+    trial.predictions(labels, predicted)
     trial.result({"accuracy": 0.98})
 
 Each call appends a line of JSON to the file that VELODROME_REPORT names. Without that variable, it writes the line to
@@ -179,6 +180,36 @@ class TrialReport:
                 if too_few(times, percent) is None:
                     found[f"latency_p{percent}_seconds{{batch_size={size}}}"] = quantiles[percent - 1]
         return found
+
+    def predictions(
+        self,
+        targets: Sequence[SupportsFloat],
+        predicted: Sequence[SupportsFloat],
+        *,
+        losses: Sequence[SupportsFloat] | None = None,
+        groups: Sequence[Whole] | None = None,
+    ) -> None:
+        """Reports what was predicted for each test sample, in the order of the test split, so that entries can be
+        compared sample by sample: the right classes, numbered from 0, and the predicted ones; or values and predicted
+        values. `losses` are cross-entropies in nats. `groups` has a number for the group that each sample is of.
+
+        `evaluation.keepSamples` says what is kept. `accuracy` must be that of the same predictions.
+
+        Raises:
+            ValueError: the lengths differ, or a value is not a finite number; nothing was reported.
+        """
+        line: dict[str, Any] = {
+            "targets": [number(value, "targets") for value in targets],
+            "predicted": [number(value, "predicted") for value in predicted],
+        }
+        if losses is not None:
+            line["losses"] = [number(value, "losses") for value in losses]
+        if groups is not None:
+            line["groups"] = [whole(value, "groups") for value in groups]
+        for name, values in line.items():
+            if len(values) != len(line["targets"]):
+                raise ValueError(f"{name} has {len(values)} samples, and targets has {len(line['targets'])}")
+        self._write(type="predictions", **line)
 
     def result(self, metrics: Mapping[str, SupportsFloat], unavailable: Mapping[str, str] | None = None) -> None:
         """Reports the final values, by metric key. Training time and throughput are added from the stopwatch.

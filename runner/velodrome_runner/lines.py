@@ -1,7 +1,7 @@
 """The lines with which your own command reports, and what they add up to. Pure; does not import torch.
 
-A line is a JSON document with a `type`: epoch, dataset, software or result. docs/own-code.md describes them for authors
-of such commands.
+A line is a JSON document with a `type`: epoch, dataset, software, predictions or result. docs/own-code.md describes
+them for authors of such commands.
 """
 
 from __future__ import annotations
@@ -10,7 +10,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, ValidationInfo, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from velodrome.metrics.catalogue import MetricKey, by_name, without_rounding
 from velodrome.plan import TrialConfig
@@ -76,9 +85,26 @@ class ResultLine(Line):
         return {str(MetricKey.parse(own.get(key, key))): value for key, value in named.items()}
 
 
-LINE: TypeAdapter[EpochLine | DatasetLine | SoftwareLine | ResultLine] = TypeAdapter(
-    Annotated[EpochLine | DatasetLine | SoftwareLine | ResultLine, Field(discriminator="type")]
-)
+class PredictionsLine(Line):
+    """What was predicted for each test sample, in the order of the test split: to compare entries sample by sample."""
+
+    type: Literal["predictions"]
+    targets: tuple[float, ...] = Field(min_length=1, description="Right classes, from 0, or values to predict.")
+    predicted: tuple[float, ...] = Field(description="As many predictions.")
+    losses: tuple[float, ...] | None = Field(default=None, description="Each sample's cross-entropy in nats.")
+    groups: tuple[int, ...] | None = Field(default=None, description="A number for the group of each sample.")
+
+    @model_validator(mode="after")
+    def _of_one_length(self) -> PredictionsLine:
+        for name in ("predicted", "losses", "groups"):
+            found = getattr(self, name)
+            if found is not None and len(found) != len(self.targets):
+                raise ValueError(f"{name} has {len(found)} samples, and targets has {len(self.targets)}")
+        return self
+
+
+_Lines = EpochLine | DatasetLine | SoftwareLine | ResultLine | PredictionsLine
+LINE: TypeAdapter[_Lines] = TypeAdapter(Annotated[_Lines, Field(discriminator="type")])
 
 
 @dataclass(slots=True)
@@ -92,6 +118,7 @@ class Reported:
     dataset: DatasetFacts | None = None
     software: SoftwareLine | None = None
     result: ResultLine | None = None
+    predictions: PredictionsLine | None = None
     curves: list[EpochPoint] = field(default_factory=list)
     lines: int = 0
     problem: str | None = None
@@ -120,6 +147,8 @@ class Reported:
                 self._look(impossible_dataset(self.dataset))
             case SoftwareLine():
                 self.software = line
+            case PredictionsLine():
+                self.predictions = line
             case ResultLine() if self.result is None:
                 samples = self.dataset.test_samples if self.dataset else None
                 self.result = line.model_copy(update={"metrics": _rounded(line.metrics, samples)})

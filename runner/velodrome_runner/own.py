@@ -29,15 +29,18 @@ from velodrome.metrics.catalogue import MetricKey, cost, label_of
 from velodrome.own_code import config_code
 from velodrome.plan import Plan, Trial, objective_keys
 from velodrome.results.bounds import impossible_classes, impossible_metrics, keys_of
-from velodrome.results.records import Environment, Hardware, Held, Software, TrialResult
+from velodrome.results.records import DatasetFacts, Environment, Hardware, Held, Software, TrialResult
+from velodrome.results.score_bounds import impossible_scores
+from velodrome.results.scores import SampleScores
 from velodrome_runner import interruption
 from velodrome_runner.causes import printed_place
 from velodrome_runner.environment import environment
 from velodrome_runner.hardware import cpu_model, nvidia
 from velodrome_runner.interference import Interference
-from velodrome_runner.lines import Reported
+from velodrome_runner.lines import PredictionsLine, Reported
 from velodrome_runner.live import pusher
 from velodrome_runner.log import Tail, complain
+from velodrome_runner.predictions import kept_of
 from velodrome_runner.publish import Publisher, connect
 from velodrome_runner.ranks import Ranks
 from velodrome_runner.reporting import Failure, Reporter, TrainingState, exit_code, failed, thinned, who
@@ -127,12 +130,9 @@ def _undisturbed(interference: Interference) -> Failure | None:
 
 def conclude(plan: Plan, trial: Trial, reported: Reported, ended: Ended) -> Failure | dict[str, object]:
     """Turns the lines and the command's end into the reason of a failure, or the result's fields. Pure."""
-    bad = _ended_badly(ended)
+    bad = _ended_badly(ended) or _unreadable(reported)
     if bad is not None:
         return bad
-    if reported.problem is not None:
-        how = "can't be" if reported.reason == "ImpossibleValue" else "can't be read"
-        return Failure(reported.reason, f"the command's report {how}: {reported.problem}", final=True)
     if reported.result is None:
         return Failure("ResultMissing", "the command reported no result: call trial.result(…) at its end", final=True)
     if reported.dataset is None:
@@ -157,20 +157,43 @@ def conclude(plan: Plan, trial: Trial, reported: Reported, ended: Ended) -> Fail
     for key in _wanted(plan, trial):
         if key not in metrics:
             unavailable.setdefault(key, "the command did not report it")
+    scores = _scores(reported.predictions, trial, reported.dataset, metrics)
+    if isinstance(scores, Failure):
+        return scores
     return {
         "outcome": "Succeeded",
         "metrics": metrics,
         "unavailable": unavailable,
+        "scores": scores,
         "curves": thinned(reported.curves, None),
         "dataset": reported.dataset,
         "epochs": reported.result.epochs or (reported.curves[-1].epoch if reported.curves else None),
     }
 
 
+def _scores(
+    line: PredictionsLine | None, trial: Trial, facts: DatasetFacts, metrics: Mapping[str, float]
+) -> SampleScores | Failure | None:
+    """What is kept of the predictions, or why they can't be."""
+    try:
+        found = None if line is None else kept_of(line, trial.config, facts)
+    except ValueError as error:
+        return Failure("ImpossibleValue", f"the command's predictions can't be: {error}", final=True)
+    wrong = found and next(impossible_scores(found, facts, metrics, None, trial.config.task_name), None)
+    return Failure("ImpossibleValue", f"the command's predictions can't be: {wrong}", final=True) if wrong else found
+
+
 def _priced(metrics: Mapping[str, float], trial: Trial) -> dict[str, float]:
     """The metrics, with the cost of the training time if the race has a price and the command reported none."""
     price, seconds = trial.config.evaluation.price_per_hour, metrics.get("train_seconds")
     return {**({} if price is None or seconds is None else {"cost": cost(seconds, price)}), **metrics}
+
+
+def _unreadable(reported: Reported) -> Failure | None:
+    if reported.problem is None:
+        return None
+    how = "can't be" if reported.reason == "ImpossibleValue" else "can't be read"
+    return Failure(reported.reason, f"the command's report {how}: {reported.problem}", final=True)
 
 
 def _ended_badly(ended: Ended) -> Failure | None:

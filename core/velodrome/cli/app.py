@@ -19,6 +19,7 @@ from velodrome.cli import (
     delete,
     doctor,
     noise,
+    pairs,
     pin,
     preflight,
     profile,
@@ -116,6 +117,7 @@ COMMANDS = (
     (preflight.check, "Check a file, and what a cluster lacks for its jobs.", preflight.EXAMPLES),
     (pin.pin, "Write the digests of a file's images into it.", pin.EXAMPLES),
     (board.results, "Show who is best at each objective, and by how much.", board.RESULTS_EXAMPLES),
+    (pairs.pairs, "Compare two entries sample by sample.", pairs.EXAMPLES),
     (trial.show, "Show one trial: curves, metrics, or why it failed.", trial.EXAMPLES),
     (
         baseline.regressions,

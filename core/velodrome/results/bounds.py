@@ -90,7 +90,11 @@ def _of_result(result: TrialResult, config: TrialConfig, *, kept: bool) -> Itera
         yield from _long("unavailable", key)
     most = _LARGEST_BUDGET if kept else config.budget.max_epochs
     yield from _of_confusion(result)
-    yield from impossible_scores(result, config.task_name)
+    if result.scores is not None:
+        if result.outcome == "Failed":
+            yield "scores: a trial that failed has none"
+        task = config.task_name
+        yield from impossible_scores(result.scores, result.dataset, result.metrics, result.confusion, task)
     yield from _of_curves(result.curves, most, keys, kept=kept)
     yield from _of_epochs(result, most)
     yield from _long("message", result.message, MESSAGE_LIMIT)

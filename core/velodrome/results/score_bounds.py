@@ -4,23 +4,31 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from velodrome.metrics.counts import share
-from velodrome.results.records import TrialResult
+from velodrome.results.records import DatasetFacts
 from velodrome.results.scores import LARGEST_LOSS, MOST_CHARACTERS, SampleScores, labels_digest
 
 # How far a mean of the kept numbers may be from the reported one: they are rounded to half precision.
 _RELATIVE, _ABSOLUTE = 0.01, 0.001
 
 
-def impossible_scores(result: TrialResult, task: str) -> Iterator[str]:
-    """Each field of what was kept of the test samples that no trial of this task can have, and why."""
-    scores, facts = result.scores, result.dataset
-    if scores is None:
-        return
-    if result.outcome == "Failed" or facts is None:
-        yield "scores: a trial that failed, or that names no data set, has none"
+Confusion = Sequence[Sequence[int]]
+
+
+def impossible_scores(
+    scores: SampleScores,
+    facts: DatasetFacts | None,
+    metrics: Mapping[str, float],
+    confusion: Confusion | None,
+    task: str,
+) -> Iterator[str]:
+    """Each field of what was kept of the test samples that no trial of this task can have, and why. The trial read the
+    data of these facts, and measured these metrics and this confusion matrix.
+    """
+    if facts is None:
+        yield "scores: they are of no data set"
         return
     if scores.of.samples != facts.test_samples:
         yield f"scores.of.samples: {scores.of.samples}, and dataset.test_samples is {facts.test_samples}"
@@ -30,21 +38,23 @@ def impossible_scores(result: TrialResult, task: str) -> Iterator[str]:
         yield f"scores: {scores.characters} characters, and {MOST_CHARACTERS} are the most"
     try:
         if task == "classification":
-            yield from _of_classification(result, scores, len(facts.classes))
+            yield from _of_classification(scores, len(facts.classes), metrics, confusion)
         else:
-            yield from _of_regression(result, scores)
+            yield from _of_regression(scores, metrics)
         scores.of.group_of_each()
     except ValueError as error:
         yield f"scores.{error}"
 
 
-def _of_classification(result: TrialResult, scores: SampleScores, classes: int) -> Iterator[str]:
+def _of_classification(
+    scores: SampleScores, classes: int, metrics: Mapping[str, float], confusion: Confusion | None
+) -> Iterator[str]:
     bits, labels = scores.right_bits(), scores.of.class_of_each()
     if bits is None or labels is None or scores.errors is not None:
         yield "scores: in classification it has right and of.labels, and no errors"
         return
     samples, hits = scores.of.samples, int.from_bytes(bits, "big").bit_count()
-    accuracy = result.metrics.get("accuracy")
+    accuracy = metrics.get("accuracy")
     if accuracy is not None and accuracy != share(hits, samples):
         yield (
             f"scores.right: {hits} of {samples} samples are right, which is an accuracy of {share(hits, samples)!r}, "
@@ -55,16 +65,16 @@ def _of_classification(result: TrialResult, scores: SampleScores, classes: int) 
         return
     if labels_digest(labels) != scores.of.targets:
         yield "scores.of.targets: it is not the digest of the labels"
-    if result.confusion is not None:
-        yield from _of_confusion(result.confusion, labels, bits)
+    if confusion is not None:
+        yield from _of_confusion(confusion, labels, bits)
     losses = scores.loss_of_each()
     if losses is not None:
         yield from _sizes("losses", losses)
         if max(losses) < LARGEST_LOSS:
-            yield from _mean("losses", math.fsum(losses) / samples, result, "loss")
+            yield from _mean("losses", math.fsum(losses) / samples, metrics, "loss")
 
 
-def _of_confusion(confusion: Sequence[Sequence[int]], labels: Sequence[int], bits: bytes) -> Iterator[str]:
+def _of_confusion(confusion: Confusion, labels: Sequence[int], bits: bytes) -> Iterator[str]:
     right = Counter(label for place, label in enumerate(labels) if bits[place // 8] >> (7 - place % 8) & 1)
     there = Counter(labels)
     for label, row in enumerate(confusion):
@@ -75,13 +85,13 @@ def _of_confusion(confusion: Sequence[Sequence[int]], labels: Sequence[int], bit
             )
 
 
-def _of_regression(result: TrialResult, scores: SampleScores) -> Iterator[str]:
+def _of_regression(scores: SampleScores, metrics: Mapping[str, float]) -> Iterator[str]:
     errors = scores.error_of_each()
     if errors is None or scores.right is not None or scores.losses is not None or scores.of.labels is not None:
         yield "scores: in regression it has errors alone"
         return
     yield from _sizes("errors", errors)
-    yield from _mean("errors", math.fsum(errors) / len(errors), result, "mae")
+    yield from _mean("errors", math.fsum(errors) / len(errors), metrics, "mae")
 
 
 def _sizes(field: str, values: Sequence[float]) -> Iterator[str]:
@@ -90,7 +100,7 @@ def _sizes(field: str, values: Sequence[float]) -> Iterator[str]:
         yield f"scores.{field}: that of sample {wrong} is {values[wrong]!r}, and none is below 0 or not finite"
 
 
-def _mean(field: str, mean: float, result: TrialResult, metric: str) -> Iterator[str]:
-    reported = result.metrics.get(metric)
+def _mean(field: str, mean: float, metrics: Mapping[str, float], metric: str) -> Iterator[str]:
+    reported = metrics.get(metric)
     if reported is not None and not math.isclose(mean, reported, rel_tol=_RELATIVE, abs_tol=_ABSOLUTE):
         yield f"scores.{field}: their mean is {mean:g}, and metrics.{metric} is {reported:g}"

@@ -181,10 +181,8 @@ def _recipe(of_a: Floats, of_b: Floats, of_group: Integers, confidence: float, *
         return Answer("recipe", difference, why_not=_FEW_SEEDS)
     if why := _too_few(of_group):
         return Answer("recipe", difference, why_not=why)
-    adjusted = _adjusted(of_a, of_b, of_group, binary=binary)
-    middle, parts = _over_samples(*adjusted)
-    sides = [adjusted[0] - adjusted[1]] if paired else [adjusted[0], adjusted[1]]
-    cells = [Cells.of(scores, adjusted[2]) for scores in sides]
+    middle, parts = _over_samples(of_a, of_b, of_group)
+    cells = [Cells.of(scores, of_group) for scores in ([of_a - of_b] if paired else [of_a, of_b])]
     spread = Spread(
         seeds=sum(one.seeds for one in cells),
         of_seeds=welch_freedom([(one.seeds, len(one.parts) - 1) for one in cells]),
