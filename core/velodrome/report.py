@@ -25,7 +25,7 @@ import struct
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol, SupportsFloat, SupportsIndex
@@ -183,11 +183,11 @@ class TrialReport:
 
     def predictions(
         self,
-        targets: Sequence[SupportsFloat],
-        predicted: Sequence[SupportsFloat],
+        targets: Iterable[SupportsFloat],
+        predicted: Iterable[SupportsFloat],
         *,
-        losses: Sequence[SupportsFloat] | None = None,
-        groups: Sequence[Whole] | None = None,
+        losses: Iterable[SupportsFloat] | None = None,
+        groups: Iterable[Whole] | None = None,
     ) -> None:
         """Reports what was predicted for each test sample, in the order of the test split, so that entries can be
         compared sample by sample: the right classes, numbered from 0, and the predicted ones; or values and predicted

@@ -10,6 +10,7 @@ import altair as alt
 import pandas as pd
 
 from velodrome.metrics.catalogue import CATALOGUE, Direction, label_of, metric_of
+from velodrome.ranking.pairs import ClassRow
 from velodrome.ranking.places import RankedRow, TradeOff
 from velodrome.results.confusion import Confusion
 from velodrome.results.records import EpochPoint
@@ -263,6 +264,34 @@ def confusion(found: Confusion, palette: Palette) -> Chart:
         )
         layers.append(base.mark_text(fontSize=13).encode(text=alt.Text("count:Q", format=","), color=on_cell))
     return alt.layer(*layers).properties(width=step, height=step)
+
+
+def wins(rows: Sequence[ClassRow], a: str, b: str, palette: Palette) -> Chart:
+    """A bar to the right for the samples of each class on which `a` is better, and one to the left for `b`."""
+    names = _distinct([row.label for row in rows])
+    sides = (f"{line(a)} is better", f"{line(b)} is better ")  # two names, also where a and b look alike
+    frame = pd.DataFrame(
+        {"class": name, "samples": sign * count, "count": count, "of": row.samples, "side": side}
+        for name, row in zip(names, rows, strict=True)
+        for side, sign, count in ((sides[0], 1, row.a_better), (sides[1], -1, row.b_better))
+    )
+    colours = alt.Scale(domain=list(sides), range=[palette.strong, palette.second])
+    bars = (
+        alt.Chart(frame)
+        .mark_bar()
+        .encode(
+            x=alt.X("samples:Q", title="samples on which one is better", axis=alt.Axis(format="d", tickMinStep=1)),
+            y=alt.Y("class:N", sort=names, title="class", axis=alt.Axis(labelLimit=140, ticks=False)),
+            color=alt.Color("side:N", scale=colours, legend=alt.Legend(title=None, orient="top")),
+            tooltip=[
+                alt.Tooltip("class:N"),
+                alt.Tooltip("side:N", title="side"),
+                alt.Tooltip("count:Q", title="samples", format=","),
+                alt.Tooltip("of:Q", title="of the class", format=","),
+            ],
+        )
+    )
+    return alt.layer(bars).properties(height=alt.Step(22))
 
 
 def _distinct(names: Sequence[str]) -> list[str]:

@@ -19,6 +19,7 @@ from velodrome import keys
 from velodrome.board.declaration import Declaration
 from velodrome.board.noise import ObjectiveNoise, read_noise
 from velodrome.board.page import ObjectivePage
+from velodrome.board.pairing import PairedEntries, paired_entries, read_pairing
 from velodrome.board.profile import Profile, read_profile
 from velodrome.board.reading import ObjectiveReading
 from velodrome.board.tenancy import ShownBoards
@@ -106,6 +107,21 @@ class ResultSource:
         if board not in self.shown:
             raise StoreRefused(f"there is no board {board}")
         return _page(self.url, board, _version(self.url, board), objective, cohort_id, pages)
+
+    def paired_entries(self, board: str) -> list[str]:
+        """The entries of the board's newest job whose trials kept something of each test sample."""
+        return _paired_entries(self.url, board, _version(self.url, board)) if board in self.shown else []
+
+    def pairing(self, board: str, a: str, b: str) -> PairedEntries:
+        """The comparison of two of the board's entries, sample by sample. It is made once for each board version.
+
+        Raises:
+            StoreRefused: this leaderboard doesn't show the board.
+            NotPaired: they can't be compared.
+        """
+        if board not in self.shown:
+            raise StoreRefused(f"there is no board {board}")
+        return _pairing(self.url, board, _version(self.url, board), a, b)
 
     def verdicts(self, uid: str) -> tuple[Comparison, ...]:
         """What the job made worse or better."""
@@ -252,6 +268,16 @@ def _page(
         return _objective(url, board, version, objective, cohort_id)
 
     return read_page(_store(url), board, objective, cohort_id, pages, whole)
+
+
+@st.cache_data(max_entries=200, show_spinner=False)
+def _paired_entries(url: str, board: str, version: str) -> list[str]:  # noqa: ARG001 - what the cache goes by
+    return paired_entries(_store(url), board)
+
+
+@st.cache_resource(max_entries=32, show_spinner=False)
+def _pairing(url: str, board: str, version: str, a: str, b: str) -> PairedEntries:  # noqa: ARG001 - as above
+    return read_pairing(_store(url), board, a, b)
 
 
 @_kept

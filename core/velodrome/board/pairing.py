@@ -70,7 +70,10 @@ def read_pairing(reader: Reader, board: str, a: str, b: str, measure: Measure | 
         NotPaired: there is no such entry, it kept nothing of its samples, or both were tested on different samples.
         As the store does.
     """
-    kept = [_kept(reader, *_found(reader, board, name)) for name in (a, b)]
+    sought = [_found(reader, board, name) for name in (a, b)]
+    if sought[0][0].uid == sought[1][0].uid and sought[0][1] == sought[1][1]:
+        raise NotPaired(f"{a} and {b} are the same trials: name two entries, or one entry in two jobs (JOB/ENTRY)")
+    kept = [_kept(reader, job, entry) for job, entry in sought]
     _same_samples(*kept)
     chosen = measure or ("accuracy" if kept[0].first.right is not None else "mae")
     try:
@@ -161,8 +164,11 @@ def _same_samples(a: _Kept, b: _Kept) -> None:
 
 
 def _names(a: _Kept, b: _Kept) -> tuple[str, str]:
-    same = a.side.entry == b.side.entry
-    return (a.side.title, b.side.title) if same else (a.side.entry, b.side.entry)
+    if a.side.entry != b.side.entry:
+        return a.side.entry, b.side.entry
+    if a.side.job.name != b.side.job.name:
+        return a.side.title, b.side.title
+    return f"{a.side.entry} ({a.side.job.uid})", f"{b.side.entry} ({b.side.job.uid})"
 
 
 def _values(scores: SampleScores, measure: Measure, side: Side) -> Floats:

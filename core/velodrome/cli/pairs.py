@@ -116,7 +116,8 @@ def _answers(found: Pairing) -> Iterator[str]:
     from velodrome.ranking.pairs import question, verdict
 
     for answer in (found.answers.weights, found.answers.recipe, found.answers.test_set):
-        yield f"{question(found, answer.question)}: {verdict(found, answer)}"
+        yield f"{question(found, answer.question)}:"
+        yield f"  {verdict(found, answer)}"
 
 
 def _samples(found: Pairing, rows: tuple[SampleRow, ...]) -> Table:

@@ -138,10 +138,10 @@ def verdict(found: Pairing, answer: Answer) -> str:
         return f"not known: {answer.why_not}"
     span = f"95 %: {difference(found, answer.low)} to {difference(found, answer.high, unit=True)}"
     if answer.p_value > ALPHA:
-        return f"no difference is shown ({span}; p = {p_text(answer.p_value)})"
+        return f"no difference is shown ({span}; {p_text(answer.p_value)})"
     better = found.a if (answer.difference > 0) == (found.measure == "accuracy") else found.b
     by = difference(found, abs(answer.difference), unit=True, sign=False)
-    return f"{better} is better, by {by} ({span}; p = {p_text(answer.p_value)})"
+    return f"{better} is better, by {by} ({span}; {p_text(answer.p_value)})"
 
 
 def difference(found: Pairing, value: float, *, unit: bool = False, sign: bool = True) -> str:
@@ -165,7 +165,7 @@ def of_seeds(found: Pairing, value: float, seeds: int) -> str:
 
 def p_text(value: float) -> str:
     """A p-value with two digits."""
-    return "< 1e-12" if value < 1e-12 else f"{value:.2g}"
+    return "p < 1e-12" if value < 1e-12 else f"p = {value:.2g}"
 
 
 def lost_words(found: Pairing) -> str:

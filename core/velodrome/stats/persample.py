@@ -107,7 +107,7 @@ def compare_samples(
     Seeds are paired where rankings pair them (`velodrome.stats.compare`).
 
     Raises:
-        ValueError: the numbers of samples differ, or `confidence` is not between 0 and 1.
+        ValueError: the numbers of samples or of groups differ, or `confidence` is not between 0 and 1.
     """
     over_seeds = compare(Sample("a", a.means), Sample("b", b.means), confidence)
     paired = over_seeds.method == "paired"
@@ -115,8 +115,10 @@ def compare_samples(
     seeds_a, seeds_b = (common, common) if paired else (tuple(sorted(a.by_seed)), tuple(sorted(b.by_seed)))
     of_a, of_b = a.of(seeds_a), b.of(seeds_b)
     samples = of_a.shape[1]
-    if of_b.shape[1] != samples or (groups is not None and len(groups) != samples):
+    if of_b.shape[1] != samples:
         raise ValueError(f"{a.name!r} has scores of {samples} samples, and {b.name!r} of {of_b.shape[1]}")
+    if groups is not None and len(groups) != samples:
+        raise ValueError(f"groups: there are {len(groups)}, and {samples} samples")
     of_group = np.arange(samples) if groups is None else np.unique(groups, return_inverse=True)[1]
     test_set = Answer("test_set", over_seeds.difference, over_seeds.low, over_seeds.high, over_seeds.p_value)
     if over_seeds.p_value is None:
@@ -154,14 +156,14 @@ def _weights(of_a: Floats, of_b: Floats, of_group: Integers, confidence: float, 
     difference = float(of_a.mean() - of_b.mean())
     if why := _too_few(of_group):
         return Answer("weights", difference, why_not=why)
-    middle, parts = _over_samples(*_adjusted(of_a, of_b, of_group, binary=binary))
+    middle, parts = _over_samples(*(_adjusted(of_a, of_b, of_group) if binary else (of_a, of_b, of_group)))
     error, freedom = math.sqrt(variance_of(parts)), len(parts) - 1.0
     if error == 0.0:
         return _without_spread("weights", difference)
     low, high = _around(middle, float(stdtrit(freedom, (1 + confidence) / 2)) * error, binary=binary)
     p_value = _exact(of_a, of_b, of_group) if binary else None
     if p_value is None:
-        return Answer("weights", difference, low, high, float(2 * stdtr(freedom, -abs(middle) / error)))
+        p_value = _students(of_a, of_b, of_group)
     if p_value > 1 - confidence:
         low, high = min(low, 0.0), max(high, 0.0)
     elif difference > 0:
@@ -207,15 +209,13 @@ def _around(middle: float, margin: float, *, binary: bool) -> tuple[float, float
     return (max(low, -1.0), min(high, 1.0)) if binary else (low, high)
 
 
-def _adjusted(of_a: Floats, of_b: Floats, of_group: Integers, *, binary: bool) -> tuple[Floats, Floats, Integers]:
-    """The scores, and if they are right or wrong, two more samples: one that only a has right, and one that only b has.
+def _adjusted(of_a: Floats, of_b: Floats, of_group: Integers) -> tuple[Floats, Floats, Integers]:
+    """The scores with two more samples: one that only a has right, and one that only b has.
 
     Without them, few samples that differ would look as if no other sample could. Source: Bonett and Price (2012),
     "Adjusted Wald confidence interval for a difference of binomial proportions based on paired data", Journal of
     Educational and Behavioral Statistics 37(4).
     """
-    if not binary:
-        return of_a, of_b, of_group
     only_a = np.broadcast_to([1.0, 0.0], (len(of_a), 2))
     only_b = np.broadcast_to([0.0, 1.0], (len(of_b), 2))
     most = int(of_group.max())
@@ -227,6 +227,12 @@ def _over_samples(of_a: Floats, of_b: Floats, of_group: Integers) -> tuple[float
     differences = of_a.mean(axis=0) - of_b.mean(axis=0)
     middle = float(differences.mean())
     return middle, np.bincount(of_group, weights=differences - middle) / len(differences)
+
+
+def _students(of_a: Floats, of_b: Floats, of_group: Integers) -> float:
+    """The two-sided p-value of Student's paired t test over samples (or groups)."""
+    middle, parts = _over_samples(of_a, of_b, of_group)
+    return float(2 * stdtr(len(parts) - 1.0, -abs(middle) / math.sqrt(variance_of(parts))))
 
 
 def _exact(of_a: Floats, of_b: Floats, of_group: Integers) -> float | None:

@@ -18,12 +18,14 @@ from velodrome_leaderboard.views import live
 from velodrome_leaderboard.views.boards import board_facts
 from velodrome_leaderboard.views.noise import noise_tab
 from velodrome_leaderboard.views.objective import objective_tab
+from velodrome_leaderboard.views.samples import samples_tab
 from velodrome_leaderboard.views.trade_offs import trade_off_tab
 
 _JOBS = 10
 # No objective can have these names, because their names are lower case.
 _TRADE_OFF = "Trade-offs"
 _NOISE = "Noise floor"
+_SAMPLES = "Samples"
 
 
 def render(source: ResultSource) -> None:
@@ -64,8 +66,10 @@ def _objectives(source: ResultSource, board: Board) -> None:
     if not objectives:
         st.text("The jobs of this board name no objective that this version of Velodrome knows.")
         return
-    names = [*objectives, *([_TRADE_OFF] if len(objectives) > 1 else []), _NOISE]
-    _, bound = links.choice("objective", names, names[0], markup.plain, ("page", "unranked"))
+    scored = source.paired_entries(board.name)
+    samples = [_SAMPLES] if len(scored) > 1 else []
+    names = [*objectives, *([_TRADE_OFF] if len(objectives) > 1 else []), *samples, _NOISE]
+    _, bound = links.choice("objective", names, names[0], markup.plain, ("page", "unranked", "lost"))
     for name, tab in zip(names, st.tabs([markup.plain(name) for name in names], **bound), strict=True):
         if tab.open:
             with tab, part_of_page():
@@ -73,6 +77,8 @@ def _objectives(source: ResultSource, board: Board) -> None:
                     objective_tab(source, board, objectives[name])
                 elif name == _NOISE:
                     noise_tab(source, board)
+                elif name == _SAMPLES:
+                    samples_tab(source, board, scored)
                 else:
                     trade_off_tab(source, board, list(objectives.values()))
 

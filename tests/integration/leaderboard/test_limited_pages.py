@@ -101,6 +101,7 @@ def test_every_answer_about_a_hidden_job_is_that_of_a_job_that_never_was(
     assert limited.profile("cnn", hidden).missing == {"team-b-secret": "no job has reported to it"}
     assert everything.profile("cnn", absent).missing == {"no-such-board": "no job has reported to it"}
     assert "not ranked there" in everything.profile("cnn", hidden).missing["team-b-secret"]
+    assert limited.paired_entries("team-b-secret") == []
     assert limited.cohorts("team-b-secret", "accuracy") == []
     assert limited.version("team-b-secret") == limited.version("no-such-board") == ""
     (objective, *_) = everything.objectives("team-b-secret")
@@ -108,6 +109,7 @@ def test_every_answer_about_a_hidden_job_is_that_of_a_job_that_never_was(
         lambda: limited.objective("team-b-secret", objective),
         lambda: limited.page("team-b-secret", objective),
         lambda: limited.timeline("team-b-secret", "cnn", "accuracy"),
+        lambda: limited.pairing("team-b-secret", "cnn", "mlp"),
     ):
         with pytest.raises(StoreRefused, match="there is no board team-b-secret"):
             ask()
@@ -126,6 +128,8 @@ def test_every_answer_about_a_hidden_job_is_that_of_a_job_that_never_was(
         "version",
         "noise",
         "profile",
+        "paired_entries",
+        "pairing",
     }
     assert questions == asked | {"boards", "ping", "left_out", "memory"}, (
         "a new question needs its limit, and its line above"
