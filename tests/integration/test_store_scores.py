@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from tests.integration.conftest import Race, any_redis
+from tests.integration.conftest import START, Race, any_redis
 from tests.scored import scored
 from velodrome import keys
+from velodrome.board.takeover import take_over
 from velodrome.results.records import TrialRecord
 from velodrome.store import Store, export_lines, import_lines, open_store
 from velodrome.store.deletion import DeletionTarget, open_deleter
@@ -110,6 +111,14 @@ def test_lines_of_a_version_without_scores_come_in(store: Store, race: Race) -> 
     assert not any("scores" in line for line in lines)
     assert import_lines(store, lines).duplicates == len(lines)
     assert store.scores(race.uid, range(9)) == {}
+
+
+def test_a_job_that_takes_results_over_has_their_scores(store: Store, race: Race, make_race: type[Race]) -> None:
+    fill(store, race)
+    more = make_race(uid="more", name="more", repeats=3, created=9)
+    store.register(more.info)
+    assert take_over(store, more.plan, "more", race.info, {}, START).taken == len(race.plan)
+    assert store.scores("more", range(9)) == store.scores(race.uid, range(9))
 
 
 def test_an_entrys_scores_are_deleted_with_it_and_a_jobs_all(

@@ -77,7 +77,11 @@ def test_errors_of_a_regression_are_distances() -> None:
         ({"targets": [4, 7, 7, 1]}, "InvalidReport", "predicted has 3 samples, and targets has 4"),
         ({"targets": [4, 7], "predicted": [4, 7]}, "ImpossibleValue", "scores.of.samples: 2, and dataset.test_samples"),
         ({"targets": [], "predicted": []}, "InvalidReport", "targets"),
-        ({"targets": [4, 7, 10]}, "ImpossibleValue", "there is a class 10: classes are 0 to 9"),
+        (
+            {"targets": [4, 7, 10], "predicted": [4, 1, 10]},
+            "ImpossibleValue",
+            "there is a class 10: classes are 0 to 9",
+        ),
         (
             {"targets": [4, 7.5, 7]},
             "ImpossibleValue",

@@ -166,3 +166,24 @@ def test_a_stored_result_with_a_former_name_is_read_and_keeps_its_digest() -> No
 
 
 CONTENT = "e7f4a59a99d2a42cf31a102efcfd650f"
+
+
+@pytest.mark.parametrize(
+    ("dataset", "kept"),
+    [("digits", "none"), ("digits", "correct"), ("digits", "losses"), ("diabetes", "none"), ("diabetes", "losses")],
+)
+def test_what_may_be_kept_of_each_test_sample(dataset: str, kept: str) -> None:
+    made = job(dataset, evaluation={"keepSamples": kept})
+    assert made.spec.evaluation.keep_samples == kept
+    assert plan(made).trial(0).id != plan(job(dataset)).trial(0).id
+
+
+def test_a_regression_has_nothing_that_is_right() -> None:
+    found = problems("diabetes", evaluation={"keepSamples": "correct"})
+    assert found == "spec.evaluation.keepSamples: a trial of regression can't keep correct (one of: none, losses)"
+    assert "spec.evaluation.keepSamples" in problems("digits", evaluation={"keepSamples": "all"})
+
+
+def test_keeping_by_default_is_no_part_of_a_trials_identity() -> None:
+    evaluation = plan(job()).trial(0).config.evaluation
+    assert "keepSamples" not in evaluation.model_dump(mode="json")

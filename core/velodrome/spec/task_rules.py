@@ -83,7 +83,7 @@ def _kept(spec: Mapping[str, Any], row: TaskRow) -> Iterator[Broken]:
     kept = as_mapping(spec.get("evaluation")).get("keepSamples")
     if kept in {name for each in TASKS.values() for name in each.keeps} and kept not in row.keeps:
         here: Location = ("spec", "evaluation", "keepSamples")
-        yield Broken(here, f"{row.name} keeps no {kept} of its samples", f"one of: {', '.join(row.keeps)}")
+        yield Broken(here, f"a trial of {row.name} can't keep {kept}", f"one of: {', '.join(row.keeps)}")
 
 
 def _models(spec: Mapping[str, Any], kind: DataKind, what: str) -> Iterator[Broken]:
