@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
+from itertools import compress
+from typing import NamedTuple
 
 from velodrome.metrics.counts import share
 from velodrome.results.records import DatasetFacts
-from velodrome.results.scores import LARGEST_LOSS, MOST_CHARACTERS, SampleScores, labels_digest
+from velodrome.results.scores import LARGEST_LOSS, MOST_CHARACTERS, SampleScores, SampleSet, labels_digest
 
 # How far a mean of the kept numbers may be from the reported one: they are rounded to half precision.
 _RELATIVE, _ABSOLUTE = 0.01, 0.001
@@ -49,8 +52,8 @@ def impossible_scores(
 def _of_classification(
     scores: SampleScores, classes: int, metrics: Mapping[str, float], confusion: Confusion | None
 ) -> Iterator[str]:
-    bits, labels = scores.right_bits(), scores.of.class_of_each()
-    if bits is None or labels is None or scores.errors is not None:
+    bits = scores.right_bits()
+    if bits is None or scores.of.labels is None or scores.errors is not None:
         yield "scores: in classification it has right and of.labels, and no errors"
         return
     samples, hits = scores.of.samples, int.from_bytes(bits, "big").bit_count()
@@ -60,13 +63,14 @@ def _of_classification(
             f"scores.right: {hits} of {samples} samples are right, which is an accuracy of {share(hits, samples)!r}, "
             f"and metrics.accuracy is {accuracy!r}: report both of the same predictions"
         )
-    if max(labels) >= classes:
-        yield f"scores.of.labels: there is a class {max(labels)}: classes are 0 to {classes - 1}"
+    named = _named(scores.of)
+    if named.highest >= classes:
+        yield f"scores.of.labels: there is a class {named.highest}: classes are 0 to {classes - 1}"
         return
-    if labels_digest(labels) != scores.of.targets:
+    if named.digest != scores.of.targets:
         yield "scores.of.targets: it is not the digest of the labels"
     if confusion is not None:
-        yield from _of_confusion(confusion, labels, bits)
+        yield from _of_confusion(confusion, named, bits)
     losses = scores.loss_of_each()
     if losses is not None:
         yield from _sizes("losses", losses)
@@ -74,14 +78,32 @@ def _of_classification(
             yield from _mean("losses", math.fsum(losses) / samples, metrics, "loss")
 
 
-def _of_confusion(confusion: Confusion, labels: Sequence[int], bits: bytes) -> Iterator[str]:
-    right = Counter(label for place, label in enumerate(labels) if bits[place // 8] >> (7 - place % 8) & 1)
-    there = Counter(labels)
+class _Named(NamedTuple):
+    """The classes of a set's samples: each, how often each occurs, the highest, and their digest."""
+
+    labels: tuple[int, ...]
+    there: Mapping[int, int]
+    highest: int
+    digest: str
+
+
+@lru_cache(maxsize=32)  # all trials of a job have the same set
+def _named(of: SampleSet) -> _Named:
+    labels = of.class_of_each() or ()
+    return _Named(labels, Counter(labels), max(labels), labels_digest(labels))
+
+
+_ZEROS_AND_ONES = bytes.maketrans(b"01", b"\0\1")
+
+
+def _of_confusion(confusion: Confusion, named: _Named, bits: bytes) -> Iterator[str]:
+    each = f"{int.from_bytes(bits, 'big'):0{8 * len(bits)}b}".encode().translate(_ZEROS_AND_ONES)
+    right = Counter(compress(named.labels, each))
     for label, row in enumerate(confusion):
-        if (sum(row), row[label]) != (there[label], right[label]):
+        if (sum(row), row[label]) != (named.there.get(label, 0), right[label]):
             yield (
-                f"scores.right: {right[label]} of {there[label]} samples of class {label} are right, and confusion has "
-                f"{row[label]} of {sum(row)}"
+                f"scores.right: {right[label]} of {named.there.get(label, 0)} samples of class {label} are right, and "
+                f"confusion has {row[label]} of {sum(row)}"
             )
 
 
