@@ -114,10 +114,12 @@ def test_lines_of_a_version_without_scores_come_in(store: Store, race: Race) -> 
 
 
 def test_a_job_that_takes_results_over_has_their_scores(store: Store, race: Race, make_race: type[Race]) -> None:
-    fill(store, race)
+    values = dict.fromkeys(("accuracy", "precision", "recall", "f1"), 0.5)
+    store.accept(race.uid, 6, [of(race, index, values=values) for index in range(6)])
     more = make_race(uid="more", name="more", repeats=3, created=9)
     store.register(more.info)
     assert take_over(store, more.plan, "more", race.info, {}, START).taken == len(race.plan)
+    assert len(store.scores(race.uid, range(9))) == 6
     assert store.scores("more", range(9)) == store.scores(race.uid, range(9))
 
 
