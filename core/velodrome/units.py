@@ -50,11 +50,19 @@ class Scale:
         return f"{self.number(value)} {self.symbol}".rstrip()
 
     def margin(self, interval: Interval) -> str:
-        """Half the width of the interval, as in `± 0.31`; empty for a single value, which has no spread."""
-        return "" if interval.high is None else f"± {self.number(interval.high - interval.mean)}"
+        """The interval around its mean: `± 0.31`, or `(0.2 to 3.1)` if one side is a tenth longer; empty without one.
+
+        The longer side counts, so that the interval lies within what is written.
+        """
+        if interval.high is None or interval.low is None:
+            return ""
+        shorter, longer = sorted((interval.mean - interval.low, interval.high - interval.mean))
+        if longer <= 1.1 * shorter or self.number(longer) == self.number(shorter):
+            return f"± {self.number(longer)}"
+        return f"({self.number(interval.low)} to {self.number(interval.high)})"
 
     def interval(self, interval: Interval) -> str:
-        """The mean with its margin and symbol: `97.42 ± 0.31 %`; only the mean if there is no margin."""
+        """The mean with its margin and symbol: `97.42 ± 0.31 %`; only the mean without an interval."""
         margin = self.margin(interval)
         parts = (self.number(interval.mean), margin, self.symbol)
         return " ".join(part for part in parts if part)

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from velodrome.ranking.places import pareto, rank_objective
+from velodrome.ranking.places import rank_objective
+from velodrome.ranking.trade_offs import pareto
 from velodrome.results.records import EpochPoint
 from velodrome.store.types import Row
 from velodrome.units import Scale, column_scale

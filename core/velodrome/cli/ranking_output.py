@@ -6,17 +6,20 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from velodrome.cli.console import table
+from velodrome.ranking.sentences import about_means, seen
+from velodrome.stats.detectable import POWER
 from velodrome.text import line
-from velodrome.units import column_scale
+from velodrome.units import column_scale, quantity
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
     from velodrome.board.reading import ObjectiveReading
+    from velodrome.ranking.places import ObjectiveRanking, UnrankedRow
 
 CSV_COLUMNS = (
-    "board", "objective", "metric", "unit", "direction", "cohort", "rank", "shared", "entry", "mean", "low", "high",
+    "board", "objective", "metric", "unit", "direction", "cohort", "rank", "worst_rank", "entry", "mean", "low", "high",
     "n", "job", "job_uid", "unranked",
 )  # fmt: skip
 
@@ -31,28 +34,53 @@ def print_rankings(console: Console, readings: Iterable[ObjectiveReading]) -> No
             console.print(ranking_table(ranked))
         console.print(f"  {line(ranked.summary)}", markup=False)
         for held in ranking.unranked:
-            console.print(f"  not ranked: {line(held.entry)}: {line(held.reason)}", markup=False)
+            console.print(
+                f"  not ranked: {line(held.entry)}{_so_far(ranking, held)}: {line(held.reason)}", markup=False
+            )
         for row in ranking.ranked:
             if row.note:
                 console.print(f"  {line(row.entry)}: {line(row.note)}", markup=False)
+        if any(row.detectable is not None for row in ranking.ranked):
+            console.print(f"  {_WOULD_SEE}: {_SEEN}", markup=False, style="dim")
+        if means := about_means(ranking):
+            console.print(f"  {means}", markup=False, style="dim")
         if ranked.cohort is not None:
             others = f"; {ranked.others} more under other conditions: --cohorts" if ranked.others else ""
             console.print(f"  Holds for: {line(ranked.cohort.words)}{others}", markup=False, style="dim")
 
 
+_WOULD_SEE = "would see"
+_SEEN = f"the difference to the next entry that such a race would find with {POWER:.0%} probability"
+
+
+def _so_far(ranking: ObjectiveRanking, held: UnrankedRow) -> str:
+    """The mean of the values that an unranked entry has."""
+    count = len(held.samples)
+    return f", {quantity(ranking.unit, sum(v / count for v in held.samples.values()))} by {count}" if count else ""
+
+
 def ranking_table(ranked: ObjectiveReading) -> Table:
-    """Rank, entry, mean with its interval, and the number of trials."""
+    """The ranks that an entry may have, its mean with the interval, the number of trials, and what a tie would see."""
     ranking = ranked.ranking
     scale = column_scale(ranking.unit, [row.interval for row in ranking.ranked])
     value = f"mean, {scale.symbol}" if scale.symbol else "mean"
     level = f"{100 * (1 - ranking.alpha):g} % interval"
-    shown = table("rank", "entry", value, level, "n", "can't be told apart from", numbers=frozenset({value, "n"}))
+    columns = ("rank", "entry", value, level, "n", "can't be told apart from", _WOULD_SEE)
+    shown = table(*columns, numbers=frozenset({value, "n", _WOULD_SEE}))
     for row in ranking.ranked:
         interval = row.interval
         known = interval.low is not None and interval.high is not None
         spread = f"{scale.number(interval.low or 0)} to {scale.number(interval.high or 0)}" if known else "unknown"
         others = ", ".join(row.indistinguishable_from)
-        shown.add_row(row.place, row.entry, scale.number(interval.mean), spread, str(interval.n), others)
+        shown.add_row(
+            row.place,
+            row.entry,
+            scale.number(interval.mean),
+            spread,
+            str(interval.n),
+            others,
+            seen(ranking.logs, ranking.unit, row),
+        )
     return shown
 
 
@@ -66,7 +94,7 @@ def csv_rows(board: str, readings: Iterable[ObjectiveReading]) -> Iterator[tuple
         for row in ranking.ranked:
             interval = row.interval
             numbers = (interval.mean, interval.low, interval.high, interval.n)
-            yield (*start, row.rank, row.shared, row.entry, *numbers, row.job_name, row.job_uid, "")
+            yield (*start, row.rank, row.worst_rank, row.entry, *numbers, row.job_name, row.job_uid, "")
         for held in ranking.unranked:
             nothing = ("", "", "", len(held.samples))
             yield (*start, "", "", held.entry, *nothing, held.job_name, held.job_uid, held.reason)
