@@ -1,6 +1,6 @@
 """Simulates what the scale of a metric changes: the tables of docs/decisions/0042-scales-ranges-and-fronts.md.
 
-    python benchmarks/simulate_scales.py [--races 4000]
+    python benchmarks/simulate_scales.py [--races 2000]
 
 All races of a cell are tested at once, with the moments and the correction that rank() uses; the first ones are held
 against rank() itself.
@@ -42,9 +42,7 @@ def slowed(sigma: float, share: float = 0.0, common: float = 0.0) -> Noise:
 
 LATENCIES: Mapping[str, Noise] = {
     "σ = 0.1": slowed(0.1),
-    "σ = 0.3": slowed(0.3),
     "σ = 1": slowed(1.0),
-    "σ = 0.05, 1 of 20 slow": slowed(0.05, 0.05),
     "σ = 0.1, 1 of 20 slow": slowed(0.1, 0.05),
     "σ = 0.15, 1 of 20 slow": slowed(0.15, 0.05),
     "σ = 0.2, 1 of 20 slow": slowed(0.2, 0.05),
@@ -82,11 +80,11 @@ def better(values: Floats, scaling: Scaling, *, trim: bool) -> NDArray[np.bool_]
     `values` has a race in each layer, an entry in each row and a seed in each column.
     """
     scaled = scaling(values)
-    races, entries, seeds = scaled.shape
+    _, entries, seeds = scaled.shape
     first, second = np.triu_indices(entries, 1)
     lead, error, freedom = _moments(scaled[:, first] - scaled[:, second], trim=trim)
-    step = np.diff(np.unique(scaled)).min() if len(np.unique(values)) < 1000 else 0.0  # of a coarse metric
-    error = np.where(error == 0, step / seeds, error)
+    if not error.all():  # a coarse metric: the smallest spread that its steps allow
+        error = np.where(error == 0, np.diff(np.unique(scaled)).min() / seeds, error)
     with np.errstate(divide="ignore", invalid="ignore"):
         p_value = np.where(lead == 0, 1.0, 2 * stdtr(freedom, -np.abs(lead) / error))
     order = np.argsort(p_value, axis=1)
@@ -122,7 +120,7 @@ def check() -> None:
 
 def latencies(races: int) -> None:
     """Print how often equal entries are called different, and how often a leader is found."""
-    grid = list(product((2, 5, 10), (5, 10, 20)))
+    grid = [(2, 5), (2, 20), (5, 5), (5, 10), (5, 20), (10, 5), (10, 20)]
     print(f"\nEqual latencies: races in which any two are called different, of {races:,}")
     print("entries x seeds".ljust(62) + "".join(f"{k}x{n}".rjust(7) for k, n in grid))
     for (title, noise), (name, (scaling, trim)) in product(LATENCIES.items(), PROCEDURES.items()):
@@ -132,10 +130,10 @@ def latencies(races: int) -> None:
             cells.append(better(values, scaling, trim=trim).any(axis=(0, 2)).mean())
         print(f"{title:42}{name:20}" + "".join(f"{cell:7.1%}" for cell in cells), flush=True)
     print("\nOne of five entries 25 % faster: races in which it is alone in front / the average pair is told apart")
-    print("seeds".ljust(62) + "".join(f"{n}".rjust(14) for n in (5, 9, 10, 14, 20)))
+    print("seeds".ljust(62) + "".join(f"{n}".rjust(14) for n in (5, 9, 10, 20)))
     for (title, noise), (name, (scaling, trim)) in product(LATENCIES.items(), PROCEDURES.items()):
         cells = []
-        for n in (5, 9, 10, 14, 20):
+        for n in (5, 9, 10, 20):
             values = noise(np.random.default_rng([5, n]), (races, 5, n))
             values[:, 0] *= 0.75
             leads = better(values, scaling, trim=trim)[1, :, :4]  # lower is better
@@ -218,7 +216,7 @@ def _levels(values: Floats, corrected: float) -> tuple[NDArray[np.bool_], NDArra
 def main() -> None:
     """Print all tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--races", type=int, default=4000)
+    parser.add_argument("--races", type=int, default=2000)
     races = parser.parse_args().races
     check()
     latencies(races)

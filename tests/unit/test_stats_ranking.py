@@ -282,12 +282,12 @@ def test_from_ten_values_on_the_means_of_a_ratio_scale_are_trimmed() -> None:
     ranking = rank(race(x=x.tolist(), y=y.tolist()), "lower", scale="ratio")
     (pair,) = ranking.comparisons
     differences = np.sort(np.log(x) - np.log(y))
-    # Tukey and McLaughlin's test, with Yuen's variance and one degree of freedom less, by hand.
+    # Tukey and McLaughlin's test, with Yuen's variance and two degrees of freedom less, by hand.
     winsorized = np.array([*[differences[3]] * 3, *differences[3:17], *[differences[16]] * 3])
     error = np.sqrt(((winsorized - winsorized.mean()) ** 2).sum() / (14 * 13))
     centre = scipy_stats.trim_mean(differences, 0.15)
     assert pair.difference == pytest.approx(centre, rel=1e-12)
-    assert pair.p_value == pytest.approx(2 * scipy_stats.t.sf(abs(centre) / error, 12), rel=1e-9)
+    assert pair.p_value == pytest.approx(2 * scipy_stats.t.sf(abs(centre) / error, 11), rel=1e-9)
     by_name = {entry.name: entry.interval.mean for entry in ranking.entries}
     assert by_name["y"] == pytest.approx(np.exp(scipy_stats.trim_mean(np.log(y), 0.15)), rel=1e-12)
 
@@ -335,3 +335,8 @@ def test_superiority_is_what_the_ranks_say(entries: list[Sample], direction: Dir
     for place, entry in enumerate(entries):
         found = next((one for one in ranking.entries if one.name == entry.name), None)
         assert (found.rank if found else 1) == 1 + better[:, place].sum()
+
+
+def test_two_wild_trials_of_many_entries_would_find_no_factor() -> None:
+    entries = [Sample(f"e{row:02}", {0: 1.0 + row, 1: 50.0 - row / 2}) for row in range(40)]
+    assert {entry.detectable for entry in rank(entries, "lower", scale="ratio").entries} == {None}

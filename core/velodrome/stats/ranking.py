@@ -28,7 +28,7 @@ class RankedEntry:
 
     `detectable` belongs to an entry that can't be told apart from the next one: a true difference of this size between
     the two would be found in four of five such races. It is in the metric's unit, or with logarithms a share of the
-    smaller mean. None for others, and where equal values have no spread.
+    smaller mean. None for others, where equal values have no spread, and where no factor would be found.
     """
 
     name: str
@@ -151,6 +151,10 @@ def superiority(
     return tuple(matrices)
 
 
+# The logarithm of a factor that is larger than any metric's range: two noisy trials of many entries would see no less.
+_ENDLESS = np.log(LARGEST)
+
+
 class _Race:
     """The tests of all pairs of a race. Its samples are those that can be ranked, in the order of their names."""
 
@@ -193,13 +197,13 @@ class _Race:
         return better
 
     def detectable(self, one: Integers, other: Integers) -> Floats:
-        """What the test of each pair of different rows would have found; NaN without spread."""
+        """What the test of each pair of different rows would have found; NaN without spread or for endless factors."""
         first, second = np.minimum(one, other), np.maximum(one, other)
         pair = first * len(self.samples) - (first + 1) * (first + 2) // 2 + second
         level = level_of_next(self.adjusted, len(self.samples), self.alpha)
         error = self.tests.standard_error[pair]
         found = detectable(np.where(error > 0, error, np.nan), self.tests.freedom[pair], level)
-        return np.expm1(found) if self.logs else found
+        return np.expm1(np.where(found < _ENDLESS, found, np.nan)) if self.logs else found
 
 
 def _entries(race: _Race) -> tuple[RankedEntry, ...]:

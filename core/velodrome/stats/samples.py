@@ -120,8 +120,9 @@ def moments(values: Floats, present: NDArray[np.bool_], count: Integers, *, trim
     """The moments of each row, of the values that are present.
 
     With `trim`, the mean leaves out `trimmed(count)` values at each end, and its error is Yuen's, from the Winsorized
-    values (those left out count as the next ones). Values that are left out cost one more degree of freedom than Yuen
-    takes: with hers, too many equal models are called different (docs/decisions/0042-scales-ranges-and-fronts.md).
+    values (those left out count as the next ones). Two values that are left out at each end, or a single one, cost one
+    more degree of freedom than Yuen takes: with hers, too many equal models are called different
+    (docs/decisions/0042-scales-ranges-and-fronts.md).
 
     Source: Yuen (1974), "The two-sample trimmed t for unequal population variances", Biometrika 61(1).
     """
@@ -142,7 +143,7 @@ def moments(values: Floats, present: NDArray[np.bool_], count: Integers, *, trim
     squares = np.einsum("ij,ij->i", deviation, deviation)
     several = kept > 1
     squared_error = np.divide(squares, kept * (kept - 1), out=np.full(len(values), np.nan), where=several)
-    freedom = (kept - 1 - (cut > 0)).astype(np.float64)
+    freedom = (kept - 1 - (cut + 1) // 2).astype(np.float64)
     return Moments(mean, squared_error, freedom, np.abs(deviation).max(axis=1, initial=0.0))
 
 

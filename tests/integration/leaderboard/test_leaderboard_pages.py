@@ -159,8 +159,8 @@ def test_trade_offs_name_the_front(store: Store, page_of: Draw) -> None:
     assert [(row[0], row[1]) for row in rows] == [
         ("slow", "on the front"),
         ("quick", "on the front"),
-        ("middle", ""),
-        ("poor", ""),
+        ("middle", "dominated"),
+        ("poor", "dominated"),
     ]
     three = page_of("board", name="digits", objective="Trade-offs", by=["accuracy", "speed", "efficiency"])
     assert table_of(three, "Entries by accuracy, speed and efficiency")
