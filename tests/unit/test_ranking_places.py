@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from velodrome.ranking.places import rank_objective
-from velodrome.ranking.sentences import about_means, seen, summary
+from velodrome.ranking.sentences import about_means, seen, summary, would_see
 from velodrome.results.records import JobInfo
 from velodrome.store.types import EntryState, Row
 from velodrome.text import listed
@@ -278,3 +278,14 @@ def test_values_that_happen_to_be_constant_are_no_certainty(key: str) -> None:
 def test_two_entries_with_the_same_counts_are_tied() -> None:
     rows = [row("torch", *[35 / 355] * 5), row("own", *[35 / 355] * 5)]
     assert [r.place for r in rank_objective("accuracy", rows).ranked] == ["1-2", "1-2"]
+
+
+def test_each_tie_of_neighbours_says_what_would_have_been_found() -> None:
+    tied = [row("a", 0.9, 0.8, 0.7), row("b", 0.81, 0.85, 0.7), row("c", 0.1, 0.12, 0.1)]
+    ranking = rank_objective("accuracy", tied)
+    size = ranking.ranked[0].detectable
+    assert size is not None
+    assert would_see(ranking) == f"Such a race finds these differences in 80 % of cases: a and b {100 * size:.2f} %."
+    assert would_see(rank_objective("accuracy", CLEAR)) == ""
+    many = rank_objective("accuracy", [row(name, 0.9, 0.8, 0.7 + place / 100) for place, name in enumerate("abcdefg")])
+    assert would_see(many).endswith("; 2 more in --json.")

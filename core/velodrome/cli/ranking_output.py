@@ -6,8 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from velodrome.cli.console import table
-from velodrome.ranking.sentences import about_means, seen
-from velodrome.stats.detectable import POWER
+from velodrome.ranking.sentences import about_means, would_see
 from velodrome.text import line
 from velodrome.units import column_scale, quantity
 
@@ -40,17 +39,13 @@ def print_rankings(console: Console, readings: Iterable[ObjectiveReading]) -> No
         for row in ranking.ranked:
             if row.note:
                 console.print(f"  {line(row.entry)}: {line(row.note)}", markup=False)
-        if any(row.detectable is not None for row in ranking.ranked):
-            console.print(f"  {_WOULD_SEE}: {_SEEN}", markup=False, style="dim")
+        if ties := would_see(ranking):
+            console.print(f"  {line(ties)}", markup=False, style="dim")
         if means := about_means(ranking):
             console.print(f"  {means}", markup=False, style="dim")
         if ranked.cohort is not None:
             others = f"; {ranked.others} more under other conditions: --cohorts" if ranked.others else ""
             console.print(f"  Holds for: {line(ranked.cohort.words)}{others}", markup=False, style="dim")
-
-
-_WOULD_SEE = "would see"
-_SEEN = f"the difference to the next entry that such a race would find with {POWER:.0%} probability"
 
 
 def _so_far(ranking: ObjectiveRanking, held: UnrankedRow) -> str:
@@ -60,13 +55,12 @@ def _so_far(ranking: ObjectiveRanking, held: UnrankedRow) -> str:
 
 
 def ranking_table(ranked: ObjectiveReading) -> Table:
-    """The ranks that an entry may have, its mean with the interval, the number of trials, and what a tie would see."""
+    """The ranks that an entry may have, its mean with the interval, and the number of trials."""
     ranking = ranked.ranking
     scale = column_scale(ranking.unit, [row.interval for row in ranking.ranked])
     value = f"mean, {scale.symbol}" if scale.symbol else "mean"
     level = f"{100 * (1 - ranking.alpha):g} % interval"
-    columns = ("rank", "entry", value, level, "n", "can't be told apart from", _WOULD_SEE)
-    shown = table(*columns, numbers=frozenset({value, "n", _WOULD_SEE}))
+    shown = table("rank", "entry", value, level, "n", "can't be told apart from", numbers=frozenset({value, "n"}))
     for row in ranking.ranked:
         interval = row.interval
         known = interval.low is not None and interval.high is not None
@@ -79,7 +73,6 @@ def ranking_table(ranked: ObjectiveReading) -> Table:
             spread,
             str(interval.n),
             others,
-            seen(ranking.logs, ranking.unit, row),
         )
     return shown
 

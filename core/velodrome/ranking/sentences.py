@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 from velodrome.ranking.places import ObjectiveRanking, RankedRow
+from velodrome.stats.detectable import POWER
 from velodrome.stats.samples import ROUNDING, TRIMMED_FROM
 from velodrome.text import listed
 from velodrome.units import quantity
@@ -74,6 +76,19 @@ def seen(logs: bool, unit: str, row: RankedRow) -> str:  # noqa: FBT001
     if row.detectable is None:
         return ""
     return quantity("percent", 100 * row.detectable) if logs else quantity(unit, row.detectable)
+
+
+def would_see(ranking: ObjectiveRanking, most: int = 4) -> str:
+    """What the first ties between neighbours leave open; empty without ties."""
+    ties = [
+        f"{row.entry} and {following.entry} {seen(ranking.logs, ranking.unit, row)}"
+        for row, following in pairwise(ranking.ranked)
+        if row.detectable is not None
+    ]
+    if not ties:
+        return ""
+    rest = f"; {len(ties) - most} more in --json" if len(ties) > most else ""
+    return f"Such a race finds these differences in {100 * POWER:g} % of cases: {'; '.join(ties[:most])}{rest}."
 
 
 def about_means(ranking: ObjectiveRanking) -> str:

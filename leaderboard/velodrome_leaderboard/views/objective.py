@@ -195,7 +195,9 @@ def _rank_hint(page: ObjectivePage, row: RankedRow) -> str:
     if not row.indistinguishable_from:
         return "Significantly different from every other entry"
     size = seen(page.head.logs, page.head.objective.key.metric.unit, row)
-    found = f". A difference of {size} to the next entry would be found in {POWER:.0%} of such races" if size else ""
+    found = (
+        f". A difference of {size} to the next entry would be found in {100 * POWER:g} % of such races" if size else ""
+    )
     return f"Can't be told apart from {listed(row.indistinguishable_from, most=6)}{found}"
 
 
