@@ -35,7 +35,8 @@ def slowed(sigma: float, share: float = 0.0, common: float = 0.0) -> Noise:
         races, _, seeds = shape
         own, seed = rng.normal(size=shape), rng.normal(size=(races, 1, seeds))
         values = np.exp(sigma * (np.sqrt(1 - common) * own + np.sqrt(common) * seed))
-        return values * np.where(rng.random(shape) < share, rng.uniform(3, 10, shape), 1.0)
+        latencies: Floats = values * np.where(rng.random(shape) < share, rng.uniform(3, 10, shape), 1.0)
+        return latencies
 
     return draw
 
@@ -63,7 +64,8 @@ def arcsine(values: Floats) -> Floats:
 
 def logit(values: Floats) -> Floats:
     """The logarithm of the odds of shares of 360 samples, with half a sample of either kind added."""
-    return np.log((360 * values + 0.5) / (360 * (1 - values) + 0.5))
+    odds: Floats = np.log((360 * values + 0.5) / (360 * (1 - values) + 0.5))
+    return odds
 
 
 # By name: what is done to the values, and whether means are trimmed.

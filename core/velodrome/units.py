@@ -84,16 +84,16 @@ def column_scale(unit: str, intervals: Iterable[Interval]) -> Scale:
     return Scale(symbol, size, 0 if all(map(_whole, means)) else _decimals(median(means), 4))
 
 
-def value_scale(unit: str, value: float) -> Scale:
-    """The scale for a single value: four significant digits. Whole numbers stay whole."""
+def value_scale(unit: str, value: float, digits: int = 4) -> Scale:
+    """The scale for a single value, with so many significant digits. Whole numbers stay whole."""
     symbol, size = _fit(unit, [value])
     scaled = abs(value) / size
-    return Scale(symbol, size, 0 if _whole(scaled) else _decimals(scaled, 4))
+    return Scale(symbol, size, 0 if _whole(scaled) else _decimals(scaled, digits))
 
 
-def quantity(unit: str, value: float) -> str:
+def quantity(unit: str, value: float, digits: int = 4) -> str:
     """A single value with its symbol: `1.234 ms`, `21,840`, `97.42 %`."""
-    scale = value_scale(unit, value)
+    scale = value_scale(unit, value, digits)
     if not math.isfinite(value / scale.size):  # no measurement has this value, but a store may contain it
         return f"{value:.4g} {unit}"
     return scale.text(value)

@@ -285,7 +285,7 @@ def test_each_tie_of_neighbours_says_what_would_have_been_found() -> None:
     ranking = rank_objective("accuracy", tied)
     size = ranking.ranked[0].detectable
     assert size is not None
-    assert would_see(ranking) == f"Such a race finds these differences in 80 % of cases: a and b {100 * size:.2f} %."
+    assert would_see(ranking) == f"Such a race finds these differences in 80 % of cases: a and b {100 * size:.2g} %."
     assert would_see(rank_objective("accuracy", CLEAR)) == ""
     many = rank_objective("accuracy", [row(name, 0.9, 0.8, 0.7 + place / 100) for place, name in enumerate("abcdefg")])
     assert would_see(many).endswith("; 2 more in --json.")

@@ -321,7 +321,8 @@ def test_a_tie_says_what_would_have_been_found() -> None:
     # Both pairs with c are refuted, so one equality is left: its own p-value may be 5 %.
     error = scipy_stats.sem(np.array(a) - np.array(b))
     expected = float(detectable(error, 4, 0.05))
-    assert (first.name, first.detectable) == ("a", pytest.approx(expected, rel=1e-9))
+    assert first.name == "a"
+    assert first.detectable == pytest.approx(expected, rel=1e-9)
     assert (second.detectable, third.detectable) == (None, None)  # told apart, and no next one
     by_ratio = rank(race(a=a, b=b, c=c), "lower", scale="ratio").entries[0].detectable
     error = scipy_stats.sem(np.log(a) - np.log(b))

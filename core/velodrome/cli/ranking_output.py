@@ -33,9 +33,7 @@ def print_rankings(console: Console, readings: Iterable[ObjectiveReading]) -> No
             console.print(ranking_table(ranked))
         console.print(f"  {line(ranked.summary)}", markup=False)
         for held in ranking.unranked:
-            console.print(
-                f"  not ranked: {line(held.entry)}{_so_far(ranking, held)}: {line(held.reason)}", markup=False
-            )
+            console.print(f"  not ranked: {line(held.entry)}: {_value(ranking, held)}{line(held.reason)}", markup=False)
         for row in ranking.ranked:
             if row.note:
                 console.print(f"  {line(row.entry)}: {line(row.note)}", markup=False)
@@ -48,10 +46,12 @@ def print_rankings(console: Console, readings: Iterable[ObjectiveReading]) -> No
             console.print(f"  Holds for: {line(ranked.cohort.words)}{others}", markup=False, style="dim")
 
 
-def _so_far(ranking: ObjectiveRanking, held: UnrankedRow) -> str:
-    """The mean of the values that an unranked entry has."""
-    count = len(held.samples)
-    return f", {quantity(ranking.unit, sum(v / count for v in held.samples.values()))} by {count}" if count else ""
+def _value(ranking: ObjectiveRanking, held: UnrankedRow) -> str:
+    """The value of an entry that has no rank because it is the only one; empty for other reasons."""
+    if held.why != "OneTrial":
+        return ""
+    (value,) = held.samples.values()
+    return f"{quantity(ranking.unit, value)}, but "
 
 
 def ranking_table(ranked: ObjectiveReading) -> Table:

@@ -75,7 +75,7 @@ def seen(logs: bool, unit: str, row: RankedRow) -> str:  # noqa: FBT001
     """
     if row.detectable is None:
         return ""
-    return quantity("percent", 100 * row.detectable) if logs else quantity(unit, row.detectable)
+    return quantity("percent", 100 * row.detectable, 2) if logs else quantity(unit, row.detectable, 2)
 
 
 def would_see(ranking: ObjectiveRanking, most: int = 4) -> str:
