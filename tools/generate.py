@@ -100,10 +100,13 @@ def metrics_page() -> str:
         "",
         "A result with a value outside the range, of a label that the data don't have, or of a batch size that the job",
         "doesn't measure, is rejected as `ImpossibleValue`.",
+        "",
+        "Values on a *ratio* scale are compared by factors, with geometric means; others by differences. *bounded*",
+        "means that there is a best value ([decision 0042](../decisions/0042-scales-ranges-and-fronts.md)).",
     ]
     for kind in dict.fromkeys(metric.kind for metric in CATALOGUE.values()):
         lines += ["", f"## {kind.capitalize()}", ""]
-        lines += ["| metric | unit | range | better | parameters | depends on | meaning |", f"|{'---|' * 7}"]
+        lines += ["| metric | unit | scale | range | better | parameters | depends on | meaning |", f"|{'---|' * 8}"]
         lines += [_metric_row(metric) for metric in CATALOGUE.values() if metric.kind == kind]
     return "\n".join(lines) + "\n"
 
@@ -151,7 +154,7 @@ def _metric_row(metric: Metric) -> str:
     least, most = metric.range
     limits = f"{least:g} to {most:.10g}" + (", whole" if metric.whole else "")
     depends_on = ", ".join(metric.depends_on)
-    cells = (f"`{metric.name}`", metric.unit, limits, metric.direction, parameters, depends_on, meaning)
+    cells = (f"`{metric.name}`", metric.unit, metric.scale, limits, metric.direction, parameters, depends_on, meaning)
     return f"| {' | '.join(cells)} |"
 
 

@@ -23,7 +23,7 @@ import json
 import re
 import shlex
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any, Final
 
@@ -207,3 +207,10 @@ def _escape(character: str) -> str:
 
 def _json_escape(character: str) -> str:
     return json.dumps(character)[1:-1] if character != "\x7f" else "\\u007f"
+
+
+def listed(names: Sequence[str], most: int = 3) -> str:
+    """`a`, `a and b`, `a, b and c`, or `a, b, c and 4 more`."""
+    shown, rest = list(names[:most]), len(names) - most
+    tail = f"{rest} more" if rest > 0 else shown.pop()
+    return f"{', '.join(shown)} and {tail}" if shown else tail

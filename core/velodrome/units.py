@@ -50,11 +50,19 @@ class Scale:
         return f"{self.number(value)} {self.symbol}".rstrip()
 
     def margin(self, interval: Interval) -> str:
-        """Half the width of the interval, as in `± 0.31`; empty for a single value, which has no spread."""
-        return "" if interval.high is None else f"± {self.number(interval.high - interval.mean)}"
+        """The interval around its mean: `± 0.31`, or `(0.2 to 3.1)` if one side is a tenth longer; empty without one.
+
+        The longer side counts, so that the interval lies within what is written.
+        """
+        if interval.high is None or interval.low is None:
+            return ""
+        shorter, longer = sorted((interval.mean - interval.low, interval.high - interval.mean))
+        if longer <= 1.1 * shorter or self.number(longer) == self.number(shorter):
+            return f"± {self.number(longer)}"
+        return f"({self.number(interval.low)} to {self.number(interval.high)})"
 
     def interval(self, interval: Interval) -> str:
-        """The mean with its margin and symbol: `97.42 ± 0.31 %`; only the mean if there is no margin."""
+        """The mean with its margin and symbol: `97.42 ± 0.31 %`; only the mean without an interval."""
         margin = self.margin(interval)
         parts = (self.number(interval.mean), margin, self.symbol)
         return " ".join(part for part in parts if part)
@@ -76,16 +84,16 @@ def column_scale(unit: str, intervals: Iterable[Interval]) -> Scale:
     return Scale(symbol, size, 0 if all(map(_whole, means)) else _decimals(median(means), 4))
 
 
-def value_scale(unit: str, value: float) -> Scale:
-    """The scale for a single value: four significant digits. Whole numbers stay whole."""
+def value_scale(unit: str, value: float, digits: int = 4) -> Scale:
+    """The scale for a single value, with so many significant digits. Whole numbers stay whole."""
     symbol, size = _fit(unit, [value])
     scaled = abs(value) / size
-    return Scale(symbol, size, 0 if _whole(scaled) else _decimals(scaled, 4))
+    return Scale(symbol, size, 0 if _whole(scaled) else _decimals(scaled, digits))
 
 
-def quantity(unit: str, value: float) -> str:
+def quantity(unit: str, value: float, digits: int = 4) -> str:
     """A single value with its symbol: `1.234 ms`, `21,840`, `97.42 %`."""
-    scale = value_scale(unit, value)
+    scale = value_scale(unit, value, digits)
     if not math.isfinite(value / scale.size):  # no measurement has this value, but a store may contain it
         return f"{value:.4g} {unit}"
     return scale.text(value)

@@ -11,7 +11,8 @@ import pandas as pd
 
 from velodrome.metrics.catalogue import CATALOGUE, Direction, label_of, metric_of
 from velodrome.ranking.pairs import ClassRow
-from velodrome.ranking.places import RankedRow, TradeOff
+from velodrome.ranking.places import RankedRow
+from velodrome.ranking.trade_offs import Standing, TradeOff
 from velodrome.results.confusion import Confusion
 from velodrome.results.records import EpochPoint
 from velodrome.stats import Interval
@@ -72,7 +73,7 @@ def intervals(rows: Sequence[RankedRow], scale: Scale, title: str, direction: Di
     )
     names = alt.Axis(labelLimit=150, labelFlush=False, ticks=False, domain=False, grid=True)
     y = alt.Y("entry:N", sort=[line(row.entry) for row in rows], title=None, axis=names)
-    span = alt.Scale(domain=_span(frame, seeds, scale), nice=True)
+    span = alt.Scale(domain=_span(frame, seeds), nice=True)
     x = alt.X("low:Q", title=f"{line(title)} ({_BETTER[direction]})", scale=span, axis=alt.Axis(orient="top"))
     colour = alt.condition("datum.first", alt.value(palette.strong), alt.value(palette.quiet))
     mean_tooltip: list[str | alt.Tooltip] = ["entry:N", "place:N", alt.Tooltip("value:N", title="mean ± 95 %"), "n:Q"]
@@ -85,16 +86,15 @@ def intervals(rows: Sequence[RankedRow], scale: Scale, title: str, direction: Di
     return alt.layer(bars, values, means).properties(height=alt.Step(_ROW_HEIGHT))
 
 
-def _span(frame: pd.DataFrame, seeds: pd.DataFrame, scale: Scale) -> list[float]:
-    """The range that the chart shows: all values, and the intervals as far as values are possible.
+def _span(frame: pd.DataFrame, seeds: pd.DataFrame) -> list[float]:
+    """The range that the chart shows: all values and intervals, but the latter only as far as ten times the values.
 
-    With two trials, an interval can reach far below 0 and above 100 %.
+    With two trials, an interval of factors can reach very far.
     """
     low, high = float(frame["low"].min()), float(frame["high"].max())
     least, most = float(seeds["value"].min()), float(seeds["value"].max())
-    low = max(low, 0.0) if least >= 0 else low
-    high = min(high, 100.0) if scale.symbol == "%" else high
-    return [min(low, least), max(high, most)]
+    reach = 10 * (most - least or abs(most))
+    return [min(max(low, least - reach), least), max(min(high, most + reach), most)]
 
 
 _BETTER: Mapping[Direction, str] = {"higher": "higher is better →", "lower": "← lower is better"}
@@ -111,24 +111,28 @@ def _ends(interval: Interval, scale: Scale, axis: int | str = "") -> Mapping[str
 
 
 def trade_off(found: TradeOff, titles: Sequence[str], palette: Palette) -> Chart:
-    """Entries by two objectives. The size of a point shows a third one, and entries on the front are coloured."""
+    """Entries by two objectives. A point's size shows a third one, its colour and shape where the entry stands."""
     keys = range(len(found.keys))
     scales = [column_scale(found.keys[k].metric.unit, [point.intervals[k] for point in found.points]) for k in keys]
     titles = [line(title) for title in titles]
     labels = [f"{titles[k]}, {scales[k].symbol}".removesuffix(", ") for k in keys]
     x_title, y_title, *_ = (f"{labels[k]} ({_BETTER[found.keys[k].metric.direction]})" for k in keys)
     frame = _trade_off_frame(found, scales)
-    front = frame[frame["front"]]
+    front = frame[frame["standing"] == "front"]
+    standings = list(_SHAPES)
+    colours = alt.Scale(domain=standings, range=[palette.strong, palette.second, palette.quiet])
+    legend = alt.Legend(title=None, orient="top")
     x = alt.X("mean0:Q", title=x_title, scale=alt.Scale(zero=False, padding=24), axis=alt.Axis(tickCount=8))
     y = alt.Y("mean1:Q", title=y_title, scale=alt.Scale(zero=False, padding=24))
     base = alt.Chart(frame).encode(
-        color=alt.condition("datum.front", alt.value(palette.strong), alt.value(palette.quiet)),
-        tooltip=["entry:N", *(alt.Tooltip(f"text{k}:N", title=titles[k]) for k in keys)],
+        color=alt.Color("standing:N", scale=colours, legend=legend),
+        tooltip=["entry:N", "standing:N", *(alt.Tooltip(f"text{k}:N", title=titles[k]) for k in keys)],
     )
     margins = base.mark_rule(strokeWidth=2, opacity=0.35)
-    points = base.mark_point(filled=True, opacity=0.95, size=130).encode(x=x, y=y)
+    shapes = alt.Shape("standing:N", scale=alt.Scale(domain=standings, range=[*_SHAPES.values()]), legend=legend)
+    points = base.mark_point(filled=True, opacity=0.95, size=130).encode(x=x, y=y, shape=shapes)
     text = base.mark_text(align="left", dx=12, dy=-10, fontSize=13, fontWeight=600).encode(x=x, y=y, text="entry:N")
-    names = text if len(frame) <= _FEW_POINTS else text.transform_filter("datum.front")
+    names = text if len(frame) <= _FEW_POINTS else text.transform_filter("datum.standing == 'front'")
     layers: list[alt.Chart] = [
         margins.encode(x=alt.X("low0:Q", title=x_title), x2="high0:Q", y=y),
         margins.encode(x=x, y=alt.Y("low1:Q", title=y_title), y2="high1:Q"),
@@ -143,6 +147,7 @@ def trade_off(found: TradeOff, titles: Sequence[str], palette: Palette) -> Chart
     return alt.layer(*layers, points, names).properties(height=420)
 
 
+_SHAPES: Mapping[Standing, str] = {"front": "circle", "maybe": "diamond", "dominated": "square"}
 _STEPS: Mapping[Direction, Literal["step-before", "step-after"]] = {"higher": "step-before", "lower": "step-after"}
 
 
@@ -150,7 +155,7 @@ def _trade_off_frame(found: TradeOff, scales: Sequence[Scale]) -> pd.DataFrame:
     """One row for each entry, with the mean, the ends and the text of each objective."""
     rows = []
     for point in found.points:
-        row: dict[str, object] = {"entry": line(point.entry), "front": point.on_front}
+        row: dict[str, object] = {"entry": line(point.entry), "standing": point.standing}
         for axis, (interval, scale) in enumerate(zip(point.intervals, scales, strict=True)):
             row |= {f"text{axis}": scale.interval(interval), **_ends(interval, scale, axis)}
         rows.append(row)

@@ -10,7 +10,7 @@ every question about a job asks for its board first.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import streamlit as st
@@ -25,6 +25,7 @@ from velodrome.board.reading import ObjectiveReading
 from velodrome.board.tenancy import ShownBoards
 from velodrome.board.viewing import objectives_of, read_objectives, read_page
 from velodrome.errors import LocalError, StoreRefused
+from velodrome.ranking.trade_offs import TradeOff, pareto
 from velodrome.results.objectives import BoardObjective
 from velodrome.results.records import EpochPoint, JobInfo, Progress, TrialRecord
 from velodrome.store import (
@@ -95,6 +96,18 @@ class ResultSource:
         if board not in self.shown:
             raise StoreRefused(f"there is no board {board}")
         return _objective(self.url, board, _version(self.url, board), objective, cohort_id)
+
+    def trade_off(self, board: str, objectives: Sequence[BoardObjective], cohort_id: str | None = None) -> TradeOff:
+        """The trade-off between these objectives, each in the cohort of that id, or in the newest one. It is computed
+        once for each board version.
+
+        Raises:
+            ValueError: there are fewer than two or more than three objectives.
+            StoreRefused: this leaderboard doesn't show the board.
+        """
+        if board not in self.shown:
+            raise StoreRefused(f"there is no board {board}")
+        return _trade_off(self.url, board, _version(self.url, board), tuple(objectives), cohort_id)
 
     def page(
         self, board: str, objective: BoardObjective, cohort_id: str | None = None, pages: tuple[int, int] = (1, 1)
@@ -258,6 +271,13 @@ def _objective(
 ) -> ObjectiveReading:
     (found,) = read_objectives(_store(url), board, [objective], cohort_id)
     return found
+
+
+@st.cache_resource(max_entries=64, show_spinner=False)
+def _trade_off(
+    url: str, board: str, version: str, objectives: tuple[BoardObjective, ...], cohort_id: str | None
+) -> TradeOff:
+    return pareto([_objective(url, board, version, objective, cohort_id).ranking for objective in objectives])
 
 
 @st.cache_resource(max_entries=200, show_spinner=False)

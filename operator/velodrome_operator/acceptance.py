@@ -108,7 +108,11 @@ def row(reader: Reader, board: str, uid: str) -> str:
     for reading in read_objectives(reader, board, objectives_of(reader, board)):
         for one in reading.ranking.ranked:
             if one.job_uid == uid and one.entry == _ENTRY:
-                return f"{one.entry}: {reading.objective.key} {one.interval.mean:.4f}, rank {one.rank}"
+                return f"{one.entry}: {reading.objective.key} {one.interval.mean:.4f}, rank {one.place}"
+        for held in reading.ranking.unranked:
+            if held.job_uid == uid and held.entry == _ENTRY and held.why == "OneTrial":
+                (value,) = held.samples.values()
+                return f"{held.entry}: {reading.objective.key} {value:.4f} by one trial"
     return ""
 
 

@@ -459,6 +459,7 @@ _STATUS: Schema = _object(
                     low=_NUMBER,
                     high=_NUMBER,
                     samples=_count("Number of values."),
+                    ranks=_text("The ranks that the entry may have, such as 1-3; absent where one trial says nothing."),
                 ),
             },
         ),
@@ -466,10 +467,10 @@ _STATUS: Schema = _object(
     entriesOmitted=_count("Entries with results that this object has no room for; the leaderboard shows all."),
     leaders={
         "type": "object",
-        "description": "By objective: the entry with the best mean among this job's complete ones.",
+        "description": "By objective: the entries of this job that may have rank 1, best mean first.",
         "additionalProperties": {"type": "string"},
     },
-    leader=_text("The first objective's leader."),
+    leader=_text("The first objective's leaders."),
     takenOver=_object(
         "What was taken over from the job that spec.trials.from names, before the first pod was made.",
         job=_text("Name of that job."),

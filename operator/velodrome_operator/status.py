@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from velodrome.text import counted
+from velodrome.text import counted, listed
 from velodrome_operator import texts
 from velodrome_operator.outcome import Ending
 from velodrome_operator.pass_input import Observation
@@ -65,7 +65,7 @@ def status(
         },
         "entries": entries,
         "entriesOmitted": omitted or None,
-        "leaders": {s.objective: s.ranking.ranked[0].entry for s in standings if s.ranking.ranked},
+        "leaders": {s.objective: listed(s.ranking.leaders) for s in standings if s.ranking.ranked},
         "takenOver": seen.status.get("takenOver"),
         "message": texts.summary(message),
         "image": image,
@@ -75,7 +75,7 @@ def status(
         "completionTime": seen.status.get("completionTime") or (_text(seen.now) if ending else None),
     }
     if standings and standings[0].ranking.ranked:
-        result["leader"] = standings[0].ranking.ranked[0].entry
+        result["leader"] = listed(standings[0].ranking.leaders)
     return {key: value for key, value in result.items() if value not in (None, [], {})}
 
 
@@ -216,10 +216,15 @@ def _entries(seen: Observation, standings: Sequence[ObjectiveStanding]) -> tuple
     for standing in standings:
         for row in standing.ranking.ranked:
             interval = row.interval
-            item = {"name": standing.objective, "mean": interval.mean, "samples": interval.n}
+            item: dict[str, Any] = {"name": standing.objective, "mean": interval.mean, "samples": interval.n}
+            item["ranks"] = row.place
             if interval.low is not None and interval.high is not None:
                 item |= {"low": interval.low, "high": interval.high}
             found[row.entry].append(item)
+        for held in standing.ranking.unranked:
+            if held.why == "OneTrial":
+                (value,) = held.samples.values()
+                found[held.entry].append({"name": standing.objective, "mean": value, "samples": 1})
     filled = [name for name, values in found.items() if values]
     best = [row.entry for row in standings[0].ranking.ranked] if standings else []
     kept, room = set(), MOST_VALUES

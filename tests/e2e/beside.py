@@ -162,7 +162,7 @@ def end_state(kube: Kube, namespace: str, name: str) -> dict[str, Any]:
         "conditions": sorted(conditions),
         "trials": {key: value for key, value in status["trials"].items() if key != "disrupted"},
         "entries": status["entries"],
-        "leaders": status["leaders"],
+        "leaders": status.get("leaders"),
         "events": sorted(e["reason"] for e in events if e["regarding"].get("uid") == uid),
         "children": sorted(item["kind"] for item in jobs["items"]),
     }

@@ -112,7 +112,7 @@ def outcome(kube: Kube, name: str) -> dict[str, Any]:
         "conditions": {item["type"]: item["type"] == "Regressed" or item["status"] for item in status["conditions"]},
         "trials": {key: value for key, value in status["trials"].items() if key != "disrupted"},
         "entries": status["entries"],
-        "leaders": status["leaders"],
+        "leaders": status.get("leaders"),
         "results": {
             (record.result.index, record.result.entry, record.result.seed): record.result.metrics.get("accuracy")
             for record in records

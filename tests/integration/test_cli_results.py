@@ -80,7 +80,7 @@ def test_results_show_each_objective_with_ranks_intervals_and_conditions(filled:
         "speed  latency_p50_seconds{batch_size=1}, lower is better",
         "efficiency  peak_memory_bytes, lower is better",
         "95 % interval",
-        "1= ",
+        "1-",
         "not ranked: lstm-wide: 2 of 5 trials failed: LossNotFinite",
         "Holds for: digits 5a5a5a5a",
         "Sample CPU @ 2.00GHz",

@@ -118,14 +118,14 @@ def test_pods_that_train_together_are_of_one_trial() -> None:
     assert [(attempt.trial.entry, attempt.rank) for attempt in found] == [("a", 0), ("a", 1), ("b", 0), ("b", 1)]
 
 
-def test_values_have_their_unit_and_the_leader_its_mark() -> None:
+def test_values_have_their_unit_and_the_ranks_they_may_have() -> None:
     first = {"name": "speed", "mean": 0.00125, "samples": 1}
-    second = {"name": "speed", "mean": 0.002, "low": 0.001, "high": 0.003, "samples": 2}
+    second = {"name": "speed", "mean": 0.002, "low": 0.001, "high": 0.003, "samples": 2, "ranks": "1-2"}
     entries = [{"name": "a", "objectives": [first]}, {"name": "b", "objectives": [second]}]
-    found = list(values(job(), raw(entries=entries, leaders={"speed": "a"})))
+    found = list(values(job(), raw(entries=entries)))
     assert found == [
-        ("speed", "a", "1.250 ms", "", "1", "leads"),
-        ("speed", "b", "2 ms", "1 ms to 3 ms", "2", ""),
+        ("speed", "a", "1.250 ms", "", "1", ""),
+        ("speed", "b", "2 ms", "1 ms to 3 ms", "2", "1-2"),
     ]
 
 

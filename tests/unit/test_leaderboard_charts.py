@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from velodrome.ranking.places import pareto, rank_objective
+from velodrome.ranking.places import rank_objective
+from velodrome.ranking.trade_offs import pareto
 from velodrome.results.records import EpochPoint
 from velodrome.store.types import Row
 from velodrome.units import Scale, column_scale
@@ -28,7 +29,7 @@ def datasets(chart: Chart) -> list[list[dict[str, Any]]]:
 
 
 def test_intervals_are_drawn_in_rank_order_in_the_unit_of_the_table() -> None:
-    ranking = rank_objective("accuracy", rows(worse=(0.5, 0.51, 0.52), better=(0.9, 0.91, 0.92), once=(0.7,)))
+    ranking = rank_objective("accuracy", rows(worse=(0.5, 0.51, 0.52), better=(0.9, 0.91, 0.92)))
     scale = column_scale("ratio", [row.interval for row in ranking.ranked])
     chart = intervals(ranking.ranked, scale, "accuracy, %", "higher", LIGHT)
     means, seeds = datasets(chart)
@@ -37,11 +38,16 @@ def test_intervals_are_drawn_in_rank_order_in_the_unit_of_the_table() -> None:
     assert better["mean"] == pytest.approx(91.0)
     assert better["low"] < 90
     assert better["high"] > 92
-    once = next(row for row in means if row["entry"] == "once")
-    assert once["low"] == once["mean"] == once["high"]
     assert sorted(row["value"] for row in seeds if row["entry"] == "better") == pytest.approx([90.0, 91.0, 92.0])
     sort = {str(layer["encoding"]["y"]["sort"]) for layer in chart.to_dict()["layer"]}
     assert sort == {str([row.entry for row in ranking.ranked])}
+
+
+def test_a_single_value_of_a_deterministic_metric_is_drawn_as_a_point() -> None:
+    ranking = rank_objective("parameters", rows(small=(100,), large=(300,)))
+    chart = intervals(ranking.ranked, column_scale("count", []), "parameters", "lower", LIGHT)
+    means, _ = datasets(chart)
+    assert [row["low"] for row in means] == [row["mean"] for row in means] == [row["high"] for row in means]
 
 
 def test_an_interval_is_drawn_no_further_than_its_values_can_lie() -> None:
@@ -107,3 +113,14 @@ def test_curves_show_losses_together_and_ratios_in_percent() -> None:
 
 def test_one_epoch_makes_a_chart() -> None:
     assert curve(curve_frame(points(1)), ["accuracy"], LIGHT).to_dict()
+
+
+def test_each_point_shows_where_its_entry_stands() -> None:
+    accuracy = rows(a=(0.9, 0.91, 0.92, 0.9), b=(0.5, 0.51, 0.52, 0.51), c=(0.89, 0.91, 0.92, 0.9))
+    seconds = rows(a=(1.0, 1.2, 1.1, 1.3), b=(1.1, 1.2, 1.2, 1.3), c=(1.1, 1.2, 1.2, 1.3))
+    found = pareto([rank_objective("accuracy", accuracy), rank_objective("train_seconds", seconds)])
+    chart = trade_off(found, ["accuracy", "time"], LIGHT)
+    (points,) = (layer for layer in chart.to_dict()["layer"] if "shape" in layer["encoding"])
+    assert points["encoding"]["shape"]["field"] == points["encoding"]["color"]["field"] == "standing"
+    drawn = {row["entry"]: row["standing"] for row in max(datasets(chart), key=len)}
+    assert drawn == {"a": "front", "b": "dominated", "c": "maybe"}

@@ -172,12 +172,10 @@ def largest(names: list[str]) -> Observation:
 def standings(names: list[str], objectives: int) -> list[ObjectiveStanding]:
     """Each later entry is better, and each number has all its digits."""
     ranked = tuple(
-        RankedRow(
-            1, False, name, "id", "uid", "largest", Interval(n + 1 / 7, n + 1 / 3, n + 2 / 3, 5, 0.1), {}, NOW, ()
-        )
+        RankedRow(1, 1, name, "id", "uid", "largest", Interval(n + 1 / 7, n + 1 / 3, n + 2 / 3, 5, 0.1), {}, NOW, ())
         for n, name in reversed(list(enumerate(names)))
     )
-    ranking = ObjectiveRanking(MetricKey.of("accuracy"), 0.05, ranked, ())
+    ranking = ObjectiveRanking(MetricKey.of("accuracy"), 0.05, False, ranked, ())
     return [ObjectiveStanding(f"{number:02d}-" + "o" * 60, ranking, "a cohort") for number in range(objectives)]
 
 

@@ -9,9 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from velodrome.ranking.places import listed, pareto, rank_objective, summary
+from velodrome.ranking.places import rank_objective
+from velodrome.ranking.sentences import about_means, seen, summary, would_see
 from velodrome.results.records import JobInfo
 from velodrome.store.types import EntryState, Row
+from velodrome.text import listed
 
 AT = datetime(2026, 5, 4, tzinfo=UTC)
 
@@ -53,12 +55,12 @@ def test_higher_is_better_for_accuracy_and_lower_for_latency() -> None:
     assert ranking.direction == "lower"
 
 
-def test_entries_that_cannot_be_told_apart_share_their_place() -> None:
+def test_entries_that_cannot_be_told_apart_may_have_each_others_rank() -> None:
     ranking = rank_objective("accuracy", [row("a", 0.9, 0.8, 0.7), row("b", 0.81, 0.89, 0.7), row("c", 0.1, 0.12, 0.1)])
-    assert [(r.entry, r.place, r.shared) for r in ranking.ranked] == [
-        ("a", "1=", True),
-        ("b", "1=", True),
-        ("c", "3", False),
+    assert [(r.entry, r.place, r.rank, r.worst_rank) for r in ranking.ranked] == [
+        ("a", "1-2", 1, 2),
+        ("b", "1-2", 1, 2),
+        ("c", "3", 3, 3),
     ]
     assert ranking.leaders == ("a", "b")
     assert ranking.ranked[0].indistinguishable_from == ("b",)
@@ -152,17 +154,38 @@ def test_the_summary_claims_no_more_than_the_tests_do() -> None:
         return summary(rank_objective("accuracy", rows))
 
     assert sentence() == "Nothing can be ranked yet."
-    assert sentence(row("a", 0.9, 0.8)) == "a is the only complete entry."
+    assert sentence(row("a", 0.9, 0.8)) == "a is the only ranked entry."
     assert sentence(*CLEAR) == "best is best: significantly better than each of the other 2 entries at 95 %."
     assert sentence(*CLEAR[:2]) == "best is best: significantly better than slow at 95 %."
-    tie = row("a", 0.9, 0.8, 0.7), row("b", 0.81, 0.89, 0.7)
+    tie = row("a", 0.91, 0.8, 0.7), row("b", 0.81, 0.89, 0.7)
     assert sentence(*tie) == "a has the best mean; b can't be told apart from it at 95 %."
     assert sentence(*tie, row("c", 0.1, 0.12, 0.1)) == "a has the best mean; b can't be told apart from it at 95 %."
     assert (
         sentence(*tie, row("c", 0.9, 0.7, 0.75))
         == "a has the best mean, but no other entry can be told apart from it at 95 %."
     )
-    assert "raise trials.repeats" in sentence(row("a", 0.9), row("b", 0.5))
+    assert (
+        sentence(row("a", 0.9), row("b", 0.5))
+        == "One trial of an entry shows no spread, so no entry is ranked: set trials.repeats to 2 or more."
+    )
+
+
+def test_equal_means_have_no_best_one() -> None:
+    def sentence(*rows: Row, key: str = "accuracy") -> str:
+        return summary(rank_objective(key, rows))
+
+    a, b = row("a", 0.7, 0.8, 0.9), row("b", 0.9, 0.8, 0.7)
+    assert sentence(a, b) == "a and b have the same mean."
+    assert sentence(a, b, row("c", 0.8, 0.7, 0.75)) == (
+        "a and b have the same mean, the best one; c might be as good at 95 %."
+    )
+    assert sentence(row("a", 0.81, 0.8, 0.8), row("b", 0.8, 0.8, 0.81), row("c", 0.1, 0.11, 0.1)) == (
+        "a and b have the same mean, and are significantly better than c at 95 %."
+    )
+    assert sentence(row("a", 30, 30), row("b", 30, 30), row("c", 40, 40), key="parameters") == (
+        "a and b share the best value."
+    )
+    assert sentence(row("a", 30), row("c", 40), key="parameters") == "a has the best value."
 
 
 @pytest.mark.parametrize(
@@ -173,45 +196,70 @@ def test_a_list_of_names_stays_short(count: int, text: str) -> None:
     assert listed("abcdefg"[:count]) == text
 
 
-def trade_off_rows(values: Mapping[str, tuple[float, float]], job: str = "job-1") -> tuple[list[Row], list[Row]]:
-    """Accuracy and latency rows whose means are the given values."""
-    return (
-        [row(name, a - 0.001, a + 0.001, job=job) for name, (a, _) in values.items()],
-        [row(name, s * 0.99, s * 1.01, job=job) for name, (_, s) in values.items()],
+def test_one_trial_has_no_rank_and_takes_none_from_others() -> None:
+    lucky = row("lucky", 0.08)
+    ranking = rank_objective("accuracy", [*CLEAR, lucky])
+    assert [(r.entry, r.place) for r in ranking.ranked] == [("best", "1"), ("middle", "2"), ("slow", "3")]
+    (held,) = ranking.unranked
+    assert (held.entry, held.why) == ("lucky", "OneTrial")
+    assert held.reason == "one trial shows no spread: set trials.repeats to 2 or more"
+    assert summary(ranking) == summary(rank_objective("accuracy", CLEAR))
+
+
+@pytest.mark.parametrize(("key", "order"), [("accuracy", ["b", "c", "a"]), ("train_seconds", ["a", "c", "b"])])
+def test_entries_of_one_trial_each_are_listed_by_value(key: str, order: list[str]) -> None:
+    ranking = rank_objective(key, [row("a", 0.1), row("b", 0.9), row("c", 0.5)])
+    assert ranking.ranked == ()
+    assert ranking.leaders == ()
+    assert [r.entry for r in ranking.unranked] == order
+
+
+def test_a_deterministic_metric_needs_no_second_trial() -> None:
+    ranking = rank_objective("parameters", [row("a", 300), row("b", 100), row("c", 100)])
+    assert [(r.entry, r.place) for r in ranking.ranked] == [("b", "1-2"), ("c", "1-2"), ("a", "3")]
+
+
+def test_rows_stand_in_order_of_the_mean_whatever_their_noise() -> None:
+    wild = row("wild", 0.95, 0.30, 0.99, 0.20, 0.9)
+    ranking = rank_objective(
+        "accuracy", [row("top", 0.91, 0.92, 0.93, 0.92, 0.91), row("low", 0.81, 0.82, 0.81, 0.8, 0.82), wild]
     )
+    assert [(r.entry, r.place) for r in ranking.ranked] == [("top", "1-2"), ("low", "2-3"), ("wild", "1-3")]
+    assert ranking.leaders == ("top", "wild")
 
 
-def test_the_front_holds_the_entries_that_none_beats_at_everything() -> None:
-    accuracy, speed = trade_off_rows(
-        {"accurate": (0.99, 0.9), "quick": (0.8, 0.1), "fair": (0.9, 0.5), "poor": (0.7, 0.6)}
-    )
-    found = pareto([rank_objective("accuracy", accuracy), rank_objective("train_seconds", speed)])
-    assert found.front == ("accurate", "fair", "quick")
-    assert [point.entry for point in found.points] == ["accurate", "fair", "quick", "poor"]
-    assert found.points[0].intervals[0].mean == pytest.approx(0.99)
-    assert found.left_out == {}
+@pytest.mark.parametrize(
+    ("key", "values", "least", "most"),
+    [
+        ("latency_p50_seconds{batch_size=1}", (157e-6, 190e-6, 3473e-6), 0.0, float("inf")),
+        ("accuracy", (0.99, 0.7, 0.6), 0.0, 1.0),
+        ("mcc", (0.99, -0.7, 0.6), -1.0, 1.0),
+        ("r2", (0.99, -0.7, 0.6), -float("inf"), 1.0),
+        ("energy_joules", (0.0, 1.0, 50.0), 0.0, float("inf")),
+        ("own_points{better=higher,high=10,kind=quality,low=-5,scale=interval,unit=points}", (9.0, -4.0, 9.9), -5, 10),
+        ("own_errors{better=lower,high=100,kind=quality,low=0,unit=percent}", (99.0, 10.0, 3.0), 0, 100),
+    ],
+)
+def test_an_interval_holds_only_values_that_are_possible(
+    key: str, values: tuple[float, ...], least: float, most: float
+) -> None:
+    (found,) = rank_objective(key, [row("a", *values)]).ranked
+    assert found.interval.low is not None
+    assert found.interval.high is not None
+    assert least <= found.interval.low <= found.interval.mean <= found.interval.high <= most
 
 
-def test_a_trade_off_never_combines_values_of_two_jobs() -> None:
-    accuracy, speed = trade_off_rows({"a": (0.9, 0.5)})
-    other, _ = trade_off_rows({"b": (0.99, 0.1)}, job="job-1")
-    _, elsewhere = trade_off_rows({"b": (0.99, 0.1)}, job="job-2")
-    found = pareto([rank_objective("accuracy", accuracy + other), rank_objective("train_seconds", speed + elsewhere)])
-    assert [point.entry for point in found.points] == ["a"]
-    assert found.left_out == {"b": "its values come from different jobs"}
-
-
-def test_an_entry_that_one_objective_does_not_rank_has_no_point() -> None:
-    accuracy, speed = trade_off_rows({"a": (0.9, 0.5), "b": (0.8, 0.6)})
-    found = pareto([rank_objective("accuracy", accuracy), rank_objective("train_seconds", speed[:1])])
-    assert found.left_out == {"b": "not ranked by train_seconds"}
-
-
-def test_a_trade_off_needs_two_or_three_different_objectives() -> None:
-    one = rank_objective("accuracy", CLEAR)
-    for given_rankings in ([one], [one, one], [one] * 4):
-        with pytest.raises(ValueError, match="two or three different objectives"):
-            pareto(given_rankings)
+def test_seconds_have_geometric_means_and_ties_in_per_cent() -> None:
+    ranking = rank_objective("train_seconds", [row("a", 1.0, 2.0, 4.0), row("b", 1.5, 2.0, 4.5)])
+    assert ranking.logs
+    assert ranking.ranked[0].interval.mean == pytest.approx(2.0)
+    assert seen(ranking.logs, ranking.unit, ranking.ranked[0]).endswith(" %")
+    assert about_means(ranking) == "Means are geometric: entries differ by factors."
+    assert "15 %" in about_means(rank_objective("train_seconds", [row("a", *range(1, 11))]))
+    assert about_means(rank_objective("accuracy", CLEAR)) == ""
+    zero = rank_objective("energy_joules", [row("a", 0.0, 2.0), row("b", 1.5, 2.0)])
+    assert not zero.logs
+    assert about_means(zero).startswith("A value is 0")
 
 
 @pytest.mark.parametrize("key", ["parameters", "model_bytes", "flops"])
@@ -229,4 +277,15 @@ def test_values_that_happen_to_be_constant_are_no_certainty(key: str) -> None:
 
 def test_two_entries_with_the_same_counts_are_tied() -> None:
     rows = [row("torch", *[35 / 355] * 5), row("own", *[35 / 355] * 5)]
-    assert [r.place for r in rank_objective("accuracy", rows).ranked] == ["1=", "1="]
+    assert [r.place for r in rank_objective("accuracy", rows).ranked] == ["1-2", "1-2"]
+
+
+def test_each_tie_of_neighbours_says_what_would_have_been_found() -> None:
+    tied = [row("a", 0.9, 0.8, 0.7), row("b", 0.81, 0.85, 0.7), row("c", 0.1, 0.12, 0.1)]
+    ranking = rank_objective("accuracy", tied)
+    size = ranking.ranked[0].detectable
+    assert size is not None
+    assert would_see(ranking) == f"Such a race finds these differences in 80 % of cases: a and b {100 * size:.2g} %."
+    assert would_see(rank_objective("accuracy", CLEAR)) == ""
+    many = rank_objective("accuracy", [row(name, 0.9, 0.8, 0.7 + place / 100) for place, name in enumerate("abcdefg")])
+    assert would_see(many).endswith("; 2 more in --json.")

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
-from velodrome.stats import Direction, Ranking, Sample, compare, mean_interval, rank
+from velodrome.stats import Direction, Ranking, Sample, compare, mean_interval, rank, superiority
 from velodrome.stats.correction import shaffer
+from velodrome.stats.detectable import detectable
 
 
 def race(**entries: Sequence[float]) -> list[Sample]:
@@ -39,7 +40,7 @@ def test_clear_winner_ties_and_last() -> None:
         "higher",
     )
     assert [(entry.name, entry.rank) for entry in ranking.entries] == [("best", 1), ("good", 1), ("slow", 3)]
-    assert [entry.shares_rank_with for entry in ranking.entries] == [("good",), ("best",), ()]
+    assert [entry.worst_rank for entry in ranking.entries] == [2, 2, 3]
     assert [entry.indistinguishable_from for entry in ranking.entries] == [("good",), ("best",), ()]
     assert ranking.entries[0].interval == mean_interval([0.92, 0.92, 0.93, 0.91, 0.92])
 
@@ -60,7 +61,8 @@ def test_being_told_apart_is_not_transitive() -> None:
     )
     assert ranks(ranking) == {"top": 1, "wild": 1, "low": 2}
     wild = next(entry for entry in ranking.entries if entry.name == "wild")
-    assert wild.shares_rank_with == ("top",)
+    assert [entry.name for entry in ranking.entries] == ["top", "wild", "low"]  # in order of the means
+    assert [(entry.rank, entry.worst_rank) for entry in ranking.entries] == [(1, 2), (1, 3), (2, 3)]
     assert wild.indistinguishable_from == ("top", "low")
 
 
@@ -114,8 +116,8 @@ def test_moving_and_stretching_all_entries_keeps_the_ranks(
 def test_the_other_direction_of_mirrored_values_is_the_same_race(entries: list[Sample]) -> None:
     mirrored = [Sample(entry.name, {seed: -value for seed, value in entry.values.items()}) for entry in entries]
     higher, lower = rank(entries, "higher"), rank(mirrored, "lower")
-    assert [(e.name, e.rank, e.shares_rank_with, e.indistinguishable_from) for e in higher.entries] == [
-        (e.name, e.rank, e.shares_rank_with, e.indistinguishable_from) for e in lower.entries
+    assert [(e.name, e.rank, e.worst_rank, e.indistinguishable_from) for e in higher.entries] == [
+        (e.name, e.rank, e.worst_rank, e.indistinguishable_from) for e in lower.entries
     ]
 
 
@@ -123,7 +125,9 @@ def test_the_other_direction_of_mirrored_values_is_the_same_race(entries: list[S
 def test_ranks_are_what_they_say(entries: list[Sample], direction: Direction) -> None:
     ranking = rank(entries, direction)
     sign = 1 if direction == "higher" else -1
-    assert {entry.name for entry in ranking.entries} == {entry.name for entry in entries}  # nobody is dropped
+    alone = {entry.name for entry in entries if len(entry.values) == 1}
+    assert set(ranking.alone) == alone
+    assert {entry.name for entry in ranking.entries} == {entry.name for entry in entries} - alone  # nobody is dropped
     better = {
         (a.name, b.name)
         for a in ranking.entries
@@ -137,13 +141,14 @@ def test_ranks_are_what_they_say(entries: list[Sample], direction: Direction) ->
     for entry in ranking.entries:
         assert entry.rank == 1 + sum(loser == entry.name for _, loser in better)
         others = [other for other in ranking.entries if other != entry]
-        assert entry.shares_rank_with == tuple(other.name for other in others if other.rank == entry.rank)
+        assert entry.worst_rank == len(ranking.entries) - sum(winner == entry.name for winner, _ in better)
+        assert entry.rank <= ranking.entries.index(entry) + 1 <= entry.worst_rank
         assert entry.indistinguishable_from == tuple(
             other.name for other in others if not {(entry.name, other.name), (other.name, entry.name)} & better
         )
-    keys = [(entry.rank, -sign * entry.interval.mean, entry.name) for entry in ranking.entries]
+    keys = [(-sign * entry.interval.mean, entry.name) for entry in ranking.entries]
     assert keys == sorted(keys)
-    if entries:
+    if ranking.entries:
         best = max(ranking.entries, key=lambda entry: sign * entry.interval.mean)
         assert best.rank == 1
 
@@ -180,15 +185,22 @@ def test_constant_entries_of_a_metric_that_varies_are_no_certainty() -> None:
     }
 
 
-def test_a_lone_value_is_ranked_with_all_and_costs_the_others_nothing() -> None:
+def test_a_lone_value_is_not_ranked_and_changes_nothing() -> None:
     pair = race(a=[1.0, 1.1, 1.2, 1.15], b=[1.5, 1.45, 1.7, 1.75])
     alone = rank(pair, "higher")
-    assert ranks(alone) == {"b": 1, "a": 2}
-    with_lone = rank([*pair, Sample("lone", {0: -9.0})], "higher")
-    assert ranks(with_lone) == {"b": 1, "lone": 1, "a": 2}
+    assert [(e.name, e.rank, e.worst_rank) for e in alone.entries] == [("b", 1, 1), ("a", 2, 2)]
+    with_lone = rank([*pair, Sample("lone", {0: 99.0})], "higher")
+    assert with_lone.alone == ("lone",)
+    assert with_lone.entries == alone.entries
     assert with_lone.comparisons.between("a", "b") == alone.comparisons.between("a", "b")
-    lone = with_lone.entries[1]
-    assert (lone.name, lone.interval.low, lone.indistinguishable_from) == ("lone", None, ("b", "a"))
+    # A deterministic metric has no spread that further values could show.
+    exact = rank(race(a=[3], b=[1], c=[2], d=[1]), "lower", deterministic=True)
+    assert [(e.name, e.rank, e.worst_rank) for e in exact.entries] == [
+        ("b", 1, 2),
+        ("d", 1, 2),
+        ("c", 3, 3),
+        ("a", 4, 4),
+    ]
 
 
 def test_where_common_seeds_and_means_disagree_nobody_is_better() -> None:
@@ -246,3 +258,86 @@ def test_many_entries_equal_the_same_race_pair_by_pair() -> None:
             alone = compare(by_name[pair.a], by_name[pair.b])
             assert (pair.a, pair.b, pair.n, pair.method) == (alone.a, alone.b, alone.n, alone.method)
             assert (pair.difference, pair.p_value) == pytest.approx((alone.difference, alone.p_value), rel=1e-9)
+
+
+def test_a_ratio_scale_is_compared_by_logarithms() -> None:
+    rng = np.random.default_rng(3)
+    values = np.exp(rng.normal(size=(4, 6)) + np.arange(4)[:, None])
+    ranking = rank(race(**{f"e{row}": values[row].tolist() for row in range(4)}), "lower", scale="ratio")
+    first, second = np.triu_indices(4, 1)
+    expected = scipy_stats.ttest_rel(np.log(values[first]), np.log(values[second]), axis=1)
+    pairs = list(ranking.comparisons)
+    assert ranking.logs
+    assert all(pair.logs for pair in pairs)
+    assert [pair.p_value for pair in pairs] == pytest.approx(np.asarray(expected.pvalue), rel=1e-9)
+    assert [entry.interval.mean for entry in ranking.entries] == pytest.approx(
+        sorted(scipy_stats.gmean(values, axis=1)), rel=1e-12
+    )
+
+
+def test_from_ten_values_on_the_means_of_a_ratio_scale_are_trimmed() -> None:
+    rng = np.random.default_rng(3)
+    x, y = np.exp(rng.normal(size=(2, 20)))
+    x[[3, 4, 5]] *= 1e6  # three of twenty, which is what is left out at each end
+    ranking = rank(race(x=x.tolist(), y=y.tolist()), "lower", scale="ratio")
+    (pair,) = ranking.comparisons
+    differences = np.sort(np.log(x) - np.log(y))
+    # Tukey and McLaughlin's test, with Yuen's variance and two degrees of freedom less, by hand.
+    winsorized = np.array([*[differences[3]] * 3, *differences[3:17], *[differences[16]] * 3])
+    error = np.sqrt(((winsorized - winsorized.mean()) ** 2).sum() / (14 * 13))
+    centre = scipy_stats.trim_mean(differences, 0.15)
+    assert pair.difference == pytest.approx(centre, rel=1e-12)
+    assert pair.p_value == pytest.approx(2 * scipy_stats.t.sf(abs(centre) / error, 11), rel=1e-9)
+    by_name = {entry.name: entry.interval.mean for entry in ranking.entries}
+    assert by_name["y"] == pytest.approx(np.exp(scipy_stats.trim_mean(np.log(y), 0.15)), rel=1e-12)
+
+
+def test_a_value_of_0_has_no_logarithm_so_the_race_is_compared_as_it_is() -> None:
+    entries = race(a=[0.0, 1.0, 2.0], b=[5.0, 6.0, 7.5])
+    ranking = rank(entries, "lower", scale="ratio", limits=(0.0, 1e15))
+    assert not ranking.logs
+    assert ranking.entries[0].interval.mean == 1.0
+    assert ranking.entries[0].interval.low == 0.0
+    assert ranking.comparisons.between("a", "b") == rank(entries, "lower").comparisons.between("a", "b")
+
+
+@pytest.mark.parametrize("size", [1e80, 1e-80])
+@pytest.mark.parametrize("shift", [0, 10])
+def test_huge_and_tiny_values_get_the_same_answer(size: float, shift: int) -> None:
+    rng = np.random.default_rng(1)
+    values = rng.normal(10, 1, size=(3, 5))
+    power = 2.0 ** round(np.log2(size))
+
+    def p_values(scaled: float) -> list[float | None]:
+        samples = [Sample(f"e{row}", dict(enumerate((values[row] * scaled).tolist(), row * shift))) for row in range(3)]
+        return [pair.adjusted_p_value for pair in rank(samples, "higher").comparisons]
+
+    assert p_values(power) == p_values(1.0)
+
+
+def test_a_tie_says_what_would_have_been_found() -> None:
+    a, b, c = [1.0, 1.2, 1.1, 1.3, 1.15], [1.05, 1.1, 1.2, 1.2, 1.25], [9.0, 9.1, 9.3, 9.2, 9.1]
+    first, second, third = rank(race(a=a, b=b, c=c), "lower").entries
+    # Both pairs with c are refuted, so one equality is left: its own p-value may be 5 %.
+    error = scipy_stats.sem(np.array(a) - np.array(b))
+    expected = float(detectable(error, 4, 0.05))
+    assert first.name == "a"
+    assert first.detectable == pytest.approx(expected, rel=1e-9)
+    assert (second.detectable, third.detectable) == (None, None)  # told apart, and no next one
+    by_ratio = rank(race(a=a, b=b, c=c), "lower", scale="ratio").entries[0].detectable
+    error = scipy_stats.sem(np.log(a) - np.log(b))
+    assert by_ratio == pytest.approx(np.expm1(detectable(error, 4, 0.05)), rel=1e-9)
+
+
+@given(samples, directions)
+def test_superiority_is_what_the_ranks_say(entries: list[Sample], direction: Direction) -> None:
+    ranking = rank(entries, direction)
+    (better,) = superiority(entries, direction, [0.05])
+    for place, entry in enumerate(entries):
+        found = next((one for one in ranking.entries if one.name == entry.name), None)
+        assert (found.rank if found else 1) == 1 + better[:, place].sum()
+
+
+def test_two_wild_trials_of_many_entries_would_find_no_factor() -> None:
+    entries = [Sample(f"e{row:02}", {0: 1.0 + row, 1: 50.0 - row / 2}) for row in range(40)]
+    assert {entry.detectable for entry in rank(entries, "lower", scale="ratio").entries} == {None}

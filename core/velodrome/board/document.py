@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
@@ -30,13 +30,17 @@ class CohortDocument(_Document):
 
 
 class RankedDocument(_Document):
-    """An entry with a rank. `mean`, `low` and `high` are in the objective's unit; `samples` is by seed.
+    """An entry with a rank, some one from `rank` to `worst_rank`. `mean`, `low` and `high` are in the objective's unit;
+    `samples` is by seed.
+
+    `detectable` is the true difference to the next entry that four of five such races would find, if the two can't be
+    told apart: a share of the smaller mean where the objective's `means` are geometric, else in the unit.
 
     `verdict` says how the entry's job compares with its baseline, as in `velodrome regressions --json`.
     """
 
     rank: int
-    shared: bool
+    worst_rank: int
     entry: str
     entry_id: str
     mean: float
@@ -45,6 +49,7 @@ class RankedDocument(_Document):
     n: int
     standard_deviation: float | None
     indistinguishable_from: tuple[str, ...]
+    detectable: float | None
     samples: dict[int, float]
     job: str
     job_uid: str
@@ -66,13 +71,17 @@ class UnrankedDocument(_Document):
 
 
 class ObjectiveDocument(_Document):
-    """One objective in one cohort. Numbers are in `unit`, not scaled. `confidence` is that of tests and intervals."""
+    """One objective in one cohort. Numbers are in `unit`, not scaled. `confidence` is that of tests and intervals.
+
+    `means` says what the means are: geometric ones belong to values that are compared by factors.
+    """
 
     name: str
     metric: str
     unit: str
     direction: Direction
     confidence: float
+    means: Literal["arithmetic", "geometric"]
     summary: str
     cohort: CohortDocument | None
     cohorts: tuple[CohortDocument, ...]
@@ -101,6 +110,7 @@ def objective_document(reading: ObjectiveReading) -> ObjectiveDocument:
         unit=ranking.unit,
         direction=ranking.direction,
         confidence=1 - ranking.alpha,
+        means="geometric" if ranking.logs else "arithmetic",
         summary=reading.summary,
         cohort=None if reading.cohort is None else _cohort(reading.cohort),
         cohorts=tuple(map(_cohort, reading.cohorts)),
@@ -124,7 +134,7 @@ def _ranked(row: RankedRow, verdicts: Mapping[str, Comparison]) -> RankedDocumen
     interval = row.interval
     return RankedDocument(
         rank=row.rank,
-        shared=row.shared,
+        worst_rank=row.worst_rank,
         entry=row.entry,
         entry_id=row.entry_id,
         mean=interval.mean,
@@ -133,6 +143,7 @@ def _ranked(row: RankedRow, verdicts: Mapping[str, Comparison]) -> RankedDocumen
         n=interval.n,
         standard_deviation=interval.standard_deviation,
         indistinguishable_from=row.indistinguishable_from,
+        detectable=row.detectable,
         samples=dict(sorted(row.samples.items())),
         job=row.job_name,
         job_uid=row.job_uid,

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 # The number rises when the meaning of the parts changes. The version is there because a release may change ranks or
 # words.
-_FORM = f"2 {__version__}"
+_FORM = f"3 {__version__}"
 _OBJECTIVES = "objectives"
 
 _HEAD: TypeAdapter[ObjectiveHead] = TypeAdapter(ObjectiveHead)
@@ -132,7 +132,7 @@ def kept_objective(reader: Reader, board: str, key: str) -> ObjectiveReading | N
         return None
     if (len(page.ranked), len(page.unranked)) != (len(head.names), head.unranked):
         return None
-    ranking = ObjectiveRanking(head.objective.key, head.alpha, page.ranked, page.unranked)
+    ranking = ObjectiveRanking(head.objective.key, head.alpha, head.logs, page.ranked, page.unranked)
     return ObjectiveReading(head.objective, head.cohorts, head.cohort, ranking, page.verdicts)
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import pairwise
 
 from velodrome.board.reading import ObjectiveReading
-from velodrome.ranking.places import ObjectiveRanking, RankedRow, UnrankedRow
+from velodrome.ranking.places import RankedRow, UnrankedRow
+from velodrome.ranking.sentences import about_means
 from velodrome.results.objectives import BoardObjective
 from velodrome.store.types import CohortSummary
 from velodrome.trends.regressions import Comparison
@@ -20,19 +20,20 @@ PAGE = 25
 class ObjectiveHead:
     """What stands above the tables of an objective, and how long these are.
 
-    `objective`, `cohorts` and `cohort` are those of the reading, and `alpha` is that of its ranking. `names` are the
-    ranked entries, best first; the first `leading` of them share rank 1. `unranked` is the number of unranked entries.
-    `inverted` says that an entry stands above one with a better mean.
+    `objective`, `cohorts` and `cohort` are those of the reading; `alpha` and `logs` are those of its ranking, and
+    `means` says what its means are, if that needs saying. `names` are the ranked entries, best first, and `leaders`
+    those that may have rank 1. `unranked` is the number of unranked entries.
     """
 
     objective: BoardObjective
     cohorts: tuple[CohortSummary, ...]
     cohort: CohortSummary | None
     alpha: float
+    logs: bool
     summary: str
-    inverted: bool
+    means: str
     names: tuple[str, ...]
-    leading: int
+    leaders: tuple[str, ...]
     unranked: int
 
     @property
@@ -72,10 +73,11 @@ def head_of(reading: ObjectiveReading) -> ObjectiveHead:
         reading.cohorts,
         reading.cohort,
         ranking.alpha,
+        ranking.logs,
         reading.summary,
-        _inverted(ranking),
+        about_means(ranking),
         tuple(row.entry for row in ranking.ranked),
-        len(ranking.leaders),
+        ranking.leaders,
         len(ranking.unranked),
     )
 
@@ -91,9 +93,3 @@ def page_of(reading: ObjectiveReading, ranked: int = 1, unranked: int = 1) -> Ob
         reading.ranking.unranked[(unranked - 1) * PAGE : unranked * PAGE],
         None if verdicts is None else {row.entry: verdicts[row.entry] for row in rows if row.entry in verdicts},
     )
-
-
-def _inverted(ranking: ObjectiveRanking) -> bool:
-    sign = 1 if ranking.direction == "higher" else -1
-    means = [sign * row.interval.mean for row in ranking.ranked]
-    return any(above < below for above, below in pairwise(means))

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 
 from velodrome.board.cohorts import chosen_cohort
 from velodrome.metrics.catalogue import CATALOGUE, MetricKey
-from velodrome.ranking.places import ObjectiveRanking, rank_objective, seeds_differ, summary
+from velodrome.ranking.places import ObjectiveRanking, rank_objective, seeds_differ
 from velodrome.ranking.remarks import remarks
+from velodrome.ranking.sentences import summary
 from velodrome.results.cohorts import Cohort
 from velodrome.results.objectives import BoardObjective, board_objectives
 from velodrome.store.types import CohortSummary, Row, TrialSummary

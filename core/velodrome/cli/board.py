@@ -47,10 +47,10 @@ def results(
 ) -> None:
     """Show who is best at each objective of a board, by how much, and which entries can't be told apart.
 
-    A rank is 1 + the number of entries that are significantly better. `1=` is a shared rank. Values are means
-    over trials with their 95 % interval. They are ranked together only if data, preprocessing and budget agree;
-    speed and efficiency also need the same hardware and software. An entry is ranked once all of its trials
-    succeeded.
+    A rank is what it may be: 1-3 is 1 + the number of entries that are significantly better, to the number of
+    entries less those that are significantly worse. Values are means over trials with their 95 % interval. They are
+    ranked together only if data, preprocessing and budget agree; speed and efficiency also need the same hardware
+    and software. An entry is ranked once all of its trials, two at least, succeeded.
     """
     from velodrome.cli.connection import results_store
 

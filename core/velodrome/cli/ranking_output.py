@@ -6,17 +6,19 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from velodrome.cli.console import table
+from velodrome.ranking.sentences import about_means, would_see
 from velodrome.text import line
-from velodrome.units import column_scale
+from velodrome.units import column_scale, quantity
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
     from velodrome.board.reading import ObjectiveReading
+    from velodrome.ranking.places import ObjectiveRanking, UnrankedRow
 
 CSV_COLUMNS = (
-    "board", "objective", "metric", "unit", "direction", "cohort", "rank", "shared", "entry", "mean", "low", "high",
+    "board", "objective", "metric", "unit", "direction", "cohort", "rank", "worst_rank", "entry", "mean", "low", "high",
     "n", "job", "job_uid", "unranked",
 )  # fmt: skip
 
@@ -31,17 +33,29 @@ def print_rankings(console: Console, readings: Iterable[ObjectiveReading]) -> No
             console.print(ranking_table(ranked))
         console.print(f"  {line(ranked.summary)}", markup=False)
         for held in ranking.unranked:
-            console.print(f"  not ranked: {line(held.entry)}: {line(held.reason)}", markup=False)
+            console.print(f"  not ranked: {line(held.entry)}: {_value(ranking, held)}{line(held.reason)}", markup=False)
         for row in ranking.ranked:
             if row.note:
                 console.print(f"  {line(row.entry)}: {line(row.note)}", markup=False)
+        if ties := would_see(ranking):
+            console.print(f"  {line(ties)}", markup=False, style="dim")
+        if means := about_means(ranking):
+            console.print(f"  {means}", markup=False, style="dim")
         if ranked.cohort is not None:
             others = f"; {ranked.others} more under other conditions: --cohorts" if ranked.others else ""
             console.print(f"  Holds for: {line(ranked.cohort.words)}{others}", markup=False, style="dim")
 
 
+def _value(ranking: ObjectiveRanking, held: UnrankedRow) -> str:
+    """The value of an entry that has no rank because it is the only one; empty for other reasons."""
+    if held.why != "OneTrial":
+        return ""
+    (value,) = held.samples.values()
+    return f"{quantity(ranking.unit, value)}, but "
+
+
 def ranking_table(ranked: ObjectiveReading) -> Table:
-    """Rank, entry, mean with its interval, and the number of trials."""
+    """The ranks that an entry may have, its mean with the interval, and the number of trials."""
     ranking = ranked.ranking
     scale = column_scale(ranking.unit, [row.interval for row in ranking.ranked])
     value = f"mean, {scale.symbol}" if scale.symbol else "mean"
@@ -52,7 +66,14 @@ def ranking_table(ranked: ObjectiveReading) -> Table:
         known = interval.low is not None and interval.high is not None
         spread = f"{scale.number(interval.low or 0)} to {scale.number(interval.high or 0)}" if known else "unknown"
         others = ", ".join(row.indistinguishable_from)
-        shown.add_row(row.place, row.entry, scale.number(interval.mean), spread, str(interval.n), others)
+        shown.add_row(
+            row.place,
+            row.entry,
+            scale.number(interval.mean),
+            spread,
+            str(interval.n),
+            others,
+        )
     return shown
 
 
@@ -66,7 +87,7 @@ def csv_rows(board: str, readings: Iterable[ObjectiveReading]) -> Iterator[tuple
         for row in ranking.ranked:
             interval = row.interval
             numbers = (interval.mean, interval.low, interval.high, interval.n)
-            yield (*start, row.rank, row.shared, row.entry, *numbers, row.job_name, row.job_uid, "")
+            yield (*start, row.rank, row.worst_rank, row.entry, *numbers, row.job_name, row.job_uid, "")
         for held in ranking.unranked:
             nothing = ("", "", "", len(held.samples))
             yield (*start, "", "", held.entry, *nothing, held.job_name, held.job_uid, held.reason)

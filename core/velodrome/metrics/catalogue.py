@@ -21,6 +21,7 @@ from velodrome.metrics.declared import NAME, PREFIX, Declared
 Direction = Literal["higher", "lower"]
 Kind = Literal["quality", "speed", "efficiency"]
 Parameter = Literal["average", "label", "batch_size"]
+Scale = Literal["ratio", "bounded", "interval"]
 
 # Squares of values inside these bounds neither overflow nor vanish. Every metric of a trial lies inside.
 SMALLEST, LARGEST = 1e-100, 1e100
@@ -49,6 +50,7 @@ _RANGES: Mapping[str, tuple[float, float]] = {
 }
 # Units whose 0 does not mean "none", with the length that a change is relative to: for R², from 0 to 1.
 _SPANS: Mapping[str, float] = {"correlation": 2.0, "determination": 1.0}
+_BOUNDED = frozenset({"ratio", "correlation", "determination"})  # units with a best value
 _WHOLE = frozenset({"bytes", "count"})  # units without fractions
 # Former names of metrics, which stored records and jobs may have for ever.
 ALIASES: Mapping[str, str] = MappingProxyType({"mean_average_precision": "average_precision"})
@@ -93,6 +95,21 @@ class Metric:
     def range(self) -> tuple[float, float]:
         """The least and the most that a value can be, both included."""
         return self.limits or _RANGES[self.unit]
+
+    @property
+    def scale(self) -> Scale:
+        """How values are compared.
+
+        - **ratio**: by factors. Values are above 0 and have no natural end above: seconds, bytes, joules, a loss.
+        - **bounded**: by differences. There is a best value, such as an accuracy of 1.
+        - **interval**: by differences. The value 0 does not mean none, as a team declared.
+
+        A declared ratio scale is bounded only for shares: the unit ratio, or percent up to 100 at most.
+        """
+        if self.interval:
+            return "interval"
+        share = self.unit == "percent" and self.range[1] <= 100
+        return "bounded" if share or self.unit in _BOUNDED else "ratio"
 
     @property
     def span(self) -> float | None:

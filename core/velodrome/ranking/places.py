@@ -1,19 +1,21 @@
-"""Turns the samples of a board into what a person reads: ranks, reasons, trade-offs, and a sentence. Pure.
+"""Turns the samples of a board into what a person reads: ranks, and the reasons of entries without one. Pure.
 
 The command line and the leaderboard both use this module, so they always agree. `velodrome.stats` decides which entry
 is better. This module decides which entries take part: an entry is ranked only if every planned trial of it has a value
-in the cohort. Otherwise it is listed as unranked, with the reason.
+in the cohort, and has more than one value unless the metric is deterministic. Otherwise it is listed as unranked, with
+the reason.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from velodrome.metrics.catalogue import Direction, Metric, MetricKey
-from velodrome.stats import Interval, RankedEntry, Sample, pareto_front, rank
+from velodrome.stats import Interval, RankedEntry, Sample, rank
 from velodrome.units import quantity
 
 if TYPE_CHECKING:  # the store imports redis, which nothing here needs
@@ -22,22 +24,24 @@ if TYPE_CHECKING:  # the store imports redis, which nothing here needs
 
 ALPHA = 0.05
 
-Why = Literal["Failed", "DifferentCode", "SeedsDiffer", "Incomplete", "OtherConditions", "NotMeasured"]
+Why = Literal["Failed", "DifferentCode", "SeedsDiffer", "OneTrial", "Incomplete", "OtherConditions", "NotMeasured"]
 
 
 @dataclass(frozen=True, slots=True)
 class RankedRow:
     """A ranked entry.
 
-    - `rank` is 1 + the number of entries that are significantly better.
-    - `shared` says that another entry has the same rank.
+    - `rank` is 1 + the number of entries that are significantly better, and `worst_rank` the number of ranked entries
+      less those that are significantly worse: the entry's true rank lies between them.
     - `indistinguishable_from` names the entries without a significant difference, in the order of the ranking.
+    - `detectable` is the true difference to the next row that four of five such races would find, if the two can't be
+      told apart: in the metric's unit, or a share of the smaller mean where means are geometric.
     - `note` is empty, or says what a reader should know: that a newer job has this entry and its values can't be ranked
       yet, or that its conditions did not hold.
     """
 
     rank: int
-    shared: bool
+    worst_rank: int
     entry: str
     entry_id: str
     job_uid: str
@@ -46,12 +50,13 @@ class RankedRow:
     samples: Mapping[int, float]
     last_at: datetime
     indistinguishable_from: tuple[str, ...]
+    detectable: float | None = None
     note: str = ""
 
     @property
     def place(self) -> str:
-        """The rank as sports tables write it: `1=` for a shared rank 1."""
-        return f"{self.rank}{'=' if self.shared else ''}"
+        """The ranks that the entry may have: `1-3`, or `2` if the tests leave no other."""
+        return f"{self.rank}" if self.rank == self.worst_rank else f"{self.rank}-{self.worst_rank}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +77,15 @@ class UnrankedRow:
 
 @dataclass(frozen=True, slots=True)
 class ObjectiveRanking:
-    """One objective's ranking in one cohort. `ranked` is best first. `unranked` has failures first, then by name."""
+    """One objective's ranking in one cohort. `ranked` is best first. `unranked` has failures first, then by name, but
+    entries of one trial by value.
+
+    `logs` says that values were compared by their logarithms, so means are geometric and differences are shares.
+    """
 
     key: MetricKey
     alpha: float
+    logs: bool
     ranked: tuple[RankedRow, ...]
     unranked: tuple[UnrankedRow, ...]
 
@@ -101,7 +111,7 @@ class ObjectiveRanking:
 
     @property
     def leaders(self) -> tuple[str, ...]:
-        """The entries of rank 1, best mean first."""
+        """The entries that may have rank 1, best mean first."""
         return tuple(row.entry for row in self.ranked if row.rank == 1)
 
 
@@ -137,15 +147,22 @@ def rank_objective(
     unranked = [
         held_back
         for row in rows
-        if (held_back := _held_back(row, states.get(row.entry), apart.get((row.job_uid, row.entry))))
+        if (held_back := _held_back(key, row, states.get(row.entry), apart.get((row.job_uid, row.entry))))
     ]
     absent = states.keys() - {row.entry for row in rows}
     for job, state in (states[entry] for entry in absent):
         why, reason = _absence(key, state, other_cohorts, (unavailable or {}).get(state.entry))
         unranked.append(UnrankedRow(state.entry, job.uid, job.name, why, reason, {}, state.planned))
     out = {row.entry for row in unranked}
-    samples = [Sample(row.entry, row.samples) for row in rows if row.entry not in out]
-    places = rank(samples, key.metric.direction, alpha, deterministic=key.metric.deterministic)
+    metric = key.metric
+    places = rank(
+        [Sample(row.entry, row.samples) for row in rows if row.entry not in out],
+        metric.direction,
+        alpha,
+        deterministic=metric.deterministic,
+        scale=metric.scale,
+        limits=metric.range,
+    )
     by_entry = {row.entry: row for row in rows}
     said = remarks or {}
     ranked = tuple(
@@ -153,7 +170,8 @@ def rank_objective(
         for place in places.entries
         for row in [by_entry[place.name]]
     )
-    return ObjectiveRanking(key, alpha, ranked, tuple(sorted(unranked, key=_severity)))
+    sign = -1.0 if metric.direction == "higher" else 1.0
+    return ObjectiveRanking(key, alpha, places.logs, ranked, tuple(sorted(unranked, key=partial(_severity, sign))))
 
 
 def seeds_differ(key: MetricKey, values: Collection[float]) -> str | None:
@@ -166,7 +184,9 @@ def seeds_differ(key: MetricKey, values: Collection[float]) -> str | None:
     return f"its seeds did not train the same model: {key} is {low} for one and {high} for another"
 
 
-def _held_back(row: Row, newest: tuple[JobInfo, EntryState] | None, differing: str | None = None) -> UnrankedRow | None:
+def _held_back(
+    key: MetricKey, row: Row, newest: tuple[JobInfo, EntryState] | None, differing: str | None
+) -> UnrankedRow | None:
     """Why an entry with values in the cohort is unranked. None if it is ranked."""
     done = len(row.samples)
     why: Why = "NotMeasured"
@@ -177,6 +197,8 @@ def _held_back(row: Row, newest: tuple[JobInfo, EntryState] | None, differing: s
     elif done < row.planned:
         own = newest[1] if newest is not None and newest[0].uid == row.job_uid else None
         why, reason = _shortfall(row, own)
+    elif done == 1 and not key.metric.deterministic:
+        why, reason = "OneTrial", ONE_TRIAL
     else:
         try:
             Sample(row.entry, row.samples)
@@ -187,11 +209,17 @@ def _held_back(row: Row, newest: tuple[JobInfo, EntryState] | None, differing: s
     return UnrankedRow(row.entry, row.job_uid, row.job_name, why, reason, row.samples, row.planned)
 
 
-_ORDER: tuple[Why, ...] = ("Failed", "DifferentCode", "SeedsDiffer", "Incomplete", "NotMeasured", "OtherConditions")
+# One value shows no spread, so nothing says which other entries it differs from.
+ONE_TRIAL = "one trial shows no spread: set trials.repeats to 2 or more"
+
+_ORDER: tuple[Why, ...] = (
+    "Failed", "DifferentCode", "SeedsDiffer", "OneTrial", "Incomplete", "NotMeasured", "OtherConditions",
+)  # fmt: skip
 
 
-def _severity(row: UnrankedRow) -> tuple[int, str]:
-    return _ORDER.index(row.why), row.entry
+def _severity(sign: float, row: UnrankedRow) -> tuple[int, float, str]:
+    value = sign * next(iter(row.samples.values())) if row.why == "OneTrial" else 0.0
+    return _ORDER.index(row.why), value, row.entry
 
 
 def _ranked(place: RankedEntry, row: Row, newest: tuple[JobInfo, EntryState] | None, remark: str) -> RankedRow:
@@ -202,7 +230,7 @@ def _ranked(place: RankedEntry, row: Row, newest: tuple[JobInfo, EntryState] | N
         notes.insert(0, f"from {row.job_name}; the newer job {job.name} has no value here yet{failures}")
     return RankedRow(
         rank=place.rank,
-        shared=bool(place.shares_rank_with),
+        worst_rank=place.worst_rank,
         entry=row.entry,
         entry_id=row.entry_id,
         job_uid=row.job_uid,
@@ -211,6 +239,7 @@ def _ranked(place: RankedEntry, row: Row, newest: tuple[JobInfo, EntryState] | N
         samples=row.samples,
         last_at=row.last_at,
         indistinguishable_from=place.indistinguishable_from,
+        detectable=place.detectable,
         note="; ".join(notes),
     )
 
@@ -252,96 +281,3 @@ def _absence(key: MetricKey, state: EntryState, other_cohorts: bool, unavailable
     if state.succeeded < state.planned:
         return "Incomplete", f"{state.succeeded} of {_trials(state.planned)} done"
     return "NotMeasured", f"{key.label} was not measured"
-
-
-def summary(ranking: ObjectiveRanking) -> str:
-    """Which entry is best, in a sentence that claims no more than the tests show."""
-    if not ranking.ranked:
-        return "Nothing can be ranked yet."
-    leader, *others = ranking.ranked
-    if not others:
-        return f"{leader.entry} is the only complete entry."
-    level = f"{100 * (1 - ranking.alpha):g} %"
-    if all(row.interval.n == 1 for row in ranking.ranked):
-        return f"{leader.entry} has the best value, but one trial each separates no entries: raise trials.repeats."
-    rivals = leader.indistinguishable_from
-    if len(rivals) == len(others) > 1:
-        return f"{leader.entry} has the best mean, but no other entry can be told apart from it at {level}."
-    if rivals:
-        return f"{leader.entry} has the best mean; {listed(rivals)} can't be told apart from it at {level}."
-    return f"{leader.entry} is best: significantly better than {_the_rest(others)} at {level}."
-
-
-def _the_rest(others: Sequence[RankedRow]) -> str:
-    return others[0].entry if len(others) == 1 else f"each of the other {len(others)} entries"
-
-
-def listed(names: Sequence[str], most: int = 3) -> str:
-    """`a`, `a and b`, `a, b and c`, or `a, b, c and 4 more`."""
-    shown, rest = list(names[:most]), len(names) - most
-    tail = f"{rest} more" if rest > 0 else shown.pop()
-    return f"{', '.join(shown)} and {tail}" if shown else tail
-
-
-@dataclass(frozen=True, slots=True)
-class FrontPoint:
-    """An entry in a trade-off: its interval for each objective, in their order, and whether it is on the front."""
-
-    entry: str
-    job_uid: str
-    intervals: tuple[Interval, ...]
-    on_front: bool
-
-
-@dataclass(frozen=True, slots=True)
-class TradeOff:
-    """Entries by two or three objectives at once. Entries on the front come first, then the others; both are sorted by
-    the first objective.
-
-    `left_out` says, by entry, why an entry has no point.
-    """
-
-    keys: tuple[MetricKey, ...]
-    points: tuple[FrontPoint, ...]
-    left_out: Mapping[str, str]
-
-    @property
-    def front(self) -> tuple[str, ...]:
-        """The entries on the front: no other entry dominates them."""
-        return tuple(point.entry for point in self.points if point.on_front)
-
-
-def pareto(rankings: Sequence[ObjectiveRanking]) -> TradeOff:
-    """The trade-off between two or three objectives: the entries that no other entry dominates, by their means.
-
-    An entry takes part only if it is ranked for each objective by values of the same job. So values of two jobs are
-    never combined into a point that nobody measured.
-
-    Raises:
-        ValueError: there are fewer than two or more than three objectives, or one is there twice.
-    """
-    keys = tuple(ranking.key for ranking in rankings)
-    if not 2 <= len(keys) <= 3 or len(set(keys)) < len(keys):
-        raise ValueError(f"a trade-off is between two or three different objectives, not {len(keys)}")
-    by_entry = [{row.entry: row for row in ranking.ranked} for ranking in rankings]
-    names = dict.fromkeys(name for ranking in rankings for name in ranking.entries)
-    left_out: dict[str, str] = {}
-    taking_part: dict[str, tuple[RankedRow, ...]] = {}
-    for name in names:
-        rows = tuple(found[name] for found in by_entry if name in found)
-        missing = [key.label for key, found in zip(keys, by_entry, strict=True) if name not in found]
-        if missing:
-            left_out[name] = f"not ranked by {listed(missing)}"
-        elif len({row.job_uid for row in rows}) > 1:
-            left_out[name] = "its values come from different jobs"
-        else:
-            taking_part[name] = rows
-    means = {name: [row.interval.mean for row in rows] for name, rows in taking_part.items()}
-    front = pareto_front(means, [key.metric.direction for key in keys])
-    points = [
-        FrontPoint(name, rows[0].job_uid, tuple(row.interval for row in rows), name in front)
-        for name, rows in taking_part.items()
-    ]
-    sign = 1 if keys[0].metric.direction == "lower" else -1
-    points.sort(key=lambda point: (not point.on_front, sign * point.intervals[0].mean, point.entry))
-    return TradeOff(keys, tuple(points), left_out)

@@ -1,4 +1,4 @@
-"""What counts as better: intervals, comparisons over paired seeds, shared ranks, Pareto fronts.
+"""What counts as better: intervals, comparisons over paired seeds, ranges of ranks, Pareto fronts.
 
 Pure: numbers in, frozen records out. No I/O and no clock, and random numbers only in `velodrome.stats.profile`, from a
 given seed. So equal input gives equal output on every machine. Depends only on numpy and scipy.special (scipy.stats
@@ -11,12 +11,11 @@ from __future__ import annotations
 from velodrome.metrics.catalogue import Direction
 from velodrome.stats.comparison import PairComparison, compare
 from velodrome.stats.intervals import Interval, mean_interval
-from velodrome.stats.pareto import pareto_front
-from velodrome.stats.ranking import Comparisons, RankedEntry, Ranking, rank
+from velodrome.stats.pareto import dominated, pareto_front
+from velodrome.stats.ranking import Comparisons, RankedEntry, Ranking, rank, superiority
 from velodrome.stats.samples import Sample
 
 __all__ = [
-    "Comparison",
     "Comparisons",
     "Direction",
     "Interval",
@@ -25,7 +24,9 @@ __all__ = [
     "Ranking",
     "Sample",
     "compare",
+    "dominated",
     "mean_interval",
     "pareto_front",
     "rank",
+    "superiority",
 ]

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtr, stdtrit
 
-from velodrome.stats.samples import Floats, Integers, Sample, Table, moments, tabulate
+from velodrome.metrics.catalogue import Scale
+from velodrome.stats.samples import Floats, Integers, Sample, Table, moments, tabulate, takes_logs, trimmed
 
 Method = Literal["paired", "welch"]
 
@@ -20,6 +21,8 @@ _CHUNK = 1 << 18
 @dataclass(frozen=True, slots=True)
 class PairComparison:
     """Entry `a` against entry `b`: the difference of their means (a minus b, in the metric's unit) and its evidence.
+
+    With `logs`, for a ratio scale, the difference and its bounds are natural logarithms of the ratio a / b.
 
     `low` and `high` bound the difference at the confidence that was asked for, for this pair alone. `p_value` is
     two-sided and for this pair alone. `adjusted_p_value` is corrected for the whole family of pairs: below α, the two
@@ -38,6 +41,7 @@ class PairComparison:
     adjusted_p_value: float | None
     n: int
     method: Method
+    logs: bool = False
 
     def reversed(self) -> PairComparison:
         """The same evidence, as `b` against `a`."""
@@ -49,7 +53,8 @@ class PairComparison:
 class PairTests:
     """The tests of many pairs, one element of each array for each pair.
 
-    `difference` and its `standard_error` are in the metric's unit; `freedom` is the degrees of freedom of Student's t.
+    `difference` and its `standard_error` are in the metric's unit, or with `logs` natural logarithms of a ratio.
+    `freedom` is the degrees of freedom of Student's t.
     `standard_error`, `freedom` and `p_value` (two-sided, of the pair alone) are NaN if a side has a single value.
     """
 
@@ -59,6 +64,7 @@ class PairTests:
     p_value: Floats
     n: Integers
     paired: NDArray[np.bool_]
+    logs: bool
 
     def comparison(self, pair: int, names: tuple[str, str], adjusted: float, confidence: float) -> PairComparison:
         """The pair as a record, with the corrected p-value `adjusted` (NaN if there is none)."""
@@ -67,20 +73,26 @@ class PairTests:
         method: Method = "paired" if self.paired[pair] else "welch"
         p_value = float(self.p_value[pair])
         if np.isnan(p_value):
-            return PairComparison(*names, difference, None, None, None, None, n, method)
-        margin = float(stdtrit(self.freedom[pair], (1 + confidence) / 2) * self.standard_error[pair])
+            return PairComparison(*names, difference, None, None, None, None, n, method, self.logs)
+        error = float(self.standard_error[pair])
+        margin = float(stdtrit(self.freedom[pair], (1 + confidence) / 2)) * error if error else 0.0
         return PairComparison(
-            *names, difference, difference - margin, difference + margin, p_value, adjusted, n, method
+            *names, difference, difference - margin, difference + margin, p_value, adjusted, n, method, self.logs
         )
 
 
-def compare(a: Sample, b: Sample, confidence: float = 0.95, *, deterministic: bool = False) -> PairComparison:
+def compare(
+    a: Sample, b: Sample, confidence: float = 0.95, *, deterministic: bool = False, scale: Scale = "interval"
+) -> PairComparison:
     """Test whether `a` and `b` have the same mean, as a family of this one pair: so both p-values are the same.
 
     - **paired**: Student's t test of the differences at the common seeds, if these are at least two and at least half
       of the seeds of either side: that is the same plan, apart from failures. A seed of only one side has no difference
       within a seed, and is left out.
     - **welch**: Welch's t test of all values, otherwise.
+
+    On a ratio `scale`, the values are their logarithms, and from 10 values on the means are trimmed: Yuen's tests, see
+    `velodrome.stats.samples.moments`. A value of 0 has no logarithm, so then all values are compared as they are.
 
     The tests have no answer for samples without spread. The catalogue says whether a metric is `deterministic`; the
     values never decide that. If it is, different values are different (p = 0) and equal values are not (p = 1). For any
@@ -98,7 +110,8 @@ def compare(a: Sample, b: Sample, confidence: float = 0.95, *, deterministic: bo
         raise ValueError(f"confidence: {confidence} is not between 0 and 1")
     if a.name == b.name:
         raise ValueError(f"entry {a.name!r} is compared with itself: give two samples with different names")
-    tests = compare_rows(tabulate([a, b], deterministic=deterministic), np.array([0]), np.array([1]))
+    logs = takes_logs([a, b], scale, deterministic=deterministic)
+    tests = compare_rows(tabulate([a, b], deterministic=deterministic, logs=logs), np.array([0]), np.array([1]))
     return tests.comparison(0, (a.name, b.name), float(tests.p_value[0]), confidence)
 
 
@@ -114,8 +127,9 @@ def compare_rows(table: Table, first: Integers, second: Integers) -> PairTests:
     size = max(1, _CHUNK // max(1, table.values.shape[1]))
     for start in range(0, len(chosen), size):
         chunk = chosen[start : start + size]
-        tests.difference[chunk], tests.standard_error[chunk] = _paired(table, first[chunk], second[chunk])
-    tests.freedom[chosen] = shared[chosen] - 1
+        tests.difference[chunk], tests.standard_error[chunk], tests.freedom[chunk] = _paired(
+            table, first[chunk], second[chunk]
+        )
     tests.n[chosen] = shared[chosen]
     tests.paired[chosen] = True
 
@@ -124,26 +138,39 @@ def compare_rows(table: Table, first: Integers, second: Integers) -> PairTests:
     return tests
 
 
-def _paired(table: Table, first: Integers, second: Integers) -> tuple[Floats, Floats]:
-    """Mean and standard error of the differences at the common seeds of both rows."""
+def _paired(table: Table, first: Integers, second: Integers) -> tuple[Floats, Floats, Floats]:
+    """Mean, standard error and degrees of freedom of the differences at the common seeds of both rows."""
     differences = table.values[first] - table.values[second]
     present = table.present[first] & table.present[second]
     count = present.sum(axis=1)
-    mean, variance, spread = moments(differences, present, count)
+    found = moments(differences, present, count, trim=table.logs)
     rounding = np.maximum(table.rounding[first], table.rounding[second])
-    variance = np.where(spread <= rounding, table.resolution**2 / count, variance)
-    return mean, np.sqrt(variance / count)
+    squared_error = np.where(found.spread <= rounding, _least_error(table, count), found.squared_error)
+    return found.mean, np.sqrt(squared_error), found.freedom
+
+
+def _least_error(table: Table, count: Integers) -> Floats:
+    """The squared standard error of a mean whose values vary as little as the steps of the metric allow."""
+    kept = count - 2 * trimmed(count) if table.logs else count
+    error: Floats = table.resolution**2 / (count * kept)
+    return error
 
 
 def _welch(table: Table, first: Integers, second: Integers) -> PairTests:
-    """Difference, standard error and Welch's degrees of freedom for every pair; no p-value yet."""
-    variance = np.where(table.variance == 0, table.resolution**2 / table.count, table.variance)
-    share = variance / table.count  # each row's part of the squared standard error
-    squared_error = share[first] + share[second]
-    terms = np.divide(share**2, table.count - 1, out=np.full(len(share), np.nan), where=table.count > 1)
-    # Without spread, any number of degrees of freedom gives the same answer.
-    fallback = np.where(np.isnan(squared_error), np.nan, table.count[first] + table.count[second] - 2.0)
-    freedom = np.divide(squared_error**2, terms[first] + terms[second], out=fallback, where=squared_error > 0)
+    """Difference, standard error and Welch's degrees of freedom for every pair; no p-value yet.
+
+    The degrees of freedom come from each side's share of the squared error, which neither overflows nor vanishes.
+    """
+    own = np.where(table.squared_error == 0, _least_error(table, table.count), table.squared_error)
+    squared_error = own[first] + own[second]
+    varies = squared_error > 0
+    parts = np.zeros(len(first))
+    for side in (first, second):
+        share = np.divide(own[side], squared_error, out=np.zeros(len(first)), where=varies)
+        parts += np.divide(share**2, table.freedom[side], out=np.zeros(len(first)), where=share > 0)
+    # Without any error, every number of degrees of freedom gives the same answer.
+    freedom = np.where(np.isnan(squared_error), np.nan, np.maximum(table.freedom[first] + table.freedom[second], 1.0))
+    np.divide(1.0, parts, out=freedom, where=varies)
     return PairTests(
         difference=table.mean[first] - table.mean[second],
         standard_error=np.sqrt(squared_error),
@@ -151,6 +178,7 @@ def _welch(table: Table, first: Integers, second: Integers) -> PairTests:
         p_value=np.full(len(first), np.nan),
         n=np.minimum(table.count[first], table.count[second]),
         paired=np.zeros(len(first), dtype=np.bool_),
+        logs=table.logs,
     )
 
 

@@ -34,6 +34,17 @@ def shaffer(p_values: Floats, entries: int) -> Floats:
     return adjusted
 
 
+def level_of_next(adjusted: Floats, entries: int, alpha: float) -> float:
+    """The largest p-value that one more pair could have, besides those adjusted to at most `alpha`, to be among them.
+
+    It is α divided by the number of equalities that can hold once the others are refuted. At that p-value the pair is
+    refuted wherever it stands in the order of the p-values, and so are the others. `alpha` if all pairs are refuted.
+    """
+    left = most_equalities(entries)
+    refuted = int((adjusted <= alpha).sum())
+    return alpha / int(left[refuted]) if refuted < len(left) else alpha
+
+
 def most_equalities(entries: int) -> Integers:
     """Element i: how many of all pairs can be equal together when i of them are known to be different.
 

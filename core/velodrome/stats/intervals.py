@@ -6,16 +6,19 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from scipy.special import stdtrit
 
-from velodrome.stats.samples import require_measurable
+from velodrome.metrics.catalogue import LARGEST
+from velodrome.stats.samples import moments, require_measurable
 
 
 @dataclass(frozen=True, slots=True)
 class Interval:
     """A mean with its confidence interval, in the unit of the samples.
 
-    `low`, `high` and `standard_deviation` (n - 1 in the denominator) are None for a single sample, which has no spread.
+    `low`, `high` and `standard_deviation` (of the samples; n - 1 in the denominator) are None for a single sample,
+    which has no spread.
     """
 
     mean: float
@@ -25,11 +28,22 @@ class Interval:
     standard_deviation: float | None
 
 
-def mean_interval(samples: Sequence[float], confidence: float = 0.95) -> Interval:
-    """Student's t interval of the mean: mean ± t(1 - (1 - confidence) / 2; n - 1) · s / √n.
+def mean_interval(
+    samples: Sequence[float],
+    confidence: float = 0.95,
+    *,
+    logs: bool = False,
+    limits: tuple[float, float] = (-LARGEST, LARGEST),
+) -> Interval:
+    """Student's t interval of the mean: mean ± t(1 - (1 - confidence) / 2; n - 1) · s / √n, as far as `limits` allow.
 
     It contains the true mean with probability `confidence` for independent normal samples, and approximately for others
-    as n grows. The order of the samples doesn't matter. Samples that are all equal give low = high = mean.
+    as n grows. `limits` are the least and the most that a sample can be: the true mean lies between them, so cutting
+    the interval off there never loses it. The order of the samples doesn't matter. Samples that are all equal give low
+    = high = mean.
+
+    With `logs`, all of this holds for the logarithms of the samples, which are above 0: the mean is geometric, from 10
+    samples on trimmed (`velodrome.stats.samples.moments`), and the interval is that of the tests of one entry.
 
     Source: Student (1908), "The probable error of a mean", Biometrika 6(1); also the NIST/SEMATECH e-Handbook of
     Statistical Methods, section 1.3.5.2.
@@ -49,5 +63,20 @@ def mean_interval(samples: Sequence[float], confidence: float = 0.95) -> Interva
         return Interval(mean, None, None, 1, None) if n == 1 else Interval(mean, mean, mean, n, 0.0)
     mean = math.fsum(samples) / n
     deviation = math.sqrt(math.fsum((sample - mean) ** 2 for sample in samples) / (n - 1))
-    margin = float(stdtrit(n - 1, (1 + confidence) / 2)) * deviation / math.sqrt(n)
-    return Interval(mean, mean - margin, mean + margin, n, deviation)
+    if logs:
+        low, mean, high = _of_logs(samples, confidence)
+    else:
+        margin = float(stdtrit(n - 1, (1 + confidence) / 2)) * deviation / math.sqrt(n)
+        low, high = mean - margin, mean + margin
+    least, most = limits
+    return Interval(mean, min(max(low, least), mean), max(min(high, most), mean), n, deviation)
+
+
+def _of_logs(samples: Sequence[float], confidence: float) -> tuple[float, float, float]:
+    """The geometric mean between the ends of its interval, which are 1e±100 at most."""
+    values = np.log(np.sort(np.array(samples, dtype=np.float64)))[None, :]
+    found = moments(values, np.ones(values.shape, dtype=np.bool_), np.array([len(samples)]), trim=True)
+    margin = float(stdtrit(found.freedom[0], (1 + confidence) / 2) * np.sqrt(found.squared_error[0]))
+    centre, most = float(found.mean[0]), math.log(LARGEST)
+    low, high = max(centre - margin, -most), min(centre + margin, most)
+    return math.exp(low), math.exp(centre), math.exp(high)

@@ -1,4 +1,4 @@
-"""The Pareto front: the entries that no other entry dominates."""
+"""The Pareto front: the entries that no other entry dominates, by their means and by what is significant."""
 
 from __future__ import annotations
 
@@ -38,6 +38,20 @@ def pareto_front(points: Mapping[str, Sequence[float | None]], directions: Seque
         beaten[0] = True  # this point is done; the others remain
         names, costs = names[~beaten], costs[~beaten]
     return frozenset(front)
+
+
+def dominated(better: Sequence[NDArray[np.bool_]], surely_better: Sequence[NDArray[np.bool_]]) -> NDArray[np.bool_]:
+    """For each entry, whether some other entry is surely better in one objective and worse in none.
+
+    There is one matrix for each objective, whose element [i, j] says that entry i is significantly better than entry j:
+    `better` at the level of the ranks, so that nobody is dominated whom a rank calls better, and `surely_better` at a
+    level that is corrected for the number of objectives. Where all entries are equal, at most a share α of races has a
+    dominated one if that level is α divided by the number of objectives (Bonferroni).
+    """
+    wins = np.logical_or.reduce(surely_better)
+    loses = np.logical_or.reduce([matrix.T for matrix in better])
+    found: NDArray[np.bool_] = (wins & ~loses).any(axis=0)
+    return found
 
 
 def _costs(points: Mapping[str, Sequence[float | None]], directions: Sequence[Direction]) -> NDArray[np.float64]:

@@ -10,27 +10,33 @@ from math import comb
 import numpy as np
 from numpy.typing import NDArray
 
-from velodrome.metrics.catalogue import Direction
+from velodrome.metrics.catalogue import LARGEST, Direction, Scale
 from velodrome.stats.comparison import PairComparison, PairTests, compare_rows
-from velodrome.stats.correction import shaffer
+from velodrome.stats.correction import level_of_next, shaffer
+from velodrome.stats.detectable import detectable
 from velodrome.stats.intervals import Interval, mean_interval
-from velodrome.stats.samples import Floats, Sample, tabulate
+from velodrome.stats.samples import Floats, Integers, Sample, tabulate, takes_logs
 
 
 @dataclass(frozen=True, slots=True)
 class RankedEntry:
-    """An entry's place in a race.
+    """An entry's place in a race: some rank from `rank` to `worst_rank`.
 
-    `rank` is 1 + the number of entries that are significantly better. `shares_rank_with` names the entries of the same
-    rank. `indistinguishable_from` names the entries that are neither significantly better nor significantly worse. Both
-    are in the order of the ranking. The two can differ, because being indistinguishable is not transitive.
+    `rank` is 1 + the number of entries that are significantly better. `worst_rank` is the number of ranked entries less
+    those that are significantly worse. `indistinguishable_from` names the entries that are neither, in the order of the
+    ranking.
+
+    `detectable` belongs to an entry that can't be told apart from the next one: a true difference of this size between
+    the two would be found in four of five such races. It is in the metric's unit, or with logarithms a share of the
+    smaller mean. None for others, where equal values have no spread, and where no factor would be found.
     """
 
     name: str
     rank: int
+    worst_rank: int
     interval: Interval
-    shares_rank_with: tuple[str, ...]
     indistinguishable_from: tuple[str, ...]
+    detectable: float | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,80 +79,155 @@ class Comparisons:
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
-    """A race, best first: by rank, then by mean, then by name. The entry with the best mean always has rank 1.
+    """A race, best first: by mean, then by name. The entry with the best mean always has rank 1.
 
-    Rankings are equal where direction, alpha and entries are.
+    `alone` names the entries with a single value, which have no rank. `logs` says that the values were compared by
+    their logarithms, and that means are geometric. Rankings are equal where all but the comparisons are.
     """
 
     direction: Direction
     alpha: float
+    logs: bool
     entries: tuple[RankedEntry, ...]
+    alone: tuple[str, ...]
     comparisons: Comparisons = field(compare=False)
 
 
 def rank(
-    samples: Sequence[Sample], direction: Direction, alpha: float = 0.05, *, deterministic: bool = False
+    samples: Sequence[Sample],
+    direction: Direction,
+    alpha: float = 0.05,
+    *,
+    deterministic: bool = False,
+    scale: Scale = "interval",
+    limits: tuple[float, float] = (-LARGEST, LARGEST),
 ) -> Ranking:
     """Rank the entries of one race by the means of their samples.
 
-    Every pair is tested as `compare` does, with the steps of the metric taken from the whole race and `deterministic`
-    from the catalogue. Shaffer's procedure corrects the p-values for the whole family. An entry is significantly better
-    than another if their adjusted p-value is at most `alpha` and both its mean and the pair's difference are on the
-    good side. (With unequal seeds these two could disagree; then neither is better.) So in at most a share `alpha` of
-    races, any two equal entries are called different, however many entries there are and whichever others differ.
+    Every pair is tested as `compare` does, with the steps of the metric taken from the whole race; `deterministic`,
+    `scale` and `limits` come from the catalogue. On a ratio scale, one value of 0 makes all values of the race be
+    compared as they are. Shaffer's procedure corrects the p-values for the whole family. An entry is significantly
+    better than another if their adjusted p-value is at most `alpha` and both its mean and the pair's difference are on
+    the good side. (With unequal seeds these two could disagree; then neither is better.) So in at most a share `alpha`
+    of races, any two equal entries are called different, however many entries there are and whichever others differ.
 
-    An entry with a single value is ranked, and is indistinguishable from all others. It does not make the correction
-    stricter. Each interval has the confidence 1 - `alpha` by itself. The result doesn't depend on the order of
-    `samples` or of their seeds. docs/decisions/0002-ranks-and-significance.md says what the procedure assumes and can
-    detect.
+    A single value shows no spread, so its entry takes no part, except by a deterministic metric. Each interval has the
+    confidence 1 - `alpha` by itself. The result doesn't depend on the order of `samples` or of their seeds.
+    docs/decisions/0002-ranks-and-significance.md says what the procedure assumes and can detect, and
+    docs/decisions/0042-scales-ranges-and-fronts.md why values of a ratio scale are compared by logarithms.
 
     Takes O(entries² · seeds); no entries give an empty ranking.
 
     Raises:
         ValueError: two samples have one name, the direction is unknown, or `alpha` is not between 0 and 1.
     """
-    _check(samples, direction, alpha)
-    samples = sorted(samples, key=lambda sample: sample.name)
-    table = tabulate(samples, deterministic=deterministic)
-    first, second = np.triu_indices(len(samples), 1)
-    tests = compare_rows(table, first, second)
-    testable = ~np.isnan(tests.p_value)
-    adjusted = np.full(len(first), np.nan)
-    adjusted[testable] = shaffer(tests.p_value[testable], int((table.count > 1).sum()))
-
-    intervals = [mean_interval(list(sample.values.values()), 1 - alpha) for sample in samples]
-    sign = 1.0 if direction == "higher" else -1.0
-    goodness = sign * np.array([interval.mean for interval in intervals])
-    better = np.zeros((len(samples), len(samples)), dtype=np.bool_)
-    better[first, second] = _better(adjusted <= alpha, sign * tests.difference, goodness[first] - goodness[second])
-    better[second, first] = _better(adjusted <= alpha, -sign * tests.difference, goodness[second] - goodness[first])
-
-    names = tuple(sample.name for sample in samples)
-    rows = {name: row for row, name in enumerate(names)}
-    comparisons = Comparisons(names, 1 - alpha, rows, tests, adjusted)
-    return Ranking(direction, alpha, _entries(names, intervals, goodness, better), comparisons)
+    race = _Race(samples, direction, alpha, deterministic=deterministic, scale=scale, limits=limits)
+    rows = {name: row for row, name in enumerate(race.names)}
+    comparisons = Comparisons(race.names, 1 - alpha, rows, race.tests, race.adjusted)
+    return Ranking(direction, alpha, race.logs, _entries(race), race.alone, comparisons)
 
 
-def _better(different: NDArray[np.bool_], difference: Floats, gap: Floats) -> NDArray[np.bool_]:
-    """True for each pair that is different, and whose difference agrees with the visible gap of the means."""
-    return different & (difference > 0) & (gap > 0)
+def superiority(
+    samples: Sequence[Sample],
+    direction: Direction,
+    alphas: Sequence[float],
+    *,
+    deterministic: bool = False,
+    scale: Scale = "interval",
+) -> tuple[NDArray[np.bool_], ...]:
+    """For each of `alphas`, the matrix whose element [i, j] says that sample i is significantly better than sample j.
+
+    It says what `rank` at this alpha says. Raises as `rank`.
+    """
+    race = _Race(samples, direction, max(alphas), deterministic=deterministic, scale=scale)
+    matrices = []
+    row = {name: place for place, name in enumerate(race.names)}
+    known = [place for place, sample in enumerate(samples) if sample.name in row]
+    order = [row[samples[place].name] for place in known]
+    for alpha in alphas:
+        found = np.zeros((len(samples), len(samples)), dtype=np.bool_)
+        found[np.ix_(known, known)] = race.better(alpha)[np.ix_(order, order)]
+        matrices.append(found)
+    return tuple(matrices)
 
 
-def _entries(
-    names: Sequence[str], intervals: Sequence[Interval], goodness: Floats, better: NDArray[np.bool_]
-) -> tuple[RankedEntry, ...]:
-    """The entries, best first; `better[i, j]` says that row i is significantly better than row j."""
-    ranks = 1 + better.sum(axis=0)
-    order = np.lexsort((np.arange(len(names)), -goodness, ranks))  # the rows are in the order of their names
-    ordered = np.array(names, dtype=object)[order]
+# The logarithm of a factor that is larger than any metric's range: two noisy trials of many entries would see no less.
+_ENDLESS = np.log(LARGEST)
+
+
+class _Race:
+    """The tests of all pairs of a race. Its samples are those that can be ranked, in the order of their names."""
+
+    def __init__(
+        self,
+        samples: Sequence[Sample],
+        direction: Direction,
+        alpha: float,
+        *,
+        deterministic: bool,
+        scale: Scale,
+        limits: tuple[float, float] = (-LARGEST, LARGEST),
+    ) -> None:
+        _check(samples, direction, alpha)
+        ordered = sorted(samples, key=lambda sample: sample.name)
+        self.samples = [sample for sample in ordered if deterministic or len(sample.values) > 1]
+        self.names = tuple(sample.name for sample in self.samples)
+        self.alone = tuple(sample.name for sample in ordered if not deterministic and len(sample.values) == 1)
+        self.alpha = alpha
+        self.logs = takes_logs(self.samples, scale, deterministic=deterministic)
+        self.first, self.second = np.triu_indices(len(self.samples), 1)
+        table = tabulate(self.samples, deterministic=deterministic, logs=self.logs)
+        self.tests = compare_rows(table, self.first, self.second)
+        self.adjusted = shaffer(self.tests.p_value, len(self.samples))
+        self.intervals = [
+            mean_interval(list(sample.values.values()), 1 - alpha, logs=self.logs, limits=limits)
+            for sample in self.samples
+        ]
+        sign = 1.0 if direction == "higher" else -1.0
+        self.goodness = sign * np.array([interval.mean for interval in self.intervals])
+        self.lead = sign * self.tests.difference
+
+    def better(self, alpha: float) -> NDArray[np.bool_]:
+        """Element [i, j]: row i is significantly better than row j, at `alpha` and by the visible means too."""
+        better = np.zeros((len(self.samples), len(self.samples)), dtype=np.bool_)
+        different = self.adjusted <= alpha
+        gap = self.goodness[self.first] - self.goodness[self.second]
+        better[self.first, self.second] = different & (self.lead > 0) & (gap > 0)
+        better[self.second, self.first] = different & (self.lead < 0) & (gap < 0)
+        return better
+
+    def detectable(self, one: Integers, other: Integers) -> Floats:
+        """What the test of each pair of different rows would have found; NaN without spread or for endless factors."""
+        first, second = np.minimum(one, other), np.maximum(one, other)
+        pair = first * len(self.samples) - (first + 1) * (first + 2) // 2 + second
+        level = level_of_next(self.adjusted, len(self.samples), self.alpha)
+        error = self.tests.standard_error[pair]
+        found = detectable(np.where(error > 0, error, np.nan), self.tests.freedom[pair], level)
+        return np.expm1(np.where(found < _ENDLESS, found, np.nan)) if self.logs else found
+
+
+def _entries(race: _Race) -> tuple[RankedEntry, ...]:
+    """The ranked entries, best first."""
+    better = race.better(race.alpha)
+    count = len(race.samples)
+    order = np.lexsort((np.arange(count), -race.goodness))  # the rows are in the order of their names
+    best, worst = 1 + better.sum(axis=0), count - better.sum(axis=1)
     alike = ~(better | better.T)
     np.fill_diagonal(alike, False)
     alike = alike[np.ix_(order, order)]
-    same_rank = ranks[order][:, None] == ranks[order]
-    np.fill_diagonal(same_rank, False)
+    ordered = np.array(race.names, dtype=object)[order]
+    seen = [*race.detectable(order[:-1], order[1:]), np.nan][:count]
+    tied = [*np.diagonal(alike, 1), False][:count]
     return tuple(
-        RankedEntry(names[row], int(ranks[row]), intervals[row], tuple(ordered[same]), tuple(ordered[near]))
-        for row, same, near in zip(order, same_rank, alike, strict=True)
+        RankedEntry(
+            race.names[row],
+            int(best[row]),
+            int(worst[row]),
+            race.intervals[row],
+            tuple(ordered[near]),
+            float(size) if tie and np.isfinite(size) else None,
+        )
+        for row, near, tie, size in zip(order, alike, tied, seen, strict=True)
     )
 
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from velodrome.board.page import ObjectivePage
-from velodrome.ranking.places import listed
-from velodrome.text import line
+from velodrome.text import line, listed
 from velodrome.units import column_scale
 from velodrome_leaderboard.markup import escape
 
@@ -31,7 +30,7 @@ def badge(objective: str, page: ObjectivePage) -> str:
 def _leader(page: ObjectivePage) -> str:
     if not page.ranked:
         return "nothing ranked yet"
-    leaders, best = page.head.names[: page.head.leading], page.ranked[0].interval
+    leaders, best = page.head.leaders, page.ranked[0].interval
     if not leaders:
         return "nothing ranked yet"
     value = column_scale(page.head.objective.key.metric.unit, [best]).interval(best)

@@ -6,10 +6,9 @@ import streamlit as st
 
 from velodrome.board.cohorts import chosen_cohort
 from velodrome.board.page import ObjectivePage
-from velodrome.ranking.places import listed
 from velodrome.results.objectives import BoardObjective
 from velodrome.store import Board
-from velodrome.text import counted
+from velodrome.text import counted, listed
 from velodrome.units import column_scale
 from velodrome_leaderboard import links, markup
 from velodrome_leaderboard.data import ResultSource
@@ -85,10 +84,11 @@ def _leader(source: ResultSource, board: Board, objective: BoardObjective) -> ma
 
 
 def _leader_of(page: ObjectivePage, href: str) -> markup.Cell:
-    """Who leads an objective: all entries that share rank 1, and the best of their means."""
+    """Who leads an objective: all entries that may have rank 1, and the best of their means."""
     if not page.ranked:
-        return markup.Cell("nothing ranked yet", tone="quiet")
-    best, leaders = page.ranked[0].interval, page.head.names[: page.head.leading]
+        alone = any(row.why == "OneTrial" for row in page.unranked)
+        return markup.Cell("one trial is no ranking" if alone else "nothing ranked yet", href, tone="quiet")
+    best, leaders = page.ranked[0].interval, page.head.leaders
     shared = "" if len(leaders) == 1 else "best mean "
     text = listed(leaders, most=2)
     unit = page.head.objective.key.metric.unit

@@ -10,12 +10,13 @@ import streamlit as st
 
 from velodrome.board.cohorts import cohort_labels
 from velodrome.board.page import PAGE, ObjectivePage, pages
-from velodrome.metrics.catalogue import MetricKey
-from velodrome.ranking.places import RankedRow, listed
+from velodrome.ranking.places import RankedRow
+from velodrome.ranking.sentences import seen
 from velodrome.results.conditions import differences
 from velodrome.results.objectives import BoardObjective
+from velodrome.stats.detectable import POWER
 from velodrome.store import Board, CohortSummary
-from velodrome.text import counted, line
+from velodrome.text import counted, line, listed
 from velodrome.units import Scale, column_scale, quantity
 from velodrome_leaderboard import charts, links, markup
 from velodrome_leaderboard.data import ResultSource
@@ -94,14 +95,14 @@ def _ranked(source: ResultSource, board: str, page: ObjectivePage) -> None:
     scale = column_scale(metric.unit, [row.interval for row in rows])
     left, right = st.columns([11, 9], gap="medium")
     with left:
-        st.html(_table(rows, scale, objective.key, _badges(source, board, page)))
+        st.html(_table(page, scale, _badges(source, board, page)))
         if count > 1:
             st.pagination(count, **bound)
     with right:
         title = f"{objective.name}, {scale.symbol}" if scale.symbol else objective.name
         chart = charts.intervals(rows, scale, title, metric.direction, palette())
         st.altair_chart(chart, width="stretch", alt=line(f"Means and intervals by {objective.name}"))
-    st.html(markup.note(_EXPLANATION, _INVERSION if page.head.inverted else ""))
+    st.html(markup.note(_EXPLANATION, f" {page.head.means}" if page.head.means else ""))
 
 
 def _looked_for(page: ObjectivePage) -> str:
@@ -137,15 +138,9 @@ def _one_page(rows: Sequence[T], name: str) -> tuple[T, ...]:
 
 _EXPLANATION = (
     "Mean over the trials of an entry, and its 95 % confidence interval (Student's t, n trials); a tick is one seed. "
-    "A rank is 1 + the number of entries that are significantly better, tested pairwise on the same seeds and "
-    "corrected for all pairs (95 %): entries that can't be told apart share a rank, whether their intervals overlap "
-    "or not."
-)
-
-
-_INVERSION = (
-    " Here an entry stands above one with a better mean: its values scatter more, so fewer entries are significantly "
-    "better than it. More trials would decide that."
+    "Rows stand in order of the mean. A rank is what it may be: from 1 + the number of entries that are significantly "
+    "better, to the number of entries less those that are significantly worse. Entries are tested pairwise on the same "
+    "seeds, with a correction for all pairs (95 %). So intervals that overlap may belong to entries that differ."
 )
 
 
@@ -166,12 +161,13 @@ def _badges(source: ResultSource, board: str, page: ObjectivePage) -> Mapping[st
     return {row.entry: badge(found.get(row.entry), board, row.entry, name) for row in rows}
 
 
-def _table(rows: Sequence[RankedRow], scale: Scale, key: MetricKey, badges: Mapping[str, markup.Cell]) -> str:
+def _table(page: ObjectivePage, scale: Scale, badges: Mapping[str, markup.Cell]) -> str:
+    rows, key = page.ranked, page.head.objective.key
     columns = [
-        markup.Column("Rank", numeric=True, short=True),
+        markup.Column("Rank", numeric=True, short=True, hint="The ranks that the entry may have"),
         markup.Column("Entry"),
         markup.Column("Mean", scale.symbol, numeric=True),
-        markup.Column("95 %", numeric=True, hint="Half the width of the confidence interval of the mean, same unit"),
+        markup.Column("95 %", numeric=True, hint="The confidence interval of the mean, same unit"),
         markup.Column("n", numeric=True, hint="Trials, each with its own seed"),
         markup.Column("Trend", short=True, hint="Against its baseline, an earlier job under the same conditions"),
         markup.Column("Updated", minor=True, short=True),
@@ -180,7 +176,7 @@ def _table(rows: Sequence[RankedRow], scale: Scale, key: MetricKey, badges: Mapp
     at, where = now(), zone()
     cells = [
         [
-            markup.Cell(row.place.ljust(len(str(row.rank)) + 1, _DIGIT_SPACE), hint=_rank_hint(row)),
+            markup.Cell(row.place, hint=_rank_hint(page, row)),
             markup.Cell(row.entry, links.job(row.job_uid, row.entry), hint="Its runs", detail=row.note),
             markup.Cell(scale.number(row.interval.mean)),
             markup.Cell(scale.margin(row.interval) or "one trial", tone="quiet"),
@@ -191,17 +187,18 @@ def _table(rows: Sequence[RankedRow], scale: Scale, key: MetricKey, badges: Mapp
         ]
         for row in rows
     ]
-    return markup.table(columns, cells, f"Ranking by {key}", [row.rank for row in rows], tall=True)
+    return markup.table(columns, cells, f"Ranking by {key}", [row.place for row in rows], tall=True)
 
 
-# A blank as wide as a digit. It replaces the `=` of a shared rank, so that all ranks line up.
-_DIGIT_SPACE = "\u2007"
-
-
-def _rank_hint(row: RankedRow) -> str:
+def _rank_hint(page: ObjectivePage, row: RankedRow) -> str:
+    """What the row can't be told apart from, and the difference to the next row that would have been found."""
     if not row.indistinguishable_from:
         return "Significantly different from every other entry"
-    return f"Can't be told apart from {listed(row.indistinguishable_from, most=6)}"
+    size = seen(page.head.logs, page.head.objective.key.metric.unit, row)
+    found = (
+        f". A difference of {size} to the next entry would be found in {100 * POWER:g} % of such races" if size else ""
+    )
+    return f"Can't be told apart from {listed(row.indistinguishable_from, most=6)}{found}"
 
 
 def _unranked(page: ObjectivePage) -> None:

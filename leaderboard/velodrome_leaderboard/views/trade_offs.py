@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import streamlit as st
 
-from velodrome.ranking.places import TradeOff, listed, pareto
+from velodrome.ranking.trade_offs import Standing, TradeOff
 from velodrome.results.objectives import BoardObjective
 from velodrome.store import Board
-from velodrome.text import line
+from velodrome.text import line, listed
 from velodrome.units import column_scale
 from velodrome_leaderboard import charts, links, markup
 from velodrome_leaderboard.data import ResultSource
@@ -27,7 +27,7 @@ def trade_off_tab(source: ResultSource, board: Board, objectives: Sequence[Board
         st.html(markup.note("Choose two or three objectives."))
         return
     cohort_id = st.query_params.get("cohort")
-    found = pareto([source.objective(board.name, by_name[name], cohort_id).ranking for name in chosen])
+    found = source.trade_off(board.name, [by_name[name] for name in chosen], cohort_id)
     if not found.points:
         st.html(markup.lines(("lead", ["No entry is ranked by each of these objectives yet."])))
         return
@@ -40,15 +40,30 @@ def trade_off_tab(source: ResultSource, board: Board, objectives: Sequence[Board
 
 
 _FRONT_EXPLANATION = (
-    "An entry is on the front when no other one is at least as good at all of these and better at one. The front is "
-    "made of means: look at the intervals before you drop an entry that lies close to it."
+    "Dominated: another entry is significantly better at one of these, and the tests show this entry better at none. "
+    "On the front: by the means, no other entry is at least as good at all of these and better at one. Maybe: by the "
+    "means some entry is, but that may be chance. If all entries are equal, at most 5 % of races have a dominated one."
 )
 
 
+_WORDS: Mapping[Standing, str] = {"front": "on the front", "maybe": "maybe", "dominated": "dominated"}
+
+
 def _front_words(found: TradeOff) -> str:
-    if len(found.front) == 1:
-        return f"{found.front[0]} is best at all of them, by the means."
-    return f"{listed(found.front, most=6)} are on the front: no entry beats any of them at everything."
+    """Which entries remain to choose from, as far as the tests show."""
+    if len(found.points) == 1:
+        return f"{found.points[0].entry} is the only entry that is ranked by all of these."
+    front, maybe, beaten = (found.standing(standing) for standing in ("front", "maybe", "dominated"))
+    parts = [
+        f"{listed(front, most=6)} {_are(front)} on the front by the means" if front else "",
+        f"{listed(maybe)} may be on it" if maybe else "",
+        f"{listed(beaten)} {_are(beaten)} dominated" if beaten else "no entry is shown to be dominated",
+    ]
+    return f"{'; '.join(part for part in parts if part)}."
+
+
+def _are(names: Sequence[str]) -> str:
+    return "is" if len(names) == 1 else "are"
 
 
 def _table(found: TradeOff, titles: Sequence[str]) -> str:
@@ -64,7 +79,7 @@ def _table(found: TradeOff, titles: Sequence[str]) -> str:
     rows = [
         [
             markup.Cell(point.entry, links.job(point.job_uid, point.entry)),
-            markup.Cell("on the front" if point.on_front else "", tone="good"),
+            markup.Cell(_WORDS[point.standing], tone="good" if point.standing == "front" else "quiet"),
             *(
                 markup.Cell(f"{scale.number(interval.mean)} {scale.margin(interval)}".strip())
                 for interval, scale in zip(point.intervals, scales, strict=True)
@@ -73,5 +88,5 @@ def _table(found: TradeOff, titles: Sequence[str]) -> str:
         for point in found.points[:_PAGE]
     ]
     return markup.table(
-        columns, rows, f"Entries by {listed(titles)}", [point.on_front for point in found.points[:_PAGE]]
+        columns, rows, f"Entries by {listed(titles)}", [point.standing for point in found.points[:_PAGE]]
     )

@@ -135,10 +135,10 @@ def test_a_badge_names_the_leader_and_is_safe(store: Store, ask: Callable[[str],
     assert "accuracy: slow 98" in text
     (objective, *_) = objectives_of(store, "digits")
     page = page_of(read_objectives(store, "digits", [objective])[0])
-    page = replace(page, head=replace(page.head, names=(HOSTILE, *page.head.names)))
+    page = replace(page, head=replace(page.head, leaders=(HOSTILE, *page.head.leaders)))
     tags = {element.tag.split("}")[-1] for element in ET.fromstring(badge(HOSTILE, page)).iter()}  # noqa: S314
     assert tags == {"svg", "title", "rect", "g", "text"}
-    empty = replace(page, ranked=(), head=replace(page.head, names=(), leading=0))
+    empty = replace(page, ranked=(), head=replace(page.head, names=(), leaders=()))
     assert "nothing ranked yet" in badge("accuracy", empty)
 
 

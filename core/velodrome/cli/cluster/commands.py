@@ -235,7 +235,7 @@ def _tell(kubectl: Kubectl, raw: dict[str, Any]) -> None:
         say(f"  [{report.bar(trials)}] {line(trials.get('done', ''))} trials: {line(counts or 'none yet')}")
     rows = list(report.values(_job(raw), raw))
     if rows:
-        shown = table("Objective", "Entry", "Mean", "95 % interval", "n", "", numbers=frozenset({"Mean", "n"}))
+        shown = table("Objective", "Entry", "Mean", "95 % interval", "n", "Ranks", numbers=frozenset({"Mean", "n"}))
         for cells in rows:
             shown.add_row(*cells)
         output().print(shown)

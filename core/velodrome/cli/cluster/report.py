@@ -74,18 +74,17 @@ def bar(trials: Raw, width: int = 30) -> str:
 
 
 def values(job: BenchmarkJob, raw: Raw) -> Iterator[tuple[str, ...]]:
-    """For each objective and entry that has a value: objective, entry, mean, interval, n, and `leads` for the first."""
+    """For each objective and entry that has a value: objective, entry, mean, interval, n and ranks."""
     status = raw.get("status", {})
     keys = objective_keys(job)
-    leaders = status.get("leaders") or {}
     for name, key in keys.items():
         for entry in status.get("entries") or ():
             for item in entry.get("objectives") or ():
                 if item["name"] == name:
-                    yield _value(name, key, entry["name"], item, leads=leaders.get(name) == entry["name"])
+                    yield _value(name, key, entry["name"], item)
 
 
-def _value(name: str, key: MetricKey, entry: str, item: Raw, *, leads: bool) -> tuple[str, ...]:
+def _value(name: str, key: MetricKey, entry: str, item: Raw) -> tuple[str, ...]:
     interval = ""
     if "low" in item:
         interval = f"{quantity(key.metric.unit, item['low'])} to {quantity(key.metric.unit, item['high'])}"
@@ -95,7 +94,7 @@ def _value(name: str, key: MetricKey, entry: str, item: Raw, *, leads: bool) -> 
         quantity(key.metric.unit, item["mean"]),
         interval,
         str(item["samples"]),
-        "leads" if leads else "",
+        item.get("ranks", ""),
     )
 
 
