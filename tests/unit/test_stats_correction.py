@@ -12,7 +12,7 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 from statsmodels.stats.multitest import multipletests
 
-from velodrome.stats.correction import most_equalities, shaffer
+from velodrome.stats.correction import most_equalities, most_equalities_with, shaffer
 
 
 def partitions(entries: int) -> Iterator[list[int]]:
@@ -102,14 +102,47 @@ def test_never_refutes_what_the_closed_test_keeps(
 
 
 @given(families, st.randoms(use_true_random=False))
-def test_order_of_the_pairs_does_not_matter(family: tuple[int, NDArray[np.float64]], random: Random) -> None:
+def test_order_of_the_entries_does_not_matter(family: tuple[int, NDArray[np.float64]], random: Random) -> None:
     entries, p_values = family
-    order = list(range(len(p_values)))
+    order = list(range(entries))
     random.shuffle(order)
-    assert (shaffer(p_values[order], entries) == shaffer(p_values, entries)[order]).all()
+    first, second = np.triu_indices(entries, 1)
+    table = np.zeros((entries, entries))
+    table[first, second] = table[second, first] = p_values
+    corrected = np.zeros((entries, entries))
+    corrected[first, second] = corrected[second, first] = shaffer(p_values, entries)
+    shuffled = table[np.ix_(order, order)]
+    assert (shaffer(shuffled[first, second], entries) == corrected[np.ix_(order, order)][first, second]).all()
+
+
+@given(st.integers(2, 6), st.randoms(use_true_random=False))
+def test_equalities_with_a_pair_are_never_more_than_the_bound(entries: int, random: Random) -> None:
+    first, second = np.triu_indices(entries, 1)
+    different = np.zeros((entries, entries), dtype=np.bool_)
+    for a, b in zip(first, second, strict=True):
+        different[a, b] = different[b, a] = random.random() < 0.4
+    bounds = most_equalities_with(different)
+    reached = np.zeros(len(first), dtype=np.int64)
+    for groups in partitions(entries):
+        equal = equal_pairs(groups)
+        if not (equal & different[first, second]).any():
+            reached[equal] = np.maximum(reached[equal], equal.sum())
+    assert (reached <= bounds).all()
+
+
+def test_one_leader_of_five_needs_less_and_less() -> None:
+    different = np.zeros((5, 5), dtype=np.bool_)
+    bounds = []
+    for beaten in range(1, 5):
+        bounds.append(int(most_equalities_with(different)[beaten - 1]))
+        different[0, beaten] = different[beaten, 0] = True
+    assert bounds == [10, 6, 4, 4]  # of the leader's next pair: {0, 4} and {1, 2, 3} are 1 + 3 equalities
+    p_values = np.array([0.001, 0.002, 0.01, 0.012, 1, 1, 1, 1, 1, 1])
+    assert shaffer(p_values, 5)[:4] == pytest.approx([0.01, 0.012, 0.04, 0.048])
 
 
 def test_worked_by_hand() -> None:
-    # Four entries: the counts are 6, 3, 3, 3, 2, 1, and no adjusted p-value falls below an earlier one.
+    # Four entries: the counts are 6, 3, 3, 3, 2, 1. When 0, 1 and 2 all differ, 3 can equal one of them: one equality
+    # and no more, which the bound counts as two.
     p_values = np.array([0.02, 0.001, 0.3, 0.004, 0.3, 0.9])
-    assert shaffer(p_values, 4) == pytest.approx([0.06, 0.006, 0.9, 0.012, 0.9, 0.9])
+    assert shaffer(p_values, 4) == pytest.approx([0.06, 0.006, 0.6, 0.012, 0.6, 0.9])

@@ -38,7 +38,7 @@ def race(
     counts, answers = dict.fromkeys(entries, 0), []
     while True:
         given = {key: samples(of_key, counts) for key, of_key in values.items()}
-        answers.append(schedule(entries, given, until, failed(counts)))
+        answers.append(schedule(given, until, failed(counts), entries))
         if answers[-1].finished:
             return answers
         assert len(answers) < 20, "the race makes no progress"
@@ -56,11 +56,11 @@ def stops(answer: Schedule) -> dict[str, Stopped]:
     return {one.entry: one for one in answer.stopped}
 
 
-def test_looks_grow_and_their_shares_are_those_of_the_new_seeds() -> None:
+def test_looks_grow_and_later_ones_may_spend_more() -> None:
     assert look_sizes(UNTIL) == (5, 7, 10, 14, 20)
     assert sum(shares(UNTIL)) == pytest.approx(1)
-    assert level(UNTIL, 1) == pytest.approx(0.05 * 5 / 20)
-    assert level(UNTIL, 5) == pytest.approx(0.05 * 6 / 20)
+    assert level(UNTIL, 1) == pytest.approx(0.05 * (5 / 20) ** 2)
+    assert level(UNTIL, 5) == pytest.approx(0.05 * (1 - (14 / 20) ** 2))
     assert [look_of(UNTIL, seeds) for seeds in (0, 4, 5, 6, 7, 20, 99)] == [0, 0, 1, 1, 2, 5, 5]
 
 
@@ -115,18 +115,18 @@ def test_the_answer_to_equal_values_is_equal_at_any_moment() -> None:
     answers = race({ACCURACY: values}, UNTIL)
     for before, after in pairwise(answers):
         counts = dict(before.repeats)
-        assert schedule(entries, {ACCURACY: samples(values, counts)}, UNTIL) == after
+        assert schedule({ACCURACY: samples(values, counts)}, UNTIL, entries=entries) == after
         for entry in entries:  # one value is still missing: the targets stay
             fewer = counts | {entry: counts[entry] - 1}
             if before.repeats[entry] in look_sizes(UNTIL)[before.looks :]:
-                assert schedule(entries, {ACCURACY: samples(values, fewer)}, UNTIL) == before
+                assert schedule({ACCURACY: samples(values, fewer)}, UNTIL, entries=entries) == before
 
 
 def test_values_beyond_a_look_change_no_decision() -> None:
     values = noisy([0.98, 0.96, 0.94])
     end = race({ACCURACY: values}, UNTIL)[-1]
     more = {entry: [*of_entry[: end.repeats[entry]], *[0.5] * 20] for entry, of_entry in values.items()}
-    assert schedule(tuple(values), {ACCURACY: samples(more, dict.fromkeys(values, 99))}, UNTIL) == end
+    assert schedule({ACCURACY: samples(more, dict.fromkeys(values, 99))}, UNTIL) == end
 
 
 def test_equal_entries_stop_for_futility_with_what_would_have_been_seen() -> None:
@@ -186,9 +186,9 @@ def test_an_entry_that_failed_holds_up_nobody_and_is_not_asked_for_more() -> Non
 
 def test_a_missing_value_of_an_entry_that_did_not_fail_is_waited_for() -> None:
     values = noisy([0.98, 0.90])
-    answer = schedule(("e0", "e1"), {ACCURACY: samples(values, {"e0": 5, "e1": 4})}, UNTIL)
+    answer = schedule({ACCURACY: samples(values, {"e0": 5, "e1": 4})}, UNTIL)
     assert answer == Schedule(0, {"e0": 5, "e1": 5}, (), finished=False)
-    assert schedule(("e0", "e1"), {}, UNTIL) == answer
+    assert schedule({ACCURACY: ()}, UNTIL, entries=("e0", "e1")) == answer
 
 
 def test_where_the_leader_fails_later_those_that_it_beat_go_on() -> None:
@@ -220,6 +220,8 @@ def test_an_entry_goes_on_while_any_objective_needs_it() -> None:
 
 def test_strange_samples_are_refused() -> None:
     with pytest.raises(ValueError, match="no entry of this race"):
-        schedule(("a",), {ACCURACY: [Sample("b", {0: 1.0})]}, UNTIL)
+        schedule({ACCURACY: [Sample("b", {0: 1.0})]}, UNTIL, entries=("a",))
     with pytest.raises(ValueError, match="there twice"):
-        schedule(("a", "a"), {}, UNTIL)
+        schedule({ACCURACY: ()}, UNTIL, entries=("a", "a"))
+    with pytest.raises(ValueError, match="objectives: there are none"):
+        schedule({}, UNTIL)

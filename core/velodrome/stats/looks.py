@@ -16,20 +16,20 @@ from dataclasses import dataclass
 _GROWTH = math.sqrt(2)
 _MOST_LOOKS = 6
 # The error that is spent until a look with the share t of all seeds is α · t^ρ.
-_RHO = 1.0
+_RHO = 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class Until:
     """When a race is decided, as `trials.until` says it.
 
-    - `decided`: the metric keys whose leaders must be settled.
+    - `decided`: the names of the objectives whose leaders must be settled.
     - `start`: the seeds of every entry at the first look (`trials.repeats`).
     - `most`: the seeds that no entry exceeds (`maxRepeats`).
     - `alpha`: for each objective, the share of races that may contain any false claim, over all looks together.
 
     Raises:
-        ValueError: a number is out of its range, or no metric key is there.
+        ValueError: a number is out of its range, or no objective is named.
     """
 
     decided: tuple[str, ...]

@@ -19,9 +19,9 @@ from scipy.special import stdtr, stdtrit
 
 from velodrome.metrics.catalogue import Metric, MetricKey
 from velodrome.stats.comparison import compare_rows
-from velodrome.stats.correction import most_equalities, shaffer
+from velodrome.stats.correction import most_equalities_with, shaffer
+from velodrome.stats.detectable import detectable
 from velodrome.stats.looks import Until, level, look_of, look_sizes, shares
-from velodrome.stats.power import detectable
 from velodrome.stats.samples import Floats, Integers, Sample, tabulate
 
 __all__ = ["Schedule", "Stopped", "Until", "Why", "level", "look_of", "look_sizes", "schedule", "shares"]
@@ -72,27 +72,27 @@ class Schedule:
 
 
 def schedule(
-    entries: Sequence[str],
     objectives: Mapping[MetricKey, Sequence[Sample]],
     until: Until,
     failed: Collection[str] = (),
+    entries: Sequence[str] = (),
 ) -> Schedule:
     """What the race needs, given all values that there are.
 
-    - `entries`: the names of the race's entries, in its order.
-    - `objectives`: for each metric key, the samples of the entries, each with its values by repeat (0, 1, 2 …; whatever
-      the base seed). Keys that `until.decided` does not name are ignored. An entry without values has no sample.
+    - `objectives`: what is to be decided: for each metric key, the samples of the entries, each with its values by
+      repeat (0, 1, 2 …; whatever the base seed). An entry without values has no sample.
     - `failed`: entries that lack a value and will never get it. They take part in the looks for which they have all
-      values, hold up no other look, and are in no `stopped`.
+      values, hold up no other look, and are in no `stopped`. So give their samples too: an entry that fails at a late
+      look changes no earlier one.
+    - `entries`: the names of the race's entries, in its order; those that have a sample, where none are given.
 
     A look uses the repeats below its size and nothing else, so values that arrive early or that a person added change
     no decision. While a value of the current look is missing, the answer is the targets of that look.
 
     Raises:
-        ValueError: an entry is there twice, or a sample is of no entry.
+        ValueError: there is no objective, an entry is there twice, or a sample is of no entry.
     """
-    names = tuple(entries)
-    objectives = {key: objectives.get(key, ()) for key in map(MetricKey.parse, until.decided)}
+    names = tuple(entries) or tuple(dict.fromkeys(one.name for samples in objectives.values() for one in samples))
     _check(names, objectives)
     sizes = look_sizes(until)
     evidence = [_Evidence(key, names, samples, until) for key, samples in objectives.items()]
@@ -181,11 +181,10 @@ class _Evidence:
         self._better[self._second, self._first] = claimed & (self._favours < 0)
         self._leads = within & ~self._better.any(axis=0)
         rivals = inside & self._leads[self._first] & self._leads[self._second]
-        left = most_equalities(entries)[min(int(claimed.sum()), entries * (entries - 1) // 2 - 1)] if entries > 1 else 1
-        self._level[:] = self._until.alpha / left
+        different = self._better | self._better.T
+        self._level[inside] = self._until.alpha / most_equalities_with(different[np.ix_(within, within)])
         if size < self._until.most:
-            last = self._until.alpha * shares(self._until)[-1] / left
-            self._given_up |= rivals & (self._size > 0) & (self._chance(last) < _FUTILE)
+            self._given_up |= rivals & (self._size > 0) & (self._chance(shares(self._until)[-1]) < _FUTILE)
         self._undecided = rivals & ~self._given_up
 
     @property
@@ -231,8 +230,8 @@ class _Evidence:
         self._p_value[pairs] = np.where(stronger, p_value, self._p_value[pairs])
         self._difference[pairs], self._error[pairs], self._size[pairs] = tests.difference, tests.standard_error, size
 
-    def _chance(self, last: float) -> Floats:
-        """For each pair, how likely the last look will claim a difference at the level `last`, given what was seen.
+    def _chance(self, share: float) -> Floats:
+        """For each pair, how likely the last look, which has this share, claims a difference, given what was seen.
 
         The predictive distribution of the last mean, with flat priors of the difference and of the logarithm of its
         standard deviation, is Student's t around today's mean (Geisser 1993, "Predictive Inference").
@@ -240,7 +239,7 @@ class _Evidence:
         most = self._until.most
         size = np.maximum(self._size, 2)
         ratio = np.divide(np.abs(self._difference), self._error, out=np.zeros_like(self._error), where=self._error > 0)
-        bound = stdtrit(most - 1, 1 - last / 2) * np.sqrt(size / most)
+        bound = -stdtrit(most - 1, self._level * share / 2) * np.sqrt(size / most)
         spread = np.sqrt(np.maximum(most - size, 1e-9) / most)
         chance: Floats = stdtr(size - 1, (ratio - bound) / spread) + stdtr(size - 1, (-ratio - bound) / spread)
         return np.where(self._error > 0, chance, 0.0)
@@ -251,8 +250,8 @@ class _Evidence:
         for pair in pairs[self._size[pairs] > 0]:
             size = int(self._size[pair])
             share = shares(self._until)[look_of(self._until, size) - 1]
-            gap = detectable(size, float(self._level[pair]) * share)
-            most = max(most, gap * float(self._error[pair]) * size**0.5)
+            level_then = float(self._level[pair]) * share
+            most = max(most, float(detectable(self._error[pair], size - 1, level_then)))
         return f"a difference of {difference_words(self._key.metric, most)}"
 
     def _listed(self, rows: Integers) -> str:
@@ -273,6 +272,8 @@ def difference_words(metric: Metric, difference: float) -> str:
 
 
 def _check(names: Sequence[str], objectives: Mapping[MetricKey, Sequence[Sample]]) -> None:
+    if not objectives:
+        raise ValueError("objectives: there are none, so nothing can be decided")
     if len(set(names)) < len(names):
         raise ValueError("entries: a name is there twice: give each entry a name of its own")
     for key, samples in objectives.items():
