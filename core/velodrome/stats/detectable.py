@@ -12,10 +12,10 @@ from velodrome.stats.samples import Floats
 POWER = 0.8
 
 
-def detectable(standard_error: ArrayLike, freedom: ArrayLike, alpha: float, power: float = POWER) -> Floats:
+def detectable(standard_error: ArrayLike, freedom: ArrayLike, alpha: ArrayLike, power: float = POWER) -> Floats:
     """The smallest true difference that a two-sided t test at `alpha` finds with probability `power`, elementwise.
 
-    `standard_error` is that of the observed difference, and `freedom` its degrees of freedom; both broadcast. The
+    `standard_error` is that of the observed difference, and `freedom` its degrees of freedom; both and `alpha` broadcast. The
     answer is in the unit of the standard error. It holds for a repetition with as many trials and with this noise, and
     doesn't depend on the difference that was observed. It is larger than half of the interval's width: a true
     difference of half the width is found in only about half of the repetitions.
@@ -32,10 +32,10 @@ def detectable(standard_error: ArrayLike, freedom: ArrayLike, alpha: float, powe
         ValueError: `alpha` or `power` is not between 0 and 1.
     """
     for name, value in (("alpha", alpha), ("power", power)):
-        if not 0 < value < 1:
+        if not np.all((np.asarray(value) > 0) & (np.asarray(value) < 1)):
             raise ValueError(f"{name}: {value} is not between 0 and 1")
     error, degrees = np.asarray(standard_error, dtype=np.float64), np.asarray(freedom, dtype=np.float64)
-    critical = -stdtrit(degrees, alpha / 2)
+    critical = -stdtrit(degrees, np.asarray(alpha) / 2)
     found: Floats = error * (
         critical * (1 - 1 / (4 * degrees)) + ndtri(power) * np.sqrt(1 + critical**2 / (2 * degrees))
     )

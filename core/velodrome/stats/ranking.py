@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from math import comb
 
 import numpy as np
@@ -16,6 +17,7 @@ from velodrome.stats.correction import level_of_next, shaffer
 from velodrome.stats.detectable import detectable
 from velodrome.stats.intervals import Interval, mean_interval
 from velodrome.stats.samples import Floats, Integers, Sample, tabulate, takes_logs
+from velodrome.stats.stopping import Stopping, over_looks
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +103,7 @@ def rank(
     deterministic: bool = False,
     scale: Scale = "interval",
     limits: tuple[float, float] = (-LARGEST, LARGEST),
+    stopping: Mapping[str, Stopping] | None = None,
 ) -> Ranking:
     """Rank the entries of one race by the means of their samples.
 
@@ -110,6 +113,9 @@ def rank(
     better than another if their adjusted p-value is at most `alpha` and both its mean and the pair's difference are on
     the good side. (With unequal seeds these two could disagree; then neither is better.) So in at most a share `alpha`
     of races, any two equal entries are called different, however many entries there are and whichever others differ.
+
+    `stopping` says, by name, which entries stopped at a look of their race. Tests and intervals that they are part of
+    spend the share of `alpha` of that look, and so stay valid (`velodrome.stats.stopping`).
 
     A single value shows no spread, so its entry takes no part, except by a deterministic metric. Each interval has the
     confidence 1 - `alpha` by itself. The result doesn't depend on the order of `samples` or of their seeds.
@@ -121,7 +127,9 @@ def rank(
     Raises:
         ValueError: two samples have one name, the direction is unknown, or `alpha` is not between 0 and 1.
     """
-    race = _Race(samples, direction, alpha, deterministic=deterministic, scale=scale, limits=limits)
+    race = _Race(
+        samples, direction, alpha, deterministic=deterministic, scale=scale, limits=limits, stopping=stopping
+    )
     rows = {name: row for row, name in enumerate(race.names)}
     comparisons = Comparisons(race.names, 1 - alpha, rows, race.tests, race.adjusted)
     return Ranking(direction, alpha, race.logs, _entries(race), race.alone, comparisons)
@@ -134,12 +142,13 @@ def superiority(
     *,
     deterministic: bool = False,
     scale: Scale = "interval",
+    stopping: Mapping[str, Stopping] | None = None,
 ) -> tuple[NDArray[np.bool_], ...]:
     """For each of `alphas`, the matrix whose element [i, j] says that sample i is significantly better than sample j.
 
     It says what `rank` at this alpha says. Raises as `rank`.
     """
-    race = _Race(samples, direction, max(alphas), deterministic=deterministic, scale=scale)
+    race = _Race(samples, direction, max(alphas), deterministic=deterministic, scale=scale, stopping=stopping)
     matrices = []
     row = {name: place for place, name in enumerate(race.names)}
     known = [place for place, sample in enumerate(samples) if sample.name in row]
@@ -167,6 +176,7 @@ class _Race:
         deterministic: bool,
         scale: Scale,
         limits: tuple[float, float] = (-LARGEST, LARGEST),
+        stopping: Mapping[str, Stopping] | None = None,
     ) -> None:
         _check(samples, direction, alpha)
         ordered = sorted(samples, key=lambda sample: sample.name)
@@ -176,12 +186,18 @@ class _Race:
         self.alpha = alpha
         self.logs = takes_logs(self.samples, scale, deterministic=deterministic)
         self.first, self.second = np.triu_indices(len(self.samples), 1)
-        table = tabulate(self.samples, deterministic=deterministic, logs=self.logs)
-        self.tests = compare_rows(table, self.first, self.second)
+        tabulated = partial(tabulate, deterministic=deterministic, logs=self.logs)
+        self.tests = compare_rows(tabulated(self.samples), self.first, self.second)
+        stopped = {} if stopping is None or deterministic else stopping
+        own = [stopped[name].share if name in stopped else 1.0 for name in self.names]
+        self.shares = np.ones(len(self.first))
+        if stopped:
+            found = over_looks(self.tests, self.samples, stopped, tabulated)
+            self.tests, self.shares = found, found.share
         self.adjusted = shaffer(self.tests.p_value, len(self.samples))
         self.intervals = [
-            mean_interval(list(sample.values.values()), 1 - alpha, logs=self.logs, limits=limits)
-            for sample in self.samples
+            mean_interval(list(sample.values.values()), 1 - alpha * share, logs=self.logs, limits=limits)
+            for sample, share in zip(self.samples, own, strict=True)
         ]
         sign = 1.0 if direction == "higher" else -1.0
         self.goodness = sign * np.array([interval.mean for interval in self.intervals])
@@ -202,7 +218,8 @@ class _Race:
         pair = first * len(self.samples) - (first + 1) * (first + 2) // 2 + second
         level = level_of_next(self.adjusted, len(self.samples), self.alpha)
         error = self.tests.standard_error[pair]
-        found = detectable(np.where(error > 0, error, np.nan), self.tests.freedom[pair], level)
+        levels = level * self.shares[pair]
+        found = detectable(np.where(error > 0, error, np.nan), self.tests.freedom[pair], levels)
         return np.expm1(np.where(found < _ENDLESS, found, np.nan)) if self.logs else found
 
 

@@ -23,6 +23,7 @@ from velodrome.stats.correction import most_equalities_with, shaffer
 from velodrome.stats.detectable import detectable
 from velodrome.stats.looks import Until, level, look_of, look_sizes, shares
 from velodrome.stats.samples import Floats, Integers, Sample, tabulate
+from velodrome.stats.stopping import gathered
 
 __all__ = ["Schedule", "Stopped", "Until", "Why", "level", "look_of", "look_sizes", "schedule", "shares"]
 
@@ -157,7 +158,7 @@ class _Evidence:
         self._number[self._first, self._second] = self._number[self._second, self._first] = np.arange(pairs)
         # Of each pair: its p-value over the looks so far, which side it favours, and what the last look measured.
         self._p_value, self._favours = np.ones(pairs), np.zeros(pairs)
-        self._difference, self._error = np.zeros(pairs), np.zeros(pairs)
+        self._difference, self._error, self._freedom = np.zeros(pairs), np.zeros(pairs), np.ones(pairs)
         self._size, self._given_up = np.zeros(pairs, dtype=np.int64), np.zeros(pairs, dtype=np.bool_)
         self._level = np.ones(pairs)
         self._better = np.zeros((len(names), len(names)), dtype=np.bool_)
@@ -223,12 +224,11 @@ class _Evidence:
         first, second = np.triu_indices(len(rows), 1)
         tests = compare_rows(table, first, second)
         pairs = self._number[rows[first], rows[second]]
-        p_value = np.minimum(1.0, tests.p_value / share)
-        sign = 1.0 if self._key.metric.direction == "higher" else -1.0
-        stronger = p_value < self._p_value[pairs]
-        self._favours[pairs] = np.where(stronger, np.sign(sign * tests.difference), self._favours[pairs])
-        self._p_value[pairs] = np.where(stronger, p_value, self._p_value[pairs])
-        self._difference[pairs], self._error[pairs], self._size[pairs] = tests.difference, tests.standard_error, size
+        sign = (1.0 if self._key.metric.direction == "higher" else -1.0) * np.sign(tests.difference)
+        self._p_value[pairs] = gathered(self._p_value[pairs], self._favours[pairs], tests.p_value / share, sign)
+        self._favours[pairs] = sign
+        self._difference[pairs], self._error[pairs] = tests.difference, tests.standard_error
+        self._freedom[pairs], self._size[pairs] = tests.freedom, size
 
     def _chance(self, share: float) -> Floats:
         """For each pair, how likely the last look, which has this share, claims a difference, given what was seen.
@@ -241,7 +241,9 @@ class _Evidence:
         ratio = np.divide(np.abs(self._difference), self._error, out=np.zeros_like(self._error), where=self._error > 0)
         bound = -stdtrit(most - 1, self._level * share / 2) * np.sqrt(size / most)
         spread = np.sqrt(np.maximum(most - size, 1e-9) / most)
-        chance: Floats = stdtr(size - 1, (ratio - bound) / spread) + stdtr(size - 1, (-ratio - bound) / spread)
+        chance: Floats = stdtr(self._freedom, (ratio - bound) / spread) + stdtr(
+            self._freedom, (-ratio - bound) / spread
+        )
         return np.where(self._error > 0, chance, 0.0)
 
     def _seen(self, pairs: Integers) -> str:
@@ -251,7 +253,7 @@ class _Evidence:
             size = int(self._size[pair])
             share = shares(self._until)[look_of(self._until, size) - 1]
             level_then = float(self._level[pair]) * share
-            most = max(most, float(detectable(self._error[pair], size - 1, level_then)))
+            most = max(most, float(detectable(self._error[pair], self._freedom[pair], level_then)))
         return f"a difference of {difference_words(self._key.metric, most)}"
 
     def _listed(self, rows: Integers) -> str:
