@@ -41,13 +41,13 @@ NOISES: Mapping[str, Noise] = {
     "1 of 10 trials diverges": lambda rng, k, n: rng.normal(size=(k, n)) - 20.0 * (rng.random((k, n)) < 0.1),
     "every second trial diverges": lambda rng, k, n: rng.normal(size=(k, n)) - 20.0 * (rng.random((k, n)) < 0.5),
 }
-SITUATIONS: Mapping[str, Floats] = {
+SITUATIONS: dict[str, Floats] = {
     "2 equal": np.zeros(2),
     "5 equal": np.zeros(5),
     "10 equal": np.zeros(10),
     "2 + 3 equal": np.array([0.0, 0, -3, -3, -3]),
     "1 + 4 equal": np.array([0.0, -2, -2, -2, -2]),
-    "ladder of 5": -2.0 * np.arange(5),
+    "ladder of 5": np.array([0.0, -2, -4, -6, -8]),
 }
 
 
@@ -124,8 +124,8 @@ def trials(races: int) -> None:
     print("fixed: the smallest number of seeds with which rank() finds one leader as often")
     header = ("entries", "seeds", "alone", "trials", "fixed n", "its trials", "saved")
     print("situation".ljust(28) + "".join(column.rjust(12) for column in header))
-    cases = {
-        "ladder, 2 SD apart": lambda k: -2.0 * np.arange(k),
+    cases: dict[str, Callable[[int], Floats]] = {
+        "ladder, 2 SD apart": lambda k: np.linspace(0.0, 2.0 - 2.0 * k, k),
         "one leader by 2 SD": lambda k: np.where(np.arange(k) == 0, 0.0, -2.0),
         "one leader by 1.5 SD": lambda k: np.where(np.arange(k) == 0, 0.0, -1.5),
         "all equal": np.zeros,
@@ -163,10 +163,9 @@ def fewest_seeds(kept: list[Floats], alone: int) -> int:
 def shapes(races: int) -> None:
     """Print what other ways of sharing the error would cost: one pair, alone and as one of ten pairs."""
     sizes = np.array([5, 7, 10, 14, 20])
-    spent = {f"α · t^{rho:g}": np.diff((sizes / sizes[-1]) ** rho, prepend=0.0) for rho in (0.5, 1, 1.5, 2, 3)}
-    spent["equal shares (as Pocock)"] = np.full(5, 0.2)
-    late = np.array([0.0001, 0.001, 0.02, 0.179, 0.7999])
-    spent["late (as O'Brien and Fleming)"] = late
+    spent = {"in proportion to the seeds": sizes / sizes.sum(), "equal (as Pocock)": np.full(5, 0.2)}
+    spent |= {f"spent until t: t^{rho:g}": np.diff((sizes / sizes[-1]) ** rho, prepend=0.0) for rho in (1, 2, 3)}
+    spent["late (as O'Brien and Fleming)"] = np.array([0.0001, 0.001, 0.02, 0.179, 0.7999])
     print(f"\nOne pair, {races:,} races: share found, and mean seeds, at gaps of 1, 1.5 and 2 SD of the differences")
     print("level  shares".ljust(42) + "".join(f"{gap:g} SD".rjust(18) for gap in (0, 1, 1.5, 2)))
     rng = np.random.default_rng(1)

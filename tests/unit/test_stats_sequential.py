@@ -59,8 +59,8 @@ def stops(answer: Schedule) -> dict[str, Stopped]:
 def test_looks_grow_and_later_ones_may_spend_more() -> None:
     assert look_sizes(UNTIL) == (5, 7, 10, 14, 20)
     assert sum(shares(UNTIL)) == pytest.approx(1)
-    assert level(UNTIL, 1) == pytest.approx(0.05 * (5 / 20) ** 2)
-    assert level(UNTIL, 5) == pytest.approx(0.05 * (1 - (14 / 20) ** 2))
+    assert level(UNTIL, 1) == pytest.approx(0.05 * 5 / 56)
+    assert level(UNTIL, 5) == pytest.approx(0.05 * 20 / 56)
     assert [look_of(UNTIL, seeds) for seeds in (0, 4, 5, 6, 7, 20, 99)] == [0, 0, 1, 1, 2, 5, 5]
 
 

@@ -15,8 +15,6 @@ from dataclasses import dataclass
 # Each look has about √2 times as many seeds as the one before, and there are at most so many looks.
 _GROWTH = math.sqrt(2)
 _MOST_LOOKS = 6
-# The error that is spent until a look with the share t of all seeds is α · t^ρ.
-_RHO = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +56,9 @@ def look_sizes(until: Until) -> tuple[int, ...]:
 
 
 def shares(until: Until) -> tuple[float, ...]:
-    """The share of α that each look may spend; their sum is 1."""
+    """The share of α that each look may spend, in proportion to its seeds; their sum is 1."""
     sizes = look_sizes(until)
-    spent = [(size / until.most) ** _RHO for size in sizes]
-    return tuple(after - before for before, after in zip([0.0, *spent], spent, strict=False))
+    return tuple(size / sum(sizes) for size in sizes)
 
 
 def level(until: Until, look: int) -> float:
