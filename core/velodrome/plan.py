@@ -84,13 +84,16 @@ class Trial:
 
 @dataclass(frozen=True)
 class Plan:
-    """A job's trials. `configs` is by entry name, in the order of the spec."""
+    """A job's trials. `configs` is by entry name, in the order of the spec.
+
+    A race until decided may ask for any of its trials, and runs those that it asks for (`velodrome.board.rounds`).
+    """
 
     job: BenchmarkJob
     configs: Mapping[str, TrialConfig]
 
     def __len__(self) -> int:
-        return len(self.configs) * self.job.spec.trials.repeats
+        return len(self.configs) * self.job.spec.trials.most
 
     @cached_property
     def _entries(self) -> tuple[tuple[str, TrialConfig, str], ...]:
@@ -100,13 +103,15 @@ class Plan:
             for name, config in self.configs.items()
         )
 
-    def indexes(self, entries: Sequence[int], without: AbstractSet[int] = frozenset()) -> tuple[int, ...]:
+    def indexes(
+        self, entries: Sequence[int], without: AbstractSet[int] = frozenset(), repeats: range | None = None
+    ) -> tuple[int, ...]:
         """The trials of the entries at these positions: repeat 0 of each, then repeat 1 …, as in the whole plan.
 
-        Those of the indexes `without` are left out.
+        Those of the indexes `without` are left out. `repeats` are all if none are given.
         """
-        repeats = range(self.job.spec.trials.repeats)
-        all_ = (repeat * len(self.configs) + entry for repeat in repeats for entry in entries)
+        rounds = range(self.job.spec.trials.most) if repeats is None else repeats
+        all_ = (repeat * len(self.configs) + entry for repeat in rounds for entry in entries)
         return tuple(index for index in all_ if index not in without)
 
     def trial(self, index: int) -> Trial:
@@ -236,12 +241,13 @@ def local_uid(plan: Plan, generation: int = 0, code: Mapping[str, str] | None = 
     (`velodrome.own_code`).
     """
     trials = plan.job.spec.trials
-    race = {**_race(plan), "trials": [trials.repeats, trials.base_seed], "generation": generation}
+    until = [] if trials.until is None else [trials.until.model_dump(mode="json")]
+    race = {**_race(plan), "trials": [trials.repeats, trials.base_seed, *until], "generation": generation}
     return LOCAL_PREFIX + digest(race | ({"code": dict(code)} if code else {}), 16)
 
 
 def lineage(plan: Plan) -> str:
-    """What races on one machine share that differ in the number of repeats, in generation or in code alone."""
+    """What races on one machine share that differ in how many repeats they have, in generation or in code alone."""
     return digest({**_race(plan), "trials": [plan.job.spec.trials.base_seed]}, 16)
 
 

@@ -13,6 +13,7 @@ from velodrome import keys
 from velodrome.metrics.catalogue import ALIASES, CATALOGUE, unit_range
 from velodrome.spec import BenchmarkJobSpec
 from velodrome.spec.rules import MOST_TRIALS
+from velodrome.tasks import DEFAULT, TASKS
 from velodrome.vocabulary import (
     AUGMENTATION_ARGS,
     AUGMENTATION_NEEDS,
@@ -143,6 +144,13 @@ def spec_schema() -> Schema:
     # An own command takes no training of its own, and a model reports no declared metric.
     override = part["entries"]["items"]["properties"]["training"]["properties"]["earlyStopping"]
     override["properties"]["metric"]["enum"] = _EACH_EPOCH
+    part["trials"]["x-kubernetes-validations"] = [
+        _rule(
+            "!has(self.until) || (self.repeats >= 2 && self.until.maxRepeats > self.repeats)",
+            "until needs repeats of 2 or more, and a maxRepeats above them",
+        )
+    ]
+    part["trials"]["properties"]["until"]["properties"]["decided"]["x-kubernetes-list-type"] = "set"
     part["metrics"]["items"]["x-kubernetes-validations"] = _declaration_rules()
     part["metrics"] |= {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}
     return schema
@@ -299,14 +307,35 @@ def _spec_rules() -> list[Schema]:
             "cost needs spec.evaluation.pricePerHour",
         ),
         _rule(
-            f"size(self.entries) * self.trials.repeats <= {MOST_TRIALS}",
+            "size(self.entries) * (has(self.trials.until) ? self.trials.until.maxRepeats : self.trials.repeats)"
+            f" <= {MOST_TRIALS}",
             f"a job has at most {MOST_TRIALS:,} trials, entries times repeats: split it",
         ),
+        *_until_rules(),
         _rule(
             "self.entries.all(e, !has(e.training) || !has(e.training.optimizer) || !has(e.training.optimizer.name)"
             " || has(e.training.optimizer.learningRate)"
             " || e.training.optimizer.name == self.training.optimizer.name)",
             "an entry with another optimizer than the default needs a learningRate of its own",
+        ),
+    ]
+
+
+def _until_rules() -> list[Schema]:
+    """Rules of a race until decided."""
+    fixed = _list(_names(name for name, metric in CATALOGUE.items() if metric.deterministic))
+    default, own = TASKS[DEFAULT].objective, _list(row.objective for row in TASKS.values())
+    # Where the job names no objective, the model puts the task's own in the place of this default.
+    unnamed = f"(size(self.objectives) == 1 && self.objectives[0].name == '{default}' && d in {own})"
+    return [
+        _rule(
+            "!has(self.trials.until) || self.trials.until.decided.all(d,"
+            f" self.objectives.exists(o, o.name == d && !(o.metric in {fixed})) || {unnamed})",
+            "trials.until.decided names objectives of this job that vary with the seed",
+        ),
+        _rule(
+            "!has(self.trials.until) || size(self.entries) > 1",
+            "trials.until: one entry has no other to be told from: add an entry",
         ),
     ]
 

@@ -95,13 +95,35 @@ class Entry(Strict):
 
 
 LARGEST_SEED = 2**31 - 1
+MOST_REPEATS = 10_000
+
+
+class Until(Strict):
+    """When a race has seen enough: it adds seeds in rounds, until its objectives are decided."""
+
+    decided: tuple[Name, ...] = Field(
+        min_length=1,
+        max_length=16,
+        description="Objectives, by name; an entry gets more seeds only while these can still tell it from others.",
+    )
+    max_repeats: int = Field(
+        ge=3, le=MOST_REPEATS, description="Largest number of trials of each entry, more than trials.repeats."
+    )
+    alpha: Finite = Field(
+        default=0.05, gt=0, le=0.5, description="Largest chance of any false claim, over all rounds of the race."
+    )
 
 
 class Trials(Strict):
     """How many trials each entry has."""
 
     repeats: int = Field(
-        default=5, ge=1, le=10_000, description="Number of trials of each entry, each with its own seed."
+        default=5, ge=1, le=MOST_REPEATS, description="Number of trials of each entry, each with its own seed."
+    )
+    until: Until | None = Field(
+        default=None,
+        exclude_if=absent,
+        description="Adds seeds after the first repeats, in rounds and only where they can change what is decided.",
     )
     base_seed: int = Field(
         default=0, ge=0, le=LARGEST_SEED, description="Seed of repeat 0; repeat r has baseSeed + r, for all entries."
@@ -118,10 +140,15 @@ class Trials(Strict):
     )
 
     @property
+    def most(self) -> int:
+        """The largest number of trials that an entry may have: `repeats`, unless more rounds may follow."""
+        return self.repeats if self.until is None else self.until.max_repeats
+
+    @property
     def fresh_seed(self) -> int:
         """A base seed for the same number of trials, so that no seed is used again."""
-        seed = self.base_seed + self.repeats
-        return seed if seed <= LARGEST_SEED else max(0, self.base_seed - self.repeats)
+        seed = self.base_seed + self.most
+        return seed if seed <= LARGEST_SEED else max(0, self.base_seed - self.most)
 
 
 class Regression(Strict):

@@ -18,6 +18,7 @@ from velodrome.spec.override import overlay
 from velodrome.spec.pod_rules import pod_rules
 from velodrome.spec.raw import Broken, as_list, as_mapping, as_text, foreign_fields, numbered, repeated, taken_names
 from velodrome.spec.task_rules import task_rules
+from velodrome.spec.until_rules import until_rules
 from velodrome.spec.wording import Location, shown, suggestion
 from velodrome.vocabulary import (
     CLASSES,
@@ -217,10 +218,13 @@ def _repetitions(spec: Mapping[str, Any]) -> Iterator[Broken]:
 
 
 def _size(spec: Mapping[str, Any]) -> Iterator[Broken]:
-    repeats, entries = as_mapping(spec.get("trials")).get("repeats", 5), len(as_list(spec.get("entries")))
+    trials, entries = as_mapping(spec.get("trials")), len(as_list(spec.get("entries")))
+    most = as_mapping(trials.get("until")).get("maxRepeats")
+    where: Location = ("spec", "trials", "repeats") if most is None else ("spec", "trials", "until", "maxRepeats")
+    repeats = trials.get("repeats", 5) if most is None else most
     if _is_number(repeats) and repeats * entries > MOST_TRIALS:
         message = f"{shown(repeats)} repeats of {entries} entries are more than {MOST_TRIALS:,} trials"
-        yield Broken(("spec", "trials", "repeats"), message, "split the job")
+        yield Broken(where, message, "split the job")
 
 
 _RULES = (
@@ -235,5 +239,6 @@ _RULES = (
     _entries,
     _repetitions,
     _size,
+    until_rules,
     pod_rules,
 )
