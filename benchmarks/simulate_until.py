@@ -7,7 +7,10 @@ sharing the error costs least: the tables of docs/decisions/0044-races-until-dec
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable, Mapping
+from itertools import product
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,10 +23,15 @@ from velodrome.stats.power import corrected, smallest_gap
 from velodrome.stats.sequential import schedule
 from velodrome.stats.stopping import Stopping
 
+sys.path.append(str(Path(__file__).parents[1]))
+
+from benchmarks.many_races import fixed, until_decided
+
 Floats = NDArray[np.float64]
 Noise = Callable[[np.random.Generator, int, int], Floats]
 KEY = MetricKey.parse("accuracy")
 ALPHA = 0.05
+CHECKED = 20  # races of each cell that are held against schedule() and rank()
 
 # Each has the standard deviation 1.
 NOISES: Mapping[str, Noise] = {
@@ -51,112 +59,83 @@ SITUATIONS: dict[str, Floats] = {
 }
 
 
-def named(values: Floats, seeds: Mapping[str, int] | int) -> list[Sample]:
-    """The first so many values of each row."""
-    counts = dict.fromkeys(names(values), seeds) if isinstance(seeds, int) else seeds
-    return [
-        Sample(name, dict(enumerate(row[: counts[name]].tolist())))
-        for name, row in zip(names(values), values, strict=True)
-    ]
-
-
-def names(values: Floats) -> list[str]:
-    """One name for each row, in their order."""
-    return [f"e{row:02}" for row in range(len(values))]
-
-
-def raced(values: Floats, until: Until) -> dict[str, int]:
-    """The seeds that a race until decided gives each entry."""
-    return dict(schedule({KEY: named(values, until.most)}, until).repeats)
-
-
-def claims(values: Floats, seeds: dict[str, int], until: Until) -> dict[tuple[str, str], float]:
-    """The final ranking's answer for each pair: 1 or -1 if the first is better or worse, 0 if they are tied."""
-    stopping = {name: Stopping("race", until, 0, count) for name, count in seeds.items()}
-    found = rank(named(values, seeds), "higher", until.alpha, stopping=stopping).comparisons
-    return {
-        (one.a, one.b): float(np.sign(one.difference))
-        for one in found
-        if one.adjusted_p_value is not None and one.adjusted_p_value <= until.alpha
-    }
-
-
-def leads_alone(values: Floats, seeds: int) -> bool:
-    """Whether rank() finds one leader with so many seeds of each entry."""
-    return sum(one.rank == 1 for one in rank(named(values, seeds), "higher", ALPHA).entries) == 1
-
-
-def any_false(found: Mapping[tuple[str, str], float], means: Floats) -> bool:
-    """Whether a claim is about equal entries, or has the wrong direction."""
-    true = dict(zip((f"e{row:02}" for row in range(len(means))), means.tolist(), strict=True))
-    return any(sign != np.sign(true[a] - true[b]) for (a, b), sign in found.items())
-
-
-def naive(values: Floats, until: Until) -> bool:
-    """Whether rank() calls any two entries different at any look, each look at the whole level."""
-    looks = (rank(named(values, size), "higher", until.alpha).comparisons for size in look_sizes(until))
-    return any((one.adjusted_p_value or 0.0) <= until.alpha for found in looks for one in found)
-
-
 def errors(races: int) -> None:
     """Print how often a race until decided makes any false claim."""
     until = Until(("accuracy",), 5, 20, ALPHA)
     print(f"\nRaces with any false claim, of {races:,} each (at most {ALPHA:.0%} wanted); 5 to 20 seeds")
     print("noise".ljust(46) + "".join(situation.rjust(13) for situation in SITUATIONS))
     for label, noise in NOISES.items():
-        cells = []
-        for means in SITUATIONS.values():
-            rng = np.random.default_rng(len(means))
-            wrong = 0
-            for _ in range(races):
-                values = means[:, None] + noise(rng, len(means), until.most)
-                wrong += any_false(claims(values, raced(values, until), until), means)
-            cells.append(wrong / races)
+        cells = [share_false(noise, means, until, races) for means in SITUATIONS.values()]
         print(label.ljust(46) + "".join(f"{cell:13.1%}" for cell in cells), flush=True)
-    rng = np.random.default_rng(0)
-    wrong = sum(naive(rng.normal(size=(5, until.most)), until) for _ in range(races))
-    print(f"five equal entries, normal, each look at the whole level: {wrong / races:.1%}")
+    values = np.random.default_rng(0).normal(size=(races, 5, until.most))
+    often = np.logical_or.reduce([fixed(values, size, ALPHA).any(axis=(1, 2)) for size in look_sizes(until)])
+    print(f"five equal entries, normal noise, each look at the whole level: {often.mean():.1%}")
+
+
+def share_false(noise: Noise, means: Floats, until: Until, races: int) -> float:
+    """The share of races that call equal entries different, or the worse one better, after a check against rank()."""
+    rng = np.random.default_rng(len(means))
+    values = np.array([means[:, None] + noise(rng, len(means), until.most) for _ in range(races)])
+    seeds, better = until_decided(values, until)
+    for race in range(CHECKED):
+        check(values[race], until, seeds[race], better[race])
+    false = better & ~(means[:, None] > means)
+    return float(false.any(axis=(1, 2)).mean())
+
+
+def check(values: Floats, until: Until, seeds: NDArray[np.int64], better: NDArray[np.bool_]) -> None:
+    """That schedule() gives these seeds, and that rank() then finds exactly these entries better than others."""
+    names = [f"e{row:02}" for row in range(len(values))]
+    own = [Sample(name, dict(enumerate(row.tolist()))) for name, row in zip(names, values, strict=True)]
+    repeats = schedule({KEY: own}, until).repeats
+    assert [repeats[name] for name in names] == seeds.tolist(), "the looks differ from schedule()"
+    raced = [Sample(one.name, {seed: one.values[seed] for seed in range(repeats[one.name])}) for one in own]
+    stopping = {name: Stopping("race", until, 0, repeats[name]) for name in names}
+    pairs = rank(raced, "higher", until.alpha, stopping=stopping).comparisons
+    for a, b in product(range(len(names)), repeat=2):
+        if a != b:
+            pair = pairs.between(names[a], names[b])
+            claimed = pair.adjusted_p_value is not None and pair.adjusted_p_value <= until.alpha and pair.difference > 0
+            assert claimed == better[a, b], "the claims differ from rank()"
 
 
 def trials(races: int) -> None:
     """Print how many trials a race until decided needs to find one leader, beside the fixed number of seeds."""
     print(f"\nTrials until one entry leads alone, {races:,} races each; normal noise, gaps in SD of a trial")
-    print("fixed: the smallest number of seeds with which rank() finds one leader as often")
-    header = ("entries", "seeds", "alone", "trials", "fixed n", "its trials", "saved")
-    print("situation".ljust(28) + "".join(column.rjust(12) for column in header))
+    print("fixed n: the fewest seeds with which rank() finds one leader as often; 5: how often 5 seeds find it")
+    header = ("entries", "seeds", "alone", "trials", "5", "20", "fixed n", "its trials", "saved")
+    print("situation".ljust(24) + "".join(column.rjust(11) for column in header))
     cases: dict[str, Callable[[int], Floats]] = {
         "ladder, 2 SD apart": lambda k: np.linspace(0.0, 2.0 - 2.0 * k, k),
         "one leader by 2 SD": lambda k: np.where(np.arange(k) == 0, 0.0, -2.0),
         "one leader by 1.5 SD": lambda k: np.where(np.arange(k) == 0, 0.0, -1.5),
         "all equal": np.zeros,
     }
-    for label, made in cases.items():
-        for k, most in ((2, 20), (5, 20), (5, 40), (10, 20), (10, 40)):
-            rng = np.random.default_rng([k, most])
-            until, means = Until(("accuracy",), 5, most, ALPHA), made(k)
-            alone, used, kept = 0, 0, []
-            for _ in range(races):
-                values = means[:, None] + rng.normal(size=(k, 64))
-                seeds = raced(values, until)
-                found = claims(values, seeds, until)
-                better = {b if sign > 0 else a for (a, b), sign in found.items()}
-                alone += len(better) == k - 1
-                used += sum(seeds.values())
-                kept.append(values)
-            row = f"{label:28}{k:12}{f'5 to {most}':>12}{alone / races:12.1%}{used / races:12.1f}"
-            if means.any():
-                fixed = fewest_seeds(kept, alone)
-                row += f"{fixed:12}{k * fixed:12}{1 - used / races / (k * fixed):12.0%}"
-            print(row, flush=True)
+    for (label, made), (k, most) in product(cases.items(), ((2, 20), (5, 20), (5, 30), (5, 40), (10, 20), (10, 40))):
+        rng = np.random.default_rng([k, most])
+        until, means = Until(("accuracy",), 5, most, ALPHA), made(k)
+        values = means[:, None] + rng.normal(size=(races, k, 64))
+        seeds, better = until_decided(values, until)
+        alone, used = found_alone(better), float(seeds.sum(axis=1).mean())
+        row = f"{label:24}{k:11}{f'5 to {most}':>11}{alone:11.1%}{used:11.1f}"
+        if means.any():
+            fives, twenties = (found_alone(fixed(values, n, ALPHA)) for n in (5, 20))
+            n = fewest_seeds(values, alone)
+            row += f"{fives:11.1%}{twenties:11.1%}{n:11}{k * n:11}{1 - used / (k * n):11.0%}"
+        print(row, flush=True)
 
 
-def fewest_seeds(kept: list[Floats], alone: int) -> int:
-    """The fewest seeds with which rank() finds one leader in so many of these races, by bisection; 64 at most."""
-    low, high = 1, 64
+def found_alone(better: NDArray[np.bool_]) -> float:
+    """The share of races with one entry that nothing is better than."""
+    return float(((~better.any(axis=1)).sum(axis=1) == 1).mean())
+
+
+def fewest_seeds(values: Floats, alone: float) -> int:
+    """The fewest seeds with which rank() finds one leader in so many of these races, by bisection."""
+    low, high = 1, int(values.shape[2])
     while high - low > 1:
         middle = (low + high) // 2
-        found = sum(leads_alone(values, middle) for values in kept)
-        low, high = (middle, high) if found < alone else (low, middle)
+        low, high = (middle, high) if found_alone(fixed(values, middle, ALPHA)) < alone else (low, middle)
     return high
 
 
@@ -218,16 +197,10 @@ def power(races: int) -> None:
         rng = np.random.default_rng([k, n])
         first = np.where(np.arange(k) == 0, gap, 0.0)
         far = np.array([gap, 0.0, *range(-100, -100 * (k - 1), -100)])
-        cells = []
         noise = rng.normal(size=(races, k, n)) / np.sqrt(2)
-        raw = (noise[:, 0] - noise[:, 1]) + gap
-        cells.append(float((2 * stdtr(n - 1, -np.abs(_t(raw, n))) <= corrected(ALPHA, k)).mean()))
-        for means in (first, far):
-            found = 0
-            for one in noise:
-                pair = rank(named(means[:, None] + one, n), "higher", ALPHA).comparisons.between("e00", "e01")
-                found += (pair.adjusted_p_value or 0.0) <= ALPHA
-            cells.append(found / races)
+        raw = noise[:, 0] - noise[:, 1] + gap
+        cells = [float((2 * stdtr(n - 1, -np.abs(_t(raw, n))) <= corrected(ALPHA, k)).mean())]
+        cells += [float(fixed(means[:, None] + noise, n, ALPHA)[:, 0, 1].mean()) for means in (first, far)]
         print(f"{k:14}{n:14}{gap:14.2f}" + "".join(f"{cell:14.1%}" for cell in cells), flush=True)
 
 

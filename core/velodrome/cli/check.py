@@ -9,10 +9,13 @@ import typer
 
 from velodrome.cli.console import complain, say, write_json_line
 from velodrome.cli.exit_codes import BAD_INPUT
-from velodrome.cli.options import DataFolder, JobFile, Json
+from velodrome.cli.options import DataFolder, JobFile, Json, RedisUrl
+from velodrome.cli.sight import Detect
 from velodrome.text import counted
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.table import Table
 
     from velodrome.plan import Plan, TrialConfig
@@ -24,6 +27,7 @@ VALIDATE_EXAMPLES = """\
 """
 PLAN_EXAMPLES = """\
   velodrome plan deploy/examples/digits.yaml
+  velodrome plan job.yaml --detect accuracy=0.005   how many seeds half a point needs
   velodrome plan job.yaml --json | jq .trials[0]
 """
 
@@ -65,22 +69,38 @@ def validate(
         raise typer.Exit(BAD_INPUT)
 
 
-def plan(file: JobFile, json: Json = False) -> None:
-    """Show what would run: every entry with its resolved parameters, how many trials, and their seeds."""
+def plan(file: JobFile, detect: Detect = None, json: Json = False, redis: RedisUrl = None) -> None:
+    """Show what would run, and what it can see: every entry with its resolved parameters, how many trials, their seeds,
+    and the smallest difference that these seeds tell apart.
+
+    How much seeds differ comes from the earlier jobs of the board, where their results can be read.
+    """
+    from velodrome.board.foresight import foresee, sentences
     from velodrome.cli.files import plans_in
+    from velodrome.cli.sight import known_noises, sight_document, wanted_of
 
     plans = plans_in(file)
+    wanted = [wanted_of(made, detect or ()) for made in plans]
+    noises, left_out = known_noises(plans, redis)
+    sights = [foresee(*known) for known in zip(plans, noises, wanted, strict=True)]
     if json:
-        for made in plans:
-            write_json_line(plan_document(made))
+        for made, sight in zip(plans, sights, strict=True):
+            write_json_line(plan_document(made) | {"sees": sight_document(sight, left_out)})
         return
     from velodrome.cli.console import output
 
     console = output()
-    for made in plans:
-        for line in headlines(made):
+    for made, sight in zip(plans, sights, strict=True):
+        for line in (*headlines(made), *labelled("sees", sentences(sight))):
             console.print(line, markup=False)
         console.print(entries_table(made))
+    if left_out is not None:
+        complain(f"The history of the board was left out: {left_out}")
+
+
+def labelled(label: str, lines: Sequence[str]) -> list[str]:
+    """Lines below the headline, with the label before the first of them."""
+    return [f"  {name:12} {text}" for name, text in zip([label, *[""] * len(lines)], lines, strict=False)]
 
 
 def trials_text(plan: Plan) -> str:

@@ -94,6 +94,8 @@ def run(
         for plan in plans:
             if stop.requested:
                 break
+            if not (quiet or json):
+                _tell_sight(plan, source)
             finish = _race(plan, home, source, settings, stop, fresh=fresh, watcher=_watcher(quiet=quiet, json=json))
             _tell_end(plan, finish, file)
             if finish.halt != "interrupted":
@@ -198,6 +200,24 @@ def _tell_end(plan: Plan, finish: Finish, file: Path) -> None:
             complain(f"{name} was interrupted; {counts}, {finish.missing} {is_} left.\n  Carry on: {again}")
         case None:
             complain(f"{name}: {counts}.")
+
+
+def _tell_sight(plan: Plan, source: OwnRedis | str) -> None:
+    """Says in one line what the race can see. Where the board's history can't be read, the race says why itself."""
+    from contextlib import suppress
+
+    from velodrome.board.foresight import foresee, one_line
+    from velodrome.cli.sight import noises_of
+    from velodrome.errors import ActionNeeded, TryAgain
+    from velodrome.store import open_store
+
+    with (
+        suppress(ActionNeeded, TryAgain),
+        open_store(source if isinstance(source, str) else source.url) as store,
+    ):
+        words = one_line(foresee(plan, noises_of(store, plan)))
+        if words is not None:
+            complain(f"{plan.job.metadata.name}: {words}")
 
 
 def _show_rankings(plan: Plan, source: OwnRedis | str, *, json: bool) -> None:

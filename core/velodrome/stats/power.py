@@ -9,10 +9,14 @@ bound: where other entries are far away, a race sees more.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from math import comb
+
+import numpy as np
 
 from velodrome.stats.detectable import POWER, detectable
 from velodrome.stats.looks import Until, shares
+from velodrome.stats.samples import Sample
 
 _MOST_SEEDS = 10_000
 
@@ -47,3 +51,21 @@ def seeds_for(gap: float, alpha: float, power: float = POWER) -> int | None:
         middle = (low + high) // 2
         low, high = (middle, high) if smallest_gap(middle, alpha, power) > gap else (low, middle)
     return high
+
+
+def pair_spread(samples: Sequence[Sample]) -> float | None:
+    """The standard deviation of the difference of two entries at the same seed, over all pairs of one job.
+
+    It is the root of the mean variance of the pairs' differences at the seeds that all entries have: √2 times the
+    residual standard deviation beside entries and seeds (two-way analysis of variance). Of one entry alone, the spread
+    over its seeds counts as if they were independent. None with less than two common seeds.
+    """
+    seeds = set.intersection(*(set(one.values) for one in samples)) if samples else set()
+    if len(seeds) < 2:
+        return None
+    values = np.array([[one.values[seed] for seed in sorted(seeds)] for one in samples])
+    residual = values - values.mean(axis=1, keepdims=True)
+    if len(samples) > 1:
+        residual = residual - residual.mean(axis=0)
+    freedom = max(1, len(samples) - 1) * (len(seeds) - 1)
+    return math.sqrt(2 * float((residual**2).sum()) / freedom)

@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtr, stdtrit
 
-from velodrome.metrics.catalogue import Metric, MetricKey
+from velodrome.metrics.catalogue import MetricKey
+from velodrome.stats.amounts import difference_words
 from velodrome.stats.comparison import compare_rows
 from velodrome.stats.correction import most_equalities_with, shaffer
 from velodrome.stats.detectable import detectable
@@ -261,16 +262,6 @@ class _Evidence:
         shown, rest = names[:_MOST_NAMED], len(names) - _MOST_NAMED
         tail = f"{rest} more" if rest > 0 else shown.pop()
         return f"{', '.join(shown)} and {tail}" if shown else tail
-
-
-def difference_words(metric: Metric, difference: float) -> str:
-    """A difference of two values for people: `1.2 points` of a ratio (percentage points), else with the unit."""
-    if metric.unit == "ratio":
-        return f"{100 * difference:.2g} points"
-    unit = {"count": "", "correlation": "", "determination": "", "target": "", "price": ""}.get(
-        metric.unit, metric.unit
-    )
-    return f"{difference:.2g} {unit.replace('_', ' ')}".rstrip()
 
 
 def _check(names: Sequence[str], objectives: Mapping[MetricKey, Sequence[Sample]]) -> None:
