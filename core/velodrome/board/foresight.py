@@ -212,5 +212,5 @@ def objective_words(sight: Sight) -> str:
     if sight.needed is not None:
         return f"{words}; {sight.needed:,} seeds for {sight.wanted.text}"
     if sight.noise is None and sight.wanted.kind != "deviations":
-        return f"{words}, so how many seeds {sight.wanted.text} need is unknown"
+        return f"{words}, so how many seeds tell apart {sight.wanted.text} is unknown"
     return f"{words}; more than 10,000 seeds for {sight.wanted.text}"

@@ -15,7 +15,8 @@ def difference_words(metric: Metric, difference: float, *, logs: bool = False) -
     if logs:
         return f"{_digits(100 * math.expm1(difference))} %"
     if metric.unit == "ratio":
-        return f"{_digits(100 * difference)} points"
+        points = _digits(100 * difference)
+        return f"{points} point{'' if points == '1' else 's'}"
     unit = "" if metric.unit in _PLAIN else _UNITS.get(metric.unit, metric.unit)
     return f"{_digits(difference)} {unit}".rstrip()
 
