@@ -15,7 +15,7 @@ from velodrome.stats.amounts import difference_words
         ("accuracy", 0.01, "1 point"),
         ("accuracy", 0.00004, "0.004 points"),
         ("cpu_seconds", 1234.5, "1,234 seconds"),
-        ("samples_per_second", 45.0, "45 samples/s"),
+        ("train_samples_per_second", 45.0, "45 samples/s"),
         ("parameters", 0.5, "0.5"),
         ("rmse", 1e20, "1e+20"),
     ],
