@@ -130,13 +130,20 @@ def test_equalities_with_a_pair_are_never_more_than_the_bound(entries: int, rand
     assert (reached <= bounds).all()
 
 
-def test_one_leader_of_five_needs_less_and_less() -> None:
-    different = np.zeros((5, 5), dtype=np.bool_)
+@pytest.mark.parametrize(
+    ("entries", "expected"),
+    [(5, [10, 6, 4, 4]), (7, [21, 15, 11, 11, 11, 11])],  # at last {0, 4} and {1, 2, 3} are 1 + 3 equalities, or 1 + 10
+)
+def test_one_leader_needs_less_and_less(entries: int, expected: list[int]) -> None:
+    different = np.zeros((entries, entries), dtype=np.bool_)
     bounds = []
-    for beaten in range(1, 5):
+    for beaten in range(1, entries):
         bounds.append(int(most_equalities_with(different)[beaten - 1]))
         different[0, beaten] = different[beaten, 0] = True
-    assert bounds == [10, 6, 4, 4]  # of the leader's next pair: {0, 4} and {1, 2, 3} are 1 + 3 equalities
+    assert bounds == expected
+
+
+def test_the_pairs_of_one_leader_worked_by_hand() -> None:
     p_values = np.array([0.001, 0.002, 0.01, 0.012, 1, 1, 1, 1, 1, 1])
     assert shaffer(p_values, 5)[:4] == pytest.approx([0.01, 0.012, 0.04, 0.048])
 
