@@ -104,7 +104,9 @@ def test_the_ranking_says_what_the_race_decided(direction: str) -> None:
         end = schedule({metric: full}, until)
         raced = [sample(name, own, end.repeats[name]) for name, own in values.items()]
         stopping = {name: Stopping("one", until, 0, end.repeats[name]) for name in values}
-        found = {one.name: one.rank for one in rank(raced, metric.metric.direction, stopping=stopping).entries}
+        own = metric.metric
+        places = rank(raced, own.direction, scale=own.scale, stopping=stopping).entries
+        found = {one.name: one.rank for one in places}
         why = {one.entry: one.why for one in end.stopped}
         assert {name for name, place in found.items() if place > 1} == {n for n, w in why.items() if w == "Beaten"}
 

@@ -21,8 +21,6 @@ from velodrome.stats.power import corrected, last_level, pair_spread, seeds_for,
 from velodrome.trends.history import BoardHistory, Point
 
 ALPHA = 0.05
-# Metrics with these units are compared by factors: a difference of them is a share.
-_BY_FACTORS = frozenset({"seconds", "bytes", "joules", "samples_per_second", "price", "nats"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +97,7 @@ def until_of(plan: Plan) -> Until | None:
 
 def by_factors(metric: Metric) -> bool:
     """Whether differences of the metric are shares of its values."""
-    return metric.unit in _BY_FACTORS
+    return metric.scale == "ratio"
 
 
 def foresee(plan: Plan, noises: Mapping[MetricKey, Noise], wanted: Mapping[str, Wanted] | None = None) -> Foresight:

@@ -15,10 +15,10 @@ POWER = 0.8
 def detectable(standard_error: ArrayLike, freedom: ArrayLike, alpha: ArrayLike, power: float = POWER) -> Floats:
     """The smallest true difference that a two-sided t test at `alpha` finds with probability `power`, elementwise.
 
-    `standard_error` is that of the observed difference, and `freedom` its degrees of freedom; both and `alpha` broadcast. The
-    answer is in the unit of the standard error. It holds for a repetition with as many trials and with this noise, and
-    doesn't depend on the difference that was observed. It is larger than half of the interval's width: a true
-    difference of half the width is found in only about half of the repetitions.
+    `standard_error` is that of the observed difference, and `freedom` its degrees of freedom. They broadcast with
+    `alpha`. The answer is in the unit of the standard error. It holds for a repetition with as many trials and with
+    this noise, and doesn't depend on the difference that was observed. It is larger than half of the interval's width:
+    a true difference of half the width is found in only about half of the repetitions.
 
     Where the standard error is 0 the answer is 0, and where it is NaN the answer is NaN.
 

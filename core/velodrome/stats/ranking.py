@@ -127,9 +127,7 @@ def rank(
     Raises:
         ValueError: two samples have one name, the direction is unknown, or `alpha` is not between 0 and 1.
     """
-    race = _Race(
-        samples, direction, alpha, deterministic=deterministic, scale=scale, limits=limits, stopping=stopping
-    )
+    race = _Race(samples, direction, alpha, deterministic=deterministic, scale=scale, limits=limits, stopping=stopping)
     rows = {name: row for row, name in enumerate(race.names)}
     comparisons = Comparisons(race.names, 1 - alpha, rows, race.tests, race.adjusted)
     return Ranking(direction, alpha, race.logs, _entries(race), race.alone, comparisons)

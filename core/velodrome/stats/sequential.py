@@ -23,7 +23,7 @@ from velodrome.stats.comparison import compare_rows
 from velodrome.stats.correction import most_equalities_with, shaffer
 from velodrome.stats.detectable import detectable
 from velodrome.stats.looks import Until, level, look_of, look_sizes, shares
-from velodrome.stats.samples import Floats, Integers, Sample, tabulate
+from velodrome.stats.samples import Floats, Integers, Sample, tabulate, takes_logs
 from velodrome.stats.stopping import gathered
 
 __all__ = ["Schedule", "Stopped", "Until", "Why", "level", "look_of", "look_sizes", "schedule", "shares"]
@@ -162,6 +162,7 @@ class _Evidence:
         self._difference, self._error, self._freedom = np.zeros(pairs), np.zeros(pairs), np.ones(pairs)
         self._size, self._given_up = np.zeros(pairs, dtype=np.int64), np.zeros(pairs, dtype=np.bool_)
         self._level = np.ones(pairs)
+        self._logs = False
         self._better = np.zeros((len(names), len(names)), dtype=np.bool_)
         self._leads = np.ones(len(names), dtype=np.bool_)
         self._undecided = np.zeros(pairs, dtype=np.bool_)
@@ -221,7 +222,9 @@ class _Evidence:
         samples = [
             Sample(self._names[row], {repeat: self._values[row][repeat] for repeat in range(size)}) for row in rows
         ]
-        table = tabulate(samples, deterministic=self._key.metric.deterministic)
+        metric = self._key.metric
+        self._logs = takes_logs(samples, metric.scale, deterministic=metric.deterministic)
+        table = tabulate(samples, deterministic=metric.deterministic, logs=self._logs)
         first, second = np.triu_indices(len(rows), 1)
         tests = compare_rows(table, first, second)
         pairs = self._number[rows[first], rows[second]]
@@ -255,7 +258,7 @@ class _Evidence:
             share = shares(self._until)[look_of(self._until, size) - 1]
             level_then = float(self._level[pair]) * share
             most = max(most, float(detectable(self._error[pair], self._freedom[pair], level_then)))
-        return f"a difference of {difference_words(self._key.metric, most)}"
+        return f"a difference of {difference_words(self._key.metric, most, logs=self._logs)}"
 
     def _listed(self, rows: Integers) -> str:
         names = [self._names[row] for row in rows]
