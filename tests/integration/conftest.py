@@ -38,6 +38,7 @@ from velodrome.results.records import (
     TrialRecord,
     TrialResult,
 )
+from velodrome.results.registration import first_round
 from velodrome.spec import BenchmarkJob
 from velodrome.store import Store, open_store
 
@@ -245,9 +246,10 @@ class Race:
             board=self.board,
             created_at=START + timedelta(seconds=self.created),
             trials=len(self.plan),
-            repeats=self.repeats,
+            repeats=self.plan.job.spec.trials.most,
             entries=self.entries,
             document=self.plan.job.model_dump(mode="json"),
+            rounds=first_round(self.plan),
         )
 
     def result(

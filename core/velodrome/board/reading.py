@@ -204,9 +204,17 @@ def read_job(reader: Reader, uid: str, keys: Collection[MetricKey]) -> tuple[Job
         if not own:
             continue
         rows = [
-            Row(one.entry, entries[one.entry].entry_id or "", uid, job.name, job.repeats, one.values, job.created_at)
+            Row(
+                one.entry,
+                entries[one.entry].entry_id or "",
+                uid,
+                job.name,
+                job.planned(one.entry),
+                one.values,
+                job.created_at,
+            )
             for one in own
-        ]  # fmt: skip
+        ]
         ranked = {row.entry for row in rows}
         absent = [(job, state) for job, state in states if state.entry not in ranked]
         ranking = rank_objective(

@@ -11,9 +11,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from velodrome.board.rounds import read_rounds
 from velodrome.errors import SpecError
 from velodrome.plan import Plan, Trial, objective_keys, plan
 from velodrome.results.records import JobInfo, TakenFrom, TrialRecord
+from velodrome.results.rounds import asked
 from velodrome.spec import validate
 from velodrome.store import Reader, Store
 from velodrome.text import counted
@@ -119,7 +121,8 @@ def take_over(
     store: Store, job: Plan, uid: str, giver: JobInfo | None, code: Mapping[str, str | None], at: datetime
 ) -> Takeover:
     """Takes over the fitting results of another job, for the registered job with this uid. The same call again changes
-    nothing: trials that have a result keep it. Raises as the store does.
+    nothing: trials that have a result keep it. A race until decided takes over what it asks for so far; after a look,
+    call this again. Raises as the store does.
     """
     wanted = job.job.spec.trials.taken_from or ""
     if giver is None:
@@ -136,8 +139,8 @@ def fitting_pages(
     reader: Reader, job: Plan, uid: str, giver: JobInfo, code: Mapping[str, str | None], at: datetime
 ) -> Iterator[tuple[list[TrialRecord], Counter[str]]]:
     """What `fitting` says of the records of another job, some at a time. Raises as the store does."""
-    done = reader.trials(uid)
-    missing = {(trial.entry, trial.id): trial for trial in job.trials if trial.index not in done}
+    wanted, done = asked(job, read_rounds(reader, job, uid)), reader.trials(uid)
+    missing = {(trial.entry, trial.id): trial for index in wanted if index not in done for trial in [job.trial(index)]}
     if not missing:
         return
     mixed = reader.entry_facts([giver.uid])[0].mixed_code

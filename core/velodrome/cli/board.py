@@ -196,7 +196,7 @@ def _print_jobs(found: list[tuple[JobInfo, Counts]]) -> None:
     shown = table("job", "board", "started", "trials", "succeeded", "failed", "uid")
     for job, counts in found:
         started = f"{clock_time(job.created_at, '%Y-%m-%d %H:%M')}{from_the_future(job.created_at, now)}"
-        numbers = (str(job.trials), str(counts.succeeded), str(counts.failed))
+        numbers = (str(job.asked), str(counts.succeeded), str(counts.failed))
         shown.add_row(job.name, job.board, started, *numbers, job.uid)
     output().print(shown)
 
@@ -207,7 +207,7 @@ def _job_document(job: JobInfo, counts: Counts) -> dict[str, Any]:
         "name": job.name,
         "board": job.board,
         "created_at": job.created_at.isoformat(),
-        "trials": job.trials,
+        "trials": job.asked,
         "succeeded": counts.succeeded,
         "failed": counts.failed,
     }

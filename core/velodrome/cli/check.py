@@ -104,9 +104,14 @@ def labelled(label: str, lines: Sequence[str]) -> list[str]:
 
 
 def trials_text(plan: Plan) -> str:
-    """`5 entries × 5 repeats = 25 trials, seeds 0 to 4`."""
+    """`5 entries × 5 repeats = 25 trials, seeds 0 to 4`; of a race until decided, the least and the most of each."""
     entries, trials = len(plan.configs), plan.job.spec.trials
-    last = trials.base_seed + trials.repeats - 1
+    last = trials.base_seed + trials.most - 1
+    if trials.until is not None:
+        count = f"{counted(entries, 'entry', 'entries')} × {trials.repeats} to {trials.most} repeats"
+        least = f"{entries * trials.repeats:,} to {counted(len(plan), 'trial')}"
+        until = f"until {', '.join(trials.until.decided)} is decided"
+        return f"{count} = {least}, seeds {trials.base_seed} to {last} at most, {until}"
     seeds = f"seed {last}" if trials.repeats == 1 else f"seeds {trials.base_seed} to {last}"
     count = f"{counted(entries, 'entry', 'entries')} × {trials.repeats} = {counted(len(plan), 'trial')}"
     return f"{count}, {seeds} for each entry"

@@ -12,6 +12,7 @@ from velodrome.machine.race.decisions import seconds_left
 from velodrome.metrics.catalogue import MetricKey
 from velodrome.plan import Plan, Trial, objective_keys
 from velodrome.results.records import Progress, TrialResult
+from velodrome.results.rounds import named, stop_note, undecided
 from velodrome.text import counted, indented, json_line, line
 from velodrome.units import duration, quantity
 
@@ -41,8 +42,10 @@ class Seen:
         match event:
             case events.Opened():
                 self.plan, self.parallel, self.waiting = event.plan, event.parallel, set(event.pending)
-                self.total = len(event.plan)
+                self.total = event.total
                 self.done = self.total - len(event.pending)
+            case events.RoundBegun():
+                self.total, self.waiting = event.total, set(event.pending)
             case events.TrialStarted():
                 self.waiting.discard(event.trial.index)
                 self.running[event.trial.index] = (event.trial, self.clock())
@@ -93,6 +96,8 @@ class Lines:
         match event:
             case events.Opened():
                 yield opening(event)
+            case events.RoundBegun():
+                yield from round_words(event)
             case events.TrialFinished():
                 left = self._seen.left()
                 eta = f"   about {duration(left)} left" if left and event.done < event.total else ""
@@ -103,7 +108,7 @@ class Lines:
                 self._waits.add(event.why)
                 yield f"waiting: {indented(event.why)}"
             case events.Note():
-                yield f"note: {indented(event.text)}"
+                yield from note_words(event)
             case _:
                 pass
 
@@ -161,8 +166,9 @@ class Live:
                 self._console.print(outcome(event, self._seen.plan))
             case events.TrialWithdrawn():
                 self._drop(event.trial)
-            case events.Note():
-                self._console.print(f"note: {indented(event.text)}", markup=False, style="yellow")
+            case events.Note() | events.RoundBegun():
+                for sentence in round_words(event) if isinstance(event, events.RoundBegun) else note_words(event):
+                    self._console.print(sentence, markup=False, style="yellow")
             case _:
                 pass
         self._draw(event)
@@ -184,7 +190,7 @@ class Live:
                 self._bars.update(task, completed=progress.fraction, words=progress_words(progress))
         if self._race is not None:
             words = event.why if isinstance(event, events.Waiting) else self._race_words()
-            self._bars.update(self._race, completed=self._seen.done, words=words)
+            self._bars.update(self._race, total=self._seen.total or 1, completed=self._seen.done, words=words)
         self._bars.refresh()
 
     def _race_words(self) -> str:
@@ -209,7 +215,7 @@ def silence(event: events.Event) -> None:
 
 def opening(event: events.Opened) -> str:
     """The first line: how many trials there are to run."""
-    job, total = event.plan.job.metadata.name, len(event.plan)
+    job, total = event.plan.job.metadata.name, event.total
     remaining = len(event.pending)
     finished = total - remaining
     if remaining == 0:
@@ -218,7 +224,26 @@ def opening(event: events.Opened) -> str:
     carried = f", {finished} {'is' if finished == 1 else 'are'} finished already" if finished else ""
     threads = f"{event.cpus} CPU{'' if event.cpus == 1 else 's'}"
     share = f"{event.parallel} at a time with {threads} each" if event.parallel > 1 else f"one at a time, {threads}"
-    return f"{job}: {remaining} of {counted(total, 'trial')} to run{carried}; {share}"
+    until = event.plan.job.spec.trials.until
+    more = "" if until is None else f"; more seeds follow until {', '.join(until.decided)} is decided"
+    return f"{job}: {remaining} of {counted(total, 'trial')} to run{carried}; {share}{more}"
+
+
+def note_words(event: events.Note) -> Iterable[str]:
+    """What the person should know, in a line or several."""
+    yield f"note: {indented(event.text)}"
+
+
+def round_words(event: events.RoundBegun) -> Iterable[str]:
+    """Why entries stopped, and what is run next; the end of the race says the same of the race."""
+    for entry in event.stopped:
+        yield f"{entry} {stop_note(event.rounds, entry)}"
+    if event.pending:
+        open_ = undecided(event.rounds)
+        yield (
+            f"round {event.rounds.looks + 1}: {counted(len(event.pending), 'more trial')}, "
+            f"{counted(len(open_), 'entry', 'entries')} undecided ({named(open_)})"
+        )
 
 
 def name(trial: Trial) -> str:
@@ -267,7 +292,12 @@ def event_document(event: events.Event) -> dict[str, Any]:
     match event:
         case events.Opened():
             return {"event": "opened", "job": event.plan.job.metadata.name, "uid": event.uid,
-                    "trials": len(event.plan), "remaining": len(event.pending)}  # fmt: skip
+                    "trials": event.total, "remaining": len(event.pending)}  # fmt: skip
+        case events.RoundBegun():
+            return {"event": "round", "round": event.rounds.looks + 1, "trials": event.total,
+                    "remaining": len(event.pending), "undecided": list(undecided(event.rounds)),
+                    "stopped": {entry: event.rounds.stopped[entry].model_dump(mode="json")
+                                for entry in event.stopped}}  # fmt: skip
         case events.TrialStarted():
             return {"event": "started", **_trial(event.trial), "log": event.log, "pid": event.pid}
         case events.TrialProgressed():

@@ -182,7 +182,9 @@ def _watcher(*, quiet: bool, json: bool) -> AbstractContextManager[Watch]:
 
 
 def _tell_end(plan: Plan, finish: Finish, file: Path) -> None:
-    name, total = plan.job.metadata.name, len(plan)
+    from velodrome.results.rounds import ending
+
+    name, total = plan.job.metadata.name, finish.succeeded + finish.failed + finish.missing
     failed = f", {finish.failed} failed" if finish.failed else ""
     counts = f"{finish.succeeded} of {counted(total, 'trial')} succeeded{failed}"
     was, is_ = ("was", "is") if finish.missing == 1 else ("were", "are")
@@ -198,6 +200,8 @@ def _tell_end(plan: Plan, finish: Finish, file: Path) -> None:
             )
         case "interrupted":
             complain(f"{name} was interrupted; {counts}, {finish.missing} {is_} left.\n  Carry on: {again}")
+        case None if finish.rounds is not None:
+            complain(f"{name}: {ending(finish.rounds, finish.succeeded + finish.failed)}.\n{counts}.")
         case None:
             complain(f"{name}: {counts}.")
 

@@ -319,8 +319,37 @@ class Observed(Data):
     shared: bool | None = Field(default=None, exclude_if=absent)
 
 
+StopReason = Literal["Decided", "Beaten", "Futile", "MaxRepeats"]
+
+
+class StoppedEntry(Data):
+    """Why an entry of a race until decided gets no more seeds: at which look, after how many, and in words."""
+
+    look: int = Field(ge=1)
+    repeats: int = Field(ge=1)
+    why: StopReason
+    text: str
+
+
+class Rounds(Data):
+    """How far a race until decided is: how many trials it has asked for of each entry, and which entries have stopped.
+
+    It follows from the accepted results alone (`velodrome.board.rounds`). `looks` counts the looks at the values so
+    far. `finished` says that no further trial will be asked for.
+    """
+
+    looks: int = Field(ge=0)
+    repeats: Mapping[str, int]
+    stopped: Mapping[str, StoppedEntry] = {}
+    finished: bool = False
+
+
 class JobInfo(Data):
-    """The job as it is stored with its results. It stays when the BenchmarkJob is deleted."""
+    """The job as it is stored with its results. It stays when the BenchmarkJob is deleted.
+
+    `trials` and `repeats` are the most that the job may have. Only a race until decided has `rounds`; the others ask
+    for all trials at once.
+    """
 
     schema_version: int = SCHEMA_VERSION
     uid: str
@@ -332,6 +361,16 @@ class JobInfo(Data):
     repeats: int
     entries: tuple[str, ...]
     document: Mapping[str, Any] = Field(description="The BenchmarkJob, to run it again.")
+    rounds: Rounds | None = Field(default=None, exclude_if=_absent)
+
+    def planned(self, entry: str) -> int:
+        """How many trials of this entry were asked for so far."""
+        return self.repeats if self.rounds is None else self.rounds.repeats.get(entry, self.repeats)
+
+    @property
+    def asked(self) -> int:
+        """How many trials were asked for so far."""
+        return self.trials if self.rounds is None else sum(map(self.planned, self.entries))
 
 
 class TakenFrom(Data):

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from velodrome.plan import Plan, Trial
-from velodrome.results.records import JobInfo, TrialResult
+from velodrome.results.records import JobInfo, Rounds, TrialResult
 from velodrome.spec import BenchmarkJob
 
 # The annotation in which kubectl keeps a copy of the file that it applied.
@@ -24,10 +24,17 @@ def job_info(plan: Plan, uid: str, created_at: datetime) -> JobInfo:
         board=job.board,
         created_at=created_at,
         trials=len(plan),
-        repeats=job.spec.trials.repeats,
+        repeats=job.spec.trials.most,
         entries=tuple(plan.configs),
         document=stored_document(job),
+        rounds=first_round(plan),
     )
+
+
+def first_round(plan: Plan) -> Rounds | None:
+    """What a race until decided asks for before anything is known: the first repeats of each entry. None for others."""
+    trials = plan.job.spec.trials
+    return None if trials.until is None else Rounds(looks=0, repeats=dict.fromkeys(plan.configs, trials.repeats))
 
 
 def stored_document(job: BenchmarkJob) -> dict[str, Any]:

@@ -245,7 +245,7 @@ def entry_states(job: JobInfo, fields: Mapping[bytes, bytes], running: Iterable[
         entry: EntryState(
             entry,
             identities.get(entry),
-            job.repeats,
+            job.planned(entry),
             numbers["succeeded"].get(entry, 0),
             numbers["failed"].get(entry, 0),
             at_work[entry],

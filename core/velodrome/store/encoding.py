@@ -17,7 +17,7 @@ from functools import cached_property
 from velodrome import keys
 from velodrome.plan import entry_id
 from velodrome.results.names import check_document, check_names
-from velodrome.results.records import JobInfo, Progress, TrialRecord, write_curves
+from velodrome.results.records import JobInfo, Progress, Rounds, TrialRecord, write_curves
 from velodrome.results.scores import write_scores
 from velodrome.store.access import Argument
 from velodrome.store.rankings import Rankings, Shapes
@@ -77,6 +77,20 @@ def check_job(job: JobInfo) -> None:
         raise ValueError(f"the job {job.uid} must have entries, each with a name of its own")
     if job.trials != job.repeats * len(job.entries):
         raise ValueError(f"the job {job.uid} has {job.trials} trials, but {len(job.entries)} entries x {job.repeats}")
+    if job.rounds is not None:
+        check_rounds(job, job.rounds)
+
+
+def check_rounds(job: JobInfo, rounds: Rounds) -> None:
+    """Checks that the job's rounds can be of it.
+
+    Raises:
+        ValueError: they can't.
+    """
+    if rounds.repeats.keys() != set(job.entries) or not rounds.stopped.keys() <= rounds.repeats.keys():
+        raise ValueError(f"the rounds of job {job.uid} must be of its entries: {', '.join(job.entries)}")
+    if not all(1 <= repeats <= job.repeats for repeats in rounds.repeats.values()):
+        raise ValueError(f"the rounds of job {job.uid} must ask for 1 to {job.repeats} trials of each entry")
 
 
 def check_record(job: RegisteredJob, record: TrialRecord) -> None:
@@ -253,7 +267,7 @@ def _summary(record: TrialRecord) -> str:
 
 def row_head(job: JobInfo, entry: str, identity: str, *, mixed: bool = False) -> str:
     """The part of a ranking row before its values: JSON without a line end. `mixed`: the trials ran different code."""
-    return json.dumps([entry, identity, job.uid, job.name, job.repeats, *([True] if mixed else [])])
+    return json.dumps([entry, identity, job.uid, job.name, job.planned(entry), *([True] if mixed else [])])
 
 
 def _rejection(rejection: Rejection) -> str:

@@ -15,12 +15,13 @@ from velodrome.results.records import (
     Progress,
     ProgressReport,
     ResultReport,
+    Rounds,
     TrialRecord,
 )
-from velodrome.store import readings
+from velodrome.store import decoding, readings
 from velodrome.store.access import text_of
 from velodrome.store.edge import connect
-from velodrome.store.encoding import Item, RegisteredJob, check_job, encode, microseconds
+from velodrome.store.encoding import Item, RegisteredJob, check_job, check_rounds, encode, microseconds
 from velodrome.store.rankings import Shapes
 from velodrome.store.reader import Reader
 from velodrome.store.types import (
@@ -66,6 +67,7 @@ class Store(Reader):
     def __init__(self, client: redis.Redis) -> None:
         super().__init__(client)
         self._register = self._redis.script("register.lua")
+        self._rounds = self._redis.script("rounds.lua")
         self._accept = self._redis.script("decide.lua", "rank.lua", "write.lua")
         self._inbox = self._redis.script("inbox.lua")
         self._keep = self._redis.script("keep.lua")
@@ -108,6 +110,27 @@ class Store(Reader):
         answer = self._register(names, (*facts, *job.entries))
         if isinstance(answer, (bytes, str)):
             raise BoardTaken(job.board, text_of(answer))
+
+    def keep_rounds(self, uid: str, rounds: Rounds) -> None:
+        """Stores how far a race until decided is, unless a later look of it is stored. To do it again changes nothing.
+
+        Raises:
+            ValueError: they are no rounds of this job.
+            StoreRefused: the job is not registered.
+        """
+        name = keys.job(uid, "info")
+        while True:
+            text = self._redis.ask("GET", name)
+            if text is None:
+                raise _unregistered(uid, self._redis.address)
+            job = self._redis.parsed(decoding.parse_job, text, name)
+            check_rounds(job, rounds)
+            self._jobs.pop(uid, None)
+            if job.rounds is not None and (job.rounds == rounds or job.rounds.looks > rounds.looks):
+                return
+            after = job.model_copy(update={"rounds": rounds}).model_dump_json()
+            if self._rounds((name, keys.CHANGES), (job.board, text, after)):
+                return
 
     # Regressions
 

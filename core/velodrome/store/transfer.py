@@ -165,6 +165,10 @@ class _Import:
         known, believed = self._store.job(job.uid), believed_job(job, self._now)
         if known is not None and believed is not job:  # it was imported before, with the time of that import
             job = believed = job.model_copy(update={"created_at": known.created_at})
+        if known is not None and job.rounds != known.rounds:  # the same race at another time: the later look counts
+            if job.rounds is not None:
+                self._store.keep_rounds(job.uid, job.rounds)
+            known = known.model_copy(update={"rounds": job.rounds})
         if known in (None, job):  # deleted entries of a known job come back
             self._store.register(believed, self._place(believed, there), owner=owner)
         if there is not None:

@@ -102,7 +102,8 @@ class BoardHistory:
         if not values:
             return None
         code, mixed = self.facts[place].codes.get(entry), entry in self.facts[place].mixed_code
-        return Point(job.uid, job.name, job.created_at, entry, most.cohort_id, values, job.repeats, code, mixed)
+        planned = job.planned(entry)
+        return Point(job.uid, job.name, job.created_at, entry, most.cohort_id, values, planned, code, mixed)
 
     def until(self, place: int, limit: int = JOBS_BACK) -> BoardHistory:
         """The history up to the job at this place: the job and up to `limit` jobs before it."""

@@ -57,13 +57,9 @@ def refused(rejection: Rejection) -> ProcessFailure:
     return ProcessFailure(rejection.reason, f"the result was rejected: {rejection.message}")
 
 
-def to_run(plan: Plan, standing: Mapping[int, TrialSummary], *, retry_failed: bool) -> list[int]:
-    """The indices of the trials that have to run, in the order of the plan. Finished trials don't run again."""
-    return [
-        index
-        for index in range(len(plan))
-        if index not in standing or (retry_failed and standing[index].outcome == "Failed")
-    ]
+def to_run(asked: Iterable[int], standing: Mapping[int, TrialSummary], *, retry_failed: bool) -> list[int]:
+    """The indices of the trials that have to run, of those that the race asks for. Finished trials don't run again."""
+    return [index for index in asked if index not in standing or (retry_failed and standing[index].outcome == "Failed")]
 
 
 def seconds_left(

@@ -6,18 +6,41 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from velodrome.plan import Plan, Trial
-from velodrome.results.records import Progress, TrialResult
+from velodrome.results.records import Progress, Rounds, TrialResult
+from velodrome.results.rounds import asked
 
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """The race is about to run the trials `pending`, by index. The other trials were finished before."""
+    """The race is about to run the trials `pending`, by index. The other trials were finished before.
+
+    A race until decided has `rounds`, and may ask for more trials later.
+    """
 
     uid: str
     plan: Plan
     pending: tuple[int, ...]
     parallel: int
     cpus: int  # of each trial
+    rounds: Rounds | None = None
+
+    @property
+    def total(self) -> int:
+        """How many trials the race asks for so far."""
+        return len(asked(self.plan, self.rounds))
+
+
+@dataclass(frozen=True, slots=True)
+class RoundBegun:
+    """A race until decided has looked at its values, and asks for the trials `pending` too, of `total` trials so far.
+
+    `stopped` are the entries that this look stopped. Without pending trials, the race has come to its end.
+    """
+
+    rounds: Rounds
+    pending: tuple[int, ...]
+    stopped: tuple[str, ...]
+    total: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,5 +97,5 @@ class Note:
     text: str
 
 
-Event = Opened | TrialStarted | TrialProgressed | TrialFinished | TrialWithdrawn | Waiting | Resumed | Note
+Event = Opened | RoundBegun | TrialStarted | TrialProgressed | TrialFinished | TrialWithdrawn | Waiting | Resumed | Note
 Watch = Callable[[Event], None]

@@ -1,5 +1,7 @@
 """Runs a job's trials on this machine: plan, run, collect, until every trial is finished or the race is stopped.
 
+A race until decided looks at its values when the trials that it asked for are finished, and may ask for more.
+
 It is level-triggered: the store says which trials are finished. The executor asks it at the start, after every outage
 of Redis and at the end. So a killed executor or a lost reply costs time, and never a result.
 """
@@ -15,6 +17,7 @@ from pathlib import Path
 from typing import Literal
 
 from velodrome import keys
+from velodrome.board.rounds import read_rounds
 from velodrome.errors import LocalError
 from velodrome.kernel.limits import host
 from velodrome.machine.home import Home
@@ -31,6 +34,9 @@ from velodrome.machine.race.rehearsal import WARMING_UP
 from velodrome.machine.race.running import GRACE_SECONDS, RunningTrial
 from velodrome.monitoring.pushgateway import TrialKey
 from velodrome.plan import Plan
+from velodrome.results.records import Rounds
+from velodrome.results.registration import first_round
+from velodrome.results.rounds import asked
 
 TICK_SECONDS = 0.2
 # A runner that can't reach Redis for this long puts its result into the spool. Then the executor delivers it.
@@ -80,13 +86,17 @@ class Lane:
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """How a race ended. `missing` counts the trials without a result, `halt` says why they are missing."""
+    """How a race ended. `missing` counts the trials without a result, `halt` says why they are missing.
+
+    `rounds` says what a race until decided asked for, and why it asked for no more.
+    """
 
     uid: str
     succeeded: int
     failed: int
     missing: int
     halt: Halt | None
+    rounds: Rounds | None = None
 
 
 class Executor:
@@ -116,6 +126,7 @@ class Executor:
         self._clock = clock
         self._attempts = Attempts(lane.folder / "attempts", host(), settings.parallel)
         self._delivery = Delivery(plan, uid, connection, self._attempts, watch, clock)
+        self._rounds = first_round(plan)
         self._ledger = Ledger(plan, retry_failed=settings.retry_failed)
         self._track = lane.track
         self._running: dict[str, RunningTrial] = {}
@@ -126,8 +137,9 @@ class Executor:
         self._outages = 0
         self._waiting = False
 
-    def run(self) -> Finish:
-        """Runs the trials that are not finished yet.
+    def run(self, take_over: Callable[[], Sequence[str]] = tuple) -> Finish:
+        """Runs the trials that are not finished yet. Before each further round of a race until decided, calls
+        `take_over`, which takes over results of earlier races and returns what to say about that.
 
         Raises:
             StoreUnavailable, StoreRefused: Redis stays unavailable, or is full. Results wait in the spool.
@@ -136,7 +148,7 @@ class Executor:
         try:
             self._recover()
             self._live_metrics.look()
-            while self._running or (self._ledger.pending and self._halt is None):
+            while self._running or (self._halt is None and (self._ledger.pending or self._goes_on(take_over))):
                 self._heed_stop()
                 self._start_trials()
                 for event in self._starter.events(TICK_SECONDS):
@@ -154,17 +166,51 @@ class Executor:
         if self._live_metrics.problem is not None:
             self._watch(events.Note(f"{self._live_metrics.problem}; live metrics of this race may be left there"))
         counts = Counter(self._ledger.outcomes.values())
-        missing = len(self._plan) - counts.total()
-        return Finish(self._uid, counts["Succeeded"], counts["Failed"], missing, self._halt)
+        missing = len(self._ledger.asked) - self._ledger.finished()
+        return Finish(self._uid, counts["Succeeded"], counts["Failed"], missing, self._halt, self._rounds)
 
     def _recover(self) -> None:
         """Takes what earlier executors left in the inbox and in the spool."""
         self._delivery.deliver(self._attempts.spooled())
         self._delivery.collect()
+        self._look()
         self._refresh()
-        pending = tuple(self._ledger.pending)
-        self._watch(events.Opened(self._uid, self._plan, pending, self._settings.parallel, self._settings.cpus))
+        self._watch(
+            events.Opened(
+                self._uid,
+                self._plan,
+                tuple(self._ledger.pending),
+                self._settings.parallel,
+                self._settings.cpus,
+                self._rounds,
+            )
+        )
         self._judge_failures()
+
+    def _look(self) -> None:
+        """Asks the results which trials a race until decided asks for, and stores that."""
+        found = self._connection.ask(lambda store: read_rounds(store, self._plan, self._uid))
+        if found is not None:
+            self._connection.ask(lambda store: store.keep_rounds(self._uid, found))
+            self._rounds = found
+            self._ledger.asked = asked(self._plan, found)
+
+    def _goes_on(self, take_over: Callable[[], Sequence[str]]) -> bool:
+        """Looks whether a race until decided asks for more, once all that it asked for is finished."""
+        before, done = self._rounds, set(self._ledger.asked)
+        if before is None:
+            return False
+        self._look()
+        if done < set(self._ledger.asked):
+            for text in take_over():
+                self._watch(events.Note(text))
+        self._refresh()
+        found = self._rounds
+        if found is not None and found != before:
+            stopped = tuple(entry for entry in found.stopped if entry not in before.stopped)
+            pending = tuple(self._ledger.pending)
+            self._watch(events.RoundBegun(found, pending, stopped, len(self._ledger.asked)))
+        return bool(self._ledger.pending) or found != before
 
     def _refresh(self) -> None:
         """Asks the store which trials are finished."""
@@ -305,8 +351,8 @@ class Executor:
                 trial=running.trial,
                 result=result,
                 log=str(running.attempt.log),
-                done=len(self._ledger.outcomes),
-                total=len(self._plan),
+                done=self._ledger.finished(),
+                total=len(self._ledger.asked),
             )
         )
         self._judge_failures()

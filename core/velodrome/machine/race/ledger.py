@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import bisect
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 
 from velodrome.machine.race import decisions
 from velodrome.plan import Plan
 from velodrome.results.records import Outcome
+from velodrome.results.registration import first_round
+from velodrome.results.rounds import asked
 from velodrome.store import TrialSummary
 
 
 class Ledger:
-    """The trials of one race, by index. A trial that is neither finished nor pending is running."""
+    """The trials of one race, by index. A trial that was asked for and is neither finished nor pending is running.
+
+    `asked` are the trials that the race asks for now.
+    """
 
     def __init__(self, plan: Plan, *, retry_failed: bool) -> None:
         self._plan = plan
+        self.asked: Sequence[int] = asked(plan, first_round(plan))
         self._retry_failed = retry_failed
         self._tried: set[int] = set()
         self._withdrawn: Counter[int] = Counter()
@@ -31,7 +37,7 @@ class Ledger:
         """
         self.outcomes = {index: summary.outcome for index, summary in summaries.items()}
         tried = {index for index in self._tried if index in summaries}
-        to_run = decisions.to_run(self._plan, summaries, retry_failed=self._retry_failed)
+        to_run = decisions.to_run(self.asked, summaries, retry_failed=self._retry_failed)
         self.pending = [index for index in to_run if index not in running and index not in tried]
 
     def take(self) -> int:
@@ -61,6 +67,10 @@ class Ledger:
         """The number of failed trials, without those that are to be tried again."""
         waiting = set(self.pending)
         return sum(outcome == "Failed" and index not in waiting for index, outcome in self.outcomes.items())
+
+    def finished(self) -> int:
+        """The number of trials that were asked for and have a result."""
+        return sum(index in self.outcomes for index in self.asked)
 
     def failed_too_often(self) -> bool:
         """Whether more trials failed than the job allows. Then no more trials run, as on a cluster."""

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 
+from velodrome.board.rounds import read_rounds
 from velodrome.board.takeover import earlier_jobs, fitting_pages, named_job, plan_of, take_over
 from velodrome.plan import LOCAL_PREFIX, Plan, lineage
 from velodrome.results.records import JobInfo
+from velodrome.results.rounds import asked
+from velodrome.spec import Trials
 from velodrome.store import EntryFacts, Reader, Store
 
 
@@ -30,7 +33,7 @@ def taken_over(store: Store, plan: Plan, uid: str, code: Mapping[str, str], at: 
     They come from the job that `trials.from` names, or else from the newest race that is like this one and has results
     of the same code, if that has another number of repeats.
     """
-    if len(store.trials(uid)) == len(plan):
+    if store.trials(uid).keys() >= set(asked(plan, read_rounds(store, plan, uid))):
         return []
     giver = _giver(store, plan, uid, code)
     if giver is None and plan.job.spec.trials.taken_from is None:
@@ -57,7 +60,14 @@ def _giver(reader: Reader, plan: Plan, uid: str, code: Mapping[str, str]) -> Job
     if trials.taken_from is not None:
         return named_job(reader, plan, uid)
     giver = next((job for job in _alike(reader, plan, uid) if _has_results_of(reader, job, code)), None)
-    return None if giver is None or giver.repeats == trials.repeats else giver
+    return None if giver is None or _as_often(giver, trials) else giver
+
+
+def _as_often(job: JobInfo, trials: Trials) -> bool:
+    """Whether a job asks for as many repeats, and for more of them under the same conditions."""
+    made = plan_of(job)
+    other = None if made is None else made.job.spec.trials
+    return other is not None and (other.repeats, other.until) == (trials.repeats, trials.until)
 
 
 def _has_results_of(reader: Reader, job: JobInfo, code: Mapping[str, str]) -> bool:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
+from velodrome.board.rounds import read_rounds
 from velodrome.kernel.pressure import busy_now
 from velodrome.machine.files import write_private
 from velodrome.machine.home import Home
@@ -23,7 +24,8 @@ from velodrome.machine.race.rehearsal import Stage, before_race
 from velodrome.own_code import plan_code
 from velodrome.plan import Plan, local_uid
 from velodrome.results.records import utc
-from velodrome.results.registration import job_info, stored_document
+from velodrome.results.registration import first_round, job_info, stored_document
+from velodrome.results.rounds import asked
 from velodrome.store import Store, TrialSummary
 
 
@@ -57,7 +59,8 @@ def race(
         registered = connection.ask(lambda store: store.job(uid)) is not None
         gives = not fresh and uid == local_uid(plan, 0, code)
         if settings.rehearse:
-            left = set(to_run(plan, standing, retry_failed=settings.retry_failed))
+            wanted = asked(plan, connection.ask(lambda store: read_rounds(store, plan, uid)))
+            left = set(to_run(wanted, standing, retry_failed=settings.retry_failed))
             if gives:
                 left -= connection.ask(lambda store: to_take_over(store, plan, uid, code, utc(clock())))
             positions = {index % len(plan.configs) for index in left}
@@ -67,16 +70,19 @@ def race(
         write_private(home.job(uid) / "spec.json", json.dumps(stored_document(plan.job)).encode())
         said = connection.ask(lambda store: changed_code(store, plan, uid, code))
         connection.ask(lambda store: store.register(job_info(plan, uid, utc(clock()))))
-        if gives:
-            said += connection.ask(lambda store: taken_over(store, plan, uid, code, utc(clock())))
-        for text in said:
+
+        def take_over() -> list[str]:
+            return connection.ask(lambda store: taken_over(store, plan, uid, code, utc(clock()))) if gives else []
+
+        for text in (*said, *take_over()):
             watch(Note(text))
         for text in notes(plan, settings, connection, uid):
             watch(Note(text))
-        return Executor(plan, uid, lane, connection, settings, watch, stop, clock).run()
+        return Executor(plan, uid, lane, connection, settings, watch, stop, clock).run(take_over)
     except Stopped:
         done = Counter(summary.outcome for summary in standing.values())
-        return Finish(uid, done["Succeeded"], done["Failed"], len(plan) - done.total(), "interrupted")
+        missing = len(asked(plan, first_round(plan))) - done.total()
+        return Finish(uid, done["Succeeded"], done["Failed"], max(0, missing), "interrupted")
     finally:
         lane.leave()
         if not registered:
