@@ -44,7 +44,16 @@ class ApiServer(Cluster):
         made = {"uid": manifest["metadata"]["name"], "creationTimestamp": "2026-01-01T00:00:00Z"}
         return {**manifest, "metadata": {**manifest["metadata"], **made}}
 
-    async def event(self, parent: Mapping[str, Any], reason: str, message: str, *, warning: bool, at: datetime) -> None:
+    async def event(
+        self,
+        parent: Mapping[str, Any],
+        reason: str,
+        message: str,
+        *,
+        warning: bool,
+        at: datetime,
+        about: str | None = None,
+    ) -> None:
         if self.away:
             raise Unavailable("it is away")
         self.events.append((parent["metadata"]["uid"], reason, message))

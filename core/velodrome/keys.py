@@ -13,6 +13,7 @@ KIND = "BenchmarkJob"
 ENV_SPEC = "VELODROME_SPEC"  # path of the canonical BenchmarkJob, JSON
 ENV_INDEX = "JOB_COMPLETION_INDEX"  # set by Kubernetes for Indexed Jobs
 ENV_ENTRIES = "VELODROME_ENTRIES"  # positions of the entries whose trials the index counts; without it, all entries
+ENV_REPEATS = "VELODROME_REPEATS"  # repeats whose trials the index counts: 5-6; without it, all repeats
 ENV_TAKEN_OVER = "VELODROME_TAKEN_OVER"  # trials that another job measured, which the index leaves out: 0-3,7
 ENV_JOB_UID = "VELODROME_JOB_UID"
 ENV_NODES = (

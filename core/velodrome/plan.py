@@ -114,6 +114,20 @@ class Plan:
         all_ = (repeat * len(self.configs) + entry for repeat in rounds for entry in entries)
         return tuple(index for index in all_ if index not in without)
 
+    def instructed(self, entries: Sequence[int], without: str, repeats: str) -> tuple[int, ...]:
+        """The trials that the instructions of a Job's pods mean, in the order of its completion indexes.
+
+        `entries` and `repeats` are all if they are empty. `without` and `repeats` are as `write_spans` writes them.
+
+        Raises:
+            ValueError: it wrote no such text.
+        """
+        most = self.job.spec.trials.most
+        rounds = sorted(read_spans(repeats, most)) or range(most)
+        return self.indexes(
+            entries or range(len(self.configs)), read_spans(without, len(self)), range(rounds[0], rounds[-1] + 1)
+        )
+
     def trial(self, index: int) -> Trial:
         """The trial of that index.
 

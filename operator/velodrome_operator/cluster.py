@@ -165,10 +165,23 @@ class Cluster:
         path = f"{_PARENT}/namespaces/{namespace}/{PLURAL}/{name}"
         await self._call("DELETE", path, {"preconditions": {"uid": uid}}, missing_ok=True)
 
-    async def event(self, parent: Mapping[str, Any], reason: str, message: str, *, warning: bool, at: datetime) -> None:
-        """Reports a transition once, where `kubectl describe` shows it: the Event's name follows from its content."""
+    async def event(
+        self,
+        parent: Mapping[str, Any],
+        reason: str,
+        message: str,
+        *,
+        warning: bool,
+        at: datetime,
+        about: str | None = None,
+    ) -> None:
+        """Reports a transition once, where `kubectl describe` shows it: the Event's name follows from its content.
+
+        If a transition of this reason comes more than once, `about` distinguishes them.
+        """
         metadata = parent["metadata"]
-        suffix = digest([metadata["uid"], reason, shapes.at(parent, "status", "observedGeneration")], 16)
+        content = [metadata["uid"], reason, shapes.at(parent, "status", "observedGeneration")]
+        suffix = digest(content if about is None else [*content, about], 16)
         manifest = {
             "apiVersion": "events.k8s.io/v1",
             "kind": "Event",

@@ -478,6 +478,7 @@ _STATUS: Schema = _object(
         "items": _object(
             "An entry's results.",
             name=_text("The entry."),
+            note=_text("Why the entry gets no more seeds, where a race until decided stopped it.", 4096),
             objectives={
                 "type": "array",
                 "description": "One item for each objective with a value.",
@@ -508,6 +509,16 @@ _STATUS: Schema = _object(
         trials=_text("Their indexes, such as 0-3,7.", 65536),
         message=_text("What was taken over and what was not, in a sentence.", 4096),
     ),
+    rounds={
+        "type": "array",
+        "description": "The rounds that a race until decided ran after its first, each written before its first pod.",
+        "items": _object(
+            "These repeats of these entries.",
+            round=_count("Number of the round; the first has 1."),
+            entries=_text("Positions of the entries, such as 0-3,7.", 65536),
+            repeats=_text("Repeats, such as 5-6."),
+        ),
+    },
     message=_text("What is going on, in a sentence.", 4096),
     image=_text("The runners' image."),
     cohort=_text("The first objective's cohort, in words."),

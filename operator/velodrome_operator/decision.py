@@ -58,6 +58,8 @@ def decide(seen: Observation, wanted: Sequence[Manifest], groups: Mapping[str, S
     out, soon = out_of_attempts(seen, groups)
     missing += tuple(item for item in out if item.index not in {known.index for known in missing})
     create = tuple(child for child in wanted if child["kind"] != "Job" or child["metadata"]["name"] not in seen.jobs)
+    if _last_round_ends(seen, groups):
+        create = ()
     shares = _shares(seen, groups)
     waits = [later, soon, startup_left(seen), _LOOK_AGAIN if podless(seen) else None]
     return Decision(
@@ -115,20 +117,59 @@ def _suspensions(seen: Observation) -> dict[str, bool]:
 
 def _shares(seen: Observation, groups: Mapping[str, Sequence[int]]) -> dict[str, int]:
     """The parallelism that each Job gets now."""
-    names = [name for name in groups if name in seen.jobs and not seen.jobs[name].finished]
+    shares: dict[str, int] = {}
+    for names in _rounds(seen, groups):
+        going = [name for name in names if name in seen.jobs and not seen.jobs[name].finished]
+        if not _is_over(seen, names, groups):
+            shares |= _of_round(seen, names, going, groups)
+        elif names != _rounds(seen, groups)[-1]:
+            # Such a Job would make a pod for one that was lost after its report, and that pod would have nothing to do.
+            shares |= dict.fromkeys((name for name in going if name not in _running(seen)), 0)
+    return shares
+
+
+def _rounds(seen: Observation, groups: Mapping[str, Sequence[int]]) -> list[list[str]]:
+    """The names of the Jobs of each round, in the order of the rounds."""
+    found: dict[int, list[str]] = {}
+    for name in groups:
+        found.setdefault(seen.job_rounds.get(name, 1), []).append(name)
+    return [found[number] for number in sorted(found)]
+
+
+def _is_over(seen: Observation, names: Sequence[str], groups: Mapping[str, Sequence[int]]) -> bool:
+    """Whether all trials of these Jobs have a result."""
+    return all(index in seen.finished for name in names for index in groups[name])
+
+
+def _running(seen: Observation) -> set[str]:
+    """The Jobs of which a pod runs that nobody deletes."""
+    return {pod.job for pod in seen.pods if pod.phase == "Running" and not pod.deleting}
+
+
+def _last_round_ends(seen: Observation, groups: Mapping[str, Sequence[int]]) -> bool:
+    """Whether pods of an earlier round still end. Trials of the next round would share their node with them."""
+    *before, _ = _rounds(seen, groups) or [[]]
+    return not _running(seen).isdisjoint(name for names in before for name in names)
+
+
+def _of_round(
+    seen: Observation, names: Sequence[str], going: Sequence[str], groups: Mapping[str, Sequence[int]]
+) -> dict[str, int]:
+    """The parallelism that each Job of a round gets, if it has not finished."""
     nodes = seen.plan.job.spec.runner.nodes
-    if len(groups) == 1:
+    if len(names) == 1:
         parallelism = seen.plan.job.spec.execution.parallelism
-        return {name: min(parallelism * nodes, len(groups[name])) for name in names}
-    repeats = seen.plan.job.spec.trials.repeats
+        return {name: min(parallelism * nodes, len(groups[name])) for name in going}
+    entries = len(seen.plan.configs)
     progress = [
         JobProgress(
-            entries=math.ceil(len(groups[name]) / nodes / repeats),  # fewer if trials were taken over
+            # fewer if trials were taken over
+            entries=math.ceil(len(groups[name]) / nodes / len({index // entries for index in groups[name]})),
             done=sum(1 for _ in trials_ended(seen.jobs[name], groups[name], nodes)),
             total=len(groups[name]) // nodes,
             active=math.ceil(seen.jobs[name].active / nodes),
         )
-        for name in names
+        for name in going
     ]
     granted = turns(progress, seen.plan.job.spec.execution.parallelism)
-    return {name: share * nodes for name, share in zip(names, granted, strict=True)}
+    return {name: share * nodes for name, share in zip(going, granted, strict=True)}

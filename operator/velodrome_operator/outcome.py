@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from velodrome.results.rounds import ending, is_undecided
 from velodrome.text import counted
 from velodrome_operator.observation import PodFacts
 from velodrome_operator.pass_input import Observation
@@ -24,7 +25,7 @@ class Ending:
 
 def ending_of(seen: Observation) -> Ending | None:
     """Complete, or failed for good. None while there is still something to wait for."""
-    trials, spec = len(seen.plan), seen.plan.job.spec
+    trials, spec = seen.total, seen.plan.job.spec
     failed = sum(1 for succeeded in seen.finished.values() if not succeeded)
     if failed > spec.trials.max_failed:
         return Ending(
@@ -33,10 +34,11 @@ def ending_of(seen: Observation) -> Ending | None:
             f"{failed} of {counted(trials, 'trial')} failed; maxFailed is {spec.trials.max_failed}"
             + (f"; {seen.first_failure}" if seen.first_failure else ""),
         )
-    if len(seen.finished) == trials:
-        suffix = f", {failed} failed" if failed else ""
-        words = f"{trials - failed} of {counted(trials, 'trial')} succeeded{suffix}"
-        return Ending("Complete", "AllTrialsFinished", words)
+    if len(seen.finished) >= trials and not seen.until_decided:
+        return Ending("Complete", "AllTrialsFinished", _counts(seen, failed))
+    if len(seen.finished) >= trials and seen.rounds is not None and seen.rounds.finished:
+        reason = "Undecided" if is_undecided(seen.rounds) else "Decided"
+        return Ending("Complete", reason, f"{ending(seen.rounds, len(seen.finished))}; {_counts(seen, failed)}")
     if seen.poison is not None:
         return Ending("Failed", seen.poison.reason, seen.poison.message)
     if seen.lost > spec.execution.max_disruptions:
@@ -57,6 +59,11 @@ def ending_of(seen: Observation) -> Ending | None:
             f"pod {late.name} did not start within {seconds} s: {late.trouble or 'no reason given'}",
         )
     return _never_made(seen)
+
+
+def _counts(seen: Observation, failed: int) -> str:
+    suffix = f", {failed} failed" if failed else ""
+    return f"{seen.total - failed} of {counted(seen.total, 'trial')} succeeded{suffix}"
 
 
 def _never_started(seen: Observation) -> PodFacts | None:

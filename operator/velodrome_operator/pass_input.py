@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from velodrome.plan import Plan
+from velodrome.results.records import Rounds
 from velodrome_operator import shapes
 from velodrome_operator.observation import JobFacts, PodFacts
 from velodrome_operator.poison import Poison
@@ -23,6 +24,9 @@ class Observation:
     Job name, why the API server refused it a pod. `gone` are pods that no longer exist, and `disrupted` counts the pods
     that were lost to a disruption. `poison` is why its inbox ends the race. `unseen_ends` has trials whose index has
     ended and whose pod is no longer there: by trial, when this was first seen.
+
+    Of a race until decided, `rounds` says what it asks for, if that is known, `job_rounds` has the number of each Job's
+    round, by Job name, and `asked` counts the trials of all rounds so far.
     """
 
     plan: Plan
@@ -43,6 +47,19 @@ class Observation:
     poison: Poison | None = None
     gone: Sequence[PodFacts] = ()
     unseen_ends: Mapping[int, datetime] = field(default_factory=dict)
+    rounds: Rounds | None = None
+    job_rounds: Mapping[str, int] = field(default_factory=dict)
+    asked: int | None = None
+
+    @property
+    def total(self) -> int:
+        """How many trials the race asks for so far."""
+        return len(self.plan) if self.asked is None else self.asked
+
+    @property
+    def until_decided(self) -> bool:
+        """Whether the race looks at its values, and may ask for more trials then."""
+        return self.plan.job.spec.trials.until is not None
 
     @property
     def lost(self) -> int:

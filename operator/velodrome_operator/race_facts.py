@@ -8,6 +8,7 @@ from datetime import datetime
 
 from velodrome.monitoring import telemetry
 from velodrome_operator.races import Race
+from velodrome_operator.rounds import count
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +32,7 @@ def race_facts(race: Race) -> RaceFacts:
     if state == "Running" and unfinished and all(job.suspended for job in unfinished):
         state = "Suspended"  # by Kueue, until there is room for the Jobs
     total, succeeded, failed = race.parent.counts
-    total = total or (len(race.plan) if race.plan is not None else 0)
+    total = total or count(race.rounds)
     active = 0
     progress_at = None
     if not race.parent.ended:

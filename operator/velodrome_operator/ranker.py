@@ -30,7 +30,8 @@ from velodrome.store.edge import connect
 # load: nothing, but what answers is imported. board: the latest of each entry of a board, whose reading is then kept.
 # comparisons: how each value of a job compares with its baseline.
 # standings: how a job's own entries rank by each of some metric keys.
-Question = Literal["load", "board", "comparisons", "standings"]
+# rounds: how far a race until decided is.
+Question = Literal["load", "board", "comparisons", "standings", "rounds"]
 
 QUIET_SECONDS = 60.0
 _LENGTH = struct.Struct(">Q")
@@ -61,6 +62,13 @@ def answer(store: Store, question: Question, name: str, keys_of: Sequence[str] =
             from velodrome.board.reading import read_job
 
             return read_job(store, name, [MetricKey.parse(key) for key in keys_of])
+        case "rounds":
+            from velodrome.board.rounds import read_rounds
+            from velodrome.board.takeover import plan_of
+
+            job = store.job(name)
+            planned = None if job is None else plan_of(job)
+            return None if planned is None else read_rounds(store, planned, name)
     return None
 
 

@@ -16,6 +16,7 @@ from typing import Any
 from velodrome.board.tenancy import BoardPolicy
 from velodrome.errors import SpecError
 from velodrome.plan import Plan
+from velodrome.results.records import Rounds
 from velodrome.results.registration import job_info
 from velodrome.store import Store, TrialSummary
 from velodrome.trends.verdicts import AWAITING_CONFIRMATION
@@ -34,6 +35,7 @@ from velodrome_operator.races import Race, Races
 from velodrome_operator.ranker import Ranker
 from velodrome_operator.records import missing_record
 from velodrome_operator.refusals import Refusals
+from velodrome_operator.rounds import count, further, written
 from velodrome_operator.standings import standings, standings_beside
 from velodrome_operator.status_writer import StatusWriter
 
@@ -100,10 +102,13 @@ class Reconciler:
             if takeover.is_due(race.parent.status, planned, ended=race.parent.ended, begun=bool(race.workload.jobs)):
                 await self._take_over(race, planned)
             seen = await self._observe(race, planned)
+            while await self._ask_for_more(race, planned, seen):
+                seen = await self._observe(race, planned)
         except BoardRefused as error:
             wanted = status.refused(race.parent.generation, error.reason, str(error), race.parent.status, self._clock())
             await self.writer.update(race, wanted)
             return None
+        seen = replace(seen, rounds=race.looked)
         decision = decide(seen, self._wanted(race, planned), race.indexes)
         await self._carry_out(race, planned, decision)
         if any(child["kind"] == "Job" for child in decision.create):
@@ -125,7 +130,7 @@ class Reconciler:
             return ()
         url, taken_over = self._access.url(race.uid), race.taken_over(planned)
         key_of = partial(self._access.report_key, race.uid)
-        return children(planned.job, planned, race.uid, url, self._settings, taken_over, key_of)
+        return children(planned.job, planned, race.uid, url, self._settings, taken_over, key_of, race.unmade)
 
     async def _take_over(self, race: Race, planned: Plan) -> None:
         """Takes over what another job measured. Writes this into the status before any child is made for the rest."""
@@ -137,6 +142,42 @@ class Reconciler:
         await self._cluster.event(
             race.parent.raw, takeover.EVENT, found["message"], warning=found["count"] == 0, at=now
         )
+
+    async def _ask_for_more(self, race: Race, planned: Plan, seen: Observation) -> bool:
+        """Looks at the results of a race until decided, if all trials of its rounds have one. Returns whether it got a
+        further round. That round is written into the status before any child is made for it.
+        """
+        finished = len(seen.finished) >= seen.total
+        if not seen.until_decided or race.parent.ended or not (finished or race.looked is None):
+            return False
+        found = await self._rounds(race, planned)
+        if found is None:
+            return False
+        if found != race.looked:
+            await asyncio.to_thread(self._store.keep_rounds, race.uid, found)
+        race.looked = found
+        more = further(race.rounds, planned, found)
+        if not more:
+            return False
+        now, wanted = self._clock(), {**race.parent.status, "rounds": written((*race.rounds, *more))}
+        if planned.job.spec.trials.taken_from is not None:
+            wanted["takenOver"] = await asyncio.to_thread(takeover.take, self._store, race.uid, planned, now)
+        await self.writer.replace(race, wanted)
+        race.lay_out(planned, race.parent.generation)
+        message = texts.round_begins(found, count(more))
+        await self._cluster.event(
+            race.parent.raw, texts.ROUND, message, warning=False, at=now, about=str(more[-1].number)
+        )
+        return True
+
+    async def _rounds(self, race: Race, planned: Plan) -> Rounds | None:
+        """What a race until decided asks for. Another process looks at its results, if there is one."""
+        if self._ranker is not None:
+            found: Rounds | None = await self._ranker.ask("rounds", race.uid)
+            return found
+        from velodrome.board.rounds import read_rounds
+
+        return await asyncio.to_thread(read_rounds, self._store, planned, race.uid)
 
     def _consult(self, race: Race, planned: Plan) -> tuple[dict[int, bool], str | None]:
         """What Redis knows about a race that goes on. Called outside of the event loop.
@@ -159,6 +200,7 @@ class Reconciler:
         """Registers the race. Called outside of the event loop. Raises BoardRefused, or as the store does."""
         admit(self._store, self._boards, job_info(planned, race.uid, race.parent.created_at))
         self._registered.add(race.uid)
+        race.looked = None  # Redis may know less of it than this operator: look again, and store that
 
     async def _observe(self, race: Race, planned: Plan) -> Observation:
         parent, load, notes = race.parent, race.workload, race.logbook
@@ -181,6 +223,8 @@ class Reconciler:
             disrupted=load.disrupted(),
             poison=notes.poison,
             gone=tuple(load.gone.values()),
+            job_rounds=dict(race.job_rounds),
+            asked=count(race.rounds),
         )
         if parent.ended:
             return seen

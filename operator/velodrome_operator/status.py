@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from velodrome.results.rounds import named, stop_note, undecided
 from velodrome.text import counted, listed
 from velodrome_operator import texts
 from velodrome_operator.outcome import Ending
@@ -46,7 +47,7 @@ def status(
     """The status that the object should have now. `regressed` is None until the race has ended."""
     succeeded = sum(seen.finished.values())
     failed = len(seen.finished) - succeeded
-    total = len(seen.plan)
+    total = seen.total
     message = ending.message if ending else _message(seen)
     entries, omitted = _entries(seen, standings)
     result: dict[str, Any] = {
@@ -67,6 +68,7 @@ def status(
         "entriesOmitted": omitted or None,
         "leaders": {s.objective: listed(s.ranking.leaders) for s in standings if s.ranking.ranked},
         "takenOver": seen.status.get("takenOver"),
+        "rounds": seen.status.get("rounds"),
         "message": texts.summary(message),
         "image": image,
         "cohort": standings[0].cohort if standings else None,
@@ -150,7 +152,11 @@ def _message(seen: Observation) -> str:
     active = sum(1 for pod in seen.pods if pod.phase == "Running")
     if seen.kueue and any(job.suspended for job in seen.jobs.values()):
         return "waiting for Kueue to admit the job"
-    said = f"{len(seen.finished)} of {counted(len(seen.plan), 'trial')} finished, {active} running"
+    said = f"{len(seen.finished)} of {counted(seen.total, 'trial')} finished, {active} running"
+    if seen.rounds is not None:
+        open_ = undecided(seen.rounds)
+        entries = f"{counted(len(open_), 'entry', 'entries')} undecided ({named(open_)})"
+        said = f"round {seen.rounds.looks + 1}, {entries}, {said}"
     return f"{said}, {seen.lost} of {seen.plan.job.spec.execution.max_disruptions} disruptions" if seen.lost else said
 
 
@@ -233,7 +239,13 @@ def _entries(seen: Observation, standings: Sequence[ObjectiveStanding]) -> tuple
         if room < 0:
             break
         kept.add(name)
-    return [{"name": name, "objectives": found[name]} for name in filled if name in kept], len(filled) - len(kept)
+    said = {name: stop_note(seen.rounds, name) for name in kept}
+    written = [
+        {"name": name, "objectives": found[name], **({"note": said[name]} if said[name] else {})}
+        for name in filled
+        if name in kept
+    ]
+    return written, len(filled) - len(kept)
 
 
 def _text(moment: datetime) -> str:

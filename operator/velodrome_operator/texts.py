@@ -8,8 +8,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from velodrome.text import line, lines, within
+from velodrome.results.records import Rounds
+from velodrome.results.rounds import named, stop_note, undecided
+from velodrome.text import counted, line, lines, within
 
+# The reason of the Event about a further round of a race until decided.
+ROUND: Final = "RoundBegun"
 # The limits of metav1.Condition, and of the schema of this project's status, in code points.
 _CONDITION_MOST: Final = 32_768
 _SUMMARY_MOST: Final = 4096
@@ -42,3 +46,13 @@ def phrase(text: str) -> str:
 def label(text: str) -> str:
     """The value of a metric's label."""
     return line(text, _LABEL_MOST)
+
+
+def round_begins(rounds: Rounds, trials: int) -> str:
+    """What a race until decided found at a look, and that it asks for so many more trials."""
+    stopped = [
+        f"{entry} {stop_note(rounds, entry)}" for entry, one in rounds.stopped.items() if one.look == rounds.looks
+    ]
+    open_ = undecided(rounds)
+    more = f"round {rounds.looks + 1}: {counted(trials, 'more trial')}, {len(open_)} undecided ({named(open_)})"
+    return phrase("; ".join((more, *stopped)))

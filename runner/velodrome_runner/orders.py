@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from velodrome import keys
 from velodrome.errors import ConfigurationError, VelodromeError
-from velodrome.plan import Plan, Trial, plan, read_spans
+from velodrome.plan import Plan, Trial, plan
 from velodrome.spec import parse_jobs
 from velodrome_runner.settings import Settings
 
@@ -28,8 +28,7 @@ def planned(settings: Settings) -> tuple[Plan, Trial]:
                 f"{keys.ENV_ENTRIES} names position {foreign[0]}, but the job has {len(made.configs)} entries: "
                 f"use 0 to {len(made.configs) - 1}"
             )
-        taken_over = read_spans(settings.taken_over, len(made))
-        indexes = made.indexes(settings.entries or range(len(made.configs)), taken_over)
+        indexes = made.instructed(settings.entries, settings.taken_over, settings.repeats)
         if settings.index >= len(indexes):
             raise ConfigurationError(
                 f"{keys.ENV_INDEX} is {settings.index}, but there are {len(indexes)} trials: "

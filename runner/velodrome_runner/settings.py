@@ -20,7 +20,8 @@ class Settings:
     """One trial's instructions, from the environment. `deadline` is in seconds after the end of the trial.
 
     `index` counts the trials of the entries at the positions `entries`, or of all entries if that is empty, without the
-    trials that were `taken_over` (such as `0-3,7`, counted over the whole job). `ranks` says which of the pods that
+    trials that were `taken_over` (such as `0-3,7`, counted over the whole job), and of these `repeats` alone (such as
+    `5-6`) where a race runs in rounds. `ranks` says which of the pods that
     train together this is. `pushgateway` is the URL for live metrics. `login` says who connects to Redis, where the URL
     does not. `report_key` is what reports of this trial must show, or None.
     """
@@ -36,6 +37,7 @@ class Settings:
     deadline: float
     entries: tuple[int, ...] = ()
     taken_over: str = ""
+    repeats: str = ""
     ranks: Ranks = ALONE
     pushgateway: str | None = None
     login: RedisLogin = field(default_factory=RedisLogin)
@@ -68,6 +70,7 @@ class Settings:
             deadline=_seconds(environ, keys.ENV_DEADLINE, _DEADLINE_SECONDS),
             entries=_positions(environ, keys.ENV_ENTRIES),
             taken_over=environ.get(keys.ENV_TAKEN_OVER, ""),
+            repeats=environ.get(keys.ENV_REPEATS, ""),
             ranks=ranks(completion, nodes, hosts),
             pushgateway=environ.get(keys.ENV_PUSHGATEWAY) or None,
             login=RedisLogin.read(environ),

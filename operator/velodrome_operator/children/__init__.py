@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
 
@@ -13,6 +13,7 @@ from velodrome_operator.children.job import trial_job
 from velodrome_operator.children.names import ChildSettings, Manifest, Names, TrialGroup, groups, is_kueue, labels
 from velodrome_operator.children.secret import report_keys, secret
 from velodrome_operator.children.service import service
+from velodrome_operator.rounds import Round, rounds_of
 
 __all__ = ["ChildSettings", "Manifest", "Names", "TrialGroup", "children", "groups", "is_kueue", "labels"]
 
@@ -29,24 +30,42 @@ def children(
     settings: ChildSettings,
     taken_over: AbstractSet[int] = frozenset(),
     key_of: Callable[[int], str] | None = None,
+    rounds: Sequence[Round] = (),
 ) -> tuple[Manifest, ...]:
     """Everything that a race needs, in the order in which to create it. Trials that were `taken_over` need nothing.
 
-    `key_of` gives the report key of a trial. A race of very many trials has none.
+    `key_of` gives the report key of a trial. A round of very many trials has none. `rounds` are those whose Jobs are
+    wanted; without them, it is the first one.
     """
     names = Names.of(job, uid)
-    left = {group: trials for group in groups(job) if (trials := group.trials(plan, taken_over))}
     made: list[Manifest] = [
         config_map(job, uid, names),
         secret(job, uid, names, redis_url, settings.authority),
     ]
-    keyed = key_of is not None and settings.report_keys and sum(map(len, left.values())) <= MOST_REPORT_KEYS
-    if key_of is not None and keyed:
-        made.append(report_keys(job, uid, names, left, key_of))
     if job.spec.runner.nodes > 1:
         made.append(service(job, uid, names))
+    for one in rounds or rounds_of({}, plan):
+        made += _of_round(plan, uid, names.of_round(one.number), settings, one, taken_over, key_of)
+    return tuple(made)
+
+
+def _of_round(
+    plan: Plan,
+    uid: str,
+    names: Names,
+    settings: ChildSettings,
+    of: Round,
+    taken_over: AbstractSet[int],
+    key_of: Callable[[int], str] | None,
+) -> list[Manifest]:
+    """The Jobs of a round, and the report keys that their pods mount."""
+    job, made = plan.job, list[Manifest]()
+    left = {group: trials for group in groups(job, of) if (trials := group.trials(plan, taken_over))}
+    keyed = key_of is not None and settings.report_keys and sum(map(len, left.values())) <= MOST_REPORT_KEYS
+    if key_of is not None and keyed and left:
+        made.append(report_keys(job, uid, names, left, key_of))
     own = replace(settings, report_keys=keyed)
     for number, (group, trials) in enumerate(left.items()):
         parallelism = min(job.spec.execution.parallelism * job.spec.runner.nodes, len(trials)) if number == 0 else 0
         made.append(trial_job(job, uid, names, own, group, len(trials), parallelism, taken_over))
-    return tuple(made)
+    return made

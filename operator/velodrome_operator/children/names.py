@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from velodrome import keys
 from velodrome.canonical import digest
 from velodrome.plan import Plan, first_named
 from velodrome.spec import BenchmarkJob
+from velodrome_operator.rounds import Round
 
 Manifest = dict[str, Any]
 
@@ -40,12 +41,13 @@ class ChildSettings:
 
 @dataclass(frozen=True, slots=True)
 class TrialGroup:
-    """Trials that share a pod template: all repeats of the entries at these positions."""
+    """Trials that share a pod template: all repeats of the entries at these positions, or these `repeats` of them."""
 
     number: int
     image: str | None
     command: tuple[str, ...] | None
     entries: tuple[int, ...]
+    repeats: range | None = None
 
     def trials(self, plan: Plan, taken_over: AbstractSet[int] = frozenset()) -> tuple[int, ...]:
         """The trial index of each completion index, without the trials that were `taken_over`.
@@ -53,15 +55,22 @@ class TrialGroup:
         Pods that train a trial together have consecutive indexes.
         """
         nodes = plan.job.spec.runner.nodes
-        return tuple(index for index in plan.indexes(self.entries, taken_over) for _ in range(nodes))
+        return tuple(index for index in plan.indexes(self.entries, taken_over, self.repeats) for _ in range(nodes))
 
 
-def groups(job: BenchmarkJob) -> tuple[TrialGroup, ...]:
-    """The job's entries, grouped by the pod template that they need, in the order in which they first appear."""
+def groups(job: BenchmarkJob, of: Round | None = None) -> tuple[TrialGroup, ...]:
+    """The job's entries, grouped by the pod template that they need, in the order in which they first appear.
+
+    A race until decided has a round. Then these are the groups that have trials in it.
+    """
     found: dict[tuple[str | None, tuple[str, ...] | None], list[int]] = {}
     for position, entry in enumerate(job.spec.entries):
         found.setdefault((entry.image or job.spec.runner.image, entry.command), []).append(position)
-    return tuple(TrialGroup(number, *pod, tuple(entries)) for number, (pod, entries) in enumerate(found.items()))
+    made = tuple(TrialGroup(number, *pod, tuple(entries)) for number, (pod, entries) in enumerate(found.items()))
+    if of is None or job.spec.trials.until is None:
+        return made
+    inside = [(group, tuple(at for at in group.entries if at in set(of.entries))) for group in made]
+    return tuple(replace(group, entries=entries, repeats=of.repeats) for group, entries in inside if entries)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,24 +78,33 @@ class Names:
     """The names of a race's children. Make it once: every name contains a digest of the whole job.
 
     `base` is the name of the ConfigMap and of the Secret, and the start of all other names. It is a DNS label that
-    leaves room for a pod's suffix.
+    leaves room for a pod's suffix. The Jobs of each `round` after the first, and their report keys, have its number.
     """
 
     base: str
+    round: int = 1
 
     @classmethod
     def of(cls, job: BenchmarkJob, uid: str) -> Names:
         """The names for the BenchmarkJob with that uid."""
         return cls(f"{job.metadata.name[:40].rstrip('-')}-{digest([uid, job_document(job)], 8)}")
 
+    def of_round(self, number: int) -> Names:
+        """The names of that round's children."""
+        return replace(self, round=number)
+
     def job(self, group: TrialGroup) -> str:
         """The name of a group's Job."""
-        return f"{self.base}-{group.number}"
+        return f"{self.base}-{group.number}{self._of_round}"
 
     @property
     def report_keys(self) -> str:
         """The name of the Secret with the report keys."""
-        return f"{self.base}-keys"
+        return f"{self.base}-keys{self._of_round}"
+
+    @property
+    def _of_round(self) -> str:
+        return f"-r{self.round}" if self.round > 1 else ""
 
     @property
     def service(self) -> str:

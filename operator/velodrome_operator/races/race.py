@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from velodrome.plan import Plan, plan
-from velodrome.results.records import Observed
+from velodrome.results.records import Observed, Rounds
 from velodrome.spec import Execution, validate
 from velodrome_operator import shapes, takeover
 from velodrome_operator.children import Names, groups
@@ -16,6 +16,7 @@ from velodrome_operator.occupancy import Occupancy
 from velodrome_operator.races.logbook import Logbook
 from velodrome_operator.races.parent import ParentObject
 from velodrome_operator.races.workload import Workload, starts_in
+from velodrome_operator.rounds import Round, rounds_of
 
 Raw = Mapping[str, Any]
 
@@ -27,6 +28,9 @@ class Race:
     `plan` and `indexes` are kept in memory while something may need them soon. `indexes` is, by Job name, the trial
     index of each completion index. `laid_out` is true from the first plan until the race is cleaned up, and while it is
     true the inbox is read. `occupancy` knows which pods of all races ran on one node at the same time.
+
+    `rounds` are those that the status has, and `job_rounds` has the number of each Job's round, by Job name. `looked` is
+    what the results of a race until decided asked for when they were last looked at.
     """
 
     uid: str
@@ -40,6 +44,9 @@ class Race:
     planned_generation: int | None = None
     indexes: dict[str, tuple[int, ...]] = field(default_factory=dict)
     laid_out: bool = False
+    rounds: tuple[Round, ...] = ()
+    job_rounds: dict[str, int] = field(default_factory=dict)
+    looked: Rounds | None = None
 
     @classmethod
     def of(cls, raw: Raw) -> Race:
@@ -61,11 +68,21 @@ class Race:
     def lay_out(self, planned: Plan, generation: int) -> None:
         """Keeps the plan of that generation. From now on it is known which Jobs belong to the race."""
         self.plan, self.planned_generation, self.laid_out = planned, generation, True
-        names = Names.of(planned.job, self.uid)
-        taken_over = self.taken_over(planned)
-        by_job = {names.job(group): group.trials(planned, taken_over) for group in groups(planned.job)}
-        self.indexes = {name: trials for name, trials in by_job.items() if trials}
+        self.rounds = rounds_of(self.parent.status, planned)
+        names, taken_over = Names.of(planned.job, self.uid), self.taken_over(planned)
+        self.indexes, self.job_rounds = {}, {}
+        for one in self.rounds:
+            for group in groups(planned.job, one):
+                trials, name = group.trials(planned, taken_over), names.of_round(one.number).job(group)
+                if trials:
+                    self.indexes[name], self.job_rounds[name] = trials, one.number
         self.workload.call(frozenset(self.indexes))
+
+    @property
+    def unmade(self) -> tuple[Round, ...]:
+        """The rounds that lack a Job."""
+        missing = {self.job_rounds[name] for name in self.indexes.keys() - self.workload.jobs.keys()}
+        return tuple(one for one in self.rounds if one.number in missing)
 
     def taken_over(self, planned: Plan) -> frozenset[int]:
         """The trials of the plan that another job measured, as the status says."""
@@ -89,10 +106,12 @@ class Race:
         """Forgets the plan, which is most of a race's memory, if no Job is to run and no pod was ever seen."""
         if self.workload.at_rest:
             self.plan, self.planned_generation, self.indexes = None, None, {}
+            self.rounds, self.job_rounds, self.looked = (), {}, None
 
     def let_go(self) -> None:
         """Forgets what only a race that goes on needs. A later pass finds it again."""
         self.plan, self.planned_generation, self.indexes, self.laid_out = None, None, {}, False
+        self.rounds, self.job_rounds, self.looked = (), {}, None
         self.logbook.instructed = {}
         self.workload.let_go()
 

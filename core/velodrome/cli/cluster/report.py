@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from velodrome.keys import ENV_ENTRIES, ENV_NODES, ENV_TAKEN_OVER
+from velodrome.keys import ENV_ENTRIES, ENV_NODES, ENV_REPEATS, ENV_TAKEN_OVER
 from velodrome.metrics.catalogue import MetricKey
-from velodrome.plan import Plan, Trial, objective_keys, read_spans
+from velodrome.plan import Plan, Trial, objective_keys
 from velodrome.spec import BenchmarkJob
 from velodrome.units import quantity
 
@@ -120,8 +120,7 @@ def attempts(plan: Plan, pods: Sequence[Raw]) -> list[TrialPod]:
         environment = {item["name"]: item.get("value", "") for item in pod["spec"]["containers"][0].get("env", ())}
         nodes = int(environment.get(ENV_NODES) or 1)
         entries = tuple(int(part) for part in environment.get(ENV_ENTRIES, "").split(",") if part)
-        taken_over = read_spans(environment.get(ENV_TAKEN_OVER, ""), len(plan))
-        indexes = plan.indexes(entries or range(len(plan.configs)), taken_over)
+        indexes = plan.instructed(entries, environment.get(ENV_TAKEN_OVER, ""), environment.get(ENV_REPEATS, ""))
         trial = plan.trial(indexes[int(index) // nodes])
         phase = pod.get("status", {}).get("phase", "Pending")
         found.append(TrialPod(metadata["name"], trial, int(index) % nodes, phase, metadata["creationTimestamp"]))
