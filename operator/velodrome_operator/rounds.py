@@ -42,7 +42,7 @@ def rounds_of(status: Mapping[str, Any], plan: Plan) -> tuple[Round, ...]:
 
 
 def further(rounds: Sequence[Round], plan: Plan, wanted: Rounds) -> tuple[Round, ...]:
-    """The rounds that are missing for what the race asks for now: one, where all entries that go on had as many seeds."""
+    """The rounds that are missing for what the race asks for now: one, if all entries that go on had as many seeds."""
     missing: dict[tuple[int, int], list[int]] = {}
     for position, entry in enumerate(plan.configs):
         have = max(one.repeats.stop for one in rounds if position in one.entries)

@@ -65,6 +65,7 @@ class BoardReader:
         self._reader = reader
         self._verdicts: dict[str, tuple[Comparison, ...]] = {}
         self._summaries: dict[str, tuple[TrialSummary, ...]] = {}
+        self._jobs: dict[str, JobInfo | None] = {}
 
     @cached_property
     def objectives(self) -> tuple[BoardObjective, ...]:
@@ -96,7 +97,12 @@ class BoardReader:
             other_cohorts=len(cohorts) > 1,
             unavailable=unavailable(self._reader, key, absent),
             differing=self._differing(rows),
-            remarks=remarks(objective.key, rows, {row.job_uid: self._trials(row.job_uid) for row in rows}),
+            remarks=remarks(
+                objective.key,
+                rows,
+                {row.job_uid: self._trials(row.job_uid) for row in rows},
+                {row.job_uid: self._job(row.job_uid) for row in rows},
+            ),
         )
         return ObjectiveReading(objective, tuple(cohorts), cohort, ranking)
 
@@ -132,6 +138,12 @@ class BoardReader:
         if uid not in self._summaries:
             self._summaries[uid] = tuple(self._reader.trials(uid).values())
         return self._summaries[uid]
+
+    def _job(self, uid: str) -> JobInfo | None:
+        """A job that has rows. Each is read once."""
+        if uid not in self._jobs:
+            self._jobs[uid] = self._reader.job(uid)
+        return self._jobs[uid]
 
     def _differing(self, rows: Sequence[Row]) -> dict[tuple[str, str], str]:
         wanted: dict[str, list[tuple[str, str, str]]] = {}
@@ -224,7 +236,7 @@ def read_job(reader: Reader, uid: str, keys: Collection[MetricKey]) -> tuple[Job
             other_cohorts=len(own) < len(of_key),
             unavailable=unavailable(reader, str(key), absent),
             differing=apart,
-            remarks=remarks(key, rows, trials),
+            remarks=remarks(key, rows, trials, {uid: job}),
         )
         cohort_id = own[0].cohort_id
         found.append(JobReading(key, ranking, Cohort(cohort_id, reader.conditions(cohort_id)).words))

@@ -62,13 +62,14 @@ def found_trial(job: JobInfo, parts: list[str], hint: str = "RUN") -> int:
     match parts:
         case [index] if index.isdecimal() and int(index) < job.trials:
             return int(index)
-        case [entry, repeat] if entry in job.entries and repeat.isdecimal() and int(repeat) < job.repeats:
+        case [entry, repeat] if entry in job.entries and repeat.isdecimal() and int(repeat) < job.planned(entry):
             return int(repeat) * len(job.entries) + job.entries.index(entry)
     named = line(job.name)
     what = f"{shown('/'.join(parts))} is no trial of {named}" if parts else f"{named} is a job, and no trial is named"
     entries = listing(parts[0] if parts else "", job.entries)
+    most = max(map(job.planned, job.entries))
     raise typer.BadParameter(
-        f"{what}: write {named}/ENTRY/REPEAT with an entry of {entries} and a repeat of 0 to {job.repeats - 1}, "
+        f"{what}: write {named}/ENTRY/REPEAT with an entry of {entries} and a repeat of 0 to {most - 1}, "
         f"or {named}/INDEX with an index of 0 to {job.trials - 1}",
         param_hint=hint,
     )

@@ -80,10 +80,15 @@ def _lines(
     curves: tuple[EpochPoint, ...],
     progress: Progress | None,
 ) -> Iterator[str]:
+    from velodrome.results.rounds import stop_note
+
     repeat, position = divmod(index, len(job.entries))
     yield text.line(f"{job.name}/{job.entries[position]}/{repeat}   trial {index} of {job.uid}, board {job.board}")
     if record is None:
-        if progress is None:
+        if progress is None and repeat >= job.planned(job.entries[position]):
+            why = stop_note(job.rounds, job.entries[position]) or "its race has not come so far"
+            yield text.line(f"It was not asked for: {why}.")
+        elif progress is None:
             yield text.line(f"It has not run yet. `velodrome run` carries on with {job.name}.")
         else:
             yield f"It runs, or was interrupted: {progress.phase}, epoch {progress.epoch} of {progress.epochs}."

@@ -1,17 +1,24 @@
-"""What a reader should know of an entry's values: conditions that did not hold while they were measured. Pure."""
+"""What a reader should know of an entry's values: why there are no more, and which conditions did not hold. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
 from velodrome.metrics.catalogue import MetricKey
+from velodrome.plan import write_spans
+from velodrome.results.records import JobInfo
+from velodrome.results.rounds import stop_note
 from velodrome.store.types import Row, TrialSummary
 
 Trials = Mapping[str, Iterable[TrialSummary]]
 
 
-def remarks(key: MetricKey, rows: Iterable[Row], trials: Trials) -> dict[tuple[str, str], str]:
-    """By job uid and entry, which conditions of a row's trials did not hold. `trials` has those of each job, by uid.
+def remarks(
+    key: MetricKey, rows: Iterable[Row], trials: Trials, jobs: Mapping[str, JobInfo | None] | None = None
+) -> dict[tuple[str, str], str]:
+    """By job uid and entry, what to know of a row: why its entry got no more seeds, which seeds came after the others
+    were known, and which conditions of its trials did not hold. `trials` has those of each job, and `jobs` each job, by
+    uid.
 
     A deterministic metric depends on no seed and on no neighbour, so it has no remarks.
     """
@@ -20,7 +27,14 @@ def remarks(key: MetricKey, rows: Iterable[Row], trials: Trials) -> dict[tuple[s
     found = {}
     for row in rows:
         own = [one for one in trials.get(row.job_uid, ()) if one.entry == row.entry and one.seed in row.samples]
-        said = [text for text in (_start(own), _disturbed(own) if depends_on_speed(key) else "") if text]
+        job = (jobs or {}).get(row.job_uid)
+        all_ = (
+            "" if job is None else stop_note(job.rounds, row.entry),
+            _added(own),
+            _start(own),
+            _disturbed(own) if depends_on_speed(key) else "",
+        )
+        said = [text for text in all_ if text]
         if said:
             found[row.job_uid, row.entry] = "; ".join(said)
     return found
@@ -29,6 +43,18 @@ def remarks(key: MetricKey, rows: Iterable[Row], trials: Trials) -> dict[tuple[s
 def depends_on_speed(key: MetricKey) -> bool:
     """Whether the metric's values change with the machine's speed, and so with what disturbs it."""
     return "hardware" in key.metric.depends_on
+
+
+def _added(trials: list[TrialSummary]) -> str:
+    """Whether seeds were measured after a person could see what those before them gave. The tests count on the
+    opposite: that how many seeds there are does not depend on what they gave.
+    """
+    known = [one.seed for one in trials if one.taken_over]
+    added = sorted(one.seed for one in trials if known and one.seed > max(known))
+    if not added:
+        return ""
+    which = f"seed {added[0]} was" if len(added) == 1 else f"seeds {write_spans(added)} were"
+    return f"{which} added when the others were known, so its ranks may be wrong more often than in 5 % of races"
 
 
 def _start(trials: list[TrialSummary]) -> str:

@@ -372,6 +372,10 @@ class JobInfo(Data):
         """How many trials were asked for so far."""
         return self.trials if self.rounds is None else sum(map(self.planned, self.entries))
 
+    def is_over(self, results: int) -> bool:
+        """Whether a job with so many results will get no more."""
+        return results >= self.asked and (self.rounds is None or self.rounds.finished)
+
 
 class TakenFrom(Data):
     """The source of a result that a job took over: the job that measured it, and its index there."""

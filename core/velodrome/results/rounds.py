@@ -55,9 +55,9 @@ def is_undecided(rounds: Rounds) -> bool:
 
 
 def stop_note(rounds: Rounds | None, entry: str) -> str:
-    """`stopped after 7 seeds: …`; empty if the entry has not stopped."""
+    """Why an entry gets no more seeds, such as `stopped: mlp is beaten by cnn at 7 seeds`; empty if it may get some."""
     stopped = None if rounds is None else rounds.stopped.get(entry)
-    return "" if stopped is None else f"stopped after {counted(stopped.repeats, 'seed')}: {stopped.text}"
+    return "" if stopped is None else f"stopped: {stopped.text.rstrip('.')}"
 
 
 def named(entries: Sequence[str]) -> str:

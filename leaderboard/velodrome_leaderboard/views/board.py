@@ -97,7 +97,7 @@ def _jobs(source: ResultSource, board: Board) -> None:
         [
             markup.Cell(job.name, links.job(job.uid), hint=job.uid),
             markup.Cell(f"{len(job.entries):,}"),
-            markup.Cell(f"{job.trials:,}"),
+            markup.Cell(f"{job.asked:,}"),
             job_state(job, source.counts(job.uid)),
             markup.moment(job.created_at, now(), zone()),
         ]
@@ -112,8 +112,9 @@ def job_state(job: JobInfo, counts: Counts) -> markup.Cell:
     """The state of a job, in words."""
     done = counts.succeeded + counts.failed
     failed = f", {counts.failed} failed" if counts.failed else ""
-    if done < job.trials:
-        return markup.Cell(f"{done} of {job.trials} done{failed}", tone="busy")
+    if not job.is_over(done):
+        more = "" if job.rounds is None else ", until decided"
+        return markup.Cell(f"{done} of {job.asked} done{more}{failed}", tone="busy")
     if counts.failed:
-        return markup.Cell(f"{counts.failed} of {job.trials} failed", tone="bad")
+        return markup.Cell(f"{counts.failed} of {job.asked} failed", tone="bad")
     return markup.Cell("all succeeded", tone="good")

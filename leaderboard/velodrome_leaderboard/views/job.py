@@ -10,6 +10,7 @@ import streamlit as st
 from velodrome.ranking.places import failed_text
 from velodrome.results.confusion import confusion_of
 from velodrome.results.records import JobInfo, TrialRecord
+from velodrome.results.rounds import stop_note
 from velodrome.store import EntryState, TrialSummary
 from velodrome.text import command, counted, line
 from velodrome.units import duration, quantity
@@ -64,7 +65,7 @@ def board_steps(job: JobInfo) -> list[tuple[str, str]]:
 
 def _whole(source: ResultSource, job: JobInfo) -> None:
     facts: list[markup.Part] = [
-        f"{counted(len(job.entries), 'entry', 'entries')} × {counted(job.repeats, 'seed', 'seeds')}",
+        f"{counted(len(job.entries), 'entry', 'entries')} × {_seeds(job)}",
         job_state(job, source.counts(job.uid)),
         markup.moment(job.created_at, now(), zone()),
         markup.Cell(job.uid, tone="code"),
@@ -76,6 +77,13 @@ def _whole(source: ResultSource, job: JobInfo) -> None:
     _grid(source, job)
     _again(job, None)
     _downloads(source, job)
+
+
+def _seeds(job: JobInfo) -> str:
+    """How many seeds the entries have: of a race until decided, from the fewest to the most so far."""
+    planned = sorted({job.planned(entry) for entry in job.entries})
+    few = "" if len(planned) == 1 else f"{planned[0]} to "
+    return f"{few}{counted(planned[-1], 'seed')}" + ("" if job.rounds is None else ", until decided")
 
 
 def _notices(source: ResultSource, job: JobInfo) -> None:
@@ -96,21 +104,23 @@ def _notices(source: ResultSource, job: JobInfo) -> None:
 
 def _grid(source: ResultSource, job: JobInfo) -> None:
     """Shows a row for each entry and a square for each repeat, in the order of the job."""
-    each = max(1, _SQUARES // job.repeats)
+    most = max(map(job.planned, job.entries))
+    each = max(1, _SQUARES // most)
     pages = -(-len(job.entries) // each)
     page, bound = links.page_number(pages, "entries")
     trials, running, states = source.trials(job.uid), source.progress(job.uid), source.entries(job.uid)
     rows = []
     for position, name in list(enumerate(job.entries))[(page - 1) * each : page * each]:
         squares = []
-        for repeat in range(min(job.repeats, _SQUARES)):
+        for repeat in range(min(job.planned(name), _SQUARES)):
             index = repeat * len(job.entries) + position
             at = running.get(index)
             squares.append(_square(job, index, repeat, trials.get(index), None if at is None else at.phase))
-        rows.append((markup.Cell(name, links.job(job.uid, name), detail=_entry_words(states.get(name))), squares))
+        words = "; ".join(filter(None, (_entry_words(states.get(name)), stop_note(job.rounds, name))))
+        rows.append((markup.Cell(name, links.job(job.uid, name), detail=words), squares))
     st.html(markup.grid(rows, "Trials by entry and repeat"))
-    if job.repeats > _SQUARES:
-        st.html(markup.note(f"The first {_SQUARES:,} of {job.repeats:,} repeats are shown."))
+    if most > _SQUARES:
+        st.html(markup.note(f"The first {_SQUARES:,} of {most:,} repeats are shown."))
     if pages > 1:
         st.pagination(pages, **bound)
     st.html(markup.legend(_LEGEND))
@@ -189,6 +199,7 @@ def _one_entry(source: ResultSource, job: JobInfo, entry: str) -> None:
     if state is not None:
         facts.append(f"{state.succeeded} of {counted(state.planned, 'trial', 'trials')} succeeded")
         facts += [markup.Cell(failed_text(state), tone="bad")] if state.failed else []
+    facts += list(filter(None, [stop_note(job.rounds, entry)]))
     st.html(markup.heading(entry, _steps(job), facts))
     st.subheader("Runs", anchor=False)
     _runs(source, job, entry)
@@ -199,7 +210,7 @@ def _one_entry(source: ResultSource, job: JobInfo, entry: str) -> None:
 def _first_records(source: ResultSource, job: JobInfo, entry: str) -> Iterator[TrialRecord]:
     """What the entry's first repeats measured, as far as they are finished."""
     position, finished = job.entries.index(entry), source.trials(job.uid)
-    for repeat in range(min(job.repeats, _MATRICES)):
+    for repeat in range(min(job.planned(entry), _MATRICES)):
         index = repeat * len(job.entries) + position
         record = source.trial(job.uid, index) if index in finished else None
         if record is not None:
@@ -207,7 +218,7 @@ def _first_records(source: ResultSource, job: JobInfo, entry: str) -> Iterator[T
 
 
 def _runs(source: ResultSource, job: JobInfo, entry: str) -> None:
-    pages = -(-job.repeats // _RUNS)
+    pages = -(-job.planned(entry) // _RUNS)
     page, bound = links.page_number(pages)
     objectives = source.objectives(job.board)
     columns = [
@@ -220,7 +231,7 @@ def _runs(source: ResultSource, job: JobInfo, entry: str) -> None:
     trials, running = source.trials(job.uid), source.progress(job.uid)
     position = job.entries.index(entry)
     rows = []
-    for repeat in range((page - 1) * _RUNS, min(page * _RUNS, job.repeats)):
+    for repeat in range((page - 1) * _RUNS, min(page * _RUNS, job.planned(entry))):
         index = repeat * len(job.entries) + position
         summary = trials.get(index)
         record = source.trial(job.uid, index) if summary is not None else None

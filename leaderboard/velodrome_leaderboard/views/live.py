@@ -66,12 +66,12 @@ class RunningJob:
     @property
     def words(self) -> str:
         """What the job does now, in a few words."""
-        return f"{'running' if self.trials else 'unfinished'}, {self.done} of {counted(self.job.trials, 'trial')} done"
+        return f"{'running' if self.trials else 'unfinished'}, {self.done} of {counted(self.job.asked, 'trial')} done"
 
     @property
     def share(self) -> float:
         """How much of the job is done. A running trial counts by its own share."""
-        return min(1.0, (self.done + sum(trial.fraction for trial in self.trials)) / self.job.trials)
+        return min(1.0, (self.done + sum(trial.fraction for trial in self.trials)) / self.job.asked)
 
 
 def unfinished(source: ResultSource, jobs: Sequence[JobInfo]) -> list[RunningJob]:
@@ -79,7 +79,7 @@ def unfinished(source: ResultSource, jobs: Sequence[JobInfo]) -> list[RunningJob
     found = []
     for job in jobs:
         counts = source.counts(job.uid)
-        if counts.succeeded + counts.failed < job.trials:
+        if not job.is_over(counts.succeeded + counts.failed):
             reported = source.progress(job.uid)
             fresh = [trial for trial in reported.values() if now() - trial.at < _SILENT and trial.phase != "Finished"]
             fresh.sort(key=lambda trial: (-trial.fraction, trial.index))

@@ -55,7 +55,9 @@ def _unfinished(source: ResultSource, job: JobInfo, index: int, title: str, step
     points = source.curves(job.uid, index)
     live.watch(source, lambda: (source.trial(job.uid, index), source.progress(job.uid).get(index)), (None, running))
     if running is None:
-        st.html(markup.heading(title, steps, ["not started yet"]))
+        repeat, position = divmod(index, len(job.entries))
+        asked = repeat < job.planned(job.entries[position])
+        st.html(markup.heading(title, steps, ["not started yet" if asked else "not asked for"]))
         return
     epochs = [f"epoch {running.epoch} of {running.epochs}"] if running.epochs else []
     heard = markup.moment(running.at, now(), zone())

@@ -29,8 +29,8 @@ class Race:
     index of each completion index. `laid_out` is true from the first plan until the race is cleaned up, and while it is
     true the inbox is read. `occupancy` knows which pods of all races ran on one node at the same time.
 
-    `rounds` are those that the status has, and `job_rounds` has the number of each Job's round, by Job name. `looked` is
-    what the results of a race until decided asked for when they were last looked at.
+    `rounds` are those that the status has, and `job_rounds` has the number of each Job's round, by Job name. `looked`
+    is what the results of a race until decided asked for when they were last looked at.
     """
 
     uid: str

@@ -239,6 +239,8 @@ def _tell(kubectl: Kubectl, raw: dict[str, Any]) -> None:
         for cells in rows:
             shown.add_row(*cells)
         output().print(shown)
+    for stopped in report.stops(raw):
+        say(f"  {line(stopped)}")
     events = kubectl.items("events.events.k8s.io")
     own = [event for event in events if event.get("regarding", {}).get("uid") == raw["metadata"]["uid"]]
     for event in sorted(own, key=lambda event: event["metadata"]["creationTimestamp"])[-10:]:
