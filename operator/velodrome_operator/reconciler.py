@@ -156,7 +156,7 @@ class Reconciler:
         if found != race.looked:
             await asyncio.to_thread(self._store.keep_rounds, race.uid, found)
         race.looked = found
-        more = further(race.rounds, planned, found)
+        more = further(race.rounds, planned, found) if finished else ()
         if not more:
             return False
         now, wanted = self._clock(), {**race.parent.status, "rounds": written((*race.rounds, *more))}

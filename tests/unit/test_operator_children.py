@@ -459,7 +459,7 @@ def test_pods_get_their_environment_from_secrets_and_config_maps() -> None:
 def test_no_key_of_a_secret_tells_a_trial_which_it_is() -> None:
     container = pod_spec(job(runner=RICH))["containers"][0]
     told = {
-        *(keys.ENV_TAKEN_OVER, keys.ENV_PUSHGATEWAY, keys.ENV_NODES, keys.ENV_HOSTS),
+        *(keys.ENV_REPEATS, keys.ENV_TAKEN_OVER, keys.ENV_PUSHGATEWAY, keys.ENV_NODES, keys.ENV_HOSTS),
         *(keys.ENV_REDIS_USERNAME, keys.ENV_REDIS_PASSWORD_FILE, keys.ENV_REDIS_CA_FILE, keys.ENV_REPORT_KEY_FILE),
         keys.ENV_REHEARSAL,
     }
