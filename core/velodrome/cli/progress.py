@@ -237,7 +237,7 @@ def note_words(event: events.Note) -> Iterable[str]:
 def round_words(event: events.RoundBegun) -> Iterable[str]:
     """Why entries stopped, and what is run next; the end of the race says the same of the race."""
     for entry in event.stopped:
-        yield stop_note(event.rounds, entry)
+        yield f"{entry} {stop_note(event.rounds, entry)}"
     if event.pending:
         open_ = undecided(event.rounds)
         yield (

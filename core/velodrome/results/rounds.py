@@ -55,9 +55,11 @@ def is_undecided(rounds: Rounds) -> bool:
 
 
 def stop_note(rounds: Rounds | None, entry: str) -> str:
-    """Why an entry gets no more seeds, such as `stopped: mlp is beaten by cnn at 7 seeds`; empty if it may get some."""
+    """Why an entry gets no more seeds, such as `stopped: is beaten by cnn at 7 seeds`; empty if it may get some."""
     stopped = None if rounds is None else rounds.stopped.get(entry)
-    return "" if stopped is None else f"stopped: {stopped.text.rstrip('.')}"
+    if stopped is None:
+        return ""
+    return f"stopped: {stopped.text.removeprefix(entry).lstrip(': ').rstrip('.')}"
 
 
 def named(entries: Sequence[str]) -> str:

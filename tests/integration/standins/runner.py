@@ -5,6 +5,7 @@ STANDIN_SCRIPT names, `{"INDEX": ["what the first try does", "what the second do
 and a trial without a line succeeds:
 
     succeed       reports progress and a result
+    accuracy:X    reports a result with that accuracy
     twice         delivers its result two times
     differently   delivers a second result, which differs
     kill, segv    ends by that signal, with words on its log
@@ -120,6 +121,8 @@ def act(word: str, trial: Trial, environ: dict[str, str], store: Store, parent: 
         case ["succeed"]:
             store.append(uid, ProgressReport(progress=progress(trial, environ)))
             store.append(uid, ResultReport(result=result(trial, environ)))
+        case ["accuracy", value]:
+            store.append(uid, ResultReport(result=result(trial, environ, accuracy=float(value) - trial.seed / 1000)))
         case ["twice"]:
             report = ResultReport(result=result(trial, environ))
             store.append(uid, report)

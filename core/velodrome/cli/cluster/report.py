@@ -86,7 +86,7 @@ def values(job: BenchmarkJob, raw: Raw) -> Iterator[tuple[str, ...]]:
 
 def stops(raw: Raw) -> list[str]:
     """Why entries of a race until decided get no more seeds, a sentence for each."""
-    return [str(entry["note"]) for entry in raw.get("status", {}).get("entries") or () if entry.get("note")]
+    return [f"{entry['name']} {entry['note']}" for entry in raw.get("status", {}).get("entries") or () if entry.get("note")]
 
 
 def _value(name: str, key: MetricKey, entry: str, item: Raw) -> tuple[str, ...]:
