@@ -239,7 +239,7 @@ def _entries(seen: Observation, standings: Sequence[ObjectiveStanding]) -> tuple
         if room < 0:
             break
         kept.add(name)
-    said = {name: stop_note(seen.rounds, name) for name in kept}
+    said = {name: texts.phrase(stop_note(seen.rounds, name)) for name in kept}
     written = [
         {"name": name, "objectives": found[name], **({"note": said[name]} if said[name] else {})}
         for name in filled

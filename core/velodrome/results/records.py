@@ -328,7 +328,7 @@ class StoppedEntry(Data):
     look: int = Field(ge=1)
     repeats: int = Field(ge=1)
     why: StopReason
-    text: str
+    text: str = Field(max_length=10_000)
 
 
 class Rounds(Data):

@@ -86,7 +86,8 @@ def values(job: BenchmarkJob, raw: Raw) -> Iterator[tuple[str, ...]]:
 
 def stops(raw: Raw) -> list[str]:
     """Why entries of a race until decided get no more seeds, a sentence for each."""
-    return [f"{entry['name']} {entry['note']}" for entry in raw.get("status", {}).get("entries") or () if entry.get("note")]
+    entries = raw.get("status", {}).get("entries") or ()
+    return [f"{entry['name']} {entry['note']}" for entry in entries if entry.get("note")]
 
 
 def _value(name: str, key: MetricKey, entry: str, item: Raw) -> tuple[str, ...]:

@@ -1,0 +1,91 @@
+"""A race until decided in real pods: parts are killed between its rounds, and it ends as its records say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.e2e.conftest import ROOT, Kube, uid_of
+from tests.e2e.faults import NAMESPACE, administrator, pods
+from tests.e2e.test_race import kill_operator
+from velodrome.board.rounds import read_rounds
+from velodrome.plan import plan
+from velodrome.results.rounds import asked
+from velodrome.spec import read_jobs
+from velodrome.store import Store
+
+EXAMPLE = ROOT / "deploy/examples/until.yaml"
+NAME = "until"
+
+
+@pytest.fixture
+def kube(installed: Kube) -> Iterator[Kube]:
+    installed("delete", "bmj", NAME, "--ignore-not-found", "--wait=true")
+    yield installed
+    installed("delete", "bmj", NAME, "--wait=true")
+
+
+def status(kube: Kube) -> dict[str, Any]:
+    return dict(kube.get("bmj", NAME).get("status", {}))
+
+
+def agrees_with_its_records(kube: Kube) -> None:
+    """What the cluster did is what one machine would have done from the same results."""
+    made, uid = plan(read_jobs(EXAMPLE)[0]), uid_of(kube, NAME)
+    with administrator(kube) as client, Store(client) as store:
+        found, job, trials = read_rounds(store, made, uid), store.job(uid), store.trials(uid)
+    assert found is not None
+    assert job is not None
+    assert (found.finished, job.rounds) == (True, found)
+    assert trials.keys() == set(asked(made, found)), "no trial more than what was asked for, and none less"
+    said = status(kube)
+    assert said["trials"]["total"] == said["trials"]["succeeded"] == sum(found.repeats.values())
+    samples = {entry["name"]: entry["objectives"][0]["samples"] for entry in said["entries"]}
+    assert samples == found.repeats
+    assert all(entry["note"].startswith("stopped: ") for entry in said["entries"])
+    jobs = kube.items("jobs", f"velodrome.dev/job-name={NAME}")
+    assert len(jobs) == 1 + len(said.get("rounds", ()))
+    assert sum(job["spec"]["completions"] for job in jobs) == said["trials"]["total"]
+
+
+@pytest.mark.smoke
+def test_a_race_until_decided_ends_with_fewer_trials_and_says_why(kube: Kube) -> None:
+    kube("apply", "-f", str(EXAMPLE))
+    kube("wait", "--for=condition=Complete", f"bmj/{NAME}", "--timeout=20m")
+    agrees_with_its_records(kube)
+    said = status(kube)
+    assert said["trials"]["total"] < 3 * 12
+    assert kube.condition(NAME, "Complete")["reason"] in ("Decided", "Undecided")
+    assert "RoundBegun" in kube("describe", "bmj", NAME)
+
+
+def test_whatever_is_killed_between_rounds_the_decision_is_the_same(kube: Kube) -> None:
+    kube("apply", "-f", str(EXAMPLE))
+    kill_operator(kube)
+    kube.wait("a second round", lambda: status(kube).get("rounds"), 600)
+    kill_operator(kube)
+    kube("-n", NAMESPACE, "delete", "pod", "velodrome-redis-0", "--grace-period=0", "--force")
+    kube.wait("a pod of it", lambda: [pod for pod in pods(kube, NAME) if "-r2-" in pod["metadata"]["name"]], 300)
+    kill_operator(kube)
+    kube("wait", "--for=condition=Complete", f"bmj/{NAME}", "--timeout=20m")
+    agrees_with_its_records(kube)
+
+
+def test_what_can_not_be_decided_is_refused_by_the_api_server(kube: Kube) -> None:
+    document = yaml.safe_load(EXAMPLE.read_text(encoding="utf-8"))
+    for until, says in (
+        ({"decided": ["size"], "maxRepeats": 12}, "vary with the seed"),
+        ({"decided": ["speed"], "maxRepeats": 12}, "objectives of this job"),
+        ({"decided": ["accuracy", "accuracy"], "maxRepeats": 12}, "Duplicate value"),
+        ({"decided": ["accuracy"], "maxRepeats": 3}, "maxRepeats above them"),
+        ({"decided": ["accuracy"], "maxRepeats": 12, "alpha": 0.6}, "less than or equal to 0.5"),
+    ):
+        document["spec"]["trials"]["until"] = until
+        assert says in kube.refused(document), until
+    document["spec"]["trials"]["until"] = {"decided": ["accuracy"], "maxRepeats": 12}
+    kube.apply(document | {"spec": document["spec"] | {"suspend": True}})
+    document["spec"]["trials"]["until"]["maxRepeats"] = 20
+    assert "spec.trials can't change" in kube.refused(document)
