@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from velodrome.board.cohorts import chosen_cohort
+from velodrome.board.rounds import stopping_of
 from velodrome.metrics.catalogue import CATALOGUE, MetricKey
 from velodrome.ranking.places import ObjectiveRanking, rank_objective, seeds_differ
 from velodrome.ranking.remarks import remarks
@@ -88,6 +89,7 @@ class BoardReader:
         cohorts = self._reader.cohorts(self.board, key)
         cohort = chosen_cohort(cohorts, cohort_id)
         rows = self._reader.ranking_rows(self.board, key, cohort.cohort_id) if cohort else []
+        jobs = {uid: self._job(uid) for uid in dict.fromkeys(row.job_uid for row in rows)}
         ranked = {row.entry for row in rows}
         absent = [(job, state) for job, state in self.states if state.entry not in ranked]
         ranking = rank_objective(
@@ -97,12 +99,8 @@ class BoardReader:
             other_cohorts=len(cohorts) > 1,
             unavailable=unavailable(self._reader, key, absent),
             differing=self._differing(rows),
-            remarks=remarks(
-                objective.key,
-                rows,
-                {row.job_uid: self._trials(row.job_uid) for row in rows},
-                {row.job_uid: self._job(row.job_uid) for row in rows},
-            ),
+            remarks=remarks(objective.key, rows, {row.job_uid: self._trials(row.job_uid) for row in rows}, jobs),
+            stopping=stopping_of(jobs, rows),
         )
         return ObjectiveReading(objective, tuple(cohorts), cohort, ranking)
 
@@ -237,6 +235,7 @@ def read_job(reader: Reader, uid: str, keys: Collection[MetricKey]) -> tuple[Job
             unavailable=unavailable(reader, str(key), absent),
             differing=apart,
             remarks=remarks(key, rows, trials, {uid: job}),
+            stopping=stopping_of({uid: job}, rows),
         )
         cohort_id = own[0].cohort_id
         found.append(JobReading(key, ranking, Cohort(cohort_id, reader.conditions(cohort_id)).words))

@@ -12,9 +12,13 @@ from typing import TYPE_CHECKING
 from velodrome.metrics.catalogue import MetricKey, measurable
 from velodrome.plan import Plan, objective_keys
 from velodrome.results.records import Rounds, StoppedEntry
+from velodrome.spec import Trials
 
 if TYPE_CHECKING:
+    from velodrome.results.records import JobInfo
+    from velodrome.stats.stopping import Stopping
     from velodrome.store import JobSamples, Reader
+    from velodrome.store.types import Row
 
 
 def read_rounds(reader: Reader, plan: Plan, uid: str) -> Rounds | None:
@@ -44,8 +48,8 @@ def rounds_of(plan: Plan, succeeded: Mapping[int, bool], samples: Iterable[JobSa
         if any(index // len(entries) not in of[entries[index % len(entries)]] for of in values.values())
     }
     objectives = {key: [Sample(entry, of[entry]) for entry in entries if of[entry]] for key, of in values.items()}
-    until = Until(tuple(map(str, values)), trials.repeats, trials.most, trials.until.alpha)
-    found = schedule(entries, objectives, until, lacking)
+    until = Until(trials.until.decided, trials.repeats, trials.most, trials.until.alpha)
+    found = schedule(objectives, until, lacking, entries)
     return Rounds(
         looks=found.looks,
         repeats=dict(found.repeats),
@@ -55,6 +59,29 @@ def rounds_of(plan: Plan, succeeded: Mapping[int, bool], samples: Iterable[JobSa
         },
         finished=found.finished,
     )
+
+
+def stopping_of(jobs: Mapping[str, JobInfo | None], rows: Iterable[Row]) -> dict[str, Stopping]:
+    """By entry, how the rows of races until decided came to their seeds. `jobs` has the job of each row, by uid."""
+    from velodrome.stats.looks import Until
+    from velodrome.stats.stopping import Stopping
+
+    found = {}
+    for row in rows:
+        job = jobs.get(row.job_uid)
+        trials = None if job is None or job.rounds is None else _trials(job)
+        if job is not None and trials is not None and trials.until is not None:
+            until = Until(trials.until.decided, trials.repeats, trials.most, trials.until.alpha)
+            found[row.entry] = Stopping(job.uid, until, trials.base_seed, job.planned(row.entry))
+    return found
+
+
+def _trials(job: JobInfo) -> Trials | None:
+    """How many trials a stored job asks for, as its document says. None if this Velodrome can't read that."""
+    try:
+        return Trials.model_validate(job.document["spec"]["trials"])
+    except (LookupError, TypeError, ValueError):
+        return None
 
 
 def _comparable(

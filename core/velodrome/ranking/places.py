@@ -20,6 +20,7 @@ from velodrome.units import quantity
 
 if TYPE_CHECKING:  # the store imports redis, which nothing here needs
     from velodrome.results.records import JobInfo
+    from velodrome.stats.stopping import Stopping
     from velodrome.store.types import EntryState, Row
 
 ALPHA = 0.05
@@ -115,7 +116,7 @@ class ObjectiveRanking:
         return tuple(row.entry for row in self.ranked if row.rank == 1)
 
 
-def rank_objective(
+def rank_objective(  # noqa: PLR0913 - what is known of the rows, one argument for each source
     key: str | MetricKey,
     rows: Iterable[Row],
     entry_states: Iterable[tuple[JobInfo, EntryState]] = (),
@@ -124,6 +125,7 @@ def rank_objective(
     unavailable: Mapping[str, str] | None = None,
     differing: Mapping[tuple[str, str], str] | None = None,
     remarks: Mapping[tuple[str, str], str] | None = None,
+    stopping: Mapping[str, Stopping] | None = None,
     alpha: float = ALPHA,
 ) -> ObjectiveRanking:
     """Ranks the entries of one cohort by one metric.
@@ -134,6 +136,7 @@ def rank_objective(
     - `unavailable` says, by entry, why a finished entry has no value.
     - `differing` says, by job uid and entry, why its seeds are not trials of one model (`seeds_differ`).
     - `remarks` says, by job uid and entry, which of its conditions did not hold (`velodrome.ranking.remarks`).
+    - `stopping` says, by entry, which looks of a race until decided its row's values come from.
 
     `rows` and `entry_states` may have any order.
 
@@ -162,6 +165,7 @@ def rank_objective(
         deterministic=metric.deterministic,
         scale=metric.scale,
         limits=metric.range,
+        stopping=stopping,
     )
     by_entry = {row.entry: row for row in rows}
     said = remarks or {}
