@@ -57,7 +57,7 @@ def test_a_race_until_decided_ends_with_fewer_trials_and_says_why(kube: Kube) ->
     kube("wait", "--for=condition=Complete", f"bmj/{NAME}", "--timeout=20m")
     agrees_with_its_records(kube)
     said = status(kube)
-    assert said["trials"]["total"] < 3 * 12
+    assert said["trials"]["total"] < 3 * 14
     assert kube.condition(NAME, "Complete")["reason"] in ("Decided", "Undecided")
     assert "RoundBegun" in kube("describe", "bmj", NAME)
 
@@ -77,15 +77,15 @@ def test_whatever_is_killed_between_rounds_the_decision_is_the_same(kube: Kube) 
 def test_what_can_not_be_decided_is_refused_by_the_api_server(kube: Kube) -> None:
     document = yaml.safe_load(EXAMPLE.read_text(encoding="utf-8"))
     for until, says in (
-        ({"decided": ["size"], "maxRepeats": 12}, "vary with the seed"),
-        ({"decided": ["speed"], "maxRepeats": 12}, "objectives of this job"),
-        ({"decided": ["accuracy", "accuracy"], "maxRepeats": 12}, "Duplicate value"),
-        ({"decided": ["accuracy"], "maxRepeats": 3}, "maxRepeats above them"),
-        ({"decided": ["accuracy"], "maxRepeats": 12, "alpha": 0.6}, "less than or equal to 0.5"),
+        ({"decided": ["size"], "maxRepeats": 14}, "vary with the seed"),
+        ({"decided": ["speed"], "maxRepeats": 14}, "objectives of this job"),
+        ({"decided": ["accuracy", "accuracy"], "maxRepeats": 14}, "Duplicate value"),
+        ({"decided": ["accuracy"], "maxRepeats": 5}, "maxRepeats above them"),
+        ({"decided": ["accuracy"], "maxRepeats": 14, "alpha": 0.6}, "less than or equal to 0.5"),
     ):
         document["spec"]["trials"]["until"] = until
         assert says in kube.refused(document), until
-    document["spec"]["trials"]["until"] = {"decided": ["accuracy"], "maxRepeats": 12}
+    document["spec"]["trials"]["until"] = {"decided": ["accuracy"], "maxRepeats": 14}
     kube.apply(document | {"spec": document["spec"] | {"suspend": True}})
     document["spec"]["trials"]["until"]["maxRepeats"] = 20
     assert "spec.trials can't change" in kube.refused(document)

@@ -98,7 +98,7 @@ LARGEST_SEED = 2**31 - 1
 MOST_REPEATS = 10_000
 
 
-class Until(Strict):
+class UntilDecided(Strict):
     """When a race has seen enough: it adds seeds in rounds, until its objectives are decided."""
 
     decided: tuple[Name, ...] = Field(
@@ -120,7 +120,7 @@ class Trials(Strict):
     repeats: int = Field(
         default=5, ge=1, le=MOST_REPEATS, description="Number of trials of each entry, each with its own seed."
     )
-    until: Until | None = Field(
+    until: UntilDecided | None = Field(
         default=None,
         exclude_if=absent,
         description="Adds seeds after the first repeats, in rounds and only where they can change what is decided.",
