@@ -196,7 +196,8 @@ def test_entries_that_stopped_early_stay_ranked_by_the_seeds_that_they_had(
     rows = {row.entry: row for row in reading.ranking.ranked}
     assert rows["mlp"].note == "stopped: is beaten by cnn and gru at 4 seeds"
     plain = mean_interval(list(rows["cnn"].samples.values()))
-    assert rows["cnn"].interval.low < plain.low, "an interval holds for all looks together"
+    low, narrower = rows["cnn"].interval.low or 0.0, plain.low or 0.0
+    assert 0 < low < narrower, "an interval holds for all looks together, so it is wider"
     job = store.job(race.uid)
     assert job is not None
     assert (job.asked, job.is_over(sum(samples.values()))) == (sum(samples.values()), True)

@@ -21,7 +21,7 @@ MOST_REVIVALS = 5
 PATIENCE_SECONDS = 600.0
 
 
-class Stopped(Exception):
+class StopRequested(Exception):
     """The person asked to stop while the race waited: for Redis, for its turn, or for its rehearsal."""
 
 
@@ -59,7 +59,7 @@ class Connection:
             StoreUnavailable: Redis has not come back within `patience` seconds.
             StoreRefused: Redis answers and refuses, so waiting does not help.
             LocalError: Velodrome's own Redis can't be started again.
-            Stopped: the person asked to stop during the outage.
+            StopRequested: the person asked to stop during the outage.
         """
         try:
             return question(self._store)
@@ -89,7 +89,7 @@ class Connection:
                 if time.monotonic() > deadline:
                     raise StoreUnavailable(f"gave up after {self._patience:g} s: {error}") from error
             if self._stop.requested:
-                raise Stopped
+                raise StopRequested
             time.sleep(self._pause)
 
     def _revive(self) -> bool:

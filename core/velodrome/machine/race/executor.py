@@ -26,7 +26,7 @@ from velodrome.machine.processes.starter import Event, Exited, Gone, Started, St
 from velodrome.machine.processes.stop import Stop
 from velodrome.machine.race import decisions, events
 from velodrome.machine.race.attempts import Attempt, Attempts
-from velodrome.machine.race.connection import Connection, Stopped
+from velodrome.machine.race.connection import Connection, StopRequested
 from velodrome.machine.race.delivery import Delivery
 from velodrome.machine.race.ledger import Ledger
 from velodrome.machine.race.live_metrics import LiveMetrics
@@ -157,7 +157,7 @@ class Executor:
                 for running in self._running.values():
                     running.end_if_overdue()
             self._refresh()
-        except Stopped:
+        except StopRequested:
             self._halt = "interrupted"
         finally:
             self._lane.leave(0.0 if self._stop.urgent else GRACE_SECONDS)

@@ -15,7 +15,7 @@ from velodrome.machine.files import write_private
 from velodrome.machine.home import Home
 from velodrome.machine.processes.lock import lock_job
 from velodrome.machine.processes.stop import Stop
-from velodrome.machine.race.connection import Connection, Stopped
+from velodrome.machine.race.connection import Connection, StopRequested
 from velodrome.machine.race.decisions import ignored_here, to_run
 from velodrome.machine.race.events import Note, Watch
 from velodrome.machine.race.executor import Executor, Finish, Lane, RaceSettings
@@ -79,7 +79,7 @@ def race(
         for text in notes(plan, settings, connection, uid):
             watch(Note(text))
         return Executor(plan, uid, lane, connection, settings, watch, stop, clock).run(take_over)
-    except Stopped:
+    except StopRequested:
         done = Counter(summary.outcome for summary in standing.values())
         missing = len(asked(plan, first_round(plan))) - done.total()
         return Finish(uid, done["Succeeded"], done["Failed"], max(0, missing), "interrupted")
@@ -92,7 +92,7 @@ def race(
 
 def _heed(stop: Stop) -> None:
     if stop.requested:
-        raise Stopped
+        raise StopRequested
 
 
 def choose_uid(store: Store, plan: Plan, code: Mapping[str, str], *, fresh: bool) -> str:
