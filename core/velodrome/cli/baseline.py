@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from velodrome.board.choosing import typed
 from velodrome.cli.cluster.commands import Context, Kubeconfig
 from velodrome.cli.console import say, write_json
 from velodrome.cli.exit_codes import FAILED
+from velodrome.cli.lookup import chosen_board, chosen_objectives, found_job, objective_of, require_entry
 from velodrome.cli.options import InstalledIn, Json, OnCluster, RedisUrl
 from velodrome.text import line
 
@@ -16,8 +18,6 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from velodrome.cli.cluster.kubectl import Kubectl
-    from velodrome.results.records import JobInfo
-    from velodrome.store import Store
     from velodrome.trends.regressions import Comparison
 
 REGRESSIONS_EXAMPLES = """\
@@ -70,7 +70,7 @@ def regressions(
 
     there = _kubectl(context, kubeconfig) if cluster else None
     with results_store(redis, kubectl=there, installed_in=installed_in) as store:
-        found = judge(store, _job(store, job).uid)
+        found = judge(store, found_job(store, job).uid)
     if json:
         from dataclasses import asdict
 
@@ -103,14 +103,13 @@ def set_(
     If a job's spec.regression.baseline names another job, that one is its baseline.
     """
     from velodrome.cli.connection import results_store
-    from velodrome.cli.lookup import typed
     from velodrome.results.marks import Baseline
 
     there = _kubectl(context, kubeconfig) if cluster else None
     with results_store(redis, writes=True, kubectl=there, installed_in=installed_in) as store:
-        chosen = _job(store, job)
-        key = "" if objective is None else _key(chosen, objective)
-        _require_entry(chosen, entry)
+        chosen = found_job(store, job)
+        key = "" if objective is None else str(objective_of(chosen, objective).key)
+        require_entry(chosen, entry)
         store.mark(
             Baseline(board=chosen.board, entry=entry, metric_key=key, job_uid=chosen.uid, at=_now(), note=typed(note))
         )
@@ -128,7 +127,6 @@ def show(
     kubeconfig: Kubeconfig = None,
 ) -> None:
     """List pinned baselines."""
-    from velodrome.cli.board import chosen_board
     from velodrome.cli.connection import results_store
 
     there = _kubectl(context, kubeconfig) if cluster else None
@@ -165,14 +163,16 @@ def clear(
     kubeconfig: Kubeconfig = None,
 ) -> None:
     """Remove a pin: compare again with the newest job that was not worse."""
-    from velodrome.cli.board import chosen_board, chosen_objectives
     from velodrome.cli.connection import results_store
 
     there = _kubectl(context, kubeconfig) if cluster else None
     with results_store(redis, writes=True, kubectl=there, installed_in=installed_in) as store:
         board = chosen_board(store, board)
-        key = None if objective is None else str(chosen_objectives(store, board, objective)[0].key)
-        pinned = [mark for mark in store.baselines(board) if mark.entry == entry and key in (None, mark.metric_key)]
+        named = [] if objective is None else chosen_objectives(store, board, objective)
+        keys = {str(one.key) for one in named}
+        pinned = [
+            mark for mark in store.baselines(board) if mark.entry == entry and (not keys or mark.metric_key in keys)
+        ]
         if not pinned:
             raise typer.BadParameter(
                 f"nothing is pinned for {entry} on {board}: see `velodrome baseline show`", param_hint="ENTRY"
@@ -199,16 +199,15 @@ def ack(
 ) -> None:
     """Accept a change: JOB's values of ENTRY raise no alarm, and later values are compared with them."""
     from velodrome.cli.connection import results_store
-    from velodrome.cli.lookup import typed
     from velodrome.results.marks import Acknowledgement
     from velodrome.results.objectives import board_objectives
 
     there = _kubectl(context, kubeconfig) if cluster else None
     with results_store(redis, writes=True, kubectl=there, installed_in=installed_in) as store:
-        chosen = _job(store, job)
-        _require_entry(chosen, entry)
+        chosen = found_job(store, job)
+        require_entry(chosen, entry)
         all_keys = [str(one.key) for one in board_objectives([chosen])]
-        keys = all_keys if objective is None else [_key(chosen, objective)]
+        keys = all_keys if objective is None else [str(objective_of(chosen, objective).key)]
         marks = [
             Acknowledgement(
                 board=chosen.board, entry=entry, metric_key=key, job_uid=chosen.uid, at=_now(), note=typed(note)
@@ -231,40 +230,6 @@ def _kubectl(context: str | None, kubeconfig: str | None) -> Kubectl:
     from velodrome.cli.cluster.kubectl import Kubectl
 
     return Kubectl(None, context, kubeconfig)
-
-
-def _job(store: Store, name: str | None) -> JobInfo:
-    from velodrome.cli.board import NOTHING
-    from velodrome.cli.lookup import found_job
-
-    if name is not None:
-        return found_job(store, name)
-    newest = store.jobs(limit=1)
-    if not newest:
-        raise typer.BadParameter(NOTHING, param_hint="JOB")
-    return newest[0]
-
-
-def _require_entry(job: JobInfo, entry: str) -> None:
-    if entry not in job.entries:
-        from velodrome.cli.lookup import listing
-
-        said = f"{line(job.name)} has no entry {line(entry)}; it has: {listing(entry, job.entries)}"
-        raise typer.BadParameter(said, param_hint="ENTRY")
-
-
-def _key(job: JobInfo, objective: str) -> str:
-    """The metric key of the job's objective with that name or metric key."""
-    from velodrome.results.objectives import board_objectives
-
-    known = board_objectives([job])
-    found = next((str(one.key) for one in known if objective in (one.name, str(one.key), one.key.label)), None)
-    if found is None:
-        names = ", ".join(one.name for one in known)
-        raise typer.BadParameter(
-            line(f"{job.name} has no objective {objective!r}; it has: {names}"), param_hint="--objective"
-        )
-    return found
 
 
 def _now() -> datetime:

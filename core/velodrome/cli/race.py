@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from velodrome import keys
 from velodrome.cli.console import complain, write_json_line, write_record
 from velodrome.cli.exit_codes import FAILED, OK
 from velodrome.cli.options import DataFolder, JobFile, RedisUrl
@@ -74,6 +72,8 @@ def run(
     each other's timing. With --parallel, trials of one race share the machine, and their speeds are ranked only
     with speeds that were measured in the same way.
     """
+    from velodrome.api.places import folder_of
+    from velodrome.api.racing import race_settings
     from velodrome.cli.connection import redis_for
     from velodrome.cli.files import plans_in
     from velodrome.machine.home import open_home
@@ -83,7 +83,9 @@ def run(
         raise typer.BadParameter("choose one of --quiet and --json")
     plans = plans_in(file)
     home = open_home()
-    settings = _settings(home, parallel, cpus, data, retry_failed=retry_failed, rehearse=not no_rehearsal)
+    settings = race_settings(
+        parallel, cpus, folder_of(data, home), retry_failed=retry_failed, rehearse=not no_rehearsal
+    )
     with (
         going_on(),
         stopped_by_signals() as stop,
@@ -110,23 +112,6 @@ def run(
         if stop.number is not None:
             raise typer.Exit(128 + stop.number)
         raise typer.Exit(code)
-
-
-def _settings(
-    home: Home, parallel: int, cpus: int | None, data: Path | None, *, retry_failed: bool, rehearse: bool
-) -> RaceSettings:
-    from velodrome.kernel.limits import cpu_limit, cpus_for_each
-    from velodrome.machine.race.executor import RaceSettings
-
-    return RaceSettings(
-        parallel=parallel,
-        cpus=cpus_for_each(cpus or cpu_limit(), parallel),
-        data=(data or home.data).absolute(),
-        retry_failed=retry_failed,
-        starter=(sys.executable, "-m", "velodrome_runner", "serve"),
-        pushgateway=os.environ.get(keys.ENV_PUSHGATEWAY) or None,
-        rehearse=rehearse,
-    )
 
 
 @contextmanager

@@ -41,9 +41,8 @@ def export(
     redis: RedisUrl = None,
 ) -> None:
     """Write jobs and results as JSON lines, as a backup or to import them on another machine."""
-    from velodrome.cli.board import chosen_board
     from velodrome.cli.connection import results_store
-    from velodrome.cli.lookup import found_job
+    from velodrome.cli.lookup import chosen_board, found_job
     from velodrome.store import export_lines
 
     with results_store(redis) as store:
