@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from velodrome.cli.app import app
+from velodrome.errors import SpecError
 from velodrome.machine.race.race import joined
 from velodrome.plan import plan
 from velodrome.results.records import JobInfo
@@ -36,7 +37,7 @@ def written(file: Path) -> BenchmarkJob:
 
 @pytest.fixture
 def customers(tmp_path: Path) -> Path:
-    file = tmp_path / "my customers: 2026.csv"
+    file = tmp_path / "my customers: v1.2.csv"
     file.write_text(CUSTOMERS, encoding="utf-8")
     return file
 
@@ -53,7 +54,7 @@ def test_a_table_is_looked_at(customers: Path, tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     job = written(tmp_path / "race.yaml")
     dataset = job.spec.dataset
-    assert (dataset.name, dataset.format, dataset.target) == ("my-customers-2026", "CSV", "churned")
+    assert (dataset.name, dataset.format, dataset.target) == ("my-customers-v1-2", "CSV", "churned")
     assert dataset.source is not None
     assert dataset.source.path == str(customers)
     assert dataset.columns is not None
@@ -123,7 +124,7 @@ def test_every_template_is_valid_and_listed(tmp_path: Path, name: str) -> None:
         (("--template", "tabel"), 'did you mean "table"?'),
         (("--template", "table"), "table needs --csv FILE --target COLUMN"),
         (("--template", "models", "--csv", "FILE", "--target", "churned"), "models takes --dataset"),
-        (("--csv", "FILE"), "name the column to predict. my customers: 2026.csv has: customer_id"),
+        (("--csv", "FILE"), "name the column to predict. my customers: v1.2.csv has: customer_id"),
         (("--csv", "FILE", "--target", "churn"), 'did you mean "churned"?'),
         (("--csv", "no-such.csv", "--target", "x"), "no-such.csv can't be read: No such file"),
         (("--images", "no-such"), "there is no such folder"),
@@ -196,11 +197,30 @@ def test_the_schema_is_the_one_of_the_reference() -> None:
 def test_a_job_hears_whose_board_it_joins() -> None:
     jobs = [
         JobInfo(
-            uid=f"u{number}", name=name, namespace="default", board="digits", created_at=datetime(2026, 1, 1, tzinfo=UTC),
-            trials=1, repeats=1, entries=("a",), document={},
+            uid=f"u{number}", name=name, namespace="default", board="digits",
+            created_at=datetime(2026, 1, 1, tzinfo=UTC), trials=1, repeats=1, entries=("a",), document={},
         )
         for number, name in enumerate(["e", "mine", "d", "e", "c", "b"])
     ]  # fmt: skip
     assert joined("mine", "digits", jobs[1:2]) == joined("mine", "digits", []) == []
     (said,) = joined("mine", "digits", jobs)
     assert said.startswith("it joins board digits, used by e, d, c and 1 more; ")
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("resnet18", "torchvision/resnet18"),
+        ("ResNet-18", "torchvision/resnet_18"),
+        ("vit_b_16", "torchvision/vit_b_16"),
+        ("cnn", "velodrome/cnn"),
+        ("mpl", "velodrome/mlp"),
+        ("resnet9", "velodrome/resnet9"),
+    ],
+)
+def test_a_model_without_its_library_is_recognised(written: str, meant: str) -> None:
+    text = draft(known("digits"), ["velodrome/cnn"]).replace(
+        "model: {name: velodrome/cnn}", f"model: {{name: {written}}}"
+    )
+    with pytest.raises(SpecError, match=f'did you mean "{meant}"'):
+        parse_jobs(text)

@@ -15,6 +15,7 @@ from velodrome.cli.options import InstalledIn, Json, OnCluster, RedisUrl
 from velodrome.text import line
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from datetime import datetime
 
     from velodrome.cli.cluster.kubectl import Kubectl
@@ -243,7 +244,28 @@ def _print(found: tuple[Comparison, ...]) -> None:
 
     styles = {"Regressed": "bold red", "Improved": "green", "Unchanged": "dim", "Unknown": "dim"}
     console = output()
-    for one in sorted(found, key=lambda one: list(styles).index(one.verdict)):
+    together = alike(found)
+    alone = [one for one in found if all(one not in group for group in together.values())]
+    for one in sorted(alone, key=lambda one: list(styles).index(one.verdict)):
         accepted = " (accepted)" if one.acknowledged else ""
         console.print(f"{one.verdict}{accepted}", style=styles[one.verdict], end="  ", markup=False)
         console.print(line(one.sentence), markup=False, soft_wrap=True)
+    for words, group in together.items():
+        of: dict[str, list[str]] = {}
+        for one in group:
+            of.setdefault(one.objective, []).append(one.entry)
+        named = "; ".join(f"{objective} of {', '.join(entries)}" for objective, entries in of.items())
+        console.print("Unknown", style=styles["Unknown"], end="  ", markup=False)
+        console.print(line(f"{named}: {words}"), markup=False, soft_wrap=True)
+
+
+def alike(found: Iterable[Comparison]) -> dict[str, list[Comparison]]:
+    """The comparisons that are unknown for a reason in the same words, by these words: two or more each. Pure.
+
+    A sentence is `ENTRY, OBJECTIVE: WORDS`.
+    """
+    groups: dict[str, list[Comparison]] = {}
+    for one in found:
+        if one.verdict == "Unknown" and not one.acknowledged:
+            groups.setdefault(one.sentence.removeprefix(f"{one.entry}, {one.objective}: "), []).append(one)
+    return {words: group for words, group in groups.items() if len(group) > 1}

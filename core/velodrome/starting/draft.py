@@ -138,7 +138,7 @@ def job_name(title: str) -> str:
 
 def data_name(title: str) -> str:
     """A name for data, as near to the title as can be."""
-    return re.sub(r"[^A-Za-z0-9_.-]+", "-", title).strip("-_.")[:60] or "data"
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", title).strip("-_")[:60].rstrip("-_") or "data"
 
 
 def scalar(value: str) -> str:
