@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from velodrome.board.choosing import typed
+from velodrome.cli import completion
 from velodrome.cli.cluster.commands import Context, Kubeconfig
 from velodrome.cli.console import say, write_json
 from velodrome.cli.exit_codes import FAILED
@@ -42,8 +43,14 @@ ACK_EXAMPLES = """\
   velodrome ack night-3 cnn --cluster     # where the cluster keeps its results
 """
 
-JobArgument = Annotated[str, typer.Argument(metavar="JOB", help="A job, by name (the newest) or uid.")]
-EntryArgument = Annotated[str, typer.Argument(metavar="ENTRY", help="One of the job's entries.")]
+JobArgument = Annotated[
+    str,
+    typer.Argument(metavar="JOB", help="A job, by name (the newest) or uid.", autocompletion=completion.jobs),
+]
+EntryArgument = Annotated[
+    str,
+    typer.Argument(metavar="ENTRY", help="One of the job's entries.", autocompletion=completion.entries),
+]
 Note = Annotated[str, typer.Option(metavar="TEXT", help="Why, for those who look at it later.")]
 
 baseline = typer.Typer(
@@ -53,7 +60,12 @@ baseline = typer.Typer(
 
 def regressions(
     job: Annotated[
-        str | None, typer.Argument(metavar="[JOB]", help="A job, by name or uid; the newest where it is left out.")
+        str | None,
+        typer.Argument(
+            metavar="[JOB]",
+            help="A job, by name or uid; the newest where it is left out.",
+            autocompletion=completion.jobs,
+        ),
     ] = None,
     json: Json = False,
     redis: RedisUrl = None,
@@ -119,7 +131,9 @@ def set_(
 
 @baseline.command("show", short_help="List what is pinned.", epilog=f"\b\nExamples:\n{SHOW_EXAMPLES}")
 def show(
-    board: Annotated[str | None, typer.Option(metavar="BOARD", help="Only this board.")] = None,
+    board: Annotated[
+        str | None, typer.Option(metavar="BOARD", help="Only this board.", autocompletion=completion.boards)
+    ] = None,
     json: Json = False,
     redis: RedisUrl = None,
     cluster: OnCluster = False,
@@ -152,7 +166,7 @@ def show(
 
 @baseline.command("clear", short_help="Forget a pin.", epilog=f"\b\nExamples:\n{CLEAR_EXAMPLES}")
 def clear(
-    board: Annotated[str, typer.Argument(metavar="BOARD", help="The board.")],
+    board: Annotated[str, typer.Argument(metavar="BOARD", help="The board.", autocompletion=completion.boards)],
     entry: EntryArgument,
     objective: Annotated[
         str | None, typer.Option(metavar="NAME", help="Only this objective's pin; all of the entry's otherwise.")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from velodrome.board.choosing import NOTHING
+from velodrome.cli import completion
 from velodrome.cli.console import say, write_json, write_rows
 from velodrome.cli.lookup import chosen_board, chosen_objectives
 from velodrome.cli.options import Json, RedisUrl
@@ -29,7 +30,12 @@ JOBS_EXAMPLES = """\
 """
 
 BoardArgument = Annotated[
-    str | None, typer.Argument(metavar="[BOARD]", help="Which leaderboard; the newest one where it is left out.")
+    str | None,
+    typer.Argument(
+        metavar="[BOARD]",
+        help="Which leaderboard; the newest one where it is left out.",
+        autocompletion=completion.boards,
+    ),
 ]
 
 
@@ -37,7 +43,12 @@ def results(
     board: BoardArgument = None,
     *,
     objective: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Only this objective, by its name or its metric key.")
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Only this objective, by its name or its metric key.",
+            autocompletion=completion.objectives,
+        ),
     ] = None,
     cohort: Annotated[
         str | None, typer.Option(metavar="ID", help="Values of these conditions instead of the newest ones.")
@@ -87,7 +98,10 @@ def results(
 
 
 def jobs(
-    board: Annotated[str | None, typer.Option(metavar="BOARD", help="Only the jobs of this board.")] = None,
+    board: Annotated[
+        str | None,
+        typer.Option(metavar="BOARD", help="Only the jobs of this board.", autocompletion=completion.boards),
+    ] = None,
     limit: Annotated[int, typer.Option(metavar="N", min=1, max=1000, help="Most jobs to list.")] = 50,
     json: Json = False,
     redis: RedisUrl = None,
