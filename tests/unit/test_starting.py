@@ -211,7 +211,7 @@ def test_a_job_hears_whose_board_it_joins() -> None:
     ("written", "meant"),
     [
         ("resnet18", "torchvision/resnet18"),
-        ("ResNet-18", "torchvision/resnet_18"),
+        ("ResNet-18", "torchvision/resnet18"),
         ("vit_b_16", "torchvision/vit_b_16"),
         ("cnn", "velodrome/cnn"),
         ("mpl", "velodrome/mlp"),

@@ -82,7 +82,8 @@ _FAMILIES = re.compile(
 def _model_hint(name: str) -> str:
     """The model that a name without a library means, or how names of models look."""
     own = close_match(f"velodrome/{name}", MODEL_ARGS) if "/" not in name and ":" not in name else None
-    bare = name.lower().replace("-", "_")
+    lower = name.lower()
+    bare = lower.replace("-", "" if re.fullmatch("[a-z]+-[0-9]+", lower) else "_")
     if own is not None and own.removeprefix("velodrome/") == bare:
         return f'did you mean "{own}"?'
     if _FAMILIES.match(bare):
