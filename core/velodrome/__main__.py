@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, NoReturn
 
 from velodrome.errors import OutputLost, VelodromeError
@@ -38,7 +39,19 @@ def _explained(error: VelodromeError) -> int:
     code = exit_code(error)
     if code != READER_GONE:  # nobody reads the output any more: say nothing, as other commands do
         complain(f"velodrome: {error}")
+        _for_programs(error, code)
     return code
+
+
+def _for_programs(error: VelodromeError, code: int) -> None:
+    """Writes the error as the last line of a command with `--json`, so that a program need not read sentences."""
+    if "--json" not in sys.argv[1:] or isinstance(error, OutputLost):
+        return
+    from velodrome.cli.console import write_json_line
+    from velodrome.cli.json_errors import error_document
+
+    with suppress(OSError):
+        write_json_line(error_document(error, code))
 
 
 def _end(code: int | str | None) -> NoReturn:

@@ -5,6 +5,7 @@
     │   └── StoreUnavailable     Redis does not answer
     └── ActionNeeded             the same call fails again until a person acts
         ├── SpecError            the BenchmarkJob is not valid; carries every problem, with its path and line
+        ├── NotThere             a person named a board, an objective, a job or an entry that does not exist
         ├── ConfigurationError   this trial can't run as written (no such model, wrong data folder)
         ├── TrialFailed          the trial ran and failed by itself (NaN loss, wrong output shape): its result says so
         ├── StoreRefused         Redis answers and refuses (full, read-only, no permission)
@@ -86,6 +87,19 @@ class ConfigurationError(ActionNeeded):
         super().__init__(message)
         if reason is not None:
             self.reason = reason
+
+
+class NotThere(ActionNeeded):
+    """A person named something that does not exist. `field` says what: `board`, `objective`, `job`, `entry` and so on.
+
+    The message says which names there are, or the closest one.
+    """
+
+    reason = "NotThere"
+
+    def __init__(self, field: str, message: str) -> None:
+        self.field = field
+        super().__init__(message)
 
 
 class TrialFailed(ActionNeeded):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from velodrome.cli.lookup import listing
+from velodrome.board.choosing import listing
 
 MANY = [f"nightly-{number}" for number in range(1000)]
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from velodrome.cli.progress import JsonLines, Lines, Live, Seen
+from velodrome.cli.progress import JsonLines, Lines, Live, Seen, fitting
 from velodrome.cli.trial import sparkline
 from velodrome.machine.race import events
 from velodrome.plan import Plan, plan
@@ -90,11 +91,14 @@ def test_a_log_gets_a_line_for_everything_that_matters(made: Plan) -> None:
         watch(event)
     assert lines[0] == "digits: 23 of 25 trials to run, 2 are finished already; one at a time, 2 CPUs"
     assert lines[1] == "waiting: the runner is warming up"
-    assert lines[2].startswith("[3/25] mlp    seed 0     2.9 s  accuracy 97.42 %, speed 123 µs   about ")
+    assert re.fullmatch(
+        r"\[3/25, about \S.* left\] mlp    seed 0     2\.9 s  accuracy 97\.42 %, speed 123 µs.*", lines[2]
+    )
     assert lines[3] == "lstm seed 0: its process had to end; it has to run again"
     assert lines[4] == "note: the starter ended"
-    assert lines[5].startswith("[4/25] lstm   seed 0  failed after 2.9 s: LossNotFinite: the loss became nan\n")
-    assert "log-3" in lines[5]
+    assert lines[5].startswith("[4/25, about ")
+    assert "] lstm   seed 0  failed after 2.9 s: LossNotFinite: the loss became nan\n" in lines[5]
+    assert lines[5].endswith("log-3"), "a path is the end of its line"
     assert len(lines) == 6
 
 
@@ -203,3 +207,20 @@ def test_a_long_curve_keeps_its_ends() -> None:
     drawn = sparkline([float(value) for value in range(1000)], width=10)
     assert len(drawn) == 10
     assert (drawn[0], drawn[-1]) == ("▁", "█")
+
+
+VALUES = ["accuracy 97.42 %", "speed 1.234 ms", "efficiency 412 MiB"]
+
+
+@pytest.mark.parametrize(
+    ("width", "shown"),
+    [
+        (None, "cnn  accuracy 97.42 %, speed 1.234 ms, efficiency 412 MiB"),
+        (60, "cnn  accuracy 97.42 %, speed 1.234 ms, efficiency 412 MiB"),
+        (50, "cnn  accuracy 97.42 %, speed 1.234 ms and 1 more"),
+        (10, "cnn  accuracy 97.42 % and 2 more"),
+    ],
+)
+def test_a_line_has_as_many_values_as_fit(width: int | None, shown: str) -> None:
+    assert fitting("cnn  ", VALUES, width) == shown
+    assert fitting("cnn  ", [], width) == "cnn"

@@ -71,12 +71,17 @@ class BoardReader:
     @cached_property
     def objectives(self) -> tuple[BoardObjective, ...]:
         """The objectives of the board's newest `JOBS_BACK` jobs."""
-        return board_objectives(self._reader.jobs(self.board, limit=JOBS_BACK))
+        return board_objectives(self._jobs)
+
+    @cached_property
+    def _jobs(self) -> list[JobInfo]:
+        return self._reader.jobs(self.board, limit=JOBS_BACK)
 
     @cached_property
     def states(self) -> list[tuple[JobInfo, EntryState]]:
-        """The state of each entry in its newest job."""
-        return self._reader.board_entries(self.board)
+        """The state of each entry in its newest job, without the entries that were given up."""
+        every = self._reader.board_entries(self.board)
+        return [(job, state) for job, state in every if not given_up(job, state, self._jobs)]
 
     @cached_property
     def history(self) -> BoardHistory:
@@ -149,6 +154,17 @@ class BoardReader:
             places = [(key, cohort_id, row.entry) for key, cohort_id in self._deterministic]
             wanted.setdefault(row.job_uid, []).extend(places)
         return differing(self._reader.some_samples(wanted))
+
+
+def given_up(job: JobInfo, state: EntryState, newest: Sequence[JobInfo]) -> bool:
+    """Whether an entry failed, never succeeded in its newest job, and the next job of that name leaves it out. Pure.
+
+    Somebody has taken it out of the file, so it is no longer on the board. Its trials stay with their job.
+    """
+    if state.succeeded or not state.failed:
+        return False
+    same = [one for one in newest if (one.namespace, one.name) == (job.namespace, job.name)]
+    return bool(same) and same[0].uid != job.uid and state.entry not in same[0].entries
 
 
 def differing(samples: Mapping[str, Iterable[JobSamples]]) -> dict[tuple[str, str], str]:

@@ -26,6 +26,7 @@ from velodrome.cli import (
     race,
     rotate,
     serve,
+    start,
     transfer,
     trial,
 )
@@ -40,6 +41,7 @@ Race deep-learning models under one set of rules, and see which is best at what.
 
 \b
   velodrome doctor                      what this machine has, and what it lacks
+  velodrome init                        write a job.yaml to start from
   velodrome validate job.yaml           is it right?
   velodrome plan job.yaml               what would run
   velodrome run job.yaml --serve        race, and watch the leaderboard in a browser
@@ -111,6 +113,9 @@ def velodrome(
 
 # Each command with its line in the list of commands, and its examples.
 COMMANDS = (
+    (start.init, "Write a commented BenchmarkJob to start from.", start.INIT_EXAMPLES),
+    (start.example, "Print a shipped example, or list them.", start.EXAMPLE_EXAMPLES),
+    (start.schema, "Print the JSON schema of a BenchmarkJob.", start.SCHEMA_EXAMPLES),
     (race.run, "Race the BenchmarkJobs of a file on this machine.", race.EXAMPLES),
     (check.validate, "Check BenchmarkJobs; report all that is wrong, by line.", check.VALIDATE_EXAMPLES),
     (check.plan, "Show what would run: entries, parameters, trials, seeds.", check.PLAN_EXAMPLES),

@@ -6,18 +6,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from velodrome.board.choosing import typed
+from velodrome.cli import completion
 from velodrome.cli.cluster.commands import Context, Kubeconfig
 from velodrome.cli.console import say, write_json
 from velodrome.cli.exit_codes import FAILED
+from velodrome.cli.lookup import chosen_board, chosen_objectives, found_job, objective_of, require_entry
 from velodrome.cli.options import InstalledIn, Json, OnCluster, RedisUrl
 from velodrome.text import line
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from datetime import datetime
 
     from velodrome.cli.cluster.kubectl import Kubectl
-    from velodrome.results.records import JobInfo
-    from velodrome.store import Store
     from velodrome.trends.regressions import Comparison
 
 REGRESSIONS_EXAMPLES = """\
@@ -41,8 +43,14 @@ ACK_EXAMPLES = """\
   velodrome ack night-3 cnn --cluster     # where the cluster keeps its results
 """
 
-JobArgument = Annotated[str, typer.Argument(metavar="JOB", help="A job, by name (the newest) or uid.")]
-EntryArgument = Annotated[str, typer.Argument(metavar="ENTRY", help="One of the job's entries.")]
+JobArgument = Annotated[
+    str,
+    typer.Argument(metavar="JOB", help="A job, by name (the newest) or uid.", autocompletion=completion.jobs),
+]
+EntryArgument = Annotated[
+    str,
+    typer.Argument(metavar="ENTRY", help="One of the job's entries.", autocompletion=completion.entries),
+]
 Note = Annotated[str, typer.Option(metavar="TEXT", help="Why, for those who look at it later.")]
 
 baseline = typer.Typer(
@@ -52,7 +60,12 @@ baseline = typer.Typer(
 
 def regressions(
     job: Annotated[
-        str | None, typer.Argument(metavar="[JOB]", help="A job, by name or uid; the newest where it is left out.")
+        str | None,
+        typer.Argument(
+            metavar="[JOB]",
+            help="A job, by name or uid; the newest where it is left out.",
+            autocompletion=completion.jobs,
+        ),
     ] = None,
     json: Json = False,
     redis: RedisUrl = None,
@@ -70,7 +83,7 @@ def regressions(
 
     there = _kubectl(context, kubeconfig) if cluster else None
     with results_store(redis, kubectl=there, installed_in=installed_in) as store:
-        found = judge(store, _job(store, job).uid)
+        found = judge(store, found_job(store, job).uid)
     if json:
         from dataclasses import asdict
 
@@ -103,14 +116,13 @@ def set_(
     If a job's spec.regression.baseline names another job, that one is its baseline.
     """
     from velodrome.cli.connection import results_store
-    from velodrome.cli.lookup import typed
     from velodrome.results.marks import Baseline
 
     there = _kubectl(context, kubeconfig) if cluster else None
     with results_store(redis, writes=True, kubectl=there, installed_in=installed_in) as store:
-        chosen = _job(store, job)
-        key = "" if objective is None else _key(chosen, objective)
-        _require_entry(chosen, entry)
+        chosen = found_job(store, job)
+        key = "" if objective is None else str(objective_of(chosen, objective).key)
+        require_entry(chosen, entry)
         store.mark(
             Baseline(board=chosen.board, entry=entry, metric_key=key, job_uid=chosen.uid, at=_now(), note=typed(note))
         )
@@ -119,7 +131,9 @@ def set_(
 
 @baseline.command("show", short_help="List what is pinned.", epilog=f"\b\nExamples:\n{SHOW_EXAMPLES}")
 def show(
-    board: Annotated[str | None, typer.Option(metavar="BOARD", help="Only this board.")] = None,
+    board: Annotated[
+        str | None, typer.Option(metavar="BOARD", help="Only this board.", autocompletion=completion.boards)
+    ] = None,
     json: Json = False,
     redis: RedisUrl = None,
     cluster: OnCluster = False,
@@ -128,7 +142,6 @@ def show(
     kubeconfig: Kubeconfig = None,
 ) -> None:
     """List pinned baselines."""
-    from velodrome.cli.board import chosen_board
     from velodrome.cli.connection import results_store
 
     there = _kubectl(context, kubeconfig) if cluster else None
@@ -153,7 +166,7 @@ def show(
 
 @baseline.command("clear", short_help="Forget a pin.", epilog=f"\b\nExamples:\n{CLEAR_EXAMPLES}")
 def clear(
-    board: Annotated[str, typer.Argument(metavar="BOARD", help="The board.")],
+    board: Annotated[str, typer.Argument(metavar="BOARD", help="The board.", autocompletion=completion.boards)],
     entry: EntryArgument,
     objective: Annotated[
         str | None, typer.Option(metavar="NAME", help="Only this objective's pin; all of the entry's otherwise.")
@@ -165,14 +178,16 @@ def clear(
     kubeconfig: Kubeconfig = None,
 ) -> None:
     """Remove a pin: compare again with the newest job that was not worse."""
-    from velodrome.cli.board import chosen_board, chosen_objectives
     from velodrome.cli.connection import results_store
 
     there = _kubectl(context, kubeconfig) if cluster else None
     with results_store(redis, writes=True, kubectl=there, installed_in=installed_in) as store:
         board = chosen_board(store, board)
-        key = None if objective is None else str(chosen_objectives(store, board, objective)[0].key)
-        pinned = [mark for mark in store.baselines(board) if mark.entry == entry and key in (None, mark.metric_key)]
+        named = [] if objective is None else chosen_objectives(store, board, objective)
+        keys = {str(one.key) for one in named}
+        pinned = [
+            mark for mark in store.baselines(board) if mark.entry == entry and (not keys or mark.metric_key in keys)
+        ]
         if not pinned:
             raise typer.BadParameter(
                 f"nothing is pinned for {entry} on {board}: see `velodrome baseline show`", param_hint="ENTRY"
@@ -199,16 +214,15 @@ def ack(
 ) -> None:
     """Accept a change: JOB's values of ENTRY raise no alarm, and later values are compared with them."""
     from velodrome.cli.connection import results_store
-    from velodrome.cli.lookup import typed
     from velodrome.results.marks import Acknowledgement
     from velodrome.results.objectives import board_objectives
 
     there = _kubectl(context, kubeconfig) if cluster else None
     with results_store(redis, writes=True, kubectl=there, installed_in=installed_in) as store:
-        chosen = _job(store, job)
-        _require_entry(chosen, entry)
+        chosen = found_job(store, job)
+        require_entry(chosen, entry)
         all_keys = [str(one.key) for one in board_objectives([chosen])]
-        keys = all_keys if objective is None else [_key(chosen, objective)]
+        keys = all_keys if objective is None else [str(objective_of(chosen, objective).key)]
         marks = [
             Acknowledgement(
                 board=chosen.board, entry=entry, metric_key=key, job_uid=chosen.uid, at=_now(), note=typed(note)
@@ -233,40 +247,6 @@ def _kubectl(context: str | None, kubeconfig: str | None) -> Kubectl:
     return Kubectl(None, context, kubeconfig)
 
 
-def _job(store: Store, name: str | None) -> JobInfo:
-    from velodrome.cli.board import NOTHING
-    from velodrome.cli.lookup import found_job
-
-    if name is not None:
-        return found_job(store, name)
-    newest = store.jobs(limit=1)
-    if not newest:
-        raise typer.BadParameter(NOTHING, param_hint="JOB")
-    return newest[0]
-
-
-def _require_entry(job: JobInfo, entry: str) -> None:
-    if entry not in job.entries:
-        from velodrome.cli.lookup import listing
-
-        said = f"{line(job.name)} has no entry {line(entry)}; it has: {listing(entry, job.entries)}"
-        raise typer.BadParameter(said, param_hint="ENTRY")
-
-
-def _key(job: JobInfo, objective: str) -> str:
-    """The metric key of the job's objective with that name or metric key."""
-    from velodrome.results.objectives import board_objectives
-
-    known = board_objectives([job])
-    found = next((str(one.key) for one in known if objective in (one.name, str(one.key), one.key.label)), None)
-    if found is None:
-        names = ", ".join(one.name for one in known)
-        raise typer.BadParameter(
-            line(f"{job.name} has no objective {objective!r}; it has: {names}"), param_hint="--objective"
-        )
-    return found
-
-
 def _now() -> datetime:
     from datetime import UTC, datetime
 
@@ -278,7 +258,28 @@ def _print(found: tuple[Comparison, ...]) -> None:
 
     styles = {"Regressed": "bold red", "Improved": "green", "Unchanged": "dim", "Unknown": "dim"}
     console = output()
-    for one in sorted(found, key=lambda one: list(styles).index(one.verdict)):
+    together = alike(found)
+    alone = [one for one in found if all(one not in group for group in together.values())]
+    for one in sorted(alone, key=lambda one: list(styles).index(one.verdict)):
         accepted = " (accepted)" if one.acknowledged else ""
         console.print(f"{one.verdict}{accepted}", style=styles[one.verdict], end="  ", markup=False)
         console.print(line(one.sentence), markup=False, soft_wrap=True)
+    for words, group in together.items():
+        of: dict[str, list[str]] = {}
+        for one in group:
+            of.setdefault(one.objective, []).append(one.entry)
+        named = "; ".join(f"{objective} of {', '.join(entries)}" for objective, entries in of.items())
+        console.print("Unknown", style=styles["Unknown"], end="  ", markup=False)
+        console.print(line(f"{named}: {words}"), markup=False, soft_wrap=True)
+
+
+def alike(found: Iterable[Comparison]) -> dict[str, list[Comparison]]:
+    """The comparisons that are unknown for a reason in the same words, by these words: two or more each. Pure.
+
+    A sentence is `ENTRY, OBJECTIVE: WORDS`.
+    """
+    groups: dict[str, list[Comparison]] = {}
+    for one in found:
+        if one.verdict == "Unknown" and not one.acknowledged:
+            groups.setdefault(one.sentence.removeprefix(f"{one.entry}, {one.objective}: "), []).append(one)
+    return {words: group for words, group in groups.items() if len(group) > 1}

@@ -6,20 +6,23 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from velodrome.board.choosing import NOTHING
+from velodrome.cli import completion
 from velodrome.cli.console import say, write_json, write_rows
+from velodrome.cli.lookup import chosen_board, chosen_objectives
 from velodrome.cli.options import Json, RedisUrl
 from velodrome.text import command, line
 
 if TYPE_CHECKING:
     from velodrome.board.reading import ObjectiveReading
-    from velodrome.results.objectives import BoardObjective
     from velodrome.results.records import JobInfo
-    from velodrome.store import Counts, Reader, Store
+    from velodrome.store import Counts, Store
 
 RESULTS_EXAMPLES = """\
   velodrome results
   velodrome results digits --objective speed
   velodrome results digits --csv > digits.csv
+  velodrome results digits --csv --per-seed > values.csv
 """
 JOBS_EXAMPLES = """\
   velodrome jobs
@@ -27,7 +30,12 @@ JOBS_EXAMPLES = """\
 """
 
 BoardArgument = Annotated[
-    str | None, typer.Argument(metavar="[BOARD]", help="Which leaderboard; the newest one where it is left out.")
+    str | None,
+    typer.Argument(
+        metavar="[BOARD]",
+        help="Which leaderboard; the newest one where it is left out.",
+        autocompletion=completion.boards,
+    ),
 ]
 
 
@@ -35,7 +43,12 @@ def results(
     board: BoardArgument = None,
     *,
     objective: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Only this objective, by its name or its metric key.")
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Only this objective, by its name or its metric key.",
+            autocompletion=completion.objectives,
+        ),
     ] = None,
     cohort: Annotated[
         str | None, typer.Option(metavar="ID", help="Values of these conditions instead of the newest ones.")
@@ -43,6 +56,9 @@ def results(
     cohorts: Annotated[bool, typer.Option("--cohorts", help="List the conditions that there are values for.")] = False,
     json: Json = False,
     csv: Annotated[bool, typer.Option("--csv", help="Write CSV to standard output.")] = False,
+    per_seed: Annotated[
+        bool, typer.Option("--per-seed", help="With --csv: a row for each value instead of each mean.")
+    ] = False,
     redis: RedisUrl = None,
 ) -> None:
     """Show who is best at each objective of a board, by how much, and which entries can't be told apart.
@@ -56,6 +72,8 @@ def results(
 
     if json and csv:
         raise typer.BadParameter("choose one of --json and --csv")
+    if per_seed and (cohorts or not csv):
+        raise typer.BadParameter("it is for --csv alone; --json has the values by seed anyway", param_hint="--per-seed")
     if cohorts and cohort is not None:
         raise typer.BadParameter("choose one of --cohorts, which lists them, and --cohort, which shows one")
     with results_store(redis) as store:
@@ -65,9 +83,12 @@ def results(
             return
         readings = _readings(store, chosen, objective, cohort, verdicts=json)
     if csv:
-        from velodrome.cli.ranking_output import csv_rows
+        from velodrome.board import rows
 
-        write_rows(csv_rows(chosen, readings))
+        if per_seed:
+            write_rows([rows.ValueRow._fields, *rows.value_rows(chosen, readings)])
+        else:
+            write_rows([rows.RankingRow._fields, *rows.ranking_rows(chosen, readings)])
     elif json:
         from velodrome.board.document import board_document
 
@@ -77,7 +98,10 @@ def results(
 
 
 def jobs(
-    board: Annotated[str | None, typer.Option(metavar="BOARD", help="Only the jobs of this board.")] = None,
+    board: Annotated[
+        str | None,
+        typer.Option(metavar="BOARD", help="Only the jobs of this board.", autocompletion=completion.boards),
+    ] = None,
     limit: Annotated[int, typer.Option(metavar="N", min=1, max=1000, help="Most jobs to list.")] = 50,
     json: Json = False,
     redis: RedisUrl = None,
@@ -94,40 +118,6 @@ def jobs(
         say(NOTHING)
     else:
         _print_jobs(found)
-
-
-NOTHING = "Nothing has been raced here yet. Try: velodrome run deploy/examples/digits.yaml"
-
-
-def chosen_board(store: Reader, wanted: str | None) -> str:
-    """The board of that name, or the newest one; a usage error if there is no such board."""
-    from velodrome.cli.lookup import listing, shown, typed
-
-    wanted = None if wanted is None else typed(wanted)
-    boards = [board.name for board in store.boards()]
-    if not boards:
-        raise typer.BadParameter(NOTHING, param_hint="BOARD")
-    if wanted is not None and wanted not in boards:
-        from difflib import get_close_matches
-
-        close = get_close_matches(wanted, boards, 1)
-        hint = f"did you mean {line(close[0])}?" if close else f"there are: {listing(wanted, boards)}"
-        raise typer.BadParameter(f"there is no board {shown(wanted)}: {hint}", param_hint="BOARD")
-    return boards[0] if wanted is None else wanted
-
-
-def chosen_objectives(store: Store, board: str, wanted: str | None) -> list[BoardObjective]:
-    """The board's objectives, or the one of that name or metric key; a usage error if there is no such objective."""
-    from velodrome.board.viewing import objectives_of
-
-    known = objectives_of(store, board)
-    chosen = [found for found in known if wanted in (None, found.name, str(found.key), found.key.label)]
-    if not chosen:
-        names = ", ".join(found.name for found in known) or "none"
-        raise typer.BadParameter(
-            line(f"{board} has no objective {wanted!r}; it has: {names}"), param_hint="--objective"
-        )
-    return chosen
 
 
 def _readings(

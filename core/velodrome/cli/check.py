@@ -14,7 +14,7 @@ from velodrome.cli.sight import Detect
 from velodrome.text import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from rich.table import Table
 
@@ -43,6 +43,7 @@ def validate(
         ),
     ] = False,
     data: DataFolder = None,
+    json: Json = False,
 ) -> None:
     """Check BenchmarkJobs and report everything that is wrong, with line numbers."""
     from velodrome.cli.deep import rehearse
@@ -51,6 +52,11 @@ def validate(
     from velodrome.spec.nulls import turned_off
     from velodrome.spec.wording import dotted
 
+    if json:
+        if deep:
+            raise typer.BadParameter("choose one of --json and --deep")
+        _validate_for_programs(files)
+        return
     wrong = False
     for path in files:
         try:
@@ -65,6 +71,26 @@ def validate(
                     say(f"  {dotted(location)}: {_OFF}")
                 if deep:
                     wrong = not rehearse(plan, data) or wrong
+    if wrong:
+        raise typer.Exit(BAD_INPUT)
+
+
+def _validate_for_programs(files: Iterable[Path]) -> None:
+    """One line of JSON a file: its jobs, or all of its problems."""
+    from velodrome.cli.files import plans_in
+    from velodrome.cli.json_errors import problems_of
+    from velodrome.errors import SpecError
+
+    wrong = False
+    for path in files:
+        jobs: list[dict[str, Any]] = []
+        problems: list[dict[str, Any]] = []
+        try:
+            jobs = [{"name": plan.job.metadata.name, "trials": len(plan)} for plan in plans_in(path)]
+        except SpecError as error:
+            problems = problems_of(error.problems)
+        wrong = wrong or bool(problems)
+        write_json_line({"file": str(path), "valid": not problems, "jobs": jobs, "problems": problems})
     if wrong:
         raise typer.Exit(BAD_INPUT)
 

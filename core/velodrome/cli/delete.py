@@ -86,8 +86,8 @@ def delete(
 
 def _target(deleter: Deleter, what: list[str]) -> DeletionTarget:
     """What is to be deleted; a usage error if it does not exist."""
-    from velodrome.cli.board import chosen_board
-    from velodrome.cli.lookup import found_job, listing
+    from velodrome.board.choosing import listing
+    from velodrome.cli.lookup import chosen_board, found_job
     from velodrome.store.deletion import DeletionTarget
 
     match what:
@@ -167,7 +167,7 @@ def _age(text: str) -> timedelta:
 
 def _overdue(found: Place, rules: Retention, board: str | None) -> list[JobInfo]:
     from velodrome.board.retention import overdue_of
-    from velodrome.cli.board import chosen_board
+    from velodrome.cli.lookup import chosen_board
 
     deleter, now = found.deleter, datetime.now(UTC)
     boards = [chosen_board(deleter, board)] if board is not None else sorted(one.name for one in deleter.boards())

@@ -5,7 +5,15 @@ from __future__ import annotations
 import errno
 from typing import Final
 
-from velodrome.errors import ConfigurationError, OutputLost, SchemaUnsupported, SpecError, TrialFailed, VelodromeError
+from velodrome.errors import (
+    ConfigurationError,
+    NotThere,
+    OutputLost,
+    SchemaUnsupported,
+    SpecError,
+    TrialFailed,
+    VelodromeError,
+)
 
 OK: Final = 0
 FAILED: Final = 1
@@ -32,7 +40,7 @@ EXIT_CODES: Final = {
 
 def exit_code(error: VelodromeError) -> int:
     """The exit code of the process if this error ends it."""
-    if isinstance(error, SpecError | ConfigurationError | SchemaUnsupported):
+    if isinstance(error, SpecError | NotThere | ConfigurationError | SchemaUnsupported):
         return BAD_INPUT
     if isinstance(error, TrialFailed):
         return FAILED

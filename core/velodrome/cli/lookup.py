@@ -1,60 +1,61 @@
-"""Finds the job or trial that a person typed."""
+"""What a person typed as a board, an objective, a job or a trial. What does not exist is a usage error."""
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import typer
 
+from velodrome.board import choosing
+from velodrome.board.choosing import listing, shown
+from velodrome.errors import NotThere
 from velodrome.text import line
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator
 
+    from velodrome.results.objectives import BoardObjective
     from velodrome.results.records import JobInfo
     from velodrome.store import Reader
 
-_PAGE = 200
-_MOST_NAMES = 10
-_MOST_COMPARED = 200  # characters of what was typed; no name is that long
+
+def chosen_board(reader: Reader, wanted: str | None) -> str:
+    """The board of that name, or the newest one; a usage error if there is no such board."""
+    with _usage("BOARD"):
+        return choosing.chosen_board(reader, wanted)
 
 
-def found_job(store: Reader, name: str, hint: str = "JOB") -> JobInfo:
-    """The job of that uid, or the newest job of that name; a usage error if there is no such job."""
-    name = typed(name)
-    job = store.job(name)
-    known: dict[str, None] = {}
-    for one in store.each_job(at_once=_PAGE) if job is None else ():
-        known[one.name] = None
-        if one.name == name:
-            return one
-    if job is None:
-        names = f"there are: {listing(name, list(known))}" if known else "nothing has been raced here yet"
-        raise typer.BadParameter(f"there is no job {shown(name)}: {names}", param_hint=hint)
-    return job
+def chosen_objectives(reader: Reader, board: str, wanted: str | None) -> list[BoardObjective]:
+    """The board's objectives, or those that are named; a usage error if there is no such objective."""
+    with _usage("--objective"):
+        return choosing.chosen_objectives(reader, board, wanted)
 
 
-def listing(wanted: str, known: Sequence[str]) -> str:
-    """Names to choose from, in one line: all of them in their order, or the ten nearest to `wanted` and `990 more`."""
-    if len(known) <= _MOST_NAMES:
-        return line(", ".join(known))
-    from difflib import get_close_matches
-
-    nearest = get_close_matches(wanted[:_MOST_COMPARED], known, _MOST_NAMES, cutoff=0)
-    return f"{line(', '.join(nearest))} and {len(known) - len(nearest):,} more"
+def objective_of(job: JobInfo, wanted: str) -> BoardObjective:
+    """The job's objective that is named; a usage error if there is no such objective, or if there are several."""
+    with _usage("--objective"):
+        return choosing.objective_of(job, wanted)
 
 
-def typed(name: str) -> str:
-    r"""What a person typed, as text. Bytes that are not characters in the locale's encoding are read as UTF-8.
-
-    Bytes that are not UTF-8 either become escapes, as in `\xff`, which no name has.
-    """
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+def found_job(reader: Reader, name: str | None, hint: str = "JOB") -> JobInfo:
+    """The job of that uid, or the newest job of that name, or of all; a usage error if there is no such job."""
+    with _usage(hint):
+        return choosing.chosen_job(reader, name)
 
 
-def shown(name: str) -> str:
-    """A name inside a sentence. An empty name is shown as ''."""
-    return line(name) or "''"
+def require_entry(job: JobInfo, entry: str) -> None:
+    """Returns if the job has the entry; a usage error otherwise."""
+    with _usage("ENTRY"):
+        choosing.require_entry(entry, job.entries, job.name)
+
+
+@contextmanager
+def _usage(hint: str) -> Iterator[None]:
+    try:
+        yield
+    except NotThere as error:
+        raise typer.BadParameter(str(error), param_hint=hint) from error
 
 
 def found_trial(job: JobInfo, parts: list[str], hint: str = "RUN") -> int:

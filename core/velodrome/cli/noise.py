@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from velodrome.cli.board import BoardArgument, chosen_board, chosen_objectives
+from velodrome.cli.board import BoardArgument
 from velodrome.cli.console import write_json
+from velodrome.cli.lookup import chosen_board, chosen_objectives
 from velodrome.cli.options import Json, RedisUrl
 from velodrome.text import line
 

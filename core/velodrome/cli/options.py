@@ -25,6 +25,19 @@ OnCluster = Annotated[
 InstalledIn = Annotated[
     str, typer.Option("--installed-in", metavar="NS", help="With --cluster: where Velodrome was installed.")
 ]
+Port = Annotated[
+    int | None,
+    typer.Option(
+        "--port", metavar="N", min=1, max=65535, help="The leaderboard's port [default: 8501 or the next free one]."
+    ),
+]
+Address = Annotated[
+    str,
+    typer.Option(
+        "--address", metavar="ADDRESS", help="Address the leaderboard listens on; 0.0.0.0 lets other machines in."
+    ),
+]
+Open = Annotated[bool, typer.Option("--open", help="Open the leaderboard in this machine's browser.")]
 Json = Annotated[bool, typer.Option("--json", help="Write JSON to standard output, for programs.")]
 JobFile = Annotated[
     Path, typer.Argument(metavar="FILE", help="YAML with one or more BenchmarkJobs; - for standard input.")

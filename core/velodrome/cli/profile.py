@@ -63,9 +63,9 @@ def profile(
     each board again and again (a stratified bootstrap with a fixed seed). If a board has no values of the model, the
     output says so, and the profile is incomplete. docs/statistics.md explains the words.
     """
+    from velodrome.board.choosing import typed
     from velodrome.board.profile import read_profile
     from velodrome.cli.connection import results_store
-    from velodrome.cli.lookup import typed
 
     declaration = _declaration(boards, objective, reference, declared)
     with results_store(redis) as store:
@@ -83,8 +83,8 @@ def profile(
 def _declaration(boards: str | None, objective: str | None, reference: str | None, file: Path | None) -> Declaration:
     from pydantic import ValidationError
 
+    from velodrome.board.choosing import typed
     from velodrome.board.declaration import Declaration, read_declaration
-    from velodrome.cli.lookup import typed
 
     if (boards is None) == (file is None):
         raise typer.BadParameter("give one of --boards and --declared: they say which boards count")
@@ -106,7 +106,7 @@ def _declaration(boards: str | None, objective: str | None, reference: str | Non
 
 
 def _require_boards(store: Reader, declaration: Declaration) -> None:
-    from velodrome.cli.board import chosen_board
+    from velodrome.cli.lookup import chosen_board
 
     for board in declaration.boards:
         chosen_board(store, board.name)

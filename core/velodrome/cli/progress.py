@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self, TextIO
 
@@ -100,8 +100,8 @@ class Lines:
                 yield from round_words(event)
             case events.TrialFinished():
                 left = self._seen.left()
-                eta = f"   about {duration(left)} left" if left and event.done < event.total else ""
-                yield f"[{event.done}/{event.total}] {outcome(event, self._seen.plan)}{eta}"
+                eta = f", about {duration(left)} left" if left and event.done < event.total else ""
+                yield f"[{event.done}/{event.total}{eta}] {outcome(event, self._seen.plan)}"
             case events.TrialWithdrawn():
                 yield f"{name(event.trial)}: its process had to end; it has to run again"
             case events.Waiting() if event.why not in self._waits:
@@ -163,7 +163,7 @@ class Live:
                 self._drop(event.trial)
                 mark, style = ("✓", "green") if event.result.outcome == "Succeeded" else ("✗", "red")
                 self._console.print(mark, style=style, end=" ")
-                self._console.print(outcome(event, self._seen.plan))
+                self._console.print(outcome(event, self._seen.plan, self._console.width - 2))
             case events.TrialWithdrawn():
                 self._drop(event.trial)
             case events.Note() | events.RoundBegun():
@@ -251,16 +251,29 @@ def name(trial: Trial) -> str:
     return f"{trial.entry} seed {trial.seed}"
 
 
-def outcome(event: events.TrialFinished, plan: Plan | None) -> str:
-    """How a trial ended: with its objectives' values, or why it failed and where its log is."""
+def outcome(event: events.TrialFinished, plan: Plan | None, width: int | None = None) -> str:
+    """How a trial ended: with its objectives' values, or why it failed and where its log is.
+
+    In a `width`, it shows as many values as fit into one line, at least one, and how many more there are.
+    """
     result = event.result
-    width = max((len(entry) for entry in plan.configs), default=0) if plan else 0
+    longest = max((len(entry) for entry in plan.configs), default=0) if plan else 0
     took = duration((result.finished_at - result.started_at).total_seconds())
-    start = f"{event.trial.entry:{width}} seed {event.trial.seed}"
+    start = f"{event.trial.entry:{longest}} seed {event.trial.seed}"
     if result.outcome == "Failed":
         why = f"{line(result.reason)}: {indented(result.message or '')}"
         return f"{start}  failed after {took}: {why}\n    its log: {line(event.log)}"
-    return f"{start}  {took:>8}  {', '.join(objective_values(result, plan))}"
+    return fitting(f"{start}  {took:>8}  ", objective_values(result, plan), width)
+
+
+def fitting(start: str, values: Sequence[str], width: int | None) -> str:
+    """A line with as many values as fit into `width`, at least one, and the number of the others. Pure."""
+    for shown in range(len(values), 0, -1):
+        more = f" and {len(values) - shown} more" if shown < len(values) else ""
+        made = f"{start}{', '.join(values[:shown])}{more}"
+        if width is None or len(made) <= width or shown == 1:
+            return made
+    return start.rstrip()
 
 
 def objective_values(result: TrialResult, plan: Plan | None) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,16 +9,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from velodrome import keys
 from velodrome.cli.console import complain, write_json_line, write_record
 from velodrome.cli.exit_codes import FAILED, OK
-from velodrome.cli.options import DataFolder, JobFile, RedisUrl
+from velodrome.cli.options import Address, DataFolder, JobFile, Open, Port, RedisUrl
 from velodrome.cli.outlet import going_on
 from velodrome.text import command, counted, line
 
 EXAMPLES = """\
   velodrome run deploy/examples/digits.yaml
   velodrome run job.yaml --serve                 watch it in a browser
+  velodrome run job.yaml --serve --open --port 9000
   velodrome run job.yaml --parallel 2 --quiet
   velodrome run job.yaml --retry-failed          after mending what made trials fail
 """
@@ -43,6 +42,9 @@ def run(
     serve: Annotated[
         bool, typer.Option("--serve", help="Serve the leaderboard meanwhile, and after that until Ctrl-C.")
     ] = False,
+    port: Port = None,
+    address: Address = "127.0.0.1",
+    open_: Open = False,
     parallel: Annotated[
         int, typer.Option(metavar="N", min=1, max=1024, help="Trials at once; they share the CPUs, and records say so.")
     ] = 1,
@@ -74,22 +76,31 @@ def run(
     each other's timing. With --parallel, trials of one race share the machine, and their speeds are ranked only
     with speeds that were measured in the same way.
     """
+    from velodrome.api.places import folder_of
+    from velodrome.api.racing import race_settings
     from velodrome.cli.connection import redis_for
     from velodrome.cli.files import plans_in
+    from velodrome.cli.serve import open_browser
     from velodrome.machine.home import open_home
     from velodrome.machine.processes.stop import stopped_by_signals
 
+    if not serve and (port is not None or open_ or address != "127.0.0.1"):
+        raise typer.BadParameter("--port, --address and --open are for --serve: add it", param_hint="--serve")
     if quiet and json:
         raise typer.BadParameter("choose one of --quiet and --json")
     plans = plans_in(file)
     home = open_home()
-    settings = _settings(home, parallel, cpus, data, retry_failed=retry_failed, rehearse=not no_rehearsal)
+    settings = race_settings(
+        parallel, cpus, folder_of(data, home), retry_failed=retry_failed, rehearse=not no_rehearsal
+    )
     with (
         going_on(),
         stopped_by_signals() as stop,
         redis_for(redis) as source,
-        _served(home, source, wanted=serve) as board,
+        _served(home, source, port, address, wanted=serve) as board,
     ):
+        if board is not None and open_:
+            open_browser(board.url)
         code = OK
         for plan in plans:
             if stop.requested:
@@ -114,32 +125,17 @@ def run(
         raise typer.Exit(code)
 
 
-def _settings(
-    home: Home, parallel: int, cpus: int | None, data: Path | None, *, retry_failed: bool, rehearse: bool
-) -> RaceSettings:
-    from velodrome.kernel.limits import cpu_limit, cpus_for_each
-    from velodrome.machine.race.executor import RaceSettings
-
-    return RaceSettings(
-        parallel=parallel,
-        cpus=cpus_for_each(cpus or cpu_limit(), parallel),
-        data=(data or home.data).absolute(),
-        retry_failed=retry_failed,
-        starter=(sys.executable, "-m", "velodrome_runner", "serve"),
-        pushgateway=os.environ.get(keys.ENV_PUSHGATEWAY) or None,
-        rehearse=rehearse,
-    )
-
-
 @contextmanager
-def _served(home: Home, source: OwnRedis | str, *, wanted: bool) -> Iterator[Leaderboard | None]:
+def _served(
+    home: Home, source: OwnRedis | str, port: int | None, address: str, *, wanted: bool
+) -> Iterator[Leaderboard | None]:
     """The leaderboard. It starts before the first trial, so that its start does not disturb a trial."""
     if not wanted:
         yield None
         return
     from velodrome.machine.leaderboard import Leaderboard
 
-    with Leaderboard(home, source if isinstance(source, str) else source.url) as board:
+    with Leaderboard(home, source if isinstance(source, str) else source.url, port, address) as board:
         board.await_up()
         complain(f"The leaderboard is at {board.url}")
         yield board

@@ -1,8 +1,8 @@
-"""Rankings as a table for people, and as CSV for programs. Pure, except for the printing."""
+"""Rankings as a table for people. Pure, except for the printing."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from velodrome.cli.console import table
@@ -16,11 +16,6 @@ if TYPE_CHECKING:
 
     from velodrome.board.reading import ObjectiveReading
     from velodrome.ranking.places import ObjectiveRanking, UnrankedRow
-
-CSV_COLUMNS = (
-    "board", "objective", "metric", "unit", "direction", "cohort", "rank", "worst_rank", "entry", "mean", "low", "high",
-    "n", "job", "job_uid", "unranked",
-)  # fmt: skip
 
 
 def print_rankings(console: Console, readings: Iterable[ObjectiveReading]) -> None:
@@ -75,19 +70,3 @@ def ranking_table(ranked: ObjectiveReading) -> Table:
             others,
         )
     return shown
-
-
-def csv_rows(board: str, readings: Iterable[ObjectiveReading]) -> Iterator[tuple[object, ...]]:
-    """The heading, and one row for each entry of each objective. An unranked entry has a reason instead of a rank."""
-    yield CSV_COLUMNS
-    for ranked in readings:
-        ranking = ranked.ranking
-        cohort = "" if ranked.cohort is None else ranked.cohort.cohort_id
-        start = (board, ranked.objective.name, ranking.key, ranking.unit, ranking.direction, cohort)
-        for row in ranking.ranked:
-            interval = row.interval
-            numbers = (interval.mean, interval.low, interval.high, interval.n)
-            yield (*start, row.rank, row.worst_rank, row.entry, *numbers, row.job_name, row.job_uid, "")
-        for held in ranking.unranked:
-            nothing = ("", "", "", len(held.samples))
-            yield (*start, "", "", held.entry, *nothing, held.job_name, held.job_uid, held.reason)

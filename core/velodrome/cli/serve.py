@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from velodrome.cli.console import say
-from velodrome.cli.options import RedisUrl
+from velodrome.cli.options import Address, Open, Port, RedisUrl
 from velodrome.keys import ENV_BOARDS
 
 if TYPE_CHECKING:
@@ -26,13 +26,8 @@ _REDIS_SECONDS = 2.0
 
 
 def leaderboard(
-    port: Annotated[
-        int | None,
-        typer.Option(metavar="N", min=1, max=65535, help="Port [default: 8501 or the next free one]."),
-    ] = None,
-    address: Annotated[
-        str, typer.Option(metavar="ADDRESS", help="Address to listen on; 0.0.0.0 lets other machines in.")
-    ] = "127.0.0.1",
+    port: Port = None,
+    address: Address = "127.0.0.1",
     boards: Annotated[
         list[str] | None,
         typer.Option(
@@ -42,7 +37,7 @@ def leaderboard(
             help="Show these boards alone, such as team-a-*; repeat it, or use commas. Without it, all boards.",
         ),
     ] = None,
-    open_: Annotated[bool, typer.Option("--open", help="Open it in this machine's browser.")] = False,
+    open_: Open = False,
     redis: RedisUrl = None,
 ) -> None:
     """Serve the leaderboard until Ctrl-C."""
@@ -62,10 +57,18 @@ def leaderboard(
             served.await_up()
             say(f"The leaderboard is at {served.url} (Ctrl-C ends it)")
             if open_:
-                import webbrowser
-
-                webbrowser.open(served.url)
+                open_browser(served.url)
             serve_until_stopped(served, source, stop)
+
+
+def open_browser(url: str) -> None:
+    """Opens the page in this machine's browser, or says that there is none."""
+    import webbrowser
+
+    from velodrome.cli.console import complain
+
+    if not webbrowser.open(url):
+        complain(f"no browser was found here: open {url} by hand")
 
 
 def serve_until_stopped(served: Leaderboard, redis: OwnRedis | str, stop: Stop) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from velodrome import text
+from velodrome.cli import completion
 from velodrome.cli.console import complain, say, standard_input, write_record
 from velodrome.cli.exit_codes import FAILED
 from velodrome.cli.options import RedisUrl
@@ -36,14 +37,18 @@ def export(
     file: Annotated[
         Path, typer.Argument(metavar="[FILE]", help="Where to write; - or nothing for standard output.")
     ] = Path("-"),
-    board: Annotated[str | None, typer.Option(metavar="BOARD", help="Only this board.")] = None,
-    job: Annotated[str | None, typer.Option(metavar="JOB", help="Only this job, by name (the newest) or uid.")] = None,
+    board: Annotated[
+        str | None, typer.Option(metavar="BOARD", help="Only this board.", autocompletion=completion.boards)
+    ] = None,
+    job: Annotated[
+        str | None,
+        typer.Option(metavar="JOB", help="Only this job, by name (the newest) or uid.", autocompletion=completion.jobs),
+    ] = None,
     redis: RedisUrl = None,
 ) -> None:
     """Write jobs and results as JSON lines, as a backup or to import them on another machine."""
-    from velodrome.cli.board import chosen_board
     from velodrome.cli.connection import results_store
-    from velodrome.cli.lookup import found_job
+    from velodrome.cli.lookup import chosen_board, found_job
     from velodrome.store import export_lines
 
     with results_store(redis) as store:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from velodrome import text
+from velodrome.cli import completion
 from velodrome.cli.console import say, write_json
 from velodrome.cli.options import Json, RedisUrl
 
@@ -30,7 +31,11 @@ _MOST_PAIRS = 5  # of classes that are confused
 def show(
     run: Annotated[
         str,
-        typer.Argument(metavar="RUN", help="JOB/ENTRY/REPEAT or JOB/INDEX; JOB is a name (the newest) or a uid."),
+        typer.Argument(
+            metavar="RUN",
+            help="JOB/ENTRY/REPEAT or JOB/INDEX; JOB is a name (the newest) or a uid.",
+            autocompletion=completion.runs,
+        ),
     ],
     json: Json = False,
     redis: RedisUrl = None,

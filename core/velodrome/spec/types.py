@@ -13,7 +13,7 @@ from pydantic_core import PydanticCustomError
 from velodrome.metrics.catalogue import CATALOGUE, present_name
 from velodrome.metrics.declared import LONGEST_NAME
 from velodrome.metrics.declared import NAME as METRIC_NAME
-from velodrome.spec.wording import shown, suggestion
+from velodrome.spec.wording import close_match, shown, suggestion
 from velodrome.tasks import TASKS
 from velodrome.vocabulary import MODEL_ARGS
 
@@ -69,7 +69,28 @@ def _model(name: str) -> str:
         return name
     if name.startswith("velodrome/"):
         raise _unknown("model", name, MODEL_ARGS)
-    raise refused("is no model name", name, "velodrome/NAME, torchvision/NAME, timm/NAME or package.module:factory")
+    raise refused("is no model name", name, _model_hint(name))
+
+
+# How the names of torchvision's classifiers begin.
+_FAMILIES = re.compile(
+    "alexnet|convnext|densenet|efficientnet|googlenet|inception|maxvit|mnasnet|mobilenet|regnet|resne[tx]|shufflenet|"
+    "squeezenet|swin|vgg|vit_|wide_resnet"
+)
+
+
+def _model_hint(name: str) -> str:
+    """The model that a name without a library means, or how names of models look."""
+    own = close_match(f"velodrome/{name}", MODEL_ARGS) if "/" not in name and ":" not in name else None
+    lower = name.lower()
+    bare = lower.replace("-", "" if re.fullmatch("[a-z]+-[0-9]+", lower) else "_")
+    if own is not None and own.removeprefix("velodrome/") == bare:
+        return f'did you mean "{own}"?'
+    if _FAMILIES.match(bare):
+        return f'did you mean "torchvision/{bare}"?'
+    if own is not None:
+        return f'did you mean "{own}"?'
+    return "velodrome/NAME, torchvision/NAME, timm/NAME or package.module:factory"
 
 
 def _image(reference: str) -> str:

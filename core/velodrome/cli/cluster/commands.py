@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from velodrome.board.choosing import listing
 from velodrome.cli.console import complain, say, write_json
 from velodrome.cli.exit_codes import BAD_INPUT, ENDED_OTHERWISE, TIMED_OUT
-from velodrome.cli.lookup import listing
 from velodrome.cli.options import Json
 from velodrome.errors import ClusterError
 from velodrome.text import command, indented, line

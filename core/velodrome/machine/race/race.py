@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from velodrome.machine.race.past import changed_code, taken_over, to_take_over
 from velodrome.machine.race.rehearsal import Stage, before_race
 from velodrome.own_code import plan_code
 from velodrome.plan import Plan, local_uid
-from velodrome.results.records import utc
+from velodrome.results.records import JobInfo, utc
 from velodrome.results.registration import first_round, job_info, stored_document
 from velodrome.results.rounds import asked
 from velodrome.store import Store, TrialSummary
@@ -109,6 +109,8 @@ def notes(plan: Plan, settings: RaceSettings, connection: Connection, uid: str) 
     ignored = ignored_here(plan)
     if ignored:
         said.append(f"on one machine these say nothing and are ignored: {', '.join(ignored)}")
+    board = plan.job.board
+    said += joined(plan.job.metadata.name, board, connection.ask(lambda store: store.jobs(board)))
     before = connection.ask(lambda store: _earlier_resources(store, uid))
     now = (float(settings.cpus), settings.parallel)
     if before is not None and before != now:
@@ -117,6 +119,15 @@ def notes(plan: Plan, settings: RaceSettings, connection: Connection, uid: str) 
             "together. To compare speeds, run it as before, or all of it again with --fresh"
         )
     return said + busy_notes()
+
+
+def joined(name: str, board: str, jobs: Iterable[JobInfo]) -> list[str]:
+    """That a board has jobs of other names, with which this job is ranked together. `jobs` are newest first. Pure."""
+    others = list(dict.fromkeys(job.name for job in jobs if job.name != name))
+    if not others:
+        return []
+    named = ", ".join(others[:3]) + (f" and {len(others) - 3} more" if len(others) > 3 else "")
+    return [f"it joins board {board}, used by {named}; another spec.board in the file keeps it apart"]
 
 
 def busy_notes(root: Path = Path("/"), sleep: Callable[[float], None] = time.sleep) -> list[str]:

@@ -1,0 +1,28 @@
+"""An error as JSON, for programs that asked for JSON. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from velodrome.errors import NotThere, Problem, SpecError, TryAgain, VelodromeError
+
+
+def error_document(error: VelodromeError, code: int) -> dict[str, Any]:
+    """The error: its reason for programs, its text for people, whether the same command may succeed later, and its
+    problems, if a BenchmarkJob is wrong.
+    """
+    told = {
+        "reason": error.reason,
+        "message": str(error),
+        "field": error.field if isinstance(error, NotThere) else None,
+        "try_again": isinstance(error, TryAgain),
+        "exit_code": code,
+        "problems": problems_of(error.problems if isinstance(error, SpecError) else ()),
+    }
+    return {"error": told}
+
+
+def problems_of(problems: Iterable[Problem]) -> list[dict[str, Any]]:
+    """Every problem: its field, what is wrong, what to write instead (maybe empty), and its line, if that is known."""
+    return [{"field": one.path, "message": one.message, "hint": one.hint, "line": one.line} for one in problems]

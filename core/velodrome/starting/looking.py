@@ -1,0 +1,221 @@
+"""Looks at a person's data: what kind they are, what their columns and classes are. Reads, and never writes."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+
+from velodrome.errors import NotThere
+from velodrome.spec.wording import suggestion
+from velodrome.starting.draft import Found, column_list, data_name, scalar
+from velodrome.text import counted, line
+
+_ROWS = 20_000
+_NUMBERS_THAT_ARE_CLASSES = 20  # more different whole numbers than that are a value to predict
+_MISSING = frozenset({"", "NA", "NaN", "null", "None", "?"})
+_PICTURES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+
+
+def table(path: Path, target: str | None) -> Found:
+    """A CSV file with a header.
+
+    Raises:
+        NotThere: the file can't be read, or the target is no column.
+    """
+    columns, rows = _read_csv(path, "--csv")
+    _require_column(target, columns, "--target", "the column to predict", path)
+    assert target is not None
+    values = [row[columns.index(target)] for row in rows]
+    task, why = _task_of(values)
+    ids = [name for place, name in enumerate(columns) if name != target and _is_id(name, [row[place] for row in rows])]
+    return Found(
+        title=data_name(path.stem),
+        kind="table",
+        dataset=(
+            f"name: {data_name(path.stem)}",
+            "format: CSV",
+            _source(path),
+            f"target: {scalar(target)}",
+            *([f"columns: {{ignore: {column_list(ids)}}}  # no model may see these"] if ids else []),
+            "splits: {fractions: {test: 0.2}}   # by a fixed hash of each row",
+        ),
+        facts=(
+            line(f"{path.name}: {_many(rows)}, {counted(len(columns), 'column')}; {target} is predicted: {why}."),
+            "Columns of numbers are numeric, all others are categories; `columns` says it where that is wrong.",
+        ),
+        task=task,
+        ranked=task,
+        scaled=True,
+    )
+
+
+def sequences(path: Path, target: str | None, sequence: str | None) -> Found:
+    """A .ts file, a folder with NAME_TRAIN.ts and NAME_TEST.ts, or a CSV file with one row a step.
+
+    Raises:
+        NotThere: the file can't be read, its pair is missing, or a column does not exist.
+    """
+    if path.suffix.lower() == ".csv":
+        return _sequence_csv(path, target, sequence)
+    folder = path if path.is_dir() else path.parent
+    named = [path] if path.is_file() else sorted(folder.glob("*_TRAIN.ts"))
+    if not named:
+        raise NotThere("--series", line(f"{path}: there is no such file, and no NAME_TRAIN.ts in it"))
+    stem = named[0].stem.removesuffix("_TRAIN").removesuffix("_TEST")
+    missing = [name for name in (f"{stem}_TRAIN.ts", f"{stem}_TEST.ts") if not (folder / name).is_file()]
+    if missing:
+        raise NotThere("--series", line(f"{folder} has no {' and no '.join(missing)}: a .ts data set is a pair"))
+    with _readable(named[0], "--series") as file:
+        head = [text.strip() for text in islice(file, 200) if text.startswith("@")]
+    told = next((text.split() for text in head if text.lower().startswith(("@classlabel", "@targetlabel"))), [])
+    numbers = any(text.lower().startswith("@targetlabel true") for text in head)
+    classes = told[2:] if not numbers else []
+    what = "a number is predicted" if numbers else f"{counted(len(classes), 'class', 'classes')}"
+    return Found(
+        title=data_name(stem),
+        kind="sequences",
+        dataset=(
+            f"name: {data_name(stem)}",
+            "format: TimeSeries",
+            _source(folder),
+        ),
+        facts=(line(f"{stem}: sequences of the UCR/UEA archive's format, {what}."),),
+        task="regression" if numbers else "classification",
+        ranked="regression" if numbers else "classification",
+    )
+
+
+def _sequence_csv(path: Path, target: str | None, sequence: str | None) -> Found:
+    columns, rows = _read_csv(path, "--series")
+    _require_column(target, columns, "--target", "the column to predict", path)
+    _require_column(sequence, columns, "--sequence", "the column that names the sequence of each row", path)
+    assert target is not None
+    assert sequence is not None
+    task, why = _task_of([row[columns.index(target)] for row in rows])
+    count = len({row[columns.index(sequence)] for row in rows})
+    others = [name for name in columns if name not in (target, sequence)]
+    words = [name for name in others if not all(map(_is_number, (row[columns.index(name)] for row in rows)))]
+    ignored = f", ignore: {column_list(words)}" if words else ""
+    return Found(
+        title=data_name(path.stem),
+        kind="sequences",
+        dataset=(
+            f"name: {data_name(path.stem)}",
+            "format: SequenceCSV",
+            _source(path),
+            f"target: {scalar(target)}",
+            f"columns: {{sequence: {scalar(sequence)}{ignored}}}",
+            "splits: {fractions: {test: 0.2}}   # by a fixed hash of each sequence",
+        ),
+        facts=(line(f"{path.name}: {_many(rows)}, {count:,} sequences; {target} is predicted: {why}."),),
+        task=task,
+        ranked=task,
+    )
+
+
+def pictures(path: Path) -> Found:
+    """A folder with a folder for each class, or with such folders below `train` and `test`.
+
+    Raises:
+        NotThere: there is no such folder, or no pictures of two classes in it.
+    """
+    if not path.is_dir():
+        raise NotThere("--images", line(f"{path}: there is no such folder"))
+    divided = (path / "train").is_dir() and (path / "test").is_dir()
+    classes = _classes(path / "train" if divided else path)
+    if len(classes) < 2:
+        has = (
+            f"it has pictures of {line(', '.join(classes))} alone" if classes else "it has no pictures in such folders"
+        )
+        raise NotThere("--images", line(f"{path} needs a folder for each class, or train/CLASS and test/CLASS: {has}"))
+    splits = () if divided else ("splits: {fractions: {test: 0.2}}   # by a fixed hash of each picture",)
+    where = "train and test" if divided else "one folder for each class"
+    return Found(
+        title=data_name(path.resolve().name),
+        kind="images",
+        dataset=(
+            f"name: {data_name(path.resolve().name)}",
+            "format: ImageFolder",
+            _source(path),
+            "imageSize: 64                # the shorter side, in pixels; the central square of it is used",
+            *splits,
+        ),
+        facts=(line(f"{path.name}: pictures of {len(classes)} classes ({', '.join(classes[:8])}), {where}.", 200),),
+    )
+
+
+def _source(path: Path) -> str:
+    where = scalar(str(path.resolve()))
+    return f"source: {{path: {where}}}  # of this machine; on a cluster: persistentVolumeClaim"
+
+
+def _classes(folder: Path) -> list[str]:
+    def holds_pictures(one: Path) -> bool:
+        return one.is_dir() and any(each.suffix.lower() in _PICTURES for each in one.rglob("*"))
+
+    return sorted(one.name for one in folder.iterdir() if holds_pictures(one))
+
+
+@contextmanager
+def _readable(path: Path, option: str) -> Iterator[Iterator[str]]:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            yield file
+    except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or "it is not UTF-8 text"
+        raise NotThere(option, line(f"{path} can't be read: {why}")) from error
+
+
+def _read_csv(path: Path, option: str) -> tuple[list[str], list[list[str]]]:
+    """The header and the first rows, without those of another length."""
+    with _readable(path, option) as file:
+        first = next(file, "")
+        separator = max(",;\t|", key=first.count)
+        try:
+            rows = list(islice(csv.reader([first, *islice(file, _ROWS)], delimiter=separator), _ROWS))
+        except csv.Error as error:
+            raise NotThere(option, line(f"{path} can't be read as CSV: {error}")) from error
+    if len(rows) < 2:
+        raise NotThere(option, line(f"{path} needs a header and at least one row"))
+    header = [name.strip() for name in rows[0]]
+    return header, [row for row in rows[1:] if len(row) == len(header)]
+
+
+def _require_column(name: str | None, columns: Sequence[str], option: str, what: str, path: Path) -> None:
+    if name is None:
+        raise NotThere(option, line(f"is missing: name {what}. {path.name} has: {', '.join(columns)}", 400))
+    if name not in columns:
+        raise NotThere(option, line(f"{path.name} has no column {name!r}: {suggestion(name, columns)}", 400))
+
+
+def _task_of(values: Sequence[str]) -> tuple[str, str]:
+    """The task that a target's values suggest, and why in words."""
+    there = {value.strip() for value in values} - _MISSING
+    if not all(map(_is_number, there)):
+        return "classification", f"{len(there)} classes"
+    if any(not float(value).is_integer() for value in there):
+        return "regression", "numbers with decimals"
+    if len(there) > _NUMBERS_THAT_ARE_CLASSES:
+        return "regression", f"{len(there):,} different whole numbers; for classes write task: classification"
+    return "classification", f"{len(there)} different whole numbers; to predict a value write task: regression"
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return text.strip() in _MISSING
+    return True
+
+
+def _is_id(name: str, values: Sequence[str]) -> bool:
+    """Whether a column only names its rows: every value is different, and it is text or is called an id."""
+    called = name.lower() in ("id", "uuid", "index") or name.lower().endswith(("_id", " id"))
+    return len(values) > 2 and len(set(values)) == len(values) and (called or not all(map(_is_number, values)))
+
+
+def _many(rows: Sequence[object]) -> str:
+    return f"{_ROWS - 1:,} rows or more" if len(rows) >= _ROWS - 1 else counted(len(rows), "row")
