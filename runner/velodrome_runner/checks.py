@@ -10,14 +10,16 @@ import torch
 from torch import Tensor, nn
 
 from velodrome.errors import ConfigurationError
-from velodrome_runner.inputs.base import Inputs
+from velodrome.text import counted
+from velodrome_runner.inputs.base import Inputs, repeated
 from velodrome_runner.log import words
 from velodrome_runner.precision import Autocast
 from velodrome_runner.preprocessing import Prepared
 from velodrome_runner.ranks import ALONE, Ranks
 from velodrome_runner.tasks.base import Task
 
-_SAMPLES = 2
+# A batch of one sample is timed, and may be the last one of a split: a model must not drop its axis.
+_SAMPLES = (2, 1)
 
 
 def check_model(
@@ -44,9 +46,11 @@ def check_model(
         )
     with _unchanged(model, prepared.device):
         model.eval()
-        with torch.no_grad(), context():
-            inputs = prepared.example(_SAMPLES)
-            _check(task, _outputs(task, model, inputs, name, "evaluation"), _SAMPLES, name, "evaluation")
+        example = prepared.example(max(_SAMPLES))
+        for samples in _SAMPLES:
+            with torch.no_grad(), context():
+                outputs = _outputs(task, model, repeated(example, samples), name, "evaluation")
+            _check(task, outputs, samples, name, "evaluation")
         generator = torch.Generator(prepared.device).manual_seed(seed)
         batch = next(prepared.batches(batch_size, generator, ranks=ranks))
         model.train()
@@ -69,7 +73,20 @@ def check_model(
                 f"{name} can't be trained: its backward pass raised {type(error).__name__}: {words(error)}",
                 "ModelForwardFailed",
             ) from error
+        _check_gradients(model, name)
     model.train()
+
+
+def _check_gradients(model: nn.Module, name: str) -> None:
+    for path, parameter in model.named_parameters():
+        if parameter.is_complex() or (parameter.grad is not None and parameter.grad.is_sparse):
+            kind = "complex" if parameter.is_complex() else "a sparse gradient"
+            fix = "real parameters" if parameter.is_complex() else "sparse=False"
+            raise ConfigurationError(
+                f"{name} can't be trained: {path} {'is' if parameter.is_complex() else 'has'} {kind}, which the "
+                f"optimizers do not take: use {fix}",
+                "ModelForwardFailed",
+            )
 
 
 def _outputs(task: Task, model: nn.Module, inputs: Inputs, name: str, mode: str) -> Any:
@@ -97,7 +114,7 @@ def _check(task: Task, outputs: Any, samples: int, name: str, mode: str) -> None
     if problem is not None:
         found = f"the shape {tuple(outputs.shape)}" if isinstance(outputs, Tensor) else f"a {type(outputs).__name__}"
         raise ConfigurationError(
-            f"{name} answers {samples} samples with {found} in {mode} mode: {problem}", "ModelOutputShape"
+            f"{name} answers {counted(samples, 'sample')} with {found} in {mode} mode: {problem}", "ModelOutputShape"
         )
 
 

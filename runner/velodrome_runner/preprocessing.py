@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from velodrome.errors import ConfigurationError
 from velodrome_runner.data import Contents, Samples, SampleSource
 from velodrome_runner.data.stream import Stream, way
-from velodrome_runner.inputs.base import Inputs, View, repeated, split, taken, trimmed
+from velodrome_runner.inputs.base import Inputs, View, copied, repeated, split, taken, trimmed
 from velodrome_runner.memory import fits
 from velodrome_runner.ranks import ALONE, Ranks
 from velodrome_runner.tasks.base import Batch, Task
@@ -78,7 +78,7 @@ class Prepared:
 
         The training split requires a `generator`, which shuffles and augments it (on the CPU or on the device; the same
         state gives the same batches). Its batches have the sizes `lengths(batch_size)`. The other splits keep their
-        order, are not augmented, and must not be modified. The last batch may be smaller: no sample is left out.
+        order and are not augmented. A batch may be modified. The last batch may be smaller: no sample is left out.
 
         If several `ranks` have generators of the same state, each gets its share of every batch, which may be empty.
         The generators keep equal states.
@@ -154,7 +154,8 @@ class Prepared:
     def _in_order(self, samples: ReadySplit | SampleSource, batch_size: int, name: str) -> Iterator[Batch]:
         if isinstance(samples, ReadySplit):
             pairs = zip(split(samples.inputs, batch_size), samples.targets.split(batch_size), strict=True)
-            yield from (Batch(inputs, targets) for inputs, targets in pairs)
+            # A copy of each batch: a model may change its inputs in place, and the next epoch needs them as they were.
+            yield from (Batch(copied(inputs), targets) for inputs, targets in pairs)
             return
         yield from self._loaded(samples, torch.arange(len(samples)).split(batch_size), name)
 

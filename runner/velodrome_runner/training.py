@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -90,7 +91,7 @@ def train(  # noqa: PLR0913, PLR0915, C901 - a training loop is read in one piec
     max_seconds = math.inf if budget.max_seconds is None else budget.max_seconds
 
     curves: list[EpochPoint] = []
-    kept: dict[str, torch.Tensor] = {}
+    kept: dict[str, Any] = {}
     time_to_target: float | None = None
     stopped_by: Literal["maxEpochs", "maxSeconds", "earlyStopping"] | None = None
     samples = epoch = 0
@@ -150,7 +151,7 @@ def train(  # noqa: PLR0913, PLR0915, C901 - a training loop is read in one piec
         if budget.target and time_to_target is None and reached(budget.target, validation[budget.target.metric]):
             time_to_target = seconds
         if stopper and training.early_stopping and stopper.improves(validation[training.early_stopping.metric]):
-            kept = {name: value.clone() for name, value in recipe.evaluated.state_dict().items()}
+            kept = copy.deepcopy(recipe.evaluated.state_dict())  # which may hold more than tensors
         if stopped_by is None and epoch == budget.max_epochs:
             stopped_by = "maxEpochs"
         if stopped_by is None and stopper and stopper.exhausted:

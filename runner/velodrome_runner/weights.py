@@ -22,6 +22,7 @@ from velodrome.spec.wording import suggestion
 from velodrome_runner.memory import ran_out
 
 State = Mapping[str, torch.Tensor]
+_SAVE = "save them by torch.save(model.state_dict(), PATH)"
 # Heads only for training; networks are built without them.
 _AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")
 # Files from before torch 0.4.1, such as torchvision's, lack the counters of batch normalisation. torch allows that.
@@ -124,15 +125,29 @@ def read_state(path: Path, sha256: str | None = None) -> State:
     except Exception as error:
         if ran_out(error):
             raise
-        raise _refused(
-            f"{path} can't be read as weights ({str(error).splitlines()[0] if str(error) else type(error).__name__}): "
-            "save them by torch.save(model.state_dict(), PATH)"
-        ) from error
+        raise _refused(f"{path} can't be read as weights ({_why(error)}): {_SAVE}") from error
     if not isinstance(state, dict) or not all(
         isinstance(key, str) and isinstance(value, torch.Tensor) for key, value in state.items()
     ):
-        raise _refused(f"{path} holds no state dict: save one by torch.save(model.state_dict(), PATH)")
+        inner = (
+            next((key for key, value in state.items() if isinstance(value, dict)), None)
+            if isinstance(state, dict)
+            else None
+        )
+        part = "" if inner is None else f", and {inner!r} in it may be one"
+        raise _refused(f"{path} holds no state dict{part}: {_SAVE}")
     return state
+
+
+def _why(error: Exception) -> str:
+    match error:
+        case OSError(strerror=str(words)):
+            return words
+        # torch's own words advise to run what is in the file.
+        case pickle.UnpicklingError():
+            return "it holds other things than tensors, and nothing in it is run"
+        case _:
+            return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
 def _check_digest(file: BinaryIO, path: Path, sha256: str) -> None:

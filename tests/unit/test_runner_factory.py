@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +21,7 @@ from velodrome.errors import ConfigurationError
 from velodrome.spec import Dataset
 from velodrome_runner.data import Contents, Memory, loading, open_contents, whole
 from velodrome_runner.data.loading import read
+from velodrome_runner.data.report import answer
 
 Install = Callable[[Callable[..., Any]], None]
 
@@ -156,6 +160,12 @@ def dataset(*items: Any) -> list[Any]:
     return list(items)
 
 
+def named(*classes: str) -> TensorDataset:
+    found = images()
+    found.classes = classes  # type: ignore[attr-defined]
+    return found
+
+
 ROW = torch.zeros(2)
 
 
@@ -177,6 +187,13 @@ ROW = torch.zeros(2)
         ((dataset((ROW, 0), (ROW, 0.5)), images()), "give all of them one type"),
         ((dataset((ROW, 0), (ROW, 1)), images()), "gives images for test and table for train"),
         ((images(2), images()), "the labels of the test split of ours go from 0 to 2, for 2 classes"),
+        ((dataset((np.array(["a"]), 1)), images()), "is an array of <U1: give numbers"),
+        ((dataset((ROW.to(torch.complex64), 1)), images()), "is torch.complex64: give real numbers"),
+        ((dataset((torch.zeros(9, 8, 3, dtype=torch.uint8), 1)), images()), "give them first, as (3, 9, 8)"),
+        ((dataset((ROW, 2**70)), images()), "is 1180591620717411303424: labels count the classes from 0 on"),
+        ((dataset((ROW, 10**9)), dataset((ROW, 0))), "go up to 1000000000, for 1 samples: labels count"),
+        ((dataset((ROW, -4)), dataset((ROW, 0))), "go up to -4, for 1 samples: labels count the classes from 0 on"),
+        ((named("cat", "cat"), images()), "calls two classes 'cat': give each class a name of its own"),
     ],
 )
 def test_a_factory_that_returns_something_else_is_told_what_to_return(
@@ -184,6 +201,37 @@ def test_a_factory_that_returns_something_else_is_told_what_to_return(
 ) -> None:
     install(lambda: returned)
     assert message in refusal()
+
+
+@pytest.mark.parametrize("mode", ["P", "1", "CMYK", "RGBA", "I;16"])
+def test_pictures_of_another_mode_are_refused(install: Install, mode: str) -> None:
+    pictures = [(Image.new(mode, (4, 2)), number % 2) for number in range(4)]
+    install(lambda: (pictures, pictures))
+    assert f"is of Pillow's mode {mode}: give 'RGB' or 'L'" in refusal()
+
+
+def test_arrays_and_tensors_of_every_layout_are_taken(install: Install) -> None:
+    rows = np.arange(24, dtype=np.float64).reshape(12, 2)
+    for given in (rows[:, ::-1], rows.astype(">f8")):
+        items = list(zip(given, LABELS.tolist(), strict=True))
+        install(lambda items=items: (items, items))
+        assert np.array_equal(whole(contents().splits["train"]).inputs["numeric"].numpy(), given)
+    learned = torch.ones(12, 2, requires_grad=True)
+    install(lambda: (TensorDataset(learned, LABELS), TensorDataset(learned, LABELS)))
+    assert whole(contents().splits["train"]).inputs["numeric"].sum() == 24
+
+
+def test_sequences_of_one_length_are_told_from_others(install: Install) -> None:
+    equal = [(torch.ones(2, 5), number % 2) for number in range(4)]
+    install(lambda: (equal, equal))
+    assert contents().schema.equal
+    install(lambda: (equal, [*equal, (torch.ones(2, 4), 0)]))
+    assert not contents().schema.equal
+
+
+def test_splits_of_a_factory_are_not_split_by_fractions(install: Install) -> None:
+    install(lambda: (images(), images()))
+    assert "leave the fractions out" in refusal(splits={"fractions": {"test": 0.2}})
 
 
 def test_a_factory_that_raises_or_is_missing_is_named(install: Install, tmp_path: Path) -> None:
@@ -201,3 +249,23 @@ def test_a_factory_that_raises_or_is_missing_is_named(install: Install, tmp_path
 
     install(lambda: (Broken([1]), images()))
     assert "item 0 of team_data:make, train raised OSError: no such file" in refusal("DatasetFactoryFailed")
+
+    class Endless(list[Any]):
+        def __len__(self) -> int:
+            raise TypeError("unknown")
+
+    install(lambda: (Endless(), images()))
+    assert "the length of team_data:make, train, raised TypeError: unknown" in refusal("DatasetFactoryFailed")
+
+
+def test_what_a_factory_prints_is_no_part_of_the_report(install: Install) -> None:
+    def make() -> Any:
+        sys.stdout.write("loading")
+        return images(), images()
+
+    install(make)
+    said = io.StringIO()
+    question = {"dataset": job(validationFraction=0).model_dump(mode="json", by_alias=True), "folder": "/data"}
+    with contextlib.redirect_stdout(said):
+        assert answer(io.StringIO(json.dumps(question)), said) == 0
+    assert json.loads(said.getvalue().strip().splitlines()[-1])["kind"] == "images"

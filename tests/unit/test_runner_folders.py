@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 import struct
 import tarfile
@@ -221,10 +222,10 @@ def saved(mode: str, size: tuple[int, int] = (24, 20)) -> Callable[[Path], None]
     [
         (truncated, "is no image that can be decoded (image file is truncated"),
         (cut, "is no image that can be decoded (Truncated File Read"),
-        (lambda file: file.write_bytes(b"no image"), "is no image that can be decoded (cannot identify"),
+        (lambda file: file.write_bytes(b"no image"), "is no image that can be decoded: replace or remove it"),
         (lambda file: file.write_bytes(b""), "is no image that can be decoded"),
-        (saved("CMYK"), "is of the mode CMYK, and the other images are RGB: save it as RGB"),
-        (saved("L"), "is of the mode L, and the other images are RGB"),
+        (saved("CMYK"), "is of the mode CMYK, and images are RGB or L (grey): save it as RGB"),
+        (saved("L"), "is of the mode L, and the first image is RGB"),
         (saved("RGB", (24, 21)), "has 24 x 21 pixels, and the first image 24 x 20: write spec.dataset.imageSize"),
     ],
 )
@@ -462,3 +463,38 @@ def test_a_source_of_files_can_be_sent_to_a_process(tmp_path: Path) -> None:
     copy = pickle.load(io.BytesIO(pickle.dumps(source)))  # noqa: S301 - made here
     assert torch.equal(whole(copy).inputs["images"], whole(source).inputs["images"])
     assert ImageFiles.__name__ in repr(type(getattr(source, "source", source)))
+
+
+def test_hidden_folders_and_links_to_folders_above_give_no_images(tmp_path: Path) -> None:
+    root = make(tmp_path / "pets")
+    hidden = root / "train" / "cat" / ".ipynb_checkpoints"
+    hidden.mkdir()
+    picture(1).save(hidden / "0-checkpoint.jpg")
+    (root / "train" / "cat" / "above").symlink_to(root / "train")
+    assert len(read(job(), tmp_path).splits["train"]) == 8
+
+
+def test_folders_of_splits_are_not_taken_for_classes(tmp_path: Path) -> None:
+    make(tmp_path / "pets")
+    assert "are splits, and not classes" in refusal(tmp_path, splits={"fractions": {"test": 0.5}})
+
+
+@pytest.mark.parametrize("name", [b"a\nb.jpg", b"a\xff.jpg"])
+def test_a_name_that_no_manifest_can_hold_is_refused(tmp_path: Path, name: bytes) -> None:
+    root = make(tmp_path / "pets")
+    source = root / "train" / "cat"
+    (source / "0.jpg").rename(source / os.fsdecode(name))
+    assert "is no line of UTF-8 text: rename" in refusal(tmp_path)
+
+
+def test_a_first_image_that_is_too_large_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = make(tmp_path / "pets")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    said = refusal(tmp_path)
+    assert str(root / "train" / "cat" / "0.jpg") in said
+    assert "exceeds limit" in said
+
+
+def test_all_images_of_another_mode_are_told_which_modes_there_are(tmp_path: Path) -> None:
+    make(tmp_path / "pets", suffix="png", mode="RGBA")
+    assert "is of the mode RGBA, and images are RGB or L (grey): save it as RGB" in refusal(tmp_path)

@@ -598,6 +598,31 @@ def make():
     assert not model.get_buffer("1.running_mean").any(), "the black image is not learned from"
 
 
+@pytest.mark.parametrize(
+    ("shape", "told", "forward", "given"),
+    [
+        ((6,), {}, "features", 6),
+        ((2, 9), {}, "values", 2 * 9),
+        ((2, None), {}, "values, lengths", 2 * 64),
+        ((5,), {"cardinalities": (3, 4), "numeric": 3}, "numeric, categorical", 3),
+    ],
+)
+def test_lazy_layers_get_the_shape_of_every_kind_of_data(
+    shape: tuple[int | None, ...], told: dict[str, Any], forward: str, given: int, module: WriteModule
+) -> None:
+    name = module(f"""
+class make(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first = nn.LazyLinear(7)
+
+    def forward(self, {forward}):
+        return self.first({forward.partition(",")[0]}.flatten(1))
+""")
+    model = build(Model(name=f"{name}:make"), shape=shape, classes=3, dropout=0.0, **told)
+    assert model.get_parameter("first.weight").shape == (7, given)
+
+
 @pytest.mark.parametrize("fault", FAILING)
 def test_a_factory_that_fails_is_reported_with_its_reason(fault: str, module: WriteModule) -> None:
     source, args, reason, message = FAILING[fault]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -335,3 +336,75 @@ def test_the_tables_of_scikit_learn_are_whole(name: str, rows_: int, columns: in
     assert everything.targets.sum().item() == theirs.target.sum()
     again = open_contents(Dataset.model_validate({"name": name}), folder=Path("/nonexistent"), seed=9)
     assert torch.equal(whole(found.contents.splits["test"]).targets, whole(again.contents.splits["test"]).targets)
+
+
+def test_a_packed_csv_is_read_as_it_is_unpacked(tmp_path: Path) -> None:
+    plain = write(tmp_path / "t.csv", rows())
+    (tmp_path / "t.csv.gz").write_bytes(gzip.compress(plain.read_bytes()))
+    packed = contents(tmp_path, source={"path": "t.csv.gz"})
+    assert packed.digest == contents(tmp_path).digest
+    (tmp_path / "t.csv.gz").write_bytes(gzip.compress(b"id,price,kind\n1,,dear\n2,x")[:-12])
+    assert "can be read (Truncated" in refusal(tmp_path, source={"path": "t.csv.gz"})
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"PK\x03\x04rest", "is a spreadsheet or an archive: save it as CSV"),
+        (b"PAR1rest", "is a Parquet file: write format: Parquet"),
+        (gzip.compress(b"a,kind"), "is compressed: unpack it, or call it NAME.csv.gz"),
+    ],
+)
+def test_a_file_of_another_kind_is_called_by_its_name(tmp_path: Path, content: bytes, message: str) -> None:
+    (tmp_path / "t.csv").write_bytes(content)
+    assert message in refusal(tmp_path)
+
+
+def test_a_column_without_a_name_is_refused_and_blanks_around_names_are_not(tmp_path: Path) -> None:
+    write(tmp_path / "t.csv", rows(), header=("", "price", "size", "shop", "kind"))
+    assert "column 1 of" in refusal(tmp_path)
+    write(tmp_path / "t.csv", rows(), header=("id", " price", "size ", " shop", " kind"))
+    assert contents(tmp_path).schema.numeric == ("id", "price", "size")
+
+
+def test_one_slip_does_not_make_numbers_categories(tmp_path: Path) -> None:
+    content = rows(200)
+    content[150] = (150, "n.a.", *content[150][2:])
+    write(tmp_path / "t.csv", content)
+    said = refusal(tmp_path)
+    assert "row 151 has 'n.a.' in the column price, whose other values are numbers" in said
+    assert contents(tmp_path, columns={"categorical": ["shop"], "ignore": ["price"]}).schema.numeric == ("id", "size")
+    content[150] = (150, "inf", *content[150][2:])
+    write(tmp_path / "t.csv", content)
+    assert "row 151 is infinite in the column price" in refusal(tmp_path)
+    content[150] = (150, "#N/A", *content[150][2:])
+    write(tmp_path / "t.csv", content)
+    assert "price" in contents(tmp_path).schema.numeric
+
+
+def test_the_column_of_the_split_may_be_that_of_the_groups(tmp_path: Path) -> None:
+    content = [(*row, ("train", "test")[number % 2]) for number, row in enumerate(rows())]
+    write(tmp_path / "t.csv", content, header=(*HEADER, "part"))
+    found = contents(tmp_path, splits={"column": "part", "group": "part"})
+    assert "part" not in found.schema.categorical
+
+
+def test_parquet_of_pandas_keeps_large_numbers_and_loses_row_numbers(tmp_path: Path) -> None:
+    table = pa.table(
+        {
+            "key": pa.array([2**60 + 1024 * number for number in range(60)]),
+            "kind": ["dear", "cheap"] * 30,
+            "__index_level_0__": list(range(60)),
+        }
+    )
+    parquet.write_table(table, tmp_path / "t.parquet")
+    found = contents(tmp_path, format="Parquet", source={"path": "t.parquet"})
+    assert found.schema.numeric == ("key",)
+    assert all_rows(found).inputs["numeric"].min() == 2**60
+
+
+def test_a_class_that_is_nan_in_parquet_is_missing(tmp_path: Path) -> None:
+    table = pa.table({"size": list(range(60)), "kind": [0.0, 1.0, float("nan")] * 20})
+    parquet.write_table(table, tmp_path / "t.parquet")
+    said = refusal(tmp_path, "classification", format="Parquet", source={"path": "t.parquet"})
+    assert "row 3 has no value in the target column kind (20 rows have none)" in said

@@ -337,6 +337,39 @@ class InTraining(nn.Module):
         return self.change(outputs) if self.training else outputs
 
 
+class Squeezing(nn.Linear):
+    """Drops the axis of the samples where there is one."""
+
+    def __init__(self) -> None:
+        super().__init__(4, CLASSES)
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        return super().forward(inputs).squeeze()
+
+
+class Rows(nn.Module):
+    """A network whose embedding has sparse gradients."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rows = nn.Embedding(3, CLASSES, sparse=True)
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        found: torch.Tensor = self.rows((inputs[:, 0] > 0).long())
+        return found
+
+
+class Waves(nn.Module):
+    """A network with complex weights."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(4, CLASSES, dtype=torch.complex64))
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        return (inputs.to(torch.complex64) @ self.weight).real
+
+
 def _broken(outputs: torch.Tensor) -> torch.Tensor:
     raise RuntimeError("only in training")
 
@@ -351,8 +384,11 @@ def _broken(outputs: torch.Tensor) -> torch.Tensor:
         (network().requires_grad_(False), "NothingToTrain", "no trainable parameter"),
         (nn.Linear(4, 2), "ModelOutputShape", r"2 samples with the shape \(2, 2\) in evaluation mode"),
         (nn.Linear(3, CLASSES), "ModelForwardFailed", "in evaluation mode"),
+        (Squeezing(), "ModelOutputShape", r"1 sample with the shape \(5,\) in evaluation mode"),
+        (Rows(), "ModelForwardFailed", "rows.weight has a sparse gradient, .* use sparse=False"),
+        (Waves(), "ModelForwardFailed", "weight is complex, .* use real parameters"),
     ],
-    ids=["tuple", "shape", "raises", "detached", "frozen", "narrow", "other input"],
+    ids=["tuple", "shape", "raises", "detached", "frozen", "narrow", "other input", "squeezes", "sparse", "complex"],
 )
 def test_a_model_that_cant_be_trained_is_refused_with_one_reason(model: nn.Module, reason: str, message: str) -> None:
     with pytest.raises(ConfigurationError, match=message) as refused:

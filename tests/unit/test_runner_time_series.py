@@ -105,7 +105,7 @@ def test_one_file_is_split_by_fractions(tmp_path: Path) -> None:
         (HEADER + GOOD + ":up\n", "is a series of length 0"),
         (HEADER + GOOD + "4:up\n", "is a series of length 1: remove it"),
         (HEADER + GOOD + "4,?:up\n", "has a missing value: fill it in"),
-        (HEADER + GOOD + "4,NaN:up\n", "has a missing or infinite value"),
+        (HEADER + GOOD + "4,NaN:up\n", "has a value that is missing, infinite or too large for float32"),
         (HEADER + GOOD + "4,x:up\n", "has 'x', which is no number"),
         (HEADER + GOOD + "4,5:left\n", "is of the class 'left', and @classLabel has up, down"),
         (HEADER + GOOD + "4,5\n", "has no colon between its values and its class"),

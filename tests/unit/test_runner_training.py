@@ -292,6 +292,41 @@ def test_early_stopping_keeps_the_best_epochs_weights() -> None:
     assert result.validation["validation_loss"] == min(losses)
 
 
+class Counting(nn.Module):
+    """A network whose state holds more than tensors, and which changes its inputs in place."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.noted = network(), {"calls": 0}
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        self.noted["calls"] += 1
+        output: torch.Tensor = self.body(images.mul_(0.5))
+        return output
+
+    def get_extra_state(self) -> dict[str, int]:
+        return self.noted
+
+    def set_extra_state(self, state: dict[str, int]) -> None:
+        self.noted = dict(state)
+
+
+def test_early_stopping_keeps_a_state_that_is_no_tensor() -> None:
+    model = Counting()
+    result = trained(configured(earlyStopping={"patience": 3}, budget={"maxEpochs": 3}), model)
+    assert result.best_epoch is not None
+    # Four batches of training and one of validation an epoch; the state is a copy, as the weights are.
+    assert model.noted == {"calls": result.best_epoch * 5}
+
+
+def test_a_model_that_changes_its_inputs_finds_the_next_epochs_as_they_were() -> None:
+    data = prepared()
+    assert isinstance(data.validation, ReadySplit)
+    before = data.validation.inputs.clone()
+    trained(configured(budget={"maxEpochs": 2}), Counting(), data)
+    assert torch.equal(data.validation.inputs, before)
+
+
 def test_without_early_stopping_the_last_weights_stay() -> None:
     model = network()
     snapshots: list[dict[str, torch.Tensor]] = []

@@ -16,6 +16,7 @@ from velodrome_runner.data.format import invalid
 
 _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 _INFINITE = r"^(?i)[+-]?inf(inity)?$"
+_RARE = 20  # one value in so many may be a slip; more of them are meant
 CATEGORICAL = "mend it, or list the column under spec.dataset.columns.categorical"
 TARGET = "mend it, or write spec.task: classification"
 Floats = np.ndarray[Any, np.dtype[np.float64]]
@@ -45,6 +46,8 @@ def flat(column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
             f"the column {name} holds {kind} values, which are neither numbers nor text: write them as one of both, or "
             "list the column under spec.dataset.columns.ignore"
         )
+    if pa.types.is_floating(column.type):
+        column = pc.if_else(pc.is_nan(column), None, column)
     if column.null_count == len(column):
         raise invalid(f"the column {name} has no values: list it under spec.dataset.columns.ignore")
     return column
@@ -59,7 +62,20 @@ def is_numeric(column: pa.ChunkedArray) -> bool:
     """Whether each value is a number, or missing; the column is one of `flat`."""
     if not pa.types.is_string(column.type):
         return not pa.types.is_boolean(column.type)
-    return bool(pc.all(pc.match_substring_regex(pointed(column), _NUMBER)).as_py())
+    return bool(pc.all(pc.match_substring_regex(pointed(column), f"{_NUMBER}|{_INFINITE}")).as_py())
+
+
+def mistyped(column: pa.ChunkedArray) -> int | None:
+    """The first row that keeps a text column from being one of numbers, if at most one value in twenty does; or None.
+
+    The column is one of `flat`.
+    """
+    other = pc.invert(pc.match_substring_regex(pointed(column), f"{_NUMBER}|{_INFINITE}"))
+    count = pc.sum(other).as_py() or 0
+    if not 0 < count * _RARE <= len(column) - column.null_count:
+        return None
+    row: int = pc.index(other, value=True).as_py()
+    return row
 
 
 def pointed(column: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -82,7 +98,8 @@ def numbers(column: pa.ChunkedArray, name: str, where: Where = row_of, fix: str 
                 f"{where(row)} has {column[row].as_py()!r} in the column {name}, which is one of numbers: {fix}"
             )
         column = written
-    values = np.asarray(column.cast(pa.float64()).fill_null(float("nan")).to_numpy(), dtype=np.float64)
+    # Whole numbers beyond 2^53 lose their last digits, as they do in every model.
+    values = np.asarray(column.cast(pa.float64(), safe=False).fill_null(float("nan")).to_numpy(), dtype=np.float64)
     infinite = np.isinf(values)
     if infinite.any():
         raise invalid(f"{where(int(infinite.argmax()))} is infinite in the column {name}: write a finite number")

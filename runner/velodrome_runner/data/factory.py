@@ -25,64 +25,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from velodrome.errors import ConfigurationError, VelodromeError
+from velodrome.errors import VelodromeError
 from velodrome.spec import Dataset
 from velodrome_runner.data.contents import Kind, Samples, SampleSource, Schema
 from velodrome_runner.data.format import Description, divided, invalid, missing, one
+from velodrome_runner.data.items import KINDS, WANTED, Items, check_shape, failed, input_of, item_of, target_of
 from velodrome_runner.data.splitting import by_fractions
-from velodrome_runner.log import words
-
-_KINDS: Mapping[int, Kind] = {3: "images", 2: "sequences", 1: "table"}
-_SHORTEST = 2
-_WANTED = (
-    "return a torch dataset for each split, such as {'train': …, 'test': …}, whose items are (input, target): "
-    "see docs/own-data.md"
-)
-
-
-@dataclass(frozen=True)
-class Items:
-    """A dataset of one's own as a source. `shape` is that of one sample, with the longest length of a sequence."""
-
-    dataset: Any
-    name: str
-    kind: Kind
-    shape: tuple[int, ...]
-    labels: Tensor
-    lengths: Tensor | None = None
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    @property
-    def targets(self) -> Tensor:
-        """The targets of all samples."""
-        return self.labels
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of all samples in memory."""
-        size = {"images": 1, "sequences": 4, "table": 8}[self.kind]
-        return len(self) * (size * int(np.prod(self.shape)) + 8)
-
-    def take(self, indices: Tensor) -> Samples:
-        """The samples at those indices. Raises ConfigurationError: DatasetInvalid, an item is not as the others."""
-        found = [_input(self.name, index, _item(self.dataset, self.name, index)[0]) for index in indices.tolist()]
-        for index, value in zip(indices.tolist(), found, strict=True):
-            _check_shape(self.name, index, value, self.kind, self.shape)
-        targets = self.labels[indices]
-        if self.kind == "images":
-            return Samples({"images": _stacked(found, self.shape, torch.uint8)}, targets)
-        if self.kind == "table":
-            none = torch.empty(len(found), 0, dtype=torch.int64)
-            return Samples({"numeric": _stacked(found, self.shape, torch.float64), "categorical": none}, targets)
-        values = torch.zeros(len(found), *self.shape)
-        for row, value in enumerate(found):
-            values[row, :, : value.shape[1]] = value
-        lengths = torch.tensor([value.shape[1] for value in found], dtype=torch.int64)
-        return Samples({"values": values, "lengths": lengths}, targets)
 
 
 @dataclass(frozen=True)
@@ -124,7 +73,12 @@ def read_factory(dataset: Dataset, root: Path | None) -> Own:
         given["root"] = None if root is None else str(root)
     returned = _called(name, factory, given)
     fractions = dataset.splits.fractions if dataset.splits is not None else None
-    parts = {"train": returned} if fractions is not None and _is_dataset(returned) else _named(name, returned)
+    if fractions is not None and not _is_dataset(returned):
+        raise invalid(
+            f"{name} returned {type(returned).__name__}, and spec.dataset.splits.fractions divide one dataset: return "
+            "one, or leave the fractions out"
+        )
+    parts = _named(name, returned) if fractions is None else {"train": returned}
     hasher = hashlib.sha256()
     sources: dict[str, SampleSource] = {}
     identities: list[bytes] = []
@@ -158,7 +112,7 @@ def _found(name: str) -> Any:
         raise missing(f"{name}: {module} has no {path}: check spec.dataset.format") from error
     # Importing runs the user's code, which may raise anything.
     except (Exception, SystemExit) as error:
-        raise _failed(f"{name}: importing {module}", error) from error
+        raise failed(f"{name}: importing {module}", error) from error
     if not callable(found):
         raise missing(f"{name} is no function or class, but {type(found).__name__}: check spec.dataset.format")
     return found
@@ -176,7 +130,7 @@ def _called(name: str, factory: Any, given: dict[str, Any]) -> Any:
     except (MemoryError, VelodromeError):
         raise
     except (Exception, SystemExit) as error:
-        raise _failed(name, error) from error
+        raise failed(name, error) from error
 
 
 def _parameters(factory: Any) -> Sequence[str]:
@@ -184,10 +138,6 @@ def _parameters(factory: Any) -> Sequence[str]:
         return list(inspect.signature(factory).parameters)
     except (TypeError, ValueError):
         return []
-
-
-def _failed(what: str, error: BaseException) -> ConfigurationError:
-    return ConfigurationError(f"{what} raised {type(error).__name__}: {words(error)}", "DatasetFactoryFailed")
 
 
 def _is_dataset(value: Any) -> bool:
@@ -200,27 +150,22 @@ def _named(name: str, returned: Any) -> dict[str, Any]:
         returned = dict(zip(orders[len(returned)], returned, strict=True))
     if not isinstance(returned, Mapping):
         extra = ", or write spec.dataset.splits.fractions" if _is_dataset(returned) else ""
-        raise invalid(f"{name} returned {type(returned).__name__}: {_WANTED}{extra}")
+        raise invalid(f"{name} returned {type(returned).__name__}: {WANTED}{extra}")
     if not {"train", "test"} <= set(returned) <= {"train", "validation", "test"}:
-        raise invalid(f"{name} returned the splits {', '.join(map(str, returned)) or 'none'}: {_WANTED}")
+        raise invalid(f"{name} returned the splits {', '.join(map(str, returned)) or 'none'}: {WANTED}")
     for split, each in returned.items():
         if not _is_dataset(each):
-            raise invalid(f"{name} returned {type(each).__name__} for {split}: {_WANTED}")
-        if len(each) == 0:
+            raise invalid(f"{name} returned {type(each).__name__} for {split}: {WANTED}")
+        if _length(name, split, each) == 0:
             raise invalid(f"the {split} split of {name} is empty: give it samples")
     return {split: returned[split] for split in ("train", "validation", "test") if split in returned}
 
 
-def _item(dataset: Any, name: str, index: int) -> tuple[Any, Any]:
+def _length(name: str, split: str, dataset: Any) -> int:
     try:
-        item = dataset[index]
-    except VelodromeError:
-        raise
+        return len(dataset)
     except Exception as error:  # the dataset is the user's code
-        raise _failed(f"item {index} of {name}", error) from error
-    if not isinstance(item, tuple | list) or len(item) != 2:
-        raise invalid(f"item {index} of {name} is {type(item).__name__}, and not (input, target): {_WANTED}")
-    return item[0], item[1]
+        raise failed(f"the length of {name}, {split},", error) from error
 
 
 def _read(name: str, dataset: Any, hasher: Any, identities: list[bytes]) -> Items:
@@ -230,15 +175,15 @@ def _read(name: str, dataset: Any, hasher: Any, identities: list[bytes]) -> Item
     kind: Kind | None = None
     shape: tuple[int, ...] = ()
     for index in range(len(dataset)):
-        given, target = _item(dataset, name, index)
-        value = _input(name, index, given)
+        given, target = item_of(dataset, name, index)
+        value = input_of(name, index, given)
         if kind is None:
-            kind, shape = _KINDS[value.ndim], tuple(value.shape)
+            kind, shape = KINDS[value.ndim], tuple(value.shape)
         if kind == "sequences":
             lengths.append(value.shape[-1])
             shape = (shape[0], max(shape[1], lengths[-1]))
-        _check_shape(name, index, value, kind, shape)
-        targets.append(_target(name, index, target))
+        check_shape(name, index, value, kind, shape)
+        targets.append(target_of(name, index, target))
         content = (
             f"{value.dtype} {tuple(value.shape)} {targets[-1]!r}\n".encode() + value.contiguous().numpy().tobytes()
         )
@@ -252,77 +197,36 @@ def _read(name: str, dataset: Any, hasher: Any, identities: list[bytes]) -> Item
     return Items(dataset, name, kind, shape, labels, torch.tensor(lengths) if kind == "sequences" else None)
 
 
-def _input(name: str, index: int, given: Any) -> Tensor:
-    from PIL import Image
-
-    if isinstance(given, Image.Image):
-        pixels = np.array(given, dtype=np.uint8)
-        given = pixels[None] if pixels.ndim == 2 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
-    if not isinstance(given, Tensor | np.ndarray):
-        raise invalid(f"the input of item {index} of {name} is {type(given).__name__}: give a tensor or an array")
-    value = torch.as_tensor(given)
-    if value.ndim not in _KINDS or value.numel() == 0:
-        raise invalid(
-            f"the input of item {index} of {name} has the shape {tuple(value.shape)}: give an image (channels, height, "
-            "width), a sequence (channels, length) or a row (columns,)"
-        )
-    if value.ndim == 3 and value.dtype != torch.uint8:
-        raise invalid(
-            f"the image {index} of {name} is {value.dtype}: give raw pixels as torch.uint8, which spec.preprocessing "
-            "scales for every entry alike"
-        )
-    if value.ndim == 2:
-        value = value.to(torch.float32)
-        if value.shape[1] < _SHORTEST:
-            raise invalid(f"item {index} of {name} is a sequence of length {value.shape[1]}: leave it out")
-    elif value.ndim == 1:
-        value = value.to(torch.float64)
-    if value.dtype.is_floating_point and not bool(value.isfinite().all() if value.ndim == 2 else ~value.isinf().any()):
-        raise invalid(f"item {index} of {name} has a value that is no finite number: mend it, or leave it out")
-    return value
-
-
-def _check_shape(name: str, index: int, value: Tensor, kind: Kind, shape: tuple[int, ...]) -> None:
-    same = value.ndim == len(shape) and (
-        value.shape[0] == shape[0] if kind == "sequences" else tuple(value.shape) == shape
-    )
-    if not same:
-        raise invalid(f"item {index} of {name} has the shape {tuple(value.shape)}, and item 0 has {shape}")
-
-
-def _target(name: str, index: int, target: Any) -> int | float:
-    if isinstance(target, Tensor | np.ndarray | np.generic) and np.asarray(target).size == 1:
-        target = np.asarray(target).reshape(()).item()
-    if isinstance(target, int | float):
-        return int(target) if isinstance(target, bool) else target
-    raise invalid(
-        f"the target of item {index} of {name} is {type(target).__name__}: give a label, which is a whole number, or a "
-        "floating-point number"
-    )
-
-
 def _schema(first: Items, dataset: Any, sources: Sequence[Items]) -> Schema:
     shape, equal = first.shape, True
     if first.kind == "sequences":
-        lengths = {source.shape[1] for source in sources}
-        shape, equal = (first.shape[0], max(lengths)), False
+        lengths = torch.cat([source.lengths for source in sources if source.lengths is not None])
+        shape, equal = (first.shape[0], int(lengths.max())), len(lengths.unique()) == 1
     for source in sources:
         if (source.kind != "sequences" and source.shape != shape) or source.shape[0] != shape[0]:
             raise invalid(f"{source.name} has items of the shape {source.shape}, and {first.name} {shape}")
-    if first.labels.dtype == torch.float64:
-        classes = None
-    else:
-        named = getattr(dataset, "classes", None)
-        count = int(first.labels.max()) + 1
-        classes = tuple(map(str, named)) if isinstance(named, Sequence) and named else tuple(map(str, range(count)))
+    named = getattr(dataset, "classes", None)
+    classes = None if first.labels.dtype == torch.float64 else _classes(first, named)
     columns = tuple(f"x{number}" for number in range(shape[0])) if first.kind == "table" else ()
     return Schema(shape, classes, numeric=columns, equal=equal)
+
+
+def _classes(train: Items, named: Any) -> tuple[str, ...]:
+    """The names of the classes, or their labels where nobody names them."""
+    if isinstance(named, Sequence | np.ndarray) and len(named) and not isinstance(named, str):
+        names = tuple(map(str, named))
+        if len(set(names)) < len(names):
+            twice = next(each for each in names if names.count(each) > 1)
+            raise invalid(f"{train.name} calls two classes {twice!r}: give each class a name of its own")
+        return names
+    most = int(train.labels.max())
+    if most < 0 or most >= len(train):  # the message of `checks` would name a class for each label up to the largest
+        raise invalid(
+            f"the labels of {train.name} go up to {most}, for {len(train)} samples: labels count the classes from 0 on"
+        )
+    return tuple(map(str, range(most + 1)))
 
 
 def _longest(source: SampleSource, shape: tuple[int, ...]) -> SampleSource:
     assert isinstance(source, Items)
     return replace(source, shape=shape)
-
-
-def _stacked(values: list[Tensor], shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-    return torch.stack(values).to(dtype) if values else torch.empty((0, *shape), dtype=dtype)

@@ -14,6 +14,9 @@ from velodrome_runner.data.splitting import by_fractions
 # The suffixes that torchvision's ImageFolder reads.
 SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 
+# What people call the folder of a split.
+_SPLITS = {"train", "training", "test", "testing", "val", "valid", "validation"}
+
 
 def read_image_folder(dataset: Dataset, place: Path) -> Folders:
     """A folder a class, in the folders train, test (or val) and maybe val; or split as `spec.dataset.splits` says.
@@ -24,6 +27,11 @@ def read_image_folder(dataset: Dataset, place: Path) -> Folders:
     splits = dataset.splits
     if splits is not None and splits.fractions is not None:
         files = classes_below(place)
+        if {label for _, label in files} <= _SPLITS:
+            raise invalid(
+                f"the folders of {place} are splits, and not classes: leave out spec.dataset.splits.fractions, or "
+                "write the folder whose folders are classes as spec.dataset.source.path"
+            )
         names = by_fractions((name.encode() for name, _ in files), splits.fractions)
         listed = {
             split: [file for file, name in zip(files, names, strict=True) if name == split]
@@ -73,10 +81,29 @@ def classes_below(folder: Path) -> list[tuple[str, str]]:
                 "add some, or remove the folder"
             )
         found += [(image, name) for image in images]
+    odd = next((image for image, _ in found if not _is_line(image)), None)
+    if odd is not None:
+        raise invalid(f"the path {str(folder / odd)!a} is no line of UTF-8 text: rename the file or its folder")
     return found
 
 
+def _is_line(name: str) -> bool:
+    """Whether a manifest and a record can hold the name."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return len(name.splitlines()) == 1
+
+
 def _images(folder: Path, name: str) -> Iterator[str]:
-    for directory, _, files in os.walk(folder / name, followlinks=True):
+    for directory, folders, files in os.walk(folder / name, followlinks=True):
+        # Hidden folders hold copies, and a link to a folder above would give each image forty times.
+        above = f"{os.path.realpath(directory)}/"
+        folders[:] = [
+            each
+            for each in folders
+            if not each.startswith(".") and not above.startswith(f"{os.path.realpath(f'{directory}/{each}')}/")
+        ]
         below = os.path.relpath(directory, folder)
         yield from (f"{below}/{file}" for file in files if file.lower().endswith(SUFFIXES) and not file.startswith("."))

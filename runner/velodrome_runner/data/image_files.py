@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import struct
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -12,15 +13,18 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
+from velodrome.errors import ConfigurationError
 from velodrome.kernel.limits import cpu_limit
 from velodrome_runner.data.contents import Samples, SampleSource, Schema
 from velodrome_runner.data.format import Description, corrupt, divided, invalid, one
 from velodrome_runner.data.manifest import MANIFEST, ListedFile, hashed, kept_manifest, read_bytes
 
 _MODES = {1: "L", 3: "RGB"}
+# Pillow raises SyntaxError for a broken PNG, and ValueError or struct.error for odd headers.
+_BROKEN = (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError)
 _CHUNK = 64  # images that one thread decodes at once
 _GAP = 2  # a JPEG may be decoded at a fraction of its size, if that has this many pixels for each that is asked for
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]
@@ -155,8 +159,8 @@ def _shape(path: Path, *, scale: int | None, convert: bool) -> tuple[int, int, i
         with Image.open(path) as image:
             channels = 1 if image.mode == "L" and not convert else 3
             return (channels, scale, scale) if scale is not None else (channels, image.height, image.width)
-    except (OSError, SyntaxError, ValueError) as error:
-        raise corrupt(f"{path} is no image that can be decoded ({error}): replace or remove it") from error
+    except _BROKEN as error:
+        raise _undecodable(path, error) from error
 
 
 def decoded(content: bytes, path: Path, shape: tuple[int, int, int], *, scale: int | None, convert: bool) -> Pixels:
@@ -166,9 +170,10 @@ def decoded(content: bytes, path: Path, shape: tuple[int, int, int], *, scale: i
         with Image.open(io.BytesIO(content)) as image:
             mode = _MODES[channels]
             if image.mode != mode and not convert:
+                others = f"the first image is {mode}" if image.mode in _MODES.values() else "images are RGB or L (grey)"
                 raise invalid(
-                    f"{path} is of the mode {image.mode}, and the other images are {mode}: save it as {mode}, for "
-                    f"example by Pillow's Image.convert({mode!r})"
+                    f"{path} is of the mode {image.mode}, and {others}: save it as {mode}, for example by Pillow's "
+                    f"Image.convert({mode!r})"
                 )
             found: Image.Image = image
             if scale is not None:
@@ -187,10 +192,14 @@ def decoded(content: bytes, path: Path, shape: tuple[int, int, int], *, scale: i
             else:
                 found = image.convert(mode)
             pixels = np.array(found, dtype=np.uint8)
-    # Pillow raises SyntaxError for a broken PNG, and ValueError or struct.error for odd headers.
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise corrupt(f"{path} is no image that can be decoded ({error}): replace or remove it") from error
+    except _BROKEN as error:
+        raise _undecodable(path, error) from error
     return pixels[None] if channels == 1 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
+
+
+def _undecodable(path: Path, error: BaseException) -> ConfigurationError:
+    why = "" if isinstance(error, UnidentifiedImageError) else f" ({error})"
+    return corrupt(f"{path} is no image that can be decoded{why}: replace or remove it")
 
 
 def _square(image: Image.Image, side: int) -> Image.Image:

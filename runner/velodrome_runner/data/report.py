@@ -12,6 +12,7 @@ import torch
 from velodrome import keys
 from velodrome.errors import VelodromeError
 from velodrome.spec import Dataset
+from velodrome.text import counted
 from velodrome_runner.data.contents import Contents, SampleSource, whole
 from velodrome_runner.data.format import Format
 from velodrome_runner.data.loading import open_contents, open_format, read
@@ -30,10 +31,15 @@ def answer(asked: TextIO, said: TextIO = sys.stdout) -> int:
     try:
         found = report(dataset, folder, task=question.get("task"), prepare=question.get("prepare", False))
     except VelodromeError as error:
-        said.write(json.dumps({"reason": error.reason, "message": str(error)}) + "\n")
+        _say(said, {"reason": error.reason, "message": str(error)})
         return keys.EXIT_CONFIGURATION
-    said.write(json.dumps(found) + "\n")
+    _say(said, found)
     return keys.EXIT_OK
+
+
+def _say(said: TextIO, found: dict[str, Any]) -> None:
+    """Writes a line of its own, whatever a team's code has printed before."""
+    said.write(f"\n{json.dumps(found)}\n")
 
 
 def report(dataset: Dataset, folder: Path, *, task: str | None, prepare: bool) -> dict[str, Any]:
@@ -96,5 +102,5 @@ def _columns(contents: Contents) -> dict[str, str]:
         for name, missing in list(zip(schema.numeric, lacking, strict=True))[:_MOST_NAMES]:
             found[name] = "numeric" + (f", {missing} missing in training" if missing else "")
         for name, categories in list(schema.categorical.items())[:_MOST_NAMES]:
-            found[name] = f"categorical, {len(categories)} categories"
+            found[name] = f"categorical, {counted(len(categories), 'category', 'categories')}"
     return found

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import gzip
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import islice
@@ -14,8 +16,19 @@ import pyarrow as pa
 from velodrome.spec import DatasetSplits
 from velodrome_runner.data.format import corrupt, invalid, missing
 
-# What stands for a missing value in a CSV file.
-MISSING = ("", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "?")
+# What stands for a missing value in a CSV file: what pandas takes for one, and the archives' question mark.
+MISSING = (
+    *("", "NA", "N/A", "n/a", "#NA", "#N/A", "#N/A N/A", "<NA>", "NaN", "nan", "-NaN", "-nan"),
+    *("1.#IND", "-1.#IND", "1.#QNAN", "-1.#QNAN", "NULL", "null", "None", "?"),
+)
+# The row numbers of pandas, which writes them as a column where rows were left out: they are no feature.
+_PANDAS_INDEX = re.compile(r"__index_level_\d+__")
+# How files begin that are no text, and what to do with them.
+_FOREIGN = (
+    (b"PK", "a spreadsheet or an archive: save it as CSV"),
+    (b"PAR1", "a Parquet file: write format: Parquet"),
+    (b"\x1f\x8b", "compressed: unpack it, or call it NAME.csv.gz"),
+)
 _SEPARATORS = (",", ";", "\t", "|")
 _BLOCK_BYTES = 64 * 2**20  # a row must fit in a block
 
@@ -46,11 +59,17 @@ def read_csv(path: Path) -> pa.Table:
 
     encoding = _encoding(path)
     header, separator = _header(path, encoding)
-    repeated = sorted({name for name in header if header.count(name) > 1})
+    names = [name.strip() for name in header]
+    if "" in names:
+        raise invalid(
+            f"column {names.index('') + 1} of {path} has no name: name it, or remove it (pandas writes no index with "
+            "index=False)"
+        )
+    repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
         raise invalid(f"{path} has several columns of the name {repeated[0]!r}: each column needs a name of its own")
     try:
-        return reader.read_csv(
+        table = reader.read_csv(
             path,
             read_options=reader.ReadOptions(block_size=_BLOCK_BYTES, encoding=encoding),
             parse_options=reader.ParseOptions(delimiter=separator, newlines_in_values=True),
@@ -61,7 +80,8 @@ def read_csv(path: Path) -> pa.Table:
                 quoted_strings_can_be_null=False,
             ),
         )
-    except (pa.ArrowInvalid, pa.ArrowKeyError, UnicodeError) as error:
+        return table.rename_columns(names)
+    except (pa.ArrowInvalid, pa.ArrowKeyError, UnicodeError, OSError) as error:
         raise corrupt(f"{path} is no table that can be read ({_short(error)}): mend that line") from error
 
 
@@ -71,6 +91,7 @@ def read_parquet(path: Path) -> pa.Table:
 
     try:
         table = parquet.ParquetFile(path).read()
+        table = table.drop_columns([name for name in table.column_names if _PANDAS_INDEX.fullmatch(name)])
     except (pa.ArrowInvalid, OSError) as error:
         raise corrupt(f"{path} is no Parquet file that can be read ({_short(error)}): write it again") from error
     for field in table.schema:
@@ -129,7 +150,7 @@ def named(table: pa.Table, names: Iterable[str], place: Path) -> None:
 
 def _file(path: Path, kind: str) -> Path:
     if path.is_dir():
-        files = sorted(file for file in path.iterdir() if file.suffix.lower() == f".{kind.lower()}")
+        files = sorted(file for file in path.iterdir() if file.name.lower().endswith(_suffixes(kind)))
         if len(files) == 1:
             return files[0]
         held = ", ".join(file.name for file in files[:8]) or "none"
@@ -139,24 +160,41 @@ def _file(path: Path, kind: str) -> Path:
     return path
 
 
+def _suffixes(kind: str) -> tuple[str, ...]:
+    return (".csv", ".csv.gz") if kind == "CSV" else (".parquet",)
+
+
 def _encoding(path: Path) -> str:
     try:
-        with path.open("rb") as file:
+        with _opened(path, "rb") as file:
             start = file.read(4)
-    except OSError as error:
-        raise corrupt(f"{path} can't be read ({error.strerror})") from error
+    except (OSError, EOFError) as error:
+        raise corrupt(f"{path} can't be read ({_short(error)}): get it again") from error
     if not start:
         raise corrupt(f"{path} is empty: write a header and rows")
+    for magic, what in _FOREIGN:
+        if start.startswith(magic):
+            raise corrupt(f"{path} is {what}")
     return "utf-16" if start[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8"
+
+
+def _opened(path: Path, mode: str, encoding: str | None = None) -> Any:
+    """The file, unpacked by the suffix .gz; text keeps its line ends."""
+    newline = None if "b" in mode else ""
+    if path.suffix.lower() == ".gz":
+        return gzip.open(path, mode, encoding=encoding, newline=newline)
+    return path.open(mode, encoding=encoding, newline=newline)
 
 
 def _header(path: Path, encoding: str) -> tuple[list[str], str]:
     """The column names and the separator: the one that cuts the header into the most fields."""
     try:
-        with path.open(encoding="utf-8-sig" if encoding == "utf-8" else encoding, newline="") as file:
+        with _opened(path, "rt", "utf-8-sig" if encoding == "utf-8" else encoding) as file:
             text = "".join(islice(file, 1))
     except UnicodeError as error:
         raise corrupt(f"{path} is no UTF-8 text ({_short(error)}): save it as UTF-8") from error
+    except (OSError, EOFError) as error:  # of a packed file that is not whole
+        raise corrupt(f"{path} can't be read ({_short(error)}): get it again") from error
     csv.field_size_limit(2**31 - 1)
     found = {separator: next(csv.reader([text], delimiter=separator), []) for separator in _SEPARATORS}
     separator = max(_SEPARATORS, key=lambda each: len(found[each]))
@@ -169,7 +207,7 @@ def _line(path: Path, row: int) -> int:
     """The line on which a row of a CSV file begins, from 1; a quoted field may have several lines."""
     encoding = _encoding(path)
     _, separator = _header(path, encoding)
-    with path.open(encoding="utf-8-sig" if encoding == "utf-8" else encoding, newline="") as file:
+    with _opened(path, "rt", "utf-8-sig" if encoding == "utf-8" else encoding) as file:
         records = csv.reader(file, delimiter=separator)
         begins, count = 1, -1  # the header is no row
         for record in records:

@@ -17,7 +17,18 @@ import pyarrow.compute as pc
 import torch
 
 from velodrome.spec import Columns, Dataset, DatasetSplits
-from velodrome_runner.data.columns import Floats, codes_of, flat, is_numeric, numbers, targets_of, text_of
+from velodrome_runner.data.columns import (
+    CATEGORICAL,
+    Floats,
+    codes_of,
+    flat,
+    is_numeric,
+    mistyped,
+    numbers,
+    row_of,
+    targets_of,
+    text_of,
+)
 from velodrome_runner.data.contents import Memory, Samples, Schema
 from velodrome_runner.data.format import Description, InMemory, divided, invalid
 from velodrome_runner.data.splitting import by_column, by_fractions, numbered_groups
@@ -50,9 +61,8 @@ def read_table(dataset: Dataset, place: Path, *, task: str | None = None) -> InM
     named(table, [*special, *_declared(dataset.columns)], place)
     if splits.column is not None:
         names = by_column(text_of(table[splits.column]).to_pylist(), splits.column)
-    features = [name for name in table.column_names if name not in {target, splits.column}]
-    if splits.group is not None and splits.group not in _declared(dataset.columns):
-        features.remove(splits.group)
+    apart = {target, splits.column, *({splits.group} - set(_declared(dataset.columns)))}
+    features = [name for name in table.column_names if name not in apart]
     encoded = _encoded(table, target, features, dataset.columns or Columns(), task)
     groups = None if splits.group is None else text_of(table[splits.group]).to_pylist()
     if splits.fractions is not None:
@@ -109,6 +119,12 @@ def _identities(values: Floats, texts: Sequence[pa.ChunkedArray]) -> list[bytes]
 
 def _category_column(column: pa.ChunkedArray, name: str, *, declared: bool) -> pa.ChunkedArray:
     text = text_of(column)
+    slip = mistyped(text) if not declared else None
+    if slip is not None:
+        raise invalid(
+            f"{row_of(slip)} has {text[slip].as_py()!r} in the column {name}, whose other values are numbers: "
+            f"{CATEGORICAL}"
+        )
     count = pc.count_distinct(text).as_py()
     if not declared and count > _MOST_INFERRED:
         raise invalid(

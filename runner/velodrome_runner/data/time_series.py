@@ -156,7 +156,8 @@ def _series(where: str, dimensions: list[str]) -> Tensor:
     for dimension in dimensions:
         cells = dimension.split(",") if dimension.strip() else []
         try:
-            channels.append(np.array([float(cell) for cell in cells], dtype=np.float32))
+            with np.errstate(over="ignore"):
+                channels.append(np.array([float(cell) for cell in cells], dtype=np.float32))
         except ValueError:
             bad = next(cell.strip() for cell in cells if not _is_number(cell))
             lacking = bad in ("?", "")
@@ -171,7 +172,9 @@ def _series(where: str, dimensions: list[str]) -> Tensor:
         raise invalid(f"{where} is a series of length {min(lengths)}: remove it, since a series has two steps or more")
     stacked = np.stack(channels)
     if not np.isfinite(stacked).all():
-        raise invalid(f"{where} has a missing or infinite value: fill it in, or remove the series")
+        raise invalid(
+            f"{where} has a value that is missing, infinite or too large for float32: mend it, or remove the series"
+        )
     return torch.from_numpy(stacked)
 
 

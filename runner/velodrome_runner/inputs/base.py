@@ -106,6 +106,11 @@ def split(inputs: Inputs, size: int) -> Iterator[Inputs]:
         yield trimmed(batch, batch["lengths"]) if "lengths" in batch else batch
 
 
+def copied(inputs: Inputs) -> Inputs:
+    """The same inputs in memory of their own, in the same memory format."""
+    return inputs.clone() if isinstance(inputs, Tensor) else {name: each.clone() for name, each in inputs.items()}
+
+
 def repeated(inputs: Inputs, size: int) -> Inputs:
     """A batch of this size from the first samples, repeated if there are too few; images in channels-last memory."""
     if isinstance(inputs, Tensor):

@@ -47,7 +47,7 @@ def build(
     Raises:
         ConfigurationError: there is no such model, it does not accept these arguments (`ModelArguments`), its factory
             raised (`ModelFactoryFailed`), or it is for another kind of data (`ModelForwardFailed`).
-            Lazy layers that can't take such images are `ModelForwardFailed` too.
+            Lazy layers that can't take such samples are `ModelForwardFailed` too.
         TrialFailed: pretrained weights could not be downloaded (`WeightsDownloadFailed`).
     """
     needed = classes or outputs or 1
@@ -62,8 +62,7 @@ def build(
         facts = {"shape": shape, "classes": classes, "outputs": needed, "cardinalities": cardinalities}
         told = {name: value for name, value in {**facts, "numeric": numeric}.items() if value is not None}
         network, took_dropout = call(find(model.name), model, {**told, "dropout": dropout})
-    if len(shape) == IMAGES:
-        settle_lazy(network, model.name, shape)
+    settle_lazy(network, model.name, shape, cardinalities or (), numeric)
     if dropout and not took_dropout:
         set_dropout(network, dropout, model.name)
     return network.train()
