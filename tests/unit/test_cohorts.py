@@ -53,6 +53,7 @@ CHANGES: list[tuple[dict[str, Any], set[str]]] = [
     # What was observed: data, hardware, software, share of the machine.
     ({"result.dataset.digest": "sha256:" + 64 * "0"}, ALL),
     ({"result.dataset.train_samples": 1000}, ALL),
+    ({"result.dataset.fitted_samples": 16384}, ALL),
     ({"result.environment.hardware.cpu_model": "Xeon"}, COSTS),
     ({"result.environment.hardware.accelerator": None}, COSTS),
     ({"result.environment.hardware.driver": "999"}, COSTS),
@@ -148,6 +149,11 @@ def test_cohorts_are_the_same_in_every_version(golden: Callable[[str, str], None
     ("changes", "key", "words"),
     [
         ({}, QUALITY, "digits 1f1f1f1f, 10% held out · normalised, RandomCrop(padding=1) · ≤ 2 epochs"),
+        (
+            {"result.dataset.fitted_samples": 16384},
+            SIZE,
+            "digits 1f1f1f1f, 10% held out · normalised, RandomCrop(padding=1), fitted on 16,384 samples",
+        ),
         ({"config.budget.maxEpochs": 1}, QUALITY, "≤ 1 epoch"),
         ({"config.preprocessing.normalize": False}, QUALITY, "· not normalised, RandomCrop(padding=1) ·"),
         (

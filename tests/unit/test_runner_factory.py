@@ -18,7 +18,8 @@ from PIL import Image
 from torch.utils.data import TensorDataset
 
 from velodrome.errors import ConfigurationError
-from velodrome.spec import Dataset
+from velodrome.spec import Dataset, Preprocessing, Training
+from velodrome_runner import tasks
 from velodrome_runner.data import Contents, Memory, loading, open_contents, whole
 from velodrome_runner.data.loading import read
 from velodrome_runner.data.report import answer
@@ -232,6 +233,14 @@ def test_sequences_of_one_length_are_told_from_others(install: Install) -> None:
 def test_splits_of_a_factory_are_not_split_by_fractions(install: Install) -> None:
     install(lambda: (images(), images()))
     assert "leave the fractions out" in refusal(splits={"fractions": {"test": 0.2}})
+
+
+def test_augmentations_of_data_that_are_no_images_are_refused(install: Install) -> None:
+    rows = TensorDataset(torch.randn(12, 5), LABELS)
+    install(lambda: (rows, rows))
+    flips = Preprocessing.model_validate({"augmentations": [{"name": "RandomHorizontalFlip"}]})
+    with pytest.raises(ConfigurationError, match="RandomHorizontalFlip is for images, and these data are a table"):
+        tasks.fit("classification", contents(), flips, Training(), device=torch.device("cpu"), seed=0)
 
 
 def test_a_factory_that_raises_or_is_missing_is_named(install: Install, tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ def cohort_of(record: TrialRecord, key: MetricKey) -> Cohort | None:
         names += [name for name in ("hardware", "software", "resources") if name not in names]
     facts = {
         "dataset": _dataset_facts(record.config, result.dataset),
-        "preprocessing": _written(record.config.preprocessing),
+        "preprocessing": _preprocessing_facts(record.config, result.dataset),
         "evaluation": _evaluation_facts(record.config, metric),
         "budget": _budget_facts(record.config, metric),
         "hardware": result.environment.hardware.model_dump(mode="json"),
@@ -70,6 +70,13 @@ def _dataset_facts(config: TrialConfig, dataset: DatasetFacts) -> dict[str, Any]
     # The digest is of the files, and the size is what a model sees of them.
     size = config.dataset.image_size
     return facts if size is None else facts | {"imageSize": size}
+
+
+def _preprocessing_facts(config: TrialConfig, dataset: DatasetFacts) -> dict[str, Any]:
+    """The preprocessing as it is written, and on how many training samples it was fitted if not on all."""
+    facts = _written(config.preprocessing)
+    fitted = dataset.fitted_samples
+    return facts if fitted is None else facts | {"fittedSamples": fitted}
 
 
 def _evaluation_facts(config: TrialConfig, metric: Metric) -> dict[str, Any]:
@@ -124,6 +131,8 @@ def _preprocessing_words(facts: Mapping[str, Any]) -> str:
         parts.append(_call(selection.pop("method"), selection))
     if "reduction" in facts:
         parts.append(_call(facts["reduction"]["method"], {"components": facts["reduction"]["components"]}))
+    if "fittedSamples" in facts:
+        parts.append(f"fitted on {facts['fittedSamples']:,} samples")
     return ", ".join(parts)
 
 

@@ -41,6 +41,7 @@ _WORDS: Mapping[Path, str] = {
     ("dataset", "validationFraction"): "validation fraction",
     ("preprocessing", "normalize"): "normalisation",
     ("preprocessing", "augmentations"): "augmentations",
+    ("preprocessing", "fittedSamples"): "samples that the preprocessing was fitted on",
     ("evaluation", "protocol"): "evaluation protocol",
     ("evaluation", "minRunSeconds"): "seconds of timing",
     ("evaluation", "pricePerHour"): "price per hour",

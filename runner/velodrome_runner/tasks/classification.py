@@ -46,7 +46,8 @@ class ClassificationTask(Task):
     def fit(cls, train: SampleSource, schema: Schema, training: Training, transform: Transform) -> Self:
         if schema.classes is None or train.targets.is_floating_point():
             raise ConfigurationError(
-                f"the target {schema.target} is a number, so there are no classes: write spec.task: regression",
+                f"the target{f' {schema.target}' if schema.target else ''} is a number, so there are no classes: write "
+                "spec.task: regression, or give labels as whole numbers",
                 "WrongTask",
             )
         return cls(len(schema.classes), training.regularization.label_smoothing, transform)
