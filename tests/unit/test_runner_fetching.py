@@ -32,6 +32,7 @@ class Server(LoopbackServer):
         self.takes_ranges = True
         self.obeys_if_range = True
         self.sized = True
+        self.shift = 0  # how far the range that it sends begins after the one that was asked for
         self.asked: list[tuple[str | None, str | None]] = []  # Range and If-Range of each request
 
         class Handler(BaseHTTPRequestHandler):
@@ -45,6 +46,7 @@ class Server(LoopbackServer):
                     handler.send_header("Content-Length", "0")
                     handler.end_headers()
                     return
+                start = None if start is None else start + self.shift
                 rest = self.content[start or 0 :]
                 handler.send_response(200 if start is None else 206)
                 if start is not None:
@@ -162,6 +164,16 @@ def test_a_file_that_changed_under_its_etag_starts_over(server: Server, tmp_path
     server.content = CHANGED
     assert fetched(server, tmp_path / "file", CHANGED) == CHANGED
     assert server.asked == [("bytes=300000-", '"one"'), (None, None)]
+
+
+def test_a_server_that_sends_another_range_is_asked_for_all_of_it(server: Server, tmp_path: Path) -> None:
+    broken_off(server, tmp_path / "file")
+    server.shift = 1000
+    lines: list[str] = []
+    fetch([server.url], tmp_path / "file", md5(CONTENT), tell=lines.append)
+    assert (tmp_path / "file").read_bytes() == CONTENT
+    assert server.asked == [("bytes=300000-", '"one"'), (None, None)]
+    assert lines[0] == f"{keys.DOWNLOADING}file: 0.0 of 1.0 MiB (0%)", "nothing of that range was taken"
 
 
 def test_a_part_that_is_longer_than_the_file_starts_over(server: Server, tmp_path: Path) -> None:
