@@ -12,9 +12,9 @@ from velodrome.board.declaration import Declaration, DeclaredBoard
 from velodrome.board.reading import ObjectiveReading
 from velodrome.board.viewing import objectives_of, read_objectives
 from velodrome.metrics.catalogue import MetricKey
-from velodrome.ranking.places import RankedRow, listed
+from velodrome.ranking.places import RankedRow
 from velodrome.stats.profile import Bounded, interquartile_mean, probability_of_improvement, shares_above
-from velodrome.text import counted
+from velodrome.text import counted, listed
 
 if TYPE_CHECKING:
     from velodrome.store import Reader
