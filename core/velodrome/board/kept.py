@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 # The number rises when the meaning of the parts changes. The version is there because a release may change ranks or
 # words.
-_FORM = f"2 {__version__}"
+_FORM = f"3 {__version__}"
 _OBJECTIVES = "objectives"
 
 _HEAD: TypeAdapter[ObjectiveHead] = TypeAdapter(ObjectiveHead)

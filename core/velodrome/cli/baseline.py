@@ -98,7 +98,7 @@ def set_(
     context: Context = None,
     kubeconfig: Kubeconfig = None,
 ) -> None:
-    """Compare this entry's later values with those of JOB, instead of the newest job that was not worse.
+    """Compare this entry's later values with those of JOB, instead of the level of the newest good jobs.
 
     If a job's spec.regression.baseline names another job, that one is its baseline.
     """
@@ -138,7 +138,7 @@ def show(
     if json:
         write_json([mark.model_dump(mode="json") for mark in found])
     elif not found:
-        say("Nothing is pinned: values are compared with those of the newest job that was not worse.")
+        say("Nothing is pinned: values are compared with the level of the newest good jobs.")
     else:
         from velodrome.cli.console import output, table
         from velodrome.metrics.catalogue import label_of
@@ -164,7 +164,7 @@ def clear(
     context: Context = None,
     kubeconfig: Kubeconfig = None,
 ) -> None:
-    """Remove a pin: compare again with the newest job that was not worse."""
+    """Remove a pin: compare again with the level of the newest good jobs."""
     from velodrome.cli.board import chosen_board, chosen_objectives
     from velodrome.cli.connection import results_store
 
@@ -278,6 +278,8 @@ def _print(found: tuple[Comparison, ...]) -> None:
 
     styles = {"Regressed": "bold red", "Improved": "green", "Unchanged": "dim", "Unknown": "dim"}
     console = output()
+    for words in dict.fromkeys(one.together for one in found if one.together):
+        console.print(line(words), style="bold", markup=False, soft_wrap=True)
     for one in sorted(found, key=lambda one: list(styles).index(one.verdict)):
         accepted = " (accepted)" if one.acknowledged else ""
         console.print(f"{one.verdict}{accepted}", style=styles[one.verdict], end="  ", markup=False)
