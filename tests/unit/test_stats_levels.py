@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import t as student
 from statsmodels.stats.multitest import multipletests
@@ -192,6 +192,7 @@ def test_the_correction_is_holms(p_values: list[float]) -> None:
     assert holm(p_values) == pytest.approx(expected)
 
 
+@settings(max_examples=40, deadline=None)
 @given(st.lists(st.floats(90, 110), min_size=3, max_size=15), st.floats(0.001, 1000))
 def test_the_unit_does_not_matter(means: list[float], scale: float) -> None:
     plain = judged(means)[-1].alone

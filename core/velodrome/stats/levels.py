@@ -21,7 +21,7 @@ LASTS = WAITING + 1
 # The comparisons of a job: how many jobs are on the new side, and the share of the error rate that each may use. The
 # last one is with the oldest jobs of the level. The shares add up to less than 1, because runs of jobs that look worse
 # share their luck.
-_WINDOWS = ((1, 0.18), (2, 0.05), (LASTS, 0.27))
+_WINDOWS = ((1, 0.18), (2, 0.05), (LASTS, 0.25))
 _RECENT, _FAR_SHARE = 5, 0.1
 # A job's distance is measured from the mean of at most this many jobs before it: drift hardly shows in so few.
 _NEAR = 4

@@ -16,7 +16,7 @@ from velodrome.results.marks import Acknowledgement, Baseline
 from velodrome.spec import Regression, Threshold
 from velodrome.stats.levels import JobTests, Rule, critical, follow, visible
 from velodrome.trends import verdicts
-from velodrome.trends.common import Common, common
+from velodrome.trends.common import FEWEST, Common, common
 from velodrome.trends.history import BoardHistory, Point
 from velodrome.trends.matrix import Line, rows_of
 from velodrome.trends.scales import Scale
@@ -47,8 +47,9 @@ class Marks:
         return self.everywhere or self.pinned.get((entry, metric_key)) or self.pinned.get((entry, ""))
 
 
-# A change of less than this share of the smallest one that counts is one in no comparison.
-_QUIET = 0.45
+# A change of less than this share of the smallest one that counts is one in no comparison. Entries whose typical change
+# is smaller than the other share did not move together.
+_QUIET, _QUIET_TOGETHER = 0.45, 0.8
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +161,7 @@ def compare(history: BoardHistory, name: str, key: MetricKey, rules: Regression,
 def quiet(
     history: BoardHistory, name: str, key: MetricKey, rules: Regression, marks: Marks, entry: str
 ) -> dict[str, str]:
-    """The jobs in which an entry changed so little that no test can call it a change, with the newest job of its level.
+    """The jobs in which an entry did not change, whatever the correction, with the newest job of its level.
 
     Both by uid. One pass over the history finds them, so that only the other jobs need to be judged one by one. Only
     jobs with the rules of the last job count.
@@ -177,13 +178,13 @@ def quiet(
         return {}
     rows, scale = rows_of(lines, len(columns), key.metric)
     rule = _rule(rules, name, key, scale)
-    found = {}
+    found, same = {}, history.jobs[-1].document.get("spec", {}).get("regression")
     for job, tests in zip(history.jobs, follow(rows, rule), strict=True):
         alone = tests.alone
-        small = alone.compared[place] and rule.size(alone.own, alone.centre)[place] < _QUIET
-        if small and job.document.get("spec", {}).get("regression") == history.jobs[-1].document["spec"].get(
-            "regression"
-        ):
+        size = rule.size(alone.own, alone.centre)
+        apart = len(lines) < FEWEST or np.median(size[alone.compared]) < _QUIET_TOGETHER
+        small = size[place] < _QUIET or (tests.p_value[place] > rules.alpha and apart)
+        if alone.compared[place] and small and job.document.get("spec", {}).get("regression") == same:
             found[job.uid] = lines[place].points[int(alone.last[place])].job_uid
     return found
 
