@@ -92,6 +92,10 @@ class Side:
     last: Integers
     drift: Bools
 
+    def only(self, row: int) -> Side:
+        """The comparison of one row alone."""
+        return Side(*(getattr(self, name)[row : row + 1] for name in Side.__dataclass_fields__))
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class JobTests:

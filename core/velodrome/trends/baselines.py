@@ -125,13 +125,13 @@ class Objective:
     def margin(self, step: Compared, alpha: float) -> float:
         """Half the width of the difference's interval. It excludes 0 exactly where the p-value is less than `alpha`."""
         assert self.tests is not None
-        return float(critical(self.tests.said, alpha)[step.row])
+        return float(critical(self.tests.said.only(step.row), alpha)[0])
 
     def visible(self, step: Compared, alpha: float) -> float:
         """The smallest difference, upwards, that this job would have shown with a probability of 80 %."""
         assert self.tests is not None
         assert self.rule is not None
-        return float(visible(self.tests.alone, alpha, self.rule)[step.row])
+        return float(visible(self.tests.alone.only(step.row), alpha, self.rule)[0])
 
 
 def compare(history: BoardHistory, name: str, key: MetricKey, rules: Regression, marks: Marks) -> Objective:
