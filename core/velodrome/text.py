@@ -207,3 +207,9 @@ def _escape(character: str) -> str:
 
 def _json_escape(character: str) -> str:
     return json.dumps(character)[1:-1] if character != "\x7f" else "\\u007f"
+
+
+def percent(share: float, sign: str = "+") -> str:
+    """A share in percent, with two significant digits and no exponent: `+1.8 %`; with `sign=""`: `1.8 %`, `120 %`."""
+    scaled = 100 * share
+    return f"{scaled:{sign}.2g} %" if abs(scaled) < 99.5 else f"{scaled:{sign}.0f} %"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from velodrome import keys
 from velodrome.canonical import digest
 from velodrome.spec import BenchmarkJob
+from velodrome.text import percent
 from velodrome.trends.verdicts import AWAITING_CONFIRMATION, SIGNIFICANTLY_WORSE
 from velodrome_operator import shapes
 from velodrome_operator.children import Manifest
@@ -42,8 +43,8 @@ def regressed(found: Sequence[Comparison], confirming: str = "") -> Regressed:
     """
     worse = sorted((one for one in found if one.verdict == "Regressed" and not one.acknowledged), key=_size)
     if worse:
-        reasons = {one.reason for one in worse}
-        return Regressed("True", reasons.pop() if len(reasons) == 1 else SIGNIFICANTLY_WORSE, _message(worse))
+        kinds = {one.reason for one in worse}
+        return Regressed("True", kinds.pop() if len(kinds) == 1 else SIGNIFICANTLY_WORSE, _message(worse))
     awaiting = sorted((one for one in found if one.awaits_confirmation), key=_size)
     if awaiting:
         words = _message(awaiting)
@@ -68,7 +69,7 @@ def _seen(compared: Sequence[Comparison]) -> str:
     sizes = sorted(one.visible for one in compared if one.visible is not None)
     if not sizes:
         return ""
-    half, every = (f"{100 * size:.2g} %" for size in (sizes[(len(sizes) - 1) // 2], sizes[-1]))
+    half, every = (percent(size, "") for size in (sizes[(len(sizes) - 1) // 2], sizes[-1]))
     if half == every:
         return f". A change for the worse of {every} would have been seen"
     return f". A change for the worse of {half} would have been seen in half of them, and one of {every} in all"

@@ -167,7 +167,8 @@ def quiet(
     jobs with the rules of the last job count.
     """
     columns = {job.uid: column for column, job in enumerate(history.jobs)}
-    lines, place = [], -1
+    lines: list[Line] = []
+    place = -1
     for other in history.jobs[-1].entries:
         points = history.points(other, str(key))
         _, line = _prepared(points, key, rules, marks, columns) if points else (None, None)

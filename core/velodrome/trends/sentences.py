@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from velodrome.results.conditions import differences
 from velodrome.spec import Regression
+from velodrome.text import percent
 from velodrome.trends import verdicts
 from velodrome.trends.scales import Of
 from velodrome.units import quantity
@@ -62,7 +63,7 @@ def together(objective: Objective, along: int, tested: int, job: str, apart: Seq
     assert objective.rule is not None
     better = objective.common.change * objective.rule.better > 0
     who = f"all {along} entries" if along == tested else f"{along} of {tested} entries"
-    by = f"{100 * objective.common_relative:+.2g} %"
+    by = percent(objective.common_relative)
     what = (
         f"{objective.name}: {who} became {'better' if better else 'worse'} together, by about {by}. One cause for all "
         "is likelier than one in each: the machine, its software or the data."
@@ -85,16 +86,16 @@ def _change(said: Said, rules: Regression) -> str:
         return "from none" if said.relative_to == "errors" else "change relative to nothing"
     sign, whole = (-1, "errors ") if said.relative_to == "errors" else (1, "")
     of_range = " of the range" if said.relative_to == "range" else ""
-    found = f"{whole}{100 * sign * said.relative:+.2g} %{of_range}"
+    found = f"{whole}{percent(sign * said.relative)}{of_range}"
     if said.low is None or said.high is None:
         return found
     ends = sorted((sign * said.low, sign * said.high))
     corrected = f" corrected for {said.family} comparisons" if said.family > 1 else ""
-    return f"{found}, {100 * (1 - rules.alpha):g} % interval{corrected} {100 * ends[0]:+.2g} to {100 * ends[1]:+.2g} %"
+    return f"{found}, {100 * (1 - rules.alpha):g} % interval{corrected} {percent(ends[0])[:-2]} to {percent(ends[1])}"
 
 
 def _common(said: Said) -> str:
-    return "" if said.common is None else f" The entries of this job have {100 * said.common:+.2g} % in common."
+    return "" if said.common is None else f" The entries of this job have {percent(said.common)} in common."
 
 
 def _visible(step: Compared, said: Said) -> str:
@@ -103,10 +104,10 @@ def _visible(step: Compared, said: Said) -> str:
     if not unclear or said.visible is None:
         return ""
     if said.relative_to == "errors":
-        return f" {100 * said.visible:.2g} % more errors would have been seen."
+        return f" {percent(said.visible, '')} more errors would have been seen."
     worse = "drop" if step.key.metric.direction == "higher" else "rise"
     of_range = " of the range" if said.relative_to == "range" else ""
-    return f" A {worse} of {100 * said.visible:.2g} %{of_range} would have been seen."
+    return f" A {worse} of {percent(said.visible, '')}{of_range} would have been seen."
 
 
 def _without_level(reader: Reader, step: Compared, reason: str, rules: Regression) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from velodrome.text import percent
 from velodrome.trends import verdicts
 from velodrome.trends.regressions import Comparison
 from velodrome.trends.verdicts import Verdict
@@ -44,11 +45,11 @@ def _detail(found: Comparison, words: str) -> str:
     """How much worse, or how much worse it would have to be to be seen."""
     if words == "unchanged" and found.visible is not None:
         more = " more errors" if found.relative_to == "errors" else ""
-        return f"{100 * found.visible:.2g} %{more} would have been seen"
+        return f"{percent(found.visible, '')}{more} would have been seen"
     if words != "regressed" or not found.relative_change:
         return ""
     if found.relative_to == "errors":
-        return f"errors {-100 * found.relative_change:+.2g} %"
+        return f"errors {percent(-found.relative_change)}"
     whole = " of the range" if found.relative_to == "range" else ""
     together = ", as all entries" if found.together else ""
-    return f"{100 * found.relative_change:+.2g} %{whole}{together}"
+    return f"{percent(found.relative_change)}{whole}{together}"
