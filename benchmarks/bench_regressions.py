@@ -26,15 +26,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from velodrome.stats import Sample
 from velodrome.stats.changepoints import change_points_of
-from velodrome.stats.regression import change, holm, verdict
 from velodrome.stats.watch import Watch
 
 sys.path.append(str(Path(__file__).parents[1]))
@@ -45,7 +42,6 @@ POINTS, LEVEL, NOISE, STEP, NEAR = 120, 100.0, 2.0, 4.0, 5
 SEED = 20_261_124  # a seed that was not used to calibrate the bounds
 _WATCHED_FROM = 30  # number of values before a watch begins
 _SIMULATED = 40_000  # number of series for the CUSUM's bound and delay
-_COMPARISONS = 12  # four entries by three objectives
 KINDS = ("normal", "skewed", "heavy-tailed", "bimodal", "AR(1)")
 
 Series = list[list[float]]
@@ -272,26 +268,6 @@ def any_alarm(values: list[float]) -> bool:
     return any(watch.append(value) is not None for value in values)
 
 
-def equal_models(races: int) -> None:
-    """How often a race of four equal entries by three objectives has any false "Regressed"."""
-    rng = np.random.default_rng(SEED + 1)
-    for kind in KINDS[:3]:
-        for seeds in (5, 10):
-            wrong = 0
-            for _ in range(races):
-                values = LEVEL + NOISE * noise(kind, rng, 2 * _COMPARISONS, seeds)
-                rows = [dict(enumerate(row)) for row in values.tolist()]
-                pairs = [change(Sample("new", new), Sample("old", old)) for new, old in pairwise(rows)][::2]
-                adjusted = holm([pair.p_value or 0.0 for pair in pairs])
-                called = [
-                    verdict(pair.relative or 0.0, p_value, "higher", 0.01, 0.02)
-                    for pair, p_value in zip(pairs, adjusted, strict=True)
-                ]
-                wrong += "Regressed" in called
-            share = f"{100 * wrong / races:.2f} % of {races} jobs"
-            print(f"equal models, {kind}, {seeds} seeds: {share} with a false Regressed")
-
-
 def speed(python: Path | None) -> None:
     """The time for 1,000 series of 500 points, and for one more value of a watched series."""
     series = (LEVEL + NOISE * np.random.default_rng(SEED + 2).normal(size=(1000, 500))).tolist()
@@ -319,7 +295,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--peers", type=Path, help="Python that has apache-otava and ruptures")
     parser.add_argument("--series", type=int, default=60, help="series for each noise")
-    parser.add_argument("--races", type=int, default=1000, help="races of equal models")
     parser.add_argument("--labelled", type=Path, help="series that people marked")
     given = parser.parse_args()
     if given.peers is None:
@@ -328,7 +303,6 @@ def main() -> None:
     several_steps(given.peers, given.series)
     if given.labelled is not None:
         measured(given.peers, given.labelled)
-    equal_models(given.races)
     speed(given.peers)
 
 

@@ -141,7 +141,8 @@ def races() -> dashboard.Dashboard:
         board.with_variable(_variable(name, label, series, multi=True))
     of = 'board=~"$board", entry=~"$entry", objective=~"$objective"'
     board.with_row(build.Row("Is it still as good?"))
-    colours = {"Regressed": _RED, "Accepted": _GREY, "Improved": _GREEN, "Unchanged": _BLUE, "Unknown": _ORANGE}
+    colours = {"Regressed": _RED, "MovedTogether": _RED, "Accepted": _GREY, "Improved": _GREEN, "Unchanged": _BLUE,
+               "Unknown": _ORANGE}  # fmt: skip
     facts = ["board", "entry", "objective", "cohort"]
     _add(
         board,

@@ -125,6 +125,7 @@ def prometheus_page() -> str:
     ]
     for title, families in (
         ("Results: the newest complete job of each entry of the last 30 days", telemetry.RESULTS),
+        ("What all entries of a board's newest job have in common", telemetry.BOARDS),
         ("BenchmarkJobs that exist, and their trials", telemetry.RACES),
         ("The operator", telemetry.OPERATOR),
         ("Live metrics, pushed while a trial trains", telemetry.LIVE),

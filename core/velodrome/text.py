@@ -214,3 +214,9 @@ def listed(names: Sequence[str], most: int = 3) -> str:
     shown, rest = list(names[:most]), len(names) - most
     tail = f"{rest} more" if rest > 0 else shown.pop()
     return f"{', '.join(shown)} and {tail}" if shown else tail
+
+
+def percent(share: float, sign: str = "+") -> str:
+    """A share in percent, with two significant digits and no exponent: `+1.8 %`; with `sign=""`: `1.8 %`, `120 %`."""
+    scaled = 100 * share
+    return f"{scaled:{sign}.2g} %" if abs(scaled) < 99.5 else f"{scaled:{sign}.0f} %"

@@ -51,13 +51,15 @@ def exposed(
     now: datetime,
     limit: int,
 ) -> Exposed:
-    """What `telemetry.RESULTS` and `telemetry.RACES` hold, with at most `limit` series.
+    """What `telemetry.RESULTS`, `telemetry.BOARDS` and `telemetry.RACES` hold, with at most `limit` series.
 
     If there are more, the order of importance is: regressions, sums over races, races that go on, the newest results,
     the newest races that ended. So the choice depends on what is known, and not on its order.
     """
     races = list(races)
-    groups = [_result(one) for one in results if now - one.at <= LOOK_BACK]
+    recent = [one for one in results if now - one.at <= LOOK_BACK]
+    groups = [_result(one) for one in recent]
+    groups += _moved(recent)
     groups += _sums(races, durations)
     groups += map(_race, races)
     kept: list[Series] = []
@@ -67,13 +69,17 @@ def exposed(
         full = full or len(kept) + len(group.rows) > limit
         if not full:
             kept += group.rows
-    return Exposed(tuple(metrics((*telemetry.RESULTS, *telemetry.RACES), kept)), len(kept), total - len(kept))
+    return Exposed(
+        tuple(metrics((*telemetry.RESULTS, *telemetry.BOARDS, *telemetry.RACES), kept)), len(kept), total - len(kept)
+    )
 
 
 def verdict_of(one: Latest) -> str:
     """One of `telemetry.VERDICTS`."""
     found = one.comparison
-    return "Accepted" if found.verdict == "Regressed" and found.acknowledged else found.verdict
+    if found.verdict != "Regressed":
+        return found.verdict
+    return "Accepted" if found.acknowledged else "MovedTogether" if found.together else "Regressed"
 
 
 def _result(one: Latest) -> _Group:
@@ -94,13 +100,28 @@ def _result(one: Latest) -> _Group:
         (telemetry.CHANGE, labels, found.relative_change),
         (telemetry.CHANGE_LOW, labels, found.low),
         (telemetry.CHANGE_HIGH, labels, found.high),
+        (telemetry.VISIBLE, labels, found.visible),
     )
     rows = [Series(family, named, value) for family, named, value in wanted if value is not None]
     rows += [
         Series(telemetry.VERDICT, {**labels, "verdict": name}, float(name == verdict)) for name in telemetry.VERDICTS
     ]
-    order = (0 if verdict == "Regressed" else 3, -one.at.timestamp(), *labels.values())
+    order = (0 if verdict in ("Regressed", "MovedTogether") else 3, -one.at.timestamp(), *labels.values())
     return _Group(order, tuple(rows))
+
+
+def _moved(results: Iterable[Latest]) -> Iterator[_Group]:
+    """One series for each objective and cohort of a board whose entries became worse together."""
+    along: dict[tuple[str, str, str], list[Latest]] = {}
+    for one in results:
+        if verdict_of(one) == "MovedTogether":
+            along.setdefault((one.comparison.board, one.objective, one.comparison.cohort_id), []).append(one)
+    for (board, objective, cohort), found in along.items():
+        newest = max(found, key=lambda one: (one.at, one.comparison.entry)).comparison
+        labels = {"board": board, "objective": objective, "cohort": cohort, "entries": str(len(found)),
+                  "why": newest.together}  # fmt: skip
+        rows = (Series(telemetry.MOVED, labels, abs(newest.common or 0.0)),)
+        yield _Group((0, 0.0, board, objective, cohort), rows)
 
 
 def _sums(races: Sequence[RaceFacts], durations: Mapping[str, tuple[Series, ...]]) -> Iterator[_Group]:

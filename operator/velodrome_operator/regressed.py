@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from velodrome import keys
 from velodrome.canonical import digest
 from velodrome.spec import BenchmarkJob
+from velodrome.text import percent
 from velodrome.trends.verdicts import AWAITING_CONFIRMATION, SIGNIFICANTLY_WORSE
 from velodrome_operator import shapes
 from velodrome_operator.children import Manifest
@@ -42,7 +43,8 @@ def regressed(found: Sequence[Comparison], confirming: str = "") -> Regressed:
     """
     worse = sorted((one for one in found if one.verdict == "Regressed" and not one.acknowledged), key=_size)
     if worse:
-        return Regressed("True", SIGNIFICANTLY_WORSE, _message(worse))
+        kinds = {one.reason for one in worse}
+        return Regressed("True", kinds.pop() if len(kinds) == 1 else SIGNIFICANTLY_WORSE, _message(worse))
     awaiting = sorted((one for one in found if one.awaits_confirmation), key=_size)
     if awaiting:
         words = _message(awaiting)
@@ -58,7 +60,19 @@ def regressed(found: Sequence[Comparison], confirming: str = "") -> Regressed:
         most = max(dict.fromkeys(reasons), key=reasons.count)
         return Regressed("Unknown", most, _message([one for one in found if one.reason == most]))
     rest = f"; {len(found) - len(compared)} could not be compared" if len(compared) < len(found) else ""
-    return Regressed("False", NO_REGRESSION, f"{len(compared)} of {len(found)} comparisons show no regression{rest}")
+    words = f"{len(compared)} of {len(found)} comparisons show no regression{rest}{_seen(compared)}"
+    return Regressed("False", NO_REGRESSION, words)
+
+
+def _seen(compared: Sequence[Comparison]) -> str:
+    """Which changes the comparisons would have shown."""
+    sizes = sorted(one.visible for one in compared if one.visible is not None)
+    if not sizes:
+        return ""
+    half, every = (percent(size, "") for size in (sizes[(len(sizes) - 1) // 2], sizes[-1]))
+    if half == every:
+        return f". A change for the worse of {every} would have been seen"
+    return f". A change for the worse of {half} would have been seen in half of them, and one of {every} in all"
 
 
 def _size(one: Comparison) -> tuple[float, str, str]:
@@ -67,8 +81,10 @@ def _size(one: Comparison) -> tuple[float, str, str]:
 
 
 def _message(named: Sequence[Comparison]) -> str:
-    text = " ".join(one.sentence for one in named[:_NAMED])
-    more = f" And {len(named) - _NAMED} more." if len(named) > _NAMED else ""
+    alone = [one.sentence for one in named if not one.together]
+    said = [*dict.fromkeys(one.together for one in named if one.together), *alone]
+    text = " ".join(said[:_NAMED])
+    more = f" And {len(said) - _NAMED} more." if len(said) > _NAMED else ""
     return (text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…") + more
 
 

@@ -127,11 +127,11 @@ def ended_or_not(name: str, state: str) -> RaceFacts:
     ("limit", "entries", "races"),
     [
         (1000, {"worse", "new", "old"}, {"going", "done"}),
-        (16 + 4 + 28 + 4 + 16 + 16, {"worse", "new", "old"}, {"going"}),
-        (16 + 4 + 28 + 4 + 16, {"worse", "new"}, {"going"}),
-        (16 + 4 + 28 + 4, {"worse"}, {"going"}),
-        (16 + 4, {"worse"}, set()),
-        (15, set(), set()),
+        (17 + 4 + 28 + 4 + 17 + 17, {"worse", "new", "old"}, {"going"}),
+        (17 + 4 + 28 + 4 + 17, {"worse", "new"}, {"going"}),
+        (17 + 4 + 28 + 4, {"worse"}, {"going"}),
+        (17 + 4, {"worse"}, set()),
+        (16, set(), set()),
         (0, set(), set()),
     ],
 )
@@ -155,9 +155,33 @@ def test_what_matters_least_is_left_out_first_whatever_the_order(
         found = exposed(results, reported, durations.series(), NOW, limit)
         samples = [sample for family in found.families for sample in family.samples]
         assert found.series == len(samples) <= limit
-        assert found.series + found.dropped == 3 * 16 + 2 * 4 + 4 + 2 * (len(TRIAL_BOUNDS) + 3)
+        assert found.series + found.dropped == 3 * 17 + 2 * 4 + 4 + 2 * (len(TRIAL_BOUNDS) + 3)
         assert {sample.labels["entry"] for sample in samples if "entry" in sample.labels} == entries
         shown = {sample.labels["benchmarkjob"] for sample in samples if "benchmarkjob" in sample.labels}
         assert shown == races
         answers.append(sorted((sample.name, sorted(sample.labels.items())) for sample in samples))
     assert all(answer == answers[0] for answer in answers)
+
+
+def test_entries_that_moved_together_have_one_series_for_their_board_and_no_regression_of_their_own() -> None:
+    words = "speed: all 3 entries became worse together."
+
+    def moved(entry: str, *, acknowledged: bool = False) -> Latest:
+        one = latest(entry, "Regressed")
+        found = replace(one.comparison, common=0.2, together=words, visible=0.03, acknowledged=acknowledged)
+        return replace(one, comparison=found)
+
+    results = [moved("a"), moved("b"), moved("c"), latest("d", "Regressed"), moved("e", acknowledged=True)]
+    found = exposed(results, [], {}, NOW, 1000)
+    samples = [sample for family in found.families for sample in family.samples]
+    (board,) = [one for one in samples if one.name == telemetry.MOVED.name]
+    assert (board.value, board.labels["entries"], board.labels["why"]) == (0.2, "3", words)
+    verdicts = {
+        one.labels["entry"]: one.labels["verdict"]
+        for one in samples
+        if one.name == telemetry.VERDICT.name and one.value
+    }
+    assert verdicts == {**dict.fromkeys("abc", "MovedTogether"), "d": "Regressed", "e": "Accepted"}
+    assert {one.value for one in samples if one.name == telemetry.VISIBLE.name} == {0.03}
+    accepted = exposed([moved(entry, acknowledged=True) for entry in "abc"], [], {}, NOW, 1000)
+    assert not [one for family in accepted.families for one in family.samples if one.name == telemetry.MOVED.name]

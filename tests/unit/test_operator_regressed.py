@@ -63,6 +63,25 @@ def test_the_worst_are_named_and_no_more_than_a_message_bears() -> None:
     assert regressed(long).message.endswith("… And 2 more.")
 
 
+def test_what_entries_have_in_common_is_said_once() -> None:
+    words = "speed: all 3 entries became worse together."
+    along = [replace(worse(entry, 0.1), reason="MovedTogether", together=words) for entry in "abc"]
+    condition = regressed(along)
+    assert (condition.status, condition.reason, condition.message) == ("True", "MovedTogether", words)
+    both = regressed([*along, worse("d", 0.5)])
+    assert (both.reason, both.message) == ("SignificantlyWorse", f"{words} d, speed: worse.")
+
+
+def test_no_regression_says_what_would_have_been_seen() -> None:
+    seen = [replace(UNCHANGED, visible=size) for size in (0.018, 0.03, 0.2)]
+    words = (
+        "3 of 3 comparisons show no regression. A change for the worse of 3 % would have been seen in half of them, and"
+    )
+    assert regressed(seen).message == f"{words} one of 20 % in all"
+    alone = regressed(seen[:1]).message
+    assert alone.endswith("no regression. A change for the worse of 1.8 % would have been seen")
+
+
 def test_what_confirms_is_reported() -> None:
     assert regressed([AWAITING], "BenchmarkJob x runs.").message == "cnn, speed: looks worse. BenchmarkJob x runs."
 

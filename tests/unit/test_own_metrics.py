@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 from hypothesis import given
@@ -22,8 +23,7 @@ from velodrome.results.bounds import impossible_metrics, impossible_validation, 
 from velodrome.results.objectives import board_objectives
 from velodrome.spec import BenchmarkJob, parse_jobs
 from velodrome.stats.changepoints import change_points
-from velodrome.stats.regression import change
-from velodrome.stats.samples import Sample
+from velodrome.trends.scales import scale_of
 from velodrome.units import quantity
 from velodrome_runner.lines import Reported
 
@@ -244,11 +244,9 @@ def test_a_board_knows_it_from_the_job_alone() -> None:
 
 def test_a_change_on_an_interval_scale_is_relative_to_the_range() -> None:
     span = MetricKey.parse(BALANCE_KEY).metric.span
-    new, old = Sample("new", {0: 1.0, 1: 1.2, 2: 0.8}), Sample("old", {0: 0.1, 1: -0.1, 2: 0.0})
-    found = change(new, old, span=span)
-    assert found.relative == pytest.approx(1.0 / 20)
-    assert found.low is not None
-    assert change(new, old).relative in (None, pytest.approx(1.0, abs=1e30))  # 1 of nothing
+    scale = scale_of(MetricKey.parse(BALANCE_KEY).metric, positive=True)
+    assert scale.relative(np.array([1.0]), np.array([0.0])) == pytest.approx([1.0 / 20])
+    assert scale.of(0.0) == "range"
     history = [0.0, 0.01, -0.01] * 8 + [0.2, 0.21, 0.19] * 8
     assert len(change_points(history, 0.005, span)) == 1
     assert change_points(history, 0.02, span) == ()

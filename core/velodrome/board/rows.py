@@ -22,7 +22,7 @@ class RankingRow(NamedTuple):
     direction: str
     cohort: str | None
     rank: int | None
-    shared: bool | None
+    worst_rank: int | None
     entry: str
     mean: float | None
     low: float | None
@@ -57,7 +57,7 @@ def ranking_rows(board: str, readings: Iterable[ObjectiveReading]) -> Iterator[R
         for row in reading.ranking.ranked:
             found = row.interval
             numbers = (found.mean, found.low, found.high, found.n)
-            yield RankingRow(*start, row.rank, row.shared, row.entry, *numbers, row.job_name, row.job_uid, None)
+            yield RankingRow(*start, row.rank, row.worst_rank, row.entry, *numbers, row.job_name, row.job_uid, None)
         for held in reading.ranking.unranked:
             count, job = len(held.samples), (held.job_name, held.job_uid)
             yield RankingRow(*start, None, None, held.entry, None, None, None, count, *job, held.reason)

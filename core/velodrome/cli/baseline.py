@@ -111,7 +111,7 @@ def set_(
     context: Context = None,
     kubeconfig: Kubeconfig = None,
 ) -> None:
-    """Compare this entry's later values with those of JOB, instead of the newest job that was not worse.
+    """Compare this entry's later values with those of JOB, instead of the level of the newest good jobs.
 
     If a job's spec.regression.baseline names another job, that one is its baseline.
     """
@@ -151,7 +151,7 @@ def show(
     if json:
         write_json([mark.model_dump(mode="json") for mark in found])
     elif not found:
-        say("Nothing is pinned: values are compared with those of the newest job that was not worse.")
+        say("Nothing is pinned: values are compared with the level of the newest good jobs.")
     else:
         from velodrome.cli.console import output, table
         from velodrome.metrics.catalogue import label_of
@@ -177,7 +177,7 @@ def clear(
     context: Context = None,
     kubeconfig: Kubeconfig = None,
 ) -> None:
-    """Remove a pin: compare again with the newest job that was not worse."""
+    """Remove a pin: compare again with the level of the newest good jobs."""
     from velodrome.cli.connection import results_store
 
     there = _kubectl(context, kubeconfig) if cluster else None
@@ -258,6 +258,8 @@ def _print(found: tuple[Comparison, ...]) -> None:
 
     styles = {"Regressed": "bold red", "Improved": "green", "Unchanged": "dim", "Unknown": "dim"}
     console = output()
+    for words in dict.fromkeys(one.together for one in found if one.together):
+        console.print(line(words), style="bold", markup=False, soft_wrap=True)
     together = alike(found)
     alone = [one for one in found if all(one not in group for group in together.values())]
     for one in sorted(alone, key=lambda one: list(styles).index(one.verdict)):

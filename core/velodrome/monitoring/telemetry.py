@@ -1,6 +1,6 @@
 """Every Prometheus series of Velodrome: its name, help, type and labels. Pure.
 
-The operator exposes `RESULTS`, `RACES` and `OPERATOR` at /metrics. A runner pushes `LIVE` to a Pushgateway while it
+The operator exposes `RESULTS`, `BOARDS`, `RACES` and `OPERATOR`. A runner pushes `LIVE` to a Pushgateway while it
 trains. Alert rules and dashboards use only these names. Labels have few values: no label names a pod, a seed or a run.
 """
 
@@ -41,10 +41,12 @@ RESULT_TIME = Family(
 LAST_SUCCESS = Family(
     "velodrome_result_last_success_timestamp_seconds", "When a trial of it last succeeded.", RESULT_LABELS
 )
-BASELINE_MEAN = Family("velodrome_result_baseline_mean", "Mean of the job that it is compared with.", _VALUE_LABELS)
+BASELINE_MEAN = Family("velodrome_result_baseline_mean", "Mean of the jobs that it is compared with.", _VALUE_LABELS)
 BASELINE_SAMPLES = Family("velodrome_result_baseline_samples", "Trials that the baseline's mean is of.", RESULT_LABELS)
 CHANGE = Family(
-    "velodrome_result_change_ratio", "(mean - baseline) / |baseline|: its good sign is the metric's.", RESULT_LABELS
+    "velodrome_result_change_ratio",
+    "Change from the baseline, relative to it; of a share above a half, to its errors; its good sign is the metric's.",
+    RESULT_LABELS,
 )
 CHANGE_LOW = Family(
     "velodrome_result_change_low_ratio",
@@ -56,17 +58,31 @@ CHANGE_HIGH = Family(
     "Upper bound of the change, at 1 - alpha, corrected as its verdict is.",
     RESULT_LABELS,
 )
-VERDICTS = ("Regressed", "Accepted", "Improved", "Unchanged", "Unknown")
+VISIBLE = Family(
+    "velodrome_result_visible_change_ratio",
+    "The smallest change for the worse that would have been called with a probability of 80 %, relative like a change.",
+    RESULT_LABELS,
+)
+VERDICTS = ("Regressed", "MovedTogether", "Accepted", "Improved", "Unchanged", "Unknown")
 VERDICT = Family(
     "velodrome_result_verdict",
-    "1 for the verdict of the newest job against its baseline; Accepted is a regression that a person accepted.",
+    "1 for the verdict of the newest job. Accepted: a regression that a person accepted. MovedTogether: one that all"
+    " entries of the job have in common.",
     (*RESULT_LABELS, "verdict"),
     "stateset",
 )
 RESULTS = (
     MEAN, LOW, HIGH, SAMPLES, RESULT_TIME, LAST_SUCCESS, BASELINE_MEAN, BASELINE_SAMPLES, CHANGE, CHANGE_LOW,
-    CHANGE_HIGH, VERDICT,
+    CHANGE_HIGH, VISIBLE, VERDICT,
 )  # fmt: skip
+
+# What entries have in common: one series for each objective of a board whose entries became worse together.
+MOVED = Family(
+    "velodrome_board_moved_together_ratio",
+    "How much the entries of the newest job became worse together, as a share; `why` says what else is new.",
+    ("board", "objective", "cohort", "entries", "why"),
+)
+BOARDS = (MOVED,)
 
 # BenchmarkJobs that exist in the cluster, and their trials.
 RACE_LABELS = ("namespace", "benchmarkjob")
@@ -168,4 +184,4 @@ TRIAL_MEMORY = Family(
 TRIAL_GPU = Family("velodrome_trial_gpu_utilization_ratio", "Share of time in which the GPU computed.", ("device",))
 LIVE = (TRIAL_FRACTION, TRIAL_EPOCH, TRIAL_LOSS, TRIAL_THROUGHPUT, TRIAL_MEMORY, TRIAL_GPU)
 
-FAMILIES = (*RESULTS, *RACES, *OPERATOR, *LIVE)
+FAMILIES = (*RESULTS, *BOARDS, *RACES, *OPERATOR, *LIVE)

@@ -16,7 +16,17 @@ from velodrome.spec.conditions import (
 )
 from velodrome.spec.dataset import Columns, Dataset, DatasetSplits, Source, SplitFiles, SplitFractions
 from velodrome.spec.file import decode_jobs, parse_jobs, read_jobs, validate
-from velodrome.spec.job import BenchmarkJob, BenchmarkJobSpec, Entry, Model, Objective, Regression, Trials, UntilDecided
+from velodrome.spec.job import (
+    BenchmarkJob,
+    BenchmarkJobSpec,
+    Entry,
+    Model,
+    Objective,
+    Regression,
+    Threshold,
+    Trials,
+    UntilDecided,
+)
 from velodrome.spec.metrics import MetricRange, OwnMetric
 from velodrome.spec.pods import Execution, Runner
 from velodrome.spec.training import EarlyStopping, Optimizer, Regularization, Schedule, Training
@@ -51,6 +61,7 @@ __all__ = [
     "SplitFractions",
     "Strict",
     "Target",
+    "Threshold",
     "Training",
     "Trials",
     "UntilDecided",

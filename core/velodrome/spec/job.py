@@ -151,23 +151,53 @@ class Trials(Strict):
         return seed if seed <= LARGEST_SEED else max(0, self.base_seed - self.most)
 
 
+class Threshold(Strict):
+    """The smallest change of one objective that counts; write one of both."""
+
+    name: Name = Field(description="An objective of spec.objectives.")
+    min_relative_change: Finite | None = Field(
+        default=None,
+        ge=0,
+        le=10,
+        exclude_if=absent,
+        description="Smallest relative change that counts; of a share such as accuracy, relative to the errors.",
+    )
+    min_absolute_change: Finite | None = Field(
+        default=None,
+        ge=0,
+        exclude_if=absent,
+        description="Smallest change that counts, in the metric's unit; 0.005 is half a point of accuracy.",
+    )
+
+
 class Regression(Strict):
     """When a change for the worse counts as a regression."""
 
     alpha: Finite = Field(default=0.01, gt=0, lt=0.5, description="Significance level.")
     min_relative_change: Finite = Field(default=0.02, ge=0, le=10, description="Smallest relative change that counts.")
+    objectives: tuple[Threshold, ...] | None = Field(
+        default=None,
+        max_length=16,
+        exclude_if=absent,
+        description="Objectives with a smallest change of their own.",
+    )
     min_samples: int = Field(
         default=3, ge=2, le=10_000, description="Smallest number of trials on each side of the comparison."
     )
     baseline: str | None = Field(
         default=None,
         max_length=253,
-        description="Job to compare with, by uid or name; null: the pinned job (`velodrome baseline`), else the last.",
+        description="Job to compare with, by uid or name; null: the pinned one (`velodrome baseline`), else the last.",
     )
     confirm: bool = Field(
         default=False,
         description="Whether a second job must show a regression before it counts; a cluster makes that job.",
     )
+
+    def threshold(self, objective: str) -> Threshold:
+        """The smallest change of this objective that counts: its own, or the default."""
+        own = next((one for one in self.objectives or () if one.name == objective), None)
+        return own or Threshold(name=objective, min_relative_change=self.min_relative_change)
 
 
 class BenchmarkJobSpec(Strict):

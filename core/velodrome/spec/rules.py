@@ -18,6 +18,7 @@ from velodrome.spec.override import overlay
 from velodrome.spec.pod_rules import pod_rules
 from velodrome.spec.raw import Broken, as_list, as_mapping, as_text, foreign_fields, numbered, repeated, taken_names
 from velodrome.spec.task_rules import task_rules
+from velodrome.spec.threshold_rules import threshold_rules
 from velodrome.spec.until_rules import until_rules
 from velodrome.spec.wording import Location, shown, suggestion
 from velodrome.vocabulary import (
@@ -229,6 +230,7 @@ def _size(spec: Mapping[str, Any]) -> Iterator[Broken]:
 
 _RULES = (
     _objectives,
+    threshold_rules,
     dataset_rules,
     metric_rules,
     task_rules,

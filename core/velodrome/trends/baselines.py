@@ -1,21 +1,25 @@
-"""Finds the baseline of each of an entry's jobs, and compares the job with it. Pure.
+"""Finds the level that each entry's job is compared with, and compares it. Pure.
 
-The baseline is the job that a person chose, or else the newest older job that was not worse: docs/decisions/0012.
+The level is the job that a person chose, or else the mean of the newest good jobs: docs/decisions/0043.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+import numpy as np
+
 from velodrome.metrics.catalogue import MetricKey
 from velodrome.results.marks import Acknowledgement, Baseline
-from velodrome.spec import Regression
-from velodrome.stats import Sample
-from velodrome.stats.regression import Change, change, verdict
+from velodrome.spec import Regression, Threshold
+from velodrome.stats.levels import JobTests, Rule, critical, follow, visible
 from velodrome.trends import verdicts
-from velodrome.trends.history import Point
-from velodrome.trends.verdicts import Verdict
+from velodrome.trends.common import FEWEST, Common, common
+from velodrome.trends.history import BoardHistory, Point
+from velodrome.trends.matrix import Line, rows_of
+from velodrome.trends.scales import Scale
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,134 +47,208 @@ class Marks:
         return self.everywhere or self.pinned.get((entry, metric_key)) or self.pinned.get((entry, ""))
 
 
+# A change of less than this share of the smallest one that counts is one in no comparison. Entries whose typical change
+# is smaller than the other share did not move together.
+_QUIET, _QUIET_TOGETHER = 0.45, 0.8
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """What a job is compared with: the mean of `jobs` jobs with `samples` trials, from `first` to `last`.
+
+    `centre` is on the scale of the comparison, and `mean` in the metric's unit.
+    """
+
+    first: Point
+    last: Point
+    jobs: int
+    samples: int
+    centre: float
+    mean: float
+
+
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """A point, compared with its baseline. If `change` is None, `reason` says why."""
+    """An entry's job, compared with its level. If it can't be compared, `reason` says why, and `level` is None.
+
+    - `difference` is the mean of the newest `jobs` jobs minus that of the level, on the scale of the comparison.
+      `drift` says that the level is one far back.
+    - `own` is the difference of this job alone from its present level, `own_centre`.
+    - `p_value` is for this entry and objective alone. `row` is its place in the objective's tests.
+    - `repeated` says that the job before already looked worse than the same level.
+    """
 
     key: MetricKey
     point: Point
-    baseline: Point | None
-    change: Change | None
     reason: str
     acknowledged: bool
-    repeated: bool = False  # the job before this one showed the same regression
     previous_cohort: str | None = None
+    level: Level | None = None
+    row: int = -1
+    difference: float = 0.0
+    jobs: int = 1
+    drift: bool = False
+    own: float = 0.0
+    own_centre: float = 0.0
+    p_value: float | None = None
+    repeated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """All entries' comparisons of one objective in one job, and what the entries have in common."""
+
+    name: str
+    key: MetricKey
+    steps: tuple[Compared, ...]
+    threshold: Threshold
+    scale: Scale
+    rule: Rule | None = None
+    tests: JobTests | None = None
+    common: Common | None = None
+
+    def relative(self, difference: float, centre: float) -> float:
+        """The change as a share of what changes are relative to. Infinite where that was 0."""
+        return float(self.scale.relative(np.array([difference]), np.array([centre]))[0])
 
     @property
-    def p_value(self) -> float | None:
-        """The p-value of this comparison alone. None if it can't be tested, or if the change is relative to nothing."""
-        return None if self.change is None or self.change.relative is None else self.change.p_value
+    def common_relative(self) -> float:
+        """The change that the entries have in common, as a share."""
+        assert self.common is not None
+        return math.expm1(self.common.change) if self.scale.kind == "log" else self.common.change
+
+    def size(self, difference: float, centre: float) -> float:
+        """The change in units of the smallest one that counts."""
+        assert self.rule is not None
+        return float(self.rule.size(np.array([difference]), np.array([centre]))[0])
+
+    def margin(self, step: Compared, alpha: float) -> float:
+        """Half the width of the difference's interval. It excludes 0 exactly where the p-value is less than `alpha`."""
+        assert self.tests is not None
+        return float(critical(self.tests.said.only(step.row), alpha)[0])
+
+    def visible(self, step: Compared, alpha: float) -> float:
+        """The smallest difference, upwards, that this job would have shown with a probability of 80 %."""
+        assert self.tests is not None
+        assert self.rule is not None
+        return float(visible(self.tests.alone.only(step.row), alpha, self.rule)[0])
 
 
-def walk(
-    points: Sequence[Point], key: MetricKey, rules: Regression, marks: Marks, *, last_alone: bool = False
-) -> list[Compared]:
-    """Compares each point with its own baseline.
-
-    Within a cohort, every job that is not worse is the next baseline. After a regression the baseline stays as it is,
-    until a person accepts the regression. Jobs between which nothing changed show how much jobs differ by themselves.
-    These include jobs that looked worse, if the next job was good again. With `last_alone` only the last point counts,
-    and earlier points that are plainly unchanged are not compared.
-    """
-    levels: dict[str, _Level] = {}
+def compare(history: BoardHistory, name: str, key: MetricKey, rules: Regression, marks: Marks) -> Objective:
+    """Compares the values of the history's last job with their levels, for each of its entries that has values."""
+    job, threshold = history.jobs[-1], rules.threshold(name)
     steps: list[Compared] = []
-    previous: Point | None = None
-    for point in points:
-        level = levels.setdefault(point.cohort_id, _Level())
-        pinned = marks.baseline(point.entry, str(key))
-        accepted = (point.entry, str(key), point.job_uid) in marks.acknowledged
-        baseline = level.baseline
-        reason = ""
-        spared = last_alone and point is not points[-1] and pinned is None and not accepted
-        if spared and _plainly_unchanged(key, point, baseline, rules):
-            level.take(point, "Unchanged", accepted=False)
-            previous = point
+    lines: list[Line] = []
+    columns = {other.uid: column for column, other in enumerate(history.jobs)}
+    for entry in job.entries:
+        points = history.points(entry, str(key))
+        if not points or points[-1].job_uid != job.uid:
             continue
-        if pinned is not None and pinned != point.job_uid:
-            baseline, reason = _pinned(points, pinned, point)
-        step = _step(key, point, baseline, level, rules, reason or _no_baseline(point, previous), accepted=accepted)
-        if step.baseline is None and previous is not None and previous.cohort_id != point.cohort_id:
-            step = replace(step, previous_cohort=previous.cohort_id)
+        step, line = _prepared(points, key, rules, marks, columns)
+        if line is not None:
+            step = replace(step, row=len(lines))
+            lines.append(line)
         steps.append(step)
-        if point.complete and len(point.values) >= rules.min_samples:
-            level.take(point, called(step, rules), accepted=accepted)
-        previous = point
-    return steps
+    if not lines:
+        return Objective(name, key, tuple(steps), threshold, Scale("plain"))
+    rows, scale = rows_of(lines, len(columns), key.metric)
+    rule = _rule(rules, name, key, scale)
+    *_, tests = follow(rows, rule)
+    done = tuple(_finished(step, lines[step.row], tests, scale) if step.row >= 0 else step for step in steps)
+    return Objective(name, key, done, threshold, scale, rule, tests, common(rows, rule, scale, tests.alone))
 
 
-def _plainly_unchanged(key: MetricKey, point: Point, baseline: Point | None, rules: Regression) -> bool:
-    """Whether the change is too small to count, whatever a test says. Both points must have the same seeds: then the
-    mean of the differences is the difference of the means.
+def quiet(
+    history: BoardHistory, name: str, key: MetricKey, rules: Regression, marks: Marks, entry: str
+) -> dict[str, str]:
+    """The jobs in which an entry did not change, whatever the correction, with the newest job of its level.
+
+    Both by uid. One pass over the history finds them, so that only the other jobs need to be judged one by one. Only
+    jobs with the rules of the last job count.
     """
-    if baseline is None or not point.complete or len(point.values) < rules.min_samples:
-        return False
-    size, whole = abs(point.mean - baseline.mean), key.metric.span or abs(baseline.mean)
-    return point.values.keys() == baseline.values.keys() and size < 0.999 * rules.min_relative_change * whole
+    columns = {job.uid: column for column, job in enumerate(history.jobs)}
+    lines: list[Line] = []
+    place = -1
+    for other in history.jobs[-1].entries:
+        points = history.points(other, str(key))
+        _, line = _prepared(points, key, rules, marks, columns) if points else (None, None)
+        if line is not None:
+            place = len(lines) if other == entry else place
+            lines.append(line)
+    if place < 0 or lines[place].pinned >= 0:
+        return {}
+    rows, scale = rows_of(lines, len(columns), key.metric)
+    rule = _rule(rules, name, key, scale)
+    found, same = {}, history.jobs[-1].document.get("spec", {}).get("regression")
+    for job, tests in zip(history.jobs, follow(rows, rule), strict=True):
+        alone = tests.alone
+        size = rule.size(alone.own, alone.centre)
+        apart = len(lines) < FEWEST or np.median(size[alone.compared]) < _QUIET_TOGETHER
+        small = size[place] < _QUIET or (tests.p_value[place] > rules.alpha and apart)
+        if alone.compared[place] and small and job.document.get("spec", {}).get("regression") == same:
+            found[job.uid] = lines[place].points[int(alone.last[place])].job_uid
+    return found
 
 
-@dataclass(slots=True)
-class _Level:
-    """The present level of an entry in a cohort: its newest good point, and the means of the jobs at this level.
-    `pending` has the means of later jobs that looked worse, which may prove to be noise.
-    """
-
-    baseline: Point | None = None
-    means: list[float] = field(default_factory=list)
-    pending: list[float] = field(default_factory=list)
-
-    def take(self, point: Point, called: Verdict, *, accepted: bool) -> None:
-        if called == "Regressed" and not accepted:
-            self.pending.append(point.mean)
-            return
-        if called == "Unchanged" and not accepted:
-            self.means += [*self.pending, point.mean]
-        else:
-            self.means = [point.mean]
-        self.baseline, self.pending = point, []
+def _rule(rules: Regression, name: str, key: MetricKey, scale: Scale) -> Rule:
+    threshold = rules.threshold(name)
+    least, absolute = threshold.min_relative_change or 0.0, threshold.min_absolute_change
+    return Rule(
+        rules.alpha,
+        lambda difference, centre: scale.size(difference, centre, least, absolute),
+        lambda centre: scale.least(centre, least, absolute),
+        1 if key.metric.direction == "higher" else -1,
+    )
 
 
-def _no_baseline(point: Point, previous: Point | None) -> str:
-    return verdicts.NO_BASELINE if previous is None or previous.cohort_id == point.cohort_id else verdicts.NEW_COHORT
-
-
-def _pinned(points: Sequence[Point], uid: str, point: Point) -> tuple[Point | None, str]:
-    """The point of the chosen job, or the reason why it can't be the baseline."""
-    found = next((other for other in points if other.job_uid == uid), None)
-    if found is None:
-        return None, verdicts.BASELINE_MISSING
-    return (found, "") if found.cohort_id == point.cohort_id else (None, verdicts.NEW_COHORT)
-
-
-def _step(
-    key: MetricKey,
-    point: Point,
-    baseline: Point | None,
-    level: _Level,
-    rules: Regression,
-    reason: str,
-    *,
-    accepted: bool,
-) -> Compared:
+def _prepared(
+    points: Sequence[Point], key: MetricKey, rules: Regression, marks: Marks, columns: Mapping[str, int]
+) -> tuple[Compared, Line | None]:
+    """The last point with the values that it can be compared with. Without any, the reason why."""
+    point, previous = points[-1], points[-2] if len(points) > 1 else None
+    accepted = (point.entry, str(key), point.job_uid) in marks.acknowledged
     if not point.complete:
-        return Compared(key, point, baseline, None, verdicts.INCOMPLETE, accepted)
+        return Compared(key, point, verdicts.INCOMPLETE, accepted), None
     if len(point.values) < rules.min_samples:
-        return Compared(key, point, baseline, None, verdicts.TOO_FEW_SAMPLES, accepted)
-    if baseline is None:
-        return Compared(key, point, None, None, reason, accepted)
-    if len(baseline.values) < rules.min_samples:  # only a pinned baseline: others were checked before
-        return Compared(key, point, baseline, None, verdicts.TOO_FEW_SAMPLES, accepted)
-    span = key.metric.span
-    if baseline.mean == 0 and span is None:
-        return Compared(key, point, baseline, None, verdicts.BASELINE_ZERO, accepted)
-    new, old = Sample("new", point.values), Sample("old", baseline.values)
-    measured = change(new, old, level.means, 1 - rules.alpha, deterministic=key.metric.deterministic, span=span)
-    return Compared(key, point, baseline, measured, "", accepted, repeated=bool(level.pending))
+        return Compared(key, point, verdicts.TOO_FEW_SAMPLES, accepted), None
+    uid = marks.baseline(point.entry, str(key))
+    pinned = next((other for other in points if other.job_uid == uid), None) if uid != point.job_uid else None
+    elsewhere = previous is not None and previous.cohort_id != point.cohort_id
+    before = previous.cohort_id if previous is not None and elsewhere else None
+    if uid is not None and uid != point.job_uid:
+        if pinned is None:
+            return Compared(key, point, verdicts.BASELINE_MISSING, accepted, before), None
+        if pinned.cohort_id != point.cohort_id:
+            return Compared(key, point, verdicts.NEW_COHORT, accepted, before), None
+        if len(pinned.values) < rules.min_samples:
+            return Compared(key, point, verdicts.TOO_FEW_SAMPLES, accepted), None
+    counted = {
+        columns[other.job_uid]: other
+        for other in points
+        if other.cohort_id == point.cohort_id
+        and ((other.complete and len(other.values) >= rules.min_samples) or other is pinned)
+    }
+    settled = frozenset(
+        column for column, other in counted.items() if (other.entry, str(key), other.job_uid) in marks.acknowledged
+    )
+    if len(counted) == 1:
+        reason = verdicts.NEW_COHORT if elsewhere else verdicts.NO_BASELINE
+        return Compared(key, point, reason, accepted, before), None
+    line = Line(counted, settled, columns[pinned.job_uid] if pinned is not None else -1)
+    return Compared(key, point, "", accepted), line
 
 
-def called(step: Compared, rules: Regression, adjusted: float | None = None) -> Verdict:
-    """The verdict of a step, by its own p-value or by the corrected one."""
-    found = step.change
-    if found is None or found.relative is None or found.p_value is None:
-        return "Unknown"
-    p_value = found.p_value if adjusted is None else adjusted
-    return verdict(found.relative, p_value, step.key.metric.direction, rules.alpha, rules.min_relative_change)
+def _finished(step: Compared, line: Line, tests: JobTests, scale: Scale) -> Compared:
+    said, alone, row = tests.said, tests.alone, step.row
+    if not alone.compared[row]:
+        return replace(step, reason=verdicts.NO_BASELINE)
+    centre = float(said.centre[row])
+    if scale.kind == "plain" and scale.whole is None and centre == 0:
+        return replace(step, reason=verdicts.BASELINE_ZERO)
+    first, last = line.points[int(said.first[row])], line.points[int(said.last[row])]
+    level = Level(first, last, int(said.level_jobs[row]), int(said.samples[row]), centre, scale.back(centre))
+    return replace(
+        step, level=level, difference=float(said.difference[row]), jobs=int(said.jobs[row]),
+        drift=bool(said.drift[row]), own=float(alone.own[row]), own_centre=float(alone.centre[row]),
+        p_value=float(tests.p_value[row]), repeated=bool(tests.pending[row]),
+    )  # fmt: skip

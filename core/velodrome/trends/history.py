@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 from math import fsum
@@ -61,6 +61,7 @@ class BoardHistory:
     facts: Sequence[EntryFacts]
     baselines: Sequence[Baseline] = ()
     accepted: Sequence[Acknowledgement] = ()
+    _known: dict[tuple[str, str, str], Point | None] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def ids(self) -> list[Mapping[str, str]]:
@@ -92,6 +93,12 @@ class BoardHistory:
 
         A value that is too large or too small to have a mean is left out.
         """
+        where = self.jobs[place].uid, entry, metric_key
+        if where not in self._known:
+            self._known[where] = self._read(place, entry, metric_key)
+        return self._known[where]
+
+    def _read(self, place: int, entry: str, metric_key: str) -> Point | None:
         job, choice = self.jobs[place], self.samples[place].get((entry, metric_key))
         if not choice:
             return None

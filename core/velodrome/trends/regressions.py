@@ -1,42 +1,46 @@
 """Says whether a job is worse than before: from accepted results to a verdict, with its reason, for each entry and
 objective.
 
-`velodrome.trends.baselines` decides what is compared, and `velodrome.stats.regression` whether it differs. Reasons:
-docs/decisions/0012-regressions-and-change-points.md.
+`velodrome.trends.baselines` compares, and `velodrome.trends.sentences` has the words. Reasons:
+docs/decisions/0012-regressions-and-change-points.md and 0043-a-level-not-a-job.md.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from velodrome.metrics.catalogue import MetricKey
-from velodrome.results.conditions import differences
 from velodrome.results.objectives import board_objectives
 from velodrome.spec import Regression
-from velodrome.stats.regression import Change, holm
-from velodrome.trends import verdicts
-from velodrome.trends.baselines import Compared, Marks, called, walk
+from velodrome.stats.holm import holm
+from velodrome.trends import sentences, verdicts
+from velodrome.trends.baselines import Compared, Marks, Objective, compare
+from velodrome.trends.environment import environment
 from velodrome.trends.history import JOBS_BACK, BoardHistory, read_history
+from velodrome.trends.scales import Of
 from velodrome.trends.verdicts import Verdict
-from velodrome.units import quantity
 
 if TYPE_CHECKING:
     from velodrome.results.records import JobInfo
     from velodrome.store import Reader
 
-# A sentence names at most this many of the facts in which two cohorts differ.
-_FACTS_NAMED = 3
-
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """One entry's objective in one job, compared with its baseline.
+    """One entry's objective in one job, compared with its level: the mean of `baseline_jobs` jobs of the same entry.
 
-    - `relative_change` is (new - old) / |old|. Whether a positive change is good depends on the metric.
+    - `mean` is that of the newest `jobs` jobs, mostly of this job alone; of amounts such as seconds, the geometric one.
+    - `relative_change` is relative to `relative_to`: the value of the level, its errors (of a share such as accuracy
+      that is above a half), or the length of the range. Its sign is that of (new - old). None: relative to nothing.
     - `p_value` is corrected for all comparisons of the job (Holm).
     - `low` and `high` bound the change, at the level that the correction leaves for this comparison. They exclude 0
-      exactly if `p_value` is less than alpha.
+      exactly if `p_value` is less than alpha, unless the entry moved together with the others.
+    - `visible` is the smallest change for the worse, relative like the others, that would have been called with a
+      probability of 80 %.
+    - `common` is the change that the entries of this job have in common, and `together` says so. Both are empty if they
+      did not move together. Then `p_value` is that of the common change.
+    - `baseline_uid` is the newest job of the level. `baseline_samples` counts the trials of all its jobs.
     - `acknowledged` says that a person accepted the change: no alarm.
 
     If there is nothing to compare with, the verdict is Unknown, and what is not known is None.
@@ -61,6 +65,12 @@ class Comparison:
     job_uid: str
     sentence: str
     acknowledged: bool
+    baseline_jobs: int = 0
+    jobs: int = 1
+    relative_to: Of = "value"
+    visible: float | None = None
+    common: float | None = None
+    together: str = ""
 
     @property
     def awaits_confirmation(self) -> bool:
@@ -71,12 +81,13 @@ class Comparison:
 def judge(reader: Reader, uid: str) -> tuple[Comparison, ...]:
     """A verdict for each entry and objective of the job that has values. Empty for an unknown job.
 
-    The rules are those of the job's `spec.regression`. The baseline is an older job of the same board:
+    The rules are those of the job's `spec.regression`. The baseline is, of the older jobs of the same board:
 
     1. the job that the spec names;
     2. else the pinned job;
-    3. else the newest job with complete values in the same cohort that is no regression, or an accepted one. So a bad
-       level never becomes normal by itself.
+    3. else the newest good jobs: those with complete values in the same cohort since the level last changed. A
+       regression does not change it, so a bad level never becomes normal by itself. An accepted job does, and so does
+       an improvement that lasts.
 
     If the rules ask to confirm regressions, the next job that has the values decides. Until then the verdict is
     Unknown, AwaitingConfirmation.
@@ -109,34 +120,104 @@ def judge_in(reader: Reader, history: BoardHistory) -> tuple[Comparison, ...]:
     """`judge` as if the last job of a history were the newest job: no later job confirms anything."""
     job = history.jobs[-1]
     rules, marks = rules_of(job), marks_of(job, history)
-    found = [
-        (objective.name, compared)
-        for objective in board_objectives([job])
-        for entry in job.entries
-        if (compared := compare_last(history, entry, objective.key, rules, marks)) is not None
-    ]
+    found = [compare(history, one.name, one.key, rules, marks) for one in board_objectives([job])]
+    steps = [(objective, step) for objective in found for step in objective.steps]
+    tested = [step.p_value for _, step in steps if step.p_value is not None]
+    shared = [objective.common.p_value for objective in found if objective.common is not None]
     # A comparison that is not complete yet counts already. So it can't change the verdicts of a running race later.
-    to_come = sum(step.reason == verdicts.INCOMPLETE for _, step in found)
-    family = [*(step.p_value for _, step in found if step.p_value is not None), *[1.0] * to_come]
-    adjusted = iter(holm(family))
-    corrected = [_Corrected(step, None if step.p_value is None else next(adjusted), len(family)) for _, step in found]
-    return tuple(_comparison(reader, job, name, one, rules) for (name, _), one in zip(found, corrected, strict=True))
+    to_come = sum(step.reason == verdicts.INCOMPLETE for _, step in steps)
+    family = len(tested) + len(shared) + to_come
+    adjusted = iter(holm([*tested, *shared, *[1.0] * to_come]))
+    own = [None if step.p_value is None else next(adjusted) for _, step in steps]
+    together = {objective.key: next(adjusted) for objective in found if objective.common is not None}
+    moves = {
+        objective.key: _Move(reader, history, objective, together[objective.key])
+        for objective in found
+        if objective.common is not None and objective.common.moved and together[objective.key] <= rules.alpha
+    }
+    return tuple(
+        _comparison(reader, job, _Judged(objective, step, p_value, family, rules, moves.get(objective.key)))
+        for (objective, step), p_value in zip(steps, own, strict=True)
+    )
+
+
+class _Move:
+    """What the entries of a job have in common for one objective, with the p-value and the words of it."""
+
+    def __init__(self, reader: Reader, history: BoardHistory, objective: Objective, p_value: float) -> None:
+        assert objective.common is not None
+        self.common, self.p_value = objective.common, p_value
+        self.relative = objective.common_relative
+        along = [step for step in objective.steps if step.row >= 0 and self.common.along[step.row]]
+        level = along[0].level
+        assert level is not None
+        places = {job.uid: place for place, job in enumerate(history.jobs)}
+        apart = environment(reader, history, places[level.last.job_uid])
+        tested = sum(step.level is not None for step in objective.steps)
+        self.words = sentences.together(objective, len(along), tested, level.last.job_name, apart)
 
 
 @dataclass(frozen=True, slots=True)
-class _Corrected:
-    """A step with its p-value, corrected for `family` comparisons. `adjusted` is None if the step can't be tested."""
+class _Judged:
+    """A step with its p-value, corrected for `family` comparisons. `p_value` is None if the step can't be tested."""
 
+    objective: Objective
     step: Compared
-    adjusted: float | None
+    p_value: float | None
     family: int
+    rules: Regression
+    move: _Move | None
 
-    def change(self, alpha: float) -> Change | None:
-        """The change, bounded at the level that the correction leaves for it. So its bounds agree with the verdict."""
-        found, adjusted = self.step.change, self.adjusted
-        if found is None or adjusted is None or not found.p_value:
-            return found and found.bounded(1 - alpha / max(1, self.family))
-        return found.bounded(1 - alpha * found.p_value / adjusted)
+    @property
+    def along(self) -> _Move | None:
+        """The common move, if this entry moved with it."""
+        return (
+            self.move
+            if self.move is not None and self.step.row >= 0 and self.move.common.along[self.step.row]
+            else None
+        )
+
+    def decision(self) -> tuple[Verdict, str]:
+        """The verdict with its reason."""
+        step, objective = self.step, self.objective
+        if step.level is None or self.p_value is None or objective.rule is None:
+            return "Unknown", step.reason
+        if self.along is not None:
+            worse = self.along.common.change * objective.rule.better < 0
+            return self._confirmed("Regressed" if worse else "Improved", verdicts.MOVED_TOGETHER)
+        large = objective.size(step.difference, step.level.centre) >= 1
+        significant = self.p_value <= self.rules.alpha
+        if not large or not significant:
+            return "Unchanged", verdicts.TOO_SMALL if significant else verdicts.NOT_SIGNIFICANT
+        if step.difference * objective.rule.better > 0:
+            return "Improved", verdicts.SIGNIFICANTLY_BETTER
+        return self._confirmed("Regressed", verdicts.DRIFTED if step.drift else verdicts.SIGNIFICANTLY_WORSE)
+
+    def _confirmed(self, verdict: Verdict, reason: str) -> tuple[Verdict, str]:
+        if verdict == "Regressed" and self.rules.confirm and not self.step.repeated:
+            return "Unknown", verdicts.AWAITING_CONFIRMATION
+        return verdict, reason
+
+    def bounds(self) -> tuple[float | None, float | None]:
+        """The bounds of the relative change, at the level that the correction leaves."""
+        step, objective, alpha = self.step, self.objective, self.rules.alpha
+        assert step.level is not None
+        assert self.p_value is not None
+        assert step.p_value is not None
+        left = alpha / max(1, self.family) if not step.p_value else alpha * step.p_value / self.p_value
+        margin = objective.margin(step, left)
+        ends = (objective.relative(step.difference + sign * margin, step.level.centre) for sign in (-1, 1))
+        low, high = (end if math.isfinite(end) else None for end in ends)
+        return low, high
+
+    def visible(self) -> float | None:
+        """The smallest change for the worse that would have been called, relative like the change itself."""
+        step, objective = self.step, self.objective
+        if step.level is None or objective.rule is None:
+            return None
+        upwards = objective.visible(step, self.rules.alpha / max(1, self.family))
+        found = abs(objective.relative(-objective.rule.better * upwards, step.own_centre))
+        return found if math.isfinite(found) else None
 
 
 def _confirmed(
@@ -157,9 +238,10 @@ def _confirmed(
 
 
 def _decided(one: Comparison, job_name: str, *, again: bool) -> Comparison:
-    reason = verdicts.SIGNIFICANTLY_WORSE if again else verdicts.NOT_CONFIRMED
+    worse = verdicts.MOVED_TOGETHER if one.together else verdicts.SIGNIFICANTLY_WORSE
+    reason = worse if again else verdicts.NOT_CONFIRMED
     words = f"worse, as job {job_name} confirmed" if again else f"looked worse, which job {job_name} did not confirm"
-    sentence = one.sentence.replace(_VERDICT_WORDS[verdicts.AWAITING_CONFIRMATION], words, 1)
+    sentence = one.sentence.replace(sentences.VERDICTS[verdicts.AWAITING_CONFIRMATION], words, 1)
     return replace(one, verdict="Regressed" if again else "Unchanged", reason=reason, sentence=sentence)
 
 
@@ -177,97 +259,44 @@ def marks_of(job: JobInfo, history: BoardHistory) -> Marks:
     return Marks.of(history.baselines, history.accepted, named)
 
 
-def compare_last(history: BoardHistory, entry: str, key: MetricKey, rules: Regression, marks: Marks) -> Compared | None:
-    """Compares the entry's values in the last job of a history with their baseline. None if the job has no values."""
-    job, points = history.jobs[-1], history.points(entry, str(key))
-    if not points or points[-1].job_uid != job.uid:
-        return None
-    return walk(points, key, rules, marks, last_alone=True)[-1]
-
-
-def _comparison(reader: Reader, job: JobInfo, objective: str, one: _Corrected, rules: Regression) -> Comparison:
-    step = one.step
-    verdict, reason = outcome(step, rules, one.adjusted)
-    found, baseline = one.change(rules.alpha), step.baseline
+def _comparison(reader: Reader, job: JobInfo, one: _Judged) -> Comparison:
+    step, level, objective = one.step, one.step.level, one.objective
+    verdict, reason = one.decision()
+    relative, low, high, mean = None, None, None, None
+    if level is not None:
+        relative = objective.relative(step.difference, level.centre)
+        relative = relative if math.isfinite(relative) else None
+        low, high = one.bounds()
+        mean = objective.scale.back(level.centre + step.difference)
+    along, visible = one.along, one.visible()
+    said = sentences.Said(
+        reason, relative, low, high, objective.scale.of(level.centre) if level is not None else "value", visible,
+        one.family, None if along is None else along.relative,
+    )  # fmt: skip
     return Comparison(
         board=job.board,
         entry=step.point.entry,
-        objective=objective,
+        objective=objective.name,
         metric_key=str(step.key),
         cohort_id=step.point.cohort_id,
         verdict=verdict,
         reason=reason,
-        relative_change=found.relative if found else None,
-        low=found.low if found else None,
-        high=found.high if found else None,
-        p_value=one.adjusted,
+        relative_change=relative,
+        low=low,
+        high=high,
+        p_value=one.p_value if along is None else along.p_value,
         samples=len(step.point.values),
-        baseline_samples=len(baseline.values) if baseline else 0,
-        mean=step.point.mean,
-        baseline_mean=baseline.mean if baseline else None,
-        baseline_uid=baseline.job_uid if baseline else None,
+        baseline_samples=level.samples if level is not None else 0,
+        mean=step.point.mean if mean is None else mean,
+        baseline_mean=level.mean if level is not None else None,
+        baseline_uid=level.last.job_uid if level is not None else None,
         job_uid=job.uid,
-        sentence=f"{step.point.entry}, {objective}: {_words(reader, one, reason, rules)}",
+        sentence=f"{step.point.entry}, {objective.name}: {sentences.of(reader, step, objective, said, one.rules)}",
         acknowledged=step.acknowledged,
+        baseline_jobs=level.jobs if level is not None else 0,
+        jobs=step.jobs,
+        relative_to=said.relative_to,
+        visible=visible,
+        common=said.common,
+        together="" if along is None else along.words,
     )
-
-
-def outcome(step: Compared, rules: Regression, adjusted: float | None) -> tuple[Verdict, str]:
-    """The verdict with its reason, by the corrected p-value, which may be None."""
-    verdict = called(step, rules, adjusted)
-    if verdict == "Unknown" or step.change is None:
-        return "Unknown", step.reason
-    if verdict == "Regressed" and rules.confirm and not step.repeated:
-        return "Unknown", verdicts.AWAITING_CONFIRMATION
-    if verdict == "Unchanged":
-        small = abs(step.change.relative or 0) < rules.min_relative_change
-        significant = adjusted is not None and adjusted <= rules.alpha
-        return verdict, verdicts.TOO_SMALL if small and significant else verdicts.NOT_SIGNIFICANT
-    return verdict, verdicts.SIGNIFICANTLY_WORSE if verdict == "Regressed" else verdicts.SIGNIFICANTLY_BETTER
-
-
-def _words(reader: Reader, one: _Corrected, reason: str, rules: Regression) -> str:
-    step, found = one.step, one.change(rules.alpha)
-    point = step.point
-    if found is not None and step.baseline is not None and reason in _VERDICT_WORDS:
-        unit = step.key.metric.unit
-        floor = "; the spread between earlier jobs decided" if found.floor else ""
-        numbers = f"n {len(step.baseline.values)} and {len(point.values)}"
-        return (
-            f"{_VERDICT_WORDS[reason]}: {quantity(unit, found.baseline_mean)} in job {step.baseline.job_name}, now "
-            f"{quantity(unit, found.mean)} ({_change_words(found, rules, one.family)}, {numbers}{floor})."
-        )
-    if reason == verdicts.NEW_COHORT and step.previous_cohort is not None:
-        apart = differences(reader.conditions(point.cohort_id), reader.conditions(step.previous_cohort))
-        named = "; ".join(str(one) for one in apart[:_FACTS_NAMED]) or "they differ"
-        more = f"; and {len(apart) - _FACTS_NAMED} more" if len(apart) > _FACTS_NAMED else ""
-        return f"new conditions, so a new baseline starts here ({named}{more})."
-    return {
-        verdicts.NO_BASELINE: "the first complete result under these conditions: later ones are compared with it.",
-        verdicts.NEW_COHORT: "the baseline was measured under other conditions, so nothing compares with it.",
-        verdicts.TOO_FEW_SAMPLES: f"fewer than {rules.min_samples} trials on one side say too little.",
-        verdicts.INCOMPLETE: "its trials ran different code, so they have no mean."
-        if point.mixed_code
-        else f"{len(point.values)} of {point.planned} trials gave a value under the same conditions.",
-        verdicts.BASELINE_MISSING: "the pinned baseline has no value of it, or lies too far back.",
-        verdicts.BASELINE_ZERO: "the baseline is 0, so no change is relative to it.",
-    }.get(reason, "too little is known.")
-
-
-_VERDICT_WORDS = {
-    verdicts.SIGNIFICANTLY_WORSE: "worse",
-    verdicts.SIGNIFICANTLY_BETTER: "better",
-    verdicts.NOT_SIGNIFICANT: "no significant change",
-    verdicts.TOO_SMALL: "changed by less than what matters",
-    verdicts.AWAITING_CONFIRMATION: "looks worse, which a second job has to confirm",
-}
-
-
-def _change_words(found: Change, rules: Regression, family: int) -> str:
-    if found.relative is None or found.low is None or found.high is None:
-        return "change unknown"
-    level = f"{100 * (1 - rules.alpha):g} % interval"
-    corrected = f" corrected for {family} comparisons" if family > 1 else ""
-    whole = " of the range" if found.span is not None else ""
-    between = f"{100 * found.low:+.2g} to {100 * found.high:+.2g} %"
-    return f"{100 * found.relative:+.2g} %{whole}, {level}{corrected} {between}"

@@ -11,8 +11,9 @@ from velodrome.results.objectives import board_objectives
 from velodrome.stats import Interval, mean_interval
 from velodrome.stats.changepoints import ChangePoint, change_points
 from velodrome.trends import verdicts
+from velodrome.trends.baselines import quiet
 from velodrome.trends.history import JOBS_BACK, BoardHistory, Point, read_history
-from velodrome.trends.regressions import Comparison, compare_last, judge_at, marks_of, outcome, rules_of
+from velodrome.trends.regressions import Comparison, judge_at, marks_of, rules_of
 from velodrome.trends.verdicts import Verdict
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def timeline(reader: Reader, board: str, entry: str, metric_key: str, limit: int
     if not points:
         return Timeline(key, (), {})
     places = {job.uid: place for place, job in enumerate(history.jobs)}
-    judged = _Judged(reader, history)
+    judged = _Judged(reader, history, entry, key)
     moments = tuple(judged.moment(places[point.job_uid], point, key) for point in points)
     least = rules_of(history.jobs[places[points[-1].job_uid]]).min_relative_change
     changes = {}
@@ -83,28 +84,33 @@ def timeline(reader: Reader, board: str, entry: str, metric_key: str, limit: int
 
 
 class _Judged:
-    """Verdicts of a history's jobs. A whole job is judged only if the correction for its comparisons can matter."""
+    """The verdicts of a history's jobs. A job is judged once, as a whole, and only if its verdict is in doubt."""
 
-    def __init__(self, reader: Reader, history: BoardHistory) -> None:
+    def __init__(self, reader: Reader, history: BoardHistory, entry: str, key: MetricKey) -> None:
         self._reader = reader
         self._history = history
+        job = history.jobs[-1]
+        name = next((one.name for one in board_objectives([job]) if one.key == key), None)
+        self._quiet = {} if name is None else quiet(history, name, key, rules_of(job), marks_of(job, history), entry)
         self._of_job: dict[int, dict[tuple[str, str], Comparison]] = {}
 
     def moment(self, place: int, point: Point, key: MetricKey) -> Moment:
         interval = mean_interval(list(point.values.values()))
         if place not in self._history.window:
             return Moment(point, interval, "Unknown", verdicts.TOO_LONG_AGO, acknowledged=False, baseline_uid=None)
-        part, job = self._history.until(place), self._history.jobs[place]
-        rules = rules_of(job)
-        step = compare_last(part, point.entry, key, rules, marks_of(job, part))
-        if step is None or key not in {objective.key for objective in board_objectives([job])}:
+        job = self._history.jobs[place]
+        level = self._quiet.get(job.uid)
+        if level is not None and key in {objective.key for objective in board_objectives([job])}:
+            reason, accepted = verdicts.NOT_SIGNIFICANT, self._accepted(point, key)
+            return Moment(point, interval, "Unchanged", reason, acknowledged=accepted, baseline_uid=level)
+        found = self._comparisons(place).get((point.entry, str(key)))
+        if found is None:
             return Moment(point, interval, "Unknown", verdicts.NO_OBJECTIVE, acknowledged=False, baseline_uid=None)
-        verdict, reason = outcome(step, rules, step.p_value)
-        if step.p_value is not None and step.p_value <= rules.alpha:
-            found = self._comparisons(place)[point.entry, str(key)]
-            verdict, reason = found.verdict, found.reason
-        baseline = step.baseline.job_uid if step.baseline is not None else None
-        return Moment(point, interval, verdict, reason, step.acknowledged, baseline)
+        return Moment(point, interval, found.verdict, found.reason, found.acknowledged, found.baseline_uid)
+
+    def _accepted(self, point: Point, key: MetricKey) -> bool:
+        where = point.entry, str(key), point.job_uid
+        return where in {(mark.entry, mark.metric_key, mark.job_uid) for mark in self._history.accepted}
 
     def _comparisons(self, place: int) -> dict[tuple[str, str], Comparison]:
         if place not in self._of_job:

@@ -9,6 +9,8 @@ Verdict = Literal["Regressed", "Improved", "Unchanged", "Unknown"]
 # Reasons of verdicts, in CamelCase as in status conditions of Kubernetes.
 SIGNIFICANTLY_WORSE = "SignificantlyWorse"
 SIGNIFICANTLY_BETTER = "SignificantlyBetter"
+DRIFTED = "Drifted"  # worse than the level far back, in steps that are too small to see
+MOVED_TOGETHER = "MovedTogether"  # all entries of the job changed by as much: the cause is not the entry
 NOT_SIGNIFICANT = "NotSignificant"
 TOO_SMALL = "TooSmallToMatter"
 NO_BASELINE = "NoBaseline"

@@ -63,9 +63,9 @@ def render(source: ResultSource) -> None:
 
 _EXPLANATION = (
     "A point is the mean of one job's trials, with its 95 % interval. A dashed line marks a job from which on the "
-    "level of its conditions is another, found in the whole history; a triangle, a job that was worse than its "
-    "baseline. Lines never join points that were measured under different conditions: those start a baseline of "
-    "their own. An accepted change is a hollow triangle."
+    "level of its conditions is another, found in the whole history; a triangle, a job that was worse than the level "
+    "of the good jobs before it; a ring, the newest of those. Lines never join points that were measured under "
+    "different conditions: those start a baseline of their own. An accepted change is a hollow triangle."
 )
 
 
@@ -75,7 +75,8 @@ def _verdict(source: ResultSource, found: Timeline, moment: Moment, name: str) -
     for one in source.verdicts(point.job_uid):
         if (one.entry, one.metric_key) == (point.entry, str(found.key)):
             if one.verdict == "Regressed" and not one.acknowledged:
-                st.html(markup.alert(f"{point.entry} regressed by {name}.", [one.sentence]))
+                said = [one.sentence, *([one.together] if one.together else [])]
+                st.html(markup.alert(f"{point.entry} regressed by {name}.", said))
             else:
                 st.html(markup.lines(("lead", [one.sentence])))
 
@@ -89,7 +90,7 @@ def _at(source: ResultSource, found: Timeline, at: int, name: str, labels: dict[
         return
     _verdict(source, found, moment, name)
     baseline = next((one for one in found.moments if one.point.job_uid == moment.baseline_uid), None)
-    runs = [("This run", moment), *([("Its baseline", baseline)] if baseline is not None else [])]
+    runs = [("This run", moment), *([("The newest of its level", baseline)] if baseline is not None else [])]
     scale = column_scale(found.key.metric.unit, [one.interval for _, one in runs])
     columns = [
         markup.Column("Run"),

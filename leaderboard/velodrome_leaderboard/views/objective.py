@@ -17,6 +17,7 @@ from velodrome.results.objectives import BoardObjective
 from velodrome.stats.detectable import POWER
 from velodrome.store import Board, CohortSummary
 from velodrome.text import counted, line, listed
+from velodrome.trends.regressions import Comparison
 from velodrome.units import Scale, column_scale, quantity
 from velodrome_leaderboard import charts, links, markup
 from velodrome_leaderboard.data import ResultSource
@@ -93,9 +94,12 @@ def _ranked(source: ResultSource, board: str, page: ObjectivePage) -> None:
     _, bound = links.page_number(count)
     rows = page.ranked
     scale = column_scale(metric.unit, [row.interval for row in rows])
+    found = _verdicts(source, page)
+    _together(found)
+    badges = {row.entry: badge(found.get(row.entry), board, row.entry, objective.name) for row in rows}
     left, right = st.columns([11, 9], gap="medium")
     with left:
-        st.html(_table(page, scale, _badges(source, board, page)))
+        st.html(_table(page, scale, badges))
         if count > 1:
             st.pagination(count, **bound)
     with right:
@@ -144,8 +148,8 @@ _EXPLANATION = (
 )
 
 
-def _badges(source: ResultSource, board: str, page: ObjectivePage) -> Mapping[str, markup.Cell]:
-    """For each entry, the verdict of its comparison with the baseline: as it was kept, or else from its job."""
+def _verdicts(source: ResultSource, page: ObjectivePage) -> Mapping[str, Comparison]:
+    """For each entry, its comparison with the level before: as it was kept, or else from its job."""
     found, rows = page.verdicts, page.ranked
     if found is None:
         key = str(page.head.objective.key)
@@ -157,8 +161,13 @@ def _badges(source: ResultSource, board: str, page: ObjectivePage) -> Mapping[st
         }
         places = [(row.job_uid, row.entry) for row in rows]
         found = {entry: judged[uid, entry] for uid, entry in places if (uid, entry) in judged}
-    name = page.head.objective.name
-    return {row.entry: badge(found.get(row.entry), board, row.entry, name) for row in rows}
+    return found
+
+
+def _together(found: Mapping[str, Comparison]) -> None:
+    """Says once what entries have in common."""
+    for words in dict.fromkeys(one.together for one in found.values() if one.together and not one.acknowledged):
+        st.html(markup.alert("The entries changed together.", [words]))
 
 
 def _table(page: ObjectivePage, scale: Scale, badges: Mapping[str, markup.Cell]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from velodrome.metrics.catalogue import MetricKey
+from velodrome.text import percent
 from velodrome.trends import verdicts
 from velodrome.trends.regressions import Comparison
 from velodrome.trends.verdicts import Verdict
@@ -31,12 +31,25 @@ def trend_words(verdict: Verdict, reason: str, *, acknowledged: bool) -> str:
 
 
 def badge(found: Comparison | None, board: str, entry: str, objective: str) -> markup.Cell:
-    """The verdict as a link to the history, with its sentence on hover. A regression has the sentence below it."""
+    """The verdict as a link to the history, with its sentence on hover. Below it: how much, or what would be seen."""
     where = links.history(board, entry, objective)
     if found is None:
         return markup.Cell("history", where, tone="quiet")
     words = trend_words(found.verdict, found.reason, acknowledged=found.acknowledged)
-    whole = " of the range" if MetricKey.parse(found.metric_key).metric.span is not None else ""
-    relative = found.relative_change if words == "regressed" else None
-    change = f"{100 * relative:+.2g} %{whole}" if relative else ""
-    return markup.Cell(words, where, hint=found.sentence, detail=change, tone=TREND_TONES.get(words, "quiet"))
+    return markup.Cell(
+        words, where, hint=found.sentence, detail=_detail(found, words), tone=TREND_TONES.get(words, "quiet")
+    )
+
+
+def _detail(found: Comparison, words: str) -> str:
+    """How much worse, or how much worse it would have to be to be seen."""
+    if words == "unchanged" and found.visible is not None:
+        more = " more errors" if found.relative_to == "errors" else ""
+        return f"{percent(found.visible, '')}{more} would have been seen"
+    if words != "regressed" or not found.relative_change:
+        return ""
+    if found.relative_to == "errors":
+        return f"errors {percent(-found.relative_change)}"
+    whole = " of the range" if found.relative_to == "range" else ""
+    together = ", as all entries" if found.together else ""
+    return f"{percent(found.relative_change)}{whole}{together}"

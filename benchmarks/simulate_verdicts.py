@@ -1,0 +1,165 @@
+"""Simulates the verdicts of jobs: how often they are false, and how soon a change is told. The figures of
+docs/decisions/0043-a-level-not-a-job.md.
+
+    python benchmarks/simulate_verdicts.py [--boards 400]
+
+A board has 5 entries by 2 objectives, whose trials (5 in each job) vary by 1 %. The code that judges jobs
+(`velodrome.stats.levels`) judges many boards at once, with the default rules. Beside it stands what came before: a job
+against the newest one that was not worse, with Holm's correction.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+import numpy as np
+from scipy.special import stdtr
+
+from velodrome.stats.levels import Rows, Rule, follow, visible
+from velodrome.stats.samples import Floats
+from velodrome.stats.spread import Bools
+
+ENTRIES, OBJECTIVES, TRIALS, SEED_NOISE = 5, 2, 5, 0.01
+ALPHA, LEAST = 0.01, 0.02
+RULE = Rule(
+    ALPHA,
+    lambda difference, _: np.abs(np.expm1(difference)) / LEAST,
+    lambda centre: np.full(np.shape(centre), np.log1p(LEAST)),
+    -1,
+)
+
+
+def values(
+    rng: np.random.Generator, boards: int, jobs: int, between: float, *, shared: bool = False, family: int = 10
+) -> Floats:
+    """Logarithms of what trials measured, by row, job and trial; a board has `family` rows. `between` is the standard
+    deviation between jobs, `shared` by all rows of a board or each row's own.
+    """
+    own = rng.normal(size=(boards * family, jobs, TRIALS)) * SEED_NOISE
+    groups = boards if shared else boards * family
+    apart = rng.normal(size=(groups, jobs, 1)) * between
+    return own + (np.repeat(apart, family, axis=0) if shared else apart)
+
+
+def rows_of(found: Floats, family: int) -> Rows:
+    """The rows of a comparison. Rows of one objective lend each other their spread."""
+    size, jobs, trials = found.shape
+    paired = np.full((size, jobs), np.nan)
+    paired[:, 1:] = np.diff(found, axis=1).var(axis=2, ddof=1) / trials / 2
+    return Rows(
+        found.mean(axis=2), found.var(axis=2, ddof=1) / trials, paired, np.full((size, jobs), trials),
+        np.zeros(jobs, dtype=np.int64), np.zeros((size, jobs), dtype=np.bool_), np.full(size, -1),
+        np.arange(size) // (family // OBJECTIVES),
+    )  # fmt: skip
+
+
+def adjusted(p_values: Floats) -> Floats:
+    """Holm's adjusted p-values, for each board (the first axis)."""
+    order, size = np.argsort(p_values, axis=1), p_values.shape[1]
+    ordered = np.take_along_axis(p_values, order, axis=1) * (size - np.arange(size))
+    found = np.empty_like(p_values)
+    np.put_along_axis(found, order, np.minimum(np.maximum.accumulate(ordered, axis=1), 1.0), axis=1)
+    return found
+
+
+def regressed(found: Floats, family: int = 10) -> Bools:
+    """Whether each row of each board is Regressed, by board, row and job."""
+    answers = []
+    for tests in follow(rows_of(found, family), RULE):
+        said = tests.said
+        p_values = adjusted(tests.p_value.reshape(-1, family)).reshape(-1)
+        large = RULE.size(said.difference, np.nan_to_num(said.centre)) >= 1
+        answers.append((p_values <= ALPHA) & large & (said.difference > 0))
+    return np.stack(answers, axis=1).reshape(-1, family, found.shape[1])
+
+
+def against_one_job(found: Floats, family: int = 10) -> Bools:
+    """The same, each job against the newest one that was not worse: paired tests, and no spread between jobs."""
+    size, jobs, trials = found.shape
+    answers = np.zeros((size, jobs), dtype=np.bool_)
+    baseline = found[:, 0].copy()
+    for job in range(1, jobs):
+        apart = found[:, job] - baseline
+        error = apart.std(axis=1, ddof=1) / np.sqrt(trials)
+        change = apart.mean(axis=1)
+        p_values = 2 * stdtr(trials - 1, -np.abs(change) / error)
+        large = (np.abs(np.expm1(change)) >= LEAST) & (change > 0)
+        answers[:, job] = (adjusted(p_values.reshape(-1, family)).reshape(-1) <= ALPHA) & large
+        baseline = np.where(((p_values <= ALPHA) & large)[:, None], baseline, found[:, job])
+    return answers.reshape(-1, family, jobs)
+
+
+def false_alarms(boards: int) -> None:
+    """Nothing changes: every Regressed is false."""
+    rng = np.random.default_rng(1)
+    for shared in (False, True):
+        for between in (0.02, 0.01, 0.005, 0.0):
+            found = values(rng, boards, 40, between, shared=shared)
+            called, before = regressed(found), against_one_job(found)
+            late, early = (1000 * part.sum() / boards / part.shape[2] for part in (called[:, :, 8:], called[:, :, 1:8]))
+            hit = 1000 * called[:, :, 8:].any(axis=1).mean()
+            old = 1000 * before[:, :, 8:].sum() / boards / 32
+            whose = "shared by all entries" if shared else "of each entry"
+            print(
+                f"false Regressed in 1,000 jobs, {100 * between:g} % between jobs {whose}: after the 8th {late:.1f} "
+                f"({hit:.1f} jobs hit), 2nd to 8th {early:.1f}; against one job {old:.0f}"
+            )
+
+
+def changes(boards: int) -> None:
+    """How soon a step and a drift of one entry are told."""
+    rng = np.random.default_rng(2)
+    for between in (0.009, 0.01, 0.0, 0.02):  # 0.9 % between jobs and 1 % between five trials: 1 % in all
+        for name, start, by in (
+            ("a lasting step of 4 %", 12, np.full(18, np.log1p(0.04))),
+            ("drift of 0.5 % a job", 9, 0.005 * np.arange(1, 22)),
+            ("drift of 1.9 % a job", 9, 0.019 * np.arange(1, 22)),
+        ):
+            found = values(rng, boards, 30, between)
+            found[::10, start:] += by[None, : 30 - start, None]
+            called = regressed(found)[:, 0, start:]
+            shares = ", ".join(
+                f"{jobs}: {100 * called[:, :jobs].any(axis=1).mean():.0f} %" for jobs in (1, 3, 5, 10, 15)
+            )
+            print(f"{name}, {100 * between:g} % between jobs, told within so many jobs: {shares}")
+
+
+def families(boards: int) -> None:
+    """A lasting + 13 % of one of 30 entries by 3 objectives, after so many jobs; trials vary by 3 %."""
+    rng = np.random.default_rng(3)
+    for start in (1, 2, 4, 8):
+        found = 3 * values(rng, boards // 10, start + 8, 0.01, family=90)
+        found[::90, start:] += np.log1p(0.13)
+        called = regressed(found, family=90)[:, 0, start:]
+        shares = ", ".join(f"{jobs}: {100 * called[:, :jobs].any(axis=1).mean():.0f} %" for jobs in (1, 3, 8))
+        print(f"+ 13 % of 1 of 90 comparisons, 3 % between jobs, after {start} jobs, told within: {shares}")
+
+
+def seen(boards: int) -> None:
+    """Whether a change of the size that would be seen is seen, in 80 % of jobs."""
+    rng = np.random.default_rng(4)
+    found = values(rng, boards, 21, 0.005)
+    *_, tests = follow(rows_of(found, 10), RULE)
+    size = float(np.median(visible(tests.alone, ALPHA / 10, RULE)))
+    found[:, 20] += size
+    *_, tests = follow(rows_of(found, 10), RULE)
+    said = tests.alone
+    called = (said.p_value <= ALPHA / 10) & (RULE.size(said.difference, said.centre) >= 1)
+    print(
+        f"a change of {100 * np.expm1(size):.2g} %, the one that would be seen, is seen in {100 * called.mean():.0f} %"
+    )
+
+
+def main() -> None:
+    """Prints every figure."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--boards", type=int, default=400)
+    boards = parser.parse_args().boards
+    false_alarms(boards)
+    changes(boards)
+    families(boards)
+    seen(boards)
+
+
+if __name__ == "__main__":
+    main()
