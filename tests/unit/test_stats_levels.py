@@ -178,7 +178,7 @@ def test_unchanged_jobs_are_seldom_called_worse(between: float) -> None:
     """Single comparisons at 1 %, two-sided, in which the shares of the error rate leave room."""
     rng = np.random.default_rng(int(10 * between))
     means = 100 + between * rng.normal(size=(400, 40)) + 0.1 * rng.normal(size=(400, 40))
-    found = list(follow(rows_of(means, boards=np.arange(400) // 5), RULE))[8:]
+    found = list(follow(rows_of(means, boards=[row // 5 for row in range(400)]), RULE))[8:]
     worse = [
         (one.p_value <= 0.01) & (one.said.difference < 0) & (RULE.size(one.said.difference, one.said.centre) >= 1)
         for one in found

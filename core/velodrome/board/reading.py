@@ -66,7 +66,7 @@ class BoardReader:
         self._reader = reader
         self._verdicts: dict[str, tuple[Comparison, ...]] = {}
         self._summaries: dict[str, tuple[TrialSummary, ...]] = {}
-        self._jobs: dict[str, JobInfo | None] = {}
+        self._found: dict[str, JobInfo | None] = {}
 
     @cached_property
     def objectives(self) -> tuple[BoardObjective, ...]:
@@ -144,9 +144,9 @@ class BoardReader:
 
     def _job(self, uid: str) -> JobInfo | None:
         """A job that has rows. Each is read once."""
-        if uid not in self._jobs:
-            self._jobs[uid] = self._reader.job(uid)
-        return self._jobs[uid]
+        if uid not in self._found:
+            self._found[uid] = self._reader.job(uid)
+        return self._found[uid]
 
     def _differing(self, rows: Sequence[Row]) -> dict[tuple[str, str], str]:
         wanted: dict[str, list[tuple[str, str, str]]] = {}

@@ -52,8 +52,8 @@ def pairs(
     other groups. Exit code 0 says that the comparison was made, whatever it shows.
     """
     from velodrome.board.pairing import NotPaired, read_pairing
-    from velodrome.cli.board import chosen_board
     from velodrome.cli.connection import results_store
+    from velodrome.cli.lookup import chosen_board
     from velodrome.ranking.pairs import MEASURES
 
     measure = next((known for known in MEASURES if known == by), None)

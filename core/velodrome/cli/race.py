@@ -105,8 +105,7 @@ def run(
         for plan in plans:
             if stop.requested:
                 break
-            if not (quiet or json):
-                _tell_sight(plan, source)
+            _tell_sight(plan, source, wanted=not (quiet or json))
             finish = _race(plan, home, source, settings, stop, fresh=fresh, watcher=_watcher(quiet=quiet, json=json))
             _tell_end(plan, finish, file)
             if finish.halt != "interrupted":
@@ -202,8 +201,10 @@ def _tell_end(plan: Plan, finish: Finish, file: Path) -> None:
             complain(f"{name}: {counts}.")
 
 
-def _tell_sight(plan: Plan, source: OwnRedis | str) -> None:
+def _tell_sight(plan: Plan, source: OwnRedis | str, *, wanted: bool) -> None:
     """Says in one line what the race can see. Where the board's history can't be read, the race says why itself."""
+    if not wanted:
+        return
     from contextlib import suppress
 
     from velodrome.board.foresight import foresee, one_line

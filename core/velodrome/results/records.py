@@ -361,7 +361,7 @@ class JobInfo(Data):
     repeats: int
     entries: tuple[str, ...]
     document: Mapping[str, Any] = Field(description="The BenchmarkJob, to run it again.")
-    rounds: Rounds | None = Field(default=None, exclude_if=_absent)
+    rounds: Rounds | None = Field(default=None, exclude_if=absent)
 
     def planned(self, entry: str) -> int:
         """How many trials of this entry were asked for so far."""
