@@ -90,7 +90,7 @@ class RankingDocument(ObjectiveName):
 
 
 class JobDocument(_Document):
-    """A job that was raced: how many trials it plans, and how many ended."""
+    """A job that was raced: how many trials it asked for so far, the most of an entry, and how many ended."""
 
     uid: str
     name: str
@@ -200,8 +200,8 @@ def job_document(job: JobInfo, counts: Counts) -> JobDocument:
         board=job.board,
         created_at=job.created_at,
         entries=len(job.entries),
-        repeats=job.repeats,
-        trials=job.trials,
+        repeats=max(map(job.planned, job.entries)),
+        trials=job.asked,
         succeeded=counts.succeeded,
         failed=counts.failed,
     )
