@@ -352,7 +352,7 @@ def test_a_packed_csv_is_read_as_it_is_unpacked(tmp_path: Path) -> None:
     [
         (b"PK\x03\x04rest", "is a spreadsheet or an archive: save it as CSV"),
         (b"PAR1rest", "is a Parquet file: write format: Parquet"),
-        (gzip.compress(b"a,kind"), "is compressed: unpack it, or call it NAME.csv.gz"),
+        (gzip.compress(b"a,kind", mtime=0), "is compressed: unpack it, or call it NAME.csv.gz"),
     ],
 )
 def test_a_file_of_another_kind_is_called_by_its_name(tmp_path: Path, content: bytes, message: str) -> None:

@@ -9,18 +9,18 @@ the reason.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from velodrome.metrics.catalogue import Direction, Metric, MetricKey
 from velodrome.stats import Interval, RankedEntry, Sample, rank
+from velodrome.stats.stopping import Stopping
 from velodrome.units import quantity
 
 if TYPE_CHECKING:  # the store imports redis, which nothing here needs
     from velodrome.results.records import JobInfo
-    from velodrome.stats.stopping import Stopping
     from velodrome.store.types import EntryState, Row
 
 ALPHA = 0.05
@@ -39,6 +39,7 @@ class RankedRow:
       told apart: in the metric's unit, or a share of the smaller mean where means are geometric.
     - `note` is empty, or says what a reader should know: that a newer job has this entry and its values can't be ranked
       yet, or that its conditions did not hold.
+    - `stopping` says which looks of a race until decided its values come from; None for any other race.
     """
 
     rank: int
@@ -53,6 +54,7 @@ class RankedRow:
     indistinguishable_from: tuple[str, ...]
     detectable: float | None = None
     note: str = ""
+    stopping: Stopping | None = None
 
     @property
     def place(self) -> str:
@@ -170,7 +172,10 @@ def rank_objective(  # noqa: PLR0913 - what is known of the rows, one argument f
     by_entry = {row.entry: row for row in rows}
     said = remarks or {}
     ranked = tuple(
-        _ranked(place, row, states.get(place.name), said.get((row.job_uid, row.entry), ""))
+        replace(
+            _ranked(place, row, states.get(place.name), said.get((row.job_uid, row.entry), "")),
+            stopping=(stopping or {}).get(place.name),
+        )
         for place in places.entries
         for row in [by_entry[place.name]]
     )

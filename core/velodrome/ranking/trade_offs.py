@@ -112,6 +112,7 @@ def _dominated(rankings: Sequence[ObjectiveRanking], rows: Mapping[str, tuple[Ra
             (alpha, alpha / len(rankings)),
             deterministic=metric.deterministic,
             scale="ratio" if ranking.logs else "interval",
+            stopping={name: how for name, own in rows.items() if (how := own[index].stopping) is not None},
         )
         better.append(at_ranks)
         surely_better.append(corrected)
