@@ -15,7 +15,7 @@ import argparse
 import numpy as np
 from scipy.special import stdtr
 
-from velodrome.stats.levels import Rows, Rule, follow, visible
+from velodrome.stats.levels import JobRows, Rule, follow, visible
 from velodrome.stats.samples import Floats
 from velodrome.stats.spread import Bools
 
@@ -41,12 +41,12 @@ def values(
     return own + (np.repeat(apart, family, axis=0) if shared else apart)
 
 
-def rows_of(found: Floats, family: int) -> Rows:
-    """The rows of a comparison. Rows of one objective lend each other their spread."""
+def rows_of(found: Floats, family: int) -> JobRows:
+    """The rows of a comparison. JobRows of one objective lend each other their spread."""
     size, jobs, trials = found.shape
     paired = np.full((size, jobs), np.nan)
     paired[:, 1:] = np.diff(found, axis=1).var(axis=2, ddof=1) / trials / 2
-    return Rows(
+    return JobRows(
         found.mean(axis=2), found.var(axis=2, ddof=1) / trials, paired, np.full((size, jobs), trials),
         np.zeros(jobs, dtype=np.int64), np.zeros((size, jobs), dtype=np.bool_), np.full(size, -1),
         np.arange(size) // (family // OBJECTIVES),

@@ -154,6 +154,17 @@ def races() -> dashboard.Dashboard:
         )
         .unit("percentunit")
         .decimals(1),
+        _table(
+            "What got worse in all entries of a board at once",
+            'max by (board, objective, cohort, why) (velodrome_board_moved_together_ratio{board=~"$board"})',
+            ["board", "objective", "cohort", "why"],
+        )
+        .unit("percentunit")
+        .decimals(1),
+        _lines(
+            "The smallest change for the worse that would be seen",
+            ("{{entry}} {{objective}}", f"velodrome_result_visible_change_ratio{{{of}}}"),
+        ).unit("percentunit"),
         statetimeline.Panel()
         .title("Verdicts")
         .datasource(_SOURCE)

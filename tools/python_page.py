@@ -19,7 +19,7 @@ from velodrome.store import Board
 from velodrome.trends.regressions import Comparison
 
 FUNCTIONS = (jobs.read_jobs, racing.run, results.open_results)
-CLASSES = (results.Results, rankings.Ranking, tables.Table)
+CLASSES = (results.Results, rankings.RankingTable, tables.ValueTable)
 VALUES = (
     Finish, Board, BoardObjective, results.JobRow, results.EntryRow, RankedRow, UnrankedRow, Interval, rows.RankingRow,
     rows.ValueRow, results.HistoryRow, Comparison,

@@ -41,7 +41,7 @@ from velodrome.store import (
 )
 from velodrome.trends.regressions import Comparison, judge
 from velodrome.trends.timeline import Timeline, timeline
-from velodrome_leaderboard.memory import Memory, kept, memory_of
+from velodrome_leaderboard.memory import LastAnswers, kept, memory_of
 
 # Long enough that viewers share an answer, short enough that no one waits for a result.
 _SECONDS = 2
@@ -61,7 +61,7 @@ class ResultSource:
         _store(self.url).ping()
 
     @property
-    def memory(self) -> Memory:
+    def memory(self) -> LastAnswers:
         """When Redis answered last, and its failure if it is away."""
         return memory_of(self.url)
 

@@ -24,7 +24,7 @@ R = TypeVar("R")
 
 
 @dataclass(slots=True)
-class Memory:
+class LastAnswers:
     """What one Redis answered last, for all viewers. `error` is set from a failure to the next answer."""
 
     answered_at: datetime | None = None
@@ -65,9 +65,9 @@ class Memory:
 
 
 @st.cache_resource(show_spinner=False)
-def memory_of(url: str) -> Memory:  # noqa: ARG001 - what the cache goes by
+def memory_of(url: str) -> LastAnswers:  # noqa: ARG001 - what the cache goes by
     """The memory of the Redis at this URL."""
-    return Memory()
+    return LastAnswers()
 
 
 def kept(

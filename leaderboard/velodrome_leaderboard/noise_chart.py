@@ -8,7 +8,7 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from velodrome.board.noise import Compared, ObjectiveNoise
+from velodrome.board.noise import NoiseComparison, ObjectiveNoise
 from velodrome.board.noise_words import amount, worse
 from velodrome.stats.noise import shown
 from velodrome.text import counted, line
@@ -80,11 +80,11 @@ def described(noise: ObjectiveNoise, title: str) -> str:
     return " ".join(parts)
 
 
-def _compared(noise: ObjectiveNoise) -> tuple[Compared, Compared]:
+def _compared(noise: ObjectiveNoise) -> tuple[NoiseComparison, NoiseComparison]:
     return noise.in_job, noise.job_to_job
 
 
-def _values(noise: ObjectiveNoise, found: Compared) -> list[float]:
+def _values(noise: ObjectiveNoise, found: NoiseComparison) -> list[float]:
     return [_size(noise) * shown(one.value, noise.scale) for one in found.tested.each]
 
 

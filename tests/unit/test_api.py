@@ -15,7 +15,7 @@ import pytest
 
 import velodrome
 from velodrome.api.places import place_at
-from velodrome.api.tables import Table, html_table
+from velodrome.api.tables import ValueTable, html_table
 from velodrome.errors import LocalError, SpecError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -110,7 +110,7 @@ class Line(NamedTuple):
     at: datetime
 
 
-LINES = Table(
+LINES = ValueTable(
     Line,
     [
         Line("<b>cnn</b>", 0.5, datetime(2026, 1, 1, tzinfo=UTC)),
@@ -121,9 +121,9 @@ LINES = Table(
 
 def test_a_table_is_a_sequence_of_its_values() -> None:
     assert (len(LINES), LINES[0].value, [line.name for line in LINES[1:]]) == (2, 0.5, ["\u202emlp"])
-    assert isinstance(LINES[1:], Table)
-    assert Table(Line, list(LINES)) == LINES
-    assert repr(Table(Line, [])) == "[]"
+    assert isinstance(LINES[1:], ValueTable)
+    assert ValueTable(Line, list(LINES)) == LINES
+    assert repr(ValueTable(Line, [])) == "[]"
     assert repr(LINES).count("\n") == 3
 
 
@@ -141,7 +141,7 @@ def test_a_table_becomes_a_frame_of_polars() -> None:
 
 
 def test_an_empty_table_keeps_its_columns() -> None:
-    nothing = Table(Line, [])
+    nothing = ValueTable(Line, [])
     assert list(nothing.to_pandas().columns) == nothing.to_polars().columns == ["name", "value", "at"]
 
 

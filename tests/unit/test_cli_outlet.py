@@ -118,9 +118,9 @@ def test_a_pipe_that_somebody_made_not_to_block_gets_everything() -> None:
 
 
 @pytest.mark.parametrize("environ", NARROW.values(), ids=NARROW)
-def test_a_terminal_that_lacks_characters_ends_no_command(environ: dict[str, str]) -> None:
+def test_a_terminal_that_lacks_characters_ends_no_command(environ: dict[str, str], tmp_path: Path) -> None:
     every = " && ".join(f"velodrome {' '.join(arguments)}" for arguments in WAYS)
-    done = shell(every, **environ)
+    done = shell(every, **environ, VELODROME_HOME=str(tmp_path))
     assert (done.returncode, done.stderr) == (OK, "")
 
 

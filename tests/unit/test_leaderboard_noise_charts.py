@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 
 from velodrome.board.declaration import Declaration, DeclaredBoard
-from velodrome.board.noise import Compared, ObjectiveNoise, Smallest
+from velodrome.board.noise import NoiseComparison, ObjectiveNoise, Smallest
 from velodrome.board.profile import EntryProfile, Profile
 from velodrome.metrics.catalogue import MetricKey
 from velodrome.results.objectives import BoardObjective
-from velodrome.stats.noise import Difference, Differences
+from velodrome.stats.noise import Differences, TwinDifference
 from velodrome.stats.profile import Bounded
 from velodrome.trends.history import Point
-from velodrome.trends.twins import Measured, Pair
+from velodrome.trends.twins import Remeasured, TwinPoints
 from velodrome_leaderboard.charts import LIGHT, Chart
 from velodrome_leaderboard.noise_chart import described, differences
 from velodrome_leaderboard.profile_chart import shares
@@ -28,17 +28,17 @@ def rows(chart: Chart) -> list[list[dict[str, Any]]]:
     return list(chart.to_dict()["datasets"].values())
 
 
-def compared(*values: float) -> Compared:
+def compared(*values: float) -> NoiseComparison:
     point = Point("job", "job", datetime(2026, 1, 1, tzinfo=UTC), "cnn", "cohort", {0: 1.0}, 1)
-    each = tuple(Difference(math.log1p(value), 0.5, same=False) for value in values)
-    return Compared(tuple(Pair(("id", None), point, point) for _ in values), Differences(each, None, None))
+    each = tuple(TwinDifference(math.log1p(value), 0.5, same=False) for value in values)
+    return NoiseComparison(tuple(TwinPoints(("id", None), point, point) for _ in values), Differences(each, None, None))
 
 
-def noise(in_job: Compared, job_to_job: Compared, seen: float | None) -> ObjectiveNoise:
+def noise(in_job: NoiseComparison, job_to_job: NoiseComparison, seen: float | None) -> ObjectiveNoise:
     smallest = (Smallest(5, 0.01, None if seen is None else math.log1p(seen)),)
     objective = BoardObjective("speed", KEY)
     return ObjectiveNoise(
-        objective, "relative", "c", "words", Measured(), in_job, job_to_job, None, None, smallest, None, 0.05, 0.01
+        objective, "relative", "c", "words", Remeasured(), in_job, job_to_job, None, None, smallest, None, 0.05, 0.01
     )
 
 

@@ -6,21 +6,25 @@ import math
 
 import pytest
 
-from velodrome.board.noise import Compared, ObjectiveNoise, Smallest
+from velodrome.board.noise import NoiseComparison, ObjectiveNoise, Smallest
 from velodrome.board.noise_words import amount, called, estimate, sentences, visible, worse
 from velodrome.metrics.catalogue import MetricKey
 from velodrome.results.objectives import BoardObjective
 from velodrome.stats import Sample
 from velodrome.stats.noise import Differences, Estimate, Share
-from velodrome.trends.twins import Measured, scale_of
+from velodrome.trends.twins import Remeasured, scale_of
 
 LATENCY = "latency_p50_seconds{batch_size=1}"
 RATE = "train_samples_per_second"
-NOTHING = Compared((), Differences((), None, None))
+NOTHING = NoiseComparison((), Differences((), None, None))
 
 
 def noise(
-    key: str, *, seeds: Estimate | None = None, smallest: tuple[Smallest, ...] = (), measured: Measured | None = None
+    key: str,
+    *,
+    seeds: Estimate | None = None,
+    smallest: tuple[Smallest, ...] = (),
+    measured: Remeasured | None = None,
 ) -> ObjectiveNoise:
     parsed = MetricKey.parse(key)
     return ObjectiveNoise(
@@ -28,7 +32,7 @@ def noise(
         scale_of(parsed.metric),
         "cohort",
         "the conditions",
-        measured or Measured(),
+        measured or Remeasured(),
         NOTHING,
         NOTHING,
         seeds,
@@ -86,7 +90,7 @@ def test_changes_that_are_unknown_are_not_made_up() -> None:
 
 
 def test_what_was_left_out_is_told() -> None:
-    seen = Measured(samples=[Sample("one", {0: 1.0, 1: 2.0})], copied=1, accepted=2, not_positive=3)
+    seen = Remeasured(samples=[Sample("one", {0: 1.0, 1: 2.0})], copied=1, accepted=2, not_positive=3)
     said = " ".join(sentences(noise(LATENCY, measured=seen)))
     assert "Left out: 1 entry of jobs that took values over from another job." in said
     assert "Left out: 2 pairs of jobs whose change a person accepted." in said

@@ -12,7 +12,7 @@ from scipy.stats import t as student
 from statsmodels.stats.multitest import multipletests
 
 from velodrome.stats.holm import holm
-from velodrome.stats.levels import LASTS, LEVEL_JOBS, JobTests, Rows, Rule, critical, follow, visible
+from velodrome.stats.levels import LASTS, LEVEL_JOBS, JobRows, JobTests, Rule, critical, follow, visible
 from velodrome.stats.samples import Floats
 
 LEAST = 0.02
@@ -27,13 +27,13 @@ RULE = Rule(
 def rows_of(
     means: Floats, noise: float = 0.01, *, accepted: Sequence[int] = (), pinned: int = -1, deterministic: bool = False,
     boards: Sequence[int] | None = None, seeds: Sequence[int] | None = None,
-) -> Rows:  # fmt: skip
-    """Rows of five trials, whose means vary by `noise` (a variance) because of their trials."""
+) -> JobRows:  # fmt: skip
+    """JobRows of five trials, whose means vary by `noise` (a variance) because of their trials."""
     size, jobs = means.shape
     known = ~np.isnan(means)
     marked = np.zeros((size, jobs), dtype=np.bool_)
     marked[:, list(accepted)] = True
-    return Rows(
+    return JobRows(
         means, np.where(known, noise, np.nan), np.full((size, jobs), np.nan), np.full((size, jobs), 5),
         np.zeros(jobs, dtype=np.int64) if seeds is None else np.array(seeds), marked, np.full(size, pinned),
         np.arange(size) if boards is None else np.array(boards), deterministic,
@@ -145,7 +145,7 @@ def test_noise_of_its_own_trials_excuses_a_job() -> None:
     own = np.full((1, 9), 0.01)
     own[0, 8] = 25.0  # one of its trials was very slow
     rows = rows_of(means)
-    noisy = Rows(rows.means, own, rows.paired, rows.count, rows.seeds, rows.accepted, rows.pinned, rows.boards)
+    noisy = JobRows(rows.means, own, rows.paired, rows.count, rows.seeds, rows.accepted, rows.pinned, rows.boards)
     assert quiet.p_value[0] < 0.001
     assert list(follow(noisy, RULE))[-1].p_value[0] > 0.1
 

@@ -11,7 +11,7 @@ import pytest
 from velodrome.metrics.catalogue import MetricKey
 from velodrome.stats import Sample
 from velodrome.stats.looks import level, look_of, look_sizes, shares
-from velodrome.stats.sequential import Schedule, Stopped, Until, schedule
+from velodrome.stats.sequential import SeedSchedule, Stopped, Until, schedule
 
 ACCURACY = MetricKey.parse("accuracy")
 LATENCY = MetricKey.parse("latency_p50_seconds{batch_size=1}")
@@ -32,7 +32,7 @@ def samples(values: Values, counts: Mapping[str, int]) -> list[Sample]:
 
 def race(
     values: Mapping[MetricKey, Values], until: Until, failed: Callable[[Mapping[str, int]], set[str]] = lambda _: set()
-) -> list[Schedule]:
+) -> list[SeedSchedule]:
     """Every answer of a race from its start to its end; `failed` says who has failed once so many seeds were asked."""
     entries = tuple(next(iter(values.values())))
     counts, answers = dict.fromkeys(entries, 0), []
@@ -52,7 +52,7 @@ def noisy(means: Sequence[float], seed: int = 0, spread: float = 0.01, seeds: in
     return {f"e{row}": (mean + noise[row]).tolist() for row, mean in enumerate(means)}
 
 
-def stops(answer: Schedule) -> dict[str, Stopped]:
+def stops(answer: SeedSchedule) -> dict[str, Stopped]:
     return {one.entry: one for one in answer.stopped}
 
 
@@ -187,7 +187,7 @@ def test_an_entry_that_failed_holds_up_nobody_and_is_not_asked_for_more() -> Non
 def test_a_missing_value_of_an_entry_that_did_not_fail_is_waited_for() -> None:
     values = noisy([0.98, 0.90])
     answer = schedule({ACCURACY: samples(values, {"e0": 5, "e1": 4})}, UNTIL)
-    assert answer == Schedule(0, {"e0": 5, "e1": 5}, (), finished=False)
+    assert answer == SeedSchedule(0, {"e0": 5, "e1": 5}, (), finished=False)
     assert schedule({ACCURACY: ()}, UNTIL, entries=("e0", "e1")) == answer
 
 

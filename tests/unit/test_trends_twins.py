@@ -14,7 +14,7 @@ from velodrome.results.records import JobInfo
 from velodrome.stats.noise import Scale
 from velodrome.store.types import EntryFacts, JobSamples
 from velodrome.trends.history import BoardHistory
-from velodrome.trends.twins import Measured, Pair, measured, scale_of
+from velodrome.trends.twins import Remeasured, TwinPoints, measured, scale_of
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 KEY = "latency_p50_seconds{batch_size=1}"
@@ -66,11 +66,11 @@ def found(
     accepted: tuple[Acknowledgement, ...] = (),
     taken: Mapping[str, Collection[tuple[str, int]]] | None = None,
     scale: Scale = "relative",
-) -> Measured:
+) -> Remeasured:
     return measured(history(*jobs, accepted=accepted), KEY, "quiet", scale, lambda uid: (taken or {}).get(uid, ()))
 
 
-def where(pairs: list[Pair]) -> list[tuple[str, str, str, str]]:
+def where(pairs: list[TwinPoints]) -> list[tuple[str, str, str, str]]:
     return [(pair.first.job_uid, pair.first.entry, pair.second.job_uid, pair.second.entry) for pair in pairs]
 
 

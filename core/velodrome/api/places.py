@@ -17,7 +17,7 @@ Where = str | os.PathLike[str] | None
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ResultPlace:
     """A data folder, and the Redis with the results: one that runs for this folder, or the one of a URL."""
 
     home: Home
@@ -30,7 +30,7 @@ class Place:
 
 
 @contextmanager
-def place_at(where: Where, *, writes: bool) -> Iterator[Place]:
+def place_at(where: Where, *, writes: bool) -> Iterator[ResultPlace]:
     """The place that `where` means, as on the command line: None is the Redis of `VELODROME_REDIS_URL`, else the folder
     of `VELODROME_HOME` or of this user. A text with `://` is the URL of a Redis, and anything else is such a folder.
 
@@ -41,7 +41,7 @@ def place_at(where: Where, *, writes: bool) -> Iterator[Place]:
     """
     where = where or os.environ.get(ENV_REDIS_URL) or None
     if isinstance(where, str) and "://" in where:
-        yield Place(open_home(writes=False), where)
+        yield ResultPlace(open_home(writes=False), where)
         return
     environ = dict(os.environ) if where is None else {**os.environ, "VELODROME_HOME": os.fspath(where)}
     home = locate_home(environ)
@@ -52,7 +52,7 @@ def place_at(where: Where, *, writes: bool) -> Iterator[Place]:
         )
     home = open_home(environ, writes=writes)
     with OwnRedis(home, writes=writes) as own:
-        yield Place(home, own)
+        yield ResultPlace(home, own)
 
 
 def folder_of(path: str | os.PathLike[str] | None, home: Home) -> Path:

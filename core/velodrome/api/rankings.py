@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
-from velodrome.api.tables import Table, Tabular, html_table
+from velodrome.api.tables import Tabular, ValueTable, html_table
 from velodrome.board.reading import ObjectiveReading
 from velodrome.board.rows import RankingRow, ValueRow, ranking_rows, value_rows
 from velodrome.ranking.places import RankedRow, UnrankedRow
@@ -15,7 +15,7 @@ from velodrome.units import column_scale
 
 
 @dataclass(frozen=True)
-class Ranking(Tabular):
+class RankingTable(Tabular):
     """One objective of a board, in one cohort. Means and intervals are in `unit`.
 
     `ranked` is best first, with each entry's rank, interval, values by seed, and the entries that can't be told apart
@@ -84,9 +84,9 @@ class Ranking(Tabular):
         return list(ranking_rows(self.board, [self.reading]))
 
     @property
-    def values(self) -> Table[ValueRow]:
+    def values(self) -> ValueTable[ValueRow]:
         """The value of each seed of each entry."""
-        return Table(ValueRow, value_rows(self.board, [self.reading]))
+        return ValueTable(ValueRow, value_rows(self.board, [self.reading]))
 
     def __str__(self) -> str:
         scale = column_scale(self.unit, [row.interval for row in self.ranked])

@@ -9,8 +9,8 @@ from datetime import datetime
 from typing import NamedTuple, Self, TypeVar
 
 from velodrome.api.places import Where, place_at
-from velodrome.api.rankings import Ranking
-from velodrome.api.tables import Table
+from velodrome.api.rankings import RankingTable
+from velodrome.api.tables import ValueTable
 from velodrome.board import choosing
 from velodrome.board.reading import ObjectiveReading
 from velodrome.board.rows import ValueRow, value_rows
@@ -133,11 +133,11 @@ class Results:
         """What could not be read so far: one sentence each."""
         return self._store.left_out
 
-    def boards(self) -> Table[Board]:
+    def boards(self) -> ValueTable[Board]:
         """All boards, the one with the newest job or result first."""
-        return self._answer(Table(Board, self._reader.boards()))
+        return self._answer(ValueTable(Board, self._reader.boards()))
 
-    def jobs(self, board: str | None = None, limit: int = 50) -> Table[JobRow]:
+    def jobs(self, board: str | None = None, limit: int = 50) -> ValueTable[JobRow]:
         """The newest jobs, of one board or of all boards."""
         reader = self._reader
         chosen = None if board is None else choosing.chosen_board(reader, board)
@@ -146,9 +146,9 @@ class Results:
             counts = reader.counts(job.uid)
             numbers = (job.trials, counts.succeeded, counts.failed)
             rows.append(JobRow(job.name, job.board, job.created_at, *numbers, job.uid))
-        return self._answer(Table(JobRow, rows))
+        return self._answer(ValueTable(JobRow, rows))
 
-    def entries(self, board: str | None = None) -> Table[EntryRow]:
+    def entries(self, board: str | None = None) -> ValueTable[EntryRow]:
         """The entries of a board, by name."""
         chosen = choosing.chosen_board(self._reader, board)
         rows = []
@@ -156,14 +156,16 @@ class Results:
             numbers = (state.planned, state.succeeded, state.failed, state.running)
             why = failed_text(state) if state.failed else ""
             rows.append(EntryRow(chosen, state.entry, job.name, job.uid, *numbers, why))
-        return self._answer(Table(EntryRow, rows))
+        return self._answer(ValueTable(EntryRow, rows))
 
     def objectives(self, board: str | None = None) -> tuple[BoardObjective, ...]:
         """The objectives of a board: the name and the metric key of each."""
         chosen = choosing.chosen_board(self._reader, board)
         return tuple(choosing.chosen_objectives(self._reader, chosen))
 
-    def ranking(self, board: str | None = None, objective: str | None = None, cohort: str | None = None) -> Ranking:
+    def ranking(
+        self, board: str | None = None, objective: str | None = None, cohort: str | None = None
+    ) -> RankingTable:
         """The ranking of an objective, by its name or metric key; of the board's first objective if it is left out.
 
         `cohort` is the id of the conditions that the values share. Without it, the newest conditions count.
@@ -171,23 +173,23 @@ class Results:
         chosen = choosing.chosen_board(self._reader, board)
         found = choosing.chosen_objectives(self._reader, chosen, objective)
         one = found[0] if objective is None else choosing.only(found, objective, chosen)
-        return Ranking(chosen, self._readings(chosen, [one], cohort)[0])
+        return RankingTable(chosen, self._readings(chosen, [one], cohort)[0])
 
-    def rankings(self, board: str | None = None) -> tuple[Ranking, ...]:
+    def rankings(self, board: str | None = None) -> tuple[RankingTable, ...]:
         """The rankings of all objectives of a board."""
         chosen = choosing.chosen_board(self._reader, board)
         found = choosing.chosen_objectives(self._reader, chosen)
-        return tuple(Ranking(chosen, reading) for reading in self._readings(chosen, found, None))
+        return tuple(RankingTable(chosen, reading) for reading in self._readings(chosen, found, None))
 
     def values(
         self, board: str | None = None, objective: str | None = None, cohort: str | None = None
-    ) -> Table[ValueRow]:
+    ) -> ValueTable[ValueRow]:
         """The value of each seed of each entry: of all objectives, or of those that `objective` names."""
         chosen = choosing.chosen_board(self._reader, board)
         found = choosing.chosen_objectives(self._reader, chosen, objective)
-        return Table(ValueRow, value_rows(chosen, self._readings(chosen, found, cohort)))
+        return ValueTable(ValueRow, value_rows(chosen, self._readings(chosen, found, cohort)))
 
-    def history(self, board: str, entry: str, objective: str) -> Table[HistoryRow]:
+    def history(self, board: str, entry: str, objective: str) -> ValueTable[HistoryRow]:
         """An entry's values of an objective in the board's newest jobs, oldest first."""
         reader = self._reader
         chosen = choosing.chosen_board(reader, board)
@@ -220,11 +222,11 @@ class Results:
                     new_level=point.job_uid in line_of.changes,
                 )
             )
-        return self._answer(Table(HistoryRow, rows))
+        return self._answer(ValueTable(HistoryRow, rows))
 
-    def regressions(self, job: str | None = None) -> Table[Comparison]:
+    def regressions(self, job: str | None = None) -> ValueTable[Comparison]:
         """How a job's values compare with those before it: the newest job, or one by name (the newest) or uid."""
-        return self._answer(Table(Comparison, judge(self._reader, choosing.chosen_job(self._reader, job).uid)))
+        return self._answer(ValueTable(Comparison, judge(self._reader, choosing.chosen_job(self._reader, job).uid)))
 
     @property
     def _reader(self) -> Reader:

@@ -61,7 +61,7 @@ class Tabular:
         return html_table(self.columns, self.rows)
 
 
-class Table(Tabular, Sequence[Value], Generic[Value]):
+class ValueTable(Tabular, Sequence[Value], Generic[Value]):
     """A sequence of values, which are named tuples or dataclasses of one kind. Its columns are their fields."""
 
     def __init__(self, kind: type[Value], values: Iterable[Value]) -> None:
@@ -85,14 +85,14 @@ class Table(Tabular, Sequence[Value], Generic[Value]):
     @overload
     def __getitem__(self, place: int) -> Value: ...
     @overload
-    def __getitem__(self, place: slice) -> Table[Value]: ...
-    def __getitem__(self, place: int | slice) -> Value | Table[Value]:
+    def __getitem__(self, place: slice) -> ValueTable[Value]: ...
+    def __getitem__(self, place: int | slice) -> Value | ValueTable[Value]:
         if isinstance(place, slice):
-            return Table(self._kind, self._values[place])
+            return ValueTable(self._kind, self._values[place])
         return self._values[place]
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Table) and list(self) == list(other)
+        return isinstance(other, ValueTable) and list(self) == list(other)
 
     def __hash__(self) -> int:
         return hash(self._values)

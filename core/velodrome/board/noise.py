@@ -23,17 +23,17 @@ from velodrome.stats.noise import (
 )
 from velodrome.trends.history import BoardHistory, read_history
 from velodrome.trends.regressions import rules_of
-from velodrome.trends.twins import Measured, Pair, TakenOver, measured, scale_of
+from velodrome.trends.twins import Remeasured, TakenOver, TwinPoints, measured, scale_of
 
 if TYPE_CHECKING:
     from velodrome.store import Reader
 
 
 @dataclass(frozen=True, slots=True)
-class Compared:
+class NoiseComparison:
     """A/A comparisons of one kind: pairs with what was found, in their order."""
 
-    pairs: tuple[Pair, ...]
+    pairs: tuple[TwinPoints, ...]
     tested: Differences
 
 
@@ -63,9 +63,9 @@ class ObjectiveNoise:
     scale: Scale
     cohort_id: str | None
     cohort: str | None
-    measured: Measured
-    in_job: Compared
-    job_to_job: Compared
+    measured: Remeasured
+    in_job: NoiseComparison
+    job_to_job: NoiseComparison
     over_seeds: Estimate | None
     between_jobs: Estimate | None
     smallest: tuple[Smallest, ...]
@@ -105,7 +105,7 @@ def _noise(
 ) -> ObjectiveNoise:
     metric, scale = objective.key.metric, scale_of(objective.key.metric)
     empty = metric.deterministic or cohort[0] is None
-    seen = Measured() if empty else measured(history, str(objective.key), cohort[0] or "", scale, taken_over)
+    seen = Remeasured() if empty else measured(history, str(objective.key), cohort[0] or "", scale, taken_over)
     seeds, jobs = over_seeds(seen.samples, scale), between_jobs([pair.twins for pair in seen.job_to_job], scale)
     newest = history.jobs[-1]
     rules = rules_of(newest)
@@ -127,8 +127,8 @@ def _noise(
     )
 
 
-def _compared(pairs: list[Pair], scale: Scale) -> Compared:
-    return Compared(tuple(pairs), differences([pair.twins for pair in pairs], scale, ALPHA))
+def _compared(pairs: list[TwinPoints], scale: Scale) -> NoiseComparison:
+    return NoiseComparison(tuple(pairs), differences([pair.twins for pair in pairs], scale, ALPHA))
 
 
 def _smallest(n: int, seeds: Estimate, jobs: Estimate | None, alpha: float) -> Smallest:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from typing import Literal
 
-from velodrome.board.noise import Compared, ObjectiveNoise
+from velodrome.board.noise import NoiseComparison, ObjectiveNoise
 from velodrome.stats.noise import FEWEST, FEWEST_FREEDOM, Estimate, Share
 from velodrome.text import counted
 from velodrome.units import value_scale
@@ -85,7 +85,7 @@ _JOBS_DIFFER = (
 )
 
 
-def _comparisons(noise: ObjectiveNoise, kind: Compared, where: str, explanation: str) -> Iterator[str]:
+def _comparisons(noise: ObjectiveNoise, kind: NoiseComparison, where: str, explanation: str) -> Iterator[str]:
     share, typical = kind.tested.called, kind.tested.typical
     if share is None or typical is None:
         return

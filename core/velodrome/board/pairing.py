@@ -27,7 +27,7 @@ class NotPaired(ActionNeeded):
 
 
 @dataclass(frozen=True, slots=True)
-class Side:
+class PairSide:
     """One side of a comparison: an entry in a job, and how many of its trials have scores, of those planned."""
 
     entry: str
@@ -44,8 +44,8 @@ class Side:
 class PairedEntries:
     """Two entries of a board, compared by what they did on each test sample."""
 
-    a: Side
-    b: Side
+    a: PairSide
+    b: PairSide
     pairing: Pairing
 
 
@@ -53,7 +53,7 @@ class PairedEntries:
 class _Kept:
     """What a side's trials kept, by seed."""
 
-    side: Side
+    side: PairSide
     by_seed: Mapping[int, SampleScores]
 
     @property
@@ -135,7 +135,7 @@ def _kept(reader: Reader, job: JobInfo, entry: str) -> _Kept:
     position = job.entries.index(entry)
     indices = [index for index in summaries if index % len(job.entries) == position][:MOST_TRIALS]
     scores = reader.scores(job.uid, indices)
-    side = Side(entry, job, len(scores))
+    side = PairSide(entry, job, len(scores))
     if not scores:
         done = "none of its trials has a result yet" if not indices else "its trials kept nothing of their test samples"
         raise NotPaired(
@@ -171,7 +171,7 @@ def _names(a: _Kept, b: _Kept) -> tuple[str, str]:
     return f"{a.side.entry} ({a.side.job.uid})", f"{b.side.entry} ({b.side.job.uid})"
 
 
-def _values(scores: SampleScores, measure: Measure, side: Side) -> Floats:
+def _values(scores: SampleScores, measure: Measure, side: PairSide) -> Floats:
     """A number for each sample. Raises ValueError if it can't be read, and NotPaired if it was not kept."""
     if measure == "accuracy":
         bits = scores.right_bits()
@@ -199,7 +199,7 @@ def _groups(a: _Kept, b: _Kept) -> tuple[int, ...] | None:
     return ours if theirs is None else theirs
 
 
-def _classes(reader: Reader, side: Side, by_seed: Mapping[int, SampleScores]) -> tuple[str, ...]:
+def _classes(reader: Reader, side: PairSide, by_seed: Mapping[int, SampleScores]) -> tuple[str, ...]:
     """The names of the classes, from a trial's record; empty if that can't be read."""
     indices = [index for index, one in reader.trials(side.job.uid).items() if one.seed in by_seed]
     own = [index for index in indices if side.job.entries[index % len(side.job.entries)] == side.entry]
@@ -208,7 +208,7 @@ def _classes(reader: Reader, side: Side, by_seed: Mapping[int, SampleScores]) ->
     return () if facts is None else facts.classes
 
 
-def missing_words(side: Side) -> str:
+def missing_words(side: PairSide) -> str:
     """Which trials of a side are not in the comparison, in words; empty if all are."""
     if side.scored >= side.job.repeats:
         return ""

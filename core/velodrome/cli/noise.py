@@ -13,7 +13,7 @@ from velodrome.cli.options import Json, RedisUrl
 from velodrome.text import line
 
 if TYPE_CHECKING:
-    from velodrome.board.noise import Compared, ObjectiveNoise
+    from velodrome.board.noise import NoiseComparison, ObjectiveNoise
     from velodrome.stats.noise import Estimate
 
 EXAMPLES = """\
@@ -119,7 +119,7 @@ def _document(noise: ObjectiveNoise) -> dict[str, Any]:
     }
 
 
-def _kind(noise: ObjectiveNoise, found: Compared) -> dict[str, Any]:
+def _kind(noise: ObjectiveNoise, found: NoiseComparison) -> dict[str, Any]:
     from dataclasses import asdict
 
     tested = found.tested

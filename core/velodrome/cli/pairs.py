@@ -14,7 +14,7 @@ from velodrome.text import line
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from velodrome.board.pairing import PairedEntries, Side
+    from velodrome.board.pairing import PairedEntries, PairSide
     from velodrome.ranking.pairs import Pairing, SampleRow
 
 EXAMPLES = """\
@@ -189,7 +189,7 @@ def _document(board: str, found: PairedEntries) -> dict[str, Any]:
     }
 
 
-def _side(side: Side, mean: float, seeds: tuple[int, ...]) -> dict[str, Any]:
+def _side(side: PairSide, mean: float, seeds: tuple[int, ...]) -> dict[str, Any]:
     return {"entry": side.entry, "job": side.job.name, "job_uid": side.job.uid, "mean": mean, "seeds": list(seeds)}
 
 

@@ -97,16 +97,16 @@ def known_noises(plans: Sequence[Plan], redis: str | None) -> tuple[list[dict[Me
     Velodrome's own Redis is not started for a person who has raced nothing yet.
     """
     from velodrome.cli.connection import results_store
-    from velodrome.errors import ActionNeeded, TryAgain
+    from velodrome.errors import VelodromeError
     from velodrome.machine.home import locate_home
 
     nothing: list[dict[MetricKey, Noise]] = [{} for _ in plans]
     try:
         if redis is None and not locate_home().redis.is_dir():
-            return nothing, "nothing has been raced on this machine yet"
+            return nothing, None  # nobody raced anything here yet
         with results_store(redis) as store:
             return [noises_of(store, plan) for plan in plans], None
-    except (ActionNeeded, TryAgain) as error:
+    except VelodromeError as error:
         return nothing, str(error)
 
 

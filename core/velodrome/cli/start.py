@@ -14,7 +14,7 @@ from velodrome.text import command, line
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from velodrome.starting.draft import Found
+    from velodrome.starting.draft import FoundData
 
 INIT_EXAMPLES = """\
   velodrome init                                         job.yaml: two networks on handwritten digits
@@ -151,7 +151,7 @@ def _template(wanted: str | None, given: Mapping[str, object]) -> str:
     return wanted or meant or "models"
 
 
-def _found(given: Mapping[str, object], target: str | None, sequence: str | None) -> Found:
+def _found(given: Mapping[str, object], target: str | None, sequence: str | None) -> FoundData:
     from velodrome.errors import NotThere
     from velodrome.spec.wording import suggestion
     from velodrome.starting import looking

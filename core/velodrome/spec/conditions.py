@@ -303,6 +303,6 @@ class Evaluation(Strict):
     keep_samples: Keeping | None = Field(
         default=None,
         exclude_if=absent,
-        description="What to keep of each test sample, to compare entries sample by sample: none, correct (right or "
-        "wrong) or losses (in regression: errors) too; if absent, correct in classification and none in regression.",
+        description="What to keep of each test sample: none, correct or losses (in regression: errors) too; if absent, "
+        "correct in classification.",
     )

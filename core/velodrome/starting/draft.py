@@ -28,7 +28,7 @@ _WORDS_OF_YAML: Final = frozenset({"y", "n", "yes", "no", "on", "off", "true", "
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FoundData:
     """What is known about the data. `dataset` has the fields of `spec.dataset` as YAML, and `facts` a sentence each.
 
     `task` is None where the data leave no choice. `images` says of which size pictures are scaled to.
@@ -43,7 +43,7 @@ class Found:
     scaled: bool = field(default=False)
 
 
-def known(name: str) -> Found:
+def known(name: str) -> FoundData:
     """A data set of the vocabulary."""
     from velodrome.vocabulary import BUNDLED, DATA_KINDS
 
@@ -54,10 +54,10 @@ def known(name: str) -> Found:
         files = ()
     ranked = "regression" if name in TASKS["regression"].formats else "classification"
     scaled = DATA_KINDS[name] == "table"
-    return Found(name, DATA_KINDS[name], (f"name: {name}", *files), (DATASETS[name],), None, ranked, scaled)
+    return FoundData(name, DATA_KINDS[name], (f"name: {name}", *files), (DATASETS[name],), None, ranked, scaled)
 
 
-def draft(found: Found, models: Sequence[str] = (), *, nightly: bool = False) -> str:
+def draft(found: FoundData, models: Sequence[str] = (), *, nightly: bool = False) -> str:
     """The text of a BenchmarkJob. It is valid if the names of the models are."""
     name, entries = job_name(found.title), _entries(found, models)
     width = max(len(entry) for entry, _ in entries)
@@ -103,7 +103,7 @@ _NIGHTLY: Final = (
 )
 
 
-def _objectives(found: Found) -> tuple[str, ...]:
+def _objectives(found: FoundData) -> tuple[str, ...]:
     quality = TASKS[found.ranked].objective
     return (
         f"name: {quality}, metric: {quality}",
@@ -112,7 +112,7 @@ def _objectives(found: Found) -> tuple[str, ...]:
     )
 
 
-def _entries(found: Found, models: Sequence[str]) -> list[tuple[str, str]]:
+def _entries(found: FoundData, models: Sequence[str]) -> list[tuple[str, str]]:
     """A name for each model, unique and allowed."""
     chosen = models or _MODELS[found.kind]
     names: list[tuple[str, str]] = []

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from velodrome.errors import NotThere
 from velodrome.spec.wording import suggestion
-from velodrome.starting.draft import Found, column_list, data_name, scalar
+from velodrome.starting.draft import FoundData, column_list, data_name, scalar
 from velodrome.text import counted, line
 
 _ROWS = 20_000
@@ -19,7 +19,7 @@ _MISSING = frozenset({"", "NA", "NaN", "null", "None", "?"})
 _PICTURES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 
 
-def table(path: Path, target: str | None) -> Found:
+def table(path: Path, target: str | None) -> FoundData:
     """A CSV file with a header.
 
     Raises:
@@ -31,7 +31,7 @@ def table(path: Path, target: str | None) -> Found:
     values = [row[columns.index(target)] for row in rows]
     task, why = _task_of(values)
     ids = [name for place, name in enumerate(columns) if name != target and _is_id(name, [row[place] for row in rows])]
-    return Found(
+    return FoundData(
         title=data_name(path.stem),
         kind="table",
         dataset=(
@@ -52,7 +52,7 @@ def table(path: Path, target: str | None) -> Found:
     )
 
 
-def sequences(path: Path, target: str | None, sequence: str | None) -> Found:
+def sequences(path: Path, target: str | None, sequence: str | None) -> FoundData:
     """A .ts file, a folder with NAME_TRAIN.ts and NAME_TEST.ts, or a CSV file with one row a step.
 
     Raises:
@@ -74,7 +74,7 @@ def sequences(path: Path, target: str | None, sequence: str | None) -> Found:
     numbers = any(text.lower().startswith("@targetlabel true") for text in head)
     classes = told[2:] if not numbers else []
     what = "a number is predicted" if numbers else f"{counted(len(classes), 'class', 'classes')}"
-    return Found(
+    return FoundData(
         title=data_name(stem),
         kind="sequences",
         dataset=(
@@ -88,7 +88,7 @@ def sequences(path: Path, target: str | None, sequence: str | None) -> Found:
     )
 
 
-def _sequence_csv(path: Path, target: str | None, sequence: str | None) -> Found:
+def _sequence_csv(path: Path, target: str | None, sequence: str | None) -> FoundData:
     columns, rows = _read_csv(path, "--series")
     _require_column(target, columns, "--target", "the column to predict", path)
     _require_column(sequence, columns, "--sequence", "the column that names the sequence of each row", path)
@@ -99,7 +99,7 @@ def _sequence_csv(path: Path, target: str | None, sequence: str | None) -> Found
     others = [name for name in columns if name not in (target, sequence)]
     words = [name for name in others if not all(map(_is_number, (row[columns.index(name)] for row in rows)))]
     ignored = f", ignore: {column_list(words)}" if words else ""
-    return Found(
+    return FoundData(
         title=data_name(path.stem),
         kind="sequences",
         dataset=(
@@ -116,7 +116,7 @@ def _sequence_csv(path: Path, target: str | None, sequence: str | None) -> Found
     )
 
 
-def pictures(path: Path) -> Found:
+def pictures(path: Path) -> FoundData:
     """A folder with a folder for each class, or with such folders below `train` and `test`.
 
     Raises:
@@ -133,7 +133,7 @@ def pictures(path: Path) -> Found:
         raise NotThere("--images", line(f"{path} needs a folder for each class, or train/CLASS and test/CLASS: {has}"))
     splits = () if divided else ("splits: {fractions: {test: 0.2}}   # by a fixed hash of each picture",)
     where = "train and test" if divided else "one folder for each class"
-    return Found(
+    return FoundData(
         title=data_name(path.resolve().name),
         kind="images",
         dataset=(

@@ -33,7 +33,7 @@ _POWER = 0.8
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Rows:
+class JobRows:
     """What is followed: a row for each entry, a column for each job, oldest first. NaN where a job does not count.
 
     - `means` are on the scale of the comparison.
@@ -140,7 +140,7 @@ def two_sided(difference: Floats, centre: Floats, error: Floats, freedom: Floats
     return found
 
 
-def follow(rows: Rows, rule: Rule) -> Iterator[JobTests]:
+def follow(rows: JobRows, rule: Rule) -> Iterator[JobTests]:
     """The comparison of each job with the level at that time, oldest first."""
     followed = _Followed(rows, rule)
     for job in range(rows.means.shape[1]):
@@ -150,7 +150,7 @@ def follow(rows: Rows, rule: Rule) -> Iterator[JobTests]:
 class _Followed:
     """The levels of all rows after some jobs. Good jobs of the present level are its members, in order."""
 
-    def __init__(self, rows: Rows, rule: Rule) -> None:
+    def __init__(self, rows: JobRows, rule: Rule) -> None:
         size = len(rows.means)
         self._rows, self._rule = rows, rule
         self._noise = TrialNoise(np.where(np.isnan(rows.means), np.nan, rows.own), rows.paired, rows.seeds)

@@ -60,7 +60,7 @@ class Twins:
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class TwinDifference:
     """Second twin minus first twin, on the scale. `p_value` is that of the test of entries for this pair alone.
 
     `same` says that every seed that both have gave the same value again.
@@ -79,7 +79,7 @@ class Differences:
     All but `each` are None if there are none.
     """
 
-    each: tuple[Difference, ...]
+    each: tuple[TwinDifference, ...]
     typical: Estimate | None
     called: Share | None
 
@@ -113,7 +113,8 @@ def differences(twins: Sequence[Twins], scale: Scale, alpha: float) -> Differenc
     tests = _tests(twins, scale)
     values, p_values = tests.difference.tolist(), tests.p_value.tolist()
     found = tuple(
-        Difference(value, p_value, _same(pair)) for value, p_value, pair in zip(values, p_values, twins, strict=True)
+        TwinDifference(value, p_value, _same(pair))
+        for value, p_value, pair in zip(values, p_values, twins, strict=True)
     )
     occasions = [pair.occasion for pair in twins]
     typical = median([abs(value) for value in values], occasions)

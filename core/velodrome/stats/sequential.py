@@ -26,7 +26,7 @@ from velodrome.stats.looks import Until, level, look_of, look_sizes, shares
 from velodrome.stats.samples import Floats, Integers, Sample, tabulate, takes_logs
 from velodrome.stats.stopping import gathered
 
-__all__ = ["Schedule", "Stopped", "Until", "Why", "level", "look_of", "look_sizes", "schedule", "shares"]
+__all__ = ["SeedSchedule", "Stopped", "Until", "Why", "level", "look_of", "look_sizes", "schedule", "shares"]
 
 Why = Literal["Decided", "Beaten", "Futile", "MaxRepeats"]
 Mask = NDArray[np.bool_]
@@ -56,7 +56,7 @@ class Stopped:
 
 
 @dataclass(frozen=True, slots=True)
-class Schedule:
+class SeedSchedule:
     """What a race needs now.
 
     - `looks`: how many looks there were.
@@ -78,7 +78,7 @@ def schedule(
     until: Until,
     failed: Collection[str] = (),
     entries: Sequence[str] = (),
-) -> Schedule:
+) -> SeedSchedule:
     """What the race needs, given all values that there are.
 
     - `objectives`: what is to be decided: for each metric key, the samples of the entries, each with its values by
@@ -129,9 +129,9 @@ def schedule(
 
 def _answer(
     looks: int, names: Sequence[str], target: Integers, stopped: Mapping[int, Stopped], *, finished: bool
-) -> Schedule:
+) -> SeedSchedule:
     repeats = dict(zip(names, target.tolist(), strict=True))
-    return Schedule(looks, repeats, tuple(stopped[row] for row in sorted(stopped)), finished)
+    return SeedSchedule(looks, repeats, tuple(stopped[row] for row in sorted(stopped)), finished)
 
 
 _ORDER: tuple[Why, ...] = ("MaxRepeats", "Futile", "Decided", "Beaten")

@@ -18,8 +18,8 @@ from velodrome.stats.levels import JobTests, Rule, critical, follow, visible
 from velodrome.trends import verdicts
 from velodrome.trends.common import FEWEST, Common, common
 from velodrome.trends.history import BoardHistory, Point
-from velodrome.trends.matrix import Line, rows_of
-from velodrome.trends.scales import Scale
+from velodrome.trends.matrix import EntryLine, rows_of
+from velodrome.trends.scales import ChangeScale
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,14 +95,14 @@ class Compared:
 
 
 @dataclass(frozen=True, slots=True)
-class Objective:
+class JudgedObjective:
     """All entries' comparisons of one objective in one job, and what the entries have in common."""
 
     name: str
     key: MetricKey
     steps: tuple[Compared, ...]
     threshold: Threshold
-    scale: Scale
+    scale: ChangeScale
     rule: Rule | None = None
     tests: JobTests | None = None
     common: Common | None = None
@@ -134,11 +134,11 @@ class Objective:
         return float(visible(self.tests.alone.only(step.row), alpha, self.rule)[0])
 
 
-def compare(history: BoardHistory, name: str, key: MetricKey, rules: Regression, marks: Marks) -> Objective:
+def compare(history: BoardHistory, name: str, key: MetricKey, rules: Regression, marks: Marks) -> JudgedObjective:
     """Compares the values of the history's last job with their levels, for each of its entries that has values."""
     job, threshold = history.jobs[-1], rules.threshold(name)
     steps: list[Compared] = []
-    lines: list[Line] = []
+    lines: list[EntryLine] = []
     columns = {other.uid: column for column, other in enumerate(history.jobs)}
     for entry in job.entries:
         points = history.points(entry, str(key))
@@ -150,12 +150,12 @@ def compare(history: BoardHistory, name: str, key: MetricKey, rules: Regression,
             lines.append(line)
         steps.append(step)
     if not lines:
-        return Objective(name, key, tuple(steps), threshold, Scale("plain"))
+        return JudgedObjective(name, key, tuple(steps), threshold, ChangeScale("plain"))
     rows, scale = rows_of(lines, len(columns), key.metric)
     rule = _rule(rules, name, key, scale)
     *_, tests = follow(rows, rule)
     done = tuple(_finished(step, lines[step.row], tests, scale) if step.row >= 0 else step for step in steps)
-    return Objective(name, key, done, threshold, scale, rule, tests, common(rows, rule, scale, tests.alone))
+    return JudgedObjective(name, key, done, threshold, scale, rule, tests, common(rows, rule, scale, tests.alone))
 
 
 def quiet(
@@ -167,7 +167,7 @@ def quiet(
     jobs with the rules of the last job count.
     """
     columns = {job.uid: column for column, job in enumerate(history.jobs)}
-    lines: list[Line] = []
+    lines: list[EntryLine] = []
     place = -1
     for other in history.jobs[-1].entries:
         points = history.points(other, str(key))
@@ -190,7 +190,7 @@ def quiet(
     return found
 
 
-def _rule(rules: Regression, name: str, key: MetricKey, scale: Scale) -> Rule:
+def _rule(rules: Regression, name: str, key: MetricKey, scale: ChangeScale) -> Rule:
     threshold = rules.threshold(name)
     least, absolute = threshold.min_relative_change or 0.0, threshold.min_absolute_change
     return Rule(
@@ -203,7 +203,7 @@ def _rule(rules: Regression, name: str, key: MetricKey, scale: Scale) -> Rule:
 
 def _prepared(
     points: Sequence[Point], key: MetricKey, rules: Regression, marks: Marks, columns: Mapping[str, int]
-) -> tuple[Compared, Line | None]:
+) -> tuple[Compared, EntryLine | None]:
     """The last point with the values that it can be compared with. Without any, the reason why."""
     point, previous = points[-1], points[-2] if len(points) > 1 else None
     accepted = (point.entry, str(key), point.job_uid) in marks.acknowledged
@@ -234,11 +234,11 @@ def _prepared(
     if len(counted) == 1:
         reason = verdicts.NEW_COHORT if elsewhere else verdicts.NO_BASELINE
         return Compared(key, point, reason, accepted, before), None
-    line = Line(counted, settled, columns[pinned.job_uid] if pinned is not None else -1)
+    line = EntryLine(counted, settled, columns[pinned.job_uid] if pinned is not None else -1)
     return Compared(key, point, "", accepted), line
 
 
-def _finished(step: Compared, line: Line, tests: JobTests, scale: Scale) -> Compared:
+def _finished(step: Compared, line: EntryLine, tests: JobTests, scale: ChangeScale) -> Compared:
     said, alone, row = tests.said, tests.alone, step.row
     if not alone.compared[row]:
         return replace(step, reason=verdicts.NO_BASELINE)

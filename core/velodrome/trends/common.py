@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from velodrome.stats.levels import Rows, Rule, Side, critical, follow
+from velodrome.stats.levels import JobRows, Rule, Side, critical, follow
 from velodrome.stats.samples import Floats, Integers
 from velodrome.stats.spread import Bools
-from velodrome.trends.scales import Scale
+from velodrome.trends.scales import ChangeScale
 
 # So many entries must move together, and this share of those that were compared.
 FEWEST = 3
@@ -41,7 +41,7 @@ class Common:
         return together >= FEWEST and together >= _SHARE * len(self.along)
 
 
-def common(rows: Rows, rule: Rule, scale: Scale, alone: Side) -> Common | None:
+def common(rows: JobRows, rule: Rule, scale: ChangeScale, alone: Side) -> Common | None:
     """What the rows have in common in the last job; None for fewer than three rows, or without a job to compare with.
 
     `alone` are the comparisons of that job. Rows without one don't count.
@@ -60,7 +60,7 @@ def common(rows: Rows, rule: Rule, scale: Scale, alone: Side) -> Common | None:
     least = float(np.median(rule.least(centre[:, 0]) / unit[:, 0]))
     paired = rows.paired[used][:, columns] / unit**2
     smaller = np.where(np.isnan(paired), own, np.minimum(paired, own))
-    shared = Rows(
+    shared = JobRows(
         np.median(means, axis=0)[None],
         _MEDIAN * smaller.mean(axis=0)[None] / len(used),
         np.full((1, len(columns)), np.nan),

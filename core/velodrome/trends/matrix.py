@@ -9,15 +9,15 @@ from itertools import pairwise
 import numpy as np
 
 from velodrome.metrics.catalogue import Metric
-from velodrome.stats.levels import Rows
+from velodrome.stats.levels import JobRows
 from velodrome.stats.samples import ROUNDING, Floats, Integers
 from velodrome.stats.spread import Bools
 from velodrome.trends.history import Point
-from velodrome.trends.scales import Scale, scale_of
+from velodrome.trends.scales import ChangeScale, scale_of
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class EntryLine:
     """An entry's values that count: `points` by column. `accepted` are columns whose level a person accepted."""
 
     points: dict[int, Point]
@@ -25,7 +25,7 @@ class Line:
     pinned: int
 
 
-def rows_of(lines: Sequence[Line], columns: int, metric: Metric) -> tuple[Rows, Scale]:
+def rows_of(lines: Sequence[EntryLine], columns: int, metric: Metric) -> tuple[JobRows, ChangeScale]:
     """The lines as rows of a comparison, with the scale that they are on."""
     most = max(len(point.values) for line in lines for point in line.points.values())
     raw = np.full((len(lines), columns, most), np.nan)
@@ -52,7 +52,7 @@ def rows_of(lines: Sequence[Line], columns: int, metric: Metric) -> tuple[Rows, 
         accepted[row, list(line.accepted)] = True
     pinned = np.array([line.pinned for line in lines])
     boards = np.zeros(len(lines), dtype=np.int64)
-    rows = Rows(_mean(values, count), own, paired, count, seeds, accepted, pinned, boards, metric.deterministic)
+    rows = JobRows(_mean(values, count), own, paired, count, seeds, accepted, pinned, boards, metric.deterministic)
     return rows, scale
 
 

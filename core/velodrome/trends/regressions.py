@@ -15,7 +15,7 @@ from velodrome.results.objectives import board_objectives
 from velodrome.spec import Regression
 from velodrome.stats.holm import holm
 from velodrome.trends import sentences, verdicts
-from velodrome.trends.baselines import Compared, Marks, Objective, compare
+from velodrome.trends.baselines import Compared, JudgedObjective, Marks, compare
 from velodrome.trends.environment import environment
 from velodrome.trends.history import JOBS_BACK, BoardHistory, read_history
 from velodrome.trends.scales import Of
@@ -144,7 +144,7 @@ def judge_in(reader: Reader, history: BoardHistory) -> tuple[Comparison, ...]:
 class _Move:
     """What the entries of a job have in common for one objective, with the p-value and the words of it."""
 
-    def __init__(self, reader: Reader, history: BoardHistory, objective: Objective, p_value: float) -> None:
+    def __init__(self, reader: Reader, history: BoardHistory, objective: JudgedObjective, p_value: float) -> None:
         assert objective.common is not None
         self.common, self.p_value = objective.common, p_value
         self.relative = objective.common_relative
@@ -161,7 +161,7 @@ class _Move:
 class _Judged:
     """A step with its p-value, corrected for `family` comparisons. `p_value` is None if the step can't be tested."""
 
-    objective: Objective
+    objective: JudgedObjective
     step: Compared
     p_value: float | None
     family: int

@@ -21,7 +21,7 @@ Of = Literal["value", "errors", "range"]
 
 
 @dataclass(frozen=True, slots=True)
-class Scale:
+class ChangeScale:
     """A scale with its `whole`: the largest share, or the length of an interval scale's range; None without one."""
 
     kind: Kind
@@ -79,10 +79,10 @@ class Scale:
         return found / least * (1 + 1e-12) if least > 0 else endless
 
 
-def scale_of(metric: Metric, *, positive: bool) -> Scale:
+def scale_of(metric: Metric, *, positive: bool) -> ChangeScale:
     """The scale of a metric. `positive` says that all values to compare are above 0."""
     if metric.span is not None:
-        return Scale("plain", metric.span)
+        return ChangeScale("plain", metric.span)
     if metric.unit == "ratio" or (metric.unit == "percent" and metric.range[1] == 100):
-        return Scale("share", 1.0 if metric.unit == "ratio" else 100.0)
-    return Scale("log") if positive and metric.range[0] >= 0 else Scale("plain")
+        return ChangeScale("share", 1.0 if metric.unit == "ratio" else 100.0)
+    return ChangeScale("log") if positive and metric.range[0] >= 0 else ChangeScale("plain")

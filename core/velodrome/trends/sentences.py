@@ -15,7 +15,7 @@ from velodrome.units import quantity
 
 if TYPE_CHECKING:
     from velodrome.store import Reader
-    from velodrome.trends.baselines import Compared, Level, Objective
+    from velodrome.trends.baselines import Compared, JudgedObjective, Level
 
 # A sentence names at most this many of the facts in which two cohorts, or two environments, differ.
 _FACTS_NAMED = 3
@@ -45,7 +45,7 @@ class Said:
     common: float | None
 
 
-def of(reader: Reader, step: Compared, objective: Objective, said: Said, rules: Regression) -> str:
+def of(reader: Reader, step: Compared, objective: JudgedObjective, said: Said, rules: Regression) -> str:
     """The sentence of a comparison, without the names of the entry and the objective. Raises as the store does."""
     if step.level is None or said.reason not in VERDICTS:
         return _without_level(reader, step, said.reason, rules)
@@ -57,7 +57,7 @@ def of(reader: Reader, step: Compared, objective: Objective, said: Said, rules: 
     return f"{VERDICTS[said.reason]}: {before}, now {change}.{_common(said)}{_visible(step, said)}"
 
 
-def together(objective: Objective, along: int, tested: int, job: str, apart: Sequence[str]) -> str:
+def together(objective: JudgedObjective, along: int, tested: int, job: str, apart: Sequence[str]) -> str:
     """The sentence of what the entries have in common. `apart` is what differs in the environments since the job."""
     assert objective.common is not None
     assert objective.rule is not None

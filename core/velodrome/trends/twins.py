@@ -18,7 +18,7 @@ TakenOver = Callable[[str], Collection[tuple[str, int]]]
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class TwinPoints:
     """Two points of one entry, of one job or of two. The second is of the newer job."""
 
     thing: Thing
@@ -33,7 +33,7 @@ class Pair:
 
 
 @dataclass(slots=True)
-class Measured:
+class Remeasured:
     """What a board's jobs measured of one metric in one cohort.
 
     - `samples` are all complete values of at least two seeds, with the name of what they are of.
@@ -45,8 +45,8 @@ class Measured:
     """
 
     samples: list[Sample] = field(default_factory=list)
-    in_job: list[Pair] = field(default_factory=list)
-    job_to_job: list[Pair] = field(default_factory=list)
+    in_job: list[TwinPoints] = field(default_factory=list)
+    job_to_job: list[TwinPoints] = field(default_factory=list)
     copied: int = 0
     accepted: int = 0
     not_positive: int = 0
@@ -58,12 +58,12 @@ def scale_of(metric: Metric) -> Scale:
     return "points" if percent or metric.unit == "ratio" or metric.span is not None else "relative"
 
 
-def measured(history: BoardHistory, metric_key: str, cohort_id: str, scale: Scale, taken_over: TakenOver) -> Measured:
+def measured(history: BoardHistory, metric_key: str, cohort_id: str, scale: Scale, taken_over: TakenOver) -> Remeasured:
     """What the jobs of a history measured in this cohort.
 
     `taken_over` is asked only about jobs that repeat a value of an older job.
     """
-    found = Measured()
+    found = Remeasured()
     accepted = {(mark.entry, mark.job_uid) for mark in history.accepted if mark.metric_key == metric_key}
     newest: dict[Thing, list[Point]] = {}
     seen: dict[Thing, set[tuple[int, float]]] = {}
@@ -80,9 +80,9 @@ def measured(history: BoardHistory, metric_key: str, cohort_id: str, scale: Scal
         for thing, points in here.items():
             seen.setdefault(thing, set()).update(item for point in points for item in point.values.items())
             found.samples += [Sample(_name(thing), point.values) for point in points]
-            found.in_job += [Pair(thing, *both) for both in pairwise(points)]
+            found.in_job += [TwinPoints(thing, *both) for both in pairwise(points)]
             if thing in newest:
-                pair = Pair(thing, *_of_one_name(newest[thing], points))
+                pair = TwinPoints(thing, *_of_one_name(newest[thing], points))
                 if (pair.second.entry, pair.second.job_uid) in accepted:
                     found.accepted += 1
                 else:

@@ -42,7 +42,7 @@ def page_of(items: Sequence[T], page: int, size: int, total: int | None = None) 
     return PageOf(page=page, pages=max(1, -(-count // size)), total=count, items=tuple(shown))
 
 
-class BoardDocument(_Document):
+class BoardFacts(_Document):
     """A board. `last_at` is when it last got a job or a result."""
 
     name: str
@@ -60,7 +60,7 @@ class ObjectiveName(_Document):
     direction: Direction
 
 
-class WholeBoardDocument(BoardDocument):
+class WholeBoardDocument(BoardFacts):
     """A board with its objectives. `version` changes with everything on which its rankings and verdicts depend."""
 
     version: str
@@ -149,7 +149,7 @@ class MomentDocument(_Document):
     level_change: float | None
 
 
-class Problem(_Document):
+class ProblemDetails(_Document):
     """Why there is no answer (RFC 9457). `detail` says what to change."""
 
     type: str = "about:blank"
@@ -158,9 +158,9 @@ class Problem(_Document):
     detail: str
 
 
-def board_document(board: Board) -> BoardDocument:
+def board_document(board: Board) -> BoardFacts:
     """A board, without its objectives."""
-    return BoardDocument(name=board.name, jobs=board.jobs, entries=board.entries, last_at=board.last_at)
+    return BoardFacts(name=board.name, jobs=board.jobs, entries=board.entries, last_at=board.last_at)
 
 
 def whole_board(board: Board, version: str, objectives: Sequence[BoardObjective]) -> WholeBoardDocument:

@@ -17,7 +17,7 @@ from velodrome.spec.wording import close_match
 from velodrome.store import Board
 from velodrome_leaderboard.api import documents
 from velodrome_leaderboard.api.badge import badge
-from velodrome_leaderboard.api.documents import PageOf, Problem
+from velodrome_leaderboard.api.documents import PageOf, ProblemDetails
 from velodrome_leaderboard.data import ResultSource, source
 
 PREFIX = "/api"
@@ -37,12 +37,12 @@ api = FastAPI(
     openapi_url="/v1/openapi.json",
     docs_url=None,  # its page would load scripts from elsewhere
     redoc_url=None,
-    responses={code: {"model": Problem} for code in (400, 404, 503)},
+    responses={code: {"model": ProblemDetails} for code in (400, 404, 503)},
 )
 
 
 @api.get("/v1/boards", summary="All boards")
-def boards(page: Page = 1, size: Size = 50) -> PageOf[documents.BoardDocument]:
+def boards(page: Page = 1, size: Size = 50) -> PageOf[documents.BoardFacts]:
     """All boards that are shown here."""
     return documents.page_of([documents.board_document(board) for board in source().boards()], page, size)
 
@@ -150,7 +150,7 @@ def _hint(name: str, known: list[str]) -> str:
 
 
 def _problem(status: int, detail: str, headers: dict[str, str] | None = None) -> JSONResponse:
-    body = Problem(title=HTTPStatus(status).phrase, status=status, detail=detail)
+    body = ProblemDetails(title=HTTPStatus(status).phrase, status=status, detail=detail)
     return JSONResponse(body.model_dump(), status, headers, media_type="application/problem+json")
 
 

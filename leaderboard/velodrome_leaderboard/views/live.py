@@ -14,7 +14,7 @@ from velodrome.store import Counts
 from velodrome.text import counted
 from velodrome_leaderboard import links, markup
 from velodrome_leaderboard.data import ResultSource
-from velodrome_leaderboard.memory import Memory
+from velodrome_leaderboard.memory import LastAnswers
 from velodrome_leaderboard.viewer import now, zone
 
 _LOOK_SECONDS = 3.0
@@ -41,7 +41,7 @@ def watch(source: ResultSource, read: Callable[[], object], seen: object) -> Non
         _away(source.memory)
 
 
-def _away(memory: Memory) -> None:
+def _away(memory: LastAnswers) -> None:
     when: list[markup.Part] = []
     if memory.answered_at is not None:
         when = [" These are the last results that were read, ", markup.moment(memory.answered_at, now(), zone()), "."]
