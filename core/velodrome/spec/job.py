@@ -198,7 +198,12 @@ class Regression(Strict):
     def threshold(self, objective: str) -> Threshold:
         """The smallest change of this objective that counts: its own, or the default."""
         own = next((one for one in self.objectives or () if one.name == objective), None)
-        return own or Threshold(name=objective, min_relative_change=self.min_relative_change)
+        if own is not None:
+            return own
+        # Names in a store may be of any kind, so they are not checked again.
+        return Threshold.model_construct(
+            name=objective, min_relative_change=self.min_relative_change, min_absolute_change=None
+        )
 
 
 class BenchmarkJobSpec(Strict):

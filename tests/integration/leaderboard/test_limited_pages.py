@@ -108,6 +108,7 @@ def test_every_answer_about_a_hidden_job_is_that_of_a_job_that_never_was(
     for ask in (
         lambda: limited.objective("team-b-secret", objective),
         lambda: limited.page("team-b-secret", objective),
+        lambda: limited.trade_off("team-b-secret", [objective, objective]),
         lambda: limited.timeline("team-b-secret", "cnn", "accuracy"),
         lambda: limited.pairing("team-b-secret", "cnn", "mlp"),
     ):
@@ -130,6 +131,7 @@ def test_every_answer_about_a_hidden_job_is_that_of_a_job_that_never_was(
         "profile",
         "paired_entries",
         "pairing",
+        "trade_off",
     }
     assert questions == asked | {"boards", "ping", "left_out", "memory"}, (
         "a new question needs its limit, and its line above"
