@@ -151,6 +151,14 @@ def spec_schema() -> Schema:
         )
     ]
     part["trials"]["properties"]["until"]["properties"]["decided"]["x-kubernetes-list-type"] = "set"
+    thresholds = part["regression"]["properties"]["objectives"]
+    thresholds["items"]["x-kubernetes-validations"] = [
+        _rule(
+            "has(self.minRelativeChange) != has(self.minAbsoluteChange)",
+            "write one of minRelativeChange and minAbsoluteChange",
+        )
+    ]
+    thresholds |= {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}
     part["metrics"]["items"]["x-kubernetes-validations"] = _declaration_rules()
     part["metrics"] |= {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}
     return schema
@@ -313,6 +321,11 @@ def _spec_rules() -> list[Schema]:
         ),
         *_until_rules(),
         _rule(
+            "!has(self.regression) || !has(self.regression.objectives)"
+            f" || self.regression.objectives.all(t, self.objectives.exists(o, o.name == t.name) || {_unnamed('t.name')})",
+            "regression.objectives names objectives of this job",
+        ),
+        _rule(
             "self.entries.all(e, !has(e.training) || !has(e.training.optimizer) || !has(e.training.optimizer.name)"
             " || has(e.training.optimizer.learningRate)"
             " || e.training.optimizer.name == self.training.optimizer.name)",
@@ -321,16 +334,19 @@ def _spec_rules() -> list[Schema]:
     ]
 
 
+def _unnamed(name: str) -> str:
+    """Whether the job names no objective and `name` is its task's own, which takes the place of the default."""
+    own = _list(row.objective for row in TASKS.values())
+    return f"(size(self.objectives) == 1 && self.objectives[0].name == '{TASKS[DEFAULT].objective}' && {name} in {own})"
+
+
 def _until_rules() -> list[Schema]:
     """Rules of a race until decided."""
     fixed = _list(_names(name for name, metric in CATALOGUE.items() if metric.deterministic))
-    default, own = TASKS[DEFAULT].objective, _list(row.objective for row in TASKS.values())
-    # Where the job names no objective, the model puts the task's own in the place of this default.
-    unnamed = f"(size(self.objectives) == 1 && self.objectives[0].name == '{default}' && d in {own})"
     return [
         _rule(
             "!has(self.trials.until) || self.trials.until.decided.all(d,"
-            f" self.objectives.exists(o, o.name == d && !(o.metric in {fixed})) || {unnamed})",
+            f" self.objectives.exists(o, o.name == d && !(o.metric in {fixed})) || {_unnamed('d')})",
             "trials.until.decided names objectives of this job that vary with the seed",
         ),
         _rule(

@@ -237,8 +237,9 @@ class _Followed:
         excess = np.nan_to_num(np.maximum(0.0, noise.of(job) - pooled) / jobs)
         variance = np.zeros(len(new)) if rows.deterministic else steady + excess
         within = np.maximum(rows.count[:, job] - 1, 1)
-        parts = steady**2 / self._spread.freedom + excess**2 / within  # Satterthwaite
-        freedom = np.divide(variance**2, parts, out=self._spread.freedom.copy(), where=parts > 0)
+        # Satterthwaite, by shares of the variance: its square may be too large for a double.
+        share_of = np.divide(steady, steady + excess, out=np.ones(len(new)), where=steady + excess > 0)
+        freedom = 1 / (share_of**2 / self._spread.freedom + (1 - share_of) ** 2 / within)
         error = np.sqrt(variance)
         p_value = np.minimum(two_sided(difference, centre, error, freedom) / share, 1.0)
         lasts = (own / np.where(difference == 0, 1.0, difference) >= _AGREES) & (rule.size(own, centre) >= 1)

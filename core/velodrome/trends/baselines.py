@@ -183,7 +183,8 @@ def quiet(
     for job, tests in zip(history.jobs, follow(rows, rule), strict=True):
         alone = tests.alone
         size = rule.size(alone.own, alone.centre)
-        apart = len(lines) < FEWEST or np.median(size[alone.compared]) < _QUIET_TOGETHER
+        compared = size[alone.compared]
+        apart = len(lines) < FEWEST or not compared.size or np.median(compared) < _QUIET_TOGETHER
         small = size[place] < _QUIET or (tests.p_value[place] > rules.alpha and apart)
         if alone.compared[place] and small and job.document.get("spec", {}).get("regression") == same:
             found[job.uid] = lines[place].points[int(alone.last[place])].job_uid
