@@ -322,7 +322,8 @@ def _spec_rules() -> list[Schema]:
         *_until_rules(),
         _rule(
             "!has(self.regression) || !has(self.regression.objectives)"
-            f" || self.regression.objectives.all(t, self.objectives.exists(o, o.name == t.name) || {_unnamed('t.name')})",
+            " || self.regression.objectives.all(t,"
+            f" self.objectives.exists(o, o.name == t.name) || {_unnamed('t.name')})",
             "regression.objectives names objectives of this job",
         ),
         _rule(

@@ -494,7 +494,9 @@ def test_every_viewer_gives_the_same_answer(
                 assert (moment.verdict, moment.reason, moment.acknowledged) == (
                     one.verdict, one.reason, one.acknowledged
                 )  # fmt: skip
-                shown = "Accepted" if one.verdict == "Regressed" and one.acknowledged else one.verdict
+                shown = one.verdict
+                if shown == "Regressed" and (one.acknowledged or one.together):
+                    shown = "Accepted" if one.acknowledged else "MovedTogether"
                 where = entry, names.get(key, ""), one.cohort_id
                 newest = [other for other in races if entry in other.entries]
                 if where in exposed and newest[-1] is race and one.reason not in ("Incomplete", "TooFewSamples"):
