@@ -30,7 +30,7 @@ from velodrome.cli.app import app
 from velodrome.results.marks import Acknowledgement
 from velodrome.store import Store, open_store
 from velodrome.store.deletion import DeletionTarget, open_deleter
-from velodrome.trends.regressions import judge
+from velodrome.trends.regressions import Comparison, judge
 from velodrome.trends.timeline import timeline
 from velodrome_leaderboard.data import ResultSource
 from velodrome_operator.exporter import Exporter
@@ -98,6 +98,13 @@ class Viewers:
             for one in samples
             if one.name == "velodrome_result_verdict" and one.labels["board"] == self.board
         }
+
+
+def verdict_in_metrics(one: Comparison) -> str:
+    """How /metrics names the verdict: it tells three kinds of regressions apart."""
+    if one.verdict != "Regressed":
+        return one.verdict
+    return "Accepted" if one.acknowledged else "MovedTogether" if one.together else "Regressed"
 
 
 def plain(value: Any) -> Any:
@@ -494,13 +501,10 @@ def test_every_viewer_gives_the_same_answer(
                 assert (moment.verdict, moment.reason, moment.acknowledged) == (
                     one.verdict, one.reason, one.acknowledged
                 )  # fmt: skip
-                shown = one.verdict
-                if shown == "Regressed" and (one.acknowledged or one.together):
-                    shown = "Accepted" if one.acknowledged else "MovedTogether"
                 where = entry, names.get(key, ""), one.cohort_id
                 newest = [other for other in races if entry in other.entries]
                 if where in exposed and newest[-1] is race and one.reason not in ("Incomplete", "TooFewSamples"):
-                    assert exposed[where] == shown
+                    assert exposed[where] == verdict_in_metrics(one)
         if len(races) == 1:
             standing = {str(one.ranking.key): one.ranking for one in standings(store, races[0].plan, races[0].uid)}
             for document in documents:

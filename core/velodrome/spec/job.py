@@ -165,7 +165,7 @@ class Threshold(Strict):
     min_absolute_change: Finite | None = Field(
         default=None,
         ge=0,
-        le=1e100,
+        le=1e18,
         exclude_if=absent,
         description="Smallest change that counts, in the metric's unit; 0.005 is half a point of accuracy.",
     )
