@@ -11,13 +11,10 @@ from velodrome.results.scores import (
     SampleScores,
     SampleSet,
     keeping,
-    labels_digest,
     packed_bits,
     packed_errors,
-    packed_groups,
-    packed_labels,
     packed_losses,
-    values_digest,
+    sample_set,
     within_a_report,
 )
 from velodrome.vocabulary import Keeping
@@ -42,18 +39,9 @@ class Keeper:
             if asked not in (None, "none"):
                 complain(f"evaluation.keepSamples: {len(targets):,} test samples, and {MOST_SCORED:,} are the most")
             return cls()
-        values, groups = targets.tolist(), contents.test_groups
+        groups = None if contents.test_groups is None else contents.test_groups.tolist()
         labelled = not targets.is_floating_point()
-        return cls(
-            what,
-            SampleSet(
-                dataset=facts.digest,
-                samples=len(values),
-                targets=labels_digest(values) if labelled else values_digest(values),
-                labels=packed_labels(values) if labelled else None,
-                groups=None if groups is None else packed_groups(groups.tolist()),
-            ),
-        )
+        return cls(what, sample_set(facts.digest, targets.tolist(), groups, labelled=labelled))
 
     def scores(self, meter: QualityMeter) -> SampleScores | None:
         """What the meter kept of the test split; without losses and groups where they are too long for a report."""

@@ -9,15 +9,11 @@ from velodrome.results.bounds import MOST_CLASSES
 from velodrome.results.records import DatasetFacts
 from velodrome.results.scores import (
     SampleScores,
-    SampleSet,
     keeping,
-    labels_digest,
     packed_bits,
     packed_errors,
-    packed_groups,
-    packed_labels,
     packed_losses,
-    values_digest,
+    sample_set,
     within_a_report,
 )
 from velodrome_runner.lines import PredictionsLine
@@ -32,21 +28,12 @@ def kept_of(line: PredictionsLine, config: TrialConfig, facts: DatasetFacts) -> 
     what = keeping(config.task_name, config.evaluation.keep_samples, len(line.targets))
     if what == "none":
         return None
-    groups = None if line.groups is None else packed_groups(line.groups)
     if config.task_name == "regression":
-        of = SampleSet(
-            dataset=facts.digest, samples=len(line.targets), targets=values_digest(line.targets), groups=groups
-        )
+        of = sample_set(facts.digest, line.targets, line.groups, labelled=False)
         errors = [abs(guess - target) for guess, target in zip(line.predicted, line.targets, strict=True)]
         return within_a_report(SampleScores(of=of, errors=packed_errors(errors)))
     labels, guesses = _classes("targets", line.targets), _classes("predicted", line.predicted)
-    of = SampleSet(
-        dataset=facts.digest,
-        samples=len(labels),
-        targets=labels_digest(labels),
-        labels=packed_labels(labels),
-        groups=groups,
-    )
+    of = sample_set(facts.digest, labels, line.groups, labelled=True)
     right = packed_bits(guess == label for guess, label in zip(guesses, labels, strict=True))
     losses = packed_losses(line.losses) if what == "losses" and line.losses is not None else None
     return within_a_report(SampleScores(of=of, right=right, losses=losses))

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from velodrome.board.foresight import Noise, Wanted, foresee, one_line, sentences, until_of
+from velodrome.board.foresight import Noise, Wanted, foresee, one_line, sentences
+from velodrome.board.rounds import until_of
 from velodrome.metrics.catalogue import MetricKey
 from velodrome.plan import Plan, plan
 from velodrome.spec import BenchmarkJob
@@ -88,7 +89,7 @@ def test_without_any_history_the_units_are_told_once() -> None:
 def test_a_race_until_decided_tells_its_looks_and_its_most_seeds() -> None:
     until = {"decided": ["quality"], "maxRepeats": 20, "alpha": 0.05}
     race = made(until=until)
-    rule = until_of(race)
+    rule = until_of(race.job.spec.trials)
     assert rule is not None
     sight = foresee(race, NOISES)
     assert sight.looks == (5, 7, 10, 14, 20)

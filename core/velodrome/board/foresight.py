@@ -11,12 +11,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
+from velodrome.board.rounds import until_of
 from velodrome.metrics.catalogue import Metric, MetricKey
 from velodrome.plan import Plan, objective_keys
 from velodrome.stats import Sample
 from velodrome.stats.amounts import difference_words
 from velodrome.stats.detectable import POWER
-from velodrome.stats.looks import Until, look_sizes
+from velodrome.stats.looks import look_sizes
+from velodrome.stats.noise import scaled
 from velodrome.stats.power import corrected, last_level, pair_spread, seeds_for, smallest_gap
 from velodrome.trends.history import BoardHistory, Point
 
@@ -87,14 +89,6 @@ class Foresight:
         return self.entries * self.seeds
 
 
-def until_of(plan: Plan) -> Until | None:
-    """The rule of a race until decided; None for any other race."""
-    trials = plan.job.spec.trials
-    if trials.until is None:
-        return None
-    return Until(trials.until.decided, trials.repeats, trials.until.max_repeats, trials.until.alpha)
-
-
 def by_factors(metric: Metric) -> bool:
     """Whether differences of the metric are shares of its values."""
     return metric.scale == "ratio"
@@ -106,7 +100,7 @@ def foresee(plan: Plan, noises: Mapping[MetricKey, Noise], wanted: Mapping[str, 
     Objectives whose metric is the same for every seed are left out. Each objective of a race until decided has the
     error of that race; of any other race, 5 %.
     """
-    until, entries = until_of(plan), len(plan.configs)
+    until, entries = until_of(plan.job.spec.trials), len(plan.configs)
     seeds = plan.job.spec.trials.most
     level = corrected(ALPHA, entries) if until is None else last_level(until, entries)
     gap = smallest_gap(seeds, level)
@@ -144,9 +138,7 @@ def seed_noise(history: BoardHistory, key: MetricKey) -> Noise | None:
         if logs:
             if not all(value > 0 for one in samples for value in one.values.values()):
                 continue
-            samples = [
-                Sample(one.name, {seed: math.log(value) for seed, value in one.values.items()}) for one in samples
-            ]
+            samples = [scaled(one, "relative") for one in samples]
         spread = pair_spread(samples)
         if spread is not None:
             spreads.append(spread)

@@ -16,6 +16,7 @@ from velodrome.spec import Trials
 
 if TYPE_CHECKING:
     from velodrome.results.records import JobInfo
+    from velodrome.stats.looks import Until
     from velodrome.stats.stopping import Stopping
     from velodrome.store import JobSamples, Reader
     from velodrome.store.types import Row
@@ -37,10 +38,10 @@ def rounds_of(plan: Plan, succeeded: Mapping[int, bool], samples: Iterable[JobSa
     a trial failed, or has no value that can be compared, gets no more seeds once it lacks that value.
     """
     from velodrome.stats.samples import Sample
-    from velodrome.stats.sequential import Until, schedule
+    from velodrome.stats.sequential import schedule
 
-    trials, entries = plan.job.spec.trials, tuple(plan.configs)
-    assert trials.until is not None
+    until, entries = until_of(plan.job.spec.trials), tuple(plan.configs)
+    assert until is not None
     values = _comparable(plan, succeeded, samples)
     lacking = {
         entries[index % len(entries)]
@@ -48,7 +49,6 @@ def rounds_of(plan: Plan, succeeded: Mapping[int, bool], samples: Iterable[JobSa
         if any(index // len(entries) not in of[entries[index % len(entries)]] for of in values.values())
     }
     objectives = {key: [Sample(entry, of[entry]) for entry in entries if of[entry]] for key, of in values.items()}
-    until = Until(trials.until.decided, trials.repeats, trials.most, trials.until.alpha)
     found = schedule(objectives, until, lacking, entries)
     return Rounds(
         looks=found.looks,
@@ -61,17 +61,25 @@ def rounds_of(plan: Plan, succeeded: Mapping[int, bool], samples: Iterable[JobSa
     )
 
 
+def until_of(trials: Trials) -> Until | None:
+    """The rule of a race until decided; None for any other race."""
+    from velodrome.stats.looks import Until
+
+    if trials.until is None:
+        return None
+    return Until(trials.until.decided, trials.repeats, trials.most, trials.until.alpha)
+
+
 def stopping_of(jobs: Mapping[str, JobInfo | None], rows: Iterable[Row]) -> dict[str, Stopping]:
     """By entry, how the rows of races until decided came to their seeds. `jobs` has the job of each row, by uid."""
-    from velodrome.stats.looks import Until
     from velodrome.stats.stopping import Stopping
 
     found = {}
     for row in rows:
         job = jobs.get(row.job_uid)
         trials = None if job is None or job.rounds is None else _trials(job)
-        if job is not None and trials is not None and trials.until is not None:
-            until = Until(trials.until.decided, trials.repeats, trials.most, trials.until.alpha)
+        until = None if trials is None else until_of(trials)
+        if job is not None and trials is not None and until is not None:
             found[row.entry] = Stopping(job.uid, until, trials.base_seed, job.planned(row.entry))
     return found
 

@@ -116,6 +116,18 @@ class SampleScores(Data):
         return None if self.errors is None else _numbers("errors", self.errors, "f", self.of.samples)
 
 
+def sample_set(dataset: str, targets: Sequence[float], groups: Sequence[int] | None, *, labelled: bool) -> SampleSet:
+    """The set of these test samples. `labelled` targets are classes, and others are numbers."""
+    labels = [int(target) for target in targets] if labelled else None
+    return SampleSet(
+        dataset=dataset,
+        samples=len(targets),
+        targets=values_digest(targets) if labels is None else labels_digest(labels),
+        labels=None if labels is None else packed_labels(labels),
+        groups=None if groups is None else packed_groups(groups),
+    )
+
+
 def keeping(task: str, asked: Keeping | None, samples: int) -> Keeping:
     """What a trial with so many test samples keeps of each: what its job asks for, or else its task's default."""
     return asked or TASKS[task].keeps[0] if samples <= MOST_SCORED else "none"

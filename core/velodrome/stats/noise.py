@@ -16,6 +16,7 @@ import numpy as np
 from scipy.special import betaincinv, gammaincinv, nctdtrinc, ndtri, stdtrit
 
 from velodrome.stats.comparison import compare_rows
+from velodrome.stats.detectable import POWER
 from velodrome.stats.samples import Floats, Integers, Sample, tabulate
 
 # relative: values are compared by their logarithms, and a difference of 0.01 is about 1 %. points: as they are.
@@ -26,7 +27,6 @@ FEWEST = 6
 # The spread over seeds is told from this many degrees of freedom on.
 FEWEST_FREEDOM = 8
 
-_POWER = 0.8
 _CHUNK = 128  # twins: comparing makes a table of all rows by all rows
 
 
@@ -209,13 +209,13 @@ def smallest_change(n: int, over_seeds: float, between_jobs: float, alpha: float
     """
     if n < 2:
         return None
-    needed = nctdtrinc(n - 1, 1 - _POWER, stdtrit(n - 1, 1 - alpha / 2))
+    needed = nctdtrinc(n - 1, 1 - POWER, stdtrit(n - 1, 1 - alpha / 2))
     return float(needed) * math.sqrt(2 * (between_jobs**2 + over_seeds**2 / n))
 
 
 def least_change(between_jobs: float, alpha: float) -> float:
     """What `smallest_change` comes near to as seeds are added: jobs differ, however many seeds they have."""
-    return float(ndtri(1 - alpha / 2) + ndtri(_POWER)) * math.sqrt(2) * between_jobs
+    return float(ndtri(1 - alpha / 2) + ndtri(POWER)) * math.sqrt(2) * between_jobs
 
 
 def shown(difference: float, scale: Scale) -> float:

@@ -6,6 +6,7 @@ Rankings are those of `velodrome results --json`. A list comes in pages.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Generic, TypeVar
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict
@@ -177,18 +178,20 @@ def _objective(objective: BoardObjective) -> ObjectiveName:
 
 def ranking_document(reading: ObjectiveReading, page: int, size: int) -> RankingDocument:
     """The ranking with this page of its ranked entries, and this page of its unranked ones."""
-    whole = objective_document(reading)
+    ranking, rows = reading.ranking, slice((page - 1) * size, page * size)
+    shown = replace(ranking, ranked=ranking.ranked[rows], unranked=ranking.unranked[rows])
+    found = objective_document(replace(reading, ranking=shown))
     cohorts = {
-        cohort.id: CohortName(id=cohort.id, words=cohort.words, entries=cohort.entries) for cohort in whole.cohorts
+        cohort.id: CohortName(id=cohort.id, words=cohort.words, entries=cohort.entries) for cohort in found.cohorts
     }
     return RankingDocument(
         **_objective(reading.objective).model_dump(),
-        confidence=whole.confidence,
-        summary=whole.summary,
-        cohort=cohorts.get(whole.cohort.id) if whole.cohort is not None else None,
+        confidence=found.confidence,
+        summary=reading.summary,
+        cohort=cohorts.get(found.cohort.id) if found.cohort is not None else None,
         cohorts=tuple(cohorts.values()),
-        ranked=page_of(whole.ranked, page, size),
-        unranked=page_of(whole.unranked, page, size),
+        ranked=page_of(found.ranked, page, size, total=len(ranking.ranked)),
+        unranked=page_of(found.unranked, page, size, total=len(ranking.unranked)),
     )
 
 
