@@ -51,12 +51,16 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Insta
     programs.mkdir()
     made.kubectl(programs)
     monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    monkeypatch.setenv("COLUMNS", "200")
     yield made
     made.kill()
 
 
 def rotate(*arguments: str) -> str:
-    done = CliRunner().invoke(app, ["rotate", "--cluster", *arguments], env={"COLUMNS": "200"})
+    """The command's output. The environment stays as it is: OpenSSL reads it in the threads of a race, which crashes
+    while another thread changes it.
+    """
+    done = CliRunner().invoke(app, ["rotate", "--cluster", *arguments])
     assert done.exit_code == 0, (done.output, done.exception)
     return str(done.output)
 
