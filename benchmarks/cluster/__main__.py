@@ -20,7 +20,6 @@ import os
 import platform
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 from benchmarks.cluster import idle, latency, race
@@ -75,10 +74,7 @@ def main() -> int:
     kubeconfig = cluster.up()
     try:
         cluster.kubectl("apply", "--server-side", "-f", str(_CRD))
-        while "condition met" not in cluster.kubectl(
-            "wait", "--for=condition=Established", "crd/benchmarkjobs.velodrome.dev", check=False
-        ):
-            time.sleep(0.2)  # for a moment it has no status conditions
+        cluster.established("crd/benchmarkjobs.velodrome.dev")
         print(f"{_machine()}, Kubernetes {KUBERNETES}, Python {platform.python_version()}", flush=True)
         asyncio.run(measure(given, kubeconfig, kubeconfig.read_text()))
     finally:

@@ -164,6 +164,22 @@ class Cluster:
             raise ClusterError(f"kubectl {' '.join(arguments)}: {done.stderr.strip()}")
         return done.stdout
 
+    def established(self, *definitions: str, seconds: float = 60) -> None:
+        """Returns when the API server has taken these definitions of kinds. `definitions` are kubectl's arguments.
+
+        kubectl refuses to wait for a definition that was made a moment ago and has no conditions yet.
+        """
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                self.kubectl("wait", "--for=condition=Established", *definitions, f"--timeout={seconds:.0f}s")
+            except ClusterError as error:
+                if "accessor error" not in str(error) or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.2)
+            else:
+                return
+
     def _prepare(self, *, api_only: bool) -> None:
         for folder in (self.at.pki, self.at.logs, self.at.pids, self.at.run / "volumeplugins", self.at.socket.parent):
             folder.mkdir(parents=True, exist_ok=True)

@@ -44,7 +44,7 @@ def queues(cluster: Cluster) -> Iterator[None]:
     kinds = str(module / "config/components/crd/bases")
     cluster.kubectl("apply", "--server-side", "-f", kinds)
     # Kueue ends if the API server does not serve all of its kinds yet.
-    cluster.kubectl("wait", "--for=condition=Established", "-f", kinds, "--timeout=60s")
+    cluster.established("-f", kinds)
     _await_kind(cluster, "workloads.v1beta2.kueue.x-k8s.io")
     hooks = webhooks(module, (cluster.at.pki / "ca.crt").read_bytes(), cluster.at.port(QUEUE_PORT))
     cluster.start(QUEUE)

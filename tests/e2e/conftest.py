@@ -96,7 +96,7 @@ def serve(kube: Kube) -> None:
     cluster.build(api_only=True)
     cluster.up(api_only=not _nodes_run(cluster))
     kube("apply", "--server-side", "-f", str(ROOT / "deploy/crd/benchmarkjobs.yaml"))
-    kube("wait", "--for=condition=Established", "crd/benchmarkjobs.velodrome.dev")
+    cluster.established("crd/benchmarkjobs.velodrome.dev")
     kube.wait("the kind to be served", lambda: kube("get", "bmj", check=False) is not None)
 
 

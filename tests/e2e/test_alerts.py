@@ -73,7 +73,7 @@ def defined(api: Kube) -> Iterator[Kube]:
     """A cluster that knows the Prometheus Operator's kinds."""
     files = [argument for file in crds() for argument in ("-f", str(file))]
     api("apply", "--server-side", *files)
-    api("wait", "--for=condition=Established", *files)
+    api.cluster.established(*files)
     yield api
     api("delete", *files)
 

@@ -166,6 +166,28 @@ def test_garbage_costs_itself_alone(store: Store, make_race: type[Race], redis_s
         assert any(part in words for words in store.left_out), part
 
 
+def test_a_job_with_garbage_among_its_facts_is_compared_without_them_and_deleted(
+    store: Store, make_race: type[Race], redis_server: RedisServer
+) -> None:
+    odd, newer = make_race(uid="odd"), make_race(uid="newer", created=5)
+    for race in (odd, newer):
+        store.register(race.info)
+        store.accept(race.uid, 1, [race.record(index) for index in range(6)])
+    client = redis_server.client()
+    client.hset(keys.job("odd", "entries"), "id:mlp", b"\x9f%*\xde")
+    client.hset(keys.job("odd", "samples"), b"\x9f", b"odd")
+
+    facts = store.entry_facts(["odd", "newer"])
+    assert facts[0].ids == {}
+    assert set(facts[1].ids) == {"cnn", "mlp", "gru"}
+    assert len(read_history(store, "digits").jobs) == 2
+    assert latest(store, "digits")
+    assert any("odd:entries" in words for words in store.left_out)
+    with open_deleter(redis_server.url) as deleter:
+        deleter.delete(DeletionTarget("digits", "odd"))
+    assert [job.uid for job in store.jobs()] == ["newer"]
+
+
 def test_a_mark_of_another_board_is_its_lines_error(store: Store, other: Store, make_race: type[Race]) -> None:
     race = make_race()
     store.register(race.info)

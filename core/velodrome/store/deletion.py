@@ -146,8 +146,9 @@ class Deleter(Reader):
         """What is to be removed, as the board is now. `ages` has the ages of all its jobs by uid, newest first."""
         uids = list(ages)
         older = uids[uids.index(job.uid) + 1 :]
-        samples = self._redis.ask("HKEYS", keys.job(job.uid, "samples"))
-        places = [(key, cohort, entry) for entry, key, cohort in map(decoding.samples_field, samples)]
+        where = keys.job(job.uid, "samples")
+        samples = self._redis.readable(decoding.samples_field, self._redis.ask("HKEYS", where), where)
+        places = [(key, cohort, entry) for entry, key, cohort in samples]
         whole = target.entry is None or len(job.entries) == 1
         entries = job.entries if target.entry is None else (target.entry,)
         fields = {}

@@ -317,9 +317,13 @@ class Reader:
         return tuple(sorted(found, key=_NAMES))
 
     def entry_facts(self, uids: Sequence[str]) -> list[EntryFacts]:
-        """For each of these jobs, the identities of its entries that have a result, and which code they ran."""
-        answers = self._redis.ask_all([("HGETALL", keys.job(uid, "entries")) for uid in uids])
-        return [decoding.entry_facts(fields) for fields in answers]
+        """For each of these jobs, the identities of its entries that have a result, and which code they ran. None of
+        a job's facts are there if one can't be read.
+        """
+        names = [keys.job(uid, "entries") for uid in uids]
+        answers = zip(names, self._redis.ask_all([("HGETALL", name) for name in names]), strict=True)
+        found = [self._redis.readable(decoding.entry_facts, [fields], name) for name, fields in answers]
+        return [facts[0] if facts else EntryFacts({}, {}, frozenset()) for facts in found]
 
     def conditions(self, cohort_id: str) -> Mapping[str, Any]:
         """The conditions of a cohort. Empty for an unknown cohort."""

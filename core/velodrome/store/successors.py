@@ -128,7 +128,7 @@ def _rows_of(
         accepted = _accepted(redis, job, entry)
         for one, packed in samples.items():
             if one[2] == entry:
-                seeds = decoding.seeds(packed)
+                seeds = redis.parsed(decoding.seeds, packed, keys.job(job.uid, "samples"), "\n".join(one))
                 moments = [at for seed, metrics, at in accepted if seed in seeds and one[0] in metrics]
                 last = max(moments, default=stamp(job.created_at))
                 yield one, f"{age}\n{head}\n{last}".encode() + packed
