@@ -113,7 +113,7 @@ def jobs(
         chosen = None if board is None else chosen_board(store, board)
         found = [(job, store.counts(job.uid)) for job in store.jobs(chosen, limit=limit)]
     if json:
-        write_json([_job_document(job, counts) for job, counts in found])
+        write_json({"jobs": [_job_document(job, counts) for job, counts in found]})
     elif not found:
         say(NOTHING)
     else:
@@ -155,8 +155,11 @@ def _print_cohorts(store: Store, board: str, objective: str | None, *, form: Lit
     if form == "json":
         write_json(
             {
-                one.name: [{"id": c.cohort_id, "conditions": c.conditions, "entries": c.entries} for c in cohorts]
-                for one, cohorts in found.items()
+                "board": board,
+                "cohorts": {
+                    one.name: [{"id": c.cohort_id, "conditions": c.conditions, "entries": c.entries} for c in cohorts]
+                    for one, cohorts in found.items()
+                },
             }
         )
         return

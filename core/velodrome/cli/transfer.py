@@ -11,9 +11,10 @@ import typer
 
 from velodrome import text
 from velodrome.cli import completion
-from velodrome.cli.console import complain, say, standard_input, write_record
+from velodrome.cli.console import answer, complain, standard_input, write_json, write_record
 from velodrome.cli.exit_codes import FAILED
-from velodrome.cli.options import RedisUrl
+from velodrome.cli.importing import import_document, import_words
+from velodrome.cli.options import Json, RedisUrl
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -44,9 +45,13 @@ def export(
         str | None,
         typer.Option(metavar="JOB", help="Only this job, by name (the newest) or uid.", autocompletion=completion.jobs),
     ] = None,
+    json: Json = False,
     redis: RedisUrl = None,
 ) -> None:
-    """Write jobs and results as JSON lines, as a backup or to import them on another machine."""
+    """Write jobs and results as JSON lines, as a backup or to import them on another machine.
+
+    These lines are the same with and without --json, which tells what was written to a FILE.
+    """
     from velodrome.cli.connection import results_store
     from velodrome.cli.lookup import chosen_board, found_job
     from velodrome.store import export_lines
@@ -63,10 +68,13 @@ def export(
         else:
             count = write_file(file, lines)
             complain(f"{file}: {text.counted(count, 'line')}")
+            if json:
+                write_json({"file": str(file), "lines": count})
 
 
 def import_(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="What export wrote; - for standard input.")],
+    json: Json = False,
     redis: RedisUrl = None,
 ) -> None:
     """Import jobs and results from JSON lines. If you import the same lines again, nothing changes."""
@@ -80,10 +88,7 @@ def import_(
             f"{file} is no export of Velodrome, so nothing is imported: line {first.line}: {text.line(first.why, 300)}",
             param_hint="FILE",
         )
-    say(
-        f"imported {report.imported}, already there {report.duplicates}, superseded {report.superseded}, "
-        f"conflicts {report.conflicts}, refused {report.rejected_count}"
-    )
+    answer(import_words(report), {"file": str(file), **import_document(report)}, json=json)
     for line in report.rejected[:_SHOWN_REJECTIONS]:
         complain(f"{file}: line {line.line}: {text.line(line.why)}")
     if report.rejected_count > _SHOWN_REJECTIONS:
