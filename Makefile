@@ -40,6 +40,10 @@ wheel: ## Build the wheel and the source archive into dist/
 	tools/uv build --quiet --out-dir dist
 	@ls dist/*.whl
 
+.PHONY: first-hour
+first-hour: $(SYNCED) ## Play a newcomer's first hour: the wheel, a fresh environment, each tutorial as printed
+	$(BIN)/python tools/first_hour.py $(ARGS)
+
 .PHONY: integration
 integration: system $(SYNCED) ## Run the tests that use a real Redis, real processes and a real browser
 	$(BIN)/python -m pytest tests/integration --numprocesses auto --maxprocesses 2 --dist loadfile $(ARGS)

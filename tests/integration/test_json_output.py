@@ -232,7 +232,7 @@ def moved(world: World) -> None:
     world.run("delete", "entry", "digits", "gru", "--yes", "--export", "gru.jsonl")
     world.run("prune", "--keep-jobs", "1", "--yes")
     world.run("delete", "job", "night-2", "--yes")
-    world.run("delete", "board", "own", "--yes")
+    world.run("delete", "board", "digits", "--yes")
 
 
 def of_a_cluster(world: World) -> None:
