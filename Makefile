@@ -32,7 +32,7 @@ unit: $(SYNCED) ## Run the unit tests: no server, no network
 PYTHONS ?= 3.11 3.12 3.13
 
 .PHONY: pythons
-pythons: ## Run the quick tests of the wheel on each Python that is here, without PyTorch: PYTHONS='3.12 3.13'
+pythons: ## Run the quick tests of the wheel on each Python that is here: PYTHONS='3.12 3.13'; TORCH=1 plays the tutorials too
 	@tools/pythons $(PYTHONS)
 
 .PHONY: wheel

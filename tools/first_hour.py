@@ -1,6 +1,6 @@
 """Plays a newcomer's first hour: builds the wheel, installs it into a fresh environment, and plays the tutorials there.
 
-    python tools/first_hour.py [--newest] [--keep]
+    python tools/first_hour.py [--python 3.12] [--newest] [--keep]
 
 Each step is printed with its seconds. The first word of a page that is not so ends it. Libraries are those of the lock,
 so that nothing is downloaded twice; --newest takes the newest ones that the wheel allows. --keep leaves the folder.
@@ -41,16 +41,16 @@ def run(*command: str, output: Path | None = None) -> None:
         output.write_text(done.stdout, encoding="utf-8")
 
 
-def installed(folder: Path, *, newest: bool) -> Path:
+def installed(folder: Path, python: str, *, newest: bool) -> Path:
     """An environment with the wheel that was just built. Returns the folder of its programs."""
     timed("build the wheel", lambda: run(UV, "build", "--quiet", "--wheel", "--out-dir", str(folder / "dist")))
     (wheel,) = (folder / "dist").glob("*.whl")
     environment, limits = folder / "environment", folder / "constraints.txt"
-    timed("make an environment", lambda: run(UV, "venv", "--quiet", "--python", sys.executable, str(environment)))
+    timed("make an environment", lambda: run(UV, "venv", "--quiet", "--python", python, str(environment)))
     run(UV, "export", "--quiet", "--frozen", "--no-hashes", "--no-emit-project", "--all-extras", output=limits)
-    python = str(environment / "bin" / "python")
     limited = [] if newest else ["--constraint", str(limits)]
-    install = (UV, "pip", "install", "--quiet", "--python", python, *limited, f"{wheel}[local]")
+    own = str(environment / "bin" / "python")
+    install = (UV, "pip", "install", "--quiet", "--python", own, *limited, f"{wheel}[local]")
     timed("install the wheel with what races need", lambda: run(*install))
     return environment / "bin"
 
@@ -79,12 +79,13 @@ def play(folder: Path, programs: Path) -> None:
 def main() -> int:
     """Plays all of it. The exit code is 1 if a page is wrong."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--python", metavar="VERSION", default=sys.executable, help="another Python, with PyTorch too")
     parser.add_argument("--newest", action="store_true", help="the newest libraries that the wheel allows")
     parser.add_argument("--keep", action="store_true", help="leave the folder")
     asked = parser.parse_args()
     folder, began = Path(tempfile.mkdtemp(prefix="vh-")), time.monotonic()
     try:
-        play(folder, installed(folder, newest=asked.newest))
+        play(folder, installed(folder, asked.python, newest=asked.newest))
     except PageIsWrong as error:
         print(error, file=sys.stderr)
         return 1
