@@ -36,7 +36,7 @@ COMMANDS = (
     ("results", "digits", "--objective", "accuracy"),
     ("results", "digits", "--objective", "speed"),
     ("plan", "deploy/examples/digits.yaml"),
-    ("jobs",),
+    ("jobs", "--limit", "5"),
 )
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 

@@ -23,8 +23,9 @@ from typing import TYPE_CHECKING, BinaryIO, Final, TextIO
 from velodrome.text import ascii_json, cell, escaped_json, json_line, line, lines
 
 if TYPE_CHECKING:
-    from rich.console import Console
     from rich.table import Table
+
+    from velodrome.cli.screen import Screen
 
 # The version of all that `--json` writes (docs/reference/json.md): another one where a field is renamed or removed.
 JSON_SCHEMA: Final = 1
@@ -53,7 +54,7 @@ def ask(question: str) -> None:
     typer.confirm(lines(question), abort=True)
 
 
-def output(stream: TextIO | None = None) -> Console:
+def output(stream: TextIO | None = None) -> Screen:
     """A console on standard output, or on `stream`. It prints every string as plain text."""
     from velodrome.cli.screen import Screen
 
