@@ -46,7 +46,9 @@ def main() -> None:
         median = statistics.median(times)
         print(f"{name:22} median {median:.3f} s, quickest {min(times):.3f} s, {median / nothing:.1f} x doing nothing")
     for name, target in TARGETS.items():
-        print(f"{name}: {statistics.median(taken[name]):.3f} s, the target is {target} s ({rounds} rounds, interleaved)")
+        print(
+            f"{name}: {statistics.median(taken[name]):.3f} s, the target is {target} s ({rounds} rounds, interleaved)"
+        )
 
 
 if __name__ == "__main__":
