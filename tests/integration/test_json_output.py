@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 import typer
 from jsonschema import Draft202012Validator
+from typer.testing import CliRunner
 
 from tests.integration.conftest import Race, RedisServer, any_redis
 from tests.integration.installation import install
@@ -109,17 +110,26 @@ class World:
 
     folder: Path
     url: str
-    environ: dict[str, str]
     written: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
 
     def run(self, command: str, *arguments: str, code: int = 0, redis: bool = True) -> list[dict[str, Any]]:
         """The documents that the command wrote, which are kept too."""
+        line = [*command.split(), *arguments, "--json", *(["--redis", self.url] if redis else [])]
+        done = CliRunner().invoke(app, line)
+        assert done.exit_code == code, (line, done.exit_code, done.output, done.exception)
+        return self.keep(command, done.stdout)
+
+    def start(self, command: str, *arguments: str, path: str | None = None) -> list[dict[str, Any]]:
+        """The same in a process of its own, with another PATH."""
         line = [sys.executable, "-m", "velodrome", *command.split(), *arguments, "--json"]
-        line += ["--redis", self.url] if redis else []
-        done = subprocess.run(line, cwd=self.folder, env=self.environ, capture_output=True, text=True, check=False)
-        assert done.returncode == code, (line, done.returncode, done.stdout, done.stderr)
-        found = documents(done.stdout)
-        assert found, (line, done.stderr)
+        environ = {**os.environ, **({} if path is None else {"PATH": path})}
+        done = subprocess.run(line, cwd=self.folder, env=environ, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, (line, done.returncode, done.stdout, done.stderr)
+        return self.keep(command, done.stdout)
+
+    def keep(self, command: str, text: str) -> list[dict[str, Any]]:
+        found = documents(text)
+        assert found, command
         self.written.setdefault(command, []).extend(found)
         return found
 
@@ -192,7 +202,7 @@ def on_this_machine(world: World) -> None:
     world.run("plan", example)
     world.run("check", example, redis=False)
     world.run("data list", redis=False)
-    world.run("run", "own.yaml", "--no-rehearsal")
+    world.start("run", "own.yaml", "--no-rehearsal", "--redis", world.url)
     (world.folder / "lost.yaml").write_text(
         OWN.replace("name: digits", "name: x, format: CSV, source: {path: no.csv}, target: y")
     )
@@ -254,7 +264,7 @@ def with_images(world: World, registry: Registry) -> None:
 
 def in_a_browser(world: World) -> None:
     line = [sys.executable, "-m", "velodrome", "leaderboard", "--json", "--redis", world.url]
-    with subprocess.Popen(line, env=world.environ, stdout=subprocess.PIPE, text=True) as served:
+    with subprocess.Popen(line, stdout=subprocess.PIPE, text=True) as served:
         assert served.stdout is not None
         try:
             world.written["leaderboard"] = [json.loads(served.stdout.readline())]
@@ -266,36 +276,36 @@ def in_a_browser(world: World) -> None:
 def written(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, list[dict[str, Any]]]]:
     """What each command wrote in one day of a person who uses all of them."""
     folder = tmp_path_factory.mktemp("world")
-    with TemporaryDirectory(prefix="vj-") as short:  # the path of a socket is short
+    with TemporaryDirectory(prefix="vj-") as short, pytest.MonkeyPatch.context() as shell:  # a socket's path is short
+        shell.chdir(folder)
+        shell.setenv("PATH", f"{a_cluster(folder / 'bin', Race())}:{os.environ['PATH']}")
+        shell.setenv("VELODROME_HOME", str(folder / "home"))
+        shell.setenv("HOME", str(folder))
+        shell.delenv("VELODROME_REDIS_URL", raising=False)
         server = RedisServer(any_redis(), Path(short))
         server.start()
         try:
-            yield day(folder, server.url)
+            yield day(World(folder, server.url))
         finally:
             server.stop()
 
 
-def day(folder: Path, url: str) -> Mapping[str, list[dict[str, Any]]]:
+def day(world: World) -> Mapping[str, list[dict[str, Any]]]:
     """What each command wrote."""
-    path = f"{a_cluster(folder / 'bin', Race())}:{os.environ['PATH']}"
-    environ = {**os.environ, "PATH": path, "VELODROME_HOME": str(folder / "home"), "HOME": str(folder), "TZ": "UTC"}
-    environ.pop("VELODROME_REDIS_URL", None)
-    world = World(folder, url, environ)
     fill(world.url)
     on_this_machine(world)
     of_results(world)
     in_a_browser(world)
     moved(world)
     of_a_cluster(world)
-    registry = Registry(folder / "registry")
+    registry = Registry(world.folder / "registry")
     registry.start()
     try:
         with_images(world, registry)
     finally:
         registry.stop()
-    with installed(folder / "installed") as where:
-        world.environ = {**environ, "PATH": where}
-        world.run("rotate", "--cluster", "--no-wait", redis=False)
+    with installed(world.folder / "installed") as path:
+        world.start("rotate", "--cluster", "--no-wait", path=path)
     return world.written
 
 
@@ -322,13 +332,12 @@ def test_a_command_writes_what_is_documented(written: Mapping[str, list[dict[str
 
 
 @pytest.mark.parametrize("command", ALL)
-def test_a_mistake_is_told_as_json_by_every_command(tmp_path: Path, command: str) -> None:
-    line = [sys.executable, "-m", "velodrome", *command.split(), "--json", "--no-such-option"]
-    done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, check=False)
+def test_a_mistake_is_told_as_json_by_every_command(command: str) -> None:
+    done = CliRunner().invoke(app, [*command.split(), "--json", "--no-such-option"])
     (document,) = documents(done.stdout)
     assert validator(SCHEMA["error"]).is_valid(document), document
     assert (document["schema"], document["error"]["field"]) == (JSON_SCHEMA, "--no-such-option")
-    assert document["error"]["exit_code"] == done.returncode == 2
+    assert document["error"]["exit_code"] == done.exit_code == 2
 
 
 def test_the_events_of_a_race_are_as_declared() -> None:
