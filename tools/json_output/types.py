@@ -41,10 +41,10 @@ def schema_of(kind: str) -> dict[str, Any]:
     """The JSON schema of a type: a plain one, `list of T`, `T by name`, `T or null`, or a declared object."""
     if kind.endswith(" or null"):
         return {"anyOf": [schema_of(kind.removesuffix(" or null")), {"type": "null"}]}
-    if kind.startswith("list of "):
-        return {"type": "array", "items": schema_of(kind.removeprefix("list of "))}
     if kind.endswith(" by name"):
         return {"type": "object", "additionalProperties": schema_of(kind.removesuffix(" by name"))}
+    if kind.startswith("list of "):
+        return {"type": "array", "items": schema_of(kind.removeprefix("list of "))}
     if kind in PLAIN:
         return PLAIN[kind]
     assert re.fullmatch(r"[A-Z]\w+", kind), kind
