@@ -204,7 +204,10 @@ def on_this_machine(world: World) -> None:
     world.run("data list", redis=False)
     world.start("run", "own.yaml", "--no-rehearsal", "--redis", world.url)
     (world.folder / "lost.yaml").write_text(
-        OWN.replace("name: digits", "name: x, format: CSV, source: {path: no.csv}, target: y")
+        OWN.replace(
+            "name: digits",
+            "name: x, format: CSV, source: {path: no.csv}, target: label, splits: {fractions: {test: 0.2}}",
+        )
     )
     world.run("data check", example, redis=False)
     world.run("data prepare", "lost.yaml", code=2, redis=False)
