@@ -345,7 +345,8 @@ def test_a_mistake_is_told_as_json_by_every_command(command: str) -> None:
 
 def test_the_events_of_a_race_are_as_declared() -> None:
     race = Race(spec={"trials": {"repeats": 2, "until": {"decided": ["accuracy"], "maxRepeats": 4}}})
-    trial, seen, whole = race.plan.trial(0), [], validator(SCHEMA["commands"]["run"])
+    seen: list[Mapping[str, object]] = []
+    trial, whole = race.plan.trial(0), validator(SCHEMA["commands"]["run"])
     rounds = race.info.rounds
     assert rounds is not None
     write = JsonLines(seen.append, lambda: datetime(2026, 1, 1, tzinfo=UTC))
