@@ -6,20 +6,18 @@ simulate_until.py holds it against them, race by race, before it trusts it.
 from __future__ import annotations
 
 from itertools import pairwise
-from math import comb
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtr, stdtrit
 
-from velodrome.stats.correction import most_equalities
 from velodrome.stats.looks import Until, look_sizes, shares
 from velodrome.stats.samples import ROUNDING
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 Mask = NDArray[np.bool_]
-FUTILE = 0.05
+FUTILE = 0.03
 
 
 def ratios(values: Floats, present: Mask | None = None) -> tuple[Floats, Floats]:
@@ -43,16 +41,12 @@ def ratios(values: Floats, present: Mask | None = None) -> tuple[Floats, Floats]
 
 
 def adjusted(p_values: Floats, entries: int) -> Floats:
-    """What `shaffer` gives for each row."""
+    """What `velodrome.stats.correction.adjusted` gives for each row."""
     races, pairs = p_values.shape
     rows = np.arange(races)
     first, second = np.triu_indices(entries, 1)
     order = np.argsort(p_values, axis=1, kind="stable")
     ordered = np.take_along_axis(p_values, order, axis=1)
-    apart = np.arange(max(1, entries - 1))
-    bounds = np.maximum(
-        1 + comb(max(0, entries - 2), 2), (entries - apart) * (entries - apart - 1) // 2 + apart * (apart - 1) // 2
-    )
     known, later = np.zeros((races, entries), dtype=np.int64), np.zeros((races, entries), dtype=np.int64)
     factors = np.zeros((races, pairs))
     equal = np.zeros((races, pairs + 1), dtype=np.bool_)
@@ -60,16 +54,29 @@ def adjusted(p_values: Floats, entries: int) -> Floats:
     for place in range(pairs):
         known = np.where(equal[:, place, None], known, later)
         a, b = first[order[:, place]], second[order[:, place]]
-        factors[:, place] = bounds[np.bitwise_count(known[rows, a] | known[rows, b])]
+        either = np.bitwise_count(known[rows, a] | known[rows, b]).astype(np.int64)
+        factors[:, place] = _factors(either[:, None], np.bitwise_count(known).astype(np.int64))[:, 0]
         later[rows, a] |= 1 << b
         later[rows, b] |= 1 << a
         if place:
             factors[:, place] = np.maximum(factors[:, place], factors[:, place - 1] * equal[:, place])
     for place in range(pairs - 2, -1, -1):
         factors[:, place] = np.maximum(factors[:, place], factors[:, place + 1] * equal[:, place + 1])
-    corrected = np.minimum(1.0, np.maximum.accumulate(ordered * np.minimum(factors, most_equalities(entries)), axis=1))
+    corrected = np.minimum(1.0, np.maximum.accumulate(ordered * factors, axis=1))
     found = np.empty_like(corrected)
     np.put_along_axis(found, order, corrected, axis=1)
+    return found
+
+
+def _factors(either: Integers, apart: Integers) -> Floats:
+    """The factors of pairs (races × pairs): their sides differ from `either` entries, and entries from `apart`."""
+    entries = apart.shape[1]
+    closed = (apart == entries - 1).sum(axis=1, keepdims=True)
+    possible = entries - closed
+    others = apart.sum(axis=1, keepdims=True) // 2 > closed * (entries - 1) - closed * (closed - 1) // 2
+    group = np.minimum(entries - either, possible - others)
+    equal = np.where(possible - group == 1, group, possible)
+    found: Floats = np.maximum(1.0, equal * (group - 1) / 2)
     return found
 
 
@@ -128,9 +135,7 @@ def _chance(t: Floats, size: int, share: float, better: Mask, until: Until) -> F
     known = (better | better.transpose(0, 2, 1)).astype(np.int64)
     count = known.sum(axis=2)
     either = count[:, :, None] + count[:, None, :] - known @ known
-    apart = np.minimum(either[:, first, second], max(0, entries - 2))
-    group = (entries - apart) * (entries - apart - 1) // 2 + apart * (apart - 1) // 2
-    level = until.alpha / np.maximum(1 + comb(max(0, entries - 2), 2), group)
+    level = until.alpha / _factors(either[:, first, second], count)
     bound = -stdtrit(until.most - 1, level * share / 2) * np.sqrt(size / until.most)
     spread = np.sqrt((until.most - size) / until.most)
     found: Floats = stdtr(size - 1, (np.abs(t) - bound) / spread) + stdtr(size - 1, (-np.abs(t) - bound) / spread)
