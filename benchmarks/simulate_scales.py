@@ -9,8 +9,10 @@ against rank() itself.
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable, Mapping
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +20,10 @@ from scipy.special import stdtr
 
 from velodrome.stats import Sample, dominated, mean_interval, pareto_front, superiority
 from velodrome.stats.samples import moments
+
+sys.path.append(str(Path(__file__).parents[1]))
+
+from benchmarks.many_races import adjusted
 
 Floats = NDArray[np.float64]
 Scaling = Callable[[Floats], Floats]

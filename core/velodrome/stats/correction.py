@@ -84,7 +84,7 @@ def _stepwise(order: Integers, ordered: Floats, entries: int) -> Floats:
     first, second = np.triu_indices(entries, 1)
     one, other = first[order], second[order]
     group, possible = np.full(len(one), float(entries)), np.full(len(one), float(entries))
-    apart = np.zeros((entries, entries // 64 + 1), dtype=np.uint64)  # of each entry, a bit for each that it differs from
+    apart = np.zeros((entries, entries // 64 + 1), dtype=np.uint64)  # a bit for each entry that it differs from
     bit = np.uint64(1) << np.arange(entries, dtype=np.uint64) % np.uint64(64)
     count = np.zeros(entries, dtype=np.int64)
     for start, end in pairwise(_steps(ordered)):
