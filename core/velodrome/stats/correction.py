@@ -106,4 +106,5 @@ def _steps(ordered: Floats) -> list[int]:
     pairs = len(ordered)
     ends = np.append(np.flatnonzero(np.diff(ordered)) + 1, pairs)
     wanted = np.arange(0, pairs, 1 + pairs // _MOST_STEPS)[1:]
-    return np.unique(np.concatenate([[0], ends[np.searchsorted(ends, wanted)], [pairs]])).tolist()
+    found: list[int] = np.unique(np.concatenate([[0], ends[np.searchsorted(ends, wanted)], [pairs]])).tolist()
+    return found
