@@ -5,8 +5,8 @@ Both take turns, round by round, so that other load of the machine affects both.
 
     python benchmarks/bench_stats.py [--rounds 5] [--cpu]
 
-On a busy machine, --cpu counts seconds of CPU instead. The last line is the correction of 499,500 pairs that all differ,
-which takes the most steps.
+On a busy machine, --cpu counts seconds of CPU instead. The last line is the correction of 499,500 pairs that all
+differ, which takes the most steps.
 """
 
 from __future__ import annotations

@@ -42,7 +42,8 @@ def ratios(values: Floats, present: Mask | None = None, *, trim: bool = False) -
             steps = np.diff(np.sort(seen, axis=None))
             error[race] = steps[steps > ROUNDING * np.abs(seen).max()].min(initial=np.inf) / seeds
         t[:, pair] = found.mean / error
-    return t, 2 * stdtr(freedom, -np.abs(t)), freedom
+    p_values: Floats = 2 * stdtr(freedom, -np.abs(t))
+    return t, p_values, freedom
 
 
 def adjusted(p_values: Floats, entries: int) -> Floats:

@@ -121,6 +121,12 @@ def test_one_leader_needs_less_and_less(entries: int, expected: list[float]) -> 
     assert bounds == expected
 
 
+def test_a_refuted_pair_breaks_the_group_of_all_for_other_pairs_too() -> None:
+    different = np.zeros((4, 4), dtype=np.bool_)
+    different[0, 1] = different[1, 0] = True
+    assert factors_beside(different)[-1] == 3, "2 and 3 can be equal to one of 0 and 1, not to both"
+
+
 def test_the_last_pairs_of_a_ladder_share_what_is_left() -> None:
     different = np.abs(np.subtract.outer(np.arange(6), np.arange(6))) > 1
     first, second = np.triu_indices(6, 1)
