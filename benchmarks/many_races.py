@@ -42,7 +42,7 @@ def ratios(values: Floats, present: Mask | None = None, *, trim: bool = False) -
             steps = np.diff(np.sort(seen, axis=None))
             error[race] = steps[steps > ROUNDING * np.abs(seen).max()].min(initial=np.inf) / seeds
         t[:, pair] = found.mean / error
-    p_values: Floats = 2 * stdtr(freedom, -np.abs(t))
+    p_values: Floats = 2 * stdtr(np.full(t.shape, freedom), -np.abs(t))
     return t, p_values, freedom
 
 
