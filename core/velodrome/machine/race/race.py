@@ -6,10 +6,12 @@ import json
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from velodrome.board.rounds import read_rounds
+from velodrome.keys import search_uid
 from velodrome.kernel.pressure import busy_now
 from velodrome.machine.files import write_private
 from velodrome.machine.home import Home
@@ -20,12 +22,14 @@ from velodrome.machine.race.decisions import ignored_here, to_run
 from velodrome.machine.race.events import Note, Watch
 from velodrome.machine.race.executor import Executor, Finish, Lane, RaceSettings
 from velodrome.machine.race.past import changed_code, taken_over, to_take_over
+from velodrome.machine.race.searching import search_race
 from velodrome.machine.race.rehearsal import Stage, before_race
 from velodrome.own_code import plan_code
 from velodrome.plan import Plan, local_uid
 from velodrome.results.records import JobInfo, utc
 from velodrome.results.registration import first_round, job_info, stored_document
 from velodrome.results.rounds import asked
+from velodrome.search.trials import confirming, search_info
 from velodrome.store import Store, TrialSummary
 
 
@@ -74,6 +78,14 @@ def race(
         def take_over() -> list[str]:
             return connection.ask(lambda store: taken_over(store, plan, uid, code, utc(clock()))) if gives else []
 
+        if plan.job.spec.search is not None:
+            connection.ask(lambda store: store.register_search(search_info(job_info(plan, uid, utc(clock())), plan)))
+            own = replace(lane, folder=home.make(home.job(search_uid(uid))), borrowed=True)
+            write_private(own.folder / "spec.json", json.dumps(stored_document(plan.job)).encode())
+            found = search_race(plan, uid, own, connection, settings, watch, stop, clock)
+            if isinstance(found, Finish):
+                return found
+            plan = confirming(plan, found)
         for text in (*said, *take_over()):
             watch(Note(text))
         for text in notes(plan, settings, connection, uid):
