@@ -54,8 +54,8 @@ class TrialReport:
 
     `data` is the folder that holds the data set's files, `cpus` the number of threads to compute with, `metrics` the
     keys that the race measures, and `declared` the keys of the metrics that spec.metrics declares. `conditions` has
-    dataset, preprocessing, budget, training and evaluation, as in the BenchmarkJob. `parameters` has what a search chose,
-    by the names in spec.search.parameters.
+    dataset, preprocessing, budget, training and evaluation, as in the BenchmarkJob. `parameters` has what a search
+    chose, by the names in spec.search.parameters.
     """
 
     entry: str = "by-hand"
@@ -289,7 +289,9 @@ def trial(environ: Mapping[str, str] = os.environ) -> TrialReport:
     names = ("entry", "repeat", "seed", "cpus", "data", "metrics", "conditions")
     declared = facts.get("declared", ())  # runners before 0.2.0 know no metrics of a job
     chosen = facts.get("parameters", {})  # runners before 0.2.0 know no search
-    return TrialReport(path=environ.get(ENV_REPORT), declared=declared, parameters=chosen, **{name: facts[name] for name in names})
+    return TrialReport(
+        path=environ.get(ENV_REPORT), declared=declared, parameters=chosen, **{name: facts[name] for name in names}
+    )
 
 
 def digest(*, train: tuple[Array, Array], test: tuple[Array, Array]) -> str:

@@ -1,5 +1,5 @@
-"""Reads what an executor publishes for a job's runners: which trials have an accepted result, the parameters of a search,
-and which of its trials are to end early. No torch.
+"""Reads what an executor publishes for a job's runners: which trials have an accepted result, the parameters of a
+search, and which of its trials are to end early. No torch.
 """
 
 from __future__ import annotations
@@ -58,7 +58,9 @@ def told(settings: Settings, field: str) -> str:
         StoreUnavailable: Redis does not answer.
     """
     if settings.redis_url is None:
-        raise ConfigurationError(f"{keys.ENV_REDIS_URL} is not set, and a trial of a search learns its parameters from Redis")
+        raise ConfigurationError(
+            f"{keys.ENV_REDIS_URL} is not set, and a trial of a search learns its parameters from Redis"
+        )
     end = time.monotonic() + _PATIENCE_SECONDS
     with contextlib.closing(connect(settings.redis_url, settings.login)) as client:
         while True:
@@ -88,7 +90,7 @@ class Stopping:
             raise TrialFailed("Pruned", self._why)
 
     def look(self) -> None:
-        """Body of the thread: asks until the answer is there, or the trial is over. An outage of Redis ends no trial."""
+        """Body of the thread: asks until the answer is there, or the trial is over. An outage ends no trial."""
         assert self._settings.redis_url is not None
         field = f"{keys.STOP}{self._settings.index}"
         with contextlib.closing(connect(self._settings.redis_url, self._settings.login)) as client:

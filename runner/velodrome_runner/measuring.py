@@ -58,7 +58,7 @@ class Measured:
     scores: SampleScores | None = None
 
 
-def measure(
+def measure(  # noqa: PLR0915 - a trial is read in one piece
     trial: Trial,
     settings: Settings,
     *,

@@ -36,6 +36,7 @@ from velodrome_runner import interruption
 from velodrome_runner.causes import printed_place
 from velodrome_runner.environment import environment
 from velodrome_runner.hardware import cpu_model, nvidia
+from velodrome_runner.instructions import stopping
 from velodrome_runner.interference import Interference
 from velodrome_runner.lines import PredictionsLine, Reported
 from velodrome_runner.live import pusher
@@ -136,7 +137,9 @@ def _undisturbed(interference: Interference) -> Failure | None:
     return None
 
 
-def conclude(plan: Plan, trial: Trial, reported: Reported, ended: Ended) -> Failure | dict[str, object]:
+def conclude(  # noqa: C901 - a list of what can be wrong
+    plan: Plan, trial: Trial, reported: Reported, ended: Ended
+) -> Failure | dict[str, object]:
     """Turns the lines and the command's end into the reason of a failure, or the result's fields. Pure."""
     bad = _ended_badly(ended) or _unreadable(reported)
     if bad is not None:
@@ -182,13 +185,14 @@ def conclude(plan: Plan, trial: Trial, reported: Reported, ended: Ended) -> Fail
 
 
 def _of_search(reported: Reported, metrics: Mapping[str, float]) -> dict[str, object]:
-    """The fields of a search trial's result: what it measured on test data is dropped, so that nothing is chosen by it."""
+    """The fields of a search trial's result. What it measured on test data is dropped: nothing may be chosen by it."""
     return {
         "outcome": "Succeeded",
         "metrics": {key: value for key, value in metrics.items() if MetricKey.parse(key).metric.kind != "quality"},
         "curves": thinned(reported.curves, None),
         "dataset": reported.dataset,
-        "epochs": (reported.result and reported.result.epochs) or (reported.curves[-1].epoch if reported.curves else None),
+        "epochs": (reported.result and reported.result.epochs)
+        or (reported.curves[-1].epoch if reported.curves else None),
     }
 
 

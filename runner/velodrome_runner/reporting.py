@@ -151,9 +151,7 @@ def thinned(curves: Sequence[EpochPoint], best_epoch: int | None, most: int = MO
     return tuple(point for point in curves if point.epoch in kept)
 
 
-def failed(
-    failure: Failure, tail: Tail, who: dict[str, object], points: Sequence[EpochPoint] = ()
-) -> TrialResult:
+def failed(failure: Failure, tail: Tail, who: dict[str, object], points: Sequence[EpochPoint] = ()) -> TrialResult:
     """The result of a trial that failed, with the end of its log, and the epochs that it trained if they are given."""
     return TrialResult.model_validate(
         who

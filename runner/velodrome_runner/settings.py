@@ -23,7 +23,8 @@ class Settings:
     trials that were `taken_over` (such as `0-3,7`, counted over the whole job), and of these `repeats` alone (such as
     `5-6`) where a race runs in rounds. `ranks` says which of the pods that
     train together this is. `pushgateway` is the URL for live metrics. `login` says who connects to Redis, where the URL
-    does not. `report_key` is what reports of this trial must show, or None. With `search`, the index counts search trials.
+    does not. `report_key` is what reports of this trial must show, or None. With `search`, the index counts search
+    trials.
     """
 
     spec: Path

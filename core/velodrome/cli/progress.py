@@ -12,8 +12,8 @@ from velodrome.machine.race.decisions import seconds_left
 from velodrome.metrics.catalogue import MetricKey
 from velodrome.plan import Plan, Trial, objective_keys
 from velodrome.results.records import Progress, TrialResult
-from velodrome.search.trials import SearchPlan
 from velodrome.results.rounds import named, stop_note, undecided
+from velodrome.search.trials import SearchPlan
 from velodrome.text import counted, indented, json_line, line
 from velodrome.units import duration, quantity
 

@@ -130,7 +130,10 @@ def _dataset_words(facts: Mapping[str, Any]) -> str:
 def _preprocessing_words(facts: Mapping[str, Any]) -> str:
     parts = [_SCALED[facts.get("scaling")] if facts.get("normalize", True) else "not normalised"]
     parts += [f"{word} {facts[field]}" for field, word in _PARTS.items() if field in facts]
-    parts += [_call(augmentation.get("name", "augmentation"), augmentation.get("args", {})) for augmentation in facts.get("augmentations", ())]
+    parts += [
+        _call(augmentation.get("name", "augmentation"), augmentation.get("args", {}))
+        for augmentation in facts.get("augmentations", ())
+    ]
     if "featureSelection" in facts:
         selection = dict(facts["featureSelection"])
         parts.append(_call(selection.pop("method", "feature selection"), selection))

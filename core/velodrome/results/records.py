@@ -28,8 +28,8 @@ from velodrome.keys import SCHEMA_VERSION
 from velodrome.metrics.catalogue import ALIASES, MetricKey, first_name, present_name
 from velodrome.plan import TrialConfig
 from velodrome.results.base import Data, absent
-from velodrome.results.searches import Searched
 from velodrome.results.scores import SampleScores
+from velodrome.results.searches import Searched
 
 LOG_TAIL_LIMIT = 16 * 1024
 

@@ -61,7 +61,7 @@ class Chosen(Data):
 
 
 class Searched(Data):
-    """How the search of a job ended, with the winner of each entry. It is stored once, before a confirming trial runs."""
+    """How the search of a job ended, with the winner of each entry. It is stored once, before winners are confirmed."""
 
     entries: Mapping[str, Chosen]
     ended: Mapping[str, str] = Field(default={}, description="Why the search of an entry ended, in words.")

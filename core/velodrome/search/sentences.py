@@ -29,8 +29,7 @@ def scored(state: SearchState, index: int) -> str:
         so_far = f"best {value_words(state.keys[0], values[0])} by trial {best}"
     if outcome.told.values:
         own = ", ".join(
-            f"{key.label} {value_words(key, value)}"
-            for key, value in zip(state.keys, outcome.told.values, strict=True)
+            f"{key.label} {value_words(key, value)}" for key, value in zip(state.keys, outcome.told.values, strict=True)
         )
         return f"{own}; {so_far}"
     if outcome.told.state == "Pruned":

@@ -75,7 +75,7 @@ def _to_optuna(one: SearchParameter, value: Any) -> Any:
 
 
 def _words(choices: Sequence[Any]) -> list[Any]:
-    """The choices as Optuna takes them. Lists and objects are JSON texts, and so are all where Python calls some equal."""
+    """The choices as Optuna takes them: as JSON texts, where there are lists and objects or Python calls some equal."""
     plain = all(one is None or isinstance(one, str | int | float) for one in choices)
     if plain and len(set(choices)) == len(choices):
         return list(choices)

@@ -232,7 +232,9 @@ def _rungs(pruner: SearchPruner | None, steps: Mapping[int, float]) -> dict[str,
 
 def _required(module: str, algorithm: str) -> None:
     if importlib.util.find_spec(module) is None:
-        raise LocalError(f"search.algorithm {algorithm} needs {module}, which is not installed here: install it, or use TPE")
+        raise LocalError(
+            f"search.algorithm {algorithm} needs {module}, which is not installed here: install it, or use TPE"
+        )
 
 
 def _optuna() -> Any:
@@ -255,4 +257,3 @@ def _quiet() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
-

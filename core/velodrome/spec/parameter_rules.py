@@ -98,9 +98,7 @@ def _named(here: Location, item: Mapping[str, Any], entries: list[Mapping[str, A
         model = as_text(as_mapping(entry.get("model")).get("name"))
         others = "write entries: […] to leave it out"
         if own and is_path(name):
-            yield Broken(
-                (*here, "name"), f"{shown(name)} has no effect on the program of entry {called}", others
-            )
+            yield Broken((*here, "name"), f"{shown(name)} has no effect on the program of entry {called}", others)
         elif not own and not is_path(name):
             hint = f"write a path into training, preprocessing or model.args, or {others}"
             yield Broken((*here, "name"), f"{shown(name)} is no path, and entry {called} has no program", hint)
@@ -147,6 +145,10 @@ def _range(here: Location, item: Mapping[str, Any], kind: str) -> Iterator[Broke
         how = "is above" if low > high else "equals"
         hint = f"write low: {shown(high)} and high: {shown(low)}" if low > high else "write a larger high"
         yield Broken((*here, "low"), f"{shown(low)} {how} high, {shown(high)}", hint)
+    yield from _logarithm_or_step(here, kind, low, high, step)
+
+
+def _logarithm_or_step(here: Location, kind: str, low: float, high: float, step: Any) -> Iterator[Broken]:
     if kind.startswith("Log"):
         if low <= 0:
             hint = "write 1.0e-5, for example" if kind == "LogFloat" else "write 1, for example"

@@ -1,4 +1,4 @@
-"""Hyperparameter search: what is tried for each entry, how the next trial is chosen, and how the winner is confirmed."""
+"""Hyperparameter search: what is tried for each entry, how the next trial is chosen, how the winner is confirmed."""
 
 from __future__ import annotations
 
@@ -116,7 +116,10 @@ class Search(Strict):
     )
     max_trials: int = Field(ge=1, le=MOST_SEARCHED, description="Largest number of search trials of each entry.")
     parallelism: int | None = Field(
-        default=None, ge=1, le=1000, description="Largest number of search trials at once; as many as can run if absent."
+        default=None,
+        ge=1,
+        le=1000,
+        description="Largest number of search trials at once; as many as can run if absent.",
     )
     seed: int = Field(default=0, ge=0, le=2**31 - 1, description="Seed of the choices.")
     objectives: tuple[SearchObjective, ...] | None = Field(
@@ -125,7 +128,9 @@ class Search(Strict):
         max_length=3,
         description="What is improved; the first objective of the job on the validation split if absent.",
     )
-    budget: SearchBudget | None = Field(default=None, description="What it may spend; only maxTrials limits it if absent.")
+    budget: SearchBudget | None = Field(
+        default=None, description="What it may spend; only maxTrials limits it if absent."
+    )
     pruner: SearchPruner | None = Field(default=None, description="Which trials end early; none if absent.")
     enqueue: tuple[JsonObject, ...] = Field(
         default=(), max_length=1000, description="Known points, tried first: values by parameter; others are chosen."

@@ -41,7 +41,7 @@ def search_rules(spec: Mapping[str, Any]) -> Iterator[Broken]:
     yield from _algorithm(spec, search)
     yield from _sizes(spec, search)
     yield from _pruner(spec, search)
-    yield from _enqueued(spec, search)
+    yield from _enqueued(search)
     yield from _trials(spec, search)
 
 
@@ -158,7 +158,7 @@ def _pruner(spec: Mapping[str, Any], search: Mapping[str, Any]) -> Iterator[Brok
         yield Broken(here, message, "leave pruner out, or improve a metric of the validation split")
 
 
-def _enqueued(spec: Mapping[str, Any], search: Mapping[str, Any]) -> Iterator[Broken]:
+def _enqueued(search: Mapping[str, Any]) -> Iterator[Broken]:
     named: dict[str, list[Mapping[str, Any]]] = {}
     for _, item in numbered(search.get("parameters")):
         named.setdefault(as_text(item.get("name")), []).append(item)

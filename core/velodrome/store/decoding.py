@@ -19,8 +19,8 @@ from velodrome.results import records
 from velodrome.results.cohorts import Cohort
 from velodrome.results.names import check_document
 from velodrome.results.records import CURVES, EpochPoint, JobInfo, Outcome, Progress, TrialRecord, parse_record
-from velodrome.results.searches import Suggestion
 from velodrome.results.scores import SampleScores, parse_scores
+from velodrome.results.searches import Suggestion
 from velodrome.store.types import (
     Board,
     Changes,

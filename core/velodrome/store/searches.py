@@ -1,7 +1,7 @@
 """The part of the store that searches write: suggestions, what ends early, and the winners.
 
-Search trials are kept like those of a job, under a uid of their own (`keys.search_uid`). That job is of no board, and no
-list of jobs has it.
+Search trials are kept like those of a job, under a uid of their own (`keys.search_uid`). That job is of no board, and
+no list of jobs has it.
 """
 
 from __future__ import annotations
@@ -63,7 +63,9 @@ class Searches(Reader):
         while True:
             text = self._redis.ask("GET", name)
             if text is None:
-                raise StoreRefused(f"Redis at {self._redis.address} knows no job {uid!r}: register it before its search ends")
+                raise StoreRefused(
+                    f"Redis at {self._redis.address} knows no job {uid!r}: register it before its search ends"
+                )
             job = self._redis.parsed(decoding.parse_job, text, name)
             counts = job.searched or searched
             after = job.model_copy(update={"searched": counts}).model_dump_json()

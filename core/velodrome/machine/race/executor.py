@@ -183,9 +183,7 @@ class Executor:
         self._look()
         self._refresh()
         settings = self._settings
-        self._watch(
-            events.Opened(self._uid, self._plan, self._ahead(), settings.parallel, settings.cpus, self._rounds)
-        )
+        self._watch(events.Opened(self._uid, self._plan, self._ahead(), settings.parallel, settings.cpus, self._rounds))
         self._judge_failures()
 
     def _ahead(self) -> tuple[int, ...]:

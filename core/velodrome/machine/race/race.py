@@ -11,8 +11,8 @@ from functools import partial
 from pathlib import Path
 
 from velodrome.board.rounds import read_rounds
-from velodrome.keys import search_uid
 from velodrome.kernel.pressure import busy_now
+from velodrome.keys import search_uid
 from velodrome.machine.files import write_private
 from velodrome.machine.home import Home
 from velodrome.machine.processes.lock import lock_job
@@ -22,8 +22,8 @@ from velodrome.machine.race.decisions import ignored_here, to_run
 from velodrome.machine.race.events import Note, Watch
 from velodrome.machine.race.executor import Executor, Finish, Lane, RaceSettings
 from velodrome.machine.race.past import changed_code, taken_over, to_take_over
-from velodrome.machine.race.searching import search_race
 from velodrome.machine.race.rehearsal import Stage, before_race
+from velodrome.machine.race.searching import search_race
 from velodrome.own_code import plan_code
 from velodrome.plan import Plan, local_uid
 from velodrome.results.records import JobInfo, utc

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from velodrome import keys
+from velodrome.board.searches import outcomes_in
 from velodrome.machine.race import events
 from velodrome.machine.race.attempts import Attempt
 from velodrome.machine.race.connection import Connection
@@ -19,7 +20,6 @@ from velodrome.plan import Plan
 from velodrome.results.records import Progress, TrialResult
 from velodrome.results.searches import Searched
 from velodrome.search.outcomes import outcome_of
-from velodrome.search.reading import outcomes_in
 from velodrome.search.sentences import scored, winners_words
 from velodrome.search.state import SearchState
 from velodrome.search.trials import SearchPlan, search_of, search_plan
@@ -138,7 +138,9 @@ def search_race(
     without = state.without_winner()
     if without:
         for entry, reason in without.items():
-            watch(events.Note(f"{entry}: none of its search trials ran to its end; the most frequent reason is {reason}"))
+            watch(
+                events.Note(f"{entry}: none of its search trials ran to its end; the most frequent reason is {reason}")
+            )
         return replace(finish, uid=uid, halt="noWinner", searched=True)
     found = connection.ask(lambda store: store.keep_searched(uid, state.searched()))
     for text in winners_words(plan, found):
