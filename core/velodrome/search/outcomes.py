@@ -47,16 +47,16 @@ def outcome_of(keys: Sequence[MetricKey], result: TrialResult, curves: Sequence[
     epochs = result.epochs or (curves[-1].epoch if curves else 0)
     seconds = result.metrics.get("train_seconds", curves[-1].seconds if curves else 0.0)
     gpus = 0 if result.environment is None else result.environment.resources.accelerators
-    taken = {"epochs": epochs, "seconds": seconds, "accelerators": gpus, "joules": result.metrics.get("energy_joules")}
+    taken = (epochs, seconds, gpus, result.metrics.get("energy_joules"))
     if result.outcome == "Failed":
         reason = result.reason or ""
         state = Told("Pruned", steps=steps) if reason == PRUNED else Told("Failed", avoided=reason in _OF_PARAMETERS)
-        return Outcome(state, reason, **taken)
+        return Outcome(state, reason, *taken)
     values = [_value(key, result, curves) for key in keys]
     found = [value for value in values if value is not None and math.isfinite(value)]
     if len(found) < len(values):
-        return Outcome(Told("Failed"), UNMEASURED, **taken)
-    return Outcome(Told("Complete", tuple(found), steps), **taken)
+        return Outcome(Told("Failed"), UNMEASURED, *taken)
+    return Outcome(Told("Complete", tuple(found), steps), "", *taken)
 
 
 def _steps(key: MetricKey, curves: Sequence[EpochPoint]) -> dict[int, float]:

@@ -22,7 +22,8 @@ HOPELESS = 10
 class SearchState:
     """What is known of a search. Trials have the indexes of `velodrome.search.trials.SearchPlan`.
 
-    `suggestions` are by index, and grow. `outcomes` are those of the trials that ended.
+    `suggestions` are by index, and grow. `outcomes` are those of the trials that ended. `studies` are by entry, of those
+    that have parameters.
     """
 
     def __init__(self, plan: Plan) -> None:
@@ -32,7 +33,7 @@ class SearchState:
         self.keys = searched_keys(plan.job)
         self.suggestions: dict[int, Suggestion] = {}
         self.outcomes: dict[int, Outcome] = {}
-        self._studies = self._empty()
+        self.studies = self._empty()
 
     def _empty(self) -> dict[str, EntryStudy]:
         search, ways = self._search, directions(self.keys)
@@ -43,8 +44,8 @@ class SearchState:
         self.suggestions.clear()
         self.suggestions.update(suggestions)
         self.outcomes = dict(outcomes)
-        self._studies = self._empty()
-        for entry, study in self._studies.items():
+        self.studies = self._empty()
+        for entry, study in self.studies.items():
             own = self._of(entry, self.suggestions)
             told = {number: one.told for number, one in self._of(entry, self.outcomes).items()}
             study.resume([own[number] for number in sorted(own)], told)
@@ -55,7 +56,7 @@ class SearchState:
         Entries take turns.
         """
         most = self._search.max_trials
-        open_ = [entry for entry in self._studies if self._of_number(entry) < most and self._why_ended(entry) is None]
+        open_ = [entry for entry in self.studies if self._of_number(entry) < most and self._why_ended(entry) is None]
         allowed = [entry for entry in open_ if self._affords(entry, running)]
         if not allowed:
             return None
@@ -64,7 +65,7 @@ class SearchState:
 
     def suggest(self, index: int) -> Suggestion:
         """The suggestion for the index that `next` returned. It counts once it is noted."""
-        return self._studies[self._plan.entry(index)].suggest()
+        return self.studies[self._plan.entry(index)].suggest()
 
     def note(self, index: int, made: Suggestion, counts: Suggestion) -> None:
         """Notes the suggestion that the store has, which may be another than the one that was `made`."""
@@ -75,11 +76,11 @@ class SearchState:
     def tell(self, index: int, outcome: Outcome) -> None:
         """Notes what became of a trial."""
         self.outcomes[index] = outcome
-        self._studies[self._plan.entry(index)].tell(index // len(self._entries), outcome.told)
+        self.studies[self._plan.entry(index)].tell(index // len(self._entries), outcome.told)
 
     def ends(self, index: int, steps: Mapping[int, float]) -> bool:
         """Whether a running trial is to end early, by its values after each epoch so far."""
-        study = self._studies.get(self._plan.entry(index))
+        study = self.studies.get(self._plan.entry(index))
         return study is not None and study.ends(index // len(self._entries), steps)
 
     def best(self, entry: str) -> int | None:
@@ -102,19 +103,19 @@ class SearchState:
         """How the search ended. An entry that has parameters and no complete trial is left out."""
         found: dict[str, Chosen] = {}
         for entry in self._entries:
-            if entry not in self._studies:
+            if entry not in self.studies:
                 found[entry] = Chosen()
                 continue
             won = winner(self.keys, self._of(entry, self.suggestions), self._of(entry, self.outcomes))
             if won is not None:
                 found[entry] = won
-        ended = {entry: self._why_ended(entry) or self._why_stopped(entry) for entry in self._studies}
+        ended = {entry: self._why_ended(entry) or self._why_stopped(entry) for entry in self.studies}
         return Searched(entries=found, ended=ended, optuna=_version())
 
     def without_winner(self) -> dict[str, str]:
         """The entries whose trials all failed, each with the reason of the most of them."""
         found = {}
-        for entry in self._studies:
+        for entry in self.studies:
             reasons = self.spent(entry).reasons
             if self.best(entry) is None:
                 found[entry] = next(iter(reasons), "no trial ran to its end")

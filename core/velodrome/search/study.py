@@ -55,10 +55,13 @@ class EntryStudy:
     """The study of one entry, in memory."""
 
     def __init__(self, search: Search, entry: str, directions: Sequence[Direction]) -> None:
-        optuna = _optuna()
+        _check_optuna()
+        import optuna
+
         self._search = search
         self._entry = entry
         self._parameters = search.of(entry)
+        self.directions: list[Direction] = list(directions)
         self._known: set[int] = set()
         self._storage = optuna.storages.InMemoryStorage()
         with _quiet():
@@ -79,7 +82,8 @@ class EntryStudy:
 
     def resume(self, suggestions: Sequence[Suggestion], told: Mapping[int, Told]) -> None:
         """Takes what was suggested before, number 0 first, and what became of these trials, by number."""
-        optuna = _optuna()
+        import optuna
+
         for one in suggestions:
             trial = optuna.trial.FixedTrial(internal(self._parameters, one.values))
             chosen_by(trial, self._parameters)
@@ -126,7 +130,8 @@ class EntryStudy:
             self._storage.set_trial_intermediate_value(place, step, value)
         for name, value in _rungs(self._search.pruner, steps).items():
             self._storage.set_trial_system_attr(place, name, value)
-        states = _optuna().trial.TrialState
+        from optuna.trial import TrialState as states  # noqa: N813 - it is used like a module here
+
         state = {"Complete": states.COMPLETE, "Pruned": states.PRUNED, "Failed": states.FAIL}[told.state]
         values = told.values if told.state == "Complete" else None
         if told.state == "Pruned" and told.steps:
@@ -160,13 +165,17 @@ def first_points(search: Search, entry: str) -> list[Mapping[str, Any]]:
     parameters = search.of(entry)
     names = {one.name for one in parameters}
     defaults = {one.name: one.default for one in parameters if one.default is not None}
-    points = [{name: value for name, value in point.items() if name in names} for point in search.enqueue]
+    points: list[Mapping[str, Any]] = [
+        {name: value for name, value in point.items() if name in names} for point in search.enqueue
+    ]
     return [point for point in (defaults, *points) if point][: search.max_trials]
 
 
 def sampler_of(search: Search, entry: str, number: int) -> BaseSampler:
     """Optuna's sampler for trial `number` of an entry. Its other settings are Optuna's own defaults."""
-    samplers, seed = _optuna().samplers, trial_seed(search.seed, number)
+    from optuna import samplers
+
+    seed = trial_seed(search.seed, number)
     match search.algorithm:
         case "Grid":
             return samplers.GridSampler(grid(search.of(entry)), seed=search.seed)
@@ -188,7 +197,8 @@ def sampler_of(search: Search, entry: str, number: int) -> BaseSampler:
 
 def pruner_of(pruner: SearchPruner | None) -> BasePruner:
     """Optuna's pruner."""
-    pruners = _optuna().pruners
+    from optuna import pruners
+
     with _quiet():
         match pruner and pruner.name:
             case "Median":
@@ -237,18 +247,17 @@ def _required(module: str, algorithm: str) -> None:
         )
 
 
-def _optuna() -> Any:
-    """Optuna, which is imported when a search needs it.
+def _check_optuna() -> None:
+    """Imports Optuna, and makes it say errors only.
 
     Raises:
         LocalError: it is not installed.
     """
     try:
-        import optuna
+        from optuna import logging
     except ImportError as error:
         raise LocalError("a search needs Optuna: pip install 'velodrome[search]'") from error
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    return optuna
+    logging.set_verbosity(logging.ERROR)
 
 
 @contextmanager

@@ -5,8 +5,9 @@ It is level-triggered, as every race is: the suggestions and the results in the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from velodrome import keys
@@ -16,13 +17,15 @@ from velodrome.machine.race.attempts import Attempt
 from velodrome.machine.race.connection import Connection
 from velodrome.machine.race.executor import Executor, Finish, Lane, RaceSettings
 from velodrome.machine.race.running import RunningTrial
+from velodrome.metrics.catalogue import MetricKey
 from velodrome.plan import Plan
 from velodrome.results.records import Progress, TrialResult
-from velodrome.results.searches import Searched
-from velodrome.search.outcomes import outcome_of
+from velodrome.results.searches import Searched, Suggestion
+from velodrome.search.outcomes import Outcome, outcome_of
 from velodrome.search.sentences import scored, winners_words
 from velodrome.search.state import SearchState
 from velodrome.search.trials import SearchPlan, search_of, search_plan
+from velodrome.store import Store
 
 _PRUNED = "its values so far are behind those of other trials (spec.search.pruner)"
 
@@ -68,17 +71,16 @@ class SearchExecutor(Executor):
             if index is None:
                 return
             made = self._state.suggest(index)
-            counts = self._connection.ask(lambda store, index=index, made=made: store.suggest(self._uid, index, made))
+            counts = self._connection.ask(partial(_suggest, self._uid, index, made))
             self._state.note(index, made, counts)
             self._asked.append(index)
             self._ledger.pending.append(index)
 
     def _tell_finished(self) -> None:
         for index in sorted(self._ledger.outcomes.keys() - self._state.outcomes.keys()):
-            record = self._connection.ask(lambda store, index=index: store.trial(self._uid, index))
-            curves = self._connection.ask(lambda store, index=index: store.curves(self._uid, index))
-            if record is not None:
-                self._state.tell(index, outcome_of(self._state.keys, record.result, curves))
+            outcome = self._connection.ask(partial(_ended, self._uid, index, self._state.keys))
+            if outcome is not None:
+                self._state.tell(index, outcome)
 
     def _launch(self, index: int) -> None:
         if self._search.pruner is not None:
@@ -109,6 +111,16 @@ class SearchExecutor(Executor):
         event = super()._finished(running, result)
         said = scored(self._state, running.trial.index)
         return replace(event, total=len(self._plan), said=said)
+
+
+def _suggest(uid: str, index: int, made: Suggestion, store: Store) -> Suggestion:
+    return store.suggest(uid, index, made)
+
+
+def _ended(uid: str, index: int, keys: Sequence[MetricKey], store: Store) -> Outcome | None:
+    """What became of a search trial that has a result."""
+    record = store.trial(uid, index)
+    return None if record is None else outcome_of(keys, record.result, store.curves(uid, index))
 
 
 def search_race(
