@@ -8,6 +8,7 @@ from velodrome.metrics.catalogue import MetricKey
 from velodrome.plan import write_spans
 from velodrome.results.records import JobInfo
 from velodrome.results.rounds import stop_note
+from velodrome.results.searches import tuned_note
 from velodrome.store.types import Row, TrialSummary
 
 Trials = Mapping[str, Iterable[TrialSummary]]
@@ -16,7 +17,7 @@ Trials = Mapping[str, Iterable[TrialSummary]]
 def remarks(
     key: MetricKey, rows: Iterable[Row], trials: Trials, jobs: Mapping[str, JobInfo | None] | None = None
 ) -> dict[tuple[str, str], str]:
-    """By job uid and entry, what to know of a row: why its entry got no more seeds, which seeds came after the others
+    """By job uid and entry, what to know of a row: why its entry got no more seeds, how it was tuned, which seeds came after the others
     were known, and which conditions of its trials did not hold. `trials` has those of each job, and `jobs` each job, by
     uid.
 
@@ -30,6 +31,7 @@ def remarks(
         job = (jobs or {}).get(row.job_uid)
         all_ = (
             "" if job is None else stop_note(job.rounds, row.entry),
+            "" if job is None else tuned_note(job.searched, row.entry),
             _added(own),
             _start(own),
             _disturbed(own) if depends_on_speed(key) else "",

@@ -66,3 +66,16 @@ class Searched(Data):
     entries: Mapping[str, Chosen]
     ended: Mapping[str, str] = Field(default={}, description="Why the search of an entry ended, in words.")
     optuna: str | None = Field(default=None, description="The version that chose.", exclude_if=absent)
+
+
+def tuned_note(searched: Searched | None, entry: str) -> str:
+    """What a reader of a ranking should know of an entry's search, such as `tuned: the best of 60 search trials (412
+    epochs)`. Of an entry that was not tuned beside others that were, it says so. Empty without a search.
+    """
+    if searched is None or entry not in searched.entries:
+        return ""
+    chosen = searched.entries[entry]
+    if chosen.number is None:
+        return "untuned, beside entries that a search tuned"
+    energy = "" if chosen.spent.joules is None else f", {chosen.spent.joules:,.0f} J"
+    return f"tuned: the best of {chosen.spent.trials} search trials ({chosen.spent.epochs:,} epochs{energy})"

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from velodrome.errors import LocalError
+from velodrome.search.study import check_optuna, quiet
 
 if TYPE_CHECKING:
     from velodrome.search.state import SearchState
@@ -18,6 +18,7 @@ def write_journal(file: Path, job: str, state: SearchState) -> int:
     Raises:
         LocalError: the file can't be written.
     """
+    check_optuna()
     import optuna
     from optuna.storages import JournalStorage
     from optuna.storages.journal import JournalFileBackend
@@ -27,14 +28,11 @@ def write_journal(file: Path, job: str, state: SearchState) -> int:
         storage = JournalStorage(JournalFileBackend(str(file)))
         for entry, study in state.studies.items():
             made = optuna.create_study(storage=storage, study_name=f"{job}/{entry}", directions=study.directions)
-            made.set_metric_names([key.label for key in state.keys])
+            with quiet():
+                made.set_metric_names([key.label for key in state.keys])
             for trial in study.trials():
                 made.add_trial(trial)
                 count += 1
     except OSError as error:
         raise LocalError(f"{file}: can't be written ({error.strerror or error}): choose another place") from error
-    finally:
-        for lock in (file.with_name(file.name + ".lock"),):
-            with contextlib.suppress(OSError):
-                lock.unlink(missing_ok=True)
     return count

@@ -22,8 +22,8 @@ HOPELESS = 10
 class SearchState:
     """What is known of a search. Trials have the indexes of `velodrome.search.trials.SearchPlan`.
 
-    `suggestions` are by index, and grow. `outcomes` are those of the trials that ended. `studies` are by entry, of those
-    that have parameters.
+    `suggestions` are by index, and grow. `outcomes` are those of the trials that ended. `studies` are by entry, if
+    it has parameters.
     """
 
     def __init__(self, plan: Plan) -> None:

@@ -55,7 +55,7 @@ class EntryStudy:
     """The study of one entry, in memory."""
 
     def __init__(self, search: Search, entry: str, directions: Sequence[Direction]) -> None:
-        _check_optuna()
+        check_optuna()
         import optuna
 
         self._search = search
@@ -64,7 +64,7 @@ class EntryStudy:
         self.directions: list[Direction] = list(directions)
         self._known: set[int] = set()
         self._storage = optuna.storages.InMemoryStorage()
-        with _quiet():
+        with quiet():
             self._study: Study = optuna.create_study(
                 storage=self._storage,
                 study_name=entry,
@@ -103,7 +103,7 @@ class EntryStudy:
         """The next suggestion, as Optuna's ask makes it now."""
         began = time.process_time()
         number = self.asked
-        with _quiet():
+        with quiet():
             self._study.sampler = sampler_of(self._search, self._entry, number)
             if number < len(self._points):
                 self._study.enqueue_trial(self._points[number])
@@ -199,7 +199,7 @@ def pruner_of(pruner: SearchPruner | None) -> BasePruner:
     """Optuna's pruner."""
     from optuna import pruners
 
-    with _quiet():
+    with quiet():
         match pruner and pruner.name:
             case "Median":
                 assert pruner is not None
@@ -247,7 +247,7 @@ def _required(module: str, algorithm: str) -> None:
         )
 
 
-def _check_optuna() -> None:
+def check_optuna() -> None:
     """Imports Optuna, and makes it say errors only.
 
     Raises:
@@ -261,7 +261,7 @@ def _check_optuna() -> None:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Hides that Optuna calls some of its parts experimental: this project pins its version."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

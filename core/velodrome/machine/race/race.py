@@ -21,7 +21,7 @@ from velodrome.machine.race.connection import Connection, StopRequested
 from velodrome.machine.race.decisions import ignored_here, to_run
 from velodrome.machine.race.events import Note, Watch
 from velodrome.machine.race.executor import Executor, Finish, Lane, RaceSettings
-from velodrome.machine.race.past import changed_code, taken_over, to_take_over
+from velodrome.machine.race.past import carried_search, changed_code, taken_over, to_take_over
 from velodrome.machine.race.rehearsal import Stage, before_race
 from velodrome.machine.race.searching import search_race
 from velodrome.own_code import plan_code
@@ -79,10 +79,11 @@ def race(
             return connection.ask(lambda store: taken_over(store, plan, uid, code, utc(clock()))) if gives else []
 
         if plan.job.spec.search is not None:
-            connection.ask(lambda store: store.register_search(search_info(job_info(plan, uid, utc(clock())), plan)))
+            at = utc(clock())
+            connection.ask(lambda store: store.register_search(search_info(job_info(plan, uid, at), plan)))
+            carried = connection.ask(lambda store: carried_search(store, plan, uid, code, at)) if gives else ""
             own = replace(lane, folder=home.make(home.job(search_uid(uid))), borrowed=True)
-            write_private(own.folder / "spec.json", json.dumps(stored_document(plan.job)).encode())
-            found = search_race(plan, uid, own, connection, settings, watch, stop, clock)
+            found = search_race(plan, uid, own, connection, settings, watch, carried, stop, clock)
             if isinstance(found, Finish):
                 return found
             plan = confirming(plan, found)

@@ -5,6 +5,7 @@ It is level-triggered, as every race is: the suggestions and the results in the 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -12,6 +13,7 @@ from typing import Any
 
 from velodrome import keys
 from velodrome.board.searches import outcomes_in
+from velodrome.machine.files import write_private
 from velodrome.machine.race import events
 from velodrome.machine.race.attempts import Attempt
 from velodrome.machine.race.connection import Connection
@@ -20,6 +22,7 @@ from velodrome.machine.race.running import RunningTrial
 from velodrome.metrics.catalogue import MetricKey
 from velodrome.plan import Plan
 from velodrome.results.records import Progress, TrialResult
+from velodrome.results.registration import stored_document
 from velodrome.results.searches import Searched, Suggestion
 from velodrome.search.outcomes import Outcome, outcome_of
 from velodrome.search.sentences import scored, winners_words
@@ -130,9 +133,11 @@ def search_race(
     connection: Connection,
     settings: RaceSettings,
     watch: events.Watch,
+    carried: str,
     *others: Any,
 ) -> Searched | Finish:
-    """Runs the search of a registered job, as far as it has not run, and stores its winners.
+    """Runs the search of a registered job, as far as it has not run, and stores its winners. `carried` says what was
+    taken over, if anything was.
 
     Returns them, or how the search ended if there is no winner for each entry.
     """
@@ -140,6 +145,9 @@ def search_race(
     if info is not None and info.searched is not None:
         return info.searched
     search, of = search_of(plan.job), keys.search_uid(uid)
+    write_private(lane.folder / "spec.json", json.dumps(stored_document(plan.job)).encode())
+    if carried:
+        watch(events.Note(carried))
     state = SearchState(plan)
     parallel = min(settings.parallel, search.parallelism or settings.parallel)
     own = replace(settings, parallel=parallel, retry_failed=False)
