@@ -114,7 +114,7 @@ def test_winners_run_again_on_fresh_seeds_and_only_these_rank(track: Track) -> N
         assert [board.name for board in store.boards()] == ["digits"]
 
 
-@pytest.mark.timeout(400)  # it starts the race again and again
+@pytest.mark.timeout(600)  # it starts the race again and again
 def test_a_search_that_was_stopped_anywhere_goes_on_with_the_same_suggestions(track: Track) -> None:
     made, ran, halts = job(trials=5), list[int](), list[str | None]()
     while not halts or halts[-1] is not None:
@@ -132,9 +132,9 @@ def test_a_search_that_was_stopped_anywhere_goes_on_with_the_same_suggestions(tr
     assert values_of(suggestions(track, local_uid(made)), "b") == by_optuna_alone(made)
 
 
-@pytest.mark.timeout(400)  # as above
+@pytest.mark.timeout(600)  # as above
 def test_a_search_that_was_killed_anywhere_loses_no_suggestion_and_gives_none_twice(track: Track) -> None:
-    """`kill -9` of the executor, three times on the way."""
+    """`kill -9` of the executor, twice on the way."""
     file = track.folder / "job.json"
     file.write_text(json.dumps(document(trials=5)))
     (track.folder / "script.json").write_text("{}")
@@ -142,7 +142,7 @@ def test_a_search_that_was_killed_anywhere_loses_no_suggestion_and_gives_none_tw
     command = [sys.executable, "-c", program, str(file), str(track.folder), track.redis.url]
     environ = {**os.environ, "STANDIN_SCRIPT": str(track.folder / "script.json")}
     before: dict[int, Suggestion] = {}
-    for least in (1, 4, 7):
+    for least in (2, 6):
         process = subprocess.Popen(command, env=environ, cwd=Path(__file__).parents[2])
         while len(found := suggestions(track, local_uid(job(trials=5)))) < least and process.poll() is None:
             time.sleep(0.02)

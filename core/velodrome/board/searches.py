@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +37,7 @@ class EntrySearch:
     tuned: bool
     spent: Spent
     number: int | None = None
-    values: Mapping[str, Any] | None = None
+    values: Mapping[str, Any] = field(default_factory=dict)
     selected: float | None = None
     confirmed: float | None = None
     confirming: int = 0
@@ -125,7 +125,7 @@ def _entry(
     own = {index // count: one for index, one in outcomes.items() if index % count == place}
     mean = fmean(confirmed) if confirmed else None
     if not search.of(entry):
-        return EntrySearch(entry, tuned=False, spent=Spent(), values={}, confirmed=mean, confirming=len(confirmed))
+        return EntrySearch(entry, tuned=False, spent=Spent(), confirmed=mean, confirming=len(confirmed))
     best, course = best_of(keys, own), best_so_far(keys[0], own)
     ends = [len(course) * step // _STEPS for step in range(1, _STEPS + 1)]
     return EntrySearch(
