@@ -17,9 +17,9 @@ Trials = Mapping[str, Iterable[TrialSummary]]
 def remarks(
     key: MetricKey, rows: Iterable[Row], trials: Trials, jobs: Mapping[str, JobInfo | None] | None = None
 ) -> dict[tuple[str, str], str]:
-    """By job uid and entry, what to know of a row: why its entry got no more seeds, how it was tuned, which
-    seeds came after the others were known, and which conditions of its trials did not hold. `trials` has those of each job, and `jobs` each job, by
-    uid.
+    """By job uid and entry, what to know of a row: why its entry got no more seeds, how it was tuned, which seeds came
+    after the others were known, and which conditions of its trials did not hold. `trials` has those of each job, and
+    `jobs` each job, by uid.
 
     A deterministic metric depends on no seed and on no neighbour, so it has no remarks.
     """
