@@ -76,7 +76,7 @@ def told(settings: Settings, field: str) -> str:
             return answer.decode()
 
 
-class Stopping:
+class EarlyEnd:
     """Whether a search trial is to end early, as another thread finds out. No training step waits for Redis."""
 
     def __init__(self, settings: Settings) -> None:
@@ -105,9 +105,9 @@ class Stopping:
 
 
 @contextlib.contextmanager
-def stopping(settings: Settings, *, wanted: bool) -> Iterator[Stopping]:
+def stopping(settings: Settings, *, wanted: bool) -> Iterator[EarlyEnd]:
     """Looks whether the trial is to end early, if that is `wanted` and Redis is there."""
-    found = Stopping(settings)
+    found = EarlyEnd(settings)
     if wanted and settings.redis_url is not None:
         threading.Thread(target=found.look, name="velodrome-stopping", daemon=True).start()
     try:

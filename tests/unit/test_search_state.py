@@ -10,7 +10,7 @@ import pytest
 from velodrome.metrics.catalogue import MetricKey
 from velodrome.plan import plan
 from velodrome.results.records import EpochPoint, TrialResult
-from velodrome.results.searches import Chosen, Searched, Spent, tuned_note
+from velodrome.results.searches import Searched, Spent, Winner, tuned_note
 from velodrome.search.outcomes import Outcome, best_of, front_of, outcome_of
 from velodrome.search.state import SearchState
 from velodrome.search.study import Told
@@ -118,7 +118,7 @@ def test_entries_take_turns_and_untuned_ones_have_none() -> None:
     found = state()
     assert run(found, complete(0.9)) == [0, 2, 3, 5, 6, 8]
     assert found.is_over()
-    assert found.searched().entries["plain"] == Chosen()
+    assert found.searched().entries["plain"] == Winner()
     assert found.without_winner() == {}
 
 
@@ -155,7 +155,7 @@ def test_another_suggestion_in_the_store_is_the_one_that_counts() -> None:
 
 def test_a_row_says_how_it_was_tuned() -> None:
     spent = Spent(trials=60, epochs=1412)
-    searched = Searched(entries={"a": Chosen(number=3, spent=spent), "plain": Chosen()})
+    searched = Searched(entries={"a": Winner(number=3, spent=spent), "plain": Winner()})
     assert tuned_note(searched, "a") == "tuned: the best of 60 search trials (1,412 epochs)"
     assert "untuned" in tuned_note(searched, "plain")
     assert tuned_note(None, "a") == ""

@@ -46,7 +46,7 @@ class Spent(Data):
     reasons: Mapping[str, int] = Field(default={}, description="How many trials failed, by reason.")
 
 
-class Chosen(Data):
+class Winner(Data):
     """The winner of one entry: the number of its trial, its parameters, and what they gave on validation data.
 
     An entry without parameters has no `number`. `front` has the numbers of the trials that no other beats in all
@@ -63,7 +63,7 @@ class Chosen(Data):
 class Searched(Data):
     """How the search of a job ended, with the winner of each entry. It is stored once, before winners are confirmed."""
 
-    entries: Mapping[str, Chosen]
+    entries: Mapping[str, Winner]
     ended: Mapping[str, str] = Field(default={}, description="Why the search of an entry ended, in words.")
     optuna: str | None = Field(default=None, description="The version that chose.", exclude_if=absent)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from velodrome.metrics.catalogue import MetricKey
 from velodrome.results.records import EpochPoint, TrialResult
-from velodrome.results.searches import Chosen, Spent, Suggestion
+from velodrome.results.searches import Spent, Suggestion, Winner
 from velodrome.search.study import Direction, Told
 
 # These failures are of the parameters: the same ones would fail again.
@@ -121,12 +121,12 @@ def _dominates(keys: Sequence[MetricKey], values: Sequence[float], others: Seque
 
 def winner(
     keys: Sequence[MetricKey], suggestions: Mapping[int, Suggestion], outcomes: Mapping[int, Outcome]
-) -> Chosen | None:
+) -> Winner | None:
     """The winner of one entry, whose suggestions and outcomes are given by number; None if no trial is complete."""
     best = best_of(keys, outcomes)
     if best is None:
         return None
-    return Chosen(
+    return Winner(
         number=best,
         values=dict(suggestions[best].values),
         objectives=dict(zip(map(str, keys), outcomes[best].told.values, strict=True)),

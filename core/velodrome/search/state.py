@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from velodrome.plan import Plan
-from velodrome.results.searches import Chosen, Searched, Spent, Suggestion
+from velodrome.results.searches import Searched, Spent, Suggestion, Winner
 from velodrome.search.outcomes import Outcome, best_of, directions, spent_by, winner
 from velodrome.search.study import EntryStudy
 from velodrome.search.trials import search_of, searched_keys
@@ -101,10 +101,10 @@ class SearchState:
 
     def searched(self) -> Searched:
         """How the search ended. An entry that has parameters and no complete trial is left out."""
-        found: dict[str, Chosen] = {}
+        found: dict[str, Winner] = {}
         for entry in self._entries:
             if entry not in self.studies:
-                found[entry] = Chosen()
+                found[entry] = Winner()
                 continue
             won = winner(self.keys, self._of(entry, self.suggestions), self._of(entry, self.outcomes))
             if won is not None:
