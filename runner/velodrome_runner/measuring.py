@@ -58,7 +58,7 @@ class Measured:
     scores: SampleScores | None = None
 
 
-def measure(
+def measure(  # noqa: PLR0915 - a trial is read in one piece
     trial: Trial,
     settings: Settings,
     *,
@@ -146,9 +146,12 @@ def measure(
     metrics = _training_metrics(config, trained, memory, energy, unavailable)
     metrics |= _shared(metrics, interference, device, unavailable)
     on_phase("Evaluating", None)
-    meter = _tested(config, prepared, model, context, keeper.keeping)
-    metrics |= _quality(config, meter, trained, unavailable)
+    tested = config.searched is None  # a search chooses on validation data, and its trials see no test data
+    meter = _tested(config, prepared, model, context, keeper.keeping) if tested else None
+    if meter is not None:
+        metrics |= _quality(config, meter, trained, unavailable)
     on_phase("Timing", None)
+    timed = timed and tested
     with interference.watched("timing") if timed else nullcontext():
         metrics |= _costs(config, prepared, model, context, unavailable, timed=timed)
     if config.evaluation.on_interference == "fail":
@@ -161,6 +164,8 @@ def measure(
         disturbances=tuple(interference.found),
     )
     prepared.close()
+    if meter is None:
+        return Measured(facts, environment, trained, metrics, unavailable, held)
     return Measured(facts, environment, trained, metrics, unavailable, held, meter.confusion, keeper.scores(meter))
 
 

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from velodrome.errors import TrialFailed
+from velodrome.metrics.catalogue import MetricKey
 from velodrome.plan import TrialConfig
 from velodrome.results.records import EpochPoint
 from velodrome_runner.evaluation import evaluate
@@ -87,7 +88,7 @@ def train(  # noqa: PLR0913, PLR0915, C901 - a training loop is read in one piec
 
     stopper = EarlyStopper(training.early_stopping) if training.early_stopping else None
     needed = {spec.metric for spec in (training.early_stopping, budget.target) if spec is not None}
-    watched = task.watched | needed
+    watched = task.watched | needed | per_epoch(config.searched)
     max_seconds = math.inf if budget.max_seconds is None else budget.max_seconds
 
     curves: list[EpochPoint] = []
@@ -173,6 +174,11 @@ def train(  # noqa: PLR0913, PLR0915, C901 - a training loop is read in one piec
         time_to_target=time_to_target,
         validation=curves[(best or epoch) - 1].validation,
     )
+
+
+def per_epoch(keys: Collection[str] | None) -> set[str]:
+    """Those of a search's keys that are measured on the validation split each epoch."""
+    return {key for key in keys or () if MetricKey.parse(key).metric.per_epoch}
 
 
 def _check(missing: Collection[str], where: str) -> None:

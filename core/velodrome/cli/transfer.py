@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 EXPORT_EXAMPLES = """\
   velodrome export backup.jsonl
+  velodrome export --optuna journal.log --job digits-search
   velodrome export --board digits | ssh other velodrome import -
 """
 IMPORT_EXAMPLES = """\
@@ -44,9 +45,22 @@ def export(
         str | None,
         typer.Option(metavar="JOB", help="Only this job, by name (the newest) or uid.", autocompletion=completion.jobs),
     ] = None,
+    optuna: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write the search of a job as an Optuna journal instead, a study an entry."),
+    ] = None,
     redis: RedisUrl = None,
 ) -> None:
-    """Write jobs and results as JSON lines, as a backup or to import them on another machine."""
+    """Write jobs and results as JSON lines, as a backup or to import them on another machine.
+
+    With --optuna, write the search trials of --job, or of the newest job, as a journal that Optuna and its dashboard
+    read: JournalStorage(JournalFileBackend(FILE)).
+    """
+    if optuna is not None:
+        if str(file) != "-" or board is not None:
+            raise typer.BadParameter("it takes --job alone, and the file beside it", param_hint="--optuna")
+        _export_optuna(optuna, job, redis)
+        return
     from velodrome.cli.connection import results_store
     from velodrome.cli.lookup import chosen_board, found_job
     from velodrome.store import export_lines
@@ -63,6 +77,23 @@ def export(
         else:
             count = write_file(file, lines)
             complain(f"{file}: {text.counted(count, 'line')}")
+
+
+def _export_optuna(file: Path, job: str | None, redis: str | None) -> None:
+    from velodrome.board.searches import planned, read_studies
+    from velodrome.cli.connection import results_store
+    from velodrome.cli.lookup import found_job
+    from velodrome.search.journal import write_journal
+
+    if file.exists():
+        raise typer.BadParameter(f"{file} is there already: choose another name, or remove it", param_hint="--optuna")
+    with results_store(redis) as store:
+        found = found_job(store, job)
+        made = planned(found)
+        if made is None:
+            raise typer.BadParameter(text.line(f"{found.name} has no search"), param_hint="--job")
+        count = write_journal(file, found.name, read_studies(store, made, found.uid))
+    complain(f"{file}: {text.counted(count, 'trial')}")
 
 
 def import_(

@@ -9,6 +9,7 @@ from velodrome.metrics.catalogue import MetricKey
 from velodrome.plan import write_spans
 from velodrome.results.records import JobInfo
 from velodrome.results.rounds import stop_note
+from velodrome.results.searches import tuned_note
 from velodrome.stats.groups import two_groups
 from velodrome.store.types import Row, TrialSummary
 
@@ -18,9 +19,9 @@ Trials = Mapping[str, Iterable[TrialSummary]]
 def remarks(
     key: MetricKey, rows: Iterable[Row], trials: Trials, jobs: Mapping[str, JobInfo | None] | None = None
 ) -> dict[tuple[str, str], str]:
-    """By job uid and entry, what to know of a row: why its entry got no more seeds, which seeds came after the others
-    were known, whether its values lie in two groups, and which conditions of its trials did not hold. `trials` has
-    those of each job, and `jobs` each job, by uid.
+    """By job uid and entry, what to know of a row: why its entry got no more seeds, how it was tuned, which seeds came
+    after the others were known, whether its values lie in two groups, and which conditions of its trials did not
+    hold. `trials` has those of each job, and `jobs` each job, by uid.
 
     A deterministic metric depends on no seed and on no neighbour, so it has no remarks.
     """
@@ -32,6 +33,7 @@ def remarks(
         job = (jobs or {}).get(row.job_uid)
         all_ = (
             "" if job is None else stop_note(job.rounds, row.entry),
+            "" if job is None else tuned_note(job.searched, row.entry),
             _added(own),
             _grouped(key, row),
             _start(own),

@@ -29,6 +29,7 @@ from velodrome.metrics.catalogue import ALIASES, MetricKey, first_name, present_
 from velodrome.plan import TrialConfig
 from velodrome.results.base import Data, absent
 from velodrome.results.scores import SampleScores
+from velodrome.results.searches import Searched
 
 LOG_TAIL_LIMIT = 16 * 1024
 
@@ -362,6 +363,14 @@ class JobInfo(Data):
     entries: tuple[str, ...]
     document: Mapping[str, Any] = Field(description="The BenchmarkJob, to run it again.")
     rounds: Rounds | None = Field(default=None, exclude_if=absent)
+    searched: Searched | None = Field(
+        default=None, exclude_if=absent, description="How the search ended whose winners these trials confirm."
+    )
+    search_of: str | None = Field(
+        default=None,
+        exclude_if=absent,
+        description="The uid of the race whose search trials these are; they are of no board and rank nowhere.",
+    )
 
     def planned(self, entry: str) -> int:
         """How many trials of this entry were asked for so far."""

@@ -20,6 +20,7 @@ from velodrome.results.cohorts import Cohort
 from velodrome.results.names import check_document
 from velodrome.results.records import CURVES, EpochPoint, JobInfo, Outcome, Progress, TrialRecord, parse_record
 from velodrome.results.scores import SampleScores, parse_scores
+from velodrome.results.searches import Suggestion
 from velodrome.store.types import (
     Board,
     Changes,
@@ -275,3 +276,8 @@ def counts(fields: Mapping[bytes, bytes], conflicts: int, rejected: Mapping[byte
     }
     by_reason = {reason.decode(): int(number) for reason, number in sorted(rejected.items())}
     return Counts(total[b"succeeded:"], total[b"failed:"], conflicts, by_reason)
+
+
+def parse_suggestion(_index: int, text: bytes) -> Suggestion:
+    """A stored suggestion of a search."""
+    return Suggestion.model_validate_json(text)

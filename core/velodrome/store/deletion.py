@@ -79,7 +79,8 @@ class Deleter(Reader):
         jobs = self.targets(target)
         trials, size = 0, 0
         for job in jobs:
-            stored = [keys.job(job.uid, part) for part in get_args(keys.JobPart)]
+            uids = (job.uid, keys.search_uid(job.uid))
+            stored = [keys.job(uid, part) for uid in uids for part in get_args(keys.JobPart)]
             sizes = self._redis.ask_all([("MEMORY", "USAGE", key) for key in stored])
             entries = [trial.entry for trial in self.trials(job.uid).values()]
             own = len(entries) if target.entry is None else entries.count(target.entry)

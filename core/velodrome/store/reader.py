@@ -16,6 +16,7 @@ from velodrome.errors import StoreUnavailable
 from velodrome.results.marks import Acknowledgement, Baseline
 from velodrome.results.records import EpochPoint, JobInfo, Progress, TrialRecord, parse_record
 from velodrome.results.scores import SampleScores, set_of
+from velodrome.results.searches import Suggestion
 from velodrome.store import decoding, readings
 from velodrome.store.access import Argument, StoreAccess, text_of
 from velodrome.store.readings import KeptReading
@@ -205,6 +206,10 @@ class Reader:
         if running is not None:
             return self._redis.parsed(decoding.parse_live, running, live, index)
         return () if result is None else self._redis.parsed(decoding.parse_curves, result, accepted, index)
+
+    def suggestions(self, uid: str) -> dict[int, Suggestion]:
+        """What a search has suggested so far, by index. `uid` is that of its trials (`keys.search_uid`)."""
+        return self._redis.by_index(keys.job(uid, "suggestions"), decoding.parse_suggestion)
 
     def progress(self, uid: str) -> dict[int, Progress]:
         """The newest progress of each trial that reported some and got no result since then, by index."""

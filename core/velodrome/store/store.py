@@ -23,7 +23,7 @@ from velodrome.store.access import text_of
 from velodrome.store.edge import connect
 from velodrome.store.encoding import Item, RegisteredJob, check_job, check_rounds, encode, microseconds
 from velodrome.store.rankings import Shapes
-from velodrome.store.reader import Reader
+from velodrome.store.searches import Searches
 from velodrome.store.types import (
     Acceptance,
     InboxSize,
@@ -50,7 +50,7 @@ class BoardTaken(StoreRefused):
         super().__init__(f"board {board} belongs to namespace {owner}")
 
 
-class Store(Reader):
+class Store(Searches):
     """Results in Redis 6.2 or newer, or Valkey; not in a Redis Cluster.
 
     Every method raises only errors of this project:
