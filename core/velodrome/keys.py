@@ -39,6 +39,10 @@ ENV_DEADLINE = "VELODROME_REPORT_DEADLINE_SECONDS"  # how long the runner tries 
 ENV_REHEARSAL = "VELODROME_REHEARSAL"
 
 ENV_BOARDS = "VELODROME_BOARDS"  # patterns of the boards that a leaderboard shows, with commas; without it, all boards
+ENV_SIGN_IN = "VELODROME_SIGN_IN"  # path of the file that says how people sign in; without it, everybody may look
+# The Redis user of a leaderboard whose admins set marks, and the file with its password.
+ENV_MARKS_USERNAME = "VELODROME_MARKS_USERNAME"
+ENV_MARKS_PASSWORD_FILE = "VELODROME_MARKS_PASSWORD_FILE"  # noqa: S105 - the name of a variable # nosec B105
 
 ENV_PUSHGATEWAY = "VELODROME_PUSHGATEWAY"  # URL of the Pushgateway for live metrics; without it, none are pushed
 

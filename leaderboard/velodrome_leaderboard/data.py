@@ -3,8 +3,9 @@ one. While Redis is away, the last answers are shown.
 
 Viewers share everything that a `ResultSource` returns. It is frozen, or must not be changed.
 
-A leaderboard may be limited to some boards. What is of another board is then absent, as if it had never been stored:
-every question about a job asks for its board first.
+A leaderboard may be limited to some boards, and a person who signed in to fewer. What is of another board is then
+absent, as if it had never been stored: every question about a job asks for its board first. When a person's session is
+over, every question raises `SignInNeeded`.
 """
 
 from __future__ import annotations
@@ -41,6 +42,8 @@ from velodrome.store import (
 )
 from velodrome.trends.regressions import Comparison, judge
 from velodrome.trends.timeline import Timeline, timeline
+from velodrome_leaderboard.access.current import PersonsBoards, current
+from velodrome_leaderboard.access.people import ANYBODY, Person
 from velodrome_leaderboard.memory import LastAnswers, kept, memory_of
 
 # Long enough that viewers share an answer, short enough that no one waits for a result.
@@ -49,12 +52,13 @@ _SECONDS = 2
 
 @dataclass(frozen=True, slots=True)
 class ResultSource:
-    """The Redis that the leaderboard reads, and the boards of it that it shows. Every method raises what the store's
-    method of the same name raises.
+    """The Redis that the leaderboard reads, the person who looks, and the boards that this person is shown. Every
+    method raises what the store's method of the same name raises.
     """
 
     url: str
     shown: ShownBoards = field(default_factory=ShownBoards)
+    person: Person = ANYBODY
 
     def ping(self) -> None:
         """Returns if Redis answers now."""
@@ -162,7 +166,8 @@ class ResultSource:
             ValueError: the declaration makes no scores of this objective.
         """
         versions = tuple(self.version(board.name) for board in declaration.boards)
-        return _profile(self.url, model, declaration.model_dump_json(), versions, self.shown.patterns)
+        readable = tuple(board.name for board in declaration.boards if board.name in self.shown)
+        return _profile(self.url, model, declaration.model_dump_json(), versions, readable)
 
     def entries(self, uid: str) -> dict[str, EntryState]:
         return _entries(self.url, uid) if self._shows(uid) else {}
@@ -193,9 +198,7 @@ class ResultSource:
         a leaderboard of some boards leaves them out.
         """
         found = _store(self.url).left_out
-        return (
-            found if not self.shown.patterns else ("whoever runs Redis finds it with `velodrome jobs`",) * bool(found)
-        )
+        return found if self.shown.everything else ("whoever runs Redis finds it with `velodrome jobs`",) * bool(found)
 
     def export(self, uid: str) -> str:
         """The job's JSON lines, read now."""
@@ -208,20 +211,24 @@ class ResultSource:
 
     def _shows(self, uid: str) -> bool:
         """Whether the job is of a board that is shown. Without a limit nobody asks for the job."""
-        return not self.shown.patterns or self.job(uid) is not None
+        return self.shown.everything or self.job(uid) is not None
 
 
 def source() -> ResultSource:
-    """The Redis and the boards that the environment names.
+    """The Redis and the boards that the environment names, for the person who looks now.
 
     Raises:
         LocalError: the environment names no Redis, or what can be no board.
+        SignInNeeded: nobody is signed in, or the session is over.
+        NotAViewer: the person may not look.
     """
     url = os.environ.get(keys.ENV_REDIS_URL, "")
     if not url:
         raise LocalError(f"{keys.ENV_REDIS_URL} is not set, so there is nothing to show: start `velodrome leaderboard`")
+    person = current()
     try:
-        return ResultSource(url, ShownBoards.parse([os.environ.get(keys.ENV_BOARDS, "")]))
+        patterns = ShownBoards.parse([os.environ.get(keys.ENV_BOARDS, "")]).patterns
+        return ResultSource(url, PersonsBoards(patterns, person), person)
     except ValueError as error:
         raise LocalError(f"{keys.ENV_BOARDS}: {error}") from error
 
@@ -337,10 +344,9 @@ def _profile(
     model: str,
     declared: str,
     versions: tuple[str, ...],  # noqa: ARG001 - what the cache goes by
-    patterns: tuple[str, ...],
+    readable: tuple[str, ...],
 ) -> Profile:
-    shown = ShownBoards(patterns)
-    return read_profile(_store(url), model, Declaration.model_validate_json(declared), readable=shown.__contains__)
+    return read_profile(_store(url), model, Declaration.model_validate_json(declared), readable=readable.__contains__)
 
 
 @_kept
