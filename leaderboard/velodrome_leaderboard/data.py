@@ -27,6 +27,7 @@ from velodrome.board.tenancy import ShownBoards
 from velodrome.board.viewing import objectives_of, read_objectives, read_page
 from velodrome.errors import LocalError, StoreRefused
 from velodrome.ranking.trade_offs import TradeOff, pareto
+from velodrome.results.marks import Acknowledgement, Baseline, Deed, Hiding
 from velodrome.results.objectives import BoardObjective
 from velodrome.results.records import EpochPoint, JobInfo, Progress, TrialRecord
 from velodrome.store import (
@@ -192,6 +193,25 @@ class ResultSource:
 
     def rejections(self, uid: str) -> list[Rejection]:
         return _rejections(self.url, uid) if self._shows(uid) else []
+
+    def hidden(self, uid: str) -> dict[int, Hiding]:
+        """The job's hidden runs, by index. An admin's own change is there at once."""
+        if not self._shows(uid):
+            return {}
+        return _hidden(_store(self.url), uid) if self.person.admin else _kept_hidden(self.url, uid)
+
+    def baselines(self, board: str) -> list[Baseline]:
+        return _store(self.url).baselines(board) if board in self.shown else []
+
+    def acknowledgements(self, board: str) -> list[Acknowledgement]:
+        return _store(self.url).acknowledgements(board) if board in self.shown else []
+
+    def marks_changed(self, board: str) -> int:
+        return _store(self.url).marks_changed(board) if board in self.shown else 0
+
+    def log(self, board: str) -> list[Deed]:
+        """What people did to the board's marks, newest first."""
+        return _log(self.url, board) if board in self.shown else []
 
     def left_out(self) -> tuple[str, ...]:
         """What this process could not read so far, one sentence for each case. The keys in it name boards and jobs, so
@@ -387,3 +407,17 @@ def _conflicts(url: str, uid: str) -> list[TrialRecord]:
 @_kept
 def _rejections(url: str, uid: str) -> list[Rejection]:
     return _store(url).rejections(uid)
+
+
+def _hidden(store: Store, uid: str) -> dict[int, Hiding]:
+    return {one.index: one for one in store.hidden([uid]).get(uid, ())}
+
+
+@_kept
+def _kept_hidden(url: str, uid: str) -> dict[int, Hiding]:
+    return _hidden(_store(url), uid)
+
+
+@_kept
+def _log(url: str, board: str) -> list[Deed]:
+    return _store(url).log(board)

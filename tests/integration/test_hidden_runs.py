@@ -159,7 +159,7 @@ def test_scores_of_a_hidden_run_are_not_compared(store: Store, made: Race) -> No
     for index in range(0, made.info.trials, len(made.info.entries)):
         store.mark(hiding(made, index))
     with pytest.raises(NotPaired):
-        read_pairing(store, "digits", *made.info.entries[:2])
+        read_pairing(store, "digits", made.info.entries[0], made.info.entries[1])
 
 
 def test_what_a_hiding_leaves_behind_is_written_as_it_was_read(made: Race) -> None:

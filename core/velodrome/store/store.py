@@ -8,6 +8,7 @@ from typing import Literal
 import redis
 
 from velodrome import keys
+from velodrome.connections.clients import RedisLogin
 from velodrome.errors import StoreRefused
 from velodrome.results.marks import Baseline, Deed, Hiding, Mark, deed_of
 from velodrome.results.records import (
@@ -316,13 +317,15 @@ class Store(Reader):
         return self._jobs[uid]
 
 
-def open_store(url: str) -> Store:
+def open_store(url: str, login: RedisLogin | None = None) -> Store:
     """A store at a redis://, rediss:// or unix:// URL. Nothing is sent before the first call.
 
+    `login` is who connects, where the URL names nobody. Without it, the environment says who.
+
     Raises:
-        StoreRefused: it is no such URL.
+        StoreRefused: it is no such URL, or a file of the login can't be used.
     """
-    return Store(connect(url))
+    return Store(connect(url, login))
 
 
 def _marks_of(mark: Mark) -> str:

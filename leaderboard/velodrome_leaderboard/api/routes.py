@@ -105,7 +105,8 @@ def trials(uid: Uid, page: Page = 1, size: Size = 200) -> PageOf[documents.Trial
     """The finished trials of a job, by index."""
     here = source()
     _job(here, uid)
-    found = [documents.trial_document(trial) for _, trial in sorted(here.trials(uid).items())]
+    hidden = here.hidden(uid)
+    found = [documents.trial_document(trial, hidden.get(index)) for index, trial in sorted(here.trials(uid).items())]
     return documents.page_of(found, page, size)
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from playwright.sync_api import Page
+from playwright.sync_api import Page, expect
 from streamlit.web.server.starlette.starlette_app_utils import create_signed_value
 
 from tools.screenshot import settle
@@ -24,6 +24,7 @@ from velodrome.connections.direct import open_directly
 from velodrome.machine.home import Home
 from velodrome.machine.leaderboard import Leaderboard
 
+expect.set_options(timeout=60_000)  # this machine may be busy
 COOKIE_SECRET = "0123456789abcdef" * 3
 PEOPLE: Mapping[str, Mapping[str, object]] = {
     "ann": {"email": "ann@example.org", "email_verified": True, "groups": ["team-a"]},

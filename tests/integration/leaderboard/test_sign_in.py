@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -201,6 +202,32 @@ def test_nothing_leads_to_another_site_after_signing_in(
     page.get_by_role("button", name="ann", exact=True).click()
     page.get_by_text("Signed in as").wait_for()
     assert page.url.rstrip("/") == board.url
+
+
+def test_a_token_reads_its_boards_and_public_badges_need_none(board: Guarded) -> None:
+    (board.folder / "tokens").write_text(
+        f"ci {hashlib.sha256(b'ours').hexdigest()} team-a-*\nall {hashlib.sha256(b'everything').hexdigest()}\n"
+    )
+
+    def ask(path: str, token: str = "") -> int:
+        status, body, headers = board.ask(path, **({"Authorization": f"Bearer {token}"} if token else {}))
+        assert status == 200 or not any(entry.encode() in body for entry in CLEAR)
+        if status == 401:
+            assert headers["www-authenticate"] == "Bearer"
+        return status
+
+    badge = "/api/v1/boards/{}/objectives/accuracy/badge.svg"
+    for token, mine, others, public in (("", 401, 401, 401), ("ours", 200, 404, 404), ("everything", 200, 200, 200)):
+        got = [ask(f"/api/v1/boards/{name}/objectives/accuracy", token) for name in (OURS, THEIRS, COMMON)]
+        assert got == [mine, others, public], token
+    assert ask("/api/v1/boards", "wrong") == 401
+    assert [ask(badge.format(name)) for name in (OURS, THEIRS, COMMON)] == [401, 401, 200]
+    assert ask("/api/v1/boards/common/objectives/accuracy/history?entry=slow") == 401
+    assert [ask("/_stcore/metrics", token) for token in ("", "ours", "everything")] == [401, 403, 200]
+    assert [ask(path) for path in ("/media/0.csv", "/api/v1/openapi.json", "/metrics")] == [401, 401, 401]
+    assert [ask(path) for path in ("/", "/_stcore/health", "/board")] == [200, 200, 200]
+    (board.folder / "tokens").write_text("ci\n")  # a list that can't be read opens nothing
+    assert ask("/api/v1/boards", "ours") == 401
 
 
 def _cookies(page: Page) -> str:
