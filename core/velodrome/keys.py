@@ -40,6 +40,10 @@ ENV_DEADLINE = "VELODROME_REPORT_DEADLINE_SECONDS"  # how long the runner tries 
 ENV_REHEARSAL = "VELODROME_REHEARSAL"
 
 ENV_BOARDS = "VELODROME_BOARDS"  # patterns of the boards that a leaderboard shows, with commas; without it, all boards
+ENV_SIGN_IN = "VELODROME_SIGN_IN"  # path of the file that says how people sign in; without it, everybody may look
+# The Redis user of a leaderboard whose admins set marks, and the file with its password.
+ENV_MARKS_USERNAME = "VELODROME_MARKS_USERNAME"
+ENV_MARKS_PASSWORD_FILE = "VELODROME_MARKS_PASSWORD_FILE"  # noqa: S105 - the name of a variable # nosec B105
 
 ENV_PUSHGATEWAY = "VELODROME_PUSHGATEWAY"  # URL of the Pushgateway for live metrics; without it, none are pushed
 
@@ -119,6 +123,7 @@ JobPart = Literal[
     "records",  # hash: index -> the accepted TrialRecord without curves, JSON
     "curves",  # hash: index -> its curves, JSON
     "scores",  # hash: index -> what its model did on each test sample, JSON; and set:ID -> a test split, JSON
+    "hidden",  # hash: index -> the Hiding of that trial, JSON
     "conflicts",  # hash: index:digest -> a TrialRecord that differs from the accepted one, JSON
     "failures",  # hash: index:attempt -> digest of the failure that this attempt reported
     "progress",  # hash: index -> the newest Progress, JSON
@@ -179,10 +184,17 @@ def board_acknowledgements(board: str) -> str:
     return f"{PREFIX}:board:{board}:acknowledgements"
 
 
+def board_log(board: str) -> str:
+    """Hash: the newest `LOG_MOST` things that people did to the board's marks, JSON, by a field that sorts by time."""
+    return f"{PREFIX}:board:{board}:log"
+
+
 def board_reading(board: str) -> str:
     """Hash: the board as it was last read, in parts, and `version`: what of the board that is of."""
     return f"{PREFIX}:board:{board}:reading"
 
+
+LOG_MOST = 1000
 
 # Labels of the objects that the operator makes. The label with a job's uid selects its children.
 LABEL_JOB_UID = f"{GROUP}/job-uid"

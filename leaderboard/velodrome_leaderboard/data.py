@@ -3,8 +3,9 @@ one. While Redis is away, the last answers are shown.
 
 Viewers share everything that a `ResultSource` returns. It is frozen, or must not be changed.
 
-A leaderboard may be limited to some boards. What is of another board is then absent, as if it had never been stored:
-every question about a job asks for its board first.
+A leaderboard may be limited to some boards, and a person who signed in to fewer. What is of another board is then
+absent, as if it had never been stored: every question about a job asks for its board first. When a person's session is
+over, every question raises `SignInNeeded`.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from velodrome.board.tenancy import ShownBoards
 from velodrome.board.viewing import objectives_of, read_objectives, read_page
 from velodrome.errors import LocalError, StoreRefused
 from velodrome.ranking.trade_offs import TradeOff, pareto
+from velodrome.results.marks import Acknowledgement, Baseline, Deed, Hiding
 from velodrome.results.objectives import BoardObjective
 from velodrome.results.records import EpochPoint, JobInfo, Progress, TrialRecord
 from velodrome.store import (
@@ -41,6 +43,8 @@ from velodrome.store import (
 )
 from velodrome.trends.regressions import Comparison, judge
 from velodrome.trends.timeline import Timeline, timeline
+from velodrome_leaderboard.access.current import PersonsBoards, current
+from velodrome_leaderboard.access.people import ANYBODY, Person
 from velodrome_leaderboard.memory import LastAnswers, kept, memory_of
 
 # Long enough that viewers share an answer, short enough that no one waits for a result.
@@ -49,12 +53,13 @@ _SECONDS = 2
 
 @dataclass(frozen=True, slots=True)
 class ResultSource:
-    """The Redis that the leaderboard reads, and the boards of it that it shows. Every method raises what the store's
-    method of the same name raises.
+    """The Redis that the leaderboard reads, the person who looks, and the boards that this person is shown. Every
+    method raises what the store's method of the same name raises.
     """
 
     url: str
     shown: ShownBoards = field(default_factory=ShownBoards)
+    person: Person = ANYBODY
 
     def ping(self) -> None:
         """Returns if Redis answers now."""
@@ -162,7 +167,8 @@ class ResultSource:
             ValueError: the declaration makes no scores of this objective.
         """
         versions = tuple(self.version(board.name) for board in declaration.boards)
-        return _profile(self.url, model, declaration.model_dump_json(), versions, self.shown.patterns)
+        readable = tuple(board.name for board in declaration.boards if board.name in self.shown)
+        return _profile(self.url, model, declaration.model_dump_json(), versions, readable)
 
     def entries(self, uid: str) -> dict[str, EntryState]:
         return _entries(self.url, uid) if self._shows(uid) else {}
@@ -188,14 +194,31 @@ class ResultSource:
     def rejections(self, uid: str) -> list[Rejection]:
         return _rejections(self.url, uid) if self._shows(uid) else []
 
+    def hidden(self, uid: str) -> dict[int, Hiding]:
+        """The job's hidden runs, by index. An admin's own change is there at once."""
+        if not self._shows(uid):
+            return {}
+        return _hidden(_store(self.url), uid) if self.person.admin else _kept_hidden(self.url, uid)
+
+    def baselines(self, board: str) -> list[Baseline]:
+        return _store(self.url).baselines(board) if board in self.shown else []
+
+    def acknowledgements(self, board: str) -> list[Acknowledgement]:
+        return _store(self.url).acknowledgements(board) if board in self.shown else []
+
+    def marks_changed(self, board: str) -> int:
+        return _store(self.url).marks_changed(board) if board in self.shown else 0
+
+    def log(self, board: str) -> list[Deed]:
+        """What people did to the board's marks, newest first."""
+        return _log(self.url, board) if board in self.shown else []
+
     def left_out(self) -> tuple[str, ...]:
         """What this process could not read so far, one sentence for each case. The keys in it name boards and jobs, so
         a leaderboard of some boards leaves them out.
         """
         found = _store(self.url).left_out
-        return (
-            found if not self.shown.patterns else ("whoever runs Redis finds it with `velodrome jobs`",) * bool(found)
-        )
+        return found if self.shown.everything else ("whoever runs Redis finds it with `velodrome jobs`",) * bool(found)
 
     def export(self, uid: str) -> str:
         """The job's JSON lines, read now."""
@@ -208,20 +231,24 @@ class ResultSource:
 
     def _shows(self, uid: str) -> bool:
         """Whether the job is of a board that is shown. Without a limit nobody asks for the job."""
-        return not self.shown.patterns or self.job(uid) is not None
+        return self.shown.everything or self.job(uid) is not None
 
 
 def source() -> ResultSource:
-    """The Redis and the boards that the environment names.
+    """The Redis and the boards that the environment names, for the person who looks now.
 
     Raises:
         LocalError: the environment names no Redis, or what can be no board.
+        SignInNeeded: nobody is signed in, or the session is over.
+        NotAViewer: the person may not look.
     """
     url = os.environ.get(keys.ENV_REDIS_URL, "")
     if not url:
         raise LocalError(f"{keys.ENV_REDIS_URL} is not set, so there is nothing to show: start `velodrome leaderboard`")
+    person = current()
     try:
-        return ResultSource(url, ShownBoards.parse([os.environ.get(keys.ENV_BOARDS, "")]))
+        patterns = ShownBoards.parse([os.environ.get(keys.ENV_BOARDS, "")]).patterns
+        return ResultSource(url, PersonsBoards(patterns, person), person)
     except ValueError as error:
         raise LocalError(f"{keys.ENV_BOARDS}: {error}") from error
 
@@ -337,10 +364,9 @@ def _profile(
     model: str,
     declared: str,
     versions: tuple[str, ...],  # noqa: ARG001 - what the cache goes by
-    patterns: tuple[str, ...],
+    readable: tuple[str, ...],
 ) -> Profile:
-    shown = ShownBoards(patterns)
-    return read_profile(_store(url), model, Declaration.model_validate_json(declared), readable=shown.__contains__)
+    return read_profile(_store(url), model, Declaration.model_validate_json(declared), readable=readable.__contains__)
 
 
 @_kept
@@ -381,3 +407,17 @@ def _conflicts(url: str, uid: str) -> list[TrialRecord]:
 @_kept
 def _rejections(url: str, uid: str) -> list[Rejection]:
     return _store(url).rejections(uid)
+
+
+def _hidden(store: Store, uid: str) -> dict[int, Hiding]:
+    return {one.index: one for one in store.hidden([uid]).get(uid, ())}
+
+
+@_kept
+def _kept_hidden(url: str, uid: str) -> dict[int, Hiding]:
+    return _hidden(_store(url), uid)
+
+
+@_kept
+def _log(url: str, board: str) -> list[Deed]:
+    return _store(url).log(board)

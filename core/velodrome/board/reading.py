@@ -238,6 +238,7 @@ def read_job(reader: Reader, uid: str, keys: Collection[MetricKey]) -> tuple[Job
                 job.planned(one.entry),
                 one.values,
                 job.created_at,
+                hidden=entries[one.entry].hidden,
             )
             for one in own
         ]

@@ -15,6 +15,7 @@ from velodrome.results.objectives import BoardObjective
 from velodrome.results.records import JobInfo
 from velodrome.spec.wording import close_match
 from velodrome.store import Board
+from velodrome_leaderboard.access.people import SignInNeeded
 from velodrome_leaderboard.api import documents
 from velodrome_leaderboard.api.badge import badge
 from velodrome_leaderboard.api.documents import PageOf, ProblemDetails
@@ -37,7 +38,7 @@ api = FastAPI(
     openapi_url="/v1/openapi.json",
     docs_url=None,  # its page would load scripts from elsewhere
     redoc_url=None,
-    responses={code: {"model": ProblemDetails} for code in (400, 404, 503)},
+    responses={code: {"model": ProblemDetails} for code in (400, 401, 403, 404, 503)},
 )
 
 
@@ -104,7 +105,8 @@ def trials(uid: Uid, page: Page = 1, size: Size = 200) -> PageOf[documents.Trial
     """The finished trials of a job, by index."""
     here = source()
     _job(here, uid)
-    found = [documents.trial_document(trial) for _, trial in sorted(here.trials(uid).items())]
+    hidden = here.hidden(uid)
+    found = [documents.trial_document(trial, hidden.get(index)) for index, trial in sorted(here.trials(uid).items())]
     return documents.page_of(found, page, size)
 
 
@@ -168,6 +170,11 @@ def _invalid(_: Request, error: RequestValidationError) -> Response:
 @api.exception_handler(TryAgain)
 def _away(_: Request, error: TryAgain) -> Response:
     return _problem(HTTPStatus.SERVICE_UNAVAILABLE, str(error), {"Retry-After": str(_RETRY_SECONDS)})
+
+
+@api.exception_handler(SignInNeeded)
+def _nobody(_: Request, error: SignInNeeded) -> Response:
+    return _problem(HTTPStatus.UNAUTHORIZED, str(error), {"WWW-Authenticate": "Bearer"})
 
 
 @api.exception_handler(StoreRefused)

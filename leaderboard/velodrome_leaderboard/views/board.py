@@ -14,7 +14,7 @@ from velodrome_leaderboard import links, markup
 from velodrome_leaderboard.data import ResultSource
 from velodrome_leaderboard.faults import part_of_page
 from velodrome_leaderboard.viewer import now, zone
-from velodrome_leaderboard.views import live
+from velodrome_leaderboard.views import administration, live
 from velodrome_leaderboard.views.boards import board_facts
 from velodrome_leaderboard.views.noise import noise_tab
 from velodrome_leaderboard.views.objective import objective_tab
@@ -46,6 +46,8 @@ def render(source: ResultSource) -> None:
     st.subheader("Jobs", anchor=False)
     with part_of_page():
         _jobs(source, board)
+    with part_of_page():
+        administration.log(source, name)
 
 
 def _seen(source: ResultSource, name: str) -> object:

@@ -199,6 +199,7 @@ def _one_entry(source: ResultSource, job: JobInfo, entry: str) -> None:
     if state is not None:
         facts.append(f"{state.succeeded} of {counted(state.planned, 'trial', 'trials')} succeeded")
         facts += [markup.Cell(failed_text(state), tone="bad")] if state.failed else []
+        facts += [markup.Cell(state.hidden, tone="busy")] if state.hidden else []
     facts += list(filter(None, [stop_note(job.rounds, entry)]))
     st.html(markup.heading(entry, _steps(job), facts))
     st.subheader("Runs", anchor=False)
@@ -209,10 +210,10 @@ def _one_entry(source: ResultSource, job: JobInfo, entry: str) -> None:
 
 def _first_records(source: ResultSource, job: JobInfo, entry: str) -> Iterator[TrialRecord]:
     """What the entry's first repeats measured, as far as they are finished."""
-    position, finished = job.entries.index(entry), source.trials(job.uid)
+    position, finished, hidden = job.entries.index(entry), source.trials(job.uid), source.hidden(job.uid)
     for repeat in range(min(job.planned(entry), _MATRICES)):
         index = repeat * len(job.entries) + position
-        record = source.trial(job.uid, index) if index in finished else None
+        record = source.trial(job.uid, index) if index in finished and index not in hidden else None
         if record is not None:
             yield record
 
@@ -228,7 +229,7 @@ def _runs(source: ResultSource, job: JobInfo, entry: str) -> None:
         markup.Column("Run time", numeric=True, minor=True),
         markup.Column("Finished", minor=True),
     ]
-    trials, running = source.trials(job.uid), source.progress(job.uid)
+    trials, running, hidden = source.trials(job.uid), source.progress(job.uid), source.hidden(job.uid)
     position = job.entries.index(entry)
     rows = []
     for repeat in range((page - 1) * _RUNS, min(page * _RUNS, job.planned(entry))):
@@ -249,7 +250,7 @@ def _runs(source: ResultSource, job: JobInfo, entry: str) -> None:
         rows.append(
             [
                 markup.Cell(f"seed {summary.seed}", links.run(job.uid, index)),
-                outcome(summary),
+                markup.Cell("hidden", tone="busy", hint=hidden[index].note) if index in hidden else outcome(summary),
                 *(
                     markup.Cell(quantity(o.key.metric.unit, metrics[str(o.key)]) if str(o.key) in metrics else "")
                     for o in objectives
