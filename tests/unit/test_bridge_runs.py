@@ -97,7 +97,8 @@ def test_every_name_is_allowed_and_every_value_fits(race: Race) -> None:
     run = trial_run(race.info, record.model_copy(update={"config": config}))
 
     for name, value in {**run.params, **run.tags}.items():
-        assert ALLOWED.fullmatch(name) and len(name) <= 250, name
+        assert ALLOWED.fullmatch(name), name
+        assert len(name) <= 250
         assert len(value) <= 6000
     assert run.params["model.args.many"] == '[1, {"a": 2}]'
     assert run.params["model.args.empty"] == '""'
