@@ -135,10 +135,10 @@ def train(  # noqa: PLR0913, PLR0915, C901 - a training loop is read in one piec
         found: dict[str, float] = {}
         if ranks.leads and prepared.validation is not None:
             keys = sorted(watched)
-            meter = of_split(
+            quality = of_split(
                 prepared, "validation", recipe.evaluated, batch_size, keys=keys, where=where, context=context
             )
-            found = values_of(meter, {})
+            found = values_of(quality, {})
             _check(needed - found.keys(), where)
         validation = ranks.agreed(found)
         curves.append(

@@ -63,7 +63,7 @@ class QualityMeter(ABC):
     @property
     def of_each(self) -> dict[str, Tensor]:
         """What was kept of each sample, in the split's order: `right` or `losses` of classes, `errors` of numbers."""
-        found = {name: self.all(name) for name in ("right", "losses", "errors") if name in self.kept}
+        found: dict[str, Tensor] = {name: self.all(name) for name in ("right", "losses", "errors") if name in self.kept}
         if self.order is None:
             return found
         places = self.order.argsort()
