@@ -127,14 +127,8 @@ def definition() -> str:
     from torch.utils.flop_counter import flop_registry
 
     counted = {str(name) for name in flop_registry} | set(_FORMULAS)
-    parts = {
-        "version": _VERSION,
-        "free": _FREE,
-        "tags": map(str, _FREE_TAGS),
-        "spaces": _FREE_SPACES,
-        "counted": counted,
-    }
-    return digest({name: sorted(part) if name != "version" else part for name, part in parts.items()})
+    lists = {"free": _FREE, "tags": {str(tag) for tag in _FREE_TAGS}, "spaces": _FREE_SPACES, "counted": counted}
+    return digest({"version": _VERSION, **{name: sorted(found) for name, found in lists.items()}})
 
 
 def _on_cpu(inputs: Inputs) -> Inputs:
