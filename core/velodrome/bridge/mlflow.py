@@ -22,9 +22,9 @@ from velodrome.bridge.runs import (
     PARENT,
     RESULT,
     SUPERSEDED,
-    Data,
-    Point,
-    Run,
+    LoggedData,
+    LoggedPoint,
+    LoggedRun,
     experiment_name,
     job_run,
     trial_run,
@@ -129,7 +129,7 @@ def _export_job(client: MlflowClient, store: Reader, experiment: str, job: JobIn
 
 
 def _export_trial(
-    client: MlflowClient, experiment: str, run: Run, kept: Mapping[tuple[str, str | None], Kept], done: Exported
+    client: MlflowClient, experiment: str, run: LoggedRun, kept: Mapping[tuple[str, str | None], Kept], done: Exported
 ) -> None:
     index = run.tags[INDEX]
     there = kept.get((index, run.tags[RESULT]))
@@ -150,17 +150,17 @@ def _export_trial(
         done.completed += 1
 
 
-def _begin(client: MlflowClient, experiment: str, run: Run) -> str:
+def _begin(client: MlflowClient, experiment: str, run: LoggedRun) -> str:
     """A run that has begun, with the tags by which it is found again."""
     begun = client.create_run(experiment, start_time=run.started, tags=dict(run.tags), run_name=run.name)
     return str(begun.info.run_id)
 
 
-def _is_whole(kept: Kept, run: Run) -> bool:
+def _is_whole(kept: Kept, run: LoggedRun) -> bool:
     return bool(kept.data.tags.get(DIGEST) == run.digest)
 
 
-def _tell(client: MlflowClient, run_id: str, run: Run, kept: Kept | None) -> None:
+def _tell(client: MlflowClient, run_id: str, run: LoggedRun, kept: Kept | None) -> None:
     """Writes what the run lacks, and last that it is whole. `kept` is the run as MLflow has it, None if it is new."""
     from mlflow.entities import Metric, Param, RunTag
 
@@ -184,18 +184,18 @@ def _tell(client: MlflowClient, run_id: str, run: Run, kept: Kept | None) -> Non
     client.set_tag(run_id, DIGEST, run.digest)
 
 
-def _missing(client: MlflowClient, run_id: str, run: Run, kept: Kept | None) -> Iterator[Point]:
+def _missing(client: MlflowClient, run_id: str, run: LoggedRun, kept: Kept | None) -> Iterator[LoggedPoint]:
     """The points that MLflow does not have yet: some stores would keep a second copy."""
     begun = () if kept is None else kept.data.metrics
     there = {
-        Point(one.key, one.value, one.timestamp, one.step)
+        LoggedPoint(one.key, one.value, one.timestamp, one.step)
         for key in sorted({point.key for point in run.points}.intersection(begun))
         for one in client.get_metric_history(run_id, key)
     }
     return (point for point in run.points if point not in there)
 
 
-def _input(data: Data) -> Any:
+def _input(data: LoggedData) -> Any:
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
     dataset = Dataset(data.name, data.digest, "velodrome", data.source, profile=data.profile)

@@ -36,7 +36,7 @@ Status = Literal["RUNNING", "FINISHED", "FAILED"]
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Point:
+class LoggedPoint:
     """One value of a metric. `at` is in milliseconds since 1970."""
 
     key: str
@@ -46,7 +46,7 @@ class Point:
 
 
 @dataclass(frozen=True, slots=True)
-class Data:
+class LoggedData:
     """A data set as MLflow notes it: `profile` is JSON about its size."""
 
     name: str
@@ -56,7 +56,7 @@ class Data:
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class LoggedRun:
     """A run. `digest` is of everything that the run says. `documents` are files of JSON. Times are in milliseconds."""
 
     name: str
@@ -66,8 +66,8 @@ class Run:
     finished: int | None = None
     params: Mapping[str, str] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
-    points: tuple[Point, ...] = ()
-    data: Data | None = None
+    points: tuple[LoggedPoint, ...] = ()
+    data: LoggedData | None = None
     documents: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -76,12 +76,12 @@ def experiment_name(board: str) -> str:
     return f"velodrome/{board}"
 
 
-def job_run(job: JobInfo, results: int) -> Run:
+def job_run(job: JobInfo, results: int) -> LoggedRun:
     """The run of a job that has so many results: the conditions that its trials share, and how far it is."""
     spec = {name: value for name, value in job.document.get("spec", {}).items() if name != "entries"}
     over = job.is_over(results)
     tags = _job_tags(job) | {"velodrome.kind": "job", "velodrome.results": f"{results} of {job.asked}"}
-    return Run(
+    return LoggedRun(
         name=job.name,
         digest=digest({"job": job.uid, "results": results, "over": over}),
         status="FINISHED" if over else "RUNNING",
@@ -92,7 +92,7 @@ def job_run(job: JobInfo, results: int) -> Run:
     )
 
 
-def trial_run(job: JobInfo, record: TrialRecord) -> Run:
+def trial_run(job: JobInfo, record: TrialRecord) -> LoggedRun:
     """The run of a trial: its configuration, what was measured, and its curves by epoch."""
     result = record.result
     started, finished = _milliseconds(result.started_at), _milliseconds(result.finished_at)
@@ -104,8 +104,8 @@ def trial_run(job: JobInfo, record: TrialRecord) -> Run:
     confusion = confusion_of([record])
     if confusion is not None:
         documents["confusion.json"] = {"classes": confusion.classes, "rightByPredicted": confusion.counts}
-    values = tuple(Point(metric_name(key), value, finished) for key, value in sorted(result.metrics.items()))
-    return Run(
+    values = tuple(LoggedPoint(metric_name(key), value, finished) for key, value in sorted(result.metrics.items()))
+    return LoggedRun(
         name=f"{result.entry}/{result.repeat}",
         digest=result.content,
         status="FINISHED" if result.outcome == "Succeeded" else "FAILED",
@@ -164,7 +164,7 @@ def _cohort_tags(job: JobInfo, record: TrialRecord) -> Iterator[tuple[str, str]]
                 yield f"velodrome.cohort.{metric_name(str(objective.key))}"[:_MOST_IN_NAME], cohort.id
 
 
-def _curve_points(epoch: EpochPoint, started: int) -> Iterator[Point]:
+def _curve_points(epoch: EpochPoint, started: int) -> Iterator[LoggedPoint]:
     """An epoch's values, at the time of training when it ended. The validation split's are called so."""
     at = started + round(1000 * epoch.seconds)
     values = {
@@ -174,14 +174,14 @@ def _curve_points(epoch: EpochPoint, started: int) -> Iterator[Point]:
         **{f"validation_{name.removeprefix('validation_')}": value for name, value in epoch.validation.items()},
     }
     for name, value in values.items():
-        yield Point(f"epoch/{metric_name(name)}", value, at, epoch.epoch)
+        yield LoggedPoint(f"epoch/{metric_name(name)}", value, at, epoch.epoch)
 
 
-def _data(facts: DatasetFacts) -> Data:
+def _data(facts: DatasetFacts) -> LoggedData:
     numbers = facts.model_dump(include={"train_samples", "validation_samples", "test_samples", "shape"})
     digits = facts.digest.removeprefix("sha256:")
     source = json.dumps({"name": facts.name, "digest": facts.digest})
-    return Data(facts.name, digits[:_MOST_IN_DIGEST], source, json.dumps(numbers))
+    return LoggedData(facts.name, digits[:_MOST_IN_DIGEST], source, json.dumps(numbers))
 
 
 def _params(document: Mapping[str, Any]) -> dict[str, str]:
