@@ -16,7 +16,7 @@ from velodrome.errors import TrialFailed
 from velodrome.metrics.catalogue import MetricKey
 from velodrome.plan import TrialConfig
 from velodrome.results.records import EpochPoint
-from velodrome_runner.evaluation import evaluate
+from velodrome_runner.evaluation import of_split, values_of
 from velodrome_runner.precision import autocast
 from velodrome_runner.preprocessing import Prepared
 from velodrome_runner.ranks import ALONE, Ranks
@@ -135,8 +135,11 @@ def train(  # noqa: PLR0913, PLR0915, C901 - a training loop is read in one piec
         where = f"the validation split after epoch {epoch}"
         found: dict[str, float] = {}
         if ranks.leads and prepared.validation is not None:
-            batches = prepared.batches(max(batch_size, 64), split="validation")
-            found = evaluate(task, recipe.evaluated, batches, keys=sorted(watched), where=where, context=context)
+            keys = sorted(watched)
+            quality = of_split(
+                prepared, "validation", recipe.evaluated, batch_size, keys=keys, where=where, context=context
+            )
+            found = values_of(quality, {})
             _check(needed - found.keys(), where)
         validation = ranks.agreed(found)
         curves.append(

@@ -1,4 +1,4 @@
-"""`export` and `import`: results as JSON lines, for a backup or for another machine."""
+"""`export` and `import`: results as JSON lines, for a backup or for another machine; and as runs of MLflow."""
 
 from __future__ import annotations
 
@@ -18,12 +18,14 @@ from velodrome.cli.options import RedisUrl
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from velodrome.results.records import JobInfo
     from velodrome.store import ImportReport, Store
 
 EXPORT_EXAMPLES = """\
   velodrome export backup.jsonl
   velodrome export --optuna journal.log --job digits-search
   velodrome export --board digits | ssh other velodrome import -
+  velodrome export --mlflow http://127.0.0.1:5000 --board digits
 """
 IMPORT_EXAMPLES = """\
   velodrome import backup.jsonl
@@ -49,15 +51,23 @@ def export(
         Path | None,
         typer.Option(metavar="FILE", help="Write the search of a job as an Optuna journal instead, a study an entry."),
     ] = None,
+    mlflow: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URI",
+            help="Write them as runs of MLflow instead: to a server (http://…) or a database (sqlite:///FILE). "
+            "A repetition adds only what is new.",
+        ),
+    ] = None,
     redis: RedisUrl = None,
 ) -> None:
-    """Write jobs and results as JSON lines, as a backup or to import them on another machine.
+    """Write jobs and results as JSON lines, as a backup or to import them on another machine; or as runs of MLflow.
 
     With --optuna, write the search trials of --job, or of the newest job, as a journal that Optuna and its dashboard
     read: JournalStorage(JournalFileBackend(FILE)).
     """
     if optuna is not None:
-        if str(file) != "-" or board is not None:
+        if str(file) != "-" or board is not None or mlflow is not None:
             raise typer.BadParameter("it takes --job alone, and the file beside it", param_hint="--optuna")
         _export_optuna(optuna, job, redis)
         return
@@ -65,11 +75,17 @@ def export(
     from velodrome.cli.lookup import chosen_board, found_job
     from velodrome.store import export_lines
 
+    if mlflow is not None and (not mlflow.strip() or str(file) != "-"):
+        why = "it is empty: write http://HOST:PORT or sqlite:///FILE" if not mlflow.strip() else "it takes no FILE"
+        raise typer.BadParameter(why, param_hint="--mlflow")
     with results_store(redis) as store:
         chosen = None if board is None else chosen_board(store, board)
         found = None if job is None else found_job(store, job)
         if found is not None and chosen not in (None, found.board):
             raise typer.BadParameter(text.line(f"{found.name} is of board {found.board}"), param_hint="--job")
+        if mlflow is not None:
+            _to_mlflow(store, mlflow.strip(), [found] if found is not None else list(store.each_job(chosen)))
+            return
         lines = export_lines(store, chosen, None if found is None else found.uid)
         if str(file) == "-":
             for line in lines:
@@ -94,6 +110,22 @@ def _export_optuna(file: Path, job: str | None, redis: str | None) -> None:
             raise typer.BadParameter(text.line(f"{found.name} has no search"), param_hint="--job")
         count = write_journal(file, found.name, read_studies(store, made, found.uid))
     complain(f"{file}: {text.counted(count, 'trial')}")
+
+
+def _to_mlflow(store: Store, uri: str, jobs: list[JobInfo]) -> None:
+    from velodrome.bridge.mlflow import Exported, export_runs, shown
+
+    def tell(done: Exported) -> None:
+        complain(f"{text.counted(done.jobs, 'job')} of {len(jobs):,}: {text.counted(done.added, 'run')} added")
+
+    if not jobs:
+        complain("there are no jobs to export")
+        return
+    done = export_runs(store, uri, jobs, tell)
+    say(
+        f"{shown(uri)}: {text.listed(done.experiments)}: added {done.added}, completed {done.completed}, "
+        f"already there {done.there}, deleted in MLflow and left so {done.deleted}"
+    )
 
 
 def import_(

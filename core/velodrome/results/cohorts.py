@@ -49,10 +49,13 @@ def cohort_of(record: TrialRecord, key: MetricKey) -> Cohort | None:
         "evaluation": _evaluation_facts(record.config, metric),
         "budget": _budget_facts(record.config, metric),
         "hardware": result.environment.hardware.model_dump(mode="json"),
-        "software": result.environment.software.model_dump(mode="json"),
+        "software": result.environment.software.model_dump(mode="json", exclude={"model_libraries"}),
         "resources": _resources_facts(result.environment.resources, record.observed),
     }
-    conditions = {name: facts[name] for name in names}
+    conditions: dict[str, Any] = {name: facts[name] for name in names}
+    definition = result.environment.flops_definition
+    if metric.name == "flops" and definition is not None:
+        conditions["counting"] = {"flops": definition}
     return Cohort(digest(conditions), conditions)
 
 

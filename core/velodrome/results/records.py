@@ -60,6 +60,11 @@ class Software(Data):
     python: str
     framework: str = Field(description="Name and version, such as `torch 2.15.0`.")
     libraries: Mapping[str, str] = {}
+    model_libraries: Mapping[str, str] | None = Field(
+        default=None,
+        exclude_if=absent,
+        description="What the entry's model comes from. It is no condition: in its model an entry may differ.",
+    )
     cuda: str | None = None
     cudnn: str | None = None
     image: str | None = None
@@ -83,6 +88,12 @@ class Environment(Data):
     resources: GrantedResources
     precision: str = "float32"
     deterministic: bool = False
+    flops_definition: str | None = Field(
+        default=None,
+        exclude_if=absent,
+        pattern=r"^[a-f0-9]{12}$",
+        description="Digest of what counts as an operation and what is free; null: before 0.2, or a program's own.",
+    )
     decay_rule: str | None = Field(
         default=None, exclude_if=absent, description="Which parameters L1 and L2 left alone; null: neither was used."
     )
