@@ -46,17 +46,19 @@ class TrialNoise:
     def of(self, job: int) -> Floats:
         """The variance of this job's mean by its own trials, without that of the seeds."""
         paired = self._job_paired[:, job]
-        alone = np.maximum(self._beside[:, job], self._job_own[:, job] - (self._own - self._beside)[:, job])
+        alone = np.maximum(self._beside[:, job], self._job_own[:, job] - (self._own[:, job] - self._beside[:, job]))
         return np.where(np.isnan(paired), alone, paired)
 
-    def of_seeds(self, job: int, new: Integers, old: Integers) -> Floats:
-        """The variance of a difference between two groups of columns (-1: none) because their seeds differ."""
+    def of_seeds(self, job: int, at: Integers, new: Integers, old: Integers) -> Floats:
+        """The variance of a difference between two groups of columns (-1: none) of rows `at`, because their seeds
+        differ.
+        """
         if self._one_set:
             return np.zeros(len(new))
         sets = [_distinct(np.where(side >= 0, self._seeds[side], -1)) for side in (new, old)]
         both = np.concatenate((new, old), axis=1)
         same = _distinct(np.where(both >= 0, self._seeds[both], -1)) <= 1
-        per_set = (self._own - self._beside)[:, job]
+        per_set = (self._own[:, job] - self._beside[:, job])[at]
         return np.where(same, 0.0, per_set * (1 / np.maximum(sets[0], 1) + 1 / np.maximum(sets[1], 1)))
 
 

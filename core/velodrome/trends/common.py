@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from velodrome.stats.levels import JobRows, Rule, Side, critical, follow
+from velodrome.stats.levels import JobRows, Rule, Side, critical, newest
 from velodrome.stats.samples import Floats, Integers
 from velodrome.stats.spread import Bools
 from velodrome.trends.scales import ChangeScale
@@ -72,7 +72,7 @@ def common(rows: JobRows, rule: Rule, scale: ChangeScale, alone: Side) -> Common
     )
     counts = Rule(rule.alpha, lambda by, _: np.abs(by) / least if least else np.where(by == 0, 0.0, np.inf),
                   lambda at: np.full(np.shape(at), least), rule.better)  # fmt: skip
-    *_, last = follow(shared, counts)
+    last = newest(shared, counts)
     if not last.said.compared[0] or counts.size(last.alone.own, last.alone.centre)[0] < 1:
         return None
     change = float(last.alone.own[0])

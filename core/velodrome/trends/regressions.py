@@ -7,15 +7,16 @@ docs/decisions/0012-regressions-and-change-points.md and 0043-a-level-not-a-job.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from velodrome.results.objectives import board_objectives
 from velodrome.spec import Regression
 from velodrome.stats.holm import holm
 from velodrome.trends import sentences, verdicts
-from velodrome.trends.baselines import Compared, JudgedObjective, Marks, compare
+from velodrome.trends.baselines import Compared, Figures, JudgedObjective, Marks, compare
 from velodrome.trends.environment import environment
 from velodrome.trends.history import JOBS_BACK, BoardHistory, read_history
 from velodrome.trends.scales import Of
@@ -128,17 +129,21 @@ def judge_in(reader: Reader, history: BoardHistory) -> tuple[Comparison, ...]:
     to_come = sum(step.reason == verdicts.INCOMPLETE for _, step in steps)
     family = len(tested) + len(shared) + to_come
     adjusted = iter(holm([*tested, *shared, *[1.0] * to_come]))
-    own = [None if step.p_value is None else next(adjusted) for _, step in steps]
-    together = {objective.key: next(adjusted) for objective in found if objective.common is not None}
-    moves = {
-        objective.key: _Move(reader, history, objective, together[objective.key])
-        for objective in found
-        if objective.common is not None and objective.common.moved and together[objective.key] <= rules.alpha
-    }
-    return tuple(
-        _comparison(reader, job, _Judged(objective, step, p_value, family, rules, moves.get(objective.key)))
-        for (objective, step), p_value in zip(steps, own, strict=True)
-    )
+    own = [[None if step.p_value is None else next(adjusted) for step in objective.steps] for objective in found]
+    answers: list[Comparison] = []
+    for objective, p_values in zip(found, own, strict=True):
+        move = None
+        if objective.common is not None:
+            together = next(adjusted)
+            if objective.common.moved and together <= rules.alpha:
+                move = _Move(reader, history, objective, together)
+        corrected = [p_value for step, p_value in zip(objective.steps, p_values, strict=True) if step.row >= 0]
+        figures = objective.figures(np.array([1.0 if one is None else one for one in corrected]), family)
+        answers += (
+            _comparison(reader, job, _Judged(objective, step, p_value, family, rules, move, figures))
+            for step, p_value in zip(objective.steps, p_values, strict=True)
+        )
+    return tuple(answers)
 
 
 class _Move:
@@ -152,9 +157,9 @@ class _Move:
         level = along[0].level
         assert level is not None
         places = {job.uid: place for place, job in enumerate(history.jobs)}
-        apart = environment(reader, history, places[level.last.job_uid])
+        apart = environment(reader, history, places[level.last.uid])
         tested = sum(step.level is not None for step in objective.steps)
-        self.words = sentences.together(objective, len(along), tested, level.last.job_name, apart)
+        self.words = sentences.together(objective, len(along), tested, level.last.name, apart)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +172,7 @@ class _Judged:
     family: int
     rules: Regression
     move: _Move | None
+    figures: Figures | None
 
     @property
     def along(self) -> _Move | None:
@@ -180,12 +186,12 @@ class _Judged:
     def decision(self) -> tuple[Verdict, str]:
         """The verdict with its reason."""
         step, objective = self.step, self.objective
-        if step.level is None or self.p_value is None or objective.rule is None:
+        if step.level is None or self.p_value is None or objective.rule is None or self.figures is None:
             return "Unknown", step.reason
         if self.along is not None:
             worse = self.along.common.change * objective.rule.better < 0
             return self._confirmed("Regressed" if worse else "Improved", verdicts.MOVED_TOGETHER)
-        large = objective.size(step.difference, step.level.centre) >= 1
+        large = self.figures.large[step.row]
         significant = self.p_value <= self.rules.alpha
         if not large or not significant:
             return "Unchanged", verdicts.TOO_SMALL if significant else verdicts.NOT_SIGNIFICANT
@@ -197,27 +203,6 @@ class _Judged:
         if verdict == "Regressed" and self.rules.confirm and not self.step.repeated:
             return "Unknown", verdicts.AWAITING_CONFIRMATION
         return verdict, reason
-
-    def bounds(self) -> tuple[float | None, float | None]:
-        """The bounds of the relative change, at the level that the correction leaves."""
-        step, objective, alpha = self.step, self.objective, self.rules.alpha
-        assert step.level is not None
-        assert self.p_value is not None
-        assert step.p_value is not None
-        left = alpha / max(1, self.family) if not step.p_value else alpha * step.p_value / self.p_value
-        margin = objective.margin(step, left)
-        ends = (objective.relative(step.difference + sign * margin, step.level.centre) for sign in (-1, 1))
-        low, high = (end if math.isfinite(end) else None for end in ends)
-        return low, high
-
-    def visible(self) -> float | None:
-        """The smallest change for the worse that would have been called, relative like the change itself."""
-        step, objective = self.step, self.objective
-        if step.level is None or objective.rule is None:
-            return None
-        upwards = objective.visible(step, self.rules.alpha / max(1, self.family))
-        found = abs(objective.relative(-objective.rule.better * upwards, step.own_centre))
-        return found if math.isfinite(found) else None
 
 
 def _confirmed(
@@ -262,13 +247,12 @@ def marks_of(job: JobInfo, history: BoardHistory) -> Marks:
 def _comparison(reader: Reader, job: JobInfo, one: _Judged) -> Comparison:
     step, level, objective = one.step, one.step.level, one.objective
     verdict, reason = one.decision()
-    relative, low, high, mean = None, None, None, None
-    if level is not None:
-        relative = objective.relative(step.difference, level.centre)
-        relative = relative if math.isfinite(relative) else None
-        low, high = one.bounds()
+    relative, low, high, mean, visible = None, None, None, None, None
+    if level is not None and one.figures is not None:
+        of_row = (one.figures.change, one.figures.low, one.figures.high, one.figures.visible)
+        relative, low, high, visible = (figures[step.row] for figures in of_row)
         mean = objective.scale.back(level.centre + step.difference)
-    along, visible = one.along, one.visible()
+    along = one.along
     said = sentences.Said(
         reason, relative, low, high, objective.scale.of(level.centre) if level is not None else "value", visible,
         one.family, None if along is None else along.relative,
@@ -289,7 +273,7 @@ def _comparison(reader: Reader, job: JobInfo, one: _Judged) -> Comparison:
         baseline_samples=level.samples if level is not None else 0,
         mean=step.point.mean if mean is None else mean,
         baseline_mean=level.mean if level is not None else None,
-        baseline_uid=level.last.job_uid if level is not None else None,
+        baseline_uid=level.last.uid if level is not None else None,
         job_uid=job.uid,
         sentence=f"{step.point.entry}, {objective.name}: {sentences.of(reader, step, objective, said, one.rules)}",
         acknowledged=step.acknowledged,

@@ -76,9 +76,9 @@ def together(objective: JudgedObjective, along: int, tested: int, job: str, apar
 
 def _jobs(level: Level, *, drift: bool) -> str:
     if level.jobs == 1:
-        return f"in job {level.last.job_name}"
-    when = f" of {level.last.at:%Y-%m-%d}, and drifting since" if drift else ""
-    return f"over {level.jobs} jobs up to {level.last.job_name}{when}"
+        return f"in job {level.last.name}"
+    when = f" of {level.last.created_at:%Y-%m-%d}, and drifting since" if drift else ""
+    return f"over {level.jobs} jobs up to {level.last.name}{when}"
 
 
 def _change(said: Said, rules: Regression) -> str:
