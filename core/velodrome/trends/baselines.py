@@ -277,7 +277,7 @@ def _finished(
     said, p_values, pending = tests.said, tests.p_value.tolist(), tests.pending.tolist()
     fields = (said.first, said.last, said.level_jobs, said.samples, said.centre, said.difference, said.jobs, said.drift)
     for step, compared, p_value, repeated, *of_row in zip(
-        steps, tests.alone.compared.tolist(), p_values, pending, *(field.tolist() for field in fields), strict=True
+        steps, tests.alone.compared.tolist(), p_values, pending, *(values.tolist() for values in fields), strict=True
     ):
         first, last, level_jobs, samples, centre, difference, jobs, drift = of_row
         if not compared:

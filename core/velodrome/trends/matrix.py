@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from operator import attrgetter
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,10 +17,15 @@ from velodrome.stats.spread import Bools
 from velodrome.trends.history import BoardHistory, most_values
 from velodrome.trends.scales import ChangeScale, scale_of
 
+if TYPE_CHECKING:
+    from velodrome.store import JobSamples
+
+_COHORT, _VALUES = attrgetter("cohort_id"), attrgetter("values")
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Measured:
-    """What a history has of a metric: a row for each entry of its last job that has values there, a column for each job.
+    """What a history has of a metric: a row for each entry with values in its last job, and a column for each job.
 
     - `values` has a third axis, in the order of the seeds; NaN where there is none. `count` is how many there are.
     - `sets` and `cohorts` number the sets of seeds and the cohorts; -1 without values. `cohort_ids` has their ids.
@@ -45,7 +52,7 @@ class Measured:
 
 
 def measured(history: BoardHistory, metric_key: str) -> Measured:
-    """What the history has of the metric, as its `points` say for each entry: in each job, the cohort with most values."""
+    """What the history has of the metric, as its `points` say for each entry."""
     entries, size = history.jobs[-1].entries, len(history.jobs[-1].entries)
     shape = size, len(history.jobs)
     count = np.zeros(shape, dtype=np.int64)
@@ -54,20 +61,18 @@ def measured(history: BoardHistory, metric_key: str) -> Measured:
     groups: dict[tuple[int, ...], int] = {}  # seeds, in order
     parts, names = [], [history.names(place, entries) for place in range(len(history.jobs))]
     for place, (job, samples, facts) in enumerate(zip(history.jobs, history.samples, history.facts, strict=True)):
-        choices = [samples.get((name, metric_key)) for name in names[place]]
-        chosen = [(row, most_values(choice)) for row, choice in enumerate(choices) if choice]
-        rows = [row for row, one in chosen if one.values]
-        ones = [one for _, one in chosen if one.values]
-        cohorts[rows, place] = [known.setdefault(one.cohort_id, len(known)) for one in ones]
-        by_seeds: dict[tuple[int, ...], list[int]] = {}
-        for order, one in enumerate(ones):
-            by_seeds.setdefault(tuple(one.values), []).append(order)
-        for seeds, orders in by_seeds.items():
-            flat = np.fromiter(chain.from_iterable(ones[order].values.values() for order in orders), np.float64)
-            found = flat.reshape(len(orders), len(seeds))[:, np.argsort(seeds)]
-            at = [rows[order] for order in orders]
+        choices = [samples.get((name, metric_key)) or () for name in names[place]]
+        rows = [row for row, choice in enumerate(choices) if choice]
+        ones = [choices[row][0] if len(choices[row]) == 1 else most_values(choices[row]) for row in rows]
+        for seeds, at, found in _by_seeds(rows, ones):
             count[at, place], sets[at, place] = len(seeds), groups.setdefault(tuple(sorted(seeds)), len(groups))
             parts.append((at, place, found))
+        ids = list(map(_COHORT, ones))
+        numbers = {cohort_id: known.setdefault(cohort_id, len(known)) for cohort_id in dict.fromkeys(ids)}
+        cohorts[rows, place] = (
+            [numbers[cohort_id] for cohort_id in ids] if len(numbers) > 1 else [*numbers.values()] or -1
+        )
+        cohorts[count[:, place] == 0, place] = -1
         planned = job.repeats if job.rounds is None else np.array([job.planned(name) for name in names[place]])
         complete[:, place] = count[:, place] == planned
         if facts.mixed_code:
@@ -78,6 +83,22 @@ def measured(history: BoardHistory, metric_key: str) -> Measured:
     every = Measured(entries, values, count, sets, cohorts, tuple(known), complete, names)
     _leave_out(every, history, metric_key, groups)
     return every.only(np.flatnonzero(cohorts[:, -1] >= 0))
+
+
+def _by_seeds(
+    rows: Sequence[int], ones: Sequence[JobSamples]
+) -> Iterator[tuple[tuple[int, ...], Sequence[int], Floats]]:
+    """The values of one job in groups of the same seeds: the seeds, the rows, and the values in the order of seeds."""
+    every = list(map(_VALUES, ones))
+    seeds_of = list(map(tuple, every))
+    distinct = dict.fromkeys(seeds_of)
+    for seeds in distinct:
+        orders = (
+            [order for order, own in enumerate(seeds_of) if own == seeds] if len(distinct) > 1 else range(len(every))
+        )
+        flat = chain.from_iterable(every[order].values() for order in orders)
+        found = np.fromiter(flat, np.float64, count=len(seeds) * len(orders)).reshape(len(orders), len(seeds))
+        yield seeds, [rows[order] for order in orders], found[:, np.argsort(seeds)]
 
 
 def _leave_out(found: Measured, history: BoardHistory, metric_key: str, groups: dict[tuple[int, ...], int]) -> None:
