@@ -17,6 +17,7 @@ from velodrome.results.marks import Acknowledgement, Baseline
 from velodrome.spec import Regression, Threshold
 from velodrome.stats.levels import JobRows, JobTests, Rule, critical, follow, newest, visible
 from velodrome.stats.samples import Floats, Integers
+from velodrome.stats.spread import Bools
 from velodrome.trends import verdicts
 from velodrome.trends.common import FEWEST, Common, common
 from velodrome.trends.history import BoardHistory, Point
@@ -120,9 +121,16 @@ class JudgedObjective:
     steps: tuple[Compared, ...]
     threshold: Threshold
     scale: ChangeScale
+    rows: JobRows | None = None
     rule: Rule | None = None
     tests: JobTests | None = None
     common: Common | None = None
+
+    def explained(self) -> Bools | None:
+        """Which rows changed only as the others did, if what they have in common is no change by itself."""
+        if self.common is None or self.rows is None or self.rule is None or self.tests is None:
+            return None
+        return self.common.explains(self.rows, self.rule, self.tests.said)
 
     @property
     def common_relative(self) -> float:
@@ -171,7 +179,8 @@ def compare(history: BoardHistory, name: str, key: MetricKey, rules: Regression,
     tests = newest(job_rows, rule)
     found = iter(_finished([steps[line] for line in rows], history, tests, scale))
     done = tuple(next(found) if step.row >= 0 else step for step in steps)
-    return JudgedObjective(name, key, done, threshold, scale, rule, tests, common(job_rows, rule, scale, tests.alone))
+    shared = common(job_rows, rule, scale, tests.alone)
+    return JudgedObjective(name, key, done, threshold, scale, job_rows, rule, tests, shared)
 
 
 def quiet(

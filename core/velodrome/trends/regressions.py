@@ -15,6 +15,7 @@ import numpy as np
 from velodrome.results.objectives import board_objectives
 from velodrome.spec import Regression
 from velodrome.stats.holm import holm
+from velodrome.stats.spread import Bools
 from velodrome.trends import sentences, verdicts
 from velodrome.trends.baselines import Compared, Figures, JudgedObjective, Marks, compare
 from velodrome.trends.environment import environment
@@ -39,8 +40,8 @@ class Comparison:
       exactly if `p_value` is less than alpha, unless the entry moved together with the others.
     - `visible` is the smallest change for the worse, relative like the others, that would have been called with a
       probability of 80 %.
-    - `common` is the change that the entries of this job have in common, and `together` says so. Both are empty if they
-      did not move together. Then `p_value` is that of the common change.
+    - `common` is the change that the entries of this job have in common. It is None if they did not move together.
+      `together` says it if it is significant. Then `p_value` is that of the common change.
     - `baseline_uid` is the newest job of the level. `baseline_samples` counts the trials of all its jobs.
     - `acknowledged` says that a person accepted the change: no alarm.
 
@@ -124,7 +125,7 @@ def judge_in(reader: Reader, history: BoardHistory) -> tuple[Comparison, ...]:
     found = [compare(history, one.name, one.key, rules, marks) for one in board_objectives([job])]
     steps = [(objective, step) for objective in found for step in objective.steps]
     tested = [step.p_value for _, step in steps if step.p_value is not None]
-    shared = [objective.common.p_value for objective in found if objective.common is not None]
+    shared = [one.common.p_value for one in found if one.common is not None and one.common.large]
     # A comparison that is not complete yet counts already. So it can't change the verdicts of a running race later.
     to_come = sum(step.reason == verdicts.INCOMPLETE for _, step in steps)
     family = len(tested) + len(shared) + to_come
@@ -132,15 +133,18 @@ def judge_in(reader: Reader, history: BoardHistory) -> tuple[Comparison, ...]:
     own = [[None if step.p_value is None else next(adjusted) for step in objective.steps] for objective in found]
     answers: list[Comparison] = []
     for objective, p_values in zip(found, own, strict=True):
-        move = None
-        if objective.common is not None:
+        move, together = None, 1.0
+        if objective.common is not None and objective.common.large:
             together = next(adjusted)
             if objective.common.moved and together <= rules.alpha:
                 move = _Move(reader, history, objective, together)
-        corrected = [p_value for step, p_value in zip(objective.steps, p_values, strict=True) if step.row >= 0]
-        figures = objective.figures(np.array([1.0 if one is None else one for one in corrected]), family)
+        of_rows = [p_value for step, p_value in zip(objective.steps, p_values, strict=True) if step.row >= 0]
+        corrected = np.array([1.0 if p_value is None else p_value for p_value in of_rows])
+        figures, explained = objective.figures(corrected, family), None
+        if together > rules.alpha and (corrected <= rules.alpha).any():
+            explained = objective.explained()
         answers += (
-            _comparison(reader, job, _Judged(objective, step, p_value, family, rules, move, figures))
+            _comparison(reader, job, _Judged(objective, step, p_value, family, rules, move, figures, explained))
             for step, p_value in zip(objective.steps, p_values, strict=True)
         )
     return tuple(answers)
@@ -152,7 +156,6 @@ class _Move:
     def __init__(self, reader: Reader, history: BoardHistory, objective: JudgedObjective, p_value: float) -> None:
         assert objective.common is not None
         self.common, self.p_value = objective.common, p_value
-        self.relative = objective.common_relative
         along = [step for step in objective.steps if step.row >= 0 and self.common.along[step.row]]
         level = along[0].level
         assert level is not None
@@ -173,6 +176,7 @@ class _Judged:
     rules: Regression
     move: _Move | None
     figures: Figures | None
+    explained: Bools | None
 
     @property
     def along(self) -> _Move | None:
@@ -195,6 +199,8 @@ class _Judged:
         significant = self.p_value <= self.rules.alpha
         if not large or not significant:
             return "Unchanged", verdicts.TOO_SMALL if significant else verdicts.NOT_SIGNIFICANT
+        if self.explained is not None and self.explained[step.row]:
+            return "Unchanged", verdicts.WITH_OTHERS
         if step.difference * objective.rule.better > 0:
             return "Improved", verdicts.SIGNIFICANTLY_BETTER
         return self._confirmed("Regressed", verdicts.DRIFTED if step.drift else verdicts.SIGNIFICANTLY_WORSE)
@@ -255,7 +261,7 @@ def _comparison(reader: Reader, job: JobInfo, one: _Judged) -> Comparison:
     along = one.along
     said = sentences.Said(
         reason, relative, low, high, objective.scale.of(level.centre) if level is not None else "value", visible,
-        one.family, None if along is None else along.relative,
+        one.family, objective.common_relative if along is not None or reason == verdicts.WITH_OTHERS else None,
     )  # fmt: skip
     return Comparison(
         board=job.board,

@@ -25,6 +25,7 @@ VERDICTS = {
     verdicts.DRIFTED: "worse by drift",
     verdicts.SIGNIFICANTLY_BETTER: "better",
     verdicts.MOVED_TOGETHER: "moved together with the other entries",
+    verdicts.WITH_OTHERS: "changed with the other entries, by no more than jobs of this board differ",
     verdicts.NOT_SIGNIFICANT: "no significant change",
     verdicts.TOO_SMALL: "changed by less than what matters",
     verdicts.AWAITING_CONFIRMATION: "looks worse, which a second job has to confirm",
