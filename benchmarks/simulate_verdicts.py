@@ -73,15 +73,15 @@ def regressed(found: Floats, family: int = 10) -> Bools:
         said = tests.said
         large = RULE.size(said.difference, np.nan_to_num(said.centre)) >= 1
         called = (adjusted(p_values) <= ALPHA) & (large & (said.difference > 0)).reshape(p_values.shape)
-        # A board without any small p-value has nothing to call.
-        for board in np.flatnonzero((p_values.min(axis=1) <= 2 * ALPHA) if job else []):
+        # A board without a small p-value has nothing to call.
+        for board in np.flatnonzero((p_values.min(axis=1) <= ALPHA / 4) if job else []):
             called[board] = _of_board(rows, tests, called[board], board * family, job)
         answers.append(called.reshape(-1))
     return np.stack(answers, axis=1).reshape(-1, family, found.shape[1])
 
 
 def _of_board(rows: JobRows, tests: JobTests, called: Bools, first: int, job: int) -> Bools:
-    """Which rows of a board are Regressed, as `velodrome.trends.regressions` decides it. `called` says which look so."""
+    """Which rows of a board are Regressed, as `velodrome.trends.regressions` decides. `called` says what looks so."""
     each = len(called) // OBJECTIVES
     parts = [slice(first + each * one, first + each * (one + 1)) for one in range(OBJECTIVES)]
     sides = [tuple(Side(*(getattr(side, name)[part] for name in Side.__dataclass_fields__))

@@ -202,8 +202,8 @@ def test_the_unit_does_not_matter(means: list[float], scale: float) -> None:
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.integers(0, 2**32 - 1), st.sampled_from([0.3, 2.0, 6.0]), st.booleans())
-def test_what_is_passed_over_could_not_have_been_called(seed: int, between: float, pins: bool) -> None:
+@given(seed=st.integers(0, 2**32 - 1), between=st.sampled_from([0.3, 2.0, 6.0]), pins=st.booleans())
+def test_what_is_passed_over_could_not_have_been_called(seed: int, between: float, *, pins: bool) -> None:
     """The newest job's tests are those of the slow form, which tests each row in each job."""
     rng = np.random.default_rng(seed)
     size, jobs = int(rng.integers(1, 30)), int(rng.integers(2, 30))
