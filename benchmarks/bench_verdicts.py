@@ -19,9 +19,9 @@ from typing import Any, cast
 
 import numpy as np
 
-from velodrome.results.records import JobInfo
+from velodrome.results.records import JobInfo, TrialRecord
 from velodrome.store import Reader
-from velodrome.store.types import EntryFacts, JobSamples, TrialRecord
+from velodrome.store.types import EntryFacts, JobSamples
 from velodrome.trends.history import BoardHistory
 from velodrome.trends.regressions import judge_in
 

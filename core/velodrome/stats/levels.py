@@ -7,12 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import ndtri, stdtr, stdtrit
 
 from velodrome.stats.samples import ROUNDING, Floats, Integers
 from velodrome.stats.spread import WAITING, Bools, JobSpread, TrialNoise
+
+Fields = Sequence[NDArray[Any]]  # of a `Side`, in their order
 
 # A level is the mean of the newest jobs that belong to it, at most so many.
 LEVEL_JOBS = 8
@@ -168,6 +172,8 @@ class _Followed:
         self._noise = TrialNoise(np.where(np.isnan(rows.means), np.nan, rows.own), rows.paired, rows.seeds)
         self._spread = JobSpread(rows.boards)
         self._members = np.full((size, _KEPT), -1)  # columns of the newest members, the newest last
+        self._recent = np.full((_KEPT, size), np.nan)  # their means, a column for each row
+        self._level = np.full(size, np.nan), np.zeros(size, dtype=np.int64)  # the mean and the number of the newest
         self._first = np.full((size, LEVEL_JOBS), -1)  # columns of the oldest members, the oldest first
         self._held = np.zeros(size, dtype=np.int64)  # number of members
         self._before = np.full((size, _RECENT - 1), -1)  # columns of the jobs just before, members or not
@@ -192,7 +198,8 @@ class _Followed:
     def _arrive(self, job: int) -> tuple[Bools, Floats]:
         """Which rows have the job, and the smallest change that counts there. Estimates the spread before the job."""
         means = self._rows.means[:, job]
-        centre, count = self._centre(self._every, self._members[:, -LEVEL_JOBS:])
+        self._recent = self._means(self._every, self._members)
+        self._level = centre, count = _trimmed(self._recent[-LEVEL_JOBS:])
         least = np.nan_to_num(self._rule.least(np.where(count > 0, centre, means)))
         self._spread.estimate(np.zeros(len(least)) if self._rows.deterministic else least)
         return ~np.isnan(means), least
@@ -239,10 +246,10 @@ class _Followed:
 
     def _levels(self) -> Iterator[tuple[int, float, Floats, Integers]]:
         """Of each comparison the number of new jobs, the largest share, and the mean and the number of old jobs."""
-        members = self._means(self._every, self._members)
-        for jobs, share in zip(_NEW[:-1], (_SHARES.sum(), *_SHARES[1:-1]), strict=True):
+        yield 1, _SHARES.sum(), *self._level
+        for jobs, share in zip(_NEW[1:-1], _SHARES[1:-1], strict=True):
             out = self._inside[:, _RECENT - jobs :].sum(axis=1)
-            choices = [members[_KEPT - LEVEL_JOBS - place : _KEPT - place] for place in range(jobs)]
+            choices = [self._recent[_KEPT - LEVEL_JOBS - place : _KEPT - place] for place in range(jobs)]
             yield jobs, share, *_trimmed(np.choose(out, choices) if out.any() else choices[0])
         left = self._held - self._inside.sum(axis=1)
         oldest = self._means(self._every, self._first)
@@ -260,7 +267,7 @@ class _Followed:
     def _means(self, at: Integers, columns: Integers) -> Floats:
         """The means of these rows in these columns, one column of `columns` after the other; NaN for column -1."""
         places = np.ascontiguousarray(columns.T)
-        found = np.take(self._rows.means, places + at * self._rows.means.shape[1], mode="wrap")
+        found: Floats = np.take(self._rows.means, places + at * self._rows.means.shape[1], mode="wrap")
         found[places < 0] = np.nan
         return found
 
@@ -293,17 +300,15 @@ class _Followed:
         # The first jobs of a level can't have all comparisons: that of the job alone has the other shares too.
         shares = np.repeat(_SHARES[:, None], len(at), axis=1)
         shares[0] += np.where(compared[1:], 0.0, shares[1:]).sum(axis=0)
-        sides = self._compared(job, np.tile(at, len(_NEW)), *(part.reshape(-1, *part.shape[2:]) for part in (new, old)),
-                               compared.reshape(-1), shares.reshape(-1))  # fmt: skip
+        new, old = (part.reshape(len(_NEW) * len(at), part.shape[2]) for part in (new, old))
+        sides = self._compared(job, np.tile(at, len(_NEW)), new, old, compared.reshape(-1), shares.reshape(-1))
         fars = np.zeros(compared.shape, dtype=np.bool_)
         fars[-1] = drift
         parts = [part.reshape(compared.shape) for part in (*sides, fars)]
         alone = Side(*(part[0] for part in parts))
         return JobTests(_of_most(parts, self._rule.alpha), alone, np.sqrt(self._spread.variance[at]), self._worse[at])
 
-    def _compared(
-        self, job: int, at: Integers, new: Integers, old: Integers, compared: Bools, share: Floats
-    ) -> tuple[Floats | Integers | Bools, ...]:
+    def _compared(self, job: int, at: Integers, new: Integers, old: Integers, compared: Bools, share: Floats) -> Fields:
         """The fields of `Side`, without the last one: the jobs in the columns `new` against those in `old`."""
         rows, rule, noise, here = self._rows, self._rule, self._noise, self._rows.means[at, job]
         jobs, (centre, level_jobs) = (new >= 0).sum(axis=1), self._centre(at, old)
@@ -336,7 +341,7 @@ class _Followed:
 
     def _learn(self, job: int, usable: Bools, called: Bools, least: Floats) -> None:
         near = self._members[:, -_NEAR:]
-        centre, count = self._centre(self._every, near)
+        centre, count = _trimmed(self._recent[-_NEAR:])
         same_seeds = self._noise.of_seeds(job, self._every, np.where(usable, job, -1)[:, None], near) == 0
         known = usable & (count > 0) & same_seeds & ~self._rows.accepted[:, job]
         residual = (self._rows.means[:, job] - centre) / np.sqrt(1 + 1 / np.maximum(count, 1))
@@ -407,7 +412,7 @@ def _trimmed(values: Floats) -> tuple[Floats, Integers]:
     return np.divide(total, kept, out=np.full(len(total), np.nan), where=count > 0), count
 
 
-def _of_most(parts: Sequence[Floats | Integers | Bools], alpha: float) -> Side:
+def _of_most(parts: Fields, alpha: float) -> Side:
     """For each row the comparison with the smallest p-value; the first where none is significant. Parts are fields."""
     p_values = parts[_P_VALUE]
     best, rows = p_values.argmin(axis=0), np.arange(p_values.shape[1])

@@ -48,7 +48,8 @@ class Common:
         beyond = newest(replace(rows, means=rows.means - self.part), rule).said
         same = beyond.difference * said.difference > 0
         changed = same & (beyond.p_value <= rule.alpha) & (rule.size(beyond.difference, beyond.centre) >= 1)
-        return beyond.compared & ~changed
+        found: Bools = beyond.compared & ~changed
+        return found
 
 
 def common(rows: JobRows, rule: Rule, scale: ChangeScale, alone: Side) -> Common | None:
@@ -105,4 +106,5 @@ def _along(alone: Side, used: Integers, change: float, unit: Floats, alpha: floa
     """Which of the rows moved by as much as the change, within their noise."""
     own = alone.own[used] / unit
     noise = critical(alone, alpha / len(used) / alone.share)[used] / unit
-    return (np.abs(own - change) <= noise) & (own * np.sign(change) >= _AT_LEAST * abs(change))
+    found: Bools = (np.abs(own - change) <= noise) & (own * np.sign(change) >= _AT_LEAST * abs(change))
+    return found
