@@ -15,6 +15,7 @@ import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
@@ -98,7 +99,7 @@ def main() -> None:
     took = []
     for _ in range(given.rounds):
         history = board(given.entries, given.jobs)
-        took.append((seconds(lambda history=history: judge_in(reader, history)), seconds(lambda: np.sort(values))))
+        took.append((seconds(partial(judge_in, reader, history)), seconds(partial(np.sort, values))))
     judged, sorting = (statistics.median(times) for times in zip(*took, strict=True))
     print(
         f"judging {given.entries} entries by 2 objectives with {given.jobs} jobs: median {judged:.2f} s of CPU of "

@@ -16,7 +16,8 @@ import argparse
 import numpy as np
 from scipy.special import stdtr
 
-from velodrome.stats.levels import JobRows, JobTests, Rule, Side, follow, visible
+from velodrome.stats.job_tests import JobRows, JobTests, Rule, Side, visible
+from velodrome.stats.levels import follow
 from velodrome.stats.samples import Floats
 from velodrome.stats.spread import Bools
 from velodrome.trends.common import common

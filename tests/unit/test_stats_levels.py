@@ -12,7 +12,8 @@ from scipy.stats import t as student
 from statsmodels.stats.multitest import multipletests
 
 from velodrome.stats.holm import holm
-from velodrome.stats.levels import LASTS, LEVEL_JOBS, JobRows, JobTests, Rule, Side, critical, follow, newest, visible
+from velodrome.stats.job_tests import JobRows, JobTests, Rule, Side, critical, visible
+from velodrome.stats.levels import LASTS, LEVEL_JOBS, follow, newest
 from velodrome.stats.samples import Floats
 
 LEAST = 0.02

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from velodrome.stats.levels import JobRows, Rule, newest
+from velodrome.stats.job_tests import JobRows, Rule
+from velodrome.stats.levels import newest
 from velodrome.stats.samples import Floats
 from velodrome.trends.common import Common, common
 from velodrome.trends.scales import ChangeScale
@@ -20,7 +21,7 @@ RULE = Rule(
 
 
 def judged(means: Floats) -> tuple[Common, np.ndarray[tuple[int], np.dtype[np.bool_]]]:
-    """What the last job's entries have in common, and which changes it explains. Trials vary by 0.3 % of a mean."""
+    """What the last job's entries have in common, and which significant changes it explains. Trials vary by 0.3 %."""
     size, jobs = means.shape
     rows = JobRows(
         means, np.full(means.shape, 0.003**2), np.full(means.shape, np.nan), np.full(means.shape, 5),
@@ -30,7 +31,7 @@ def judged(means: Floats) -> tuple[Common, np.ndarray[tuple[int], np.dtype[np.bo
     tests = newest(rows, RULE)
     found = common(rows, RULE, LOGS, tests.alone)
     assert found is not None
-    return found, found.explains(rows, RULE, tests.said)
+    return found, found.explains(rows, RULE, tests.said) & (tests.p_value <= RULE.alpha)
 
 
 def history(between: float, size: int = 5, jobs: int = 25) -> Floats:
@@ -41,15 +42,15 @@ def history(between: float, size: int = 5, jobs: int = 25) -> Floats:
 
 def test_what_all_entries_did_explains_each_of_them() -> None:
     means = history(0.02)
-    means[:, -1] = means[:, :-1].mean(axis=1) + 0.06
+    means[:, -1] = means[:, :-1].mean(axis=1) + 0.16
     found, explained = judged(means)
-    assert found.change == pytest.approx(0.06, abs=0.02)
+    assert found.change == pytest.approx(0.16, abs=0.02)
     assert explained.all()
 
 
 def test_what_an_entry_did_beyond_the_others_is_its_own() -> None:
     means = history(0.02)
-    means[:, -1] = means[:, :-1].mean(axis=1) + 0.05
+    means[:, -1] = means[:, :-1].mean(axis=1) + 0.16
     means[2, -1] += 0.08
     _, explained = judged(means)
     assert explained.tolist() == [True, True, False, True, True]

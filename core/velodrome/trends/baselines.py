@@ -15,7 +15,8 @@ import numpy as np
 from velodrome.metrics.catalogue import MetricKey
 from velodrome.results.marks import Acknowledgement, Baseline
 from velodrome.spec import Regression, Threshold
-from velodrome.stats.levels import JobRows, JobTests, Rule, critical, follow, newest, visible
+from velodrome.stats.job_tests import JobRows, JobTests, Rule, critical, visible
+from velodrome.stats.levels import follow, newest
 from velodrome.stats.samples import Floats, Integers
 from velodrome.stats.spread import Bools
 from velodrome.trends import verdicts

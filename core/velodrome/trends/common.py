@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from velodrome.stats.levels import JobRows, Rule, Side, critical, newest
+from velodrome.stats.job_tests import JobRows, Rule, Side, critical
+from velodrome.stats.levels import newest
 from velodrome.stats.samples import Floats, Integers
 from velodrome.stats.spread import Bools
 from velodrome.trends.scales import ChangeScale

@@ -79,7 +79,7 @@ class BoardHistory:
         If a job has no entry of this name, its entry with the same identity counts: the same model and training with a
         different name. If a job's trials ran under different conditions, the cohort with most values counts.
         """
-        found = (self.point(place, *self.names(place, (entry,)), metric_key) for place in range(len(self.jobs)))
+        found = (self.point(place, self.names(place, (entry,))[0], metric_key) for place in range(len(self.jobs)))
         return tuple(point for point in found if point is not None)
 
     def names(self, place: int, entries: tuple[str, ...]) -> tuple[str, ...]:

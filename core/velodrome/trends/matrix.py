@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from velodrome.metrics.catalogue import LARGEST, SMALLEST, Metric
-from velodrome.stats.levels import JobRows
+from velodrome.stats.job_tests import JobRows
 from velodrome.stats.samples import ROUNDING, Floats, Integers
 from velodrome.stats.spread import Bools
 from velodrome.trends.history import BoardHistory, most_values
