@@ -99,8 +99,8 @@ class Compared:
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
-    """Figures of an objective's tests, an item for each row. Changes are relative; None where they are infinite.
+class RowFigures:
+    """RowFigures of an objective's tests, an item for each row. Changes are relative; None where they are infinite.
 
     `large` says that the change counts. `low` and `high` bound it, and `visible` is the smallest change for the worse
     that this job would have shown with a probability of 80 %.
@@ -139,7 +139,7 @@ class JudgedObjective:
         assert self.common is not None
         return math.expm1(self.common.change) if self.scale.kind == "log" else self.common.change
 
-    def figures(self, corrected: Floats, family: int) -> Figures | None:
+    def figures(self, corrected: Floats, family: int) -> RowFigures | None:
         """The figures of all rows, whose p-values were `corrected` for `family` comparisons. None without any row.
 
         The bounds exclude 0 exactly where the corrected p-value is less than the rule's alpha.
@@ -152,7 +152,7 @@ class JudgedObjective:
         )
         margin = critical(said, left)
         upwards = visible(alone, alpha / max(1, family), self.rule)
-        return Figures(
+        return RowFigures(
             (self.rule.size(said.difference, said.centre) >= 1).tolist(),
             self._relative(said.difference, said.centre),
             self._relative(said.difference - margin, said.centre),

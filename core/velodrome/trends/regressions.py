@@ -17,7 +17,7 @@ from velodrome.spec import Regression
 from velodrome.stats.holm import holm
 from velodrome.stats.spread import Bools
 from velodrome.trends import sentences, verdicts
-from velodrome.trends.baselines import Compared, Figures, JudgedObjective, Marks, compare
+from velodrome.trends.baselines import Compared, JudgedObjective, Marks, RowFigures, compare
 from velodrome.trends.environment import environment
 from velodrome.trends.history import JOBS_BACK, BoardHistory, read_history
 from velodrome.trends.scales import Of
@@ -175,7 +175,7 @@ class _Judged:
     family: int
     rules: Regression
     move: _Move | None
-    figures: Figures | None
+    figures: RowFigures | None
     explained: Bools | None
 
     @property
