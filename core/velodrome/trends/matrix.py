@@ -24,7 +24,7 @@ _COHORT, _VALUES = attrgetter("cohort_id"), attrgetter("values")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class MeasuredLines:
+class BoardLines:
     """What a history has of a metric: a row for each entry with values in its last job, and a column for each job.
 
     - `values` has a third axis, in the order of the seeds; NaN where there is none. `count` is how many there are.
@@ -42,16 +42,16 @@ class MeasuredLines:
     complete: Bools
     names: Sequence[Sequence[str]]
 
-    def only(self, rows: Integers) -> MeasuredLines:
+    def only(self, rows: Integers) -> BoardLines:
         """These rows alone."""
         if len(rows) == len(self.entries):
             return self
         parts = (self.values[rows], self.count[rows], self.sets[rows], self.cohorts[rows])
         entries, names = (tuple(self.entries[row] for row in rows), [[of[row] for row in rows] for of in self.names])
-        return MeasuredLines(entries, *parts, self.cohort_ids, self.complete[rows], names)
+        return BoardLines(entries, *parts, self.cohort_ids, self.complete[rows], names)
 
 
-def measured(history: BoardHistory, metric_key: str) -> MeasuredLines:
+def measured(history: BoardHistory, metric_key: str) -> BoardLines:
     """What the history has of the metric, as its `points` say for each entry."""
     entries, size = history.jobs[-1].entries, len(history.jobs[-1].entries)
     shape = size, len(history.jobs)
@@ -80,7 +80,7 @@ def measured(history: BoardHistory, metric_key: str) -> MeasuredLines:
     values = np.full((*shape, int(count.max(initial=0))), np.nan)
     for at, place, found in parts:
         values[at, place, : found.shape[1]] = found
-    every = MeasuredLines(entries, values, count, sets, cohorts, tuple(known), complete, names)
+    every = BoardLines(entries, values, count, sets, cohorts, tuple(known), complete, names)
     _leave_out(every, history, metric_key, groups)
     return every.only(np.flatnonzero(cohorts[:, -1] >= 0))
 
@@ -101,9 +101,7 @@ def _by_seeds(
         yield seeds, [rows[order] for order in orders], found[:, np.argsort(seeds)]
 
 
-def _leave_out(
-    found: MeasuredLines, history: BoardHistory, metric_key: str, groups: dict[tuple[int, ...], int]
-) -> None:
+def _leave_out(found: BoardLines, history: BoardHistory, metric_key: str, groups: dict[tuple[int, ...], int]) -> None:
     """Takes out the values that are too large or too small to have a mean, and what no longer has any."""
     sizes = np.abs(found.values)
     fine = (sizes == 0) | ((sizes >= SMALLEST) & (sizes <= LARGEST))
@@ -119,7 +117,7 @@ def _leave_out(
 
 
 def rows_of(
-    found: MeasuredLines, counted: Bools, accepted: Bools, pinned: Integers, metric: Metric
+    found: BoardLines, counted: Bools, accepted: Bools, pinned: Integers, metric: Metric
 ) -> tuple[JobRows, ChangeScale]:
     """The values of the jobs that are `counted`, as rows of a comparison, with the scale that they are on."""
     raw = np.where(counted[:, :, None], found.values, np.nan)[:, :, : int(found.count[counted].max())]
