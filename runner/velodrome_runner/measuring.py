@@ -18,6 +18,7 @@ from velodrome.plan import Trial, TrialConfig
 from velodrome.results.records import DatasetFacts, Environment, Held, Phase
 from velodrome.results.scores import SampleScores
 from velodrome.tasks import kind_of
+from velodrome.vocabulary import Keeping
 from velodrome_runner import causes, checks, data, evaluation, models, preprocessing, tasks, timing
 from velodrome_runner.augmentation import TORCHVISION
 from velodrome_runner.energy import EnergyMeter, energy_meter
