@@ -22,10 +22,12 @@ from velodrome.board.page import ObjectivePage
 from velodrome.board.pairing import PairedEntries, paired_entries, read_pairing
 from velodrome.board.profile import Profile, read_profile
 from velodrome.board.reading import ObjectiveReading
+from velodrome.board.sheet import Sheet, read_sheet
+from velodrome.board.sparks import read_sparks
 from velodrome.board.tenancy import ShownBoards
+from velodrome.board.trading import TradeOffReading, read_trade_off
 from velodrome.board.viewing import objectives_of, read_objectives, read_page
 from velodrome.errors import LocalError, StoreRefused
-from velodrome.ranking.trade_offs import TradeOff, pareto
 from velodrome.results.objectives import BoardObjective
 from velodrome.results.records import EpochPoint, JobInfo, Progress, TrialRecord
 from velodrome.store import (
@@ -97,9 +99,29 @@ class ResultSource:
             raise StoreRefused(f"there is no board {board}")
         return _objective(self.url, board, _version(self.url, board), objective, cohort_id)
 
-    def trade_off(self, board: str, objectives: Sequence[BoardObjective], cohort_id: str | None = None) -> TradeOff:
-        """The trade-off between these objectives, each in the cohort of that id, or in the newest one. It is computed
-        once for each board version.
+    def sheet(self, board: str, objective: BoardObjective, cohort_id: str | None = None) -> Sheet:
+        """The objective's sheet, in the cohort as `objective` has it. It is made once for each board version.
+
+        Raises:
+            StoreRefused: this leaderboard doesn't show the board.
+        """
+        if board not in self.shown:
+            raise StoreRefused(f"there is no board {board}")
+        return _sheet(self.url, board, _version(self.url, board), objective, cohort_id)
+
+    def sparks(
+        self, board: str, metric_key: str, cohort_id: str, entries: tuple[str, ...]
+    ) -> dict[str, tuple[float, ...]]:
+        """By entry, its means in the board's newest jobs, oldest first."""
+        if board not in self.shown:
+            return {}
+        return _sparks(self.url, board, _version(self.url, board), metric_key, cohort_id, entries)
+
+    def trade_off(
+        self, board: str, objectives: Sequence[BoardObjective], conditions: str | None = None
+    ) -> TradeOffReading:
+        """The trade-off between these objectives, under the conditions of that id, or under the newest ones. It is
+        computed once for each board version.
 
         Raises:
             ValueError: there are fewer than two or more than three objectives.
@@ -107,7 +129,7 @@ class ResultSource:
         """
         if board not in self.shown:
             raise StoreRefused(f"there is no board {board}")
-        return _trade_off(self.url, board, _version(self.url, board), tuple(objectives), cohort_id)
+        return _trade_off(self.url, board, _version(self.url, board), tuple(objectives), conditions)
 
     def page(
         self, board: str, objective: BoardObjective, cohort_id: str | None = None, pages: tuple[int, int] = (1, 1)
@@ -274,10 +296,37 @@ def _objective(
 
 
 @st.cache_resource(max_entries=64, show_spinner=False)
+def _sheet(
+    url: str,
+    board: str,
+    version: str,  # noqa: ARG001 - what the cache goes by
+    objective: BoardObjective,
+    cohort_id: str | None,
+) -> Sheet:
+    return read_sheet(_store(url), board, objective, cohort_id, verdicts=True)
+
+
+@st.cache_data(max_entries=200, show_spinner=False)
+def _sparks(
+    url: str,
+    board: str,
+    version: str,  # noqa: ARG001 - what the cache goes by
+    metric_key: str,
+    cohort_id: str,
+    entries: tuple[str, ...],
+) -> dict[str, tuple[float, ...]]:
+    return read_sparks(_store(url), board, metric_key, cohort_id, entries)
+
+
+@st.cache_resource(max_entries=64, show_spinner=False)
 def _trade_off(
-    url: str, board: str, version: str, objectives: tuple[BoardObjective, ...], cohort_id: str | None
-) -> TradeOff:
-    return pareto([_objective(url, board, version, objective, cohort_id).ranking for objective in objectives])
+    url: str,
+    board: str,
+    version: str,  # noqa: ARG001 - what the cache goes by
+    objectives: tuple[BoardObjective, ...],
+    conditions: str | None,
+) -> TradeOffReading:
+    return read_trade_off(_store(url), board, objectives, conditions)
 
 
 @st.cache_resource(max_entries=200, show_spinner=False)

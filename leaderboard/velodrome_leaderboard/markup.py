@@ -21,13 +21,17 @@ Tone = Literal["", "good", "bad", "busy", "quiet", "code"]
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A piece of text. `detail` is a less prominent second line, `hint` shows on hover, `href` comes from `links`."""
+    """A piece of text. `detail` is a less prominent second line, `hint` shows on hover, `href` comes from `links`.
+
+    `spark` are values that are drawn as a small row of dots, the newest one last.
+    """
 
     text: str
     href: str | None = None
     hint: str = ""
     detail: str = ""
     tone: Tone = ""
+    spark: Sequence[float] = ()
 
 
 Part = Cell | str
@@ -189,7 +193,18 @@ def _inline(part: Part) -> str:
 def _content(cell: Cell) -> str:
     text = escape(cell.text)
     main = f'<a href="{escape(cell.href)}">{text}</a>' if cell.href else text
-    return main + (f"<small>{escape(cell.detail)}</small>" if cell.detail else "")
+    return main + (f"<small>{escape(cell.detail)}</small>" if cell.detail else "") + _spark(cell.spark)
+
+
+def _spark(values: Sequence[float]) -> str:
+    """Dots from the least value, at the bottom, to the largest; nothing for fewer than two values."""
+    if len(values) < 2:
+        return ""
+    low, high = min(values), max(values)
+    places = [(value / 2 - low / 2) / (high / 2 - low / 2) if high > low else 0.5 for value in values]
+    dots = "".join(f'<i style="margin-bottom:{round(18 * place)}px"></i>' for place in places)
+    words = f"{len(values)} jobs, from {values[0]:.4g} to {values[-1]:.4g}"
+    return f'<span class="spark" role="img" aria-label="{words}" title="{words}">{dots}</span>'
 
 
 def _classes(column: Column) -> str:
