@@ -16,7 +16,9 @@ from dataclasses import dataclass, field
 import streamlit as st
 
 from velodrome import keys
+from velodrome.board.comparing import ComparedEntries, read_comparison
 from velodrome.board.declaration import Declaration
+from velodrome.board.details import EntryDetails, read_details
 from velodrome.board.noise import ObjectiveNoise, read_noise
 from velodrome.board.page import ObjectivePage
 from velodrome.board.pairing import PairedEntries, paired_entries, read_pairing
@@ -108,6 +110,37 @@ class ResultSource:
         if board not in self.shown:
             raise StoreRefused(f"there is no board {board}")
         return _sheet(self.url, board, _version(self.url, board), objective, cohort_id)
+
+    def entry_names(self, board: str) -> list[str]:
+        """The names of the board's entries, sorted."""
+        return _entry_names(self.url, board, _version(self.url, board)) if board in self.shown else []
+
+    def entry_jobs(self, board: str, entry: str) -> list[JobInfo]:
+        """The board's newest jobs that have the entry, newest first, at most 200."""
+        if board not in self.shown:
+            return []
+        return _entry_jobs(self.url, board, entry, _version(self.url, board))
+
+    def comparison(self, board: str, entries: tuple[str, ...]) -> ComparedEntries:
+        """The comparison of these entries in each objective. It is made once for each board version.
+
+        Raises:
+            NotThere: they can't be compared.
+            StoreRefused: this leaderboard doesn't show the board.
+        """
+        if board not in self.shown:
+            raise StoreRefused(f"there is no board {board}")
+        return _comparison(self.url, board, _version(self.url, board), entries)
+
+    def details(self, job: JobInfo, entry: str) -> EntryDetails:
+        """What the entry's trials of this job did, with their curves.
+
+        Raises:
+            StoreRefused: this leaderboard doesn't show the job's board.
+        """
+        if job.board not in self.shown:
+            raise StoreRefused(f"there is no job {job.uid}")
+        return _details(self.url, job.uid, entry, _version(self.url, job.board))
 
     def sparks(
         self, board: str, metric_key: str, cohort_id: str, entries: tuple[str, ...]
@@ -304,6 +337,30 @@ def _sheet(
     cohort_id: str | None,
 ) -> Sheet:
     return read_sheet(_store(url), board, objective, cohort_id, verdicts=True)
+
+
+@st.cache_data(max_entries=100, show_spinner=False)
+def _entry_names(url: str, board: str, version: str) -> list[str]:  # noqa: ARG001 - what the cache goes by
+    return [state.entry for _, state in _store(url).board_entries(board)]
+
+
+@st.cache_resource(max_entries=100, show_spinner=False)
+def _entry_jobs(url: str, board: str, entry: str, version: str) -> list[JobInfo]:  # noqa: ARG001 - as above
+    return [job for job in _store(url).jobs(board, limit=200) if entry in job.entries]
+
+
+@st.cache_resource(max_entries=32, show_spinner=False)
+def _comparison(url: str, board: str, version: str, entries: tuple[str, ...]) -> ComparedEntries:  # noqa: ARG001
+    return read_comparison(_store(url), board, entries, objectives_of(_store(url), board))
+
+
+@st.cache_resource(max_entries=64, show_spinner=False)
+def _details(url: str, uid: str, entry: str, version: str) -> EntryDetails:  # noqa: ARG001 - as above
+    store = _store(url)
+    job = store.job(uid)
+    if job is None:
+        raise StoreRefused(f"there is no job {uid}")
+    return read_details(store, job, entry)
 
 
 @st.cache_data(max_entries=200, show_spinner=False)

@@ -90,10 +90,17 @@ def choice(
     return value, _bound(name, label(value), lambda shown: values.get(str(shown), default), default, resets)
 
 
-def several(name: str, options: Sequence[str], default: Sequence[str]) -> tuple[list[str], Bound]:
-    """The options that the URL names, in the order of `options`, or the default; and the widget's arguments."""
+def several(
+    name: str, options: Sequence[str], default: Sequence[str], *, ordered: bool = False
+) -> tuple[list[str], Bound]:
+    """The options that the URL names, in the order of `options`, or the default; and the widget's arguments.
+
+    With `ordered`, they are in the URL's order.
+    """
     wanted = st.query_params.get_all(name)
-    value = [option for option in options if option in wanted] or list(default)
+    known = set(options)
+    found = [one for one in dict.fromkeys(wanted) if one in known] if ordered else [o for o in options if o in wanted]
+    value = found or list(default)
     key = f"url-{name}"
     st.session_state[key] = value
 

@@ -20,10 +20,21 @@ Tone = Literal["", "good", "bad", "busy", "quiet", "code"]
 
 
 @dataclass(frozen=True, slots=True)
+class Reach:
+    """An interval to draw within a row: its mean, its ends, and single values, all between 0 and 1 of the column."""
+
+    mean: float
+    low: float
+    high: float
+    values: Sequence[float]
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
 class Cell:
     """A piece of text. `detail` is a less prominent second line, `hint` shows on hover, `href` comes from `links`.
 
-    `spark` are values that are drawn as a small row of dots, the newest one last.
+    `spark` are values that are drawn as a small row of dots, the newest one last. `reach` is drawn as a line.
     """
 
     text: str
@@ -32,6 +43,7 @@ class Cell:
     detail: str = ""
     tone: Tone = ""
     spark: Sequence[float] = ()
+    reach: Reach | None = None
 
 
 Part = Cell | str
@@ -193,7 +205,20 @@ def _inline(part: Part) -> str:
 def _content(cell: Cell) -> str:
     text = escape(cell.text)
     main = f'<a href="{escape(cell.href)}">{text}</a>' if cell.href else text
-    return main + (f"<small>{escape(cell.detail)}</small>" if cell.detail else "") + _spark(cell.spark)
+    detail = f"<small>{escape(cell.detail)}</small>" if cell.detail else ""
+    return main + detail + _spark(cell.spark) + ("" if cell.reach is None else _reach(cell.reach))
+
+
+def _reach(found: Reach) -> str:
+    words = escape(found.words)
+    ticks = "".join(f'<i style="left:{_share(value)}"></i>' for value in found.values)
+    bar = f'<b style="left:{_share(found.low)};width:{_share(found.high - found.low)}"></b>'
+    mean = f'<em style="left:{_share(found.mean)}"></em>'
+    return f'<span class="reach" role="img" aria-label="{words}" title="{words}">{bar}{ticks}{mean}</span>'
+
+
+def _share(value: float) -> str:
+    return f"{100 * min(max(value, 0.0), 1.0):.2f}%"
 
 
 def _spark(values: Sequence[float]) -> str:

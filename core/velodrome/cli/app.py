@@ -15,6 +15,7 @@ from velodrome.cli import (
     baseline,
     board,
     check,
+    compare,
     data,
     delete,
     doctor,
@@ -122,6 +123,7 @@ COMMANDS = (
     (preflight.check, "Check a file, and what a cluster lacks for its jobs.", preflight.EXAMPLES),
     (pin.pin, "Write the digests of a file's images into it.", pin.EXAMPLES),
     (board.results, "Show who is best at each objective, and by how much.", board.RESULTS_EXAMPLES),
+    (compare.compare, "Compare two to eight entries, side by side.", compare.EXAMPLES),
     (pairs.pairs, "Compare two entries sample by sample.", pairs.EXAMPLES),
     (trial.show, "Show one trial: curves, metrics, or why it failed.", trial.EXAMPLES),
     (

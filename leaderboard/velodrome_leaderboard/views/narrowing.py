@@ -16,6 +16,7 @@ from velodrome.board.page import ObjectivePage
 from velodrome.board.sheet import Sheet, SheetColumn, SheetRow
 from velodrome.results.objectives import BoardObjective
 from velodrome.store import Board
+from velodrome.text import counted
 from velodrome_leaderboard import links, markup
 from velodrome_leaderboard.data import ResultSource
 
@@ -31,13 +32,6 @@ class NarrowedView:
     sheet: Sheet
     rows: tuple[SheetRow, ...]
     columns: tuple[SheetColumn, ...]
-    filtered: str
-    sorted_by: str
-
-    @property
-    def active(self) -> bool:
-        """Whether anything but the plain ranking was asked for."""
-        return bool(self.filtered.strip() or self.sorted_by.strip() or self.columns)
 
 
 def tools(source: ResultSource, board: Board, page: ObjectivePage) -> NarrowedView | None:
@@ -81,7 +75,12 @@ def _asked(sheet: Sheet, filtered: str, sorted_by: str, names: Sequence[str]) ->
         rows = narrow(sheet, "", sorted_by)
     if not rows:
         st.html(markup.note(no_hit(sheet, filtered)))
-    return NarrowedView(sheet, rows, tuple(columns), filtered, sorted_by)
+    elif len(rows) < len(sheet.rows) or sorted_by.strip():
+        order = [f"{column.name}{', falling' if falling else ''}" for column, falling in order_of(sheet, sorted_by)]
+        parts = [f"{len(rows)} of {counted(len(sheet.rows), 'entry', 'entries')}"]
+        parts += [f"sorted by {'; '.join(order)}"] if order else []
+        st.html(markup.lines(("meta", [*parts, "ranks are those of all entries"])))
+    return NarrowedView(sheet, rows, tuple(columns))
 
 
 def _view(sheet: Callable[[], Sheet]) -> None:

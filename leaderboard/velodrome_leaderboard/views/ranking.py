@@ -40,14 +40,12 @@ def ranking(
     sparks = source.sparks(board, str(objective.key), cohort, tuple(row.entry for row in rows))
     badges = {row.entry: badge(found.get(row.entry), board, row.entry, objective.name) for row in rows}
     notes = grouped_notes(rows)
-    left, right = st.columns([13, 7], gap="medium")
-    with left:
-        st.html(_table(page, scale, board, badges, sparks, list(notes), best, extra))
-        if count > 1:
-            st.pagination(count, **bound)
-        for number, (note, entries) in enumerate(notes.items(), start=1):
-            st.html(markup.note(f"{_mark(number)} {listed(entries, most=6)}: {note}."))
-    with right:
+    st.html(_table(page, scale, board, badges, sparks, list(notes), best, extra))
+    if count > 1:
+        st.pagination(count, **bound)
+    for number, (note, entries) in enumerate(notes.items(), start=1):
+        st.html(markup.note(f"{_mark(number)} {listed(entries, most=6)}: {note}."))
+    with st.expander("As a chart", icon=":material/bar_chart:"):
         title = f"{objective.name}, {scale.symbol}" if scale.symbol else objective.name
         chart = charts.intervals(rows, scale, title, metric.direction, palette())
         st.altair_chart(chart, width="stretch", alt=line(f"Means and intervals by {objective.name}"))
@@ -96,6 +94,7 @@ def _table(
         markup.Column("Mean", scale.symbol, numeric=True),
         markup.Column("95 %", numeric=True, hint="The confidence interval of the mean, same unit"),
         markup.Column("n", numeric=True, hint="Trials, each with its own seed"),
+        markup.Column("Interval", minor=True, hint="The mean and its interval; a tick is one seed"),
         markup.Column("Trend", short=True, hint="Against its baseline, an earlier job under the same conditions"),
         markup.Column("To the best", hint="How far the mean is from the best mean, and why the rank is a range"),
         *(markup.Column(one.name, numeric=one.kind == "number", minor=True, hint=one.about) for one, _ in extra),
@@ -103,7 +102,7 @@ def _table(
         markup.Column("Updated", minor=True, short=True),
         markup.Column("", minor=True, short=True),
     ]
-    at, where, cells = now(), zone(), []
+    at, where, cells, span = now(), zone(), [], charts.span_of(rows)
     for row in rows:
         marks = _mark(notes.index(row.note) + 1) if row.note else ""
         cells.append(
@@ -113,6 +112,7 @@ def _table(
                 markup.Cell(scale.number(row.interval.mean)),
                 markup.Cell(scale.margin(row.interval) or "one trial", tone="quiet"),
                 markup.Cell(str(row.interval.n)),
+                markup.Cell("", tone="busy" if row.rank == 1 else "", reach=_reach(row, scale, span)),
                 badges[row.entry],
                 markup.Cell(_to_the_best(page, scale, row, best), detail=_tie(page, row)),
                 *(markup.Cell(shown_value(one, of[row.entry].values.get(one.name))) for one, of in extra),
@@ -121,7 +121,21 @@ def _table(
                 markup.Cell("Run again", f"{links.job(row.job_uid, row.entry)}#run-again", tone="quiet"),
             ]
         )
-    return markup.table(columns, cells, f"Ranking by {key}", [row.place for row in rows], tall=True)
+    return markup.table(columns, cells, f"Ranking by {key}", [row.place for row in rows])
+
+
+def _reach(row: RankedRow, scale: Scale, span: tuple[float, float]) -> markup.Reach:
+    """The row's interval within the values that the table shows."""
+    low, high = span
+    wide = (high / 2 - low / 2) or 1.0  # halves, as the whole may be too large for a double
+
+    def place(value: float | None) -> float:
+        return 0.0 if value is None else 0.02 + 0.96 * (value / 2 - low / 2) / wide
+
+    found = row.interval
+    ends = (found.mean, found.mean) if found.low is None or found.high is None else (found.low, found.high)
+    words = f"{scale.interval(found)}, {counted(found.n, 'seed')}"
+    return markup.Reach(place(found.mean), place(ends[0]), place(ends[1]), [*map(place, row.samples.values())], words)
 
 
 def _tie(page: ObjectivePage, row: RankedRow) -> str:
@@ -137,9 +151,8 @@ def _to_the_best(page: ObjectivePage, scale: Scale, row: RankedRow, best: float)
     found = delta(row.interval.mean, best, logs=page.head.logs)
     if not found:
         return "best" if found == 0 else ""
-    if page.head.logs:
-        return percent(found)
-    return f"{'+' if found > 0 else '−'}{scale.number(abs(found))}"
+    sign = "+" if found > 0 else "−"
+    return f"{sign}{percent(abs(found), '')}" if page.head.logs else f"{sign}{scale.number(abs(found))}"
 
 
 def _rank_hint(page: ObjectivePage, row: RankedRow) -> str:
