@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import streamlit as st
 
+from velodrome.board.comparing import win_matrix
 from velodrome.board.page import PAGE, ObjectivePage, pages
 from velodrome.ranking.places import RankedRow, UnrankedRow
 from velodrome.results.objectives import BoardObjective
@@ -54,6 +55,38 @@ def objective_tab(source: ResultSource, board: Board, objective: BoardObjective)
         st.html(markup.note(_EXPLANATION, f" {page.head.means}" if page.head.means else ""))
     if shown.head.unranked:
         _unranked(shown)
+    if len(page.head.names) > 1:
+        _wins(source, board.name, page)
+
+
+def _wins(source: ResultSource, board: str, page: ObjectivePage) -> None:
+    """Who is significantly better than whom, once somebody opens it."""
+    part = st.expander("Who beats whom", icon=":material/grid_on:", key="wins", on_change="rerun")
+    if not part.open:
+        return
+    cohort = page.head.cohort.cohort_id if page.head.cohort else None
+    found = win_matrix(source.objective(board, page.head.objective, cohort).ranking)
+    columns = [markup.Column("Better than …"), *(markup.Column(name) for name in found.entries)]
+    rows = [
+        [markup.Cell(name), *(markup.Cell(_SIGNS[sign][0], hint=_SIGNS[sign][1], tone=_TONES[sign]) for sign in signs)]
+        for name, signs in zip(found.entries, found.signs, strict=True)
+    ]
+    with part:
+        st.html(markup.table(columns, rows, "Who beats whom"))
+        more = len(page.head.names) - len(found.entries)
+        rest = f" The best {len(found.entries)} entries; {more} more are ranked." if more else ""
+        st.html(
+            markup.note(f"Row by row: ✓ is significantly better, ✕ is significantly worse, = is not told apart.{rest}")
+        )
+
+
+_SIGNS = {
+    "": ("", ""),
+    "+": ("✓", "significantly better"),
+    "-": ("✕", "significantly worse"),
+    "=": ("=", "not told apart"),
+}
+_TONES: dict[str, markup.Tone] = {"": "", "+": "good", "-": "bad", "=": "quiet"}
 
 
 def _of_view(page: ObjectivePage, view: NarrowedView) -> ObjectivePage:
