@@ -13,7 +13,7 @@ from velodrome.ranking.trade_offs import TradeOff
 from velodrome.text import line
 from velodrome.units import Scale, column_scale
 
-_WIDTH, _NAMES, _ROW, _EDGE = 900, 220, 26, 14
+_WIDTH, _NAMES, _ROW, _EDGE = 900, 220, 26, 32
 _MOST_LETTERS = 30
 
 

@@ -155,16 +155,26 @@ def _setting(value: Setting | None) -> str:
 
 # The method, a sentence or two for each point.
 METHOD = (
-    "Each entry was trained several times, with the same seeds as all others, under the same data, preprocessing and "
-    "budget. The test split was used once, after training. Early stopping uses a validation split.",
-    "Values are ranked together only if their conditions agree, as the runner observed them. Speed and memory also need "
-    "the same hardware, software and share of the machine.",
-    "The interval is Student's, of the mean over the trials. Times, sizes and losses are compared by factors, with "
-    "geometric means. A tick in a plot is one seed.",
-    "Entries are tested pairwise, seed by seed where the seeds are the same (Student's t; Welch's otherwise). Shaffer's "
-    "procedure corrects for all pairs, so at most 5 % of races call any two equal entries different.",
-    "A rank is what it may be: from 1 + the number of entries that are significantly better, to the number of ranked "
-    "entries less those that are significantly worse. Not told apart does not mean equal.",
+    (
+        "Each entry was trained several times, with the same seeds as all others, under the same data, preprocessing "
+        "and budget. The test split was used once, after training. Early stopping uses a validation split."
+    ),
+    (
+        "Values are ranked together only if their conditions agree, as the runner observed them. Speed and memory also "
+        "need the same hardware, software and share of the machine."
+    ),
+    (
+        "The interval is Student's, of the mean over the trials. Times, sizes and losses are compared by factors, with "
+        "geometric means. A tick in a plot is one seed."
+    ),
+    (
+        "Entries are tested pairwise, seed by seed where the seeds are the same (Student's t; Welch's otherwise). "
+        "Shaffer's procedure corrects for all pairs, so at most 5 % of races call any two equal entries different."
+    ),
+    (
+        "A rank is what it may be: from 1 + the number of entries that are significantly better, to the number of "
+        "ranked entries less those that are significantly worse. Not told apart does not mean equal."
+    ),
     "An entry is ranked once all of its trials succeeded. The others are listed with the reason.",
 )
 

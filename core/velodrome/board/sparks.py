@@ -24,7 +24,7 @@ def read_sparks(
     """
     jobs = reader.jobs(board, limit=JOBS_IN_A_SPARK)
     wanted = {
-        job.uid: [(entry, metric_key, cohort_id) for entry in entries if entry in set(job.entries)]
+        job.uid: [(metric_key, cohort_id, entry) for entry in entries if entry in set(job.entries)]
         for job in reversed(jobs)
     }
     found: dict[str, list[float]] = {}

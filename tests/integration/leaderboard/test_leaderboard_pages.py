@@ -240,7 +240,7 @@ def test_an_entry_that_was_found_has_its_kept_verdict(store: Store, page_of: Dra
     (_, last) = table_of(page_of("board", name="sweep-27", page="2"), "Ranking by accuracy")
     (found,) = table_of(page_of("board", name="sweep-27", find=last[1]), "Ranking by accuracy")
     assert found == last
-    assert last[5].startswith("unchanged ")
+    assert last[6].startswith("unchanged ")
 
 
 def test_a_running_job_shows_its_trials(store: Store, page_of: Draw) -> None:
@@ -390,7 +390,7 @@ def nightly(store: Store) -> list[Race]:
 def test_a_row_shows_what_regressed_and_leads_to_its_history(store: Store, page_of: Draw) -> None:
     nightly(store)
     app = page_of("board", name="digits", objective="speed")
-    trend = {row[1].split()[0]: row[5] for row in table_of(app, "Ranking by latency_p50_seconds{batch_size=1}")}
+    trend = {row[1].split()[0]: row[6] for row in table_of(app, "Ranking by latency_p50_seconds{batch_size=1}")}
     assert trend["quick"].startswith("regressed +")
     for entry in ("slow", "middle"):
         assert re.fullmatch(r"unchanged \d+ % would have been seen", trend[entry])
