@@ -14,6 +14,7 @@ from velodrome_leaderboard import faults
 from velodrome_leaderboard.access.current import sign_in
 from velodrome_leaderboard.access.gate import Gate
 from velodrome_leaderboard.api.routes import PREFIX, api
+from velodrome_leaderboard.lost_connection import OwnWords
 
 _how = sign_in()
 if _how is not None:  # what a person began at one pod, another one may end: the cookie of that has the same key
@@ -22,7 +23,7 @@ if _how is not None:  # what a person began at one pod, another one may end: the
 app = App(
     Path(__file__).with_name("script.py"),
     routes=[Mount(PREFIX, api)],
-    middleware=[Middleware(Gate, how=_how)],
+    middleware=[Middleware(Gate, how=_how), Middleware(OwnWords)],
     secrets=None if _how is None else _how.secrets(),
     on_script_error=faults.show,
 )

@@ -17,16 +17,20 @@ from dataclasses import dataclass, field
 import streamlit as st
 
 from velodrome import keys
+from velodrome.board.comparing import ComparedEntries, read_comparison
 from velodrome.board.declaration import Declaration
+from velodrome.board.details import EntryDetails, read_details
 from velodrome.board.noise import ObjectiveNoise, read_noise
 from velodrome.board.page import ObjectivePage
 from velodrome.board.pairing import PairedEntries, paired_entries, read_pairing
 from velodrome.board.profile import Profile, read_profile
 from velodrome.board.reading import ObjectiveReading
+from velodrome.board.sheet import Sheet, read_sheet
+from velodrome.board.sparks import read_sparks
 from velodrome.board.tenancy import ShownBoards
+from velodrome.board.trading import TradeOffReading, read_trade_off
 from velodrome.board.viewing import objectives_of, read_objectives, read_page
 from velodrome.errors import LocalError, StoreRefused
-from velodrome.ranking.trade_offs import TradeOff, pareto
 from velodrome.results.marks import Acknowledgement, Baseline, Deed, Hiding
 from velodrome.results.objectives import BoardObjective
 from velodrome.results.records import EpochPoint, JobInfo, Progress, TrialRecord
@@ -102,9 +106,60 @@ class ResultSource:
             raise StoreRefused(f"there is no board {board}")
         return _objective(self.url, board, _version(self.url, board), objective, cohort_id)
 
-    def trade_off(self, board: str, objectives: Sequence[BoardObjective], cohort_id: str | None = None) -> TradeOff:
-        """The trade-off between these objectives, each in the cohort of that id, or in the newest one. It is computed
-        once for each board version.
+    def sheet(self, board: str, objective: BoardObjective, cohort_id: str | None = None) -> Sheet:
+        """The objective's sheet, in the cohort as `objective` has it. It is made once for each board version.
+
+        Raises:
+            StoreRefused: this leaderboard doesn't show the board.
+        """
+        if board not in self.shown:
+            raise StoreRefused(f"there is no board {board}")
+        return _sheet(self.url, board, _version(self.url, board), objective, cohort_id)
+
+    def entry_names(self, board: str) -> list[str]:
+        """The names of the board's entries, sorted."""
+        return _entry_names(self.url, board, _version(self.url, board)) if board in self.shown else []
+
+    def entry_jobs(self, board: str, entry: str) -> list[JobInfo]:
+        """The board's newest jobs that have the entry, newest first, at most 200."""
+        if board not in self.shown:
+            return []
+        return _entry_jobs(self.url, board, entry, _version(self.url, board))
+
+    def comparison(self, board: str, entries: tuple[str, ...]) -> ComparedEntries:
+        """The comparison of these entries in each objective. It is made once for each board version.
+
+        Raises:
+            NotThere: they can't be compared.
+            StoreRefused: this leaderboard doesn't show the board.
+        """
+        if board not in self.shown:
+            raise StoreRefused(f"there is no board {board}")
+        return _comparison(self.url, board, _version(self.url, board), entries)
+
+    def details(self, job: JobInfo, entry: str) -> EntryDetails:
+        """What the entry's trials of this job did, with their curves.
+
+        Raises:
+            StoreRefused: this leaderboard doesn't show the job's board.
+        """
+        if job.board not in self.shown:
+            raise StoreRefused(f"there is no job {job.uid}")
+        return _details(self.url, job.uid, entry, _version(self.url, job.board))
+
+    def sparks(
+        self, board: str, metric_key: str, cohort_id: str, entries: tuple[str, ...]
+    ) -> dict[str, tuple[float, ...]]:
+        """By entry, its means in the board's newest jobs, oldest first."""
+        if board not in self.shown:
+            return {}
+        return _sparks(self.url, board, _version(self.url, board), metric_key, cohort_id, entries)
+
+    def trade_off(
+        self, board: str, objectives: Sequence[BoardObjective], conditions: str | None = None
+    ) -> TradeOffReading:
+        """The trade-off between these objectives, under the conditions of that id, or under the newest ones. It is
+        computed once for each board version.
 
         Raises:
             ValueError: there are fewer than two or more than three objectives.
@@ -112,7 +167,7 @@ class ResultSource:
         """
         if board not in self.shown:
             raise StoreRefused(f"there is no board {board}")
-        return _trade_off(self.url, board, _version(self.url, board), tuple(objectives), cohort_id)
+        return _trade_off(self.url, board, _version(self.url, board), tuple(objectives), conditions)
 
     def page(
         self, board: str, objective: BoardObjective, cohort_id: str | None = None, pages: tuple[int, int] = (1, 1)
@@ -301,10 +356,61 @@ def _objective(
 
 
 @st.cache_resource(max_entries=64, show_spinner=False)
+def _sheet(
+    url: str,
+    board: str,
+    version: str,  # noqa: ARG001 - what the cache goes by
+    objective: BoardObjective,
+    cohort_id: str | None,
+) -> Sheet:
+    return read_sheet(_store(url), board, objective, cohort_id, verdicts=True)
+
+
+@st.cache_data(max_entries=100, show_spinner=False)
+def _entry_names(url: str, board: str, version: str) -> list[str]:  # noqa: ARG001 - what the cache goes by
+    return [state.entry for _, state in _store(url).board_entries(board)]
+
+
+@st.cache_resource(max_entries=100, show_spinner=False)
+def _entry_jobs(url: str, board: str, entry: str, version: str) -> list[JobInfo]:  # noqa: ARG001 - as above
+    return [job for job in _store(url).jobs(board, limit=200) if entry in job.entries]
+
+
+@st.cache_resource(max_entries=32, show_spinner=False)
+def _comparison(url: str, board: str, version: str, entries: tuple[str, ...]) -> ComparedEntries:  # noqa: ARG001
+    return read_comparison(_store(url), board, entries, objectives_of(_store(url), board))
+
+
+@st.cache_resource(max_entries=64, show_spinner=False)
+def _details(url: str, uid: str, entry: str, version: str) -> EntryDetails:  # noqa: ARG001 - as above
+    store = _store(url)
+    job = store.job(uid)
+    if job is None:
+        raise StoreRefused(f"there is no job {uid}")
+    return read_details(store, job, entry)
+
+
+@st.cache_data(max_entries=200, show_spinner=False)
+def _sparks(
+    url: str,
+    board: str,
+    version: str,  # noqa: ARG001 - what the cache goes by
+    metric_key: str,
+    cohort_id: str,
+    entries: tuple[str, ...],
+) -> dict[str, tuple[float, ...]]:
+    return read_sparks(_store(url), board, metric_key, cohort_id, entries)
+
+
+@st.cache_resource(max_entries=64, show_spinner=False)
 def _trade_off(
-    url: str, board: str, version: str, objectives: tuple[BoardObjective, ...], cohort_id: str | None
-) -> TradeOff:
-    return pareto([_objective(url, board, version, objective, cohort_id).ranking for objective in objectives])
+    url: str,
+    board: str,
+    version: str,  # noqa: ARG001 - what the cache goes by
+    objectives: tuple[BoardObjective, ...],
+    conditions: str | None,
+) -> TradeOffReading:
+    return read_trade_off(_store(url), board, objectives, conditions)
 
 
 @st.cache_resource(max_entries=200, show_spinner=False)

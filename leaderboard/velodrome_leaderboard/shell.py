@@ -12,7 +12,7 @@ from velodrome.errors import ActionNeeded, TryAgain, VelodromeError
 from velodrome_leaderboard import faults, links, markup
 from velodrome_leaderboard.access.people import NotAViewer, SignInNeeded
 from velodrome_leaderboard.data import ResultSource, source
-from velodrome_leaderboard.views import board, boards, history, job, profiles, run, signing_in
+from velodrome_leaderboard.views import board, boards, compare, entry, history, job, profiles, run, signing_in
 
 Render = Callable[[ResultSource], None]
 
@@ -23,6 +23,8 @@ PAGES: dict[str, tuple[str, Render]] = {
     links.RUN: ("Run", run.render),
     links.HISTORY: ("History", history.render),
     links.PROFILE: ("Profile", profiles.render),
+    links.COMPARE: ("Compare", compare.render),
+    links.ENTRY: ("Entry", entry.render),
 }
 
 _STYLE = Path(__file__).with_name("style.css")

@@ -6,8 +6,9 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from velodrome.cli.console import table
+from velodrome.ranking.notes import grouped_notes
 from velodrome.ranking.sentences import about_means, would_see
-from velodrome.text import line
+from velodrome.text import counted, line, listed
 from velodrome.units import column_scale, quantity
 
 if TYPE_CHECKING:
@@ -29,10 +30,12 @@ def print_rankings(console: Console, readings: Iterable[ObjectiveReading]) -> No
         console.print(f"  {line(ranked.summary)}", markup=False)
         for held in ranking.unranked:
             console.print(f"  not ranked: {line(held.entry)}: {_value(ranking, held)}{line(held.reason)}", markup=False)
-        for row in ranking.ranked:
-            if row.note:
-                console.print(f"  {line(row.entry)}: {line(row.note)}", markup=False)
-        if ties := would_see(ranking):
+        for note, entries in grouped_notes(ranking.ranked).items():
+            console.print(f"  {line(listed(entries, most=6))}: {line(note)}", markup=False)
+        if ranked.whole is not None:
+            count = len(ranking.entries)
+            console.print(f"  {count} of {counted(len(ranked.whole.entries), 'entry', 'entries')} shown", markup=False)
+        elif ties := would_see(ranking):
             console.print(f"  {line(ties)}", markup=False, style="dim")
         if means := about_means(ranking):
             console.print(f"  {means}", markup=False, style="dim")

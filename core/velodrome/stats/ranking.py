@@ -17,7 +17,7 @@ from velodrome.stats.correction import adjusted, factors_beside
 from velodrome.stats.detectable import detectable
 from velodrome.stats.intervals import Interval, mean_interval
 from velodrome.stats.samples import Floats, Integers, Sample, tabulate, takes_logs
-from velodrome.stats.stopping import Stopping, over_looks
+from velodrome.stats.stopping import StoppedTests, Stopping, over_looks
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +60,11 @@ class Comparisons:
     def __iter__(self) -> Iterator[PairComparison]:
         return (self.between(a, b) for row, a in enumerate(self.names) for b in self.names[row + 1 :])
 
-    def between(self, a: str, b: str) -> PairComparison:
+    def between(self, a: str, b: str, *, corrected: bool = False) -> PairComparison:
         """`a` against `b`, the difference being a minus b.
+
+        With `corrected`, its bounds are at the level that the correction for all pairs leaves to this pair. So they
+        exclude 0 exactly if the corrected p-value is below alpha.
 
         Raises:
             ValueError: one of them is not in the race, or they are the same.
@@ -73,10 +76,17 @@ class Comparisons:
             raise ValueError(f"entry {a!r} can't be compared with itself")
         first, second = sorted((self._rows[a], self._rows[b]))
         pair = first * len(self.names) - comb(first + 2, 2) + second
+        confidence = self._level(pair) if corrected else self.confidence
         comparison = self._tests.comparison(
-            pair, (self.names[first], self.names[second]), float(self._adjusted[pair]), self.confidence
+            pair, (self.names[first], self.names[second]), float(self._adjusted[pair]), confidence
         )
         return comparison if comparison.a == a else comparison.reversed()
+
+    def _level(self, pair: int) -> float:
+        p_value, adjusted = float(self._tests.p_value[pair]), float(self._adjusted[pair])
+        share = float(self._tests.share[pair]) if isinstance(self._tests, StoppedTests) else 1.0
+        ratio = p_value / adjusted if adjusted > 0 else 1.0
+        return 1 - (1 - self.confidence) * share * ratio
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,12 @@ Need = Literal["nothing", "person", "everything", "public board"]
 
 LOGIN, LOGOUT, CALLBACK = "/auth/login", "/auth/logout", "/oauth2callback"
 STREAM = "/_stcore/stream"
-_PAGES = {f"/{name}" for name in (links.BOARDS, links.BOARD, links.JOB, links.RUN, links.HISTORY, links.PROFILE)}
+_PAGES = {
+    f"/{name}"
+    for name in (
+        links.BOARDS, links.BOARD, links.JOB, links.RUN, links.HISTORY, links.PROFILE, links.COMPARE, links.ENTRY,
+    )
+}  # fmt: skip
 # The empty page, the frontend's files and the probes have no results. Pages get theirs through the stream, where each
 # question asks who looks.
 _OPEN = {

@@ -10,6 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
+from velodrome.board.narrowing import BadFilter, narrow, narrowed
 from velodrome.errors import ActionNeeded, StoreRefused, TryAgain
 from velodrome.results.objectives import BoardObjective
 from velodrome.results.records import JobInfo
@@ -30,6 +31,8 @@ Name = Annotated[str, Path(description="The name of the board.")]
 ObjectiveOf = Annotated[str, Path(description="The name of an objective of the board.")]
 Uid = Annotated[str, Path(description="The uid of a job, as its page shows it.")]
 Cohort = Annotated[str | None, Query(description="The id of a cohort; without it, the newest one.")]
+Filter = Annotated[str, Query(alias="filter", description="Which entries: `optimizer = AdamW, params < 1e6`.")]
+Sort = Annotated[str, Query(alias="sort", description="The order, as in `results --sort`: `-n, entry`.")]
 
 api = FastAPI(
     title="Velodrome",
@@ -67,11 +70,22 @@ def jobs(board: Name, page: Page = 1, size: Size = 50) -> PageOf[documents.JobDo
 
 @api.get("/v1/boards/{board}/objectives/{objective}", summary="The ranking of an objective")
 def ranking(
-    board: Name, objective: ObjectiveOf, cohort: Cohort = None, page: Page = 1, size: Size = 50
+    board: Name,
+    objective: ObjectiveOf,
+    cohort: Cohort = None,
+    filtered: Filter = "",
+    sorted_by: Sort = "",
+    page: Page = 1,
+    size: Size = 50,
 ) -> documents.RankingDocument:
     """An objective's ranking in one cohort: one page of its ranked entries, and the same page of its unranked ones."""
     here = source()
-    reading = here.objective(board, _objective(here, board, objective), cohort)
+    chosen = _objective(here, board, objective)
+    if filtered or sorted_by:
+        sheet = here.sheet(board, chosen, cohort)
+        reading = narrowed(sheet, narrow(sheet, filtered, sorted_by))
+    else:
+        reading = here.objective(board, chosen, cohort)
     if cohort is not None and cohort not in {one.cohort_id for one in reading.cohorts}:
         raise HTTPException(HTTPStatus.NOT_FOUND, f"{objective} of {board} has no cohort {cohort}: leave it out")
     return documents.ranking_document(reading, page, size)
@@ -175,6 +189,11 @@ def _away(_: Request, error: TryAgain) -> Response:
 @api.exception_handler(SignInNeeded)
 def _nobody(_: Request, error: SignInNeeded) -> Response:
     return _problem(HTTPStatus.UNAUTHORIZED, str(error), {"WWW-Authenticate": "Bearer"})
+
+
+@api.exception_handler(BadFilter)
+def _unreadable(_: Request, error: BadFilter) -> Response:
+    return _problem(HTTPStatus.BAD_REQUEST, str(error))
 
 
 @api.exception_handler(StoreRefused)

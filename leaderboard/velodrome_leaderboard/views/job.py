@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import streamlit as st
 
+from velodrome.plan import write_spans
 from velodrome.ranking.places import failed_text
 from velodrome.results.confusion import confusion_of
 from velodrome.results.records import JobInfo, TrialRecord
@@ -75,7 +76,7 @@ def _whole(source: ResultSource, job: JobInfo) -> None:
     _notices(source, job)
     st.subheader("Trials", anchor=False)
     _grid(source, job)
-    _again(job, None)
+    _again(source, job, None)
     _downloads(source, job)
 
 
@@ -151,7 +152,25 @@ def _square(job: JobInfo, index: int, repeat: int, trial: TrialSummary | None, p
     return markup.Square("·", f"repeat {repeat + 1}: not yet", "")
 
 
-def _again(job: JobInfo, entry: str | None) -> None:
+def _identity(source: ResultSource, job: JobInfo, entry: str) -> None:
+    """What the same trials have in common: data, seeds, code and software, as they were observed."""
+    record = next(_first_records(source, job, entry), None)
+    if record is None:
+        return
+    result, observed, seeds = record.result, record.observed, {one.seed for one in source.trials(job.uid).values()}
+    pairs: list[tuple[str, markup.Part]] = [("seeds", write_spans(seeds))]
+    if result.dataset is not None:
+        pairs.append(("data", markup.Cell(f"{result.dataset.name} {result.dataset.digest}", tone="code")))
+    pairs.append(("own code", markup.Cell(result.code or "none", tone="code" if result.code else "")))
+    if result.environment is not None:
+        software = result.environment.software
+        pairs.append(("software", f"Velodrome {software.velodrome}, {software.framework}, Python {software.python}"))
+    if observed.image_id:
+        pairs.append(("image", markup.Cell(observed.image_id, tone="code")))
+    st.html(markup.facts(pairs))
+
+
+def _again(source: ResultSource, job: JobInfo, entry: str | None) -> None:
     st.subheader("Run this again", anchor="run-again")
     name = _file_name(f"{job.name}{f'-{entry}' if entry is not None else ''}", "yaml")
     text = documents.job_yaml(job, entry)
@@ -161,6 +180,8 @@ def _again(job: JobInfo, entry: str | None) -> None:
         st.download_button(
             "Save the file", text, name, "application/yaml", icon=":material/download:", on_click="ignore"
         )
+    if entry is not None:
+        _identity(source, job, entry)
     with st.expander("The file", expanded=entry is not None):
         st.code(text, language="yaml")
 
@@ -205,7 +226,7 @@ def _one_entry(source: ResultSource, job: JobInfo, entry: str) -> None:
     st.subheader("Runs", anchor=False)
     _runs(source, job, entry)
     confusion.show(confusion_of(_first_records(source, job, entry)))
-    _again(job, entry)
+    _again(source, job, entry)
 
 
 def _first_records(source: ResultSource, job: JobInfo, entry: str) -> Iterator[TrialRecord]:
