@@ -5,54 +5,54 @@ simulate_until.py holds it against them, race by race, before it trusts it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
-from math import comb
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtr, stdtrit
 
-from velodrome.stats.correction import most_equalities
 from velodrome.stats.looks import Until, look_sizes, shares
-from velodrome.stats.samples import ROUNDING
+from velodrome.stats.samples import ROUNDING, moments
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 Mask = NDArray[np.bool_]
-FUTILE = 0.05
+Correction = Callable[[Floats, int], Floats]
+FUTILE = 0.03
 
 
-def ratios(values: Floats, present: Mask | None = None) -> tuple[Floats, Floats]:
-    """The paired t of each pair of entries, and its two-sided p-value; `values` are races × entries × seeds.
+def ratios(values: Floats, present: Mask | None = None, *, trim: bool = False) -> tuple[Floats, Floats, float]:
+    """The paired t of each pair of entries, its two-sided p-value, and its degrees of freedom.
 
-    Pairs without spread get the smallest one that the steps between the `present` entries' values allow.
+    `values` are races × entries × seeds. With `trim`, means are trimmed and errors Yuen's. Pairs without spread get the
+    smallest one that the steps between the `present` entries' values allow.
     """
-    _, entries, seeds = values.shape
+    races, entries, seeds = values.shape
     first, second = np.triu_indices(entries, 1)
-    t = np.empty((len(values), len(first)))
+    t, freedom = np.empty((races, len(first))), float(seeds - 1)
+    everything, count = np.ones((races, seeds), dtype=np.bool_), np.full(races, seeds)
     for pair, (a, b) in enumerate(zip(first, second, strict=True)):
         difference = values[:, a] - values[:, b]
-        mean, deviation = difference.mean(axis=1), difference.std(axis=1, ddof=1)
+        found = moments(difference, everything, count, trim=trim)
+        error, freedom = np.sqrt(found.squared_error), float(found.freedom[0])
         constant = np.ptp(difference, axis=1) <= ROUNDING * np.abs(values).max(axis=(1, 2))
         for race in np.flatnonzero(constant):
             seen = values[race] if present is None else values[race][present[race]]
             steps = np.diff(np.sort(seen, axis=None))
-            deviation[race] = steps[steps > ROUNDING * np.abs(seen).max()].min(initial=np.inf) / np.sqrt(seeds)
-        t[:, pair] = mean / (deviation / np.sqrt(seeds))
-    return t, 2 * stdtr(seeds - 1, -np.abs(t))
+            error[race] = steps[steps > ROUNDING * np.abs(seen).max()].min(initial=np.inf) / seeds
+        t[:, pair] = found.mean / error
+    p_values: Floats = 2 * stdtr(np.full(t.shape, freedom), -np.abs(t))
+    return t, p_values, freedom
 
 
 def adjusted(p_values: Floats, entries: int) -> Floats:
-    """What `shaffer` gives for each row."""
+    """What `velodrome.stats.correction.adjusted` gives for each row."""
     races, pairs = p_values.shape
     rows = np.arange(races)
     first, second = np.triu_indices(entries, 1)
     order = np.argsort(p_values, axis=1, kind="stable")
     ordered = np.take_along_axis(p_values, order, axis=1)
-    apart = np.arange(max(1, entries - 1))
-    bounds = np.maximum(
-        1 + comb(max(0, entries - 2), 2), (entries - apart) * (entries - apart - 1) // 2 + apart * (apart - 1) // 2
-    )
     known, later = np.zeros((races, entries), dtype=np.int64), np.zeros((races, entries), dtype=np.int64)
     factors = np.zeros((races, pairs))
     equal = np.zeros((races, pairs + 1), dtype=np.bool_)
@@ -60,16 +60,29 @@ def adjusted(p_values: Floats, entries: int) -> Floats:
     for place in range(pairs):
         known = np.where(equal[:, place, None], known, later)
         a, b = first[order[:, place]], second[order[:, place]]
-        factors[:, place] = bounds[np.bitwise_count(known[rows, a] | known[rows, b])]
+        either = np.bitwise_count(known[rows, a] | known[rows, b]).astype(np.int64)
+        factors[:, place] = _factors(either[:, None], np.bitwise_count(known).astype(np.int64))[:, 0]
         later[rows, a] |= 1 << b
         later[rows, b] |= 1 << a
         if place:
             factors[:, place] = np.maximum(factors[:, place], factors[:, place - 1] * equal[:, place])
     for place in range(pairs - 2, -1, -1):
         factors[:, place] = np.maximum(factors[:, place], factors[:, place + 1] * equal[:, place + 1])
-    corrected = np.minimum(1.0, np.maximum.accumulate(ordered * np.minimum(factors, most_equalities(entries)), axis=1))
+    corrected = np.minimum(1.0, np.maximum.accumulate(ordered * factors, axis=1))
     found = np.empty_like(corrected)
     np.put_along_axis(found, order, corrected, axis=1)
+    return found
+
+
+def _factors(either: Integers, apart: Integers) -> Floats:
+    """The factors of pairs (races × pairs): their sides differ from `either` entries, and entries from `apart`."""
+    entries = apart.shape[1]
+    closed = (apart == entries - 1).sum(axis=1, keepdims=True)
+    possible = entries - closed
+    others = apart.sum(axis=1, keepdims=True) // 2 > closed * (entries - 1) - closed * (closed - 1) // 2
+    group = np.minimum(entries - either, possible - others)
+    equal = np.where(possible - group == 1, group, possible)
+    found: Floats = np.maximum(1.0, equal * (group - 1) / 2)
     return found
 
 
@@ -82,13 +95,13 @@ def better_of(claimed: Mask, favours: Floats, entries: int) -> Mask:
     return found
 
 
-def fixed(values: Floats, seeds: int, alpha: float) -> Mask:
-    """What rank() finds with so many seeds of each entry."""
-    t, p_values = ratios(values[:, :, :seeds])
-    return better_of(adjusted(p_values, values.shape[1]) <= alpha, t, values.shape[1])
+def fixed(values: Floats, seeds: int, alpha: float, *, trim: bool = False, correct: Correction | None = None) -> Mask:
+    """What rank() finds with so many seeds of each entry, or another correction of the p-values."""
+    t, p_values, _ = ratios(values[:, :, :seeds], trim=trim)
+    return better_of((correct or adjusted)(p_values, values.shape[1]) <= alpha, t, values.shape[1])
 
 
-def until_decided(values: Floats, until: Until) -> tuple[Integers, Mask]:
+def until_decided(values: Floats, until: Until, *, trim: bool = False) -> tuple[Integers, Mask]:
     """The seeds of each entry in the end (races × entries), and what is significantly better than what."""
     races, entries, _ = values.shape
     first, second = np.triu_indices(entries, 1)
@@ -103,7 +116,7 @@ def until_decided(values: Floats, until: Until) -> tuple[Integers, Mask]:
     ):
         seeds[active] = size
         both = active[:, first] & active[:, second]
-        t, p_now = ratios(values[:, :, :size], active)
+        t, p_now, freedom = ratios(values[:, :, :size], active, trim=trim)
         agree = (np.sign(t) == favours) & (favours != 0)
         p_now = np.minimum(1.0, p_now / share)
         p_value = np.where(both, np.where(agree, np.minimum(p_value, p_now), p_now), p_value)
@@ -113,7 +126,7 @@ def until_decided(values: Floats, until: Until) -> tuple[Integers, Mask]:
             break
         leads: Mask = ~np.logical_or.reduce(better, axis=1)
         rivals = leads[:, first] & leads[:, second]
-        given_up |= rivals & both & (_chance(t, size, parts[-1], better, until) < FUTILE)
+        given_up |= rivals & both & (_chance(t, (size, freedom), parts[-1], better, until) < FUTILE)
         open_ = rivals & ~given_up
         active = np.zeros((races, entries), dtype=np.bool_)
         for pair, (a, b) in enumerate(zip(first, second, strict=True)):
@@ -122,16 +135,14 @@ def until_decided(values: Floats, until: Until) -> tuple[Integers, Mask]:
     return seeds, better
 
 
-def _chance(t: Floats, size: int, share: float, better: Mask, until: Until) -> Floats:
-    entries = better.shape[1]
+def _chance(t: Floats, seen: tuple[int, float], share: float, better: Mask, until: Until) -> Floats:
+    (size, freedom), entries = seen, better.shape[1]
     first, second = np.triu_indices(entries, 1)
     known = (better | better.transpose(0, 2, 1)).astype(np.int64)
     count = known.sum(axis=2)
     either = count[:, :, None] + count[:, None, :] - known @ known
-    apart = np.minimum(either[:, first, second], max(0, entries - 2))
-    group = (entries - apart) * (entries - apart - 1) // 2 + apart * (apart - 1) // 2
-    level = until.alpha / np.maximum(1 + comb(max(0, entries - 2), 2), group)
+    level = until.alpha / _factors(either[:, first, second], count)
     bound = -stdtrit(until.most - 1, level * share / 2) * np.sqrt(size / until.most)
     spread = np.sqrt((until.most - size) / until.most)
-    found: Floats = stdtr(size - 1, (np.abs(t) - bound) / spread) + stdtr(size - 1, (-np.abs(t) - bound) / spread)
+    found: Floats = stdtr(freedom, (np.abs(t) - bound) / spread) + stdtr(freedom, (-np.abs(t) - bound) / spread)
     return found

@@ -28,12 +28,12 @@ from rich.table import Table
 
 # By name of the set: epochs, and the batch size of [1]: a tenth of the samples, and 16 at most.
 SETS = {"GunPoint": (100, 5), "ItalyPowerDemand": (100, 6), "JapaneseVowels": (60, 16), "digits": (30, 128)}
-SERIES = {
-    "gru": ({"name": "velodrome/gru", "args": {"hidden": 64, "bidirectional": True}}, 0.003),
-    "conv1d": ({"name": "velodrome/conv1d"}, 0.001),
-    "inceptiontime": ({"name": "velodrome/inceptiontime"}, 0.001),
+SERIES: dict[str, tuple[dict[str, Any], float, dict[str, Any]]] = {
+    "gru": ({"name": "velodrome/gru", "args": {"hidden": 64, "bidirectional": True}}, 0.003, {"clipNorm": 1.0}),
+    "conv1d": ({"name": "velodrome/conv1d"}, 0.001, {}),
+    "inceptiontime": ({"name": "velodrome/inceptiontime"}, 0.001, {}),
 }
-IMAGES = {"cnn": ({"name": "velodrome/cnn"}, 0.003)}
+IMAGES: dict[str, tuple[dict[str, Any], float, dict[str, Any]]] = {"cnn": ({"name": "velodrome/cnn"}, 0.003, {})}
 
 # Published accuracies in per cent on the same split: mean (deviation) and the number of runs.
 PUBLISHED = {
@@ -73,8 +73,12 @@ def job(name: str, repeats: int) -> dict[str, Any]:
             "budget": {"maxEpochs": epochs},
             "training": {"batchSize": batch, "schedule": {"name": "OneCycle"}, "regularization": {"l2": 0.01}},
             "entries": [
-                {"name": entry, "model": model, "training": {"optimizer": {"name": "AdamW", "learningRate": rate}}}
-                for entry, (model, rate) in (IMAGES if name == "digits" else SERIES).items()
+                {
+                    "name": entry,
+                    "model": model,
+                    "training": {"optimizer": {"name": "AdamW", "learningRate": rate}} | more,
+                }
+                for entry, (model, rate, more) in (IMAGES if name == "digits" else SERIES).items()
             ],
             "trials": {"repeats": repeats},
         },

@@ -9,16 +9,21 @@ against rank() itself.
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable, Mapping
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtr
 
 from velodrome.stats import Sample, dominated, mean_interval, pareto_front, superiority
-from velodrome.stats.correction import most_equalities
 from velodrome.stats.samples import moments
+
+sys.path.append(str(Path(__file__).parents[1]))
+
+from benchmarks.many_races import adjusted
 
 Floats = NDArray[np.float64]
 Scaling = Callable[[Floats], Floats]
@@ -89,13 +94,9 @@ def better(values: Floats, scaling: Scaling, *, trim: bool) -> NDArray[np.bool_]
         error = np.where(error == 0, np.diff(np.unique(scaled)).min() / seeds, error)
     with np.errstate(divide="ignore", invalid="ignore"):
         p_value = np.where(lead == 0, 1.0, 2 * stdtr(freedom, -np.abs(lead) / error))
-    order = np.argsort(p_value, axis=1)
-    stepped = np.take_along_axis(p_value, order, axis=1) * most_equalities(entries)
-    adjusted = np.empty_like(stepped)
-    np.put_along_axis(adjusted, order, np.maximum.accumulate(stepped, axis=1), axis=1)
     centre, _, _ = _moments(scaled, trim=trim)
     gap = centre[:, first] - centre[:, second]
-    told = adjusted <= ALPHA
+    told = adjusted(p_value, entries) <= ALPHA
     return np.stack([told & (lead > 0) & (gap > 0), told & (lead < 0) & (gap < 0)])
 
 

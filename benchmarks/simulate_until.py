@@ -1,7 +1,7 @@
 """Simulates races until decided: how often they claim something false, how many trials they need, and which way of
 sharing the error costs least: the tables of docs/decisions/0044-races-until-decided.md.
 
-    python benchmarks/simulate_until.py [--races 2000] [--only errors|trials|shapes|power]
+    python benchmarks/simulate_until.py [--races 2000] [--only errors|trials|times|shapes|power]
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 from itertools import product
 from pathlib import Path
 
@@ -25,11 +26,12 @@ from velodrome.stats.stopping import Stopping
 
 sys.path.append(str(Path(__file__).parents[1]))
 
-from benchmarks.many_races import fixed, until_decided
+from benchmarks.many_races import Correction, fixed, until_decided
+from benchmarks.shaffer import shaffer
 
 Floats = NDArray[np.float64]
 Noise = Callable[[np.random.Generator, int, int], Floats]
-KEY = MetricKey.parse("accuracy")
+KEY, TIME = MetricKey.parse("accuracy"), MetricKey.parse("latency_p50_seconds{batch_size=1}")
 ALPHA = 0.05
 CHECKED = 20  # races of each cell that are held against schedule() and rank()
 
@@ -72,38 +74,49 @@ def errors(races: int) -> None:
     print(f"five equal entries, normal noise, each look at the whole level: {often.mean():.1%}")
 
 
-def share_false(noise: Noise, means: Floats, until: Until, races: int) -> float:
-    """The share of races that call equal entries different, or the worse one better, after a check against rank()."""
+def share_false(noise: Noise, means: Floats, until: Until, races: int, *, times: bool = False) -> float:
+    """The share of races that call equal entries different, or the worse one better, after a check against rank().
+
+    With `times`, the values are logarithms of rates: the reciprocals of times, which are compared as such.
+    """
     rng = np.random.default_rng(len(means))
     values = np.array([means[:, None] + noise(rng, len(means), until.most) for _ in range(races)])
-    seeds, better = until_decided(values, until)
+    seeds, better = until_decided(values, until, trim=times)
     for race in range(CHECKED):
-        check(values[race], until, seeds[race], better[race])
+        check(values[race], until, seeds[race], better[race], times=times)
     false = better & ~(means[:, None] > means)
     return float(false.any(axis=(1, 2)).mean())
 
 
-def check(values: Floats, until: Until, seeds: NDArray[np.int64], better: NDArray[np.bool_]) -> None:
+def check(
+    values: Floats, until: Until, seeds: NDArray[np.int64], better: NDArray[np.bool_], *, times: bool = False
+) -> None:
     """That schedule() gives these seeds, and that rank() then finds exactly these entries better than others."""
+    key, shown = (TIME, np.exp(-values)) if times else (KEY, values)
     names = [f"e{row:02}" for row in range(len(values))]
-    own = [Sample(name, dict(enumerate(row.tolist()))) for name, row in zip(names, values, strict=True)]
-    repeats = schedule({KEY: own}, until).repeats
+    own = [Sample(name, dict(enumerate(row.tolist()))) for name, row in zip(names, shown, strict=True)]
+    repeats = schedule({key: own}, until).repeats
     assert [repeats[name] for name in names] == seeds.tolist(), "the looks differ from schedule()"
     raced = [Sample(one.name, {seed: one.values[seed] for seed in range(repeats[one.name])}) for one in own]
     stopping = {name: Stopping("race", until, 0, repeats[name]) for name in names}
-    pairs = rank(raced, "higher", until.alpha, stopping=stopping).comparisons
+    metric = key.metric
+    pairs = rank(raced, metric.direction, until.alpha, scale=metric.scale, stopping=stopping).comparisons
+    sign = -1 if times else 1
     for a, b in product(range(len(names)), repeat=2):
         if a != b:
             pair = pairs.between(names[a], names[b])
-            claimed = pair.adjusted_p_value is not None and pair.adjusted_p_value <= until.alpha and pair.difference > 0
-            assert claimed == better[a, b], "the claims differ from rank()"
+            told = pair.adjusted_p_value is not None and pair.adjusted_p_value <= until.alpha
+            assert (told and sign * pair.difference > 0) == better[a, b], "the claims differ from rank()"
 
 
 def trials(races: int) -> None:
     """Print how many trials a race until decided needs to find one leader, beside the fixed number of seeds."""
     print(f"\nTrials until one entry leads alone, {races:,} races each; normal noise, gaps in SD of a trial")
-    print("fixed n: the fewest seeds with which rank() finds one leader as often; 5: how often 5 seeds find it")
-    header = ("entries", "seeds", "alone", "trials", "5", "20", "fixed n", "its trials", "saved")
+    print(
+        "5, 20: how often rank() finds it with so many seeds. fixed n: the fewest seeds with which rank() finds it as"
+    )
+    print("often as the race until decided. Shaffer: the same with Shaffer's S1 in place of our correction")
+    header = ("entries", "seeds", "alone", "trials", "5", "20", "fixed n", "saved", "Shaffer n", "saved")
     print("situation".ljust(24) + "".join(column.rjust(11) for column in header))
     cases: dict[str, Callable[[int], Floats]] = {
         "ladder, 2 SD apart": lambda k: np.linspace(0.0, 2.0 - 2.0 * k, k),
@@ -119,9 +132,9 @@ def trials(races: int) -> None:
         alone, used = found_alone(better), float(seeds.sum(axis=1).mean())
         row = f"{label:24}{k:11}{f'5 to {most}':>11}{alone:11.1%}{used:11.1f}"
         if means.any():
-            fives, twenties = (found_alone(fixed(values, n, ALPHA)) for n in (5, 20))
-            n = fewest_seeds(values, alone)
-            row += f"{fives:11.1%}{twenties:11.1%}{n:11}{k * n:11}{1 - used / (k * n):11.0%}"
+            row += "".join(f"{found_alone(fixed(values, n, ALPHA)):11.1%}" for n in (5, 20))
+            for n in (fewest_seeds(values, alone), fewest_seeds(values, alone, correct=shaffer)):
+                row += f"{n:11}{1 - used / (k * n):11.0%}"
         print(row, flush=True)
 
 
@@ -130,12 +143,13 @@ def found_alone(better: NDArray[np.bool_]) -> float:
     return float(((~better.any(axis=1)).sum(axis=1) == 1).mean())
 
 
-def fewest_seeds(values: Floats, alone: float) -> int:
-    """The fewest seeds with which rank() finds one leader in so many of these races, by bisection."""
+def fewest_seeds(values: Floats, alone: float, *, trim: bool = False, correct: Correction | None = None) -> int:
+    """The fewest seeds that find one leader in so many of these races, by bisection."""
     low, high = 1, int(values.shape[2])
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (middle, high) if found_alone(fixed(values, middle, ALPHA)) < alone else (low, middle)
+        found = found_alone(fixed(values, middle, ALPHA, trim=trim, correct=correct))
+        low, high = (middle, high) if found < alone else (low, middle)
     return high
 
 
@@ -204,13 +218,55 @@ def power(races: int) -> None:
         print(f"{k:14}{n:14}{gap:14.2f}" + "".join(f"{cell:14.1%}" for cell in cells), flush=True)
 
 
+def times(races: int) -> None:
+    """Print the same for times, which are compared by logarithms and, from 10 seeds on, by trimmed means."""
+    until = Until((str(TIME),), 5, 20, ALPHA)
+    shown = {name: means for name, means in SITUATIONS.items() if not name.startswith("ladder")}
+    print(f"\nTimes: races with any false claim, of {races:,} each; 5 to 20 seeds")
+    print("noise".ljust(46) + "".join(situation.rjust(13) for situation in shown))
+    for label, (sigma, slow) in TIMES.items():
+        noise = partial(_rates, sigma=sigma, slow=slow)
+        cells = [share_false(noise, sigma * means, until, races, times=True) for means in shown.values()]
+        print(label.ljust(46) + "".join(f"{cell:13.1%}" for cell in cells), flush=True)
+    print("\nOne of five entries is 25 % faster: races in which it leads alone, and trials, as above")
+    header = ("seeds", "alone", "trials", "5", "20", "fixed n", "saved")
+    print("noise".ljust(46) + "".join(column.rjust(11) for column in header))
+    for (label, (sigma, slow)), most in product(TIMES.items(), (20, 40)):
+        if sigma < 0.5:
+            values = _rates(np.random.default_rng([5, most]), races * 5, 64, sigma=sigma, slow=slow)
+            values = values.reshape(races, 5, 64) - np.where(np.arange(5) == 0, np.log(0.75), 0.0)[:, None]
+            seeds, better = until_decided(values, Until((str(TIME),), 5, most, ALPHA), trim=True)
+            alone, used = found_alone(better), float(seeds.sum(axis=1).mean())
+            row = f"{label:46}{f'5 to {most}':>11}{alone:11.1%}{used:11.1f}"
+            row += "".join(f"{found_alone(fixed(values, n, ALPHA, trim=True)):11.1%}" for n in (5, 20))
+            n = fewest_seeds(values, alone, trim=True)
+            print(f"{row}{n:11}{1 - used / (5 * n):11.0%}", flush=True)
+
+
+# The standard deviation of the logarithms, and the share of trials that take 3 to 10 times as long.
+TIMES = {
+    "σ = 0.1": (0.1, 0.0),
+    "σ = 1": (1.0, 0.0),
+    "σ = 0.1, 1 of 20 slow": (0.1, 0.05),
+    "σ = 0.2, 1 of 20 slow": (0.2, 0.05),
+    "σ = 0.3, 1 of 20 slow": (0.3, 0.05),
+}
+
+
+def _rates(rng: np.random.Generator, k: int, n: int, *, sigma: float, slow: float) -> Floats:
+    """The logarithms of rates: minus those of log-normal times, of which some are slow."""
+    delay = np.where(rng.random((k, n)) < slow, np.log(rng.uniform(3, 10, (k, n))), 0.0)
+    rates: Floats = -sigma * rng.normal(size=(k, n)) - delay
+    return rates
+
+
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--races", type=int, default=500)
-    parser.add_argument("--only", choices=("errors", "trials", "shapes", "power"))
+    parser.add_argument("--only", choices=("errors", "trials", "times", "shapes", "power"))
     arguments = parser.parse_args()
-    for name, table in {"errors": errors, "trials": trials, "power": power}.items():
+    for name, table in {"errors": errors, "trials": trials, "times": times, "power": power}.items():
         if arguments.only in (None, name):
             table(arguments.races)
     if arguments.only in (None, "shapes"):

@@ -205,8 +205,8 @@ def _judge_progress(
 ) -> ProgressOf | Reject:
     if progress.job_uid != job_uid:
         return _wrong_job(progress.job_uid, job_uid)
-    if progress.index >= len(plan):
-        return Reject("UnplannedTrial", f"the plan has no trial {progress.index}, but {len(plan)} trials")
+    if not plan.has(progress.index):
+        return _unplanned(progress.index, plan)
     observed = observe(progress.index, progress.attempt)
     if observed is None:
         return _unknown_attempt(progress.index, progress.attempt)
@@ -222,8 +222,8 @@ def _judge_result(
     result = message if isinstance(message, TrialResult) else message.result
     if result.job_uid != job_uid:
         return _wrong_job(result.job_uid, job_uid)
-    if result.index >= len(plan):
-        return Reject("UnplannedTrial", f"the plan has no trial {result.index}, but {len(plan)} trials")
+    if not plan.has(result.index):
+        return _unplanned(result.index, plan)
     trial = plan.trial(result.index)
     for field, said, planned in (
         ("entry", result.entry, trial.entry),
@@ -246,6 +246,10 @@ def _judge_result(
     result, observed = believed(result, observed, at)
     measured = of_this_trial_alone(result, observed)
     return Accept(TrialRecord(result=measured, config=trial.config, observed=observed, accepted_at=at))
+
+
+def _unplanned(index: int, plan: Plan) -> Reject:
+    return Reject("UnplannedTrial", f"the plan has no trial {index}, but {len(plan)} trials")
 
 
 def _wrong_job(said: str, job_uid: str) -> Reject:

@@ -11,6 +11,7 @@
         ├── StoreRefused         Redis answers and refuses (full, read-only, no permission)
         ├── SchemaUnsupported    a newer Velodrome than this one wrote the record
         ├── ClusterError         the cluster can't be asked, or refuses (no kubectl, no such object, no right to it)
+        ├── BridgeFailed         another system, such as MLflow, can't take results: it refuses or does not answer
         ├── LocalError           this machine can't do it (no Redis server, a data folder that can't be written)
         └── OutputLost           a command's output can't be written: its reader stopped, or the disk is full
 
@@ -128,6 +129,12 @@ class SchemaUnsupported(ActionNeeded):
     """The record's schema version is newer than this program knows."""
 
     reason = "SchemaUnsupported"
+
+
+class BridgeFailed(ActionNeeded):
+    """Another system, such as MLflow, can't take results: it refuses, or it does not answer. Nothing is lost."""
+
+    reason = "BridgeFailed"
 
 
 class LocalError(ActionNeeded):

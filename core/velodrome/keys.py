@@ -16,6 +16,7 @@ ENV_ENTRIES = "VELODROME_ENTRIES"  # positions of the entries whose trials the i
 ENV_REPEATS = "VELODROME_REPEATS"  # repeats whose trials the index counts: 5-6; without it, all repeats
 ENV_TAKEN_OVER = "VELODROME_TAKEN_OVER"  # trials that another job measured, which the index leaves out: 0-3,7
 ENV_JOB_UID = "VELODROME_JOB_UID"
+ENV_SEARCH = "VELODROME_SEARCH"  # 1: the index counts search trials, whose parameters are in the instructions
 ENV_NODES = (
     "VELODROME_NODES"  # number of pods that train one trial together; that many consecutive indexes are one trial
 )
@@ -39,6 +40,10 @@ ENV_DEADLINE = "VELODROME_REPORT_DEADLINE_SECONDS"  # how long the runner tries 
 ENV_REHEARSAL = "VELODROME_REHEARSAL"
 
 ENV_BOARDS = "VELODROME_BOARDS"  # patterns of the boards that a leaderboard shows, with commas; without it, all boards
+ENV_SIGN_IN = "VELODROME_SIGN_IN"  # path of the file that says how people sign in; without it, everybody may look
+# The Redis user of a leaderboard whose admins set marks, and the file with its password.
+ENV_MARKS_USERNAME = "VELODROME_MARKS_USERNAME"
+ENV_MARKS_PASSWORD_FILE = "VELODROME_MARKS_PASSWORD_FILE"  # noqa: S105 - the name of a variable # nosec B105
 
 ENV_PUSHGATEWAY = "VELODROME_PUSHGATEWAY"  # URL of the Pushgateway for live metrics; without it, none are pushed
 
@@ -74,8 +79,23 @@ def inbox_stream(uid: str) -> str:
 
 
 def instructions(uid: str) -> str:
-    """Hash: trial index -> `results.records.Outcome`, once accepted. Runners read it, the operator writes it."""
+    """Hash: trial index -> `results.records.Outcome`, once accepted. Runners read it, executors write it.
+
+    Of a search trial, `parameters:INDEX` has its parameters, and `stop:INDEX` why it is to end early. Of a trial that
+    confirms a winner, `winner:ENTRY` has the parameters of its entry. All JSON, except the reason.
+    """
     return f"{PREFIX}:instructions:{uid}"
+
+
+def search_uid(uid: str) -> str:
+    """The uid under which the search trials of a race are kept, apart from those that rank."""
+    return f"{uid}.search"
+
+
+# Fields of `instructions`.
+PARAMETERS = "parameters:"
+WINNER = "winner:"
+STOP = "stop:"
 
 
 # Field of an entry of `inbox_stream` that holds the report.
@@ -103,6 +123,7 @@ JobPart = Literal[
     "records",  # hash: index -> the accepted TrialRecord without curves, JSON
     "curves",  # hash: index -> its curves, JSON
     "scores",  # hash: index -> what its model did on each test sample, JSON; and set:ID -> a test split, JSON
+    "hidden",  # hash: index -> the Hiding of that trial, JSON
     "conflicts",  # hash: index:digest -> a TrialRecord that differs from the accepted one, JSON
     "failures",  # hash: index:attempt -> digest of the failure that this attempt reported
     "progress",  # hash: index -> the newest Progress, JSON
@@ -111,6 +132,7 @@ JobPart = Literal[
     "samples",  # hash: metric key, cohort and entry, each on a line -> seeds and values of this job, packed
     "rejected",  # hash: reason -> how many reports were rejected for it
     "rejections",  # list: the newest rejections, JSON
+    "suggestions",  # hash: index -> the Suggestion of a search trial, JSON
 ]
 
 
@@ -120,9 +142,14 @@ def job(uid: str, part: JobPart) -> str:
 
 
 def of_job(uid: str) -> tuple[str, ...]:
-    """Every key that a job may have, including its uncollected reports."""
+    """Every key that a job may have, including its uncollected reports and its search trials."""
+    names = (name for one in (uid, search_uid(uid)) for name in _of_one(one))
+    return tuple(dict.fromkeys(names))
+
+
+def _of_one(uid: str) -> tuple[str, ...]:
     waiting = (inbox(uid), f"{PREFIX}:inbox:{uid}", f"{PREFIX}:reports:{uid}")
-    return tuple(dict.fromkeys((*(job(uid, part) for part in get_args(JobPart)), *waiting, instructions(uid))))
+    return (*(job(uid, part) for part in get_args(JobPart)), *waiting, instructions(uid))
 
 
 def board_jobs(board: str) -> str:
@@ -157,10 +184,17 @@ def board_acknowledgements(board: str) -> str:
     return f"{PREFIX}:board:{board}:acknowledgements"
 
 
+def board_log(board: str) -> str:
+    """Hash: the newest `LOG_MOST` things that people did to the board's marks, JSON, by a field that sorts by time."""
+    return f"{PREFIX}:board:{board}:log"
+
+
 def board_reading(board: str) -> str:
     """Hash: the board as it was last read, in parts, and `version`: what of the board that is of."""
     return f"{PREFIX}:board:{board}:reading"
 
+
+LOG_MOST = 1000
 
 # Labels of the objects that the operator makes. The label with a job's uid selects its children.
 LABEL_JOB_UID = f"{GROUP}/job-uid"

@@ -31,7 +31,7 @@ from velodrome.spec import (
 )
 from velodrome.spec.base import absent
 from velodrome.spec.override import overlay
-from velodrome.spec.types import TaskName
+from velodrome.spec.types import JsonObject, TaskName
 from velodrome.tasks import inferred, task_of
 from velodrome.vocabulary import OPTIMIZER_FIELDS, SCHEDULE_FIELDS
 
@@ -58,6 +58,12 @@ class TrialConfig(Strict):
     quality: Annotated[tuple[str, ...], AfterValidator(_present)]
     # Keys of the metrics that the job declares, sorted; null where it declares none.
     declared: tuple[str, ...] | None = Field(default=None, exclude_if=absent)
+    # Values that a search chose for a program of the entry's own, by name; null where there are none.
+    parameters: JsonObject | None = Field(default=None, exclude_if=absent)
+    # Paths into preprocessing that a search of the job chose for each entry; null where there are none.
+    chosen: tuple[str, ...] | None = Field(default=None, exclude_if=absent)
+    # Of a search trial: the keys to measure on the validation split each epoch. Such a trial reads no test split.
+    searched: tuple[str, ...] | None = Field(default=None, exclude_if=absent)
 
     @property
     def task_name(self) -> str:
@@ -99,7 +105,7 @@ class Plan:
     def _entries(self) -> tuple[tuple[str, TrialConfig, str], ...]:
         """Each entry with the digest of what its trials share, computed once because it is slow."""
         return tuple(
-            (name, config, digest(_identity(config, exclude={"dataset": {"source": True}}), 64))
+            (name, config, digest(identity_of(config, exclude={"dataset": {"source": True}}), 64))
             for name, config in self.configs.items()
         )
 
@@ -141,6 +147,14 @@ class Plan:
         seed = self.job.spec.trials.base_seed + repeat
         return Trial(index, name, repeat, seed, config, digest([identity, seed], 16))
 
+    def has(self, index: int) -> bool:
+        """Whether the plan has a trial of that index."""
+        return 0 <= index < len(self)
+
+    def entry(self, index: int) -> str:
+        """The entry of the trial of that index."""
+        return tuple(self.configs)[index % len(self.configs)]
+
     @property
     def trials(self) -> tuple[Trial, ...]:
         """All trials, by index."""
@@ -178,7 +192,11 @@ def resolve(defaults: Training, entry: Entry) -> Training:
     """
     if entry.training is None:
         return defaults
-    merged = overlay(defaults.model_dump(mode="json"), entry.training.model_dump(mode="json"))
+    return without_foreign(overlay(defaults.model_dump(mode="json"), entry.training.model_dump(mode="json")))
+
+
+def without_foreign(merged: dict[str, Any]) -> Training:
+    """The training of these values, without the fields of optimizer and schedule that only other names use."""
     for part, table in (("optimizer", OPTIMIZER_FIELDS), ("schedule", SCHEDULE_FIELDS)):
         foreign = frozenset().union(*table.values()) - table[merged[part]["name"]]
         merged[part] = {field: value for field, value in merged[part].items() if field not in foreign}
@@ -256,7 +274,9 @@ def local_uid(plan: Plan, generation: int = 0, code: Mapping[str, str] | None = 
     """
     trials = plan.job.spec.trials
     until = [] if trials.until is None else [trials.until.model_dump(mode="json")]
-    race = {**_race(plan), "trials": [trials.repeats, trials.base_seed, *until], "generation": generation}
+    search = plan.job.spec.search
+    most = {} if search is None else {"searchTrials": search.max_trials}
+    race = {**_race(plan), "trials": [trials.repeats, trials.base_seed, *until], "generation": generation, **most}
     return LOCAL_PREFIX + digest(race | ({"code": dict(code)} if code else {}), 16)
 
 
@@ -265,22 +285,31 @@ def lineage(plan: Plan) -> str:
     return digest({**_race(plan), "trials": [plan.job.spec.trials.base_seed]}, 16)
 
 
+# What may be raised or lowered between two races of which the second carries on the search of the first.
+_OF_ONE_RACE = {"parallelism", "confirm", "max_trials"}
+
+
 def _race(plan: Plan) -> dict[str, Any]:
-    return {
+    search = plan.job.spec.search
+    searched = {} if search is None else {"search": search.model_dump(mode="json", exclude=_OF_ONE_RACE)}
+    return searched | {
         "job": [plan.job.namespace, plan.job.metadata.name, plan.job.board],
         "objectives": [
             first_named(objective.model_dump(mode="json", exclude_none=True)) for objective in plan.job.spec.objectives
         ],
-        "entries": [[name, _identity(config, exclude={"image": True})] for name, config in plan.configs.items()],
+        "entries": [[name, identity_of(config, exclude={"image": True})] for name, config in plan.configs.items()],
     }
+
+
+_OF_ENTRY = {"model": True, "training": True, "command": True, "image": True, "parameters": True}
 
 
 def entry_id(config: TrialConfig) -> str:
     """Identity of an entry: what it is and how it trains, independent of its name and of the shared conditions."""
-    return digest(_identity(config, include={"model": True, "training": True, "command": True, "image": True}))
+    return digest(identity_of(config, include=_OF_ENTRY))
 
 
-def _identity(config: TrialConfig, **parts: Any) -> dict[str, Any]:
+def identity_of(config: TrialConfig, **parts: Any) -> dict[str, Any]:
     """The value that an identity is the hash of. Nulls are left out, so that a later field that is null by default
     changes no identity. Metrics have their first names there, so that a new name changes none either.
     """

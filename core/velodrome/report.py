@@ -54,7 +54,8 @@ class TrialReport:
 
     `data` is the folder that holds the data set's files, `cpus` the number of threads to compute with, `metrics` the
     keys that the race measures, and `declared` the keys of the metrics that spec.metrics declares. `conditions` has
-    dataset, preprocessing, budget, training and evaluation, as in the BenchmarkJob.
+    dataset, preprocessing, budget, training and evaluation, as in the BenchmarkJob. `parameters` has what a search
+    chose, by the names in spec.search.parameters.
     """
 
     entry: str = "by-hand"
@@ -73,6 +74,7 @@ class TrialReport:
     validation_samples: int | None = None
     test_samples: int | None = None
     declared: Sequence[str] = ()
+    parameters: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def training_parameters(self) -> Mapping[str, Any]:
@@ -286,7 +288,10 @@ def trial(environ: Mapping[str, str] = os.environ) -> TrialReport:
         facts = json.load(file)
     names = ("entry", "repeat", "seed", "cpus", "data", "metrics", "conditions")
     declared = facts.get("declared", ())  # runners before 0.2.0 know no metrics of a job
-    return TrialReport(path=environ.get(ENV_REPORT), declared=declared, **{name: facts[name] for name in names})
+    chosen = facts.get("parameters", {})  # runners before 0.2.0 know no search
+    return TrialReport(
+        path=environ.get(ENV_REPORT), declared=declared, parameters=chosen, **{name: facts[name] for name in names}
+    )
 
 
 def digest(*, train: tuple[Array, Array], test: tuple[Array, Array]) -> str:

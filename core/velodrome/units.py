@@ -84,6 +84,12 @@ def column_scale(unit: str, intervals: Iterable[Interval]) -> Scale:
     return Scale(symbol, size, 0 if all(map(_whole, means)) else _decimals(median(means), 4))
 
 
+def sizes_of(unit: str) -> dict[str, float]:
+    """The symbols that people may write behind an amount of this unit, and what each multiplies it by."""
+    found = dict(_SCALES.get(unit, ()))
+    return {**found, "us": found["µs"]} if "µs" in found else found
+
+
 def value_scale(unit: str, value: float, digits: int = 4) -> Scale:
     """The scale for a single value, with so many significant digits. Whole numbers stay whole."""
     symbol, size = _fit(unit, [value])

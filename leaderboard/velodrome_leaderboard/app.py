@@ -5,10 +5,25 @@ Streamlit puts the folder of this file first on sys.path.
 
 from pathlib import Path
 
+import streamlit.config
+from starlette.middleware import Middleware
 from starlette.routing import Mount
 from streamlit.starlette import App
 
 from velodrome_leaderboard import faults
+from velodrome_leaderboard.access.current import sign_in
+from velodrome_leaderboard.access.gate import Gate
 from velodrome_leaderboard.api.routes import PREFIX, api
+from velodrome_leaderboard.lost_connection import OwnWords
 
-app = App(Path(__file__).with_name("script.py"), routes=[Mount(PREFIX, api)], on_script_error=faults.show)
+_how = sign_in()
+if _how is not None:  # what a person began at one pod, another one may end: the cookie of that has the same key
+    streamlit.config.set_option("server.cookieSecret", _how.cookie_secret)
+
+app = App(
+    Path(__file__).with_name("script.py"),
+    routes=[Mount(PREFIX, api)],
+    middleware=[Middleware(Gate, how=_how), Middleware(OwnWords)],
+    secrets=None if _how is None else _how.secrets(),
+    on_script_error=faults.show,
+)

@@ -86,6 +86,20 @@ def intervals(rows: Sequence[RankedRow], scale: Scale, title: str, direction: Di
     return alt.layer(bars, values, means).properties(height=alt.Step(_ROW_HEIGHT))
 
 
+def span_of(rows: Sequence[RankedRow]) -> tuple[float, float]:
+    """The range that a drawing of these rows shows, in the metric's unit, as the chart of intervals has it."""
+    ends = pd.DataFrame(
+        {
+            "low": row.interval.mean if row.interval.low is None else row.interval.low,
+            "high": row.interval.mean if row.interval.high is None else row.interval.high,
+        }
+        for row in rows
+    )
+    values = pd.DataFrame({"value": value} for row in rows for value in row.samples.values())
+    low, high = _span(ends, values)
+    return low, high
+
+
 def _span(frame: pd.DataFrame, seeds: pd.DataFrame) -> list[float]:
     """The range that the chart shows: all values and intervals, but the latter only as far as ten times the values.
 

@@ -3,8 +3,9 @@ one. While Redis is away, the last answers are shown.
 
 Viewers share everything that a `ResultSource` returns. It is frozen, or must not be changed.
 
-A leaderboard may be limited to some boards. What is of another board is then absent, as if it had never been stored:
-every question about a job asks for its board first.
+A leaderboard may be limited to some boards, and a person who signed in to fewer. What is of another board is then
+absent, as if it had never been stored: every question about a job asks for its board first. When a person's session is
+over, every question raises `SignInNeeded`.
 """
 
 from __future__ import annotations
@@ -16,16 +17,21 @@ from dataclasses import dataclass, field
 import streamlit as st
 
 from velodrome import keys
+from velodrome.board.comparing import ComparedEntries, read_comparison
 from velodrome.board.declaration import Declaration
+from velodrome.board.details import EntryDetails, read_details
 from velodrome.board.noise import ObjectiveNoise, read_noise
 from velodrome.board.page import ObjectivePage
 from velodrome.board.pairing import PairedEntries, paired_entries, read_pairing
 from velodrome.board.profile import Profile, read_profile
 from velodrome.board.reading import ObjectiveReading
+from velodrome.board.sheet import Sheet, read_sheet
+from velodrome.board.sparks import read_sparks
 from velodrome.board.tenancy import ShownBoards
+from velodrome.board.trading import TradeOffReading, read_trade_off
 from velodrome.board.viewing import objectives_of, read_objectives, read_page
 from velodrome.errors import LocalError, StoreRefused
-from velodrome.ranking.trade_offs import TradeOff, pareto
+from velodrome.results.marks import Acknowledgement, Baseline, Deed, Hiding
 from velodrome.results.objectives import BoardObjective
 from velodrome.results.records import EpochPoint, JobInfo, Progress, TrialRecord
 from velodrome.store import (
@@ -41,6 +47,8 @@ from velodrome.store import (
 )
 from velodrome.trends.regressions import Comparison, judge
 from velodrome.trends.timeline import Timeline, timeline
+from velodrome_leaderboard.access.current import PersonsBoards, current
+from velodrome_leaderboard.access.people import ANYBODY, Person
 from velodrome_leaderboard.memory import LastAnswers, kept, memory_of
 
 # Long enough that viewers share an answer, short enough that no one waits for a result.
@@ -49,12 +57,13 @@ _SECONDS = 2
 
 @dataclass(frozen=True, slots=True)
 class ResultSource:
-    """The Redis that the leaderboard reads, and the boards of it that it shows. Every method raises what the store's
-    method of the same name raises.
+    """The Redis that the leaderboard reads, the person who looks, and the boards that this person is shown. Every
+    method raises what the store's method of the same name raises.
     """
 
     url: str
     shown: ShownBoards = field(default_factory=ShownBoards)
+    person: Person = ANYBODY
 
     def ping(self) -> None:
         """Returns if Redis answers now."""
@@ -97,9 +106,60 @@ class ResultSource:
             raise StoreRefused(f"there is no board {board}")
         return _objective(self.url, board, _version(self.url, board), objective, cohort_id)
 
-    def trade_off(self, board: str, objectives: Sequence[BoardObjective], cohort_id: str | None = None) -> TradeOff:
-        """The trade-off between these objectives, each in the cohort of that id, or in the newest one. It is computed
-        once for each board version.
+    def sheet(self, board: str, objective: BoardObjective, cohort_id: str | None = None) -> Sheet:
+        """The objective's sheet, in the cohort as `objective` has it. It is made once for each board version.
+
+        Raises:
+            StoreRefused: this leaderboard doesn't show the board.
+        """
+        if board not in self.shown:
+            raise StoreRefused(f"there is no board {board}")
+        return _sheet(self.url, board, _version(self.url, board), objective, cohort_id)
+
+    def entry_names(self, board: str) -> list[str]:
+        """The names of the board's entries, sorted."""
+        return _entry_names(self.url, board, _version(self.url, board)) if board in self.shown else []
+
+    def entry_jobs(self, board: str, entry: str) -> list[JobInfo]:
+        """The board's newest jobs that have the entry, newest first, at most 200."""
+        if board not in self.shown:
+            return []
+        return _entry_jobs(self.url, board, entry, _version(self.url, board))
+
+    def comparison(self, board: str, entries: tuple[str, ...]) -> ComparedEntries:
+        """The comparison of these entries in each objective. It is made once for each board version.
+
+        Raises:
+            NotThere: they can't be compared.
+            StoreRefused: this leaderboard doesn't show the board.
+        """
+        if board not in self.shown:
+            raise StoreRefused(f"there is no board {board}")
+        return _comparison(self.url, board, _version(self.url, board), entries)
+
+    def details(self, job: JobInfo, entry: str) -> EntryDetails:
+        """What the entry's trials of this job did, with their curves.
+
+        Raises:
+            StoreRefused: this leaderboard doesn't show the job's board.
+        """
+        if job.board not in self.shown:
+            raise StoreRefused(f"there is no job {job.uid}")
+        return _details(self.url, job.uid, entry, _version(self.url, job.board))
+
+    def sparks(
+        self, board: str, metric_key: str, cohort_id: str, entries: tuple[str, ...]
+    ) -> dict[str, tuple[float, ...]]:
+        """By entry, its means in the board's newest jobs, oldest first."""
+        if board not in self.shown:
+            return {}
+        return _sparks(self.url, board, _version(self.url, board), metric_key, cohort_id, entries)
+
+    def trade_off(
+        self, board: str, objectives: Sequence[BoardObjective], conditions: str | None = None
+    ) -> TradeOffReading:
+        """The trade-off between these objectives, under the conditions of that id, or under the newest ones. It is
+        computed once for each board version.
 
         Raises:
             ValueError: there are fewer than two or more than three objectives.
@@ -107,7 +167,7 @@ class ResultSource:
         """
         if board not in self.shown:
             raise StoreRefused(f"there is no board {board}")
-        return _trade_off(self.url, board, _version(self.url, board), tuple(objectives), cohort_id)
+        return _trade_off(self.url, board, _version(self.url, board), tuple(objectives), conditions)
 
     def page(
         self, board: str, objective: BoardObjective, cohort_id: str | None = None, pages: tuple[int, int] = (1, 1)
@@ -162,7 +222,8 @@ class ResultSource:
             ValueError: the declaration makes no scores of this objective.
         """
         versions = tuple(self.version(board.name) for board in declaration.boards)
-        return _profile(self.url, model, declaration.model_dump_json(), versions, self.shown.patterns)
+        readable = tuple(board.name for board in declaration.boards if board.name in self.shown)
+        return _profile(self.url, model, declaration.model_dump_json(), versions, readable)
 
     def entries(self, uid: str) -> dict[str, EntryState]:
         return _entries(self.url, uid) if self._shows(uid) else {}
@@ -188,14 +249,31 @@ class ResultSource:
     def rejections(self, uid: str) -> list[Rejection]:
         return _rejections(self.url, uid) if self._shows(uid) else []
 
+    def hidden(self, uid: str) -> dict[int, Hiding]:
+        """The job's hidden runs, by index. An admin's own change is there at once."""
+        if not self._shows(uid):
+            return {}
+        return _hidden(_store(self.url), uid) if self.person.admin else _kept_hidden(self.url, uid)
+
+    def baselines(self, board: str) -> list[Baseline]:
+        return _store(self.url).baselines(board) if board in self.shown else []
+
+    def acknowledgements(self, board: str) -> list[Acknowledgement]:
+        return _store(self.url).acknowledgements(board) if board in self.shown else []
+
+    def marks_changed(self, board: str) -> int:
+        return _store(self.url).marks_changed(board) if board in self.shown else 0
+
+    def log(self, board: str) -> list[Deed]:
+        """What people did to the board's marks, newest first."""
+        return _log(self.url, board) if board in self.shown else []
+
     def left_out(self) -> tuple[str, ...]:
         """What this process could not read so far, one sentence for each case. The keys in it name boards and jobs, so
         a leaderboard of some boards leaves them out.
         """
         found = _store(self.url).left_out
-        return (
-            found if not self.shown.patterns else ("whoever runs Redis finds it with `velodrome jobs`",) * bool(found)
-        )
+        return found if self.shown.everything else ("whoever runs Redis finds it with `velodrome jobs`",) * bool(found)
 
     def export(self, uid: str) -> str:
         """The job's JSON lines, read now."""
@@ -208,20 +286,24 @@ class ResultSource:
 
     def _shows(self, uid: str) -> bool:
         """Whether the job is of a board that is shown. Without a limit nobody asks for the job."""
-        return not self.shown.patterns or self.job(uid) is not None
+        return self.shown.everything or self.job(uid) is not None
 
 
 def source() -> ResultSource:
-    """The Redis and the boards that the environment names.
+    """The Redis and the boards that the environment names, for the person who looks now.
 
     Raises:
         LocalError: the environment names no Redis, or what can be no board.
+        SignInNeeded: nobody is signed in, or the session is over.
+        NotAViewer: the person may not look.
     """
     url = os.environ.get(keys.ENV_REDIS_URL, "")
     if not url:
         raise LocalError(f"{keys.ENV_REDIS_URL} is not set, so there is nothing to show: start `velodrome leaderboard`")
+    person = current()
     try:
-        return ResultSource(url, ShownBoards.parse([os.environ.get(keys.ENV_BOARDS, "")]))
+        patterns = ShownBoards.parse([os.environ.get(keys.ENV_BOARDS, "")]).patterns
+        return ResultSource(url, PersonsBoards(patterns, person), person)
     except ValueError as error:
         raise LocalError(f"{keys.ENV_BOARDS}: {error}") from error
 
@@ -274,10 +356,61 @@ def _objective(
 
 
 @st.cache_resource(max_entries=64, show_spinner=False)
+def _sheet(
+    url: str,
+    board: str,
+    version: str,  # noqa: ARG001 - what the cache goes by
+    objective: BoardObjective,
+    cohort_id: str | None,
+) -> Sheet:
+    return read_sheet(_store(url), board, objective, cohort_id, verdicts=True)
+
+
+@st.cache_data(max_entries=100, show_spinner=False)
+def _entry_names(url: str, board: str, version: str) -> list[str]:  # noqa: ARG001 - what the cache goes by
+    return [state.entry for _, state in _store(url).board_entries(board)]
+
+
+@st.cache_resource(max_entries=100, show_spinner=False)
+def _entry_jobs(url: str, board: str, entry: str, version: str) -> list[JobInfo]:  # noqa: ARG001 - as above
+    return [job for job in _store(url).jobs(board, limit=200) if entry in job.entries]
+
+
+@st.cache_resource(max_entries=32, show_spinner=False)
+def _comparison(url: str, board: str, version: str, entries: tuple[str, ...]) -> ComparedEntries:  # noqa: ARG001
+    return read_comparison(_store(url), board, entries, objectives_of(_store(url), board))
+
+
+@st.cache_resource(max_entries=64, show_spinner=False)
+def _details(url: str, uid: str, entry: str, version: str) -> EntryDetails:  # noqa: ARG001 - as above
+    store = _store(url)
+    job = store.job(uid)
+    if job is None:
+        raise StoreRefused(f"there is no job {uid}")
+    return read_details(store, job, entry)
+
+
+@st.cache_data(max_entries=200, show_spinner=False)
+def _sparks(
+    url: str,
+    board: str,
+    version: str,  # noqa: ARG001 - what the cache goes by
+    metric_key: str,
+    cohort_id: str,
+    entries: tuple[str, ...],
+) -> dict[str, tuple[float, ...]]:
+    return read_sparks(_store(url), board, metric_key, cohort_id, entries)
+
+
+@st.cache_resource(max_entries=64, show_spinner=False)
 def _trade_off(
-    url: str, board: str, version: str, objectives: tuple[BoardObjective, ...], cohort_id: str | None
-) -> TradeOff:
-    return pareto([_objective(url, board, version, objective, cohort_id).ranking for objective in objectives])
+    url: str,
+    board: str,
+    version: str,  # noqa: ARG001 - what the cache goes by
+    objectives: tuple[BoardObjective, ...],
+    conditions: str | None,
+) -> TradeOffReading:
+    return read_trade_off(_store(url), board, objectives, conditions)
 
 
 @st.cache_resource(max_entries=200, show_spinner=False)
@@ -337,10 +470,9 @@ def _profile(
     model: str,
     declared: str,
     versions: tuple[str, ...],  # noqa: ARG001 - what the cache goes by
-    patterns: tuple[str, ...],
+    readable: tuple[str, ...],
 ) -> Profile:
-    shown = ShownBoards(patterns)
-    return read_profile(_store(url), model, Declaration.model_validate_json(declared), readable=shown.__contains__)
+    return read_profile(_store(url), model, Declaration.model_validate_json(declared), readable=readable.__contains__)
 
 
 @_kept
@@ -381,3 +513,17 @@ def _conflicts(url: str, uid: str) -> list[TrialRecord]:
 @_kept
 def _rejections(url: str, uid: str) -> list[Rejection]:
     return _store(url).rejections(uid)
+
+
+def _hidden(store: Store, uid: str) -> dict[int, Hiding]:
+    return {one.index: one for one in store.hidden([uid]).get(uid, ())}
+
+
+@_kept
+def _kept_hidden(url: str, uid: str) -> dict[int, Hiding]:
+    return _hidden(_store(url), uid)
+
+
+@_kept
+def _log(url: str, board: str) -> list[Deed]:
+    return _store(url).log(board)

@@ -11,6 +11,7 @@ import streamlit as st
 
 from velodrome.errors import VelodromeError
 from velodrome_leaderboard import markup
+from velodrome_leaderboard.access.people import SignInNeeded
 
 _LOG = logging.getLogger("velodrome.leaderboard")
 
@@ -30,7 +31,13 @@ def part_of_page() -> Iterator[None]:
 
 
 def show(error: Exception) -> bool:
-    """Writes the error into the log under a reference, and shows the reference. True: no more needs to be shown."""
+    """Writes the error into the log under a reference, and shows the reference. True: no more needs to be shown.
+
+    A session that ends while a page is open is no fault: the part of the page says so.
+    """
+    if isinstance(error, SignInNeeded):
+        st.html(markup.alert("Your session is over.", ["Load this page again to sign in."], "busy"))
+        return True
     reference = secrets.token_hex(4)
     _LOG.error("a part of a page could not be shown, reference %s", reference, exc_info=error)
     st.html(

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import TypedDict
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode, urlsplit, urlunsplit
 
 import streamlit as st
 
 BOARDS, BOARD, JOB, RUN, HISTORY, PROFILE = "boards", "board", "job", "run", "history", "profile"
+COMPARE, ENTRY = "compare", "entry"
 
 # Addresses are relative, so that they also work below a reverse proxy's path. No page has a slash in its path.
 HOME = "./"
@@ -43,6 +45,29 @@ def profile(entry: str, boards: Sequence[str], objective: str) -> str:
     return f"{PROFILE}?{urlencode({'entry': entry, 'boards': list(boards), 'objective': objective}, doseq=True)}"
 
 
+def compare(board: str, entries: Sequence[str], **state: str) -> str:
+    """The link to the comparison of entries."""
+    return f"{COMPARE}?{urlencode({'board': board, 'entry': list(entries), **state}, doseq=True)}"
+
+
+def entry(board: str, name: str) -> str:
+    """The link to all that a board knows of an entry."""
+    return f"{ENTRY}?{urlencode({'board': board, 'name': name})}"
+
+
+def badge(board: str, objective: str) -> str:
+    """The whole address of an objective's badge, as the viewer's browser reaches this leaderboard."""
+    here = urlsplit(st.context.url or "")
+    folder = here.path.rsplit("/", 1)[0] if here.path.count("/") else ""
+    path = f"{folder}/api/v1/boards/{quote(board, safe='')}/objectives/{quote(objective, safe='')}/badge.svg"
+    return urlunsplit((here.scheme, here.netloc, path, "", ""))
+
+
+def file_word(name: str) -> str:
+    """The name as one plain word for a file system."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "_", name).lstrip("-.")[:100] or "board"
+
+
 class Bound(TypedDict):
     """The arguments that connect a widget with the URL."""
 
@@ -65,10 +90,17 @@ def choice(
     return value, _bound(name, label(value), lambda shown: values.get(str(shown), default), default, resets)
 
 
-def several(name: str, options: Sequence[str], default: Sequence[str]) -> tuple[list[str], Bound]:
-    """The options that the URL names, in the order of `options`, or the default; and the widget's arguments."""
+def several(
+    name: str, options: Sequence[str], default: Sequence[str], *, ordered: bool = False
+) -> tuple[list[str], Bound]:
+    """The options that the URL names, in the order of `options`, or the default; and the widget's arguments.
+
+    With `ordered`, they are in the URL's order.
+    """
     wanted = st.query_params.get_all(name)
-    value = [option for option in options if option in wanted] or list(default)
+    known = set(options)
+    found = [one for one in dict.fromkeys(wanted) if one in known] if ordered else [o for o in options if o in wanted]
+    value = found or list(default)
     key = f"url-{name}"
     st.session_state[key] = value
 
@@ -107,10 +139,10 @@ def instant(name: str) -> int | None:
     return int(wanted) if wanted.isascii() and wanted.isdigit() and len(wanted) < 12 else None
 
 
-def search(name: str, resets: Sequence[str]) -> tuple[str, Bound]:
-    """The search text in the URL, and the text field's arguments."""
-    value = st.query_params.get(name, "")[:100]
-    return value, _bound(name, value, str, "", resets)
+def search(name: str, resets: Sequence[str], older: str) -> tuple[str, Bound]:
+    """The search text in the URL, and the text field's arguments. `older` is another name that links have for it."""
+    value = st.query_params.get(name, st.query_params.get(older, ""))[:1000]
+    return value, _bound(name, value, str, "", (*resets, older))
 
 
 def _bound(name: str, value: object, read: Callable[[object], str], default: str, resets: Sequence[str] = ()) -> Bound:

@@ -20,14 +20,30 @@ Tone = Literal["", "good", "bad", "busy", "quiet", "code"]
 
 
 @dataclass(frozen=True, slots=True)
+class Reach:
+    """An interval to draw within a row: its mean, its ends, and single values, all between 0 and 1 of the column."""
+
+    mean: float
+    low: float
+    high: float
+    values: Sequence[float]
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
 class Cell:
-    """A piece of text. `detail` is a less prominent second line, `hint` shows on hover, `href` comes from `links`."""
+    """A piece of text. `detail` is a less prominent second line, `hint` shows on hover, `href` comes from `links`.
+
+    `spark` are values that are drawn as a small row of dots, the newest one last. `reach` is drawn as a line.
+    """
 
     text: str
     href: str | None = None
     hint: str = ""
     detail: str = ""
     tone: Tone = ""
+    spark: Sequence[float] = ()
+    reach: Reach | None = None
 
 
 Part = Cell | str
@@ -189,7 +205,31 @@ def _inline(part: Part) -> str:
 def _content(cell: Cell) -> str:
     text = escape(cell.text)
     main = f'<a href="{escape(cell.href)}">{text}</a>' if cell.href else text
-    return main + (f"<small>{escape(cell.detail)}</small>" if cell.detail else "")
+    detail = f"<small>{escape(cell.detail)}</small>" if cell.detail else ""
+    return main + detail + _spark(cell.spark) + ("" if cell.reach is None else _reach(cell.reach))
+
+
+def _reach(found: Reach) -> str:
+    words = escape(found.words)
+    ticks = "".join(f'<i style="left:{_share(value)}"></i>' for value in found.values)
+    bar = f'<b style="left:{_share(found.low)};width:{_share(found.high - found.low)}"></b>'
+    mean = f'<em style="left:{_share(found.mean)}"></em>'
+    return f'<span class="reach" role="img" aria-label="{words}" title="{words}">{bar}{ticks}{mean}</span>'
+
+
+def _share(value: float) -> str:
+    return f"{100 * min(max(value, 0.0), 1.0):.2f}%"
+
+
+def _spark(values: Sequence[float]) -> str:
+    """Dots from the least value, at the bottom, to the largest; nothing for fewer than two values."""
+    if len(values) < 2:
+        return ""
+    low, high = min(values), max(values)
+    places = [(value / 2 - low / 2) / (high / 2 - low / 2) if high > low else 0.5 for value in values]
+    dots = "".join(f'<i style="margin-bottom:{round(18 * place)}px"></i>' for place in places)
+    words = f"{len(values)} jobs, from {values[0]:.4g} to {values[-1]:.4g}"
+    return f'<span class="spark" role="img" aria-label="{words}" title="{words}">{dots}</span>'
 
 
 def _classes(column: Column) -> str:

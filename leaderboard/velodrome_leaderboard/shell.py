@@ -10,8 +10,9 @@ import streamlit as st
 
 from velodrome.errors import ActionNeeded, TryAgain, VelodromeError
 from velodrome_leaderboard import faults, links, markup
+from velodrome_leaderboard.access.people import NotAViewer, SignInNeeded
 from velodrome_leaderboard.data import ResultSource, source
-from velodrome_leaderboard.views import board, boards, history, job, profiles, run
+from velodrome_leaderboard.views import board, boards, compare, entry, history, job, profiles, run, signing_in
 
 Render = Callable[[ResultSource], None]
 
@@ -22,6 +23,8 @@ PAGES: dict[str, tuple[str, Render]] = {
     links.RUN: ("Run", run.render),
     links.HISTORY: ("History", history.render),
     links.PROFILE: ("Profile", profiles.render),
+    links.COMPARE: ("Compare", compare.render),
+    links.ENTRY: ("Entry", entry.render),
 }
 
 _STYLE = Path(__file__).with_name("style.css")
@@ -43,10 +46,16 @@ def show(render: Render) -> None:
     """Shows a page. If Redis has a problem, shows what is wrong, and the page again as soon as Redis answers."""
     st.html(_STYLE)
     try:
+        here = source()
+        signing_in.show(here.person)
         with faults.part_of_page():
-            render(source())
-        if left_out := source().left_out():
+            render(here)
+        if left_out := here.left_out():
             st.html(markup.alert("Some of what is stored is left out, as it can't be read.", left_out))
+    except SignInNeeded:
+        signing_in.ask()
+    except NotAViewer as error:
+        signing_in.refuse(str(error))
     except TryAgain as error:
         st.html(markup.alert("The results can't be read right now.", [str(error)], "busy"))
         _wait()

@@ -1,4 +1,4 @@
-"""What this operator allows the pods of a job, beyond what every BenchmarkJob must keep to. Pure."""
+"""What this operator can run of a job, beyond what every BenchmarkJob must keep to. Pure."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from velodrome.errors import Problem, SpecError
 from velodrome.spec import BenchmarkJob
 from velodrome_operator.children import ChildSettings
 
+_SEARCH = "run this file with `velodrome run` on one machine, or leave spec.search out"
 _FIX = "put what they do into the image, or ask for an operator with --allow-init-containers"
 
 
@@ -13,8 +14,11 @@ def enforce(job: BenchmarkJob, settings: ChildSettings) -> None:
     """Checks a job against the operator's settings.
 
     Raises:
-        SpecError: the operator does not allow something of it; each problem has the field and the fix.
+        SpecError: the operator can't run it, or does not allow something of it; each problem has the field and the fix.
     """
+    if job.spec.search is not None:
+        problem = Problem("spec.search", "a search runs on one machine for now, and not on a cluster", _SEARCH)
+        raise SpecError((problem,), job.metadata.name)
     template = job.spec.runner.template
     if template is None or template.spec is None or not template.spec.init_containers or settings.init_containers:
         return

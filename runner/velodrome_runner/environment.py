@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Iterable
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,8 +20,8 @@ if TYPE_CHECKING:
 
     from velodrome.spec import Training
 
-# Libraries that take part in a measurement, in addition to torch.
-_LIBRARIES = ("numpy", "scikit-learn", "torchmetrics", "torchvision")
+# The packages of modules whose names differ.
+_PACKAGES = {"PIL": "pillow", "sklearn": "scikit-learn"}
 
 
 def fingerprint(
@@ -29,18 +31,21 @@ def fingerprint(
     concurrent: int,
     training: Training,
     nodes: int = 1,
+    shared: Iterable[str] = (),
+    model: Iterable[str] = (),
     cpuinfo: Path = Path("/proc/cpuinfo"),
 ) -> Environment:
     """The machine, the software and the share of the machine that this trial has.
 
-    It includes the rule that L1 and L2 follow. `threads` is the number of torch's threads. `concurrent` is the number
+    It includes the rule that L1 and L2 follow. `shared` are the modules that the trial's conditions need beside torch,
+    and `model` those that its model comes from. `threads` is the number of torch's threads. `concurrent` is the number
     of trials on the machine, this one included.
     """
     from velodrome_runner.optimization import decay_rule
 
     return environment(
         _hardware(device, cpuinfo),
-        _software(device),
+        _software(device, shared, model),
         accelerators=int(device.type != "cpu"),
         threads=threads,
         concurrent=concurrent,
@@ -91,7 +96,7 @@ def _hardware(device: torch.device, cpuinfo: Path) -> Hardware:
     )
 
 
-def _software(device: torch.device) -> Software:
+def _software(device: torch.device, shared: Iterable[str], model: Iterable[str]) -> Software:
     import torch
 
     cuda = device.type == "cuda"
@@ -100,7 +105,19 @@ def _software(device: torch.device) -> Software:
         velodrome=velodrome.__version__,
         python=platform.python_version(),
         framework=f"torch {torch.__version__}",
-        libraries={name: metadata.version(name) for name in _LIBRARIES},
+        libraries=_versions(["numpy", *shared]),
+        model_libraries=_versions(model) or None,
         cuda=torch.version.cuda if cuda else None,
         cudnn=None if cudnn is None else str(cudnn),
     )
+
+
+def _versions(modules: Iterable[str]) -> dict[str, str]:
+    """The versions of the packages that these modules are of, by name. What is not installed is left out."""
+    names = {module.partition(".")[0] for module in modules}
+    packages = sorted(_PACKAGES.get(name, name) for name in names)
+    found = {}
+    for package in packages:
+        with suppress(metadata.PackageNotFoundError):
+            found[package] = metadata.version(package)
+    return found

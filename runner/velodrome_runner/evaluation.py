@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import nullcontext
+from typing import Literal
 
 import torch
 from torch import nn
@@ -12,6 +13,7 @@ from velodrome.errors import TrialFailed
 from velodrome.metrics.catalogue import without_rounding
 from velodrome.vocabulary import Keeping
 from velodrome_runner.precision import Autocast
+from velodrome_runner.preprocessing import Prepared
 from velodrome_runner.tasks.base import Batch, QualityMeter, Task
 
 
@@ -48,17 +50,26 @@ def measured(
     return meter
 
 
-def evaluate(
-    task: Task,
+def of_split(
+    prepared: Prepared,
+    split: Literal["validation", "test"],
     model: nn.Module,
-    batches: Iterable[Batch],
+    batch_size: int,
     *,
     keys: Iterable[str],
     where: str = "the test split",
     context: Autocast = nullcontext,
-) -> dict[str, float]:
-    """The value of each quality metric on these batches, without those that have none. Raises as `measured` does."""
-    return values_of(measured(task, model, batches, keys=keys, where=where, context=context), {})
+    keeping: Keeping = "none",
+) -> QualityMeter:
+    """As `measured`, of a whole split. A model that takes lengths gets sequences of similar length together.
+
+    What the meter keeps of each sample is in the order of the split. Batches have at least 64 samples.
+    """
+    order = prepared.by_length(split)
+    batches = prepared.batches(max(batch_size, 64), split=split, order=order)
+    meter = measured(prepared.task, model, batches, keys=keys, where=where, context=context, keeping=keeping)
+    meter.order = order
+    return meter
 
 
 def values_of(meter: QualityMeter, unavailable: dict[str, str]) -> dict[str, float]:

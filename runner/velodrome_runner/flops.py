@@ -18,8 +18,12 @@ from torch import Tensor, nn
 from torch._ops import OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from velodrome.canonical import digest
 from velodrome_runner.log import words
 from velodrome_runner.peak import Unmeasurable
+
+# This number changes with what a formula of `_FORMULAS` counts, and with how models are split into operations.
+_VERSION = 1
 
 # What a model is called with: a tensor, or tensors by name.
 Inputs = Tensor | Mapping[str, Tensor]
@@ -113,6 +117,18 @@ def count_flops(
     if seen.uncounted:
         raise Unmeasurable(f"there is no formula for the operations of {', '.join(sorted(seen.uncounted))}")
     return int(counter.get_total_flops())
+
+
+def definition() -> str:
+    """A digest of what counts and what is free, here and in torch's counter.
+
+    Figures of two definitions are not compared: an operation that is free in one may have a formula in the other.
+    """
+    from torch.utils.flop_counter import flop_registry
+
+    counted = {str(name) for name in flop_registry} | set(_FORMULAS)
+    lists = {"free": _FREE, "tags": {str(tag) for tag in _FREE_TAGS}, "spaces": _FREE_SPACES, "counted": counted}
+    return digest({"version": _VERSION, **{name: sorted(found) for name, found in lists.items()}})
 
 
 def _on_cpu(inputs: Inputs) -> Inputs:

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
 from velodrome_runner.flops import count_flops as flops
+from velodrome_runner.flops import definition as flops_definition
 
-__all__ = ["flops", "model_bytes", "parameters"]
+__all__ = ["flops", "flops_definition", "model_bytes", "parameters"]
 
 
 def model_bytes(model: nn.Module) -> int:

@@ -23,7 +23,7 @@ from velodrome_runner import causes, checks, data, evaluation, models, preproces
 from velodrome_runner.augmentation import TORCHVISION
 from velodrome_runner.energy import EnergyMeter, energy_meter
 from velodrome_runner.environment import fingerprint
-from velodrome_runner.footprint import flops, model_bytes, parameters
+from velodrome_runner.footprint import flops, flops_definition, model_bytes, parameters
 from velodrome_runner.interference import Interference, gpu_reader
 from velodrome_runner.keeping import Keeper
 from velodrome_runner.peak import MemoryPeak, Unmeasurable, memory_peak
@@ -58,7 +58,7 @@ class Measured:
     scores: SampleScores | None = None
 
 
-def measure(
+def measure(  # noqa: PLR0915 - a trial is read in one piece
     trial: Trial,
     settings: Settings,
     *,
@@ -90,6 +90,8 @@ def measure(
         concurrent=settings.concurrent,
         training=config.training,
         nodes=settings.ranks.size,
+        shared=_shared_libraries(config),
+        model=model_libraries(config),
     )
     unavailable: dict[str, str] = {}
     for name in libraries(config):
@@ -146,9 +148,12 @@ def measure(
     metrics = _training_metrics(config, trained, memory, energy, unavailable)
     metrics |= _shared(metrics, interference, device, unavailable)
     on_phase("Evaluating", None)
-    meter = _tested(config, prepared, model, context, keeper.keeping)
-    metrics |= _quality(config, meter, trained, unavailable)
+    tested = config.searched is None  # a search chooses on validation data, and its trials see no test data
+    meter = _tested(config, prepared, model, context, keeper.keeping) if tested else None
+    if meter is not None:
+        metrics |= _quality(config, meter, trained, unavailable)
     on_phase("Timing", None)
+    timed = timed and tested
     with interference.watched("timing") if timed else nullcontext():
         metrics |= _costs(config, prepared, model, context, unavailable, timed=timed)
     if config.evaluation.on_interference == "fail":
@@ -161,6 +166,10 @@ def measure(
         disturbances=tuple(interference.found),
     )
     prepared.close()
+    if "flops" in metrics:
+        environment = environment.model_copy(update={"flops_definition": flops_definition()})
+    if meter is None:
+        return Measured(facts, environment, trained, metrics, unavailable, held)
     return Measured(facts, environment, trained, metrics, unavailable, held, meter.confusion, keeper.scores(meter))
 
 
@@ -215,6 +224,19 @@ def libraries(config: TrialConfig) -> list[str]:
     They are imported before anything is measured, because a library's memory is not the trial's. The warm starter
     imports what any trial of a race needs, once. No other module of such weight is imported.
     """
+    model = config.model
+    own = ["torchvision.models"] if model is not None and model.name.startswith("torchvision/") else []
+    return [*_shared_libraries(config), *own]
+
+
+def model_libraries(config: TrialConfig) -> list[str]:
+    """The library that the entry's model is of, if it is not Velodrome's own."""
+    library = config.model.name.partition("/")[0] if config.model is not None else ""
+    return [library] if library in ("torchvision", "timm") else []
+
+
+def _shared_libraries(config: TrialConfig) -> list[str]:
+    """The modules that all entries of a job need: for its data, its preprocessing and its metrics."""
     preprocessing, dataset = config.preprocessing, config.dataset
     names = data.libraries(dataset)
     if kind_of(dataset.name, dataset.format) == "table":
@@ -223,8 +245,6 @@ def libraries(config: TrialConfig) -> list[str]:
         names.append("sklearn.feature_selection")
     if not {"auroc", "average_precision"}.isdisjoint(config.quality):
         names.append("sklearn.metrics")
-    if config.model is not None and config.model.name.startswith("torchvision/"):
-        names.append("torchvision.models")
     if any(step.name in TORCHVISION or step.args.size is not None for step in preprocessing.augmentations):
         names.append("torchvision.transforms.v2.functional")
     return names
@@ -295,9 +315,15 @@ def _tested(
     config: TrialConfig, prepared: Prepared, model: nn.Module, context: Autocast, keeping: Keeping
 ) -> QualityMeter:
     """The meter after the whole test split, in its order."""
-    keys = [key for key in config.quality if key != "validation_loss"]
-    batches = prepared.batches(max(config.training.batch_size, 64), split="test")
-    return evaluation.measured(prepared.task, model, batches, keys=keys, context=context, keeping=keeping)
+    return evaluation.of_split(
+        prepared,
+        "test",
+        model,
+        config.training.batch_size,
+        keys=[key for key in config.quality if key != "validation_loss"],
+        context=context,
+        keeping=keeping,
+    )
 
 
 def _quality(

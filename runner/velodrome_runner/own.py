@@ -36,6 +36,7 @@ from velodrome_runner import interruption
 from velodrome_runner.causes import printed_place
 from velodrome_runner.environment import environment
 from velodrome_runner.hardware import cpu_model, nvidia
+from velodrome_runner.instructions import stopping
 from velodrome_runner.interference import Interference
 from velodrome_runner.lines import PredictionsLine, Reported
 from velodrome_runner.live import pusher
@@ -86,13 +87,21 @@ def run(
     started = wall()
     code = config_code(trial.config.model_copy(update={"command": line}))
     client = None if settings.redis_url is None else connect(settings.redis_url, settings.login)
-    with Publisher(client, settings.job_uid, settings.report_key) as publisher, pusher(settings, plan, trial) as live:
-        reporter = Reporter(trial, settings, publisher, live, wall)
+    searching = trial.config.searched is not None
+    with (
+        Publisher(client, settings.job_uid, settings.report_key) as publisher,
+        pusher(settings, plan, trial) as live,
+        stopping(settings, wanted=searching) as orders,
+    ):
+        reporter = Reporter(trial, settings, publisher, live, wall, orders.check)
         reporter("Starting", None)
         reported, killed = Reported(trial.config), memory_kills()
         interference = Interference(concurrent=settings.concurrent, threads=threads)
         with interference.watched("the command"):
-            ended = _train(line, _Files.of(trial, settings, threads), reported, reporter, settings.ranks)
+            try:
+                ended = _train(line, _Files.of(trial, settings, threads), reported, reporter, settings.ranks)
+            except TrialFailed as error:
+                ended = Failure(error.reason, str(error))
         facts = who(trial, settings, code, started, wall())
         if ended == 0 and not settings.ranks.leads:
             return keys.EXIT_OK
@@ -108,7 +117,7 @@ def run(
             found = _undisturbed(interference) or found
         if isinstance(found, Failure):
             complain(f"{found.reason}: {found.message}")
-            result = failed(found, tail, facts)
+            result = failed(found, tail, facts, reporter.points if searching else ())
         else:
             where = _environment(trial, reported, threads, settings.concurrent, settings.ranks.size)
             held = Held(disturbances=tuple(interference.found))
@@ -128,7 +137,9 @@ def _undisturbed(interference: Interference) -> Failure | None:
     return None
 
 
-def conclude(plan: Plan, trial: Trial, reported: Reported, ended: Ended) -> Failure | dict[str, object]:
+def conclude(  # noqa: C901 - a list of what can be wrong
+    plan: Plan, trial: Trial, reported: Reported, ended: Ended
+) -> Failure | dict[str, object]:
     """Turns the lines and the command's end into the reason of a failure, or the result's fields. Pure."""
     bad = _ended_badly(ended) or _unreadable(reported)
     if bad is not None:
@@ -147,6 +158,8 @@ def conclude(plan: Plan, trial: Trial, reported: Reported, ended: Ended) -> Fail
         message = f"the command read {reported.dataset.digest}, but spec.dataset.digest pins {pinned}"
         return Failure("DatasetDigestMismatch", message, final=True)
     metrics, unavailable = _priced(reported.result.metrics, trial), dict(reported.result.unavailable)
+    if trial.config.searched is not None:
+        return _of_search(reported, metrics)
     needed = [str(key) for key in objective_keys(plan.job).values() if key.metric.kind == "quality"]
     missing = [key for key in needed if key not in metrics]
     if missing:
@@ -168,6 +181,18 @@ def conclude(plan: Plan, trial: Trial, reported: Reported, ended: Ended) -> Fail
         "curves": thinned(reported.curves, None),
         "dataset": reported.dataset,
         "epochs": reported.result.epochs or (reported.curves[-1].epoch if reported.curves else None),
+    }
+
+
+def _of_search(reported: Reported, metrics: Mapping[str, float]) -> dict[str, object]:
+    """The fields of a search trial's result. What it measured on test data is dropped: nothing may be chosen by it."""
+    return {
+        "outcome": "Succeeded",
+        "metrics": {key: value for key, value in metrics.items() if MetricKey.parse(key).metric.kind != "quality"},
+        "curves": thinned(reported.curves, None),
+        "dataset": reported.dataset,
+        "epochs": (reported.result and reported.result.epochs)
+        or (reported.curves[-1].epoch if reported.curves else None),
     }
 
 
@@ -241,6 +266,7 @@ class _Files:
             "metrics": [label_of(key) for key in trial.config.quality if MetricKey.parse(key).metric.kind == "quality"],
             "declared": list(trial.config.declared or ()),
             "conditions": {name: config[name] for name in conditions},
+            "parameters": dict(trial.config.parameters or {}),
         }
         files.trial.write_text(json.dumps(document, indent=2), encoding="utf-8")
         files.report.write_text("", encoding="utf-8")

@@ -72,13 +72,15 @@ class Prepared:
         generator: torch.Generator | None = None,
         *,
         split: SplitName = "train",
+        order: Tensor | None = None,
         ranks: Ranks = ALONE,
     ) -> Iterator[Batch]:
         """One pass over a split: inputs and targets on the device (images float32, channels-last).
 
         The training split requires a `generator`, which shuffles and augments it (on the CPU or on the device; the same
         state gives the same batches). Its batches have the sizes `lengths(batch_size)`. The other splits keep their
-        order and are not augmented. A batch may be modified. The last batch may be smaller: no sample is left out.
+        order, or have that of the indices `order` (n,), and are not augmented. A batch may be modified. The last
+        batch may be smaller: no sample is left out.
 
         If several `ranks` have generators of the same state, each gets its share of every batch, which may be empty.
         The generators keep equal states.
@@ -88,12 +90,12 @@ class Prepared:
         """
         if split != "train":
             samples = self.validation if split == "validation" else self.test
-            return self._in_order(samples, batch_size, split) if samples is not None else iter(())
+            return self._in_order(samples, batch_size, split, order) if samples is not None else iter(())
         if generator is None:
             raise ValueError("the training split is shuffled: pass a generator")
         order = torch.randperm(len(self.train), generator=generator, device=generator.device)
         whole = order.split(self.lengths(batch_size, ranks.size))
-        lengths = self._sequence_lengths()
+        lengths = self._sequence_lengths(self.train)
         if lengths is not None:
             whole = bucketed(whole, lengths.to(order.device), generator)
         if ranks.size == 1:
@@ -133,7 +135,11 @@ class Prepared:
 
     def batching(self) -> str | None:
         """How training batches are made, in words, where samples of one batch are no random ones."""
-        return None if self._sequence_lengths() is None else f"by length, within {_POOL} batches of random sequences"
+        return (
+            None
+            if self._sequence_lengths(self.train) is None
+            else f"by length, within {_POOL} batches of random sequences"
+        )
 
     def close(self) -> None:
         """Ends the workers that read data."""
@@ -141,23 +147,35 @@ class Prepared:
             stream.close()
         self.streams.clear()
 
-    def _sequence_lengths(self) -> Tensor | None:
-        """The lengths of the training sequences, if the model takes lengths: then short batches need less time."""
-        if isinstance(self.train, ReadySplit):
-            inputs: Inputs = self.train.inputs
-        elif self.train.lengths is None:
+    def by_length(self, split: Literal["validation", "test"]) -> Tensor | None:
+        """The split's samples from short to long (n,), if the model takes lengths: so batches have little padding."""
+        samples = self.validation if split == "validation" else self.test
+        lengths = None if samples is None else self._sequence_lengths(samples)
+        return None if lengths is None else lengths.argsort(stable=True).cpu()
+
+    def _sequence_lengths(self, samples: ReadySplit | SampleSource) -> Tensor | None:
+        """The lengths of these sequences, if the model takes lengths: then short batches need less time."""
+        if isinstance(samples, ReadySplit):
+            inputs: Inputs = samples.inputs
+        elif samples.lengths is None:
             return None
         else:
-            inputs = self.view({"values": self.train.lengths, "lengths": self.train.lengths})
+            inputs = self.view({"values": samples.lengths, "lengths": samples.lengths})
         return None if isinstance(inputs, Tensor) else inputs.get("lengths")
 
-    def _in_order(self, samples: ReadySplit | SampleSource, batch_size: int, name: str) -> Iterator[Batch]:
+    def _in_order(
+        self, samples: ReadySplit | SampleSource, batch_size: int, name: str, order: Tensor | None
+    ) -> Iterator[Batch]:
         if isinstance(samples, ReadySplit):
+            if order is not None:
+                yield from self._taken(samples, order.split(batch_size))
+                return
             pairs = zip(split(samples.inputs, batch_size), samples.targets.split(batch_size), strict=True)
             # A copy of each batch: a model may change its inputs in place, and the next epoch needs them as they were.
             yield from (Batch(copied(inputs), targets) for inputs, targets in pairs)
             return
-        yield from self._loaded(samples, torch.arange(len(samples)).split(batch_size), name)
+        order = torch.arange(len(samples)) if order is None else order
+        yield from self._loaded(samples, order.split(batch_size), name)
 
     def _augmented(self, order: Sequence[Tensor], generator: torch.Generator) -> Iterator[Batch]:
         if isinstance(self.train, ReadySplit):

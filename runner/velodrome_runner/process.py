@@ -38,7 +38,7 @@ def end_leftovers() -> None:
 
 
 def _run_one(command: tuple[str, ...] | None, *, own: bool) -> int:
-    from velodrome.errors import ConfigurationError
+    from velodrome.errors import ConfigurationError, StoreUnavailable
     from velodrome_runner import threads
     from velodrome_runner.log import Tail, complain
     from velodrome_runner.settings import Settings
@@ -72,6 +72,9 @@ def _run_one(command: tuple[str, ...] | None, *, own: bool) -> int:
 
         threads.use(count)
         return run(settings, plan, trial, threads=count, tail=tail)
+    except StoreUnavailable as error:  # it could not learn what to run, so it runs again
+        complain(f"{error.reason}: {error}")
+        return keys.EXIT_INTERRUPTED
     except ConfigurationError as error:
         complain(f"{error.reason}: {error}")
         return keys.EXIT_CONFIGURATION

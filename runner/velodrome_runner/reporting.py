@@ -59,16 +59,27 @@ def exit_code(failure: Failure | None, *, delivered: bool) -> int:
 
 
 class Reporter:
-    """Writes each step of a trial to the log, and passes it to the publisher and to the pusher of live metrics."""
+    """Writes each step of a trial to the log, and passes it to the publisher and to the pusher of live metrics.
+
+    `check` may raise to end the trial while it trains. `points` are those of the epochs so far.
+    """
 
     def __init__(
-        self, trial: Trial, settings: Settings, publisher: Publisher, pusher: Pusher, wall: Callable[[], float]
+        self,
+        trial: Trial,
+        settings: Settings,
+        publisher: Publisher,
+        pusher: Pusher,
+        wall: Callable[[], float],
+        check: Callable[[], None] = lambda: None,
     ) -> None:
         self._trial = trial
         self._settings = settings
         self._publisher = publisher
         self._pusher = pusher
         self._wall = wall
+        self._check = check
+        self.points: list[EpochPoint] = []
 
     @property
     def epochs(self) -> int:
@@ -97,6 +108,10 @@ class Reporter:
         )
         self._publisher.progress(progress)
         self._pusher.show(progress)
+        if moment is not None and moment.point is not None:
+            self.points.append(moment.point)
+        if phase == "Training":
+            self._check()
 
     def _line(self, phase: Phase, moment: TrainingState | None, epochs: int) -> str:
         if moment is None:
@@ -136,8 +151,8 @@ def thinned(curves: Sequence[EpochPoint], best_epoch: int | None, most: int = MO
     return tuple(point for point in curves if point.epoch in kept)
 
 
-def failed(failure: Failure, tail: Tail, who: dict[str, object]) -> TrialResult:
-    """The result of a trial that failed, with the end of its log."""
+def failed(failure: Failure, tail: Tail, who: dict[str, object], points: Sequence[EpochPoint] = ()) -> TrialResult:
+    """The result of a trial that failed, with the end of its log, and the epochs that it trained if they are given."""
     return TrialResult.model_validate(
         who
         | {
@@ -145,6 +160,8 @@ def failed(failure: Failure, tail: Tail, who: dict[str, object]) -> TrialResult:
             "reason": failure.reason,
             "message": _writable(failure.message)[:_MESSAGE],
             "log_tail": _writable(tail.text())[-2 * LOG_TAIL_LIMIT :],
+            "curves": thinned(points, None),
+            "epochs": points[-1].epoch if points else None,
         }
     )
 

@@ -23,7 +23,8 @@ class Settings:
     trials that were `taken_over` (such as `0-3,7`, counted over the whole job), and of these `repeats` alone (such as
     `5-6`) where a race runs in rounds. `ranks` says which of the pods that
     train together this is. `pushgateway` is the URL for live metrics. `login` says who connects to Redis, where the URL
-    does not. `report_key` is what reports of this trial must show, or None.
+    does not. `report_key` is what reports of this trial must show, or None. With `search`, the index counts search
+    trials.
     """
 
     spec: Path
@@ -42,6 +43,7 @@ class Settings:
     pushgateway: str | None = None
     login: RedisLogin = field(default_factory=RedisLogin)
     report_key: str | None = None
+    search: bool = False
 
     @property
     def spool(self) -> Path:
@@ -75,6 +77,7 @@ class Settings:
             pushgateway=environ.get(keys.ENV_PUSHGATEWAY) or None,
             login=RedisLogin.read(environ),
             report_key=_content(environ, keys.ENV_REPORT_KEY_FILE),
+            search=environ.get(keys.ENV_SEARCH) == "1",
         )
 
 

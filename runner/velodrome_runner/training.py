@@ -13,9 +13,10 @@ import torch
 from torch import nn
 
 from velodrome.errors import TrialFailed
+from velodrome.metrics.catalogue import MetricKey
 from velodrome.plan import TrialConfig
 from velodrome.results.records import EpochPoint
-from velodrome_runner.evaluation import evaluate
+from velodrome_runner.evaluation import of_split, values_of
 from velodrome_runner.precision import autocast
 from velodrome_runner.preprocessing import Prepared
 from velodrome_runner.ranks import ALONE, Ranks
@@ -87,7 +88,7 @@ def train(  # noqa: PLR0913, PLR0915, C901 - a training loop is read in one piec
 
     stopper = EarlyStopper(training.early_stopping) if training.early_stopping else None
     needed = {spec.metric for spec in (training.early_stopping, budget.target) if spec is not None}
-    watched = task.watched | needed
+    watched = task.watched | needed | per_epoch(config.searched)
     max_seconds = math.inf if budget.max_seconds is None else budget.max_seconds
 
     curves: list[EpochPoint] = []
@@ -134,8 +135,11 @@ def train(  # noqa: PLR0913, PLR0915, C901 - a training loop is read in one piec
         where = f"the validation split after epoch {epoch}"
         found: dict[str, float] = {}
         if ranks.leads and prepared.validation is not None:
-            batches = prepared.batches(max(batch_size, 64), split="validation")
-            found = evaluate(task, recipe.evaluated, batches, keys=sorted(watched), where=where, context=context)
+            keys = sorted(watched)
+            quality = of_split(
+                prepared, "validation", recipe.evaluated, batch_size, keys=keys, where=where, context=context
+            )
+            found = values_of(quality, {})
             _check(needed - found.keys(), where)
         validation = ranks.agreed(found)
         curves.append(
@@ -173,6 +177,11 @@ def train(  # noqa: PLR0913, PLR0915, C901 - a training loop is read in one piec
         time_to_target=time_to_target,
         validation=curves[(best or epoch) - 1].validation,
     )
+
+
+def per_epoch(keys: Collection[str] | None) -> set[str]:
+    """Those of a search's keys that are measured on the validation split each epoch."""
+    return {key for key in keys or () if MetricKey.parse(key).metric.per_epoch}
 
 
 def _check(missing: Collection[str], where: str) -> None:

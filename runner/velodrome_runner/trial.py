@@ -15,6 +15,7 @@ from velodrome.plan import Plan, Trial, times_inference
 from velodrome.results.bounds import TEXT_LIMIT
 from velodrome.results.records import TrialResult
 from velodrome_runner import causes, interruption
+from velodrome_runner.instructions import stopping
 from velodrome_runner.live import pusher
 from velodrome_runner.log import Tail, complain, first_line, words
 from velodrome_runner.measuring import Measured, measure, own_module
@@ -40,8 +41,13 @@ def run(
     """
     started, code = wall(), config_code(trial.config)
     client = None if settings.redis_url is None else connect(settings.redis_url, settings.login)
-    with Publisher(client, settings.job_uid, settings.report_key) as publisher, pusher(settings, plan, trial) as live:
-        reporter = Reporter(trial, settings, publisher, live, wall)
+    searching = trial.config.searched is not None
+    with (
+        Publisher(client, settings.job_uid, settings.report_key) as publisher,
+        pusher(settings, plan, trial) as live,
+        stopping(settings, wanted=searching) as orders,
+    ):
+        reporter = Reporter(trial, settings, publisher, live, wall, orders.check)
         failure: Failure | None = None
         reporter("Starting", None)
         try:
@@ -66,7 +72,8 @@ def run(
             interruption.check()
             failure = explain(error).at(causes.record(error, own_module(trial.config)))
             complain(f"{failure.reason}: {failure.message}")
-            result = failed(failure, tail, who(trial, settings, code, started, wall()))
+            points = reporter.points if searching else ()
+            result = failed(failure, tail, who(trial, settings, code, started, wall()), points)
         live.end()
         delivered = publisher.deliver(result, settings.spool, deadline=settings.deadline)
     return exit_code(failure, delivered=delivered)

@@ -19,10 +19,23 @@ from tests.cluster.build import build_helm
 from tools import chart, generate
 from velodrome import keys
 from velodrome.spec import parse_jobs
+from velodrome_leaderboard.access.settings import read_sign_in
 
 ROOT = Path(__file__).resolve().parents[2]
 Objects = dict[tuple[str, str], dict[str, Any]]
 
+SIGN_IN = {
+    "enabled": True,
+    "issuer": "https://login.example.org:8443/realms/x",
+    "clientId": "velodrome",
+    "existingSecret": "sign-in",
+    "privateCA": True,
+    "viewers": {"claim": "groups", "values": ["team-*"]},
+    "admins": {"claim": "groups", "values": ["bosses"]},
+    "boards": [{"claim": "groups", "value": "team-*", "boards": ["team-{*}-*"]}],
+    "publicBoards": ["demo"],
+    "tokens": True,
+}
 EVERYTHING = {
     "pushgateway": {"enabled": True},
     "backup": {"enabled": True},
@@ -30,6 +43,7 @@ EVERYTHING = {
         "replicas": 2,
         "ingress": {"enabled": True, "host": "velodrome.example.org", "tlsSecret": "board"},
         "httpRoute": {"enabled": True, "parentRefs": [{"name": "public"}], "hostnames": ["velodrome.example.org"]},
+        "signIn": SIGN_IN,
     },
     "networkPolicies": {"leaderboard": {"from": [{"namespaceSelector": {"matchLabels": {"name": "ingress"}}}]}},
     "runner": {
@@ -543,6 +557,57 @@ class TestOptionalParts:
         assert not [name for kind, name in objects(helm) if kind == "ResourceQuota"]
 
 
+class TestSignIn:
+    def test_the_file_is_one_that_the_leaderboard_reads(self, helm: str, tmp_path: Path) -> None:
+        found = objects(helm, EVERYTHING, apis=APIS)
+        text = found["ConfigMap", "velodrome-sign-in"]["data"]["sign-in.yaml"]
+        for name, words in (("sign-in.yaml", text), ("client-secret", "secret"), ("cookie-secret", "c" * 32)):
+            (tmp_path / name).write_text(words)
+        read = read_sign_in(tmp_path / "sign-in.yaml")
+        assert read.rules.issuer == SIGN_IN["issuer"]
+        assert read.rules.address == "https://velodrome.example.org"
+        assert (read.rules.viewers.values, read.rules.public_boards) == (("team-*",), ("demo",))
+        assert read.rules.admins is not None
+        assert read.tokens_file == tmp_path / "tokens"
+
+    def test_its_pod_gets_the_secret_and_the_user_for_marks(self, helm: str) -> None:
+        pod = dict(pods(objects(helm, EVERYTHING, apis=APIS)))["velodrome-leaderboard"]
+        env = {one["name"]: one["value"] for one in pod["containers"][0]["env"]}
+        assert env[keys.ENV_SIGN_IN] == "/etc/velodrome-sign-in/sign-in.yaml"
+        assert env[keys.ENV_MARKS_USERNAME] == "marks"
+        assert env[keys.ENV_MARKS_PASSWORD_FILE] == "/etc/velodrome-redis/marks-password"
+        shown = {
+            item["path"]
+            for volume in pod["volumes"]
+            for source in volume.get("projected", {}).get("sources", [])
+            for item in (source.get("secret") or source["configMap"])["items"]
+        }
+        assert shown == {
+            *("password", "marks-password", "ca.crt"), *("sign-in.yaml", "client-secret", "cookie-secret", "tokens"),
+        }  # fmt: skip
+
+    def test_without_admins_it_may_only_read(self, helm: str) -> None:
+        signed = {"leaderboard": {"url": "https://board.example.org", "signIn": {**SIGN_IN, "admins": {"claim": ""}}}}
+        pod = dict(pods(objects(helm, signed)))["velodrome-leaderboard"]
+        assert "marks" not in json.dumps(pod)
+
+    def test_it_reaches_the_provider_on_its_port_alone(self, helm: str) -> None:
+        policy = policies(objects(helm, EVERYTHING, apis=APIS))["velodrome-leaderboard"]
+        assert {"port": 8443, "protocol": "TCP"} in [port for rule in policy["egress"] for port in rule["ports"]]
+        assert not [
+            port for rule in policies(objects(helm))["velodrome-leaderboard"]["egress"] for port in rule["ports"]
+            if port["port"] in (443, 8443)
+        ]  # fmt: skip
+
+    def test_pods_restart_when_who_may_look_changes(self, helm: str) -> None:
+        def mark(values: Mapping[str, Any]) -> str:
+            found = objects(helm, EVERYTHING, {"leaderboard": {"signIn": values}}, apis=APIS)
+            notes = found["Deployment", "velodrome-leaderboard"]["spec"]["template"]["metadata"]["annotations"]
+            return str(notes["velodrome.dev/sign-in"])
+
+        assert mark({}) == mark({}) != mark({"sessionHours": 1})
+
+
 class TestRedis:
     def test_it_speaks_tls_alone_to_users_of_its_file(self, helm: str) -> None:
         (container,) = dict(pods(objects(helm)))["velodrome-redis"]["containers"]
@@ -632,6 +697,11 @@ class TestRefusals:
             ({"pushgateway": {"enabled": True, "url": "http://x"}}, r"use your own, or have one installed"),
             ({"leaderboard": {"ingress": {"enabled": True}}}, r"leaderboard\.ingress\.host is empty"),
             ({"leaderboard": {"ingress": {"enabled": True, "host": "x"}}}, r"leaderboard\.from is empty"),
+            ({"leaderboard": {"ingress": {"enabled": True, "host": "x"}}}, r"signIn\.enabled is false.*board\.open"),
+            ({"leaderboard": {"signIn": {"enabled": True}}}, r"signIn\.issuer is empty.*viewers names nobody"),
+            ({"leaderboard": {"url": "http://board.example.org", "signIn": SIGN_IN}}, r"is http://board.*over TLS"),
+            ({"leaderboard": {"signIn": SIGN_IN}}, r"leaderboard\.url is empty: with leaderboard\.signIn"),
+            ({"leaderboard": {"signIn": {"sessionHours": 0}}}, r"/leaderboard/signIn/sessionHours"),
             ({"leaderboard": {"httpRoute": {"enabled": True}}}, r"leaderboard\.httpRoute\.parentRefs is empty"),
             ({"rbac": {"namespaces": ["a"]}, "test": {"namespace": "b"}}, r"is b, where.*rbac\.namespaces \(a\)"),
             ({"runner": {"egress": [{"ports": [{"port": 443}]}]}}, r"runner\.egress has a rule without `to`"),
@@ -699,7 +769,12 @@ class TestRefusals:
             for name, inner in part.get("properties", {}).items():
                 yield from leaves(inner, (*path, name))
 
-        free = {("global",), ("redis", "tls", "issuerRef"), ("operator", "boardRules")}
+        free = {
+            ("global",),
+            ("redis", "tls", "issuerRef"),
+            ("operator", "boardRules"),
+            ("leaderboard", "signIn", "boards"),
+        }
         for path in leaves(schema, ()):
             inside = path[-1:] == ("tag",) or any(path[: len(one)] == one for one in free) or "resources" in path[:-1]
             assert not path or inside or path in known, f"values.yaml does not show {'.'.join(path)}"
@@ -722,6 +797,14 @@ class TestNotes:
         assert re.search(r"Left out.*PodMonitor, PrometheusRule", text)
         assert "has no TLS" in text
         assert "deletes all results" in self.notes(helm, {"redis": {"persistence": {"keep": False}}})
+
+    def test_they_say_who_may_look(self, helm: str) -> None:
+        assert "no sign-in: whoever may forward its port" in self.notes(helm)
+        shown = {"httpRoute": {"enabled": True, "parentRefs": [{"name": "public"}]}, "open": True}
+        reached: Mapping[str, Any] = {"leaderboard": {"from": [{"podSelector": {}}]}}
+        assert "no sign-in (leaderboard.open)" in self.notes(helm, {"leaderboard": shown, "networkPolicies": reached})
+        signed = {"leaderboard": {"url": "https://board.example.org", "signIn": SIGN_IN}}
+        assert "sign in with https://login.example.org" in self.notes(helm, signed)
 
 
 def owned(release: str, namespace: str) -> dict[str, Any]:

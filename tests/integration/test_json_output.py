@@ -29,6 +29,9 @@ from velodrome.cli.app import app
 from velodrome.cli.console import JSON_SCHEMA
 from velodrome.cli.progress import JsonLines
 from velodrome.machine.race import events
+from velodrome.plan import plan
+from velodrome.results.registration import job_info
+from velodrome.spec import read_jobs
 from velodrome.store import open_store
 
 pytestmark = pytest.mark.timeout(900)  # the first test waits for all commands
@@ -88,6 +91,8 @@ SEEN_ELSEWHERE = {
     "`waiting`",
     "`resumed`",
     "`note`",
+    "`--optuna`",
+    "`--mlflow`",
 }
 
 
@@ -163,8 +168,10 @@ def a_cluster(folder: Path, race: Race) -> Path:
 
 
 def fill(url: str) -> None:
-    """Two jobs of one board with the samples that each trial got right."""
+    """Two jobs of one board with the samples that each trial got right, and a search that has no result yet."""
+    (searched,) = read_jobs(ROOT / "deploy/examples/search.yaml")
     with open_store(url) as store:
+        store.register(job_info(plan(searched), "searched", datetime(2026, 1, 1, tzinfo=UTC)))
         for number, name in enumerate(("night-1", "night-2")):
             race = Race(uid=name, name=name, created=number * 1000)
             store.register(race.info)
@@ -223,6 +230,12 @@ def of_results(world: World) -> None:
     world.run("noise", "digits")
     world.run("profile", "velodrome/mlp", "--boards", "digits")
     world.run("jobs")
+    world.run("compare", "digits", "cnn", "mlp")
+    world.run("report", "digits", "-o", "digits.html")
+    world.run("hide", "night-2/gru/0", "--reason", "wrong data")
+    world.run("unhide", "night-2/gru/0")
+    world.run("marks")
+    world.run("search", "searched")
     world.run("baseline set", "night-1", "cnn")
     world.run("baseline show")
     world.run("baseline clear", "digits", "cnn")

@@ -21,18 +21,32 @@ from tests.integration.test_operator_inboxes import commands, permitted
 from velodrome import keys
 from velodrome.backup.places import FolderPlace
 from velodrome.backup.rotation import make_backup
+from velodrome.board import marking
+from velodrome.board.tenancy import ShownBoards
 from velodrome.board.viewing import objectives_of, read_objectives
 from velodrome.cli.app import app
 from velodrome.connections import certificates
+from velodrome.errors import LocalError, StoreRefused
 from velodrome.results.records import ResultReport
 from velodrome.store import Store, export_lines, roles
 from velodrome.store.deletion import Deleter, DeletionTarget
 from velodrome.store.edge import connect
 from velodrome.trends.regressions import judge
+from velodrome_leaderboard.access.current import asked_by
+from velodrome_leaderboard.access.people import Person
+from velodrome_leaderboard.marking import NotAnAdmin, desk
 from velodrome_operator.access import Access
 
 sys.path.append(str(Path(__file__).parents[2]))  # results to look at come from tools/, as a person makes them
 
+SIGN_IN = """
+issuer: https://login.example.org
+clientId: velodrome
+clientSecretFile: client
+cookieSecretFile: cookie
+address: https://velodrome.example.org
+viewers: {claim: groups, values: [team]}
+"""
 WRITES = ("HSET", "SET", "RPUSH", "LPUSH", "ZADD", "DEL", "UNLINK", "HDEL", "FLUSHALL", "EVALSHA", "EVAL", "SCRIPT")
 
 
@@ -127,9 +141,11 @@ def test_all_that_a_viewer_reads_is_read_and_nothing_is_written(installed: Insta
                 objectives = objectives_of(store, board.name)
                 found += [objectives, read_objectives(store, board.name, objectives, verdicts=True)]
                 found += [store.baselines(board.name), store.acknowledgements(board.name)]
+                found += [store.log(board.name), store.marks_changed(board.name)]
                 found += [store.board_entries(board.name), store.board_version(board.name)]
             for job in store.each_job():
                 found += [judge(store, job.uid), store.counts(job.uid), store.rejections(job.uid)]
+                found += [store.hidden([job.uid]), store.measured(job.uid)]
                 found += [store.conflicts(job.uid), store.progress(job.uid), store.records(job.uid)]
                 found += [list(export_lines(store, uid=job.uid)), store.position(job.uid)]
             answers.append(found)
@@ -190,12 +206,20 @@ def test_marks_are_set_by_their_own_user(
         ("ack", "mine", entry),
         ("baseline", "show"),
         ("baseline", "clear", "mine", entry),
+        ("hide", f"mine/{entry}/0", "--reason", "its data were wrong"),
+        ("marks", "mine"),
+        ("unhide", f"mine/{entry}/0"),
+        ("hide", f"mine/{entry}/0", "--reason", "they were, after all"),
     ):
         code, output = cli(*arguments, "--cluster")
         assert code == 0, (arguments, output)
     with Store(installed.client("leaderboard")) as store:
         assert [mark.entry for mark in store.acknowledgements("mine")][:1] == [entry]
         assert store.baselines("mine") == []
+        (uid,) = {mark.job_uid for mark in store.acknowledgements("mine")}
+        assert [one.note for one in store.hidden([uid])[uid]] == ["they were, after all"]
+        assert [deed.did for deed in store.log("mine")][:3] == ["hid", "showed again", "hid"]
+    assert refused_of(installed, "marks") == {}
     code, output = cli("regressions", "mine", "--cluster")
     assert "Unknown" in output or code == 0, output
 
@@ -207,6 +231,42 @@ def test_marks_are_set_by_their_own_user(
     assert shown[0] == 0
     assert refused[0] != 0
     assert "refuses the user name or the password" in " ".join(refused[1].split())
+
+
+def test_an_admin_writes_from_the_pages_as_the_user_of_marks_alone(
+    installed: InstalledRedis, finished: Race, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name, text in (("sign-in.yaml", SIGN_IN), ("client", "secret"), ("cookie", "c" * 32)):
+        (tmp_path / name).write_text(text)
+    marks = {keys.ENV_MARKS_PASSWORD_FILE: installed.environ("marks")[keys.ENV_REDIS_PASSWORD_FILE]}
+    for name, value in {**installed.environ("leaderboard"), keys.ENV_SIGN_IN: str(tmp_path / "sign-in.yaml")}.items():
+        monkeypatch.setenv(name, value)
+    at, admin = datetime.now(UTC), Person("boss", admin=True)
+
+    def hide(index: int) -> None:
+        st.cache_data.clear()
+        st.cache_resource.clear()
+        with asked_by(admin), desk("mine") as where:
+            marking.hide(where.store, finished.info, index, "its data were wrong", where.admin.name, at)
+
+    with installed.client("operator") as redis_admin:
+        redis_admin.delete(keys.job(finished.uid, "hidden"))
+    with pytest.raises(LocalError, match="may only read"):
+        hide(1)
+    for name, value in marks.items():
+        monkeypatch.setenv(name, value)
+    hide(1)
+    with installed.client("operator") as redis_admin:
+        redis_admin.execute_command("ACL", "SETUSER", "marks", "off")
+        with pytest.raises(StoreRefused):
+            hide(2)
+        redis_admin.execute_command("ACL", "SETUSER", "marks", "on")
+    for stranger in (Person("ann"), Person("ops", admin=True, shown=ShownBoards(("other",)))):
+        with asked_by(stranger), pytest.raises(NotAnAdmin), desk("mine"):
+            pass
+    with Store(installed.client("leaderboard")) as store:
+        assert [one.index for one in store.hidden([finished.uid])[finished.uid]] == [1]
+    assert refused_of(installed, "leaderboard") == {}
 
 
 def test_results_are_deleted_by_the_user_of_marks(

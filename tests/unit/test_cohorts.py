@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from velodrome.metrics.catalogue import CATALOGUE, MetricKey
 from velodrome.results.cohorts import Cohort, cohort_of
+from velodrome.results.conditions import differences
 from velodrome.results.records import TrialRecord
 from velodrome.store.rankings import Shapes
 
@@ -26,8 +27,10 @@ TARGET = "time_to_target_seconds"
 LATENCY = "latency_p50_seconds{batch_size=1}"
 MEMORY = "peak_memory_bytes"
 SIZE = "parameters"
-ALL = {QUALITY, TIME, TARGET, LATENCY, MEMORY, SIZE}
-COSTS = ALL - {QUALITY, SIZE}
+FLOPS = "flops"
+ALL = {QUALITY, TIME, TARGET, LATENCY, MEMORY, SIZE, FLOPS}
+MODELS = {SIZE, FLOPS}
+COSTS = ALL - {QUALITY, *MODELS}
 NONE: set[str] = set()
 
 
@@ -59,6 +62,8 @@ CHANGES: list[tuple[dict[str, Any], set[str]]] = [
     ({"result.environment.hardware.driver": "999"}, COSTS),
     ({"result.environment.software.framework": "torch 3.0"}, COSTS),
     ({"result.environment.software.libraries": {"numpy": "9"}}, COSTS),
+    ({"result.environment.software.model_libraries": {"timm": "9"}}, NONE),
+    ({"result.environment.flops_definition": "0123456789ab"}, {FLOPS}),
     ({"result.environment.resources.cpus": 4}, COSTS),
     ({"result.environment.resources.concurrent_trials": 2}, COSTS),
     ({"observed.concurrent_trials": 2}, COSTS),
@@ -72,8 +77,8 @@ CHANGES: list[tuple[dict[str, Any], set[str]]] = [
     ({"config.dataset.imageSize": 64}, ALL),
     ({"config.preprocessing.normalize": False}, ALL),
     ({"config.preprocessing.augmentations": []}, ALL),
-    ({"config.budget.maxEpochs": 3}, ALL - {SIZE}),
-    ({"config.budget.maxSeconds": 10}, ALL - {SIZE}),
+    ({"config.budget.maxEpochs": 3}, ALL - MODELS),
+    ({"config.budget.maxSeconds": 10}, ALL - MODELS),
     ({"config.budget.target": {"metric": "accuracy", "value": 0.5}}, {TARGET}),
     ({"config.budget.target": None}, {TARGET}),
     ({"config.evaluation.inference.minRunSeconds": 5}, {LATENCY}),
@@ -113,6 +118,13 @@ def test_what_the_executor_saw_stands_over_what_the_runner_said() -> None:
     said, seen = {"result.environment.resources.concurrent_trials": 3}, {"observed.concurrent_trials": 3}
     assert cohort(TIME, said) == cohort(TIME, seen)
     assert cohort(TIME, said | {"observed.concurrent_trials": 1}) == cohort(TIME)
+
+
+def test_figures_of_two_definitions_of_flops_are_never_compared() -> None:
+    old, new = ({"result.environment.flops_definition": digits * 6} for digits in ("01", "02"))
+    assert len({cohort(FLOPS, changes).id for changes in ({}, old, new)}) == 3
+    (told,) = differences(cohort(FLOPS, old).conditions, cohort(FLOPS, new).conditions)
+    assert str(told) == "definition of FLOPs differs: 010101010101 here, 020202020202 there"
 
 
 def test_a_budget_in_seconds_makes_quality_depend_on_the_machine() -> None:

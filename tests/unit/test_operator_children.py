@@ -471,7 +471,10 @@ def test_every_variable_of_velodromes_is_written_or_nobodys_to_set() -> None:
     """A variable that is new in `keys` is written beside envFrom, or it stands here with the reason."""
     set_by_the_runner = {keys.ENV_TRIAL, keys.ENV_REPORT}
     set_by_kubernetes = {keys.ENV_INDEX}
-    read_by_no_runner = {keys.ENV_BOARDS, keys.ENV_JOB_KEY_FILE}
+    read_by_no_runner = {
+        *(keys.ENV_BOARDS, keys.ENV_SIGN_IN, keys.ENV_MARKS_USERNAME, keys.ENV_MARKS_PASSWORD_FILE),
+        keys.ENV_JOB_KEY_FILE,
+    }
     written = named(pod_spec(job(runner=RICH))["containers"][0]["env"]).keys()
     assert set(OWN_VARIABLES) - written == set_by_the_runner | set_by_kubernetes | read_by_no_runner
 

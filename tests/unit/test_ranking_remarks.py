@@ -54,3 +54,20 @@ def test_a_disturbance_is_said_where_the_value_depends_on_speed() -> None:
 def test_a_remark_stands_in_the_ranks_note() -> None:
     ranking = rank_objective(ACCURACY, ROWS, remarks={("uid", "a"): "mind this", ("other", "a"): "not this"})
     assert ranking.ranked[0].note == "mind this"
+
+
+def grouped(key: MetricKey, *values: float) -> str:
+    row = Row("a", "id-a", "uid", "job", len(values), dict(enumerate(values)), NOW)
+    return remarks(key, [row], {}).get(("uid", "a"), "")
+
+
+def test_values_in_two_groups_are_said_with_what_they_do_to_ranks() -> None:
+    words = "its values lie in two groups, 2 low and 3 high ones"
+    assert grouped(ACCURACY, 0.97, 0.11, 0.96, 0.10, 0.965).startswith(words)
+    assert grouped(ACCURACY, 0.97, 0.94, 0.96, 0.95, 0.965) == ""
+    assert grouped(SIZE, 1.0, 1.1, 9.0, 9.1, 9.2) == ""
+
+
+def test_times_are_grouped_by_factors() -> None:
+    assert grouped(SPEED, 0.01, 0.011, 10.0, 11.0, 12.0).startswith("its values lie in two groups, 2 low")
+    assert grouped(SPEED, 1.0, 2.0, 10.0, 10.1, 10.2) == "", "the lower two differ by a factor of 2"

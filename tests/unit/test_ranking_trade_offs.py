@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 import numpy as np
@@ -10,6 +10,8 @@ import pytest
 
 from velodrome.ranking.places import rank_objective
 from velodrome.ranking.trade_offs import TradeOff, pareto
+from velodrome.stats.looks import Until
+from velodrome.stats.stopping import Stopping
 from velodrome.store.types import Row
 
 AT = datetime(2026, 5, 4, tzinfo=UTC)
@@ -110,3 +112,38 @@ def test_of_five_equal_entries_one_is_called_dominated_in_at_most_5_per_cent_of_
         )
         beaten += bool(found.standing("dominated"))
     assert beaten <= 33  # what a rate of 5 % stays below in 999 of 1,000 simulations
+
+
+# A race until decided: entry a stopped at 20 seeds, and b at 5.
+UNTIL = Until(("accuracy",), 5, 20)
+KEPT = {"a": Stopping("race", UNTIL, 0, 20), "b": Stopping("race", UNTIL, 0, 5)}
+
+
+def stopped_trade_off(accuracy: Mapping[str, Sequence[float]], stopping: Mapping[str, Stopping] | None) -> TradeOff:
+    """The trade-off with seconds that nobody can tell apart."""
+    seconds = {name: [1.0 + (seed * 7 + place) % 5 / 10 for seed in range(len(own))]
+               for place, (name, own) in enumerate(accuracy.items())}  # fmt: skip
+    return pareto(
+        [
+            rank_objective(key, [row(name, *own) for name, own in values.items()], stopping=stopping)
+            for key, values in (("accuracy", accuracy), ("train_seconds", seconds))
+        ]
+    )
+
+
+def test_an_entry_that_a_look_stopped_is_dominated_only_by_what_the_look_may_claim() -> None:
+    noise = [0.000, 0.004, -0.003, 0.002, -0.002]
+    close = {"a": [0.9] * 4 + [0.905] + [0.9] * 15, "b": [0.892 + one for one in noise]}
+    wide = {"a": close["a"], "b": [0.8 + one for one in noise]}
+    plain = stopped_trade_off({name: own[:5] for name, own in close.items()}, None)
+    assert plain.standing("dominated") == ("b",), "five seeds of a race with a fixed number tell them apart"
+    assert stopped_trade_off(close, KEPT).standing("dominated") == (), "the first look may spend 1/11 of the error"
+    assert stopped_trade_off(wide, KEPT).standing("dominated") == ("b",)
+
+
+def test_seeds_of_one_side_alone_change_no_trade_off() -> None:
+    wide = {"a": [0.9, 0.91, 0.9, 0.905, 0.9] + [0.1] * 15, "b": [0.8, 0.8, 0.81, 0.8, 0.805]}
+    found = stopped_trade_off(wide, KEPT)
+    assert found.standing("dominated") == (), "by the visible means b is better"
+    higher = wide | {"a": [*wide["a"][:5], *[0.99] * 15]}
+    assert stopped_trade_off(higher, KEPT).standing("dominated") == ("b",)

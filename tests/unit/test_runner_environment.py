@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -89,13 +90,22 @@ def test_a_silent_processor_has_a_name_still(tmp_path: Path) -> None:
 
 def test_the_fingerprint_is_complete_and_survives_json() -> None:
     training = Training.model_validate({"deterministic": True})
-    made = fingerprint(device=torch.device("cpu"), threads=3, concurrent=2, training=training)
+    made = fingerprint(
+        device=torch.device("cpu"),
+        threads=3,
+        concurrent=2,
+        training=training,
+        shared=["sklearn.datasets", "sklearn.metrics", "PIL.Image"],
+        model=["timm", "not_installed_anywhere"],
+    )
     assert Environment.model_validate_json(made.model_dump_json()) == made
     assert made.hardware.cpu_model == cpu_model()
     assert made.hardware.cpu_count == os.cpu_count()
     assert made.hardware.accelerator is None
     assert made.software.framework == f"torch {torch.__version__}"
-    assert set(made.software.libraries) == {"numpy", "scikit-learn", "torchmetrics", "torchvision"}
+    assert set(made.software.libraries) == {"numpy", "pillow", "scikit-learn"}
+    assert made.software.libraries["scikit-learn"] == metadata.version("scikit-learn")
+    assert made.software.model_libraries == {"timm": metadata.version("timm")}
     assert (made.resources.cpus, made.resources.concurrent_trials, made.resources.accelerators) == (3, 2, 0)
     assert made.resources.memory_limit_bytes == memory_limit()
     assert (made.precision, made.deterministic) == ("float32", True)

@@ -13,7 +13,7 @@ from tests.prepared import untouched
 from velodrome.errors import ConfigurationError, TrialFailed
 from velodrome.report import classification
 from velodrome.spec import Target
-from velodrome_runner.evaluation import evaluate
+from velodrome_runner.evaluation import measured, values_of
 from velodrome_runner.stopping import reached
 from velodrome_runner.tasks.base import Batch
 from velodrome_runner.tasks.classification import ClassificationTask
@@ -155,7 +155,7 @@ def test_every_batch_counts_and_the_model_is_in_evaluation_mode() -> None:
     logits, labels = outputs()
     model = Recording()
     batches = map(Batch, logits.split(64), labels.split(64))
-    values = evaluate(task(), model, batches, keys=["accuracy", "loss"])
+    values = values_of(measured(task(), model, batches, keys=["accuracy", "loss"]), {})
     assert values == pytest.approx(measure(logits, labels, classes=CLASSES, keys=["accuracy", "loss"]), rel=1e-12)
     assert model.modes == [(False, False)] * 4
 
@@ -164,7 +164,7 @@ def test_every_batch_counts_and_the_model_is_in_evaluation_mode() -> None:
 def test_outputs_that_are_not_finite_fail_and_name_the_split(factor: float) -> None:
     logits, labels = outputs()
     with pytest.raises(TrialFailed, match=r"on the test split .* lower the learning rate") as failed:
-        evaluate(task(), Recording(factor), [Batch(logits, labels)], keys=["accuracy"])
+        measured(task(), Recording(factor), [Batch(logits, labels)], keys=["accuracy"])
     assert failed.value.reason == "OutputNotFinite"
 
 

@@ -11,7 +11,8 @@ import torch
 from torch import nn
 
 from velodrome.spec import Model
-from velodrome_runner.footprint import flops, model_bytes, parameters
+from velodrome_runner import flops as counting
+from velodrome_runner.footprint import flops, flops_definition, model_bytes, parameters
 from velodrome_runner.models import build
 from velodrome_runner.peak import Unmeasurable
 
@@ -121,6 +122,23 @@ def test_what_is_free_counts_nothing() -> None:
     for layer in layers:
         assert flops(layer, sample()) == 0, layer
     assert flops(nn.Embedding(9, 4), torch.arange(3)[None]) == 0
+
+
+def test_the_definition_of_flops_follows_what_counts_and_what_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = flops_definition()
+    assert flops_definition() == before
+    found = {before}
+    for name, value in (
+        ("_FREE", frozenset({"relu"})),
+        ("_FORMULAS", {}),
+        ("_FREE_SPACES", frozenset({"prim"})),
+        ("_FREE_TAGS", frozenset({torch.Tag.pointwise})),
+        ("_VERSION", 99),
+    ):
+        with monkeypatch.context() as changed:
+            changed.setattr(counting, name, value)
+            found.add(flops_definition())
+    assert len(found) == 6
 
 
 def quantised(model: nn.Module) -> nn.Module:

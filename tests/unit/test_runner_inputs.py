@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -15,6 +15,7 @@ from velodrome.errors import ConfigurationError
 from velodrome.spec import Model, Preprocessing, Training
 from velodrome_runner import tasks
 from velodrome_runner.data import Contents, Memory, Samples, Schema
+from velodrome_runner.evaluation import measured, of_split
 from velodrome_runner.models import build
 from velodrome_runner.preprocessing import Prepared, ReadySplit, bucketed, prepare
 
@@ -324,6 +325,36 @@ def test_batches_are_of_random_sequences_for_a_model_that_takes_no_lengths(*, in
     data = sequences([3, 20, 4, 19])
     task = tasks.fit("classification", data, Preprocessing(), Training(), device=CPU, seed=0)
     assert prepare(data, task, in_memory=in_memory).shown_to(Columns()).batching() is None
+
+
+@pytest.mark.parametrize("in_memory", [True, False])
+@pytest.mark.parametrize("split", ["validation", "test"])
+def test_evaluation_by_length_gives_the_same_as_in_order_with_less_padding(
+    split: Literal["validation", "test"], *, in_memory: bool
+) -> None:
+    lengths = torch.randint(1, 90, (200,), generator=torch.Generator().manual_seed(1))
+    data = sequences(lengths.tolist())
+    task = tasks.fit("classification", data, Preprocessing(), Training(), device=CPU, seed=0)
+    torch.manual_seed(0)
+    model = build(
+        Model(name="velodrome/gru"), shape=task.transform.shape, **task.told, **task.transform.told, dropout=0
+    )
+    ready = prepare(data, task, in_memory=in_memory).shown_to(model)
+    keys = ["accuracy", "loss", "auroc"]
+
+    apart = measured(task, model, ready.batches(64, split=split), keys=keys, keeping="losses")
+    together = of_split(ready, split, model, 1, keys=keys, keeping="losses")
+
+    assert together.read().values == pytest.approx(apart.read().values, rel=1e-6)
+    assert torch.equal(together.of_each["right"], apart.of_each["right"])
+    torch.testing.assert_close(together.of_each["losses"], apart.of_each["losses"], rtol=1e-5, atol=1e-7)
+    assert not torch.equal(together.all("right"), apart.all("right")), "they came in another order"
+    order = ready.by_length(split)
+    assert order is not None
+    assert order.sort().values.tolist() == list(range(200))
+    assert padding(order.split(64), lengths) < padding(torch.arange(200).split(64), lengths) / 3
+    plain = prepare(data, task, in_memory=in_memory).shown_to(Columns())
+    assert plain.by_length(split) is None
 
 
 def padding(batches: tuple[torch.Tensor, ...], lengths: torch.Tensor) -> int:

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from velodrome import keys
+from velodrome.kernel.pressure import Snapshot
 from velodrome.plan import Plan, Trial, plan
+from velodrome.results.records import ResultReport
 from velodrome.spec import BenchmarkJob
+from velodrome_runner import own
+from velodrome_runner.interference import Interference
 from velodrome_runner.lines import Reported
+from velodrome_runner.log import Tail
 from velodrome_runner.own import Ended, conclude
 from velodrome_runner.reporting import Failure
+from velodrome_runner.settings import Settings
 
 DATASET = {
     "type": "dataset", "name": "digits", "digest": "sha256:" + "a" * 64, "train_samples": 9, "validation_samples": 1,
@@ -147,3 +156,51 @@ def test_an_epoch_that_can_not_be_is_not_passed_on() -> None:
     found = Reported(made()[1].config)
     assert found.take(json.dumps({**EPOCH, "validation": {"accuracy": 81}})) is None
     assert found.take(json.dumps(EPOCH)) is not None
+
+
+PROGRAM = """
+from velodrome import report
+trial = report.trial()
+trial.dataset("digits", digest="sha256:" + "a" * 64, train_samples=9, validation_samples=1, test_samples=3,
+              shape=[1, 8, 8], classes=["a", "b"])
+trial.result({"accuracy": 0.5})
+"""
+
+
+@pytest.mark.parametrize("answer", ["record", "fail"])
+def test_a_disturbed_program_is_recorded_or_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: str) -> None:
+    start = Snapshot(at=0.0, cpus=2, busy=0.0, own=0.0)
+    looks = iter((start, replace(start, at=10.0, busy=19.0, own=10.0)))
+    monkeypatch.setattr(own, "Interference", partial(Interference, look=lambda: next(looks)))
+    program = tmp_path / "program.py"
+    program.write_text(PROGRAM)
+    job = BenchmarkJob.model_validate(
+        {
+            "apiVersion": keys.API_VERSION,
+            "kind": keys.KIND,
+            "metadata": {"name": "j"},
+            "spec": {
+                "dataset": {"name": "digits"},
+                "evaluation": {"onInterference": answer},
+                "entries": [{"name": "own", "command": [sys.executable, str(program)]}],
+            },
+        }
+    )
+    settings = Settings.read(
+        {
+            keys.ENV_SPEC: "unread",
+            keys.ENV_INDEX: "0",
+            keys.ENV_JOB_UID: "uid",
+            keys.ENV_ATTEMPT: "a1",
+            keys.ENV_SCRATCH: str(tmp_path),
+        }
+    )
+    made = plan(job)
+    code = own.run(settings, made, made.trial(0), threads=1, tail=Tail())
+    result = ResultReport.model_validate_json(settings.spool.read_text()).result
+    if answer == "record":
+        assert (code, result.outcome) == (keys.EXIT_OK, "Succeeded")
+        assert result.held is not None
+        assert result.held.disturbances == ("the command: other programs used 0.9 of 2 CPUs",)
+    else:
+        assert (code, result.reason) == (keys.EXIT_FAILED, "Interference")

@@ -12,7 +12,7 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 from statsmodels.stats.multitest import multipletests
 
-from velodrome.stats.correction import most_equalities, most_equalities_with, shaffer
+from velodrome.stats.correction import adjusted, factors_beside
 
 
 def partitions(entries: int) -> Iterator[list[int]]:
@@ -35,39 +35,13 @@ def equal_pairs(groups: list[int]) -> NDArray[np.bool_]:
     return same
 
 
-@pytest.mark.parametrize("entries", range(2, 9))
-def test_most_equalities_by_listing_every_partition(entries: int) -> None:
-    possible = {int(equal_pairs(groups).sum()) for groups in partitions(entries)}
-    pairs = comb(entries, 2)
-    expected = [max(count for count in possible if count <= pairs - refuted) for refuted in range(pairs)]
-    assert most_equalities(entries).tolist() == expected
-
-
-def test_most_equalities_of_few() -> None:
-    assert most_equalities(0).tolist() == most_equalities(1).tolist() == []
-    assert most_equalities(3).tolist() == [3, 1, 1]  # of three, two equal pairs make the third equal
-    assert most_equalities(4).tolist() == [6, 3, 3, 3, 2, 1]  # Shaffer (1986)
-
-
-@pytest.mark.parametrize("entries", [101, 140])
-def test_many_entries_are_counted_exactly_or_safely(entries: int) -> None:
-    possible = [1]  # bit c of element k: some partition of k entries has c equal pairs
-    for size in range(1, entries + 1):
-        bits = 0
-        for group in range(1, size + 1):
-            bits |= possible[size - group] << comb(group, 2)
-        possible.append(bits)
-    pairs = comb(entries, 2)
-    counts = [count for count in range(pairs + 1) if possible[entries] >> count & 1]
-    holm = np.arange(pairs, 0, -1)
-    exact = np.array(counts)[np.searchsorted(counts, holm, side="right") - 1]
-
-    counted = most_equalities(entries)
-
-    assert (counted >= exact).all()
-    assert (counted <= holm).all()
-    assert (counted[: entries * 10] == exact[: entries * 10]).all()
-    assert (counted < holm).any()
+def true_factors(groups: list[int]) -> NDArray[np.float64]:
+    """The factor of each pair of equals in these groups, worked out group by group; infinite for other pairs."""
+    sizes = {group: groups.count(group) for group in groups}
+    with_an_equal = sum(size for size in sizes.values() if size > 1)
+    first, _ = np.triu_indices(len(groups), 1)
+    own = np.array([sizes[groups[row]] for row in first])
+    return np.where(equal_pairs(groups), with_an_equal * (own - 1) / 2, np.inf)
 
 
 families = st.integers(2, 6).flatmap(
@@ -75,30 +49,50 @@ families = st.integers(2, 6).flatmap(
 )
 
 
-@settings(max_examples=25)  # multipletests collects garbage on every call, which takes longer than all else here
-@given(families)
-def test_between_bonferroni_and_holm(family: tuple[int, NDArray[np.float64]]) -> None:
-    entries, p_values = family
-    adjusted = shaffer(p_values, entries)
-    holm = multipletests(p_values, method="holm")[1]
-    assert (adjusted <= holm + 1e-12).all()
-    assert (adjusted >= p_values).all()
-    assert adjusted.min() == pytest.approx(min(1, p_values.min() * len(p_values)))
+@pytest.mark.parametrize("entries", range(2, 8))
+def test_the_shares_of_equal_pairs_are_one_whichever_entries_are_equal(entries: int) -> None:
+    for groups in partitions(entries):
+        if len(set(groups)) < entries:
+            assert (1 / true_factors(groups)).sum() == pytest.approx(1)
+
+
+@given(st.integers(2, 6), st.randoms(use_true_random=False))
+def test_no_groups_that_are_possible_have_a_larger_factor(entries: int, random: Random) -> None:
+    first, second = np.triu_indices(entries, 1)
+    different = np.zeros((entries, entries), dtype=np.bool_)
+    for a, b in zip(first, second, strict=True):
+        different[a, b] = different[b, a] = random.random() < 0.4
+    bounds = factors_beside(different)
+    for groups in partitions(entries):
+        equal = equal_pairs(groups)
+        if not (equal & different[first, second]).any():
+            assert (true_factors(groups)[equal] <= bounds[equal]).all()
 
 
 @given(families)
-def test_never_refutes_what_the_closed_test_keeps(
-    family: tuple[int, NDArray[np.float64]],
-) -> None:
-    """The closure over every partition of the entries, with Bonferroni's test of each, controls the family-wise error
-    by the principle of Marcus, Peritz and Gabriel (1976); a procedure that refutes a subset of it does so too."""
+def test_never_refutes_what_the_closed_test_keeps(family: tuple[int, NDArray[np.float64]]) -> None:
+    """The closure over every partition of the entries, with Bonferroni's weighted test of each, controls the
+    family-wise error by the principle of Marcus, Peritz and Gabriel (1976); a procedure that refutes a subset of it
+    does so too."""
     entries, p_values = family
     closed = p_values.copy()
     for groups in partitions(entries):
         equal = equal_pairs(groups)
         if equal.any():
-            closed[equal] = np.maximum(closed[equal], min(1.0, p_values[equal].min() * equal.sum()))
-    assert (shaffer(p_values, entries) >= closed - 1e-12).all()
+            smallest = float((p_values[equal] * true_factors(groups)[equal]).min())
+            closed[equal] = np.maximum(closed[equal], min(1.0, smallest))
+    assert (adjusted(p_values, entries) >= closed - 1e-12).all()
+
+
+@settings(max_examples=25)  # multipletests collects garbage on every call, which takes longer than all else here
+@given(families)
+def test_the_first_step_is_bonferronis(family: tuple[int, NDArray[np.float64]]) -> None:
+    entries, p_values = family
+    corrected = adjusted(p_values, entries)
+    bonferroni = multipletests(p_values, method="bonferroni")[1]
+    assert (corrected <= bonferroni + 1e-12).all()
+    assert (corrected >= p_values).all()
+    assert corrected.min() == pytest.approx(bonferroni.min())
 
 
 @given(families, st.randoms(use_true_random=False))
@@ -110,46 +104,63 @@ def test_order_of_the_entries_does_not_matter(family: tuple[int, NDArray[np.floa
     table = np.zeros((entries, entries))
     table[first, second] = table[second, first] = p_values
     corrected = np.zeros((entries, entries))
-    corrected[first, second] = corrected[second, first] = shaffer(p_values, entries)
+    corrected[first, second] = corrected[second, first] = adjusted(p_values, entries)
     shuffled = table[np.ix_(order, order)]
-    assert (shaffer(shuffled[first, second], entries) == corrected[np.ix_(order, order)][first, second]).all()
-
-
-@given(st.integers(2, 6), st.randoms(use_true_random=False))
-def test_equalities_with_a_pair_are_never_more_than_the_bound(entries: int, random: Random) -> None:
-    first, second = np.triu_indices(entries, 1)
-    different = np.zeros((entries, entries), dtype=np.bool_)
-    for a, b in zip(first, second, strict=True):
-        different[a, b] = different[b, a] = random.random() < 0.4
-    bounds = most_equalities_with(different)
-    reached = np.zeros(len(first), dtype=np.int64)
-    for groups in partitions(entries):
-        equal = equal_pairs(groups)
-        if not (equal & different[first, second]).any():
-            reached[equal] = np.maximum(reached[equal], equal.sum())
-    assert (reached <= bounds).all()
+    assert (adjusted(shuffled[first, second], entries) == corrected[np.ix_(order, order)][first, second]).all()
 
 
 @pytest.mark.parametrize(
-    ("entries", "expected"),
-    [(5, [10, 6, 4, 4]), (7, [21, 15, 11, 11, 11, 11])],  # at last {0, 4} and {1, 2, 3} are 1 + 3 equalities, or 1 + 10
+    ("entries", "expected"), [(5, [10, 6, 5, 2.5]), (7, [21, 15, 14, 10.5, 7, 3.5]), (10, [45, 36, 35, 30, 25, 20])]
 )
-def test_one_leader_needs_less_and_less(entries: int, expected: list[int]) -> None:
+def test_one_leader_needs_less_and_less(entries: int, expected: list[float]) -> None:
     different = np.zeros((entries, entries), dtype=np.bool_)
     bounds = []
-    for beaten in range(1, entries):
-        bounds.append(int(most_equalities_with(different)[beaten - 1]))
+    for beaten in range(1, len(expected) + 1):
+        bounds.append(float(factors_beside(different)[beaten - 1]))
         different[0, beaten] = different[beaten, 0] = True
     assert bounds == expected
 
 
-def test_the_pairs_of_one_leader_worked_by_hand() -> None:
-    p_values = np.array([0.001, 0.002, 0.01, 0.012, 1, 1, 1, 1, 1, 1])
-    assert shaffer(p_values, 5)[:4] == pytest.approx([0.01, 0.012, 0.04, 0.048])
+def test_a_refuted_pair_breaks_the_group_of_all_for_other_pairs_too() -> None:
+    different = np.zeros((4, 4), dtype=np.bool_)
+    different[0, 1] = different[1, 0] = True
+    assert factors_beside(different)[-1] == 3, "2 and 3 can be equal to one of 0 and 1, not to both"
+
+
+def test_the_last_pairs_of_a_ladder_share_what_is_left() -> None:
+    different = np.abs(np.subtract.outer(np.arange(6), np.arange(6))) > 1
+    first, second = np.triu_indices(6, 1)
+    assert factors_beside(different)[second == first + 1].tolist() == [3] * 5, "three of five neighbours can be equal"
 
 
 def test_worked_by_hand() -> None:
-    # Four entries: the counts are 6, 3, 3, 3, 2, 1. When 0, 1 and 2 all differ, 3 can equal one of them: one equality
-    # and no more, which the bound counts as two.
+    p_values = np.array([0.001, 0.002, 0.01, 0.012, 1, 1, 1, 1, 1, 1])
+    assert adjusted(p_values, 5)[:4] == pytest.approx([0.01, 0.012, 0.05, 0.05])
+    # Four entries: 0, 1 and 2 differ, so 3 can equal one of them. That is one equality, which the bound counts as two.
     p_values = np.array([0.02, 0.001, 0.3, 0.004, 0.3, 0.9])
-    assert shaffer(p_values, 4) == pytest.approx([0.06, 0.006, 0.6, 0.012, 0.6, 0.9])
+    assert adjusted(p_values, 4) == pytest.approx([0.06, 0.006, 0.6, 0.012, 0.6, 0.9])
+
+
+def test_families_without_pairs_and_with_equal_p_values() -> None:
+    assert adjusted(np.array([]), 1).tolist() == adjusted(np.array([]), 0).tolist() == []
+    assert adjusted(np.array([0.01, 0.01, 0.01]), 3) == pytest.approx([0.03] * 3)
+
+
+@pytest.mark.parametrize("entries", [40, 150])
+def test_large_families_take_larger_steps_on_the_safe_side(entries: int) -> None:
+    pairs = comb(entries, 2)
+    p_values = np.random.default_rng(entries).random(pairs) * 1e-4
+    p_values[: entries - 1] *= 1e-6
+    corrected = adjusted(p_values, entries)
+    order = np.argsort(p_values)
+    different = np.zeros((entries, entries), dtype=np.bool_)
+    first, second = np.triu_indices(entries, 1)
+    worst = 0.0
+    for place, pair in enumerate(order[: 3 * entries]):
+        if place % 7 == 0:  # a few steps are enough
+            exact = max(worst, p_values[pair] * float(factors_beside(different)[pair]))
+            assert corrected[pair] >= exact - 1e-15
+            worst = exact
+        different[first[pair], second[pair]] = different[second[pair], first[pair]] = True
+    assert (corrected <= p_values * pairs + 1e-12).all()
+    assert (corrected < p_values * (pairs - 1)).any()

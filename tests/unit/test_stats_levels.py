@@ -12,7 +12,8 @@ from scipy.stats import t as student
 from statsmodels.stats.multitest import multipletests
 
 from velodrome.stats.holm import holm
-from velodrome.stats.levels import LASTS, LEVEL_JOBS, JobRows, JobTests, Rule, critical, follow, visible
+from velodrome.stats.job_tests import JobRows, JobTests, Rule, Side, critical, visible
+from velodrome.stats.levels import LASTS, LEVEL_JOBS, follow, newest
 from velodrome.stats.samples import Floats
 
 LEAST = 0.02
@@ -112,7 +113,8 @@ def test_the_test_is_that_of_the_textbook() -> None:
         squares, jobs = squares + away - noise, jobs + 1
     # The level at the start is that of the newest eight jobs, or those that there are.
     prior = 6 * 0.5 * (LEAST * centre) ** 2
-    between = max((prior + squares) / (6 + jobs), squares / jobs, 0.0)
+    between = max((prior + squares) / (6 + jobs), 1.05 * squares / jobs, 0.0)
+    between *= 1 + 0.3 * jobs / (jobs + 6)  # no other row shows it
     error = np.sqrt((noise + between) * (1 + 1 / 8))
     assert last.centre[0] == pytest.approx(centre)
     assert last.error[0] == pytest.approx(error)
@@ -198,3 +200,37 @@ def test_the_unit_does_not_matter(means: list[float], scale: float) -> None:
     plain = judged(means)[-1].alone
     scaled = judged([scale * mean for mean in means], noise=0.01 * scale**2)[-1].alone
     assert scaled.p_value[0] == pytest.approx(plain.p_value[0], rel=1e-4, abs=1e-9)
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), between=st.sampled_from([0.3, 2.0, 6.0]), pins=st.booleans())
+def test_what_is_passed_over_could_not_have_been_called(seed: int, between: float, *, pins: bool) -> None:
+    """The newest job's tests are those of the slow form, which tests each row in each job."""
+    rng = np.random.default_rng(seed)
+    size, jobs = int(rng.integers(1, 30)), int(rng.integers(2, 30))
+    means = 100 + between * rng.normal(size=(size, jobs)) + between * rng.normal(size=jobs) * rng.integers(0, 2)
+    means[0, rng.integers(jobs) :] *= rng.choice([0.9, 1.0, 1.1])
+    means[:, :-1][rng.random((size, jobs - 1)) < rng.choice([0.0, 0.2])] = np.nan
+    known = ~np.isnan(means)
+    pinned = np.full(size, -1)
+    if pins:
+        pinned[:] = np.where(known[:, 0], 0, -1)
+    rows = JobRows(
+        means, np.where(known, rng.chisquare(4, size=(size, jobs)) / 20, np.nan), np.full((size, jobs), np.nan),
+        np.full((size, jobs), 5), rng.integers(0, rng.integers(1, 3), size=jobs), rng.random((size, jobs)) < 0.02,
+        pinned, np.sort(rng.integers(0, 3, size=size)),
+    )  # fmt: skip
+
+    *_, slow = follow(rows, RULE)
+    quick = newest(rows, RULE)
+
+    for side in ("said", "alone"):
+        for name in Side.__dataclass_fields__:
+            np.testing.assert_array_equal(getattr(getattr(quick, side), name), getattr(getattr(slow, side), name), name)
+    np.testing.assert_array_equal(quick.spread, slow.spread)
+    np.testing.assert_array_equal(quick.pending, slow.pending)
+
+
+def test_rounding_is_no_difference() -> None:
+    values = [0.1 + 0.2] * 12
+    assert set(judged([*values, 0.3], noise=0.0, deterministic=True)[-1].said.difference) == {0.0}

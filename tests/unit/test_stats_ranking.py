@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
 from velodrome.stats import Direction, Ranking, Sample, compare, mean_interval, rank, superiority
-from velodrome.stats.correction import shaffer
+from velodrome.stats.correction import adjusted
 from velodrome.stats.detectable import detectable
 
 
@@ -77,7 +77,7 @@ def test_every_pair_is_tested_as_by_scipy_and_corrected_together(n: int) -> None
     pairs = list(ranking.comparisons)
     assert [(pair.a, pair.b) for pair in pairs] == [(f"e{i}", f"e{j}") for i, j in zip(first, second, strict=True)]
     assert [pair.p_value for pair in pairs] == pytest.approx(raw, rel=1e-9)
-    assert [pair.adjusted_p_value for pair in pairs] == pytest.approx(shaffer(raw, 7), rel=1e-9)
+    assert [pair.adjusted_p_value for pair in pairs] == pytest.approx(adjusted(raw, 7), rel=1e-9)
     assert len(ranking.comparisons) == len(pairs) == 21
 
 

@@ -175,6 +175,8 @@ def test_to_0_no_change_is_relative_and_points_need_no_such_thing() -> None:
         ("loss", "relative"),
         ("own_temperature{better=lower,high=50,kind=quality,low=-50,scale=interval,unit=celsius}", "points"),
         ("own_word_error_rate{better=lower,high=100,kind=quality,low=0,unit=percent}", "points"),
+        ("own_word_error_rate{better=lower,high=80,kind=quality,low=0,unit=percent}", "points"),
+        ("own_agreement{better=higher,high=1,kind=quality,low=0,unit=correlation}", "points"),
         ("own_overhead{better=lower,high=1000,kind=quality,low=0,unit=percent}", "relative"),
     ],
 )

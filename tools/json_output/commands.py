@@ -13,6 +13,14 @@ _MARKED: Final[Fields] = {
     "entry": ("text", "the entry"),
 }
 _OF_JOB: Final[Fields] = {"job": ("text", "the job"), "job_uid": ("text", "its uid")}
+_HIDDEN: Final[Fields] = {
+    **_MARKED,
+    **_OF_JOB,
+    "index": ("count", "the number of the trial"),
+    "seed": ("count", "its seed"),
+    "hidden": ("flag", "false after `unhide`"),
+    "reason": ("text", "why it was hidden"),
+}
 _BOARD: Final[Fields] = {"board": ("text", "the board"), "objectives": ("list of Objective", "its objectives")}
 _DATA: Final[Fields] = {
     "job": ("text", "the job"),
@@ -55,7 +63,8 @@ _RUN: Final = (
            "samples_per_second": ("number or null", "while it trains")}, "`progress`", lines=True),
     Shape({**_EVENT, **TRIAL, "outcome": ("text", "`Succeeded` or `Failed`"),
            "reason": ("text or null", "why it failed, in one word"), "message": ("text or null", "why it failed"),
-           "metrics": ("number by name", "its values by metric key"), "done": ("count", "trials that are finished"),
+           "metrics": ("number by name", "its values by metric key"),
+           "search?": ("any", "what it means for a search"), "done": ("count", "trials that are finished"),
            "trials": ("count", "all trials")}, "`finished`", lines=True),
     Shape({**_EVENT, **TRIAL}, "`withdrawn`: it has to run again", lines=True),
     Shape({**_EVENT, "why": ("text", "what the race waits for")}, "`waiting`", lines=True),
@@ -118,6 +127,7 @@ COMMANDS: Final[dict[str, Output]] = {
         "record": ("object or null", "the result with its configuration, times and machine, as `export` writes it"),
         "curves": ("list of object", "a point for each epoch"),
         "conflicts": ("list of object", "other results of this trial, which are never ranked"),
+        "hidden": ("object or null", "the mark of a hidden run"),
     }),)),
     "regressions": Output((Shape({
         **_OF_JOB, "comparisons": ("list of Comparison", "one for each entry and objective"),
@@ -126,6 +136,23 @@ COMMANDS: Final[dict[str, Output]] = {
         **_MARKED, "metric_keys": ("list of text", "the metrics whose change is meant"), **_OF_JOB,
         "accepted": ("flag", "false after `--undo`"),
     }),)),
+    "compare": Output((Shape({
+        "board": ("text", "the board"), "entries": ("list of Compared", "the entries that are compared"),
+        "objectives": ("list of object", "for each objective: `name`, `metric`, `unit`, the `means`, and the `pairs`"),
+        "differing_parameters": ("list of text", "parameters that are not the same in all"),
+        "differing_environments": ("any", "facts of the machines that are not the same in all"),
+    }),)),
+    "search": Output((Shape({
+        **_OF_JOB, "objectives": ("list of text", "metric keys"), "directions": ("list of text", "`higher` or `lower`"),
+        "max_trials": ("count", "search trials of an entry, at most"), "over": ("flag", "whether the search is over"),
+        "entries": ("list of object", "each entry's search, with values in the metric's unit"),
+    }),)),
+    "report": Output((Shape({
+        "board": ("text", "the board"), "file": ("text", "the file"), "bytes": ("count", "its size"),
+    }),)),
+    "hide": Output((Shape(_HIDDEN),)),
+    "unhide": Output((Shape(_HIDDEN),)),
+    "marks": Output((Shape({"deeds": ("list of Deed", "what people did, newest first")}),)),
     "noise": Output((Shape({
         "board": ("text", "the board"),
         "objectives": ("list of object", _NOISE),
@@ -142,7 +169,12 @@ COMMANDS: Final[dict[str, Output]] = {
     "leaderboard": Output((Shape({"url": ("text", "where it is")}, lines=True),),
                           "The command then goes on until Ctrl-C."),
     "export": Output(
-        (Shape({"file": ("text", "the file"), "lines": ("count", "the lines that were written")}, "FILE"),),
+        (Shape({"file": ("text", "the file"), "lines": ("count", "the lines that were written")}, "FILE"),
+         Shape({"optuna": ("text", "the file"), "job": ("text", "the job"), "trials": ("count", "search trials")},
+               "`--optuna`"),
+         Shape({"mlflow": ("text", "where it went"), "experiments": ("list of text", "of MLflow"),
+                "added": ("count", "runs"), "completed": ("count", "runs"), "already_there": ("count", "runs"),
+                "deleted": ("count", "runs that were deleted in MLflow and left so")}, "`--mlflow`")),
         "Without a FILE, standard output has the exported lines alone. They are JSON, have a version of their own, and "
         "are what `velodrome import` reads.",
     ),

@@ -76,7 +76,8 @@ def _table(fields: Fields) -> Iterator[str]:
     yield "| field | type | what it is |"
     yield "|---|---|---|"
     for name, (kind, words) in fields.items():
-        yield f"| `{name}` | {_linked(kind)} | {words} |"
+        more = "; left out where there is none" if name.endswith("?") else ""
+        yield f"| `{name.rstrip('?')}` | {_linked(kind)} | {words}{more} |"
     yield ""
 
 

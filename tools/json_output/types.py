@@ -52,12 +52,14 @@ def schema_of(kind: str) -> dict[str, Any]:
 
 
 def object_schema(fields: Fields, *, versioned: bool = False) -> dict[str, Any]:
-    """The JSON schema of an object that has all of these fields, and no other one."""
+    """The JSON schema of an object that has all of these fields, and no other one. `name?` may be left out."""
     properties: dict[str, Any] = {"schema": {"const": 1}} if versioned else {}
-    properties |= {name: {**schema_of(kind), "description": words} for name, (kind, words) in fields.items()}
+    properties |= {
+        name.rstrip("?"): {**schema_of(kind), "description": words} for name, (kind, words) in fields.items()
+    }
     return {
         "type": "object",
         "properties": properties,
-        "required": list(properties),
+        "required": [name for name in properties if f"{name}?" not in fields],
         "additionalProperties": False,
     }

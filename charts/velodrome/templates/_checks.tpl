@@ -61,6 +61,32 @@ What the schema can't say. Every problem is told at once, with the value's name 
 {{- if and .httpRoute.enabled (not .httpRoute.parentRefs) -}}
 {{- $problems = append $problems "leaderboard.httpRoute.parentRefs is empty: name the Gateway, such as [{name: public, namespace: gateways}]." -}}
 {{- end -}}
+{{- if and (or .ingress.enabled .httpRoute.enabled) (not .signIn.enabled) (not .open) -}}
+{{- $problems = append $problems "leaderboard.signIn.enabled is false, so everybody who reaches the Ingress or the HTTPRoute would see all boards: let people sign in (docs/sign-in.md), or set leaderboard.open: true if another login stands in front, or the results are for everybody." -}}
+{{- end -}}
+{{- with .signIn -}}
+{{- if .enabled -}}
+{{- range $field := list "issuer" "clientId" "existingSecret" -}}
+{{- if not (index $values.leaderboard.signIn $field) -}}
+{{- $problems = append $problems (printf "leaderboard.signIn.%s is empty: docs/sign-in.md says what to write." $field) -}}
+{{- end -}}
+{{- end -}}
+{{- if or (not .viewers.claim) (not .viewers.values) -}}
+{{- $problems = append $problems "leaderboard.signIn.viewers names nobody: give a claim and its values, such as {claim: groups, values: [ml-team]}." -}}
+{{- end -}}
+{{- if and .admins.claim (not .admins.values) -}}
+{{- $problems = append $problems "leaderboard.signIn.admins has a claim without values: name them, or leave the claim out." -}}
+{{- end -}}
+{{- range $where, $address := dict "leaderboard.signIn.issuer" .issuer "the leaderboard's address" (include "velodrome.leaderboardUrl" $) -}}
+{{- if and $address (not (hasPrefix "https://" $address)) (not (regexMatch "^http://(localhost|127\\.0\\.0\\.1)(:[0-9]+)?(/|$)" $address)) -}}
+{{- $problems = append $problems (printf "%s is %s: people sign in over TLS alone, so write https://…" $where $address) -}}
+{{- end -}}
+{{- end -}}
+{{- if not (include "velodrome.leaderboardUrl" $) -}}
+{{- $problems = append $problems "leaderboard.url is empty: with leaderboard.signIn, give the address under which browsers find the pages. For `kubectl port-forward` that is http://localhost:8501." -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
 {{- if and (or .ingress.enabled .httpRoute.enabled) $values.networkPolicies.enabled (not $values.networkPolicies.leaderboard.from) -}}
 {{- $problems = append $problems "networkPolicies.leaderboard.from is empty, so no ingress controller or gateway reaches the leaderboard: name its pods, such as [{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: ingress-nginx}}}]." -}}
 {{- end -}}

@@ -244,6 +244,44 @@ http://{{ include "velodrome.name" . }}-pushgateway.{{ .Release.Namespace }}.svc
 {{- end -}}
 {{- end -}}
 
+{{/* The sign-in file of the leaderboard, beside which its secrets are mounted. */}}
+{{- define "velodrome.signInFile" -}}
+{{- $signIn := .Values.leaderboard.signIn -}}
+issuer: {{ $signIn.issuer | quote }}
+clientId: {{ $signIn.clientId | quote }}
+clientSecretFile: client-secret
+cookieSecretFile: cookie-secret
+address: {{ include "velodrome.leaderboardUrl" . | quote }}
+scopes: {{ toJson $signIn.scopes }}
+sessionHours: {{ $signIn.sessionHours }}
+name: {{ $signIn.name | quote }}
+viewers: {{ toJson $signIn.viewers }}
+{{- if $signIn.admins.claim }}
+admins: {{ toJson $signIn.admins }}
+{{- end }}
+boards: {{ toJson $signIn.boards }}
+publicBoards: {{ toJson $signIn.publicBoards }}
+{{- if $signIn.tokens }}
+tokensFile: tokens
+{{- end }}
+{{- end -}}
+
+{{/* Annotations of the leaderboard's pods. They change with the sign-in file, which is read when a pod starts. */}}
+{{- define "velodrome.leaderboardAnnotations" -}}
+{{- with .Values.leaderboard.podAnnotations }}
+{{ toYaml . }}
+{{- end }}
+{{- if .Values.leaderboard.signIn.enabled }}
+velodrome.dev/sign-in: {{ include "velodrome.signInFile" . | sha256sum | trunc 16 | quote }}
+{{- end }}
+{{- end -}}
+
+{{/* The port of the provider that signs people in. */}}
+{{- define "velodrome.providerPort" -}}
+{{- $url := urlParse .Values.leaderboard.signIn.issuer -}}
+{{- regexFind "[0-9]+$" (regexFind ":[0-9]+$" $url.host) | default (ternary "443" "80" (eq $url.scheme "https")) -}}
+{{- end -}}
+
 {{/* The namespace in which `helm test` races. */}}
 {{- define "velodrome.testNamespace" -}}
 {{ .Values.test.namespace | default (first .Values.rbac.namespaces) | default .Release.Namespace }}

@@ -12,8 +12,10 @@ from velodrome.api.places import Where, place_at
 from velodrome.api.rankings import RankingTable
 from velodrome.api.tables import ValueTable
 from velodrome.board import choosing
+from velodrome.board.narrowing import narrow, narrowed
 from velodrome.board.reading import ObjectiveReading
 from velodrome.board.rows import ValueRow, value_rows
+from velodrome.board.sheet import sheets_of
 from velodrome.board.viewing import read_objectives
 from velodrome.errors import LocalError, NotThere
 from velodrome.ranking.places import failed_text
@@ -164,16 +166,31 @@ class Results:
         return tuple(choosing.chosen_objectives(self._reader, chosen))
 
     def ranking(
-        self, board: str | None = None, objective: str | None = None, cohort: str | None = None
+        self,
+        board: str | None = None,
+        objective: str | None = None,
+        cohort: str | None = None,
+        *,
+        where: str = "",
+        order: str = "",
     ) -> RankingTable:
         """The ranking of an objective, by its name or metric key; of the board's first objective if it is left out.
 
-        `cohort` is the id of the conditions that the values share. Without it, the newest conditions count.
+        `cohort` is the id of the conditions that the values share. Without it, the newest conditions count. `where` and
+        `order` are as `velodrome results --filter` and `--sort` have them: `optimizer = AdamW, params < 1e6`. Ranks
+        stay those of all entries.
+
+        Raises:
+            BadFilter: `where` or `order` can't be read. It is an `ActionNeeded`.
         """
         chosen = choosing.chosen_board(self._reader, board)
         found = choosing.chosen_objectives(self._reader, chosen, objective)
         one = found[0] if objective is None else choosing.only(found, objective, chosen)
-        return RankingTable(chosen, self._readings(chosen, [one], cohort)[0])
+        (reading,) = self._readings(chosen, [one], cohort)
+        if where or order:
+            (sheet,) = sheets_of(self._reader, chosen, [reading])
+            reading = narrowed(sheet, narrow(sheet, where, order))
+        return RankingTable(chosen, reading)
 
     def rankings(self, board: str | None = None) -> tuple[RankingTable, ...]:
         """The rankings of all objectives of a board."""

@@ -133,7 +133,9 @@ def _listed(names: list[str], most: int = 10) -> str:
 def _kept(reader: Reader, job: JobInfo, entry: str) -> _Kept:
     summaries = reader.trials(job.uid)
     position = job.entries.index(entry)
-    indices = [index for index in summaries if index % len(job.entries) == position][:MOST_TRIALS]
+    hidden = {one.index for one in reader.hidden([job.uid]).get(job.uid, ())}
+    own = [index for index in summaries if index % len(job.entries) == position]
+    indices = [index for index in own if index not in hidden][:MOST_TRIALS]
     scores = reader.scores(job.uid, indices)
     side = PairSide(entry, job, len(scores))
     if not scores:

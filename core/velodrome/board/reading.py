@@ -36,6 +36,7 @@ class ObjectiveReading:
 
     `cohorts` are all cohorts of the objective, newest first. `cohort` is the one that is shown, or None without values.
     `verdicts` says, by entry, how each ranked row compares with its baseline. It is None if they were not asked for.
+    `whole` is the ranking of all entries, where `ranking` has only some of its rows.
     """
 
     objective: BoardObjective
@@ -43,11 +44,12 @@ class ObjectiveReading:
     cohort: CohortSummary | None
     ranking: ObjectiveRanking
     verdicts: Mapping[str, Comparison] | None = None
+    whole: ObjectiveRanking | None = None
 
     @property
     def summary(self) -> str:
-        """Which entry is best, in a sentence."""
-        return summary(self.ranking)
+        """Which entry is best of all, in a sentence."""
+        return summary(self.whole or self.ranking)
 
     @property
     def others(self) -> int:
@@ -238,6 +240,7 @@ def read_job(reader: Reader, uid: str, keys: Collection[MetricKey]) -> tuple[Job
                 job.planned(one.entry),
                 one.values,
                 job.created_at,
+                hidden=entries[one.entry].hidden,
             )
             for one in own
         ]

@@ -28,7 +28,7 @@ def read_rounds(reader: Reader, plan: Plan, uid: str) -> Rounds | None:
         return None
     # In this order: each trial with an outcome has its values, and later values are left out.
     outcomes = {index: trial.outcome == "Succeeded" for index, trial in reader.trials(uid).items()}
-    return rounds_of(plan, outcomes, reader.samples([uid])[0])
+    return rounds_of(plan, outcomes, reader.measured(uid))
 
 
 def rounds_of(plan: Plan, succeeded: Mapping[int, bool], samples: Iterable[JobSamples]) -> Rounds:

@@ -145,8 +145,13 @@ def fitting_pages(
         return
     mixed = reader.entry_facts([giver.uid])[0].mixed_code
     code = {**code, **dict.fromkeys(mixed - code.keys())}
+    hidden = {one.index for one in reader.hidden([giver.uid]).get(giver.uid, ())}
     here = {(trial.entry, trial.id) for trial in job.trials if trial.index in done}
     for start in range(0, giver.trials, _RECORDS):
         records = reader.records(giver.uid, start, _RECORDS)
-        found = [one for one in records if (one.result.entry, one.result.trial_id) not in here]
+        found = [
+            one
+            for one in records
+            if (one.result.entry, one.result.trial_id) not in here and one.result.index not in hidden
+        ]
         yield fitting(job, uid, giver, found, missing, code, at)

@@ -18,6 +18,7 @@ EVERYBODY = "*"
 _PATTERN = re.compile(r"[a-z0-9*?-]{1,63}")
 _NAMESPACE = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _LONGEST_NAME = 63
+_NO_BOARD = ""  # the pattern of no board: a name has a letter
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +130,16 @@ class ShownBoards:
         """From patterns, of which each text may hold several, with commas. Raises as `check_pattern` does."""
         parts = (part.strip() for text in patterns for part in text.split(","))
         return cls(tuple(check_pattern(part) for part in parts if part))
+
+    @classmethod
+    def only(cls, patterns: Iterable[str]) -> ShownBoards:
+        """The boards of these patterns alone: without a pattern, no board."""
+        return cls(tuple(patterns) or (_NO_BOARD,))
+
+    @property
+    def everything(self) -> bool:
+        """Whether all boards are shown."""
+        return not self.patterns
 
     def __contains__(self, board: object) -> bool:
         return not self.patterns or any(fnmatchcase(str(board), pattern) for pattern in self.patterns)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,12 +12,13 @@ from velodrome.cli import completion
 from velodrome.cli.cluster.commands import Context, Kubeconfig
 from velodrome.cli.console import answer, say, write_json
 from velodrome.cli.exit_codes import FAILED
+from velodrome.cli.hide import user
 from velodrome.cli.lookup import chosen_board, chosen_objectives, found_job, objective_of, require_entry
 from velodrome.cli.options import InstalledIn, Json, OnCluster, RedisUrl
 from velodrome.text import counted, line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from datetime import datetime
 
     from velodrome.cli.cluster.kubectl import Kubectl
@@ -117,17 +119,16 @@ def set_(
 
     If a job's spec.regression.baseline names another job, that one is its baseline.
     """
+    from velodrome.board.marking import pin
     from velodrome.cli.connection import results_store
-    from velodrome.results.marks import Baseline
 
     there = _kubectl(context, kubeconfig) if cluster else None
     with results_store(redis, writes=True, kubectl=there, installed_in=installed_in) as store:
         chosen = found_job(store, job)
         key = "" if objective is None else str(objective_of(chosen, objective).key)
         require_entry(chosen, entry)
-        store.mark(
-            Baseline(board=chosen.board, entry=entry, metric_key=key, job_uid=chosen.uid, at=_now(), note=typed(note))
-        )
+        with _usable_note():
+            pin(store, chosen, entry, key, typed(note), user(), _now())
     answer(
         f"{chosen.board}: {entry} is compared with job {chosen.name} ({chosen.uid}) from now on",
         {"board": chosen.board, "entry": entry, "metric_key": key or None, "job": chosen.name, "job_uid": chosen.uid},
@@ -201,7 +202,7 @@ def clear(
                 f"nothing is pinned for {entry} on {board}: see `velodrome baseline show`", param_hint="ENTRY"
             )
         for mark in pinned:
-            store.unmark(mark)
+            store.unmark(mark.model_copy(update={"by": user(), "at": _now()}))
     answer(
         f"{board}: forgot {counted(len(pinned), 'pin')} of {entry}",
         {"board": board, "entry": entry, "forgotten": [mark.model_dump(mode="json") for mark in pinned]},
@@ -226,8 +227,8 @@ def ack(
     kubeconfig: Kubeconfig = None,
 ) -> None:
     """Accept a change: JOB's values of ENTRY raise no alarm, and later values are compared with them."""
+    from velodrome.board.marking import acceptances
     from velodrome.cli.connection import results_store
-    from velodrome.results.marks import Acknowledgement
     from velodrome.results.objectives import board_objectives
 
     there = _kubectl(context, kubeconfig) if cluster else None
@@ -236,12 +237,8 @@ def ack(
         require_entry(chosen, entry)
         all_keys = [str(one.key) for one in board_objectives([chosen])]
         keys = all_keys if objective is None else [str(objective_of(chosen, objective).key)]
-        marks = [
-            Acknowledgement(
-                board=chosen.board, entry=entry, metric_key=key, job_uid=chosen.uid, at=_now(), note=typed(note)
-            )
-            for key in keys
-        ]
+        with _usable_note():
+            marks = acceptances(chosen, entry, keys, typed(note), user(), _now())
         if undo:
             keys = [mark.metric_key for mark in marks if store.unmark(mark)]
             if not keys:
@@ -269,6 +266,14 @@ def _kubectl(context: str | None, kubeconfig: str | None) -> Kubectl:
     from velodrome.cli.cluster.kubectl import Kubectl
 
     return Kubectl(None, context, kubeconfig)
+
+
+@contextmanager
+def _usable_note() -> Iterator[None]:
+    try:
+        yield
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--note") from error
 
 
 def _now() -> datetime:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 RESULTS_EXAMPLES = """\
   velodrome results
   velodrome results digits --objective speed
+  velodrome results digits --filter "optimizer = AdamW, params < 1e6" --sort params
   velodrome results digits --csv > digits.csv
   velodrome results digits --csv --per-seed > values.csv
 """
@@ -55,6 +56,12 @@ def results(
     cohort: Annotated[
         str | None, typer.Option(metavar="ID", help="Values of these conditions instead of the newest ones.")
     ] = None,
+    filtered: Annotated[
+        str, typer.Option("--filter", metavar="TEXT", help="Only entries such as: optimizer = AdamW, params < 1e6")
+    ] = "",
+    sorted_by: Annotated[
+        str, typer.Option("--sort", metavar="COLUMNS", help="Sort by columns such as: -n, optimizer; - is falling.")
+    ] = "",
     cohorts: Annotated[bool, typer.Option("--cohorts", help="List the conditions that there are values for.")] = False,
     json: Json = False,
     csv: Annotated[bool, typer.Option("--csv", help="Write CSV to standard output.")] = False,
@@ -69,6 +76,9 @@ def results(
     entries less those that are significantly worse. Values are means over trials with their 95 % interval. They are
     ranked together only if data, preprocessing and budget agree; speed and efficiency also need the same hardware
     and software. An entry is ranked once all of its trials, two at least, succeeded.
+
+    --filter compares columns by = != < <= > >= and ~ (contains): rank, mean, n, status, job, an objective, params, or
+    a parameter such as optimizer, learningRate or model. All conditions must hold. Ranks stay those of all entries.
     """
     from velodrome.cli.connection import results_store
 
@@ -84,6 +94,8 @@ def results(
             _print_cohorts(store, chosen, objective, form="json" if json else "csv" if csv else "table")
             return
         readings = _readings(store, chosen, objective, cohort, verdicts=json)
+        if filtered or sorted_by:
+            readings = _narrowed(store, chosen, readings, filtered, sorted_by)
     if csv:
         from velodrome.board import rows
 
@@ -137,6 +149,24 @@ def _readings(
         said = f"{board} has no values in cohort {cohort!r}; {look} lists what there is"
         raise typer.BadParameter(line(said), param_hint="--cohort")
     return found
+
+
+def _narrowed(
+    store: Store, board: str, readings: tuple[ObjectiveReading, ...], filtered: str, sorted_by: str
+) -> tuple[ObjectiveReading, ...]:
+    """The same objectives, with the entries that were asked for; a usage error if the text can't be read."""
+    from velodrome.board.narrowing import BadFilter, conditions, narrow, narrowed, order_of
+    from velodrome.board.sheet import sheets_of
+
+    found = []
+    for sheet in sheets_of(store, board, readings):
+        for option, text, read in (("--filter", filtered, conditions), ("--sort", sorted_by, order_of)):
+            try:
+                read(sheet, text)
+            except BadFilter as error:
+                raise typer.BadParameter(str(error), param_hint=option) from error
+        found.append(narrowed(sheet, narrow(sheet, filtered, sorted_by)))
+    return tuple(found)
 
 
 def print_board(board: str, readings: tuple[ObjectiveReading, ...]) -> None:

@@ -14,6 +14,7 @@ from velodrome.metrics.catalogue import MetricKey
 from velodrome.plan import Plan, Trial, objective_keys
 from velodrome.results.records import Progress, TrialResult
 from velodrome.results.rounds import named, stop_note, undecided
+from velodrome.search.trials import SearchPlan
 from velodrome.text import counted, indented, line
 from velodrome.units import duration, quantity
 
@@ -71,7 +72,7 @@ class Seen:
         if self.plan is None:
             return None
         now = self.clock()
-        ahead = [self.plan.trial(index).entry for index in self.waiting]
+        ahead = [self.plan.entry(index) for index in self.waiting]
         under_way = [(trial.entry, now - began) for trial, began in self.running.values()]
         return seconds_left(ahead, under_way, self.seconds, self.parallel)
 
@@ -221,6 +222,8 @@ def silence(event: events.Event) -> None:
 def opening(event: events.Opened) -> str:
     """The first line: how many trials there are to run."""
     job, total = event.plan.job.metadata.name, event.total
+    if isinstance(event.plan, SearchPlan):
+        job = f"{job}, search"
     remaining = len(event.pending)
     finished = total - remaining
     if remaining == 0:
@@ -252,8 +255,13 @@ def round_words(event: events.RoundBegun) -> Iterable[str]:
 
 
 def name(trial: Trial) -> str:
-    """`cnn seed 3`."""
-    return f"{trial.entry} seed {trial.seed}"
+    """`cnn seed 3`, or `cnn trial 12` of a search."""
+    return f"{trial.entry} {_which(trial)}"
+
+
+def _which(trial: Trial) -> str:
+    """`seed 3`; of a search trial, whose seed says little, `trial 12`."""
+    return f"seed {trial.seed}" if trial.config.searched is None else f"trial {trial.repeat}"
 
 
 def outcome(event: events.TrialFinished, plan: Plan | None, width: int | None = None) -> str:
@@ -264,7 +272,9 @@ def outcome(event: events.TrialFinished, plan: Plan | None, width: int | None = 
     result = event.result
     longest = max((len(entry) for entry in plan.configs), default=0) if plan else 0
     took = duration((result.finished_at - result.started_at).total_seconds())
-    start = f"{event.trial.entry:{longest}} seed {event.trial.seed}"
+    start = f"{event.trial.entry:{longest}} {_which(event.trial)}"
+    if event.said and (result.outcome == "Succeeded" or result.reason == "Pruned"):
+        return fitting(f"{start}  {took:>8}  ", event.said.split("; "), width)
     if result.outcome == "Failed":
         why = f"{line(result.reason)}: {indented(result.message or '')}"
         return f"{start}  failed after {took}: {why}\n    its log: {line(event.log)}"
@@ -325,7 +335,8 @@ def event_document(event: events.Event) -> dict[str, Any]:
             result = event.result
             return {"event": "finished", **_trial(event.trial), "outcome": result.outcome, "reason": result.reason,
                     "message": result.message, "metrics": dict(result.metrics),
-                    "done": event.done, "trials": event.total}  # fmt: skip
+                    "done": event.done, "trials": event.total,
+                    **({"search": event.said} if event.said else {})}  # fmt: skip
         case events.TrialWithdrawn():
             return {"event": "withdrawn", **_trial(event.trial)}
         case events.Waiting():

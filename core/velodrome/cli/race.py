@@ -112,7 +112,7 @@ def run(
                 _show_rankings(plan, source, json=json)
             if finish.halt is None and not (quiet or json):
                 _tell_regressions(plan, source, finish.uid, file)
-            code = max(code, FAILED if finish.halt == "maxFailed" else OK)
+            code = max(code, FAILED if finish.halt in ("maxFailed", "noWinner") else OK)
         if board is not None and not stop.requested:
             from velodrome.cli.serve import serve_until_stopped
 
@@ -200,7 +200,7 @@ def _tell_end(plan: Plan, finish: Finish, file: Path, *, json: bool) -> None:
         _write_event("ended", _end_document(plan, finish))
     name, total = plan.job.metadata.name, finish.succeeded + finish.failed + finish.missing
     failed = f", {finish.failed} failed" if finish.failed else ""
-    counts = f"{finish.succeeded} of {counted(total, 'trial')} succeeded{failed}"
+    counts = f"{finish.succeeded} of {counted(total, 'search trial' if finish.searched else 'trial')} succeeded{failed}"
     was, is_ = ("was", "is") if finish.missing == 1 else ("were", "are")
     again = command("velodrome", "run", file)
     match finish.halt:
@@ -211,6 +211,11 @@ def _tell_end(plan: Plan, finish: Finish, file: Path, *, json: bool) -> None:
                 f"{counts}, {finish.missing} {was} not run.\n"
                 f"  {command('velodrome', 'show', f'{finish.uid}/INDEX')} shows why; "
                 f"once that is mended: {again} --retry-failed"
+            )
+        case "noWinner":
+            complain(
+                f"{name} was stopped: its search found no setting for an entry, and nothing was ranked; {counts}.\n"
+                f"  Mend what makes the trials fail, or search elsewhere: then {again} --fresh"
             )
         case "interrupted":
             complain(f"{name} was interrupted; {counts}, {finish.missing} {is_} left.\n  Carry on: {again}")

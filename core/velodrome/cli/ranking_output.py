@@ -6,8 +6,9 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from velodrome.cli.console import table
+from velodrome.ranking.notes import grouped_notes
 from velodrome.ranking.sentences import about_means, would_see
-from velodrome.text import line
+from velodrome.text import counted, line, listed
 from velodrome.units import column_scale, quantity
 
 if TYPE_CHECKING:
@@ -29,10 +30,12 @@ def print_rankings(console: Screen, readings: Iterable[ObjectiveReading]) -> Non
         console.paragraph(f"  {ranked.summary}")
         for held in ranking.unranked:
             console.paragraph(f"  not ranked: {held.entry}: {_value(ranking, held)}{held.reason}")
-        for row in ranking.ranked:
-            if row.note:
-                console.paragraph(f"  {row.entry}: {row.note}")
-        if ties := would_see(ranking):
+        for note, entries in grouped_notes(ranking.ranked).items():
+            console.paragraph(f"  {listed(entries, most=6)}: {note}")
+        if ranked.whole is not None:
+            count = len(ranking.entries)
+            console.paragraph(f"  {count} of {counted(len(ranked.whole.entries), 'entry', 'entries')} shown")
+        elif ties := would_see(ranking):
             console.paragraph(f"  {ties}", style="dim")
         if means := about_means(ranking):
             console.paragraph(f"  {means}", style="dim")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from velodrome.cli.console import say, write_json_line
 from velodrome.cli.options import Address, Json, Open, Port, RedisUrl
-from velodrome.keys import ENV_BOARDS
+from velodrome.keys import ENV_BOARDS, ENV_SIGN_IN
 
 if TYPE_CHECKING:
     from velodrome.machine.leaderboard import Leaderboard
@@ -37,6 +38,15 @@ def leaderboard(
             help="Show these boards alone, such as team-a-*; repeat it, or use commas. Without it, all boards.",
         ),
     ] = None,
+    sign_in: Annotated[
+        Path | None,
+        typer.Option(
+            "--sign-in",
+            metavar="FILE",
+            envvar=ENV_SIGN_IN,
+            help="Let people in who sign in as this file says (docs/sign-in.md). Without it, everybody may look.",
+        ),
+    ] = None,
     open_: Open = False,
     json: Json = False,
     redis: RedisUrl = None,
@@ -54,7 +64,7 @@ def leaderboard(
         raise typer.BadParameter(str(error), param_hint="--boards") from error
     with stopped_by_signals() as stop, redis_for(redis, writes=False) as source:
         url = source if isinstance(source, str) else source.url
-        with Leaderboard(open_home(writes=False), url, port, address, str(shown)) as served:
+        with Leaderboard(open_home(writes=False), url, port, address, str(shown), sign_in) as served:
             served.await_up()
             if json:
                 write_json_line({"url": served.url})

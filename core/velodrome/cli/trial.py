@@ -52,11 +52,16 @@ def show(
         curves = store.curves(job.uid, index)
         progress = store.progress(job.uid).get(index)
         conflicts = [one for one in store.conflicts(job.uid) if one.result.index == index]
+        hidden = next((one for one in store.hidden([job.uid]).get(job.uid, ()) if one.index == index), None)
     if json:
-        write_json(_document(job, index, record, curves, conflicts))
+        write_json(
+            _document(job, index, record, curves, conflicts) | {"hidden": hidden and hidden.model_dump(mode="json")}
+        )
         return
     for line in _lines(job, index, record, curves, progress):
         say(line)
+    if hidden is not None:
+        say(text.line(f"\nHidden by {hidden.by or 'somebody'}, so it counts as missing: {hidden.note}"))
     for conflict in conflicts:
         say(f"\nAnother result of this trial differs and is not ranked: attempt {text.line(conflict.result.attempt)}")
 

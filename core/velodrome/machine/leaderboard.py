@@ -30,8 +30,8 @@ _NICENESS = 10
 class Leaderboard:
     """The leaderboard's process. Create it in the main thread. Leaving the context ends the process.
 
-    `boards` has patterns of the boards that it shows, with commas; "" shows all boards. Without it, the environment
-    says which.
+    `boards` has patterns of the boards that it shows, with commas; "" shows all boards. `sign_in` is the file that says
+    how people sign in. What is left out, the environment says.
     """
 
     def __init__(
@@ -41,6 +41,7 @@ class Leaderboard:
         port: int | None = None,
         address: str = "127.0.0.1",
         boards: str | None = None,
+        sign_in: Path | None = None,
     ) -> None:
         app = _app()
         self._log = home.make(home.folder) / "leaderboard.log"
@@ -52,6 +53,8 @@ class Leaderboard:
         environ = {**os.environ, keys.ENV_REDIS_URL: redis_url}
         if boards is not None:
             environ[keys.ENV_BOARDS] = boards
+        if sign_in is not None:
+            environ[keys.ENV_SIGN_IN] = str(sign_in)
         try:
             with self._log.open("wb") as log:
                 self._process = subprocess.Popen(

@@ -2,8 +2,8 @@
 
 The command line and the leaderboard both use this module, so they always agree. `velodrome.stats` decides which entry
 is better. This module decides which entries take part: an entry is ranked only if every planned trial of it has a value
-in the cohort, and has more than one value unless the metric is deterministic. Otherwise it is listed as unranked, with
-the reason.
+in the cohort, no run of it is hidden, and it has more than one value unless the metric is deterministic. Otherwise it
+is listed as unranked, with the reason.
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ if TYPE_CHECKING:  # the store imports redis, which nothing here needs
 
 ALPHA = 0.05
 
-Why = Literal["Failed", "DifferentCode", "SeedsDiffer", "OneTrial", "Incomplete", "OtherConditions", "NotMeasured"]
+Why = Literal[
+    "Failed", "DifferentCode", "SeedsDiffer", "OneTrial", "Incomplete", "OtherConditions", "NotMeasured", "Hidden"
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +201,9 @@ def _held_back(
     """Why an entry with values in the cohort is unranked. None if it is ranked."""
     done = len(row.samples)
     why: Why = "NotMeasured"
-    if row.mixed_code:
+    if row.hidden:
+        why, reason = "Hidden", row.hidden
+    elif row.mixed_code:
         why, reason = "DifferentCode", "its trials ran different code"
     elif differing is not None:
         why, reason = "SeedsDiffer", differing
@@ -222,7 +226,7 @@ def _held_back(
 ONE_TRIAL = "one trial shows no spread: set trials.repeats to 2 or more"
 
 _ORDER: tuple[Why, ...] = (
-    "Failed", "DifferentCode", "SeedsDiffer", "OneTrial", "Incomplete", "NotMeasured", "OtherConditions",
+    "Failed", "Hidden", "DifferentCode", "SeedsDiffer", "OneTrial", "Incomplete", "NotMeasured", "OtherConditions",
 )  # fmt: skip
 
 
@@ -281,6 +285,8 @@ def _shortfall(row: Row, state: EntryState | None) -> tuple[Why, str]:
 
 def _absence(key: MetricKey, state: EntryState, other_cohorts: bool, unavailable: str | None) -> tuple[Why, str]:  # noqa: FBT001
     """Why an entry has no value in the cohort at all."""
+    if state.hidden:
+        return "Hidden", state.hidden
     if state.failed:
         return "Failed", failed_text(state)
     if unavailable is not None:

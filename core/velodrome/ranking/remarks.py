@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 
 from velodrome.metrics.catalogue import MetricKey
 from velodrome.plan import write_spans
 from velodrome.results.records import JobInfo
 from velodrome.results.rounds import stop_note
+from velodrome.results.searches import tuned_note
+from velodrome.stats.groups import two_groups
 from velodrome.store.types import Row, TrialSummary
 
 Trials = Mapping[str, Iterable[TrialSummary]]
@@ -16,9 +19,9 @@ Trials = Mapping[str, Iterable[TrialSummary]]
 def remarks(
     key: MetricKey, rows: Iterable[Row], trials: Trials, jobs: Mapping[str, JobInfo | None] | None = None
 ) -> dict[tuple[str, str], str]:
-    """By job uid and entry, what to know of a row: why its entry got no more seeds, which seeds came after the others
-    were known, and which conditions of its trials did not hold. `trials` has those of each job, and `jobs` each job, by
-    uid.
+    """By job uid and entry, what to know of a row: why its entry got no more seeds, how it was tuned, which seeds came
+    after the others were known, whether its values lie in two groups, and which conditions of its trials did not
+    hold. `trials` has those of each job, and `jobs` each job, by uid.
 
     A deterministic metric depends on no seed and on no neighbour, so it has no remarks.
     """
@@ -30,7 +33,9 @@ def remarks(
         job = (jobs or {}).get(row.job_uid)
         all_ = (
             "" if job is None else stop_note(job.rounds, row.entry),
+            "" if job is None else tuned_note(job.searched, row.entry),
             _added(own),
+            _grouped(key, row),
             _start(own),
             _disturbed(own) if depends_on_speed(key) else "",
         )
@@ -55,6 +60,19 @@ def _added(trials: list[TrialSummary]) -> str:
         return ""
     which = f"seed {added[0]} was" if len(added) == 1 else f"seeds {write_spans(added)} were"
     return f"{which} added when the others were known, so its ranks may be wrong more often than in 5 % of races"
+
+
+def _grouped(key: MetricKey, row: Row) -> str:
+    """Whether the values lie in two groups. Then a few seeds may split cleanly between two entries by chance."""
+    values = list(row.samples.values())
+    logs = key.metric.scale == "ratio" and min(values) > 0
+    groups = two_groups([math.log(value) for value in values] if logs else values)
+    if groups is None:
+        return ""
+    return (
+        f"its values lie in two groups, {groups[0]} low and {groups[1]} high ones: if all entries have such groups, "
+        f"equal ones may be called different in up to 10 % of races instead of 5 %"
+    )
 
 
 def _start(trials: list[TrialSummary]) -> str:

@@ -249,12 +249,17 @@ def _of_environment(environment: Environment) -> Iterator[str]:
     yield from _of_fields("environment", environment.__dict__)
     for part in ("hardware", "software", "resources"):
         yield from _of_fields(f"environment.{part}", getattr(environment, part).__dict__)
-    libraries = environment.software.libraries
+    software = environment.software
+    yield from _of_libraries("environment.software.libraries", software.libraries)
+    yield from _of_libraries("environment.software.model_libraries", software.model_libraries or {})
+
+
+def _of_libraries(where: str, libraries: Mapping[str, str]) -> Iterator[str]:
     if len(libraries) > MOST_LIBRARIES:
-        yield f"environment.software.libraries: {len(libraries)}, and there are {MOST_LIBRARIES} at most"
+        yield f"{where}: {len(libraries)}, and there are {MOST_LIBRARIES} at most"
     for name, version in libraries.items():
-        yield from _long("environment.software.libraries", name)
-        yield from _long(f"environment.software.libraries.{name[:_QUOTED]}", version)
+        yield from _long(where, name)
+        yield from _long(f"{where}.{name[:_QUOTED]}", version)
 
 
 def _of_fields(where: str, fields: Mapping[str, Any]) -> Iterator[str]:

@@ -11,6 +11,7 @@ from velodrome.metrics.catalogue import Metric, MetricKey, by_name, first_name, 
 from velodrome.plan import TrialConfig
 from velodrome.results.records import DatasetFacts, GrantedResources, Observed, TrialRecord
 from velodrome.spec import Strict
+from velodrome.spec.paths import removed
 
 # This number changes with the definition of any metric, so that old and new values are not ranked together.
 EVALUATION_PROTOCOL = 1
@@ -48,10 +49,13 @@ def cohort_of(record: TrialRecord, key: MetricKey) -> Cohort | None:
         "evaluation": _evaluation_facts(record.config, metric),
         "budget": _budget_facts(record.config, metric),
         "hardware": result.environment.hardware.model_dump(mode="json"),
-        "software": result.environment.software.model_dump(mode="json"),
+        "software": result.environment.software.model_dump(mode="json", exclude={"model_libraries"}),
         "resources": _resources_facts(result.environment.resources, record.observed),
     }
-    conditions = {name: facts[name] for name in names}
+    conditions: dict[str, Any] = {name: facts[name] for name in names}
+    definition = result.environment.flops_definition
+    if metric.name == "flops" and definition is not None:
+        conditions["counting"] = {"flops": definition}
     return Cohort(digest(conditions), conditions)
 
 
@@ -75,6 +79,10 @@ def _dataset_facts(config: TrialConfig, dataset: DatasetFacts) -> dict[str, Any]
 def _preprocessing_facts(config: TrialConfig, dataset: DatasetFacts) -> dict[str, Any]:
     """The preprocessing as it is written, and on how many training samples it was fitted if not on all."""
     facts = _written(config.preprocessing)
+    if config.chosen is not None:  # the condition that entries share is what was searched, and not what was found
+        for path in config.chosen:
+            facts = removed(facts, path.split(".")[1:])
+        facts = facts | {"searched": list(config.chosen)}
     fitted = dataset.fitted_samples
     return facts if fitted is None else facts | {"fittedSamples": fitted}
 
@@ -123,14 +131,20 @@ def _dataset_words(facts: Mapping[str, Any]) -> str:
 
 
 def _preprocessing_words(facts: Mapping[str, Any]) -> str:
-    parts = [_SCALED[facts.get("scaling")] if facts["normalize"] else "not normalised"]
+    parts = [_SCALED[facts.get("scaling")] if facts.get("normalize", True) else "not normalised"]
     parts += [f"{word} {facts[field]}" for field, word in _PARTS.items() if field in facts]
-    parts += [_call(augmentation["name"], augmentation["args"]) for augmentation in facts["augmentations"]]
+    parts += [
+        _call(augmentation.get("name", "augmentation"), augmentation.get("args", {}))
+        for augmentation in facts.get("augmentations", ())
+    ]
     if "featureSelection" in facts:
         selection = dict(facts["featureSelection"])
-        parts.append(_call(selection.pop("method"), selection))
+        parts.append(_call(selection.pop("method", "feature selection"), selection))
     if "reduction" in facts:
-        parts.append(_call(facts["reduction"]["method"], {"components": facts["reduction"]["components"]}))
+        reduction = dict(facts["reduction"])
+        parts.append(_call(reduction.pop("method", "reduction"), reduction))
+    if "searched" in facts:
+        parts.append(f"searched: {', '.join(path.removeprefix('preprocessing.') for path in facts['searched'])}")
     if "fittedSamples" in facts:
         parts.append(f"fitted on {facts['fittedSamples']:,} samples")
     return ", ".join(parts)

@@ -43,6 +43,7 @@ _WORDS: Mapping[Path, str] = {
     ("preprocessing", "augmentations"): "augmentations",
     ("preprocessing", "fittedSamples"): "samples that the preprocessing was fitted on",
     ("evaluation", "protocol"): "evaluation protocol",
+    ("counting", "flops"): "definition of FLOPs",
     ("evaluation", "minRunSeconds"): "seconds of timing",
     ("evaluation", "pricePerHour"): "price per hour",
     ("budget", "maxEpochs"): "epochs at most",

@@ -29,6 +29,7 @@ from velodrome.metrics.catalogue import ALIASES, MetricKey, first_name, present_
 from velodrome.plan import TrialConfig
 from velodrome.results.base import Data, absent
 from velodrome.results.scores import SampleScores
+from velodrome.results.searches import Searched
 
 LOG_TAIL_LIMIT = 16 * 1024
 
@@ -59,6 +60,11 @@ class Software(Data):
     python: str
     framework: str = Field(description="Name and version, such as `torch 2.15.0`.")
     libraries: Mapping[str, str] = {}
+    model_libraries: Mapping[str, str] | None = Field(
+        default=None,
+        exclude_if=absent,
+        description="What the entry's model comes from. It is no condition: in its model an entry may differ.",
+    )
     cuda: str | None = None
     cudnn: str | None = None
     image: str | None = None
@@ -82,6 +88,12 @@ class Environment(Data):
     resources: GrantedResources
     precision: str = "float32"
     deterministic: bool = False
+    flops_definition: str | None = Field(
+        default=None,
+        exclude_if=absent,
+        pattern=r"^[a-f0-9]{12}$",
+        description="Digest of what counts as an operation and what is free; null: before 0.2, or a program's own.",
+    )
     decay_rule: str | None = Field(
         default=None, exclude_if=absent, description="Which parameters L1 and L2 left alone; null: neither was used."
     )
@@ -362,6 +374,14 @@ class JobInfo(Data):
     entries: tuple[str, ...]
     document: Mapping[str, Any] = Field(description="The BenchmarkJob, to run it again.")
     rounds: Rounds | None = Field(default=None, exclude_if=absent)
+    searched: Searched | None = Field(
+        default=None, exclude_if=absent, description="How the search ended whose winners these trials confirm."
+    )
+    search_of: str | None = Field(
+        default=None,
+        exclude_if=absent,
+        description="The uid of the race whose search trials these are; they are of no board and rank nowhere.",
+    )
 
     def planned(self, entry: str) -> int:
         """How many trials of this entry were asked for so far."""

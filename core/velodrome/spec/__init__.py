@@ -29,6 +29,7 @@ from velodrome.spec.job import (
 )
 from velodrome.spec.metrics import MetricRange, OwnMetric
 from velodrome.spec.pods import Execution, Runner
+from velodrome.spec.search import Search, SearchParameter, SearchPruner
 from velodrome.spec.training import EarlyStopping, Optimizer, Regularization, Schedule, Training
 
 __all__ = [
@@ -56,6 +57,9 @@ __all__ = [
     "Regularization",
     "Runner",
     "Schedule",
+    "Search",
+    "SearchParameter",
+    "SearchPruner",
     "Source",
     "SplitFiles",
     "SplitFractions",

@@ -21,6 +21,7 @@ from velodrome.spec.dataset import Dataset
 from velodrome.spec.metrics import OwnMetric
 from velodrome.spec.pods import Execution, Runner
 from velodrome.spec.rules import broken_rules
+from velodrome.spec.search import Search
 from velodrome.spec.training import Training, TrainingOverride
 from velodrome.spec.types import (
     Annotations,
@@ -236,6 +237,11 @@ class BenchmarkJobSpec(Strict):
     evaluation: Evaluation = Field(default=Evaluation(), description="What is measured after training.")
     entries: tuple[Entry, ...] = Field(min_length=1, max_length=1000, description="The competitors.")
     trials: Trials = Field(default=Trials(), description="How many trials each entry has.")
+    search: Search | None = Field(
+        default=None,
+        exclude_if=absent,
+        description="Search for the best setting of each entry before it is measured; none if absent.",
+    )
     runner: Runner = Field(default=Runner(), description="The pods that trials run in.")
     execution: Execution = Field(default=Execution(), description="How trials are distributed over time and nodes.")
     suspend: bool = Field(default=False, description="While true, no trial starts, and running trials are stopped.")
@@ -295,6 +301,15 @@ class BenchmarkJob(Strict):
         problems = broken_rules(self.model_dump(mode="json"))
         if problems:
             raise ValueError("; ".join(f"{problem.path}: {problem.message}" for problem in problems))
+        return self
+
+    @model_validator(mode="after")
+    def _confirming(self) -> BenchmarkJob:
+        """The trials of a job with a search are those that confirm its winners."""
+        trials, search = self.spec.trials, self.spec.search
+        if search is not None and trials.repeats != search.confirm.repeats:
+            confirming = trials.model_copy(update={"repeats": search.confirm.repeats})
+            object.__setattr__(self.spec, "trials", confirming)
         return self
 
     @property

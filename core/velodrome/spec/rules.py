@@ -17,6 +17,7 @@ from velodrome.spec.metric_rules import known_metric, metric_rules
 from velodrome.spec.override import overlay
 from velodrome.spec.pod_rules import pod_rules
 from velodrome.spec.raw import Broken, as_list, as_mapping, as_text, foreign_fields, numbered, repeated, taken_names
+from velodrome.spec.search_rules import search_rules
 from velodrome.spec.task_rules import task_rules
 from velodrome.spec.threshold_rules import threshold_rules
 from velodrome.spec.until_rules import until_rules
@@ -242,5 +243,6 @@ _RULES = (
     _repetitions,
     _size,
     until_rules,
+    search_rules,
     pod_rules,
 )

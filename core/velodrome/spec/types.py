@@ -108,15 +108,15 @@ def _quantity(value: Any) -> int | str:
     raise refused("is no quantity", value, "a Kubernetes quantity, such as 2, 500m or 4Gi")
 
 
-def _storable(value: Any) -> Any:
+def storable(value: Any) -> Any:
     """The value, after checking that JSON can hold it and that each of its numbers fits in 64 bits."""
     if isinstance(value, float) and not math.isfinite(value):
         raise refused("is no finite number", value, "write a number, or null")
     if isinstance(value, int) and not -(2**63) <= value < 2**63:
         raise refused("does not fit in 64 bits", value, "write it as text, or with an exponent")
     if isinstance(value, Mapping):
-        return {key: _storable(item) for key, item in value.items()}
-    return [_storable(item) for item in value] if isinstance(value, list) else value
+        return {key: storable(item) for key, item in value.items()}
+    return [storable(item) for item in value] if isinstance(value, list) else value
 
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
@@ -158,5 +158,5 @@ Quantity = Annotated[
 ]
 Quantities = Annotated[dict[LabelKey, Quantity], Field(max_length=64)]
 JsonObject = Annotated[
-    dict[Annotated[str, Field(max_length=253)], JsonValue], Field(max_length=64), AfterValidator(_storable)
+    dict[Annotated[str, Field(max_length=253)], JsonValue], Field(max_length=64), AfterValidator(storable)
 ]

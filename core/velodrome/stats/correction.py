@@ -1,127 +1,110 @@
-"""Corrects the p-values of all pairs of a race, so that at most a share α of families contains a false claim."""
+"""Corrects the p-values of all pairs of a race, so that at most a share α of families contains a false claim.
+
+Equality is transitive: some entries of a race form groups of equals, and pairs of different groups differ. Whatever the
+groups are, each entry that has an equal gets the same share of α, and divides it among its pairs within the group. So a
+pair within a group of g entries, of a race in which s entries have an equal, is tested at α divided by s · (g - 1) / 2,
+its *factor*. The sum over all pairs that are equal is α. Nobody knows the groups, so a pair is tested with the largest
+factor that is possible beside the pairs that are already refuted. docs/decisions/0044-races-until-decided.md has the
+proof and what it finds.
+
+Sources: Shaffer (1986), "Modified sequentially rejective multiple test procedures", Journal of the American Statistical
+Association 81(395), for equality as a limit to what can be false; Goeman and Solari (2010), "The sequential rejection
+principle of familywise error control", Annals of Statistics 38(6), for the proof.
+"""
 
 from __future__ import annotations
 
-from functools import cache
 from itertools import pairwise
-from math import comb
 
 import numpy as np
 from numpy.typing import NDArray
 
 from velodrome.stats.samples import Floats, Integers
 
-# Families of up to this many entries are counted exactly. For larger families, groups that leave out more entries than
-# _MOST_LEFT_OUT are treated alike: every count up to their largest one is taken as possible.
-_EXACT = 100
-_MOST_LEFT_OUT = 40
+_MOST_STEPS = 512  # exact up to 32 entries
 
 
-def shaffer(p_values: Floats, entries: int) -> Floats:
+def adjusted(p_values: Floats, entries: int) -> Floats:
     """The adjusted p-values of all pairs of the entries, in the order of the pairs: (0, 1), (0, 2) … (1, 2) and so on.
 
-    Shaffer's step-down procedure works like Holm's. But it multiplies a p-value by the number of equalities that can
-    still hold together once the smaller ones are refuted. Equality is transitive: of three entries, all three pairs are
-    equal, or one pair, or none. So after a first refutation only one equality can be left, where Holm counts two. Up to
-    100 entries it also counts which pairs are refuted (her procedure S2, bounded by `most_equalities_with`): beside the
-    last pair of an entry that is known to differ from all others but one, few equalities can hold. The family-wise
-    error rate is at most α, in the strong sense (whichever entries are equal), for any dependence between the tests.
-    Equal p-values get equal adjusted ones, so the order of the entries doesn't matter.
-
-    Sources: Shaffer (1986), "Modified sequentially rejective multiple test procedures", Journal of the American
-    Statistical Association 81(395), procedures S1 and S2; Goeman and Solari (2010), "The sequential rejection principle
-    of familywise error control", Annals of Statistics 38(6).
+    To call the pairs at or below α different is right for all of them in a share 1 - α of families: in the strong sense
+    (whichever entries are equal), for any dependence between the tests. Pairs are refuted step by step, from the
+    smallest p-value on. The first step is Bonferroni's. Equal p-values get equal adjusted ones, so the order of the
+    entries doesn't matter.
     """
     order = np.argsort(p_values, kind="stable")
     ordered = p_values[order]
-    factors = most_equalities(entries)
-    if 2 < entries <= _EXACT:
-        factors = np.minimum(factors, _factors_by_pair(order, ordered, entries))
-    corrected = np.minimum(1.0, np.maximum.accumulate(ordered * factors))
-    adjusted = np.empty_like(corrected)
-    adjusted[order] = corrected
-    return adjusted
-
-
-def level_of_next(adjusted: Floats, entries: int, alpha: float) -> float:
-    """The largest p-value that one more pair could have, besides those adjusted to at most `alpha`, to be among them.
-
-    It is α divided by the number of equalities that can hold once the others are refuted. At that p-value the pair is
-    refuted wherever it stands in the order of the p-values, and so are the others. `alpha` if all pairs are refuted.
-    """
-    left = most_equalities(entries)
-    refuted = int((adjusted <= alpha).sum())
-    return alpha / int(left[refuted]) if refuted < len(left) else alpha
-
-
-def most_equalities_with(different: NDArray[np.bool_]) -> Integers:
-    """For each pair, given as in `shaffer`: a bound of how many pairs can be equal together with this one.
-
-    `different[i, j]` (symmetric) says that i and j are known to differ. The entries that equal both sides of a pair are
-    among those that are known to differ from neither. With n entries, of which a differ from a side, the group of the
-    pair has 2 to n - a entries, and the largest number of equalities comes with the smallest or the largest group.
-    A pair whose own sides are known to differ has a number without a meaning.
-    """
-    first, second = np.triu_indices(len(different), 1)
-    known = different.astype(np.int64)
-    either = known.sum(axis=1)[:, None] + known.sum(axis=1) - known @ known.T
-    found: Integers = _bounds(len(different))[np.minimum(either[first, second], max(0, len(different) - 2))]
+    corrected = np.minimum(1.0, np.maximum.accumulate(ordered * _stepwise(order, ordered, entries)))
+    found = np.empty_like(corrected)
+    found[order] = corrected
     return found
 
 
-def _bounds(entries: int) -> Integers:
-    """Element a: how many pairs can be equal together with one whose sides are known to differ from `a` entries."""
-    apart = np.arange(max(1, entries - 1))
-    largest_group = (entries - apart) * (entries - apart - 1) // 2 + apart * (apart - 1) // 2
-    return np.maximum(1 + comb(max(0, entries - 2), 2), largest_group)
+def factors_beside(different: NDArray[np.bool_]) -> Floats:
+    """The factor of each pair, in the order of `adjusted`, once these pairs are known to differ.
 
-
-def _factors_by_pair(order: Integers, ordered: Floats, entries: int) -> Integers:
-    """For each p-value in ascending order: the bound of `most_equalities_with` when all smaller ones are refuted."""
+    `different[i, j]` (symmetric) says that i and j are known to differ. The factor of such a pair has no meaning.
+    """
+    entries = len(different)
     first, second = np.triu_indices(entries, 1)
-    pairs = [(int(first[pair]), int(second[pair])) for pair in order]
-    factors = np.full(len(pairs), comb(entries, 2), dtype=np.int64)
-    bounds = _bounds(entries).tolist()
-    apart = [0] * entries  # of each entry, a bit for each one that it differs from
-    starts = [0, *(np.flatnonzero(np.diff(ordered)) + 1).tolist(), len(pairs)]
-    for start, end in pairwise(starts):
-        equal = pairs[start:end]
-        factors[start:end] = max(bounds[(apart[a] | apart[b]).bit_count()] for a, b in equal)
-        if ordered[start] * factors[start] >= 1:
+    known = different.astype(np.float64)
+    apart = known.sum(axis=1)
+    either = apart[first] + apart[second] - (known @ known.T)[first, second]
+    closed = int((apart == entries - 1).sum())
+    largest, possible = _most(entries, closed, int(apart.sum()) // 2)
+    return _factor(np.minimum(entries - either, largest), possible)
+
+
+def _most(entries: int, closed: int, refuted: int) -> tuple[int, int]:
+    """The most entries that one group can have, and the most that can have an equal.
+
+    `closed` entries are known to differ from all others. If some refuted pair is none of theirs, the others can't all
+    be one group.
+    """
+    possible = entries - closed
+    theirs = closed * (entries - 1) - closed * (closed - 1) // 2
+    return possible - (refuted > theirs), possible
+
+
+def _factor(group: Floats, possible: Floats | int) -> Floats:
+    """The largest factor of a pair whose group has at most `group` entries, of the `possible` ones with an equal.
+
+    A group that leaves out a single entry leaves it without an equal.
+    """
+    equal = np.where(possible - group == 1, group, possible)
+    found: Floats = np.maximum(1.0, equal * (group - 1) / 2)
+    return found
+
+
+def _stepwise(order: Integers, ordered: Floats, entries: int) -> Floats:
+    """For each p-value in ascending order: the pair's factor when the pairs of all earlier steps are refuted.
+
+    A step is one p-value and those that equal it. Large families take larger steps, which errs on the safe side.
+    """
+    first, second = np.triu_indices(entries, 1)
+    one, other = first[order], second[order]
+    group, possible = np.full(len(one), float(entries)), np.full(len(one), float(entries))
+    apart = np.zeros((entries, entries // 64 + 1), dtype=np.uint64)  # a bit for each entry that it differs from
+    bit = np.uint64(1) << np.arange(entries, dtype=np.uint64) % np.uint64(64)
+    count = np.zeros(entries, dtype=np.int64)
+    for start, end in pairwise(_steps(ordered)):
+        a, b = one[start:end], other[start:end]
+        largest, now = _most(entries, int((count == entries - 1).sum()), start)
+        possible[start:end] = now
+        group[start:end] = most = min(entries - int(np.bitwise_count(apart[a] | apart[b]).sum(axis=1).min()), largest)
+        if ordered[start] * most * (most - 1) >= 2:
             break  # this one and all that follow are 1, whatever their factor
-        for a, b in equal:
-            apart[a] |= 1 << b
-            apart[b] |= 1 << a
-    return factors
+        np.bitwise_or.at(apart, (a, b // 64), bit[b])
+        np.bitwise_or.at(apart, (b, a // 64), bit[a])
+        np.add.at(count, a, 1)
+        np.add.at(count, b, 1)
+    return _factor(group, possible)
 
 
-def most_equalities(entries: int) -> Integers:
-    """Element i: how many of all pairs can be equal together when i of them are known to be different.
-
-    Exact up to 100 entries. For more entries, the first counts are exact and later ones may be too large, but never
-    above Holm's count. That errs only on the safe side.
-    """
-    pairs = comb(entries, 2)
-    possible = _possible_counts(entries)
-    bits = np.frombuffer(possible.to_bytes(pairs // 8 + 1, "little"), dtype=np.uint8)
-    counts = np.arange(pairs + 1)
-    largest = np.maximum.accumulate(np.where(np.unpackbits(bits, bitorder="little")[: pairs + 1], counts, 0))
-    return largest[:0:-1].astype(np.int64)
-
-
-@cache
-def _possible_counts(entries: int) -> int:
-    """An integer. Its bit c is set if some partition of the entries into groups of equals has c equal pairs.
-
-    A partition's largest group, of size g, has comb(g, 2) equal pairs. The other entries form a partition too.
-    """
-    if entries <= 1:
-        return 1
-    left_out = entries - 1
-    bits = 0
-    if entries > _EXACT:
-        left_out = _MOST_LEFT_OUT
-        bits = (1 << comb(entries - left_out - 1, 2) + comb(left_out + 1, 2) + 1) - 1
-    for rest in range(left_out + 1):
-        bits |= _possible_counts(rest) << comb(entries - rest, 2)
-    return bits
+def _steps(ordered: Floats) -> list[int]:
+    """Where steps begin, and the number of p-values at last. Equal p-values are in one step."""
+    pairs = len(ordered)
+    ends = np.append(np.flatnonzero(np.diff(ordered)) + 1, pairs)
+    wanted = np.arange(0, pairs, 1 + pairs // _MOST_STEPS)[1:]
+    found: list[int] = np.unique(np.concatenate([[0], ends[np.searchsorted(ends, wanted)], [pairs]])).tolist()
+    return found

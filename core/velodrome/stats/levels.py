@@ -5,12 +5,12 @@ A level is the mean of several good jobs. docs/decisions/0043-a-level-not-a-job.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 
 import numpy as np
-from scipy.special import ndtri, stdtr, stdtrit
+from scipy.special import ndtri
 
+from velodrome.stats.job_tests import Fields, JobRows, JobTests, Rule, Side, of_most, two_sided
 from velodrome.stats.samples import ROUNDING, Floats, Integers
 from velodrome.stats.spread import WAITING, Bools, JobSpread, TrialNoise
 
@@ -21,123 +21,15 @@ LASTS = WAITING + 1
 # The comparisons of a job: how many jobs are on the new side, and the share of the error rate that each may use. The
 # last one is with the oldest jobs of the level. The shares add up to less than 1, because runs of jobs that look worse
 # share their luck.
-_WINDOWS = ((1, 0.18), (2, 0.05), (LASTS, 0.25))
-_RECENT, _FAR_SHARE = 5, 0.1
+_RECENT = 5
+_NEW, _SHARES = np.array([1, 2, LASTS, _RECENT]), np.array([0.18, 0.05, 0.25, 0.1])
 # A job's distance is measured from the mean of at most this many jobs before it: drift hardly shows in so few.
 _NEAR = 4
 # Several jobs count together only if this one shows at least this share of their change: a job that is good again is
 # not blamed for those before it.
 _AGREES = 0.7
 _KEPT = LEVEL_JOBS + LASTS - 1
-_POWER = 0.8
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class JobRows:
-    """What is followed: a row for each entry, a column for each job, oldest first. NaN where a job does not count.
-
-    - `means` are on the scale of the comparison.
-    - `own`, `paired` and `seeds`: see `TrialNoise`. `count` is the number of trials.
-    - `accepted` says that a person accepted the job's level. `pinned` is the column of the job to compare with, or -1.
-    - `boards` has the same number for rows that may lend each other their spread.
-    - `deterministic` says that values do not vary, so that any difference is one.
-    """
-
-    means: Floats
-    own: Floats
-    paired: Floats
-    count: Integers
-    seeds: Integers
-    accepted: Bools
-    pinned: Integers
-    boards: Integers
-    deterministic: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """When a change counts: at level `alpha`, if `size(difference, centre)` is at least 1.
-
-    `least(centre)` is the smallest difference upwards that counts. `better` is 1 if larger values are better, else -1.
-    """
-
-    alpha: float
-    size: Callable[[Floats, Floats], Floats]
-    least: Callable[[Floats], Floats]
-    better: int
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Side:
-    """One comparison of a job, an element for each row: the mean of `jobs` jobs minus `centre`, that of `level_jobs`.
-
-    `own` is the difference of this job alone. `error` is the standard error of `difference`, with `freedom` degrees of
-    freedom of Student's t. `p_value` is two-sided and corrected for the comparisons of the job, of which this one may
-    use `share` of the error rate; it is infinite where this comparison does not count. `samples` is the number of
-    trials in the level, and `first` and `last` are the columns of its oldest and its newest job.
-    """
-
-    compared: Bools
-    difference: Floats
-    centre: Floats
-    own: Floats
-    jobs: Integers
-    level_jobs: Integers
-    samples: Integers
-    error: Floats
-    freedom: Floats
-    share: Floats
-    p_value: Floats
-    first: Integers
-    last: Integers
-    drift: Bools
-
-    def only(self, row: int) -> Side:
-        """The comparison of one row alone."""
-        return Side(*(getattr(self, name)[row : row + 1] for name in Side.__dataclass_fields__))
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class JobTests:
-    """The comparisons of one job with its level.
-
-    `said` is the one that says most: of this job alone, of it and those just before it, or (`drift`) of the newest jobs
-    with the oldest of the level. Where none is significant, it is `alone`. `spread` is the standard deviation between
-    jobs beyond what trials show. `pending` says that the job before already looked worse than the same level.
-    """
-
-    said: Side
-    alone: Side
-    spread: Floats
-    pending: Bools
-
-    @property
-    def p_value(self) -> Floats:
-        """Two-sided, corrected for the comparisons of the job. 1 where there is nothing to compare with."""
-        return np.minimum(self.said.p_value, 1.0)
-
-
-def critical(side: Side, alpha: Floats | float) -> Floats:
-    """The smallest difference with a p-value of at most `alpha`."""
-    found: Floats = np.where(side.error > 0, stdtrit(side.freedom, 1 - alpha * side.share / 2) * side.error, 0.0)
-    return found
-
-
-def visible(alone: Side, alpha: float, rule: Rule) -> Floats:
-    """The smallest difference that a job alone would have shown with a probability of 80 %.
-
-    Its estimate, which is normal around the truth, must pass the test at `alpha`, and be large enough to count.
-    """
-    found: Floats = np.maximum(critical(alone, alpha), rule.least(alone.centre)) + ndtri(_POWER) * alone.error
-    return found
-
-
-def two_sided(difference: Floats, centre: Floats, error: Floats, freedom: Floats) -> Floats:
-    """P(|T| >= |difference| / error). If the error is 0: whether there is any difference beyond rounding."""
-    ratio = np.divide(np.abs(difference), error, out=np.zeros_like(error), where=error > 0)
-    exact = np.where(np.abs(difference) > ROUNDING * np.maximum(np.abs(centre), np.abs(difference)), 0.0, 1.0)
-    found: Floats = np.where(error > 0, 2 * stdtr(freedom, -ratio), exact)
-    return found
+_ROUNDED = 1e-9  # by so much a bound is looser, for rounding
 
 
 def follow(rows: JobRows, rule: Rule) -> Iterator[JobTests]:
@@ -147,15 +39,25 @@ def follow(rows: JobRows, rule: Rule) -> Iterator[JobTests]:
         yield followed.step(job)
 
 
+def newest(rows: JobRows, rule: Rule) -> JobTests:
+    """The last of `follow`, much sooner: of the jobs before, only rows that may have changed are tested."""
+    followed = _Followed(rows, rule)
+    for job in range(rows.means.shape[1] - 1):
+        followed.pass_over(job)
+    return followed.step(rows.means.shape[1] - 1)
+
+
 class _Followed:
     """The levels of all rows after some jobs. Good jobs of the present level are its members, in order."""
 
     def __init__(self, rows: JobRows, rule: Rule) -> None:
         size = len(rows.means)
-        self._rows, self._rule = rows, rule
+        self._rows, self._rule, self._every = rows, rule, np.arange(size)
         self._noise = TrialNoise(np.where(np.isnan(rows.means), np.nan, rows.own), rows.paired, rows.seeds)
         self._spread = JobSpread(rows.boards)
         self._members = np.full((size, _KEPT), -1)  # columns of the newest members, the newest last
+        self._recent = np.full((_KEPT, size), np.nan)  # their means, a column for each row
+        self._level = np.full(size, np.nan), np.zeros(size, dtype=np.int64)  # the mean and the number of the newest
         self._first = np.full((size, LEVEL_JOBS), -1)  # columns of the oldest members, the oldest first
         self._held = np.zeros(size, dtype=np.int64)  # number of members
         self._before = np.full((size, _RECENT - 1), -1)  # columns of the jobs just before, members or not
@@ -165,20 +67,80 @@ class _Followed:
 
     def step(self, job: int) -> JobTests:
         """Compares the job in this column, and takes it into the level if it belongs there."""
-        rows, rule = self._rows, self._rule
-        usable = ~np.isnan(rows.means[:, job])
-        centre, count = self._centre(self._members[:, -LEVEL_JOBS:])
-        least = np.nan_to_num(rule.least(np.where(count > 0, centre, rows.means[:, job])))
-        self._spread.estimate(np.zeros(len(least)) if rows.deterministic else least)
-        tests = self._tests(job, usable, rows.pinned)
-        # A pin decides what a job is compared with. Which jobs belong together does not depend on it.
-        free = tests if (rows.pinned < 0).all() else self._tests(job, usable, np.full(len(usable), -1))
-        called, better = self._called(free.said)
+        usable, least = self._arrive(job)
+        every = np.arange(len(usable))
+        both = self._both(job, every)
+        self._settle(job, usable, least, every, both)
+        return both[0]
+
+    def pass_over(self, job: int) -> None:
+        """`step` without its answer."""
+        usable, least = self._arrive(job)
+        some = np.flatnonzero(usable & self._may_count(job))
+        self._settle(job, usable, least, some, self._both(job, some) if len(some) else None)
+
+    def _arrive(self, job: int) -> tuple[Bools, Floats]:
+        """Which rows have the job, and the smallest change that counts there. Estimates the spread before the job."""
+        means = self._rows.means[:, job]
+        self._recent = self._means(self._every, self._members)
+        self._level = centre, count = _trimmed(self._recent[-LEVEL_JOBS:])
+        least = np.nan_to_num(self._rule.least(np.where(count > 0, centre, means)))
+        self._spread.estimate(np.zeros(len(least)) if self._rows.deterministic else least)
+        return ~np.isnan(means), least
+
+    def _both(self, job: int, at: Integers) -> tuple[JobTests, JobTests]:
+        """The comparisons of these rows, with their pins and without."""
+        pinned = self._rows.pinned[at]
+        tests = self._tests(job, at, pinned)
+        return tests, tests if (pinned < 0).all() else self._tests(job, at, np.full(len(at), -1))
+
+    def _settle(
+        self, job: int, usable: Bools, least: Floats, at: Integers, both: tuple[JobTests, JobTests] | None
+    ) -> None:
+        """Takes the job into the levels. The rows `at` were tested; the others did not change."""
+        size = len(usable)
+        called, better, worse, drift = np.zeros((4, size), dtype=np.bool_)
+        jobs = np.ones(size, dtype=np.int64)
+        if both is not None:
+            # A pin decides what a job is compared with. Which jobs belong together does not depend on it.
+            tests, free = both
+            called[at], better[at] = self._called(free.said)
+            jobs[at], drift[at] = free.said.jobs, free.said.drift
+            worse[at] = np.logical_and(*self._called(tests.said, better=False))
         self._learn(job, usable, called, least)
-        self._move(job, usable, called, better, free.said)
-        worse = np.logical_and(*self._called(tests.said, better=False)) & ~rows.accepted[:, job]
-        self._worse = np.where(usable, worse, self._worse)
-        return tests
+        self._move(job, usable, called, better, jobs, drift)
+        self._worse = np.where(usable, worse & ~self._rows.accepted[:, job], self._worse)
+
+    def _may_count(self, job: int) -> Bools:
+        """Which rows may be called. The others can't: Student's t asks for more than the normal distribution does, and
+        the variance is at least what is counted here.
+        """
+        rows, rule = self._rows, self._rule
+        if rows.deterministic:
+            return np.ones(len(self._every), dtype=np.bool_)
+        here, before = rows.means[:, job], np.cumsum(self._means(self._every, self._before[:, ::-1]), axis=0)
+        noise = np.nan_to_num(self._noise.beside_seeds(job) + self._spread.variance)
+        found = np.zeros(len(self._every), dtype=np.bool_)
+        for jobs, share, centre, count in self._levels():
+            mean = (here + (before[jobs - 2] if jobs > 1 else 0.0)) / jobs
+            bound = ndtri(rule.alpha * share / 2) * (1 - _ROUNDED)
+            enough = (mean - centre) ** 2 >= bound**2 * (1 / jobs + 1 / np.maximum(count, 1)) * noise
+            found |= enough & (rule.size(here - centre, centre) * (1 + _ROUNDED) >= 1)
+        return found
+
+    def _levels(self) -> Iterator[tuple[int, float, Floats, Integers]]:
+        """Of each comparison the number of new jobs, the largest share, and the mean and the number of old jobs."""
+        yield 1, _SHARES.sum(), *self._level
+        for jobs, share in zip(_NEW[1:-1], _SHARES[1:-1], strict=True):
+            out = self._inside[:, _RECENT - jobs :].sum(axis=1)
+            choices = [self._recent[_KEPT - LEVEL_JOBS - place : _KEPT - place] for place in range(jobs)]
+            yield jobs, share, *_trimmed(np.choose(out, choices) if out.any() else choices[0])
+        left = self._held - self._inside.sum(axis=1)
+        oldest = self._means(self._every, self._first)
+        yield _RECENT, _SHARES[-1], *_trimmed(np.where(np.arange(LEVEL_JOBS)[:, None] < left, oldest, np.nan))
+        if (self._rows.pinned >= 0).any():
+            pin = _trimmed(self._means(self._every, self._rows.pinned[:, None]))
+            yield from ((jobs, _SHARES.sum(), *pin) for jobs in _NEW)
 
     def _called(self, said: Side, *, better: bool = True) -> tuple[Bools, Bools]:
         """Which rows changed, and which of them for the better, or for the worse."""
@@ -186,91 +148,99 @@ class _Followed:
         called = said.compared & (said.p_value <= rule.alpha) & (rule.size(said.difference, said.centre) >= 1)
         return called, called & (sign * said.difference * rule.better > 0)
 
-    def _centre(self, columns: Integers) -> tuple[Floats, Integers]:
-        """The mean of the jobs in these columns (-1: none), from five jobs on without the largest and the smallest."""
-        present = columns >= 0
-        values = np.take_along_axis(self._rows.means, np.maximum(columns, 0), axis=1)
-        count: Integers = present.sum(axis=1)
-        total = np.where(present, values, 0.0).sum(axis=1)
-        trimmed = count >= 5
-        most = np.where(present, values, -np.inf).max(axis=1)
-        least = np.where(present, values, np.inf).min(axis=1)
-        total = total - np.where(trimmed, most, 0.0) - np.where(trimmed, least, 0.0)
-        kept = np.where(trimmed, count - 2, count)
-        return np.divide(total, kept, out=np.full(len(total), np.nan), where=count > 0), count
+    def _means(self, at: Integers, columns: Integers) -> Floats:
+        """The means of these rows in these columns, one column of `columns` after the other; NaN for column -1."""
+        places = np.ascontiguousarray(columns.T)
+        found: Floats = np.take(self._rows.means, places + at * self._rows.means.shape[1], mode="wrap")
+        found[places < 0] = np.nan
+        return found
 
-    def _tests(self, job: int, usable: Bools, pinned: Integers) -> JobTests:
-        this = np.full((len(usable), 1), job)
-        sides = []
-        for jobs, share in _WINDOWS:
-            inside = self._inside[:, _RECENT - jobs :].sum(axis=1)
-            places = np.arange(LEVEL_JOBS) + (_KEPT - LEVEL_JOBS - inside)[:, None]
-            new = np.concatenate((self._before[:, _RECENT - jobs :], this), axis=1)
-            sides.append((new, np.take_along_axis(self._members, places, axis=1), share, np.zeros_like(usable)))
-        left = self._held - self._inside.sum(axis=1)
-        oldest = np.where(np.arange(LEVEL_JOBS) < left[:, None], self._first, -1)
-        drift = (left > LEVEL_JOBS) & (pinned < 0)
-        sides.append((np.concatenate((self._before, this), axis=1), oldest, _FAR_SHARE, drift))
-        pin = np.where(np.arange(LEVEL_JOBS) == 0, pinned[:, None], -1)
-        old_sides = [np.where(pinned[:, None] >= 0, pin, old) for _, old, _, _ in sides]
-        spare = np.zeros(len(usable))  # shares of comparisons that the first jobs of a level can't have
-        found: list[Side] = []
-        for (new, _, share, drift), old in zip(reversed(sides), reversed(old_sides), strict=True):
-            own = np.full(len(usable), share) + (spare if new.shape[1] == 1 else 0.0)
-            found.insert(0, self._side(job, usable, new, old, own, drift))
-            spare = spare + np.where(found[0].compared, 0.0, share)
-        said = _of_most(found, self._rule.alpha)
-        return JobTests(said, found[0], np.sqrt(self._spread.variance), self._worse.copy())
+    def _centre(self, at: Integers, columns: Integers) -> tuple[Floats, Integers]:
+        """The mean of these rows in these columns, and how many there are."""
+        return _trimmed(self._means(at, columns))
 
-    def _side(self, job: int, usable: Bools, new: Integers, old: Integers, share: Floats, drift: Bools) -> Side:
-        """Compares the jobs in the columns `new`, the last of which is this job, with those in `old`."""
-        rows, rule, noise = self._rows, self._rule, self._noise
-        jobs, many = new.shape[1], np.full(len(new), new.shape[1])
-        centre, level_jobs = self._centre(old)
-        whole = usable & (new >= 0).all(axis=1) & (new[:, :, None] != old[:, None, :]).all(axis=(1, 2))
-        compared = whole & (level_jobs > 0)
-        mean = np.take_along_axis(rows.means, np.maximum(new, 0), axis=1).mean(axis=1)
-        difference, own = np.where(compared, mean - centre, 0.0), np.where(compared, rows.means[:, job] - centre, 0.0)
-        pooled = noise.beside_seeds(job)
-        steady = (pooled + self._spread.variance) * (1 / jobs + 1 / np.maximum(level_jobs, 1))
-        steady = np.nan_to_num(steady + noise.of_seeds(job, new, old))
-        excess = np.nan_to_num(np.maximum(0.0, noise.of(job) - pooled) / jobs)
+    def _sides(self, job: int, at: Integers, pinned: Integers) -> tuple[Integers, Integers, Bools]:
+        """The columns that each comparison of these rows has on its new side, and on its old one (-1: none).
+
+        Their shape is comparison, row, place. And which rows are compared with jobs far back.
+        """
+        inside, places = self._inside[at], np.arange(LEVEL_JOBS)
+        recent = np.append(self._before[at], np.full((len(at), 1), job), axis=1)
+        new = np.where(np.arange(_RECENT) >= _RECENT - _NEW[:, None, None], recent, -1)
+        out = (inside & (np.arange(_RECENT - 1) >= _RECENT - _NEW[:, None, None])).sum(axis=2)
+        near = (_KEPT - LEVEL_JOBS - out[:-1])[:, :, None] + places
+        left = self._held[at] - out[-1]
+        oldest = np.where(places < left[:, None], self._first[at], -1)
+        old = np.append(self._members[at[None, :, None], near], oldest[None], axis=0)
+        old = np.where(pinned[:, None] >= 0, np.where(places == 0, pinned[:, None], -1), old)
+        return new, old, (left > LEVEL_JOBS) & (pinned < 0)
+
+    def _tests(self, job: int, at: Integers, pinned: Integers) -> JobTests:
+        """The comparisons of these rows, whose pins are given."""
+        new, old, drift = self._sides(job, at, pinned)
+        whole = ((new >= 0).sum(axis=2) == _NEW[:, None]) & ~np.isnan(self._rows.means[at, job])
+        whole &= ((new[:, :, :, None] != old[:, :, None, :]) | (new[:, :, :, None] < 0)).all(axis=(2, 3))
+        compared = whole & (old >= 0).any(axis=2)
+        # The first jobs of a level can't have all comparisons: that of the job alone has the other shares too.
+        shares = np.repeat(_SHARES[:, None], len(at), axis=1)
+        shares[0] += np.where(compared[1:], 0.0, shares[1:]).sum(axis=0)
+        new, old = (part.reshape(len(_NEW) * len(at), part.shape[2]) for part in (new, old))
+        sides = self._compared(job, np.tile(at, len(_NEW)), new, old, compared.reshape(-1), shares.reshape(-1))
+        fars = np.zeros(compared.shape, dtype=np.bool_)
+        fars[-1] = drift
+        parts = [part.reshape(compared.shape) for part in (*sides, fars)]
+        alone = Side(*(part[0] for part in parts))
+        return JobTests(of_most(parts, self._rule.alpha), alone, np.sqrt(self._spread.variance[at]), self._worse[at])
+
+    def _compared(self, job: int, at: Integers, new: Integers, old: Integers, compared: Bools, share: Floats) -> Fields:
+        """The fields of `Side`, without the last one: the jobs in the columns `new` against those in `old`."""
+        rows, rule, noise, here = self._rows, self._rule, self._noise, self._rows.means[at, job]
+        jobs, (centre, level_jobs) = (new >= 0).sum(axis=1), self._centre(at, old)
+        mean = np.where(new.T >= 0, self._means(at, new), 0.0).sum(axis=0) / np.maximum(jobs, 1)
+        difference, own = (
+            np.where(compared & (np.abs(value - centre) > ROUNDING * np.abs(centre)), value - centre, 0.0)
+            for value in (mean, here)
+        )
+        pooled = noise.beside_seeds(job)[at]
+        steady = (pooled + self._spread.variance[at]) * (1 / np.maximum(jobs, 1) + 1 / np.maximum(level_jobs, 1))
+        steady = np.nan_to_num(steady + noise.of_seeds(job, at, new, old))
+        excess = np.nan_to_num(np.maximum(0.0, noise.of(job)[at] - pooled) / np.maximum(jobs, 1))
         variance = np.zeros(len(new)) if rows.deterministic else steady + excess
-        within = np.maximum(rows.count[:, job] - 1, 1)
+        within = np.maximum(rows.count[at, job] - 1, 1)
         # Satterthwaite, by shares of the variance: its square may be too large for a double.
         share_of = np.divide(steady, steady + excess, out=np.ones(len(new)), where=steady + excess > 0)
-        freedom = 1 / (share_of**2 / self._spread.freedom + (1 - share_of) ** 2 / within)
+        freedom = 1 / (share_of**2 / self._spread.freedom[at] + (1 - share_of) ** 2 / within)
         error = np.sqrt(variance)
         p_value = np.minimum(two_sided(difference, centre, error, freedom) / share, 1.0)
         lasts = (own / np.where(difference == 0, 1.0, difference) >= _AGREES) & (rule.size(own, centre) >= 1)
         lasts &= rule.size(difference, centre) >= 1
         counts = compared & (lasts | (jobs == 1))
         first = np.where(old >= 0, old, rows.means.shape[1]).min(axis=1)
-        counted = np.take_along_axis(rows.count, np.maximum(old, 0), axis=1)
+        counted = np.take(rows.count, at[:, None] * rows.count.shape[1] + np.maximum(old, 0))
         samples = np.where(old >= 0, counted, 0).sum(axis=1)
-        return Side(
-            compared, difference, centre, own, many, level_jobs, samples, error, freedom, share,
-            np.where(counts, p_value, np.inf), first, old.max(axis=1), drift,
+        return (
+            compared, difference, centre, own, jobs, level_jobs, samples, error, freedom, share,
+            np.where(counts, p_value, np.inf), first, old.max(axis=1),
         )  # fmt: skip
 
     def _learn(self, job: int, usable: Bools, called: Bools, least: Floats) -> None:
         near = self._members[:, -_NEAR:]
-        centre, count = self._centre(near)
-        same_seeds = self._noise.of_seeds(job, np.where(usable, job, -1)[:, None], near) == 0
+        centre, count = _trimmed(self._recent[-_NEAR:])
+        same_seeds = self._noise.of_seeds(job, self._every, np.where(usable, job, -1)[:, None], near) == 0
         known = usable & (count > 0) & same_seeds & ~self._rows.accepted[:, job]
         residual = (self._rows.means[:, job] - centre) / np.sqrt(1 + 1 / np.maximum(count, 1))
         self._spread.learn(residual, self._noise.of(job), known & ~called, known & called, least)
 
-    def _move(self, job: int, usable: Bools, called: Bools, better: Bools, said: Side) -> None:
+    def _move(self, job: int, usable: Bools, called: Bools, better: Bools, jobs: Integers, drift: Bools) -> None:
         """Takes the job into the level, leaves it outside, or lets a level begin."""
         accepted = usable & self._rows.accepted[:, job]
         good = usable & ~called & ~accepted
-        self._run = np.where(better, np.maximum(self._run + 1, said.jobs), np.where(usable, 0, self._run))
+        self._run = np.where(better, np.maximum(self._run + 1, jobs), np.where(usable, 0, self._run))
         lasting = better & ~accepted & (self._run >= LASTS)
-        self._leave(np.where(called & ~accepted & ~said.drift, said.jobs - 1, 0))
+        self._leave(np.where(called & ~accepted & ~drift, jobs - 1, 0))
         self._join(good, np.full(len(usable), job))
         self._begin(accepted, np.ones(len(usable), dtype=np.int64), job)
-        self._begin(lasting, np.maximum(said.jobs, LASTS), job)
+        self._begin(lasting, np.maximum(jobs, LASTS), job)
         inside, this = good | accepted | lasting, np.full((len(usable), 1), job)
         shifted = np.append(self._before[:, 1:], this, axis=1), np.append(self._inside[:, 1:], inside[:, None], axis=1)
         self._before = np.where(usable[:, None], shifted[0], self._before)
@@ -315,9 +285,12 @@ class _Followed:
         self._join(which, np.full(len(which), job))
 
 
-def _of_most(found: list[Side], alpha: float) -> Side:
-    """For each row the comparison with the smallest p-value; the first where none is significant."""
-    p_values = np.stack([side.p_value for side in found])
-    best, rows = p_values.argmin(axis=0), np.arange(p_values.shape[1])
-    best = np.where(p_values[best, rows] <= alpha, best, 0)
-    return Side(*(np.stack([getattr(side, name) for side in found])[best, rows] for name in Side.__dataclass_fields__))
+def _trimmed(values: Floats) -> tuple[Floats, Integers]:
+    """The mean of each column's values, and their number. From five values on without the largest and the smallest."""
+    known = ~np.isnan(values)
+    count: Integers = known.sum(axis=0)
+    total = np.where(known, values, 0.0).sum(axis=0)
+    trimmed = count >= 5
+    total = np.where(trimmed, total - np.fmax.reduce(values, axis=0) - np.fmin.reduce(values, axis=0), total)
+    kept = np.where(trimmed, count - 2, count)
+    return np.divide(total, kept, out=np.full(len(total), np.nan), where=count > 0), count

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from velodrome.metrics.catalogue import LARGEST, Direction, Scale
 from velodrome.stats.comparison import PairComparison, PairTests, compare_rows
-from velodrome.stats.correction import level_of_next, shaffer
+from velodrome.stats.correction import adjusted, factors_beside
 from velodrome.stats.detectable import detectable
 from velodrome.stats.intervals import Interval, mean_interval
 from velodrome.stats.samples import Floats, Integers, Sample, tabulate, takes_logs
-from velodrome.stats.stopping import Stopping, over_looks
+from velodrome.stats.stopping import StoppedTests, Stopping, over_looks
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +60,11 @@ class Comparisons:
     def __iter__(self) -> Iterator[PairComparison]:
         return (self.between(a, b) for row, a in enumerate(self.names) for b in self.names[row + 1 :])
 
-    def between(self, a: str, b: str) -> PairComparison:
+    def between(self, a: str, b: str, *, corrected: bool = False) -> PairComparison:
         """`a` against `b`, the difference being a minus b.
+
+        With `corrected`, its bounds are at the level that the correction for all pairs leaves to this pair. So they
+        exclude 0 exactly if the corrected p-value is below alpha.
 
         Raises:
             ValueError: one of them is not in the race, or they are the same.
@@ -73,10 +76,17 @@ class Comparisons:
             raise ValueError(f"entry {a!r} can't be compared with itself")
         first, second = sorted((self._rows[a], self._rows[b]))
         pair = first * len(self.names) - comb(first + 2, 2) + second
+        confidence = self._level(pair) if corrected else self.confidence
         comparison = self._tests.comparison(
-            pair, (self.names[first], self.names[second]), float(self._adjusted[pair]), self.confidence
+            pair, (self.names[first], self.names[second]), float(self._adjusted[pair]), confidence
         )
         return comparison if comparison.a == a else comparison.reversed()
+
+    def _level(self, pair: int) -> float:
+        p_value, adjusted = float(self._tests.p_value[pair]), float(self._adjusted[pair])
+        share = float(self._tests.share[pair]) if isinstance(self._tests, StoppedTests) else 1.0
+        ratio = p_value / adjusted if adjusted > 0 else 1.0
+        return 1 - (1 - self.confidence) * share * ratio
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +119,7 @@ def rank(
 
     Every pair is tested as `compare` does, with the steps of the metric taken from the whole race; `deterministic`,
     `scale` and `limits` come from the catalogue. On a ratio scale, one value of 0 makes all values of the race be
-    compared as they are. Shaffer's procedure corrects the p-values for the whole family. An entry is significantly
+    compared as they are. `correction` corrects the p-values for the whole family. An entry is significantly
     better than another if their adjusted p-value is at most `alpha` and both its mean and the pair's difference are on
     the good side. (With unequal seeds these two could disagree; then neither is better.) So in at most a share `alpha`
     of races, any two equal entries are called different, however many entries there are and whichever others differ.
@@ -192,7 +202,7 @@ class _Race:
         if stopped:
             found = over_looks(self.tests, self.samples, stopped, tabulated)
             self.tests, self.shares = found, found.share
-        self.adjusted = shaffer(self.tests.p_value, len(self.samples))
+        self.adjusted = adjusted(self.tests.p_value, len(self.samples))
         self.intervals = [
             mean_interval(list(sample.values.values()), 1 - alpha * share, logs=self.logs, limits=limits)
             for sample, share in zip(self.samples, own, strict=True)
@@ -214,9 +224,10 @@ class _Race:
         """What the test of each pair of different rows would have found; NaN without spread or for endless factors."""
         first, second = np.minimum(one, other), np.maximum(one, other)
         pair = first * len(self.samples) - (first + 1) * (first + 2) // 2 + second
-        level = level_of_next(self.adjusted, len(self.samples), self.alpha)
+        different = np.zeros((len(self.samples), len(self.samples)), dtype=np.bool_)
+        different[self.first, self.second] = different[self.second, self.first] = self.adjusted <= self.alpha
+        levels = self.alpha / factors_beside(different)[pair] * self.shares[pair]
         error = self.tests.standard_error[pair]
-        levels = level * self.shares[pair]
         found = detectable(np.where(error > 0, error, np.nan), self.tests.freedom[pair], levels)
         return np.expm1(np.where(found < _ENDLESS, found, np.nan)) if self.logs else found
 

@@ -20,7 +20,7 @@ from scipy.special import stdtr, stdtrit
 from velodrome.metrics.catalogue import MetricKey
 from velodrome.stats.amounts import difference_words
 from velodrome.stats.comparison import compare_rows
-from velodrome.stats.correction import most_equalities_with, shaffer
+from velodrome.stats.correction import adjusted, factors_beside
 from velodrome.stats.detectable import detectable
 from velodrome.stats.looks import Until, level, look_of, look_sizes, shares
 from velodrome.stats.samples import Floats, Integers, Sample, tabulate, takes_logs
@@ -32,7 +32,7 @@ Why = Literal["Decided", "Beaten", "Futile", "MaxRepeats"]
 Mask = NDArray[np.bool_]
 
 # A pair is given up when the chance is smaller than this that the last look will tell it apart.
-_FUTILE = 0.05
+_FUTILE = 0.03
 _MOST_NAMED = 3
 
 
@@ -178,14 +178,14 @@ class _Evidence:
         inside = within[self._first] & within[self._second]
         entries = int(within.sum())
         claimed = np.zeros(len(inside), dtype=np.bool_)
-        claimed[inside] = shaffer(self._p_value[inside], entries) <= self._until.alpha
+        claimed[inside] = adjusted(self._p_value[inside], entries) <= self._until.alpha
         self._better[:] = False
         self._better[self._first, self._second] = claimed & (self._favours > 0)
         self._better[self._second, self._first] = claimed & (self._favours < 0)
         self._leads = within & ~self._better.any(axis=0)
         rivals = inside & self._leads[self._first] & self._leads[self._second]
         different = self._better | self._better.T
-        self._level[inside] = self._until.alpha / most_equalities_with(different[np.ix_(within, within)])
+        self._level[inside] = self._until.alpha / factors_beside(different[np.ix_(within, within)])
         if size < self._until.most:
             self._given_up |= rivals & (self._size > 0) & (self._chance(shares(self._until)[-1]) < _FUTILE)
         self._undecided = rivals & ~self._given_up

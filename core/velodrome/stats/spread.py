@@ -17,7 +17,10 @@ _LENT = 40.0
 _MOST = 40.0
 # From `_OWN_FROM` jobs on, a row's spread is at least `_OWN` times what its own jobs show. So a row that is noisier
 # than its neighbours is not judged by theirs.
-_OWN_FROM, _OWN = 4, 1.0
+_OWN_FROM, _OWN = 4, 1.05
+# A spread that only a row's own jobs show is known less well than their number says: each job's distance is from jobs
+# that others are measured from, too. So it counts as larger, by up to this share of the variance.
+_ALONE = 0.3
 # A job that is further away counts as if it were this many standard deviations away.
 _CLIP = 4.0
 # The newest jobs don't count yet: they may be the first ones of a step.
@@ -46,17 +49,19 @@ class TrialNoise:
     def of(self, job: int) -> Floats:
         """The variance of this job's mean by its own trials, without that of the seeds."""
         paired = self._job_paired[:, job]
-        alone = np.maximum(self._beside[:, job], self._job_own[:, job] - (self._own - self._beside)[:, job])
+        alone = np.maximum(self._beside[:, job], self._job_own[:, job] - (self._own[:, job] - self._beside[:, job]))
         return np.where(np.isnan(paired), alone, paired)
 
-    def of_seeds(self, job: int, new: Integers, old: Integers) -> Floats:
-        """The variance of a difference between two groups of columns (-1: none) because their seeds differ."""
+    def of_seeds(self, job: int, at: Integers, new: Integers, old: Integers) -> Floats:
+        """The variance of a difference between two groups of columns (-1: none) of rows `at`, because their seeds
+        differ.
+        """
         if self._one_set:
             return np.zeros(len(new))
         sets = [_distinct(np.where(side >= 0, self._seeds[side], -1)) for side in (new, old)]
         both = np.concatenate((new, old), axis=1)
         same = _distinct(np.where(both >= 0, self._seeds[both], -1)) <= 1
-        per_set = (self._own - self._beside)[:, job]
+        per_set = (self._own[:, job] - self._beside[:, job])[at]
         return np.where(same, 0.0, per_set * (1 / np.maximum(sets[0], 1) + 1 / np.maximum(sets[1], 1)))
 
 
@@ -93,7 +98,9 @@ class JobSpread:
         prior = (PRIOR_JOBS * _PRIOR + lent * shown) * unit
         self.freedom = PRIOR_JOBS + lent + self._jobs
         own = np.divide(self._squares, self._jobs, out=none.copy(), where=self._jobs >= _OWN_FROM)
+        alone = (1 - lent / _LENT) * self._jobs / (self._jobs + PRIOR_JOBS)
         self.variance = np.maximum((prior + self._squares) / self.freedom, np.maximum(own * _OWN, 0.0))
+        self.variance *= 1 + _ALONE * alone
 
     def learn(self, residual: Floats, noise: Floats, good: Bools, doubtful: Bools, least: Floats) -> None:
         """Takes in a job: its distance from the jobs before it, scaled to the variance of one job."""

@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import struct
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
@@ -17,9 +18,11 @@ from pydantic_core import from_json
 
 from velodrome.results import records
 from velodrome.results.cohorts import Cohort
+from velodrome.results.marks import Hiding, hidden_words
 from velodrome.results.names import check_document
 from velodrome.results.records import CURVES, EpochPoint, JobInfo, Outcome, Progress, TrialRecord, parse_record
 from velodrome.results.scores import SampleScores, parse_scores
+from velodrome.results.searches import Suggestion
 from velodrome.store.types import (
     Board,
     Changes,
@@ -219,8 +222,38 @@ def cohort_ids(fields: Iterable[bytes]) -> list[str]:
     return [field.removeprefix(b"last:").decode() for field in fields if field.startswith(b"last:")]
 
 
-def entry_states(job: JobInfo, fields: Mapping[bytes, bytes], running: Iterable[bytes]) -> dict[str, EntryState]:
-    """The state of each entry, from the counters and the indices of the running trials."""
+def parse_hiding(text: bytes) -> Hiding:
+    """A hidden run."""
+    return Hiding.model_validate_json(text)
+
+
+def seen_rows(rows: Iterable[Row], hidden: Mapping[str, Iterable[Hiding]]) -> Iterator[Row]:
+    """The rows without the values of hidden runs. `hidden` has the hidden runs of each job, by uid."""
+    words = {uid: hidden_words(runs) for uid, runs in hidden.items()}
+    for row in rows:
+        said = words.get(row.job_uid, {}).get(row.entry, "")
+        if said:
+            out = {run.seed for run in hidden[row.job_uid] if run.entry == row.entry}
+            left = {seed: value for seed, value in row.samples.items() if seed not in out}
+            yield row._replace(samples=left, hidden=said)
+        else:
+            yield row
+
+
+def seen_samples(samples: Iterable[JobSamples], hidden: Iterable[Hiding]) -> Iterator[JobSamples]:
+    """A job's values without those of its hidden runs."""
+    out = {(run.entry, run.seed) for run in hidden}
+    for one in samples:
+        left = {seed: value for seed, value in one.values.items() if (one.entry, seed) not in out}
+        if left:
+            yield one if len(left) == len(one.values) else replace(one, values=left)
+
+
+def entry_states(
+    job: JobInfo, fields: Mapping[bytes, bytes], running: Iterable[bytes], hidden: Iterable[Hiding] = ()
+) -> dict[str, EntryState]:
+    """The state of each entry, from the counters, the indices of the running trials, and the hidden runs."""
+    said = hidden_words(hidden)
     numbers: dict[str, dict[str, int]] = {"succeeded": {}, "failed": {}}
     reasons: dict[str, dict[str, int]] = {}
     identities: dict[str, str] = {}
@@ -252,6 +285,7 @@ def entry_states(job: JobInfo, fields: Mapping[bytes, bytes], running: Iterable[
             dict(sorted(reasons.get(entry, {}).items())),
             codes.get(entry),
             mixed_code=entry in mixed,
+            hidden=said.get(entry, ""),
         )
         for entry in job.entries
     }
@@ -275,3 +309,8 @@ def counts(fields: Mapping[bytes, bytes], conflicts: int, rejected: Mapping[byte
     }
     by_reason = {reason.decode(): int(number) for reason, number in sorted(rejected.items())}
     return Counts(total[b"succeeded:"], total[b"failed:"], conflicts, by_reason)
+
+
+def parse_suggestion(_index: int, text: bytes) -> Suggestion:
+    """A stored suggestion of a search."""
+    return Suggestion.model_validate_json(text)

@@ -15,7 +15,7 @@ import redis
 from velodrome import keys
 from velodrome.errors import StoreRefused, StoreUnavailable
 from velodrome.metrics.catalogue import label_of
-from velodrome.results.marks import Baseline
+from velodrome.results.marks import Baseline, Deed
 from velodrome.store import decoding, removal
 from velodrome.store.access import Argument, text_of
 from velodrome.store.edge import connect
@@ -59,8 +59,8 @@ class DeletionTarget:
     uid: str | None = None
     entry: str | None = None
 
-    def has(self, mark: SaidOfResults) -> bool:
-        """Whether the mark belongs to what is to be deleted."""
+    def has(self, mark: SaidOfResults | Deed) -> bool:
+        """Whether the mark, or what was done to one, belongs to what is to be deleted."""
         return (self.uid is None or mark.job_uid == self.uid) and (self.entry is None or mark.entry == self.entry)
 
 
@@ -79,7 +79,8 @@ class Deleter(Reader):
         jobs = self.targets(target)
         trials, size = 0, 0
         for job in jobs:
-            stored = [keys.job(job.uid, part) for part in get_args(keys.JobPart)]
+            uids = (job.uid, keys.search_uid(job.uid))
+            stored = [keys.job(uid, part) for uid in uids for part in get_args(keys.JobPart)]
             sizes = self._redis.ask_all([("MEMORY", "USAGE", key) for key in stored])
             entries = [trial.entry for trial in self.trials(job.uid).values()]
             own = len(entries) if target.entry is None else entries.count(target.entry)
@@ -160,7 +161,7 @@ class Deleter(Reader):
             job,
             cohort_changes(self._redis, job, ages, older, places),
             entry_heirs(self._redis, job, ages, older, entries, inherit=target.entry is None),
-            tuple(self._marks_on(own)),
+            (*self._marks_on(own), *(deed for deed in self.log(job.board) if own.has(deed))),
             last=whole and len(uids) == 1,
             fields=fields,
         )

@@ -197,7 +197,8 @@ def encode(
         entry = item.record.result.entry
         if entry not in ids:
             ids[entry] = entry_id(item.record.config)
-        rankings.add(number, item.record.result, shapes.of(item.record))
+        if info.search_of is None:  # what a search tried ranks nowhere
+            rankings.add(number, item.record.result, shapes.of(item.record))
         arguments += _result(item)
     arguments += rankings.values()
     for report in progress:
@@ -208,6 +209,7 @@ def encode(
         "board": info.board,
         "uid": info.uid,
         "imported": imported,
+        "ranks": info.search_of is None,
         "position": check_number(position),
         "results": len(items),
         "progress": len(progress),

@@ -13,9 +13,10 @@ from pydantic_core import from_json
 
 from velodrome import keys
 from velodrome.errors import StoreUnavailable
-from velodrome.results.marks import Acknowledgement, Baseline
+from velodrome.results.marks import Acknowledgement, Baseline, Deed, Hiding
 from velodrome.results.records import EpochPoint, JobInfo, Progress, TrialRecord, parse_record
 from velodrome.results.scores import SampleScores, set_of
+from velodrome.results.searches import Suggestion
 from velodrome.store import decoding, readings
 from velodrome.store.access import Argument, StoreAccess, text_of
 from velodrome.store.readings import KeptReading
@@ -34,7 +35,7 @@ from velodrome.store.types import (
 
 _NAMES = attrgetter("entry", "metric_key", "cohort_id")
 
-Mark = TypeVar("Mark", Baseline, Acknowledgement)
+Said = TypeVar("Said", Baseline, Acknowledgement, Deed)
 
 _EVERY_JOB = 2**31
 _RECORDS_AT_ONCE = 1000
@@ -206,6 +207,10 @@ class Reader:
             return self._redis.parsed(decoding.parse_live, running, live, index)
         return () if result is None else self._redis.parsed(decoding.parse_curves, result, accepted, index)
 
+    def suggestions(self, uid: str) -> dict[int, Suggestion]:
+        """What a search has suggested so far, by index. `uid` is that of its trials (`keys.search_uid`)."""
+        return self._redis.by_index(keys.job(uid, "suggestions"), decoding.parse_suggestion)
+
     def progress(self, uid: str) -> dict[int, Progress]:
         """The newest progress of each trial that reported some and got no result since then, by index."""
         return self._redis.by_index(keys.job(uid, "progress"), decoding.parse_progress)
@@ -237,9 +242,11 @@ class Reader:
         return {} if job is None else self._entries(job)
 
     def _entries(self, job: JobInfo) -> dict[str, EntryState]:
-        key = keys.job(job.uid, "entries")
-        fields, running = self._redis.ask_all((("HGETALL", key), ("HKEYS", keys.job(job.uid, "progress"))))
-        return self._redis.parsed(partial(decoding.entry_states, job, running=running), fields, key)
+        key, out = keys.job(job.uid, "entries"), keys.job(job.uid, "hidden")
+        questions = (("HGETALL", key), ("HKEYS", keys.job(job.uid, "progress")), ("HGETALL", out))
+        fields, running, hidden = self._redis.ask_all(questions)
+        runs = self._hidings(out, hidden)
+        return self._redis.parsed(partial(decoding.entry_states, job, running=running, hidden=runs), fields, key)
 
     # Rankings
 
@@ -267,10 +274,14 @@ class Reader:
         return sorted(found, key=lambda one: (decoding.place_of(fields, one), one.last_at), reverse=True)
 
     def ranking_rows(self, board: str, key: str, cohort_id: str) -> list[Row]:
-        """The values of a ranking: for each entry name, those of the newest job that has some. Sorted by entry name."""
+        """The values of a ranking: for each entry name, those of the newest job that has some. Sorted by entry name.
+
+        The values of hidden runs are left out. An entry of which all are hidden has a row without values.
+        """
         where = keys.board_rows(board, key, cohort_id)
         rows = self._redis.readable(decoding.parse_row, self._redis.ask("HVALS", where), where)
-        return sorted(rows, key=attrgetter("entry"))
+        hidden = self.hidden(list(dict.fromkeys(row.job_uid for row in rows)))
+        return sorted(decoding.seen_rows(rows, hidden), key=attrgetter("entry"))
 
     # Boards as they were read
 
@@ -294,22 +305,42 @@ class Reader:
         ]
 
     def some_samples(self, wanted: Mapping[str, Sequence[tuple[str, str, str]]]) -> dict[str, tuple[JobSamples, ...]]:
-        """By job uid, the job's values of these metric keys, cohorts and entries, in one round trip."""
+        """By job uid, the job's values of these metric keys, cohorts and entries, without those of hidden runs. It
+        takes one round trip.
+        """
         asked = {uid: ["\n".join(place) for place in places] for uid, places in wanted.items() if places}
-        answers = self._redis.ask_all([("HMGET", keys.job(uid, "samples"), *names) for uid, names in asked.items()])
+        values: list[tuple[Argument, ...]] = [
+            ("HMGET", keys.job(uid, "samples"), *names) for uid, names in asked.items()
+        ]
+        hidden = [("HGETALL", keys.job(uid, "hidden")) for uid in asked]
+        answers = self._redis.ask_all([*values, *hidden])
         found = {}
-        for (uid, names), texts in zip(asked.items(), answers, strict=True):
+        for (uid, names), texts, out in zip(asked.items(), answers, answers[len(asked) :], strict=False):
             fields = {name.encode(): text for name, text in zip(names, texts, strict=True) if text is not None}
-            found[uid] = self._samples_in(keys.job(uid, "samples"), fields)
+            runs = self._hidings(keys.job(uid, "hidden"), out)
+            found[uid] = tuple(decoding.seen_samples(self._samples_in(keys.job(uid, "samples"), fields), runs))
         return found
 
     # Regressions
 
     def samples(self, uids: Sequence[str]) -> list[tuple[JobSamples, ...]]:
-        """All values of each of these jobs. Newer jobs don't change them. Empty for an unknown job."""
-        names = [keys.job(uid, "samples") for uid in uids]
-        answers = self._redis.ask_all([("HGETALL", name) for name in names])
-        return [self._samples_in(name, fields) for name, fields in zip(names, answers, strict=True)]
+        """All values of each of these jobs, without those of hidden runs. Newer jobs don't change them. Empty for an
+        unknown job.
+        """
+        names, out = [keys.job(uid, "samples") for uid in uids], [keys.job(uid, "hidden") for uid in uids]
+        answers = self._redis.ask_all([("HGETALL", name) for name in (*names, *out)])
+        both = zip(names, answers, out, answers[len(names) :], strict=False)
+        return [
+            tuple(decoding.seen_samples(self._samples_in(name, fields), self._hidings(where, hidden)))
+            for name, fields, where, hidden in both
+        ]
+
+    def measured(self, uid: str) -> tuple[JobSamples, ...]:
+        """All values of the job, those of hidden runs too: what a race goes by. What people say of results changes no
+        race.
+        """
+        name = keys.job(uid, "samples")
+        return self._samples_in(name, self._redis.fields(name))
 
     def _samples_in(self, name: str, fields: Mapping[bytes, bytes]) -> tuple[JobSamples, ...]:
         """Those of a hash's fields that can be read, in order."""
@@ -338,7 +369,27 @@ class Reader:
         """The acceptances on this board."""
         return self._marks(keys.board_acknowledgements(board), Acknowledgement)
 
-    def _marks(self, where: str, kind: type[Mark]) -> list[Mark]:
+    def hidden(self, uids: Sequence[str]) -> dict[str, list[Hiding]]:
+        """The hidden runs of these jobs, by uid and then index, in one round trip. A job without any is left out."""
+        names = [keys.job(uid, "hidden") for uid in uids]
+        answers = self._redis.ask_all([("HGETALL", name) for name in names]) if names else []
+        kept = zip(uids, names, answers, strict=True)
+        return {uid: found for uid, name, fields in kept if (found := self._hidings(name, fields))}
+
+    def _hidings(self, name: str, fields: Mapping[bytes, bytes]) -> list[Hiding]:
+        found = self._redis.readable(decoding.parse_hiding, list(fields.values()), name, list(fields)) if fields else []
+        return sorted(found, key=attrgetter("index"))
+
+    def marks_changed(self, board: str) -> int:
+        """How often the board's marks changed."""
+        number = self._redis.ask("HGET", keys.CHANGES, f"marks:{board}")
+        return 0 if number is None else self._redis.parsed(int, number, keys.CHANGES, f"marks:{board}")
+
+    def log(self, board: str) -> list[Deed]:
+        """What people did to the board's marks, newest first."""
+        return self._marks(keys.board_log(board), Deed)[::-1]
+
+    def _marks(self, where: str, kind: type[Said]) -> list[Said]:
         kept = dict(sorted(self._redis.fields(where).items()))
         return self._redis.readable(kind.model_validate_json, list(kept.values()), where, list(kept))
 

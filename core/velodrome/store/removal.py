@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from velodrome import keys
-from velodrome.results.marks import Acknowledgement, Baseline
+from velodrome.results.marks import Acknowledgement, Baseline, Deed
 
 if TYPE_CHECKING:
     from velodrome.results.records import JobInfo
@@ -68,7 +68,7 @@ class Removal:
     job: JobInfo
     cohorts: Sequence[CohortChange]
     heirs: Mapping[str, bytes | None]
-    marks: Sequence[SaidOfResults]
+    marks: Sequence[SaidOfResults | Deed]
     last: bool = False
     fields: Mapping[str, Sequence[Argument]] = field(default_factory=dict)
 
@@ -115,6 +115,7 @@ def board_leftovers(board: str) -> Iterator[Command]:
         keys.board_entries(board),
         keys.board_baselines(board),
         keys.board_acknowledgements(board),
+        keys.board_log(board),
         keys.board_reading(board),
     )
 
@@ -162,7 +163,7 @@ def fields_of_entry(
     """
     indices = range(job.entries.index(entry), job.trials, len(job.entries))  # trials interleave entries
     found: dict[str, list[Argument]] = {}
-    by_index: tuple[keys.JobPart, ...] = ("trials", "records", "curves", "scores", "progress", "live")
+    by_index: tuple[keys.JobPart, ...] = ("trials", "records", "curves", "scores", "hidden", "progress", "live")
     for part in by_index:
         found[keys.job(job.uid, part)] = list(indices)
     own = {str(index).encode() for index in indices}
@@ -180,8 +181,10 @@ def _is_of(part: keys.JobPart, name: bytes, indices: set[bytes], entry: bytes) -
     return name.partition(b":")[0] in indices
 
 
-def marks_key(mark: SaidOfResults) -> str:
-    """The key of the board's marks of this kind."""
+def marks_key(mark: SaidOfResults | Deed) -> str:
+    """The key of the board's marks of this kind, or of its log."""
+    if isinstance(mark, Deed):
+        return keys.board_log(mark.board)
     return keys.board_baselines(mark.board) if isinstance(mark, Baseline) else keys.board_acknowledgements(mark.board)
 
 

@@ -8,8 +8,9 @@ from typing import Literal
 import redis
 
 from velodrome import keys
+from velodrome.connections.clients import RedisLogin
 from velodrome.errors import StoreRefused
-from velodrome.results.marks import Acknowledgement, Baseline
+from velodrome.results.marks import Baseline, Deed, Hiding, Mark, deed_of
 from velodrome.results.records import (
     JobInfo,
     Progress,
@@ -23,7 +24,7 @@ from velodrome.store.access import text_of
 from velodrome.store.edge import connect
 from velodrome.store.encoding import Item, RegisteredJob, check_job, check_rounds, encode, microseconds
 from velodrome.store.rankings import Shapes
-from velodrome.store.reader import Reader
+from velodrome.store.searches import Searches
 from velodrome.store.types import (
     Acceptance,
     InboxSize,
@@ -40,6 +41,8 @@ _INBOXES_AT_ONCE = 1000
 _MOVED_BYTES = 1024 * 1024
 # Honest runners don't fill an inbox with so many reports.
 INBOX_REPORTS = 100_000
+# What mark.lua returns in place of whether there was a mark.
+_CHANGED, _GONE = -1, -2
 
 
 class BoardTaken(StoreRefused):
@@ -50,7 +53,14 @@ class BoardTaken(StoreRefused):
         super().__init__(f"board {board} belongs to namespace {owner}")
 
 
-class Store(Reader):
+class MarksChanged(StoreRefused):
+    """Somebody else changed a mark of the board since the person saw them. Nothing was changed."""
+
+    def __init__(self, board: str) -> None:
+        super().__init__(f"somebody else changed a mark of board {board} in the meantime: look again, and then decide")
+
+
+class Store(Searches):
     """Results in Redis 6.2 or newer, or Valkey; not in a Redis Cluster.
 
     Every method raises only errors of this project:
@@ -134,22 +144,50 @@ class Store(Reader):
 
     # Regressions
 
-    def mark(self, mark: Baseline | Acknowledgement) -> None:
-        """Stores a mark, in place of an earlier one with the same `field`."""
-        self._change(mark, "HSET")
+    def mark(self, mark: Mark, seen: int | None = None) -> bool:
+        """Stores a mark and notes that in the board's log. Returns whether it was added.
 
-    def unmark(self, mark: Baseline | Acknowledgement) -> bool:
-        """Removes a mark. Returns whether there was one."""
-        return self._change(mark, "HDEL")
+        A pin or an acceptance takes the place of an earlier one with the same `field`. A run that is hidden stays as it
+        is: of two people who hide it, the first one's reason counts.
 
-    def keep_mark(self, mark: Baseline | Acknowledgement) -> Acceptance:
+        `seen` is the board's `marks_changed` when the person looked.
+
+        Raises:
+            MarksChanged: a mark of the board changed since then.
+            StoreRefused: the job is not here any more.
+        """
+        return self._change(mark, "HSETNX" if isinstance(mark, Hiding) else "HSET", seen, deed_of(mark))
+
+    def unmark(self, mark: Mark, seen: int | None = None) -> bool:
+        """Removes a mark, and notes that in the board's log: `at` and `by` of the mark say when and who.
+
+        Returns whether there was one. Raises as `mark` does.
+        """
+        return self._change(mark, "HDEL", seen, deed_of(mark, undone=True))
+
+    def keep_mark(self, mark: Mark) -> Acceptance:
         """Stores an exported mark, unless this store already has one with the same `field`."""
-        return "accepted" if self._change(mark, "HSETNX") else "duplicate"
+        return "accepted" if self._change(mark, "HSETNX", None, None) else "duplicate"
 
-    def _change(self, mark: Baseline | Acknowledgement, command: Literal["HSET", "HSETNX", "HDEL"]) -> bool:
+    def keep_deed(self, deed: Deed) -> Acceptance:
+        """Stores an exported line of a board's log."""
+        known = self._redis.ask("HSET", keys.board_log(deed.board), deed.field, deed.model_dump_json())
+        return "accepted" if known else "duplicate"
+
+    def _change(
+        self, mark: Mark, command: Literal["HSET", "HSETNX", "HDEL"], seen: int | None, deed: Deed | None
+    ) -> bool:
         """Returns whether a mark was added or removed."""
-        text = () if command == "HDEL" else (mark.model_dump_json(),)
-        return bool(self._mark((_marks_of(mark), keys.CHANGES), (command, mark.board, mark.field, *text)))
+        text = "" if command == "HDEL" else mark.model_dump_json()
+        log = ("", "") if deed is None else (deed.field, deed.model_dump_json())
+        names = (_marks_of(mark), keys.CHANGES, keys.board_log(mark.board), keys.job(mark.job_uid, "info"))
+        known = "" if seen is None else seen
+        done = self._mark(names, (command, mark.board, mark.field, text, known, keys.LOG_MOST, *log))
+        if done == _CHANGED:
+            raise MarksChanged(mark.board)
+        if done == _GONE:
+            raise StoreRefused(f"job {mark.job_uid} is not here any more, so nothing can be said of it")
+        return bool(done)
 
     def keep_reading(self, board: str, version: str, parts: Mapping[str, bytes]) -> bool:
         """Stores the reading of a board with that `board_version`, unless the board changed. Returns whether it did."""
@@ -279,16 +317,20 @@ class Store(Reader):
         return self._jobs[uid]
 
 
-def open_store(url: str) -> Store:
+def open_store(url: str, login: RedisLogin | None = None) -> Store:
     """A store at a redis://, rediss:// or unix:// URL. Nothing is sent before the first call.
 
+    `login` is who connects, where the URL names nobody. Without it, the environment says who.
+
     Raises:
-        StoreRefused: it is no such URL.
+        StoreRefused: it is no such URL, or a file of the login can't be used.
     """
-    return Store(connect(url))
+    return Store(connect(url, login))
 
 
-def _marks_of(mark: Baseline | Acknowledgement) -> str:
+def _marks_of(mark: Mark) -> str:
+    if isinstance(mark, Hiding):
+        return keys.job(mark.job_uid, "hidden")
     return keys.board_baselines(mark.board) if isinstance(mark, Baseline) else keys.board_acknowledgements(mark.board)
 
 

@@ -5,6 +5,8 @@
     {"type": "conflict", "record": {…}}                    a conflict with the accepted result
     {"type": "baseline", "mark": {…}}                      a pin of a result of this job
     {"type": "acknowledgement", "mark": {…}}               the acceptance of a change that this job showed first
+    {"type": "hiding", "mark": {…}}                        a run of this job that people hide, with the reason
+    {"type": "deed", "deed": {…}}                          what a person did to a mark on this job, for the board's log
 
 A job comes before its results, and newer jobs come first. An import registers and accepts as a running race does. So
 it may be repeated, and several files may be imported in any order.
@@ -26,7 +28,7 @@ from velodrome.errors import SchemaUnsupported
 from velodrome.keys import SCHEMA_VERSION
 from velodrome.results.bounds import impossible_result
 from velodrome.results.clocks import believed_job, believed_record
-from velodrome.results.marks import Acknowledgement, Baseline
+from velodrome.results.marks import Acknowledgement, Baseline, Deed, Hiding, Mark
 from velodrome.results.names import check_entry, check_names, check_namespace
 from velodrome.results.records import JobInfo, TrialRecord, parse_job, parse_record, utc
 from velodrome.store.encoding import Item, RegisteredJob, check_record, microseconds
@@ -37,15 +39,14 @@ if TYPE_CHECKING:
     from velodrome.store.reader import Reader
     from velodrome.store.store import Store
 
-Mark = Baseline | Acknowledgement
-
 _PAGE = 100
 _BATCH = 200
 _BATCH_BYTES = 8 * 1024 * 1024  # Redis may limit the size of a command
 _REJECTED_KEPT = 1000
 _MOST_RETRIES = 999_999
-_MARKS: dict[str, type[Mark]] = {"baseline": Baseline, "acknowledgement": Acknowledgement}
-_KINDS = ("job", "record", "conflict", "end", *_MARKS)
+_MARKS: dict[str, type[Mark]] = {"baseline": Baseline, "acknowledgement": Acknowledgement, "hiding": Hiding}
+_KIND_OF = {kind: name for name, kind in _MARKS.items()}
+_KINDS = ("job", "record", "conflict", "end", "deed", *_MARKS)
 
 
 def export_lines(
@@ -56,7 +57,7 @@ def export_lines(
     With `entry`, only jobs that have this entry, and only its results. The memory is bounded: one job's description and
     a hundred results. Raises as the store does.
     """
-    marks, owners = partial(_marks, store, {}), store.owners()
+    marks, deeds, owners = partial(_marks, store, {}), partial(_deeds, store, {}), store.owners()
     for job in _jobs(store, board, uid):
         if entry is not None and entry not in job.entries:
             continue
@@ -74,18 +75,29 @@ def export_lines(
             if entry not in (None, record.result.entry):
                 continue
             yield f'{{"type":"conflict","record":{record.model_dump_json()}}}'
-        for mark in marks(job):
-            if entry not in (None, mark.entry):
-                continue
-            kind = "baseline" if isinstance(mark, Baseline) else "acknowledgement"
-            yield f'{{"type":"{kind}","mark":{mark.model_dump_json()}}}'
+        said = (*marks(job), *deeds(job))
+        yield from (_said(one) for one in said if entry in (None, one.entry))
+
+
+def _said(one: Mark | Deed) -> str:
+    """The line of a mark, or of what was done to one."""
+    kind, part = ("deed", "deed") if isinstance(one, Deed) else (_KIND_OF[type(one)], "mark")
+    return f'{{"type":"{kind}","{part}":{one.model_dump_json()}}}'
 
 
 def _marks(store: Reader, known: dict[str, list[Mark]], job: JobInfo) -> list[Mark]:
     """The marks on this job's results. `known` remembers the marks of each board that was read."""
     if job.board not in known:
         known[job.board] = [*store.baselines(job.board), *store.acknowledgements(job.board)]
-    return [mark for mark in known[job.board] if mark.job_uid == job.uid]
+    hidden = store.hidden([job.uid]).get(job.uid, [])
+    return [*(mark for mark in known[job.board] if mark.job_uid == job.uid), *hidden]
+
+
+def _deeds(store: Reader, known: dict[str, list[Deed]], job: JobInfo) -> list[Deed]:
+    """What was done to marks on this job, newest first. `known` remembers the log of each board that was read."""
+    if job.board not in known:
+        known[job.board] = store.log(job.board)
+    return [deed for deed in known[job.board] if deed.job_uid == job.uid]
 
 
 def _jobs(store: Reader, board: str | None, uid: str | None) -> Iterator[JobInfo]:
@@ -155,11 +167,15 @@ class _Import:
         elif kind == "end":
             pass  # the seal of a backup, which `velodrome restore` checks
         elif kind in _MARKS:
-            self._take_mark(_MARKS[kind].model_validate(document.get("mark")))
+            mark = _MARKS[kind].model_validate(document.get("mark"))
+            self._belongs(mark)
+            self._taken[self._store.keep_mark(mark)] += 1
+        elif kind == "deed":
+            deed = Deed.model_validate(document.get("deed"))
+            self._belongs(deed)
+            self._taken[self._store.keep_deed(deed)] += 1
         else:
-            raise ValueError(
-                f"a line must be an object of type job, record, conflict, baseline or acknowledgement, not {kind!r}"
-            )
+            raise ValueError(f"a line must be an object of type {', '.join(_KINDS)}, not {kind!r}")
 
     def _take_job(self, job: JobInfo, there: int | None, owner: str) -> None:
         known, believed = self._store.job(job.uid), believed_job(job, self._now)
@@ -202,7 +218,8 @@ class _Import:
         if len(self._waiting) >= _BATCH or self._bytes >= _BATCH_BYTES:
             self.flush()
 
-    def _take_mark(self, mark: Mark) -> None:
+    def _belongs(self, mark: Mark | Deed) -> None:
+        """Raises if the mark, or what was done to one, fits no job here."""
         if mark.schema_version > SCHEMA_VERSION:
             raise SchemaUnsupported(f"the mark has schema version {mark.schema_version}: update this Velodrome")
         check_entry(mark.entry)
@@ -211,7 +228,8 @@ class _Import:
             raise ValueError(f"the mark is of board {mark.board!r}, but its job {job.uid} of board {job.board!r}")
         if job is None:
             raise ValueError(f"the job {mark.job_uid!r} of this mark is neither in an earlier line nor in the store")
-        self._taken[self._store.keep_mark(mark)] += 1
+        if isinstance(mark, Hiding):
+            _check_hiding(mark, job)
 
     def reject(self, number: int, why: str) -> None:
         """Notes a rejected line."""
@@ -237,6 +255,11 @@ class _Import:
             self._rejected_count,
             self._known_lines,
         )
+
+
+def _check_hiding(mark: Hiding, job: JobInfo) -> None:
+    if mark.index >= job.trials or job.entries[mark.index % len(job.entries)] != mark.entry:
+        raise ValueError(f"job {job.uid} has no trial {mark.index} of {mark.entry!r}, which this line hides")
 
 
 def _place(document: dict[str, Any]) -> int | None:

@@ -104,6 +104,7 @@ class EntryState:
     - `entry_id` (`velodrome.plan.entry_id`) is None until the entry's first record.
     - `code` is the digest of the own code that the first success ran, or None if the entry has no own code.
     - `mixed_code` says that another success ran different code.
+    - `hidden` says which of its runs people have hidden, and why; it is empty if none is. They are counted above.
     """
 
     entry: str
@@ -115,6 +116,7 @@ class EntryState:
     reasons: Mapping[str, int]
     code: str | None = None
     mixed_code: bool = False
+    hidden: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,8 +145,9 @@ class CohortSummary:
 class Row(NamedTuple):
     """An entry's values of one metric key in one cohort, from the newest job that has some. `samples` is by seed.
 
-    `mixed_code` says that the entry's trials ran different code. Don't change a row: all readers share it. It is a
-    tuple because boards have thousands of rows, and making a tuple takes a third of a dataclass's time.
+    `mixed_code` says that the entry's trials ran different code. `hidden` says which of its runs people have hidden,
+    and why: `samples` lacks their values. Don't change a row: all readers share it. It is a tuple because
+    boards have thousands of rows, and making a tuple takes a third of a dataclass's time.
     """
 
     entry: str
@@ -155,6 +158,7 @@ class Row(NamedTuple):
     samples: Mapping[int, float]
     last_at: datetime
     mixed_code: bool = False
+    hidden: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -130,7 +130,7 @@ for key, fields in pairs(counted) do
     end
   end
 end
-if newest ~= '' then
+if newest ~= '' and batch.ranks then
   local time = tonumber(newest, 16)
   local place = batch.imported and time or place_after(top_of(BOARDS), time)
   redis.call('ZADD', BOARDS, 'GT', ('%.0f'):format(place), batch.board)

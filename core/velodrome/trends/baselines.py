@@ -6,20 +6,27 @@ The level is the job that a person chose, or else the mean of the newest good jo
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from velodrome.metrics.catalogue import MetricKey
 from velodrome.results.marks import Acknowledgement, Baseline
 from velodrome.spec import Regression, Threshold
-from velodrome.stats.levels import JobTests, Rule, critical, follow, visible
+from velodrome.stats.job_tests import JobRows, JobTests, Rule, critical, visible
+from velodrome.stats.levels import follow, newest
+from velodrome.stats.samples import Floats, Integers
+from velodrome.stats.spread import Bools
 from velodrome.trends import verdicts
 from velodrome.trends.common import FEWEST, Common, common
 from velodrome.trends.history import BoardHistory, Point
-from velodrome.trends.matrix import EntryLine, rows_of
+from velodrome.trends.matrix import measured, rows_of
 from velodrome.trends.scales import ChangeScale
+
+if TYPE_CHECKING:
+    from velodrome.results.records import JobInfo
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +66,8 @@ class Level:
     `centre` is on the scale of the comparison, and `mean` in the metric's unit.
     """
 
-    first: Point
-    last: Point
+    first: JobInfo
+    last: JobInfo
     jobs: int
     samples: int
     centre: float
@@ -73,7 +80,6 @@ class Compared:
 
     - `difference` is the mean of the newest `jobs` jobs minus that of the level, on the scale of the comparison.
       `drift` says that the level is one far back.
-    - `own` is the difference of this job alone from its present level, `own_centre`.
     - `p_value` is for this entry and objective alone. `row` is its place in the objective's tests.
     - `repeated` says that the job before already looked worse than the same level.
     """
@@ -88,10 +94,23 @@ class Compared:
     difference: float = 0.0
     jobs: int = 1
     drift: bool = False
-    own: float = 0.0
-    own_centre: float = 0.0
     p_value: float | None = None
     repeated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RowFigures:
+    """RowFigures of an objective's tests, an item for each row. Changes are relative; None where they are infinite.
+
+    `large` says that the change counts. `low` and `high` bound it, and `visible` is the smallest change for the worse
+    that this job would have shown with a probability of 80 %.
+    """
+
+    large: Sequence[bool]
+    change: Sequence[float | None]
+    low: Sequence[float | None]
+    high: Sequence[float | None]
+    visible: Sequence[float | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,13 +122,16 @@ class JudgedObjective:
     steps: tuple[Compared, ...]
     threshold: Threshold
     scale: ChangeScale
+    rows: JobRows | None = None
     rule: Rule | None = None
     tests: JobTests | None = None
     common: Common | None = None
 
-    def relative(self, difference: float, centre: float) -> float:
-        """The change as a share of what changes are relative to. Infinite where that was 0."""
-        return float(self.scale.relative(np.array([difference]), np.array([centre]))[0])
+    def explained(self) -> Bools | None:
+        """Which rows changed only as the others did, if what they have in common is no change by itself."""
+        if self.common is None or self.rows is None or self.rule is None or self.tests is None:
+            return None
+        return self.common.explains(self.rows, self.rule, self.tests.said)
 
     @property
     def common_relative(self) -> float:
@@ -117,45 +139,49 @@ class JudgedObjective:
         assert self.common is not None
         return math.expm1(self.common.change) if self.scale.kind == "log" else self.common.change
 
-    def size(self, difference: float, centre: float) -> float:
-        """The change in units of the smallest one that counts."""
-        assert self.rule is not None
-        return float(self.rule.size(np.array([difference]), np.array([centre]))[0])
+    def figures(self, corrected: Floats, family: int) -> RowFigures | None:
+        """The figures of all rows, whose p-values were `corrected` for `family` comparisons. None without any row.
 
-    def margin(self, step: Compared, alpha: float) -> float:
-        """Half the width of the difference's interval. It excludes 0 exactly where the p-value is less than `alpha`."""
-        assert self.tests is not None
-        return float(critical(self.tests.said.only(step.row), alpha)[0])
+        The bounds exclude 0 exactly where the corrected p-value is less than the rule's alpha.
+        """
+        if self.rule is None or self.tests is None:
+            return None
+        said, alone, alpha, p_value = self.tests.said, self.tests.alone, self.rule.alpha, self.tests.p_value
+        left = np.divide(
+            alpha * p_value, corrected, out=np.full(len(p_value), alpha / max(1, family)), where=p_value > 0
+        )
+        margin = critical(said, left)
+        upwards = visible(alone, alpha / max(1, family), self.rule)
+        return RowFigures(
+            (self.rule.size(said.difference, said.centre) >= 1).tolist(),
+            self._relative(said.difference, said.centre),
+            self._relative(said.difference - margin, said.centre),
+            self._relative(said.difference + margin, said.centre),
+            [None if one is None else abs(one) for one in self._relative(-self.rule.better * upwards, alone.centre)],
+        )
 
-    def visible(self, step: Compared, alpha: float) -> float:
-        """The smallest difference, upwards, that this job would have shown with a probability of 80 %."""
-        assert self.tests is not None
-        assert self.rule is not None
-        return float(visible(self.tests.alone.only(step.row), alpha, self.rule)[0])
+    def _relative(self, difference: Floats, centre: Floats) -> list[float | None]:
+        """Changes as shares of what they are relative to. None where that was 0."""
+        found = self.scale.relative(difference, centre).tolist()
+        return [one if math.isfinite(one) else None for one in found]
 
 
 def compare(history: BoardHistory, name: str, key: MetricKey, rules: Regression, marks: Marks) -> JudgedObjective:
     """Compares the values of the history's last job with their levels, for each of its entries that has values."""
-    job, threshold = history.jobs[-1], rules.threshold(name)
-    steps: list[Compared] = []
-    lines: list[EntryLine] = []
-    columns = {other.uid: column for column, other in enumerate(history.jobs)}
-    for entry in job.entries:
-        points = history.points(entry, str(key))
-        if not points or points[-1].job_uid != job.uid:
-            continue
-        step, line = _prepared(points, key, rules, marks, columns)
-        if line is not None:
-            step = replace(step, row=len(lines))
-            lines.append(line)
-        steps.append(step)
-    if not lines:
+    threshold, lines = rules.threshold(name), _Lines(history, key, rules, marks)
+    rows = np.flatnonzero(lines.compared)
+    place = np.full(len(lines.compared), -1)
+    place[rows] = np.arange(len(rows))
+    steps = [lines.step(line, row) for line, row in enumerate(place.tolist())]
+    if not len(rows):
         return JudgedObjective(name, key, tuple(steps), threshold, ChangeScale("plain"))
-    rows, scale = rows_of(lines, len(columns), key.metric)
+    job_rows, scale = lines.rows(rows)
     rule = _rule(rules, name, key, scale)
-    *_, tests = follow(rows, rule)
-    done = tuple(_finished(step, lines[step.row], tests, scale) if step.row >= 0 else step for step in steps)
-    return JudgedObjective(name, key, done, threshold, scale, rule, tests, common(rows, rule, scale, tests.alone))
+    tests = newest(job_rows, rule)
+    found = iter(_finished([steps[line] for line in rows], history, tests, scale))
+    done = tuple(next(found) if step.row >= 0 else step for step in steps)
+    shared = common(job_rows, rule, scale, tests.alone)
+    return JudgedObjective(name, key, done, threshold, scale, job_rows, rule, tests, shared)
 
 
 def quiet(
@@ -166,28 +192,22 @@ def quiet(
     Both by uid. One pass over the history finds them, so that only the other jobs need to be judged one by one. Only
     jobs with the rules of the last job count.
     """
-    columns = {job.uid: column for column, job in enumerate(history.jobs)}
-    lines: list[EntryLine] = []
-    place = -1
-    for other in history.jobs[-1].entries:
-        points = history.points(other, str(key))
-        _, line = _prepared(points, key, rules, marks, columns) if points else (None, None)
-        if line is not None:
-            place = len(lines) if other == entry else place
-            lines.append(line)
-    if place < 0 or lines[place].pinned >= 0:
+    lines = _Lines(history, key, rules, marks)
+    rows = np.flatnonzero(lines.compared)
+    place = next((place for place, row in enumerate(rows) if lines.measured.entries[row] == entry), -1)
+    if place < 0 or lines.pinned[rows[place]] >= 0:
         return {}
-    rows, scale = rows_of(lines, len(columns), key.metric)
+    job_rows, scale = lines.rows(rows)
     rule = _rule(rules, name, key, scale)
     found, same = {}, history.jobs[-1].document.get("spec", {}).get("regression")
-    for job, tests in zip(history.jobs, follow(rows, rule), strict=True):
+    for job, tests in zip(history.jobs, follow(job_rows, rule), strict=True):
         alone = tests.alone
         size = rule.size(alone.own, alone.centre)
         compared = size[alone.compared]
-        apart = len(lines) < FEWEST or not compared.size or np.median(compared) < _QUIET_TOGETHER
+        apart = len(rows) < FEWEST or not compared.size or np.median(compared) < _QUIET_TOGETHER
         small = size[place] < _QUIET or (tests.p_value[place] > rules.alpha and apart)
         if alone.compared[place] and small and job.document.get("spec", {}).get("regression") == same:
-            found[job.uid] = lines[place].points[int(alone.last[place])].job_uid
+            found[job.uid] = history.jobs[int(alone.last[place])].uid
     return found
 
 
@@ -202,54 +222,80 @@ def _rule(rules: Regression, name: str, key: MetricKey, scale: ChangeScale) -> R
     )
 
 
-def _prepared(
-    points: Sequence[Point], key: MetricKey, rules: Regression, marks: Marks, columns: Mapping[str, int]
-) -> tuple[Compared, EntryLine | None]:
-    """The last point with the values that it can be compared with. Without any, the reason why."""
-    point, previous = points[-1], points[-2] if len(points) > 1 else None
-    accepted = (point.entry, str(key), point.job_uid) in marks.acknowledged
-    if not point.complete:
-        return Compared(key, point, verdicts.INCOMPLETE, accepted), None
-    if len(point.values) < rules.min_samples:
-        return Compared(key, point, verdicts.TOO_FEW_SAMPLES, accepted), None
-    uid = marks.baseline(point.entry, str(key))
-    pinned = next((other for other in points if other.job_uid == uid), None) if uid != point.job_uid else None
-    elsewhere = previous is not None and previous.cohort_id != point.cohort_id
-    before = previous.cohort_id if previous is not None and elsewhere else None
-    if uid is not None and uid != point.job_uid:
-        if pinned is None:
-            return Compared(key, point, verdicts.BASELINE_MISSING, accepted, before), None
-        if pinned.cohort_id != point.cohort_id:
-            return Compared(key, point, verdicts.NEW_COHORT, accepted, before), None
-        if len(pinned.values) < rules.min_samples:
-            return Compared(key, point, verdicts.TOO_FEW_SAMPLES, accepted), None
-    counted = {
-        columns[other.job_uid]: other
-        for other in points
-        if other.cohort_id == point.cohort_id
-        and ((other.complete and len(other.values) >= rules.min_samples) or other is pinned)
-    }
-    settled = frozenset(
-        column for column, other in counted.items() if (other.entry, str(key), other.job_uid) in marks.acknowledged
-    )
-    if len(counted) == 1:
-        reason = verdicts.NEW_COHORT if elsewhere else verdicts.NO_BASELINE
-        return Compared(key, point, reason, accepted, before), None
-    line = EntryLine(counted, settled, columns[pinned.job_uid] if pinned is not None else -1)
-    return Compared(key, point, "", accepted), line
+class _Lines:
+    """Which values count for the comparison of each entry of the last job that has values there."""
+
+    def __init__(self, history: BoardHistory, key: MetricKey, rules: Regression, marks: Marks) -> None:
+        self._history, self._key, self._least = history, key, rules.min_samples
+        self.measured = found = measured(history, str(key))
+        columns = {job.uid: column for column, job in enumerate(history.jobs)}
+        lines, present = np.arange(len(found.entries)), found.cohorts >= 0
+        self._enough = found.complete & (found.count >= rules.min_samples)
+        self._here = found.cohorts == found.cohorts[:, -1:]
+        before = np.where(present[:, :-1], np.arange(len(columns) - 1), -1).max(axis=1, initial=-1)
+        self._before = np.where(before >= 0, found.cohorts[lines, before], -1)
+        self._elsewhere = (self._before >= 0) & (self._before != found.cohorts[:, -1])
+        uids = [marks.baseline(entry, str(key)) for entry in found.entries]
+        self._wanted = np.array([uid not in (None, history.jobs[-1].uid) for uid in uids], dtype=np.bool_)
+        pinned = np.array([columns.get(uid or "", -1) for uid in uids], dtype=np.int64)
+        self.pinned = np.where(self._wanted & (pinned >= 0) & present[lines, pinned], pinned, -1)
+        self._held_to = np.zeros(present.shape, dtype=np.bool_)
+        self._held_to[lines[self.pinned >= 0], self.pinned[self.pinned >= 0]] = True
+        self._counted = self._here & (self._enough | self._held_to)
+        self._accepted = np.zeros(present.shape, dtype=np.bool_)
+        for entry, metric_key, uid in marks.acknowledged:
+            if metric_key == str(key) and uid in columns:
+                under = found.names[columns[uid]]
+                self._accepted[[row for row, name in enumerate(under) if name == entry], columns[uid]] = True
+        alike = self._here[lines, self.pinned] & (found.count[lines, self.pinned] >= rules.min_samples)
+        several = self._counted.sum(axis=1) > 1
+        self.compared = self._enough[:, -1] & several & (~self._wanted | ((self.pinned >= 0) & alike))
+
+    def rows(self, rows: Integers) -> tuple[JobRows, ChangeScale]:
+        """These entries' values that count, with their scale."""
+        counted, accepted, pinned = self._counted[rows], self._accepted[rows], self.pinned[rows]
+        return rows_of(self.measured.only(rows), counted, accepted, pinned, self._key.metric)
+
+    def step(self, line: int, row: int) -> Compared:
+        """The entry's value in the last job, at this row of the comparison; or why it can't be compared (row -1)."""
+        found, place = self.measured, len(self._history.jobs) - 1
+        point = self._history.point(place, found.entries[line], str(self._key))
+        assert point is not None
+        accepted = bool(self._accepted[line, -1])
+        if row >= 0:
+            return Compared(self._key, point, "", accepted, row=row)
+        if not point.complete:
+            return Compared(self._key, point, verdicts.INCOMPLETE, accepted)
+        if len(point.values) < self._least:
+            return Compared(self._key, point, verdicts.TOO_FEW_SAMPLES, accepted)
+        before = found.cohort_ids[self._before[line]] if self._elsewhere[line] else None
+        pinned = self.pinned[line]
+        if self._wanted[line] and pinned < 0:
+            return Compared(self._key, point, verdicts.BASELINE_MISSING, accepted, before)
+        if self._wanted[line] and not self._here[line, pinned]:
+            return Compared(self._key, point, verdicts.NEW_COHORT, accepted, before)
+        if self._wanted[line] and found.count[line, pinned] < self._least:
+            return Compared(self._key, point, verdicts.TOO_FEW_SAMPLES, accepted)
+        reason = verdicts.NEW_COHORT if self._elsewhere[line] else verdicts.NO_BASELINE
+        return Compared(self._key, point, reason, accepted, before)
 
 
-def _finished(step: Compared, line: EntryLine, tests: JobTests, scale: ChangeScale) -> Compared:
-    said, alone, row = tests.said, tests.alone, step.row
-    if not alone.compared[row]:
-        return replace(step, reason=verdicts.NO_BASELINE)
-    centre = float(said.centre[row])
-    if scale.kind == "plain" and scale.whole is None and centre == 0:
-        return replace(step, reason=verdicts.BASELINE_ZERO)
-    first, last = line.points[int(said.first[row])], line.points[int(said.last[row])]
-    level = Level(first, last, int(said.level_jobs[row]), int(said.samples[row]), centre, scale.back(centre))
-    return replace(
-        step, level=level, difference=float(said.difference[row]), jobs=int(said.jobs[row]),
-        drift=bool(said.drift[row]), own=float(alone.own[row]), own_centre=float(alone.centre[row]),
-        p_value=float(tests.p_value[row]), repeated=bool(tests.pending[row]),
-    )  # fmt: skip
+def _finished(
+    steps: Sequence[Compared], history: BoardHistory, tests: JobTests, scale: ChangeScale
+) -> Iterator[Compared]:
+    """The steps of all rows, with what the tests say of them."""
+    said, p_values, pending = tests.said, tests.p_value.tolist(), tests.pending.tolist()
+    fields = (said.first, said.last, said.level_jobs, said.samples, said.centre, said.difference, said.jobs, said.drift)
+    for step, compared, p_value, repeated, *of_row in zip(
+        steps, tests.alone.compared.tolist(), p_values, pending, *(values.tolist() for values in fields), strict=True
+    ):
+        first, last, level_jobs, samples, centre, difference, jobs, drift = of_row
+        if not compared:
+            yield replace(step, reason=verdicts.NO_BASELINE)
+        elif scale.kind == "plain" and scale.whole is None and centre == 0:
+            yield replace(step, reason=verdicts.BASELINE_ZERO)
+        else:
+            level = Level(history.jobs[first], history.jobs[last], level_jobs, samples, centre, scale.back(centre))
+            yield replace(
+                step, level=level, difference=difference, jobs=jobs, drift=drift, p_value=p_value, repeated=repeated
+            )

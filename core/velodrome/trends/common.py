@@ -5,11 +5,12 @@ What the entries have in common is followed like one more entry: the median of t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from velodrome.stats.levels import JobRows, Rule, Side, critical, follow
+from velodrome.stats.job_tests import JobRows, Rule, Side, critical
+from velodrome.stats.levels import newest
 from velodrome.stats.samples import Floats, Integers
 from velodrome.stats.spread import Bools
 from velodrome.trends.scales import ChangeScale
@@ -26,19 +27,30 @@ _MEDIAN = np.pi / 2  # the variance of a median of normal values, relative to th
 class Common:
     """What the entries of an objective have in common. Differences are relative: on a scale of logarithms, logarithms.
 
-    `change` is that of the job, and `p_value` its own, for this comparison alone. `along` says which rows moved with
-    it, by as much, within their noise.
+    `change` is that of the job, and `p_value` its own, for this comparison alone. `large` says that it counts. `along`
+    says which rows moved with it, by as much, within their noise. `part` is what the entries have in common in each
+    job, a row for each entry, on the scale of the comparison: NaN where a job lacks an entry.
     """
 
     change: float
     p_value: float
+    large: bool
     along: Bools
+    part: Floats
 
     @property
     def moved(self) -> bool:
         """Whether enough entries moved together, if the change itself is significant."""
         together = int(self.along.sum())
-        return together >= FEWEST and together >= _SHARE * len(self.along)
+        return self.large and together >= FEWEST and together >= _SHARE * len(self.along)
+
+    def explains(self, rows: JobRows, rule: Rule, said: Side) -> Bools:
+        """Of which of these rows the change in `said` is none, if what the entries have in common is left out."""
+        beyond = newest(replace(rows, means=rows.means - self.part), rule).said
+        same = beyond.difference * said.difference > 0
+        changed = same & (beyond.p_value <= rule.alpha) & (rule.size(beyond.difference, beyond.centre) >= 1)
+        found: Bools = beyond.compared & ~changed
+        return found
 
 
 def common(rows: JobRows, rule: Rule, scale: ChangeScale, alone: Side) -> Common | None:
@@ -72,13 +84,17 @@ def common(rows: JobRows, rule: Rule, scale: ChangeScale, alone: Side) -> Common
     )
     counts = Rule(rule.alpha, lambda by, _: np.abs(by) / least if least else np.where(by == 0, 0.0, np.inf),
                   lambda at: np.full(np.shape(at), least), rule.better)  # fmt: skip
-    *_, last = follow(shared, counts)
-    if not last.said.compared[0] or counts.size(last.alone.own, last.alone.centre)[0] < 1:
+    last = newest(shared, counts)
+    if not last.said.compared[0]:
         return None
     change = float(last.alone.own[0])
     along = np.zeros(len(rows.means), dtype=np.bool_)
     along[used] = _along(alone, used, change, unit[:, 0], rule.alpha)
-    return Common(change, float(last.p_value[0]), along)
+    part = np.zeros(rows.means.shape)
+    part[used] = np.nan
+    part[np.ix_(used, columns)] = unit * shared.means
+    large = bool(counts.size(last.alone.own, last.alone.centre)[0] >= 1)
+    return Common(change, float(last.p_value[0]), large, along, part)
 
 
 def _pin(pinned: Integers, columns: Integers) -> int:
@@ -91,4 +107,5 @@ def _along(alone: Side, used: Integers, change: float, unit: Floats, alpha: floa
     """Which of the rows moved by as much as the change, within their noise."""
     own = alone.own[used] / unit
     noise = critical(alone, alpha / len(used) / alone.share)[used] / unit
-    return (np.abs(own - change) <= noise) & (own / change >= _AT_LEAST)
+    found: Bools = (np.abs(own - change) <= noise) & (own * np.sign(change) >= _AT_LEAST * abs(change))
+    return found

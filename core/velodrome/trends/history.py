@@ -79,14 +79,23 @@ class BoardHistory:
         If a job has no entry of this name, its entry with the same identity counts: the same model and training with a
         different name. If a job's trials ran under different conditions, the cohort with most values counts.
         """
-        identity = next((ids[entry] for ids in reversed(self.ids) if entry in ids), None)
-        found = []
-        for place, (job, ids) in enumerate(zip(self.jobs, self.ids, strict=True)):
-            name = entry
-            if entry not in job.entries:
-                name = next((other for other, known in ids.items() if known == identity), entry)
-            found.append(self.point(place, name, metric_key))
+        found = (self.point(place, self.names(place, (entry,))[0], metric_key) for place in range(len(self.jobs)))
         return tuple(point for point in found if point is not None)
+
+    def names(self, place: int, entries: tuple[str, ...]) -> tuple[str, ...]:
+        """By what names the job at this place has these entries. An entry that it lacks keeps its name."""
+        job, known = self.jobs[place], frozenset(self.jobs[place].entries)
+        if job.entries == entries or known.issuperset(entries):
+            return entries
+        under: dict[str | None, str] = {None: ""}
+        for name, identity in self.facts[place].ids.items():
+            under.setdefault(identity, name)
+        return tuple(entry if entry in known else under.get(self._identities.get(entry)) or entry for entry in entries)
+
+    @cached_property
+    def _identities(self) -> dict[str, str]:
+        """The newest identity of each entry, by name."""
+        return {name: identity for ids in self.ids for name, identity in ids.items()}
 
     def point(self, place: int, entry: str, metric_key: str) -> Point | None:
         """The values of the metric in the job at this place, for an entry of exactly this name. None without values.
@@ -102,7 +111,7 @@ class BoardHistory:
         job, choice = self.jobs[place], self.samples[place].get((entry, metric_key))
         if not choice:
             return None
-        most = max(choice, key=lambda one: (len(one.values), one.cohort_id))
+        most = most_values(choice)
         values = most.values
         if not all(map(measurable, values.values())):
             values = {seed: value for seed, value in values.items() if measurable(value)}
@@ -116,6 +125,11 @@ class BoardHistory:
         """The history up to the job at this place: the job and up to `limit` jobs before it."""
         part = slice(max(0, place - limit), place + 1)
         return replace(self, jobs=self.jobs[part], samples=self.samples[part], facts=self.facts[part])
+
+
+def most_values(choice: Sequence[JobSamples]) -> JobSamples:
+    """Of an entry's values of one metric in one job, those of the cohort that has most of them."""
+    return choice[0] if len(choice) == 1 else max(choice, key=lambda one: (len(one.values), one.cohort_id))
 
 
 def read_history(reader: Reader, board: str, until: str | None = None, limit: int = JOBS_BACK) -> BoardHistory:

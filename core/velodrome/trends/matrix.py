@@ -2,63 +2,140 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import chain
+from operator import attrgetter
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from velodrome.metrics.catalogue import Metric
-from velodrome.stats.levels import JobRows
+from velodrome.metrics.catalogue import LARGEST, SMALLEST, Metric
+from velodrome.stats.job_tests import JobRows
 from velodrome.stats.samples import ROUNDING, Floats, Integers
 from velodrome.stats.spread import Bools
-from velodrome.trends.history import Point
+from velodrome.trends.history import BoardHistory, most_values
 from velodrome.trends.scales import ChangeScale, scale_of
 
+if TYPE_CHECKING:
+    from velodrome.store import JobSamples
 
-@dataclass(frozen=True, slots=True)
-class EntryLine:
-    """An entry's values that count: `points` by column. `accepted` are columns whose level a person accepted."""
-
-    points: dict[int, Point]
-    accepted: frozenset[int]
-    pinned: int
+_COHORT, _VALUES = attrgetter("cohort_id"), attrgetter("values")
 
 
-def rows_of(lines: Sequence[EntryLine], columns: int, metric: Metric) -> tuple[JobRows, ChangeScale]:
-    """The lines as rows of a comparison, with the scale that they are on."""
-    most = max(len(point.values) for line in lines for point in line.points.values())
-    raw = np.full((len(lines), columns, most), np.nan)
-    sets: dict[int, tuple[int, ...]] = {}
-    mixed: set[int] = set()
-    for row, line in enumerate(lines):
-        for column, point in line.points.items():
-            ordered = tuple(point.values) if _sorted(point) else tuple(sorted(point.values))
-            raw[row, column, : len(ordered)] = [point.values[seed] for seed in ordered]
-            if sets.setdefault(column, ordered) != ordered:
-                mixed.add(column)
-    numbers: dict[tuple[int, ...], int] = {}
-    seeds = np.arange(columns) + len(lines) * columns
-    for column, found in sets.items():
-        if column not in mixed:
-            seeds[column] = numbers.setdefault(found, len(numbers))
+@dataclass(frozen=True, slots=True, eq=False)
+class BoardLines:
+    """What a history has of a metric: a row for each entry with values in its last job, and a column for each job.
+
+    - `values` has a third axis, in the order of the seeds; NaN where there is none. `count` is how many there are.
+    - `sets` and `cohorts` number the sets of seeds and the cohorts; -1 without values. `cohort_ids` has their ids.
+    - `complete` says that all planned trials have a value, and ran the same code.
+    - `names` is by what name the job has the entry.
+    """
+
+    entries: tuple[str, ...]
+    values: Floats
+    count: Integers
+    sets: Integers
+    cohorts: Integers
+    cohort_ids: tuple[str, ...]
+    complete: Bools
+    names: Sequence[Sequence[str]]
+
+    def only(self, rows: Integers) -> BoardLines:
+        """These rows alone."""
+        if len(rows) == len(self.entries):
+            return self
+        parts = (self.values[rows], self.count[rows], self.sets[rows], self.cohorts[rows])
+        entries, names = (tuple(self.entries[row] for row in rows), [[of[row] for row in rows] for of in self.names])
+        return BoardLines(entries, *parts, self.cohort_ids, self.complete[rows], names)
+
+
+def measured(history: BoardHistory, metric_key: str) -> BoardLines:
+    """What the history has of the metric, as its `points` say for each entry."""
+    entries, size = history.jobs[-1].entries, len(history.jobs[-1].entries)
+    shape = size, len(history.jobs)
+    count = np.zeros(shape, dtype=np.int64)
+    sets, cohorts, complete = np.full(shape, -1), np.full(shape, -1), np.zeros(shape, dtype=np.bool_)
+    known: dict[str, int] = {}  # cohort ids
+    groups: dict[tuple[int, ...], int] = {}  # seeds, in order
+    parts, names = [], [history.names(place, entries) for place in range(len(history.jobs))]
+    for place, (job, samples, facts) in enumerate(zip(history.jobs, history.samples, history.facts, strict=True)):
+        choices = [samples.get((name, metric_key)) or () for name in names[place]]
+        rows = [row for row, choice in enumerate(choices) if choice]
+        ones = [choices[row][0] if len(choices[row]) == 1 else most_values(choices[row]) for row in rows]
+        for seeds, at, found in _by_seeds(rows, ones):
+            count[at, place], sets[at, place] = len(seeds), groups.setdefault(tuple(sorted(seeds)), len(groups))
+            parts.append((at, place, found))
+        ids = list(map(_COHORT, ones))
+        numbers = {cohort_id: known.setdefault(cohort_id, len(known)) for cohort_id in dict.fromkeys(ids)}
+        cohorts[rows, place] = (
+            [numbers[cohort_id] for cohort_id in ids] if len(numbers) > 1 else [*numbers.values()] or -1
+        )
+        cohorts[count[:, place] == 0, place] = -1
+        planned = job.repeats if job.rounds is None else np.array([job.planned(name) for name in names[place]])
+        complete[:, place] = count[:, place] == planned
+        if facts.mixed_code:
+            complete[:, place] &= [name not in facts.mixed_code for name in names[place]]
+    values = np.full((*shape, int(count.max(initial=0))), np.nan)
+    for at, place, found in parts:
+        values[at, place, : found.shape[1]] = found
+    every = BoardLines(entries, values, count, sets, cohorts, tuple(known), complete, names)
+    _leave_out(every, history, metric_key, groups)
+    return every.only(np.flatnonzero(cohorts[:, -1] >= 0))
+
+
+def _by_seeds(
+    rows: Sequence[int], ones: Sequence[JobSamples]
+) -> Iterator[tuple[tuple[int, ...], Sequence[int], Floats]]:
+    """The values of one job in groups of the same seeds: the seeds, the rows, and the values in the order of seeds."""
+    every = list(map(_VALUES, ones))
+    seeds_of = list(map(tuple, every))
+    distinct = dict.fromkeys(seeds_of)
+    for seeds in distinct:
+        orders = (
+            [order for order, own in enumerate(seeds_of) if own == seeds] if len(distinct) > 1 else range(len(every))
+        )
+        flat = chain.from_iterable(every[order].values() for order in orders)
+        found = np.fromiter(flat, np.float64, count=len(seeds) * len(orders)).reshape(len(orders), len(seeds))
+        yield seeds, [rows[order] for order in orders], found[:, np.argsort(seeds)]
+
+
+def _leave_out(found: BoardLines, history: BoardHistory, metric_key: str, groups: dict[tuple[int, ...], int]) -> None:
+    """Takes out the values that are too large or too small to have a mean, and what no longer has any."""
+    sizes = np.abs(found.values)
+    fine = (sizes == 0) | ((sizes >= SMALLEST) & (sizes <= LARGEST))
+    bad = (~fine & (np.arange(sizes.shape[2]) < found.count[:, :, None])).any(axis=2)
+    for row, place in np.argwhere(bad).tolist():
+        point = history.point(place, found.names[place][row], metric_key)
+        kept = {} if point is None else dict(sorted(point.values.items()))
+        found.values[row, place] = np.nan
+        found.values[row, place, : len(kept)] = list(kept.values())
+        found.count[row, place], found.complete[row, place] = len(kept), point is not None and point.complete
+        found.sets[row, place] = groups.setdefault(tuple(kept), len(groups)) if kept else -1
+        found.cohorts[row, place] = found.cohorts[row, place] if kept else -1
+
+
+def rows_of(
+    found: BoardLines, counted: Bools, accepted: Bools, pinned: Integers, metric: Metric
+) -> tuple[JobRows, ChangeScale]:
+    """The values of the jobs that are `counted`, as rows of a comparison, with the scale that they are on."""
+    raw = np.where(counted[:, :, None], found.values, np.nan)[:, :, : int(found.count[counted].max())]
+    rows, columns = counted.shape
+    # A number for each set of seeds; one of its own for a job whose entries have different ones.
+    high, low = (np.where(counted, found.sets, other) for other in (-1, np.iinfo(np.int64).max))
+    first = low.min(axis=0)
+    seeds = np.where((high.max(axis=0) == first), first, np.arange(columns) + found.sets.max() + 1)
     with np.errstate(invalid="ignore"):
         scale = scale_of(metric, positive=not (raw <= 0).any())
     values = scale.to(raw)
     count = (~np.isnan(values)).sum(axis=2)
     own, paired = _noise(values, count, seeds)
-    accepted = np.zeros((len(lines), columns), dtype=np.bool_)
-    for row, line in enumerate(lines):
-        accepted[row, list(line.accepted)] = True
-    pinned = np.array([line.pinned for line in lines])
-    boards = np.zeros(len(lines), dtype=np.int64)
-    rows = JobRows(_mean(values, count), own, paired, count, seeds, accepted, pinned, boards, metric.deterministic)
-    return rows, scale
-
-
-def _sorted(point: Point) -> bool:
-    seeds = list(point.values)
-    return all(a < b for a, b in pairwise(seeds))
+    boards = np.zeros(rows, dtype=np.int64)
+    settled = accepted & counted
+    return JobRows(
+        _mean(values, count), own, paired, count, seeds, settled, pinned, boards, metric.deterministic
+    ), scale
 
 
 def _mean(values: Floats, count: Integers) -> Floats:

@@ -7,15 +7,17 @@ docs/decisions/0012-regressions-and-change-points.md and 0043-a-level-not-a-job.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from velodrome.results.objectives import board_objectives
 from velodrome.spec import Regression
 from velodrome.stats.holm import holm
+from velodrome.stats.spread import Bools
 from velodrome.trends import sentences, verdicts
-from velodrome.trends.baselines import Compared, JudgedObjective, Marks, compare
+from velodrome.trends.baselines import Compared, JudgedObjective, Marks, RowFigures, compare
 from velodrome.trends.environment import environment
 from velodrome.trends.history import JOBS_BACK, BoardHistory, read_history
 from velodrome.trends.scales import Of
@@ -38,8 +40,8 @@ class Comparison:
       exactly if `p_value` is less than alpha, unless the entry moved together with the others.
     - `visible` is the smallest change for the worse, relative like the others, that would have been called with a
       probability of 80 %.
-    - `common` is the change that the entries of this job have in common, and `together` says so. Both are empty if they
-      did not move together. Then `p_value` is that of the common change.
+    - `common` is the change that the entries of this job have in common. It is None if they did not move together.
+      `together` says it if it is significant. Then `p_value` is that of the common change.
     - `baseline_uid` is the newest job of the level. `baseline_samples` counts the trials of all its jobs.
     - `acknowledged` says that a person accepted the change: no alarm.
 
@@ -123,22 +125,29 @@ def judge_in(reader: Reader, history: BoardHistory) -> tuple[Comparison, ...]:
     found = [compare(history, one.name, one.key, rules, marks) for one in board_objectives([job])]
     steps = [(objective, step) for objective in found for step in objective.steps]
     tested = [step.p_value for _, step in steps if step.p_value is not None]
-    shared = [objective.common.p_value for objective in found if objective.common is not None]
+    shared = [one.common.p_value for one in found if one.common is not None and one.common.large]
     # A comparison that is not complete yet counts already. So it can't change the verdicts of a running race later.
     to_come = sum(step.reason == verdicts.INCOMPLETE for _, step in steps)
     family = len(tested) + len(shared) + to_come
     adjusted = iter(holm([*tested, *shared, *[1.0] * to_come]))
-    own = [None if step.p_value is None else next(adjusted) for _, step in steps]
-    together = {objective.key: next(adjusted) for objective in found if objective.common is not None}
-    moves = {
-        objective.key: _Move(reader, history, objective, together[objective.key])
-        for objective in found
-        if objective.common is not None and objective.common.moved and together[objective.key] <= rules.alpha
-    }
-    return tuple(
-        _comparison(reader, job, _Judged(objective, step, p_value, family, rules, moves.get(objective.key)))
-        for (objective, step), p_value in zip(steps, own, strict=True)
-    )
+    own = [[None if step.p_value is None else next(adjusted) for step in objective.steps] for objective in found]
+    answers: list[Comparison] = []
+    for objective, p_values in zip(found, own, strict=True):
+        move, together = None, 1.0
+        if objective.common is not None and objective.common.large:
+            together = next(adjusted)
+            if objective.common.moved and together <= rules.alpha:
+                move = _Move(reader, history, objective, together)
+        of_rows = [p_value for step, p_value in zip(objective.steps, p_values, strict=True) if step.row >= 0]
+        corrected = np.array([1.0 if p_value is None else p_value for p_value in of_rows])
+        figures, explained = objective.figures(corrected, family), None
+        if together > rules.alpha and (corrected <= rules.alpha).any():
+            explained = objective.explained()
+        answers += (
+            _comparison(reader, job, _Judged(objective, step, p_value, family, rules, move, figures, explained))
+            for step, p_value in zip(objective.steps, p_values, strict=True)
+        )
+    return tuple(answers)
 
 
 class _Move:
@@ -147,14 +156,13 @@ class _Move:
     def __init__(self, reader: Reader, history: BoardHistory, objective: JudgedObjective, p_value: float) -> None:
         assert objective.common is not None
         self.common, self.p_value = objective.common, p_value
-        self.relative = objective.common_relative
         along = [step for step in objective.steps if step.row >= 0 and self.common.along[step.row]]
         level = along[0].level
         assert level is not None
         places = {job.uid: place for place, job in enumerate(history.jobs)}
-        apart = environment(reader, history, places[level.last.job_uid])
+        apart = environment(reader, history, places[level.last.uid])
         tested = sum(step.level is not None for step in objective.steps)
-        self.words = sentences.together(objective, len(along), tested, level.last.job_name, apart)
+        self.words = sentences.together(objective, len(along), tested, level.last.name, apart)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +175,8 @@ class _Judged:
     family: int
     rules: Regression
     move: _Move | None
+    figures: RowFigures | None
+    explained: Bools | None
 
     @property
     def along(self) -> _Move | None:
@@ -180,15 +190,17 @@ class _Judged:
     def decision(self) -> tuple[Verdict, str]:
         """The verdict with its reason."""
         step, objective = self.step, self.objective
-        if step.level is None or self.p_value is None or objective.rule is None:
+        if step.level is None or self.p_value is None or objective.rule is None or self.figures is None:
             return "Unknown", step.reason
         if self.along is not None:
             worse = self.along.common.change * objective.rule.better < 0
             return self._confirmed("Regressed" if worse else "Improved", verdicts.MOVED_TOGETHER)
-        large = objective.size(step.difference, step.level.centre) >= 1
+        large = self.figures.large[step.row]
         significant = self.p_value <= self.rules.alpha
         if not large or not significant:
             return "Unchanged", verdicts.TOO_SMALL if significant else verdicts.NOT_SIGNIFICANT
+        if self.explained is not None and self.explained[step.row]:
+            return "Unchanged", verdicts.WITH_OTHERS
         if step.difference * objective.rule.better > 0:
             return "Improved", verdicts.SIGNIFICANTLY_BETTER
         return self._confirmed("Regressed", verdicts.DRIFTED if step.drift else verdicts.SIGNIFICANTLY_WORSE)
@@ -197,27 +209,6 @@ class _Judged:
         if verdict == "Regressed" and self.rules.confirm and not self.step.repeated:
             return "Unknown", verdicts.AWAITING_CONFIRMATION
         return verdict, reason
-
-    def bounds(self) -> tuple[float | None, float | None]:
-        """The bounds of the relative change, at the level that the correction leaves."""
-        step, objective, alpha = self.step, self.objective, self.rules.alpha
-        assert step.level is not None
-        assert self.p_value is not None
-        assert step.p_value is not None
-        left = alpha / max(1, self.family) if not step.p_value else alpha * step.p_value / self.p_value
-        margin = objective.margin(step, left)
-        ends = (objective.relative(step.difference + sign * margin, step.level.centre) for sign in (-1, 1))
-        low, high = (end if math.isfinite(end) else None for end in ends)
-        return low, high
-
-    def visible(self) -> float | None:
-        """The smallest change for the worse that would have been called, relative like the change itself."""
-        step, objective = self.step, self.objective
-        if step.level is None or objective.rule is None:
-            return None
-        upwards = objective.visible(step, self.rules.alpha / max(1, self.family))
-        found = abs(objective.relative(-objective.rule.better * upwards, step.own_centre))
-        return found if math.isfinite(found) else None
 
 
 def _confirmed(
@@ -262,16 +253,15 @@ def marks_of(job: JobInfo, history: BoardHistory) -> Marks:
 def _comparison(reader: Reader, job: JobInfo, one: _Judged) -> Comparison:
     step, level, objective = one.step, one.step.level, one.objective
     verdict, reason = one.decision()
-    relative, low, high, mean = None, None, None, None
-    if level is not None:
-        relative = objective.relative(step.difference, level.centre)
-        relative = relative if math.isfinite(relative) else None
-        low, high = one.bounds()
+    relative, low, high, mean, visible = None, None, None, None, None
+    if level is not None and one.figures is not None:
+        of_row = (one.figures.change, one.figures.low, one.figures.high, one.figures.visible)
+        relative, low, high, visible = (figures[step.row] for figures in of_row)
         mean = objective.scale.back(level.centre + step.difference)
-    along, visible = one.along, one.visible()
+    along = one.along
     said = sentences.Said(
         reason, relative, low, high, objective.scale.of(level.centre) if level is not None else "value", visible,
-        one.family, None if along is None else along.relative,
+        one.family, objective.common_relative if along is not None or reason == verdicts.WITH_OTHERS else None,
     )  # fmt: skip
     return Comparison(
         board=job.board,
@@ -289,7 +279,7 @@ def _comparison(reader: Reader, job: JobInfo, one: _Judged) -> Comparison:
         baseline_samples=level.samples if level is not None else 0,
         mean=step.point.mean if mean is None else mean,
         baseline_mean=level.mean if level is not None else None,
-        baseline_uid=level.last.job_uid if level is not None else None,
+        baseline_uid=level.last.uid if level is not None else None,
         job_uid=job.uid,
         sentence=f"{step.point.entry}, {objective.name}: {sentences.of(reader, step, objective, said, one.rules)}",
         acknowledged=step.acknowledged,

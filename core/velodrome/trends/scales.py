@@ -18,6 +18,7 @@ from velodrome.stats.samples import Floats
 
 Kind = Literal["log", "share", "plain"]
 Of = Literal["value", "errors", "range"]
+_WHOLES = {"ratio": 1.0, "percent": 100.0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +81,9 @@ class ChangeScale:
 
 
 def scale_of(metric: Metric, *, positive: bool) -> ChangeScale:
-    """The scale of a metric. `positive` says that all values to compare are above 0."""
+    """The scale of a metric, as `Metric.scale` says it. `positive` says that all values to compare are above 0."""
     if metric.span is not None:
         return ChangeScale("plain", metric.span)
-    if metric.unit == "ratio" or (metric.unit == "percent" and metric.range[1] == 100):
-        return ChangeScale("share", 1.0 if metric.unit == "ratio" else 100.0)
-    return ChangeScale("log") if positive and metric.range[0] >= 0 else ChangeScale("plain")
+    if metric.scale == "ratio":
+        return ChangeScale("log" if positive else "plain")
+    return ChangeScale("share", _WHOLES[metric.unit]) if metric.unit in _WHOLES else ChangeScale("plain")

@@ -25,6 +25,7 @@ VERDICTS = {
     verdicts.DRIFTED: "worse by drift",
     verdicts.SIGNIFICANTLY_BETTER: "better",
     verdicts.MOVED_TOGETHER: "moved together with the other entries",
+    verdicts.WITH_OTHERS: "changed with the other entries, by no more than jobs of this board differ",
     verdicts.NOT_SIGNIFICANT: "no significant change",
     verdicts.TOO_SMALL: "changed by less than what matters",
     verdicts.AWAITING_CONFIRMATION: "looks worse, which a second job has to confirm",
@@ -76,9 +77,9 @@ def together(objective: JudgedObjective, along: int, tested: int, job: str, apar
 
 def _jobs(level: Level, *, drift: bool) -> str:
     if level.jobs == 1:
-        return f"in job {level.last.job_name}"
-    when = f" of {level.last.at:%Y-%m-%d}, and drifting since" if drift else ""
-    return f"over {level.jobs} jobs up to {level.last.job_name}{when}"
+        return f"in job {level.last.name}"
+    when = f" of {level.last.created_at:%Y-%m-%d}, and drifting since" if drift else ""
+    return f"over {level.jobs} jobs up to {level.last.name}{when}"
 
 
 def _change(said: Said, rules: Regression) -> str:

@@ -53,9 +53,8 @@ class Remeasured:
 
 
 def scale_of(metric: Metric) -> Scale:
-    """Points for shares and for scales whose 0 does not mean none; relative for times, sizes, energies and errors."""
-    percent = metric.unit == "percent" and metric.range[1] <= 100
-    return "points" if percent or metric.unit == "ratio" or metric.span is not None else "relative"
+    """Relative where values are compared by factors: times, sizes, energies and errors. Points for all others."""
+    return "relative" if metric.scale == "ratio" else "points"
 
 
 def measured(history: BoardHistory, metric_key: str, cohort_id: str, scale: Scale, taken_over: TakenOver) -> Remeasured:

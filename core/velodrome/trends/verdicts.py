@@ -11,6 +11,7 @@ SIGNIFICANTLY_WORSE = "SignificantlyWorse"
 SIGNIFICANTLY_BETTER = "SignificantlyBetter"
 DRIFTED = "Drifted"  # worse than the level far back, in steps that are too small to see
 MOVED_TOGETHER = "MovedTogether"  # all entries of the job changed by as much: the cause is not the entry
+WITH_OTHERS = "ChangedWithOthers"  # it and the others changed alike, by no more than the jobs of this board differ
 NOT_SIGNIFICANT = "NotSignificant"
 TOO_SMALL = "TooSmallToMatter"
 NO_BASELINE = "NoBaseline"

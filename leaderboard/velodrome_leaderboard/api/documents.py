@@ -14,6 +14,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict
 from velodrome.board.document import RankedDocument, UnrankedDocument, objective_document
 from velodrome.board.reading import ObjectiveReading
 from velodrome.metrics.catalogue import Direction
+from velodrome.results.marks import Hiding
 from velodrome.results.objectives import BoardObjective
 from velodrome.results.records import JobInfo
 from velodrome.store import Board, Counts, EntryState, TrialSummary
@@ -105,17 +106,20 @@ class JobDocument(_Document):
 
 
 class EntryDocument(_Document):
-    """An entry of a job. `reasons` counts its failed trials by reason."""
+    """An entry of a job. `reasons` counts its failed trials by reason. `hidden` says which of its runs people have
+    hidden, and why; it is empty if none is.
+    """
 
     entry: str
     planned: int
     succeeded: int
     failed: int
     reasons: dict[str, int]
+    hidden: str
 
 
 class TrialDocument(_Document):
-    """A finished trial of a job."""
+    """A finished trial of a job. `hidden` says why it counts as missing; None if it counts."""
 
     index: int
     entry: str
@@ -123,6 +127,7 @@ class TrialDocument(_Document):
     outcome: str
     reason: str | None
     run_seconds: float
+    hidden: str | None
 
 
 class WholeJobDocument(JobDocument):
@@ -219,14 +224,15 @@ def whole_job(job: JobInfo, counts: Counts, states: Mapping[str, EntryState]) ->
             succeeded=state.succeeded,
             failed=state.failed,
             reasons=dict(state.reasons),
+            hidden=state.hidden,
         )
         for state in (states[name] for name in job.entries if name in states)
     ]
     return WholeJobDocument(**job_document(job, counts).model_dump(), document=dict(job.document), states=tuple(found))
 
 
-def trial_document(trial: TrialSummary) -> TrialDocument:
-    """A finished trial."""
+def trial_document(trial: TrialSummary, hidden: Hiding | None) -> TrialDocument:
+    """A finished trial, and how it is hidden."""
     return TrialDocument(
         index=trial.index,
         entry=trial.entry,
@@ -234,6 +240,7 @@ def trial_document(trial: TrialSummary) -> TrialDocument:
         outcome=trial.outcome,
         reason=trial.reason,
         run_seconds=trial.run_seconds,
+        hidden=None if hidden is None else hidden.note,
     )
 
 

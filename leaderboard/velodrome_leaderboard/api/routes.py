@@ -10,11 +10,13 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
+from velodrome.board.narrowing import BadFilter, narrow, narrowed
 from velodrome.errors import ActionNeeded, StoreRefused, TryAgain
 from velodrome.results.objectives import BoardObjective
 from velodrome.results.records import JobInfo
 from velodrome.spec.wording import close_match
 from velodrome.store import Board
+from velodrome_leaderboard.access.people import SignInNeeded
 from velodrome_leaderboard.api import documents
 from velodrome_leaderboard.api.badge import badge
 from velodrome_leaderboard.api.documents import PageOf, ProblemDetails
@@ -29,6 +31,8 @@ Name = Annotated[str, Path(description="The name of the board.")]
 ObjectiveOf = Annotated[str, Path(description="The name of an objective of the board.")]
 Uid = Annotated[str, Path(description="The uid of a job, as its page shows it.")]
 Cohort = Annotated[str | None, Query(description="The id of a cohort; without it, the newest one.")]
+Filter = Annotated[str, Query(alias="filter", description="Which entries: `optimizer = AdamW, params < 1e6`.")]
+Sort = Annotated[str, Query(alias="sort", description="The order, as in `results --sort`: `-n, entry`.")]
 
 api = FastAPI(
     title="Velodrome",
@@ -37,7 +41,7 @@ api = FastAPI(
     openapi_url="/v1/openapi.json",
     docs_url=None,  # its page would load scripts from elsewhere
     redoc_url=None,
-    responses={code: {"model": ProblemDetails} for code in (400, 404, 503)},
+    responses={code: {"model": ProblemDetails} for code in (400, 401, 403, 404, 503)},
 )
 
 
@@ -66,11 +70,22 @@ def jobs(board: Name, page: Page = 1, size: Size = 50) -> PageOf[documents.JobDo
 
 @api.get("/v1/boards/{board}/objectives/{objective}", summary="The ranking of an objective")
 def ranking(
-    board: Name, objective: ObjectiveOf, cohort: Cohort = None, page: Page = 1, size: Size = 50
+    board: Name,
+    objective: ObjectiveOf,
+    cohort: Cohort = None,
+    filtered: Filter = "",
+    sorted_by: Sort = "",
+    page: Page = 1,
+    size: Size = 50,
 ) -> documents.RankingDocument:
     """An objective's ranking in one cohort: one page of its ranked entries, and the same page of its unranked ones."""
     here = source()
-    reading = here.objective(board, _objective(here, board, objective), cohort)
+    chosen = _objective(here, board, objective)
+    if filtered or sorted_by:
+        sheet = here.sheet(board, chosen, cohort)
+        reading = narrowed(sheet, narrow(sheet, filtered, sorted_by))
+    else:
+        reading = here.objective(board, chosen, cohort)
     if cohort is not None and cohort not in {one.cohort_id for one in reading.cohorts}:
         raise HTTPException(HTTPStatus.NOT_FOUND, f"{objective} of {board} has no cohort {cohort}: leave it out")
     return documents.ranking_document(reading, page, size)
@@ -104,7 +119,8 @@ def trials(uid: Uid, page: Page = 1, size: Size = 200) -> PageOf[documents.Trial
     """The finished trials of a job, by index."""
     here = source()
     _job(here, uid)
-    found = [documents.trial_document(trial) for _, trial in sorted(here.trials(uid).items())]
+    hidden = here.hidden(uid)
+    found = [documents.trial_document(trial, hidden.get(index)) for index, trial in sorted(here.trials(uid).items())]
     return documents.page_of(found, page, size)
 
 
@@ -168,6 +184,16 @@ def _invalid(_: Request, error: RequestValidationError) -> Response:
 @api.exception_handler(TryAgain)
 def _away(_: Request, error: TryAgain) -> Response:
     return _problem(HTTPStatus.SERVICE_UNAVAILABLE, str(error), {"Retry-After": str(_RETRY_SECONDS)})
+
+
+@api.exception_handler(SignInNeeded)
+def _nobody(_: Request, error: SignInNeeded) -> Response:
+    return _problem(HTTPStatus.UNAUTHORIZED, str(error), {"WWW-Authenticate": "Bearer"})
+
+
+@api.exception_handler(BadFilter)
+def _unreadable(_: Request, error: BadFilter) -> Response:
+    return _problem(HTTPStatus.BAD_REQUEST, str(error))
 
 
 @api.exception_handler(StoreRefused)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import streamlit as st
 
+from velodrome.board.naming import told_apart
 from velodrome.results.records import JobInfo
 from velodrome.spec.wording import close_match
 from velodrome.store import Board, Counts
@@ -14,7 +15,7 @@ from velodrome_leaderboard import links, markup
 from velodrome_leaderboard.data import ResultSource
 from velodrome_leaderboard.faults import part_of_page
 from velodrome_leaderboard.viewer import now, zone
-from velodrome_leaderboard.views import live
+from velodrome_leaderboard.views import administration, live
 from velodrome_leaderboard.views.boards import board_facts
 from velodrome_leaderboard.views.noise import noise_tab
 from velodrome_leaderboard.views.objective import objective_tab
@@ -46,6 +47,8 @@ def render(source: ResultSource) -> None:
     st.subheader("Jobs", anchor=False)
     with part_of_page():
         _jobs(source, board)
+    with part_of_page():
+        administration.log(source, name)
 
 
 def _seen(source: ResultSource, name: str) -> object:
@@ -93,15 +96,17 @@ def _jobs(source: ResultSource, board: Board) -> None:
         markup.Column("State"),
         markup.Column("Registered", minor=True),
     ]
+    shown = source.jobs(board.name, _JOBS, (page - 1) * _JOBS)
+    apart = told_apart(shown, zone())
     rows = [
         [
-            markup.Cell(job.name, links.job(job.uid), hint=job.uid),
+            markup.Cell(job.name, links.job(job.uid), hint=job.uid, detail=apart[job.uid]),
             markup.Cell(f"{len(job.entries):,}"),
             markup.Cell(f"{job.asked:,}"),
             job_state(job, source.counts(job.uid)),
             markup.moment(job.created_at, now(), zone()),
         ]
-        for job in source.jobs(board.name, _JOBS, (page - 1) * _JOBS)
+        for job in shown
     ]
     st.html(markup.table(columns, rows, f"Jobs of {board.name}"))
     if pages > 1:

@@ -14,7 +14,7 @@ from velodrome.units import column_scale
 from velodrome_leaderboard import links, markup, trend_chart
 from velodrome_leaderboard.data import ResultSource
 from velodrome_leaderboard.viewer import now, palette, zone
-from velodrome_leaderboard.views import live
+from velodrome_leaderboard.views import administration, live
 from velodrome_leaderboard.views.trend import TREND_TONES, trend_words
 
 _ROWS = 25
@@ -58,6 +58,7 @@ def render(source: ResultSource) -> None:
         trend_chart.history(found, labels, name, palette()), width="stretch", alt=line(f"{entry}'s {name} by job")
     )
     st.html(markup.note(_EXPLANATION))
+    administration.history(source, board, found, at)
     st.html(_table(found, labels))
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import streamlit as st
 
+from velodrome.plan import write_spans
 from velodrome.ranking.places import failed_text
 from velodrome.results.confusion import confusion_of
 from velodrome.results.records import JobInfo, TrialRecord
@@ -75,7 +76,7 @@ def _whole(source: ResultSource, job: JobInfo) -> None:
     _notices(source, job)
     st.subheader("Trials", anchor=False)
     _grid(source, job)
-    _again(job, None)
+    _again(source, job, None)
     _downloads(source, job)
 
 
@@ -151,7 +152,25 @@ def _square(job: JobInfo, index: int, repeat: int, trial: TrialSummary | None, p
     return markup.Square("·", f"repeat {repeat + 1}: not yet", "")
 
 
-def _again(job: JobInfo, entry: str | None) -> None:
+def _identity(source: ResultSource, job: JobInfo, entry: str) -> None:
+    """What the same trials have in common: data, seeds, code and software, as they were observed."""
+    record = next(_first_records(source, job, entry), None)
+    if record is None:
+        return
+    result, observed, seeds = record.result, record.observed, {one.seed for one in source.trials(job.uid).values()}
+    pairs: list[tuple[str, markup.Part]] = [("seeds", write_spans(seeds))]
+    if result.dataset is not None:
+        pairs.append(("data", markup.Cell(f"{result.dataset.name} {result.dataset.digest}", tone="code")))
+    pairs.append(("own code", markup.Cell(result.code or "none", tone="code" if result.code else "")))
+    if result.environment is not None:
+        software = result.environment.software
+        pairs.append(("software", f"Velodrome {software.velodrome}, {software.framework}, Python {software.python}"))
+    if observed.image_id:
+        pairs.append(("image", markup.Cell(observed.image_id, tone="code")))
+    st.html(markup.facts(pairs))
+
+
+def _again(source: ResultSource, job: JobInfo, entry: str | None) -> None:
     st.subheader("Run this again", anchor="run-again")
     name = _file_name(f"{job.name}{f'-{entry}' if entry is not None else ''}", "yaml")
     text = documents.job_yaml(job, entry)
@@ -161,6 +180,8 @@ def _again(job: JobInfo, entry: str | None) -> None:
         st.download_button(
             "Save the file", text, name, "application/yaml", icon=":material/download:", on_click="ignore"
         )
+    if entry is not None:
+        _identity(source, job, entry)
     with st.expander("The file", expanded=entry is not None):
         st.code(text, language="yaml")
 
@@ -199,20 +220,21 @@ def _one_entry(source: ResultSource, job: JobInfo, entry: str) -> None:
     if state is not None:
         facts.append(f"{state.succeeded} of {counted(state.planned, 'trial', 'trials')} succeeded")
         facts += [markup.Cell(failed_text(state), tone="bad")] if state.failed else []
+        facts += [markup.Cell(state.hidden, tone="busy")] if state.hidden else []
     facts += list(filter(None, [stop_note(job.rounds, entry)]))
     st.html(markup.heading(entry, _steps(job), facts))
     st.subheader("Runs", anchor=False)
     _runs(source, job, entry)
     confusion.show(confusion_of(_first_records(source, job, entry)))
-    _again(job, entry)
+    _again(source, job, entry)
 
 
 def _first_records(source: ResultSource, job: JobInfo, entry: str) -> Iterator[TrialRecord]:
     """What the entry's first repeats measured, as far as they are finished."""
-    position, finished = job.entries.index(entry), source.trials(job.uid)
+    position, finished, hidden = job.entries.index(entry), source.trials(job.uid), source.hidden(job.uid)
     for repeat in range(min(job.planned(entry), _MATRICES)):
         index = repeat * len(job.entries) + position
-        record = source.trial(job.uid, index) if index in finished else None
+        record = source.trial(job.uid, index) if index in finished and index not in hidden else None
         if record is not None:
             yield record
 
@@ -228,7 +250,7 @@ def _runs(source: ResultSource, job: JobInfo, entry: str) -> None:
         markup.Column("Run time", numeric=True, minor=True),
         markup.Column("Finished", minor=True),
     ]
-    trials, running = source.trials(job.uid), source.progress(job.uid)
+    trials, running, hidden = source.trials(job.uid), source.progress(job.uid), source.hidden(job.uid)
     position = job.entries.index(entry)
     rows = []
     for repeat in range((page - 1) * _RUNS, min(page * _RUNS, job.planned(entry))):
@@ -249,7 +271,7 @@ def _runs(source: ResultSource, job: JobInfo, entry: str) -> None:
         rows.append(
             [
                 markup.Cell(f"seed {summary.seed}", links.run(job.uid, index)),
-                outcome(summary),
+                markup.Cell("hidden", tone="busy", hint=hidden[index].note) if index in hidden else outcome(summary),
                 *(
                     markup.Cell(quantity(o.key.metric.unit, metrics[str(o.key)]) if str(o.key) in metrics else "")
                     for o in objectives

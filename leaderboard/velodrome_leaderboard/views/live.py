@@ -13,6 +13,7 @@ from velodrome.results.records import JobInfo, Progress
 from velodrome.store import Counts
 from velodrome.text import counted
 from velodrome_leaderboard import links, markup
+from velodrome_leaderboard.access.people import SignInNeeded
 from velodrome_leaderboard.data import ResultSource
 from velodrome_leaderboard.memory import LastAnswers
 from velodrome_leaderboard.viewer import now, zone
@@ -33,7 +34,7 @@ def watch(source: ResultSource, read: Callable[[], object], seen: object) -> Non
     """
     try:
         changed = read() != seen
-    except StoreUnavailable:
+    except (SignInNeeded, StoreUnavailable):
         changed = True  # the page itself reports it
     if changed:
         st.rerun()

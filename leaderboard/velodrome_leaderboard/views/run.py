@@ -16,7 +16,7 @@ from velodrome.units import duration, quantity
 from velodrome_leaderboard import charts, links, markup
 from velodrome_leaderboard.data import ResultSource
 from velodrome_leaderboard.viewer import now, palette, zone
-from velodrome_leaderboard.views import confusion, live
+from velodrome_leaderboard.views import administration, confusion, live
 from velodrome_leaderboard.views.job import board_steps, unknown_job
 
 _CONFLICTS = 5
@@ -68,6 +68,7 @@ def _unfinished(source: ResultSource, job: JobInfo, index: int, title: str, step
 
 def _finished(source: ResultSource, job: JobInfo, record: TrialRecord) -> None:
     result = record.result
+    administration.run(source, job, record)
     conflicts = [found for found in source.conflicts(job.uid) if found.result.index == result.index]
     if conflicts:
         _conflicts(record, conflicts)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import streamlit as st
 
+from velodrome.board.trading import TradeOffReading
 from velodrome.ranking.trade_offs import Standing, TradeOff
 from velodrome.results.objectives import BoardObjective
 from velodrome.store import Board
@@ -14,6 +15,7 @@ from velodrome.units import column_scale
 from velodrome_leaderboard import charts, links, markup
 from velodrome_leaderboard.data import ResultSource
 from velodrome_leaderboard.viewer import palette
+from velodrome_leaderboard.views.conditions import choose_conditions
 
 _PAGE = 25
 
@@ -26,17 +28,31 @@ def trade_off_tab(source: ResultSource, board: Board, objectives: Sequence[Board
     if not 2 <= len(chosen) <= 3:
         st.html(markup.note("Choose two or three objectives."))
         return
-    cohort_id = st.query_params.get("cohort")
-    found = source.trade_off(board.name, [by_name[name] for name in chosen], cohort_id)
+    reading = source.trade_off(board.name, [by_name[name] for name in chosen], st.query_params.get("conditions"))
+    found = reading.trade_off
     if not found.points:
-        st.html(markup.lines(("lead", ["No entry is ranked by each of these objectives yet."])))
+        st.html(markup.lines(("lead", ["No job has all values of an entry for each of these objectives yet."])))
+        _left_out(found)
         return
-    st.html(markup.lines(("lead", [_front_words(found)])))
+    conditions = f"Measured under: {reading.chosen.words}" if reading.chosen is not None else ""
+    st.html(markup.lines(("lead", [_front_words(found)]), ("note", [conditions])))
+    if reading.chosen is not None and len(reading.conditions) > 1:
+        choose_conditions(reading.chosen, reading.conditions, "conditions")
     label = line(f"Entries by {listed(chosen)}")
     st.altair_chart(charts.trade_off(found, chosen, palette()), width="stretch", alt=label)
-    st.html(_table(found, chosen))
-    left_out = "".join(f" {name}: {why}." for name, why in list(found.left_out.items())[:_PAGE])
-    st.html(markup.note(_FRONT_EXPLANATION, f" Left out:{left_out}" if left_out else ""))
+    st.html(_table(reading, chosen))
+    st.html(markup.note(_FRONT_EXPLANATION))
+    _left_out(found)
+
+
+def _left_out(found: TradeOff) -> None:
+    """Says once, for each reason, which entries have no point."""
+    by_reason: dict[str, list[str]] = {}
+    for name, why in found.left_out.items():
+        by_reason.setdefault(why, []).append(name)
+    texts = [f"Left out: {listed(names, most=6)}: {why}." for why, names in by_reason.items()]
+    if texts:
+        st.html(markup.lines(*(("note", [text]) for text in texts)))
 
 
 _FRONT_EXPLANATION = (
@@ -66,7 +82,8 @@ def _are(names: Sequence[str]) -> str:
     return "is" if len(names) == 1 else "are"
 
 
-def _table(found: TradeOff, titles: Sequence[str]) -> str:
+def _table(reading: TradeOffReading, titles: Sequence[str]) -> str:
+    found = reading.trade_off
     scales = [
         column_scale(key.metric.unit, [point.intervals[axis] for point in found.points])
         for axis, key in enumerate(found.keys)
@@ -75,6 +92,7 @@ def _table(found: TradeOff, titles: Sequence[str]) -> str:
         markup.Column("Entry"),
         markup.Column(""),
         *(markup.Column(title, scale.symbol, numeric=True) for title, scale in zip(titles, scales, strict=True)),
+        markup.Column("Job", minor=True),
     ]
     rows = [
         [
@@ -84,6 +102,7 @@ def _table(found: TradeOff, titles: Sequence[str]) -> str:
                 markup.Cell(f"{scale.number(interval.mean)} {scale.margin(interval)}".strip())
                 for interval, scale in zip(point.intervals, scales, strict=True)
             ),
+            markup.Cell(reading.jobs[point.entry], links.job(point.job_uid), tone="quiet"),
         ]
         for point in found.points[:_PAGE]
     ]

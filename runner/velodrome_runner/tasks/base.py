@@ -49,6 +49,8 @@ class QualityMeter(ABC):
         self.sums: dict[str, Tensor] = {}
         self.kept: dict[str, list[Tensor]] = {}
         self.finite = True
+        # The samples' indices in the order in which they came, if that is not the order of the split.
+        self.order: Tensor | None = None
 
     @abstractmethod
     def update(self, outputs: Tensor, targets: Tensor) -> None:
@@ -60,8 +62,12 @@ class QualityMeter(ABC):
 
     @property
     def of_each(self) -> dict[str, Tensor]:
-        """What was kept of each sample, in order: `right` or `losses` of classes, `errors` of numbers."""
-        return {name: self.all(name) for name in ("right", "losses", "errors") if name in self.kept}
+        """What was kept of each sample, in the split's order: `right` or `losses` of classes, `errors` of numbers."""
+        found: dict[str, Tensor] = {name: self.all(name) for name in ("right", "losses", "errors") if name in self.kept}
+        if self.order is None:
+            return found
+        places = self.order.argsort()
+        return {name: values[places] for name, values in found.items()}
 
     @property
     def confusion(self) -> tuple[tuple[int, ...], ...] | None:

@@ -111,8 +111,8 @@ def test_failed_and_unfinished_entries_are_listed_with_the_reason(store: Store, 
     again = page_of("board", name="digits")
     assert [row[0] for row in table_of(again, "Entries without a rank")] == ["cnn", "cnn-l1", "gru", "mlp"]
     ((_, entry, *_),) = table_of(again, "Ranking by accuracy")
-    assert entry.split()[0] == "lstm"
-    assert "the newer job again has no value here yet" in entry
+    assert entry == "lstm (1)"
+    assert "(1) lstm: from digits; the newer job again has no value here yet." in text_of(again)
 
 
 def test_a_metric_that_cannot_be_measured_here_says_why(store: Store, page_of: Draw) -> None:
@@ -181,7 +181,7 @@ def test_a_long_ranking_comes_in_pages_and_can_be_searched(store: Store, page_of
     (field,) = app.text_input
     field.set_value("0042").run()
     assert [row[1] for row in table_of(app, "Ranking by accuracy")] == ["sweep-0042"]
-    assert app.query_params["find"] == "0042"
+    assert app.query_params["filter"] == "0042"
 
 
 def test_a_search_without_a_hit_says_so_and_keeps_its_field(store: Store, page_of: Draw) -> None:
@@ -240,7 +240,7 @@ def test_an_entry_that_was_found_has_its_kept_verdict(store: Store, page_of: Dra
     (_, last) = table_of(page_of("board", name="sweep-27", page="2"), "Ranking by accuracy")
     (found,) = table_of(page_of("board", name="sweep-27", find=last[1]), "Ranking by accuracy")
     assert found == last
-    assert last[5].startswith("unchanged ")
+    assert last[6].startswith("unchanged ")
 
 
 def test_a_running_job_shows_its_trials(store: Store, page_of: Draw) -> None:
@@ -390,7 +390,7 @@ def nightly(store: Store) -> list[Race]:
 def test_a_row_shows_what_regressed_and_leads_to_its_history(store: Store, page_of: Draw) -> None:
     nightly(store)
     app = page_of("board", name="digits", objective="speed")
-    trend = {row[1].split()[0]: row[5] for row in table_of(app, "Ranking by latency_p50_seconds{batch_size=1}")}
+    trend = {row[1].split()[0]: row[6] for row in table_of(app, "Ranking by latency_p50_seconds{batch_size=1}")}
     assert trend["quick"].startswith("regressed +")
     for entry in ("slow", "middle"):
         assert re.fullmatch(r"unchanged \d+ % would have been seen", trend[entry])

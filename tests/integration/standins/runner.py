@@ -18,11 +18,16 @@ and a trial without a line succeeds:
     torn          leaves half a result in the spool
     hang          runs until it is ended; `deaf` ignores SIGTERM at that
     orphan        kills the starter, then runs on until it is ended
+
+Of a job with a search, "search" has the words of search trials by number of the trial, and "" those of all others:
+
+    searched      reports a loss that its parameters make, epoch after epoch, and ends early if it is told so
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import sys
@@ -32,7 +37,8 @@ from pathlib import Path
 from typing import Any
 
 from velodrome import keys
-from velodrome.plan import Trial, plan
+from velodrome.errors import TrialFailed
+from velodrome.plan import Trial
 from velodrome.results.records import (
     DatasetFacts,
     Environment,
@@ -46,8 +52,10 @@ from velodrome.results.records import (
     TrialResult,
     utc,
 )
-from velodrome.spec import parse_jobs
 from velodrome.store import Store, open_store
+from velodrome_runner.instructions import stopping
+from velodrome_runner.orders import planned
+from velodrome_runner.settings import Settings
 
 
 def main() -> int:
@@ -106,9 +114,11 @@ def child(order: dict[str, Any], script: dict[str, Any]) -> int:
     os.dup2(log, 2)
     environ = order["env"]
     index = int(environ[keys.ENV_INDEX])
-    (job,) = parse_jobs(Path(environ[keys.ENV_SPEC]).read_text())
-    trial = plan(job).trial(index)
+    _, trial = planned(Settings.read(environ))
     words = script.get(str(index), ["succeed"])
+    if trial.config.searched is not None:
+        of_search = script.get("search", {})
+        words = of_search.get(str(trial.repeat), of_search.get("", ["searched"]))
     tried = int(environ[keys.ENV_ATTEMPT].split("-")[1])
     os.write(2, f"trial {index}, try {tried}\n".encode())
     with open_store(environ[keys.ENV_REDIS_URL]) as store:
@@ -123,6 +133,8 @@ def act(word: str, trial: Trial, environ: dict[str, str], store: Store, parent: 
             store.append(uid, ResultReport(result=result(trial, environ)))
         case ["accuracy", value]:
             store.append(uid, ResultReport(result=result(trial, environ, accuracy=float(value) - trial.seed / 1000)))
+        case ["searched"]:
+            return searched(trial, environ, store)
         case ["twice"]:
             report = ResultReport(result=result(trial, environ))
             store.append(uid, report)
@@ -162,6 +174,33 @@ def act(word: str, trial: Trial, environ: dict[str, str], store: Store, parent: 
             time.sleep(600)
         case _:
             raise ValueError(word)
+    return 0
+
+
+def searched(trial: Trial, environ: dict[str, str], store: Store) -> int:
+    """The loss of its learning rate and batch size after each epoch. Told to end early, it says what it had."""
+    training, settings, points = trial.config.training, Settings.read(environ), list[EpochPoint]()
+    size = math.log2(training.batch_size)
+    loss = (math.log10(training.optimizer.learning_rate) + 2) ** 2 + (size - 6) ** 2 / 4 + 0.1
+    with stopping(settings, wanted=True) as orders:
+        for epoch in range(1, trial.config.budget.max_epochs + 1):
+            named = {"validation_loss": loss * (1 + 1 / epoch)}
+            points.append(point(epoch).model_copy(update={"validation": named}))
+            moment = progress(trial, environ).model_copy(update={"epoch": epoch, "point": points[-1]})
+            store.append(settings.job_uid, ProgressReport(progress=moment))
+            try:
+                deadline = time.monotonic() + float(os.environ.get("STANDIN_EPOCH_SECONDS", "0"))
+                while time.monotonic() < deadline:
+                    orders.check()
+                    time.sleep(0.05)
+            except TrialFailed as error:
+                said = {"reason": error.reason, "message": str(error), "curves": tuple(points), "epochs": epoch}
+                ended = failure(trial, environ).model_copy(update=said)
+                store.append(settings.job_uid, ResultReport(result=ended))
+                return keys.EXIT_FAILED
+    own = {"metrics": {"train_seconds": 0.1 * len(points), "parameters": training.batch_size}, "curves": tuple(points)}
+    more = {"epochs": len(points), "best_epoch": None}
+    store.append(settings.job_uid, ResultReport(result=result(trial, environ).model_copy(update=own | more)))
     return 0
 
 

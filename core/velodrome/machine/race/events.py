@@ -69,6 +69,7 @@ class TrialFinished:
     log: str
     done: int
     total: int
+    said: str = ""  # of a search trial: its values on validation data, and the best so far
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,7 +34,7 @@ from velodrome.machine.race.rehearsal import WARMING_UP
 from velodrome.machine.race.running import GRACE_SECONDS, RunningTrial
 from velodrome.monitoring.pushgateway import TrialKey
 from velodrome.plan import Plan
-from velodrome.results.records import Rounds
+from velodrome.results.records import Progress, Rounds, TrialResult
 from velodrome.results.registration import first_round
 from velodrome.results.rounds import asked
 
@@ -44,7 +44,7 @@ REPORT_SECONDS = 15
 # A trial is recorded as failed if something else ended its processes more often than this.
 MOST_WITHDRAWALS = 3
 
-Halt = Literal["interrupted", "maxFailed"]
+Halt = Literal["interrupted", "maxFailed", "noWinner"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +65,15 @@ class RaceSettings:
 
 @dataclass(frozen=True, slots=True)
 class Lane:
-    """What one race has of this machine: its folder, its place among other races, and its starter."""
+    """What one race has of this machine: its folder, its place among other races, and its starter.
+
+    A `borrowed` starter goes on when the lane is left: its owner ends it.
+    """
 
     folder: Path
     track: Track
     starter: Starter
+    borrowed: bool = False
 
     @classmethod
     def of(cls, plan: Plan, uid: str, home: Home, settings: RaceSettings) -> Lane:
@@ -81,14 +85,16 @@ class Lane:
     def leave(self, grace_seconds: float = 0.0) -> None:
         """Gives up the track, and ends the starter with everything that it started."""
         self.track.leave()
-        self.starter.close(grace_seconds)
+        if not self.borrowed:
+            self.starter.close(grace_seconds)
 
 
 @dataclass(frozen=True, slots=True)
 class Finish:
     """How a race ended. `missing` counts the trials without a result, `halt` says why they are missing.
 
-    `rounds` says what a race until decided asked for, and why it asked for no more.
+    `rounds` says what a race until decided asked for, and why it asked for no more. `searched` is set if it ended
+    in its search: then the numbers are those of the search trials.
     """
 
     uid: str
@@ -97,6 +103,7 @@ class Finish:
     missing: int
     halt: Halt | None
     rounds: Rounds | None = None
+    searched: bool = False
 
 
 class Executor:
@@ -175,17 +182,13 @@ class Executor:
         self._delivery.collect()
         self._look()
         self._refresh()
-        self._watch(
-            events.Opened(
-                self._uid,
-                self._plan,
-                tuple(self._ledger.pending),
-                self._settings.parallel,
-                self._settings.cpus,
-                self._rounds,
-            )
-        )
+        settings = self._settings
+        self._watch(events.Opened(self._uid, self._plan, self._ahead(), settings.parallel, settings.cpus, self._rounds))
         self._judge_failures()
+
+    def _ahead(self) -> tuple[int, ...]:
+        """The trials that are still to run, as far as they are known."""
+        return tuple(self._ledger.pending)
 
     def _look(self) -> None:
         """Asks the results which trials a race until decided asks for, and stores that."""
@@ -299,9 +302,12 @@ class Executor:
                 self._ledger.finish(record.result.index, record.result.outcome)
         for report in progress:
             if report.attempt in self._running:
-                self._watch(events.TrialProgressed(self._running[report.attempt].trial, report))
+                self._progressed(self._running[report.attempt], report)
         if self._connection.outages != self._outages:
             self._refresh()
+
+    def _progressed(self, running: RunningTrial, report: Progress) -> None:
+        self._watch(events.TrialProgressed(running.trial, report))
 
     # Ending
 
@@ -346,16 +352,12 @@ class Executor:
         if result.outcome == "Succeeded":
             self._attempts.discard(running.attempt)
         self._give_way()
-        self._watch(
-            events.TrialFinished(
-                trial=running.trial,
-                result=result,
-                log=str(running.attempt.log),
-                done=self._ledger.finished(),
-                total=len(self._ledger.asked),
-            )
-        )
+        self._watch(self._finished(running, result))
         self._judge_failures()
+
+    def _finished(self, running: RunningTrial, result: TrialResult) -> events.TrialFinished:
+        done, total = self._ledger.finished(), len(self._ledger.asked)
+        return events.TrialFinished(running.trial, result, str(running.attempt.log), done, total)
 
     def _forget(self, running: RunningTrial) -> None:
         del self._running[running.attempt.name]

@@ -6,11 +6,13 @@ import json
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from velodrome.board.rounds import read_rounds
 from velodrome.kernel.pressure import busy_now
+from velodrome.keys import search_uid
 from velodrome.machine.files import write_private
 from velodrome.machine.home import Home
 from velodrome.machine.processes.lock import lock_job
@@ -19,13 +21,15 @@ from velodrome.machine.race.connection import Connection, StopRequested
 from velodrome.machine.race.decisions import ignored_here, to_run
 from velodrome.machine.race.events import Note, Watch
 from velodrome.machine.race.executor import Executor, Finish, Lane, RaceSettings
-from velodrome.machine.race.past import changed_code, taken_over, to_take_over
+from velodrome.machine.race.past import carried_search, changed_code, taken_over, to_take_over
 from velodrome.machine.race.rehearsal import Stage, before_race
+from velodrome.machine.race.searching import search_race
 from velodrome.own_code import plan_code
 from velodrome.plan import Plan, local_uid
 from velodrome.results.records import JobInfo, utc
 from velodrome.results.registration import first_round, job_info, stored_document
 from velodrome.results.rounds import asked
+from velodrome.search.trials import confirming, search_info
 from velodrome.store import Store, TrialSummary
 
 
@@ -74,6 +78,15 @@ def race(
         def take_over() -> list[str]:
             return connection.ask(lambda store: taken_over(store, plan, uid, code, utc(clock()))) if gives else []
 
+        if plan.job.spec.search is not None:
+            at = utc(clock())
+            connection.ask(lambda store: store.register_search(search_info(job_info(plan, uid, at), plan)))
+            carried = connection.ask(lambda store: carried_search(store, plan, uid, code, at)) if gives else ""
+            own = replace(lane, folder=home.make(home.job(search_uid(uid))), borrowed=True)
+            found = search_race(plan, uid, own, connection, settings, watch, carried, stop, clock)
+            if isinstance(found, Finish):
+                return found
+            plan = confirming(plan, found)
         for text in (*said, *take_over()):
             watch(Note(text))
         for text in notes(plan, settings, connection, uid):

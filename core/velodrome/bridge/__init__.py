@@ -1,0 +1,1 @@
+"""Results for other systems, as those have them."""
