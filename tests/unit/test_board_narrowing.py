@@ -33,7 +33,7 @@ def sheet() -> Sheet:
         "gru, new": (0.96, 0.97),
     }
     speed = {"cnn": (0.005, 0.0051, 0.0049), "mlp": (0.001, 0.0011, 0.0009)}
-    settings = {
+    settings: dict[str, dict[str, float | str]] = {
         "cnn": {"model": "velodrome/cnn", "optimizer": "AdamW", "optimizer.learningRate": 0.003, "batchSize": 64.0},
         "mlp": {"model": "velodrome/mlp", "optimizer": "SGD", "schedule.learningRate": 0.1, "batchSize": 64.0},
         "lstm": {"model": "velodrome/lstm", "optimizer": "AdamW", "batchSize": 128.0, "speed": "x"},
