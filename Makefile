@@ -32,13 +32,17 @@ unit: $(SYNCED) ## Run the unit tests: no server, no network
 PYTHONS ?= 3.11 3.12 3.13
 
 .PHONY: pythons
-pythons: ## Run the quick tests of the wheel on each Python that is here, without PyTorch: PYTHONS='3.12 3.13'
+pythons: ## Run the quick tests of the wheel on each Python that is here: PYTHONS='3.12 3.13'; TORCH=1 plays the tutorials too
 	@tools/pythons $(PYTHONS)
 
 .PHONY: wheel
 wheel: ## Build the wheel and the source archive into dist/
 	tools/uv build --quiet --out-dir dist
 	@ls dist/*.whl
+
+.PHONY: first-hour
+first-hour: $(SYNCED) ## Play a newcomer's first hour: the wheel, a fresh environment, each tutorial as printed
+	$(BIN)/python tools/first_hour.py $(ARGS)
 
 .PHONY: integration
 integration: system $(SYNCED) ## Run the tests that use a real Redis, real processes and a real browser

@@ -1,9 +1,9 @@
-"""Measures `velodrome --help` beside an interpreter that does nothing. Prints its figures.
+"""Measures `velodrome --help` and `import velodrome` beside an interpreter that does nothing. Prints its figures.
 
     python benchmarks/bench_cli.py [--rounds 20]
 
-Both run as separate processes and take turns, so that a busy machine slows both. A first round warms the disk's cache
-and does not count. The target is 0.3 s. On a busy machine, look at the ratio.
+All run as separate processes and take turns, so that a busy machine slows both. A first round warms the disk's cache
+and does not count. The targets are 0.3 s and 0.15 s. On a busy machine, look at the ratio.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ import time
 
 COMMANDS = {
     "python -c pass": ["-c", "pass"],
+    "import velodrome": ["-c", "import velodrome"],
     "velodrome --help": ["-m", "velodrome", "--help"],
     "velodrome run --help": ["-m", "velodrome", "run", "--help"],
 }
-TARGET_SECONDS = 0.3
+TARGETS = {"velodrome --help": 0.3, "import velodrome": 0.15}
 
 
 def seconds(arguments: list[str]) -> float:
@@ -44,8 +45,10 @@ def main() -> None:
     for name, times in taken.items():
         median = statistics.median(times)
         print(f"{name:22} median {median:.3f} s, quickest {min(times):.3f} s, {median / nothing:.1f} x doing nothing")
-    reached = statistics.median(taken["velodrome --help"])
-    print(f"velodrome --help: {reached:.3f} s, the target is {TARGET_SECONDS} s ({rounds} rounds, interleaved)")
+    for name, target in TARGETS.items():
+        print(
+            f"{name}: {statistics.median(taken[name]):.3f} s, the target is {target} s ({rounds} rounds, interleaved)"
+        )
 
 
 if __name__ == "__main__":

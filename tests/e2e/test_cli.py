@@ -41,7 +41,7 @@ def test_a_race_is_watched_read_and_deleted(installed: Kube, name: str, own_imag
     for words in (f"{name}: Complete", "2/2 trials: 2 succeeded", "50.50 %", "leads", "AllTrialsFinished"):
         assert words in said
     code, said = velodrome(installed, "get", name, "--json")
-    assert json.loads(said)[0]["metadata"]["name"] == name
+    assert json.loads(said)["jobs"][0]["metadata"]["name"] == name
     code, said = velodrome(installed, "logs", name, "own/1")
     assert code == 0, said
     assert "== own/1  seed 1" in said
@@ -94,7 +94,7 @@ REVIEWED = {
 
 def test_doctor_finds_a_healthy_installation(installed: Kube) -> None:
     code, said = velodrome(installed, "doctor", "--cluster", "--json")
-    checks = {check["name"]: check for check in json.loads(said)}
+    checks = {check["name"]: check for check in json.loads(said)["checks"]}
     assert code == 0, said
     bad = {name: check["found"] for name, check in checks.items() if check["status"] != "ok"}
     assert bad.keys() <= {"GPUs", *REVIEWED}, bad

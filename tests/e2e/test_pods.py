@@ -126,7 +126,7 @@ def test_the_preflight_finds_everything_and_then_what_is_gone(
     path = tmp_path / "job.yaml"
     path.write_text(yaml.safe_dump(own(name, own_image)))
     code, said = velodrome(kube, "check", str(path), "--cluster", "--json")
-    checks = json.loads(said)[name]
+    checks = json.loads(said)["jobs"][name]
     assert code == 0, said
     assert {each["name"] for each in checks if each["status"] == "missing"} == set()
     assert {"object", "operator", "nodes", "ConfigMaps", "Secrets", "service account", "images"} <= {

@@ -260,7 +260,7 @@ def test_a_verdict_is_corrected_for_its_family_wherever_it_is_shown(
         assert {row["verdict"]["verdict"] for row in document["ranked"]} == {"Unchanged"}
     assert set(viewers.metrics().values()) == {"Unchanged"}
     assert regressed(judge(store, races[-1].uid)).status == "False"
-    reported = json.loads(viewers.terminal("regressions", races[-1].uid, "--json"))
+    reported = json.loads(viewers.terminal("regressions", races[-1].uid, "--json"))["comparisons"]
     assert {row["entry"]: row["verdict"] for row in terminal["ranked"]} == {one["entry"]: one for one in reported}
 
 

@@ -51,7 +51,8 @@ def velodrome(redis_server: RedisServer) -> Command:
 
 
 def verdict(result: Result, entry: str = "cnn", objective: str = "speed") -> dict[str, Any]:
-    (found,) = (one for one in json.loads(result.output) if (one["entry"], one["objective"]) == (entry, objective))
+    compared = json.loads(result.output)["comparisons"]
+    (found,) = (one for one in compared if (one["entry"], one["objective"]) == (entry, objective))
     assert isinstance(found, dict)
     return found
 
@@ -81,7 +82,7 @@ def test_accepting_a_change_silences_it_and_undoing_that_does_not_last(velodrome
 def test_a_pin_is_set_shown_and_cleared(velodrome: Command) -> None:
     assert "Nothing is pinned" in velodrome("baseline", "show").output
     assert velodrome("baseline", "set", "night-3", "cnn", "--objective", "speed").exit_code == 0
-    (pin,) = json.loads(velodrome("baseline", "show", "--json").output)
+    (pin,) = json.loads(velodrome("baseline", "show", "--json").output)["baselines"]
     assert (pin["entry"], pin["metric_key"], pin["job_uid"]) == ("cnn", "latency_p50_seconds{batch_size=1}", "uid-3")
     assert "uid-3" in velodrome("baseline", "show", "--board", "digits").output
     found = velodrome("regressions", "--json")
@@ -129,7 +130,7 @@ def test_undoing_what_was_never_accepted_says_so(velodrome: Command) -> None:
 def test_a_note_in_the_c_locale_is_kept_as_it_was_meant(velodrome: Command) -> None:
     note = "geändert".encode().decode("ascii", "surrogateescape") + "\udcff"
     assert velodrome("baseline", "set", "night-3", "cnn", "--note", note).exit_code == 0
-    (pin,) = json.loads(velodrome("baseline", "show", "--json").output)
+    (pin,) = json.loads(velodrome("baseline", "show", "--json").output)["baselines"]
     assert pin["note"] == "geändert\\xff"
 
 

@@ -48,7 +48,7 @@ def velodrome(folder: Path, *words: str) -> str:
 @pytest.mark.timeout(600)
 def test_busy_neighbours_are_told_before_a_race(folder: Path) -> None:
     with burning():
-        found: list[dict[str, Any]] = json.loads(velodrome(folder, "doctor", "--json"))
+        found: list[dict[str, Any]] = json.loads(velodrome(folder, "doctor", "--json"))["checks"]
         raced = velodrome(folder, "run", "job.yaml", "--json", "--no-rehearsal")
     (quiet,) = [one for one in found if one["name"] == "other programs"]
     assert quiet["status"] == "warning"

@@ -38,7 +38,7 @@ def home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
 def test_the_doctor_finds_everything_that_this_machine_has(home: Home) -> None:
     done = CliRunner().invoke(app, ["doctor", "--json"])
     assert done.exit_code == 0, done.output
-    checks = {check["name"]: check for check in json.loads(done.output)}
+    checks = {check["name"]: check for check in json.loads(done.output)["checks"]}
     assert list(checks) == [
         "Python", "torch", "runner", "CPUs", "other programs", "Redis", "data folder", "free disk", "leaderboard",
     ]  # fmt: skip

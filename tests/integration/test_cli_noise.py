@@ -161,7 +161,7 @@ def test_other_conditions_are_no_repetition(store: Store, velodrome: Command) ->
         finish(store, night(number, machine="Old CPU" if number < 2 else "New CPU"))
     assert of(velodrome("noise", "--json"), "speed")["job_to_job"]["called"] is None
     assert of(velodrome("noise", "--json"), "accuracy")["job_to_job"]["called"]["of"] == 4
-    cohorts = json.loads(velodrome("results", "--cohorts", "--json").output)["speed"]
+    cohorts = json.loads(velodrome("results", "--cohorts", "--json").output)["cohorts"]["speed"]
     old = next(one["id"] for one in cohorts if one["conditions"]["hardware"]["cpu_model"] == "Old CPU")
     assert of(velodrome("noise", "--cohort", old, "--json"), "speed")["job_to_job"]["called"]["of"] == 2
 

@@ -14,6 +14,8 @@ from typer.testing import CliRunner, Result
 
 from tests.integration.registries import BASIC, PASSWORDS, Registry, TokenServer
 from velodrome.cli.app import app
+from velodrome.cli.exit_codes import exit_code
+from velodrome.errors import VelodromeError
 from velodrome.spec import read_jobs
 
 FILE = """\
@@ -49,7 +51,12 @@ spec: {{containers: [{{name: a, image: {host}/team/ours:v1}}]}}
 
 
 def pin(*arguments: str | Path, text: str | None = None) -> Result:
-    return CliRunner().invoke(app, ["pin", *map(str, arguments)], input=text)
+    """The command. An error ends it as `velodrome.__main__` does: with its text and its exit code."""
+    done = CliRunner().invoke(app, ["pin", *map(str, arguments)], input=text)
+    if isinstance(done.exception, VelodromeError):
+        done.exit_code = exit_code(done.exception)
+        done.stderr_bytes = (done.stderr_bytes or b"") + str(done.exception).encode()
+    return done
 
 
 @pytest.fixture(autouse=True)

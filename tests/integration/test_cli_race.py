@@ -244,7 +244,7 @@ def test_output_that_can_not_be_written_ends_no_race(machine: Machine, lost: str
     assert "tiny: 4 of 4 trials succeeded." in said
     assert "Traceback" not in said
     assert "Exception ignored" not in said
-    (job,) = json.loads(machine.run("jobs", "--json").stdout)
+    (job,) = json.loads(machine.run("jobs", "--json").stdout)["jobs"]
     assert (job["succeeded"], job["failed"]) == (4, 0)
 
 
@@ -272,7 +272,7 @@ def test_redis_killed_in_mid_race_is_started_again_and_nothing_is_lost(machine: 
     rankings = until(process, "rankings")
     assert process.wait(60) == 0
     assert [row["n"] for row in rankings["objectives"][0]["ranked"]] == [2, 2]
-    (job,) = json.loads(machine.run("jobs", "--json").stdout)
+    (job,) = json.loads(machine.run("jobs", "--json").stdout)["jobs"]
     assert (job["succeeded"], job["failed"]) == (4, 0)
 
 

@@ -83,7 +83,7 @@ class Project:
         return process.returncode, said, complained
 
     def jobs(self) -> list[str]:
-        return [one["name"] for one in json.loads(self.run("jobs", "--json")[1])]
+        return [one["name"] for one in json.loads(self.run("jobs", "--json")[1])["jobs"]]
 
     def left(self) -> set[str]:
         """The names of what lies in the folders of races."""

@@ -131,7 +131,7 @@ def test_one_objective_by_its_name_or_by_its_key(filled: Command) -> None:
 
 
 def test_other_conditions_are_another_ranking(filled: Command) -> None:
-    found = json.loads(filled("results", "digits", "--cohorts", "--json").output)["speed"]
+    found = json.loads(filled("results", "digits", "--cohorts", "--json").output)["cohorts"]["speed"]
     assert len(found) == 2
     machines = {one["conditions"]["hardware"]["cpu_model"]: one["id"] for one in found}
     laptop = json.loads(filled("results", "digits", "--cohort", machines["Sample laptop CPU"], "--json").output)
@@ -166,7 +166,7 @@ def test_nothing_yet_says_how_to_begin(velodrome: Command) -> None:
     assert done.exit_code == 2
     assert "velodrome run" in done.stderr
     assert "velodrome run" in velodrome("jobs").output
-    assert json.loads(velodrome("jobs", "--json").output) == []
+    assert json.loads(velodrome("jobs", "--json").output) == {"schema": 1, "jobs": []}
 
 
 def test_json_and_csv_exclude_each_other(filled: Command) -> None:
@@ -177,13 +177,13 @@ def test_json_and_csv_exclude_each_other(filled: Command) -> None:
 
 
 def test_jobs_are_listed_with_how_they_stand(filled: Command) -> None:
-    found = json.loads(filled("jobs", "--board", "digits", "--json").output)
+    found = json.loads(filled("jobs", "--board", "digits", "--json").output)["jobs"]
     assert [(job["name"], job["trials"], job["succeeded"], job["failed"]) for job in found] == [
         ("digits", 30, 28, 2),
         ("digits-laptop", 25, 25, 0),
     ]
     assert "sample-running" in filled("jobs").output
-    assert len(json.loads(filled("jobs", "--limit", "1", "--json").output)) == 1
+    assert len(json.loads(filled("jobs", "--limit", "1", "--json").output)["jobs"]) == 1
 
 
 def test_a_trial_is_shown_with_all_that_is_known(filled: Command) -> None:
@@ -303,7 +303,7 @@ def test_lines_that_are_no_results_are_refused_by_number_and_the_rest_is_taken(
     assert f"line {count + 1}: " in done.stderr
     assert f"line {count + 2}: " in done.stderr
     assert "refused 2" in done.output
-    assert json.loads(filled("jobs", "--json").output)[0]["succeeded"] == 25
+    assert json.loads(filled("jobs", "--json").output)["jobs"][0]["succeeded"] == 25
 
 
 def test_a_file_that_can_not_be_read_or_written_is_named(filled: Command, tmp_path: Path) -> None:
@@ -358,7 +358,7 @@ def test_a_board_that_is_not_there_is_named_with_those_that_are(filled: Command,
     before = filled("export").output
     done = filled(*arguments)
     assert done.exit_code == 2
-    assert done.stdout == ""
+    assert (done.stdout == "") == ("--json" not in arguments)
     said = " ".join(done.stderr.split())
     assert "there is no board" in said
     assert "there are: fashion-mnist, digits" in said
@@ -405,7 +405,7 @@ def test_a_job_without_a_trial_is_no_empty_name(filled: Command) -> None:
 
 def test_conditions_as_csv_are_the_same_as_in_json(filled: Command) -> None:
     lines = list(csv.DictReader(io.StringIO(filled("results", "digits", "--cohorts", "--csv").output)))
-    found = json.loads(filled("results", "digits", "--cohorts", "--json").output)
+    found = json.loads(filled("results", "digits", "--cohorts", "--json").output)["cohorts"]
     assert [(line["objective"], line["cohort"], int(line["entries"])) for line in lines] == [
         (name, one["id"], one["entries"]) for name, cohorts in found.items() for one in cohorts
     ]
@@ -446,4 +446,4 @@ def test_an_export_is_read_with_a_mark_at_its_start_and_bytes_that_are_no_text_i
     done = filled("import", str(file))
     assert done.exit_code == 1
     assert "line 6: " in done.stderr
-    assert json.loads(filled("jobs", "--json").output)[0]["succeeded"] == 25
+    assert json.loads(filled("jobs", "--json").output)["jobs"][0]["succeeded"] == 25

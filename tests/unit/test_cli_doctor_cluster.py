@@ -103,7 +103,7 @@ def doctor(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Checks]:
         monkeypatch.setattr(kubectl, "Kubectl", World(objects, may_as=allowed, **options).kubectl)
         done = CliRunner().invoke(app, ["doctor", "--cluster", "--json"])
         assert done.exit_code in (0, 3), (done.output, done.exception)
-        found = {each["name"]: each for each in json.loads(done.stdout)}
+        found = {each["name"]: each for each in json.loads(done.stdout)["checks"]}
         for each in found.values():
             assert bool(each["fix"]) == (each["status"] != "ok"), each
         return found

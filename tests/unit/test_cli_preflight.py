@@ -156,7 +156,7 @@ def check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Foun
         path.write_text(yaml.safe_dump(job))
         done = CliRunner().invoke(app, ["check", str(path), "--cluster", "--json"])
         assert done.exit_code in (0, 3), (done.output, done.exception)
-        (checks,) = json.loads(done.stdout).values()
+        (checks,) = json.loads(done.stdout)["jobs"].values()
         assert (done.exit_code == 3) == any(each["status"] == "missing" for each in checks)
         assert "c2VjcmV0" not in done.output, "the value of a Secret"
         found: Found = {}

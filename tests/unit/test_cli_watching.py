@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import io
-import json
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -109,16 +110,16 @@ def test_a_finished_race_says_how_to_run_it_again(made: Plan) -> None:
 
 
 def test_programs_get_every_event_as_json(made: Plan) -> None:
-    lines: list[str] = []
-    watch = JsonLines(lines.append)
+    reported: list[Mapping[str, Any]] = []
+    watch = JsonLines(reported.append, lambda: NOW)
     for event in race(made):
         watch(event)
-    reported = [json.loads(line) for line in lines]
     assert [one["event"] for one in reported] == [
         "opened", "waiting", "resumed", "started", "progress", "finished", "waiting", "started", "withdrawn", "note",
         "started", "finished",
     ]  # fmt: skip
     assert reported[3] == {
+        "at": "2026-01-01T00:00:00+00:00",
         "event": "started",
         "index": 2,
         "entry": "mlp",

@@ -95,6 +95,14 @@ def test_redis_is_taken_before_valkey_and_either_before_the_wheels(tmp_path: Pat
     assert find_server(str(tmp_path)) == ServerProgram(own, (7, 0), "Redis 7.0.15")
 
 
+def test_a_newer_server_further_back_is_taken_because_an_older_one_can_not_read_its_results(tmp_path: Path) -> None:
+    first, second = tmp_path / "environment", tmp_path / "machine"
+    older = server(first, "redis-server", "Redis server v=6.2.14 sha=00000000:0")
+    assert find_server(str(first)) == ServerProgram(older, (6, 2), "Redis 6.2.14")
+    newer = server(second, "redis-server", "Redis server v=7.0.15 sha=00000000:0")
+    assert find_server(f"{first}:{second}") == ServerProgram(newer, (7, 0), "Redis 7.0.15")
+
+
 def test_what_is_too_old_or_broken_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     server(tmp_path, "redis-server", "Redis server v=6.0.16 sha=00000000:0")
     server(tmp_path, "valkey-server", "Segmentation fault")

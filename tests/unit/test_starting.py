@@ -166,7 +166,7 @@ def test_a_broken_header_of_a_csv_file_is_named(tmp_path: Path) -> None:
 
 
 def test_examples_are_those_of_the_folder(tmp_path: Path) -> None:
-    listed = json.loads(CliRunner().invoke(app, ["example", "--json"]).output)
+    listed = json.loads(CliRunner().invoke(app, ["example", "--json"]).output)["examples"]
     assert listed.keys() == {file.stem for file in (ROOT / "deploy/examples").glob("*.yaml")}
     shown = CliRunner().invoke(app, ["example", "digits"])
     assert shown.output == (ROOT / "deploy/examples/digits.yaml").read_text(encoding="utf-8")

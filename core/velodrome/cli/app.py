@@ -78,6 +78,7 @@ class Commands(TyperGroup):
             code = super().main(*arguments, **inner)
         except typer.Abort:
             complain("Aborted!")
+            _tell_programs(options, None, FAILED)
             sys.exit(FAILED)
         except Exception as error:
             # typer does not export the class of its usage errors. An error with `show` and an exit code is one of them.
@@ -86,8 +87,27 @@ class Commands(TyperGroup):
             shown = StringIO()
             error.show(shown)
             complain(shown.getvalue().rstrip("\n"))
+            _tell_programs(options, error, error.exit_code)
             sys.exit(error.exit_code)
         sys.exit(code if isinstance(code, int) else OK)
+
+
+def _tell_programs(options: dict[str, Any], error: Exception | None, code: int) -> None:
+    """Writes a mistake in the command as the last line of a command with `--json`; without an error, a person's no."""
+    if "--json" not in (options.get("args") or sys.argv[1:]):
+        return
+    from velodrome.cli.console import write_json_line
+    from velodrome.cli.json_errors import error_document, usage_document
+    from velodrome.errors import NotThere
+
+    cause = error.__cause__ if error is not None else None
+    if isinstance(cause, NotThere):
+        write_json_line(error_document(cause, code))
+        return
+    hint = getattr(error, "param_hint", None) or getattr(error, "option_name", None)
+    said = getattr(error, "message", None) or getattr(error, "format_message", lambda: "the person said no")()
+    reason = "Aborted" if error is None else "Usage"
+    write_json_line(usage_document(reason, str(said), hint if isinstance(hint, str) else None, code))
 
 
 app = typer.Typer(

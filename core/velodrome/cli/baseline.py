@@ -10,12 +10,12 @@ import typer
 from velodrome.board.choosing import typed
 from velodrome.cli import completion
 from velodrome.cli.cluster.commands import Context, Kubeconfig
-from velodrome.cli.console import say, write_json
+from velodrome.cli.console import answer, say, write_json
 from velodrome.cli.exit_codes import FAILED
 from velodrome.cli.hide import user
 from velodrome.cli.lookup import chosen_board, chosen_objectives, found_job, objective_of, require_entry
 from velodrome.cli.options import InstalledIn, Json, OnCluster, RedisUrl
-from velodrome.text import line
+from velodrome.text import counted, line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -85,11 +85,12 @@ def regressions(
 
     there = _kubectl(context, kubeconfig) if cluster else None
     with results_store(redis, kubectl=there, installed_in=installed_in) as store:
-        found = judge(store, found_job(store, job).uid)
+        judged = found_job(store, job)
+        found = judge(store, judged.uid)
     if json:
         from dataclasses import asdict
 
-        write_json([asdict(one) for one in found])
+        write_json({"job": judged.name, "job_uid": judged.uid, "comparisons": [asdict(one) for one in found]})
     elif found:
         _print(found)
     else:
@@ -107,6 +108,7 @@ def set_(
         str | None, typer.Option(metavar="NAME", help="Only for this objective; for all where it is left out.")
     ] = None,
     note: Note = "",
+    json: Json = False,
     redis: RedisUrl = None,
     cluster: OnCluster = False,
     installed_in: InstalledIn = "velodrome",
@@ -127,7 +129,11 @@ def set_(
         require_entry(chosen, entry)
         with _usable_note():
             pin(store, chosen, entry, key, typed(note), user(), _now())
-    say(line(f"{chosen.board}: {entry} is compared with job {chosen.name} ({chosen.uid}) from now on"))
+    answer(
+        f"{chosen.board}: {entry} is compared with job {chosen.name} ({chosen.uid}) from now on",
+        {"board": chosen.board, "entry": entry, "metric_key": key or None, "job": chosen.name, "job_uid": chosen.uid},
+        json=json,
+    )
 
 
 @baseline.command("show", short_help="List what is pinned.", epilog=f"\b\nExamples:\n{SHOW_EXAMPLES}")
@@ -150,7 +156,7 @@ def show(
         boards = [chosen_board(store, board)] if board is not None else sorted(one.name for one in store.boards())
         found = [mark for name in boards for mark in store.baselines(name)]
     if json:
-        write_json([mark.model_dump(mode="json") for mark in found])
+        write_json({"baselines": [mark.model_dump(mode="json") for mark in found]})
     elif not found:
         say("Nothing is pinned: values are compared with the level of the newest good jobs.")
     else:
@@ -169,9 +175,11 @@ def show(
 def clear(
     board: Annotated[str, typer.Argument(metavar="BOARD", help="The board.", autocompletion=completion.boards)],
     entry: EntryArgument,
+    *,
     objective: Annotated[
         str | None, typer.Option(metavar="NAME", help="Only this objective's pin; all of the entry's otherwise.")
     ] = None,
+    json: Json = False,
     redis: RedisUrl = None,
     cluster: OnCluster = False,
     installed_in: InstalledIn = "velodrome",
@@ -195,7 +203,11 @@ def clear(
             )
         for mark in pinned:
             store.unmark(mark.model_copy(update={"by": user(), "at": _now()}))
-    say(line(f"{board}: forgot {len(pinned)} of {entry}"))
+    answer(
+        f"{board}: forgot {counted(len(pinned), 'pin')} of {entry}",
+        {"board": board, "entry": entry, "forgotten": [mark.model_dump(mode="json") for mark in pinned]},
+        json=json,
+    )
 
 
 def ack(
@@ -207,6 +219,7 @@ def ack(
     ] = None,
     undo: Annotated[bool, typer.Option("--undo", help="No longer accept it.")] = False,
     note: Note = "",
+    json: Json = False,
     redis: RedisUrl = None,
     cluster: OnCluster = False,
     installed_in: InstalledIn = "velodrome",
@@ -235,7 +248,18 @@ def ack(
             for mark in marks:
                 store.mark(mark)
     done = "no longer accepted" if undo else "accepted; it is the baseline of what comes after"
-    say(line(f"{chosen.board}: {entry}'s {', '.join(keys)} in job {chosen.name} ({chosen.uid}): {done}"))
+    answer(
+        f"{chosen.board}: {entry}'s {', '.join(keys)} in job {chosen.name} ({chosen.uid}): {done}",
+        {
+            "board": chosen.board,
+            "entry": entry,
+            "metric_keys": keys,
+            "job": chosen.name,
+            "job_uid": chosen.uid,
+            "accepted": not undo,
+        },
+        json=json,
+    )
 
 
 def _kubectl(context: str | None, kubeconfig: str | None) -> Kubectl:

@@ -30,6 +30,8 @@ JOBS_EXAMPLES = """\
   velodrome jobs --board digits --json
 """
 
+_WIDTH_WITH_UIDS = 110  # a uid has 36 characters: in a narrower terminal it would break the other columns
+
 BoardArgument = Annotated[
     str | None,
     typer.Argument(
@@ -125,7 +127,7 @@ def jobs(
         chosen = None if board is None else chosen_board(store, board)
         found = [(job, store.counts(job.uid)) for job in store.jobs(chosen, limit=limit)]
     if json:
-        write_json([_job_document(job, counts) for job, counts in found])
+        write_json({"jobs": [_job_document(job, counts) for job, counts in found]})
     elif not found:
         say(NOTHING)
     else:
@@ -185,8 +187,11 @@ def _print_cohorts(store: Store, board: str, objective: str | None, *, form: Lit
     if form == "json":
         write_json(
             {
-                one.name: [{"id": c.cohort_id, "conditions": c.conditions, "entries": c.entries} for c in cohorts]
-                for one, cohorts in found.items()
+                "board": board,
+                "cohorts": {
+                    one.name: [{"id": c.cohort_id, "conditions": c.conditions, "entries": c.entries} for c in cohorts]
+                    for one, cohorts in found.items()
+                },
             }
         )
         return
@@ -213,12 +218,17 @@ def _print_jobs(found: list[tuple[JobInfo, Counts]]) -> None:
     from velodrome.units import clock_time, from_the_future
 
     now = datetime.now(UTC)
-    shown = table("job", "board", "started", "trials", "succeeded", "failed", "uid")
+    console = output()
+    columns = ("job", "board", "started", "trials", "succeeded", "failed", "uid")
+    fits = console.width >= _WIDTH_WITH_UIDS
+    shown = table(*(columns if fits else columns[:-1]))
     for job, counts in found:
         started = f"{clock_time(job.created_at, '%Y-%m-%d %H:%M')}{from_the_future(job.created_at, now)}"
         numbers = (str(job.asked), str(counts.succeeded), str(counts.failed))
-        shown.add_row(job.name, job.board, started, *numbers, job.uid)
-    output().print(shown)
+        shown.add_row(job.name, job.board, started, *numbers, *((job.uid,) if fits else ()))
+    console.print(shown)
+    if not fits:
+        say("A wider terminal and --json show uids too.")
 
 
 def _job_document(job: JobInfo, counts: Counts) -> dict[str, Any]:

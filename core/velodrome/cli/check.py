@@ -118,7 +118,7 @@ def plan(file: JobFile, detect: Detect = None, json: Json = False, redis: RedisU
     console = output()
     for made, sight in zip(plans, sights, strict=True):
         for line in (*headlines(made), *labelled("sees", sentences(sight))):
-            console.print(line, markup=False)
+            console.paragraph(line, 15)
         console.print(entries_table(made))
     if left_out is not None:
         complain(f"The history of the board was left out: {left_out}")

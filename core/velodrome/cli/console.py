@@ -4,7 +4,8 @@
     complain(text)       standard error: problems, and information besides the answer
     ask(question)        a question that is answered with yes or no
     output(), table()    tables, and words with a style, drawn by rich
-    write_json(value)    JSON for programs; write_json_line(value) on one line, write_record(line) for finished JSON
+    write_json(document) JSON for programs; write_json_line(document) on one line, write_record(line) for finished JSON
+    answer(…)            the same answer for people or for programs
     write_rows(rows)     CSV
     write_file(content)  a file, byte for byte
 
@@ -16,14 +17,18 @@ it can't forge a line of its own: say(f"{name} has failed: {line(message)}").
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, BinaryIO, TextIO
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, BinaryIO, Final, TextIO
 
-from velodrome.text import ascii_json, cell, escaped_json, json_line, lines
+from velodrome.text import ascii_json, cell, escaped_json, json_line, line, lines
 
 if TYPE_CHECKING:
-    from rich.console import Console
     from rich.table import Table
+
+    from velodrome.cli.screen import Screen
+
+# The version of all that `--json` writes (docs/reference/json.md): another one where a field is renamed or removed.
+JSON_SCHEMA: Final = 1
 
 # Without a terminal there is no width to fit, and a table that is cut to 80 columns would lose numbers.
 _WIDTH_WITHOUT_TERMINAL = 200
@@ -49,7 +54,7 @@ def ask(question: str) -> None:
     typer.confirm(lines(question), abort=True)
 
 
-def output(stream: TextIO | None = None) -> Console:
+def output(stream: TextIO | None = None) -> Screen:
     """A console on standard output, or on `stream`. It prints every string as plain text."""
     from velodrome.cli.screen import Screen
 
@@ -65,14 +70,22 @@ def table(*columns: str, numbers: frozenset[str] = frozenset()) -> Table:
     return sheet(columns, numbers)
 
 
-def write_json(value: object) -> None:
-    """Writes a value to standard output as JSON, for programs. It reads back as the same value."""
-    write_record(json_line(value, indent=2))
+def write_json(document: Mapping[str, object]) -> None:
+    """Writes a document to standard output as JSON, for programs, after the version of its schema."""
+    write_record(json_line({"schema": JSON_SCHEMA, **document}, indent=2))
 
 
-def write_json_line(value: object) -> None:
+def write_json_line(document: Mapping[str, object]) -> None:
     """The same on one line."""
-    write_record(json_line(value))
+    write_record(json_line({"schema": JSON_SCHEMA, **document}))
+
+
+def answer(words: str, document: Mapping[str, object], *, json: bool) -> None:
+    """Tells what a command did: a line for people, or a document for programs."""
+    if json:
+        write_json(document)
+    else:
+        say(line(words))
 
 
 def write_record(record: str) -> None:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from velodrome.cli.cluster.commands import Context, Kubeconfig, Namespace
-from velodrome.cli.console import ask, say
-from velodrome.cli.options import InstalledIn, OnCluster, RedisUrl
+from velodrome.cli.console import answer, ask, say, write_json
+from velodrome.cli.options import InstalledIn, Json, OnCluster, RedisUrl
 from velodrome.text import line
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ def delete(
     with_baselines: Annotated[
         bool, typer.Option("--with-baselines", help="Also what is pinned as a baseline, and the pin.")
     ] = False,
+    json: Json = False,
     cluster: OnCluster = False,
     redis: RedisUrl = None,
     namespace: Namespace = None,
@@ -74,14 +75,14 @@ def delete(
                 "results",
                 param_hint="WHAT",
             )
-        _delete_race(Kubectl(namespace, context, kubeconfig), what[0], yes=yes)
+        _delete_race(Kubectl(namespace, context, kubeconfig), what[0], yes=yes, json=json)
         return
     from velodrome.cli.deletion import delete_results
     from velodrome.cli.deletion_here import place
 
     with place(redis, Kubectl(namespace, context, kubeconfig) if cluster else None, installed_in) as found:
         target = _target(found.deleter, what)
-        delete_results(found, target, yes=yes, export=export, with_baselines=with_baselines)
+        delete_results(found, target, yes=yes, export=export, with_baselines=with_baselines, json=json)
 
 
 def _target(deleter: Deleter, what: list[str]) -> DeletionTarget:
@@ -109,16 +110,18 @@ def _target(deleter: Deleter, what: list[str]) -> DeletionTarget:
     )
 
 
-def _delete_race(kubectl: Kubectl, name: str, *, yes: bool) -> None:
+def _delete_race(kubectl: Kubectl, name: str, *, yes: bool, json: bool) -> None:
     from velodrome.cli.cluster import report
     from velodrome.cli.cluster.kubectl import BENCHMARKJOBS
 
     job = kubectl.json("get", BENCHMARKJOBS, name)
     done = job.get("status", {}).get("trials", {}).get("done", "0")
+    if not yes and json:
+        raise typer.BadParameter("with --json nobody is asked: say --yes if you mean it", param_hint="--yes")
     if not yes:
         ask(f"Delete {name} ({report.state(job)}, {line(done)} trials done)? Its results stay")
     kubectl.text("delete", BENCHMARKJOBS, name, "--wait=true")
-    say(f"{name} is deleted; its results stay.")
+    answer(f"{name} is deleted; its results stay.", {"deleted": "race", "name": name}, json=json)
 
 
 def prune(
@@ -133,6 +136,7 @@ def prune(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be deleted, and delete nothing.")] = False,
     yes: Yes = False,
     export: Export = None,
+    json: Json = False,
     cluster: OnCluster = False,
     redis: RedisUrl = None,
     installed_in: InstalledIn = "velodrome",
@@ -153,9 +157,18 @@ def prune(
     rules = Limits(keep_jobs, None if older_than is None else _age(older_than))
     with place(redis, Kubectl(None, context, kubeconfig) if cluster else None, installed_in) as found:
         going = _overdue(found, rules, board)
-        _tell(found.deleter, going)
+        listed = _listed(found.deleter, going)
+        if not json:
+            _tell(listed)
         if going and not dry_run:
-            _prune(found, going, yes=yes, export=export)
+            _prune(found, going, yes=yes, export=export, json=json)
+        if json:
+            document = {
+                "jobs": [_document(*one) for one in listed],
+                "deleted": bool(going) and not dry_run,
+                "export": str(export) if export is not None and going and not dry_run else None,
+            }
+            write_json(document)
 
 
 def _age(text: str) -> timedelta:
@@ -176,7 +189,22 @@ def _overdue(found: Place, rules: Retention, board: str | None) -> list[JobInfo]
     return [job for job in jobs if job.uid not in going]
 
 
-def _tell(deleter: Deleter, jobs: list[JobInfo]) -> None:
+def _listed(deleter: Deleter, jobs: list[JobInfo]) -> list[tuple[JobInfo, int]]:
+    """Each job with the number of its results."""
+    return list(zip(jobs, deleter.result_counts([job.uid for job in jobs]), strict=True))
+
+
+def _document(job: JobInfo, results: int) -> dict[str, object]:
+    return {
+        "name": job.name,
+        "uid": job.uid,
+        "board": job.board,
+        "created_at": job.created_at.isoformat(),
+        "results": results,
+    }
+
+
+def _tell(jobs: list[tuple[JobInfo, int]]) -> None:
     from velodrome.cli.console import output, table
     from velodrome.units import clock_time
 
@@ -184,20 +212,21 @@ def _tell(deleter: Deleter, jobs: list[JobInfo]) -> None:
         say("Nothing is past these limits.")
         return
     shown = table("goes", "board", "started", "results", "uid", numbers=frozenset({"results"}))
-    for job, count in zip(jobs, deleter.result_counts([job.uid for job in jobs]), strict=True):
+    for job, count in jobs:
         started = clock_time(job.created_at, "%Y-%m-%d %H:%M")
         shown.add_row(job.name, job.board, started, str(count), job.uid)
     output().print(shown)
 
 
-def _prune(found: Place, jobs: list[JobInfo], *, yes: bool, export: Path | None) -> None:
+def _prune(found: Place, jobs: list[JobInfo], *, yes: bool, export: Path | None, json: bool) -> None:
     from velodrome.cli.deletion import all_lines, confirmed, saved
     from velodrome.store.deletion import DeletionTarget
 
-    confirmed(yes, f"Delete {len(jobs)} jobs?" if len(jobs) > 1 else "Delete it?")
+    confirmed(yes, f"Delete {len(jobs)} jobs?" if len(jobs) > 1 else "Delete it?", json=json)
     if export is not None:
-        saved(export, all_lines(found.deleter, [job.uid for job in jobs]))
+        saved(export, all_lines(found.deleter, [job.uid for job in jobs]), json=json)
     for job in jobs:
         found.deleter.delete(DeletionTarget(job.board, uid=job.uid))
     found.forget(jobs)
-    say(f"{len(jobs)} deleted.")
+    if not json:
+        say(f"{len(jobs)} deleted.")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from velodrome.cli.console import ask, say
+from velodrome.cli.console import answer, ask, say
 from velodrome.text import command, counted, line
 
 if TYPE_CHECKING:
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 
 def delete_results(
-    place: Place, target: DeletionTarget, *, yes: bool, export: Path | None, with_baselines: bool
+    place: Place, target: DeletionTarget, *, yes: bool, export: Path | None, with_baselines: bool, json: bool
 ) -> None:
-    """Deletes a job, an entry or a board, unless one of its races still runs.
+    """Deletes a job, an entry or a board, unless one of its races still runs. Tells what went, or a document of it.
 
     Raises:
         BadParameter: its race still runs, it is pinned, or there is no terminal to ask on; nothing was deleted.
@@ -35,7 +35,8 @@ def delete_results(
     from velodrome.metrics.catalogue import label_of
 
     found = place.deleter.footprint(target)
-    say(line(f"{words_of(place.deleter, target)}: {_measured(found)}."))
+    if not json:
+        say(line(f"{words_of(place.deleter, target)}: {_measured(found)}."))
     if found.baselines and not with_baselines:
         pins = ", ".join(f"{mark.entry} {label_of(mark.metric_key) or '(all metrics)'}" for mark in found.baselines[:5])
         raise typer.BadParameter(
@@ -43,14 +44,14 @@ def delete_results(
             "it (--with-baselines)",
             param_hint="WHAT",
         )
-    confirmed(yes, "Delete it?")
+    confirmed(yes, "Delete it?", json=json)
     if export is not None:
         from velodrome.store import export_lines
 
-        saved(export, export_lines(place.deleter, target.board, target.uid, target.entry))
+        saved(export, export_lines(place.deleter, target.board, target.uid, target.entry), json=json)
     place.deleter.delete(target, with_baselines=with_baselines)
     place.forget(() if target.entry is not None else jobs)
-    say("Deleted.")
+    answer("Deleted.", _document(target, found, export), json=json)
 
 
 def words_of(deleter: Deleter, target: DeletionTarget) -> str:
@@ -59,6 +60,20 @@ def words_of(deleter: Deleter, target: DeletionTarget) -> str:
         job = deleter.job(target.uid)
         return f"job {job.name if job else target.uid} ({target.uid}) of board {target.board}"
     return f"board {target.board}" if target.entry is None else f"entry {target.entry} of board {target.board}"
+
+
+def _document(target: DeletionTarget, found: Footprint, export: Path | None) -> dict[str, object]:
+    return {
+        "deleted": "job" if target.uid is not None else "board" if target.entry is None else "entry",
+        "board": target.board,
+        "job_uid": target.uid,
+        "entry": target.entry,
+        "jobs": found.jobs,
+        "results": found.trials,
+        "marks": [mark.model_dump(mode="json") for mark in found.marks],
+        "bytes": found.bytes,
+        "export": None if export is None else str(export),
+    }
 
 
 def _measured(found: Footprint) -> str:
@@ -70,16 +85,20 @@ def _measured(found: Footprint) -> str:
     return f"{counts}; about {quantity('bytes', found.bytes)} of memory"
 
 
-def confirmed(yes: bool, question: str) -> None:
-    """Returns if the person says yes or gave --yes; a usage error if there is no terminal to ask on."""
+def confirmed(yes: bool, question: str, *, json: bool = False) -> None:
+    """Returns if the person says yes or gave --yes; a usage error if there is no terminal to ask on, or if a program
+    reads the answer.
+    """
     if yes:
         return
+    if json:
+        raise typer.BadParameter("with --json nobody is asked: say --yes if you mean it", param_hint="--yes")
     if not sys.stdin.isatty():
         raise typer.BadParameter("there is no terminal to ask at: say --yes if you mean it", param_hint="--yes")
     ask(question)
 
 
-def saved(file: Path, lines: Iterator[str]) -> None:
+def saved(file: Path, lines: Iterator[str], *, json: bool) -> None:
     """Writes an export. It is safe on the disk when this returns.
 
     Raises:
@@ -88,7 +107,8 @@ def saved(file: Path, lines: Iterator[str]) -> None:
     from velodrome.cli.transfer import write_file
 
     count = write_file(file, lines)
-    say(line(f"{file}: {counted(count, 'line')}; {command('velodrome', 'import', file)} brings them back."))
+    if not json:
+        say(line(f"{file}: {counted(count, 'line')}; {command('velodrome', 'import', file)} brings them back."))
 
 
 def all_lines(deleter: Deleter, uids: Sequence[str]) -> Iterator[str]:

@@ -55,7 +55,7 @@ def doctor(
     if json:
         from dataclasses import asdict
 
-        write_json([asdict(check) for check in checks])
+        write_json({"checks": [asdict(check) for check in checks]})
     else:
         show_checks(checks)
     if any(check.status == "missing" for check in checks):

@@ -9,7 +9,7 @@ import typer
 from velodrome.board.choosing import typed
 from velodrome.cli import completion
 from velodrome.cli.cluster.commands import Context, Kubeconfig
-from velodrome.cli.console import say, write_json
+from velodrome.cli.console import answer, say, write_json
 from velodrome.cli.options import InstalledIn, Json, OnCluster, RedisUrl
 from velodrome.text import line
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from datetime import datetime
 
-    from velodrome.results.marks import Deed
+    from velodrome.results.marks import Deed, Hiding
     from velodrome.results.records import JobInfo
     from velodrome.store import Store
 
@@ -48,6 +48,7 @@ def hide(
     run: RunArgument,
     *,
     reason: Annotated[str, typer.Option(metavar="TEXT", help="Why: it stands wherever the entry has no rank.")],
+    json: Json = False,
     redis: RedisUrl = None,
     cluster: OnCluster = False,
     installed_in: InstalledIn = "velodrome",
@@ -66,12 +67,14 @@ def hide(
             mark = hide_run(store, job, index, typed(reason), user(), _now())
         except ValueError as error:
             raise typer.BadParameter(str(error), param_hint="--reason") from error
-    say(line(f"{job.board}: the run of seed {mark.seed} of {mark.entry} in job {job.name} ({job.uid}) is hidden"))
+    told = f"{job.board}: the run of seed {mark.seed} of {mark.entry} in job {job.name} ({job.uid}) is hidden"
+    answer(told, _document(job, index, mark, hidden=True), json=json)
 
 
 def unhide(
     run: RunArgument,
     *,
+    json: Json = False,
     redis: RedisUrl = None,
     cluster: OnCluster = False,
     installed_in: InstalledIn = "velodrome",
@@ -84,7 +87,8 @@ def unhide(
     with _store(redis, installed_in, context, kubeconfig, cluster=cluster) as store:
         job, index = _run(store, run)
         mark = show_again(store, job, index, user(), _now())
-    say(line(f"{job.board}: the run of seed {mark.seed} of {mark.entry} in job {job.name} ({job.uid}) counts again"))
+    told = f"{job.board}: the run of seed {mark.seed} of {mark.entry} in job {job.name} ({job.uid}) counts again"
+    answer(told, _document(job, index, mark, hidden=False), json=json)
 
 
 def marks(
@@ -108,11 +112,24 @@ def marks(
         boards = [chosen_board(store, board)] if board is not None else [one.name for one in store.boards()]
         found = sorted((deed for name in boards for deed in store.log(name)), key=lambda deed: deed.at, reverse=True)
     if json:
-        write_json([deed.model_dump(mode="json") for deed in found])
+        write_json({"deeds": [deed.model_dump(mode="json") for deed in found]})
     elif not found:
         say("Nobody has pinned, accepted or hidden anything.")
     for words in () if json else _lines(found):
         say(words)
+
+
+def _document(job: JobInfo, index: int, mark: Hiding, *, hidden: bool) -> dict[str, object]:
+    return {
+        "board": job.board,
+        "entry": mark.entry,
+        "job": job.name,
+        "job_uid": job.uid,
+        "index": index,
+        "seed": mark.seed,
+        "hidden": hidden,
+        "reason": mark.note,
+    }
 
 
 def user() -> str:

@@ -12,13 +12,26 @@ def error_document(error: VelodromeError, code: int) -> dict[str, Any]:
     """The error: its reason for programs, its text for people, whether the same command may succeed later, and its
     problems, if a BenchmarkJob is wrong.
     """
+    field = error.field if isinstance(error, NotThere) else None
+    problems = problems_of(error.problems if isinstance(error, SpecError) else ())
+    return _document(error.reason, str(error), field, code, again=isinstance(error, TryAgain), problems=problems)
+
+
+def usage_document(reason: str, message: str, field: str | None, code: int) -> dict[str, Any]:
+    """A mistake in the command itself: `field` names the option or the argument, if one is wrong."""
+    return _document(reason, message, field, code, again=False, problems=[])
+
+
+def _document(
+    reason: str, message: str, field: str | None, code: int, *, again: bool, problems: list[dict[str, Any]]
+) -> dict[str, Any]:
     told = {
-        "reason": error.reason,
-        "message": str(error),
-        "field": error.field if isinstance(error, NotThere) else None,
-        "try_again": isinstance(error, TryAgain),
+        "reason": reason,
+        "message": message,
+        "field": field,
+        "try_again": again,
         "exit_code": code,
-        "problems": problems_of(error.problems if isinstance(error, SpecError) else ()),
+        "problems": problems,
     }
     return {"error": told}
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from velodrome.cli.console import complain, say, standard_input, write_file
-from velodrome.cli.exit_codes import BAD_INPUT, NOT_HERE
+from velodrome.cli.console import complain, say, standard_input, write_file, write_json
+from velodrome.cli.options import Json
+from velodrome.errors import LocalError, NotThere, Problem, SpecError
 from velodrome.text import counted
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ def pin(
     insecure: Annotated[
         bool, typer.Option("--insecure", help="Ask registries on this machine's loopback interface by HTTP.")
     ] = False,
+    json: Json = False,
 ) -> None:
     """Replace each image's tag in a file by its digest, as the registry knows it now.
 
@@ -52,13 +54,10 @@ def pin(
     text = _text(file)
     asked = _asked(text, file, update=update)
     found, troubles = _digests(asked, Registries(insecure=insecure))
-    for trouble in troubles:
-        complain(trouble)
     if troubles:
-        complain(f"{file}: nothing was written")
-        raise typer.Exit(NOT_HERE)
+        raise LocalError("\n".join([*troubles, f"{file}: nothing was written"]))
     to_stdout = str(output or file) == "-" and not dry_run
-    tell = complain if to_stdout else say
+    tell = complain if to_stdout or json else say
     for field, value in found.items():
         if value != field.value:
             tell(f"{file}:{field.line}: {field.path}: {field.value} is {value.rpartition('@')[2]}")
@@ -66,11 +65,22 @@ def pin(
     if not changed:
         tell(f"{file}: nothing to pin")
     new = replaced(text, {field: value for field, value in found.items() if value != field.value})
-    if to_stdout:
-        write_file(new.encode())
-    elif not dry_run and (changed or output is not None):
+    writes = not dry_run and not to_stdout and (changed > 0 or output is not None)
+    if writes:
         _write(output or file, new)
-        say(f"{output or file}: {counted(changed, 'image')} pinned")
+        tell(f"{output or file}: {counted(changed, 'image')} pinned")
+    if json:
+        write_json(_document(file, str(output or file) if writes else None, found, new if to_stdout else None))
+    elif to_stdout:
+        write_file(new.encode())
+
+
+def _document(file: Path, written: str | None, found: dict[ImageField, str], text: str | None) -> dict[str, Any]:
+    images = [
+        {"field": field.path, "line": field.line, "image": field.value, "pinned": value}
+        for field, value in found.items()
+    ]
+    return {"file": str(file), "written": written, "images": images, "text": text}
 
 
 def _text(file: Path) -> str:
@@ -79,10 +89,9 @@ def _text(file: Path) -> str:
         content = standard_input().read() if str(file) == "-" else file.read_bytes()
         return content.decode("utf-8")
     except OSError as error:
-        complain(f"{file}: can't be read: {error.strerror or error}")
-    except UnicodeDecodeError:
-        complain(f"{file}: is not UTF-8 text: save it as UTF-8")
-    raise typer.Exit(BAD_INPUT)
+        raise NotThere("FILE", f"{file}: can't be read: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise NotThere("FILE", f"{file}: is not UTF-8 text: save it as UTF-8") from error
 
 
 def _asked(text: str, file: Path, *, update: bool) -> dict[ImageField, ImageReference]:
@@ -96,20 +105,19 @@ def _asked(text: str, file: Path, *, update: bool) -> dict[ImageField, ImageRefe
     try:
         fields = image_fields(text)
     except (yaml.YAMLError, RecursionError) as error:
-        complain(f"{file}: can't be read as YAML: velodrome validate says where ({str(error).splitlines()[0]})")
-        raise typer.Exit(BAD_INPUT) from error
-    wrong = False
+        said = f"{file}: can't be read as YAML: velodrome validate says where ({str(error).splitlines()[0]})"
+        raise NotThere("FILE", said) from error
+    problems = []
     for field in fields:
         try:
             image = ImageReference.parse(field.value)
         except ValueError as error:
-            complain(f"{file}:{field.line}: {field.path}: {error}")
-            wrong = True
+            problems.append(Problem(field.path, str(error), line=field.line))
             continue
         if image.digest is None or (update and image.tag is not None):
             asked[field] = image
-    if wrong:
-        raise typer.Exit(BAD_INPUT)
+    if problems:
+        raise SpecError(tuple(problems), str(file))
     return asked
 
 
@@ -145,5 +153,4 @@ def _write(path: Path, text: str) -> None:
         Path(new.name).chmod(mode)
         Path(new.name).replace(path)
     except OSError as error:
-        complain(f"{path}: can't be written: {error.strerror or error}")
-        raise typer.Exit(NOT_HERE) from error
+        raise LocalError(f"{path}: can't be written: {error.strerror or error}") from error

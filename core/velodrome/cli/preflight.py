@@ -46,6 +46,9 @@ def check(
     from velodrome.cli.files import plans_in
 
     plans = plans_in(file)
+    if not cluster and json:
+        write_json({"jobs": {plan.job.metadata.name: [] for plan in plans}})
+        return
     if not cluster:
         for plan in plans:
             say(f"{file}: {plan.job.metadata.name} is valid; --cluster also looks at the cluster")
@@ -57,7 +60,7 @@ def check(
     kubectl, registries = Kubectl(namespace, context, kubeconfig), Registries(insecure=insecure)
     found = {plan.job.metadata.name: examine_job(plan, kubectl, installed_in, registries) for plan in plans}
     if json:
-        write_json({name: [asdict(each) for each in checks] for name, checks in found.items()})
+        write_json({"jobs": {name: [asdict(each) for each in checks] for name, checks in found.items()}})
     else:
         for name, checks in found.items():
             if len(found) > 1:

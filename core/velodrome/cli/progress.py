@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Self, TextIO
 
 from velodrome.machine.race import events
@@ -14,7 +15,7 @@ from velodrome.plan import Plan, Trial, objective_keys
 from velodrome.results.records import Progress, TrialResult
 from velodrome.results.rounds import named, stop_note, undecided
 from velodrome.search.trials import SearchPlan
-from velodrome.text import counted, indented, json_line, line
+from velodrome.text import counted, indented, line
 from velodrome.units import duration, quantity
 
 if TYPE_CHECKING:
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
 _REDRAW_SECONDS = 0.25
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
 
 
 @dataclass
@@ -201,13 +206,13 @@ class Live:
 
 
 class JsonLines:
-    """Writes each event as one line of JSON."""
+    """Writes each event as a document, with the time at which it came."""
 
-    def __init__(self, write: Callable[[str], None]) -> None:
-        self._write = write
+    def __init__(self, write: Callable[[Mapping[str, object]], None], now: Callable[[], datetime] = _now) -> None:
+        self._write, self._now = write, now
 
     def __call__(self, event: events.Event) -> None:
-        self._write(json_line(event_document(event)))
+        self._write({"at": self._now().isoformat(), **event_document(event)})
 
 
 def silence(event: events.Event) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from velodrome.cli.console import complain, write_json_line, write_record
+from velodrome.cli.console import complain, write_json_line
 from velodrome.cli.exit_codes import FAILED, OK
 from velodrome.cli.options import Address, DataFolder, JobFile, Open, Port, RedisUrl
 from velodrome.cli.outlet import going_on
@@ -24,7 +24,7 @@ EXAMPLES = """\
 """
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from contextlib import AbstractContextManager
 
     from velodrome.machine.home import Home
@@ -107,7 +107,7 @@ def run(
                 break
             _tell_sight(plan, source, wanted=not (quiet or json))
             finish = _race(plan, home, source, settings, stop, fresh=fresh, watcher=_watcher(quiet=quiet, json=json))
-            _tell_end(plan, finish, file)
+            _tell_end(plan, finish, file, json=json)
             if finish.halt != "interrupted":
                 _show_rankings(plan, source, json=json)
             if finish.halt is None and not (quiet or json):
@@ -168,7 +168,7 @@ def _watcher(*, quiet: bool, json: bool) -> AbstractContextManager[Watch]:
     from velodrome.cli import progress
 
     if json:
-        return nullcontext(progress.JsonLines(write_record))
+        return nullcontext(progress.JsonLines(write_json_line))
     if quiet:
         return nullcontext(progress.silence)
     if sys.stderr.isatty():
@@ -176,9 +176,28 @@ def _watcher(*, quiet: bool, json: bool) -> AbstractContextManager[Watch]:
     return nullcontext(progress.Lines(complain))
 
 
-def _tell_end(plan: Plan, finish: Finish, file: Path) -> None:
+def _write_event(event: str, document: Mapping[str, object]) -> None:
+    from datetime import UTC, datetime
+
+    write_json_line({"at": datetime.now(UTC).isoformat(), "event": event, **document})
+
+
+def _end_document(plan: Plan, finish: Finish) -> dict[str, object]:
+    return {
+        "job": plan.job.metadata.name,
+        "uid": finish.uid,
+        "halt": finish.halt,
+        "succeeded": finish.succeeded,
+        "failed": finish.failed,
+        "missing": finish.missing,
+    }
+
+
+def _tell_end(plan: Plan, finish: Finish, file: Path, *, json: bool) -> None:
     from velodrome.results.rounds import ending
 
+    if json:
+        _write_event("ended", _end_document(plan, finish))
     name, total = plan.job.metadata.name, finish.succeeded + finish.failed + finish.missing
     failed = f", {finish.failed} failed" if finish.failed else ""
     counts = f"{finish.succeeded} of {counted(total, 'search trial' if finish.searched else 'trial')} succeeded{failed}"
@@ -238,7 +257,7 @@ def _show_rankings(plan: Plan, source: OwnRedis | str, *, json: bool) -> None:
     if json:
         from velodrome.board.document import board_document
 
-        write_json_line({"event": "rankings", **board_document(board, readings).model_dump(mode="json")})
+        _write_event("rankings", board_document(board, readings).model_dump(mode="json"))
         return
     print_board(board, readings)
     complain(

@@ -12,14 +12,14 @@ from velodrome.text import counted, line, listed
 from velodrome.units import column_scale, quantity
 
 if TYPE_CHECKING:
-    from rich.console import Console
     from rich.table import Table
 
     from velodrome.board.reading import ObjectiveReading
+    from velodrome.cli.screen import Screen
     from velodrome.ranking.places import ObjectiveRanking, UnrankedRow
 
 
-def print_rankings(console: Console, readings: Iterable[ObjectiveReading]) -> None:
+def print_rankings(console: Screen, readings: Iterable[ObjectiveReading]) -> None:
     """Prints each objective: what it ranks, the table, which entry is best, and the conditions for which that holds."""
     for ranked in readings:
         ranking = ranked.ranking
@@ -27,21 +27,21 @@ def print_rankings(console: Console, readings: Iterable[ObjectiveReading]) -> No
         console.print(f"  {ranking.key.label}, {ranking.direction} is better", markup=False)
         if ranking.ranked:
             console.print(ranking_table(ranked))
-        console.print(f"  {line(ranked.summary)}", markup=False)
+        console.paragraph(f"  {ranked.summary}")
         for held in ranking.unranked:
-            console.print(f"  not ranked: {line(held.entry)}: {_value(ranking, held)}{line(held.reason)}", markup=False)
+            console.paragraph(f"  not ranked: {held.entry}: {_value(ranking, held)}{held.reason}")
         for note, entries in grouped_notes(ranking.ranked).items():
-            console.print(f"  {line(listed(entries, most=6))}: {line(note)}", markup=False)
+            console.paragraph(f"  {listed(entries, most=6)}: {note}")
         if ranked.whole is not None:
             count = len(ranking.entries)
-            console.print(f"  {count} of {counted(len(ranked.whole.entries), 'entry', 'entries')} shown", markup=False)
+            console.paragraph(f"  {count} of {counted(len(ranked.whole.entries), 'entry', 'entries')} shown")
         elif ties := would_see(ranking):
-            console.print(f"  {line(ties)}", markup=False, style="dim")
+            console.paragraph(f"  {ties}", style="dim")
         if means := about_means(ranking):
-            console.print(f"  {means}", markup=False, style="dim")
+            console.paragraph(f"  {means}", style="dim")
         if ranked.cohort is not None:
             others = f"; {ranked.others} more under other conditions: --cohorts" if ranked.others else ""
-            console.print(f"  Holds for: {line(ranked.cohort.words)}{others}", markup=False, style="dim")
+            console.paragraph(f"  Holds for: {ranked.cohort.words}{others}", style="dim")
 
 
 def _value(ranking: ObjectiveRanking, held: UnrankedRow) -> str:

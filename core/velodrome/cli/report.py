@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from velodrome.cli import completion
-from velodrome.cli.console import complain
-from velodrome.cli.options import RedisUrl
+from velodrome.cli.console import complain, write_json
+from velodrome.cli.options import Json, RedisUrl
 
 EXAMPLES = """\
   velodrome report digits -o digits.html
@@ -31,6 +31,7 @@ def report(
     objective: Annotated[
         str | None, typer.Option(metavar="NAME", help="Only this objective, by its name or its metric key.")
     ] = None,
+    json: Json = False,
     redis: RedisUrl = None,
 ) -> None:
     """Write a board into one HTML file: plots, tables, the method in words, and how to reproduce it.
@@ -52,4 +53,6 @@ def report(
         output.write_text(text, encoding="utf-8")
     except OSError as error:
         raise LocalError(f"{output} can't be written: {error.strerror or error}") from error
+    if json:
+        write_json({"board": chosen, "file": str(output), "bytes": len(text.encode())})
     complain(f"wrote {output}: {len(text.encode()) / 1000:,.0f} kB")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from velodrome.cli.cluster.commands import Context, Kubeconfig
-from velodrome.cli.console import say
+from velodrome.cli.console import say, write_json_line
+from velodrome.cli.options import Json
 from velodrome.text import line
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ def rotate(
         bool, typer.Option("--complete", help="Add users and certificates to a Secret of version 0.1.0.")
     ] = False,
     certificate: Annotated[bool, typer.Option("--certificate", help="Renew Redis' certificate instead.")] = False,
+    json: Json = False,
     context: Context = None,
     kubeconfig: Kubeconfig = None,
 ) -> None:
@@ -61,7 +63,14 @@ def rotate(
             "say --cluster: Velodrome's own Redis on this machine has no password to change", param_hint="--cluster"
         )
     chosen = _chosen(role)
-    rotation = Rotation(Kubectl(None, context, kubeconfig), namespace, lambda words: say(line(words)))
+
+    def tell(words: str) -> None:
+        if json:
+            write_json_line({"at": datetime.now(UTC).isoformat(), "step": words})
+        else:
+            say(line(words))
+
+    rotation = Rotation(Kubectl(None, context, kubeconfig), namespace, tell)
     if complete:
         rotation.complete()
     elif certificate:
@@ -71,9 +80,9 @@ def rotate(
     else:
         rotation.begin(chosen)
         if no_wait:
-            say("Remove the old passwords in a few minutes: velodrome rotate --cluster --finish")
+            tell("Remove the old passwords in a few minutes: velodrome rotate --cluster --finish")
             return
-        say(f"Waiting {grace:g} s, until everyone has read the new ones. Ctrl-C is harmless: run this again later.")
+        tell(f"Waiting {grace:g} s, until everyone has read the new ones. Ctrl-C is harmless: run this again later.")
         rotation.wait(chosen, timedelta(seconds=grace))
         rotation.finish(chosen)
 

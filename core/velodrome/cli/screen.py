@@ -16,6 +16,8 @@ from rich.text import Text
 
 from velodrome.text import line, lines
 
+_LEAST_WIDTH = 20  # of a paragraph: in a narrower terminal, the terminal wraps
+
 
 class Screen(Console):
     """A console that shows every string as it was written."""
@@ -26,6 +28,13 @@ class Screen(Console):
     def print(self, *objects: Any, **options: Any) -> None:
         """As rich's, but strings go through `velodrome.text`."""
         super().print(*(lines(item) if isinstance(item, str) else item for item in objects), **options)
+
+    def paragraph(self, words: str, indent: int = 2, *, style: str | None = None) -> None:
+        """Prints one line of text. Where it is longer than the terminal, what follows begins in the column `indent`."""
+        room = max(self.width - indent, _LEAST_WIDTH)
+        for number, part in enumerate(Text(line(words)[indent:]).wrap(self, room)):
+            lead = line(words)[:indent] if number == 0 else " " * indent
+            self.print(Text(lead) + part, style=style, soft_wrap=True)
 
 
 class Sheet(Table):

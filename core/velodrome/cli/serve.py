@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from velodrome.cli.console import say
-from velodrome.cli.options import Address, Open, Port, RedisUrl
+from velodrome.cli.console import say, write_json_line
+from velodrome.cli.options import Address, Json, Open, Port, RedisUrl
 from velodrome.keys import ENV_BOARDS, ENV_SIGN_IN
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ def leaderboard(
         ),
     ] = None,
     open_: Open = False,
+    json: Json = False,
     redis: RedisUrl = None,
 ) -> None:
     """Serve the leaderboard until Ctrl-C."""
@@ -65,7 +66,10 @@ def leaderboard(
         url = source if isinstance(source, str) else source.url
         with Leaderboard(open_home(writes=False), url, port, address, str(shown), sign_in) as served:
             served.await_up()
-            say(f"The leaderboard is at {served.url} (Ctrl-C ends it)")
+            if json:
+                write_json_line({"url": served.url})
+            else:
+                say(f"The leaderboard is at {served.url} (Ctrl-C ends it)")
             if open_:
                 open_browser(served.url)
             serve_until_stopped(served, source, stop)

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from velodrome.cli.console import complain, say, write_file, write_json
+from velodrome.cli.console import answer, complain, say, write_file, write_json, write_record
 from velodrome.cli.options import Json
-from velodrome.text import command, line
+from velodrome.text import command, json_line, line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -59,6 +59,7 @@ def init(
     ] = None,
     list_: Annotated[bool, typer.Option("--list", help="List the templates, and write nothing.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Write over a file that is there.")] = False,
+    json: Json = False,
 ) -> None:
     """Write a commented BenchmarkJob to start from. It looks at the data, and fills in what it can.
 
@@ -67,6 +68,9 @@ def init(
     from velodrome.spec import parse_jobs
     from velodrome.starting.draft import TEMPLATES, draft
 
+    if list_ and json:
+        write_json({"templates": dict(TEMPLATES)})
+        return
     if list_:
         for name, words in TEMPLATES.items():
             say(f"  {name:10}{words}")
@@ -77,13 +81,19 @@ def init(
     found = _found(given, target, sequence)
     text = draft(found, model or (), nightly=chosen == "nightly")
     parse_jobs(text, "what init would write")
-    if str(file) == "-":
+    to_output = str(file) == "-"
+    if to_output and not json:
         write_file(text.encode())
         return
-    _write(file, text.encode(), force=force)
-    for fact in found.facts:
-        complain(line(fact))
-    say(line(f"{file} is written. Look at it, then: {command('velodrome', 'run', file)}"))
+    if not to_output:
+        _write(file, text.encode(), force=force)
+        for fact in found.facts:
+            complain(line(fact))
+    answer(
+        f"{file} is written. Look at it, then: {command('velodrome', 'run', file)}",
+        {"file": None if to_output else str(file), "facts": list(found.facts), "text": text},
+        json=json,
+    )
 
 
 def example(
@@ -99,33 +109,54 @@ def example(
 
     if name is None:
         if json:
-            write_json(examples())
+            write_json({"examples": examples()})
             return
         for one, words in examples().items():
             say(f"  {one:14}{words}")
         return
     files = files_of(name)
     if to is None:
-        first, *others = files
-        write_file(files[first])
-        if others:
-            complain(f"It also needs {', '.join(others)}: {command('velodrome', 'example', name, '--to', '.')}")
+        _print_example(name, files, json=json)
+    else:
+        _write_example(name, files, to, json=json)
+
+
+def _print_example(name: str, files: Mapping[str, bytes], *, json: bool) -> None:
+    if json:
+        write_json({"example": name, "texts": {path: content.decode() for path, content in files.items()}})
         return
+    first, *others = files
+    write_file(files[first])
+    if others:
+        complain(f"It also needs {', '.join(others)}: {command('velodrome', 'example', name, '--to', '.')}")
+
+
+def _write_example(name: str, files: Mapping[str, bytes], to: Path, *, json: bool) -> None:
     taken = [path for path in files if (to / path).exists()]
     if taken:
         raise typer.BadParameter(line(f"{to / taken[0]} is there already: name another folder"), param_hint="--to")
     for path, content in files.items():
         _write(to / path, content, force=False)
-        say(line(to / path))
+        if not json:
+            say(line(to / path))
+    if json:
+        write_json({"example": name, "files": [str(to / path) for path in files]})
 
 
-def schema() -> None:
-    """Print the JSON schema of a BenchmarkJob, for an editor."""
+def schema(json: Json = False) -> None:
+    """Print the JSON schema of a BenchmarkJob, for an editor.
+
+    It is JSON in any case. With --json, it is a field of the object that all commands write.
+    """
     import sys
 
     from velodrome.spec import BenchmarkJob
 
-    write_json(BenchmarkJob.model_json_schema())
+    found = BenchmarkJob.model_json_schema()
+    if json:
+        write_json({"json_schema": found})
+        return
+    write_record(json_line(found, indent=2))
     if not sys.stdout.isatty():
         complain("In the first line of a job's file: # yaml-language-server: $schema=benchmarkjob.schema.json")
 

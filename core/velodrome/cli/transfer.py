@@ -11,9 +11,10 @@ import typer
 
 from velodrome import text
 from velodrome.cli import completion
-from velodrome.cli.console import complain, say, standard_input, write_record
+from velodrome.cli.console import answer, complain, standard_input, write_json, write_record
 from velodrome.cli.exit_codes import FAILED
-from velodrome.cli.options import RedisUrl
+from velodrome.cli.importing import import_document, import_words
+from velodrome.cli.options import Json, RedisUrl
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -59,17 +60,20 @@ def export(
             "A repetition adds only what is new.",
         ),
     ] = None,
+    json: Json = False,
     redis: RedisUrl = None,
 ) -> None:
     """Write jobs and results as JSON lines, as a backup or to import them on another machine; or as runs of MLflow.
 
     With --optuna, write the search trials of --job, or of the newest job, as a journal that Optuna and its dashboard
     read: JournalStorage(JournalFileBackend(FILE)).
+
+    The exported lines are the same with and without --json, which tells what was written to a file or to MLflow.
     """
     if optuna is not None:
         if str(file) != "-" or board is not None or mlflow is not None:
             raise typer.BadParameter("it takes --job alone, and the file beside it", param_hint="--optuna")
-        _export_optuna(optuna, job, redis)
+        _export_optuna(optuna, job, redis, json=json)
         return
     from velodrome.cli.connection import results_store
     from velodrome.cli.lookup import chosen_board, found_job
@@ -84,7 +88,7 @@ def export(
         if found is not None and chosen not in (None, found.board):
             raise typer.BadParameter(text.line(f"{found.name} is of board {found.board}"), param_hint="--job")
         if mlflow is not None:
-            _to_mlflow(store, mlflow.strip(), [found] if found is not None else list(store.each_job(chosen)))
+            _to_mlflow(store, mlflow.strip(), [found] if found is not None else list(store.each_job(chosen)), json=json)
             return
         lines = export_lines(store, chosen, None if found is None else found.uid)
         if str(file) == "-":
@@ -93,9 +97,11 @@ def export(
         else:
             count = write_file(file, lines)
             complain(f"{file}: {text.counted(count, 'line')}")
+            if json:
+                write_json({"file": str(file), "lines": count})
 
 
-def _export_optuna(file: Path, job: str | None, redis: str | None) -> None:
+def _export_optuna(file: Path, job: str | None, redis: str | None, *, json: bool) -> None:
     from velodrome.board.searches import planned, read_studies
     from velodrome.cli.connection import results_store
     from velodrome.cli.lookup import found_job
@@ -110,9 +116,11 @@ def _export_optuna(file: Path, job: str | None, redis: str | None) -> None:
             raise typer.BadParameter(text.line(f"{found.name} has no search"), param_hint="--job")
         count = write_journal(file, found.name, read_studies(store, made, found.uid))
     complain(f"{file}: {text.counted(count, 'trial')}")
+    if json:
+        write_json({"optuna": str(file), "job": found.name, "trials": count})
 
 
-def _to_mlflow(store: Store, uri: str, jobs: list[JobInfo]) -> None:
+def _to_mlflow(store: Store, uri: str, jobs: list[JobInfo], *, json: bool) -> None:
     from velodrome.bridge.mlflow import Exported, export_runs, shown
 
     def tell(done: Exported) -> None:
@@ -120,16 +128,27 @@ def _to_mlflow(store: Store, uri: str, jobs: list[JobInfo]) -> None:
 
     if not jobs:
         complain("there are no jobs to export")
-        return
-    done = export_runs(store, uri, jobs, tell)
-    say(
+        done = Exported()
+    else:
+        done = export_runs(store, uri, jobs, tell)
+    answer(
         f"{shown(uri)}: {text.listed(done.experiments)}: added {done.added}, completed {done.completed}, "
-        f"already there {done.there}, deleted in MLflow and left so {done.deleted}"
+        f"already there {done.there}, deleted in MLflow and left so {done.deleted}",
+        {
+            "mlflow": shown(uri),
+            "experiments": list(done.experiments),
+            "added": done.added,
+            "completed": done.completed,
+            "already_there": done.there,
+            "deleted": done.deleted,
+        },
+        json=json,
     )
 
 
 def import_(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="What export wrote; - for standard input.")],
+    json: Json = False,
     redis: RedisUrl = None,
 ) -> None:
     """Import jobs and results from JSON lines. If you import the same lines again, nothing changes."""
@@ -143,10 +162,7 @@ def import_(
             f"{file} is no export of Velodrome, so nothing is imported: line {first.line}: {text.line(first.why, 300)}",
             param_hint="FILE",
         )
-    say(
-        f"imported {report.imported}, already there {report.duplicates}, superseded {report.superseded}, "
-        f"conflicts {report.conflicts}, refused {report.rejected_count}"
-    )
+    answer(import_words(report), {"file": str(file), **import_document(report)}, json=json)
     for line in report.rejected[:_SHOWN_REJECTIONS]:
         complain(f"{file}: line {line.line}: {text.line(line.why)}")
     if report.rejected_count > _SHOWN_REJECTIONS:

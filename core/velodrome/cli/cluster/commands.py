@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from velodrome.board.choosing import listing
-from velodrome.cli.console import complain, say, write_json
-from velodrome.cli.exit_codes import BAD_INPUT, ENDED_OTHERWISE, TIMED_OUT
+from velodrome.cli.console import complain, say, write_json, write_json_line
+from velodrome.cli.exit_codes import ENDED_OTHERWISE, TIMED_OUT
 from velodrome.cli.options import Json
-from velodrome.errors import ClusterError
+from velodrome.errors import ClusterError, NotThere
 from velodrome.text import command, indented, line
 
 if TYPE_CHECKING:
     from velodrome.cli.cluster.kubectl import Kubectl
+    from velodrome.cli.cluster.report import TrialPod
     from velodrome.plan import Plan
     from velodrome.spec import BenchmarkJob
 
@@ -68,7 +69,7 @@ def get(
         BENCHMARKJOBS, *(["--all-namespaces"] if everywhere else [])
     )  # fmt: skip
     if json:
-        write_json(jobs)
+        write_json({"jobs": jobs})
         return
     if not jobs:
         say("There is no BenchmarkJob here: apply one with kubectl apply -f, or look everywhere with -A.")
@@ -99,7 +100,7 @@ def status(
     while True:
         job = kubectl.json("get", BENCHMARKJOBS, name)
         if json:
-            write_json(job)
+            (write_json_line if watch else write_json)({"job": job})
         else:
             if watch:
                 output().clear()
@@ -115,6 +116,7 @@ def logs(
         str | None, typer.Argument(metavar="[ENTRY[/REPEAT]]", help="Trials of this entry, or this one alone.")
     ] = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on while the trial runs.")] = False,
+    json: Json = False,
     namespace: Namespace = None,
     context: Context = None,
     kubeconfig: Kubeconfig = None,
@@ -131,14 +133,18 @@ def logs(
     found = [attempt for attempt in found if attempt.phase != "Pending"]
     if not found:
         look = command("velodrome", "status", name)
-        say(f"No pod of {name}{f'/{trial}' if trial else ''} has begun or is still there: {look}")
-        raise typer.Exit(BAD_INPUT)
+        named = f"{name}/{trial}" if trial else name
+        raise NotThere("pod", f"no pod of {named} has begun or is still there: {look}")
     for attempt in found[-1:] if follow else found:
         who = f"{attempt.trial.entry}/{attempt.trial.repeat}"
-        complain(f"== {who}  seed {attempt.trial.seed}  pod {line(attempt.pod)}  {line(attempt.phase)}", bold=True)
+        if not json:
+            complain(f"== {who}  seed {attempt.trial.seed}  pod {line(attempt.pod)}  {line(attempt.phase)}", bold=True)
         try:
             for reported in kubectl.follow(["logs", attempt.pod, *(["--follow"] if follow else [])]):
-                say(reported)
+                if json:
+                    write_json_line({**_trial_document(attempt), "text": reported})
+                else:
+                    say(reported)
         except ClusterError as error:
             complain(f"{who}: {error}")  # its container has not started, or its node is gone: go on to the others
 
@@ -149,12 +155,14 @@ def wait(
         str, typer.Option("--for", metavar="STATE", help="complete, failed, suspended, running, or done: either end.")
     ] = "done",
     timeout: Annotated[float, typer.Option(metavar="SECONDS", min=0, help="How long at most.")] = 86400.0,
+    json: Json = False,
     namespace: Namespace = None,
     context: Context = None,
     kubeconfig: Kubeconfig = None,
 ) -> None:
     """Wait for a race. The exit code is 4 if it ended in another way, 5 if the time is over, 1 if it failed."""
     import time
+    from functools import partial
     from typing import cast, get_args
 
     from velodrome.cli.cluster import report
@@ -169,16 +177,55 @@ def wait(
     while True:
         job = kubectl.json("get", BENCHMARKJOBS, name)
         state, message = report.state(job), line(job.get("status", {}).get("message", ""))
+        told = partial(_tell_state, name, state, message, for_, json=json)
         if report.has_come(awaited, job):
-            say(f"{name} is {state}: {message}")
+            told(came=True)
             raise typer.Exit(FAILED if awaited == "done" and state == "Failed" else 0)
         if report.will_never_come(awaited, job):
-            complain(f"{name} is {state}, and will not be {for_}: {message}")
+            told(f", and will not be {for_}")
             raise typer.Exit(ENDED_OTHERWISE)
         if time.monotonic() >= end:
-            complain(f"{name} is {state} after {timeout:.0f} s: {message}")
+            told(f" after {timeout:.0f} s", timed_out=True)
             raise typer.Exit(TIMED_OUT)
         time.sleep(min(_LOOK_SECONDS, max(0.05, end - time.monotonic())))
+
+
+def _tell_state(
+    name: str,
+    state: str,
+    message: str,
+    awaited: str,
+    more: str = "",
+    *,
+    came: bool = False,
+    timed_out: bool = False,
+    json: bool,
+) -> None:
+    """The state in which waiting ended: the answer if it came, a complaint if it did not."""
+    if json:
+        write_json(
+            {
+                "name": name,
+                "state": state,
+                "message": message,
+                "awaited": awaited,
+                "came": came,
+                "timed_out": timed_out,
+            }
+        )
+    else:
+        (say if came else complain)(f"{name} is {state}{more}: {message}")
+
+
+def _trial_document(attempt: TrialPod) -> dict[str, Any]:
+    trial = attempt.trial
+    return {
+        "entry": trial.entry,
+        "repeat": trial.repeat,
+        "seed": trial.seed,
+        "pod": attempt.pod,
+        "phase": attempt.phase,
+    }
 
 
 def _kubectl(namespace: str | None, context: str | None, kubeconfig: str | None) -> Kubectl:

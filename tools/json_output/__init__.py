@@ -1,0 +1,1 @@
+"""What `--json` writes: declared here once, for the reference page, its JSON schema and the test of all commands."""
