@@ -192,7 +192,7 @@ def test_a_mark_of_another_board_is_its_lines_error(store: Store, other: Store, 
     race = make_race()
     store.register(race.info)
     store.mark(Baseline(board="digits", entry="mlp", job_uid=race.uid, at=race.info.created_at))
-    job, mark = export_lines(store)
+    job, mark, _deed = export_lines(store)
 
     assert import_lines(other, [job, renamed(mark, "digits", "else")]).rejected[0].line == 2
     assert "can't be called" in import_lines(other, [job, renamed(mark, "mlp", "a b")]).rejected[0].why

@@ -34,7 +34,7 @@ _MOST_JOBS = 10
 
 
 @dataclass(frozen=True, slots=True)
-class JobFacts:
+class ReportedJob:
     """A job behind the rows: the seeds of its results, and one of its records, if there is one."""
 
     job: JobInfo
@@ -49,7 +49,7 @@ class ReportContent:
     board: str
     readings: tuple[ObjectiveReading, ...]
     trade_off: TradeOffReading | None
-    jobs: tuple[JobFacts, ...]
+    jobs: tuple[ReportedJob, ...]
 
 
 def read_report(reader: Reader, board: str, objectives: Sequence[BoardObjective]) -> ReportContent:
@@ -64,7 +64,7 @@ def read_report(reader: Reader, board: str, objectives: Sequence[BoardObjective]
             trials = reader.trials(uid)
             records = reader.some_trials(uid, sorted(trials)[:1])
             seeds = tuple(sorted({trial.seed for trial in trials.values()}))
-            found.append(JobFacts(job, seeds, records[0] if records else None))
+            found.append(ReportedJob(job, seeds, records[0] if records else None))
     return ReportContent(board, readings, off, tuple(found))
 
 
@@ -196,7 +196,7 @@ def _reproduce(found: ReportContent) -> Iterable[str]:
         yield f"<details><summary>The file</summary><pre>{escape(lines(text, 100 * MOST_IN_LINES))}</pre></details>"
 
 
-def _facts(one: JobFacts) -> str:
+def _facts(one: ReportedJob) -> str:
     pairs = [("uid", one.job.uid), ("registered", clock_time(one.job.created_at)), ("seeds", write_spans(one.seeds))]
     if one.record is not None:
         result, observed = one.record.result, one.record.observed

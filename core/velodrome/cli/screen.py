@@ -37,7 +37,7 @@ class Screen(Console):
             self.print(Text(lead) + part, style=style, soft_wrap=True)
 
 
-class Sheet(Table):
+class HangingTable(Table):
     """A table in which each cell that is a string is one line of text."""
 
     def add_row(self, *cells: Any, **options: Any) -> None:
@@ -61,9 +61,9 @@ class Meters(Progress):
         super().update(task_id, **_clean(fields))
 
 
-def sheet(columns: Iterable[str], numbers: frozenset[str]) -> Sheet:
+def sheet(columns: Iterable[str], numbers: frozenset[str]) -> HangingTable:
     """A plain table. The columns in `numbers` are right-aligned."""
-    shown = Sheet(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    shown = HangingTable(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
     for column in columns:
         shown.add_column(column, justify="right" if column in numbers else "left", overflow="fold")
     return shown
