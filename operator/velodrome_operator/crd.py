@@ -101,6 +101,13 @@ def spec_schema() -> Schema:
     source = BenchmarkJobSpec.model_json_schema(by_alias=True, mode="validation")
     schema = structural(source, source["$defs"])
     part = schema["properties"]
+    # Its values may be of any kind, which a structural schema can't say; the operator checks it with the model.
+    part["search"] = {
+        "type": "object",
+        "nullable": True,
+        "description": part["search"]["description"],
+        "x-kubernetes-preserve-unknown-fields": True,
+    }
     schema["x-kubernetes-validations"] = [*frozen(schema), *_spec_rules()]
     part["objectives"]["items"]["x-kubernetes-validations"] = _objective_rules()
     part["objectives"] |= {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}
@@ -144,13 +151,6 @@ def spec_schema() -> Schema:
     # An own command takes no training of its own, and a model reports no declared metric.
     override = part["entries"]["items"]["properties"]["training"]["properties"]["earlyStopping"]
     override["properties"]["metric"]["enum"] = _EACH_EPOCH
-    # Its values may be of any kind, which a structural schema can't say; the operator checks it with the model.
-    part["search"] = {
-        "type": "object",
-        "nullable": True,
-        "description": part["search"]["description"],
-        "x-kubernetes-preserve-unknown-fields": True,
-    }
     part["trials"]["x-kubernetes-validations"] = [
         _rule(
             "!has(self.until) || (self.repeats >= 2 && self.until.maxRepeats > self.repeats)",

@@ -117,7 +117,7 @@ def test_a_history_has_the_verdict_of_each_job(results: Results, raced: tuple[Ra
 @pytest.mark.usefixtures("raced")
 def test_regressions_are_what_the_command_line_says(results: Results, redis_server: RedisServer) -> None:
     found = results.regressions()
-    told = said(redis_server, "regressions")
+    told = said(redis_server, "regressions")["comparisons"]
     assert told == [dict(zip(found.columns, row, strict=True)) for row in found.rows]
     assert [(one.entry, one.objective) for one in found if one.verdict == "Regressed"] == [("cnn", "speed")]
 
