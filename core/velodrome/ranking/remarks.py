@@ -65,7 +65,7 @@ def _added(trials: list[TrialSummary]) -> str:
 def _grouped(key: MetricKey, row: Row) -> str:
     """Whether the values lie in two groups. Then a few seeds may split cleanly between two entries by chance."""
     values = list(row.samples.values())
-    logs = key.metric.scale == "ratio" and min(values) > 0
+    logs = key.metric.scale == "ratio" and min(values, default=0.0) > 0
     groups = two_groups([math.log(value) for value in values] if logs else values)
     if groups is None:
         return ""

@@ -20,7 +20,7 @@ def two_groups(values: Collection[float]) -> tuple[int, int] | None:
     """
     if len(values) < _FEWEST:
         return None
-    ordered = np.sort(np.asarray(list(values), dtype=np.float64))
+    ordered = np.sort(np.asarray(list(values), dtype=np.float64)) / 64  # gaps of the largest numbers stay finite
     lower = np.arange(2, len(ordered) - 1)
     gap = ordered[lower] - ordered[lower - 1]
     width = np.maximum(ordered[lower - 1] - ordered[0], ordered[-1] - ordered[lower])
