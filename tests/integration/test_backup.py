@@ -329,11 +329,11 @@ def test_the_commands_make_list_and_restore(
     assert (listed.returncode, "whole" in listed.stdout) == (0, True)
     assert other.jobs() == []
     restored = velodrome("restore", str(tmp_path / "made"), url=f"{redis_server.url}?db=1")
-    assert "imported 52" in restored.stdout
+    assert "imported 54" in restored.stdout
     assert shown(other) == shown(store)
     (name,) = FolderPlace(tmp_path / "made").names()
     imported = velodrome("import", str(tmp_path / "made" / name), url=f"{redis_server.url}?db=2")
-    assert (imported.returncode, "imported 52" in imported.stdout) == (0, True), imported.stderr
+    assert (imported.returncode, "imported 54" in imported.stdout) == (0, True), imported.stderr
     (tmp_path / "made" / name).write_bytes(b"broken")
     listed = velodrome("restore", str(tmp_path / "made"), "--list")
     assert (listed.returncode, "is damaged" in listed.stdout) == (1, True)
