@@ -46,11 +46,12 @@ def test_from_the_boards_to_a_run_and_back(tab: Page, filled: str) -> None:
     here = tab.evaluate("location.href")
     tab.get_by_role("table", name=label).get_by_role("link", name="mlp").click()
     expect(tab.get_by_role("heading", name="mlp", level=1)).to_be_visible()
+    tab.get_by_role("table", name="Jobs").get_by_role("link").first.click()
     tab.get_by_role("link", name="seed 3").click()
     expect(tab.get_by_role("heading", name="mlp · seed 3", level=1)).to_be_visible()
     expect(tab.locator("[data-testid=stVegaLiteChart] canvas, [data-testid=stVegaLiteChart] svg")).to_have_count(4)
-    tab.go_back()
-    tab.go_back()
+    for _ in range(3):
+        tab.go_back()
     expect(tab.get_by_role("table", name=label)).to_be_visible()
     assert tab.evaluate("location.href") == here
 
