@@ -179,7 +179,8 @@ def test_ctrl_c_keeps_what_is_finished_and_running_again_carries_on(machine: Mac
     process.send_signal(signal.SIGINT)
     rest = list(events(process))
     assert process.wait(60) == 130
-    assert {"event": "withdrawn", "index": 0, "entry": "small", "repeat": 0, "seed": 0} in rest
+    withdrawn = {"event": "withdrawn", "index": 0, "entry": "small", "repeat": 0, "seed": 0}
+    assert any(withdrawn.items() <= event.items() for event in rest)
     assert process.stderr is not None
     said = process.stderr.read()
     assert "0 of 4 trials succeeded, 4 are left" in said

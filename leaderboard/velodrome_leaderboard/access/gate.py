@@ -23,7 +23,7 @@ from velodrome_leaderboard.access.tokens import holder_in
 
 _BACK = "velodrome_back"
 _BACK_SECONDS = 600
-_NO_TOKEN = "no token of this leaderboard: send the header `Authorization: Bearer TOKEN`, or sign in with a browser"  # noqa: S105
+_UNKNOWN_SENDER = "no token of this leaderboard: send the header `Authorization: Bearer TOKEN`, or sign in with a browser"
 _ALL_BOARDS = "this counts over all boards, and yours are limited: use a token without boards"
 
 
@@ -81,11 +81,11 @@ def who(asked: HTTPConnection, how: SignIn) -> Person:
     if kind.lower() == "bearer":
         found = holder_in(how.tokens_file, token.strip())
         if found is None:
-            raise SignInNeeded(_NO_TOKEN)
+            raise SignInNeeded(_UNKNOWN_SENDER)
         return found
     claims = claims_in(asked.cookies, how.cookie_secret)
     if not claims:
-        raise SignInNeeded(_NO_TOKEN)
+        raise SignInNeeded(_UNKNOWN_SENDER)
     return current.from_claims(claims, how)
 
 
