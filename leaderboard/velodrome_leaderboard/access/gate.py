@@ -23,7 +23,9 @@ from velodrome_leaderboard.access.tokens import holder_in
 
 _BACK = "velodrome_back"
 _BACK_SECONDS = 600
-_UNKNOWN_SENDER = "no token of this leaderboard: send the header `Authorization: Bearer TOKEN`, or sign in with a browser"
+_UNKNOWN_SENDER = (
+    "no token of this leaderboard: send the header `Authorization: Bearer TOKEN`, or sign in with a browser"
+)
 _ALL_BOARDS = "this counts over all boards, and yours are limited: use a token without boards"
 
 
