@@ -25,7 +25,7 @@ _IDLE = '[data-testid="stApp"][data-test-script-state="notRunning"]'
 _SETTLE_MS = 700
 
 
-def settle(page: Page, text: str | None = None, seconds: float = 30.0) -> None:
+def settle(page: Page, text: str | None = None, seconds: float = 60.0) -> None:
     """Returns when the app has drawn the page, and shows the given text, if any."""
     page.locator(_IDLE).wait_for(timeout=1000 * seconds)
     if text is not None:

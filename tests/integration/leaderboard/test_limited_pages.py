@@ -85,7 +85,18 @@ def test_every_answer_about_a_hidden_job_is_that_of_a_job_that_never_was(
 
     everything = ResultSource(redis_server.url)
     limited = ResultSource(redis_server.url, ShownBoards.parse(["team-a-*"]))
-    by_uid = ["job", "verdicts", "entries", "counts", "trials", "progress", "conflicts", "rejections", "export"]
+    by_uid = [
+        "job",
+        "verdicts",
+        "entries",
+        "counts",
+        "trials",
+        "progress",
+        "conflicts",
+        "rejections",
+        "export",
+        "hidden",
+    ]
     for name in by_uid:
         assert getattr(limited, name)("theirs") == getattr(everything, name)("no-such-job"), name
         assert getattr(limited, name)("ours") == getattr(everything, name)("ours"), name
@@ -102,8 +113,15 @@ def test_every_answer_about_a_hidden_job_is_that_of_a_job_that_never_was(
     assert everything.profile("cnn", absent).missing == {"no-such-board": "no job has reported to it"}
     assert "not ranked there" in everything.profile("cnn", hidden).missing["team-b-secret"]
     assert limited.paired_entries("team-b-secret") == []
+    assert limited.baselines("team-b-secret") == limited.acknowledgements("team-b-secret") == []
+    assert limited.log("team-b-secret") == limited.entry_names("team-b-secret") == []
+    assert limited.entry_jobs("team-b-secret", "cnn") == []
+    assert limited.marks_changed("team-b-secret") == 0
+    assert limited.sparks("team-b-secret", "accuracy", "", ("cnn",)) == {}
     assert limited.cohorts("team-b-secret", "accuracy") == []
     assert limited.version("team-b-secret") == limited.version("no-such-board") == ""
+    with pytest.raises(StoreRefused, match="there is no job theirs"):
+        limited.details(job, "cnn")
     (objective, *_) = everything.objectives("team-b-secret")
     for ask in (
         lambda: limited.objective("team-b-secret", objective),
@@ -111,6 +129,8 @@ def test_every_answer_about_a_hidden_job_is_that_of_a_job_that_never_was(
         lambda: limited.trade_off("team-b-secret", [objective, objective]),
         lambda: limited.timeline("team-b-secret", "cnn", "accuracy"),
         lambda: limited.pairing("team-b-secret", "cnn", "mlp"),
+        lambda: limited.sheet("team-b-secret", objective),
+        lambda: limited.comparison("team-b-secret", ("cnn", "mlp")),
     ):
         with pytest.raises(StoreRefused, match="there is no board team-b-secret"):
             ask()
@@ -132,8 +152,18 @@ def test_every_answer_about_a_hidden_job_is_that_of_a_job_that_never_was(
         "paired_entries",
         "pairing",
         "trade_off",
+        "baselines",
+        "acknowledgements",
+        "log",
+        "entry_names",
+        "entry_jobs",
+        "marks_changed",
+        "sparks",
+        "sheet",
+        "comparison",
+        "details",
     }
-    assert questions == asked | {"boards", "ping", "left_out", "memory"}, (
+    assert questions == asked | {"boards", "ping", "left_out", "memory", "person"}, (
         "a new question needs its limit, and its line above"
     )
 
