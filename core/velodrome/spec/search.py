@@ -14,6 +14,7 @@ ParameterType = Literal["Float", "LogFloat", "Integer", "LogInteger", "Categoric
 PrunerName = Literal["Median", "ASHA", "Patience", "Threshold"]
 
 Json = Annotated[JsonValue, AfterValidator(storable)]
+Bounded = Annotated[float, Field(allow_inf_nan=False, ge=-1e18, le=1e18)]
 ParameterName = Annotated[str, Field(min_length=1, max_length=253)]
 MOST_SEARCHED = 10_000
 
@@ -34,10 +35,13 @@ class SearchParameter(Strict):
         description="Path into training, preprocessing or model.args; a name of your own for entries with a command."
     )
     type: ParameterType = Field(description="Float, LogFloat, Integer, LogInteger or Categorical.")
-    low: Finite | None = Field(default=None, description="Smallest value of a number.")
-    high: Finite | None = Field(default=None, description="Largest value of a number.")
+    low: Bounded | None = Field(default=None, description="Smallest value of a number.")
+    high: Bounded | None = Field(default=None, description="Largest value of a number.")
     step: Finite | None = Field(
-        default=None, gt=0, description="Float, Integer: distance of neighbouring values; none, and 1, if absent."
+        default=None,
+        gt=0,
+        le=1e18,
+        description="Float, Integer: distance of neighbouring values; none, and 1, if absent.",
     )
     choices: tuple[Json, ...] | None = Field(
         default=None, min_length=1, max_length=1000, description="Categorical: its values, of any kind."
@@ -93,8 +97,8 @@ class SearchPruner(Strict):
     min_delta: Finite | None = Field(
         default=None, ge=0, le=1e9, description="Patience: smallest change that counts as improvement; 0 if absent."
     )
-    lower: Finite | None = Field(default=None, description="Threshold: a trial below this value ends.")
-    upper: Finite | None = Field(default=None, description="Threshold: a trial above this value ends.")
+    lower: Bounded | None = Field(default=None, description="Threshold: a trial below this value ends.")
+    upper: Bounded | None = Field(default=None, description="Threshold: a trial above this value ends.")
 
 
 class SearchConfirmation(Strict):
