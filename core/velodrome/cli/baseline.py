@@ -12,16 +12,14 @@ from velodrome.cli import completion
 from velodrome.cli.cluster.commands import Context, Kubeconfig
 from velodrome.cli.console import answer, say, write_json
 from velodrome.cli.exit_codes import FAILED
-from velodrome.cli.hide import user
+from velodrome.cli.hide import now, user
 from velodrome.cli.lookup import chosen_board, chosen_objectives, found_job, objective_of, require_entry
 from velodrome.cli.options import InstalledIn, Json, OnCluster, RedisUrl
 from velodrome.text import counted, line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from datetime import datetime
 
-    from velodrome.cli.cluster.kubectl import Kubectl
     from velodrome.trends.regressions import Comparison
 
 REGRESSIONS_EXAMPLES = """\
@@ -80,11 +78,10 @@ def regressions(
 
     The exit code is 1 if an entry regressed and nobody accepted that. The job's spec.regression sets the rules.
     """
-    from velodrome.cli.connection import results_store
+    from velodrome.cli.connection import chosen_store
     from velodrome.trends.regressions import judge
 
-    there = _kubectl(context, kubeconfig) if cluster else None
-    with results_store(redis, kubectl=there, installed_in=installed_in) as store:
+    with chosen_store(redis, installed_in, context, kubeconfig, cluster=cluster) as store:
         judged = found_job(store, job)
         found = judge(store, judged.uid)
     if json:
@@ -120,15 +117,14 @@ def set_(
     If a job's spec.regression.baseline names another job, that one is its baseline.
     """
     from velodrome.board.marking import pin
-    from velodrome.cli.connection import results_store
+    from velodrome.cli.connection import chosen_store
 
-    there = _kubectl(context, kubeconfig) if cluster else None
-    with results_store(redis, writes=True, kubectl=there, installed_in=installed_in) as store:
+    with chosen_store(redis, installed_in, context, kubeconfig, cluster=cluster, writes=True) as store:
         chosen = found_job(store, job)
         key = "" if objective is None else str(objective_of(chosen, objective).key)
         require_entry(chosen, entry)
         with _usable_note():
-            pin(store, chosen, entry, key, typed(note), user(), _now())
+            pin(store, chosen, entry, key, typed(note), user(), now())
     answer(
         f"{chosen.board}: {entry} is compared with job {chosen.name} ({chosen.uid}) from now on",
         {"board": chosen.board, "entry": entry, "metric_key": key or None, "job": chosen.name, "job_uid": chosen.uid},
@@ -149,10 +145,9 @@ def show(
     kubeconfig: Kubeconfig = None,
 ) -> None:
     """List pinned baselines."""
-    from velodrome.cli.connection import results_store
+    from velodrome.cli.connection import chosen_store
 
-    there = _kubectl(context, kubeconfig) if cluster else None
-    with results_store(redis, kubectl=there, installed_in=installed_in) as store:
+    with chosen_store(redis, installed_in, context, kubeconfig, cluster=cluster) as store:
         boards = [chosen_board(store, board)] if board is not None else sorted(one.name for one in store.boards())
         found = [mark for name in boards for mark in store.baselines(name)]
     if json:
@@ -187,10 +182,9 @@ def clear(
     kubeconfig: Kubeconfig = None,
 ) -> None:
     """Remove a pin: compare again with the level of the newest good jobs."""
-    from velodrome.cli.connection import results_store
+    from velodrome.cli.connection import chosen_store
 
-    there = _kubectl(context, kubeconfig) if cluster else None
-    with results_store(redis, writes=True, kubectl=there, installed_in=installed_in) as store:
+    with chosen_store(redis, installed_in, context, kubeconfig, cluster=cluster, writes=True) as store:
         board = chosen_board(store, board)
         named = [] if objective is None else chosen_objectives(store, board, objective)
         keys = {str(one.key) for one in named}
@@ -202,7 +196,7 @@ def clear(
                 f"nothing is pinned for {entry} on {board}: see `velodrome baseline show`", param_hint="ENTRY"
             )
         for mark in pinned:
-            store.unmark(mark.model_copy(update={"by": user(), "at": _now()}))
+            store.unmark(mark.model_copy(update={"by": user(), "at": now()}))
     answer(
         f"{board}: forgot {counted(len(pinned), 'pin')} of {entry}",
         {"board": board, "entry": entry, "forgotten": [mark.model_dump(mode="json") for mark in pinned]},
@@ -228,17 +222,16 @@ def ack(
 ) -> None:
     """Accept a change: JOB's values of ENTRY raise no alarm, and later values are compared with them."""
     from velodrome.board.marking import acceptances
-    from velodrome.cli.connection import results_store
+    from velodrome.cli.connection import chosen_store
     from velodrome.results.objectives import board_objectives
 
-    there = _kubectl(context, kubeconfig) if cluster else None
-    with results_store(redis, writes=True, kubectl=there, installed_in=installed_in) as store:
+    with chosen_store(redis, installed_in, context, kubeconfig, cluster=cluster, writes=True) as store:
         chosen = found_job(store, job)
         require_entry(chosen, entry)
         all_keys = [str(one.key) for one in board_objectives([chosen])]
         keys = all_keys if objective is None else [str(objective_of(chosen, objective).key)]
         with _usable_note():
-            marks = acceptances(chosen, entry, keys, typed(note), user(), _now())
+            marks = acceptances(chosen, entry, keys, typed(note), user(), now())
         if undo:
             keys = [mark.metric_key for mark in marks if store.unmark(mark)]
             if not keys:
@@ -262,24 +255,12 @@ def ack(
     )
 
 
-def _kubectl(context: str | None, kubeconfig: str | None) -> Kubectl:
-    from velodrome.cli.cluster.kubectl import Kubectl
-
-    return Kubectl(None, context, kubeconfig)
-
-
 @contextmanager
 def _usable_note() -> Iterator[None]:
     try:
         yield
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--note") from error
-
-
-def _now() -> datetime:
-    from datetime import UTC, datetime
-
-    return datetime.now(UTC)
 
 
 def _print(found: tuple[Comparison, ...]) -> None:

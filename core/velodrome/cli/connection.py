@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 import typer
@@ -65,6 +65,22 @@ def results_store(
         yield store
         for words in store.left_out:
             complain(line(f"left out: {words}"))
+
+
+def chosen_store(
+    redis: str | None,
+    installed_in: str,
+    context: str | None,
+    kubeconfig: str | None,
+    *,
+    cluster: bool,
+    writes: bool = False,
+) -> AbstractContextManager[Store]:
+    """`results_store` by the options of a command: on the cluster that kubectl reaches if it says `cluster`."""
+    from velodrome.cli.cluster.kubectl import Kubectl
+
+    there = Kubectl(None, context, kubeconfig) if cluster else None
+    return results_store(redis, writes=writes, kubectl=there, installed_in=installed_in)
 
 
 def checked_store(url: str) -> Store:

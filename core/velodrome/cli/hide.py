@@ -15,7 +15,6 @@ from velodrome.text import line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from contextlib import AbstractContextManager
     from datetime import datetime
 
     from velodrome.results.marks import Deed, Hiding
@@ -60,11 +59,12 @@ def hide(
     Nothing is deleted: `velodrome unhide` shows the run again.
     """
     from velodrome.board.marking import hide as hide_run
+    from velodrome.cli.connection import chosen_store
 
-    with _store(redis, installed_in, context, kubeconfig, cluster=cluster) as store:
+    with chosen_store(redis, installed_in, context, kubeconfig, cluster=cluster, writes=True) as store:
         job, index = _run(store, run)
         try:
-            mark = hide_run(store, job, index, typed(reason), user(), _now())
+            mark = hide_run(store, job, index, typed(reason), user(), now())
         except ValueError as error:
             raise typer.BadParameter(str(error), param_hint="--reason") from error
     told = f"{job.board}: the run of seed {mark.seed} of {mark.entry} in job {job.name} ({job.uid}) is hidden"
@@ -83,10 +83,11 @@ def unhide(
 ) -> None:
     """Show a hidden run again: its values count."""
     from velodrome.board.marking import show_again
+    from velodrome.cli.connection import chosen_store
 
-    with _store(redis, installed_in, context, kubeconfig, cluster=cluster) as store:
+    with chosen_store(redis, installed_in, context, kubeconfig, cluster=cluster, writes=True) as store:
         job, index = _run(store, run)
-        mark = show_again(store, job, index, user(), _now())
+        mark = show_again(store, job, index, user(), now())
     told = f"{job.board}: the run of seed {mark.seed} of {mark.entry} in job {job.name} ({job.uid}) counts again"
     answer(told, _document(job, index, mark, hidden=False), json=json)
 
@@ -106,9 +107,10 @@ def marks(
     kubeconfig: Kubeconfig = None,
 ) -> None:
     """Show who pinned, accepted or hid what, and when: the newest first."""
+    from velodrome.cli.connection import chosen_store
     from velodrome.cli.lookup import chosen_board
 
-    with _store(redis, installed_in, context, kubeconfig, cluster=cluster, writes=False) as store:
+    with chosen_store(redis, installed_in, context, kubeconfig, cluster=cluster) as store:
         boards = [chosen_board(store, board)] if board is not None else [one.name for one in store.boards()]
         found = sorted((deed for name in boards for deed in store.log(name)), key=lambda deed: deed.at, reverse=True)
     if json:
@@ -150,22 +152,6 @@ def _lines(deeds: list[Deed]) -> Iterator[str]:
         yield line(f"{clock_time(deed.at, '%Y-%m-%d %H:%M')}  {deed.board}  {deed_words(deed)}")
 
 
-def _store(
-    redis: str | None,
-    installed_in: str,
-    context: str | None,
-    kubeconfig: str | None,
-    *,
-    cluster: bool,
-    writes: bool = True,
-) -> AbstractContextManager[Store]:
-    from velodrome.cli.cluster.kubectl import Kubectl
-    from velodrome.cli.connection import results_store
-
-    there = Kubectl(None, context, kubeconfig) if cluster else None
-    return results_store(redis, writes=writes, kubectl=there, installed_in=installed_in)
-
-
 def _run(store: Store, run: str) -> tuple[JobInfo, int]:
     from velodrome.cli.lookup import found_job, found_trial
 
@@ -174,7 +160,8 @@ def _run(store: Store, run: str) -> tuple[JobInfo, int]:
     return job, found_trial(job, parts)
 
 
-def _now() -> datetime:
+def now() -> datetime:
+    """The time of what this command says of results."""
     from datetime import UTC, datetime
 
     return datetime.now(UTC)

@@ -25,7 +25,7 @@ class Searches(Reader):
     def __init__(self, client: redis.Redis) -> None:
         super().__init__(client)
         self._suggest = self._redis.script("suggest.lua")
-        self._end_search = self._redis.script("searched.lua")
+        self._restate = self._redis.script("restate.lua")
 
     def register_search(self, job: JobInfo) -> None:
         """Makes room for the search trials of a registered job. Only the first call for a uid counts.
@@ -74,5 +74,5 @@ class Searches(Reader):
                 for entry, chosen in counts.entries.items()
                 for part in (f"{keys.WINNER}{entry}", json.dumps(dict(chosen.values)))
             ]
-            if self._end_search((name, keys.CHANGES, keys.instructions(uid)), (job.board, text, after, *winners)):
+            if self._restate((name, keys.CHANGES, keys.instructions(uid)), (job.board, text, after, *winners)):
                 return counts

@@ -77,7 +77,6 @@ class Store(Searches):
     def __init__(self, client: redis.Redis) -> None:
         super().__init__(client)
         self._register = self._redis.script("register.lua")
-        self._rounds = self._redis.script("rounds.lua")
         self._accept = self._redis.script("decide.lua", "rank.lua", "write.lua")
         self._inbox = self._redis.script("inbox.lua")
         self._keep = self._redis.script("keep.lua")
@@ -139,7 +138,7 @@ class Store(Searches):
             if job.rounds is not None and (job.rounds == rounds or job.rounds.looks > rounds.looks):
                 return
             after = job.model_copy(update={"rounds": rounds}).model_dump_json()
-            if self._rounds((name, keys.CHANGES), (job.board, text, after)):
+            if self._restate((name, keys.CHANGES), (job.board, text, after)):
                 return
 
     # Regressions

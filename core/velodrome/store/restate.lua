@@ -1,5 +1,6 @@
--- Stores how a search ended with its job, and tells the runners of the trials that confirm its winners.
--- KEYS: job, changes, instructions
+-- Stores a job anew, with further rounds or with how its search ended, and counts the change: what was planned may be
+-- ranked by it. Where a search ended, it also tells that to the runners of the trials that confirm its winners.
+-- KEYS: job, changes, and the instructions if there are fields of them
 -- ARGV: board, the stored job as it was read, the new one, then each field of the instructions and its text
 -- Returns 1 if it was stored, or 0 if the stored job changed since it was read.
 
