@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from typer.testing import CliRunner
@@ -38,15 +38,15 @@ def results(redis_server: RedisServer) -> Iterator[Results]:
         yield opened
 
 
-def said(redis_server: RedisServer, *arguments: str) -> object:
+def said(redis_server: RedisServer, *arguments: str) -> dict[str, Any]:
     done = CliRunner().invoke(app, [*arguments, "--json"], env={"VELODROME_REDIS_URL": redis_server.url})
-    return json.loads(done.output)
+    found: dict[str, Any] = json.loads(done.output)
+    return found
 
 
 @pytest.mark.usefixtures("raced")
 def test_a_ranking_is_what_the_command_line_says(results: Results, redis_server: RedisServer) -> None:
     board = said(redis_server, "results", "digits")
-    assert isinstance(board, dict)
     for told, ranking in zip(board["objectives"], results.rankings("digits"), strict=True):
         assert (told["name"], told["metric"], told["unit"]) == (ranking.objective, ranking.metric, ranking.unit)
         assert (told["summary"], told["cohort"]["id"]) == (ranking.summary, ranking.cohort)
