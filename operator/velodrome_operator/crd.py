@@ -379,7 +379,7 @@ def _dataset_rules() -> list[Schema]:
         ),
         _rule(
             f"has(self.format) || !(self.name in {bundled}) || !has(self.source)",
-            "it comes with scikit-learn and needs no source",
+            "it comes with the runner and needs no source",
         ),
         _rule(f"!has(self.format) || {factory} || (has(self.source) && ({placed}))", "needs a source: {path: FOLDER}"),
         _rule(
@@ -400,11 +400,15 @@ def _dataset_rules() -> list[Schema]:
             "the channels of a sequence are numbers: list no categorical columns",
         ),
         _rule(
+            "!has(self.format) || self.format != 'Text' || has(self.splits)",
+            "a text needs splits, for example splits: {fractions: {validation: 0.1, test: 0.1}}",
+        ),
+        _rule(
             "(has(self.format) ? self.format : self.name) != 'ImageNet' || has(self.imageSize)",
             "ImageNet needs an imageSize, for example 256",
         ),
     ]
-    for field in ("args", "target", "columns", "splits", "imageSize"):
+    for field in ("args", "target", "columns", "splits", "imageSize", "tokens", "window"):
         users = sorted(name for name, fields in FORMAT_FIELDS.items() if field in fields)
         named = [f"(has(self.format) ? self.format : self.name) in {_list(name for name in users if ':' not in name)}"]
         named += [f"(has(self.format) && {factory})"] if any(":" in name for name in users) else []

@@ -104,7 +104,7 @@ _LIBRARIES = {
     "ImageFolder": ("PIL.Image",),
     "ImageNet": ("PIL.Image", "scipy.io"),
     "SVHN": ("scipy.io",),
-    **dict.fromkeys(("TimeSeries", "IDX"), ()),
+    **dict.fromkeys(("TimeSeries", "IDX", "Text", "pydoc"), ()),
 }
 
 
@@ -118,6 +118,10 @@ def libraries(dataset: Dataset) -> list[str]:
 def open_format(dataset: Dataset, folder: Path, *, task: str | None = None) -> Format:
     """The data set in its format, without any of the checks of `read`. Raises as `open_contents` does."""
     kind = dataset.format or dataset.name
+    if kind == "pydoc":
+        from velodrome_runner.data.texts import read_pydoc
+
+        return read_pydoc(dataset)
     if kind in BUNDLED:
         from velodrome_runner.data.bundled import read_bundled
 
@@ -148,6 +152,10 @@ def open_format(dataset: Dataset, folder: Path, *, task: str | None = None) -> F
             from velodrome_runner.data.imagenet import read_imagenet
 
             return read_imagenet(dataset, place)
+        case "Text":
+            from velodrome_runner.data.texts import read_text
+
+            return read_text(dataset, place)
         case "IDX":
             from velodrome_runner.data.own_files import read_own_idx
 
