@@ -52,7 +52,7 @@ def cohort(key: str, changes: dict[str, Any] | None = None) -> Cohort:
     return found
 
 
-LETTERS = {"config.dataset.format": "Text"}
+LETTERS: dict[str, Any] = {"config.dataset.format": "Text"}
 CHANGES: list[tuple[dict[str, Any], set[str]]] = [
     # What was observed: data, hardware, software, share of the machine.
     ({"result.dataset.digest": "sha256:" + 64 * "0"}, ALL),
@@ -105,9 +105,10 @@ def test_a_change_splits_the_cohorts_of_what_depends_on_it(changes: dict[str, An
 
 
 def test_perplexities_of_other_windows_and_tokens_are_never_compared() -> None:
-    found = [LETTERS, LETTERS | {"config.dataset.window": 64}, LETTERS | {"config.dataset.tokens": "bytes"}]
+    small: dict[str, Any] = {"config.dataset.window": 64}
+    found = [LETTERS, LETTERS | small, LETTERS | {"config.dataset.tokens": "bytes"}]
     assert len({cohort(QUALITY, changes).id for changes in found}) == 3
-    declared = LETTERS | {"config.dataset.window": 128, "config.dataset.tokens": "characters"}
+    declared: dict[str, Any] = LETTERS | {"config.dataset.window": 128, "config.dataset.tokens": "characters"}
     assert cohort(QUALITY, declared).id == cohort(QUALITY, LETTERS).id, "what is absent is the default"
 
 

@@ -294,7 +294,7 @@ def test_the_loss_of_a_language_model_is_torchs_over_the_windows_of_a_batch() ->
 def test_bytes_have_no_bits_per_character() -> None:
     task = language(tuple(f"{value:#04x}" for value in range(256)))
     task.refuse(["bits_per_byte", "perplexity"])
-    with pytest.raises(ConfigurationError, match="use bits_per_byte, or write spec.dataset.tokens: characters"):
+    with pytest.raises(ConfigurationError, match=r"use bits_per_byte, or write spec.dataset.tokens: characters"):
         task.refuse(["bits_per_character"])
     assert task.sizes.unique().tolist() == [1]
 
@@ -308,7 +308,7 @@ def test_a_perplexity_that_no_number_holds_is_missing_with_the_nats() -> None:
 
 
 def test_data_that_are_no_text_are_refused_with_the_fix() -> None:
-    with pytest.raises(ConfigurationError, match="write another spec.task, or format: Text") as refused:
+    with pytest.raises(ConfigurationError, match=r"write another spec.task, or format: Text") as refused:
         LanguageModellingTask.fit(source(torch.zeros(3)), Schema((1,), None), Training(), untouched())
     assert refused.value.reason == "WrongTask"
 
@@ -336,7 +336,7 @@ def windows(count: int = 20) -> Prepared:
 @pytest.mark.parametrize("ahead", [1, 3])
 def test_a_model_that_sees_what_it_has_to_predict_is_refused(ahead: int) -> None:
     check_model(Looking(0), windows(), name="own.nets:net", batch_size=4, seed=0)
-    with pytest.raises(ConfigurationError, match="own.nets:net can't be judged: its answer at a place") as refused:
+    with pytest.raises(ConfigurationError, match=r"own.nets:net can't be judged: its answer at a place") as refused:
         check_model(Looking(ahead), windows(), name="own.nets:net", batch_size=4, seed=0)
     assert refused.value.reason == "ModelSeesAhead"
 

@@ -122,7 +122,11 @@ def test_the_digest_is_of_the_text_and_its_splits_and_not_of_the_windows(tmp_pat
         (RHYME, {"window": 64}, r"the test split of .*text has 7 characters, and a window of 64 needs 65: .* smaller"),
         (RHYME * 9, {"splits": {"fractions": {"test": 0.001}}}, "the test split of .*text has no text, and a window"),
         ("a" * 70, {}, "has only the character 'a': a model has to choose"),
-        (RHYME * 9 + "ß§ß", {}, r"the test split of .*text has, as its character 64, 'ß' \(U\+00DF and 1 other\), which"),
+        (
+            RHYME * 9 + "ß§ß",
+            {},
+            r"the test split of .*text has, as its character 64, 'ß' \(U\+00DF and 1 other\), which",
+        ),
         (RHYME * 9, {"source": {"path": "nothing"}}, "there is no .*nothing: correct spec.dataset.source"),
     ],
     ids=["empty", "no UTF-8", "short", "empty split", "one character", "unseen", "missing"],
@@ -137,7 +141,7 @@ def test_a_text_that_cant_be_used_is_refused_with_the_fix(
 
 def test_a_folder_without_files_is_refused(tmp_path: Path) -> None:
     (tmp_path / "text").mkdir()
-    with pytest.raises(ConfigurationError, match="there are no files in .*: put a text there"):
+    with pytest.raises(ConfigurationError, match=r"there are no files in .*: put a text there"):
         read(job(), tmp_path)
 
 
@@ -166,14 +170,10 @@ class Unigram(nn.Module):
 
 @pytest.mark.parametrize("batch_size", [64, 100, 1000])
 @pytest.mark.parametrize("made", [True, False], ids=["in memory", "read when needed"])
-def test_a_split_is_scored_over_all_of_its_characters(
-    tmp_path: Path, batch_size: int, *, made: bool
-) -> None:
+def test_a_split_is_scored_over_all_of_its_characters(tmp_path: Path, batch_size: int, *, made: bool) -> None:
     """Of a model that only counts characters, the perplexity is known without windows and batches."""
     contents = read(job(), stored(tmp_path, "".join(f"{number:b} ß " for number in range(300))))
-    task = tasks.fit(
-        "language-modelling", contents, Preprocessing(), Training(), device=torch.device("cpu"), seed=0
-    )
+    task = tasks.fit("language-modelling", contents, Preprocessing(), Training(), device=torch.device("cpu"), seed=0)
     logits = torch.arange(float(len(contents.schema.tokens)))
     meter = evaluation.of_split(
         prepare(contents, task, in_memory=made), "test", Unigram(logits), batch_size,

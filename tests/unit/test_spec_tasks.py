@@ -111,7 +111,8 @@ def test_a_task_that_the_data_imply_changes_no_identity() -> None:
         ("digits", {"task": "language-modelling"}, "language-modelling is of a running text, and digits is images"),
         ("pydoc", {}, "velodrome/mlp takes images or sequences or a table, and pydoc is a running text"),
         (
-            TEXT, {"evaluation": {"metrics": ["accuracy"]}},
+            TEXT,
+            {"evaluation": {"metrics": ["accuracy"]}},
             "accuracy is no metric of language-modelling (one of: loss, validation_loss, perplexity, bits_per_byte",
         ),
         (TEXT, {"evaluation": {"keepSamples": "losses"}}, "a trial of language-modelling can't keep losses"),

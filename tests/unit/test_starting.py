@@ -121,7 +121,7 @@ def test_a_text_is_looked_at(tmp_path: Path, content: str | bytes, tokens: str) 
     job = written(tmp_path / "race.yaml")
     assert job.spec.task_name == "language-modelling"
     assert (job.spec.dataset.format, job.spec.dataset.tokens) == ("Text", tokens)
-    assert [objective.metric for objective in job.spec.objectives][0] == "perplexity"
+    assert job.spec.objectives[0].metric == "perplexity"
 
 
 @pytest.mark.parametrize("name", sorted(set(TEMPLATES) - {"images", "table", "series", "text"}))

@@ -234,7 +234,7 @@ CATALOGUE: Mapping[str, Metric] = MappingProxyType(
             ),
             _quality(
                 "bits_per_character",
-                "Bits to code the text by the model's predictions, for each character; only where tokens are characters.",
+                "Bits to code the text by the model's predictions, for each character; not where tokens are bytes.",
                 direction="lower",
                 unit="bits",
                 tasks=("language-modelling",),

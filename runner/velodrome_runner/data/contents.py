@@ -9,8 +9,9 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from velodrome.vocabulary import DataKind as Kind
+from velodrome.vocabulary import DataKind
 
+Kind = DataKind
 
 
 @dataclass(frozen=True, slots=True)

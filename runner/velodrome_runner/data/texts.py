@@ -60,7 +60,7 @@ def read_text(dataset: Dataset, place: Path) -> Text:
     Raises:
         ConfigurationError: DatasetMissing, DatasetCorrupt or DatasetInvalid; the message names the file or the split.
     """
-    tokens, files = dataset.tokens or TOKENS, dataset.splits and dataset.splits.files
+    tokens, files = dataset.tokens or TOKENS, None if dataset.splits is None else dataset.splits.files
     if files is None:
         return _text(dataset, _by_position(_codes(_stored(place, tokens), tokens), str(place), dataset))
     parts = {name: path for name, path in files.model_dump().items() if path is not None}
@@ -129,7 +129,7 @@ def _codes(contents: Sequence[bytes], tokens: Tokens) -> Codes:
 
 def _by_position(codes: Codes, where: str, dataset: Dataset) -> dict[str, _Stream]:
     """The beginning to train on, then what validates, and the end to test on."""
-    fractions = dataset.splits and dataset.splits.fractions
+    fractions = None if dataset.splits is None else dataset.splits.fractions
     test = _SHARE if fractions is None else fractions.test
     rest, tested = _cut(codes, test)
     stream, streams = _Stream(rest, where), {"test": _Stream(tested, where)}

@@ -16,12 +16,12 @@ from velodrome.vocabulary import DataKind
 from velodrome_runner.data.items import KINDS
 from velodrome_runner.models.custom import call, find
 from velodrome_runner.models.dropout import set_dropout
-from velodrome_runner.models.lazy import settle_lazy
 from velodrome_runner.models.language import LANGUAGE
+from velodrome_runner.models.lazy import settle_lazy
 from velodrome_runner.models.native import NATIVE
 from velodrome_runner.models.tables import embedding_mlp
-from velodrome_runner.models.told import Told
 from velodrome_runner.models.timm import build_timm
+from velodrome_runner.models.told import Told
 from velodrome_runner.models.vision import build_torchvision
 
 _LARGEST = 65536
@@ -33,7 +33,7 @@ _NOUNS: Mapping[DataKind, str] = {
 }
 
 
-def build(
+def build(  # noqa: PLR0913 - the facts of `Told`
     model: Model,
     *,
     shape: tuple[Any, ...],
@@ -61,9 +61,7 @@ def build(
             Lazy layers that can't take such samples are `ModelForwardFailed` too.
         TrialFailed: pretrained weights could not be downloaded (`WeightsDownloadFailed`).
     """
-    told = Told(
-        kind or KINDS[len(shape)], shape, classes or outputs or 1, classes, cardinalities, numeric, vocabulary
-    )
+    told = Told(kind or KINDS[len(shape)], shape, classes or outputs or 1, classes, cardinalities, numeric, vocabulary)
     if model.name in NATIVE:
         network, took_dropout = _native(model, told, dropout), True
     elif model.name.startswith(("torchvision/", "timm/")):
