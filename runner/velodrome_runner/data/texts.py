@@ -42,7 +42,7 @@ class _Stream(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Text(InMemory):
+class RunningText(InMemory):
     """A text that has been read. Its digest is of the tokens of each split, whatever the length of a window."""
 
     of: str = ""
@@ -52,7 +52,7 @@ class Text(InMemory):
         return self.of
 
 
-def read_text(dataset: Dataset, place: Path) -> Text:
+def read_text(dataset: Dataset, place: Path) -> RunningText:
     """The text of a job at `place`: a file, or all files of a folder, one after another by their paths.
 
     With `splits.files`, each split is a file or a folder below `place`.
@@ -72,7 +72,7 @@ def read_text(dataset: Dataset, place: Path) -> Text:
     return _text(dataset, streams)
 
 
-def read_pydoc(dataset: Dataset) -> Text:
+def read_pydoc(dataset: Dataset) -> RunningText:
     """The reference of Python's language, as `help()` shows it, topic after topic by their names.
 
     Raises:
@@ -150,7 +150,7 @@ def _cut(codes: Codes, share: float) -> tuple[Codes, Codes]:
     return codes[:at], codes[at:]
 
 
-def _text(dataset: Dataset, streams: Mapping[str, _Stream]) -> Text:
+def _text(dataset: Dataset, streams: Mapping[str, _Stream]) -> RunningText:
     tokens, window = dataset.tokens or TOKENS, dataset.window or WINDOW
     for split, stream in streams.items():
         _check_length(stream, split, tokens, window)
@@ -168,7 +168,7 @@ def _text(dataset: Dataset, streams: Mapping[str, _Stream]) -> Text:
         for split, stream in streams.items()
     }
     schema = Schema((window,), None, tokens=vocabulary)
-    return Text(Description("text", schema), parts, _digest(streams, tokens))
+    return RunningText(Description("text", schema), parts, _digest(streams, tokens))
 
 
 def _check_length(stream: _Stream, split: str, tokens: Tokens, window: int) -> None:

@@ -16,12 +16,12 @@ from velodrome.vocabulary import DataKind
 from velodrome_runner.data.items import KINDS
 from velodrome_runner.models.custom import call, find
 from velodrome_runner.models.dropout import set_dropout
+from velodrome_runner.models.facts import ModelFacts
 from velodrome_runner.models.language import LANGUAGE
 from velodrome_runner.models.lazy import settle_lazy
 from velodrome_runner.models.native import NATIVE
 from velodrome_runner.models.tables import embedding_mlp
 from velodrome_runner.models.timm import build_timm
-from velodrome_runner.models.told import Told
 from velodrome_runner.models.vision import build_torchvision
 
 _LARGEST = 65536
@@ -33,7 +33,7 @@ _NOUNS: Mapping[DataKind, str] = {
 }
 
 
-def build(  # noqa: PLR0913 - the facts of `Told`
+def build(  # noqa: PLR0913 - the facts of `ModelFacts`
     model: Model,
     *,
     shape: tuple[Any, ...],
@@ -47,7 +47,7 @@ def build(  # noqa: PLR0913 - the facts of `Told`
 ) -> nn.Module:
     """A new network for samples of `shape` with one output for each class, or `outputs` outputs.
 
-    `Told` has the meaning of all facts but `dropout`. Without a `kind`, the number of the shape's axes tells it.
+    `ModelFacts` has the meaning of all facts but `dropout`. Without a `kind`, the number of the shape's axes tells it.
 
     Weights come from torch's global random generator: seed it first. The network is on the CPU, in training mode.
 
@@ -61,7 +61,9 @@ def build(  # noqa: PLR0913 - the facts of `Told`
             Lazy layers that can't take such samples are `ModelForwardFailed` too.
         TrialFailed: pretrained weights could not be downloaded (`WeightsDownloadFailed`).
     """
-    told = Told(kind or KINDS[len(shape)], shape, classes or outputs or 1, classes, cardinalities, numeric, vocabulary)
+    told = ModelFacts(
+        kind or KINDS[len(shape)], shape, classes or outputs or 1, classes, cardinalities, numeric, vocabulary
+    )
     if model.name in NATIVE:
         network, took_dropout = _native(model, told, dropout), True
     elif model.name.startswith(("torchvision/", "timm/")):
@@ -87,7 +89,7 @@ def _check_kind(name: str, kind: DataKind) -> None:
         )
 
 
-def _native(model: Model, told: Told, dropout: float) -> nn.Module:
+def _native(model: Model, told: ModelFacts, dropout: float) -> nn.Module:
     _check_kind(model.name, told.kind)
     factory = (LANGUAGE if told.kind == "text" else NATIVE)[model.name]
     defaults = {

@@ -12,12 +12,12 @@ from velodrome.errors import ConfigurationError
 from velodrome_runner.inputs.base import Inputs, apply, parameters
 from velodrome_runner.log import words
 from velodrome_runner.memory import ran_out
-from velodrome_runner.models.told import Told
+from velodrome_runner.models.facts import ModelFacts
 
 _STEPS = 64  # of the sequence that settles a model for sequences of different lengths
 
 
-def settle_lazy(network: nn.Module, name: str, told: Told) -> None:
+def settle_lazy(network: nn.Module, name: str, told: ModelFacts) -> None:
     """Sends one sample of zeros through a network that has lazy layers, and leaves torch's random state as it was.
 
     Raises:
@@ -41,7 +41,7 @@ def settle_lazy(network: nn.Module, name: str, told: Told) -> None:
         ) from error
 
 
-def _sample(names: tuple[str, ...], told: Told) -> Inputs:
+def _sample(names: tuple[str, ...], told: ModelFacts) -> Inputs:
     """What a forward with parameters of these names is called with, for one sample of zeros."""
     if {"numeric", "categorical"} <= set(names) and told.numeric is not None:
         return {

@@ -10,7 +10,7 @@ from velodrome.vocabulary import DataKind
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class ModelFacts:
     """The facts. `kind` is that of the data; the others are those that a factory may have parameters for.
 
     `shape` is (channels, height, width) of images, (channels, length) of sequences with None where lengths differ,
