@@ -102,6 +102,7 @@ def _container(
         keys.ENV_REDIS_PASSWORD_FILE: "",
         keys.ENV_REHEARSAL: "",  # a pod runs its trial
         keys.ENV_SEARCH: "",  # the index counts the trials of the race
+        keys.ENV_LANE: "",
         keys.ENV_TAKEN_OVER: write_spans(taken_over) if taken_over else "",
         keys.ENV_REPEATS: write_spans(group.repeats) if group.repeats is not None else "",
         keys.ENV_PUSHGATEWAY: settings.pushgateway or "",
