@@ -110,7 +110,7 @@ def test_only_the_attempt_that_fell_behind_is_told_to_end(
         at.take([index])
     index = at.suggest(["a"])
     assert index is not None
-    assert not at.judge(index, "a1", points(0.5)), "it is ahead"
+    assert not at.judge(index, "a1", points(0.85)), "it is ahead"
     store.accept(OF, 1, [], [progress(UID, index, "a1", 5.0)])
     running = store.running(OF, index)
     assert running is not None
