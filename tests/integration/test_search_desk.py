@@ -58,7 +58,7 @@ def test_a_suggestion_gets_the_next_turn_of_its_lane_once(store: Store, redis_se
     again = store.suggestions(OF)[3]
     assert store.suggest(OF, 3, replace_values(again), "0") == again, "what was said first counts"
     assert store.turns(OF) == {"0": (0, 3), "1": (1,)}
-    told = redis_server.client().hgetall(keys.instructions(OF))
+    told: dict[bytes, bytes] = dict(redis_server.client().hgetall(keys.instructions(OF)))  # type: ignore[arg-type]
     assert {name: index for name, index in told.items() if name.startswith(b"turn:")} == {
         b"turn:0:0": b"0", b"turn:0:1": b"3", b"turn:1:0": b"1",
     }  # fmt: skip
@@ -118,7 +118,7 @@ def test_only_the_attempt_that_fell_behind_is_told_to_end(
     assert (attempt, [point.epoch for point in reported]) == ("a1", [1])
     assert at.judge(index, "a2", points(5.0, 5.0))
     assert at.judge(index, "a2", points(5.0, 5.0, 5.0)), "said once, it holds"
-    told = redis_server.client().hgetall(keys.instructions(OF))
+    told: dict[bytes, bytes] = dict(redis_server.client().hgetall(keys.instructions(OF)))  # type: ignore[arg-type]
     assert told[f"stop:{index}:a2".encode()] == PRUNED.encode()
     other = replace(settings(redis_server, tmp_path, index), index=index)
     with stopping(replace(other, attempt="a2"), wanted=True) as late, stopping(other, wanted=True) as own:
