@@ -89,9 +89,17 @@ def instructions(uid: str) -> str:
     return f"{PREFIX}:instructions:{uid}"
 
 
+_OF_SEARCH = ".search"
+
+
 def search_uid(uid: str) -> str:
     """The uid under which the search trials of a race are kept, apart from those that rank."""
-    return f"{uid}.search"
+    return f"{uid}{_OF_SEARCH}"
+
+
+def race_uid(uid: str) -> str:
+    """The uid of the race whose trials, or whose search trials, have that uid."""
+    return uid.removesuffix(_OF_SEARCH)
 
 
 # Fields of `instructions`.

@@ -6,7 +6,7 @@ that it knows is in the store, so a desk that is made again goes on as if nothin
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Protocol, TypeVar
 
@@ -39,7 +39,7 @@ class SearchDesk:
     def __init__(self, plan: Plan, uid: str, ask: Ask) -> None:
         self.state = SearchState(plan)
         self.tried = search_plan(plan, self.state.suggestions)
-        self._prunes = search_of(plan.job).pruner is not None
+        self.prunes = search_of(plan.job).pruner is not None
         self._uid = search_uid(uid)
         self._ask = ask
         self._stopped: set[str] = set()
@@ -55,6 +55,11 @@ class SearchDesk:
         tried = search_plan(self.tried, suggestions)
         outcomes = self._ask(lambda store: outcomes_in(store, tried, self._uid, self.state.keys))
         self.state.resume(suggestions, outcomes)
+
+    def tell_again(self) -> None:
+        """Tells the runners of trials without a result once more what they have to know. It may have been lost."""
+        for index in sorted(self.going):
+            self._ask(partial(_suggest, self._uid, index, self.state.suggestions[index], ""))
 
     def take(self, indexes: Iterable[int]) -> list[int]:
         """Takes the results of those of these trials that have one. Returns which of them are new."""
@@ -81,7 +86,7 @@ class SearchDesk:
         """Whether an attempt at a trial is to end early, by what it reported after each epoch. Its runner is told so,
         once.
         """
-        if not self._prunes or attempt in self._stopped:
+        if not self.prunes or attempt in self._stopped:
             return attempt in self._stopped
         first = str(self.state.keys[0])
         steps = {point.epoch: point.validation[first] for point in points if first in point.validation}
@@ -90,6 +95,29 @@ class SearchDesk:
         self._stopped.add(attempt)
         self._ask(lambda store: store.stop_trial(self._uid, index, attempt, PRUNED))
         return True
+
+
+class StoredSuggestions(Mapping[int, Suggestion]):
+    """What a search has suggested, read when it is asked for, by index: few of many trials run at one time."""
+
+    def __init__(self, store: Store, uid: str) -> None:
+        self._store = store
+        self._uid = uid
+        self._read: dict[int, Suggestion] = {}
+
+    def __getitem__(self, index: int) -> Suggestion:
+        """Raises as the store does."""
+        found = self._read.get(index) or self._store.suggestion(self._uid, index)
+        if found is None:
+            raise KeyError(index)
+        self._read[index] = found
+        return found
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._store.suggestions(self._uid))
+
+    def __len__(self) -> int:
+        return len(self._store.suggestions(self._uid))
 
 
 def _ended(uid: str, index: int, keys: Sequence[MetricKey], store: Store) -> Outcome | None:

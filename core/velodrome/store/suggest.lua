@@ -11,12 +11,12 @@ local index, lane = ARGV[1], ARGV[4]
 redis.call('HSETNX', KEYS[1], index, ARGV[2])
 local counts = redis.call('HGET', KEYS[1], index)
 redis.call('HSET', KEYS[2], ARGV[3] .. index, counts)
-if lane ~= '' then
-  local turn = redis.call('HGET', KEYS[3], index)
-  if not turn then
-    turn = lane .. ':' .. (redis.call('HINCRBY', KEYS[3], 'next:' .. lane, 1) - 1)
-    redis.call('HSET', KEYS[3], index, turn)
-  end
+local turn = redis.call('HGET', KEYS[3], index)
+if not turn and lane ~= '' then
+  turn = lane .. ':' .. (redis.call('HINCRBY', KEYS[3], 'next:' .. lane, 1) - 1)
+  redis.call('HSET', KEYS[3], index, turn)
+end
+if turn then
   redis.call('HSET', KEYS[2], ARGV[5] .. turn, index)
 end
 return counts
