@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import redis
 
+from tests.integration.test_operator_collection import Pods, round_of
+from tests.integration.test_operator_inboxes import needs_redis_7
 from tests.integration.test_operator_judgement import Operator
 from tests.integration.test_operator_takeover import IMAGE, Kept, environment, status
 from tests.integration.test_race_search import RATE, SIZE, by_optuna_alone, loss
-from tests.searched import ended
+from tests.searched import ended, registered
 from velodrome import keys
 from velodrome.board.searches import read_search
 from velodrome.plan import Plan, plan
+from velodrome.results.records import ResultReport
 from velodrome.spec import validate
 from velodrome.store import Store
+from velodrome_operator.access import Access, password, user_name
 from velodrome_operator.cluster import Unavailable
+from velodrome_operator.collection import Collection
+from velodrome_operator.lanes import LaneAsk, SearchLook
 from velodrome_operator.observation import job_facts
+from velodrome_operator.ranker import Ranker
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.integration.conftest import Race, RedisServer
 
 UID = "searching"
@@ -309,3 +321,92 @@ def test_entries_with_images_of_their_own_have_lanes_of_their_own(
     reason, message = held(operator, too_many)["Failed"]
     assert reason == "InvalidSpec"
     assert "spec.execution.parallelism: 2 images or commands need as many search trials at once" in message
+
+
+def test_reports_of_search_trials_are_attributed_by_their_turns_and_show_their_turns_key(
+    operator: Operator, objects: Cleared, store: Store, redis_server: RedisServer, make_race: type[Race]
+) -> None:
+    """The operator is killed after it stored suggestions, and before it knew their turns: it asks Redis for them."""
+    race = made(make_race, spec={"execution": {"parallelism": 2}})
+    operator.sees(race)
+    operator.passes(race)
+    (job,) = objects.made_jobs
+    secret = next(one for (kind, name), one in objects.created.items() if kind == "Secret" and name.endswith("-keys-s"))
+    after = restarted(store, redis_server, objects, operator, race)
+    known = after.controller.races.get(UID)
+    assert known is not None
+    known.planned()
+    pods = [waiting_pod(job, turn) for turn in (0, 1)]
+    for one in pods:
+        after.controller.races.saw_pod(one)
+    access = Access(redis_server.client(), "secret", "redis:6379")
+    found = Collection(
+        after.controller.races, store, Pods(*pods), lambda _: None, lambda: None, seal=access.remove,
+        report_key=access.report_key,
+    )  # fmt: skip
+    own, others = secret["stringData"]["report-key-0-1"], secret["stringData"]["report-key-0-0"]
+    for index, key in ((1, others), (0, own), (1, own)):  # turn 1 is trial 1
+        result = ended(store, race.plan, UID, index, failed="LossNotFinite", attempt="pod-1").result
+        store.append(OF, ResultReport(result=result, proof=key))
+    round_of(found)
+    assert store.trials(OF).keys() == {1}
+    assert {reason: count for reason, count in found.rejected.items() if count} == {
+        "UnprovenReport": 1, "UnknownAttempt": 1,
+    }  # fmt: skip
+    assert store.trials(UID) == {}
+
+
+def test_the_process_beside_the_operator_suggests_as_the_operator_would(
+    store: Store, redis_server: RedisServer, make_race: type[Race]
+) -> None:
+    race = made(make_race)
+    registered(store, race.plan, UID)
+    ranker = Ranker(redis_server.url)
+
+    async def work() -> list[SearchLook]:
+        looks = []
+        try:
+            for _ in range(2):
+                looks.append(await ranker.ask("search", UID, {"0": LaneAsk(("a", "b"), 2)}))
+                finish(store, race, looks[-1].turns["0"][-1])
+            ranker.end()  # killed: the next one reads what there is
+            looks.append(await ranker.ask("search", UID, {"0": LaneAsk(("a", "b"), 2)}))
+        finally:
+            ranker.end()
+        return looks
+
+    with ThreadPoolExecutor(1) as thread:
+        first, second, third = thread.submit(asyncio.run, work()).result()
+    assert (first.turns, second.turns, third.turns) == ({"0": (0, 1)}, {"0": (0, 1, 3)}, {"0": (0, 1, 3, 4)})
+    assert third.finished == {1: True, 3: True}
+    assert (first.made, third.made) == (2, 1)
+    assert min(first.seconds, third.seconds) > 0
+    assert first.searched is None
+
+
+def test_the_user_of_a_race_reads_and_writes_its_own_search_alone(redis_server: RedisServer) -> None:
+    client = redis_server.client()
+    if needs_redis_7(client):
+        return
+    access = Access(client, "secret", "redis:6379")
+    access.grant(UID)
+    mine = redis.Redis(
+        unix_socket_path=f"{redis_server.folder}/redis.sock", username=user_name(UID), password=password("secret", UID)
+    )
+    client.hset(keys.instructions(OF), "turn:0:0", "5")
+    assert mine.hget(keys.instructions(OF), "turn:0:0") == b"5"
+    mine.rpush(keys.inbox(OF), "report")
+    refused: list[Callable[[], object]] = [
+        lambda: mine.hget(keys.instructions(keys.search_uid("other")), "turn:0:0"),
+        lambda: mine.rpush(keys.inbox(keys.search_uid("other")), "report"),
+        lambda: mine.hset(keys.instructions(OF), "turn:0:0", "6"),
+        lambda: mine.hget(keys.job(OF, "suggestions"), "0"),
+        lambda: mine.hget(keys.job(OF, "turns"), "0"),
+    ]
+    for deed in refused:
+        with pytest.raises(redis.exceptions.NoPermissionError):
+            deed()
+    mine.close()
+    assert access.holders() == {UID}, "its search's keys are the race's"
+    access.remove(UID)
+    assert client.keys(f"{keys.PREFIX}:*") == []
