@@ -47,11 +47,11 @@ TASKS: Mapping[str, TaskRow] = MappingProxyType(
         for row in (
             TaskRow(
                 name="classification",
-                kinds=("images", "sequences", "table"),
+                kinds=("images", "sequences", "table", "documents"),
                 objective="accuracy",
                 metrics=("accuracy", "precision", "recall", "f1"),
                 scores=("f_classif", "mutual_info_classif", "chi2"),
-                formats=frozenset({"ImageFolder", "ImageNet", "SVHN", "IDX", *CLASSES}),
+                formats=frozenset({"ImageFolder", "ImageNet", "SVHN", "IDX", "Documents", *CLASSES}),
                 keeps=("correct", "losses", "none"),
             ),
             TaskRow(
@@ -82,11 +82,12 @@ MODEL_KINDS: Mapping[str, tuple[DataKind, ...]] = {
     "velodrome/mlp": ("images", "sequences", "table"),
     "velodrome/cnn": ("images",),
     "velodrome/resnet9": ("images",),
-    "velodrome/lstm": ("images", "sequences", "text"),
-    "velodrome/gru": ("images", "sequences", "text"),
+    "velodrome/lstm": ("images", "sequences", "text", "documents"),
+    "velodrome/gru": ("images", "sequences", "text", "documents"),
     "velodrome/conv1d": ("sequences",),
     "velodrome/inceptiontime": ("sequences",),
-    "velodrome/transformer": ("sequences", "text"),
+    "velodrome/transformer": ("sequences", "text", "documents"),
+    "velodrome/embeddingbag": ("documents",),
     "torchvision/": ("images",),
     "timm/": ("images",),
 }

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
-DataKind = Literal["images", "sequences", "table", "text"]
+DataKind = Literal["images", "sequences", "table", "text", "documents"]
 AugmentationName = Literal[
     "RandomCrop",
     "RandomResizedCrop",
@@ -89,6 +89,7 @@ FORMATS: Mapping[str, str] = {
     "CSV": "A table with a header: text, with any usual separator.",
     "Parquet": "A table whose columns are flat.",
     "Text": "A running text: a file, or all files of a folder, to predict each character or byte from those before.",
+    "Documents": "Texts with labels: a CSV file with a header, or JSON Lines (.jsonl), one text a row.",
 }
 
 # What a sample is, for each known data set and each format; a factory's datasets say it themselves.
@@ -99,6 +100,7 @@ DATA_KINDS: Mapping[str, DataKind] = {
     **dict.fromkeys(("TimeSeries", "SequenceCSV"), "sequences"),
     **dict.fromkeys(("CSV", "Parquet"), "table"),
     **dict.fromkeys(("Text", "pydoc"), "text"),
+    "Documents": "documents",
 }
 
 # Fields of `spec.dataset` that only some formats have, and the known data sets that are read as such a format.
@@ -110,15 +112,19 @@ FORMAT_FIELDS: Mapping[str, frozenset[str]] = {
     "TimeSeries": frozenset({"splits"}),
     **dict.fromkeys(("CSV", "Parquet", "SequenceCSV"), frozenset({"target", "columns", "splits"})),
     **dict.fromkeys(("Text", "pydoc"), frozenset({"tokens", "window", "splits"})),
+    "Documents": frozenset({"text", "target", "splits"}),
     "package.module:factory": frozenset({"args", "splits"}),
 }
 
 # What a text is cut into where `spec.dataset` does not say it: what is predicted one by one, and how many at a time.
 TOKENS: Tokens = "characters"
 WINDOW = 128
+# Of texts with labels: how many words a model knows and reads where `spec.preprocessing` does not say it, and the most.
+VOCABULARY, MOST_VOCABULARY = 10_000, 1_000_000
+LENGTH, MOST_WORDS = 200, 10_000
 
 # The formats whose files have columns with names.
-COLUMNAR = tuple(name for name, fields in FORMAT_FIELDS.items() if "columns" in fields)
+COLUMNAR = tuple(name for name, fields in FORMAT_FIELDS.items() if "target" in fields)
 
 # Arguments of each augmentation, in addition to arguments of all augmentations (there are none today).
 AUGMENTATION_ARGS: Mapping[str, frozenset[str]] = {
@@ -170,6 +176,7 @@ MODEL_ARGS: Mapping[str, frozenset[str]] = {
     "velodrome/conv1d": frozenset({"width"}),
     "velodrome/inceptiontime": frozenset({"width", "depth"}),
     "velodrome/transformer": frozenset({"width", "layers", "heads"}),
+    "velodrome/embeddingbag": frozenset({"width"}),
 }
 
 # Fields of training.optimizer and training.schedule that only some names use.
@@ -200,4 +207,6 @@ PREPROCESSING_KINDS: Mapping[str, frozenset[DataKind]] = {
     "imputation": frozenset({"table"}),
     "encoding": frozenset({"table"}),
     "reduction": frozenset({"table"}),
+    "vocabulary": frozenset({"documents"}),
+    "maxLength": frozenset({"documents"}),
 }

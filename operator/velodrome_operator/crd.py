@@ -400,6 +400,10 @@ def _dataset_rules() -> list[Schema]:
             "the channels of a sequence are numbers: list no categorical columns",
         ),
         _rule(
+            "!has(self.format) || self.format != 'Documents' || (has(self.text) && self.text != self.target)",
+            "Documents needs a text: the column of the texts, which is not the target",
+        ),
+        _rule(
             "!has(self.format) || self.format != 'Text' || has(self.splits)",
             "a text needs splits, for example splits: {fractions: {validation: 0.1, test: 0.1}}",
         ),
@@ -408,7 +412,7 @@ def _dataset_rules() -> list[Schema]:
             "ImageNet needs an imageSize, for example 256",
         ),
     ]
-    for field in ("args", "target", "columns", "splits", "imageSize", "tokens", "window"):
+    for field in ("args", "target", "columns", "splits", "imageSize", "tokens", "window", "text"):
         users = sorted(name for name, fields in FORMAT_FIELDS.items() if field in fields)
         named = [f"(has(self.format) ? self.format : self.name) in {_list(name for name in users if ':' not in name)}"]
         named += [f"(has(self.format) && {factory})"] if any(":" in name for name in users) else []

@@ -160,7 +160,7 @@ class Prepared:
         elif samples.lengths is None:
             return None
         else:
-            inputs = self.view({"values": samples.lengths, "lengths": samples.lengths})
+            inputs = self.view(dict.fromkeys(("values", "tokens", "lengths"), samples.lengths))
         return None if isinstance(inputs, Tensor) else inputs.get("lengths")
 
     def _in_order(

@@ -33,6 +33,19 @@ def vowels(folder: Path) -> None:
         shutil.copy(found / name, folder / "JapaneseVowels" / name)
 
 
+def messages(folder: Path) -> None:
+    """Messages of made words, in which some are more frequent where the label is spam."""
+    noise = np.random.default_rng(9)
+    rows = []
+    for index in range(240):
+        spam = index % 3 == 0
+        words = noise.integers(0, 60, int(noise.integers(3, 15))).tolist()
+        hints = noise.integers(60, 65, 4).tolist() if spam else noise.integers(65, 70, 4).tolist()
+        said = " ".join(f"w{word}" for word in noise.permutation([*words, *hints]).tolist())
+        rows.append(f'"{said.capitalize()}!",{"spam" if spam else "ham"}')
+    (folder / "messages.csv").write_text("\n".join(["text,label", *rows]) + "\n")
+
+
 def picture(path: Path, colour: int, noise: np.random.Generator, size: tuple[int, int] = (80, 64)) -> None:
     """A JPEG of one colour with noise: classes differ by their colour."""
     pixels = noise.integers(0, 90, (size[1], size[0], 3))
@@ -67,7 +80,8 @@ def nothing(_: Path) -> None:
 
 EXAMPLES: dict[str, tuple[Callable[[Path], None], dict[str, Any], float]] = {
     "tabular": (nothing, {"budget": {"maxEpochs": 15}}, 0.9),
-    "language": (nothing, {"budget": {"maxEpochs": 2}}, 0.0),
+    "documents": (messages, {"budget": {"maxEpochs": 6}}, 0.9),
+    "language": (nothing, {"budget": {"maxEpochs": 2}, "trials": {"repeats": 2, "baseSeed": 0}}, 0.0),
     "sequences": (vowels, {"budget": {"maxEpochs": 12}}, 0.6),
     "imagefolder": (pictures, {"budget": {"maxEpochs": 4}}, 0.5),
     "imagenet": (imagenet, {"budget": {"maxEpochs": 3}}, 0.3),

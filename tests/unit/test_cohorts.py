@@ -112,6 +112,16 @@ def test_perplexities_of_other_windows_and_tokens_are_never_compared() -> None:
     assert cohort(QUALITY, declared).id == cohort(QUALITY, LETTERS).id, "what is absent is the default"
 
 
+def test_accuracies_of_other_vocabularies_and_lengths_are_never_compared() -> None:
+    mail: dict[str, Any] = {"config.dataset.format": "Documents"}
+    fields = ("config.preprocessing.vocabulary", "config.preprocessing.maxLength")
+    others = [mail | {field: 50} for field in fields]
+    assert len({cohort(QUALITY, changes).id for changes in (mail, *others)}) == 3
+    declared = mail | dict(zip(fields, (10_000, 200), strict=True))
+    assert cohort(QUALITY, declared).id == cohort(QUALITY, mail).id, "what is absent is the default"
+    assert "10,000 words, the first 200 of a text" in cohort(QUALITY, mail).words
+
+
 def test_how_many_met_on_a_node_is_luck_and_splits_nothing() -> None:
     two, five = ({"observed.concurrent_trials": number, "observed.shared": True} for number in (2, 5))
     for key in ALL:

@@ -27,6 +27,7 @@ from velodrome_runner.augmentation import Normalization, compose
 from velodrome_runner.checks import check_model
 from velodrome_runner.data import Contents, Memory, Samples, Schema
 from velodrome_runner.models import build
+from velodrome_runner.models.documents import DOCUMENTS
 from velodrome_runner.models.language import LANGUAGE
 from velodrome_runner.models.native import NATIVE
 from velodrome_runner.preprocessing import prepare
@@ -238,7 +239,7 @@ def test_a_convolutions_statistics_are_those_of_real_positions() -> None:
     ("name", "shape", "message"),
     [
         ("velodrome/cnn", (2, 9), "takes images, and these data are sequences: use one of velodrome/mlp, velo"),
-        ("velodrome/gru", (9,), "sequences or a running text, and these data are tables: use one of velodrome/mlp"),
+        ("velodrome/gru", (9,), "a running text or documents, and these data are tables: use one of velodrome/mlp"),
         ("velodrome/inceptiontime", RGB, "takes sequences, and these data are images"),
         ("torchvision/resnet18", (9,), "takes images, and these data are tables"),
         ("timm/resnet18", (2, 9), "takes images, and these data are sequences"),
@@ -358,12 +359,17 @@ def test_arguments_that_own_models_do_not_take_are_reported(name: str, args: dic
 
 
 def test_the_vocabulary_of_models_is_what_the_runner_builds() -> None:
-    assert set(vocabulary.MODEL_ARGS) == set(NATIVE)
+    assert set(vocabulary.MODEL_ARGS) == {*NATIVE, *DOCUMENTS}
     for name, factory in NATIVE.items():
         parameters = list(inspect.signature(factory).parameters)
         assert name in MODEL_KINDS
         assert parameters[:3] == ["shape", "classes", "dropout"]
         assert set(parameters[3:]) == vocabulary.MODEL_ARGS[name]
+    assert set(DOCUMENTS) == {name for name, kinds in MODEL_KINDS.items() if "documents" in kinds}
+    for name, factory in DOCUMENTS.items():
+        parameters = list(inspect.signature(factory).parameters)
+        assert parameters[:4] == ["vocabulary", "shape", "outputs", "dropout"]
+        assert set(parameters[4:]) == vocabulary.MODEL_ARGS[name]
     assert set(LANGUAGE) == {name for name, kinds in MODEL_KINDS.items() if "text" in kinds}
     for name, factory in LANGUAGE.items():
         parameters = list(inspect.signature(factory).parameters)

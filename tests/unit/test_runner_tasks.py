@@ -418,6 +418,7 @@ SHAPES: dict[DataKind, dict[str, Any]] = {
     "sequences": {"shape": (3, 16)},
     "table": {"shape": (3,)},
     "text": {"shape": (16,), "vocabulary": 7},
+    "documents": {"shape": (None,), "vocabulary": 9},
 }
 
 

@@ -12,6 +12,10 @@ from velodrome.spec import validate
 
 TABLE = {"name": "sales", "format": "CSV", "source": {"path": "sales.csv"}, "target": "price"}
 FRACTIONS = {"fractions": {"test": 0.2}}
+MAIL = {
+    "name": "mail", "format": "Documents", "source": {"path": "m.csv"}, "text": "text", "target": "label",
+    "splits": FRACTIONS,
+}  # fmt: skip
 WINDOW = {"sequence": "window"}
 SEQUENCES = {
     "name": "bearings",
@@ -24,7 +28,7 @@ SEQUENCES = {
 
 
 def job(dataset: dict[str, Any], **spec: Any) -> dict[str, Any]:
-    text = dataset.get("format") == "Text" or dataset["name"] == "pydoc"
+    text = dataset.get("format") in ("Text", "Documents") or dataset["name"] == "pydoc"
     model = "velodrome/gru" if text else "velodrome/mlp"
     return {
         "apiVersion": "velodrome.dev/v1alpha1",
@@ -52,6 +56,8 @@ def job(dataset: dict[str, Any], **spec: Any) -> dict[str, Any]:
         {"name": "letters", "format": "Text", "source": {"path": "letters"}, "window": 64, "splits": FRACTIONS},
         {"name": "tales", "format": "Text", "source": {"path": "t"}, "splits": {"files": {"train": "a", "test": "b"}}},
         {"name": "pydoc", "tokens": "bytes"},
+        MAIL,
+        MAIL | {"splits": {"column": "part", "group": "sender"}},
         {"name": "pydoc", "window": 256, "splits": FRACTIONS},
         {"name": "iris"},
         {"name": "diabetes"},
@@ -82,8 +88,13 @@ def test_data_of_ones_own_are_named_by_their_format(dataset: dict[str, Any]) -> 
         ),
         (
             {"name": "t", "format": "Text", "source": {"path": "t"}, "splits": {"column": "part"}},
-            {}, "splits.column", "Text has no columns", "CSV, Parquet, SequenceCSV have",
+            {}, "splits.column", "Text has no columns", "CSV, Parquet, SequenceCSV, Documents have",
         ),
+        (MAIL | {"text": None}, {}, "", "Documents needs a text", "write text: COLUMN"),
+        (MAIL | {"text": "label"}, {}, "text", "is the target", "name another column"),
+        (MAIL | {"target": None}, {}, "", "Documents needs a target", "write target: COLUMN"),
+        (MAIL | {"splits": None}, {}, "", "Documents needs splits", "for example splits"),
+        (TABLE | {"splits": FRACTIONS, "text": "words"}, {}, "text", "CSV takes no text", "formats that do: Documents"),
         ({"name": "pydoc", "source": {"path": "x"}}, {}, "source", "pydoc comes with the runner", "leave it out"),
         (
             {"name": "pydoc", "splits": {"files": {"train": "a", "test": "b"}}},
@@ -109,11 +120,11 @@ def test_data_of_ones_own_are_named_by_their_format(dataset: dict[str, Any]) -> 
         ),
         (
             {"name": "f", "format": "ImageFolder", "source": {"path": "f"}, "target": "a"},
-            {}, "target", "ImageFolder takes no target", "formats that do: CSV, Parquet, SequenceCSV",
+            {}, "target", "ImageFolder takes no target", "formats that do: CSV, Parquet, SequenceCSV, Documents",
         ),
         (
             {"name": "f", "format": "ImageFolder", "source": {"path": "f"}, "splits": FRACTIONS | {"group": "a"}},
-            {}, "splits.group", "ImageFolder has no columns", "CSV, Parquet, SequenceCSV have",
+            {}, "splits.group", "ImageFolder has no columns", "CSV, Parquet, SequenceCSV, Documents have",
         ),
         (
             SEQUENCES | {"columns": None},

@@ -115,6 +115,13 @@ def test_a_task_that_the_data_imply_changes_no_identity() -> None:
             {"evaluation": {"metrics": ["accuracy"]}},
             "accuracy is no metric of language-modelling (one of: loss, validation_loss, perplexity, bits_per_byte",
         ),
+        (
+            CSV,
+            {"preprocessing": {"vocabulary": 9}, "task": "classification"},
+            "vocabulary is for documents, and CSV is",
+        ),
+        ("digits", {"preprocessing": {"vocabulary": 1}}, "spec.preprocessing.vocabulary: must be at least 2"),
+        ("digits", {"preprocessing": {"maxLength": 0}}, "spec.preprocessing.maxLength: must be at least 1"),
         (TEXT, {"evaluation": {"keepSamples": "losses"}}, "a trial of language-modelling can't keep losses"),
         (TEXT, {"preprocessing": {"scaling": "MinMaxScaler"}}, "scaling is for sequences and a table, and Text is a"),
         (

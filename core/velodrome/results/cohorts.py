@@ -13,7 +13,7 @@ from velodrome.results.records import DatasetFacts, GrantedResources, Observed, 
 from velodrome.spec import Strict
 from velodrome.spec.paths import removed
 from velodrome.tasks import kind_of
-from velodrome.vocabulary import TOKENS, WINDOW
+from velodrome.vocabulary import LENGTH, TOKENS, VOCABULARY, WINDOW, DataKind
 
 # This number changes with the definition of any metric, so that old and new values are not ranked together.
 EVALUATION_PROTOCOL = 1
@@ -76,20 +76,22 @@ def _dataset_facts(config: TrialConfig, dataset: DatasetFacts) -> dict[str, Any]
     }
     # The digest is of the files, and the size is what a model sees of them.
     size = config.dataset.image_size
-    if _is_text(config):
+    if _kind(config) == "text":
         facts |= {"tokens": config.dataset.tokens or TOKENS, "window": config.dataset.window or WINDOW}
     return facts if size is None else facts | {"imageSize": size}
 
 
-def _is_text(config: TrialConfig) -> bool:
-    return kind_of(config.dataset.name, config.dataset.format) == "text"
+def _kind(config: TrialConfig) -> DataKind | None:
+    return kind_of(config.dataset.name, config.dataset.format)
 
 
 def _preprocessing_facts(config: TrialConfig, dataset: DatasetFacts) -> dict[str, Any]:
     """The preprocessing as it is written, and on how many training samples it was fitted if not on all."""
     facts = _written(config.preprocessing)
-    if _is_text(config):  # which has nothing to normalise
+    if _kind(config) in ("text", "documents"):  # which have nothing to normalise
         del facts["normalize"]
+    if _kind(config) == "documents":  # what is absent is the default
+        facts = {"vocabulary": VOCABULARY, "maxLength": LENGTH} | facts
     if config.chosen is not None:  # the condition that entries share is what was searched, and not what was found
         for path in config.chosen:
             facts = removed(facts, path.split(".")[1:])
@@ -146,6 +148,10 @@ def _preprocessing_words(facts: Mapping[str, Any]) -> str:
     parts = []
     if "normalize" in facts:
         parts.append(_SCALED[facts.get("scaling")] if facts["normalize"] else "not normalised")
+    if "vocabulary" in facts:
+        parts.append(f"{facts['vocabulary']:,} words")
+    if "maxLength" in facts:
+        parts.append(f"the first {facts['maxLength']:,} of a text")
     parts += [f"{word} {facts[field]}" for field, word in _PARTS.items() if field in facts]
     parts += [
         _call(augmentation.get("name", "augmentation"), augmentation.get("args", {}))

@@ -11,8 +11,12 @@ from velodrome.spec.base import Strict, absent
 from velodrome.spec.types import Finite, Fraction, MetricName
 from velodrome.tasks import DEFAULT, TASKS
 from velodrome.vocabulary import (
+    LENGTH,
+    MOST_VOCABULARY,
+    MOST_WORDS,
     RAND_BINS,
     RAND_MAGNITUDE,
+    VOCABULARY,
     AugmentationName,
     FeatureScore,
     FeatureSelectionMethod,
@@ -237,6 +241,21 @@ class Preprocessing(Strict):
     )
     reduction: Reduction | None = Field(
         default=None, exclude_if=absent, description="Tables: principal components instead of the features."
+    )
+    vocabulary: int | None = Field(
+        default=None,
+        exclude_if=absent,
+        ge=2,
+        le=MOST_VOCABULARY,
+        description="Documents: how many words a model tells apart: the most frequent of the training split, and one "
+        f"that stands for all others; {VOCABULARY:,} if absent.",
+    )
+    max_length: int | None = Field(
+        default=None,
+        exclude_if=absent,
+        ge=1,
+        le=MOST_WORDS,
+        description=f"Documents: how many words of a text are read, from its beginning; {LENGTH} if absent.",
     )
 
 

@@ -137,7 +137,10 @@ class Dataset(Strict):
         description="Arguments of your own factory, `root` aside, which is the source's folder.",
     )
     target: ColumnName | None = Field(
-        default=None, exclude_if=absent, description="CSV, Parquet, SequenceCSV: the column to predict."
+        default=None, exclude_if=absent, description="CSV, Parquet, SequenceCSV, Documents: the column to predict."
+    )
+    text: ColumnName | None = Field(
+        default=None, exclude_if=absent, description="Documents: the column, or the field of JSON Lines, of the texts."
     )
     columns: Columns | None = Field(
         default=None,

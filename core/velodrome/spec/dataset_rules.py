@@ -11,10 +11,11 @@ from velodrome.vocabulary import BUNDLED, COLUMNAR, DATASETS, FORMAT_FIELDS, FOR
 
 _HERE: Location = ("spec", "dataset")
 # Fields that only some formats have, in the form that FORMAT_FIELDS has.
-_OPTIONAL = ("args", "target", "columns", "splits", "imageSize", "tokens", "window")
+_OPTIONAL = ("args", "target", "columns", "splits", "imageSize", "tokens", "window", "text")
 _FACTORY = "package.module:factory"
 _SEQUENCES = "SequenceCSV"
 _TEXT = "Text"
+_DOCUMENTS = "Documents"
 
 
 def dataset_rules(spec: Mapping[str, Any]) -> Iterator[Broken]:
@@ -79,6 +80,10 @@ def _fields(dataset: Mapping[str, Any]) -> Iterator[Broken]:
         yield Broken(_HERE, f"{kind} needs a target", "write target: COLUMN, the column to predict")
     if kind in COLUMNAR and not as_mapping(dataset.get("splits")):
         yield Broken(_HERE, f"{kind} needs splits", "for example splits: {fractions: {test: 0.2}}")
+    if kind == _DOCUMENTS and dataset.get("text") is None:
+        yield Broken(_HERE, f"{kind} needs a text", "write text: COLUMN, the column of the texts")
+    if kind == _DOCUMENTS and dataset.get("text") is not None and dataset.get("text") == dataset.get("target"):
+        yield Broken((*_HERE, "text"), f"{shown(dataset['text'])} is the target", "name another column")
     if kind == _TEXT and not as_mapping(dataset.get("splits")):
         yield Broken(_HERE, f"{kind} needs splits", "for example splits: {fractions: {validation: 0.1, test: 0.1}}")
     if kind == "ImageNet" and dataset.get("imageSize") is None:

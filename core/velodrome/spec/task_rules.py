@@ -17,6 +17,7 @@ _NOUNS: Mapping[DataKind, str] = {
     "sequences": "sequences",
     "table": "a table",
     "text": "a running text",
+    "documents": "documents",
 }
 # What an API server writes where a job has no objectives and no metrics: the model puts the task's own there.
 _OBJECTIVES = [{"name": TASKS[DEFAULT].objective, "metric": TASKS[DEFAULT].objective}]

@@ -24,7 +24,9 @@ class Samples:
     - sequences: `values` (n, channels, longest) float32, 0 after each sequence's end, and `lengths` (n,) int64;
     - table: `numeric` (n, p) float64 with NaN for a missing value, and `categorical` (n, q) int64, which are positions
       in the column's categories, -1 for a missing value;
-    - text: `tokens` (n, window) int64, which are positions in the vocabulary.
+    - text: `tokens` (n, window) int64, which are positions in the vocabulary;
+    - documents: `tokens` (n, longest) int32, which are positions among all words, 0 after a text's end, and `lengths`
+      (n,) int64.
 
     `targets` are labels (n,) int64, values (n,) float64, or the next tokens (n, window) int64.
     """
@@ -149,13 +151,14 @@ class Schema:
     """What a data set's samples are.
 
     `shape` is (channels, height, width) of an image, (channels, longest length) of a sequence, (columns,) of a table,
-    (window,) of a text.
+    (window,) of a text, (longest length,) of documents.
     `classes` are in the order of the labels, and None where the target is a number. `numeric` and `categorical` name a
     table's columns in the order of the tensors, the latter with the categories, in the order of their positions. Those
     are of all splits: what a model may learn of them comes from the training split alone. `numeric` also names the
     channels of sequences, where they have names. `target` names what is predicted, and may be empty. `peak` is the raw
     value of full intensity of an image: 255 for 8-bit images, 16 for scikit-learn's digits. `equal` says whether all
-    sequences have the same length. `tokens` is the vocabulary of a text: each token in words, by its number.
+    sequences have the same length. `tokens` has each token of texts in words, by its number: those of a running
+    text's training split, or all words of documents.
     """
 
     shape: tuple[int, ...]

@@ -99,7 +99,7 @@ def _held(contents: Contents, dataset: Dataset) -> Contents:
 # What each format needs beside torch. A format that is not here needs torchvision's datasets.
 _LIBRARIES = {
     **dict.fromkeys(BUNDLED, ("sklearn.datasets",)),
-    **dict.fromkeys(("CSV", "SequenceCSV"), ("pyarrow.compute", "pyarrow.csv")),
+    **dict.fromkeys(("CSV", "SequenceCSV", "Documents"), ("pyarrow.compute", "pyarrow.csv")),
     "Parquet": ("pyarrow.compute", "pyarrow.parquet"),
     "ImageFolder": ("PIL.Image",),
     "ImageNet": ("PIL.Image", "scipy.io"),
@@ -142,10 +142,8 @@ def open_format(dataset: Dataset, folder: Path, *, task: str | None = None) -> F
             from velodrome_runner.data.imagenet import read_imagenet
 
             return read_imagenet(dataset, place)
-        case "Text":
-            from velodrome_runner.data.texts import read_text
-
-            return read_text(dataset, place)
+        case "Text" | "Documents":
+            return _text(dataset, place)
         case "IDX":
             from velodrome_runner.data.own_files import read_own_idx
 
@@ -155,6 +153,16 @@ def open_format(dataset: Dataset, folder: Path, *, task: str | None = None) -> F
 
             return read_svhn(dataset, place)
     raise ConfigurationError(f"{kind} is no format that this runner reads: use one of {', '.join(FORMATS)}")
+
+
+def _text(dataset: Dataset, place: Path) -> Format:
+    if dataset.format == "Documents":
+        from velodrome_runner.data.documents import read_documents
+
+        return read_documents(dataset, place)
+    from velodrome_runner.data.texts import read_text
+
+    return read_text(dataset, place)
 
 
 def _without_files(dataset: Dataset, kind: str, folder: Path) -> Format:

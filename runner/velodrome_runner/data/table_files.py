@@ -161,7 +161,8 @@ def _file(path: Path, kind: str) -> Path:
 
 
 def _suffixes(kind: str) -> tuple[str, ...]:
-    return (".csv", ".csv.gz") if kind == "CSV" else (".parquet",)
+    found = {"Parquet": (".parquet",), "Documents": (".csv", ".csv.gz", ".jsonl")}
+    return found.get(kind, (".csv", ".csv.gz"))
 
 
 def _encoding(path: Path) -> str:

@@ -53,3 +53,7 @@ def fit_transform(
             from velodrome_runner.inputs.texts import Windows
 
             return Windows.fit(schema, device)
+        case "documents":
+            from velodrome_runner.inputs.documents import Documents
+
+            return Documents.fit(train, schema, preprocessing, device=device)

@@ -26,7 +26,8 @@ class Transform(ABC):
     """Preprocessing that was fitted on the training split alone, for any samples of the same kind.
 
     `shape` is that of one sample as models get it: images (channels, height, width); sequences (channels, longest), and
-    None as the length where sequences differ; tables (features,); texts (window,). `told` is what else a factory is
+    None as the length where sequences differ; tables (features,); texts (window,); documents
+    (longest,) or (None,). `told` is what else a factory is
     told.
     """
 
@@ -88,7 +89,7 @@ def taken(inputs: Inputs, indices: Tensor) -> Inputs:
 def trimmed(inputs: Mapping[str, Tensor], lengths: Tensor) -> Mapping[str, Tensor]:
     """Sequences without the padding after the longest of these lengths."""
     longest = int(lengths.max())
-    return {name: tensor[..., :longest] if tensor.ndim == 3 else tensor for name, tensor in inputs.items()}
+    return {name: tensor if name == "lengths" else tensor[..., :longest] for name, tensor in inputs.items()}
 
 
 def _rows(tensor: Tensor, indices: Tensor) -> Tensor:
@@ -130,6 +131,15 @@ def apply(model: nn.Module, inputs: Inputs) -> Any:
 def parameters(model: nn.Module) -> tuple[str, ...]:
     """The names of the parameters of a model's forward."""
     return tuple(inspect.signature(model.forward).parameters)
+
+
+def with_lengths(model: nn.Module, values: str) -> View:
+    """Of inputs with those names and `lengths`, what a forward takes: both, or the values as its only argument."""
+    names = parameters(model)
+    if "lengths" not in names:
+        return lambda inputs: inputs[values]  # type: ignore[index]  # these inputs have names
+    first = next(name for name in names if name != "lengths")
+    return lambda inputs: {first: inputs[values], "lengths": inputs["lengths"]}  # type: ignore[index]  # as above
 
 
 def _unchanged(inputs: Inputs) -> Inputs:

@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from velodrome.spec import Preprocessing
 from velodrome_runner.data import Samples, SampleSource, Schema
-from velodrome_runner.inputs.base import Transform, View, chunks, parameters
+from velodrome_runner.inputs.base import Transform, View, chunks, with_lengths
 
 
 class Sequences(Transform):
@@ -54,11 +54,7 @@ class Sequences(Transform):
 
     def view(self, model: nn.Module) -> View:
         """`model(values)`, or `model(values, lengths=lengths)` for a forward with a parameter of that name."""
-        names = parameters(model)
-        if "lengths" not in names:
-            return lambda inputs: inputs["values"]  # type: ignore[index]  # a sequence's inputs have names
-        first = next(name for name in names if name != "lengths")
-        return lambda inputs: {first: inputs["values"], "lengths": inputs["lengths"]}  # type: ignore[index]
+        return with_lengths(model, "values")
 
     def nbytes(self, source: SampleSource) -> int:
         return len(source) * (4 * int(self.shape[0]) * self.longest + 8)

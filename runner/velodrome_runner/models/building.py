@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import nn
@@ -12,9 +12,10 @@ from velodrome.errors import ConfigurationError
 from velodrome.spec import Model
 from velodrome.spec.wording import suggestion
 from velodrome.tasks import MODEL_KINDS, model_kinds
-from velodrome.vocabulary import DataKind
+from velodrome.vocabulary import MODEL_ARGS, DataKind
 from velodrome_runner.data.items import KINDS
 from velodrome_runner.models.custom import call, find
+from velodrome_runner.models.documents import DOCUMENTS
 from velodrome_runner.models.dropout import set_dropout
 from velodrome_runner.models.facts import ModelFacts
 from velodrome_runner.models.language import LANGUAGE
@@ -25,11 +26,14 @@ from velodrome_runner.models.timm import build_timm
 from velodrome_runner.models.vision import build_torchvision
 
 _LARGEST = 65536
+# The factories for the kinds of data that have their own.
+_FACTORIES: Mapping[DataKind, Mapping[str, Callable[..., nn.Module]]] = {"text": LANGUAGE, "documents": DOCUMENTS}
 _NOUNS: Mapping[DataKind, str] = {
     "images": "images",
     "sequences": "sequences",
     "table": "tables",
     "text": "a running text",
+    "documents": "documents",
 }
 
 
@@ -64,7 +68,7 @@ def build(  # noqa: PLR0913 - the facts of `ModelFacts`
     told = ModelFacts(
         kind or KINDS[len(shape)], shape, classes or outputs or 1, classes, cardinalities, numeric, vocabulary
     )
-    if model.name in NATIVE:
+    if model.name in MODEL_ARGS:
         network, took_dropout = _native(model, told, dropout), True
     elif model.name.startswith(("torchvision/", "timm/")):
         _check_kind(model.name, told.kind)
@@ -91,7 +95,7 @@ def _check_kind(name: str, kind: DataKind) -> None:
 
 def _native(model: Model, told: ModelFacts, dropout: float) -> nn.Module:
     _check_kind(model.name, told.kind)
-    factory = (LANGUAGE if told.kind == "text" else NATIVE)[model.name]
+    factory = _FACTORIES.get(told.kind, NATIVE)[model.name]
     defaults = {
         name: parameter.default
         for name, parameter in inspect.signature(factory).parameters.items()
@@ -100,8 +104,10 @@ def _native(model: Model, told: ModelFacts, dropout: float) -> nn.Module:
     _check_arguments(model, defaults)
     if model.name == "velodrome/mlp" and told.cardinalities and told.numeric is not None:
         return embedding_mlp(told.numeric, told.cardinalities, told.outputs, dropout, **model.args)  # type: ignore[arg-type]  # checked above
-    sample = told.vocabulary if told.kind == "text" else told.shape
-    return factory(sample, *(() if told.kind == "text" else (told.outputs,)), dropout, **model.args)
+    sample: tuple[Any, ...] = (told.shape, told.outputs)
+    if told.vocabulary is not None:
+        sample = (told.vocabulary,) if told.kind == "text" else (told.vocabulary, *sample)
+    return factory(*sample, dropout, **model.args)
 
 
 def _check_arguments(model: Model, defaults: Mapping[str, int | bool]) -> None:

@@ -14,9 +14,9 @@ class ModelFacts:
     """The facts. `kind` is that of the data; the others are those that a factory may have parameters for.
 
     `shape` is (channels, height, width) of images, (channels, length) of sequences with None where lengths differ,
-    (features,) of tables, or (window,) of a running text. `cardinalities` has the number of categories of each
-    categorical column of a table, and `numeric` the number of its other columns. `vocabulary` is the number of
-    different tokens of a text.
+    (features,) of tables, (window,) of a running text, or (length,) of documents, as of sequences. `cardinalities` has
+    the number of categories of each categorical column of a table, and `numeric` the number of its other columns.
+    `vocabulary` is the number of different tokens of a text.
     """
 
     kind: DataKind

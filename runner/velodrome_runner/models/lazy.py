@@ -50,7 +50,7 @@ def _sample(names: tuple[str, ...], told: ModelFacts) -> Inputs:
         }
     sizes = [_STEPS if size is None else size for size in told.shape]
     values = torch.zeros(1, *sizes, dtype=torch.float32 if told.vocabulary is None else torch.int64)
-    if told.kind == "sequences" and "lengths" in names:
+    if told.kind in ("sequences", "documents") and "lengths" in names:
         first = next(name for name in names if name != "lengths")
-        return {first: values, "lengths": torch.tensor([sizes[1]])}
+        return {first: values, "lengths": torch.tensor([sizes[-1]])}
     return values.contiguous(memory_format=torch.channels_last) if values.ndim == 4 else values
