@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import stdtrit
 
-from velodrome.metrics.catalogue import LARGEST
-from velodrome.stats.samples import moments, require_measurable
+from velodrome.metrics.catalogue import LARGEST, Metric
+from velodrome.stats.samples import moments, require_measurable, trimmed
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +70,27 @@ def mean_interval(
         low, high = mean - margin, mean + margin
     least, most = limits
     return Interval(mean, min(max(low, least), mean), max(min(high, most), mean), n, deviation)
+
+
+def metric_interval(metric: Metric, samples: Sequence[float]) -> Interval:
+    """The mean of one entry's values of a metric with its 95 % interval, as rankings have them.
+
+    The metric's scale decides: amounts such as seconds have a geometric mean, and no interval reaches beyond what a
+    value can be. Raises as `mean_interval` does.
+    """
+    return mean_interval(samples, logs=_by_factors(metric, samples), limits=metric.range)
+
+
+def metric_mean(metric: Metric, samples: Sequence[float]) -> float:
+    """The mean of `metric_interval` alone, but for rounding: many means take little time. Needs measurable samples."""
+    if not _by_factors(metric, samples):
+        return math.fsum(samples) / len(samples)
+    logs, cut = sorted(map(math.log, samples)), int(trimmed(np.array(len(samples))))
+    return math.exp(math.fsum(logs[cut : len(logs) - cut]) / (len(logs) - 2 * cut))
+
+
+def _by_factors(metric: Metric, samples: Sequence[float]) -> bool:
+    return metric.scale == "ratio" and not metric.deterministic and min(samples, default=0.0) > 0
 
 
 def _of_logs(samples: Sequence[float], confidence: float) -> tuple[float, float, float]:
