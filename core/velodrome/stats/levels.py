@@ -22,7 +22,7 @@ LASTS = WAITING + 1
 # last one is with the oldest jobs of the level. The shares add up to less than 1, because runs of jobs that look worse
 # share their luck.
 _RECENT = 5
-_NEW, _SHARES = np.array([1, 2, LASTS, _RECENT]), np.array([0.18, 0.05, 0.25, 0.1])
+_NEW, SHARES = np.array([1, 2, LASTS, _RECENT]), np.array([0.18, 0.05, 0.25, 0.1])
 # A job's distance is measured from the mean of at most this many jobs before it: drift hardly shows in so few.
 _NEAR = 4
 # Several jobs count together only if this one shows at least this share of their change: a job that is good again is
@@ -131,8 +131,8 @@ class _Followed:
 
     def _levels(self) -> Iterator[tuple[int, float, Floats, Integers]]:
         """Of each comparison the number of new jobs, the largest share, and the mean and the number of old jobs."""
-        yield 1, _SHARES.sum(), *self._level
-        for jobs, share in zip(_NEW[1:-1], _SHARES[1:-1], strict=True):
+        yield 1, SHARES.sum(), *self._level
+        for jobs, share in zip(_NEW[1:-1], SHARES[1:-1], strict=True):
             out = self._inside[:, _RECENT - jobs :].sum(axis=1)
             choices = [self._recent[_KEPT - LEVEL_JOBS - place : _KEPT - place] for place in range(jobs)]
             near, few = choices[-1], np.flatnonzero(out != jobs - 1)
@@ -142,10 +142,10 @@ class _Followed:
             yield jobs, share, *_trimmed(near)
         left = self._held - self._inside.sum(axis=1)
         oldest = self._means(self._every, self._first)
-        yield _RECENT, _SHARES[-1], *_trimmed(np.where(np.arange(LEVEL_JOBS)[:, None] < left, oldest, np.nan))
+        yield _RECENT, SHARES[-1], *_trimmed(np.where(np.arange(LEVEL_JOBS)[:, None] < left, oldest, np.nan))
         if (self._rows.pinned >= 0).any():
             pin = _trimmed(self._means(self._every, self._rows.pinned[:, None]))
-            yield from ((jobs, _SHARES.sum(), *pin) for jobs in _NEW)
+            yield from ((jobs, SHARES.sum(), *pin) for jobs in _NEW)
 
     def _called(self, said: Side, *, better: bool = True) -> tuple[Bools, Bools]:
         """Which rows changed, and which of them for the better, or for the worse."""
@@ -187,7 +187,7 @@ class _Followed:
         whole &= ((new[:, :, :, None] != old[:, :, None, :]) | (new[:, :, :, None] < 0)).all(axis=(2, 3))
         compared = whole & (old >= 0).any(axis=2)
         # The first jobs of a level can't have all comparisons: that of the job alone has the other shares too.
-        shares = np.repeat(_SHARES[:, None], len(at), axis=1)
+        shares = np.repeat(SHARES[:, None], len(at), axis=1)
         shares[0] += np.where(compared[1:], 0.0, shares[1:]).sum(axis=0)
         new, old = (part.reshape(len(_NEW) * len(at), part.shape[2]) for part in (new, old))
         sides = self._compared(job, np.tile(at, len(_NEW)), new, old, compared.reshape(-1), shares.reshape(-1))

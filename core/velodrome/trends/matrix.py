@@ -12,7 +12,7 @@ import numpy as np
 
 from velodrome.metrics.catalogue import LARGEST, SMALLEST, Metric
 from velodrome.stats.job_tests import JobRows
-from velodrome.stats.samples import ROUNDING, TRIMMED_FROM, Floats, Integers, moments
+from velodrome.stats.samples import ROUNDING, Floats, Integers
 from velodrome.stats.spread import Bools
 from velodrome.trends.history import BoardHistory, most_values
 from velodrome.trends.scales import ChangeScale, scale_of
@@ -134,7 +134,7 @@ def rows_of(
         scale = scale_of(metric, positive=not (raw <= 0).any())
     values = scale.to(raw)
     count = (~np.isnan(values)).sum(axis=2)
-    mean, own, paired = _moments(values, count, seeds, trim=scale.kind == "log")
+    mean, own, paired = _moments(values, count, seeds)
     boards = np.zeros(rows, dtype=np.int64)
     settled = accepted & counted
     return JobRows(mean, own, paired, count, seeds, settled, pinned, boards, metric.deterministic), scale
@@ -146,29 +146,22 @@ def _mean(values: Floats, count: Integers) -> Floats:
     return found
 
 
-def _mean_and_variance(values: Floats, count: Integers, *, trim: bool) -> tuple[Floats, Floats]:
-    """The mean of each job's values, and the variance of that mean: 0 for a single value, NaN for none.
-
-    With `trim`, the mean of many values is trimmed, as in rankings.
-    """
+def _mean_and_variance(values: Floats, count: Integers) -> tuple[Floats, Floats]:
+    """The mean of each job's values, and the variance of that mean: 0 for a single value, NaN for none."""
     mean = _mean(values, count)
     away = np.where(np.isnan(values), 0.0, values - mean[:, :, None])
     squares = np.einsum("ijk,ijk->ij", away, away)
     variance = np.divide(squares, (count - 1) * count, out=np.zeros(count.shape), where=count > 1)
     variance[count == 0] = np.nan
-    many = count >= TRIMMED_FROM
-    if trim and many.any():
-        found = moments(values[many], ~np.isnan(values[many]), count[many], trim=True)
-        mean[many], variance[many] = found.mean, found.squared_error
     return mean, variance
 
 
-def _moments(values: Floats, count: Integers, seeds: Integers, *, trim: bool) -> tuple[Floats, Floats, Floats]:
+def _moments(values: Floats, count: Integers, seeds: Integers) -> tuple[Floats, Floats, Floats]:
     """The mean of each job, and its variance by its own trials, and by pairs with the job before that has its seeds.
 
     Values without spread are a coincidence of a coarse metric: the smallest step between two values stands for it.
     """
-    mean, own = _mean_and_variance(values, count, trim=trim)
+    mean, own = _mean_and_variance(values, count)
     none, usable = (ROUNDING * np.abs(mean)) ** 2, count > 0
     places = np.where(usable, np.arange(count.shape[1]), -1)
     last = np.maximum.accumulate(places, axis=1)
@@ -177,7 +170,7 @@ def _moments(values: Floats, count: Integers, seeds: Integers, *, trim: bool) ->
     earlier = np.take_along_axis(values, np.maximum(before, 0)[:, :, None], axis=1)
     differences = values - earlier
     pairs = (~np.isnan(differences)).sum(axis=2)
-    paired = np.where(same & (pairs == count), _mean_and_variance(differences, pairs, trim=trim)[1] / 2, np.nan)
+    paired = np.where(same & (pairs == count), _mean_and_variance(differences, pairs)[1] / 2, np.nan)
     few = np.flatnonzero(((own <= none) | (paired <= none)).any(axis=1))  # the steps take a sort, so only where needed
     floor = np.zeros((len(few), count.shape[1]))
     np.divide(_smallest_step(values[few])[:, None] ** 2, count[few].astype(float) ** 2, out=floor, where=usable[few])
