@@ -200,9 +200,7 @@ def slow(boards: int, seed: int) -> None:
         quiet, changed = (regressed_rows(made(part)) for part in (found, slower))
         false = 1000 * quiet[:, :, 8:].sum() / boards / 24
         told = 100 * changed[:, 0, 20:23].any(axis=1).mean()
-        print(
-            f"1 of 20 trials is slow, {name}: {false:.1f} false Regressed in 1,000 jobs; told: {told:.0f} %"
-        )
+        print(f"1 of 20 trials is slow, {name}: {false:.1f} false Regressed in 1,000 jobs; told: {told:.0f} %")
 
 
 def _trimmed_rows(found: Floats) -> JobRows:
