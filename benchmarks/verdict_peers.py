@@ -73,7 +73,8 @@ def otava(python: Path, found: Floats, **given: float) -> Bools:
 def above_last(found: Floats, share: float) -> Bools:
     """The jobs that are worse than the one before by more than `share`."""
     means = found.mean(axis=2)
-    return np.diff(means, axis=1, prepend=means[:, :1]) > np.log1p(share)
+    worse: Bools = np.diff(means, axis=1, prepend=means[:, :1]) > np.log1p(share)
+    return worse
 
 
 def detectors(python: Path | None) -> dict[str, Detector]:
