@@ -34,8 +34,8 @@ def main() -> None:
 
 def schedule_kept(seconds: float) -> None:
     """Delays of queries to a free model, at 1,000 a second, beside those of a loop that sleeps."""
-    schedule = arrivals(RATE, int(RATE * seconds), seed=0)
-    ours = serve(lambda *_: None, schedule).late
+    schedule = drawn(RATE, int(RATE * seconds))
+    ours = serve(lambda *_: None, schedule, clock=time.perf_counter, sleep=time.sleep).late
     begin, theirs = time.perf_counter(), list[float]()
     for at in schedule:
         left = begin + at - time.perf_counter()
@@ -53,14 +53,21 @@ def schedule_kept(seconds: float) -> None:
 def stalls(seconds: float) -> None:
     """The 99th percentile of a model that stalls, by both kinds of loop, at 100 queries a second."""
     closed = call_times(stalling(), seconds, time.perf_counter)
-    schedule = arrivals(100.0, max(700, int(100 * seconds)), seed=0)
+    schedule = drawn(100.0, max(700, int(100 * seconds)))
     model = stalling()
-    found, missing = percentiles(serve(lambda *_: model(), schedule), schedule, 100.0)
+    found, missing = percentiles(
+        serve(lambda *_: model(), schedule, clock=time.perf_counter, sleep=time.sleep), schedule, 100.0
+    )
     table = Table("a stall of 200 ms in 1 of 300 calls", "p50", "p99")
     table.add_row("closed loop", *(f"{1e3 * float(np.percentile(closed, percent)):.1f} ms" for percent in (50, 99)))
     open_loop = [f"{1e3 * found[percent]:.1f} ms" if percent in found else missing[percent] for percent in (50, 99)]
     table.add_row("open loop, as served", *open_loop)
     Console().print(table)
+
+
+def drawn(rate: float, queries: int) -> list[float]:
+    """A schedule that is the same in every run."""
+    return arrivals(rate, queries, random.Random(0).random)
 
 
 def stalling() -> Callable[[], None]:

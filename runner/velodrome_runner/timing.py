@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -146,8 +148,9 @@ def time_served(
                 rate=serving.arrival_rate,
                 queries=serving.queries,
                 largest_batch=serving.max_batch_size,
-                seed=seed,
+                draw=random.Random(seed).random,  # noqa: S311 - a schedule is no secret
                 clock=clock,
+                sleep=time.sleep,
             )
         )
 

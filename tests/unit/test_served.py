@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import random
 import time
 from collections.abc import Iterator
 
@@ -43,6 +44,10 @@ class Time:
         self.now += seconds
 
 
+def drawn(rate: float, queries: int, seed: int) -> list[float]:
+    return arrivals(rate, queries, random.Random(seed).random)  # noqa: S311 - a schedule is no secret
+
+
 def run(schedule: list[float], work: list[float], *, largest_batch: int = 1) -> tuple[Served, list[tuple[int, int]]]:
     """Serves by a clock of its own; the call number i takes `work[i]` seconds, the last of them from then on."""
     clock, calls = Time(), list[tuple[int, int]]()
@@ -55,8 +60,8 @@ def run(schedule: list[float], work: list[float], *, largest_batch: int = 1) -> 
 
 
 def test_arrivals_are_a_poisson_process_and_the_same_for_a_seed() -> None:
-    times = arrivals(50.0, 4000, seed=3)
-    assert times == arrivals(50.0, 4000, seed=3) != arrivals(50.0, 4000, seed=4)
+    times = drawn(50.0, 4000, seed=3)
+    assert times == drawn(50.0, 4000, seed=3) != drawn(50.0, 4000, seed=4)
     gaps = np.diff([0.0, *times])
     assert kstest(gaps, "expon", args=(0, 1 / 50)).pvalue > 0.01
 
@@ -87,7 +92,7 @@ def test_a_stall_is_in_the_served_p99_and_hidden_in_a_closed_loop() -> None:
     assert np.percentile(closed, 99) == pytest.approx(0.001, rel=0.01)
 
     clock, durations = Time(), work()
-    schedule = arrivals(100.0, 2000, seed=0)
+    schedule = drawn(100.0, 2000, seed=0)
     served = serve(lambda *_: clock.go(next(durations)), schedule, clock=clock, sleep=clock.go)
     found, missing = percentiles(served, schedule, 100.0)
     assert missing == {}
@@ -132,7 +137,7 @@ def test_too_few_queries_are_told_with_the_number_that_is_needed() -> None:
 
 
 def test_a_rate_that_cant_be_held_has_no_latency_and_ends_early() -> None:
-    schedule = arrivals(100.0, 5000, seed=0)
+    schedule = drawn(100.0, 5000, seed=0)
     served, _ = run(schedule, [0.025])
     assert len(served.latencies) < 5000
     found, missing = percentiles(served, schedule, 100.0)
@@ -141,7 +146,7 @@ def test_a_rate_that_cant_be_held_has_no_latency_and_ends_early() -> None:
 
 
 def test_a_rate_slightly_too_high_is_told_though_every_query_was_answered() -> None:
-    schedule = arrivals(100.0, 1000, seed=0)
+    schedule = drawn(100.0, 1000, seed=0)
     served, _ = run(schedule, [0.0105])
     assert len(served.latencies) == 1000
     assert "can't be held: 95.2 a second" in percentiles(served, schedule, 100.0)[1][50]
@@ -209,7 +214,15 @@ def test_batches_that_memory_cant_hold_are_left_out() -> None:
 
 
 def test_keys_are_those_of_the_catalogue() -> None:
-    found, missing = served_latency(lambda *_: None, rate=200.0, queries=100, largest_batch=1, seed=0)
+    found, missing = served_latency(
+        lambda *_: None,
+        rate=200.0,
+        queries=100,
+        largest_batch=1,
+        draw=lambda: 0.5,
+        clock=time.perf_counter,
+        sleep=time.sleep,
+    )
     assert list(found) == ["served_latency_p50_seconds", "served_latency_p90_seconds"]
     assert list(missing) == ["served_latency_p99_seconds"]
 

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import gc
 import math
-import random
-import time
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -39,10 +37,12 @@ class Served:
     late: tuple[float, ...] = ()
 
 
-def arrivals(rate: float, queries: int, seed: int) -> list[float]:
-    """Times in seconds at which queries arrive: a Poisson process of `rate` a second, the same for the same seed."""
-    draws = random.Random(seed)  # noqa: S311 - a schedule is no secret
-    return list(accumulate(draws.expovariate(rate) for _ in range(queries)))
+def arrivals(rate: float, queries: int, draw: Callable[[], float]) -> list[float]:
+    """Times in seconds at which queries arrive: a Poisson process of `rate` a second.
+
+    `draw` gives uniform numbers from 0 to below 1; the same numbers give the same times.
+    """
+    return list(accumulate(-math.log1p(-draw()) / rate for _ in range(queries)))
 
 
 def batch_sizes(largest: int) -> list[int]:
@@ -55,8 +55,8 @@ def serve(
     schedule: Sequence[float],
     *,
     largest_batch: int = 1,
-    clock: Callable[[], float] = time.perf_counter,
-    sleep: Callable[[float], None] = time.sleep,
+    clock: Callable[[], float],
+    sleep: Callable[[float], None],
 ) -> Served:
     """Serves queries that arrive at the times of `schedule`, which is sorted.
 
@@ -99,15 +99,17 @@ def served_latency(
     rate: float,
     queries: int,
     largest_batch: int,
-    seed: int,
-    clock: Callable[[], float] = time.perf_counter,
+    draw: Callable[[], float],
+    clock: Callable[[], float],
+    sleep: Callable[[float], None],
 ) -> tuple[dict[str, float], dict[str, str]]:
     """The percentiles of latency as served by metric key, and why the others are missing. `predict` as for `serve`.
 
     It should have been called once for each of `batch_sizes` before.
     """
-    schedule = arrivals(rate, queries, seed)
-    found, missing = percentiles(serve(predict, schedule, largest_batch=largest_batch, clock=clock), schedule, rate)
+    schedule = arrivals(rate, queries, draw)
+    served = serve(predict, schedule, largest_batch=largest_batch, clock=clock, sleep=sleep)
+    found, missing = percentiles(served, schedule, rate)
     return {_KEY.format(percent): value for percent, value in found.items()}, {
         _KEY.format(percent): why for percent, why in missing.items()
     }
