@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import random
 import time
 from collections.abc import Callable
 
@@ -67,7 +68,7 @@ def stalls(seconds: float) -> None:
 
 def drawn(rate: float, queries: int) -> list[float]:
     """A schedule that is the same in every run."""
-    return arrivals(rate, queries, random.Random(0).random)
+    return arrivals(rate, queries, random.Random(0).random)  # noqa: S311 - a schedule is no secret
 
 
 def stalling() -> Callable[[], None]:
