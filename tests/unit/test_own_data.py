@@ -34,6 +34,7 @@ from velodrome_runner.data.report import answer
 
 PAGE = (Path(__file__).parents[2] / "docs" / "own-data.md").read_text(encoding="utf-8")
 SNIPPETS = [yaml.safe_load(text)["dataset"] for text in re.findall(r"```yaml\n(dataset:.*?)```", PAGE, flags=re.DOTALL)]
+KINDS = "(images|table|sequences|text|documents)"
 CODE = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
 
 
@@ -74,6 +75,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     assert aeon.submodule_search_locations is not None
     archive = Path(aeon.submodule_search_locations[0]) / "datasets" / "data"
     shutil.copytree(archive / "GunPoint", tmp_path / "GunPoint")
+    (tmp_path / "tales").write_text("".join(f"the {number} tales " for number in range(500)), encoding="utf-8")
+    said = [f"message {number} says {number % 7},{('ham', 'spam')[number % 2]}" for number in range(200)]
+    (tmp_path / "messages.csv").write_text("\n".join(["text,label", *said]), encoding="utf-8")
     module = ModuleType("team_data")
     exec(CODE[0], module.__dict__)  # noqa: S102 - the page's own code
     monkeypatch.setitem(sys.modules, "team_data", module)
@@ -81,11 +85,12 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def job(dataset: dict[str, Any]) -> dict[str, Any]:
+    model = "velodrome/gru" if dataset.get("format") in ("Text", "Documents") else "velodrome/mlp"
     return {
         "apiVersion": "velodrome.dev/v1alpha1",
         "kind": "BenchmarkJob",
         "metadata": {"name": "race"},
-        "spec": {"dataset": dataset, "entries": [{"name": "a", "model": {"name": "velodrome/mlp"}}]},
+        "spec": {"dataset": dataset, "entries": [{"name": "a", "model": {"name": model}}]},
     }
 
 
@@ -98,7 +103,7 @@ def test_each_job_of_the_page_reads_such_data(folder: Path, dataset: dict[str, A
 
 
 def test_the_page_shows_a_folder_of_images_and_a_table_in_a_few_lines() -> None:
-    names = ["flowers", "customers", "visits", "GunPoint", "bearings", "ours"]
+    names = ["flowers", "customers", "visits", "GunPoint", "bearings", "tales", "messages", "ours"]
     assert [dataset["name"] for dataset in SNIPPETS] == names
     assert len(SNIPPETS[0]) == 3
     assert len(SNIPPETS[1]) == 5
@@ -153,8 +158,8 @@ def test_preparing_a_folder_writes_its_manifest_anew(folder: Path) -> None:
 def test_the_list_has_every_data_set_and_format() -> None:
     shown = CliRunner().invoke(app, ["data", "list"])
     assert shown.exit_code == 0
-    assert all(re.search(rf"^  {name} +(images|table|sequences) ", shown.output, re.MULTILINE) for name in DATASETS)
-    assert all(re.search(rf"^  {name} +(images|table|sequences) ", shown.output, re.MULTILINE) for name in FORMATS)
+    assert all(re.search(rf"^  {name} +{KINDS} ", shown.output, re.MULTILINE) for name in DATASETS)
+    assert all(re.search(rf"^  {name} +{KINDS} ", shown.output, re.MULTILINE) for name in FORMATS)
     document = json.loads(CliRunner().invoke(app, ["data", "list", "--json"]).output)
     assert document["formats"] == dict(FORMATS)
 
