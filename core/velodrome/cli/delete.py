@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from velodrome.cli import completion
 from velodrome.cli.cluster.commands import Context, Kubeconfig, Namespace
 from velodrome.cli.console import answer, ask, say, write_json
 from velodrome.cli.options import InstalledIn, Json, OnCluster, RedisUrl
@@ -44,7 +45,12 @@ _HOURS = {"h": 1, "d": 24, "w": 7 * 24}
 
 def delete(
     what: Annotated[
-        list[str], typer.Argument(metavar="WHAT...", help="job JOB, entry BOARD ENTRY, board BOARD, or a race's NAME.")
+        list[str],
+        typer.Argument(
+            metavar="WHAT...",
+            help="job JOB, entry BOARD ENTRY, board BOARD, or a race's NAME.",
+            autocompletion=completion.deleted,
+        ),
     ],
     *,
     yes: Yes = False,
