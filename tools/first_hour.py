@@ -2,9 +2,9 @@
 
     python tools/first_hour.py [--python 3.12] [--newest] [--keep]
 
-It needs Python 3.11 or newer and uv, and nothing that is installed here. Each step is printed with its seconds. The first
-word of a page that is not so ends it. Libraries are those of the lock, so that nothing is downloaded twice; --newest
-takes the newest ones that the wheel allows. --keep leaves the folder.
+It needs Python 3.11 or newer and uv, and nothing that is installed here. Each step is printed with its seconds. The
+first word of a page that is not so ends it. Libraries are those of the lock, so that nothing is downloaded twice;
+--newest takes the newest ones that the wheel allows. --keep leaves the folder.
 """
 
 from __future__ import annotations
