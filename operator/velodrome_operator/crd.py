@@ -379,7 +379,7 @@ def _dataset_rules() -> list[Schema]:
         ),
         _rule(
             f"has(self.format) || !(self.name in {bundled}) || !has(self.source)",
-            "it comes with scikit-learn and needs no source",
+            "it comes with the runner and needs no source",
         ),
         _rule(f"!has(self.format) || {factory} || (has(self.source) && ({placed}))", "needs a source: {path: FOLDER}"),
         _rule(
@@ -400,11 +400,15 @@ def _dataset_rules() -> list[Schema]:
             "the channels of a sequence are numbers: list no categorical columns",
         ),
         _rule(
+            "!has(self.format) || self.format != 'Text' || has(self.splits)",
+            "a text needs splits, for example splits: {fractions: {validation: 0.1, test: 0.1}}",
+        ),
+        _rule(
             "(has(self.format) ? self.format : self.name) != 'ImageNet' || has(self.imageSize)",
             "ImageNet needs an imageSize, for example 256",
         ),
     ]
-    for field in ("args", "target", "columns", "splits", "imageSize"):
+    for field in ("args", "target", "columns", "splits", "imageSize", "tokens", "window"):
         users = sorted(name for name, fields in FORMAT_FIELDS.items() if field in fields)
         named = [f"(has(self.format) ? self.format : self.name) in {_list(name for name in users if ':' not in name)}"]
         named += [f"(has(self.format) && {factory})"] if any(":" in name for name in users) else []
@@ -543,6 +547,26 @@ _STATUS: Schema = _object(
             repeats=_text("Repeats, such as 5-6."),
         ),
     },
+    search=_object(
+        "How far the search of each entry is; absent where the job has none.",
+        done=_text("Trials with a result over the most that there may be."),
+        trials=_count("Search trials with a result."),
+        suggested=_count("Search trials that were suggested so far."),
+        entries={
+            "type": "array",
+            "description": "One item for each entry that has parameters, as far as there is room.",
+            "items": _object(
+                "The search of an entry.",
+                name=_text("The entry."),
+                trials=_count("Its trials with a result."),
+                failed=_count("Those of them that failed."),
+                pruned=_count("Those of them that ended early."),
+                epochs=_count("Epochs that they took."),
+                best={**_NUMBER, "description": "Best value of the first objective, on the validation split."},
+                trial=_count("Number of the trial that has it."),
+            ),
+        },
+    ),
     message=_text("What is going on, in a sentence.", 4096),
     image=_text("The runners' image."),
     cohort=_text("The first objective's cohort, in words."),

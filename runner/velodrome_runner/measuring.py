@@ -209,7 +209,8 @@ def built(config: TrialConfig, task: tasks.Task) -> nn.Module:
     """The entry's network for the task's data, on the CPU, as `models.build` makes it."""
     assert config.model is not None
     dropout = config.training.regularization.dropout
-    return models.build(config.model, shape=task.transform.shape, **task.told, **task.transform.told, dropout=dropout)
+    made = task.transform
+    return models.build(config.model, kind=made.kind, shape=made.shape, **task.told, **made.told, dropout=dropout)
 
 
 def own_module(config: TrialConfig) -> str:

@@ -52,6 +52,7 @@ def cohort(key: str, changes: dict[str, Any] | None = None) -> Cohort:
     return found
 
 
+LETTERS: dict[str, Any] = {"config.dataset.format": "Text"}
 CHANGES: list[tuple[dict[str, Any], set[str]]] = [
     # What was observed: data, hardware, software, share of the machine.
     ({"result.dataset.digest": "sha256:" + 64 * "0"}, ALL),
@@ -75,6 +76,9 @@ CHANGES: list[tuple[dict[str, Any], set[str]]] = [
     # What was asked of every entry.
     ({"config.dataset.validationFraction": 0.2}, ALL),
     ({"config.dataset.imageSize": 64}, ALL),
+    (LETTERS, ALL),
+    (LETTERS | {"config.dataset.tokens": "bytes"}, ALL),
+    (LETTERS | {"config.dataset.window": 64}, ALL),
     ({"config.preprocessing.normalize": False}, ALL),
     ({"config.preprocessing.augmentations": []}, ALL),
     ({"config.budget.maxEpochs": 3}, ALL - MODELS),
@@ -98,6 +102,14 @@ CHANGES: list[tuple[dict[str, Any], set[str]]] = [
 )
 def test_a_change_splits_the_cohorts_of_what_depends_on_it(changes: dict[str, Any], split: set[str]) -> None:
     assert {key for key in ALL if cohort(key, changes).id != cohort(key).id} == split
+
+
+def test_perplexities_of_other_windows_and_tokens_are_never_compared() -> None:
+    small: dict[str, Any] = {"config.dataset.window": 64}
+    found = [LETTERS, LETTERS | small, LETTERS | {"config.dataset.tokens": "bytes"}]
+    assert len({cohort(QUALITY, changes).id for changes in found}) == 3
+    declared: dict[str, Any] = LETTERS | {"config.dataset.window": 128, "config.dataset.tokens": "characters"}
+    assert cohort(QUALITY, declared).id == cohort(QUALITY, LETTERS).id, "what is absent is the default"
 
 
 def test_how_many_met_on_a_node_is_luck_and_splits_nothing() -> None:
@@ -165,6 +177,11 @@ def test_cohorts_are_the_same_in_every_version(golden: Callable[[str, str], None
             {"result.dataset.fitted_samples": 16384},
             SIZE,
             "digits 1f1f1f1f, 10% held out · normalised, RandomCrop(padding=1), fitted on 16,384 samples",
+        ),
+        (
+            LETTERS | {"config.dataset.window": 64, "config.preprocessing": {}},
+            QUALITY,
+            "digits 1f1f1f1f in windows of 64 characters, 10% held out · ≤ 2 epochs",
         ),
         ({"config.budget.maxEpochs": 1}, QUALITY, "≤ 1 epoch"),
         ({"config.preprocessing.normalize": False}, QUALITY, "· not normalised, RandomCrop(padding=1) ·"),

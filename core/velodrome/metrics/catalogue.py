@@ -38,6 +38,8 @@ LONGEST_SECONDS = 366 * 86_400.0
 _RANGES: Mapping[str, tuple[float, float]] = {
     "ratio": (0.0, 1.0),
     "nats": (0.0, LARGEST),
+    "bits": (0.0, LARGEST),
+    "choices": (1.0, LARGEST),  # among how many equally likely tokens a model is as unsure
     "seconds": (1e-9, LONGEST_SECONDS),
     "samples_per_second": (0.0, 1e15),
     "bytes": (0.0, 2.0**60),
@@ -206,6 +208,7 @@ CATALOGUE: Mapping[str, Metric] = MappingProxyType(
                 direction="lower",
                 unit="nats",
                 per_epoch=False,
+                tasks=("classification", "language-modelling"),
             ),
             _quality(
                 "validation_loss",
@@ -213,7 +216,28 @@ CATALOGUE: Mapping[str, Metric] = MappingProxyType(
                 " regression the squared error divided by the variance of the training targets.",
                 direction="lower",
                 unit="nats",
-                tasks=("classification", "regression"),
+                tasks=("classification", "regression", "language-modelling"),
+            ),
+            _quality(
+                "perplexity",
+                "Exponential of the mean cross-entropy in nats of each predicted token, a character or a byte.",
+                direction="lower",
+                unit="choices",
+                tasks=("language-modelling",),
+            ),
+            _quality(
+                "bits_per_byte",
+                "Bits to code the text by the model's predictions, for each byte of its UTF-8 form.",
+                direction="lower",
+                unit="bits",
+                tasks=("language-modelling",),
+            ),
+            _quality(
+                "bits_per_character",
+                "Bits to code the text by the model's predictions, for each character; not where tokens are bytes.",
+                direction="lower",
+                unit="bits",
+                tasks=("language-modelling",),
             ),
             _quality(
                 "rmse",

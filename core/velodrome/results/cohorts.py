@@ -12,6 +12,8 @@ from velodrome.plan import TrialConfig
 from velodrome.results.records import DatasetFacts, GrantedResources, Observed, TrialRecord
 from velodrome.spec import Strict
 from velodrome.spec.paths import removed
+from velodrome.tasks import kind_of
+from velodrome.vocabulary import TOKENS, WINDOW
 
 # This number changes with the definition of any metric, so that old and new values are not ranked together.
 EVALUATION_PROTOCOL = 1
@@ -29,7 +31,8 @@ class Cohort:
     @property
     def words(self) -> str:
         """The conditions in one line, for people."""
-        return " · ".join(words(self.conditions[name]) for name, words in _WORDS.items() if name in self.conditions)
+        parts = (words(self.conditions[name]) for name, words in _WORDS.items() if name in self.conditions)
+        return " · ".join(part for part in parts if part)
 
 
 def cohort_of(record: TrialRecord, key: MetricKey) -> Cohort | None:
@@ -73,12 +76,20 @@ def _dataset_facts(config: TrialConfig, dataset: DatasetFacts) -> dict[str, Any]
     }
     # The digest is of the files, and the size is what a model sees of them.
     size = config.dataset.image_size
+    if _is_text(config):
+        facts |= {"tokens": config.dataset.tokens or TOKENS, "window": config.dataset.window or WINDOW}
     return facts if size is None else facts | {"imageSize": size}
+
+
+def _is_text(config: TrialConfig) -> bool:
+    return kind_of(config.dataset.name, config.dataset.format) == "text"
 
 
 def _preprocessing_facts(config: TrialConfig, dataset: DatasetFacts) -> dict[str, Any]:
     """The preprocessing as it is written, and on how many training samples it was fitted if not on all."""
     facts = _written(config.preprocessing)
+    if _is_text(config):  # which has nothing to normalise
+        del facts["normalize"]
     if config.chosen is not None:  # the condition that entries share is what was searched, and not what was found
         for path in config.chosen:
             facts = removed(facts, path.split(".")[1:])
@@ -127,11 +138,14 @@ def _dataset_words(facts: Mapping[str, Any]) -> str:
     some = train >= 0 and validation > 0
     held_out = f", {validation / (train + validation):.0%} held out" if some else ", nothing held out"
     size = f" at {facts['imageSize']} pixels" if "imageSize" in facts else ""
-    return f"{facts['name']} {facts['digest'].removeprefix('sha256:')[:8]}{size}{held_out}"
+    window = f" in windows of {facts['window']} {facts['tokens']}" if "window" in facts else ""
+    return f"{facts['name']} {facts['digest'].removeprefix('sha256:')[:8]}{size}{window}{held_out}"
 
 
 def _preprocessing_words(facts: Mapping[str, Any]) -> str:
-    parts = [_SCALED[facts.get("scaling")] if facts.get("normalize", True) else "not normalised"]
+    parts = []
+    if "normalize" in facts:
+        parts.append(_SCALED[facts.get("scaling")] if facts["normalize"] else "not normalised")
     parts += [f"{word} {facts[field]}" for field, word in _PARTS.items() if field in facts]
     parts += [
         _call(augmentation.get("name", "augmentation"), augmentation.get("args", {}))

@@ -50,13 +50,17 @@ class SearchState:
             told = {number: one.told for number, one in self._of(entry, self.outcomes).items()}
             study.resume([own[number] for number in sorted(own)], told)
 
-    def next(self, running: Collection[int]) -> int | None:
+    def next(self, running: Collection[int], among: Collection[str] | None = None) -> int | None:
         """The index of the trial to suggest next, while the trials `running` go on; None if no entry may go on now.
 
-        Entries take turns.
+        Entries take turns: all of them, or those `among` them.
         """
         most = self._search.max_trials
-        open_ = [entry for entry in self.studies if self._of_number(entry) < most and self._why_ended(entry) is None]
+        open_ = [
+            entry
+            for entry in self.studies
+            if (among is None or entry in among) and self._of_number(entry) < most and self._why_ended(entry) is None
+        ]
         allowed = [entry for entry in open_ if self._affords(entry, running)]
         if not allowed:
             return None
