@@ -305,6 +305,21 @@ def _rule(rule: str, message: str) -> Schema:
     return {"rule": rule, "message": message}
 
 
+def _needs() -> list[Schema]:
+    """A field that metrics need has to be there if an objective ranks one of them."""
+    takers: dict[str, list[str]] = {}
+    for metric in CATALOGUE.values():
+        if metric.needs:
+            takers.setdefault(metric.needs, []).append(metric.name)
+    return [
+        _rule(
+            f"has(self.{field}) || !self.objectives.exists(o, o.metric in {_list(names)})",
+            f"{', '.join(names)}: an objective that ranks one of these needs spec.{field}",
+        )
+        for field, names in takers.items()
+    ]
+
+
 def _spec_rules() -> list[Schema]:
     return [
         *_metric_rules(),
@@ -313,14 +328,7 @@ def _spec_rules() -> list[Schema]:
             " || (has(o.batchSize) && o.batchSize in self.evaluation.inference.batchSizes))",
             "an objective's batchSize must be one of evaluation.inference.batchSizes",
         ),
-        _rule(
-            "has(self.budget.target) || !self.objectives.exists(o, o.metric == 'time_to_target_seconds')",
-            "time_to_target_seconds needs spec.budget.target",
-        ),
-        _rule(
-            "has(self.evaluation.pricePerHour) || !self.objectives.exists(o, o.metric == 'cost')",
-            "cost needs spec.evaluation.pricePerHour",
-        ),
+        *_needs(),
         _rule(
             "size(self.entries) * (has(self.trials.until) ? self.trials.until.maxRepeats : self.trials.repeats)"
             f" <= {MOST_TRIALS}",

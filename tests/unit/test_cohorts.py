@@ -26,9 +26,11 @@ TIME = "train_seconds"
 TARGET = "time_to_target_seconds"
 LATENCY = "latency_p50_seconds{batch_size=1}"
 MEMORY = "peak_memory_bytes"
+SERVED = "served_latency_p99_seconds"
+OFFLINE = "offline_samples_per_second"
 SIZE = "parameters"
 FLOPS = "flops"
-ALL = {QUALITY, TIME, TARGET, LATENCY, MEMORY, SIZE, FLOPS}
+ALL = {QUALITY, TIME, TARGET, LATENCY, SERVED, OFFLINE, MEMORY, SIZE, FLOPS}
 MODELS = {SIZE, FLOPS}
 COSTS = ALL - {QUALITY, *MODELS}
 NONE: set[str] = set()
@@ -85,7 +87,9 @@ CHANGES: list[tuple[dict[str, Any], set[str]]] = [
     ({"config.budget.maxSeconds": 10}, ALL - MODELS),
     ({"config.budget.target": {"metric": "accuracy", "value": 0.5}}, {TARGET}),
     ({"config.budget.target": None}, {TARGET}),
-    ({"config.evaluation.inference.minRunSeconds": 5}, {LATENCY}),
+    ({"config.evaluation.inference.minRunSeconds": 5}, {LATENCY, OFFLINE}),
+    ({"config.evaluation.serving": {"arrivalRate": 100}}, {SERVED}),
+    ({"config.evaluation.offline": {"maxBatchSize": 32}}, {OFFLINE}),
     # What is the entry's own, or says nothing about a value.
     ({"config.training.batchSize": 1}, NONE),
     ({"config.training.precision": "bfloat16", "result.environment.precision": "bfloat16"}, NONE),
@@ -130,6 +134,14 @@ def test_what_the_executor_saw_stands_over_what_the_runner_said() -> None:
     said, seen = {"result.environment.resources.concurrent_trials": 3}, {"observed.concurrent_trials": 3}
     assert cohort(TIME, said) == cohort(TIME, seen)
     assert cohort(TIME, said | {"observed.concurrent_trials": 1}) == cohort(TIME)
+
+
+def test_a_rate_of_queries_is_told_and_its_difference_has_words() -> None:
+    slow, fast = ({"config.evaluation.serving": {"arrivalRate": rate, "maxBatchSize": 4}} for rate in (10, 200))
+    assert "200 queries/s, batches ≤ 4" in cohort(SERVED, fast).words
+    assert "queries" not in cohort(LATENCY, fast).words
+    (told,) = differences(cohort(SERVED, slow).conditions, cohort(SERVED, fast).conditions)
+    assert str(told) == "queries a second differs: 10 here, 200 there"
 
 
 def test_figures_of_two_definitions_of_flops_are_never_compared() -> None:

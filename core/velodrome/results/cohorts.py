@@ -7,7 +7,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from velodrome.canonical import digest
-from velodrome.metrics.catalogue import Metric, MetricKey, by_name, first_name, label_of, metric_of, present_name
+from velodrome.metrics.catalogue import (
+    OFFLINE,
+    Metric,
+    MetricKey,
+    by_name,
+    first_name,
+    label_of,
+    metric_of,
+    present_name,
+)
 from velodrome.plan import TrialConfig
 from velodrome.results.records import DatasetFacts, GrantedResources, Observed, TrialRecord
 from velodrome.spec import Strict
@@ -31,8 +40,8 @@ class Cohort:
     @property
     def words(self) -> str:
         """The conditions in one line, for people."""
-        parts = (words(self.conditions[name]) for name, words in _WORDS.items() if name in self.conditions)
-        return " · ".join(part for part in parts if part)
+        found = (words(self.conditions[name]) for name, words in _WORDS.items() if name in self.conditions)
+        return " · ".join(filter(None, found))
 
 
 def cohort_of(record: TrialRecord, key: MetricKey) -> Cohort | None:
@@ -102,8 +111,11 @@ def _evaluation_facts(config: TrialConfig, metric: Metric) -> dict[str, Any]:
     facts: dict[str, Any] = {"protocol": EVALUATION_PROTOCOL}
     if "batch_size" in metric.parameters:
         facts["minRunSeconds"] = config.evaluation.inference.min_run_seconds
-    if metric.name == "cost":
-        facts["pricePerHour"] = config.evaluation.price_per_hour
+    part, _, field = metric.needs.partition(".")
+    if part == "evaluation":
+        facts[field] = _written(config.evaluation).get(field)
+    if metric.needs == OFFLINE:
+        facts["minRunSeconds"] = config.evaluation.inference.min_run_seconds
     return facts
 
 
@@ -173,6 +185,16 @@ def _call(name: str, arguments: Mapping[str, Any]) -> str:
     return name + (f"({', '.join(f'{key}={value}' for key, value in arguments.items())})" if arguments else "")
 
 
+def _evaluation_words(facts: Mapping[str, Any]) -> str:
+    """The load of queries; other facts of the evaluation are the same on most boards."""
+    if serving := facts.get("serving"):
+        most = f", batches ≤ {serving['maxBatchSize']}" if serving["maxBatchSize"] > 1 else ""
+        return f"{serving['arrivalRate']:g} queries/s{most}"
+    if offline := facts.get("offline"):
+        return f"batches ≤ {offline['maxBatchSize']}"
+    return ""
+
+
 def _budget_words(facts: Mapping[str, Any]) -> str:
     epochs = facts["maxEpochs"]
     words = f"≤ {epochs} epoch{'' if epochs == 1 else 's'}"
@@ -208,6 +230,7 @@ def _resources_words(facts: Mapping[str, Any]) -> str:
 _WORDS: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "dataset": _dataset_words,
     "preprocessing": _preprocessing_words,
+    "evaluation": _evaluation_words,
     "budget": _budget_words,
     "hardware": _hardware_words,
     "software": _software_words,

@@ -122,6 +122,19 @@ def repeated(inputs: Inputs, size: int) -> Inputs:
     return {name: repeated(tensor, size) for name, tensor in inputs.items()}  # type: ignore[misc]
 
 
+def samples_of(inputs: Inputs) -> int:
+    """The number of samples."""
+    return len(inputs if isinstance(inputs, Tensor) else next(iter(inputs.values())))
+
+
+def window(inputs: Inputs, first: int, last: int) -> Inputs:
+    """The samples from `first` to before `last`, without a copy where memory allows it."""
+    if isinstance(inputs, Tensor):
+        return inputs[first:last]
+    found = {name: tensor[first:last] for name, tensor in inputs.items()}
+    return trimmed(found, found["lengths"]) if "lengths" in found else found
+
+
 def apply(model: nn.Module, inputs: Inputs) -> Any:
     """The model's outputs: for its only argument, or for arguments by name."""
     return model(inputs) if isinstance(inputs, Tensor) else model(**inputs)
