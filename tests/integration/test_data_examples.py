@@ -80,7 +80,7 @@ def nothing(_: Path) -> None:
 
 EXAMPLES: dict[str, tuple[Callable[[Path], None], dict[str, Any], float]] = {
     "tabular": (nothing, {"budget": {"maxEpochs": 15}}, 0.9),
-    "documents": (messages, {"budget": {"maxEpochs": 6}}, 0.9),
+    "documents": (messages, {"budget": {"maxEpochs": 6}, "trials": {"repeats": 2, "baseSeed": 0}}, 0.9),
     "language": (nothing, {"budget": {"maxEpochs": 2}, "trials": {"repeats": 2, "baseSeed": 0}}, 0.0),
     "sequences": (vowels, {"budget": {"maxEpochs": 12}}, 0.6),
     "imagefolder": (pictures, {"budget": {"maxEpochs": 4}}, 0.5),

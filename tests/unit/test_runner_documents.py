@@ -68,6 +68,7 @@ def test_words_are_in_lower_case_and_signs_stand_alone() -> None:
 def test_texts_and_labels_are_read_whole(tmp_path: Path, *, lines: bool) -> None:
     found = read(job("texts.jsonl" if lines else "texts.csv"), written(tmp_path, lines=lines))
     assert (found.kind, found.schema.classes, found.schema.equal) == ("documents", ("ham", "spam"), False)
+    assert found.schema.classes is not None
     for split in ("train", "validation", "test"):
         rows = [row for row in ROWS if row[0] == split]
         assert texts(found, split) == [words_of(text) for _, text, _ in rows]
