@@ -13,7 +13,9 @@ from velodrome.metrics.catalogue import MetricKey
 from velodrome.plan import Plan, plan
 from velodrome.results.searches import Spent
 from velodrome.search.outcomes import Outcome, best_of, front_of, is_better, outcome_of, spent_by
+from velodrome.search.reference import expected_best, random_values
 from velodrome.search.state import SearchState
+from velodrome.search.study import first_points
 from velodrome.search.trials import SearchPlan, search_of, search_plan, searched_keys
 from velodrome.spec import validate
 
@@ -22,15 +24,17 @@ if TYPE_CHECKING:
     from velodrome.store import Reader
 
 _PAGE = 200
-_STEPS = 6
 
 
 @dataclass(frozen=True, slots=True)
 class EntrySearch:
     """One entry's search. `selected` is the best value on validation data, and `confirmed` the mean of the `confirming`
-    trials that ran again with its `values`, by the same metric on validation data.
+    trials that ran again with its `values`, by the same metric on validation data. The `gap` says by how much the
+    selected value is the better one, in the metric's unit; it is negative if the confirmed one is better.
 
-    `course` has the best value after so many trials, a few times on the way. Without parameters, it is not `tuned`.
+    `course` has the trials that were better than all before them, by how many had run then. `reference` has the
+    expected best of so many random trials, as far as its own random trials say it. Without parameters, an entry is not
+    `tuned`.
     """
 
     entry: str
@@ -41,14 +45,11 @@ class EntrySearch:
     selected: float | None = None
     confirmed: float | None = None
     confirming: int = 0
+    gap: float | None = None
     course: tuple[tuple[int, float], ...] = ()
+    reference: tuple[float, ...] = ()
     front: tuple[int, ...] = ()
     ended: str = ""
-
-    @property
-    def gap(self) -> float | None:
-        """What the selected value was better or worse by than the confirmed one, in the metric's unit."""
-        return None if self.selected is None or self.confirmed is None else self.selected - self.confirmed
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,16 +106,14 @@ def outcomes_in(reader: Reader, tried: SearchPlan, uid: str, keys: Sequence[Metr
     return found
 
 
-def best_so_far(key: MetricKey, outcomes: Mapping[int, Outcome]) -> list[float | None]:
-    """The best value after each trial, by number, as far as there is one."""
-    best: float | None = None
-    found: list[float | None] = []
-    for number in range(max(outcomes, default=-1) + 1):
-        values = outcomes[number].told.values if number in outcomes else ()
-        if values and (best is None or is_better(key, values[0], best)):
-            best = values[0]
-        found.append(best)
-    return found
+def course_of(key: MetricKey, outcomes: Mapping[int, Outcome]) -> tuple[tuple[int, float], ...]:
+    """How many trials had run, and the best value then, each time that a trial was better than all before it."""
+    found: list[tuple[int, float]] = []
+    for number in sorted(outcomes):
+        values = outcomes[number].told.values
+        if values and (not found or is_better(key, values[0], found[-1][1])):
+            found.append((number + 1, values[0]))
+    return tuple(found)
 
 
 def _entry(
@@ -126,21 +125,29 @@ def _entry(
     mean = fmean(confirmed) if confirmed else None
     if not search.of(entry):
         return EntrySearch(entry, tuned=False, spent=Spent(), confirmed=mean, confirming=len(confirmed))
-    best, course = best_of(keys, own), best_so_far(keys[0], own)
-    ends = [len(course) * step // _STEPS for step in range(1, _STEPS + 1)]
+    best = best_of(keys, own)
+    selected = None if best is None else own[best].told.values[0]
+    made_of = {index // count: one for index, one in tried.suggestions.items() if index % count == place}
+    drawn = random_values(search, len(first_points(search, entry)), made_of, own)
     return EntrySearch(
         entry=entry,
         tuned=True,
         spent=spent_by(list(own.values())),
         number=best,
         values={} if best is None else tried.suggestions[best * count + place].values,
-        selected=None if best is None else own[best].told.values[0],
+        selected=selected,
         confirmed=mean,
         confirming=len(confirmed),
-        course=tuple((end, value) for end in dict.fromkeys(ends) if end and (value := course[end - 1]) is not None),
+        gap=None if selected is None or mean is None else _better_by(keys[0], selected, mean),
+        course=course_of(keys[0], own),
+        reference=tuple(expected_best(keys[0], drawn)),
         front=front_of(keys, own) if len(keys) > 1 else (),
         ended="" if job.searched is None else job.searched.ended.get(entry, ""),
     )
+
+
+def _better_by(key: MetricKey, value: float, other: float) -> float:
+    return value - other if key.metric.direction == "higher" else other - value
 
 
 def _confirmed(reader: Reader, job: JobInfo, key: MetricKey) -> dict[str, list[float]]:

@@ -25,7 +25,7 @@ from velodrome.results.records import Progress, TrialResult
 from velodrome.results.registration import stored_document
 from velodrome.results.searches import Searched, Suggestion
 from velodrome.search.outcomes import Outcome, outcome_of
-from velodrome.search.sentences import scored, winners_words
+from velodrome.search.sentences import best_words, scored, winners_words
 from velodrome.search.state import SearchState
 from velodrome.search.trials import SearchPlan, search_of, search_plan
 from velodrome.store import Store
@@ -112,8 +112,8 @@ class SearchExecutor(Executor):
         self._tell_finished()
         self._steps.pop(running.attempt.name, None)
         event = super()._finished(running, result)
-        said = scored(self._state, running.trial.index)
-        return replace(event, total=len(self._plan), said=said)
+        said, best = scored(self._state, running.trial.index), best_words(self._state, running.trial.entry)
+        return replace(event, total=len(self._plan), said=said, best=best)
 
 
 def _suggest(uid: str, index: int, made: Suggestion, store: Store) -> Suggestion:
