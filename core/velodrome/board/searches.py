@@ -72,14 +72,24 @@ def read_search(reader: Reader, job: JobInfo) -> SearchReading | None:
     keys = searched_keys(made.job)
     tried = search_plan(made, reader.suggestions(search_uid(job.uid)))
     outcomes = outcomes_in(reader, tried, search_uid(job.uid), keys)
-    confirmed = _confirmed(reader, job, keys[0])
-    entries = tuple(_entry(entry, job, made, tried, outcomes, confirmed.get(entry, [])) for entry in made.configs)
+    confirmed, info = _confirmed(reader, job, keys[0]), reader.job(search_uid(job.uid))
+    points = {} if info is None or info.points is None else info.points
+    entries = tuple(
+        _entry(entry, job, made, tried, outcomes, confirmed.get(entry, []), points.get(entry, ()))
+        for entry in made.configs
+    )
     return SearchReading(job.uid, job.name, keys, search_of(made.job).max_trials, job.searched is not None, entries)
+
+
+def search_state(reader: Reader, made: Plan, uid: str) -> SearchState:
+    """The search of a planned and registered job, before anything was suggested. Raises as the store does."""
+    info = reader.job(search_uid(uid))
+    return SearchState(made, None if info is None else info.points)
 
 
 def read_studies(reader: Reader, made: Plan, uid: str) -> SearchState:
     """The search of a planned job, as Optuna would know it. Raises as the store does."""
-    state = SearchState(made)
+    state = search_state(reader, made, uid)
     tried = search_plan(made, reader.suggestions(search_uid(uid)))
     state.resume(tried.suggestions, outcomes_in(reader, tried, search_uid(uid), state.keys))
     return state
@@ -117,7 +127,13 @@ def course_of(key: MetricKey, outcomes: Mapping[int, Outcome]) -> tuple[tuple[in
 
 
 def _entry(
-    entry: str, job: JobInfo, made: Plan, tried: SearchPlan, outcomes: Mapping[int, Outcome], confirmed: list[float]
+    entry: str,
+    job: JobInfo,
+    made: Plan,
+    tried: SearchPlan,
+    outcomes: Mapping[int, Outcome],
+    confirmed: list[float],
+    points: Sequence[Mapping[str, Any]],
 ) -> EntrySearch:
     search, keys, count = search_of(made.job), searched_keys(made.job), len(made.configs)
     place = tuple(made.configs).index(entry)
@@ -128,7 +144,7 @@ def _entry(
     best = best_of(keys, own)
     selected = None if best is None else own[best].told.values[0]
     made_of = {index // count: one for index, one in tried.suggestions.items() if index % count == place}
-    drawn = random_values(search, len(first_points(search, entry)), made_of, own)
+    drawn = random_values(search, len(first_points(search, entry, points)), made_of, own)
     return EntrySearch(
         entry=entry,
         tuned=True,

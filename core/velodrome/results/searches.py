@@ -58,6 +58,9 @@ class Winner(Data):
     objectives: Mapping[str, float] = Field(default={}, description="By metric key, on the validation split.")
     front: tuple[int, ...] = ()
     spent: Spent = Spent()
+    importances: Mapping[str, float] = Field(
+        default={}, description="How much each parameter mattered, by PED-ANOVA, as shares; empty after few trials."
+    )
 
 
 class Searched(Data):

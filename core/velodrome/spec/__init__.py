@@ -29,7 +29,7 @@ from velodrome.spec.job import (
 )
 from velodrome.spec.metrics import MetricRange, OwnMetric
 from velodrome.spec.pods import Execution, Runner
-from velodrome.spec.search import Search, SearchParameter, SearchPruner
+from velodrome.spec.search import Search, SearchParameter, SearchPruner, SearchTerminator
 from velodrome.spec.training import EarlyStopping, Optimizer, Regularization, Schedule, Training
 
 __all__ = [
@@ -60,6 +60,7 @@ __all__ = [
     "Search",
     "SearchParameter",
     "SearchPruner",
+    "SearchTerminator",
     "Source",
     "SplitFiles",
     "SplitFractions",

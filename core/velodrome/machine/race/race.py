@@ -21,7 +21,7 @@ from velodrome.machine.race.connection import Connection, StopRequested
 from velodrome.machine.race.decisions import ignored_here, to_run
 from velodrome.machine.race.events import Note, Watch
 from velodrome.machine.race.executor import Executor, Finish, Lane, RaceSettings
-from velodrome.machine.race.past import carried_search, changed_code, taken_over, to_take_over
+from velodrome.machine.race.past import carried_search, changed_code, register_search, taken_over, to_take_over
 from velodrome.machine.race.rehearsal import Stage, before_race
 from velodrome.machine.race.searching import search_race
 from velodrome.own_code import plan_code
@@ -29,7 +29,7 @@ from velodrome.plan import Plan, local_uid
 from velodrome.results.records import JobInfo, utc
 from velodrome.results.registration import first_round, job_info, stored_document
 from velodrome.results.rounds import asked
-from velodrome.search.trials import confirming, search_info
+from velodrome.search.trials import confirming
 from velodrome.store import Store, TrialSummary
 
 
@@ -80,10 +80,11 @@ def race(
 
         if plan.job.spec.search is not None:
             at = utc(clock())
-            connection.ask(lambda store: store.register_search(search_info(job_info(plan, uid, at), plan)))
+            warm = connection.ask(lambda store: register_search(store, plan, uid, at))
             carried = connection.ask(lambda store: carried_search(store, plan, uid, code, at)) if gives else ""
             own = replace(lane, folder=home.make(home.job(search_uid(uid))), borrowed=True)
-            found = search_race(plan, uid, own, connection, settings, watch, carried, stop, clock)
+            before = [text for text in (warm, carried) if text]
+            found = search_race(plan, uid, own, connection, settings, watch, before, stop, clock)
             if isinstance(found, Finish):
                 return found
             plan = confirming(plan, found)

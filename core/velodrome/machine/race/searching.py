@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 from velodrome import keys
-from velodrome.board.searches import outcomes_in
+from velodrome.board.searches import outcomes_in, search_state
 from velodrome.machine.files import write_private
 from velodrome.machine.race import events
 from velodrome.machine.race.attempts import Attempt
@@ -133,10 +133,10 @@ def search_race(
     connection: Connection,
     settings: RaceSettings,
     watch: events.Watch,
-    carried: str,
+    before: Sequence[str],
     *others: Any,
 ) -> Searched | Finish:
-    """Runs the search of a registered job, as far as it has not run, and stores its winners. `carried` says what was
+    """Runs the search of a registered job, as far as it has not run, and stores its winners. `before` says what was
     taken over, if anything was.
 
     Returns them, or how the search ended if there is no winner for each entry.
@@ -146,9 +146,9 @@ def search_race(
         return info.searched
     search, of = search_of(plan.job), keys.search_uid(uid)
     write_private(lane.folder / "spec.json", json.dumps(stored_document(plan.job)).encode())
-    if carried:
-        watch(events.Note(carried))
-    state = SearchState(plan)
+    for text in before:
+        watch(events.Note(text))
+    state = connection.ask(lambda store: search_state(store, plan, uid))
     parallel = min(settings.parallel, search.parallelism or settings.parallel)
     own = replace(settings, parallel=parallel, retry_failed=False)
     tried = search_plan(plan, state.suggestions)
