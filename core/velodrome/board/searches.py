@@ -18,6 +18,7 @@ from velodrome.search.state import SearchState
 from velodrome.search.study import first_points
 from velodrome.search.trials import SearchPlan, search_of, search_plan, searched_keys
 from velodrome.spec import validate
+from velodrome.text import counted
 
 if TYPE_CHECKING:
     from velodrome.results.records import JobInfo
@@ -69,9 +70,17 @@ def read_search(reader: Reader, job: JobInfo) -> SearchReading | None:
     made = planned(job)
     if made is None:
         return None
-    keys = searched_keys(made.job)
     tried = search_plan(made, reader.suggestions(search_uid(job.uid)))
-    outcomes = outcomes_in(reader, tried, search_uid(job.uid), keys)
+    return search_reading(
+        reader, job, made, tried, outcomes_in(reader, tried, search_uid(job.uid), searched_keys(made.job))
+    )
+
+
+def search_reading(
+    reader: Reader, job: JobInfo, made: Plan, tried: SearchPlan, outcomes: Mapping[int, Outcome]
+) -> SearchReading:
+    """The search of a planned job whose trials were read. Raises as the store does."""
+    keys = searched_keys(made.job)
     confirmed, info = _confirmed(reader, job, keys[0]), reader.job(search_uid(job.uid))
     points = {} if info is None or info.points is None else info.points
     entries = tuple(
@@ -124,6 +133,16 @@ def course_of(key: MetricKey, outcomes: Mapping[int, Outcome]) -> tuple[tuple[in
         if values and (not found or is_better(key, values[0], found[-1][1])):
             found.append((number + 1, values[0]))
     return tuple(found)
+
+
+def budget_words(entries: Sequence[EntrySearch]) -> str:
+    """Whether entries were searched with equal budgets, and what each took."""
+    tuned = [one for one in entries if one.tuned]
+    took = ", ".join(f"{one.entry} {counted(one.spent.trials, 'trial')} and {counted(one.spent.epochs, 'epoch')}"
+                     for one in tuned)  # fmt: skip
+    equal = len({one.spent.trials for one in tuned}) < 2
+    how = "as many trials as the others" if equal else "unequal numbers of trials"
+    return f"The tuned entries had {how}: {took}." if len(tuned) > 1 else f"It took {took}."
 
 
 def _entry(
