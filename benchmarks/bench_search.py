@@ -33,7 +33,7 @@ _TIMED = 20
 
 def cost(values: dict[str, Any]) -> float:
     """A sphere, whose middle is off the middle of the space."""
-    return sum((value - 0.3) ** 2 for value in values.values())
+    return float(sum((value - 0.3) ** 2 for value in values.values()))
 
 
 def search(parameters: int, trials: int) -> Search:

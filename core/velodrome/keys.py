@@ -17,6 +17,7 @@ ENV_REPEATS = "VELODROME_REPEATS"  # repeats whose trials the index counts: 5-6;
 ENV_TAKEN_OVER = "VELODROME_TAKEN_OVER"  # trials that another job measured, which the index leaves out: 0-3,7
 ENV_JOB_UID = "VELODROME_JOB_UID"
 ENV_SEARCH = "VELODROME_SEARCH"  # 1: the index counts search trials, whose parameters are in the instructions
+ENV_LANE = "VELODROME_LANE"  # name of a row of search trials: then the index counts its turns, and each turn is a trial
 ENV_NODES = (
     "VELODROME_NODES"  # number of pods that train one trial together; that many consecutive indexes are one trial
 )
@@ -81,21 +82,31 @@ def inbox_stream(uid: str) -> str:
 def instructions(uid: str) -> str:
     """Hash: trial index -> `results.records.Outcome`, once accepted. Runners read it, executors write it.
 
-    Of a search trial, `parameters:INDEX` has its parameters, and `stop:INDEX` why it is to end early. Of a trial that
-    confirms a winner, `winner:ENTRY` has the parameters of its entry. All JSON, except the reason.
+    Of a search trial, `parameters:INDEX` has its parameters, and `stop:INDEX:ATTEMPT` why this attempt is to end early.
+    `turn:LANE:NUMBER` has the index of the trial whose turn it is there. Of a trial that confirms a winner,
+    `winner:ENTRY` has the parameters of its entry. All JSON, except the reason.
     """
     return f"{PREFIX}:instructions:{uid}"
 
 
+_OF_SEARCH = ".search"
+
+
 def search_uid(uid: str) -> str:
     """The uid under which the search trials of a race are kept, apart from those that rank."""
-    return f"{uid}.search"
+    return f"{uid}{_OF_SEARCH}"
+
+
+def race_uid(uid: str) -> str:
+    """The uid of the race whose trials, or whose search trials, have that uid."""
+    return uid.removesuffix(_OF_SEARCH)
 
 
 # Fields of `instructions`.
 PARAMETERS = "parameters:"
 WINNER = "winner:"
 STOP = "stop:"
+TURN = "turn:"
 
 
 # Field of an entry of `inbox_stream` that holds the report.
@@ -133,6 +144,7 @@ JobPart = Literal[
     "rejected",  # hash: reason -> how many reports were rejected for it
     "rejections",  # list: the newest rejections, JSON
     "suggestions",  # hash: index -> the Suggestion of a search trial, JSON
+    "turns",  # hash: index -> LANE:NUMBER of its turn; and next:LANE -> how many turns that lane has
 ]
 
 

@@ -45,7 +45,8 @@ def rules(secret: str, uid: str, *, stream: bool = False) -> list[str]:
     of version 0.1.0 append to a `stream`. There they can harm only the reports of the same job.
     """
     commands = ["rpush", "llen", "hget", "ping", "hello", "auth", "client|setname"]
-    patterns = [f"%W~{keys.inbox(uid)}", f"%R~{keys.instructions(uid)}"]
+    both = (uid, keys.search_uid(uid))
+    patterns = [*(f"%W~{keys.inbox(one)}" for one in both), *(f"%R~{keys.instructions(one)}" for one in both)]
     if stream:
         commands += ["xadd", "xlen"]
         patterns.append(f"%W~{keys.inbox_stream(uid)}")
@@ -140,7 +141,9 @@ class Access:
         """Does what `revoke` does, even if it was done before."""
         with translated(self._address):
             self._client.execute_command("ACL", "DELUSER", user_name(uid))
+            of_search = keys.search_uid(uid)
             self._client.unlink(keys.instructions(uid), keys.inbox(uid), keys.inbox_stream(uid))
+            self._client.unlink(keys.instructions(of_search), keys.inbox(of_search))
         self._granted.discard(uid)
         self._lost.discard(uid)
 
@@ -182,4 +185,4 @@ class Access:
 def _uids(names: Iterable[bytes | str], prefix: str) -> frozenset[str]:
     """The uids in the names that begin with `prefix`."""
     texts = (name.decode(errors="replace") if isinstance(name, bytes) else name for name in names)
-    return frozenset(text.removeprefix(prefix) for text in texts if text.startswith(prefix))
+    return frozenset(keys.race_uid(text.removeprefix(prefix)) for text in texts if text.startswith(prefix))

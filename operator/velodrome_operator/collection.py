@@ -14,8 +14,10 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import get_args
 
+from velodrome.board.desk import StoredSuggestions
 from velodrome.collector import REASONS, Collected, Collector, Slice
 from velodrome.errors import ActionNeeded, TryAgain, VelodromeError
+from velodrome.search.trials import search_plan
 from velodrome.store import Acceptance, InboxSize, Room, Store
 from velodrome_operator.attribution import Attribution, Unattributed, Witness
 from velodrome_operator.cluster import Cluster
@@ -108,7 +110,7 @@ class Collection:
         """
         everyone = self._rounds % _ROUNDS_WITHOUT_PODS == 0
         self._rounds += 1
-        going = {race.uid: race for race in self.races if race.laid_out and not race.parent.ended}
+        going = {race.trials_uid: race for race in self.races if race.laid_out and not race.parent.ended}
         asked = [
             uid
             for uid, race in going.items()
@@ -145,17 +147,18 @@ class Collection:
             self._note(race, f"{race.logbook.poison.reason}: {race.logbook.poison.message}")
             if uid in self._turns:
                 self._turns[uid].cancel()
-            await asyncio.to_thread(self._seal, uid)
-            self._wake(uid)
+            await asyncio.to_thread(self._seal, race.uid)
+            self._wake(race.uid)
 
     def _begin(self, race: Race, size: InboxSize) -> None:
         """Begins the race's turn, unless a turn runs or the race pauses."""
-        if race.uid in self._turns or self._pauses.get(race.uid, (0.0, 0.0))[0] > time.monotonic():
+        uid = race.trials_uid
+        if uid in self._turns or self._pauses.get(uid, (0.0, 0.0))[0] > time.monotonic():
             return
         small = (size.reports or 0) <= _SLICE_REPORTS and (size.size or 0) <= _SLICE_BYTES
         turn = asyncio.create_task(self._turn(race, small=small))
-        self._turns[race.uid] = turn
-        turn.add_done_callback(lambda _: self._turns.pop(race.uid, None))
+        self._turns[uid] = turn
+        turn.add_done_callback(lambda _: self._turns.pop(uid, None))
 
     async def _turn(self, race: Race, *, small: bool) -> None:
         """Collects the race's inbox to its end. Notes what holds it up, and then gives this race a pause."""
@@ -176,13 +179,14 @@ class Collection:
             self._note(race, f"the operator met an error that it did not expect: {type(error).__name__}")
             self._pause(race)
         else:
-            self._pauses.pop(race.uid, None)
+            self._pauses.pop(race.trials_uid, None)
             self._note(race, "")
 
     def _pause(self, race: Race) -> None:
-        _, last = self._pauses.get(race.uid, (0.0, ROUND_SECONDS))
+        uid = race.trials_uid
+        _, last = self._pauses.get(uid, (0.0, ROUND_SECONDS))
         pause = min(2 * last, _LONGEST_PAUSE)
-        self._pauses[race.uid] = time.monotonic() + pause, pause
+        self._pauses[uid] = time.monotonic() + pause, pause
 
     async def _slice(self, race: Race, lane: asyncio.Semaphore, *, rest: bool) -> bool:
         """Takes some of what the inbox holds. Returns whether the turn is over.
@@ -192,9 +196,11 @@ class Collection:
         """
         began = self._clock()
         witness = Witness(race)
-        plan = race.plan or race.planned()
+        plan, uid = race.plan or race.planned(), race.trials_uid
+        if race.searching:
+            plan = search_plan(plan, StoredSuggestions(self._store, uid))
         key_of = partial(self._key_of, race)
-        collector = Collector(self._store, plan, race.uid, witness, time.time, _SLICE_REPORTS, _SLICE_BYTES, key_of)
+        collector = Collector(self._store, plan, uid, witness, time.time, _SLICE_REPORTS, _SLICE_BYTES, key_of)
 
         def take(read: Slice, *, surely: bool = False) -> Collected | None:
             witness.missed = False
@@ -211,6 +217,8 @@ class Collection:
             if rest:
                 await asyncio.sleep(min(_REST_SHARE * (time.monotonic() - started), _LONGEST_REST))
         known = collected is not None
+        if collected is None and race.searching:
+            race.saw_turns(await asyncio.to_thread(self._store.turns, uid))
         for question in (self._attribution.look, self._attribution.look_back):
             if collected is None:
                 await question(race)
@@ -225,14 +233,16 @@ class Collection:
 
     def _key_of(self, race: Race, index: int, attempt: str) -> str | None:
         """The key that reports of this attempt must show; None for pods without one, as version 0.1.0 made them."""
-        return self._report_key(race.uid, index) if self._report_key and race.needs_key(attempt) else None
+        if self._report_key is None or not race.needs_key(attempt):
+            return None
+        return self._report_key(*(race.turn_of(attempt) or (race.uid, index)))
 
     def _tell(self, race: Race, collected: Collected, at: datetime) -> None:
         """Counts what a slice had, and wakes the race if that changes something."""
         self._count(race, collected)
         if collected.verdicts or collected.progress:
             race.logbook.reported_at = at
-        if collected.verdicts or collected.rejected:
+        if collected.verdicts or collected.rejected or (collected.progress and race.searching):
             self._wake(race.uid)
 
     async def _probe_now_and_then(self) -> None:

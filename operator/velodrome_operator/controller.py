@@ -21,7 +21,7 @@ from velodrome_operator.children import ChildSettings
 from velodrome_operator.cluster import Cluster
 from velodrome_operator.histograms import PASS_BOUNDS, histogram
 from velodrome_operator.races import Race
-from velodrome_operator.ranker import Ranker
+from velodrome_operator.ranker import Beside, Ranker
 from velodrome_operator.reconciler import Reconciler
 from velodrome_operator.wakeups import Wakeups
 
@@ -52,14 +52,23 @@ class Controller:
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         boards: BoardPolicy | None = None,
         ranker: Ranker | None = None,
+        searcher: Ranker | None = None,
     ) -> None:
         self.wakeups: Wakeups[str] = Wakeups(self._is_new)
         self.passes = dict.fromkeys(telemetry.PASS_OUTCOMES, 0)
         self.pass_seconds = histogram(telemetry.PASS_SECONDS, PASS_BOUNDS)
         self._reconciler = Reconciler(
-            cluster, store, access, settings, self.wakeups.wake, clock, boards or BoardPolicy(), ranker
+            cluster,
+            store,
+            access,
+            settings,
+            self.wakeups.wake,
+            clock,
+            boards or BoardPolicy(),
+            Beside(ranker, searcher),
         )
         self.races, self.judgement = self._reconciler.races, self._reconciler.judgement
+        self.searches = self._reconciler.searches
         self._tries: dict[str, int] = {}
 
     async def work(self) -> None:
@@ -70,7 +79,14 @@ class Controller:
             try:
                 await self.pass_over(uid)
             finally:
-                self.wakeups.done(uid, min(_LONGEST_REST, max(REST_SECONDS, _REST_SHARE * (time.monotonic() - began))))
+                self.wakeups.done(uid, self._rest(uid, time.monotonic() - began))
+
+    def _rest(self, uid: str, took: float) -> float:
+        """The rest after a pass. One over a search mostly waits for another process, and pods wait for what follows."""
+        race = self.races.get(uid)
+        if race is not None and race.searching:
+            return REST_SECONDS
+        return min(_LONGEST_REST, max(REST_SECONDS, _REST_SHARE * took))
 
     def _is_new(self, uid: str) -> bool:
         """Whether nothing runs for it yet: somebody has just applied it and waits for it."""

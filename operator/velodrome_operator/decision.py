@@ -26,7 +26,7 @@ from velodrome_operator.pass_input import Observation
 from velodrome_operator.turns import JobProgress, turns
 
 # How often to ask about a Job that has no pod.
-_LOOK_AGAIN = timedelta(seconds=5)
+LOOK_AGAIN = timedelta(seconds=5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +61,11 @@ def decide(seen: Observation, wanted: Sequence[Manifest], groups: Mapping[str, S
     if _last_round_ends(seen, groups):
         create = ()
     shares = _shares(seen, groups)
-    waits = [later, soon, startup_left(seen), _LOOK_AGAIN if podless(seen) else None]
+    waits = [later, soon, startup_left(seen), LOOK_AGAIN if podless(seen) else None]
     return Decision(
         create=create if any(child["kind"] == "Job" for child in create) else (),
         parallelism={name: share for name, share in shares.items() if seen.jobs[name].parallelism != share},
-        suspend=_suspensions(seen),
+        suspend=suspensions(seen),
         missing=missing,
         again=min((wait for wait in waits if wait is not None), default=None),
     )
@@ -106,7 +106,7 @@ def _after_the_end(seen: Observation, how: str, ended: datetime, groups: Mapping
     return Decision(parallelism=rest, stop=stop, again=min(waits, default=None))
 
 
-def _suspensions(seen: Observation) -> dict[str, bool]:
+def suspensions(seen: Observation) -> dict[str, bool]:
     """The Jobs whose `suspend` is to change. If Kueue queues the Jobs, Kueue alone sets it."""
     if seen.kueue:
         return {}

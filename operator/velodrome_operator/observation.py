@@ -48,6 +48,7 @@ class JobFacts:
     started_at: datetime | None = None
     uid: str = ""
     keyed: bool = False
+    completions: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +110,7 @@ def job_facts(raw: Raw) -> JobFacts:
         message=shapes.text(troubled.get("message")),
         started_at=shapes.moment(status.get("startTime")),
         uid=shapes.text(metadata.get("uid")),
+        completions=trials,
         keyed=any(
             shapes.at(volume, "name") == keys.VOLUME_REPORT_KEYS
             for volume in shapes.items(shapes.at(spec, "template", "spec", "volumes"))

@@ -35,6 +35,8 @@ class OperatorFacts:
     task_failures: Mapping[str, int] = field(default_factory=dict)
     unreadable: Mapping[str, int] = field(default_factory=dict)
     removed: int = 0
+    suggested: int = 0
+    search_seconds: float = 0.0
 
 
 def operator_families(facts: OperatorFacts) -> Iterator[Metric]:
@@ -60,6 +62,8 @@ def operator_families(facts: OperatorFacts) -> Iterator[Metric]:
     rows += [
         Series(telemetry.INBOX, {}, facts.inboxes),
         Series(telemetry.REMOVED, {}, facts.removed),
+        Series(telemetry.SUGGESTED, {}, facts.suggested),
+        Series(telemetry.SEARCH_SECONDS, {}, facts.search_seconds),
         Series(telemetry.REDIS_UP, {}, float(facts.redis_up)),
         Series(telemetry.SERIES, {}, facts.series),
         Series(telemetry.SERIES_LIMIT, {}, facts.series_limit),

@@ -39,6 +39,12 @@ def ending_of(seen: Observation) -> Ending | None:
     if len(seen.finished) >= trials and seen.rounds is not None and seen.rounds.finished:
         reason = "Undecided" if is_undecided(seen.rounds) else "Decided"
         return Ending("Complete", reason, f"{ending(seen.rounds, len(seen.finished))}; {_counts(seen, failed)}")
+    return hindrance(seen)
+
+
+def hindrance(seen: Observation) -> Ending | None:
+    """The ending of a race whose pods can't do its work, whatever its results are. None while they can."""
+    spec = seen.plan.job.spec
     if seen.poison is not None:
         return Ending("Failed", seen.poison.reason, seen.poison.message)
     if seen.lost > spec.execution.max_disruptions:

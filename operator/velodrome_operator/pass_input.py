@@ -9,7 +9,9 @@ from typing import Any
 
 from velodrome.plan import Plan
 from velodrome.results.records import Rounds
+from velodrome.results.searches import Searched
 from velodrome_operator import shapes
+from velodrome_operator.lanes import SearchLook
 from velodrome_operator.observation import JobFacts, PodFacts
 from velodrome_operator.poison import Poison
 
@@ -27,6 +29,9 @@ class Observation:
 
     Of a race until decided, `rounds` says what it asks for, if that is known, `job_rounds` has the number of each Job's
     round, by Job name, and `asked` counts the trials of all rounds so far.
+
+    While a race searches, `search` says how far that is, and everything else is of its search trials, except `asked`.
+    `searched` has its winners, once they are known.
     """
 
     plan: Plan
@@ -50,6 +55,8 @@ class Observation:
     rounds: Rounds | None = None
     job_rounds: Mapping[str, int] = field(default_factory=dict)
     asked: int | None = None
+    search: SearchLook | None = None
+    searched: Searched | None = None
 
     @property
     def total(self) -> int:

@@ -20,7 +20,7 @@ import aiohttp
 
 from velodrome.errors import TryAgain
 from velodrome.monitoring.pushgateway import LIST_PATH, Group, JobKey, RunningTrials, TrialKey, groups, stale
-from velodrome.plan import Trial
+from velodrome.plan import Plan
 from velodrome_operator import shapes
 from velodrome_operator.races import Race
 
@@ -147,12 +147,12 @@ def running(races: Iterable[Race]) -> RunningTrials:
             jobs.add((race.namespace, race.name))
         elif race.plan is not None:
             indexes = {race.indexes.get(pod.job, ())[pod.index : pod.index + 1] for pod in going if pod.index >= 0}
-            trials |= {_key(race, race.plan.trial(index)) for found in indexes for index in found}
+            trials |= {_key(race, race.plan, index) for found in indexes for index in found}
     return RunningTrials(trials, jobs)
 
 
-def _key(race: Race, trial: Trial) -> TrialKey:
-    return race.namespace, race.name, trial.entry, str(trial.repeat)
+def _key(race: Race, planned: Plan, index: int) -> TrialKey:
+    return race.namespace, race.name, planned.entry(index), str(index // len(planned.configs))
 
 
 @contextlib.contextmanager

@@ -18,7 +18,7 @@ import struct
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import IO, Any, Literal
 
 from velodrome import keys
@@ -26,16 +26,28 @@ from velodrome.errors import TryAgain
 from velodrome.metrics.catalogue import MetricKey
 from velodrome.store import Store
 from velodrome.store.edge import connect
+from velodrome_operator.searcher import Searcher
 
 # load: nothing, but what answers is imported. board: the latest of each entry of a board, whose reading is then kept.
 # comparisons: how each value of a job compares with its baseline.
 # standings: how a job's own entries rank by each of some metric keys.
 # rounds: how far a race until decided is.
-Question = Literal["load", "board", "comparisons", "standings", "rounds"]
+# search: how far a search is; new trials are suggested for its lanes.
+Question = Literal["load", "board", "comparisons", "standings", "rounds", "search"]
 
 QUIET_SECONDS = 60.0
 _LENGTH = struct.Struct(">Q")
 _NICENESS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """The processes beside the operator: one for what `races` ask, and one for their `searches`. Without one, threads
+    of the operator answer.
+    """
+
+    races: Ranker | None = None
+    searches: Ranker | None = None
 
 
 class RankerLost(TryAgain):
@@ -44,8 +56,11 @@ class RankerLost(TryAgain):
     reason = "RankerLost"
 
 
-def answer(store: Store, question: Question, name: str, keys_of: Sequence[str] = ()) -> Any:
-    """The answer to a question about a board or a job. Raises as the store does."""
+def answer(store: Store, question: Question, name: str, about: Any = (), searcher: Searcher | None = None) -> Any:
+    """The answer to a question about a board or a job. Raises as the store does.
+
+    Standings are `about` metric keys. A search is about lanes, and the `searcher` remembers it.
+    """
     # SciPy takes a second and 25 MiB, so it is imported only when there is something to judge.
     match question:
         case "load":
@@ -61,7 +76,7 @@ def answer(store: Store, question: Question, name: str, keys_of: Sequence[str] =
         case "standings":
             from velodrome.board.reading import read_job
 
-            return read_job(store, name, [MetricKey.parse(key) for key in keys_of])
+            return read_job(store, name, [MetricKey.parse(key) for key in about])
         case "rounds":
             from velodrome.board.rounds import read_rounds
             from velodrome.board.takeover import plan_of
@@ -69,6 +84,8 @@ def answer(store: Store, question: Question, name: str, keys_of: Sequence[str] =
             job = store.job(name)
             planned = None if job is None else plan_of(job)
             return None if planned is None else read_rounds(store, planned, name)
+        case "search":
+            return (searcher or Searcher(store)).look(name, about)
     return None
 
 
@@ -91,7 +108,7 @@ class Ranker:
         """The id of the process. None while there is none."""
         return None if self._process is None else self._process.pid
 
-    async def ask(self, question: Question, name: str = "", keys_of: Sequence[str] = ()) -> Any:
+    async def ask(self, question: Question, name: str = "", about: Any = ()) -> Any:
         """The answer of `answer`.
 
         Raises:
@@ -103,7 +120,7 @@ class Ranker:
                 self._timer.cancel()
             given_up = threading.Event()
             try:
-                failed, found = await asyncio.to_thread(self._exchange, (question, name, keys_of), given_up)
+                failed, found = await asyncio.to_thread(self._exchange, (question, name, about), given_up)
             except (EOFError, OSError) as error:
                 raise RankerLost(
                     f"the process that ranks ended by {self.end()} at {question} {name}; if it is killed again and "
@@ -134,7 +151,7 @@ class Ranker:
                 stream.close()
         return code
 
-    def _exchange(self, question: tuple[Question, str, Sequence[str]], given_up: threading.Event) -> tuple[bool, Any]:
+    def _exchange(self, question: tuple[Question, str, Any], given_up: threading.Event) -> tuple[bool, Any]:
         """Asks, in a thread, and waits for the answer. Raises EOFError if nobody wants it any more."""
         with self._starting:
             if given_up.is_set():
@@ -169,10 +186,11 @@ def _packed(item: object) -> bytes:
 
 def serve(store: Store, questions: IO[bytes], answers: IO[bytes]) -> None:
     """Answers questions until there are no more. Whatever goes wrong with one is its answer."""
+    searcher = Searcher(store)
     while head := questions.read(_LENGTH.size):
-        question, name, keys_of = pickle.loads(questions.read(_LENGTH.unpack(head)[0]))  # noqa: S301 - our own parent # nosec B301
+        question, name, about = pickle.loads(questions.read(_LENGTH.unpack(head)[0]))  # noqa: S301 - our own parent # nosec B301
         try:
-            found: tuple[bool, Any] = False, answer(store, question, name, keys_of)
+            found: tuple[bool, Any] = False, answer(store, question, name, about, searcher)
         except Exception as error:
             found = True, _travelling(error)
         answers.write(_packed(found))

@@ -7,35 +7,41 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
+from velodrome.board.desk import StoredSuggestions
 from velodrome.board.tenancy import BoardPolicy
+from velodrome.board.warm_start import register_search
 from velodrome.errors import SpecError
 from velodrome.plan import Plan
 from velodrome.results.records import Rounds
 from velodrome.results.registration import job_info
+from velodrome.search.trials import search_plan
 from velodrome.store import Store, TrialSummary
 from velodrome.trends.verdicts import AWAITING_CONFIRMATION
 from velodrome_operator import policy, status, takeover, texts
 from velodrome_operator.access import Access
 from velodrome_operator.admission import BoardRefused, admit
-from velodrome_operator.children import ChildSettings, Manifest, children, is_kueue
+from velodrome_operator.children import ChildSettings, Manifest, children, search_children
 from velodrome_operator.cluster import Cluster, Conflict, NameTaken
 from velodrome_operator.decision import Decision, decide
 from velodrome_operator.judgement import Judgement
-from velodrome_operator.missing_results import ended_unseen, with_rejection
+from velodrome_operator.missing_results import MissingResult, ended_unseen, with_rejection
+from velodrome_operator.observing import observed
 from velodrome_operator.outcome import Ending, jobs_without_pods
 from velodrome_operator.ownership import parent_uid
 from velodrome_operator.pass_input import Observation
 from velodrome_operator.races import Race, Races
-from velodrome_operator.ranker import Ranker
+from velodrome_operator.ranker import Beside
 from velodrome_operator.records import missing_record
 from velodrome_operator.refusals import Refusals
 from velodrome_operator.rounds import count, further, written
+from velodrome_operator.search_decision import after_search, decide_search
+from velodrome_operator.searches import Searches, rooms_of
 from velodrome_operator.standings import standings, standings_beside
 from velodrome_operator.status_writer import StatusWriter
 
@@ -54,11 +60,12 @@ class Reconciler:
         wake: Callable[[str], None],
         clock: Callable[[], datetime],
         boards: BoardPolicy,
-        ranker: Ranker | None,
+        beside: Beside,
     ) -> None:
         self.races = Races()
-        self.judgement = Judgement(cluster, store, self.races, ranker)
+        self.judgement = Judgement(cluster, store, self.races, beside.races)
         self.writer = StatusWriter(cluster, self.races, clock)
+        self.searches = Searches(store, beside.searches)
         self._cluster = cluster
         self._store = store
         self._access = access
@@ -66,7 +73,7 @@ class Reconciler:
         self._wake = wake
         self._clock = clock
         self._boards = boards
-        self._ranker = ranker
+        self._ranker = beside.races
         self._refusals = Refusals(cluster)
         self._registered: set[str] = set()
 
@@ -99,17 +106,18 @@ class Reconciler:
                 await self.writer.replace(race, wanted)
             return None
         try:
-            if takeover.is_due(race.parent.status, planned, ended=race.parent.ended, begun=bool(race.workload.jobs)):
-                await self._take_over(race, planned)
-            seen = await self._observe(race, planned)
-            while await self._ask_for_more(race, planned, seen):
-                seen = await self._observe(race, planned)
+            if race.searching and not race.parent.ended:
+                return await self._search(race, planned, news)
+            seen = await self._look(race, planned)
         except BoardRefused as error:
             wanted = status.refused(race.parent.generation, error.reason, str(error), race.parent.status, self._clock())
             await self.writer.update(race, wanted)
             return None
-        seen = replace(seen, rounds=race.looked)
         decision = decide(seen, self._wanted(race, planned), race.indexes)
+        if race.searched is not None and not race.parent.ended:
+            decision = after_search(
+                decision, race.workload.jobs, race.workload.pods.values(), race.lanes, race.searched
+            )
         await self._carry_out(race, planned, decision)
         if any(child["kind"] == "Job" for child in decision.create):
             # The status is the next pass's work: to write it takes as long as the Job did, and others wait for theirs.
@@ -124,6 +132,16 @@ class Reconciler:
             race.rest()
         return min(waits, default=None)
 
+    async def _look(self, race: Race, planned: Plan) -> Observation:
+        """What there is of the trials that rank, after what was taken over and asked for in addition."""
+        begun = not race.workload.jobs.keys().isdisjoint(race.indexes)
+        if takeover.is_due(race.parent.status, planned, ended=race.parent.ended, begun=begun):
+            await self._take_over(race, planned)
+        seen = await self._observe(race, planned)
+        while await self._ask_for_more(race, planned, seen):
+            seen = await self._observe(race, planned)
+        return replace(seen, rounds=race.looked)
+
     def _wanted(self, race: Race, planned: Plan) -> tuple[Manifest, ...]:
         """The children, if a Job is missing. To make their manifests takes longer than all the rest of a pass."""
         if race.parent.ended or race.indexes.keys() <= race.workload.jobs.keys():
@@ -132,13 +150,48 @@ class Reconciler:
         key_of = partial(self._access.report_key, race.uid)
         return children(planned.job, planned, race.uid, url, self._settings, taken_over, key_of, race.unmade)
 
+    async def _search(self, race: Race, planned: Plan, news: int) -> timedelta | None:
+        """Makes one pass over a race that searches. Returns as `reconcile`. The next pass confirms winners."""
+        await asyncio.to_thread(self._prepare, race)
+        if race.searching:
+            race.saw_search(await self.searches.look(race))
+        if not race.searching:
+            race.lay_out_again()
+            race.logbook.instructed = {}
+            return timedelta(0)
+        finished = race.search.finished
+        await asyncio.to_thread(self._instruct, race, finished)
+        seen = await self._with_refusals(race, observed(race, planned, self._clock(), finished))
+        room = rooms_of(race)
+        decision = decide_search(seen, race.search, race.lanes, room, self._wanted_for_search(race, room))
+        await self._carry_out(race, search_plan(planned, StoredSuggestions(self._store, race.trials_uid)), decision)
+        race.logbook.passed, race.logbook.results = news, len(finished)
+        if any(child["kind"] == "Job" for child in decision.create):
+            return timedelta(0)
+        image = planned.job.spec.runner.image or self._settings.runner_image
+        wanted = status.status(seen, decision.ending, [], image)
+        wait = await self.writer.update(race, wanted, seen.now)
+        return min((pause for pause in (decision.again, wait) if pause is not None), default=None)
+
+    def _wanted_for_search(self, race: Race, rooms: Mapping[str, int]) -> tuple[Manifest, ...]:
+        """The children of a search, if a Job is missing."""
+        missing = {name for name, lane in race.lanes.items() if lane.lane in rooms} - race.workload.jobs.keys()
+        if not missing or race.base is None:
+            return ()
+        url, of = self._access.url(race.uid), race.trials_uid
+
+        def key_of(lane: str, turn: int) -> str:
+            return self._access.report_key(f"{of}.{lane}", turn)
+
+        return search_children(race.base.job, race.uid, url, self._settings, key_of, rooms)
+
     async def _take_over(self, race: Race, planned: Plan) -> None:
         """Takes over what another job measured. Writes this into the status before any child is made for the rest."""
         now = self._clock()
-        await asyncio.to_thread(self._register, race, planned)
+        await asyncio.to_thread(self._register, race)
         found = await asyncio.to_thread(takeover.take, self._store, race.uid, planned, now)
         await self.writer.replace(race, {**race.parent.status, "takenOver": found})
-        race.lay_out(planned, race.parent.generation)
+        race.lay_out_again()
         await self._cluster.event(
             race.parent.raw, takeover.EVENT, found["message"], warning=found["count"] == 0, at=now
         )
@@ -163,7 +216,7 @@ class Reconciler:
         if planned.job.spec.trials.taken_from is not None:
             wanted["takenOver"] = await asyncio.to_thread(takeover.take, self._store, race.uid, planned, now)
         await self.writer.replace(race, wanted)
-        race.lay_out(planned, race.parent.generation)
+        race.lay_out_again()
         message = texts.round_begins(found, count(more))
         await self._cluster.event(
             race.parent.raw, texts.ROUND, message, warning=False, at=now, about=str(more[-1].number)
@@ -179,55 +232,52 @@ class Reconciler:
 
         return await asyncio.to_thread(read_rounds, self._store, planned, race.uid)
 
-    def _consult(self, race: Race, planned: Plan) -> tuple[dict[int, bool], str | None]:
+    def _consult(self, race: Race) -> tuple[dict[int, bool], str | None]:
         """What Redis knows about a race that goes on. Called outside of the event loop.
 
-        Returns, by index, whether the trials with a result succeeded, and the message of the first failed trial. Makes
-        sure that the job is registered and has its user.
+        Returns, by index, whether the trials with a result succeeded, and the message of the first failed trial.
         """
-        if race.uid not in self._registered:
-            self._register(race, planned)
-        if race.logbook.poison is None and self._access.grant(race.uid):
-            # Redis was started again since: it may be another one, or may have lost what this operator told it.
-            self._register(race, planned)
-            race.logbook.instructed = {}
+        self._prepare(race)
         trials = self._store.trials(race.uid)
         finished = {index: trial.outcome == "Succeeded" for index, trial in trials.items()}
         self._instruct(race, finished)
         return finished, self._first_failure(race.uid, trials)
 
-    def _register(self, race: Race, planned: Plan) -> None:
-        """Registers the race. Called outside of the event loop. Raises BoardRefused, or as the store does."""
-        admit(self._store, self._boards, job_info(planned, race.uid, race.parent.created_at))
+    def _prepare(self, race: Race) -> None:
+        """Makes sure that the race is registered and has its user. Called outside of the event loop."""
+        if race.uid not in self._registered:
+            self._register(race)
+        if race.logbook.poison is None and self._access.grant(race.uid):
+            # Redis was started again since: it may be another one, or may have lost what this operator told it.
+            self._register(race)
+            race.logbook.instructed = {}
+
+    def _register(self, race: Race) -> None:
+        """Registers the race and its search. Called outside of the event loop.
+
+        Raises BoardRefused, or as the store does.
+        """
+        assert race.base is not None
+        info = job_info(race.base, race.uid, race.parent.created_at)
+        admit(self._store, self._boards, info)
+        if race.base.job.spec.search is not None:
+            register_search(self._store, race.base, info)
+            known = self._store.job(race.uid)
+            race.searched = race.searched if known is None else known.searched or race.searched
+            if race.searched is not None:  # Redis may have lost what this operator knows
+                race.searched = self._store.keep_searched(race.uid, race.searched)
         self._registered.add(race.uid)
         race.looked = None  # Redis may know less of it than this operator: look again, and store that
 
     async def _observe(self, race: Race, planned: Plan) -> Observation:
-        parent, load, notes = race.parent, race.workload, race.logbook
-        finished, failure = ({}, None) if parent.ended else await asyncio.to_thread(self._consult, race, planned)
-        parent = race.parent
-        seen = Observation(
-            plan=planned,
-            uid=race.uid,
-            generation=parent.generation,
-            suspended=planned.job.spec.suspend,
-            jobs=dict(load.jobs),
-            pods=tuple(load.pods.values()),
-            finished=finished,
-            status=parent.status,
-            now=self._clock(),
-            kueue=is_kueue(planned.job),
-            first_failure=failure,
-            collected_at=notes.collected_at,
-            trouble=notes.trouble,
-            disrupted=load.disrupted(),
-            poison=notes.poison,
-            gone=tuple(load.gone.values()),
-            job_rounds=dict(race.job_rounds),
-            asked=count(race.rounds),
-        )
-        if parent.ended:
-            return seen
+        finished, failure = ({}, None) if race.parent.ended else await asyncio.to_thread(self._consult, race)
+        seen = observed(race, planned, self._clock(), finished)
+        seen = replace(seen, first_failure=failure)
+        return seen if race.parent.ended else await self._with_refusals(race, seen)
+
+    async def _with_refusals(self, race: Race, seen: Observation) -> Observation:
+        """Adds what the API server refused, and since when trials have ended whose pod nobody sees."""
+        load = race.workload
         known = load.unseen_ends
         load.unseen_ends = {index: known.get(index, seen.now) for index in ended_unseen(seen, race.indexes)}
         refused = await self._refusals.of(race.namespace, jobs_without_pods(seen))
@@ -238,7 +288,7 @@ class Reconciler:
         known = race.logbook.instructed
         news = {index: succeeded for index, succeeded in finished.items() if known.get(index) != succeeded}
         if news:
-            self._access.instruct(race.uid, news)
+            self._access.instruct(race.trials_uid, news)
             race.logbook.instructed |= news
 
     def _first_failure(self, uid: str, trials: Mapping[int, TrialSummary]) -> str | None:
@@ -260,19 +310,23 @@ class Reconciler:
         for name, suspended in decision.suspend.items():
             await self._cluster.patch_job(race.namespace, name, {"suspend": suspended})
         if decision.missing:
-            rejections = await asyncio.to_thread(self._store.rejections, race.uid)
-            lost = (with_rejection(missing, rejections) for missing in decision.missing)
-            records = [missing_record(race, planned, each, self._clock()) for each in lost]
-            await asyncio.to_thread(self._store.accept, race.uid, 0, records)
+            await asyncio.to_thread(self._record_missing, race, planned, decision.missing, self._clock())
             self._wake(race.uid)
         if decision.delete_parent:
             await self._cluster.delete_parent(race.namespace, race.name, race.uid)
-        elif race.parent.ended:
+        elif race.parent.ended or decision.ending is None:  # the status says first how a race ended
             for name in decision.stop:
                 await self._cluster.delete_job(race.namespace, name)
-            if not race.logbook.cleared:
+            if race.parent.ended and not race.logbook.cleared:
                 await asyncio.to_thread(self._access.revoke, race.uid)
                 race.logbook.cleared = True
+
+    def _record_missing(self, race: Race, planned: Plan, lost: Sequence[MissingResult], now: datetime) -> None:
+        """Records trials that ended without a result as failed. Called outside of the event loop."""
+        uid = race.trials_uid
+        rejections = self._store.rejections(uid)
+        records = [missing_record(race, planned, with_rejection(each, rejections), now) for each in lost]
+        self._store.accept(uid, 0, records)
 
     async def _create(self, race: Race, manifest: Manifest) -> None:
         made, name = await self._cluster.create(manifest), manifest["metadata"]["name"]

@@ -19,6 +19,6 @@ def missing_record(race: Race, planned: Plan, lost: MissingResult, now: datetime
     started_at = (pod.started_at if pod else None) or now
     finished_at = (pod.finished_at if pod else None) or now
     attempt = pod.uid if pod else "none"
-    result = failed_result(race.uid, trial, attempt, lost.reason, lost.message, started_at, finished_at)
+    result = failed_result(race.trials_uid, trial, attempt, lost.reason, lost.message, started_at, finished_at)
     observed = race.observed(trial.index, pod.uid) if pod else None
     return TrialRecord(result=result, config=trial.config, observed=observed or _UNSEEN, accepted_at=now)

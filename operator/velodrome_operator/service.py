@@ -124,10 +124,12 @@ class Service:
         self._watches = Watches()
         self._tasks = Supervision(telemetry.TASKS)
         self._facts = Facts()
-        # Two, so that the end of a race never waits for a large board.
-        self.rankers = Ranker(options.redis_url), Ranker(options.redis_url)
-        of_races, of_boards = self.rankers
-        self.controller = Controller(cluster, store, access, options.settings, cluster.now, options.boards, of_races)
+        # Several, so that the end of a race waits for no large board, and a trial of a search for neither.
+        self.rankers = Ranker(options.redis_url), Ranker(options.redis_url), Ranker(options.redis_url)
+        of_races, of_boards, of_searches = self.rankers
+        self.controller = Controller(
+            cluster, store, access, options.settings, cluster.now, options.boards, of_races, of_searches
+        )
         races = self.controller.races
         self.sweep = Sweep(cluster, store, access, self.controller, self._watches, namespaces)
         self.collection = Collection(
@@ -220,6 +222,8 @@ class Service:
             task_failures=self._tasks.failures,
             unreadable=self.controller.races.unreadable,
             removed=self.pruner.removed,
+            suggested=self.controller.searches.made,
+            search_seconds=self.controller.searches.seconds,
         )
 
     def _marked(self, board: str, times: int) -> None:

@@ -18,6 +18,7 @@ from velodrome_operator import texts
 from velodrome_operator.outcome import Ending
 from velodrome_operator.pass_input import Observation
 from velodrome_operator.regressed import Regressed
+from velodrome_operator.search_status import search_part, search_words
 
 if TYPE_CHECKING:
     from velodrome.ranking.places import ObjectiveRanking
@@ -44,9 +45,13 @@ def status(
     image: str | None,
     regressed: Regressed | None = None,
 ) -> dict[str, Any]:
-    """The status that the object should have now. `regressed` is None until the race has ended."""
-    succeeded = sum(seen.finished.values())
-    failed = len(seen.finished) - succeeded
+    """The status that the object should have now. `regressed` is None until the race has ended.
+
+    Its `trials` counts those that rank. While a race searches, none of them has begun.
+    """
+    finished = {} if seen.search else seen.finished
+    succeeded = sum(finished.values())
+    failed = len(finished) - succeeded
     total = seen.total
     message = ending.message if ending else _message(seen)
     entries, omitted = _entries(seen, standings)
@@ -62,13 +67,14 @@ def status(
             "succeeded": succeeded,
             "failed": failed,
             "disrupted": seen.lost,
-            "done": f"{len(seen.finished)}/{total}",
+            "done": f"{len(finished)}/{total}",
         },
         "entries": entries,
         "entriesOmitted": omitted or None,
         "leaders": {s.objective: listed(s.ranking.leaders) for s in standings if s.ranking.ranked},
         "takenOver": seen.status.get("takenOver"),
         "rounds": seen.status.get("rounds"),
+        "search": search_part(seen) or seen.status.get("search"),
         "message": texts.summary(message),
         "image": image,
         "cohort": standings[0].cohort if standings else None,
@@ -152,6 +158,8 @@ def _message(seen: Observation) -> str:
     active = sum(1 for pod in seen.pods if pod.phase == "Running")
     if seen.kueue and any(job.suspended for job in seen.jobs.values()):
         return "waiting for Kueue to admit the job"
+    if seen.search is not None:
+        return search_words(seen.search, seen.plan.job, active)
     said = f"{len(seen.finished)} of {counted(seen.total, 'trial')} finished, {active} running"
     if seen.rounds is not None:
         open_ = undecided(seen.rounds)

@@ -116,7 +116,7 @@ class Sweep:
         """
         races = list(self._controller.races)
         going = [race for race in races if not race.parent.ended]
-        results = self._store.result_counts([race.uid for race in going])
+        results = self._store.result_counts([race.trials_uid for race in going])
         renewed = self._access.renewed()
         changed = {
             race.uid for race, count in zip(going, results, strict=True) if renewed or race.logbook.results != count

@@ -8,6 +8,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 
 import redis
 
@@ -48,10 +49,25 @@ def earned(settings: Settings, index: int) -> int | None:
 # How long a trial waits for Redis to learn its parameters, and between two looks whether it is to end.
 _PATIENCE_SECONDS = 30.0
 _LOOK_SECONDS = 0.5
+# A trial whose turn has not come looks again after such pauses: its parameters are mostly chosen before it starts.
+_SHORTEST_PAUSE, _LONGEST_PAUSE = 0.01, 0.25
 
 
-def told(settings: Settings, field: str) -> str:
-    """The instruction of that name. Asks again for a while if Redis does not answer.
+def in_turn(settings: Settings) -> Settings:
+    """The settings with the index of the trial whose turn it is in the settings' lane. Without a lane, the same ones.
+
+    Waits until the operator has chosen that trial's parameters. It may never do so: then this process is ended.
+
+    Raises as `told` does.
+    """
+    if not settings.lane:
+        return settings
+    return replace(settings, index=int(told(settings, f"{keys.TURN}{settings.lane}:{settings.index}", waits=True)))
+
+
+def told(settings: Settings, field: str, *, waits: bool = False) -> str:
+    """The instruction of that name. Asks again for a while if Redis does not answer, and if it `waits`, until the
+    instruction is there.
 
     Raises:
         ConfigurationError: there is no such instruction, or no Redis is named.
@@ -61,7 +77,7 @@ def told(settings: Settings, field: str) -> str:
         raise ConfigurationError(
             f"{keys.ENV_REDIS_URL} is not set, and a trial of a search learns its parameters from Redis"
         )
-    end = time.monotonic() + _PATIENCE_SECONDS
+    end, pause = time.monotonic() + _PATIENCE_SECONDS, _SHORTEST_PAUSE
     with contextlib.closing(connect(settings.redis_url, settings.login)) as client:
         while True:
             try:
@@ -70,6 +86,10 @@ def told(settings: Settings, field: str) -> str:
                 if time.monotonic() > end:
                     raise StoreUnavailable(f"Redis does not tell {field}: {type(error).__name__}: {error}") from error
                 time.sleep(_LOOK_SECONDS)
+                continue
+            if answer is None and waits:
+                time.sleep(pause)
+                end, pause = time.monotonic() + _PATIENCE_SECONDS, min(2 * pause, _LONGEST_PAUSE)
                 continue
             if not isinstance(answer, bytes):
                 raise ConfigurationError(f"Redis has no {field} for job {settings.job_uid}: was its search deleted?")
@@ -92,7 +112,7 @@ class EarlyEnd:
     def look(self) -> None:
         """Body of the thread: asks until the answer is there, or the trial is over. An outage ends no trial."""
         assert self._settings.redis_url is not None
-        field = f"{keys.STOP}{self._settings.index}"
+        field = f"{keys.STOP}{self._settings.index}:{self._settings.attempt}"
         with contextlib.closing(connect(self._settings.redis_url, self._settings.login)) as client:
             while not self._done.wait(_LOOK_SECONDS) and self._why is None:
                 with contextlib.suppress(redis.RedisError):

@@ -56,9 +56,10 @@ def _run_one(command: tuple[str, ...] | None, *, own: bool) -> int:
         settings = Settings.read(environ)
         count = threads.thread_count(os.environ)
         threads.use(count)
-        from velodrome_runner.instructions import earned
+        from velodrome_runner.instructions import earned, in_turn
         from velodrome_runner.orders import planned
 
+        settings = in_turn(settings)
         plan, trial = planned(settings)
         code = earned(settings, trial.index)
         if code is not None:

@@ -24,7 +24,7 @@ class Settings:
     `5-6`) where a race runs in rounds. `ranks` says which of the pods that
     train together this is. `pushgateway` is the URL for live metrics. `login` says who connects to Redis, where the URL
     does not. `report_key` is what reports of this trial must show, or None. With `search`, the index counts search
-    trials.
+    trials; in a `lane`, it counts the turns there.
     """
 
     spec: Path
@@ -44,6 +44,7 @@ class Settings:
     login: RedisLogin = field(default_factory=RedisLogin)
     report_key: str | None = None
     search: bool = False
+    lane: str = ""
 
     @property
     def spool(self) -> Path:
@@ -78,6 +79,7 @@ class Settings:
             login=RedisLogin.read(environ),
             report_key=_content(environ, keys.ENV_REPORT_KEY_FILE),
             search=environ.get(keys.ENV_SEARCH) == "1",
+            lane=environ.get(keys.ENV_LANE, ""),
         )
 
 

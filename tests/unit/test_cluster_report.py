@@ -113,6 +113,12 @@ def test_pods_are_named_by_the_trial_that_they_run() -> None:
     assert [attempt.trial.seed for attempt in chosen(found, "b", 1)] == [8]
 
 
+def test_pods_of_a_search_are_of_no_trial_of_the_race() -> None:
+    searching = pod(7, "0,1")
+    searching["spec"]["containers"][0]["env"].append({"name": "VELODROME_SEARCH", "value": "1"})
+    assert [one.trial.index for one in attempts(plan(job()), [searching, pod(0, "0,1")])] == [0]
+
+
 def test_pods_that_train_together_are_of_one_trial() -> None:
     found = attempts(plan(job(2)), [pod(index, "0,1", 2) for index in range(4)])
     assert [(attempt.trial.entry, attempt.rank) for attempt in found] == [("a", 0), ("a", 1), ("b", 0), ("b", 1)]

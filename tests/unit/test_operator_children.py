@@ -463,6 +463,7 @@ def test_no_key_of_a_secret_tells_a_trial_which_it_is() -> None:
         *(keys.ENV_REDIS_USERNAME, keys.ENV_REDIS_PASSWORD_FILE, keys.ENV_REDIS_CA_FILE, keys.ENV_REPORT_KEY_FILE),
         keys.ENV_REHEARSAL,
         keys.ENV_SEARCH,
+        keys.ENV_LANE,
     }
     assert {name for name, item in named(container["env"]).items() if item == {"value": ""}} == told
     assert told.isdisjoint(named(pod_spec(job())["containers"][0]["env"]))

@@ -261,9 +261,9 @@ def test_pods_that_a_suspended_job_let_go_of_are_no_disruptions() -> None:
     races.saw_pod(raw(finalizers=TRACKED))
     races.saw_pod(raw("Failed", **gone))  # what was between was not reported
     races.saw_pod(raw("Failed", **gone), gone=True)
-    assert race.workload.disrupted() == 0
+    assert race.workload.disrupted({NAME}) == 0
     races.saw_pod(raw(finalizers=TRACKED, uid="q"))
     races.saw_pod(raw(finalizers=TRACKED, uid="q", **gone))
     races.saw_pod(raw("Failed", uid="q", **gone))
     races.saw_pod(raw("Failed", uid="q", **gone), gone=True)
-    assert race.workload.disrupted() == 1
+    assert race.workload.disrupted({NAME}) == 1

@@ -198,5 +198,5 @@ def test_another_search_is_another_race() -> None:
 
 def test_the_operator_says_that_a_search_runs_on_one_machine() -> None:
     with pytest.raises(SpecError, match="one machine") as error:
-        enforce(validate(GOOD), ChildSettings.__new__(ChildSettings))
+        enforce(validate(GOOD), ChildSettings())
     assert error.value.problems[0].path == "spec.search"

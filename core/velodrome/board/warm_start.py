@@ -15,16 +15,28 @@ from velodrome.keys import search_uid
 from velodrome.plan import Plan
 from velodrome.results.records import JobInfo
 from velodrome.search.outcomes import Outcome
-from velodrome.search.trials import search_of, search_plan, searched_keys
+from velodrome.search.trials import search_info, search_of, search_plan, searched_keys
 from velodrome.spec import SearchParameter
 from velodrome.spec.parameter_rules import outside
-from velodrome.store import Reader
+from velodrome.store import Reader, Store
 
 _PAGE = 100
 _MOST_JOBS = 20  # of a board, the newest ones
 _ON_STEP = 1e-8
 
 Point = Mapping[str, Any]
+
+
+def register_search(store: Store, plan: Plan, info: JobInfo) -> str:
+    """Makes room for the search trials of a registered job, with the points that it tries early. The same call again
+    changes nothing. Returns a sentence about the warm start, the first time; else an empty one. Raises as the store
+    does.
+    """
+    if store.job(search_uid(info.uid)) is not None:
+        return ""
+    points = warm_points(store, plan, info.uid)
+    store.register_search(search_info(info, plan, points))
+    return warm_words(plan, points)
 
 
 def warm_points(reader: Reader, plan: Plan, uid: str) -> dict[str, tuple[Point, ...]]:

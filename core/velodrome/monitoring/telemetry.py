@@ -131,6 +131,13 @@ PASS_SECONDS = Family("velodrome_operator_pass_duration_seconds", "How long pass
 API_WRITES = Family("velodrome_operator_api_writes", "Writes to the Kubernetes API.", ("verb",), "counter")
 ACCEPTED = Family("velodrome_operator_results", "Results taken from inboxes, by what became of them.", ("verdict",),
                   "counter")  # fmt: skip
+SUGGESTED = Family("velodrome_operator_search_suggestions", "Trials that searches suggested.", (), "counter")
+SEARCH_SECONDS = Family(
+    "velodrome_operator_search_cpu_seconds",
+    "CPU time that looking at searches and choosing trials took.",
+    (),
+    "counter",
+)
 REJECTED = Family("velodrome_operator_reports_rejected", "Reports that were rejected.", ("reason",), "counter")
 TASKS = ("passes", "collection", "sweep", "exporter", "cleaner", "retention", "endpoint")
 TASK_FAILURES = Family(
@@ -164,7 +171,8 @@ SERIES = Family("velodrome_exporter_series", "Series of results and BenchmarkJob
 SERIES_LIMIT = Family("velodrome_exporter_series_limit", "How many of these are exposed at most.")
 SERIES_DROPPED = Family("velodrome_exporter_series_dropped", "How many were left out, for the limit.")
 OPERATOR = (
-    BUILD, PASSES, PASS_SECONDS, API_WRITES, ACCEPTED, REJECTED, TASK_FAILURES, UNREADABLE, INBOX, REMOVED,
+    BUILD, PASSES, PASS_SECONDS, API_WRITES, ACCEPTED, REJECTED, TASK_FAILURES, UNREADABLE, INBOX, REMOVED, SUGGESTED,
+    SEARCH_SECONDS,
     COLLECTED_AT, SWEPT_AT, REDIS_UP, JUDGED_AT, SERIES, SERIES_LIMIT, SERIES_DROPPED,
 )  # fmt: skip
 

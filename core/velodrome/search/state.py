@@ -23,7 +23,8 @@ class SearchState:
     """What is known of a search. Trials have the indexes of `velodrome.search.trials.SearchPlan`.
 
     `suggestions` are by index, and grow. `outcomes` are those of the trials that ended. `studies` are by entry, if
-    it has parameters. `points` are those of other searches, by entry, which are tried early.
+    it has parameters. `points` are those of other searches, by entry, which are tried early
+    from the next `resume` on.
     """
 
     def __init__(self, plan: Plan, points: Mapping[str, Sequence[Mapping[str, Any]]] | None = None) -> None:
@@ -31,7 +32,7 @@ class SearchState:
         self._search = search_of(plan.job)
         self._entries = tuple(plan.configs)
         self.keys = searched_keys(plan.job)
-        self._points = points or {}
+        self.points = points or {}
         self.suggestions: dict[int, Suggestion] = {}
         self.outcomes: dict[int, Outcome] = {}
         self.studies = self._empty()
@@ -39,7 +40,7 @@ class SearchState:
     def _empty(self) -> dict[str, EntryStudy]:
         search, ways, epochs = self._search, directions(self.keys), self.plan.job.spec.budget.max_epochs
         return {
-            entry: EntryStudy(search, entry, ways, epochs, self._points.get(entry, ()))
+            entry: EntryStudy(search, entry, ways, epochs, self.points.get(entry, ()))
             for entry in self._entries
             if search.of(entry)
         }
@@ -55,13 +56,17 @@ class SearchState:
             told = {number: one.told for number, one in self._of(entry, self.outcomes).items()}
             study.resume([own[number] for number in sorted(own)], told)
 
-    def next(self, running: Collection[int]) -> int | None:
+    def next(self, running: Collection[int], among: Collection[str] | None = None) -> int | None:
         """The index of the trial to suggest next, while the trials `running` go on; None if no entry may go on now.
 
-        Entries take turns.
+        Entries take turns: all of them, or those `among` them.
         """
         most = self._search.max_trials
-        open_ = [entry for entry in self.studies if self._of_number(entry) < most and self._why_ended(entry) is None]
+        open_ = [
+            entry
+            for entry in self.studies
+            if (among is None or entry in among) and self._of_number(entry) < most and self._why_ended(entry) is None
+        ]
         allowed = [entry for entry in open_ if self._affords(entry, running)]
         if not allowed:
             return None

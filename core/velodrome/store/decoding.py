@@ -314,3 +314,13 @@ def counts(fields: Mapping[bytes, bytes], conflicts: int, rejected: Mapping[byte
 def parse_suggestion(_index: int, text: bytes) -> Suggestion:
     """A stored suggestion of a search."""
     return Suggestion.model_validate_json(text)
+
+
+def parse_turns(fields: Mapping[bytes, bytes]) -> dict[str, tuple[int, ...]]:
+    """The search trials of each lane, by index, in the order of their turns."""
+    found: dict[str, dict[int, int]] = {}
+    for field, text in fields.items():
+        if field.isdigit():
+            lane, _, number = text.decode().rpartition(":")
+            found.setdefault(lane, {})[int(number)] = int(field)
+    return {lane: tuple(turns[number] for number in sorted(turns)) for lane, turns in found.items()}

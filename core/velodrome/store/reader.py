@@ -211,6 +211,26 @@ class Reader:
         """What a search has suggested so far, by index. `uid` is that of its trials (`keys.search_uid`)."""
         return self._redis.by_index(keys.job(uid, "suggestions"), decoding.parse_suggestion)
 
+    def suggestion(self, uid: str, index: int) -> Suggestion | None:
+        """What a search has suggested for one trial; None if nothing yet."""
+        key = keys.job(uid, "suggestions")
+        text = self._redis.ask("HGET", key, index)
+        return None if text is None else self._redis.parsed(Suggestion.model_validate_json, text, key, index)
+
+    def turns(self, uid: str) -> dict[str, tuple[int, ...]]:
+        """The search trials of each lane, by index, in the order of their turns."""
+        key = keys.job(uid, "turns")
+        return self._redis.parsed(decoding.parse_turns, self._redis.fields(key), key)
+
+    def running(self, uid: str, index: int) -> tuple[str, tuple[EpochPoint, ...]] | None:
+        """The newest attempt at a trial that has no result yet, with what it reported; None before it reports."""
+        live = keys.job(uid, "live")
+        text = self._redis.ask("HGET", live, index)
+        if text is None:
+            return None
+        points = self._redis.parsed(decoding.parse_live, text, live, index)
+        return text.partition(b"\n")[0].decode(), points
+
     def progress(self, uid: str) -> dict[int, Progress]:
         """The newest progress of each trial that reported some and got no result since then, by index."""
         return self._redis.by_index(keys.job(uid, "progress"), decoding.parse_progress)

@@ -39,19 +39,18 @@ class Searches(Reader):
         self._redis.ask("SETNX", keys.job(job.uid, "info"), job.model_dump_json())
         self._redis.ask("SETNX", keys.job(job.uid, "position"), "0")
 
-    def suggest(self, uid: str, index: int, suggestion: Suggestion) -> Suggestion:
-        """Stores a suggestion, unless there is one for this index, and returns the one that counts."""
-        names = (keys.job(uid, "suggestions"), keys.instructions(uid))
-        text = self._suggest(names, (index, suggestion.model_dump_json(), f"{keys.PARAMETERS}{index}"))
+    def suggest(self, uid: str, index: int, suggestion: Suggestion, lane: str = "") -> Suggestion:
+        """Stores a suggestion, unless there is one for this index, and returns the one that counts.
+
+        A suggestion of a `lane` gets its next turn. Runners are told both; a repeated call tells them the same again.
+        """
+        names = (keys.job(uid, "suggestions"), keys.instructions(uid), keys.job(uid, "turns"))
+        text = self._suggest(names, (index, suggestion.model_dump_json(), keys.PARAMETERS, lane, keys.TURN))
         return self._redis.parsed(Suggestion.model_validate_json, text, names[0], index)
 
-    def stop_trial(self, uid: str, index: int, why: str) -> None:
-        """Tells the runner of a search trial to end it, and why."""
-        self._redis.ask("HSET", keys.instructions(uid), f"{keys.STOP}{index}", why)
-
-    def begin_trial(self, uid: str, index: int) -> None:
-        """Withdraws what an earlier attempt at this trial was told."""
-        self._redis.ask("HDEL", keys.instructions(uid), f"{keys.STOP}{index}")
+    def stop_trial(self, uid: str, index: int, attempt: str, why: str) -> None:
+        """Tells one attempt at a search trial to end it, and why. A later attempt knows nothing of that."""
+        self._redis.ask("HSET", keys.instructions(uid), f"{keys.STOP}{index}:{attempt}", why)
 
     def keep_searched(self, uid: str, searched: Searched) -> Searched:
         """Stores how the search of a registered job ended, unless that is stored, and returns what counts.

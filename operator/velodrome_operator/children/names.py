@@ -26,7 +26,7 @@ KUEUE_PREFIX = "kueue.x-k8s.io/"
 class ChildSettings:
     """The operator's settings that the children need. `pushgateway` is its URL as pods reach it.
 
-    `init_containers` is whether jobs may bring init containers.
+    `init_containers` is whether jobs may bring init containers, and `searches` whether they may search.
     `authority` has the certificates, PEM, that Redis' certificate must come from. None if Redis is reached without TLS.
     `report_keys` says whether each trial gets a key that its reports must show.
     """
@@ -35,19 +35,29 @@ class ChildSettings:
     report_deadline_seconds: int = 600
     pushgateway: str | None = None
     init_containers: bool = False
+    searches: bool = False
     authority: str | None = None
     report_keys: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class TrialGroup:
-    """Trials that share a pod template: all repeats of the entries at these positions, or these `repeats` of them."""
+    """Trials that share a pod template: all repeats of the entries at these positions, or these `repeats` of them.
+
+    Of a search, it is a lane: its trials are those that the search suggests for these entries.
+    """
 
     number: int
     image: str | None
     command: tuple[str, ...] | None
     entries: tuple[int, ...]
     repeats: range | None = None
+    searching: bool = False
+
+    @property
+    def lane(self) -> str:
+        """The name of the lane; empty if these are trials of the race itself."""
+        return str(self.number) if self.searching else ""
 
     def trials(self, plan: Plan, taken_over: AbstractSet[int] = frozenset()) -> tuple[int, ...]:
         """The trial index of each completion index, without the trials that were `taken_over`.
@@ -73,16 +83,28 @@ def groups(job: BenchmarkJob, of: Round | None = None) -> tuple[TrialGroup, ...]
     return tuple(replace(group, entries=entries, repeats=of.repeats) for group, entries in inside if entries)
 
 
+def lanes(job: BenchmarkJob) -> tuple[TrialGroup, ...]:
+    """The groups of a job's search trials: of the entries that have parameters."""
+    search = job.spec.search
+    if search is None:
+        return ()
+    tuned = {position for position, entry in enumerate(job.spec.entries) if search.of(entry.name)}
+    found = (replace(one, entries=tuple(sorted(tuned & set(one.entries))), searching=True) for one in groups(job))
+    return tuple(one for one in found if one.entries)
+
+
 @dataclass(frozen=True, slots=True)
 class Names:
     """The names of a race's children. Make it once: every name contains a digest of the whole job.
 
     `base` is the name of the ConfigMap and of the Secret, and the start of all other names. It is a DNS label that
     leaves room for a pod's suffix. The Jobs of each `round` after the first, and their report keys, have its number.
+    Those of a `search` have an s.
     """
 
     base: str
     round: int = 1
+    search: bool = False
 
     @classmethod
     def of(cls, job: BenchmarkJob, uid: str) -> Names:
@@ -92,6 +114,10 @@ class Names:
     def of_round(self, number: int) -> Names:
         """The names of that round's children."""
         return replace(self, round=number)
+
+    def of_search(self) -> Names:
+        """The names of the children that run search trials."""
+        return replace(self, search=True)
 
     def job(self, group: TrialGroup) -> str:
         """The name of a group's Job."""
@@ -104,7 +130,7 @@ class Names:
 
     @property
     def _of_round(self) -> str:
-        return f"-r{self.round}" if self.round > 1 else ""
+        return "-s" if self.search else f"-r{self.round}" if self.round > 1 else ""
 
     @property
     def service(self) -> str:

@@ -82,7 +82,7 @@ def _container(
     environment: list[Manifest] = [_variable(item) for item in runner.env]
     environment += [
         {"name": keys.ENV_SPEC, "value": f"{SPEC_FOLDER}/job.json"},
-        {"name": keys.ENV_JOB_UID, "value": uid},
+        {"name": keys.ENV_JOB_UID, "value": keys.search_uid(uid) if group.lane else uid},
         {"name": keys.ENV_ENTRIES, "value": ",".join(map(str, group.entries))},
         {"name": keys.ENV_ATTEMPT, "valueFrom": {"fieldRef": {"fieldPath": "metadata.uid"}}},
         {"name": keys.ENV_DATA, "value": DATA_FOLDER},
@@ -101,7 +101,8 @@ def _container(
         keys.ENV_REDIS_USERNAME: "",  # the URL names the race's user, and has its password
         keys.ENV_REDIS_PASSWORD_FILE: "",
         keys.ENV_REHEARSAL: "",  # a pod runs its trial
-        keys.ENV_SEARCH: "",  # the index counts the trials of the race
+        keys.ENV_SEARCH: "1" if group.lane else "",
+        keys.ENV_LANE: group.lane,
         keys.ENV_TAKEN_OVER: write_spans(taken_over) if taken_over else "",
         keys.ENV_REPEATS: write_spans(group.repeats) if group.repeats is not None else "",
         keys.ENV_PUSHGATEWAY: settings.pushgateway or "",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from velodrome import keys
 from velodrome.spec import BenchmarkJob
@@ -28,14 +28,12 @@ def secret(job: BenchmarkJob, uid: str, names: Names, redis_url: str, authority:
     }
 
 
-def report_keys(
-    job: BenchmarkJob, uid: str, names: Names, trials: Mapping[TrialGroup, Sequence[int]], key_of: Callable[[int], str]
-) -> Manifest:
-    """The report key of each trial, by the completion index of its pods: a pod is shown that of its own trial alone."""
+def report_keys(job: BenchmarkJob, uid: str, names: Names, keys_of: Mapping[TrialGroup, Sequence[str]]) -> Manifest:
+    """The report keys of each group, by the completion index of its pods: a pod is shown its own trial's alone."""
     data = {
-        report_key_name(group, completion): key_of(index)
-        for group, indexes in trials.items()
-        for completion, index in enumerate(indexes)
+        report_key_name(group, completion): key
+        for group, keys_there in keys_of.items()
+        for completion, key in enumerate(keys_there)
     }
     return {
         "apiVersion": "v1",

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from velodrome.keys import search_uid
 from velodrome.plan import Plan, plan
 from velodrome.results.records import Observed, Rounds
+from velodrome.results.searches import Searched
+from velodrome.search.trials import confirming, search_plan
 from velodrome.spec import Execution, validate
 from velodrome_operator import shapes, takeover
-from velodrome_operator.children import Names, groups
+from velodrome_operator.children import Names, TrialGroup, groups, lanes
+from velodrome_operator.lanes import SearchLook
 from velodrome_operator.observation import OddObject, namespace_of, uid_of
 from velodrome_operator.occupancy import Occupancy
 from velodrome_operator.races.logbook import Logbook
@@ -29,6 +33,10 @@ class Race:
     index of each completion index. `laid_out` is true from the first plan until the race is cleaned up, and while it is
     true the inbox is read. `occupancy` knows which pods of all races ran on one node at the same time.
 
+    `base` is the plan of the object as it is written. If it has a search, `plan` is first that of its search trials.
+    Once the winners are known (`searched`), it is that of the trials that confirm them. `lanes` has the search's lanes
+    by the name of their Job, and `search` says how far it was when it was last looked at.
+
     `rounds` are those that the status has, and `job_rounds` has the number of each Job's round, by Job name. `looked`
     is what the results of a race until decided asked for when they were last looked at.
     """
@@ -41,6 +49,10 @@ class Race:
     workload: Workload = field(default_factory=Workload)
     logbook: Logbook = field(default_factory=Logbook)
     plan: Plan | None = None
+    base: Plan | None = None
+    searched: Searched | None = None
+    search: SearchLook = field(default_factory=SearchLook)
+    lanes: dict[str, TrialGroup] = field(default_factory=dict)
     planned_generation: int | None = None
     indexes: dict[str, tuple[int, ...]] = field(default_factory=dict)
     laid_out: bool = False
@@ -65,18 +77,56 @@ class Race:
         """The fields that every line of the log about the race has."""
         return {"namespace": self.namespace, "benchmarkjob": self.name, "uid": self.uid}
 
+    @property
+    def searching(self) -> bool:
+        """Whether the race still looks for the best setting of its entries, as far as is known."""
+        return self.base is not None and self.base.job.spec.search is not None and self.searched is None
+
+    @property
+    def trials_uid(self) -> str:
+        """The uid under which the trials are kept that run now."""
+        return search_uid(self.uid) if self.searching else self.uid
+
     def lay_out(self, planned: Plan, generation: int) -> None:
         """Keeps the plan of that generation. From now on it is known which Jobs belong to the race."""
-        self.plan, self.planned_generation, self.laid_out = planned, generation, True
-        self.rounds = rounds_of(self.parent.status, planned)
-        names, taken_over = Names.of(planned.job, self.uid), self.taken_over(planned)
+        self.base, self.planned_generation, self.laid_out = planned, generation, True
+        self.lay_out_again()
+
+    def lay_out_again(self) -> None:
+        """Finds the race's Jobs and their trials anew: its status has another round, or its search found something."""
+        base = self.base
+        assert base is not None
+        self.plan = search_plan(base, {}) if self.searching else base
+        if self.searched is not None and base.job.spec.search is not None:
+            self.plan = confirming(base, self.searched)
+        self.rounds = rounds_of(self.parent.status, base)
+        names, taken_over = Names.of(base.job, self.uid), self.taken_over(base)
+        self.lanes = {names.of_search().job(lane): lane for lane in lanes(base.job)}
         self.indexes, self.job_rounds = {}, {}
-        for one in self.rounds:
-            for group in groups(planned.job, one):
-                trials, name = group.trials(planned, taken_over), names.of_round(one.number).job(group)
+        for one in () if self.searching else self.rounds:
+            for group in groups(base.job, one):
+                trials, name = group.trials(base, taken_over), names.of_round(one.number).job(group)
                 if trials:
                     self.indexes[name], self.job_rounds[name] = trials, one.number
-        self.workload.call(frozenset(self.indexes))
+        if self.searching:
+            self.indexes = {name: self.search.turns.get(lane.lane, ()) for name, lane in self.lanes.items()}
+        self.workload.call(frozenset((*self.indexes, *self.lanes)))
+
+    def saw_turns(self, turns: Mapping[str, tuple[int, ...]]) -> None:
+        """Keeps which trials the search's pods run, as Redis has it: a pod may report before the next look."""
+        if self.searching:
+            self.saw_search(replace(self.search, turns=turns))
+
+    def turn_of(self, attempt: str) -> tuple[str, int] | None:
+        """What the report key of a search trial's pod derives from: its lane and its turn. None for other pods."""
+        pod = self.workload.pod(attempt)
+        lane = None if pod is None else self.lanes.get(pod.job)
+        return None if pod is None or lane is None else (f"{search_uid(self.uid)}.{lane.lane}", pod.index)
+
+    def saw_search(self, found: SearchLook) -> None:
+        """Keeps how far the search is, and which trials its pods run."""
+        self.search, self.searched = found, found.searched
+        self.lay_out_again()
 
     @property
     def unmade(self) -> tuple[Round, ...]:
@@ -95,7 +145,7 @@ class Race:
         Raises:
             SpecError: the object is no valid job.
         """
-        if self.plan is None or self.planned_generation != self.parent.generation:
+        if self.plan is None or self.base is None or self.planned_generation != self.parent.generation:
             generation = self.parent.generation
             document = {key: value for key, value in self.parent.raw.items() if key != "status"}
             self.lay_out(plan(validate(document, source=self.name)), generation)
@@ -105,15 +155,20 @@ class Race:
     def rest(self) -> None:
         """Forgets the plan, which is most of a race's memory, if no Job is to run and no pod was ever seen."""
         if self.workload.at_rest:
-            self.plan, self.planned_generation, self.indexes = None, None, {}
+            self._forget_plan()
             self.rounds, self.job_rounds, self.looked = (), {}, None
 
     def let_go(self) -> None:
         """Forgets what only a race that goes on needs. A later pass finds it again."""
-        self.plan, self.planned_generation, self.indexes, self.laid_out = None, None, {}, False
+        self._forget_plan()
+        self.laid_out = False
         self.rounds, self.job_rounds, self.looked = (), {}, None
         self.logbook.instructed = {}
         self.workload.let_go()
+
+    def _forget_plan(self) -> None:
+        self.plan, self.base, self.planned_generation, self.indexes = None, None, None, {}
+        self.lanes, self.search = {}, SearchLook()
 
     def saw_started(self, event: Raw) -> None:
         """Keeps a pod that no operator saw while it existed, if the Event is about one of the race's pods."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -58,9 +58,10 @@ class Workload:
         self.pods = {uid: pod for uid, pod in self.pods.items() if pod.job in names}
         self.gone = {uid: pod for uid, pod in self.gone.items() if pod.job in names}
 
-    def disrupted(self) -> int:
-        """How many pods were lost to a disruption, as far as this operator can know."""
-        return disruptions(self.pods.values(), self.gone.values())
+    def disrupted(self, jobs: Container[str]) -> int:
+        """How many pods of these Jobs were lost to a disruption, as far as this operator can know."""
+        pods, gone = ([pod for pod in found.values() if pod.job in jobs] for found in (self.pods, self.gone))
+        return disruptions(pods, gone)
 
     def saw_started(self, event: Mapping[str, Any], indexes: Mapping[str, object]) -> None:
         """Keeps a pod that no operator saw while it existed, if the Event is about a pod of one of these Jobs."""

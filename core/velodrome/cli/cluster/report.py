@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from velodrome.keys import ENV_ENTRIES, ENV_NODES, ENV_REPEATS, ENV_TAKEN_OVER
+from velodrome.keys import ENV_ENTRIES, ENV_NODES, ENV_REPEATS, ENV_SEARCH, ENV_TAKEN_OVER
 from velodrome.metrics.catalogue import MetricKey
 from velodrome.plan import Plan, Trial, objective_keys
 from velodrome.spec import BenchmarkJob
@@ -116,7 +116,10 @@ class TrialPod:
 
 
 def attempts(plan: Plan, pods: Sequence[Raw]) -> list[TrialPod]:
-    """The pods of a race, each with its trial, ordered by trial; the newest pod of a trial comes last."""
+    """The pods of a race, each with its trial, ordered by trial; the newest pod of a trial comes last.
+
+    Pods of a search are left out: Redis alone knows which trial such a pod runs, and the plan has none of them.
+    """
     found = []
     for pod in pods:
         metadata = pod["metadata"]
@@ -124,6 +127,8 @@ def attempts(plan: Plan, pods: Sequence[Raw]) -> list[TrialPod]:
         if index is None:
             continue
         environment = {item["name"]: item.get("value", "") for item in pod["spec"]["containers"][0].get("env", ())}
+        if environment.get(ENV_SEARCH):
+            continue
         nodes = int(environment.get(ENV_NODES) or 1)
         entries = tuple(int(part) for part in environment.get(ENV_ENTRIES, "").split(",") if part)
         indexes = plan.instructed(entries, environment.get(ENV_TAKEN_OVER, ""), environment.get(ENV_REPEATS, ""))

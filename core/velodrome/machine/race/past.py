@@ -7,13 +7,11 @@ from datetime import datetime
 
 from velodrome.board.rounds import read_rounds
 from velodrome.board.takeover import earlier_jobs, fitting_pages, named_job, plan_of, take_over
-from velodrome.board.warm_start import warm_points, warm_words
 from velodrome.keys import search_uid
 from velodrome.plan import LOCAL_PREFIX, Plan, lineage
 from velodrome.results.records import JobInfo, TakenFrom, TrialRecord
-from velodrome.results.registration import job_info
 from velodrome.results.rounds import asked
-from velodrome.search.trials import search_info, search_of
+from velodrome.search.trials import search_of
 from velodrome.spec import Trials
 from velodrome.store import EntryFacts, Reader, Store
 from velodrome.text import counted
@@ -57,17 +55,6 @@ def to_take_over(reader: Reader, plan: Plan, uid: str, code: Mapping[str, str], 
         return set()
     pages = fitting_pages(reader, plan, uid, giver, _expected(plan, code), at)
     return {record.result.index for records, _ in pages for record in records}
-
-
-def register_search(store: Store, plan: Plan, uid: str, at: datetime) -> str:
-    """Makes room for the search trials of a registered job. Returns a sentence about its warm start, the first time;
-    else an empty one. Raises as the store does.
-    """
-    if store.job(search_uid(uid)) is not None:
-        return ""
-    points = warm_points(store, plan, uid)
-    store.register_search(search_info(job_info(plan, uid, at), plan, points))
-    return warm_words(plan, points)
 
 
 def carried_search(store: Store, plan: Plan, uid: str, code: Mapping[str, str], at: datetime) -> str:

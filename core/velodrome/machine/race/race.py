@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from velodrome.board.rounds import read_rounds
+from velodrome.board.warm_start import register_search
 from velodrome.kernel.pressure import busy_now
 from velodrome.keys import search_uid
 from velodrome.machine.files import write_private
@@ -21,7 +22,7 @@ from velodrome.machine.race.connection import Connection, StopRequested
 from velodrome.machine.race.decisions import ignored_here, to_run
 from velodrome.machine.race.events import Note, Watch
 from velodrome.machine.race.executor import Executor, Finish, Lane, RaceSettings
-from velodrome.machine.race.past import carried_search, changed_code, register_search, taken_over, to_take_over
+from velodrome.machine.race.past import carried_search, changed_code, taken_over, to_take_over
 from velodrome.machine.race.rehearsal import Stage, before_race
 from velodrome.machine.race.searching import search_race
 from velodrome.own_code import plan_code
@@ -80,7 +81,7 @@ def race(
 
         if plan.job.spec.search is not None:
             at = utc(clock())
-            warm = connection.ask(lambda store: register_search(store, plan, uid, at))
+            warm = connection.ask(lambda store: register_search(store, plan, job_info(plan, uid, at)))
             carried = connection.ask(lambda store: carried_search(store, plan, uid, code, at)) if gives else ""
             own = replace(lane, folder=home.make(home.job(search_uid(uid))), borrowed=True)
             before = [text for text in (warm, carried) if text]

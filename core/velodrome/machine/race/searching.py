@@ -8,53 +8,41 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 from velodrome import keys
-from velodrome.board.searches import outcomes_in, search_state
+from velodrome.board.desk import SearchDesk
 from velodrome.machine.files import write_private
 from velodrome.machine.race import events
 from velodrome.machine.race.attempts import Attempt
 from velodrome.machine.race.connection import Connection
 from velodrome.machine.race.executor import Executor, Finish, Lane, RaceSettings
 from velodrome.machine.race.running import RunningTrial
-from velodrome.metrics.catalogue import MetricKey
 from velodrome.plan import Plan
-from velodrome.results.records import Progress, TrialResult
+from velodrome.results.records import EpochPoint, Progress, TrialResult
 from velodrome.results.registration import stored_document
-from velodrome.results.searches import Searched, Suggestion
-from velodrome.search.outcomes import Outcome, outcome_of
+from velodrome.results.searches import Searched
 from velodrome.search.sentences import best_words, scored, winners_words
-from velodrome.search.state import SearchState
-from velodrome.search.trials import SearchPlan, search_of, search_plan
-from velodrome.store import Store
-
-_PRUNED = "its values so far are behind those of other trials (spec.search.pruner)"
+from velodrome.search.trials import search_of
 
 
 class SearchExecutor(Executor):
     """Runs the search trials of one job. As `Executor`; `uid` is that of the search trials."""
 
-    def __init__(self, plan: SearchPlan, state: SearchState, *others: Any) -> None:
-        super().__init__(plan, *others)
-        self._state = state
-        self._search = search_of(plan.job)
+    def __init__(self, desk: SearchDesk, *others: Any) -> None:
+        super().__init__(desk.tried, *others)
+        self._desk = desk
         self._asked: list[int] = []
-        self._steps: dict[str, dict[int, float]] = {}
-        self._told_to_stop: set[str] = set()
+        self._steps: dict[str, dict[int, EpochPoint]] = {}
 
     def _look(self) -> None:
         """Reads what was suggested and measured before."""
-        suggestions = self._connection.ask(lambda store: store.suggestions(self._uid))
-        plan = search_plan(self._plan, suggestions)
-        outcomes = self._connection.ask(lambda store: outcomes_in(store, plan, self._uid, self._state.keys))
-        self._state.resume(suggestions, outcomes)
-        self._asked = sorted(suggestions)
+        self._desk.read()
+        self._asked = sorted(self._desk.state.suggestions)
         self._ledger.asked = self._asked
 
     def _ahead(self) -> tuple[int, ...]:
-        return tuple(index for index in range(len(self._plan)) if index not in self._state.outcomes)
+        return tuple(index for index in range(len(self._plan)) if index not in self._desk.state.outcomes)
 
     def _goes_on(self, take_over: object) -> bool:  # noqa: ARG002 - the base's signature
         self._ask_more()
@@ -66,64 +54,35 @@ class SearchExecutor(Executor):
         super()._start_trials()
 
     def _ask_more(self) -> None:
-        """Has as many suggestions as can run at once. Each is stored before a runner can ask for it."""
-        self._tell_finished()
+        """Has as many suggestions as can run at once."""
+        self._desk.take(self._ledger.outcomes)
         while len(self._ledger.pending) + len(self._running) < self._settings.parallel:
-            going = self._state.suggestions.keys() - self._state.outcomes.keys()
-            index = self._state.next(going)
+            index = self._desk.suggest()
             if index is None:
                 return
-            made = self._state.suggest(index)
-            counts = self._connection.ask(partial(_suggest, self._uid, index, made))
-            self._state.note(index, made, counts)
             self._asked.append(index)
             self._ledger.pending.append(index)
-
-    def _tell_finished(self) -> None:
-        for index in sorted(self._ledger.outcomes.keys() - self._state.outcomes.keys()):
-            outcome = self._connection.ask(partial(_ended, self._uid, index, self._state.keys))
-            if outcome is not None:
-                self._state.tell(index, outcome)
-
-    def _launch(self, index: int) -> None:
-        if self._search.pruner is not None:
-            self._connection.ask(lambda store: store.begin_trial(self._uid, index))
-        super()._launch(index)
 
     def _trial_environ(self, attempt: Attempt) -> Mapping[str, str]:
         return {**super()._trial_environ(attempt), keys.ENV_SEARCH: "1"}
 
     def _progressed(self, running: RunningTrial, report: Progress) -> None:
         super()._progressed(running, report)
-        name, index, first = report.attempt, report.index, str(self._state.keys[0])
-        if self._search.pruner is None or report.point is None or name in self._told_to_stop:
-            return
-        steps = self._steps.setdefault(name, {})
-        if first in report.point.validation:
-            steps[report.point.epoch] = report.point.validation[first]
-        if self._state.ends(index, steps):
-            self._told_to_stop.add(name)
-            self._connection.ask(lambda store: store.stop_trial(self._uid, index, _PRUNED))
+        if report.point is not None:
+            points = self._steps.setdefault(report.attempt, {})
+            points[report.point.epoch] = report.point
+            self._desk.judge(report.index, report.attempt, list(points.values()))
 
     def _judge_failures(self) -> None:
         """No number of failed trials ends a search: those of an entry do that all fail."""
 
     def _finished(self, running: RunningTrial, result: TrialResult) -> events.TrialFinished:
-        self._tell_finished()
+        self._desk.take(self._ledger.outcomes)
         self._steps.pop(running.attempt.name, None)
         event = super()._finished(running, result)
-        said, best = scored(self._state, running.trial.index), best_words(self._state, running.trial.entry)
+        said = scored(self._desk.state, running.trial.index)
+        best = best_words(self._desk.state, running.trial.entry)
         return replace(event, total=len(self._plan), said=said, best=best)
-
-
-def _suggest(uid: str, index: int, made: Suggestion, store: Store) -> Suggestion:
-    return store.suggest(uid, index, made)
-
-
-def _ended(uid: str, index: int, keys: Sequence[MetricKey], store: Store) -> Outcome | None:
-    """What became of a search trial that has a result."""
-    record = store.trial(uid, index)
-    return None if record is None else outcome_of(keys, record.result, store.curves(uid, index))
 
 
 def search_race(
@@ -148,11 +107,11 @@ def search_race(
     write_private(lane.folder / "spec.json", json.dumps(stored_document(plan.job)).encode())
     for text in before:
         watch(events.Note(text))
-    state = connection.ask(lambda store: search_state(store, plan, uid))
+    desk = SearchDesk(plan, uid, connection.ask)
+    state = desk.state
     parallel = min(settings.parallel, search.parallelism or settings.parallel)
     own = replace(settings, parallel=parallel, retry_failed=False)
-    tried = search_plan(plan, state.suggestions)
-    finish = SearchExecutor(tried, state, of, lane, connection, own, watch, *others).run()
+    finish = SearchExecutor(desk, of, lane, connection, own, watch, *others).run()
     if finish.halt is not None or not state.is_over():
         return replace(finish, uid=uid, halt=finish.halt or "interrupted", searched=True)
     without = state.without_winner()
