@@ -1,6 +1,6 @@
 """What a suggestion costs beside Optuna alone, and that it is the same one.
 
-    python benchmarks/bench_search.py [--trials 100 1000] [--parameters 5]
+    python benchmarks/bench_suggestions.py [--trials 100 1000] [--parameters 5]
 
 A study of Velodrome (`velodrome.search.study`) and a plain loop of Optuna's ask and tell choose trial after trial by
 TPE, with the same seeds and results. Printed for each number of trials: how many suggestions are equal, the CPU time of
