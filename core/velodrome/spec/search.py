@@ -117,7 +117,7 @@ class SearchTerminator(Strict):
         default=None,
         ge=1,
         le=MOST_SEARCHED,
-        description="Trials that must have run to their end; 20 if absent. Regret needs 30 at least.",
+        description="Trials that must have run to their end before it judges; 20 if absent, and 30 for Regret.",
     )
 
 
