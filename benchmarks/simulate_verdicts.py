@@ -1,7 +1,7 @@
 """Simulates the verdicts of jobs: how often they are false, and how soon a change is told. The figures of
 docs/decisions/0043-a-level-not-a-job.md.
 
-    python benchmarks/simulate_verdicts.py [--boards 400] [--seed 1]
+    python benchmarks/simulate_verdicts.py [--boards 400] [--seed 1] [--only false|changes|families|seen|slow|bounds]
 
 A board has 5 entries by 2 objectives, whose trials (5 in each job) vary by 1 %. The code that judges jobs judges many
 boards at once, with the default rules: `velodrome.stats.levels`, and `velodrome.trends.common` where a board may be
@@ -12,14 +12,15 @@ against the newest one that was not worse, with Holm's correction.
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 
 import numpy as np
-from scipy.special import stdtr
+from scipy.special import stdtr, stdtrit
 
-from velodrome.stats.job_tests import JobRows, JobTests, Rule, Side, visible
-from velodrome.stats.levels import follow
-from velodrome.stats.samples import Floats
-from velodrome.stats.spread import Bools
+from velodrome.stats.job_tests import JobRows, JobTests, Rule, Side, critical, visible
+from velodrome.stats.levels import SHARES, follow
+from velodrome.stats.samples import Floats, Moments, moments
+from velodrome.stats.spread import PRIOR_JOBS, Bools
 from velodrome.trends.common import common
 from velodrome.trends.scales import ChangeScale
 
@@ -66,9 +67,17 @@ def adjusted(p_values: Floats) -> Floats:
     return found
 
 
-def regressed(found: Floats, family: int = 10) -> Bools:
-    """Whether each row of each board is Regressed, by board, row and job."""
-    answers, rows = [], rows_of(found, family)
+def regressed(found: Floats, family: int = 10, *, explain: bool = True) -> Bools:
+    """Whether each row of each board is Regressed, by board, row and job.
+
+    Without `explain`, an entry is called although it changed only as the others did (rule 9 of the decision).
+    """
+    return regressed_rows(rows_of(found, family), family, explain=explain)
+
+
+def regressed_rows(rows: JobRows, family: int = 10, *, explain: bool = True) -> Bools:
+    """`regressed`, for rows that are made already."""
+    answers = []
     for job, tests in enumerate(follow(rows, RULE)):
         p_values = tests.p_value.reshape(-1, family)
         said = tests.said
@@ -76,12 +85,12 @@ def regressed(found: Floats, family: int = 10) -> Bools:
         called = (adjusted(p_values) <= ALPHA) & (large & (said.difference > 0)).reshape(p_values.shape)
         # A board without a small p-value has nothing to call.
         for board in np.flatnonzero((p_values.min(axis=1) <= ALPHA / 4) if job else []):
-            called[board] = _of_board(rows, tests, called[board], int(board) * family, job)
+            called[board] = _of_board(rows, tests, called[board], int(board) * family, job, explain=explain)
         answers.append(called.reshape(-1))
-    return np.stack(answers, axis=1).reshape(-1, family, found.shape[1])
+    return np.stack(answers, axis=1).reshape(-1, family, rows.means.shape[1])
 
 
-def _of_board(rows: JobRows, tests: JobTests, called: Bools, first: int, job: int) -> Bools:
+def _of_board(rows: JobRows, tests: JobTests, called: Bools, first: int, job: int, *, explain: bool) -> Bools:
     """Which rows of a board are Regressed, as `velodrome.trends.regressions` decides. `called` says what looks so."""
     each = len(called) // OBJECTIVES
     parts = [slice(first + each * one, first + each * (one + 1)) for one in range(OBJECTIVES)]
@@ -99,7 +108,7 @@ def _of_board(rows: JobRows, tests: JobTests, called: Bools, first: int, job: in
         if of is None:
             continue
         if not of.large or next(together) > ALPHA:
-            if found[here].any():
+            if explain and found[here].any():
                 found[here] &= ~of.explains(one, RULE, said)
         elif of.moved:
             found[here] = np.where(of.along, of.change > 0, found[here])
@@ -138,13 +147,14 @@ def false_alarms(boards: int, seed: int) -> None:
     for shared, between in (*shared_too, (False, 0.0)):
         found = values(rng, boards, 40, between, shared=shared)
         called, before = regressed(found), against_one_job(found)
+        plain = 1000 * regressed(found, explain=False)[:, :, 8:].sum() / boards / 32
         late, early = (1000 * part.sum() / boards / part.shape[2] for part in (called[:, :, 8:], called[:, :, 1:8]))
         hit = 1000 * called[:, :, 8:].any(axis=1).mean()
         old = 1000 * before[:, :, 8:].sum() / boards / 32
         whose = "shared by all entries" if shared else "of each entry"
         print(
             f"false Regressed in 1,000 jobs, {100 * between:g} % between jobs {whose}: after the 8th {late:.1f} "
-            f"({hit:.1f} jobs hit), 2nd to 8th {early:.1f}; against one job {old:.0f}",
+            f"({hit:.1f} jobs hit), 2nd to 8th {early:.1f}; without rule 9 {plain:.1f}; against one job {old:.0f}",
             flush=True,
         )
 
@@ -164,7 +174,7 @@ def changes(boards: int, seed: int) -> None:
             shares = ", ".join(
                 f"{jobs}: {100 * called[:, :jobs].any(axis=1).mean():.0f} %" for jobs in (1, 3, 5, 10, 15)
             )
-            print(f"{name}, {100 * between:g} % between jobs, told within so many jobs: {shares}")
+            print(f"{name}, {100 * between:g} % between jobs, told within so many jobs: {shares}", flush=True)
 
 
 def families(boards: int, seed: int) -> None:
@@ -175,7 +185,50 @@ def families(boards: int, seed: int) -> None:
         found[::90, start:] += np.log1p(0.13)
         called = regressed(found, family=90)[:, 0, start:]
         shares = ", ".join(f"{jobs}: {100 * called[:, :jobs].any(axis=1).mean():.0f} %" for jobs in (1, 3, 8))
-        print(f"+ 13 % of 1 of 90 comparisons, 3 % between jobs, after {start} jobs, told within: {shares}")
+        print(f"+ 13 % of 1 of 90 comparisons, 3 % between jobs, after {start} jobs, told within: {shares}", flush=True)
+
+
+def slow(boards: int, seed: int) -> None:
+    """Jobs of 10 trials that vary by 5 %, of which 1 of 20 is 3 to 10 times as slow. One entry becomes 15 % slower."""
+    rng = np.random.default_rng((seed, 5))
+    shape = (boards * 10, 32, 10)
+    found = 0.05 * rng.normal(size=shape) + 0.01 * rng.normal(size=(*shape[:2], 1))
+    found += np.where(rng.random(shape) < 0.05, np.log(rng.uniform(3, 10, shape)), 0.0)
+    slower = found.copy()
+    slower[::10, 20:] += np.log1p(0.15)
+    for name, made in (("as judged", lambda part: rows_of(part, 10)), ("if means were trimmed", _trimmed_rows)):
+        quiet, changed = (regressed_rows(made(part)) for part in (found, slower))
+        false = 1000 * quiet[:, :, 8:].sum() / boards / 24
+        told = 100 * changed[:, 0, 20:23].any(axis=1).mean()
+        print(f"1 of 20 trials is slow, {name}: {false:.1f} false Regressed in 1,000 jobs; told: {told:.0f} %")
+
+
+def _trimmed_rows(found: Floats) -> JobRows:
+    """The rows if means were trimmed, as rankings trim them."""
+    rows = rows_of(found, 10)
+    own, paired = (_trimmed(part) for part in (found, np.diff(found, axis=1)))
+    return replace(
+        rows,
+        means=own.mean.reshape(rows.means.shape),
+        own=own.squared_error.reshape(rows.means.shape),
+        paired=np.column_stack((rows.paired[:, 0], paired.squared_error.reshape(len(found), -1) / 2)),
+    )
+
+
+def _trimmed(values: Floats) -> Moments:
+    flat = values.reshape(-1, values.shape[2])
+    return moments(flat, np.ones(flat.shape, dtype=np.bool_), np.full(len(flat), flat.shape[1]), trim=True)
+
+
+def bounds(boards: int, seed: int) -> None:
+    """What the largest of some comparisons needs, and what a second job needs, of 4 comparisons with nothing known."""
+    share = float(SHARES.sum())
+    for freedom in (PRIOR_JOBS, 46):
+        needed = ", ".join(f"{-stdtrit(freedom, ALPHA * share / 2 / size):.1f} of {size}" for size in (93, 12, 3))
+        print(f"standard errors that the largest comparison needs with {freedom} degrees of freedom: {needed}")
+    *_, tests = follow(rows_of(values(np.random.default_rng(seed), boards, 2, 0.0), 10), RULE)
+    needed = np.expm1(float(np.median(critical(tests.alone, ALPHA / 4))))
+    print(f"a second job must differ by {needed:.1%} to be called, of 4 comparisons")
 
 
 def seen(boards: int, seed: int) -> None:
@@ -198,11 +251,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--boards", type=int, default=400)
     parser.add_argument("--seed", type=int, default=1)
+    parts = {
+        "false": false_alarms,
+        "changes": changes,
+        "families": families,
+        "seen": seen,
+        "slow": slow,
+        "bounds": bounds,
+    }
+    parser.add_argument("--only", choices=parts)
     given = parser.parse_args()
-    false_alarms(given.boards, given.seed)
-    changes(given.boards, given.seed)
-    families(given.boards, given.seed)
-    seen(given.boards, given.seed)
+    for name, part in parts.items():
+        if given.only in (None, name):
+            part(given.boards, given.seed)
 
 
 if __name__ == "__main__":

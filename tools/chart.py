@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -16,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+
+from tools.linting.programs import place
 
 ROOT = Path(__file__).resolve().parent.parent
 CHART = ROOT / "charts" / "velodrome"
@@ -37,13 +38,12 @@ class HelmRefused(Exception):
 
 
 def program() -> str:
-    """Helm's path: that of the PATH, else that of the tests' programs.
+    """Helm's path: that of the PATH, else the one that the tests make.
 
     Raises:
         HelmMissing: neither is there.
     """
-    home = os.environ.get("VELODROME_CLUSTER_HOME") or Path.home() / ".cache/velodrome-cluster"
-    found = shutil.which("helm") or shutil.which("helm", path=str(Path(home) / "bin"))
+    found = shutil.which("helm") or shutil.which(place("helm"))
     if found is None:
         raise HelmMissing(
             "deploy/ is rendered from the chart by Helm, and there is none: install Helm 3.18 or newer, or build it by "

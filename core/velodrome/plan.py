@@ -211,13 +211,15 @@ def objective_key(objective: Objective, own: Mapping[str, MetricKey] | None = No
 
 
 def times_inference(job: BenchmarkJob) -> bool:
-    """Whether the trials time inference: an objective ranks such a time, or `evaluation.inference.measure` says so.
+    """Whether the trials time inference: an objective ranks such a time, or the evaluation says so.
 
     It is no part of a trial's identity: whether a time was measured changes no other value. A job that ranks one takes
     over only results that have it.
     """
-    asked = any("batch_size" in key.metric.requires for key in objective_keys(job).values())
-    return asked or job.spec.evaluation.inference.measure == "always"
+    evaluation = job.spec.evaluation
+    asked = any(key.metric.times_inference for key in objective_keys(job).values())
+    written = evaluation.serving is not None or evaluation.offline is not None
+    return asked or written or evaluation.inference.measure == "always"
 
 
 def objective_keys(job: BenchmarkJob) -> dict[str, MetricKey]:

@@ -20,6 +20,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import random
 import statistics
 import struct
 import sys
@@ -31,10 +32,11 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, SupportsFloat, SupportsIndex
 
 from velodrome.keys import ENV_REPORT, ENV_TRIAL
-from velodrome.metrics.calls import call_times, too_few
+from velodrome.metrics.calls import call_times, fastest_batch, too_few
 from velodrome.metrics.catalogue import MetricKey, by_name, may_be_declared, without_rounding
 from velodrome.metrics.counts import ClassCounts, share
 from velodrome.metrics.scalars import number, whole
+from velodrome.metrics.served import batch_sizes, served_latency
 
 Whole = SupportsIndex | SupportsFloat  # of any library; a fraction is refused
 
@@ -55,7 +57,7 @@ class TrialReport:
     `data` is the folder that holds the data set's files, `cpus` the number of threads to compute with, `metrics` the
     keys that the race measures, and `declared` the keys of the metrics that spec.metrics declares. `conditions` has
     dataset, preprocessing, budget, training and evaluation, as in the BenchmarkJob. `parameters` has what a search
-    chose, by the names in spec.search.parameters.
+    chose, by the names in spec.search.parameters. `missing` has why `time_inference` found no value, by metric key.
     """
 
     entry: str = "by-hand"
@@ -75,6 +77,7 @@ class TrialReport:
     test_samples: int | None = None
     declared: Sequence[str] = ()
     parameters: Mapping[str, Any] = field(default_factory=dict)
+    missing: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def training_parameters(self) -> Mapping[str, Any]:
@@ -166,12 +169,14 @@ class TrialReport:
         )
 
     def time_inference(self, predict: Callable[[int], object]) -> dict[str, float]:
-        """Latency and throughput of `predict(batch_size)`, for the batch sizes of the race, by metric key.
+        """Latency and throughput of `predict(batch_size)`, for the batch sizes of the race, by metric key; and latency
+        as served and the highest throughput, if the race asks for them.
 
         `predict` classifies one batch and waits for the answer. It is called once before the timing starts, and then as
-        long and as often as for Velodrome's own models.
+        long and as often as for Velodrome's own models. `result` says why a value is missing.
         """
-        inference = self.conditions.get("evaluation", {}).get("inference", {})
+        evaluation = self.conditions.get("evaluation", {})
+        inference = evaluation.get("inference", {})
         found: dict[str, float] = {}
         for size in inference.get("batchSizes", [1]):
             predict(size)
@@ -181,6 +186,24 @@ class TrialReport:
             for percent in (50, 90, 99):
                 if too_few(times, percent) is None:
                     found[f"latency_p{percent}_seconds{{batch_size={size}}}"] = quantiles[percent - 1]
+        if offline := evaluation.get("offline"):
+            rate, best = fastest_batch(
+                predict, batch_sizes(offline["maxBatchSize"]), inference.get("minRunSeconds", 1.0), self.clock
+            )
+            found |= {"offline_samples_per_second": rate, "offline_batch_size": float(best)}
+        if serving := evaluation.get("serving"):
+            for size in batch_sizes(serving["maxBatchSize"]):
+                predict(size)
+            served, self.missing = served_latency(
+                lambda _, count: predict(count),
+                rate=serving["arrivalRate"],
+                queries=serving["queries"],
+                largest_batch=serving["maxBatchSize"],
+                draw=random.Random(self.seed).random,  # noqa: S311 - a schedule is no secret
+                clock=self.clock,
+                sleep=time.sleep,
+            )
+            found |= served
         return found
 
     def predictions(
@@ -227,7 +250,8 @@ class TrialReport:
             values.setdefault("train_samples_per_second", self.samples / self.seconds)
         if self.time_to_target:
             values.setdefault("time_to_target_seconds", self.time_to_target)
-        self._write(type="result", metrics=values, unavailable=dict(unavailable or {}), epochs=self.done)
+        reasons = {key: why for key, why in self.missing.items() if key not in values} | dict(unavailable or {})
+        self._write(type="result", metrics=values, unavailable=reasons, epochs=self.done)
 
     def _look_at_target(self, validation: Mapping[str, float]) -> None:
         target = self.conditions.get("budget", {}).get("target")

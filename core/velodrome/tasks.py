@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from velodrome.metrics.catalogue import CATALOGUE, Metric, present_name
-from velodrome.vocabulary import CLASSES, DATA_KINDS, DATASETS, DataKind, Keeping
+from velodrome.vocabulary import CLASSES, DATA_KINDS, DataKind, Keeping
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +60,16 @@ TASKS: Mapping[str, TaskRow] = MappingProxyType(
                 objective="rmse",
                 metrics=("rmse", "mae", "r2"),
                 scores=("f_regression", "mutual_info_regression", "r_regression"),
-                formats=frozenset(DATASETS) - frozenset(CLASSES),
+                formats=frozenset({"diabetes"}),
                 keeps=("none", "losses"),
+            ),
+            TaskRow(
+                name="language-modelling",
+                kinds=("text",),
+                objective="perplexity",
+                metrics=("perplexity", "bits_per_byte"),
+                scores=(),
+                formats=frozenset({"Text", "pydoc"}),
             ),
         )
     }
@@ -74,11 +82,11 @@ MODEL_KINDS: Mapping[str, tuple[DataKind, ...]] = {
     "velodrome/mlp": ("images", "sequences", "table"),
     "velodrome/cnn": ("images",),
     "velodrome/resnet9": ("images",),
-    "velodrome/lstm": ("images", "sequences"),
-    "velodrome/gru": ("images", "sequences"),
+    "velodrome/lstm": ("images", "sequences", "text"),
+    "velodrome/gru": ("images", "sequences", "text"),
     "velodrome/conv1d": ("sequences",),
     "velodrome/inceptiontime": ("sequences",),
-    "velodrome/transformer": ("sequences",),
+    "velodrome/transformer": ("sequences", "text"),
     "torchvision/": ("images",),
     "timm/": ("images",),
 }

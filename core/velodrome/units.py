@@ -19,6 +19,8 @@ _SCALES: dict[str, tuple[tuple[str, float], ...]] = {
     "bytes": (("B", 1.0), ("KiB", 2.0**10), ("MiB", 2.0**20), ("GiB", 2.0**30), ("TiB", 2.0**40)),
     "ratio": (("%", 0.01),),
     "nats": (("nats", 1.0),),
+    "bits": (("bits", 1.0),),
+    "choices": (("", 1.0),),
     "correlation": (("", 1.0),),
     "determination": (("", 1.0),),
     "target": (("", 1.0),),

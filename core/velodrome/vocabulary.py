@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
-DataKind = Literal["images", "sequences", "table"]
+DataKind = Literal["images", "sequences", "table", "text"]
 AugmentationName = Literal[
     "RandomCrop",
     "RandomResizedCrop",
@@ -41,6 +41,7 @@ ScheduleName = Literal["Constant", "Step", "Cosine", "OneCycle"]
 Precision = Literal["float32", "tf32", "bfloat16", "float16"]
 DecayRule = Literal["torchvision", "matrices", "all"]
 Keeping = Literal["none", "correct", "losses"]
+Tokens = Literal["characters", "bytes"]
 FeatureSelectionMethod = Literal["SelectKBest", "SelectPercentile", "VarianceThreshold", "RFE"]
 FeatureScore = Literal[
     "f_classif", "mutual_info_classif", "chi2", "f_regression", "mutual_info_regression", "r_regression"
@@ -58,6 +59,7 @@ DATASETS: Mapping[str, str] = {
     "wine": "178 wines of 3 classes, 13 numbers each, shipped with scikit-learn: needs no files.",
     "breast_cancer": "569 tumours of 2 classes, 30 numbers each, shipped with scikit-learn: needs no files.",
     "diabetes": "442 patients, 10 numbers each, a number to predict, shipped with scikit-learn: needs no files.",
+    "pydoc": "Half a million characters: the reference of Python's language, shipped with Python: needs no files.",
 }
 
 # How many classes each has; a set whose target is a number has none.
@@ -75,7 +77,7 @@ CLASSES: Mapping[str, int] = {
 }
 
 # Those that ship with a library of the runner.
-BUNDLED = frozenset({"digits", "iris", "wine", "breast_cancer", "diabetes"})
+BUNDLED = frozenset({"digits", "iris", "wine", "breast_cancer", "diabetes", "pydoc"})
 
 FORMATS: Mapping[str, str] = {
     "ImageFolder": "Images in a folder for each class; the folders train, test and maybe val, or declared splits.",
@@ -86,6 +88,7 @@ FORMATS: Mapping[str, str] = {
     "SequenceCSV": "Sequences in a CSV file, one row a step; a column names the sequence. Lengths may differ.",
     "CSV": "A table with a header: text, with any usual separator.",
     "Parquet": "A table whose columns are flat.",
+    "Text": "A running text: a file, or all files of a folder, to predict each character or byte from those before.",
 }
 
 # What a sample is, for each known data set and each format; a factory's datasets say it themselves.
@@ -95,9 +98,10 @@ DATA_KINDS: Mapping[str, DataKind] = {
     **dict.fromkeys(("ImageFolder", "IDX"), "images"),
     **dict.fromkeys(("TimeSeries", "SequenceCSV"), "sequences"),
     **dict.fromkeys(("CSV", "Parquet"), "table"),
+    **dict.fromkeys(("Text", "pydoc"), "text"),
 }
 
-# Fields of `spec.dataset` that only some formats have.
+# Fields of `spec.dataset` that only some formats have, and the known data sets that are read as such a format.
 FORMAT_FIELDS: Mapping[str, frozenset[str]] = {
     "ImageFolder": frozenset({"splits", "imageSize"}),
     "ImageNet": frozenset({"imageSize"}),
@@ -105,8 +109,13 @@ FORMAT_FIELDS: Mapping[str, frozenset[str]] = {
     "IDX": frozenset(),
     "TimeSeries": frozenset({"splits"}),
     **dict.fromkeys(("CSV", "Parquet", "SequenceCSV"), frozenset({"target", "columns", "splits"})),
+    **dict.fromkeys(("Text", "pydoc"), frozenset({"tokens", "window", "splits"})),
     "package.module:factory": frozenset({"args", "splits"}),
 }
+
+# What a text is cut into where `spec.dataset` does not say it: what is predicted one by one, and how many at a time.
+TOKENS: Tokens = "characters"
+WINDOW = 128
 
 # The formats whose files have columns with names.
 COLUMNAR = tuple(name for name, fields in FORMAT_FIELDS.items() if "columns" in fields)

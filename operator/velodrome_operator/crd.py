@@ -305,6 +305,21 @@ def _rule(rule: str, message: str) -> Schema:
     return {"rule": rule, "message": message}
 
 
+def _needs() -> list[Schema]:
+    """A field that metrics need has to be there if an objective ranks one of them."""
+    takers: dict[str, list[str]] = {}
+    for metric in CATALOGUE.values():
+        if metric.needs:
+            takers.setdefault(metric.needs, []).append(metric.name)
+    return [
+        _rule(
+            f"has(self.{field}) || !self.objectives.exists(o, o.metric in {_list(names)})",
+            f"{', '.join(names)}: an objective that ranks one of these needs spec.{field}",
+        )
+        for field, names in takers.items()
+    ]
+
+
 def _spec_rules() -> list[Schema]:
     return [
         *_metric_rules(),
@@ -313,14 +328,7 @@ def _spec_rules() -> list[Schema]:
             " || (has(o.batchSize) && o.batchSize in self.evaluation.inference.batchSizes))",
             "an objective's batchSize must be one of evaluation.inference.batchSizes",
         ),
-        _rule(
-            "has(self.budget.target) || !self.objectives.exists(o, o.metric == 'time_to_target_seconds')",
-            "time_to_target_seconds needs spec.budget.target",
-        ),
-        _rule(
-            "has(self.evaluation.pricePerHour) || !self.objectives.exists(o, o.metric == 'cost')",
-            "cost needs spec.evaluation.pricePerHour",
-        ),
+        *_needs(),
         _rule(
             "size(self.entries) * (has(self.trials.until) ? self.trials.until.maxRepeats : self.trials.repeats)"
             f" <= {MOST_TRIALS}",
@@ -379,7 +387,7 @@ def _dataset_rules() -> list[Schema]:
         ),
         _rule(
             f"has(self.format) || !(self.name in {bundled}) || !has(self.source)",
-            "it comes with scikit-learn and needs no source",
+            "it comes with the runner and needs no source",
         ),
         _rule(f"!has(self.format) || {factory} || (has(self.source) && ({placed}))", "needs a source: {path: FOLDER}"),
         _rule(
@@ -400,11 +408,15 @@ def _dataset_rules() -> list[Schema]:
             "the channels of a sequence are numbers: list no categorical columns",
         ),
         _rule(
+            "!has(self.format) || self.format != 'Text' || has(self.splits)",
+            "a text needs splits, for example splits: {fractions: {validation: 0.1, test: 0.1}}",
+        ),
+        _rule(
             "(has(self.format) ? self.format : self.name) != 'ImageNet' || has(self.imageSize)",
             "ImageNet needs an imageSize, for example 256",
         ),
     ]
-    for field in ("args", "target", "columns", "splits", "imageSize"):
+    for field in ("args", "target", "columns", "splits", "imageSize", "tokens", "window"):
         users = sorted(name for name, fields in FORMAT_FIELDS.items() if field in fields)
         named = [f"(has(self.format) ? self.format : self.name) in {_list(name for name in users if ':' not in name)}"]
         named += [f"(has(self.format) && {factory})"] if any(":" in name for name in users) else []

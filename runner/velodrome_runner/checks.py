@@ -37,7 +37,8 @@ def check_model(
     Leaves the model as it was, in training mode: its parameters, its running statistics and torch's random state.
 
     Raises:
-        ConfigurationError: `ModelForwardFailed`, `ModelOutputShape`, `NothingToTrain` or `BatchTooSmall`.
+        ConfigurationError: `ModelForwardFailed`, `ModelOutputShape`, `ModelSeesAhead`, `NothingToTrain` or
+            `BatchTooSmall`.
     """
     task = prepared.task
     if not any(parameter.requires_grad for parameter in model.parameters()):
@@ -51,6 +52,10 @@ def check_model(
             with torch.no_grad(), context():
                 outputs = _outputs(task, model, repeated(example, samples), name, "evaluation")
             _check(task, outputs, samples, name, "evaluation")
+        with torch.no_grad():
+            leak = task.leak(model, example)
+        if leak is not None:
+            raise ConfigurationError(f"{name} can't be judged: {leak}", "ModelSeesAhead")
         generator = torch.Generator(prepared.device).manual_seed(seed)
         batch = next(prepared.batches(batch_size, generator, ranks=ranks))
         model.train()

@@ -155,7 +155,7 @@ def measure(  # noqa: PLR0915 - a trial is read in one piece
     on_phase("Timing", None)
     timed = timed and tested
     with interference.watched("timing") if timed else nullcontext():
-        metrics |= _costs(config, prepared, model, context, unavailable, timed=timed)
+        metrics |= _costs(config, prepared, model, context, unavailable, timed=timed, seed=trial.seed)
     if config.evaluation.on_interference == "fail":
         interference.refuse()
     upheld.restore("predicting")
@@ -209,7 +209,8 @@ def built(config: TrialConfig, task: tasks.Task) -> nn.Module:
     """The entry's network for the task's data, on the CPU, as `models.build` makes it."""
     assert config.model is not None
     dropout = config.training.regularization.dropout
-    return models.build(config.model, shape=task.transform.shape, **task.told, **task.transform.told, dropout=dropout)
+    made = task.transform
+    return models.build(config.model, kind=made.kind, shape=made.shape, **task.told, **made.told, dropout=dropout)
 
 
 def own_module(config: TrialConfig) -> str:
@@ -280,6 +281,7 @@ def _training_metrics(
     metrics = {
         "train_seconds": trained.seconds,
         "train_samples_per_second": trained.samples / trained.seconds,
+        "data_loading_share": min(trained.loading / trained.seconds, 1.0),
     }
     try:
         metrics["peak_memory_bytes"] = float(memory.read())
@@ -345,18 +347,13 @@ def _costs(
     unavailable: dict[str, str],
     *,
     timed: bool,
+    seed: int,
 ) -> dict[str, float]:
-    inference = config.evaluation.inference
-    sizes = inference.batch_sizes if timed else ()
-    example = prepared.example(max(inference.batch_sizes))
-    speeds = timing.time_inference(
-        model,
-        example,
-        call=prepared.task.call,
-        batch_sizes=sizes,
-        min_run_seconds=inference.min_run_seconds,
-        context=context,
-    )
+    speeds = timing.Timed({}, {})
+    if timed:
+        speeds = timing.time_evaluation(
+            model, prepared.example, config.evaluation, seed=seed, call=prepared.task.call, context=context
+        )
     unavailable |= speeds.unavailable
     metrics = speeds.metrics | {
         "model_bytes": float(model_bytes(model)),

@@ -1,11 +1,14 @@
-"""A stopwatch for work on a device, which may finish later than the process that queued it."""
+"""Stopwatches: for work on a device, which may finish later than the process that queued it, and for waits."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Protocol
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Protocol, TypeVar
 
 import torch
+
+Item = TypeVar("Item")
 
 
 class Meter(Protocol):
@@ -51,6 +54,26 @@ class Stopwatch:
     def seconds(self) -> float:
         """All seconds so far. While it runs, queued work of the device is not included."""
         return self._before + (0.0 if self._started is None else self._clock() - self._started)
+
+
+class Loading:
+    """Seconds in which a loop waited for its next item, summed over loops."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def timed(self, items: Iterable[Item]) -> Iterator[Item]:
+        """The items. The time until each of them is there is counted."""
+        iterator = iter(items)
+        while True:
+            begin = time.perf_counter()
+            try:
+                item = next(iterator)
+            except StopIteration:
+                return
+            finally:
+                self.seconds += time.perf_counter() - begin
+            yield item
 
 
 def _nothing() -> None:

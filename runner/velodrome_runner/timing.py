@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -11,10 +13,17 @@ import torch
 from torch import nn
 from torch.utils.benchmark import Timer, timer
 
-from velodrome.metrics.calls import call_times, too_few
+from velodrome.metrics.calls import call_times, fastest_batch, too_few
 from velodrome.metrics.catalogue import MetricKey
-from velodrome_runner.inputs.base import Inputs, apply, repeated
+from velodrome.metrics.served import batch_sizes, served_latency
+from velodrome.spec import Evaluation, Offline, Serving
+from velodrome_runner.inputs.base import Inputs, apply, repeated, samples_of, window
+from velodrome_runner.memory import ran_out
 from velodrome_runner.precision import Autocast
+
+# Queries take so many samples in turn.
+_QUERIED = 64
+_OFFLINE = ("offline_samples_per_second", "offline_batch_size")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +32,41 @@ class Timed:
 
     metrics: dict[str, float]
     unavailable: dict[str, str]
+
+
+def time_evaluation(
+    model: nn.Module,
+    examples: Callable[[int], Inputs],
+    evaluation: Evaluation,
+    *,
+    seed: int,
+    call: Callable[[nn.Module, Inputs], object] = apply,
+    context: Autocast = nullcontext,
+) -> Timed:
+    """All times that the evaluation asks for. `examples(size)` are inputs of so many samples, on the device."""
+    inference, serving, offline = evaluation.inference, evaluation.serving, evaluation.offline
+    seconds = inference.min_run_seconds
+    example = examples(max(inference.batch_sizes))
+    found = [
+        time_inference(
+            model,
+            example,
+            call=call,
+            batch_sizes=inference.batch_sizes,
+            min_run_seconds=seconds,
+            context=context,
+        )
+    ]
+    if offline is not None:
+        example = examples(offline.max_batch_size)
+        found.append(time_offline(model, example, offline, call=call, min_run_seconds=seconds, context=context))
+    if serving is not None:
+        pool = examples(_QUERIED + serving.max_batch_size)
+        found.append(time_served(model, pool, serving, seed=seed, call=call, context=context))
+    return Timed(
+        {key: value for timed in found for key, value in timed.metrics.items()},
+        {key: why for timed in found for key, why in timed.unavailable.items()},
+    )
 
 
 def time_inference(
@@ -70,6 +114,83 @@ def time_inference(
             else:
                 unavailable[key] = problem
     return Timed(metrics, unavailable)
+
+
+def time_served(
+    model: nn.Module,
+    pool: Inputs,
+    serving: Serving,
+    *,
+    seed: int,
+    call: Callable[[nn.Module, Inputs], object] = apply,
+    context: Autocast = nullcontext,
+    clock: Callable[[], float] = timer,
+) -> Timed:
+    """Latency of queries that arrive at their own times (`velodrome.metrics.served`).
+
+    Queries take the samples of `pool` in turn, which are on the device. `pool` has at least as many samples as the
+    largest batch.
+    """
+    model.eval()
+    positions = samples_of(pool) - serving.max_batch_size + 1
+
+    def predict(first: int, count: int) -> None:
+        begin = first % positions
+        with context():
+            call(model, window(pool, begin, begin + count))
+
+    with torch.inference_mode():
+        for size in batch_sizes(serving.max_batch_size):
+            predict(0, size)
+        return Timed(
+            *served_latency(
+                predict,
+                rate=serving.arrival_rate,
+                queries=serving.queries,
+                largest_batch=serving.max_batch_size,
+                draw=random.Random(seed).random,  # noqa: S311 - a schedule is no secret
+                clock=clock,
+                sleep=time.sleep,
+            )
+        )
+
+
+def time_offline(
+    model: nn.Module,
+    example: Inputs,
+    offline: Offline,
+    *,
+    call: Callable[[nn.Module, Inputs], object] = apply,
+    min_run_seconds: float,
+    context: Autocast = nullcontext,
+    clock: Callable[[], float] = timer,
+) -> Timed:
+    """The highest throughput over batch sizes, and that batch size. Sizes that memory can't hold are left out."""
+    model.eval()
+    made: dict[int, Inputs] = {}
+
+    def predict(size: int) -> None:
+        if size not in made:
+            made.clear()
+            made[size] = repeated(example, size)
+        with context():
+            call(model, made[size])
+
+    with torch.inference_mode():
+        fitting = [size for size in batch_sizes(offline.max_batch_size) if _fits(predict, size)]
+        if not fitting:
+            return Timed({}, dict.fromkeys(_OFFLINE, "memory ran out at batch size 1"))
+        return Timed(dict(zip(_OFFLINE, fastest_batch(predict, fitting, min_run_seconds, clock), strict=True)), {})
+
+
+def _fits(predict: Callable[[int], object], size: int) -> bool:
+    try:
+        predict(size)
+    except Exception as error:
+        if not ran_out(error):
+            raise
+        return False
+    return True
 
 
 def _key(name: str, size: int) -> str:

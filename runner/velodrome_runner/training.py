@@ -23,7 +23,7 @@ from velodrome_runner.ranks import ALONE, Ranks
 from velodrome_runner.recipe import Recipe
 from velodrome_runner.reporting import TrainingState
 from velodrome_runner.stopping import EarlyStopper, reached
-from velodrome_runner.stopwatch import Meter, Stopwatch
+from velodrome_runner.stopwatch import Loading, Meter, Stopwatch
 
 # Seconds between two readings of the loss inside an epoch. A reading makes a GPU finish its queued work, which costs
 # well under a thousandth of that.
@@ -34,7 +34,8 @@ _LOOK_SECONDS = 1.0
 class Trained:
     """The outcome of training. The model that was passed in contains the kept weights.
 
-    `seconds` is the time of all training steps, without evaluation; `samples` is the number of samples in these steps.
+    `seconds` is the time of all training steps, without evaluation, and `loading` the part of it in which the loop
+    waited for batches; `samples` is the number of samples in these steps.
     `best_epoch` is the epoch whose weights early stopping kept; it is None if the last epoch's weights were kept.
     `time_to_target` is None if there was no target or it was not reached. `validation` belongs to the kept weights.
     """
@@ -45,6 +46,7 @@ class Trained:
     stopped_by: Literal["maxEpochs", "maxSeconds", "earlyStopping"]
     seconds: float
     samples: int
+    loading: float
     time_to_target: float | None
     validation: Mapping[str, float]
 
@@ -98,6 +100,7 @@ def train(  # noqa: PLR0913, PLR0915, C901 - a training loop is read in one piec
     samples = epoch = 0
     seconds = 0.0
     watch = Stopwatch(clock, device, meter)
+    loading = Loading()
 
     while stopped_by is None:
         epoch += 1
@@ -106,7 +109,8 @@ def train(  # noqa: PLR0913, PLR0915, C901 - a training loop is read in one piec
         next_look = before + _LOOK_SECONDS
         model.train()
         watch.start()
-        for length, batch in zip(lengths, prepared.batches(batch_size, generator, ranks=ranks), strict=True):
+        batches = loading.timed(prepared.batches(batch_size, generator, ranks=ranks))
+        for length, batch in zip(lengths, batches, strict=True):
             with context():
                 loss, weight = task.loss(task.call(together, batch.inputs), batch.targets)
             if ranks.size > 1:  # gradients are averaged over ranks, whose shares may differ by one sample
@@ -174,6 +178,7 @@ def train(  # noqa: PLR0913, PLR0915, C901 - a training loop is read in one piec
         stopped_by=stopped_by,
         seconds=seconds,
         samples=samples,
+        loading=loading.seconds,
         time_to_target=time_to_target,
         validation=curves[(best or epoch) - 1].validation,
     )

@@ -67,6 +67,7 @@ def nothing(_: Path) -> None:
 
 EXAMPLES: dict[str, tuple[Callable[[Path], None], dict[str, Any], float]] = {
     "tabular": (nothing, {"budget": {"maxEpochs": 15}}, 0.9),
+    "language": (nothing, {"budget": {"maxEpochs": 2}}, 0.0),
     "sequences": (vowels, {"budget": {"maxEpochs": 12}}, 0.6),
     "imagefolder": (pictures, {"budget": {"maxEpochs": 4}}, 0.5),
     "imagenet": (imagenet, {"budget": {"maxEpochs": 3}}, 0.3),
@@ -74,6 +75,10 @@ EXAMPLES: dict[str, tuple[Callable[[Path], None], dict[str, Any], float]] = {
 # Networks that two cores train in seconds, in place of those that need a GPU or a download.
 ENTRIES: dict[str, Sequence[Any]] = {
     "imagefolder": ["cnn", "resnet9"],
+    "language": [
+        {"name": "gru", "model": {"name": "velodrome/gru", "args": {"hidden": 48}}},
+        {"name": "transformer", "model": {"name": "velodrome/transformer", "args": {"width": 32, "layers": 1}}},
+    ],
     "imagenet": [
         {"name": "cnn", "model": {"name": "velodrome/cnn"}, "training": {"optimizer": {"learningRate": 0.02}}}
     ],
@@ -122,6 +127,11 @@ def test_an_example_races_on_data_in_its_format(example: str, tmp_path: Path) ->
     assert [part["name"] for part in found["objectives"]] == [each["name"] for each in document["spec"]["objectives"]]
     for part in found["objectives"]:
         assert not part["unranked"], part
+    if example == "language":
+        (coding,) = [part for part in found["objectives"] if part["name"] == "coding"]
+        # Characters alone, each by how often it occurs in the text, need 4.68 bits.
+        assert all(1.5 < row["mean"] < 3.6 for row in coding["ranked"]), "it learned what follows what"
+        return
     (accuracy,) = [part for part in found["objectives"] if part["name"] == "accuracy"]
     assert {row["entry"] for row in accuracy["ranked"]} == {entry["name"] for entry in document["spec"]["entries"]}
     assert max(row["mean"] for row in accuracy["ranked"]) >= least, "it learned something"

@@ -106,6 +106,33 @@ def test_two_ranks_compute_what_one_process_does(tmp_path: Path, port: int) -> N
     assert together.environment.resources.nodes == 2
 
 
+def test_two_ranks_of_a_language_model_compute_what_one_process_does(tmp_path: Path, port: int) -> None:
+    """Windows have equal lengths, so a rank's share of the windows is its share of the characters."""
+    (tmp_path / "text").write_text("".join(f"{number} green bottles, " for number in range(300)))
+    race = Ranks(
+        tmp_path,
+        port,
+        epochs=2,
+        entry={"model": {"name": "velodrome/gru", "args": {"hidden": 16}}},
+        dataset={
+            "name": "bottles", "format": "Text", "source": {"path": str(tmp_path / "text")}, "window": 32,
+            "splits": {"fractions": {"validation": 0.1, "test": 0.1}},
+        },
+        training={"batchSize": 15, "optimizer": {"name": "SGD", "learningRate": 0.5, "momentum": 0.9}},
+    )  # fmt: skip
+    ((code, output),) = race.run(1, nodes=1)
+    assert code == keys.EXIT_OK, output
+    alone = race.result(1, "pod1")
+    for code, output in race.run(2, 3, nodes=2):
+        assert code == keys.EXIT_OK, output
+    together = race.result(1, "pod2")
+    for one, two in zip(alone.curves, together.curves, strict=True):
+        assert two.train_loss == pytest.approx(one.train_loss, rel=1e-4)
+        assert two.validation == pytest.approx(one.validation, rel=1e-3)
+    assert together.metrics["perplexity"] == pytest.approx(alone.metrics["perplexity"], rel=1e-3)
+    assert alone.curves[-1].train_loss < 0.9 * alone.curves[0].train_loss, "it learns"
+
+
 def test_a_rank_that_is_killed_ends_the_other_which_reports_nothing(tmp_path: Path, port: int) -> None:
     race = Ranks(tmp_path, port, epochs=100_000)
     first, second = race.start(0, 2), race.start(1, 2)

@@ -26,9 +26,11 @@ TIME = "train_seconds"
 TARGET = "time_to_target_seconds"
 LATENCY = "latency_p50_seconds{batch_size=1}"
 MEMORY = "peak_memory_bytes"
+SERVED = "served_latency_p99_seconds"
+OFFLINE = "offline_samples_per_second"
 SIZE = "parameters"
 FLOPS = "flops"
-ALL = {QUALITY, TIME, TARGET, LATENCY, MEMORY, SIZE, FLOPS}
+ALL = {QUALITY, TIME, TARGET, LATENCY, SERVED, OFFLINE, MEMORY, SIZE, FLOPS}
 MODELS = {SIZE, FLOPS}
 COSTS = ALL - {QUALITY, *MODELS}
 NONE: set[str] = set()
@@ -52,6 +54,7 @@ def cohort(key: str, changes: dict[str, Any] | None = None) -> Cohort:
     return found
 
 
+LETTERS: dict[str, Any] = {"config.dataset.format": "Text"}
 CHANGES: list[tuple[dict[str, Any], set[str]]] = [
     # What was observed: data, hardware, software, share of the machine.
     ({"result.dataset.digest": "sha256:" + 64 * "0"}, ALL),
@@ -75,13 +78,18 @@ CHANGES: list[tuple[dict[str, Any], set[str]]] = [
     # What was asked of every entry.
     ({"config.dataset.validationFraction": 0.2}, ALL),
     ({"config.dataset.imageSize": 64}, ALL),
+    (LETTERS, ALL),
+    (LETTERS | {"config.dataset.tokens": "bytes"}, ALL),
+    (LETTERS | {"config.dataset.window": 64}, ALL),
     ({"config.preprocessing.normalize": False}, ALL),
     ({"config.preprocessing.augmentations": []}, ALL),
     ({"config.budget.maxEpochs": 3}, ALL - MODELS),
     ({"config.budget.maxSeconds": 10}, ALL - MODELS),
     ({"config.budget.target": {"metric": "accuracy", "value": 0.5}}, {TARGET}),
     ({"config.budget.target": None}, {TARGET}),
-    ({"config.evaluation.inference.minRunSeconds": 5}, {LATENCY}),
+    ({"config.evaluation.inference.minRunSeconds": 5}, {LATENCY, OFFLINE}),
+    ({"config.evaluation.serving": {"arrivalRate": 100}}, {SERVED}),
+    ({"config.evaluation.offline": {"maxBatchSize": 32}}, {OFFLINE}),
     # What is the entry's own, or says nothing about a value.
     ({"config.training.batchSize": 1}, NONE),
     ({"config.training.precision": "bfloat16", "result.environment.precision": "bfloat16"}, NONE),
@@ -98,6 +106,14 @@ CHANGES: list[tuple[dict[str, Any], set[str]]] = [
 )
 def test_a_change_splits_the_cohorts_of_what_depends_on_it(changes: dict[str, Any], split: set[str]) -> None:
     assert {key for key in ALL if cohort(key, changes).id != cohort(key).id} == split
+
+
+def test_perplexities_of_other_windows_and_tokens_are_never_compared() -> None:
+    small: dict[str, Any] = {"config.dataset.window": 64}
+    found = [LETTERS, LETTERS | small, LETTERS | {"config.dataset.tokens": "bytes"}]
+    assert len({cohort(QUALITY, changes).id for changes in found}) == 3
+    declared: dict[str, Any] = LETTERS | {"config.dataset.window": 128, "config.dataset.tokens": "characters"}
+    assert cohort(QUALITY, declared).id == cohort(QUALITY, LETTERS).id, "what is absent is the default"
 
 
 def test_how_many_met_on_a_node_is_luck_and_splits_nothing() -> None:
@@ -118,6 +134,14 @@ def test_what_the_executor_saw_stands_over_what_the_runner_said() -> None:
     said, seen = {"result.environment.resources.concurrent_trials": 3}, {"observed.concurrent_trials": 3}
     assert cohort(TIME, said) == cohort(TIME, seen)
     assert cohort(TIME, said | {"observed.concurrent_trials": 1}) == cohort(TIME)
+
+
+def test_a_rate_of_queries_is_told_and_its_difference_has_words() -> None:
+    slow, fast = ({"config.evaluation.serving": {"arrivalRate": rate, "maxBatchSize": 4}} for rate in (10, 200))
+    assert "200 queries/s, batches ≤ 4" in cohort(SERVED, fast).words
+    assert "queries" not in cohort(LATENCY, fast).words
+    (told,) = differences(cohort(SERVED, slow).conditions, cohort(SERVED, fast).conditions)
+    assert str(told) == "queries a second differs: 10 here, 200 there"
 
 
 def test_figures_of_two_definitions_of_flops_are_never_compared() -> None:
@@ -165,6 +189,11 @@ def test_cohorts_are_the_same_in_every_version(golden: Callable[[str, str], None
             {"result.dataset.fitted_samples": 16384},
             SIZE,
             "digits 1f1f1f1f, 10% held out · normalised, RandomCrop(padding=1), fitted on 16,384 samples",
+        ),
+        (
+            LETTERS | {"config.dataset.window": 64, "config.preprocessing": {}},
+            QUALITY,
+            "digits 1f1f1f1f in windows of 64 characters, 10% held out · ≤ 2 epochs",
         ),
         ({"config.budget.maxEpochs": 1}, QUALITY, "≤ 1 epoch"),
         ({"config.preprocessing.normalize": False}, QUALITY, "· not normalised, RandomCrop(padding=1) ·"),

@@ -24,13 +24,18 @@ from velodrome.metrics.catalogue import (
 # What every report of a race may count on.
 PROMISED = [
     *("accuracy", "top5_accuracy", "precision", "recall", "f1", "average_precision", "auroc"),
-    *("balanced_accuracy", "mcc", "calibration_error", "loss", "validation_loss", "rmse", "mae", "r2"),
-    *("train_seconds", "time_to_target_seconds", "train_samples_per_second"),
+    *("balanced_accuracy", "mcc", "calibration_error", "loss", "validation_loss"),
+    *("perplexity", "bits_per_byte", "bits_per_character", "rmse", "mae", "r2"),
+    *("train_seconds", "time_to_target_seconds", "train_samples_per_second", "data_loading_share"),
     *("latency_p50_seconds", "latency_p90_seconds", "latency_p99_seconds", "inference_samples_per_second"),
+    *("served_latency_p50_seconds", "served_latency_p90_seconds", "served_latency_p99_seconds"),
+    *("offline_samples_per_second", "offline_batch_size"),
     *("peak_memory_bytes", "model_bytes", "parameters", "flops", "cpu_seconds", "cost", "energy_joules"),
 ]
 
-LOWER = re.compile(r"loss|error|rmse|mae|_seconds$|_bytes$|parameters|flops|joules|^cost$")
+LOWER = re.compile(
+    r"loss|error|^perplexity$|^bits_per_|rmse|mae|_seconds$|_bytes$|parameters|flops|joules|_share$|_batch_size$|^cost$"
+)
 
 
 def test_the_catalogue_has_what_was_promised() -> None:
@@ -53,7 +58,9 @@ def test_a_name_ends_in_the_unit_where_prometheus_would_have_it_so(metric: Metri
     if metric.unit in ("seconds", "bytes", "joules", "samples_per_second"):
         assert metric.name.endswith(f"_{metric.unit}")
     else:
-        assert metric.unit in ("ratio", "nats", "count", "correlation", "determination", "target", "price")
+        assert metric.unit in (
+            *("ratio", "nats", "bits", "choices", "count", "correlation", "determination", "target", "price"),
+        )
 
 
 def test_quality_depends_on_no_machine_and_speed_does() -> None:

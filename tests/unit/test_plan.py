@@ -269,17 +269,24 @@ def test_an_entrys_identity_is_its_own_and_no_conditions() -> None:
 
 
 @pytest.mark.parametrize(
-    ("objective", "inference", "timed"),
+    ("objective", "evaluation", "timed"),
     [
         ({"name": "accuracy", "metric": "accuracy"}, {}, False),
-        ({"name": "speed", "metric": "train_seconds"}, {"batchSizes": [1, 8]}, False),
+        ({"name": "accuracy", "metric": "accuracy"}, {"serving": {"arrivalRate": 10}}, True),
+        ({"name": "accuracy", "metric": "accuracy"}, {"offline": {}}, True),
+        ({"name": "accuracy", "metric": "accuracy"}, {"offline": None, "serving": None}, False),
+        ({"name": "speed", "metric": "train_seconds"}, {"inference": {"batchSizes": [1, 8]}}, False),
         ({"name": "speed", "metric": "latency_p99_seconds", "batchSize": 1}, {}, True),
-        ({"name": "speed", "metric": "inference_samples_per_second", "batchSize": 64}, {"measure": "asked"}, True),
-        ({"name": "accuracy", "metric": "accuracy"}, {"measure": "always"}, True),
+        (
+            {"name": "speed", "metric": "inference_samples_per_second", "batchSize": 64},
+            {"inference": {"measure": "asked"}},
+            True,
+        ),
+        ({"name": "accuracy", "metric": "accuracy"}, {"inference": {"measure": "always"}}, True),
     ],
 )
 def test_inference_is_timed_where_an_objective_or_the_field_asks(
-    objective: dict[str, Any], inference: dict[str, Any], *, timed: bool
+    objective: dict[str, Any], evaluation: dict[str, Any], *, timed: bool
 ) -> None:
-    made = job(objectives=[objective], evaluation={"inference": inference})
+    made = job(objectives=[objective], evaluation=evaluation)
     assert times_inference(made) is timed

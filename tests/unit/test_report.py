@@ -158,6 +158,28 @@ def test_inference_is_timed_for_each_batch_size_of_the_race(trial: report.TrialR
         assert found[f"inference_samples_per_second{{batch_size={size}}}"] > 0
 
 
+def test_a_program_is_served_as_the_race_says_and_tells_why_a_percentile_is_missing(
+    trial: report.TrialReport, tmp_path: Path
+) -> None:
+    evaluation = {
+        "inference": {"batchSizes": [1], "minRunSeconds": 0.01},
+        "serving": {"arrivalRate": 200, "queries": 70, "maxBatchSize": 3},
+        "offline": {"maxBatchSize": 4},
+    }
+    trial.conditions = {"evaluation": evaluation}
+    calls: list[int] = []
+    found = trial.time_inference(calls.append)
+    assert set(calls) <= {1, 2, 3, 4}
+    assert found["offline_batch_size"] in (1, 2, 4)
+    assert 0 < found["served_latency_p50_seconds"] <= found["served_latency_p90_seconds"]
+    assert "served_latency_p99_seconds" not in found
+    trial.result({"accuracy": 0.5} | found, {"energy_joules": "no counter"})
+    assert lines(tmp_path / "report")[-1]["unavailable"] == {
+        "served_latency_p99_seconds": "70 queries are too few for p99, which needs 662",
+        "energy_joules": "no counter",
+    }
+
+
 NUMBERS: list[Any] = [
     np.float32(0.5), np.float64(0.5), np.float16(0.5), np.longdouble(0.5), np.array(0.5), np.array([0.5], np.float32),
     torch.tensor(0.5), torch.tensor([0.5]), torch.tensor(0.5, dtype=torch.bfloat16),

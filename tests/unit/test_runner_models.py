@@ -21,12 +21,14 @@ from tests.prepared import load
 from velodrome import vocabulary
 from velodrome.errors import ConfigurationError
 from velodrome.spec import Augmentation, Model, Preprocessing, Training
+from velodrome.tasks import MODEL_KINDS
 from velodrome_runner import tasks
 from velodrome_runner.augmentation import Normalization, compose
 from velodrome_runner.checks import check_model
 from velodrome_runner.data import Contents, Memory, Samples, Schema
 from velodrome_runner.models import build
-from velodrome_runner.models.native import IMAGES, NATIVE, SEQUENCES, TAKES
+from velodrome_runner.models.language import LANGUAGE
+from velodrome_runner.models.native import NATIVE
 from velodrome_runner.preprocessing import prepare
 from velodrome_runner.trial import explain
 
@@ -36,8 +38,8 @@ RGB = (3, 32, 32)
 SHAPES = [(1, 8, 8), (1, 28, 28), RGB]
 
 
-IMAGE_MODELS = sorted(name for name, kinds in TAKES.items() if IMAGES in kinds)
-SEQUENCE_MODELS = sorted(name for name, kinds in TAKES.items() if SEQUENCES in kinds)
+IMAGE_MODELS = sorted(name for name in NATIVE if "images" in MODEL_KINDS[name])
+SEQUENCE_MODELS = sorted(name for name in NATIVE if "sequences" in MODEL_KINDS[name])
 # Those that take sequences of different lengths.
 LENGTH_MODELS = [name for name in SEQUENCE_MODELS if name != "velodrome/mlp"]
 
@@ -110,7 +112,7 @@ def test_own_models_answer_with_a_logit_for_each_class_and_learn(name: str, shap
 
 @pytest.mark.parametrize("name", sorted(NATIVE))
 def test_own_models_have_the_dropout_that_is_asked_for(name: str) -> None:
-    shape = RGB if IMAGES in TAKES[name] else (3, 16)
+    shape = RGB if "images" in MODEL_KINDS[name] else (3, 16)
     assert set(dropouts(network(name, shape, dropout=0.3))) == {0.3}
     model = network(name, shape, dropout=0.3)
     images = torch.randn(4, *shape)
@@ -236,7 +238,7 @@ def test_a_convolutions_statistics_are_those_of_real_positions() -> None:
     ("name", "shape", "message"),
     [
         ("velodrome/cnn", (2, 9), "takes images, and these data are sequences: use one of velodrome/mlp, velo"),
-        ("velodrome/gru", (9,), "takes images or sequences, and these data are tables: use one of velodrome/mlp"),
+        ("velodrome/gru", (9,), "sequences or a running text, and these data are tables: use one of velodrome/mlp"),
         ("velodrome/inceptiontime", RGB, "takes sequences, and these data are images"),
         ("torchvision/resnet18", (9,), "takes images, and these data are tables"),
         ("timm/resnet18", (2, 9), "takes images, and these data are sequences"),
@@ -271,7 +273,7 @@ def test_categories_have_embeddings(numeric: int) -> None:
     numbers[2] = numbers[1]
     output = model(numeric=numbers, categorical=categories)
     assert output.shape == (4, 3)
-    assert torch.equal(output[1], output[2])
+    torch.testing.assert_close(output[1], output[2])
     changed = categories.clone()
     changed[2, 1] = 1
     assert not torch.equal(model(numeric=numbers, categorical=changed)[2], output[2])
@@ -359,9 +361,53 @@ def test_the_vocabulary_of_models_is_what_the_runner_builds() -> None:
     assert set(vocabulary.MODEL_ARGS) == set(NATIVE)
     for name, factory in NATIVE.items():
         parameters = list(inspect.signature(factory).parameters)
-        assert name in TAKES
+        assert name in MODEL_KINDS
         assert parameters[:3] == ["shape", "classes", "dropout"]
         assert set(parameters[3:]) == vocabulary.MODEL_ARGS[name]
+    assert set(LANGUAGE) == {name for name, kinds in MODEL_KINDS.items() if "text" in kinds}
+    for name, factory in LANGUAGE.items():
+        parameters = list(inspect.signature(factory).parameters)
+        assert parameters[:2] == ["vocabulary", "dropout"]
+        assert set(parameters[2:]) == vocabulary.MODEL_ARGS[name]
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+@pytest.mark.parametrize("name", sorted(LANGUAGE))
+def test_a_language_model_answers_at_each_place_from_what_it_has_seen(name: str, dropout: float) -> None:
+    torch.manual_seed(0)
+    model = build(
+        Model(name=name, args={"layers": 2}), kind="text", shape=(9,), vocabulary=5, outputs=5, dropout=dropout
+    )
+    assert {module.p for module in model.modules() if isinstance(module, nn.Dropout)} == {dropout}
+    model.eval()
+    tokens = torch.randint(5, (3, 9))
+    answers = model(tokens)
+    assert answers.shape == (3, 9, 5)
+    for place in range(9):
+        changed = tokens.clone()
+        changed[:, place] = (changed[:, place] + 1) % 5
+        differs = (model(changed) - answers).abs().amax(2) > 1e-5
+        assert not differs[:, :place].any()
+        assert differs[:, place].all()
+    assert not torch.equal(answers[:, -1], model(tokens.roll(1, 1).where(torch.arange(9) < 8, tokens))[:, -1]), "memory"
+
+
+def test_a_network_that_reads_a_text_backwards_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="bidirectional is not for a running text") as caught:
+        build(
+            Model(name="velodrome/lstm", args={"bidirectional": True}), kind="text", shape=(9,), vocabulary=5,
+            outputs=5, dropout=0.0,
+        )  # fmt: skip
+    assert caught.value.reason == "ModelArguments"
+
+
+def test_a_lazy_layer_behind_an_embedding_gets_its_shape_from_tokens(module: WriteModule) -> None:
+    name = module("""
+def make(vocabulary, outputs):
+    return nn.Sequential(nn.Embedding(vocabulary, 6), nn.LazyLinear(outputs))
+""")
+    model = build(Model(name=f"{name}:make"), kind="text", shape=(9,), vocabulary=5, outputs=5, dropout=0.0)
+    assert model(torch.zeros(2, 9, dtype=torch.long)).shape == (2, 9, 5)
 
 
 def test_the_vocabulary_of_augmentations_is_what_the_runner_applies() -> None:
@@ -402,7 +448,7 @@ def test_the_vocabulary_of_data_sets_is_what_the_runner_reads(tmp_path: Path) ->
     from velodrome.spec import Dataset
 
     names = set(vocabulary.DATASETS)
-    assert set(vocabulary.CLASSES) == names - {"diabetes"}
+    assert set(vocabulary.CLASSES) == names - {"diabetes", "pydoc"}
     assert set(vocabulary.DATA_KINDS) == names | set(vocabulary.FORMATS)
     for name in sorted(names - vocabulary.BUNDLED - {"SVHN", "ImageNet"}):
         given = Dataset.model_validate({"name": name, "source": {"path": "empty"}})

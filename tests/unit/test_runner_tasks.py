@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,16 +15,18 @@ from torch import nn
 
 from tests.prepared import untouched
 from velodrome.errors import ConfigurationError
-from velodrome.spec import Training
+from velodrome.spec import Model, Training
 from velodrome.tasks import MODEL_KINDS, TASKS
 from velodrome.vocabulary import MODEL_ARGS, DataKind
 from velodrome_runner import tasks
 from velodrome_runner.checks import check_model
 from velodrome_runner.data import Memory, Samples, Schema
-from velodrome_runner.models.native import IMAGES, SEQUENCES, TABLES, TAKES
+from velodrome_runner.data.texts import IGNORED
+from velodrome_runner.models import build
 from velodrome_runner.preprocessing import Prepared, ReadySplit
 from velodrome_runner.tasks.base import QualityMeter, Reading, Task
 from velodrome_runner.tasks.classification import ClassificationTask, log_odds
+from velodrome_runner.tasks.language_modelling import LanguageModellingTask
 from velodrome_runner.tasks.regression import RegressionTask
 
 CLASSES = 5
@@ -247,12 +248,125 @@ def test_a_target_of_the_other_task_is_refused_with_the_fix(
         kind.fit(source(tensor), Schema((1,), classes, target="y"), Training(), untouched())
 
 
+# LanguageModellingTask
+
+TOKENS = ("a", "b", "ß", "€", "😀")
+WIDTHS = torch.tensor([1, 1, 2, 3, 4])
+LENGTH = 7
+
+
+def language(tokens: tuple[str, ...] = TOKENS) -> LanguageModellingTask:
+    empty = Memory(Samples({"tokens": torch.empty(0, LENGTH)}, torch.empty(0, LENGTH)))
+    return LanguageModellingTask.fit(empty, Schema((LENGTH,), None, tokens=tokens), Training(), untouched((LENGTH,)))
+
+
+def told(seed: int = 0, count: int = 50) -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits (n, length, tokens), and targets of which the last window counts only in part."""
+    generator = torch.Generator().manual_seed(seed)
+    targets = torch.randint(len(TOKENS), (count, LENGTH), generator=generator)
+    targets[-1, :4] = IGNORED
+    return torch.randn(count, LENGTH, len(TOKENS), generator=generator) * 3, targets
+
+
+@pytest.mark.parametrize("size", [1, 7, 16, 50, 64])
+def test_the_quality_of_a_language_model_is_torchs_cross_entropy_whatever_the_batches_are(size: int) -> None:
+    outputs, targets = told()
+    real = targets != IGNORED
+    nats = nn.functional.cross_entropy(outputs.double()[real], targets[real])
+    keys = list(TASKS["language-modelling"].quality)
+    found = read(language(), keys, outputs, targets, size).values
+    assert set(found) == set(keys)
+    assert found["loss"] == found["validation_loss"] == pytest.approx(nats.item(), rel=1e-14)
+    assert found["perplexity"] == pytest.approx(nats.exp().item(), rel=1e-13)
+    bits = nats.item() / np.log(2)
+    assert found["bits_per_character"] == pytest.approx(bits, rel=1e-13)
+    written = "".join(TOKENS[token] for token in targets[real].tolist()).encode()
+    assert found["bits_per_byte"] == pytest.approx(bits * int(real.sum()) / len(written), rel=1e-13)
+
+
+def test_the_loss_of_a_language_model_is_torchs_over_the_windows_of_a_batch() -> None:
+    outputs, targets = told()
+    loss, weight = language().loss(outputs, targets)
+    assert weight == len(targets)
+    assert torch.equal(loss, nn.functional.cross_entropy(outputs.flatten(0, 1), targets.flatten()))
+
+
+def test_bytes_have_no_bits_per_character() -> None:
+    task = language(tuple(f"{value:#04x}" for value in range(256)))
+    task.refuse(["bits_per_byte", "perplexity"])
+    with pytest.raises(ConfigurationError, match=r"use bits_per_byte, or write spec.dataset.tokens: characters"):
+        task.refuse(["bits_per_character"])
+    assert task.sizes.unique().tolist() == [1]
+
+
+def test_a_perplexity_that_no_number_holds_is_missing_with_the_nats() -> None:
+    outputs, targets = torch.zeros(1, LENGTH, len(TOKENS)), torch.zeros(1, LENGTH, dtype=torch.long)
+    outputs[..., 1] = 2000.0
+    found = read(language(), ["perplexity", "loss"], outputs, targets)
+    assert found.values == {"loss": 2000.0}
+    assert found.missing == {"perplexity": "it is above 1e+100: 2000 nats"}
+
+
+def test_data_that_are_no_text_are_refused_with_the_fix() -> None:
+    with pytest.raises(ConfigurationError, match=r"write another spec.task, or format: Text") as refused:
+        LanguageModellingTask.fit(source(torch.zeros(3)), Schema((1,), None), Training(), untouched())
+    assert refused.value.reason == "WrongTask"
+
+
+class Looking(nn.Module):
+    """A language model that sees so many tokens ahead."""
+
+    def __init__(self, ahead: int) -> None:
+        super().__init__()
+        self.ahead = ahead
+        self.head = nn.Embedding(len(TOKENS), len(TOKENS))
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        found: torch.Tensor = self.head(tokens.roll(-self.ahead, dims=1))
+        return found
+
+
+def windows(count: int = 20) -> Prepared:
+    generator = torch.Generator().manual_seed(0)
+    stream = torch.randint(len(TOKENS), (count, LENGTH + 1), generator=generator)
+    part = ReadySplit(stream[:, :-1].contiguous(), stream[:, 1:].contiguous())
+    return Prepared(language(), part, part, part, torch.device("cpu"))
+
+
+@pytest.mark.parametrize("ahead", [1, 3])
+def test_a_model_that_sees_what_it_has_to_predict_is_refused(ahead: int) -> None:
+    check_model(Looking(0), windows(), name="own.nets:net", batch_size=4, seed=0)
+    with pytest.raises(ConfigurationError, match=r"own.nets:net can't be judged: its answer at a place") as refused:
+        check_model(Looking(ahead), windows(), name="own.nets:net", batch_size=4, seed=0)
+    assert refused.value.reason == "ModelSeesAhead"
+
+
+def test_a_language_model_answers_at_each_place_of_each_window() -> None:
+    with pytest.raises(ConfigurationError, match=r"the shape \(2, 5\) .*, \(2, 7, 5\)") as refused:
+        check_model(nn.Sequential(Looking(0), Last()), windows(), name="own.nets:net", batch_size=4, seed=0)
+    assert refused.value.reason == "ModelOutputShape"
+
+
+class Last(nn.Module):
+    """Only the last place of each window."""
+
+    def forward(self, outputs: torch.Tensor) -> torch.Tensor:
+        return outputs[:, -1]
+
+
 # Meters of several ranks
 
+MADE: dict[str, tuple[Task, Callable[[], tuple[torch.Tensor, torch.Tensor]]]] = {
+    "classification": (classification(), classified),
+    "regression": (regression(), lambda: predicted()[:2]),
+    "language-modelling": (language(), told),
+}
 
-@pytest.mark.parametrize("task", [classification(), regression()], ids=lambda task: task.name)
-def test_the_meters_of_ranks_together_read_as_one_meter(task: Task) -> None:
-    outputs, targets = classified() if isinstance(task, ClassificationTask) else predicted()[:2]
+
+@pytest.mark.parametrize("name", TASKS)
+def test_the_meters_of_ranks_together_read_as_one_meter(name: str) -> None:
+    task, make = MADE[name]
+    outputs, targets = make()
     keys = [key for key in TASKS[task.name].quality if key != "f1"]
     ranks: list[QualityMeter] = [task.meter(keys) for _ in range(3)]
     for place, batch in enumerate(zip(outputs.split(16), targets.split(16), strict=True)):
@@ -264,7 +378,8 @@ def test_the_meters_of_ranks_together_read_as_one_meter(task: Task) -> None:
 
 
 def test_a_meter_sums_in_double_precision() -> None:
-    for task, (outputs, targets) in ((classification(), classified()), (regression(), predicted()[:2])):
+    for task, make in MADE.values():
+        outputs, targets = make()
         meter = task.meter(TASKS[task.name].quality)
         meter.update(outputs, targets)
         assert {sums.dtype for sums in meter.sums.values()} <= {torch.float64, torch.int64}
@@ -290,19 +405,32 @@ def modules() -> Iterator[str]:
 
 
 def test_each_task_of_the_table_has_one_module_and_no_module_is_without_its_row() -> None:
-    assert set(modules()) == set(TASKS)
+    assert set(modules()) == {name.replace("-", "_") for name in TASKS}
     for name in TASKS:
-        kind = importlib.import_module(f"velodrome_runner.tasks.{name}").TASK
+        kind = tasks.task_class(name)
         assert kind.name == name
         assert kind.scores == TASKS[name].scores
         assert kind.watched <= set(TASKS[name].quality)
 
 
-def test_the_table_of_models_says_which_kinds_of_data_the_runners_models_take() -> None:
-    kinds: dict[int, DataKind] = {IMAGES: "images", SEQUENCES: "sequences", TABLES: "table"}
-    expected = {model: tuple(kinds[axes] for axes in taken) for model, taken in TAKES.items()}
-    assert {model: found for model, found in MODEL_KINDS.items() if not model.endswith("/")} == expected
-    assert set(expected) == set(MODEL_ARGS)
+SHAPES: dict[DataKind, dict[str, Any]] = {
+    "images": {"shape": (3, 16, 16)},
+    "sequences": {"shape": (3, 16)},
+    "table": {"shape": (3,)},
+    "text": {"shape": (16,), "vocabulary": 7},
+}
+
+
+def test_each_model_takes_the_kinds_of_data_that_the_table_says_and_no_other() -> None:
+    assert {model for model in MODEL_KINDS if not model.endswith("/")} == set(MODEL_ARGS)
+    for name in MODEL_ARGS:
+        for kind, facts in SHAPES.items():
+            if kind in MODEL_KINDS[name]:
+                assert isinstance(build(Model(name=name), kind=kind, outputs=7, dropout=0.0, **facts), nn.Module)
+                continue
+            with pytest.raises(ConfigurationError, match=f"{name} takes .* use one of") as refused:
+                build(Model(name=name), kind=kind, outputs=7, dropout=0.0, **facts)
+            assert refused.value.reason == "ModelForwardFailed"
 
 
 # Checks before training

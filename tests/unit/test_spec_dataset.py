@@ -24,11 +24,13 @@ SEQUENCES = {
 
 
 def job(dataset: dict[str, Any], **spec: Any) -> dict[str, Any]:
+    text = dataset.get("format") == "Text" or dataset["name"] == "pydoc"
+    model = "velodrome/gru" if text else "velodrome/mlp"
     return {
         "apiVersion": "velodrome.dev/v1alpha1",
         "kind": "BenchmarkJob",
         "metadata": {"name": "race"},
-        "spec": {"dataset": dataset, "entries": [{"name": "a", "model": {"name": "velodrome/mlp"}}], **spec},
+        "spec": {"dataset": dataset, "entries": [{"name": "a", "model": {"name": model}}], **spec},
     }
 
 
@@ -47,6 +49,10 @@ def job(dataset: dict[str, Any], **spec: Any) -> dict[str, Any]:
         SEQUENCES,
         SEQUENCES | {"columns": WINDOW | {"step": "second", "numeric": ["x"], "ignore": ["id"]}},
         TABLE | {"splits": {"files": {"train": "a.csv", "test": "b.csv"}}},
+        {"name": "letters", "format": "Text", "source": {"path": "letters"}, "window": 64, "splits": FRACTIONS},
+        {"name": "tales", "format": "Text", "source": {"path": "t"}, "splits": {"files": {"train": "a", "test": "b"}}},
+        {"name": "pydoc", "tokens": "bytes"},
+        {"name": "pydoc", "window": 256, "splits": FRACTIONS},
         {"name": "iris"},
         {"name": "diabetes"},
         {"name": "breast_cancer"},
@@ -70,6 +76,22 @@ def test_data_of_ones_own_are_named_by_their_format(dataset: dict[str, Any]) -> 
         ({"name": "a b", "format": "CSV"}, {}, "name", "characters that are not allowed", "letters, digits, - and _"),
         (TABLE | {"format": "csv"}, {}, "format", "is no format that Velodrome reads", 'did you mean "CSV"?'),
         (TABLE | {"format": "a b:c"}, {}, "format", "is no format", "package.module:factory"),
+        (
+            {"name": "t", "format": "Text", "source": {"path": "t"}},
+            {}, "", "Text needs splits", "for example splits: {fractions: {validation: 0.1, test: 0.1}}",
+        ),
+        (
+            {"name": "t", "format": "Text", "source": {"path": "t"}, "splits": {"column": "part"}},
+            {}, "splits.column", "Text has no columns", "CSV, Parquet, SequenceCSV have",
+        ),
+        ({"name": "pydoc", "source": {"path": "x"}}, {}, "source", "pydoc comes with the runner", "leave it out"),
+        (
+            {"name": "pydoc", "splits": {"files": {"train": "a", "test": "b"}}},
+            {}, "splits.files", "pydoc is one text", "use fractions",
+        ),
+        ({"name": "pydoc", "window": 1}, {}, "window", "must be at least 2", ""),
+        ({"name": "pydoc", "tokens": "words"}, {}, "tokens", "is not allowed here", "one of: bytes, characters"),
+        ({"name": "iris", "window": 9}, {}, "window", "iris takes no window", "formats that do: Text, pydoc"),
         (TABLE, {}, "", "CSV needs splits", "for example splits: {fractions: {test: 0.2}}"),
         (TABLE | {"target": None, "splits": FRACTIONS}, {}, "", "CSV needs a target", "write target: COLUMN"),
         (TABLE | {"splits": {}}, {}, "splits", "needs files, column or fractions", "write one of them"),
@@ -126,7 +148,7 @@ def test_data_of_ones_own_are_named_by_their_format(dataset: dict[str, Any]) -> 
         ({"name": "f", "format": "IDX"}, {}, "source", "f needs a source", "{path: FOLDER}"),
         ({"name": "f", "format": "IDX", "source": {"download": True}}, {}, "source.download", "nobody but you", "put"),
         ({"name": "ImageNet", "source": {"path": "x"}}, {}, "", "ImageNet needs an imageSize", "imageSize: 256"),
-        ({"name": "iris", "source": {"path": "x"}}, {}, "source", "iris comes with scikit-learn", "leave it out"),
+        ({"name": "iris", "source": {"path": "x"}}, {}, "source", "iris comes with the runner", "leave it out"),
         ({"name": "iris", "splits": FRACTIONS}, {}, "splits", "iris takes no splits", "formats that do"),
         (
             {"name": "f", "format": "a.b:c", "splits": {"files": {"train": "a", "test": "b"}}},

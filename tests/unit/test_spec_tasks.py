@@ -20,6 +20,8 @@ CSV = {
     "target": "price",
     "splits": {"fractions": {"test": 0.2}},
 }
+TEXT = {"name": "tales", "format": "Text", "source": {"path": "tales"}, "splits": {"fractions": {"test": 0.2}}}
+GRU = [{"name": "gru", "model": {"name": "velodrome/gru"}}]
 MLP = [{"name": "mlp", "model": {"name": "velodrome/mlp"}}]
 
 
@@ -47,10 +49,14 @@ def problems(dataset: Any = "digits", **spec: Any) -> str:
         ("diabetes", "regression", "regression"),
         (CSV, None, "classification"),
         (CSV, "regression", "regression"),
+        ("pydoc", None, "language-modelling"),
+        (TEXT, None, "language-modelling"),
+        (TEXT, "language-modelling", "language-modelling"),
     ],
 )
 def test_the_task_is_as_written_or_as_the_data_have_it(dataset: Any, task: str | None, expected: str) -> None:
-    made = job(dataset, **({"task": task} if task else {}))
+    entries = GRU if dataset in ("pydoc", TEXT) else MLP
+    made = job(dataset, entries=entries, **({"task": task} if task else {}))
     assert made.spec.task_name == expected
     row = TASKS[expected]
     assert [objective.metric for objective in made.spec.objectives] == [row.objective]
@@ -101,6 +107,16 @@ def test_a_task_that_the_data_imply_changes_no_identity() -> None:
             "spec.evaluation.metrics[0]: rmse is no metric of classification",
         ),
         (CSV, {"evaluation": {"metrics": ["rmse"]}}, "or write task: regression"),
+        ("pydoc", {"task": "classification"}, "and pydoc is a running text (write task: language-modelling)"),
+        ("digits", {"task": "language-modelling"}, "language-modelling is of a running text, and digits is images"),
+        ("pydoc", {}, "velodrome/mlp takes images or sequences or a table, and pydoc is a running text"),
+        (
+            TEXT,
+            {"evaluation": {"metrics": ["accuracy"]}},
+            "accuracy is no metric of language-modelling (one of: loss, validation_loss, perplexity, bits_per_byte",
+        ),
+        (TEXT, {"evaluation": {"keepSamples": "losses"}}, "a trial of language-modelling can't keep losses"),
+        (TEXT, {"preprocessing": {"scaling": "MinMaxScaler"}}, "scaling is for sequences and a table, and Text is a"),
         (
             "diabetes",
             {"training": {"earlyStopping": {"metric": "f1"}}},

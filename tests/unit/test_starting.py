@@ -111,7 +111,20 @@ def test_sequences_in_a_csv_file_need_their_column(tmp_path: Path) -> None:
     assert (columns.sequence, columns.ignore) == ("window", ("operator",))
 
 
-@pytest.mark.parametrize("name", sorted(set(TEMPLATES) - {"images", "table", "series"}))
+@pytest.mark.parametrize(("content", "tokens"), [("Grüße! " * 200, "characters"), (b"\xff\x00" * 700, "bytes")])
+def test_a_text_is_looked_at(tmp_path: Path, content: str | bytes, tokens: str) -> None:
+    (tmp_path / "tales" / ".git").mkdir(parents=True)
+    (tmp_path / "tales" / ".git" / "x").write_bytes(b"\xff")
+    (tmp_path / "tales" / "one.txt").write_bytes(content.encode() if isinstance(content, str) else content)
+    done = init(tmp_path / "race.yaml", "--text", tmp_path / "tales")
+    assert f"tales: 1 file, 1,400 {tokens}; the next one is predicted." in done.output
+    job = written(tmp_path / "race.yaml")
+    assert job.spec.task_name == "language-modelling"
+    assert (job.spec.dataset.format, job.spec.dataset.tokens) == ("Text", tokens)
+    assert job.spec.objectives[0].metric == "perplexity"
+
+
+@pytest.mark.parametrize("name", sorted(set(TEMPLATES) - {"images", "table", "series", "text"}))
 def test_every_template_is_valid_and_listed(tmp_path: Path, name: str) -> None:
     assert init(tmp_path / "race.yaml", "--template", name).exit_code == 0
     assert written(tmp_path / "race.yaml").spec.regression.confirm == (name == "nightly")
@@ -127,6 +140,8 @@ def test_every_template_is_valid_and_listed(tmp_path: Path, name: str) -> None:
         (("--csv", "FILE"), "name the column to predict. my customers: v1.2.csv has: customer_id"),
         (("--csv", "FILE", "--target", "churn"), 'did you mean "churned"?'),
         (("--csv", "no-such.csv", "--target", "x"), "no-such.csv can't be read: No such file"),
+        (("--text", "no-such"), "no-such: there is no such file, and no folder with files"),
+        (("--template", "text"), "text needs --text FILE"),
         (("--images", "no-such"), "there is no such folder"),
         (("--images", "."), "needs a folder for each class"),
         (("--dataset", "CIFAR"), 'did you mean "CIFAR10"?'),

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 from statsmodels.stats.weightstats import DescrStatsW
 
-from velodrome.stats import Interval, Sample, mean_interval
+from velodrome.metrics.catalogue import CATALOGUE
+from velodrome.stats import Interval, Sample, mean_interval, metric_interval, metric_mean
 
 samples_of_numbers = st.lists(st.floats(-1e6, 1e6, allow_subnormal=False).filter(lambda x: x == 0 or abs(x) > 1e-6))
 
@@ -103,3 +104,30 @@ def test_importing_stats_is_light() -> None:
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert "scipy.special" in loaded
     assert not heavy & set(loaded)
+
+
+@pytest.mark.parametrize("values", [[1.0, 1.0, 1.0, 0.98], [0.001, 0.0, 0.0, 0.02]])
+def test_an_interval_of_a_metric_has_no_impossible_values(values: list[float]) -> None:
+    plain = mean_interval(values)
+    assert plain.low is not None
+    assert plain.high is not None
+    assert plain.low < 0 or plain.high > 1, "a plain interval would reach too far"
+    found = metric_interval(CATALOGUE["accuracy"], values)
+    assert found.mean == plain.mean
+    assert (found.low, found.high) == (max(plain.low, 0.0), min(plain.high, 1.0))
+
+
+@given(st.lists(st.floats(1e-6, 1e6), min_size=1, max_size=25), st.sampled_from(["latency_p50_seconds", "accuracy"]))
+def test_the_mean_of_a_metric_is_that_of_its_interval(values: list[float], name: str) -> None:
+    metric = CATALOGUE[name]
+    assert metric_mean(metric, values) == pytest.approx(metric_interval(metric, values).mean, rel=1e-12)
+
+
+def test_amounts_have_a_geometric_mean_and_zeros_have_none() -> None:
+    seconds = CATALOGUE["latency_p50_seconds"]
+    assert metric_mean(seconds, [1.0, 4.0]) == pytest.approx(2.0)
+    assert metric_mean(seconds, [0.0, 4.0]) == metric_interval(seconds, [0.0, 4.0]).mean == 2.0
+    many = [1.0] * 9 + [1024.0]
+    assert metric_mean(seconds, many) == pytest.approx(2.0)
+    assert mean_interval(many, logs=True).mean == pytest.approx(1.0), "a ranking leaves the largest of ten out"
+    assert metric_mean(CATALOGUE["parameters"], [1.0, 4.0]) == 2.5, "a count that does not vary has nothing to compare"

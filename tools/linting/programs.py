@@ -50,18 +50,23 @@ def python_program(name: str) -> str:
     return str(made / "bin" / name)
 
 
+def place(name: str) -> Path:
+    """Where one of GO_PROGRAMS stands once it is made."""
+    return home() / f"go-{GO_PROGRAMS[name].rpartition('@')[2]}" / name
+
+
 def go_program(name: str) -> str:
     """One of GO_PROGRAMS.
 
     Raises:
         LinterMissingError: Go is missing, or the module could not be built.
     """
-    module = GO_PROGRAMS[name]
-    folder = home() / f"go-{module.rpartition('@')[2]}"
-    if not (folder / name).exists():
+    path = place(name)
+    if not path.exists():
         print(f"building {name}: a few minutes, once", flush=True)
-        _run([_go(), "install", module], {"CGO_ENABLED": "0", "GOFLAGS": "-buildvcs=false", "GOBIN": str(folder)})
-    return str(folder / name)
+        settings = {"CGO_ENABLED": "0", "GOFLAGS": "-buildvcs=false", "GOBIN": str(path.parent)}
+        _run([_go(), "install", GO_PROGRAMS[name]], settings)
+    return str(path)
 
 
 def openapi() -> Path:

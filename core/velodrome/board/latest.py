@@ -12,8 +12,9 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from velodrome.board.reading import BoardReader
+from velodrome.metrics.catalogue import MetricKey
 from velodrome.results.objectives import board_objectives
-from velodrome.stats import Interval, mean_interval
+from velodrome.stats import Interval, metric_interval
 from velodrome.trends.history import BoardHistory
 from velodrome.trends.regressions import Comparison, rules_of
 
@@ -64,7 +65,7 @@ def latest_of(reader: Reader, board: BoardReader) -> tuple[Latest, ...]:
             where = comparison.entry, comparison.metric_key
             point = history.point(place, *where)
             if wanted.get(where) == place and point is not None and comparison.metric_key in names:
-                interval = mean_interval(list(point.values.values()))
+                interval = metric_interval(MetricKey.parse(comparison.metric_key).metric, list(point.values.values()))
                 under = comparison.metric_key, comparison.cohort_id
                 if under not in accepted:
                     accepted[under] = {row.entry: row.last_at for row in reader.ranking_rows(board.board, *under)}

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import fsum
 from typing import TYPE_CHECKING
 
-from velodrome.metrics.catalogue import measurable
+from velodrome.metrics.catalogue import MetricKey, measurable
+from velodrome.stats import metric_mean
 
 if TYPE_CHECKING:
     from velodrome.store import Reader
@@ -27,10 +27,10 @@ def read_sparks(
         job.uid: [(metric_key, cohort_id, entry) for entry in entries if entry in set(job.entries)]
         for job in reversed(jobs)
     }
-    found: dict[str, list[float]] = {}
+    metric, found = MetricKey.parse(metric_key).metric, dict[str, list[float]]()
     for samples in reader.some_samples(wanted).values():
         for one in samples:
             values = [value for value in one.values.values() if measurable(value)]
             if values:
-                found.setdefault(one.entry, []).append(fsum(values) / len(values))
+                found.setdefault(one.entry, []).append(metric_mean(metric, values))
     return {entry: tuple(means) for entry, means in found.items()}

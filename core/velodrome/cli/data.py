@@ -138,7 +138,8 @@ def _lines(name: str, found: dict[str, Any]) -> list[str]:
     if "validation" not in found["splits"]:
         splits += f" ({found['validation']:,} of train for validation)" if found["validation"] else ", no validation"
     classes = found["classes"]
-    target = "a number" if classes is None else f"{len(classes)} classes: {', '.join(classes[:8])}"
+    numbers = f"the next of {found['tokens']:,} tokens" if found["tokens"] else "a number"
+    target = numbers if classes is None else f"{len(classes)} classes: {', '.join(classes[:8])}"
     lines = [
         f"{name} can be read",
         f"  samples    {splits}",

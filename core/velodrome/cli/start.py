@@ -50,6 +50,9 @@ def init(
     series: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Sequences: a .ts file, or CSV with one row a step.")
     ] = None,
+    text: Annotated[
+        Path | None, typer.Option("--text", metavar="FILE", help="A text, or a folder of texts, to predict on and on.")
+    ] = None,
     target: Annotated[str | None, typer.Option(metavar="COLUMN", help="The column to predict.")] = None,
     sequence: Annotated[
         str | None, typer.Option(metavar="COLUMN", help="With a CSV of --series: names the sequence of each row.")
@@ -76,22 +79,22 @@ def init(
             say(f"  {name:10}{words}")
         say("\n  Whole examples, with comments: velodrome example")
         return
-    given = {"dataset": dataset, "images": images, "csv": csv, "series": series}
+    given = {"dataset": dataset, "images": images, "csv": csv, "series": series, "text": text}
     chosen = _template(template, given)
     found = _found(given, target, sequence)
-    text = draft(found, model or (), nightly=chosen == "nightly")
-    parse_jobs(text, "what init would write")
+    written = draft(found, model or (), nightly=chosen == "nightly")
+    parse_jobs(written, "what init would write")
     to_output = str(file) == "-"
     if to_output and not json:
-        write_file(text.encode())
+        write_file(written.encode())
         return
     if not to_output:
-        _write(file, text.encode(), force=force)
+        _write(file, written.encode(), force=force)
         for fact in found.facts:
             complain(line(fact))
     answer(
         f"{file} is written. Look at it, then: {command('velodrome', 'run', file)}",
-        {"file": None if to_output else str(file), "facts": list(found.facts), "text": text},
+        {"file": None if to_output else str(file), "facts": list(found.facts), "text": written},
         json=json,
     )
 
@@ -173,10 +176,15 @@ def _template(wanted: str | None, given: Mapping[str, object]) -> str:
         raise typer.BadParameter(
             line(f"there is no template {wanted!r}: {suggestion(wanted, TEMPLATES)}"), param_hint="--template"
         )
-    meant = {"images": "images", "csv": "table", "series": "series"}.get(told[0], "") if told else ""
-    if wanted in ("images", "table", "series") and meant != wanted:
-        option = {"images": "--images FOLDER", "table": "--csv FILE --target COLUMN", "series": "--series FILE"}[wanted]
-        raise typer.BadParameter(f"{wanted} needs {option}", param_hint="--template")
+    meant = {"images": "images", "csv": "table", "series": "series", "text": "text"}.get(told[0], "") if told else ""
+    options = {
+        "images": "--images FOLDER",
+        "table": "--csv FILE --target COLUMN",
+        "series": "--series FILE",
+        "text": "--text FILE",
+    }
+    if wanted in options and meant != wanted:
+        raise typer.BadParameter(f"{wanted} needs {options[wanted]}", param_hint="--template")
     if wanted == "models" and meant:
         raise typer.BadParameter(f"models takes --dataset, and not --{told[0]}", param_hint="--template")
     return wanted or meant or "models"
@@ -189,7 +197,7 @@ def _found(given: Mapping[str, object], target: str | None, sequence: str | None
     from velodrome.starting.draft import known
     from velodrome.vocabulary import DATASETS
 
-    images, csv, series = given["images"], given["csv"], given["series"]
+    images, csv, series, text = (given[name] for name in ("images", "csv", "series", "text"))
     try:
         if isinstance(images, Path):
             return looking.pictures(images)
@@ -197,6 +205,8 @@ def _found(given: Mapping[str, object], target: str | None, sequence: str | None
             return looking.table(csv, target)
         if isinstance(series, Path):
             return looking.sequences(series, target, sequence)
+        if isinstance(text, Path):
+            return looking.text(text)
     except NotThere as error:
         raise typer.BadParameter(str(error), param_hint=error.field) from error
     name = str(given["dataset"] or "digits")

@@ -1,15 +1,17 @@
-"""Times calls one by one: the protocol of every latency, for any framework. Uses only the standard library."""
+"""Times calls one by one: the protocol of latency and throughput, for any framework. Uses only the standard library."""
 
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 # A quantile is reported if at least this many calls lie beyond it: p99 needs 100 calls, p90 ten, p50 two.
 BEYOND = 1
 CALLS = 100
 # Slow models stop before that many calls, once they have taken this many times the least run time.
 _PATIENCE = 10
+# So many larger batches in a row that are no faster show that throughput has reached its limit.
+_LEVEL = 2
 
 
 def call_times(call: Callable[[], object], seconds: float, clock: Callable[[], float]) -> list[float]:
@@ -30,6 +32,25 @@ def call_times(call: Callable[[], object], seconds: float, clock: Callable[[], f
     finally:
         if collects:
             gc.enable()
+
+
+def fastest_batch(
+    predict: Callable[[int], object], sizes: Sequence[int], seconds: float, clock: Callable[[], float]
+) -> tuple[float, int]:
+    """The highest number of samples a second that `predict(size)` reaches in consecutive calls, and the batch size.
+
+    Sizes are tried in their order. Once `_LEVEL` sizes in a row were no faster than the best, larger ones are left out.
+    """
+    rate, best, since = 0.0, 0, 0
+    for tried, size in enumerate(sizes):
+        predict(size)
+        times = call_times(lambda size=size: predict(size), seconds, clock)  # type: ignore[misc]
+        found = size * len(times) / sum(times)
+        if found > rate:
+            rate, best, since = found, size, tried
+        elif tried - since >= _LEVEL:
+            break
+    return rate, best
 
 
 def too_few(times: list[float], percent: int) -> str | None:

@@ -38,6 +38,8 @@ LONGEST_SECONDS = 366 * 86_400.0
 _RANGES: Mapping[str, tuple[float, float]] = {
     "ratio": (0.0, 1.0),
     "nats": (0.0, LARGEST),
+    "bits": (0.0, LARGEST),
+    "choices": (1.0, LARGEST),  # among how many equally likely tokens a model is as unsure
     "seconds": (1e-9, LONGEST_SECONDS),
     "samples_per_second": (0.0, 1e15),
     "bytes": (0.0, 2.0**60),
@@ -64,6 +66,10 @@ SPEED_CONDITIONS = (*QUALITY_CONDITIONS, "hardware", "software", "resources")
 # A model's own size follows from the data's shape alone.
 MODEL_CONDITIONS = ("dataset", "preprocessing")
 
+# Fields below spec that metrics need.
+SERVING = "evaluation.serving"
+OFFLINE = "evaluation.offline"
+
 
 @dataclass(frozen=True, slots=True)
 class Metric:
@@ -74,7 +80,8 @@ class Metric:
     `per_epoch` says that it is also measured on the validation split at the end of each epoch, so that early stopping
     and targets may use it. `deterministic` says that the value follows from the model alone, whatever the
     seed: two values that differ are different, without a test. `limits` and `interval` are those of a declared metric:
-    its range, and whether its scale is one of differences alone.
+    its range, and whether its scale is one of differences alone. `needs` is the field below spec without which it is
+    not measured.
     """
 
     name: str
@@ -90,6 +97,12 @@ class Metric:
     tasks: tuple[str, ...] = ()
     limits: tuple[float, float] | None = None
     interval: bool = False
+    needs: str = ""
+
+    @property
+    def times_inference(self) -> bool:
+        """Whether it is measured by timing predictions, after the test split."""
+        return "batch_size" in self.requires or self.needs in (SERVING, OFFLINE)
 
     @property
     def range(self) -> tuple[float, float]:
@@ -160,12 +173,12 @@ def _cost(
     description: str,
     *,
     parameters: tuple[Parameter, ...] = (),
-    depends_on: tuple[str, ...] = SPEED_CONDITIONS,
-    deterministic: bool = False,
+    of_model: bool = False,
+    needs: str = "",
 ) -> Metric:
     return Metric(
-        name, unit, direction, kind, depends_on, description, parameters,
-        requires=parameters, deterministic=deterministic,
+        name, unit, direction, kind, MODEL_CONDITIONS if of_model else SPEED_CONDITIONS, description, parameters,
+        requires=parameters, deterministic=of_model, needs=needs,
     )  # fmt: skip
 
 
@@ -206,6 +219,7 @@ CATALOGUE: Mapping[str, Metric] = MappingProxyType(
                 direction="lower",
                 unit="nats",
                 per_epoch=False,
+                tasks=("classification", "language-modelling"),
             ),
             _quality(
                 "validation_loss",
@@ -213,7 +227,28 @@ CATALOGUE: Mapping[str, Metric] = MappingProxyType(
                 " regression the squared error divided by the variance of the training targets.",
                 direction="lower",
                 unit="nats",
-                tasks=("classification", "regression"),
+                tasks=("classification", "regression", "language-modelling"),
+            ),
+            _quality(
+                "perplexity",
+                "Exponential of the mean cross-entropy in nats of each predicted token, a character or a byte.",
+                direction="lower",
+                unit="choices",
+                tasks=("language-modelling",),
+            ),
+            _quality(
+                "bits_per_byte",
+                "Bits to code the text by the model's predictions, for each byte of its UTF-8 form.",
+                direction="lower",
+                unit="bits",
+                tasks=("language-modelling",),
+            ),
+            _quality(
+                "bits_per_character",
+                "Bits to code the text by the model's predictions, for each character; not where tokens are bytes.",
+                direction="lower",
+                unit="bits",
+                tasks=("language-modelling",),
             ),
             _quality(
                 "rmse",
@@ -242,9 +277,17 @@ CATALOGUE: Mapping[str, Metric] = MappingProxyType(
                 "lower",
                 "speed",
                 "Training time until budget.target was first reached on the validation split.",
+                needs="budget.target",
             ),
             _cost(
                 "train_samples_per_second", "samples_per_second", "higher", "speed", "Training samples per second."
+            ),
+            _cost(
+                "data_loading_share",
+                "ratio",
+                "lower",
+                "speed",
+                "Share of train_seconds in which the training loop waited for its next batch.",
             ),
             *(
                 _cost(
@@ -265,6 +308,34 @@ CATALOGUE: Mapping[str, Metric] = MappingProxyType(
                 "Samples predicted per second, one batch after another.",
                 parameters=("batch_size",),
             ),
+            *(
+                _cost(
+                    f"served_latency_p{percent}_seconds",
+                    "seconds",
+                    "lower",
+                    "speed",
+                    f"{text} of the time from a query's arrival to its answer, at evaluation.serving's rate: a bound"
+                    " that it keeps with a confidence of 99 %.",
+                    needs=SERVING,
+                )
+                for percent, text in ((50, "Median"), (90, "90th percentile"), (99, "99th percentile"))
+            ),
+            _cost(
+                "offline_samples_per_second",
+                "samples_per_second",
+                "higher",
+                "speed",
+                "Samples predicted per second at the best batch size up to evaluation.offline.maxBatchSize.",
+                needs=OFFLINE,
+            ),
+            _cost(
+                "offline_batch_size",
+                "count",
+                "lower",
+                "speed",
+                "Batch size at which offline_samples_per_second was reached.",
+                needs=OFFLINE,
+            ),
             _cost(
                 "peak_memory_bytes",
                 "bytes",
@@ -278,8 +349,7 @@ CATALOGUE: Mapping[str, Metric] = MappingProxyType(
                 "lower",
                 "efficiency",
                 "Size of the model's parameters and buffers.",
-                depends_on=MODEL_CONDITIONS,
-                deterministic=True,
+                of_model=True,
             ),
             _cost(
                 "parameters",
@@ -287,8 +357,7 @@ CATALOGUE: Mapping[str, Metric] = MappingProxyType(
                 "lower",
                 "efficiency",
                 "Number of trainable parameters.",
-                depends_on=MODEL_CONDITIONS,
-                deterministic=True,
+                of_model=True,
             ),
             _cost(
                 "flops",
@@ -296,8 +365,7 @@ CATALOGUE: Mapping[str, Metric] = MappingProxyType(
                 "lower",
                 "efficiency",
                 "Floating-point operations of products, convolutions and attention, to predict one sample.",
-                depends_on=MODEL_CONDITIONS,
-                deterministic=True,
+                of_model=True,
             ),
             _cost(
                 "cpu_seconds",
@@ -312,6 +380,7 @@ CATALOGUE: Mapping[str, Metric] = MappingProxyType(
                 "lower",
                 "efficiency",
                 "Price of the training time, train_seconds, at evaluation.pricePerHour.",
+                needs="evaluation.pricePerHour",
             ),
             _cost(
                 "energy_joules",

@@ -7,11 +7,22 @@ from dataclasses import dataclass
 from typing import Any
 
 from velodrome.canonical import digest
-from velodrome.metrics.catalogue import Metric, MetricKey, by_name, first_name, label_of, metric_of, present_name
+from velodrome.metrics.catalogue import (
+    OFFLINE,
+    Metric,
+    MetricKey,
+    by_name,
+    first_name,
+    label_of,
+    metric_of,
+    present_name,
+)
 from velodrome.plan import TrialConfig
 from velodrome.results.records import DatasetFacts, GrantedResources, Observed, TrialRecord
 from velodrome.spec import Strict
 from velodrome.spec.paths import removed
+from velodrome.tasks import kind_of
+from velodrome.vocabulary import TOKENS, WINDOW
 
 # This number changes with the definition of any metric, so that old and new values are not ranked together.
 EVALUATION_PROTOCOL = 1
@@ -29,7 +40,8 @@ class Cohort:
     @property
     def words(self) -> str:
         """The conditions in one line, for people."""
-        return " · ".join(words(self.conditions[name]) for name, words in _WORDS.items() if name in self.conditions)
+        found = (words(self.conditions[name]) for name, words in _WORDS.items() if name in self.conditions)
+        return " · ".join(filter(None, found))
 
 
 def cohort_of(record: TrialRecord, key: MetricKey) -> Cohort | None:
@@ -73,12 +85,20 @@ def _dataset_facts(config: TrialConfig, dataset: DatasetFacts) -> dict[str, Any]
     }
     # The digest is of the files, and the size is what a model sees of them.
     size = config.dataset.image_size
+    if _is_text(config):
+        facts |= {"tokens": config.dataset.tokens or TOKENS, "window": config.dataset.window or WINDOW}
     return facts if size is None else facts | {"imageSize": size}
+
+
+def _is_text(config: TrialConfig) -> bool:
+    return kind_of(config.dataset.name, config.dataset.format) == "text"
 
 
 def _preprocessing_facts(config: TrialConfig, dataset: DatasetFacts) -> dict[str, Any]:
     """The preprocessing as it is written, and on how many training samples it was fitted if not on all."""
     facts = _written(config.preprocessing)
+    if _is_text(config):  # which has nothing to normalise
+        del facts["normalize"]
     if config.chosen is not None:  # the condition that entries share is what was searched, and not what was found
         for path in config.chosen:
             facts = removed(facts, path.split(".")[1:])
@@ -91,8 +111,11 @@ def _evaluation_facts(config: TrialConfig, metric: Metric) -> dict[str, Any]:
     facts: dict[str, Any] = {"protocol": EVALUATION_PROTOCOL}
     if "batch_size" in metric.parameters:
         facts["minRunSeconds"] = config.evaluation.inference.min_run_seconds
-    if metric.name == "cost":
-        facts["pricePerHour"] = config.evaluation.price_per_hour
+    part, _, field = metric.needs.partition(".")
+    if part == "evaluation":
+        facts[field] = _written(config.evaluation).get(field)
+    if metric.needs == OFFLINE:
+        facts["minRunSeconds"] = config.evaluation.inference.min_run_seconds
     return facts
 
 
@@ -127,11 +150,14 @@ def _dataset_words(facts: Mapping[str, Any]) -> str:
     some = train >= 0 and validation > 0
     held_out = f", {validation / (train + validation):.0%} held out" if some else ", nothing held out"
     size = f" at {facts['imageSize']} pixels" if "imageSize" in facts else ""
-    return f"{facts['name']} {facts['digest'].removeprefix('sha256:')[:8]}{size}{held_out}"
+    window = f" in windows of {facts['window']} {facts['tokens']}" if "window" in facts else ""
+    return f"{facts['name']} {facts['digest'].removeprefix('sha256:')[:8]}{size}{window}{held_out}"
 
 
 def _preprocessing_words(facts: Mapping[str, Any]) -> str:
-    parts = [_SCALED[facts.get("scaling")] if facts.get("normalize", True) else "not normalised"]
+    parts = []
+    if "normalize" in facts:
+        parts.append(_SCALED[facts.get("scaling")] if facts["normalize"] else "not normalised")
     parts += [f"{word} {facts[field]}" for field, word in _PARTS.items() if field in facts]
     parts += [
         _call(augmentation.get("name", "augmentation"), augmentation.get("args", {}))
@@ -157,6 +183,16 @@ _SCALED = {None: "normalised", "StandardScaler": "normalised", "MinMaxScaler": "
 def _call(name: str, arguments: Mapping[str, Any]) -> str:
     """A name with its arguments, as in Python."""
     return name + (f"({', '.join(f'{key}={value}' for key, value in arguments.items())})" if arguments else "")
+
+
+def _evaluation_words(facts: Mapping[str, Any]) -> str:
+    """The load of queries; other facts of the evaluation are the same on most boards."""
+    if serving := facts.get("serving"):
+        most = f", batches ≤ {serving['maxBatchSize']}" if serving["maxBatchSize"] > 1 else ""
+        return f"{serving['arrivalRate']:g} queries/s{most}"
+    if offline := facts.get("offline"):
+        return f"batches ≤ {offline['maxBatchSize']}"
+    return ""
 
 
 def _budget_words(facts: Mapping[str, Any]) -> str:
@@ -194,6 +230,7 @@ def _resources_words(facts: Mapping[str, Any]) -> str:
 _WORDS: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "dataset": _dataset_words,
     "preprocessing": _preprocessing_words,
+    "evaluation": _evaluation_words,
     "budget": _budget_words,
     "hardware": _hardware_words,
     "software": _software_words,

@@ -11,7 +11,9 @@ from velodrome.spec.conditions import (
     Evaluation,
     FeatureSelection,
     Inference,
+    Offline,
     Preprocessing,
+    Serving,
     Target,
 )
 from velodrome.spec.dataset import Columns, Dataset, DatasetSplits, Source, SplitFiles, SplitFractions
@@ -50,6 +52,7 @@ __all__ = [
     "MetricRange",
     "Model",
     "Objective",
+    "Offline",
     "Optimizer",
     "OwnMetric",
     "Preprocessing",
@@ -60,6 +63,7 @@ __all__ = [
     "Search",
     "SearchParameter",
     "SearchPruner",
+    "Serving",
     "Source",
     "SplitFiles",
     "SplitFractions",

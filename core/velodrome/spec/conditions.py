@@ -279,6 +279,29 @@ class Inference(Strict):
     )
 
 
+class Serving(Strict):
+    """Queries of one sample each that arrive at random, at a declared rate, whether or not the model is free."""
+
+    arrival_rate: Finite = Field(ge=0.01, le=100_000, description="Mean number of queries that arrive in a second.")
+    queries: int = Field(
+        default=1000,
+        ge=1,
+        le=10_000_000,
+        description="Number of queries; a 99th percentile needs 662 or more, a 90th 64 or more.",
+    )
+    max_batch_size: int = Field(
+        default=1, ge=1, le=1024, description="Largest number of waiting queries that are answered in one batch."
+    )
+
+
+class Offline(Strict):
+    """All samples are there at once: the batch size of the highest throughput is looked for."""
+
+    max_batch_size: int = Field(
+        default=256, ge=1, le=65536, description="Largest batch size to try; smaller ones are powers of two."
+    )
+
+
 class Evaluation(Strict):
     """What is measured on the test split, once, after training."""
 
@@ -289,6 +312,12 @@ class Evaluation(Strict):
         description="Quality metrics to measure beside those of the objectives; in regression rmse, mae, r2 if absent.",
     )
     inference: Inference = Field(default=Inference(), description="How inference is timed.")
+    serving: Serving | None = Field(
+        default=None, exclude_if=absent, description="How latency as served is measured; not at all if absent."
+    )
+    offline: Offline | None = Field(
+        default=None, exclude_if=absent, description="How the highest throughput is looked for; not at all if absent."
+    )
     price_per_hour: Finite | None = Field(
         default=None,
         gt=0,

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field, WithJsonSchema
 from velodrome.spec.base import Strict, absent
 from velodrome.spec.types import DIGEST, FACTORY, TITLE, Finite, JsonObject, Name, refused
 from velodrome.spec.wording import suggestion
-from velodrome.vocabulary import FORMATS
+from velodrome.vocabulary import FORMATS, TOKENS, WINDOW, Tokens
 
 # The most columns that a job may name; a table itself may have more.
 MOST_COLUMNS = 20_000
@@ -75,7 +75,7 @@ class Columns(Strict):
 
 
 class SplitFiles(Strict):
-    """A file, or a folder of images, for each split: paths below the source."""
+    """A file, or a folder of images or texts, for each split: paths below the source."""
 
     train: RelativePath = Field(description="The training split.")
     validation: RelativePath | None = Field(
@@ -85,7 +85,10 @@ class SplitFiles(Strict):
 
 
 class SplitFractions(Strict):
-    """Shares of all samples; a fixed hash of the sample, or of its group, chooses them, whatever the trial's seed."""
+    """Shares of all samples; a fixed hash of the sample, or of its group, chooses them, whatever the trial's seed.
+
+    A text is cut by position: its end is the test split, and what comes before that end validates.
+    """
 
     validation: Finite | None = Field(
         default=None,
@@ -103,7 +106,9 @@ class DatasetSplits(Strict):
     column: ColumnName | None = Field(
         default=None, description="A table's column whose values are train, validation or test."
     )
-    fractions: SplitFractions | None = Field(default=None, description="Shares of all samples, by a fixed hash.")
+    fractions: SplitFractions | None = Field(
+        default=None, description="Shares of all samples, by a fixed hash; of a text, by position."
+    )
     group: ColumnName | None = Field(
         default=None, description="A table's column: samples with the same value of it are never in two splits."
     )
@@ -151,6 +156,18 @@ class Dataset(Strict):
         ge=1,
         le=4096,
         description="ImageFolder, ImageNet: shorter side to scale to, in pixels; the central square of it is used.",
+    )
+    tokens: Tokens | None = Field(
+        default=None,
+        exclude_if=absent,
+        description=f"Text: what a model predicts one by one, characters or bytes; {TOKENS} if absent.",
+    )
+    window: int | None = Field(
+        default=None,
+        exclude_if=absent,
+        ge=2,
+        le=65_536,
+        description=f"Text: how many tokens a sample has; {WINDOW} if absent.",
     )
     digest: str | None = Field(
         default=None,

@@ -11,9 +11,10 @@ from velodrome.vocabulary import BUNDLED, COLUMNAR, DATASETS, FORMAT_FIELDS, FOR
 
 _HERE: Location = ("spec", "dataset")
 # Fields that only some formats have, in the form that FORMAT_FIELDS has.
-_OPTIONAL = ("args", "target", "columns", "splits", "imageSize")
+_OPTIONAL = ("args", "target", "columns", "splits", "imageSize", "tokens", "window")
 _FACTORY = "package.module:factory"
 _SEQUENCES = "SequenceCSV"
+_TEXT = "Text"
 
 
 def dataset_rules(spec: Mapping[str, Any]) -> Iterator[Broken]:
@@ -49,7 +50,7 @@ def _source(dataset: Mapping[str, Any]) -> Iterator[Broken]:
     here: Location = (*_HERE, "source")
     name = as_text(dataset.get("name"))
     if kind in BUNDLED and source:
-        yield Broken(here, f"{kind} comes with scikit-learn and needs no source", "leave it out")
+        yield Broken(here, f"{kind} comes with the runner and needs no source", "leave it out")
     elif kind and kind not in BUNDLED and kind != _FACTORY and not (volume or path or download):
         ways = "{path: FOLDER} or {download: true}" if kind == name else "{path: FOLDER}"
         yield Broken(here, f"{name} needs a source", f"for example {ways}")
@@ -78,6 +79,8 @@ def _fields(dataset: Mapping[str, Any]) -> Iterator[Broken]:
         yield Broken(_HERE, f"{kind} needs a target", "write target: COLUMN, the column to predict")
     if kind in COLUMNAR and not as_mapping(dataset.get("splits")):
         yield Broken(_HERE, f"{kind} needs splits", "for example splits: {fractions: {test: 0.2}}")
+    if kind == _TEXT and not as_mapping(dataset.get("splits")):
+        yield Broken(_HERE, f"{kind} needs splits", "for example splits: {fractions: {validation: 0.1, test: 0.1}}")
     if kind == "ImageNet" and dataset.get("imageSize") is None:
         yield Broken(_HERE, "ImageNet needs an imageSize", "for example imageSize: 256")
 
@@ -121,6 +124,8 @@ def _splits(dataset: Mapping[str, Any]) -> Iterator[Broken]:
             yield Broken((*here, field), f"{kind} has no columns", hint)
         elif splits.get(field) is not None and splits[field] == dataset.get("target"):
             yield Broken((*here, field), f"{shown(splits[field])} is the target", "name another column")
+    if splits.get("files") is not None and kind in BUNDLED:
+        yield Broken((*here, "files"), f"{kind} is one text", "use fractions")
     if splits.get("files") is not None and kind == _FACTORY:
         yield Broken((*here, "files"), "a factory reads its own files", "let it return a dataset for each split")
     for name, path in as_mapping(splits.get("files")).items():

@@ -6,7 +6,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, TypeGuard
 
-from velodrome.metrics.catalogue import CATALOGUE, Metric, MetricKey, may_be_declared, present_name, unit_range
+from velodrome.metrics.catalogue import (
+    CATALOGUE,
+    OFFLINE,
+    SERVING,
+    Metric,
+    MetricKey,
+    may_be_declared,
+    present_name,
+    unit_range,
+)
 from velodrome.metrics.declared import LONGEST_NAME, Declared
 from velodrome.spec.raw import Broken, as_list, as_mapping, as_text, numbered, taken_names
 from velodrome.spec.wording import Location, close_match, shown, suggestion
@@ -31,6 +40,22 @@ def metric_rules(spec: Mapping[str, Any]) -> Iterator[Broken]:
         elif not programs:
             message = f"no model of Velodrome reports {name}"
             yield Broken(location, message, "give every entry a command that reports it, or name another metric")
+
+
+_EXAMPLES = {
+    "budget.target": "{metric: accuracy, value: 0.9}",
+    "evaluation.pricePerHour": "2.5",
+    SERVING: "{arrivalRate: 100}",
+    OFFLINE: "{maxBatchSize: 256}",
+}
+
+
+def lacking(spec: Mapping[str, Any], metric: Metric) -> tuple[str, str] | None:
+    """What a metric needs that the spec does not have, and how to mend it; None if it has it."""
+    part, _, field = metric.needs.partition(".")
+    if not field or as_mapping(spec.get(part)).get(field) is not None:
+        return None
+    return f"{metric.name} needs spec.{metric.needs}", f"such as {field}: {_EXAMPLES[metric.needs]}"
 
 
 def _declaration(here: Location, item: Mapping[str, Any]) -> Iterator[Broken]:

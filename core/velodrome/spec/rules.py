@@ -13,7 +13,7 @@ from typing import Any, TypeGuard
 from velodrome.metrics.catalogue import ALIASES, CATALOGUE, Metric
 from velodrome.spec.augmentation_rules import augmentation_rules
 from velodrome.spec.dataset_rules import dataset_rules
-from velodrome.spec.metric_rules import known_metric, metric_rules
+from velodrome.spec.metric_rules import known_metric, lacking, metric_rules
 from velodrome.spec.override import overlay
 from velodrome.spec.pod_rules import pod_rules
 from velodrome.spec.raw import Broken, as_list, as_mapping, as_text, foreign_fields, numbered, repeated, taken_names
@@ -72,10 +72,8 @@ def _objectives(spec: Mapping[str, Any]) -> Iterator[Broken]:
             yield Broken(here, f"{metric.name} needs a batchSize", measured)
         elif "batch_size" in metric.requires and size not in sizes:
             yield Broken((*here, "batchSize"), f"batch size {shown(size)} is not measured", measured)
-        if metric.name == "time_to_target_seconds" and not as_mapping(spec.get("budget")).get("target"):
-            yield Broken((*here, "metric"), "time_to_target_seconds needs a target", "set spec.budget.target")
-        if metric.name == "cost" and not as_mapping(spec.get("evaluation")).get("pricePerHour"):
-            yield Broken((*here, "metric"), "cost needs a price", "set spec.evaluation.pricePerHour")
+        if lacks := lacking(spec, metric):
+            yield Broken((*here, "metric"), *lacks)
         dataset = as_mapping(spec.get("dataset"))
         classes = CLASSES.get(as_text(dataset.get("name"))) if dataset.get("format") is None else None
         label = objective.get("label")

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from velodrome.metrics.catalogue import CATALOGUE
-from velodrome.spec.metric_rules import known_metric
+from velodrome.spec.metric_rules import known_metric, lacking
 from velodrome.spec.parameter_rules import (
     applies,
     is_number,
@@ -82,10 +82,10 @@ def _objective(here: Location, spec: Mapping[str, Any], name: Any) -> Iterator[B
         yield Broken(here, f"{name} is not measured on the validation split each epoch", f"one of: {allowed}")
     elif row is not None and not row.measures(metric):
         yield Broken(here, f"{name} is no metric of {task}", f"one of: {', '.join(row.quality)}")
-    elif "batch_size" in metric.requires or metric.name == "time_to_target_seconds":
+    elif metric.times_inference or metric.name == "time_to_target_seconds":
         yield Broken(here, f"{name} is not measured in search trials", "use parameters, flops or train_seconds")
-    elif metric.name == "cost" and not as_mapping(spec.get("evaluation")).get("pricePerHour"):
-        yield Broken(here, "cost needs a price", "set spec.evaluation.pricePerHour")
+    elif lacks := lacking(spec, metric):
+        yield Broken(here, *lacks)
 
 
 def _default_metric(spec: Mapping[str, Any]) -> str | None:

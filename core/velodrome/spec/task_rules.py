@@ -12,7 +12,12 @@ from velodrome.spec.wording import Location, close_match, suggestion
 from velodrome.tasks import DEFAULT, TASKS, TaskRow, inferred, kind_of, metric_named, model_kinds, task_of
 from velodrome.vocabulary import MODEL_ARGS, PREPROCESSING_KINDS, DataKind
 
-_NOUNS: Mapping[DataKind, str] = {"images": "images", "sequences": "sequences", "table": "a table"}
+_NOUNS: Mapping[DataKind, str] = {
+    "images": "images",
+    "sequences": "sequences",
+    "table": "a table",
+    "text": "a running text",
+}
 # What an API server writes where a job has no objectives and no metrics: the model puts the task's own there.
 _OBJECTIVES = [{"name": TASKS[DEFAULT].objective, "metric": TASKS[DEFAULT].objective}]
 
@@ -74,7 +79,7 @@ def _named(spec: Mapping[str, Any]) -> Iterator[tuple[Location, Any]]:
 def _scores(spec: Mapping[str, Any], row: TaskRow) -> Iterator[Broken]:
     score = as_mapping(as_mapping(spec.get("preprocessing")).get("featureSelection")).get("score")
     known = {name for each in TASKS.values() for name in each.scores}
-    if score in known and score not in row.scores:
+    if score in known and row.scores and score not in row.scores:
         here: Location = ("spec", "preprocessing", "featureSelection", "score")
         yield Broken(here, f"{score} is no score of {row.name}", f"one of: {', '.join(row.scores)}")
 

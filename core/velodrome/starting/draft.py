@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from velodrome.tasks import TASKS
+from velodrome.tasks import TASKS, task_of
 from velodrome.vocabulary import DATASETS, DataKind
 
 TEMPLATES: Final[Mapping[str, str]] = {
@@ -16,6 +16,7 @@ TEMPLATES: Final[Mapping[str, str]] = {
     "images": "Race networks on pictures of your own, one folder for each class: --images FOLDER.",
     "table": "Race networks on a table of your own: --csv FILE --target COLUMN.",
     "series": "Race networks on sequences: --series FILE, a .ts file or a CSV file with one row a step.",
+    "text": "Race language models on a text of your own: --text FILE or FOLDER.",
     "nightly": "Race the same models every night, and hear what got worse: as models, with rules for regressions.",
 }
 
@@ -23,6 +24,7 @@ _MODELS: Final[Mapping[DataKind, tuple[str, ...]]] = {
     "images": ("velodrome/cnn", "velodrome/mlp"),
     "table": ("velodrome/mlp",),
     "sequences": ("velodrome/gru", "velodrome/conv1d"),
+    "text": ("velodrome/gru", "velodrome/transformer"),
 }
 _WORDS_OF_YAML: Final = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null"})
 
@@ -52,7 +54,7 @@ def known(name: str) -> FoundData:
         files = ("source: {path: ImageNet}     # a folder below --data, as torchvision lays it out", "imageSize: 224")
     elif name in BUNDLED:
         files = ()
-    ranked = "regression" if name in TASKS["regression"].formats else "classification"
+    ranked = task_of(None, name, None)
     scaled = DATA_KINDS[name] == "table"
     return FoundData(name, DATA_KINDS[name], (f"name: {name}", *files), (DATASETS[name],), None, ranked, scaled)
 

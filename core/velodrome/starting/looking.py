@@ -147,6 +147,41 @@ def pictures(path: Path) -> FoundData:
     )
 
 
+def text(path: Path) -> FoundData:
+    """A file of text, or a folder of such files. A text that is no UTF-8 is predicted byte by byte.
+
+    Raises:
+        NotThere: there is no such file, no file in the folder, or a file can't be read.
+    """
+    inside = (each for each in path.rglob("*") if each.is_file())
+    shown = (each for each in inside if not any(part[0] == "." for part in each.relative_to(path).parts))
+    files = [path] if path.is_file() else sorted(shown)
+    if not files:
+        raise NotThere("--text", line(f"{path}: there is no such file, and no folder with files"))
+    try:
+        content = b"".join(each.read_bytes() for each in files)
+    except OSError as error:
+        raise NotThere("--text", line(f"{error.filename} can't be read: {error.strerror}")) from error
+    try:
+        count, tokens = len(content.decode()), "characters"
+    except UnicodeDecodeError:
+        count, tokens = len(content), "bytes"
+    return FoundData(
+        title=data_name(path.resolve().stem),
+        kind="text",
+        dataset=(
+            f"name: {data_name(path.resolve().stem)}",
+            "format: Text",
+            _source(path),
+            f"tokens: {tokens:<12}         # what is predicted one by one: characters or bytes",
+            "window: 128                  # so many of them at a time",
+            "splits: {fractions: {validation: 0.1, test: 0.1}}   # the end of the text is the test",
+        ),
+        facts=(line(f"{path.name}: {counted(len(files), 'file')}, {count:,} {tokens}; the next one is predicted."),),
+        ranked="language-modelling",
+    )
+
+
 def _source(path: Path) -> str:
     where = scalar(str(path.resolve()))
     return f"source: {{path: {where}}}  # of this machine; on a cluster: persistentVolumeClaim"

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from velodrome.metrics.catalogue import Direction
 from velodrome.stats.comparison import PairComparison, compare
-from velodrome.stats.intervals import Interval, mean_interval
+from velodrome.stats.intervals import Interval, mean_interval, metric_interval, metric_mean
 from velodrome.stats.pareto import dominated, pareto_front
 from velodrome.stats.ranking import Comparisons, RankedEntry, Ranking, rank, superiority
 from velodrome.stats.samples import Sample
@@ -26,6 +26,8 @@ __all__ = [
     "compare",
     "dominated",
     "mean_interval",
+    "metric_interval",
+    "metric_mean",
     "pareto_front",
     "rank",
     "superiority",

@@ -6,8 +6,8 @@ import math
 
 from velodrome.metrics.catalogue import Metric
 
-_UNITS = {"samples_per_second": "samples/s", "percent": "points", "nats": "nats"}
-_PLAIN = frozenset({"count", "correlation", "determination", "target", "price"})
+_UNITS = {"samples_per_second": "samples/s", "percent": "points", "nats": "nats", "bits": "bits"}
+_PLAIN = frozenset({"count", "correlation", "determination", "target", "price", "choices"})
 
 
 def difference_words(metric: Metric, difference: float, *, logs: bool = False) -> str:

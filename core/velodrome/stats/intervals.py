@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import stdtrit
 
-from velodrome.metrics.catalogue import LARGEST
+from velodrome.metrics.catalogue import LARGEST, Metric
 from velodrome.stats.samples import moments, require_measurable
 
 
@@ -33,6 +33,7 @@ def mean_interval(
     confidence: float = 0.95,
     *,
     logs: bool = False,
+    trim: bool = True,
     limits: tuple[float, float] = (-LARGEST, LARGEST),
 ) -> Interval:
     """Student's t interval of the mean: mean ± t(1 - (1 - confidence) / 2; n - 1) · s / √n, as far as `limits` allow.
@@ -43,7 +44,8 @@ def mean_interval(
     = high = mean.
 
     With `logs`, all of this holds for the logarithms of the samples, which are above 0: the mean is geometric, from 10
-    samples on trimmed (`velodrome.stats.samples.moments`), and the interval is that of the tests of one entry.
+    samples on trimmed (`velodrome.stats.samples.moments`) unless `trim` is false, and the interval is that of the tests
+    of one entry.
 
     Source: Student (1908), "The probable error of a mean", Biometrika 6(1); also the NIST/SEMATECH e-Handbook of
     Statistical Methods, section 1.3.5.2.
@@ -64,7 +66,7 @@ def mean_interval(
     mean = math.fsum(samples) / n
     deviation = math.sqrt(math.fsum((sample - mean) ** 2 for sample in samples) / (n - 1))
     if logs:
-        low, mean, high = _of_logs(samples, confidence)
+        low, mean, high = _of_logs(samples, confidence, trim=trim)
     else:
         margin = float(stdtrit(n - 1, (1 + confidence) / 2)) * deviation / math.sqrt(n)
         low, high = mean - margin, mean + margin
@@ -72,10 +74,30 @@ def mean_interval(
     return Interval(mean, min(max(low, least), mean), max(min(high, most), mean), n, deviation)
 
 
-def _of_logs(samples: Sequence[float], confidence: float) -> tuple[float, float, float]:
+def metric_interval(metric: Metric, samples: Sequence[float]) -> Interval:
+    """The mean of one job's values of a metric as verdicts take it, with its 95 % interval.
+
+    The metric's scale decides: amounts such as seconds have a geometric mean, and no interval reaches beyond what a
+    value can be. Raises as `mean_interval` does.
+    """
+    return mean_interval(samples, logs=_by_factors(metric, samples), trim=False, limits=metric.range)
+
+
+def metric_mean(metric: Metric, samples: Sequence[float]) -> float:
+    """The mean of `metric_interval` alone, but for rounding: many means take little time. Needs measurable samples."""
+    if not _by_factors(metric, samples):
+        return math.fsum(samples) / len(samples)
+    return math.exp(math.fsum(map(math.log, samples)) / len(samples))
+
+
+def _by_factors(metric: Metric, samples: Sequence[float]) -> bool:
+    return metric.scale == "ratio" and not metric.deterministic and min(samples, default=0.0) > 0
+
+
+def _of_logs(samples: Sequence[float], confidence: float, *, trim: bool) -> tuple[float, float, float]:
     """The geometric mean between the ends of its interval, which are 1e±100 at most."""
     values = np.log(np.sort(np.array(samples, dtype=np.float64)))[None, :]
-    found = moments(values, np.ones(values.shape, dtype=np.bool_), np.array([len(samples)]), trim=True)
+    found = moments(values, np.ones(values.shape, dtype=np.bool_), np.array([len(samples)]), trim=trim)
     margin = float(stdtrit(found.freedom[0], (1 + confidence) / 2) * np.sqrt(found.squared_error[0]))
     centre, most = float(found.mean[0]), math.log(LARGEST)
     low, high = max(centre - margin, -most), min(centre + margin, most)

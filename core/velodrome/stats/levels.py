@@ -22,7 +22,7 @@ LASTS = WAITING + 1
 # last one is with the oldest jobs of the level. The shares add up to less than 1, because runs of jobs that look worse
 # share their luck.
 _RECENT = 5
-_NEW, _SHARES = np.array([1, 2, LASTS, _RECENT]), np.array([0.18, 0.05, 0.25, 0.1])
+_NEW, SHARES = np.array([1, 2, LASTS, _RECENT]), np.array([0.18, 0.05, 0.25, 0.1])
 # A job's distance is measured from the mean of at most this many jobs before it: drift hardly shows in so few.
 _NEAR = 4
 # Several jobs count together only if this one shows at least this share of their change: a job that is good again is
@@ -84,7 +84,7 @@ class _Followed:
         means = self._rows.means[:, job]
         self._recent = self._means(self._every, self._members)
         self._level = centre, count = _trimmed(self._recent[-LEVEL_JOBS:])
-        least = np.nan_to_num(self._rule.least(np.where(count > 0, centre, means)))
+        least = _or_zero(self._rule.least(np.where(count > 0, centre, means)))
         self._spread.estimate(np.zeros(len(least)) if self._rows.deterministic else least)
         return ~np.isnan(means), least
 
@@ -119,28 +119,33 @@ class _Followed:
         if rows.deterministic:
             return np.ones(len(self._every), dtype=np.bool_)
         here, before = rows.means[:, job], np.cumsum(self._means(self._every, self._before[:, ::-1]), axis=0)
-        noise = np.nan_to_num(self._noise.beside_seeds(job) + self._spread.variance)
+        noise = _or_zero(self._noise.beside_seeds(job) + self._spread.variance)
         found = np.zeros(len(self._every), dtype=np.bool_)
         for jobs, share, centre, count in self._levels():
             mean = (here + (before[jobs - 2] if jobs > 1 else 0.0)) / jobs
             bound = ndtri(rule.alpha * share / 2) * (1 - _ROUNDED)
             enough = (mean - centre) ** 2 >= bound**2 * (1 / jobs + 1 / np.maximum(count, 1)) * noise
-            found |= enough & (rule.size(here - centre, centre) * (1 + _ROUNDED) >= 1)
+            some = np.flatnonzero(enough)
+            found[some] |= rule.size((here - centre)[some], centre[some]) * (1 + _ROUNDED) >= 1
         return found
 
     def _levels(self) -> Iterator[tuple[int, float, Floats, Integers]]:
         """Of each comparison the number of new jobs, the largest share, and the mean and the number of old jobs."""
-        yield 1, _SHARES.sum(), *self._level
-        for jobs, share in zip(_NEW[1:-1], _SHARES[1:-1], strict=True):
+        yield 1, SHARES.sum(), *self._level
+        for jobs, share in zip(_NEW[1:-1], SHARES[1:-1], strict=True):
             out = self._inside[:, _RECENT - jobs :].sum(axis=1)
             choices = [self._recent[_KEPT - LEVEL_JOBS - place : _KEPT - place] for place in range(jobs)]
-            yield jobs, share, *_trimmed(np.choose(out, choices) if out.any() else choices[0])
+            near, few = choices[-1], np.flatnonzero(out != jobs - 1)
+            if len(few):  # of few rows, a job just before is outside the level
+                near = near.copy()
+                near[:, few] = np.choose(out[few], [choice[:, few] for choice in choices])
+            yield jobs, share, *_trimmed(near)
         left = self._held - self._inside.sum(axis=1)
         oldest = self._means(self._every, self._first)
-        yield _RECENT, _SHARES[-1], *_trimmed(np.where(np.arange(LEVEL_JOBS)[:, None] < left, oldest, np.nan))
+        yield _RECENT, SHARES[-1], *_trimmed(np.where(np.arange(LEVEL_JOBS)[:, None] < left, oldest, np.nan))
         if (self._rows.pinned >= 0).any():
             pin = _trimmed(self._means(self._every, self._rows.pinned[:, None]))
-            yield from ((jobs, _SHARES.sum(), *pin) for jobs in _NEW)
+            yield from ((jobs, SHARES.sum(), *pin) for jobs in _NEW)
 
     def _called(self, said: Side, *, better: bool = True) -> tuple[Bools, Bools]:
         """Which rows changed, and which of them for the better, or for the worse."""
@@ -182,7 +187,7 @@ class _Followed:
         whole &= ((new[:, :, :, None] != old[:, :, None, :]) | (new[:, :, :, None] < 0)).all(axis=(2, 3))
         compared = whole & (old >= 0).any(axis=2)
         # The first jobs of a level can't have all comparisons: that of the job alone has the other shares too.
-        shares = np.repeat(_SHARES[:, None], len(at), axis=1)
+        shares = np.repeat(SHARES[:, None], len(at), axis=1)
         shares[0] += np.where(compared[1:], 0.0, shares[1:]).sum(axis=0)
         new, old = (part.reshape(len(_NEW) * len(at), part.shape[2]) for part in (new, old))
         sides = self._compared(job, np.tile(at, len(_NEW)), new, old, compared.reshape(-1), shares.reshape(-1))
@@ -203,8 +208,8 @@ class _Followed:
         )
         pooled = noise.beside_seeds(job)[at]
         steady = (pooled + self._spread.variance[at]) * (1 / np.maximum(jobs, 1) + 1 / np.maximum(level_jobs, 1))
-        steady = np.nan_to_num(steady + noise.of_seeds(job, at, new, old))
-        excess = np.nan_to_num(np.maximum(0.0, noise.of(job)[at] - pooled) / np.maximum(jobs, 1))
+        steady = _or_zero(steady + noise.of_seeds(job, at, new, old))
+        excess = _or_zero(np.maximum(0.0, noise.of(job)[at] - pooled) / np.maximum(jobs, 1))
         variance = np.zeros(len(new)) if rows.deterministic else steady + excess
         within = np.maximum(rows.count[at, job] - 1, 1)
         # Satterthwaite, by shares of the variance: its square may be too large for a double.
@@ -248,17 +253,18 @@ class _Followed:
 
     def _leave(self, newest: Integers) -> None:
         """Takes those of the last `newest` jobs out of the level that are in it."""
-        if not newest.any():
+        rows = np.flatnonzero(newest > 0)
+        if not len(rows):
             return
-        recent = np.arange(_RECENT - 1, 0, -1) <= newest[:, None]
-        leaving = (self._inside & recent).sum(axis=1)
-        self._inside &= ~recent
-        self._spread.doubt(leaving)
+        recent = np.arange(_RECENT - 1, 0, -1) <= newest[rows, None]
+        leaving = (self._inside[rows] & recent).sum(axis=1)
+        self._inside[rows] &= ~recent
+        self._spread.doubt(rows, leaving)
         places = np.arange(_KEPT) - leaving[:, None]
-        shifted = np.take_along_axis(self._members, np.maximum(places, 0), axis=1)
-        self._members = np.where(places >= 0, shifted, -1)
-        self._held = self._held - leaving
-        self._first = np.where(np.arange(LEVEL_JOBS) < self._held[:, None], self._first, -1)
+        shifted = np.take_along_axis(self._members[rows], np.maximum(places, 0), axis=1)
+        self._members[rows] = np.where(places >= 0, shifted, -1)
+        self._held[rows] -= leaving
+        self._first[rows] = np.where(np.arange(LEVEL_JOBS) < self._held[rows, None], self._first[rows], -1)
 
     def _join(self, which: Bools, column: Integers) -> None:
         """Adds a job to the level of these rows."""
@@ -285,11 +291,28 @@ class _Followed:
         self._join(which, np.full(len(which), job))
 
 
+def _or_zero(values: Floats) -> Floats:
+    """The values, with 0 for NaN."""
+    return np.where(np.isnan(values), 0.0, values)
+
+
 def _trimmed(values: Floats) -> tuple[Floats, Integers]:
     """The mean of each column's values, and their number. From five values on without the largest and the smallest."""
+    size = len(values)
+    found, count = values.sum(axis=0), np.full(values.shape[1], size)
+    some = np.flatnonzero(np.isnan(found))
+    found = (found - values.max(axis=0) - values.min(axis=0)) / (size - 2) if size >= 5 else found / size
+    if len(some):  # few columns lack a value, so only these take the steps that that needs
+        found[some], count[some] = _trimmed_known(values[:, some])
+    return found, count
+
+
+def _trimmed_known(values: Floats) -> tuple[Floats, Integers]:
+    """`_trimmed` where values may be NaN."""
     known = ~np.isnan(values)
     count: Integers = known.sum(axis=0)
-    total = np.where(known, values, 0.0).sum(axis=0)
+    # Added in order, as `sum` does for many columns: what a row says does not depend on the number of others.
+    total = np.add.accumulate(np.where(known, values, 0.0), axis=0)[-1]
     trimmed = count >= 5
     total = np.where(trimmed, total - np.fmax.reduce(values, axis=0) - np.fmin.reduce(values, axis=0), total)
     kept = np.where(trimmed, count - 2, count)

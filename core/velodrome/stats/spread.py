@@ -124,13 +124,13 @@ class JobSpread:
         self._times += several
         self._apart += np.where(several, np.bincount(boards, scaled**2, size) / np.maximum(count, 1), 0.0)
 
-    def doubt(self, newest: Integers) -> None:
-        """The newest good jobs, so many in each row, are outside the level now."""
+    def doubt(self, rows: Integers, newest: Integers) -> None:
+        """The newest good jobs of these rows, so many in each, are outside the level now."""
         kept = np.arange(WAITING, 0, -1) > newest[:, None]
-        self._doubtful += np.where(kept, 0.0, self._waiting).sum(axis=1)
-        self._doubts += np.where(kept, 0.0, self._waits).sum(axis=1)
-        self._waits *= kept
-        self._waiting *= kept
+        self._doubtful[rows] += np.where(kept, 0.0, self._waiting[rows]).sum(axis=1)
+        self._doubts[rows] += np.where(kept, 0.0, self._waits[rows]).sum(axis=1)
+        self._waits[rows] *= kept
+        self._waiting[rows] *= kept
 
     def settle(self, rows: Bools) -> None:
         """Another level begins in these rows: jobs outside the one before were no noise."""

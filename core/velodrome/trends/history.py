@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
-from math import fsum
 from typing import TYPE_CHECKING
 
 from velodrome.metrics.catalogue import measurable
@@ -38,10 +37,6 @@ class Point:
     planned: int
     code: str | None = None
     mixed_code: bool = False
-
-    @cached_property
-    def mean(self) -> float:
-        return fsum(self.values.values()) / len(self.values)
 
     @property
     def complete(self) -> bool:

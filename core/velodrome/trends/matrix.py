@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
-from operator import attrgetter
+from itertools import chain, repeat
+from operator import attrgetter, methodcaller
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,7 +20,7 @@ from velodrome.trends.scales import ChangeScale, scale_of
 if TYPE_CHECKING:
     from velodrome.store import JobSamples
 
-_COHORT, _VALUES = attrgetter("cohort_id"), attrgetter("values")
+_COHORT, _VALUES, _EACH = attrgetter("cohort_id"), attrgetter("values"), methodcaller("values")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,11 +59,11 @@ def measured(history: BoardHistory, metric_key: str) -> BoardLines:
     sets, cohorts, complete = np.full(shape, -1), np.full(shape, -1), np.zeros(shape, dtype=np.bool_)
     known: dict[str, int] = {}  # cohort ids
     groups: dict[tuple[int, ...], int] = {}  # seeds, in order
-    parts, names = [], [history.names(place, entries) for place in range(len(history.jobs))]
+    every_row, parts, names = np.arange(size), [], [history.names(place, entries) for place in range(len(history.jobs))]
     for place, (job, samples, facts) in enumerate(zip(history.jobs, history.samples, history.facts, strict=True)):
-        choices = [samples.get((name, metric_key)) or () for name in names[place]]
-        rows = [row for row, choice in enumerate(choices) if choice]
-        ones = [choices[row][0] if len(choices[row]) == 1 else most_values(choices[row]) for row in rows]
+        choices = list(map(samples.get, zip(names[place], repeat(metric_key))))
+        rows = every_row if all(choices) else np.flatnonzero([bool(choice) for choice in choices])
+        ones = _one_each([choice for choice in choices if choice])
         for seeds, at, found in _by_seeds(rows, ones):
             count[at, place], sets[at, place] = len(seeds), groups.setdefault(tuple(sorted(seeds)), len(groups))
             parts.append((at, place, found))
@@ -85,25 +85,29 @@ def measured(history: BoardHistory, metric_key: str) -> BoardLines:
     return every.only(np.flatnonzero(cohorts[:, -1] >= 0))
 
 
-def _by_seeds(
-    rows: Sequence[int], ones: Sequence[JobSamples]
-) -> Iterator[tuple[tuple[int, ...], Sequence[int], Floats]]:
+def _one_each(choices: Sequence[Sequence[JobSamples]]) -> Sequence[JobSamples]:
+    """Of each choice the cohort with most values."""
+    flat = list(chain.from_iterable(choices))
+    return flat if len(flat) == len(choices) else [most_values(choice) for choice in choices]
+
+
+def _by_seeds(rows: Integers, ones: Sequence[JobSamples]) -> Iterator[tuple[tuple[int, ...], Integers, Floats]]:
     """The values of one job in groups of the same seeds: the seeds, the rows, and the values in the order of seeds."""
     every = list(map(_VALUES, ones))
-    seeds_of = list(map(tuple, every))
-    distinct = dict.fromkeys(seeds_of)
+    distinct = dict.fromkeys(map(tuple, every))
     for seeds in distinct:
-        orders = (
-            [order for order, own in enumerate(seeds_of) if own == seeds] if len(distinct) > 1 else range(len(every))
-        )
-        flat = chain.from_iterable(every[order].values() for order in orders)
-        found = np.fromiter(flat, np.float64, count=len(seeds) * len(orders)).reshape(len(orders), len(seeds))
-        yield seeds, [rows[order] for order in orders], found[:, np.argsort(seeds)]
+        orders = [order for order, own in enumerate(every) if tuple(own) == seeds] if len(distinct) > 1 else None
+        at, some = (rows, every) if orders is None else (rows[orders], [every[one] for one in orders])
+        flat = chain.from_iterable(map(_EACH, some))
+        found = np.fromiter(flat, np.float64, count=len(seeds) * len(at)).reshape(len(at), len(seeds))
+        yield seeds, at, found if sorted(seeds) == list(seeds) else found[:, np.argsort(seeds)]
 
 
 def _leave_out(found: BoardLines, history: BoardHistory, metric_key: str, groups: dict[tuple[int, ...], int]) -> None:
     """Takes out the values that are too large or too small to have a mean, and what no longer has any."""
     sizes = np.abs(found.values)
+    if np.count_nonzero((sizes >= SMALLEST) & (sizes <= LARGEST)) == found.count.sum():
+        return
     fine = (sizes == 0) | ((sizes >= SMALLEST) & (sizes <= LARGEST))
     bad = (~fine & (np.arange(sizes.shape[2]) < found.count[:, :, None])).any(axis=2)
     for row, place in np.argwhere(bad).tolist():
@@ -130,12 +134,10 @@ def rows_of(
         scale = scale_of(metric, positive=not (raw <= 0).any())
     values = scale.to(raw)
     count = (~np.isnan(values)).sum(axis=2)
-    own, paired = _noise(values, count, seeds)
+    mean, own, paired = _moments(values, count, seeds)
     boards = np.zeros(rows, dtype=np.int64)
     settled = accepted & counted
-    return JobRows(
-        _mean(values, count), own, paired, count, seeds, settled, pinned, boards, metric.deterministic
-    ), scale
+    return JobRows(mean, own, paired, count, seeds, settled, pinned, boards, metric.deterministic), scale
 
 
 def _mean(values: Floats, count: Integers) -> Floats:
@@ -144,23 +146,23 @@ def _mean(values: Floats, count: Integers) -> Floats:
     return found
 
 
-def _variance(values: Floats, count: Integers) -> Floats:
-    """The variance of the mean of each job's values; 0 for a single one, NaN for none."""
-    away = np.where(np.isnan(values), 0.0, values - _mean(values, count)[:, :, None])
+def _mean_and_variance(values: Floats, count: Integers) -> tuple[Floats, Floats]:
+    """The mean of each job's values, and the variance of that mean: 0 for a single value, NaN for none."""
+    mean = _mean(values, count)
+    away = np.where(np.isnan(values), 0.0, values - mean[:, :, None])
     squares = np.einsum("ijk,ijk->ij", away, away)
-    found = np.divide(squares, (count - 1) * count, out=np.zeros(count.shape), where=count > 1)
-    return np.where(count > 0, found, np.nan)
+    variance = np.divide(squares, (count - 1) * count, out=np.zeros(count.shape), where=count > 1)
+    variance[count == 0] = np.nan
+    return mean, variance
 
 
-def _noise(values: Floats, count: Integers, seeds: Integers) -> tuple[Floats, Floats]:
-    """The variance of each mean by its own trials, and by pairs with the job before that has the same seeds.
+def _moments(values: Floats, count: Integers, seeds: Integers) -> tuple[Floats, Floats, Floats]:
+    """The mean of each job, and its variance by its own trials, and by pairs with the job before that has its seeds.
 
     Values without spread are a coincidence of a coarse metric: the smallest step between two values stands for it.
     """
-    step = _smallest_step(values)[:, None]
-    floor = np.divide(step**2, count.astype(np.float64) ** 2, out=np.zeros(count.shape), where=count > 0)
-    own = _variance(values, count)
-    usable = count > 0
+    mean, own = _mean_and_variance(values, count)
+    none, usable = (ROUNDING * np.abs(mean)) ** 2, count > 0
     places = np.where(usable, np.arange(count.shape[1]), -1)
     last = np.maximum.accumulate(places, axis=1)
     before = np.concatenate((np.full((len(places), 1), -1), last[:, :-1]), axis=1)
@@ -168,15 +170,18 @@ def _noise(values: Floats, count: Integers, seeds: Integers) -> tuple[Floats, Fl
     earlier = np.take_along_axis(values, np.maximum(before, 0)[:, :, None], axis=1)
     differences = values - earlier
     pairs = (~np.isnan(differences)).sum(axis=2)
-    paired = np.where(same & (pairs == count), _variance(differences, pairs) / 2, np.nan)
-    return np.where(own <= (ROUNDING * np.abs(_mean(values, count))) ** 2, floor, own), np.where(
-        paired <= (ROUNDING * np.abs(_mean(values, count))) ** 2, floor, paired
-    )
+    paired = np.where(same & (pairs == count), _mean_and_variance(differences, pairs)[1] / 2, np.nan)
+    few = np.flatnonzero(((own <= none) | (paired <= none)).any(axis=1))  # the steps take a sort, so only where needed
+    floor = np.zeros((len(few), count.shape[1]))
+    np.divide(_smallest_step(values[few])[:, None] ** 2, count[few].astype(float) ** 2, out=floor, where=usable[few])
+    for each in (own, paired):
+        each[few] = np.where(each[few] <= none[few], floor, each[few])
+    return mean, own, paired
 
 
 def _smallest_step(values: Floats) -> Floats:
     """For each row, the smallest difference between two values that is more than rounding; 0 without one."""
-    ordered = np.sort(values.reshape(len(values), -1), axis=1)  # NaN last
+    ordered = np.sort(values.reshape(len(values), values.shape[1] * values.shape[2]), axis=1)  # NaN last
     steps = np.diff(ordered, axis=1)
     real = steps > ROUNDING * np.maximum(np.abs(ordered[:, 1:]), np.abs(ordered[:, :-1]))
     least = np.where(real, steps, np.inf).min(axis=1, initial=np.inf)

@@ -14,6 +14,7 @@ import numpy as np
 
 from velodrome.results.objectives import board_objectives
 from velodrome.spec import Regression
+from velodrome.stats import metric_mean
 from velodrome.stats.holm import holm
 from velodrome.stats.spread import Bools
 from velodrome.trends import sentences, verdicts
@@ -277,7 +278,7 @@ def _comparison(reader: Reader, job: JobInfo, one: _Judged) -> Comparison:
         p_value=one.p_value if along is None else along.p_value,
         samples=len(step.point.values),
         baseline_samples=level.samples if level is not None else 0,
-        mean=step.point.mean if mean is None else mean,
+        mean=metric_mean(step.key.metric, list(step.point.values.values())) if mean is None else mean,
         baseline_mean=level.mean if level is not None else None,
         baseline_uid=level.last.uid if level is not None else None,
         job_uid=job.uid,

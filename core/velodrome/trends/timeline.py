@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from velodrome.metrics.catalogue import MetricKey
 from velodrome.results.objectives import board_objectives
-from velodrome.stats import Interval, mean_interval
+from velodrome.stats import Interval, metric_interval, metric_mean
 from velodrome.stats.changepoints import ChangePoint, change_points
 from velodrome.trends import verdicts
 from velodrome.trends.baselines import quiet
@@ -78,9 +79,13 @@ def timeline(reader: Reader, board: str, entry: str, metric_key: str, limit: int
     changes = {}
     for cohort_id in dict.fromkeys(point.cohort_id for point in points):
         level = [point for point in points if point.cohort_id == cohort_id and point.complete]
-        for found in change_points([point.mean for point in level], least, key.metric.span):
+        for found in change_points(_means(key, level), least, key.metric.span):
             changes[level[found.index].job_uid] = found
     return Timeline(key, moments, changes)
+
+
+def _means(key: MetricKey, points: Sequence[Point]) -> list[float]:
+    return [metric_mean(key.metric, list(point.values.values())) for point in points]
 
 
 class _Judged:
@@ -95,7 +100,7 @@ class _Judged:
         self._of_job: dict[int, dict[tuple[str, str], Comparison]] = {}
 
     def moment(self, place: int, point: Point, key: MetricKey) -> Moment:
-        interval = mean_interval(list(point.values.values()))
+        interval = metric_interval(key.metric, list(point.values.values()))
         if place not in self._history.window:
             return Moment(point, interval, "Unknown", verdicts.TOO_LONG_AGO, acknowledged=False, baseline_uid=None)
         job = self._history.jobs[place]

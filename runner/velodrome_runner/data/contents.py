@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
-Kind = Literal["images", "sequences", "table"]
+from velodrome.vocabulary import DataKind
+
+Kind = DataKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,9 +23,10 @@ class Samples:
     - images: `images` (n, channels, height, width) uint8;
     - sequences: `values` (n, channels, longest) float32, 0 after each sequence's end, and `lengths` (n,) int64;
     - table: `numeric` (n, p) float64 with NaN for a missing value, and `categorical` (n, q) int64, which are positions
-      in the column's categories, -1 for a missing value.
+      in the column's categories, -1 for a missing value;
+    - text: `tokens` (n, window) int64, which are positions in the vocabulary.
 
-    `targets` are labels (n,) int64, or values (n,) float64.
+    `targets` are labels (n,) int64, values (n,) float64, or the next tokens (n, window) int64.
     """
 
     inputs: Mapping[str, Tensor]
@@ -145,13 +148,14 @@ def whole(source: SampleSource) -> Samples:
 class Schema:
     """What a data set's samples are.
 
-    `shape` is (channels, height, width) of an image, (channels, longest length) of a sequence, (columns,) of a table.
+    `shape` is (channels, height, width) of an image, (channels, longest length) of a sequence, (columns,) of a table,
+    (window,) of a text.
     `classes` are in the order of the labels, and None where the target is a number. `numeric` and `categorical` name a
     table's columns in the order of the tensors, the latter with the categories, in the order of their positions. Those
     are of all splits: what a model may learn of them comes from the training split alone. `numeric` also names the
     channels of sequences, where they have names. `target` names what is predicted, and may be empty. `peak` is the raw
     value of full intensity of an image: 255 for 8-bit images, 16 for scikit-learn's digits. `equal` says whether all
-    sequences have the same length.
+    sequences have the same length. `tokens` is the vocabulary of a text: each token in words, by its number.
     """
 
     shape: tuple[int, ...]
@@ -161,6 +165,7 @@ class Schema:
     target: str = ""
     peak: int = 255
     equal: bool = True
+    tokens: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -104,7 +104,7 @@ _LIBRARIES = {
     "ImageFolder": ("PIL.Image",),
     "ImageNet": ("PIL.Image", "scipy.io"),
     "SVHN": ("scipy.io",),
-    **dict.fromkeys(("TimeSeries", "IDX"), ()),
+    **dict.fromkeys(("TimeSeries", "IDX", "Text", "pydoc"), ()),
 }
 
 
@@ -118,14 +118,8 @@ def libraries(dataset: Dataset) -> list[str]:
 def open_format(dataset: Dataset, folder: Path, *, task: str | None = None) -> Format:
     """The data set in its format, without any of the checks of `read`. Raises as `open_contents` does."""
     kind = dataset.format or dataset.name
-    if kind in BUNDLED:
-        from velodrome_runner.data.bundled import read_bundled
-
-        return read_bundled(kind)
-    if ":" in kind:
-        from velodrome_runner.data.factory import read_factory
-
-        return read_factory(dataset, None if dataset.source is None else source_folder(dataset.source, folder))
+    if kind in BUNDLED or ":" in kind:
+        return _without_files(dataset, kind, folder)
     place = place_of(dataset, folder)
     match kind:
         case "CSV" | "Parquet":
@@ -148,6 +142,10 @@ def open_format(dataset: Dataset, folder: Path, *, task: str | None = None) -> F
             from velodrome_runner.data.imagenet import read_imagenet
 
             return read_imagenet(dataset, place)
+        case "Text":
+            from velodrome_runner.data.texts import read_text
+
+            return read_text(dataset, place)
         case "IDX":
             from velodrome_runner.data.own_files import read_own_idx
 
@@ -157,6 +155,21 @@ def open_format(dataset: Dataset, folder: Path, *, task: str | None = None) -> F
 
             return read_svhn(dataset, place)
     raise ConfigurationError(f"{kind} is no format that this runner reads: use one of {', '.join(FORMATS)}")
+
+
+def _without_files(dataset: Dataset, kind: str, folder: Path) -> Format:
+    """What a team's own code gives, or what ships with Python or with a library."""
+    if ":" in kind:
+        from velodrome_runner.data.factory import read_factory
+
+        return read_factory(dataset, None if dataset.source is None else source_folder(dataset.source, folder))
+    if kind == "pydoc":
+        from velodrome_runner.data.texts import read_pydoc
+
+        return read_pydoc(dataset)
+    from velodrome_runner.data.bundled import read_bundled
+
+    return read_bundled(kind)
 
 
 # Data sets of images that are small enough for memory, and whose digests are older than the formats.

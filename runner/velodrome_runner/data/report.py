@@ -61,6 +61,7 @@ def report(dataset: Dataset, folder: Path, *, task: str | None, prepare: bool) -
         "kind": contents.kind,
         "shape": list(contents.schema.shape),
         "classes": None if contents.schema.classes is None else list(contents.schema.classes),
+        "tokens": len(contents.schema.tokens),
         "columns": _columns(contents),
         "splits": {name: len(source) for name, source in contents.splits.items()},
         "validation": facts.validation_samples,

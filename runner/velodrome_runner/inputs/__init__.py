@@ -49,3 +49,7 @@ def fit_transform(
             from velodrome_runner.inputs.sequences import Sequences
 
             return Sequences.fit(train, schema, preprocessing, device=device)
+        case "text":
+            from velodrome_runner.inputs.texts import Windows
+
+            return Windows.fit(schema, device)

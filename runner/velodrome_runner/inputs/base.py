@@ -5,11 +5,12 @@ from __future__ import annotations
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from velodrome.vocabulary import DataKind
 from velodrome_runner.augmentation import Mixing
 from velodrome_runner.data import Memory, Samples, SampleSource
 
@@ -25,9 +26,11 @@ class Transform(ABC):
     """Preprocessing that was fitted on the training split alone, for any samples of the same kind.
 
     `shape` is that of one sample as models get it: images (channels, height, width); sequences (channels, longest), and
-    None as the length where sequences differ; tables (features,). `told` is what else a factory is told.
+    None as the length where sequences differ; tables (features,); texts (window,). `told` is what else a factory is
+    told.
     """
 
+    kind: ClassVar[DataKind]
     device: torch.device
     shape: tuple[Any, ...]
     told: Mapping[str, Any]
@@ -117,6 +120,19 @@ def repeated(inputs: Inputs, size: int) -> Inputs:
         batch = inputs[torch.arange(size, device=inputs.device) % len(inputs)]
         return batch.contiguous(memory_format=torch.channels_last) if batch.ndim == 4 else batch
     return {name: repeated(tensor, size) for name, tensor in inputs.items()}  # type: ignore[misc]
+
+
+def samples_of(inputs: Inputs) -> int:
+    """The number of samples."""
+    return len(inputs if isinstance(inputs, Tensor) else next(iter(inputs.values())))
+
+
+def window(inputs: Inputs, first: int, last: int) -> Inputs:
+    """The samples from `first` to before `last`, without a copy where memory allows it."""
+    if isinstance(inputs, Tensor):
+        return inputs[first:last]
+    found = {name: tensor[first:last] for name, tensor in inputs.items()}
+    return trimmed(found, found["lengths"]) if "lengths" in found else found
 
 
 def apply(model: nn.Module, inputs: Inputs) -> Any:

@@ -32,6 +32,8 @@ class Images(Transform):
     A central crop gives images that are not for training the size of the crops.
     """
 
+    kind = "images"
+
     def __init__(self, peak: int, pipeline: Pipeline, keep: Tensor | None, fitted: int | None = None) -> None:
         self.peak = peak
         self.pipeline = pipeline

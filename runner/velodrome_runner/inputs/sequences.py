@@ -24,6 +24,8 @@ class Sequences(Transform):
     All sequences are padded to the longest of the data set; batches that a model with `lengths` gets are shorter.
     """
 
+    kind = "sequences"
+
     def __init__(self, fitted: Fitted, longest: int, *, equal: bool, device: torch.device) -> None:
         """`equal` says that all sequences have the same length."""
         self.mean, self.shift, self.scale = (each.view(1, -1, 1).to(device) for each in fitted)

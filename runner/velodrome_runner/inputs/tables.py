@@ -38,6 +38,8 @@ class Tables(Transform):
     empty where features are selected or reduced: then there is nothing to embed.
     """
 
+    kind = "table"
+
     def __init__(  # noqa: PLR0913 - the fitted steps
         self,
         *,

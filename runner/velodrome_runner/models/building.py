@@ -11,18 +11,29 @@ from torch import nn
 from velodrome.errors import ConfigurationError
 from velodrome.spec import Model
 from velodrome.spec.wording import suggestion
+from velodrome.tasks import MODEL_KINDS, model_kinds
+from velodrome.vocabulary import DataKind
+from velodrome_runner.data.items import KINDS
 from velodrome_runner.models.custom import call, find
 from velodrome_runner.models.dropout import set_dropout
+from velodrome_runner.models.facts import ModelFacts
+from velodrome_runner.models.language import LANGUAGE
 from velodrome_runner.models.lazy import settle_lazy
-from velodrome_runner.models.native import IMAGES, KINDS, NATIVE, TAKES
+from velodrome_runner.models.native import NATIVE
 from velodrome_runner.models.tables import embedding_mlp
 from velodrome_runner.models.timm import build_timm
 from velodrome_runner.models.vision import build_torchvision
 
 _LARGEST = 65536
+_NOUNS: Mapping[DataKind, str] = {
+    "images": "images",
+    "sequences": "sequences",
+    "table": "tables",
+    "text": "a running text",
+}
 
 
-def build(
+def build(  # noqa: PLR0913 - the facts of `ModelFacts`
     model: Model,
     *,
     shape: tuple[Any, ...],
@@ -31,12 +42,12 @@ def build(
     outputs: int | None = None,
     cardinalities: tuple[int, ...] | None = None,
     numeric: int | None = None,
+    vocabulary: int | None = None,
+    kind: DataKind | None = None,
 ) -> nn.Module:
     """A new network for samples of `shape` with one output for each class, or `outputs` outputs.
 
-    `shape` is (channels, height, width) of images, (channels, length) of sequences with None where lengths differ, or
-    (features,) of tables. `cardinalities` has the number of categories of each categorical column of a table, and
-    `numeric` the number of its other columns.
+    `ModelFacts` has the meaning of all facts but `dropout`. Without a `kind`, the number of the shape's axes tells it.
 
     Weights come from torch's global random generator: seed it first. The network is on the CPU, in training mode.
 
@@ -50,53 +61,47 @@ def build(
             Lazy layers that can't take such samples are `ModelForwardFailed` too.
         TrialFailed: pretrained weights could not be downloaded (`WeightsDownloadFailed`).
     """
-    needed = classes or outputs or 1
+    told = ModelFacts(
+        kind or KINDS[len(shape)], shape, classes or outputs or 1, classes, cardinalities, numeric, vocabulary
+    )
     if model.name in NATIVE:
-        network = _native(model, shape, needed, dropout, cardinalities or (), numeric)
-        took_dropout = True
+        network, took_dropout = _native(model, told, dropout), True
     elif model.name.startswith(("torchvision/", "timm/")):
-        _check_kind(model.name, shape, (IMAGES,))
+        _check_kind(model.name, told.kind)
         make = build_torchvision if model.name.startswith("torchvision/") else build_timm
-        network, took_dropout = make(model.name, dict(model.args), shape, needed), False
+        network, took_dropout = make(model.name, dict(model.args), shape, told.outputs), False
     else:
-        facts = {"shape": shape, "classes": classes, "outputs": needed, "cardinalities": cardinalities}
-        told = {name: value for name, value in {**facts, "numeric": numeric}.items() if value is not None}
-        network, took_dropout = call(find(model.name), model, {**told, "dropout": dropout})
-    settle_lazy(network, model.name, shape, cardinalities or (), numeric)
+        network, took_dropout = call(find(model.name), model, {**told.parameters, "dropout": dropout})
+    settle_lazy(network, model.name, told)
     if dropout and not took_dropout:
         set_dropout(network, dropout, model.name)
     return network.train()
 
 
-def _check_kind(name: str, shape: tuple[Any, ...], takes: tuple[int, ...]) -> None:
-    if len(shape) not in takes:
-        able = [other for other, kinds in TAKES.items() if len(shape) in kinds]
+def _check_kind(name: str, kind: DataKind) -> None:
+    takes = model_kinds(name) or (kind,)
+    if kind not in takes:
+        able = [other for other, kinds in MODEL_KINDS.items() if kind in kinds and not other.endswith("/")]
         raise ConfigurationError(
-            f"{name} takes {' or '.join(KINDS[kind] for kind in takes)}, and these data are {KINDS[len(shape)]}: "
+            f"{name} takes {' or '.join(_NOUNS[each] for each in takes)}, and these data are {_NOUNS[kind]}: "
             f"use one of {', '.join(able)}",
             "ModelForwardFailed",
         )
 
 
-def _native(
-    model: Model,
-    shape: tuple[Any, ...],
-    outputs: int,
-    dropout: float,
-    cardinalities: tuple[int, ...],
-    numeric: int | None,
-) -> nn.Module:
-    factory = NATIVE[model.name]
+def _native(model: Model, told: ModelFacts, dropout: float) -> nn.Module:
+    _check_kind(model.name, told.kind)
+    factory = (LANGUAGE if told.kind == "text" else NATIVE)[model.name]
     defaults = {
         name: parameter.default
         for name, parameter in inspect.signature(factory).parameters.items()
         if parameter.default is not inspect.Parameter.empty
     }
     _check_arguments(model, defaults)
-    _check_kind(model.name, shape, TAKES[model.name])
-    if model.name == "velodrome/mlp" and cardinalities and numeric is not None:
-        return embedding_mlp(numeric, cardinalities, outputs, dropout, **model.args)  # type: ignore[arg-type]  # checked above
-    return factory(shape, outputs, dropout, **model.args)
+    if model.name == "velodrome/mlp" and told.cardinalities and told.numeric is not None:
+        return embedding_mlp(told.numeric, told.cardinalities, told.outputs, dropout, **model.args)  # type: ignore[arg-type]  # checked above
+    sample = told.vocabulary if told.kind == "text" else told.shape
+    return factory(sample, *(() if told.kind == "text" else (told.outputs,)), dropout, **model.args)
 
 
 def _check_arguments(model: Model, defaults: Mapping[str, int | bool]) -> None:

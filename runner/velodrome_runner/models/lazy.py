@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from itertools import chain
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,23 +12,20 @@ from velodrome.errors import ConfigurationError
 from velodrome_runner.inputs.base import Inputs, apply, parameters
 from velodrome_runner.log import words
 from velodrome_runner.memory import ran_out
+from velodrome_runner.models.facts import ModelFacts
 
 _STEPS = 64  # of the sequence that settles a model for sequences of different lengths
 
 
-def settle_lazy(
-    network: nn.Module, name: str, shape: tuple[Any, ...], cardinalities: tuple[int, ...], numeric: int | None
-) -> None:
+def settle_lazy(network: nn.Module, name: str, told: ModelFacts) -> None:
     """Sends one sample of zeros through a network that has lazy layers, and leaves torch's random state as it was.
-
-    The arguments are those of `models.build`.
 
     Raises:
         ConfigurationError: reason ModelForwardFailed.
     """
     if not any(is_lazy(tensor) for tensor in chain(network.parameters(), network.buffers())):
         return
-    sample = _sample(parameters(network), shape, cardinalities, numeric)
+    sample = _sample(parameters(network), told)
     network.eval()
     try:
         with torch.no_grad(), torch.random.fork_rng(devices=()):
@@ -45,18 +41,16 @@ def settle_lazy(
         ) from error
 
 
-def _sample(
-    names: tuple[str, ...], shape: tuple[Any, ...], cardinalities: tuple[int, ...], numeric: int | None
-) -> Inputs:
+def _sample(names: tuple[str, ...], told: ModelFacts) -> Inputs:
     """What a forward with parameters of these names is called with, for one sample of zeros."""
-    if {"numeric", "categorical"} <= set(names) and numeric is not None:
+    if {"numeric", "categorical"} <= set(names) and told.numeric is not None:
         return {
-            "numeric": torch.zeros(1, numeric),
-            "categorical": torch.zeros(1, len(cardinalities), dtype=torch.int64),
+            "numeric": torch.zeros(1, told.numeric),
+            "categorical": torch.zeros(1, len(told.cardinalities or ()), dtype=torch.int64),
         }
-    sizes = [_STEPS if size is None else size for size in shape]
-    values = torch.zeros(1, *sizes)
-    if len(sizes) == 2 and "lengths" in names:
+    sizes = [_STEPS if size is None else size for size in told.shape]
+    values = torch.zeros(1, *sizes, dtype=torch.float32 if told.vocabulary is None else torch.int64)
+    if told.kind == "sequences" and "lengths" in names:
         first = next(name for name in names if name != "lengths")
         return {first: values, "lengths": torch.tensor([sizes[1]])}
     return values.contiguous(memory_format=torch.channels_last) if values.ndim == 4 else values

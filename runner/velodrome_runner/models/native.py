@@ -140,7 +140,7 @@ def gru(
 def _recurrent(
     kind: type[nn.LSTM | nn.GRU], shape: Sizes, classes: int, dropout: float, hidden: int, layers: int, *, both: bool
 ) -> nn.Module:
-    if len(shape) == SEQUENCES:
+    if len(shape) == _AXES_OF_SEQUENCES:
         return sequences.recurrent(kind, shape, classes, dropout, hidden, layers, both=both)  # type: ignore[arg-type]
     channels, _, width = (size or 0 for size in shape)
     network = kind(
@@ -155,9 +155,7 @@ def _recurrent(
     return _OverRows(network, dropout, classes)
 
 
-# How many dimensions a sample of each kind has.
-IMAGES, SEQUENCES, TABLES = 3, 2, 1
-KINDS: Mapping[int, str] = {IMAGES: "images", SEQUENCES: "sequences", TABLES: "tables"}
+_AXES_OF_SEQUENCES = 2
 
 NATIVE: Mapping[str, Callable[..., nn.Module]] = {
     "velodrome/mlp": mlp,
@@ -168,15 +166,4 @@ NATIVE: Mapping[str, Callable[..., nn.Module]] = {
     "velodrome/conv1d": sequences.conv1d,
     "velodrome/inceptiontime": sequences.inceptiontime,
     "velodrome/transformer": sequences.transformer,
-}
-# The kinds of data that each takes.
-TAKES: Mapping[str, tuple[int, ...]] = {
-    "velodrome/mlp": (IMAGES, SEQUENCES, TABLES),
-    "velodrome/cnn": (IMAGES,),
-    "velodrome/resnet9": (IMAGES,),
-    "velodrome/lstm": (IMAGES, SEQUENCES),
-    "velodrome/gru": (IMAGES, SEQUENCES),
-    "velodrome/conv1d": (SEQUENCES,),
-    "velodrome/inceptiontime": (SEQUENCES,),
-    "velodrome/transformer": (SEQUENCES,),
 }

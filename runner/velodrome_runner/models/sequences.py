@@ -209,13 +209,7 @@ class Transformer(nn.Module):
         super().__init__()
         self.width, self.equal = width, equal
         self.embedding = nn.Linear(channels, width)
-        # One by one: nn.TransformerEncoder would start all layers from the same weights.
-        self.layers = nn.ModuleList(
-            nn.TransformerEncoderLayer(
-                width, heads, 4 * width, dropout, activation="gelu", batch_first=True, norm_first=True
-            )
-            for _ in range(layers)
-        )
+        self.layers = encoder_layers(width, layers, heads, dropout)
         self.norm = nn.LayerNorm(width)
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(width, outputs)
@@ -224,7 +218,7 @@ class Transformer(nn.Module):
         mask = None if lengths is None or self.equal else _real(values, lengths)
         padding = None if mask is None else mask[:, 0] == 0
         steps = self.embedding(values.transpose(1, 2))
-        steps = self.dropout(steps + _waves(steps.shape[1], self.width, steps))
+        steps = self.dropout(steps + waves(steps.shape[1], self.width, steps))
         for layer in self.layers:
             steps = layer(steps, src_key_padding_mask=padding)
         output: Tensor = self.head(self.dropout(_mean(self.norm(steps).transpose(1, 2), mask)))
@@ -243,12 +237,32 @@ def transformer(
         ConfigurationError: `ModelArguments`, heads do not divide the width.
     """
     channels, longest = shape
+    check_width(width, heads)
+    return Transformer(channels, classes, dropout, width, layers, heads, equal=longest is not None)
+
+
+def check_width(width: int, heads: int) -> None:
+    """Refuses a width that its heads do not divide, or that has no room for pairs of waves.
+
+    Raises:
+        ConfigurationError: `ModelArguments`.
+    """
     if width % heads or width % 2:
         raise ConfigurationError(
             f"velodrome/transformer needs an even width that its heads divide, not width {width} and heads {heads}",
             "ModelArguments",
         )
-    return Transformer(channels, classes, dropout, width, layers, heads, equal=longest is not None)
+
+
+def encoder_layers(width: int, layers: int, heads: int, dropout: float) -> nn.ModuleList:
+    """Layers of a transformer's encoder, norms first, with weights of their own."""
+    # One by one: nn.TransformerEncoder would start all layers from the same weights.
+    return nn.ModuleList(
+        nn.TransformerEncoderLayer(
+            width, heads, 4 * width, dropout, activation="gelu", batch_first=True, norm_first=True
+        )
+        for _ in range(layers)
+    )
 
 
 def _real(values: Tensor, lengths: Tensor) -> Tensor:
@@ -262,7 +276,7 @@ def _mean(values: Tensor, mask: Tensor | None) -> Tensor:
     return values.mean(2) if mask is None else (values * mask).sum(2) / mask.sum(2)
 
 
-def _waves(longest: int, width: int, like: Tensor) -> Tensor:
+def waves(longest: int, width: int, like: Tensor) -> Tensor:
     """The position's sines and cosines (longest, width), of A. Vaswani et al. (2017), section 3.5."""
     places = torch.arange(longest, device=like.device, dtype=torch.float32)[:, None]
     rates = torch.exp(torch.arange(0, width, 2, device=like.device) * (-math.log(10_000.0) / width))

@@ -16,7 +16,7 @@ __all__ = ["Batch", "QualityMeter", "Reading", "Task", "fit", "task_class"]
 
 def task_class(name: str) -> type[Task]:
     """The class of the task of that name, which `velodrome.tasks` lists."""
-    found: type[Task] = importlib.import_module(f"velodrome_runner.tasks.{name}").TASK
+    found: type[Task] = importlib.import_module(f"velodrome_runner.tasks.{name.replace('-', '_')}").TASK
     return found
 
 

@@ -137,9 +137,13 @@ class Task(ABC):
     def problem(self, outputs: Tensor, samples: int) -> str | None:
         """Why a model's outputs for this many samples can't be used, and what it must return; None if they can."""
 
+    def leak(self, model: nn.Module, inputs: Inputs) -> str | None:  # noqa: ARG002 - most tasks hide their targets
+        """Why a model in evaluation mode sees in its inputs what it has to predict, and the fix; None if it doesn't."""
+        return None
+
     @abstractmethod
     def loss(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, int]:
-        """The mean loss that training minimises, and its weight: the number of samples (or tokens) in the mean."""
+        """The mean loss that training minimises, and its weight: the number of samples in the mean."""
 
     @abstractmethod
     def meter(self, keys: Iterable[str], keeping: Keeping = "none") -> QualityMeter:

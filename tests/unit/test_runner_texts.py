@@ -1,0 +1,186 @@
+"""A running text: what is read, how it is cut into splits and windows, and texts that can't be used."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from velodrome.errors import ConfigurationError
+from velodrome.spec import Dataset, Preprocessing, Training
+from velodrome_runner import evaluation, tasks
+from velodrome_runner.data import Contents, open_contents, whole
+from velodrome_runner.data.loading import read
+from velodrome_runner.data.texts import IGNORED, windows
+from velodrome_runner.preprocessing import prepare
+
+FRACTIONS = {"fractions": {"validation": 0.2, "test": 0.3}}
+RHYME = "the bee, the tree: see?\n"
+
+
+def job(**fields: Any) -> Dataset:
+    given = {"name": "ours", "format": "Text", "source": {"path": "text"}, "window": 4, "splits": FRACTIONS}
+    return Dataset.model_validate(given | fields)
+
+
+def stored(folder: Path, content: str | bytes, name: str = "text") -> Path:
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_bytes(content.encode() if isinstance(content, str) else content)
+    return folder
+
+
+def text_of(contents: Contents, split: str) -> str:
+    """A split that is not trained on, as its windows have it: the first token, and then each target that counts."""
+    samples = whole(contents.splits[split])
+    tokens = [int(samples.inputs["tokens"][0, 0]), *samples.targets[samples.targets != IGNORED].tolist()]
+    return "".join(contents.schema.tokens[token] for token in tokens)
+
+
+def test_a_text_is_cut_by_position_and_no_character_is_in_two_splits(tmp_path: Path) -> None:
+    text = RHYME * 10
+    found = read(job(), stored(tmp_path, text))
+    assert (found.kind, found.schema.shape, found.schema.classes) == ("text", (4,), None)
+    assert found.schema.tokens == tuple(sorted(set(text)))
+    assert [text_of(found, split) for split in ("validation", "test")] == [text[120:168], text[168:]]
+    train = whole(found.splits["train"]).inputs["tokens"]
+    written = ["".join(found.schema.tokens[token] for token in window) for window in train.tolist()]
+    assert "".join(written[:-1]) == text[: 4 * (len(written) - 1)]
+    assert written[-1] == text[115:119]
+
+
+@pytest.mark.parametrize("size", range(2, 12))
+@pytest.mark.parametrize("length", [12, 13, 24])
+def test_each_token_but_the_first_is_predicted_exactly_once(length: int, size: int) -> None:
+    stream = torch.arange(length)
+    samples = windows(stream, size, once=True)
+    counted = samples.targets != IGNORED
+    assert samples.targets[counted].tolist() == list(range(1, length))
+    assert torch.equal(samples.inputs["tokens"][counted] + 1, samples.targets[counted])
+    training = windows(stream, size, once=False)
+    assert torch.equal(training.inputs["tokens"], samples.inputs["tokens"])
+    assert torch.equal(training.targets, training.inputs["tokens"] + 1)
+    assert training.targets.unique().tolist() == list(range(1, length))
+
+
+def test_the_validation_split_is_the_end_of_the_training_part_whatever_the_seed(tmp_path: Path) -> None:
+    text = "".join(f"{number} sheep, " for number in range(200))
+    dataset = job(splits={"fractions": {"test": 0.5}}, validationFraction=0.1)
+    folder = stored(tmp_path, text)
+    opened = [open_contents(dataset, folder=folder, seed=seed) for seed in (0, 1)]
+    first, second = ([whole(one.contents.splits[name]).targets for name in ("train", "validation")] for one in opened)
+    assert all(torch.equal(one, other) for one, other in zip(first, second, strict=True))
+    half = len(text) - round(0.5 * len(text))
+    assert text_of(opened[0].contents, "validation") == text[half - round(0.1 * half) : half]
+    none = open_contents(dataset.model_copy(update={"validation_fraction": 0.0}), folder=folder, seed=0)
+    assert none.facts.validation_samples == 0
+
+
+def test_files_of_a_folder_are_one_text_in_the_order_of_their_paths(tmp_path: Path) -> None:
+    stored(tmp_path, "\ufeff" + RHYME * 4, "text/a.txt")
+    stored(tmp_path, RHYME.upper() * 2, "text/b/c.txt")
+    stored(tmp_path, b"\xff", "text/.hidden")
+    found = read(job(splits={"fractions": {"test": 0.1}}, validationFraction=0.1), tmp_path)
+    assert text_of(found, "test") == (RHYME * 4 + RHYME.upper() * 2)[-14:]
+
+
+def test_each_split_may_have_a_file_of_its_own(tmp_path: Path) -> None:
+    for name, count in (("train", 8), ("test", 2)):
+        stored(tmp_path, RHYME * count, f"text/{name}.txt")
+    files = {"files": {"train": "train.txt", "test": "test.txt"}}
+    found = read(job(splits=files, validationFraction=0.25), tmp_path)
+    assert (text_of(found, "validation"), text_of(found, "test")) == (RHYME * 2, RHYME * 2)
+    both = read(job(splits={"files": files["files"] | {"validation": "test.txt"}}), tmp_path)
+    assert text_of(both, "validation") == RHYME * 2
+
+
+def test_bytes_need_no_vocabulary_and_no_encoding(tmp_path: Path) -> None:
+    content = bytes(range(256)) * 4
+    found = read(job(tokens="bytes"), stored(tmp_path, content))
+    assert len(found.schema.tokens) == 256
+    samples = whole(found.splits["test"])
+    assert samples.inputs["tokens"][0].tolist() == list(content[-307:-303])
+
+
+def test_the_digest_is_of_the_text_and_its_splits_and_not_of_the_windows(tmp_path: Path) -> None:
+    folder = stored(tmp_path, RHYME * 10)
+    digest = read(job(), folder).digest
+    assert read(job(window=9), folder).digest == digest
+    assert read(job(tokens="bytes"), folder).digest != digest
+    assert read(job(splits={"fractions": {"validation": 0.2, "test": 0.2}}), folder).digest != digest
+    assert read(job(), stored(tmp_path, RHYME * 9 + RHYME.replace("bee", "eeb"))).digest != digest
+
+
+@pytest.mark.parametrize(
+    ("content", "fields", "message"),
+    [
+        ("", {}, "text is empty: write a text into it, or remove it"),
+        (b"fine \xff\xfe", {}, r"text is no UTF-8: byte 6 \(0xff\) begins no .* write spec.dataset.tokens: bytes"),
+        (RHYME, {"window": 64}, r"the test split of .*text has 7 characters, and a window of 64 needs 65: .* smaller"),
+        (RHYME * 9, {"splits": {"fractions": {"test": 0.001}}}, "the test split of .*text has no text, and a window"),
+        ("a" * 70, {}, "has only the character 'a': a model has to choose"),
+        (
+            RHYME * 9 + "ß§ß",
+            {},
+            r"the test split of .*text has, as its character 64, 'ß' \(U\+00DF and 1 other\), which",
+        ),
+        (RHYME * 9, {"source": {"path": "nothing"}}, "there is no .*nothing: correct spec.dataset.source"),
+    ],
+    ids=["empty", "no UTF-8", "short", "empty split", "one character", "unseen", "missing"],
+)
+def test_a_text_that_cant_be_used_is_refused_with_the_fix(
+    tmp_path: Path, content: str | bytes, fields: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=message) as refused:
+        read(job(**fields), stored(tmp_path, content))
+    assert refused.value.reason in ("DatasetInvalid", "DatasetMissing")
+
+
+def test_a_folder_without_files_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "text").mkdir()
+    with pytest.raises(ConfigurationError, match=r"there are no files in .*: put a text there"):
+        read(job(), tmp_path)
+
+
+def test_a_character_that_training_lacks_is_fine_as_bytes(tmp_path: Path) -> None:
+    found = read(job(tokens="bytes"), stored(tmp_path, RHYME * 9 + "ß§ß"))
+    assert len(found.splits["test"]) > 1
+
+
+def test_pythons_reference_needs_no_files_and_has_no_character_in_test_alone(tmp_path: Path) -> None:
+    found = open_contents(Dataset(name="pydoc"), folder=tmp_path, seed=0)
+    assert found.facts.shape == (128,)
+    assert found.facts.train_samples > 8 * found.facts.test_samples > 8 * 200
+    assert found.facts.validation_samples > 200
+
+
+class Unigram(nn.Module):
+    """The same logits at each place."""
+
+    def __init__(self, logits: torch.Tensor) -> None:
+        super().__init__()
+        self.logits = nn.Parameter(logits)
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        return self.logits.expand(*tokens.shape, -1)
+
+
+@pytest.mark.parametrize("batch_size", [64, 100, 1000])
+@pytest.mark.parametrize("made", [True, False], ids=["in memory", "read when needed"])
+def test_a_split_is_scored_over_all_of_its_characters(tmp_path: Path, batch_size: int, *, made: bool) -> None:
+    """Of a model that only counts characters, the perplexity is known without windows and batches."""
+    contents = read(job(), stored(tmp_path, "".join(f"{number:b} ß " for number in range(300))))
+    task = tasks.fit("language-modelling", contents, Preprocessing(), Training(), device=torch.device("cpu"), seed=0)
+    logits = torch.arange(float(len(contents.schema.tokens)))
+    meter = evaluation.of_split(
+        prepare(contents, task, in_memory=made), "test", Unigram(logits), batch_size,
+        keys=["perplexity", "bits_per_byte"],
+    )  # fmt: skip
+    text = text_of(contents, "test")[1:]
+    nats = -sum(float(logits.double().log_softmax(0)[contents.schema.tokens.index(each)]) for each in text)
+    found = meter.read().values
+    assert found["perplexity"] == pytest.approx(math.exp(nats / len(text)), rel=1e-12)
+    assert found["bits_per_byte"] == pytest.approx(nats / math.log(2) / len(text.encode()), rel=1e-12)
