@@ -182,7 +182,8 @@ def cpu_of(pid: int) -> float:
 def reports(url: str) -> list[str]:
     """What waits in the inbox."""
     with contextlib.closing(connect(url)) as client:
-        return [bytes(one).decode() for one in client.lrange(keys.inbox(OF), 0, -1)]  # type: ignore[union-attr]
+        found: Any = client.lrange(keys.inbox(OF), 0, -1)
+    return [one.decode() for one in found]
 
 
 def main() -> None:
