@@ -41,8 +41,8 @@ wheel: ## Build the wheel and the source archive into dist/
 	@ls dist/*.whl
 
 .PHONY: first-hour
-first-hour: $(SYNCED) ## Play a newcomer's first hour: the wheel, a fresh environment, each tutorial as printed
-	$(BIN)/python tools/first_hour.py $(ARGS)
+first-hour: ## Play a newcomer's first hour: the wheel, a fresh environment, each tutorial as printed
+	"$$(tools/uv python find --system '>=3.11')" tools/first_hour.py $(ARGS)
 
 .PHONY: integration
 integration: system $(SYNCED) ## Run the tests that use a real Redis, real processes and a real browser

@@ -2,8 +2,9 @@
 
     python tools/first_hour.py [--python 3.12] [--newest] [--keep]
 
-Each step is printed with its seconds. The first word of a page that is not so ends it. Libraries are those of the lock,
-so that nothing is downloaded twice; --newest takes the newest ones that the wheel allows. --keep leaves the folder.
+It needs Python 3.11 or newer and uv, and nothing that is installed here. Each step is printed with its seconds. The
+first word of a page that is not so ends it. Libraries are those of the lock, so that nothing is downloaded twice;
+--newest takes the newest ones that the wheel allows. --keep leaves the folder.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ def installed(folder: Path, python: str, *, newest: bool) -> Path:
     run(UV, "export", "--quiet", "--frozen", "--no-hashes", "--no-emit-project", "--all-extras", output=limits)
     limited = [] if newest else ["--constraint", str(limits)]
     own = str(environment / "bin" / "python")
-    install = (UV, "pip", "install", "--quiet", "--python", own, *limited, f"{wheel}[local]")
+    install = (UV, "pip", "install", "--quiet", "--python", own, *limited, f"{wheel}[local,mlflow,polars]")
     timed("install the wheel with what races need", lambda: run(*install))
     return environment / "bin"
 

@@ -42,6 +42,15 @@ def completed(words: str, url: str, **environ: str) -> list[str]:
         ("velodrome show night-2/", ["night-2/cnn/", "night-2/mlp/"]),
         ("velodrome show night-2/cnn/", [f"night-2/cnn/{repeat}" for repeat in range(5)]),
         ("velodrome jobs --board no", []),
+        ("velodrome compare di", ["digits"]),
+        ("velodrome compare digits cnn ", ["cnn", "mlp"]),
+        ("velodrome compare digits cnn mlp --objective a", ["accuracy"]),
+        ("velodrome pairs digits c", ["cnn"]),
+        ("velodrome profile ", ["cnn", "mlp"]),
+        ("velodrome delete ", ["job", "entry", "board"]),
+        ("velodrome delete job ni", ["night-2", "night-1"]),
+        ("velodrome delete board ", ["digits"]),
+        ("velodrome delete entry digits m", ["mlp"]),
     ],
 )
 def test_names_come_from_the_results(

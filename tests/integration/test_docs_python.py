@@ -16,6 +16,7 @@ SNIPPETS = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), 
 CHECKS = """
 assert (race.succeeded, race.failed, race.halt) == (6, 0, None), race
 assert {row.entry for row in ranking.ranked} == {"narrow", "wide"}
+assert [row.entry for row in small.ranked] == ["narrow"]
 assert len(values) == 12 and set(values["objective"]) == {"accuracy", "size"}
 assert jobs["succeeded"].to_list() == [6] and len(history) == 1 and len(compared) == 4
 assert velodrome.run(job) == race, "the same call runs nothing again"
@@ -31,7 +32,7 @@ else:
 
 @pytest.mark.timeout(300)
 def test_the_snippets_of_the_page_run_as_printed(tmp_path: Path) -> None:
-    assert len(SNIPPETS) == 4
+    assert len(SNIPPETS) == 5
     (tmp_path / "page.py").write_text("\n".join([*SNIPPETS, CHECKS]), encoding="utf-8")
     environ = {**os.environ, "VELODROME_HOME": str(tmp_path / "home")}
     done = subprocess.run(

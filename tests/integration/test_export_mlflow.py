@@ -193,7 +193,10 @@ def test_a_database_gets_all_of_a_race_and_a_repetition_adds_nothing(
     raced: Race, store: Store, driver: Driver, tmp_path: Path
 ) -> None:
     uri = f"sqlite:///{tmp_path}/runs.db"
-    assert "velodrome/digits: added 5, completed 0, already there 0" in driver.export("--mlflow", uri)
+    said = driver.export("--mlflow", uri)
+    assert "velodrome/digits: added 5, completed 0, already there 0" in said
+    files = Path(said.partition("Files: ")[2].strip())
+    assert sorted(one.name for one in files.glob("*/artifacts/record.json")) == ["record.json"] * 5
     first = driver.read(uri)
     check_whole(first, raced)
 

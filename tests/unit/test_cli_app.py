@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from typer.main import get_command
 from typer.testing import CliRunner
 
 from velodrome import __version__
@@ -69,16 +72,30 @@ def test_the_help_lists_every_command_in_one_line_and_every_exit_code() -> None:
         assert re.search(rf"^ +{code}  {re.escape(meaning)}$", shown, flags=re.MULTILINE)
 
 
-@pytest.mark.parametrize("name", [command.__name__.rstrip("_") for command, _, _ in COMMANDS])
-def test_each_command_teaches_by_an_example_that_its_own_options_allow(name: str) -> None:
-    shown = CliRunner().invoke(app, [name, "--help"], terminal_width=200).output
+def _names(command: Any = None, above: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Each command and each group of commands, as it is typed."""
+    command = get_command(app) if command is None else command
+    for name, below in getattr(command, "commands", {}).items():
+        yield (*above, name)
+        yield from _names(below, (*above, name))
+
+
+@pytest.mark.parametrize("names", [pytest.param(names, id=" ".join(names)) for names in _names()])
+def test_each_command_teaches_by_an_example_that_its_own_options_allow(names: tuple[str, ...]) -> None:
+    shown = CliRunner().invoke(app, [*names, "--help"], terminal_width=200).output
     examples = [line for line in shown.partition("Examples:")[2].splitlines() if "velodrome" in line]
     assert examples
     for example in examples:
         words = re.split(r" {3,}| [|>] ", example.strip())[0].split()
-        assert words[:2] == ["velodrome", name]
+        assert tuple(words[1 : 1 + len(names)]) == names
+        own = CliRunner().invoke(app, [*_command_of(words), "--help"], terminal_width=200).output
         for option in (word for word in words if word.startswith("--")):
-            assert re.search(rf"(^|[ ,]){option}\b", shown.partition("Examples:")[0]), f"{example}: no such option"
+            assert re.search(rf"(^|[ ,]){option}\b", own.partition("Examples:")[0]), f"{example}: no such option"
+
+
+def _command_of(words: list[str]) -> tuple[str, ...]:
+    """The longest command with which an example's words begin."""
+    return max((names for names in _names() if tuple(words[1 : 1 + len(names)]) == names), key=len)
 
 
 @pytest.mark.parametrize(

@@ -113,7 +113,7 @@ def test_an_option_that_is_not_there_is_found() -> None:
         ("```sh exit=2\ntrue\n```\n", "ended with 0, not 2"),
         ("```sh\necho one\n```\n```text\ntwo\n```\n", "nothing wrote 'two'"),
         ("```python\n# file: a.txt\nx\n```\n```sh\ncat a.txt\n```\n```text\ny\n```\n", "nothing wrote 'y'"),
-        ("```sh interrupt\necho '[1/2]'; sleep 60\n```\n", "ended with -2, not 130"),
+        ("```sh interrupt\necho '[1/2]'; exec sleep 60\n```\n", "ended with -2, not 130"),
     ],
 )
 def test_a_page_that_is_wrong_is_refused(tmp_path: Path, page: str, says: str) -> None:

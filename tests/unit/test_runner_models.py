@@ -724,6 +724,13 @@ def test_a_module_that_is_not_there_is_reported(name: str) -> None:
     assert "PYTHONPATH" in str(error)
 
 
+def test_a_file_in_the_place_of_a_module_is_reported(module: WriteModule) -> None:
+    name = module("def make(): ...")
+    error = refusal(f"{name}.py:make")
+    assert error.reason == "ModelNotFound"
+    assert f"did you mean {name}:make?" in str(error)
+
+
 def test_building_checks_without_a_trace(module: WriteModule) -> None:
     """The check must not move running statistics or random numbers, or else results would depend on it."""
     name = module("""

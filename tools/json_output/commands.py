@@ -173,6 +173,7 @@ COMMANDS: Final[dict[str, Output]] = {
          Shape({"optuna": ("text", "the file"), "job": ("text", "the job"), "trials": ("count", "search trials")},
                "`--optuna`"),
          Shape({"mlflow": ("text", "where it went"), "experiments": ("list of text", "of MLflow"),
+                "artifacts": ("list of text", "where MLflow keeps the files of each experiment"),
                 "added": ("count", "runs"), "completed": ("count", "runs"), "already_there": ("count", "runs"),
                 "deleted": ("count", "runs that were deleted in MLflow and left so")}, "`--mlflow`")),
         "Without a FILE, standard output has the exported lines alone. They are JSON, have a version of their own, and "

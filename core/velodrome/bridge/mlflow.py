@@ -52,9 +52,13 @@ _SEARCHED = 1000
 
 @dataclass(slots=True)
 class Exported:
-    """What an export did: how many trials' runs it added, completed, and found as they are, or deleted in MLflow."""
+    """What an export did: how many trials' runs it added, completed, and found as they are, or deleted in MLflow.
+
+    `artifacts` are the places of the experiments' files, as MLflow names them.
+    """
 
     experiments: list[str] = field(default_factory=list)
+    artifacts: list[str] = field(default_factory=list)
     jobs: int = 0
     added: int = 0
     completed: int = 0
@@ -78,6 +82,7 @@ def export_runs(store: Reader, uri: str, jobs: Sequence[JobInfo], note: Callable
         for board in boards:
             experiments[board] = experiments[board] or client.create_experiment(experiment_name(board))
             done.experiments.append(experiment_name(board))
+            done.artifacts.append(shown(str(client.get_experiment(str(experiments[board])).artifact_location)))
         for job in reversed(jobs):
             _export_job(client, store, str(experiments[job.board]), job, done)
             done.jobs += 1

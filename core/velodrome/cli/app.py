@@ -63,6 +63,19 @@ Exit codes:
 {_CODES}
 """
 
+# What people look for as an option, and the field that has it.
+_IN_THE_FILE = {
+    "--batch-size": "spec.training.batchSize",
+    "--board": "spec.board",
+    "--dataset": "spec.dataset",
+    "--epochs": "spec.budget.maxEpochs",
+    "--learning-rate": "spec.training.optimizer.learningRate",
+    "--lr": "spec.training.optimizer.learningRate",
+    "--model": "spec.entries",
+    "--repeats": "spec.trials.repeats",
+    "--seeds": "spec.trials.repeats",
+}
+
 # Help is plain text: rich takes longer to render it than everything else that `velodrome --help` does.
 
 
@@ -84,12 +97,28 @@ class Commands(TyperGroup):
             # typer does not export the class of its usage errors. An error with `show` and an exit code is one of them.
             if not hasattr(error, "show") or not hasattr(error, "exit_code"):
                 raise
+            self._place(error)
             shown = StringIO()
             error.show(shown)
             complain(shown.getvalue().rstrip("\n"))
             _tell_programs(options, error, error.exit_code)
             sys.exit(error.exit_code)
         sys.exit(code if isinstance(code, int) else OK)
+
+    def _place(self, error: Any) -> None:
+        """Tells where an option belongs that stands before its command, or whose value stands in the file."""
+        name, context = getattr(error, "option_name", None), getattr(error, "ctx", None)
+        if name is None or context is None:
+            return
+        if context.command is not self:
+            if context.command.name in ("run", "plan", "validate") and name in _IN_THE_FILE:
+                error.possibilities = None
+                error.message = (
+                    f"{name} is no option: write {_IN_THE_FILE[name]} in the file, because it is part of the race"
+                )
+        elif any(name in option.opts for command in self.commands.values() for option in command.params):
+            error.possibilities = None
+            error.message = f"{name} is an option of a command, and stands behind its name: velodrome COMMAND {name}"
 
 
 def _tell_programs(options: dict[str, Any], error: Exception | None, code: int) -> None:

@@ -54,7 +54,10 @@ EntryArgument = Annotated[
 Note = Annotated[str, typer.Option(metavar="TEXT", help="Why, for those who look at it later.")]
 
 baseline = typer.Typer(
-    help="Say which results later ones are compared with.", no_args_is_help=True, rich_markup_mode=None
+    help="Say which results later ones are compared with.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    epilog=f"\b\nExamples:\n{SET_EXAMPLES}{SHOW_EXAMPLES}{CLEAR_EXAMPLES}",
 )
 
 
@@ -102,7 +105,12 @@ def set_(
     entry: EntryArgument,
     *,
     objective: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Only for this objective; for all where it is left out.")
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Only for this objective; for all where it is left out.",
+            autocompletion=completion.objectives,
+        ),
     ] = None,
     note: Note = "",
     json: Json = False,
@@ -172,7 +180,12 @@ def clear(
     entry: EntryArgument,
     *,
     objective: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Only this objective's pin; all of the entry's otherwise.")
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Only this objective's pin; all of the entry's otherwise.",
+            autocompletion=completion.objectives,
+        ),
     ] = None,
     json: Json = False,
     redis: RedisUrl = None,
@@ -209,7 +222,12 @@ def ack(
     entry: EntryArgument,
     *,
     objective: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Only this objective; all of them where it is left out.")
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Only this objective; all of them where it is left out.",
+            autocompletion=completion.objectives,
+        ),
     ] = None,
     undo: Annotated[bool, typer.Option("--undo", help="No longer accept it.")] = False,
     note: Note = "",

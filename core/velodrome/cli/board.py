@@ -10,7 +10,7 @@ from velodrome.board.choosing import NOTHING
 from velodrome.cli import completion
 from velodrome.cli.console import say, write_json, write_rows
 from velodrome.cli.lookup import chosen_board, chosen_objectives
-from velodrome.cli.options import Json, RedisUrl
+from velodrome.cli.options import BoardArgument, Json, ObjectiveOption, RedisUrl
 from velodrome.text import command, line
 
 if TYPE_CHECKING:
@@ -32,27 +32,11 @@ JOBS_EXAMPLES = """\
 
 _WIDTH_WITH_UIDS = 110  # a uid has 36 characters: in a narrower terminal it would break the other columns
 
-BoardArgument = Annotated[
-    str | None,
-    typer.Argument(
-        metavar="[BOARD]",
-        help="Which leaderboard; the newest one where it is left out.",
-        autocompletion=completion.boards,
-    ),
-]
-
 
 def results(
     board: BoardArgument = None,
     *,
-    objective: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="Only this objective, by its name or its metric key.",
-            autocompletion=completion.objectives,
-        ),
-    ] = None,
+    objective: ObjectiveOption = None,
     cohort: Annotated[
         str | None, typer.Option(metavar="ID", help="Values of these conditions instead of the newest ones.")
     ] = None,

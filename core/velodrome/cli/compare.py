@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from velodrome.cli import completion
 from velodrome.cli.console import say, write_json
-from velodrome.cli.options import Json, RedisUrl
+from velodrome.cli.options import BoardAlways, Json, ObjectiveOption, RedisUrl
 from velodrome.text import line
 
 if TYPE_CHECKING:
@@ -21,11 +22,12 @@ EXAMPLES = """\
 
 
 def compare(
-    board: Annotated[str, typer.Argument(metavar="BOARD", help="Which leaderboard.")],
-    entries: Annotated[list[str], typer.Argument(metavar="ENTRY ENTRY…", help="Two to eight entries of it.")],
-    objective: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Only this objective, by its name or its metric key.")
-    ] = None,
+    board: BoardAlways,
+    entries: Annotated[
+        list[str],
+        typer.Argument(metavar="ENTRY ENTRY…", help="Two to eight entries of it.", autocompletion=completion.entries),
+    ],
+    objective: ObjectiveOption = None,
     json: Json = False,
     redis: RedisUrl = None,
 ) -> None:

@@ -47,6 +47,20 @@ def objectives(context: typer.Context, incomplete: str) -> list[str]:
     return _starting(context, incomplete, names)
 
 
+def deleted(context: typer.Context, incomplete: str) -> list[str]:
+    """What `delete` takes: first the kind, and then the names of that kind."""
+    match [*(context.params.get("what") or ())]:
+        case []:
+            return [kind for kind in ("job", "entry", "board") if kind.startswith(incomplete)]
+        case ["job"]:
+            return jobs(context, incomplete)
+        case ["board"] | ["entry"]:
+            return boards(context, incomplete)
+        case ["entry", board]:
+            return _starting(context, incomplete, lambda reader: _entries_of(reader, board))
+    return []
+
+
 def runs(context: typer.Context, incomplete: str) -> list[str]:
     """Trials as JOB/ENTRY/REPEAT, part by part."""
     from velodrome.board.choosing import chosen_job
@@ -72,8 +86,11 @@ def _entries(reader: Reader, context: typer.Context) -> Iterator[str]:
     if job:
         yield from chosen_job(reader, job).entries
         return
-    board = chosen_board(reader, context.params.get("board"))
-    yield from (state.entry for _, state in reader.board_entries(board))
+    yield from _entries_of(reader, chosen_board(reader, context.params.get("board")))
+
+
+def _entries_of(reader: Reader, board: str) -> Iterator[str]:
+    return (state.entry for _, state in reader.board_entries(board))
 
 
 def _starting(context: typer.Context, incomplete: str, names: Callable[[Reader], Iterator[str]]) -> list[str]:

@@ -34,6 +34,7 @@ data = typer.Typer(
     help="Show which data sets and formats there are; read, digest and fetch a job's data.",
     no_args_is_help=True,
     rich_markup_mode=None,
+    epilog=f"\b\nExamples:\n{LIST_EXAMPLES}{CHECK_EXAMPLES}{PREPARE_EXAMPLES}",
 )
 
 

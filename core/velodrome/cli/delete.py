@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from velodrome.cli import completion
 from velodrome.cli.cluster.commands import Context, Kubeconfig, Namespace
 from velodrome.cli.console import answer, ask, say, write_json
 from velodrome.cli.options import InstalledIn, Json, OnCluster, RedisUrl
-from velodrome.text import line
+from velodrome.text import command, line
 
 if TYPE_CHECKING:
     from velodrome.board.retention import Retention
@@ -44,7 +45,12 @@ _HOURS = {"h": 1, "d": 24, "w": 7 * 24}
 
 def delete(
     what: Annotated[
-        list[str], typer.Argument(metavar="WHAT...", help="job JOB, entry BOARD ENTRY, board BOARD, or a race's NAME.")
+        list[str],
+        typer.Argument(
+            metavar="WHAT...",
+            help="job JOB, entry BOARD ENTRY, board BOARD, or a race's NAME.",
+            autocompletion=completion.deleted,
+        ),
     ],
     *,
     yes: Yes = False,
@@ -113,8 +119,13 @@ def _target(deleter: Deleter, what: list[str]) -> DeletionTarget:
 def _delete_race(kubectl: Kubectl, name: str, *, yes: bool, json: bool) -> None:
     from velodrome.cli.cluster import report
     from velodrome.cli.cluster.kubectl import BENCHMARKJOBS
+    from velodrome.errors import ClusterError
 
-    job = kubectl.json("get", BENCHMARKJOBS, name)
+    try:
+        job = kubectl.json("get", BENCHMARKJOBS, name)
+    except ClusterError as error:
+        here = f"for results of this machine: {command('velodrome', 'delete', 'job', name)}, or `delete board`"
+        raise ClusterError(error.said, "; ".join(filter(None, (error.fix, here)))) from error
     done = job.get("status", {}).get("trials", {}).get("done", "0")
     if not yes and json:
         raise typer.BadParameter("with --json nobody is asked: say --yes if you mean it", param_hint="--yes")
@@ -132,7 +143,9 @@ def prune(
     older_than: Annotated[
         str | None, typer.Option("--older-than", metavar="AGE", help="Delete what is older, as 90d, 12w or 36h.")
     ] = None,
-    board: Annotated[str | None, typer.Option(metavar="BOARD", help="Only this board.")] = None,
+    board: Annotated[
+        str | None, typer.Option(metavar="BOARD", help="Only this board.", autocompletion=completion.boards)
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be deleted, and delete nothing.")] = False,
     yes: Yes = False,
     export: Export = None,

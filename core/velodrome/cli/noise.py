@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from velodrome.cli.board import BoardArgument
 from velodrome.cli.console import write_json
 from velodrome.cli.lookup import chosen_board, chosen_objectives
-from velodrome.cli.options import Json, RedisUrl
+from velodrome.cli.options import BoardArgument, Json, ObjectiveOption, RedisUrl
 from velodrome.text import line
 
 if TYPE_CHECKING:
@@ -26,9 +25,7 @@ EXAMPLES = """\
 def noise(
     board: BoardArgument = None,
     *,
-    objective: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Only this objective, by its name or its metric key.")
-    ] = None,
+    objective: ObjectiveOption = None,
     cohort: Annotated[
         str | None, typer.Option(metavar="ID", help="Values of these conditions instead of the newest ones.")
     ] = None,

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from velodrome.cli import completion
 from velodrome.keys import ENV_REDIS_URL
 
 RedisUrl = Annotated[
@@ -41,6 +42,25 @@ Open = Annotated[bool, typer.Option("--open", help="Open the leaderboard in this
 Json = Annotated[bool, typer.Option("--json", help="Write JSON to standard output, for programs.")]
 JobFile = Annotated[
     Path, typer.Argument(metavar="FILE", help="YAML with one or more BenchmarkJobs; - for standard input.")
+]
+BoardArgument = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[BOARD]",
+        help="Which leaderboard; the newest one where it is left out.",
+        autocompletion=completion.boards,
+    ),
+]
+BoardAlways = Annotated[
+    str, typer.Argument(metavar="BOARD", help="Which leaderboard.", autocompletion=completion.boards)
+]
+ObjectiveOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Only this objective, by its name or its metric key.",
+        autocompletion=completion.objectives,
+    ),
 ]
 DataFolder = Annotated[
     Path | None,

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from velodrome.cli import completion
 from velodrome.cli.console import say, write_json
-from velodrome.cli.options import Json, RedisUrl
+from velodrome.cli.options import BoardAlways, Json, RedisUrl
 from velodrome.text import line
 
 if TYPE_CHECKING:
@@ -27,9 +28,19 @@ _FEW_CLASSES = 30  # of a table for people; JSON has all
 
 
 def pairs(
-    board: Annotated[str, typer.Argument(metavar="BOARD", help="Which leaderboard.")],
-    a: Annotated[str, typer.Argument(metavar="A", help="An entry, in its newest job; or JOB/ENTRY.")],
-    b: Annotated[str, typer.Argument(metavar="B", help="The entry to compare it with, in the same way.")],
+    board: BoardAlways,
+    a: Annotated[
+        str,
+        typer.Argument(
+            metavar="A", help="An entry, in its newest job; or JOB/ENTRY.", autocompletion=completion.entries
+        ),
+    ],
+    b: Annotated[
+        str,
+        typer.Argument(
+            metavar="B", help="The entry to compare it with, in the same way.", autocompletion=completion.entries
+        ),
+    ],
     by: Annotated[
         str | None,
         typer.Option(

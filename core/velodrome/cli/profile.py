@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from velodrome.cli import completion
 from velodrome.cli.console import write_json
 from velodrome.cli.options import Json, RedisUrl
 from velodrome.text import line
@@ -21,6 +22,7 @@ EXAMPLES = """\
   velodrome profile cnn --boards digits,fashion-mnist --objective speed --reference mlp
   velodrome profile velodrome/cnn --declared profile.yaml --json
 
+\b
 A file for --declared, with the values of each board that get the scores 0 and 1:
   objective: speed
   boards:
@@ -32,23 +34,40 @@ _LEVELS_SHOWN = 5
 
 def profile(
     model: Annotated[
-        str, typer.Argument(metavar="MODEL|ENTRY", help="An entry by its name, or by its model if no other has that.")
+        str,
+        typer.Argument(
+            metavar="MODEL|ENTRY",
+            help="An entry by its name, or by its model if no other has that.",
+            autocompletion=completion.entries,
+        ),
     ],
     *,
     boards: Annotated[str | None, typer.Option(metavar="A,B,C", help="The boards that count, between commas.")] = None,
     objective: Annotated[
-        str | None, typer.Option(metavar="NAME", help="What counts, by its name or metric key [default: accuracy].")
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="What counts, by its name or metric key [default: accuracy].",
+            autocompletion=completion.objectives,
+        ),
     ] = None,
     reference: Annotated[
         str | None,
-        typer.Option(metavar="ENTRY", help="Scores are relative to this entry's mean on the same board."),
+        typer.Option(
+            metavar="ENTRY",
+            help="Scores are relative to this entry's mean on the same board.",
+            autocompletion=completion.entries,
+        ),
     ] = None,
     declared: Annotated[
         Path | None,
         typer.Option("--declared", metavar="FILE", help="YAML with boards, objective and how values become scores."),
     ] = None,
     against: Annotated[
-        list[str] | None, typer.Option(metavar="ENTRY", help="Compare with this entry; may be repeated.")
+        list[str] | None,
+        typer.Option(
+            metavar="ENTRY", help="Compare with this entry; may be repeated.", autocompletion=completion.entries
+        ),
     ] = None,
     json: Json = False,
     redis: RedisUrl = None,

@@ -7,9 +7,8 @@ from typing import Annotated
 
 import typer
 
-from velodrome.cli import completion
 from velodrome.cli.console import complain, write_json
-from velodrome.cli.options import Json, RedisUrl
+from velodrome.cli.options import BoardArgument, Json, ObjectiveOption, RedisUrl
 
 EXAMPLES = """\
   velodrome report digits -o digits.html
@@ -18,19 +17,10 @@ EXAMPLES = """\
 
 
 def report(
-    board: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="[BOARD]",
-            help="Which leaderboard; the newest one where it is left out.",
-            autocompletion=completion.boards,
-        ),
-    ] = None,
+    board: BoardArgument = None,
     *,
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="Where to write the HTML file.")],
-    objective: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Only this objective, by its name or its metric key.")
-    ] = None,
+    objective: ObjectiveOption = None,
     json: Json = False,
     redis: RedisUrl = None,
 ) -> None:

@@ -133,10 +133,12 @@ def _to_mlflow(store: Store, uri: str, jobs: list[JobInfo], *, json: bool) -> No
         done = export_runs(store, uri, jobs, tell)
     answer(
         f"{shown(uri)}: {text.listed(done.experiments)}: added {done.added}, completed {done.completed}, "
-        f"already there {done.there}, deleted in MLflow and left so {done.deleted}",
+        f"already there {done.there}, deleted in MLflow and left so {done.deleted}"
+        + (f". Files: {text.listed(done.artifacts)}" if done.artifacts else ""),
         {
             "mlflow": shown(uri),
             "experiments": list(done.experiments),
+            "artifacts": list(done.artifacts),
             "added": done.added,
             "completed": done.completed,
             "already_there": done.there,

@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 import yaml
 
@@ -53,12 +53,41 @@ def parse(text: str) -> tuple[list[Document], list[Problem]]:
         message, hint = error.problem or "can't be read", error.context or ""
         if error.context and error.context_mark:
             hint += f" that begins in line {error.context_mark.line + 1}"
-        if "'\\t'" in message:
-            message, hint = "a tab can't stand here", "indent with spaces"
+        message, hint = _plainly(message, hint)
         problems.append(Problem("YAML", message, hint, mark.line + 1 if mark else None))
     except RecursionError:
         problems.append(Problem("YAML", f"is nested more than {DEEPEST} levels deep"))
     return documents, problems
+
+
+# PyYAML's words for what people do wrong most often, each with plainer ones and the fix. {} is PyYAML's own hint.
+_PLAINLY: Final = (
+    (r"found character '\\t'", "a tab can't stand here", "indent with spaces"),
+    (
+        "expected <block end>, but found",
+        "is not indented like the lines that it belongs to",
+        "fields of one mapping, and items of one list, begin in the same column: {}",
+    ),
+    (
+        "mapping values are not allowed here",
+        "a second ': ' can't stand in one line",
+        "perhaps the line is indented too far, or a text with ': ' lacks its quotes",
+    ),
+    (
+        "could not find expected ':'",
+        "a field lacks the colon behind its name",
+        "write NAME: VALUE, with a space behind the colon: {}",
+    ),
+    (r"expected ',' or '[\]}]'", "{} is not closed, or lacks a comma", "close it with the same kind of bracket"),
+)
+
+
+def _plainly(message: str, hint: str) -> tuple[str, str]:
+    """PyYAML's message and hint in words of those who write a file."""
+    for pattern, plain, fix in _PLAINLY:
+        if re.search(pattern, message):
+            return plain.format(hint.removeprefix("while parsing ")), fix.format(hint)
+    return message, hint
 
 
 def parse_json(text: str) -> Any:

@@ -12,7 +12,7 @@ from velodrome.spec.job import BenchmarkJob
 from velodrome.spec.raw import Broken
 from velodrome.spec.template import refusal
 from velodrome.spec.types import PATTERNS
-from velodrome.spec.wording import Location, shown, suggestion
+from velodrome.spec.wording import Location, close_match, meant_by, shown, suggestion
 
 # By the type of pydantic's error. Braces are filled from its context and from the given value.
 _MESSAGES = {
@@ -43,6 +43,7 @@ _MESSAGES = {
 
 # Length of the location of an entry's field: spec, entries, position, field.
 _IN_ENTRY = 4
+_NAME = 60  # characters of a name that a hint repeats
 
 
 def explained(detail: ErrorDetails) -> Broken:
@@ -72,6 +73,8 @@ def _hint(location: Location, detail: ErrorDetails) -> str:
             return str(context["hint"])
         case "extra_forbidden":
             return _elsewhere(location) or suggestion(str(location[-1]), _fields(location[:-1]))
+        case "model_type" | "dict_type" if isinstance(given, str):
+            return _as_mapping(location, given)
         case "literal_error":
             return suggestion(str(given), re.findall(r"'([^']*)'", str(context["expected"])))
         case "string_pattern_mismatch":
@@ -86,11 +89,33 @@ def _hint(location: Location, detail: ErrorDetails) -> str:
 
 
 def _elsewhere(location: Location) -> str:
-    """The right place of a field that was written one level too far out."""
-    for field in _fields(location[:-1]):
-        if location[-1] in _fields((*location[:-1], field)):
-            return f"it belongs in {field}"
+    """The right place of a field that was written too far out; one that is much deeper only if no name is close."""
+    here, name = location[:-1], str(location[-1])
+    name = meant_by(name) or name
+    named = "" if name == location[-1] else f" as {name}"
+    for field in _fields(here):
+        if name in _fields((*here, field)):
+            return f"it belongs in {field}{named}"
+    if close_match(name, _fields(here)):
+        return ""
+    for field in _fields(here):
+        for inner in _fields((*here, field)):
+            if name in _fields((*here, field, inner)):
+                return f"it belongs in {field}.{inner}{named}"
     return ""
+
+
+def _as_mapping(location: Location, given: str) -> str:
+    """The mapping that is meant by a bare name: `AdamW` for `{name: AdamW}`."""
+    fields = _fields(location)
+    if len(given) > _NAME or not re.fullmatch(r"[\w./:-]+", given):
+        return ""
+    if "model" in fields:
+        short = re.split("[/:]", given)[-1]
+        return f"write {{name: {short}, model: {{name: {given if short != given else '…'}}}}}"
+    if "metric" in fields:
+        return f"write {{name: {given}, metric: {given}}}"
+    return f"write {{name: {given}}}" if "name" in fields else ""
 
 
 def _fields(location: Location) -> list[str]:

@@ -34,8 +34,19 @@ def read_jobs(path: Path) -> tuple[BenchmarkJob, ...]:
         with path.open("rb") as file:
             content = file.read(_LARGEST_FILE + 1)
     except OSError as error:
-        raise SpecError((Problem("file", f"can't be read: {error.strerror or error}"),), str(path)) from error
+        problem = Problem("file", f"can't be read: {error.strerror or error}", _beside(path))
+        raise SpecError((problem,), str(path)) from error
     return decode_jobs(content, str(path))
+
+
+def _beside(path: Path) -> str:
+    """A hint at a file with a similar name in the same folder, for a file that is not there."""
+    try:
+        names = [] if path.exists() else [one.name for one in path.parent.iterdir() if one.is_file()]
+    except OSError:
+        names = []
+    close = close_match(path.name, names)
+    return f'did you mean "{path.with_name(close)}"?' if close else ""
 
 
 def decode_jobs(content: bytes, source: str) -> tuple[BenchmarkJob, ...]:

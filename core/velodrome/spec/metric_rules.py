@@ -18,7 +18,7 @@ from velodrome.metrics.catalogue import (
 )
 from velodrome.metrics.declared import LONGEST_NAME, Declared
 from velodrome.spec.raw import Broken, as_list, as_mapping, as_text, numbered, taken_names
-from velodrome.spec.wording import Location, close_match, shown, suggestion
+from velodrome.spec.wording import Location, shown, suggestion
 from velodrome.tasks import metric_named
 
 
@@ -34,9 +34,8 @@ def metric_rules(spec: Mapping[str, Any]) -> Iterator[Broken]:
             continue
         if name not in own:
             message = f"{shown(name)} is no metric that Velodrome knows"
-            known = [*CATALOGUE, *own]
-            declare = "" if close_match(name, known) else "; or declare it in spec.metrics"
-            yield Broken(location, message, suggestion(name, known) + declare)
+            hint = suggestion(name, [*CATALOGUE, *own])
+            yield Broken(location, message, hint if hint.endswith("?") else f"{hint}; or declare it in spec.metrics")
         elif not programs:
             message = f"no model of Velodrome reports {name}"
             yield Broken(location, message, "give every entry a command that reports it, or name another metric")

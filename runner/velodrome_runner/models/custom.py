@@ -120,10 +120,10 @@ def _imported(module: str, name: str) -> Any:
             raise ConfigurationError(
                 f"{name}: importing {module} needs {error.name}: install it", "ModelNotFound"
             ) from error
-        raise ConfigurationError(
-            f"{name}: there is no module {error.name}: install it for the runner, or put its folder on PYTHONPATH",
-            "ModelNotFound",
-        ) from error
+        fix = "install it for the runner, or put its folder on PYTHONPATH"
+        if module.endswith(".py"):
+            fix = f"a module is named without .py: did you mean {name.replace('.py:', ':', 1)}?"
+        raise ConfigurationError(f"{name}: there is no module {error.name}: {fix}", "ModelNotFound") from error
     except (Exception, SystemExit) as error:  # importing runs the user's code, which may raise anything
         if ran_out(error):
             raise
