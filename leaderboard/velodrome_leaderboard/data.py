@@ -25,6 +25,7 @@ from velodrome.board.page import ObjectivePage
 from velodrome.board.pairing import PairedEntries, paired_entries, read_pairing
 from velodrome.board.profile import Profile, read_profile
 from velodrome.board.reading import ObjectiveReading
+from velodrome.board.search_details import SearchDetails, read_search_details
 from velodrome.board.sheet import Sheet, read_sheet
 from velodrome.board.sparks import read_sparks
 from velodrome.board.tenancy import ShownBoards
@@ -231,6 +232,10 @@ class ResultSource:
     def counts(self, uid: str) -> Counts:
         return _counts(self.url, uid) if self._shows(uid) else Counts(0, 0)
 
+    def searching(self, uid: str) -> SearchDetails | None:
+        """The search of the job with its trials; None if it has none."""
+        return _searching(self.url, uid) if self._shows(uid) else None
+
     def trials(self, uid: str) -> dict[int, TrialSummary]:
         return _trials(self.url, uid) if self._shows(uid) else {}
 
@@ -329,6 +334,12 @@ def _jobs(url: str, board: str, limit: int, offset: int) -> list[JobInfo]:
 def _in_short(job: JobInfo) -> JobInfo:
     """The job without its document, which may be large. Streamlit copies everything that is kept here."""
     return job.model_copy(update={"document": {}})
+
+
+@_kept
+def _searching(url: str, uid: str) -> SearchDetails | None:
+    job = _store(url).job(uid)
+    return None if job is None else read_search_details(_store(url), job)
 
 
 @_kept

@@ -10,7 +10,7 @@ from urllib.parse import quote, urlencode, urlsplit, urlunsplit
 import streamlit as st
 
 BOARDS, BOARD, JOB, RUN, HISTORY, PROFILE = "boards", "board", "job", "run", "history", "profile"
-COMPARE, ENTRY = "compare", "entry"
+COMPARE, ENTRY, SEARCH = "compare", "entry", "search"
 
 # Addresses are relative, so that they also work below a reverse proxy's path. No page has a slash in its path.
 HOME = "./"
@@ -24,6 +24,11 @@ def board(name: str, **state: str) -> str:
 def job(uid: str, entry: str | None = None) -> str:
     """The link to a job, or to one entry's trials in it."""
     return f"{JOB}?{urlencode({'uid': uid} | ({'entry': entry} if entry is not None else {}))}"
+
+
+def searching(uid: str) -> str:
+    """The link to the search of a job."""
+    return f"{SEARCH}?{urlencode({'uid': uid})}"
 
 
 def run(uid: str, index: int) -> str:

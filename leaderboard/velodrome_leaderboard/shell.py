@@ -12,7 +12,7 @@ from velodrome.errors import ActionNeeded, TryAgain, VelodromeError
 from velodrome_leaderboard import faults, links, markup
 from velodrome_leaderboard.access.people import NotAViewer, SignInNeeded
 from velodrome_leaderboard.data import ResultSource, source
-from velodrome_leaderboard.views import board, boards, compare, entry, history, job, profiles, run, signing_in
+from velodrome_leaderboard.views import board, boards, compare, entry, history, job, profiles, run, search, signing_in
 
 Render = Callable[[ResultSource], None]
 
@@ -25,6 +25,7 @@ PAGES: dict[str, tuple[str, Render]] = {
     links.PROFILE: ("Profile", profiles.render),
     links.COMPARE: ("Compare", compare.render),
     links.ENTRY: ("Entry", entry.render),
+    links.SEARCH: ("Search", search.render),
 }
 
 _STYLE = Path(__file__).with_name("style.css")

@@ -39,6 +39,9 @@ def _of_search(job: BenchmarkJob) -> Iterator[Problem]:
         yield Problem("spec.runner.nodes", "one pod runs a search trial, and several can't", "leave nodes out")
     if search_of(job).algorithm == "GP":
         yield Problem("spec.search.algorithm", "GP needs PyTorch, which the operator lacks", "use TPE")
+    terminator = search_of(job).terminator
+    if terminator is not None and terminator.name == "Regret":
+        yield Problem("spec.search.terminator", "Regret needs PyTorch, which the operator lacks", "use Stagnation")
     if many > room:
         said = f"{many} images or commands need as many search trials at once, and {room} may run"
         fix = f"write execution.parallelism: {many} or more, and search.parallelism too where it is written"

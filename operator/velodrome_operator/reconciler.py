@@ -15,11 +15,12 @@ from typing import Any
 
 from velodrome.board.desk import StoredSuggestions
 from velodrome.board.tenancy import BoardPolicy
+from velodrome.board.warm_start import register_search
 from velodrome.errors import SpecError
 from velodrome.plan import Plan
 from velodrome.results.records import Rounds
 from velodrome.results.registration import job_info
-from velodrome.search.trials import search_info, search_plan
+from velodrome.search.trials import search_plan
 from velodrome.store import Store, TrialSummary
 from velodrome.trends.verdicts import AWAITING_CONFIRMATION
 from velodrome_operator import policy, status, takeover, texts
@@ -260,7 +261,7 @@ class Reconciler:
         info = job_info(race.base, race.uid, race.parent.created_at)
         admit(self._store, self._boards, info)
         if race.base.job.spec.search is not None:
-            self._store.register_search(search_info(info, race.base))
+            register_search(self._store, race.base, info)
             known = self._store.job(race.uid)
             race.searched = race.searched if known is None else known.searched or race.searched
             if race.searched is not None:  # Redis may have lost what this operator knows

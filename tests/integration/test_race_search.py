@@ -17,6 +17,7 @@ from tests.integration.test_race_executor import STANDIN, Track, folder, track
 from velodrome import keys
 from velodrome.board.searches import outcomes_in
 from velodrome.board.viewing import objectives_of, read_objectives
+from velodrome.board.warm_start import warm_points, warm_words
 from velodrome.machine.processes.stop import Stop
 from velodrome.machine.race import events
 from velodrome.plan import Plan, local_uid, plan
@@ -250,3 +251,32 @@ def test_a_search_of_more_trials_carries_on_that_of_fewer(track: Track) -> None:
     ran = [event.trial.repeat for event in track.events_of(events.TrialFinished) if event.trial.config.searched]
     assert sorted(set(ran)) == [3, 4]
     assert values_of(suggestions(track, second.uid), "a") == by_optuna_alone(many)
+
+
+def _from(**source: Any) -> dict[str, Any]:
+    return {"from": source}
+
+
+def test_the_best_points_of_another_search_are_tried_early_and_measured_again(track: Track) -> None:
+    made = job(trials=4)
+    first = track.race(made)
+    best = sorted(by_optuna_alone(made), key=loss)
+    warm = job("warm", trials=3, seed=9, **_from(job="search", points=2))
+    second = track.race(warm)
+    assert values_of(suggestions(track, second.uid), "a")[:2] == best[:2]
+    assert values_of(suggestions(track, second.uid), "a")[2] not in best
+    notes = [note.text for note in track.events_of(events.Note)]
+    assert "the best points of job search are tried early, and measured again: 2 of a, 2 of b" in notes
+    ran = [event.trial.repeat for event in track.events_of(events.TrialFinished) if event.trial.config.searched]
+    assert ran == [0, 0, 1, 1, 2, 2]
+    with track.store() as store:
+        both = job("both", **_from(board="digits", points=9))
+        assert warm_points(store, both, "both")["a"][0] == best[0]
+        smaller = [{"name": SIZE, "type": "Integer", "low": 16, "high": 20, "entries": ["a"]},
+                   {"name": RATE, "type": "LogFloat", "low": 1e-4, "high": 1, "entries": ["a"]}]  # fmt: skip
+        narrow = job("narrow", parameters=smaller, **_from(job=first.uid))
+        wanted = [{name: point[name] for name in (SIZE, RATE) if name == RATE or point[SIZE] <= 20} for point in best]
+        assert list(warm_points(store, narrow, "narrow")["a"]) == wanted
+        nowhere = job("nowhere", **_from(job="nothing"))
+        assert warm_points(store, nowhere, "nowhere") == {}
+        assert "nothing is taken" in warm_words(nowhere, {})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,12 @@ from velodrome.cli.trial import sparkline
 from velodrome.machine.race import events
 from velodrome.plan import Plan, plan
 from velodrome.results.records import Phase, Progress, TrialResult
+from velodrome.results.searches import Suggestion
+from velodrome.search.trials import search_plan
 from velodrome.spec import read_jobs
 
-EXAMPLE = Path(__file__).parents[2] / "deploy" / "examples" / "digits.yaml"
+ROOT = Path(__file__).parents[2]
+EXAMPLE = ROOT / "deploy/examples/digits.yaml"
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -151,10 +155,29 @@ def test_a_terminal_shows_a_bar_for_the_race_and_one_for_each_running_trial(
     assert "about" in drawn
     assert "3 of 25 trials" in drawn
     assert "mlp seed 0" in drawn
-    assert "✓" in drawn
-    assert "✗" in drawn
+    assert re.search("✓\x1b\\[0m mlp    seed 0 ", drawn), "at once: the bars are drawn over what is on their line"
+    assert re.search("✗\x1b\\[0m lstm   seed 0 ", drawn)
     assert "LossNotFinite" in drawn
     assert "the runner is warming up" in drawn
+
+
+def test_a_search_shows_the_best_so_far_of_each_entry(monkeypatch: pytest.MonkeyPatch) -> None:
+    (job,) = read_jobs(ROOT / "deploy/examples/search.yaml")
+    points = {index: Suggestion(entry=("mlp", "cnn")[index % 2], number=index // 2, values={}) for index in range(2)}
+    made = search_plan(plan(job), points)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "120")
+    terminal = Terminal()
+    with Live(terminal) as watch:
+        watch(events.Opened("u", made, tuple(range(1, 40)), 1, 2))
+        watch(started(made, 1))
+        ended = finished(made, 1, 2, "Pruned")
+        watch(
+            replace(ended, said="ended early after 2 epochs; best 0.2 nats by trial 0", best="best 0.2 nats by trial 0")
+        )
+        drawn = terminal.getvalue()
+    assert re.search("–\x1b\\[0m cnn trial 0 .* ended early after 2 epochs", drawn), "it did not fail"
+    assert re.search(" cnn .* best 0.2 nats by trial 0 ", drawn)
 
 
 def test_nothing_is_drawn_while_a_trial_is_being_timed(made: Plan, monkeypatch: pytest.MonkeyPatch) -> None:

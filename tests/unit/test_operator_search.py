@@ -170,6 +170,10 @@ def test_the_status_says_how_far_a_search_is_and_then_what_it_found() -> None:
     [
         ({"runner": {"nodes": 2}}, "spec.runner.nodes: one pod runs a search trial"),
         ({"search": {**document()["spec"]["search"], "algorithm": "GP"}}, "spec.search.algorithm: GP needs PyTorch"),
+        (
+            {"search": {**document()["spec"]["search"], "maxTrials": 40, "terminator": {"name": "Regret"}}},
+            "spec.search.terminator: Regret needs PyTorch",
+        ),
         ({"images": 2, "execution": {"parallelism": 1}}, "spec.execution.parallelism: 2 images or commands"),
     ],
 )

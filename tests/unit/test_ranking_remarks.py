@@ -8,6 +8,8 @@ from typing import Any
 from velodrome.metrics.catalogue import MetricKey
 from velodrome.ranking.places import rank_objective
 from velodrome.ranking.remarks import remarks
+from velodrome.results.records import JobInfo
+from velodrome.results.searches import UNTUNED, Searched, Spent, Winner
 from velodrome.store.types import Row, TrialSummary
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -54,6 +56,20 @@ def test_a_disturbance_is_said_where_the_value_depends_on_speed() -> None:
 def test_a_remark_stands_in_the_ranks_note() -> None:
     ranking = rank_objective(ACCURACY, ROWS, remarks={("uid", "a"): "mind this", ("other", "a"): "not this"})
     assert ranking.ranked[0].note == "mind this"
+
+
+def test_an_untuned_row_beside_a_tuned_one_says_so_also_where_its_job_has_no_search() -> None:
+    rows = [*ROWS, Row("b", "id-b", "other", "job", 3, {0: 0.9}, NOW)]
+    info = {"name": "job", "board": "b", "created_at": NOW, "trials": 3, "repeats": 3, "namespace": "n", "document": {}}
+    other = JobInfo.model_validate({**info, "uid": "other", "entries": ["b"]})
+    winner = Winner(number=3, spent=Spent(trials=8, epochs=40))
+    searched = JobInfo.model_validate(
+        {**info, "uid": "uid", "entries": ["a"], "searched": Searched(entries={"a": winner})}
+    )
+    wanted = {("uid", "a"): "tuned: the best of 8 search trials (40 epochs)", ("other", "b"): UNTUNED}
+    for key in (ACCURACY, SIZE):
+        assert remarks(key, rows, {}, {"uid": searched, "other": other}) == wanted
+        assert remarks(key, rows[1:], {}, {"other": other}) == {}
 
 
 def grouped(key: MetricKey, *values: float) -> str:

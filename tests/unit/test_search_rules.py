@@ -95,6 +95,29 @@ CASES: dict[str, tuple[_Change, str, str]] = {
     "a foreign field": (
         lambda _, s, __: s.update(pruner={"name": "ASHA", "patience": 2}), "pruner.patience", "has no patience",
     ),
+    "a terminator of more": (
+        lambda _, s, __: s.update(terminator={"name": "Stagnation", "trials": 6}),
+        "terminator.trials", "no less than maxTrials, 6",
+    ),
+    "a terminator of few": (
+        lambda _, s, __: s.update(terminator={"name": "Regret"}), "search.terminator", "the first 30 trials",
+    ),
+    "a terminator of several": (
+        lambda _, s, __: s.update(
+            terminator={"name": "Stagnation"}, objectives=[{"metric": "accuracy"}, {"metric": "parameters"}]
+        ),
+        "search.terminator", "several objectives",
+    ),
+    "another one's field": (
+        lambda _, s, __: s.update(maxTrials=50, terminator={"name": "Regret", "trials": 2}),
+        "terminator.trials", "Regret has no trials",
+    ),
+    "a warm start from nowhere": (
+        lambda _, s, __: s.update({"from": {"points": 2}}), "search.from", "needs job or board",
+    ),
+    "a warm start from two": (
+        lambda _, s, __: s.update({"from": {"job": "a", "board": "b"}}), "from.board", "beside job",
+    ),
     "nothing to prune by": (
         lambda _, s, __: s.update(pruner={"name": "ASHA"}, objectives=[{"metric": "parameters"}]),
         "search.pruner", "not measured each epoch",
@@ -175,5 +198,5 @@ def test_another_search_is_another_race() -> None:
 
 def test_the_operator_says_that_a_search_runs_on_one_machine() -> None:
     with pytest.raises(SpecError, match="one machine") as error:
-        enforce(validate(GOOD), ChildSettings.__new__(ChildSettings))
+        enforce(validate(GOOD), ChildSettings())
     assert error.value.problems[0].path == "spec.search"

@@ -144,6 +144,47 @@ def test_an_entry_whose_first_trials_all_fail_gets_no_more() -> None:
     assert found.without_winner() == {"a": "OutOfDisk", "b": "OutOfDisk"}
 
 
+def test_a_search_ends_when_no_better_trial_comes() -> None:
+    found = state(most=30, terminator={"name": "Stagnation", "trials": 3, "minTrials": 5})
+    values = iter([0.5, 0.5, 0.6, 0.6, *[0.1] * 60])
+    ran = []
+    while (index := found.next(())) is not None:
+        made = found.suggest(index)
+        found.note(index, made, made)
+        found.tell(index, complete(next(values)))
+        ran.append(index)
+    assert len(ran) == 2 * 6, "the second trial of both was the better one, and four followed"
+    assert found.is_over()
+    assert found.searched().ended["a"] == "more trials are unlikely to improve it (terminator Stagnation)"
+
+
+def test_points_of_other_searches_come_after_its_own() -> None:
+    own = state(enqueue=[{"training.batchSize": 7}])
+    found = SearchState(own.plan, {"a": ({"training.batchSize": 9}, {"training.batchSize": 11})})
+    run(found, complete(0.9))
+    assert [found.suggestions[index].values["training.batchSize"] for index in (0, 3, 6)] == [7, 9, 11]
+    assert found.suggestions[2].values == {"training.batchSize": 7}
+    assert found.suggestions[5].values != {"training.batchSize": 9}
+
+
+def test_a_winner_says_how_much_each_parameter_mattered() -> None:
+    parameters = [
+        {"name": f"training.regularization.{name}", "type": "Float", "low": 0, "high": 0.9, "entries": ["a"]}
+        for name in ("dropout", "labelSmoothing")
+    ]
+    found = state(most=40, parameters=parameters)
+    while (index := found.next(())) is not None:
+        made = found.suggest(index)
+        found.note(index, made, made)
+        found.tell(index, complete((made.values["training.regularization.dropout"] - 0.3) ** 2))
+    shares = found.searched().entries["a"].importances
+    assert sum(shares.values()) == pytest.approx(1)
+    assert shares["training.regularization.dropout"] > 0.7
+    few = state(most=3)
+    run(few, complete(0.9))
+    assert few.searched().entries["a"].importances == {}
+
+
 def test_another_suggestion_in_the_store_is_the_one_that_counts() -> None:
     found = state()
     made = found.suggest(0)

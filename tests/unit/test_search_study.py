@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import optuna
 import pytest
 
 from velodrome.results.searches import Suggestion
-from velodrome.search.study import EntryStudy, Told, trial_seed
+from velodrome.search.sampling import trial_seed
+from velodrome.search.study import EntryStudy, Told
 from velodrome.spec import Search
 
 _TRIALS = 24
@@ -148,3 +149,87 @@ def test_a_gaussian_process_is_that_of_a_plain_loop() -> None:
         warnings.simplefilter("ignore")
         wanted = _plainly("GP", _NUMBERS, 14, 1)
     assert _through_study(_search("GP", _NUMBERS), 14, 1, 5) == wanted
+
+
+def _loss_after(values: Mapping[str, Any], epoch: int) -> float:
+    """A loss that falls with the epochs, and where it is large rises after the third one."""
+    return _cost(values) * (1 + 2 / epoch + (0.5 * max(0, epoch - 3) if _cost(values) > 9 else 0))
+
+
+_PRUNERS: dict[str, tuple[dict[str, Any], Callable[[], optuna.pruners.BasePruner]]] = {
+    "ASHA": ({"reductionFactor": 2}, lambda: optuna.pruners.SuccessiveHalvingPruner(1, 2)),
+    "Hyperband": ({}, lambda: optuna.pruners.HyperbandPruner(max_resource=9)),
+    "Median": ({"startupTrials": 3}, lambda: optuna.pruners.MedianPruner(n_startup_trials=3)),
+    "Threshold": ({"upper": 20.0}, lambda: optuna.pruners.ThresholdPruner(upper=20.0)),
+    "Patience": ({"patience": 2, "minDelta": 0.1}, lambda: optuna.pruners.PatientPruner(None, 2, 0.1)),
+}
+_Tried = list[tuple[dict[str, Any], int]]
+
+
+def _pruned_plainly(make: Callable[[], optuna.pruners.BasePruner]) -> _Tried:
+    """What Optuna alone tries, and after how many of nine epochs each trial ends."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        study = optuna.create_study(study_name="e", pruner=make())
+    found: _Tried = []
+    for number in range(_TRIALS):
+        study.sampler = _plain_sampler("TPE", number)
+        trial = study.ask()
+        values, epoch, ended = _suggest_plainly(trial, _PARAMETERS), 0, False
+        while epoch < 9 and not ended:
+            epoch += 1
+            trial.report(_loss_after(values, epoch), epoch)
+            ended = trial.should_prune()
+        if ended:
+            study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+        else:
+            study.tell(trial, _loss_after(values, epoch))
+        found.append((values, epoch))
+    return found
+
+
+def _pruned_by_study(search: Search, again_after: int | None) -> _Tried:
+    """The same through a study, which is made again every `again_after` trials."""
+    study, made, told = EntryStudy(search, "e", ["minimize"], 9), list[Suggestion](), dict[int, Told]()
+    found: _Tried = []
+    for number in range(_TRIALS):
+        if again_after is not None and number % again_after == 0:
+            study = EntryStudy(search, "e", ["minimize"], 9)
+            study.resume(made, told)
+        made.append(study.suggest())
+        own, steps, ended = made[-1].values, dict[int, float](), False
+        while len(steps) < 9 and not ended:
+            steps[len(steps) + 1] = _loss_after(own, len(steps) + 1)
+            ended = study.ends(number, steps)
+        told[number] = Told("Pruned", (), steps) if ended else Told("Complete", (steps[9],), steps)
+        study.tell(number, told[number])
+        found.append((dict(own), len(steps)))
+    return found
+
+
+@pytest.mark.parametrize("again_after", [None, 5])
+@pytest.mark.parametrize("name", _PRUNERS)
+def test_trials_end_early_where_optuna_ends_them(name: str, again_after: int | None) -> None:
+    fields, make = _PRUNERS[name]
+    found = _pruned_by_study(_search("TPE", _PARAMETERS, pruner={"name": name, **fields}), again_after)
+    assert found == _pruned_plainly(make)
+    assert len({epochs for _, epochs in found}) > 1, "some ended early"
+
+
+def test_regret_is_judged_as_optuna_judges_it_from_thirty_trials_on() -> None:
+    parameters = [{"name": "x", "type": "Float", "low": 0, "high": 1}]
+    study = EntryStudy(_search("Random", parameters, terminator={"name": "Regret"}), "e", ["minimize"])
+    space: dict[str, optuna.distributions.BaseDistribution] = {"x": optuna.distributions.FloatDistribution(0, 1)}
+    plain = optuna.create_study()
+    for _ in range(31):
+        assert not study.is_unlikely_to_improve()
+        made = study.suggest()
+        value = (made.values["x"] - 0.4) ** 2
+        plain.add_trial(optuna.trial.create_trial(params=dict(made.values), value=value, distributions=space))
+        study.tell(made.number, Told("Complete", (value,)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        threshold = optuna.terminator.MedianErrorEvaluator(optuna.terminator.EMMREvaluator(seed=3))
+        own = optuna.terminator.EMMREvaluator(seed=trial_seed(3, 31))
+        wanted = optuna.terminator.Terminator(own, threshold).should_terminate(plain)
+    assert study.is_unlikely_to_improve() == wanted

@@ -51,6 +51,8 @@ class SearchDesk:
 
     def read(self) -> None:
         """Takes everything that the store has, in the place of what was known."""
+        info = self._ask(lambda store: store.job(self._uid))
+        self.state.points = (None if info is None else info.points) or {}
         suggestions = self._ask(lambda store: store.suggestions(self._uid))
         tried = search_plan(self.tried, suggestions)
         outcomes = self._ask(lambda store: outcomes_in(store, tried, self._uid, self.state.keys))

@@ -13,24 +13,29 @@ from velodrome.metrics.catalogue import MetricKey
 from velodrome.plan import Plan, plan
 from velodrome.results.searches import Spent
 from velodrome.search.outcomes import Outcome, best_of, front_of, is_better, outcome_of, spent_by
+from velodrome.search.reference import expected_best, random_values
 from velodrome.search.state import SearchState
+from velodrome.search.study import first_points
 from velodrome.search.trials import SearchPlan, search_of, search_plan, searched_keys
 from velodrome.spec import validate
+from velodrome.text import counted
 
 if TYPE_CHECKING:
     from velodrome.results.records import JobInfo
     from velodrome.store import Reader
 
 _PAGE = 200
-_STEPS = 6
 
 
 @dataclass(frozen=True, slots=True)
 class EntrySearch:
     """One entry's search. `selected` is the best value on validation data, and `confirmed` the mean of the `confirming`
-    trials that ran again with its `values`, by the same metric on validation data.
+    trials that ran again with its `values`, by the same metric on validation data. The `gap` says by how much the
+    selected value is the better one, in the metric's unit; it is negative if the confirmed one is better.
 
-    `course` has the best value after so many trials, a few times on the way. Without parameters, it is not `tuned`.
+    `course` has the trials that were better than all before them, by how many had run then. `reference` has the
+    expected best of so many random trials, as far as its own random trials say it. Without parameters, an entry is not
+    `tuned`.
     """
 
     entry: str
@@ -41,14 +46,11 @@ class EntrySearch:
     selected: float | None = None
     confirmed: float | None = None
     confirming: int = 0
+    gap: float | None = None
     course: tuple[tuple[int, float], ...] = ()
+    reference: tuple[float, ...] = ()
     front: tuple[int, ...] = ()
     ended: str = ""
-
-    @property
-    def gap(self) -> float | None:
-        """What the selected value was better or worse by than the confirmed one, in the metric's unit."""
-        return None if self.selected is None or self.confirmed is None else self.selected - self.confirmed
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,17 +70,35 @@ def read_search(reader: Reader, job: JobInfo) -> SearchReading | None:
     made = planned(job)
     if made is None:
         return None
-    keys = searched_keys(made.job)
     tried = search_plan(made, reader.suggestions(search_uid(job.uid)))
-    outcomes = outcomes_in(reader, tried, search_uid(job.uid), keys)
-    confirmed = _confirmed(reader, job, keys[0])
-    entries = tuple(_entry(entry, job, made, tried, outcomes, confirmed.get(entry, [])) for entry in made.configs)
+    return search_reading(
+        reader, job, made, tried, outcomes_in(reader, tried, search_uid(job.uid), searched_keys(made.job))
+    )
+
+
+def search_reading(
+    reader: Reader, job: JobInfo, made: Plan, tried: SearchPlan, outcomes: Mapping[int, Outcome]
+) -> SearchReading:
+    """The search of a planned job whose trials were read. Raises as the store does."""
+    keys = searched_keys(made.job)
+    confirmed, info = _confirmed(reader, job, keys[0]), reader.job(search_uid(job.uid))
+    points = {} if info is None or info.points is None else info.points
+    entries = tuple(
+        _entry(entry, job, made, tried, outcomes, confirmed.get(entry, []), points.get(entry, ()))
+        for entry in made.configs
+    )
     return SearchReading(job.uid, job.name, keys, search_of(made.job).max_trials, job.searched is not None, entries)
+
+
+def search_state(reader: Reader, made: Plan, uid: str) -> SearchState:
+    """The search of a planned and registered job, before anything was suggested. Raises as the store does."""
+    info = reader.job(search_uid(uid))
+    return SearchState(made, None if info is None else info.points)
 
 
 def read_studies(reader: Reader, made: Plan, uid: str) -> SearchState:
     """The search of a planned job, as Optuna would know it. Raises as the store does."""
-    state = SearchState(made)
+    state = search_state(reader, made, uid)
     tried = search_plan(made, reader.suggestions(search_uid(uid)))
     state.resume(tried.suggestions, outcomes_in(reader, tried, search_uid(uid), state.keys))
     return state
@@ -105,20 +125,34 @@ def outcomes_in(reader: Reader, tried: SearchPlan, uid: str, keys: Sequence[Metr
     return found
 
 
-def best_so_far(key: MetricKey, outcomes: Mapping[int, Outcome]) -> list[float | None]:
-    """The best value after each trial, by number, as far as there is one."""
-    best: float | None = None
-    found: list[float | None] = []
-    for number in range(max(outcomes, default=-1) + 1):
-        values = outcomes[number].told.values if number in outcomes else ()
-        if values and (best is None or is_better(key, values[0], best)):
-            best = values[0]
-        found.append(best)
-    return found
+def course_of(key: MetricKey, outcomes: Mapping[int, Outcome]) -> tuple[tuple[int, float], ...]:
+    """How many trials had run, and the best value then, each time that a trial was better than all before it."""
+    found: list[tuple[int, float]] = []
+    for number in sorted(outcomes):
+        values = outcomes[number].told.values
+        if values and (not found or is_better(key, values[0], found[-1][1])):
+            found.append((number + 1, values[0]))
+    return tuple(found)
+
+
+def budget_words(entries: Sequence[EntrySearch]) -> str:
+    """Whether entries were searched with equal budgets, and what each took."""
+    tuned = [one for one in entries if one.tuned]
+    took = ", ".join(f"{one.entry} {counted(one.spent.trials, 'trial')} and {counted(one.spent.epochs, 'epoch')}"
+                     for one in tuned)  # fmt: skip
+    equal = len({one.spent.trials for one in tuned}) < 2
+    how = "as many trials as the others" if equal else "unequal numbers of trials"
+    return f"The tuned entries had {how}: {took}." if len(tuned) > 1 else f"It took {took}."
 
 
 def _entry(
-    entry: str, job: JobInfo, made: Plan, tried: SearchPlan, outcomes: Mapping[int, Outcome], confirmed: list[float]
+    entry: str,
+    job: JobInfo,
+    made: Plan,
+    tried: SearchPlan,
+    outcomes: Mapping[int, Outcome],
+    confirmed: list[float],
+    points: Sequence[Mapping[str, Any]],
 ) -> EntrySearch:
     search, keys, count = search_of(made.job), searched_keys(made.job), len(made.configs)
     place = tuple(made.configs).index(entry)
@@ -126,21 +160,29 @@ def _entry(
     mean = fmean(confirmed) if confirmed else None
     if not search.of(entry):
         return EntrySearch(entry, tuned=False, spent=Spent(), confirmed=mean, confirming=len(confirmed))
-    best, course = best_of(keys, own), best_so_far(keys[0], own)
-    ends = [len(course) * step // _STEPS for step in range(1, _STEPS + 1)]
+    best = best_of(keys, own)
+    selected = None if best is None else own[best].told.values[0]
+    made_of = {index // count: one for index, one in tried.suggestions.items() if index % count == place}
+    drawn = random_values(search, len(first_points(search, entry, points)), made_of, own)
     return EntrySearch(
         entry=entry,
         tuned=True,
         spent=spent_by(list(own.values())),
         number=best,
         values={} if best is None else tried.suggestions[best * count + place].values,
-        selected=None if best is None else own[best].told.values[0],
+        selected=selected,
         confirmed=mean,
         confirming=len(confirmed),
-        course=tuple((end, value) for end in dict.fromkeys(ends) if end and (value := course[end - 1]) is not None),
+        gap=None if selected is None or mean is None else _better_by(keys[0], selected, mean),
+        course=course_of(keys[0], own),
+        reference=tuple(expected_best(keys[0], drawn)),
         front=front_of(keys, own) if len(keys) > 1 else (),
         ended="" if job.searched is None else job.searched.ended.get(entry, ""),
     )
+
+
+def _better_by(key: MetricKey, value: float, other: float) -> float:
+    return value - other if key.metric.direction == "higher" else other - value
 
 
 def _confirmed(reader: Reader, job: JobInfo, key: MetricKey) -> dict[str, list[float]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -14,8 +15,8 @@ from velodrome.metrics.catalogue import MetricKey
 from velodrome.plan import Plan, Trial, objective_keys
 from velodrome.results.records import Progress, TrialResult
 from velodrome.results.rounds import named, stop_note, undecided
-from velodrome.search.trials import SearchPlan
-from velodrome.text import counted, indented, line
+from velodrome.search.trials import SearchPlan, search_of
+from velodrome.text import counted, indented, line, lines
 from velodrome.units import duration, quantity
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
 _REDRAW_SECONDS = 0.25
+_MOST_ENTRIES = 8  # of a search that have a bar of their own
+_MARKS = {"Succeeded": ("✓", "green"), "Failed": ("✗", "red"), "Pruned": ("–", "yellow")}
 
 
 def _now() -> datetime:
@@ -143,6 +146,7 @@ class Live:
         )
         self._race: TaskID | None = None
         self._trials: dict[int, TaskID] = {}
+        self._entries: dict[str, TaskID] = {}
         self._drawn = 0.0
 
     def __enter__(self) -> Self:
@@ -157,9 +161,7 @@ class Live:
         match event:
             case events.Opened():
                 self._console.print(opening(event), markup=False)
-                if self._race is not None:
-                    self._bars.remove_task(self._race)
-                self._race = self._bars.add_task(event.plan.job.metadata.name, total=self._seen.total, words="")
+                self._open(event.plan)
             case events.Waiting() if self._race is None:
                 self._race = self._bars.add_task("before the race", total=1, words="")
             case events.TrialStarted():
@@ -167,9 +169,7 @@ class Live:
                 self._trials[event.trial.index] = task
             case events.TrialFinished():
                 self._drop(event.trial)
-                mark, style = ("✓", "green") if event.result.outcome == "Succeeded" else ("✗", "red")
-                self._console.print(mark, style=style, end=" ")
-                self._console.print(outcome(event, self._seen.plan, self._console.width - 2))
+                self._end(event)
             case events.TrialWithdrawn():
                 self._drop(event.trial)
             case events.Note() | events.RoundBegun():
@@ -178,6 +178,31 @@ class Live:
             case _:
                 pass
         self._draw(event)
+
+    def _open(self, plan: Plan) -> None:
+        """A bar for the race, and in a search one for each of the first entries that it tunes."""
+        for task in (*self._entries.values(), *([] if self._race is None else [self._race])):
+            self._bars.remove_task(task)
+        self._race = self._bars.add_task(plan.job.metadata.name, total=self._seen.total, words="")
+        self._entries, ahead = {}, Counter(plan.entry(index) for index in self._seen.waiting)
+        if isinstance(plan, SearchPlan):
+            most = search_of(plan.job).max_trials
+            tuned = [entry for entry in plan.configs if search_of(plan.job).of(entry)]
+            for entry in tuned[:_MOST_ENTRIES]:
+                self._entries[entry] = self._bars.add_task(
+                    f" {entry}", total=most, words="", completed=most - ahead[entry]
+                )
+
+    def _end(self, event: events.TrialFinished) -> None:
+        """A line for a trial that finished; of a search trial, also its entry's best so far."""
+        from rich.text import Text
+
+        task = self._entries.get(event.trial.entry)
+        if task is not None:
+            self._bars.update(task, advance=1, words=event.best)
+        mark, style = _MARKS["Pruned" if event.result.reason == "Pruned" else event.result.outcome]
+        said = lines(outcome(event, self._seen.plan, self._console.width - 2))
+        self._console.print(Text.assemble((mark, style), " ", said))  # at once: the bars are drawn after it
 
     def _drop(self, trial: Trial) -> None:
         task = self._trials.pop(trial.index, None)

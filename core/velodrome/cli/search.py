@@ -36,8 +36,8 @@ def search(
     """Show the search of a job: trials spent, the best setting so far, and what it gave when it ran again.
 
     `selected` is the best value on validation data, of many that were tried: it is too good, because luck is part of
-    it. `confirmed` is the mean of the same metric over the trials that ran again on fresh seeds, and the gap is what
-    luck had added. Only confirming trials rank, on the test split.
+    it. `confirmed` is the mean of the same metric over the trials that ran again on fresh seeds. The gap is how much
+    better the selected value had looked. Only confirming trials rank, on the test split.
     """
     from velodrome.board.searches import read_search
     from velodrome.cli.connection import results_store
@@ -52,20 +52,24 @@ def search(
         _print(found)
 
 
+_LAST_STEPS = 6
+
+
 def _print(found: SearchReading) -> None:
     from velodrome.cli.console import output, table
     from velodrome.search.sentences import spent_words, value_words, values_words
 
     console = output()
     first = found.keys[0]
-    console.print(f"search of {line(found.name)}: {first.label}, {first.metric.direction} is better", markup=False)
-    shown = table("entry", "trials", "selected", "confirmed", "gap", "best setting")
+    console.print(f"{line(found.name)}: searched by {first.label}, {first.metric.direction} is better", markup=False)
+    shown = table(
+        "entry", "trials", "selected", "confirmed", "gap", "best setting", numbers=frozenset({"trials", *_VALUES})
+    )
     for one in found.entries:
         trials = f"{one.spent.trials} of {found.most}" if one.tuned else "untuned"
-        selected = "–" if one.selected is None else value_words(first, one.selected)
-        confirmed = "–" if one.confirmed is None else f"{value_words(first, one.confirmed)} (n = {one.confirming})"
-        gap = "–" if one.gap is None else value_words(first, one.gap)
-        shown.add_row(line(one.entry), trials, selected, confirmed, gap, line(values_words(one.values)))
+        setting = values_words(one.values) if one.tuned else "as it is written"
+        numbers = [value_words(first, value) if value is not None else "–" for value in _numbers(one)]
+        shown.add_row(line(one.entry), trials, *numbers, line(setting))
     console.print(shown)
     for one in found.entries:
         if one.tuned:
@@ -78,11 +82,28 @@ def _print(found: SearchReading) -> None:
         )
 
 
+_VALUES = ("selected", "confirmed", "gap")
+
+
+def _numbers(one: EntrySearch) -> list[float | None]:
+    return [getattr(one, name) for name in _VALUES]
+
+
 def _more(found: SearchReading, one: EntrySearch) -> list[str]:
     from velodrome.search.sentences import value_words
 
     first, said = found.keys[0], []
-    said += [f"best after {counted(trials, 'trial')}: {value_words(first, value)}" for trials, value in one.course]
+    better = one.course[-_LAST_STEPS:]
+    if better:
+        steps = ", ".join(f"{value_words(first, value)} after {trials}" for trials, value in better)
+        skipped = "…, " if len(better) < len(one.course) else ""
+        said.append(f"best so far: {skipped}{steps} of {counted(one.spent.trials, 'trial')}")
+    half = len(one.reference) // 2
+    if half:
+        expected = value_words(first, one.reference[half - 1])
+        said.append(f"random search would be expected at {expected} after {counted(half, 'trial')}")
+    if one.confirmed is not None:
+        said.append(f"confirmed by {counted(one.confirming, 'trial')} on fresh seeds")
     said += [f"{count} failed with {reason}" for reason, count in one.spent.reasons.items()]
     if one.front:
         said.append(f"no other trial beats these in all objectives: {', '.join(map(str, one.front))}")

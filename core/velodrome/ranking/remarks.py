@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from velodrome.metrics.catalogue import MetricKey
 from velodrome.plan import write_spans
 from velodrome.results.records import JobInfo
 from velodrome.results.rounds import stop_note
-from velodrome.results.searches import tuned_note
+from velodrome.results.searches import UNTUNED, is_tuned, tuned_note
 from velodrome.stats.groups import two_groups
 from velodrome.store.types import Row, TrialSummary
 
@@ -23,17 +23,19 @@ def remarks(
     after the others were known, whether its values lie in two groups, and which conditions of its trials did not
     hold. `trials` has those of each job, and `jobs` each job, by uid.
 
-    A deterministic metric depends on no seed and on no neighbour, so it has no remarks.
+    A deterministic metric depends on no seed and on no neighbour: of these remarks, it has how entries were tuned.
     """
+    rows, known = list(rows), jobs or {}
+    tuning = _tuning([(row, known.get(row.job_uid)) for row in rows])
     if key.metric.deterministic:
-        return {}
+        return {where: text for where, text in tuning.items() if text}
     found = {}
     for row in rows:
         own = [one for one in trials.get(row.job_uid, ()) if one.entry == row.entry and one.seed in row.samples]
-        job = (jobs or {}).get(row.job_uid)
+        job = known.get(row.job_uid)
         all_ = (
             "" if job is None else stop_note(job.rounds, row.entry),
-            "" if job is None else tuned_note(job.searched, row.entry),
+            tuning[row.job_uid, row.entry],
             _added(own),
             _grouped(key, row),
             _start(own),
@@ -43,6 +45,15 @@ def remarks(
         if said:
             found[row.job_uid, row.entry] = "; ".join(said)
     return found
+
+
+def _tuning(rows: Sequence[tuple[Row, JobInfo | None]]) -> dict[tuple[str, str], str]:
+    """How each row's entry was tuned. Beside one that was, each other one is untuned, also if its job has no search."""
+    searched = {(row.job_uid, row.entry): None if job is None else job.searched for row, job in rows}
+    notes = {where: tuned_note(found, where[1]) for where, found in searched.items()}
+    if any(is_tuned(found, entry) for (_, entry), found in searched.items()):
+        return {where: text or UNTUNED for where, text in notes.items()}
+    return notes
 
 
 def depends_on_speed(key: MetricKey) -> bool:

@@ -382,6 +382,9 @@ class JobInfo(Data):
         exclude_if=absent,
         description="The uid of the race whose search trials these are; they are of no board and rank nowhere.",
     )
+    points: Mapping[str, tuple[Mapping[str, Any], ...]] | None = Field(
+        default=None, exclude_if=absent, description="Points of other searches, by entry, that a search tries early."
+    )
 
     def planned(self, entry: str) -> int:
         """How many trials of this entry were asked for so far."""

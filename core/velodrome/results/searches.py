@@ -58,6 +58,9 @@ class Winner(Data):
     objectives: Mapping[str, float] = Field(default={}, description="By metric key, on the validation split.")
     front: tuple[int, ...] = ()
     spent: Spent = Spent()
+    importances: Mapping[str, float] = Field(
+        default={}, description="How much each parameter mattered, by PED-ANOVA, as shares; empty after few trials."
+    )
 
 
 class Searched(Data):
@@ -68,6 +71,14 @@ class Searched(Data):
     optuna: str | None = Field(default=None, description="The version that chose.", exclude_if=absent)
 
 
+UNTUNED = "untuned, beside entries that a search tuned"
+
+
+def is_tuned(searched: Searched | None, entry: str) -> bool:
+    """Whether a search found the parameters of this entry."""
+    return searched is not None and entry in searched.entries and searched.entries[entry].number is not None
+
+
 def tuned_note(searched: Searched | None, entry: str) -> str:
     """What a reader of a ranking should know of an entry's search, such as `tuned: the best of 60 search trials (412
     epochs)`. Of an entry that was not tuned beside others that were, it says so. Empty without a search.
@@ -76,6 +87,6 @@ def tuned_note(searched: Searched | None, entry: str) -> str:
         return ""
     chosen = searched.entries[entry]
     if chosen.number is None:
-        return "untuned, beside entries that a search tuned"
+        return UNTUNED
     energy = "" if chosen.spent.joules is None else f", {chosen.spent.joules:,.0f} J"
     return f"tuned: the best of {chosen.spent.trials} search trials ({chosen.spent.epochs:,} epochs{energy})"

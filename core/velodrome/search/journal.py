@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from velodrome.errors import LocalError
-from velodrome.search.study import check_optuna, quiet
+from velodrome.search.library import check_optuna, quiet
 
 if TYPE_CHECKING:
     from velodrome.search.state import SearchState

@@ -21,12 +21,7 @@ _LONGEST = 60
 
 def scored(state: SearchState, index: int) -> str:
     """`validation_loss 0.213, best 0.190 by trial 2`, or why a trial has no value."""
-    outcome, entry = state.outcomes[index], state.suggestions[index].entry
-    best = state.best(entry)
-    so_far = ""
-    if best is not None:
-        values = state.outcomes_of(entry)[best].told.values
-        so_far = f"best {value_words(state.keys[0], values[0])} by trial {best}"
+    outcome, so_far = state.outcomes[index], best_words(state, state.suggestions[index].entry)
     if outcome.told.values:
         own = ", ".join(
             f"{key.label} {value_words(key, value)}" for key, value in zip(state.keys, outcome.told.values, strict=True)
@@ -36,6 +31,14 @@ def scored(state: SearchState, index: int) -> str:
         ended = f"ended early after {counted(outcome.epochs, 'epoch')}"
         return f"{ended}; {so_far}" if so_far else ended
     return f"no value ({outcome.reason})" + (f"; {so_far}" if so_far else "")
+
+
+def best_words(state: SearchState, entry: str) -> str:
+    """`best 0.190 nats by trial 2`: the best trial of an entry so far. Empty if none has a value."""
+    best = state.best(entry)
+    if best is None:
+        return ""
+    return f"best {value_words(state.keys[0], state.outcomes_of(entry)[best].told.values[0])} by trial {best}"
 
 
 def winners_words(plan: Plan, searched: Searched) -> Iterator[str]:
@@ -59,8 +62,14 @@ def value_words(key: MetricKey, value: float) -> str:
 
 
 def values_words(values: Mapping[str, Any]) -> str:
-    """`learningRate 0.012, momentum 0.9`: parameters by the last part of their path."""
-    return ", ".join(f"{name.rpartition('.')[2]} {_short(value)}" for name, value in values.items()) or "no parameters"
+    """`learningRate 0.012, momentum 0.9`: parameters by the part of their path that says what they are."""
+    return ", ".join(f"{called(name)} {_short(value)}" for name, value in values.items()) or "no parameters"
+
+
+def called(name: str) -> str:
+    """A parameter by the last part of its path; `optimizer` of `training.optimizer.name`."""
+    parts = name.split(".")
+    return parts[-2] if parts[-1] == "name" and len(parts) > 1 else parts[-1]
 
 
 def spent_words(spent: Spent) -> str:

@@ -6,7 +6,7 @@ All of it follows from the suggestions and the results that were stored.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from velodrome.plan import Plan
@@ -23,21 +23,27 @@ class SearchState:
     """What is known of a search. Trials have the indexes of `velodrome.search.trials.SearchPlan`.
 
     `suggestions` are by index, and grow. `outcomes` are those of the trials that ended. `studies` are by entry, if
-    it has parameters.
+    it has parameters. `points` are those of other searches, by entry, which are tried early
+    from the next `resume` on.
     """
 
-    def __init__(self, plan: Plan) -> None:
-        self._plan = plan
+    def __init__(self, plan: Plan, points: Mapping[str, Sequence[Mapping[str, Any]]] | None = None) -> None:
+        self.plan = plan
         self._search = search_of(plan.job)
         self._entries = tuple(plan.configs)
         self.keys = searched_keys(plan.job)
+        self.points = points or {}
         self.suggestions: dict[int, Suggestion] = {}
         self.outcomes: dict[int, Outcome] = {}
         self.studies = self._empty()
 
     def _empty(self) -> dict[str, EntryStudy]:
-        search, ways = self._search, directions(self.keys)
-        return {entry: EntryStudy(search, entry, ways) for entry in self._entries if search.of(entry)}
+        search, ways, epochs = self._search, directions(self.keys), self.plan.job.spec.budget.max_epochs
+        return {
+            entry: EntryStudy(search, entry, ways, epochs, self.points.get(entry, ()))
+            for entry in self._entries
+            if search.of(entry)
+        }
 
     def resume(self, suggestions: Mapping[int, Suggestion], outcomes: Mapping[int, Outcome]) -> None:
         """Takes everything that was stored, in the place of what is known."""
@@ -69,7 +75,7 @@ class SearchState:
 
     def suggest(self, index: int) -> Suggestion:
         """The suggestion for the index that `next` returned. It counts once it is noted."""
-        return self.studies[self._plan.entry(index)].suggest()
+        return self.studies[self.plan.entry(index)].suggest()
 
     def note(self, index: int, made: Suggestion, counts: Suggestion) -> None:
         """Notes the suggestion that the store has, which may be another than the one that was `made`."""
@@ -80,11 +86,11 @@ class SearchState:
     def tell(self, index: int, outcome: Outcome) -> None:
         """Notes what became of a trial."""
         self.outcomes[index] = outcome
-        self.studies[self._plan.entry(index)].tell(index // len(self._entries), outcome.told)
+        self.studies[self.plan.entry(index)].tell(index // len(self._entries), outcome.told)
 
     def ends(self, index: int, steps: Mapping[int, float]) -> bool:
         """Whether a running trial is to end early, by its values after each epoch so far."""
-        study = self.studies.get(self._plan.entry(index))
+        study = self.studies.get(self.plan.entry(index))
         return study is not None and study.ends(index // len(self._entries), steps)
 
     def best(self, entry: str) -> int | None:
@@ -112,7 +118,7 @@ class SearchState:
                 continue
             won = winner(self.keys, self._of(entry, self.suggestions), self._of(entry, self.outcomes))
             if won is not None:
-                found[entry] = won
+                found[entry] = won.model_copy(update={"importances": self.studies[entry].importances()})
         ended = {entry: self._why_ended(entry) or self._why_stopped(entry) for entry in self.studies}
         return Searched(entries=found, ended=ended, optuna=_version())
 
@@ -138,6 +144,9 @@ class SearchState:
         if len(own) >= HOPELESS and all(one.told.state == "Failed" for one in own.values()):
             reason, count = Counter(one.reason for one in own.values()).most_common(1)[0]
             return f"all of its {len(own)} trials failed, {count} with {reason}"
+        if self.studies[entry].is_unlikely_to_improve():
+            assert self._search.terminator is not None
+            return f"more trials are unlikely to improve it (terminator {self._search.terminator.name})"
         return None
 
     def _why_stopped(self, entry: str) -> str:
@@ -152,8 +161,8 @@ class SearchState:
             return True
         names = (entry,) if budget.scope == "Entry" else self._entries
         spent = spent_by([one for name in names for one in self._of(name, self.outcomes).values()])
-        going = sum(1 for index in running if self._plan.entry(index) in names)
-        longest = self._plan.job.spec.budget.max_epochs
+        going = sum(1 for index in running if self.plan.entry(index) in names)
+        longest = self.plan.job.spec.budget.max_epochs
         return (
             (budget.epochs is None or spent.epochs + (going + 1) * longest <= budget.epochs)
             and (budget.seconds is None or spent.seconds < budget.seconds)

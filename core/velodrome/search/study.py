@@ -7,24 +7,22 @@ one sequence, so they are seeded by the search's seed alone.
 
 from __future__ import annotations
 
-import hashlib
-import importlib.util
 import time
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from velodrome.errors import LocalError
 from velodrome.plan import write_spans
 from velodrome.results.searches import Suggestion, TrialState
-from velodrome.search.space import chosen_by, grid, internal
-from velodrome.spec import Search, SearchPruner
+from velodrome.search.importance import importances
+from velodrome.search.library import check_optuna, quiet
+from velodrome.search.pruning import bracket_of, pruner_of, rungs
+from velodrome.search.sampling import sampler_of
+from velodrome.search.space import chosen_by, internal
+from velodrome.search.stopping import Judge
+from velodrome.spec import Search
 
 if TYPE_CHECKING:
-    from optuna.pruners import BasePruner
-    from optuna.samplers import BaseSampler
     from optuna.study import Study
     from optuna.trial import FrozenTrial
 
@@ -46,15 +44,19 @@ class Told:
     avoided: bool = False
 
 
-def trial_seed(seed: int, number: int) -> int:
-    """The seed of the choice of trial `number`: below 2**32, and different for each."""
-    return int.from_bytes(hashlib.sha256(f"{seed}/{number}".encode()).digest()[:4], "big")
-
-
 class EntryStudy:
-    """The study of one entry, in memory."""
+    """The study of one entry, in memory. Its trials have at most `max_epochs`, and it tries the `points` of other
+    searches after those of its own.
+    """
 
-    def __init__(self, search: Search, entry: str, directions: Sequence[Direction]) -> None:
+    def __init__(
+        self,
+        search: Search,
+        entry: str,
+        directions: Sequence[Direction],
+        max_epochs: int = 1,
+        points: Sequence[Mapping[str, Any]] = (),
+    ) -> None:
         check_optuna()
         import optuna
 
@@ -70,10 +72,14 @@ class EntryStudy:
                 study_name=entry,
                 directions=list(directions),
                 sampler=optuna.samplers.RandomSampler(seed=0),
-                pruner=pruner_of(search.pruner),
+                pruner=pruner_of(search.pruner, max_epochs),
             )
         self._id = self._storage.get_study_id_from_name(entry)
-        self._points = [internal(self._parameters, point) for point in first_points(search, entry)]
+        self._points = [internal(self._parameters, point) for point in first_points(search, entry, points)]
+        self._judge = None if search.terminator is None else Judge(search.terminator, search.seed)
+        self._judged: tuple[int, bool] = (0, False)
+        # Hyperband knows its brackets from its first decision on. No trial without a value ends.
+        self._study.pruner.prune(self._study, optuna.trial.create_trial(state=optuna.trial.TrialState.RUNNING))
 
     @property
     def asked(self) -> int:
@@ -128,7 +134,7 @@ class EntryStudy:
         steps = {} if told.state == "Failed" else told.steps
         for step, value in steps.items():
             self._storage.set_trial_intermediate_value(place, step, value)
-        for name, value in _rungs(self._search.pruner, steps).items():
+        for name, value in self._rungs(number, steps).items():
             self._storage.set_trial_system_attr(place, name, value)
         from optuna.trial import TrialState as states  # noqa: N813 - it is used like a module here
 
@@ -152,6 +158,20 @@ class EntryStudy:
                 return True
         return False
 
+    def is_unlikely_to_improve(self) -> bool:
+        """Whether `search.terminator` says that more trials are in vain, by the trials that ended so far."""
+        if self._judge is not None and self._judged[0] != len(self._known):
+            complete = sum(trial.state.name == "COMPLETE" for trial in self._study.get_trials(deepcopy=False))
+            self._judged = (len(self._known), self._judge.is_unlikely_to_improve(self._study, complete))
+        return self._judged[1]
+
+    def importances(self) -> dict[str, float]:
+        """How much each parameter mattered (`velodrome.search.importance`)."""
+        return importances(self._study)
+
+    def _rungs(self, number: int, steps: Mapping[int, float]) -> dict[str, float]:
+        return rungs(self._search.pruner, steps, bracket_of(self._study, self._storage.get_trial(self._place(number))))
+
     def trials(self) -> list[FrozenTrial]:
         """All trials as Optuna has them, by number."""
         return self._study.get_trials()
@@ -160,109 +180,12 @@ class EntryStudy:
         return self._storage.get_trial_id_from_study_id_trial_number(self._id, number)
 
 
-def first_points(search: Search, entry: str) -> list[Mapping[str, Any]]:
-    """The points that are tried first: the defaults of the parameters, then those that are enqueued."""
+def first_points(search: Search, entry: str, points: Sequence[Mapping[str, Any]] = ()) -> list[Mapping[str, Any]]:
+    """What is tried first: the defaults of the parameters, the points of `enqueue`, and those of other searches."""
     parameters = search.of(entry)
     names = {one.name for one in parameters}
     defaults = {one.name: one.default for one in parameters if one.default is not None}
-    points: list[Mapping[str, Any]] = [
-        {name: value for name, value in point.items() if name in names} for point in search.enqueue
+    given: list[Mapping[str, Any]] = [
+        {name: value for name, value in point.items() if name in names} for point in (*search.enqueue, *points)
     ]
-    return [point for point in (defaults, *points) if point][: search.max_trials]
-
-
-def sampler_of(search: Search, entry: str, number: int) -> BaseSampler:
-    """Optuna's sampler for trial `number` of an entry. Its other settings are Optuna's own defaults."""
-    from optuna import samplers
-
-    seed = trial_seed(search.seed, number)
-    match search.algorithm:
-        case "Grid":
-            return samplers.GridSampler(grid(search.of(entry)), seed=search.seed)
-        case "QMC":
-            return samplers.QMCSampler(seed=search.seed, scramble=True, warn_independent_sampling=False)
-        case "Random":
-            return samplers.RandomSampler(seed=seed)
-        case "TPE":
-            return samplers.TPESampler(seed=seed)
-        case "CMA-ES":
-            _required("cmaes", "CMA-ES")
-            return samplers.CmaEsSampler(seed=seed, warn_independent_sampling=False)
-        case "GP":
-            _required("torch", "GP")
-            return samplers.GPSampler(seed=seed)
-        case "NSGA-II":
-            return samplers.NSGAIISampler(seed=seed)
-
-
-def pruner_of(pruner: SearchPruner | None) -> BasePruner:
-    """Optuna's pruner."""
-    from optuna import pruners
-
-    with quiet():
-        match pruner and pruner.name:
-            case "Median":
-                assert pruner is not None
-                startup = 5 if pruner.startup_trials is None else pruner.startup_trials
-                return pruners.MedianPruner(n_startup_trials=startup, n_warmup_steps=pruner.warmup_epochs or 0)
-            case "ASHA":
-                assert pruner is not None
-                least, factor = _halving(pruner)
-                return pruners.SuccessiveHalvingPruner(min_resource=least, reduction_factor=factor)
-            case "Patience":
-                assert pruner is not None
-                return pruners.PatientPruner(None, patience=pruner.patience or 1, min_delta=pruner.min_delta or 0.0)
-            case "Threshold":
-                assert pruner is not None
-                warmup = pruner.warmup_epochs or 0
-                return pruners.ThresholdPruner(lower=pruner.lower, upper=pruner.upper, n_warmup_steps=warmup)
-            case _:
-                return pruners.NopPruner()
-
-
-def _halving(pruner: SearchPruner) -> tuple[int, int]:
-    return pruner.min_epochs or 1, pruner.reduction_factor or 4
-
-
-def _rungs(pruner: SearchPruner | None, steps: Mapping[int, float]) -> dict[str, float]:
-    """What successive halving remembers of a trial that ended: its value at each rung that it passed.
-
-    It follows from the values alone, so that a study which is made again remembers the same.
-    """
-    if pruner is None or pruner.name != "ASHA" or not steps:
-        return {}
-    (least, factor), last, found = _halving(pruner), max(steps), {}
-    rung = 0
-    while least * factor**rung <= last:
-        step = min(one for one in steps if one >= least * factor**rung)
-        found[f"completed_rung_{rung}"] = steps[step]
-        rung += 1
-    return found
-
-
-def _required(module: str, algorithm: str) -> None:
-    if importlib.util.find_spec(module) is None:
-        raise LocalError(
-            f"search.algorithm {algorithm} needs {module}, which is not installed here: install it, or use TPE"
-        )
-
-
-def check_optuna() -> None:
-    """Imports Optuna, and makes it say errors only.
-
-    Raises:
-        LocalError: it is not installed.
-    """
-    try:
-        from optuna import logging
-    except ImportError as error:
-        raise LocalError("a search needs Optuna: pip install 'velodrome[search]'") from error
-    logging.set_verbosity(logging.ERROR)
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Hides that Optuna calls some of its parts experimental: this project pins its version."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
+    return [point for point in (defaults, *given) if point][: search.max_trials]

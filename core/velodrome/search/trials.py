@@ -116,8 +116,10 @@ def tuned(config: TrialConfig, values: Mapping[str, Any]) -> TrialConfig:
     return TrialConfig.model_validate({**document, **({"parameters": free} if free else {})})
 
 
-def search_info(job: JobInfo, plan: Plan) -> JobInfo:
-    """What is stored of the search trials of a registered job, apart from the trials that rank."""
+def search_info(job: JobInfo, plan: Plan, points: Mapping[str, tuple[Mapping[str, Any], ...]] | None = None) -> JobInfo:
+    """What is stored of the search trials of a registered job, apart from the trials that rank. `points` are those of
+    other searches, by entry, that are tried early.
+    """
     most = search_of(plan.job).max_trials
     return job.model_copy(
         update={
@@ -127,5 +129,6 @@ def search_info(job: JobInfo, plan: Plan) -> JobInfo:
             "repeats": most,
             "rounds": None,
             "searched": None,
+            "points": points or None,
         }
     )

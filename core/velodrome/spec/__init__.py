@@ -31,7 +31,7 @@ from velodrome.spec.job import (
 )
 from velodrome.spec.metrics import MetricRange, OwnMetric
 from velodrome.spec.pods import Execution, Runner
-from velodrome.spec.search import Search, SearchParameter, SearchPruner
+from velodrome.spec.search import Search, SearchParameter, SearchPruner, SearchTerminator
 from velodrome.spec.training import EarlyStopping, Optimizer, Regularization, Schedule, Training
 
 __all__ = [
@@ -63,6 +63,7 @@ __all__ = [
     "Search",
     "SearchParameter",
     "SearchPruner",
+    "SearchTerminator",
     "Serving",
     "Source",
     "SplitFiles",

@@ -6,12 +6,12 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, JsonValue
 
-from velodrome.spec.base import Strict
-from velodrome.spec.types import EntryName, Finite, JsonObject, MetricName, storable
+from velodrome.spec.base import Strict, absent
+from velodrome.spec.types import EntryName, Finite, JsonObject, MetricName, Name, storable
 
 Algorithm = Literal["Grid", "Random", "QMC", "TPE", "CMA-ES", "GP", "NSGA-II"]
 ParameterType = Literal["Float", "LogFloat", "Integer", "LogInteger", "Categorical"]
-PrunerName = Literal["Median", "ASHA", "Patience", "Threshold"]
+PrunerName = Literal["Median", "ASHA", "Hyperband", "Patience", "Threshold"]
 
 Json = Annotated[JsonValue, AfterValidator(storable)]
 Bounded = Annotated[float, Field(allow_inf_nan=False, ge=-1e18, le=1e18)]
@@ -83,13 +83,13 @@ class SearchPruner(Strict):
         default=None, ge=0, le=10_000, description="Median: trials that run to their end first; 5 if absent."
     )
     min_epochs: int | None = Field(
-        default=None, ge=1, le=100_000, description="ASHA: epochs before the first decision; 1 if absent."
+        default=None, ge=1, le=100_000, description="ASHA, Hyperband: epochs before the first decision; 1 if absent."
     )
     reduction_factor: int | None = Field(
         default=None,
         ge=2,
         le=100,
-        description="ASHA: one trial of so many goes on at each decision; 4 if absent.",
+        description="ASHA, Hyperband: one trial of so many goes on at each decision; 4 and 3 if absent.",
     )
     patience: int | None = Field(
         default=None, ge=1, le=100_000, description="Patience: epochs without improvement before a trial ends."
@@ -99,6 +99,39 @@ class SearchPruner(Strict):
     )
     lower: Bounded | None = Field(default=None, description="Threshold: a trial below this value ends.")
     upper: Bounded | None = Field(default=None, description="Threshold: a trial above this value ends.")
+
+
+class SearchTerminator(Strict):
+    """When the search of an entry ends before maxTrials, because more trials are unlikely to improve it."""
+
+    name: Literal["Stagnation", "Regret"] = Field(
+        description="Stagnation: no better trial for a while; Regret: what may still be gained became small (EMMR)."
+    )
+    trials: int | None = Field(
+        default=None,
+        ge=1,
+        le=MOST_SEARCHED,
+        description="Stagnation: trials that ran to their end without a better one among them; 30 if absent.",
+    )
+    min_trials: int | None = Field(
+        default=None,
+        ge=1,
+        le=MOST_SEARCHED,
+        description="Trials that must have run to their end before it judges; 20 if absent, and 30 for Regret.",
+    )
+
+
+class SearchSource(Strict):
+    """Searches whose best points are tried early here; they are measured again."""
+
+    job: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=253,
+        description="Another job of this board with a search, by name (the newest) or uid.",
+    )
+    board: Name | None = Field(default=None, description="A board: all searches of its jobs, newest first.")
+    points: int = Field(default=5, ge=1, le=1000, description="Number of points of each entry.")
 
 
 class SearchConfirmation(Strict):
@@ -138,6 +171,15 @@ class Search(Strict):
     pruner: SearchPruner | None = Field(default=None, description="Which trials end early; none if absent.")
     enqueue: tuple[JsonObject, ...] = Field(
         default=(), max_length=1000, description="Known points, tried first: values by parameter; others are chosen."
+    )
+    taken_from: SearchSource | None = Field(
+        default=None,
+        alias="from",
+        exclude_if=absent,
+        description="Searches whose best points are tried after these; none if absent.",
+    )
+    terminator: SearchTerminator | None = Field(
+        default=None, exclude_if=absent, description="When it ends before maxTrials; never if absent."
     )
     confirm: SearchConfirmation = Field(
         default=SearchConfirmation(), description="How the winner of each entry is measured again."

@@ -16,7 +16,7 @@ from velodrome.spec.parameter_rules import (
     parameter_rules,
     size_of,
 )
-from velodrome.spec.raw import Broken, as_list, as_mapping, as_text, foreign_fields, numbered, repeated
+from velodrome.spec.raw import Broken, as_list, as_mapping, as_text, foreign_fields, numbered, one_of, repeated
 from velodrome.spec.wording import Location, shown, suggestion
 from velodrome.tasks import TASKS, task_of
 
@@ -26,9 +26,16 @@ _MOST_TRIALS = 100_000
 PRUNER_FIELDS: Mapping[str, frozenset[str]] = {
     "Median": frozenset({"startupTrials", "warmupEpochs"}),
     "ASHA": frozenset({"minEpochs", "reductionFactor"}),
+    "Hyperband": frozenset({"minEpochs", "reductionFactor"}),
     "Patience": frozenset({"patience", "minDelta"}),
     "Threshold": frozenset({"lower", "upper", "warmupEpochs"}),
 }
+
+TERMINATOR_FIELDS: Mapping[str, frozenset[str]] = {
+    "Stagnation": frozenset({"trials", "minTrials"}),
+    "Regret": frozenset({"minTrials"}),
+}
+FIRST_OF_REGRET = 30  # what Optuna compares with, as `velodrome.search.stopping` does
 
 
 def search_rules(spec: Mapping[str, Any]) -> Iterator[Broken]:
@@ -42,6 +49,8 @@ def search_rules(spec: Mapping[str, Any]) -> Iterator[Broken]:
     yield from _sizes(spec, search)
     yield from _pruner(spec, search)
     yield from _enqueued(search)
+    yield from _terminator(search)
+    yield from _source(search)
     yield from _trials(spec, search)
 
 
@@ -175,6 +184,31 @@ def _enqueued(search: Mapping[str, Any]) -> Iterator[Broken]:
     if is_whole(most) and len(as_list(search.get("enqueue"))) > most:
         message = f"has {len(as_list(search.get('enqueue')))} points, and there are {most} trials"
         yield Broken((*_HERE, "enqueue"), message, "raise maxTrials, or leave some out")
+
+
+def _terminator(search: Mapping[str, Any]) -> Iterator[Broken]:
+    terminator, here = as_mapping(search.get("terminator")), (*_HERE, "terminator")
+    if not terminator:
+        return
+    name, most = as_text(terminator.get("name")), search.get("maxTrials")
+    yield from foreign_fields(here, terminator, name, TERMINATOR_FIELDS)
+    if len(as_list(search.get("objectives"))) > 1:
+        yield Broken(here, "a search with several objectives can't end early", "write one objective, or no terminator")
+    for field, least in (("trials", terminator.get("trials")), ("minTrials", terminator.get("minTrials"))):
+        if is_whole(least) and is_whole(most) and least >= most:
+            yield Broken((*here, field), f"{least} is no less than maxTrials, {most}", "so it would end nothing")
+    least = terminator.get("minTrials")
+    if name == "Regret" and is_whole(least) and least < FIRST_OF_REGRET:
+        message = f"Regret compares with the first {FIRST_OF_REGRET} trials"
+        yield Broken((*here, "minTrials"), message, f"write {FIRST_OF_REGRET} or more")
+    if name == "Regret" and is_whole(most) and most <= FIRST_OF_REGRET:
+        message = f"Regret compares with the first {FIRST_OF_REGRET} trials, and there are {most}"
+        yield Broken(here, message, "raise maxTrials, use Stagnation, or leave terminator out")
+
+
+def _source(search: Mapping[str, Any]) -> Iterator[Broken]:
+    if isinstance(search.get("from"), Mapping):
+        yield from one_of((*_HERE, "from"), search["from"], ("job", "board"))
 
 
 def _trials(spec: Mapping[str, Any], search: Mapping[str, Any]) -> Iterator[Broken]:

@@ -72,6 +72,10 @@ def _whole(source: ResultSource, job: JobInfo) -> None:
         markup.Cell(job.uid, tone="code"),
     ]
     st.html(markup.heading(f"Job {job.name}", board_steps(job), facts))
+    if job.document.get("spec", {}).get("search"):
+        st.html(
+            markup.note("A search chose the parameters: ", markup.Cell("see the search", links.searching(job.uid)), ".")
+        )
     live.progress(source, [job])
     _notices(source, job)
     st.subheader("Trials", anchor=False)

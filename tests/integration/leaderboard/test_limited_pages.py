@@ -39,6 +39,7 @@ PAGES: list[tuple[str, dict[str, str]]] = [
     ("job", {"uid": "theirs"}),
     ("job", {"uid": "theirs", "entry": "theirs-mlp"}),
     ("run", {"job": "theirs", "trial": "0"}),
+    ("search", {"uid": "theirs"}),
     ("history", {"board": "team-b-secret", "entry": "theirs-mlp", "objective": "accuracy"}),
     ("board", {"name": "team-b-secret", "objective": "Noise floor"}),
     ("profile", {"entry": "cnn", "boards": "team-b-secret", "objective": "accuracy"}),
@@ -96,6 +97,7 @@ def test_every_answer_about_a_hidden_job_is_that_of_a_job_that_never_was(
         "rejections",
         "export",
         "hidden",
+        "searching",
     ]
     for name in by_uid:
         assert getattr(limited, name)("theirs") == getattr(everything, name)("no-such-job"), name

@@ -70,6 +70,7 @@ class TrialFinished:
     done: int
     total: int
     said: str = ""  # of a search trial: its values on validation data, and the best so far
+    best: str = ""  # of a search trial: the best so far of its entry
 
 
 @dataclass(frozen=True, slots=True)

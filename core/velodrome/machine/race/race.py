@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from velodrome.board.rounds import read_rounds
+from velodrome.board.warm_start import register_search
 from velodrome.kernel.pressure import busy_now
 from velodrome.keys import search_uid
 from velodrome.machine.files import write_private
@@ -29,7 +30,7 @@ from velodrome.plan import Plan, local_uid
 from velodrome.results.records import JobInfo, utc
 from velodrome.results.registration import first_round, job_info, stored_document
 from velodrome.results.rounds import asked
-from velodrome.search.trials import confirming, search_info
+from velodrome.search.trials import confirming
 from velodrome.store import Store, TrialSummary
 
 
@@ -80,10 +81,11 @@ def race(
 
         if plan.job.spec.search is not None:
             at = utc(clock())
-            connection.ask(lambda store: store.register_search(search_info(job_info(plan, uid, at), plan)))
+            warm = connection.ask(lambda store: register_search(store, plan, job_info(plan, uid, at)))
             carried = connection.ask(lambda store: carried_search(store, plan, uid, code, at)) if gives else ""
             own = replace(lane, folder=home.make(home.job(search_uid(uid))), borrowed=True)
-            found = search_race(plan, uid, own, connection, settings, watch, carried, stop, clock)
+            before = [text for text in (warm, carried) if text]
+            found = search_race(plan, uid, own, connection, settings, watch, before, stop, clock)
             if isinstance(found, Finish):
                 return found
             plan = confirming(plan, found)

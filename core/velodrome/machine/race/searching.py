@@ -6,7 +6,7 @@ It is level-triggered, as every race is: the suggestions and the results in the 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -22,7 +22,7 @@ from velodrome.plan import Plan
 from velodrome.results.records import EpochPoint, Progress, TrialResult
 from velodrome.results.registration import stored_document
 from velodrome.results.searches import Searched
-from velodrome.search.sentences import scored, winners_words
+from velodrome.search.sentences import best_words, scored, winners_words
 from velodrome.search.trials import search_of
 
 
@@ -81,7 +81,8 @@ class SearchExecutor(Executor):
         self._steps.pop(running.attempt.name, None)
         event = super()._finished(running, result)
         said = scored(self._desk.state, running.trial.index)
-        return replace(event, total=len(self._plan), said=said)
+        best = best_words(self._desk.state, running.trial.entry)
+        return replace(event, total=len(self._plan), said=said, best=best)
 
 
 def search_race(
@@ -91,10 +92,10 @@ def search_race(
     connection: Connection,
     settings: RaceSettings,
     watch: events.Watch,
-    carried: str,
+    before: Sequence[str],
     *others: Any,
 ) -> Searched | Finish:
-    """Runs the search of a registered job, as far as it has not run, and stores its winners. `carried` says what was
+    """Runs the search of a registered job, as far as it has not run, and stores its winners. `before` says what was
     taken over, if anything was.
 
     Returns them, or how the search ended if there is no winner for each entry.
@@ -104,8 +105,8 @@ def search_race(
         return info.searched
     search, of = search_of(plan.job), keys.search_uid(uid)
     write_private(lane.folder / "spec.json", json.dumps(stored_document(plan.job)).encode())
-    if carried:
-        watch(events.Note(carried))
+    for text in before:
+        watch(events.Note(text))
     desk = SearchDesk(plan, uid, connection.ask)
     state = desk.state
     parallel = min(settings.parallel, search.parallelism or settings.parallel)
