@@ -236,13 +236,14 @@ def seen(boards: int, seed: int) -> None:
     rng = np.random.default_rng((seed, 4))
     found = values(rng, boards, 21, 0.005)
     *_, tests = follow(rows_of(found, 10), RULE)
-    size = float(np.median(visible(tests.alone, ALPHA / 10, RULE)))
-    found[:, 20] += size
+    sizes = visible(tests.alone, ALPHA / 10, RULE)
+    found[:, 20] += sizes[:, None]
     *_, tests = follow(rows_of(found, 10), RULE)
     said = tests.alone
     called = (said.p_value <= ALPHA / 10) & (RULE.size(said.difference, said.centre) >= 1)
     print(
-        f"a change of {100 * np.expm1(size):.2g} %, the one that would be seen, is seen in {100 * called.mean():.0f} %"
+        f"changes that would be seen, {np.expm1(np.median(sizes)):.1%} in the median, are seen in {called.mean():.0%}",
+        flush=True,
     )
 
 

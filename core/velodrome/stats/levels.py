@@ -22,12 +22,12 @@ LASTS = WAITING + 1
 # last one is with the oldest jobs of the level. The shares add up to less than 1, because runs of jobs that look worse
 # share their luck.
 _RECENT = 5
-_NEW, SHARES = np.array([1, 2, LASTS, _RECENT]), np.array([0.18, 0.05, 0.25, 0.1])
+_NEW, SHARES = np.array([1, 2, LASTS, _RECENT]), np.array([0.18, 0.1, 0.35, 0.1])
 # A job's distance is measured from the mean of at most this many jobs before it: drift hardly shows in so few.
 _NEAR = 4
 # Several jobs count together only if this one shows at least this share of their change: a job that is good again is
 # not blamed for those before it.
-_AGREES = 0.7
+_AGREES = 0.6
 _KEPT = LEVEL_JOBS + LASTS - 1
 _ROUNDED = 1e-9  # by so much a bound is looser, for rounding
 
