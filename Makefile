@@ -90,6 +90,10 @@ fmt: $(SYNCED) ## Format the code, and fix what can be fixed safely
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
+.PHONY: pictures
+pictures: $(SYNCED) ## Photograph every page of the leaderboard into docs/images/pages
+	$(BIN)/python tools/pictures.py $(ARGS)
+
 .PHONY: bench
 bench: $(SYNCED) ## Run the benchmarks; each prints its figures
 	@for file in $$(grep -l __main__ benchmarks/*.py); do echo "== $$file"; $(BIN)/python "$$file" $(ARGS); done

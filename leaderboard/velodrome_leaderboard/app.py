@@ -1,4 +1,4 @@
-"""The app that `streamlit run` serves: the pages, and the API beside them.
+"""The app that `streamlit run` serves: the pages, and beside them the API and /metrics.
 
 Streamlit puts the folder of this file first on sys.path.
 """
@@ -7,14 +7,15 @@ from pathlib import Path
 
 import streamlit.config
 from starlette.middleware import Middleware
-from starlette.routing import Mount
+from starlette.routing import Mount, Route
 from streamlit.starlette import App
 
-from velodrome_leaderboard import faults
+from velodrome_leaderboard import faults, metrics
 from velodrome_leaderboard.access.current import sign_in
 from velodrome_leaderboard.access.gate import Gate
 from velodrome_leaderboard.api.routes import PREFIX, api
 from velodrome_leaderboard.lost_connection import OwnWords
+from velodrome_leaderboard.watching import watching
 
 _how = sign_in()
 if _how is not None:  # what a person began at one pod, another one may end: the cookie of that has the same key
@@ -22,8 +23,9 @@ if _how is not None:  # what a person began at one pod, another one may end: the
 
 app = App(
     Path(__file__).with_name("script.py"),
-    routes=[Mount(PREFIX, api)],
+    routes=[Mount(PREFIX, api), Route(metrics.PATH, metrics.scrape)],
     middleware=[Middleware(Gate, how=_how), Middleware(OwnWords)],
     secrets=None if _how is None else _how.secrets(),
     on_script_error=faults.show,
+    lifespan=watching,
 )

@@ -33,6 +33,10 @@ _STRONG_SHARE = 0.3
 _FEW_EPOCHS = 40
 _ROW_HEIGHT = 40
 
+# A name takes no more of a chart than this, so that a phone shows more than names.
+_LABEL_PIXELS = 130
+_LEGEND_PIXELS = 260
+
 
 @dataclass(frozen=True, slots=True)
 class Palette:
@@ -44,10 +48,29 @@ class Palette:
     faint: str  # hardly stands out from the page
     on_faint: str  # text
     on_strong: str
+    text: str  # on the page
 
 
-LIGHT = Palette("#1d5fc4", "#8a94a3", "#c2560c", faint="#eef3fa", on_faint="#1f2937", on_strong="#ffffff")
-DARK = Palette("#7fb0ff", "#8792a2", "#f2a057", faint="#1c2432", on_faint="#e5e9f0", on_strong="#0b1220")
+LIGHT = Palette(
+    "#1d5fc4", "#8a94a3", "#c2560c", faint="#eef3fa", on_faint="#1f2937", on_strong="#ffffff", text="#4b5563"
+)
+DARK = Palette(
+    "#7fb0ff", "#8792a2", "#f2a057", faint="#1c2432", on_faint="#e5e9f0", on_strong="#0b1220", text="#b4bdca"
+)
+
+
+def dressed(chart: Chart, palette: Palette) -> Chart:
+    """The chart with texts that stand out from the page. Its parts are no news to a screen reader, which is told the
+    whole in words.
+    """
+    words = {"labelColor": palette.text, "titleColor": palette.text}
+    found: Chart = (
+        chart.configure_mark(aria=False)
+        .configure_axis(**words, labelLimit=_LABEL_PIXELS, labelOverlap=True, aria=False)
+        .configure_legend(**words, labelLimit=_LEGEND_PIXELS, aria=False)
+        .configure_title(color=palette.text)
+    )
+    return found
 
 
 def intervals(rows: Sequence[RankedRow], scale: Scale, title: str, direction: Direction, palette: Palette) -> Chart:
@@ -71,7 +94,7 @@ def intervals(rows: Sequence[RankedRow], scale: Scale, title: str, direction: Di
         for row in rows
         for seed, value in row.samples.items()
     )
-    names = alt.Axis(labelLimit=150, labelFlush=False, ticks=False, domain=False, grid=True)
+    names = alt.Axis(labelFlush=False, ticks=False, domain=False, grid=True)
     y = alt.Y("entry:N", sort=[line(row.entry) for row in rows], title=None, axis=names)
     span = alt.Scale(domain=_span(frame, seeds), nice=True)
     x = alt.X("low:Q", title=f"{line(title)} ({_BETTER[direction]})", scale=span, axis=alt.Axis(orient="top"))
@@ -136,17 +159,27 @@ def trade_off(found: TradeOff, titles: Sequence[str], palette: Palette) -> Chart
     standings = list(_SHAPES)
     colours = alt.Scale(domain=standings, range=[palette.strong, palette.second, palette.quiet])
     legend = alt.Legend(title=None, orient="top")
-    x = alt.X("mean0:Q", title=x_title, scale=alt.Scale(zero=False, padding=24), axis=alt.Axis(tickCount=8))
-    y = alt.Y("mean1:Q", title=y_title, scale=alt.Scale(zero=False, padding=24))
+    spans = [reach(found, axis, scales[axis]) for axis in (0, 1)]
+    frame = frame.join(_names(frame, spans))
+    x = alt.X(
+        "mean0:Q", title=x_title, scale=alt.Scale(domain=spans[0], nice=False, zero=False), axis=alt.Axis(tickCount=8)
+    )
+    y = alt.Y("mean1:Q", title=y_title, scale=alt.Scale(domain=spans[1], nice=False, zero=False))
     base = alt.Chart(frame).encode(
         color=alt.Color("standing:N", scale=colours, legend=legend),
         tooltip=["entry:N", "standing:N", *(alt.Tooltip(f"text{k}:N", title=titles[k]) for k in keys)],
     )
-    margins = base.mark_rule(strokeWidth=2, opacity=0.35)
+    margins = base.mark_rule(strokeWidth=2, opacity=0.35, clip=True)
     shapes = alt.Shape("standing:N", scale=alt.Scale(domain=standings, range=[*_SHAPES.values()]), legend=legend)
     points = base.mark_point(filled=True, opacity=0.95, size=130).encode(x=x, y=y, shape=shapes)
-    text = base.mark_text(align="left", dx=12, dy=-10, fontSize=13, fontWeight=600).encode(x=x, y=y, text="entry:N")
-    names = text if len(frame) <= _FEW_POINTS else text.transform_filter("datum.standing == 'front'")
+    names = [
+        base.mark_text(
+            align="left", dx=_BESIDE, dy=alt.expr(f"datum.{size}"), limit=_NAME_PIXELS, fontSize=13, fontWeight=600
+        )
+        .encode(x=x, y=y, text="entry:N", color=alt.value(palette.text))
+        .transform_filter(f"isValid(datum.{size}) && {when}")
+        for size, when in (("wide", f"width >= {_WIDE}"), ("narrow", f"width < {_WIDE}"))
+    ]
     layers: list[alt.Chart] = [
         margins.encode(x=alt.X("low0:Q", title=x_title), x2="high0:Q", y=y),
         margins.encode(x=x, y=alt.Y("low1:Q", title=y_title), y2="high1:Q"),
@@ -158,8 +191,59 @@ def trade_off(found: TradeOff, titles: Sequence[str], palette: Palette) -> Chart
         steps = _STEPS[found.keys[0].metric.direction]
         reached = alt.Chart(front).mark_line(color=palette.strong, strokeDash=[5, 4], opacity=0.7, interpolate=steps)
         layers.append(reached.encode(x=x, y=y, order="mean0:Q"))
-    return alt.layer(*layers, points, names).properties(height=420)
+    return alt.layer(*layers, points, *names).properties(height=_PLOT_HEIGHT)
 
+
+def reach(found: TradeOff, axis: int, scale: Scale) -> list[float]:
+    """The values that the axis spans: all intervals with some room beside them, and none that the metric can't have."""
+    ends = [(one.mean, one.low, one.high) for one in (point.intervals[axis] for point in found.points)]
+    values = [value / scale.size for each in ends for value in each if value is not None]
+    low, high = min(values), max(values)
+    least, most = (end / scale.size for end in found.keys[axis].metric.range)
+    room = _ROOM * (high / 2 - low / 2) * 2 or _ROOM * abs(high) or 1.0
+    return [min(low, max(low - room, least)), max(high, min(high + room, most))]
+
+
+def _names(frame: pd.DataFrame, spans: Sequence[Sequence[float]]) -> pd.DataFrame:
+    """How far above its point each name stands, on a wide and on a narrow page; None where it would be on another.
+
+    Entries on the front come first. With many points, only these have names.
+    """
+    shown = sorted(range(len(frame)), key=lambda place: (frame["standing"][place] != "front", place))
+    if len(frame) > _FEW_POINTS:
+        shown = [place for place in shown if frame["standing"][place] == "front"]
+    found: dict[str, list[float | None]] = {}
+    for name, width in (("wide", _WIDE), ("narrow", _NARROW)):
+        taken: list[tuple[float, float, float]] = []
+        heights: list[float | None] = [None] * len(frame)
+        for place in shown:
+            at_x, at_y = (_share(frame[f"mean{axis}"][place], spans[axis]) for axis in (0, 1))
+            left, middle = at_x * width + _BESIDE, (1 - at_y) * _PLOT_HEIGHT
+            right = left + min(_NAME_PIXELS, _LETTER * len(frame["entry"][place]))
+            for height in _HEIGHTS:
+                box = (left, right, middle + height)
+                if not any(_overlap(box, other) for other in taken):
+                    taken.append(box)
+                    heights[place] = float(height)
+                    break
+        found[name] = heights
+    return pd.DataFrame(found, dtype=float)
+
+
+def _overlap(one: tuple[float, float, float], other: tuple[float, float, float]) -> bool:
+    """Whether two lines of text overlap, each by its left and right end and its middle."""
+    return one[0] < other[1] and other[0] < one[1] and abs(one[2] - other[2]) < _LINE
+
+
+def _share(value: float, span: Sequence[float]) -> float:
+    return (value / 2 - span[0] / 2) / ((span[1] / 2 - span[0] / 2) or 1.0)
+
+
+_PLOT_HEIGHT, _WIDE, _NARROW = 420, 560, 270
+_ROOM = 0.07
+# Names: pixels from their point, of a letter, of a line, and of the longest; and the heights that are tried in turn.
+_BESIDE, _LETTER, _LINE, _NAME_PIXELS = 12, 7.5, 15, 150
+_HEIGHTS = (-10, 10, -26, 26, -42, 42)
 
 _SHAPES: Mapping[Standing, str] = {"front": "circle", "maybe": "diamond", "dominated": "square"}
 _STEPS: Mapping[Direction, Literal["step-before", "step-after"]] = {"higher": "step-before", "lower": "step-after"}
@@ -211,7 +295,7 @@ def _unit(name: str) -> str:
     return "" if metric is None else metric.unit
 
 
-def _unit_words(name: str) -> str:
+def unit_words(name: str) -> str:
     """What stands behind a curve's name: the unit of its values."""
     metric = metric_of(name)
     if metric is None or (metric.limits is None and metric.unit != "ratio"):
@@ -224,7 +308,7 @@ def curve(frame: pd.DataFrame, series: Sequence[str], palette: Palette, best_epo
     """One or two columns of the frame over epochs; a dashed line marks the epoch whose weights were kept."""
     names = {column: line(label_of(column).replace("_", " ")) for column in series}
     long = frame.rename(columns=names).melt(["epoch", "seconds"], list(names.values()), "series", "value")
-    title = "loss, nats" if TRAINING_LOSS in series else names[series[0]] + _unit_words(series[0])
+    title = "loss, nats" if TRAINING_LOSS in series else names[series[0]] + unit_words(series[0])
     colours = [palette.strong, palette.second, palette.quiet][: len(series)]
     legend = alt.Legend(title=None, orient="top-right", symbolType="stroke", offset=4) if len(series) > 1 else None
     epochs = alt.Scale(domain=[int(frame["epoch"].min()), max(2, int(frame["epoch"].max()))], nice=False, zero=False)
@@ -262,7 +346,7 @@ def confusion(found: Confusion, palette: Palette) -> Chart:
         for (right, predicted), pair in cells
     )
     step = alt.Step(46 if size <= _FEW_CLASSES else max(6, 640 // size))
-    axis = alt.Axis(labelLimit=140, ticks=False, domain=False, grid=False, labelOverlap=True)
+    axis = alt.Axis(ticks=False, domain=False, grid=False)
     wide = alt.Axis(**axis.to_dict(), orient="top", labelAngle=0 if max(map(len, names)) <= 4 else -45)
     root = alt.Scale(type="sqrt", domain=[0, 1], range=[palette.faint, palette.strong])
     legend = None if size <= _FEW_CLASSES else alt.Legend(title="share", format=".0%", values=[0, 0.1, 0.5, 1])
@@ -300,7 +384,7 @@ def wins(rows: Sequence[ClassRow], a: str, b: str, palette: Palette) -> Chart:
         .mark_bar()
         .encode(
             x=alt.X("samples:Q", title="samples on which one is better", axis=alt.Axis(format="d", tickMinStep=1)),
-            y=alt.Y("class:N", sort=names, title="class", axis=alt.Axis(labelLimit=140, ticks=False)),
+            y=alt.Y("class:N", sort=names, title="class", axis=alt.Axis(ticks=False)),
             color=alt.Color("side:N", scale=colours, legend=alt.Legend(title=None, orient="top")),
             tooltip=[
                 alt.Tooltip("class:N"),

@@ -11,7 +11,7 @@ over, every question raises `SignInNeeded`.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import streamlit as st
@@ -41,19 +41,16 @@ from velodrome.store import (
     Counts,
     EntryState,
     Rejection,
-    Store,
     TrialSummary,
     export_lines,
-    open_store,
+    markers,
 )
+from velodrome.store.markers import Marker
 from velodrome.trends.regressions import Comparison, judge
 from velodrome.trends.timeline import Timeline, timeline
 from velodrome_leaderboard.access.current import PersonsBoards, current
 from velodrome_leaderboard.access.people import ANYBODY, Person
-from velodrome_leaderboard.memory import LastAnswers, kept, memory_of
-
-# Long enough that viewers share an answer, short enough that no one waits for a result.
-_SECONDS = 2
+from velodrome_leaderboard.memory import KEPT_SECONDS, LastAnswers, kept, memory_of, remembered, store_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +63,6 @@ class ResultSource:
     shown: ShownBoards = field(default_factory=ShownBoards)
     person: Person = ANYBODY
 
-    def ping(self) -> None:
-        """Returns if Redis answers now."""
-        _store(self.url).ping()
-
     @property
     def memory(self) -> LastAnswers:
         """When Redis answered last, and its failure if it is away."""
@@ -78,6 +71,11 @@ class ResultSource:
     def version(self, board: str) -> str:
         """A text that changes with everything on which the board's rankings and verdicts depend."""
         return _version(self.url, board) if board in self.shown else ""
+
+    def markers(self, boards: Iterable[str] = (), jobs: Iterable[JobInfo] = ()) -> tuple[Marker, ...]:
+        """What changes with these boards and these jobs."""
+        of_boards = [markers.of_board(board) for board in boards if board in self.shown]
+        return (*of_boards, *(markers.of_job(job.uid, job.board) for job in jobs if job.board in self.shown))
 
     def boards(self) -> list[Board]:
         return [board for board in _boards(self.url) if board.name in self.shown]
@@ -103,9 +101,7 @@ class ResultSource:
         Raises:
             StoreRefused: this leaderboard doesn't show the board.
         """
-        if board not in self.shown:
-            raise StoreRefused(f"there is no board {board}")
-        return _objective(self.url, board, _version(self.url, board), objective, cohort_id)
+        return _objective(self.url, self._shown(board), _version(self.url, board), objective, cohort_id)
 
     def sheet(self, board: str, objective: BoardObjective, cohort_id: str | None = None) -> Sheet:
         """The objective's sheet, in the cohort as `objective` has it. It is made once for each board version.
@@ -113,9 +109,7 @@ class ResultSource:
         Raises:
             StoreRefused: this leaderboard doesn't show the board.
         """
-        if board not in self.shown:
-            raise StoreRefused(f"there is no board {board}")
-        return _sheet(self.url, board, _version(self.url, board), objective, cohort_id)
+        return _sheet(self.url, self._shown(board), _version(self.url, board), objective, cohort_id)
 
     def entry_names(self, board: str) -> list[str]:
         """The names of the board's entries, sorted."""
@@ -134,9 +128,7 @@ class ResultSource:
             NotThere: they can't be compared.
             StoreRefused: this leaderboard doesn't show the board.
         """
-        if board not in self.shown:
-            raise StoreRefused(f"there is no board {board}")
-        return _comparison(self.url, board, _version(self.url, board), entries)
+        return _comparison(self.url, self._shown(board), _version(self.url, board), entries)
 
     def details(self, job: JobInfo, entry: str) -> EntryDetails:
         """What the entry's trials of this job did, with their curves.
@@ -166,9 +158,7 @@ class ResultSource:
             ValueError: there are fewer than two or more than three objectives.
             StoreRefused: this leaderboard doesn't show the board.
         """
-        if board not in self.shown:
-            raise StoreRefused(f"there is no board {board}")
-        return _trade_off(self.url, board, _version(self.url, board), tuple(objectives), conditions)
+        return _trade_off(self.url, self._shown(board), _version(self.url, board), tuple(objectives), conditions)
 
     def page(
         self, board: str, objective: BoardObjective, cohort_id: str | None = None, pages: tuple[int, int] = (1, 1)
@@ -178,9 +168,7 @@ class ResultSource:
         Raises:
             StoreRefused: this leaderboard doesn't show the board.
         """
-        if board not in self.shown:
-            raise StoreRefused(f"there is no board {board}")
-        return _page(self.url, board, _version(self.url, board), objective, cohort_id, pages)
+        return _page(self.url, self._shown(board), _version(self.url, board), objective, cohort_id, pages)
 
     def paired_entries(self, board: str) -> list[str]:
         """The entries of the board's newest job whose trials kept something of each test sample."""
@@ -193,9 +181,7 @@ class ResultSource:
             StoreRefused: this leaderboard doesn't show the board.
             NotPaired: they can't be compared.
         """
-        if board not in self.shown:
-            raise StoreRefused(f"there is no board {board}")
-        return _pairing(self.url, board, _version(self.url, board), a, b)
+        return _pairing(self.url, self._shown(board), _version(self.url, board), a, b)
 
     def verdicts(self, uid: str) -> tuple[Comparison, ...]:
         """What the job made worse or better."""
@@ -208,9 +194,7 @@ class ResultSource:
         Raises:
             StoreRefused: this leaderboard doesn't show the board.
         """
-        if board not in self.shown:
-            raise StoreRefused(f"there is no board {board}")
-        return _timeline(self.url, board, entry, metric_key, _version(self.url, board))
+        return _timeline(self.url, self._shown(board), entry, metric_key, _version(self.url, board))
 
     def noise(self, board: str) -> tuple[ObjectiveNoise, ...]:
         """The noise floor of each objective of the board, in its newest conditions."""
@@ -258,16 +242,16 @@ class ResultSource:
         """The job's hidden runs, by index. An admin's own change is there at once."""
         if not self._shows(uid):
             return {}
-        return _hidden(_store(self.url), uid) if self.person.admin else _kept_hidden(self.url, uid)
+        return _hidden(self.url, uid) if self.person.admin else _kept_hidden(self.url, uid)
 
     def baselines(self, board: str) -> list[Baseline]:
-        return _store(self.url).baselines(board) if board in self.shown else []
+        return _baselines(self.url, board) if board in self.shown else []
 
     def acknowledgements(self, board: str) -> list[Acknowledgement]:
-        return _store(self.url).acknowledgements(board) if board in self.shown else []
+        return _acknowledgements(self.url, board) if board in self.shown else []
 
     def marks_changed(self, board: str) -> int:
-        return _store(self.url).marks_changed(board) if board in self.shown else 0
+        return _marks_changed(self.url, board) if board in self.shown else 0
 
     def log(self, board: str) -> list[Deed]:
         """What people did to the board's marks, newest first."""
@@ -277,17 +261,27 @@ class ResultSource:
         """What this process could not read so far, one sentence for each case. The keys in it name boards and jobs, so
         a leaderboard of some boards leaves them out.
         """
-        found = _store(self.url).left_out
+        found = store_of(self.url).left_out
         return found if self.shown.everything else ("whoever runs Redis finds it with `velodrome jobs`",) * bool(found)
 
     def export(self, uid: str) -> str:
         """The job's JSON lines, read now."""
-        return "".join(f"{line}\n" for line in export_lines(_store(self.url), uid=uid)) if self._shows(uid) else ""
+        return "".join(f"{line}\n" for line in export_lines(store_of(self.url), uid=uid)) if self._shows(uid) else ""
 
     def records(self, job: JobInfo) -> Iterator[TrialRecord]:
         """All results of the job, read now, a hundred at a time."""
         for start in range(0, job.trials if self._shows(job.uid) else 0, 100):
-            yield from _store(self.url).records(job.uid, start, 100)
+            yield from store_of(self.url).records(job.uid, start, 100)
+
+    def _shown(self, board: str) -> str:
+        """The board, if it is shown here.
+
+        Raises:
+            StoreRefused: it is not.
+        """
+        if board not in self.shown:
+            raise StoreRefused(f"there is no board {board}")
+        return board
 
     def _shows(self, uid: str) -> bool:
         """Whether the job is of a board that is shown. Without a limit nobody asks for the job."""
@@ -313,22 +307,17 @@ def source() -> ResultSource:
         raise LocalError(f"{keys.ENV_BOARDS}: {error}") from error
 
 
-@st.cache_resource(show_spinner=False)
-def _store(url: str) -> Store:
-    return open_store(url)
-
-
-_kept = kept(_SECONDS)
+_kept = kept(KEPT_SECONDS)
 
 
 @_kept
 def _boards(url: str) -> list[Board]:
-    return _store(url).boards()
+    return store_of(url).boards()
 
 
 @_kept
 def _jobs(url: str, board: str, limit: int, offset: int) -> list[JobInfo]:
-    return [_in_short(job) for job in _store(url).jobs(board, limit, offset)]
+    return [_in_short(job) for job in store_of(url).jobs(board, limit, offset)]
 
 
 def _in_short(job: JobInfo) -> JobInfo:
@@ -338,19 +327,19 @@ def _in_short(job: JobInfo) -> JobInfo:
 
 @_kept
 def _searching(url: str, uid: str) -> SearchDetails | None:
-    job = _store(url).job(uid)
-    return None if job is None else read_search_details(_store(url), job)
+    job = store_of(url).job(uid)
+    return None if job is None else read_search_details(store_of(url), job)
 
 
 @_kept
 def _version(url: str, board: str) -> str:
-    return _store(url).board_version(board)
+    return store_of(url).board_version(board)
 
 
 # Kept by the board's version. The version is read before the objectives, so newer objectives are soon read again.
 @st.cache_data(max_entries=200, show_spinner=False)
 def _objectives(url: str, board: str, version: str) -> tuple[BoardObjective, ...]:  # noqa: ARG001
-    return objectives_of(_store(url), board)
+    return objectives_of(store_of(url), board)
 
 
 # Kept as a resource: viewers share a large ranking. Kept as data, it would be copied for each viewer.
@@ -362,7 +351,7 @@ def _objective(
     objective: BoardObjective,
     cohort_id: str | None,
 ) -> ObjectiveReading:
-    (found,) = read_objectives(_store(url), board, [objective], cohort_id)
+    (found,) = read_objectives(store_of(url), board, [objective], cohort_id)
     return found
 
 
@@ -374,27 +363,27 @@ def _sheet(
     objective: BoardObjective,
     cohort_id: str | None,
 ) -> Sheet:
-    return read_sheet(_store(url), board, objective, cohort_id, verdicts=True)
+    return read_sheet(store_of(url), board, objective, cohort_id, verdicts=True)
 
 
 @st.cache_data(max_entries=100, show_spinner=False)
 def _entry_names(url: str, board: str, version: str) -> list[str]:  # noqa: ARG001 - what the cache goes by
-    return [state.entry for _, state in _store(url).board_entries(board)]
+    return [state.entry for _, state in store_of(url).board_entries(board)]
 
 
 @st.cache_resource(max_entries=100, show_spinner=False)
 def _entry_jobs(url: str, board: str, entry: str, version: str) -> list[JobInfo]:  # noqa: ARG001 - as above
-    return [job for job in _store(url).jobs(board, limit=200) if entry in job.entries]
+    return [job for job in store_of(url).jobs(board, limit=200) if entry in job.entries]
 
 
 @st.cache_resource(max_entries=32, show_spinner=False)
 def _comparison(url: str, board: str, version: str, entries: tuple[str, ...]) -> ComparedEntries:  # noqa: ARG001
-    return read_comparison(_store(url), board, entries, objectives_of(_store(url), board))
+    return read_comparison(store_of(url), board, entries, objectives_of(store_of(url), board))
 
 
 @st.cache_resource(max_entries=64, show_spinner=False)
 def _details(url: str, uid: str, entry: str, version: str) -> EntryDetails:  # noqa: ARG001 - as above
-    store = _store(url)
+    store = store_of(url)
     job = store.job(uid)
     if job is None:
         raise StoreRefused(f"there is no job {uid}")
@@ -410,7 +399,7 @@ def _sparks(
     cohort_id: str,
     entries: tuple[str, ...],
 ) -> dict[str, tuple[float, ...]]:
-    return read_sparks(_store(url), board, metric_key, cohort_id, entries)
+    return read_sparks(store_of(url), board, metric_key, cohort_id, entries)
 
 
 @st.cache_resource(max_entries=64, show_spinner=False)
@@ -421,7 +410,7 @@ def _trade_off(
     objectives: tuple[BoardObjective, ...],
     conditions: str | None,
 ) -> TradeOffReading:
-    return read_trade_off(_store(url), board, objectives, conditions)
+    return read_trade_off(store_of(url), board, objectives, conditions)
 
 
 @st.cache_resource(max_entries=200, show_spinner=False)
@@ -431,27 +420,27 @@ def _page(
     def whole() -> ObjectiveReading:
         return _objective(url, board, version, objective, cohort_id)
 
-    return read_page(_store(url), board, objective, cohort_id, pages, whole)
+    return read_page(store_of(url), board, objective, cohort_id, pages, whole)
 
 
 @st.cache_data(max_entries=200, show_spinner=False)
 def _paired_entries(url: str, board: str, version: str) -> list[str]:  # noqa: ARG001 - what the cache goes by
-    return paired_entries(_store(url), board)
+    return paired_entries(store_of(url), board)
 
 
 @st.cache_resource(max_entries=32, show_spinner=False)
 def _pairing(url: str, board: str, version: str, a: str, b: str) -> PairedEntries:  # noqa: ARG001 - as above
-    return read_pairing(_store(url), board, a, b)
+    return read_pairing(store_of(url), board, a, b)
 
 
 @_kept
 def _job(url: str, uid: str) -> JobInfo | None:
-    return _store(url).job(uid)
+    return store_of(url).job(uid)
 
 
 @_kept
 def _cohorts(url: str, board: str, key: str) -> list[CohortSummary]:
-    return _store(url).cohorts(board, key)
+    return store_of(url).cohorts(board, key)
 
 
 # A verdict needs the values of many jobs, so it is kept until the board's version changes. The day also counts: a
@@ -461,18 +450,18 @@ _VERDICT_SECONDS = 600
 
 @kept(_VERDICT_SECONDS)
 def _verdicts(url: str, uid: str, version: str) -> tuple[Comparison, ...]:  # noqa: ARG001 - what the cache goes by
-    return judge(_store(url), uid)
+    return judge(store_of(url), uid)
 
 
 @kept(_VERDICT_SECONDS, 100)
 def _timeline(url: str, board: str, entry: str, metric_key: str, version: str) -> Timeline:  # noqa: ARG001 - as above
-    return timeline(_store(url), board, entry, metric_key)
+    return timeline(store_of(url), board, entry, metric_key)
 
 
 # Kept as resources, as objectives are.
 @st.cache_resource(max_entries=32, show_spinner=False)
 def _noise(url: str, board: str, version: str) -> tuple[ObjectiveNoise, ...]:  # noqa: ARG001
-    return read_noise(_store(url), board, objectives_of(_store(url), board))
+    return read_noise(store_of(url), board, objectives_of(store_of(url), board))
 
 
 @st.cache_resource(max_entries=64, show_spinner=False)
@@ -483,58 +472,75 @@ def _profile(
     versions: tuple[str, ...],  # noqa: ARG001 - what the cache goes by
     readable: tuple[str, ...],
 ) -> Profile:
-    return read_profile(_store(url), model, Declaration.model_validate_json(declared), readable=readable.__contains__)
+    return read_profile(store_of(url), model, Declaration.model_validate_json(declared), readable=readable.__contains__)
 
 
 @_kept
 def _entries(url: str, uid: str) -> dict[str, EntryState]:
-    return _store(url).entries(uid)
+    return store_of(url).entries(uid)
 
 
 @_kept
 def _counts(url: str, uid: str) -> Counts:
-    return _store(url).counts(uid)
+    return store_of(url).counts(uid)
 
 
 @_kept
 def _trials(url: str, uid: str) -> dict[int, TrialSummary]:
-    return _store(url).trials(uid)
+    return store_of(url).trials(uid)
 
 
 @_kept
 def _trial(url: str, uid: str, index: int) -> TrialRecord | None:
-    return _store(url).trial(uid, index)
+    return store_of(url).trial(uid, index)
 
 
 @_kept
 def _curves(url: str, uid: str, index: int) -> tuple[EpochPoint, ...]:
-    return _store(url).curves(uid, index)
+    return store_of(url).curves(uid, index)
 
 
 @_kept
 def _progress(url: str, uid: str) -> dict[int, Progress]:
-    return _store(url).progress(uid)
+    return store_of(url).progress(uid)
 
 
 @_kept
 def _conflicts(url: str, uid: str) -> list[TrialRecord]:
-    return _store(url).conflicts(uid)
+    return store_of(url).conflicts(uid)
 
 
 @_kept
 def _rejections(url: str, uid: str) -> list[Rejection]:
-    return _store(url).rejections(uid)
+    return store_of(url).rejections(uid)
 
 
-def _hidden(store: Store, uid: str) -> dict[int, Hiding]:
-    return {one.index: one for one in store.hidden([uid]).get(uid, ())}
+@remembered
+def _hidden(url: str, uid: str) -> dict[int, Hiding]:
+    return {one.index: one for one in store_of(url).hidden([uid]).get(uid, ())}
 
 
 @_kept
 def _kept_hidden(url: str, uid: str) -> dict[int, Hiding]:
-    return _hidden(_store(url), uid)
+    return _hidden(url, uid)
+
+
+# Who changes a mark sees it at once.
+@remembered
+def _baselines(url: str, board: str) -> list[Baseline]:
+    return store_of(url).baselines(board)
+
+
+@remembered
+def _acknowledgements(url: str, board: str) -> list[Acknowledgement]:
+    return store_of(url).acknowledgements(board)
+
+
+@remembered
+def _marks_changed(url: str, board: str) -> int:
+    return store_of(url).marks_changed(board)
 
 
 @_kept
 def _log(url: str, board: str) -> list[Deed]:
-    return _store(url).log(board)
+    return store_of(url).log(board)

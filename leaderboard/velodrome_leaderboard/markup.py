@@ -59,6 +59,7 @@ class Column:
     minor: bool = False
     short: bool = False
     hint: str = ""
+    unseen: bool = False  # the heading is for screen readers alone
 
 
 def moment(at: datetime, now: datetime, zone: tzinfo) -> Cell:
@@ -68,11 +69,15 @@ def moment(at: datetime, now: datetime, zone: tzinfo) -> Cell:
     return Cell(words, hint=f"{hint}: a clock was ahead" if ahead else hint, tone="bad" if ahead else "quiet")
 
 
+# Opened, it writes out what the page says on hover: for those who have a keyboard or a finger, and no mouse.
+_MORE = '<details class="more"><summary>Show every detail</summary></details>'
+
+
 def heading(title: str, parents: Sequence[tuple[str, str]] = (), facts: Sequence[Part] = ()) -> str:
     """The top of a page: links to its parent pages, its title, and a line of facts."""
     links = "<span>/</span>".join(f'<a href="{escape(href)}">{escape(text)}</a>' for text, href in parents)
     way = f'<nav aria-label="Breadcrumbs">{links}</nav>' if parents else ""
-    return f'<div class="vd">{way}<h1>{escape(title)}</h1>{_line(facts, "meta") if facts else ""}</div>'
+    return f'<div class="vd">{way}<h1>{escape(title)}</h1>{_line(facts, "meta") if facts else ""}{_MORE}</div>'
 
 
 Kind = Literal["lead", "note", "meta"]
@@ -113,7 +118,7 @@ def table(
     A `tall` table has a heading as high as the axis of the chart beside it, so that the rows of both line up.
     """
     heads = "".join(
-        f'<th scope="col" class="{_classes(column)}"{_title(column.hint)}>{escape(column.heading)}'
+        f'<th scope="col" class="{_classes(column)}"{_title(column.hint)}>{_head(column)}'
         + (f' <span class="unit">{escape(column.unit)}</span>' if column.unit else "")
         + "</th>"
         for column in columns
@@ -151,7 +156,7 @@ def _card(card: Card) -> str:
     leaders = "".join(
         f"<div><dt>{escape(name)}</dt><dd>{_content(cell)}</dd></div>" for name, cell in card.leaders.items()
     )
-    title = f'<h3><a href="{escape(card.href)}">{escape(card.title)}</a></h3>'
+    title = f'<h2><a href="{escape(card.href)}">{escape(card.title)}</a></h2>'
     return f"<section>{title}{_line(card.meta, 'meta')}<dl>{leaders}</dl></section>"
 
 
@@ -202,9 +207,13 @@ def _inline(part: Part) -> str:
     return f'<span class="{part.tone}"{_title(part.hint)}>{_content(part)}</span>'
 
 
+_WHOLE = 24  # a linked name of so many characters is never broken at its hyphens
+
+
 def _content(cell: Cell) -> str:
     text = escape(cell.text)
-    main = f'<a href="{escape(cell.href)}">{text}</a>' if cell.href else text
+    whole = ' class="whole"' if len(cell.text) <= _WHOLE else ""
+    main = f'<a href="{escape(cell.href)}"{whole}>{text}</a>' if cell.href else text
     detail = f"<small>{escape(cell.detail)}</small>" if cell.detail else ""
     return main + detail + _spark(cell.spark) + ("" if cell.reach is None else _reach(cell.reach))
 
@@ -230,6 +239,11 @@ def _spark(values: Sequence[float]) -> str:
     dots = "".join(f'<i style="margin-bottom:{round(18 * place)}px"></i>' for place in places)
     words = f"{len(values)} jobs, from {values[0]:.4g} to {values[-1]:.4g}"
     return f'<span class="spark" role="img" aria-label="{words}" title="{words}">{dots}</span>'
+
+
+def _head(column: Column) -> str:
+    text = escape(column.heading)
+    return f'<span class="unseen">{text}</span>' if column.unseen else text
 
 
 def _classes(column: Column) -> str:

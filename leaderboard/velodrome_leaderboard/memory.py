@@ -13,7 +13,11 @@ from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 import streamlit as st
 
 from velodrome.errors import StoreUnavailable
+from velodrome.store import Store, open_store
 from velodrome_leaderboard.viewer import now
+
+# Long enough that viewers share an answer, short enough that no one waits for a result.
+KEPT_SECONDS = 1
 
 _MOST_ANSWERS = 1000
 # After a failure, Redis is asked again when this time is over. Until then a page waits for no timeout.
@@ -65,45 +69,71 @@ class LastAnswers:
 
 
 @st.cache_resource(show_spinner=False)
+def store_of(url: str) -> Store:
+    """The store in the Redis at this URL, which all viewers share."""
+    return open_store(url)
+
+
+@st.cache_resource(show_spinner=False)
 def memory_of(url: str) -> LastAnswers:  # noqa: ARG001 - what the cache goes by
     """The memory of the Redis at this URL."""
     return LastAnswers()
 
 
-def kept(
-    seconds: float, most: int = 200
-) -> Callable[[Callable[Concatenate[str, P], R]], Callable[Concatenate[str, P], R]]:
+Reading = Callable[Concatenate[str, P], R]
+
+
+def kept(seconds: float, most: int = 200) -> Callable[[Reading[P, R]], Reading[P, R]]:
     """Viewers share the answer of the decorated function for some seconds. While Redis is away, they get the last one.
 
     The first argument of the function is the URL of Redis; all arguments must be hashable.
     """
 
-    def decorate(read: Callable[Concatenate[str, P], R]) -> Callable[Concatenate[str, P], R]:
+    def decorate(read: Reading[P, R]) -> Reading[P, R]:
         @st.cache_data(ttl=seconds, max_entries=most, show_spinner=False)
         @wraps(read)
         def ask(url: str, *args: P.args, **kwargs: P.kwargs) -> R:
-            memory = memory_of(url)
-            if memory.resting is not None:
-                raise memory.resting
-            try:
-                found = read(url, *args, **kwargs)
-            except StoreUnavailable as error:
-                memory.failed(error)
-                raise
-            memory.answered()
-            return found
+            return _asked(read, url, *args, **kwargs)
 
-        @wraps(read)
-        def answer(url: str, *args: P.args, **kwargs: P.kwargs) -> R:
-            memory = memory_of(url)
-            question = (read.__name__, args, tuple(sorted(cast("dict[str, Any]", kwargs).items())))
-            try:
-                found = ask(url, *args, **kwargs)
-            except StoreUnavailable as error:
-                return cast("R", memory.last(question, error))
-            memory.keep(question, found)
-            return found
-
-        return cast("Callable[Concatenate[str, P], R]", answer)
+        return _remembering(read, cast("Reading[P, R]", ask))
 
     return decorate
+
+
+def remembered(read: Reading[P, R]) -> Reading[P, R]:
+    """Asks Redis each time. While it is away, viewers get the last answer. Arguments are as those of `kept`."""
+
+    @wraps(read)
+    def ask(url: str, *args: P.args, **kwargs: P.kwargs) -> R:
+        return _asked(read, url, *args, **kwargs)
+
+    return _remembering(read, cast("Reading[P, R]", ask))
+
+
+def _asked(read: Reading[P, R], url: str, *args: P.args, **kwargs: P.kwargs) -> R:
+    """The answer of Redis. Notes that it answered, or that it did not."""
+    memory = memory_of(url)
+    if memory.resting is not None:
+        raise memory.resting
+    try:
+        found = read(url, *args, **kwargs)
+    except StoreUnavailable as error:
+        memory.failed(error)
+        raise
+    memory.answered()
+    return found
+
+
+def _remembering(read: Reading[P, R], ask: Reading[P, R]) -> Reading[P, R]:
+    @wraps(read)
+    def answer(url: str, *args: P.args, **kwargs: P.kwargs) -> R:
+        memory = memory_of(url)
+        question = (read.__name__, args, tuple(sorted(cast("dict[str, Any]", kwargs).items())))
+        try:
+            found = ask(url, *args, **kwargs)
+        except StoreUnavailable as error:
+            return cast("R", memory.last(question, error))
+        memory.keep(question, found)
+        return found
+
+    return cast("Reading[P, R]", answer)

@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import streamlit as st
 
-from velodrome.errors import ActionNeeded, TryAgain, VelodromeError
+from velodrome import keys
+from velodrome.errors import ActionNeeded, TryAgain
 from velodrome_leaderboard import faults, links, markup
 from velodrome_leaderboard.access.people import NotAViewer, SignInNeeded
 from velodrome_leaderboard.data import ResultSource, source
-from velodrome_leaderboard.views import board, boards, compare, entry, history, job, profiles, run, search, signing_in
+from velodrome_leaderboard.views import (
+    board,
+    boards,
+    compare,
+    entry,
+    history,
+    job,
+    live,
+    profiles,
+    run,
+    search,
+    signing_in,
+)
 
 Render = Callable[[ResultSource], None]
 
@@ -30,7 +44,6 @@ PAGES: dict[str, tuple[str, Render]] = {
 
 _STYLE = Path(__file__).with_name("style.css")
 _ICON = Path(__file__).with_name("icon.svg")  # a browser would fetch an icon by name from the Internet
-_RETRY_SECONDS = 3.0
 
 
 def main() -> None:
@@ -59,16 +72,6 @@ def show(render: Render) -> None:
         signing_in.refuse(str(error))
     except TryAgain as error:
         st.html(markup.alert("The results can't be read right now.", [str(error)], "busy"))
-        _wait()
+        live.wait(os.environ.get(keys.ENV_REDIS_URL, ""))
     except ActionNeeded as error:
         st.html(markup.alert("The results can't be read before somebody changes something.", [str(error)]))
-
-
-@st.fragment(run_every=_RETRY_SECONDS)
-def _wait() -> None:
-    try:
-        source().ping()
-    except VelodromeError:
-        st.caption("This page looks again every few seconds and comes back by itself.")
-    else:
-        st.rerun()

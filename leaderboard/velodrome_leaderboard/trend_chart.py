@@ -43,7 +43,7 @@ def history(found: Timeline, labels: Mapping[str, str], title: str, palette: Pal
     y = alt.Y("mean:Q", title=label, scale=alt.Scale(zero=False))
     colours = [palette.strong, palette.second, palette.quiet]
     domain = [labels[cohort_id] for cohort_id in reversed(found.cohorts)]  # the newest stands out
-    legend = alt.Legend(title="conditions", orient="bottom", labelLimit=600) if len(domain) > 1 else None
+    legend = alt.Legend(title="conditions", orient="bottom", columns=1) if len(domain) > 1 else None
     colour = alt.Color("conditions:N", scale=alt.Scale(domain=domain, range=colours), legend=legend)
     value = alt.Tooltip("text:N", title="mean ± 95 %")
     tooltip: list[str | alt.Tooltip] = ["job:N", "when:N", value, "verdict:N", "conditions:N"]

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from prometheus_client import Histogram
 
 from velodrome.monitoring import telemetry
+from velodrome.monitoring.series import Series
 from velodrome.monitoring.telemetry import Family
-from velodrome_operator.series import Series
 
 PASS_BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 TRIAL_BOUNDS = (1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 1800.0, 3600.0, 14_400.0, 43_200.0, 86_400.0)

@@ -9,8 +9,8 @@ from datetime import datetime
 from prometheus_client import Histogram, Metric
 
 from velodrome.monitoring import telemetry
+from velodrome.monitoring.series import Series, metrics
 from velodrome_operator.histograms import PASS_BOUNDS, histogram, series_of
-from velodrome_operator.series import Series, metrics
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,4 +69,4 @@ def operator_families(facts: OperatorFacts) -> Iterator[Metric]:
         Series(telemetry.SERIES_LIMIT, {}, facts.series_limit),
         Series(telemetry.SERIES_DROPPED, {}, facts.series_dropped),
     ]
-    return metrics(telemetry.OPERATOR, rows)
+    return metrics(Metric, telemetry.OPERATOR, rows)

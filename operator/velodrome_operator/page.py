@@ -12,10 +12,10 @@ from prometheus_client import CollectorRegistry, Metric, ProcessCollector
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
+from velodrome.monitoring.series import Series
 from velodrome_operator.families import Exposed, exposed
 from velodrome_operator.operator_facts import OperatorFacts, operator_families
 from velodrome_operator.race_facts import RaceFacts
-from velodrome_operator.series import Series
 
 if TYPE_CHECKING:
     from velodrome.board.latest import Latest

@@ -20,7 +20,6 @@ _SUMMARY_MOST: Final = 4096
 # events.k8s.io/v1 counts bytes.
 _NOTE_OCTETS: Final = 1024
 _PHRASE_MOST: Final = 1000
-_LABEL_MOST: Final = 512
 
 
 def condition(text: str) -> str:
@@ -41,11 +40,6 @@ def note(text: str) -> str:
 def phrase(text: str) -> str:
     """A part of a sentence, on one line."""
     return line(text, _PHRASE_MOST)
-
-
-def label(text: str) -> str:
-    """The value of a metric's label."""
-    return line(text, _LABEL_MOST)
 
 
 def round_begins(rounds: Rounds, trials: int) -> str:

@@ -85,7 +85,7 @@ def test_an_operator_shows_what_it_saw_and_notices_what_people_accept(
     port = unused_port()
     cluster = ApiServer(parent(first, "Complete"), parent(second, "Complete"), parent(going, "Reconciling"))
     reach(monkeypatch, cluster)
-    monkeypatch.setattr("velodrome_operator.families.LOOK_BACK", timedelta(days=36_500))
+    monkeypatch.setattr("velodrome.board.exposing.LOOK_BACK", timedelta(days=36_500))
     mark = Acknowledgement(
         board="digits", entry="cnn", metric_key="latency_p50_seconds{batch_size=1}", job_uid=second.uid,
         at=second.info.created_at,

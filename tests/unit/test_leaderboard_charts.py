@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,7 +13,7 @@ from velodrome.ranking.trade_offs import pareto
 from velodrome.results.records import EpochPoint
 from velodrome.store.types import Row
 from velodrome.units import Scale, column_scale
-from velodrome_leaderboard.charts import DARK, LIGHT, Chart, curve, curve_frame, intervals, is_loss, trade_off
+from velodrome_leaderboard.charts import DARK, LIGHT, Chart, curve, curve_frame, dressed, intervals, is_loss, trade_off
 
 AT = datetime(2026, 5, 4, tzinfo=UTC)
 
@@ -124,3 +125,63 @@ def test_each_point_shows_where_its_entry_stands() -> None:
     assert points["encoding"]["shape"]["field"] == points["encoding"]["color"]["field"] == "standing"
     drawn = {row["entry"]: row["standing"] for row in max(datasets(chart), key=len)}
     assert drawn == {"a": "front", "b": "dominated", "c": "maybe"}
+
+
+LATENCY = "latency_p50_seconds{batch_size=1}"
+
+
+def front(other: str = LATENCY, /, **entries: tuple[float, float]) -> Any:
+    """The trade-off of entries by their accuracy and their latency, or another metric."""
+    accuracy = rows(**{name: (value, value * 1.0001, value * 0.9999) for name, (value, _) in entries.items()})
+    latency = rows(**{name: (value, value * 1.001, value * 0.999) for name, (_, value) in entries.items()})
+    return pareto([rank_objective("accuracy", accuracy), rank_objective(other, latency)])
+
+
+def spans(chart: Chart) -> list[list[float]]:
+    """What the axes of a trade-off span."""
+    (points,) = (layer for layer in chart.to_dict()["layer"] if "shape" in layer["encoding"])
+    return [points["encoding"][axis]["scale"]["domain"] for axis in ("x", "y")]
+
+
+def test_no_axis_shows_values_that_no_trial_can_have() -> None:
+    (left, right), (bottom, top) = spans(trade_off(front(a=(0.5, 0.00001), b=(0.999, 0.1)), ["a", "b"], LIGHT))
+    assert 0 < left < 50
+    assert right == 100
+    assert 0 <= bottom < 0.01
+    assert top > 100
+
+
+def test_an_axis_has_room_where_all_entries_are_equal_and_where_values_are_beyond_all_measure() -> None:
+    for low, high in ((0.001, 0.001), (1e-9, 1e30), (1e30, 1e30)):
+        found = front("loss", a=(0.9, low), b=(0.8, high))
+        assert len(found.points) == 2
+        for least, most in spans(trade_off(found, ["a", "b"], LIGHT)):
+            assert math.isfinite(least)
+            assert math.isfinite(most)
+            assert least < most
+
+
+def test_names_on_a_chart_overlap_nowhere_and_those_on_the_front_come_first() -> None:
+    crowd = {f"a-rather-long-name-{place:02}": (0.9 + place / 1e5, 0.001 + place / 1e7) for place in range(12)}
+    found = front(LATENCY, alone=(0.1, 0.1), **crowd)
+    (data,) = [data for data in datasets(trade_off(found, ["a", "b"], LIGHT)) if len(data) == 13]
+    for size in ("wide", "narrow"):
+        named = {row["entry"] for row in data if row[size] is not None}
+        assert "alone" in named
+        assert 1 < len(named) < 13, "the crowd has no room for all"
+        assert len({row[size] for row in data if row[size] is not None and row["entry"] != "alone"}) == len(named) - 1
+        assert max(crowd) in named, "the most accurate one is on the front"
+
+
+def test_the_text_of_charts_stands_out_from_the_page() -> None:
+    def light(colour: str) -> float:
+        parts = (int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5))
+        r, g, b = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+        return 0.2126 * r + 0.7152 * g + 0.0722 * b
+
+    for palette, page in ((LIGHT, "#ffffff"), (DARK, "#11151c")):
+        texts = dressed(trade_off(front(a=(0.9, 0.1), b=(0.8, 0.2)), ["a", "b"], palette), palette).to_dict()["config"]
+        for kind in ("axis", "legend"):
+            for colour in (texts[kind]["labelColor"], texts[kind]["titleColor"]):
+                more, less = sorted((light(colour), light(page)), reverse=True)
+                assert (more + 0.05) / (less + 0.05) >= 4.5

@@ -17,8 +17,10 @@ from velodrome_leaderboard.markup import Card, Cell, Column, Square
 HOSTILE = "<img src=x onerror=alert(1)>\"'><script>alert(2)</script>&amp;</table>"
 
 # Everything that the module may ever write.
-TAGS = {"a", "b", "code", "dd", "div", "dl", "dt", "h1", "h3", "nav", "p", "section", "small", "span", "table", "tbody",
-        "td", "th", "thead", "tr", "wbr"}  # fmt: skip
+TAGS = {
+    "a", "b", "code", "dd", "div", "details", "dl", "dt", "h1", "h2", "nav", "p", "section", "small", "span",
+    "summary", "table", "tbody", "td", "th", "thead", "tr", "wbr",
+}  # fmt: skip
 ATTRIBUTES = {"aria-label", "class", "href", "role", "scope", "title"}
 
 

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client import Metric
 
 from velodrome.monitoring import telemetry
+from velodrome.monitoring.series import Series, metrics
 from velodrome.plan import plan
 from velodrome.spec import read_jobs
 from velodrome_operator import texts
@@ -18,7 +20,6 @@ from velodrome_operator.observation import PodFacts
 from velodrome_operator.outcome import Ending
 from velodrome_operator.pass_input import Observation
 from velodrome_operator.regressed import Regressed
-from velodrome_operator.series import Series, metrics
 from velodrome_operator.status import judged, news, refused, status
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -86,7 +87,7 @@ def test_labels_are_harmless_and_two_that_look_alike_do_not_end_the_scrape() -> 
         Series(telemetry.TRIALS, dict.fromkeys(telemetry.TRIALS.labels, name), float(place))
         for place, name in enumerate(names)
     ]
-    (metric,) = metrics([telemetry.TRIALS], rows)
+    (metric,) = metrics(Metric, [telemetry.TRIALS], rows)
     labels = [tuple(sample.labels.values()) for sample in metric.samples]
     assert len(labels) == len(set(labels)) == 3
     assert not [value for one in labels for value in one if FORBIDDEN.search(value)]

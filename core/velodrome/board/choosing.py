@@ -35,10 +35,10 @@ def chosen_board(reader: Reader, wanted: str | None = None) -> str:
     if not boards:
         raise NotThere("board", NOTHING)
     if wanted is not None and wanted not in boards:
-        from difflib import get_close_matches
+        from velodrome.spec.wording import close_match
 
-        close = get_close_matches(wanted, boards, 1)
-        hint = f"did you mean {line(close[0])}?" if close else f"there are: {listing(wanted, boards)}"
+        close = close_match(wanted, boards)
+        hint = f"did you mean {line(close)}?" if close else f"there are: {listing(wanted, boards)}"
         raise NotThere("board", f"there is no board {shown(wanted)}: {hint}")
     return boards[0] if wanted is None else wanted
 

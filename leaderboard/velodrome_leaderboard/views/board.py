@@ -36,15 +36,16 @@ def render(source: ResultSource) -> None:
     board = boards.get(name)
     if board is None:
         _unknown(name, list(boards))
-        live.watch(source, lambda: any(other.name == name for other in source.boards()), seen=False)
+        there = source.markers([name])
+        live.watch(source, there, lambda: any(other.name == name for other in source.boards()), seen=False)
         return
     st.set_page_config(page_title=f"{line(name)} · Velodrome")
     st.html(markup.heading(name, [("Leaderboards", links.HOME)], board_facts(board)))
-    live.watch(source, lambda: _seen(source, name), _seen(source, name))
+    live.watch(source, source.markers([name]), lambda: _seen(source, name), _seen(source, name))
     with part_of_page():
         live.progress(source, source.jobs(name, _JOBS))
     _objectives(source, board)
-    st.subheader("Jobs", anchor=False)
+    st.header("Jobs", anchor=False)
     with part_of_page():
         _jobs(source, board)
     with part_of_page():

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import streamlit as st
 
 from velodrome.board.cohorts import chosen_cohort
 from velodrome.board.page import ObjectivePage
 from velodrome.results.objectives import BoardObjective
+from velodrome.results.records import JobInfo
+from velodrome.spec.wording import close_match
 from velodrome.store import Board
+from velodrome.store.markers import of_boards
 from velodrome.text import counted, listed
 from velodrome.units import column_scale
 from velodrome_leaderboard import links, markup
@@ -22,20 +27,72 @@ _SHOWN_OBJECTIVES = 4
 _RANKED_AT_MOST = 250
 
 
+ORDERS: Mapping[str, str] = {
+    "newest": "Newest result first",
+    "name": "By name",
+    "entries": "Most entries first",
+    "jobs": "Most jobs first",
+}
+_RESETS = ("page",)
+
+
 def render(source: ResultSource) -> None:
-    """Shows the page of all boards."""
+    """Shows the page of all boards, or of those that the URL asks for, in its order."""
     boards = source.boards()
-    live.watch(source, source.boards, boards)
+    wanted, bound_search = links.search("find", _RESETS, older="filter")
+    order, bound_order = links.choice("order", list(ORDERS), "newest", ORDERS.__getitem__, _RESETS)
+    found = arranged(boards, wanted, order)
+    pages = max(1, -(-len(found) // _PAGE))
+    page, bound = links.page_number(pages)
+    shown = found[(page - 1) * _PAGE : page * _PAGE]
+    names = [board.name for board in shown]
+    markers = (of_boards(), *source.markers(names))
+    live.watch(source, markers, lambda: _seen(source, names), _seen(source, names))
     if not boards:
         _empty()
         return
-    st.html(markup.heading("Leaderboards"))
-    pages = -(-len(boards) // _PAGE)
-    page, bound = links.page_number(pages)
-    shown = boards[(page - 1) * _PAGE : page * _PAGE]
+    st.html(markup.heading("Leaderboards", (), [counted(len(boards), "board"), _HELP]))
+    if len(boards) > 1:
+        with st.container(horizontal=True, vertical_alignment="bottom"):
+            st.text_input("Find boards", placeholder="a part of the name", width=320, **bound_search)
+            st.selectbox("Order", list(ORDERS.values()), width=240, **bound_order)
+    if not found:
+        _no_hit(wanted, boards)
+        return
+    if len(found) < len(boards):
+        st.html(markup.note(f"{len(found):,} of {counted(len(boards), 'board')}."))
     st.html(markup.cards([_card(source, board) for board in shown]))
     if pages > 1:
         st.pagination(pages, **bound)
+
+
+_HELP = markup.Cell("what programs can ask", "api/v1/openapi.json")
+
+
+def arranged(boards: Sequence[Board], wanted: str, order: str) -> list[Board]:
+    """The boards whose names hold each of the wanted words, in this order. `boards` come newest first."""
+    words = wanted.casefold().split()
+    found = [board for board in boards if all(word in board.name.casefold() for word in words)]
+    match order:
+        case "name":
+            return sorted(found, key=lambda board: board.name)
+        case "entries":
+            return sorted(found, key=lambda board: -board.entries)
+        case "jobs":
+            return sorted(found, key=lambda board: -board.jobs)
+        case _:
+            return found
+
+
+def _no_hit(wanted: str, boards: Sequence[Board]) -> None:
+    close = close_match(wanted, [board.name for board in boards])
+    hint: list[markup.Part] = [] if close is None else ["Did you mean ", markup.Cell(close, links.board(close)), "?"]
+    st.html(markup.alert(f'No board has "{wanted}" in its name.', hint, "busy"))
+
+
+def _seen(source: ResultSource, names: Sequence[str]) -> object:
+    """A value that changes whenever a board comes or goes, or one of these changes."""
+    return source.boards(), [source.version(name) for name in names]
 
 
 def _empty() -> None:
@@ -58,9 +115,29 @@ def _card(source: ResultSource, board: Board) -> markup.Card:
     leaders = {objective.name: _leader(source, board, objective) for objective in objectives[:_SHOWN_OBJECTIVES]}
     if len(objectives) > _SHOWN_OBJECTIVES:
         leaders[f"and {len(objectives) - _SHOWN_OBJECTIVES} more"] = markup.Cell("")
-    running = live.unfinished(source, source.jobs(board.name, 1))
-    states = [markup.Cell(job.words, links.job(job.job.uid), tone="busy") for job in running]
-    return markup.Card(board.name, links.board(board.name), [*board_facts(board), *states], leaders)
+    newest = source.jobs(board.name, 1)
+    states = [markup.Cell(job.words, links.job(job.job.uid), tone="busy") for job in live.unfinished(source, newest)]
+    worse = [_regressions(source, board, job) for job in newest]
+    facts: list[markup.Part] = [*board_facts(board), *states, *(one for one in worse if one is not None)]
+    return markup.Card(board.name, links.board(board.name), facts, leaders)
+
+
+def _regressions(source: ResultSource, board: Board, job: JobInfo) -> markup.Cell | None:
+    """How many values of the newest job got worse, if nobody accepted that: a link to the first one's history."""
+    if len(job.entries) > _RANKED_AT_MOST:
+        return None
+    names = {str(objective.key): objective.name for objective in source.objectives(board.name)}
+    found = [
+        one
+        for one in source.verdicts(job.uid)
+        if one.verdict == "Regressed" and not one.acknowledged and one.metric_key in names
+    ]
+    if not found:
+        return None
+    first = found[0]
+    where = links.history(board.name, first.entry, names[first.metric_key])
+    said = "; ".join(dict.fromkeys(f"{one.entry} by {names[one.metric_key]}" for one in found[:5]))
+    return markup.Cell(counted(len(found), "open regression"), where, hint=said, tone="bad")
 
 
 def board_facts(board: Board) -> list[markup.Part]:

@@ -25,6 +25,7 @@ from velodrome_leaderboard.data import ResultSource
 from velodrome_leaderboard.faults import part_of_page
 from velodrome_leaderboard.viewer import palette
 from velodrome_leaderboard.views import live
+from velodrome_leaderboard.views.drawing import draw
 
 AXES: tuple[CurveAxis, ...] = ("epoch", "seconds", "samples")
 _CLASSES = 40
@@ -41,7 +42,7 @@ def render(source: ResultSource) -> None:
         return
     st.set_page_config(page_title=line(f"Compare · {name} · Velodrome"))
     steps = [("Leaderboards", links.HOME), (name, links.board(name))]
-    live.watch(source, lambda: source.version(name), source.version(name))
+    live.watch(source, source.markers([name]), lambda: source.version(name), source.version(name))
     st.html(markup.heading("Compare entries", steps))
     chosen = _chosen(source, board)
     if len(chosen) < 2:
@@ -79,7 +80,7 @@ def _objectives(found: ComparedEntries) -> None:
     for one in found.objectives:
         if not one.rows:
             continue
-        st.subheader(markup.plain(one.reading.objective.name), anchor=False)
+        st.header(markup.plain(one.reading.objective.name), anchor=False)
         left, right = st.columns([2, 3], gap="medium")
         left.html(_means(found.board, one))
         if one.pairs:
@@ -137,7 +138,7 @@ def _pairs(one: ComparedObjective) -> str:
 
 
 def _settings(found: ComparedEntries) -> None:
-    st.subheader("Parameters that differ", anchor=False)
+    st.header("Parameters that differ", anchor=False)
     if not found.settings:
         st.html(markup.note("Their parameters are the same."))
         return
@@ -151,7 +152,7 @@ def setting_words(value: Setting | None) -> str:
 
 
 def _environments(found: ComparedEntries) -> None:
-    st.subheader("Environments that differ", anchor=False)
+    st.header("Environments that differ", anchor=False)
     if found.environments:
         st.html(_side_by_side("Fact", found, found.environments, "Environments that differ"))
     else:
@@ -169,7 +170,7 @@ def curves(details: Sequence[EntryDetails]) -> None:
     series = series_of(details)
     if not series:
         return
-    st.subheader("Curves over the seeds", anchor=False)
+    st.header("Curves over the seeds", anchor=False)
     axis, bound = links.choice("axis", AXES, "epoch")
     st.segmented_control("Axis", AXES, required=True, **bound)
     chosen: CurveAxis = next(one for one in AXES if one == axis)
@@ -180,7 +181,7 @@ def curves(details: Sequence[EntryDetails]) -> None:
             found = {entry: points for entry, points in found.items() if points}
             if found:
                 chart = compare_chart.bands(found, name, chosen, palette())
-                column.altair_chart(chart, width="stretch", alt=line(f"{name} of {listed(list(found))} by {chosen}"))
+                draw(chart, f"{name} of {listed(list(found))} by {chosen}", at=column)
     st.html(markup.note("A line is the mean of the seeds, and its band holds all of them."))
 
 
@@ -189,7 +190,7 @@ def _classes(details: Mapping[str, EntryDetails]) -> None:
     known = {name: found for name, found in matrices.items() if found is not None}
     if not known:
         return
-    st.subheader("Class by class", anchor=False)
+    st.header("Class by class", anchor=False)
     shares = {name: per_class(found) for name, found in known.items()}
     classes = list(dict.fromkeys(each for of in shares.values() for each in of))
     apart = {one: _spread([of[one] for of in shares.values() if one in of]) for one in classes}
@@ -217,8 +218,8 @@ def _classes(details: Mapping[str, EntryDetails]) -> None:
                 some = list(known.items())[start : start + 2]
                 for column, (name, found) in zip(st.columns(2), some, strict=False):
                     column.markdown(f"**{markup.plain(name)}**")
-                    alt = line(f"Test samples of {name} by right and by predicted class")
-                    column.altair_chart(charts.confusion(found, palette()), width="content", alt=alt)
+                    words = f"Test samples of {name} by right and by predicted class"
+                    draw(charts.confusion(found, palette()), words, "content", column)
 
 
 def _spread(values: Sequence[float]) -> float:

@@ -8,6 +8,7 @@ from velodrome.results.confusion import Confusion
 from velodrome.text import counted
 from velodrome_leaderboard import charts, markup
 from velodrome_leaderboard.viewer import palette
+from velodrome_leaderboard.views.drawing import draw
 
 # With more classes than that, a cell is too small to point at, so a table has the pairs that matter.
 _FEW_CLASSES = 30
@@ -18,7 +19,7 @@ def show(found: Confusion | None) -> None:
     """Shows the matrix as a map, and the most confused pairs of many classes. Shows nothing if there is none."""
     if found is None:
         return
-    st.subheader("Confusion", anchor=False)
+    st.header("Confusion", anchor=False)
     samples = sum(map(sum, found.counts))
     over = f" over {counted(found.trials, 'seed')}" if found.trials > 1 else ""
     st.html(
@@ -30,7 +31,7 @@ def show(found: Confusion | None) -> None:
     if len(found.classes) > _FEW_CLASSES:
         _table(found)
     chart = charts.confusion(found, palette())
-    st.altair_chart(chart, width="content", alt="Test samples by right and by predicted class")
+    draw(chart, "Test samples by right and by predicted class", "content")
 
 
 def _table(found: Confusion) -> None:

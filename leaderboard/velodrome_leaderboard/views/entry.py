@@ -29,7 +29,7 @@ def render(source: ResultSource) -> None:
     board, name = st.query_params.get("board", ""), st.query_params.get("name", "")
     jobs = source.entry_jobs(board, name)
     steps = [("Leaderboards", links.HOME), (board, links.board(board))]
-    live.watch(source, lambda: source.version(board), source.version(board))
+    live.watch(source, source.markers([board]), lambda: source.version(board), source.version(board))
     if not jobs:
         st.html(markup.heading(name or "Which entry?", steps))
         close = close_match(name, source.entry_names(board))
@@ -52,7 +52,7 @@ def render(source: ResultSource) -> None:
         curves([details])
     left, right = st.columns(2, gap="large")
     with left, part_of_page():
-        st.subheader("Parameters", anchor=False)
+        st.header("Parameters", anchor=False)
         settings = parameters_of(newest).get(name, {})
         st.html(markup.facts((one, setting_words(value)) for one, value in settings.items()))
     with right, part_of_page():
@@ -69,7 +69,7 @@ def _standing(source: ResultSource, board: str, name: str) -> None:
         markup.Column("Mean", numeric=True),
         markup.Column("n", numeric=True),
         markup.Column("Of", hint="How many entries are ranked"),
-        markup.Column(""),
+        markup.Column("Past"),
     ]
     cells = []
     for objective in source.objectives(board):
@@ -91,7 +91,7 @@ def _standing(source: ResultSource, board: str, name: str) -> None:
 
 
 def _jobs(source: ResultSource, name: str, jobs: Sequence[JobInfo]) -> None:
-    st.subheader("Jobs", anchor=False)
+    st.header("Jobs", anchor=False)
     pages = -(-len(jobs) // _JOBS)
     page, bound = links.page_number(pages, "jobs")
     shown = jobs[(page - 1) * _JOBS : page * _JOBS]
@@ -112,7 +112,7 @@ def _jobs(source: ResultSource, name: str, jobs: Sequence[JobInfo]) -> None:
 
 
 def _times(details: EntryDetails) -> None:
-    st.subheader("Where its time goes", anchor=False)
+    st.header("Where its time goes", anchor=False)
     found = times(details.records)
     if not found:
         st.html(markup.note("No trial has reported its times yet."))

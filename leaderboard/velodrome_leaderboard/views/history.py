@@ -15,6 +15,7 @@ from velodrome_leaderboard import links, markup, trend_chart
 from velodrome_leaderboard.data import ResultSource
 from velodrome_leaderboard.viewer import now, palette, zone
 from velodrome_leaderboard.views import administration, live
+from velodrome_leaderboard.views.drawing import draw
 from velodrome_leaderboard.views.trend import TREND_TONES, trend_words
 
 _ROWS = 25
@@ -26,7 +27,7 @@ def render(source: ResultSource) -> None:
     name = st.query_params.get("objective", "")
     objective = next((one for one in source.objectives(board) if one.name == name), None)
     steps = [("Leaderboards", links.HOME), (board, links.board(board, objective=name))]
-    live.watch(source, lambda: source.version(board), source.version(board))
+    live.watch(source, source.markers([board]), lambda: source.version(board), source.version(board))
     if objective is None:
         st.html(markup.heading("Which history?", steps[:1]))
         st.html(
@@ -54,9 +55,7 @@ def render(source: ResultSource) -> None:
         _verdict(source, found, found.moments[-1], name)
     else:
         _at(source, found, at, name, labels)
-    st.altair_chart(
-        trend_chart.history(found, labels, name, palette()), width="stretch", alt=line(f"{entry}'s {name} by job")
-    )
+    draw(trend_chart.history(found, labels, name, palette()), f"{entry}'s {name} by job")
     st.html(markup.note(_EXPLANATION))
     administration.history(source, board, found, at)
     st.html(_table(found, labels))

@@ -13,6 +13,7 @@ from velodrome.results.confusion import confusion_of
 from velodrome.results.records import JobInfo, TrialRecord
 from velodrome.results.rounds import stop_note
 from velodrome.store import EntryState, TrialSummary
+from velodrome.store.markers import of_job
 from velodrome.text import command, counted, line
 from velodrome.units import duration, quantity
 from velodrome_leaderboard import documents, links, markup
@@ -40,7 +41,7 @@ def render(source: ResultSource) -> None:
         st.html(markup.alert("There is no such entry.", [f"Job {job.name} has none of this name: see ", every, "."]))
         return
     st.set_page_config(page_title=line(f"{entry or job.name} · Velodrome"))
-    live.watch(source, lambda: source.counts(uid), source.counts(uid))
+    live.watch(source, source.markers(jobs=[job]), lambda: source.counts(uid), source.counts(uid))
     if entry is None:
         _whole(source, job)
     else:
@@ -52,7 +53,7 @@ def unknown_job(source: ResultSource, uid: str) -> None:
     st.html(markup.heading(uid or "Which job?", [("Leaderboards", links.HOME)]))
     text = f"No job {uid} is registered in this Redis." if uid else "The address names no job."
     st.html(markup.alert("There is no such job.", [text]))
-    live.watch(source, lambda: source.job(uid) is not None, seen=False)
+    live.watch(source, [of_job(uid, "")], lambda: source.job(uid) is not None, seen=False)
 
 
 def _steps(job: JobInfo) -> list[tuple[str, str]]:
@@ -78,7 +79,7 @@ def _whole(source: ResultSource, job: JobInfo) -> None:
         )
     live.progress(source, [job])
     _notices(source, job)
-    st.subheader("Trials", anchor=False)
+    st.header("Trials", anchor=False)
     _grid(source, job)
     _again(source, job, None)
     _downloads(source, job)
@@ -175,7 +176,7 @@ def _identity(source: ResultSource, job: JobInfo, entry: str) -> None:
 
 
 def _again(source: ResultSource, job: JobInfo, entry: str | None) -> None:
-    st.subheader("Run this again", anchor="run-again")
+    st.header("Run this again", anchor="run-again")
     name = _file_name(f"{job.name}{f'-{entry}' if entry is not None else ''}", "yaml")
     text = documents.job_yaml(job, entry)
     st.html(markup.note("Save this file and, on a machine that has Velodrome, run:"))
@@ -196,7 +197,7 @@ def _file_name(name: str, ending: str) -> str:
 
 
 def _downloads(source: ResultSource, job: JobInfo) -> None:
-    st.subheader("Take the results away", anchor=False)
+    st.header("Take the results away", anchor=False)
     with st.container(horizontal=True):
         st.download_button(
             "CSV, a line for each trial",
@@ -227,7 +228,7 @@ def _one_entry(source: ResultSource, job: JobInfo, entry: str) -> None:
         facts += [markup.Cell(state.hidden, tone="busy")] if state.hidden else []
     facts += list(filter(None, [stop_note(job.rounds, entry)]))
     st.html(markup.heading(entry, _steps(job), facts))
-    st.subheader("Runs", anchor=False)
+    st.header("Runs", anchor=False)
     _runs(source, job, entry)
     confusion.show(confusion_of(_first_records(source, job, entry)))
     _again(source, job, entry)

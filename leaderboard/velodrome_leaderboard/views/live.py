@@ -3,35 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import streamlit as st
 
-from velodrome.errors import StoreUnavailable
+from velodrome.errors import StoreUnavailable, VelodromeError
 from velodrome.results.records import JobInfo, Progress
 from velodrome.store import Counts
+from velodrome.store.markers import Marker
 from velodrome.text import counted
 from velodrome_leaderboard import links, markup
-from velodrome_leaderboard.access.people import SignInNeeded
+from velodrome_leaderboard.access.people import ANYBODY, SignInNeeded
 from velodrome_leaderboard.data import ResultSource
-from velodrome_leaderboard.memory import LastAnswers
+from velodrome_leaderboard.memory import LastAnswers, store_of
 from velodrome_leaderboard.viewer import now, zone
+from velodrome_leaderboard.watching import join
 
-_LOOK_SECONDS = 3.0
-_PROGRESS_SECONDS = 2.0
+# A trial that has fallen silent is shown as such, although nothing reports that.
+_SILENCE_SECONDS = 30.0
 
 # A runner reports every few seconds. A runner that is silent for longer than this has ended or can't reach Redis.
 _SILENT = timedelta(seconds=90)
 _SHOWN_TRIALS = 8
 
 
-@st.fragment(run_every=_LOOK_SECONDS)
-def watch(source: ResultSource, read: Callable[[], object], seen: object) -> None:
-    """Draws the page again when `read` returns something other than `seen`, from which the page was drawn.
+@st.fragment
+def watch(source: ResultSource, markers: Sequence[Marker], read: Callable[[], object], seen: object) -> None:
+    """Draws the page again when `read` returns something other than `seen`, from which the page was drawn. It reads
+    again only when one of the markers has changed.
 
     While Redis is away, it says so here, and the page stays as it is.
     """
+    join(source.url, markers, source.person, away=source.memory.error is not None)
     try:
         changed = read() != seen
     except (SignInNeeded, StoreUnavailable):
@@ -95,13 +100,24 @@ def progress(source: ResultSource, jobs: Sequence[JobInfo]) -> None:
         _progress(source, jobs)
 
 
-@st.fragment(run_every=_PROGRESS_SECONDS)
+@st.fragment
 def _progress(source: ResultSource, jobs: Sequence[JobInfo]) -> None:
+    join(source.url, source.markers(jobs=jobs), source.person, _SILENCE_SECONDS, away=source.memory.error is not None)
     try:
         for running in unfinished(source, jobs):
             _show(running)
     except StoreUnavailable:
         st.rerun()
+
+
+@st.fragment
+def wait(url: str) -> None:
+    """Draws the page again as soon as Redis answers."""
+    if not join(url, (), ANYBODY, away=True):
+        with suppress(VelodromeError):
+            store_of(url).ping()
+            st.rerun()
+    st.caption("This page looks again every second and comes back by itself.")
 
 
 def _show(running: RunningJob) -> None:

@@ -13,6 +13,7 @@ from velodrome.text import line
 from velodrome_leaderboard import links, markup, noise_chart
 from velodrome_leaderboard.data import ResultSource
 from velodrome_leaderboard.viewer import palette
+from velodrome_leaderboard.views.drawing import draw
 
 
 def noise_tab(source: ResultSource, board: Board) -> None:
@@ -29,7 +30,7 @@ def noise_tab(source: ResultSource, board: Board) -> None:
     st.html(markup.lines(*(("meta", [sentence]) for sentence in sentences(noise))))
     if noise.in_job.pairs or noise.job_to_job.pairs:
         chart = noise_chart.differences(noise, name, palette())
-        st.altair_chart(chart, width="stretch", alt=line(noise_chart.described(noise, name)))
+        draw(chart, noise_chart.described(noise, name))
     st.html(markup.note(_EXPLANATION, f" Measured under: {noise.cohort}" if noise.cohort else ""))
 
 

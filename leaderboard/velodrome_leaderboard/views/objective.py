@@ -118,7 +118,7 @@ _EXPLANATION = (
 
 
 def _unranked(page: ObjectivePage) -> None:
-    st.subheader(f"Not ranked ({page.head.unranked})", anchor=False)
+    st.header(f"Not ranked ({page.head.unranked})", anchor=False)
     count, unit = page.head.unranked_pages, page.head.objective.key.metric.unit
     _, bound = links.page_number(count, "unranked")
     so_far = "Mean of the values that there are; what is missing might change it a lot"

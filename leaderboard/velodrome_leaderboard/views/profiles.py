@@ -15,6 +15,7 @@ from velodrome_leaderboard import links, markup, profile_chart
 from velodrome_leaderboard.data import ResultSource
 from velodrome_leaderboard.viewer import palette
 from velodrome_leaderboard.views import live
+from velodrome_leaderboard.views.drawing import draw
 
 _MOST_BOARDS = 100
 
@@ -30,7 +31,7 @@ def render(source: ResultSource) -> None:
     model, bound_model = _entry("entry", entries, entries[0] if entries else "")
     reference, bound_reference = _entry("reference", ["", *entries], "")
     st.html(markup.heading(f"{model or 'Which entry?'} · over several boards", [("Leaderboards", links.HOME)]))
-    live.watch(source, lambda: _versions(source, wanted), _versions(source, wanted))
+    live.watch(source, source.markers(wanted), lambda: _versions(source, wanted), _versions(source, wanted))
     if known:
         st.multiselect("Boards that count", known, format_func=line, **bound_boards)
     if not model:
@@ -85,7 +86,7 @@ def _show(found: Profile) -> None:
     st.html(_table(found))
     first, *others = found.entries
     words = f"Share of runs above each score, of {first.entry} and {len(others)} others; the table has their means"
-    st.altair_chart(profile_chart.shares(found, palette()), width="stretch", alt=line(words))
+    draw(profile_chart.shares(found, palette()), words)
     held = [f"{name}: {conditions}. " for name, conditions in found.boards.items()]
     st.html(markup.note(_EXPLANATION, *held))
 

@@ -13,12 +13,13 @@ from velodrome.ranking.notes import grouped_notes
 from velodrome.ranking.places import RankedRow
 from velodrome.ranking.sentences import seen
 from velodrome.stats.detectable import POWER
-from velodrome.text import counted, line, listed, percent
+from velodrome.text import counted, listed, percent
 from velodrome.trends.regressions import Comparison
 from velodrome.units import Scale, column_scale
 from velodrome_leaderboard import charts, links, markup
 from velodrome_leaderboard.data import ResultSource
 from velodrome_leaderboard.viewer import now, palette, zone
+from velodrome_leaderboard.views.drawing import draw
 from velodrome_leaderboard.views.trend import badge
 
 
@@ -48,7 +49,7 @@ def ranking(
     with st.expander("As a chart", icon=":material/bar_chart:"):
         title = f"{objective.name}, {scale.symbol}" if scale.symbol else objective.name
         chart = charts.intervals(rows, scale, title, metric.direction, palette())
-        st.altair_chart(chart, width="stretch", alt=line(f"Means and intervals by {objective.name}"))
+        draw(chart, f"Means and intervals by {objective.name}")
 
 
 def _mark(number: int) -> str:
@@ -100,7 +101,7 @@ def _table(
         *(markup.Column(one.name, numeric=one.kind == "number", minor=True, hint=one.about) for one, _ in extra),
         markup.Column("History", minor=True, short=True, hint="The means of its newest jobs, oldest first"),
         markup.Column("Updated", minor=True, short=True),
-        markup.Column("", minor=True, short=True),
+        markup.Column("Again", minor=True, short=True, unseen=True),
     ]
     at, where, cells, span = now(), zone(), [], charts.span_of(rows)
     for row in rows:

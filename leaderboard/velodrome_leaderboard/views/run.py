@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from math import isnan
+from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
+from velodrome.board.details import times
 from velodrome.metrics.catalogue import CATALOGUE, MetricKey, label_of
 from velodrome.results.conditions import shown
 from velodrome.results.confusion import confusion_of
@@ -17,9 +19,14 @@ from velodrome_leaderboard import charts, links, markup
 from velodrome_leaderboard.data import ResultSource
 from velodrome_leaderboard.viewer import now, palette, zone
 from velodrome_leaderboard.views import administration, confusion, live
+from velodrome_leaderboard.views.drawing import draw
 from velodrome_leaderboard.views.job import board_steps, unknown_job
 
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
 _CONFLICTS = 5
+_CURVE_ROWS = 100
 _LOG_LINES, _LOG_CHARACTERS, _LOG_PIXELS = 24, 3000, 480
 
 
@@ -42,18 +49,24 @@ def render(source: ResultSource) -> None:
     where = f"seed {record.result.seed}" if record is not None else f"repeat {repeat + 1}"
     st.set_page_config(page_title=line(f"{entry}, {where} · Velodrome"))
     title, steps = f"{entry} · {where}", [*steps, (entry, links.job(uid, entry))]
+    again = markup.Cell("run this again", f"{links.job(uid, entry)}#run-again")
     if record is None:
         _unfinished(source, job, index, title, steps)
     else:
-        live.watch(source, lambda: source.trial(uid, index), record)
-        st.html(markup.heading(title, steps, _state(record)))
+        live.watch(source, source.markers(jobs=[job]), lambda: source.trial(uid, index), record)
+        st.html(markup.heading(title, steps, [*_state(record), again]))
         _finished(source, job, record)
 
 
 def _unfinished(source: ResultSource, job: JobInfo, index: int, title: str, steps: Sequence[tuple[str, str]]) -> None:
     running = source.progress(job.uid).get(index)
     points = source.curves(job.uid, index)
-    live.watch(source, lambda: (source.trial(job.uid, index), source.progress(job.uid).get(index)), (None, running))
+    live.watch(
+        source,
+        source.markers(jobs=[job]),
+        lambda: (source.trial(job.uid, index), source.progress(job.uid).get(index)),
+        (None, running),
+    )
     if running is None:
         repeat, position = divmod(index, len(job.entries))
         asked = repeat < job.planned(job.entries[position])
@@ -85,23 +98,23 @@ def _finished(source: ResultSource, job: JobInfo, record: TrialRecord) -> None:
     left, middle, right = st.columns(3, gap="large")
     with left:
         if result.metrics or result.unavailable:
-            st.subheader("Metrics", anchor=False)
+            st.header("Metrics", anchor=False)
             st.html(markup.facts(_metrics(record)))
-        st.subheader("Times", anchor=False)
+        st.header("Times", anchor=False)
         st.html(markup.facts(_times(record)))
     with middle:
-        st.subheader("Parameters", anchor=False)
+        st.header("Parameters", anchor=False)
         st.html(markup.facts(_parameters(record)))
     with right:
-        st.subheader("Data", anchor=False)
+        st.header("Data", anchor=False)
         st.html(markup.facts(_data(record)))
-        st.subheader("Environment", anchor=False)
+        st.header("Environment", anchor=False)
         st.html(markup.facts(_environment(record)))
 
 
 def _log(text: str, index: int) -> None:
     """Shows the end of a log: a long one in a box that scrolls, with the whole to download."""
-    st.subheader("End of its log", anchor=False)
+    st.header("End of its log", anchor=False)
     long = text.count("\n") > _LOG_LINES or len(text) > _LOG_CHARACTERS
     st.code(lines(text), language=None, wrap_lines=True, height=_LOG_PIXELS if long else "content")
     if long:
@@ -158,7 +171,30 @@ def _curves(points: Sequence[EpochPoint], best_epoch: int | None) -> None:
     for start in range(0, len(shown), 3):
         for column, series in zip(st.columns(3, gap="medium"), shown[start : start + 3], strict=False):
             chart = charts.curve(frame, series, palette(), best_epoch)
-            column.altair_chart(chart, width="stretch", alt=line(f"{label_of(series[0])} by epoch"))
+            draw(chart, f"{label_of(series[0])} by epoch", at=column)
+    with st.expander("The curves as a table", icon=":material/table:"):
+        st.html(_curve_table([charts.TRAINING_LOSS, *validated, charts.LEARNING_RATE], frame))
+        if len(points) > _CURVE_ROWS:
+            st.html(markup.note(f"The last {_CURVE_ROWS} of {len(points):,} epochs."))
+
+
+def _curve_table(series: Sequence[str], frame: DataFrame) -> str:
+    """What the charts say of each epoch when one points at it."""
+    columns = [
+        markup.Column("Epoch", numeric=True),
+        markup.Column("Training time", "s", numeric=True),
+        *(markup.Column(label_of(one).replace("_", " ") + charts.unit_words(one), numeric=True) for one in series),
+    ]
+    values = frame[["epoch", "seconds", *series]].tail(_CURVE_ROWS)
+    rows = [
+        [
+            markup.Cell(f"{int(epoch):,}"),
+            markup.Cell(f"{seconds:.1f}"),
+            *(markup.Cell("–" if isnan(value) else f"{value:.5g}") for value in others),
+        ]
+        for epoch, seconds, *others in values.itertuples(index=False)
+    ]
+    return markup.table(columns, rows, "Curves by epoch")
 
 
 def _metric(key: str, value: float | None) -> str:
@@ -175,11 +211,11 @@ def _metrics(record: TrialRecord) -> Iterator[tuple[str, markup.Part]]:
 
 def _times(record: TrialRecord) -> Iterator[tuple[str, markup.Part]]:
     observed, result = record.observed, record.result
-    queued, ran = observed.queued_seconds, observed.run_seconds
-    if queued is not None:
-        yield "waited", duration(queued)
+    ran = observed.run_seconds
     if ran is not None:
         yield "ran", duration(ran)
+    for part in times([record]):
+        yield part.what, duration(part.seconds)
     yield "started", markup.moment(result.started_at, now(), zone())
     yield "finished", markup.moment(result.finished_at, now(), zone())
     yield "accepted", markup.moment(record.accepted_at, now(), zone())

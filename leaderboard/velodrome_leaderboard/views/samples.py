@@ -13,6 +13,7 @@ from velodrome.text import counted, line
 from velodrome_leaderboard import charts, links, markup
 from velodrome_leaderboard.data import ResultSource
 from velodrome_leaderboard.viewer import palette
+from velodrome_leaderboard.views.drawing import draw
 
 _PAGE = 25
 # With more classes than that, the chart has those in which both differ most.
@@ -67,7 +68,7 @@ _EXPLANATION = (
 def _lost(found: Pairing) -> None:
     if not found.lost:
         return
-    st.subheader(f"What {markup.plain(found.b)} loses", anchor=False)
+    st.header(f"What {markup.plain(found.b)} loses", anchor=False)
     pages = -(-len(found.lost) // _PAGE)
     page, bound = links.page_number(pages, "lost")
     st.html(_table(found, found.lost[(page - 1) * _PAGE : page * _PAGE]))
@@ -100,9 +101,7 @@ def _classes(found: Pairing) -> None:
     rows = sorted(found.classes, key=lambda row: -max(row.a_better, row.b_better))[:_CLASSES]
     if not rows:
         return
-    st.subheader("By class", anchor=False)
+    st.header("By class", anchor=False)
     kept = [row for row in found.classes if row in rows]
     chart = charts.wins(kept, found.a, found.b, palette())
-    st.altair_chart(
-        chart, width="stretch", alt=line(f"Samples of each class on which {found.a} or {found.b} is better")
-    )
+    draw(chart, f"Samples of each class on which {found.a} or {found.b} is better")

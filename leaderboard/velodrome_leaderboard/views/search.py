@@ -8,15 +8,18 @@ import streamlit as st
 
 from velodrome.board.search_details import MOST, SearchDetails, TriedTrial
 from velodrome.board.searches import EntrySearch, budget_words
+from velodrome.keys import search_uid
 from velodrome.results.records import JobInfo
 from velodrome.search.sentences import called, spent_words, value_words, values_words
 from velodrome.spec import SearchParameter
+from velodrome.store.markers import of_job
 from velodrome.text import counted, line
 from velodrome_leaderboard import links, markup, search_chart
 from velodrome_leaderboard.charts import Chart
 from velodrome_leaderboard.data import ResultSource
 from velodrome_leaderboard.viewer import palette
 from velodrome_leaderboard.views import live
+from velodrome_leaderboard.views.drawing import draw
 from velodrome_leaderboard.views.job import board_steps, unknown_job
 
 
@@ -34,7 +37,8 @@ def render(source: ResultSource) -> None:
         st.html(markup.alert("This job has no search.", ["Its entries run as they are written."]))
         return
     st.set_page_config(page_title=line(f"Search of {job.name} · Velodrome"))
-    live.watch(source, lambda: _ended(source, uid), _ended(source, uid))
+    markers = (*source.markers(jobs=[job]), of_job(search_uid(uid), job.board))
+    live.watch(source, markers, lambda: _ended(source, uid), _ended(source, uid))
     _whole(found, job, steps)
     tuned = [one.entry for one in found.reading.entries if one.tuned]
     if not tuned:
@@ -157,8 +161,8 @@ _label: Callable[[str], str] = line
 
 
 def _drawn(title: str, chart: Chart, words: str) -> None:
-    st.subheader(line(title), anchor=False)
-    st.altair_chart(chart, width="stretch", alt=line(f"{title}. {words}"))
+    st.header(markup.plain(title), anchor=False)
+    draw(chart, f"{title}. {words}")
     st.html(markup.note(words))
 
 

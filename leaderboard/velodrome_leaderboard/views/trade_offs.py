@@ -10,12 +10,13 @@ from velodrome.board.trading import TradeOffReading
 from velodrome.ranking.trade_offs import Standing, TradeOff
 from velodrome.results.objectives import BoardObjective
 from velodrome.store import Board
-from velodrome.text import line, listed
+from velodrome.text import listed
 from velodrome.units import column_scale
 from velodrome_leaderboard import charts, links, markup
 from velodrome_leaderboard.data import ResultSource
 from velodrome_leaderboard.viewer import palette
 from velodrome_leaderboard.views.conditions import choose_conditions
+from velodrome_leaderboard.views.drawing import draw
 
 _PAGE = 25
 
@@ -38,8 +39,7 @@ def trade_off_tab(source: ResultSource, board: Board, objectives: Sequence[Board
     st.html(markup.lines(("lead", [_front_words(found)]), ("note", [conditions])))
     if reading.chosen is not None and len(reading.conditions) > 1:
         choose_conditions(reading.chosen, reading.conditions, "conditions")
-    label = line(f"Entries by {listed(chosen)}")
-    st.altair_chart(charts.trade_off(found, chosen, palette()), width="stretch", alt=label)
+    draw(charts.trade_off(found, chosen, palette()), f"Entries by {listed(chosen)}")
     st.html(_table(reading, chosen))
     st.html(markup.note(_FRONT_EXPLANATION))
     _left_out(found)
@@ -90,7 +90,7 @@ def _table(reading: TradeOffReading, titles: Sequence[str]) -> str:
     ]
     columns = [
         markup.Column("Entry"),
-        markup.Column(""),
+        markup.Column("Standing"),
         *(markup.Column(title, scale.symbol, numeric=True) for title, scale in zip(titles, scales, strict=True)),
         markup.Column("Job", minor=True),
     ]

@@ -11,7 +11,7 @@ from unittest.mock import patch
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, WebSocket, expect
 
 from tools.sample_results import CLEAR, Race, accept, finish, race
 from tools.screenshot import settle
@@ -224,6 +224,10 @@ def test_while_redis_is_away_the_last_results_stay_and_a_first_visit_says_so(
     with open_store(url) as store:
         finish(store, race("done", datetime.now(UTC), riders=CLEAR))
     address = serve(url)
+    past = f"{address}/history?board=digits&entry={next(iter(CLEAR))}&objective=accuracy"
+    tab.goto(past)
+    history = tab.get_by_role("table", name="Jobs, newest first")
+    expect(history).to_be_visible()
     tab.goto(f"{address}/board?name=digits")
     ranking = tab.get_by_role("table", name=RANKING)
     expect(ranking).to_be_visible()
@@ -237,6 +241,9 @@ def test_while_redis_is_away_the_last_results_stay_and_a_first_visit_says_so(
     tab.reload()
     expect(ranking).to_be_visible()
     expect(notice).to_be_visible()
+    tab.goto(past)
+    expect(notice).to_be_visible()
+    expect(history).to_be_visible()
     tab.goto(f"{address}/job?uid=done")  # nobody has asked for this page yet
     expect(tab.get_by_text("The results can't be read right now.")).to_be_visible()
     server.start()
@@ -283,6 +290,31 @@ def test_an_unforeseen_error_of_a_part_that_redraws_itself_has_a_reference(
     expect(tab.get_by_text("This part of the page could not be shown.")).to_be_visible()
     assert "from the inside" not in tab.content()
     assert "from the inside" in (tmp_path / "leaderboard.log").read_text()
+
+
+def test_an_open_page_says_nothing_to_its_server_while_nothing_changes(
+    tab: Page, store: Store, redis_server: Any, serve: Callable[[str], str]
+) -> None:
+    made = race("done", datetime.now(UTC), riders=CLEAR)
+    store.register(made.info)
+    accept(store, made, [made.record(trial) for trial in made.trials[1:]])  # it was stopped before its end
+    frames: list[object] = []
+
+    def listen(socket: WebSocket) -> None:
+        for event in ("framereceived", "framesent"):
+            socket.on(event, lambda frame: frames.append(frame))  # noqa: PLW0108
+
+    tab.on("websocket", listen)
+    address = serve(redis_server.url)
+    for path in ("", "board?name=digits", "job?uid=done", "run?job=done&trial=1"):
+        tab.goto(f"{address}/{path}")
+        tab.locator(".vd h1").wait_for()
+        settle(tab)
+        tab.wait_for_timeout(4000)  # a page looks once more soon after it was drawn
+        before = len(frames)
+        assert before
+        tab.wait_for_timeout(6000)
+        assert len(frames) == before, path
 
 
 def test_a_race_is_seen_while_it_runs(tab: Page, store: Store, redis_server: Any, serve: Callable[[str], str]) -> None:

@@ -13,9 +13,11 @@ from streamlit.testing.v1 import AppTest
 from tools.sample_results import CLEAR, DIGITS, OBJECTIVES, Race, Rider, accept, finish, many, race
 from velodrome.board.kept import keep
 from velodrome.results.marks import Acknowledgement
+from velodrome.results.objectives import BoardObjective
 from velodrome.results.records import Observed
 from velodrome.spec import parse_jobs
 from velodrome.store import Store
+from velodrome.trends.regressions import judge
 from velodrome_leaderboard.documents import trials_csv
 
 Draw = Callable[..., AppTest]
@@ -32,7 +34,7 @@ def bare(html: str) -> str:
 def text_of(app: AppTest) -> str:
     """All that the page says, tags left out."""
     parts = [html.body for html in app.html] + [text.value for text in app.text] + [code.value for code in app.code]
-    parts += [heading.value for heading in app.subheader]
+    parts += [heading.value for heading in app.header]
     return bare(" ".join(parts))
 
 
@@ -62,6 +64,68 @@ def test_without_results_the_first_page_shows_the_command_to_run(page_of: Draw) 
     app = page_of("boards")
     assert app.code[0].value == "velodrome run deploy/examples/digits.yaml"
     assert "No results yet" in text_of(app)
+
+
+def test_five_hundred_boards_are_searched_sorted_and_turned_over(
+    store: Store, page_of: Draw, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from velodrome_leaderboard.data import ResultSource
+
+    for number in range(500):
+        made = race(
+            f"job-{number}", AT + timedelta(seconds=number), board=f"board-{number:03}", riders=CLEAR, repeats=1
+        )
+        store.register(made.info)
+    read: list[str] = []
+    asked = ResultSource.objectives
+
+    def noted(source: ResultSource, board: str) -> tuple[BoardObjective, ...]:
+        read.append(board)
+        return asked(source, board)
+
+    monkeypatch.setattr(ResultSource, "objectives", noted)
+    assert card_names(page_of("boards")) == [f"board-{number:03}" for number in range(499, 487, -1)]
+    assert set(read) == {f"board-{number:03}" for number in range(499, 487, -1)}, "only what is shown is read"
+    assert card_names(page_of("boards", page="42")) == [f"board-{number:03}" for number in range(7, -1, -1)]
+    assert card_names(page_of("boards", order="name"))[:2] == ["board-000", "board-001"]
+    app = page_of("boards", find="BOARD 13")
+    assert card_names(app) == [f"board-{number:03}" for number in (413, 313, 213, *range(139, 130, -1))]
+    assert "15 of 500 boards" in text_of(app)
+    app = page_of("boards", find="bord-017")
+    assert "Did you mean board-017" in text_of(app)
+    app = page_of("boards")
+    app.text_input[0].set_value("board-250").run()
+    assert card_names(app) == ["board-250"]
+    assert app.query_params["find"] in ("board-250", ["board-250"])
+
+
+def card_names(app: AppTest) -> list[str]:
+    """The names of the boards that the page shows, in order."""
+    return [name for html in app.html for name in re.findall(r"<h2><a [^>]*>([^<]*)</a>", html.body)]
+
+
+def test_a_board_with_an_open_regression_says_so_until_somebody_accepts_it(store: Store, page_of: Draw) -> None:
+    from tools.sample_results import nights
+
+    made = list(nights(AT, 20))
+    for each in made:
+        finish(store, each)
+    app = page_of("boards")
+    assert "1 open regression" in text_of(app)
+    (link,) = [href for href in links_of(app) if href.startswith("history?")]
+    assert "entry=cnn" in link
+    assert "objective=speed" in link
+    (regressed,) = [one for one in judge(store, made[-1].info.uid) if one.verdict == "Regressed"]
+    mark = Acknowledgement(
+        board="nightly",
+        entry="cnn",
+        metric_key=regressed.metric_key,
+        job_uid=made[-1].info.uid,
+        at=AT,
+        note="on purpose",
+    )
+    store.mark(mark)
+    assert "open regression" not in text_of(page_of("boards"))
 
 
 def test_the_first_page_names_each_boards_leaders(store: Store, page_of: Draw) -> None:

@@ -121,6 +121,8 @@ def test_every_answer_about_a_hidden_job_is_that_of_a_job_that_never_was(
     assert limited.marks_changed("team-b-secret") == 0
     assert limited.sparks("team-b-secret", "accuracy", "", ("cnn",)) == {}
     assert limited.cohorts("team-b-secret", "accuracy") == []
+    assert limited.markers(["team-b-secret"], [job]) == ()
+    assert len(everything.markers(["team-b-secret"], [job])) == 2
     assert limited.version("team-b-secret") == limited.version("no-such-board") == ""
     with pytest.raises(StoreRefused, match="there is no job theirs"):
         limited.details(job, "cnn")
@@ -164,8 +166,9 @@ def test_every_answer_about_a_hidden_job_is_that_of_a_job_that_never_was(
         "sheet",
         "comparison",
         "details",
+        "markers",
     }
-    assert questions == asked | {"boards", "ping", "left_out", "memory", "person"}, (
+    assert questions == asked | {"boards", "left_out", "memory", "person"}, (
         "a new question needs its limit, and its line above"
     )
 
