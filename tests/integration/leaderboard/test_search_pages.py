@@ -118,20 +118,20 @@ def test_a_search_is_shown_with_its_trials(page_of: Callable[..., AppTest], stor
         "PED-ANOVA", "random search is expected", "Selected", "Confirmed", "Gap",
     ):  # fmt: skip
         assert words in text, words
-    assert [one.value for one in page.subheader] == [
+    assert [one.value for one in page.header] == [
         "Best so far", "Parameters and values", "Importance", "Values over learningRate",
         "learningRate and dropout together", "Epochs",
     ]  # fmt: skip
     assert len(charts_of(page)) == 6
     other = page_of("search", uid="tuning", across=OPTIMIZER, up=DROPOUT)
-    assert "optimizer and dropout together" in [one.value for one in other.subheader]
+    assert "optimizer and dropout together" in [one.value for one in other.header]
     assert "see the search" in text_of(page_of("job", uid="tuning"))
 
 
 def test_several_objectives_have_a_front(page_of: Callable[..., AppTest], store: Store) -> None:
     searched(store, objectives=[{"metric": "validation_loss"}, {"metric": "parameters"}])
     page = page_of("search", uid="tuning")
-    assert "Front" in [one.value for one in page.subheader]
+    assert "Front" in [one.value for one in page.header]
     assert "No other trial beats these in all objectives" in text_of(page)
 
 
