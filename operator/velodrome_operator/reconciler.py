@@ -31,17 +31,17 @@ from velodrome_operator.cluster import Cluster, Conflict, NameTaken
 from velodrome_operator.decision import Decision, decide
 from velodrome_operator.judgement import Judgement
 from velodrome_operator.missing_results import MissingResult, ended_unseen, with_rejection
-from velodrome_operator.observing import observed
 from velodrome_operator.outcome import Ending, jobs_without_pods
 from velodrome_operator.ownership import parent_uid
 from velodrome_operator.pass_input import Observation
+from velodrome_operator.race_view import observed
 from velodrome_operator.races import Race, Races
 from velodrome_operator.ranker import Beside
 from velodrome_operator.records import missing_record
 from velodrome_operator.refusals import Refusals
 from velodrome_operator.rounds import count, further, written
 from velodrome_operator.search_decision import after_search, decide_search
-from velodrome_operator.searches import Searches, rooms_of
+from velodrome_operator.searches import AskedSearches, rooms_of
 from velodrome_operator.standings import standings, standings_beside
 from velodrome_operator.status_writer import StatusWriter
 
@@ -65,7 +65,7 @@ class Reconciler:
         self.races = Races()
         self.judgement = Judgement(cluster, store, self.races, beside.races)
         self.writer = StatusWriter(cluster, self.races, clock)
-        self.searches = Searches(store, beside.searches)
+        self.searches = AskedSearches(store, beside.searches)
         self._cluster = cluster
         self._store = store
         self._access = access

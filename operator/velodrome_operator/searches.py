@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from velodrome_operator.ranker import Ranker
 
 
-class Searches:
+class AskedSearches:
     """`made` counts the suggestions of all searches, and `seconds` is the CPU time that looking and choosing took."""
 
     def __init__(self, store: Store, ranker: Ranker | None) -> None:

@@ -247,8 +247,8 @@ class Preprocessing(Strict):
         exclude_if=absent,
         ge=2,
         le=MOST_VOCABULARY,
-        description="Documents: how many words a model tells apart: the most frequent of the training split, and one "
-        f"that stands for all others; {VOCABULARY:,} if absent.",
+        description="Documents: number of words that a model tells apart, the most frequent of the training split; "
+        f"{VOCABULARY:,} if absent.",
     )
     max_length: int | None = Field(
         default=None,

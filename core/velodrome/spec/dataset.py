@@ -85,10 +85,7 @@ class SplitFiles(Strict):
 
 
 class SplitFractions(Strict):
-    """Shares of all samples; a fixed hash of the sample, or of its group, chooses them, whatever the trial's seed.
-
-    A text is cut by position: its end is the test split, and what comes before that end validates.
-    """
+    """Shares of all samples, chosen by a fixed hash of the sample or of its group; a text is cut by position."""
 
     validation: Finite | None = Field(
         default=None,
