@@ -95,6 +95,11 @@ def operator() -> dashboard.Dashboard:
             ("{{kind}}", f"sum by (kind) (increase(velodrome_operator_objects_unreadable_total{{{of}}}{rate}))"),
         ),
         _lines(
+            "Trials that searches suggested, and the CPU seconds that it took",
+            ("suggestions", f"sum(increase(velodrome_operator_search_suggestions_total{{{of}}}{rate}))"),
+            ("CPU seconds", f"sum(increase(velodrome_operator_search_cpu_seconds_total{{{of}}}{rate}))"),
+        ),
+        _lines(
             "Jobs removed by the retention",
             ("jobs", f"sum(increase(velodrome_operator_jobs_removed_total{{{of}}}{rate}))"),
         ),

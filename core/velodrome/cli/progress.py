@@ -16,7 +16,7 @@ from velodrome.plan import Plan, Trial, objective_keys
 from velodrome.results.records import Progress, TrialResult
 from velodrome.results.rounds import named, stop_note, undecided
 from velodrome.search.trials import SearchPlan, search_of
-from velodrome.text import counted, indented, line, lines
+from velodrome.text import counted, indented, line
 from velodrome.units import duration, quantity
 
 if TYPE_CHECKING:
@@ -195,14 +195,12 @@ class Live:
 
     def _end(self, event: events.TrialFinished) -> None:
         """A line for a trial that finished; of a search trial, also its entry's best so far."""
-        from rich.text import Text
-
         task = self._entries.get(event.trial.entry)
         if task is not None:
             self._bars.update(task, advance=1, words=event.best)
         mark, style = _MARKS["Pruned" if event.result.reason == "Pruned" else event.result.outcome]
-        said = lines(outcome(event, self._seen.plan, self._console.width - 2))
-        self._console.print(Text.assemble((mark, style), " ", said))  # at once: the bars are drawn after it
+        # One print for all of it: the bars are drawn after each.
+        self._console.marked(mark, style, outcome(event, self._seen.plan, self._console.width - 2))
 
     def _drop(self, trial: Trial) -> None:
         task = self._trials.pop(trial.index, None)

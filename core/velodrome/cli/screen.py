@@ -36,6 +36,10 @@ class Screen(Console):
             lead = line(words)[:indent] if number == 0 else " " * indent
             self.print(Text(lead) + part, style=style, soft_wrap=True)
 
+    def marked(self, mark: str, style: str, words: str) -> None:
+        """Prints a mark in its style, and words after it."""
+        self.print(Text.assemble((line(mark), style), " ", lines(words)))
+
 
 class HangingTable(Table):
     """A table in which each cell that is a string is one line of text."""
