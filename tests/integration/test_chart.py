@@ -951,7 +951,7 @@ class TestGenerated:
         self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         monkeypatch.setenv("PATH", str(tmp_path))
-        monkeypatch.setenv("VELODROME_CLUSTER_HOME", str(tmp_path))
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
         monkeypatch.setattr(generate, "pages", dict)
         assert generate.main(["--check"]) == 0
         assert "there is none: install Helm" in capsys.readouterr().out

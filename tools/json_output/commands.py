@@ -24,9 +24,10 @@ _HIDDEN: Final[Fields] = {
 _BOARD: Final[Fields] = {"board": ("text", "the board"), "objectives": ("list of Objective", "its objectives")}
 _DATA: Final[Fields] = {
     "job": ("text", "the job"),
-    "kind": ("text", "`images`, `table` or `sequences`"),
+    "kind": ("text", "`images`, `sequences`, `table`, `text` or `documents`"),
     "shape": ("list of count or null", "the shape of a sample"),
     "classes": ("list of text or null", "the classes; null for a number"),
+    "tokens": ("count", "how many tokens a text has to choose from; 0 for other data"),
     "columns": ("text by name", "what is known of a table's columns"),
     "splits": ("count by name", "the samples of each split"),
     "validation": ("count", "the samples of the training split that validate"),
