@@ -63,7 +63,7 @@ def test_the_newest_job_is_shown_and_a_regression_ends_with_1(velodrome: Command
     first = shown.output.splitlines()[0]
     assert first.startswith("Regressed  cnn, speed: worse: ")
     assert "over 2 jobs up to night-2" in first
-    assert "(+102 %" in first
+    assert "(+103 %" in first
     assert shown.output.count("\n") == 6
     assert velodrome("regressions", "night-2").exit_code == 0
 
