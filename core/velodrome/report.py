@@ -199,7 +199,7 @@ class TrialReport:
                 rate=serving["arrivalRate"],
                 queries=serving["queries"],
                 largest_batch=serving["maxBatchSize"],
-                draw=random.Random(self.seed).random,  # noqa: S311 - a schedule is no secret
+                draw=random.Random(self.seed).random,  # noqa: S311 - no secret # nosec B311
                 clock=self.clock,
                 sleep=time.sleep,
             )

@@ -148,7 +148,7 @@ def time_served(
                 rate=serving.arrival_rate,
                 queries=serving.queries,
                 largest_batch=serving.max_batch_size,
-                draw=random.Random(seed).random,  # noqa: S311 - a schedule is no secret
+                draw=random.Random(seed).random,  # noqa: S311 - no secret # nosec B311
                 clock=clock,
                 sleep=time.sleep,
             )

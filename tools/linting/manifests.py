@@ -37,6 +37,11 @@ _VALUES: dict[str, dict[str, Any]] = {
         "pushgateway": {"enabled": True},
         "backup": {"enabled": True},
         "leaderboard": {
+            "url": "https://velodrome.registry.example",
+            "signIn": {
+                "enabled": True, "issuer": "https://login.registry.example", "clientId": "velodrome",
+                "existingSecret": "sign-in", "viewers": {"claim": "groups", "values": ["*"]},
+            },
             "ingress": {"enabled": True, "host": "velodrome.registry.example", "tlsSecret": "tls"},
             "httpRoute": {
                 "enabled": True, "parentRefs": [{"name": "public"}], "hostnames": ["velodrome.registry.example"],
