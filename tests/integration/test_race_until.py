@@ -159,5 +159,7 @@ def test_the_example_is_raced_and_killed_and_comes_to_the_decision_that_its_reco
     assert found is not None
     assert known is not None
     assert (found.finished, known.rounds) == (True, found)
-    assert sorted(ran) == sorted(asked(race, found)), "each trial that was asked for has run to its end once"
+    assert len(ran) == len(set(ran)), "no trial has run twice"
+    # The trial that ran at the kill may have reported before it ended too: then the second run only collects it.
+    assert sorted({*ran, before[-1]["index"]}) == sorted(asked(race, found)), "each trial that was asked for has run"
     assert found.repeats["narrow"] < found.repeats["wide"]
