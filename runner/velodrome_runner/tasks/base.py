@@ -7,13 +7,14 @@ metrics belong. `docs/adding-a-task.md` shows how to add one.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
 
+from velodrome.metrics.catalogue import MetricKey
 from velodrome.spec import Training
 from velodrome.vocabulary import Keeping
 from velodrome_runner.data import Samples, SampleSource, Schema
@@ -36,6 +37,18 @@ class Reading:
 
     values: dict[str, float] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, keys: Mapping[str, MetricKey], value: Callable[[MetricKey], float | str]) -> Reading:
+        """What `value` gives for each key: a value, or the reason why there is none."""
+        reading = cls()
+        for text, key in keys.items():
+            found = value(key)
+            if isinstance(found, str):
+                reading.missing[text] = found
+            else:
+                reading.values[text] = found
+        return reading
 
 
 class QualityMeter(ABC):

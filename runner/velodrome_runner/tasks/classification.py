@@ -145,15 +145,8 @@ class ClassificationMeter(QualityMeter):
             self.keep("labels", labels)
 
     def read(self) -> Reading:
-        reading = Reading()
         counts = self.counts
-        for text, key in self.keys.items():
-            found = self._value(key, counts)
-            if isinstance(found, str):
-                reading.missing[text] = found
-            else:
-                reading.values[text] = found
-        return reading
+        return Reading.of(self.keys, lambda key: self._value(key, counts))
 
     @property
     def confusion(self) -> tuple[tuple[int, ...], ...] | None:

@@ -119,14 +119,7 @@ class LanguageMeter(QualityMeter):
         self.add("bytes", self.task.sizes[tokens.cpu()].sum())
 
     def read(self) -> Reading:
-        reading = Reading()
-        for text, key in self.keys.items():
-            found = self._value(key.name)
-            if isinstance(found, str):
-                reading.missing[text] = found
-            else:
-                reading.values[text] = found
-        return reading
+        return Reading.of(self.keys, lambda key: self._value(key.name))
 
     def _value(self, name: str) -> float | str:
         nats, tokens = float(self.sums["nats"]), int(self.sums["tokens"])

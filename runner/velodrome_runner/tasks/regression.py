@@ -106,14 +106,7 @@ class RegressionMeter(QualityMeter):
             self.add(name, value)
 
     def read(self) -> Reading:
-        reading = Reading()
-        for text, key in self.keys.items():
-            found = self._value(key.name)
-            if isinstance(found, str):
-                reading.missing[text] = found
-            else:
-                reading.values[text] = found
-        return reading
+        return Reading.of(self.keys, lambda key: self._value(key.name))
 
     def _value(self, name: str) -> float | str:
         samples = int(self.sums["samples"])
