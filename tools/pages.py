@@ -104,7 +104,8 @@ class Player:
         log = self.folder / ".step.log"
         with log.open("w+", encoding="utf-8") as written:
             process = subprocess.Popen(
-                ["bash", "-euo", "pipefail", "-c", block.text],
+                # Whoever started this in the background may have it ignore Ctrl-C, which a shell can't undo.
+                ["env", "--default-signal=INT", "bash", "-euo", "pipefail", "-c", block.text],
                 cwd=self.folder, env=dict(self.environ), stdin=subprocess.DEVNULL, stdout=written,
                 stderr=subprocess.STDOUT, start_new_session=True,
             )  # fmt: skip
