@@ -192,8 +192,6 @@ class TrialReport:
             )
             found |= {"offline_samples_per_second": rate, "offline_batch_size": float(best)}
         if serving := evaluation.get("serving"):
-            for size in batch_sizes(serving["maxBatchSize"]):
-                predict(size)
             served, self.missing = served_latency(
                 lambda _, count: predict(count),
                 rate=serving["arrivalRate"],

@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
+from itertools import takewhile
 
 import numpy as np
 import torch
@@ -140,8 +142,6 @@ def time_served(
             call(model, window(pool, begin, begin + count))
 
     with torch.inference_mode():
-        for size in batch_sizes(serving.max_batch_size):
-            predict(0, size)
         return Timed(
             *served_latency(
                 predict,
@@ -177,10 +177,11 @@ def time_offline(
             call(model, made[size])
 
     with torch.inference_mode():
-        fitting = [size for size in batch_sizes(offline.max_batch_size) if _fits(predict, size)]
-        if not fitting:
-            return Timed({}, dict.fromkeys(_OFFLINE, "memory ran out at batch size 1"))
-        return Timed(dict(zip(_OFFLINE, fastest_batch(predict, fitting, min_run_seconds, clock), strict=True)), {})
+        fitting = takewhile(partial(_fits, predict), batch_sizes(offline.max_batch_size))
+        rate, size = fastest_batch(predict, fitting, min_run_seconds, clock)
+    if size == 0:
+        return Timed({}, dict.fromkeys(_OFFLINE, "memory ran out at batch size 1"))
+    return Timed(dict(zip(_OFFLINE, (rate, size), strict=True)), {})
 
 
 def _fits(predict: Callable[[int], object], size: int) -> bool:

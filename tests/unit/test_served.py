@@ -200,8 +200,11 @@ def test_an_evaluation_measures_what_it_asks_for() -> None:
 
 
 def test_batches_that_memory_cant_hold_are_left_out() -> None:
+    tried: set[int] = set()
+
     class Greedy(nn.Module):
         def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+            tried.add(len(inputs))
             if len(inputs) > 4:
                 raise torch.OutOfMemoryError("out of memory")
             return inputs
@@ -211,6 +214,7 @@ def test_batches_that_memory_cant_hold_are_left_out() -> None:
     )
     timed = time_evaluation(Greedy(), lambda size: torch.zeros(size, 3), evaluation, seed=0)
     assert timed.metrics["offline_batch_size"] <= 4
+    assert max(tried) <= 8, "after one that did not fit, no larger one is tried"
 
 
 def test_keys_are_those_of_the_catalogue() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 
 # A quantile is reported if at least this many calls lie beyond it: p99 needs 100 calls, p90 ten, p50 two.
 BEYOND = 1
@@ -35,11 +35,12 @@ def call_times(call: Callable[[], object], seconds: float, clock: Callable[[], f
 
 
 def fastest_batch(
-    predict: Callable[[int], object], sizes: Sequence[int], seconds: float, clock: Callable[[], float]
+    predict: Callable[[int], object], sizes: Iterable[int], seconds: float, clock: Callable[[], float]
 ) -> tuple[float, int]:
     """The highest number of samples a second that `predict(size)` reaches in consecutive calls, and the batch size.
 
-    Sizes are tried in their order. Once `_LEVEL` sizes in a row were no faster than the best, larger ones are left out.
+    Sizes are tried in their order; without one, both are 0. Once `_LEVEL` sizes in a row were no faster than the best,
+    larger ones are left out.
     """
     rate, best, since = 0.0, 0, 0
     for tried, size in enumerate(sizes):

@@ -105,8 +105,10 @@ def served_latency(
 ) -> tuple[dict[str, float], dict[str, str]]:
     """The percentiles of latency as served by metric key, and why the others are missing. `predict` as for `serve`.
 
-    It should have been called once for each of `batch_sizes` before.
+    It is called once for each of `batch_sizes` before the queries: the first call of a size may take longer.
     """
+    for size in batch_sizes(largest_batch):
+        predict(0, size)
     schedule = arrivals(rate, queries, draw)
     served = serve(predict, schedule, largest_batch=largest_batch, clock=clock, sleep=sleep)
     found, missing = percentiles(served, schedule, rate)
