@@ -11,6 +11,7 @@ import streamlit as st
 
 BOARDS, BOARD, JOB, RUN, HISTORY, PROFILE = "boards", "board", "job", "run", "history", "profile"
 COMPARE, ENTRY, SEARCH = "compare", "entry", "search"
+FIRST, AGAIN = "first", "again"  # which part of a job's page stands first
 
 # Addresses are relative, so that they also work below a reverse proxy's path. No page has a slash in its path.
 HOME = "./"
@@ -24,6 +25,14 @@ def board(name: str, **state: str) -> str:
 def job(uid: str, entry: str | None = None) -> str:
     """The link to a job, or to one entry's trials in it."""
     return f"{JOB}?{urlencode({'uid': uid} | ({'entry': entry} if entry is not None else {}))}"
+
+
+def again(uid: str, entry: str) -> str:
+    """The link to an entry's trials in a job that shows first how to run them again.
+
+    An anchor will not do: what is drawn above it later moves it out of sight.
+    """
+    return f"{job(uid, entry)}&{urlencode({FIRST: AGAIN})}"
 
 
 def searching(uid: str) -> str:

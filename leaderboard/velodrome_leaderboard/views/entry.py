@@ -42,7 +42,7 @@ def render(source: ResultSource) -> None:
     newest = jobs[0]
     facts: list[markup.Part] = [
         counted(len(jobs), "job"),
-        markup.Cell("run again", f"{links.job(newest.uid, name)}#run-again"),
+        markup.Cell("run again", links.again(newest.uid, name)),
     ]
     st.html(markup.heading(name, steps, facts))
     with part_of_page():

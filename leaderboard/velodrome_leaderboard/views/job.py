@@ -176,7 +176,7 @@ def _identity(source: ResultSource, job: JobInfo, entry: str) -> None:
 
 
 def _again(source: ResultSource, job: JobInfo, entry: str | None) -> None:
-    st.header("Run this again", anchor="run-again")
+    st.header("Run this again", anchor=False)
     name = _file_name(f"{job.name}{f'-{entry}' if entry is not None else ''}", "yaml")
     text = documents.job_yaml(job, entry)
     st.html(markup.note("Save this file and, on a machine that has Velodrome, run:"))
@@ -228,10 +228,14 @@ def _one_entry(source: ResultSource, job: JobInfo, entry: str) -> None:
         facts += [markup.Cell(state.hidden, tone="busy")] if state.hidden else []
     facts += list(filter(None, [stop_note(job.rounds, entry)]))
     st.html(markup.heading(entry, _steps(job), facts))
+    again_first = st.query_params.get(links.FIRST) == links.AGAIN
+    if again_first:
+        _again(source, job, entry)
     st.header("Runs", anchor=False)
     _runs(source, job, entry)
     confusion.show(confusion_of(_first_records(source, job, entry)))
-    _again(source, job, entry)
+    if not again_first:
+        _again(source, job, entry)
 
 
 def _first_records(source: ResultSource, job: JobInfo, entry: str) -> Iterator[TrialRecord]:

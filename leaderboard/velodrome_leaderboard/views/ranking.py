@@ -119,7 +119,7 @@ def _table(
                 *(markup.Cell(shown_value(one, of[row.entry].values.get(one.name))) for one, of in extra),
                 markup.Cell("", spark=sparks.get(row.entry, ())),
                 markup.moment(row.last_at, at, where),
-                markup.Cell("Run again", f"{links.job(row.job_uid, row.entry)}#run-again", tone="quiet"),
+                markup.Cell("Run again", links.again(row.job_uid, row.entry), tone="quiet"),
             ]
         )
     return markup.table(columns, cells, f"Ranking by {key}", [row.place for row in rows])

@@ -49,7 +49,7 @@ def render(source: ResultSource) -> None:
     where = f"seed {record.result.seed}" if record is not None else f"repeat {repeat + 1}"
     st.set_page_config(page_title=line(f"{entry}, {where} · Velodrome"))
     title, steps = f"{entry} · {where}", [*steps, (entry, links.job(uid, entry))]
-    again = markup.Cell("run this again", f"{links.job(uid, entry)}#run-again")
+    again = markup.Cell("run this again", links.again(uid, entry))
     if record is None:
         _unfinished(source, job, index, title, steps)
     else:
