@@ -11,6 +11,7 @@ The steps, in this order:
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -56,7 +57,7 @@ class Images(Transform):
         scores: tuple[str, ...],
         device: torch.device,
         seed: int,
-    ) -> Images:
+    ) -> Self:
         """Learns the normalisation and the selected features. Raises as `fit_transform` does."""
         channels, height, width = schema.shape
         few = _few(train)
