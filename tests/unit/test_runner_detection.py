@@ -125,7 +125,7 @@ def theirs(made: Sequence[Scene], found: Sequence[Answer], *, classes: int = 3) 
 
 @pytest.mark.parametrize("ties", [True, False])
 @pytest.mark.parametrize("seed", range(6))
-def test_box_map_is_that_of_pycocotools(seed: int, ties: bool) -> None:
+def test_box_map_is_that_of_pycocotools(seed: int, ties: bool) -> None:  # noqa: FBT001 - a parameter of the test
     made = scenes(seed)
     found = answers(made, seed + 100, ties=ties)
     expected = theirs(made, found)
@@ -268,7 +268,11 @@ def test_a_detector_learns_from_boxes_that_are_no_crowd_with_labels_from_1() -> 
 
 
 def test_boxes_over_the_border_are_learned_inside_the_image_and_scaled_to_it() -> None:
-    made = [Scene("0.png", 2 * SIDE, SIDE, (ObjectBox((-0.9, 10, 20, 30), 0, 1.0), ObjectBox((127, 63.5, 128, 64.5), 1, 1.0)))]
+    made = [
+        Scene(
+            "0.png", 2 * SIDE, SIDE, (ObjectBox((-0.9, 10, 20, 30), 0, 1.0), ObjectBox((127, 63.5, 128, 64.5), 1, 1.0))
+        )
+    ]
     model, targets = Noting(), targets_of(made, SIDE)
     task(3).call_in_training(model, Batch(torch.zeros(1, 3, SIDE, SIDE), targets))
     ((_, (learned,)),) = model.seen
@@ -301,7 +305,7 @@ def test_a_model_that_answers_as_no_detector_is_refused(answer: Any, says: str) 
 
 def test_a_classifier_and_data_without_boxes_are_refused_with_the_fix() -> None:
     _, prepared = fitted(pictured())
-    with pytest.raises(ConfigurationError, match="own.nets:net does not take"):
+    with pytest.raises(ConfigurationError, match=r"own.nets:net does not take"):
         check_model(nn.Linear(3, 3), prepared, name="own.nets:net", batch_size=4, seed=0)
     flat = Memory(Samples({"images": torch.zeros(2, 3, 8, 8)}, torch.zeros(2)))
     with pytest.raises(ConfigurationError, match="format: COCO or VOC") as refused:
@@ -390,7 +394,7 @@ def test_the_flops_of_a_detector_count_its_convolutions_or_say_what_they_lack() 
 
 
 def changed(*augmentations: dict[str, Any], seed: int = 0) -> tuple[Batch, Batch]:
-    made, prepared = fitted(pictured(40), *augmentations)
+    made, _ = fitted(pictured(40), *augmentations)
     assert isinstance(made.transform, Scenes)
     inputs, targets = made.transform.whole(pictured(40), training=True), pictured(40).targets
     return Batch(inputs, targets), made.augment(Batch(inputs, targets), torch.Generator().manual_seed(seed))
@@ -475,5 +479,3 @@ def test_augmentations_follow_the_trials_seed_and_leave_torchs_generator_alone()
     assert not torch.equal(one.targets, other.targets)
     assert not torch.equal(one.inputs, before.inputs)
     assert torch.equal(before.targets, pictured(40).targets), "the data stay as they were"
-
-

@@ -196,11 +196,12 @@ def _folder(root: Path, path: Path, read: _Annotations) -> str:
         parts = PurePosixPath(image.file_name)
         if parts.is_absolute() or ".." in parts.parts:
             raise invalid(f"{path}: file_name {image.file_name!r} leads out of the folder: write a path below it")
-    first, own = read.images[0].file_name, path.parent.relative_to(root).as_posix()
+    first, own = read.images[0].file_name, path.parent.relative_to(root)
     name = path.stem.rpartition("_")[2]
-    tried = dict.fromkeys((own, f"{own}/images", name, f"images/{name}", "images", "."))
+    places = (own, own / "images", Path(name), Path("images", name), Path("images"), Path())
+    tried = dict.fromkeys(place.as_posix() for place in places)
     for folder in tried:
         if (root / folder / first).is_file():
             return "" if folder == "." else f"{folder}/"
-    places = ", ".join(str(root / folder) for folder in tried)
-    raise missing(f"there is no image {first}, which {path} lists first, in any of {places}: put the images there")
+    looked = ", ".join(str(root / folder) for folder in tried)
+    raise missing(f"there is no image {first}, which {path} lists first, in any of {looked}: put the images there")

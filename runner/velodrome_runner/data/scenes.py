@@ -160,9 +160,9 @@ def opened_scenes(
     )
 
     def entries() -> Mapping[str, Sequence[ListedFile]]:
-        by_split: dict[str, list[ListedFile]] = {}
+        by_split: dict[str, list[ListedFile]] = {split: [] for split in listed}
         for split, entry in zip(assigned, kept if kept is not None else hashed(root, names), strict=True):
-            by_split.setdefault(split, []).append(entry)
+            by_split[split].append(entry)
         return by_split
 
     return AnnotatedFolders(Schema(shape, classes), divided(source, assigned), root, entries, listed)

@@ -7,12 +7,13 @@ too.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
 
 from velodrome.spec import Augmentation, Preprocessing
+from velodrome.vocabulary import DataKind
 from velodrome_runner.augmentation import Normalization, Pipeline, compose
 from velodrome_runner.augmentation.areas import RandomResizedCrop
 from velodrome_runner.augmentation.geometry import (
@@ -54,7 +55,7 @@ class Moving:
         from torchvision.transforms.v2 import functional
 
         size = (image.shape[1], image.shape[2])
-        boxes = tv_tensors.BoundingBoxes(rows[:, BOX], format="XYXY", canvas_size=size)  # type: ignore[call-overload]  # its stubs want a Tensor of a type
+        boxes = tv_tensors.BoundingBoxes(rows[:, BOX], format="XYXY", canvas_size=size)
         moved, corners = self.transform(tv_tensors.Image(image), boxes)
         found = functional.clamp_bounding_boxes(corners).as_subclass(Tensor)
         left = (found[:, 2] - found[:, 0] >= _LEAST) & (found[:, 3] - found[:, 1] >= _LEAST)
@@ -67,7 +68,7 @@ class Moving:
 class Scenes(Images):
     """Images with boxes, as `Images`. `changes` are the augmentations, each of values or of places."""
 
-    kind = "scenes"
+    kind: ClassVar[DataKind] = "scenes"
     changes: tuple[Pipeline | Moving, ...] = ()
 
     @classmethod
@@ -109,7 +110,7 @@ def _change(augmentation: Augmentation, shape: Shape, normalization: Normalizati
     return pipeline if moving is None else Moving(moving)
 
 
-def _moving(step: Step, shape: Shape, black: list[float]) -> nn.Module | None:
+def _moving(step: Step, shape: Shape, black: list[float]) -> Any:
     """Torchvision's transform for a step that moves pixels; None for one that changes values alone."""
     from torchvision.transforms import v2
 

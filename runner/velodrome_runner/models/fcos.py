@@ -17,7 +17,7 @@ _STRIDES = (8, 16, 32)
 _GROUPS = 8
 
 
-class MeanOverImages(FCOS):
+class MeanOverImages(FCOS):  # type: ignore[misc]  # torchvision has no types
     """FCOS whose losses are means over the images of a batch, so that the mean over ranks is that of one process.
 
     In the paper they are divided by the number of positive places of a whole batch; here each image's by its own.
@@ -69,10 +69,12 @@ def _block(inputs: int, outputs: int, stride: int) -> nn.Sequential:
     return nn.Sequential(convolution, nn.GroupNorm(_GROUPS, outputs), nn.ReLU(inplace=True))
 
 
-def small_fcos(shape: tuple[int, int, int], outputs: int, width: int, normalised: Mapping[str, list[float]]) -> FCOS:
+def small_fcos(
+    shape: tuple[int, int, int], outputs: int, width: int, normalised: Mapping[str, list[float]]
+) -> nn.Module:
     """The network for images in the size that they have. `width` is rounded up to a multiple of 16."""
     channels, height, across = shape
-    return MeanOverImages(
+    network: nn.Module = MeanOverImages(
         PyramidFeatures(channels, -(-width // (2 * _GROUPS)) * 2 * _GROUPS),
         outputs,
         min_size=min(height, across),
@@ -82,3 +84,4 @@ def small_fcos(shape: tuple[int, int, int], outputs: int, width: int, normalised
         topk_candidates=300,
         **normalised,
     )
+    return network

@@ -35,9 +35,9 @@ class DetectionTask(Task):
     """The losses of a detector, which computes them itself: it is called as torchvision's detectors are.
 
     In training, `model(images, targets)` gives a mapping of losses, whose sum is minimised. `targets` are for each
-    image `boxes` (k, 4) float32, the corners in pixels, and `labels` (k,) int64 from 1 to `classes`: 0 is the background.
-    In evaluation, `model(images)` gives for each image `boxes` (k, 4), `labels` (k,) and `scores` (k,). Images are a
-    list of tensors (channels, height, width). Crowds are not learned from.
+    image `boxes` (k, 4) float32, the corners in pixels, and `labels` (k,) int64 from 1 to `classes`: 0 is the
+    background. In evaluation, `model(images)` gives for each image `boxes` (k, 4), `labels` (k,) and `scores` (k,).
+    Images are a list of tensors (channels, height, width). Crowds are not learned from.
     """
 
     name = "detection"
