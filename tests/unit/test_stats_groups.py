@@ -55,6 +55,7 @@ def test_a_side_is_known_where_some_entry_diverges() -> None:
     assert row_sides(LOW, HIGH, HIGH) == [0, 0, 0]  # no entry has values in both
     assert row_sides((1.0, 2.0, 3.0), (2.5, 3.5, 4.5), (1.5, 4.0, 3.0)) == [0, 0, 0]  # no gap
     assert row_sides((1.0,), (9.0,)) == [0, 0]
+    assert sides(np.empty((0, 0)), np.empty((0, 0), dtype=np.bool_)).tolist() == []
 
 
 def test_a_split_by_chance_is_as_likely_as_drawn_by_lot() -> None:

@@ -60,8 +60,9 @@ def split_by_chance(count: Integers) -> Floats:
 
 def _lower(ordered: Floats, wanted: float) -> int:
     """How many of the ordered values are in the lower group; 0 if no gap is `wanted` times as wide as both groups."""
-    small = ordered / _SCALE
-    lower = np.arange(2, len(small) - 1)
+    small, lower = ordered / _SCALE, np.arange(2, len(ordered) - 1)
+    if not len(lower):
+        return 0
     gap = small[lower] - small[lower - 1]
     width = np.maximum(small[lower - 1] - small[0], small[-1] - small[lower])
     found = lower[(width > 0) & (gap >= wanted * width)]
