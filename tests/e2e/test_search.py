@@ -137,8 +137,8 @@ from velodrome import report
 trial = report.trial()
 trial.dataset("digits", digest="sha256:" + "a" * 64, train_samples=90, validation_samples=10, test_samples=30,
               shape=[1, 8, 8], classes=["a", "b"])
-x, y = trial.parameters.get("x", 0.0), trial.parameters.get("y", 1e-2)
-loss = 0.01 + (x - 1.5) ** 2 + math.log10(y / 1e-3) ** 2
+place, rate = trial.parameters["place"], trial.parameters["rate"]
+loss = 0.01 + (place - 1.5) ** 2 + math.log10(rate / 1e-3) ** 2
 for epoch in trial.epochs():
     with trial.training():
         time.sleep(0.3)
@@ -152,8 +152,8 @@ def many_trials(kube: Kube) -> dict[str, Any]:
     """A search whose trials are short, so that many of them run while parts are killed."""
     image = kube.cluster.load_image("numpy")
     names = [
-        {"name": "x", "type": "Float", "low": -5, "high": 5},
-        {"name": "y", "type": "LogFloat", "low": 1e-6, "high": 1},
+        {"name": "place", "type": "Float", "low": -5, "high": 5},
+        {"name": "rate", "type": "LogFloat", "low": 1e-6, "high": 1},
     ]
     return race(
         NAME,
@@ -207,6 +207,9 @@ def strike(kube: Kube, chance: random.Random) -> str:
 
 
 def finished(kube: Kube) -> bool:
+    status = kube.get("bmj", NAME).get("status", {})
+    held = {one["type"]: one.get("message") for one in status.get("conditions", ()) if one["status"] == "True"}
+    assert "Failed" not in held, held["Failed"]
     return spent_trials(kube) >= MANY
 
 
