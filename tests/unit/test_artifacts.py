@@ -53,7 +53,10 @@ def test_files_change_no_identity() -> None:
             },
             "is where artifacts.claimName is mounted",
         ),
-        ({"runner": {"volumes": [{"name": "velodrome-artifacts", "mountPath": "/a", "emptyDir": {}}]}}, "volume of Velodrome"),
+        (
+            {"runner": {"volumes": [{"name": "velodrome-artifacts", "mountPath": "/a", "emptyDir": {}}]}},
+            "volume of Velodrome",
+        ),
     ],
 )  # fmt: skip
 def test_what_a_job_can_not_ask_for(fields: dict[str, Any], words: str) -> None:
