@@ -15,6 +15,7 @@ from velodrome.plan import Plan, Trial, times_inference
 from velodrome.results.bounds import TEXT_LIMIT
 from velodrome.results.records import TrialResult
 from velodrome_runner import causes, interruption
+from velodrome_runner.checkpoints import forget
 from velodrome_runner.instructions import stopping
 from velodrome_runner.live import pusher
 from velodrome_runner.log import Tail, complain, first_line, words
@@ -59,6 +60,7 @@ def run(
                 device=device,
                 on_phase=reporter,
                 timed=times_inference(plan.job),
+                artifacts=plan.job.spec.artifacts,
             )
             if measured is None:
                 return keys.EXIT_OK
@@ -75,7 +77,10 @@ def run(
             points = reporter.points if searching else ()
             result = failed(failure, tail, who(trial, settings, code, started, wall()), points)
         live.end()
+        result = result.model_copy(update={"phases": reporter.phases()})
         delivered = publisher.deliver(result, settings.spool, deadline=settings.deadline)
+    if delivered:
+        forget(settings.kept(trial.index))
     return exit_code(failure, delivered=delivered)
 
 
@@ -116,6 +121,8 @@ def _succeeded(measured: Measured, who: dict[str, object]) -> TrialResult:
             "dataset": measured.dataset,
             "environment": measured.environment,
             "held": measured.held,
+            "checkpoints": measured.checkpoints,
+            "artifacts": measured.files or None,
             "epochs": trained.epochs,
             "best_epoch": trained.best_epoch,
             "stopped_by": trained.stopped_by,
