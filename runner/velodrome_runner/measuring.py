@@ -6,7 +6,7 @@ import importlib
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -23,18 +23,19 @@ from velodrome_runner import causes, checks, data, evaluation, models, preproces
 from velodrome_runner.augmentation import TORCHVISION
 from velodrome_runner.energy import EnergyMeter, energy_meter
 from velodrome_runner.environment import fingerprint
-from velodrome_runner.footprint import flops, flops_definition, model_bytes, parameters
+from velodrome_runner.footprint import flops, flops_definition
 from velodrome_runner.interference import Interference, gpu_reader
 from velodrome_runner.keeping import Keeper
 from velodrome_runner.peak import MemoryPeak, Unmeasurable, memory_peak
-from velodrome_runner.precision import Autocast, autocast, round_products
+from velodrome_runner.precision import autocast, round_products
 from velodrome_runner.preprocessing import Prepared
 from velodrome_runner.reporting import TrainingState
 from velodrome_runner.settings import Settings
 from velodrome_runner.tasks.base import QualityMeter
 from velodrome_runner.training import Trained, train
 from velodrome_runner.uncompiled import spare_the_compiler
-from velodrome_runner.upheld import Upheld, initial_weights, seed_everything
+from velodrome_runner.upheld import Upheld, initial_weights, seed_everything, trained_weights
+from velodrome_runner.variants import Optimized, optimize
 
 # Called at each phase, and during training with the progress.
 OnPhase = Callable[[Phase, TrainingState | None], None]
@@ -56,6 +57,7 @@ class Measured:
     held: Held = field(default_factory=Held)
     confusion: Confusion = None
     scores: SampleScores | None = None
+    optimized: tuple[str, ...] | None = None
 
 
 def measure(  # noqa: PLR0915 - a trial is read in one piece
@@ -148,14 +150,18 @@ def measure(  # noqa: PLR0915 - a trial is read in one piece
     metrics = _training_metrics(config, trained, memory, energy, unavailable)
     metrics |= _shared(metrics, interference, device, unavailable)
     on_phase("Evaluating", None)
+    learned = trained_weights(model)
+    variant = optimize(config, model, prepared, context=context, clock=clock)
+    upheld.restore("optimizing the model")
+    metrics |= variant.seconds
     tested = config.searched is None  # a search chooses on validation data, and its trials see no test data
-    meter = _tested(config, prepared, model, context, keeper.keeping) if tested else None
+    meter = _tested(config, prepared, variant, keeper.keeping) if tested else None
     if meter is not None:
         metrics |= _quality(config, meter, trained, unavailable)
     on_phase("Timing", None)
     timed = timed and tested
     with interference.watched("timing") if timed else nullcontext():
-        metrics |= _costs(config, prepared, model, context, unavailable, timed=timed, seed=trial.seed)
+        metrics |= _costs(config, prepared, variant, unavailable, timed=timed, seed=trial.seed)
     if config.evaluation.on_interference == "fail":
         interference.refuse()
     upheld.restore("predicting")
@@ -163,14 +169,14 @@ def measure(  # noqa: PLR0915 - a trial is read in one piece
         changed=tuple(upheld.changed),
         initial_weights=weights,
         pretrained="weights" in config.model.args,
+        trained_weights=learned,
         disturbances=tuple(interference.found),
     )
     prepared.close()
     if "flops" in metrics:
         environment = environment.model_copy(update={"flops_definition": flops_definition()})
-    if meter is None:
-        return Measured(facts, environment, trained, metrics, unavailable, held)
-    return Measured(facts, environment, trained, metrics, unavailable, held, meter.confusion, keeper.scores(meter))
+    measured = Measured(facts, environment, trained, metrics, unavailable, held, optimized=tuple(variant.done) or None)
+    return measured if meter is None else replace(measured, confusion=meter.confusion, scores=keeper.scores(meter))
 
 
 def _loaded(trial: Trial, folder: Path, device: torch.device, threads: int) -> tuple[DatasetFacts, Prepared, Keeper]:
@@ -231,9 +237,10 @@ def libraries(config: TrialConfig) -> list[str]:
 
 
 def model_libraries(config: TrialConfig) -> list[str]:
-    """The library that the entry's model is of, if it is not Velodrome's own."""
+    """The library that the entry's model is of, if it is not Velodrome's own, and onnxruntime if that predicts."""
     library = config.model.name.partition("/")[0] if config.model is not None else ""
-    return [library] if library in ("torchvision", "timm") else []
+    exported = ["onnxruntime"] if "export" in config.optimized else []
+    return ([library] if library in ("torchvision", "timm") else []) + exported
 
 
 def _shared_libraries(config: TrialConfig) -> list[str]:
@@ -313,17 +320,15 @@ def _shared(
     return {}
 
 
-def _tested(
-    config: TrialConfig, prepared: Prepared, model: nn.Module, context: Autocast, keeping: Keeping
-) -> QualityMeter:
+def _tested(config: TrialConfig, prepared: Prepared, variant: Optimized, keeping: Keeping) -> QualityMeter:
     """The meter after the whole test split, in its order."""
     return evaluation.of_split(
         prepared,
         "test",
-        model,
+        variant.model,
         config.training.batch_size,
         keys=[key for key in config.quality if key != "validation_loss"],
-        context=context,
+        context=variant.context,
         keeping=keeping,
     )
 
@@ -342,8 +347,7 @@ def _quality(
 def _costs(
     config: TrialConfig,
     prepared: Prepared,
-    model: nn.Module,
-    context: Autocast,
+    variant: Optimized,
     unavailable: dict[str, str],
     *,
     timed: bool,
@@ -352,15 +356,24 @@ def _costs(
     speeds = timing.Timed({}, {})
     if timed:
         speeds = timing.time_evaluation(
-            model, prepared.example, config.evaluation, seed=seed, call=prepared.task.call, context=context
+            variant.model,
+            prepared.example,
+            config.evaluation,
+            seed=seed,
+            call=prepared.task.call,
+            context=variant.context,
         )
     unavailable |= speeds.unavailable
     metrics = speeds.metrics | {
-        "model_bytes": float(model_bytes(model)),
-        "parameters": float(parameters(model)),
+        "model_bytes": float(variant.bytes),
+        "parameters": float(variant.parameters),
+        "nonzero_parameters": float(variant.nonzero),
     }
+    if variant.uncounted:
+        unavailable["flops"] = variant.uncounted
+        return metrics
     try:
-        metrics["flops"] = float(flops(model, prepared.example(1), call=prepared.task.call))
+        metrics["flops"] = float(flops(variant.counted, prepared.example(1), call=prepared.task.call))
     except Unmeasurable as error:
         unavailable["flops"] = str(error) + causes.record(error, own_module(config))
     return metrics
