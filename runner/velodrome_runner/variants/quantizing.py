@@ -1,6 +1,6 @@
 """Whole numbers of 8 bits in place of a model's weights, by torch's dynamic quantization.
 
-It is torch.ao's. On CPUs without a compiler, torchao's takes longer than the model in float32 does
+It is torch.ao's. Without a compiler, torchao's int8 takes longer than float32 for one sample on a CPU
 (`benchmarks/bench_variants.py`).
 """
 
