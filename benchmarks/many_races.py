@@ -42,8 +42,39 @@ def ratios(values: Floats, present: Mask | None = None, *, trim: bool = False) -
             steps = np.diff(np.sort(seen, axis=None))
             error[race] = steps[steps > ROUNDING * np.abs(seen).max()].min(initial=np.inf) / seeds
         t[:, pair] = found.mean / error
+    _bound_splits(t, seeds, freedom, *_groups(values, present))
     p_values: Floats = 2 * stdtr(np.full(t.shape, freedom), -np.abs(t))
     return t, p_values, freedom
+
+
+def _groups(values: Floats, present: Mask | None) -> tuple[Mask, Mask]:
+    """Which entries have a value in the lower group of their race, and which in the upper one (races × entries).
+
+    None has one where the race does not lie in two groups.
+    """
+    races, entries, seeds = values.shape
+    shown = np.ones((races, entries), dtype=np.bool_) if present is None else present
+    count = shown.sum(axis=1) * seeds
+    pooled = np.sort(np.where(shown[:, :, None], values, np.inf).reshape(races, -1), axis=1)
+    last = np.take_along_axis(pooled, np.maximum(count - 1, 0)[:, None], axis=1)
+    place = np.arange(1, pooled.shape[1])
+    with np.errstate(invalid="ignore"):
+        width = np.maximum(pooled[:, :-1] - pooled[:, :1], last - pooled[:, 1:])
+        wide = np.diff(pooled, axis=1) >= width
+    cuts = wide & (width > 0) & (place >= 2) & (place <= count[:, None] - 2)
+    cut = pooled[np.arange(races), cuts.argmax(axis=1) + 1]
+    high = values >= cut[:, None, None]
+    grouped = shown & cuts.any(axis=1)[:, None]
+    return (~high).any(axis=2) & grouped, high.any(axis=2) & grouped
+
+
+def _bound_splits(t: Floats, seeds: int, freedom: float, low: Mask, high: Mask) -> None:
+    """Bound the t of entries that lie wholly in different groups, where some other entry has values in both."""
+    first, second = np.triu_indices(low.shape[1], 1)
+    side = high.astype(np.int64) - low
+    apart = (side[:, first] * side[:, second] < 0) & (low & high).any(axis=1, keepdims=True)
+    bound = -stdtrit(freedom, 0.25**seeds)
+    t[:] = np.where(apart, np.clip(t, -bound, bound), t)
 
 
 def adjusted(p_values: Floats, entries: int) -> Floats:

@@ -57,7 +57,8 @@ class PodFacts:
 
     `deleted_at` is when its deletion was requested. `released` says that the Job's controller had released the pod when
     its deletion was first seen. The controller does this before it deletes the pods of a suspended Job, which is no
-    loss. `failures` is how many failed pods Kubernetes counts before it at this index, with disruptions.
+    loss. `failures` is how many failed pods Kubernetes counts before it at this index, with disruptions. `pull_seconds`
+    is the time from its place on a node to the start of its container.
     """
 
     name: str
@@ -79,6 +80,7 @@ class PodFacts:
     deleted_at: datetime | None = None
     released: bool = False
     failures: int = 0
+    pull_seconds: float | None = None
 
     @property
     def ended(self) -> bool:
@@ -136,6 +138,8 @@ def pod_facts(raw: Raw, job: str) -> PodFacts:
         raise OddObject(f"pod {shapes.text(metadata.get('name'))[:253]!r}: {_INDEX_LABEL} is no completion index")
     exit_code, created = shapes.at(ended, "exitCode"), _created_at(metadata, "pod")
     started = shapes.moment(shapes.at(running, "startedAt")) or shapes.moment(shapes.at(ended, "startedAt"))
+    # A runtime that was killed before it started a container reports 1970 as the container's start.
+    started = started if started is not None and started > created - _A_DAY else None
     return PodFacts(
         name=_name(metadata, "pod"),
         uid=uid_of(raw),
@@ -145,8 +149,7 @@ def pod_facts(raw: Raw, job: str) -> PodFacts:
         phase=shapes.text(status.get("phase"), "Pending"),
         node=shapes.text_or_none(shapes.at(raw, "spec", "nodeName")),
         image_id=shapes.text_or_none(shapes.at(container, "imageID")),
-        # A runtime that was killed before it started a container reports 1970 as the container's start.
-        started_at=started if started is not None and started > created - _A_DAY else None,
+        started_at=started,
         finished_at=shapes.moment(shapes.at(ended, "finishedAt")),
         exit_code=shapes.count(exit_code) if shapes.count(exit_code, -1) >= 0 else None,
         reason=shapes.text_or_none(shapes.at(ended, "reason")) or shapes.text_or_none(status.get("reason")),
@@ -157,7 +160,14 @@ def pod_facts(raw: Raw, job: str) -> PodFacts:
         deleted_at=_deleted_at(metadata),
         released="deletionTimestamp" in metadata and _TRACKED not in shapes.items(metadata.get("finalizers")),
         failures=sum(_failures(shapes.at(metadata, "annotations", name)) for name in _FAILURE_COUNTS),
+        pull_seconds=_pull_seconds(conditions.get("PodScheduled", {}), started),
     )
+
+
+def _pull_seconds(scheduled: Raw, started: datetime | None) -> float | None:
+    """How long a pod that has a node took to start: its image was pulled then."""
+    placed = shapes.moment(scheduled.get("lastTransitionTime")) if scheduled.get("status") == "True" else None
+    return None if placed is None or started is None else max(0.0, (started - placed).total_seconds())
 
 
 def _deleted_at(metadata: Raw) -> datetime | None:

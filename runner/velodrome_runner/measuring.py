@@ -132,6 +132,7 @@ def measure(  # noqa: PLR0915 - a trial is read in one piece
         memory.lap()
         on_phase("Training", moment)
 
+    on_phase("Training", None)
     with settings.ranks.joined(device), interference.watched("training"):
         trained = train(
             config,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -61,7 +62,8 @@ def exit_code(failure: Failure | None, *, delivered: bool) -> int:
 class Reporter:
     """Writes each step of a trial to the log, and passes it to the publisher and to the pusher of live metrics.
 
-    `check` may raise to end the trial while it trains. `points` are those of the epochs so far.
+    `check` may raise to end the trial while it trains. `points` are those of the epochs so far. `clock` gives monotonic
+    seconds.
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class Reporter:
         pusher: Pusher,
         wall: Callable[[], float],
         check: Callable[[], None] = lambda: None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._trial = trial
         self._settings = settings
@@ -79,6 +82,9 @@ class Reporter:
         self._pusher = pusher
         self._wall = wall
         self._check = check
+        self._clock = clock
+        self._since: tuple[Phase, float] | None = None
+        self._seconds: dict[Phase, float] = {}
         self.points: list[EpochPoint] = []
 
     @property
@@ -86,8 +92,22 @@ class Reporter:
         """The epochs of the budget."""
         return self._trial.config.budget.max_epochs
 
+    def phases(self) -> dict[Phase, float]:
+        """The seconds that the trial has spent in each phase."""
+        if self._since is not None:
+            self._enter(self._since[0])
+        return dict(self._seconds)
+
+    def _enter(self, phase: Phase) -> None:
+        now = self._clock()
+        if self._since is not None:
+            before, since = self._since
+            self._seconds[before] = self._seconds.get(before, 0.0) + now - since
+        self._since = phase, now
+
     def __call__(self, phase: Phase, moment: TrainingState | None) -> None:
         interruption.check()
+        self._enter(phase)
         epochs = self.epochs
         say(self._line(phase, moment, epochs))
         if not self._settings.ranks.leads:

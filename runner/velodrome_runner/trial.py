@@ -77,6 +77,7 @@ def run(
             points = reporter.points if searching else ()
             result = failed(failure, tail, who(trial, settings, code, started, wall()), points)
         live.end()
+        result = result.model_copy(update={"phases": reporter.phases()})
         delivered = publisher.deliver(result, settings.spool, deadline=settings.deadline)
     return exit_code(failure, delivered=delivered)
 

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+import logging
+import random
+import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
 
 from tests.e2e.conftest import Kube, race, uid_of
-from tests.e2e.faults import NAMESPACE, administrator, pods
+from tests.e2e.faults import NAMESPACE, administrator, running
 from tests.e2e.test_race import kill_operator
 from velodrome.board.searches import read_search, read_studies
 from velodrome.keys import search_uid
-from velodrome.plan import Plan, plan
+from velodrome.plan import Plan, plan, read_spans
 from velodrome.results.searches import Suggestion
 from velodrome.search.study import EntryStudy
 from velodrome.search.trials import search_of
@@ -114,9 +118,9 @@ def test_whatever_is_killed_the_suggestions_are_those_of_optuna(kube: Kube) -> N
     for spent in (1, 3, 4):
         kube.wait("the search to go on", lambda: spent_trials(kube) >= spent, 600)  # noqa: B023 - asked at once
         kill_operator(kube)
-        running = [one for one in pods(kube, NAME) if one["status"].get("phase") == "Running"]
-        if spent == 3 and running:
-            kube("delete", "pod", running[0]["metadata"]["name"], "--grace-period=0", "--force")
+        here = running(kube, NAME)
+        if spent == 3 and here:
+            kube("delete", "pod", here[0]["metadata"]["name"], "--grace-period=0", "--force")
         if spent == 4:
             kube("-n", NAMESPACE, "delete", "pod", "velodrome-redis-0", "--grace-period=0", "--force")
     kube("wait", "--for=condition=Complete", f"bmj/{NAME}", "--timeout=20m")
@@ -125,6 +129,101 @@ def test_whatever_is_killed_the_suggestions_are_those_of_optuna(kube: Kube) -> N
         assert [one.number for one in found.values()] == list(range(TRIALS))
         assert [one.values for one in found.values()] == as_optuna_suggests(store, made(document), uid)
         assert list(store.turns(search_uid(uid))["0"]) == list(found)
+
+
+PROGRAM = """
+import math, time
+from velodrome import report
+trial = report.trial()
+trial.dataset("digits", digest="sha256:" + "a" * 64, train_samples=90, validation_samples=10, test_samples=30,
+              shape=[1, 8, 8], classes=["a", "b"])
+place, rate = trial.parameters["place"], trial.parameters["rate"]
+loss = 0.01 + (place - 1.5) ** 2 + math.log10(rate / 1e-3) ** 2
+for epoch in trial.epochs():
+    with trial.training():
+        time.sleep(0.3)
+    trial.epoch(epoch, train_loss=loss, samples=90, validation={"accuracy": 1 / (1 + loss), "validation_loss": loss})
+trial.result({"accuracy": 1 / (1 + loss)})
+"""
+MANY = 200
+
+
+def many_trials(kube: Kube) -> dict[str, Any]:
+    """A search whose trials are short, so that many of them run while parts are killed."""
+    image = kube.cluster.load_image("numpy")
+    names = [
+        {"name": "place", "type": "Float", "low": -5, "high": 5},
+        {"name": "rate", "type": "LogFloat", "low": 1e-6, "high": 1},
+    ]
+    return race(
+        NAME,
+        entries=[{"name": "tuned", "image": image, "command": ["python", "-c", PROGRAM]}],
+        budget={"maxEpochs": 2},
+        # Pods may wait for a runtime that has much to do. Each kill may meet the same trial.
+        execution={"isolation": "None", "parallelism": 4, "startupDeadlineSeconds": 900, "maxDisruptions": 1000},
+        search={
+            "maxTrials": MANY,
+            "objectives": [{"metric": "validation_loss"}],
+            "parameters": [{**name, "entries": ["tuned"]} for name in names],
+            "confirm": {"repeats": 2},
+        },
+        trials={},
+    )
+
+
+def test_random_kills_lose_and_double_no_suggestion_of_two_hundred_trials(kube: Kube) -> None:
+    document, chance = many_trials(kube), random.Random(200)  # noqa: S311 - the same strokes each time
+    kube.apply(document)
+    uid, kills = uid_of(kube, NAME), Counter[str]()
+    end = time.monotonic() + 3000
+    while not finished(kube) and time.monotonic() < end:
+        time.sleep(chance.uniform(2, 15))
+        kills[strike(kube, chance)] += 1
+    kube("wait", "--for=condition=Complete", f"bmj/{NAME}", "--timeout=5m")
+    logging.getLogger("tests").info("killed: %s", dict(kills))
+    assert min(kills[part] for part in ("operator", "redis", "runner")) >= 3
+    with administrator(kube) as client, Store(client) as store:
+        found = given(store, uid)
+        assert [one.number for one in found.values()] == list(range(MANY))
+        assert sorted(store.turns(search_uid(uid))["0"]) == sorted(found)
+        assert store.trials(search_uid(uid)).keys() == found.keys()
+        assert [one.values for one in found.values()] == as_optuna_suggests_beside(store, made(document), uid)
+
+
+def strike(kube: Kube, chance: random.Random) -> str:
+    """Kills the operator, Redis, or a pod of the search; half of the kills are of a pod."""
+    part = chance.choice(("operator", "redis", "runner", "runner"))
+    if part == "operator":
+        kill_operator(kube)
+    elif part == "redis":
+        kube("-n", NAMESPACE, "delete", "pod", "velodrome-redis-0", "--grace-period=0", "--force")
+    else:
+        here = running(kube, NAME)
+        if not here:
+            return "nothing"
+        name = chance.choice(here)["metadata"]["name"]
+        kube("delete", "pod", name, "--ignore-not-found", *chance.choice(((), ("--grace-period=0", "--force"))))
+    return part
+
+
+def finished(kube: Kube) -> bool:
+    status = kube.get("bmj", NAME).get("status", {})
+    held = {one["type"]: one.get("message") for one in status.get("conditions", ()) if one["status"] == "True"}
+    assert "Failed" not in held, held["Failed"]
+    return spent_trials(kube) >= MANY
+
+
+def as_optuna_suggests_beside(store: Store, planned: Plan, uid: str) -> list[Mapping[str, Any]]:
+    """The suggestions of a plain loop over Optuna, which is told before each one the results that were known then."""
+    state = read_studies(store, planned, uid)
+    study, outcomes, given_ = EntryStudy(search_of(planned.job), "tuned", ["minimize"]), state.outcomes_of("tuned"), []
+    told: set[int] = set()
+    for one in given(store, uid).values():
+        for number in sorted(read_spans(one.known, MANY) - told):
+            study.tell(number, outcomes[number].told)
+            told.add(number)
+        given_.append(study.suggest().values)
+    return given_
 
 
 def spent_trials(kube: Kube) -> int:

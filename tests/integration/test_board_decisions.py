@@ -139,9 +139,41 @@ def test_details_hold_curves_classes_and_times(store: Store) -> None:
     assert band(details, "accuracy", "seconds")[0].at == pytest.approx(0.19)
     assert details.confusion is not None
     assert set(per_class(details.confusion)) == set("0123456789")
-    parts = times(details.records)
-    ran = sum(record.observed.run_seconds or 0 for record in details.records) / 5
-    assert sum(part.seconds for part in parts[1:]) == pytest.approx(max(ran, parts[1].seconds))
+
+
+def test_the_parts_of_a_trial_are_all_of_its_time(store: Store) -> None:
+    made = race("done", AT, riders=CLEAR)
+    finish(store, made)
+    records = read_details(store, made.info, "quick", curves=False).records
+    parts = {part.what: part.seconds for part in times(records)}
+    assert list(parts) == [
+        "waiting for its turn",
+        "starting and ending",
+        "loading data",
+        "training and validating",
+        "evaluating",
+        "timing inference",
+    ]
+    phases = [sum((record.result.phases or {}).values()) for record in records]
+    ran = [max(known, record.observed.run_seconds or 0) for known, record in zip(phases, records, strict=True)]
+    assert sum(parts.values()) - parts["waiting for its turn"] == pytest.approx(sum(ran) / len(ran))
+
+
+def test_the_image_of_a_pod_and_trials_without_phases_have_parts_too(store: Store) -> None:
+    made = race("done", AT, riders=CLEAR)
+    finish(store, made)
+    (record, *_) = read_details(store, made.info, "quick", curves=False).records
+    observed = record.observed.model_copy(update={"queued_seconds": 9.0, "pull_seconds": 7.0, "run_seconds": 60.0})
+    older = record.model_copy(
+        update={"observed": observed, "result": record.result.model_copy(update={"phases": None})}
+    )
+    trained = record.result.metrics["train_seconds"]
+    assert [(part.what, part.seconds) for part in times([older])] == [
+        ("waiting for its turn", 2.0),
+        ("getting its image", 7.0),
+        ("training", trained),
+        ("starting, loading, evaluating and timing", 60.0 - trained),
+    ]
 
 
 def test_files_hold_what_is_shown(store: Store) -> None:

@@ -30,7 +30,7 @@ from velodrome_operator.observation import job_facts
 from velodrome_operator.ranker import Ranker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from tests.integration.conftest import Race, RedisServer
 
@@ -138,14 +138,19 @@ def searched(operator: Operator, store: Store, race: Race) -> None:
         operator.passes(race)
 
 
-def confirmed(operator: Operator, store: Store, race: Race) -> None:
-    """Runs the trials that confirm the winners."""
+def confirmed(operator: Operator, store: Store, race: Race, losses: Sequence[float] = (1.0,)) -> None:
+    """Runs the trials that confirm the winners. Each repeat has a larger loss, by these factors."""
     known = operator.controller.races.get(race.uid)
     assert known is not None
     assert known.plan is not None
     for index in range(len(race.plan)):
         trial = known.plan.trial(index)
-        result = race.result(index).model_copy(update={"trial_id": trial.id})
+        factor, result = losses[trial.repeat % len(losses)], race.result(index)
+        curves = tuple(
+            one.model_copy(update={"validation": {**one.validation, "validation_loss": factor}})
+            for one in result.curves
+        )
+        result = result.model_copy(update={"trial_id": trial.id, "curves": curves})
         record = race.record(index).model_copy(update={"result": result, "config": trial.config})
         store.accept(race.uid, 0, [record])
     operator.passes(race)
@@ -181,7 +186,7 @@ def test_a_search_is_one_job_whose_pods_take_turns_and_its_winners_are_confirmed
     assert second["spec"]["completions"] == 6
     writes = [kind for kind in objects.order[before:] if kind not in ("status", "Event")]
     assert writes == ["ConfigMap", "Secret", "Secret", "Job"], "trials of a search cost no object"
-    confirmed(operator, store, race)
+    confirmed(operator, store, race, losses=(1.0, 4.0))
     assert held(operator, race)["Complete"][0] == "AllTrialsFinished"
     info = store.job(UID)
     assert info is not None
@@ -190,6 +195,7 @@ def test_a_search_is_one_job_whose_pods_take_turns_and_its_winners_are_confirmed
     assert [(one.tuned, one.spent.trials, one.confirming) for one in reading.entries] == [
         (True, 5, 2), (True, 5, 2), (False, 0, 2),
     ]  # fmt: skip
+    assert reading.entries[0].confirmed == pytest.approx(2.0), "losses differ by factors: the geometric mean"
     best = min(wanted, key=loss)
     assert dict(reading.entries[0].values) == best
     record = store.trial(UID, 0)

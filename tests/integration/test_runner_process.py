@@ -353,6 +353,10 @@ def test_a_trial_is_delivered_as_it_was_planned(tmp_path: Path, warm: Process, i
     assert (result.outcome, result.attempt, result.job_uid) == ("Succeeded", attempt.name, UID)
     assert result.metrics["accuracy"] > 0.3
     assert result.metrics["train_seconds"] > 0
+    assert result.phases is not None
+    assert list(result.phases) == ["Starting", "Loading", "Training", "Evaluating", "Timing"]
+    assert result.phases["Training"] >= result.metrics["train_seconds"]
+    assert sum(result.phases.values()) <= (result.finished_at - result.started_at).total_seconds() + 1
     assert result.metrics["parameters"] == (64 * 256 + 256) + (256 * 256 + 256) + (256 * 10 + 10)
     assert [point.epoch for point in result.curves] == [1]
     assert result.dataset

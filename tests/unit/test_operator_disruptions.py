@@ -216,6 +216,23 @@ def test_a_container_that_ran_from_1970_on_never_ran() -> None:
     assert not is_disruption(pod_facts(never, NAME))
 
 
+@pytest.mark.parametrize(
+    ("scheduled", "seconds"),
+    [
+        ({"status": "True", "lastTransitionTime": "2026-03-01T11:00:10Z"}, 20.0),
+        ({"status": "True", "lastTransitionTime": "2026-03-01T11:00:40Z"}, 0.0),  # clocks of two machines
+        ({"status": "False", "lastTransitionTime": "2026-03-01T11:00:10Z"}, None),
+        ({"status": "True", "lastTransitionTime": "soon"}, None),
+    ],
+)
+def test_how_long_a_pod_with_a_node_took_to_start(scheduled: dict[str, Any], seconds: float | None) -> None:
+    pod = raw("Running")
+    pod["status"]["conditions"] = [{"type": "PodScheduled", **scheduled}]
+    assert pod_facts(pod, NAME).pull_seconds is None, "it has not started"
+    pod["status"]["containerStatuses"] = [{"state": {"running": {"startedAt": "2026-03-01T11:00:30Z"}}}]
+    assert pod_facts(pod, NAME).pull_seconds == seconds
+
+
 def test_when_deletion_was_asked_for() -> None:
     over: dict[str, Any] = {"deletionTimestamp": "2026-03-01T11:01:30Z", "deletionGracePeriodSeconds": 30}
     assert pod_facts(raw(**over), NAME).deleted_at == AT + timedelta(minutes=1)

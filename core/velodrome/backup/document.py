@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
 
 from velodrome.errors import ActionNeeded, TryAgain
+from velodrome.keys import race_uid
 from velodrome.store import export_lines
 from velodrome.text import escaped_json
 
@@ -77,7 +78,7 @@ def _write(reader: Reader, stream: IO[bytes]) -> tuple[BackupContents, Counter[s
         for line in export_lines(reader):
             text = f"{escaped_json(line)}\n".encode()
             kind = _kind(line)
-            if kind == "job":
+            if kind in ("job", "search"):
                 uid = json.loads(line)["job"]["uid"]
                 results[uid] = 0
             results[uid] += kind == "record"
@@ -94,7 +95,8 @@ def _still_there(reader: Reader, written: Counter[str]) -> bool:
     """Whether every job and result that was written is there still."""
     uids = list(written)
     counts = zip(uids, reader.result_counts(uids), strict=True)
-    return set(reader.placed_from(0)) >= written.keys() and all(count >= written[uid] for uid, count in counts)
+    races = {race_uid(uid) for uid in uids}  # search trials are in no list of jobs
+    return set(reader.placed_from(0)) >= races and all(count >= written[uid] for uid, count in counts)
 
 
 def read_backup(stream: IO[bytes], name: str) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING, Literal
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from velodrome.results.confusion import Confusion, confusion_of
 
 if TYPE_CHECKING:
-    from velodrome.results.records import EpochPoint, JobInfo, TrialRecord
+    from velodrome.results.records import EpochPoint, JobInfo, Phase, TrialRecord
     from velodrome.store import Reader
 
 MOST_SEEDS = 20
@@ -96,22 +96,41 @@ def band(details: EntryDetails, series: str, axis: CurveAxis) -> list[BandPoint]
 
 def times(records: Sequence[TrialRecord]) -> list[TimeShare]:
     """Where the time of these trials goes, as far as it was observed. Pure."""
-    queued = [one.observed.queued_seconds for one in records if one.observed.queued_seconds is not None]
-    parts = []
-    if queued:
-        parts.append(TimeShare("waiting for its turn", fmean(queued)))
-    both = [
-        (one.observed.run_seconds, one.result.metrics["train_seconds"])
-        for one in records
-        if one.observed.run_seconds is not None and "train_seconds" in one.result.metrics
-    ]
-    if both:
-        trained, ran = fmean(train for _, train in both), fmean(run for run, _ in both)
-        parts += [
-            TimeShare("training", trained),
-            TimeShare("starting, loading, evaluating and timing", max(0.0, ran - trained)),
-        ]
-    return parts
+    spent: dict[str, list[float]] = {}
+    for record in records:
+        for what, seconds in _shares(record):
+            spent.setdefault(what, []).append(seconds)
+    order = [what for what in _ORDER if what in spent]
+    return [TimeShare(what, fmean(spent[what])) for what in order]
+
+
+_PHASES: Mapping[Phase, str] = {
+    "Loading": "loading data",
+    "Training": "training and validating",
+    "Evaluating": "evaluating",
+    "Timing": "timing inference",
+}
+_WAITING, _PULLING, _STARTING = "waiting for its turn", "getting its image", "starting and ending"
+_TRAINING, _REST = "training", "starting, loading, evaluating and timing"
+_ORDER = (_WAITING, _PULLING, _STARTING, *_PHASES.values(), _TRAINING, _REST)
+
+
+def _shares(record: TrialRecord) -> Iterator[tuple[str, float]]:
+    """What one trial took, part by part. Older versions recorded no phases."""
+    observed, phases = record.observed, record.result.phases
+    if observed.queued_seconds is not None:
+        yield _WAITING, observed.queued_seconds - (observed.pull_seconds or 0.0)
+    if observed.pull_seconds is not None:
+        yield _PULLING, observed.pull_seconds
+    ran, trained = observed.run_seconds, record.result.metrics.get("train_seconds")
+    if phases is not None:
+        known = {what: phases[phase] for phase, what in _PHASES.items() if phase in phases}
+        yield from known.items()
+        if ran is not None:
+            yield _STARTING, max(0.0, ran - sum(known.values()))
+    elif ran is not None and trained is not None:
+        yield _TRAINING, trained
+        yield _REST, max(0.0, ran - trained)
 
 
 def per_class(found: Confusion) -> dict[str, float]:

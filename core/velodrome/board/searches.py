@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from velodrome.errors import SpecError
@@ -18,6 +17,7 @@ from velodrome.search.state import SearchState
 from velodrome.search.study import first_points
 from velodrome.search.trials import SearchPlan, search_of, search_plan, searched_keys
 from velodrome.spec import validate
+from velodrome.stats import metric_mean
 from velodrome.text import counted
 
 if TYPE_CHECKING:
@@ -157,7 +157,7 @@ def _entry(
     search, keys, count = search_of(made.job), searched_keys(made.job), len(made.configs)
     place = tuple(made.configs).index(entry)
     own = {index // count: one for index, one in outcomes.items() if index % count == place}
-    mean = fmean(confirmed) if confirmed else None
+    mean = metric_mean(keys[0].metric, confirmed) if confirmed else None
     if not search.of(entry):
         return EntrySearch(entry, tuned=False, spent=Spent(), confirmed=mean, confirming=len(confirmed))
     best = best_of(keys, own)

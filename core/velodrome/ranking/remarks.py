@@ -84,8 +84,8 @@ def _grouped(key: MetricKey, row: Row) -> str:
     if groups is None:
         return ""
     return (
-        f"its values lie in two groups, {groups[0]} low and {groups[1]} high ones: if all entries have such groups, "
-        f"equal ones may be called different in up to 10 % of races instead of 5 %"
+        f"its values lie in two groups, {groups[0]} low and {groups[1]} high ones: two entries that each lie in "
+        f"one group may be equal, so they are told apart only where chance is unlikely to have split them"
     )
 
 

@@ -229,6 +229,9 @@ class TrialResult(Data):
     stopped_by: Literal["maxEpochs", "maxSeconds", "earlyStopping"] | None = None
     started_at: AwareDatetime
     finished_at: AwareDatetime
+    phases: Mapping[Phase, Annotated[float, Field(ge=0, le=1e9)]] | None = Field(
+        default=None, description="Seconds of each phase, as far as the trial came.", exclude_if=absent
+    )
 
     @field_validator("metrics")
     @classmethod
@@ -324,9 +327,10 @@ class Observed(Data):
     - `claimed` is set if the runner's clock differed by more than a margin. The result's times are the executor's then.
     - `concurrent_trials` is the largest number of trials that ran on the machine at once, this one included.
     - `shared` says whether the trial's speed may depend on neighbours.
+    - `pull_seconds` is the last part of `queued_seconds`, after the pod had a node: its image is pulled then.
 
-    The last two replace what the runner said. They are None if they were not observed, as before version 0.2. On one
-    machine `shared` is None, because the number is the same for a whole race.
+    `concurrent_trials` and `shared` replace what the runner said. They are None if they were not observed, as before
+    version 0.2. On one machine `shared` is None, because the number is the same for a whole race.
     """
 
     executor: Literal["local", "kubernetes"]
@@ -341,6 +345,7 @@ class Observed(Data):
     claimed: ClaimedTimes | None = Field(default=None, exclude_if=absent)
     concurrent_trials: int | None = Field(default=None, ge=1, exclude_if=absent)
     shared: bool | None = Field(default=None, exclude_if=absent)
+    pull_seconds: float | None = Field(default=None, exclude_if=absent)
 
 
 StopReason = Literal["Decided", "Beaten", "Futile", "MaxRepeats"]

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy.special import stdtr, stdtrit
 
 from velodrome.metrics.catalogue import Scale
+from velodrome.stats.groups import sides, split_by_chance
 from velodrome.stats.samples import Floats, Integers, Sample, Table, moments, tabulate, takes_logs, trimmed
 
 Method = Literal["paired", "welch"]
@@ -132,6 +133,7 @@ def compare_rows(table: Table, first: Integers, second: Integers) -> PairTests:
         )
     tests.n[chosen] = shared[chosen]
     tests.paired[chosen] = True
+    _widen(tests, table, first, second)
 
     rounding = np.maximum(table.rounding[first], table.rounding[second])
     tests.p_value[:] = _two_sided(tests.difference, tests.standard_error, tests.freedom, rounding)
@@ -147,6 +149,18 @@ def _paired(table: Table, first: Integers, second: Integers) -> tuple[Floats, Fl
     rounding = np.maximum(table.rounding[first], table.rounding[second])
     squared_error = np.where(found.spread <= rounding, _least_error(table, count), found.squared_error)
     return found.mean, np.sqrt(squared_error), found.freedom
+
+
+def _widen(tests: PairTests, table: Table, first: Integers, second: Integers) -> None:
+    """Where trials diverge, raises the error of pairs that lie wholly in different groups to what their split allows.
+
+    Equal entries that diverge split so by chance. A t test can't see that, because neither side varies. So the error
+    is at least the one with which the p-value is the split's probability.
+    """
+    side = sides(table.values, table.present)
+    apart = np.flatnonzero(side[first] * side[second] < 0)
+    ratio = -stdtrit(tests.freedom[apart], split_by_chance(tests.n[apart]) / 2)
+    tests.standard_error[apart] = np.maximum(tests.standard_error[apart], np.abs(tests.difference[apart]) / ratio)
 
 
 def _least_error(table: Table, count: Integers) -> Floats:

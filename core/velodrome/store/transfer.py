@@ -7,9 +7,11 @@
     {"type": "acknowledgement", "mark": {…}}               the acceptance of a change that this job showed first
     {"type": "hiding", "mark": {…}}                        a run of this job that people hide, with the reason
     {"type": "deed", "deed": {…}}                          what a person did to a mark on this job, for the board's log
+    {"type": "search", "job": {…}}                         the search trials of this job; their results follow
+    {"type": "suggestion", "uid": "…", "index": 0, "lane": "…", "suggestion": {…}}   what a search trial was to try
 
-A job comes before its results, and newer jobs come first. An import registers and accepts as a running race does. So
-it may be repeated, and several files may be imported in any order.
+A job comes before its results, a search trial's suggestion before its result, and newer jobs come first. An import
+registers and accepts as a running race does. So it may be repeated, and several files may be imported in any order.
 """
 
 from __future__ import annotations
@@ -25,12 +27,13 @@ from typing import TYPE_CHECKING, Any
 from pydantic_core import from_json
 
 from velodrome.errors import SchemaUnsupported
-from velodrome.keys import SCHEMA_VERSION
+from velodrome.keys import SCHEMA_VERSION, search_uid
 from velodrome.results.bounds import impossible_result
 from velodrome.results.clocks import believed_job, believed_record
 from velodrome.results.marks import Acknowledgement, Baseline, Deed, Hiding, Mark
 from velodrome.results.names import check_entry, check_names, check_namespace
 from velodrome.results.records import JobInfo, TrialRecord, parse_job, parse_record, utc
+from velodrome.results.searches import Suggestion
 from velodrome.store.encoding import Item, RegisteredJob, check_record, microseconds
 from velodrome.store.merging import MARGIN, Ahead, SourceOrder, among
 from velodrome.store.types import Acceptance, ImportReport, RejectedLine
@@ -46,7 +49,7 @@ _REJECTED_KEPT = 1000
 _MOST_RETRIES = 999_999
 _MARKS: dict[str, type[Mark]] = {"baseline": Baseline, "acknowledgement": Acknowledgement, "hiding": Hiding}
 _KIND_OF = {kind: name for name, kind in _MARKS.items()}
-_KINDS = ("job", "record", "conflict", "end", "deed", *_MARKS)
+_KINDS = ("job", "record", "conflict", "end", "deed", "search", "suggestion", *_MARKS)
 
 
 def export_lines(
@@ -64,19 +67,41 @@ def export_lines(
         place = store.places([job.uid]).get(job.uid, microseconds(job.created_at))
         owner = f',"owner":{json.dumps(owners[job.board])}' if job.board in owners else ""
         yield f'{{"type":"job","place":{place}{owner},"job":{job.model_dump_json()}}}'
-        retries = {index: summary.retries for index, summary in store.trials(job.uid).items()}
-        for start in range(0, job.trials, _PAGE):
-            for record in store.records(job.uid, start, _PAGE):
-                if entry not in (None, record.result.entry):
-                    continue
-                head = f'{{"type":"record","retries":{retries.get(record.result.index, 0)}'
-                yield f'{head},"record":{record.model_dump_json()}}}'
-        for record in store.conflicts(job.uid):
-            if entry not in (None, record.result.entry):
-                continue
-            yield f'{{"type":"conflict","record":{record.model_dump_json()}}}'
+        yield from _results(store, job, entry)
+        yield from _search(store, job, entry)
         said = (*marks(job), *deeds(job))
         yield from (_said(one) for one in said if entry in (None, one.entry))
+
+
+def _results(store: Reader, job: JobInfo, entry: str | None) -> Iterator[str]:
+    """The lines of a job's results and conflicts, or of one entry's."""
+    retries = {index: summary.retries for index, summary in store.trials(job.uid).items()}
+    for start in range(0, job.trials, _PAGE):
+        for record in store.records(job.uid, start, _PAGE):
+            if entry in (None, record.result.entry):
+                head = f'{{"type":"record","retries":{retries.get(record.result.index, 0)}'
+                yield f'{head},"record":{record.model_dump_json()}}}'
+    for record in store.conflicts(job.uid):
+        if entry in (None, record.result.entry):
+            yield f'{{"type":"conflict","record":{record.model_dump_json()}}}'
+
+
+def _search(store: Reader, job: JobInfo, entry: str | None) -> Iterator[str]:
+    """The lines of a job's search trials, if it has a search. Suggestions of a lane are in the order of their turns, so
+    that an import gives each the same turn. One entry's have none, because others took turns between them.
+    """
+    tried = store.job(search_uid(job.uid)) if job.document.get("spec", {}).get("search") else None
+    if tried is None:
+        return
+    yield f'{{"type":"search","job":{tried.model_dump_json()}}}'
+    suggestions, turns = store.suggestions(tried.uid), store.turns(tried.uid) if entry is None else {}
+    taken = {index: lane for lane, indexes in turns.items() for index in indexes}
+    for index in [*taken, *sorted(suggestions.keys() - taken.keys())]:
+        found = suggestions.get(index)
+        if found is not None and entry in (None, found.entry):
+            head = {"type": "suggestion", "uid": tried.uid, "index": index, "lane": taken.get(index, "")}
+            yield f'{json.dumps(head)[:-1]}, "suggestion": {found.model_dump_json()}}}'
+    yield from _results(store, tried, entry)
 
 
 def _said(one: Mark | Deed) -> str:
@@ -164,6 +189,10 @@ class _Import:
         elif kind in ("record", "conflict"):
             record = parse_record(json.dumps(document.get("record")))
             self._take_record(record, _retries(document), aside=kind == "conflict")
+        elif kind == "search":
+            self._take_search(parse_job(json.dumps(document.get("job"))))
+        elif kind == "suggestion":
+            self._take_suggestion(document)
         elif kind == "end":
             pass  # the seal of a backup, which `velodrome restore` checks
         elif kind in _MARKS:
@@ -185,8 +214,15 @@ class _Import:
             if job.rounds is not None:
                 self._store.keep_rounds(job.uid, job.rounds)
             known = known.model_copy(update={"rounds": job.rounds})
+        if known is not None and job.searched != known.searched:  # the same search at another time: its end counts
+            if job.searched is not None:
+                known = known.model_copy(update={"searched": self._store.keep_searched(job.uid, job.searched)})
+            else:
+                job = believed = job.model_copy(update={"searched": known.searched})
         if known in (None, job):  # deleted entries of a known job come back
             self._store.register(believed, self._place(believed, there), owner=owner)
+            if believed.searched is not None:  # runners learn the winners again
+                self._store.keep_searched(job.uid, believed.searched)
         if there is not None:
             self._order.note(there, self._store.places([job.uid])[job.uid])
         self._taken["accepted" if known is None else "duplicate" if known == job else "conflict"] += 1
@@ -199,6 +235,34 @@ class _Import:
         known = {uid: self._store.job(uid) for uid in uids}
         ahead = [Ahead(places[uid], microseconds(one.created_at)) for uid, one in known.items() if one is not None]
         return among(created, ahead) if there is None else self._order.place(there, created, ahead)
+
+    def _take_search(self, tried: JobInfo) -> None:
+        """Makes room for the search trials of a job that was imported before."""
+        job = None if tried.search_of is None else self._store.job(tried.search_of)
+        if job is None or tried.uid != search_uid(job.uid) or tried.entries != job.entries:
+            raise ValueError(f"the search {tried.uid!r} is of no job in an earlier line or in the store")
+        known = self._store.job(tried.uid)
+        believed = believed_job(tried, self._now)
+        if known is None:
+            self._store.register_search(believed)
+        elif believed is not tried:
+            tried = tried.model_copy(update={"created_at": known.created_at})
+        self._taken["accepted" if known is None else "duplicate" if known == tried else "conflict"] += 1
+
+    def _take_suggestion(self, document: dict[str, Any]) -> None:
+        uid, index, lane = document.get("uid"), document.get("index"), document.get("lane", "")
+        suggestion = Suggestion.model_validate(document.get("suggestion"))
+        tried = self._store.job(uid) if isinstance(uid, str) else None
+        if tried is None or tried.search_of is None:
+            raise ValueError(f"the search {uid!r} of this suggestion is neither in an earlier line nor in the store")
+        if not isinstance(lane, str) or not isinstance(index, int) or not 0 <= index < tried.trials:
+            raise ValueError(f"search {uid} has no trial {index!r} in a lane {lane!r}")
+        number, place = divmod(index, len(tried.entries))
+        if (suggestion.number, suggestion.entry) != (number, tried.entries[place]):
+            raise ValueError(f"trial {index} of search {uid} is number {number} of {tried.entries[place]!r}")
+        known = self._store.suggestion(tried.uid, index)
+        counts = self._store.suggest(tried.uid, index, suggestion, lane)
+        self._taken["accepted" if known is None else "duplicate" if counts == suggestion else "conflict"] += 1
 
     def _take_record(self, record: TrialRecord, retries: int, *, aside: bool) -> None:
         uid = record.result.job_uid

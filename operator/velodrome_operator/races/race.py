@@ -205,6 +205,7 @@ class Race:
             finished_at=pod.finished_at,
             concurrent_trials=concurrent,
             shared=may_share(spec.execution) or (None if concurrent is None else concurrent > 1),
+            pull_seconds=None if queued is None or pod.pull_seconds is None else min(queued, pod.pull_seconds),
         )
 
 
