@@ -88,10 +88,10 @@ def median(model: nn.Module, inputs: torch.Tensor, seconds: float) -> float:
 
 
 def of_board(board: str) -> str:
-    """The means of every objective by entry, as a table in Markdown."""
+    """The means of every objective by entry, in the order of the first, as a table in Markdown."""
     with velodrome.open_results() as results:
         rankings = results.rankings(board)
-    entries = dict.fromkeys(row.entry for ranking in rankings for row in (*ranking.ranked, *ranking.unranked))
+    entries = [row.entry for row in rankings[0].ranked]
     lines = ["| entry | " + " | ".join(ranking.objective for ranking in rankings) + " |"]
     lines.append("|---" * (len(rankings) + 1) + "|")
     for entry in entries:

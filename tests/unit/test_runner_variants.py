@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -50,7 +52,7 @@ def trial_of(
 def learned(trial: Trial) -> tuple[nn.Module, Prepared]:
     """The trial's model after its training, and its data."""
     measuring.settle(trial)
-    _, prepared = measuring.ready(trial, measuring.opened(trial, measuring.Path()), CPU, 1)
+    _, prepared = measuring.ready(trial, measuring.opened(trial, Path()), CPU, 1)
     model = measuring.built(trial.config, prepared.task).to(memory_format=torch.channels_last)
     prepared = prepared.shown_to(model)
     train(trial.config, prepared, model, seed=trial.seed, device=CPU)
@@ -58,7 +60,7 @@ def learned(trial: Trial) -> tuple[nn.Module, Prepared]:
 
 
 def optimized(trial: Trial, model: nn.Module, prepared: Prepared) -> Optimized:
-    return optimize(trial.config, model, prepared, context=measuring.nullcontext, clock=time.perf_counter)
+    return optimize(trial.config, model, prepared, context=nullcontext, clock=time.perf_counter)
 
 
 def accuracy(found: Optimized, prepared: Prepared) -> float:
@@ -275,6 +277,6 @@ def test_steps_for_cpus_are_refused_on_a_gpu(step: dict[str, Any]) -> None:
     if not torch.cuda.is_available():
         pytest.skip("no GPU")
     trial = trial_of(step)
-    _, prepared = measuring.ready(trial, measuring.opened(trial, measuring.Path()), torch.device("cuda"), 1)
+    _, prepared = measuring.ready(trial, measuring.opened(trial, Path()), torch.device("cuda"), 1)
     with pytest.raises(ConfigurationError, match="works on CPUs only, and this trial has a GPU"):
         optimized(trial, nn.Sequential(nn.Flatten(), nn.Linear(64, 10)).cuda(), prepared)
