@@ -33,6 +33,7 @@ ENV_JOB_KEY_FILE = "VELODROME_JOB_KEY_FILE"  # file with what the passwords of r
 ENV_REPORT_KEY_FILE = "VELODROME_REPORT_KEY_FILE"
 ENV_DATA = "VELODROME_DATA"  # folder to which dataset.source paths are relative
 ENV_SCRATCH = "VELODROME_SCRATCH"  # folder for the spooled report and other files of this trial
+ENV_ARTIFACTS = "VELODROME_ARTIFACTS"  # folder in which the job's trials keep files, each in one named by its index
 ENV_CPUS = "VELODROME_CPUS"  # threads for this trial; without it, the cgroup's CPU limit
 ENV_CONCURRENT = "VELODROME_CONCURRENT_TRIALS"  # number of trials that share this machine, this one included
 ENV_DEADLINE = "VELODROME_REPORT_DEADLINE_SECONDS"  # how long the runner tries to deliver its result
@@ -60,6 +61,13 @@ EXIT_CONFIGURATION = 78  # sysexits' EX_CONFIG: another attempt can't help; its 
 EXIT_PEER_LOST = 76  # sysexits' EX_PROTOCOL: another pod of this trial is gone, and all must start again; no record
 EXIT_INTERRUPTED = 143  # 128 + SIGTERM: the trial was asked to end, which is no fault of its own; no record
 EXIT_UNDELIVERED = 75  # sysexits' EX_TEMPFAIL: a record waits in the spool folder
+
+ARTIFACTS = "artifacts"  # the folder of a job's files, in its own folder on one machine, and in a pod's scratch folder
+# In the folder of a job's files: those of its trials, and of its search trials, each in a folder named by the index.
+KEPT_TRIALS, KEPT_SEARCH = "trials", "search"
+# In the folder of a trial's files: what its last checkpoint is of, and at which step of the optimizer it was made.
+CHECKPOINT_FILE = "checkpoint.json"
+CHECKPOINT_STEPS = "steps"
 
 # Lines on the runner's standard error that begin so tell how much of a file has arrived.
 DOWNLOADING = "downloading "
@@ -214,4 +222,5 @@ LABEL_JOB_NAME = f"{GROUP}/job-name"
 LABEL_ROLE = f"{GROUP}/role"
 ROLE_RUNNER = "runner"
 VOLUME_REPORT_KEYS = "report-keys"  # the volume of runner pods whose reports must show a key
+VOLUME_ARTIFACTS = "velodrome-artifacts"  # the volume of runner pods whose job keeps files in a claim
 ANNOTATION_CONFIRMS = f"{GROUP}/confirms"  # uid of the BenchmarkJob whose regression this one confirms

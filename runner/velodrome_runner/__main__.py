@@ -29,6 +29,7 @@ Environment variables say what one trial has to do:
   {keys.ENV_REPORT_KEY_FILE:36}file with what the trial's reports must show (default: they show nothing)
   {keys.ENV_REDIS_CA_FILE:36}certificates that Redis' certificate must come from, for rediss://
   {keys.ENV_PUSHGATEWAY:36}URL of a Pushgateway for live metrics (default: none are pushed)
+  {keys.ENV_ARTIFACTS:36}folder in which the job's trials keep files (default: below the scratch folder)
   {keys.ENV_DATA:36}folder below which dataset.source paths lie (default: the current one)
   {keys.ENV_CPUS:36}threads to compute with (default: the CPUs that this process may use)
   {keys.ENV_CONCURRENT:36}trials that share this machine, this one included (default: 1)

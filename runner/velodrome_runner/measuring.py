@@ -12,15 +12,20 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from velodrome.canonical import digest
 from velodrome.errors import ConfigurationError
 from velodrome.metrics.catalogue import cost
+from velodrome.own_code import config_code
 from velodrome.plan import Trial, TrialConfig
-from velodrome.results.records import DatasetFacts, Environment, Held, Phase
+from velodrome.results.records import Checkpointing, DatasetFacts, Environment, Held, KeptFile, Phase
 from velodrome.results.scores import SampleScores
+from velodrome.spec.artifacts import Artifacts
 from velodrome.tasks import kind_of
 from velodrome.vocabulary import Keeping
 from velodrome_runner import causes, checks, data, evaluation, models, preprocessing, tasks, timing
+from velodrome_runner.artifacts import keep_weights
 from velodrome_runner.augmentation import TORCHVISION
+from velodrome_runner.checkpoints import Checkpoints
 from velodrome_runner.energy import EnergyMeter, energy_meter
 from velodrome_runner.environment import fingerprint
 from velodrome_runner.footprint import flops, flops_definition
@@ -58,12 +63,15 @@ class Measured:
     confusion: Confusion = None
     scores: SampleScores | None = None
     optimized: tuple[str, ...] | None = None
+    checkpoints: Checkpointing | None = None
+    files: tuple[KeptFile, ...] = ()
 
 
 def measure(  # noqa: PLR0915 - a trial is read in one piece
     trial: Trial,
     settings: Settings,
     *,
+    artifacts: Artifacts | None = None,
     threads: int,
     device: torch.device,
     on_phase: OnPhase,
@@ -72,7 +80,7 @@ def measure(  # noqa: PLR0915 - a trial is read in one piece
 ) -> Measured | None:
     """Runs the trial on `device`. Returns None on every rank but the first, which reports.
 
-    `timed` says whether inference is timed (`velodrome.plan.times_inference`).
+    `timed` says whether inference is timed (`velodrome.plan.times_inference`), and `artifacts` which files it keeps.
     The same seed on the same machine gives the same data, weights and quality on a CPU.
 
     Raises:
@@ -128,6 +136,8 @@ def measure(  # noqa: PLR0915 - a trial is read in one piece
     )
     upheld.restore("checking the model")
 
+    checkpoints = _checkpoints(artifacts, settings, trial, facts, weights, environment)
+
     def on_progress(moment: TrainingState) -> None:
         memory.lap()
         on_phase("Training", moment)
@@ -144,12 +154,15 @@ def measure(  # noqa: PLR0915 - a trial is read in one piece
             on_progress=on_progress,
             meter=energy,
             ranks=settings.ranks,
+            checkpoints=checkpoints,
         )
     upheld.restore("training")
     if not settings.ranks.leads:
         return None
     metrics = _training_metrics(config, trained, memory, energy, unavailable)
     metrics |= _shared(metrics, interference, device, unavailable)
+    only_honest(metrics, unavailable, resumed=checkpoints.resumed, moved=checkpoints.moved)
+    files = [keep_weights(model, settings.kept(trial.index))] if _keeps_weights(artifacts, config) else []
     on_phase("Evaluating", None)
     learned = trained_weights(model)
     variant = optimize(config, model, prepared, context=context, clock=clock)
@@ -176,8 +189,18 @@ def measure(  # noqa: PLR0915 - a trial is read in one piece
     prepared.close()
     if "flops" in metrics:
         environment = environment.model_copy(update={"flops_definition": flops_definition()})
-    measured = Measured(facts, environment, trained, metrics, unavailable, held, optimized=tuple(variant.done) or None)
-    return measured if meter is None else replace(measured, confusion=meter.confusion, scores=keeper.scores(meter))
+    made = Measured(
+        facts,
+        environment,
+        trained,
+        metrics,
+        unavailable,
+        held,
+        optimized=tuple(variant.done) or None,
+        checkpoints=checkpoints.told(),
+        files=tuple(files),
+    )
+    return made if meter is None else replace(made, confusion=meter.confusion, scores=keeper.scores(meter))
 
 
 def _loaded(trial: Trial, folder: Path, device: torch.device, threads: int) -> tuple[DatasetFacts, Prepared, Keeper]:
@@ -277,6 +300,54 @@ def _energy(device: torch.device, concurrent: int, unavailable: dict[str, str]) 
     except Unmeasurable as error:
         unavailable["energy_joules"] = str(error)
         return None
+
+
+def _checkpoints(
+    artifacts: Artifacts | None,
+    settings: Settings,
+    trial: Trial,
+    facts: DatasetFacts,
+    weights: str | None,
+    environment: Environment,
+) -> Checkpoints:
+    """The checkpoints of this trial, if the job wants some. Those of a budget in seconds hold on one machine alone."""
+    every = None if artifacts is None else artifacts.checkpoint_seconds
+    if every is None:
+        return Checkpoints()
+    software = environment.software
+    machine = digest(environment.model_dump(mode="json", include={"hardware", "software", "resources"}), 16)
+    identity = {
+        "trial": trial.id,
+        "code": config_code(trial.config) or "",
+        "data set": facts.digest,
+        "initial weights": weights or "",
+        "version of torch": software.framework,
+        "version of Velodrome": software.velodrome,
+        "machine": "" if trial.config.budget.max_seconds is None else machine,
+    }
+    return Checkpoints(settings.kept(trial.index), every, identity=identity, machine=machine, attempt=settings.attempt)
+
+
+def _keeps_weights(artifacts: Artifacts | None, config: TrialConfig) -> bool:
+    """Whether the trial keeps its weights: those of a search are of no use, because its winners are trained again."""
+    return artifacts is not None and artifacts.weights and config.searched is None
+
+
+# What is counted for one process, and so tells nothing about a trial that two of them trained.
+_OF_ONE_PROCESS = ("energy_joules", "cpu_seconds", "peak_memory_bytes")
+_OF_ONE_MACHINE = (
+    *("train_seconds", "train_samples_per_second", "data_loading_share", "time_to_target_seconds"),
+    "cost",
+)
+
+
+def only_honest(metrics: dict[str, float], unavailable: dict[str, str], *, resumed: bool, moved: bool) -> None:
+    """Takes away the figures of training that a trial which went on from a checkpoint can't have, and says why."""
+    gone = (*(_OF_ONE_PROCESS if resumed else ()), *(_OF_ONE_MACHINE if moved else ()))
+    for key in gone:
+        where = "on another machine or with another share of one" if moved else "in another process"
+        if metrics.pop(key, None) is not None:
+            unavailable[key] = f"training went on from a checkpoint {where}, and this holds for one alone"
 
 
 def _training_metrics(

@@ -74,6 +74,7 @@ class Prepared:
         split: SplitName = "train",
         order: Tensor | None = None,
         ranks: Ranks = ALONE,
+        start: int = 0,
     ) -> Iterator[Batch]:
         """One pass over a split: inputs and targets on the device (images float32, channels-last).
 
@@ -84,6 +85,9 @@ class Prepared:
 
         If several `ranks` have generators of the same state, each gets its share of every batch, which may be empty.
         The generators keep equal states.
+
+        The first `start` batches of the training split are left out: they are neither read nor augmented, so the
+        generator is not where they would have left it.
 
         Raises:
             ValueError: the training split has no generator.
@@ -98,6 +102,7 @@ class Prepared:
         lengths = self._sequence_lengths(self.train)
         if lengths is not None:
             whole = bucketed(whole, lengths.to(order.device), generator)
+        whole = whole[start:]
         if ranks.size == 1:
             return self._augmented(whole, generator)
         return self._augmented(tuple(ranks.share(batch) for batch in whole), _own(generator, ranks.rank))

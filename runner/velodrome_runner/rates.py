@@ -23,6 +23,19 @@ class Rates(Protocol):
     def at(self, position: float) -> float:
         """The learning rate of the step that begins at this position."""
 
+    @property
+    def memory(self) -> tuple[float, ...]:
+        """What the next rate depends on beside its position. Another schedule of the same budget can be given it."""
+
+    @memory.setter
+    def memory(self, memory: tuple[float, ...]) -> None: ...
+
+
+class _Forgetful:
+    """A schedule whose rates depend on their positions alone."""
+
+    memory: tuple[float, ...] = ()
+
 
 def rates(training: Training, *, epochs: int, steps: int) -> Rates:
     """The schedule of a budget of `epochs` epochs of `steps` steps each.
@@ -48,7 +61,7 @@ def rates(training: Training, *, epochs: int, steps: int) -> Rates:
     return _Warmed(after, peak, warmup) if warmup else after
 
 
-class _Constant:
+class _Constant(_Forgetful):
     def __init__(self, rate: float) -> None:
         self._rate = rate
 
@@ -66,6 +79,14 @@ class _Warmed:
         share = _WARMUP_START + (1 - _WARMUP_START) * position / self._warmup
         return self._after.at(position) if position >= self._warmup else self._peak * share
 
+    @property
+    def memory(self) -> tuple[float, ...]:
+        return self._after.memory
+
+    @memory.setter
+    def memory(self, memory: tuple[float, ...]) -> None:
+        self._after.memory = memory
+
 
 class _Step:
     """Multiplies the rate by `gamma` after every `every` steps of the budget."""
@@ -80,6 +101,14 @@ class _Step:
             self._rate *= self._gamma
             self._drops += 1
         return self._rate
+
+    @property
+    def memory(self) -> tuple[float, ...]:
+        return self._rate, self._drops
+
+    @memory.setter
+    def memory(self, memory: tuple[float, ...]) -> None:
+        self._rate, self._drops = memory[0], int(memory[1])
 
 
 class _Cosine:
@@ -105,8 +134,16 @@ class _Cosine:
             self._last = position
         return self._rate
 
+    @property
+    def memory(self) -> tuple[float, ...]:
+        return self._last, self._rate
 
-class _OneCycle:
+    @memory.setter
+    def memory(self, memory: tuple[float, ...]) -> None:
+        self._last, self._rate = memory
+
+
+class _OneCycle(_Forgetful):
     """Half a cosine up to `peak` during a share of the steps, and half a cosine down to nearly 0.
 
     Source: L. Smith, N. Topin, "Super-convergence" (2018), in torch's form with two phases. A budget of a single step

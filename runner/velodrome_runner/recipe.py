@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,7 @@ from velodrome.spec import Training
 from velodrome_runner.log import words
 from velodrome_runner.optimization import decay_rule, l1_norm, make_optimizer, weights
 from velodrome_runner.rates import rates
+from velodrome_runner.states import give_weights, weights_of
 
 
 class Recipe:
@@ -61,6 +63,31 @@ class Recipe:
     def steps(self) -> int:
         """How many steps of the optimizer are done."""
         return self._steps
+
+    @property
+    def between_steps(self) -> bool:
+        """Whether no batch waits for others to make a step with it."""
+        return self._pending == 0
+
+    def state(self) -> dict[str, Any]:
+        """What a recipe of the same training needs to go on from here. Call it between steps."""
+        return {
+            "optimizer": self._optimizer.state_dict(),
+            "scaler": self._scaler.state_dict(),
+            "rates": self._rates.memory,
+            "average": None if self._average is None else weights_of(self._average.module),
+            "steps": self._steps,
+            "used": self._used,
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Goes on from there."""
+        self._optimizer.load_state_dict(state["optimizer"])
+        self._scaler.load_state_dict(state["scaler"])
+        self._rates.memory = state["rates"]
+        if self._average is not None:
+            give_weights(self._average.module, state["average"])
+        self._steps, self._used = state["steps"], state["used"]
 
     @property
     def evaluated(self) -> nn.Module:

@@ -24,7 +24,7 @@ class Settings:
     `5-6`) where a race runs in rounds. `ranks` says which of the pods that
     train together this is. `pushgateway` is the URL for live metrics. `login` says who connects to Redis, where the URL
     does not. `report_key` is what reports of this trial must show, or None. With `search`, the index counts search
-    trials; in a `lane`, it counts the turns there.
+    trials; in a `lane`, it counts the turns there. Below `artifacts`, each trial keeps its files in a folder.
     """
 
     spec: Path
@@ -45,6 +45,12 @@ class Settings:
     report_key: str | None = None
     search: bool = False
     lane: str = ""
+    artifacts: Path | None = None
+
+    def kept(self, index: int) -> Path:
+        """The folder for the files that the trial of that index of the plan keeps."""
+        folder = self.artifacts or self.scratch / keys.ARTIFACTS
+        return folder / (keys.KEPT_SEARCH if self.search else keys.KEPT_TRIALS) / str(index)
 
     @property
     def spool(self) -> Path:
@@ -80,6 +86,7 @@ class Settings:
             report_key=_content(environ, keys.ENV_REPORT_KEY_FILE),
             search=environ.get(keys.ENV_SEARCH) == "1",
             lane=environ.get(keys.ENV_LANE, ""),
+            artifacts=Path(kept) if (kept := environ.get(keys.ENV_ARTIFACTS)) else None,
         )
 
 

@@ -20,6 +20,15 @@ class EarlyStopper:
         self._epoch = 0
         self.best_epoch = 0
 
+    @property
+    def memory(self) -> tuple[float | None, int, int]:
+        """What it has seen, for another stopper of the same metric to go on from."""
+        return self._best, self._epoch, self.best_epoch
+
+    @memory.setter
+    def memory(self, memory: tuple[float | None, int, int]) -> None:
+        self._best, self._epoch, self.best_epoch = memory
+
     def improves(self, value: float) -> bool:
         """Notes the value of the next epoch, and returns whether it is the best so far."""
         self._epoch += 1

@@ -24,14 +24,17 @@ class Meter(Protocol):
 class Stopwatch:
     """Seconds of work between `start` and `stop`, summed. The device is idle at each of these moments.
 
-    `clock` gives monotonic seconds. `meter` runs exactly while the stopwatch does.
+    `before` are seconds that another one counted. `clock` gives monotonic seconds. `meter` runs exactly while the
+    stopwatch does.
     """
 
-    def __init__(self, clock: Callable[[], float], device: torch.device, meter: Meter | None = None) -> None:
+    def __init__(
+        self, clock: Callable[[], float], device: torch.device, meter: Meter | None = None, *, before: float = 0.0
+    ) -> None:
         self._clock = clock
         self._synchronize = torch.cuda.synchronize if device.type == "cuda" else _nothing
         self._meter = meter
-        self._before = 0.0
+        self._before = before
         self._started: float | None = None
 
     def start(self) -> None:
@@ -59,8 +62,8 @@ class Stopwatch:
 class Loading:
     """Seconds in which a loop waited for its next item, summed over loops."""
 
-    def __init__(self) -> None:
-        self.seconds = 0.0
+    def __init__(self, before: float = 0.0) -> None:
+        self.seconds = before
 
     def timed(self, items: Iterable[Item]) -> Iterator[Item]:
         """The items. The time until each of them is there is counted."""

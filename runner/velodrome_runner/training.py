@@ -15,13 +15,15 @@ from torch import nn
 from velodrome.errors import TrialFailed
 from velodrome.metrics.catalogue import MetricKey
 from velodrome.plan import TrialConfig
-from velodrome.results.records import EpochPoint
+from velodrome.results.records import CURVES, EpochPoint
+from velodrome_runner.checkpoints import Checkpoints
 from velodrome_runner.evaluation import of_split, values_of
 from velodrome_runner.precision import autocast
 from velodrome_runner.preprocessing import Prepared
 from velodrome_runner.ranks import ALONE, Ranks
 from velodrome_runner.recipe import Recipe
 from velodrome_runner.reporting import TrainingState
+from velodrome_runner.states import generators, give_weights, set_generators, weights_of
 from velodrome_runner.stopping import EarlyStopper, reached
 from velodrome_runner.stopwatch import Loading, Meter, Stopwatch
 
@@ -51,7 +53,7 @@ class Trained:
     validation: Mapping[str, float]
 
 
-def train(  # noqa: PLR0913, PLR0915, C901 - a training loop is read in one piece
+def train(  # noqa: PLR0912, PLR0913, PLR0915, C901 - a training loop is read in one piece
     config: TrialConfig,
     prepared: Prepared,
     model: nn.Module,
@@ -62,6 +64,7 @@ def train(  # noqa: PLR0913, PLR0915, C901 - a training loop is read in one piec
     on_progress: Callable[[TrainingState], None] = lambda _: None,
     meter: Meter | None = None,
     ranks: Ranks = ALONE,
+    checkpoints: Checkpoints | None = None,
 ) -> Trained:
     """Trains `model`, which is on `device`, until the budget is used or early stopping ends the training.
 
@@ -75,6 +78,9 @@ def train(  # noqa: PLR0913, PLR0915, C901 - a training loop is read in one piec
     If there are several `ranks`, each trains on its share of every batch, and steps by the mean gradient over the whole
     batch. The first rank evaluates, and all ranks use its values. Batch normalisation uses a rank's own share.
 
+    With `checkpoints`, training goes on from the last one, with the bits that an undisturbed one would have. Its steps
+    count as if they had been made here, with their seconds. Saving is not timed.
+
     Raises:
         TrialFailed: `LossNotFinite` or `OutputNotFinite`, with the epoch.
         ConfigurationError: `PrecisionUnsupported`.
@@ -87,6 +93,7 @@ def train(  # noqa: PLR0913, PLR0915, C901 - a training loop is read in one piec
     context = autocast(training.precision, device)
     generator = torch.Generator(device).manual_seed(seed)
     recipe = Recipe(model, training, epochs=budget.max_epochs, batches=len(lengths), device=device)
+    checkpoints = checkpoints or Checkpoints()
 
     stopper = EarlyStopper(training.early_stopping) if training.early_stopping else None
     needed = {spec.metric for spec in (training.early_stopping, budget.target) if spec is not None}
@@ -97,20 +104,53 @@ def train(  # noqa: PLR0913, PLR0915, C901 - a training loop is read in one piec
     kept: dict[str, Any] = {}
     time_to_target: float | None = None
     stopped_by: Literal["maxEpochs", "maxSeconds", "earlyStopping"] | None = None
-    samples = epoch = 0
-    seconds = 0.0
+    samples = epoch = done = seen = 0
+    seconds = before = rate = 0.0
+    order, loss_sum = generator.get_state(), torch.zeros((), device=device)
     watch = Stopwatch(clock, device, meter)
     loading = Loading()
 
+    def state() -> dict[str, Any]:
+        """Everything that training goes on from, between two steps."""
+        return {
+            "place": (epoch, done, seen, samples, before, rate, loading.seconds, time_to_target),
+            "order": order,
+            "generator": generator.get_state(),
+            "loss_sum": loss_sum,
+            "curves": CURVES.dump_json(tuple(curves)).decode(),
+            "kept": kept,
+            "stopper": stopper.memory if stopper else None,
+            "recipe": recipe.state(),
+            "model": weights_of(model),
+            "generators": generators(),
+        }
+
+    saved = checkpoints.restored()
+    if saved is not None:
+        epoch, done, seen, samples, before, rate, loaded, time_to_target = saved["place"]
+        order, loss_sum = saved["order"], saved["loss_sum"].to(device)
+        watch, loading = Stopwatch(clock, device, meter, before=saved["seconds"]), Loading(loaded)
+        curves, kept = list(CURVES.validate_json(saved["curves"])), saved["kept"]
+        if stopper:
+            stopper.memory = saved["stopper"]
+        recipe.restore(saved["recipe"])
+        give_weights(model, saved["model"])
+        generator.set_state(order)
+
     while stopped_by is None:
-        epoch += 1
-        rate, before, seen = recipe.rate, watch.seconds, 0
-        loss_sum = torch.zeros((), device=device)
-        next_look = before + _LOOK_SECONDS
+        if saved is None:
+            epoch += 1
+            rate, before, seen, done = recipe.rate, watch.seconds, 0, 0
+            order, loss_sum = generator.get_state(), torch.zeros((), device=device)
+        next_look = watch.seconds + _LOOK_SECONDS
         model.train()
         watch.start()
-        batches = loading.timed(prepared.batches(batch_size, generator, ranks=ranks))
-        for length, batch in zip(lengths, batches, strict=True):
+        batches = loading.timed(prepared.batches(batch_size, generator, ranks=ranks, start=done))
+        if saved is not None:  # the order of this epoch is drawn, and what is drawn next follows the last step
+            generator.set_state(saved["generator"])
+            set_generators(saved["generators"])
+            saved = None
+        for length, batch in zip(lengths[done:], batches, strict=True):
             with context():
                 loss, weight = task.loss(task.call(together, batch.inputs), batch.targets)
             if ranks.size > 1:  # gradients are averaged over ranks, whose shares may differ by one sample
@@ -118,12 +158,17 @@ def train(  # noqa: PLR0913, PLR0915, C901 - a training loop is read in one piec
             loss = recipe.backward(loss, length)
             loss_sum.add_(loss, alpha=length / ranks.size)
             seen += length
+            done += 1
             now = watch.seconds
             used = 0.0 if budget.max_seconds is None else ranks.agreed(now / max_seconds)
             recipe.advance(used)
             if used >= 1:
                 stopped_by = "maxSeconds"
                 break
+            if recipe.between_steps and checkpoints.due(recipe.steps, now):
+                now = watch.stop()
+                checkpoints.save(recipe.steps, now, state() | {"seconds": now})
+                watch.start()
             if now >= next_look and ranks.leads:
                 now = watch.stop()
                 mean = _finite(loss_sum.item() * ranks.size / seen, epoch)

@@ -15,6 +15,7 @@ from velodrome.plan import Plan, Trial, times_inference
 from velodrome.results.bounds import TEXT_LIMIT
 from velodrome.results.records import TrialResult
 from velodrome_runner import causes, interruption
+from velodrome_runner.checkpoints import forget
 from velodrome_runner.instructions import stopping
 from velodrome_runner.live import pusher
 from velodrome_runner.log import Tail, complain, first_line, words
@@ -61,6 +62,7 @@ def run(
                 device=device,
                 on_phase=reporter,
                 timed=times_inference(plan.job),
+                artifacts=plan.job.spec.artifacts,
             )
             if measured is None:
                 return keys.EXIT_OK
@@ -79,6 +81,8 @@ def run(
         live.end()
         result = result.model_copy(update={"phases": reporter.phases()})
         delivered = publisher.deliver(result, settings.spool, deadline=settings.deadline)
+    if delivered:
+        forget(settings.kept(trial.index))
     return exit_code(failure, delivered=delivered)
 
 
@@ -120,6 +124,8 @@ def _succeeded(measured: Measured, who: dict[str, object]) -> TrialResult:
             "environment": measured.environment,
             "held": measured.held,
             "optimized": measured.optimized,
+            "checkpoints": measured.checkpoints,
+            "artifacts": measured.files or None,
             "epochs": trained.epochs,
             "best_epoch": trained.best_epoch,
             "stopped_by": trained.stopped_by,

@@ -100,6 +100,34 @@ def progress(**change: Any) -> Accept | ProgressOf | Reject:
     return judge(json.dumps(made).encode(), PLAN, "uid", lambda index, attempt: SEEN, AT)
 
 
+LOST = {"attempt": "a", "step": 9, "repeated_steps": 3, "lost_seconds": 0.5}
+FILE = {"name": "weights.pt", "sha256": "0" * 64, "bytes": 9}
+
+
+def test_what_was_lost_and_kept_is_accepted() -> None:
+    saved = {"saved": 2, "seconds": 0.1, "resumed": [LOST], "problem": None}
+    assert isinstance(judged({"checkpoints": saved, "artifacts": [FILE]}), Accept)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"checkpoints": {"saved": 2**64, "seconds": 1}}, "checkpoints.saved: "),
+        ({"checkpoints": {"saved": 1, "seconds": 1e300}}, "checkpoints.seconds: "),
+        ({"checkpoints": {"saved": 1, "seconds": 1, "resumed": [{**LOST, "step": 2**70}]}}, "resumed.0.step: "),
+        ({"checkpoints": {"saved": 1, "seconds": 1, "resumed": [{**LOST, "lost_seconds": -1}]}}, "lost_seconds"),
+        ({"artifacts": [{**FILE, "bytes": 2**70}]}, "artifacts.0.bytes: "),
+        ({"artifacts": [{**FILE, "name": "../weights.pt"}]}, "artifacts.0.name"),
+        ({"artifacts": [{**FILE, "sha256": "<b>"}]}, "artifacts.0.sha256"),
+        ({"artifacts": [FILE] * 101}, "artifacts"),
+    ],
+)
+def test_what_can_not_be_lost_or_kept_is_rejected(change: dict[str, Any], says: str) -> None:
+    verdict = judged(change)
+    assert isinstance(verdict, Reject)
+    assert says in verdict.message
+
+
 def test_an_honest_report_is_accepted() -> None:
     assert isinstance(judged({}), Accept)
     assert isinstance(progress(), ProgressOf)

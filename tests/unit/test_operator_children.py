@@ -456,6 +456,21 @@ def test_pods_get_their_environment_from_secrets_and_config_maps() -> None:
     assert container["envFrom"] == [{"prefix": "AWS_", "secretRef": {"name": "aws", "optional": True}}]
 
 
+def test_a_claim_for_files_shows_a_pod_the_folder_of_its_own_race() -> None:
+    spec = pod_spec(job(artifacts={"claimName": "runs", "checkpointSeconds": 60}))
+    mount = next(each for each in spec["containers"][0]["volumeMounts"] if each["name"] == keys.VOLUME_ARTIFACTS)
+    assert mount == {
+        "name": keys.VOLUME_ARTIFACTS, "mountPath": "/scratch/artifacts", "subPath": f"velodrome/{UID}"
+    }  # fmt: skip
+    volume = next(each for each in spec["volumes"] if each["name"] == keys.VOLUME_ARTIFACTS)
+    assert volume["persistentVolumeClaim"] == {"claimName": "runs"}
+
+
+def test_without_a_claim_files_stay_in_the_scratch_folder() -> None:
+    spec = pod_spec(job(artifacts={"weights": True}))
+    assert {each["name"] for each in spec["volumes"]} == {each["name"] for each in pod_spec(job())["volumes"]}
+
+
 def test_no_key_of_a_secret_tells_a_trial_which_it_is() -> None:
     container = pod_spec(job(runner=RICH))["containers"][0]
     told = {
@@ -464,6 +479,7 @@ def test_no_key_of_a_secret_tells_a_trial_which_it_is() -> None:
         keys.ENV_REHEARSAL,
         keys.ENV_SEARCH,
         keys.ENV_LANE,
+        keys.ENV_ARTIFACTS,
     }
     assert {name for name, item in named(container["env"]).items() if item == {"value": ""}} == told
     assert told.isdisjoint(named(pod_spec(job())["containers"][0]["env"]))

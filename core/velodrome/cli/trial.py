@@ -109,6 +109,7 @@ def _lines(
     yield from _confusion_lines(record)
     yield from _curve_lines(curves)
     yield from _section("parameters", _parameter_pairs(record))
+    yield from _section("files", file_pairs(job, record))
     yield from _section("machine", _machine_pairs(record))
     if record.result.outcome == "Failed" and record.result.log_tail:
         yield "\nend of the log"
@@ -141,6 +142,8 @@ def _outcome_lines(record: TrialRecord) -> Iterator[str]:
     if result.held is not None:
         yield from (f"Conditions: {text.line(one)}" for one in result.held.changed)
         yield from (f"Disturbed: {text.line(one)}" for one in result.held.disturbances)
+    if result.checkpoints is not None:
+        yield from (f"Lost: {text.line(one)}" for one in result.checkpoints.words)
     if result.epochs is not None:
         best = "" if result.best_epoch is None else f", the best was epoch {result.best_epoch}"
         stopped = "" if result.stopped_by is None else f", stopped by {result.stopped_by}"
@@ -184,6 +187,18 @@ def _parameter_pairs(record: TrialRecord) -> Iterator[tuple[str, str]]:
     yield from _leaves({"optimize": record.config.optimized})
     if record.result.code is not None:
         yield "code", record.result.code
+
+
+def file_pairs(job: JobInfo, record: TrialRecord) -> Iterator[tuple[str, str]]:
+    """The files that the trial kept: where they are, how large they are, and their digests."""
+    from velodrome.results.files import place_of
+    from velodrome.units import quantity
+
+    for file in record.result.artifacts or ():
+        if file.sha256 is None or file.bytes is None:
+            yield file.name, f"not kept: {file.problem}"
+        else:
+            yield file.name, f"{quantity('bytes', file.bytes)} in {place_of(job, record)}, sha256:{file.sha256}"
 
 
 def _machine_pairs(record: TrialRecord) -> Iterator[tuple[str, str]]:

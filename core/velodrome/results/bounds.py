@@ -97,6 +97,10 @@ def _of_result(result: TrialResult, config: TrialConfig, *, kept: bool) -> Itera
         yield from impossible_scores(result.scores, result.dataset, result.metrics, result.confusion, task)
     yield from _of_curves(result.curves, most, keys, kept=kept)
     yield from _of_epochs(result, most)
+    yield from _of_checkpoints(result)
+    for place, file in enumerate(result.artifacts or ()):
+        if file.bytes is not None and file.bytes > _LARGEST_NUMBER:
+            yield f"artifacts.{place}.bytes: {file.bytes} is not between 0 and {_LARGEST_NUMBER:g}"
     yield from _long("message", result.message, MESSAGE_LIMIT)
     yield from _long("reason", result.reason)
     if result.dataset is not None:
@@ -133,6 +137,22 @@ def _of_epochs(result: TrialResult, most: int) -> Iterator[str]:
         yield f"epochs: {result.epochs} is not between 0 and budget.maxEpochs, {most}"
     if result.best_epoch is not None and not 1 <= result.best_epoch <= most:
         yield f"best_epoch: {result.best_epoch} is not between 1 and budget.maxEpochs, {most}"
+
+
+def _of_checkpoints(result: TrialResult) -> Iterator[str]:
+    found = result.checkpoints
+    if found is None:
+        return
+    numbers = [("saved", found.saved, _LARGEST_NUMBER), ("seconds", found.seconds, LONGEST_SECONDS)]
+    for place, each in enumerate(found.resumed):
+        numbers += [(f"resumed.{place}.{name}", getattr(each, name), _LARGEST_NUMBER) for name in _OF_RESUMPTION]
+        numbers.append((f"resumed.{place}.lost_seconds", each.lost_seconds, LONGEST_SECONDS))
+    for name, value, highest in numbers:
+        if not value <= highest:
+            yield f"checkpoints.{name}: {value!r} is not between 0 and {highest:g}"
+
+
+_OF_RESUMPTION = ("step", "repeated_steps")
 
 
 def _of_curves(curves: Sequence[EpochPoint], most: int, keys: MeasuredKeys, *, kept: bool = False) -> Iterator[str]:

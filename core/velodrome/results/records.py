@@ -128,6 +128,48 @@ class Held(Data):
         return ", ".join(self.disturbances)[:300]
 
 
+class Resumption(Data):
+    """Where a trial went on whose process was lost."""
+
+    attempt: str = Field(max_length=200, description="The attempt that was lost.")
+    step: int = Field(ge=0, description="Step of the optimizer after which it went on; 0: training started again.")
+    repeated_steps: int = Field(
+        ge=0, description="Steps of the lost attempt that were made again, as far as it had told."
+    )
+    lost_seconds: float = Field(ge=0, description="Training time of these steps, which is in no figure of the result.")
+
+
+class Checkpointing(Data):
+    """What a trial saved of its training, and where it went on after a process was lost."""
+
+    saved: int = Field(ge=0, description="Checkpoints that were saved, over all attempts.")
+    seconds: float = Field(ge=0, description="Time that saving took, which is in no figure of the result.")
+    resumed: tuple[Resumption, ...] = Field(default=(), max_length=1000)
+    problem: str | None = Field(
+        default=None, max_length=500, description="Why the last checkpoint could not be saved or used; null: none."
+    )
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """What was lost, for people: a sentence for each process, and one for a checkpoint that failed."""
+        lost = tuple(
+            f"{each.attempt} was lost: "
+            + (f"went on from step {each.step:,}" if each.step else "training started again")
+            + f", {each.repeated_steps:,} steps of {each.lost_seconds:.3g} s were made again"
+            for each in self.resumed
+        )
+        return lost if self.problem is None else (*lost, self.problem)
+
+
+class KeptFile(Data):
+    """A file that a trial kept, or why it could not."""
+
+    name: str = Field(max_length=100, pattern=r"^[a-z0-9][a-z0-9.-]*$")
+    sha256: str | None = Field(default=None, pattern=r"^[a-f0-9]{64}$", description="Digest of the whole file.")
+    bytes: int | None = Field(default=None, ge=0)
+    problem: str | None = Field(default=None, max_length=500, description="Why it could not be kept; null: it was.")
+
+
 class DatasetFacts(Data):
     """The data as they were read."""
 
@@ -223,6 +265,14 @@ class TrialResult(Data):
         max_length=16,
         exclude_if=absent,
         description="What each step of the entry's optimize did to the model; None without one.",
+    )
+    checkpoints: Checkpointing | None = Field(
+        default=None,
+        exclude_if=absent,
+        description="What was saved, lost and resumed; null where no checkpoints were asked for.",
+    )
+    artifacts: tuple[KeptFile, ...] | None = Field(
+        default=None, max_length=100, exclude_if=absent, description="The files that the trial keeps; null: none."
     )
     epochs: int | None = None
     best_epoch: int | None = None

@@ -15,6 +15,7 @@ from pydantic import ConfigDict, Field, model_validator
 
 from velodrome import keys
 from velodrome.metrics.catalogue import MetricKey
+from velodrome.spec.artifacts import Artifacts
 from velodrome.spec.base import Strict, absent
 from velodrome.spec.conditions import MOST_DECLARED, Budget, Evaluation, Preprocessing
 from velodrome.spec.dataset import Dataset
@@ -257,6 +258,9 @@ class BenchmarkJobSpec(Strict):
         default=None,
         exclude_if=absent,
         description="Search for the best setting of each entry before it is measured; none if absent.",
+    )
+    artifacts: Artifacts | None = Field(
+        default=None, exclude_if=absent, description="Files that trials keep beside their results; none if absent."
     )
     runner: Runner = Field(default=Runner(), description="The pods that trials run in.")
     execution: Execution = Field(default=Execution(), description="How trials are distributed over time and nodes.")

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, TypeGuard
 
 from velodrome.metrics.catalogue import ALIASES, CATALOGUE, Metric
+from velodrome.spec.artifact_rules import artifact_rules
 from velodrome.spec.augmentation_rules import augmentation_rules
 from velodrome.spec.dataset_rules import dataset_rules
 from velodrome.spec.metric_rules import known_metric, lacking, metric_rules
@@ -246,4 +247,5 @@ _RULES = (
     until_rules,
     search_rules,
     pod_rules,
+    artifact_rules,
 )

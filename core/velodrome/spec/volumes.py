@@ -6,7 +6,7 @@ from typing import Final, Literal
 
 from pydantic import Field
 
-from velodrome.keys import VOLUME_REPORT_KEYS
+from velodrome.keys import ARTIFACTS, VOLUME_ARTIFACTS, VOLUME_REPORT_KEYS
 from velodrome.spec.base import Strict
 from velodrome.spec.types import KEY, MOUNT_PATH, VARIABLE, Image, Name, ObjectName, Quantity
 
@@ -16,11 +16,13 @@ REPORT_FOLDER: Final = "/etc/velodrome-report"
 REPORT_KEY_FILE: Final = f"{REPORT_FOLDER}/key"
 DATA_FOLDER: Final = "/data"
 SCRATCH_FOLDER: Final = "/scratch"
+# Where the claim of spec.artifacts is mounted; a part of the scratch folder without one.
+ARTIFACTS_FOLDER: Final = f"{SCRATCH_FOLDER}/{ARTIFACTS}"
 TEMPORARY_FOLDER: Final = "/tmp"  # noqa: S108 - a folder of the pod, not of this machine # nosec B108
 SHARED_MEMORY_FOLDER: Final = "/dev/shm"  # noqa: S108 - as above # nosec B108
 
 # The volumes that each pod has anyway, by name.
-OWN_VOLUMES: Final = ("spec", "scratch", "tmp", "shm", "data", "redis-ca", VOLUME_REPORT_KEYS)
+OWN_VOLUMES: Final = ("spec", "scratch", "tmp", "shm", "data", "redis-ca", VOLUME_REPORT_KEYS, VOLUME_ARTIFACTS)
 # A mount at one of these, or above it, would hide what the runner needs. A mount below it hides nothing.
 KEPT_FOLDERS: Final = (
     *(DATA_FOLDER, SCRATCH_FOLDER, TEMPORARY_FOLDER, "/bin", "/lib", "/lib64", "/sbin"),

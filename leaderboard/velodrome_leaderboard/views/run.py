@@ -12,6 +12,7 @@ from velodrome.board.details import times
 from velodrome.metrics.catalogue import CATALOGUE, MetricKey, label_of
 from velodrome.results.conditions import shown
 from velodrome.results.confusion import confusion_of
+from velodrome.results.files import place_of
 from velodrome.results.records import EpochPoint, JobInfo, TrialRecord
 from velodrome.text import counted, line, lines
 from velodrome.units import duration, quantity
@@ -93,6 +94,8 @@ def _finished(source: ResultSource, job: JobInfo, record: TrialRecord) -> None:
         st.html(markup.alert("The machine was disturbed while this was measured.", result.held.disturbances, "busy"))
     if result.held is not None and result.held.changed:
         st.html(markup.alert("The entry's code changed the conditions of the trial.", result.held.changed, "busy"))
+    if result.checkpoints is not None and result.checkpoints.words:
+        st.html(markup.alert("The trial was lost and went on.", result.checkpoints.words, "busy"))
     _curves(source.curves(job.uid, result.index), result.best_epoch)
     confusion.show(confusion_of([record]))
     left, middle, right = st.columns(3, gap="large")
@@ -110,6 +113,9 @@ def _finished(source: ResultSource, job: JobInfo, record: TrialRecord) -> None:
         st.html(markup.facts(_data(record)))
         st.header("Environment", anchor=False)
         st.html(markup.facts(_environment(record)))
+        if result.artifacts:
+            st.header("Files", anchor=False)
+            st.html(markup.facts(_files(job, record)))
 
 
 def _log(text: str, index: int) -> None:
@@ -249,6 +255,17 @@ def _data(record: TrialRecord) -> Iterator[tuple[str, markup.Part]]:
     yield "shape", " × ".join(map(str, dataset.shape))
     yield "classes", str(len(dataset.classes))
     yield from _leaves(record.config.preprocessing.model_dump(mode="json", by_alias=True, exclude_none=True))
+
+
+def _files(job: JobInfo, record: TrialRecord) -> Iterator[tuple[str, markup.Part]]:
+    """The files that the trial kept, with their digests."""
+    for file in record.result.artifacts or ():
+        if file.bytes is None:
+            yield file.name, f"not kept: {file.problem}"
+        else:
+            yield file.name, quantity("bytes", file.bytes)
+            yield f"{file.name} SHA-256", file.sha256 or ""
+    yield "folder", place_of(job, record)
 
 
 def _environment(record: TrialRecord) -> Iterator[tuple[str, markup.Part]]:

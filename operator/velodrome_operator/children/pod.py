@@ -103,6 +103,7 @@ def _container(
         keys.ENV_REHEARSAL: "",  # a pod runs its trial
         keys.ENV_SEARCH: "1" if group.lane else "",
         keys.ENV_LANE: group.lane,
+        keys.ENV_ARTIFACTS: "",  # it is in the scratch folder, where the claim is mounted
         keys.ENV_TAKEN_OVER: write_spans(taken_over) if taken_over else "",
         keys.ENV_REPEATS: write_spans(group.repeats) if group.repeats is not None else "",
         keys.ENV_PUSHGATEWAY: settings.pushgateway or "",
@@ -123,7 +124,7 @@ def _container(
         "resources": _resources(runner),
         "securityContext": dict(RESTRICTED_CONTAINER),
         "terminationMessagePolicy": "FallbackToLogsOnError",
-        "volumeMounts": mounts(job, settings, group),
+        "volumeMounts": mounts(job, uid, settings, group),
     }
 
 

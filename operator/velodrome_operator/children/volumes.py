@@ -6,6 +6,7 @@ from velodrome import keys
 from velodrome.spec import BenchmarkJob
 from velodrome.spec.pods import DEFAULT_SCRATCH_SIZE, DEFAULT_SHM_SIZE
 from velodrome.spec.volumes import (
+    ARTIFACTS_FOLDER,
     AUTHORITY_FOLDER,
     DATA_FOLDER,
     REPORT_KEY_FILE,
@@ -19,7 +20,7 @@ from velodrome.store.roles import AUTHORITY
 from velodrome_operator.children.names import ChildSettings, Manifest, Names, TrialGroup, report_key_name
 
 
-def mounts(job: BenchmarkJob, settings: ChildSettings, group: TrialGroup) -> list[Manifest]:
+def mounts(job: BenchmarkJob, uid: str, settings: ChildSettings, group: TrialGroup) -> list[Manifest]:
     """The mounts of the runner's container: Velodrome's own, then the job's."""
     made: list[Manifest] = [
         {"name": "spec", "mountPath": SPEC_FOLDER, "readOnly": True},
@@ -35,6 +36,10 @@ def mounts(job: BenchmarkJob, settings: ChildSettings, group: TrialGroup) -> lis
         made.append(
             {"name": keys.VOLUME_REPORT_KEYS, "mountPath": REPORT_KEY_FILE, "subPathExpr": own, "readOnly": True}
         )
+    if _artifacts_claim(job):
+        # The pod is shown the folder of its own race alone. Kubernetes lets no path leave the volume.
+        own = f"velodrome/{uid}"
+        made.append({"name": keys.VOLUME_ARTIFACTS, "mountPath": ARTIFACTS_FOLDER, "subPath": own})
     source = job.spec.dataset.source
     if source is not None and source.persistent_volume_claim is not None:
         made.append({"name": "data", "mountPath": DATA_FOLDER, "readOnly": True})
@@ -61,6 +66,8 @@ def volumes(job: BenchmarkJob, names: Names, settings: ChildSettings) -> list[Ma
         made.append({"name": "redis-ca", "secret": {"secretName": names.base, "items": items, "optional": True}})
     if settings.report_keys:
         made.append({"name": keys.VOLUME_REPORT_KEYS, "secret": {"secretName": names.report_keys}})
+    if name := _artifacts_claim(job):
+        made.append({"name": keys.VOLUME_ARTIFACTS, "persistentVolumeClaim": {"claimName": name}})
     source = job.spec.dataset.source
     if source is not None and source.persistent_volume_claim is not None:
         claim = {"claimName": source.persistent_volume_claim.claim_name, "readOnly": True}
@@ -68,6 +75,10 @@ def volumes(job: BenchmarkJob, names: Names, settings: ChildSettings) -> list[Ma
     elif source is not None:
         made.append({"name": "data", "emptyDir": scratch})
     return [*made, *(_volume(volume, scratch, memory) for volume in runner.volumes or ())]
+
+
+def _artifacts_claim(job: BenchmarkJob) -> str | None:
+    return None if job.spec.artifacts is None else job.spec.artifacts.claim_name
 
 
 def _default(size: int | str | None, default: str) -> int | str:

@@ -14,7 +14,7 @@ from tools.sample_results import CLEAR, DIGITS, OBJECTIVES, Race, Rider, accept,
 from velodrome.board.kept import keep
 from velodrome.results.marks import Acknowledgement
 from velodrome.results.objectives import BoardObjective
-from velodrome.results.records import Observed
+from velodrome.results.records import Checkpointing, KeptFile, Observed, Resumption
 from velodrome.spec import parse_jobs
 from velodrome.store import Store
 from velodrome.trends.regressions import judge
@@ -346,6 +346,23 @@ def test_a_run_shows_what_it_did_and_where(store: Store, page_of: Draw) -> None:
     for part in ("mlp · seed 1", "velodrome/mlp", "sha256:5a5a", "torch 2.15.0", "batchSize", "RandomCrop", "ran"):
         assert part in page
     assert "energy_joules not measured: this device has no energy counter" in page
+
+
+def test_a_run_shows_what_was_lost_and_which_files_it_kept(store: Store, page_of: Draw) -> None:
+    made = race("done", AT)
+    store.register(made.info)
+    lost = Resumption(attempt="7-0-ab", step=1200, repeated_steps=30, lost_seconds=2.0)
+    record = made.record(made.trials[7])
+    told = {
+        "checkpoints": Checkpointing(saved=3, seconds=0.5, resumed=(lost,)),
+        "artifacts": (KeptFile(name="weights.pt", sha256="ab" * 32, bytes=4096),),
+    }
+    accept(store, made, [record.model_copy(update={"result": record.result.model_copy(update=told)})])
+    page = text_of(page_of("run", job="done", trial="7"))
+    assert "The trial was lost and went on." in page
+    assert "7-0-ab was lost: went on from step 1,200, 30 steps of 2 s were made again" in page
+    assert "ab" * 32 in page
+    assert f"jobs/{made.info.uid}/artifacts/trials/7" in page
 
 
 def test_a_failed_run_shows_why_and_the_end_of_its_log(store: Store, page_of: Draw) -> None:

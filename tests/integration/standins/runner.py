@@ -9,6 +9,7 @@ and a trial without a line succeeds:
     twice         delivers its result two times
     differently   delivers a second result, which differs
     kill, segv    ends by that signal, with words on its log
+    saved:N       leaves a checkpoint of step N, and ends by SIGKILL
     terminated    ends as a process that was sent SIGTERM
     code:N        exits with N and reports nothing
     fail          reports a failure, LossNotFinite
@@ -151,6 +152,11 @@ def act(word: str, trial: Trial, environ: dict[str, str], store: Store, parent: 
             store.append(uid, ResultReport(result=failure(trial, environ)))
             return keys.EXIT_FAILED
         case ["kill"]:
+            os.kill(os.getpid(), signal.SIGKILL)
+        case ["saved", step]:
+            folder = Settings.read(environ).kept(trial.index)
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / keys.CHECKPOINT_FILE).write_text(json.dumps({keys.CHECKPOINT_STEPS: int(step)}))
             os.kill(os.getpid(), signal.SIGKILL)
         case ["segv"]:
             os.kill(os.getpid(), signal.SIGSEGV)

@@ -30,6 +30,14 @@ def is_interruption(exited: Exited) -> bool:
     return exited.code == keys.EXIT_INTERRUPTED or exited.signal == signal.SIGTERM
 
 
+def can_go_on(exited: Exited, before: int, after: int) -> bool:
+    """Whether a trial that was killed is run again, because it left a checkpoint further on than the one before it.
+
+    So a trial that is killed for what it does (its memory, say) before it comes further ends as failed.
+    """
+    return exited.signal == signal.SIGKILL and after > before
+
+
 def failure_of(exited: Exited) -> ProcessFailure:
     """What to record of a process that ended without a result."""
     if exited.signal is not None:

@@ -26,6 +26,7 @@ from velodrome.machine.processes.starter import Event, Exited, Gone, Started, St
 from velodrome.machine.processes.stop import Stop
 from velodrome.machine.race import decisions, events
 from velodrome.machine.race.attempts import Attempt, Attempts
+from velodrome.machine.race.checkpoints import steps_saved
 from velodrome.machine.race.connection import Connection, StopRequested
 from velodrome.machine.race.delivery import Delivery
 from velodrome.machine.race.ledger import Ledger
@@ -111,6 +112,8 @@ class Executor:
 
     The executor leaves the lane when it has run.
     """
+
+    _kept_in = keys.KEPT_TRIALS
 
     def __init__(
         self,
@@ -257,7 +260,7 @@ class Executor:
 
     def _launch(self, index: int) -> None:
         attempt = self._attempts.begin(index, self._clock())
-        self._running[attempt.name] = RunningTrial(self._plan.trial(index), attempt)
+        self._running[attempt.name] = RunningTrial(self._plan.trial(index), attempt, self._checkpoint(index))
         self._starter.launch(attempt.name, self._trial_environ(attempt), attempt.log)
 
     def _trial_environ(self, attempt: Attempt) -> Mapping[str, str]:
@@ -269,10 +272,15 @@ class Executor:
             keys.ENV_REDIS_URL: self._connection.url,
             keys.ENV_DATA: str(self._settings.data),
             keys.ENV_SCRATCH: str(attempt.folder),
+            keys.ENV_ARTIFACTS: str(self._lane.folder / keys.ARTIFACTS),
             keys.ENV_CPUS: str(self._settings.cpus),
             keys.ENV_CONCURRENT: str(self._settings.parallel),
             keys.ENV_DEADLINE: str(REPORT_SECONDS),
         }
+
+    def _checkpoint(self, index: int) -> int:
+        """The step of the last checkpoint of a trial; 0 without one."""
+        return steps_saved(self._lane.folder / keys.ARTIFACTS / self._kept_in / str(index))
 
     # While trials run
 
@@ -333,6 +341,8 @@ class Executor:
             return None
         if running.attempt.name in self._delivery.refused:
             return self._delivery.refused[running.attempt.name]
+        if decisions.can_go_on(exited, running.checkpoint, self._checkpoint(running.trial.index)):
+            return None
         withdrawals = self._ledger.withdrawals(running.trial.index)
         if decisions.is_interruption(exited) and withdrawals < MOST_WITHDRAWALS:
             return None

@@ -22,11 +22,13 @@ Ending = Literal["deadline", "halt"]
 class RunningTrial:
     """A trial that runs or is about to. `pid` is known once its process has started.
 
+    `checkpoint` is the step of the checkpoint from which it goes on; 0 without one.
     `ending` says why it was asked to end, if it was. `asked` is when its process was requested, by the monotonic clock.
     """
 
     trial: Trial
     attempt: Attempt
+    checkpoint: int = 0
     pid: int | None = None
     ending: Ending | None = None
     asked: float = field(default_factory=time.monotonic)

@@ -29,6 +29,8 @@ from velodrome.search.trials import search_of
 class SearchExecutor(Executor):
     """Runs the search trials of one job. As `Executor`; `uid` is that of the search trials."""
 
+    _kept_in = keys.KEPT_SEARCH
+
     def __init__(self, desk: SearchDesk, *others: Any) -> None:
         super().__init__(desk.tried, *others)
         self._desk = desk

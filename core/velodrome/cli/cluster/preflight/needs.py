@@ -133,6 +133,9 @@ def _claims(job: BenchmarkJob) -> Iterator[ClaimedVolume]:
     if source is not None and source.persistent_volume_claim is not None:
         field_name = "spec.dataset.source.persistentVolumeClaim"
         yield ClaimedVolume(source.persistent_volume_claim.claim_name, field_name, written=False)
+    artifacts = job.spec.artifacts
+    if artifacts is not None and artifacts.claim_name is not None:
+        yield ClaimedVolume(artifacts.claim_name, "spec.artifacts.claimName", written=True)
     for index, volume in enumerate(job.spec.runner.volumes or ()):
         if volume.persistent_volume_claim is not None:
             name = volume.persistent_volume_claim.claim_name

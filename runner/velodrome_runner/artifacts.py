@@ -1,0 +1,81 @@
+"""Files that a trial keeps: written whole or not at all, with their digests."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from pathlib import Path
+from typing import IO, Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from velodrome.results.records import KeptFile
+from velodrome_runner.log import complain, first_line
+from velodrome_runner.publish import flush_folder
+
+WEIGHTS = "weights.pt"
+
+
+def write_torch(path: Path, value: Any) -> tuple[str, int]:
+    """Writes a value as torch does, whole or not at all, even after a loss of power. Returns its SHA-256 and its bytes.
+
+    Raises:
+        OSError: the folder can't be written, or the disk is full; no file is left behind.
+    """
+    partial = path.with_name(f".{path.name}.part")
+    try:
+        with partial.open("wb") as file:
+            hashed = _Hashed(file)
+            torch.save(value, cast("IO[bytes]", hashed))  # of which torch needs no more
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+        if isinstance(error, RuntimeError) and isinstance(error.__context__, OSError):
+            raise error.__context__ from error
+        raise
+    flush_folder(path.parent)
+    return hashed.sha256.hexdigest(), hashed.bytes
+
+
+def keep_weights(model: nn.Module, folder: Path) -> KeptFile:
+    """Keeps the state dict of a model in a folder, on the CPU. Says why if that is not possible."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        state = {
+            name: value.cpu() if isinstance(value, Tensor) else value for name, value in model.state_dict().items()
+        }
+        sha256, size = write_torch(folder / WEIGHTS, state)
+    # A model may say what it holds with code of its own, which may raise anything.
+    except Exception as error:
+        why = (error.strerror or str(error)) if isinstance(error, OSError) else first_line(error)
+        complain(f"the trained weights could not be kept in {folder}: {why}")
+        return KeptFile(name=WEIGHTS, problem=f"it could not be written: {why}"[:500])
+    return KeptFile(name=WEIGHTS, sha256=sha256, bytes=size)
+
+
+def digest_of(path: Path) -> str:
+    """The SHA-256 of a file. Raises OSError."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+class _Hashed:
+    """A file that is written from its beginning to its end. torch gives the same value the same bytes in it."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self.sha256 = hashlib.sha256()
+        self.bytes = 0
+
+    def write(self, data: bytes) -> int:
+        self.sha256.update(data)
+        self.bytes += len(data)
+        return self._file.write(data)
+
+    def flush(self) -> None:
+        self._file.flush()
