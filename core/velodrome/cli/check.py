@@ -150,6 +150,8 @@ def headlines(plan: Plan) -> list[str]:
     spec = plan.job.spec
     target = spec.budget.target
     budget = [f"{counted(spec.budget.max_epochs, 'epoch')} at most"]
+    if spec.budget.max_steps is not None:
+        budget.append(f"{spec.budget.max_steps:,} steps at most")
     if spec.budget.max_seconds is not None:
         budget.append(f"{spec.budget.max_seconds:g} s of training at most")
     if target is not None:

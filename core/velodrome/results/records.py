@@ -39,6 +39,7 @@ REPORTED: Mapping[str, Any] = MappingProxyType({})
 MOST_KEYS = 1000
 TOO_MANY = "too_many_keys"
 
+StoppedBy = Literal["maxEpochs", "maxSteps", "maxSeconds", "earlyStopping"]
 Outcome = Literal["Succeeded", "Failed"]
 Phase = Literal["Starting", "Loading", "Training", "Evaluating", "Timing", "Finished"]
 
@@ -276,7 +277,7 @@ class TrialResult(Data):
     )
     epochs: int | None = None
     best_epoch: int | None = None
-    stopped_by: Literal["maxEpochs", "maxSeconds", "earlyStopping"] | None = None
+    stopped_by: StoppedBy | None = None
     started_at: AwareDatetime
     finished_at: AwareDatetime
     phases: Mapping[Phase, Annotated[float, Field(ge=0, le=1e9)]] | None = Field(

@@ -230,6 +230,17 @@ def _size(spec: Mapping[str, Any]) -> Iterator[Broken]:
         yield Broken(where, message, "split the job")
 
 
+def _steps(spec: Mapping[str, Any]) -> Iterator[Broken]:
+    """A limit of steps holds for every entry, and nobody counts those of a program of one's own."""
+    if as_mapping(spec.get("budget")).get("maxSteps") is None:
+        return
+    for _, entry in numbered(spec.get("entries")):
+        if entry.get("command") is not None:
+            message = f"entry {shown(entry.get('name'))} brings its own program, whose steps are not counted"
+            yield Broken(("spec", "budget", "maxSteps"), message, "write maxEpochs or maxSeconds")
+            return
+
+
 _RULES = (
     _objectives,
     threshold_rules,
@@ -244,6 +255,7 @@ _RULES = (
     optimize_rules,
     _repetitions,
     _size,
+    _steps,
     until_rules,
     search_rules,
     pod_rules,
