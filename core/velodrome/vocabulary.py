@@ -42,6 +42,8 @@ Precision = Literal["float32", "tf32", "bfloat16", "float16"]
 DecayRule = Literal["torchvision", "matrices", "all"]
 Keeping = Literal["none", "correct", "losses"]
 Tokens = Literal["characters", "bytes"]
+Quantization = Literal["int8-dynamic"]
+ExportFormat = Literal["onnx"]
 FeatureSelectionMethod = Literal["SelectKBest", "SelectPercentile", "VarianceThreshold", "RFE"]
 FeatureScore = Literal[
     "f_classif", "mutual_info_classif", "chi2", "f_regression", "mutual_info_regression", "r_regression"
@@ -204,6 +206,12 @@ FEATURE_SELECTION_FIELDS: Mapping[str, frozenset[str]] = {
     "VarianceThreshold": frozenset({"threshold"}),
     "RFE": frozenset({"k"}),
 }
+
+# The steps of an entry's optimize, in the only order in which they make sense.
+OPTIMIZE_STEPS = ("prune", "quantize", "compile", "export")
+
+# What the resources of GPUs begin with.
+GPU_RESOURCES = ("nvidia.com/gpu", "nvidia.com/mig-", "amd.com/gpu", "gpu.intel.com/")
 
 # The kinds of data that each part of spec.preprocessing is for.
 PREPROCESSING_KINDS: Mapping[str, frozenset[DataKind]] = {

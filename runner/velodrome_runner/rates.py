@@ -37,13 +37,15 @@ class _Forgetful:
     memory: tuple[float, ...] = ()
 
 
-def rates(training: Training, *, epochs: int, steps: int) -> Rates:
-    """The schedule of a budget of `epochs` epochs of `steps` steps each.
+def rates(training: Training, *, epochs: int, steps: int, most: int | None = None) -> Rates:
+    """The schedule of a budget of `epochs` epochs of `steps` steps each, and of `most` steps at most if that is given.
 
     For whole positions one after the other, without a warm-up, the rates have the same bits as those of torch's
     schedulers.
     """
     spec, peak, total = training.schedule, training.optimizer.learning_rate, epochs * steps
+    if most is not None and most < total:
+        total, epochs = most, max(1, most // steps)
     if spec.name == "OneCycle":
         return _OneCycle(peak, total, 0.3 if spec.warmup_fraction is None else spec.warmup_fraction)
     warmup = (spec.linear_warmup or 0.0) * total

@@ -29,9 +29,17 @@ class Recipe:
     """
 
     def __init__(
-        self, model: nn.Module, training: Training, *, epochs: int, batches: int, device: torch.device
+        self,
+        model: nn.Module,
+        training: Training,
+        *,
+        epochs: int,
+        batches: int,
+        device: torch.device,
+        most: int | None = None,
     ) -> None:
-        """A recipe for a budget of at most `epochs` epochs of `batches` batches each. `model` is on `device`.
+        """A recipe for a budget of at most `epochs` epochs of `batches` batches each, and of `most` steps if that is
+        given. `model` is on `device`.
 
         Raises:
             ConfigurationError: `NothingToTrain`, or `ModelNotCopied` where averaged weights need a copy of it.
@@ -40,8 +48,8 @@ class Recipe:
         steps = -(-batches // self._accumulate)
         self._optimizer = make_optimizer(model, training)
         self._parameters = [each for group in self._optimizer.param_groups for each in group["params"]]
-        self._total = epochs * steps
-        self._rates = rates(training, epochs=epochs, steps=steps)
+        self._total = epochs * steps if most is None else min(most, epochs * steps)
+        self._rates = rates(training, epochs=epochs, steps=steps, most=most)
         # float16 can't represent small gradients: they are scaled up, and steps whose gradients overflow are skipped.
         self._scaler = torch.amp.GradScaler(device.type, enabled=training.precision == "float16")
         self._l1 = training.regularization.l1

@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import nn
@@ -15,7 +15,7 @@ from torch import nn
 from velodrome.errors import TrialFailed
 from velodrome.metrics.catalogue import MetricKey
 from velodrome.plan import TrialConfig
-from velodrome.results.records import CURVES, EpochPoint
+from velodrome.results.records import CURVES, EpochPoint, StoppedBy
 from velodrome_runner.checkpoints import Checkpoints
 from velodrome_runner.evaluation import of_split, values_of
 from velodrome_runner.precision import autocast
@@ -45,7 +45,7 @@ class Trained:
     curves: tuple[EpochPoint, ...]
     epochs: int
     best_epoch: int | None
-    stopped_by: Literal["maxEpochs", "maxSeconds", "earlyStopping"]
+    stopped_by: StoppedBy
     seconds: float
     samples: int
     loading: float
@@ -92,18 +92,21 @@ def train(  # noqa: PLR0912, PLR0913, PLR0915, C901 - a training loop is read in
     together = ranks.wrap(model, device)
     context = autocast(training.precision, device)
     generator = torch.Generator(device).manual_seed(seed)
-    recipe = Recipe(model, training, epochs=budget.max_epochs, batches=len(lengths), device=device)
+    recipe = Recipe(
+        model, training, epochs=budget.max_epochs, batches=len(lengths), device=device, most=budget.max_steps
+    )
     checkpoints = checkpoints or Checkpoints()
 
     stopper = EarlyStopper(training.early_stopping) if training.early_stopping else None
     needed = {spec.metric for spec in (training.early_stopping, budget.target) if spec is not None}
     watched = task.watched | needed | per_epoch(config.searched)
     max_seconds = math.inf if budget.max_seconds is None else budget.max_seconds
+    max_steps = math.inf if budget.max_steps is None else budget.max_steps
 
     curves: list[EpochPoint] = []
     kept: dict[str, Any] = {}
     time_to_target: float | None = None
-    stopped_by: Literal["maxEpochs", "maxSeconds", "earlyStopping"] | None = None
+    stopped_by: StoppedBy | None = None
     samples = epoch = done = seen = 0
     seconds = before = rate = 0.0
     order, loss_sum = generator.get_state(), torch.zeros((), device=device)
@@ -165,6 +168,9 @@ def train(  # noqa: PLR0912, PLR0913, PLR0915, C901 - a training loop is read in
             if used >= 1:
                 stopped_by = "maxSeconds"
                 break
+            if recipe.steps >= max_steps:
+                stopped_by = "maxSteps"
+                break
             if recipe.between_steps and checkpoints.due(recipe.steps, now):
                 now = watch.stop()
                 checkpoints.save(recipe.steps, now, state() | {"seconds": now})
@@ -172,7 +178,8 @@ def train(  # noqa: PLR0912, PLR0913, PLR0915, C901 - a training loop is read in
             if now >= next_look and ranks.leads:
                 now = watch.stop()
                 mean = _finite(loss_sum.item() * ranks.size / seen, epoch)
-                fraction = max((epoch - 1 + seen / samples_per_epoch) / budget.max_epochs, now / max_seconds)
+                passed = (epoch - 1 + seen / samples_per_epoch) / budget.max_epochs
+                fraction = max(passed, recipe.steps / max_steps, now / max_seconds)
                 on_progress(TrainingState(epoch, fraction, mean, seen / (now - before)))
                 next_look = now + _LOOK_SECONDS
                 watch.start()
@@ -207,9 +214,12 @@ def train(  # noqa: PLR0912, PLR0913, PLR0915, C901 - a training loop is read in
             kept = copy.deepcopy(recipe.evaluated.state_dict())  # which may hold more than tensors
         if stopped_by is None and epoch == budget.max_epochs:
             stopped_by = "maxEpochs"
+        if stopped_by is None and recipe.steps >= max_steps:  # an epoch's last step may have fewer batches
+            stopped_by = "maxSteps"
         if stopped_by is None and stopper and stopper.exhausted:
             stopped_by = "earlyStopping"
-        fraction = 1.0 if stopped_by else max(epoch / budget.max_epochs, seconds / max_seconds)
+        passed = max(epoch / budget.max_epochs, recipe.steps / max_steps, seconds / max_seconds)
+        fraction = 1.0 if stopped_by else passed
         on_progress(TrainingState(epoch, fraction, mean, curves[-1].samples_per_second, curves[-1]))
 
     recipe.finish()

@@ -101,7 +101,7 @@ def noted(folder: Path) -> tuple[str, int]:
         return "", 0
 
 
-@pytest.mark.parametrize("budget", [{"maxEpochs": 12}], ids=["epochs"])
+@pytest.mark.parametrize("budget", [{"maxEpochs": 12}, {"maxEpochs": 99, "maxSteps": 600}], ids=["epochs", "steps"])
 def test_a_trial_that_is_killed_20_times_ends_with_the_weights_of_an_undisturbed_one(
     tmp_path: Path, warm: Process, budget: dict[str, Any]
 ) -> None:

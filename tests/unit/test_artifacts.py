@@ -54,6 +54,10 @@ def test_files_change_no_identity() -> None:
             "is where artifacts.claimName is mounted",
         ),
         (
+            {"budget": {"maxSteps": 9}, "entries": [{"name": "ours", "command": ["python", "-m", "ours"]}]},
+            'entry "ours" brings its own program, whose steps are not counted',
+        ),
+        (
             {"runner": {"volumes": [{"name": "velodrome-artifacts", "mountPath": "/a", "emptyDir": {}}]}},
             "volume of Velodrome",
         ),

@@ -31,7 +31,7 @@ from velodrome_runner.upheld import seed_everything
 
 CPU = torch.device("cpu")
 IDENTITY = {"trial": "abc", "code": "", "version of torch": torch.__version__}
-BUDGETS: Mapping[str, dict[str, Any]] = {"epochs": {"maxEpochs": 4}}
+BUDGETS: Mapping[str, dict[str, Any]] = {"epochs": {"maxEpochs": 4}, "steps": {"maxEpochs": 100, "maxSteps": 33}}
 TRAININGS: Mapping[str, dict[str, Any]] = {
     "sgd": {},
     "adam and an average": {"optimizer": {"name": "AdamW"}, "emaDecay": 0.9, "regularization": {"l2": 0.1, "l1": 1e-4}},

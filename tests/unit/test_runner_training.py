@@ -472,3 +472,34 @@ def test_bfloat16_is_computed_in_where_it_is_supported(monkeypatch: pytest.Monke
     monkeypatch.setattr("velodrome_runner.precision._mkldnn_has_bfloat16", lambda: False)
     with pytest.raises(ConfigurationError, match=r"use float32$"):
         autocast("bfloat16", CPU)
+
+
+@pytest.mark.parametrize(
+    ("most", "accumulate", "batches", "by"),
+    [
+        (5, 1, 5, "maxSteps"),
+        (8, 1, 8, "maxSteps"),
+        (12, 1, 12, "maxSteps"),
+        (99, 1, 12, "maxEpochs"),
+        (3, 3, 7, "maxSteps"),
+        (4, 3, 8, "maxSteps"),
+    ],
+)
+def test_a_budget_of_steps_ends_training_after_that_many(most: int, accumulate: int, batches: int, by: str) -> None:
+    """Epochs of 4 batches: groups of 3 make 2 steps of each, the second of a single batch."""
+    moments: list[TrainingState] = []
+    config = configured(budget={"maxEpochs": 3, "maxSteps": most}, accumulateBatches=accumulate)
+    found = trained(config, network(), on_progress=moments.append)
+    assert (found.samples, found.stopped_by) == (batches * 16, by)
+    assert moments[-1].fraction == 1.0
+    fractions = [moment.fraction for moment in moments]
+    assert fractions == sorted(fractions)
+
+
+def test_a_schedule_completes_when_steps_end_the_training() -> None:
+    config = configured(budget={"maxEpochs": 1000, "maxSteps": 12}, schedule={"name": "Cosine"})
+    short = configured(budget={"maxEpochs": 3}, schedule={"name": "Cosine"})
+    first, second = network(), network()
+    assert trained(config, first).stopped_by == "maxSteps"
+    assert trained(short, second).stopped_by == "maxEpochs"
+    assert same(state(first), state(second))

@@ -150,6 +150,8 @@ def headlines(plan: Plan) -> list[str]:
     spec = plan.job.spec
     target = spec.budget.target
     budget = [f"{counted(spec.budget.max_epochs, 'epoch')} at most"]
+    if spec.budget.max_steps is not None:
+        budget.append(f"{spec.budget.max_steps:,} steps at most")
     if spec.budget.max_seconds is not None:
         budget.append(f"{spec.budget.max_seconds:g} s of training at most")
     if target is not None:
@@ -200,7 +202,7 @@ def _cells(config: TrialConfig) -> list[str]:
     optimizer, schedule, stopping = training.optimizer, training.schedule, training.early_stopping
     regularization = training.regularization.model_dump(by_alias=False)
     return [
-        _call(config.model.name, config.model.args) if config.model else " ".join(config.command or ()),
+        ", ".join([_program(config), *(_step(*step) for step in config.optimized.items())]),
         str(training.batch_size),
         _named(optimizer.name, optimizer.model_dump(exclude={"name"}, exclude_none=True)),
         _named(schedule.name, schedule.model_dump(exclude={"name"}, exclude_none=True)),
@@ -208,6 +210,17 @@ def _cells(config: TrialConfig) -> list[str]:
         or "none",
         f"{stopping.metric}, patience {stopping.patience}" if stopping else "none",
     ]
+
+
+def _program(config: TrialConfig) -> str:
+    return _call(config.model.name, config.model.args) if config.model else " ".join(config.command or ())
+
+
+def _step(kind: str, setting: Any) -> str:
+    """A step of `optimize`, such as `prune 0.5` or `compile`."""
+    if setting is True:
+        return kind
+    return f"{kind} {', '.join(map(str, setting.values())) if isinstance(setting, dict) else setting}"
 
 
 def _short(value: float | str) -> str:

@@ -373,6 +373,14 @@ CATALOGUE: Mapping[str, Metric] = MappingProxyType(
                 "Number of trainable parameters.",
                 of_model=True,
             ),
+            Metric(
+                "nonzero_parameters",
+                "count",
+                "lower",
+                "efficiency",
+                QUALITY_CONDITIONS,
+                "Number of trainable parameters that are not 0 after training and pruning.",
+            ),
             _cost(
                 "flops",
                 "count",
@@ -380,6 +388,20 @@ CATALOGUE: Mapping[str, Metric] = MappingProxyType(
                 "efficiency",
                 "Floating-point operations of products, convolutions and attention, to predict one sample.",
                 of_model=True,
+            ),
+            _cost(
+                "conversion_seconds",
+                "seconds",
+                "lower",
+                "efficiency",
+                "Time to prune, quantize and export the trained model, of an entry whose optimize says so.",
+            ),
+            _cost(
+                "compile_seconds",
+                "seconds",
+                "lower",
+                "efficiency",
+                "Time to compile the trained model, with its first calls, of an entry whose optimize says so.",
             ),
             _cost(
                 "cpu_seconds",

@@ -204,6 +204,8 @@ def _evaluation_words(facts: Mapping[str, Any]) -> str:
 def _budget_words(facts: Mapping[str, Any]) -> str:
     epochs = facts["maxEpochs"]
     words = f"≤ {epochs} epoch{'' if epochs == 1 else 's'}"
+    if "maxSteps" in facts:
+        words += f", ≤ {facts['maxSteps']:,} step{'' if facts['maxSteps'] == 1 else 's'}"
     if "maxSeconds" in facts:
         words += f", ≤ {facts['maxSeconds']:g} s"
     if "target" in facts:

@@ -52,6 +52,7 @@ _WORDS: Mapping[Path, str] = {
     ("evaluation", "offline", "maxBatchSize"): "largest batch size tried",
     ("budget", "maxEpochs"): "epochs at most",
     ("budget", "maxSeconds"): "training seconds at most",
+    ("budget", "maxSteps"): "steps at most",
     ("hardware", "cpu_model"): "CPU",
     ("hardware", "cpu_count"): "CPUs of the machine",
     ("hardware", "accelerator"): "accelerator",

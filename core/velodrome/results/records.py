@@ -39,6 +39,7 @@ REPORTED: Mapping[str, Any] = MappingProxyType({})
 MOST_KEYS = 1000
 TOO_MANY = "too_many_keys"
 
+StoppedBy = Literal["maxEpochs", "maxSteps", "maxSeconds", "earlyStopping"]
 Outcome = Literal["Succeeded", "Failed"]
 Phase = Literal["Starting", "Loading", "Training", "Evaluating", "Timing", "Finished"]
 
@@ -112,6 +113,12 @@ class Held(Data):
         default=None, pattern=r"^[a-f0-9]{16}$", description="Digest of the weights that training started from."
     )
     pretrained: bool = Field(default=False, description="Whether the model was given pretrained weights.")
+    trained_weights: str | None = Field(
+        default=None,
+        exclude_if=absent,
+        pattern=r"^[a-f0-9]{16}$",
+        description="Digest of the weights after training, before anything optimized the model.",
+    )
     disturbances: tuple[_Sentence, ...] = Field(
         default=(), max_length=100, description="What disturbed the machine while the trial was measured."
     )
@@ -254,6 +261,12 @@ class TrialResult(Data):
     dataset: DatasetFacts | None = None
     environment: Environment | None = None
     held: Held | None = Field(default=None, exclude_if=absent)
+    optimized: tuple[_Sentence, ...] | None = Field(
+        default=None,
+        max_length=16,
+        exclude_if=absent,
+        description="What each step of the entry's optimize did to the model; None without one.",
+    )
     checkpoints: Checkpointing | None = Field(
         default=None,
         exclude_if=absent,
@@ -264,7 +277,7 @@ class TrialResult(Data):
     )
     epochs: int | None = None
     best_epoch: int | None = None
-    stopped_by: Literal["maxEpochs", "maxSeconds", "earlyStopping"] | None = None
+    stopped_by: StoppedBy | None = None
     started_at: AwareDatetime
     finished_at: AwareDatetime
     phases: Mapping[Phase, Annotated[float, Field(ge=0, le=1e9)]] | None = Field(

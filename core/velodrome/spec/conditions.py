@@ -275,6 +275,13 @@ class Budget(Strict):
     max_seconds: Finite | None = Field(
         default=None, gt=0, le=31_536_000, description="Largest training time in seconds; null: no limit."
     )
+    max_steps: int | None = Field(
+        default=None,
+        exclude_if=absent,
+        ge=1,
+        le=1_000_000_000,
+        description="Largest number of steps of the optimizer; no limit if absent.",
+    )
     target: Target | None = Field(
         default=None, description="A target: records the training time until it is reached, and does not stop training."
     )
