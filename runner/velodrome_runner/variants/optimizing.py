@@ -116,7 +116,7 @@ class _Maker:
         """Lets the model answer a few samples."""
         for size in _EXAMPLES:
             outputs = self._call(self._found.model, size)
-            problem = self._prepared.task.problem(outputs, size) if isinstance(outputs, Tensor) else None
+            problem = self._prepared.task.unusable(outputs, size, training=False)
             if problem is not None:
                 raise ConfigurationError(f"{self._name}, when optimized: {problem}", "OptimizeFailed")
 
