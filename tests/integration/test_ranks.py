@@ -146,6 +146,8 @@ def test_the_first_rank_alone_optimizes_what_all_have_trained(tmp_path: Path, po
         "prune: 320 of 640 weights are 0",
         "quantize int8-dynamic: 1 layer with 650 of 650 parameters",
     )
+    assert result.phases is not None
+    assert list(result.phases) == ["Starting", "Loading", "Training", "Optimizing", "Evaluating", "Timing"]
     assert result.metrics["nonzero_parameters"] == 330
     assert result.metrics["model_bytes"] < 0.4 * 650 * 4
 
