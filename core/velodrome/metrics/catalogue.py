@@ -270,6 +270,20 @@ CATALOGUE: Mapping[str, Metric] = MappingProxyType(
                 unit="determination",
                 tasks=("regression",),
             ),
+            *(
+                _quality(
+                    f"box_map{suffix}",
+                    f"Mean average precision of detected boxes as COCO defines it, over classes{what}.",
+                    tasks=("detection",),
+                )
+                for suffix, what in (
+                    ("", " and over overlaps (IoU) of 0.5 to 0.95"),
+                    ("_50", ", at an overlap (IoU) of 0.5"),
+                    ("_small", " and overlaps, of objects below 32 x 32 pixels"),
+                    ("_medium", " and overlaps, of objects from 32 x 32 to 96 x 96 pixels"),
+                    ("_large", " and overlaps, of objects above 96 x 96 pixels"),
+                )
+            ),
             _cost("train_seconds", "seconds", "lower", "speed", "Time spent in training steps, without evaluation."),
             _cost(
                 "time_to_target_seconds",

@@ -283,7 +283,8 @@ class BenchmarkJobSpec(Strict):
         """
         row, fields = TASKS[self.task_name], type(self).model_fields
         if row.name != DEFAULT and self.objectives == fields["objectives"].default:
-            object.__setattr__(self, "objectives", (Objective(name=row.objective, metric=row.objective),))
+            objective = Objective(name=row.objective.replace("_", "-"), metric=row.objective)
+            object.__setattr__(self, "objectives", (objective,))
         if row.name != DEFAULT and self.evaluation.metrics == TASKS[DEFAULT].metrics:
             object.__setattr__(self, "evaluation", self.evaluation.model_copy(update={"metrics": row.metrics}))
         return self
