@@ -40,7 +40,9 @@ PAGES = {
     "compare": "compare?board=digits&entry=cnn&entry=mlp",
     "entry": "entry?board=digits&name=cnn",
     "job": "job?uid=sample-digits",
+    "search": "search?uid=tuning",
     "run": "run?job=sample-digits&trial=11",
+    "guide": "guide",
     "profile": "profile?entry=cnn&boards=digits&objective=accuracy",
 }
 _COLOURS = 256

@@ -6,9 +6,11 @@ Nothing in them was measured. The names of the machines say their purpose. Tests
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -30,6 +32,10 @@ from velodrome.results.records import (
 from velodrome.results.registration import job_info
 from velodrome.spec import validate
 from velodrome.store import Store, open_store
+
+sys.path.append(str(Path(__file__).parents[1]))
+
+from tools.sample_search import searched
 
 OBJECTIVES: tuple[Mapping[str, Any], ...] = (
     {"name": "accuracy", "metric": "accuracy"},
@@ -262,7 +268,9 @@ def accept(store: Store, made: Race, records: Sequence[TrialRecord], progress: S
 
 
 def fill(store: Store, now: datetime) -> None:
-    """Several boards: one done with a tie and failures, one running, one on two machines, one with many entries."""
+    """Several boards: one done with a tie and failures, one running, one on two machines, one with many entries; and a
+    search.
+    """
     for made in nights(now):
         finish(store, made)
 
@@ -285,6 +293,7 @@ def fill(store: Store, now: datetime) -> None:
     store.register(running.info)
     at_work = [running.progress(trial, 0.2 + 0.3 * place, now) for place, trial in enumerate(running.trials[11:13])]
     accept(store, running, [running.record(trial) for trial in running.trials[:11]], at_work)
+    searched(store, at=now - timedelta(days=2))
 
 
 def nights(now: datetime, jobs: int = 44) -> Iterable[Race]:

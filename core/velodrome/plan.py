@@ -25,6 +25,7 @@ from velodrome.spec import (
     Evaluation,
     Model,
     Objective,
+    OptimizeStep,
     Preprocessing,
     Strict,
     Training,
@@ -62,6 +63,8 @@ class TrialConfig(Strict):
     parameters: JsonObject | None = Field(default=None, exclude_if=absent)
     # Paths into preprocessing that a search of the job chose for each entry; null where there are none.
     chosen: tuple[str, ...] | None = Field(default=None, exclude_if=absent)
+    # What is done to the model between its training and its evaluation; null where nothing is.
+    optimize: tuple[OptimizeStep, ...] | None = Field(default=None, exclude_if=absent)
     # Of a search trial: the keys to measure on the validation split each epoch. Such a trial reads no test split.
     searched: tuple[str, ...] | None = Field(default=None, exclude_if=absent)
 
@@ -69,6 +72,12 @@ class TrialConfig(Strict):
     def task_name(self) -> str:
         """The task of the trial."""
         return task_of(self.task, self.dataset.name, self.dataset.format)
+
+    @property
+    def optimized(self) -> dict[str, Any]:
+        """The steps of `optimize` by name, in their order: `{"prune": {"amount": 0.5}, "compile": True}`."""
+        steps = [step.model_dump(mode="json", by_alias=True, exclude_none=True) for step in self.optimize or ()]
+        return {kind: setting for step in steps for kind, setting in step.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +174,7 @@ def plan(job: BenchmarkJob) -> Plan:
     """The job's trials, of all entries, resolved. A valid job always has a plan."""
     spec = job.spec
     quality, declared = quality_keys(job), tuple(sorted(map(str, spec.own_keys.values()))) or None
+    bases = {entry.name: entry for entry in spec.entries}
     configs = {
         entry.name: TrialConfig(
             dataset=spec.dataset,
@@ -172,14 +182,16 @@ def plan(job: BenchmarkJob) -> Plan:
             preprocessing=spec.preprocessing,
             budget=spec.budget,
             evaluation=spec.evaluation,
-            training=resolve(spec.training, entry),
-            model=entry.model,
-            command=entry.command,
-            image=entry.image,
+            training=resolve(spec.training, base),
+            model=base.model,
+            command=base.command,
+            image=entry.image or base.image,
             quality=quality,
             declared=declared,
+            optimize=entry.optimize,
         )
         for entry in spec.entries
+        for base in [bases[entry.variant_of or entry.name]]
     }
     return Plan(job, configs)
 
@@ -303,7 +315,7 @@ def _race(plan: Plan) -> dict[str, Any]:
     }
 
 
-_OF_ENTRY = {"model": True, "training": True, "command": True, "image": True, "parameters": True}
+_OF_ENTRY = {"model": True, "training": True, "command": True, "image": True, "parameters": True, "optimize": True}
 
 
 def entry_id(config: TrialConfig) -> str:

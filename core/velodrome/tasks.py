@@ -71,6 +71,14 @@ TASKS: Mapping[str, TaskRow] = MappingProxyType(
                 scores=(),
                 formats=frozenset({"Text", "pydoc"}),
             ),
+            TaskRow(
+                name="detection",
+                kinds=("scenes",),
+                objective="box_map",
+                metrics=("box_map", "box_map_50"),
+                scores=(),
+                formats=frozenset({"COCO", "VOC"}),
+            ),
         )
     }
 )
@@ -88,7 +96,8 @@ MODEL_KINDS: Mapping[str, tuple[DataKind, ...]] = {
     "velodrome/inceptiontime": ("sequences",),
     "velodrome/transformer": ("sequences", "text", "documents"),
     "velodrome/embeddingbag": ("documents",),
-    "torchvision/": ("images",),
+    "velodrome/fcos": ("scenes",),
+    "torchvision/": ("images", "scenes"),
     "timm/": ("images",),
 }
 

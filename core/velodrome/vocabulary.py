@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
-DataKind = Literal["images", "sequences", "table", "text", "documents"]
+DataKind = Literal["images", "sequences", "table", "text", "documents", "scenes"]
 AugmentationName = Literal[
     "RandomCrop",
     "RandomResizedCrop",
@@ -42,6 +42,8 @@ Precision = Literal["float32", "tf32", "bfloat16", "float16"]
 DecayRule = Literal["torchvision", "matrices", "all"]
 Keeping = Literal["none", "correct", "losses"]
 Tokens = Literal["characters", "bytes"]
+Quantization = Literal["int8-dynamic"]
+ExportFormat = Literal["onnx"]
 FeatureSelectionMethod = Literal["SelectKBest", "SelectPercentile", "VarianceThreshold", "RFE"]
 FeatureScore = Literal[
     "f_classif", "mutual_info_classif", "chi2", "f_regression", "mutual_info_regression", "r_regression"
@@ -83,6 +85,8 @@ FORMATS: Mapping[str, str] = {
     "ImageFolder": "Images in a folder for each class; the folders train, test and maybe val, or declared splits.",
     "ImageNet": "The folders train and val of ILSVRC2012 and its devkit, as torchvision lays them out.",
     "SVHN": "train_32x32.mat and test_32x32.mat, or other files of the same form.",
+    "COCO": "Images with boxes: COCO's annotations in JSON, and folders of images.",
+    "VOC": "Images with boxes: Pascal VOC's folders Annotations (XML), JPEGImages and maybe ImageSets/Main.",
     "IDX": "Four files as MNIST has them: images and labels, for training and for the test.",
     "TimeSeries": "The .ts files of the UCR/UEA archive: univariate or multivariate, of equal or unequal lengths.",
     "SequenceCSV": "Sequences in a CSV file, one row a step; a column names the sequence. Lengths may differ.",
@@ -101,11 +105,12 @@ DATA_KINDS: Mapping[str, DataKind] = {
     **dict.fromkeys(("CSV", "Parquet"), "table"),
     **dict.fromkeys(("Text", "pydoc"), "text"),
     "Documents": "documents",
+    **dict.fromkeys(("COCO", "VOC"), "scenes"),
 }
 
 # Fields of `spec.dataset` that only some formats have, and the known data sets that are read as such a format.
 FORMAT_FIELDS: Mapping[str, frozenset[str]] = {
-    "ImageFolder": frozenset({"splits", "imageSize"}),
+    **dict.fromkeys(("ImageFolder", "COCO", "VOC"), frozenset({"splits", "imageSize"})),
     "ImageNet": frozenset({"imageSize"}),
     "SVHN": frozenset(),
     "IDX": frozenset(),
@@ -163,6 +168,8 @@ AUGMENTATION_NEEDS: Mapping[str, str] = {
 }
 # Those that mix the samples of a batch, and so their labels too: for classification only, after all others.
 MIXES = ("MixUp", "CutMix")
+# Those that choose among many changes, some of which move pixels without boxes: not for detection.
+POLICIES = ("TrivialAugment", "RandAugment", "AutoAugment", "AugMix")
 # The magnitude and the number of magnitudes that RandAugment has by default.
 RAND_MAGNITUDE, RAND_BINS = 9, 31
 
@@ -177,6 +184,7 @@ MODEL_ARGS: Mapping[str, frozenset[str]] = {
     "velodrome/inceptiontime": frozenset({"width", "depth"}),
     "velodrome/transformer": frozenset({"width", "layers", "heads"}),
     "velodrome/embeddingbag": frozenset({"width"}),
+    "velodrome/fcos": frozenset({"width"}),
 }
 
 # Fields of training.optimizer and training.schedule that only some names use.
@@ -199,9 +207,15 @@ FEATURE_SELECTION_FIELDS: Mapping[str, frozenset[str]] = {
     "RFE": frozenset({"k"}),
 }
 
+# The steps of an entry's optimize, in the only order in which they make sense.
+OPTIMIZE_STEPS = ("prune", "quantize", "compile", "export")
+
+# What the resources of GPUs begin with.
+GPU_RESOURCES = ("nvidia.com/gpu", "nvidia.com/mig-", "amd.com/gpu", "gpu.intel.com/")
+
 # The kinds of data that each part of spec.preprocessing is for.
 PREPROCESSING_KINDS: Mapping[str, frozenset[DataKind]] = {
-    "augmentations": frozenset({"images"}),
+    "augmentations": frozenset({"images", "scenes"}),
     "featureSelection": frozenset({"images", "table"}),
     "scaling": frozenset({"sequences", "table"}),
     "imputation": frozenset({"table"}),

@@ -10,7 +10,8 @@ from urllib.parse import quote, urlencode, urlsplit, urlunsplit
 import streamlit as st
 
 BOARDS, BOARD, JOB, RUN, HISTORY, PROFILE = "boards", "board", "job", "run", "history", "profile"
-COMPARE, ENTRY, SEARCH = "compare", "entry", "search"
+COMPARE, ENTRY, SEARCH, GUIDE = "compare", "entry", "search", "guide"
+API = "api/v1/openapi.json"
 FIRST, AGAIN = "first", "again"  # which part of a job's page stands first
 
 # Addresses are relative, so that they also work below a reverse proxy's path. No page has a slash in its path.

@@ -73,6 +73,13 @@ def moment(at: datetime, now: datetime, zone: tzinfo) -> Cell:
 _MORE = '<details class="more"><summary>Show every detail</summary></details>'
 
 
+def site(pages: Sequence[tuple[str, str]]) -> str:
+    """The line above every page: the product's name, and its main pages."""
+    ways = "".join(f'<a href="{escape(href)}">{escape(text)}</a>' for text, href in pages)
+    home = f'<a class="name" href="{escape(pages[0][1])}">Velodrome</a>'
+    return f'<div class="vd site">{home}<nav aria-label="Velodrome">{ways}</nav></div>'
+
+
 def heading(title: str, parents: Sequence[tuple[str, str]] = (), facts: Sequence[Part] = ()) -> str:
     """The top of a page: links to its parent pages, its title, and a line of facts."""
     links = "<span>/</span>".join(f'<a href="{escape(href)}">{escape(text)}</a>' for text, href in parents)

@@ -19,6 +19,7 @@ from velodrome_leaderboard.views import (
     boards,
     compare,
     entry,
+    guide,
     history,
     job,
     live,
@@ -40,8 +41,10 @@ PAGES: dict[str, tuple[str, Render]] = {
     links.COMPARE: ("Compare", compare.render),
     links.ENTRY: ("Entry", entry.render),
     links.SEARCH: ("Search", search.render),
+    links.GUIDE: (guide.TITLE, guide.render),
 }
 
+_SITE = (("Leaderboards", links.HOME), (guide.TITLE, links.GUIDE), ("API", links.API))
 _STYLE = Path(__file__).with_name("style.css")
 _ICON = Path(__file__).with_name("icon.svg")  # a browser would fetch an icon by name from the Internet
 
@@ -60,6 +63,7 @@ def show(render: Render) -> None:
     """Shows a page. If Redis has a problem, shows what is wrong, and the page again as soon as Redis answers."""
     st.html(_STYLE)
     try:
+        st.html(markup.site(_SITE))
         here = source()
         signing_in.show(here.person)
         with faults.part_of_page():

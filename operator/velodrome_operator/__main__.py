@@ -66,11 +66,6 @@ def main(arguments: list[str] | None = None) -> int:
         help="run the init containers of spec.runner.template; without it, jobs that have any fail with InvalidSpec",
     )
     parser.add_argument(
-        "--allow-searches",
-        action="store_true",
-        help="run the searches of jobs (spec.search); without it, jobs that have one fail with InvalidSpec",
-    )
-    parser.add_argument(
         "--listen", default="0.0.0.0:8080", help="HOST:PORT where /healthz, /readyz and /metrics are answered"
     )
     parser.add_argument(
@@ -154,7 +149,6 @@ def main(arguments: list[str] | None = None) -> int:
             runner_image=given.runner_image,
             pushgateway=given.pushgateway,
             init_containers=given.allow_init_containers,
-            searches=given.allow_searches,
             authority=_authority(parser, url, login),
             report_keys=not given.no_report_keys,
         ),

@@ -24,6 +24,7 @@ from velodrome.vocabulary import (
     FORMAT_FIELDS,
     MIXES,
     MODEL_ARGS,
+    OPTIMIZE_STEPS,
     OPTIMIZER_FIELDS,
     RAND_BINS,
     RAND_MAGNITUDE,
@@ -112,6 +113,13 @@ def spec_schema() -> Schema:
     part["objectives"]["items"]["x-kubernetes-validations"] = _objective_rules()
     part["objectives"] |= {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}
     part["entries"]["items"]["x-kubernetes-validations"] = _entry_rules()
+    part["entries"]["items"]["properties"]["optimize"]["items"]["x-kubernetes-validations"] = [
+        _rule(
+            " + ".join(f"(has(self.{kind}) ? 1 : 0)" for kind in OPTIMIZE_STEPS) + " == 1",
+            f"write one of {', '.join(OPTIMIZE_STEPS)} in each step",
+        ),
+        _rule("!has(self.compile) || self.compile", "compile: false is no step: leave it out"),
+    ]
     part["entries"] |= {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}
     part["dataset"]["x-kubernetes-validations"] = _dataset_rules()
     part["dataset"]["properties"]["splits"]["x-kubernetes-validations"] = [
@@ -443,7 +451,18 @@ def _objective_rules() -> list[Schema]:
 
 def _entry_rules() -> list[Schema]:
     return [
-        _rule("has(self.model) != has(self.command)", "needs a model or a command, and not both"),
+        _rule(
+            "has(self.variantOf) || has(self.model) != has(self.command)", "needs a model or a command, and not both"
+        ),
+        _rule(
+            "!has(self.variantOf) || !(has(self.model) || has(self.command) || has(self.training))",
+            "a variant has the model and the training of its base: leave them out",
+        ),
+        _rule("!has(self.variantOf) || has(self.optimize)", "a variant needs optimize: nothing else makes it differ"),
+        _rule(
+            "!(has(self.command) && has(self.optimize))",
+            "Velodrome can't optimize the model of an own command: optimize it in the command",
+        ),
         _rule(
             "!(has(self.command) && has(self.training))",
             "training has no effect on an own command: pass settings in it",

@@ -10,7 +10,6 @@ from velodrome.spec import BenchmarkJob
 from velodrome_operator.children import ChildSettings, lanes
 from velodrome_operator.lanes import at_once
 
-_ALLOW_SEARCHES = "run this file with `velodrome run` on one machine, or ask for an operator with --allow-searches"
 _FIX = "put what they do into the image, or ask for an operator with --allow-init-containers"
 
 
@@ -21,8 +20,6 @@ def enforce(job: BenchmarkJob, settings: ChildSettings) -> None:
         SpecError: the operator can't run it, or does not allow something of it; each problem has the field and the fix.
     """
     problems = tuple(_of_search(job)) if job.spec.search is not None else ()
-    if job.spec.search is not None and not settings.searches:
-        problems = (Problem("spec.search", "this operator runs no searches", _ALLOW_SEARCHES),)
     if problems:
         raise SpecError(problems, job.metadata.name)
     template = job.spec.runner.template

@@ -51,7 +51,9 @@ def lacking(error: BaseException) -> str:
     """What the image lacks, if the error is torch.compile's word for that; else empty."""
     names = [type(each).__name__ for each in _chain(error)]
     found = next((_COMPILERS[name] for name in names if name in _COMPILERS), "")
-    return f"torch.compile needs {found}: build the runner's image with TORCH_COMPILE=yes" if found else ""
+    if not found:
+        return ""
+    return f"torch.compile needs {found}: install it, or build the runner's image with TORCH_COMPILE=yes"
 
 
 def place(error: BaseException, package: str = "") -> str:

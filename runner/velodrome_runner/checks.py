@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from typing import Any
 
 import torch
@@ -50,7 +51,8 @@ def check_model(
         example = prepared.example(max(_SAMPLES))
         for samples in _SAMPLES:
             with torch.no_grad(), context():
-                outputs = _outputs(task, model, repeated(example, samples), name, "evaluation")
+                shown = repeated(example, samples)
+                outputs = _outputs(partial(task.call, model, shown), shown, name, "evaluation")
             _check(task, outputs, samples, name, "evaluation")
         with torch.no_grad():
             leak = task.leak(model, example)
@@ -60,7 +62,7 @@ def check_model(
         batch = next(prepared.batches(batch_size, generator, ranks=ranks))
         model.train()
         with context():
-            outputs = _outputs(task, model, batch.inputs, name, "training")
+            outputs = _outputs(partial(task.call_in_training, model, batch), batch.inputs, name, "training")
             _check(task, outputs, len(batch.targets), name, "training")
             loss, _ = task.loss(outputs, batch.targets)
         if not loss.requires_grad:
@@ -94,9 +96,9 @@ def _check_gradients(model: nn.Module, name: str) -> None:
             )
 
 
-def _outputs(task: Task, model: nn.Module, inputs: Inputs, name: str, mode: str) -> Any:
+def _outputs(call: Callable[[], Any], inputs: Inputs, name: str, mode: str) -> Any:
     try:
-        return task.call(model, inputs)
+        return call()
     except (Exception, SystemExit) as error:  # any exception of a model is the reason of its trial
         if _of_the_machine(error):
             raise
@@ -115,7 +117,7 @@ def _outputs(task: Task, model: nn.Module, inputs: Inputs, name: str, mode: str)
 
 
 def _check(task: Task, outputs: Any, samples: int, name: str, mode: str) -> None:
-    problem = task.problem(outputs, samples) if isinstance(outputs, Tensor) else "it must return one tensor"
+    problem = task.unusable(outputs, samples, training=mode == "training")
     if problem is not None:
         found = f"the shape {tuple(outputs.shape)}" if isinstance(outputs, Tensor) else f"a {type(outputs).__name__}"
         raise ConfigurationError(

@@ -82,6 +82,8 @@ _FREE = frozenset(
     for name in kind.split()
 )
 _FREE_TAGS = frozenset({torch.Tag.pointwise, torch.Tag.reduction, torch.Tag.view_copy})
+# It compares the boxes that a detector found. A model that has it had no count before, so no definition changes by it.
+_SUPPRESSION = ("torchvision", "nms")
 # Namespaces of operations that describe tensors and regions, and compute nothing.
 _FREE_SPACES = frozenset({"prim", "profiler"})
 
@@ -183,7 +185,7 @@ class _Operations(TorchDispatchMode):
 def _is_free(operation: OpOverload[..., Any]) -> bool:
     space, _, name = operation.name().partition(".")[0].partition("::")
     if space != "aten":
-        return space in _FREE_SPACES
+        return space in _FREE_SPACES or (space, name) == _SUPPRESSION
     return operation.is_view or not _FREE_TAGS.isdisjoint(operation.tags) or name.rstrip("_") in _FREE
 
 

@@ -28,18 +28,19 @@ from velodrome_runner.augmentation import TORCHVISION
 from velodrome_runner.checkpoints import Checkpoints
 from velodrome_runner.energy import EnergyMeter, energy_meter
 from velodrome_runner.environment import fingerprint
-from velodrome_runner.footprint import flops, flops_definition, model_bytes, parameters
+from velodrome_runner.footprint import flops, flops_definition
 from velodrome_runner.interference import Interference, gpu_reader
 from velodrome_runner.keeping import Keeper
 from velodrome_runner.peak import MemoryPeak, Unmeasurable, memory_peak
-from velodrome_runner.precision import Autocast, autocast, round_products
+from velodrome_runner.precision import autocast, round_products
 from velodrome_runner.preprocessing import Prepared
 from velodrome_runner.reporting import TrainingState
 from velodrome_runner.settings import Settings
 from velodrome_runner.tasks.base import QualityMeter
 from velodrome_runner.training import Trained, train
 from velodrome_runner.uncompiled import spare_the_compiler
-from velodrome_runner.upheld import Upheld, initial_weights, seed_everything
+from velodrome_runner.upheld import Upheld, initial_weights, seed_everything, trained_weights
+from velodrome_runner.variants import Optimized, optimize
 
 # Called at each phase, and during training with the progress.
 OnPhase = Callable[[Phase, TrainingState | None], None]
@@ -61,6 +62,7 @@ class Measured:
     held: Held = field(default_factory=Held)
     confusion: Confusion = None
     scores: SampleScores | None = None
+    optimized: tuple[str, ...] | None = None
     checkpoints: Checkpointing | None = None
     files: tuple[KeptFile, ...] = ()
 
@@ -162,14 +164,18 @@ def measure(  # noqa: PLR0915 - a trial is read in one piece
     only_honest(metrics, unavailable, resumed=checkpoints.resumed, moved=checkpoints.moved)
     files = [keep_weights(model, settings.kept(trial.index))] if _keeps_weights(artifacts, config) else []
     on_phase("Evaluating", None)
+    learned = trained_weights(model)
+    variant = optimize(config, model, prepared, context=context, clock=clock)
+    upheld.restore("optimizing the model")
+    metrics |= variant.seconds
     tested = config.searched is None  # a search chooses on validation data, and its trials see no test data
-    meter = _tested(config, prepared, model, context, keeper.keeping) if tested else None
+    meter = _tested(config, prepared, variant, keeper.keeping) if tested else None
     if meter is not None:
         metrics |= _quality(config, meter, trained, unavailable)
     on_phase("Timing", None)
     timed = timed and tested
     with interference.watched("timing") if timed else nullcontext():
-        metrics |= _costs(config, prepared, model, context, unavailable, timed=timed, seed=trial.seed)
+        metrics |= _costs(config, prepared, variant, unavailable, timed=timed, seed=trial.seed)
     if config.evaluation.on_interference == "fail":
         interference.refuse()
     upheld.restore("predicting")
@@ -177,13 +183,22 @@ def measure(  # noqa: PLR0915 - a trial is read in one piece
         changed=tuple(upheld.changed),
         initial_weights=weights,
         pretrained="weights" in config.model.args,
+        trained_weights=learned,
         disturbances=tuple(interference.found),
     )
     prepared.close()
     if "flops" in metrics:
         environment = environment.model_copy(update={"flops_definition": flops_definition()})
     made = Measured(
-        facts, environment, trained, metrics, unavailable, held, checkpoints=checkpoints.told(), files=tuple(files)
+        facts,
+        environment,
+        trained,
+        metrics,
+        unavailable,
+        held,
+        optimized=tuple(variant.done) or None,
+        checkpoints=checkpoints.told(),
+        files=tuple(files),
     )
     return made if meter is None else replace(made, confusion=meter.confusion, scores=keeper.scores(meter))
 
@@ -246,9 +261,10 @@ def libraries(config: TrialConfig) -> list[str]:
 
 
 def model_libraries(config: TrialConfig) -> list[str]:
-    """The library that the entry's model is of, if it is not Velodrome's own."""
+    """The library that the entry's model is of, if it is not Velodrome's own, and onnxruntime if that predicts."""
     library = config.model.name.partition("/")[0] if config.model is not None else ""
-    return [library] if library in ("torchvision", "timm") else []
+    exported = ["onnxruntime"] if "export" in config.optimized else []
+    return ([library] if library in ("torchvision", "timm") else []) + exported
 
 
 def _shared_libraries(config: TrialConfig) -> list[str]:
@@ -257,6 +273,8 @@ def _shared_libraries(config: TrialConfig) -> list[str]:
     names = data.libraries(dataset)
     if kind_of(dataset.name, dataset.format) == "table":
         names += ["sklearn.impute", "sklearn.preprocessing", "sklearn.decomposition"]
+    if kind_of(dataset.name, dataset.format) == "scenes":
+        names += ["faster_coco_eval", "torchvision.models.detection", "torchvision.transforms.v2"]
     if preprocessing.feature_selection is not None:
         names.append("sklearn.feature_selection")
     if not {"auroc", "average_precision"}.isdisjoint(config.quality):
@@ -376,17 +394,15 @@ def _shared(
     return {}
 
 
-def _tested(
-    config: TrialConfig, prepared: Prepared, model: nn.Module, context: Autocast, keeping: Keeping
-) -> QualityMeter:
+def _tested(config: TrialConfig, prepared: Prepared, variant: Optimized, keeping: Keeping) -> QualityMeter:
     """The meter after the whole test split, in its order."""
     return evaluation.of_split(
         prepared,
         "test",
-        model,
+        variant.model,
         config.training.batch_size,
         keys=[key for key in config.quality if key != "validation_loss"],
-        context=context,
+        context=variant.context,
         keeping=keeping,
     )
 
@@ -405,8 +421,7 @@ def _quality(
 def _costs(
     config: TrialConfig,
     prepared: Prepared,
-    model: nn.Module,
-    context: Autocast,
+    variant: Optimized,
     unavailable: dict[str, str],
     *,
     timed: bool,
@@ -415,15 +430,24 @@ def _costs(
     speeds = timing.Timed({}, {})
     if timed:
         speeds = timing.time_evaluation(
-            model, prepared.example, config.evaluation, seed=seed, call=prepared.task.call, context=context
+            variant.model,
+            prepared.example,
+            config.evaluation,
+            seed=seed,
+            call=prepared.task.call,
+            context=variant.context,
         )
     unavailable |= speeds.unavailable
     metrics = speeds.metrics | {
-        "model_bytes": float(model_bytes(model)),
-        "parameters": float(parameters(model)),
+        "model_bytes": float(variant.bytes),
+        "parameters": float(variant.parameters),
+        "nonzero_parameters": float(variant.nonzero),
     }
+    if variant.uncounted:
+        unavailable["flops"] = variant.uncounted
+        return metrics
     try:
-        metrics["flops"] = float(flops(model, prepared.example(1), call=prepared.task.call))
+        metrics["flops"] = float(flops(variant.counted, prepared.example(1), call=prepared.task.call))
     except Unmeasurable as error:
         unavailable["flops"] = str(error) + causes.record(error, own_module(config))
     return metrics

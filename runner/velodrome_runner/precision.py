@@ -41,6 +41,8 @@ def round_products(precision: Precision) -> None:
     torch alone would let convolutions and recurrent layers do so by default, which is no float32.
     """
     backends = torch.backends
+    # torch's exporter and compiler ask by the older names, and refuse an answer that differs from the newer ones.
+    backends.cuda.matmul.allow_tf32 = backends.cudnn.allow_tf32 = precision == "tf32"
     # torch's annotations do not know these modules' attributes.
     places: tuple[Any, ...] = (backends.cuda.matmul, backends.cudnn.conv, backends.cudnn.rnn)  # type: ignore[attr-defined]
     for operations in places:

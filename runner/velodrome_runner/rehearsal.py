@@ -24,9 +24,11 @@ from velodrome.plan import Plan, Trial, plan
 from velodrome.spec import parse_jobs
 from velodrome_runner import checks, models, threads
 from velodrome_runner.data import OpenedData
+from velodrome_runner.footprint import parameters
 from velodrome_runner.measuring import built, libraries, opened, own_module, ready, settle
 from velodrome_runner.precision import autocast
 from velodrome_runner.trial import explain
+from velodrome_runner.variants import REASONS, optimize
 
 _PYTHON = ("python", "python3")
 
@@ -116,6 +118,8 @@ def _problem_of(path: str, step: Callable[[], object]) -> dict[str, str] | None:
     # Whatever a model or a data set raises is the answer; a model may even end the process.
     except (Exception, SystemExit) as error:
         failure = explain(error)
+        if failure.reason in REASONS:
+            path = path.replace(".model", ".optimize")
         return {"path": path, "reason": failure.reason, "message": failure.message}
     return None
 
@@ -131,6 +135,7 @@ def _model(trial: Trial, read: OpenedData, count: int) -> str:
     model = built(config, prepared.task)
     model = model.to(device).to(memory_format=torch.channels_last)
     shown = prepared.shown_to(model)
+    context = autocast(config.training.precision, device)
     try:
         checks.check_model(
             model,
@@ -138,11 +143,12 @@ def _model(trial: Trial, read: OpenedData, count: int) -> str:
             name=config.model.name,
             batch_size=config.training.batch_size,
             seed=trial.seed,
-            context=autocast(config.training.precision, device),
+            context=context,
         )
+        weights = parameters(model)
+        optimize(config, model, shown, context=context, clock=time.perf_counter, rehearsed=True)
     finally:
         shown.close()
-    weights = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
     return f"{config.model.name} learns {facts.name} ({facts.train_samples:,} samples) with {weights:,} parameters"
 
 

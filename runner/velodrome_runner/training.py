@@ -155,7 +155,7 @@ def train(  # noqa: PLR0912, PLR0913, PLR0915, C901 - a training loop is read in
             saved = None
         for length, batch in zip(lengths[done:], batches, strict=True):
             with context():
-                loss, weight = task.loss(task.call(together, batch.inputs), batch.targets)
+                loss, weight = task.loss(task.call_in_training(together, batch), batch.targets)
             if ranks.size > 1:  # gradients are averaged over ranks, whose shares may differ by one sample
                 loss = loss * (weight * ranks.size / length)
             loss = recipe.backward(loss, length)

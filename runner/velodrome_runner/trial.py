@@ -25,6 +25,7 @@ from velodrome_runner.publish import Publisher, connect
 from velodrome_runner.ranks import PeerLost
 from velodrome_runner.reporting import Failure, Reporter, exit_code, failed, thinned, who
 from velodrome_runner.settings import Settings
+from velodrome_runner.variants import own_folder
 
 
 def run(
@@ -44,6 +45,7 @@ def run(
     client = None if settings.redis_url is None else connect(settings.redis_url, settings.login)
     searching = trial.config.searched is not None
     with (
+        own_folder(trial.config),
         Publisher(client, settings.job_uid, settings.report_key) as publisher,
         pusher(settings, plan, trial) as live,
         stopping(settings, wanted=searching) as orders,
@@ -121,6 +123,7 @@ def _succeeded(measured: Measured, who: dict[str, object]) -> TrialResult:
             "dataset": measured.dataset,
             "environment": measured.environment,
             "held": measured.held,
+            "optimized": measured.optimized,
             "checkpoints": measured.checkpoints,
             "artifacts": measured.files or None,
             "epochs": trained.epochs,

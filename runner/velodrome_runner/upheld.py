@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -100,15 +100,22 @@ class Upheld:
 
 def initial_weights(model: nn.Module) -> str | None:
     """A digest of the names and bytes of the trainable parameters; None without any, or if one has no plain bytes."""
+    return _digest((name, one) for name, one in model.named_parameters() if one.requires_grad)
+
+
+def trained_weights(model: nn.Module) -> str | None:
+    """A digest of the names and bytes of all parameters and buffers, as `initial_weights`."""
+    return _digest((*model.named_parameters(), *model.named_buffers()))
+
+
+def _digest(tensors: Iterable[tuple[str, torch.Tensor]]) -> str | None:
     hashed = hashlib.sha256()
     count = 0
-    for name, parameter in model.named_parameters():
-        if not parameter.requires_grad:
-            continue
+    for name, tensor in tensors:
         try:
             # Rows in the order of their indices, whatever the memory format; a scalar has no bytes to view as such.
-            flat = parameter.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
-            hashed.update(f"{name} {parameter.dtype} {tuple(parameter.shape)}".encode())
+            flat = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+            hashed.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
             hashed.update(flat.numpy().data)
         except (RuntimeError, TypeError, ValueError):  # sparse, quantised and other tensors of an entry
             return None

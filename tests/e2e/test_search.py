@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import random
 import time
@@ -47,27 +46,11 @@ def search(parallelism: int, pruner: Mapping[str, Any] | None = None) -> dict[st
     )
 
 
-@pytest.fixture(scope="module")
-def searching(installed: Kube) -> Iterator[Kube]:
-    """An operator that was told to run searches."""
-    operator = ("-n", NAMESPACE, "deployment/velodrome-operator")
-    before = json.loads(installed("get", *operator, "-o", "jsonpath={..containers[0].args}"))
-    _restart_with(installed, [*before, "--allow-searches"])
-    yield installed
-    _restart_with(installed, before)
-
-
-def _restart_with(kube: Kube, arguments: list[str]) -> None:
-    change = [{"op": "replace", "path": "/spec/template/spec/containers/0/args", "value": arguments}]
-    kube("-n", NAMESPACE, "patch", "deployment/velodrome-operator", "--type=json", "-p", json.dumps(change))
-    kube("-n", NAMESPACE, "rollout", "status", "deployment/velodrome-operator", "--timeout=120s")
-
-
 @pytest.fixture
-def kube(searching: Kube) -> Iterator[Kube]:
-    searching("delete", "bmj", NAME, "--ignore-not-found", "--wait=true")
-    yield searching
-    searching("delete", "bmj", NAME, "--wait=true")
+def kube(installed: Kube) -> Iterator[Kube]:
+    installed("delete", "bmj", NAME, "--ignore-not-found", "--wait=true")
+    yield installed
+    installed("delete", "bmj", NAME, "--wait=true")
 
 
 def made(document: Mapping[str, Any]) -> Plan:

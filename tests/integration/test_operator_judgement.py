@@ -74,7 +74,7 @@ class Operator:
     def __init__(self, store: Store, client: redis.Redis, objects: Objects) -> None:
         self.objects = objects
         self.controller = Controller(
-            objects, store, NoUsers(client, "secret", "redis:6379"), ChildSettings(searches=True)
+            objects, store, NoUsers(client, "secret", "redis:6379"), ChildSettings()
         )
 
     def sees(self, race: Race, annotations: Mapping[str, str] | None = None) -> None:

@@ -19,6 +19,7 @@ from velodrome.results.records import ResultReport, TrialResult
 from velodrome.spec import BenchmarkJob
 from velodrome.tasks import TASKS
 
+ROOT = Path(__file__).parents[2]
 PATIENCE = 100.0
 # Softmax and linear regression: nothing in them depends on how a batch is shared, so two ranks compute what one does.
 MODELS = """
@@ -100,6 +101,19 @@ def raced(task: str, folder: Path) -> dict[str, Any]:
     if task == "regression":
         model = {"model": {"name": "models:number"}}
         return {"epochs": 3, "entry": model, "dataset": {"name": "diabetes"}, "training": learning(50, 0.01)}
+    if task == "detection":
+        make_shapes(folder, train=41, val=10, test=20)  # an odd number: one rank gets one more
+        return {
+            "epochs": 3,
+            "entry": {"model": {"name": "velodrome/fcos"}},
+            "dataset": {"name": "shapes", "format": "COCO", "source": {"path": str(folder / "shapes")}},
+            # Without momentum: with it the last digits, in which sums of two shares differ, grow from step to step.
+            "training": {
+                "batchSize": 8,
+                "optimizer": {"name": "SGD", "learningRate": 0.02, "momentum": 0},
+                "clipNorm": 1.0,
+            },
+        }
     (folder / "text").write_text("".join(f"{number} green bottles, " for number in range(300)))
     splits = {"fractions": {"validation": 0.1, "test": 0.1}}
     source = {"path": str(folder / "text")}
@@ -109,6 +123,12 @@ def raced(task: str, folder: Path) -> dict[str, Any]:
         "dataset": {"name": "bottles", "format": "Text", "source": source, "window": 32, "splits": splits},
         "training": learning(15, 0.5),  # an odd number of windows: one rank gets one more
     }
+
+
+def make_shapes(folder: Path, **sizes: int) -> None:
+    """The images and boxes of the example of detection, this many of each split."""
+    counts = [word for split, count in sizes.items() for word in (f"--{split}", str(count))]
+    subprocess.run([sys.executable, ROOT / "deploy/examples/shapes/make.py", folder, *counts], check=True)
 
 
 def learning(batch_size: int, rate: float) -> dict[str, Any]:

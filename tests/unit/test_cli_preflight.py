@@ -367,18 +367,6 @@ def test_init_containers_need_an_operator_that_allows_them(check: Checker) -> No
     assert check(objects, job)["operator"][0]["status"] == "ok"
 
 
-def test_a_search_needs_an_operator_that_allows_it(check: Checker) -> None:
-    job = copy.deepcopy(JOB)
-    rate = {"name": "training.optimizer.learningRate", "type": "LogFloat", "low": 1e-4, "high": 0.1}
-    job["spec"]["search"] = {"maxTrials": 4, "objectives": [{"metric": "validation_loss"}], "parameters": [rate]}
-    assert "runs no searches" in check(world(), job)["operator"][0]["found"]
-    objects = world()
-    allowing = copy.deepcopy(OPERATOR)
-    allowing["spec"]["template"]["spec"]["containers"][0]["args"].append("--allow-searches")
-    instead(allowing)(objects)
-    assert check(objects, job)["operator"][0]["status"] == "ok"
-
-
 @pytest.mark.parametrize(
     ("arguments", "status", "says"),
     [

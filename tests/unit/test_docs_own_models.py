@@ -28,6 +28,7 @@ TEXT = PAGE.read_text(encoding="utf-8")
 # What `build` is told of each kind of data, and a batch of it.
 IMAGES: dict[str, Any] = {"shape": (3, 16, 16), "classes": 5, "outputs": 5}
 SEQUENCES: dict[str, Any] = {"shape": (2, None), "classes": 3, "outputs": 3}
+SCENES: dict[str, Any] = {"shape": (3, 64, 64), "classes": 2, "outputs": 3, "kind": "scenes"}
 TABLE: dict[str, Any] = {"shape": (7,), "outputs": 1, "cardinalities": (4, 3), "numeric": 2}
 
 
@@ -62,7 +63,7 @@ def made(name: str, told: dict[str, Any], **args: Any) -> nn.Module:
 def test_every_snippet_is_known() -> None:
     """Whoever adds a snippet adds its test."""
     found = {language: len(snippets(language)) for language in re.findall(r"```([a-z]+)\n", TEXT)}
-    assert found == {"yaml": 3, "python": 4, "dockerfile": 1}
+    assert found == {"yaml": 3, "python": 5, "dockerfile": 1}
 
 
 def test_the_entries_are_valid_and_the_own_model_is_built(written: Path) -> None:
@@ -89,6 +90,15 @@ def test_the_model_for_sequences_ignores_padding() -> None:
 def test_the_model_for_tables_embeds_categories() -> None:
     model = made("mymodels:Embedded", TABLE)
     assert model(numeric=torch.randn(3, 2), categorical=torch.tensor([[0, 0], [3, 2], [1, 1]])).shape == (3, 1)
+
+
+@pytest.mark.usefixtures("written")
+def test_the_detector_learns_from_boxes_and_answers_with_boxes() -> None:
+    network = build(Model(name="mymodels:two_steps"), dropout=0.0, **SCENES)
+    images, boxes = [torch.rand(3, 64, 64)], torch.tensor([[5.0, 5, 40, 50]])
+    losses = network(images, [{"boxes": boxes, "labels": torch.tensor([2])}])
+    assert all(loss.numel() == 1 for loss in losses.values())
+    assert {"boxes", "labels", "scores"} <= set(network.eval()(images)[0])
 
 
 def test_the_job_with_a_mounted_module_is_valid() -> None:

@@ -30,7 +30,8 @@ PROMISED = [
     *("latency_p50_seconds", "latency_p90_seconds", "latency_p99_seconds", "inference_samples_per_second"),
     *("served_latency_p50_seconds", "served_latency_p90_seconds", "served_latency_p99_seconds"),
     *("offline_samples_per_second", "offline_batch_size"),
-    *("peak_memory_bytes", "model_bytes", "parameters", "flops", "cpu_seconds", "cost", "energy_joules"),
+    *("peak_memory_bytes", "model_bytes", "parameters", "nonzero_parameters", "flops", "conversion_seconds"),
+    *("compile_seconds", "cpu_seconds", "cost", "energy_joules"),
 ]
 
 LOWER = re.compile(

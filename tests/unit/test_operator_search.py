@@ -179,14 +179,6 @@ def test_the_status_says_how_far_a_search_is_and_then_what_it_found() -> None:
 )
 def test_what_a_cluster_can_not_search_is_refused(changes: dict[str, Any], says: str) -> None:
     with pytest.raises(SpecError) as refused:
-        enforce(job(**changes), ChildSettings(searches=True))
+        enforce(job(**changes), ChildSettings())
     assert says in "; ".join(map(str, refused.value.problems))
-    enforce(job(images=2), ChildSettings(searches=True))
-
-
-def test_an_operator_searches_only_if_it_was_told_to() -> None:
-    with pytest.raises(SpecError) as refused:
-        enforce(job(), ChildSettings())
-    (problem,) = refused.value.problems
-    assert str(problem).startswith("spec.search: this operator runs no searches")
-    assert "--allow-searches" in problem.hint
+    enforce(job(images=2), ChildSettings())

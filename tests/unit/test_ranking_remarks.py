@@ -45,6 +45,29 @@ def test_weights_that_start_equal_are_said_with_their_reason() -> None:
     assert said(SIZE, initial_weights="xxx") == ""
 
 
+def test_a_variant_that_trained_other_weights_than_its_base_is_noted_with_its_seeds() -> None:
+    def noted(base: list[str | None], variant: list[str | None], of: str | None = "base") -> str:
+        weights = [("base", seed, each) for seed, each in enumerate(base)]
+        weights += [("a", seed, each) for seed, each in enumerate(variant)]
+        all_ = [
+            TrialSummary(index, entry, seed, "Succeeded", None, 1.0, 0, trained_weights=each)
+            for index, (entry, seed, each) in enumerate(weights)
+        ]
+        entries = [{"name": "base"}, {"name": "a"} | ({"variantOf": of} if of else {})]
+        job = JobInfo(uid="uid", name="job", namespace="default", board="board", created_at=NOW, trials=6,
+                      repeats=3, entries=("base", "a"), document={"spec": {"entries": entries}})  # fmt: skip
+        return remarks(ACCURACY, ROWS, {"uid": all_}, {"uid": job}).get(("uid", "a"), "")
+
+    same: list[str | None] = ["x", "y", "z"]
+    assert noted(same, same) == ""
+    assert noted(same, ["x", None, "z"]) == noted([None, "y", "z"], same) == noted(same[:2], same) == ""
+    assert noted(same, ["x", "other", "z"]) == (
+        "seed 1 trained other weights than those of base, so more than its optimize makes it differ"
+    )
+    assert noted(same, ["o", "y", "o"]).startswith("seeds 0,2 trained other weights")
+    assert noted(same, ["o", "y", "o"], of=None) == ""
+
+
 def test_a_disturbance_is_said_where_the_value_depends_on_speed() -> None:
     disturbed = ["", "the CPU was waited for", "another"]
     words = "2 of 3 trials were disturbed while they were measured: the CPU was waited for"

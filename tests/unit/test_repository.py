@@ -136,7 +136,7 @@ def test_a_component_imports_only_what_it_declares(component: str) -> None:
     # The core looks for what these extras bring, and says what to install where it is missing.
     chosen = {
         "core": ("redis", "backup", "certificates", "pandas", "polars", "mlflow", "search"),
-        "runner": ("runner", "timm"),
+        "runner": ("runner", "timm", "onnx"),
     }.get(component, (component,))
     declared = project()["dependencies"] + [each for extra in chosen for each in extras.get(extra, [])]
     allowed = {canonical_name(re.split("[<>=;~! ]", requirement)[0]) for requirement in declared} | {"velodrome"}

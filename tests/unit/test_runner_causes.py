@@ -146,9 +146,9 @@ def test_a_compiler_that_the_image_lacks_is_named_with_the_fix() -> None:
     wrapped = RuntimeError("the backend failed")
     wrapped.__cause__ = InvalidCxxCompiler()
     assert causes.record(wrapped) == (
-        " (torch.compile needs a C++ compiler: build the runner's image with TORCH_COMPILE=yes)"
+        " (torch.compile needs a C++ compiler: install it, or build the runner's image with TORCH_COMPILE=yes)"
     )
-    assert "torch.compile needs Triton: build" in causes.record(TritonMissing(None))
+    assert "torch.compile needs Triton: install it" in causes.record(TritonMissing(None))
     assert causes.record(RuntimeError("another")) == ""
 
 

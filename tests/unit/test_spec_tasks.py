@@ -21,6 +21,8 @@ CSV = {
     "splits": {"fractions": {"test": 0.2}},
 }
 TEXT = {"name": "tales", "format": "Text", "source": {"path": "tales"}, "splits": {"fractions": {"test": 0.2}}}
+BOXES = {"name": "street", "format": "COCO", "source": {"path": "street"}}
+FCOS = [{"name": "fcos", "model": {"name": "velodrome/fcos"}}]
 GRU = [{"name": "gru", "model": {"name": "velodrome/gru"}}]
 MLP = [{"name": "mlp", "model": {"name": "velodrome/mlp"}}]
 
@@ -52,10 +54,12 @@ def problems(dataset: Any = "digits", **spec: Any) -> str:
         ("pydoc", None, "language-modelling"),
         (TEXT, None, "language-modelling"),
         (TEXT, "language-modelling", "language-modelling"),
+        (BOXES, None, "detection"),
+        (BOXES | {"format": "VOC"}, "detection", "detection"),
     ],
 )
 def test_the_task_is_as_written_or_as_the_data_have_it(dataset: Any, task: str | None, expected: str) -> None:
-    entries = GRU if dataset in ("pydoc", TEXT) else MLP
+    entries = GRU if dataset in ("pydoc", TEXT) else FCOS if expected == "detection" else MLP
     made = job(dataset, entries=entries, **({"task": task} if task else {}))
     assert made.spec.task_name == expected
     row = TASKS[expected]
@@ -115,6 +119,30 @@ def test_a_task_that_the_data_imply_changes_no_identity() -> None:
             {"evaluation": {"metrics": ["accuracy"]}},
             "accuracy is no metric of language-modelling (one of: loss, validation_loss, perplexity, bits_per_byte",
         ),
+        (BOXES, {"task": "classification"}, "and COCO is images with boxes (write task: detection)"),
+        ("digits", {"task": "detection"}, "detection is of images with boxes, and digits is images"),
+        (BOXES, {}, "velodrome/mlp takes images or sequences or a table, and COCO is images with boxes"),
+        (
+            BOXES,
+            {"entries": FCOS, "evaluation": {"metrics": ["accuracy"]}},
+            "one of: box_map, box_map_50, box_map_small",
+        ),
+        (BOXES, {"entries": FCOS, "evaluation": {"keepSamples": "correct"}}, "a trial of detection can't keep correct"),
+        (
+            BOXES,
+            {"entries": FCOS, "preprocessing": {"augmentations": [{"name": "RandAugment"}]}},
+            "RandAugment moves pixels, and leaves boxes where they were (write its changes one by one",
+        ),
+        (
+            BOXES,
+            {"entries": FCOS, "preprocessing": {"augmentations": [{"name": "RandomCrop", "args": {"size": 9}}]}},
+            "augmentations[0].args.size: a detector is tested on whole images",
+        ),
+        (
+            BOXES,
+            {"entries": FCOS, "preprocessing": {"augmentations": [{"name": "MixUp"}]}},
+            "MixUp mixes classes, and detection has none",
+        ),
         (
             CSV,
             {"preprocessing": {"vocabulary": 9}, "task": "classification"},
@@ -138,14 +166,14 @@ def test_a_task_that_the_data_imply_changes_no_identity() -> None:
         (
             "wine",
             {"preprocessing": {"augmentations": [{"name": "RandomHorizontalFlip"}]}},
-            "augmentations is for images, and wine is a table",
+            "augmentations is for images and images with boxes, and wine is a table",
         ),
         ("digits", {"preprocessing": {"imputation": "mean"}}, "imputation is for a table, and digits is images"),
         ("digits", {"preprocessing": {"scaling": "MinMaxScaler"}}, "scaling is for sequences and a table"),
         (
             "wine",
             {"entries": [{"name": "resnet", "model": {"name": "torchvision/resnet18"}}]},
-            "torchvision/resnet18 takes images, and wine is a table",
+            "torchvision/resnet18 takes images or images with boxes, and wine is a table",
         ),
         ("wine", {"entries": [{"name": "cnn", "model": {"name": "velodrome/cnn"}}]}, "velodrome/cnn takes images"),
         ("wine", {"preprocessing": {"featureSelection": {"method": "RFE"}}}, "RFE needs k"),

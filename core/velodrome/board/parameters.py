@@ -39,7 +39,8 @@ def settings_of(config: TrialConfig) -> dict[str, Setting]:
         parts["command"] = " ".join(config.command)
     if config.image is not None:
         parts["image"] = config.image
-    return dict(_leaves({**parts, **training, "budget": budget}))
+    optimized = {"optimize": config.optimized} if config.optimize else {}
+    return dict(_leaves({**parts, **training, **optimized, "budget": budget}))
 
 
 def differing_settings(entries: Sequence[Mapping[str, Setting]]) -> list[str]:

@@ -189,7 +189,7 @@ def _parameter_name(name: str, taken: set[str]) -> str:
 def _parameter(name: str, taken: set[str], known: Iterable[Mapping[str, Setting]]) -> SheetColumn:
     values = [found[name] for found in known if name in found]
     kind: ColumnKind = "number" if all(isinstance(value, float) for value in values) else "text"
-    own = name.split(".", maxsplit=1)[0] in ("model", "command", "image", "budget")
+    own = name.split(".", maxsplit=1)[0] in ("model", "command", "image", "budget", "optimize")
     aliases = () if own else (f"training.{name}",)
     return SheetColumn(_parameter_name(name, taken), kind, "parameter", "", aliases, "A parameter of the entry.")
 

@@ -202,7 +202,7 @@ def _cells(config: TrialConfig) -> list[str]:
     optimizer, schedule, stopping = training.optimizer, training.schedule, training.early_stopping
     regularization = training.regularization.model_dump(by_alias=False)
     return [
-        _call(config.model.name, config.model.args) if config.model else " ".join(config.command or ()),
+        ", ".join([_program(config), *(_step(*step) for step in config.optimized.items())]),
         str(training.batch_size),
         _named(optimizer.name, optimizer.model_dump(exclude={"name"}, exclude_none=True)),
         _named(schedule.name, schedule.model_dump(exclude={"name"}, exclude_none=True)),
@@ -210,6 +210,17 @@ def _cells(config: TrialConfig) -> list[str]:
         or "none",
         f"{stopping.metric}, patience {stopping.patience}" if stopping else "none",
     ]
+
+
+def _program(config: TrialConfig) -> str:
+    return _call(config.model.name, config.model.args) if config.model else " ".join(config.command or ())
+
+
+def _step(kind: str, setting: Any) -> str:
+    """A step of `optimize`, such as `prune 0.5` or `compile`."""
+    if setting is True:
+        return kind
+    return f"{kind} {', '.join(map(str, setting.values())) if isinstance(setting, dict) else setting}"
 
 
 def _short(value: float | str) -> str:

@@ -184,6 +184,7 @@ def _confusion_lines(record: TrialRecord) -> Iterator[str]:
 def _parameter_pairs(record: TrialRecord) -> Iterator[tuple[str, str]]:
     config = record.config.model_dump(mode="json", by_alias=True, exclude_none=True)
     yield from _leaves({name: config[name] for name in ("model", "command", "training") if name in config})
+    yield from _leaves({"optimize": record.config.optimized})
     if record.result.code is not None:
         yield "code", record.result.code
 
@@ -206,6 +207,9 @@ def _machine_pairs(record: TrialRecord) -> Iterator[tuple[str, str]]:
         yield "node", record.observed.node
     if result.held is not None and result.held.initial_weights is not None:
         yield "initial weights", result.held.initial_weights + (" (pretrained)" if result.held.pretrained else "")
+    if result.held is not None and result.held.trained_weights is not None:
+        yield "trained weights", result.held.trained_weights
+    yield from (("optimized", done) for done in result.optimized or ())
     if result.environment is not None:
         yield from _leaves(result.environment.model_dump(mode="json", exclude_none=True))
     if result.dataset is not None:

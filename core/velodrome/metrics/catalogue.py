@@ -270,6 +270,20 @@ CATALOGUE: Mapping[str, Metric] = MappingProxyType(
                 unit="determination",
                 tasks=("regression",),
             ),
+            *(
+                _quality(
+                    f"box_map{suffix}",
+                    f"Mean average precision of detected boxes as COCO defines it, over classes{what}.",
+                    tasks=("detection",),
+                )
+                for suffix, what in (
+                    ("", " and over overlaps (IoU) of 0.5 to 0.95"),
+                    ("_50", ", at an overlap (IoU) of 0.5"),
+                    ("_small", " and overlaps, of objects below 32 x 32 pixels"),
+                    ("_medium", " and overlaps, of objects from 32 x 32 to 96 x 96 pixels"),
+                    ("_large", " and overlaps, of objects above 96 x 96 pixels"),
+                )
+            ),
             _cost("train_seconds", "seconds", "lower", "speed", "Time spent in training steps, without evaluation."),
             _cost(
                 "time_to_target_seconds",
@@ -359,6 +373,14 @@ CATALOGUE: Mapping[str, Metric] = MappingProxyType(
                 "Number of trainable parameters.",
                 of_model=True,
             ),
+            Metric(
+                "nonzero_parameters",
+                "count",
+                "lower",
+                "efficiency",
+                QUALITY_CONDITIONS,
+                "Number of trainable parameters that are not 0 after training and pruning.",
+            ),
             _cost(
                 "flops",
                 "count",
@@ -366,6 +388,20 @@ CATALOGUE: Mapping[str, Metric] = MappingProxyType(
                 "efficiency",
                 "Floating-point operations of products, convolutions and attention, to predict one sample.",
                 of_model=True,
+            ),
+            _cost(
+                "conversion_seconds",
+                "seconds",
+                "lower",
+                "efficiency",
+                "Time to prune, quantize and export the trained model, of an entry whose optimize says so.",
+            ),
+            _cost(
+                "compile_seconds",
+                "seconds",
+                "lower",
+                "efficiency",
+                "Time to compile the trained model, with its first calls, of an entry whose optimize says so.",
             ),
             _cost(
                 "cpu_seconds",

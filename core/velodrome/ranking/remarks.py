@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from velodrome.metrics.catalogue import MetricKey
 from velodrome.plan import write_spans
 from velodrome.results.records import JobInfo
 from velodrome.results.rounds import stop_note
 from velodrome.results.searches import UNTUNED, is_tuned, tuned_note
+from velodrome.spec.raw import as_list, as_mapping, as_text
 from velodrome.stats.groups import two_groups
 from velodrome.store.types import Row, TrialSummary
 
@@ -20,8 +22,8 @@ def remarks(
     key: MetricKey, rows: Iterable[Row], trials: Trials, jobs: Mapping[str, JobInfo | None] | None = None
 ) -> dict[tuple[str, str], str]:
     """By job uid and entry, what to know of a row: why its entry got no more seeds, how it was tuned, which seeds came
-    after the others were known, whether its values lie in two groups, and which conditions of its trials did not
-    hold. `trials` has those of each job, and `jobs` each job, by uid.
+    after the others were known, whether its values lie in two groups, whether a variant trained other weights than its
+    base, and which conditions of its trials did not hold. `trials` has those of each job, and `jobs` each job, by uid.
 
     A deterministic metric depends on no seed and on no neighbour: of these remarks, it has how entries were tuned.
     """
@@ -31,14 +33,15 @@ def remarks(
         return {where: text for where, text in tuning.items() if text}
     found = {}
     for row in rows:
-        own = [one for one in trials.get(row.job_uid, ()) if one.entry == row.entry and one.seed in row.samples]
-        job = known.get(row.job_uid)
+        of_job, job = list(trials.get(row.job_uid, ())), known.get(row.job_uid)
+        own = [one for one in of_job if one.entry == row.entry and one.seed in row.samples]
         all_ = (
             "" if job is None else stop_note(job.rounds, row.entry),
             tuning[row.job_uid, row.entry],
             _added(own),
             _grouped(key, row),
             _start(own),
+            "" if job is None else _other_weights(own, of_job, _base_of(job.document, row.entry)),
             _disturbed(own) if depends_on_speed(key) else "",
         )
         said = [text for text in all_ if text]
@@ -96,6 +99,27 @@ def _start(trials: list[TrialSummary]) -> str:
     if any(one.pretrained for one in trials):
         return f"{which} seeds started from the same pretrained weights, and the interval holds for these"
     return f"{which} seeds started from the same weights: if its code sets a seed, the interval is too narrow"
+
+
+def _base_of(document: Mapping[str, Any], entry: str) -> str | None:
+    """The entry that this one is a variant of, as the job's document has it; None if it is none."""
+    entries = as_list(as_mapping(document.get("spec")).get("entries"))
+    found = next((one for one in map(as_mapping, entries) if one.get("name") == entry), {})
+    return as_text(found.get("variantOf")) or None
+
+
+def _other_weights(own: list[TrialSummary], of_job: Iterable[TrialSummary], base: str | None) -> str:
+    """Whether seeds of a variant trained other weights than its base, as another machine or a time limit may cause."""
+    trained = {one.seed: one.trained_weights for one in of_job if one.entry == base and one.trained_weights is not None}
+    differ = sorted(
+        one.seed
+        for one in own
+        if one.trained_weights is not None and trained.get(one.seed, one.trained_weights) != one.trained_weights
+    )
+    if not differ:
+        return ""
+    which = f"seed {differ[0]}" if len(differ) == 1 else f"seeds {write_spans(differ)}"
+    return f"{which} trained other weights than those of {base}, so more than its optimize makes it differ"
 
 
 def _disturbed(trials: list[TrialSummary]) -> str:

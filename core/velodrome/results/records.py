@@ -113,6 +113,12 @@ class Held(Data):
         default=None, pattern=r"^[a-f0-9]{16}$", description="Digest of the weights that training started from."
     )
     pretrained: bool = Field(default=False, description="Whether the model was given pretrained weights.")
+    trained_weights: str | None = Field(
+        default=None,
+        exclude_if=absent,
+        pattern=r"^[a-f0-9]{16}$",
+        description="Digest of the weights after training, before anything optimized the model.",
+    )
     disturbances: tuple[_Sentence, ...] = Field(
         default=(), max_length=100, description="What disturbed the machine while the trial was measured."
     )
@@ -255,6 +261,12 @@ class TrialResult(Data):
     dataset: DatasetFacts | None = None
     environment: Environment | None = None
     held: Held | None = Field(default=None, exclude_if=absent)
+    optimized: tuple[_Sentence, ...] | None = Field(
+        default=None,
+        max_length=16,
+        exclude_if=absent,
+        description="What each step of the entry's optimize did to the model; None without one.",
+    )
     checkpoints: Checkpointing | None = Field(
         default=None,
         exclude_if=absent,

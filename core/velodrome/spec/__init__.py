@@ -30,6 +30,7 @@ from velodrome.spec.job import (
     UntilDecided,
 )
 from velodrome.spec.metrics import MetricRange, OwnMetric
+from velodrome.spec.optimize import OptimizeStep, Prune
 from velodrome.spec.pods import Execution, Runner
 from velodrome.spec.search import Search, SearchParameter, SearchPruner, SearchTerminator
 from velodrome.spec.training import EarlyStopping, Optimizer, Regularization, Schedule, Training
@@ -53,9 +54,11 @@ __all__ = [
     "Model",
     "Objective",
     "Offline",
+    "OptimizeStep",
     "Optimizer",
     "OwnMetric",
     "Preprocessing",
+    "Prune",
     "Regression",
     "Regularization",
     "Runner",

@@ -7,13 +7,14 @@ from typing import Any, TypeGuard
 
 from velodrome.spec.raw import Broken, as_list, as_mapping, as_text, foreign_fields, numbered
 from velodrome.spec.wording import Location, shown
-from velodrome.tasks import TASKS, task_of
-from velodrome.vocabulary import AUGMENTATION_ARGS, AUGMENTATION_NEEDS, MIXES, RAND_BINS, RAND_MAGNITUDE
+from velodrome.tasks import TASKS, kind_of, task_of
+from velodrome.vocabulary import AUGMENTATION_ARGS, AUGMENTATION_NEEDS, MIXES, POLICIES, RAND_BINS, RAND_MAGNITUDE
 
 
 def augmentation_rules(spec: Mapping[str, Any]) -> Iterator[Broken]:
     """What a single augmentation can't have, and what can't come with the task or after another augmentation."""
-    mixing = ""
+    mixing, dataset = "", as_mapping(spec.get("dataset"))
+    kind = kind_of(as_text(dataset.get("name")), as_text(dataset.get("format")) or None)
     for index, augmentation in numbered(as_mapping(spec.get("preprocessing")).get("augmentations")):
         here: Location = ("spec", "preprocessing", "augmentations", index)
         name, args = as_text(augmentation.get("name")), as_mapping(augmentation.get("args"))
@@ -22,11 +23,22 @@ def augmentation_rules(spec: Mapping[str, Any]) -> Iterator[Broken]:
         if needed is not None and args.get(needed) is None:
             yield Broken(here, f"{name} needs {needed}", f"write args: {{{needed}: NUMBER}}")
         yield from _values((*here, "args"), name, args)
+        if kind == "scenes":
+            yield from _of_boxes(here, name, args)
         if name in MIXES:
             mixing = name
             yield from _mixed((*here, "name"), name, spec)
         elif mixing and name in AUGMENTATION_ARGS:
             yield Broken((*here, "name"), f"{mixing} mixes whole batches, so it comes last", f"move {name} before it")
+
+
+def _of_boxes(here: Location, name: str, args: Mapping[str, Any]) -> Iterator[Broken]:
+    """What boxes can't follow."""
+    if name in POLICIES:
+        hint = "write its changes one by one, such as RandomAffine and ColorJitter"
+        yield Broken((*here, "name"), f"{name} moves pixels, and leaves boxes where they were", hint)
+    if args.get("size") is not None:
+        yield Broken((*here, "args", "size"), "a detector is tested on whole images", "leave size out")
 
 
 def _values(here: Location, name: str, args: Mapping[str, Any]) -> Iterator[Broken]:

@@ -155,7 +155,8 @@ class Dataset(Strict):
         exclude_if=absent,
         ge=1,
         le=4096,
-        description="ImageFolder, ImageNet: shorter side to scale to, in pixels; the central square of it is used.",
+        description="Side to scale to, in pixels. ImageFolder, ImageNet: the shorter one, and the central square of it "
+        "is used; COCO, VOC: the longer one, and the rest of the square is black.",
     )
     tokens: Tokens | None = Field(
         default=None,

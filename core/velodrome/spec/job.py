@@ -20,6 +20,7 @@ from velodrome.spec.base import Strict, absent
 from velodrome.spec.conditions import MOST_DECLARED, Budget, Evaluation, Preprocessing
 from velodrome.spec.dataset import Dataset
 from velodrome.spec.metrics import OwnMetric
+from velodrome.spec.optimize import OptimizeStep
 from velodrome.spec.pods import Execution, Runner
 from velodrome.spec.rules import broken_rules
 from velodrome.spec.search import Search
@@ -37,6 +38,7 @@ from velodrome.spec.types import (
     TaskName,
 )
 from velodrome.tasks import DEFAULT, TASKS, task_of
+from velodrome.vocabulary import OPTIMIZE_STEPS
 
 
 class ObjectMeta(Strict):
@@ -83,7 +85,9 @@ class Entry(Strict):
     """One competitor: everything that may differ between entries."""
 
     name: EntryName = Field(description="Name on the leaderboard, unique in the job.")
-    model: Model | None = Field(default=None, description="The model to train; absent if the entry has a `command`.")
+    model: Model | None = Field(
+        default=None, description="The model to train; absent if the entry has a `command` or is a variant."
+    )
     training: TrainingOverride | None = Field(
         default=None, description="Overrides parts of spec.training for this entry."
     )
@@ -93,6 +97,18 @@ class Entry(Strict):
         min_length=1,
         max_length=256,
         description="Your own training program, which runs instead of Velodrome's.",
+    )
+    variant_of: EntryName | None = Field(
+        default=None,
+        exclude_if=absent,
+        description="Entry whose model this one trains in the same way, to optimize it afterwards.",
+    )
+    optimize: tuple[OptimizeStep, ...] | None = Field(
+        default=None,
+        exclude_if=absent,
+        min_length=1,
+        max_length=len(OPTIMIZE_STEPS),
+        description="What makes the trained model smaller or faster before it is evaluated, in this order.",
     )
 
 
@@ -267,7 +283,8 @@ class BenchmarkJobSpec(Strict):
         """
         row, fields = TASKS[self.task_name], type(self).model_fields
         if row.name != DEFAULT and self.objectives == fields["objectives"].default:
-            object.__setattr__(self, "objectives", (Objective(name=row.objective, metric=row.objective),))
+            objective = Objective(name=row.objective.replace("_", "-"), metric=row.objective)
+            object.__setattr__(self, "objectives", (objective,))
         if row.name != DEFAULT and self.evaluation.metrics == TASKS[DEFAULT].metrics:
             object.__setattr__(self, "evaluation", self.evaluation.model_copy(update={"metrics": row.metrics}))
         return self

@@ -15,6 +15,7 @@ from velodrome.spec.artifact_rules import artifact_rules
 from velodrome.spec.augmentation_rules import augmentation_rules
 from velodrome.spec.dataset_rules import dataset_rules
 from velodrome.spec.metric_rules import known_metric, lacking, metric_rules
+from velodrome.spec.optimize_rules import optimize_rules
 from velodrome.spec.override import overlay
 from velodrome.spec.pod_rules import pod_rules
 from velodrome.spec.raw import Broken, as_list, as_mapping, as_text, foreign_fields, numbered, repeated, taken_names
@@ -178,7 +179,8 @@ def _quality_metrics(spec: Mapping[str, Any]) -> Iterator[Broken]:
 def _entries(spec: Mapping[str, Any]) -> Iterator[Broken]:
     for index, entry in numbered(spec.get("entries")):
         here: Location = ("spec", "entries", index)
-        if (entry.get("model") is None) == (entry.get("command") is None):
+        variant = entry.get("variantOf") is not None
+        if not variant and (entry.get("model") is None) == (entry.get("command") is None):
             yield Broken(here, "needs a model or a command, and not both", "write model: {name: …} or command: […]")
         if entry.get("command") is not None and entry.get("training"):
             yield Broken((*here, "training"), "has no effect on an own command", "pass settings in the command")
@@ -250,6 +252,7 @@ _RULES = (
     _trainings,
     _quality_metrics,
     _entries,
+    optimize_rules,
     _repetitions,
     _size,
     _steps,

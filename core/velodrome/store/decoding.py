@@ -118,6 +118,7 @@ def parse_trial(index: int, text: bytes) -> TrialSummary:
         taken_over=bool(more and more[0]),
         initial_weights=held.get("weights"),
         pretrained=bool(held.get("pretrained")),
+        trained_weights=held.get("trained"),
         disturbed=held.get("disturbed", ""),
     )
 

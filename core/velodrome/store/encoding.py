@@ -261,6 +261,7 @@ def _summary(record: TrialRecord) -> str:
         held = {
             "weights": result.held.initial_weights,
             "pretrained": result.held.pretrained,
+            "trained": result.held.trained_weights,
             "disturbed": result.held.disturbed,
         }
         more = [record.taken_from is not None, {name: value for name, value in held.items() if value}]

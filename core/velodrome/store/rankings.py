@@ -19,7 +19,7 @@ from velodrome.results.cohorts import Cohort, cohort_of
 from velodrome.results.records import TrialRecord, TrialResult
 
 # Entries of one job may differ in these fields. They are no conditions, so no cohort depends on them.
-_ENTRYS_OWN = {"model", "training", "command"}
+_ENTRYS_OWN = {"model", "training", "command", "optimize"}
 
 
 @dataclass(frozen=True, eq=False)

@@ -51,7 +51,7 @@ def render(source: ResultSource) -> None:
     if not boards:
         _empty()
         return
-    st.html(markup.heading("Leaderboards", (), [counted(len(boards), "board"), _HELP]))
+    st.html(markup.heading("Leaderboards", (), [counted(len(boards), "board")]))
     if len(boards) > 1:
         with st.container(horizontal=True, vertical_alignment="bottom"):
             st.text_input("Find boards", placeholder="a part of the name", width=320, **bound_search)
@@ -64,9 +64,6 @@ def render(source: ResultSource) -> None:
     st.html(markup.cards([_card(source, board) for board in shown]))
     if pages > 1:
         st.pagination(pages, **bound)
-
-
-_HELP = markup.Cell("what programs can ask", "api/v1/openapi.json")
 
 
 def arranged(boards: Sequence[Board], wanted: str, order: str) -> list[Board]:

@@ -235,6 +235,7 @@ def _parameters(record: TrialRecord) -> Iterator[tuple[str, markup.Part]]:
         yield from ((f"model {name}", str(value)) for name, value in config.model.args.items())
     if config.command is not None:
         yield "command", " ".join(config.command)
+    yield from _leaves({"optimize": config.optimized})
     yield "seed", str(record.result.seed)
     yield from _leaves(config.training.model_dump(mode="json", by_alias=True, exclude_none=True))
     yield from _leaves({"budget": config.budget.model_dump(mode="json", by_alias=True, exclude_none=True)})
@@ -281,6 +282,9 @@ def _environment(record: TrialRecord) -> Iterator[tuple[str, markup.Part]]:
     held = record.result.held
     if held is not None and held.initial_weights is not None:
         yield "initial weights", held.initial_weights + (", pretrained" if held.pretrained else "")
+    if held is not None and held.trained_weights is not None:
+        yield "trained weights", held.trained_weights
+    yield from (("optimized", done) for done in record.result.optimized or ())
     yield from _leaves(environment.model_dump(mode="json", exclude_none=True), deep=False)
 
 

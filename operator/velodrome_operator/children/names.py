@@ -26,7 +26,7 @@ KUEUE_PREFIX = "kueue.x-k8s.io/"
 class ChildSettings:
     """The operator's settings that the children need. `pushgateway` is its URL as pods reach it.
 
-    `init_containers` is whether jobs may bring init containers, and `searches` whether they may search.
+    `init_containers` is whether jobs may bring init containers.
     `authority` has the certificates, PEM, that Redis' certificate must come from. None if Redis is reached without TLS.
     `report_keys` says whether each trial gets a key that its reports must show.
     """
@@ -35,7 +35,6 @@ class ChildSettings:
     report_deadline_seconds: int = 600
     pushgateway: str | None = None
     init_containers: bool = False
-    searches: bool = False
     authority: str | None = None
     report_keys: bool = True
 

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from velodrome_runner.data.contents import Contents, SampleSource, Schema, whole
 from velodrome_runner.data.format import invalid
+from velodrome_runner.data.scenes import CROWD, LABEL
 
 _QUOTED = 5  # names that a message lists
 
@@ -21,7 +22,9 @@ def check(contents: Contents, name: str) -> None:
         if source is not None and len(source) == 0:
             raise invalid(f"the {split} split of {name} is empty: give it samples, or change spec.dataset.splits")
     classes = contents.schema.classes
-    if classes is not None:
+    if classes is not None and contents.kind == "scenes":
+        _check_boxes(contents, classes, name)
+    elif classes is not None:
         _check_labels(contents, classes, name)
     else:
         _check_values(contents, name)
@@ -50,6 +53,23 @@ def _check_labels(contents: Contents, classes: tuple[str, ...], name: str) -> No
             raise invalid(
                 f"all samples of the {split} split of {name} are of the class {classes[occurring[0]]}: "
                 "give it samples of a second class"
+            )
+
+
+def _check_boxes(contents: Contents, classes: tuple[str, ...], name: str) -> None:
+    for split, source in contents.splits.items():
+        rows = source.targets.flatten(0, 1)
+        counted = _occurring(rows[(rows[:, LABEL] >= 0) & (rows[:, CROWD] == 0), LABEL])
+        lacking = [each for label, each in enumerate(classes) if label not in counted]
+        if split == "train" and lacking:
+            raise invalid(
+                f"the training split of {name} has no box of {_listed('class', lacking)}, crowds and difficult objects "
+                "aside: annotate some, or remove the category and its annotations"
+            )
+        if not counted:
+            raise invalid(
+                f"no image of the {split} split of {name} has a box that counts: a detector can't be judged by it; "
+                "annotate some of its images"
             )
 
 

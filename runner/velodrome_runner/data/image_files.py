@@ -24,7 +24,7 @@ from velodrome_runner.data.manifest import MANIFEST, ListedFile, hashed, kept_ma
 
 _MODES = {1: "L", 3: "RGB"}
 # Pillow raises SyntaxError for a broken PNG, and ValueError or struct.error for odd headers.
-_BROKEN = (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError)
+BROKEN = (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError)
 _CHUNK = 64  # images that one thread decodes at once
 _GAP = 2  # a JPEG may be decoded at a fraction of its size, if that has this many pixels for each that is asked for
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]
@@ -79,6 +79,9 @@ class ImageFiles:
         content = read_bytes(path)
         if self.sha256 is not None and hashlib.sha256(content).digest() != bytes(self.sha256[index]):
             raise corrupt(f"{path} is not the file that {self.root / MANIFEST} lists: run `velodrome data prepare`")
+        return self._decoded(index, content, path)
+
+    def _decoded(self, index: int, content: bytes, path: Path) -> Pixels:  # noqa: ARG002 - others look at it
         return decoded(content, path, self.shape, scale=self.scale, convert=self.convert)
 
 
@@ -159,8 +162,8 @@ def _shape(path: Path, *, scale: int | None, convert: bool) -> tuple[int, int, i
         with Image.open(path) as image:
             channels = 1 if image.mode == "L" and not convert else 3
             return (channels, scale, scale) if scale is not None else (channels, image.height, image.width)
-    except _BROKEN as error:
-        raise _undecodable(path, error) from error
+    except BROKEN as error:
+        raise undecodable(path, error) from error
 
 
 def decoded(content: bytes, path: Path, shape: tuple[int, int, int], *, scale: int | None, convert: bool) -> Pixels:
@@ -192,12 +195,13 @@ def decoded(content: bytes, path: Path, shape: tuple[int, int, int], *, scale: i
             else:
                 found = image.convert(mode)
             pixels = np.array(found, dtype=np.uint8)
-    except _BROKEN as error:
-        raise _undecodable(path, error) from error
+    except BROKEN as error:
+        raise undecodable(path, error) from error
     return pixels[None] if channels == 1 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
 
-def _undecodable(path: Path, error: BaseException) -> ConfigurationError:
+def undecodable(path: Path, error: BaseException) -> ConfigurationError:
+    """What to raise where Pillow can't decode a file."""
     why = "" if isinstance(error, UnidentifiedImageError) else f" ({error})"
     return corrupt(f"{path} is no image that can be decoded{why}: replace or remove it")
 

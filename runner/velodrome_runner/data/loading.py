@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,7 +58,7 @@ def open_contents(dataset: Dataset, *, folder: Path, seed: int, task: str | None
             dataset.validation_fraction,
             seed,
             groups=contents.groups,
-            classes=contents.schema.classes is not None,
+            classes=contents.schema.classes is not None and contents.kind != "scenes",
         )
         contents = contents.with_splits(train=train, validation=validation)
     facts = DatasetFacts(
@@ -91,7 +92,7 @@ def _held(contents: Contents, dataset: Dataset) -> Contents:
     if not fits(_BYTES_AND_FLOATS * size, torch.device("cpu")):
         return contents
     read = whole
-    if (dataset.format or dataset.name) in ("ImageFolder", "ImageNet"):
+    if (dataset.format or dataset.name) in ("ImageFolder", "ImageNet", "COCO", "VOC"):
         from velodrome_runner.data.image_files import decoded_whole as read
     return contents.with_splits(**{name: Memory(read(source)) for name, source in contents.splits.items()})
 
@@ -101,7 +102,8 @@ _LIBRARIES = {
     **dict.fromkeys(BUNDLED, ("sklearn.datasets",)),
     **dict.fromkeys(("CSV", "SequenceCSV", "Documents"), ("pyarrow.compute", "pyarrow.csv")),
     "Parquet": ("pyarrow.compute", "pyarrow.parquet"),
-    "ImageFolder": ("PIL.Image",),
+    **dict.fromkeys(("ImageFolder", "COCO"), ("PIL.Image",)),
+    "VOC": ("PIL.Image", "torchvision.datasets"),
     "ImageNet": ("PIL.Image", "scipy.io"),
     "SVHN": ("scipy.io",),
     **dict.fromkeys(("TimeSeries", "IDX", "Text", "pydoc"), ()),
@@ -121,6 +123,10 @@ def open_format(dataset: Dataset, folder: Path, *, task: str | None = None) -> F
     if kind in BUNDLED or ":" in kind:
         return _without_files(dataset, kind, folder)
     place = place_of(dataset, folder)
+    if kind in _READERS:
+        module, _, reader = _READERS[kind].partition(":")
+        found: Format = getattr(importlib.import_module(f"velodrome_runner.data.{module}"), reader)(dataset, place)
+        return found
     match kind:
         case "CSV" | "Parquet":
             from velodrome_runner.data.tables import read_table
@@ -130,39 +136,24 @@ def open_format(dataset: Dataset, folder: Path, *, task: str | None = None) -> F
             from velodrome_runner.data.sequence_csv import read_sequence_csv
 
             return read_sequence_csv(dataset, place, task=task)
-        case "TimeSeries":
-            from velodrome_runner.data.time_series import read_time_series
-
-            return read_time_series(dataset, place)
-        case "ImageFolder":
-            from velodrome_runner.data.folders import read_image_folder
-
-            return read_image_folder(dataset, place)
-        case "ImageNet":
-            from velodrome_runner.data.imagenet import read_imagenet
-
-            return read_imagenet(dataset, place)
-        case "Text" | "Documents":
-            return _text(dataset, place)
         case "IDX":
             from velodrome_runner.data.own_files import read_own_idx
 
             return read_own_idx(place)
-        case "SVHN":
-            from velodrome_runner.data.own_files import read_svhn
-
-            return read_svhn(dataset, place)
     raise ConfigurationError(f"{kind} is no format that this runner reads: use one of {', '.join(FORMATS)}")
 
 
-def _text(dataset: Dataset, place: Path) -> Format:
-    if dataset.format == "Documents":
-        from velodrome_runner.data.documents import read_documents
-
-        return read_documents(dataset, place)
-    from velodrome_runner.data.texts import read_text
-
-    return read_text(dataset, place)
+# Where the formats are read, each by its own module, which is imported when it is needed.
+_READERS = {
+    "TimeSeries": "time_series:read_time_series",
+    "ImageFolder": "folders:read_image_folder",
+    "ImageNet": "imagenet:read_imagenet",
+    "SVHN": "own_files:read_svhn",
+    "Text": "texts:read_text",
+    "Documents": "documents:read_documents",
+    "COCO": "coco:read_coco",
+    "VOC": "voc:read_voc",
+}
 
 
 def _without_files(dataset: Dataset, kind: str, folder: Path) -> Format:

@@ -74,7 +74,7 @@ def report(dataset: Dataset, folder: Path, *, task: str | None, prepare: bool) -
 
 def _prepared(dataset: Dataset, folder: Path) -> str | None:
     """Writes the manifest of a folder of images anew, and returns its path; None for any other data."""
-    if (dataset.format or dataset.name) not in ("ImageFolder", "ImageNet"):
+    if (dataset.format or dataset.name) not in ("ImageFolder", "ImageNet", "COCO", "VOC"):
         return None
     from velodrome_runner.data.loading import place_of
     from velodrome_runner.data.manifest import MANIFEST, write_manifest

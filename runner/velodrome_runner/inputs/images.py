@@ -11,11 +11,13 @@ The steps, in this order:
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
 
 from velodrome.spec import Preprocessing
+from velodrome.vocabulary import DataKind
 from velodrome_runner.augmentation import Normalization, Pipeline, compose
 from velodrome_runner.data import Memory, Part, Samples, SampleSource, Schema
 from velodrome_runner.inputs.base import CHUNK, Inputs, Transform, chunks
@@ -32,7 +34,7 @@ class Images(Transform):
     A central crop gives images that are not for training the size of the crops.
     """
 
-    kind = "images"
+    kind: ClassVar[DataKind] = "images"
 
     def __init__(self, peak: int, pipeline: Pipeline, keep: Tensor | None, fitted: int | None = None) -> None:
         self.peak = peak
@@ -56,7 +58,7 @@ class Images(Transform):
         scores: tuple[str, ...],
         device: torch.device,
         seed: int,
-    ) -> Images:
+    ) -> Self:
         """Learns the normalisation and the selected features. Raises as `fit_transform` does."""
         channels, height, width = schema.shape
         few = _few(train)

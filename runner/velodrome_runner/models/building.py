@@ -15,6 +15,7 @@ from velodrome.tasks import MODEL_KINDS, model_kinds
 from velodrome.vocabulary import MODEL_ARGS, DataKind
 from velodrome_runner.data.items import KINDS
 from velodrome_runner.models.custom import call, find
+from velodrome_runner.models.detectors import DETECTORS
 from velodrome_runner.models.documents import DOCUMENTS
 from velodrome_runner.models.dropout import set_dropout
 from velodrome_runner.models.facts import ModelFacts
@@ -23,17 +24,22 @@ from velodrome_runner.models.lazy import settle_lazy
 from velodrome_runner.models.native import NATIVE
 from velodrome_runner.models.tables import embedding_mlp
 from velodrome_runner.models.timm import build_timm
-from velodrome_runner.models.vision import build_torchvision
+from velodrome_runner.models.vision import build_torchvision, build_torchvision_detector
 
 _LARGEST = 65536
 # The factories for the kinds of data that have their own.
-_FACTORIES: Mapping[DataKind, Mapping[str, Callable[..., nn.Module]]] = {"text": LANGUAGE, "documents": DOCUMENTS}
+_FACTORIES: Mapping[DataKind, Mapping[str, Callable[..., nn.Module]]] = {
+    "text": LANGUAGE,
+    "documents": DOCUMENTS,
+    "scenes": DETECTORS,
+}
 _NOUNS: Mapping[DataKind, str] = {
     "images": "images",
     "sequences": "sequences",
     "table": "tables",
     "text": "a running text",
     "documents": "documents",
+    "scenes": "images with boxes",
 }
 
 
@@ -66,14 +72,13 @@ def build(  # noqa: PLR0913 - the facts of `ModelFacts`
         TrialFailed: pretrained weights could not be downloaded (`WeightsDownloadFailed`).
     """
     told = ModelFacts(
-        kind or KINDS[len(shape)], shape, classes or outputs or 1, classes, cardinalities, numeric, vocabulary
+        kind or KINDS[len(shape)], shape, outputs or classes or 1, classes, cardinalities, numeric, vocabulary
     )
     if model.name in MODEL_ARGS:
         network, took_dropout = _native(model, told, dropout), True
     elif model.name.startswith(("torchvision/", "timm/")):
         _check_kind(model.name, told.kind)
-        make = build_torchvision if model.name.startswith("torchvision/") else build_timm
-        network, took_dropout = make(model.name, dict(model.args), shape, told.outputs), False
+        network, took_dropout = _of_library(model, told), False
     else:
         network, took_dropout = call(find(model.name), model, {**told.parameters, "dropout": dropout})
     settle_lazy(network, model.name, told)
@@ -91,6 +96,13 @@ def _check_kind(name: str, kind: DataKind) -> None:
             f"use one of {', '.join(able)}",
             "ModelForwardFailed",
         )
+
+
+def _of_library(model: Model, told: ModelFacts) -> nn.Module:
+    make = build_torchvision if model.name.startswith("torchvision/") else build_timm
+    if told.kind == "scenes":
+        make = build_torchvision_detector
+    return make(model.name, dict(model.args), told.shape, told.outputs)
 
 
 def _native(model: Model, told: ModelFacts, dropout: float) -> nn.Module:

@@ -11,7 +11,9 @@ from velodrome.errors import ConfigurationError
 from velodrome.spec.wording import suggestion
 from velodrome_runner import weights
 from velodrome_runner.models.custom import run_factory
+from velodrome_runner.models.detectors import as_normalised
 
+_DETECTORS = ("fasterrcnn", "fcos", "retinanet", "ssd")
 # Both would return a tuple in training mode, for losses at several heads. Velodrome uses one loss.
 _OWN_DEFAULTS = {name: {"aux_logits": False, "init_weights": True} for name in ("googlenet", "inception_v3")}
 
@@ -48,7 +50,30 @@ def build_torchvision(name: str, args: dict[str, Any], shape: tuple[int, int, in
     return network
 
 
+def build_torchvision_detector(name: str, args: dict[str, Any], shape: tuple[int, int, int], outputs: int) -> nn.Module:
+    """`torchvision/NAME`, a detector for this many classes, the background among them.
+
+    `args`, and what is raised, are those of `build_torchvision`. Images come normalised, so the detector does not do it
+    again. Its backbone has new weights: torchvision would download some by itself.
+    """
+    from torchvision.models import detection, get_model, list_models
+
+    short = name.removeprefix("torchvision/")
+    known = [each for each in list_models(module=detection) if not each.startswith(("keypoint", "mask"))]
+    if short not in known:
+        hint = suggestion(short, known)
+        raise ConfigurationError(f"torchvision has no detector {short!r} of boxes: {hint}", "ModelNotFound")
+    for taken in ("num_classes", "progress", "weights_backbone", "weights", "sha256"):
+        if taken in args:
+            why = "Velodrome sets it" if taken in ("num_classes", "progress") else "detectors start with new weights"
+            raise ConfigurationError(f"{name}: leave {taken} out of args: {why}", "ModelArguments")
+    builder = partial(get_model, short, weights=None, weights_backbone=None, num_classes=outputs)
+    return run_factory(name, builder, {**as_normalised(shape[0]), **args})
+
+
 def _hint(given: str, known: list[str]) -> str:
+    if given.startswith(_DETECTORS):
+        return "it is a detector, and these data have classes: use one of its classifiers, such as resnet18"
     hint = suggestion(given, known)
     return hint if hint.startswith("did you mean") else "torchvision.models.list_models() lists those there are"
 

@@ -66,7 +66,7 @@ class QualityMeter(ABC):
         self.order: Tensor | None = None
 
     @abstractmethod
-    def update(self, outputs: Tensor, targets: Tensor) -> None:
+    def update(self, outputs: Any, targets: Tensor) -> None:
         """Takes in a batch: the model's outputs, and the targets of the same samples."""
 
     @abstractmethod
@@ -147,15 +147,19 @@ class Task(ABC):
         """
 
     @abstractmethod
-    def problem(self, outputs: Tensor, samples: int) -> str | None:
+    def problem(self, outputs: Any, samples: int) -> str | None:
         """Why a model's outputs for this many samples can't be used, and what it must return; None if they can."""
+
+    def unusable(self, outputs: Any, samples: int, *, training: bool) -> str | None:  # noqa: ARG002 - most answer alike
+        """As `problem`, of whatever a model returned in that mode."""
+        return self.problem(outputs, samples) if isinstance(outputs, Tensor) else "it must return one tensor"
 
     def leak(self, model: nn.Module, inputs: Inputs) -> str | None:  # noqa: ARG002 - most tasks hide their targets
         """Why a model in evaluation mode sees in its inputs what it has to predict, and the fix; None if it doesn't."""
         return None
 
     @abstractmethod
-    def loss(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, int]:
+    def loss(self, outputs: Any, targets: Tensor) -> tuple[Tensor, int]:
         """The mean loss that training minimises, and its weight: the number of samples in the mean."""
 
     @abstractmethod
@@ -165,6 +169,10 @@ class Task(ABC):
     def call(self, model: nn.Module, inputs: Inputs) -> Any:
         """The model's outputs for a batch. This is what latency times and what FLOPs are counted of."""
         return apply(model, inputs)
+
+    def call_in_training(self, model: nn.Module, batch: Batch) -> Any:
+        """The model's outputs for a training batch. Models that compute their own loss need the targets for it."""
+        return self.call(model, batch.inputs)
 
     def collate(self, samples: Samples, *, training: bool = False) -> Batch:
         """A batch on the device from raw samples; training images before their augmentation."""

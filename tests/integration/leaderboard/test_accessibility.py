@@ -27,6 +27,8 @@ PATHS = (
     "profile?entry=cnn&boards=digits&objective=accuracy",
     "compare?board=digits&entry=cnn&entry=mlp",
     "entry?board=digits&name=cnn",
+    "search?uid=tuning",
+    "guide",
 )
 # axe's scale: minor, moderate, serious, critical. These rules are below serious.
 GRAVE = ("serious", "critical")

@@ -530,3 +530,12 @@ def test_a_history_of_nothing_says_so(store: Store, page_of: Draw) -> None:
     nightly(store)
     assert "There is no such objective" in text_of(page_of("history", board="digits", entry="quick", objective="x"))
     assert "There is nothing to show" in text_of(page_of("history", board="digits", entry="gru", objective="speed"))
+
+
+def test_every_page_leads_to_the_guide_and_the_guide_explains_the_words_of_a_ranking(
+    page_of: Draw,
+) -> None:
+    assert "How to read these pages" in text_of(page_of("boards"))
+    text = "\n".join(part.value for part in page_of("guide").markdown)
+    for word in ("Rank", "Tied with", "Measured under", "Not ranked", "Trend", "Noise floor", "Run again"):
+        assert f"**{word}.**" in text

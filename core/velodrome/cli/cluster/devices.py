@@ -9,8 +9,8 @@ from velodrome.cli.cluster.installation import Installation
 from velodrome.errors import ClusterError
 from velodrome.machine.checks import Check
 from velodrome.text import counted
+from velodrome.vocabulary import GPU_RESOURCES
 
-_RESOURCES: Final = ("nvidia.com/gpu", "nvidia.com/mig-", "amd.com/gpu", "gpu.intel.com/")
 # Labels by which node feature discovery, NVIDIA's operator and clouds mark a node that has a GPU.
 _MARKS: Final = (
     *("feature.node.kubernetes.io/pci-10de.present", "feature.node.kubernetes.io/pci-0302_10de.present"),
@@ -27,7 +27,7 @@ def gpus(at: Installation) -> Check:
     offered: dict[str, int] = {}
     for node in nodes:
         for name, amount in (node["status"].get("allocatable") or {}).items():
-            if name.startswith(_RESOURCES) and str(amount).isdigit() and int(amount):
+            if name.startswith(GPU_RESOURCES) and str(amount).isdigit() and int(amount):
                 offered[name] = offered.get(name, 0) + int(amount)
     slices = [each for each in _listed(at, "resourceslice") if each.get("spec", {}).get("driver") in _DRIVERS]
     if offered or slices:

@@ -147,10 +147,7 @@ def _operator(at: Preflight) -> Iterator[Check]:
 
 def _allowed(at: Preflight) -> Iterator[Check]:
     """Whether the operator was told to run what the job wants of it."""
-    if at.job.spec.search is not None and at.installation.argument("--allow-searches") is None:
-        fix = "run this file with `velodrome run` on one machine, or ask for an operator with --allow-searches"
-        yield Check("operator", "missing", "it runs no searches, and the job has one", fix)
-    elif init_containers(at.job) and at.installation.argument("--allow-init-containers") is None:
+    if init_containers(at.job) and at.installation.argument("--allow-init-containers") is None:
         fix = "put what they do into the image, or ask for an operator with --allow-init-containers"
         yield Check("operator", "missing", "it allows no init containers, and the template has some", fix)
     else:

@@ -1,0 +1,207 @@
+"""COCO: annotations of boxes in JSON, a file for each split, and folders of images.
+
+The fields are COCO's: `images` (id, file_name, width, height), `annotations` (image_id, category_id, bbox as x, y,
+width and height, and maybe area and iscrowd) and `categories` (id, name). Others are left alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path, PurePosixPath
+
+from pydantic import BaseModel, Field, FiniteFloat, ValidationError
+
+from velodrome.errors import ConfigurationError
+from velodrome.spec import Dataset, DatasetSplits
+from velodrome_runner.data.format import corrupt, invalid, missing
+from velodrome_runner.data.manifest import read_bytes
+from velodrome_runner.data.scenes import AnnotatedFolders, ObjectBox, Scene, box_problem, opened_scenes, refuse_boxes
+from velodrome_runner.data.splitting import by_fractions
+
+# What people call the file or the folder of a split; that of a known validation split tests where nothing else does.
+_NAMES = {"train": ("train",), "validation": ("val", "valid", "validation"), "test": ("test",)}
+_EXPORTED = "_annotations.coco.json"  # beside the images of each split
+
+
+class _Image(BaseModel):
+    id: int
+    file_name: str = Field(min_length=1)
+    width: int = Field(ge=1)
+    height: int = Field(ge=1)
+
+
+class _Annotation(BaseModel):
+    id: int | None = None
+    image_id: int
+    category_id: int
+    bbox: tuple[FiniteFloat, FiniteFloat, FiniteFloat, FiniteFloat]
+    area: FiniteFloat | None = Field(default=None, ge=0)
+    iscrowd: bool = False
+
+
+class _Category(BaseModel):
+    id: int
+    name: str = Field(min_length=1)
+
+
+class _Annotations(BaseModel):
+    """A file of annotations."""
+
+    images: list[_Image]
+    annotations: list[_Annotation]
+    categories: list[_Category] = Field(min_length=1)
+
+
+def read_coco(dataset: Dataset, place: Path) -> AnnotatedFolders:
+    """The images with boxes of a job at `place`, a folder, or (with `splits.fractions`) a file of annotations.
+
+    Raises:
+        ConfigurationError: DatasetMissing, DatasetCorrupt or DatasetInvalid; the message names the file and the field.
+    """
+    splits = dataset.splits or DatasetSplits()
+    root = place if place.is_dir() else place.parent
+    if splits.fractions is not None:
+        files = {"": _only(place)}
+    elif splits.files is not None:
+        named = splits.files.model_dump()
+        files = {split: place / path for split, path in named.items() if path is not None}
+    else:
+        files = _by_name(place)
+    read = {split: _read(path) for split, path in files.items()}
+    categories = _categories(files, read)
+    scenes = {split: list(_scenes(root, files[split], found, categories)) for split, found in read.items()}
+    if splits.fractions is not None:
+        names = by_fractions((scene.name.encode() for scene in scenes[""]), splits.fractions)
+        pairs = list(zip(scenes[""], names, strict=True))
+        scenes = {split: [scene for scene, name in pairs if name == split] for split in _NAMES}
+        scenes = {split: found for split, found in scenes.items() if found or split != "validation"}
+    return opened_scenes(root, scenes, tuple(categories.values()), scale=dataset.image_size)
+
+
+def _only(place: Path) -> Path:
+    """The one file of annotations that is divided."""
+    if place.is_file():
+        return place
+    found = sorted(path for folder in (place, place / "annotations") for path in folder.glob("*.json"))
+    if len(found) == 1:
+        return found[0]
+    raise missing(
+        f"{place} has {len(found) or 'no'} files of annotations (*.json, also in its folder annotations): write the "
+        "one to divide as spec.dataset.source.path, or name one for each split in spec.dataset.splits.files"
+    )
+
+
+def _by_name(place: Path) -> dict[str, Path]:
+    """The files of annotations that are called as splits are, or that are in folders called so."""
+    found: dict[str, Path] = {}
+    for split, names in _NAMES.items():
+        listed = [path for path in sorted((place / "annotations").glob("*.json")) if _named(path.stem, names)]
+        listed += [path for name in names if (path := place / name / _EXPORTED).is_file()]
+        boxes = [path for path in listed if path.name.startswith("instances_")] or listed
+        if len(boxes) > 1:
+            raise invalid(
+                f"{boxes[0]} and {boxes[1]} are both called as a split {split} is: name one for each split in "
+                "spec.dataset.splits.files"
+            )
+        found |= dict.fromkeys((split,), boxes[0]) if boxes else {}
+    if "test" not in found and "validation" in found:
+        found["test"] = found.pop("validation")
+    if {"train", "test"} <= found.keys():
+        return found
+    raise missing(
+        f"{place} has no annotations/instances_train*.json and instances_val*.json, and no train/{_EXPORTED} and "
+        f"valid/{_EXPORTED}: write spec.dataset.splits.files, or splits.fractions for a single file"
+    )
+
+
+def _named(stem: str, names: tuple[str, ...]) -> bool:
+    """Whether a part of the name is that of a split, maybe with a year: instances_val2017."""
+    return any(part.rstrip("0123456789") in names for part in stem.replace("-", "_").split("_"))
+
+
+def _read(path: Path) -> _Annotations:
+    if not path.is_file():
+        raise missing(f"there is no file of annotations {path}: correct spec.dataset.source or spec.dataset.splits")
+    try:
+        return _Annotations.model_validate_json(read_bytes(path))
+    except ValidationError as error:
+        raise _wrong(path, error) from error
+
+
+def _wrong(path: Path, error: ValidationError) -> ConfigurationError:
+    """The first problem of a file, by its field."""
+    first = error.errors()[0]
+    if first["type"] == "json_invalid":
+        return corrupt(f"{path} is no JSON ({first['ctx']['error']}): save or get it again")
+    field = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"]).lstrip(".")
+    said = first["msg"][0].lower() + first["msg"][1:]
+    return invalid(f"{path}: {field or 'the file'}: {said}: write it as COCO does")
+
+
+def _categories(files: Mapping[str, Path], read: Mapping[str, _Annotations]) -> dict[int, str]:
+    """The name of each category by its number, in the order of the numbers; the same in all files."""
+    found: dict[int, str] = {}
+    for split, file in read.items():
+        path = files[split]
+        named = {each.id: each.name for each in sorted(file.categories, key=lambda each: each.id)}
+        if len(set(named.values())) < len(file.categories):
+            raise invalid(f"{path}: categories has an id or a name twice: give each category its own")
+        first = next(iter(files.values()))
+        if found and named != found:
+            differing = min(set(named.items()) ^ set(found.items()))
+            raise invalid(
+                f"{path}: categories differ from those of {first}, at first in {differing[0]} ({differing[1]}): "
+                "write the same categories into both"
+            )
+        found = named
+    return found
+
+
+def _scenes(root: Path, path: Path, read: _Annotations, categories: Mapping[int, str]) -> Iterator[Scene]:
+    """The images of a file in their order, with their boxes in the order of the file."""
+    folder = _folder(root, path, read)
+    labels = {number: label for label, number in enumerate(categories)}
+    images = {image.id: image for image in read.images}
+    if len(images) < len(read.images):
+        raise invalid(f"{path}: images has an id twice: give each image its own")
+    boxes: dict[int, list[ObjectBox]] = {number: [] for number in images}
+    problems: list[str] = []
+    for at, each in enumerate(read.annotations):
+        where = f"annotations[{at}]" + ("" if each.id is None else f" (id {each.id})")
+        if each.image_id not in images:
+            raise invalid(f"{path}: {where}: image_id {each.image_id} is no id of images: correct or remove it")
+        if each.category_id not in labels:
+            known = ", ".join(map(str, list(labels)[:5])) + (" and so on" if len(labels) > 5 else "")
+            raise invalid(
+                f"{path}: {where}: category_id {each.category_id} is no id of categories, which are {known}: correct "
+                "it, or add the category"
+            )
+        image, (x, y, width, height) = images[each.image_id], each.bbox
+        corners = (x, y, x + width, y + height)
+        problem = box_problem(corners, image.width, image.height)
+        if problem is not None:
+            problems.append(f"{path}: {where}: bbox {problem}")
+        area = width * height if each.area is None else each.area
+        boxes[each.image_id].append(ObjectBox(corners, labels[each.category_id], area, each.iscrowd))
+    refuse_boxes(problems)
+    for number, image in images.items():
+        yield Scene(f"{folder}{image.file_name}", image.width, image.height, tuple(boxes[number]))
+
+
+def _folder(root: Path, path: Path, read: _Annotations) -> str:
+    """Where below `root` the images of a file of annotations are, with a slash at its end: where the first one is."""
+    if not read.images:
+        raise invalid(f"{path}: images is empty: add images, or leave the split out")
+    for image in read.images:
+        parts = PurePosixPath(image.file_name)
+        if parts.is_absolute() or ".." in parts.parts:
+            raise invalid(f"{path}: file_name {image.file_name!r} leads out of the folder: write a path below it")
+    first, own = read.images[0].file_name, path.parent.relative_to(root)
+    name = path.stem.rpartition("_")[2]
+    places = (own, own / "images", Path(name), Path("images", name), Path("images"), Path())
+    tried = dict.fromkeys(place.as_posix() for place in places)
+    for folder in tried:
+        if (root / folder / first).is_file():
+            return "" if folder == "." else f"{folder}/"
+    looked = ", ".join(str(root / folder) for folder in tried)
+    raise missing(f"there is no image {first}, which {path} lists first, in any of {looked}: put the images there")

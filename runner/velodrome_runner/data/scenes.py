@@ -1,0 +1,216 @@
+"""Images with boxes: what the formats of detection share. See `SceneFiles` and `opened_scenes`."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from velodrome_runner.data.contents import Schema
+from velodrome_runner.data.format import Description, divided, invalid, missing
+from velodrome_runner.data.image_files import BROKEN, Folders, ImageFiles, Pixels, undecodable
+from velodrome_runner.data.manifest import ListedFile, hashed, kept_manifest
+
+# What the last axis of the targets (n, most, 8) float64 has. Boxes are in the pixels of the image file, from the upper
+# left corner of its first pixel. `AREA` is in square pixels: of the object where it is known, else of the box. `SCALE`
+# is how many pixels of a model's input one pixel of the file is, in every row of an image. Rows behind an image's last
+# box have the label -1.
+BOX, LABEL, AREA, CROWD, SCALE, COLUMNS = slice(0, 4), 4, 5, 6, 7, 8
+_ROUNDING = 1.0  # pixels by which a box may pass the border of its image
+_QUOTED = 5  # boxes that a message lists
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectBox:
+    """A box by its corners, in pixels of the file. A crowd is no single object: found or not, it does not count."""
+
+    corners: tuple[float, float, float, float]
+    label: int
+    area: float
+    crowd: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """An image by its path below the folder, with its size in pixels and its boxes, of which it may have none."""
+
+    name: str
+    width: int
+    height: int
+    boxes: tuple[ObjectBox, ...] = ()
+
+
+@dataclass(frozen=True)
+class SceneFiles(ImageFiles):
+    """A source of images with boxes, in RGB. `labels` are the targets, and `sizes` (n, 2) width and height.
+
+    With a `scale`, the longer side of an image gets that many pixels, and what is left of the square is black.
+    """
+
+    sizes: Tensor = field(default_factory=lambda: torch.empty(0, 2))
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all images and targets in memory."""
+        return len(self) * math.prod(self.shape) + self.labels.nbytes
+
+    def _decoded(self, index: int, content: bytes, path: Path) -> Pixels:
+        width, height = self.sizes[index].tolist()
+        try:
+            with Image.open(io.BytesIO(content)) as image:
+                if image.size != (width, height):
+                    raise invalid(
+                        f"{path} has {image.width} x {image.height} pixels, and its annotation says {width} x "
+                        f"{height}: correct the annotation, or get the image again"
+                    )
+                pixels = _fitted(image.convert("RGB"), self.scale)
+        except BROKEN as error:
+            raise undecodable(path, error) from error
+        return np.ascontiguousarray(pixels.transpose(2, 0, 1))
+
+
+def _fitted(image: Image.Image, side: int | None) -> Pixels:
+    """The pixels of an image, at the upper left of a square of this side; as they are if there is no side."""
+    if side is None:
+        return np.asarray(image)
+    factor = side / max(image.size)
+    width, height = (max(1, math.floor(each * factor)) for each in image.size)
+    # Both axes have the same factor to the last digit: the rest of a pixel at the border is left out.
+    box = (0, 0, min(width / factor, image.width), min(height / factor, image.height))
+    square = np.zeros((side, side, 3), dtype=np.uint8)
+    square[:height, :width] = np.asarray(image.resize((width, height), Image.Resampling.BILINEAR, box=box))
+    return square
+
+
+@dataclass(frozen=True)
+class AnnotatedFolders(Folders):
+    """A data set of images with boxes, opened. `listed` has what each split was read from."""
+
+    listed: Mapping[str, Sequence[Scene]] = field(default_factory=dict)
+
+    def describe(self) -> Description:
+        """Images with boxes."""
+        return Description("scenes", self.schema)
+
+    def digest(self) -> str:
+        """The SHA-256 of the classes, and of a line for each image of each split, in the order of the names.
+
+        A line is JSON of the split, the path, the size and the SHA-256 of the file, and its boxes in their order.
+        """
+        hasher = hashlib.sha256(_line(["scenes", self.schema.classes]))
+        files = self.entries()
+        for split, scenes in sorted(self.listed.items()):
+            pairs = zip(scenes, files[split], strict=True)
+            for scene, entry in sorted(pairs, key=lambda pair: pair[0].name):
+                boxes = [[*box.corners, box.label, box.area, box.crowd] for box in scene.boxes]
+                hasher.update(_line([split, entry.name, entry.size, entry.sha256, boxes]))
+        return f"sha256:{hasher.hexdigest()}"
+
+
+def _line(values: Any) -> bytes:
+    return json.dumps(values, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+
+
+def opened_scenes(
+    root: Path, listed: Mapping[str, Sequence[Scene]], classes: tuple[str, ...], *, scale: int | None
+) -> AnnotatedFolders:
+    """The images of each split, below `root`, as a data set.
+
+    Raises:
+        ConfigurationError: DatasetMissing or DatasetInvalid, by the file.
+    """
+    scenes = [scene for each in listed.values() for scene in each]
+    assigned = [split for split, each in listed.items() for _ in each]
+    if not scenes:
+        raise invalid(f"no image is listed in {root}: add images, or correct spec.dataset.splits")
+    _check_files(root, listed)
+    first = scenes[0]
+    shape = (3, first.height, first.width) if scale is None else (3, scale, scale)
+    if scale is None:
+        odd = next((each for each in scenes if (each.width, each.height) != (first.width, first.height)), None)
+        if odd is not None:
+            raise invalid(
+                f"{root / odd.name} has {odd.width} x {odd.height} pixels, and {first.name} {first.width} x "
+                f"{first.height}: write spec.dataset.imageSize, to which the longer side of all is scaled"
+            )
+    names = [scene.name for scene in scenes]
+    kept = kept_manifest(root, names)
+    digests = None
+    if kept is not None:
+        digests = np.frombuffer(b"".join(bytes.fromhex(entry.sha256) for entry in kept), dtype=np.uint8).reshape(-1, 32)
+    source = SceneFiles(
+        root,
+        np.array([name.encode() for name in names]),
+        targets_of(scenes, scale),
+        shape,
+        scale,
+        convert=True,
+        sha256=digests,
+        sizes=torch.tensor([(scene.width, scene.height) for scene in scenes]),
+    )
+
+    def entries() -> Mapping[str, Sequence[ListedFile]]:
+        by_split: dict[str, list[ListedFile]] = {split: [] for split in listed}
+        for split, entry in zip(assigned, kept if kept is not None else hashed(root, names), strict=True):
+            by_split[split].append(entry)
+        return by_split
+
+    return AnnotatedFolders(Schema(shape, classes), divided(source, assigned), root, entries, listed)
+
+
+def targets_of(scenes: Sequence[Scene], scale: int | None) -> Tensor:
+    """The targets of these images, (n, most, 8) float64: see `BOX` and the other columns."""
+    most = max(1, *(len(scene.boxes) for scene in scenes))
+    found = torch.zeros(len(scenes), most, COLUMNS, dtype=torch.float64)
+    found[..., LABEL] = -1
+    for row, scene in enumerate(scenes):
+        if scene.boxes:
+            found[row, : len(scene.boxes), :SCALE] = torch.tensor(
+                [[*box.corners, box.label, box.area, box.crowd] for box in scene.boxes], dtype=torch.float64
+            )
+        found[row, :, SCALE] = 1.0 if scale is None else scale / max(scene.width, scene.height)
+    return found
+
+
+def _check_files(root: Path, listed: Mapping[str, Sequence[Scene]]) -> None:
+    seen: dict[str, str] = {}
+    for split, scenes in listed.items():
+        for scene in scenes:
+            path = root / scene.name
+            if not path.is_file():
+                raise missing(f"there is no image {path}, which is annotated: put it there, or remove its annotation")
+            if scene.name in seen:
+                where = (
+                    f"twice in the {split} split" if seen[scene.name] == split else f"in {seen[scene.name]} and {split}"
+                )
+                raise invalid(f"the image {path} is {where}: list each image once")
+            seen[scene.name] = split
+
+
+def refuse_boxes(problems: Iterable[str]) -> None:
+    """Raises ConfigurationError, DatasetInvalid, if there are problems of boxes; it quotes the first ones."""
+    found = list(problems)
+    if found:
+        more = f", and {len(found) - _QUOTED} more like these" if len(found) > _QUOTED else ""
+        raise invalid("; ".join(found[:_QUOTED]) + more + ": correct or remove each of them")
+
+
+def box_problem(corners: Sequence[float], width: int, height: int) -> str | None:
+    """What is wrong with a box in an image of that size; None if nothing is."""
+    left, top, right, bottom = corners
+    if right <= left or bottom <= top:
+        return f"has no area ({right - left:g} x {bottom - top:g} pixels)"
+    if left < -_ROUNDING or top < -_ROUNDING or right > width + _ROUNDING or bottom > height + _ROUNDING:
+        ends = f"from ({left:g}, {top:g}) to ({right:g}, {bottom:g})"
+        return f"leaves its image: it goes {ends} in {width} x {height} pixels"
+    return None
