@@ -37,6 +37,7 @@ from velodrome_runner.preprocessing import Prepared
 from velodrome_runner.reporting import TrainingState
 from velodrome_runner.settings import Settings
 from velodrome_runner.tasks.base import QualityMeter
+from velodrome_runner.tracing import keep_trace
 from velodrome_runner.training import Trained, train
 from velodrome_runner.uncompiled import spare_the_compiler
 from velodrome_runner.upheld import Upheld, initial_weights, seed_everything, trained_weights
@@ -186,6 +187,20 @@ def measure(  # noqa: PLR0915 - a trial is read in one piece
         trained_weights=learned,
         disturbances=tuple(interference.found),
     )
+    steps = None if artifacts is None or not tested else artifacts.trace_steps
+    if steps is not None:  # a network of its own: that of the trial may be a variant by now
+        files.append(
+            keep_trace(
+                config,
+                prepared,
+                lambda: built(config, task).to(device).to(memory_format=torch.channels_last),
+                settings.kept(trial.index),
+                steps=steps,
+                seed=trial.seed,
+                device=device,
+                context=context,
+            )
+        )
     prepared.close()
     if "flops" in metrics:
         environment = environment.model_copy(update={"flops_definition": flops_definition()})

@@ -73,9 +73,7 @@ class Operator:
 
     def __init__(self, store: Store, client: redis.Redis, objects: Objects) -> None:
         self.objects = objects
-        self.controller = Controller(
-            objects, store, NoUsers(client, "secret", "redis:6379"), ChildSettings()
-        )
+        self.controller = Controller(objects, store, NoUsers(client, "secret", "redis:6379"), ChildSettings())
 
     def sees(self, race: Race, annotations: Mapping[str, str] | None = None) -> None:
         document = json.loads(race.plan.job.model_dump_json(by_alias=True, exclude_none=True))
