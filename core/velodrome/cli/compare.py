@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -50,7 +50,9 @@ def compare(
         except NotThere as error:
             raise typer.BadParameter(line(str(error)), param_hint="ENTRY") from error
     if json:
-        write_json(comparison_document(found))
+        from velodrome.board.comparison_document import comparison_document
+
+        write_json(comparison_document(found).model_dump(mode="json"))
         return
     _print(found)
 
@@ -103,32 +105,3 @@ def _print_objective(one: ComparedObjective) -> None:
 
 def _setting(value: float | str | None) -> str:
     return "" if value is None else f"{value:g}" if isinstance(value, float) else value
-
-
-def comparison_document(found: ComparedEntries) -> dict[str, Any]:
-    """What `--json` writes."""
-    from dataclasses import asdict
-
-    from velodrome.ranking.places import RankedRow
-
-    return {
-        "board": found.board,
-        "entries": [
-            {"entry": one.entry, "job": one.job.name, "job_uid": one.job.uid, "parameters": dict(one.settings)}
-            for one in found.entries
-        ],
-        "objectives": [
-            {
-                "name": one.reading.objective.name,
-                "metric": str(one.reading.ranking.key),
-                "unit": one.reading.ranking.unit,
-                "means": {
-                    name: row.interval.mean if isinstance(row, RankedRow) else None for name, row in one.rows.items()
-                },
-                "pairs": [asdict(pair) for pair in one.pairs],
-            }
-            for one in found.objectives
-        ],
-        "differing_parameters": list(found.settings),
-        "differing_environments": {fact: list(values) for fact, values in found.environments},
-    }

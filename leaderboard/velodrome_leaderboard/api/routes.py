@@ -10,8 +10,9 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
+from velodrome.board.comparison_document import ComparisonDocument, comparison_document
 from velodrome.board.narrowing import BadFilter, narrow, narrowed
-from velodrome.errors import ActionNeeded, StoreRefused, TryAgain
+from velodrome.errors import ActionNeeded, NotThere, StoreRefused, TryAgain
 from velodrome.results.objectives import BoardObjective
 from velodrome.results.records import JobInfo
 from velodrome.spec.wording import close_match
@@ -105,6 +106,19 @@ def history(
     if not found.moments:
         raise HTTPException(HTTPStatus.NOT_FOUND, f"no job of {board} has values of {objective} for an entry {entry}")
     return documents.page_of(documents.moments(found), page, size)
+
+
+@api.get("/v1/boards/{board}/comparison", summary="Two to eight entries, side by side")
+def comparison(
+    board: Name, entry: Annotated[list[str], Query(description="The name of an entry; give two to eight.")]
+) -> ComparisonDocument:
+    """By how much these entries differ, and in which parameters and environments; as `velodrome compare --json`."""
+    here = source()
+    _board(here, board)
+    try:
+        return comparison_document(here.comparison(board, tuple(entry)))
+    except NotThere as error:
+        raise HTTPException(HTTPStatus.NOT_FOUND, str(error)) from error
 
 
 @api.get("/v1/jobs/{uid}", summary="A job, its entries, and the BenchmarkJob to run again")

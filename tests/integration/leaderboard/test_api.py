@@ -16,6 +16,8 @@ import pytest
 from tests.integration.leaderboard.test_untrusted_pages import HOSTILE
 from tools.sample_results import CLEAR, finish, many, race
 from velodrome import keys
+from velodrome.board.comparing import read_comparison
+from velodrome.board.comparison_document import comparison_document
 from velodrome.board.document import objective_document
 from velodrome.board.page import page_of
 from velodrome.board.viewing import objectives_of, read_objectives
@@ -78,6 +80,19 @@ def test_a_ranking_is_the_one_of_the_command_line(store: Store, ask: Callable[[s
     assert len(found(ask("/v1/jobs/done/trials"))["items"]) == 15
     (moment,) = found(ask("/v1/boards/digits/objectives/accuracy/history?entry=slow"))["items"]
     assert (moment["job_uid"], moment["verdict"]) == ("done", "Unknown")
+
+
+def test_a_comparison_is_the_one_of_the_pages(store: Store, ask: Callable[[str], Answer]) -> None:
+    finish(store, race("done", AT, riders=CLEAR))
+    read = read_comparison(store, "digits", ["slow", "quick"], objectives_of(store, "digits"))
+    compared = found(ask("/v1/boards/digits/comparison?entry=slow&entry=quick"))
+    assert compared == comparison_document(read).model_dump(mode="json")
+    assert [one["pairs"][0]["better"] for one in compared["objectives"]] == ["slow", "quick", "quick"]
+    assert [one["entry"] for one in compared["entries"]] == ["slow", "quick"]
+    assert "name two to 8" in refused(ask("/v1/boards/digits/comparison?entry=slow"), 404)
+    assert "did you mean" in refused(ask("/v1/boards/digits/comparison?entry=slow&entry=quik"), 404)
+    assert "entry" in refused(ask("/v1/boards/digits/comparison"), 400)
+    assert "did you mean digits" in refused(ask("/v1/boards/digit/comparison?entry=slow&entry=quick"), 404)
 
 
 def test_lists_come_in_pages(store: Store, ask: Callable[[str], Answer]) -> None:
@@ -152,7 +167,8 @@ def test_the_description_names_every_address_and_is_closed(store: Store, ask: Ca
     for path, methods in described["paths"].items():
         assert set(methods) == {"get"}
         wanted = path.format_map({name: quote(value) for name, value in values.items()})
-        assert ask(wanted + ("?entry=slow" if path.endswith("history") else ""))[0] == 200, path
+        entries = {"history": "?entry=slow", "comparison": "?entry=slow&entry=quick"}.get(path.rpartition("/")[2], "")
+        assert ask(wanted + entries)[0] == 200, path
 
 
 def test_without_redis_the_api_says_to_come_back(start_redis: Callable[..., Any], serve: Callable[[str], str]) -> None:
