@@ -164,11 +164,13 @@ def measure(  # noqa: PLR0915 - a trial is read in one piece
     metrics |= _shared(metrics, interference, device, unavailable)
     only_honest(metrics, unavailable, resumed=checkpoints.resumed, moved=checkpoints.moved)
     files = [keep_weights(model, settings.kept(trial.index))] if _keeps_weights(artifacts, config) else []
-    on_phase("Evaluating", None)
     learned = trained_weights(model)
+    if config.optimize is not None:
+        on_phase("Optimizing", None)
     variant = optimize(config, model, prepared, context=context, clock=clock)
     upheld.restore("optimizing the model")
     metrics |= variant.seconds
+    on_phase("Evaluating", None)
     tested = config.searched is None  # a search chooses on validation data, and its trials see no test data
     meter = _tested(config, prepared, variant, keeper.keeping) if tested else None
     if meter is not None:

@@ -112,7 +112,7 @@ class Reporter:
         say(self._line(phase, moment, epochs))
         if not self._settings.ranks.leads:
             return
-        done = phase in ("Evaluating", "Timing", "Finished")
+        done = phase in ("Optimizing", "Evaluating", "Timing", "Finished")
         progress = Progress(
             job_uid=self._settings.job_uid,
             index=self._trial.index,

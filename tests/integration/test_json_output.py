@@ -159,12 +159,20 @@ def a_cluster(folder: Path, race: Race) -> Path:
     labels = {"batch.kubernetes.io/job-completion-index": "0"}
     metadata = {"name": "race-0", "creationTimestamp": "2026-01-01T00:00:00Z", "labels": labels}
     pod = {"metadata": metadata, "spec": {"containers": [{"env": []}]}, "status": {"phase": "Succeeded"}}
-    answers = {"benchmarkjobs.velodrome.dev": {"items": [raw]}, "pods": {"items": [pod]}}
+    answers = {"benchmarkjobs.velodrome.dev": {"items": [raw]}, "pods": {"items": [pod, of_search(pod)]}}
     kept, program = folder / "answers.json", folder / "kubectl"
     kept.write_text(json.dumps(answers))
     program.write_text(KUBECTL.format(python=sys.executable, answers=str(kept)))
     program.chmod(0o755)
     return folder
+
+
+def of_search(pod: dict[str, Any]) -> dict[str, Any]:
+    """The same pod, if it ran a trial of a search."""
+    found: dict[str, Any] = json.loads(json.dumps(pod))
+    variables = {"VELODROME_SEARCH": "1", "VELODROME_LANE": "0"}
+    found["spec"]["containers"][0]["env"] += [{"name": name, "value": value} for name, value in variables.items()]
+    return found
 
 
 def fill(url: str) -> None:
@@ -265,6 +273,7 @@ def of_a_cluster(world: World) -> None:
     world.run("get", redis=False)
     world.run("status", "race", redis=False)
     world.run("logs", "race", redis=False)
+    world.run("logs", "race", "--search", redis=False)
     world.run("wait", "race", redis=False)
     world.run("wait", "race", "--for", "failed", code=4, redis=False)
     world.run("delete", "race", "--yes", redis=False)

@@ -198,6 +198,23 @@ def test_two_ranks_make_the_step_of_one_process(tmp_path: Path, port: int, data:
         assert torch.allclose(together[name], value, rtol=1e-5, atol=1e-6), name
 
 
+def test_the_first_rank_alone_optimizes_what_all_have_trained(tmp_path: Path, port: int) -> None:
+    steps = [{"prune": {"amount": 0.5}}, {"quantize": "int8-dynamic"}]
+    race = Ranks(tmp_path, port, epochs=2, entry={"model": {"name": "models:linear"}, "optimize": steps})
+    outcomes = race.run(0, 1, nodes=2)
+    assert [code for code, _ in outcomes] == [keys.EXIT_OK] * 2, outcomes
+    assert race.results() == ["result-0-pod0.json"]
+    result = race.result(0, "pod0")
+    assert result.optimized == (
+        "prune: 320 of 640 weights are 0",
+        "quantize int8-dynamic: 1 layer with 650 of 650 parameters",
+    )
+    assert result.phases is not None
+    assert list(result.phases) == ["Starting", "Loading", "Training", "Optimizing", "Evaluating", "Timing"]
+    assert result.metrics["nonzero_parameters"] == 330
+    assert result.metrics["model_bytes"] < 0.4 * 650 * 4
+
+
 def test_a_rank_that_is_killed_ends_the_other_which_reports_nothing(tmp_path: Path, port: int) -> None:
     race = Ranks(tmp_path, port, epochs=100_000)
     first, second = race.start(0, 2), race.start(1, 2)

@@ -13,6 +13,41 @@ from typing import Any
 import pytest
 import yaml
 
+# Measures one trial, and prints how often torch compiled while the model was evaluated, and while it was timed.
+COUNTING = """
+import json, sys
+from pathlib import Path
+from velodrome_runner import threads
+threads.use(1)
+import torch
+from torch._dynamo.utils import counters
+from velodrome.plan import plan
+from velodrome.spec import BenchmarkJob
+from velodrome_runner import evaluation, measuring, timing
+from velodrome_runner.settings import Settings
+from velodrome_runner.variants import own_folder
+
+seen = {}
+
+def count(module, name):
+    real = getattr(module, name)
+    def counted(*given, **named):
+        before = counters["stats"]["unique_graphs"]
+        found = real(*given, **named)
+        seen[name] = counters["stats"]["unique_graphs"] - before
+        return found
+    setattr(module, name, counted)
+
+count(evaluation, "of_split")
+count(timing, "time_evaluation")
+job, scratch = json.load(sys.stdin)
+settings = Settings(Path("job"), 0, "uid", "attempt", None, Path(), Path(scratch), concurrent=1, deadline=1.0)
+trial = plan(BenchmarkJob.model_validate(job)).trial(0)
+with own_folder(trial.config):
+    done = measuring.measure(trial, settings, threads=1, device=torch.device("cpu"), on_phase=lambda *_: None)
+print(json.dumps([seen, done.optimized, done.metrics["compile_seconds"]]))
+"""
+
 EXAMPLE = Path(__file__).parents[2] / "deploy/examples/variants.yaml"
 
 
@@ -135,3 +170,34 @@ def test_a_step_that_can_not_be_done_ends_the_race_before_it_begins(tmp_path: Pa
     raced = race.run("run", "job.yaml")
     assert raced.returncode == 2
     assert "spec.entries[1].optimize: int8: NothingToOptimize: int8-dynamic quantizes linear" in raced.stderr
+
+
+@pytest.mark.timeout(600)
+def test_nothing_is_compiled_while_a_model_is_evaluated_or_timed(tmp_path: Path) -> None:
+    job = {
+        "apiVersion": "velodrome.dev/v1alpha1",
+        "kind": "BenchmarkJob",
+        "metadata": {"name": "compiled"},
+        "spec": {
+            "dataset": {"name": "digits"},
+            "budget": {"maxEpochs": 1},
+            "evaluation": {
+                "inference": {"batchSizes": [1, 64], "minRunSeconds": 0.05, "measure": "always"},
+                "serving": {"arrivalRate": 50, "queries": 5, "maxBatchSize": 4},
+            },
+            "entries": [{"name": "mlp", "model": {"name": "velodrome/mlp"}, "optimize": [{"compile": True}]}],
+        },
+    }
+    ended = subprocess.run(
+        [sys.executable, "-c", COUNTING],
+        input=json.dumps([job, str(tmp_path)]),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=580,
+    )
+    assert ended.returncode == 0, ended.stderr
+    compiled, done, seconds = json.loads(ended.stdout.splitlines()[-1])
+    assert compiled == {"of_split": 0, "time_evaluation": 0}
+    assert done[0].startswith("compile: ")
+    assert seconds > 0

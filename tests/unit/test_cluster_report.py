@@ -17,6 +17,7 @@ from velodrome.cli.cluster.report import (
     regression,
     row,
     state,
+    turns,
     values,
     will_never_come,
 )
@@ -114,9 +115,15 @@ def test_pods_are_named_by_the_trial_that_they_run() -> None:
 
 
 def test_pods_of_a_search_are_of_no_trial_of_the_race() -> None:
-    searching = pod(7, "0,1")
-    searching["spec"]["containers"][0]["env"].append({"name": "VELODROME_SEARCH", "value": "1"})
-    assert [one.trial.index for one in attempts(plan(job()), [searching, pod(0, "0,1")])] == [0]
+    pods = [of_search(pod(7, "0,1")), pod(0, "0,1"), of_search(pod(2, "0,1"))]
+    assert [one.trial.index for one in attempts(plan(job()), pods)] == [0]
+    assert [one.who for one in turns(pods)] == ["lane 3, turn 2", "lane 3, turn 7"]
+
+
+def of_search(found: dict[str, Any]) -> dict[str, Any]:
+    variables = {"VELODROME_SEARCH": "1", "VELODROME_LANE": "3"}
+    found["spec"]["containers"][0]["env"] += [{"name": name, "value": value} for name, value in variables.items()]
+    return found
 
 
 def test_pods_that_train_together_are_of_one_trial() -> None:

@@ -198,7 +198,10 @@ COMMANDS: Final[dict[str, Output]] = {
     "logs": Output((Shape({
         "entry": ("text", "the entry"), "repeat": ("count", "the repeat"), "seed": ("count", "the seed"),
         "pod": ("text", "the pod"), "phase": ("text", "its phase"), "text": ("text", "a line of its log"),
-    }, lines=True),)),
+    }, lines=True), Shape({
+        "lane": ("text", "the lane of the search"), "turn": ("count", "the turn in it"), "pod": ("text", "the pod"),
+        "phase": ("text", "its phase"), "text": ("text", "a line of its log"),
+    }, "`--search`", lines=True))),
     "wait": Output((Shape({
         "name": ("text", "the BenchmarkJob"), "state": ("text", "its state when waiting ended"),
         "message": ("text", "its message"), "awaited": ("text", "the state that was waited for"),

@@ -107,6 +107,7 @@ def times(records: Sequence[TrialRecord]) -> list[TimeShare]:
 _PHASES: Mapping[Phase, str] = {
     "Loading": "loading data",
     "Training": "training and validating",
+    "Optimizing": "optimizing the model",
     "Evaluating": "evaluating",
     "Timing": "timing inference",
 }

@@ -41,7 +41,7 @@ TOO_MANY = "too_many_keys"
 
 StoppedBy = Literal["maxEpochs", "maxSteps", "maxSeconds", "earlyStopping"]
 Outcome = Literal["Succeeded", "Failed"]
-Phase = Literal["Starting", "Loading", "Training", "Evaluating", "Timing", "Finished"]
+Phase = Literal["Starting", "Loading", "Training", "Optimizing", "Evaluating", "Timing", "Finished"]
 
 
 class Hardware(Data):

@@ -137,7 +137,7 @@ class _Maker:
 
     def _compile(self) -> None:
         self._found.model, done = compiling.compiled(
-            self._found.model, self._raw_call, dict.fromkeys(self._sizes), self._name
+            self._found.model, self._both_ways, dict.fromkeys(self._sizes), self._name
         )
         self._found.done.append(done)
 
@@ -169,9 +169,19 @@ class _Maker:
             ) from error
 
     def _raw_call(self, model: nn.Module, size: int) -> Any:
-        """The answers to so many samples, in the way in which the model is evaluated."""
+        """The answers to so many samples, in the way in which the model is timed."""
+        inputs = self._prepared.example(size)
         with torch.inference_mode(), self._found.context():
-            return self._prepared.task.call(model.eval(), self._prepared.example(size))
+            return self._prepared.task.call(model.eval(), inputs)
+
+    def _both_ways(self, model: nn.Module, size: int) -> None:
+        """Calls the model as when it is timed, and as when it is evaluated, in two kinds of tensors.
+
+        torch compiles a model for each of the two.
+        """
+        self._raw_call(model, size)
+        with torch.inference_mode():
+            self._raw_call(model, size)
 
     def _on_cpu(self, step: str) -> None:
         if self._prepared.device.type != "cpu":

@@ -15,8 +15,10 @@ from velodrome.errors import ClusterError, NotThere
 from velodrome.text import command, indented, line
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from velodrome.cli.cluster.kubectl import Kubectl
-    from velodrome.cli.cluster.report import TrialPod
+    from velodrome.cli.cluster.report import SearchPod, TrialPod
     from velodrome.plan import Plan
     from velodrome.spec import BenchmarkJob
 
@@ -31,6 +33,7 @@ STATUS_EXAMPLES = """\
 LOGS_EXAMPLES = """\
   velodrome logs cifar10                  # every trial whose pod is still there
   velodrome logs cifar10 resnet9/2 -f     # one trial, while it trains
+  velodrome logs tuned --search           # the trials of its search
 """
 WAIT_EXAMPLES = """\
   velodrome wait cifar10                          # until it is complete or failed
@@ -116,6 +119,9 @@ def logs(
         str | None, typer.Argument(metavar="[ENTRY[/REPEAT]]", help="Trials of this entry, or this one alone.")
     ] = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on while the trial runs.")] = False,
+    search: Annotated[
+        bool, typer.Option("--search", help="Of the trials of its search, by turn; each log says which trial it is.")
+    ] = False,
     json: Json = False,
     namespace: Namespace = None,
     context: Context = None,
@@ -125,28 +131,34 @@ def logs(
     from velodrome.cli.cluster import report
     from velodrome.keys import LABEL_JOB_NAME
 
+    if search and trial is not None:
+        raise typer.BadParameter("choose one of ENTRY and --search", param_hint="--search")
     kubectl = _kubectl(namespace, context, kubeconfig)
-    plan = _plan(kubectl, name)
-    entry, repeat = _named(plan, trial)
     pods = kubectl.items("pods", "-l", f"{LABEL_JOB_NAME}={name}")
-    found = report.chosen(report.attempts(plan, pods), entry, repeat)
-    found = [attempt for attempt in found if attempt.phase != "Pending"]
+    of_search = [one for one in report.turns(pods) if one.phase != "Pending"]
+    found: Sequence[TrialPod | SearchPod] = of_search
+    if not search:
+        plan = _plan(kubectl, name)
+        entry, repeat = _named(plan, trial)
+        chosen = report.chosen(report.attempts(plan, pods), entry, repeat)
+        found = [one for one in chosen if one.phase != "Pending"]
     if not found:
-        look = command("velodrome", "status", name)
+        look = command("velodrome", *(("logs", name, "--search") if of_search else ("status", name)))
         named = f"{name}/{trial}" if trial else name
-        raise NotThere("pod", f"no pod of {named} has begun or is still there: {look}")
-    for attempt in found[-1:] if follow else found:
-        who = f"{attempt.trial.entry}/{attempt.trial.repeat}"
+        searched = ", only those of its search" if of_search else ""
+        raise NotThere("pod", f"no pod of {named} has begun or is still there{searched}: {look}")
+    for one in found[-1:] if follow else found:
         if not json:
-            complain(f"== {who}  seed {attempt.trial.seed}  pod {line(attempt.pod)}  {line(attempt.phase)}", bold=True)
+            seed = f"  seed {one.facts['seed']}" if "seed" in one.facts else ""
+            complain(f"== {line(one.who)}{seed}  pod {line(one.pod)}  {line(one.phase)}", bold=True)
         try:
-            for reported in kubectl.follow(["logs", attempt.pod, *(["--follow"] if follow else [])]):
+            for reported in kubectl.follow(["logs", one.pod, *(["--follow"] if follow else [])]):
                 if json:
-                    write_json_line({**_trial_document(attempt), "text": reported})
+                    write_json_line({**one.facts, "text": reported})
                 else:
                     say(reported)
         except ClusterError as error:
-            complain(f"{who}: {error}")  # its container has not started, or its node is gone: go on to the others
+            complain(f"{line(one.who)}: {error}")  # its container has not started, or its node is gone: go on
 
 
 def wait(
@@ -215,17 +227,6 @@ def _tell_state(
         )
     else:
         (say if came else complain)(f"{name} is {state}{more}: {message}")
-
-
-def _trial_document(attempt: TrialPod) -> dict[str, Any]:
-    trial = attempt.trial
-    return {
-        "entry": trial.entry,
-        "repeat": trial.repeat,
-        "seed": trial.seed,
-        "pod": attempt.pod,
-        "phase": attempt.phase,
-    }
 
 
 def _kubectl(namespace: str | None, context: str | None, kubeconfig: str | None) -> Kubectl:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from velodrome.keys import ENV_ENTRIES, ENV_NODES, ENV_REPEATS, ENV_SEARCH, ENV_TAKEN_OVER
+from velodrome.keys import ENV_ENTRIES, ENV_LANE, ENV_NODES, ENV_REPEATS, ENV_SEARCH, ENV_TAKEN_OVER
 from velodrome.metrics.catalogue import MetricKey
 from velodrome.plan import Plan, Trial, objective_keys
 from velodrome.spec import BenchmarkJob
@@ -114,28 +114,81 @@ class TrialPod:
     phase: str
     created: str
 
+    @property
+    def who(self) -> str:
+        """The trial as `logs` names it."""
+        return f"{self.trial.entry}/{self.trial.repeat}"
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What stands with each line of its log in JSON."""
+        trial = self.trial
+        return {"entry": trial.entry, "repeat": trial.repeat, "seed": trial.seed, "pod": self.pod, "phase": self.phase}
+
+
+@dataclass(frozen=True, slots=True)
+class SearchPod:
+    """A pod of a search: its lane, and its turn there. Redis alone knows which trial that is, and its log says it."""
+
+    pod: str
+    lane: str
+    turn: int
+    phase: str
+    created: str
+
+    @property
+    def who(self) -> str:
+        """The turn as `logs` names it."""
+        return f"lane {self.lane}, turn {self.turn}"
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What stands with each line of its log in JSON."""
+        return {"lane": self.lane, "turn": self.turn, "pod": self.pod, "phase": self.phase}
+
 
 def attempts(plan: Plan, pods: Sequence[Raw]) -> list[TrialPod]:
     """The pods of a race, each with its trial, ordered by trial; the newest pod of a trial comes last.
 
-    Pods of a search are left out: Redis alone knows which trial such a pod runs, and the plan has none of them.
+    Pods of a search are left out (`turns`), because the plan has none of their trials.
     """
     found = []
-    for pod in pods:
-        metadata = pod["metadata"]
-        index = metadata.get("labels", {}).get(_INDEX) or metadata.get("annotations", {}).get(_INDEX)
-        if index is None:
-            continue
-        environment = {item["name"]: item.get("value", "") for item in pod["spec"]["containers"][0].get("env", ())}
+    for pod, index, environment in _indexed(pods):
         if environment.get(ENV_SEARCH):
             continue
         nodes = int(environment.get(ENV_NODES) or 1)
         entries = tuple(int(part) for part in environment.get(ENV_ENTRIES, "").split(",") if part)
         indexes = plan.instructed(entries, environment.get(ENV_TAKEN_OVER, ""), environment.get(ENV_REPEATS, ""))
-        trial = plan.trial(indexes[int(index) // nodes])
-        phase = pod.get("status", {}).get("phase", "Pending")
-        found.append(TrialPod(metadata["name"], trial, int(index) % nodes, phase, metadata["creationTimestamp"]))
+        trial = plan.trial(indexes[index // nodes])
+        name, phase, created = _identity(pod)
+        found.append(TrialPod(name, trial, index % nodes, phase, created))
     return sorted(found, key=lambda attempt: (attempt.trial.index, attempt.rank, attempt.created))
+
+
+def turns(pods: Sequence[Raw]) -> list[SearchPod]:
+    """The pods of a race's search, ordered by lane and turn; the newest pod of a turn comes last."""
+    found = []
+    for pod, index, environment in _indexed(pods):
+        if environment.get(ENV_SEARCH):
+            name, phase, created = _identity(pod)
+            found.append(SearchPod(name, environment.get(ENV_LANE, ""), index, phase, created))
+    return sorted(found, key=lambda one: (one.lane, one.turn, one.created))
+
+
+def _indexed(pods: Sequence[Raw]) -> Iterator[tuple[Raw, int, Mapping[str, str]]]:
+    """Each pod that has a completion index, with it and with the variables of its container."""
+    for pod in pods:
+        metadata = pod["metadata"]
+        index = metadata.get("labels", {}).get(_INDEX) or metadata.get("annotations", {}).get(_INDEX)
+        if index is not None:
+            variables = pod["spec"]["containers"][0].get("env", ())
+            yield pod, int(index), {item["name"]: item.get("value", "") for item in variables}
+
+
+def _identity(pod: Raw) -> tuple[str, str, str]:
+    """A pod's name, its phase, and when it was made."""
+    metadata = pod["metadata"]
+    return metadata["name"], pod.get("status", {}).get("phase", "Pending"), metadata["creationTimestamp"]
 
 
 def chosen(found: Sequence[TrialPod], entry: str | None, repeat: int | None) -> list[TrialPod]:
