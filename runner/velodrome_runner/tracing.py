@@ -73,7 +73,7 @@ def _traced(
     def step() -> None:
         length, batch = next(batches)
         with context():
-            loss, _ = task.loss(task.call(model, batch.inputs), batch.targets)
+            loss, _ = task.loss(task.call_in_training(model, batch), batch.targets)
         recipe.backward(loss, length)
         recipe.advance()
 
