@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -31,31 +32,45 @@ def write_torch(path: Path, value: Any) -> tuple[str, int]:
             torch.save(value, cast("IO[bytes]", hashed))  # of which torch needs no more
             file.flush()
             os.fsync(file.fileno())
-        partial.replace(path)
     except BaseException as error:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
         if isinstance(error, RuntimeError) and isinstance(error.__context__, OSError):
             raise error.__context__ from error
         raise
-    flush_folder(path.parent)
+    flushed(partial, path)
     return hashed.sha256.hexdigest(), hashed.bytes
 
 
 def keep_weights(model: nn.Module, folder: Path) -> KeptFile:
     """Keeps the state dict of a model in a folder, on the CPU. Says why if that is not possible."""
-    try:
+
+    def write() -> tuple[str, int]:
         folder.mkdir(parents=True, exist_ok=True)
         state = {
             name: value.cpu() if isinstance(value, Tensor) else value for name, value in model.state_dict().items()
         }
-        sha256, size = write_torch(folder / WEIGHTS, state)
-    # A model may say what it holds with code of its own, which may raise anything.
+        return write_torch(folder / WEIGHTS, state)
+
+    return kept(WEIGHTS, folder, write)
+
+
+def kept(name: str, folder: Path, write: Callable[[], tuple[str, int]]) -> KeptFile:
+    """The file of that name, which `write` writes and gives the digest and the size of; or why it could not."""
+    try:
+        sha256, size = write()
+    # To write it, code of the model runs, which may raise anything.
     except Exception as error:
         why = (error.strerror or str(error)) if isinstance(error, OSError) else first_line(error)
-        complain(f"the trained weights could not be kept in {folder}: {why}")
-        return KeptFile(name=WEIGHTS, problem=f"it could not be written: {why}"[:500])
-    return KeptFile(name=WEIGHTS, sha256=sha256, bytes=size)
+        complain(f"{name} could not be kept in {folder}: {why}")
+        return KeptFile(name=name, problem=f"it could not be written: {why}"[:500])
+    return KeptFile(name=name, sha256=sha256, bytes=size)
+
+
+def flushed(partial: Path, path: Path) -> None:
+    """Gives a file that is on the disk its name, so that a loss of power leaves all of it or nothing."""
+    partial.replace(path)
+    flush_folder(path.parent)
 
 
 def digest_of(path: Path) -> str:

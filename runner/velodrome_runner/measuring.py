@@ -32,11 +32,12 @@ from velodrome_runner.footprint import flops, flops_definition
 from velodrome_runner.interference import Interference, gpu_reader
 from velodrome_runner.keeping import Keeper
 from velodrome_runner.peak import MemoryPeak, Unmeasurable, memory_peak
-from velodrome_runner.precision import autocast, round_products
+from velodrome_runner.precision import Autocast, autocast, round_products
 from velodrome_runner.preprocessing import Prepared
 from velodrome_runner.reporting import TrainingState
 from velodrome_runner.settings import Settings
 from velodrome_runner.tasks.base import QualityMeter
+from velodrome_runner.tracing import keep_trace
 from velodrome_runner.training import Trained, train
 from velodrome_runner.uncompiled import spare_the_compiler
 from velodrome_runner.upheld import Upheld, initial_weights, seed_everything, trained_weights
@@ -188,6 +189,7 @@ def measure(  # noqa: PLR0915 - a trial is read in one piece
         trained_weights=learned,
         disturbances=tuple(interference.found),
     )
+    files += _traces(artifacts, settings, trial, prepared, context) if tested else []
     prepared.close()
     if "flops" in metrics:
         environment = environment.model_copy(update={"flops_definition": flops_definition()})
@@ -335,6 +337,27 @@ def _checkpoints(
 def _keeps_weights(artifacts: Artifacts | None, config: TrialConfig) -> bool:
     """Whether the trial keeps its weights: those of a search are of no use, because its winners are trained again."""
     return artifacts is not None and artifacts.weights and config.searched is None
+
+
+def _traces(
+    artifacts: Artifacts | None, settings: Settings, trial: Trial, prepared: Prepared, context: Autocast
+) -> list[KeptFile]:
+    """The trace that the job wants, of a network of its own: that of the trial may be a variant by now."""
+    steps, config, device = artifacts.trace_steps if artifacts else None, trial.config, prepared.device
+    if steps is None:
+        return []
+    return [
+        keep_trace(
+            config,
+            prepared,
+            lambda: built(config, prepared.task).to(device).to(memory_format=torch.channels_last),
+            settings.kept(trial.index),
+            steps=steps,
+            seed=trial.seed,
+            device=device,
+            context=context,
+        )
+    ]
 
 
 # What is counted for one process, and so tells nothing about a trial that two of them trained.

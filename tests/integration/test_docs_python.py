@@ -32,7 +32,7 @@ else:
 
 @pytest.mark.timeout(300)
 def test_the_snippets_of_the_page_run_as_printed(tmp_path: Path) -> None:
-    assert len(SNIPPETS) == 5
+    assert len(SNIPPETS) == 6
     (tmp_path / "page.py").write_text("\n".join([*SNIPPETS, CHECKS]), encoding="utf-8")
     environ = {**os.environ, "VELODROME_HOME": str(tmp_path / "home")}
     done = subprocess.run(

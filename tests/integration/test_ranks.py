@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from velodrome import keys
 from velodrome.results.records import ResultReport, TrialResult
@@ -153,6 +155,47 @@ def test_two_ranks_compute_what_one_process_does(tmp_path: Path, port: int, task
     assert together.metrics[quality] == pytest.approx(alone.metrics[quality], rel=0.003)
     assert together.environment is not None
     assert together.environment.resources.nodes == 2
+
+
+def documents(folder: Path) -> dict[str, Any]:
+    """Texts of many lengths and two classes, an odd number in a batch."""
+    lines = []
+    for number in range(90):
+        words = " ".join(f"{'good' if number % 2 else 'bad'}{each % 5}" for each in range(1 + number % 11))
+        lines.append(json.dumps({"text": words, "label": number % 2}))
+    (folder / "reviews.jsonl").write_text("\n".join(lines))
+    return {
+        "entry": {"model": {"name": "velodrome/gru"}},
+        "dataset": {
+            "name": "reviews",
+            "format": "Documents",
+            "source": {"path": str(folder / "reviews.jsonl")},
+            "text": "text",
+            "target": "label",
+            "splits": {"fractions": {"validation": 0.1, "test": 0.1}},
+        },
+    }
+
+
+@pytest.mark.timeout(300)  # three processes import torch
+@pytest.mark.parametrize("data", ["text", "documents"])
+def test_two_ranks_make_the_step_of_one_process(tmp_path: Path, port: int, data: str) -> None:
+    """One plain step at a learning rate of 1: weights differ by as much as the gradients do."""
+    plain = {"batchSize": 15, "optimizer": {"name": "SGD", "learningRate": 1.0}}
+    given = documents(tmp_path) if data == "documents" else raced("language-modelling", tmp_path)
+    spec = given | {"epochs": 1, "training": plain, "artifacts": {"weights": True}}
+    race = Ranks(tmp_path, port, **spec, budget={"maxEpochs": 1, "maxSteps": 1})
+    kept = tmp_path / "scratch" / "artifacts" / "trials" / "1" / "weights.pt"
+    found = []
+    for completions, nodes in (((1,), 1), ((2, 3), 2)):  # the trial of index 1 both times
+        for code, output in race.run(*completions, nodes=nodes):
+            assert code == keys.EXIT_OK, output
+        found.append(torch.load(kept, weights_only=True))
+        kept.unlink()
+    alone, together = found
+    assert alone.keys() == together.keys()
+    for name, value in alone.items():
+        assert torch.allclose(together[name], value, rtol=1e-5, atol=1e-6), name
 
 
 def test_the_first_rank_alone_optimizes_what_all_have_trained(tmp_path: Path, port: int) -> None:

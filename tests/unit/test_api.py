@@ -12,11 +12,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from torch.utils.benchmark import Compare, Measurement
 
 import velodrome
+from tools.sample_results import race
+from velodrome.api.measurements import measurements
 from velodrome.api.places import place_at
 from velodrome.api.tables import ValueTable, html_table
 from velodrome.errors import LocalError, SpecError
+from velodrome.results.records import TrialRecord
 
 ROOT = Path(__file__).resolve().parents[2]
 JOB = (ROOT / "deploy/examples/digits.yaml").read_text(encoding="utf-8")
@@ -166,3 +170,34 @@ def test_a_notebook_gets_a_part_of_a_long_table() -> None:
     shown = html_table(("n",), [(number,) for number in range(100)])
     assert shown.count("<tr>") == 61
     assert "40 more rows" in shown
+
+
+def timed(seed: int, entry: str, **rates: float) -> TrialRecord:
+    made = race("speeds", datetime(2026, 5, 1, tzinfo=UTC))
+    trial = next(trial for trial in made.trials if trial.entry == entry and trial.repeat == seed)
+    record = made.record(trial)
+    metrics = {"accuracy": 0.5} | {
+        f"inference_samples_per_second{{batch_size={size[1:]}}}": value for size, value in rates.items()
+    }
+    return record.model_copy(update={"result": record.result.model_copy(update={"metrics": metrics})})
+
+
+def test_torchs_compare_prints_the_times_of_a_job() -> None:
+    """Calls of 1, 1 and 3 ms at batch size 64: the median over seeds is 1 ms; and 2 ms for the other entry."""
+    records = [timed(seed, "cnn", b64=64 / seconds) for seed, seconds in enumerate((1e-3, 1e-3, 3e-3))]
+    records += [timed(0, "mlp", b64=64 / 2e-3, b1=1 / 5e-4)]
+    found = measurements("speeds", records)
+    assert [each.metadata["seed"] for each in found] == [0, 1, 2, 0, 0]
+    assert all(isinstance(each, Measurement) for each in found)
+    assert [each.mean for each in found] == pytest.approx([1e-3, 1e-3, 3e-3, 2e-3, 5e-4])
+    table = str(Compare(found))
+    assert "speeds: inference" in table
+    lines = [[cell.strip() for cell in line.split("|")] for line in table.splitlines()]
+    columns = next(cells[1:] for cells in lines if "cnn" in cells)
+    cells = {line[0]: line[1:] for line in lines if line[0].startswith("batch size")}
+    row = dict(zip(columns, next(cells[name] for name in cells if name.startswith("batch size 64")), strict=True))
+    assert float(row["mlp"]) == pytest.approx(2 * float(row["cnn"]))
+
+
+def test_trials_that_were_not_timed_have_no_measurement() -> None:
+    assert measurements("speeds", [timed(0, "cnn")]) == []

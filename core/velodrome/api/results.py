@@ -6,8 +6,9 @@ import warnings
 import weakref
 from contextlib import ExitStack
 from datetime import datetime
-from typing import NamedTuple, Self, TypeVar
+from typing import Any, NamedTuple, Self, TypeVar
 
+from velodrome.api.measurements import measurements
 from velodrome.api.places import Where, place_at
 from velodrome.api.rankings import RankingTable
 from velodrome.api.tables import ValueTable
@@ -244,6 +245,18 @@ class Results:
     def regressions(self, job: str | None = None) -> ValueTable[Comparison]:
         """How a job's values compare with those before it: the newest job, or one by name (the newest) or uid."""
         return self._answer(ValueTable(Comparison, judge(self._reader, choosing.chosen_job(self._reader, job).uid)))
+
+    def measurements(self, job: str | None = None) -> list[Any]:
+        """The times of inference of a job, as `torch.utils.benchmark.Measurement`: for its `Compare`.
+
+        There is one for each trial and batch size that was timed: of the newest job, or of one by name or uid.
+
+        Raises:
+            LocalError: torch is not installed.
+        """
+        found = choosing.chosen_job(self._reader, job)
+        records = self._reader.some_trials(found.uid, sorted(self._reader.trials(found.uid)))
+        return self._answer(measurements(found.name, [record for record in records if record is not None]))
 
     @property
     def _reader(self) -> Reader:

@@ -40,7 +40,7 @@ class Tabular:
         Raises:
             LocalError: pandas is not installed.
         """
-        module = _library("pandas")
+        module = library("pandas", "a frame of pandas")
         frame: pd.DataFrame = module.DataFrame.from_records(self.rows, columns=list(self.columns))
         return frame
 
@@ -50,7 +50,7 @@ class Tabular:
         Raises:
             LocalError: polars is not installed.
         """
-        module = _library("polars")
+        module = library("polars", "a frame of polars")
         frame: pl.DataFrame = module.DataFrame(
             self.rows, schema=list(self.columns), orient="row", infer_schema_length=None
         )
@@ -121,10 +121,16 @@ def _cell(value: object) -> str:
     return escape(f"{value:.6g}" if isinstance(value, float) else line(value))
 
 
-def _library(name: str) -> Any:
+def library(name: str, what: str, extra: str | None = None) -> Any:
+    """A module that only this answer needs. `extra` is the part of Velodrome that brings it, if it has another name.
+
+    Raises:
+        LocalError: it is not installed.
+    """
+    package = name.partition(".")[0]
     try:
         return importlib.import_module(name)
     except ImportError as error:
         raise LocalError(
-            f"a frame of {name} needs {name}, which is not installed here: pip install 'velodrome[{name}]'"
+            f"{what} needs {package}, which is not installed here: pip install 'velodrome[{extra or package}]'"
         ) from error

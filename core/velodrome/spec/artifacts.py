@@ -25,3 +25,9 @@ class Artifacts(Strict):
     weights: bool = Field(
         default=False, description="Whether each trial keeps its trained weights, whose digest is in its result."
     )
+    trace_steps: int | None = Field(
+        default=None,
+        ge=1,
+        le=100,
+        description="Training steps to trace by torch.profiler when everything is measured; no trace if absent.",
+    )
