@@ -155,8 +155,8 @@ class Dataset(Strict):
         exclude_if=absent,
         ge=1,
         le=4096,
-        description="ImageFolder, ImageNet: shorter side in pixels to scale to, of which the central square is used; COCO, VOC: "
-        "the longer one.",
+        description="ImageFolder, ImageNet: shorter side in pixels to scale to, of which the central square is used; "
+        "COCO, VOC: the longer one.",
     )
     tokens: Tokens | None = Field(
         default=None,
