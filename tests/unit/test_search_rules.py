@@ -12,8 +12,6 @@ from velodrome.errors import SpecError
 from velodrome.plan import local_uid, plan
 from velodrome.search.trials import searched_keys, tuned, with_winners
 from velodrome.spec import validate
-from velodrome_operator.children import ChildSettings
-from velodrome_operator.policy import enforce
 
 RATE = "training.optimizer.learningRate"
 GOOD: dict[str, Any] = {
@@ -194,9 +192,3 @@ def test_another_search_is_another_race() -> None:
     assert len(uids) == 4
     same = changed(lambda _, s, __: s.update(parallelism=2))
     assert local_uid(plan(validate(same))) in uids
-
-
-def test_the_operator_says_that_a_search_runs_on_one_machine() -> None:
-    with pytest.raises(SpecError, match="one machine") as error:
-        enforce(validate(GOOD), ChildSettings())
-    assert error.value.problems[0].path == "spec.search"
