@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
@@ -34,8 +35,9 @@ from velodrome_runner.data.report import answer
 
 PAGE = (Path(__file__).parents[2] / "docs" / "own-data.md").read_text(encoding="utf-8")
 SNIPPETS = [yaml.safe_load(text)["dataset"] for text in re.findall(r"```yaml\n(dataset:.*?)```", PAGE, flags=re.DOTALL)]
-KINDS = "(images|table|sequences|text|documents)"
-CODE = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
+BY_NAME = {snippet["name"]: snippet for snippet in SNIPPETS}
+KINDS = "(images|scenes|table|sequences|text|documents)"
+WITHOUT_EMPTY_BOXES, TEAM_DATA, *_ = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
 
 
 def make_flowers(folder: Path) -> None:
@@ -47,10 +49,32 @@ def make_flowers(folder: Path) -> None:
                 Image.fromarray(pixels).save(folder / "flowers" / split / label / f"{index}.png")
 
 
+def make_street(folder: Path) -> None:
+    """COCO's files: two classes, a box in each image but one, and boxes without area in the training split."""
+    categories = [{"id": 3, "name": "car"}, {"id": 7, "name": "bus"}]
+    (folder / "street" / "annotations").mkdir(parents=True)
+    for split, count in (("train2017", 30), ("val2017", 6)):
+        (folder / "street" / split).mkdir()
+        images = [{"id": at, "file_name": f"{at}.png", "width": 40, "height": 30} for at in range(count)]
+        for one in images:
+            pixels = np.full((30, 40, 3), 5 * int(str(one["id"])), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / "street" / split / str(one["file_name"]))
+        boxes = [
+            {"id": at, "image_id": at, "category_id": (3, 7)[at % 2], "bbox": [2.0, 3.0, 0.0 if at == 5 else 9.0, 8.0]}
+            for at in range(1, count)
+            if split == "train2017" or at != 5
+        ]
+        document = {"images": images, "categories": categories, "annotations": boxes}
+        (folder / "street" / "annotations" / f"instances_{split}.json").write_text(json.dumps(document))
+
+
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Data for each of the page's jobs, and the page's code as the module `team_data`."""
     make_flowers(tmp_path)
+    make_street(tmp_path)
+    with contextlib.chdir(tmp_path):
+        exec(WITHOUT_EMPTY_BOXES, {})  # noqa: S102 - the page's own code
     rows = [f"{number % 90},{'web' if number % 3 else 'shop'},{'yes' if number % 4 else 'no'}" for number in range(200)]
     (tmp_path / "customers.csv").write_text("\n".join(["age,channel,churned", *rows]), encoding="utf-8")
     columns = {
@@ -79,13 +103,14 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     said = [f"message {number} says {number % 7},{('ham', 'spam')[number % 2]}" for number in range(200)]
     (tmp_path / "messages.csv").write_text("\n".join(["text,label", *said]), encoding="utf-8")
     module = ModuleType("team_data")
-    exec(CODE[0], module.__dict__)  # noqa: S102 - the page's own code
+    exec(TEAM_DATA, module.__dict__)  # noqa: S102 - the page's own code
     monkeypatch.setitem(sys.modules, "team_data", module)
     return tmp_path
 
 
 def job(dataset: dict[str, Any]) -> dict[str, Any]:
-    model = "velodrome/gru" if dataset.get("format") in ("Text", "Documents") else "velodrome/mlp"
+    networks = {"Text": "gru", "Documents": "gru", "COCO": "fcos"}
+    model = f"velodrome/{networks.get(dataset.get('format', ''), 'mlp')}"
     return {
         "apiVersion": "velodrome.dev/v1alpha1",
         "kind": "BenchmarkJob",
@@ -103,10 +128,10 @@ def test_each_job_of_the_page_reads_such_data(folder: Path, dataset: dict[str, A
 
 
 def test_the_page_shows_a_folder_of_images_and_a_table_in_a_few_lines() -> None:
-    names = ["flowers", "customers", "visits", "GunPoint", "bearings", "tales", "messages", "ours"]
+    names = ["flowers", "street", "customers", "visits", "GunPoint", "bearings", "tales", "messages", "ours"]
     assert [dataset["name"] for dataset in SNIPPETS] == names
-    assert len(SNIPPETS[0]) == 3
-    assert len(SNIPPETS[1]) == 5
+    assert len(BY_NAME["flowers"]) == 3
+    assert len(BY_NAME["customers"]) == 5
     assert all(name in PAGE for name in FORMATS)
 
 
@@ -118,11 +143,13 @@ def asked(folder: Path, *, prepare: bool = False, **dataset: Any) -> tuple[int, 
 
 
 def test_a_report_tells_what_is_there(folder: Path) -> None:
-    code, found = asked(folder, **SNIPPETS[2])
+    code, found = asked(folder, **BY_NAME["visits"])
     assert code == keys.EXIT_OK
     assert (found["kind"], found["classes"], sum(found["splits"].values())) == ("table", None, 200)
     assert found["columns"] == {"age": "numeric", "ward": "categorical, 4 categories"}
-    assert found["digest"] == open_contents(Dataset.model_validate(SNIPPETS[2]), folder=folder, seed=3).facts.digest
+    assert (
+        found["digest"] == open_contents(Dataset.model_validate(BY_NAME["visits"]), folder=folder, seed=3).facts.digest
+    )
 
 
 def test_a_report_names_the_channels_of_sequences(folder: Path) -> None:
@@ -134,23 +161,23 @@ def test_a_report_names_the_channels_of_sequences(folder: Path) -> None:
 
 
 def test_a_report_says_what_a_trial_would_say(folder: Path) -> None:
-    code, found = asked(folder, **SNIPPETS[1] | {"target": "left"})
+    code, found = asked(folder, **BY_NAME["customers"] | {"target": "left"})
     assert code == keys.EXIT_CONFIGURATION
     assert found["reason"] == "DatasetInvalid"
     assert "has no column 'left'" in found["message"]
 
 
 def test_preparing_a_folder_writes_its_manifest_anew(folder: Path) -> None:
-    _, checked = asked(folder, **SNIPPETS[0])
+    _, checked = asked(folder, **BY_NAME["flowers"])
     manifest = folder / "flowers" / MANIFEST
     assert not manifest.exists()
-    _, prepared = asked(folder, prepare=True, **SNIPPETS[0])
+    _, prepared = asked(folder, prepare=True, **BY_NAME["flowers"])
     assert prepared["manifest"] == str(manifest)
     assert prepared["digest"] == checked["digest"]
     assert len(manifest.read_text(encoding="utf-8").splitlines()) == 40
     (folder / "flowers" / "train" / "rose" / "0.png").unlink()
-    assert asked(folder, **SNIPPETS[0])[0] == keys.EXIT_CONFIGURATION
-    code, again = asked(folder, prepare=True, **SNIPPETS[0])
+    assert asked(folder, **BY_NAME["flowers"])[0] == keys.EXIT_CONFIGURATION
+    code, again = asked(folder, prepare=True, **BY_NAME["flowers"])
     assert code == keys.EXIT_OK
     assert again["digest"] != checked["digest"]
 
@@ -166,7 +193,7 @@ def test_the_list_has_every_data_set_and_format() -> None:
 
 def test_the_commands_ask_a_runner_and_tell_its_answer(folder: Path) -> None:
     file = folder / "job.yaml"
-    file.write_text(yaml.safe_dump(job(SNIPPETS[0])), encoding="utf-8")
+    file.write_text(yaml.safe_dump(job(BY_NAME["flowers"])), encoding="utf-8")
     tell = CliRunner()
     checked = tell.invoke(app, ["data", "check", str(file), "--data", str(folder)])
     assert checked.exit_code == 0

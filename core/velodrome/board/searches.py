@@ -17,7 +17,6 @@ from velodrome.search.state import SearchState
 from velodrome.search.study import first_points
 from velodrome.search.trials import SearchPlan, search_of, search_plan, searched_keys
 from velodrome.spec import validate
-from velodrome.stats import metric_mean
 from velodrome.text import counted
 
 if TYPE_CHECKING:
@@ -154,6 +153,8 @@ def _entry(
     confirmed: list[float],
     points: Sequence[Mapping[str, Any]],
 ) -> EntrySearch:
+    from velodrome.stats import metric_mean  # the operator has no need of the statistics until a search has ended
+
     search, keys, count = search_of(made.job), searched_keys(made.job), len(made.configs)
     place = tuple(made.configs).index(entry)
     own = {index // count: one for index, one in outcomes.items() if index % count == place}
