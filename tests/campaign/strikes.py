@@ -10,6 +10,7 @@ import json
 import os
 import signal
 import subprocess
+import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -30,6 +31,8 @@ _INSTALLED = {"operator": "app.kubernetes.io/component=operator", "redis": "app.
 _INDEX = "batch.kubernetes.io/job-completion-index"
 # An index fails at its third failure, and a killed runner may also fail by itself. So each index is hit only once.
 COSTLY_HITS = 1
+# Trials are short, so at a moment none may run. A stroke waits this long for a pod that it may hit.
+_WAIT_SECONDS = 20.0
 _TABLE = "campaign"
 _FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1")
 _STEPS = ("+10m", "-7m", "+2h", "-30s")
@@ -78,15 +81,21 @@ class Striker:
     # -- pods -------------------------------------------------------------------------------------------------------
 
     def _pick(self, stroke: Stroke) -> Pod | None:
-        found = self._pods(stroke.part)
-        if stroke.part == "runner" and stroke.way != "evict":
-            found = [pod for pod in found if self._hits[_trial(pod)] < COSTLY_HITS]
-        if not found:
-            return None
+        end = time.monotonic() + _WAIT_SECONDS
+        while not (found := self._hittable(stroke)):
+            if time.monotonic() >= end:
+                return None
+            time.sleep(0.5)
         pod = found[int(stroke.pick * len(found))]
         if stroke.part == "runner" and stroke.way != "evict":
             self._hits[_trial(pod)] += 1
         return pod
+
+    def _hittable(self, stroke: Stroke) -> list[Pod]:
+        found = self._pods(stroke.part)
+        if stroke.part == "runner" and stroke.way != "evict":
+            return [pod for pod in found if self._hits[_trial(pod)] < COSTLY_HITS]
+        return found
 
     def _pods(self, part: str) -> list[Pod]:
         """Running pods of a part, in the order of their names."""
