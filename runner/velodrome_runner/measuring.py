@@ -122,8 +122,7 @@ def measure(  # noqa: PLR0915 - a trial is read in one piece
     upheld.restore("building the model")
     spare_the_compiler()
     weights = initial_weights(model)
-    # torch's annotations allow `to` with a device or with a memory format, but not with both.
-    model = model.to(device).to(memory_format=torch.channels_last)
+    model = placed(model, device)
     prepared = prepared.shown_to(model)
     facts = facts.model_copy(update={"batching": prepared.batching()})
     checks.check_model(
@@ -247,6 +246,12 @@ def built(config: TrialConfig, task: tasks.Task) -> nn.Module:
     return models.build(config.model, kind=made.kind, shape=made.shape, **task.told, **made.told, dropout=dropout)
 
 
+def placed(model: nn.Module, device: torch.device) -> nn.Module:
+    """The model on the device, in the memory format that images come in."""
+    # torch's annotations allow `to` with a device or with a memory format, but not with both.
+    return model.to(device).to(memory_format=torch.channels_last)
+
+
 def own_module(config: TrialConfig) -> str:
     """The module of the entry's own factory; empty where the model is one of Velodrome's or torchvision's."""
     module, colon, _ = config.model.name.partition(":") if config.model is not None else ("", "", "")
@@ -350,7 +355,7 @@ def _traces(
         keep_trace(
             config,
             prepared,
-            lambda: built(config, prepared.task).to(device).to(memory_format=torch.channels_last),
+            lambda: placed(built(config, prepared.task), device),
             settings.kept(trial.index),
             steps=steps,
             seed=trial.seed,

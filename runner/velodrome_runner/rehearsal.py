@@ -25,7 +25,7 @@ from velodrome.spec import parse_jobs
 from velodrome_runner import checks, models, threads
 from velodrome_runner.data import OpenedData
 from velodrome_runner.footprint import parameters
-from velodrome_runner.measuring import built, libraries, opened, own_module, ready, settle
+from velodrome_runner.measuring import built, libraries, opened, own_module, placed, ready, settle
 from velodrome_runner.precision import autocast
 from velodrome_runner.trial import explain
 from velodrome_runner.variants import REASONS, optimize
@@ -132,8 +132,7 @@ def _model(trial: Trial, read: OpenedData, count: int) -> str:
     for name in libraries(config):
         importlib.import_module(name)
     facts, prepared = ready(trial, read, device, count)
-    model = built(config, prepared.task)
-    model = model.to(device).to(memory_format=torch.channels_last)
+    model = placed(built(config, prepared.task), device)
     shown = prepared.shown_to(model)
     context = autocast(config.training.precision, device)
     try:

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-
-from pydantic import BaseModel, ConfigDict
-
-from velodrome.board.comparing import ComparedEntries, ComparedObjective
+from velodrome.board.comparing import ComparedEntries, ComparedObjective, PairDifference
+from velodrome.board.document import Document
 from velodrome.board.parameters import Setting
 from velodrome.ranking.places import RankedRow
 
 
-class _Document(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class ComparedEntryDocument(_Document):
+class ComparedEntryDocument(Document):
     """An entry, the job that its values are of, and its parameters."""
 
     entry: str
@@ -24,36 +17,17 @@ class ComparedEntryDocument(_Document):
     parameters: dict[str, Setting]
 
 
-class PairDocument(_Document):
-    """`a` against `b`: a minus b in the objective's unit, or with `logs` the factor a / b less 1.
-
-    `better` is the entry that is significantly better by the tests of the ranking, or None. `low` and `high` exclude 0
-    exactly if the two are told apart; they are None without spread. `paired` says that common seeds were compared.
-    """
-
-    a: str
-    b: str
-    difference: float
-    low: float | None
-    high: float | None
-    p_value: float | None
-    n: int
-    paired: bool
-    logs: bool
-    better: str | None
-
-
-class ComparedObjectiveDocument(_Document):
+class ComparedObjectiveDocument(Document):
     """One objective: the mean of each entry (None if it is not ranked), and all pairs of ranked entries."""
 
     name: str
     metric: str
     unit: str
     means: dict[str, float | None]
-    pairs: tuple[PairDocument, ...]
+    pairs: tuple[PairDifference, ...]
 
 
-class ComparisonDocument(_Document):
+class ComparisonDocument(Document):
     """Entries of a board, side by side, with the parameters and the facts of their environments that differ."""
 
     board: str
@@ -84,5 +58,5 @@ def _objective(one: ComparedObjective) -> ComparedObjectiveDocument:
         metric=str(one.reading.ranking.key),
         unit=one.reading.ranking.unit,
         means=means,
-        pairs=tuple(PairDocument(**asdict(pair)) for pair in one.pairs),
+        pairs=one.pairs,
     )

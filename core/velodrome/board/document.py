@@ -14,11 +14,13 @@ from velodrome.store.types import CohortSummary
 from velodrome.trends.regressions import Comparison
 
 
-class _Document(BaseModel):
+class Document(BaseModel):
+    """What all documents have in common: they are frozen, and name every field."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class CohortDocument(_Document):
+class CohortDocument(Document):
     """A cohort that has values. `last_at` is when its newest value was accepted."""
 
     id: str
@@ -29,7 +31,7 @@ class CohortDocument(_Document):
     last_at: AwareDatetime
 
 
-class RankedDocument(_Document):
+class RankedDocument(Document):
     """An entry with a rank, some one from `rank` to `worst_rank`. `mean`, `low` and `high` are in the objective's unit;
     `samples` is by seed.
 
@@ -58,7 +60,7 @@ class RankedDocument(_Document):
     verdict: Comparison | None
 
 
-class UnrankedDocument(_Document):
+class UnrankedDocument(Document):
     """An entry without a rank: `why` for programs, `reason` for people."""
 
     entry: str
@@ -70,7 +72,7 @@ class UnrankedDocument(_Document):
     job_uid: str
 
 
-class ObjectiveDocument(_Document):
+class ObjectiveDocument(Document):
     """One objective in one cohort. Numbers are in `unit`, not scaled. `confidence` is that of tests and intervals.
 
     `means` says what the means are: geometric ones belong to values that are compared by factors.
@@ -89,7 +91,7 @@ class ObjectiveDocument(_Document):
     unranked: tuple[UnrankedDocument, ...]
 
 
-class BoardDocument(_Document):
+class BoardDocument(Document):
     """A board with its objectives, which are those of its newest jobs."""
 
     board: str

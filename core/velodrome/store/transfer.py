@@ -252,9 +252,10 @@ class _Import:
     def _take_suggestion(self, document: dict[str, Any]) -> None:
         uid, index, lane = document.get("uid"), document.get("index"), document.get("lane", "")
         suggestion = Suggestion.model_validate(document.get("suggestion"))
-        tried = self._store.job(uid) if isinstance(uid, str) else None
-        if tried is None or tried.search_of is None:
+        registered = self._registered(uid) if isinstance(uid, str) else None
+        if registered is None or registered.info.search_of is None:
             raise ValueError(f"the search {uid!r} of this suggestion is neither in an earlier line nor in the store")
+        tried = registered.info
         if not isinstance(lane, str) or not isinstance(index, int) or not 0 <= index < tried.trials:
             raise ValueError(f"search {uid} has no trial {index!r} in a lane {lane!r}")
         number, place = divmod(index, len(tried.entries))
@@ -266,13 +267,10 @@ class _Import:
 
     def _take_record(self, record: TrialRecord, retries: int, *, aside: bool) -> None:
         uid = record.result.job_uid
-        if self._job is None or self._job.info.uid != uid:
-            self.flush()
-            job = self._store.job(uid)
-            if job is None:
-                raise ValueError(f"the job {uid!r} of this result is neither in an earlier line nor in the store")
-            self._job = RegisteredJob(job)
-        check_record(self._job, record)
+        job = self._registered(uid)
+        if job is None:
+            raise ValueError(f"the job {uid!r} of this result is neither in an earlier line nor in the store")
+        check_record(job, record)
         wrong = impossible_result(record.result, record.config, kept=True)
         if wrong is not None:
             raise ValueError(f"ImpossibleValue: {wrong}")
@@ -281,6 +279,16 @@ class _Import:
         self._bytes += item.size
         if len(self._waiting) >= _BATCH or self._bytes >= _BATCH_BYTES:
             self.flush()
+
+    def _registered(self, uid: str) -> RegisteredJob | None:
+        """The job of that uid, which is asked for once for all lines of one job; None if there is none."""
+        if self._job is None or self._job.info.uid != uid:
+            self.flush()
+            job = self._store.job(uid)
+            if job is None:
+                return None
+            self._job = RegisteredJob(job)
+        return self._job
 
     def _belongs(self, mark: Mark | Deed) -> None:
         """Raises if the mark, or what was done to one, fits no job here."""

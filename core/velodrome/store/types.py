@@ -69,8 +69,8 @@ class TrialSummary:
 
     `retries` counts the failed attempts before the accepted result; `taken_over` says that another job measured the
     trial. `initial_weights` is the digest of the weights that it started from, and `pretrained` says that they were
-    given; `trained_weights` is the digest after training. `disturbed`
-    says in words what disturbed the trial's measuring; it is empty if nothing did.
+    given; `trained_weights` is the digest after training. `disturbed` says in words what disturbed the trial's
+    measuring; it is empty if nothing did.
     """
 
     index: int

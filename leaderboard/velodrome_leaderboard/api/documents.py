@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Generic, TypeVar
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict
+from pydantic import AwareDatetime
 
-from velodrome.board.document import RankedDocument, UnrankedDocument, objective_document
+from velodrome.board.document import Document, RankedDocument, UnrankedDocument, objective_document
 from velodrome.board.reading import ObjectiveReading
 from velodrome.metrics.catalogue import Direction
 from velodrome.results.marks import Hiding
@@ -24,11 +24,7 @@ from velodrome.trends.verdicts import Verdict
 T = TypeVar("T")
 
 
-class _Document(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class PageOf(_Document, Generic[T]):
+class PageOf(Document, Generic[T]):
     """One page of a list. `total` counts the items of all pages, and `pages` is at least 1."""
 
     page: int
@@ -44,7 +40,7 @@ def page_of(items: Sequence[T], page: int, size: int, total: int | None = None) 
     return PageOf(page=page, pages=max(1, -(-count // size)), total=count, items=tuple(shown))
 
 
-class BoardFacts(_Document):
+class BoardFacts(Document):
     """A board. `last_at` is when it last got a job or a result."""
 
     name: str
@@ -53,7 +49,7 @@ class BoardFacts(_Document):
     last_at: AwareDatetime
 
 
-class ObjectiveName(_Document):
+class ObjectiveName(Document):
     """An objective of a board: what it measures, its unit, and which direction is better."""
 
     name: str
@@ -69,7 +65,7 @@ class WholeBoardDocument(BoardFacts):
     objectives: tuple[ObjectiveName, ...]
 
 
-class CohortName(_Document):
+class CohortName(Document):
     """The conditions under which values can be compared, in words."""
 
     id: str
@@ -91,7 +87,7 @@ class RankingDocument(ObjectiveName):
     unranked: PageOf[UnrankedDocument]
 
 
-class JobDocument(_Document):
+class JobDocument(Document):
     """A job that was raced: how many trials it asked for so far, the most of an entry, and how many ended."""
 
     uid: str
@@ -105,7 +101,7 @@ class JobDocument(_Document):
     failed: int
 
 
-class EntryDocument(_Document):
+class EntryDocument(Document):
     """An entry of a job. `reasons` counts its failed trials by reason. `hidden` says which of its runs people have
     hidden, and why; it is empty if none is.
     """
@@ -118,7 +114,7 @@ class EntryDocument(_Document):
     hidden: str
 
 
-class TrialDocument(_Document):
+class TrialDocument(Document):
     """A finished trial of a job. `hidden` says why it counts as missing; None if it counts."""
 
     index: int
@@ -137,7 +133,7 @@ class WholeJobDocument(JobDocument):
     states: tuple[EntryDocument, ...]
 
 
-class MomentDocument(_Document):
+class MomentDocument(Document):
     """An entry's values in one job, with the verdict on them. `level_change` is relative, and None without one."""
 
     job: str
@@ -155,7 +151,7 @@ class MomentDocument(_Document):
     level_change: float | None
 
 
-class ProblemDetails(_Document):
+class ProblemDetails(Document):
     """Why there is no answer (RFC 9457). `detail` says what to change."""
 
     type: str = "about:blank"

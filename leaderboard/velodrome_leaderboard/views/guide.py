@@ -18,4 +18,4 @@ def render(_source: ResultSource) -> None:
     """Shows the page."""
     st.set_page_config(page_title=f"{TITLE} · Velodrome")
     st.html(markup.heading(TITLE, [("Leaderboards", links.HOME)], [f"Velodrome {__version__}"]))
-    st.markdown(_TEXT.read_text(), width=860)
+    st.markdown(_TEXT.read_text(encoding="utf-8"), width=860)

@@ -15,8 +15,16 @@ from velodrome.errors import ConfigurationError
 from velodrome.spec import Dataset, DatasetSplits
 from velodrome_runner.data.format import corrupt, invalid, missing
 from velodrome_runner.data.manifest import read_bytes
-from velodrome_runner.data.scenes import AnnotatedFolders, ObjectBox, Scene, box_problem, opened_scenes, refuse_boxes
-from velodrome_runner.data.splitting import by_fractions
+from velodrome_runner.data.scenes import (
+    AnnotatedFolders,
+    ObjectBox,
+    Scene,
+    box_problem,
+    opened_scenes,
+    refuse_boxes,
+    wrong_field,
+)
+from velodrome_runner.data.splitting import shared_out
 
 # What people call the file or the folder of a split; that of a known validation split tests where nothing else does.
 _NAMES = {"train": ("train",), "validation": ("val", "valid", "validation"), "test": ("test",)}
@@ -71,10 +79,7 @@ def read_coco(dataset: Dataset, place: Path) -> AnnotatedFolders:
     categories = _categories(files, read)
     scenes = {split: list(_scenes(root, files[split], found, categories)) for split, found in read.items()}
     if splits.fractions is not None:
-        names = by_fractions((scene.name.encode() for scene in scenes[""]), splits.fractions)
-        pairs = list(zip(scenes[""], names, strict=True))
-        scenes = {split: [scene for scene, name in pairs if name == split] for split in _NAMES}
-        scenes = {split: found for split, found in scenes.items() if found or split != "validation"}
+        scenes = shared_out(scenes[""], lambda scene: scene.name, splits.fractions)
     return opened_scenes(root, scenes, tuple(categories.values()), scale=dataset.image_size)
 
 
@@ -103,7 +108,8 @@ def _by_name(place: Path) -> dict[str, Path]:
                 f"{boxes[0]} and {boxes[1]} are both called as a split {split} is: name one for each split in "
                 "spec.dataset.splits.files"
             )
-        found |= dict.fromkeys((split,), boxes[0]) if boxes else {}
+        if boxes:
+            found[split] = boxes[0]
     if "test" not in found and "validation" in found:
         found["test"] = found.pop("validation")
     if {"train", "test"} <= found.keys():
@@ -133,9 +139,7 @@ def _wrong(path: Path, error: ValidationError) -> ConfigurationError:
     first = error.errors()[0]
     if first["type"] == "json_invalid":
         return corrupt(f"{path} is no JSON ({first['ctx']['error']}): save or get it again")
-    field = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"]).lstrip(".")
-    said = first["msg"][0].lower() + first["msg"][1:]
-    return invalid(f"{path}: {field or 'the file'}: {said}: write it as COCO does")
+    return wrong_field(path, error, "the file", "COCO")
 
 
 def _categories(files: Mapping[str, Path], read: Mapping[str, _Annotations]) -> dict[int, str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from velodrome.spec import Dataset
 from velodrome_runner.data.format import invalid, missing
 from velodrome_runner.data.image_files import Folders, opened
-from velodrome_runner.data.splitting import by_fractions
+from velodrome_runner.data.splitting import shared_out
 
 # The suffixes that torchvision's ImageFolder reads.
 SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
@@ -32,11 +32,7 @@ def read_image_folder(dataset: Dataset, place: Path) -> Folders:
                 f"the folders of {place} are splits, and not classes: leave out spec.dataset.splits.fractions, or "
                 "write the folder whose folders are classes as spec.dataset.source.path"
             )
-        names = by_fractions((name.encode() for name, _ in files), splits.fractions)
-        listed = {
-            split: [file for file, name in zip(files, names, strict=True) if name == split]
-            for split in ("train", "validation", "test")
-        }
+        listed = shared_out(files, lambda file: file[0], splits.fractions)
     else:
         folders = _split_folders(dataset, place)
         listed = {

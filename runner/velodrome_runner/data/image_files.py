@@ -133,9 +133,6 @@ def opened(
     shape = _shape(root / files[0][0], scale=scale, convert=convert)
     label = {name: position for position, name in enumerate(classes)}
     kept = kept_manifest(root, [name for name, _ in files])
-    digests = None
-    if kept is not None:
-        digests = np.frombuffer(b"".join(bytes.fromhex(entry.sha256) for entry in kept), dtype=np.uint8).reshape(-1, 32)
     source = ImageFiles(
         root,
         np.array([name.encode() for name, _ in files]),
@@ -143,7 +140,7 @@ def opened(
         shape,
         scale,
         convert,
-        digests,
+        digests_of(kept),
     )
 
     def entries() -> Mapping[str, Sequence[ListedFile]]:
@@ -154,6 +151,13 @@ def opened(
         return by_split
 
     return Folders(Schema(shape, classes), divided(source, assigned), root, entries)
+
+
+def digests_of(kept: Sequence[ListedFile] | None) -> Pixels | None:
+    """The SHA-256 of each file of a manifest, (n, 32); None without one."""
+    if kept is None:
+        return None
+    return np.frombuffer(b"".join(bytes.fromhex(entry.sha256) for entry in kept), dtype=np.uint8).reshape(-1, 32)
 
 
 def _shape(path: Path, *, scale: int | None, convert: bool) -> tuple[int, int, int]:

@@ -92,10 +92,13 @@ def _held(contents: Contents, dataset: Dataset) -> Contents:
     if not fits(_BYTES_AND_FLOATS * size, torch.device("cpu")):
         return contents
     read = whole
-    if (dataset.format or dataset.name) in ("ImageFolder", "ImageNet", "COCO", "VOC"):
+    if (dataset.format or dataset.name) in IMAGE_FOLDERS:
         from velodrome_runner.data.image_files import decoded_whole as read
     return contents.with_splits(**{name: Memory(read(source)) for name, source in contents.splits.items()})
 
+
+# The formats whose images are files in folders, which a manifest may list.
+IMAGE_FOLDERS = ("ImageFolder", "ImageNet", "COCO", "VOC")
 
 # What each format needs beside torch. A format that is not here needs torchvision's datasets.
 _LIBRARIES = {

@@ -15,7 +15,7 @@ from velodrome.spec import Dataset
 from velodrome.text import counted
 from velodrome_runner.data.contents import Contents, SampleSource, whole
 from velodrome_runner.data.format import Format
-from velodrome_runner.data.loading import open_contents, open_format, read
+from velodrome_runner.data.loading import IMAGE_FOLDERS, open_contents, open_format, read
 
 _CHUNK = 256  # samples that are decoded at once
 _MOST_NAMES = 20
@@ -74,7 +74,7 @@ def report(dataset: Dataset, folder: Path, *, task: str | None, prepare: bool) -
 
 def _prepared(dataset: Dataset, folder: Path) -> str | None:
     """Writes the manifest of a folder of images anew, and returns its path; None for any other data."""
-    if (dataset.format or dataset.name) not in ("ImageFolder", "ImageNet", "COCO", "VOC"):
+    if (dataset.format or dataset.name) not in IMAGE_FOLDERS:
         return None
     from velodrome_runner.data.loading import place_of
     from velodrome_runner.data.manifest import MANIFEST, write_manifest

@@ -14,11 +14,13 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
+from pydantic import ValidationError
 from torch import Tensor
 
+from velodrome.errors import ConfigurationError
 from velodrome_runner.data.contents import Schema
 from velodrome_runner.data.format import Description, divided, invalid, missing
-from velodrome_runner.data.image_files import BROKEN, Folders, ImageFiles, Pixels, undecodable
+from velodrome_runner.data.image_files import BROKEN, Folders, ImageFiles, Pixels, digests_of, undecodable
 from velodrome_runner.data.manifest import ListedFile, hashed, kept_manifest
 
 # What the last axis of the targets (n, most, 8) float64 has. Boxes are in the pixels of the image file, from the upper
@@ -145,9 +147,6 @@ def opened_scenes(
             )
     names = [scene.name for scene in scenes]
     kept = kept_manifest(root, names)
-    digests = None
-    if kept is not None:
-        digests = np.frombuffer(b"".join(bytes.fromhex(entry.sha256) for entry in kept), dtype=np.uint8).reshape(-1, 32)
     source = SceneFiles(
         root,
         np.array([name.encode() for name in names]),
@@ -155,7 +154,7 @@ def opened_scenes(
         shape,
         scale,
         convert=True,
-        sha256=digests,
+        sha256=digests_of(kept),
         sizes=torch.tensor([(scene.width, scene.height) for scene in scenes]),
     )
 
@@ -203,6 +202,14 @@ def refuse_boxes(problems: Iterable[str]) -> None:
     if found:
         more = f", and {len(found) - _QUOTED} more like these" if len(found) > _QUOTED else ""
         raise invalid("; ".join(found[:_QUOTED]) + more + ": correct or remove each of them")
+
+
+def wrong_field(path: Path, error: ValidationError, whole: str, kind: str) -> ConfigurationError:
+    """What to raise for a file of annotations: its first wrong field, or `whole` where the error is of none."""
+    first = error.errors()[0]
+    field_ = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"]).lstrip(".")
+    said = first["msg"][0].lower() + first["msg"][1:]
+    return invalid(f"{path}: {field_ or whole}: {said}: write it as {kind} does")
 
 
 def box_problem(corners: Sequence[float], width: int, height: int) -> str | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -18,6 +19,8 @@ from velodrome.spec import SplitFractions
 from velodrome_runner.data.contents import SampleSource, part
 from velodrome_runner.data.format import invalid
 
+T = TypeVar("T")
+
 _NAMES = ("train", "validation", "test")
 _SALT = b"velodrome split\0"
 
@@ -25,6 +28,14 @@ _SALT = b"velodrome split\0"
 def by_fractions(identities: Iterable[bytes], fractions: SplitFractions) -> list[str]:
     """The split of each identity: equal identities share one. Each share comes out as chance has it."""
     return [_drawn(identity, fractions) for identity in identities]
+
+
+def shared_out(items: Sequence[T], identity: Callable[[T], str], fractions: SplitFractions) -> dict[str, list[T]]:
+    """The items of each split, in their order, by `by_fractions` of their identities."""
+    found: dict[str, list[T]] = {split: [] for split in _NAMES}
+    for item, split in zip(items, by_fractions((identity(one).encode() for one in items), fractions), strict=True):
+        found[split].append(item)
+    return found
 
 
 def _drawn(identity: bytes, fractions: SplitFractions) -> str:

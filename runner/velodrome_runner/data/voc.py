@@ -16,11 +16,18 @@ from pydantic import BaseModel, Field, FiniteFloat, ValidationError
 from velodrome.spec import Dataset, DatasetSplits
 from velodrome_runner.data.folders import SUFFIXES
 from velodrome_runner.data.format import corrupt, invalid, missing
-from velodrome_runner.data.scenes import AnnotatedFolders, ObjectBox, Scene, box_problem, opened_scenes, refuse_boxes
-from velodrome_runner.data.splitting import by_fractions
+from velodrome_runner.data.scenes import (
+    AnnotatedFolders,
+    ObjectBox,
+    Scene,
+    box_problem,
+    opened_scenes,
+    refuse_boxes,
+    wrong_field,
+)
+from velodrome_runner.data.splitting import shared_out
 
 _ANNOTATIONS, _IMAGES, _LISTS = "Annotations", "JPEGImages", "ImageSets/Main"
-_SPLITS = ("train", "validation", "test")
 
 
 class _Corners(BaseModel):
@@ -56,9 +63,7 @@ def read_voc(dataset: Dataset, place: Path) -> AnnotatedFolders:
     splits, root = dataset.splits or DatasetSplits(), _root(place)
     if splits.fractions is not None:
         every = sorted(path.stem for path in (root / _ANNOTATIONS).glob("*.xml"))
-        chosen = by_fractions((name.encode() for name in every), splits.fractions)
-        names = {split: [name for name, at in zip(every, chosen, strict=True) if at == split] for split in _SPLITS}
-        names = {split: found for split, found in names.items() if found or split != "validation"}
+        names = shared_out(every, str, splits.fractions)
     else:
         files = _lists(root) if splits.files is None else splits.files.model_dump(exclude_none=True)
         names = {split: list(_listed(root / path)) for split, path in files.items()}
@@ -123,10 +128,7 @@ def _read(path: Path) -> _Annotated:
     except ParseError as error:
         raise corrupt(f"{path} is no XML ({error}): save or get it again") from error
     except ValidationError as error:
-        first = error.errors()[0]
-        field = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"]).lstrip(".")
-        said = first["msg"][0].lower() + first["msg"][1:]
-        raise invalid(f"{path}: {field or 'annotation'}: {said}: write it as VOC does") from error
+        raise wrong_field(path, error, "annotation", "VOC") from error
 
 
 def _corners(box: _Corners) -> tuple[float, float, float, float]:

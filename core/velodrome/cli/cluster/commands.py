@@ -149,8 +149,7 @@ def logs(
         raise NotThere("pod", f"no pod of {named} has begun or is still there{searched}: {look}")
     for one in found[-1:] if follow else found:
         if not json:
-            seed = f"  seed {one.facts['seed']}" if "seed" in one.facts else ""
-            complain(f"== {line(one.who)}{seed}  pod {line(one.pod)}  {line(one.phase)}", bold=True)
+            complain(f"== {line(one.heading)}  pod {line(one.pod)}  {line(one.phase)}", bold=True)
         try:
             for reported in kubectl.follow(["logs", one.pod, *(["--follow"] if follow else [])]):
                 if json:

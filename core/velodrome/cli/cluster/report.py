@@ -120,6 +120,11 @@ class TrialPod:
         return f"{self.trial.entry}/{self.trial.repeat}"
 
     @property
+    def heading(self) -> str:
+        """What stands above its log."""
+        return f"{self.who}  seed {self.trial.seed}"
+
+    @property
     def facts(self) -> dict[str, Any]:
         """What stands with each line of its log in JSON."""
         trial = self.trial
@@ -140,6 +145,11 @@ class SearchPod:
     def who(self) -> str:
         """The turn as `logs` names it."""
         return f"lane {self.lane}, turn {self.turn}"
+
+    @property
+    def heading(self) -> str:
+        """What stands above its log."""
+        return self.who
 
     @property
     def facts(self) -> dict[str, Any]:
