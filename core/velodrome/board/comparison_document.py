@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from velodrome.board.comparing import ComparedEntries, ComparedObjective, PairDifference
-from velodrome.board.document import Document
+from velodrome.board.document import DocumentModel
 from velodrome.board.parameters import Setting
 from velodrome.ranking.places import RankedRow
 
 
-class ComparedEntryDocument(Document):
+class ComparedEntryDocument(DocumentModel):
     """An entry, the job that its values are of, and its parameters."""
 
     entry: str
@@ -17,7 +17,7 @@ class ComparedEntryDocument(Document):
     parameters: dict[str, Setting]
 
 
-class ComparedObjectiveDocument(Document):
+class ComparedObjectiveDocument(DocumentModel):
     """One objective: the mean of each entry (None if it is not ranked), and all pairs of ranked entries."""
 
     name: str
@@ -27,7 +27,7 @@ class ComparedObjectiveDocument(Document):
     pairs: tuple[PairDifference, ...]
 
 
-class ComparisonDocument(Document):
+class ComparisonDocument(DocumentModel):
     """Entries of a board, side by side, with the parameters and the facts of their environments that differ."""
 
     board: str

@@ -14,13 +14,13 @@ from velodrome.store.types import CohortSummary
 from velodrome.trends.regressions import Comparison
 
 
-class Document(BaseModel):
+class DocumentModel(BaseModel):
     """What all documents have in common: they are frozen, and name every field."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class CohortDocument(Document):
+class CohortDocument(DocumentModel):
     """A cohort that has values. `last_at` is when its newest value was accepted."""
 
     id: str
@@ -31,7 +31,7 @@ class CohortDocument(Document):
     last_at: AwareDatetime
 
 
-class RankedDocument(Document):
+class RankedDocument(DocumentModel):
     """An entry with a rank, some one from `rank` to `worst_rank`. `mean`, `low` and `high` are in the objective's unit;
     `samples` is by seed.
 
@@ -60,7 +60,7 @@ class RankedDocument(Document):
     verdict: Comparison | None
 
 
-class UnrankedDocument(Document):
+class UnrankedDocument(DocumentModel):
     """An entry without a rank: `why` for programs, `reason` for people."""
 
     entry: str
@@ -72,7 +72,7 @@ class UnrankedDocument(Document):
     job_uid: str
 
 
-class ObjectiveDocument(Document):
+class ObjectiveDocument(DocumentModel):
     """One objective in one cohort. Numbers are in `unit`, not scaled. `confidence` is that of tests and intervals.
 
     `means` says what the means are: geometric ones belong to values that are compared by factors.
@@ -91,7 +91,7 @@ class ObjectiveDocument(Document):
     unranked: tuple[UnrankedDocument, ...]
 
 
-class BoardDocument(Document):
+class BoardDocument(DocumentModel):
     """A board with its objectives, which are those of its newest jobs."""
 
     board: str

@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 
 from pydantic import AwareDatetime
 
-from velodrome.board.document import Document, RankedDocument, UnrankedDocument, objective_document
+from velodrome.board.document import DocumentModel, RankedDocument, UnrankedDocument, objective_document
 from velodrome.board.reading import ObjectiveReading
 from velodrome.metrics.catalogue import Direction
 from velodrome.results.marks import Hiding
@@ -24,7 +24,7 @@ from velodrome.trends.verdicts import Verdict
 T = TypeVar("T")
 
 
-class PageOf(Document, Generic[T]):
+class PageOf(DocumentModel, Generic[T]):
     """One page of a list. `total` counts the items of all pages, and `pages` is at least 1."""
 
     page: int
@@ -40,7 +40,7 @@ def page_of(items: Sequence[T], page: int, size: int, total: int | None = None) 
     return PageOf(page=page, pages=max(1, -(-count // size)), total=count, items=tuple(shown))
 
 
-class BoardFacts(Document):
+class BoardFacts(DocumentModel):
     """A board. `last_at` is when it last got a job or a result."""
 
     name: str
@@ -49,7 +49,7 @@ class BoardFacts(Document):
     last_at: AwareDatetime
 
 
-class ObjectiveName(Document):
+class ObjectiveName(DocumentModel):
     """An objective of a board: what it measures, its unit, and which direction is better."""
 
     name: str
@@ -65,7 +65,7 @@ class WholeBoardDocument(BoardFacts):
     objectives: tuple[ObjectiveName, ...]
 
 
-class CohortName(Document):
+class CohortName(DocumentModel):
     """The conditions under which values can be compared, in words."""
 
     id: str
@@ -87,7 +87,7 @@ class RankingDocument(ObjectiveName):
     unranked: PageOf[UnrankedDocument]
 
 
-class JobDocument(Document):
+class JobDocument(DocumentModel):
     """A job that was raced: how many trials it asked for so far, the most of an entry, and how many ended."""
 
     uid: str
@@ -101,7 +101,7 @@ class JobDocument(Document):
     failed: int
 
 
-class EntryDocument(Document):
+class EntryDocument(DocumentModel):
     """An entry of a job. `reasons` counts its failed trials by reason. `hidden` says which of its runs people have
     hidden, and why; it is empty if none is.
     """
@@ -114,7 +114,7 @@ class EntryDocument(Document):
     hidden: str
 
 
-class TrialDocument(Document):
+class TrialDocument(DocumentModel):
     """A finished trial of a job. `hidden` says why it counts as missing; None if it counts."""
 
     index: int
@@ -133,7 +133,7 @@ class WholeJobDocument(JobDocument):
     states: tuple[EntryDocument, ...]
 
 
-class MomentDocument(Document):
+class MomentDocument(DocumentModel):
     """An entry's values in one job, with the verdict on them. `level_change` is relative, and None without one."""
 
     job: str
@@ -151,7 +151,7 @@ class MomentDocument(Document):
     level_change: float | None
 
 
-class ProblemDetails(Document):
+class ProblemDetails(DocumentModel):
     """Why there is no answer (RFC 9457). `detail` says what to change."""
 
     type: str = "about:blank"
