@@ -23,6 +23,7 @@ from velodrome.search.study import EntryStudy
 from velodrome.search.trials import search_of
 from velodrome.spec import validate
 from velodrome.store import Store
+from velodrome.store.access import text_of
 
 NAME = "searching"
 TRIALS = 6
@@ -229,14 +230,12 @@ def test_a_trial_that_falls_behind_frees_its_pod(kube: Kube) -> None:
     with administrator(kube) as client, Store(client) as store:
         while spent_trials(kube) < 8:
             for _ in range(50):
-                for field in client.hkeys(instructions(search_uid(uid))):
-                    if field.startswith(STOP.encode()):
-                        told.setdefault(field.decode().rpartition(":")[2], time.time())
+                for field in map(text_of, client.hkeys(instructions(search_uid(uid)))):
+                    if field.startswith(STOP):
+                        told.setdefault(field.rpartition(":")[2], time.time())
                 time.sleep(0.02)
-        states = [trial.outcome for trial in store.trials(search_uid(uid)).values()]
-        pruned = sum(one.spent.pruned for one in [read_studies(store, made(many_trials(kube, trials=8)), uid)
-                                                  .searched().entries["tuned"]])  # fmt: skip
-    assert pruned == len(told) == states.count("Failed") > 0
+        failed = [trial for trial in store.trials(search_uid(uid)).values() if trial.outcome == "Failed"]
+    assert len(failed) == len(told) > 0
     ends = {
         pod["metadata"]["uid"]: datetime.fromisoformat(state["finishedAt"]).timestamp()
         for pod in kube.items("pods", f"velodrome.dev/job-name={NAME}")
