@@ -97,6 +97,17 @@ def rooms(entries: Mapping[str, int], parallelism: int) -> dict[str, int]:
     return given
 
 
+def stretch_name(lane: str, start: int) -> str:
+    """The name of the stretch of a lane that begins at this turn: that of the lane, if it is the first one."""
+    return f"{lane}-{start}" if start else lane
+
+
+def stretch_start(lane: str, name: str) -> int | None:
+    """The turn at which the stretch of that name begins; None if it is of another lane."""
+    own, _, start = name.partition("-")
+    return int(start or 0) if own == lane else None
+
+
 def stretches(
     given: Mapping[int, int], going: AbstractSet[int], made: Mapping[int, int], need: int
 ) -> tuple[range, ...]:

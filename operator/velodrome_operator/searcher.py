@@ -11,8 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from velodrome.keys import search_uid
-from velodrome_operator.children import stretch_name, stretch_start
-from velodrome_operator.lanes import EntryLook, LaneAsk, SearchAsk, SearchLook, stretches
+from velodrome_operator.lanes import EntryLook, LaneAsk, SearchAsk, SearchLook, stretch_name, stretch_start, stretches
 
 if TYPE_CHECKING:
     from velodrome.board.desk import Answer, SearchDesk

@@ -19,8 +19,6 @@ from velodrome_operator.children.names import (
     is_kueue,
     labels,
     lanes,
-    stretch_name,
-    stretch_start,
 )
 from velodrome_operator.children.secret import report_keys, secret
 from velodrome_operator.children.service import service
@@ -37,8 +35,6 @@ __all__ = [
     "labels",
     "lanes",
     "search_children",
-    "stretch_name",
-    "stretch_start",
 ]
 
 

@@ -15,6 +15,7 @@ from velodrome import keys
 from velodrome.canonical import digest
 from velodrome.plan import Plan, first_named
 from velodrome.spec import BenchmarkJob
+from velodrome_operator.lanes import stretch_name
 from velodrome_operator.rounds import Round
 
 Manifest = dict[str, Any]
@@ -163,17 +164,6 @@ class Names:
     def service(self) -> str:
         """A Service's name must begin with a letter. A BenchmarkJob's name may begin with a digit."""
         return f"v-{self.base}"
-
-
-def stretch_name(lane: str, start: int) -> str:
-    """The name of the stretch of a lane that begins at this turn: that of the lane, if it is the first one."""
-    return f"{lane}-{start}" if start else lane
-
-
-def stretch_start(lane: str, name: str) -> int | None:
-    """The turn at which the stretch of that name begins; None if it is of another lane."""
-    own, _, start = name.partition("-")
-    return int(start or 0) if own == lane else None
 
 
 def report_key_name(group: TrialGroup, completion: int | str) -> str:
