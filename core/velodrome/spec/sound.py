@@ -68,4 +68,4 @@ def _mels(hertz: float) -> float:
 
 
 def _hertz(mels: float) -> float:
-    return 700.0 * (10.0 ** (mels / 2595.0) - 1.0)
+    return 700.0 * (math.pow(10.0, mels / 2595.0) - 1.0)

@@ -135,12 +135,12 @@ def decoded(content: bytes, path: Path, rate: int) -> Waveform:
         with wave.open(io.BytesIO(content)) as file:
             channels, width, found, count = file.getparams()[:4]
             frames = file.readframes(count)
-    except EOFError as error:
+    except (wave.Error, EOFError, RuntimeError) as error:
+        if (content[:4], content[8:12]) != (b"RIFF", b"WAVE"):
+            raise corrupt(f"{path} is no WAV file: replace or remove it") from error
+        if isinstance(error, wave.Error):
+            raise invalid(f"{path} is a WAV file that can't be read ({error}): {_FIX}, or get it again") from error
         raise corrupt(f"{path} is cut off in its header: get it again, or remove it") from error
-    except wave.Error as error:
-        if content[:4] == b"RIFF" and content[8:12] == b"WAVE":
-            raise invalid(f"{path} is a WAV file that can't be read ({error}): {_FIX}") from error
-        raise corrupt(f"{path} is no WAV file: replace or remove it") from error
     if channels != 1:
         raise invalid(f"{path} has {channels} channels, and a sound has one: {_FIX}")
     if width != 2:
