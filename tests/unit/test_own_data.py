@@ -130,7 +130,18 @@ def test_each_job_of_the_page_reads_such_data(folder: Path, dataset: dict[str, A
 
 
 def test_the_page_shows_a_folder_of_images_and_a_table_in_a_few_lines() -> None:
-    names = ["flowers", "street", "customers", "visits", "GunPoint", "bearings", "commands", "tales", "messages", "ours"]
+    names = [
+        "flowers",
+        "street",
+        "customers",
+        "visits",
+        "GunPoint",
+        "bearings",
+        "commands",
+        "tales",
+        "messages",
+        "ours",
+    ]
     assert [dataset["name"] for dataset in SNIPPETS] == names
     assert len(BY_NAME["flowers"]) == 3
     assert len(BY_NAME["customers"]) == 5
