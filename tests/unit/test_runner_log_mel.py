@@ -86,7 +86,7 @@ def test_bands_are_channels_and_windows_are_steps(tmp_path: Path) -> None:
     assert all(isinstance(source, Memory) for source in contents.splits.values())
     ready_ = prepared(contents)
     assert ready_.task.transform.shape == (40, 98)
-    values = torch.cat([batch.inputs["values"] for batch in ready_.batches(8, torch.Generator())])  # type: ignore[index]
+    values = torch.cat([batch.inputs["values"] for batch in ready_.batches(8, torch.Generator())])
     assert values.shape == (36, 40, 98)
     # Each band is normalised by the training split.
     torch.testing.assert_close(values.mean((0, 2)), torch.zeros(40), atol=1e-5, rtol=0)
@@ -98,7 +98,7 @@ def test_what_is_planted_outside_the_training_split_changes_no_training_sample(t
     test = whole(contents.splits["test"])
     loud = Memory(Samples({**test.inputs, "values": test.inputs["values"] * 100}, test.targets))
     first, second = (
-        next(prepared(heard(each, FORTY)).batches(36, torch.Generator().manual_seed(0))).inputs["values"]  # type: ignore[index]
+        next(prepared(heard(each, FORTY)).batches(36, torch.Generator().manual_seed(0))).inputs["values"]
         for each in (contents, contents.with_splits(test=loud))
     )
     assert torch.equal(first, second)
@@ -120,9 +120,9 @@ def test_batches_are_the_same_bits_in_memory_and_from_files(tmp_path: Path, monk
     for split in ("train", "test"):
         pairs = zip(
             *(each.batches(5, torch.Generator().manual_seed(1), split=split) for each in (kept, streamed)), strict=True
-        )  # type: ignore[arg-type]
+        )
         for one, other in pairs:
-            assert torch.equal(one.inputs["values"], other.inputs["values"])  # type: ignore[index]
+            assert torch.equal(one.inputs["values"], other.inputs["values"])
             assert torch.equal(one.targets, other.targets)
     assert "worker" in str(streamed.reading(5))
     streamed.close()
@@ -159,7 +159,7 @@ def test_without_bands_a_sound_is_its_waveform(tmp_path: Path) -> None:
     contents = words(tmp_path)
     assert heard(contents, None) is contents
     assert prepared(contents).task.transform.shape == (1, 16_000)
-    (values,) = {tuple(batch.inputs["values"].shape) for batch in prepared(contents).batches(12, split="test")}  # type: ignore[index]
+    (values,) = {tuple(batch.inputs["values"].shape) for batch in prepared(contents).batches(12, split="test")}
     assert values == (12, 1, 16_000)
 
 

@@ -203,7 +203,8 @@ def _clip(file: Path) -> tuple[int, float]:
         with wave.open(str(file)) as clip:
             return clip.getframerate(), clip.getnframes() / max(clip.getframerate(), 1)
     except (OSError, EOFError, RuntimeError, wave.Error) as error:
-        raise NotThere("--sound", line(f"{file} can't be read as a WAV file: {error or 'it is cut off'}")) from error
+        why = str(error) or "it is cut off"
+        raise NotThere("--sound", line(f"{file} can't be read as a WAV file: {why}")) from error
 
 
 def text(path: Path) -> FoundData:
