@@ -16,7 +16,7 @@ from velodrome.spec.conditions import LogMel
 _FEWEST = 3  # samples of a window: the spectrum of two has no frequency between 0 and half the rate
 
 
-class Problem(NamedTuple):
+class WrongBands(NamedTuple):
     """The field of `logMel` that can't be so, why, and what to write."""
 
     field: str
@@ -35,25 +35,27 @@ def corners(bins: int, rate: int) -> list[float]:
     return [_hertz(most * place / (bins + 1)) for place in range(bins + 2)]
 
 
-def problem(log_mel: LogMel, rate: int, seconds: float) -> Problem | None:
+def wrong_bands(log_mel: LogMel, rate: int, seconds: float) -> WrongBands | None:
     """Why clips of so many seconds, at so many samples a second, have no such bands; None if they have."""
     window, hop = samples_of(log_mel.window_seconds, rate), samples_of(log_mel.hop_seconds, rate)
     written = f"{log_mel.window_seconds:g} s"
     if window < _FEWEST:
         said = f"a window of {written} has less than {_FEWEST} samples at {rate:,} Hz"
-        return Problem("windowSeconds", said, "write a longer one")
+        return WrongBands("windowSeconds", said, "write a longer one")
     if window > samples_of(seconds, rate):
-        return Problem("windowSeconds", f"a window of {written} is longer than a clip of {seconds:g} s", "shorten it")
+        return WrongBands(
+            "windowSeconds", f"a window of {written} is longer than a clip of {seconds:g} s", "shorten it"
+        )
     if hop < 1:
         said = f"a hop of {log_mel.hop_seconds:g} s has no sample at {rate:,} Hz"
-        return Problem("hopSeconds", said, "write a longer one")
+        return WrongBands("hopSeconds", said, "write a longer one")
     if not _filled(log_mel.bins, rate, window):
         most = next(fewer for fewer in count(1) if not _filled(fewer + 1, rate, window))
         said = (
             f"the frequencies of a window of {window:,} samples lie {rate / window:g} Hz apart, so some of "
             f"{log_mel.bins} bands would have none"
         )
-        return Problem("bins", said, f"write {most} at most, or a longer window")
+        return WrongBands("bins", said, f"write {most} at most, or a longer window")
     return None
 
 

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from velodrome.spec.conditions import LogMel
 from velodrome.spec.dataset import Dataset
 from velodrome.spec.raw import Broken, as_mapping, as_text
-from velodrome.spec.sound import problem
+from velodrome.spec.sound import wrong_bands
 from velodrome.spec.wording import Location
 from velodrome.vocabulary import SAMPLE_RATE, SECONDS, SOUNDS
 
@@ -29,7 +29,7 @@ def sound_rules(spec: Mapping[str, Any]) -> Iterator[Broken]:
         log_mel, dataset = LogMel.model_validate(written), Dataset.model_validate(given)
     except ValidationError:  # the model reports it
         return
-    wrong = problem(log_mel, dataset.sample_rate or SAMPLE_RATE, dataset.seconds or SECONDS)
+    wrong = wrong_bands(log_mel, dataset.sample_rate or SAMPLE_RATE, dataset.seconds or SECONDS)
     if wrong is not None:
         location: Location = (*here, wrong.field)
         yield Broken(location, wrong.message, wrong.hint)

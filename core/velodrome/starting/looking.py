@@ -12,7 +12,7 @@ from pathlib import Path
 
 from velodrome.errors import NotThere
 from velodrome.spec import LogMel
-from velodrome.spec.sound import problem
+from velodrome.spec.sound import wrong_bands
 from velodrome.spec.wording import suggestion
 from velodrome.starting.draft import SCALED, FoundData, column_list, data_name, scalar
 from velodrome.text import counted, line
@@ -192,7 +192,7 @@ def sounds(path: Path) -> FoundData:
         ),
         task="classification",
         preprocessing=""
-        if problem(bands, rate, seconds)
+        if wrong_bands(bands, rate, seconds)
         else f"{{logMel: {{bins: {bands.bins}}}}}   # energies of bands of frequencies, and no waveforms",
     )
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from velodrome.errors import ConfigurationError
 from velodrome.spec import LogMel
-from velodrome.spec.sound import corners, problem, samples_of
+from velodrome.spec.sound import corners, samples_of, wrong_bands
 from velodrome_runner.data import Contents, Memory, Samples, SampleSource
 from velodrome_runner.memory import fits
 
@@ -124,7 +124,7 @@ def heard(contents: Contents, log_mel: LogMel | None) -> Contents:
             "spec.preprocessing.logMel is for sounds, whose samples a second are known, and these data have none: "
             "leave it out"
         )
-    wrong = problem(log_mel, rate, length / rate)
+    wrong = wrong_bands(log_mel, rate, length / rate)
     if wrong is not None:
         raise ConfigurationError(f"spec.preprocessing.logMel.{wrong.field}: {wrong.message}: {wrong.hint}")
     bands = Bands.of(log_mel, rate)
