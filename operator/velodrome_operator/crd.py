@@ -19,6 +19,7 @@ from velodrome.vocabulary import (
     AUGMENTATION_NEEDS,
     BUNDLED,
     COLUMNAR,
+    DATASET_FIELDS,
     DATASETS,
     FEATURE_SELECTION_FIELDS,
     FORMAT_FIELDS,
@@ -457,7 +458,7 @@ def _dataset_rules() -> list[Schema]:
             "ImageNet needs an imageSize, for example 256",
         ),
     ]
-    for field in ("args", "target", "columns", "splits", "imageSize", "tokens", "window", "text"):
+    for field in DATASET_FIELDS:
         users = sorted(name for name, fields in FORMAT_FIELDS.items() if field in fields)
         named = [f"(has(self.format) ? self.format : self.name) in {_list(name for name in users if ':' not in name)}"]
         named += [f"(has(self.format) && {factory})"] if any(":" in name for name in users) else []
