@@ -55,7 +55,7 @@ class Took(NamedTuple):
 UID, OF = "bench", keys.search_uid("bench")
 
 
-def searching(trials: int, epochs: int = 3) -> Plan:
+def searching(trials: int, epochs: int = 3, parallel: int = 1, **search: Any) -> Plan:
     """One entry with five parameters."""
     names = ("optimizer.learningRate", "regularization.l2", "regularization.dropout", "regularization.labelSmoothing")
     ends = ((1e-4, 0.3), (0, 0.1), (0, 0.5), (0, 0.3))
@@ -72,12 +72,14 @@ def searching(trials: int, epochs: int = 3) -> Plan:
             "dataset": {"name": "digits"},
             "budget": {"maxEpochs": epochs},
             "evaluation": {"metrics": ["accuracy"]},
+            "execution": {"parallelism": parallel},
             "entries": [{"name": "mlp", "model": {"name": "velodrome/mlp"}}],
             "search": {
                 "maxTrials": trials,
                 "objectives": [{"metric": "validation_loss"}],
                 "parameters": [*floats, size],
                 "pruner": {"name": "Median"},
+                **search,
             },
         },
     }

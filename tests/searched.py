@@ -13,6 +13,22 @@ from velodrome.search.trials import search_info, search_plan
 from velodrome.store import Store
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
+RATE, SIZE = "training.optimizer.learningRate", "training.batchSize"
+
+
+def search_of_two(trials: int, **search: Any) -> dict[str, Any]:
+    """The search of a job whose entries a and b have the same parameters; others have none."""
+    return {
+        "maxTrials": trials,
+        "seed": 5,
+        "objectives": [{"metric": "validation_loss"}],
+        "parameters": [
+            {"name": RATE, "type": "LogFloat", "low": 1e-4, "high": 1, "entries": ["a", "b"]},
+            {"name": SIZE, "type": "Integer", "low": 16, "high": 256, "step": 16, "entries": ["a", "b"]},
+        ],
+        "confirm": {"repeats": 2},
+        **search,
+    }
 
 
 def registered(store: Store, made: Plan, uid: str) -> None:

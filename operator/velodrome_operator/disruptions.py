@@ -69,11 +69,20 @@ def disruptions(pods: Iterable[PodFacts], gone: Iterable[PodFacts]) -> int:
     itself, it was disrupted while nobody looked. A pod that its Job may have released does not count until Kubernetes
     counts it.
     """
+    seen = _seen(pods, gone)
+    # Of very many pods, few say anything: an index without a disruption and without a failure before it adds nothing.
+    touched = {(pod.job, pod.index) for pod, disrupted in seen if disrupted or pod.failures}
     sightings: dict[tuple[str, int], list[tuple[PodFacts, bool]]] = defaultdict(list)
-    for found, away in ((pods, False), (gone, True)):
-        for pod in found:
-            sightings[pod.job, pod.index].append((pod, is_disruption(pod, gone=away)))
+    for pod, disrupted in seen if touched else ():
+        if (pod.job, pod.index) in touched:
+            sightings[pod.job, pod.index].append((pod, disrupted))
     return sum(_at_index(index) for index in sightings.values())
+
+
+def _seen(pods: Iterable[PodFacts], gone: Iterable[PodFacts]) -> list[tuple[PodFacts, bool]]:
+    """All of these pods, each with whether a disruption took it."""
+    here = [(pod, is_disruption(pod, gone=False)) for pod in pods]
+    return here + [(pod, is_disruption(pod, gone=True)) for pod in gone]
 
 
 def _at_index(found: Sequence[tuple[PodFacts, bool]]) -> int:
@@ -91,10 +100,13 @@ def spent(pods: Iterable[PodFacts], gone: Iterable[PodFacts], nodes: int) -> dic
 
     `nodes` pods train one trial together. A pod that ended because a disruption took another of them costs no attempt.
     """
+    there, away = list(pods), list(gone)
+    failing = {(pod.job, pod.index - pod.index % nodes) for pod in (*there, *away) if pod.phase == "Failed"}
     trials: dict[tuple[str, int], list[tuple[PodFacts, bool]]] = defaultdict(list)
-    for found, away in ((pods, False), (gone, True)):
-        for pod in found:
-            trials[pod.job, pod.index - pod.index % nodes].append((pod, is_disruption(pod, gone=away)))
+    for pod, disrupted in _seen(there, away) if failing else ():
+        trial = pod.job, pod.index - pod.index % nodes
+        if trial in failing:
+            trials[trial].append((pod, disrupted))
     return {
         trial: max(failed, key=lambda pod: pod.created_at)
         for trial, ends in trials.items()

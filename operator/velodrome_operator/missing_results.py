@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -66,9 +66,7 @@ def missing_results(
     found: list[MissingResult] = []
     waits: list[timedelta] = []
     for name, job in seen.jobs.items():
-        for index, completion in trials_ended(job, groups[name], seen.plan.job.spec.runner.nodes):
-            if index in seen.finished:
-                continue
+        for index, completion in trials_ended(job, groups[name], seen.plan.job.spec.runner.nodes, seen.finished):
             final = last.get((name, completion))
             ended = job.created_at if final is None else final.finished_at or job.created_at
             ended = max(ended, seen.unseen_ends.get(index, ended))
@@ -93,17 +91,22 @@ def ended_unseen(seen: Observation, groups: Mapping[str, Sequence[int]]) -> froz
     return frozenset(
         index
         for name, job in seen.jobs.items()
-        for index, completion in trials_ended(job, groups.get(name, ()), seen.plan.job.spec.runner.nodes)
-        if index not in seen.finished and getattr(last.get((name, completion)), "finished_at", None) is None
+        for index, completion in trials_ended(job, groups.get(name, ()), seen.plan.job.spec.runner.nodes, seen.finished)
+        if getattr(last.get((name, completion)), "finished_at", None) is None
     )
 
 
-def trials_ended(job: JobFacts, trials: Sequence[int], nodes: int) -> Iterator[tuple[int, int]]:
-    """Trials on which no pod works any more, each with the completion index that shows how it ended.
+def trials_ended(
+    job: JobFacts, trials: Sequence[int], nodes: int, known: Container[int] = ()
+) -> Iterator[tuple[int, int]]:
+    """Trials on which no pod works any more, each with the completion index that shows how it ended. Those that are
+    `known` are left out.
 
     If several pods train together, a failed pod ends the trial. Otherwise the trial ends when all have completed.
     """
     for first in range(0, len(trials), nodes):
+        if trials[first] in known:
+            continue
         completions = range(first, first + nodes)
         failed = [completion for completion in completions if completion in job.failed]
         if failed:

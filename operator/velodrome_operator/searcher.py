@@ -73,10 +73,9 @@ def _look(store: Store, desk: SearchDesk, uid: str, lanes: Mapping[str, LaneAsk]
         if running is not None:
             desk.judge(index, *running)
     made, laid = 0, dict[str, tuple[range, ...]]()
-    turns = store.turns(of)
     for lane, asked in lanes.items():
-        laid[lane] = _stretches(desk, lane, asked, turns)
-        turn = sum(len(turns.get(stretch_name(lane, one.start), ())) for one in laid[lane])
+        laid[lane] = _stretches(desk, lane, asked)
+        turn = sum(len(desk.turns.get(stretch_name(lane, one.start), ())) for one in laid[lane])
         while _going(desk, asked) < asked.room:
             start = next((one.start for one in laid[lane] if turn in one), laid[lane][-1].start)
             if desk.suggest(asked.entries, stretch_name(lane, start)) is None:
@@ -88,7 +87,7 @@ def _look(store: Store, desk: SearchDesk, uid: str, lanes: Mapping[str, LaneAsk]
     lost = state.without_winner() if state.is_over() else {}
     searched = store.keep_searched(uid, state.searched()) if state.is_over() and not lost else None
     return SearchLook(
-        turns=store.turns(of) if made else turns,
+        turns={stretch: tuple(trials) for stretch, trials in desk.turns.items()},
         stretches=laid,
         finished={index: one.told.state == "Complete" for index, one in state.outcomes.items()},
         entries=tuple(_entry(desk, entry) for entry in state.studies),
@@ -100,11 +99,11 @@ def _look(store: Store, desk: SearchDesk, uid: str, lanes: Mapping[str, LaneAsk]
     )
 
 
-def _stretches(desk: SearchDesk, lane: str, asked: LaneAsk, turns: Mapping[str, tuple[int, ...]]) -> tuple[range, ...]:
+def _stretches(desk: SearchDesk, lane: str, asked: LaneAsk) -> tuple[range, ...]:
     """The stretches of a lane, before anything more is suggested."""
-    own = {start: turns[name] for name in turns if (start := stretch_start(lane, name)) is not None}
+    own = {start: desk.turns[name] for name in desk.turns if (start := stretch_start(lane, name)) is not None}
     given = {start: len(trials) for start, trials in own.items()}
-    going = {start for start, trials in own.items() if any(index not in desk.state.outcomes for index in trials)}
+    going = {start for start, trials in own.items() if not desk.going.isdisjoint(trials)}
     return stretches(given, going, asked.made, sum(given.values()) + desk.state.left(asked.entries))
 
 

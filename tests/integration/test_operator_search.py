@@ -16,8 +16,8 @@ from tests.integration.test_operator_collection import Pods, round_of
 from tests.integration.test_operator_inboxes import needs_redis_7
 from tests.integration.test_operator_judgement import Operator
 from tests.integration.test_operator_takeover import IMAGE, Kept, environment, status
-from tests.integration.test_race_search import RATE, SIZE, by_optuna_alone, loss
-from tests.searched import ended, registered
+from tests.integration.test_race_search import by_optuna_alone, loss
+from tests.searched import RATE, ended, registered, search_of_two
 from velodrome import keys
 from velodrome.board.searches import read_search
 from velodrome.board.viewing import objectives_of, read_objectives
@@ -80,17 +80,7 @@ def made(
             "budget": {"maxEpochs": 2},
             "evaluation": {"metrics": ["accuracy"]},
             "trials": {},
-            "search": {
-                "maxTrials": trials,
-                "seed": 5,
-                "objectives": [{"metric": "validation_loss"}],
-                "parameters": [
-                    {"name": RATE, "type": "LogFloat", "low": 1e-4, "high": 1, "entries": ["a", "b"]},
-                    {"name": SIZE, "type": "Integer", "low": 16, "high": 256, "step": 16, "entries": ["a", "b"]},
-                ],
-                "confirm": {"repeats": 2},
-                **search,
-            },
+            "search": search_of_two(trials, **search),
             **(spec or {}),
         },
     )

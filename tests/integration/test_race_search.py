@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from tests.integration.test_race_executor import STANDIN, Track, folder, track
+from tests.searched import RATE, SIZE, search_of_two
 from velodrome import keys
 from velodrome.board.searches import outcomes_in
 from velodrome.board.viewing import objectives_of, read_objectives
@@ -29,8 +30,6 @@ from velodrome.spec import validate
 
 __all__ = ["folder", "track"]  # fixtures
 
-RATE, SIZE = "training.optimizer.learningRate", "training.batchSize"
-
 
 def document(name: str = "search", trials: int = 12, **search: Any) -> dict[str, Any]:
     """Two entries with the same parameters, which have the same search, and one that has none."""
@@ -44,17 +43,7 @@ def document(name: str = "search", trials: int = 12, **search: Any) -> dict[str,
             "budget": {"maxEpochs": 4},
             "evaluation": {"metrics": ["accuracy"]},
             "entries": [{"name": one, "model": model} for one in ("a", "b", "plain")],
-            "search": {
-                "maxTrials": trials,
-                "seed": 5,
-                "objectives": [{"metric": "validation_loss"}],
-                "parameters": [
-                    {"name": RATE, "type": "LogFloat", "low": 1e-4, "high": 1, "entries": ["a", "b"]},
-                    {"name": SIZE, "type": "Integer", "low": 16, "high": 256, "step": 16, "entries": ["a", "b"]},
-                ],
-                "confirm": {"repeats": 2},
-                **search,
-            },
+            "search": search_of_two(trials, **search),
         },
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -156,6 +157,26 @@ def test_a_search_ends_when_no_better_trial_comes() -> None:
     assert len(ran) == 2 * 6, "the second trial of both was the better one, and four followed"
     assert found.is_over()
     assert found.searched().ended["a"] == "more trials are unlikely to improve it (terminator Stagnation)"
+
+
+def test_a_search_ends_when_little_is_left_to_gain() -> None:
+    """Regret: a smooth function is known after 53 trials, and noise is not."""
+    size = [{"name": "training.batchSize", "type": "Integer", "low": 1, "high": 99, "entries": ["a"]}]
+    noise = iter([0.13, 0.85, 0.76, 0.26, 0.5, 0.45, 0.65, 0.79, 0.09, 0.03] * 6)
+
+    def ended(value: Callable[[int], float]) -> tuple[int, str]:
+        least = {"name": "Regret", "minTrials": 53}
+        found = state(most=56, algorithm="TPE", parameters=size, terminator=least)
+        while (index := found.next(())) is not None:
+            made = found.suggest(index)
+            found.note(index, made, made)
+            found.tell(index, complete(value(made.values["training.batchSize"])))
+        return len(found.suggestions), found.searched().ended["a"]
+
+    trials, said = ended(lambda batch: 1 - ((batch - 50) / 99) ** 2)
+    assert 53 <= trials < 56
+    assert said == "more trials are unlikely to improve it (terminator Regret)"
+    assert ended(lambda _: next(noise)) == (56, "maxTrials: 56")
 
 
 def test_points_of_other_searches_come_after_its_own() -> None:

@@ -7,6 +7,7 @@ that it knows is in the store, so a desk that is made again goes on as if nothin
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from functools import partial
 from typing import Protocol, TypeVar
 
@@ -34,7 +35,10 @@ class Ask(Protocol):
 
 
 class SearchDesk:
-    """`uid` is that of the race, whose search is registered. Its methods raise what `ask` raises."""
+    """`uid` is that of the race, whose search is registered. Its methods raise what `ask` raises.
+
+    `turns` has the trials of each lane, by index, in the order of their turns.
+    """
 
     def __init__(self, plan: Plan, uid: str, ask: Ask) -> None:
         self.state = SearchState(plan)
@@ -43,6 +47,7 @@ class SearchDesk:
         self._uid = search_uid(uid)
         self._ask = ask
         self._stopped: set[str] = set()
+        self.turns: dict[str, list[int]] = {}
 
     @property
     def most(self) -> int:
@@ -50,9 +55,9 @@ class SearchDesk:
         return search_of(self.state.plan.job).max_trials
 
     @property
-    def going(self) -> set[int]:
+    def going(self) -> AbstractSet[int]:
         """The trials that were suggested and have no result yet, by index."""
-        return self.state.suggestions.keys() - self.state.outcomes.keys()
+        return self.state.going
 
     def read(self) -> None:
         """Takes everything that the store has, in the place of what was known."""
@@ -62,6 +67,7 @@ class SearchDesk:
         tried = search_plan(self.tried, suggestions)
         outcomes = self._ask(lambda store: outcomes_in(store, tried, self._uid, self.state.keys))
         self.state.resume(suggestions, outcomes)
+        self._read_turns()
 
     def tell_again(self) -> None:
         """Tells the runners of trials without a result once more what they have to know. It may have been lost."""
@@ -71,7 +77,7 @@ class SearchDesk:
     def take(self, indexes: Iterable[int]) -> list[int]:
         """Takes the results of those of these trials that have one. Returns which of them are new."""
         found = []
-        for index in sorted(set(indexes) - self.state.outcomes.keys()):
+        for index in sorted(self.state.going.intersection(indexes)):
             outcome = self._ask(partial(_ended, self._uid, index, self.state.keys))
             if outcome is not None:
                 self.state.tell(index, outcome)
@@ -85,9 +91,22 @@ class SearchDesk:
         index = self.state.next(self.going, among)
         if index is not None:
             made = self.state.suggest(index)
-            counts = self._ask(partial(_suggest, self._uid, index, made, lane))
+            counts, turn = self._ask(partial(_given, self._uid, index, made, lane))
             self.state.note(index, made, counts)
+            if lane:
+                self._took(index, lane, turn)
         return index
+
+    def _took(self, index: int, lane: str, turn: int | None) -> None:
+        """Keeps which turn a trial got, or reads all of them where somebody else gave some."""
+        own = self.turns.setdefault(lane, [])
+        if turn == len(own):
+            own.append(index)
+        else:
+            self._read_turns()
+
+    def _read_turns(self) -> None:
+        self.turns = {lane: list(trials) for lane, trials in self._ask(lambda store: store.turns(self._uid)).items()}
 
     def judge(self, index: int, attempt: str, points: Sequence[EpochPoint]) -> bool:
         """Whether an attempt at a trial is to end early, by what it reported after each epoch. Its runner is told so,
@@ -131,6 +150,10 @@ def _ended(uid: str, index: int, keys: Sequence[MetricKey], store: Store) -> Out
     """What became of a search trial that has a result."""
     record = store.trial(uid, index)
     return None if record is None else outcome_of(keys, record.result, store.curves(uid, index))
+
+
+def _given(uid: str, index: int, made: Suggestion, lane: str, store: Store) -> tuple[Suggestion, int | None]:
+    return store.give_turn(uid, index, made, lane)
 
 
 def _suggest(uid: str, index: int, made: Suggestion, lane: str, store: Store) -> Suggestion:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from velodrome.metrics.catalogue import MetricKey
 from velodrome.results.records import EpochPoint, TrialResult
-from velodrome.results.searches import Spent, Suggestion, Winner
+from velodrome.results.searches import Spent, Suggestion, TrialState, Winner
 from velodrome.search.study import Direction, Told
 
 # These failures are of the parameters: the same ones would fail again.
@@ -72,20 +72,48 @@ def _value(key: MetricKey, result: TrialResult, curves: Sequence[EpochPoint]) ->
     return kept[0].validation.get(str(key)) if kept else None
 
 
-def spent_by(outcomes: Sequence[Outcome]) -> Spent:
-    """What these trials took together. The energy is known if each that trained to its end measured it."""
-    ended = [one for one in outcomes if one.told.state == "Complete"]
-    joules = [one.joules for one in ended if one.joules is not None]
-    return Spent(
-        trials=len(outcomes),
-        failed=sum(one.told.state == "Failed" for one in outcomes),
-        pruned=sum(one.told.state == "Pruned" for one in outcomes),
-        epochs=sum(one.epochs for one in outcomes),
-        seconds=sum(one.seconds for one in outcomes),
-        gpu_seconds=sum(one.seconds * one.accelerators for one in outcomes),
-        joules=sum(joules) if joules and len(joules) == len(outcomes) else None,
-        reasons=dict(Counter(one.reason for one in outcomes if one.told.state == "Failed").most_common()),
-    )
+class Tally:
+    """What trials took together, trial by trial. The energy is known if each that trained to its end measured it."""
+
+    def __init__(self, outcomes: Iterable[Outcome] = ()) -> None:
+        self.epochs = 0
+        self.seconds = self.gpu_seconds = self._joules = 0.0
+        self._trials, self._measured = Counter[TrialState](), 0
+        self._reasons = Counter[str]()
+        for one in outcomes:
+            self.add(one)
+
+    def add(self, one: Outcome) -> None:
+        """Counts a trial."""
+        state = one.told.state
+        self._trials[state] += 1
+        self.epochs += one.epochs
+        self.seconds += one.seconds
+        self.gpu_seconds += one.seconds * one.accelerators
+        if state == "Failed":
+            self._reasons[one.reason] += 1
+        if state == "Complete" and one.joules is not None:
+            self._measured, self._joules = self._measured + 1, self._joules + one.joules
+
+    @property
+    def spent(self) -> Spent:
+        """All of it."""
+        trials = self._trials.total()
+        return Spent(
+            trials=trials,
+            failed=self._trials["Failed"],
+            pruned=self._trials["Pruned"],
+            epochs=self.epochs,
+            seconds=self.seconds,
+            gpu_seconds=self.gpu_seconds,
+            joules=self._joules if trials and self._measured == trials else None,
+            reasons=dict(self._reasons.most_common()),
+        )
+
+
+def spent_by(outcomes: Iterable[Outcome]) -> Spent:
+    """What these trials took together."""
+    return Tally(outcomes).spent
 
 
 def is_better(key: MetricKey, value: float, other: float) -> bool:
@@ -96,11 +124,21 @@ def is_better(key: MetricKey, value: float, other: float) -> bool:
 def best_of(keys: Sequence[MetricKey], outcomes: Mapping[int, Outcome]) -> int | None:
     """The number of the complete trial with the best value of the first objective; of equal ones the first."""
     best: int | None = None
-    for number in sorted(outcomes):
-        values = outcomes[number].told.values
-        if values and (best is None or is_better(keys[0], values[0], outcomes[best].told.values[0])):
-            best = number
+    for number in outcomes:
+        best = better_of(keys, outcomes, best, number)
     return best
+
+
+def better_of(keys: Sequence[MetricKey], outcomes: Mapping[int, Outcome], best: int | None, number: int) -> int | None:
+    """The number of the better one of two trials, where none may be the `best` so far; of equal ones the first."""
+    values = outcomes[number].told.values
+    if not values:
+        return best
+    if best is None:
+        return number
+    known = outcomes[best].told.values[0]
+    wins = number < best if values[0] == known else is_better(keys[0], values[0], known)
+    return number if wins else best
 
 
 def front_of(keys: Sequence[MetricKey], outcomes: Mapping[int, Outcome]) -> tuple[int, ...]:

@@ -5,13 +5,13 @@ All of it follows from the suggestions and the results that were stored.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from velodrome.metrics.catalogue import MetricKey
 from velodrome.plan import Plan
 from velodrome.results.searches import Searched, Spent, Suggestion, Winner
-from velodrome.search.outcomes import Outcome, best_of, directions, spent_by, winner
+from velodrome.search.outcomes import Outcome, Tally, better_of, directions, winner
 from velodrome.search.study import EntryStudy
 from velodrome.search.trials import search_of, searched_keys
 
@@ -19,12 +19,28 @@ from velodrome.search.trials import search_of, searched_keys
 HOPELESS = 10
 
 
+class _Entry:
+    """What is known of one entry's trials, by number. It is kept up trial by trial: a search may have very many."""
+
+    def __init__(self) -> None:
+        self.suggested = 0
+        self.outcomes: dict[int, Outcome] = {}
+        self.tally = Tally()
+        self.best: int | None = None
+
+    def add(self, keys: Sequence[MetricKey], number: int, outcome: Outcome) -> None:
+        """Notes what became of a trial."""
+        self.outcomes[number] = outcome
+        self.tally.add(outcome)
+        self.best = better_of(keys, self.outcomes, self.best, number)
+
+
 class SearchState:
     """What is known of a search. Trials have the indexes of `velodrome.search.trials.SearchPlan`.
 
     `suggestions` are by index, and grow. `outcomes` are those of the trials that ended. `studies` are by entry, if
-    it has parameters. `points` are those of other searches, by entry, which are tried early
-    from the next `resume` on.
+    it has parameters. `going` has the trials that were suggested and have no outcome. `points` are those of other
+    searches, by entry, which are tried early from the next `resume` on.
     """
 
     def __init__(self, plan: Plan, points: Mapping[str, Sequence[Mapping[str, Any]]] | None = None) -> None:
@@ -35,7 +51,9 @@ class SearchState:
         self.points = points or {}
         self.suggestions: dict[int, Suggestion] = {}
         self.outcomes: dict[int, Outcome] = {}
+        self.going: set[int] = set()
         self.studies = self._empty()
+        self._of = {entry: _Entry() for entry in self._entries}
 
     def _empty(self) -> dict[str, EntryStudy]:
         search, ways, epochs = self._search, directions(self.keys), self.plan.job.spec.budget.max_epochs
@@ -50,10 +68,15 @@ class SearchState:
         self.suggestions.clear()
         self.suggestions.update(suggestions)
         self.outcomes = dict(outcomes)
+        self.going = self.suggestions.keys() - self.outcomes.keys()
         self.studies = self._empty()
+        self._of = {entry: _Entry() for entry in self._entries}
+        for index, outcome in self.outcomes.items():
+            self._of[self.plan.entry(index)].add(self.keys, index // len(self._entries), outcome)
         for entry, study in self.studies.items():
-            own = self._of(entry, self.suggestions)
-            told = {number: one.told for number, one in self._of(entry, self.outcomes).items()}
+            own = self._numbered(entry)
+            self._of[entry].suggested = len(own)
+            told = {number: one.told for number, one in self._of[entry].outcomes.items()}
             study.resume([own[number] for number in sorted(own)], told)
 
     def next(self, running: Collection[int], among: Collection[str] | None = None) -> int | None:
@@ -83,13 +106,21 @@ class SearchState:
 
     def note(self, index: int, made: Suggestion, counts: Suggestion) -> None:
         """Notes the suggestion that the store has, which may be another than the one that was `made`."""
+        if index not in self.suggestions:
+            self._of[self.plan.entry(index)].suggested += 1
         self.suggestions[index] = counts
+        if index not in self.outcomes:
+            self.going.add(index)
         if counts.values != made.values:
             self.resume(dict(self.suggestions), self.outcomes)
 
     def tell(self, index: int, outcome: Outcome) -> None:
-        """Notes what became of a trial."""
+        """Notes what became of a trial. Only the first outcome of each counts."""
+        if index in self.outcomes:
+            return
         self.outcomes[index] = outcome
+        self.going.discard(index)
+        self._of[self.plan.entry(index)].add(self.keys, index // len(self._entries), outcome)
         self.studies[self.plan.entry(index)].tell(index // len(self._entries), outcome.told)
 
     def ends(self, index: int, steps: Mapping[int, float]) -> bool:
@@ -99,19 +130,19 @@ class SearchState:
 
     def best(self, entry: str) -> int | None:
         """The number of the best trial of an entry so far."""
-        return best_of(self.keys, self._of(entry, self.outcomes))
+        return self._of[entry].best
 
     def spent(self, entry: str) -> Spent:
         """What the trials of an entry took so far."""
-        return spent_by(list(self._of(entry, self.outcomes).values()))
+        return self._of[entry].tally.spent
 
-    def outcomes_of(self, entry: str) -> dict[int, Outcome]:
+    def outcomes_of(self, entry: str) -> Mapping[int, Outcome]:
         """What became of the trials of an entry, by number."""
-        return self._of(entry, self.outcomes)
+        return self._of[entry].outcomes
 
     def is_over(self) -> bool:
         """Whether no trial runs and none will be suggested."""
-        return self.suggestions.keys() == self.outcomes.keys() and self.next(()) is None
+        return not self.going and self.next(()) is None
 
     def searched(self) -> Searched:
         """How the search ended. An entry that has parameters and no complete trial is left out."""
@@ -120,7 +151,7 @@ class SearchState:
             if entry not in self.studies:
                 found[entry] = Winner()
                 continue
-            won = winner(self.keys, self._of(entry, self.suggestions), self._of(entry, self.outcomes))
+            won = winner(self.keys, self._numbered(entry), self._of[entry].outcomes)
             if won is not None:
                 found[entry] = won.model_copy(update={"importances": self.studies[entry].importances()})
         ended = {entry: self._why_ended(entry) or self._why_stopped(entry) for entry in self.studies}
@@ -135,19 +166,20 @@ class SearchState:
                 found[entry] = next(iter(reasons), "no trial ran to its end")
         return found
 
-    def _of(self, entry: str, found: Mapping[int, object]) -> dict[int, Any]:
+    def _numbered(self, entry: str) -> dict[int, Suggestion]:
+        """The suggestions of an entry, by number."""
         count, place = len(self._entries), self._entries.index(entry)
-        return {index // count: one for index, one in found.items() if index % count == place}
+        return {index // count: one for index, one in self.suggestions.items() if index % count == place}
 
     def _of_number(self, entry: str) -> int:
-        return len(self._of(entry, self.suggestions))
+        return self._of[entry].suggested
 
     def _why_ended(self, entry: str) -> str | None:
         """Why an entry gets no more trials, if its results say so."""
-        own = self._of(entry, self.outcomes)
-        if len(own) >= HOPELESS and all(one.told.state == "Failed" for one in own.values()):
-            reason, count = Counter(one.reason for one in own.values()).most_common(1)[0]
-            return f"all of its {len(own)} trials failed, {count} with {reason}"
+        spent = self.spent(entry)
+        if spent.trials >= HOPELESS and spent.failed == spent.trials:
+            reason, count = next(iter(spent.reasons.items()))
+            return f"all of its {spent.trials} trials failed, {count} with {reason}"
         if self.studies[entry].is_unlikely_to_improve():
             assert self._search.terminator is not None
             return f"more trials are unlikely to improve it (terminator {self._search.terminator.name})"
@@ -164,13 +196,13 @@ class SearchState:
         if budget is None:
             return True
         names = (entry,) if budget.scope == "Entry" else self._entries
-        spent = spent_by([one for name in names for one in self._of(name, self.outcomes).values()])
+        spent = [self._of[name].tally for name in names]
         going = sum(1 for index in running if self.plan.entry(index) in names)
         longest = self.plan.job.spec.budget.max_epochs
         return (
-            (budget.epochs is None or spent.epochs + (going + 1) * longest <= budget.epochs)
-            and (budget.seconds is None or spent.seconds < budget.seconds)
-            and (budget.gpu_hours is None or spent.gpu_seconds < budget.gpu_hours * 3600)
+            (budget.epochs is None or sum(one.epochs for one in spent) + (going + 1) * longest <= budget.epochs)
+            and (budget.seconds is None or sum(one.seconds for one in spent) < budget.seconds)
+            and (budget.gpu_hours is None or sum(one.gpu_seconds for one in spent) < budget.gpu_hours * 3600)
         )
 
 

@@ -15,6 +15,7 @@ from velodrome.errors import StoreRefused
 from velodrome.results.records import JobInfo
 from velodrome.results.searches import Searched, Suggestion
 from velodrome.store import decoding
+from velodrome.store.access import text_of
 from velodrome.store.encoding import check_job
 from velodrome.store.reader import Reader
 
@@ -44,9 +45,15 @@ class Searches(Reader):
 
         A suggestion of a `lane` gets its next turn. Runners are told both; a repeated call tells them the same again.
         """
+        return self.give_turn(uid, index, suggestion, lane)[0]
+
+    def give_turn(self, uid: str, index: int, suggestion: Suggestion, lane: str) -> tuple[Suggestion, int | None]:
+        """Does what `suggest` does. Returns the number of the turn too, if the suggestion has one in this lane."""
         names = (keys.job(uid, "suggestions"), keys.instructions(uid), keys.job(uid, "turns"))
-        text = self._suggest(names, (index, suggestion.model_dump_json(), keys.PARAMETERS, lane, keys.TURN))
-        return self._redis.parsed(Suggestion.model_validate_json, text, names[0], index)
+        text, turn = self._suggest(names, (index, suggestion.model_dump_json(), keys.PARAMETERS, lane, keys.TURN))
+        of, _, number = text_of(turn).rpartition(":")
+        counts = self._redis.parsed(Suggestion.model_validate_json, text, names[0], index)
+        return counts, int(number) if of == lane and number else None
 
     def stop_trial(self, uid: str, index: int, attempt: str, why: str) -> None:
         """Tells one attempt at a search trial to end it, and why. A later attempt knows nothing of that."""

@@ -1,7 +1,7 @@
 -- Stores the parameters of a search trial once, and tells its runner. Only the first suggestion for an index counts.
 -- KEYS: suggestions of the search, its instructions, its turns
 -- ARGV: index, suggestion as JSON, start of the instruction with parameters, lane (or empty), start of that of a turn
--- Returns the suggestion that counts.
+-- Returns the suggestion that counts, and its turn as LANE:NUMBER (or empty).
 
 local wrong = wrong_type({'hash', 'hash', 'hash'})
 if wrong then
@@ -19,4 +19,4 @@ end
 if turn then
   redis.call('HSET', KEYS[2], ARGV[5] .. turn, index)
 end
-return counts
+return {counts, turn or ''}
