@@ -163,6 +163,7 @@ def test_every_answer_about_a_hidden_job_is_that_of_a_job_that_never_was(
         "log",
         "entry_names",
         "entry_jobs",
+        "outcomes",
         "marks_changed",
         "sparks",
         "sheet",
