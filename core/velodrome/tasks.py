@@ -51,7 +51,7 @@ TASKS: Mapping[str, TaskRow] = MappingProxyType(
                 objective="accuracy",
                 metrics=("accuracy", "precision", "recall", "f1"),
                 scores=("f_classif", "mutual_info_classif", "chi2"),
-                formats=frozenset({"ImageFolder", "ImageNet", "SVHN", "IDX", "Documents", *CLASSES}),
+                formats=frozenset({"ImageFolder", "ImageNet", "SVHN", "IDX", "Documents", "SpeechCommands", *CLASSES}),
                 keeps=("correct", "losses", "none"),
             ),
             TaskRow(

@@ -90,6 +90,7 @@ FORMATS: Mapping[str, str] = {
     "IDX": "Four files as MNIST has them: images and labels, for training and for the test.",
     "TimeSeries": "The .ts files of the UCR/UEA archive: univariate or multivariate, of equal or unequal lengths.",
     "SequenceCSV": "Sequences in a CSV file, one row a step; a column names the sequence. Lengths may differ.",
+    "SpeechCommands": "Sounds (.wav) in a folder for each class, and lists of those that validate and test.",
     "CSV": "A table with a header: text, with any usual separator.",
     "Parquet": "A table whose columns are flat.",
     "Text": "A running text: a file, or all files of a folder, to predict each character or byte from those before.",
@@ -101,7 +102,7 @@ DATA_KINDS: Mapping[str, DataKind] = {
     **dict.fromkeys(("digits", "MNIST", "FashionMNIST", "CIFAR10", "CIFAR100", "SVHN", "ImageNet"), "images"),
     **dict.fromkeys(("iris", "wine", "breast_cancer", "diabetes"), "table"),
     **dict.fromkeys(("ImageFolder", "IDX"), "images"),
-    **dict.fromkeys(("TimeSeries", "SequenceCSV"), "sequences"),
+    **dict.fromkeys(("TimeSeries", "SequenceCSV", "SpeechCommands"), "sequences"),
     **dict.fromkeys(("CSV", "Parquet"), "table"),
     **dict.fromkeys(("Text", "pydoc"), "text"),
     "Documents": "documents",
@@ -115,6 +116,7 @@ FORMAT_FIELDS: Mapping[str, frozenset[str]] = {
     "SVHN": frozenset(),
     "IDX": frozenset(),
     "TimeSeries": frozenset({"splits"}),
+    "SpeechCommands": frozenset({"splits", "sampleRate", "seconds"}),
     **dict.fromkeys(("CSV", "Parquet", "SequenceCSV"), frozenset({"target", "columns", "splits"})),
     **dict.fromkeys(("Text", "pydoc"), frozenset({"tokens", "window", "splits"})),
     "Documents": frozenset({"text", "target", "splits"}),
@@ -124,12 +126,20 @@ FORMAT_FIELDS: Mapping[str, frozenset[str]] = {
 # What a text is cut into where `spec.dataset` does not say it: what is predicted one by one, and how many at a time.
 TOKENS: Tokens = "characters"
 WINDOW = 128
+# Of sounds: how many samples a second has, and how many seconds a clip, where `spec.dataset` does not say it.
+SAMPLE_RATE, SECONDS = 16_000, 1.0
 # Of texts with labels: how many words a model knows and reads where `spec.preprocessing` does not say it, and the most.
 VOCABULARY, MOST_VOCABULARY = 10_000, 1_000_000
 LENGTH, MOST_WORDS = 200, 10_000
 
 # The formats whose files have columns with names.
 COLUMNAR = tuple(name for name, fields in FORMAT_FIELDS.items() if "target" in fields)
+
+# All of those fields.
+DATASET_FIELDS = tuple(sorted(frozenset().union(*FORMAT_FIELDS.values())))
+
+# The formats whose files are sounds.
+SOUNDS = tuple(name for name, fields in FORMAT_FIELDS.items() if "sampleRate" in fields)
 
 # Arguments of each augmentation, in addition to arguments of all augmentations (there are none today).
 AUGMENTATION_ARGS: Mapping[str, frozenset[str]] = {

@@ -29,6 +29,7 @@ from velodrome_runner.checkpoints import Checkpoints
 from velodrome_runner.energy import EnergyMeter, energy_meter
 from velodrome_runner.environment import fingerprint
 from velodrome_runner.footprint import flops, flops_definition
+from velodrome_runner.inputs.log_mel import heard
 from velodrome_runner.interference import Interference, gpu_reader
 from velodrome_runner.keeping import Keeper
 from velodrome_runner.peak import MemoryPeak, Unmeasurable, memory_peak
@@ -229,11 +230,10 @@ def opened(trial: Trial, folder: Path) -> data.OpenedData:
 def ready(trial: Trial, read: data.OpenedData, device: torch.device, threads: int) -> tuple[DatasetFacts, Prepared]:
     """The facts of the data, and the data ready for the trial's task."""
     config = trial.config
-    task = tasks.fit(
-        config.task_name, read.contents, config.preprocessing, config.training, device=device, seed=trial.seed
-    )
+    contents = heard(read.contents, config.preprocessing.log_mel)
+    task = tasks.fit(config.task_name, contents, config.preprocessing, config.training, device=device, seed=trial.seed)
     task.refuse(config.quality)
-    prepared = preprocessing.prepare(read.contents, task, cpus=threads)
+    prepared = preprocessing.prepare(contents, task, cpus=threads)
     observed = {"reading": prepared.reading(config.training.batch_size), "fitted_samples": task.transform.fitted}
     return read.facts.model_copy(update=observed), prepared
 

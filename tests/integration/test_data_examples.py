@@ -18,6 +18,8 @@ import torch
 import yaml
 from PIL import Image
 
+from tests.sounds import speech_commands
+
 ROOT = Path(__file__).parents[2]
 SMALL = {"repeats": 2, "baseSeed": 0}  # one trial of an entry has no rank
 
@@ -44,6 +46,11 @@ def messages(folder: Path) -> None:
         said = " ".join(f"w{word}" for word in noise.permutation([*words, *hints]).tolist())
         rows.append(f'"{said.capitalize()}!",{"spam" if spam else "ham"}')
     (folder / "messages.csv").write_text("\n".join(["text,label", *rows]) + "\n")
+
+
+def said(folder: Path) -> None:
+    """Words that are tones, in the layout of Google's set."""
+    speech_commands(folder / "speech_commands_v0.02")
 
 
 def picture(path: Path, colour: int, noise: np.random.Generator, size: tuple[int, int] = (80, 64)) -> None:
@@ -91,6 +98,7 @@ EXAMPLES: dict[str, tuple[Callable[[Path], None], dict[str, Any], float]] = {
     "language": (nothing, {"budget": {"maxEpochs": 2}}, 0.0),
     "detection": (shapes, {"budget": {"maxEpochs": 6}}, 0.2),
     "sequences": (vowels, {"budget": {"maxEpochs": 12}}, 0.6),
+    "audio": (said, {"budget": {"maxEpochs": 4}}, 0.9),
     "imagefolder": (pictures, {"budget": {"maxEpochs": 4}}, 0.5),
     "imagenet": (imagenet, {"budget": {"maxEpochs": 3}}, 0.3),
 }

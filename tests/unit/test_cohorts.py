@@ -126,6 +126,20 @@ def test_accuracies_of_other_vocabularies_and_lengths_are_never_compared() -> No
     assert "10,000 words, the first 200 of a text" in cohort(QUALITY, mail).words
 
 
+def test_accuracies_of_other_bands_and_lengths_of_sounds_are_never_compared() -> None:
+    sounds: dict[str, Any] = {"config.dataset.format": "SpeechCommands"}
+    bands: dict[str, Any] = sounds | {"config.preprocessing.logMel": {"bins": 40}}
+    others = [
+        bands | {"config.preprocessing.logMel": {"bins": 40, field: 0.02}} for field in ("windowSeconds", "hopSeconds")
+    ]
+    others += [sounds, sounds | {"config.dataset.seconds": 0.5}, bands | {"config.preprocessing.logMel": {"bins": 64}}]
+    assert len({cohort(QUALITY, changes).id for changes in (bands, *others)}) == 6
+    assert cohort(QUALITY, sounds | {"config.dataset.seconds": 1.0}).id == cohort(QUALITY, sounds).id
+    words = cohort(QUALITY, bands).words
+    assert "in clips of 1 s" in words
+    assert "log-mel(bins=40, windowSeconds=0.025, hopSeconds=0.01), normalised" in words
+
+
 def test_how_many_met_on_a_node_is_luck_and_splits_nothing() -> None:
     two, five = ({"observed.concurrent_trials": number, "observed.shared": True} for number in (2, 5))
     for key in ALL:

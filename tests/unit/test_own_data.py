@@ -25,6 +25,7 @@ from PIL import Image
 from pyarrow import parquet
 from typer.testing import CliRunner, Result
 
+from tests.sounds import speech_commands
 from velodrome import keys
 from velodrome.cli.app import app
 from velodrome.spec import Dataset, validate
@@ -99,6 +100,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     assert aeon.submodule_search_locations is not None
     archive = Path(aeon.submodule_search_locations[0]) / "datasets" / "data"
     shutil.copytree(archive / "GunPoint", tmp_path / "GunPoint")
+    speech_commands(tmp_path / "speech_commands")
     (tmp_path / "tales").write_text("".join(f"the {number} tales " for number in range(500)), encoding="utf-8")
     said = [f"message {number} says {number % 7},{('ham', 'spam')[number % 2]}" for number in range(200)]
     (tmp_path / "messages.csv").write_text("\n".join(["text,label", *said]), encoding="utf-8")
@@ -128,7 +130,18 @@ def test_each_job_of_the_page_reads_such_data(folder: Path, dataset: dict[str, A
 
 
 def test_the_page_shows_a_folder_of_images_and_a_table_in_a_few_lines() -> None:
-    names = ["flowers", "street", "customers", "visits", "GunPoint", "bearings", "tales", "messages", "ours"]
+    names = [
+        "flowers",
+        "street",
+        "customers",
+        "visits",
+        "GunPoint",
+        "bearings",
+        "commands",
+        "tales",
+        "messages",
+        "ours",
+    ]
     assert [dataset["name"] for dataset in SNIPPETS] == names
     assert len(BY_NAME["flowers"]) == 3
     assert len(BY_NAME["customers"]) == 5

@@ -28,7 +28,7 @@ from velodrome_runner.data import Contents, Memory, loading, open_contents, whol
 from velodrome_runner.data.image_files import ImageFiles
 from velodrome_runner.data.loading import open_format, read
 from velodrome_runner.data.manifest import MANIFEST, hashed, write_manifest
-from velodrome_runner.inputs import images
+from velodrome_runner.inputs import base, images
 from velodrome_runner.measuring import opened, ready
 from velodrome_runner.preprocessing import prepare
 from velodrome_runner.tasks.base import Batch
@@ -177,7 +177,7 @@ def test_the_record_says_on_how_many_of_the_images_the_preprocessing_was_fitted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, preprocessing: dict[str, Any], fitted: int | None
 ) -> None:
     make(tmp_path / "pets", count=12)
-    monkeypatch.setattr(images, "_FITTED", 5)
+    monkeypatch.setattr(base, "FITTED", 5)
     dataset = {"name": "pets", "format": "ImageFolder", "source": {"path": "pets"}}
     document = {
         "apiVersion": "velodrome.dev/v1alpha1",
@@ -307,7 +307,7 @@ def test_a_manifest_gives_the_same_digest_and_needs_no_reading_of_files(
     plain = digest(tmp_path)
     listed(root)
     assert (root / MANIFEST).is_file()
-    monkeypatch.setattr("velodrome_runner.data.image_files.hashed", lambda *_: pytest.fail("files were read"))
+    monkeypatch.setattr("velodrome_runner.data.listed.hashed", lambda *_: pytest.fail("files were read"))
     assert digest(tmp_path) == plain
 
 

@@ -16,6 +16,8 @@ from velodrome.spec import Model, Preprocessing, Training
 from velodrome_runner import tasks
 from velodrome_runner.data import Contents, Memory, Samples, Schema
 from velodrome_runner.evaluation import measured, of_split
+from velodrome_runner.inputs import sequences as sequence_inputs
+from velodrome_runner.inputs.sequences import Statistics
 from velodrome_runner.models import build
 from velodrome_runner.preprocessing import Prepared, ReadySplit, bucketed, prepare
 
@@ -265,6 +267,34 @@ def test_channels_are_normalised_by_what_lies_inside_training_sequences() -> Non
         torch.testing.assert_close(found[:, : part.shape[1]].double(), expected, rtol=1e-5, atol=1e-5)
         assert not found[:, part.shape[1] :].any()
     assert ready.task.transform.shape == (2, None)
+
+
+@pytest.mark.parametrize("scaling", ["StandardScaler", "MinMaxScaler", None])
+def test_statistics_of_parts_are_those_of_the_whole(scaling: str | None) -> None:
+    values = torch.randn(3, 500, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * 4 + 1000
+    values[0, 7], values[1, 100:300], values[2] = torch.nan, torch.nan, torch.nan
+    statistics = Statistics(3)
+    for part in values.split([1, 99, 200, 150, 50], dim=1):
+        statistics.add(part)
+    fitted = statistics.fitted(scaling)
+    for channel, row in enumerate(values[:2]):
+        known = row[~row.isnan()].numpy()
+        expected = {
+            "StandardScaler": (known.mean(), known.std()), "MinMaxScaler": (known.min(), np.ptp(known)), None: (0, 1),
+        }[scaling]  # fmt: skip
+        assert float(fitted.mean[channel]) == pytest.approx(known.mean(), rel=1e-14)
+        assert (float(fitted.shift[channel]), float(fitted.scale[channel])) == pytest.approx(expected, rel=1e-12)
+    assert [float(each[2]) for each in fitted] == [0, 0, 1], "a channel without values stays as it is"
+
+
+def test_sequences_that_are_converted_a_few_at_a_time_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = sequences([3, 20, 4, 19, 5])
+    whole = prepared(data, "classification")
+    monkeypatch.setattr(sequence_inputs, "_VALUES_AT_ONCE", 2 * 2 * 20)
+    parts = prepared(data, "classification")
+    assert (whole.task.transform.at_once, parts.task.transform.at_once) == (4096, 2)
+    for name in ("values", "lengths"):
+        torch.testing.assert_close(inputs(parts.train)[name], inputs(whole.train)[name], rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize("scaling", ["StandardScaler", "MinMaxScaler"])

@@ -22,8 +22,10 @@ CSV = {
 }
 TEXT = {"name": "tales", "format": "Text", "source": {"path": "tales"}, "splits": {"fractions": {"test": 0.2}}}
 BOXES = {"name": "street", "format": "COCO", "source": {"path": "street"}}
+WORDS = {"name": "words", "format": "SpeechCommands", "source": {"path": "words"}}
 FCOS = [{"name": "fcos", "model": {"name": "velodrome/fcos"}}]
 GRU = [{"name": "gru", "model": {"name": "velodrome/gru"}}]
+BANDS = {"logMel": {"bins": 40}}
 MLP = [{"name": "mlp", "model": {"name": "velodrome/mlp"}}]
 
 
@@ -56,6 +58,7 @@ def problems(dataset: Any = "digits", **spec: Any) -> str:
         (TEXT, "language-modelling", "language-modelling"),
         (BOXES, None, "detection"),
         (BOXES | {"format": "VOC"}, "detection", "detection"),
+        (WORDS, None, "classification"),
     ],
 )
 def test_the_task_is_as_written_or_as_the_data_have_it(dataset: Any, task: str | None, expected: str) -> None:
@@ -148,6 +151,35 @@ def test_a_task_that_the_data_imply_changes_no_identity() -> None:
             {"preprocessing": {"vocabulary": 9}, "task": "classification"},
             "vocabulary is for documents, and CSV is",
         ),
+        ("digits", {"preprocessing": BANDS}, "spec.preprocessing.logMel: logMel is for sounds, and digits has none"),
+        (
+            {"name": "ours", "format": "team.data:make"},
+            {"preprocessing": BANDS},
+            "logMel is for sounds, and team.data:make has none (leave it out; SpeechCommands reads sounds)",
+        ),
+        (WORDS, {"preprocessing": {"logMel": {}}}, "spec.preprocessing.logMel.bins: is missing"),
+        (WORDS, {"preprocessing": {"logMel": {"bins": 0}}}, "spec.preprocessing.logMel.bins: must be at least 1"),
+        (
+            WORDS,
+            {"preprocessing": {"logMel": {"bins": 90}}},
+            "samples lie 40 Hz apart, so some of 90 bands would have none (write 89 at most, or a longer window)",
+        ),
+        (
+            WORDS | {"seconds": 0.5},
+            {"preprocessing": {"logMel": {"bins": 9, "windowSeconds": 0.51}}},
+            "spec.preprocessing.logMel.windowSeconds: a window of 0.51 s is longer than a clip of 0.5 s (shorten it)",
+        ),
+        (
+            WORDS | {"sampleRate": 8000},
+            {"preprocessing": {"logMel": {"bins": 1, "windowSeconds": 0.0003}}},
+            "windowSeconds: a window of 0.0003 s has less than 3 samples at 8,000 Hz (write a longer one)",
+        ),
+        (
+            WORDS,
+            {"preprocessing": {"logMel": {"bins": 9, "hopSeconds": 0.00003}}},
+            "hopSeconds: a hop of 3e-05 s has no sample at 16,000 Hz (write a longer one)",
+        ),
+        (WORDS, {"entries": FCOS}, "velodrome/fcos takes images with boxes, and SpeechCommands is sequences"),
         ("digits", {"preprocessing": {"vocabulary": 1}}, "spec.preprocessing.vocabulary: must be at least 2"),
         ("digits", {"preprocessing": {"maxLength": 0}}, "spec.preprocessing.maxLength: must be at least 1"),
         (TEXT, {"evaluation": {"keepSamples": "losses"}}, "a trial of language-modelling can't keep losses"),

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from tests.sounds import speech_commands
 from velodrome.cli.app import app
 from velodrome.errors import SpecError
 from velodrome.machine.race.race import joined
@@ -111,6 +112,22 @@ def test_sequences_in_a_csv_file_need_their_column(tmp_path: Path) -> None:
     assert (columns.sequence, columns.ignore) == ("window", ("operator",))
 
 
+@pytest.mark.parametrize(("lists", "rate"), [(True, 16_000), (False, 8_000), (False, 1_000)])
+def test_sounds_are_looked_at(tmp_path: Path, *, lists: bool, rate: int) -> None:
+    speech_commands(tmp_path / "words", 5, lists=lists, rate=rate)
+    done = init(tmp_path / "race.yaml", "--sound", tmp_path / "words")
+    assert f"words: sounds of 3 classes (down, stop, up), {rate:,} samples a second" in done.output
+    job = written(tmp_path / "race.yaml")
+    dataset = job.spec.dataset
+    assert (dataset.format, dataset.sample_rate) == ("SpeechCommands", rate)
+    assert dataset.seconds is not None
+    assert 0.6 < dataset.seconds <= 1.11
+    assert (dataset.splits is None) == lists == (", split by the lists" in done.output)
+    assert (job.spec.preprocessing.log_mel is None) == (rate == 1_000), "40 bands need more frequencies"
+    (tmp_path / "words/stop/00000001_nohash_0.wav").write_bytes(b"RIFF")
+    assert "00000001_nohash_0.wav can't be read as a WAV file" in init("-", "--sound", tmp_path / "words").output
+
+
 @pytest.mark.parametrize(("content", "tokens"), [("Grüße! " * 200, "characters"), (b"\xff\x00" * 700, "bytes")])
 def test_a_text_is_looked_at(tmp_path: Path, content: str | bytes, tokens: str) -> None:
     (tmp_path / "tales" / ".git").mkdir(parents=True)
@@ -124,7 +141,7 @@ def test_a_text_is_looked_at(tmp_path: Path, content: str | bytes, tokens: str) 
     assert job.spec.objectives[0].metric == "perplexity"
 
 
-@pytest.mark.parametrize("name", sorted(set(TEMPLATES) - {"images", "table", "series", "text"}))
+@pytest.mark.parametrize("name", sorted(set(TEMPLATES) - {"images", "table", "series", "sound", "text"}))
 def test_every_template_is_valid_and_listed(tmp_path: Path, name: str) -> None:
     assert init(tmp_path / "race.yaml", "--template", name).exit_code == 0
     assert written(tmp_path / "race.yaml").spec.regression.confirm == (name == "nightly")
@@ -143,6 +160,9 @@ def test_every_template_is_valid_and_listed(tmp_path: Path, name: str) -> None:
         (("--text", "no-such"), "no-such: there is no such file, and no folder with files"),
         (("--template", "text"), "text needs --text FILE"),
         (("--images", "no-such"), "there is no such folder"),
+        (("--sound", "no-such"), "there is no such folder"),
+        (("--sound", "."), "needs a folder for each class, with .wav files: it has 0"),
+        (("--template", "sound"), "sound needs --sound FOLDER"),
         (("--images", "."), "needs a folder for each class"),
         (("--dataset", "CIFAR"), 'did you mean "CIFAR10"?'),
         (("--dataset", "iris", "--csv", "FILE"), "choose one of --dataset and --csv"),

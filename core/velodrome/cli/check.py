@@ -156,7 +156,8 @@ def headlines(plan: Plan) -> list[str]:
         budget.append(f"{spec.budget.max_seconds:g} s of training at most")
     if target is not None:
         budget.append(f"time to {target.metric} {target.value:g} is recorded")
-    preprocessing = ["normalised"] if spec.preprocessing.normalize else []
+    preprocessing = [] if spec.preprocessing.log_mel is None else [f"{spec.preprocessing.log_mel.bins} log-mel bands"]
+    preprocessing += ["normalised"] if spec.preprocessing.normalize else []
     preprocessing += [augmentation.name for augmentation in spec.preprocessing.augmentations]
     if spec.preprocessing.feature_selection is not None:
         preprocessing.append(spec.preprocessing.feature_selection.method)

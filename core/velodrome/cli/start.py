@@ -50,6 +50,9 @@ def init(
     series: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Sequences: a .ts file, or CSV with one row a step.")
     ] = None,
+    sound: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Sounds (.wav): a folder for each class.")
+    ] = None,
     text: Annotated[
         Path | None, typer.Option("--text", metavar="FILE", help="A text, or a folder of texts, to predict on and on.")
     ] = None,
@@ -79,7 +82,7 @@ def init(
             say(f"  {name:10}{words}")
         say("\n  Whole examples, with comments: velodrome example")
         return
-    given = {"dataset": dataset, "images": images, "csv": csv, "series": series, "text": text}
+    given = {"dataset": dataset, "images": images, "csv": csv, "series": series, "sound": sound, "text": text}
     chosen = _template(template, given)
     found = _found(given, target, sequence)
     written = draft(found, model or (), nightly=chosen == "nightly")
@@ -176,11 +179,12 @@ def _template(wanted: str | None, given: Mapping[str, object]) -> str:
         raise typer.BadParameter(
             line(f"there is no template {wanted!r}: {suggestion(wanted, TEMPLATES)}"), param_hint="--template"
         )
-    meant = {"images": "images", "csv": "table", "series": "series", "text": "text"}.get(told[0], "") if told else ""
+    meant = {"dataset": "", "csv": "table"}.get(told[0], told[0]) if told else ""
     options = {
         "images": "--images FOLDER",
         "table": "--csv FILE --target COLUMN",
         "series": "--series FILE",
+        "sound": "--sound FOLDER",
         "text": "--text FILE",
     }
     if wanted in options and meant != wanted:
@@ -197,7 +201,7 @@ def _found(given: Mapping[str, object], target: str | None, sequence: str | None
     from velodrome.starting.draft import known
     from velodrome.vocabulary import DATASETS
 
-    images, csv, series, text = (given[name] for name in ("images", "csv", "series", "text"))
+    images, csv, series, sound, text = (given[name] for name in ("images", "csv", "series", "sound", "text"))
     try:
         if isinstance(images, Path):
             return looking.pictures(images)
@@ -205,6 +209,8 @@ def _found(given: Mapping[str, object], target: str | None, sequence: str | None
             return looking.table(csv, target)
         if isinstance(series, Path):
             return looking.sequences(series, target, sequence)
+        if isinstance(sound, Path):
+            return looking.sounds(sound)
         if isinstance(text, Path):
             return looking.text(text)
     except NotThere as error:

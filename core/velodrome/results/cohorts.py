@@ -22,7 +22,7 @@ from velodrome.results.records import DatasetFacts, GrantedResources, Observed, 
 from velodrome.spec import Strict
 from velodrome.spec.paths import removed
 from velodrome.tasks import kind_of
-from velodrome.vocabulary import LENGTH, TOKENS, VOCABULARY, WINDOW, DataKind
+from velodrome.vocabulary import LENGTH, SECONDS, SOUNDS, TOKENS, VOCABULARY, WINDOW, DataKind
 
 # This number changes with the definition of any metric, so that old and new values are not ranked together.
 EVALUATION_PROTOCOL = 1
@@ -87,6 +87,8 @@ def _dataset_facts(config: TrialConfig, dataset: DatasetFacts) -> dict[str, Any]
     size = config.dataset.image_size
     if _kind(config) == "text":
         facts |= {"tokens": config.dataset.tokens or TOKENS, "window": config.dataset.window or WINDOW}
+    if config.dataset.format in SOUNDS:
+        facts |= {"seconds": config.dataset.seconds or SECONDS}
     return facts if size is None else facts | {"imageSize": size}
 
 
@@ -153,11 +155,14 @@ def _dataset_words(facts: Mapping[str, Any]) -> str:
     held_out = f", {validation / (train + validation):.0%} held out" if some else ", nothing held out"
     size = f" at {facts['imageSize']} pixels" if "imageSize" in facts else ""
     window = f" in windows of {facts['window']} {facts['tokens']}" if "window" in facts else ""
+    window += f" in clips of {facts['seconds']:g} s" if "seconds" in facts else ""
     return f"{facts['name']} {facts['digest'].removeprefix('sha256:')[:8]}{size}{window}{held_out}"
 
 
 def _preprocessing_words(facts: Mapping[str, Any]) -> str:
     parts = []
+    if "logMel" in facts:
+        parts.append(_call("log-mel", facts["logMel"]))
     if "normalize" in facts:
         parts.append(_SCALED[facts.get("scaling")] if facts["normalize"] else "not normalised")
     if "vocabulary" in facts:

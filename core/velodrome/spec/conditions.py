@@ -211,6 +211,18 @@ class Reduction(Strict):
     components: int = Field(ge=1, le=100_000, description="Number of components to keep.")
 
 
+class LogMel(Strict):
+    """The logarithm of the energies of a sound in bands of frequencies, window by window; bands are steps of pitch."""
+
+    bins: int = Field(ge=1, le=512, description="Number of bands, of equal width in HTK's mels, up to half the rate.")
+    window_seconds: Finite = Field(
+        default=0.025, gt=0, le=10, description="How long a window is whose frequencies are told apart."
+    )
+    hop_seconds: Finite = Field(
+        default=0.01, gt=0, le=10, description="How long after the beginning of a window the next one begins."
+    )
+
+
 class Preprocessing(Strict):
     """What is done to the data, the same for every entry."""
 
@@ -241,6 +253,11 @@ class Preprocessing(Strict):
     )
     reduction: Reduction | None = Field(
         default=None, exclude_if=absent, description="Tables: principal components instead of the features."
+    )
+    log_mel: LogMel | None = Field(
+        default=None,
+        exclude_if=absent,
+        description="SpeechCommands: energies of bands of frequencies instead of the waveform, before normalisation.",
     )
     vocabulary: int | None = Field(
         default=None,

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field, WithJsonSchema
 from velodrome.spec.base import Strict, absent
 from velodrome.spec.types import DIGEST, FACTORY, TITLE, Finite, JsonObject, Name, refused
 from velodrome.spec.wording import suggestion
-from velodrome.vocabulary import FORMATS, TOKENS, WINDOW, Tokens
+from velodrome.vocabulary import FORMATS, SAMPLE_RATE, SECONDS, TOKENS, WINDOW, Tokens
 
 # The most columns that a job may name; a table itself may have more.
 MOST_COLUMNS = 20_000
@@ -75,7 +75,7 @@ class Columns(Strict):
 
 
 class SplitFiles(Strict):
-    """A file, or a folder of images or texts, for each split: paths below the source."""
+    """A file, or a folder of images, sounds or texts, for each split: paths below the source."""
 
     train: RelativePath = Field(description="The training split.")
     validation: RelativePath | None = Field(
@@ -169,6 +169,21 @@ class Dataset(Strict):
         ge=2,
         le=65_536,
         description=f"Text: how many tokens a sample has; {WINDOW} if absent.",
+    )
+    sample_rate: int | None = Field(
+        default=None,
+        exclude_if=absent,
+        ge=1_000,
+        le=192_000,
+        description=f"SpeechCommands: how many samples a second each file has; {SAMPLE_RATE:,} if absent.",
+    )
+    seconds: Finite | None = Field(
+        default=None,
+        exclude_if=absent,
+        ge=0.01,
+        le=60,
+        description="SpeechCommands: how long a clip is, by silence behind a shorter one or by cutting a longer one; "
+        f"{SECONDS:g} if absent.",
     )
     digest: str | None = Field(
         default=None,

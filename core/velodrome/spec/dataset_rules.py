@@ -7,11 +7,9 @@ from typing import Any
 
 from velodrome.spec.raw import Broken, as_list, as_mapping, as_text, one_of, repeated
 from velodrome.spec.wording import Location, shown, suggestion
-from velodrome.vocabulary import BUNDLED, COLUMNAR, DATASETS, FORMAT_FIELDS, FORMATS
+from velodrome.vocabulary import BUNDLED, COLUMNAR, DATASET_FIELDS, DATASETS, FORMAT_FIELDS, FORMATS
 
 _HERE: Location = ("spec", "dataset")
-# Fields that only some formats have, in the form that FORMAT_FIELDS has.
-_OPTIONAL = ("args", "target", "columns", "splits", "imageSize", "tokens", "window", "text")
 _FACTORY = "package.module:factory"
 _SEQUENCES = "SequenceCSV"
 _TEXT = "Text"
@@ -72,7 +70,7 @@ def _fields(dataset: Mapping[str, Any]) -> Iterator[Broken]:
     if not kind:
         return
     allowed = FORMAT_FIELDS.get(kind, frozenset())
-    for field in _OPTIONAL:
+    for field in DATASET_FIELDS:
         if dataset.get(field) is not None and field not in allowed:
             users = ", ".join(name for name, fields in FORMAT_FIELDS.items() if field in fields)
             yield Broken((*_HERE, field), f"{kind} takes no {field}", f"formats that do: {users}")

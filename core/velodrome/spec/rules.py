@@ -20,6 +20,7 @@ from velodrome.spec.override import overlay
 from velodrome.spec.pod_rules import pod_rules
 from velodrome.spec.raw import Broken, as_list, as_mapping, as_text, foreign_fields, numbered, repeated, taken_names
 from velodrome.spec.search_rules import search_rules
+from velodrome.spec.sound_rules import sound_rules
 from velodrome.spec.task_rules import task_rules
 from velodrome.spec.threshold_rules import threshold_rules
 from velodrome.spec.until_rules import until_rules
@@ -248,6 +249,7 @@ _RULES = (
     metric_rules,
     task_rules,
     _preprocessing,
+    sound_rules,
     _target,
     _trainings,
     _quality_metrics,

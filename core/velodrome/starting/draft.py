@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 from velodrome.tasks import TASKS, task_of
@@ -16,6 +16,7 @@ TEMPLATES: Final[Mapping[str, str]] = {
     "images": "Race networks on pictures of your own, one folder for each class: --images FOLDER.",
     "table": "Race networks on a table of your own: --csv FILE --target COLUMN.",
     "series": "Race networks on sequences: --series FILE, a .ts file or a CSV file with one row a step.",
+    "sound": "Race networks on sounds of your own, one folder for each class: --sound FOLDER.",
     "text": "Race language models on a text of your own: --text FILE or FOLDER.",
     "nightly": "Race the same models every night, and hear what got worse: as models, with rules for regressions.",
 }
@@ -26,6 +27,7 @@ _MODELS: Final[Mapping[DataKind, tuple[str, ...]]] = {
     "sequences": ("velodrome/gru", "velodrome/conv1d"),
     "text": ("velodrome/gru", "velodrome/transformer"),
 }
+SCALED: Final = "{scaling: StandardScaler}   # fitted on the training split"
 _WORDS_OF_YAML: Final = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null"})
 
 
@@ -33,7 +35,7 @@ _WORDS_OF_YAML: Final = frozenset({"y", "n", "yes", "no", "on", "off", "true", "
 class FoundData:
     """What is known about the data. `dataset` has the fields of `spec.dataset` as YAML, and `facts` a sentence each.
 
-    `task` is None where the data leave no choice. `images` says of which size pictures are scaled to.
+    `task` is None where the data leave no choice. `preprocessing` is `spec.preprocessing` on one line, if there is any.
     """
 
     title: str
@@ -42,7 +44,7 @@ class FoundData:
     facts: tuple[str, ...] = ()
     task: str | None = None
     ranked: str = "classification"
-    scaled: bool = field(default=False)
+    preprocessing: str = ""
 
 
 def known(name: str) -> FoundData:
@@ -55,8 +57,8 @@ def known(name: str) -> FoundData:
     elif name in BUNDLED:
         files = ()
     ranked = task_of(None, name, None)
-    scaled = DATA_KINDS[name] == "table"
-    return FoundData(name, DATA_KINDS[name], (f"name: {name}", *files), (DATASETS[name],), None, ranked, scaled)
+    first = SCALED if DATA_KINDS[name] == "table" else ""
+    return FoundData(name, DATA_KINDS[name], (f"name: {name}", *files), (DATASETS[name],), None, ranked, first)
 
 
 def draft(found: FoundData, models: Sequence[str] = (), *, nightly: bool = False) -> str:
@@ -82,7 +84,7 @@ def draft(found: FoundData, models: Sequence[str] = (), *, nightly: bool = False
         *(f"    - {{{objective}}}" for objective in _objectives(found)),
         "  dataset:",
         *(f"    {one}" for one in found.dataset),
-        *(["  preprocessing: {scaling: StandardScaler}   # fitted on the training split"] if found.scaled else []),
+        *([f"  preprocessing: {found.preprocessing}"] if found.preprocessing else []),
         "  budget: {maxEpochs: 15}      # the same for every entry",
         "  training:                    # defaults; an entry may override parts of them",
         "    batchSize: 32",

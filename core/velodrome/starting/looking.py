@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import csv
+import math
+import wave
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 
 from velodrome.errors import NotThere
+from velodrome.spec import LogMel
+from velodrome.spec.sound import wrong_bands
 from velodrome.spec.wording import suggestion
-from velodrome.starting.draft import FoundData, column_list, data_name, scalar
+from velodrome.starting.draft import SCALED, FoundData, column_list, data_name, scalar
 from velodrome.text import counted, line
 
 _ROWS = 20_000
 _NUMBERS_THAT_ARE_CLASSES = 20  # more different whole numbers than that are a value to predict
 _MISSING = frozenset({"", "NA", "NaN", "null", "None", "?"})
+_SOUNDS = frozenset({".wav"})
+_CLIPS = 20  # of each class are looked at
 _PICTURES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 
 
@@ -48,7 +54,7 @@ def table(path: Path, target: str | None) -> FoundData:
         ),
         task=task,
         ranked=task,
-        scaled=True,
+        preprocessing=SCALED,
     )
 
 
@@ -125,7 +131,7 @@ def pictures(path: Path) -> FoundData:
     if not path.is_dir():
         raise NotThere("--images", line(f"{path}: there is no such folder"))
     divided = (path / "train").is_dir() and (path / "test").is_dir()
-    classes = _classes(path / "train" if divided else path)
+    classes = _classes(path / "train" if divided else path, _PICTURES)
     if len(classes) < 2:
         has = (
             f"it has pictures of {line(', '.join(classes))} alone" if classes else "it has no pictures in such folders"
@@ -145,6 +151,60 @@ def pictures(path: Path) -> FoundData:
         ),
         facts=(line(f"{path.name}: pictures of {len(classes)} classes ({', '.join(classes[:8])}), {where}.", 200),),
     )
+
+
+def sounds(path: Path) -> FoundData:
+    """A folder with a folder for each class, as Google's Speech Commands have, with their lists or without.
+
+    Raises:
+        NotThere: there is no such folder, no sounds of two classes in it, or one of them can't be read.
+    """
+    if not path.is_dir():
+        raise NotThere("--sound", line(f"{path}: there is no such folder"))
+    classes = [name for name in _classes(path, _SOUNDS) if name != "_background_noise_"]
+    if len(classes) < 2:
+        raise NotThere("--sound", line(f"{path} needs a folder for each class, with .wav files: it has {len(classes)}"))
+    clips = [_clip(file) for name in classes for file in islice(sorted((path / name).rglob("*.[wW][aA][vV]")), _CLIPS)]
+    rate, seconds = clips[0][0], math.ceil(100 * max(length for _, length in clips)) / 100
+    listed = (path / "testing_list.txt").is_file()
+    bands = LogMel(bins=40)
+    return FoundData(
+        title=data_name(path.resolve().name),
+        kind="sequences",
+        dataset=(
+            f"name: {data_name(path.resolve().name)}",
+            "format: SpeechCommands",
+            _source(path),
+            f"sampleRate: {rate:<17}# of every file",
+            f"seconds: {seconds:<20g}# silence is put behind shorter ones",
+            *(
+                ()
+                if listed
+                else ("splits: {fractions: {validation: 0.1, test: 0.1}}   # no speaker is in two of them",)
+            ),
+        ),
+        facts=(
+            line(
+                f"{path.name}: sounds of {len(classes)} classes ({', '.join(classes[:8])}), {rate:,} samples a second"
+                f"{', split by the lists' if listed else ''}.",
+                200,
+            ),
+        ),
+        task="classification",
+        preprocessing=""
+        if wrong_bands(bands, rate, seconds)
+        else f"{{logMel: {{bins: {bands.bins}}}}}   # energies of bands of frequencies, and no waveforms",
+    )
+
+
+def _clip(file: Path) -> tuple[int, float]:
+    """The samples a second and the seconds of a WAV file."""
+    try:
+        with wave.open(str(file)) as clip:
+            return clip.getframerate(), clip.getnframes() / max(clip.getframerate(), 1)
+    except (OSError, EOFError, RuntimeError, wave.Error) as error:
+        why = str(error) or "it is cut off"
+        raise NotThere("--sound", line(f"{file} can't be read as a WAV file: {why}")) from error
 
 
 def text(path: Path) -> FoundData:
@@ -187,11 +247,11 @@ def _source(path: Path) -> str:
     return f"source: {{path: {where}}}  # of this machine; on a cluster: persistentVolumeClaim"
 
 
-def _classes(folder: Path) -> list[str]:
-    def holds_pictures(one: Path) -> bool:
-        return one.is_dir() and any(each.suffix.lower() in _PICTURES for each in one.rglob("*"))
+def _classes(folder: Path, suffixes: frozenset[str]) -> list[str]:
+    def holds_files(one: Path) -> bool:
+        return one.is_dir() and any(each.suffix.lower() in suffixes for each in one.rglob("*"))
 
-    return sorted(one.name for one in folder.iterdir() if holds_pictures(one))
+    return sorted(one.name for one in folder.iterdir() if holds_files(one))
 
 
 @contextmanager

@@ -160,7 +160,7 @@ class Schema:
     channels of sequences, where they have names. `target` names what is predicted, and may be empty. `peak` is the raw
     value of full intensity of an image: 255 for 8-bit images, 16 for scikit-learn's digits. `equal` says whether all
     sequences have the same length. `tokens` has each token of texts in words, by its number: those of a running
-    text's training split, or all words of documents.
+    text's training split, or all words of documents. `rate` is how many samples a second has, if sequences are sounds.
     """
 
     shape: tuple[int, ...]
@@ -171,6 +171,7 @@ class Schema:
     peak: int = 255
     equal: bool = True
     tokens: tuple[str, ...] = ()
+    rate: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import struct
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +18,9 @@ from torch import Tensor
 from velodrome.errors import ConfigurationError
 from velodrome.kernel.limits import cpu_limit
 from velodrome_runner.data.contents import Samples, SampleSource, Schema
-from velodrome_runner.data.format import Description, corrupt, divided, invalid, one
-from velodrome_runner.data.manifest import MANIFEST, ListedFile, hashed, kept_manifest, read_bytes
+from velodrome_runner.data.format import corrupt, divided, invalid
+from velodrome_runner.data.listed import Folders, content_of, digests_of, entries_of
+from velodrome_runner.data.manifest import kept_manifest
 
 _MODES = {1: "L", 3: "RGB"}
 # Pillow raises SyntaxError for a broken PNG, and ValueError or struct.error for odd headers.
@@ -75,44 +75,12 @@ class ImageFiles:
         return Samples({"images": images}, self.labels[indices])
 
     def _image(self, index: int) -> Pixels:
-        path = self.root / self.names[index].decode()
-        content = read_bytes(path)
-        if self.sha256 is not None and hashlib.sha256(content).digest() != bytes(self.sha256[index]):
-            raise corrupt(f"{path} is not the file that {self.root / MANIFEST} lists: run `velodrome data prepare`")
-        return self._decoded(index, content, path)
+        name = self.names[index].decode()
+        content = content_of(self.root, name, None if self.sha256 is None else self.sha256[index])
+        return self._decoded(index, content, self.root / name)
 
     def _decoded(self, index: int, content: bytes, path: Path) -> Pixels:  # noqa: ARG002 - others look at it
         return decoded(content, path, self.shape, scale=self.scale, convert=self.convert)
-
-
-@dataclass(frozen=True)
-class Folders:
-    """A data set of image files, opened."""
-
-    schema: Schema
-    parts: Mapping[str, SampleSource]
-    root: Path
-    entries: Callable[[], Mapping[str, Sequence[ListedFile]]]
-
-    def describe(self) -> Description:
-        """Images, by class."""
-        return Description("images", self.schema)
-
-    def splits(self) -> Mapping[str, SampleSource]:
-        """The splits, which are read from files."""
-        return self.parts
-
-    def digest(self) -> str:
-        """The SHA-256 of the manifest: for each split in the order of the names, a line for each file in that order."""
-        hasher = hashlib.sha256()
-        for split, entries in sorted(self.entries().items()):
-            for entry in sorted(entries, key=lambda entry: entry.name):
-                hasher.update(f"{split}\t{entry.name}\t{entry.size}\t{entry.sha256}\n".encode())
-        return f"sha256:{hasher.hexdigest()}"
-
-    def sample(self, split: str, index: int) -> Samples:
-        """One image."""
-        return one(self.parts[split], index)
 
 
 def opened(
@@ -143,21 +111,8 @@ def opened(
         digests_of(kept),
     )
 
-    def entries() -> Mapping[str, Sequence[ListedFile]]:
-        found = kept if kept is not None else list(hashed(root, [name for name, _ in files]))
-        by_split: dict[str, list[ListedFile]] = {}
-        for split, entry in zip(assigned, found, strict=True):
-            by_split.setdefault(split, []).append(entry)
-        return by_split
-
-    return Folders(Schema(shape, classes), divided(source, assigned), root, entries)
-
-
-def digests_of(kept: Sequence[ListedFile] | None) -> Pixels | None:
-    """The SHA-256 of each file of a manifest, (n, 32); None without one."""
-    if kept is None:
-        return None
-    return np.frombuffer(b"".join(bytes.fromhex(entry.sha256) for entry in kept), dtype=np.uint8).reshape(-1, 32)
+    names = [name for name, _ in files]
+    return Folders(Schema(shape, classes), divided(source, assigned), root, entries_of(root, names, assigned, kept))
 
 
 def _shape(path: Path, *, scale: int | None, convert: bool) -> tuple[int, int, int]:

@@ -12,10 +12,12 @@ from typing import Any
 import numpy as np
 
 from velodrome.spec import Dataset
+from velodrome_runner.data.class_folders import classes_below
 from velodrome_runner.data.contents import Schema
-from velodrome_runner.data.folders import SUFFIXES, classes_below
+from velodrome_runner.data.folders import IMAGES, SUFFIXES
 from velodrome_runner.data.format import corrupt, invalid, missing
-from velodrome_runner.data.image_files import Folders, opened
+from velodrome_runner.data.image_files import opened
+from velodrome_runner.data.listed import Folders
 
 _DEVKIT = "ILSVRC2012_devkit_t12"
 _TRUTH = "ILSVRC2012_validation_ground_truth.txt"
@@ -36,7 +38,7 @@ def read_imagenet(dataset: Dataset, place: Path) -> Folders:
             f"there is no folder {train}: unpack ILSVRC2012_img_train.tar there, a folder a class, as "
             "torchvision.datasets.ImageNet does"
         )
-    listed = {"train": [(f"train/{name}", label) for name, label in classes_below(train)]}
+    listed = {"train": [(f"train/{name}", label) for name, label in classes_below(train, IMAGES)]}
     words = _devkit(place)
     listed["test"] = [(f"val/{name}", label) for name, label in _validation(place, words)]
     folders = tuple(sorted({label for files in listed.values() for _, label in files}))
@@ -93,7 +95,7 @@ def _validation(place: Path, words: _Words) -> list[tuple[str, str]]:
         raise missing(f"there is no folder {folder}: unpack ILSVRC2012_img_val.tar there")
     flat = sorted(entry.name for entry in folder.iterdir() if entry.name.lower().endswith(SUFFIXES))
     if not flat:
-        return classes_below(folder)
+        return classes_below(folder, IMAGES)
     if len(words.validation) != len(flat):
         raise invalid(
             f"{folder} has {len(flat)} images in one folder, and the devkit names the classes of "

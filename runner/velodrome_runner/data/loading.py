@@ -97,8 +97,10 @@ def _held(contents: Contents, dataset: Dataset) -> Contents:
     return contents.with_splits(**{name: Memory(read(source)) for name, source in contents.splits.items()})
 
 
-# The formats whose images are files in folders, which a manifest may list.
+# The formats whose images are files in folders.
 IMAGE_FOLDERS = ("ImageFolder", "ImageNet", "COCO", "VOC")
+# All formats whose samples are files in folders.
+FILE_FOLDERS = (*IMAGE_FOLDERS, "SpeechCommands")
 
 # What each format needs beside torch. A format that is not here needs torchvision's datasets.
 _LIBRARIES = {
@@ -109,6 +111,7 @@ _LIBRARIES = {
     "VOC": ("PIL.Image", "torchvision.datasets"),
     "ImageNet": ("PIL.Image", "scipy.io"),
     "SVHN": ("scipy.io",),
+    "SpeechCommands": ("wave",),
     **dict.fromkeys(("TimeSeries", "IDX", "Text", "pydoc"), ()),
 }
 
@@ -149,6 +152,7 @@ def open_format(dataset: Dataset, folder: Path, *, task: str | None = None) -> F
 # Where the formats are read, each by its own module, which is imported when it is needed.
 _READERS = {
     "TimeSeries": "time_series:read_time_series",
+    "SpeechCommands": "speech_commands:read_speech_commands",
     "ImageFolder": "folders:read_image_folder",
     "ImageNet": "imagenet:read_imagenet",
     "SVHN": "own_files:read_svhn",

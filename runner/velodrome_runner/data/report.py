@@ -15,7 +15,7 @@ from velodrome.spec import Dataset
 from velodrome.text import counted
 from velodrome_runner.data.contents import Contents, SampleSource, whole
 from velodrome_runner.data.format import Format
-from velodrome_runner.data.loading import IMAGE_FOLDERS, open_contents, open_format, read
+from velodrome_runner.data.loading import FILE_FOLDERS, open_contents, open_format, read
 
 _CHUNK = 256  # samples that are decoded at once
 _MOST_NAMES = 20
@@ -45,7 +45,7 @@ def _say(said: TextIO, found: dict[str, Any]) -> None:
 def report(dataset: Dataset, folder: Path, *, task: str | None, prepare: bool) -> dict[str, Any]:
     """The facts of a data set after every sample of it was read, also those that training would read later.
 
-    With `prepare`, missing files are downloaded if the spec allows it, and a folder of images gets its manifest.
+    With `prepare`, missing files are downloaded if the spec allows it, and folders of files get their manifest.
 
     Raises:
         VelodromeError: what a trial would say of the data.
@@ -73,8 +73,8 @@ def report(dataset: Dataset, folder: Path, *, task: str | None, prepare: bool) -
 
 
 def _prepared(dataset: Dataset, folder: Path) -> str | None:
-    """Writes the manifest of a folder of images anew, and returns its path; None for any other data."""
-    if (dataset.format or dataset.name) not in IMAGE_FOLDERS:
+    """Writes the manifest of a folder of images or sounds anew, and returns its path; None for any other data."""
+    if (dataset.format or dataset.name) not in FILE_FOLDERS:
         return None
     from velodrome_runner.data.loading import place_of
     from velodrome_runner.data.manifest import MANIFEST, write_manifest

@@ -20,8 +20,9 @@ from torch import Tensor
 from velodrome.errors import ConfigurationError
 from velodrome_runner.data.contents import Schema
 from velodrome_runner.data.format import Description, divided, invalid, missing
-from velodrome_runner.data.image_files import BROKEN, Folders, ImageFiles, Pixels, digests_of, undecodable
-from velodrome_runner.data.manifest import ListedFile, hashed, kept_manifest
+from velodrome_runner.data.image_files import BROKEN, ImageFiles, Pixels, undecodable
+from velodrome_runner.data.listed import Folders, digests_of, entries_of
+from velodrome_runner.data.manifest import kept_manifest
 
 # What the last axis of the targets (n, most, 8) float64 has. Boxes are in the pixels of the image file, from the upper
 # left corner of its first pixel. `AREA` is in square pixels: of the object where it is known, else of the box. `SCALE`
@@ -112,7 +113,7 @@ class AnnotatedFolders(Folders):
         hasher = hashlib.sha256(_line(["scenes", self.schema.classes]))
         files = self.entries()
         for split, scenes in sorted(self.listed.items()):
-            pairs = zip(scenes, files[split], strict=True)
+            pairs = zip(scenes, files.get(split, ()), strict=True)
             for scene, entry in sorted(pairs, key=lambda pair: pair[0].name):
                 boxes = [[*box.corners, box.label, box.area, box.crowd] for box in scene.boxes]
                 hasher.update(_line([split, entry.name, entry.size, entry.sha256, boxes]))
@@ -158,12 +159,7 @@ def opened_scenes(
         sizes=torch.tensor([(scene.width, scene.height) for scene in scenes]),
     )
 
-    def entries() -> Mapping[str, Sequence[ListedFile]]:
-        by_split: dict[str, list[ListedFile]] = {split: [] for split in listed}
-        for split, entry in zip(assigned, kept if kept is not None else hashed(root, names), strict=True):
-            by_split[split].append(entry)
-        return by_split
-
+    entries = entries_of(root, names, assigned, kept)
     return AnnotatedFolders(Schema(shape, classes), divided(source, assigned), root, entries, listed)
 
 

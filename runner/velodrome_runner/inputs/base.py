@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from velodrome.vocabulary import DataKind
 from velodrome_runner.augmentation import Mixing
-from velodrome_runner.data import Memory, Samples, SampleSource
+from velodrome_runner.data import Memory, Part, Samples, SampleSource
 
 # One tensor, which is the model's only argument, or tensors by the names of its parameters.
 Inputs = Tensor | Mapping[str, Tensor]
@@ -20,6 +20,9 @@ View = Callable[[Inputs], Inputs]
 
 # Number of samples to convert at once, so that reading a large data set needs little more memory than the result.
 CHUNK = 4096
+# Statistics of a set that does not fit in memory come from this many samples, evenly spaced. To read all of a large set
+# takes as long as an epoch, and more than all else before its training. The record says that it was so.
+FITTED = 16_384
 
 
 class Transform(ABC):
@@ -35,6 +38,8 @@ class Transform(ABC):
     device: torch.device
     shape: tuple[Any, ...]
     told: Mapping[str, Any]
+    # How many samples `whole` converts at once.
+    at_once: int = CHUNK
     # Whether training samples are changed at random, by `augment`.
     augments: bool = False
     # How many training samples it was fitted on, where those are not all.
@@ -60,7 +65,7 @@ class Transform(ABC):
 
     def whole(self, source: SampleSource, *, training: bool = False) -> Inputs:
         """The inputs of all samples of a source, which fit on the device."""
-        parts = [self(samples, training=training) for samples in chunks(source)]
+        parts = [self(samples, training=training) for samples in chunks(source, self.at_once)]
         if isinstance(parts[0], Tensor):
             return torch.cat(parts)  # type: ignore[arg-type]  # all are tensors, as the first is
         return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}  # type: ignore[index]
@@ -75,6 +80,13 @@ def chunks(source: SampleSource, size: int = CHUNK) -> Iterator[Samples]:
             yield Samples(inputs, samples.targets[start : start + size])
         else:
             yield source.take(torch.arange(start, min(start + size, len(source))))
+
+
+def few_of(train: SampleSource) -> SampleSource:
+    """The samples that statistics come from: all of those in memory."""
+    if isinstance(train, Memory) or len(train) <= FITTED:
+        return train
+    return Part(train, torch.arange(FITTED) * len(train) // FITTED)
 
 
 def taken(inputs: Inputs, indices: Tensor) -> Inputs:

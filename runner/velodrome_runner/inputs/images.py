@@ -19,13 +19,9 @@ from torch import Tensor
 from velodrome.spec import Preprocessing
 from velodrome.vocabulary import DataKind
 from velodrome_runner.augmentation import Normalization, Pipeline, compose
-from velodrome_runner.data import Memory, Part, Samples, SampleSource, Schema
-from velodrome_runner.inputs.base import CHUNK, Inputs, Transform, chunks
+from velodrome_runner.data import Samples, SampleSource, Schema
+from velodrome_runner.inputs.base import CHUNK, Inputs, Transform, chunks, few_of
 from velodrome_runner.selection import selected
-
-# Statistics of a set that does not fit in memory come from this many images, evenly spaced. To read all of a large set
-# takes as long as an epoch, and more than all else before its training. The record says that it was so.
-_FITTED = 16_384
 
 
 class Images(Transform):
@@ -61,7 +57,7 @@ class Images(Transform):
     ) -> Self:
         """Learns the normalisation and the selected features. Raises as `fit_transform` does."""
         channels, height, width = schema.shape
-        few = _few(train)
+        few = few_of(train)
         normalization = (
             normalization_of(few, channels, schema.peak) if preprocessing.normalize else _identity(channels)
         ).to(device)
@@ -147,13 +143,6 @@ def normalization_of(train: SampleSource, channels: int, peak: int) -> Normaliza
         deviations.append(torch.where(deviation > 0, deviation, torch.ones_like(deviation)))
     mean, deviation = (torch.stack(each).float().view(1, -1, 1, 1) for each in (means, deviations))
     return Normalization(mean, deviation)
-
-
-def _few(train: SampleSource) -> SampleSource:
-    """The samples that statistics come from: all of those in memory."""
-    if isinstance(train, Memory) or len(train) <= _FITTED:
-        return train
-    return Part(train, torch.arange(_FITTED) * len(train) // _FITTED)
 
 
 def _identity(channels: int) -> Normalization:

@@ -15,7 +15,9 @@ from torch.nn import functional
 
 from velodrome.spec import Preprocessing
 from velodrome_runner.data import Samples, SampleSource, Schema
-from velodrome_runner.inputs.base import Transform, View, chunks, with_lengths
+from velodrome_runner.inputs.base import CHUNK, Transform, View, chunks, few_of, with_lengths
+
+_VALUES_AT_ONCE = 2**23  # of sequences that are converted or looked at, each of 8 bytes
 
 
 class Sequences(Transform):
@@ -26,10 +28,14 @@ class Sequences(Transform):
 
     kind = "sequences"
 
-    def __init__(self, fitted: Fitted, longest: int, *, equal: bool, device: torch.device) -> None:
-        """`equal` says that all sequences have the same length."""
+    def __init__(
+        self, fitted: Fitted, longest: int, *, equal: bool, device: torch.device, samples: int | None = None
+    ) -> None:
+        """`equal`: all sequences have the same length. `samples`: how many were looked at, where those are not all."""
         self.mean, self.shift, self.scale = (each.view(1, -1, 1).to(device) for each in fitted)
         self.longest = longest
+        self.at_once = _at_once(len(fitted.mean) * longest)
+        self.fitted = samples
         self.device = device
         self.shape = (len(fitted.mean), longest if equal else None)
         self.told = {}
@@ -39,11 +45,14 @@ class Sequences(Transform):
         cls, train: SampleSource, schema: Schema, preprocessing: Preprocessing, *, device: torch.device
     ) -> Sequences:
         """Learns the statistics of each channel."""
-        _, longest = schema.shape
-        # (channels, positions), NaN outside a sequence and where a value is missing.
-        values = torch.cat([_inside(part).permute(1, 0, 2).flatten(1).double() for part in chunks(train)], dim=1)
+        channels, longest = schema.shape
+        few, statistics = few_of(train), Statistics(channels)
+        for part in chunks(few, _at_once(channels * longest)):
+            # (channels, positions), NaN outside a sequence and where a value is missing.
+            statistics.add(_inside(part).permute(1, 0, 2).flatten(1).double())
         scaling = (preprocessing.scaling or "StandardScaler") if preprocessing.normalize else None
-        return cls(_statistics(values, scaling), longest, equal=schema.equal, device=device)
+        samples = len(few) if len(few) < len(train) else None
+        return cls(statistics.fitted(scaling), longest, equal=schema.equal, device=device, samples=samples)
 
     def __call__(self, samples: Samples, *, training: bool = False) -> Mapping[str, Tensor]:  # noqa: ARG002
         values = samples.inputs["values"].to(self.device, non_blocking=True).double()
@@ -58,6 +67,11 @@ class Sequences(Transform):
 
     def nbytes(self, source: SampleSource) -> int:
         return len(source) * (4 * int(self.shape[0]) * self.longest + 8)
+
+
+def _at_once(values: int) -> int:
+    """How many sequences of so many values are converted at once."""
+    return max(1, min(CHUNK, _VALUES_AT_ONCE // max(values, 1)))
 
 
 def _inside(samples: Samples) -> Tensor:
@@ -79,15 +93,36 @@ class Fitted(NamedTuple):
     scale: Tensor
 
 
-def _statistics(values: Tensor, scaling: str | None) -> Fitted:
-    """The statistics of values (channels, positions), where NaN is no value; a constant channel is divided by 1."""
-    mean = values.nanmean(1).nan_to_num(0.0)
-    shift, scale = torch.zeros_like(mean), torch.ones_like(mean)
-    if scaling == "MinMaxScaler":
+class Statistics:
+    """What is known of values that come in parts (channels, positions), in which NaN is no value.
+
+    Parts are joined as T. F. Chan, G. H. Golub and R. J. LeVeque do ("Updating Formulae and a Pairwise Algorithm for
+    Computing Sample Variances", 1979), so no part is needed again.
+    """
+
+    def __init__(self, channels: int) -> None:
+        self.count, self.mean, self.squares = (torch.zeros(channels, dtype=torch.float64) for _ in range(3))
+        self.least, self.most = self.mean + torch.inf, self.mean - torch.inf
+
+    def add(self, values: Tensor) -> None:
+        """Looks at one more part."""
         missing = values.isnan()
-        shift = values.masked_fill(missing, torch.inf).amin(1)
-        scale = values.masked_fill(missing, -torch.inf).amax(1) - shift
-    elif scaling is not None:
-        shift, scale = mean, (values - mean[:, None]).square().nanmean(1).sqrt()
-    unscaled = ~((scale > 0) & scale.isfinite())
-    return Fitted(mean, shift.nan_to_num(0.0, 0.0, 0.0), scale.masked_fill(unscaled, 1.0))
+        count = (~missing).sum(1)
+        mean = values.nanmean(1).nan_to_num(0.0)
+        share = (count / (self.count + count)).nan_to_num(0.0)
+        apart = mean - self.mean
+        self.squares += (values - mean[:, None]).square().nansum(1) + apart.square() * self.count * share
+        self.mean = self.mean + apart * share
+        self.count += count
+        self.least = self.least.minimum(values.masked_fill(missing, torch.inf).amin(1))
+        self.most = self.most.maximum(values.masked_fill(missing, -torch.inf).amax(1))
+
+    def fitted(self, scaling: str | None) -> Fitted:
+        """The statistics that a scaling needs; a constant channel is divided by 1."""
+        shift, scale = torch.zeros_like(self.mean), torch.ones_like(self.mean)
+        if scaling == "MinMaxScaler":
+            shift, scale = self.least, self.most - self.least
+        elif scaling is not None:
+            shift, scale = self.mean, (self.squares / self.count).sqrt()
+        unscaled = ~((scale > 0) & scale.isfinite())
+        return Fitted(self.mean, shift.nan_to_num(0.0, 0.0, 0.0), scale.masked_fill(unscaled, 1.0))

@@ -1,0 +1,223 @@
+"""Sounds in a folder for each class, as Google's Speech Commands lay them out.
+
+A file is 16-bit PCM in a WAV file, with one channel (P. Warden, "Speech Commands: A Dataset for Limited-Vocabulary
+Speech Recognition", 2018). `validation_list.txt` and `testing_list.txt` name the files of two splits, and all others
+train. The noises of `_background_noise_` are of no class. In `WORD/SPEAKER_nohash_2.wav`, what is before `_nohash_` is
+the speaker, whose recordings stay in one split wherever fractions or the trial's seed decide.
+"""
+
+from __future__ import annotations
+
+import io
+import wave
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from velodrome.spec import Dataset
+from velodrome.spec.sound import samples_of
+from velodrome.vocabulary import SAMPLE_RATE, SECONDS
+from velodrome_runner.data.class_folders import Files, classes_below, split_folders
+from velodrome_runner.data.contents import Samples, Schema
+from velodrome_runner.data.format import Description, corrupt, divided, invalid, missing
+from velodrome_runner.data.listed import Digests, Folders, content_of, digests_of, entries_of
+from velodrome_runner.data.manifest import kept_manifest
+from velodrome_runner.data.splitting import shared_out
+
+_SOUNDS = Files("sound", (".wav",), without=("_background_noise_",))
+_LISTS = {"validation": "validation_list.txt", "test": "testing_list.txt"}
+_MARK = "_nohash_"
+_FULL_SCALE = 32_768.0  # of 16 bits
+_FIX = "convert it to 16-bit PCM with one channel"
+
+Waveform = np.ndarray[Any, np.dtype[np.float32]]
+
+
+@dataclass(frozen=True)
+class SoundFiles:
+    """A source of sounds below `root`: `names` (n,) as UTF-8, and the SHA-256 of each (n, 32) where it is checked.
+
+    Each is `length` samples from -1 to 1: silence is put behind a shorter one, and a longer one is cut.
+    """
+
+    root: Path
+    names: np.ndarray[Any, Any]
+    labels: Tensor
+    rate: int
+    length: int
+    sha256: Digests | None = None
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def targets(self) -> Tensor:
+        """The label of each sound."""
+        return self.labels
+
+    @property
+    def lengths(self) -> Tensor:
+        """All clips have one length."""
+        return torch.full((len(self),), self.length)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all sounds, lengths and labels in memory."""
+        return len(self) * (4 * self.length + 16)
+
+    def take(self, indices: Tensor) -> Samples:
+        """Reads and decodes the sounds at those indices.
+
+        Raises:
+            ConfigurationError: DatasetCorrupt or DatasetInvalid, by file.
+        """
+        values = torch.zeros((len(indices), 1, self.length))
+        for row, index in enumerate(indices.tolist()):
+            name = self.names[index].decode()
+            content = content_of(self.root, name, None if self.sha256 is None else self.sha256[index])
+            found = decoded(content, self.root / name, self.rate)[: self.length]
+            values[row, 0, : len(found)] = torch.from_numpy(found)
+        return Samples({"values": values, "lengths": torch.full_like(indices, self.length)}, self.labels[indices])
+
+
+@dataclass(frozen=True)
+class SoundFolders(Folders):
+    """A data set of sounds, opened. Recordings of a speaker have one number in `groups` or `test_groups`."""
+
+    groups: Tensor | None = None
+    test_groups: Tensor | None = None
+
+    def describe(self) -> Description:
+        """Sequences of one channel, by class."""
+        return Description("sequences", self.schema, self.groups, self.test_groups)
+
+
+def read_speech_commands(dataset: Dataset, place: Path) -> SoundFolders:
+    """A folder a class and the lists of the splits; or split as `spec.dataset.splits` says.
+
+    Raises:
+        ConfigurationError: DatasetMissing, DatasetInvalid or DatasetCorrupt; the message names the folder or the file.
+    """
+    listed, rate = _listed(dataset, place), dataset.sample_rate or SAMPLE_RATE
+    length = samples_of(dataset.seconds or SECONDS, rate)
+    names = [name for files in listed.values() for name, _ in files]
+    assigned = [split for split, files in listed.items() for _ in files]
+    classes = tuple(sorted({label for files in listed.values() for _, label in files}))
+    position = {label: at for at, label in enumerate(classes)}
+    labels = torch.tensor([position[label] for files in listed.values() for _, label in files])
+    kept = kept_manifest(place, names)
+    source = SoundFiles(
+        place, np.array([name.encode() for name in names]), labels, rate, length, sha256=digests_of(kept)
+    )
+    return SoundFolders(
+        Schema((1, length), classes, target="class", rate=rate),
+        divided(source, assigned),
+        place,
+        entries_of(place, names, assigned, kept),
+        *_numbered_speakers(names, assigned),
+    )
+
+
+def decoded(content: bytes, path: Path, rate: int) -> Waveform:
+    """The samples (length,) of a WAV file's content, from -1 to 1.
+
+    Raises:
+        ConfigurationError: DatasetCorrupt or DatasetInvalid, it is no whole file of the declared kind.
+    """
+    if not content:
+        raise corrupt(f"{path} is empty: get it again, or remove it")
+    try:
+        with wave.open(io.BytesIO(content)) as file:
+            channels, width, found, count = file.getparams()[:4]
+            frames = file.readframes(count)
+    except (wave.Error, EOFError, RuntimeError) as error:
+        if (content[:4], content[8:12]) != (b"RIFF", b"WAVE"):
+            raise corrupt(f"{path} is no WAV file: replace or remove it") from error
+        if isinstance(error, wave.Error):
+            raise invalid(f"{path} is a WAV file that can't be read ({error}): {_FIX}, or get it again") from error
+        raise corrupt(f"{path} is cut off in its header: get it again, or remove it") from error
+    if channels != 1:
+        raise invalid(f"{path} has {channels} channels, and a sound has one: {_FIX}")
+    if width != 2:
+        raise invalid(f"{path} has {8 * width} bits a sample, and a sound has 16: {_FIX}")
+    if found != rate:
+        raise invalid(
+            f"{path} has {found:,} samples a second, and the data have {rate:,}: write spec.dataset.sampleRate if all "
+            "files are so, or convert this one"
+        )
+    if len(frames) < width * count:
+        raise corrupt(
+            f"{path} ends after {len(frames) // width:,} of its {count:,} samples: get it again, or remove it"
+        )
+    if not count:
+        raise invalid(f"{path} has no samples: record it again, or remove it")
+    return np.frombuffer(frames, dtype=np.int16).astype(np.float32) / np.float32(_FULL_SCALE)
+
+
+def speaker_of(name: str) -> str:
+    """Who speaks, by the name of the file; the path itself where the name doesn't say it."""
+    speaker, mark, _ = name.rpartition("/")[2].partition(_MARK)
+    return speaker if mark else name
+
+
+def _listed(dataset: Dataset, place: Path) -> Mapping[str, Sequence[tuple[str, str]]]:
+    """The path and the class of each file, by split."""
+    splits = dataset.splits
+    if splits is None:
+        return _by_lists(place)
+    if splits.fractions is not None:
+        return shared_out(classes_below(place, _SOUNDS), lambda file: speaker_of(file[0]), splits.fractions)
+    return {
+        split: [(f"{folder}/{name}", label) for name, label in classes_below(place / folder, _SOUNDS)]
+        for split, folder in split_folders(dataset, place).items()
+    }
+
+
+def _by_lists(place: Path) -> Mapping[str, Sequence[tuple[str, str]]]:
+    """What the two lists name validates and tests, and all other sounds train. Only the list of the test is needed."""
+    classes = dict(classes_below(place, _SOUNDS))
+    split_of: dict[str, str] = {}
+    for split, file in _LISTS.items():
+        if split == "test" or (place / file).exists():
+            for at, name in enumerate(_lines(place / file), start=1):
+                where = f"line {at} of {place / file}"
+                if name and name not in classes:
+                    raise missing(
+                        f"{where} names {name!r}, and there is no such sound: add the file, or remove the line"
+                    )
+                if name in split_of:
+                    first = _LISTS[split_of[name]]
+                    raise invalid(f"{where} names {name}, which is already in {first}: list each sound once")
+                if name:
+                    split_of[name] = split
+    found: dict[str, list[tuple[str, str]]] = {"train": [], "validation": [], "test": []}
+    for name, label in classes.items():
+        found[split_of.get(name, "train")].append((name, label))
+    return found
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
+    except FileNotFoundError as error:
+        raise missing(
+            f"there is no {path}: put the list of the sounds that test there, or write spec.dataset.splits, such as "
+            "{fractions: {validation: 0.1, test: 0.1}}"
+        ) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise corrupt(f"{path} can't be read ({error}): write the path of a sound on each line, as UTF-8") from error
+
+
+def _numbered_speakers(names: Sequence[str], assigned: Sequence[str]) -> tuple[Tensor | None, Tensor | None]:
+    """A number for the speaker of each training sound (n,) and of each test sound; None where no name says it."""
+    if not any(_MARK in name for name in names):
+        return None, None
+    numbers: dict[str, int] = {}
+    found = torch.tensor([numbers.setdefault(speaker_of(name), len(numbers)) for name in names])
+    train, test = (found[torch.tensor([split == wanted for split in assigned])] for wanted in ("train", "test"))
+    return train, test
