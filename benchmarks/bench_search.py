@@ -37,7 +37,7 @@ from velodrome.search.study import EntryStudy, Told
 from velodrome.search.trials import search_of, searched_keys
 from velodrome.spec import validate
 from velodrome.store import Store, open_store
-from velodrome_operator.lanes import LaneAsk
+from velodrome_operator.lanes import LaneAsk, SearchAsk
 from velodrome_operator.searcher import Searcher
 from velodrome_runner.instructions import in_turn
 from velodrome_runner.orders import planned
@@ -109,7 +109,7 @@ def learning(store: Store, url: str, folder: Path, turns: int) -> tuple[list[Too
     made = searching(turns)
     registered(store, made, UID)
     (folder / "job.json").write_text(json.dumps(stored_document(made.job)))
-    Searcher(store).look(UID, {"0": LaneAsk(("mlp",), turns)})
+    Searcher(store).look(UID, SearchAsk(turns, {"0": LaneAsk(("mlp",), turns)}))
     found, beside = [], []
     for turn in range(turns):
         settings = Settings.read(environment(url, folder, turn))
@@ -138,7 +138,7 @@ def choosing(store: Store, trials: int) -> tuple[list[Took], list[Took]]:
     searcher, alone = Searcher(store), EntryStudy(search_of(made.job), "mlp", directions(searched_keys(made.job)))
     ours, theirs = [], []
     for number in range(trials):
-        ours.append(timed(lambda: searcher.look(UID, {"0": LaneAsk(("mlp",), 1)})))
+        ours.append(timed(lambda: searcher.look(UID, SearchAsk(trials, {"0": LaneAsk(("mlp",), 1)}))))
         theirs.append(timed(alone.suggest))
         suggestion = store.suggestion(OF, number)
         assert suggestion is not None
@@ -155,7 +155,7 @@ def stopping(store: Store, url: str, folder: Path, stops: int) -> list[Took]:
     made = searching(stops, epochs=100_000)
     registered(store, made, UID)
     (folder / "job.json").write_text(json.dumps(stored_document(made.job)))
-    Searcher(store).look(UID, {"0": LaneAsk(("mlp",), stops)})
+    Searcher(store).look(UID, SearchAsk(stops, {"0": LaneAsk(("mlp",), stops)}))
     found = []
     for turn in range(stops):
         environ = {**os.environ, **environment(url, folder, turn)}

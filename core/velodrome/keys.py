@@ -97,6 +97,18 @@ def instructions(uid: str) -> str:
     return f"{PREFIX}:instructions:{uid}"
 
 
+def run_uid(uid: str, number: int) -> str:
+    """The uid under which the results of a BenchmarkJob's run are kept: its own one, for its first run. It gets a
+    further run when its search goes on after the winners were stored.
+    """
+    return uid if number == 1 else f"{uid}.{number}"
+
+
+def object_uid(uid: str) -> str:
+    """The uid of the BenchmarkJob whose results have that uid."""
+    return uid.partition(".")[0]
+
+
 _OF_SEARCH = ".search"
 
 

@@ -147,7 +147,7 @@ class Collection:
             self._note(race, f"{race.logbook.poison.reason}: {race.logbook.poison.message}")
             if uid in self._turns:
                 self._turns[uid].cancel()
-            await asyncio.to_thread(self._seal, race.uid)
+            await asyncio.to_thread(self._seal, race.results_uid)
             self._wake(race.uid)
 
     def _begin(self, race: Race, size: InboxSize) -> None:
@@ -235,7 +235,7 @@ class Collection:
         """The key that reports of this attempt must show; None for pods without one, as version 0.1.0 made them."""
         if self._report_key is None or not race.needs_key(attempt):
             return None
-        return self._report_key(*(race.turn_of(attempt) or (race.uid, index)))
+        return self._report_key(*(race.turn_of(attempt) or (race.results_uid, index)))
 
     def _tell(self, race: Race, collected: Collected, at: datetime) -> None:
         """Counts what a slice had, and wakes the race if that changes something."""

@@ -103,13 +103,7 @@ def spec_schema() -> Schema:
     source = BenchmarkJobSpec.model_json_schema(by_alias=True, mode="validation")
     schema = structural(source, source["$defs"])
     part = schema["properties"]
-    # Its values may be of any kind, which a structural schema can't say; the operator checks it with the model.
-    part["search"] = {
-        "type": "object",
-        "nullable": True,
-        "description": part["search"]["description"],
-        "x-kubernetes-preserve-unknown-fields": True,
-    }
+    part["search"] = _search(source["$defs"]["Search"], source["$defs"], part["search"]["description"])
     schema["x-kubernetes-validations"] = [*frozen(schema), *_spec_rules()]
     part["objectives"]["items"]["x-kubernetes-validations"] = _objective_rules()
     part["objectives"] |= {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}
@@ -178,6 +172,37 @@ def spec_schema() -> Schema:
     part["metrics"]["items"]["x-kubernetes-validations"] = _declaration_rules()
     part["metrics"] |= {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}
     return schema
+
+
+def _search(source: Schema, definitions: Schema, description: str) -> Schema:
+    """The schema of `search`. What its fields hold may be of any kind, which a structural schema can't say, so it ends
+    there: the operator checks them with the model.
+    """
+    fields = {
+        name: structural(_outline(field, definitions), definitions) for name, field in source["properties"].items()
+    }
+    return {
+        "type": "object",
+        "nullable": True,
+        "description": description,
+        "required": source["required"],
+        "properties": fields,
+    }
+
+
+def _outline(field: Schema, definitions: Schema) -> Schema:
+    """A field in which objects may hold anything."""
+    if "$ref" in field:
+        rest = {key: value for key, value in field.items() if key != "$ref"}
+        return _outline({**definitions[field["$ref"].rsplit("/", 1)[-1]], **rest}, definitions)
+    if "anyOf" in field:
+        return {**field, "anyOf": [_outline(option, definitions) for option in field["anyOf"]]}
+    if "items" in field:
+        return {**field, "items": _outline(field["items"], definitions)}
+    if field.get("type") != "object":
+        return field
+    kept = {key: value for key, value in field.items() if key in ("type", "description")}
+    return {**kept, "additionalProperties": True}
 
 
 def _names(metrics: Iterable[str]) -> list[str]:
@@ -342,6 +367,10 @@ def _spec_rules() -> list[Schema]:
             "size(self.entries) * (has(self.trials.until) ? self.trials.until.maxRepeats : self.trials.repeats)"
             f" <= {MOST_TRIALS}",
             f"a job has at most {MOST_TRIALS:,} trials, entries times repeats: split it",
+        ),
+        _rule(
+            f"!has(self.search) || size(self.entries) * self.search.maxTrials <= {MOST_TRIALS}",
+            f"a search has at most {MOST_TRIALS:,} trials, entries times search.maxTrials",
         ),
         *_until_rules(),
         _rule(
@@ -582,6 +611,7 @@ _STATUS: Schema = _object(
     search=_object(
         "How far the search of each entry is; absent where the job has none.",
         done=_text("Trials with a result over the most that there may be."),
+        run=_count("Number of the run: above 1 where the search got more trials after its winners were found."),
         trials=_count("Search trials with a result."),
         suggested=_count("Search trials that were suggested so far."),
         entries={

@@ -7,13 +7,17 @@ by its `value`, in which every absent field stands as null. Then a file that wri
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 Schema = dict[str, Any]
 
 # What may change while a race runs. Everything else was measured, or will be.
-MUTABLE = ("suspend", "ttlSecondsAfterFinished", "execution")
+MUTABLE = ("suspend", "ttlSecondsAfterFinished", "execution", "search")
 _MUTABLE_EXECUTION = ("parallelism",)
+# It may be raised alone: the trials that there are stay valid, and more are added.
+_RAISED = "maxTrials"
+_MESSAGE = "spec.{} can't change once the job exists: results depend on it. Apply a job of another name"
 # In an override, null is a value: it turns off what the entry would inherit. An absent field inherits it.
 _OVERRIDES = ("entries.training",)
 
@@ -21,12 +25,33 @@ _OVERRIDES = ("entries.training",)
 def frozen(spec: Schema) -> list[Schema]:
     """The rules of `spec`, from its structural schema. Each field has a rule of its own, so the message names it."""
     fields = spec["properties"]
-    execution = fields["execution"]
+    execution, search = fields["execution"], fields["search"]
     parts = [
         *(("", name, spec) for name in fields if name not in MUTABLE),
         *(("execution.", name, execution) for name in execution["properties"] if name not in _MUTABLE_EXECUTION),
     ]
-    return [_rule(prefix, name, within) for prefix, name, within in parts]
+    return [*(_rule(prefix, name, within) for prefix, name, within in parts), *_of_search(search)]
+
+
+def _of_search(search: Schema) -> Iterator[Schema]:
+    """The rules of a search, which may be absent: it stays, its number of trials only grows, and the rest is frozen."""
+    yield {
+        "rule": "has(self.search) == has(oldSelf.search)",
+        "message": _MESSAGE.format("search"),
+    }
+    both = "!has(self.search) || !has(oldSelf.search) || "
+    yield {
+        "rule": f"{both}self.search.{_RAISED} >= oldSelf.search.{_RAISED}",
+        "message": f"spec.search.{_RAISED} can be raised, and not lowered: trials that ran stay part of the search",
+    }
+    yield {
+        "rule": f"{both}self.search.algorithm != 'Grid' || self.search.{_RAISED} == oldSelf.search.{_RAISED}",
+        "message": f"spec.search.{_RAISED} of a grid can't change: a grid ends. Apply a job of another name",
+    }
+    for name in search["properties"]:
+        if name != _RAISED:
+            found = _rule("search.", name, search)
+            yield {**found, "rule": f"{both}{found['rule']}"}
 
 
 def _rule(prefix: str, name: str, within: Schema) -> Schema:
@@ -35,8 +60,7 @@ def _rule(prefix: str, name: str, within: Schema) -> Schema:
     exact = f"{now} == {before}"
     # To look inside takes far longer, and every write of the status asks.
     first = f"{_untouched(prefix, name, within)} || " if _has_absent(within["properties"][name]) else ""
-    message = f"spec.{path} can't change once the job exists: results depend on it. Apply a job of another name"
-    return {"rule": f"{first}{exact}", "message": message}
+    return {"rule": f"{first}{exact}", "message": _MESSAGE.format(path)}
 
 
 def _untouched(prefix: str, name: str, within: Schema) -> str:

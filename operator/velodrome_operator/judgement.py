@@ -49,7 +49,7 @@ class Judgement:
         """
         marks = self.marks.get(race.parent.board, 0)
         try:
-            found = await self._comparisons(race.uid)
+            found = await self._comparisons(race.results_uid)
         except TryAgain:
             raise
         except Exception as error:  # an error in the board's history must not keep this race from its end
@@ -72,7 +72,7 @@ class Judgement:
 
     async def _confirm(self, race: Race, planned: Plan) -> str:
         """Makes the job that confirms a race's regressions. Returns what to say about it, also if it can't be made."""
-        manifest = confirming(race.parent.raw, planned.job, race.uid)
+        manifest = confirming(race.parent.raw, planned.job, race.results_uid)
         name = manifest["metadata"]["name"]
         try:
             if await self._cluster.create(manifest) is not None:

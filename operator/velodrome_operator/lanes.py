@@ -1,13 +1,16 @@
-"""The lanes of a search: its trials that share a pod template, one Indexed Job each. Pure.
+"""The lanes of a search: its trials that share a pod template. Pure.
 
-A Job's completion index counts the turns of its lane. Which trial has a turn is known once it was suggested, so the
-trials of a lane are in the order of their suggestions, whichever entries they are of.
+A lane has turns. Which trial has a turn is known once it was suggested, so the trials of a lane are in the order of
+their suggestions, whichever entries they are of. An Indexed Job runs a stretch of the turns, and its completion index
+counts them. A lane has one stretch, and a further one for each time that its search got more trials.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from velodrome.results.searches import Searched, Spent
 from velodrome.search.trials import search_of
@@ -16,10 +19,22 @@ from velodrome.spec import BenchmarkJob
 
 @dataclass(frozen=True, slots=True)
 class LaneAsk:
-    """A lane as the process that searches is asked about it: its entries, and how many trials it may run at once."""
+    """A lane as the process that searches is asked about it: its entries, and how many trials it may run at once.
+
+    `made` has the completions of each Job that is there, by the turn at which its stretch begins.
+    """
 
     entries: tuple[str, ...]
     room: int
+    made: Mapping[int, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class SearchAsk:
+    """What the process that searches is asked: `maxTrials` as it is now, and the lanes by name."""
+
+    most: int
+    lanes: Mapping[str, LaneAsk]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +52,11 @@ class EntryLook:
 class SearchLook:
     """How far a search is. Trials are given by their index.
 
-    `turns` has the trials of each lane, in order. `finished` says of each trial with a result whether it ran to its
-    end. A lane is `over` when no trial of it runs and none will come. `searched` are the winners, when all lanes are
-    over and each entry has one; `lost` has the reason of each entry that has none then. `made` counts the suggestions
-    of this look, and `seconds` is the CPU time that they took.
+    `turns` has the trials of each stretch, in order, and `stretches` the turns of each lane that its Jobs run.
+    `finished` says of each trial with a result whether it ran to its end. A lane is `over` when no trial of it runs
+    and none will come. `searched` are the winners, when all lanes are over and each entry has one; `lost` has the
+    reason of each entry that has none then. `made` counts the suggestions of this look, and `seconds` is the CPU
+    time that they took.
     """
 
     turns: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
@@ -49,8 +65,14 @@ class SearchLook:
     over: frozenset[str] = frozenset()
     searched: Searched | None = None
     lost: Mapping[str, str] = field(default_factory=dict)
+    stretches: Mapping[str, tuple[range, ...]] = field(default_factory=dict)
     made: int = 0
     seconds: float = 0.0
+
+    @property
+    def going(self) -> int:
+        """How many trials run, or are about to."""
+        return sum(index not in self.finished for trials in self.turns.values() for index in trials)
 
     @property
     def spent(self) -> int:
@@ -73,3 +95,49 @@ def rooms(entries: Mapping[str, int], parallelism: int) -> dict[str, int]:
         behind = min(given, key=lambda lane: (given[lane] / entries[lane], lane))
         given[behind] += 1
     return given
+
+
+def stretch_name(lane: str, start: int) -> str:
+    """The name of the stretch of a lane that begins at this turn: that of the lane, if it is the first one."""
+    return f"{lane}-{start}" if start else lane
+
+
+def stretch_start(lane: str, name: str) -> int | None:
+    """The turn at which the stretch of that name begins; None if it is of another lane."""
+    own, _, start = name.partition("-")
+    return int(start or 0) if own == lane else None
+
+
+def stretches(
+    given: Mapping[int, int], going: AbstractSet[int], made: Mapping[int, int], need: int
+) -> tuple[range, ...]:
+    """The turns of a lane that needs so many in all, as its Jobs run them.
+
+    Stretches are named by the turn at which they begin. `given` counts the trials that have a turn in each, and those
+    in `going` have a trial without a result. `made` has the completions of the Jobs that are there. All of it is in
+    Redis and in the API server, so an operator that starts anew finds the same stretches.
+
+    A Job can't grow. So turns that no Job has, or that a Job had which is gone, are a further stretch.
+    """
+    starts = sorted({0, *given, *made})
+    found = [range(start, end) for start, end in pairwise(starts)]
+    last = starts[-1]
+    end = last + given.get(last, 0)
+    if last in made:
+        end = last + made[last]
+    elif last in going or not given.get(last):  # its Job is missing, and may have all turns that are left
+        end = max(need, end)
+    found.append(range(last, end))
+    return (*found, range(end, need)) if need > end else tuple(found)
+
+
+def shares(stretches: Sequence[range], finished: Sequence[int], room: int) -> tuple[int, ...]:
+    """How many pods each stretch of a lane may run at once: earlier ones come first, and the last one has the rest.
+
+    `finished` counts the trials with a result in each stretch.
+    """
+    found = []
+    for turns, done in zip(stretches[:-1], finished, strict=False):
+        found.append(min(room, max(0, len(turns) - done)))
+        room -= found[-1]
+    return (*found, room)

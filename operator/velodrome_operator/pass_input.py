@@ -31,7 +31,7 @@ class Observation:
     round, by Job name, and `asked` counts the trials of all rounds so far.
 
     While a race searches, `search` says how far that is, and everything else is of its search trials, except `asked`.
-    `searched` has its winners, once they are known.
+    `searched` has its winners, once they are known. `run` is the number of its run.
     """
 
     plan: Plan
@@ -57,6 +57,7 @@ class Observation:
     asked: int | None = None
     search: SearchLook | None = None
     searched: Searched | None = None
+    run: int = 1
 
     @property
     def total(self) -> int:

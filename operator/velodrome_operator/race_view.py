@@ -40,4 +40,5 @@ def observed(race: Race, planned: Plan, now: datetime, finished: Mapping[int, bo
         asked=count(race.rounds),
         search=race.search if race.searching else None,
         searched=race.searched,
+        run=race.run,
     )

@@ -14,9 +14,11 @@ from functools import partial
 from typing import Any
 
 from velodrome.board.desk import StoredSuggestions
+from velodrome.board.extension import raise_trials
 from velodrome.board.tenancy import BoardPolicy
 from velodrome.board.warm_start import register_search
 from velodrome.errors import SpecError
+from velodrome.keys import search_uid
 from velodrome.plan import Plan
 from velodrome.results.records import Rounds
 from velodrome.results.registration import job_info
@@ -29,6 +31,7 @@ from velodrome_operator.admission import BoardRefused, admit
 from velodrome_operator.children import ChildSettings, Manifest, children, search_children
 from velodrome_operator.cluster import Cluster, Conflict, NameTaken
 from velodrome_operator.decision import Decision, decide
+from velodrome_operator.extension import Extension
 from velodrome_operator.judgement import Judgement
 from velodrome_operator.missing_results import MissingResult, ended_unseen, with_rejection
 from velodrome_operator.outcome import Ending, jobs_without_pods
@@ -40,7 +43,7 @@ from velodrome_operator.ranker import Beside
 from velodrome_operator.records import missing_record
 from velodrome_operator.refusals import Refusals
 from velodrome_operator.rounds import count, further, written
-from velodrome_operator.search_decision import after_search, decide_search
+from velodrome_operator.search_decision import after_search, decide_search, has_work, rooms_by_job
 from velodrome_operator.searches import AskedSearches, rooms_of
 from velodrome_operator.standings import standings, standings_beside
 from velodrome_operator.status_writer import StatusWriter
@@ -75,11 +78,13 @@ class Reconciler:
         self._boards = boards
         self._ranker = beside.races
         self._refusals = Refusals(cluster)
-        self._registered: set[str] = set()
+        self._extension = Extension(store, boards, self.writer, clock)
+        self._registered: dict[str, tuple[int, int]] = {}
 
     def forget(self, uid: str) -> None:
         """Forgets a race that is gone."""
-        self._registered.discard(uid)
+        self._registered.pop(uid, None)
+        self._extension.forget(uid)
         self.writer.forget(uid)
 
     async def reconcile(self, race: Race) -> timedelta | None:
@@ -100,12 +105,11 @@ class Reconciler:
             if not race.parent.ended and not race.workload.jobs:  # settings that changed end no race that runs
                 policy.enforce(planned.job, self._settings)
         except SpecError as error:
-            if not race.parent.ended:
-                problems, parent = "; ".join(str(problem) for problem in error.problems), race.parent
-                wanted = status.refused(parent.generation, error.reason, problems, parent.status, self._clock())
-                await self.writer.replace(race, wanted)
+            await self._refuse(race, error)
             return None
         try:
+            if await self._extension.begins(race):
+                return timedelta(0)
             if race.searching and not race.parent.ended:
                 return await self._search(race, planned, news)
             seen = await self._look(race, planned)
@@ -115,9 +119,7 @@ class Reconciler:
             return None
         decision = decide(seen, self._wanted(race, planned), race.indexes)
         if race.searched is not None and not race.parent.ended:
-            decision = after_search(
-                decision, race.workload.jobs, race.workload.pods.values(), race.lanes, race.searched
-            )
+            decision = await self._after_search(race, decision)
         await self._carry_out(race, planned, decision)
         if any(child["kind"] == "Job" for child in decision.create):
             # The status is the next pass's work: to write it takes as long as the Job did, and others wait for theirs.
@@ -131,6 +133,14 @@ class Reconciler:
         elif not waits:
             race.rest()
         return min(waits, default=None)
+
+    async def _refuse(self, race: Race, error: SpecError) -> None:
+        """Ends a race that can't be run as it is written, unless it has ended."""
+        parent = race.parent
+        if not parent.ended:
+            problems = "; ".join(str(problem) for problem in error.problems)
+            wanted = status.refused(parent.generation, error.reason, problems, parent.status, self._clock())
+            await self.writer.replace(race, wanted)
 
     async def _look(self, race: Race, planned: Plan) -> Observation:
         """What there is of the trials that rank, after what was taken over and asked for in addition."""
@@ -146,9 +156,9 @@ class Reconciler:
         """The children, if a Job is missing. To make their manifests takes longer than all the rest of a pass."""
         if race.parent.ended or race.indexes.keys() <= race.workload.jobs.keys():
             return ()
-        url, taken_over = self._access.url(race.uid), race.taken_over(planned)
-        key_of = partial(self._access.report_key, race.uid)
-        return children(planned.job, planned, race.uid, url, self._settings, taken_over, key_of, race.unmade)
+        url, taken_over = self._access.url(race.results_uid), race.taken_over(planned)
+        key_of = partial(self._access.report_key, race.results_uid)
+        return children(planned.job, planned, race.results_uid, url, self._settings, taken_over, key_of, race.unmade)
 
     async def _search(self, race: Race, planned: Plan, news: int) -> timedelta | None:
         """Makes one pass over a race that searches. Returns as `reconcile`. The next pass confirms winners."""
@@ -162,7 +172,7 @@ class Reconciler:
         finished = race.search.finished
         await asyncio.to_thread(self._instruct, race, finished)
         seen = await self._with_refusals(race, observed(race, planned, self._clock(), finished))
-        room = rooms_of(race)
+        room = rooms_by_job(race.search, race.lanes, rooms_of(race))
         decision = decide_search(seen, race.search, race.lanes, room, self._wanted_for_search(race, room))
         await self._carry_out(race, search_plan(planned, StoredSuggestions(self._store, race.trials_uid)), decision)
         race.logbook.passed, race.logbook.results = news, len(finished)
@@ -173,23 +183,36 @@ class Reconciler:
         wait = await self.writer.update(race, wanted, seen.now)
         return min((pause for pause in (decision.again, wait) if pause is not None), default=None)
 
+    async def _after_search(self, race: Race, decision: Decision) -> Decision:
+        """What is to be done of it while Jobs of the search are there."""
+        jobs, turns = race.workload.jobs, dict[str, tuple[int, ...]]()
+        if any(name in jobs and not jobs[name].finished for name in race.lanes):
+            turns = await asyncio.to_thread(self._store.turns, search_uid(race.results_uid))
+        return after_search(decision, jobs, race.workload.pods.values(), race.lanes, turns)
+
     def _wanted_for_search(self, race: Race, rooms: Mapping[str, int]) -> tuple[Manifest, ...]:
-        """The children of a search, if a Job is missing."""
-        missing = {name for name, lane in race.lanes.items() if lane.lane in rooms} - race.workload.jobs.keys()
+        """The children of a search, if a Job is missing whose pods have something to do. `rooms` is by Job name."""
+        look, jobs = race.search, race.workload.jobs
+        missing = {
+            one: rooms[name]
+            for name, one in race.lanes.items()
+            if name not in jobs and rooms.get(name) and has_work(one, look)
+        }
         if not missing or race.base is None:
             return ()
-        url, of = self._access.url(race.uid), race.trials_uid
+        url, of = self._access.url(race.results_uid), race.trials_uid
 
         def key_of(lane: str, turn: int) -> str:
             return self._access.report_key(f"{of}.{lane}", turn)
 
-        return search_children(race.base.job, race.uid, url, self._settings, key_of, rooms)
+        stretches = race.lanes.values()
+        return search_children(race.base.job, race.results_uid, url, self._settings, key_of, stretches, missing)
 
     async def _take_over(self, race: Race, planned: Plan) -> None:
         """Takes over what another job measured. Writes this into the status before any child is made for the rest."""
         now = self._clock()
         await asyncio.to_thread(self._register, race)
-        found = await asyncio.to_thread(takeover.take, self._store, race.uid, planned, now)
+        found = await asyncio.to_thread(takeover.take, self._store, race.results_uid, planned, now)
         await self.writer.replace(race, {**race.parent.status, "takenOver": found})
         race.lay_out_again()
         await self._cluster.event(
@@ -207,14 +230,14 @@ class Reconciler:
         if found is None:
             return False
         if found != race.looked:
-            await asyncio.to_thread(self._store.keep_rounds, race.uid, found)
+            await asyncio.to_thread(self._store.keep_rounds, race.results_uid, found)
         race.looked = found
         more = further(race.rounds, planned, found) if finished else ()
         if not more:
             return False
         now, wanted = self._clock(), {**race.parent.status, "rounds": written((*race.rounds, *more))}
         if planned.job.spec.trials.taken_from is not None:
-            wanted["takenOver"] = await asyncio.to_thread(takeover.take, self._store, race.uid, planned, now)
+            wanted["takenOver"] = await asyncio.to_thread(takeover.take, self._store, race.results_uid, planned, now)
         await self.writer.replace(race, wanted)
         race.lay_out_again()
         message = texts.round_begins(found, count(more))
@@ -226,11 +249,11 @@ class Reconciler:
     async def _rounds(self, race: Race, planned: Plan) -> Rounds | None:
         """What a race until decided asks for. Another process looks at its results, if there is one."""
         if self._ranker is not None:
-            found: Rounds | None = await self._ranker.ask("rounds", race.uid)
+            found: Rounds | None = await self._ranker.ask("rounds", race.results_uid)
             return found
         from velodrome.board.rounds import read_rounds
 
-        return await asyncio.to_thread(read_rounds, self._store, planned, race.uid)
+        return await asyncio.to_thread(read_rounds, self._store, planned, race.results_uid)
 
     def _consult(self, race: Race) -> tuple[dict[int, bool], str | None]:
         """What Redis knows about a race that goes on. Called outside of the event loop.
@@ -238,16 +261,16 @@ class Reconciler:
         Returns, by index, whether the trials with a result succeeded, and the message of the first failed trial.
         """
         self._prepare(race)
-        trials = self._store.trials(race.uid)
+        trials = self._store.trials(race.results_uid)
         finished = {index: trial.outcome == "Succeeded" for index, trial in trials.items()}
         self._instruct(race, finished)
-        return finished, self._first_failure(race.uid, trials)
+        return finished, self._first_failure(race.results_uid, trials)
 
     def _prepare(self, race: Race) -> None:
         """Makes sure that the race is registered and has its user. Called outside of the event loop."""
-        if race.uid not in self._registered:
+        if self._registered.get(race.uid) != (race.run, race.parent.generation):
             self._register(race)
-        if race.logbook.poison is None and self._access.grant(race.uid):
+        if race.logbook.poison is None and self._access.grant(race.results_uid):
             # Redis was started again since: it may be another one, or may have lost what this operator told it.
             self._register(race)
             race.logbook.instructed = {}
@@ -258,15 +281,16 @@ class Reconciler:
         Raises BoardRefused, or as the store does.
         """
         assert race.base is not None
-        info = job_info(race.base, race.uid, race.parent.created_at)
+        info = job_info(race.base, race.results_uid, race.parent.created_at)
         admit(self._store, self._boards, info)
         if race.base.job.spec.search is not None:
             register_search(self._store, race.base, info)
-            known = self._store.job(race.uid)
+            known = self._store.job(race.results_uid)
             race.searched = race.searched if known is None else known.searched or race.searched
             if race.searched is not None:  # Redis may have lost what this operator knows
-                race.searched = self._store.keep_searched(race.uid, race.searched)
-        self._registered.add(race.uid)
+                race.searched = self._store.keep_searched(race.results_uid, race.searched)
+            raise_trials(self._store, race.base, info)
+        self._registered[race.uid] = race.run, race.parent.generation
         race.looked = None  # Redis may know less of it than this operator: look again, and store that
 
     async def _observe(self, race: Race, planned: Plan) -> Observation:
@@ -318,7 +342,7 @@ class Reconciler:
             for name in decision.stop:
                 await self._cluster.delete_job(race.namespace, name)
             if race.parent.ended and not race.logbook.cleared:
-                await asyncio.to_thread(self._access.revoke, race.uid)
+                await asyncio.to_thread(self._access.revoke, race.results_uid)
                 race.logbook.cleared = True
 
     def _record_missing(self, race: Race, planned: Plan, lost: Sequence[MissingResult], now: datetime) -> None:
@@ -372,14 +396,14 @@ class Reconciler:
     async def _standings(self, race: Race, planned: Plan) -> list[status.ObjectiveStanding]:
         """How the race's entries rank, by another process if there is one."""
         if self._ranker is not None:
-            return await standings_beside(self._ranker, planned, race.uid)
-        return await asyncio.to_thread(standings, self._store, planned, race.uid)
+            return await standings_beside(self._ranker, planned, race.results_uid)
+        return await asyncio.to_thread(standings, self._store, planned, race.results_uid)
 
     async def _judge_again(self, race: Race) -> None:
         """Updates the condition Regressed of an ended race, if people or a later job may have changed the judgement."""
         if race.plan is None or not self.judgement.may_differ(race):
             return
-        if await asyncio.to_thread(self._store.job, race.uid) is None:
+        if await asyncio.to_thread(self._store.job, race.results_uid) is None:
             return  # its results were deleted: the condition stays as it is
         found = await self.judgement.judge(race, race.plan)
         if race.parent.awaiting and found.reason == AWAITING_CONFIRMATION:

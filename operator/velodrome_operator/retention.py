@@ -65,7 +65,7 @@ class Pruner:
 
         If Redis is away, the next round tries again.
         """
-        going = frozenset(race.uid for race in self._races if not race.parent.ended)
+        going = frozenset(race.results_uid for race in self._races if not race.parent.ended)
         try:
             for job in (await asyncio.to_thread(self._overdue, going))[:JOBS_A_ROUND]:
                 race = self._races.get(job.uid)

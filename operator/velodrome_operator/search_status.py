@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from velodrome.results.searches import Spent
 from velodrome.search.trials import search_of
 from velodrome.spec import BenchmarkJob
 from velodrome.text import counted
-from velodrome_operator import texts
+from velodrome_operator import shapes, texts
 from velodrome_operator.lanes import SearchLook
 from velodrome_operator.pass_input import Observation
 
@@ -18,26 +18,33 @@ _MOST_ENTRIES = 500
 _NAMED = 3
 
 
+def run_in(status: Mapping[str, Any]) -> int:
+    """The number of the run that a status is of."""
+    return max(1, shapes.count(shapes.at(status, "search", "run")))
+
+
 def search_part(seen: Observation) -> dict[str, Any] | None:
     """The field `search`: trials spent, and the best of each entry. None if the race has no search."""
     look = seen.search
     if look is not None:
         entries = [_entry(one.entry, one.spent, one.best, one.number) for one in look.entries]
-        return _part(seen.plan.job, entries, sum(map(len, look.turns.values())))
+        spent, left = (sum(one.spent.trials for one in look.entries), look.going)
+        return _part(seen, entries, spent + left)
     if seen.searched is not None:
         winners = {name: one for name, one in seen.searched.entries.items() if one.number is not None}
         ended = [
             _entry(name, one.spent, next(iter(one.objectives.values()), None), one.number)
             for name, one in winners.items()
         ]
-        return _part(seen.plan.job, ended, sum(one.spent.trials for one in winners.values()))
+        return _part(seen, ended, sum(one.spent.trials for one in winners.values()))
     return None
 
 
-def _part(job: BenchmarkJob, entries: Sequence[dict[str, Any]], suggested: int) -> dict[str, Any]:
+def _part(seen: Observation, entries: Sequence[dict[str, Any]], suggested: int) -> dict[str, Any]:
     spent = sum(one["trials"] for one in entries)
     return {
-        "done": f"{spent}/{search_of(job).max_trials * len(entries)}",
+        **({"run": seen.run} if seen.run > 1 else {}),
+        "done": f"{spent}/{search_of(seen.plan.job).max_trials * len(entries)}",
         "trials": spent,
         "suggested": suggested,
         "entries": list(entries[:_MOST_ENTRIES]),

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from velodrome.keys import search_uid
-from velodrome_operator.lanes import EntryLook, LaneAsk, SearchLook
+from velodrome_operator.lanes import EntryLook, LaneAsk, SearchAsk, SearchLook, stretch_name, stretch_start, stretches
 
 if TYPE_CHECKING:
     from velodrome.board.desk import Answer, SearchDesk
@@ -25,16 +25,19 @@ class Searcher:
         self._store = store
         self._desks: dict[str, SearchDesk] = {}
 
-    def look(self, uid: str, lanes: Mapping[str, LaneAsk]) -> SearchLook | None:
+    def look(self, uid: str, asked: SearchAsk) -> SearchLook | None:
         """Takes the results that are new, fills each lane's room, and says how far the search of that race is.
 
-        None if the race is not registered. The winners are stored before this returns them. Raises as the store does.
+        None if the race is not registered with so many trials. The winners are stored before this returns them.
+        Raises as the store does.
         """
-        desk = self._desks.get(uid) or self._opened(uid)
-        if desk is None:
+        desk = self._desks.get(uid)
+        if desk is None or desk.most != asked.most:
+            desk = self._opened(uid)
+        if desk is None or desk.most != asked.most:
             return None
         try:
-            found = _look(self._store, desk, uid, lanes)
+            found = _look(self._store, desk, uid, asked.lanes)
         except BaseException:  # what it remembers may be ahead of the store, or behind it
             self._desks.pop(uid, None)
             raise
@@ -69,17 +72,24 @@ def _look(store: Store, desk: SearchDesk, uid: str, lanes: Mapping[str, LaneAsk]
         running = store.running(of, index)
         if running is not None:
             desk.judge(index, *running)
-    made = 0
+    made, laid = 0, dict[str, tuple[range, ...]]()
+    turns = store.turns(of)
     for lane, asked in lanes.items():
-        while _going(desk, asked) < asked.room and desk.suggest(asked.entries, lane) is not None:
-            made += 1
+        laid[lane] = _stretches(desk, lane, asked, turns)
+        turn = sum(len(turns.get(stretch_name(lane, one.start), ())) for one in laid[lane])
+        while _going(desk, asked) < asked.room:
+            start = next((one.start for one in laid[lane] if turn in one), laid[lane][-1].start)
+            if desk.suggest(asked.entries, stretch_name(lane, start)) is None:
+                break
+            made, turn = made + 1, turn + 1
     over = frozenset(
         lane for lane, asked in lanes.items() if not _going(desk, asked) and state.next((), asked.entries) is None
     )
     lost = state.without_winner() if state.is_over() else {}
     searched = store.keep_searched(uid, state.searched()) if state.is_over() and not lost else None
     return SearchLook(
-        turns=store.turns(of),
+        turns=store.turns(of) if made else turns,
+        stretches=laid,
         finished={index: one.told.state == "Complete" for index, one in state.outcomes.items()},
         entries=tuple(_entry(desk, entry) for entry in state.studies),
         over=over,
@@ -88,6 +98,14 @@ def _look(store: Store, desk: SearchDesk, uid: str, lanes: Mapping[str, LaneAsk]
         made=made,
         seconds=time.process_time() - began,
     )
+
+
+def _stretches(desk: SearchDesk, lane: str, asked: LaneAsk, turns: Mapping[str, tuple[int, ...]]) -> tuple[range, ...]:
+    """The stretches of a lane, before anything more is suggested."""
+    own = {start: turns[name] for name in turns if (start := stretch_start(lane, name)) is not None}
+    given = {start: len(trials) for start, trials in own.items()}
+    going = {start for start, trials in own.items() if any(index not in desk.state.outcomes for index in trials)}
+    return stretches(given, going, asked.made, sum(given.values()) + desk.state.left(asked.entries))
 
 
 def _going(desk: SearchDesk, asked: LaneAsk) -> int:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from velodrome.errors import StoreUnavailable
-from velodrome_operator.lanes import LaneAsk, SearchLook, at_once, rooms
+from velodrome.search.trials import search_of
+from velodrome_operator.lanes import LaneAsk, SearchAsk, SearchLook, at_once, rooms
 from velodrome_operator.searcher import Searcher
 
 if TYPE_CHECKING:
@@ -28,18 +28,18 @@ class AskedSearches:
         """How far the race's search is, after as many trials were suggested as may run. Raises as the store does."""
         room = rooms_of(race)
         assert race.base is not None
-        names = tuple(race.base.configs)
+        names, made = tuple(race.base.configs), jobs_of(race)
         asked = {
-            lane.lane: LaneAsk(tuple(names[at] for at in lane.entries), room.get(lane.lane, 0))
+            lane.lane: LaneAsk(tuple(names[at] for at in lane.entries), room.get(lane.lane, 0), made.get(lane.lane, {}))
             for lane in race.lanes.values()
         }
-        found = await self._ask(race.uid, asked)
+        found = await self._ask(race.results_uid, SearchAsk(search_of(race.base.job).max_trials, asked))
         if found is None:
-            raise StoreUnavailable(f"Redis knows no race {race.uid}: it is registered again")
+            raise StoreUnavailable(f"Redis knows no race {race.results_uid}: it is registered again")
         self.made, self.seconds = self.made + found.made, self.seconds + found.seconds
         return found
 
-    async def _ask(self, uid: str, asked: Mapping[str, LaneAsk]) -> SearchLook | None:
+    async def _ask(self, uid: str, asked: SearchAsk) -> SearchLook | None:
         if self._ranker is None:
             return await asyncio.to_thread(self._searcher.look, uid, asked)
         found: SearchLook | None = await self._ranker.ask("search", uid, asked)
@@ -51,3 +51,13 @@ def rooms_of(race: Race) -> dict[str, int]:
     assert race.base is not None
     open_ = {lane.lane: len(lane.entries) for lane in race.lanes.values() if lane.lane not in race.search.over}
     return rooms(open_, at_once(race.base.job))
+
+
+def jobs_of(race: Race) -> dict[str, dict[int, int]]:
+    """The completions of the search's Jobs that are there, by lane and by the turn at which their stretch begins."""
+    found: dict[str, dict[int, int]] = {}
+    for name, one in race.lanes.items():
+        job = race.workload.jobs.get(name)
+        if job is not None and not job.deleting and one.turns is not None:
+            found.setdefault(one.lane, {})[one.turns.start] = job.completions
+    return found

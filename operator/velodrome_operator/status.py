@@ -112,6 +112,20 @@ def judged(before: Mapping[str, Any], regressed: Regressed, generation: int, now
     return {**before, "conditions": [*rest, _regressed(regressed, generation, before, now)]}
 
 
+def going_on(before: Mapping[str, Any], run: int, generation: int, now: datetime) -> dict[str, Any]:
+    """The status of a race that had ended, and whose search goes on in this run."""
+    wanted = [("Complete", False), ("Failed", False), ("Suspended", False), ("Reconciling", True), ("Stalled", False)]
+    message = "its search goes on: spec.search.maxTrials was raised"
+    conditions = [
+        _condition(kind, holds=holds, reason="SearchRaised", message=message, generation=generation, before=before,
+                   now=now)
+        for kind, holds in wanted
+    ]  # fmt: skip
+    search = {**before.get("search", {}), **({"run": run} if run > 1 else {})}
+    kept = {name: before[name] for name in ("startTime", "image") if name in before}
+    return {"observedGeneration": generation, "conditions": conditions, "search": search, "message": message, **kept}
+
+
 @dataclass(frozen=True, slots=True)
 class News:
     """A transition that deserves an Event."""

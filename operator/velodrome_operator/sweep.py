@@ -105,8 +105,8 @@ class Sweep:
         present = await self._list()
         for uid in await asyncio.to_thread(self.unpassed):
             self._controller.wakeups.wake(uid)
-        going = {race.uid for race in self._controller.races if not race.logbook.cleared}
-        await asyncio.to_thread(self._remove_leftovers, held - (present & going))
+        races = [race for race in self._controller.races if race.uid in present and not race.logbook.cleared]
+        await asyncio.to_thread(self._remove_leftovers, held - {race.results_uid for race in races})
         self.swept_at = self._cluster.now()
 
     def unpassed(self) -> list[str]:

@@ -208,6 +208,38 @@ def test_what_may_change_can(api: Kube, name: str) -> None:
     assert api.get("bmj", name)["spec"]["suspend"] is True
 
 
+def with_search(name: str, **search: Any) -> dict[str, Any]:
+    rate = {"name": "training.optimizer.learningRate", "type": "LogFloat", "low": 1e-4, "high": 0.3}
+    entries = [{"name": "mlp", "model": {"name": "velodrome/mlp"}}]
+    return held(name, search={"maxTrials": 5, "parameters": [rate], **search}, trials={}, entries=entries)
+
+
+@pytest.mark.parametrize("first", [*FIRST, "apply"])
+def test_the_trials_of_a_search_may_be_raised_and_nothing_else_of_it(api: Kube, name: str, first: str) -> None:
+    api(*first.split(), "-f", "-", stdin=yaml.safe_dump(with_search(name)))
+    for again in AGAIN:
+        stored(api, again, spelled_out(with_search(name), schema()))
+    raised = with_search(name, maxTrials=8)
+    stored(api, "apply --server-side --force-conflicts", raised)
+    assert api.get("bmj", name)["spec"]["search"]["maxTrials"] == 8
+    assert "spec.search.maxTrials can be raised, and not lowered" in api.refused(with_search(name))
+    changes: dict[str, Any] = {
+        "seed": 4,
+        "algorithm": "Random",
+        "parameters": [{"name": "training.batchSize", "type": "Integer", "low": 8, "high": 64}],
+        "pruner": {"name": "ASHA"},
+        "budget": {"epochs": 9},
+        "enqueue": [{"training.optimizer.learningRate": 0.01}],
+        "confirm": {"repeats": 2},
+    }
+    for field, value in changes.items():
+        said = api.refused(with_search(name, maxTrials=9, **{field: value}))
+        assert f"spec.search.{field} can't change" in said
+    none = with_search(name)
+    del none["spec"]["search"]
+    assert "spec.search can't change" in api.refused(none)
+
+
 def test_fields_are_explained(api: Kube) -> None:
     assert "Share of the training split" in api("explain", "bmj.spec.dataset.validationFraction")
 

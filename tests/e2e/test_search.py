@@ -7,6 +7,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -15,13 +16,14 @@ from tests.e2e.conftest import Kube, race, uid_of
 from tests.e2e.faults import NAMESPACE, administrator, running
 from tests.e2e.test_race import kill_operator
 from velodrome.board.searches import read_search, read_studies
-from velodrome.keys import search_uid
+from velodrome.keys import STOP, instructions, run_uid, search_uid
 from velodrome.plan import Plan, plan, read_spans
 from velodrome.results.searches import Suggestion
 from velodrome.search.study import EntryStudy
 from velodrome.search.trials import search_of
 from velodrome.spec import validate
 from velodrome.store import Store
+from velodrome.store.access import text_of
 
 NAME = "searching"
 TRIALS = 6
@@ -131,7 +133,7 @@ trial.result({"accuracy": 1 / (1 + loss)})
 MANY = 200
 
 
-def many_trials(kube: Kube) -> dict[str, Any]:
+def many_trials(kube: Kube, trials: int = MANY, epochs: int = 2, **search: Any) -> dict[str, Any]:
     """A search whose trials are short, so that many of them run while parts are killed."""
     image = kube.cluster.load_image("numpy")
     names = [
@@ -141,14 +143,15 @@ def many_trials(kube: Kube) -> dict[str, Any]:
     return race(
         NAME,
         entries=[{"name": "tuned", "image": image, "command": ["python", "-c", PROGRAM]}],
-        budget={"maxEpochs": 2},
+        budget={"maxEpochs": epochs},
         # Pods may wait for a runtime that has much to do. Each kill may meet the same trial.
         execution={"isolation": "None", "parallelism": 4, "startupDeadlineSeconds": 900, "maxDisruptions": 1000},
         search={
-            "maxTrials": MANY,
+            "maxTrials": trials,
             "objectives": [{"metric": "validation_loss"}],
             "parameters": [{**name, "entries": ["tuned"]} for name in names],
             "confirm": {"repeats": 2},
+            **search,
         },
         trials={},
     )
@@ -171,6 +174,76 @@ def test_random_kills_lose_and_double_no_suggestion_of_two_hundred_trials(kube: 
         assert sorted(store.turns(search_uid(uid))["0"]) == sorted(found)
         assert store.trials(search_uid(uid)).keys() == found.keys()
         assert [one.values for one in found.values()] == as_optuna_suggests_beside(store, made(document), uid)
+
+
+def more(kube: Kube, trials: int) -> None:
+    kube("patch", "bmj", NAME, "--type=merge", "-p", f'{{"spec": {{"search": {{"maxTrials": {trials}}}}}}}')
+
+
+def test_a_search_that_is_raised_goes_on_under_way_and_after_its_end(kube: Kube) -> None:
+    """The operator is killed each time when it has just seen that."""
+    kube.apply(many_trials(kube, trials=4))
+    uid = uid_of(kube, NAME)
+    kube.wait("the search to go on", lambda: spent_trials(kube) >= 1, 600)
+    more(kube, 7)
+    kill_operator(kube)
+    kube("wait", "--for=condition=Complete", f"bmj/{NAME}", "--timeout=10m")
+    assert kube.get("bmj", NAME)["status"]["search"]["done"] == "7/7"
+    jobs = kube.items("jobs", f"velodrome.dev/job-name={NAME}")
+    assert sorted(job["spec"]["completions"] for job in jobs) == [2, 3, 4]
+    with administrator(kube) as client, Store(client) as store:
+        assert {lane: len(trials) for lane, trials in store.turns(search_uid(uid)).items()} == {"0": 4, "0-4": 3}
+        before, first = store.job(uid), given(store, uid)
+        assert [one.values for one in first.values()] == as_optuna_suggests_beside(
+            store, made(many_trials(kube, trials=7)), uid
+        )
+    refused = kube("patch", "bmj", NAME, "--type=merge", "-p", '{"spec": {"search": {"maxTrials": 5}}}', check=False)
+    assert kube.get("bmj", NAME)["spec"]["search"]["maxTrials"] == 7, refused
+
+    more(kube, 10)
+    kill_operator(kube)
+    kube.wait("the race to go on", lambda: kube.condition(NAME, "Reconciling"))
+    kube("wait", "--for=condition=Complete", f"bmj/{NAME}", "--timeout=10m")
+    status, again = kube.get("bmj", NAME)["status"], run_uid(uid, 2)
+    assert (status["search"]["done"], status["search"]["run"], status["trials"]["succeeded"]) == ("10/10", 2, 2)
+    jobs = kube.items("jobs", f"velodrome.dev/job-name={NAME}")
+    assert sorted(job["spec"]["completions"] for job in jobs) == [2, 2, 3, 3, 4], "a Job more, and one that confirms"
+    with administrator(kube) as client, Store(client) as store:
+        assert store.job(uid) == before, "what was confirmed before stays on record"
+        found, info = given(store, again), store.job(again)
+        assert info is not None
+        assert [found[number] for number in first] == list(first.values())
+        assert [one.number for one in found.values()] == list(range(10))
+        assert [one.values for one in found.values()] == as_optuna_suggests_beside(
+            store, made(many_trials(kube, trials=10)), again
+        )
+        reading = read_search(store, info)
+        assert store.trials(search_uid(again)).keys() == found.keys()
+    assert reading is not None
+    assert [(one.spent.trials, one.confirming) for one in reading.entries] == [(10, 2)]
+
+
+def test_a_trial_that_falls_behind_frees_its_pod(kube: Kube) -> None:
+    """The time from the decision to the end of the pod is only logged: this machine has other things to do."""
+    kube.apply(many_trials(kube, trials=8, epochs=60, pruner={"name": "Median", "startupTrials": 1, "minEpochs": 3}))
+    uid, told = uid_of(kube, NAME), dict[str, float]()
+    with administrator(kube) as client, Store(client) as store:
+        while spent_trials(kube) < 8:
+            for _ in range(50):
+                for field in map(text_of, client.hkeys(instructions(search_uid(uid)))):
+                    if field.startswith(STOP):
+                        told.setdefault(field.rpartition(":")[2], time.time())
+                time.sleep(0.02)
+        failed = [trial for trial in store.trials(search_uid(uid)).values() if trial.outcome == "Failed"]
+    assert len(failed) == len(told) > 0
+    ends = {
+        pod["metadata"]["uid"]: datetime.fromisoformat(state["finishedAt"]).timestamp()
+        for pod in kube.items("pods", f"velodrome.dev/job-name={NAME}")
+        if (state := pod["status"]["containerStatuses"][0]["state"].get("terminated"))
+    }
+    took = sorted(round(ends[attempt] - at, 1) for attempt, at in told.items())
+    logging.getLogger("tests").info("seconds from a decision to the end of the pod, cut to whole ones: %s", took)
+    kube("wait", "--for=condition=Complete", f"bmj/{NAME}", "--timeout=10m")
 
 
 def strike(kube: Kube, chance: random.Random) -> str:

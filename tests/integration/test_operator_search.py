@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import random
 from concurrent.futures import ThreadPoolExecutor
+from copy import deepcopy
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,6 +20,7 @@ from tests.integration.test_race_search import RATE, SIZE, by_optuna_alone, loss
 from tests.searched import ended, registered
 from velodrome import keys
 from velodrome.board.searches import read_search
+from velodrome.board.viewing import objectives_of, read_objectives
 from velodrome.plan import Plan, plan
 from velodrome.results.records import ResultReport
 from velodrome.spec import validate
@@ -25,7 +28,7 @@ from velodrome.store import Store
 from velodrome_operator.access import Access, password, user_name
 from velodrome_operator.cluster import Unavailable
 from velodrome_operator.collection import Collection
-from velodrome_operator.lanes import LaneAsk, SearchLook
+from velodrome_operator.lanes import LaneAsk, SearchAsk, SearchLook
 from velodrome_operator.observation import job_facts
 from velodrome_operator.ranker import Ranker
 
@@ -143,6 +146,7 @@ def confirmed(operator: Operator, store: Store, race: Race, losses: Sequence[flo
     known = operator.controller.races.get(race.uid)
     assert known is not None
     assert known.plan is not None
+    uid = known.results_uid
     for index in range(len(race.plan)):
         trial = known.plan.trial(index)
         factor, result = losses[trial.repeat % len(losses)], race.result(index)
@@ -150,9 +154,9 @@ def confirmed(operator: Operator, store: Store, race: Race, losses: Sequence[flo
             one.model_copy(update={"validation": {**one.validation, "validation_loss": factor}})
             for one in result.curves
         )
-        result = result.model_copy(update={"trial_id": trial.id, "curves": curves})
+        result = result.model_copy(update={"job_uid": uid, "trial_id": trial.id, "curves": curves})
         record = race.record(index).model_copy(update={"result": result, "config": trial.config})
-        store.accept(race.uid, 0, [record])
+        store.accept(uid, 0, [record])
     operator.passes(race)
 
 
@@ -240,6 +244,155 @@ def test_an_operator_that_is_killed_anywhere_loses_and_repeats_no_suggestion(
         wanted = by_optuna_alone(plan_of(race))
         assert [dict(store.suggestions(OF)[number * 3].values) for number in range(5)] == wanted
         assert dict(info.searched.entries["b"].values) == min(wanted, key=loss)
+
+
+def more(operator: Operator, race: Race, trials: int) -> None:
+    """Somebody raises `maxTrials`."""
+    known = operator.controller.races.get(race.uid)
+    assert known is not None
+    raw = deepcopy(known.parent.raw)
+    raw["spec"]["search"]["maxTrials"] = trials
+    raw["metadata"] |= {"generation": known.parent.generation + 1, "resourceVersion": str(known.parent.version + 1)}
+    operator.controller.races.saw_parent(raw)
+
+
+def suggested(store: Store, uid: str = UID) -> list[dict[str, Any]]:
+    """The parameters of the first entry's trials, in order."""
+    return [dict(one.values) for one in store.suggestions(keys.search_uid(uid)).values() if one.entry == "a"]
+
+
+def test_a_search_that_is_raised_while_it_goes_on_gets_turns_in_a_further_job(
+    operator: Operator, objects: Cleared, store: Store, make_race: type[Race]
+) -> None:
+    race, whole = made(make_race, trials=3, spec=ONE_AT_A_TIME), made(make_race, trials=5, spec=ONE_AT_A_TIME)
+    operator.sees(race)
+    operator.passes(race)
+    for _ in range(2):
+        finish(store, race, turns(store)[0])
+        operator.passes(race)
+    more(operator, race, 5)
+    operator.passes(race)
+    (first,) = objects.made_jobs
+    assert first["spec"]["completions"] == 6, "its pods take the turns that it has"
+    assert status(operator, race)["search"]["done"] == "2/10"
+    searched_on(operator, store, race)
+    _, further, confirm = objects.made_jobs
+    assert (further["spec"]["completions"], environment(further)[keys.ENV_LANE]) == (4, "0-6")
+    assert {lane: len(trials) for lane, trials in store.turns(OF).items()} == {"0": 6, "0-6": 4}
+    assert suggested(store) == by_optuna_alone(plan_of(whole)), "as if it had been so from the start"
+    assert environment(confirm)[keys.ENV_JOB_UID] == UID, "its winners were not known before"
+    info, tried = store.job(UID), store.job(OF)
+    assert info is not None
+    assert tried is not None
+    assert (info.most_searched, tried.repeats, tried.trials) == (5, 5, 15)
+    reading = read_search(store, info)
+    assert reading is not None
+    assert (reading.most, reading.over) == (5, True)
+
+
+def searched_on(operator: Operator, store: Store, race: Race, uid: str = UID) -> None:
+    """Runs what is left of a search, one trial after the other."""
+    while left := turns(store, uid):
+        finish(store, replace(race, uid=uid), left[0])
+        operator.passes(race)
+    for _ in range(2):
+        operator.passes(race)
+
+
+def test_a_search_that_is_raised_after_its_end_goes_on_in_a_further_run(
+    operator: Operator, objects: Cleared, store: Store, make_race: type[Race], redis_server: RedisServer
+) -> None:
+    race, whole = made(make_race, trials=3, spec=ONE_AT_A_TIME), made(make_race, trials=8, spec=ONE_AT_A_TIME)
+    searched(operator, store, race)
+    confirmed(operator, store, race)
+    first = store.job(UID)
+    assert first is not None
+    assert first.searched is not None
+    assert held(operator, race).keys() == {"Complete"}
+    known = set(objects.deleted), len(objects.made_jobs)
+    more(operator, race, 8)
+    operator.passes(race)
+    assert held(operator, race) == {
+        "Reconciling": ("SearchRaised", "its search goes on: spec.search.maxTrials was raised")
+    }
+    for _ in range(2):  # one makes the Job, and one says so
+        operator.passes(race)
+    said = status(operator, race)
+    assert (said["search"]["run"], said["search"]["done"], said["trials"]["done"]) == (2, "6/16", "0/6")
+    assert "completionTime" not in said
+    again = f"{UID}.2"
+    assert turns(store, again) == [9], "trial 3 of the first entry"
+    searched_on(operator, store, race, again)
+    assert suggested(store, again) == by_optuna_alone(plan_of(whole)), "numbers and choices follow those before"
+    assert store.trials(keys.search_uid(again)).keys() == store.suggestions(keys.search_uid(again)).keys()
+    *_, of_search, confirm = objects.made_jobs
+    assert (set(objects.deleted), len(objects.made_jobs)) == (known[0], known[1] + 2)
+    assert of_search["spec"]["completions"] == 10, "no turn is of a trial that ran before"
+    told = environment(of_search)
+    assert (told[keys.ENV_JOB_UID], told[keys.ENV_LANE]) == (keys.search_uid(again), "0")
+    assert of_search["metadata"]["ownerReferences"][0]["uid"] == UID
+    assert environment(confirm)[keys.ENV_JOB_UID] == again
+    confirmed(operator, store, race)
+    assert held(operator, race)["Complete"][0] == "AllTrialsFinished"
+    assert status(operator, race)["search"]["done"] == "16/16"
+    second = store.job(again)
+    assert second is not None
+    assert second.searched is not None
+    assert second.searched.entries["a"].spent.trials == 8
+    assert store.job(UID) == first, "what was confirmed before stays on record"
+    assert len(store.trials(UID)) == 6
+    board = read_objectives(store, "digits", objectives_of(store, "digits"))
+    ranking = board[0].ranking
+    ranked = {row.job_uid for row in ranking.ranked} | {row.job_uid for row in ranking.unranked}
+    assert ranked == {again}
+    operator.passes(race)
+    after = restarted(store, redis_server, objects, operator, race)
+    after.passes(race)
+    assert status(after, race) == status(operator, race), "an operator that starts anew changes nothing"
+
+
+@pytest.mark.parametrize("parallelism", [1, 3])
+@pytest.mark.parametrize("seed", range(4))
+def test_a_raised_search_whose_operator_is_killed_anywhere_ends_as_it_should(
+    objects: Cleared, store: Store, redis_server: RedisServer, make_race: type[Race], seed: int, parallelism: int
+) -> None:
+    """It is raised three times: at random while it goes on, or after its end, or after winners were confirmed."""
+    dice, spec = random.Random(seed), {"execution": {"parallelism": parallelism}}  # noqa: S311
+    race, most, uid = made(make_race, trials=2, spec=spec), 2, UID
+    now = Operator(store, redis_server.client(), objects)
+    now.sees(race)
+    now.passes(race)
+    for _ in range(200):
+        left = turns(store, uid)
+        for index in dice.sample(left, dice.randint(min(1, len(left)), len(left))):
+            finish(store, replace(race, uid=uid), index)
+        if dice.random() < 0.6:
+            now = restarted(store, redis_server, objects, now, race)
+        if dice.random() < 0.3:
+            objects.fail[dice.choice(["status", "Job", "Secret"])] = Unavailable("it is away")
+        if most < 8 and dice.random() < 0.4:
+            most += 2
+            more(now, race, most)
+        now.passes(race)
+        objects.fail.clear()
+        now.passes(race)
+        known = now.controller.races.get(UID)
+        assert known is not None
+        uid = known.results_uid
+        if known.searched is not None and not known.parent.ended and dice.random() < 0.5:
+            confirmed(now, store, race)
+        if known.parent.ended and most == 8 and status(now, race)["search"]["done"] == "16/16":
+            break
+    assert held(now, race).keys() == {"Complete"}
+    given = [index for stretch in store.turns(keys.search_uid(uid)).values() for index in stretch]
+    assert len(given) == len(set(given)), "no suggestion is given twice"
+    assert sorted(store.suggestions(keys.search_uid(uid))) == sorted(
+        3 * number + at for number in range(8) for at in (0, 1)
+    )
+    if parallelism == 1:
+        assert suggested(store, uid) == by_optuna_alone(plan_of(made(make_race, trials=8, spec=spec)))
+    jobs = {job["metadata"]["name"] for job in objects.made_jobs}
+    assert len(jobs) <= 8, "two of a run at the most, and four runs"
 
 
 def test_a_search_whose_trials_all_fail_ends_with_the_most_frequent_reason(
@@ -362,6 +515,9 @@ def test_reports_of_search_trials_are_attributed_by_their_turns_and_show_their_t
     assert store.trials(UID) == {}
 
 
+ASKED = SearchAsk(5, {"0": LaneAsk(("a", "b"), 2)})
+
+
 def test_the_process_beside_the_operator_suggests_as_the_operator_would(
     store: Store, redis_server: RedisServer, make_race: type[Race]
 ) -> None:
@@ -373,10 +529,10 @@ def test_the_process_beside_the_operator_suggests_as_the_operator_would(
         looks = []
         try:
             for _ in range(2):
-                looks.append(await ranker.ask("search", UID, {"0": LaneAsk(("a", "b"), 2)}))
+                looks.append(await ranker.ask("search", UID, ASKED))
                 finish(store, race, looks[-1].turns["0"][-1])
             ranker.end()  # killed: the next one reads what there is
-            looks.append(await ranker.ask("search", UID, {"0": LaneAsk(("a", "b"), 2)}))
+            looks.append(await ranker.ask("search", UID, ASKED))
         finally:
             ranker.end()
         return looks

@@ -19,7 +19,9 @@ from tests.integration.test_operator_search import (
     confirmed,
     finish,
     made,
+    more,
     plan_of,
+    searched_on,
     turns,
 )
 from tests.integration.test_race_search import by_optuna_alone
@@ -162,3 +164,21 @@ def test_jobs_without_a_search_ask_nothing_of_one(
     monkeypatch.setattr(Reader, "job", noted)
     assert len(list(export_lines(store))) == 1
     assert search_uid(race.uid) not in asked
+
+
+def test_the_larger_number_of_search_trials_counts_whichever_export_comes_first(
+    store: Store, other: Store, client: redis.Redis, make_race: type[Race]
+) -> None:
+    race = made(make_race, trials=3, spec=ONE_AT_A_TIME)
+    operator = search_on(store, client, race, trials=4)
+    before = list(export_lines(store))
+    more(operator, race, 5)
+    searched_on(operator, store, race)
+    after = list(export_lines(store))
+    assert after != before
+    for order in ((before, after, before), (after, before)):
+        for lines in order:
+            report = import_lines(other, lines)
+            assert (report.rejected, report.conflicts) == ((), 0)
+        assert list(export_lines(other)) == after
+    assert other.turns(OF) == store.turns(OF)

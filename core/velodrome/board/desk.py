@@ -45,6 +45,11 @@ class SearchDesk:
         self._stopped: set[str] = set()
 
     @property
+    def most(self) -> int:
+        """How many trials each entry may have."""
+        return search_of(self.state.plan.job).max_trials
+
+    @property
     def going(self) -> set[int]:
         """The trials that were suggested and have no result yet, by index."""
         return self.state.suggestions.keys() - self.state.outcomes.keys()

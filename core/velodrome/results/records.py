@@ -463,6 +463,13 @@ class JobInfo(Data):
         """How many trials were asked for so far."""
         return self.trials if self.rounds is None else sum(map(self.planned, self.entries))
 
+    @property
+    def most_searched(self) -> int:
+        """How many search trials each entry may have; 0 without a search."""
+        search = self.document.get("spec", {}).get("search") or {}
+        most = search.get("maxTrials", 0)
+        return most if isinstance(most, int) else 0
+
     def is_over(self, results: int) -> bool:
         """Whether a job with so many results will get no more."""
         return results >= self.asked and (self.rounds is None or self.rounds.finished)

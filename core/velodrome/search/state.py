@@ -73,6 +73,10 @@ class SearchState:
         entry = min(allowed, key=lambda one: (self._of_number(one), self._entries.index(one)))
         return self._of_number(entry) * len(self._entries) + self._entries.index(entry)
 
+    def left(self, entries: Collection[str]) -> int:
+        """How many trials these entries may still get, if nothing but `maxTrials` ends them."""
+        return sum(max(0, self._search.max_trials - self._of_number(entry)) for entry in entries)
+
     def suggest(self, index: int) -> Suggestion:
         """The suggestion for the index that `next` returned. It counts once it is noted."""
         return self.studies[self.plan.entry(index)].suggest()

@@ -58,20 +58,30 @@ class Searches(Reader):
         Raises:
             StoreRefused: the job is not registered.
         """
-        name = keys.job(uid, "info")
         while True:
-            text = self._redis.ask("GET", name)
-            if text is None:
-                raise StoreRefused(
-                    f"Redis at {self._redis.address} knows no job {uid!r}: register it before its search ends"
-                )
-            job = self._redis.parsed(decoding.parse_job, text, name)
+            job, text = self._registered(uid)
             counts = job.searched or searched
-            after = job.model_copy(update={"searched": counts}).model_dump_json()
             winners = [
                 part
                 for entry, chosen in counts.entries.items()
                 for part in (f"{keys.WINNER}{entry}", json.dumps(dict(chosen.values)))
             ]
-            if self._restate((name, keys.CHANGES, keys.instructions(uid)), (job.board, text, after, *winners)):
+            if self._restates(text, job.model_copy(update={"searched": counts}), *winners):
                 return counts
+
+    def _registered(self, uid: str) -> tuple[JobInfo, bytes]:
+        """A registered job, and its text as it is stored.
+
+        Raises:
+            StoreRefused: the job is not registered.
+        """
+        name = keys.job(uid, "info")
+        text = self._redis.ask("GET", name)
+        if text is None:
+            raise StoreRefused(f"Redis at {self._redis.address} knows no job {uid!r}: register it first")
+        return self._redis.parsed(decoding.parse_job, text, name), text
+
+    def _restates(self, text: bytes, after: JobInfo, *instructions: str) -> bool:
+        """Stores a job anew, unless it changed since it was read as this text. Returns whether it did."""
+        names = (keys.job(after.uid, "info"), keys.CHANGES, keys.instructions(after.uid))
+        return bool(self._restate(names, (after.board, text, after.model_dump_json(), *instructions)))

@@ -19,7 +19,7 @@ from velodrome.results.records import (
     Rounds,
     TrialRecord,
 )
-from velodrome.store import decoding, readings
+from velodrome.store import readings
 from velodrome.store.access import text_of
 from velodrome.store.edge import connect
 from velodrome.store.encoding import Item, RegisteredJob, check_job, check_rounds, encode, microseconds
@@ -127,19 +127,32 @@ class Store(Searches):
             ValueError: they are no rounds of this job.
             StoreRefused: the job is not registered.
         """
-        name = keys.job(uid, "info")
         while True:
-            text = self._redis.ask("GET", name)
-            if text is None:
-                raise _unregistered(uid, self._redis.address)
-            job = self._redis.parsed(decoding.parse_job, text, name)
+            job, text = self._registered(uid)
             check_rounds(job, rounds)
             self._jobs.pop(uid, None)
             if job.rounds is not None and (job.rounds == rounds or job.rounds.looks > rounds.looks):
                 return
-            after = job.model_copy(update={"rounds": rounds}).model_dump_json()
-            if self._restate((name, keys.CHANGES), (job.board, text, after)):
+            if self._restates(text, job.model_copy(update={"rounds": rounds})):
                 return
+
+    def raise_search(self, raised: JobInfo) -> JobInfo:
+        """Stores that the search of a registered job may have more trials than before. `raised` is that job, or the one
+        of its search trials, as it is now. Returns what counts: a search that has ended stays as it is, and so does one
+        that may have as many.
+
+        Raises:
+            StoreRefused: the job is not registered.
+        """
+        while True:
+            job, text = self._registered(raised.uid)
+            if job.searched is not None or job.most_searched >= raised.most_searched:
+                return job
+            self._jobs.pop(raised.uid, None)
+            parts = {"document": raised.document, "trials": raised.trials, "repeats": raised.repeats}
+            after = job.model_copy(update=parts)
+            if self._restates(text, after):
+                return after
 
     # Regressions
 

@@ -207,7 +207,8 @@ class _Import:
             raise ValueError(f"a line must be an object of type {', '.join(_KINDS)}, not {kind!r}")
 
     def _take_job(self, job: JobInfo, there: int | None, owner: str) -> None:
-        known, believed = self._store.job(job.uid), believed_job(job, self._now)
+        job, known = self._raised(job, self._store.job(job.uid))
+        believed = believed_job(job, self._now)
         if known is not None and believed is not job:  # it was imported before, with the time of that import
             job = believed = job.model_copy(update={"created_at": known.created_at})
         if known is not None and job.rounds != known.rounds:  # the same race at another time: the later look counts
@@ -227,6 +228,15 @@ class _Import:
             self._order.note(there, self._store.places([job.uid])[job.uid])
         self._taken["accepted" if known is None else "duplicate" if known == job else "conflict"] += 1
 
+    def _raised(self, job: JobInfo, known: JobInfo | None) -> tuple[JobInfo, JobInfo | None]:
+        """Both, after the larger number of search trials counts: they are the same search at another time."""
+        if known is None or not known.most_searched or known.most_searched == job.most_searched:
+            return job, known
+        if job.most_searched > known.most_searched:
+            return job, self._store.raise_search(job)
+        parts = {"document": known.document, "trials": known.trials, "repeats": known.repeats}
+        return job.model_copy(update=parts), known
+
     def _place(self, job: JobInfo, there: int | None) -> int:
         """The job's place among the jobs here. If the export has no place for it, its time decides."""
         created = microseconds(job.created_at)
@@ -241,7 +251,7 @@ class _Import:
         job = None if tried.search_of is None else self._store.job(tried.search_of)
         if job is None or tried.uid != search_uid(job.uid) or tried.entries != job.entries:
             raise ValueError(f"the search {tried.uid!r} is of no job in an earlier line or in the store")
-        known = self._store.job(tried.uid)
+        tried, known = self._raised(tried, self._store.job(tried.uid))
         believed = believed_job(tried, self._now)
         if known is None:
             self._store.register_search(believed)

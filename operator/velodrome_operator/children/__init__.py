@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
 
 from velodrome.plan import Plan
-from velodrome.search.trials import search_of
 from velodrome.spec import BenchmarkJob
 from velodrome_operator.children.config_map import config_map
 from velodrome_operator.children.job import trial_job
@@ -76,26 +75,31 @@ def search_children(
     redis_url: str,
     settings: ChildSettings,
     key_of: Callable[[str, int], str],
-    parallelism: Mapping[str, int],
+    stretches: Iterable[TrialGroup],
+    parallelism: Mapping[TrialGroup, int],
 ) -> tuple[Manifest, ...]:
-    """Everything that the search of a job needs, in the order in which to create it.
+    """Everything that a search needs whose Jobs are missing, in the order in which to create it.
 
-    `key_of` gives the report key of a lane's turn. `parallelism` is that of each lane whose Job is wanted.
+    `key_of` gives the report key of a turn in a stretch. `stretches` are all that there are, and `parallelism` is that
+    of each one whose Job is wanted.
     """
     names = Names.of(job, uid)
-    of_search, most = names.of_search(), search_of(job).max_trials
     made: list[Manifest] = [config_map(job, uid, names), secret(job, uid, names, redis_url, settings.authority)]
-    turns = {lane: range(most * len(lane.entries)) for lane in lanes(job)}
-    keyed = settings.report_keys and sum(map(len, turns.values())) <= MOST_REPORT_KEYS
-    if keyed:
-        keys_of = {lane: [key_of(lane.lane, turn) for turn in each] for lane, each in turns.items()}
-        made.append(report_keys(job, uid, of_search, keys_of))
-    own = replace(settings, report_keys=keyed)
-    made += [
-        trial_job(job, uid, of_search, own, lane, len(turns[lane]), parallelism[lane.lane], frozenset())
-        for lane in turns
-        if lane.lane in parallelism
-    ]
+    turns = {one: range(len(one.turns or ())) for one in stretches}
+    of_secret: dict[str, list[TrialGroup]] = {}
+    for one in stretches:
+        of_secret.setdefault(names.of_stretch(one).report_keys, []).append(one)
+    for own in of_secret.values():
+        wanted = [one for one in own if one in parallelism]
+        keyed = settings.report_keys and sum(len(turns[one]) for one in own) <= MOST_REPORT_KEYS
+        if keyed and wanted:
+            keys_of = {one: [key_of(one.stretch, turn) for turn in turns[one]] for one in own}
+            made.append(report_keys(job, uid, names.of_stretch(own[0]), keys_of))
+        of_job = replace(settings, report_keys=keyed)
+        made += [
+            trial_job(job, uid, names.of_stretch(one), of_job, one, len(turns[one]), parallelism[one], frozenset())
+            for one in wanted
+        ]
     return tuple(made)
 
 

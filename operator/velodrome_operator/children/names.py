@@ -15,6 +15,7 @@ from velodrome import keys
 from velodrome.canonical import digest
 from velodrome.plan import Plan, first_named
 from velodrome.spec import BenchmarkJob
+from velodrome_operator.lanes import stretch_name
 from velodrome_operator.rounds import Round
 
 Manifest = dict[str, Any]
@@ -43,7 +44,8 @@ class ChildSettings:
 class TrialGroup:
     """Trials that share a pod template: all repeats of the entries at these positions, or these `repeats` of them.
 
-    Of a search, it is a lane: its trials are those that the search suggests for these entries.
+    Of a search, it is a stretch of a lane: its trials are those that the search suggests for these entries, at these
+    `turns` of the lane. One Job runs a stretch. A lane has another one for each time that its search was raised.
     """
 
     number: int
@@ -51,12 +53,17 @@ class TrialGroup:
     command: tuple[str, ...] | None
     entries: tuple[int, ...]
     repeats: range | None = None
-    searching: bool = False
+    turns: range | None = None
 
     @property
     def lane(self) -> str:
         """The name of the lane; empty if these are trials of the race itself."""
-        return str(self.number) if self.searching else ""
+        return "" if self.turns is None else str(self.number)
+
+    @property
+    def stretch(self) -> str:
+        """The name of the stretch, under which Redis has its turns; empty if these are trials of the race itself."""
+        return "" if self.turns is None else stretch_name(self.lane, self.turns.start)
 
     def trials(self, plan: Plan, taken_over: AbstractSet[int] = frozenset()) -> tuple[int, ...]:
         """The trial index of each completion index, without the trials that were `taken_over`.
@@ -83,12 +90,12 @@ def groups(job: BenchmarkJob, of: Round | None = None) -> tuple[TrialGroup, ...]
 
 
 def lanes(job: BenchmarkJob) -> tuple[TrialGroup, ...]:
-    """The groups of a job's search trials: of the entries that have parameters."""
+    """The groups of a job's search trials: of the entries that have parameters. They have no turns yet."""
     search = job.spec.search
     if search is None:
         return ()
     tuned = {position for position, entry in enumerate(job.spec.entries) if search.of(entry.name)}
-    found = (replace(one, entries=tuple(sorted(tuned & set(one.entries))), searching=True) for one in groups(job))
+    found = (replace(one, entries=tuple(sorted(tuned & set(one.entries))), turns=range(0)) for one in groups(job))
     return tuple(one for one in found if one.entries)
 
 
@@ -98,38 +105,60 @@ class Names:
 
     `base` is the name of the ConfigMap and of the Secret, and the start of all other names. It is a DNS label that
     leaves room for a pod's suffix. The Jobs of each `round` after the first, and their report keys, have its number.
-    Those of a `search` have an s.
+    Those of a search have an s, and the turn at which their `stretch` begins, unless that is the first one.
     """
 
     base: str
     round: int = 1
-    search: bool = False
+    stretch: TrialGroup | None = None
 
     @classmethod
     def of(cls, job: BenchmarkJob, uid: str) -> Names:
-        """The names for the BenchmarkJob with that uid."""
-        return cls(f"{job.metadata.name[:40].rstrip('-')}-{digest([uid, job_document(job)], 8)}")
+        """The names for the race with that uid. How many trials its search may have is no part of them."""
+        document = job_document(job)
+        if document["spec"].get("search"):
+            del document["spec"]["search"]["maxTrials"]
+        return cls(f"{job.metadata.name[:40].rstrip('-')}-{digest([uid, document], 8)}")
 
     def of_round(self, number: int) -> Names:
         """The names of that round's children."""
         return replace(self, round=number)
 
-    def of_search(self) -> Names:
-        """The names of the children that run search trials."""
-        return replace(self, search=True)
+    def of_stretch(self, stretch: TrialGroup) -> Names:
+        """The names of the children that run this stretch of a search."""
+        return replace(self, stretch=stretch)
 
     def job(self, group: TrialGroup) -> str:
         """The name of a group's Job."""
-        return f"{self.base}-{group.number}{self._of_round}"
+        if group.turns is None:
+            return f"{self.base}-{group.number}{self._of_round}"
+        start = group.turns.start
+        return f"{self._short}-{group.number}-s{start}" if start else f"{self.base}-{group.number}-s"
+
+    def turn_of_job(self, lane: TrialGroup, name: str) -> int | None:
+        """The turn at which the stretch of that lane begins whose Job has this name; None if it is not one of them."""
+        if name == self.job(replace(lane, turns=range(0))):
+            return 0
+        number = name.removeprefix(f"{self._short}-{lane.number}-s")
+        return int(number) if number != name and number.isascii() and number.isdecimal() else None
 
     @property
     def report_keys(self) -> str:
-        """The name of the Secret with the report keys."""
-        return f"{self.base}-keys{self._of_round}"
+        """The name of the Secret with the report keys. The first stretches of all lanes share one."""
+        if self.stretch is None or self.stretch.turns is None:
+            return f"{self.base}-keys{self._of_round}"
+        start = self.stretch.turns.start
+        return f"{self._short}-keys-{self.stretch.number}-s{start}" if start else f"{self.base}-keys-s"
 
     @property
     def _of_round(self) -> str:
-        return "-s" if self.search else f"-r{self.round}" if self.round > 1 else ""
+        return f"-r{self.round}" if self.round > 1 else ""
+
+    @property
+    def _short(self) -> str:
+        """A shorter base, which leaves room for the number of a turn."""
+        name, _, digested = self.base.rpartition("-")
+        return f"{name[:32].rstrip('-')}-{digested}"
 
     @property
     def service(self) -> str:
@@ -151,7 +180,7 @@ def labels(job: BenchmarkJob, uid: str) -> dict[str, str]:
     """The labels of every child. The label with the uid is the selector that finds the children."""
     return {
         "app.kubernetes.io/managed-by": "velodrome",
-        keys.LABEL_JOB_UID: uid,
+        keys.LABEL_JOB_UID: keys.object_uid(uid),
         keys.LABEL_JOB_NAME: job.metadata.name,
     }
 
@@ -196,7 +225,7 @@ def metadata(job: BenchmarkJob, uid: str, name: str, extra: Mapping[str, str] | 
         "apiVersion": keys.API_VERSION,
         "kind": keys.KIND,
         "name": job.metadata.name,
-        "uid": uid,
+        "uid": keys.object_uid(uid),
         "controller": True,
         "blockOwnerDeletion": False,
     }

@@ -102,7 +102,7 @@ def _container(
         keys.ENV_REDIS_PASSWORD_FILE: "",
         keys.ENV_REHEARSAL: "",  # a pod runs its trial
         keys.ENV_SEARCH: "1" if group.lane else "",
-        keys.ENV_LANE: group.lane,
+        keys.ENV_LANE: group.stretch,
         keys.ENV_ARTIFACTS: "",  # it is in the scratch folder, where the claim is mounted
         keys.ENV_TAKEN_OVER: write_spans(taken_over) if taken_over else "",
         keys.ENV_REPEATS: write_spans(group.repeats) if group.repeats is not None else "",

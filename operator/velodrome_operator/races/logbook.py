@@ -33,3 +33,8 @@ class Logbook:
     instructed: dict[int, bool] = field(default_factory=dict)
     cleared: bool = False
     judged_marks: int = 0
+
+    def begin_again(self) -> None:
+        """Forgets what was of the race before it went on after its end."""
+        self.results, self.collected_at, self.poison = 0, None, None
+        self.instructed, self.cleared = {}, False

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from velodrome.keys import search_uid
+from velodrome.keys import run_uid, search_uid
 from velodrome.plan import Plan, plan
 from velodrome.results.records import Observed, Rounds
 from velodrome.results.searches import Searched
@@ -21,6 +21,7 @@ from velodrome_operator.races.logbook import Logbook
 from velodrome_operator.races.parent import ParentObject
 from velodrome_operator.races.workload import Workload, starts_in
 from velodrome_operator.rounds import Round, rounds_of
+from velodrome_operator.search_status import run_in
 
 Raw = Mapping[str, Any]
 
@@ -34,8 +35,10 @@ class Race:
     true the inbox is read. `occupancy` knows which pods of all races ran on one node at the same time.
 
     `base` is the plan of the object as it is written. If it has a search, `plan` is first that of its search trials.
-    Once the winners are known (`searched`), it is that of the trials that confirm them. `lanes` has the search's lanes
-    by the name of their Job, and `search` says how far it was when it was last looked at.
+    Once the winners are known (`searched`), it is that of the trials that confirm them. `lanes` has the stretches of
+    the search's lanes by the name of their Job, and `search` says how far it was when it was last looked at.
+
+    `run` is the number of its run: a search that got more trials after it had ended is carried on in a further one.
 
     `rounds` are those that the status has, and `job_rounds` has the number of each Job's round, by Job name. `looked`
     is what the results of a race until decided asked for when they were last looked at.
@@ -53,6 +56,7 @@ class Race:
     searched: Searched | None = None
     search: SearchLook = field(default_factory=SearchLook)
     lanes: dict[str, TrialGroup] = field(default_factory=dict)
+    run: int = 1
     planned_generation: int | None = None
     indexes: dict[str, tuple[int, ...]] = field(default_factory=dict)
     laid_out: bool = False
@@ -83,13 +87,25 @@ class Race:
         return self.base is not None and self.base.job.spec.search is not None and self.searched is None
 
     @property
+    def results_uid(self) -> str:
+        """The uid under which the results of its present run are kept."""
+        return run_uid(self.uid, self.run)
+
+    @property
     def trials_uid(self) -> str:
         """The uid under which the trials are kept that run now."""
-        return search_uid(self.uid) if self.searching else self.uid
+        return search_uid(self.results_uid) if self.searching else self.results_uid
+
+    def begin(self, run: int) -> None:
+        """Begins a further run, or begins the present one again."""
+        self.run, self.searched, self.search = run, None, SearchLook()
+        self.planned_generation = None
+        self.logbook.begin_again()
 
     def lay_out(self, planned: Plan, generation: int) -> None:
         """Keeps the plan of that generation. From now on it is known which Jobs belong to the race."""
         self.base, self.planned_generation, self.laid_out = planned, generation, True
+        self.run = max(self.run, run_in(self.parent.status))
         self.lay_out_again()
 
     def lay_out_again(self) -> None:
@@ -100,8 +116,8 @@ class Race:
         if self.searched is not None and base.job.spec.search is not None:
             self.plan = confirming(base, self.searched)
         self.rounds = rounds_of(self.parent.status, base)
-        names, taken_over = Names.of(base.job, self.uid), self.taken_over(base)
-        self.lanes = {names.of_search().job(lane): lane for lane in lanes(base.job)}
+        names, taken_over = Names.of(base.job, self.results_uid), self.taken_over(base)
+        self.lanes = {names.job(one): one for lane in lanes(base.job) for one in self._stretches(names, lane)}
         self.indexes, self.job_rounds = {}, {}
         for one in () if self.searching else self.rounds:
             for group in groups(base.job, one):
@@ -109,8 +125,18 @@ class Race:
                 if trials:
                     self.indexes[name], self.job_rounds[name] = trials, one.number
         if self.searching:
-            self.indexes = {name: self.search.turns.get(lane.lane, ()) for name, lane in self.lanes.items()}
+            self.indexes = {name: self.search.turns.get(one.stretch, ()) for name, one in self.lanes.items()}
         self.workload.call(frozenset((*self.indexes, *self.lanes)))
+
+    def _stretches(self, names: Names, lane: TrialGroup) -> list[TrialGroup]:
+        """The stretches of a lane: those of the last look, and those whose Jobs were seen."""
+        found = {0: range(0)}
+        for name, job in self.workload.jobs.items():
+            start = names.turn_of_job(lane, name)
+            if start is not None:
+                found[start] = range(start, start + job.completions)
+        found |= {turns.start: turns for turns in self.search.stretches.get(lane.lane, ())}
+        return [replace(lane, turns=found[start]) for start in sorted(found)]
 
     def saw_turns(self, turns: Mapping[str, tuple[int, ...]]) -> None:
         """Keeps which trials the search's pods run, as Redis has it: a pod may report before the next look."""
@@ -121,7 +147,7 @@ class Race:
         """What the report key of a search trial's pod derives from: its lane and its turn. None for other pods."""
         pod = self.workload.pod(attempt)
         lane = None if pod is None else self.lanes.get(pod.job)
-        return None if pod is None or lane is None else (f"{search_uid(self.uid)}.{lane.lane}", pod.index)
+        return None if pod is None or lane is None else (f"{search_uid(self.results_uid)}.{lane.stretch}", pod.index)
 
     def saw_search(self, found: SearchLook) -> None:
         """Keeps how far the search is, and which trials its pods run."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from velodrome.keys import object_uid
 from velodrome_operator.observation import namespace_of
 from velodrome_operator.ownership import job_uid
 from velodrome_operator.races.race import Race
@@ -24,8 +25,8 @@ class RaceRegister:
         return len(self._races)
 
     def get(self, uid: str | None) -> Race | None:
-        """The race of that uid, if its object is there."""
-        return self._races.get(uid or "")
+        """The race whose object, or whose results, have that uid, if the object is there."""
+        return self._races.get(object_uid(uid or ""))
 
     def add(self, race: Race) -> None:
         """Adds a race whose object was seen for the first time."""

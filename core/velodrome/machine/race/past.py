@@ -5,19 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 
+from velodrome.board.extension import carry
 from velodrome.board.rounds import read_rounds
 from velodrome.board.takeover import earlier_jobs, fitting_pages, named_job, plan_of, take_over
 from velodrome.keys import search_uid
 from velodrome.plan import LOCAL_PREFIX, Plan, lineage
-from velodrome.results.records import JobInfo, TakenFrom, TrialRecord
+from velodrome.results.records import JobInfo
+from velodrome.results.registration import job_info
 from velodrome.results.rounds import asked
-from velodrome.search.trials import search_of
 from velodrome.spec import Trials
 from velodrome.store import EntryFacts, Reader, Store
 from velodrome.text import counted
-
-# Records at once: each has its curves.
-_PAGE = 20
 
 
 def changed_code(reader: Reader, plan: Plan, uid: str, code: Mapping[str, str]) -> list[str]:
@@ -63,8 +61,6 @@ def carried_search(store: Store, plan: Plan, uid: str, code: Mapping[str, str], 
     Suggestions that the new search has no room for are left. Returns a sentence that says so; empty without such a
     race, or if the search has begun. The same call again changes nothing. Raises as the store does.
     """
-    if store.suggestions(search_uid(uid)):
-        return ""
     for job in _alike(store, plan, uid):
         known = store.suggestions(search_uid(job.uid))
         giver = store.job(search_uid(job.uid))
@@ -72,22 +68,9 @@ def carried_search(store: Store, plan: Plan, uid: str, code: Mapping[str, str], 
             continue
         if _changed(store.entry_facts([giver.uid])[0], code):
             continue
-        kept = {index: one for index, one in known.items() if one.number < search_of(plan.job).max_trials}
-        for index, one in kept.items():
-            store.suggest(search_uid(uid), index, one)
-        for start in range(0, max(kept) + 1, _PAGE):
-            records = [one for one in store.records(giver.uid, start, _PAGE) if one.result.index in kept]
-            store.accept(search_uid(uid), 0, [_carried(one, search_uid(uid), job, at) for one in records])
-        return f"{counted(len(kept), 'search trial')} of race {job.uid} are carried on"
+        kept = carry(store, job, plan, job_info(plan, uid, at), at)
+        return f"{counted(kept, 'search trial')} of race {job.uid} are carried on" if kept else ""
     return ""
-
-
-def _carried(record: TrialRecord, uid: str, job: JobInfo, at: datetime) -> TrialRecord:
-    result = record.result.model_copy(update={"job_uid": uid})
-    source = record.taken_from or TakenFrom(
-        job_uid=job.uid, job_name=job.name, index=record.result.index, accepted_at=record.accepted_at
-    )
-    return record.model_copy(update={"result": result, "accepted_at": at, "taken_from": source})
 
 
 def _expected(plan: Plan, code: Mapping[str, str]) -> dict[str, str | None]:

@@ -81,8 +81,8 @@ def race(
 
         if plan.job.spec.search is not None:
             at = utc(clock())
-            warm = connection.ask(lambda store: register_search(store, plan, job_info(plan, uid, at)))
             carried = connection.ask(lambda store: carried_search(store, plan, uid, code, at)) if gives else ""
+            warm = connection.ask(lambda store: register_search(store, plan, job_info(plan, uid, at)))
             own = replace(lane, folder=home.make(home.job(search_uid(uid))), borrowed=True)
             before = [text for text in (warm, carried) if text]
             found = search_race(plan, uid, own, connection, settings, watch, before, stop, clock)
