@@ -28,7 +28,7 @@ from typer.testing import CliRunner, Result
 from tests.sounds import speech_commands
 from velodrome import keys
 from velodrome.cli.app import app
-from velodrome.spec import Dataset, validate
+from velodrome.spec import Dataset, read_jobs, validate
 from velodrome.vocabulary import DATASETS, FORMATS
 from velodrome_runner.data import open_contents
 from velodrome_runner.data.manifest import MANIFEST
@@ -146,6 +146,28 @@ def test_the_page_shows_a_folder_of_images_and_a_table_in_a_few_lines() -> None:
     assert len(BY_NAME["flowers"]) == 3
     assert len(BY_NAME["customers"]) == 5
     assert all(name in PAGE for name in FORMATS)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--images", "flowers"),
+        ("--images", "street"),
+        ("--sound", "speech_commands"),
+        ("--text", "tales"),
+        ("--text", "messages.csv", "--target", "label"),
+        ("--series", "GunPoint"),
+        ("--csv", "customers.csv", "--target", "churned"),
+    ],
+    ids=lambda words: words[1],
+)
+def test_what_init_writes_of_such_data_reads_them(folder: Path, words: tuple[str, ...]) -> None:
+    option, path, *more = words
+    done = CliRunner().invoke(app, ["init", str(folder / "job.yaml"), option, str(folder / path), *more])
+    assert done.exit_code == 0, done.output
+    (written,) = read_jobs(folder / "job.yaml")
+    opened = open_contents(written.spec.dataset, folder=folder, seed=0, task=written.spec.task)
+    assert min(opened.facts.train_samples, opened.facts.validation_samples, opened.facts.test_samples) > 1
 
 
 def asked(folder: Path, *, prepare: bool = False, **dataset: Any) -> tuple[int, dict[str, Any]]:
