@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import hashlib
 import json
 import os
 import shutil
@@ -88,6 +90,13 @@ def shapes(folder: Path) -> None:
     subprocess.run(line, check=True)
 
 
+def shape_masks(folder: Path) -> None:
+    """The same pictures with masks."""
+    counts = ["--masks", "--train", "160", "--val", "20", "--test", "40"]
+    line = [sys.executable, str(ROOT / "deploy/examples/shapes/make.py"), str(folder), *counts]
+    subprocess.run(line, check=True)
+
+
 def nothing(_: Path) -> None:
     """The data ship with a library."""
 
@@ -97,6 +106,7 @@ EXAMPLES: dict[str, tuple[Callable[[Path], None], dict[str, Any], float]] = {
     "documents": (messages, {"budget": {"maxEpochs": 6}}, 0.9),
     "language": (nothing, {"budget": {"maxEpochs": 2}}, 0.0),
     "detection": (shapes, {"budget": {"maxEpochs": 6}}, 0.2),
+    "segmentation": (shape_masks, {"budget": {"maxEpochs": 5}}, 0.45),
     "sequences": (vowels, {"budget": {"maxEpochs": 12}}, 0.6),
     "audio": (said, {"budget": {"maxEpochs": 4}}, 0.9),
     "imagefolder": (pictures, {"budget": {"maxEpochs": 4}}, 0.5),
@@ -104,8 +114,10 @@ EXAMPLES: dict[str, tuple[Callable[[Path], None], dict[str, Any], float]] = {
 }
 # Networks that two cores train in seconds, in place of those that need a GPU or a download.
 ENTRIES: dict[str, Sequence[Any]] = {
+    "artifacts": ["cnn", "mlp"],
     "imagefolder": ["cnn", "resnet9"],
     "detection": ["fcos"],
+    "segmentation": ["unet-narrow"],
     "language": [
         {"name": "gru", "model": {"name": "velodrome/gru", "args": {"hidden": 48}}},
         {"name": "transformer", "model": {"name": "velodrome/transformer", "args": {"width": 32, "layers": 1}}},
@@ -138,23 +150,30 @@ def small(example: str, changes: dict[str, Any]) -> dict[str, Any]:
     return document
 
 
+def velodrome(folder: Path, *words: str) -> str:
+    """What a command prints, with its home in the folder."""
+    environ = os.environ | {"VELODROME_HOME": str(folder / "home"), "OMP_NUM_THREADS": "1"}
+    line = [sys.executable, "-m", "velodrome", *words]
+    done = subprocess.run(line, env=environ, cwd=folder, capture_output=True, text=True, check=False, timeout=900)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def race(document: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """The results of a race whose data are in the folder."""
+    path = folder / "race.yaml"
+    path.write_text(yaml.safe_dump(document))
+    velodrome(folder, "run", str(path), "--data", str(folder))
+    found: dict[str, Any] = json.loads(velodrome(folder, "results", "--json"))
+    return found
+
+
 @pytest.mark.parametrize("example", EXAMPLES)
 def test_an_example_races_on_data_in_its_format(example: str, tmp_path: Path) -> None:
     make, changes, least = EXAMPLES[example]
     make(tmp_path)
-    path = tmp_path / "race.yaml"
     document = small(example, changes)
-    path.write_text(yaml.safe_dump(document))
-    environ = os.environ | {"VELODROME_HOME": str(tmp_path / "home"), "OMP_NUM_THREADS": "1"}
-
-    def velodrome(*words: str) -> str:
-        line = [sys.executable, "-m", "velodrome", *words]
-        done = subprocess.run(line, env=environ, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=900)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
-
-    velodrome("run", str(path), "--data", str(tmp_path))
-    found = json.loads(velodrome("results", "--json"))
+    found = race(document, tmp_path)
     assert [part["name"] for part in found["objectives"]] == [each["name"] for each in document["spec"]["objectives"]]
     for part in found["objectives"]:
         assert not part["unranked"], part
@@ -163,7 +182,24 @@ def test_an_example_races_on_data_in_its_format(example: str, tmp_path: Path) ->
         # Characters alone, each by how often it occurs in the text, need 4.68 bits.
         assert all(1.5 < row["mean"] < 3.6 for row in coding["ranked"]), "it learned what follows what"
         return
-    quality = "boxes" if example == "detection" else "accuracy"
+    quality = {"detection": "boxes", "segmentation": "overlap"}.get(example, "accuracy")
     (accuracy,) = [part for part in found["objectives"] if part["name"] == quality]
     assert {row["entry"] for row in accuracy["ranked"]} == {entry["name"] for entry in document["spec"]["entries"]}
     assert max(row["mean"] for row in accuracy["ranked"]) >= least, "it learned something"
+
+
+@pytest.mark.timeout(400)  # torch's profiler takes its time
+def test_the_example_of_files_that_trials_keep_leaves_weights_and_traces(tmp_path: Path) -> None:
+    document = small("artifacts", {"budget": {"maxEpochs": 3}, "trials": {"repeats": 1}})
+    document["spec"]["artifacts"]["checkpointSeconds"] = 0.1
+    race(document, tmp_path)
+    for entry in document["spec"]["entries"]:
+        result = json.loads(velodrome(tmp_path, "show", f"artifacts/{entry['name']}/0", "--json"))["record"]["result"]
+        (folder,) = (tmp_path / "home").glob(f"jobs/*/artifacts/trials/{result['index']}")
+        assert {file.name for file in folder.iterdir()} == {"weights.pt", "trace.json.gz"}, "and no checkpoint"
+        for kept in result["artifacts"]:
+            assert hashlib.sha256((folder / kept["name"]).read_bytes()).hexdigest() == kept["sha256"]
+        weights = torch.load(folder / "weights.pt", weights_only=True)
+        assert sum(each.numel() for each in weights.values()) >= result["metrics"]["parameters"] > 0
+        traced = json.loads(gzip.decompress((folder / "trace.json.gz").read_bytes()))
+        assert traced["traceEvents"]

@@ -44,7 +44,8 @@ def init(
         str | None, typer.Option(metavar="NAME", help="A data set that Velodrome knows: velodrome data list.")
     ] = None,
     images: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Pictures: a folder for each class, or train/ and test/.")
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Pictures: a folder for each class, or train/ and test/; or boxes."),
     ] = None,
     csv: Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="A table with a header.")] = None,
     series: Annotated[
@@ -54,7 +55,12 @@ def init(
         Path | None, typer.Option(metavar="FOLDER", help="Sounds (.wav): a folder for each class.")
     ] = None,
     text: Annotated[
-        Path | None, typer.Option("--text", metavar="FILE", help="A text, or a folder of texts, to predict on and on.")
+        Path | None,
+        typer.Option(
+            "--text",
+            metavar="FILE",
+            help="A text, or a folder of texts, to predict on and on; or .csv or .jsonl with --target.",
+        ),
     ] = None,
     target: Annotated[str | None, typer.Option(metavar="COLUMN", help="The column to predict.")] = None,
     sequence: Annotated[
@@ -197,22 +203,22 @@ def _template(wanted: str | None, given: Mapping[str, object]) -> str:
 def _found(given: Mapping[str, object], target: str | None, sequence: str | None) -> FoundData:
     from velodrome.errors import NotThere
     from velodrome.spec.wording import suggestion
-    from velodrome.starting import looking
+    from velodrome.starting import folders, looking
     from velodrome.starting.draft import known
     from velodrome.vocabulary import DATASETS
 
     images, csv, series, sound, text = (given[name] for name in ("images", "csv", "series", "sound", "text"))
     try:
         if isinstance(images, Path):
-            return looking.pictures(images)
+            return folders.pictures(images)
         if isinstance(csv, Path):
             return looking.table(csv, target)
         if isinstance(series, Path):
             return looking.sequences(series, target, sequence)
         if isinstance(sound, Path):
-            return looking.sounds(sound)
+            return folders.sounds(sound)
         if isinstance(text, Path):
-            return looking.text(text)
+            return looking.documents(text, target) if looking.is_labelled(text) else looking.text(text)
     except NotThere as error:
         raise typer.BadParameter(str(error), param_hint=error.field) from error
     name = str(given["dataset"] or "digits")

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from velodrome.tasks import TASKS, task_of
@@ -13,19 +14,22 @@ from velodrome.vocabulary import DATASETS, DataKind
 
 TEMPLATES: Final[Mapping[str, str]] = {
     "models": "Race models on a data set that Velodrome knows: --dataset NAME, --model NAME. Needs no files.",
-    "images": "Race networks on pictures of your own, one folder for each class: --images FOLDER.",
+    "images": "Race networks on pictures of your own, one folder for each class, or with boxes: --images FOLDER.",
     "table": "Race networks on a table of your own: --csv FILE --target COLUMN.",
     "series": "Race networks on sequences: --series FILE, a .ts file or a CSV file with one row a step.",
     "sound": "Race networks on sounds of your own, one folder for each class: --sound FOLDER.",
-    "text": "Race language models on a text of your own: --text FILE or FOLDER.",
+    "text": "Race language models on a text: --text FILE or FOLDER; with labels: --text FILE --target COLUMN.",
     "nightly": "Race the same models every night, and hear what got worse: as models, with rules for regressions.",
 }
 
+_DETECTOR: Final = "velodrome/fcos"
 _MODELS: Final[Mapping[DataKind, tuple[str, ...]]] = {
     "images": ("velodrome/cnn", "velodrome/mlp"),
     "table": ("velodrome/mlp",),
     "sequences": ("velodrome/gru", "velodrome/conv1d"),
     "text": ("velodrome/gru", "velodrome/transformer"),
+    "documents": ("velodrome/embeddingbag", "velodrome/gru"),
+    "scenes": (_DETECTOR,),
 }
 SCALED: Final = "{scaling: StandardScaler}   # fitted on the training split"
 _WORDS_OF_YAML: Final = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null"})
@@ -110,7 +114,7 @@ _NIGHTLY: Final = (
 def _objectives(found: FoundData) -> tuple[str, ...]:
     quality = TASKS[found.ranked].objective
     return (
-        f"name: {quality}, metric: {quality}",
+        f"name: {job_name(quality)}, metric: {quality}",
         "name: speed, metric: latency_p50_seconds, batchSize: 1",
         "name: size, metric: parameters",
     )
@@ -130,7 +134,9 @@ def _entries(found: FoundData, models: Sequence[str]) -> list[tuple[str, str]]:
 
 
 def _variant(entry: str, model: str) -> str:
-    """The same model, trained in another way: what an entry may override."""
+    """The same model, trained or made in another way: what an entry may override."""
+    if model == _DETECTOR:
+        return f"    - {{name: {entry}-wide, model: {{name: {model}, args: {{width: 32}}}}}}"
     return f"    - {{name: {entry}-dropout, model: {{name: {model}}}, training: {{regularization: {{dropout: 0.2}}}}}}"
 
 
@@ -154,3 +160,9 @@ def scalar(value: str) -> str:
 def column_list(names: Sequence[str]) -> str:
     """Names as a YAML list on one line."""
     return f"[{', '.join(map(scalar, names))}]"
+
+
+def source_line(path: Path) -> str:
+    """Where the data are, as a field of `spec.dataset`."""
+    where = scalar(str(path.resolve()))
+    return f"source: {{path: {where}}}  # of this machine; on a cluster: persistentVolumeClaim"

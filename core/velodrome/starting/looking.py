@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 import csv
-import math
-import wave
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 
 from velodrome.errors import NotThere
-from velodrome.spec import LogMel
-from velodrome.spec.sound import wrong_bands
 from velodrome.spec.wording import suggestion
-from velodrome.starting.draft import SCALED, FoundData, column_list, data_name, scalar
+from velodrome.starting.draft import SCALED, FoundData, column_list, data_name, scalar, source_line
 from velodrome.text import counted, line
 
 _ROWS = 20_000
 _NUMBERS_THAT_ARE_CLASSES = 20  # more different whole numbers than that are a value to predict
+_LINES = ".jsonl"
 _MISSING = frozenset({"", "NA", "NaN", "null", "None", "?"})
-_SOUNDS = frozenset({".wav"})
-_CLIPS = 20  # of each class are looked at
-_PICTURES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 
 
 def table(path: Path, target: str | None) -> FoundData:
@@ -43,7 +38,7 @@ def table(path: Path, target: str | None) -> FoundData:
         dataset=(
             f"name: {data_name(path.stem)}",
             "format: CSV",
-            _source(path),
+            source_line(path),
             f"target: {scalar(target)}",
             *([f"columns: {{ignore: {column_list(ids)}}}  # no model may see these"] if ids else []),
             "splits: {fractions: {test: 0.2}}   # by a fixed hash of each row",
@@ -86,7 +81,7 @@ def sequences(path: Path, target: str | None, sequence: str | None) -> FoundData
         dataset=(
             f"name: {data_name(stem)}",
             "format: TimeSeries",
-            _source(folder),
+            source_line(folder),
         ),
         facts=(line(f"{stem}: sequences of the UCR/UEA archive's format, {what}."),),
         task="regression" if numbers else "classification",
@@ -111,7 +106,7 @@ def _sequence_csv(path: Path, target: str | None, sequence: str | None) -> Found
         dataset=(
             f"name: {data_name(path.stem)}",
             "format: SequenceCSV",
-            _source(path),
+            source_line(path),
             f"target: {scalar(target)}",
             f"columns: {{sequence: {scalar(sequence)}{ignored}}}",
             "splits: {fractions: {test: 0.2}}   # by a fixed hash of each sequence",
@@ -120,91 +115,6 @@ def _sequence_csv(path: Path, target: str | None, sequence: str | None) -> Found
         task=task,
         ranked=task,
     )
-
-
-def pictures(path: Path) -> FoundData:
-    """A folder with a folder for each class, or with such folders below `train` and `test`.
-
-    Raises:
-        NotThere: there is no such folder, or no pictures of two classes in it.
-    """
-    if not path.is_dir():
-        raise NotThere("--images", line(f"{path}: there is no such folder"))
-    divided = (path / "train").is_dir() and (path / "test").is_dir()
-    classes = _classes(path / "train" if divided else path, _PICTURES)
-    if len(classes) < 2:
-        has = (
-            f"it has pictures of {line(', '.join(classes))} alone" if classes else "it has no pictures in such folders"
-        )
-        raise NotThere("--images", line(f"{path} needs a folder for each class, or train/CLASS and test/CLASS: {has}"))
-    splits = () if divided else ("splits: {fractions: {test: 0.2}}   # by a fixed hash of each picture",)
-    where = "train and test" if divided else "one folder for each class"
-    return FoundData(
-        title=data_name(path.resolve().name),
-        kind="images",
-        dataset=(
-            f"name: {data_name(path.resolve().name)}",
-            "format: ImageFolder",
-            _source(path),
-            "imageSize: 64                # the shorter side, in pixels; the central square of it is used",
-            *splits,
-        ),
-        facts=(line(f"{path.name}: pictures of {len(classes)} classes ({', '.join(classes[:8])}), {where}.", 200),),
-    )
-
-
-def sounds(path: Path) -> FoundData:
-    """A folder with a folder for each class, as Google's Speech Commands have, with their lists or without.
-
-    Raises:
-        NotThere: there is no such folder, no sounds of two classes in it, or one of them can't be read.
-    """
-    if not path.is_dir():
-        raise NotThere("--sound", line(f"{path}: there is no such folder"))
-    classes = [name for name in _classes(path, _SOUNDS) if name != "_background_noise_"]
-    if len(classes) < 2:
-        raise NotThere("--sound", line(f"{path} needs a folder for each class, with .wav files: it has {len(classes)}"))
-    clips = [_clip(file) for name in classes for file in islice(sorted((path / name).rglob("*.[wW][aA][vV]")), _CLIPS)]
-    rate, seconds = clips[0][0], math.ceil(100 * max(length for _, length in clips)) / 100
-    listed = (path / "testing_list.txt").is_file()
-    bands = LogMel(bins=40)
-    return FoundData(
-        title=data_name(path.resolve().name),
-        kind="sequences",
-        dataset=(
-            f"name: {data_name(path.resolve().name)}",
-            "format: SpeechCommands",
-            _source(path),
-            f"sampleRate: {rate:<17}# of every file",
-            f"seconds: {seconds:<20g}# silence is put behind shorter ones",
-            *(
-                ()
-                if listed
-                else ("splits: {fractions: {validation: 0.1, test: 0.1}}   # no speaker is in two of them",)
-            ),
-        ),
-        facts=(
-            line(
-                f"{path.name}: sounds of {len(classes)} classes ({', '.join(classes[:8])}), {rate:,} samples a second"
-                f"{', split by the lists' if listed else ''}.",
-                200,
-            ),
-        ),
-        task="classification",
-        preprocessing=""
-        if wrong_bands(bands, rate, seconds)
-        else f"{{logMel: {{bins: {bands.bins}}}}}   # energies of bands of frequencies, and no waveforms",
-    )
-
-
-def _clip(file: Path) -> tuple[int, float]:
-    """The samples a second and the seconds of a WAV file."""
-    try:
-        with wave.open(str(file)) as clip:
-            return clip.getframerate(), clip.getnframes() / max(clip.getframerate(), 1)
-    except (OSError, EOFError, RuntimeError, wave.Error) as error:
-        why = str(error) or "it is cut off"
-        raise NotThere("--sound", line(f"{file} can't be read as a WAV file: {why}")) from error
 
 
 def text(path: Path) -> FoundData:
@@ -232,7 +142,7 @@ def text(path: Path) -> FoundData:
         dataset=(
             f"name: {data_name(path.resolve().stem)}",
             "format: Text",
-            _source(path),
+            source_line(path),
             f"tokens: {tokens:<12}         # what is predicted one by one: characters or bytes",
             "window: 128                  # so many of them at a time",
             "splits: {fractions: {validation: 0.1, test: 0.1}}   # the end of the text is the test",
@@ -242,16 +152,55 @@ def text(path: Path) -> FoundData:
     )
 
 
-def _source(path: Path) -> str:
-    where = scalar(str(path.resolve()))
-    return f"source: {{path: {where}}}  # of this machine; on a cluster: persistentVolumeClaim"
+def is_labelled(path: Path) -> bool:
+    """Whether this is a file of texts with labels, by its name."""
+    return path.is_file() and path.suffix.lower() in (".csv", _LINES)
 
 
-def _classes(folder: Path, suffixes: frozenset[str]) -> list[str]:
-    def holds_files(one: Path) -> bool:
-        return one.is_dir() and any(each.suffix.lower() in suffixes for each in one.rglob("*"))
+def documents(path: Path, target: str | None) -> FoundData:
+    """A CSV file with a header, or JSON Lines, with a column of texts and one of labels.
 
-    return sorted(one.name for one in folder.iterdir() if holds_files(one))
+    Raises:
+        NotThere: the file can't be read, the target is no column, or no other column has texts.
+    """
+    columns, rows = _read_lines(path) if path.suffix.lower() == _LINES else _read_csv(path, "--text")
+    _require_column(target, columns, "--target", "the column of the labels", path)
+    assert target is not None
+    said = {name: sum(len(row[place].split()) for row in rows) for place, name in enumerate(columns) if name != target}
+    text = max(said, key=said.__getitem__, default=None)
+    if text is None:
+        raise NotThere("--text", line(f"{path.name} has no column beside {target}, which is the label"))
+    labels = {row[columns.index(target)] for row in rows}
+    return FoundData(
+        title=data_name(path.stem),
+        kind="documents",
+        dataset=(
+            f"name: {data_name(path.stem)}",
+            "format: Documents",
+            source_line(path),
+            f"text: {scalar(text)}",
+            f"target: {scalar(target)}",
+            "splits: {fractions: {validation: 0.1, test: 0.2}}   # by a fixed hash of the words and the label",
+        ),
+        facts=(
+            line(f"{path.name}: {_many(rows)}; {target} has {counted(len(labels), 'class', 'classes')}."),
+            line(f"The texts are in the column {text}, which has the most words; `text` says it where that is wrong."),
+        ),
+        preprocessing="{vocabulary: 10000, maxLength: 200}   # the most frequent words, and the beginning of a text",
+    )
+
+
+def _read_lines(path: Path) -> tuple[list[str], list[list[str]]]:
+    """The fields and the first rows of JSON Lines, those that are lists or objects aside."""
+    with _readable(path, "--text") as file:
+        try:
+            found = [json.loads(text) for text in islice(file, _ROWS) if text.strip()]
+        except ValueError as error:
+            raise NotThere("--text", line(f"{path} can't be read as JSON Lines: {error}")) from error
+    if not found or not all(isinstance(row, dict) for row in found):
+        raise NotThere("--text", line(f'{path} needs an object a line, such as {{"text": "…", "label": "…"}}'))
+    names = list(dict.fromkeys(name for row in found for name in row))
+    return names, [[str(row.get(name, "")) for name in names] for row in found]
 
 
 @contextmanager

@@ -1,0 +1,175 @@
+"""Looks at a person's folders of pictures or sounds. Reads, and never writes."""
+
+from __future__ import annotations
+
+import json
+import math
+import wave
+from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path
+
+from velodrome.errors import NotThere
+from velodrome.spec import LogMel
+from velodrome.spec.sound import wrong_bands
+from velodrome.starting.draft import FoundData, data_name, source_line
+from velodrome.text import counted, line
+
+_SOUNDS = frozenset({".wav"})
+_CLIPS = 20  # of each class are looked at
+_PICTURES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+_LARGE = 100_000_000  # bytes
+_EXPORTED = "_annotations.coco.json"
+
+
+def pictures(path: Path) -> FoundData:
+    """A folder with a folder for each class, or with such folders below `train` and `test`; or pictures with boxes.
+
+    Raises:
+        NotThere: there is no such folder, or no pictures of two classes in it.
+    """
+    if not path.is_dir():
+        raise NotThere("--images", line(f"{path}: there is no such folder"))
+    boxes = _coco(path) or _voc(path)
+    if boxes is not None:
+        return boxes
+    divided = (path / "train").is_dir() and (path / "test").is_dir()
+    classes = _classes(path / "train" if divided else path, _PICTURES)
+    if len(classes) < 2:
+        has = (
+            f"it has pictures of {line(', '.join(classes))} alone" if classes else "it has no pictures in such folders"
+        )
+        needs = "a folder for each class, or train/CLASS and test/CLASS, or boxes as COCO or VOC have them"
+        raise NotThere("--images", line(f"{path} needs {needs}: {has}", 300))
+    splits = () if divided else ("splits: {fractions: {test: 0.2}}   # by a fixed hash of each picture",)
+    where = "train and test" if divided else "one folder for each class"
+    return FoundData(
+        title=data_name(path.resolve().name),
+        kind="images",
+        dataset=(
+            f"name: {data_name(path.resolve().name)}",
+            "format: ImageFolder",
+            source_line(path),
+            "imageSize: 64                # the shorter side, in pixels; the central square of it is used",
+            *splits,
+        ),
+        facts=(line(f"{path.name}: pictures of {len(classes)} classes ({', '.join(classes[:8])}), {where}.", 200),),
+    )
+
+
+def _coco(path: Path) -> FoundData | None:
+    """Boxes in COCO's files, which names of splits tell apart where there are several; None without such files."""
+    files = sorted(path.glob("annotations/*.json")) or sorted(path.glob(f"*/{_EXPORTED}"))
+    files = files or [file for file in sorted(path.glob("*.json")) if _has_boxes(file)]
+    if not files:
+        return None
+    boxes = [file for file in files if file.name.startswith("instances_")] or files
+    names = ", ".join(str(file.relative_to(path)) for file in boxes[:4])
+    single = len(files) == 1
+    where = source_line(files[0] if single and files[0].name == _EXPORTED else path)
+    return _boxes(path, "COCO", where, f"boxes in {names}", divided=not single)
+
+
+def _has_boxes(file: Path) -> bool:
+    """Whether a file has the fields of COCO's annotations; a large one is taken for something else."""
+    if file.stat().st_size > _LARGE:
+        return False
+    try:
+        found = json.loads(file.read_bytes())
+    except (OSError, ValueError):
+        return False
+    return isinstance(found, dict) and found.keys() >= {"images", "annotations", "categories"}
+
+
+def _voc(path: Path) -> FoundData | None:
+    """Boxes as Pascal VOC has them: in the folder, or in a folder VOC2012 of it; None without such folders."""
+    roots = [path, *path.glob("VOC*"), *path.glob("*/VOC*")]
+    root = next((one for one in roots if (one / "Annotations").is_dir() and (one / "JPEGImages").is_dir()), None)
+    if root is None:
+        return None
+    lists = root / "ImageSets" / "Main"
+    divided = (lists / "train.txt").is_file() and any((lists / f"{name}.txt").is_file() for name in ("val", "test"))
+    count = sum(1 for _ in (root / "Annotations").glob("*.xml"))
+    return _boxes(path, "VOC", source_line(root), f"boxes in {counted(count, 'file')} of VOC", divided=divided)
+
+
+def _boxes(path: Path, data_format: str, source: str, what: str, *, divided: bool) -> FoundData:
+    name = data_name(path.resolve().name)
+    fractions: Sequence[str] = (
+        "splits: {fractions: {validation: 0.1, test: 0.2}}   # by a fixed hash of each picture",
+    )
+    return FoundData(
+        title=name,
+        kind="scenes",
+        dataset=(
+            f"name: {name}",
+            f"format: {data_format}",
+            source,
+            "imageSize: 160               # the longer side, in pixels",
+            *(() if divided else fractions),
+        ),
+        facts=(line(f"{path.name}: {what}; each is found, and its class is told.", 300),),
+        ranked="detection",
+    )
+
+
+def sounds(path: Path) -> FoundData:
+    """A folder with a folder for each class, as Google's Speech Commands have, with their lists or without.
+
+    Raises:
+        NotThere: there is no such folder, no sounds of two classes in it, or one of them can't be read.
+    """
+    if not path.is_dir():
+        raise NotThere("--sound", line(f"{path}: there is no such folder"))
+    classes = [name for name in _classes(path, _SOUNDS) if name != "_background_noise_"]
+    if len(classes) < 2:
+        raise NotThere("--sound", line(f"{path} needs a folder for each class, with .wav files: it has {len(classes)}"))
+    clips = [_clip(file) for name in classes for file in islice(sorted((path / name).rglob("*.[wW][aA][vV]")), _CLIPS)]
+    rate, seconds = clips[0][0], math.ceil(10 * max(length for _, length in clips)) / 10
+    seconds = min(max(seconds, 0.1), 60)
+    listed = (path / "testing_list.txt").is_file()
+    bands = LogMel(bins=40)
+    return FoundData(
+        title=data_name(path.resolve().name),
+        kind="sequences",
+        dataset=(
+            f"name: {data_name(path.resolve().name)}",
+            "format: SpeechCommands",
+            source_line(path),
+            f"sampleRate: {rate:<17}# of every file",
+            f"seconds: {seconds:<20g}# silence is put behind shorter ones",
+            *(
+                ()
+                if listed
+                else ("splits: {fractions: {validation: 0.1, test: 0.1}}   # no speaker is in two of them",)
+            ),
+        ),
+        facts=(
+            line(
+                f"{path.name}: sounds of {len(classes)} classes ({', '.join(classes[:8])}), {rate:,} samples a second"
+                f"{', split by the lists' if listed else ''}.",
+                200,
+            ),
+        ),
+        task="classification",
+        preprocessing=""
+        if wrong_bands(bands, rate, seconds)
+        else f"{{logMel: {{bins: {bands.bins}}}}}   # energies of bands of frequencies, and no waveforms",
+    )
+
+
+def _clip(file: Path) -> tuple[int, float]:
+    """The samples a second and the seconds of a WAV file."""
+    try:
+        with wave.open(str(file)) as clip:
+            return clip.getframerate(), clip.getnframes() / max(clip.getframerate(), 1)
+    except (OSError, EOFError, RuntimeError, wave.Error) as error:
+        why = str(error) or "it is cut off"
+        raise NotThere("--sound", line(f"{file} can't be read as a WAV file: {why}")) from error
+
+
+def _classes(folder: Path, suffixes: frozenset[str]) -> list[str]:
+    def holds_files(one: Path) -> bool:
+        return one.is_dir() and any(each.suffix.lower() in suffixes for each in one.rglob("*"))
+
+    return sorted(one.name for one in folder.iterdir() if holds_files(one))
