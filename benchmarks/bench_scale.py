@@ -1,11 +1,16 @@
 """Measures visits and clicks on a large board, beside a page as people write it in Streamlit. Prints its figures.
 
-    python benchmarks/bench_scale.py [--entries 1000] [--boards 50] [--jobs 10] [--repeats 5] [--visits 5]
+    python benchmarks/bench_scale.py [--entries 1000] [--boards 50] [--jobs 10] [--repeats 5] [--visits 3]
 
 One real Redis holds the boards: a large one with so many entries, and others with ten entries each. Both servers are
-asked by one Chromium, in turns: a first visit to the large board by a new browser tab, and a click there (another
-objective; the peer: its table again). A figure is the median of the CPU seconds of the server's process, and of the
-bytes of its stream. Whether anything is kept decides what a first visit costs: it is `cold` right after a result.
+asked by one Chromium, in turns: a visit to the large board by a new browser tab, and a click there (another objective;
+the peer: its table again). A figure is the median of the CPU seconds of the server's process, and of the bytes of its
+stream.
+
+- `start`: the first visit of a new process, to a small board (the peer has no other board than the large one).
+- `kept`: a visit right after a new job, whose collector has kept the board's reading, as an operator does.
+- `again`: another visit; nothing has changed.
+- `computed`: a visit right after a new job whose reading nobody has kept. The page's server ranks by itself.
 """
 
 from __future__ import annotations
@@ -15,6 +20,7 @@ import os
 import statistics
 import sys
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -23,6 +29,7 @@ from pathlib import Path
 from playwright.sync_api import Browser, Page, WebSocket, sync_playwright
 
 from velodrome import keys
+from velodrome.board.kept import keep
 from velodrome.store import Store, open_store
 
 sys.path.append(str(Path(__file__).parents[1]))
@@ -69,16 +76,22 @@ def fill(store: Store, entries: int, boards: int, jobs: int, repeats: int) -> in
     for number in range(boards - 1):
         for job in range(jobs):
             at = now - timedelta(days=jobs - job, minutes=number)
-            made = race(f"small-{number}-{job}", at, board=f"board-{number:03}", riders=DIGITS, repeats=repeats)
+            made = race(f"small-{number}-{job}", at, board=_small(number), riders=DIGITS, repeats=repeats)
             finish(store, made)
             runs += len(made.trials)
-    for job in range(jobs):
-        made = many(now - timedelta(hours=jobs - job), entries, repeats)
-        info = made.info.model_copy(update={"uid": f"large-{job}", "board": BOARD})
-        made = type(made)(made.plan, info, made.riders)
-        finish(store, made)
-        runs += len(made.trials)
-    return runs
+    return runs + sum(add(store, entries, repeats, f"large-{job}", jobs - job) for job in range(jobs))
+
+
+def add(store: Store, entries: int, repeats: int, uid: str, hours: int = 0) -> int:
+    """Stores one more job of the large board. Returns the number of its runs."""
+    made = many(datetime.now(UTC) - timedelta(hours=hours), entries, repeats)
+    info = made.info.model_copy(update={"uid": uid, "board": BOARD})
+    finish(store, type(made)(made.plan, info, made.riders))
+    return len(made.trials)
+
+
+def _small(number: int) -> str:
+    return f"board-{number:03}"
 
 
 def measured(pid: int, tab: Tab, into: Asked, ask: Callable[[], object]) -> None:
@@ -91,12 +104,28 @@ def measured(pid: int, tab: Tab, into: Asked, ask: Callable[[], object]) -> None
     into.sizes.append(tab.size - size)
 
 
-def visit(browser: Browser, address: str, click: str, pid: int, costs: dict[str, Asked], name: str) -> None:
-    """A first visit by a new tab, and one click on it."""
-    tab = Tab(browser)
-    measured(pid, tab, costs[name], lambda: tab.page.goto(address, timeout=300_000))
-    measured(pid, tab, costs["click"], lambda: tab.page.locator(click).first.click(timeout=300_000))
-    tab.page.context.close()
+@dataclass
+class Side:
+    """A server, the page of its large board, what to click there, and what its answers cost, by kind."""
+
+    name: str
+    address: str
+    click: str
+    pid: int
+    costs: dict[str, Asked] = field(default_factory=lambda: defaultdict(Asked))
+
+    def visit(self, browser: Browser, kind: str, address: str = "") -> None:
+        """A first visit by a new tab, and one click on it."""
+        tab = Tab(browser)
+        measured(self.pid, tab, self.costs[kind], lambda: tab.page.goto(address or self.address, timeout=300_000))
+        click = tab.page.locator(self.click).first
+        measured(self.pid, tab, self.costs[f"{kind}, click"], lambda: click.click(timeout=300_000))
+        tab.page.context.close()
+
+    def tell(self) -> None:
+        """Prints the figures."""
+        for kind, cost in self.costs.items():
+            print(f"{self.name:12} {kind:16} {cost}")
 
 
 def main() -> None:
@@ -106,28 +135,33 @@ def main() -> None:
     parser.add_argument("--boards", type=int, default=50)
     parser.add_argument("--jobs", type=int, default=10)
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--visits", type=int, default=5)
+    parser.add_argument("--visits", type=int, default=3)
     given = parser.parse_args()
-    with redis_server() as url, sync_playwright() as playwright:
-        with open_store(url) as store:
-            runs = fill(store, given.entries, given.boards, given.jobs, given.repeats)
+    with redis_server() as url, sync_playwright() as playwright, open_store(url) as store:
+        runs = fill(store, given.entries, given.boards, given.jobs, given.repeats)
         environ = {keys.ENV_REDIS_URL: url, "NAIVE_BOARD": BOARD, "NAIVE_REFRESH": "0"}
         with served(OURS, environ) as ours, served(NAIVE, environ) as naive:
             browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(ARGUMENTS))
-            sides = {
-                "leaderboard": (f"{ours[0]}/board?name={BOARD}", "[role=tab]:nth-of-type(2)", ours[1]),
-                "naive page": (naive[0], "button:has-text('Again')", naive[1]),
-            }
-            costs = {side: {name: Asked() for name in ("cold", "warm", "click")} for side in sides}
+            page = Side("leaderboard", f"{ours[0]}/board?name={BOARD}", "[role=tab]:nth-of-type(2)", ours[1])
+            peer = Side("naive page", naive[0], "button:has-text('Again')", naive[1])
+            page.visit(browser, "start", f"{ours[0]}/board?name={_small(0)}")
+            peer.visit(browser, "start")
             for number in range(given.visits):
-                for side, (address, click, pid) in sides.items():
-                    visit(browser, address, click, pid, costs[side], "warm" if number else "cold")
-            browser.close()
+                runs += add(store, given.entries, given.repeats, f"kept-{number}")
+                keep(store, BOARD)
+                for side in (page, peer):
+                    side.visit(browser, "kept")
+                    side.visit(browser, "again")
+            memory = resident_megabytes(page.pid), resident_megabytes(peer.pid)
+            for number in range(given.visits):
+                runs += add(store, given.entries, given.repeats, f"computed-{number}")
+                page.visit(browser, "computed")
             print(f"{runs:,} runs, {given.entries:,} entries, {given.boards} boards, load {os.getloadavg()[0]:.1f}")
-            for side, (_, _, pid) in sides.items():
-                for name, cost in costs[side].items():
-                    print(f"{side:12} {name:6} {cost}")
-                print(f"{side:12} memory {resident_megabytes(pid):8.0f} MB")
+            page.tell()
+            peer.tell()
+            print(f"memory: leaderboard {memory[0]:.0f} MB, naive page {memory[1]:.0f} MB")
+            print(f"memory after ranking by itself: leaderboard {resident_megabytes(page.pid):.0f} MB")
+            browser.close()
 
 
 if __name__ == "__main__":

@@ -79,6 +79,14 @@ TASKS: Mapping[str, TaskRow] = MappingProxyType(
                 scores=(),
                 formats=frozenset({"COCO", "VOC"}),
             ),
+            TaskRow(
+                name="segmentation",
+                kinds=("masks",),
+                objective="miou",
+                metrics=("miou", "pixel_accuracy"),
+                scores=(),
+                formats=frozenset({"VOCSegmentation"}),
+            ),
         )
     }
 )
@@ -97,7 +105,8 @@ MODEL_KINDS: Mapping[str, tuple[DataKind, ...]] = {
     "velodrome/transformer": ("sequences", "text", "documents"),
     "velodrome/embeddingbag": ("documents",),
     "velodrome/fcos": ("scenes",),
-    "torchvision/": ("images", "scenes"),
+    "velodrome/unet": ("masks",),
+    "torchvision/": ("images", "scenes", "masks"),
     "timm/": ("images",),
 }
 

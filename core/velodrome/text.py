@@ -217,6 +217,9 @@ def listed(names: Sequence[str], most: int = 3) -> str:
 
 
 def percent(share: float, sign: str = "+") -> str:
-    """A share in percent, with two significant digits and no exponent: `+1.8 %`; with `sign=""`: `1.8 %`, `120 %`."""
-    scaled = 100 * share
+    """A share in percent, with two significant digits and no exponent: `+1.8 %`; with `sign=""`: `1.8 %`, `120 %`.
+
+    Less than 0.0001 % is `+0 %`, as is what rounding left of nothing.
+    """
+    scaled = 100 * share if abs(share) >= 1e-6 else 0.0
     return f"{scaled:{sign}.2g} %" if abs(scaled) < 99.5 else f"{scaled:{sign}.0f} %"

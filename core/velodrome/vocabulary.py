@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
-DataKind = Literal["images", "sequences", "table", "text", "documents", "scenes"]
+DataKind = Literal["images", "sequences", "table", "text", "documents", "scenes", "masks"]
 AugmentationName = Literal[
     "RandomCrop",
     "RandomResizedCrop",
@@ -87,6 +87,7 @@ FORMATS: Mapping[str, str] = {
     "SVHN": "train_32x32.mat and test_32x32.mat, or other files of the same form.",
     "COCO": "Images with boxes: COCO's annotations in JSON, and folders of images.",
     "VOC": "Images with boxes: Pascal VOC's folders Annotations (XML), JPEGImages and maybe ImageSets/Main.",
+    "VOCSegmentation": "Images with masks: Pascal VOC's folders JPEGImages, SegmentationClass (PNG), maybe ImageSets.",
     "IDX": "Four files as MNIST has them: images and labels, for training and for the test.",
     "TimeSeries": "The .ts files of the UCR/UEA archive: univariate or multivariate, of equal or unequal lengths.",
     "SequenceCSV": "Sequences in a CSV file, one row a step; a column names the sequence. Lengths may differ.",
@@ -107,11 +108,21 @@ DATA_KINDS: Mapping[str, DataKind] = {
     **dict.fromkeys(("Text", "pydoc"), "text"),
     "Documents": "documents",
     **dict.fromkeys(("COCO", "VOC"), "scenes"),
+    "VOCSegmentation": "masks",
 }
+
+# The label of a mask's pixels that do not count. Those below are classes.
+VOID = 255
+# The classes of Pascal VOC, where `spec.dataset.classes` does not name others.
+VOC_CLASSES = (
+    "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable",
+    "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
+)  # fmt: skip
 
 # Fields of `spec.dataset` that only some formats have, and the known data sets that are read as such a format.
 FORMAT_FIELDS: Mapping[str, frozenset[str]] = {
     **dict.fromkeys(("ImageFolder", "COCO", "VOC"), frozenset({"splits", "imageSize"})),
+    "VOCSegmentation": frozenset({"splits", "imageSize", "classes"}),
     "ImageNet": frozenset({"imageSize"}),
     "SVHN": frozenset(),
     "IDX": frozenset(),
@@ -178,7 +189,7 @@ AUGMENTATION_NEEDS: Mapping[str, str] = {
 }
 # Those that mix the samples of a batch, and so their labels too: for classification only, after all others.
 MIXES = ("MixUp", "CutMix")
-# Those that choose among many changes, some of which move pixels without boxes: not for detection.
+# Those that choose among many changes, some of which move pixels without boxes and masks: for classification only.
 POLICIES = ("TrivialAugment", "RandAugment", "AutoAugment", "AugMix")
 # The magnitude and the number of magnitudes that RandAugment has by default.
 RAND_MAGNITUDE, RAND_BINS = 9, 31
@@ -195,6 +206,7 @@ MODEL_ARGS: Mapping[str, frozenset[str]] = {
     "velodrome/transformer": frozenset({"width", "layers", "heads"}),
     "velodrome/embeddingbag": frozenset({"width"}),
     "velodrome/fcos": frozenset({"width"}),
+    "velodrome/unet": frozenset({"width"}),
 }
 
 # Fields of training.optimizer and training.schedule that only some names use.
@@ -225,7 +237,7 @@ GPU_RESOURCES = ("nvidia.com/gpu", "nvidia.com/mig-", "amd.com/gpu", "gpu.intel.
 
 # The kinds of data that each part of spec.preprocessing is for.
 PREPROCESSING_KINDS: Mapping[str, frozenset[DataKind]] = {
-    "augmentations": frozenset({"images", "scenes"}),
+    "augmentations": frozenset({"images", "scenes", "masks"}),
     "featureSelection": frozenset({"images", "table"}),
     "scaling": frozenset({"sequences", "table"}),
     "imputation": frozenset({"table"}),

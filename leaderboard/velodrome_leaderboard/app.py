@@ -17,6 +17,12 @@ from velodrome_leaderboard.api.routes import PREFIX, api
 from velodrome_leaderboard.lost_connection import OwnWords
 from velodrome_leaderboard.watching import watching
 
+# Streamlit collects garbage after each run of a page, which walks through all results that are kept: on a board of
+# 1,000 entries that cost more than the page itself. Python collects by itself when enough has been made.
+streamlit.config.set_option("runner.postScriptGC", False)
+# A browser keeps parts of a page from this size on (bytes), and they are not sent again: the style is on each page.
+streamlit.config.set_option("global.minCachedMessageSize", 4000)
+
 _how = sign_in()
 if _how is not None:  # what a person began at one pod, another one may end: the cookie of that has the same key
     streamlit.config.set_option("server.cookieSecret", _how.cookie_secret)

@@ -1,7 +1,8 @@
 """What pages read: answers of the store. They are kept for a moment, so that many viewers cost Redis little more than
 one. While Redis is away, the last answers are shown.
 
-Viewers share everything that a `ResultSource` returns. It is frozen, or must not be changed.
+Viewers share everything that a `ResultSource` returns, so it is kept as Streamlit's resources, which nothing copies. It
+is frozen, or must not be changed.
 
 A leaderboard may be limited to some boards, and a person who signed in to fewer. What is of another board is then
 absent, as if it had never been stored: every question about a job asks for its board first. When a person's session is
@@ -216,6 +217,12 @@ class ResultSource:
     def counts(self, uid: str) -> Counts:
         return _counts(self.url, uid) if self._shows(uid) else Counts(0, 0)
 
+    def outcomes(self, job: JobInfo) -> Counts:
+        """The job's counts, of which those of conflicts and rejections may be as old as its board's version."""
+        if job.board not in self.shown:
+            return Counts(0, 0)
+        return _outcomes(self.url, job.uid, _version(self.url, job.board))
+
     def searching(self, uid: str) -> SearchDetails | None:
         """The search of the job with its trials; None if it has none."""
         return _searching(self.url, uid) if self._shows(uid) else None
@@ -321,7 +328,7 @@ def _jobs(url: str, board: str, limit: int, offset: int) -> list[JobInfo]:
 
 
 def _in_short(job: JobInfo) -> JobInfo:
-    """The job without its document, which may be large. Streamlit copies everything that is kept here."""
+    """The job without its document, which may be large."""
     return job.model_copy(update={"document": {}})
 
 
@@ -337,13 +344,13 @@ def _version(url: str, board: str) -> str:
 
 
 # Kept by the board's version. The version is read before the objectives, so newer objectives are soon read again.
-@st.cache_data(max_entries=200, show_spinner=False)
+@st.cache_resource(max_entries=200, show_spinner=False)
 def _objectives(url: str, board: str, version: str) -> tuple[BoardObjective, ...]:  # noqa: ARG001
     return objectives_of(store_of(url), board)
 
 
-# Kept as a resource: viewers share a large ranking. Kept as data, it would be copied for each viewer.
-@st.cache_resource(max_entries=64, show_spinner=False)
+# A large ranking takes some 10 MB, so few are kept.
+@st.cache_resource(max_entries=12, show_spinner=False)
 def _objective(
     url: str,
     board: str,
@@ -355,7 +362,7 @@ def _objective(
     return found
 
 
-@st.cache_resource(max_entries=64, show_spinner=False)
+@st.cache_resource(max_entries=12, show_spinner=False)
 def _sheet(
     url: str,
     board: str,
@@ -366,7 +373,7 @@ def _sheet(
     return read_sheet(store_of(url), board, objective, cohort_id, verdicts=True)
 
 
-@st.cache_data(max_entries=100, show_spinner=False)
+@st.cache_resource(max_entries=100, show_spinner=False)
 def _entry_names(url: str, board: str, version: str) -> list[str]:  # noqa: ARG001 - what the cache goes by
     return [state.entry for _, state in store_of(url).board_entries(board)]
 
@@ -390,7 +397,7 @@ def _details(url: str, uid: str, entry: str, version: str) -> EntryDetails:  # n
     return read_details(store, job, entry)
 
 
-@st.cache_data(max_entries=200, show_spinner=False)
+@st.cache_resource(max_entries=200, show_spinner=False)
 def _sparks(
     url: str,
     board: str,
@@ -402,7 +409,7 @@ def _sparks(
     return read_sparks(store_of(url), board, metric_key, cohort_id, entries)
 
 
-@st.cache_resource(max_entries=64, show_spinner=False)
+@st.cache_resource(max_entries=12, show_spinner=False)
 def _trade_off(
     url: str,
     board: str,
@@ -423,7 +430,7 @@ def _page(
     return read_page(store_of(url), board, objective, cohort_id, pages, whole)
 
 
-@st.cache_data(max_entries=200, show_spinner=False)
+@st.cache_resource(max_entries=200, show_spinner=False)
 def _paired_entries(url: str, board: str, version: str) -> list[str]:  # noqa: ARG001 - what the cache goes by
     return paired_entries(store_of(url), board)
 
@@ -458,7 +465,6 @@ def _timeline(url: str, board: str, entry: str, metric_key: str, version: str) -
     return timeline(store_of(url), board, entry, metric_key)
 
 
-# Kept as resources, as objectives are.
 @st.cache_resource(max_entries=32, show_spinner=False)
 def _noise(url: str, board: str, version: str) -> tuple[ObjectiveNoise, ...]:  # noqa: ARG001
     return read_noise(store_of(url), board, objectives_of(store_of(url), board))
@@ -482,6 +488,11 @@ def _entries(url: str, uid: str) -> dict[str, EntryState]:
 
 @_kept
 def _counts(url: str, uid: str) -> Counts:
+    return store_of(url).counts(uid)
+
+
+@st.cache_resource(max_entries=500, show_spinner=False)
+def _outcomes(url: str, uid: str, version: str) -> Counts:  # noqa: ARG001 - what the cache goes by
     return store_of(url).counts(uid)
 
 

@@ -125,7 +125,7 @@ def table(
     A `tall` table has a heading as high as the axis of the chart beside it, so that the rows of both line up.
     """
     heads = "".join(
-        f'<th scope="col" class="{_classes(column)}"{_title(column.hint)}>{_head(column)}'
+        f'<th scope="col"{_class(_classes(column))}{_title(column.hint)}>{_head(column)}'
         + (f' <span class="unit">{escape(column.unit)}</span>' if column.unit else "")
         + "</th>"
         for column in columns
@@ -134,10 +134,10 @@ def table(
     for position, row in enumerate(rows):
         tied = position + 1 < len(ties) and ties[position] == ties[position + 1]
         cells = "".join(
-            f'<td class="{_classes(column)} {cell.tone}"{_title(cell.hint)}>{_content(cell)}</td>'
+            f"<td{_class(_classes(column), cell.tone)}{_title(cell.hint)}>{_content(cell)}</td>"
             for column, cell in zip(columns, row, strict=True)
         )
-        body.append(f'<tr class="{"tied" if tied else ""}">{cells}</tr>')
+        body.append(f"<tr{_class('tied' if tied else '')}>{cells}</tr>")
     return (
         f'<div class="vd scroll{" tall" if tall else ""}"><table aria-label="{escape(label)}">'
         f"<thead><tr>{heads}</tr></thead><tbody>{''.join(body)}</tbody></table></div>"
@@ -211,7 +211,7 @@ def _line(parts: Iterable[Part], kind: Kind) -> str:
 def _inline(part: Part) -> str:
     if isinstance(part, str):
         return escape(part)
-    return f'<span class="{part.tone}"{_title(part.hint)}>{_content(part)}</span>'
+    return f"<span{_class(part.tone)}{_title(part.hint)}>{_content(part)}</span>"
 
 
 _WHOLE = 24  # a linked name of so many characters is never broken at its hyphens
@@ -230,7 +230,7 @@ def _reach(found: Reach) -> str:
     ticks = "".join(f'<i style="left:{_share(value)}"></i>' for value in found.values)
     bar = f'<b style="left:{_share(found.low)};width:{_share(found.high - found.low)}"></b>'
     mean = f'<em style="left:{_share(found.mean)}"></em>'
-    return f'<span class="reach" role="img" aria-label="{words}" title="{words}">{bar}{ticks}{mean}</span>'
+    return f'<span class="reach" role="img" title="{words}">{bar}{ticks}{mean}</span>'
 
 
 def _share(value: float) -> str:
@@ -245,7 +245,7 @@ def _spark(values: Sequence[float]) -> str:
     places = [(value / 2 - low / 2) / (high / 2 - low / 2) if high > low else 0.5 for value in values]
     dots = "".join(f'<i style="margin-bottom:{round(18 * place)}px"></i>' for place in places)
     words = f"{len(values)} jobs, from {values[0]:.4g} to {values[-1]:.4g}"
-    return f'<span class="spark" role="img" aria-label="{words}" title="{words}">{dots}</span>'
+    return f'<span class="spark" role="img" title="{words}">{dots}</span>'
 
 
 def _head(column: Column) -> str:
@@ -256,6 +256,12 @@ def _head(column: Column) -> str:
 def _classes(column: Column) -> str:
     flags = (("number", column.numeric), ("minor", column.minor), ("short", column.short))
     return " ".join(name for name, wanted in flags if wanted)
+
+
+def _class(*names: str) -> str:
+    """The attribute with the names that are not empty."""
+    given = " ".join(name for name in names if name)
+    return f' class="{given}"' if given else ""
 
 
 def _breakable(name: str) -> str:

@@ -90,7 +90,7 @@ def kept(seconds: float, most: int = 200) -> Callable[[Reading[P, R]], Reading[P
     """
 
     def decorate(read: Reading[P, R]) -> Reading[P, R]:
-        @st.cache_data(ttl=seconds, max_entries=most, show_spinner=False)
+        @st.cache_resource(ttl=seconds, max_entries=most, show_spinner=False)
         @wraps(read)
         def ask(url: str, *args: P.args, **kwargs: P.kwargs) -> R:
             return _asked(read, url, *args, **kwargs)

@@ -33,12 +33,13 @@ class Keeper:
     @classmethod
     def made(cls, config: TrialConfig, contents: Contents, facts: DatasetFacts) -> Keeper:
         """The keeper of a trial that read these data. Says so in the log if there are too many samples to keep."""
-        targets, asked = contents.splits["test"].targets, config.evaluation.keep_samples
-        what = keeping(config.task_name, asked, len(targets))
+        test, asked = contents.splits["test"], config.evaluation.keep_samples
+        what = keeping(config.task_name, asked, len(test))
         if what == "none":
             if asked not in (None, "none"):
-                complain(f"evaluation.keepSamples: {len(targets):,} test samples, and {MOST_SCORED:,} are the most")
+                complain(f"evaluation.keepSamples: {len(test):,} test samples, and {MOST_SCORED:,} are the most")
             return cls()
+        targets = test.targets
         groups = None if contents.test_groups is None else contents.test_groups.tolist()
         labelled = not targets.is_floating_point()
         return cls(what, sample_set(facts.digest, targets.tolist(), groups, labelled=labelled))

@@ -284,6 +284,8 @@ def _shared_libraries(config: TrialConfig) -> list[str]:
         names += ["sklearn.impute", "sklearn.preprocessing", "sklearn.decomposition"]
     if kind_of(dataset.name, dataset.format) == "scenes":
         names += ["faster_coco_eval", "torchvision.models.detection", "torchvision.transforms.v2"]
+    if kind_of(dataset.name, dataset.format) == "masks" and preprocessing.augmentations:
+        names.append("torchvision.transforms.v2")
     if preprocessing.feature_selection is not None:
         names.append("sklearn.feature_selection")
     if not {"auroc", "average_precision"}.isdisjoint(config.quality):

@@ -107,7 +107,7 @@ def train(  # noqa: PLR0912, PLR0913, PLR0915, C901 - a training loop is read in
     kept: dict[str, Any] = {}
     time_to_target: float | None = None
     stopped_by: StoppedBy | None = None
-    samples = epoch = done = seen = 0
+    samples = epoch = done = seen = weights_sum = 0
     seconds = before = rate = 0.0
     order, loss_sum = generator.get_state(), torch.zeros((), device=device)
     watch = Stopwatch(clock, device, meter)
@@ -116,7 +116,7 @@ def train(  # noqa: PLR0912, PLR0913, PLR0915, C901 - a training loop is read in
     def state() -> dict[str, Any]:
         """Everything that training goes on from, between two steps."""
         return {
-            "place": (epoch, done, seen, samples, before, rate, loading.seconds, time_to_target),
+            "place": (epoch, done, seen, weights_sum, samples, before, rate, loading.seconds, time_to_target),
             "order": order,
             "generator": generator.get_state(),
             "loss_sum": loss_sum,
@@ -130,7 +130,7 @@ def train(  # noqa: PLR0912, PLR0913, PLR0915, C901 - a training loop is read in
 
     saved = checkpoints.restored()
     if saved is not None:
-        epoch, done, seen, samples, before, rate, loaded, time_to_target = saved["place"]
+        epoch, done, seen, weights_sum, samples, before, rate, loaded, time_to_target = saved["place"]
         order, loss_sum = saved["order"], saved["loss_sum"].to(device)
         watch, loading = Stopwatch(clock, device, meter, before=saved["seconds"]), Loading(loaded)
         curves, kept = list(CURVES.validate_json(saved["curves"])), saved["kept"]
@@ -143,7 +143,7 @@ def train(  # noqa: PLR0912, PLR0913, PLR0915, C901 - a training loop is read in
     while stopped_by is None:
         if saved is None:
             epoch += 1
-            rate, before, seen, done = recipe.rate, watch.seconds, 0, 0
+            rate, before, seen, done, weights_sum = recipe.rate, watch.seconds, 0, 0, 0
             order, loss_sum = generator.get_state(), torch.zeros((), device=device)
         next_look = watch.seconds + _LOOK_SECONDS
         model.train()
@@ -156,10 +156,12 @@ def train(  # noqa: PLR0912, PLR0913, PLR0915, C901 - a training loop is read in
         for length, batch in zip(lengths[done:], batches, strict=True):
             with context():
                 loss, weight = task.loss(task.call_in_training(together, batch), batch.targets)
-            if ranks.size > 1:  # gradients are averaged over ranks, whose shares may differ by one sample
-                loss = loss * (weight * ranks.size / length)
-            loss = recipe.backward(loss, length)
-            loss_sum.add_(loss, alpha=length / ranks.size)
+            whole = length if isinstance(weight, int) else max(1, int(ranks.total(weight.clone())))
+            if ranks.size > 1:  # gradients are averaged over ranks, whose shares may differ
+                loss = loss * (weight * ranks.size / whole)
+            loss = recipe.backward(loss, whole)
+            loss_sum.add_(loss, alpha=whole / ranks.size)
+            weights_sum += whole
             seen += length
             done += 1
             now = watch.seconds
@@ -177,7 +179,7 @@ def train(  # noqa: PLR0912, PLR0913, PLR0915, C901 - a training loop is read in
                 watch.start()
             if now >= next_look and ranks.leads:
                 now = watch.stop()
-                mean = _finite(loss_sum.item() * ranks.size / seen, epoch)
+                mean = _finite(loss_sum.item() * ranks.size / weights_sum, epoch)
                 passed = (epoch - 1 + seen / samples_per_epoch) / budget.max_epochs
                 fraction = max(passed, recipe.steps / max_steps, now / max_seconds)
                 on_progress(TrainingState(epoch, fraction, mean, seen / (now - before)))
@@ -186,7 +188,7 @@ def train(  # noqa: PLR0912, PLR0913, PLR0915, C901 - a training loop is read in
         recipe.flush()
         seconds = watch.stop()
         samples += seen
-        mean = _finite(ranks.total(loss_sum).item() / seen, epoch)
+        mean = _finite(ranks.total(loss_sum).item() / weights_sum, epoch)
 
         where = f"the validation split after epoch {epoch}"
         found: dict[str, float] = {}

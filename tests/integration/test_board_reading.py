@@ -71,7 +71,6 @@ class Viewers:
 
     def pages(self) -> list[dict[str, Any]]:
         """What the leaderboard's pages are drawn from, as documents; verdicts as its badges have them."""
-        st.cache_data.clear()
         st.cache_resource.clear()
         source = ResultSource(self.server.url)
         found = []
@@ -367,7 +366,6 @@ def test_a_page_is_read_in_one_round_trip(store: Store, make_race: type[Race], r
             assert page == page_of(whole, number)
             reads = after["total_reads_processed"] - before["total_reads_processed"]
             assert reads == 2, "one for the page, and the question itself"
-    st.cache_data.clear()
     st.cache_resource.clear()
     assert ResultSource(redis_server.url).page("digits", whole.objective, None, (2, 1)) == page_of(whole, 2)
 

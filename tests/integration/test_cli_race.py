@@ -23,6 +23,7 @@ import pytest
 from velodrome.connections.direct import open_directly
 from velodrome.machine.home import Home
 from velodrome.machine.redis.server import OwnRedis
+from velodrome.store import open_store
 
 JOB = """\
 apiVersion: velodrome.dev/v1alpha1
@@ -152,6 +153,8 @@ def test_one_command_races_and_the_results_stay(machine: Machine, tmp_path: Path
     assert machine.run("validate", file).returncode == 0
     exported = machine.run("export").stdout
     assert len(exported.splitlines()) == 5  # the job and its trials
+    with OwnRedis(machine.home) as redis, open_store(redis.url) as store:
+        assert store.kept_reading("digits", ()).current, "a page need not rank by itself"
     assert not list(machine.home.folder.rglob("result-*.json"))
 
 

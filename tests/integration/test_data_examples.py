@@ -90,6 +90,13 @@ def shapes(folder: Path) -> None:
     subprocess.run(line, check=True)
 
 
+def shape_masks(folder: Path) -> None:
+    """The same pictures with masks."""
+    counts = ["--masks", "--train", "160", "--val", "20", "--test", "40"]
+    line = [sys.executable, str(ROOT / "deploy/examples/shapes/make.py"), str(folder), *counts]
+    subprocess.run(line, check=True)
+
+
 def nothing(_: Path) -> None:
     """The data ship with a library."""
 
@@ -99,6 +106,7 @@ EXAMPLES: dict[str, tuple[Callable[[Path], None], dict[str, Any], float]] = {
     "documents": (messages, {"budget": {"maxEpochs": 6}}, 0.9),
     "language": (nothing, {"budget": {"maxEpochs": 2}}, 0.0),
     "detection": (shapes, {"budget": {"maxEpochs": 6}}, 0.2),
+    "segmentation": (shape_masks, {"budget": {"maxEpochs": 5}}, 0.45),
     "sequences": (vowels, {"budget": {"maxEpochs": 12}}, 0.6),
     "audio": (said, {"budget": {"maxEpochs": 4}}, 0.9),
     "imagefolder": (pictures, {"budget": {"maxEpochs": 4}}, 0.5),
@@ -109,6 +117,7 @@ ENTRIES: dict[str, Sequence[Any]] = {
     "artifacts": ["cnn", "mlp"],
     "imagefolder": ["cnn", "resnet9"],
     "detection": ["fcos"],
+    "segmentation": ["unet-narrow"],
     "language": [
         {"name": "gru", "model": {"name": "velodrome/gru", "args": {"hidden": 48}}},
         {"name": "transformer", "model": {"name": "velodrome/transformer", "args": {"width": 32, "layers": 1}}},
@@ -173,7 +182,7 @@ def test_an_example_races_on_data_in_its_format(example: str, tmp_path: Path) ->
         # Characters alone, each by how often it occurs in the text, need 4.68 bits.
         assert all(1.5 < row["mean"] < 3.6 for row in coding["ranked"]), "it learned what follows what"
         return
-    quality = "boxes" if example == "detection" else "accuracy"
+    quality = {"detection": "boxes", "segmentation": "overlap"}.get(example, "accuracy")
     (accuracy,) = [part for part in found["objectives"] if part["name"] == quality]
     assert {row["entry"] for row in accuracy["ranked"]} == {entry["name"] for entry in document["spec"]["entries"]}
     assert max(row["mean"] for row in accuracy["ranked"]) >= least, "it learned something"

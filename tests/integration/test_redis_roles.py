@@ -107,7 +107,6 @@ def test_each_page_is_whole_for_the_user_who_may_only_read(
             monkeypatch.setenv(name, value)
         shown = []
         for page, query in queries:
-            st.cache_data.clear()
             st.cache_resource.clear()
             drawn = AppTest.from_function(_script, kwargs={"page": page}, default_timeout=60)
             for name, value in query.items():
@@ -245,7 +244,6 @@ def test_an_admin_writes_from_the_pages_as_the_user_of_marks_alone(
     before = refused_of(installed, "leaderboard")
 
     def hide(index: int) -> None:
-        st.cache_data.clear()
         st.cache_resource.clear()
         with asked_by(admin), desk("mine") as where:
             marking.hide(where.store, finished.info, index, "its data were wrong", where.admin.name, at)

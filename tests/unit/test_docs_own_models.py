@@ -29,6 +29,7 @@ TEXT = PAGE.read_text(encoding="utf-8")
 IMAGES: dict[str, Any] = {"shape": (3, 16, 16), "classes": 5, "outputs": 5}
 SEQUENCES: dict[str, Any] = {"shape": (2, None), "classes": 3, "outputs": 3}
 SCENES: dict[str, Any] = {"shape": (3, 64, 64), "classes": 2, "outputs": 3, "kind": "scenes"}
+MASKS: dict[str, Any] = {"shape": (3, 32, 32), "classes": 4, "outputs": 4, "kind": "masks"}
 TABLE: dict[str, Any] = {"shape": (7,), "outputs": 1, "cardinalities": (4, 3), "numeric": 2}
 
 
@@ -63,7 +64,7 @@ def made(name: str, told: dict[str, Any], **args: Any) -> nn.Module:
 def test_every_snippet_is_known() -> None:
     """Whoever adds a snippet adds its test."""
     found = {language: len(snippets(language)) for language in re.findall(r"```([a-z]+)\n", TEXT)}
-    assert found == {"yaml": 3, "python": 5, "dockerfile": 1}
+    assert found == {"yaml": 3, "python": 6, "dockerfile": 1}
 
 
 def test_the_entries_are_valid_and_the_own_model_is_built(written: Path) -> None:
@@ -99,6 +100,14 @@ def test_the_detector_learns_from_boxes_and_answers_with_boxes() -> None:
     losses = network(images, [{"boxes": boxes, "labels": torch.tensor([2])}])
     assert all(loss.numel() == 1 for loss in losses.values())
     assert {"boxes", "labels", "scores"} <= set(network.eval()(images)[0])
+
+
+@pytest.mark.usefixtures("written")
+def test_the_model_of_masks_answers_with_logits_and_those_of_its_second_head() -> None:
+    network = made("mymodels:painter", MASKS)
+    assert {name: tuple(each.shape) for name, each in network(torch.rand(2, 3, 32, 32)).items()} == dict.fromkeys(
+        ("out", "aux"), (2, 4, 32, 32)
+    )
 
 
 def test_the_job_with_a_mounted_module_is_valid() -> None:

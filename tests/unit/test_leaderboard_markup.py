@@ -103,7 +103,7 @@ def test_a_time_from_the_future_is_marked() -> None:
 def test_numbers_are_right_aligned_with_their_unit_in_the_heading() -> None:
     html = markup.table([Column("Mean", "ms", numeric=True)], [[Cell("1.5")]], "Ranking")
     assert '<th scope="col" class="number">Mean <span class="unit">ms</span></th>' in html
-    assert '<td class="number ">1.5</td>' in html
+    assert '<td class="number">1.5</td>' in html
 
 
 @pytest.mark.parametrize("text", ["**bold**", "[a](http://b)", ":red[x]", "$x$", "`code`", "<b>", "# top", "a | b"])

@@ -27,6 +27,7 @@ PROMISED = [
     *("balanced_accuracy", "mcc", "calibration_error", "loss", "validation_loss"),
     *("perplexity", "bits_per_byte", "bits_per_character", "rmse", "mae", "r2"),
     *("box_map", "box_map_50", "box_map_small", "box_map_medium", "box_map_large"),
+    *("miou", "pixel_accuracy"),
     *("train_seconds", "time_to_target_seconds", "train_samples_per_second", "data_loading_share"),
     *("latency_p50_seconds", "latency_p90_seconds", "latency_p99_seconds", "inference_samples_per_second"),
     *("served_latency_p50_seconds", "served_latency_p90_seconds", "served_latency_p99_seconds"),

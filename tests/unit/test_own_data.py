@@ -37,8 +37,8 @@ from velodrome_runner.data.report import answer
 PAGE = (Path(__file__).parents[2] / "docs" / "own-data.md").read_text(encoding="utf-8")
 SNIPPETS = [yaml.safe_load(text)["dataset"] for text in re.findall(r"```yaml\n(dataset:.*?)```", PAGE, flags=re.DOTALL)]
 BY_NAME = {snippet["name"]: snippet for snippet in SNIPPETS}
-KINDS = "(images|scenes|table|sequences|text|documents)"
-WITHOUT_EMPTY_BOXES, TEAM_DATA, *_ = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
+KINDS = "(images|scenes|masks|table|sequences|text|documents)"
+WITHOUT_EMPTY_BOXES, LABELS_OF_COLOURS, TEAM_DATA, *_ = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
 
 
 def make_flowers(folder: Path) -> None:
@@ -69,13 +69,32 @@ def make_street(folder: Path) -> None:
         (folder / "street" / "annotations" / f"instances_{split}.json").write_text(json.dumps(document))
 
 
+def make_yard(folder: Path) -> None:
+    """VOC's files, with masks in colours, as some tools paint them: a cat and a dog in each image, in a grey border."""
+    root = folder / "yard"
+    for part in ("JPEGImages", "SegmentationClass", "ImageSets/Segmentation"):
+        (root / part).mkdir(parents=True)
+    for split, count in (("train", 20), ("val", 4)):
+        names = [f"{split}{at}" for at in range(count)]
+        (root / "ImageSets" / "Segmentation" / f"{split}.txt").write_text("\n".join(names))
+        for at, name in enumerate(names):
+            Image.fromarray(np.full((30, 40, 3), 9 * at, dtype=np.uint8)).save(root / "JPEGImages" / f"{name}.jpg")
+            painted = np.zeros((30, 40, 3), dtype=np.uint8)
+            for left, colour in ((3, (128, 0, 0)), (20, (0, 128, 0))):
+                painted[4:16, left : left + 12] = (200, 200, 200)
+                painted[5:15, left + 1 : left + 11] = colour
+            Image.fromarray(painted).save(root / "SegmentationClass" / f"{name}.png")
+
+
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Data for each of the page's jobs, and the page's code as the module `team_data`."""
     make_flowers(tmp_path)
     make_street(tmp_path)
+    make_yard(tmp_path)
     with contextlib.chdir(tmp_path):
         exec(WITHOUT_EMPTY_BOXES, {})  # noqa: S102 - the page's own code
+        exec(LABELS_OF_COLOURS, {})  # noqa: S102 - the page's own code
     rows = [f"{number % 90},{'web' if number % 3 else 'shop'},{'yes' if number % 4 else 'no'}" for number in range(200)]
     (tmp_path / "customers.csv").write_text("\n".join(["age,channel,churned", *rows]), encoding="utf-8")
     columns = {
@@ -111,7 +130,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def job(dataset: dict[str, Any]) -> dict[str, Any]:
-    networks = {"Text": "gru", "Documents": "gru", "COCO": "fcos"}
+    networks = {"Text": "gru", "Documents": "gru", "COCO": "fcos", "VOCSegmentation": "unet"}
     model = f"velodrome/{networks.get(dataset.get('format', ''), 'mlp')}"
     return {
         "apiVersion": "velodrome.dev/v1alpha1",
@@ -133,6 +152,7 @@ def test_the_page_shows_a_folder_of_images_and_a_table_in_a_few_lines() -> None:
     names = [
         "flowers",
         "street",
+        "yard",
         "customers",
         "visits",
         "GunPoint",
@@ -146,6 +166,13 @@ def test_the_page_shows_a_folder_of_images_and_a_table_in_a_few_lines() -> None:
     assert len(BY_NAME["flowers"]) == 3
     assert len(BY_NAME["customers"]) == 5
     assert all(name in PAGE for name in FORMATS)
+
+
+def test_colours_become_labels_as_the_page_does_it(folder: Path) -> None:
+    train = open_contents(Dataset.model_validate(BY_NAME["yard"]), folder=folder, seed=0).contents.splits["train"]
+    shares = np.bincount(np.asarray(Image.open(folder / "yard" / "SegmentationClass" / "train3.png")).ravel())
+    assert {label: int(share) for label, share in enumerate(shares) if share} == {0: 912, 1: 100, 2: 100, 255: 88}
+    assert set(train.targets.unique().tolist()) == {0, 1, 2, 255}
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,7 @@ from velodrome_runner.models.detectors import DETECTORS
 from velodrome_runner.models.documents import DOCUMENTS
 from velodrome_runner.models.language import LANGUAGE
 from velodrome_runner.models.native import NATIVE
+from velodrome_runner.models.segmenting import SEGMENTING
 from velodrome_runner.preprocessing import prepare
 from velodrome_runner.trial import explain
 
@@ -242,7 +243,7 @@ def test_a_convolutions_statistics_are_those_of_real_positions() -> None:
         ("velodrome/cnn", (2, 9), "takes images, and these data are sequences: use one of velodrome/mlp, velo"),
         ("velodrome/gru", (9,), "a running text or documents, and these data are tables: use one of velodrome/mlp"),
         ("velodrome/inceptiontime", RGB, "takes sequences, and these data are images"),
-        ("torchvision/resnet18", (9,), "takes images or images with boxes, and these data are tables"),
+        ("torchvision/resnet18", (9,), "images or images with boxes or images with masks, and these data are tables"),
         ("timm/resnet18", (2, 9), "takes images, and these data are sequences"),
         ("velodrome/mlp", (2, None), "takes sequences of one length, and these differ"),
     ],
@@ -360,9 +361,10 @@ def test_arguments_that_own_models_do_not_take_are_reported(name: str, args: dic
 
 
 def test_the_vocabulary_of_models_is_what_the_runner_builds() -> None:
-    assert set(vocabulary.MODEL_ARGS) == {*NATIVE, *DOCUMENTS, *DETECTORS}
-    assert set(DETECTORS) == {name for name, kinds in MODEL_KINDS.items() if "scenes" in kinds and name[-1] != "/"}
-    for name, factory in DETECTORS.items():
+    assert set(vocabulary.MODEL_ARGS) == {*NATIVE, *DOCUMENTS, *DETECTORS, *SEGMENTING}
+    for kind, dense in (("scenes", DETECTORS), ("masks", SEGMENTING)):
+        assert set(dense) == {name for name, kinds in MODEL_KINDS.items() if kind in kinds and name[-1] != "/"}
+    for name, factory in {**DETECTORS, **SEGMENTING}.items():
         parameters = list(inspect.signature(factory).parameters)
         assert parameters[:3] == ["shape", "outputs", "dropout"]
         assert set(parameters[3:]) == vocabulary.MODEL_ARGS[name]

@@ -17,7 +17,7 @@ from tests.prepared import untouched
 from velodrome.errors import ConfigurationError
 from velodrome.spec import Model, Training
 from velodrome.tasks import MODEL_KINDS, TASKS
-from velodrome.vocabulary import MODEL_ARGS, DataKind
+from velodrome.vocabulary import MODEL_ARGS, VOID, DataKind
 from velodrome_runner import tasks
 from velodrome_runner.checks import check_model
 from velodrome_runner.data import Memory, Samples, Schema
@@ -28,6 +28,7 @@ from velodrome_runner.tasks.base import QualityMeter, Reading, Task
 from velodrome_runner.tasks.classification import ClassificationTask, log_odds
 from velodrome_runner.tasks.language_modelling import LanguageModellingTask
 from velodrome_runner.tasks.regression import RegressionTask
+from velodrome_runner.tasks.segmentation import SegmentationTask
 
 CLASSES = 5
 
@@ -356,10 +357,26 @@ class Last(nn.Module):
 
 # Meters of several ranks
 
+
+def segmentation() -> SegmentationTask:
+    return SegmentationTask(CLASSES, 0.0, untouched((3, 6, 7)))
+
+
+def painted(seed: int = 0, count: int = 40) -> tuple[torch.Tensor, torch.Tensor]:
+    """Outputs that are right more often than not, and masks in which a tenth of the pixels is void."""
+    generator = torch.Generator().manual_seed(seed)
+    masks = torch.randint(0, CLASSES, (count, 6, 7), generator=generator)
+    logits = torch.randn(count, CLASSES, 6, 7, generator=generator) * 2
+    logits.scatter_add_(1, masks[:, None], torch.full((count, 1, 6, 7), 2.0))
+    masks[torch.rand(masks.shape, generator=generator) < 0.1] = VOID
+    return logits, masks.to(torch.uint8)
+
+
 MADE: dict[str, tuple[Task, Callable[[], tuple[torch.Tensor, torch.Tensor]]]] = {
     "classification": (classification(), classified),
     "regression": (regression(), lambda: predicted()[:2]),
     "language-modelling": (language(), told),
+    "segmentation": (segmentation(), painted),
 }
 # Detection keeps boxes, and its meters are tested with them: tests/unit/test_runner_detection.py.
 
@@ -421,6 +438,7 @@ SHAPES: dict[DataKind, dict[str, Any]] = {
     "text": {"shape": (16,), "vocabulary": 7},
     "documents": {"shape": (None,), "vocabulary": 9},
     "scenes": {"shape": (3, 64, 64)},
+    "masks": {"shape": (3, 16, 16)},
 }
 
 

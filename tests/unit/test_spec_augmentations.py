@@ -80,10 +80,13 @@ def test_mixes_come_last() -> None:
 
 def test_mixes_are_for_classes() -> None:
     (said,) = problems({"name": "CutMix"}, dataset=FACTORY, task="regression")
-    assert "augmentations[0].name: CutMix mixes classes, and regression has none (leave it out)" in said
+    assert (
+        "augmentations[0].name: CutMix mixes the classes of whole images, and regression has none (leave it out)"
+        in said
+    )
     job({"name": "CutMix"}, dataset=FACTORY, task="classification")
     (said,) = problems({"name": "MixUp"}, dataset=TABLE)
-    assert "augmentations is for images and images with boxes, and CSV is a table" in said
+    assert "augmentations is for images and images with masks and images with boxes, and CSV is a table" in said
 
 
 def test_new_arguments_are_in_no_dump_that_does_not_use_them() -> None:

@@ -22,6 +22,8 @@ CSV = {
 }
 TEXT = {"name": "tales", "format": "Text", "source": {"path": "tales"}, "splits": {"fractions": {"test": 0.2}}}
 BOXES = {"name": "street", "format": "COCO", "source": {"path": "street"}}
+MASKS = {"name": "street", "format": "VOCSegmentation", "source": {"path": "street"}}
+UNET = [{"name": "unet", "model": {"name": "velodrome/unet"}}]
 WORDS = {"name": "words", "format": "SpeechCommands", "source": {"path": "words"}}
 FCOS = [{"name": "fcos", "model": {"name": "velodrome/fcos"}}]
 GRU = [{"name": "gru", "model": {"name": "velodrome/gru"}}]
@@ -58,11 +60,13 @@ def problems(dataset: Any = "digits", **spec: Any) -> str:
         (TEXT, "language-modelling", "language-modelling"),
         (BOXES, None, "detection"),
         (BOXES | {"format": "VOC"}, "detection", "detection"),
+        (MASKS, None, "segmentation"),
+        (MASKS, "segmentation", "segmentation"),
         (WORDS, None, "classification"),
     ],
 )
 def test_the_task_is_as_written_or_as_the_data_have_it(dataset: Any, task: str | None, expected: str) -> None:
-    entries = GRU if dataset in ("pydoc", TEXT) else FCOS if expected == "detection" else MLP
+    entries = {"language-modelling": GRU, "detection": FCOS, "segmentation": UNET}.get(expected, MLP)
     made = job(dataset, entries=entries, **({"task": task} if task else {}))
     assert made.spec.task_name == expected
     row = TASKS[expected]
@@ -144,7 +148,37 @@ def test_a_task_that_the_data_imply_changes_no_identity() -> None:
         (
             BOXES,
             {"entries": FCOS, "preprocessing": {"augmentations": [{"name": "MixUp"}]}},
-            "MixUp mixes classes, and detection has none",
+            "MixUp mixes the classes of whole images, and detection has none",
+        ),
+        (MASKS, {"task": "detection"}, "and VOCSegmentation is images with masks (write task: segmentation)"),
+        (MASKS, {"entries": FCOS}, "velodrome/fcos takes images with boxes, and VOCSegmentation is images with masks"),
+        (MASKS, {"entries": UNET, "evaluation": {"metrics": ["box_map"]}}, "validation_loss, miou, pixel_accuracy; or"),
+        (
+            MASKS,
+            {"entries": UNET, "preprocessing": {"augmentations": [{"name": "AutoAugment"}]}},
+            "AutoAugment moves pixels, and leaves masks where they were (write its changes one by one",
+        ),
+        (
+            MASKS,
+            {"entries": UNET, "preprocessing": {"augmentations": [{"name": "RandomCrop", "args": {"size": 9}}]}},
+            "augmentations[0].args.size: segmentation is tested on whole images",
+        ),
+        (
+            MASKS,
+            {"entries": UNET, "preprocessing": {"augmentations": [{"name": "CutMix"}]}},
+            "CutMix mixes the classes of whole images, and segmentation has none",
+        ),
+        (MASKS | {"classes": ["a", "b", "a"]}, {"entries": UNET}, 'dataset.classes[2]: "a" is listed twice'),
+        (MASKS | {"classes": ["a"]}, {"entries": UNET}, "spec.dataset.classes: needs at least 2 of these, not 1"),
+        (
+            BOXES | {"classes": ["a", "b"]},
+            {"entries": FCOS},
+            "COCO takes no classes (formats that do: VOCSegmentation)",
+        ),
+        (
+            MASKS,
+            {"entries": UNET, "objectives": [{"name": "a", "metric": "miou", "average": "micro"}]},
+            "miou takes no average",
         ),
         (
             CSV,
@@ -198,14 +232,14 @@ def test_a_task_that_the_data_imply_changes_no_identity() -> None:
         (
             "wine",
             {"preprocessing": {"augmentations": [{"name": "RandomHorizontalFlip"}]}},
-            "augmentations is for images and images with boxes, and wine is a table",
+            "augmentations is for images and images with masks and images with boxes, and wine is a table",
         ),
         ("digits", {"preprocessing": {"imputation": "mean"}}, "imputation is for a table, and digits is images"),
         ("digits", {"preprocessing": {"scaling": "MinMaxScaler"}}, "scaling is for sequences and a table"),
         (
             "wine",
             {"entries": [{"name": "resnet", "model": {"name": "torchvision/resnet18"}}]},
-            "torchvision/resnet18 takes images or images with boxes, and wine is a table",
+            "torchvision/resnet18 takes images or images with boxes or images with masks, and wine is a table",
         ),
         ("wine", {"entries": [{"name": "cnn", "model": {"name": "velodrome/cnn"}}]}, "velodrome/cnn takes images"),
         ("wine", {"preprocessing": {"featureSelection": {"method": "RFE"}}}, "RFE needs k"),

@@ -188,3 +188,20 @@ def test_a_module_that_prints_is_found(tmp_path: Path) -> None:
 )
 def test_a_command_to_copy_is_quoted_for_a_shell(words: tuple[str, ...], shown: str) -> None:
     assert text.command(*words) == shown
+
+
+@pytest.mark.parametrize(
+    ("share", "sign", "words"),
+    [
+        (0.0178, "+", "+1.8 %"),
+        (-0.0178, "+", "-1.8 %"),
+        (1.2, "", "120 %"),
+        (1e-6, "+", "+0.0001 %"),
+        (0.0, "+", "+0 %"),
+        (-1.1e-16, "+", "+0 %"),
+        (-0.0, "", "0 %"),
+        (9.9e-7, "", "0 %"),
+    ],
+)
+def test_a_share_in_percent_has_no_exponent_and_zero_no_minus(share: float, sign: str, words: str) -> None:
+    assert text.percent(share, sign) == words

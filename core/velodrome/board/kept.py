@@ -13,6 +13,7 @@ import logging
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from pydantic import TypeAdapter
 from pydantic_core import from_json, to_json
 
@@ -185,10 +186,9 @@ def _field(kind: str, key: str, page: int | None = None) -> str:
 
 def _spans(places: Iterable[int]) -> list[tuple[int, int]]:
     """Sorted places as spans: each has its first place, and the place after its last one."""
-    found: list[tuple[int, int]] = []
-    for place in places:
-        if found and found[-1][1] == place:
-            found[-1] = found[-1][0], place + 1
-        else:
-            found.append((place, place + 1))
-    return found
+    found = np.fromiter(places, np.int64)
+    if not found.size:
+        return []
+    last = np.append(np.flatnonzero(np.diff(found) != 1), found.size - 1)
+    first = np.append(0, last[:-1] + 1)
+    return list(zip(found[first].tolist(), (found[last] + 1).tolist(), strict=True))

@@ -98,8 +98,7 @@ def read_pairing(reader: Reader, board: str, a: str, b: str, measure: Measure | 
 def paired_entries(reader: Reader, board: str) -> list[str]:
     """The entries of the board's newest job that has a trial with scores, in the order of the job; else none."""
     for job in reader.jobs(board, limit=5):
-        indices = [index for index in reader.trials(job.uid) if index < _LOOKED_AT]
-        scored = reader.scores(job.uid, indices)
+        scored = reader.scores(job.uid, range(min(_LOOKED_AT, job.trials)))
         found = {index % len(job.entries) for index in scored}
         if found:
             return [entry for place, entry in enumerate(job.entries) if place in found]

@@ -48,7 +48,7 @@ def list_(json: Json = False) -> None:
     for title, names in (("Data sets (spec.dataset.name)", DATASETS), ("Formats (spec.dataset.format)", FORMATS)):
         say(f"{title}:")
         for name, words in names.items():
-            say(f"  {name:15}{DATA_KINDS[name]:11}{words}")
+            say(f"  {name:17}{DATA_KINDS[name]:11}{words}")
         say()
     say("  package.module:factory   torch datasets that your own code returns (docs/own-data.md)")
 

@@ -219,7 +219,7 @@ CATALOGUE: Mapping[str, Metric] = MappingProxyType(
                 direction="lower",
                 unit="nats",
                 per_epoch=False,
-                tasks=("classification", "language-modelling"),
+                tasks=("classification", "language-modelling", "segmentation"),
             ),
             _quality(
                 "validation_loss",
@@ -227,7 +227,7 @@ CATALOGUE: Mapping[str, Metric] = MappingProxyType(
                 " regression the squared error divided by the variance of the training targets.",
                 direction="lower",
                 unit="nats",
-                tasks=("classification", "regression", "language-modelling"),
+                tasks=("classification", "regression", "language-modelling", "segmentation"),
             ),
             _quality(
                 "perplexity",
@@ -283,6 +283,18 @@ CATALOGUE: Mapping[str, Metric] = MappingProxyType(
                     ("_medium", " and overlaps, of objects from 32 x 32 to 96 x 96 pixels"),
                     ("_large", " and overlaps, of objects above 96 x 96 pixels"),
                 )
+            ),
+            _quality(
+                "miou",
+                "Intersection over union of predicted and right pixels, averaged over the classes that occur; with a"
+                " label, of that class alone.",
+                parameters=("label",),
+                tasks=("segmentation",),
+            ),
+            _quality(
+                "pixel_accuracy",
+                "Share of the labelled pixels whose most likely class is the right one.",
+                tasks=("segmentation",),
             ),
             _cost("train_seconds", "seconds", "lower", "speed", "Time spent in training steps, without evaluation."),
             _cost(

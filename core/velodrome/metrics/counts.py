@@ -1,4 +1,4 @@
-"""Metrics that come from counts of samples, each by one division of whole numbers in double precision. Pure.
+"""Metrics that come from counts of samples or pixels, each by one division of whole numbers in double precision. Pure.
 
 Every such metric is computed here. So two entries with the same counts have exactly the same value, and a target that
 is reached exactly counts as reached. Uses only the standard library.
@@ -13,10 +13,13 @@ from operator import mul
 
 from velodrome.metrics.catalogue import MetricKey
 
+# Means over the classes that occur, and what of each class they are the mean of.
+_OF_OCCURRING = {"balanced_accuracy": "recall", "miou": "miou"}
+
 
 @dataclass(frozen=True, slots=True)
 class ClassCounts:
-    """Numbers of samples by class: predicted correctly (`hits`), predicted (`guessed`), and occurring (`there`)."""
+    """Samples or pixels by class: predicted correctly (`hits`), predicted (`guessed`), and occurring (`there`)."""
 
     hits: Sequence[int]
     guessed: Sequence[int]
@@ -33,17 +36,20 @@ class ClassCounts:
         right classes (J. Gorodkin, "Comparing two K-category assignments by a K-category correlation coefficient",
         2004).
 
+        `miou` is the mean intersection over union of the classes that occur, as Pascal VOC measures segmentation: of a
+        class, hits / (predicted + occurring - hits).
+
         A ratio with the denominator 0 is 0. A label that does not occur has no value: None.
         """
-        if key.name == "balanced_accuracy":
-            occurring = [label for label, there in enumerate(self.there) if there]
-            return math.fsum(self._of("recall", label) for label in occurring) / len(occurring)
         if key.name == "mcc":
             return self._correlation()
         parameters = dict(key.parameters)
         if "label" in parameters:
             label = int(parameters["label"])
             return self._of(key.name, label) if self.there[label] else None
+        if key.name in _OF_OCCURRING:
+            occurring = [label for label, there in enumerate(self.there) if there]
+            return math.fsum(self._of(_OF_OCCURRING[key.name], label) for label in occurring) / len(occurring)
         average = parameters.get("average", "macro")
         samples = sum(self.there)
         # The recall of a class, multiplied by how often the class occurs, is its number of hits.
@@ -65,6 +71,8 @@ class ClassCounts:
         hits, guessed, there = self.hits[label], self.guessed[label], self.there[label]
         if name == "precision":
             return share(hits, guessed)
+        if name == "miou":
+            return share(hits, guessed + there - hits)
         return share(hits, there) if name == "recall" else share(2 * hits, guessed + there)
 
 

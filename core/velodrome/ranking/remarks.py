@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -31,17 +32,19 @@ def remarks(
     tuning = _tuning([(row, known.get(row.job_uid)) for row in rows])
     if key.metric.deterministic:
         return {where: text for where, text in tuning.items() if text}
+    by_entry = _by_entry(trials)
+    bases = {uid: {} if job is None else _bases(job.document) for uid, job in known.items()}
     found = {}
     for row in rows:
-        of_job, job = list(trials.get(row.job_uid, ())), known.get(row.job_uid)
-        own = [one for one in of_job if one.entry == row.entry and one.seed in row.samples]
+        job, base = known.get(row.job_uid), bases.get(row.job_uid, {}).get(row.entry)
+        own = [one for one in by_entry[row.job_uid, row.entry] if one.seed in row.samples]
         all_ = (
             "" if job is None else stop_note(job.rounds, row.entry),
             tuning[row.job_uid, row.entry],
             _added(own),
             _grouped(key, row),
             _start(own),
-            "" if job is None else _other_weights(own, of_job, _base_of(job.document, row.entry)),
+            "" if base is None else _other_weights(own, by_entry[row.job_uid, base], base),
             _disturbed(own) if depends_on_speed(key) else "",
         )
         said = [text for text in all_ if text]
@@ -101,16 +104,25 @@ def _start(trials: list[TrialSummary]) -> str:
     return f"{which} seeds started from the same weights: if its code sets a seed, the interval is too narrow"
 
 
-def _base_of(document: Mapping[str, Any], entry: str) -> str | None:
-    """The entry that this one is a variant of, as the job's document has it; None if it is none."""
-    entries = as_list(as_mapping(document.get("spec")).get("entries"))
-    found = next((one for one in map(as_mapping, entries) if one.get("name") == entry), {})
-    return as_text(found.get("variantOf")) or None
+def _by_entry(trials: Trials) -> defaultdict[tuple[str, str], list[TrialSummary]]:
+    """By job uid and entry, its trials."""
+    found: defaultdict[tuple[str, str], list[TrialSummary]] = defaultdict(list)
+    for uid, of_job in trials.items():
+        for one in of_job:
+            found[uid, one.entry].append(one)
+    return found
 
 
-def _other_weights(own: list[TrialSummary], of_job: Iterable[TrialSummary], base: str | None) -> str:
+def _bases(document: Mapping[str, Any]) -> dict[str, str]:
+    """By variant, the entry that it is a variant of, as the job's document has it."""
+    entries = map(as_mapping, as_list(as_mapping(document.get("spec")).get("entries")))
+    found = ((as_text(one.get("name")), as_text(one.get("variantOf"))) for one in entries)
+    return {name: base for name, base in found if base}
+
+
+def _other_weights(own: list[TrialSummary], of_base: Iterable[TrialSummary], base: str) -> str:
     """Whether seeds of a variant trained other weights than its base, as another machine or a time limit may cause."""
-    trained = {one.seed: one.trained_weights for one in of_job if one.entry == base and one.trained_weights is not None}
+    trained = {one.seed: one.trained_weights for one in of_base if one.trained_weights is not None}
     differ = sorted(
         one.seed
         for one in own

@@ -8,7 +8,18 @@ from typing import Any, TypeGuard
 from velodrome.spec.raw import Broken, as_list, as_mapping, as_text, foreign_fields, numbered
 from velodrome.spec.wording import Location, shown
 from velodrome.tasks import TASKS, kind_of, task_of
-from velodrome.vocabulary import AUGMENTATION_ARGS, AUGMENTATION_NEEDS, MIXES, POLICIES, RAND_BINS, RAND_MAGNITUDE
+from velodrome.vocabulary import (
+    AUGMENTATION_ARGS,
+    AUGMENTATION_NEEDS,
+    MIXES,
+    POLICIES,
+    RAND_BINS,
+    RAND_MAGNITUDE,
+    DataKind,
+)
+
+# What lies on an image and moves with its pixels, and what learns that, by kind of data.
+_FOLLOWING: Mapping[DataKind, tuple[str, str]] = {"scenes": ("boxes", "a detector"), "masks": ("masks", "segmentation")}
 
 
 def augmentation_rules(spec: Mapping[str, Any]) -> Iterator[Broken]:
@@ -23,8 +34,8 @@ def augmentation_rules(spec: Mapping[str, Any]) -> Iterator[Broken]:
         if needed is not None and args.get(needed) is None:
             yield Broken(here, f"{name} needs {needed}", f"write args: {{{needed}: NUMBER}}")
         yield from _values((*here, "args"), name, args)
-        if kind == "scenes":
-            yield from _of_boxes(here, name, args)
+        if kind is not None and kind in _FOLLOWING:
+            yield from _of_places(here, name, args, *_FOLLOWING[kind])
         if name in MIXES:
             mixing = name
             yield from _mixed((*here, "name"), name, spec)
@@ -32,13 +43,13 @@ def augmentation_rules(spec: Mapping[str, Any]) -> Iterator[Broken]:
             yield Broken((*here, "name"), f"{mixing} mixes whole batches, so it comes last", f"move {name} before it")
 
 
-def _of_boxes(here: Location, name: str, args: Mapping[str, Any]) -> Iterator[Broken]:
-    """What boxes can't follow."""
+def _of_places(here: Location, name: str, args: Mapping[str, Any], what: str, learner: str) -> Iterator[Broken]:
+    """What boxes or masks can't follow."""
     if name in POLICIES:
         hint = "write its changes one by one, such as RandomAffine and ColorJitter"
-        yield Broken((*here, "name"), f"{name} moves pixels, and leaves boxes where they were", hint)
+        yield Broken((*here, "name"), f"{name} moves pixels, and leaves {what} where they were", hint)
     if args.get("size") is not None:
-        yield Broken((*here, "args", "size"), "a detector is tested on whole images", "leave size out")
+        yield Broken((*here, "args", "size"), f"{learner} is tested on whole images", "leave size out")
 
 
 def _values(here: Location, name: str, args: Mapping[str, Any]) -> Iterator[Broken]:
@@ -68,7 +79,7 @@ def _mixed(here: Location, name: str, spec: Mapping[str, Any]) -> Iterator[Broke
     dataset, written = as_mapping(spec.get("dataset")), as_text(spec.get("task"))
     task = task_of(written, as_text(dataset.get("name")), as_text(dataset.get("format")) or None)
     if task in TASKS and task != "classification":
-        yield Broken(here, f"{name} mixes classes, and {task} has none", "leave it out")
+        yield Broken(here, f"{name} mixes the classes of whole images, and {task} has none", "leave it out")
 
 
 def _is_number(value: Any) -> TypeGuard[int | float]:

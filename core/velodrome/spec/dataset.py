@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field, WithJsonSchema
 from velodrome.spec.base import Strict, absent
 from velodrome.spec.types import DIGEST, FACTORY, TITLE, Finite, JsonObject, Name, refused
 from velodrome.spec.wording import suggestion
-from velodrome.vocabulary import FORMATS, SAMPLE_RATE, SECONDS, TOKENS, WINDOW, Tokens
+from velodrome.vocabulary import FORMATS, SAMPLE_RATE, SECONDS, TOKENS, VOID, WINDOW, Tokens
 
 # The most columns that a job may name; a table itself may have more.
 MOST_COLUMNS = 20_000
@@ -32,6 +32,8 @@ FormatName = Annotated[
 ]
 ColumnName = Annotated[str, Field(min_length=1, max_length=1024)]
 ColumnNames = Annotated[tuple[ColumnName, ...], Field(max_length=MOST_COLUMNS)]
+ClassName = Annotated[str, Field(min_length=1, max_length=128)]
+ClassNames = Annotated[tuple[ClassName, ...], Field(min_length=2, max_length=VOID)]
 RelativePath = Annotated[str, Field(min_length=1, max_length=1024)]
 
 
@@ -155,8 +157,13 @@ class Dataset(Strict):
         exclude_if=absent,
         ge=1,
         le=4096,
-        description="ImageFolder, ImageNet: shorter side in pixels to scale to, of which the central square is used; "
-        "COCO, VOC: the longer one.",
+        description="ImageFolder, ImageNet: shorter side in pixels, of which the central square is used; "
+        "COCO, VOC, VOCSegmentation: the longer one.",
+    )
+    classes: ClassNames | None = Field(
+        default=None,
+        exclude_if=absent,
+        description="VOCSegmentation: the name of each label of the masks, from 0 on; those of Pascal VOC if absent.",
     )
     tokens: Tokens | None = Field(
         default=None,

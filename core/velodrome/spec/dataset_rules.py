@@ -22,6 +22,7 @@ def dataset_rules(spec: Mapping[str, Any]) -> Iterator[Broken]:
     yield from _name(dataset)
     yield from _source(dataset)
     yield from _fields(dataset)
+    yield from _classes(dataset)
     yield from _columns(dataset)
     yield from _splits(dataset)
     yield from _unvalidated(spec, dataset)
@@ -86,6 +87,11 @@ def _fields(dataset: Mapping[str, Any]) -> Iterator[Broken]:
         yield Broken(_HERE, f"{kind} needs splits", "for example splits: {fractions: {validation: 0.1, test: 0.1}}")
     if kind == "ImageNet" and dataset.get("imageSize") is None:
         yield Broken(_HERE, "ImageNet needs an imageSize", "for example imageSize: 256")
+
+
+def _classes(dataset: Mapping[str, Any]) -> Iterator[Broken]:
+    for index, name in repeated(list(enumerate(as_list(dataset.get("classes"))))):
+        yield Broken((*_HERE, "classes", index), f"{shown(name)} is listed twice", "give each label a name of its own")
 
 
 def _columns(dataset: Mapping[str, Any]) -> Iterator[Broken]:

@@ -168,7 +168,7 @@ def _found(document: Any, error: ValidationError) -> list[Broken]:
         location = tuple(detail["loc"])
         if not location and detail["type"] == "value_error":
             continue  # the model's own error for broken rules
-        if detail["type"] == "too_short" and detail["input"]:
+        if detail["type"] == "too_short" and len(detail["input"]) >= detail["ctx"]["min_length"]:
             continue  # pydantic also calls a list too short when all its items are wrong; report the items
         found.append(explained(detail))
     return found + broken

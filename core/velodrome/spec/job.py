@@ -70,7 +70,7 @@ class Objective(Strict):
         default=None,
         ge=0,
         le=999_999,
-        description="Index of a class: ranks the precision, recall or f1 of that class alone.",
+        description="Index of a class: ranks the precision, recall, f1 or miou of that class alone.",
     )
 
 

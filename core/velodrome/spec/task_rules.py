@@ -19,6 +19,7 @@ _NOUNS: Mapping[DataKind, str] = {
     "text": "a running text",
     "documents": "documents",
     "scenes": "images with boxes",
+    "masks": "images with masks",
 }
 # What an API server writes where a job has no objectives and no metrics: the model puts the task's own there.
 _OBJECTIVES = [{"name": TASKS[DEFAULT].objective, "metric": TASKS[DEFAULT].objective}]

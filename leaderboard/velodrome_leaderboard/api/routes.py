@@ -65,7 +65,7 @@ def jobs(board: Name, page: Page = 1, size: Size = 50) -> PageOf[documents.JobDo
     here = source()
     found = _board(here, board)
     shown = here.jobs(board, size, (page - 1) * size)
-    rows = [documents.job_document(job, here.counts(job.uid)) for job in shown]
+    rows = [documents.job_document(job, here.outcomes(job)) for job in shown]
     return documents.page_of(rows, page, size, total=found.jobs)
 
 

@@ -104,7 +104,7 @@ def _jobs(source: ResultSource, board: Board) -> None:
             markup.Cell(job.name, links.job(job.uid), hint=job.uid, detail=apart[job.uid]),
             markup.Cell(f"{len(job.entries):,}"),
             markup.Cell(f"{job.asked:,}"),
-            job_state(job, source.counts(job.uid)),
+            job_state(job, source.outcomes(job)),
             markup.moment(job.created_at, now(), zone()),
         ]
         for job in shown

@@ -84,7 +84,7 @@ def unfinished(source: ResultSource, jobs: Sequence[JobInfo]) -> list[RunningJob
     """The jobs among these that still lack results."""
     found = []
     for job in jobs:
-        counts = source.counts(job.uid)
+        counts = source.outcomes(job)
         if not job.is_over(counts.succeeded + counts.failed):
             reported = source.progress(job.uid)
             fresh = [trial for trial in reported.values() if now() - trial.at < _SILENT and trial.phase != "Finished"]

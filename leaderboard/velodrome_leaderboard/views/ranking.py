@@ -46,10 +46,12 @@ def ranking(
         st.pagination(count, **bound)
     for number, (note, entries) in enumerate(notes.items(), start=1):
         st.html(markup.note(f"{_mark(number)} {listed(entries, most=6)}: {note}."))
-    with st.expander("As a chart", icon=":material/bar_chart:"):
+    part = st.expander("As a chart", icon=":material/bar_chart:", key="chart", on_change="rerun")
+    if part.open:
         title = f"{objective.name}, {scale.symbol}" if scale.symbol else objective.name
-        chart = charts.intervals(rows, scale, title, metric.direction, palette())
-        draw(chart, f"Means and intervals by {objective.name}")
+        with part:
+            chart = charts.intervals(rows, scale, title, metric.direction, palette())
+            draw(chart, f"Means and intervals by {objective.name}")
 
 
 def _mark(number: int) -> str:
@@ -109,7 +111,7 @@ def _table(
         cells.append(
             [
                 markup.Cell(row.place, hint=_rank_hint(page, row)),
-                markup.Cell(row.entry, links.entry(board, row.entry), hint="All that is known of it", detail=marks),
+                markup.Cell(row.entry, links.entry(board, row.entry), detail=marks),
                 markup.Cell(scale.number(row.interval.mean)),
                 markup.Cell(scale.margin(row.interval) or "one trial", tone="quiet"),
                 markup.Cell(str(row.interval.n)),

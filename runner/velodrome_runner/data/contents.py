@@ -25,12 +25,12 @@ class Samples:
     - table: `numeric` (n, p) float64 with NaN for a missing value, and `categorical` (n, q) int64, which are positions
       in the column's categories, -1 for a missing value;
     - text: `tokens` (n, window) int64, which are positions in the vocabulary;
-    - scenes: `images` (n, channels, height, width) uint8;
+    - scenes and masks: `images` (n, channels, height, width) uint8;
     - documents: `tokens` (n, longest) int32, which are positions among all words, 0 after a text's end, and `lengths`
       (n,) int64.
 
-    `targets` are labels (n,) int64, values (n,) float64, the next tokens (n, window) int64, or boxes (n, most, 8)
-    float64 (`velodrome_runner.data.scenes`).
+    `targets` are labels (n,) int64, values (n,) float64, the next tokens (n, window) int64, boxes (n, most, 8)
+    float64 (`velodrome_runner.data.scenes`), or the label of each pixel (n, height, width) uint8.
     """
 
     inputs: Mapping[str, Tensor]
@@ -53,8 +53,8 @@ class Samples:
 class SampleSource(Protocol):
     """A split that is read by index, and never as a whole unless `nbytes` says that it fits.
 
-    `targets` and `lengths` are known without reading any input. A source can be pickled, so that a worker process can
-    read it.
+    `targets` and `lengths` are known without reading any input; masks are read when `targets` is asked for. A source
+    can be pickled, so that a worker process can read it.
     """
 
     @property
@@ -152,8 +152,8 @@ def whole(source: SampleSource) -> Samples:
 class Schema:
     """What a data set's samples are.
 
-    `shape` is (channels, height, width) of an image, with boxes or without, (channels, longest length) of a sequence,
-    (columns,) of a table, (window,) of a text, (longest length,) of documents.
+    `shape` is (channels, height, width) of an image, with or without boxes or a mask, (channels, longest length) of a
+    sequence, (columns,) of a table, (window,) of a text, (longest length,) of documents.
     `classes` are in the order of the labels, and None where the target is a number. `numeric` and `categorical` name a
     table's columns in the order of the tensors, the latter with the categories, in the order of their positions. Those
     are of all splits: what a model may learn of them comes from the training split alone. `numeric` also names the

@@ -178,4 +178,4 @@ def decoded_whole(source: SampleSource) -> Samples:
     with ThreadPoolExecutor(cpu_limit()) as pool:
         pieces = list(pool.map(source.take, torch.arange(len(source)).split(_CHUNK)))
     images = torch.cat([piece.inputs["images"] for piece in pieces])
-    return Samples({"images": images}, source.targets)
+    return Samples({"images": images}, torch.cat([piece.targets for piece in pieces]))

@@ -58,7 +58,7 @@ def open_contents(dataset: Dataset, *, folder: Path, seed: int, task: str | None
             dataset.validation_fraction,
             seed,
             groups=contents.groups,
-            classes=contents.schema.classes is not None and contents.kind != "scenes",
+            classes=contents.schema.classes is not None and contents.kind not in ("scenes", "masks"),
         )
         contents = contents.with_splits(train=train, validation=validation)
     facts = DatasetFacts(
@@ -98,7 +98,7 @@ def _held(contents: Contents, dataset: Dataset) -> Contents:
 
 
 # The formats whose images are files in folders.
-IMAGE_FOLDERS = ("ImageFolder", "ImageNet", "COCO", "VOC")
+IMAGE_FOLDERS = ("ImageFolder", "ImageNet", "COCO", "VOC", "VOCSegmentation")
 # All formats whose samples are files in folders.
 FILE_FOLDERS = (*IMAGE_FOLDERS, "SpeechCommands")
 
@@ -107,7 +107,7 @@ _LIBRARIES = {
     **dict.fromkeys(BUNDLED, ("sklearn.datasets",)),
     **dict.fromkeys(("CSV", "SequenceCSV", "Documents"), ("pyarrow.compute", "pyarrow.csv")),
     "Parquet": ("pyarrow.compute", "pyarrow.parquet"),
-    **dict.fromkeys(("ImageFolder", "COCO"), ("PIL.Image",)),
+    **dict.fromkeys(("ImageFolder", "COCO", "VOCSegmentation"), ("PIL.Image",)),
     "VOC": ("PIL.Image", "torchvision.datasets"),
     "ImageNet": ("PIL.Image", "scipy.io"),
     "SVHN": ("scipy.io",),
@@ -160,6 +160,7 @@ _READERS = {
     "Documents": "documents:read_documents",
     "COCO": "coco:read_coco",
     "VOC": "voc:read_voc",
+    "VOCSegmentation": "voc_masks:read_voc_masks",
 }
 
 

@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -76,22 +76,32 @@ class SceneFiles(ImageFiles):
                         f"{path} has {image.width} x {image.height} pixels, and its annotation says {width} x "
                         f"{height}: correct the annotation, or get the image again"
                     )
-                pixels = _fitted(image.convert("RGB"), self.scale)
+                pixels = fitted(image.convert("RGB"), self.scale)
         except BROKEN as error:
             raise undecodable(path, error) from error
         return np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
 
-def _fitted(image: Image.Image, side: int | None) -> Pixels:
-    """The pixels of an image, at the upper left of a square of this side; as they are if there is no side."""
+def fitted(
+    image: Image.Image,
+    side: int | None,
+    *,
+    resampling: Image.Resampling = Image.Resampling.BILINEAR,
+    around: int = 0,
+) -> Pixels:
+    """The pixels of an image, at the upper left of a square of this side; as they are if there is no side.
+
+    What is left of the square has the value `around`.
+    """
     if side is None:
-        return np.asarray(image)
+        return np.array(image)
     factor = side / max(image.size)
     width, height = (max(1, math.floor(each * factor)) for each in image.size)
     # Both axes have the same factor to the last digit: the rest of a pixel at the border is left out.
     box = (0, 0, min(width / factor, image.width), min(height / factor, image.height))
-    square = np.zeros((side, side, 3), dtype=np.uint8)
-    square[:height, :width] = np.asarray(image.resize((width, height), Image.Resampling.BILINEAR, box=box))
+    pixels = np.asarray(image.resize((width, height), resampling, box=box))
+    square = np.full((side, side, *pixels.shape[2:]), around, dtype=np.uint8)
+    square[:height, :width] = pixels
     return square
 
 
@@ -110,17 +120,18 @@ class AnnotatedFolders(Folders):
 
         A line is JSON of the split, the path, the size and the SHA-256 of the file, and its boxes in their order.
         """
-        hasher = hashlib.sha256(_line(["scenes", self.schema.classes]))
+        hasher = hashlib.sha256(line(["scenes", self.schema.classes]))
         files = self.entries()
         for split, scenes in sorted(self.listed.items()):
             pairs = zip(scenes, files.get(split, ()), strict=True)
             for scene, entry in sorted(pairs, key=lambda pair: pair[0].name):
                 boxes = [[*box.corners, box.label, box.area, box.crowd] for box in scene.boxes]
-                hasher.update(_line([split, entry.name, entry.size, entry.sha256, boxes]))
+                hasher.update(line([split, entry.name, entry.size, entry.sha256, boxes]))
         return f"sha256:{hasher.hexdigest()}"
 
 
-def _line(values: Any) -> bytes:
+def line(values: Any) -> bytes:
+    """A line of what a digest covers."""
     return json.dumps(values, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
 
 
@@ -136,17 +147,10 @@ def opened_scenes(
     assigned = [split for split, each in listed.items() for _ in each]
     if not scenes:
         raise invalid(f"no image is listed in {root}: add images, or correct spec.dataset.splits")
-    _check_files(root, listed)
-    first = scenes[0]
-    shape = (3, first.height, first.width) if scale is None else (3, scale, scale)
-    if scale is None:
-        odd = next((each for each in scenes if (each.width, each.height) != (first.width, first.height)), None)
-        if odd is not None:
-            raise invalid(
-                f"{root / odd.name} has {odd.width} x {odd.height} pixels, and {first.name} {first.width} x "
-                f"{first.height}: write spec.dataset.imageSize, to which the longer side of all is scaled"
-            )
     names = [scene.name for scene in scenes]
+    check_files(root, listed, "annotated: put it there, or remove its annotation")
+    sizes = [(scene.width, scene.height) for scene in scenes]
+    shape = common_shape(root, names, sizes, scale)
     kept = kept_manifest(root, names)
     source = SceneFiles(
         root,
@@ -156,7 +160,7 @@ def opened_scenes(
         scale,
         convert=True,
         sha256=digests_of(kept),
-        sizes=torch.tensor([(scene.width, scene.height) for scene in scenes]),
+        sizes=torch.tensor(sizes),
     )
 
     entries = entries_of(root, names, assigned, kept)
@@ -177,13 +181,38 @@ def targets_of(scenes: Sequence[Scene], scale: int | None) -> Tensor:
     return found
 
 
-def _check_files(root: Path, listed: Mapping[str, Sequence[Scene]]) -> None:
+def common_shape(
+    root: Path, names: Sequence[str], sizes: Sequence[tuple[int, int]], scale: int | None
+) -> tuple[int, int, int]:
+    """The shape of all images, in RGB. Raises ConfigurationError, DatasetInvalid: without a scale, they differ."""
+    if scale is not None:
+        return 3, scale, scale
+    width, height = sizes[0]
+    for name, size in zip(names, sizes, strict=True):
+        if size != sizes[0]:
+            raise invalid(
+                f"{root / name} has {size[0]} x {size[1]} pixels, and {names[0]} {width} x {height}: write "
+                "spec.dataset.imageSize, to which the longer side of all is scaled"
+            )
+    return 3, height, width
+
+
+class Named(Protocol):
+    """Something of an image, whose path below the folder is its name."""
+
+    @property
+    def name(self) -> str:
+        """The path."""
+
+
+def check_files(root: Path, listed: Mapping[str, Sequence[Named]], because: str) -> None:
+    """Raises ConfigurationError, DatasetMissing or DatasetInvalid: an image is not there, or is listed twice."""
     seen: dict[str, str] = {}
     for split, scenes in listed.items():
         for scene in scenes:
             path = root / scene.name
             if not path.is_file():
-                raise missing(f"there is no image {path}, which is annotated: put it there, or remove its annotation")
+                raise missing(f"there is no image {path}, which is {because}")
             if scene.name in seen:
                 where = (
                     f"twice in the {split} split" if seen[scene.name] == split else f"in {seen[scene.name]} and {split}"

@@ -30,7 +30,7 @@ def fit_transform(
     Raises:
         ConfigurationError: the preprocessing does not fit these data.
     """
-    if kind not in ("images", "scenes") and preprocessing.augmentations:
+    if kind not in ("images", "scenes", "masks") and preprocessing.augmentations:
         name = preprocessing.augmentations[0].name
         raise ConfigurationError(
             f"{name} is for images, and these data are {'a table' if kind == 'table' else kind}: leave it out of "
@@ -45,6 +45,10 @@ def fit_transform(
             from velodrome_runner.inputs.scenes import Scenes
 
             return Scenes.fit(train, schema, preprocessing, scores=scores, device=device, seed=seed)
+        case "masks":
+            from velodrome_runner.inputs.masks import Masks
+
+            return Masks.fit(train, schema, preprocessing, scores=scores, device=device, seed=seed)
         case "table":
             from velodrome_runner.inputs.tables import Tables
 

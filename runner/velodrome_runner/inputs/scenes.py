@@ -1,139 +1,46 @@
-"""Images with boxes: as images, and augmentations that move the boxes with the pixels.
-
-Augmentations that only change values are those of images. Those that move pixels are torchvision's, which move boxes
-too.
-"""
+"""Images with boxes: as images, and augmentations that move the boxes with the pixels."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from velodrome.spec import Augmentation, Preprocessing
 from velodrome.vocabulary import DataKind
-from velodrome_runner.augmentation import Normalization, Pipeline, compose
-from velodrome_runner.augmentation.areas import RandomResizedCrop
-from velodrome_runner.augmentation.geometry import (
-    RandomAffine,
-    RandomCrop,
-    RandomHorizontalFlip,
-    RandomRotation,
-    RandomVerticalFlip,
-)
-from velodrome_runner.augmentation.perspective import RandomPerspective
-from velodrome_runner.augmentation.step import Shape, Step
-from velodrome_runner.data import SampleSource, Schema
 from velodrome_runner.data.scenes import BOX, LABEL, SCALE
-from velodrome_runner.inputs.images import Images
+from velodrome_runner.inputs.moving import MovedTogether, Moving
 
 _LEAST = 1.0  # pixels of a box's sides: what is left of an object that a crop has cut away is none
 
 
-@dataclass(frozen=True)
-class Moving:
-    """An augmentation of torchvision that moves pixels and boxes."""
+class MovingBoxes(Moving):
+    """An augmentation that moves boxes. One of which less than a pixel is left gets the label -1."""
 
-    transform: nn.Module
-
-    def __call__(self, images: Tensor, targets: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Normalised images (n, c, h, w), and their targets with boxes in the pixels of these images.
-
-        A box of which less than a pixel is left gets the label -1.
-        """
-        # torchvision draws from torch's global generator, from which models draw too: it is left as it was.
-        with torch.random.fork_rng(devices=()):
-            torch.manual_seed(int(torch.randint(2**62, (), generator=generator, device=generator.device)))
-            pairs = [self._moved(image, rows) for image, rows in zip(images, targets, strict=True)]
-        moved = torch.stack([image for image, _ in pairs])
-        return moved.contiguous(memory_format=torch.channels_last), torch.stack([rows for _, rows in pairs])
-
-    def _moved(self, image: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+    def moved(self, image: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         from torchvision import tv_tensors
         from torchvision.transforms.v2 import functional
 
         size = (image.shape[1], image.shape[2])
-        boxes = tv_tensors.BoundingBoxes(rows[:, BOX], format="XYXY", canvas_size=size)
+        boxes = tv_tensors.BoundingBoxes(target[:, BOX], format="XYXY", canvas_size=size)
         moved, corners = self.transform(tv_tensors.Image(image), boxes)
         found = functional.clamp_bounding_boxes(corners).as_subclass(Tensor)
         left = (found[:, 2] - found[:, 0] >= _LEAST) & (found[:, 3] - found[:, 1] >= _LEAST)
-        rows = rows.clone()
+        rows = target.clone()
         rows[:, BOX] = found
         rows[:, LABEL] = torch.where(left, rows[:, LABEL], -1.0)
         return moved.as_subclass(Tensor), rows
 
 
-class Scenes(Images):
-    """Images with boxes, as `Images`. `changes` are the augmentations, each of values or of places."""
+class Scenes(MovedTogether):
+    """Images with boxes, as `Images`."""
 
     kind: ClassVar[DataKind] = "scenes"
-    changes: tuple[Pipeline | Moving, ...] = ()
-
-    @classmethod
-    def fit(
-        cls,
-        train: SampleSource,
-        schema: Schema,
-        preprocessing: Preprocessing,
-        *,
-        scores: tuple[str, ...],
-        device: torch.device,
-        seed: int,
-    ) -> Self:
-        """Learns the normalisation."""
-        plain = preprocessing.model_copy(update={"augmentations": ()})
-        made = super().fit(train, schema, plain, scores=scores, device=device, seed=seed)
-        shape = made.pipeline.shape
-        made.changes = tuple(_change(each, shape, made.normalization) for each in preprocessing.augmentations)
-        made.augments = bool(made.changes)
-        return made
+    moving = MovingBoxes
 
     def changed(self, images: Tensor, targets: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """A training batch with random changes. Boxes are in the pixels of the images then, and their scale is 1."""
         targets = targets.clone()
         targets[..., BOX] *= targets[..., SCALE, None]
         targets[..., SCALE] = 1
-        for change in self.changes:
-            if isinstance(change, Moving):
-                images, targets = change(images, targets, generator)
-            else:
-                images = change(images, generator)
-        return images, targets
-
-
-def _change(augmentation: Augmentation, shape: Shape, normalization: Normalization) -> Pipeline | Moving:
-    pipeline = compose((augmentation,), shape, normalization)
-    black = normalization.apply(torch.zeros_like(normalization.mean)).flatten().tolist()
-    moving = _moving(pipeline.steps[0], shape, black)
-    return pipeline if moving is None else Moving(moving)
-
-
-def _moving(step: Step, shape: Shape, black: list[float]) -> Any:
-    """Torchvision's transform for a step that moves pixels; None for one that changes values alone."""
-    from torchvision.transforms import v2
-
-    size, fill = shape[1:], _fill(black)
-    match step:
-        case RandomHorizontalFlip():
-            return v2.RandomHorizontalFlip(step.p)
-        case RandomVerticalFlip():
-            return v2.RandomVerticalFlip(step.p)
-        case RandomCrop():
-            return v2.RandomCrop(size, padding=step.padding or None, fill=fill)
-        case RandomResizedCrop():
-            return v2.RandomResizedCrop(size, scale=step.scale, ratio=step.ratio)
-        case RandomRotation():
-            return v2.RandomRotation(step.degrees, fill=fill)
-        case RandomAffine():
-            return v2.RandomAffine(step.degrees, step.translate, step.scale, step.shear, fill=fill)
-        case RandomPerspective():
-            return v2.RandomPerspective(step.distortion_scale, step.p, fill=fill)
-    return None
-
-
-def _fill(black: list[float]) -> dict[Any, Any]:
-    from torchvision import tv_tensors
-
-    return {tv_tensors.Image: black, "others": 0}
+        return super().changed(images, targets, generator)

@@ -22,9 +22,10 @@ from velodrome_runner.models.facts import ModelFacts
 from velodrome_runner.models.language import LANGUAGE
 from velodrome_runner.models.lazy import settle_lazy
 from velodrome_runner.models.native import NATIVE
+from velodrome_runner.models.segmenting import SEGMENTING
 from velodrome_runner.models.tables import embedding_mlp
 from velodrome_runner.models.timm import build_timm
-from velodrome_runner.models.vision import build_torchvision, build_torchvision_detector
+from velodrome_runner.models.vision import DENSE, build_torchvision, build_torchvision_dense
 
 _LARGEST = 65536
 # The factories for the kinds of data that have their own.
@@ -32,6 +33,7 @@ _FACTORIES: Mapping[DataKind, Mapping[str, Callable[..., nn.Module]]] = {
     "text": LANGUAGE,
     "documents": DOCUMENTS,
     "scenes": DETECTORS,
+    "masks": SEGMENTING,
 }
 _NOUNS: Mapping[DataKind, str] = {
     "images": "images",
@@ -40,6 +42,7 @@ _NOUNS: Mapping[DataKind, str] = {
     "text": "a running text",
     "documents": "documents",
     "scenes": "images with boxes",
+    "masks": "images with masks",
 }
 
 
@@ -100,8 +103,8 @@ def _check_kind(name: str, kind: DataKind) -> None:
 
 def _of_library(model: Model, told: ModelFacts) -> nn.Module:
     make = build_torchvision if model.name.startswith("torchvision/") else build_timm
-    if told.kind == "scenes":
-        make = build_torchvision_detector
+    if told.kind in DENSE:
+        return build_torchvision_dense(model.name, dict(model.args), told.shape, told.outputs, told.kind)
     return make(model.name, dict(model.args), told.shape, told.outputs)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -9,11 +11,13 @@ from torch import nn
 
 from velodrome.errors import ConfigurationError
 from velodrome.spec.wording import suggestion
+from velodrome.vocabulary import DataKind
 from velodrome_runner import weights
 from velodrome_runner.models.custom import run_factory
 from velodrome_runner.models.detectors import as_normalised
 
 _DETECTORS = ("fasterrcnn", "fcos", "retinanet", "ssd")
+_SEGMENTING = ("deeplabv3", "fcn", "lraspp")
 # Both would return a tuple in training mode, for losses at several heads. Velodrome uses one loss.
 _OWN_DEFAULTS = {name: {"aux_logits": False, "init_weights": True} for name in ("googlenet", "inception_v3")}
 
@@ -50,30 +54,55 @@ def build_torchvision(name: str, args: dict[str, Any], shape: tuple[int, int, in
     return network
 
 
-def build_torchvision_detector(name: str, args: dict[str, Any], shape: tuple[int, int, int], outputs: int) -> nn.Module:
-    """`torchvision/NAME`, a detector for this many classes, the background among them.
+# The modules of torchvision for kinds of data that have more than a class for an image, and what its models are called.
+DENSE: Mapping[DataKind, tuple[str, str, str]] = {
+    "scenes": ("detection", "detector", "boxes"),
+    "masks": ("segmentation", "model", "masks"),
+}
 
-    `args`, and what is raised, are those of `build_torchvision`. Images come normalised, so the detector does not do it
-    again. Its backbone has new weights: torchvision would download some by itself.
+
+def build_torchvision_dense(
+    name: str, args: dict[str, Any], shape: tuple[int, int, int], outputs: int, kind: DataKind
+) -> nn.Module:
+    """`torchvision/NAME`, a detector or a model of masks with this many outputs.
+
+    `args`, and what is raised, are those of `build_torchvision`. Images come normalised, so a detector does not do it
+    again. The backbone has new weights: torchvision would download some by itself.
     """
-    from torchvision.models import detection, get_model, list_models
+    from torchvision import models
 
+    module, what, found = DENSE[kind]
     short = name.removeprefix("torchvision/")
-    known = [each for each in list_models(module=detection) if not each.startswith(("keypoint", "mask"))]
+    listed = models.list_models(module=getattr(models, module))
+    known = [each for each in listed if not each.startswith(("keypoint", "maskrcnn"))]
     if short not in known:
         hint = suggestion(short, known)
-        raise ConfigurationError(f"torchvision has no detector {short!r} of boxes: {hint}", "ModelNotFound")
+        raise ConfigurationError(f"torchvision has no {what} {short!r} of {found}: {hint}", "ModelNotFound")
     for taken in ("num_classes", "progress", "weights_backbone", "weights", "sha256"):
         if taken in args:
-            why = "Velodrome sets it" if taken in ("num_classes", "progress") else "detectors start with new weights"
+            why = "Velodrome sets it" if taken in ("num_classes", "progress") else "it starts with new weights"
             raise ConfigurationError(f"{name}: leave {taken} out of args: {why}", "ModelArguments")
-    builder = partial(get_model, short, weights=None, weights_backbone=None, num_classes=outputs)
-    return run_factory(name, builder, {**as_normalised(shape[0]), **args})
+    if kind == "masks":
+        _check_named(name, args, models.get_model_builder(short))
+    builder = partial(models.get_model, short, weights=None, weights_backbone=None, num_classes=outputs)
+    return run_factory(name, builder, {**(as_normalised(shape[0]) if kind == "scenes" else {}), **args})
+
+
+def _check_named(name: str, args: Mapping[str, Any], builder: Callable[..., nn.Module]) -> None:
+    """Torchvision's builders for masks take any argument, and leave alone those that they don't name."""
+    named = [each.name for each in inspect.signature(builder).parameters.values() if each.kind != each.VAR_KEYWORD]
+    for given in args:
+        if given not in named:
+            own = [each for each in named if each not in ("num_classes", "progress", "weights", "weights_backbone")]
+            hint = suggestion(given, own) if own else "leave it out"
+            raise ConfigurationError(f"{name} takes no {given} ({hint})", "ModelArguments")
 
 
 def _hint(given: str, known: list[str]) -> str:
     if given.startswith(_DETECTORS):
         return "it is a detector, and these data have classes: use one of its classifiers, such as resnet18"
+    if given.startswith(_SEGMENTING):
+        return "it is a model of masks, and these data have classes: use a classifier, such as resnet18"
     hint = suggestion(given, known)
     return hint if hint.startswith("did you mean") else "torchvision.models.list_models() lists those there are"
 

@@ -14,6 +14,7 @@ from typing import Any, ClassVar, NamedTuple, Self
 import torch
 from torch import Tensor, nn
 
+from velodrome.errors import ConfigurationError
 from velodrome.metrics.catalogue import MetricKey
 from velodrome.spec import Training
 from velodrome.vocabulary import Keeping
@@ -109,6 +110,17 @@ class QualityMeter(ABC):
         return torch.cat(self.kept[name])
 
 
+def refuse_labels(keys: Iterable[str], classes: int) -> None:
+    """Raises ConfigurationError, LabelOutOfRange, if a key is of a class that the data don't have."""
+    for text in keys:
+        label = dict(MetricKey.parse(text).parameters).get("label")
+        if label is not None and int(label) >= classes:
+            raise ConfigurationError(
+                f"{text} names class {label}, but the data set has {classes} classes: use 0 to {classes - 1}",
+                "LabelOutOfRange",
+            )
+
+
 class Task(ABC):
     """A task that has learned what it needs from the training split.
 
@@ -159,8 +171,11 @@ class Task(ABC):
         return None
 
     @abstractmethod
-    def loss(self, outputs: Any, targets: Tensor) -> tuple[Tensor, int]:
-        """The mean loss that training minimises, and its weight: the number of samples in the mean."""
+    def loss(self, outputs: Any, targets: Tensor) -> tuple[Tensor, int | Tensor]:
+        """The mean loss that training minimises, and its weight: the number of samples in the mean.
+
+        If the mean is over something else, such as labelled pixels, the weight is their number as a tensor, int64.
+        """
 
     @abstractmethod
     def meter(self, keys: Iterable[str], keeping: Keeping = "none") -> QualityMeter:

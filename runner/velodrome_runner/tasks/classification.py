@@ -20,7 +20,7 @@ from velodrome.tasks import TASKS
 from velodrome.vocabulary import Keeping
 from velodrome_runner.data import SampleSource, Schema
 from velodrome_runner.inputs import Transform
-from velodrome_runner.tasks.base import Batch, QualityMeter, Reading, Task
+from velodrome_runner.tasks.base import Batch, QualityMeter, Reading, Task, refuse_labels
 
 # Bins of the calibration error, of equal width.
 _BINS = 15
@@ -58,14 +58,7 @@ class ClassificationTask(Task):
         return {"classes": self.classes, "outputs": self.classes}
 
     def refuse(self, keys: Iterable[str]) -> None:
-        for text in keys:
-            label = dict(MetricKey.parse(text).parameters).get("label")
-            if label is not None and int(label) >= self.classes:
-                raise ConfigurationError(
-                    f"{text} names class {label}, but the data set has {self.classes} classes: "
-                    f"use 0 to {self.classes - 1}",
-                    "LabelOutOfRange",
-                )
+        refuse_labels(keys, self.classes)
 
     def problem(self, outputs: Tensor, samples: int) -> str | None:
         if tuple(outputs.shape) == (samples, self.classes):

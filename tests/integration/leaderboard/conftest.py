@@ -50,7 +50,6 @@ def page_of(store: Store, redis_server: RedisServer, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv(keys.ENV_REDIS_URL, redis_server.url)
 
     def draw(name_of_page: str, /, **query: str | list[str]) -> AppTest:
-        st.cache_data.clear()
         st.cache_resource.clear()
         app = AppTest.from_function(_script, kwargs={"page": name_of_page}, default_timeout=60)
         for name, value in query.items():

@@ -275,7 +275,7 @@ def test_an_unforeseen_error_shows_a_reference_and_the_rest_of_the_page(
     def broken(*_: object, **__: object) -> None:
         raise KeyError("names")
 
-    monkeypatch.setattr("velodrome_leaderboard.charts.intervals", broken)
+    monkeypatch.setattr("velodrome_leaderboard.views.ranking._table", broken)
     app = page_of("board", name="digits")
     (reference,) = re.findall(r"the reference ([0-9a-f]{8}) :", text_of(app))
     assert f"reference {reference}" in caplog.text

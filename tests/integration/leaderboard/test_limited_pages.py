@@ -82,6 +82,7 @@ def test_every_answer_about_a_hidden_job_is_that_of_a_job_that_never_was(
     from velodrome.board.declaration import Declaration, DeclaredBoard
     from velodrome.board.tenancy import ShownBoards
     from velodrome.errors import StoreRefused
+    from velodrome.store import Counts
     from velodrome_leaderboard.data import ResultSource
 
     everything = ResultSource(redis_server.url)
@@ -107,6 +108,7 @@ def test_every_answer_about_a_hidden_job_is_that_of_a_job_that_never_was(
     job = everything.job("theirs")
     assert job is not None
     assert list(limited.records(job)) == []
+    assert limited.outcomes(job) == Counts(0, 0) != everything.outcomes(job)
     assert limited.jobs("team-b-secret", 10) == []
     assert limited.objectives("team-b-secret") == ()
     assert limited.noise("team-b-secret") == ()
@@ -161,6 +163,7 @@ def test_every_answer_about_a_hidden_job_is_that_of_a_job_that_never_was(
         "log",
         "entry_names",
         "entry_jobs",
+        "outcomes",
         "marks_changed",
         "sparks",
         "sheet",
