@@ -190,6 +190,14 @@ def test_sounds_are_the_same_from_files_and_in_memory(
     assert torch.equal(some.targets, expected.targets[[5, 0, 3]])
 
 
+def test_fractions_of_folders_that_are_splits_are_refused(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        speech_commands(tmp_path / "words" / split, 5)
+    reason, message = refusal(tmp_path, splits=FRACTIONS)
+    assert reason == "DatasetInvalid"
+    assert message.startswith(f"the folders of {tmp_path / 'words'} are splits, and not classes: leave out")
+
+
 # What can't be used. Each entry spoils one file of the test split.
 
 PATH = "up/00000002_nohash_0.wav"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -197,6 +198,12 @@ def test_sounds_are_looked_at(tmp_path: Path, *, lists: bool, rate: int) -> None
     assert dataset.seconds in (1.0, 1.1)
     assert (dataset.splits is None) == lists == (", split by the lists" in done.output)
     assert (job.spec.preprocessing.log_mel is None) == (rate == 1_000), "40 bands need more frequencies"
+    for split in ("train", "test"):
+        shutil.copytree(tmp_path / "words", tmp_path / "divided" / split)
+    assert init(tmp_path / "other.yaml", "--sound", tmp_path / "divided").exit_code == 0
+    divided = written(tmp_path / "other.yaml").spec.dataset.splits
+    assert divided is not None
+    assert divided.files is not None
     (tmp_path / "words/stop/00000001_nohash_0.wav").write_bytes(b"RIFF")
     assert "00000001_nohash_0.wav can't be read as a WAV file" in init("-", "--sound", tmp_path / "words").output
 

@@ -121,13 +121,20 @@ def sounds(path: Path) -> FoundData:
     """
     if not path.is_dir():
         raise NotThere("--sound", line(f"{path}: there is no such folder"))
-    classes = [name for name in _classes(path, _SOUNDS) if name != "_background_noise_"]
+    divided = (path / "train").is_dir() and (path / "test").is_dir()
+    folder = path / "train" if divided else path
+    classes = [name for name in _classes(folder, _SOUNDS) if name != "_background_noise_"]
     if len(classes) < 2:
         raise NotThere("--sound", line(f"{path} needs a folder for each class, with .wav files: it has {len(classes)}"))
-    clips = [_clip(file) for name in classes for file in islice(sorted((path / name).rglob("*.[wW][aA][vV]")), _CLIPS)]
+    clips = [
+        _clip(file) for name in classes for file in islice(sorted((folder / name).rglob("*.[wW][aA][vV]")), _CLIPS)
+    ]
     rate, seconds = clips[0][0], math.ceil(10 * max(length for _, length in clips)) / 10
     seconds = min(max(seconds, 0.1), 60)
     listed = (path / "testing_list.txt").is_file()
+    splits: tuple[str, ...] = ("splits: {fractions: {validation: 0.1, test: 0.1}}   # no speaker is in two of them",)
+    if listed or divided:
+        splits = () if listed else ("splits: {files: {train: train, test: test}}",)
     bands = LogMel(bins=40)
     return FoundData(
         title=data_name(path.resolve().name),
@@ -138,11 +145,7 @@ def sounds(path: Path) -> FoundData:
             source_line(path),
             f"sampleRate: {rate:<17}# of every file",
             f"seconds: {seconds:<20g}# silence is put behind shorter ones",
-            *(
-                ()
-                if listed
-                else ("splits: {fractions: {validation: 0.1, test: 0.1}}   # no speaker is in two of them",)
-            ),
+            *splits,
         ),
         facts=(
             line(

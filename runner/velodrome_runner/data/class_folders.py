@@ -11,7 +11,7 @@ from velodrome.spec import Dataset
 from velodrome_runner.data.format import invalid, missing
 
 # What people call the folder of a split.
-SPLITS = {"train", "training", "test", "testing", "val", "valid", "validation"}
+_SPLITS = {"train", "training", "test", "testing", "val", "valid", "validation"}
 
 
 class Files(NamedTuple):
@@ -71,6 +71,17 @@ def classes_below(folder: Path, files: Files) -> list[tuple[str, str]]:
     odd = next((path for path, _ in found if not _is_line(path)), None)
     if odd is not None:
         raise invalid(f"the path {str(folder / odd)!a} is no line of UTF-8 text: rename the file or its folder")
+    return found
+
+
+def undivided(folder: Path, files: Files) -> list[tuple[str, str]]:
+    """As `classes_below`, where fractions divide the files. Raises also if the folders are called as splits are."""
+    found = classes_below(folder, files)
+    if {label for _, label in found} <= _SPLITS:
+        raise invalid(
+            f"the folders of {folder} are splits, and not classes: leave out spec.dataset.splits.fractions, or write "
+            "the folder whose folders are classes as spec.dataset.source.path"
+        )
     return found
 
 

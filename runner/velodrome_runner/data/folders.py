@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from velodrome.spec import Dataset
-from velodrome_runner.data.class_folders import SPLITS, Files, classes_below, split_folders
-from velodrome_runner.data.format import invalid
+from velodrome_runner.data.class_folders import Files, classes_below, split_folders, undivided
 from velodrome_runner.data.image_files import opened
 from velodrome_runner.data.listed import Folders
 from velodrome_runner.data.splitting import shared_out
@@ -24,13 +23,7 @@ def read_image_folder(dataset: Dataset, place: Path) -> Folders:
     """
     splits = dataset.splits
     if splits is not None and splits.fractions is not None:
-        files = classes_below(place, IMAGES)
-        if {label for _, label in files} <= SPLITS:
-            raise invalid(
-                f"the folders of {place} are splits, and not classes: leave out spec.dataset.splits.fractions, or "
-                "write the folder whose folders are classes as spec.dataset.source.path"
-            )
-        listed = shared_out(files, lambda file: file[0], splits.fractions)
+        listed = shared_out(undivided(place, IMAGES), lambda file: file[0], splits.fractions)
     else:
         folders = split_folders(dataset, place)
         listed = {

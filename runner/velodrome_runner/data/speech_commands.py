@@ -22,7 +22,7 @@ from torch import Tensor
 from velodrome.spec import Dataset
 from velodrome.spec.sound import samples_of
 from velodrome.vocabulary import SAMPLE_RATE, SECONDS
-from velodrome_runner.data.class_folders import Files, classes_below, split_folders
+from velodrome_runner.data.class_folders import Files, classes_below, split_folders, undivided
 from velodrome_runner.data.contents import Samples, Schema
 from velodrome_runner.data.format import Description, corrupt, divided, invalid, missing
 from velodrome_runner.data.listed import Digests, Folders, content_of, digests_of, entries_of
@@ -171,7 +171,7 @@ def _listed(dataset: Dataset, place: Path) -> Mapping[str, Sequence[tuple[str, s
     if splits is None:
         return _by_lists(place)
     if splits.fractions is not None:
-        return shared_out(classes_below(place, _SOUNDS), lambda file: speaker_of(file[0]), splits.fractions)
+        return shared_out(undivided(place, _SOUNDS), lambda file: speaker_of(file[0]), splits.fractions)
     return {
         split: [(f"{folder}/{name}", label) for name, label in classes_below(place / folder, _SOUNDS)]
         for split, folder in split_folders(dataset, place).items()
