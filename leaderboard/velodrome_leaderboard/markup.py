@@ -234,7 +234,7 @@ def _reach(found: Reach) -> str:
 
 
 def _share(value: float) -> str:
-    return f"{100 * min(max(value, 0.0), 1.0):.2f}%"
+    return f"{100 * min(max(value, 0.0), 1.0):.1f}%"
 
 
 def _spark(values: Sequence[float]) -> str:
@@ -243,7 +243,7 @@ def _spark(values: Sequence[float]) -> str:
         return ""
     low, high = min(values), max(values)
     places = [(value / 2 - low / 2) / (high / 2 - low / 2) if high > low else 0.5 for value in values]
-    dots = "".join(f'<i style="margin-bottom:{round(18 * place)}px"></i>' for place in places)
+    dots = "".join(f'<i style="--y:{round(18 * place)}"></i>' for place in places)
     words = f"{len(values)} jobs, from {values[0]:.4g} to {values[-1]:.4g}"
     return f'<span class="spark" role="img" title="{words}">{dots}</span>'
 

@@ -92,7 +92,7 @@ def shapes(folder: Path) -> None:
 
 def shape_masks(folder: Path) -> None:
     """The same pictures with masks."""
-    counts = ["--masks", "--train", "160", "--val", "20", "--test", "40"]
+    counts = ["--masks", "--train", "320", "--val", "20", "--test", "40"]
     line = [sys.executable, str(ROOT / "deploy/examples/shapes/make.py"), str(folder), *counts]
     subprocess.run(line, check=True)
 
@@ -106,7 +106,7 @@ EXAMPLES: dict[str, tuple[Callable[[Path], None], dict[str, Any], float]] = {
     "documents": (messages, {"budget": {"maxEpochs": 6}}, 0.9),
     "language": (nothing, {"budget": {"maxEpochs": 2}}, 0.0),
     "detection": (shapes, {"budget": {"maxEpochs": 6}}, 0.2),
-    "segmentation": (shape_masks, {"budget": {"maxEpochs": 5}}, 0.45),
+    "segmentation": (shape_masks, {}, 0.32),  # the background alone is worth 0.22
     "sequences": (vowels, {"budget": {"maxEpochs": 12}}, 0.6),
     "audio": (said, {"budget": {"maxEpochs": 4}}, 0.9),
     "imagefolder": (pictures, {"budget": {"maxEpochs": 4}}, 0.5),

@@ -24,6 +24,7 @@ from velodrome_runner.models import build
 from velodrome_runner.preprocessing import Prepared, prepare
 from velodrome_runner.tasks.base import Batch, Reading
 from velodrome_runner.tasks.segmentation import SegmentationTask
+from velodrome_runner.variants.exporting import exported
 
 CPU = torch.device("cpu")
 CLASSES, HEIGHT, WIDTH = 6, 9, 13
@@ -246,6 +247,20 @@ def test_models_that_paint_no_masks_are_refused(name: str, args: dict[str, Any],
 def test_a_model_of_masks_for_classes_is_refused_with_the_fix() -> None:
     with pytest.raises(ConfigurationError, match="it is a model of masks, and these data have classes"):
         build(Model(name="torchvision/fcn_resnet50"), kind="images", shape=(3, 8, 8), classes=3, dropout=0.0)
+
+
+@pytest.mark.parametrize("name", ["velodrome/unet", "torchvision/lraspp_mobilenet_v3_large"])
+def test_a_model_of_masks_predicts_the_same_by_onnxruntime(name: str) -> None:
+    made, prepared = fitted(pictured(4, side=32))
+    model = network(name, 32).eval()
+    example = prepared.example(2)
+    graph = exported(model, example, name)
+    assert graph.weight_bytes > 1000
+    (batch,) = prepared.batches(4, split="test")
+    with torch.no_grad():
+        found, expected = made.call(graph, batch.inputs), made.call(model, batch.inputs)
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4)
+    assert made.unusable(found, 4, training=False) is None
 
 
 class Answering(nn.Module):

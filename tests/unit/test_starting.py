@@ -143,6 +143,23 @@ def test_pictures_with_boxes_are_looked_at(tmp_path: Path, layout: str) -> None:
     assert "street: boxes in " in done.output
 
 
+@pytest.mark.parametrize(("root", "listed"), [("VOC2012/", True), ("", False)])
+def test_pictures_with_masks_are_looked_at(tmp_path: Path, root: str, listed: bool) -> None:  # noqa: FBT001 - a case
+    lists = [f"ImageSets/Segmentation/{one}.txt" for one in ("train", "val")] if listed else []
+    for file in ("JPEGImages/a.jpg", "SegmentationClass/a.png", *lists):
+        (tmp_path / "yard" / root / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "yard" / root / file).write_text("")
+    done = init(tmp_path / "race.yaml", "--images", tmp_path / "yard")
+    assert done.exit_code == 0, done.output
+    job = written(tmp_path / "race.yaml")
+    assert (job.spec.task_name, job.spec.objectives[0].metric) == ("segmentation", "miou")
+    assert (job.spec.dataset.format, job.spec.entries[0].model.name) == ("VOCSegmentation", "velodrome/unet")  # type: ignore[union-attr]
+    assert (job.spec.dataset.splits is None) == listed
+    assert job.spec.dataset.classes == (None if root else ("background", "object"))
+    assert "yard: 1 mask of VOC" in done.output
+    assert ("a guess" in done.output) == (not root)
+
+
 def test_a_file_of_boxes_beside_its_pictures_is_told_from_other_json(tmp_path: Path) -> None:
     for name in ("rose", "tulip"):
         (tmp_path / name).mkdir()

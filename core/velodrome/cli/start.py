@@ -45,7 +45,9 @@ def init(
     ] = None,
     images: Annotated[
         Path | None,
-        typer.Option(metavar="FOLDER", help="Pictures: a folder for each class, or train/ and test/; or boxes."),
+        typer.Option(
+            metavar="FOLDER", help="Pictures: a folder for each class, or train/ and test/; or boxes or masks."
+        ),
     ] = None,
     csv: Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="A table with a header.")] = None,
     series: Annotated[

@@ -14,7 +14,7 @@ from velodrome.vocabulary import DATASETS, DataKind
 
 TEMPLATES: Final[Mapping[str, str]] = {
     "models": "Race models on a data set that Velodrome knows: --dataset NAME, --model NAME. Needs no files.",
-    "images": "Race networks on pictures of your own, one folder for each class, or with boxes: --images FOLDER.",
+    "images": "Race networks on pictures of your own, a folder for each class, or boxes or masks: --images FOLDER.",
     "table": "Race networks on a table of your own: --csv FILE --target COLUMN.",
     "series": "Race networks on sequences: --series FILE, a .ts file or a CSV file with one row a step.",
     "sound": "Race networks on sounds of your own, one folder for each class: --sound FOLDER.",
@@ -23,6 +23,7 @@ TEMPLATES: Final[Mapping[str, str]] = {
 }
 
 _DETECTOR: Final = "velodrome/fcos"
+_PAINTER: Final = "velodrome/unet"
 _MODELS: Final[Mapping[DataKind, tuple[str, ...]]] = {
     "images": ("velodrome/cnn", "velodrome/mlp"),
     "table": ("velodrome/mlp",),
@@ -30,6 +31,7 @@ _MODELS: Final[Mapping[DataKind, tuple[str, ...]]] = {
     "text": ("velodrome/gru", "velodrome/transformer"),
     "documents": ("velodrome/embeddingbag", "velodrome/gru"),
     "scenes": (_DETECTOR,),
+    "masks": (_PAINTER,),
 }
 SCALED: Final = "{scaling: StandardScaler}   # fitted on the training split"
 _WORDS_OF_YAML: Final = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null"})
@@ -135,7 +137,7 @@ def _entries(found: FoundData, models: Sequence[str]) -> list[tuple[str, str]]:
 
 def _variant(entry: str, model: str) -> str:
     """The same model, trained or made in another way: what an entry may override."""
-    if model == _DETECTOR:
+    if model in (_DETECTOR, _PAINTER):
         return f"    - {{name: {entry}-wide, model: {{name: {model}, args: {{width: 32}}}}}}"
     return f"    - {{name: {entry}-dropout, model: {{name: {model}}}, training: {{regularization: {{dropout: 0.2}}}}}}"
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import wave
-from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -20,26 +19,29 @@ _CLIPS = 20  # of each class are looked at
 _PICTURES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 _LARGE = 100_000_000  # bytes
 _EXPORTED = "_annotations.coco.json"
+_FRACTIONS = "splits: {fractions: {validation: 0.1, test: 0.2}}   # by a fixed hash of each picture"
 
 
 def pictures(path: Path) -> FoundData:
-    """A folder with a folder for each class, or with such folders below `train` and `test`; or pictures with boxes.
+    """A folder with a folder for each class, or with such folders below `train` and `test`; or with boxes or masks.
 
     Raises:
         NotThere: there is no such folder, or no pictures of two classes in it.
     """
     if not path.is_dir():
         raise NotThere("--images", line(f"{path}: there is no such folder"))
-    boxes = _coco(path) or _voc(path)
-    if boxes is not None:
-        return boxes
+    dense = _coco(path) or _voc(path) or _masks(path)
+    if dense is not None:
+        return dense
     divided = (path / "train").is_dir() and (path / "test").is_dir()
     classes = _classes(path / "train" if divided else path, _PICTURES)
     if len(classes) < 2:
         has = (
             f"it has pictures of {line(', '.join(classes))} alone" if classes else "it has no pictures in such folders"
         )
-        needs = "a folder for each class, or train/CLASS and test/CLASS, or boxes as COCO or VOC have them"
+        needs = (
+            "a folder for each class, or train/CLASS and test/CLASS, or boxes as COCO or VOC have them, or VOC's masks"
+        )
         raise NotThere("--images", line(f"{path} needs {needs}: {has}", 300))
     splits = () if divided else ("splits: {fractions: {test: 0.2}}   # by a fixed hash of each picture",)
     where = "train and test" if divided else "one folder for each class"
@@ -83,21 +85,57 @@ def _has_boxes(file: Path) -> bool:
 
 def _voc(path: Path) -> FoundData | None:
     """Boxes as Pascal VOC has them: in the folder, or in a folder VOC2012 of it; None without such folders."""
-    roots = [path, *path.glob("VOC*"), *path.glob("*/VOC*")]
-    root = next((one for one in roots if (one / "Annotations").is_dir() and (one / "JPEGImages").is_dir()), None)
+    root = _root(path, "Annotations")
     if root is None:
         return None
-    lists = root / "ImageSets" / "Main"
-    divided = (lists / "train.txt").is_file() and any((lists / f"{name}.txt").is_file() for name in ("val", "test"))
     count = sum(1 for _ in (root / "Annotations").glob("*.xml"))
-    return _boxes(path, "VOC", source_line(root), f"boxes in {counted(count, 'file')} of VOC", divided=divided)
+    what = f"boxes in {counted(count, 'file')} of VOC"
+    return _boxes(path, "VOC", source_line(root), what, divided=_listed(root, "Main"))
+
+
+def _masks(path: Path) -> FoundData | None:
+    """Masks as Pascal VOC has them, as `_voc`."""
+    root = _root(path, "SegmentationClass")
+    if root is None:
+        return None
+    name, count = data_name(path.resolve().name), sum(1 for _ in (root / "SegmentationClass").glob("*.png"))
+    of_voc = root.name.startswith("VOC")
+    return FoundData(
+        title=name,
+        kind="masks",
+        dataset=(
+            f"name: {name}",
+            "format: VOCSegmentation",
+            source_line(root),
+            "imageSize: 160               # the longer side, in pixels",
+            *(
+                ()
+                if of_voc
+                else ("classes: [background, object]   # write here what the labels 0, 1, ... of the masks are",)
+            ),
+            *(() if _listed(root, "Segmentation") else (_FRACTIONS,)),
+        ),
+        facts=(
+            line(f"{path.name}: {counted(count, 'mask')} of VOC; the class of each pixel is told.", 300),
+            *(() if of_voc else ("The names of the classes are a guess: no file has them.",)),
+        ),
+        ranked="segmentation",
+    )
+
+
+def _root(path: Path, folder: str) -> Path | None:
+    """Where VOC's pictures are with such a folder: there, or in a folder VOC2012 of it; None without any."""
+    roots = [path, *path.glob("VOC*"), *path.glob("*/VOC*")]
+    return next((one for one in roots if (one / folder).is_dir() and (one / "JPEGImages").is_dir()), None)
+
+
+def _listed(root: Path, folder: str) -> bool:
+    lists = root / "ImageSets" / folder
+    return (lists / "train.txt").is_file() and any((lists / f"{name}.txt").is_file() for name in ("val", "test"))
 
 
 def _boxes(path: Path, data_format: str, source: str, what: str, *, divided: bool) -> FoundData:
     name = data_name(path.resolve().name)
-    fractions: Sequence[str] = (
-        "splits: {fractions: {validation: 0.1, test: 0.2}}   # by a fixed hash of each picture",
-    )
     return FoundData(
         title=name,
         kind="scenes",
@@ -106,7 +144,7 @@ def _boxes(path: Path, data_format: str, source: str, what: str, *, divided: boo
             f"format: {data_format}",
             source,
             "imageSize: 160               # the longer side, in pixels",
-            *(() if divided else fractions),
+            *(() if divided else (_FRACTIONS,)),
         ),
         facts=(line(f"{path.name}: {what}; each is found, and its class is told.", 300),),
         ranked="detection",
