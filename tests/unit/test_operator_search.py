@@ -199,6 +199,9 @@ def test_the_turns_of_a_lane_are_its_jobs_whatever_happened(data: st.DataObject)
         assert [turn for one in laid for turn in one] == list(range(need)), "each turn has one place"
         assert {one.start for one in laid} >= given_.keys() | made.keys(), "and keeps it"
         assert all(len(one) == made[one.start] for one in laid if one.start in made), "a Job can't grow"
+        newest = max({0, *given_, *made})
+        if newest not in made and newest in going:
+            assert laid[-1].start == newest, "its Job is made again, and runs all that is left"
         turn = sum(given_.values())
         match data.draw(st.sampled_from(["suggest", "finish", "make", "vanish", "raise"])):
             case "suggest" if turn < need:
