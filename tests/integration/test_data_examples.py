@@ -22,6 +22,8 @@ from PIL import Image
 
 from tests.sounds import speech_commands
 
+pytestmark = pytest.mark.timeout(400)  # each races several networks: a minute and more where a machine is busy
+
 ROOT = Path(__file__).parents[2]
 SMALL = {"repeats": 2, "baseSeed": 0}  # one trial of an entry has no rank
 
@@ -188,7 +190,6 @@ def test_an_example_races_on_data_in_its_format(example: str, tmp_path: Path) ->
     assert max(row["mean"] for row in accuracy["ranked"]) >= least, "it learned something"
 
 
-@pytest.mark.timeout(400)  # torch's profiler takes its time
 def test_the_example_of_files_that_trials_keep_leaves_weights_and_traces(tmp_path: Path) -> None:
     document = small("artifacts", {"budget": {"maxEpochs": 3}, "trials": {"repeats": 1}})
     document["spec"]["artifacts"]["checkpointSeconds"] = 0.1
