@@ -97,6 +97,8 @@ def shape_masks(folder: Path) -> None:
     counts = ["--masks", "--train", "320", "--val", "20", "--test", "40"]
     line = [sys.executable, str(ROOT / "deploy/examples/shapes/make.py"), str(folder), *counts]
     subprocess.run(line, check=True)
+    with Image.open(folder / "shape-masks" / "SegmentationClass" / "train00001.png") as mask:
+        assert 255 in np.asarray(mask), "the borders of its shapes are void"
 
 
 def nothing(_: Path) -> None:

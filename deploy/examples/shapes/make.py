@@ -81,7 +81,7 @@ def scene(noise: np.random.Generator) -> tuple[Image.Image, Boxes, Image.Image]:
     picture = Image.fromarray(dark).resize((SIDE, SIDE), Image.Resampling.BILINEAR)
     boxes: Boxes = []
     labels = Image.new("P", (SIDE, SIDE))
-    labels.putpalette(PALETTE)
+    labels.putpalette(PALETTE + [255] * (3 * 256 - len(PALETTE)))  # Pillow cuts labels to the bits of a shorter one
     for _ in range(int(noise.integers(0, 5))):
         side = int(noise.integers(10, 44))
         left, top = noise.integers(0, SIDE - side, 2).tolist()
