@@ -182,9 +182,11 @@ def more(kube: Kube, trials: int) -> None:
 
 def test_a_search_that_is_raised_goes_on_under_way_and_after_its_end(kube: Kube) -> None:
     """The operator is killed each time when it has just seen that."""
-    kube.apply(many_trials(kube, trials=4))
+    slow = 20  # epochs: no trial ends before the number is raised
+    kube.apply(many_trials(kube, 4, slow))
     uid = uid_of(kube, NAME)
-    kube.wait("the search to go on", lambda: spent_trials(kube) >= 1, 600)
+    with administrator(kube) as client, Store(client) as store:
+        kube.wait("its trials to be suggested", lambda: len(given(store, uid)) == 4, 600)
     more(kube, 7)
     kill_operator(kube)
     kube("wait", "--for=condition=Complete", f"bmj/{NAME}", "--timeout=10m")
@@ -195,7 +197,7 @@ def test_a_search_that_is_raised_goes_on_under_way_and_after_its_end(kube: Kube)
         assert {lane: len(trials) for lane, trials in store.turns(search_uid(uid)).items()} == {"0": 4, "0-4": 3}
         before, first = store.job(uid), given(store, uid)
         assert [one.values for one in first.values()] == as_optuna_suggests_beside(
-            store, made(many_trials(kube, trials=7)), uid
+            store, made(many_trials(kube, 7, slow)), uid
         )
     refused = kube("patch", "bmj", NAME, "--type=merge", "-p", '{"spec": {"search": {"maxTrials": 5}}}', check=False)
     assert kube.get("bmj", NAME)["spec"]["search"]["maxTrials"] == 7, refused
@@ -215,7 +217,7 @@ def test_a_search_that_is_raised_goes_on_under_way_and_after_its_end(kube: Kube)
         assert [found[number] for number in first] == list(first.values())
         assert [one.number for one in found.values()] == list(range(10))
         assert [one.values for one in found.values()] == as_optuna_suggests_beside(
-            store, made(many_trials(kube, trials=10)), again
+            store, made(many_trials(kube, 10, slow)), again
         )
         reading = read_search(store, info)
         assert store.trials(search_uid(again)).keys() == found.keys()
