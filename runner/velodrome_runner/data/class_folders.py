@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from velodrome.spec import Dataset
 from velodrome_runner.data.format import invalid, missing
+from velodrome_runner.data.splitting import shared_out
 
 # What people call the folder of a split.
 _SPLITS = {"train", "training", "test", "testing", "val", "valid", "validation"}
@@ -22,27 +23,22 @@ class Files(NamedTuple):
     without: tuple[str, ...] = ()
 
 
-def split_folders(dataset: Dataset, place: Path) -> dict[str, str]:
-    """The folder of each split, below `place`, as `spec.dataset.splits.files` or the folders' names say.
+def files_by_split(
+    dataset: Dataset, place: Path, files: Files, identity: Callable[[str], str] = str
+) -> dict[str, list[tuple[str, str]]]:
+    """The path below `place` and the class of each file, by split: as `spec.dataset.splits` says, or by its folder.
+
+    Where fractions divide the files, those whose paths have one `identity` stay together.
 
     Raises:
-        ConfigurationError: DatasetMissing, there are no such folders.
+        ConfigurationError: DatasetMissing or DatasetInvalid; the message names the folder.
     """
-    if dataset.splits is not None and dataset.splits.files is not None:
-        files = dataset.splits.files
-        named = {"train": files.train, "validation": files.validation, "test": files.test}
-        return {split: folder for split, folder in named.items() if folder is not None}
-    there = {name: (place / name).is_dir() for name in ("train", "test", "val", "valid", "validation")}
-    validation = next((name for name in ("val", "valid", "validation") if there[name]), None)
-    if there["train"] and there["test"]:
-        return {"train": "train", "test": "test"} | ({"validation": validation} if validation else {})
-    if there["train"] and validation:
-        return {"train": "train", "test": validation}
-    held = ", ".join(sorted(entry.name for entry in place.iterdir())[:8]) if place.is_dir() else ""
-    raise missing(
-        f"{place} has no folders train and test ({f'it has {held}' if held else 'it is no folder, or empty'}): "
-        "make them, with a folder a class in each, or write spec.dataset.splits.fractions"
-    )
+    if dataset.splits is not None and dataset.splits.fractions is not None:
+        return shared_out(_undivided(place, files), lambda file: identity(file[0]), dataset.splits.fractions)
+    return {
+        split: [(f"{folder}/{name}", label) for name, label in classes_below(place / folder, files)]
+        for split, folder in _split_folders(dataset, place).items()
+    }
 
 
 def classes_below(folder: Path, files: Files) -> list[tuple[str, str]]:
@@ -74,7 +70,26 @@ def classes_below(folder: Path, files: Files) -> list[tuple[str, str]]:
     return found
 
 
-def undivided(folder: Path, files: Files) -> list[tuple[str, str]]:
+def _split_folders(dataset: Dataset, place: Path) -> dict[str, str]:
+    """The folder of each split, below `place`, as `spec.dataset.splits.files` or the folders' names say."""
+    if dataset.splits is not None and dataset.splits.files is not None:
+        files = dataset.splits.files
+        named = {"train": files.train, "validation": files.validation, "test": files.test}
+        return {split: folder for split, folder in named.items() if folder is not None}
+    there = {name: (place / name).is_dir() for name in ("train", "test", "val", "valid", "validation")}
+    validation = next((name for name in ("val", "valid", "validation") if there[name]), None)
+    if there["train"] and there["test"]:
+        return {"train": "train", "test": "test"} | ({"validation": validation} if validation else {})
+    if there["train"] and validation:
+        return {"train": "train", "test": validation}
+    held = ", ".join(sorted(entry.name for entry in place.iterdir())[:8]) if place.is_dir() else ""
+    raise missing(
+        f"{place} has no folders train and test ({f'it has {held}' if held else 'it is no folder, or empty'}): "
+        "make them, with a folder a class in each, or write spec.dataset.splits.fractions"
+    )
+
+
+def _undivided(folder: Path, files: Files) -> list[tuple[str, str]]:
     """As `classes_below`, where fractions divide the files. Raises also if the folders are called as splits are."""
     found = classes_below(folder, files)
     if {label for _, label in found} <= _SPLITS:

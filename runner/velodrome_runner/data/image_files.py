@@ -19,7 +19,7 @@ from velodrome.errors import ConfigurationError
 from velodrome.kernel.limits import cpu_limit
 from velodrome_runner.data.contents import Samples, SampleSource, Schema
 from velodrome_runner.data.format import corrupt, divided, invalid
-from velodrome_runner.data.listed import Folders, content_of, digests_of, entries_of
+from velodrome_runner.data.listed import Folders, ListedFiles, digests_of, encoded, entries_of
 from velodrome_runner.data.manifest import kept_manifest
 
 _MODES = {1: "L", 3: "RGB"}
@@ -31,28 +31,16 @@ Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 
 
 @dataclass(frozen=True)
-class ImageFiles:
-    """A source of image files below `root`: `names` (n,) as UTF-8, and the SHA-256 of each (n, 32) where it is checked.
+class ImageFiles(ListedFiles):
+    """A source of image files.
 
     Images come as (channels, size, size), or unscaled in the size `shape`, which all of them must have then. If
     `convert`, images of other modes are converted to RGB; else they are refused.
     """
 
-    root: Path
-    names: np.ndarray[Any, Any]
-    labels: Tensor
     shape: tuple[int, int, int]
     scale: int | None
     convert: bool
-    sha256: np.ndarray[Any, Any] | None = None
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    @property
-    def targets(self) -> Tensor:
-        """The label of each image."""
-        return self.labels
 
     @property
     def lengths(self) -> None:
@@ -75,9 +63,8 @@ class ImageFiles:
         return Samples({"images": images}, self.labels[indices])
 
     def _image(self, index: int) -> Pixels:
-        name = self.names[index].decode()
-        content = content_of(self.root, name, None if self.sha256 is None else self.sha256[index])
-        return self._decoded(index, content, self.root / name)
+        path, content = self.read(index)
+        return self._decoded(index, content, path)
 
     def _decoded(self, index: int, content: bytes, path: Path) -> Pixels:  # noqa: ARG002 - others look at it
         return decoded(content, path, self.shape, scale=self.scale, convert=self.convert)
@@ -100,18 +87,17 @@ def opened(
     assigned = [split for split, each in listed.items() for _ in each]
     shape = _shape(root / files[0][0], scale=scale, convert=convert)
     label = {name: position for position, name in enumerate(classes)}
-    kept = kept_manifest(root, [name for name, _ in files])
+    names = [name for name, _ in files]
+    kept = kept_manifest(root, names)
     source = ImageFiles(
         root,
-        np.array([name.encode() for name, _ in files]),
+        encoded(names),
         torch.tensor([label[name] for _, name in files]),
         shape,
         scale,
         convert,
-        digests_of(kept),
+        sha256=digests_of(kept),
     )
-
-    names = [name for name, _ in files]
     return Folders(Schema(shape, classes), divided(source, assigned), root, entries_of(root, names, assigned, kept))
 
 

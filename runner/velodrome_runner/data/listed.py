@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from velodrome_runner.data.contents import Samples, SampleSource, Schema
 from velodrome_runner.data.format import Description, corrupt, one
 from velodrome_runner.data.manifest import MANIFEST, ListedFile, hashed, read_bytes
 
+Names = np.ndarray[Any, np.dtype[np.bytes_]]
 Digests = np.ndarray[Any, np.dtype[np.uint8]]
 Entries = Callable[[], Mapping[str, Sequence[ListedFile]]]
 
@@ -67,13 +69,36 @@ def digests_of(kept: Sequence[ListedFile] | None) -> Digests | None:
     return np.frombuffer(b"".join(bytes.fromhex(entry.sha256) for entry in kept), dtype=np.uint8).reshape(-1, 32)
 
 
-def content_of(root: Path, name: str, sha256: Digests | None) -> bytes:
-    """The content of a file below `root`, which has this SHA-256 (32,) if one is given.
+def encoded(names: Sequence[str]) -> Names:
+    """The names as UTF-8, (n,): of millions, these take less memory than strings."""
+    return np.array([name.encode() for name in names])
 
-    Raises:
-        ConfigurationError: DatasetCorrupt, it can't be read or is another file.
-    """
-    content = read_bytes(root / name)
-    if sha256 is not None and hashlib.sha256(content).digest() != bytes(sha256):
-        raise corrupt(f"{root / name} is not the file that {root / MANIFEST} lists: run `velodrome data prepare`")
-    return content
+
+@dataclass(frozen=True)
+class ListedFiles:
+    """Files below `root`: `names` (n,) as UTF-8, the label of each, and its SHA-256 (n, 32) where it is checked."""
+
+    root: Path
+    names: Names
+    labels: Tensor
+    sha256: Digests | None = field(default=None, kw_only=True)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def targets(self) -> Tensor:
+        """The label of each file."""
+        return self.labels
+
+    def read(self, index: int) -> tuple[Path, bytes]:
+        """The path and the content of a file.
+
+        Raises:
+            ConfigurationError: DatasetCorrupt, it can't be read or is another file than the one that was listed.
+        """
+        path = self.root / self.names[index].decode()
+        content = read_bytes(path)
+        if self.sha256 is not None and hashlib.sha256(content).digest() != bytes(self.sha256[index]):
+            raise corrupt(f"{path} is not the file that {self.root / MANIFEST} lists: run `velodrome data prepare`")
+        return path, content

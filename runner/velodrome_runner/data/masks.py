@@ -20,7 +20,7 @@ from velodrome.vocabulary import VOID
 from velodrome_runner.data.contents import Samples, Schema
 from velodrome_runner.data.format import Description, divided, invalid, missing
 from velodrome_runner.data.image_files import BROKEN, ImageFiles, Pixels, decoded_whole, undecodable
-from velodrome_runner.data.listed import Folders, digests_of, entries_of
+from velodrome_runner.data.listed import Folders, digests_of, encoded, entries_of
 from velodrome_runner.data.manifest import kept_manifest, read_bytes
 from velodrome_runner.data.scenes import SceneFiles, check_files, common_shape, fitted, line
 
@@ -119,11 +119,11 @@ def opened_masks(
     sha256, none = digests_of(kept), torch.zeros(len(pairs))
     source = MaskFiles(
         SceneFiles(
-            root, _encoded(names), none, shape, scale, convert=True,
+            root, encoded(names), none, shape, scale, convert=True,
             sha256=None if sha256 is None else sha256[: len(pairs)], sizes=torch.tensor(sizes),
         ),
         LabelFiles(
-            root, _encoded(masks), none, (1, *shape[1:]), scale, convert=False,
+            root, encoded(masks), none, (1, *shape[1:]), scale, convert=False,
             sha256=None if sha256 is None else sha256[len(pairs) :], classes=len(classes),
         ),
     )  # fmt: skip
@@ -204,7 +204,3 @@ def _check_classes(root: Path, assigned: Sequence[str], counts: Tensor, classes:
                 f"no mask of the training split in {root} has a pixel of {', '.join(lacking[:_QUOTED])}{more}: paint "
                 "some, or write as spec.dataset.classes the names of the labels that there are"
             )
-
-
-def _encoded(names: Sequence[str]) -> np.ndarray[tuple[int], np.dtype[np.bytes_]]:
-    return np.array([name.encode() for name in names])

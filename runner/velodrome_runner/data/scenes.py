@@ -21,7 +21,7 @@ from velodrome.errors import ConfigurationError
 from velodrome_runner.data.contents import Schema
 from velodrome_runner.data.format import Description, divided, invalid, missing
 from velodrome_runner.data.image_files import BROKEN, ImageFiles, Pixels, undecodable
-from velodrome_runner.data.listed import Folders, digests_of, entries_of
+from velodrome_runner.data.listed import Folders, digests_of, encoded, entries_of
 from velodrome_runner.data.manifest import kept_manifest
 
 # What the last axis of the targets (n, most, 8) float64 has. Boxes are in the pixels of the image file, from the upper
@@ -154,7 +154,7 @@ def opened_scenes(
     kept = kept_manifest(root, names)
     source = SceneFiles(
         root,
-        np.array([name.encode() for name in names]),
+        encoded(names),
         targets_of(scenes, scale),
         shape,
         scale,

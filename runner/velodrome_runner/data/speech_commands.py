@@ -22,12 +22,11 @@ from torch import Tensor
 from velodrome.spec import Dataset
 from velodrome.spec.sound import samples_of
 from velodrome.vocabulary import SAMPLE_RATE, SECONDS
-from velodrome_runner.data.class_folders import Files, classes_below, split_folders, undivided
+from velodrome_runner.data.class_folders import Files, classes_below, files_by_split
 from velodrome_runner.data.contents import Samples, Schema
 from velodrome_runner.data.format import Description, corrupt, divided, invalid, missing
-from velodrome_runner.data.listed import Digests, Folders, content_of, digests_of, entries_of
+from velodrome_runner.data.listed import Folders, ListedFiles, digests_of, encoded, entries_of
 from velodrome_runner.data.manifest import kept_manifest
-from velodrome_runner.data.splitting import shared_out
 
 _SOUNDS = Files("sound", (".wav",), without=("_background_noise_",))
 _LISTS = {"validation": "validation_list.txt", "test": "testing_list.txt"}
@@ -39,26 +38,11 @@ Waveform = np.ndarray[Any, np.dtype[np.float32]]
 
 
 @dataclass(frozen=True)
-class SoundFiles:
-    """A source of sounds below `root`: `names` (n,) as UTF-8, and the SHA-256 of each (n, 32) where it is checked.
+class SoundFiles(ListedFiles):
+    """A source of sounds: `length` samples from -1 to 1. Silence is put behind a shorter one; a longer one is cut."""
 
-    Each is `length` samples from -1 to 1: silence is put behind a shorter one, and a longer one is cut.
-    """
-
-    root: Path
-    names: np.ndarray[Any, Any]
-    labels: Tensor
     rate: int
     length: int
-    sha256: Digests | None = None
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    @property
-    def targets(self) -> Tensor:
-        """The label of each sound."""
-        return self.labels
 
     @property
     def lengths(self) -> Tensor:
@@ -78,9 +62,8 @@ class SoundFiles:
         """
         values = torch.zeros((len(indices), 1, self.length))
         for row, index in enumerate(indices.tolist()):
-            name = self.names[index].decode()
-            content = content_of(self.root, name, None if self.sha256 is None else self.sha256[index])
-            found = decoded(content, self.root / name, self.rate)[: self.length]
+            path, content = self.read(index)
+            found = decoded(content, path, self.rate)[: self.length]
             values[row, 0, : len(found)] = torch.from_numpy(found)
         return Samples({"values": values, "lengths": torch.full_like(indices, self.length)}, self.labels[indices])
 
@@ -111,9 +94,7 @@ def read_speech_commands(dataset: Dataset, place: Path) -> SoundFolders:
     position = {label: at for at, label in enumerate(classes)}
     labels = torch.tensor([position[label] for files in listed.values() for _, label in files])
     kept = kept_manifest(place, names)
-    source = SoundFiles(
-        place, np.array([name.encode() for name in names]), labels, rate, length, sha256=digests_of(kept)
-    )
+    source = SoundFiles(place, encoded(names), labels, rate, length, sha256=digests_of(kept))
     return SoundFolders(
         Schema((1, length), classes, target="class", rate=rate),
         divided(source, assigned),
@@ -167,15 +148,9 @@ def speaker_of(name: str) -> str:
 
 def _listed(dataset: Dataset, place: Path) -> Mapping[str, Sequence[tuple[str, str]]]:
     """The path and the class of each file, by split."""
-    splits = dataset.splits
-    if splits is None:
+    if dataset.splits is None:
         return _by_lists(place)
-    if splits.fractions is not None:
-        return shared_out(undivided(place, _SOUNDS), lambda file: speaker_of(file[0]), splits.fractions)
-    return {
-        split: [(f"{folder}/{name}", label) for name, label in classes_below(place / folder, _SOUNDS)]
-        for split, folder in split_folders(dataset, place).items()
-    }
+    return files_by_split(dataset, place, _SOUNDS, speaker_of)
 
 
 def _by_lists(place: Path) -> Mapping[str, Sequence[tuple[str, str]]]:
