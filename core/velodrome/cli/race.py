@@ -247,14 +247,15 @@ def _tell_sight(plan: Plan, source: OwnRedis | str, *, wanted: bool) -> None:
 
 def _show_rankings(plan: Plan, source: OwnRedis | str, *, json: bool) -> None:
     """Shows the board as it is now, and the commands that show more. It keeps the reading for the pages."""
-    from velodrome.board.kept import keep
+    from velodrome.board.kept import keep, kept_objectives
     from velodrome.board.viewing import objectives_of, read_objectives
     from velodrome.cli.board import print_board
     from velodrome.store import open_store
 
     board = plan.job.board
     with open_store(source if isinstance(source, str) else source.url) as store:
-        keep(store, board)
+        if kept_objectives(store, board) is None:
+            keep(store, board)
         readings = read_objectives(store, board, objectives_of(store, board), verdicts=json)
     if json:
         from velodrome.board.document import board_document
