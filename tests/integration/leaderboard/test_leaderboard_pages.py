@@ -385,7 +385,7 @@ def test_files_that_this_machine_has_are_downloaded_from_the_page_of_their_run(
     (tmp_path / "secret").write_bytes(b"1234")
     (folder / "outside.pt").symlink_to(tmp_path / "secret")
     app = page_of("run", job="done", trial="7")
-    assert [button.label for button in app.get("download_button")] == ["Download trace.json.gz", "Download weights.pt"]
+    assert [button.label for button in app.download_button] == ["Download trace.json.gz", "Download weights.pt"]
     monkeypatch.setattr(kept_files, "_MOST", 3)
     app = page_of("run", job="done", trial="7")
     assert [code.value for code in app.code] == [f"cp {folder / name} ." for name in ("trace.json.gz", "weights.pt")]
