@@ -289,3 +289,12 @@ def test_each_tie_of_neighbours_says_what_would_have_been_found() -> None:
     assert would_see(rank_objective("accuracy", CLEAR)) == ""
     many = rank_objective("accuracy", [row(name, 0.9, 0.8, 0.7 + place / 100) for place, name in enumerate("abcdefg")])
     assert would_see(many).endswith("; 2 more in --json.")
+
+
+def test_no_difference_is_named_that_a_metric_can_not_have() -> None:
+    vague = rank_objective("accuracy", [row("a", 0.9, 0.1), row("b", 0.85, 0.2), row("c", 0.2, 0.8)])
+    assert would_see(vague) == "With so few trials, such a race tells no neighbours apart: give it more seeds."
+    close = rank_objective(
+        "accuracy", [row("a", 0.9, 0.1), row("b", 0.5, 0.1), row("c", 0.1, 0.11), row("d", 0.1, 0.1)]
+    )
+    assert all(float(words.split()[-2]) <= 100 for words in would_see(close).removesuffix(".").split(";"))

@@ -107,8 +107,8 @@ def read_ts(path: Path) -> _File:
         length, first = series[-1].shape[1], series[0].shape[1]
         if header.equal and length != first:
             raise invalid(
-                f"{where} has {length} steps, the first series has {first}, and the header says @equalLength true: mend "
-                "the line, or write @equalLength false"
+                f"{where} has {length} steps, the first series has {first}, and the header says @equalLength true: "
+                "mend the line, or write @equalLength false"
             )
     if not series:
         raise invalid(f"{path} has no series after @data: add some")
