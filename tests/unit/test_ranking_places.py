@@ -253,7 +253,7 @@ def test_seconds_have_geometric_means_and_ties_in_per_cent() -> None:
     ranking = rank_objective("train_seconds", [row("a", 1.0, 2.0, 4.0), row("b", 1.5, 2.0, 4.5)])
     assert ranking.logs
     assert ranking.ranked[0].interval.mean == pytest.approx(2.0)
-    assert seen(ranking.logs, ranking.unit, ranking.ranked[0]).endswith(" %")
+    assert seen(ranking.metric, ranking.logs, ranking.ranked[0]).endswith(" %")
     assert about_means(ranking) == "Means are geometric: entries differ by factors."
     assert "15 %" in about_means(rank_objective("train_seconds", [row("a", *range(1, 11))]))
     assert about_means(rank_objective("accuracy", CLEAR)) == ""
