@@ -55,6 +55,7 @@ from velodrome_operator.children import ChildSettings
 from velodrome_operator.cluster import Cluster
 from velodrome_operator.collection import Collection
 from velodrome_operator.controller import Controller
+from velodrome_operator.lanes import stretch_name
 from velodrome_operator.ranker import Question, Ranker
 
 UID = "long"
@@ -112,13 +113,13 @@ def _now() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
-def pods(url: str, turns: range, how: Namespace, tell: Connection, reporting: Reports) -> None:
+def pods(url: str, turns: int, how: Namespace, tell: Connection, reporting: Reports) -> None:
     """Stands in for the pods of the search's Job, which ask for their turn. Tells of each one when it begins to ask.
 
     Another process reports for them: to write a report takes longer than to ask, and nobody is to wait for that here.
     """
-    left, starting, waiting = list(turns), dict[int, float](), dict[int, float]()
-    working = dict[int, tuple[float, int, float]]()
+    left, starting, waiting = list(range(turns)), dict[int, float](), dict[int, float]()
+    working, start_of = dict[int, tuple[float, int, float]](), f"{keys.TURN}{stretch_name('0', how.made)}:"
     with contextlib.closing(redis.Redis.from_url(url)) as client:
         while left or starting or waiting or working:
             now = time.monotonic()
@@ -131,7 +132,7 @@ def pods(url: str, turns: range, how: Namespace, tell: Connection, reporting: Re
                 waiting[turn] = now
                 tell.send((turn, None, 0, 0.0))
             asked = sorted(waiting)
-            told: Any = client.hmget(keys.instructions(OF), [f"{keys.TURN}0:{turn}" for turn in asked]) if asked else []
+            told: Any = client.hmget(keys.instructions(OF), [f"{start_of}{turn}" for turn in asked]) if asked else []
             for turn, index in zip(asked, told, strict=True):
                 if index is not None:
                     working[turn] = now + how.work, int(index), time.monotonic() - waiting.pop(turn)
@@ -221,7 +222,7 @@ class Bench:
         if waited is not None:
             self.waits.append(waited)
             self.ranker.reported[index] = at
-            completed = {"completedIndexes": f"0-{self.before + len(self.waits) - 1}", "active": 1}
+            completed = {"completedIndexes": f"0-{len(self.waits) - 1}", "active": 1}
             races.saw_job({**job, "status": completed})
         self.controller.wakeups.wake(UID)
 
@@ -304,7 +305,7 @@ def main() -> None:
         reporting, most = PROCESSES.SimpleQueue(), max(given.trials)
         if given.made:
             drawn(store, made, given.made)
-        asking = (url, range(given.made, most), given, there, reporting)
+        asking = (url, most - given.made, given, there, reporting)
         beside = [
             PROCESSES.Process(target=pods, args=asking, daemon=True),
             PROCESSES.Process(target=reports, args=(url, made, there, reporting), daemon=True),

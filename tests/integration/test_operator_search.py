@@ -526,7 +526,7 @@ def test_reports_of_search_trials_are_attributed_by_their_turns_and_show_their_t
     operator.sees(race)
     operator.passes(race)
     (job,) = objects.made_jobs
-    secret = next(one for (kind, name), one in objects.created.items() if kind == "Secret" and name.endswith("-keys-s"))
+    secret = next(one for (kind, name), one in objects.created.items() if kind == "Secret" and "-keys-s-" in name)
     after = restarted(store, redis_server, objects, operator, race)
     known = after.controller.races.get(UID)
     assert known is not None

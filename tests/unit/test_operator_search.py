@@ -166,7 +166,7 @@ def test_a_search_that_was_raised_gets_a_further_job_once_it_has_room() -> None:
     variables = {one["name"]: one.get("value") for one in further["spec"]["template"]["spec"]["containers"][0]["env"]}
     assert (variables["VELODROME_LANE"], later.lane) == ("0-8", "0")
     secrets = [child["metadata"]["name"] for child in made.create if "report-key-0-3" in child.get("stringData", {})]
-    assert secrets == [Names.of(of, UID).of_stretch(later).report_keys]
+    assert secrets == [Names.of(of, UID).of_stretch(later, 4).report_keys]
     trials = (0, 3, 1, 4, 6, 9, 7, 10)
     ended = dict.fromkeys((*trials, 12, 15), True)
     over = SearchLook({"0": trials, "0-8": (12, 15)}, ended, over=frozenset({"0"}), stretches=laid)
