@@ -137,10 +137,17 @@ class Reconciler:
     async def _refuse(self, race: Race, error: SpecError) -> None:
         """Ends a race that can't be run as it is written, unless it has ended."""
         parent = race.parent
-        if not parent.ended:
-            problems = "; ".join(str(problem) for problem in error.problems)
-            wanted = status.refused(parent.generation, error.reason, problems, parent.status, self._clock())
-            await self.writer.replace(race, wanted)
+        if parent.ended:
+            await self._see_again(race)
+            return
+        problems = "; ".join(str(problem) for problem in error.problems)
+        wanted = status.refused(parent.generation, error.reason, problems, parent.status, self._clock())
+        await self.writer.replace(race, wanted)
+
+    async def _see_again(self, race: Race) -> None:
+        """Says in the status of a race that has ended that its present generation was seen."""
+        if race.parent.generation != race.parent.status.get("observedGeneration"):
+            await self.writer.update(race, status.seen_again(race.parent.status, race.parent.generation))
 
     async def _look(self, race: Race, planned: Plan) -> Observation:
         """What there is of the trials that rank, after what was taken over and asked for in addition."""
@@ -379,6 +386,7 @@ class Reconciler:
         """Writes the status if it changed. Returns how long to wait if it is too early to write."""
         if race.parent.ended:
             await self._judge_again(race)
+            await self._see_again(race)
             return None
         places = await self._standings(race, seen.plan) if seen.finished else []
         judged = await self.judgement.judge(race, seen.plan, ending) if ending is not None else None

@@ -4,6 +4,7 @@ operator starts. Redis is real; the API server keeps objects, and the test is it
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -29,7 +30,7 @@ from tests.integration.test_race_search import by_optuna_alone
 from velodrome import keys
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from tests.integration.conftest import Race, RedisServer
     from velodrome.store import Store
@@ -153,3 +154,80 @@ def test_a_search_that_has_ended_and_is_raised_ends_as_it_should_whichever_write
         if writes.left:
             break
     assert {"register", "accept", "give_turn", "create", "write_status"} <= set(writes.made)
+
+
+def waits_no_more(raw: Mapping[str, Any]) -> bool:
+    """Whether `kubectl wait --for=condition=Complete` ends: it looks at the generation that a condition is of."""
+    complete = [one for one in raw.get("status", {}).get("conditions", ()) if one["type"] == "Complete"]
+    return any(
+        one["status"] == "True" and one["observedGeneration"] >= raw["metadata"].get("generation", 1)
+        for one in complete
+    )
+
+
+def parent(now: Operator, race: Race) -> dict[str, Any]:
+    known = now.controller.races.get(race.uid)
+    assert known is not None
+    return dict(known.parent.raw)
+
+
+def changed(now: Operator, race: Race, **spec: Any) -> None:
+    """Somebody changes fields of the spec."""
+    raw = deepcopy(parent(now, race))
+    raw["spec"] |= spec
+    raw["metadata"]["generation"] = raw["metadata"].get("generation", 1) + 1
+    raw["metadata"]["resourceVersion"] = str(int(raw["metadata"]["resourceVersion"]) + 1)
+    now.controller.races.saw_parent(raw)
+
+
+def test_who_waits_for_the_end_of_a_raised_search_does_not_see_the_one_before(
+    store: Store, redis_server: RedisServer, make_race: type[Race], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    objects, seen = Cleared(), list[bool]()
+    race, now = made(make_race, trials=1, spec=ONE_AT_A_TIME), Operator(store, redis_server.client(), objects)
+    searched(now, store, race)
+    confirmed(now, store, race)
+    assert waits_no_more(parent(now, race))
+    write = objects.write_status
+
+    async def written(of: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any] | None:
+        found = await write(of, wanted)
+        assert found is not None
+        seen.append(waits_no_more(found))
+        return found
+
+    monkeypatch.setattr(objects, "write_status", written)
+    more(now, race, 2)
+    assert not waits_no_more(parent(now, race)), "before the operator saw it"
+    now.passes(race)
+    (complete,) = [one for one in status(now, race)["conditions"] if one["type"] == "Complete"]
+    generation = parent(now, race)["metadata"]["generation"]
+    assert (complete["status"], complete["reason"]) == ("False", "SearchRaised")
+    assert {one["observedGeneration"] for one in status(now, race)["conditions"]} == {generation}
+    assert status(now, race)["observedGeneration"] == generation
+    for _ in range(3):
+        now.passes(race)
+    searched_on(now, store, race, keys.run_uid(race.uid, 2))
+    assert seen
+    assert not any(seen)
+    confirmed(now, store, race)
+    assert waits_no_more(parent(now, race))
+
+
+def test_who_waits_for_a_race_that_has_ended_and_was_changed_sees_its_end(
+    store: Store, redis_server: RedisServer, make_race: type[Race]
+) -> None:
+    objects = Cleared()
+    race, now = made(make_race, trials=1, spec=ONE_AT_A_TIME), Operator(store, redis_server.client(), objects)
+    searched(now, store, race)
+    confirmed(now, store, race)
+    before = status(now, race)
+    changed(now, race, suspend=True)
+    assert not waits_no_more(parent(now, race))
+    now.passes(race)
+    assert waits_no_more(parent(now, race))
+    after = status(now, race)
+    assert [one | {"observedGeneration": 1} for one in after["conditions"]] == before["conditions"]
+    written = objects.statuses
+    now.passes(race)
+    assert objects.statuses == written, "it is said once"
