@@ -104,7 +104,7 @@ def ahead(room: int, at_once: int, seconds: float) -> int:
     """How many suggestions of a lane are chosen before there is room for their trials, so that no pod waits for them.
 
     All trials of a lane with so much `room` may end at once. Their pods take at least `POD_SECONDS` to be replaced,
-    and a choice takes so many `seconds` of CPU: what can't be chosen meanwhile is chosen before. Each such suggestion
+    and a choice takes so many `seconds`: what can't be chosen meanwhile is chosen before. Each such suggestion
     knows fewer results. So there are none while choices are quick, and none at all if one trial runs `at_once`: then
     each suggestion follows from all results before it.
     """

@@ -28,6 +28,7 @@ from tests.integration.test_operator_search import (
 from tests.integration.test_operator_takeover import status
 from tests.integration.test_race_search import by_optuna_alone
 from velodrome import keys
+from velodrome.board.viewing import objectives_of, read_objectives
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -184,7 +185,7 @@ def test_who_waits_for_the_end_of_a_raised_search_does_not_see_the_one_before(
     store: Store, redis_server: RedisServer, make_race: type[Race], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     objects, seen = Cleared(), list[bool]()
-    race, now = made(make_race, trials=1, spec=ONE_AT_A_TIME), Operator(store, redis_server.client(), objects)
+    race, now = made(make_race, trials=3, spec=ONE_AT_A_TIME), Operator(store, redis_server.client(), objects)
     searched(now, store, race)
     confirmed(now, store, race)
     assert waits_no_more(parent(now, race))
@@ -197,7 +198,7 @@ def test_who_waits_for_the_end_of_a_raised_search_does_not_see_the_one_before(
         return found
 
     monkeypatch.setattr(objects, "write_status", written)
-    more(now, race, 2)
+    more(now, race, 4)
     assert not waits_no_more(parent(now, race)), "before the operator saw it"
     now.passes(race)
     (complete,) = [one for one in status(now, race)["conditions"] if one["type"] == "Complete"]
@@ -231,3 +232,41 @@ def test_who_waits_for_a_race_that_has_ended_and_was_changed_sees_its_end(
     written = objects.statuses
     now.passes(race)
     assert objects.statuses == written, "it is said once"
+
+
+def test_a_winner_that_is_the_same_after_more_trials_keeps_what_confirmed_it(
+    store: Store, redis_server: RedisServer, make_race: type[Race]
+) -> None:
+    """Of four trials the fourth is the best one, and the first of three."""
+    objects = Cleared()
+    race, now = made(make_race, trials=2, spec=ONE_AT_A_TIME), Operator(store, redis_server.client(), objects)
+    searched(now, store, race)
+    confirmed(now, store, race)
+    jobs, again, third = len(objects.made_jobs), keys.run_uid(race.uid, 2), keys.run_uid(race.uid, 3)
+    more(now, race, 3)
+    for _ in range(4):
+        now.passes(race)
+    searched_on(now, store, race, again)
+    assert held(now, race)["Complete"][0] == "AllTrialsFinished"
+    assert len(objects.made_jobs) == jobs + 1, "no pod confirms anything again"
+    said = status(now, race)
+    assert (said["takenOver"]["uid"], said["takenOver"]["count"], said["trials"]["done"]) == (race.uid, 6, "6/6")
+    before, after = (store.records(uid, 0, 6) for uid in (race.uid, again))
+    assert [one.result.metrics for one in after] == [one.result.metrics for one in before]
+    assert [one.result.seed for one in after] == [one.result.seed for one in before]
+    info = store.job(again)
+    assert info is not None
+    assert info.searched is not None
+    assert info.searched.entries["a"].spent.trials == 3, "the row is charged with all search trials, each once"
+    (reading,) = read_objectives(store, "digits", objectives_of(store, "digits"))
+    rows = (*reading.ranking.ranked, *reading.ranking.unranked)
+    assert {row.job_uid for row in rows} == {again}
+    assert restarted(store, redis_server, objects, now, race).controller.races.get(race.uid) is not None
+
+    more(now, race, 4)
+    for _ in range(4):
+        now.passes(race)
+    searched_on(now, store, race, third)
+    *_, confirm = objects.made_jobs
+    assert confirm["spec"]["completions"] == 4, "those of the entry that has no parameters are the same"
+    assert status(now, race)["takenOver"]["count"] == 2

@@ -7,6 +7,8 @@ that it knows is in the store, so a desk that is made again goes on as if nothin
 from __future__ import annotations
 
 import statistics
+import time
+from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from functools import partial
@@ -49,6 +51,7 @@ class SearchDesk:
         self._ask = ask
         self._stopped: set[str] = set()
         self.turns: dict[str, list[int]] = {}
+        self._took_seconds: deque[float] = deque(maxlen=20)
 
     @property
     def most(self) -> int:
@@ -62,8 +65,11 @@ class SearchDesk:
 
     @property
     def choice_seconds(self) -> float:
-        """The CPU time of a choice now: the median of the trials that go on. 0 if there are none."""
-        return statistics.median([self.state.suggestions[index].seconds for index in self.going] or [0.0])
+        """What a choice takes now: the median of the last ones by the clock, since a machine may be busy. Before the
+        first one, the CPU time of those trials that go on; 0 if there are none.
+        """
+        stored = [self.state.suggestions[index].seconds for index in self.going]
+        return statistics.median(self._took_seconds or stored or [0.0])
 
     def read(self) -> None:
         """Takes everything that the store has, in the place of what was known."""
@@ -92,13 +98,14 @@ class SearchDesk:
         """Chooses the next trial, of all entries or of those `among` them. Stores its parameters before a runner can
         read them. Returns its index; None if no entry may go on now. In a `lane`, the trial gets the next turn.
         """
-        index = self.state.next(self.going, among)
+        began, index = time.monotonic(), self.state.next(self.going, among)
         if index is not None:
             made = self.state.suggest(index)
             counts, turn = self._ask(partial(_given, self._uid, index, made, lane))
             self.state.note(index, made, counts)
             if lane:
                 self._took(index, lane, turn)
+            self._took_seconds.append(time.monotonic() - began)
         return index
 
     def _took(self, index: int, lane: str, turn: int | None) -> None:
