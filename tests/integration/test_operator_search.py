@@ -210,7 +210,7 @@ def as_optuna_suggests_then(store: Store, made: Plan) -> list[dict[str, Any]]:
     own = {one.number: one for one in store.suggestions(OF).values() if one.entry == "a"}
     for number in sorted(own):
         for before in sorted(read_spans(own[number].known, len(own)) - told):
-            study.tell(before, Told("Complete", (loss(own[before].values),)))
+            study.tell(before, Told("Complete", (loss(dict(own[before].values)),)))
             told.add(before)
         found.append(dict(study.suggest().values))
     return found
