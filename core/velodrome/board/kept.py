@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -78,15 +79,17 @@ def parts(readings: Iterable[ObjectiveReading]) -> dict[str, bytes]:
 def _objective_parts(reading: ObjectiveReading) -> dict[str, bytes]:
     head, verdicts = head_of(reading), reading.verdicts or {}
     key, places = str(head.objective.key), {name: place for place, name in enumerate(head.names)}
-    judged = [(row, verdicts.get(row.entry)) for row in reading.ranking.ranked]
+    rows = reading.ranking.ranked
+    # The names, half a million of a thousand entries, are not written and then read again.
+    judged = [(replace(row, indistinguishable_from=()), verdicts.get(row.entry)) for row in rows]
     ranked = _RANKED.dump_python(judged, mode="json")
-    for row, _ in ranked:
-        row["indistinguishable_from"] = _spans(places[name] for name in row["indistinguishable_from"])
+    for row, (told, _) in zip(rows, ranked, strict=True):
+        told["indistinguishable_from"] = _spans(map(places.__getitem__, row.indistinguishable_from))
     unranked = _UNRANKED.dump_python(list(reading.ranking.unranked), mode="json")
     found = {_field("head", key): to_json({"form": _FORM, "head": _HEAD.dump_python(head, mode="json")})}
-    for kind, rows in (("ranked", ranked), ("unranked", unranked)):
-        for start in range(0, len(rows), PAGE):
-            found[_field(kind, key, start // PAGE + 1)] = to_json(rows[start : start + PAGE])
+    for kind, written in (("ranked", ranked), ("unranked", unranked)):
+        for start in range(0, len(written), PAGE):
+            found[_field(kind, key, start // PAGE + 1)] = to_json(written[start : start + PAGE])
     return found
 
 

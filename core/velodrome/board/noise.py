@@ -86,7 +86,8 @@ def read_noise(
     Raises:
         As the store does.
     """
-    history = read_history(reader, board)
+    objectives = tuple(objectives)
+    history = read_history(reader, board, more=[objective.key for objective in objectives])
 
     @cache
     def taken_over(uid: str) -> frozenset[tuple[str, int]]:

@@ -86,8 +86,9 @@ def noises_of(store: Reader, plan: Plan) -> dict[MetricKey, Noise]:
     from velodrome.plan import objective_keys
     from velodrome.trends.history import read_history
 
-    history = read_history(store, plan.job.board, limit=_JOBS)
-    found = {key: seed_noise(history, key) for key in objective_keys(plan.job).values() if not key.metric.deterministic}
+    keys = [key for key in objective_keys(plan.job).values() if not key.metric.deterministic]
+    history = read_history(store, plan.job.board, limit=_JOBS, more=keys)
+    found = {key: seed_noise(history, key) for key in keys}
     return {key: noise for key, noise in found.items() if noise is not None}
 
 

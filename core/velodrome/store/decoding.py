@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import struct
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -187,6 +187,14 @@ def parse_samples(item: tuple[bytes, bytes]) -> JobSamples:
     """Values of a job, from the field that names them and the packed values."""
     field, packed = item
     return JobSamples(*samples_field(field), dict(_SAMPLE.iter_unpack(packed)))
+
+
+def of_metrics(fields: Mapping[bytes, bytes], metric_keys: Collection[str] | None) -> Mapping[bytes, bytes]:
+    """The fields of a job's samples that are of these metric keys; all without `metric_keys`."""
+    if metric_keys is None:
+        return fields
+    wanted = frozenset(key.encode() for key in metric_keys)
+    return {field: packed for field, packed in fields.items() if field.partition(b"\n")[0] in wanted}
 
 
 def samples_field(field: bytes) -> tuple[str, str, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import partial
 from operator import attrgetter
 from types import TracebackType
@@ -41,6 +41,7 @@ Said = TypeVar("Said", Baseline, Acknowledgement, Deed)
 _EVERY_JOB = 2**31
 _RECORDS_AT_ONCE = 1000
 _READS_AGAIN = 100
+_JOBS_AT_ONCE = 10  # what their values take is held until they are parsed
 
 
 def _fixed(answer: Any) -> Any:
@@ -357,17 +358,25 @@ class Reader:
 
     # Regressions
 
-    def samples(self, uids: Sequence[str]) -> list[tuple[JobSamples, ...]]:
-        """All values of each of these jobs, without those of hidden runs. Newer jobs don't change them. Empty for an
-        unknown job.
+    def samples(self, uids: Sequence[str], metric_keys: Collection[str] | None = None) -> list[tuple[JobSamples, ...]]:
+        """The values of each of these jobs, of all metrics or of these, without those of hidden runs. Newer jobs don't
+        change them. Empty for an unknown job.
         """
-        names, out = [keys.job(uid, "samples") for uid in uids], [keys.job(uid, "hidden") for uid in uids]
-        answers = self._redis.ask_all([("HGETALL", name) for name in (*names, *out)])
-        both = zip(names, answers, out, answers[len(names) :], strict=False)
-        return [
-            tuple(decoding.seen_samples(self._samples_in(name, fields), self._hidings(where, hidden)))
-            for name, fields, where, hidden in both
-        ]
+        found: list[tuple[JobSamples, ...]] = []
+        for first in range(0, len(uids), _JOBS_AT_ONCE):
+            some = uids[first : first + _JOBS_AT_ONCE]
+            names, out = [keys.job(uid, "samples") for uid in some], [keys.job(uid, "hidden") for uid in some]
+            answers = self._redis.ask_all([("HGETALL", name) for name in (*names, *out)])
+            for name, fields, where, hidden in zip(names, answers, out, answers[len(names) :], strict=False):
+                own = self._samples_in(name, decoding.of_metrics(fields, metric_keys))
+                found.append(tuple(decoding.seen_samples(own, self._hidings(where, hidden))))
+        return found
+
+    def job_cohorts(self, uid: str) -> list[str]:
+        """The ids of the cohorts in which the job has values, of any metric. Those of its first entry come first."""
+        name = keys.job(uid, "samples")
+        fields = self._redis.readable(decoding.samples_field, self._redis.ask("HKEYS", name), name)
+        return list(dict.fromkeys(cohort_id for _, _, cohort_id in sorted(fields)))
 
     def measured(self, uid: str) -> tuple[JobSamples, ...]:
         """All values of the job, those of hidden runs too: what a race goes by. What people say of results changes no

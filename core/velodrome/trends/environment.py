@@ -28,9 +28,8 @@ def environment(reader: Reader, history: BoardHistory, earlier: int) -> tuple[st
 
 def _conditions(reader: Reader, history: BoardHistory, place: int) -> Mapping[str, Any]:
     """What all cohorts of a job say of its conditions, together."""
-    cohorts = dict.fromkeys(one.cohort_id for choice in history.samples[place].values() for one in choice)
     found: dict[str, Any] = {}
-    for cohort_id in cohorts:
+    for cohort_id in reader.job_cohorts(history.jobs[place].uid):
         found = {**reader.conditions(cohort_id), **found}
     return found
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from velodrome.metrics.catalogue import measurable
+from velodrome.results.objectives import board_objectives
 
 if TYPE_CHECKING:
+    from velodrome.metrics.catalogue import MetricKey
     from velodrome.results.marks import Acknowledgement, Baseline
     from velodrome.results.records import JobInfo
     from velodrome.store import EntryFacts, JobSamples, Reader
@@ -127,9 +129,12 @@ def most_values(choice: Sequence[JobSamples]) -> JobSamples:
     return choice[0] if len(choice) == 1 else max(choice, key=lambda one: (len(one.values), one.cohort_id))
 
 
-def read_history(reader: Reader, board: str, until: str | None = None, limit: int = JOBS_BACK) -> BoardHistory:
-    """The job with the uid `until`, or else the board's newest, and up to `limit` jobs before it. Raises as the store
-    does.
+def read_history(
+    reader: Reader, board: str, until: str | None = None, limit: int = JOBS_BACK, more: Iterable[MetricKey] = ()
+) -> BoardHistory:
+    """The job with the uid `until`, or else the board's newest, and up to `limit` jobs before it.
+
+    It has the values of these jobs' objectives, and of the metrics in `more`. Raises as the store does.
     """
     jobs: list[JobInfo] = []
     for job in reader.each_job(board, limit + 1):
@@ -137,10 +142,11 @@ def read_history(reader: Reader, board: str, until: str | None = None, limit: in
             jobs.append(job)
         if len(jobs) > limit:
             break
+    wanted = {str(key) for key in (*(one.key for one in board_objectives(jobs)), *more)}
     jobs.reverse()
     uids = [job.uid for job in jobs]
     by_name: list[Mapping[tuple[str, str], tuple[JobSamples, ...]]] = []
-    for samples in reader.samples(uids):
+    for samples in reader.samples(uids, wanted):
         grouped: dict[tuple[str, str], tuple[JobSamples, ...]] = {}
         for one in samples:
             where = one.entry, one.metric_key

@@ -68,7 +68,7 @@ def timeline(reader: Reader, board: str, entry: str, metric_key: str, limit: int
         ValueError: it is no metric key.
     """
     key = MetricKey.parse(metric_key)
-    history = read_history(reader, board, limit=max(limit, 2 * JOBS_BACK))
+    history = read_history(reader, board, limit=max(limit, 2 * JOBS_BACK), more=[key])
     points = history.points(entry, metric_key)[-limit:]
     if not points:
         return Timeline(key, (), {})
